@@ -1,0 +1,193 @@
+"""What the descriptions say of published configs, and what they refuse: no weights, no torch."""
+
+from __future__ import annotations
+
+import pytest
+from published_configs import PUBLISHED
+from tiny_variants import VARIANTS
+
+from weft.architectures.keys import ACTIVATIONS
+from weft.architectures.names import GroupedQKV
+from weft.architectures.registry import families, find
+from weft.architectures.sizes import num_parameters
+from weft.architectures.spec import Alibi, DecoderSpec, LinearScaling, MoESpec
+from weft.errors import ConfigError
+from weft.ops import activation
+from weft.resolve.reader import ConfigReader
+
+
+def describe(config: dict) -> tuple[DecoderSpec, ConfigReader]:
+    reader = ConfigReader(config)
+    return find(config["architectures"], families(), source="config.json").describe(reader), reader
+
+
+def published(name: str, **changes) -> DecoderSpec:
+    return describe(PUBLISHED[name][1] | changes)[0]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_config_gives_the_published_number_of_parameters(name):
+    count, config = PUBLISHED[name]
+
+    assert num_parameters(describe(config)[0]) == count
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_key_of_a_published_config_is_read_or_known_to_be_harmless(name):
+    assert describe(PUBLISHED[name][1])[1].unread() == {}
+
+
+def test_every_family_has_a_tiny_model_and_a_source():
+    covered = {tiny.cls for tiny in VARIANTS.values()} | {"QWenLMHeadModel"}
+    for name, entry in families().items():
+        assert covered & set(entry.describe.__weft_architectures__), f"{name} has no tiny model"
+        assert "Source:" in entry.describe.__doc__, f"{name} does not say where it is described"
+        assert entry.summary
+
+
+def test_the_activations_that_configs_may_name_are_those_there_are():
+    assert set(ACTIVATIONS) == set(activation.ACTIVATIONS)
+
+
+# What a family says
+
+
+def test_mistral_slides_in_all_layers_and_a_null_window_means_none():
+    assert {block.mixer.window for block in published("mistralai/Mistral-7B-v0.1").blocks} == {4096}
+    assert {block.mixer.window for block in published("mistralai/Mistral-7B-v0.1", sliding_window=None).blocks} == {None}
+
+
+def test_qwen2_slides_from_max_window_layers_on_and_only_when_told_so():
+    windows = [block.mixer.window for block in published("Qwen/Qwen2.5-0.5B", use_sliding_window=True,
+                                                         sliding_window=1024, max_window_layers=20).blocks]
+
+    assert windows == [None] * 20 + [1024] * 4
+    assert {block.mixer.window for block in published("Qwen/Qwen2.5-0.5B").blocks} == {None}
+
+
+def test_qwen3_moe_has_dense_layers_where_the_config_says_so():
+    blocks = published("Qwen/Qwen3-30B-A3B", mlp_only_layers=[1], decoder_sparse_step=2).blocks
+
+    assert [i for i, block in enumerate(blocks) if isinstance(block.ffn, MoESpec)] == list(range(3, 48, 2))
+    assert blocks[0].ffn.intermediate_size == 6144
+
+
+def test_gemma_takes_gelu_for_its_tanh_approximation_and_scales_embeddings():
+    spec = published("google/gemma-2b")
+
+    assert spec.blocks[0].ffn.act == "gelu_pytorch_tanh"
+    assert spec.embedding.scale == 2048 ** 0.5
+    assert spec.final_norm.offset == 1.0
+    assert spec.head.tied
+
+
+def test_gemma2_alternates_windows_and_caps_scores_and_logits():
+    spec = published("google/gemma-2-9b")
+
+    assert [block.mixer.window for block in spec.blocks[:4]] == [4096, None, 4096, None]
+    assert spec.blocks[0].mixer.softcap == 50.0
+    assert spec.head.softcap == 30.0
+    assert published("google/gemma-2-9b", final_logit_softcapping=None).head.softcap is None
+
+
+def test_gemma3_has_a_global_layer_after_five_local_ones_with_a_base_and_scaling_of_its_own():
+    spec = published("google/gemma-3-1b-it", rope_scaling={"rope_type": "linear", "factor": 8.0})
+    local, globally = spec.blocks[4].mixer, spec.blocks[5].mixer
+
+    assert (local.window, local.positions.theta, local.positions.scaling) == (512, 1e4, None)
+    assert (globally.window, globally.positions.theta) == (None, 1e6)
+    assert globally.positions.scaling == LinearScaling(factor=8.0)
+
+
+def test_falcons_layouts_differ_in_heads_norms_and_order():
+    old, new = published("tiiuae/falcon-7b"), published("tiiuae/falcon-40b")
+    rw = published("tiiuae/falcon-7b", multi_query=False, parallel_attn=False, alibi=True, bias=True, hidden_size=2048,
+                   num_attention_heads=32)
+
+    assert (old.blocks[0].mixer.num_kv_heads, old.blocks[0].parallel, old.blocks[0].ffn_norm) == (1, True, None)
+    assert (new.blocks[0].mixer.num_kv_heads, new.blocks[0].parallel) == (8, True)
+    assert new.blocks[0].ffn_norm is not None
+    assert (rw.blocks[0].mixer.num_kv_heads, rw.blocks[0].parallel) == (32, False)
+    assert rw.blocks[0].mixer.positions == Alibi(scale=64 ** -0.5, is_bfloat16=True)
+    assert GroupedQKV(num_groups=8, queries_per_group=16, head_dim=64) in [rule.layout for rule in new.names.rules]
+
+
+def test_the_first_falcon_configs_have_other_names_for_the_sizes():
+    config = {"architectures": ["RWForCausalLM"], "n_layer": 32, "n_head": 71, "n_embed": 4544, "vocab_size": 65024,
+              "multi_query": True, "parallel_attn": True, "bias": False, "alibi": False}
+
+    assert num_parameters(describe(config)[0]) == PUBLISHED["tiiuae/falcon-7b"][0]
+
+
+def test_opt_350m_norms_after_the_sum_and_projects_its_narrow_embedding():
+    spec = published("facebook/opt-350m")
+
+    assert spec.blocks[0].post_residual
+    assert spec.final_norm is None
+    assert spec.embedding.embedding_dim == 512
+    assert (spec.embedding.positions.num_positions, spec.embedding.positions.offset) == (2048, 2)
+
+
+def test_gpt2_may_weaken_attention_layer_by_layer():
+    spec = published("gpt2", scale_attn_by_inverse_layer_idx=True)
+
+    assert [block.mixer.scale for block in spec.blocks[:3]] == [1 / 8, 1 / 16, 1 / 24]
+
+
+def test_granite_divides_logits_and_scales_embeddings_residuals_and_scores():
+    spec = published("ibm-granite/granite-3.0-8b-base")
+
+    assert (spec.head.scale, spec.embedding.scale) == (1 / 16, 12.0)
+    assert (spec.blocks[0].residual_scale, spec.blocks[0].mixer.scale) == (0.22, 0.0078125)
+
+
+def test_stablelm_12b_norms_each_head_of_q_and_k_from_tensors_of_their_own():
+    spec = published("stabilityai/stablelm-2-1_6b", qk_layernorm=True, use_parallel_residual=True, num_key_value_heads=8)
+
+    assert spec.blocks[0].mixer.qk_norm.scope == "each_head"
+    assert spec.blocks[0].mixer.positions.rotary_dim == 16
+    assert spec.names.by_row == ("blocks.{i}.mixer.q_norm", "blocks.{i}.mixer.k_norm")
+
+
+def test_qwen_v1_has_half_the_rows_in_each_mlp_matrix_and_stays_within_its_trained_length():
+    spec = published("Qwen/Qwen-7B")
+
+    assert spec.blocks[0].ffn.intermediate_size == 11008
+    assert (spec.blocks[0].mixer.qkv_bias, spec.blocks[0].mixer.out_bias) == (True, False)
+    assert spec.max_position == 8192
+    assert published("Qwen/Qwen-7B", use_dynamic_ntk=False, use_logn_attn=False).max_position == 32768
+
+
+# What a family refuses
+
+
+@pytest.mark.parametrize(("name", "changes", "field"), [
+    ("meta-llama/Llama-3.1-8B", {"hidden_act": "snake"}, "hidden_act"),
+    ("meta-llama/Llama-3.1-8B", {"num_key_value_heads": 5}, "num_key_value_heads"),
+    ("meta-llama/Llama-3.1-8B", {"num_attention_heads": 33, "num_key_value_heads": 33}, "num_attention_heads"),
+    ("meta-llama/Llama-3.1-8B", {"hidden_size": None}, "hidden_size"),
+    ("meta-llama/Llama-3.1-8B", {"num_hidden_layers": "32"}, "num_hidden_layers"),
+    ("meta-llama/Llama-3.1-8B", {"rms_norm_eps": float("nan")}, "rms_norm_eps"),
+    ("meta-llama/Llama-3.1-8B", {"attention_bias": "no"}, "attention_bias"),
+    ("mistralai/Mistral-7B-v0.1", {"sliding_window": -1}, "sliding_window"),
+    ("mistralai/Mistral-7B-v0.1", {"layer_types": ["full_attention"]}, "layer_types"),
+    ("mistralai/Mistral-7B-v0.1", {"layer_types": ["chunked_attention"] * 32}, "layer_types"),
+    ("mistralai/Mixtral-8x7B-v0.1", {"num_experts_per_tok": 9}, "num_experts_per_tok"),
+    ("Qwen/Qwen2.5-0.5B", {"layer_types": ["sliding_attention"] * 24}, "sliding_window"),
+    ("Qwen/Qwen3-0.6B", {"head_dim": None}, "head_dim"),
+    ("google/gemma-2b", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
+    ("google/gemma-3-1b-it", {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping"),
+    ("gpt2", {"add_cross_attention": True}, "add_cross_attention"),
+    ("tiiuae/falcon-40b", {"parallel_attn": False}, "parallel_attn"),
+    ("tiiuae/falcon-40b", {"num_kv_heads": 7}, "num_kv_heads"),
+    ("tiiuae/falcon-7b", {"num_ln_in_parallel_attn": 2}, "num_ln_in_parallel_attn"),
+    ("bigscience/bloom-560m", {"apply_residual_connection_post_layernorm": True},
+     "apply_residual_connection_post_layernorm"),
+    ("ibm-granite/granite-3.0-8b-base", {"logits_scaling": 0}, "logits_scaling"),
+    ("Qwen/Qwen-7B", {"scale_attn_weights": False}, "scale_attn_weights"),
+])
+def test_what_a_family_cannot_run_is_refused_by_the_keys_name(name, changes, field):
+    with pytest.raises(ConfigError) as error:
+        published(name, **changes)
+
+    assert error.value.field == field

@@ -1,0 +1,117 @@
+"""Sizes against published numbers, hand counts and the model that really is built."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import pytest
+import torch
+
+from weft.architectures.registry import families
+from weft.architectures.sizes import (
+    block_shapes,
+    cache_groups,
+    flops_per_token,
+    num_active_parameters,
+    num_parameters,
+    parameter_shapes,
+)
+from weft.architectures.spec import DecoderSpec
+from weft.cache.groups import CacheGroup
+from weft.cli.models import SAMPLE
+from weft.layers.placement import Placement
+from weft.models.decoder import Decoder
+from weft.resolve.reader import ConfigReader
+
+# From the config.json files of Qwen/Qwen2.5-0.5B, Qwen/Qwen3-0.6B, meta-llama/Llama-3.2-1B, mistralai/Mixtral-8x7B-v0.1.
+QWEN2_5 = {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14,
+           "num_key_value_heads": 2, "vocab_size": 151936, "tie_word_embeddings": True, "max_position_embeddings": 32768}
+QWEN3 = {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 16,
+         "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936, "tie_word_embeddings": True}
+LLAMA_1B = {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16, "num_attention_heads": 32,
+            "num_key_value_heads": 8, "head_dim": 64, "vocab_size": 128256, "tie_word_embeddings": True}
+MIXTRAL = {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
+           "num_key_value_heads": 8, "vocab_size": 32000, "num_local_experts": 8, "num_experts_per_tok": 2}
+
+
+def spec_of(architecture: str, **config: Any) -> DecoderSpec:
+    return families()[architecture].describe(ConfigReader(config))
+
+
+@pytest.mark.parametrize(("architecture", "config", "published"), [
+    ("Qwen2ForCausalLM", QWEN2_5, 494_032_768),
+    ("Qwen3ForCausalLM", QWEN3, 596_049_920),
+    ("LlamaForCausalLM", LLAMA_1B, 1_235_814_400),
+    ("MixtralForCausalLM", MIXTRAL, 46_702_792_704),
+])
+def test_the_number_of_parameters_is_the_published_one(architecture, config, published):
+    assert num_parameters(spec_of(architecture, **config)) == published
+
+
+def test_a_head_found_in_the_checkpoint_adds_its_table():
+    spec = spec_of("Qwen3ForCausalLM", **QWEN3)
+
+    assert num_parameters(spec, has_own_head=True) - num_parameters(spec) == 151936 * 1024
+
+
+def test_a_token_of_mixtral_uses_two_of_eight_experts():
+    spec = spec_of("MixtralForCausalLM", **MIXTRAL)
+
+    assert num_active_parameters(spec) == 46_702_792_704 - 32 * 6 * 3 * 4096 * 14336
+
+
+def test_the_cache_of_qwen2_5_takes_12_kib_a_token_in_bfloat16():
+    groups = cache_groups(spec_of("Qwen2ForCausalLM", **QWEN2_5), 2)
+
+    assert groups == (CacheGroup(window=None, layers=tuple(range(24)), bytes_per_token=12 * 1024),)
+
+
+def test_layers_with_different_windows_are_different_cache_groups():
+    spec = spec_of("Gemma3ForCausalLM", **SAMPLE, sliding_window=512)          # every sixth of 12 layers sees all
+
+    groups = cache_groups(spec, 4)
+
+    per_layer = 2 * 2 * 16 * 4                                                  # k and v, 2 heads of 16, 4 bytes
+    assert groups == (CacheGroup(512, (0, 1, 2, 3, 4, 6, 7, 8, 9, 10), 10 * per_layer),
+                      CacheGroup(None, (5, 11), 2 * per_layer))
+
+
+def test_operations_of_a_token_are_two_for_each_weight_of_a_matrix_and_four_for_each_attended_number():
+    spec = spec_of("LlamaForCausalLM", **SAMPLE | {"num_hidden_layers": 1})
+
+    matrices = 64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 128 + 512 * 64              # q and o, k and v, mlp, head
+    assert flops_per_token(spec) == 2 * matrices
+    assert flops_per_token(spec, context_len=10) == 2 * matrices + 4 * 4 * 16 * 10
+
+
+def test_a_window_bounds_the_operations_of_attention():
+    spec = spec_of("MistralForCausalLM", **SAMPLE, sliding_window=100)
+
+    assert flops_per_token(spec, context_len=5000) == flops_per_token(spec, context_len=100)
+
+
+def test_experts_that_are_not_picked_cost_nothing():
+    few = spec_of("MixtralForCausalLM", **SAMPLE)
+    more = spec_of("MixtralForCausalLM", **SAMPLE | {"num_local_experts": 16, "num_experts": 16})
+
+    router_rows = 8 * 64 * 12
+    assert flops_per_token(more) - flops_per_token(few) == 2 * router_rows
+
+
+@pytest.mark.parametrize("architecture", families())
+def test_names_and_shapes_are_those_of_the_model_that_is_built(architecture):
+    spec = spec_of(architecture, **SAMPLE)
+    model = Decoder(spec, tied=spec.head.tied, layer_groups=(0,) * len(spec.blocks), max_model_len=16,
+                    place=Placement(torch.float32, has_memory=False))
+
+    assert parameter_shapes(spec) == {name: tuple(view.shape) for name, view in model.homes().items()}
+
+
+@pytest.mark.parametrize("architecture", families())
+def test_the_parameters_of_all_blocks_are_the_blocks_own(architecture):
+    spec = spec_of(architecture, **SAMPLE)
+
+    of_blocks = sum(prod(shape) for name, shape in parameter_shapes(spec).items() if name.startswith("blocks."))
+    assert of_blocks == sum(prod(shape) for block in spec.blocks
+                            for shape in block_shapes(block, spec.hidden_size).values())

@@ -1,0 +1,141 @@
+"""`weft models` and `weft inspect`: what they say, checked against what is true by hand."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tiny import make_checkpoint
+
+from weft.architectures.registry import families
+from weft.architectures.spec import DecoderSpec
+from weft.cli import words
+from weft.cli.models import SAMPLE, features
+from weft.cli.tables import human_bytes, human_count, plain_table
+from weft.llm import LLM
+from weft.resolve.reader import ConfigReader
+
+# Of the tiny checkpoint: q and o, k and v, three matrices of the MLP, two norms; then the table and the last norm.
+BLOCK_PARAMETERS = 2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 48 + 2 * 32
+PARAMETERS = 2 * BLOCK_PARAMETERS + 259 * 32 + 32
+
+
+def gemma3() -> DecoderSpec:
+    return families()["Gemma3ForCausalLM"].describe(ConfigReader(SAMPLE | {"sliding_window": 512}))
+
+
+def test_models_lists_every_architecture(weft):
+    listed = {entry["name"] for entry in json.loads(weft("models", "--json").out)["architectures"]}
+
+    assert listed == set(families())
+
+
+@pytest.mark.parametrize("entry", families().values(), ids=lambda entry: entry.name)
+def test_every_architecture_has_a_summary_a_source_and_features(entry):
+    row = features(entry)
+
+    assert all(row.values()), row
+
+
+@pytest.mark.parametrize(("name", "column", "expected"), [
+    ("BloomForCausalLM", "positions", "ALiBi"), ("GPT2LMHeadModel", "positions", "learned"),
+    ("LlamaForCausalLM", "positions", "rope"), ("MistralForCausalLM", "attention", "grouped-query, window 4096"),
+    ("GPT2LMHeadModel", "attention", "multi-head, bias"), ("FalconForCausalLM", "attention", "multi-query"),
+    ("Qwen3ForCausalLM", "attention", "grouped-query, q/k norm"), ("Gemma2ForCausalLM", "norms", "RMSNorm before and after"),
+    ("Olmo2ForCausalLM", "norms", "RMSNorm after"), ("MixtralForCausalLM", "ffn", "experts, gated silu"),
+    ("OPTForCausalLM", "ffn", "relu, bias"), ("GPTNeoXForCausalLM", "other", "parallel blocks"),
+    ("Gemma2ForCausalLM", "other", "scaled embeddings, logits soft cap 30, tied head"),
+])
+def test_features_are_those_of_the_family(name, column, expected):
+    assert features(families()[name])[column] == expected
+
+
+def test_models_can_be_filtered_by_a_word(weft):
+    out = weft("models", "mixtral").out
+
+    assert out.startswith("1 architectures") and "MixtralForCausalLM" in out and "LlamaForCausalLM" not in out
+
+
+def test_inspect_tells_parameters_bytes_and_cache_counted_by_hand(weft, checkpoint):
+    found = json.loads(weft("inspect", checkpoint, "--json").out)
+
+    assert found["sizes"]["parameters"] == PARAMETERS
+    assert found["sizes"]["weight_bytes"] == 4 * PARAMETERS
+    assert found["sizes"]["kv_bytes_per_token"] == 2 * 2 * 2 * 8 * 4           # k and v, 2 layers, 2 heads of 8, float32
+    assert found["layers"] == [{
+        "layers": "0-1", "attention": "4 heads, 2 kv heads of 8", "positions": "rope, base 10000, 8 dims",
+        "ffn": "gated silu 48", "norms": "RMS 1e-05; before", "parameters": BLOCK_PARAMETERS,
+        "cache_bytes_per_token": 2 * 2 * 8 * 4}]
+
+
+def test_inspect_plans_and_chooses_as_the_engine_does(weft, checkpoint):
+    options = {"kv_cache_memory_bytes": 1 << 20, "max_num_seqs": 4, "max_num_batched_tokens": 64}
+    flags = [word for name, value in options.items() for word in (f"--{name}", value)]
+
+    found = json.loads(weft("inspect", checkpoint, "--json", *flags).out)
+
+    with LLM(str(checkpoint), **options, use_tqdm_on_load=False) as llm:
+        plan, kernels = llm.collective_rpc("memory_plan")[0], llm.collective_rpc("list_kernels")[0]
+    assert {key: found["memory_plan"][key] for key in plan} == plan
+    assert found["kernels"] == kernels
+
+
+def test_inspect_tells_where_each_value_comes_from(weft, checkpoint):
+    settings = json.loads(weft("inspect", checkpoint, "--json", "--hf-overrides.rope_theta=5000").out)["settings"]
+
+    assert settings["rope_theta"] == {"value": 5000, "source": "override"}
+    assert settings["hidden_size"] == {"value": 32, "source": str(checkpoint / "config.json")}
+    assert settings["partial_rotary_factor"]["source"] == "default of the family"
+
+
+def test_inspect_needs_no_weights_and_says_so(weft, tmp_path):
+    directory = make_checkpoint(tmp_path / "model")
+    (directory / "model.safetensors").unlink()
+
+    ran = weft("inspect", directory)
+
+    assert ran.status == 0
+    assert "safetensors" in ran.out and "Memory plan" in ran.out
+
+
+def test_inspect_lists_the_keys_that_nothing_read(weft, checkpoint):
+    ran = weft("inspect", checkpoint, "--hf-overrides.secret_sauce=7")
+
+    assert "secret_sauce" in ran.out.partition("does not use")[2]
+
+
+def test_inspect_says_what_does_not_fit_instead_of_the_plan(weft, checkpoint):
+    ran = weft("inspect", checkpoint, "--kv-cache-memory-bytes", "900t")
+
+    assert ran.status == 0
+    assert "does not fit. kv_cache_memory_bytes = 900000000000000" in ran.out
+
+
+def test_kernels_can_be_asked_for_alone(weft, checkpoint):
+    ran = weft("inspect", checkpoint, "--kernels", "--dtype", "bfloat16")
+
+    assert "Memory plan" not in ran.out and "attention" in ran.out
+
+
+def test_equal_layers_are_one_row_however_they_alternate():
+    rows = words.patterns(gemma3().blocks)
+
+    assert [(layers, block.mixer.window) for layers, block in rows] == [("0-4 6-10", 512), ("5 11", None)]
+
+
+@pytest.mark.parametrize(("layers", "text"), [
+    ([0], "0"), ([0, 1, 2], "0-2"), ([0, 2, 4, 6], "0 2 … 6"), ([0, 1, 5], "0-1 5"), ([3, 5], "3 5"),
+])
+def test_layer_numbers_are_written_short(layers, text):
+    assert words.layer_words(layers) == text
+
+
+def test_a_plain_table_is_aligned_and_names_its_columns():
+    table = plain_table(("name", "tokens"), [["a", "5"], ["long name", "1,000"]], right=("tokens",))
+
+    assert table.splitlines() == ["name       tokens", "---------  ------", "a               5", "long name   1,000"]
+
+
+def test_sizes_are_told_for_people():
+    assert (human_bytes(512), human_bytes(1536), human_bytes(3 * 2 ** 30)) == ("512 B", "1.50 KiB", "3.00 GiB")
+    assert (human_count(999), human_count(1_240_000_000)) == ("999", "1.24 B")

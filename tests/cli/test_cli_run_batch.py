@@ -1,0 +1,66 @@
+"""`weft run-batch`: answers in order, an entry for each bad line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from weft.cli.run_batch import read_lines
+
+
+def request(custom_id: str, url: str = "/v1/completions", **body: object) -> str:
+    return json.dumps({"custom_id": custom_id, "method": "POST", "url": url, "body": body})
+
+
+def test_each_line_is_answered_or_refused_on_its_own_and_in_order(weft, tmp_path, checkpoint):
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("\n".join([
+        request("long", prompt="abc", max_tokens=20, ignore_eos=True),
+        "{broken",
+        request("chat", "/v1/chat/completions", messages=[{"role": "user", "content": "hi"}], max_tokens=2),
+        request("bad value", prompt="abc", max_tokens=-1),
+        "",
+        request("short", prompt=[1, 2, 3], max_tokens=1, ignore_eos=True),
+    ]))
+
+    ran = weft("run-batch", "-i", source, "-o", output, "--model", checkpoint, "--no-use-tqdm-on-load")
+
+    entries = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [entry["custom_id"] for entry in entries] == ["long", None, "chat", "bad value", "short"]
+    assert entries[0]["response"]["status_code"] == 200
+    assert entries[0]["response"]["body"]["usage"]["completion_tokens"] == 20
+    assert entries[1]["response"] is None and "line 2 is no JSON" in entries[1]["error"]["message"]
+    assert entries[2]["response"]["body"]["choices"][0]["message"]["role"] == "assistant"
+    assert entries[3]["response"]["status_code"] == 400
+    assert entries[3]["response"]["body"]["error"]["param"] == "max_tokens"
+    assert entries[4]["response"]["body"]["usage"] == {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4,
+                                                       "prompt_tokens_details": {"cached_tokens": 0}}
+    assert ran.status == 1 and ran.out.startswith("5 requests, 2 failed")
+
+
+@pytest.mark.parametrize(("line", "message"), [
+    ("[1]", "expected an object, got list"),
+    ('{"method": "POST", "url": "/v1/completions", "body": {}}', "custom_id = None"),
+    ('{"custom_id": "a", "method": "GET", "url": "/v1/completions", "body": {}}', "method = 'GET': expected POST"),
+    ('{"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": {}}', "url = '/v1/embeddings'"),
+    ('{"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": 5}', "body: expected an object, got int"),
+    ('{"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": {"stream": true}}', "not streamed"),
+])
+def test_what_is_wrong_with_a_line_is_told_with_its_number(tmp_path, line, message):
+    path = tmp_path / "in.jsonl"
+    path.write_text("\n" + line)
+
+    (read,) = read_lines(path)
+
+    assert read.error.startswith("line 2") and message in read.error
+
+
+def test_an_id_that_comes_twice_is_refused_the_second_time(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_text(request("a") + "\n" + request("a"))
+
+    first, second = read_lines(path)
+
+    assert first.error is None
+    assert second.error == "line 2: custom_id 'a' is used twice"

@@ -1,0 +1,79 @@
+"""A scheduler with small numbers, sequences of known tokens, and a model that needs no weights: for the tests here."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from weft.cache.groups import CacheGroup
+from weft.cache.manager import CacheManager
+from weft.config.engine_config import SchedulerConfig
+from weft.engine.messages import EngineRequest
+from weft.engine.scheduler import Scheduler, StepPlan
+from weft.engine.sequence import Sequence
+from weft.sampling_params import SamplingParams
+
+BLOCK_SIZE = 4
+EOS = 99
+
+
+def make_cache(
+    *, num_blocks: int | list[int] = 100, windows: tuple[int | None, ...] = (None,), prefix_caching: bool = True
+) -> CacheManager:
+    counts = num_blocks if isinstance(num_blocks, list) else [num_blocks] * len(windows)
+    groups = [CacheGroup(window, (layer,), 8) for layer, window in enumerate(windows)]
+    return CacheManager(groups, counts, BLOCK_SIZE, prefix_caching)
+
+
+def make_scheduler(
+    *, num_blocks: int | list[int] = 100, windows: tuple[int | None, ...] = (None,), prefix_caching: bool = True,
+    max_num_seqs: int = 8, max_num_batched_tokens: int = 64, max_model_len: int = 64, **config,
+) -> Scheduler:
+    cache = make_cache(num_blocks=num_blocks, windows=windows, prefix_caching=prefix_caching)
+    limits = SchedulerConfig(max_num_seqs=max_num_seqs, max_num_batched_tokens=max_num_batched_tokens, **config)
+    return Scheduler(limits, cache, max_model_len=max_model_len)
+
+
+def tokens(num: int, first: int = 100) -> list[int]:
+    """Token ids that no other test sequence with another `first` (a multiple of 100) has."""
+    return list(range(first, first + num))
+
+
+def make_seq(
+    request_id: str, prompt: list[int], *, max_tokens: int = 16, priority: int = 0, arrival_time: float = 0.0,
+    output: list[int] | None = None, cache_salt: str | None = None, **params,
+) -> Sequence:
+    return Sequence(EngineRequest(
+        request_id=request_id, prompt_token_ids=prompt, params=SamplingParams(max_tokens=max_tokens, **params),
+        eos_token_ids=[EOS], arrival_time=arrival_time, priority=priority, output_token_ids=output or [],
+        cache_salt=cache_salt))
+
+
+def add(scheduler: Scheduler, request_id: str, prompt: list[int], **options) -> Sequence:
+    seq = make_seq(request_id, prompt, **options)
+    scheduler.add(seq)
+    return seq
+
+
+def apply(scheduler: Scheduler, plan: StepPlan, token_id: int = 7) -> list[Sequence]:
+    """Gives every sequence that is due one the same token, and checks the scheduler's books."""
+    finished = scheduler.apply(plan, [[token_id] if item.has_logits else [] for item in plan.scheduled])
+    scheduler.check()
+    return finished
+
+
+def step(scheduler: Scheduler, token_id: int = 7) -> StepPlan:
+    """One whole step; returns its plan."""
+    plan = scheduler.schedule()
+    scheduler.check()
+    apply(scheduler, plan, token_id)
+    return plan
+
+
+def parts(plan: StepPlan) -> dict[str, int]:
+    """Tokens that each sequence gets in a step."""
+    return {item.seq.request_id: item.num_new_tokens for item in plan.scheduled}
+
+
+def fake_token(token_ids: list[int]) -> int:
+    """What the fake model answers to these tokens: 0 to 49, anything but the end of text."""
+    return sha256(repr(token_ids).encode()).digest()[0] % 50

@@ -1,0 +1,115 @@
+"""The memory plan fits what the user left open and refuses, with numbers, what the user set and cannot be had."""
+
+import dataclasses
+
+import pytest
+
+from weft.architectures.names import NameMap
+from weft.architectures.spec import (
+    AttentionSpec,
+    BlockSpec,
+    Causal,
+    DecoderSpec,
+    EmbeddingSpec,
+    HeadSpec,
+    MLPSpec,
+    RMSNorm,
+    SlidingWindow,
+)
+from weft.config.engine_config import (
+    CacheConfig,
+    EngineConfig,
+    LoadConfig,
+    ModelConfig,
+    SchedulerConfig,
+    TokenizerConfig,
+)
+from weft.config.machine import Fact, Machine
+from weft.engine.memory import plan_memory
+from weft.errors import MemoryPlanError
+
+NORM = RMSNorm(eps=1e-6)
+TOKEN_BYTES = 2 * 2 * 8 * 4                  # k and v, two heads of eight float32, one layer
+
+
+def spec(*windows):
+    def block(window):
+        mask = Causal() if window is None else SlidingWindow(window=window)
+        mixer = AttentionSpec(num_heads=4, num_kv_heads=2, head_dim=8, scale=1.0, positions=None, mask=mask)
+        return BlockSpec(mixer=mixer, ffn=MLPSpec(intermediate_size=32, act="silu", gated=True), mixer_norm=NORM, ffn_norm=NORM)
+
+    return DecoderSpec(hidden_size=16, vocab_size=100, max_position=1024, embedding=EmbeddingSpec(vocab_size=100),
+                       blocks=tuple(map(block, windows)), final_norm=NORM, head=HeadSpec(tied=True), names=NameMap(rules=()))
+
+
+def config(*, length=1024, fixed=False, kv_bytes=None, seqs=4, tokens=64, utilization=1.0):
+    return EngineConfig(
+        model=ModelConfig(name="m", path=".", architecture="A", hf_config={}, dtype="float32", max_model_len=length,
+                          is_max_model_len_fixed=fixed, vocab_size=100, eos_token_ids=()),
+        tokenizer=TokenizerConfig(path=None), load=LoadConfig(), num_threads=1, served_model_names=("m",),
+        cache=CacheConfig(kv_cache_memory_bytes=kv_bytes, memory_utilization=utilization),
+        scheduler=SchedulerConfig(max_num_seqs=seqs, max_num_batched_tokens=tokens))
+
+
+def machine(num_bytes=1 << 40):
+    return Machine(num_cores=Fact(2, "test"), memory_bytes=Fact(num_bytes, "test"), available_bytes=Fact(num_bytes, "test"),
+                   isa=Fact(frozenset(), "test"))
+
+
+def test_with_memory_to_spare_every_sequence_gets_its_whole_context():
+    plan = plan_memory(spec(None, None), config(), machine())
+
+    assert plan.num_blocks == (4 * 1024 // 16,)
+    assert plan.kv_cache_bytes == 4 * 1024 * 2 * TOKEN_BYTES
+    assert plan.max_model_len == 1024
+
+
+def test_a_window_group_gets_no_more_than_its_windows_need():
+    plan = plan_memory(spec(None, 32), config(), machine())
+
+    full, window = plan.num_blocks
+    assert [group.window for group in plan.groups] == [None, 32]
+    assert full == 256
+    assert window < 30                            # 4 sequences of 2 to 4 blocks, and one step of 4 blocks
+
+
+def test_a_given_cache_size_is_kept_and_the_context_fitted_into_it():
+    plan = plan_memory(spec(None), config(kv_bytes=10 * 16 * TOKEN_BYTES), machine())
+
+    assert plan.num_blocks == (10,)
+    assert plan.max_model_len == 160
+
+
+def test_a_set_context_that_does_not_fit_is_refused_with_the_largest_that_does():
+    with pytest.raises(MemoryPlanError, match=r"max_model_len = 1024 needs \d+ bytes.*largest max_model_len that fits is 160"):
+        plan_memory(spec(None), config(kv_bytes=10 * 16 * TOKEN_BYTES, fixed=True), machine())
+
+
+def test_a_cache_larger_than_the_memory_is_refused_with_the_largest_that_fits():
+    with pytest.raises(MemoryPlanError, match=r"kv_cache_memory_bytes = 1099511627776.*largest value that fits is \d+"):
+        plan_memory(spec(None), config(kv_bytes=1 << 40), machine(1 << 28))
+
+
+def test_a_model_larger_than_the_memory_is_refused_with_need_and_have():
+    with pytest.raises(MemoryPlanError, match=r"for weights and .* there are 0\.0 MiB"):
+        plan_memory(spec(None), config(), machine(1024))
+
+
+def test_a_cache_smaller_than_a_block_is_refused():
+    with pytest.raises(MemoryPlanError, match=f"give at least {16 * TOKEN_BYTES} bytes"):
+        plan_memory(spec(None), config(kv_bytes=100), machine())
+
+
+def test_utilization_is_the_share_of_the_available_memory():
+    plan = plan_memory(spec(None), config(utilization=0.5), machine(1 << 30))
+
+    assert plan.limit_bytes == 1 << 29
+    assert plan.total_bytes <= plan.limit_bytes
+    assert "0.5 of 1.00 GiB" in plan.limit_source
+
+
+def test_the_parts_add_up():
+    plan = plan_memory(spec(None), config(), machine())
+
+    assert plan.total_bytes == plan.weight_bytes + plan.activation_bytes + plan.kv_cache_bytes
+    assert dataclasses.asdict(plan)["weight_bytes"] > 0

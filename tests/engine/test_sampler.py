@@ -1,0 +1,155 @@
+"""The sampler applies each sequence's own parameters to its own row, in the documented order."""
+
+import math
+
+import pytest
+import torch
+
+from weft.engine.messages import EngineRequest
+from weft.engine.sampler import Sampler
+from weft.engine.sequence import Sequence
+from weft.sampling_params import SamplingParams
+
+LOGITS = [0.0, 1.0, 2.0, 3.0, 4.0]          # of a vocabulary of five
+EOS = 4
+
+
+def sequence(prompt=(0,), output=(), *, bad_words=(), **params):
+    params = {"temperature": 0.0, "max_tokens": 50, "seed": 1} | params
+    return Sequence(EngineRequest(
+        request_id="r", prompt_token_ids=list(prompt), output_token_ids=list(output), params=SamplingParams(**params),
+        eos_token_ids=[EOS], arrival_time=0.0, bad_words_token_ids=[list(word) for word in bad_words]))
+
+
+def sample(*seqs, logits=LOGITS, mode="raw_logprobs"):
+    return Sampler(mode).sample(torch.tensor([logits] * len(seqs)), seqs)
+
+
+def token(seq, **options):
+    return sample(seq, **options)[0].token_id
+
+
+def test_greedy_takes_the_likeliest_token():
+    assert token(sequence()) == 4
+
+
+def test_only_allowed_tokens_can_be_chosen():
+    assert token(sequence(allowed_token_ids=[0, 2])) == 2
+
+
+def test_a_bad_word_of_one_token_is_never_chosen():
+    assert token(sequence(bad_words=[[4]])) == 3
+
+
+def test_the_last_token_of_a_bad_word_is_masked_only_after_its_beginning():
+    assert token(sequence(output=[2, 3], bad_words=[[2, 3, 4]])) == 3
+    assert token(sequence(output=[3, 3], bad_words=[[2, 3, 4]])) == 4
+    assert token(sequence(prompt=[2, 3], bad_words=[[2, 3, 4]])) == 4         # the prompt's words are the user's
+
+
+def test_min_tokens_masks_end_of_text_and_stop_ids_until_reached():
+    assert token(sequence(min_tokens=2, stop_token_ids=[3])) == 2
+    assert token(sequence(output=[1, 1], min_tokens=2, stop_token_ids=[3])) == 4
+
+
+def test_logit_bias_is_added():
+    assert token(sequence(logit_bias={0: 5.0})) == 0
+    assert token(sequence(logit_bias={4: -100})) == 3
+
+
+def test_repetition_penalty_counts_prompt_and_output():
+    assert token(sequence(prompt=[4], repetition_penalty=1.5)) == 3          # 4 / 1.5 < 3
+    assert token(sequence(output=[4], repetition_penalty=1.5)) == 3
+    assert token(sequence(prompt=[0], repetition_penalty=1.5)) == 4
+
+
+def test_repetition_penalty_lowers_negative_logits_too():
+    assert token(sequence(prompt=[1], repetition_penalty=3.0), logits=[-2.0, -1.0, -9.0, -9.0, -9.0]) == 0
+
+
+def test_presence_and_frequency_penalties_count_output_only():
+    assert token(sequence(prompt=[4, 4], presence_penalty=2.0, frequency_penalty=2.0)) == 4
+    assert token(sequence(output=[4], presence_penalty=1.5)) == 3
+    assert token(sequence(output=[4], frequency_penalty=0.9)) == 4           # once: 3.1
+    assert token(sequence(output=[4, 4], frequency_penalty=0.9)) == 3        # twice: 2.2
+
+
+def test_when_nothing_is_allowed_that_sequence_alone_has_an_error():
+    good, bad = sample(sequence(), sequence(allowed_token_ids=[1], bad_words=[[1]]))
+
+    assert good.token_id == 4 and good.error is None
+    assert "no token is allowed" in bad.error
+
+
+def test_nan_logits_are_that_sequences_error():
+    rows = torch.tensor([LOGITS, [math.nan] * 5])
+
+    good, bad = Sampler("raw_logprobs").sample(rows, [sequence(), sequence()])
+
+    assert good.error is None
+    assert "not numbers" in bad.error
+
+
+def test_a_seeded_draw_is_the_same_alone_and_in_company():
+    def drawn(position):
+        return sequence(output=[1] * position, temperature=1.0, seed=11)
+
+    alone = [token(drawn(position)) for position in range(30)]
+    company = [sample(sequence(), drawn(position), sequence(temperature=2.0, seed=3, top_k=2))[1].token_id
+               for position in range(30)]
+
+    assert alone == company
+    assert len(set(alone)) > 1
+
+
+def test_temperature_sharpens_and_flattens():
+    def share_of_best(temperature):
+        draws = [token(sequence(output=[1] * i, max_tokens=500, temperature=temperature)) for i in range(300)]
+        return draws.count(4) / len(draws)
+
+    assert share_of_best(0.2) > 0.95                                        # exact: 0.993
+    assert share_of_best(2.0) == pytest.approx(0.43, abs=0.12)              # exact: 0.429
+
+
+def test_top_k_of_one_is_greedy_at_any_temperature():
+    assert token(sequence(temperature=2.0, top_k=1)) == 4
+
+
+def test_logprobs_hold_the_sampled_token_first_even_outside_the_top():
+    entry = sample(sequence(logit_bias={0: 50.0}, logprobs=2))[0].logprobs
+    total = math.log(sum(math.exp(x) for x in LOGITS))
+
+    assert entry.token_ids == [0, 4, 3]
+    assert entry.ranks == [5, 1, 2]
+    assert entry.logprobs == pytest.approx([0 - total, 4 - total, 3 - total], abs=1e-5)
+
+
+def test_a_sampled_token_among_the_top_is_not_listed_twice():
+    entry = sample(sequence(logprobs=2))[0].logprobs
+
+    assert entry.token_ids == [4, 3]
+    assert entry.ranks == [1, 2]
+
+
+def test_zero_logprobs_report_the_sampled_token_and_minus_one_the_vocabulary():
+    few, all_of_them = sample(sequence(logprobs=0), sequence(logprobs=-1))
+
+    assert few.logprobs.token_ids == [4]
+    assert all_of_them.logprobs.token_ids == [4, 3, 2, 1, 0]
+
+
+@pytest.mark.parametrize(("mode", "expected"), [
+    ("raw_logits", [2.0, 4.0]), ("processed_logits", [2.0, 1.0]),
+    ("processed_logprobs", [math.log(x / sum(math.exp(v) for v in (0, 1, 2))) for x in (math.exp(2), math.exp(1))])])
+def test_logprobs_mode_says_which_numbers_are_reported(mode, expected):
+    entry = sample(sequence(logprobs=1 if mode == "raw_logits" else 2, allowed_token_ids=[0, 1, 2]), mode=mode)[0].logprobs
+
+    assert entry.token_ids[0] == 2
+    assert entry.logprobs[:2] == pytest.approx(expected, abs=1e-5)
+
+
+def test_prompt_logprobs_are_of_the_given_next_tokens():
+    entries = Sampler("raw_logprobs").prompt_logprobs(torch.tensor([LOGITS, LOGITS]), [1, 4], 1)
+
+    assert [e.token_ids for e in entries] == [[1, 4], [4]]
+    assert [e.ranks for e in entries] == [[4, 1], [1]]

@@ -1,0 +1,358 @@
+"""What a step holds: decodes, chunks, admission, the end of a sequence, and what is refused at the door."""
+
+from __future__ import annotations
+
+import pytest
+from scheduling import EOS, add, apply, make_scheduler, make_seq, parts, step, tokens
+
+from weft.errors import QueueFullError, RequestError
+
+
+def test_a_prompt_that_fits_is_computed_in_one_step_and_then_decodes():
+    scheduler = make_scheduler()
+    seq = add(scheduler, "a", tokens(5))
+
+    plan = step(scheduler)
+
+    assert [(item.num_new_tokens, item.start, item.has_logits) for item in plan.scheduled] == [(5, 0, True)]
+    assert plan.num_tokens == 5
+    assert seq.token_ids == [*tokens(5), 7]
+    [decode] = step(scheduler).scheduled
+    assert (decode.num_new_tokens, decode.start, decode.has_logits) == (1, 5, True)
+
+
+def test_a_long_prompt_is_cut_into_chunks_of_which_the_last_has_logits():
+    scheduler = make_scheduler(max_num_batched_tokens=6)
+    add(scheduler, "a", tokens(14))
+
+    chunks = [step(scheduler).scheduled[0] for _ in range(3)]
+
+    assert [(chunk.start, chunk.num_new_tokens, chunk.has_logits) for chunk in chunks] == [
+        (0, 6, False), (6, 6, False), (12, 2, True)]
+
+
+def test_decodes_go_first_and_chunks_share_what_is_left():
+    scheduler = make_scheduler(max_num_batched_tokens=8)
+    add(scheduler, "a", tokens(3, 100))
+    add(scheduler, "b", tokens(3, 200))
+    step(scheduler)
+    add(scheduler, "c", tokens(10, 300))
+    add(scheduler, "d", tokens(10, 400))
+
+    first, second, third = step(scheduler), step(scheduler), step(scheduler)
+
+    assert parts(first) == {"a": 1, "b": 1, "c": 6}
+    assert parts(second) == {"a": 1, "b": 1, "c": 4, "d": 2}
+    assert parts(third) == {"a": 1, "b": 1, "c": 1, "d": 5}
+    assert [item.seq.request_id for item in third.scheduled] == ["a", "b", "c", "d"]
+
+
+def test_a_single_token_prompt_counts_as_a_decode_and_stands_among_them():
+    scheduler = make_scheduler()
+    add(scheduler, "long", tokens(5))
+    add(scheduler, "short", tokens(1, 300))
+
+    plan = step(scheduler)
+
+    assert [item.seq.request_id for item in plan.scheduled] == ["short", "long"]
+
+
+def test_the_long_prefill_threshold_caps_each_prompts_chunk():
+    scheduler = make_scheduler(max_num_batched_tokens=20, long_prefill_token_threshold=6)
+    add(scheduler, "a", tokens(10, 100))
+    add(scheduler, "b", tokens(10, 200))
+
+    assert parts(step(scheduler)) == {"a": 6, "b": 6}
+    assert parts(step(scheduler)) == {"a": 4, "b": 4}
+
+
+def test_without_chunked_prefill_a_prompt_waits_until_the_step_has_room_for_all_of_it():
+    scheduler = make_scheduler(max_num_batched_tokens=64, enable_chunked_prefill=False, long_prefill_token_threshold=6)
+    add(scheduler, "a", tokens(40, 100))
+    add(scheduler, "b", tokens(30, 200))
+    add(scheduler, "c", tokens(3, 300))
+
+    assert parts(step(scheduler)) == {"a": 40}            # b is next in line and does not fit; c does not overtake it
+    assert parts(step(scheduler)) == {"a": 1, "b": 30, "c": 3}
+
+
+def test_no_more_sequences_run_than_max_num_seqs():
+    scheduler = make_scheduler(max_num_seqs=2)
+    for number in range(3):
+        add(scheduler, f"{number}", tokens(3, 100 * number), max_tokens=2)
+
+    assert parts(step(scheduler)) == {"0": 3, "1": 3}
+    assert (scheduler.num_running, scheduler.num_waiting) == (2, 1)
+    step(scheduler)                                       # both get their second token and finish
+    assert parts(step(scheduler)) == {"2": 3}
+
+
+def test_more_decodes_than_tokens_in_a_step_take_turns_by_age():
+    scheduler = make_scheduler(max_num_batched_tokens=2)
+    for number in range(3):
+        add(scheduler, f"{number}", tokens(1, 100 * number), max_tokens=3)
+
+    assert [parts(step(scheduler)) for _ in range(3)] == [{"0": 1, "1": 1}] * 3
+    assert parts(step(scheduler)) == {"2": 1}
+
+
+def test_a_waiting_sequence_starts_only_when_its_prompt_and_the_next_token_fit():
+    scheduler = make_scheduler(num_blocks=5)              # 20 tokens
+    add(scheduler, "a", tokens(6, 100), max_tokens=2)     # 2 blocks
+    add(scheduler, "b", tokens(12, 200), max_tokens=2)    # 12 + 1 tokens need 4
+
+    assert parts(step(scheduler)) == {"a": 6}
+    assert scheduler.num_waiting == 1
+
+
+def test_the_last_token_of_all_needs_no_room():
+    scheduler = make_scheduler(num_blocks=3)
+    seq = add(scheduler, "a", tokens(12), max_tokens=1)   # 3 blocks; its only new token is never stored
+
+    step(scheduler)
+
+    assert seq.finish_reason == "length"
+
+
+def test_a_prefill_under_way_keeps_the_free_blocks_it_will_need():
+    scheduler = make_scheduler(num_blocks=8, max_num_batched_tokens=8)
+    add(scheduler, "a", tokens(20, 100), max_tokens=2)    # 6 blocks in the end, 2 after the first step
+    step(scheduler)
+    add(scheduler, "b", tokens(10, 200), max_tokens=2)    # 3 blocks; 6 are free, 4 of them a's
+
+    assert parts(step(scheduler)) == {"a": 8}
+    assert parts(step(scheduler)) == {"a": 4}
+    assert scheduler.num_preemptions == 0
+
+
+def test_the_head_of_the_line_is_not_overtaken_by_a_smaller_one():
+    scheduler = make_scheduler(num_blocks=6)
+    add(scheduler, "first", tokens(12, 100), max_tokens=3)
+    step(scheduler)
+    add(scheduler, "large", tokens(16, 200), max_tokens=2)
+    add(scheduler, "small", tokens(2, 300), max_tokens=2)
+
+    assert parts(step(scheduler)) == {"first": 1}
+    assert parts(step(scheduler)) == {"first": 1}         # finishes
+    assert parts(step(scheduler)) == {"large": 16, "small": 2}
+
+
+def test_eos_ends_a_sequence_is_kept_and_gives_no_stop_reason():
+    scheduler = make_scheduler()
+    seq = add(scheduler, "a", tokens(3), stop_token_ids=[EOS])
+
+    plan = scheduler.schedule()
+    finished = apply(scheduler, plan, EOS)
+
+    assert finished == [seq]
+    assert (seq.finish_reason, seq.stop_reason, seq.output_token_ids) == ("stop", None, [EOS])
+    assert not scheduler.has_unfinished
+    assert scheduler.kv_cache_usage == 0
+
+
+def test_a_stop_token_ends_a_sequence_and_is_its_stop_reason():
+    scheduler = make_scheduler()
+    seq = add(scheduler, "a", tokens(3), stop_token_ids=[50, 51])
+
+    step(scheduler, 51)
+
+    assert (seq.finish_reason, seq.stop_reason) == ("stop", 51)
+
+
+def test_ignore_eos_goes_on_after_it_unless_it_is_a_stop_token_too():
+    scheduler = make_scheduler()
+    goes_on = add(scheduler, "a", tokens(3), ignore_eos=True)
+    stops = add(scheduler, "b", tokens(3, 200), ignore_eos=True, stop_token_ids=[EOS])
+
+    step(scheduler, EOS)
+
+    assert goes_on.finish_reason is None
+    assert (stops.finish_reason, stops.stop_reason) == ("stop", EOS)
+
+
+def test_neither_eos_nor_a_stop_token_ends_a_sequence_before_min_tokens():
+    scheduler = make_scheduler()
+    seq = add(scheduler, "a", tokens(3), min_tokens=3, stop_token_ids=[50])
+
+    for token_id in (EOS, 50):
+        step(scheduler, token_id)
+    assert seq.finish_reason is None
+    step(scheduler, 50)
+    assert (seq.finish_reason, seq.num_output_tokens) == ("stop", 3)
+
+
+def test_max_tokens_and_the_context_end_a_sequence_with_length():
+    scheduler = make_scheduler(max_model_len=10)
+    few = add(scheduler, "few", tokens(3, 100), max_tokens=2)
+    full = add(scheduler, "full", tokens(8, 200), max_tokens=50)
+
+    step(scheduler)
+    assert step(scheduler).num_tokens == 2
+
+    assert (few.finish_reason, few.num_output_tokens) == ("length", 2)
+    assert (full.finish_reason, full.num_tokens) == ("length", 10)
+
+
+def test_tokens_after_the_end_of_a_sequence_are_dropped():
+    scheduler = make_scheduler()
+    seq = add(scheduler, "a", tokens(3))
+
+    scheduler.apply(scheduler.schedule(), [[1, EOS, 2]])
+
+    assert seq.output_token_ids == [1, EOS]
+
+
+def test_several_accepted_tokens_are_computed_together_in_the_next_step():
+    scheduler = make_scheduler()
+    add(scheduler, "a", tokens(3))
+    scheduler.apply(scheduler.schedule(), [[1, 2, 3]])
+
+    [item] = step(scheduler).scheduled
+
+    assert (item.start, item.num_new_tokens, item.has_logits) == (3, 3, True)
+
+
+def test_a_resumed_requests_tokens_count_as_output():
+    scheduler = make_scheduler()
+    seq = add(scheduler, "a", tokens(3), output=[1, 2], max_tokens=4)
+
+    assert parts(step(scheduler)) == {"a": 5}
+    step(scheduler)
+    assert (seq.finish_reason, seq.output_token_ids) == ("length", [1, 2, 7, 7])
+
+
+def test_a_prompt_that_leaves_no_room_for_an_answer_is_refused_with_the_numbers():
+    scheduler = make_scheduler(max_model_len=32)
+    add(scheduler, "fits", tokens(31))
+
+    with pytest.raises(RequestError, match=r"32 tokens.*1 to 31 tokens.*max_model_len is 32"):
+        add(scheduler, "too long", tokens(32, 200))
+    with pytest.raises(RequestError, match="0 tokens"):
+        add(scheduler, "empty", [])
+    assert scheduler.num_waiting == 1
+
+
+def test_a_request_that_could_outgrow_the_whole_cache_is_refused_with_the_numbers():
+    scheduler = make_scheduler(num_blocks=3)                       # 12 tokens, and the last is not stored
+    add(scheduler, "fits", tokens(8, 100), max_tokens=5)
+
+    with pytest.raises(RequestError, match=r"max_tokens = 6: .*up to 13 tokens .*need 4 blocks of 4, and there are 3"):
+        add(scheduler, "too large", tokens(8, 200), max_tokens=6)
+
+
+def test_what_just_fits_the_cache_runs_to_its_end():
+    scheduler = make_scheduler(num_blocks=3)
+    seq = add(scheduler, "fits", tokens(8), max_tokens=5)
+
+    for _ in range(5):
+        step(scheduler)
+
+    assert (seq.finish_reason, seq.num_output_tokens, seq.num_preemptions) == ("length", 5, 0)
+
+
+def test_a_window_needs_no_room_for_what_it_leaves_behind():
+    scheduler = make_scheduler(num_blocks=[10, 4], windows=(None, 6), max_num_batched_tokens=4)
+    seq = add(scheduler, "a", tokens(20), max_tokens=21)           # 10 full blocks; of the window 3 at most
+
+    while scheduler.has_unfinished:
+        step(scheduler)
+
+    assert seq.num_tokens == 41
+    with pytest.raises(RequestError, match="need 11 blocks of 4, and there are 10"):
+        add(scheduler, "b", tokens(20), max_tokens=22)
+
+
+def test_a_request_resumed_after_its_last_token_is_refused():
+    with pytest.raises(RequestError, match="output_token_ids = '2 tokens': expected fewer than max_tokens = 2"):
+        add(make_scheduler(), "a", tokens(3), output=[1, 2], max_tokens=2)
+
+
+def test_two_unfinished_requests_cannot_have_one_id():
+    scheduler = make_scheduler()
+    add(scheduler, "a", tokens(3))
+
+    with pytest.raises(RequestError, match="request_id = 'a'"):
+        add(scheduler, "a", tokens(3))
+
+
+def test_the_queue_has_a_limit_and_running_sequences_do_not_count():
+    scheduler = make_scheduler(max_num_queued_reqs=2)
+    for number in range(2):
+        add(scheduler, f"{number}", tokens(3, 100 * number))
+
+    with pytest.raises(QueueFullError, match="2 requests are waiting and max_num_queued_reqs is 2"):
+        scheduler.add(make_seq("2", tokens(3)))
+    step(scheduler)
+    add(scheduler, "2", tokens(3))
+    assert (scheduler.num_running, scheduler.num_waiting) == (2, 1)
+
+
+def test_priority_goes_by_value_then_by_arrival_then_by_insertion():
+    scheduler = make_scheduler(policy="priority", max_num_seqs=1)
+    for request_id, priority, arrival_time in [
+            ("late", 1, 5.0), ("early", 1, 2.0), ("twin", 1, 2.0), ("urgent", 0, 9.0)]:
+        add(scheduler, request_id, tokens(3), priority=priority, arrival_time=arrival_time, max_tokens=1)
+
+    assert [next(iter(parts(step(scheduler)))) for _ in range(4)] == ["urgent", "early", "twin", "late"]
+
+
+def test_first_come_first_served_goes_by_insertion():
+    scheduler = make_scheduler(max_num_seqs=1)
+    for request_id, arrival_time in [("b", 2.0), ("a", 1.0)]:
+        add(scheduler, request_id, tokens(3), arrival_time=arrival_time, max_tokens=1)
+
+    assert [next(iter(parts(step(scheduler)))) for _ in range(2)] == ["b", "a"]
+
+
+def test_an_aborted_sequence_leaves_the_queue_or_gives_its_blocks_back():
+    scheduler = make_scheduler(max_num_seqs=1)
+    running, waiting = add(scheduler, "runs", tokens(9)), add(scheduler, "waits", tokens(3))
+    step(scheduler)
+
+    assert scheduler.abort("waits") is waiting
+    assert scheduler.abort("runs") is running
+    scheduler.check()
+    assert (running.finish_reason, waiting.finish_reason) == ("abort", "abort")
+    assert (scheduler.num_running, scheduler.num_waiting, scheduler.kv_cache_usage) == (0, 0, 0.0)
+    assert scheduler.abort("runs") is None
+    assert step(scheduler).scheduled == ()
+
+
+def test_a_sequence_aborted_between_schedule_and_apply_is_passed_over():
+    scheduler = make_scheduler()
+    gone, stays = add(scheduler, "gone", tokens(5, 100)), add(scheduler, "stays", tokens(5, 200))
+    plan = scheduler.schedule()
+    scheduler.abort("gone")
+
+    assert apply(scheduler, plan) == []
+    assert (gone.num_output_tokens, stays.num_output_tokens) == (0, 1)
+    assert parts(step(scheduler)) == {"stays": 1}
+
+
+def test_a_failed_sequence_can_end_with_another_reason():
+    scheduler = make_scheduler()
+    seq = add(scheduler, "a", tokens(3))
+
+    scheduler.abort("a", reason="error")
+
+    assert seq.finish_reason == "error"
+
+
+def test_a_plan_that_was_given_up_is_made_again():
+    scheduler = make_scheduler()
+    add(scheduler, "a", tokens(5))
+
+    assert parts(scheduler.schedule()) == {"a": 5}
+    assert parts(step(scheduler)) == {"a": 5}
+
+
+def test_many_aborted_sequences_leave_a_queue_that_still_serves_in_order():
+    scheduler = make_scheduler(max_num_seqs=1)
+    for number in range(50):
+        add(scheduler, f"{number}", tokens(3), max_tokens=1)
+    for number in range(0, 50, 2):
+        scheduler.abort(f"{number}")
+        scheduler.check()
+
+    assert scheduler.num_waiting == 25
+    assert [next(iter(parts(step(scheduler)))) for _ in range(3)] == ["1", "3", "5"]

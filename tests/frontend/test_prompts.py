@@ -1,0 +1,70 @@
+"""The forms of a prompt, and what is refused in each."""
+
+from __future__ import annotations
+
+import pytest
+
+from weft.errors import NotBuiltError, RequestError
+from weft.frontend.prompts import Prompt, parse_prompt, split_prompts
+
+
+@pytest.mark.parametrize(("prompt", "parsed"), [
+    ("hi", Prompt(text="hi", token_ids=None)),
+    ("nul \0 is text", Prompt(text="nul \0 is text", token_ids=None)),
+    ([1, 2], Prompt(text=None, token_ids=[1, 2])),
+    ((1, 2), Prompt(text=None, token_ids=[1, 2])),
+    ({"prompt": "hi"}, Prompt(text="hi", token_ids=None)),
+    ({"prompt": "hi", "prompt_token_ids": [1]}, Prompt(text="hi", token_ids=[1])),
+    ({"prompt_token_ids": [1], "cache_salt": "s"}, Prompt(text=None, token_ids=[1], cache_salt="s")),
+    ({"prompt": "hi", "multi_modal_data": None, "mm_processor_kwargs": {}}, Prompt(text="hi", token_ids=None)),
+])
+def test_every_form_of_a_prompt_is_read(prompt, parsed):
+    assert parse_prompt(prompt) == parsed
+
+
+@pytest.mark.parametrize(("prompt", "field"), [
+    ("", "prompt"),
+    ("\udc80", "prompt"),
+    ([], "prompt_token_ids"),
+    ([1, True], "prompt_token_ids[1]"),
+    ([1, 2, 3, "4"], "prompt_token_ids[3]"),
+    ([1.0], "prompt_token_ids[0]"),
+    ([None], "prompt_token_ids[0]"),
+    ([[1]], "prompt_token_ids[0]"),
+    (None, "prompt"),
+    (5, "prompt"),
+    (b"hi", "prompt"),
+    ({}, "prompt"),
+    ({"prompt": None}, "prompt"),
+    ({"prompt": 5}, "prompt"),
+    ({"prompt_token_ids": "12"}, "prompt_token_ids"),
+    ({"prompt_token_ids": [1], "prompt": "\ud800"}, "prompt"),
+    ({"prompt": "hi", "promt": "x"}, "prompt.promt"),
+    ({"prompt": "hi", "cache_salt": ""}, "prompt.cache_salt"),
+    ({"prompt": "hi", "cache_salt": 5}, "prompt.cache_salt"),
+])
+def test_a_wrong_prompt_is_refused_by_name(prompt, field):
+    with pytest.raises(RequestError) as error:
+        parse_prompt(prompt)
+
+    assert error.value.field == field
+
+
+@pytest.mark.parametrize("key", ["multi_modal_data", "prompt_embeds", "encoder_prompt", "token_type_ids"])
+def test_forms_without_code_say_so(key):
+    with pytest.raises(NotBuiltError, match=key):
+        parse_prompt({"prompt": "hi", key: {"image": 1}})
+
+
+@pytest.mark.parametrize(("prompts", "count"), [
+    ("one", 1), ({"prompt": "one"}, 1), ([1, 2, 3], 1), (["one", [1, 2], {"prompt": "x"}], 3), ([[1, 2]], 1), ([], 0),
+    ((1, 2), 1), (("a", "b"), 2),
+])
+def test_one_prompt_and_a_list_of_prompts_are_told_apart(prompts, count):
+    assert len(split_prompts(prompts)) == count
+
+
+@pytest.mark.parametrize("prompts", [None, 5, b"x", {1, 2}])
+def test_what_is_no_list_of_prompts_is_refused(prompts):
+    with pytest.raises(RequestError, match="prompts"):
+        split_prompts(prompts)

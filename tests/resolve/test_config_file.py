@@ -1,0 +1,129 @@
+"""config.json: what is wrong with a file is said with the file's name; overrides are merged and remembered."""
+
+import pytest
+from model_dir import write_model
+
+from weft.errors import ConfigError, NotBuiltError
+from weft.resolve.config_file import merge, read_config, read_json
+from weft.resolve.reader import ConfigReader
+
+BROKEN_JSON = [
+    ('{"a": 1,\n  "b": }', ["Line 2, column 8", "expected valid JSON"]),
+    ('{"a": 1', ["Line 1, column 8"]),
+    ("", ["Line 1, column 1"]),
+    ("[1, 2]", ["a JSON object", "[1, 2]"]),
+    ("null", ["a JSON object"]),
+    ("[" * 100_000, ["sane size"]),
+    ('{"a": ' + "9" * 5000 + "}", ["sane size"]),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), BROKEN_JSON, ids=["value", "end", "empty", "list", "null", "deep", "huge"])
+def test_a_broken_json_file_is_an_error_that_says_where(tmp_path, text, said):
+    (tmp_path / "config.json").write_text(text)
+
+    with pytest.raises(ConfigError) as caught:
+        read_config(tmp_path, {})
+
+    for part in [*said, str(tmp_path / "config.json")]:
+        assert part in str(caught.value)
+
+
+def test_a_file_that_is_not_utf_8_is_an_error_that_gives_the_byte(tmp_path):
+    (tmp_path / "config.json").write_bytes(b'{"a": "\xff"}')
+
+    with pytest.raises(ConfigError, match="Byte 7"):
+        read_json(tmp_path / "config.json")
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path):
+    (tmp_path / "config.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
+
+    assert read_json(tmp_path / "config.json") == {"a": 1}
+
+
+@pytest.mark.parametrize(("there", "said"), [
+    ({}, "It is empty."),
+    ({"weights.gguf": ""}, "does not read GGUF yet"),
+    ({"params.json": "{}"}, "Mistral's own format"),
+    ({"README.md": ""}, "It holds README.md."),
+])
+def test_a_directory_without_config_json_is_an_error_that_says_what_is_there(tmp_path, there, said):
+    for name, text in there.items():
+        (tmp_path / name).write_text(text)
+
+    with pytest.raises(ConfigError, match=r"a directory with a config\.json") as caught:
+        read_config(tmp_path, {})
+
+    assert said in str(caught.value)
+
+
+def test_the_directory_above_the_model_is_an_error_that_names_the_one_below(tmp_path):
+    write_model(tmp_path / "snapshot")
+
+    with pytest.raises(ConfigError, match="snapshot: did you mean that"):
+        read_config(tmp_path, {})
+
+
+def test_missing_architectures_follow_from_the_model_type(tmp_path):
+    config = read_config(write_model(tmp_path, without=["architectures"], model_type="qwen2"), {})
+
+    assert config.architecture == "Qwen2ForCausalLM"
+    assert config.origins["architectures"] == "model_type qwen2"
+
+
+@pytest.mark.parametrize("changes", [{"model_type": "never-heard"}, {"model_type": None}, {"model_type": ["llama"]}])
+def test_missing_architectures_of_an_unknown_type_are_an_error(tmp_path, changes):
+    with pytest.raises(ConfigError, match="architectures = None") as caught:
+        read_config(write_model(tmp_path, without=["architectures"], **changes), {})
+
+    assert repr(changes["model_type"]) in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["LlamaForCausalLM", [1], {"a": 1}])
+def test_architectures_of_another_type_are_an_error(tmp_path, value):
+    with pytest.raises(ConfigError, match="expected a list of strings"):
+        read_config(write_model(tmp_path, architectures=value), {})
+
+
+def test_overrides_are_merged_into_nested_dictionaries_and_remembered(tmp_path):
+    directory = write_model(tmp_path, rope_scaling={"rope_type": "linear", "factor": 2.0})
+
+    config = read_config(directory, {"rope_scaling": {"factor": 4.0}, "hidden_size": 64})
+
+    assert config.values["rope_scaling"] == {"rope_type": "linear", "factor": 4.0}
+    assert config.values["hidden_size"] == 64
+    assert config.origins == {"rope_scaling": "override", "rope_scaling.factor": "override", "hidden_size": "override"}
+
+
+def test_a_reader_of_a_nested_config_knows_which_of_its_keys_are_overrides():
+    values, origins = merge({"text_config": {"a": 1, "b": 2}}, {"text_config": {"b": 3}})
+    reader = ConfigReader(values, origins=origins).sub("text_config")
+
+    assert (reader.int("a"), reader.int("b")) == (1, 3)
+    assert reader.values_read() == {"text_config.a": (1, "config.json"), "text_config.b": (3, "override")}
+
+
+def test_an_override_does_not_change_the_dictionary_it_is_merged_into():
+    original = {"a": {"b": 1}}
+
+    merge(original, {"a": {"b": 2}})
+
+    assert original == {"a": {"b": 1}}
+
+
+@pytest.mark.parametrize(("changes", "field"), [
+    ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "quantization_config.quant_method = 'gptq'"),
+    ({"text_config": {"quantization_config": {"quant_method": "awq"}}},
+     "text_config.quantization_config.quant_method = 'awq'"),
+    ({"compression_config": {"format": "pack"}}, "compression_config.quant_method = None"),
+])
+def test_a_quantized_model_is_refused_by_the_name_of_its_method(tmp_path, changes, field):
+    with pytest.raises(NotBuiltError) as caught:
+        read_config(write_model(tmp_path, **changes), {})
+
+    assert field in str(caught.value)
+
+
+def test_an_empty_quantization_config_is_none(tmp_path):
+    assert read_config(write_model(tmp_path, quantization_config={}), {}).architecture == "LlamaForCausalLM"

@@ -1,0 +1,102 @@
+"""Sampling defaults and the ids that end a text."""
+
+import pytest
+from model_dir import write_model
+
+from weft.errors import ConfigError
+from weft.resolve.config_file import read_config
+from weft.resolve.generation import eos_token_ids, sampling_defaults
+
+
+def generation(**values):
+    return {"generation_config.json": values}
+
+
+def eos(directory, option="auto"):
+    return eos_token_ids(option, read_config(directory, {}), directory, 100)
+
+
+def test_sampling_keys_are_taken_and_others_are_not(tmp_path):
+    directory = write_model(tmp_path, generation(temperature=0.6, top_k=20, top_p=0.95, max_new_tokens=64, do_sample=True,
+                                                 min_p=None, transformers_version="5.0"))
+
+    assert sampling_defaults("auto", {}, directory) == {"temperature": 0.6, "top_k": 20, "top_p": 0.95, "max_new_tokens": 64}
+
+
+def test_without_a_file_there_are_no_defaults(tmp_path):
+    assert sampling_defaults("auto", {}, write_model(tmp_path)) == {}
+
+
+def test_weft_as_generation_config_takes_none_of_the_model(tmp_path):
+    directory = write_model(tmp_path, generation(temperature=0.6))
+
+    assert sampling_defaults("weft", {}, directory) == {}
+
+
+def test_another_folders_generation_config_can_be_taken(tmp_path):
+    directory = write_model(tmp_path / "m", generation(temperature=0.6))
+    other = write_model(tmp_path / "other", generation(temperature=0.2))
+
+    assert sampling_defaults(str(other), {}, directory) == {"temperature": 0.2}
+
+
+def test_a_folder_without_one_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"generation_config = .*expected auto, weft, or a directory with a generation_conf"):
+        sampling_defaults(str(tmp_path), {}, write_model(tmp_path / "m"))
+
+
+def test_overrides_are_put_on_top_and_null_removes(tmp_path):
+    directory = write_model(tmp_path, generation(temperature=0.6, top_k=20))
+
+    assert sampling_defaults("auto", {"temperature": 1.2, "top_k": None}, directory) == {"temperature": 1.2}
+    assert sampling_defaults("weft", {"top_p": 0.5}, directory) == {"top_p": 0.5}
+
+
+@pytest.mark.parametrize(("key", "value"), [("temperature", -1), ("temperature", "hot"), ("top_p", 2), ("top_k", 1.5),
+                                            ("repetition_penalty", 0), ("max_new_tokens", 0), ("min_p", True)])
+def test_a_value_out_of_range_is_an_error_that_names_key_and_file(tmp_path, key, value):
+    with pytest.raises(ConfigError, match=rf"{key} = .*generation_config\.json\): expected"):
+        sampling_defaults("auto", {}, write_model(tmp_path, generation(**{key: value})))
+    with pytest.raises(ConfigError, match=rf"{key} = .*override_generation_config\): expected"):
+        sampling_defaults("auto", {key: value}, write_model(tmp_path, generation()))
+
+
+def test_an_override_that_is_no_sampling_key_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"override_generation_config\.max_tokens = 5: expected a key out of temperature"):
+        sampling_defaults("auto", {"max_tokens": 5}, write_model(tmp_path))
+
+
+def test_every_eos_id_of_both_files_ends_a_text(tmp_path):
+    directory = write_model(tmp_path, generation(eos_token_id=[7, 2]), eos_token_id=[2, 9])
+
+    assert eos(directory) == (7, 2, 9)
+
+
+def test_generation_config_weft_keeps_the_models_eos_ids(tmp_path):
+    assert eos(write_model(tmp_path, generation(eos_token_id=7)), "weft") == (7, 2)
+
+
+@pytest.mark.parametrize("files", [
+    {"tokenizer_config.json": {"eos_token": "<e>", "added_tokens_decoder": {"5": {"content": "<e>"}}}},
+    {"tokenizer_config.json": {"eos_token": {"content": "<e>"}}, "tokenizer.json": {"added_tokens": [{"id": 5, "content": "<e>"}]}},
+    {"tokenizer_config.json": {"eos_token": "<e>"}, "tokenizer.json": {"model": {"vocab": {"<e>": 5}}}},
+    {"tokenizer_config.json": {"eos_token": "<e>"}, "vocab.json": {"<e>": 5}},
+], ids=["decoder", "added", "vocab", "vocab file"])
+def test_the_tokenizers_eos_counts_when_the_configs_name_none(tmp_path, files):
+    assert eos(write_model(tmp_path, files, eos_token_id=None)) == (5,)
+    assert eos(write_model(tmp_path, files, eos_token_id=3)) == (3,)
+
+
+def test_a_model_without_any_eos_has_none(tmp_path):
+    assert eos(write_model(tmp_path, {"tokenizer_config.json": {"eos_token": "<unknown>"}}, without=["eos_token_id"])) == ()
+
+
+def test_eos_ids_outside_the_vocabulary_are_left_out_with_a_warning(tmp_path, caplog):
+    assert eos(write_model(tmp_path, eos_token_id=[2, 100, -1])) == (2,)
+    assert "[-1, 100]" in caplog.text
+
+
+@pytest.mark.parametrize("value", ["2", 2.0, [2, "x"], True, {"a": 1}])
+def test_an_eos_id_of_another_type_is_an_error(tmp_path, value):
+    with pytest.raises(ConfigError, match="eos_token_id = .*expected a token id or a list of them"):
+        eos(write_model(tmp_path, eos_token_id=value))

@@ -1,0 +1,149 @@
+"""An engine with the face of `AsyncLLM` that says what a test tells it to say: for failures that a real one has rarely.
+
+Its tokens are bytes. It uses weft's own input and output processing, so prompts and parameters are checked as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from tokenizers import AddedToken, Tokenizer as BackendTokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from weft.config.engine_config import (
+    CacheConfig, EngineConfig, LoadConfig, ModelConfig, SchedulerConfig, TokenizerConfig,
+)
+from weft.engine.messages import EngineInfo, EngineOutput, EngineStats, TokenLogprobs
+from weft.frontend.inputs import InputProcessor
+from weft.frontend.outputs import RequestState
+from weft.frontend.prompts import parse_prompt
+from weft.outputs import RequestOutput
+from weft.text.chat import ChatRenderer
+from weft.text.tokenizer import Tokenizer
+
+EOS = 256
+VOCAB_SIZE = 259
+CHATML = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+          "{% if not (loop.last and continue_final_message) %}<|im_end|>\n{% endif %}{% endfor %}"
+          "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+
+
+def byte_tokenizer() -> Tokenizer:
+    """Token i is byte i; 256 ends a text, 257 and 258 are the marks of ChatML."""
+    alphabet = bytes_to_unicode()
+    backend = BackendTokenizer(models.BPE(vocab={alphabet[i]: i for i in range(256)}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens([AddedToken(text, special=True) for text in ("<|endoftext|>", "<|im_start|>", "<|im_end|>")])
+    hf = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|endoftext|>")
+    hf.chat_template = CHATML
+    return Tokenizer(hf)
+
+
+def bytes_to_unicode() -> list[str]:
+    """The letter that byte-level tokenizers write for each byte."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = iter(range(256, 512))
+    return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
+
+
+def engine_config(**model) -> EngineConfig:
+    """A config of a model that is not there."""
+    fields = {"name": "toy", "path": "toy", "architecture": "ToyForCausalLM", "hf_config": {}, "dtype": "float32",
+              "max_model_len": 512, "is_max_model_len_fixed": True, "vocab_size": VOCAB_SIZE, "eos_token_ids": (EOS,)}
+    return EngineConfig(model=ModelConfig(**(fields | model)), tokenizer=TokenizerConfig(path="toy"),
+                        cache=CacheConfig(), scheduler=SchedulerConfig(max_num_seqs=8, max_num_batched_tokens=512),
+                        load=LoadConfig(), num_threads=1, served_model_names=("toy", "toy-alias"))
+
+
+class FakeEngine:
+    """Answers every prompt with `reply`, a token each `step_seconds`, then ends.
+
+    refuse: raised when a request starts. fail_at: after so many tokens `error` is raised.
+    """
+
+    def __init__(self, reply: str = "Hello, world", *, step_seconds: float = 0.0, refuse: Exception | None = None,
+                 fail_at: int | None = None, error: Exception | None = None, tokenizer: bool = True, **model) -> None:
+        self.config = engine_config(**model)
+        self.info = EngineInfo(max_model_len=512, num_blocks=[64], block_size=16, weight_bytes=1, activation_bytes=1,
+                               kv_cache_bytes=1, load_seconds=0.5, kernels={})
+        self.stats = EngineStats()
+        self.tokenizer = byte_tokenizer() if tokenizer else None
+        self.renderer = ChatRenderer(self.tokenizer) if tokenizer else None
+        self.started: list[str] = []
+        self.aborted: list[str] = []
+        self.prompts: list[list[int]] = []
+        self.params = None
+        self._reply, self._step_seconds = [*reply.encode(), EOS], step_seconds
+        self._refuse, self._fail_at, self._error = refuse, fail_at, error
+        self._inputs = InputProcessor(self.config, self.tokenizer, 512)
+        self._observers = []
+
+    def add_observer(self, observer) -> None:
+        self._observers.append(observer)
+
+    async def check_health(self) -> None:
+        if self._refuse is not None:
+            raise self._refuse
+
+    async def encode_prompt(self, prompt, *, add_special_tokens: bool = True, truncate_prompt_tokens=None) -> list[int]:
+        return self._inputs.encode(parse_prompt(prompt), add_special_tokens=add_special_tokens)
+
+    async def reset_prefix_cache(self) -> bool:
+        return True
+
+    async def generate(self, prompt, params, request_id: str, *, priority: int = 0) -> AsyncIterator[RequestOutput]:
+        if self._refuse is not None:
+            raise self._refuse
+        prepared = self._inputs.prepare(request_id, prompt, params, priority=priority)
+        self.params = prepared.params
+        state = RequestState(prepared, self.tokenizer)
+        self.started.append(request_id)
+        self.prompts.append(prepared.prompt_token_ids)
+        try:
+            async for output in self._steps(state, prepared.children[0].params.max_tokens):
+                yield output
+        finally:
+            if not state.is_finished:
+                self.aborted.append(request_id)
+
+    async def _steps(self, state: RequestState, max_tokens: int) -> AsyncIterator[RequestOutput]:
+        for step in range(max_tokens):
+            await asyncio.sleep(self._step_seconds)
+            if step == self._fail_at:
+                raise self._error
+            now = time.monotonic()
+            for answer in state.answers:
+                if not answer.is_finished:
+                    state.push(answer, self._output(answer.child_id, state, step, max_tokens), now)
+            output = state.take_output(now)
+            if state.is_finished:
+                for observer in self._observers:
+                    observer.on_finished(state.snapshot(), state.params)
+            if output is not None:
+                yield output
+            if state.is_finished:
+                return
+
+    def _output(self, child_id: str, state: RequestState, step: int, max_tokens: int) -> EngineOutput:
+        token_id = self._reply[step] if step < len(self._reply) else ord("x")
+        reason = "stop" if token_id == EOS else "length" if step + 1 == max_tokens else None
+        output = EngineOutput(request_id=child_id, new_token_ids=[token_id], finish_reason=reason,
+                              first_scheduled_time=time.monotonic())
+        if state.params.logprobs is not None:
+            output.logprobs = [logprobs_of(token_id, state.params.logprobs)]
+        if state.params.prompt_logprobs is not None and step == 0:
+            output.prompt_logprobs = [logprobs_of(token_id, state.params.prompt_logprobs)
+                                      for token_id in self.prompts[-1][1:]]
+        return output
+
+
+def logprobs_of(token_id: int, num_top: int) -> TokenLogprobs:
+    """The token is the second likeliest; 'a' leads, and 'z' comes third with probability 0."""
+    likeliest: Sequence[int] = [ord("a"), token_id, ord("z")][:num_top]
+    token_ids = [token_id, *(other for other in likeliest if other != token_id)]
+    values = {ord("a"): (-0.5, 1), ord("z"): (float("-inf"), 3), token_id: (-1.25, 2)}
+    return TokenLogprobs(token_ids, [values[i][0] for i in token_ids], [values[i][1] for i in token_ids])

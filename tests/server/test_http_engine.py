@@ -1,0 +1,207 @@
+"""The server over a real engine in its child process: a tiny Llama with random weights."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+import time
+
+import httpx
+import openai
+import pytest
+from conftest import running_server
+from tiny_model import write_tiny_model
+
+from weft.async_llm import AsyncLLM
+from weft.config.engine_args import EngineArgs
+from weft.server.options import ServerOptions
+
+HI = [{"role": "user", "content": "Hi"}]
+LONG = {"prompt": "a", "max_tokens": 2000, "ignore_eos": True}
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    model = write_tiny_model(tmp_path_factory.mktemp("tiny"))
+    engine = AsyncLLM.from_engine_args(EngineArgs(
+        model=str(model), load_format="dummy", kv_cache_memory_bytes=2**22, num_threads=1, served_model_name=("tiny",)))
+    yield engine
+    engine.shutdown()
+
+
+@pytest.fixture(scope="module")
+def url(engine):
+    with running_server(engine, ServerOptions()) as url:
+        yield url
+
+
+@pytest.fixture
+def client(url):
+    return openai.OpenAI(base_url=url + "/v1", api_key="unused", max_retries=0)
+
+
+def eventually(condition, seconds: float = 20.0) -> bool:
+    """True once `condition()` holds."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    return bool(condition())
+
+
+def test_greedy_answers_are_the_same_whole_streamed_and_batched(client):
+    options = {"model": "tiny", "prompt": "Once upon", "max_tokens": 20, "temperature": 0}
+    whole = client.completions.create(**options).choices[0].text
+    streamed = "".join(chunk.choices[0].text for chunk in client.completions.create(**options, stream=True))
+    batched = client.completions.create(**(options | {"prompt": ["x", "Once upon"]})).choices[1].text
+
+    assert whole == streamed == batched
+
+
+def test_a_seed_repeats_sampled_answers_and_children_differ(client):
+    options = {"model": "tiny", "messages": HI, "max_tokens": 20, "temperature": 1.5, "seed": 3, "n": 3,
+               "extra_body": {"ignore_eos": True}}
+    first = [choice.message.content for choice in client.chat.completions.create(**options).choices]
+    second = [choice.message.content for choice in client.chat.completions.create(**options).choices]
+
+    assert first == second
+    assert len(set(first)) == 3
+
+
+def test_greedy_tokens_are_the_likeliest_of_their_logprobs(client):
+    answer = client.chat.completions.create(model="tiny", messages=HI, max_tokens=5, temperature=0, logprobs=True,
+                                            top_logprobs=4)
+
+    for entry in answer.choices[0].logprobs.content:
+        assert len(entry.top_logprobs) == 4
+        assert entry.top_logprobs[0].logprob == max(top.logprob for top in entry.top_logprobs) == entry.logprob
+
+
+def test_echoed_logprobs_cover_prompt_and_answer(client):
+    found = client.completions.create(model="tiny", prompt="Once", max_tokens=2, echo=True, logprobs=1).choices[0].logprobs
+
+    assert found.tokens[:4] == ["O", "n", "c", "e"]
+    assert found.token_logprobs[0] is None
+    assert all(value < 0 for value in found.token_logprobs[1:])
+    assert len(found.tokens) == 6
+
+
+def test_a_repeated_prompt_is_found_in_the_prefix_cache(client):
+    options = {"model": "tiny", "prompt": "A prompt that is longer than two blocks of sixteen.", "max_tokens": 1}
+    client.completions.create(**options)
+
+    usage = client.completions.create(**options).usage
+
+    assert usage.prompt_tokens_details.cached_tokens == 48
+
+
+def test_a_cache_salt_keeps_prefixes_apart(client):
+    options = {"model": "tiny", "prompt": "Another prompt that is longer than two blocks.", "max_tokens": 1}
+    client.completions.create(**options, extra_body={"cache_salt": "mine"})
+
+    assert client.completions.create(**options).usage.prompt_tokens_details.cached_tokens == 0
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("path, body", [("/v1/completions", LONG), ("/v1/completions", {**LONG, "prompt": ["a", "b"]}),
+                                        ("/v1/chat/completions", {"messages": HI, "max_tokens": 1900, "ignore_eos": True})],
+                         ids=["one prompt", "two prompts", "chat"])
+def test_a_client_that_leaves_ends_its_request_and_frees_its_blocks(engine, url, path, body, stream):
+    connection = send_request(url, path, {**body, "stream": stream})
+    assert eventually(lambda: engine.stats.num_running > 0)
+    if stream:
+        assert connection.recv(100)
+    steps = engine.stats.num_steps
+
+    connection.close()
+
+    assert eventually(lambda: engine.stats.num_running == 0 and engine.stats.kv_cache_usage == 0)
+    assert engine.stats.num_steps - steps < 1000      # it did not run to its end
+
+
+def send_request(url: str, path: str, body: dict) -> socket.socket:
+    """A connection that has sent a request and reads nothing yet."""
+    host, port = url.removeprefix("http://").split(":")
+    content = json.dumps(body).encode()
+    connection = socket.create_connection((host, int(port)))
+    connection.sendall(f"POST {path} HTTP/1.1\r\nHost: weft\r\nContent-Type: application/json\r\n"
+                       f"Content-Length: {len(content)}\r\n\r\n".encode() + content)
+    return connection
+
+
+def test_a_body_that_never_ends_holds_nothing_once_its_client_leaves(url):
+    connection = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])))
+    connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: weft\r\nContent-Type: application/json\r\n"
+                       b"Content-Length: 100\r\n\r\n{")
+    connection.close()
+
+    assert httpx.get(f"{url}/load").json() == {"server_load": 0}
+
+
+def test_the_openai_client_can_stop_a_stream(engine, client):
+    with client.completions.create(model="tiny", prompt="a", max_tokens=2000, stream=True,
+                                   extra_body={"ignore_eos": True}) as stream:
+        next(iter(stream))
+
+    assert eventually(lambda: engine.stats.num_running == 0)
+
+
+async def test_many_requests_at_once_are_all_answered_in_full(url):
+    async with openai.AsyncOpenAI(base_url=url + "/v1", api_key="unused") as client:
+        answers = await asyncio.gather(*(client.completions.create(
+            model="tiny", prompt=f"Number {i}", max_tokens=10, extra_body={"ignore_eos": True}) for i in range(40)))
+
+    assert [answer.usage.completion_tokens for answer in answers] == [10] * 40
+
+
+def test_a_full_queue_is_a_503_and_is_counted(tmp_path):
+    engine = AsyncLLM.from_engine_args(EngineArgs(
+        model=str(write_tiny_model(tmp_path / "tiny")), load_format="dummy", kv_cache_memory_bytes=2**22, num_threads=1,
+        max_num_seqs=1, max_num_queued_reqs=1))
+    try:
+        with running_server(engine, ServerOptions()) as url:
+            statuses = []
+            threads = [threading.Thread(target=lambda stream=i % 2 == 0: statuses.append(httpx.post(
+                f"{url}/v1/completions", json={**LONG, "max_tokens": 300, "stream": stream}, timeout=60).status_code))
+                for i in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            metrics = httpx.get(f"{url}/metrics").text
+    finally:
+        engine.shutdown()
+
+    assert set(statuses) == {200, 503}
+    assert f'reason="queue_full"}} {statuses.count(503)}.0' in metrics
+
+
+def test_figures_of_all_requests_are_in_the_metrics(url, client):
+    before = figures(url)
+    client.completions.create(model="tiny", prompt="abcd", max_tokens=6, temperature=0, extra_body={"ignore_eos": True})
+    list(client.completions.create(model="tiny", prompt="abcd", max_tokens=6, stream=True, extra_body={"ignore_eos": True}))
+
+    after = figures(url)
+    grown = {name: after[name] - before.get(name, 0) for name in after}
+    assert grown["weft:generation_tokens_total"] == 12
+    assert grown["weft:prompt_tokens_total"] == 8
+    assert grown['weft:request_success_total{reason="length"}'] == 2
+    assert grown["weft:time_to_first_token_seconds_count"] == 2
+    assert grown["weft:e2e_request_latency_seconds_count"] == 2
+    assert grown["weft:inter_token_latency_seconds_count"] >= 5
+    assert grown["weft:request_generation_tokens_sum"] == 12
+    assert grown["weft:iteration_tokens_total_sum"] == 8 + 10
+    assert after["weft:num_requests_running"] == 0
+    assert after["weft:kv_cache_usage_perc"] == 0
+
+
+def figures(url: str) -> dict[str, float]:
+    """{name: value} of /metrics; labels left out, but for the reason a request ended."""
+    found = {}
+    for line in httpx.get(f"{url}/metrics").text.splitlines():
+        if not line.startswith("#") and "_bucket" not in line:
+            name, _, labels = line.rpartition(" ")[0].partition("{")
+            reason = labels.partition('finished_reason="')[2].partition('"')[0]
+            found[name + (f'{{reason="{reason}"}}' if reason else "")] = float(line.rpartition(" ")[2])
+    return found

@@ -1,0 +1,232 @@
+"""What a client can do wrong, and what it is told: status, type and the field's name. The server goes on every time."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+from fake_engine import FakeEngine
+
+from weft.errors import EngineDeadError, QueueFullError
+from weft.server.body import decode_object
+from weft.server.errors import ApiError, dotted
+
+COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
+HI = [{"role": "user", "content": "Hi"}]
+
+
+@pytest.fixture(scope="module")
+def url():
+    from conftest import running_server
+
+    from weft.server.options import ServerOptions
+
+    with running_server(FakeEngine(), ServerOptions(max_body_bytes=1_000_000)) as url:
+        yield url
+
+
+def check_error(answer: httpx.Response, status: int, kind: str, param: str | None) -> str:
+    """The message of an error, after its whole shape was checked."""
+    error = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert (answer.status_code, error["code"], error["type"], error["param"]) == (status, status, kind, param)
+    assert error["message"]
+    return error["message"]
+
+
+FIELDS = [
+    ({"prompt": None}, "prompt"), ({"prompt": ""}, "prompt"), ({"prompt": []}, "prompt"), ({"prompt": 7}, "prompt"),
+    ({"prompt": {}}, "prompt"), ({"prompt": [[]]}, "prompt.0"), ({"prompt": ["a", 1]}, "prompt.1"),
+    ({"prompt": [1, "a"]}, "prompt.0"), ({"prompt": [1.5]}, "prompt.0"), ({"prompt": [True]}, "prompt.0"),
+    ({"prompt": [-1]}, "prompt.0"), ({"prompt": [259]}, "prompt.0"), ({"prompt": [10**30]}, "prompt.0"),
+    ({"prompt": [[1], [2, 259]]}, "prompt.1.1"), ({"prompt": ["a", "b" * 512]}, "prompt.1"),
+    ({"prompt": ["a"] * 1025}, "prompt"), ({"prompt": "a" * 512}, "prompt"), ({"prompt": [1] * 5000}, "prompt"),
+    ({"max_tokens": 0}, "max_tokens"), ({"max_tokens": -5}, "max_tokens"), ({"max_tokens": 1.5}, "max_tokens"),
+    ({"max_tokens": "9"}, "max_tokens"), ({"max_tokens": 10**30}, "max_tokens"), ({"max_tokens": True}, "max_tokens"),
+    ({"n": 0}, "n"), ({"n": 10**6}, "n"), ({"n": "2"}, "n"), ({"n": 2, "temperature": 0}, "n"),
+    ({"prompt": ["a"] * 1000, "n": 100}, "n"),
+    ({"temperature": -0.1}, "temperature"), ({"temperature": 2.1}, "temperature"), ({"temperature": "hot"}, "temperature"),
+    ({"temperature": 10**400}, "temperature"), ({"temperature": True}, "temperature"),
+    ({"top_p": 0}, "top_p"), ({"top_p": 1.1}, "top_p"), ({"top_k": -2}, "top_k"), ({"top_k": 0.5}, "top_k"),
+    ({"min_p": 2}, "min_p"), ({"presence_penalty": 3}, "presence_penalty"),
+    ({"frequency_penalty": -3}, "frequency_penalty"), ({"repetition_penalty": 0}, "repetition_penalty"),
+    ({"seed": 2**64}, "seed"), ({"seed": "x"}, "seed"),
+    ({"stop": ["a"] * 5}, "stop"), ({"stop": ["a"] * 10_000}, "stop"), ({"stop": [""]}, "stop.0"), ({"stop": [1]}, "stop.0"),
+    ({"stop": 5}, "stop"), ({"stop_token_ids": [259]}, "stop_token_ids.0"), ({"stop_token_ids": "a"}, "stop_token_ids"),
+    ({"min_tokens": -1}, "min_tokens"), ({"min_tokens": 9, "max_tokens": 8}, "min_tokens"),
+    ({"logprobs": -2}, "logprobs"), ({"logprobs": 21}, "logprobs"), ({"logprobs": True}, "logprobs"),
+    ({"prompt_logprobs": 21}, "prompt_logprobs"), ({"prompt_logprobs": 1, "stream": True}, "prompt_logprobs"),
+    ({"logit_bias": {"999": 1}}, "logit_bias"), ({"logit_bias": {"x": 1}}, "logit_bias"), ({"logit_bias": [1]}, "logit_bias"),
+    ({"logit_bias": {"1": "a"}}, "logit_bias.1"), ({"allowed_token_ids": []}, "allowed_token_ids"),
+    ({"allowed_token_ids": [3, 999]}, "allowed_token_ids.1"), ({"bad_words": ["a"] * 129}, "bad_words"),
+    ({"bad_words": ["a"] * 10_000}, "bad_words"), ({"bad_words": [""]}, "bad_words.0"), ({"bad_words": "a"}, "bad_words"),
+    ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens"), ({"truncate_prompt_tokens": -2}, "truncate_prompt_tokens"),
+    ({"ignore_eos": 1}, "ignore_eos"), ({"stream_options": 3}, "stream_options"),
+    ({"stream": True, "stream_options": {"include_usage": "x"}}, "stream_options.include_usage"),
+    ({"stream": True, "stream_options": 1}, "stream_options"), ({"echo": "a"}, "echo"), ({"model": 1}, "model"),
+    ({"priority": 1}, "priority"), ({"priority": 2**80}, "priority"), ({"request_id": "a b"}, "request_id"),
+    ({"request_id": "x" * 300}, "request_id"), ({"cache_salt": ""}, "cache_salt"), ({"stream_interval": 0}, "stream_interval"),
+]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("fields, param", FIELDS, ids=[f"{p}-{i}" for i, (_, p) in enumerate(FIELDS)])
+def test_a_wrong_field_is_a_400_that_names_it_also_before_a_stream(url, fields, param, stream):
+    body = {"prompt": "a", "stream": stream, **fields}
+
+    answer = httpx.post(url + COMPLETIONS, content=json.dumps(body), headers={"Content-Type": "application/json"})
+
+    check_error(answer, 400, "BadRequestError", param)
+
+
+CHAT_FIELDS = [
+    ({"messages": []}, "messages"), ({"messages": None}, "messages"), ({"messages": "Hi"}, "messages"),
+    ({"messages": ["Hi"]}, "messages.0"), ({"messages": [{"role": 1, "content": "a"}]}, "messages.0.role"),
+    ({"messages": [{"content": "a"}]}, "messages.0.role"), ({"messages": [{"role": "user"}]}, "messages.0.content"),
+    ({"messages": [{"role": "user", "content": 5}]}, "messages.0.content"),
+    ({"messages": [*HI, {"role": "user", "content": [{"type": "text"}]}]}, "messages.1.content.0.text"),
+    ({"messages": [{"role": "user", "content": "a" * 600}]}, "messages"),
+    ({"messages": HI * 10_001}, "messages"), ({"tools": []}, "tools"), ({"tools": "f"}, "tools"),
+    ({"tool_choice": "required"}, "tool_choice"), ({"top_logprobs": 2}, "top_logprobs"),
+    ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"), ({"logprobs": True, "top_logprobs": -1}, "top_logprobs"),
+    ({"logprobs": 3}, "logprobs"), ({"max_completion_tokens": 0}, "max_completion_tokens"),
+    ({"max_tokens": -1}, "max_tokens"), ({"max_completion_tokens": 2, "min_tokens": 3}, "min_tokens"),
+    ({"chat_template": "{{ 1 }}"}, "chat_template"), ({"chat_template_kwargs": []}, "chat_template_kwargs"),
+    ({"chat_template_kwargs": {"chat_template": "x"}}, "chat_template_kwargs.chat_template"),
+    ({"chat_template_kwargs": {"tokenize": True}}, "chat_template_kwargs.tokenize"),
+    ({"documents": 5}, "documents"), ({"continue_final_message": True}, "continue_final_message"),
+    ({"stream_options": {}}, "stream_options"), ({"stream": "yes"}, "stream"),
+]
+
+
+@pytest.mark.parametrize("fields, param", CHAT_FIELDS, ids=[f"{p}-{i}" for i, (_, p) in enumerate(CHAT_FIELDS)])
+def test_a_wrong_field_of_a_chat_is_a_400_that_names_it(url, fields, param):
+    answer = httpx.post(url + CHAT, json={"messages": HI, **fields})
+
+    check_error(answer, 400, "BadRequestError", param)
+
+
+@pytest.mark.parametrize("field, value", [
+    ("response_format", {"type": "json_object"}), ("structured_outputs", {"regex": "a"}), ("suffix", "x"),
+    ("prompt_embeds", "AAAA"), ("best_of", 3), ("use_beam_search", True), ("thinking_token_budget", 5),
+    ("guided_json", {}), ("logprob_token_ids", [1]), ("repetition_detection", {})])
+def test_a_known_field_without_code_is_a_501_that_names_it(url, field, value):
+    check_error(httpx.post(url + COMPLETIONS, json={"prompt": "a", field: value}), 501, "NotImplementedError", field)
+
+
+@pytest.mark.parametrize("field, value", [
+    ("response_format", {"type": "text"}), ("suffix", ""), ("best_of", 1), ("use_beam_search", False), ("guided_json", None),
+    ("parallel_tool_calls", True), ("user", "me"), ("metadata", {"a": "b"}), ("tool_choice", "auto"), ("tool_choice", "none")])
+def test_known_fields_that_say_off_are_taken(url, field, value):
+    answer = httpx.post(url + CHAT, json={"messages": HI, field: value, "max_tokens": 1})
+
+    assert answer.status_code == 200
+    assert "x-weft-ignored-fields" not in answer.headers
+
+
+BODIES = [
+    (b"", "not JSON"), (b"{", "not JSON"), (b'{"prompt": "a"', "not JSON"), (b'{"prompt": "a"} x', "not JSON"),
+    (b"[]", "a list"), (b'"a"', "a string"), (b"null", "null"), (b"3", "a number"), (b'{"prompt": "\xff"}', "UTF-8"),
+    (b'{"prompt": "\\ud800"}', "not JSON"), (b'{"prompt": "a", "temperature": NaN}', "not JSON"),
+    (b'{"prompt": "a", "temperature": Infinity}', "not JSON"), (b'{"prompt": "a", "temperature": 1e999}', "not JSON"),
+    (b'{"prompt": "a", "seed": ' + b"9" * 6000 + b"}", "not JSON"), (b'{"prompt": ' + b"[" * 90_000, "nested"),
+    (b'{"a":' * 30_000, "nested"), (b"\x00\x01\x02", "not JSON"), ('{"prompt": "ä"}'.encode("utf-16"), "not JSON"),
+]
+
+
+@pytest.mark.parametrize("body, reason", BODIES, ids=[f"{r}-{i}" for i, (_, r) in enumerate(BODIES)])
+@pytest.mark.parametrize("path", [COMPLETIONS, "/tokenize"])
+def test_a_body_that_is_no_json_object_is_a_400_that_says_why(url, path, body, reason):
+    answer = httpx.post(url + path, content=body, headers={"Content-Type": "application/json"})
+
+    assert reason in check_error(answer, 400, "BadRequestError", None)
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+def test_another_content_type_is_refused_so_that_no_page_can_send_forms_here(url, content_type):
+    headers = {} if content_type is None else {"Content-Type": content_type}
+
+    check_error(httpx.post(url + COMPLETIONS, content=b'{"prompt": "a"}', headers=headers), 400, "BadRequestError",
+                "Content-Type")
+
+
+def test_a_body_over_the_limit_is_a_413_said_before_it_is_read(url):
+    answer = httpx.post(url + COMPLETIONS, json={"prompt": "a" * 1_200_000})
+
+    check_error(answer, 413, "RequestEntityTooLargeError", None)
+
+
+def test_a_body_of_unknown_length_is_read_up_to_the_limit(url):
+    def pieces():
+        yield b'{"prompt": "'
+        for _ in range(1200):
+            yield b"a" * 1000
+
+    answer = httpx.post(url + COMPLETIONS, content=pieces(), headers={"Content-Type": "application/json"})
+
+    check_error(answer, 413, "RequestEntityTooLargeError", None)
+
+
+@pytest.mark.parametrize("path", [COMPLETIONS, CHAT, "/tokenize"])
+def test_an_unknown_model_is_a_404(url, path):
+    answer = httpx.post(url + path, json={"model": "gpt-5", "prompt": "a", "messages": HI})
+
+    assert "toy" in check_error(answer, 404, "NotFoundError", "model")
+
+
+def test_unknown_paths_and_methods_have_the_same_shape(url):
+    check_error(httpx.get(url + "/v1/nothing"), 404, "NotFoundError", None)
+    wrong_method = httpx.get(url + COMPLETIONS)
+    check_error(wrong_method, 405, "MethodNotAllowedError", None)
+    assert wrong_method.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("error", [QueueFullError("Too many wait."), EngineDeadError("It ended.")], ids=["full", "dead"])
+def test_an_engine_that_takes_nothing_is_a_503(start_server, error, stream):
+    url = start_server(FakeEngine(refuse=error))
+
+    answer = httpx.post(url + COMPLETIONS, json={"prompt": "a", "stream": stream})
+
+    assert check_error(answer, 503, "ServiceUnavailableError", None) == str(error)
+
+
+@pytest.mark.parametrize("path", [COMPLETIONS, CHAT])
+def test_an_error_inside_a_stream_is_an_event_before_done(start_server, path):
+    url = start_server(FakeEngine("Hello", fail_at=2, error=EngineDeadError("It ended.")))
+
+    answer = httpx.post(url + path, json={"prompt": "a", "messages": HI, "stream": True, "max_tokens": 9})
+
+    events = answer.text.split("\n\n")
+    assert answer.status_code == 200
+    assert json.loads(events[-3].removeprefix("data: ")) == {"error": {
+        "message": "It ended.", "type": "ServiceUnavailableError", "param": None, "code": 503}}
+    assert events[-2] == "data: [DONE]"
+
+
+@pytest.mark.parametrize("path", [COMPLETIONS, CHAT])
+def test_an_error_nobody_foresaw_is_a_500_that_tells_nothing_of_the_inside(start_server, path):
+    url = start_server(FakeEngine("Hello", fail_at=2, error=ZeroDivisionError("secret/path.py")))
+
+    answer = httpx.post(url + path, json={"prompt": "a", "messages": HI})
+
+    assert "secret" not in check_error(answer, 500, "InternalServerError", None)
+
+
+def test_after_all_that_the_server_still_answers(url):
+    assert httpx.post(url + COMPLETIONS, json={"prompt": "a"}).json()["choices"][0]["text"] == "Hello, world"
+
+
+def test_a_dotted_path_is_made_of_any_field_name():
+    assert dotted("messages[2].content[0].text") == "messages.2.content.0.text"
+
+
+def test_a_body_may_repeat_a_name_and_the_last_one_counts():
+    assert decode_object(b'{"n": 1, "n": 2}') == {"n": 2}
+
+
+def test_a_body_may_be_nested_as_deep_as_json_needs():
+    assert decode_object(b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}")["a"]
+    with pytest.raises(ApiError):
+        decode_object(b'{"a": ' + b"[" * 5000 + b"]" * 5000 + b"}")

@@ -1,0 +1,143 @@
+"""The routes around generation: models, tokens, health, keys, the page, cross-origin rules."""
+
+from __future__ import annotations
+
+import httpx
+import openai
+import pytest
+from fake_engine import EOS, FakeEngine
+
+from weft.errors import ConfigError, EngineDeadError
+from weft.server.options import ServerOptions
+from weft.version import __version__
+
+
+@pytest.fixture
+def url(start_server):
+    return start_server(FakeEngine())
+
+
+def test_models_are_listed_under_every_name(url):
+    client = openai.OpenAI(base_url=url + "/v1", api_key="unused")
+
+    cards = client.models.list().data
+
+    assert [(card.id, card.owned_by, card.max_model_len) for card in cards] == [("toy", "weft", 512), ("toy-alias", "weft", 512)]
+    assert client.models.retrieve("toy-alias").id == "toy-alias"
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("other")
+
+
+def test_an_answer_names_the_model_as_the_client_did(url):
+    answer = httpx.post(f"{url}/v1/completions", json={"prompt": "a", "model": "toy-alias"})
+
+    assert answer.json()["model"] == "toy-alias"
+
+
+def test_text_becomes_tokens_and_tokens_text(url):
+    tokens = httpx.post(f"{url}/tokenize", json={"prompt": "hé", "return_token_strs": True}).json()
+    text = httpx.post(f"{url}/detokenize", json={"tokens": [*b"ok", EOS]}).json()
+
+    assert (tokens["count"], tokens["tokens"], tokens["max_model_len"]) == (3, [0x68, 0xC3, 0xA9], 512)
+    assert len(tokens["token_strs"]) == 3
+    assert text == {"prompt": "ok<|endoftext|>"}
+
+
+def test_messages_become_the_tokens_of_their_chat(url):
+    tokens = httpx.post(f"{url}/tokenize", json={"messages": [{"role": "user", "content": "Hi"}]}).json()["tokens"]
+
+    text = httpx.post(f"{url}/detokenize", json={"tokens": tokens}).json()["prompt"]
+    assert text == "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+
+
+@pytest.mark.parametrize("body, param", [
+    ({}, "prompt"), ({"prompt": "a", "messages": [{"role": "user", "content": "a"}]}, "prompt"), ({"prompt": 1}, "prompt"),
+    ({"messages": []}, "messages")])
+def test_what_cannot_be_tokenized_is_refused(url, body, param):
+    answer = httpx.post(f"{url}/tokenize", json=body)
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+@pytest.mark.parametrize("tokens, param", [([-1], "tokens.0"), ([1, 259], "tokens.1"), (["a"], "tokens.0"), (5, "tokens"),
+                                           ([2**70], "tokens.0"), ([True], "tokens.0")])
+def test_tokens_outside_the_vocabulary_are_refused(url, tokens, param):
+    answer = httpx.post(f"{url}/detokenize", json={"tokens": tokens})
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+def test_a_server_that_works_says_so(url):
+    assert httpx.get(f"{url}/health").status_code == 200
+    assert httpx.get(f"{url}/ping").status_code == 200
+    assert httpx.post(f"{url}/ping").status_code == 200
+    assert httpx.get(f"{url}/version").json() == {"version": __version__}
+    assert httpx.get(f"{url}/load").json() == {"server_load": 0}
+
+
+def test_a_dead_engine_makes_health_and_requests_503(start_server):
+    url = start_server(FakeEngine(refuse=EngineDeadError("The engine process ended.")))
+
+    health = httpx.get(f"{url}/health")
+    answer = httpx.post(f"{url}/v1/completions", json={"prompt": "a"})
+
+    assert health.status_code == answer.status_code == 503
+    assert answer.json()["error"]["type"] == "ServiceUnavailableError"
+
+
+@pytest.mark.parametrize("key, status", [(None, 401), ("wrong", 401), ("one", 200), ("two", 200)])
+def test_keys_open_v1(start_server, key, status):
+    url = start_server(FakeEngine(), api_key=("one", "two"))
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+
+    assert httpx.get(f"{url}/v1/models", headers=headers).status_code == status
+    assert httpx.post(f"{url}/v1/completions", json={"prompt": "a"}, headers=headers).status_code == status
+
+
+def test_what_watches_a_server_needs_no_key(start_server):
+    url = start_server(FakeEngine(), api_key=("one",))
+
+    assert {path: httpx.get(url + path).status_code for path in ("/health", "/metrics", "/version", "/")} == {
+        "/health": 200, "/metrics": 200, "/version": 200, "/": 200}
+    assert httpx.post(f"{url}/tokenize", json={"prompt": "a"}).status_code == 401
+
+
+def test_other_origins_read_nothing_unless_they_are_named(url, start_server):
+    origin = {"Origin": "https://app.example"}
+    open_url = start_server(FakeEngine(), allowed_origins=("https://app.example",), api_key=("k",))
+
+    assert "access-control-allow-origin" not in httpx.get(f"{url}/v1/models", headers=origin).headers
+    preflight = httpx.options(f"{open_url}/v1/completions", headers={**origin, "Access-Control-Request-Method": "POST"})
+    assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, "https://app.example")
+
+
+def test_the_page_loads_nothing_from_elsewhere(url):
+    page = httpx.get(url + "/")
+
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "https://" not in page.text
+    assert httpx.get(url + "/playground/page.js").headers["content-type"].startswith("text/javascript")
+    assert httpx.get(url + "/", headers={"If-None-Match": page.headers["etag"]}).status_code == 304
+
+
+def test_the_page_can_be_left_out(start_server):
+    assert httpx.get(start_server(FakeEngine(), enable_playground=False) + "/").status_code == 404
+
+
+def test_development_routes_are_there_only_when_asked_for(url, start_server):
+    assert httpx.post(f"{url}/reset_prefix_cache").status_code == 404
+    assert httpx.post(start_server(FakeEngine(), dev_mode=True) + "/reset_prefix_cache").json() == {"success": True}
+
+
+@pytest.mark.parametrize("options", [{"port": -1}, {"port": 70000}, {"api_key": ("",)}, {"uvicorn_log_level": "loud"},
+                                     {"ssl_keyfile": "k"}, {"shutdown_timeout": float("nan")}, {"max_body_bytes": 1},
+                                     {"chat_template_content_format": "x"}])
+def test_options_that_cannot_work_are_refused_by_name(options):
+    with pytest.raises(ConfigError):
+        ServerOptions(**options)
+
+
+def test_a_generation_config_that_cannot_work_is_told_when_the_server_starts(start_server):
+    with pytest.raises(ConfigError, match="temperature"):
+        start_server(FakeEngine(generation_defaults={"temperature": 7}))

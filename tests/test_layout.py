@@ -1,0 +1,96 @@
+"""The house keeps its shape: imports point down, files stay short, nothing heavy loads early, no switches in corners."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "weft"
+# Bottom first. A module imports from its own floor and from those below.
+LAYERS = ("errors", "version", "sampling_params", "outputs", "config", "ops", "cache", "resolve", "architectures", "layers",
+          "checkpoint", "models", "text", "engine", "frontend", "llm", "async_llm", "server", "cli")
+# Floors that must not know others, though the order would allow it.
+STRANGERS = {"engine": {"text"}, "text": {"models", "checkpoint", "layers"}, "server": {"models", "checkpoint", "layers", "ops"}}
+WITHOUT_TORCH = ("errors", "sampling_params", "outputs", "config", "cache", "resolve", "architectures", "text", "server", "cli")
+# Files that may read the environment: the commands, and the hub's own settings.
+ENVIRONMENT = ("cli/", "resolve/hub.py")
+MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
+
+
+def floor(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path, *, top_level_only: bool = False):
+    tree = ast.parse(path.read_text())
+    for node in tree.body if top_level_only else ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    own = floor(path)
+    if own in ("__init__", "embedded"):
+        return
+    for name in imports(path):
+        if not name.startswith("weft."):
+            continue
+        other = name.split(".")[1]
+        if other == "embedded":
+            continue
+        assert other in LAYERS, f"{path.name} imports {name}, which is on no floor"
+        assert LAYERS.index(other) <= LAYERS.index(own), f"{own} imports {name} from above"
+        assert other not in STRANGERS.get(own, ()), f"{own} must not know {other}"
+
+
+def test_every_module_is_on_a_floor():
+    assert {floor(p) for p in MODULES} - {"__init__", "embedded"} == set(LAYERS)
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if floor(p) in WITHOUT_TORCH], ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_floors_without_torch_do_not_import_it(path):
+    heavy = [name for name in imports(path, top_level_only=True) if name.split(".")[0] in ("torch", "transformers")]
+
+    assert heavy == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_are_short(path):
+    assert len(path.read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_functions_are_short(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno < 60, f"{node.name} has {node.end_lineno - node.lineno + 1} lines"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_every_module_says_what_it_is(path):
+    source = path.read_text()
+    assert not source.strip() or ast.get_docstring(ast.parse(source)), "no module docstring"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_the_environment_is_read_in_the_commands_only(path):
+    if str(path.relative_to(PACKAGE)).startswith(ENVIRONMENT):
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        reads = isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
+        assert not reads, f"line {node.lineno} reads the environment"
+
+
+@pytest.mark.parametrize("statement", ["import weft", "import weft.cli.main", "from weft import SamplingParams"])
+def test_imports_stay_light(statement):
+    code = f"{statement}; import sys; print(*[m for m in ('torch', 'transformers', 'fastapi') if m in sys.modules])"
+
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert out.stdout.split() == []

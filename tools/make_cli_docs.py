@@ -1,0 +1,64 @@
+"""Writes docs/cli.md from the commands' own --help, so that the page cannot say anything else.
+
+    python tools/make_cli_docs.py            writes the page
+    python tools/make_cli_docs.py --check    exit status 1 when the page is not what --help says
+
+A test runs the check.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from weft.cli.environment import VARIABLES
+from weft.cli.main import COMMANDS, build_parser, overview
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
+INTRODUCTION = """\
+# The command line
+
+This page is made by `tools/make_cli_docs.py` from what `--help` prints.
+
+- Options are spelled with dashes or underscores: `--max-model-len`, `--max_model_len`.
+- What is on is turned off by `--no-…`: `--no-enable-prefix-caching`.
+- One key of a JSON option: `--hf-overrides.rope_scaling.factor=2`.
+- Whole numbers may be short: `4k` is 4000, `4K` is 4096, `25.6k` is 25600; `m`, `g` and `t` likewise.
+- `--config FILE.yaml` takes options from a file, one `option: value` a line; the command line wins.
+- `--help=listgroup` lists the groups of a command's options, `--help=cache` shows one, `--help=len` shows the options
+  with that in their name.
+- An error is one line on stderr; `--traceback` shows where it came from.
+- vLLM's options that weft has no code for are known: their default is accepted, any other value is refused.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    os.environ["COLUMNS"] = "110"      # argparse wraps its help to the terminal
+    parts = [INTRODUCTION, _section("weft", overview())]
+    parts += [_section(f"weft {name}", build_parser(name).format_help()) for name in COMMANDS]
+    rows = "\n".join(f"| `WEFT_{name}` | {text} |" for name, text in VARIABLES.items())
+    parts.append("## Environment\n\nEach is also read with the prefix `VLLM_` when it is not set with `WEFT_`. Options win.\n"
+                 f"\n| variable | meaning |\n|---|---|\n{rows}\n| `HF_HOME`, `HF_TOKEN`, `HF_HUB_OFFLINE`, `HF_ENDPOINT` "
+                 "| the hub's own |\n")
+    return "\n".join(parts)
+
+
+def main() -> int:
+    """Write or check."""
+    if "--check" in sys.argv[1:]:
+        is_current = PAGE.exists() and PAGE.read_text(encoding="utf-8") == page()
+        print(f"{PAGE} is {'current' if is_current else 'not what --help says: run tools/make_cli_docs.py'}")
+        return 0 if is_current else 1
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE)
+    return 0
+
+
+def _section(title: str, text: str) -> str:
+    return f"## {title}\n\n```\n{text.strip()}\n```\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

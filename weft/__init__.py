@@ -1,0 +1,55 @@
+"""weft runs language models: any checkpoint in, tokens out, under vLLM's public names.
+
+The public names are below; each is imported when it is first used, so that `import weft` is light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from weft.version import __version__
+
+_HOMES = {
+    "LLM": "weft.llm",
+    "AsyncLLM": "weft.async_llm",
+    "AsyncLLMEngine": "weft.async_llm",
+    "LLMEngine": "weft.frontend.llm_engine",
+    "EngineArgs": "weft.config.engine_args",
+    "AsyncEngineArgs": "weft.config.engine_args",
+    "SamplingParams": "weft.sampling_params",
+    "BeamSearchParams": "weft.sampling_params",
+    "RequestOutputKind": "weft.sampling_params",
+    "PromptType": "weft.frontend.prompts",
+    "TextPrompt": "weft.frontend.prompts",
+    "TokensPrompt": "weft.frontend.prompts",
+    "RequestOutput": "weft.outputs",
+    "CompletionOutput": "weft.outputs",
+    "BeamSearchOutput": "weft.outputs",
+    "BeamSearchSequence": "weft.outputs",
+    "Logprob": "weft.outputs",
+    "RequestMetrics": "weft.outputs",
+    "WeftError": "weft.errors",
+    "ConfigError": "weft.errors",
+    "NotBuiltError": "weft.errors",
+    "CheckpointError": "weft.errors",
+    "MemoryPlanError": "weft.errors",
+    "RequestError": "weft.errors",
+    "QueueFullError": "weft.errors",
+    "EngineDeadError": "weft.errors",
+}
+_REAL_NAMES = {"AsyncEngineArgs": "EngineArgs"}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'weft' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), _REAL_NAMES.get(name, name))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,80 @@
+"""Falcon: one key-value head, or groups of them with their own norms; rotary or ALiBi."""
+
+from __future__ import annotations
+
+from weft.architectures import keys
+from weft.architectures.names import GroupedQKV, NameMap, Rule, names
+from weft.architectures.parts import attention, decoder, layer_norm, rope
+from weft.architectures.registry import architecture
+from weft.architectures.spec import Alibi, BlockSpec, DecoderSpec, LayerNorm, MLPSpec
+from weft.resolve.reader import ConfigReader
+
+
+@architecture("FalconForCausalLM", "RWForCausalLM")
+def falcon(c: ConfigReader) -> DecoderSpec:
+    """Falcon. Source: arXiv:2311.16867; config.json of tiiuae/falcon-rw-1b, falcon-7b, falcon-40b and falcon-11B."""
+    norm, hidden, size = layer_norm(c), keys.hidden_size(c), keys.head_dim(c)
+    bias = c.bool("bias", default=False)
+    kv_heads = _kv_heads(c)
+    if c.bool("alibi", default=False):
+        positions = Alibi(scale=size ** -0.5, is_bfloat16=True)
+        c.harmless("rope_parameters", "rope_scaling", "rope_theta")
+    else:
+        positions = rope(c)
+    parallel, ffn_norm = _norms(c, norm)
+    block = BlockSpec(
+        mixer=attention(c, positions=positions, num_kv_heads=kv_heads, qkv_bias=bias, out_bias=bias),
+        ffn=MLPSpec(intermediate_size=c.positive("ffn_hidden_size", default=4 * hidden), gated=False, bias=bias,
+                    act=keys.activation(c, "activation", default="gelu")),
+        mixer_norm=norm,
+        ffn_norm=ffn_norm,
+        parallel=parallel,
+    )
+    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=_names(c, kv_heads), tied=True)
+
+
+def _is_new(c: ConfigReader) -> bool:
+    return c.bool("new_decoder_architecture", default=False)
+
+
+def _kv_heads(c: ConfigReader) -> int:
+    heads = keys.num_heads(c)
+    given = c.positive("num_kv_heads", "n_head_kv", default=heads)
+    if c.bool("multi_query", default=True) and not _is_new(c):
+        return 1
+    if heads % given:
+        raise c.error("num_kv_heads", given, f"a divisor of num_attention_heads = {heads}")
+    return given if _is_new(c) else heads
+
+
+def _norms(c: ConfigReader, norm: LayerNorm) -> tuple[bool, LayerNorm | None]:
+    """Whether attention and MLP are parallel, and the norm of the MLP: its own, or None for the attention's."""
+    count = c.positive("num_ln_in_parallel_attn", default=2 if _is_new(c) else 1)
+    parallel = c.bool("parallel_attn", default=True)
+    if _is_new(c):
+        if not parallel:
+            raise c.error("parallel_attn", parallel, "true, because new_decoder_architecture is true")
+        return True, norm if count == 2 else None
+    if parallel and count != 1:
+        raise c.error("num_ln_in_parallel_attn", count, "1, because new_decoder_architecture is false")
+    return parallel, None if parallel else norm
+
+
+def _names(c: ConfigReader, kv_heads: int) -> NameMap:
+    layer, targets = "transformer.h.{i}.", ("blocks.{i}.mixer.q", "blocks.{i}.mixer.k", "blocks.{i}.mixer.v")
+    qkv = layer + "self_attention.query_key_value"
+    layout = GroupedQKV(num_groups=kv_heads, queries_per_group=keys.num_heads(c) // kv_heads, head_dim=keys.head_dim(c))
+    return names({
+        layer + "input_layernorm": "blocks.{i}.mixer_norm",
+        layer + "ln_attn": "blocks.{i}.mixer_norm",
+        layer + "ln_mlp": "blocks.{i}.ffn_norm",
+        layer + "post_attention_layernorm": "blocks.{i}.ffn_norm",
+        qkv: Rule(qkv, targets, layout),
+        layer + "self_attention.dense": "blocks.{i}.mixer.o",
+        layer + "mlp.dense_h_to_4h": "blocks.{i}.ffn.up",
+        layer + "mlp.dense_4h_to_h": "blocks.{i}.ffn.down",
+        "transformer.word_embeddings": "embedding.tokens",
+        "transformer.ln_f": "final_norm",
+        "lm_head": "head",
+    }, optional_prefix="transformer.", ignored=("transformer.rotary_emb.inv_freq",
+                                                layer + "self_attention.maybe_rotary.inv_freq"))

@@ -1,0 +1,52 @@
+"""GPT-2: learned positions, LayerNorm, matrices stored [in, out]."""
+
+from __future__ import annotations
+
+from weft.architectures import keys
+from weft.architectures.names import Plain, Rule, names
+from weft.architectures.parts import attention, decoder, layer_norm
+from weft.architectures.registry import architecture
+from weft.architectures.spec import BlockSpec, DecoderSpec, EmbeddingSpec, LearnedPositions, MLPSpec
+from weft.resolve.reader import ConfigReader
+
+
+def _stored_in_out(source: str, *targets: str) -> dict[str, Rule]:
+    return {f"transformer.h.{{i}}.{source}": Rule("transformer.h.{i}." + source, targets, Plain(transposed=True))}
+
+
+_NAMES = names(
+    _stored_in_out("attn.c_attn", "blocks.{i}.mixer.q", "blocks.{i}.mixer.k", "blocks.{i}.mixer.v")
+    | _stored_in_out("attn.c_proj", "blocks.{i}.mixer.o")
+    | _stored_in_out("mlp.c_fc", "blocks.{i}.ffn.up")
+    | _stored_in_out("mlp.c_proj", "blocks.{i}.ffn.down")
+    | {
+        "transformer.h.{i}.ln_1": "blocks.{i}.mixer_norm",
+        "transformer.h.{i}.ln_2": "blocks.{i}.ffn_norm",
+        "transformer.wte": "embedding.tokens",
+        "transformer.wpe": "embedding.positions",
+        "transformer.ln_f": "final_norm",
+        "lm_head": "head",
+    },
+    optional_prefix="transformer.", ignored=("transformer.h.{i}.attn.bias", "transformer.h.{i}.attn.masked_bias"),
+)
+
+
+@architecture("GPT2LMHeadModel")
+def gpt2(c: ConfigReader) -> DecoderSpec:
+    """GPT-2. Source: Radford et al. 2019, Language Models are Unsupervised Multitask Learners; config.json of gpt2."""
+    norm, hidden = layer_norm(c), keys.hidden_size(c)
+    c.expect("add_cross_attention", False)
+    c.harmless("n_ctx", "reorder_and_upcast_attn")
+    scale = keys.head_dim(c) ** -0.5 if c.bool("scale_attn_weights", default=True) else 1.0
+    falling = c.bool("scale_attn_by_inverse_layer_idx", default=False)
+    ffn = MLPSpec(intermediate_size=c.positive("n_inner", default=4 * hidden), gated=False, bias=True,
+                  act=keys.activation(c, "activation_function", default="gelu_new"))
+    blocks = [
+        BlockSpec(mixer=attention(c, positions=None, num_kv_heads=keys.num_heads(c), qkv_bias=True,
+                                  out_bias=True, scale=scale / (i + 1) if falling else scale), ffn=ffn,
+                  mixer_norm=norm, ffn_norm=norm)
+        for i in range(keys.num_layers(c))
+    ]
+    positions = LearnedPositions(num_positions=c.positive("n_positions", "max_position_embeddings", default=1024))
+    return decoder(c, blocks=blocks, final_norm=norm, names=_NAMES, tied=True,
+                   embedding=EmbeddingSpec(vocab_size=c.positive("vocab_size"), positions=positions))

@@ -1,0 +1,53 @@
+"""Llama 1 to 3.x, the many checkpoints that use its class, and two near copies: Seed-OSS and Arcee."""
+
+from __future__ import annotations
+
+from weft.architectures import keys
+from weft.architectures.parts import LLAMA_NAMES, attention, decoder, gated_mlp, rms_norm, rope
+from weft.architectures.registry import architecture
+from weft.architectures.spec import BlockSpec, DecoderSpec, MLPSpec
+from weft.resolve.reader import ConfigReader
+
+
+@architecture("LlamaForCausalLM", "LLaMAForCausalLM")
+def llama(c: ConfigReader) -> DecoderSpec:
+    """Llama 1 to 3.x. Source: arXiv:2302.13971, arXiv:2407.21783; config.json of meta-llama/Llama-3.1-8B."""
+    norm = rms_norm(c)
+    bias = c.bool("attention_bias", default=False)
+    block = BlockSpec(
+        mixer=attention(c, positions=rope(c), qkv_bias=bias, out_bias=bias),
+        ffn=gated_mlp(c, bias=c.bool("mlp_bias", default=False)),
+        mixer_norm=norm,
+        ffn_norm=norm,
+    )
+    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=LLAMA_NAMES)
+
+
+@architecture("SeedOssForCausalLM")
+def seed_oss(c: ConfigReader) -> DecoderSpec:
+    """Seed-OSS: biases on q, k and v but not out. Source: config.json of ByteDance-Seed/Seed-OSS-36B-Instruct."""
+    norm = rms_norm(c)
+    c.harmless("residual_dropout")
+    block = BlockSpec(
+        mixer=attention(c, positions=rope(c), qkv_bias=c.bool("attention_bias", default=True),
+                        out_bias=c.bool("attention_out_bias", default=False)),
+        ffn=gated_mlp(c, bias=c.bool("mlp_bias", default=False)),
+        mixer_norm=norm,
+        ffn_norm=norm,
+    )
+    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=LLAMA_NAMES)
+
+
+@architecture("ArceeForCausalLM")
+def arcee(c: ConfigReader) -> DecoderSpec:
+    """Arcee AFM: an MLP without a gate, with squared ReLU. Source: config.json of arcee-ai/AFM-4.5B."""
+    norm = rms_norm(c, eps=1e-5)
+    bias = c.bool("attention_bias", default=False)
+    block = BlockSpec(
+        mixer=attention(c, positions=rope(c), qkv_bias=bias, out_bias=bias),
+        ffn=MLPSpec(intermediate_size=c.positive("intermediate_size"), act=keys.activation(c, default="relu2"),
+                    gated=False, bias=c.bool("mlp_bias", default=False)),
+        mixer_norm=norm,
+        ffn_norm=norm,
+    )
+    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=LLAMA_NAMES)

@@ -1,0 +1,38 @@
+"""Mixtral: Mistral with a mixture of experts in each layer."""
+
+from __future__ import annotations
+
+from weft.architectures.parts import (
+    attention,
+    decoder,
+    experts,
+    gated_mlp,
+    layer_windows,
+    llama_names,
+    rms_norm,
+    rope,
+    sliding_window,
+)
+from weft.architectures.registry import architecture
+from weft.architectures.spec import BlockSpec, DecoderSpec
+from weft.resolve.reader import ConfigReader
+
+_EXPERTS = {
+    "model.layers.{i}.block_sparse_moe.gate": "blocks.{i}.ffn.router",
+    "model.layers.{i}.block_sparse_moe.experts.{e}.w1": "blocks.{i}.ffn.experts.{e}.gate",
+    "model.layers.{i}.block_sparse_moe.experts.{e}.w3": "blocks.{i}.ffn.experts.{e}.up",
+    "model.layers.{i}.block_sparse_moe.experts.{e}.w2": "blocks.{i}.ffn.experts.{e}.down",
+}
+
+
+@architecture("MixtralForCausalLM")
+def mixtral(c: ConfigReader) -> DecoderSpec:
+    """Mixtral. Source: arXiv:2401.04088; config.json of mistralai/Mixtral-8x7B-v0.1."""
+    norm = rms_norm(c, eps=1e-5)
+    positions = rope(c, theta=1e6)
+    ffn = experts(c, expert=gated_mlp(c), renormalize=True, per_token=2)
+    blocks = [
+        BlockSpec(mixer=attention(c, positions=positions, window=window), ffn=ffn, mixer_norm=norm, ffn_norm=norm)
+        for window in layer_windows(c, sliding_window(c))
+    ]
+    return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(_EXPERTS))

@@ -1,0 +1,80 @@
+"""How a checkpoint's tensor names become part names: rules as data. `checkpoint/routing.py` applies them.
+
+Part names ("homes"), each followed by .weight or .bias:
+
+    embedding.tokens  embedding.positions  embedding.norm  embedding.project      final_norm  head  head.project
+    blocks.{i}.mixer_norm  .mixer_post_norm  .ffn_norm  .ffn_post_norm
+    blocks.{i}.mixer.q  .k  .v  .o  .q_norm  .k_norm
+    blocks.{i}.ffn.gate  .up  .down                                               (MLP)
+    blocks.{i}.ffn.router  .experts.{e}.gate  .up  .down  .shared.gate  .shared.up  .shared.down  .shared_gate  (MoE)
+
+A rule's source and targets are stems: the suffix (.weight, .bias) is carried over. {i} is a layer, {e} an expert, {row} a
+row of a home that is stored row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plain:
+    """One tensor to one home; or rows (of the untransposed tensor) divided over the targets one after another.
+
+    transposed: a matrix is stored [in, out] (GPT-2's Conv1D). A vector is taken as it is.
+    """
+
+    transposed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupedQKV:
+    """Fused rows ordered [group, q … q k v, D]: `num_groups` groups, each `queries_per_group` q heads, a k and a v.
+
+    GPT-NeoX and Bloom: a group for each head, one query in it. Falcon's new layout: a group for each KV head.
+    Targets are q, k, v.
+    """
+
+    num_groups: int
+    queries_per_group: int
+    head_dim: int
+
+
+Layout = Plain | GroupedQKV
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A tensor's stem in the checkpoint, the homes it fills, and how its rows are laid out."""
+
+    source: str
+    targets: tuple[str, ...]
+    layout: Layout = Plain()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameMap:
+    """All rules of a family.
+
+    optional_prefix: may be absent from the checkpoint's names (base-model checkpoints: `wte` for `transformer.wte`).
+    ignored: stems or whole names that hold nothing to load (buffers such as `rotary_emb.inv_freq`); {i} allowed.
+    by_row: homes that the checkpoint stores row by row; they give way to a home for each row, `<home>.{row}`.
+    """
+
+    rules: tuple[Rule, ...]
+    optional_prefix: str = ""
+    ignored: tuple[str, ...] = ()
+    by_row: tuple[str, ...] = ()
+
+
+def names(mapping: Mapping[str, str | tuple[str, ...] | Rule], *, optional_prefix: str = "",
+          ignored: tuple[str, ...] = (), by_row: tuple[str, ...] = ()) -> NameMap:
+    """A NameMap from {source: target | targets | Rule with its own layout}."""
+    rules = []
+    for source, target in mapping.items():
+        if isinstance(target, Rule):
+            rules.append(target)
+        else:
+            rules.append(Rule(source, (target,) if isinstance(target, str) else tuple(target)))
+    return NameMap(rules=tuple(rules), optional_prefix=optional_prefix, ignored=ignored, by_row=by_row)

@@ -1,0 +1,79 @@
+"""Which function describes which architecture name of a config.json.
+
+`@architecture("Qwen3ForCausalLM")` marks a function from a ConfigReader to a spec. A `Registry` is a value: the one of
+weft's own families is built once by `families()`, and an engine that loads a model file adds to a copy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType, ModuleType
+
+from weft.architectures.spec import DecoderSpec
+from weft.errors import ConfigError
+from weft.resolve.reader import ConfigReader
+
+Describe = Callable[[ConfigReader], DecoderSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A name of `config.json`'s `architectures` and the function that describes it."""
+
+    name: str
+    describe: Describe
+
+    @property
+    def summary(self) -> str:
+        """First sentence of the function's docstring."""
+        return (self.describe.__doc__ or "").strip().split("\n")[0].split(" Source:")[0]
+
+
+def architecture(*names: str) -> Callable[[Describe], Describe]:
+    """Mark a function as the description of these architecture names."""
+
+    def mark(describe: Describe) -> Describe:
+        describe.__weft_architectures__ = names
+        return describe
+
+    return mark
+
+
+def architectures_of(module: ModuleType) -> dict[str, Architecture]:
+    """The marked functions defined in a module, by architecture name."""
+    return {
+        name: Architecture(name, value)
+        for value in vars(module).values()
+        if callable(value) and getattr(value, "__module__", None) == module.__name__
+        for name in getattr(value, "__weft_architectures__", ())
+    }
+
+
+@cache
+def families() -> Mapping[str, Architecture]:
+    """Every architecture that weft describes, by name."""
+    import weft.architectures as package
+
+    found: dict[str, Architecture] = {}
+    for info in pkgutil.iter_modules(package.__path__):
+        for name, entry in architectures_of(importlib.import_module(f"{package.__name__}.{info.name}")).items():
+            if name in found:
+                raise ValueError(f"architecture {name} is described twice, the second time in {info.name}.py")
+            found[name] = entry
+    return MappingProxyType(dict(sorted(found.items())))
+
+
+def find(names: list[str], known: Mapping[str, Architecture], *, source: str) -> Architecture:
+    """The first known architecture of a config's list. ConfigError when none is known, with the nearest names."""
+    for name in names:
+        if name in known:
+            return known[name]
+    near = [m for n in names for m in difflib.get_close_matches(n, known, n=3, cutoff=0.6)]
+    hint = f"Nearest: {', '.join(dict.fromkeys(near))}. " if near else ""
+    raise ConfigError("architectures", names, expected=f"one of the {len(known)} that `weft models` lists", source=source,
+                      hint=hint + "Describe it in a file (docs/adding-a-model.md) and pass --model-file.")

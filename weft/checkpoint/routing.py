@@ -1,0 +1,134 @@
+"""From a checkpoint's tensor names to the model's part names: a family's NameMap applied, fused layouts taken apart.
+
+Knows names and shapes; reads no file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from weft.architectures.names import GroupedQKV, Layout, NameMap, Plain, Rule
+
+_NUMBER = re.compile(r"\d+")
+_PLACE = re.compile(r"\{[a-z]+\}|\d+")
+_SUFFIXES = (".weight", ".bias")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The homes of one tensor, in the order of its rows."""
+
+    homes: tuple[str, ...]
+    layout: Layout
+
+
+class Router:
+    """Looks names up by their shape: each number in them replaced by a mark."""
+
+    def __init__(self, names: NameMap) -> None:
+        self._prefix = names.optional_prefix
+        self._rules: dict[str, list[Rule]] = {}
+        self._sources: dict[str, list[Rule]] = {}
+        self._ignored: dict[str, list[str]] = {}
+        for rule in names.rules:
+            self._rules.setdefault(_mark(rule.source), []).append(rule)
+            for target in rule.targets:
+                self._sources.setdefault(_mark(target), []).append(rule)
+        for pattern in names.ignored:
+            self._ignored.setdefault(_mark(pattern), []).append(pattern)
+
+    def route(self, name: str) -> Route | None:
+        """Where a tensor goes, or None."""
+        for full in self._spellings(name):
+            stem, suffix = split_suffix(full)
+            for rule in self._rules.get(_mark(stem), ()):
+                numbers = _match(rule.source, stem)
+                if numbers is not None:
+                    return Route(tuple(_fill(target, numbers) + suffix for target in rule.targets), rule.layout)
+        return None
+
+    def is_ignored(self, name: str) -> bool:
+        """True for a tensor that holds nothing to load."""
+        return any(_match(pattern, text) is not None
+                   for full in self._spellings(name) for text in (full, split_suffix(full)[0])
+                   for pattern in self._ignored.get(_mark(text), ()))
+
+    def sources_of(self, home: str) -> tuple[str, ...]:
+        """Names of the tensors that would fill a home."""
+        stem, suffix = split_suffix(home)
+        found = []
+        for rule in self._sources.get(_mark(stem), ()):
+            for target in rule.targets:
+                numbers = _match(target, stem)
+                if numbers is not None:
+                    found.append(_fill(rule.source, numbers) + suffix)
+        return tuple(dict.fromkeys(found))
+
+    def _spellings(self, name: str) -> tuple[str, ...]:
+        return (name, self._prefix + name) if self._prefix else (name,)
+
+
+def split_suffix(name: str) -> tuple[str, str]:
+    """("a.b", ".weight") of "a.b.weight"; no suffix when it ends otherwise."""
+    for suffix in _SUFFIXES:
+        if name.endswith(suffix):
+            return name.removesuffix(suffix), suffix
+    return name, ""
+
+
+def matches(pattern: str, stem: str) -> bool:
+    """True when a stem is what a pattern of names.py describes."""
+    return _mark(pattern) == _mark(stem) and _match(pattern, stem) is not None
+
+
+def take_apart(layout: Layout, tensor: Tensor, num_rows: Sequence[int]) -> list[Tensor]:
+    """A tensor's part for each home, in order, without copying where the layout allows it.
+
+    num_rows: first dimension of each home. ValueError saying why when the tensor cannot be divided so.
+    """
+    match layout:
+        case Plain():
+            return _rows(tensor.t() if layout.transposed and tensor.dim() == 2 else tensor, num_rows)
+        case GroupedQKV():
+            return _groups(layout, tensor)
+
+
+def _rows(tensor: Tensor, num_rows: Sequence[int]) -> list[Tensor]:
+    if len(num_rows) == 1:
+        return [tensor]
+    if tensor.dim() == 0 or tensor.shape[0] != sum(num_rows):
+        raise ValueError(f"{'scalar' if tensor.dim() == 0 else tensor.shape[0]} rows, the model has "
+                         f"{' + '.join(map(str, num_rows))}")
+    return list(tensor.split(list(num_rows)))
+
+
+def _groups(layout: GroupedQKV, tensor: Tensor) -> list[Tensor]:
+    """q, k and v out of [num_groups * (queries + 2) * D, ...]."""
+    rows = layout.num_groups * (layout.queries_per_group + 2) * layout.head_dim
+    if tensor.dim() == 0 or tensor.shape[0] != rows:
+        raise ValueError(f"rows must be {layout.num_groups} groups x ({layout.queries_per_group} q + k + v) x "
+                         f"{layout.head_dim} = {rows}")
+    grouped = tensor.unflatten(0, (layout.num_groups, layout.queries_per_group + 2, layout.head_dim))
+    queries = layout.queries_per_group
+    return [part.flatten(0, 2) for part in grouped.split([queries, 1, 1], dim=1)]
+
+
+def _mark(name: str) -> str:
+    return _PLACE.sub("#", name)
+
+
+def _match(pattern: str, text: str) -> dict[str, str] | None:
+    """{"{i}": "12", ...} when `text`, of the same shape, agrees with the pattern's own numbers."""
+    numbers: dict[str, str] = {}
+    for place, number in zip(_PLACE.findall(pattern), _NUMBER.findall(text), strict=True):
+        if place != number and (not place.startswith("{") or numbers.setdefault(place, number) != number):
+            return None
+    return numbers
+
+
+def _fill(pattern: str, numbers: dict[str, str]) -> str:
+    return _PLACE.sub(lambda place: numbers.get(place.group(), place.group()), pattern)

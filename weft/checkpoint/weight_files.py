@@ -1,0 +1,86 @@
+"""Which files of a directory hold its weights. Reads index files, opens no weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from weft.errors import CheckpointError, ConfigError
+from weft.resolve.config_file import read_json
+
+_FORMATS = {"auto": (True, False), "safetensors": (True,), "pt": (False,)}     # is_safetensors, in order of preference
+
+_WEIGHT_SUFFIXES = (".gguf", ".h5", ".msgpack", ".ot", ".pth", ".pt", ".bin", ".safetensors", ".onnx")
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFiles:
+    """Files in reading order. owner: {tensor name: file} as the index says; index: the index file if there is one."""
+
+    files: tuple[Path, ...]
+    is_safetensors: bool
+    owner: dict[str, Path] = field(default_factory=dict)
+    index: Path | None = None
+
+
+def find_weight_files(path: Path, load_format: str) -> WeightFiles:
+    """The weights in a directory, or the file itself. CheckpointError when there are none or a shard is missing."""
+    if path.is_file():
+        return WeightFiles((path,), path.suffix == ".safetensors")
+    for is_safetensors in _FORMATS[load_format]:
+        found = _find(path, is_safetensors)
+        if found is not None:
+            return found
+    wanted = {"auto": "*.safetensors or pytorch_model*.bin", "safetensors": "*.safetensors", "pt": "pytorch_model*.bin"}
+    raise CheckpointError(f"{path}: no weights: looked for {wanted[load_format]}. {_what_is_there(path)}")
+
+
+def _find(path: Path, is_safetensors: bool) -> WeightFiles | None:
+    stem, suffix = ("model", "safetensors") if is_safetensors else ("pytorch_model", "bin")
+    index = path / f"{stem}.{suffix}.index.json"
+    if index.exists():
+        return _of_index(index, is_safetensors)
+    names = [f"{stem}.{suffix}"] if (path / f"{stem}.{suffix}").exists() else []
+    files = [path / name for name in names] or sorted(path.glob(f"{stem}*.{suffix}"))
+    if not files and is_safetensors:
+        files = sorted(f for f in path.glob("*.safetensors") if not f.name.startswith(("adapter", "consolidated")))
+    return WeightFiles(tuple(files), is_safetensors) if files else None
+
+
+def _of_index(index: Path, is_safetensors: bool) -> WeightFiles:
+    try:
+        weight_map = read_json(index).get("weight_map")
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{index}: weight_map = {str(weight_map)[:80]}: expected an object "
+                              "{tensor name: file name}.")
+    for name, file in weight_map.items():
+        if not isinstance(file, str) or not _is_inside(file):
+            raise CheckpointError(f"{index}: weight_map[{name!r}] = {str(file)[:80]!r}: expected a file name in this "
+                                  "folder.")
+    owner = {name: index.parent / file for name, file in weight_map.items()}
+    files = sorted(set(owner.values()))
+    missing = [file for file in files if not file.exists()]
+    if missing:
+        raise CheckpointError(f"{index}: {len(missing)} of {len(files)} files are missing: "
+                              f"{', '.join(file.name for file in missing[:10])}{', …' if len(missing) > 10 else ''}. "
+                              "Download the model again, all of it.")
+    return WeightFiles(tuple(files), is_safetensors, owner, index)
+
+
+def _is_inside(file: str) -> bool:
+    path = PurePosixPath(file)
+    return bool(path.parts) and "\0" not in file and not path.is_absolute() and ".." not in path.parts
+
+
+def _what_is_there(path: Path) -> str:
+    if not path.is_dir():
+        return "The directory does not exist."
+    names = sorted(entry.name for entry in path.iterdir())
+    other = [name for name in names if name.endswith(_WEIGHT_SUFFIXES)]
+    if any(name.endswith(".gguf") for name in other):
+        return "There is a .gguf file: weft does not read GGUF yet."
+    shown = other or names
+    there = f"The directory holds {', '.join(shown[:8])}{', …' if len(shown) > 8 else ''}." if shown else "It is empty."
+    return f"{there} load_format=dummy runs with random weights."

@@ -1,0 +1,109 @@
+"""A client that measures: streams completions from an OpenAI-compatible server and notes when each piece came."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import httpx
+
+from weft.cli.bench.workload import Job
+from weft.cli.endpoint import TIMEOUT, error_text
+
+SAMPLE_TEXT = (
+    "The harbour lay quiet while boats came home, and the children counted seven birds above the old stone tower. "
+    "def area(width, height): return width * height  # a small function, with 123 and 4.56 in a comment. "
+    "Every morning the baker opens her door, sells warm bread, writes 20 letters and closes again before noon."
+)
+
+
+@dataclass(slots=True)
+class Result:
+    """One request, in seconds. gaps: between pieces of text that came one after another. error: why it failed."""
+
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    ttft: float = 0.0
+    latency: float = 0.0
+    gaps: list[float] = field(default_factory=list)
+    error: str | None = None
+
+    @property
+    def tpot(self) -> float:
+        """Seconds for each token after the first."""
+        return (self.latency - self.ttft) / max(1, self.output_tokens - 1)
+
+
+class Client:
+    """Connections to one server."""
+
+    def __init__(self, base_url: str, *, api_key: str | None, model_name: str | None, limits: httpx.Limits) -> None:
+        self._url = base_url.rstrip("/").removesuffix("/v1")
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx.AsyncClient(base_url=self._url, headers=headers, timeout=TIMEOUT, limits=limits)
+        self.model = model_name or ""
+
+    async def __aenter__(self) -> Self:
+        try:
+            answer = await self._http.get("/v1/models")
+        except httpx.HTTPError as error:
+            raise ConnectionError(f"{self._url}: {error or type(error).__name__}. Start a server with `weft serve`, or "
+                                  "name one with --base-url.") from error
+        if answer.is_error:
+            raise ConnectionError(f"{self._url}: {error_text(answer.status_code, answer.content)}")
+        self.model = self.model or answer.json()["data"][0]["id"]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def vocabulary(self) -> list[Any]:
+        """Token ids that the server knows, or words where it has no /tokenize."""
+        body = {"model": self.model, "prompt": SAMPLE_TEXT, "add_special_tokens": False}
+        answer = await self._http.post("/tokenize", json=body)
+        if answer.is_error:
+            return SAMPLE_TEXT.split()
+        return sorted(set(answer.json()["tokens"]))
+
+    async def answer(self, job: Job, *, ignore_eos: bool) -> Result:
+        """Stream one completion. What goes wrong is in the result, so that the others go on."""
+        prompt: Any = job.prompt_token_ids
+        if isinstance(prompt[0], str):
+            prompt = " ".join(prompt)
+        body = {"model": self.model, "prompt": prompt, "max_tokens": job.output_len, "temperature": 0.0, "stream": True,
+                "stream_options": {"include_usage": True}}
+        if ignore_eos:
+            body["ignore_eos"] = True
+        result = Result()
+        try:
+            await self._stream(body, result)
+        except (httpx.HTTPError, ValueError, LookupError) as error:
+            result.error = f"{type(error).__name__}: {error}"
+        return result
+
+    async def _stream(self, body: dict[str, Any], result: Result) -> None:
+        start = last = time.perf_counter()
+        async with self._http.stream("POST", "/v1/completions", json=body) as answer:
+            if answer.is_error:
+                result.error = error_text(answer.status_code, await answer.aread())
+                return
+            async for line in answer.aiter_lines():
+                if not line.startswith("data:") or line[5:].strip() == "[DONE]":
+                    continue
+                now, event = time.perf_counter(), json.loads(line[5:])
+                if "error" in event:
+                    result.error = str(event["error"].get("message", event["error"]))
+                    return
+                if event.get("usage"):
+                    result.prompt_tokens = event["usage"]["prompt_tokens"]
+                    result.output_tokens = event["usage"]["completion_tokens"]
+                if event.get("choices"):
+                    if result.ttft:
+                        result.gaps.append(now - last)
+                    else:
+                        result.ttft = now - start
+                    last, result.latency = now, now - start
+        if not result.ttft:
+            result.error = "the stream ended without a token"

@@ -1,0 +1,38 @@
+"""The engine that `weft bench latency` and `throughput` measure. Heavy to import: only after the options are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from weft.cli.bench.workload import Job
+from weft.config.engine_args import EngineArgs
+from weft.llm import LLM
+from weft.sampling_params import SamplingParams
+
+
+class BenchEngine:
+    """Runs jobs on an LLM: greedy, to their full length, no text."""
+
+    def __init__(self, llm: LLM) -> None:
+        self._llm = llm
+        self.name = llm.config.model.name
+        self.vocabulary = range(llm.config.model.vocab_size)
+
+    def generate(self, jobs: Sequence[Job]) -> list[float]:
+        """Run all jobs at once; seconds that each took from its arrival to its last token."""
+        params = [SamplingParams(temperature=0.0, max_tokens=job.output_len, ignore_eos=True, detokenize=False)
+                  for job in jobs]
+        outputs = self._llm.generate([{"prompt_token_ids": job.prompt_token_ids} for job in jobs], params,
+                                     use_tqdm=False)
+        return [output.metrics.finished_time - output.metrics.arrival_time for output in outputs]
+
+
+@contextmanager
+def open_llm(args: EngineArgs) -> Iterator[BenchEngine]:
+    """An engine for the time of a `with` block."""
+    llm = LLM.from_engine_args(args)
+    try:
+        yield BenchEngine(llm)
+    finally:
+        llm.close()

@@ -1,0 +1,116 @@
+"""What a benchmark says: a table of medians and percentiles, JSON, and a plot. Knows numbers and their names only."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from weft.cli.parser import Parser
+from weft.cli.tables import print_table
+from weft.errors import ConfigError
+from weft.version import __version__
+
+PERCENTILES = (90, 99)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Statistics of one measured quantity."""
+
+    count: int
+    mean: float
+    median: float
+    std: float
+    minimum: float
+    maximum: float
+    percentiles: dict[int, float]
+
+
+def add_report_options(parser: Parser) -> None:
+    """--output-json and --plot."""
+    parser.add_argument("--output-json", metavar="FILE", help="write settings, results and single values")
+    parser.add_argument("--plot", metavar="FILE.png", help="draw the distributions (needs matplotlib)")
+
+
+def check_report_options(options: argparse.Namespace) -> None:
+    """Refuse before measuring what could not be written after it."""
+    if options.plot and importlib.util.find_spec("matplotlib") is None:
+        raise ConfigError("--plot", options.plot, expected="matplotlib to be installed",
+                          hint='pip install "weft[plot]".')
+    for name in ("output_json", "plot"):
+        path = getattr(options, name)
+        if path and not Path(path).resolve().parent.is_dir():
+            raise ConfigError("--" + name.replace("_", "-"), path, expected="a file in a directory that exists")
+
+
+def percentile(values: Sequence[float], q: float) -> float:
+    """The q-th percentile (0 to 100), linear between neighbours."""
+    ordered = sorted(values)
+    at = (len(ordered) - 1) * q / 100
+    low = int(at)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
+
+
+def summarize(values: Sequence[float]) -> Summary:
+    """Statistics of at least one value."""
+    return Summary(len(values), statistics.fmean(values), statistics.median(values), statistics.pstdev(values),
+                   min(values), max(values), {q: percentile(values, q) for q in PERCENTILES})
+
+
+def report(options: argparse.Namespace, *, title: str, totals: Mapping[str, float],
+           samples: Mapping[str, Sequence[float]]) -> None:
+    """Print totals and a table of samples; write the JSON and the plot that were asked for.
+
+    totals: {name with its unit: number}. samples: {name with its unit: one value for each request or iteration}.
+    """
+    print_table(("result", "value"), [(name, f"{value:,}" if isinstance(value, int) else f"{value:,.2f}")
+                                    for name, value in totals.items()], title=title,
+                right=("value",))
+    summaries = {name: summarize(values) for name, values in samples.items() if values}
+    heads = ("mean", "median", "std", *(f"p{q}" for q in PERCENTILES), "min", "max")
+    rows = [(name, *(f"{value:,.2f}" for value in (s.mean, s.median, s.std, *s.percentiles.values(), s.minimum,
+                                                   s.maximum))) for name, s in summaries.items()]
+    print()
+    print_table(("measured", *heads), rows, right=heads)
+    if options.output_json:
+        _write_json(options, title, totals, summaries, samples)
+    if options.plot:
+        plot(options.plot, title, samples)
+
+
+def plot(path: str, title: str, samples: Mapping[str, Sequence[float]]) -> None:
+    """A histogram for each sample, with median and p99."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    kept = {name: values for name, values in samples.items() if values}
+    figure, axes = pyplot.subplots(1, len(kept), figsize=(4.5 * len(kept), 3.5), squeeze=False, layout="constrained")
+    for axis, (name, values) in zip(axes[0], kept.items(), strict=True):
+        axis.hist(values, bins=min(50, max(5, len(values) // 4)), color="#4c72b0")
+        for q, colour in ((50, "#222222"), (99, "#c44e52")):
+            axis.axvline(percentile(values, q), color=colour, linewidth=1, label=f"p{q} {percentile(values, q):,.2f}")
+        axis.set_xlabel(name)
+        axis.set_ylabel("count")
+        axis.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def _write_json(options: argparse.Namespace, title: str, totals: Mapping[str, float],
+                summaries: Mapping[str, Summary], samples: Mapping[str, Sequence[float]]) -> None:
+    # A key never belongs into a file that people pass on.
+    settings: dict[str, Any] = {k: v for k, v in vars(options).items() if k not in ("api_key", "hf_token", "traceback")}
+    content = {"title": title, "weft": __version__, "settings": settings, "totals": dict(totals),
+               "summaries": {name: asdict(summary) for name, summary in summaries.items()},
+               "samples": {name: list(values) for name, values in samples.items()}}
+    Path(options.output_json).write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")

@@ -1,0 +1,76 @@
+"""`--config FILE.yaml`: a file's entries as options that the command line wins over. Knows YAML, no option by name."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from weft.cli.parser import Parser
+from weft.errors import ConfigError
+
+
+def with_config_file(argv: Sequence[str], parser: Parser) -> list[str]:
+    """The arguments with the file's in front of them, `--config` taken out.
+
+    An entry whose option is also on the command line is left out, or merged if it is an object. ConfigError names file and key.
+    """
+    rest, paths = _without_config(argv)
+    if not paths or "--config" not in parser.flags():
+        return list(argv)
+    given = {argument.partition("=")[0].replace("--no-", "--", 1) for argument in rest if argument.startswith("--")}
+    front: list[str] = []
+    for path in paths:
+        for key, value in _read(path).items():
+            flag = "--" + str(key).replace("_", "-")
+            if flag not in parser.flags() or flag == "--config":
+                near = difflib.get_close_matches(flag, parser.flags(), n=1)
+                raise ConfigError(str(key), value, expected=f"an option of `{parser.prog}`", source=path,
+                                  hint=f"Did you mean {near[0][2:]}?" if near else "")
+            if flag not in given or isinstance(value, dict):      # objects are merged, key by key
+                front += _as_arguments(flag, value, parser)
+    return [*front, *rest]
+
+
+def _without_config(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    rest, paths, waiting = [], [], False
+    for argument in argv:
+        if waiting:
+            paths.append(argument)
+            waiting = False
+        elif argument == "--config":
+            waiting = True
+        elif argument.startswith("--config="):
+            paths.append(argument.partition("=")[2])
+        else:
+            rest.append(argument)
+    return rest, paths
+
+
+def _read(path: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError("--config", path, expected="a YAML file of options", hint=f"It cannot be read: {reason}") \
+            from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError("--config", path, expected="a YAML file with one `option: value` a line")
+    return content
+
+
+def _as_arguments(flag: str, value: Any, parser: Parser) -> list[str]:
+    if value is None:
+        return []
+    if isinstance(value, bool) and not parser.takes(flag):
+        off = "--no-" + flag[2:]
+        return [flag] if value else [off] * (off in parser.flags())
+    if isinstance(value, list) and not any(isinstance(v, dict | list) for v in value):
+        return [flag, *map(str, value)] if value else []
+    return [flag, json.dumps(value) if isinstance(value, dict | list | bool) else str(value)]

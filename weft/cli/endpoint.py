@@ -1,0 +1,144 @@
+"""Who `weft chat` and `weft complete` talk to: an OpenAI-compatible server, or a model in this process's own engine.
+
+Both answer with an iterator of text pieces and keep the `Usage` of the last answer. Nothing here prints.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import httpx
+
+DEFAULT_URL = "http://127.0.0.1:8000/v1"
+# Connecting is quick or hopeless; the first token of a long prompt may take minutes.
+TIMEOUT = httpx.Timeout(600.0, connect=5.0)
+
+
+@dataclass(slots=True)
+class Usage:
+    """What one answer took; moments in seconds of `time.perf_counter`."""
+
+    started: float = field(default_factory=time.perf_counter)
+    first_token: float | None = None
+    ended: float | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def note_text(self) -> None:
+        """Remember that text came."""
+        self.ended = time.perf_counter()
+        if self.first_token is None:
+            self.first_token = self.ended
+
+    def summary(self) -> str:
+        """One line for people."""
+        first = (self.first_token or self.started) - self.started
+        total = (self.ended or self.started) - self.started
+        decoding = total - first
+        rate = f", {(self.completion_tokens - 1) / decoding:.1f} tokens/s" if decoding > 0 else ""
+        return (f"{self.prompt_tokens} prompt tokens, {self.completion_tokens} tokens in {total:.2f} s, "
+                f"first after {first:.2f} s{rate}")
+
+
+class Endpoint(Protocol):
+    """A model that answers."""
+
+    name: str
+    usage: Usage
+
+    def chat(self, messages: list[dict[str, Any]], max_tokens: int | None) -> Iterator[str]:
+        """The answer's text as it comes. RequestError or ConnectionError when there is none."""
+
+    def complete(self, prompt: str, max_tokens: int | None) -> Iterator[str]:
+        """The continuation's text as it comes."""
+
+    def close(self) -> None:
+        """Let go of the connection or the engine."""
+
+
+class ServerEndpoint:
+    """A server, as any OpenAI client sees it. ConnectionError when it cannot be reached or refuses."""
+
+    def __init__(self, url: str, *, api_key: str | None = None, model_name: str | None = None) -> None:
+        self.url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._client = httpx.Client(base_url=self.url, headers=headers, timeout=TIMEOUT)
+        self.usage = Usage()
+        names = self._model_names()
+        self.name = model_name or names[0]
+
+    def chat(self, messages: list[dict[str, Any]], max_tokens: int | None) -> Iterator[str]:
+        """POST /chat/completions, streamed."""
+        for choice in self._stream("/chat/completions", {"messages": messages}, max_tokens):
+            yield choice.get("delta", {}).get("content") or ""
+
+    def complete(self, prompt: str, max_tokens: int | None) -> Iterator[str]:
+        """POST /completions, streamed."""
+        for choice in self._stream("/completions", {"prompt": prompt}, max_tokens):
+            yield choice.get("text") or ""
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def _model_names(self) -> list[str]:
+        try:
+            answer = self._client.get("/models")
+            if answer.is_error:
+                raise ConnectionError(f"{self.url}: {error_text(answer.status_code, answer.content)}")
+            return [model["id"] for model in answer.json()["data"]] or [""]
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ConnectionError(f"{self.url}: {error or type(error).__name__}. Is a server there? `weft serve` starts "
+                                  "one.") from error
+        except (ValueError, LookupError, TypeError) as error:
+            raise ConnectionError(f"{self.url}/models is no list of models; is this an OpenAI-compatible server?") \
+                from error
+
+    def _stream(self, path: str, body: dict[str, Any], max_tokens: int | None) -> Iterator[dict[str, Any]]:
+        self.usage = Usage()
+        body |= {"model": self.name, "stream": True, "stream_options": {"include_usage": True}}
+        if max_tokens is not None:
+            body["max_tokens"] = max_tokens
+        try:
+            with self._client.stream("POST", path, json=body) as answer:
+                if answer.is_error:
+                    raise ConnectionError(f"{self.url}: {error_text(answer.status_code, answer.read())}")
+                for event in events(answer.iter_lines()):
+                    yield from self._choices(event)
+        except httpx.HTTPError as error:
+            raise ConnectionError(f"{self.url}: {error or type(error).__name__}") from error
+
+    def _choices(self, event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if "error" in event:
+            raise ConnectionError(f"{self.url}: {event['error'].get('message', event['error'])}")
+        if event.get("usage"):
+            self.usage.prompt_tokens = event["usage"]["prompt_tokens"]
+            self.usage.completion_tokens = event["usage"]["completion_tokens"]
+        for choice in event.get("choices", []):
+            self.usage.note_text()
+            yield choice
+
+
+def events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a stream of server-sent events, up to [DONE]."""
+    for line in lines:
+        if line.startswith("data:"):
+            data = line[5:].strip()
+            if data == "[DONE]":
+                return
+            yield json.loads(data)
+
+
+def error_text(status: int, body: bytes) -> str:
+    """What an error answer says, in a line."""
+    try:
+        error = json.loads(body)["error"]
+        message = error["message"] if isinstance(error, dict) else str(error)
+    except (ValueError, LookupError, TypeError):
+        message = body.decode("utf-8", "replace")[:200]
+    hint = " Give a key with --api-key." if status == 401 else ""
+    return f"HTTP {status}: {message}{hint}"

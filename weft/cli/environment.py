@@ -1,0 +1,73 @@
+"""Environment variables that weft reads: `WEFT_X`, else `VLLM_X`. Each is the default of an option, which wins over it.
+
+Takes the mapping as an argument: `main.py` and the commands pass `os.environ`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Mapping
+
+from weft.errors import ConfigError
+
+# name -> what it sets. Hugging Face's own variables (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE, HF_ENDPOINT) hold as they are.
+VARIABLES = {
+    "API_KEY": "default of --api-key",
+    "CPU_KVCACHE_SPACE": "default of --kv-cache-memory-bytes, in GiB",
+    "LOGGING_LEVEL": "DEBUG, INFO, WARNING or ERROR (INFO)",
+    "SERVER_DEV_MODE": "default of --dev-mode: 0 or 1",
+}
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def variable(name: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """(the variable's full name, its value), or None when it is unset or empty."""
+    for full in (f"WEFT_{name}", f"VLLM_{name}"):
+        if environ.get(full):
+            return full, environ[full]
+    return None
+
+
+def api_key(environ: Mapping[str, str]) -> str | None:
+    """The key that clients send and servers ask for."""
+    found = variable("API_KEY", environ)
+    return found[1] if found else None
+
+
+def kv_cache_memory_bytes(environ: Mapping[str, str]) -> int | None:
+    """CPU_KVCACHE_SPACE in bytes; 0 and unset: what the memory plan finds."""
+    found = variable("CPU_KVCACHE_SPACE", environ)
+    return round(_number(*found) * 2 ** 30) or None if found else None
+
+
+def server_dev_mode(environ: Mapping[str, str]) -> bool | None:
+    """Whether the server has its development routes; None: not said."""
+    found = variable("SERVER_DEV_MODE", environ)
+    return None if found is None else _number(*found) != 0
+
+
+def configure_logging(environ: Mapping[str, str]) -> None:
+    """Send weft's log to stderr at LOGGING_LEVEL, and say which `WEFT_` variables are unknown."""
+    full, value = variable("LOGGING_LEVEL", environ) or ("LOGGING_LEVEL", "INFO")
+    if value.upper() not in LEVELS:
+        raise ConfigError(full, value, expected=f"one of {', '.join(LEVELS)}", source="environment")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(asctime)s %(name)s: %(message)s",
+                        datefmt="%H:%M:%S")
+    logger = logging.getLogger("weft")
+    logger.setLevel(value.upper())
+    for name in sorted(environ):
+        if name.startswith("WEFT_") and name[5:] not in VARIABLES:
+            near = difflib.get_close_matches(name[5:], VARIABLES, n=1)
+            logger.warning("%s is no variable of weft and changes nothing%s", name,
+                           f"; did you mean WEFT_{near[0]}?" if near else "")
+
+
+def _number(name: str, value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError as error:
+        raise ConfigError(name, value, expected="a number", source="environment") from error
+    if not 0 <= number < float("inf"):
+        raise ConfigError(name, value, expected="a number of at least 0", source="environment")
+    return number

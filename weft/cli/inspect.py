@@ -1,0 +1,105 @@
+"""`weft inspect MODEL`: configuration with sources, layers, sizes, memory plan and kernels, without reading weights."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from weft.cli.options import add_engine_options, serving_args
+from weft.cli.parser import Parser
+from weft.cli.tables import human_bytes, human_count, print_table
+
+if TYPE_CHECKING:
+    from weft.cli.inspection import Inspection
+
+_LONGEST_VALUE = 60
+
+
+def add_arguments(parser: Parser) -> None:
+    """Engine options, and what to print."""
+    parser.usage = "weft inspect [MODEL] [options]"
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--kernels", action="store_true", help="print only which kernels would run, and why")
+    add_engine_options(parser, positional_model=True)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what `weft serve` would do with the same options."""
+    from weft.cli import inspection
+    from weft.config.machine import Machine
+
+    found = inspection.inspect_model(serving_args(options), Machine.detect())
+    if options.json:
+        print(json.dumps(inspection.as_json(found), indent=2, default=str))
+        return 0
+    if not options.kernels:
+        _print_settings(inspection.settings(found), found)
+        _print_layers(inspection.layers(found), found)
+        _print_sizes(inspection.sizes(found))
+        _print_plan(found)
+    _print_kernels(inspection.kernels(found))
+    return 0
+
+
+def _print_settings(rows: list[tuple[str, Any, str]], found: Inspection) -> None:
+    directory = found.config.model.path
+    shown = [(name, human_bytes(value) if "memory" in name else _short(value), source.removeprefix(f"{directory}/"))
+             for name, value, source in rows]
+    print_table(("setting", "value", "from"), shown, title=directory)
+    unread = found.reader.unread()
+    if unread:
+        print()
+        print_table(("key", "value"), [(key, _short(value)) for key, value in unread.items()],
+                    title="Keys of config.json that weft does not know and does not use")
+
+
+def _print_layers(rows: list[dict[str, Any]], found: Inspection) -> None:
+    columns = ("layers", "attention", "positions", "feed-forward", "norms", "parameters each", "cache each")
+    cells = [(row["layers"], row["attention"], row["positions"], row["ffn"], row["norms"],
+              human_count(row["parameters"]), f"{human_bytes(row['cache_bytes_per_token'])}/token") for row in rows]
+    spec = found.spec
+    print()
+    print_table(columns, cells, title=f"{len(spec.blocks)} layers of {spec.hidden_size}, vocabulary {spec.vocab_size}",
+                right=("parameters each", "cache each"))
+
+
+def _print_sizes(sizes: dict[str, Any]) -> None:
+    active = sizes["active_parameters"]
+    idle = f", {human_count(active)} of them for each token" if active != sizes["parameters"] else ""
+    rows = [("parameters", f"{human_count(sizes['parameters'])} ({sizes['parameters']:,}){idle}"),
+            ("weights", human_bytes(sizes["weight_bytes"])),
+            ("head", sizes["head"]),
+            ("checkpoint", sizes["checkpoint"]),
+            ("cache per token", human_bytes(sizes["kv_bytes_per_token"])),
+            ("operations per token", f"{human_count(sizes['flops_per_token'])} flop, attention left out")]
+    rows += [(f"  layers {group['layers']}", f"{human_bytes(group['bytes_per_token'])}/token, "
+              + (f"window {group['window']}" if group["window"] else "all tokens")) for group in sizes["cache_groups"]]
+    print()
+    print_table(("size", "value"), rows, title="Sizes")
+
+
+def _print_plan(found: Inspection) -> None:
+    print()
+    if found.plan is None:
+        print(f"Memory plan: does not fit. {found.plan_error}")
+        return
+    plan = found.plan
+    rows = [("weights", human_bytes(plan.weight_bytes)), ("activations", human_bytes(plan.activation_bytes)),
+            ("cache", f"{human_bytes(plan.kv_cache_bytes)} in {' + '.join(map(str, plan.num_blocks))} blocks of "
+                      f"{plan.block_size} tokens"),
+            ("total", human_bytes(plan.total_bytes)),
+            ("limit", f"{human_bytes(plan.limit_bytes)}: {plan.limit_source}"),
+            ("longest sequence", f"{plan.max_model_len} tokens"),
+            ("cached tokens", f"{plan.num_cache_tokens}")]
+    print_table(("memory plan", "value"), rows, title="Memory plan")
+
+
+def _print_kernels(kernels: dict[str, str]) -> None:
+    print()
+    print_table(("operator", "kernel (why not the ones before it)"), list(kernels.items()), title="Kernels")
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE - 1]}…"

@@ -1,0 +1,166 @@
+"""What can be said about a checkpoint without reading its weights: collected here, printed by `weft inspect`.
+
+Reads config files and the weights' headers. Imports torch only to ask which kernels would run, on tensors without data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from weft.architectures.describe import describe
+from weft.architectures.registry import families
+from weft.architectures.sizes import (
+    DTYPE_BYTES,
+    cache_groups,
+    flops_per_token,
+    num_active_parameters,
+    parameter_shapes,
+)
+from weft.architectures.spec import DecoderSpec
+from weft.checkpoint.reader import Checkpoint, open_checkpoint
+from weft.cli import words
+from weft.config.engine_args import EngineArgs
+from weft.config.engine_config import EngineConfig
+from weft.config.machine import Machine
+from weft.engine.memory import MemoryPlan, plan_memory
+from weft.errors import CheckpointError, MemoryPlanError
+from weft.resolve.engine_config import resolve_engine_config
+from weft.resolve.reader import ConfigReader
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A model's configuration and what follows from it.
+
+    has_own_head: None when there are no weights to tell. plan: None when the model does not fit, as plan_error says.
+    """
+
+    config: EngineConfig
+    machine: Machine
+    spec: DecoderSpec
+    reader: ConfigReader
+    weights: Checkpoint | None
+    weights_error: str
+    has_own_head: bool | None
+    plan: MemoryPlan | None
+    plan_error: str
+
+
+def inspect_model(args: EngineArgs, machine: Machine) -> Inspection:
+    """Resolve and plan. ConfigError when the configuration is wrong; weights that are missing or broken are noted."""
+    config = resolve_engine_config(args, machine)
+    spec, reader = describe(config.model)
+    weights, weights_error, has_head = None, "", None
+    try:
+        weights = open_checkpoint(Path(config.model.path), config.load.load_format)
+        has_head = _has_own_head(weights, spec)
+    except CheckpointError as error:
+        weights_error = str(error)
+    plan, plan_error = None, ""
+    try:
+        plan = plan_memory(spec, config, machine, has_own_head=has_head)
+    except MemoryPlanError as error:
+        plan_error = str(error)
+    return Inspection(config, machine, spec, reader, weights, weights_error, has_head, plan, plan_error)
+
+
+def settings(found: Inspection) -> list[tuple[str, Any, str]]:
+    """(name, value, source) of what the engine would run with, then of each key of the model's config that was read."""
+    config, model, machine = found.config, found.config.model, found.machine
+    origin = model.origins.get
+    rows: list[tuple[str, Any, str]] = [
+        ("model", model.name, origin("model", "option")),
+        ("architecture", model.architecture, origin("architectures", "config.json")),
+        ("dtype", model.dtype, origin("dtype", "option")),
+        ("max_model_len", model.max_model_len, origin("max_model_len", "option")),
+        ("eos_token_ids", list(model.eos_token_ids), "generation_config.json and config.json"),
+        *((f"sampling.{key}", value, "generation config") for key, value in model.generation_defaults.items()),
+        ("max_num_seqs", config.scheduler.max_num_seqs, "option or default"),
+        ("max_num_batched_tokens", config.scheduler.max_num_batched_tokens, "option or default"),
+        ("block_size", config.cache.block_size, "option or default"),
+        ("num_threads", config.num_threads, machine.num_cores.source),
+        ("memory", machine.memory_bytes.value, machine.memory_bytes.source),
+        ("available memory", machine.available_bytes.value, machine.available_bytes.source),
+        ("instruction sets", " ".join(sorted(machine.isa.value)) or "-", machine.isa.source),
+    ]
+    return rows + [(key, value, source) for key, (value, source) in found.reader.values_read().items()]
+
+
+def layers(found: Inspection) -> list[dict[str, Any]]:
+    """One entry for each kind of block: its layers and parts in words, parameters and cache bytes of one layer."""
+    spec, width = found.spec, DTYPE_BYTES[found.config.model.dtype]
+    shapes = parameter_shapes(spec)
+    rows = []
+    for numbers, block in words.patterns(spec.blocks):
+        first = f"blocks.{numbers.split()[0].split('-')[0]}."
+        rows.append({
+            "layers": numbers, "attention": words.attention(block.mixer), "positions": words.rope_words(block.mixer.positions),
+            "ffn": words.ffn(block.ffn), "norms": words.block_norms(block),
+            "parameters": sum(prod(shape) for name, shape in shapes.items() if name.startswith(first)),
+            "cache_bytes_per_token": 2 * block.mixer.num_kv_heads * block.mixer.head_dim * width,
+        })
+    return rows
+
+
+def sizes(found: Inspection) -> dict[str, Any]:
+    """Numbers of the whole model."""
+    spec, width = found.spec, DTYPE_BYTES[found.config.model.dtype]
+    shapes = parameter_shapes(spec, has_own_head=found.has_own_head)
+    parameters = sum(map(prod, shapes.values()))
+    groups = cache_groups(spec, width)
+    return {
+        "parameters": parameters,
+        "active_parameters": num_active_parameters(spec, has_own_head=found.has_own_head),
+        "weight_bytes": parameters * width,
+        "kv_bytes_per_token": sum(group.bytes_per_token for group in groups),
+        "flops_per_token": flops_per_token(spec),
+        "head": "shares the embedding's table" if "head.weight" not in shapes else "has a table of its own",
+        "cache_groups": [{"window": group.window, "layers": words.layer_words(group.layers),
+                          "bytes_per_token": group.bytes_per_token} for group in groups],
+        "checkpoint": found.weights_error or _weights_words(found.weights),
+    }
+
+
+def kernels(found: Inspection) -> dict[str, str]:
+    """{operator: the kernels that would run, with the reasons against others}, from a model without memory."""
+    import torch
+
+    from weft.layers.placement import Placement
+    from weft.models.decoder import Decoder
+
+    place = Placement(getattr(torch, found.config.model.dtype), has_memory=False)
+    tied = found.spec.head.tied if found.has_own_head is None else not found.has_own_head
+    model = Decoder(found.spec, tied=tied, layer_groups=(0,) * len(found.spec.blocks),
+                    max_model_len=1, place=place)
+    chosen: dict[str, dict[str, None]] = {}
+    for choice in model.choices():
+        chosen.setdefault(choice.operator, {})[str(choice)] = None
+    return {operator: "; ".join(texts) for operator, texts in sorted(chosen.items())}
+
+
+def as_json(found: Inspection) -> dict[str, Any]:
+    """All of it as plain data."""
+    plan = None if found.plan is None else asdict(found.plan) | {"total_bytes": found.plan.total_bytes}
+    return {
+        "settings": {name: {"value": value, "source": source} for name, value, source in settings(found)},
+        "layers": layers(found), "sizes": sizes(found), "memory_plan": plan, "memory_plan_error": found.plan_error or None,
+        "kernels": kernels(found), "unread_keys": found.reader.unread(),
+        "is_described_by_weft": found.config.model.architecture in families(),
+    }
+
+
+def _has_own_head(weights: Checkpoint, spec: DecoderSpec) -> bool | None:
+    from weft.checkpoint.loader import has_own_head
+
+    return has_own_head(weights, spec.names) if weights.tensors else None
+
+
+def _weights_words(weights: Checkpoint | None) -> str:
+    if weights is None or not weights.tensors:
+        return "no weights"
+    infos = list(weights.tensors.values())
+    dtypes = sorted({str(info.dtype).removeprefix("torch.") for info in infos})
+    return f"{len(infos)} tensors ({', '.join(dtypes)}) in {len({info.file for info in infos})} file(s)"

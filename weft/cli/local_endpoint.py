@@ -1,0 +1,72 @@
+"""An engine of this command's own, as an `Endpoint`: `weft chat` without a server.
+
+Heavy to import (the engine's frontend), so only the command that needs it does. Drives the event loop from outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from weft.async_llm import AsyncLLM
+from weft.cli.endpoint import Usage
+from weft.config.engine_args import EngineArgs
+from weft.errors import RequestError
+from weft.outputs import RequestOutput
+from weft.sampling_params import RequestOutputKind
+
+
+class LocalEndpoint:
+    """A model in a child process of this command."""
+
+    def __init__(self, args: EngineArgs) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._llm = AsyncLLM.from_engine_args(args)
+        self._ids = itertools.count()
+        self.name = self._llm.config.served_model_names[0]
+        self.usage = Usage()
+
+    def chat(self, messages: list[dict[str, Any]], max_tokens: int | None) -> Iterator[str]:
+        """The answer to the last message. RequestError without a chat template."""
+        if self._llm.renderer is None:
+            raise RequestError("messages", messages, expected="a model with a tokenizer and a chat template")
+        return self._answer(self._llm.renderer.render(messages), max_tokens, add_special_tokens=False)
+
+    def complete(self, prompt: str, max_tokens: int | None) -> Iterator[str]:
+        """The text that follows the prompt."""
+        return self._answer(prompt, max_tokens, add_special_tokens=True)
+
+    def close(self) -> None:
+        """End the engine."""
+        self._llm.shutdown()
+        self._loop.close()
+
+    def _answer(self, prompt: str, max_tokens: int | None, *, add_special_tokens: bool) -> Iterator[str]:
+        self.usage = Usage()
+        token_ids = self._wait(self._llm.encode_prompt(prompt, add_special_tokens=add_special_tokens))
+        self.usage.prompt_tokens = len(token_ids)
+        params = self._llm.get_default_sampling_params()
+        params.output_kind, params.max_tokens = RequestOutputKind.DELTA, max_tokens
+        outputs = self._llm.generate({"prompt_token_ids": token_ids}, params, f"cli-{next(self._ids)}")
+        try:
+            yield from self._pieces(outputs)
+        finally:
+            self._wait(outputs.aclose())      # aborts the request when the reader stopped early
+
+    def _pieces(self, outputs: AsyncIterator[RequestOutput]) -> Iterator[str]:
+        while True:
+            try:
+                output = self._wait(anext(outputs))
+            except StopAsyncIteration:
+                return
+            if output.error is not None:
+                raise RequestError("prompt", output.request_id, expected="a request that the engine can answer",
+                                   hint=output.error)
+            self.usage.completion_tokens += len(output.outputs[0].token_ids)
+            self.usage.note_text()
+            yield output.outputs[0].text
+
+    def _wait(self, awaitable: Any) -> Any:
+        return self._loop.run_until_complete(awaitable)

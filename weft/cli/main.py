@@ -1,0 +1,113 @@
+"""The `weft` command: finds the subcommand, runs it, turns errors into one line and an exit status.
+
+A subcommand's module is imported only when it is asked for, so that `weft --version` and `--help` answer at once.
+Exit status: 0 done, 1 an error of weft or of a file, 2 a wrong command line, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+
+from weft.cli.config_file import with_config_file
+from weft.cli.environment import configure_logging
+from weft.cli.parser import Parser, spelled
+from weft.errors import WeftError
+from weft.version import __version__
+
+# Words of the command -> (module, what it does). The module has add_arguments(parser) and run(options) -> exit status.
+COMMANDS = {
+    "serve": ("weft.cli.serve", "answer OpenAI-compatible requests over HTTP, with a playground page"),
+    "chat": ("weft.cli.chat", "talk to a model in the terminal"),
+    "complete": ("weft.cli.complete", "let a model continue a text"),
+    "bench latency": ("weft.cli.bench.latency", "measure the time of one batch"),
+    "bench throughput": ("weft.cli.bench.throughput", "measure the tokens per second of many requests"),
+    "bench serve": ("weft.cli.bench.serve", "measure a running server as its clients see it"),
+    "models": ("weft.cli.models", "list the architectures that weft runs"),
+    "inspect": ("weft.cli.inspect", "explain a checkpoint without reading its weights"),
+    "run-batch": ("weft.cli.run_batch", "answer a file of OpenAI batch requests"),
+}
+EXIT_STATUS = "Exit status: 0 done, 1 an error, 2 a wrong command line, 130 interrupted."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (default: this process's) and return the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    wants_traceback = "--traceback" in arguments
+    try:
+        return _run([a for a in arguments if a != "--traceback"])
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away; Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (WeftError, OSError) as error:
+        if wants_traceback:
+            traceback.print_exc()
+        else:
+            print(f"weft: error: {error}", file=sys.stderr)
+        return 1
+
+
+def build_parser(command: str) -> Parser:
+    """The parser of one of COMMANDS."""
+    module, summary = COMMANDS[command]
+    parser = Parser(prog=f"weft {command}", description=f"{summary[0].upper()}{summary[1:]}.",
+                    usage=f"weft {command} [options]")
+    importlib.import_module(module).add_arguments(parser)
+    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+    return parser
+
+
+def overview(commands: Iterable[str] = COMMANDS, prog: str = "weft") -> str:
+    """What `weft --help` prints."""
+    lines = [f"usage: {prog} COMMAND [options]", "", "Runs language models: any checkpoint in, tokens out.", "",
+             "commands:"]
+    lines += [f"  {name:<18}{COMMANDS[name][1]}" for name in commands]
+    lines += ["", "options:", "  -h, --help        show this; `weft COMMAND --help` shows a command's options",
+              "  --version         print the version", "  --traceback       show where an error came from", "",
+              EXIT_STATUS]
+    return "\n".join(lines)
+
+
+def _run(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        print(overview())
+        return 0 if argv else 2
+    if argv[0] in ("--version", "-V"):
+        print(f"weft {__version__}")
+        return 0
+    command, rest = _split(argv)
+    parser = build_parser(command)
+    options, extras = parser.parse_known_args(with_config_file(spelled(rest), parser))
+    parser.refuse_unknown(extras)
+    configure_logging(os.environ)
+    return importlib.import_module(COMMANDS[command][0]).run(options)
+
+
+def _split(argv: list[str]) -> tuple[str, list[str]]:
+    """The command's words, and the rest. Exits when there is no such command."""
+    group = [name for name in COMMANDS if name.startswith(argv[0] + " ")]
+    if group and (len(argv) == 1 or argv[1] in ("-h", "--help")):
+        print(overview(group))
+        sys.exit(0 if len(argv) > 1 else 2)
+    words = 2 if group else 1
+    command = " ".join(argv[:words])
+    if command not in COMMANDS:
+        near = difflib.get_close_matches(command, group or [n.split()[0] for n in COMMANDS], n=1)
+        what = "option" if command.startswith("-") else "command"
+        print(f"weft: error: unknown {what} {command!r}" + (f"; did you mean {near[0]!r}" if near else "") +
+              "? See weft --help.", file=sys.stderr)
+        sys.exit(2)
+    return command, argv[words:]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""`weft models`: the architectures that weft describes, each with what makes it different.
+
+A family is described from SAMPLE, which gives sizes only: what is shown is the family's own default. A checkpoint's
+config.json may say otherwise, which `weft inspect` shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from weft.architectures.registry import Architecture, families
+from weft.cli import words
+from weft.cli.parser import Parser
+from weft.cli.tables import print_table
+from weft.errors import ConfigError
+from weft.resolve.reader import ConfigReader
+
+# Sizes under all the names that families use, and nothing that changes how a model computes.
+SAMPLE: dict[str, Any] = {
+    "vocab_size": 512, "hidden_size": 64, "num_hidden_layers": 12, "num_attention_heads": 4, "head_dim": 16,
+    "intermediate_size": 128, "max_position_embeddings": 8192, "n_embd": 64, "n_layer": 12, "n_head": 4,
+    "n_positions": 1024, "ffn_dim": 128, "kv_channels": 16, "seq_length": 2048, "num_local_experts": 8,
+    "num_key_value_heads": 2, "num_kv_heads": 2, "num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 64, "shared_expert_intermediate_size": 64,
+    "original_max_position_embeddings": 4096, "rms_norm_eps": 1e-6, "layer_norm_eps": 1e-5, "layer_norm_epsilon": 1e-5,
+}
+# Holds for every architecture: these belong to the engine and to parts that all families share.
+EVERYWHERE = ("chunked prefill", "prefix cache", "preemption", "window-aware cache", "tied and untied heads",
+              "float32, bfloat16, float16")
+
+
+def add_arguments(parser: Parser) -> None:
+    """A filter, and --json."""
+    parser.usage = "weft models [WORD] [options]"
+    parser.add_argument("word", metavar="WORD", nargs="?", help="only architectures with this in their name or summary")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the table."""
+    word = (options.word or "").lower()
+    entries = [entry for entry in map(features, families().values())
+               if word in f"{entry['name']} {entry['summary']}".lower()]
+    if options.json:
+        print(json.dumps({"features_of_all": EVERYWHERE, "architectures": entries}, indent=2))
+        return 0
+    columns = ("architecture", "models", "positions", "attention", "norms", "feed-forward", "other")
+    keys = ("name", "summary", "positions", "attention", "norms", "ffn", "other")
+    print_table(columns, [[entry[key] for key in keys] for entry in entries], title=f"{len(entries)} architectures")
+    print(f"\nAll of them: {', '.join(EVERYWHERE)}.\nFamily defaults are shown; `weft inspect MODEL` shows a "
+          "checkpoint's own, `weft models --json` the sources.")
+    return 0
+
+
+def features(entry: Architecture) -> dict[str, Any]:
+    """One row: name, summary, source, and features in words (None where SAMPLE does not describe the family)."""
+    document = " ".join((entry.describe.__doc__ or "").split())
+    row: dict[str, Any] = {"name": entry.name, "summary": entry.summary.rstrip("."),
+                           "source": document.partition("Source: ")[2].rstrip(".")}
+    try:
+        spec = entry.describe(ConfigReader(SAMPLE, source="the sample of `weft models`"))
+    except ConfigError:
+        return row | dict.fromkeys(("positions", "attention", "norms", "ffn", "other"))
+    kinds = [block for _, block in words.patterns(spec.blocks)]
+    attention = dict.fromkeys(feature for block in kinds for feature in words.attention_features(block.mixer))
+    return row | {
+        "positions": words.positions(spec),
+        "attention": ", ".join([_heads(kinds[0].mixer), *attention]),
+        "norms": words.norm_places(kinds[0]),
+        "ffn": ", ".join(dict.fromkeys(words.ffn(block.ffn, sizes=False) for block in kinds)),
+        "other": ", ".join(words.extras(spec)) or "-",
+    }
+
+
+def _heads(mixer: words.AttentionSpec) -> str:
+    if mixer.num_kv_heads == mixer.num_heads:
+        return "multi-head"
+    return "multi-query" if mixer.num_kv_heads == 1 else "grouped-query"

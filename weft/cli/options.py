@@ -1,0 +1,107 @@
+"""Engine options on the command line: generated from the fields of `EngineArgs` and from `UNBUILT`.
+
+A help text and a group for each field, nothing else: types and defaults are the fields' own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from weft.cli.environment import kv_cache_memory_bytes
+from weft.cli.flags import add_fields, given
+from weft.cli.parser import MergeAction, Parser, json_or_text
+from weft.config.engine_args import UNBUILT, EngineArgs
+
+GROUPS: dict[str, dict[str, str]] = {
+    "model": {
+        "model": "checkpoint directory or hub name; none: the model that comes with weft",
+        "model_file": "Python file that describes the model's architecture",
+        "model_impl": "auto or native",
+        "dtype": "auto, float32, float16 or bfloat16",
+        "seed": "seed of requests that have none",
+        "max_model_len": "longest sequence in tokens; -1: the longest that fits",
+        "max_logprobs": "most logprobs that a request may ask for; -1: no limit",
+        "logprobs_mode": "raw_logprobs, raw_logits, processed_logprobs or processed_logits",
+        "served_model_name": "names that clients may use for the model",
+        "tokenizer": "directory or hub name of the tokenizer, where it is not the model's",
+        "skip_tokenizer_init": "token ids in, token ids out",
+        "chat_template": "Jinja template, or the path of one; none: the tokenizer's",
+        "generation_config": "sampling defaults: auto (the model's), weft (none), or a directory",
+        "override_generation_config": "JSON object put over the generation config",
+        "hf_overrides": "JSON object put over config.json; --hf-overrides.key=value sets one key",
+        "disable_sliding_window": "no attention beyond the window's length, so no sequences beyond it either",
+        "enforce_eager": "capture no graphs",
+        "revision": "branch, tag or commit on the hub",
+        "tokenizer_revision": "the tokenizer's branch, tag or commit",
+        "trust_remote_code": "let the tokenizer run code from the checkpoint",
+        "hf_token": "token for the hub",
+    },
+    "load": {
+        "load_format": "auto, safetensors, pt or dummy (random weights)",
+        "download_dir": "where to keep what comes from the hub",
+        "use_tqdm_on_load": "show progress while weights are read",
+    },
+    "cache": {
+        "block_size": "tokens in a block of the cache, a power of two",
+        "enable_prefix_caching": "reuse the cache of equal beginnings",
+        "kv_cache_memory_bytes": "size of the cache; none: what the memory plan finds",
+        "gpu_memory_utilization": "share of the device's memory that the engine may use",
+    },
+    "scheduler": {
+        "max_num_seqs": "most sequences in a step",
+        "max_num_batched_tokens": "most tokens in a step",
+        "enable_chunked_prefill": "cut long prompts into pieces",
+        "long_prefill_token_threshold": "longest piece of one prompt in a step; 0: no limit",
+        "scheduling_policy": "fcfs or priority",
+        "max_num_queued_reqs": "most waiting requests; more are refused; none: no limit",
+        "num_threads": "threads of the model; none: the cores this process may use",
+    },
+}
+SERVING_TOKENS, SERVING_SEQS = 2048, 128     # of a step, for a server on CPU
+SHORT = {"quantization": "-q", "tensor_parallel_size": "-tp", "pipeline_parallel_size": "-pp",
+         "data_parallel_size": "-dp", "enable_expert_parallel": "-ep", "speculative_config": "-sc",
+         "compilation_config": "-cc"}
+
+
+def add_engine_options(parser: Parser, *, positional_model: bool = False) -> None:
+    """Add a flag for each field of EngineArgs, hidden flags for what is not built, and --config."""
+    if positional_model:
+        parser.add_argument("positional_model", metavar="MODEL", nargs="?", help="the same as --model")
+    parser.add_argument("--config", metavar="FILE.yaml", help="options from a file; the command line wins")
+    for title, helps in GROUPS.items():
+        add_fields(parser.add_argument_group(title), EngineArgs, helps)
+    for name, off in UNBUILT.items():
+        flags = [flag for flag in (SHORT.get(name), "--" + name.replace("_", "-")) if flag]
+        shape = {"action": argparse.BooleanOptionalAction} if isinstance(off, bool) else \
+                {"action": MergeAction, "type": json_or_text}
+        parser.add_argument(*flags, dest=name, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **shape)
+
+
+def engine_args(options: argparse.Namespace, *, environ: Mapping[str, str] | None = None) -> EngineArgs:
+    """The EngineArgs that a command line asks for.
+
+    environ: where the defaults of some options are (default: this process's).
+    """
+    chosen: dict[str, Any] = {}
+    cache_bytes = kv_cache_memory_bytes(os.environ if environ is None else environ)
+    if cache_bytes is not None:
+        chosen["kv_cache_memory_bytes"] = cache_bytes
+    chosen |= given(options, EngineArgs)
+    chosen |= {name: getattr(options, name) for name in UNBUILT if hasattr(options, name)}
+    if getattr(options, "positional_model", None) is not None:
+        chosen["model"] = options.positional_model
+    return EngineArgs.from_options(**chosen)
+
+
+def serving_args(options: argparse.Namespace, *, environ: Mapping[str, str] | None = None) -> EngineArgs:
+    """The same for a server: smaller steps than offline, so that nobody waits long for the next token."""
+    args = engine_args(options, environ=environ)
+    tokens = args.max_num_batched_tokens
+    if tokens is None and args.enable_chunked_prefill:
+        tokens = max(SERVING_TOKENS, args.max_num_seqs or 0)
+    seqs = args.max_num_seqs or min(SERVING_SEQS, tokens or SERVING_SEQS)
+    return replace(args, max_num_batched_tokens=tokens, max_num_seqs=seqs)

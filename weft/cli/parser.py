@@ -1,0 +1,175 @@
+"""`Parser`: argparse with weft's manners, and the spellings that a command line may use.
+
+Errors are one line with the nearest known name, `--help=GROUP` shows a part, help reads the same under every Python.
+Knows no option by name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+_NUMBER = re.compile(r"(-?\d+(?:\.\d+)?)([kKmMgGtT]?)")
+_FACTORS = {"": 1} | {
+    letter: base ** power
+    for power, letters in enumerate(("kK", "mM", "gG", "tT"), start=1)
+    for letter, base in zip(letters, (1000, 1024), strict=True)
+}
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Option names first, their value once; the default at the end of the help."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings:
+            return action.metavar if isinstance(action.metavar, str) else action.dest
+        names = ", ".join(action.option_strings)
+        if isinstance(action, argparse.BooleanOptionalAction):
+            return ", ".join(n.replace("--", "--[no-]", 1) for n in action.option_strings if not n.startswith("--no-"))
+        return names if action.nargs == 0 else f"{names} {self._format_args(action, action.dest.upper())}"
+
+
+class HelpAction(argparse.Action):
+    """`--help`, `--help=listgroup`, `--help=GROUP`, `--help=WORD` (options with that word in their name)."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **_: Any) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs="?", metavar="WHAT", default=argparse.SUPPRESS,
+                         help="show this; WHAT: listgroup, a group's name, or a piece of an option's name")
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
+        if values is None:
+            parser.print_help()
+        else:
+            print(_part_of_help(parser, str(values)), end="")
+        parser.exit()
+
+
+class MergeAction(argparse.Action):
+    """Objects given more than once are merged, later keys over earlier ones; anything else replaces."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
+        before = getattr(namespace, self.dest, None)
+        both = isinstance(before, dict) and isinstance(values, dict)
+        setattr(namespace, self.dest, merge(before, values) if both else values)
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser without abbreviations, whose errors are one line."""
+
+    def __init__(self, **settings: Any) -> None:
+        settings = {"formatter_class": Formatter, "allow_abbrev": False, "add_help": False} | settings
+        super().__init__(**settings)
+        self.add_argument("-h", "--help", action=HelpAction)
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and exit with status 2."""
+        self.exit(2, f"{self.prog}: error: {message}. See {self.prog} --help.\n")
+
+    def flags(self) -> tuple[str, ...]:
+        """All option strings, also of hidden options."""
+        return tuple(self._option_string_actions)
+
+    def takes(self, flag: str) -> bool:
+        """True when the option is followed by a value."""
+        return self._option_string_actions[flag].nargs != 0
+
+    def refuse_unknown(self, extras: Sequence[str]) -> None:
+        """Exit with the nearest known option when there are arguments that nothing took."""
+        if not extras:
+            return
+        name = extras[0].partition("=")[0]
+        near = difflib.get_close_matches(name, self.flags(), n=1)
+        if not name.startswith("-"):
+            self.error(f"unexpected argument {name!r}")
+        self.error(f"unknown option {name}" + (f"; did you mean {near[0]}?" if near else "").rstrip("?"))
+
+
+def spelled(argv: Sequence[str]) -> list[str]:
+    """The arguments with `--a_b` as `--a-b`, and `--a.b.c=v` (or `--a.b.c v`) as `--a {"b": {"c": v}}`.
+
+    Keys behind the first dot stay as they are. v is JSON where it can be, else a string.
+    """
+    out: list[str] = []
+    rest = list(argv)
+    while rest:
+        argument = rest.pop(0)
+        if argument == "--":
+            return [*out, argument, *rest]
+        if not argument.startswith("--"):
+            out.append(argument)
+            continue
+        name, equals, value = argument.partition("=")
+        flag, *keys = name.split(".")
+        flag = flag.replace("_", "-")
+        if keys and all(keys):
+            value = value if equals or not rest else rest.pop(0)
+            out += [flag, json.dumps(_nested(keys, json_or_text(value)))]
+        else:
+            out.append(flag + "".join(f".{key}" for key in keys) + equals + value)
+    return out
+
+
+def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Both objects in one, nested objects too; `above` wins."""
+    both = [key for key in above if isinstance(above[key], dict) and isinstance(below.get(key), dict)]
+    return {**below, **above, **{key: merge(below[key], above[key]) for key in both}}
+
+
+def human_int(text: str) -> int:
+    """A whole number: `4096`, `1k` = 1000, `1K` = 1024, `25.6k` = 25600, and so on with m, g and t."""
+    match = _NUMBER.fullmatch(text.strip().replace("_", ""))
+    if match is None:
+        raise argparse.ArgumentTypeError(f"expected a whole number such as 4096, 4k or 4K, got {text!r}")
+    digits, _, decimals = match[1].partition(".")
+    scaled = int(digits + decimals) * _FACTORS[match[2]]
+    if scaled % 10 ** len(decimals):
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
+    return scaled // 10 ** len(decimals)
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """A JSON object."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text!r} ({error})") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text!r}")
+    return value
+
+
+def json_or_text(text: str) -> Any:
+    """What the text says as JSON, or the text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _nested(keys: Sequence[str], value: Any) -> Any:
+    for key in reversed(keys):
+        value = {key: value}
+    return value
+
+
+def _part_of_help(parser: argparse.ArgumentParser, what: str) -> str:
+    groups = [group for group in parser._action_groups if group._group_actions and group.title]
+    if what.lower() == "listgroup":
+        return "".join(f"{group.title}\n" for group in groups)
+    formatter = Formatter(parser.prog)
+    chosen = [group for group in groups if group.title.lower() == what.lower()]
+    word = what.lstrip("-").replace("_", "-").lower()
+    for group in chosen or groups:
+        actions = [a for a in group._group_actions if chosen or any(word in flag for flag in a.option_strings)]
+        if actions:
+            formatter.start_section(group.title)
+            formatter.add_arguments(actions)
+            formatter.end_section()
+    return formatter.format_help() or f"No group and no option has {what!r} in its name; see --help=listgroup.\n"

@@ -1,0 +1,86 @@
+"""`weft serve`: engine options and server options, handed to `weft.server.run`.
+
+The server is imported when it starts, so that `weft serve --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from collections.abc import Mapping
+
+from weft.cli.environment import api_key, server_dev_mode
+from weft.cli.flags import add_fields, given
+from weft.cli.options import add_engine_options, serving_args
+from weft.cli.parser import Parser
+from weft.server.options import ServerOptions
+
+logger = logging.getLogger(__name__)
+
+GROUPS: dict[str, dict[str, str]] = {
+    "server": {
+        "host": "address to listen on; 0.0.0.0 for every network",
+        "port": "port to listen on; 0: a free one",
+        "uds": "Unix socket to listen on, instead of host and port",
+        "api_key": "a key that opens /v1, repeatable; none: no key is asked for",
+        "root_path": "path under which a proxy shows the server",
+        "ssl_keyfile": "private key for HTTPS",
+        "ssl_certfile": "certificate for HTTPS",
+        "allowed_origins": "web pages of these origins may read answers; none: only our own page",
+        "allowed_methods": "methods that such pages may use",
+        "allowed_headers": "headers that such pages may send",
+        "allow_credentials": "such pages may send cookies",
+        "enable_request_id_headers": "answer with an X-Request-Id header",
+        "enable_playground": "serve the playground page at /",
+        "dev_mode": "serve the development routes",
+        "max_body_bytes": "longest request body",
+        "shutdown_timeout": "seconds that running requests get to finish when the server stops",
+        "uvicorn_log_level": "critical, error, warning, info, debug or trace",
+        "disable_uvicorn_access_log": "no log line for each request",
+    },
+    "chat": {
+        "response_role": "role of the answers",
+        "chat_template_content_format": "what the template takes as content: auto, string or openai",
+        "trust_request_chat_template": "let a request bring its own chat template",
+        "default_chat_template_kwargs": "JSON object of arguments for the chat template",
+        "return_tokens_as_token_ids": "logprobs name tokens as token_id:N",
+        "enable_force_include_usage": "send token counts with every stream",
+    },
+}
+# Options of older command lines that change nothing here, and the values that say so.
+OLDER = {"disable_log_requests": None, "disable_log_stats": None, "use_v2_block_manager": None, "task": ("auto", "generate")}
+
+
+def add_arguments(parser: Parser) -> None:
+    """Engine options, server options, and the ones of older command lines."""
+    parser.usage = "weft serve [MODEL] [options]"
+    add_engine_options(parser, positional_model=True)
+    for title, helps in GROUPS.items():
+        add_fields(parser.add_argument_group(title), ServerOptions, helps)
+    for name, values in OLDER.items():
+        shape = {"choices": values} if values else {"action": "store_true"}
+        parser.add_argument("--" + name.replace("_", "-"), default=argparse.SUPPRESS, help=argparse.SUPPRESS, **shape)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until interrupted."""
+    args, server = serving_args(options), server_options(options, os.environ)
+    for name in OLDER:
+        if hasattr(options, name):
+            logger.warning("--%s is of older versions and changes nothing", name.replace("_", "-"))
+    from weft.server.run import serve
+
+    serve(args, server)
+    return 0
+
+
+def server_options(options: argparse.Namespace, environ: Mapping[str, str]) -> ServerOptions:
+    """The ServerOptions that a command line and the environment ask for."""
+    chosen = given(options, ServerOptions)
+    key, dev_mode = api_key(environ), server_dev_mode(environ)
+    if key is not None:
+        chosen.setdefault("api_key", (key,))
+    if dev_mode is not None:
+        chosen.setdefault("dev_mode", dev_mode)
+    return ServerOptions(**chosen)

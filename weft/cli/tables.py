@@ -1,0 +1,59 @@
+"""Tables and numbers for people: coloured boxes on a terminal, aligned plain text anywhere else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+Row = Sequence[object]
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Row], *, title: str = "", right: Sequence[str] = ()) -> None:
+    """Print rows under columns; the columns named in `right` are aligned to the right."""
+    texts = [[str(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _print_rich(columns, texts, title, right)
+    else:
+        print(plain_table(columns, texts, title=title, right=right))
+
+
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "",
+                right: Sequence[str] = ()) -> str:
+    """The table as aligned text; a line of the title in front."""
+    widths = [max(len(line[i]) for line in [list(columns), *rows]) for i in range(len(columns))]
+    lines = [title] if title else []
+    for cells in [list(columns), ["-" * width for width in widths], *rows]:
+        padded = (cell.rjust(width) if column in right else cell.ljust(width)
+                  for cell, width, column in zip(cells, widths, columns, strict=True))
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def human_bytes(count: float) -> str:
+    """`1.25 GiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.2f} {unit}"
+        count /= 1024
+    return f"{count:.2f} TiB"
+
+
+def human_count(count: float) -> str:
+    """`1.24 B` for 1,240,000,000."""
+    for factor, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if abs(count) >= factor:
+            return f"{count / factor:.2f} {unit}"
+    return f"{count:g}"
+
+
+def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str, right: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title) or None, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(escape(column), justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console().print(table)

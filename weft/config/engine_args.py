@@ -1,0 +1,141 @@
+"""`EngineArgs`: what a user may set, under vLLM's names, unset fields None. Plain data, checked for type and range only.
+
+`resolve/engine_config.py` turns it into an `EngineConfig`, where nothing is automatic any more. Options that vLLM has
+and weft does not yet build are in `UNBUILT`: their default is accepted, any other value is a `NotBuiltError`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from weft.errors import ConfigError, NotBuiltError
+
+DTYPES = ("float32", "float16", "bfloat16")
+DTYPE_NAMES = {"float": "float32", "half": "float16", "fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+
+# vLLM's options without code in weft yet: name -> the value that means "off". Anything else is refused.
+UNBUILT: dict[str, Any] = {
+    "runner": "auto", "convert": "auto", "tokenizer_mode": "auto", "config_format": "auto", "quantization": None,
+    "quantization_config": None, "pooler_config": None, "hf_config_path": None, "tensor_parallel_size": 1,
+    "pipeline_parallel_size": 1, "data_parallel_size": 1, "enable_expert_parallel": False, "cpu_offload_gb": 0,
+    "distributed_executor_backend": None, "enable_lora": False, "speculative_config": None, "kv_cache_dtype": "auto",
+    "structured_outputs_config": None, "compilation_config": None, "mm_processor_kwargs": None, "logits_processors": None,
+    "limit_mm_per_prompt": None, "allowed_local_media_path": "", "allowed_media_domains": None, "kv_transfer_config": None,
+    "reasoning_parser": "", "enable_sleep_mode": False, "enable_prompt_embeds": False, "attention_backend": None,
+    "swap_space": None, "num_gpu_blocks_override": None,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineArgs:
+    """Options of an engine. None means: chosen from the checkpoint and the machine."""
+
+    model: str | None = None                      # directory, hub id; None: the embedded model
+    tokenizer: str | None = None                  # None: the model's
+    skip_tokenizer_init: bool = False
+    trust_remote_code: bool = False
+    revision: str | None = None
+    tokenizer_revision: str | None = None
+    hf_token: str | None = None
+    download_dir: str | None = None
+    hf_overrides: dict[str, Any] = field(default_factory=dict)   # keys put over config.json, nested dicts merged
+    model_file: str | None = None                 # a Python file that describes the architecture
+    model_impl: str = "auto"                      # auto, native
+    dtype: str = "auto"
+    seed: int = 0
+    max_model_len: int | None = None              # tokens; -1: what fits
+    max_logprobs: int = 20                        # -1: no limit
+    logprobs_mode: str = "raw_logprobs"
+    generation_config: str = "auto"               # auto: the model's; weft: none; or a directory
+    override_generation_config: dict[str, Any] = field(default_factory=dict)
+    chat_template: str | None = None              # a template or the path of one; None: the tokenizer's
+    disable_sliding_window: bool = False
+    enforce_eager: bool = False                   # weft captures no graphs on CPU, so both values do the same there
+    load_format: str = "auto"                     # auto, safetensors, pt, dummy
+    use_tqdm_on_load: bool = True
+    block_size: int = 16
+    enable_prefix_caching: bool = True
+    kv_cache_memory_bytes: int | None = None
+    gpu_memory_utilization: float = 0.92          # fraction of the device's memory the engine may use (CPU: see docs)
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    enable_chunked_prefill: bool = True
+    long_prefill_token_threshold: int = 0         # longest chunk of one prompt in a step; 0: no limit
+    scheduling_policy: str = "fcfs"               # fcfs, priority
+    max_num_queued_reqs: int | None = None        # requests waiting at most; beyond it: QueueFullError
+    served_model_name: tuple[str, ...] = ()
+    num_threads: int | None = None                # None: the cores this process may use
+    unbuilt: dict[str, Any] = field(default_factory=dict)   # options of UNBUILT, to be refused unless off
+
+    def __post_init__(self) -> None:
+        for name, value in self.unbuilt.items():
+            if name not in UNBUILT:
+                raise TypeError(f"unknown option {name!r}")
+            if value not in (UNBUILT[name], None):
+                raise NotBuiltError(name, value, expected=f"{UNBUILT[name]!r}", hint="weft has no code for it yet.")
+        _check_types(self)
+        object.__setattr__(self, "dtype", DTYPE_NAMES.get(self.dtype, self.dtype))
+        _one_of("dtype", self.dtype, ("auto", *DTYPES))
+        _one_of("model_impl", self.model_impl, ("auto", "native"))
+        _one_of("load_format", self.load_format, ("auto", "safetensors", "pt", "dummy"))
+        _one_of("scheduling_policy", self.scheduling_policy, ("fcfs", "priority"))
+        _one_of("logprobs_mode", self.logprobs_mode,
+                ("raw_logprobs", "raw_logits", "processed_logprobs", "processed_logits"))
+        _check_ranges(self)
+
+    @classmethod
+    def from_options(cls, **options: Any) -> EngineArgs:
+        """EngineArgs from vLLM's keyword arguments. TypeError for an unknown name, NotBuiltError for an unbuilt one."""
+        known = {f.name for f in fields(cls)} - {"unbuilt"}
+        unknown = [name for name in options if name not in known and name not in UNBUILT]
+        if unknown:
+            import difflib
+
+            near = difflib.get_close_matches(unknown[0], known | UNBUILT.keys(), n=1)
+            raise TypeError(f"unknown option {unknown[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        given = {k: v for k, v in options.items() if k in known}
+        if isinstance(given.get("served_model_name"), str):
+            given["served_model_name"] = (given["served_model_name"],)
+        for name in ("hf_overrides", "override_generation_config"):
+            if given.get(name) is None:
+                given.pop(name, None)
+        if isinstance(given.get("served_model_name"), list) or given.get("served_model_name", ()) is None:
+            given["served_model_name"] = tuple(given["served_model_name"] or ())
+        return cls(**given, unbuilt={k: v for k, v in options.items() if k in UNBUILT})
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,), "bool": (bool,), "int": (int,), "float": (float, int), "dict[str, Any]": (dict,),
+    "tuple[str, ...]": (tuple,),
+}
+
+
+def _check_types(args: EngineArgs) -> None:
+    for f in fields(args):
+        names = [part.strip() for part in str(f.type).split(" | ")]
+        value = getattr(args, f.name)
+        if value is None and "None" in names:
+            continue
+        wanted = tuple(t for name in names for t in _TYPES.get(name, ()))
+        if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+            raise ConfigError(f.name, value, expected=str(f.type))
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(name, value, expected=f"one of {', '.join(allowed)}")
+
+
+def _check_ranges(args: EngineArgs) -> None:
+    for name, low in (("max_model_len", 1), ("max_num_seqs", 1), ("max_num_batched_tokens", 1), ("num_threads", 1),
+                      ("kv_cache_memory_bytes", 1), ("long_prefill_token_threshold", 0), ("max_logprobs", -1),
+                      ("max_num_queued_reqs", 1)):
+        value = getattr(args, name)
+        if value is not None and value < low and not (name == "max_model_len" and value == -1):
+            raise ConfigError(name, value, expected=f"at least {low}")
+    if args.block_size < 1 or args.block_size & (args.block_size - 1):
+        raise ConfigError("block_size", args.block_size, expected="a power of two", hint="Use 16.")
+    if not (math.isfinite(args.gpu_memory_utilization) and 0 < args.gpu_memory_utilization <= 1):
+        raise ConfigError("gpu_memory_utilization", args.gpu_memory_utilization, expected="in (0, 1]")

@@ -1,0 +1,94 @@
+"""`EngineConfig`: all an engine needs to know, resolved, frozen and plain, so that it can travel to a child process.
+
+Made by `resolve/engine_config.py`. A part of the engine takes the part of it that it needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from weft.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """Which model, and how it is run.
+
+    hf_config: config.json after normalisation and overrides; origins: {key: source} where it is not config.json.
+    dtype: "float32", "float16" or "bfloat16".
+    max_model_len: tokens a sequence may have; is_max_model_len_fixed False: the memory plan may lower it.
+    generation_defaults: sampling defaults from generation_config.json (temperature, top_p, max_new_tokens …).
+    """
+
+    name: str
+    path: str
+    architecture: str
+    hf_config: dict[str, Any]
+    dtype: str
+    max_model_len: int
+    is_max_model_len_fixed: bool
+    vocab_size: int
+    eos_token_ids: tuple[int, ...]
+    origins: dict[str, str] = field(default_factory=dict)
+    generation_defaults: dict[str, Any] = field(default_factory=dict)
+    model_file: str | None = None
+    seed: int = 0
+    max_logprobs: int = 20
+    logprobs_mode: str = "raw_logprobs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerConfig:
+    """Where the tokenizer is. path None: token ids in, token ids out."""
+
+    path: str | None
+    trust_remote_code: bool = False
+    chat_template: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheConfig:
+    """The paged cache. kv_cache_memory_bytes None: what the memory plan finds."""
+
+    block_size: int = 16
+    enable_prefix_caching: bool = True
+    kv_cache_memory_bytes: int | None = None
+    memory_utilization: float = 0.92
+
+    def __post_init__(self) -> None:
+        if self.block_size < 1 or self.block_size & (self.block_size - 1):
+            raise ConfigError("block_size", self.block_size, expected="a power of two", hint="Use 16.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerConfig:
+    """What one step may hold."""
+
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    policy: str = "fcfs"
+    enable_chunked_prefill: bool = True
+    long_prefill_token_threshold: int = 0
+    max_num_queued_reqs: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadConfig:
+    """How weights are read."""
+
+    load_format: str = "auto"
+    use_tqdm: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """Everything about one engine."""
+
+    model: ModelConfig
+    tokenizer: TokenizerConfig
+    cache: CacheConfig
+    scheduler: SchedulerConfig
+    load: LoadConfig
+    num_threads: int
+    served_model_names: tuple[str, ...]

@@ -1,0 +1,149 @@
+"""`EngineCore`: one engine in this process. Adds requests, runs steps, and says what each step gave.
+
+Joins the scheduler, which decides, and the runner, which computes. Knows token ids only. `engine/client.py` calls it in
+the user's process, `engine/process.py` in a child.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from weft.architectures.describe import describe
+from weft.cache.manager import CacheManager
+from weft.config.engine_config import EngineConfig
+from weft.config.machine import Machine
+from weft.engine.messages import EngineInfo, EngineOutput, EngineRequest, EngineStats, StepResult
+from weft.engine.runner import Runner, SequenceResult
+from weft.engine.scheduler import Scheduler, StepPlan
+from weft.engine.sequence import Sequence
+
+logger = logging.getLogger("weft")
+
+
+class EngineCore:
+    """Plans memory, loads weights, then takes requests and runs steps.
+
+    Raises ConfigError, CheckpointError or MemoryPlanError when it cannot start.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        start = time.monotonic()
+        spec, _ = describe(config.model)
+        self.runner = Runner(config, spec, Machine.detect())
+        plan = self.runner.plan
+        self.config = replace(config, model=replace(config.model, max_model_len=plan.max_model_len))
+        self._cache = CacheManager(plan.groups, plan.num_blocks, plan.block_size, config.cache.enable_prefix_caching)
+        self._scheduler = Scheduler(config.scheduler, self._cache, max_model_len=plan.max_model_len)
+        self.stats = EngineStats()
+        self.info = EngineInfo(
+            max_model_len=plan.max_model_len, num_blocks=list(plan.num_blocks), block_size=plan.block_size,
+            weight_bytes=plan.weight_bytes, activation_bytes=plan.activation_bytes, kv_cache_bytes=plan.kv_cache_bytes,
+            load_seconds=time.monotonic() - start, kernels=self.runner.list_kernels())
+
+    @property
+    def has_unfinished(self) -> bool:
+        return self._scheduler.has_unfinished
+
+    def add(self, request: EngineRequest) -> None:
+        """Queue a request. RequestError when it can never fit, QueueFullError when too many wait."""
+        self._scheduler.add(Sequence(request))
+
+    def abort(self, request_ids: Iterable[str]) -> list[EngineOutput]:
+        """End requests wherever they are; unknown ids are passed over. Returns an output for each that was alive."""
+        gone = [seq for request_id in request_ids if (seq := self._scheduler.abort(request_id)) is not None]
+        self._count(step_tokens=0)
+        return [EngineOutput(request_id=seq.request_id, finish_reason="abort", num_cached_tokens=seq.num_cached_tokens or 0)
+                for seq in gone]
+
+    def step(self) -> StepResult:
+        """Schedule, run, apply. A sequence that cannot be computed ends with "error"; the others go on."""
+        plan = self._scheduler.schedule()
+        results = self._execute(plan)
+        outputs = self._apply(plan, results)
+        self._count(step_tokens=plan.num_tokens)
+        return StepResult(outputs=outputs, stats=self.stats)
+
+    def _execute(self, plan: StepPlan) -> list[SequenceResult]:
+        try:
+            return self.runner.execute(plan)
+        except Exception as error:
+            if len(plan.scheduled) == 1:
+                logger.exception("request %s failed", plan.scheduled[0].seq.request_id)
+                return [SequenceResult(error=f"{type(error).__name__}: {error}")]
+            logger.exception("a step of %d sequences failed; each is run alone", len(plan.scheduled))
+        # Running a sequence again is harmless: its keys and values go to the same slots, its draws are the same.
+        return [result for item in plan.scheduled
+                for result in self._execute(plan._replace(scheduled=(item,), num_tokens=item.num_new_tokens))]
+
+    def _apply(self, plan: StepPlan, results: list[SequenceResult]) -> list[EngineOutput]:
+        alive = [not item.seq.is_finished for item in plan.scheduled]       # an abort may have come in between
+        cached_before = [item.seq.num_computed_tokens for item in plan.scheduled]
+        for item, result, was_alive in zip(plan.scheduled, results, alive, strict=True):
+            if result.error is not None and was_alive:          # before its blocks could be published as a prefix
+                self._scheduler.abort(item.seq.request_id, reason="error")
+        self._scheduler.apply(plan, [result.token_ids for result in results])
+        outputs = []
+        for item, result, was_alive, before in zip(plan.scheduled, results, alive, cached_before, strict=True):
+            if not was_alive:
+                continue
+            seq = item.seq
+            self.stats.prompt_tokens += _prompt_tokens(seq, before, item.num_new_tokens)
+            self.stats.generation_tokens += len(result.token_ids)
+            if result.prompt_logprobs:
+                seq.num_prompt_logprobs += len(result.prompt_logprobs)
+            if result.error is not None or result.token_ids or result.prompt_logprobs:
+                outputs.append(_output(seq, result))
+        return outputs
+
+    def _count(self, *, step_tokens: int) -> None:
+        stats, scheduler = self.stats, self._scheduler
+        stats.num_running, stats.num_waiting = scheduler.num_running, scheduler.num_waiting
+        stats.kv_cache_usage = self._cache.usage
+        stats.prefix_cache_queries = scheduler.prefix_cache_queries
+        stats.prefix_cache_hits = scheduler.prefix_cache_hits
+        stats.num_preemptions = scheduler.num_preemptions
+        stats.num_steps += step_tokens > 0
+        stats.step_tokens = step_tokens
+
+    def reset_prefix_cache(self) -> bool:
+        """Forget all cached prefixes. False (and nothing done) while sequences hold blocks."""
+        return self._scheduler.reset_prefix_cache()
+
+    def collective_rpc(self, method: str, args: Iterable[Any] = (), kwargs: dict[str, Any] | None = None) -> list[Any]:
+        """Call a public method of the worker by name; a list with one result for each worker."""
+        target = None if method.startswith("_") else getattr(self.runner, method, None)
+        if not callable(target):
+            raise AttributeError(f"collective_rpc: the worker has no method {method!r}")
+        return [target(*args, **(kwargs or {}))]
+
+    def apply_model(self, func: Callable[[Any], Any]) -> list[Any]:
+        """[func(model)], one entry for each worker."""
+        return [self.runner.apply_model(func)]
+
+    def check(self) -> None:
+        """Raise when the accounting of blocks and sequences does not add up."""
+        self._scheduler.check()
+
+    def close(self) -> None:
+        """Drop model and caches."""
+        del self.runner, self._cache, self._scheduler
+
+
+def _prompt_tokens(seq: Sequence, start: int, count: int) -> int:
+    """Prompt tokens of a sequence that this step accounts for: its own and, on the first step, the cached ones."""
+    if seq.num_preemptions and start < seq.num_prompt_tokens:
+        return 0
+    first = 0 if start == (seq.num_cached_tokens or 0) else start
+    return max(0, min(start + count, seq.num_prompt_tokens) - first)
+
+
+def _output(seq: Sequence, result: SequenceResult) -> EngineOutput:
+    return EngineOutput(
+        request_id=seq.request_id, new_token_ids=result.token_ids, logprobs=result.logprobs,
+        prompt_logprobs=result.prompt_logprobs, finish_reason=seq.finish_reason,
+        stop_reason=seq.stop_reason, num_cached_tokens=seq.num_cached_tokens or 0,
+        first_scheduled_time=seq.first_scheduled_time, num_preemptions=seq.num_preemptions, error=result.error)

@@ -1,0 +1,151 @@
+"""The child process: one engine core, driven by messages from the parent's `ProcessClient`.
+
+Ends when the parent's end of the socket closes, so no engine outlives its parent. One bad message or request is
+answered and survived; an exception out of a step ends the process, and the parent starts another.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+from typing import Any
+
+import msgspec
+
+from weft.engine.client import Core, load_core
+from weft.engine.wire import (
+    Abort,
+    Add,
+    Call,
+    Channel,
+    Failed,
+    Ready,
+    Rejected,
+    Reply,
+    Start,
+    Stepped,
+    ToEngine,
+    to_wire,
+)
+from weft.errors import NotBuiltError, WeftError
+
+logger = logging.getLogger(__name__)
+_IDLE_POLL_MS = 5000      # how often an idle child looks whether its parent still lives
+
+
+class EngineLoop:
+    """Between two steps: read what has arrived. With nothing to do: wait for a message."""
+
+    def __init__(self, core: Core, channel: Channel, parent_pid: int) -> None:
+        self._core, self._channel, self._parent_pid = core, channel, parent_pid
+        self._decoder = msgspec.msgpack.Decoder(ToEngine)
+
+    def run(self) -> None:
+        """Until the parent goes away (EOFError, OSError)."""
+        while True:
+            self._receive()
+            if self._core.has_unfinished:
+                self._channel.send(Stepped(self._core.step()))
+
+    def _receive(self) -> None:
+        frames = self._channel.receive(timeout_ms=0 if self._core.has_unfinished else _IDLE_POLL_MS)
+        if not frames and os.getppid() != self._parent_pid:      # a fork of the parent may keep the socket open
+            raise EOFError
+        while frames:
+            for frame in frames:
+                self._handle(frame)
+            frames = self._channel.receive(timeout_ms=0)
+
+    def _handle(self, frame: bytes) -> None:
+        try:
+            message = self._decoder.decode(frame)
+        except msgspec.MsgspecError as error:
+            self._reject_frame(frame, error)
+            return
+        if isinstance(message, Add):
+            self._add(message)
+        elif isinstance(message, Abort):
+            self._core.abort(message.request_ids)
+        elif isinstance(message, Call):
+            self._channel.send(self._call(message))
+
+    def _add(self, message: Add) -> None:
+        request_id = message.request.request_id
+        try:
+            self._core.add(message.request)
+        except Exception as error:      # whatever it is, it is this request's alone
+            if not isinstance(error, WeftError):
+                logger.exception("request %s could not be added", request_id)
+            self._channel.send(Rejected(request_id, to_wire(error)))
+
+    def _call(self, call: Call) -> Reply:
+        try:
+            if call.method == "reset_prefix_cache":
+                return Reply(call_id=call.call_id, value=self._core.reset_prefix_cache())
+            if call.method == "collective_rpc":
+                return Reply(call_id=call.call_id, value=_plain(self._collective_rpc(*call.args, **call.kwargs)))
+            raise NotBuiltError("method", call.method, expected="reset_prefix_cache or collective_rpc")
+        except Exception as error:      # goes to the caller
+            return Reply(call_id=call.call_id, error=to_wire(error))
+
+    def _collective_rpc(self, method: str, args: list[Any], kwargs: dict[str, Any]) -> list[Any]:
+        return self._core.collective_rpc(method, args, kwargs)
+
+    def _reject_frame(self, frame: bytes, error: msgspec.MsgspecError) -> None:
+        """A message that fits no schema: its request, if it names one, ends with the reason."""
+        logger.error("a message to the engine could not be read: %s", error)
+        request_id = _request_id(frame)
+        if request_id is not None:
+            self._channel.send(Rejected(request_id, to_wire(error)))
+
+
+def serve(channel: Channel, parent_pid: int) -> None:
+    """Build the core that the first message describes, and run it until the parent goes away."""
+    try:
+        frames: list[bytes] = []
+        while not frames:
+            frames = channel.receive(timeout_ms=None)
+        start = msgspec.msgpack.decode(frames[0], type=Start)
+        try:
+            core = load_core(start.core_factory, start.config)
+        except Exception as error:      # to the parent, which raises it
+            if not isinstance(error, WeftError):
+                logger.exception("the engine could not start")
+            channel.send(Failed(to_wire(error)))
+            return
+        try:
+            channel.send(Ready(core.info))
+            EngineLoop(core, channel, parent_pid).run()
+        finally:
+            core.close()
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return      # the parent closed its end: nobody is left to tell
+
+
+def main(fd: int, parent_pid: int) -> None:
+    """Entry point of the child. fd: its end of the socket pair."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)      # the parent decides what Ctrl-C means
+    logging.basicConfig(level=logging.INFO)
+    os.set_inheritable(fd, False)
+    serve(Channel(socket.socket(fileno=fd)), parent_pid)
+
+
+def _plain(value: Any) -> Any:
+    """The value when msgpack can carry it, else its repr."""
+    try:
+        msgspec.msgpack.encode(value)
+    except (TypeError, OverflowError, ValueError):
+        return repr(value)
+    return value
+
+
+def _request_id(frame: bytes) -> str | None:
+    try:
+        message = msgspec.msgpack.decode(frame)
+    except msgspec.MsgspecError:
+        return None
+    request = message.get("request") if isinstance(message, dict) else None
+    request_id = request.get("request_id") if isinstance(request, dict) else None
+    return request_id if isinstance(request_id, str) else None

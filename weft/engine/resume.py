@@ -1,0 +1,77 @@
+"""What a client keeps so that an engine process may die: each sequence's tokens so far, and totals of its counters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from weft.config.engine_config import SchedulerConfig
+from weft.engine.messages import EngineOutput, EngineRequest, EngineStats
+
+_COUNTERS = ("num_steps", "prompt_tokens", "generation_tokens", "prefix_cache_queries", "prefix_cache_hits",
+             "num_preemptions")
+
+
+class OpenSequence:
+    """One sequence that has not ended: its request, and what came of it."""
+
+    def __init__(self, request: EngineRequest) -> None:
+        self.request = request
+        self.num_deaths = 0      # of the engine, while this may have been running
+        self._token_ids: list[int] = []
+        self._num_prompt_logprobs = 0      # positions delivered
+        self._num_repeated = 0             # positions that a resumed prompt computes again
+
+    @property
+    def has_run(self) -> bool:
+        """True once it gave a token."""
+        return bool(self._token_ids)
+
+    def record(self, output: EngineOutput) -> EngineOutput:
+        """Note what a step gave. The output without prompt positions that were delivered before a restart."""
+        self._token_ids += output.new_token_ids
+        if output.prompt_logprobs:
+            repeated = min(self._num_repeated, len(output.prompt_logprobs))
+            self._num_repeated -= repeated
+            output.prompt_logprobs = output.prompt_logprobs[repeated:]
+            self._num_prompt_logprobs += len(output.prompt_logprobs)
+        return output
+
+    def resumed(self) -> EngineRequest:
+        """The request that goes on after the last token. A prompt that gave a token has given all its logprobs."""
+        self._num_repeated = self._num_prompt_logprobs
+        params = self.request.params
+        if self._token_ids and params.prompt_logprobs is not None:
+            params = msgspec.structs.replace(params, prompt_logprobs=None)
+        return msgspec.structs.replace(
+            self.request, params=params, output_token_ids=self.request.output_token_ids + self._token_ids)
+
+
+def running_ids(sequences: Mapping[str, OpenSequence], config: SchedulerConfig) -> list[str]:
+    """Those that may have been running: the first max_num_seqs, where what has tokens comes first, then the queue."""
+    by_priority = config.policy == "priority"
+
+    def place(request_id: str) -> tuple[bool, int, float]:
+        sequence = sequences[request_id]
+        return (not sequence.has_run, sequence.request.priority if by_priority else 0, sequence.request.arrival_time)
+
+    return sorted(sequences, key=place)[: config.max_num_seqs]
+
+
+class StatsTotal:
+    """Statistics of an engine over all its processes."""
+
+    def __init__(self) -> None:
+        self.latest = EngineStats()
+        self._before = dict.fromkeys(_COUNTERS, 0)
+
+    def add(self, stats: EngineStats) -> EngineStats:
+        """The stats of a step, counters from the first process's start."""
+        self.latest = msgspec.structs.replace(
+            stats, **{name: self._before[name] + getattr(stats, name) for name in _COUNTERS})
+        return self.latest
+
+    def restart(self) -> None:
+        """A new process counts from zero."""
+        self._before = {name: getattr(self.latest, name) for name in _COUNTERS}

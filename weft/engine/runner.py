@@ -1,0 +1,142 @@
+"""The runner ("worker"): holds the model and its caches, turns a StepPlan into one forward pass and its results.
+
+Knows nothing of queues, blocks' owners or requests' lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence as Seq
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from weft.architectures.spec import DecoderSpec
+from weft.checkpoint.loader import LoadReport, has_own_head, load_weights
+from weft.checkpoint.reader import open_checkpoint
+from weft.config.engine_config import EngineConfig
+from weft.config.machine import Machine
+from weft.engine.memory import MemoryPlan, plan_memory
+from weft.engine.messages import TokenLogprobs
+from weft.engine.sampler import Sampler
+from weft.engine.scheduler import Scheduled, StepPlan
+from weft.engine.step_inputs import step_inputs
+from weft.layers.placement import Placement
+from weft.models.decoder import Decoder
+from weft.ops.batch import ForwardBatch
+
+_LOGIT_ROWS = 256              # rows of float32 logits of a prompt held at once, for prompt_logprobs
+
+
+@dataclass(slots=True)
+class SequenceResult:
+    """What a step gave one scheduled sequence. error: why it cannot go on; then there are no tokens."""
+
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprobs] | None = None
+    prompt_logprobs: list[TokenLogprobs] | None = None
+    error: str | None = None
+
+
+class Runner:
+    """The model, its caches and the sampler of one engine."""
+
+    def __init__(self, config: EngineConfig, spec: DecoderSpec, machine: Machine) -> None:
+        torch.set_num_threads(config.num_threads)
+        checkpoint = open_checkpoint(Path(config.model.path), config.load.load_format)
+        says_untied = config.model.hf_config.get("tie_word_embeddings") is False
+        own_head = (not spec.head.tied if checkpoint.is_dummy else
+                    has_own_head(checkpoint, spec.names, says_untied=says_untied))
+        self.plan: MemoryPlan = plan_memory(spec, config, machine, has_own_head=own_head)
+        self.dtype = getattr(torch, config.model.dtype)
+        layer_groups = [0] * len(spec.blocks)
+        for number, group in enumerate(self.plan.groups):
+            for layer in group.layers:
+                layer_groups[layer] = number
+        self.model = Decoder(spec, tied=not own_head, layer_groups=tuple(layer_groups),
+                             max_model_len=self.plan.max_model_len, place=Placement(self.dtype))
+        self.load_report: LoadReport = load_weights(self.model.homes(), checkpoint, spec.names, tied=not own_head,
+                                                    use_tqdm=config.load.use_tqdm)
+        self.model.finish_loading()
+        self._bind_caches()
+        self.sampler = Sampler(config.model.logprobs_mode)
+
+    def execute(self, plan: StepPlan) -> list[SequenceResult]:
+        """One forward pass and its samples; one result for each scheduled sequence."""
+        if not plan.scheduled:
+            return []
+        batch, last_rows = step_inputs(plan, self.plan, self.dtype)
+        with torch.inference_mode():
+            hidden = self.model(batch)
+            results = [SequenceResult() for _ in plan.scheduled]
+            self._sample(plan, hidden, last_rows, results)
+            self._prompt_logprobs(plan, batch, hidden, results)
+        return results
+
+    def _sample(self, plan: StepPlan, hidden: Tensor, last_rows: Seq[int], results: list[SequenceResult]) -> None:
+        wanted = [i for i, item in enumerate(plan.scheduled) if item.has_logits]
+        if not wanted:
+            return
+        logits = self.model.compute_logits(hidden[[last_rows[i] for i in wanted]])
+        samples = self.sampler.sample(logits, [plan.scheduled[i].seq for i in wanted])
+        for i, sample in zip(wanted, samples, strict=True):
+            if sample.error is not None:
+                results[i].error = sample.error
+            else:
+                results[i].token_ids = [sample.token_id]
+                results[i].logprobs = None if sample.logprobs is None else [sample.logprobs]
+
+    def _prompt_logprobs(self, plan: StepPlan, batch: ForwardBatch, hidden: Tensor, results: list[SequenceResult]) -> None:
+        row = 0
+        for item, count, result in zip(plan.scheduled, batch.query_lens, results, strict=True):
+            if item.seq.request.params.prompt_logprobs is not None:
+                result.prompt_logprobs = self._of_prompt(item, hidden[row : row + count])
+            row += count
+
+    def _of_prompt(self, item: Scheduled, hidden: Tensor) -> list[TokenLogprobs]:
+        """Entries of the prompt tokens that this chunk's positions predict and that were not reported before."""
+        seq = item.seq
+        first = max(item.start, seq.num_prompt_logprobs)                  # position whose next token comes first
+        last = min(item.start + item.num_new_tokens, seq.num_prompt_tokens - 1)
+        out: list[TokenLogprobs] = []
+        for start in range(first, last, _LOGIT_ROWS):
+            stop = min(start + _LOGIT_ROWS, last)
+            logits = self.model.compute_logits(hidden[start - item.start : stop - item.start])
+            next_ids = seq.token_ids[start + 1 : stop + 1]
+            out += self.sampler.prompt_logprobs(logits, next_ids, seq.request.params.prompt_logprobs)
+        return out
+
+    def _bind_caches(self) -> None:
+        for attention, group in zip(self.model.attentions(), self.model.layer_groups, strict=True):
+            spec = attention.spec
+            shape = (self.plan.num_blocks[group], self.plan.block_size, spec.num_kv_heads, spec.head_dim)
+            attention.bind_cache(_zeros(shape, self.dtype), _zeros(shape, self.dtype))
+
+    # What collective_rpc and apply_model reach.
+
+    def apply_model(self, func: Callable[[torch.nn.Module], Any]) -> Any:
+        """func(model)."""
+        return func(self.model)
+
+    def list_kernels(self) -> dict[str, str]:
+        """{operator: the kernels its layers chose, with the reasons against others}."""
+        chosen: dict[str, dict[str, None]] = {}
+        for choice in self.model.choices():
+            chosen.setdefault(choice.operator, {})[str(choice)] = None
+        return {operator: "; ".join(texts) for operator, texts in sorted(chosen.items())}
+
+    def memory_plan(self) -> dict[str, Any]:
+        """The memory plan as plain data."""
+        plan = self.plan
+        return {"weight_bytes": plan.weight_bytes, "activation_bytes": plan.activation_bytes,
+                "kv_cache_bytes": plan.kv_cache_bytes, "num_blocks": list(plan.num_blocks),
+                "block_size": plan.block_size, "max_model_len": plan.max_model_len}
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Zeros whose pages the system hands out when they are first written: a large cache costs nothing until used."""
+    num_bytes = int(np.prod(shape)) * dtype.itemsize
+    return torch.from_numpy(np.zeros(num_bytes, dtype=np.uint8)).view(dtype).view(shape)

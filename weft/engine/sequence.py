@@ -1,0 +1,127 @@
+"""`Sequence`: one stream of tokens from its request to its end, and how far it has got.
+
+Plain data that the scheduler and the cache manager change and the runner reads. Knows no tensor, no text and no
+scheduling rule.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from weft.engine.messages import EngineRequest
+
+
+class State(enum.Enum):
+    """Where a sequence is."""
+
+    NEW = "new"              # no scheduler has it
+    WAITING = "waiting"      # in the queue, without blocks
+    HELD = "held"            # waits, outside of the queue, for blocks that another is computing
+    RUNNING = "running"      # has blocks, and a part of every step that has room
+    FINISHED = "finished"    # has a finish_reason and no blocks
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """One sequence, waiting, running or finished. Made from its request alone: `Sequence(request)`.
+
+    Attributes:
+        token_ids: prompt and output, all that is known.
+        num_computed_tokens: the first tokens of `token_ids` whose keys and values are in the cache.
+        num_cached_tokens: prompt tokens found in the prefix cache when it first ran; None before.
+        block_ids: for each cache group the blocks in order of position; -1 where a window freed one.
+        block_keys: content keys of its first full blocks, as many as were needed so far (`cache/prefix.py`).
+        max_len: tokens it may have, prompt included; set when the scheduler takes it.
+        order: rank among all sequences, lower goes first; set when the scheduler takes it.
+        state: where it is; the scheduler moves it.
+        first_scheduled_time: seconds of `time.monotonic`.
+        num_prompt_logprobs: prompt positions whose log-probabilities have left the engine; the engine counts them, so
+            that a preempted sequence does not send them twice.
+        finish_reason: None while alive, else "stop", "length", "abort" or "error".
+        stop_reason: the stop token id that ended it; None for the end-of-text token.
+    """
+
+    request: EngineRequest
+    token_ids: list[int] = field(init=False)
+    num_prompt_tokens: int = field(init=False)
+    num_computed_tokens: int = field(default=0, init=False)
+    num_cached_tokens: int | None = field(default=None, init=False)
+    block_ids: list[list[int]] = field(default_factory=list, init=False)
+    block_keys: list[bytes] = field(default_factory=list, init=False)
+    max_len: int = field(init=False)
+    min_len: int = field(init=False)                        # tokens before eos or a stop id may end it
+    end_token_ids: frozenset[int] = field(init=False)       # eos and stop ids together
+    order: tuple[float, ...] = field(default=(), init=False)
+    state: State = field(default=State.NEW, init=False)
+    num_preemptions: int = field(default=0, init=False)
+    num_prompt_logprobs: int = field(default=0, init=False)
+    first_scheduled_time: float | None = field(default=None, init=False)
+    finish_reason: str | None = field(default=None, init=False)
+    stop_reason: int | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        request, params = self.request, self.request.params
+        self.token_ids = [*request.prompt_token_ids, *request.output_token_ids]
+        self.num_prompt_tokens = len(request.prompt_token_ids)
+        self.max_len = self.num_prompt_tokens + params.max_tokens
+        self.min_len = self.num_prompt_tokens + params.min_tokens
+        self.end_token_ids = self._eos_token_ids() | frozenset(params.stop_token_ids or ())
+
+    @property
+    def request_id(self) -> str:
+        return self.request.request_id
+
+    @property
+    def cache_salt(self) -> str | None:
+        return self.request.cache_salt
+
+    @property
+    def num_tokens(self) -> int:
+        """Known tokens: prompt and output."""
+        return len(self.token_ids)
+
+    @property
+    def num_output_tokens(self) -> int:
+        return len(self.token_ids) - self.num_prompt_tokens
+
+    @property
+    def output_token_ids(self) -> list[int]:
+        """A copy of the generated tokens, those of a resumed request included."""
+        return self.token_ids[self.num_prompt_tokens :]
+
+    @property
+    def num_uncomputed_tokens(self) -> int:
+        """Known tokens that the model has still to see; 1 in decode."""
+        return len(self.token_ids) - self.num_computed_tokens
+
+    @property
+    def is_prefill(self) -> bool:
+        """More than the last known token is uncomputed."""
+        return len(self.token_ids) - self.num_computed_tokens > 1
+
+    @property
+    def is_finished(self) -> bool:
+        return self.finish_reason is not None
+
+    @property
+    def reads_prefix_cache(self) -> bool:
+        """False when its prompt must be computed: log-probabilities of the prompt need every position's logits."""
+        params = self.request.params
+        return params.prompt_logprobs is None and not params.skip_reading_prefix_cache
+
+    def append(self, token_id: int) -> bool:
+        """Takes a new token; True if it ends the sequence, which then has its `finish_reason`."""
+        token_ids = self.token_ids
+        token_ids.append(token_id)
+        if token_id in self.end_token_ids and len(token_ids) >= self.min_len:
+            self.finish_reason = "stop"
+            self.stop_reason = None if token_id in self._eos_token_ids() else token_id
+            return True
+        if len(token_ids) >= self.max_len:
+            self.finish_reason = "length"
+            return True
+        return False
+
+    def _eos_token_ids(self) -> frozenset[int]:
+        return frozenset() if self.request.params.ignore_eos else frozenset(self.request.eos_token_ids)

@@ -1,0 +1,165 @@
+"""Messages between a client and an engine in a child process, and their socket: 4 bytes of length, then msgpack.
+
+Fixed schemas, never pickle. Errors cross as class name, text and field, and come back as the same weft error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from weft import errors
+from weft.config.engine_config import EngineConfig
+from weft.engine.messages import EngineInfo, EngineRequest, StepResult
+
+_LENGTH = struct.Struct(">I")
+_READ_BYTES = 1 << 18
+
+
+class WireError(msgspec.Struct, kw_only=True):
+    """An exception, as it crosses. value: the wrong field's value as text."""
+
+    kind: str
+    text: str
+    field: str = ""
+    value: str = ""
+    expected: str = ""
+
+
+class Start(msgspec.Struct, tag=True, kw_only=True):
+    """The first message: what to build. core_factory: `module:function`."""
+
+    config: EngineConfig
+    core_factory: str
+
+
+class Add(msgspec.Struct, tag=True):
+    """A sequence to generate."""
+
+    request: EngineRequest
+
+
+class Abort(msgspec.Struct, tag=True):
+    """Sequences to drop."""
+
+    request_ids: list[str]
+
+
+class Call(msgspec.Struct, tag=True, kw_only=True):
+    """A method to call: reset_prefix_cache or collective_rpc. Arguments are plain data."""
+
+    call_id: int
+    method: str
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+
+
+class Ready(msgspec.Struct, tag=True):
+    """The engine has started."""
+
+    info: EngineInfo
+
+
+class Failed(msgspec.Struct, tag=True):
+    """The engine could not start; the process ends."""
+
+    error: WireError
+
+
+class Stepped(msgspec.Struct, tag=True):
+    """One step's outputs."""
+
+    result: StepResult
+
+
+class Rejected(msgspec.Struct, tag=True):
+    """A sequence that the engine did not take."""
+
+    request_id: str
+    error: WireError
+
+
+class Reply(msgspec.Struct, tag=True, kw_only=True):
+    """What a Call gave."""
+
+    call_id: int
+    value: Any = None
+    error: WireError | None = None
+
+
+ToEngine = Start | Add | Abort | Call
+FromEngine = Ready | Failed | Stepped | Rejected | Reply
+
+
+def to_wire(error: BaseException) -> WireError:
+    """An exception as a message."""
+    if isinstance(error, errors.FieldError):
+        return WireError(kind=type(error).__name__, text=str(error), field=error.field, value=str(error.value),
+                         expected=error.expected)
+    text = str(error) if isinstance(error, errors.WeftError) else f"{type(error).__name__}: {error}"
+    return WireError(kind=type(error).__name__, text=text)
+
+
+def from_wire(wire: WireError) -> errors.WeftError:
+    """The weft error of that name with the same text; any other exception becomes a WeftError."""
+    cls = getattr(errors, wire.kind, None)
+    if not (isinstance(cls, type) and issubclass(cls, errors.WeftError)):
+        return errors.WeftError(wire.text)
+    if not issubclass(cls, errors.FieldError):
+        return cls(wire.text)
+    error = cls(wire.field, wire.value, expected=wire.expected)
+    error.args = (wire.text,)      # the text as it was first written, hint and source included
+    return error
+
+
+class Channel:
+    """One end of the socket. `send` and `receive` may run in two threads."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._buffer = bytearray()
+        self._poll = select.poll()      # not select(): a server may have more than 1024 files open
+        self._poll.register(sock, select.POLLIN)
+
+    def send(self, message: Any) -> None:
+        """Write one message. OSError when the other end is gone."""
+        body = msgspec.msgpack.encode(message)
+        self._sock.sendall(_LENGTH.pack(len(body)) + body)
+
+    def receive(self, *, timeout_ms: int | None) -> list[bytes]:
+        """Frames that have arrived; waits up to `timeout_ms` (None: for ever) for something to read.
+
+        EOFError when the other end is gone.
+        """
+        if timeout_ms is None or self._poll.poll(timeout_ms):      # recv waits for ever by itself
+            try:
+                data = self._sock.recv(_READ_BYTES)
+            except ConnectionError as error:
+                raise EOFError from error
+            if not data:
+                raise EOFError
+            self._buffer += data
+        return list(self._frames())
+
+    def shutdown(self) -> None:
+        """End the connection: both ends read EOF, also a thread that is reading now."""
+        with contextlib.suppress(OSError):      # the other end was first
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the file descriptor back, after `shutdown`."""
+        self._sock.close()
+
+    def _frames(self) -> Iterator[bytes]:
+        while len(self._buffer) >= _LENGTH.size:
+            end = _LENGTH.size + _LENGTH.unpack_from(self._buffer)[0]
+            if len(self._buffer) < end:
+                return
+            yield bytes(self._buffer[_LENGTH.size:end])
+            del self._buffer[:end]

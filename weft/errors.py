@@ -1,0 +1,71 @@
+"""Every error that weft raises on purpose.
+
+    WeftError
+    ├── ConfigError      (ValueError)    an option or a key of a config file is wrong
+    │   └── NotBuiltError (NotImplementedError)  a known option or value that weft has no code for yet
+    ├── CheckpointError  (ValueError)    weights are missing, broken or do not fit the model
+    ├── MemoryPlanError  (MemoryError)   the model or its cache does not fit the memory there is
+    ├── RequestError     (ValueError)    one request is wrong; it ends alone
+    │   └── QueueFullError               the engine takes no more requests for now
+    └── EngineDeadError  (RuntimeError)  the engine process ended and will not come back
+
+An error names the field, the value, what was expected and what to do. Nothing here imports weft.
+"""
+
+from __future__ import annotations
+
+_MAX_VALUE_CHARS = 200
+
+
+def _short(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:      # an integer of more digits than Python prints
+        text = f"<{type(value).__name__} too long to print>"
+    return text if len(text) <= _MAX_VALUE_CHARS else text[: _MAX_VALUE_CHARS - 1] + "…"
+
+
+class WeftError(Exception):
+    """The root of weft's errors."""
+
+
+class FieldError(WeftError, ValueError):
+    """A named field holds a value that weft cannot use.
+
+    Attributes:
+        field: dotted path of the field, e.g. `rope_scaling.rope_type`.
+        value: what was given.
+    """
+
+    def __init__(self, field: str, value: object, *, expected: str, hint: str = "", source: str = "") -> None:
+        self.field, self.value, self.expected, self.hint, self.source = field, value, expected, hint, source
+        where = f" (in {source})" if source else ""
+        super().__init__(f"{field} = {_short(value)}{where}: expected {expected}." + (f" {hint}" if hint else ""))
+
+
+class ConfigError(FieldError):
+    """An engine option or a key of a model's config file is wrong."""
+
+
+class NotBuiltError(ConfigError, NotImplementedError):
+    """A known option or value for which weft has no code yet."""
+
+
+class CheckpointError(WeftError, ValueError):
+    """Weights are missing, broken or do not fit the model; the text lists files and names."""
+
+
+class MemoryPlanError(WeftError, MemoryError):
+    """Weights, activations and cache do not fit; the text gives need, have and the largest value that fits."""
+
+
+class RequestError(FieldError):
+    """One request is wrong. HTTP answers 400 with `field` as `param`."""
+
+
+class QueueFullError(WeftError, RuntimeError):
+    """The engine takes no more requests for now. HTTP answers 503."""
+
+
+class EngineDeadError(WeftError, RuntimeError):
+    """The engine process ended and will not come back. HTTP answers 503."""

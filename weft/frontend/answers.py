@@ -1,0 +1,120 @@
+"""`AnswerState`: one of a request's n answers as it grows: tokens, text, logprobs, and why it ended.
+
+Joins what the engine says about one sequence with the detokenizer and the stop strings. Knows no other answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from weft.engine.messages import EngineOutput, TokenLogprobs
+from weft.outputs import CompletionOutput, Logprob
+from weft.sampling_params import SamplingParams
+from weft.text.detokenizer import IncrementalDetokenizer
+from weft.text.stop import StopMatcher
+from weft.text.tokenizer import Tokenizer
+
+
+class AnswerState:
+    """One answer so far.
+
+    token_ids: up to the token that ended it; with a stop string the one that completed the match, so that their text
+        is longer than `text`, which is cut at the match.
+    """
+
+    def __init__(self, index: int, child_id: str, prompt_token_ids: Sequence[int], params: SamplingParams,
+                 tokenizer: Tokenizer | None) -> None:
+        self.index, self.child_id = index, child_id
+        self.token_ids: list[int] = []
+        self.text = ""
+        self.logprobs: list[dict[int, Logprob]] | None = None if params.logprobs is None else []
+        self.cumulative_logprob: float | None = None if params.logprobs is None else 0.0
+        self.finish_reason: str | None = None
+        self.stop_reason: int | str | None = None
+        self.num_preemptions = 0
+        self._min_tokens, self._shows_stop = params.min_tokens, params.include_stop_str_in_output
+        self._tokenizer = tokenizer if params.detokenize else None
+        self._detokenizer = None if self._tokenizer is None else IncrementalDetokenizer(
+            self._tokenizer, prompt_token_ids, skip_special_tokens=params.skip_special_tokens,
+            spaces_between_special_tokens=params.spaces_between_special_tokens)
+        self._matcher = StopMatcher(params.stop, include_stop_str=self._shows_stop) if params.stop else None
+        self._num_sent_tokens = self._num_sent_chars = 0
+        self._is_end_sent = False
+
+    @property
+    def is_finished(self) -> bool:
+        """True once no more tokens will come."""
+        return self.finish_reason is not None
+
+    def push(self, output: EngineOutput) -> bool:
+        """Take in one step. True when a stop string ended the answer and the engine, which knows no text, goes on."""
+        last = len(output.new_token_ids) - 1
+        self.num_preemptions = max(self.num_preemptions, output.num_preemptions)
+        for i, token_id in enumerate(output.new_token_ids):
+            is_hidden = i == last and output.finish_reason == "stop" and not self._shows_stop
+            self._push_token(token_id, output.logprobs[i] if output.logprobs else None, is_hidden=is_hidden)
+            if self.is_finished:
+                return output.finish_reason is None
+        if output.finish_reason is not None:
+            self.finish(output.finish_reason, output.stop_reason)
+        return False
+
+    def finish(self, reason: str, stop_reason: int | None = None) -> None:
+        """End it; text that was held back is shown, unless it completes a stop string."""
+        if self._detokenizer is not None:
+            self._show(self._detokenizer.finish())
+        if self._matcher is not None:
+            self.text += self._matcher.finish()
+        if self._matcher is not None and self._matcher.matched is not None:
+            self.finish_reason, self.stop_reason = "stop", self._matcher.matched
+        else:
+            self.finish_reason, self.stop_reason = reason, stop_reason
+
+    def is_due(self, interval: int) -> bool:
+        """True when there is something to send: an end, the first token, or `interval` new ones."""
+        num_new = len(self.token_ids) - self._num_sent_tokens
+        return not self._is_end_sent and (
+            self.is_finished or num_new >= interval or (num_new > 0 and self._num_sent_tokens == 0))
+
+    def mark_sent(self) -> None:
+        """All so far has been sent."""
+        self._num_sent_tokens, self._num_sent_chars = len(self.token_ids), len(self.text)
+        self._is_end_sent = self.is_finished
+
+    def whole(self) -> CompletionOutput:
+        """All so far."""
+        return self._output(0, 0)
+
+    def delta(self) -> CompletionOutput:
+        """What is new since `mark_sent`."""
+        return self._output(self._num_sent_tokens, self._num_sent_chars)
+
+    def _output(self, first_token: int, first_char: int) -> CompletionOutput:
+        return CompletionOutput(
+            index=self.index, text=self.text[first_char:], token_ids=self.token_ids[first_token:],
+            cumulative_logprob=self.cumulative_logprob,
+            logprobs=None if self.logprobs is None else self.logprobs[first_token:],
+            finish_reason=self.finish_reason, stop_reason=self.stop_reason)
+
+    def _push_token(self, token_id: int, logprobs: TokenLogprobs | None, *, is_hidden: bool) -> None:
+        self.token_ids.append(token_id)
+        if self.logprobs is not None and logprobs is not None:
+            self.logprobs.append(logprobs_dict(logprobs, self._tokenizer))
+            self.cumulative_logprob += logprobs.logprobs[0]
+        if self._detokenizer is not None and not is_hidden:
+            self._show(self._detokenizer.push((token_id,)))
+
+    def _show(self, text: str) -> None:
+        """Stop strings are looked for after min_tokens; before, text passes and is no part of a match."""
+        if self._matcher is None or len(self.token_ids) <= self._min_tokens:
+            self.text += text
+            return
+        self.text += self._matcher.push(text)
+        if self._matcher.matched is not None:
+            self.finish_reason, self.stop_reason = "stop", self._matcher.matched
+
+
+def logprobs_dict(logprobs: TokenLogprobs, tokenizer: Tokenizer | None) -> dict[int, Logprob]:
+    """{token id: Logprob} in the engine's order; texts None without a tokenizer."""
+    return {token_id: Logprob(logprob, rank, None if tokenizer is None else tokenizer.token_text(token_id))
+            for token_id, logprob, rank in zip(logprobs.token_ids, logprobs.logprobs, logprobs.ranks, strict=True)}

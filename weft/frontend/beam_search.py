@@ -1,0 +1,68 @@
+"""Beam search: the likeliest continuations of one prompt, grown a token at a time from the engine's logprobs.
+
+Only the bookkeeping: `LLM.beam_search` asks the engine for the next tokens of `live`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from weft.engine.messages import TokenLogprobs
+from weft.outputs import BeamSearchSequence
+from weft.sampling_params import BeamSearchParams
+
+
+class BeamSearch:
+    """The beams of one prompt.
+
+    live: the beams to grow, best first; empty at the end. max_tokens: steps at most.
+    """
+
+    def __init__(self, prompt_token_ids: list[int], params: BeamSearchParams, *, eos_token_ids: Collection[int],
+                 max_tokens: int) -> None:
+        self.live = [BeamSearchSequence(tokens=list(prompt_token_ids), text=None, cum_logprob=0.0)]
+        self._params = params
+        self._eos_token_ids = frozenset() if params.ignore_eos else frozenset(eos_token_ids)
+        self._num_steps_left = max_tokens
+        self._ended: list[BeamSearchSequence] = []
+
+    @property
+    def num_candidates(self) -> int:
+        """Next tokens wanted of each beam: enough for a full width when all but one of each pair end."""
+        return 2 * self._params.beam_width
+
+    def advance(self, next_tokens: Iterable[TokenLogprobs]) -> None:
+        """Take the likeliest next tokens of each live beam; the best `beam_width` sequences live on."""
+        candidates = [
+            (beam, token_id, beam.cum_logprob + logprob)
+            for beam, given in zip(self.live, next_tokens, strict=True)
+            for token_id, logprob, rank in zip(given.token_ids, given.logprobs, given.ranks, strict=True)
+            if rank <= self.num_candidates]
+        candidates.sort(key=lambda candidate: -candidate[2])
+        self.live = []
+        for beam, token_id, cum_logprob in candidates:
+            if token_id in self._eos_token_ids:
+                self._end(beam, token_id, cum_logprob)
+            elif len(self.live) < self._params.beam_width:
+                tokens = [*beam.tokens, token_id]
+                self.live.append(BeamSearchSequence(tokens=tokens, text=None, cum_logprob=cum_logprob))
+        self._num_steps_left -= 1
+        if self._num_steps_left == 0:
+            for beam in self.live:
+                beam.finish_reason = "length"
+            self._ended += self.live
+            self.live = []
+
+    def best(self) -> list[BeamSearchSequence]:
+        """The `beam_width` best of all that ended, best first."""
+        return sorted(self._ended, key=self._score, reverse=True)[: self._params.beam_width]
+
+    def _end(self, beam: BeamSearchSequence, eos_token_id: int, cum_logprob: float) -> None:
+        tokens = [*beam.tokens, eos_token_id] if self._params.include_stop_str_in_output else beam.tokens
+        self._ended.append(BeamSearchSequence(tokens=tokens, text=None, cum_logprob=cum_logprob, finish_reason="stop",
+                                              stop_reason=eos_token_id))
+
+    def _score(self, beam: BeamSearchSequence) -> float:
+        """Sum of log-probabilities / length ** penalty; the length counts the prompt (as in vLLM) and no eos."""
+        length = len(beam.tokens) - (beam.tokens[-1] in self._eos_token_ids)
+        return beam.cum_logprob / max(length, 1) ** self._params.length_penalty

@@ -1,0 +1,165 @@
+"""A prompt and `SamplingParams` become `EngineRequest`s: tokenized, cut, checked, one for each answer.
+
+The last place that sees what a user wrote: whatever passes here is safe for the engine. Knows no queue and no output.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from weft.config.engine_config import EngineConfig
+from weft.engine.messages import EngineRequest
+from weft.errors import RequestError
+from weft.frontend.prompts import Prompt, parse_prompt
+from weft.sampling_params import MAX_COUNT, SamplingParams, check_text
+from weft.text.tokenizer import Tokenizer
+
+MAX_BAD_WORD_TOKENS = 1024
+_SEED_MASK = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedRequest:
+    """One request, checked. params: a copy of the user's; children: what the engine gets, one for each answer."""
+
+    request_id: str
+    prompt: str | None
+    prompt_token_ids: list[int]
+    params: SamplingParams
+    arrival_time: float
+    children: list[EngineRequest]
+
+
+class InputProcessor:
+    """Makes requests for one engine.
+
+    max_model_len: tokens of prompt and output together, as the engine's memory plan left it.
+    """
+
+    def __init__(self, config: EngineConfig, tokenizer: Tokenizer | None, max_model_len: int) -> None:
+        self.tokenizer = tokenizer
+        self.max_model_len = max_model_len
+        self.vocab_size = config.model.vocab_size
+        self._seed = config.model.seed
+        self._numbers = itertools.count()
+        self._max_logprobs = self.vocab_size if config.model.max_logprobs == -1 else config.model.max_logprobs
+        self._max_new_tokens = config.model.generation_defaults.get("max_new_tokens") or MAX_COUNT
+        self._has_priorities = config.scheduler.policy == "priority"
+        eos = {*config.model.eos_token_ids, *(() if tokenizer is None else (tokenizer.eos_token_id,))}
+        self.eos_token_ids = sorted(i for i in eos if i is not None and 0 <= i < self.vocab_size)
+
+    def prepare(self, request_id: str, prompt: Any, params: SamplingParams, *, priority: int = 0,
+                arrival_time: float | None = None, add_special_tokens: bool = True) -> PreparedRequest:
+        """The request, ready for the engine. Tokenizes, so it takes time. RequestError names what is wrong."""
+        if not check_text("request_id", request_id):
+            raise RequestError("request_id", request_id, expected="a string that is not empty")
+        if not isinstance(params, SamplingParams):
+            raise RequestError("sampling_params", params, expected="a SamplingParams")
+        params = params.clone()
+        self._check_params(params)
+        self._check_priority(priority)
+        parsed = parse_prompt(prompt)
+        token_ids = self.truncate(self.encode(parsed, add_special_tokens=add_special_tokens), params)
+        self.check_length(token_ids)
+        arrival_time = time.monotonic() if arrival_time is None else arrival_time
+        shared = {"prompt_token_ids": token_ids, "eos_token_ids": self.eos_token_ids, "arrival_time": arrival_time,
+                  "priority": priority, "cache_salt": parsed.cache_salt,
+                  "bad_words_token_ids": self._bad_words(params.bad_words or [])}
+        children = [EngineRequest(request_id=child_id(request_id, i, params.n), params=child, **shared)
+                    for i, child in enumerate(self._child_params(params, len(token_ids)))]
+        return PreparedRequest(request_id=request_id, prompt=parsed.text, prompt_token_ids=token_ids, params=params,
+                               arrival_time=arrival_time, children=children)
+
+    def encode(self, prompt: Prompt, *, add_special_tokens: bool = True) -> list[int]:
+        """The prompt's token ids, all in the vocabulary. Given ids are taken as they are."""
+        if prompt.token_ids is not None:
+            token_ids, hint = prompt.token_ids, ""
+        else:
+            token_ids = self._require_tokenizer("prompt").encode(prompt.text, add_special_tokens=add_special_tokens)
+            hint = "The tokenizer has more tokens than the model."
+        if not token_ids:
+            raise RequestError("prompt", prompt.text, expected="text with at least one token")
+        if min(token_ids) < 0 or max(token_ids) >= self.vocab_size:
+            i = next(i for i, token_id in enumerate(token_ids) if not 0 <= token_id < self.vocab_size)
+            raise RequestError(f"prompt_token_ids[{i}]", token_ids[i], hint=hint,
+                               expected=f"token ids from 0 to {self.vocab_size - 1} (the vocabulary)")
+        return token_ids
+
+    def truncate(self, token_ids: list[int], params: SamplingParams) -> list[int]:
+        """The last `truncate_prompt_tokens` ids; for -1 as many as leave room for max_tokens (one, when it is None)."""
+        limit = params.truncate_prompt_tokens
+        if limit == -1:
+            limit = self.max_model_len - min(params.max_tokens or 1, self._max_new_tokens, self.max_model_len - 1)
+        return token_ids if limit is None else token_ids[-limit:]
+
+    def check_length(self, token_ids: list[int]) -> None:
+        """RequestError unless a token can follow."""
+        if len(token_ids) >= self.max_model_len:
+            raise RequestError("prompt", len(token_ids), hint="Shorten it, or set truncate_prompt_tokens.",
+                               expected=f"fewer tokens than max_model_len = {self.max_model_len}")
+
+    def _child_params(self, params: SamplingParams, num_prompt_tokens: int) -> list[SamplingParams]:
+        """For each answer its own seed; limits as numbers; prompt logprobs from the first only."""
+        max_tokens = min(params.max_tokens or MAX_COUNT, self._max_new_tokens, self.max_model_len - num_prompt_tokens)
+        seed = _derived_seed(self._seed, next(self._numbers)) if params.seed is None else params.seed
+        common = {"n": 1, "max_tokens": max_tokens, "min_tokens": min(params.min_tokens, max_tokens), "stop": [],
+                  "bad_words": None, "truncate_prompt_tokens": None, "logprobs": self._count(params.logprobs)}
+        first = {"prompt_logprobs": self._count(params.prompt_logprobs)}
+        later = {"prompt_logprobs": None}
+        return [msgspec.structs.replace(params, seed=(seed + i) & _SEED_MASK, **common, **(later if i else first))
+                for i in range(params.n)]
+
+    def _check_params(self, params: SamplingParams) -> None:
+        params.check_vocabulary(self.vocab_size)
+        for name in ("logprobs", "prompt_logprobs"):
+            value = getattr(params, name)
+            if value is not None and (self.vocab_size if value == -1 else value) > self._max_logprobs:
+                raise RequestError(name, value, expected=f"at most max_logprobs = {self._max_logprobs}",
+                                   hint="-1 asks for the whole vocabulary." if value == -1 else "")
+        if params.stop:
+            self._require_tokenizer("stop")
+
+    def _check_priority(self, priority: Any) -> None:
+        if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > MAX_COUNT:
+            raise RequestError("priority", priority, expected=f"an integer from {-MAX_COUNT} to {MAX_COUNT}")
+        if priority and not self._has_priorities:
+            raise RequestError("priority", priority, expected="0 under the scheduling policy fcfs",
+                               hint="Start the engine with scheduling_policy='priority'.")
+
+    def _bad_words(self, words: list[str]) -> list[list[int]]:
+        """Each word as it is and after a space: many tokenizers give the two different ids."""
+        found: list[list[int]] = []
+        for word in words:
+            for text in (word.lstrip(), " " + word.lstrip()):
+                token_ids = self._require_tokenizer("bad_words").encode(text, add_special_tokens=False)
+                if token_ids and token_ids not in found and max(token_ids) < self.vocab_size:
+                    found.append(token_ids)
+        num_tokens = sum(map(len, found))
+        if num_tokens > MAX_BAD_WORD_TOKENS:
+            raise RequestError("bad_words", num_tokens, expected=f"at most {MAX_BAD_WORD_TOKENS} tokens in all words")
+        return found
+
+    def _count(self, value: int | None) -> int | None:
+        return value if value is None else self.vocab_size if value == -1 else min(value, self.vocab_size)
+
+    def _require_tokenizer(self, field: str) -> Tokenizer:
+        if self.tokenizer is None:
+            raise RequestError(field, "text", expected="token ids only, as the engine has no tokenizer",
+                               hint="Start it without skip_tokenizer_init.")
+        return self.tokenizer
+
+
+def child_id(request_id: str, index: int, n: int) -> str:
+    """The engine's name for answer `index` of n."""
+    return request_id if n == 1 else f"{index}_{request_id}"
+
+
+def _derived_seed(engine_seed: int, number: int) -> int:
+    """The seed of the engine's `number`-th request without its own."""
+    return int.from_bytes(blake2b(f"{engine_seed}:{number}".encode(), digest_size=8).digest(), "big") & _SEED_MASK

@@ -1,0 +1,114 @@
+"""`LLMEngine`: an in-process engine with text on both sides, driven step by step. `LLM` is built on it.
+
+Joins inputs (`inputs.py`), the engine (`engine/client.py`) and outputs (`outputs.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from weft.config.engine_args import EngineArgs
+from weft.config.engine_config import EngineConfig
+from weft.config.machine import Machine
+from weft.engine.client import CORE, InProcessClient
+from weft.engine.messages import EngineOutput, EngineRequest
+from weft.errors import EngineDeadError, NotBuiltError
+from weft.frontend.inputs import InputProcessor, PreparedRequest
+from weft.frontend.outputs import OutputProcessor, Updates
+from weft.outputs import RequestOutput
+from weft.resolve.engine_config import resolve_engine_config
+from weft.sampling_params import SamplingParams
+from weft.text.tokenizer import Tokenizer, load_tokenizer
+
+
+class LLMEngine:
+    """Requests in, outputs out, one engine step at a time. For one thread.
+
+    config: with the max_model_len that the memory plan left. tokenizer: None with skip_tokenizer_init.
+    """
+
+    def __init__(self, config: EngineConfig, core_factory: str = CORE) -> None:
+        self.tokenizer: Tokenizer | None = None if config.tokenizer.path is None else load_tokenizer(config.tokenizer)
+        self.client = InProcessClient(config, core_factory)
+        self.config = with_max_model_len(config, self.client.info.max_model_len)
+        self.inputs = InputProcessor(config, self.tokenizer, self.client.info.max_model_len)
+        self._outputs = OutputProcessor(self.tokenizer)
+        self._ready: list[RequestOutput] = []      # made by steps of `run_sequences`, for the next `step`
+
+    @classmethod
+    def from_engine_args(cls, args: EngineArgs) -> LLMEngine:
+        """An engine from the options a user set."""
+        return cls(resolve_engine_config(args, Machine.detect()))
+
+    def add_request(self, request_id: str, prompt: Any, params: SamplingParams, arrival_time: float | None = None,
+                    lora_request: None = None, *, priority: int = 0) -> None:
+        """Queue a request. RequestError when it is wrong, QueueFullError when too many wait."""
+        refuse_unbuilt(lora_request=lora_request)
+        self.submit(self.inputs.prepare(request_id, prompt, params, priority=priority, arrival_time=arrival_time))
+
+    def submit(self, prepared: PreparedRequest) -> None:
+        """Queue a request that `inputs` has prepared: all of its sequences or, with an error, none."""
+        self._outputs.add(prepared)
+        try:
+            for child in prepared.children:
+                self.client.add(child)
+        except BaseException:
+            self.abort_request(prepared.request_id)
+            raise
+
+    def step(self) -> list[RequestOutput]:
+        """Run one engine step; what it gave to each request, in the request's output kind."""
+        ready, self._ready = self._ready, []
+        if self._outputs.request_ids:
+            self._require_work()
+        return ready + self._deliver(self._outputs.process(self.client.step().outputs))
+
+    def abort_request(self, request_ids: str | Iterable[str]) -> list[RequestOutput]:
+        """End open requests; unknown ids are passed over. Their last outputs, finish_reason "abort"."""
+        ids = [request_ids] if isinstance(request_ids, str) else list(request_ids)
+        self._ready = [output for output in self._ready if output.request_id not in ids]
+        return self._deliver(self._outputs.end(ids))
+
+    def has_unfinished_requests(self) -> bool:
+        """True while `step` has something to give."""
+        return bool(self._ready or self._outputs.request_ids)
+
+    def run_sequences(self, requests: Sequence[EngineRequest]) -> list[EngineOutput]:
+        """Run bare sequences of one token each to their end, beside the open requests; their outputs in order."""
+        found: dict[str, EngineOutput] = {}
+        wanted = {request.request_id for request in requests}
+        try:
+            for request in requests:
+                self.client.add(request)
+            while len(found) < len(wanted):
+                self._require_work()
+                outputs = self.client.step().outputs
+                found |= {o.request_id: o for o in outputs if o.request_id in wanted and o.finish_reason is not None}
+                self._ready += self._deliver(self._outputs.process(outputs))
+        except BaseException:
+            self.client.abort(wanted - found.keys())
+            raise
+        return [found[request.request_id] for request in requests]
+
+    def _deliver(self, updates: Updates) -> list[RequestOutput]:
+        if updates.abort_ids:
+            self.client.abort(updates.abort_ids)
+        return [update.output for update in updates.updates if update.output is not None]
+
+    def _require_work(self) -> None:
+        if not self.client.has_unfinished:
+            raise EngineDeadError("The engine has nothing to do, but a request has not finished.")
+
+
+def with_max_model_len(config: EngineConfig, max_model_len: int) -> EngineConfig:
+    """The config of an engine whose memory plan left this context."""
+    return replace(config, model=replace(config.model, max_model_len=max_model_len))
+
+
+def refuse_unbuilt(**options: Any) -> None:
+    """NotBuiltError for any of vLLM's arguments without code in weft that is given."""
+    for name, value in options.items():
+        if value is not None:
+            raise NotBuiltError(name, value, expected="None", hint="weft has no code for it yet.")

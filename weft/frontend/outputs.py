@@ -1,0 +1,181 @@
+"""What the engine says about sequences becomes what a user sees: `RequestOutput`s, n answers joined, text and all.
+
+Says which sequences must be aborted because a stop string ended them. Knows no engine, queue or event loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from weft.engine.messages import EngineOutput
+from weft.errors import RequestError
+from weft.frontend.answers import AnswerState, logprobs_dict
+from weft.frontend.inputs import PreparedRequest
+from weft.outputs import CompletionOutput, Logprob, RequestMetrics, RequestOutput
+from weft.sampling_params import RequestOutputKind
+from weft.text.tokenizer import Tokenizer
+
+
+class RequestState:
+    """One request that has not finished (or just did)."""
+
+    def __init__(self, prepared: PreparedRequest, tokenizer: Tokenizer | None) -> None:
+        self.request_id, self.params = prepared.request_id, prepared.params
+        self.answers = [AnswerState(i, child.request_id, prepared.prompt_token_ids, prepared.params, tokenizer)
+                        for i, child in enumerate(prepared.children)]
+        self._prepared = prepared
+        self._tokenizer = tokenizer if prepared.params.detokenize else None
+        self._metrics = RequestMetrics(arrival_time=prepared.arrival_time)
+        self._num_cached_tokens: int | None = None
+        self._error: str | None = None
+        self._prompt_logprobs: list[dict[int, Logprob] | None] | None = (
+            None if prepared.params.prompt_logprobs is None else [None])
+        self._is_prompt_sent = False
+
+    @property
+    def is_finished(self) -> bool:
+        """True once all answers have ended."""
+        return all(answer.is_finished for answer in self.answers)
+
+    @property
+    def unfinished_ids(self) -> list[str]:
+        """The engine's ids of the answers that go on."""
+        return [answer.child_id for answer in self.answers if not answer.is_finished]
+
+    def push(self, answer: AnswerState, output: EngineOutput, now: float) -> bool:
+        """Take in one step of one answer. True when the engine must be told to abort it."""
+        metrics = self._metrics
+        if metrics.first_scheduled_time is None:
+            metrics.first_scheduled_time = output.first_scheduled_time
+        if self._num_cached_tokens is None:
+            self._num_cached_tokens = output.num_cached_tokens
+        if output.new_token_ids:
+            metrics.first_token_time = metrics.first_token_time or now
+            metrics.last_token_time = now
+        if self._prompt_logprobs is not None:
+            self._prompt_logprobs += [logprobs_dict(p, self._tokenizer) for p in output.prompt_logprobs or ()]
+        self._error = self._error or output.error
+        must_abort = answer.push(output)
+        metrics.num_preemptions = sum(a.num_preemptions for a in self.answers)
+        return must_abort
+
+    def finish(self, reason: str, now: float, error: str | None = None) -> None:
+        """End all answers that go on."""
+        self._error = self._error or error
+        for answer in self.answers:
+            if not answer.is_finished:
+                answer.finish(reason)
+        self._metrics.finished_time = now
+
+    def take_output(self, now: float) -> RequestOutput | None:
+        """What is to be sent now in the request's output kind; None when nothing is."""
+        if self.is_finished:
+            self._metrics.finished_time = self._metrics.finished_time or now
+        kind = self.params.output_kind
+        if kind is RequestOutputKind.FINAL_ONLY:
+            return self.snapshot() if self.is_finished else None
+        interval = self.params.stream_interval or 1
+        due = [answer for answer in self.answers if answer.is_due(interval)]
+        if not due:
+            return None
+        if kind is RequestOutputKind.CUMULATIVE:
+            output = self.snapshot()
+        else:
+            output = self._output([answer.delta() for answer in due], has_prompt_logprobs=not self._is_prompt_sent)
+        self._is_prompt_sent = True
+        for answer in due:
+            answer.mark_sent()
+        return output
+
+    def snapshot(self) -> RequestOutput:
+        """All so far, whatever the output kind."""
+        return self._output([answer.whole() for answer in self.answers], has_prompt_logprobs=True)
+
+    def _output(self, answers: list[CompletionOutput], *, has_prompt_logprobs: bool) -> RequestOutput:
+        logprobs = self._prompt_logprobs if has_prompt_logprobs else None
+        return RequestOutput(
+            request_id=self.request_id, prompt=self._prepared.prompt, outputs=answers, finished=self.is_finished,
+            prompt_token_ids=self._prepared.prompt_token_ids, prompt_logprobs=logprobs and list(logprobs),
+            metrics=replace(self._metrics), num_cached_tokens=self._num_cached_tokens, error=self._error)
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A request that changed; output: what to send of it now, None for nothing."""
+
+    state: RequestState
+    output: RequestOutput | None
+
+
+@dataclass(frozen=True, slots=True)
+class Updates:
+    """All that one step changed. abort_ids: sequences that the engine must drop."""
+
+    updates: list[Update]
+    abort_ids: list[str]
+
+
+class OutputProcessor:
+    """The open requests of one engine."""
+
+    def __init__(self, tokenizer: Tokenizer | None) -> None:
+        self._tokenizer = tokenizer
+        self._states: dict[str, RequestState] = {}
+        self._answers: dict[str, tuple[RequestState, AnswerState]] = {}     # by the engine's id
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._states
+
+    @property
+    def request_ids(self) -> list[str]:
+        """Of the open requests, oldest first."""
+        return list(self._states)
+
+    def add(self, prepared: PreparedRequest) -> RequestState:
+        """Open a request. RequestError when its id, or that of one of its answers, is in use."""
+        used = [c.request_id for c in prepared.children if c.request_id in self._answers]
+        if prepared.request_id in self._states or used:
+            raise RequestError("request_id", prepared.request_id, expected="an id that no open request has")
+        state = RequestState(prepared, self._tokenizer)
+        self._states[prepared.request_id] = state
+        self._answers |= {answer.child_id: (state, answer) for answer in state.answers}
+        return state
+
+    def process(self, outputs: Iterable[EngineOutput]) -> Updates:
+        """Take in one step. Outputs of sequences that ended here before are dropped."""
+        now = time.monotonic()
+        touched: dict[str, RequestState] = {}
+        abort_ids = []
+        for output in outputs:
+            if output.request_id not in self._answers:
+                continue
+            state, answer = self._answers[output.request_id]
+            if state.push(answer, output, now):
+                abort_ids.append(output.request_id)
+            if answer.is_finished:
+                del self._answers[output.request_id]
+            touched[state.request_id] = state
+        return Updates([self._update(state, now) for state in touched.values()], abort_ids)
+
+    def end(self, request_ids: Iterable[str], reason: str = "abort", error: str | None = None) -> Updates:
+        """End open requests at once; unknown ids are passed over."""
+        now = time.monotonic()
+        states = [self._states[request_id] for request_id in request_ids if request_id in self._states]
+        abort_ids = [child_id for state in states for child_id in state.unfinished_ids]
+        for state in states:
+            state.finish(reason, now, error)
+        for child_id in abort_ids:
+            del self._answers[child_id]
+        return Updates([self._update(state, now) for state in states], abort_ids)
+
+    def state_of(self, child_id: str) -> RequestState | None:
+        """The open request that the engine's id belongs to."""
+        found = self._answers.get(child_id)
+        return found and found[0]
+
+    def _update(self, state: RequestState, now: float) -> Update:
+        if state.is_finished:
+            del self._states[state.request_id]
+        return Update(state, state.take_output(now))

@@ -1,0 +1,47 @@
+"""`Progress`: the bar that `LLM.generate` shows while requests finish."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tqdm import tqdm
+
+from weft.outputs import RequestOutput
+
+
+class Progress:
+    """Counts finished requests, and shows prompt and output tokens per second. A context manager.
+
+    use_tqdm: False shows nothing; a callable is used in place of tqdm.
+    """
+
+    def __init__(self, total: int, use_tqdm: bool | Callable[..., Any], description: str = "Processed prompts") -> None:
+        make = use_tqdm if callable(use_tqdm) else tqdm
+        self._bar = make(total=total, desc=description, dynamic_ncols=True) if use_tqdm else None
+        self._start = time.monotonic()
+        self._num_prompt_tokens = self._num_output_tokens = 0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def finished(self, output: RequestOutput) -> None:
+        """One request is done."""
+        if self._bar is None:
+            return
+        self._num_prompt_tokens += len(output.prompt_token_ids)
+        self._num_output_tokens += sum(len(answer.token_ids) for answer in output.outputs)
+        seconds = max(time.monotonic() - self._start, 1e-9)
+        self._bar.set_postfix_str(f"input {self._num_prompt_tokens / seconds:.1f} tok/s, "
+                                  f"output {self._num_output_tokens / seconds:.1f} tok/s", refresh=False)
+        self._bar.update(1)
+
+    def advance(self, count: int) -> None:
+        """`count` items without tokens to tell are done."""
+        if self._bar is not None:
+            self._bar.update(count)

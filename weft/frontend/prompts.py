@@ -1,0 +1,105 @@
+"""The forms a prompt may have, and the one form the rest of weft sees: `Prompt`.
+
+Checks types and keys; token ids against a vocabulary, and lengths, are checked in `inputs.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NotRequired, TypedDict
+
+from weft.errors import NotBuiltError, RequestError
+from weft.sampling_params import check_text
+
+
+class TextPrompt(TypedDict):
+    """A prompt as text."""
+
+    prompt: str
+    cache_salt: NotRequired[str]
+
+
+class TokensPrompt(TypedDict):
+    """A prompt as token ids; `prompt`, where given, is its text, for the output."""
+
+    prompt_token_ids: list[int]
+    prompt: NotRequired[str]
+    cache_salt: NotRequired[str]
+
+
+PromptType = str | list[int] | TextPrompt | TokensPrompt
+
+_KEYS = frozenset({"prompt", "prompt_token_ids", "cache_salt"})
+# vLLM's other keys; None (and an empty dictionary) means: not used.
+_UNBUILT_KEYS = frozenset({
+    "prompt_embeds", "encoder_prompt", "decoder_prompt", "data", "data_format", "multi_modal_data",
+    "mm_processor_kwargs", "multi_modal_uuids", "media_io_kwargs", "token_type_ids",
+})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """One prompt: text, token ids, or both (then the ids count). cache_salt: see EngineRequest."""
+
+    text: str | None
+    token_ids: list[int] | None
+    cache_salt: str | None = None
+
+
+def split_prompts(prompts: Any) -> list[Any]:
+    """What `LLM.generate` was given, as a list; one prompt (text, a dictionary or a list of ids) is a list of it."""
+    if isinstance(prompts, str | dict):
+        return [prompts]
+    if not isinstance(prompts, Sequence) or isinstance(prompts, bytes | bytearray):
+        raise RequestError("prompts", prompts, expected="a prompt (text, token ids or a dictionary) or a list of them")
+    is_one_prompt = bool(prompts) and not isinstance(prompts[0], str | dict | Sequence)
+    return [prompts] if is_one_prompt else list(prompts)
+
+
+def parse_prompt(prompt: Any) -> Prompt:
+    """The prompt in its one form. RequestError for a wrong type, an unknown key, bad text or nothing in it."""
+    if isinstance(prompt, str):
+        return Prompt(text=_text(prompt), token_ids=None)
+    if isinstance(prompt, dict):
+        return _parse_dict(prompt)
+    if isinstance(prompt, Sequence) and not isinstance(prompt, bytes | bytearray):
+        return Prompt(text=None, token_ids=_token_ids(prompt))
+    raise RequestError("prompt", prompt, expected="text, a list of token ids, or a dictionary with prompt or "
+                                                  "prompt_token_ids")
+
+
+def _parse_dict(prompt: dict[Any, Any]) -> Prompt:
+    for key, value in prompt.items():
+        if key in _UNBUILT_KEYS:
+            if value is not None and value != {}:
+                raise NotBuiltError(f"prompt.{key}", value, expected="None", hint="weft has no code for it yet.")
+        elif key not in _KEYS:
+            raise RequestError(f"prompt.{key}", value, expected=f"only the keys {', '.join(sorted(_KEYS))}")
+    text, token_ids, salt = prompt.get("prompt"), prompt.get("prompt_token_ids"), prompt.get("cache_salt")
+    if text is None and token_ids is None:
+        raise RequestError("prompt", prompt, expected="a dictionary with prompt or prompt_token_ids")
+    if salt is not None and not check_text("prompt.cache_salt", salt):
+        raise RequestError("prompt.cache_salt", salt, expected="a string that is not empty, or None")
+    if token_ids is None:
+        return Prompt(text=_text(text), token_ids=None, cache_salt=salt)
+    if text is not None:
+        check_text("prompt", text)
+    return Prompt(text=text, token_ids=_token_ids(token_ids), cache_salt=salt)
+
+
+def _text(text: Any) -> str:
+    if not check_text("prompt", text):
+        raise RequestError("prompt", text, expected="text that is not empty")
+    return text
+
+
+def _token_ids(token_ids: Any) -> list[int]:
+    if not isinstance(token_ids, Sequence) or isinstance(token_ids, str | bytes | bytearray):
+        raise RequestError("prompt_token_ids", token_ids, expected="a list of token ids")
+    if not token_ids:
+        raise RequestError("prompt_token_ids", token_ids, expected="at least one token id")
+    for i, token_id in enumerate(token_ids):
+        if type(token_id) is not int:      # so that True is not 1
+            raise RequestError(f"prompt_token_ids[{i}]", token_id, expected="a token id, an integer")
+    return list(token_ids)

@@ -1,0 +1,93 @@
+"""Attention as a module: one product for q, k and v, norms, rotation, the paged cache, one product out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from weft.architectures.spec import Alibi, AttentionSpec, QKNorm, Rope
+from weft.layers.linear import Linear
+from weft.layers.norm import Norm
+from weft.layers.placement import Layer, Placement
+from weft.ops.attention import (
+    AlibiBias,
+    AttentionCase,
+    AttentionParams,
+    AttentionPlan,
+    alibi_slopes,
+    choose_attention,
+)
+from weft.ops.rope import apply_rope
+
+
+class Attention(Layer):
+    """An AttentionSpec with its weights. Its cache is given to it once by `bind_cache`, before the first forward."""
+
+    def __init__(self, spec: AttentionSpec, hidden_size: int, *, place: Placement) -> None:
+        super().__init__()
+        self.spec = spec
+        queries, keys = spec.num_heads * spec.head_dim, spec.num_kv_heads * spec.head_dim
+        self.qkv = Linear(hidden_size, {"q": queries, "k": keys, "v": keys}, bias=spec.qkv_bias, place=place)
+        self.out = Linear(queries, {"o": hidden_size}, bias=spec.out_bias, place=place)
+        self.q_norm = _qk_norm(spec.qk_norm, spec.num_heads, spec.head_dim, place)
+        self.k_norm = _qk_norm(spec.qk_norm, spec.num_kv_heads, spec.head_dim, place)
+        self.params = AttentionParams(scale=spec.scale, softcap=spec.softcap, alibi=_alibi(spec))
+        self.kernel = choose_attention(AttentionCase(
+            device=place.device, dtype=place.dtype, head_dim=spec.head_dim, softcap=spec.softcap is not None,
+            alibi=isinstance(spec.positions, Alibi)))
+        self.k_cache = self.v_cache = torch.empty(0)
+
+    def bind_cache(self, k_cache: Tensor, v_cache: Tensor) -> None:
+        """Take the layer's caches, each [B, P, Hkv, D]."""
+        self.k_cache, self.v_cache = k_cache, v_cache
+
+    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor] | None, plan: AttentionPlan) -> Tensor:
+        """[T, E] -> [T, E].
+
+        angles: cos and sin of the tokens' positions, [T, 1, R / 2], when the spec has rotary positions.
+        """
+        spec = self.spec
+        heads, kv_heads = spec.num_heads, spec.num_kv_heads
+        qkv = self.qkv(x).view(-1, heads + 2 * kv_heads, spec.head_dim)                # [T, H + 2 Hkv, D]
+        if spec.clip is not None:
+            qkv.clamp_(-spec.clip, spec.clip)
+        q, k, v = qkv[:, :heads], qkv[:, heads : heads + kv_heads], qkv[:, heads + kv_heads :]
+        if self.q_norm is not None:
+            q.copy_(self._normed(self.q_norm, q))
+            k.copy_(self._normed(self.k_norm, k))
+        if angles is not None:
+            apply_rope(qkv[:, : heads + kv_heads], *angles, interleaved=spec.positions.interleaved)
+        out = self.kernel.run(q.contiguous(), k, v, self.k_cache, self.v_cache, plan, self.params)
+        return self.out(out.view(-1, heads * spec.head_dim))
+
+    def _normed(self, norm: Norm, x: Tensor) -> Tensor:
+        if self.spec.qk_norm.scope == "all":
+            return norm(x.reshape(x.shape[0], -1)).view(x.shape)
+        return norm(x)
+
+    @property
+    def rope(self) -> Rope | None:
+        """The rotary positions this layer wants, if any."""
+        return self.spec.positions if isinstance(self.spec.positions, Rope) else None
+
+    def homes(self) -> dict[str, Tensor]:
+        homes = self.qkv.homes() | self.out.homes()
+        for name in ("q_norm", "k_norm"):
+            norm = getattr(self, name)
+            if norm is not None:
+                homes |= {f"{name}.{home}": view for home, view in norm.homes().items()}
+        return homes
+
+
+def _qk_norm(spec: QKNorm | None, heads: int, head_dim: int, place: Placement) -> Norm | None:
+    if spec is None:
+        return None
+    shape = {"head": (head_dim,), "each_head": (heads, head_dim), "all": (heads * head_dim,)}[spec.scope]
+    return Norm(spec.norm, *shape, place=place)
+
+
+def _alibi(spec: AttentionSpec) -> AlibiBias | None:
+    if not isinstance(spec.positions, Alibi):
+        return None
+    return AlibiBias(slopes=alibi_slopes(spec.num_heads, spec.positions.max_bias), scale=spec.positions.scale,
+                     is_bfloat16=spec.positions.is_bfloat16)

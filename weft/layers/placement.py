@@ -1,0 +1,57 @@
+"""Where a layer's parameters live, and the base that all layers share: homes for a checkpoint's tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from weft.ops.kernel import Choice
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """dtype and device of a layer's parameters, which decide its kernels.
+
+    has_memory False: the parameters are torch's "meta" tensors, for a model that is only looked at or a shared table.
+    """
+
+    dtype: torch.dtype
+    device: str = "cpu"
+    has_memory: bool = True
+
+    def without_memory(self) -> Placement:
+        return replace(self, has_memory=False)
+
+
+class Layer(nn.Module):
+    """A part as a module.
+
+    `homes()` gives views of its parameters under part names, which loading copies into; `finish_loading()` is called
+    once after that; `choices()` are the kernels it runs.
+    """
+
+    def parameter(self, *shape: int, place: Placement) -> nn.Parameter:
+        """An uninitialised parameter that needs no gradient."""
+        device = place.device if place.has_memory else "meta"
+        return nn.Parameter(torch.empty(shape, dtype=place.dtype, device=device), requires_grad=False)
+
+    def homes(self) -> dict[str, Tensor]:
+        """{part name: view}. By default those of the children that are layers, under their attribute names."""
+        return {f"{name}.{home}": view for name, child in self.named_children() if isinstance(child, Layer)
+                for home, view in child.homes().items()}
+
+    def finish_loading(self) -> None:
+        """Turn loaded parameters into what the kernels want."""
+        for child in self.children():
+            if isinstance(child, Layer):
+                child.finish_loading()
+
+    def choices(self) -> Iterator[Choice]:
+        """The kernels chosen in this layer and those below."""
+        for module in self.modules():
+            choice = getattr(module, "kernel", None)
+            if isinstance(choice, Choice):
+                yield choice

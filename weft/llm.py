@@ -1,0 +1,295 @@
+"""`LLM`: a model in the calling process, for Python users who have all their prompts at hand.
+
+The methods and arguments are vLLM's. Closing it (or leaving its `with` block) gives the memory back.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from weft.config.engine_args import EngineArgs
+from weft.config.engine_config import EngineConfig
+from weft.config.machine import Machine
+from weft.engine.client import CORE
+from weft.engine.messages import EngineStats
+from weft.errors import NotBuiltError, QueueFullError, RequestError
+from weft.frontend.beam_runner import run_beam_search
+from weft.frontend.defaults import default_sampling_params
+from weft.frontend.inputs import PreparedRequest
+from weft.frontend.llm_engine import LLMEngine, refuse_unbuilt
+from weft.frontend.progress import Progress
+from weft.frontend.prompts import split_prompts
+from weft.outputs import BeamSearchOutput, RequestOutput
+from weft.resolve.engine_config import resolve_engine_config
+from weft.sampling_params import BeamSearchParams, RequestOutputKind, SamplingParams
+from weft.text.chat import ChatRenderer
+
+_TOKENIZATION_OPTIONS = ("add_special_tokens", "truncate_prompt_tokens")
+
+
+class LLM:
+    """A language model.
+
+    Attributes:
+        config: everything about the engine, resolved.
+    """
+
+    def __init__(self, model: str | None = None, **options: Any) -> None:
+        """model: a directory or hub id; None: the model inside the package. options: the fields of `EngineArgs`.
+
+        Raises TypeError for an unknown option, ConfigError, CheckpointError or MemoryPlanError when it cannot start.
+        """
+        self._start(resolve_engine_config(EngineArgs.from_options(model=model, **options), Machine.detect()))
+
+    @classmethod
+    def from_engine_args(cls, args: EngineArgs) -> LLM:
+        """An LLM from options that were checked before."""
+        return cls.from_config(resolve_engine_config(args, Machine.detect()))
+
+    @classmethod
+    def from_config(cls, config: EngineConfig, core_factory: str = CORE) -> LLM:
+        """An LLM from a resolved config. core_factory: `module:function` of another engine core, for tests."""
+        llm = cls.__new__(cls)
+        llm._start(config, core_factory)
+        return llm
+
+    def _start(self, config: EngineConfig, core_factory: str = CORE) -> None:
+        self._engine = LLMEngine(config, core_factory)
+        self.config = self._engine.config
+        tokenizer = self._engine.tokenizer
+        self._renderer = None if tokenizer is None else ChatRenderer(tokenizer, config.tokenizer.chat_template)
+        self._ids = itertools.count()
+        self._enqueued: list[str] = []
+        self._finished: dict[str, RequestOutput] = {}      # of `enqueue`d requests, until they are fetched
+
+    def __enter__(self) -> LLM:
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None,
+                 traceback: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the model and its cache. May be called twice; other methods then raise EngineDeadError."""
+        self._engine.client.close()
+
+    # Generating
+
+    def generate(self, prompts: Any, sampling_params: SamplingParams | Sequence[SamplingParams] | None = None, *,
+                 use_tqdm: bool | Callable[..., Any] = True, lora_request: None = None,
+                 priority: int | Sequence[int] | None = None, tokenization_kwargs: Mapping[str, Any] | None = None,
+                 mm_processor_kwargs: None = None) -> list[RequestOutput]:
+        """The answers to one prompt or a list of them, in order.
+
+        prompts: text, token ids, or dictionaries (TextPrompt, TokensPrompt). sampling_params: one for all or one for
+        each; None: the model's defaults. priority: one for all or one for each, lower first.
+        A prompt that is wrong raises RequestError before anything runs. One that fails in the engine has
+        finish_reason "error" and the others go on.
+        """
+        refuse_unbuilt(lora_request=lora_request, mm_processor_kwargs=mm_processor_kwargs)
+        prepared = self._prepare(split_prompts(prompts), sampling_params, priority, tokenization_kwargs)
+        return self._run(prepared, use_tqdm)
+
+    def chat(self, messages: Any, sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
+             use_tqdm: bool | Callable[..., Any] = True, lora_request: None = None,
+             priority: int | Sequence[int] | None = None, chat_template: str | None = None,
+             chat_template_content_format: str = "auto", add_generation_prompt: bool = True,
+             continue_final_message: bool = False, tools: list[dict[str, Any]] | None = None,
+             chat_template_kwargs: dict[str, Any] | None = None, tokenization_kwargs: Mapping[str, Any] | None = None,
+             mm_processor_kwargs: None = None) -> list[RequestOutput]:
+        """The answers to one conversation (a list of messages) or a list of them, as `generate` gives them."""
+        refuse_unbuilt(lora_request=lora_request, mm_processor_kwargs=mm_processor_kwargs)
+        prepared = self._prepare_chat(
+            messages, sampling_params, priority, tokenization_kwargs, chat_template=chat_template,
+            chat_template_content_format=chat_template_content_format, add_generation_prompt=add_generation_prompt,
+            continue_final_message=continue_final_message, tools=tools, chat_template_kwargs=chat_template_kwargs)
+        return self._run(prepared, use_tqdm)
+
+    def enqueue(self, prompts: Any, sampling_params: SamplingParams | Sequence[SamplingParams] | None = None, *,
+                use_tqdm: bool | Callable[..., Any] = True, lora_request: None = None,
+                priority: int | Sequence[int] | None = None, tokenization_kwargs: Mapping[str, Any] | None = None,
+                mm_processor_kwargs: None = None) -> list[str]:
+        """As `generate`, but only hands the prompts over; their request ids. `wait_for_completion` runs them."""
+        refuse_unbuilt(lora_request=lora_request, mm_processor_kwargs=mm_processor_kwargs)
+        return self._enqueue(self._prepare(split_prompts(prompts), sampling_params, priority, tokenization_kwargs))
+
+    def enqueue_chat(self, messages: Any, sampling_params: SamplingParams | Sequence[SamplingParams] | None = None, *,
+                     use_tqdm: bool | Callable[..., Any] = True, priority: int | Sequence[int] | None = None,
+                     tokenization_kwargs: Mapping[str, Any] | None = None, **chat_options: Any) -> list[str]:
+        """As `chat`, but only hands the conversations over; their request ids."""
+        prepared = self._prepare_chat(messages, sampling_params, priority, tokenization_kwargs, **chat_options)
+        return self._enqueue(prepared)
+
+    def wait_for_completion(self, output_type: type | None = None, *,
+                            use_tqdm: bool | Callable[..., Any] = True) -> list[RequestOutput]:
+        """Run all that was enqueued; the outputs in its order. output_type: RequestOutput, the only one."""
+        if output_type not in (None, RequestOutput):
+            raise NotBuiltError("output_type", output_type, expected="RequestOutput", hint="weft only generates.")
+        wanted, self._enqueued = self._enqueued, []
+        with Progress(len(wanted), use_tqdm) as progress:
+            self._step_until(wanted, progress)
+        return [self._finished.pop(request_id) for request_id in wanted]
+
+    def beam_search(self, prompts: Any, params: BeamSearchParams, lora_request: None = None,
+                    use_tqdm: bool | Callable[..., Any] = False,
+                    concurrency_limit: int | None = None) -> list[BeamSearchOutput]:
+        """The `beam_width` likeliest continuations of each prompt. concurrency_limit: prompts searched at once."""
+        refuse_unbuilt(lora_request=lora_request)
+        return run_beam_search(self._engine, split_prompts(prompts), params, use_tqdm, concurrency_limit)
+
+    # The engine
+
+    def get_tokenizer(self) -> Any:
+        """The transformers tokenizer. RequestError when the engine has none."""
+        if self._engine.tokenizer is None:
+            raise RequestError("tokenizer", None, expected="an engine without skip_tokenizer_init")
+        return self._engine.tokenizer.hf
+
+    def get_default_sampling_params(self) -> SamplingParams:
+        """What `generate` uses without parameters: the model's generation config. A new object each time."""
+        return default_sampling_params(self.config)
+
+    def get_metrics(self) -> EngineStats:
+        """The engine after its last step."""
+        return self._engine.client.stats
+
+    def apply_model(self, func: Callable[[Any], Any]) -> list[Any]:
+        """Call `func(model)`; a list with one result for each worker."""
+        return self._engine.client.apply_model(func)
+
+    def collective_rpc(self, method: str, timeout: float | None = None, args: Sequence[Any] = (),
+                       kwargs: Mapping[str, Any] | None = None) -> list[Any]:
+        """Call a method of each worker by name; a list of results. timeout: in this process nothing is waited for."""
+        return self._engine.client.collective_rpc(method, args, kwargs)
+
+    def reset_prefix_cache(self, reset_running_requests: bool = False, reset_connector: bool = False) -> bool:
+        """Forget all cached prefixes; False when running requests still use them."""
+        if reset_running_requests or reset_connector:
+            raise NotBuiltError("reset_running_requests" if reset_running_requests else "reset_connector", True,
+                                expected="False", hint="weft has no code for it yet.")
+        return self._engine.client.reset_prefix_cache()
+
+    # The other runner
+
+    def encode(self, *args: Any, **kwargs: Any) -> Any:
+        """NotBuiltError: weft has no pooling runner yet."""
+        raise _no_pooling("encode")
+
+    def embed(self, *args: Any, **kwargs: Any) -> Any:
+        """NotBuiltError: weft has no pooling runner yet."""
+        raise _no_pooling("embed")
+
+    def classify(self, *args: Any, **kwargs: Any) -> Any:
+        """NotBuiltError: weft has no pooling runner yet."""
+        raise _no_pooling("classify")
+
+    def score(self, *args: Any, **kwargs: Any) -> Any:
+        """NotBuiltError: weft has no pooling runner yet."""
+        raise _no_pooling("score")
+
+    # Inside
+
+    def _prepare(self, prompts: Sequence[Any], sampling_params: Any, priority: Any,
+                 tokenization_kwargs: Mapping[str, Any] | None, *, add_special_tokens: bool = True,
+                 ) -> list[PreparedRequest]:
+        """Check and tokenize all prompts, so that a wrong one is found before anything runs."""
+        params = self._params_for(sampling_params, len(prompts))
+        priorities = _one_for_each("priority", 0 if priority is None else priority, len(prompts))
+        options = {"add_special_tokens": add_special_tokens} | _tokenization_options(tokenization_kwargs)
+        truncate = options.pop("truncate_prompt_tokens", None)
+        prepared = []
+        for prompt, own, urgency in zip(prompts, params, priorities, strict=True):
+            if truncate is not None and isinstance(own, SamplingParams):
+                own = own.clone()
+                own.truncate_prompt_tokens = truncate
+            prepared.append(self._engine.inputs.prepare(str(next(self._ids)), prompt, own, priority=urgency, **options))
+            prepared[-1].params.output_kind = RequestOutputKind.FINAL_ONLY      # a copy: the user's is untouched
+        return prepared
+
+    def _prepare_chat(self, messages: Any, sampling_params: Any, priority: Any,
+                      tokenization_kwargs: Mapping[str, Any] | None, **chat_options: Any) -> list[PreparedRequest]:
+        if self._renderer is None:
+            raise RequestError("messages", messages, expected="an engine without skip_tokenizer_init")
+        if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
+            raise RequestError("messages", messages, expected="a list of messages, or a list of such lists")
+        conversations = [messages] if isinstance(messages[0], Mapping) else messages
+        texts = [self._renderer.render(conversation, **chat_options) for conversation in conversations]
+        return self._prepare(texts, sampling_params, priority, tokenization_kwargs, add_special_tokens=False)
+
+    def _params_for(self, params: Any, num_prompts: int) -> Sequence[Any]:
+        params = self.get_default_sampling_params() if params is None else params
+        return _one_for_each("sampling_params", params, num_prompts)
+
+    def _run(self, prepared: Sequence[PreparedRequest], use_tqdm: bool | Callable[..., Any]) -> list[RequestOutput]:
+        wanted = [request.request_id for request in prepared]
+        with Progress(len(wanted), use_tqdm) as progress:
+            self._step_until(wanted, progress, deque(prepared))
+        return [self._finished.pop(request_id) for request_id in wanted]
+
+    def _enqueue(self, prepared: Sequence[PreparedRequest]) -> list[str]:
+        ids = [request.request_id for request in prepared]
+        try:
+            for request in prepared:
+                self._engine.submit(request)
+        except BaseException:
+            self._engine.abort_request(ids)
+            raise
+        self._enqueued += ids
+        return ids
+
+    def _step_until(self, wanted: Sequence[str], progress: Progress,
+                    waiting: deque[PreparedRequest] | None = None) -> None:
+        """Submit what waits as the queue has room, and step until all that is wanted has finished.
+
+        Anything that comes in between (a KeyboardInterrupt too) aborts what is wanted and goes on to the caller.
+        """
+        waiting = deque() if waiting is None else waiting
+        missing = set(wanted) - self._finished.keys()
+        try:
+            while missing:
+                self._submit(waiting)
+                for output in self._engine.step():
+                    self._finished[output.request_id] = output
+                    if output.request_id in missing:
+                        missing.remove(output.request_id)
+                        progress.finished(output)
+        except BaseException:
+            self._engine.abort_request(wanted)
+            for request_id in wanted:
+                self._finished.pop(request_id, None)
+            raise
+
+    def _submit(self, waiting: deque[PreparedRequest]) -> None:
+        while waiting:
+            try:
+                self._engine.submit(waiting[0])
+            except QueueFullError:
+                if not self._engine.has_unfinished_requests():
+                    raise
+                return
+            waiting.popleft()
+
+
+def _one_for_each(name: str, value: Any, count: int) -> Sequence[Any]:
+    if not isinstance(value, list | tuple):
+        return [value] * count
+    if len(value) != count:
+        raise RequestError(name, f"{len(value)} entries", expected=f"one, or one for each of the {count} prompts")
+    return value
+
+
+def _tokenization_options(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    for name, value in (given or {}).items():
+        if name not in _TOKENIZATION_OPTIONS:
+            raise RequestError(f"tokenization_kwargs.{name}", value,
+                               expected=f"only {', '.join(_TOKENIZATION_OPTIONS)}")
+    return dict(given or {})
+
+
+def _no_pooling(method: str) -> NotBuiltError:
+    return NotBuiltError("runner", "generate", expected="pooling",
+                         hint=f"LLM.{method} needs the pooling runner (runner, convert), which weft has no code for.")

@@ -1,0 +1,100 @@
+"""`Decoder`: the one module that runs any DecoderSpec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from weft.architectures.spec import BlockSpec, DecoderSpec, MoESpec, Rope
+from weft.layers.attention import Attention
+from weft.layers.embedding import Embedding, Head
+from weft.layers.mlp import MLP, MoE
+from weft.layers.norm import optional_norm
+from weft.layers.placement import Layer, Placement
+from weft.layers.rope import RotaryPositions
+from weft.ops.attention import AttentionPlan
+from weft.ops.batch import ForwardBatch
+
+
+class Block(Layer):
+    """A BlockSpec with its weights: mixer and feed-forward part around the residual stream."""
+
+    def __init__(self, spec: BlockSpec, hidden_size: int, *, place: Placement) -> None:
+        super().__init__()
+        self.spec = spec
+        self.mixer = Attention(spec.mixer, hidden_size, place=place)
+        make = MoE if isinstance(spec.ffn, MoESpec) else MLP
+        self.ffn = make(spec.ffn, hidden_size, place=place)
+        self.mixer_norm = optional_norm(spec.mixer_norm, hidden_size, place=place)
+        self.ffn_norm = optional_norm(spec.ffn_norm, hidden_size, place=place)
+        self.mixer_post_norm = optional_norm(spec.mixer_post_norm, hidden_size, place=place)
+        self.ffn_post_norm = optional_norm(spec.ffn_post_norm, hidden_size, place=place)
+
+    def forward(self, hidden: Tensor, angles: tuple[Tensor, Tensor] | None, plan: AttentionPlan) -> Tensor:
+        """[T, E] -> [T, E]; `hidden` itself is changed and returned."""
+        if self.spec.parallel:
+            return self._parallel(hidden, angles, plan)
+        if self.spec.post_residual:
+            hidden = self.mixer_norm(hidden.add_(self.mixer(hidden, angles, plan)))
+            return self.ffn_norm(hidden.add_(self.ffn(hidden)))
+        hidden = self._add(hidden, _norm(self.mixer_post_norm, self.mixer(_norm(self.mixer_norm, hidden), angles, plan)))
+        return self._add(hidden, _norm(self.ffn_post_norm, self.ffn(_norm(self.ffn_norm, hidden))))
+
+    def _parallel(self, hidden: Tensor, angles: tuple[Tensor, Tensor] | None, plan: AttentionPlan) -> Tensor:
+        mixed = _norm(self.mixer_norm, hidden)
+        fed = mixed if self.ffn_norm is None else self.ffn_norm(hidden)
+        return self._add(hidden, self.mixer(mixed, angles, plan) + self.ffn(fed))
+
+    def _add(self, hidden: Tensor, change: Tensor) -> Tensor:
+        return hidden.add_(change, alpha=self.spec.residual_scale)
+
+
+def _norm(norm: nn.Module | None, x: Tensor) -> Tensor:
+    return x if norm is None else norm(x)
+
+
+class Decoder(Layer):
+    """Any decoder-only language model.
+
+    tied: the head shares the embedding's table. layer_groups: the cache group of each layer.
+    """
+
+    def __init__(self, spec: DecoderSpec, *, tied: bool, layer_groups: tuple[int, ...], max_model_len: int,
+                 place: Placement) -> None:
+        super().__init__()
+        self.spec, self.layer_groups, self.dtype = spec, layer_groups, place.dtype
+        self.embedding = Embedding(spec.embedding, spec.hidden_size, place=place)
+        self.blocks = nn.ModuleList(Block(block, spec.hidden_size, place=place) for block in spec.blocks)
+        self.final_norm = optional_norm(spec.final_norm, spec.hidden_size, place=place)
+        self.head = Head(spec.head, self.embedding, spec.hidden_size, tied=tied, place=place)
+        ropes = dict.fromkeys(block.mixer.rope for block in self.blocks if block.mixer.rope is not None)
+        self.ropes: dict[Rope, RotaryPositions] = {
+            rope: RotaryPositions(rope, max_model_len=max_model_len) for rope in ropes}
+
+    @torch.inference_mode()
+    def forward(self, batch: ForwardBatch) -> Tensor:
+        """Run the blocks over a step's packed tokens: [T, E], before the head."""
+        hidden = self.embedding(batch.input_ids, batch.positions)
+        angles = {rope: rotary.angles(batch.positions, self.dtype) for rope, rotary in self.ropes.items()}
+        for block, group in zip(self.blocks, self.layer_groups, strict=True):
+            hidden = block(hidden, angles.get(block.mixer.rope), batch.attention[group])
+        return hidden if self.final_norm is None else self.final_norm(hidden)
+
+    @torch.inference_mode()
+    def compute_logits(self, hidden_states: Tensor) -> Tensor:
+        """[N, E] -> [N, V] float32."""
+        return self.head(hidden_states)
+
+    def attentions(self) -> Iterator[Attention]:
+        """The attention layers in order."""
+        return (block.mixer for block in self.blocks)
+
+    def homes(self) -> dict[str, Tensor]:
+        homes = {f"embedding.{name}": view for name, view in self.embedding.homes().items()}
+        for i, block in enumerate(self.blocks):
+            homes |= {f"blocks.{i}.{name}": view for name, view in block.homes().items()}
+        if self.final_norm is not None:
+            homes |= {f"final_norm.{name}": view for name, view in self.final_norm.homes().items()}
+        return homes | {f"head.{name}": view for name, view in self.head.homes().items()}

@@ -1,0 +1,147 @@
+"""What the attention kernels read of a step, made once for all layers of a cache group.
+
+The step is cut into pieces that are each one batched call: decodes of similar length together, a prefill chunk in tiles
+of queries. A piece gathers whole blocks; the mask hides what lies outside the sequence, the window and the future.
+
+        keys lo ……………………………… hi            lo: block-aligned start of the window (0 without one)
+      query 0  ■ ■ ■ ■ ■ □ □ □              hi: end of the last query's keys, rounded up to a block
+      query 1  ■ ■ ■ ■ ■ ■ □ □              □: -inf in the mask
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_MAX_TILE = 512                # queries in one call at most
+_TILE_SCORES = 2 ** 19         # queries * keys in one call, about: bounds the scores' memory
+_DECODE_SPREAD = 2             # a batched decode call holds lengths at most this factor apart
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Piece:
+    """One batched call: `num_seqs` sequences with `num_queries` queries each.
+
+    rows: rows of the step's q, a slice or [s * n] int64.
+    local: rows of the step's own k and v (a prompt's first chunk needs no cache); then block_ids is None.
+    block_ids: [s * m] int64, blocks to gather; past its end a sequence's last block again, so that no foreign block is read.
+    mask: [s, 1, n, L] float32, 0 or -inf; None when each query sees all L keys.
+    key_positions: [s, 1, 1, L] float32; last_position: [s, 1, 1, 1] float32, of the piece's last query (both for ALiBi).
+    """
+
+    rows: slice | Tensor
+    num_seqs: int
+    num_queries: int
+    num_keys: int
+    local: slice | None
+    block_ids: Tensor | None
+    mask: Tensor | None
+    key_positions: Tensor
+    last_position: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class AttentionPlan:
+    """All pieces of a step for one cache group, and where new keys and values go.
+
+    slot_mapping: [T] int64.
+    fresh_blocks: [n] int64, blocks that this step starts and does not fill. They are zeroed first: a call reads whole
+        blocks, and what an earlier owner left there could be NaN, which a weight of 0 does not undo.
+    """
+
+    slot_mapping: Tensor
+    fresh_blocks: Tensor
+    pieces: tuple[Piece, ...]
+    query_lens: tuple[int, ...]
+    seq_lens: tuple[int, ...]
+    block_table: Tensor
+    window: int | None
+    block_size: int
+
+
+def attention_plan(*, query_lens: Sequence[int], seq_lens: Sequence[int], num_decodes: int, slot_mapping: Tensor,
+                   fresh_blocks: Tensor, block_table: Tensor, window: int | None, block_size: int, dtype: torch.dtype) -> AttentionPlan:
+    """Cut a step into pieces.
+
+    Args:
+        query_lens, seq_lens: S, as in ForwardBatch; the first `num_decodes` sequences have one query each.
+        slot_mapping, fresh_blocks: as in AttentionPlan. block_table: [S, M] int32 or int64, -1 where there is no block.
+        dtype: of the masks, the model's.
+    """
+    table = block_table.long()
+    pieces = _decode_pieces(seq_lens[:num_decodes], table, window, block_size, dtype)
+    row = num_decodes
+    for seq in range(num_decodes, len(query_lens)):
+        pieces += _prefill_pieces(row, query_lens[seq], seq_lens[seq], table[seq], window, block_size, dtype)
+        row += query_lens[seq]
+    return AttentionPlan(slot_mapping=slot_mapping, fresh_blocks=fresh_blocks, pieces=tuple(pieces), query_lens=tuple(query_lens),
+                         seq_lens=tuple(seq_lens), block_table=table, window=window, block_size=block_size)
+
+
+def _decode_pieces(seq_lens: Sequence[int], table: Tensor, window: int | None, block_size: int,
+                   dtype: torch.dtype) -> list[Piece]:
+    spans = []                                      # (blocks, first block, sequence)
+    for seq, length in enumerate(seq_lens):
+        first = 0 if window is None else max(0, length - window) // block_size
+        spans.append((-(-length // block_size) - first, first, seq))
+    spans.sort()
+    pieces, start = [], 0
+    while start < len(spans):
+        end = start + 1
+        while end < len(spans) and spans[end][0] <= max(_DECODE_SPREAD * spans[start][0], 8):
+            end += 1
+        pieces.append(_decode_piece(spans[start:end], seq_lens, table, window, block_size, dtype))
+        start = end
+    return pieces
+
+
+def _decode_piece(spans: list[tuple[int, int, int]], seq_lens: Sequence[int], table: Tensor, window: int | None,
+                  block_size: int, dtype: torch.dtype) -> Piece:
+    width = spans[-1][0]
+    seqs = torch.tensor([seq for _, _, seq in spans])
+    firsts = torch.tensor([first for _, first, _ in spans])[:, None]
+    lengths = torch.tensor([seq_lens[seq] for _, _, seq in spans])[:, None]
+    own = (lengths - 1) // block_size                                                   # each sequence's last block
+    blocks = table[seqs[:, None], torch.minimum(firsts + torch.arange(width), own)]
+    keys = firsts * block_size + torch.arange(width * block_size)                       # [s, L] positions
+    hidden = keys >= lengths
+    if window is not None:
+        hidden |= keys < lengths - window
+    rows = slice(0, len(spans)) if [s for _, _, s in spans] == list(range(len(spans))) else seqs
+    return Piece(rows=rows, num_seqs=len(spans), num_queries=1, num_keys=width * block_size, local=None,
+                 block_ids=blocks.reshape(-1), mask=_mask(hidden[:, None, None], dtype),
+                 key_positions=keys.float()[:, None, None], last_position=(lengths - 1).float()[:, None, None])
+
+
+def _prefill_pieces(row: int, num_queries: int, seq_len: int, blocks: Tensor, window: int | None, block_size: int,
+                    dtype: torch.dtype) -> list[Piece]:
+    pieces, context = [], seq_len - num_queries
+    tile = max(16, min(_MAX_TILE, _TILE_SCORES // max(1, seq_len)))
+    for start in range(0, num_queries, tile):
+        stop = min(start + tile, num_queries)
+        first_query, end = context + start, context + stop                               # positions
+        low = 0 if window is None else max(0, first_query - window + 1)
+        if context == 0:
+            local, ids, keys = slice(row + low, row + end), None, torch.arange(low, end)
+        else:
+            first, last = low // block_size, -(-end // block_size)
+            local, ids = None, blocks[first:last]
+            keys = torch.arange(first * block_size, last * block_size)
+        queries = torch.arange(first_query, end)[:, None]
+        hidden = keys > queries
+        if window is not None:
+            hidden = hidden | (keys <= queries - window)
+        pieces.append(Piece(rows=slice(row + start, row + stop), num_seqs=1, num_queries=stop - start,
+                            num_keys=len(keys), local=local, block_ids=ids, mask=_mask(hidden[None, None], dtype),
+                            key_positions=keys.float()[None, None, None],
+                            last_position=torch.full((1, 1, 1, 1), end - 1.0)))
+    return pieces
+
+
+def _mask(hidden: Tensor, dtype: torch.dtype) -> Tensor | None:
+    if not hidden.any():
+        return None
+    return torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden, -torch.inf)

@@ -1,0 +1,42 @@
+"""The definition of attention over the paged cache: one sequence at a time, in float32, written to be read."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from weft.ops.attention.gather import write_cache
+from weft.ops.attention.params import AttentionParams
+from weft.ops.attention.plan import AttentionPlan
+
+
+def run(q: Tensor, k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, plan: AttentionPlan,
+        params: AttentionParams) -> Tensor:
+    """Write this step's keys and values to the cache, then attend.
+
+    Args:
+        q: [T, H, D]; k, v: [T, Hkv, D], any float dtype.
+        k_cache, v_cache: [B, P, Hkv, D], modified.
+    Returns:
+        [T, H, D] in the dtype of q.
+    Source: PagedAttention, arXiv:2309.06180 section 4; grouped queries, arXiv:2305.13245.
+    """
+    write_cache(k, v, k_cache, v_cache, plan)
+    group, out = q.shape[1] // k.shape[1], []
+    for q_seq, length, blocks in zip(q.float().split(list(plan.query_lens)), plan.seq_lens, plan.block_table, strict=True):
+        used = blocks[: -(-length // plan.block_size)].clamp(min=0)
+        keys, values = (cache[used].flatten(0, 1)[:length].float().repeat_interleave(group, dim=1)    # [L, H, D]
+                        for cache in (k_cache, v_cache))
+        scores = torch.einsum("qhd,khd->hqk", q_seq, keys) * params.scale
+        if params.softcap is not None:
+            scores = params.softcap * torch.tanh(scores / params.softcap)
+        distance = torch.arange(length) - torch.arange(length - len(q_seq), length)[:, None]           # [q, k]
+        if params.alibi is not None:
+            last = torch.full((1, 1, 1, 1), length - 1.0)
+            scores = scores + params.alibi.bias(torch.arange(length).float().view(1, 1, 1, -1), last)[0]
+        hidden = distance > 0
+        if plan.window is not None:
+            hidden |= distance <= -plan.window
+        weights = scores.masked_fill(hidden, -torch.inf).softmax(-1)
+        out.append(torch.einsum("hqk,khd->qhd", weights, values))
+    return torch.cat(out).to(q.dtype)

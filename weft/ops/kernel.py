@@ -1,0 +1,55 @@
+"""Choosing a kernel: each says why it refuses a case; the first that does not is taken, the reasons are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from weft.errors import NotBuiltError
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One way to compute an operator.
+
+    refuses(case): None when the kernel computes the case, else the reason why not, in a few words.
+    """
+
+    name: str
+    run: Callable[..., Any]
+    refuses: Callable[[Any], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The kernel that a layer runs, and why the ones before it were not taken."""
+
+    operator: str
+    kernel: Kernel
+    refused: tuple[tuple[str, str], ...]
+
+    @property
+    def run(self) -> Callable[..., Any]:
+        return self.kernel.run
+
+    def __str__(self) -> str:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in self.refused)
+        return f"{self.kernel.name}" + (f" ({reasons})" if reasons else "")
+
+
+def never(case: Any) -> None:
+    """A `refuses` that refuses nothing."""
+    return None
+
+
+def choose(operator: str, kernels: Sequence[Kernel], case: Any) -> Choice:
+    """The first kernel that does not refuse the case. NotBuiltError joins the reasons when all refuse."""
+    refused = []
+    for kernel in kernels:
+        reason = kernel.refuses(case)
+        if reason is None:
+            return Choice(operator, kernel, tuple(refused))
+        refused.append((kernel.name, reason))
+    raise NotBuiltError(operator, case, expected="a case that a kernel computes",
+                        hint="; ".join(f"{name}: {reason}" for name, reason in refused))

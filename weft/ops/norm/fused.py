@@ -1,0 +1,21 @@
+"""The norms through torch's own functions. They round once, at the end, whatever `cast_before_weight` says."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float, offset: float, cast_before_weight: bool) -> Tensor:
+    """As `reference.rms_norm` with offset 0."""
+    if weight.dim() > 1:                                       # a weight for each head: torch would norm over both
+        return F.rms_norm(x, (x.shape[-1],), None, eps) * weight
+    return F.rms_norm(x, (x.shape[-1],), weight, eps)
+
+
+def layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """As `reference.layer_norm`."""
+    if weight is not None and weight.dim() > 1:
+        out = F.layer_norm(x, (x.shape[-1],), None, None, eps) * weight
+        return out if bias is None else out + bias
+    return F.layer_norm(x, (x.shape[-1],), weight, bias, eps)

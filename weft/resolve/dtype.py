@@ -1,0 +1,55 @@
+"""Which dtype a model runs in: what the user asked for, else the config's, else the checkpoint's own, else float32."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from pathlib import Path
+
+from weft.config.engine_args import DTYPE_NAMES, DTYPES
+from weft.errors import ConfigError
+from weft.resolve.config_file import HFConfig
+from weft.resolve.safetensors_header import read_header
+
+# model_type whose activations leave the range of float16.
+NO_FLOAT16 = frozenset({"gemma2", "gemma3", "gemma3_text", "glm4"})
+_OF_SAFETENSORS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+logger = logging.getLogger("weft")
+
+
+def resolve_dtype(wanted: str, config: HFConfig, directory: Path) -> tuple[str, str]:
+    """(dtype, where it comes from). A float32 checkpoint stays float32. ConfigError for one the model cannot run in."""
+    dtype, source = (wanted, "option dtype") if wanted != "auto" else _automatic(config, directory)
+    model_types = {config.values.get("model_type"), config.text.get("model_type")}
+    if dtype == "float16" and (bad := next((t for t in model_types if isinstance(t, str) and t in NO_FLOAT16), None)):
+        if wanted != "auto":
+            raise ConfigError("dtype", wanted, expected="bfloat16 or float32",
+                              hint=f"Activations of {bad} leave the range of float16.")
+        logger.warning("dtype bfloat16 for a float16 checkpoint: activations of %s leave the range of float16.", bad)
+        return "bfloat16", f"float16 in {source}, but model_type {bad} overflows it"
+    return dtype, source
+
+
+def _automatic(config: HFConfig, directory: Path) -> tuple[str, str]:
+    for prefix, values in (("", config.values), (config.text_path, config.text)):
+        for key in ("dtype", "torch_dtype"):
+            if values.get(key) is not None:
+                return _known(prefix + key, values[key], config), config.origins.get(prefix + key, prefix + key)
+    counts: Counter[str] = Counter()
+    for path in sorted(directory.glob("*.safetensors")):
+        for entry in read_header(path).values():
+            if entry.dtype in _OF_SAFETENSORS:
+                counts[_OF_SAFETENSORS[entry.dtype]] += entry.stop - entry.start
+    if counts:
+        return counts.most_common(1)[0][0], "majority of the tensors"
+    return "float32", "default: neither config nor safetensors say"
+
+
+def _known(key: str, value: object, config: HFConfig) -> str:
+    name = value.removeprefix("torch.") if isinstance(value, str) else value
+    name = DTYPE_NAMES.get(name, name) if isinstance(name, str) else name
+    if name not in DTYPES:
+        raise ConfigError(key, value, expected=f"one of {', '.join(DTYPES)}", source=config.source,
+                          hint="Pass dtype to choose one.")
+    return name

@@ -1,0 +1,109 @@
+"""`resolve_engine_config`: from the options a user set and the machine there is to a complete `EngineConfig`.
+
+The one place where "automatic" gets its value. Reads a model's config files; knows no tensors and no architecture.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from weft.config.engine_args import EngineArgs
+from weft.config.engine_config import (
+    CacheConfig,
+    EngineConfig,
+    LoadConfig,
+    ModelConfig,
+    SchedulerConfig,
+    TokenizerConfig,
+)
+from weft.config.machine import Machine
+from weft.errors import ConfigError
+from weft.resolve.config_file import HFConfig, read_config
+from weft.resolve.dtype import resolve_dtype
+from weft.resolve.files import ModelFiles, find_model, find_model_file, find_tokenizer
+from weft.resolve.generation import eos_token_ids, sampling_defaults
+from weft.resolve.max_len import resolve_max_len
+
+# Defaults of an engine used from Python on CPU; the server sets smaller ones itself.
+MAX_NUM_BATCHED_TOKENS = 4096
+MAX_NUM_SEQS = 256
+
+
+def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
+    """All about one engine. ConfigError, NotBuiltError or CheckpointError when something does not fit together."""
+    files = find_model(args)
+    model = resolve_model(args, files)
+    return EngineConfig(
+        model=model,
+        tokenizer=_tokenizer(args, files),
+        cache=CacheConfig(block_size=args.block_size, enable_prefix_caching=args.enable_prefix_caching,
+                          kv_cache_memory_bytes=args.kv_cache_memory_bytes,
+                          memory_utilization=args.gpu_memory_utilization),
+        scheduler=_scheduler(args, model),
+        load=LoadConfig(load_format=args.load_format, use_tqdm=args.use_tqdm_on_load),
+        num_threads=args.num_threads or machine.num_cores.value,
+        served_model_names=args.served_model_name or (model.name,),
+    )
+
+
+def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
+    """Which model, from its files and the options about it."""
+    config = read_config(files.directory, args.hf_overrides)
+    dtype, dtype_source = resolve_dtype(args.dtype, config, files.directory)
+    max_len, is_fixed, len_source = resolve_max_len(args.max_model_len, config, files.directory,
+                                                    disable_sliding_window=args.disable_sliding_window)
+    vocab_size = _vocab_size(config)
+    return ModelConfig(
+        name=files.name, path=str(files.directory), architecture=config.architecture, hf_config=config.values,
+        dtype=dtype, max_model_len=max_len, is_max_model_len_fixed=is_fixed, vocab_size=vocab_size,
+        eos_token_ids=eos_token_ids(args.generation_config, config, files.directory, vocab_size),
+        origins=config.origins | {"dtype": dtype_source, "max_model_len": len_source, "model": files.source},
+        generation_defaults=sampling_defaults(args.generation_config, args.override_generation_config, files.directory),
+        model_file=str(find_model_file(args.model_file)) if args.model_file else None,
+        seed=args.seed, max_logprobs=args.max_logprobs, logprobs_mode=args.logprobs_mode,
+    )
+
+
+def _vocab_size(config: HFConfig) -> int:
+    value = config.text.get("vocab_size")
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{config.text_path}vocab_size", value, expected="an integer of at least 1",
+                          source=config.source)
+    return value
+
+
+def _tokenizer(args: EngineArgs, files: ModelFiles) -> TokenizerConfig:
+    path = None if args.skip_tokenizer_init else str(find_tokenizer(args, files))
+    return TokenizerConfig(path=path, trust_remote_code=args.trust_remote_code,
+                           chat_template=_template(args.chat_template))
+
+
+def _template(template: str | None) -> str | None:
+    """A template's path made absolute, because the engine may run elsewhere; a template's text as it is."""
+    if template is None or "\n" in template or "{" in template:
+        return template
+    path = Path(template).expanduser()
+    if not path.is_file():
+        raise ConfigError("chat_template", template, expected="a template ({{ ... }}) or the path of a file with one")
+    return str(path.resolve())
+
+
+def _scheduler(args: EngineArgs, model: ModelConfig) -> SchedulerConfig:
+    max_num_tokens = args.max_num_batched_tokens or MAX_NUM_BATCHED_TOKENS
+    if not args.enable_chunked_prefill and max_num_tokens < model.max_model_len:
+        if args.max_num_batched_tokens is not None:
+            raise ConfigError("max_num_batched_tokens", max_num_tokens, expected=f"at least max_model_len = "
+                              f"{model.max_model_len} without chunked prefill", hint="Set one of the three.")
+        max_num_tokens = model.max_model_len
+    max_num_seqs = args.max_num_seqs or min(MAX_NUM_SEQS, max_num_tokens)
+    if max_num_tokens < max_num_seqs:
+        if args.max_num_batched_tokens is not None:
+            raise ConfigError("max_num_batched_tokens", max_num_tokens,
+                              expected=f"at least max_num_seqs = {max_num_seqs}",
+                              hint="Each running sequence needs a token of every step.")
+        max_num_tokens = max_num_seqs
+    return SchedulerConfig(
+        max_num_seqs=max_num_seqs, max_num_batched_tokens=max_num_tokens, policy=args.scheduling_policy,
+        enable_chunked_prefill=args.enable_chunked_prefill,
+        long_prefill_token_threshold=args.long_prefill_token_threshold, max_num_queued_reqs=args.max_num_queued_reqs,
+    )

@@ -1,0 +1,96 @@
+"""Sampling defaults and the ids that end a text: from generation_config.json, config.json and the tokenizer's files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from weft.errors import ConfigError, RequestError
+from weft.resolve.config_file import HFConfig, read_json_if_there
+from weft.sampling_params import SamplingParams
+
+GENERATION_NAME = "generation_config.json"
+SAMPLING_KEYS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty",
+                 "frequency_penalty", "max_new_tokens")
+
+logger = logging.getLogger("weft")
+
+
+def generation_folder(option: str, directory: Path) -> Path:
+    """The folder whose generation_config.json counts: the model's (`auto`, `weft`), or the one named."""
+    if option in ("auto", "weft", "vllm"):
+        return directory
+    folder = Path(option).expanduser()
+    if not (folder / GENERATION_NAME).is_file():
+        raise ConfigError("generation_config", option, expected=f"auto, weft, or a directory with a {GENERATION_NAME}")
+    return folder
+
+
+def sampling_defaults(option: str, overrides: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    """{a name of SAMPLING_KEYS: value} that requests start from. ConfigError for values out of range."""
+    path = generation_folder(option, directory) / GENERATION_NAME
+    values = {} if option in ("weft", "vllm") else read_json_if_there(path)
+    found = {key: _checked(key, values[key], str(path)) for key in SAMPLING_KEYS if values.get(key) is not None}
+    for key, value in overrides.items():
+        if key not in SAMPLING_KEYS:
+            raise ConfigError(f"override_generation_config.{key}", value,
+                              expected=f"a key out of {', '.join(SAMPLING_KEYS)}")
+        found.pop(key, None)
+        if value is not None:
+            found[key] = _checked(key, value, "override_generation_config")
+    return found
+
+
+def eos_token_ids(option: str, config: HFConfig, directory: Path, vocab_size: int) -> tuple[int, ...]:
+    """Every id that ends a text: all of generation_config.json and config.json; if they have none, the tokenizer's."""
+    path = generation_folder(option, directory) / GENERATION_NAME
+    ids = [*_ids("eos_token_id", read_json_if_there(path).get("eos_token_id"), str(path))]
+    for prefix, values in ((config.text_path, config.text), ("", config.values)):
+        ids += _ids(f"{prefix}eos_token_id", values.get("eos_token_id"), config.source)
+    if not ids:
+        ids = _of_tokenizer(directory)
+    outside = sorted({i for i in ids if not 0 <= i < vocab_size})
+    if outside:
+        logger.warning("eos_token_id %s of %s is not in the vocabulary of %d ids and ends nothing.", outside,
+                       config.source, vocab_size)
+    return tuple(dict.fromkeys(i for i in ids if 0 <= i < vocab_size))
+
+
+def _checked(key: str, value: Any, source: str) -> Any:
+    name = "max_tokens" if key == "max_new_tokens" else key
+    try:
+        return getattr(SamplingParams(temperature=1.0, **{name: value}) if key != "temperature" else
+                       SamplingParams(temperature=value), name)
+    except RequestError as error:
+        raise ConfigError(key, value, expected=error.expected, source=source) from error
+
+
+def _ids(key: str, value: Any, source: str) -> list[int]:
+    ids = value if isinstance(value, list) else [] if value is None else [value]
+    for entry in ids:
+        if not isinstance(entry, int) or isinstance(entry, bool):
+            raise ConfigError(key, value, expected="a token id or a list of them", source=source)
+    return ids
+
+
+def _of_tokenizer(directory: Path) -> list[int]:
+    """The id of tokenizer_config.json's eos_token, looked up in the tokenizer's files."""
+    settings = read_json_if_there(directory / "tokenizer_config.json")
+    token = settings.get("eos_token")
+    token = token.get("content") if isinstance(token, dict) else token
+    if not isinstance(token, str):
+        return []
+    added = settings.get("added_tokens_decoder")
+    for key, entry in (added.items() if isinstance(added, dict) else ()):
+        if isinstance(entry, dict) and entry.get("content") == token and key.isdigit():
+            return [int(key)]
+    tokenizer = read_json_if_there(directory / "tokenizer.json")
+    for entry in tokenizer.get("added_tokens") or ():
+        if isinstance(entry, dict) and entry.get("content") == token and isinstance(entry.get("id"), int):
+            return [entry["id"]]
+    model = tokenizer.get("model")
+    vocab = model.get("vocab") if isinstance(model, dict) else read_json_if_there(directory / "vocab.json")
+    found = vocab.get(token) if isinstance(vocab, dict) else None
+    return [found] if isinstance(found, int) else []

@@ -1,0 +1,117 @@
+"""How many tokens a sequence may have: the model's limit from its config files, and the user's wish against it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weft.errors import ConfigError
+from weft.resolve.config_file import HFConfig, read_json_if_there
+
+KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length",
+        "max_target_positions", "max_sequence_length", "max_seq_length", "seq_len")
+DEFAULT = 2048
+
+# rope types whose config already states the extended length.
+_NOT_MULTIPLIED = frozenset({"su", "longrope", "llama3", "yarn", "deepseek_yarn", "default"})
+_LONGROPE = frozenset({"su", "longrope"})
+
+logger = logging.getLogger("weft")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLength:
+    """limit: what the model allows; default: what it takes unasked; source: the key (and file) the limit is from."""
+
+    limit: int
+    default: int
+    source: str
+
+
+def resolve_max_len(wanted: int | None, config: HFConfig, directory: Path, *,
+                    disable_sliding_window: bool = False) -> tuple[int, bool, str]:
+    """(max_model_len, is it fixed, its source). None and -1: the model's default, which the memory plan may lower.
+
+    disable_sliding_window: at most the window, within which a windowed layer sees everything.
+    """
+    length = model_length(config, directory)
+    window = _size(config, "sliding_window") if disable_sliding_window else None
+    if window is not None and window < length.limit:
+        length = ModelLength(window, window, "sliding_window, which disable_sliding_window makes the limit")
+    if wanted is None or wanted == -1:
+        return length.default, False, length.source
+    if wanted > length.limit:
+        raise ConfigError("max_model_len", wanted, expected=f"at most {length.limit}, the model's {length.source}",
+                          hint="The model was not made for more; hf_overrides can change its config.")
+    return wanted, True, "option max_model_len"
+
+
+def model_length(config: HFConfig, directory: Path) -> ModelLength:
+    """The smallest of the config's keys, times the rope factor; the tokenizer's length when that is smaller."""
+    found = [(size, config.text_path + key) for key in KEYS if (size := _size(config, key))]
+    limit, source = min(found, default=(None, ""))
+    ropes = _ropes(config)
+    if limit is not None and (factor := max((_factor(rope, config) for rope in ropes), default=1.0)) > 1.0:
+        limit, source = int(limit * factor), f"{source} x rope factor {factor:g}"
+    in_tokenizer = read_json_if_there(directory / "tokenizer_config.json").get("model_max_length")
+    if isinstance(in_tokenizer, int | float) and 1 <= in_tokenizer < (limit or 1 << 40):
+        limit, source = int(in_tokenizer), "model_max_length of tokenizer_config.json"
+    if limit is None:
+        logger.warning("max_model_len %d: %s has none of the keys %s.", DEFAULT, config.source, ", ".join(KEYS))
+        return ModelLength(DEFAULT, DEFAULT, "default, as config.json states no length")
+    original = _longrope_original(ropes, config)
+    if original is not None and original < limit:
+        return ModelLength(limit, original, f"{source} (taken unasked: original_max_position_embeddings = {original})")
+    return ModelLength(limit, limit, source)
+
+
+def _size(config: HFConfig, key: str) -> int | None:
+    """A length of the config. Null and 0 count as absent. ConfigError unless it is a whole number."""
+    value = config.text.get(key)
+    if value is None or (value == 0 and not isinstance(value, bool)):
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 1 or not math.isfinite(value) \
+            or value != int(value):
+        raise ConfigError(config.text_path + key, value, expected="a number of tokens, at least 1",
+                          source=config.source)
+    return int(value)
+
+
+def _ropes(config: HFConfig) -> list[Mapping[str, Any]]:
+    """All rope dictionaries: one, or one for each layer type."""
+    out = []
+    for key in ("rope_parameters", "rope_scaling"):
+        rope = config.text.get(key)
+        if isinstance(rope, Mapping):
+            nested = [value for value in rope.values() if isinstance(value, Mapping)]
+            out.extend(nested or [rope])
+    return out
+
+
+def _kind(rope: Mapping[str, Any]) -> Any:
+    return rope.get("rope_type", rope.get("type", "default"))
+
+
+def _factor(rope: Mapping[str, Any], config: HFConfig) -> float:
+    model_type = config.text.get("model_type")
+    if _kind(rope) in _NOT_MULTIPLIED or (isinstance(model_type, str) and model_type.startswith("gemma3")):
+        return 1.0
+    factor = rope.get("factor", 1.0)
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor < 1e6:
+        raise ConfigError(f"{config.text_path}rope_scaling.factor", factor, expected="a number above 0",
+                          source=config.source)
+    return float(factor)
+
+
+def _longrope_original(ropes: list[Mapping[str, Any]], config: HFConfig) -> int | None:
+    for rope in ropes:
+        if _kind(rope) in _LONGROPE:
+            key = "original_max_position_embeddings"
+            original = rope.get(key) or config.text.get(key)
+            if isinstance(original, int) and original > 0:
+                return original
+    return None

@@ -1,0 +1,299 @@
+"""`SamplingParams` and `BeamSearchParams`: how a request's tokens are chosen, when it ends and what it reports.
+
+Names and defaults are vLLM's. Each object checks itself when it is made; what depends on a model is checked by
+`check_vocabulary` and by `frontend/`. Plain data that travels to the engine: knows no tensor and no tokenizer.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from weft.errors import NotBuiltError, RequestError
+
+GREEDY_TEMPERATURE = 1e-5      # below it: the likeliest token
+MIN_TEMPERATURE = 0.01         # between the two, raised to this: smaller ones overflow half precision
+MAX_COUNT = 2**31 - 1          # of tokens: anything larger is a mistake
+MAX_N = 16384
+MAX_BAD_WORDS = 128
+SEED_RANGE = (-(2**63), 2**63 - 1)
+PENALTY_RANGE = (1e-6, 1e6)    # of repetition_penalty: beyond it logits leave float32
+LOGIT_BIAS_LIMIT = 100.0
+
+
+class RequestOutputKind(enum.Enum):
+    """What each output of a running request holds."""
+
+    CUMULATIVE = 0     # all so far
+    DELTA = 1          # what is new
+    FINAL_ONLY = 2     # nothing until the request has finished
+
+
+# vLLM's fields without code in weft yet: name -> the value that means "off". Anything else is refused.
+_UNBUILT: dict[str, Any] = {
+    "structured_outputs": None, "extra_args": None, "flat_logprobs": False, "logprob_token_ids": None,
+    "prompt_logprob_token_ids": None, "prompt_logprob_start": None, "thinking_token_budget": None,
+    "repetition_detection": None, "watermarking": None, "routed_experts_prompt_start": 0,
+    "trace_decode_token_ids": None, "skip_clone": False,
+}
+
+
+class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """How one request is sampled. Every rule that is broken is a `RequestError` (a ValueError) that names the field.
+
+    Attributes:
+        n: answers; child i draws with seed + i. Greedy sampling needs 1.
+        presence_penalty, frequency_penalty: -2 to 2, over generated tokens.
+        repetition_penalty: above 0, over prompt and generated tokens; 1 is off.
+        temperature: 0 to 2; below 1e-5 is greedy.
+        top_p: in (0, 1]. top_k: 0 (or -1) is off. min_p: in [0, 1].
+        seed: of this request's own draws; None (or -1): taken from the engine's seed.
+        stop: strings that end the text, cut there; the earliest match wins. None becomes [].
+        stop_token_ids: ids that end the sequence. None becomes [].
+        max_tokens: to generate at most; None fills the context. min_tokens: no end before these.
+        logprobs, prompt_logprobs: how many of the likeliest tokens to report; -1: the whole vocabulary; None: none.
+        output_kind: see RequestOutputKind. stream_interval: tokens between two streamed outputs.
+        logit_bias: {token id: value}, clamped to ±100. allowed_token_ids: only these can be drawn.
+        bad_words: texts that must not appear.
+        truncate_prompt_tokens: keep only the last so many prompt tokens; -1: as many as fit the context.
+        skip_reading_prefix_cache: compute the whole prompt; always true with prompt_logprobs.
+    """
+
+    n: int = 1
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    stop_token_ids: list[int] | None = None
+    include_stop_str_in_output: bool = False
+    ignore_eos: bool = False
+    max_tokens: int | None = 16
+    min_tokens: int = 0
+    logprobs: int | None = None
+    prompt_logprobs: int | None = None
+    detokenize: bool = True
+    skip_special_tokens: bool = True
+    spaces_between_special_tokens: bool = True
+    output_kind: RequestOutputKind = RequestOutputKind.CUMULATIVE
+    stream_interval: int | None = None
+    logit_bias: dict[int, float] | None = None
+    allowed_token_ids: list[int] | None = None
+    bad_words: list[str] | None = None
+    truncate_prompt_tokens: int | None = None
+    skip_reading_prefix_cache: bool | None = None
+    structured_outputs: Any = None
+    extra_args: Any = None
+    flat_logprobs: bool = False
+    logprob_token_ids: Any = None
+    prompt_logprob_token_ids: Any = None
+    prompt_logprob_start: Any = None
+    thinking_token_budget: Any = None
+    repetition_detection: Any = None
+    watermarking: Any = None
+    routed_experts_prompt_start: int = 0
+    trace_decode_token_ids: Any = None
+    skip_clone: bool = False
+
+    def __post_init__(self) -> None:
+        _refuse_unbuilt(self)
+        self._check_flags()
+        self._check_sampling()
+        self._check_lengths()
+        self._check_stop()
+        self._check_tokens()
+
+    @property
+    def is_greedy(self) -> bool:
+        """True when the likeliest token is always taken."""
+        return self.temperature < GREEDY_TEMPERATURE
+
+    def clone(self) -> SamplingParams:
+        """A copy that shares nothing with this one; checked again, so that later assignments are seen."""
+        return msgspec.structs.replace(self, **{
+            name: value.copy() for name in ("stop", "stop_token_ids", "logit_bias", "allowed_token_ids", "bad_words")
+            if isinstance(value := getattr(self, name), list | dict)})
+
+    def check_vocabulary(self, vocab_size: int) -> None:
+        """RequestError unless every token id in these parameters is in [0, vocab_size)."""
+        for name in ("stop_token_ids", "allowed_token_ids", "logit_bias"):
+            for i, token_id in enumerate(getattr(self, name) or ()):
+                if not 0 <= token_id < vocab_size:
+                    raise RequestError(f"{name}[{i}]" if name != "logit_bias" else name, token_id,
+                                       expected=f"token ids from 0 to {vocab_size - 1} (the vocabulary)")
+
+    def _check_flags(self) -> None:
+        for name in ("include_stop_str_in_output", "ignore_eos", "detokenize", "skip_special_tokens",
+                     "spaces_between_special_tokens"):
+            _flag(name, getattr(self, name))
+        if not isinstance(self.output_kind, RequestOutputKind):
+            raise RequestError("output_kind", self.output_kind, expected="a RequestOutputKind")
+        if self.skip_reading_prefix_cache is not None:
+            _flag("skip_reading_prefix_cache", self.skip_reading_prefix_cache)
+
+    def _check_sampling(self) -> None:
+        for name in ("presence_penalty", "frequency_penalty"):
+            setattr(self, name, _number(name, getattr(self, name), -2, 2))
+        self.repetition_penalty = _number("repetition_penalty", self.repetition_penalty, *PENALTY_RANGE)
+        self.temperature = _number("temperature", self.temperature, 0, 2)
+        self.min_p = _number("min_p", self.min_p, 0, 1)
+        self.top_p = _number("top_p", self.top_p, 0, 1)
+        if self.top_p == 0:
+            raise RequestError("top_p", self.top_p, expected="a number above 0, up to 1")
+        _whole("top_k", self.top_k, -1, MAX_COUNT)
+        self.top_k = max(self.top_k, 0)
+        _whole("n", self.n, 1, MAX_N)
+        if self.seed is not None:
+            _whole("seed", self.seed, *SEED_RANGE)
+            self.seed = None if self.seed == -1 else self.seed
+        if self.is_greedy:
+            if self.n > 1:
+                raise RequestError("n", self.n, expected="1 with greedy sampling",
+                                   hint="All answers would be the same: set a temperature above 0.")
+            self.temperature, self.top_p, self.top_k, self.min_p = 0.0, 1.0, 0, 0.0
+        else:
+            self.temperature = max(self.temperature, MIN_TEMPERATURE)
+
+    def _check_lengths(self) -> None:
+        _whole("min_tokens", self.min_tokens, 0, MAX_COUNT)
+        if self.max_tokens is not None:
+            _whole("max_tokens", self.max_tokens, 1, MAX_COUNT)
+            if self.min_tokens > self.max_tokens:
+                raise RequestError("min_tokens", self.min_tokens, expected=f"at most max_tokens = {self.max_tokens}")
+        for name, low in (("logprobs", -1), ("prompt_logprobs", -1), ("stream_interval", 1)):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name), low, MAX_COUNT)
+        if self.truncate_prompt_tokens is not None:
+            _whole("truncate_prompt_tokens", self.truncate_prompt_tokens, -1, MAX_COUNT)
+            if self.truncate_prompt_tokens == 0:
+                raise RequestError("truncate_prompt_tokens", 0, expected="at least 1, or -1 for what fits")
+        if self.prompt_logprobs is not None:
+            if self.skip_reading_prefix_cache is False:
+                raise RequestError("skip_reading_prefix_cache", False, expected="True with prompt_logprobs",
+                                   hint="Logprobs of a cached prompt are never computed.")
+            self.skip_reading_prefix_cache = True
+
+    def _check_stop(self) -> None:
+        if isinstance(self.stop, str):
+            self.stop = [self.stop]
+        self.stop = _strings("stop", [] if self.stop is None else self.stop)
+        if self.stop and not self.detokenize:
+            raise RequestError("detokenize", False, expected="True with stop strings",
+                               hint="Use stop_token_ids, which need no text.")
+
+    def _check_tokens(self) -> None:
+        self.stop_token_ids = _token_ids("stop_token_ids", [] if self.stop_token_ids is None else self.stop_token_ids)
+        if self.allowed_token_ids is not None:
+            self.allowed_token_ids = _token_ids("allowed_token_ids", self.allowed_token_ids)
+            if not self.allowed_token_ids:
+                raise RequestError("allowed_token_ids", [], expected="at least one token id, or None for all")
+        if self.logit_bias is not None:
+            self.logit_bias = _logit_bias(self.logit_bias)
+        if self.bad_words is not None:
+            self.bad_words = _strings("bad_words", self.bad_words)
+            if len(self.bad_words) > MAX_BAD_WORDS:
+                raise RequestError("bad_words", len(self.bad_words), expected=f"at most {MAX_BAD_WORDS} words")
+
+
+class BeamSearchParams(msgspec.Struct, omit_defaults=True):
+    """How a prompt is searched: `beam_width` beams, the best by sum of log-probabilities / length ** length_penalty."""
+
+    beam_width: int
+    max_tokens: int
+    ignore_eos: bool = False
+    temperature: float = 0.0
+    length_penalty: float = 1.0
+    include_stop_str_in_output: bool = False
+    structured_outputs: Any = None
+    skip_special_tokens: bool = True
+
+    def __post_init__(self) -> None:
+        _refuse_unbuilt(self)
+        _whole("beam_width", self.beam_width, 1, MAX_N)
+        _whole("max_tokens", self.max_tokens, 1, MAX_COUNT)
+        for name in ("ignore_eos", "include_stop_str_in_output", "skip_special_tokens"):
+            _flag(name, getattr(self, name))
+        self.temperature = _number("temperature", self.temperature, 0, 2)
+        self.length_penalty = _number("length_penalty", self.length_penalty, -100, 100)
+
+
+def check_text(field: str, text: Any) -> str:
+    """`text` when it is a string that UTF-8 can hold, else RequestError."""
+    if not isinstance(text, str):
+        raise RequestError(field, text, expected="a string")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(field, text, expected="text that UTF-8 can hold",
+                           hint=f"There is a lone surrogate at character {error.start}.") from None
+    return text
+
+
+def _refuse_unbuilt(params: msgspec.Struct) -> None:
+    for name, off in _UNBUILT.items():
+        value = getattr(params, name, off)
+        if value is not off and not (type(value) is type(off) and value == off):
+            raise NotBuiltError(name, value, expected=repr(off), hint="weft has no code for it yet.")
+
+
+def _flag(field: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise RequestError(field, value, expected="True or False")
+
+
+def _whole(field: str, value: Any, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise RequestError(field, value, expected=f"an integer from {low} to {high}")
+
+
+def _number(field: str, value: Any, low: float, high: float) -> float:
+    """`value` as a float; NaN fails the comparison, and so does an integer too large for a float."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+        raise RequestError(field, value, expected=f"a number from {low} to {high}")
+    return float(value)
+
+
+def _strings(field: str, value: Any) -> list[str]:
+    if not isinstance(value, list | tuple):
+        raise RequestError(field, value, expected="a string or a list of strings" if field == "stop" else
+                           "a list of strings")
+    for i, item in enumerate(value):
+        if not check_text(f"{field}[{i}]", item):
+            raise RequestError(f"{field}[{i}]", item, expected="a string that is not empty")
+    return list(value)
+
+
+def _token_ids(field: str, value: Any) -> list[int]:
+    if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
+        raise RequestError(field, value, expected="a list of token ids")
+    token_ids = list(value)
+    for i, token_id in enumerate(token_ids):
+        _whole(f"{field}[{i}]", token_id, 0, MAX_COUNT)
+    return token_ids
+
+
+def _logit_bias(value: Any) -> dict[int, float]:
+    """Keys may be decimal strings, as in JSON."""
+    if not isinstance(value, dict):
+        raise RequestError("logit_bias", value, expected="a dictionary {token id: number}")
+    bias = {}
+    for key, number in value.items():
+        token_id = int(key) if isinstance(key, str) and key.isascii() and key.isdecimal() and len(key) < 11 else key
+        _whole("logit_bias", token_id, 0, MAX_COUNT)
+        if not isinstance(number, int | float) or isinstance(number, bool) or math.isnan(_clamp(number)):
+            raise RequestError(f"logit_bias[{token_id}]", number, expected="a number from -100 to 100")
+        bias[token_id] = _clamp(number)
+    return bias
+
+
+def _clamp(number: float) -> float:
+    """To ±100; NaN stays NaN; comparing needs no conversion, so a huge integer is no overflow."""
+    return float(-LOGIT_BIAS_LIMIT if number < -LOGIT_BIAS_LIMIT else min(number, LOGIT_BIAS_LIMIT))

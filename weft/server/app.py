@@ -1,0 +1,62 @@
+"""`build_app`: the HTTP server as an ASGI app, put together from its routers and layers.
+
+Knows the parts and their order, nothing of what they do.
+"""
+
+from __future__ import annotations
+
+import time
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from weft.async_llm import AsyncLLM
+from weft.frontend.defaults import default_sampling_params
+from weft.server.auth import ApiKeys
+from weft.server.context import ServerContext
+from weft.server.errors import install_error_handlers
+from weft.server.http_metrics import HttpMetrics
+from weft.server.metrics import EngineMetrics
+from weft.server.openai.chat import chat_router
+from weft.server.openai.completions import completions_router
+from weft.server.openai.models import models_router
+from weft.server.openai.tokenize import tokenize_router
+from weft.server.options import ServerOptions
+from weft.server.page import page_router
+from weft.server.request_id import RequestIds
+from weft.server.status import status_router
+from weft.version import __version__
+
+
+def build_app(engine: AsyncLLM, options: ServerOptions) -> FastAPI:
+    """The app that serves `engine`. The engine stays the caller's: the app does not shut it down.
+
+    ConfigError when the model's generation config has defaults that no request could use.
+    """
+    default_sampling_params(engine.config)
+    metrics = EngineMetrics(engine.config, engine.info, lambda: engine.stats)
+    engine.add_observer(metrics)
+    context = ServerContext(engine, options, metrics, created=int(time.time()))
+    app = FastAPI(title="weft", version=__version__, openapi_url=None, docs_url=None, redoc_url=None,
+                  root_path=options.root_path, redirect_slashes=False)
+    routers = [completions_router(context), chat_router(context), models_router(context), tokenize_router(context),
+               status_router(context)]
+    for router in [*routers, *([page_router()] if options.enable_playground else [])]:
+        app.include_router(router)
+    install_error_handlers(app)
+    _add_layers(app, context)
+    return app
+
+
+def _add_layers(app: FastAPI, context: ServerContext) -> None:
+    """The last one added is the outermost: metrics see every answer, also a refusal."""
+    options = context.options
+    if options.api_key:
+        app.add_middleware(ApiKeys, keys=options.api_key)
+    if options.allowed_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=options.allowed_origins,
+                           allow_methods=options.allowed_methods, allow_headers=options.allowed_headers,
+                           allow_credentials=options.allow_credentials)
+    if options.enable_request_id_headers:
+        app.add_middleware(RequestIds)
+    app.add_middleware(HttpMetrics, registry=context.metrics.registry)

@@ -1,0 +1,85 @@
+"""Work that ends when its client leaves, streamed or not.
+
+Cancelling the work closes the engine's iterators inside it, which aborts the request there. Knows no engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine, Mapping
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from weft.server.errors import ClientGone
+
+T = TypeVar("T")
+
+
+async def until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`. ClientGone, with the work cancelled, as soon as the client closes its connection.
+
+    The request's body must have been read.
+    """
+    return await _first(asyncio.ensure_future(work), request.receive)
+
+
+class EventStream(Response):
+    """Server-sent events: `first`, then the rest of `events`, which is closed at the end and when the client leaves."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, first: bytes, events: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> None:
+        self._first, self._events = first, events
+        self.status_code, self.background = 200, None
+        self.init_headers({"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **headers})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await _first(asyncio.ensure_future(self._send_all(send)), receive)
+        except ClientGone:
+            return
+
+    async def _send_all(self, send: Send) -> None:
+        async with aclosing(self._events) as events:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": self._first, "more_body": True})
+            async for event in events:
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def started_stream(request: Request, events: AsyncGenerator[bytes, None],
+                         headers: Mapping[str, str]) -> EventStream:
+    """`events` as a response, once the first is there: what fails before it is an ordinary HTTP error."""
+
+    async def first_event() -> bytes:
+        return await anext(events)
+
+    return EventStream(await until_disconnect(request, first_event()), events, headers)
+
+
+async def _first(work: asyncio.Future[T], receive: Receive) -> T:
+    gone = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            return work.result()
+        raise ClientGone
+    finally:
+        await _cancelled(work, gone)
+
+
+async def _cancelled(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel what still runs and wait until it has cleaned up."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,177 @@
+"""What the engine did, for Prometheus: vLLM's names with the prefix `weft:`, in a registry of this app's own.
+
+Gauges and counters are read from the engine's last statistics when somebody asks; histograms are filled by what
+`AsyncLLM` tells its observers. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from weft.config.engine_config import EngineConfig
+from weft.engine.messages import EngineInfo, EngineStats
+from weft.outputs import RequestOutput
+from weft.sampling_params import SamplingParams
+
+LATENCY = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
+FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160,
+               640, 2560)
+BETWEEN_TOKENS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
+ITERATION = (1, *(2**power for power in range(3, 15)))
+CHOICES = (1, 2, 5, 10, 20)
+_LABELS = ("model_name", "engine")
+_ENGINE = "0"          # weft runs one engine for each server
+
+
+def token_buckets(max_model_len: int) -> tuple[int, ...]:
+    """1, 2, 5, 10, 20, 50 … up to the longest sequence."""
+    steps = (digit * 10**power for power in range(len(str(max_model_len)) + 1) for digit in (1, 2, 5))
+    return tuple(step for step in steps if step <= max_model_len)
+
+
+class EngineMetrics:
+    """An observer of `AsyncLLM` and the registry it fills. `stats` gives the engine's latest statistics."""
+
+    def __init__(self, config: EngineConfig, info: EngineInfo, stats: Callable[[], EngineStats]) -> None:
+        self.registry = CollectorRegistry()
+        self._values = (config.served_model_names[0], _ENGINE)
+        ProcessCollector(registry=self.registry)
+        self.registry.register(_StatsCollector(self._values, config, info, stats))
+        self._seconds = {name: self._histogram(name, buckets) for name, buckets in (
+            ("time_to_first_token_seconds", FIRST_TOKEN), ("inter_token_latency_seconds", BETWEEN_TOKENS),
+            ("request_time_per_output_token_seconds", BETWEEN_TOKENS), ("e2e_request_latency_seconds", LATENCY),
+            ("request_queue_time_seconds", LATENCY), ("request_inference_time_seconds", LATENCY),
+            ("request_prefill_time_seconds", LATENCY), ("request_decode_time_seconds", LATENCY))}
+        tokens = token_buckets(info.max_model_len)
+        self._counts = {name: self._histogram(name, buckets) for name, buckets in (
+            ("request_prompt_tokens", tokens), ("request_generation_tokens", tokens),
+            ("request_max_num_generation_tokens", tokens), ("request_params_max_tokens", tokens),
+            ("request_params_n", CHOICES), ("request_prefill_kv_computed_tokens", tokens),
+            ("request_num_preemptions", CHOICES), ("iteration_tokens_total", ITERATION))}
+        self._success = self._counter("request_success", "Requests that ended, by reason.", "finished_reason")
+        self._rejections = self._counter("admission_rejections", "Requests refused before they started.", "reason")
+        for reason in ("stop", "length", "abort", "error"):
+            self._success.labels(*self._values, reason)
+
+    def on_step(self, stats: EngineStats) -> None:
+        """One engine step ended."""
+        if stats.step_tokens:
+            self._counts["iteration_tokens_total"].observe(stats.step_tokens)
+
+    def on_finished(self, output: RequestOutput, params: SamplingParams) -> None:
+        """A request ended, with all its answers."""
+        generated = [len(answer.token_ids) for answer in output.outputs]
+        for answer in output.outputs:
+            self._success.labels(*self._values, answer.finish_reason or "abort").inc()
+        counts = {"request_prompt_tokens": len(output.prompt_token_ids), "request_generation_tokens": sum(generated),
+                  "request_max_num_generation_tokens": max(generated, default=0), "request_params_n": params.n,
+                  "request_params_max_tokens": params.max_tokens,
+                  "request_prefill_kv_computed_tokens": len(output.prompt_token_ids) - (output.num_cached_tokens or 0),
+                  "request_num_preemptions": output.metrics.num_preemptions if output.metrics else 0}
+        for name, count in counts.items():
+            if count is not None:
+                self._counts[name].observe(count)
+        for name, seconds in _durations(output, max(generated, default=0)):
+            self._seconds[name].observe(max(seconds, 0.0))
+
+    def between_tokens(self, seconds: float) -> None:
+        """A streamed answer's next token came `seconds` after the one before."""
+        self._seconds["inter_token_latency_seconds"].observe(seconds)
+
+    def rejected(self, reason: str) -> None:
+        """A request was refused at the door."""
+        self._rejections.labels(*self._values, reason).inc()
+
+    def _histogram(self, name: str, buckets: Iterable[float]) -> Histogram:
+        text = name.replace("_", " ").capitalize() + "."
+        return Histogram(f"weft:{name}", text, _LABELS, registry=self.registry, buckets=tuple(buckets)).labels(
+            *self._values)
+
+    def _counter(self, name: str, text: str, label: str) -> Counter:
+        return Counter(f"weft:{name}", text, (*_LABELS, label), registry=self.registry)
+
+
+def _durations(output: RequestOutput, num_tokens: int) -> Iterator[tuple[str, float]]:
+    times = output.metrics
+    if times is None or times.finished_time is None:
+        return
+    yield "e2e_request_latency_seconds", times.finished_time - times.arrival_time
+    started, first = times.first_scheduled_time, times.first_token_time
+    if started is not None:
+        yield "request_queue_time_seconds", started - times.arrival_time
+        yield "request_inference_time_seconds", times.finished_time - started
+    if first is not None:
+        yield "time_to_first_token_seconds", first - times.arrival_time
+        decode = (times.last_token_time or first) - first
+        yield "request_decode_time_seconds", decode
+        if started is not None:
+            yield "request_prefill_time_seconds", first - started
+        if num_tokens > 1:
+            yield "request_time_per_output_token_seconds", decode / (num_tokens - 1)
+
+
+class _StatsCollector(Collector):
+    """Gauges and counters out of `EngineStats`, at the moment they are asked for."""
+
+    def __init__(self, values: tuple[str, str], config: EngineConfig, info: EngineInfo,
+                 stats: Callable[[], EngineStats]) -> None:
+        self._values, self._config, self._info, self._stats = values, config, info, stats
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: names are not checked for doubles before the engine has statistics."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Every gauge and counter of this moment."""
+        stats = self._stats()
+        gauges = (("num_requests_running", "Sequences that take part in steps.", stats.num_running),
+                  ("num_requests_waiting", "Sequences that wait for their first step.", stats.num_waiting),
+                  ("kv_cache_usage_perc", "KV blocks in use, 0 to 1.", stats.kv_cache_usage))
+        for name, text, value in gauges:
+            yield self._add(GaugeMetricFamily(f"weft:{name}", text, labels=_LABELS), value)
+        yield self._add(GaugeMetricFamily("weft:num_requests_waiting_by_reason", "Why sequences wait.",
+                                          labels=(*_LABELS, "reason")), stats.num_waiting, "capacity")
+        counters = (("prompt_tokens", "Prompt tokens computed or found cached.", stats.prompt_tokens),
+                    ("generation_tokens", "Tokens generated.", stats.generation_tokens),
+                    ("prompt_tokens_cached", "Prompt tokens found in the prefix cache.", stats.prefix_cache_hits),
+                    ("prefix_cache_queries", "Tokens looked up in the prefix cache.", stats.prefix_cache_queries),
+                    ("prefix_cache_hits", "Tokens found in the prefix cache.", stats.prefix_cache_hits),
+                    ("num_preemptions", "Sequences put back to waiting for lack of blocks.", stats.num_preemptions))
+        for name, text, value in counters:
+            yield self._add(CounterMetricFamily(f"weft:{name}", text, labels=_LABELS), value)
+        by_source = CounterMetricFamily("weft:prompt_tokens_by_source", "Prompt tokens, by where they came from.",
+                                        labels=(*_LABELS, "source"))
+        self._add(by_source, max(stats.prompt_tokens - stats.prefix_cache_hits, 0), "local_compute")
+        yield self._add(by_source, stats.prefix_cache_hits, "local_cache_hit")
+        yield self._cache_config()
+
+    def _add(self, family: Metric, value: float, *labels: str) -> Metric:
+        family.add_metric((*self._values, *labels), value)
+        return family
+
+    def _cache_config(self) -> Metric:
+        cache = self._config.cache
+        facts = {"block_size": self._info.block_size, "num_gpu_blocks": sum(self._info.num_blocks),
+                 "enable_prefix_caching": cache.enable_prefix_caching, "kv_cache_bytes": self._info.kv_cache_bytes}
+        family = GaugeMetricFamily("weft:cache_config_info", "Sizes of the KV cache.", labels=(*_LABELS, *facts))
+        return self._add(family, 1, *map(str, facts.values()))
+
+
+class TokenClock:
+    """Times between the tokens of one streamed request, told to `metrics` as they pass."""
+
+    def __init__(self, metrics: EngineMetrics) -> None:
+        self._metrics, self._last = metrics, {}
+
+    def tick(self, stream: tuple[int, int], num_tokens: int) -> None:
+        """`num_tokens` more of `stream` (prompt, answer) came now; several at once share the time."""
+        now = time.monotonic()
+        last = self._last.get(stream)
+        self._last[stream] = now
+        for _ in range(num_tokens if last is not None else 0):
+            self._metrics.between_tokens((now - last) / num_tokens)

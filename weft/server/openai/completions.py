@@ -1,0 +1,181 @@
+"""POST /v1/completions: text or token ids in, text out, in OpenAI's shape, whole or as a stream.
+
+Choice number = prompt number * n + answer number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from weft.outputs import CompletionOutput, RequestOutput
+from weft.sampling_params import SamplingParams
+from weft.server.context import ServerContext, ignored_header, request_id_of
+from weft.server.disconnect import started_stream, until_disconnect
+from weft.server.errors import bad_field
+from weft.server.metrics import TokenClock
+from weft.server.openai.generation import Generation, sampling_params, token_fields, usage_of
+from weft.server.openai.logprobs import CompletionLogprobs, TokenNames, prompt_logprobs
+from weft.server.openai.schemas import MAX_PROMPTS, CompletionBody, Parsed
+from weft.server.openai.streaming import StreamUsage, check_stream_options, closed_stream, event
+
+Prompt = str | list[int]
+
+
+def completions_router(context: ServerContext) -> APIRouter:
+    """The route, for the app of `context`."""
+    router = APIRouter()
+
+    @router.post("/v1/completions")
+    async def completions(request: Request) -> Response:
+        parsed = await context.read(request, CompletionBody)
+        headers = ignored_header(parsed.ignored)
+        job = await until_disconnect(request, _prepare(context, request, parsed))
+        if parsed.body.stream:
+            return await started_stream(request, closed_stream(_stream(job)), headers)
+        outputs = await until_disconnect(request, job.generation.final())
+        answer = await asyncio.to_thread(_response, job, outputs)
+        return Response(answer, headers=headers, media_type="application/json")
+
+    return router
+
+
+@dataclass(slots=True)
+class _Job:
+    """One request, ready to run. texts: each prompt's own text, for echo; None where it has to be decoded."""
+
+    context: ServerContext
+    body: CompletionBody
+    params: SamplingParams
+    texts: list[str | None]
+    generation: Generation
+    names: TokenNames
+    head: dict[str, Any] = field(default_factory=dict)      # what every chunk and the answer begin with
+
+    def echo(self, prompt: int, output: RequestOutput) -> str:
+        """The prompt's text: as it was sent, unless token ids were sent or the prompt was cut."""
+        text = self.texts[prompt]
+        if text is not None and self.params.truncate_prompt_tokens is None:
+            return text
+        return self.context.require_tokenizer().decode(output.prompt_token_ids,
+                                             skip_special_tokens=self.params.skip_special_tokens)
+
+    @property
+    def is_scoring(self) -> bool:
+        """True for echo with max_tokens 0: the one token that was generated is not shown."""
+        return self.body.max_tokens == 0
+
+
+def prompts_of(value: Any) -> list[Prompt]:
+    """The prompts in the four shapes of `prompt`: text, token ids, or a list of either. ApiError 400 otherwise."""
+    if isinstance(value, str) or (isinstance(value, list) and value and _is_token_ids(value)):
+        return [value]
+    shapes = "a string, a list of token ids, or a list of these"
+    if not isinstance(value, list) or not value:
+        raise bad_field("prompt", value, expected=shapes)
+    if len(value) > MAX_PROMPTS:
+        raise bad_field("prompt", len(value), expected=f"at most {MAX_PROMPTS} prompts")
+    for i, item in enumerate(value):
+        if not isinstance(item, str) and not (isinstance(item, list) and _is_token_ids(item)):
+            raise bad_field(f"prompt.{i}", item, expected=shapes)
+    return value
+
+
+def _is_token_ids(value: list[Any]) -> bool:
+    return all(type(item) is int for item in value)
+
+
+async def _prepare(context: ServerContext, request: Request, parsed: Parsed[CompletionBody]) -> _Job:
+    body, given = parsed.body, parsed.sampling
+    check_stream_options(body.stream, body.stream_options, given.get("prompt_logprobs"))
+    if body.max_tokens < (0 if body.echo else 1):
+        raise bad_field("max_tokens", body.max_tokens, expected="at least 1, or 0 with echo")
+    prompts = prompts_of(body.prompt)
+    params = sampling_params(
+        context, given, max_tokens=max(body.max_tokens, 1), logprobs=body.logprobs, stream=body.stream,
+        prompt_logprobs=body.logprobs if body.echo and "prompt_logprobs" not in given else None)
+    texts = [prompt if isinstance(prompt, str) else None for prompt in prompts]
+    places = ["prompt"] if prompts == [body.prompt] else [f"prompt.{i}" for i in range(len(prompts))]
+    token_ids = [await context.encode(prompt, place, add_special_tokens=body.add_special_tokens)
+                 for prompt, place in zip(prompts, places, strict=True)]
+    if body.echo:
+        context.require_tokenizer()
+    response_id = "cmpl-" + request_id_of(request, body.request_id)
+    generation = Generation(
+        context, token_ids, params, response_id=response_id, cache_salt=body.cache_salt,
+        priority=context.priority(request, body.priority), places=places, fields={})
+    as_ids = body.return_tokens_as_token_ids
+    names = TokenNames(context.engine.tokenizer,
+                       as_ids=context.options.return_tokens_as_token_ids if as_ids is None else as_ids)
+    head = {"id": response_id, "object": "text_completion", "created": int(time.time()),
+            "model": body.model or context.model_names[0]}
+    return _Job(context, body, params, texts, generation, names, head)
+
+
+def _response(job: _Job, outputs: list[RequestOutput]) -> bytes:
+    choices = [_choice(job, prompt, output, answer) for prompt, output in enumerate(outputs)
+               for answer in output.outputs]
+    return msgspec.json.encode({**job.head, "choices": choices, "usage": usage_of(outputs)})
+
+
+def _choice(job: _Job, prompt: int, output: RequestOutput, answer: CompletionOutput) -> dict[str, Any]:
+    body, echoed, logprobs = job.body, "", None
+    token_ids = [] if job.is_scoring else answer.token_ids
+    if body.echo:
+        echoed = job.echo(prompt, output)
+    if body.logprobs is not None:
+        positions = (answer.logprobs or [])[:len(token_ids)]
+        if body.echo:
+            token_ids, positions = output.prompt_token_ids + token_ids, (output.prompt_logprobs or []) + positions
+        logprobs = CompletionLogprobs(job.names).add(token_ids, positions)
+    ids = {"prompt_token_ids": output.prompt_token_ids} if body.return_token_ids else {}
+    return {"index": prompt * job.params.n + answer.index, "text": echoed + ("" if job.is_scoring else answer.text),
+            "logprobs": logprobs, "finish_reason": answer.finish_reason, "stop_reason": answer.stop_reason,
+            "prompt_logprobs": prompt_logprobs(output.prompt_logprobs), **ids,
+            **token_fields(answer, body.return_token_ids)}
+
+
+async def _stream(job: _Job) -> AsyncGenerator[bytes, None]:
+    counts = StreamUsage(job.body.stream_options, always=job.context.options.enable_force_include_usage)
+    clock, echoes, logprobs = TokenClock(job.context.metrics), {}, {}
+    async with aclosing(job.generation.outputs()) as outputs:
+        async for prompt, output in outputs:
+            counts.count(prompt, output)
+            if job.body.echo and prompt not in echoes:
+                echoes[prompt] = await asyncio.to_thread(job.echo, prompt, output)
+            for answer in output.outputs:
+                index = prompt * job.params.n + answer.index
+                counts.count_answer(index, answer.token_ids)
+                clock.tick((prompt, answer.index), len(answer.token_ids))
+                choice = _delta(job, prompt, output, answer, echoes.get(prompt, ""), logprobs)
+                if choice is not None:
+                    yield event({**job.head, "choices": [choice], **counts.in_chunk(prompt, index)})
+    if counts.at_end:
+        yield event({**job.head, "choices": [], "usage": counts.total()})
+
+
+def _delta(job: _Job, prompt: int, output: RequestOutput, answer: CompletionOutput, echo: str,
+           builders: dict[tuple[int, int], CompletionLogprobs]) -> dict[str, Any] | None:
+    """The choice of one chunk, None where there is nothing to tell yet. The first of an answer echoes the prompt."""
+    body, is_first = job.body, (prompt, answer.index) not in builders
+    builder = builders.setdefault((prompt, answer.index), CompletionLogprobs(job.names))
+    text = "" if job.is_scoring else answer.text
+    token_ids, positions = ([], []) if job.is_scoring else (answer.token_ids, answer.logprobs or [])
+    if is_first and body.echo:
+        text = echo + text
+        token_ids, positions = output.prompt_token_ids + token_ids, (output.prompt_logprobs or []) + positions
+    has_news = text or answer.finish_reason or (token_ids and (body.logprobs is not None or body.return_token_ids))
+    if not has_news:
+        return None
+    return {"index": prompt * job.params.n + answer.index, "text": text,
+            "logprobs": builder.add(token_ids, positions) if body.logprobs is not None and token_ids else None,
+            "finish_reason": answer.finish_reason, "stop_reason": answer.stop_reason,
+            **({"prompt_token_ids": output.prompt_token_ids} if body.return_token_ids and is_first else {}),
+            **token_fields(answer, body.return_token_ids)}

@@ -1,0 +1,167 @@
+"""One HTTP request's way through the engine: sampling parameters, prompts as token ids, outputs of all prompts merged.
+
+Both generating routes use it. Knows no response shape.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from weft.errors import QueueFullError, RequestError
+from weft.outputs import CompletionOutput, RequestOutput
+from weft.sampling_params import RequestOutputKind, SamplingParams
+from weft.server.context import ServerContext
+from weft.server.errors import ApiError, bad_field, dotted
+
+logger = logging.getLogger(__name__)
+
+MAX_ANSWERS = 16384        # prompts times n
+# What the model's generation config decides when a request does not; its max_new_tokens is a cap, kept by frontend/.
+DEFAULTED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
+
+
+def sampling_params(context: ServerContext, given: dict[str, Any], *, max_tokens: int | None, logprobs: int | None,
+                    prompt_logprobs: int | None, stream: bool) -> SamplingParams:
+    """SamplingParams of a request: what it gave, over the model's generation config. max_tokens None: fills the context.
+
+    Raises RequestError that names the field.
+    """
+    defaults = context.engine.config.model.generation_defaults
+    fields = {name: defaults[name] for name in DEFAULTED if defaults.get(name) is not None} | given
+    if prompt_logprobs is not None:
+        fields["prompt_logprobs"] = prompt_logprobs
+    return SamplingParams(
+        **fields, max_tokens=max_tokens, logprobs=logprobs, detokenize=context.engine.tokenizer is not None,
+        output_kind=RequestOutputKind.DELTA if stream else RequestOutputKind.FINAL_ONLY)
+
+
+class Generation:
+    """The engine's work for one HTTP request: one engine request for each prompt.
+
+    places: each prompt's place in the request's body, for errors: "prompt", "prompt.3", "messages".
+    fields: the client's name for what the engine calls otherwise, e.g. {"logprobs": "top_logprobs"}.
+    """
+
+    def __init__(self, context: ServerContext, prompts: Sequence[list[int]], params: SamplingParams, *,
+                 places: Sequence[str], response_id: str, priority: int, cache_salt: str | None,
+                 fields: dict[str, str]) -> None:
+        if len(prompts) * params.n > MAX_ANSWERS:
+            raise bad_field("n", params.n, expected=f"prompts times n up to {MAX_ANSWERS}")
+        self._context, self._params, self._priority, self._fields = context, params, priority, fields
+        self._places = places
+        salt = {"cache_salt": cache_salt} if cache_salt is not None else {}
+        self._prompts = [{"prompt_token_ids": prompt, **salt} for prompt in prompts]
+        self._ids = [f"{response_id}-{i}-{secrets.token_hex(4)}" for i in range(len(prompts))]
+        self._check_lengths()
+
+    def _check_lengths(self) -> None:
+        """All prompts before the first runs: a stream that has begun has no status to tell errors by."""
+        limit, cut = self._context.engine.info.max_model_len, self._params.truncate_prompt_tokens
+        for place, prompt in zip(self._places, self._prompts, strict=True):
+            num_tokens = len(prompt["prompt_token_ids"])
+            if cut != -1 and min(num_tokens, cut or num_tokens) >= limit:
+                raise bad_field(place, num_tokens, hint="Shorten it, or set truncate_prompt_tokens.",
+                                expected=f"fewer tokens than max_model_len = {limit}")
+
+    async def outputs(self) -> AsyncGenerator[tuple[int, RequestOutput], None]:
+        """(prompt index, output) as they come. ApiError for what the engine refuses or fails at."""
+        self._context.load += 1
+        try:
+            async with aclosing(merged([self._one(index) for index in range(len(self._prompts))])) as outputs:
+                async for item in outputs:
+                    yield item
+        except QueueFullError:
+            self._context.metrics.rejected("queue_full")
+            raise
+        finally:
+            self._context.load -= 1
+
+    async def _one(self, index: int) -> AsyncGenerator[RequestOutput, None]:
+        try:
+            async with aclosing(self._context.engine.generate(
+                    self._prompts[index], self._params, self._ids[index], priority=self._priority)) as outputs:
+                async for output in outputs:
+                    _raise_failure(output)
+                    yield output
+        except RequestError as error:
+            raise ApiError(400, str(error), self._param(index, error.field)) from error
+
+    async def final(self) -> list[RequestOutput]:
+        """The finished output of every prompt, in their order."""
+        found: dict[int, RequestOutput] = {}
+        async with aclosing(self.outputs()) as outputs:
+            async for index, output in outputs:
+                found[index] = output
+        return [found[index] for index in range(len(self._prompts))]
+
+    def _param(self, index: int, field: str) -> str:
+        head, dot, rest = dotted(field).partition(".")
+        if head in ("prompt", "prompt_token_ids"):
+            return self._places[index] + dot + rest
+        return self._fields.get(head, head) + dot + rest
+
+
+def _raise_failure(output: RequestOutput) -> None:
+    if any(answer.finish_reason == "error" for answer in output.outputs):
+        logger.error("request %s ended by an error: %s", output.request_id, output.error)
+        raise ApiError(500, f"The engine failed at this request; the server's log says why ({output.request_id}).")
+
+
+async def merged(streams: Sequence[AsyncIterator[Any]]) -> AsyncGenerator[tuple[int, Any], None]:
+    """Items of all `streams` as they come, each with its stream's index. Closes every stream at the end."""
+    if len(streams) == 1:
+        async with aclosing(streams[0]) as stream:
+            async for item in stream:
+                yield 0, item
+        return
+    queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=len(streams))
+    tasks = [asyncio.create_task(_pump(i, stream, queue)) for i, stream in enumerate(streams)]
+    try:
+        running = len(tasks)
+        while running:
+            index, item, error = await queue.get()
+            if error is not None:
+                raise error
+            if item is None:
+                running -= 1
+            else:
+                yield index, item
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _pump(index: int, stream: AsyncIterator[Any], queue: asyncio.Queue[Any]) -> None:
+    try:
+        async with aclosing(stream):
+            async for item in stream:
+                await queue.put((index, item, None))
+    except Exception as error:
+        await queue.put((index, None, error))
+    else:
+        await queue.put((index, None, None))
+
+
+def usage(prompt_tokens: int, completion_tokens: int, cached_tokens: int) -> dict[str, Any]:
+    """OpenAI's usage object."""
+    return {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": cached_tokens}}
+
+
+def usage_of(outputs: Sequence[RequestOutput]) -> dict[str, Any]:
+    """Usage of finished outputs: a prompt counts once, however many answers it has."""
+    return usage(sum(len(output.prompt_token_ids) for output in outputs),
+                 sum(len(answer.token_ids) for output in outputs for answer in output.outputs),
+                 sum(output.num_cached_tokens or 0 for output in outputs))
+
+
+def token_fields(answer: CompletionOutput, wanted: bool) -> dict[str, Any]:
+    """`token_ids` of an answer where they are wanted."""
+    return {"token_ids": answer.token_ids} if wanted else {}

@@ -1,0 +1,52 @@
+"""Messages as a prompt: the rules about templates, tools and roles that a server has, then `text/chat.py`.
+
+Rendering runs in a thread: a template is a program, and a long conversation takes a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from weft.errors import NotBuiltError, RequestError
+from weft.server.context import ServerContext
+from weft.server.errors import ApiError, bad_field, dotted
+from weft.server.openai.schemas import ChatBody, TokenizeBody
+
+
+async def render(context: ServerContext, body: ChatBody | TokenizeBody) -> str:
+    """The prompt that `body.messages` make. ApiError 400 that names the message or field at fault."""
+    renderer = context.require_renderer()
+    if body.chat_template is not None and not context.options.trust_request_chat_template:
+        raise bad_field("chat_template", body.chat_template, expected="no template in a request",
+                        hint="A template is a program; start the server with --trust-request-chat-template to allow it.")
+    effort = getattr(body, "reasoning_effort", None)
+    variables = {**context.options.default_chat_template_kwargs, **({"reasoning_effort": effort} if effort else {}),
+                 **body.chat_template_kwargs}
+
+    def work() -> str:
+        return renderer.render(
+            body.messages, tools=body.tools, documents=getattr(body, "documents", None),
+            add_generation_prompt=body.add_generation_prompt,
+            continue_final_message=body.continue_final_message, chat_template=body.chat_template,
+            chat_template_content_format=context.options.chat_template_content_format,
+            chat_template_kwargs=variables)
+
+    try:
+        return await asyncio.to_thread(work)
+    except RequestError as error:
+        raise ApiError(400, str(error), dotted(error.field)) from error
+
+
+def check_tools(body: ChatBody) -> None:
+    """Tools may be shown to a template; answers are not yet parsed for calls, so anything but "none" is refused."""
+    choice: Any = body.tool_choice
+    if body.tools is None:
+        if choice not in (None, "none", "auto"):
+            raise bad_field("tool_choice", choice, expected="null, none or auto without tools")
+        return
+    if choice in (None, "auto"):
+        raise NotBuiltError("tools", [tool.get("type") for tool in body.tools], expected='tool_choice "none"',
+                            hint="weft does not parse tool calls yet.")
+    if choice != "none":
+        raise NotBuiltError("tool_choice", choice, expected='"none"', hint="weft does not parse tool calls yet.")

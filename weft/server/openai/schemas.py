@@ -1,0 +1,184 @@
+"""What the OpenAI routes read from a request's body, and what they do with the rest.
+
+A field is one of four: sampling (checked by `SamplingParams`, the same rules as in Python), declared in a schema here,
+known and without code yet (refused unless it says "off"), or unknown (ignored, and named in a response header).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from weft.errors import NotBuiltError
+from weft.server.errors import ApiError, bad_field
+
+MAX_PROMPTS = 1024
+MAX_STOP_STRINGS = 4
+MAX_MESSAGES = 10_000
+MAX_ID_CHARS = 256
+
+Int = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS, pattern=r"^[\x21-\x7e]+$")]
+
+# Checked by SamplingParams, which has the same names.
+SAMPLING = frozenset({
+    "n", "presence_penalty", "frequency_penalty", "repetition_penalty", "temperature", "top_p", "top_k", "min_p", "seed",
+    "stop", "stop_token_ids", "include_stop_str_in_output", "ignore_eos", "min_tokens", "prompt_logprobs", "logit_bias",
+    "allowed_token_ids", "bad_words", "skip_special_tokens", "spaces_between_special_tokens", "truncate_prompt_tokens",
+    "stream_interval"})
+
+# Known, without code yet: name -> the values that mean "off". Anything else is a 501.
+UNBUILT: dict[str, tuple[Any, ...]] = {
+    "logprob_token_ids": ([],), "truncation_side": ("left",), "structured_outputs": (), "guided_json": (),
+    "guided_regex": (), "guided_choice": (), "guided_grammar": (), "guided_decoding_backend": (),
+    "return_token_offsets": (False,), "kv_transfer_params": (), "weft_xargs": ({},), "vllm_xargs": ({},),
+    "repetition_detection": (), "thinking_token_budget": (-1,), "prompt_embeds": (), "suffix": ("",), "best_of": (1,),
+    "use_beam_search": (False,), "response_format": ({"type": "text"},), "functions": ([],), "function_call": ("none",),
+    "audio": (), "prediction": (), "modalities": (["text"],), "web_search_options": (), "media_io_kwargs": ({},),
+    "mm_processor_kwargs": ({},), "include_reasoning": (True,)}
+
+# Fields of OpenAI's and vLLM's that change nothing here, so nobody needs a warning about them.
+HARMLESS = frozenset({
+    "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
+    "session_id", "parallel_tool_calls", "length_penalty", "verbosity"})
+
+
+class Body(BaseModel):
+    """A request's body. Types are exact: "1" is no number; null is the same as absent."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, protected_namespaces=())
+
+
+class StreamOptions(Body):
+    """What a stream tells besides text."""
+
+    include_usage: bool = False
+    continuous_usage_stats: bool = False
+
+
+class GenerationBody(Body):
+    """Fields that both generating routes have."""
+
+    model: str | None = None
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    echo: bool = False
+    priority: Int | None = None
+    request_id: Identifier | None = None
+    return_tokens_as_token_ids: bool | None = None
+    return_token_ids: bool = False
+    cache_salt: Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS)] | None = None
+
+
+class CompletionBody(GenerationBody):
+    """POST /v1/completions. `prompt` is looked at by `completions.py`: it has four shapes."""
+
+    prompt: Any
+    max_tokens: Int = 16
+    logprobs: Int | None = None
+    add_special_tokens: bool = True
+
+
+class ChatBody(GenerationBody):
+    """POST /v1/chat/completions. What a message may hold is decided by the chat template (`text/chat.py`)."""
+
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_MESSAGES)]
+    max_tokens: Int | None = None
+    max_completion_tokens: Int | None = None
+    logprobs: bool = False
+    top_logprobs: Int | None = None
+    tools: Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None
+    tool_choice: Any = None
+    reasoning_effort: str | None = None
+    documents: list[dict[str, Any]] | None = None
+    chat_template: str | None = None
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    add_special_tokens: bool = False
+
+
+class TokenizeBody(Body):
+    """POST /tokenize: a prompt, or messages as a chat would see them."""
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_MESSAGES)] | None = None
+    add_special_tokens: bool | None = None
+    return_token_strs: bool = False
+    tools: list[dict[str, Any]] | None = None
+    chat_template: str | None = None
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+
+
+class DetokenizeBody(Body):
+    """POST /detokenize."""
+
+    model: str | None = None
+    tokens: list[Int]
+
+
+B = TypeVar("B", bound=Body)
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed(Generic[B]):
+    """A body taken apart: its schema, the sampling fields that were given, and the names nobody knows."""
+
+    body: B
+    sampling: dict[str, Any]
+    ignored: tuple[str, ...]
+
+
+def parse(schema: type[B], data: dict[str, Any]) -> Parsed[B]:
+    """`data` by `schema`. ApiError 400 that names the first wrong field, NotBuiltError for what has no code yet."""
+    given = {name: value for name, value in data.items() if value is not None}
+    generates = issubclass(schema, GenerationBody)
+    if generates:
+        _refuse_unbuilt(given)
+    try:
+        body = schema.model_validate(given)
+    except ValidationError as error:
+        raise _field_error(error.errors(include_url=False)[0]) from None
+    sampling = {name: given[name] for name in SAMPLING & given.keys()} if generates else {}
+    _check_stop(sampling.get("stop"))
+    known = schema.model_fields.keys() | (SAMPLING | UNBUILT.keys() | HARMLESS if generates else set())
+    return Parsed(body, sampling, tuple(sorted(given.keys() - known)))
+
+
+def _refuse_unbuilt(given: dict[str, Any]) -> None:
+    for name in UNBUILT.keys() & given.keys():
+        if not any(type(given[name]) is type(off) and given[name] == off for off in UNBUILT[name]):
+            offs = " or ".join(["null", *map(repr, UNBUILT[name])])
+            raise NotBuiltError(name, given[name], expected=offs, hint="weft has no code for it yet.")
+
+
+def _check_stop(stop: Any) -> None:
+    if isinstance(stop, list) and len(stop) > MAX_STOP_STRINGS:
+        raise bad_field("stop", len(stop), expected=f"at most {MAX_STOP_STRINGS} strings")
+
+
+def _field_error(error: ErrorDetails) -> ApiError:
+    path = ".".join(map(str, error["loc"]))
+    if error["type"] == "missing":
+        return ApiError(400, f"{path} is missing.", path)
+    return bad_field(path, error["input"], expected=_expected(error))
+
+
+def _expected(error: ErrorDetails) -> str:
+    context = error.get("ctx", {})
+    names = {"string_type": "a string", "bool_type": "true or false", "int_type": "an integer",
+             "int_from_float": "an integer", "list_type": "a list", "dict_type": "an object",
+             "model_type": "an object", "model_attributes_type": "an object",
+             "greater_than_equal": "an integer of 64 bits", "less_than": "an integer of 64 bits",
+             "int_parsing_size": "an integer of 64 bits", "string_too_short": "a string that is not empty",
+             "too_short": f"at least {context.get('min_length')} entries",
+             "too_long": f"at most {context.get('max_length')} entries",
+             "string_too_long": f"at most {context.get('max_length')} characters",
+             "string_pattern_mismatch": "printable ASCII characters without spaces"}
+    return names.get(error["type"], error["msg"])

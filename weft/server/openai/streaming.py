@@ -1,0 +1,82 @@
+"""Server-sent events of the generating routes: encoding, the closing [DONE], errors inside a stream.
+
+Events are plain dicts, encoded once: no model objects are built for each token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from weft.outputs import RequestOutput
+from weft.server.errors import as_api_error, bad_field
+from weft.server.openai.generation import usage
+from weft.server.openai.schemas import StreamOptions
+
+DONE = b"data: [DONE]\n\n"
+
+_encode = msgspec.json.Encoder().encode
+
+
+def event(data: Any) -> bytes:
+    """One server-sent event that holds `data` as JSON."""
+    return b"data: " + _encode(data) + b"\n\n"
+
+
+async def closed_stream(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """`events` with [DONE] at the end. A failure after the first event becomes an event; one before it is raised."""
+    has_begun = False
+    async with aclosing(events):
+        try:
+            async for item in events:
+                has_begun = True
+                yield item
+        except Exception as error:
+            if not has_begun:
+                raise
+            yield event(as_api_error(error).body())
+    yield DONE
+
+
+class StreamUsage:
+    """Counts a stream's tokens, for the usage that the client asked for."""
+
+    def __init__(self, options: StreamOptions | None, *, always: bool) -> None:
+        self.at_end = always or bool(options and options.include_usage)
+        self._in_chunks = bool(options and options.include_usage and options.continuous_usage_stats)
+        self._prompts: dict[int, tuple[int, int]] = {}      # prompt -> its tokens, those of them found cached
+        self._generated: dict[int, int] = {}                # answer's index -> its tokens so far
+
+    def count(self, prompt: int, output: RequestOutput) -> None:
+        """Take note of `output`, of prompt number `prompt`."""
+        if prompt not in self._prompts:
+            self._prompts[prompt] = (len(output.prompt_token_ids), output.num_cached_tokens or 0)
+
+    def count_answer(self, index: int, token_ids: Sequence[int]) -> None:
+        """Take note of new tokens of answer number `index`."""
+        self._generated[index] = self._generated.get(index, 0) + len(token_ids)
+
+    def in_chunk(self, prompt: int, index: int) -> dict[str, Any]:
+        """What a chunk says of usage: nothing, null, or the answer's numbers so far."""
+        if not self.at_end:
+            return {}
+        if not self._in_chunks:
+            return {"usage": None}
+        tokens, cached = self._prompts[prompt]
+        return {"usage": usage(tokens, self._generated.get(index, 0), cached)}
+
+    def total(self) -> dict[str, Any]:
+        """The whole stream's usage."""
+        return usage(sum(tokens for tokens, _ in self._prompts.values()), sum(self._generated.values()),
+                     sum(cached for _, cached in self._prompts.values()))
+
+
+def check_stream_options(stream: bool, options: StreamOptions | None, prompt_logprobs: int | None) -> None:
+    """ApiError 400 for options that need a stream, or that a stream cannot have."""
+    if options is not None and not stream:
+        raise bad_field("stream_options", options.model_dump(), expected="null when stream is false")
+    if stream and prompt_logprobs is not None:
+        raise bad_field("prompt_logprobs", prompt_logprobs, expected="null when stream is true")

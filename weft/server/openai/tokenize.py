@@ -1,0 +1,56 @@
+"""POST /tokenize and /detokenize: what the tokenizer, and the chat template, make of a text, and back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from weft.server.context import ServerContext, ignored_header
+from weft.server.errors import ApiError, bad_field
+from weft.server.openai.prompts import render
+from weft.server.openai.schemas import DetokenizeBody, TokenizeBody
+
+
+def tokenize_router(context: ServerContext) -> APIRouter:
+    """The routes, for the app of `context`."""
+    router = APIRouter()
+
+    @router.post("/tokenize")
+    async def tokenize(request: Request) -> Response:
+        parsed = await context.read(request, TokenizeBody)
+        return _json(await _tokenize(context, parsed.body), parsed.ignored)
+
+    @router.post("/detokenize")
+    async def detokenize(request: Request) -> Response:
+        parsed = await context.read(request, DetokenizeBody)
+        return _json({"prompt": await _detokenize(context, parsed.body.tokens)}, parsed.ignored)
+
+    return router
+
+
+async def _tokenize(context: ServerContext, body: TokenizeBody) -> dict[str, Any]:
+    if (body.prompt is None) == (body.messages is None):
+        raise ApiError(400, "Give either prompt or messages.", "prompt")
+    tokenizer = context.require_tokenizer()
+    text = body.prompt if body.messages is None else await render(context, body)
+    special = body.add_special_tokens if body.add_special_tokens is not None else body.messages is None
+    token_ids = await context.encode(text, "prompt", add_special_tokens=special) if text else []
+    strings = [tokenizer.token_text(token_id) for token_id in token_ids] if body.return_token_strs else None
+    return {"count": len(token_ids), "max_model_len": context.engine.info.max_model_len, "tokens": token_ids,
+            "token_strs": strings}
+
+
+async def _detokenize(context: ServerContext, token_ids: list[int]) -> str:
+    tokenizer = context.require_tokenizer()
+    vocab_size = tokenizer.vocab_size
+    for i, token_id in enumerate(token_ids):
+        if not 0 <= token_id < vocab_size:
+            raise bad_field(f"tokens.{i}", token_id, expected=f"token ids from 0 to {vocab_size - 1} (the vocabulary)")
+    return await asyncio.to_thread(tokenizer.decode, token_ids, skip_special_tokens=False)
+
+
+def _json(value: dict[str, Any], ignored: tuple[str, ...]) -> Response:
+    return Response(msgspec.json.encode(value), headers=ignored_header(ignored), media_type="application/json")

@@ -1,0 +1,69 @@
+"""`ServerOptions`: what the HTTP server may do and where it listens, under the names of the command-line flags.
+
+Plain data, cheap to import: the command line reads it before anything of HTTP is loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from weft.errors import ConfigError
+
+CONTENT_FORMATS = ("auto", "string", "openai")
+LOG_LEVELS = ("critical", "error", "warning", "info", "debug", "trace")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """Options of `weft serve` that are not the engine's. ConfigError names the field that is wrong.
+
+    api_key: any of these opens /v1; empty: no key is asked for.
+    allowed_origins: web pages of these origins may read answers (CORS); empty: none but our own page.
+    trust_request_chat_template: let a request bring its own chat template (it is a program that runs here).
+    max_body_bytes: longer request bodies are refused with status 413.
+    dev_mode: adds POST /reset_prefix_cache.
+    shutdown_timeout: seconds that running requests get to finish after SIGINT or SIGTERM.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000                                   # 0: a free one
+    uds: str | None = None                             # a Unix socket's path, instead of host and port
+    root_path: str = ""
+    ssl_keyfile: str | None = None
+    ssl_certfile: str | None = None
+    api_key: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    allowed_methods: tuple[str, ...] = ("*",)
+    allowed_headers: tuple[str, ...] = ("*",)
+    allow_credentials: bool = False
+    enable_request_id_headers: bool = False
+    response_role: str = "assistant"
+    chat_template_content_format: str = "auto"
+    trust_request_chat_template: bool = False
+    default_chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+    return_tokens_as_token_ids: bool = False
+    enable_force_include_usage: bool = False
+    enable_playground: bool = True
+    dev_mode: bool = False
+    max_body_bytes: int = 32 * 2**20
+    uvicorn_log_level: str = "info"
+    disable_uvicorn_access_log: bool = False
+    shutdown_timeout: float = 10.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.port, bool) or not isinstance(self.port, int) or not 0 <= self.port <= 65535:
+            raise ConfigError("port", self.port, expected="an integer from 0 (a free port) to 65535")
+        if any(not key or not key.isascii() for key in self.api_key):
+            raise ConfigError("api_key", "(not shown)", expected="keys of ASCII characters, none empty")
+        if self.chat_template_content_format not in CONTENT_FORMATS:
+            raise ConfigError("chat_template_content_format", self.chat_template_content_format,
+                              expected=f"one of {', '.join(CONTENT_FORMATS)}")
+        if self.uvicorn_log_level not in LOG_LEVELS:
+            raise ConfigError("uvicorn_log_level", self.uvicorn_log_level, expected=f"one of {', '.join(LOG_LEVELS)}")
+        if self.max_body_bytes < 1024:
+            raise ConfigError("max_body_bytes", self.max_body_bytes, expected="at least 1024")
+        if (self.ssl_keyfile is None) != (self.ssl_certfile is None):
+            raise ConfigError("ssl_certfile", self.ssl_certfile, expected="both --ssl-keyfile and --ssl-certfile, or none")
+        if not 0 <= self.shutdown_timeout < float("inf"):
+            raise ConfigError("shutdown_timeout", self.shutdown_timeout, expected="seconds, at least 0")

@@ -1,0 +1,62 @@
+// The engine's figures: reads /metrics every second or two and shows them. Stops while nobody looks at the page.
+
+import { metricsText } from "./api.js";
+
+const POLL_MS = 1500;
+const SAMPLES = 40; // a minute
+const byId = (id) => document.getElementById(id);
+const rates = [];
+let last = null;
+
+/** Start to show figures; `report(isUp)` is told whether the server answers. */
+export function watchMetrics(report) {
+  const tick = async () => {
+    if (!document.hidden) {
+      try {
+        show(parse(await metricsText()));
+        report(true);
+      } catch {
+        report(false);
+      }
+    }
+    setTimeout(tick, POLL_MS);
+  };
+  tick();
+}
+
+function parse(text) {
+  const sums = {};
+  for (const line of text.split("\n")) {
+    const found = /^weft:(\w+)(?:\{[^}]*\})? (\S+)/.exec(line);
+    if (found) sums[found[1]] = (sums[found[1]] ?? 0) + Number(found[2]);
+  }
+  return sums;
+}
+
+function show(sums) {
+  byId("running").textContent = sums.num_requests_running;
+  byId("waiting").textContent = sums.num_requests_waiting;
+  share("kv", sums.kv_cache_usage_perc, 1);
+  share("hits", sums.prefix_cache_hits_total, sums.prefix_cache_queries_total);
+  const now = performance.now();
+  if (last) {
+    rates.push(Math.max(0, (sums.generation_tokens_total - last.tokens) / ((now - last.time) / 1000)));
+    rates.splice(0, rates.length - SAMPLES);
+    byId("rate").textContent = rates.at(-1).toFixed(rates.at(-1) < 10 ? 1 : 0);
+    draw();
+  }
+  last = { tokens: sums.generation_tokens_total, time: now };
+}
+
+function share(id, part, whole) {
+  byId(id).textContent = whole ? `${((100 * part) / whole).toFixed(1)} %` : "–";
+  byId(`${id}-meter`).value = whole ? part / whole : 0;
+}
+
+function draw() {
+  const top = Math.max(1, ...rates);
+  const points = rates.map((rate, i) => `${(120 * (SAMPLES - rates.length + i)) / (SAMPLES - 1)},${26 - (24 * rate) / top}`);
+  byId("spark-line").setAttribute("points", points.join(" "));
+  const left = points[0].split(",")[0];
+  byId("spark-area").setAttribute("d", `M${left},28 L${points.join(" L")} L120,28 Z`);
+}

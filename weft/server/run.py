@@ -1,0 +1,148 @@
+"""`serve`: take the address, start the engine, answer until a signal comes, let running requests end, leave.
+
+The address is taken before the model is loaded, so that a busy port is told at once; connections that come while it
+loads wait. Knows sockets and signals, no routes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn
+
+import uvicorn
+
+from weft.async_llm import AsyncLLM
+from weft.config.engine_args import EngineArgs
+from weft.config.machine import Machine
+from weft.errors import ConfigError
+from weft.server.app import build_app
+from weft.server.options import ServerOptions
+
+_BACKLOG = 2048
+_GIB = 2**30
+
+
+def serve(args: EngineArgs, options: ServerOptions) -> None:
+    """Serve until SIGINT or SIGTERM. ConfigError for an address that cannot be used, and whatever stops the engine."""
+    with listening_socket(options) as sock, _interruptible():
+        print(_machine_line(Machine.detect()), flush=True)
+        engine = AsyncLLM.from_engine_args(args)
+        try:
+            server = uvicorn.Server(uvicorn_config(engine, options))
+            sock.listen(_BACKLOG)
+            print(banner(engine, options, sock), flush=True)
+            server.run(sockets=[sock])
+        finally:
+            engine.shutdown()
+
+
+def uvicorn_config(engine: AsyncLLM, options: ServerOptions) -> uvicorn.Config:
+    """How uvicorn runs the app."""
+    return uvicorn.Config(
+        build_app(engine, options), log_level=options.uvicorn_log_level, lifespan="off", server_header=False, ws="none",
+        access_log=not options.disable_uvicorn_access_log, ssl_keyfile=options.ssl_keyfile,
+        ssl_certfile=options.ssl_certfile, timeout_graceful_shutdown=max(1, round(options.shutdown_timeout)))
+
+
+def listening_socket(options: ServerOptions) -> socket.socket:
+    """A socket bound to the address that `options` name. ConfigError when it is in use or is not this machine's."""
+    if options.uds is not None:
+        return _bound_unix_socket(options.uds)
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except socket.gaierror as error:
+        raise ConfigError("host", options.host, expected="an address or a name of this machine",
+                          hint=f"{error.strerror}.") from error
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    except OSError as error:
+        sock.close()
+        raise _address_error(error, options) from error
+    return sock
+
+
+def _address_error(error: OSError, options: ServerOptions) -> ConfigError:
+    if error.errno == errno.EADDRINUSE:
+        return ConfigError("port", options.port, expected=f"a free port of {options.host}",
+                           hint="Another program listens there: stop it, or give another --port (0: any free one).")
+    if error.errno == errno.EACCES:
+        return ConfigError("port", options.port, expected="a port this user may listen on", hint="Use one above 1023.")
+    return ConfigError("host", options.host, expected="an address of this machine", hint=f"{error.strerror}.")
+
+
+def _bound_unix_socket(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if _is_left_over(path):
+            os.unlink(path)
+        sock.bind(path)
+    except OSError as error:
+        sock.close()
+        raise ConfigError("uds", path, expected="a path where a socket can be made",
+                          hint=f"{error.strerror or error}.") from error
+    return sock
+
+
+def _is_left_over(path: str) -> bool:
+    """True for a socket file that nobody listens on."""
+    if not os.path.exists(path) or not stat.S_ISSOCK(os.stat(path).st_mode):
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(path) == errno.ECONNREFUSED
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGINT and SIGTERM end the block, its clean-up included, and not the process in the middle of it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("weft: stopped", flush=True)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def banner(engine: AsyncLLM, options: ServerOptions, sock: socket.socket) -> str:
+    """What the user sees when the server answers: model, sizes, addresses."""
+    config, info = engine.config, engine.info
+    lines = [f"model       {', '.join(config.served_model_names)}  ({config.model.architecture}, {config.model.dtype}, "
+             f"loaded in {info.load_seconds:.1f} s)",
+             f"memory      {info.weight_bytes / _GIB:.2f} GiB weights, {info.kv_cache_bytes / _GIB:.2f} GiB KV cache",
+             f"context     {info.max_model_len} tokens, {config.scheduler.max_num_seqs} sequences at once, "
+             f"{config.num_threads} threads"]
+    if options.uds is not None:
+        return "\n".join([*lines, f"API         unix:{options.uds}"])
+    url = _url(options, sock)
+    lines.append(f"API         {url}/v1" + ("  (with a key)" if options.api_key else ""))
+    return "\n".join([*lines, *([f"playground  {url}/"] if options.enable_playground else [])])
+
+
+def _url(options: ServerOptions, sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"{'https' if options.ssl_certfile else 'http'}://{shown}:{port}"
+
+
+def _machine_line(machine: Machine) -> str:
+    return (f"machine     {machine.num_cores.value} cores ({machine.num_cores.source}), "
+            f"{machine.available_bytes.value / _GIB:.1f} GiB of memory free ({machine.available_bytes.source})")

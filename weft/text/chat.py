@@ -1,0 +1,144 @@
+"""`ChatRenderer`: a chat becomes the text of a prompt, by the model's template.
+
+Chooses the template, gives it messages in the form it reads and only the arguments it declares; transformers renders it
+in its sandbox. Knows no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import TemplateError, TemplateSyntaxError
+
+from weft.errors import ConfigError, RequestError
+from weft.text.messages import ContentForm, prepare_messages
+from weft.text.template import ChatTemplate, is_template_text, named_templates
+from weft.text.tokenizer import Tokenizer
+
+# Arguments of transformers' apply_chat_template, which a request sets by fields of its own or not at all.
+_RESERVED = frozenset({
+    "conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt",
+    "continue_final_message", "tokenize", "sanitize_control_tokens", "padding", "truncation", "max_length",
+    "return_tensors", "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs",
+})
+
+
+class ChatRenderer:
+    """Renders chats for one tokenizer. Safe to call from several threads."""
+
+    def __init__(self, tokenizer: Tokenizer, chat_template: str | None = None) -> None:
+        """chat_template: a template's text, its path, or a name among the tokenizer's; None: those of the tokenizer.
+
+        Raises ConfigError when that one cannot be read or parsed.
+        """
+        self._hf = tokenizer.hf
+        self._special_token_names = frozenset(self._hf.special_tokens_map)
+        self._texts = tokenizer.chat_templates
+        self._parsed: dict[str, ChatTemplate] = {}
+        if chat_template is not None:
+            self._texts = named_templates(self._hf.chat_template, chat_template)
+            try:
+                self._named("default")
+            except RequestError as error:
+                raise ConfigError("chat_template", chat_template, expected=error.expected, hint=error.hint) from error
+
+    def render(self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Mapping[str, Any]] | None = None,
+               documents: Sequence[Mapping[str, Any]] | None = None, add_generation_prompt: bool = True,
+               continue_final_message: bool = False, chat_template: str | None = None,
+               chat_template_content_format: str = "auto",
+               chat_template_kwargs: Mapping[str, Any] | None = None) -> str:
+        """The prompt of a chat; it has the special tokens already, so encode it with add_special_tokens=False.
+
+        chat_template: a template's text or the name of one of the tokenizer's, never a path: requests read no files.
+        RequestError names the field at fault, or holds the words with which the template refused.
+        """
+        if continue_final_message and add_generation_prompt:
+            raise RequestError("continue_final_message", True, expected="false while add_generation_prompt is true",
+                               hint="Set add_generation_prompt to false to continue the last message.")
+        tools, documents = _objects("tools", tools), _objects("documents", documents)
+        template = self._choose(chat_template, has_tools=tools is not None)
+        for name, value in (("tools", tools), ("documents", documents)):
+            if value is not None and not template.reads(name):
+                raise RequestError(name, value, expected=f"none: the chat template does not read {name}",
+                                   hint="The model would not see them.")
+        options = _declared(template, chat_template_kwargs)
+        form = _content_form(template, chat_template_content_format)
+        return self._render(
+            template, prepare_messages(messages, form), tools=tools, documents=documents,
+            add_generation_prompt=add_generation_prompt, continue_final_message=continue_final_message, **options)
+
+    def _render(self, template: ChatTemplate, messages: list[dict[str, Any]], **options: Any) -> str:
+        try:
+            return self._hf.apply_chat_template(messages, chat_template=template.text, tokenize=False, **options)
+        except Exception as error:   # a template is a program: it may fail in any way, and only this request with it
+            is_refusal = type(error) is TemplateError   # the template's own raise_exception(...)
+            reason = str(error) if is_refusal else f"It failed: {type(error).__name__}: {error}"
+            raise RequestError("messages", [message["role"] for message in messages],
+                               expected="a chat that the chat template accepts", hint=reason) from error
+
+    def _choose(self, chat_template: str | None, *, has_tools: bool) -> ChatTemplate:
+        if chat_template is None:
+            return self._named("tool_use" if has_tools and "tool_use" in self._texts else "default")
+        if chat_template in self._texts:
+            return self._named(chat_template)
+        if not is_template_text(chat_template):
+            raise RequestError("chat_template", chat_template, expected="the text of a Jinja template" + "".join(
+                f" or {name!r}" for name in sorted(self._texts)), hint="A file is named when weft starts.")
+        return self._parse(chat_template)
+
+    def _named(self, name: str) -> ChatTemplate:
+        if name not in self._texts:
+            known = f"only {', '.join(sorted(self._texts))}" if self._texts else "none"
+            raise RequestError("chat_template", None, expected="a chat template", hint=(
+                f"The tokenizer has {known}. Pass chat_template, start with --chat-template FILE, "
+                "or send the whole prompt as text."))
+        if name not in self._parsed:
+            self._parsed[name] = self._parse(self._texts[name])
+        return self._parsed[name]
+
+    def _parse(self, text: str) -> ChatTemplate:
+        try:
+            return ChatTemplate(text, special_token_names=self._special_token_names)
+        except TemplateSyntaxError as error:
+            raise RequestError("chat_template", text, expected="a Jinja template",
+                               hint=f"Line {error.lineno}: {error.message}") from error
+
+
+def _objects(field: str, items: Any) -> list[dict[str, Any]] | None:
+    """A list of objects as it is, None when there are none."""
+    if items is None:
+        return None
+    if isinstance(items, str | Mapping) or not isinstance(items, Sequence):
+        raise RequestError(field, items, expected="a list of objects")
+    for i, item in enumerate(items):
+        if not isinstance(item, Mapping):
+            raise RequestError(f"{field}[{i}]", item, expected="an object")
+    return [dict(item) for item in items] or None
+
+
+def _declared(template: ChatTemplate, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise RequestError("chat_template_kwargs", options, expected="an object")
+    for name, value in options.items():
+        if name in _RESERVED:
+            raise RequestError(f"chat_template_kwargs.{name}", value, expected="no such key",
+                               hint="It is set by the request's own fields.")
+        if name not in template.declared:
+            known = ", ".join(sorted(template.declared)) or "none"
+            raise RequestError(f"chat_template_kwargs.{name}", value,
+                               expected=f"a name that the chat template reads ({known})")
+    return dict(options)
+
+
+def _content_form(template: ChatTemplate, asked: str) -> ContentForm:
+    match asked:
+        case "string" | "openai":
+            return ContentForm(asked)
+        case "auto" if not template.iterates_content:
+            return ContentForm.STRING
+        case "auto":
+            return ContentForm.EITHER if template.tests_string else ContentForm.PARTS
+    raise RequestError("chat_template_content_format", asked, expected="auto, string or openai")

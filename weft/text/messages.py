@@ -1,0 +1,100 @@
+"""The messages of a chat, checked and put into the form that a template reads. Knows no template and no tokenizer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+from weft.errors import RequestError
+
+_TEXT_KEYS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}   # type -> its key
+
+
+class ContentForm(Enum):
+    """What a template takes as a message's content."""
+
+    STRING = "string"   # a string: the texts of several parts are joined by newlines
+    PARTS = "openai"    # a list of parts: a string becomes one part
+    EITHER = "either"   # both: as it was given
+
+
+def prepare_messages(messages: Sequence[Mapping[str, Any]], form: ContentForm) -> list[dict[str, Any]]:
+    """Copies of the messages for a template: content in `form`, arguments of tool calls parsed, nulls left out.
+
+    Keys that weft does not know pass through. RequestError that names the place, such as `messages[1].content[0]`.
+    """
+    if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence) or not messages:
+        raise RequestError("messages", messages, expected="a list of at least one message")
+    return [_prepare(message, form, f"messages[{i}]") for i, message in enumerate(messages)]
+
+
+def _prepare(message: Mapping[str, Any], form: ContentForm, field: str) -> dict[str, Any]:
+    if not isinstance(message, Mapping):
+        raise RequestError(field, message, expected='an object such as {"role": "user", "content": "Hello"}')
+    role = message.get("role")
+    if not isinstance(role, str) or not role:
+        raise RequestError(f"{field}.role", role, expected="a string such as user, assistant, system or tool")
+    # Clients send null for what is not there, and templates ask whether a key is defined.
+    prepared = {key: value for key, value in message.items() if value is not None}
+    prepared["content"] = _content(message.get("content"), role, form, f"{field}.content")
+    if calls := prepared.pop("tool_calls", None):
+        prepared["tool_calls"] = _tool_calls(calls, f"{field}.tool_calls")
+    return prepared
+
+
+def _content(content: Any, role: str, form: ContentForm, field: str) -> str | list[dict[str, str]]:
+    if content is None and role == "assistant":   # it may only call tools
+        return [] if form is ContentForm.PARTS else ""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if form is ContentForm.PARTS else content
+    if isinstance(content, Mapping) or not isinstance(content, Sequence):
+        raise RequestError(field, content, expected="a string or a list of parts")
+    texts = [_part_text(part, f"{field}[{j}]") for j, part in enumerate(content)]
+    if form is ContentForm.STRING:
+        return "\n".join(texts)
+    return [{"type": "text", "text": text} for text in texts]
+
+
+def _part_text(part: Any, field: str) -> str:
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, Mapping):
+        raise RequestError(field, part, expected='a part such as {"type": "text", "text": "Hello"}')
+    kind = part.get("type", "text")
+    if not isinstance(kind, str) or kind not in _TEXT_KEYS:
+        raise RequestError(f"{field}.type", kind, expected=f"one of {', '.join(_TEXT_KEYS)}",
+                           hint="weft reads text only; images, audio, video and files are not built.")
+    text = part.get(_TEXT_KEYS[kind])
+    if not isinstance(text, str):
+        raise RequestError(f"{field}.{_TEXT_KEYS[kind]}", text, expected="a string")
+    return text
+
+
+def _tool_calls(calls: Any, field: str) -> list[dict[str, Any]]:
+    if isinstance(calls, str | Mapping) or not isinstance(calls, Sequence):
+        raise RequestError(field, calls, expected="a list of tool calls")
+    return [_tool_call(call, f"{field}[{j}]") for j, call in enumerate(calls)]
+
+
+def _tool_call(call: Any, field: str) -> dict[str, Any]:
+    """A tool call with its arguments as an object, which is what templates expect; clients send them as JSON text."""
+    if isinstance(call, Mapping) and isinstance(call.get("function"), Mapping):
+        return {**call, "function": _function(call["function"], f"{field}.function")}
+    return _function(call, field)
+
+
+def _function(function: Any, field: str) -> dict[str, Any]:
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        raise RequestError(field, function, expected='a call such as {"name": "add", "arguments": "{\\"a\\": 1}"}')
+    arguments = function.get("arguments")
+    if isinstance(arguments, str) and arguments.strip():
+        try:
+            arguments = json.loads(arguments)
+        except ValueError as error:
+            raise RequestError(f"{field}.arguments", arguments, expected="a JSON object", hint=f"{error}.") from error
+    arguments = {} if arguments in (None, "") or isinstance(arguments, str) else arguments
+    if not isinstance(arguments, Mapping):
+        raise RequestError(f"{field}.arguments", arguments, expected="a JSON object")
+    return {**function, "arguments": dict(arguments)}

@@ -1,0 +1,171 @@
+"""`Tokenizer`: text to token ids and back, around a transformers tokenizer, and its loading from a local directory.
+
+Knows no chat (`chat.py`) and no stream (`detokenizer.py`). Imports transformers only when a tokenizer is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from weft.config.engine_config import TokenizerConfig
+from weft.errors import ConfigError, RequestError
+from weft.text.joiner import TextJoiner
+from weft.text.pieces import Pieces
+from weft.text.template import named_templates
+
+# The files that AutoTokenizer can start from; each line alone is enough.
+TOKENIZER_FILES = (
+    ("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"), ("vocab.txt",), ("spiece.model",),
+    ("sentencepiece.bpe.model",), ("tiktoken.model",), ("tekken.json",),
+)
+_SENTENCEPIECE_FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+
+# Classes that add nothing to what tokenizer.json and tokenizer_config.json say. (LlamaTokenizer does: it replaces the
+# file's handling of leading spaces.)
+_PLAIN_CLASSES = frozenset({
+    "PreTrainedTokenizer", "TokenizersBackend", "Qwen2Tokenizer", "GPT2Tokenizer", "GPTNeoXTokenizer",
+})
+
+
+class Tokenizer:
+    """A tokenizer.
+
+    Attributes:
+        hf: the transformers tokenizer.
+        special_ids: ids that `skip_special_tokens` leaves out.
+        pieces: what single tokens add to a text.
+        chat_templates: {name: text} of the chat templates in force.
+    """
+
+    def __init__(self, hf: Any, *, chat_template: str | None = None) -> None:
+        """chat_template: a text, a path or a name, in place of the tokenizer's own. ConfigError if it is none."""
+        self.hf = hf
+        marked = {token_id for token_id, token in hf.added_tokens_decoder.items() if token.special}
+        self.special_ids: frozenset[int] = frozenset(marked | set(hf.all_special_ids))
+        self.chat_templates = named_templates(hf.chat_template, chat_template)
+
+    @cached_property
+    def pieces(self) -> Pieces:
+        """Made when first needed: it reads the whole vocabulary."""
+        return Pieces(self.hf, self.special_ids)
+
+    @property
+    def vocab_size(self) -> int:
+        """The largest id plus one, added tokens included. The model's own may be larger (padding)."""
+        return self.pieces.num_ids
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """The id that ends a text, None when the tokenizer names none."""
+        return self.hf.eos_token_id
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """The id that begins a text, None when the tokenizer names none."""
+        return self.hf.bos_token_id
+
+    @property
+    def chat_template(self) -> str | None:
+        """The text of the default chat template in force."""
+        return self.chat_templates.get("default")
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """The token ids of a text. RequestError when it cannot be UTF-8 (a lone surrogate)."""
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise RequestError("prompt", text, expected="valid Unicode",
+                               hint=f"Character {error.start} is half of a surrogate pair.") from error
+        return list(self.hf.encode(text, add_special_tokens=add_special_tokens, verbose=False))
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True,
+               spaces_between_special_tokens: bool = True) -> str:
+        """The text of token ids; ids outside the vocabulary have none.
+
+        spaces_between_special_tokens False: no space before a special token that follows another, where the decoder
+        puts one between any two tokens.
+        """
+        joiner = self.joiner(skip_special_tokens=skip_special_tokens,
+                             spaces_between_special_tokens=spaces_between_special_tokens)
+        return joiner.push(token_ids) + joiner.peek()
+
+    def joiner(self, *, skip_special_tokens: bool, spaces_between_special_tokens: bool) -> TextJoiner:
+        """A fresh joiner of tokens to text."""
+        return TextJoiner(self.pieces, skip_special_tokens=skip_special_tokens, cleans_up=self._cleans_up,
+                          spaces_between_special_tokens=spaces_between_special_tokens)
+
+    def token_text(self, token_id: int) -> str:
+        """The text of one token as it stands inside a text, with its leading space; '' for ids outside."""
+        return self.pieces.text(token_id)
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes of one token: its own where tokens are bytes, else the UTF-8 of `token_text`."""
+        return self.pieces.bytes(token_id)
+
+    @cached_property
+    def _cleans_up(self) -> bool:
+        # Many byte-level tokenizers say that they want it; transformers ignores them, for it would eat real spaces.
+        backend = getattr(self.hf, "backend_tokenizer", None)
+        is_bpe = backend is not None and type(backend.model).__name__ == "BPE"
+        return bool(self.hf.clean_up_tokenization_spaces) and not is_bpe
+
+
+def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
+    """The tokenizer in `config.path`. ConfigError that names what is missing or broken."""
+    directory = _directory(config)
+    options: dict[str, Any] = {"local_files_only": True}
+    try:
+        if _is_plain(directory):
+            # transformers takes half a second to import and weft must answer --version without it.
+            from transformers import PreTrainedTokenizerFast
+
+            hf = PreTrainedTokenizerFast.from_pretrained(directory, **options)
+        else:
+            # As above; AutoTokenizer needs another second, because it imports torch and every model's config.
+            from transformers import AutoTokenizer
+
+            hf = AutoTokenizer.from_pretrained(directory, trust_remote_code=config.trust_remote_code, **options)
+    except Exception as error:   # whatever transformers and remote code raise, the cause is a file in this directory
+        raise _unusable(directory, f"transformers could not load it: {type(error).__name__}: {error}") from error
+    return Tokenizer(hf, chat_template=config.chat_template)
+
+
+def _directory(config: TokenizerConfig) -> Path:
+    """The tokenizer's directory, once it is sure that it holds the files of one."""
+    if config.path is None:
+        raise ConfigError("tokenizer", None, expected="a directory", hint="Pass --tokenizer DIR.")
+    directory = Path(config.path)
+    if not directory.is_dir():
+        raise _unusable(directory, "There is no such directory.")
+    present = [names for names in TOKENIZER_FILES if all((directory / name).is_file() for name in names)]
+    if not present and not config.trust_remote_code:
+        raise _unusable(directory, f"Looked for {', '.join('+'.join(names) for names in TOKENIZER_FILES)}.")
+    if present and all(names[0] in _SENTENCEPIECE_FILES for names in present) \
+            and importlib.util.find_spec("sentencepiece") is None:
+        raise _unusable(directory, f"{present[0][0]} needs another package: pip install sentencepiece protobuf.")
+    return directory
+
+
+def _unusable(directory: Path, reason: str) -> ConfigError:
+    return ConfigError("tokenizer", str(directory), expected="a directory with the files of a tokenizer",
+                       hint=f"{reason} Pass --tokenizer DIR, or skip_tokenizer_init=True to work with token ids only.")
+
+
+def _is_plain(directory: Path) -> bool:
+    """True when tokenizer.json can be loaded as it is: its class is generic and its special tokens are written down."""
+    if not (directory / "tokenizer.json").is_file():
+        return False
+    path = directory / "tokenizer_config.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise _unusable(directory, f"{path.name} is not JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise _unusable(directory, f"{path.name} holds no JSON object.")
+    name = str(values.get("tokenizer_class", "")).removesuffix("Fast")
+    return name in _PLAIN_CLASSES and "auto_map" not in values and "eos_token" in values
