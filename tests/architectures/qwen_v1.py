@@ -85,4 +85,5 @@ def _rotate(x: Tensor) -> Tensor:
     frequencies = CONFIG["rotary_emb_base"] ** -(torch.arange(half) / half)
     angles = torch.arange(x.shape[-2])[:, None] * frequencies
     first, second = x[..., :half], x[..., half:]
-    return torch.cat((first * angles.cos() - second * angles.sin(), second * angles.cos() + first * angles.sin()), dim=-1)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)

@@ -70,7 +70,7 @@ def generate(llm: LLM, *, prompt_logprobs: int | None) -> list[RequestOutput]:
 def expected_logprobs(tiny: TinyModel, sequences: list[list[int]]) -> list[Tensor]:
     """[MAX_MODEL_LEN, V] for each sequence, padded on the right, which no earlier position sees.
 
-    The length is the one that weft's dynamic rope is stretched for; Transformers stretches it for the length it is given.
+    That length is the one weft stretches dynamic rope for; Transformers stretches it for the length it is given.
     """
     padded = torch.zeros(len(sequences), MAX_MODEL_LEN, dtype=torch.long)
     for row, ids in zip(padded, sequences, strict=True):

@@ -53,8 +53,10 @@ def test_the_activations_that_configs_may_name_are_those_there_are():
 
 
 def test_mistral_slides_in_all_layers_and_a_null_window_means_none():
-    assert {block.mixer.window for block in published("mistralai/Mistral-7B-v0.1").blocks} == {4096}
-    assert {block.mixer.window for block in published("mistralai/Mistral-7B-v0.1", sliding_window=None).blocks} == {None}
+    sliding, full = published("mistralai/Mistral-7B-v0.1"), published("mistralai/Mistral-7B-v0.1", sliding_window=None)
+
+    assert {block.mixer.window for block in sliding.blocks} == {4096}
+    assert {block.mixer.window for block in full.blocks} == {None}
 
 
 def test_qwen2_slides_from_max_window_layers_on_and_only_when_told_so():
@@ -142,7 +144,7 @@ def test_granite_divides_logits_and_scales_embeddings_residuals_and_scores():
 
 
 def test_stablelm_12b_norms_each_head_of_q_and_k_from_tensors_of_their_own():
-    spec = published("stabilityai/stablelm-2-1_6b", qk_layernorm=True, use_parallel_residual=True, num_key_value_heads=8)
+    spec = published("stabilityai/stablelm-2-1_6b", qk_layernorm=True, use_parallel_residual=True)
 
     assert spec.blocks[0].mixer.qk_norm.scope == "each_head"
     assert spec.blocks[0].mixer.positions.rotary_dim == 16

@@ -72,7 +72,8 @@ def test_head_dim_counts_before_hidden_size_and_rotary_dim_before_both():
       "mscale_all_dim": 0.5, "attention_factor": 1.5, "truncate": False},
      YarnScaling(factor=4.0, original_max_position=64, beta_fast=16.0, mscale=0.8, mscale_all_dim=0.5,
                  attention_factor=1.5, truncate=False)),
-    ({"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [2] * 8, "original_max_position_embeddings": 64},
+    ({"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [2] * 8,
+      "original_max_position_embeddings": 64},
      LongRopeScaling(short_factor=(1.0,) * 8, long_factor=(2.0,) * 8, original_max_position=64, factor=4.0)),
 ], ids=["linear", "dynamic", "llama3", "yarn", "yarn with all keys", "longrope"])
 @pytest.mark.parametrize("place", ["rope_parameters", "rope_scaling"])
@@ -114,7 +115,7 @@ LONG = {"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [1.0]
 @pytest.mark.parametrize(("config", "field", "expected"), [
     ({"rope_parameters": {"rope_type": "spiral"}}, "rope_parameters.rope_type", "longrope"),
     ({"rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}}, "rope_scaling.type", "default, linear"),
-    ({"rope_scaling": {"type": "linear", "rope_type": "yarn"}}, "rope_scaling.rope_type", "the same as type = 'linear'"),
+    ({"rope_scaling": {"type": "linear", "rope_type": "yarn"}}, "rope_scaling.rope_type", "as type = 'linear'"),
     ({"rope_parameters": {"rope_type": "linear"}}, "rope_parameters.factor", "a value"),
     ({"rope_parameters": {"rope_type": "linear", "factor": 0}}, "rope_parameters.factor", "above 0"),
     ({"rope_parameters": {"rope_type": "linear", "factor": "4"}}, "rope_parameters.factor", "a finite number"),

@@ -15,7 +15,8 @@ import transformers
 from tiny_variants import Tiny
 from torch import Tensor, nn
 
-_LAST_NORMS = ("model.norm.weight", "ln_f.weight", "decoder.final_layer_norm.weight", "gpt_neox.final_layer_norm.weight")
+_LAST_NORMS = ("model.norm.weight", "ln_f.weight", "decoder.final_layer_norm.weight",
+               "gpt_neox.final_layer_norm.weight")
 
 
 def transformers_model(tiny: Tiny) -> nn.Module:

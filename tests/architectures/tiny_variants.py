@@ -12,7 +12,8 @@ from typing import Any
 SIZES = {
     "vocab_size": 320, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "max_position_embeddings": 256, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
-    "rms_norm_eps": 0.01, "layer_norm_eps": 0.01, "layer_norm_epsilon": 0.01, "norm_epsilon": 0.01,  # large enough to show
+    # Large enough to show.
+    "rms_norm_eps": 0.01, "layer_norm_eps": 0.01, "layer_norm_epsilon": 0.01, "norm_epsilon": 0.01,
 }
 GPT2_SIZES = {"vocab_size": 320, "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 256, "bos_token_id": 1,
               "eos_token_id": 2, "layer_norm_epsilon": 0.01}
@@ -72,12 +73,14 @@ VARIANTS: dict[str, Tiny] = {
     "qwen3": Tiny("Qwen3ForCausalLM", {"head_dim": 32}),
     "qwen3-bias": Tiny("Qwen3ForCausalLM", {"head_dim": 16, "attention_bias": True, "tie_word_embeddings": True}),
     "qwen3-moe": Tiny("Qwen3MoeForCausalLM", {
-        "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 40, "norm_topk_prob": True, "head_dim": 32}),
+        "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 40, "norm_topk_prob": True,
+        "head_dim": 32}),
     "qwen3-moe-every-second": Tiny("Qwen3MoeForCausalLM", {
         "num_experts": 5, "num_experts_per_tok": 3, "moe_intermediate_size": 40, "decoder_sparse_step": 2,
         "use_sliding_window": True, "sliding_window": 12}),
     "mixtral": Tiny("MixtralForCausalLM", {"num_local_experts": 4, "num_experts_per_tok": 2}),
-    "mixtral-window": Tiny("MixtralForCausalLM", {"num_local_experts": 3, "num_experts_per_tok": 1, "sliding_window": 12}),
+    "mixtral-window": Tiny("MixtralForCausalLM", {
+        "num_local_experts": 3, "num_experts_per_tok": 1, "sliding_window": 12}),
     "gemma": Tiny("GemmaForCausalLM", {"head_dim": 24, "hidden_act": "gelu"}),
     "gemma2": Tiny("Gemma2ForCausalLM", {
         "num_hidden_layers": 3, "head_dim": 24, "query_pre_attn_scalar": 20, "sliding_window": 12,
@@ -137,7 +140,8 @@ VARIANTS: dict[str, Tiny] = {
         "num_hidden_layers": 3, "sliding_window": 12, "layer_types": ALTERNATING, "logit_scale": 0.25}),
     "granite": Tiny("GraniteForCausalLM", {
         "embedding_multiplier": 6.0, "logits_scaling": 0.5, "residual_multiplier": 0.7, "attention_multiplier": 0.2}),
-    "granite-biases": Tiny("GraniteForCausalLM", {"attention_bias": True, "mlp_bias": True, "attention_multiplier": 0.3}),
+    "granite-biases": Tiny("GraniteForCausalLM", {
+        "attention_bias": True, "mlp_bias": True, "attention_multiplier": 0.3}),
     "olmo": Tiny("OlmoForCausalLM", {"clip_qkv": 0.8}),
     "olmo2": Tiny("Olmo2ForCausalLM"),
     "olmo3": Tiny("Olmo3ForCausalLM", {

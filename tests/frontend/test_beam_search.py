@@ -22,7 +22,8 @@ def next_tokens(last: int, count: int) -> TokenLogprobs:
 
 
 def run(max_tokens=2, eos=(EOS,), **params) -> BeamSearch:
-    search = BeamSearch([0], BeamSearchParams(max_tokens=max_tokens, **params), eos_token_ids=eos, max_tokens=max_tokens)
+    params = BeamSearchParams(max_tokens=max_tokens, **params)
+    search = BeamSearch([0], params, eos_token_ids=eos, max_tokens=max_tokens)
     while search.live:
         search.advance([next_tokens(beam.tokens[-1], search.num_candidates) for beam in search.live])
     return search

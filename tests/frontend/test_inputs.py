@@ -124,7 +124,9 @@ def test_all_logprobs_are_as_many_as_the_vocabulary_has_tokens(make_inputs):
     assert prepare(inputs, logprobs=-1).children[0].params.logprobs == VOCAB_SIZE
 
 
-@pytest.mark.parametrize("params", [{"stop_token_ids": [259]}, {"allowed_token_ids": [0, 300]}, {"logit_bias": {259: 1}}])
+@pytest.mark.parametrize("params", [
+    {"stop_token_ids": [259]}, {"allowed_token_ids": [0, 300]}, {"logit_bias": {259: 1}},
+])
 def test_token_ids_in_parameters_must_be_in_the_vocabulary(inputs, params):
     with pytest.raises(RequestError, match=next(iter(params))):
         prepare(inputs, **params)

@@ -151,7 +151,9 @@ def test_stop_strings_count_only_after_min_tokens(requests):
     ({"stop_token_ids": [65]}, 65, 65, "x"),
     ({"stop_token_ids": [65], "include_stop_str_in_output": True}, 65, 65, "xA"),
 ])
-def test_the_token_that_ended_it_is_in_the_ids_and_in_the_text_only_when_asked(requests, params, token, stop_reason, text):
+def test_the_token_that_ended_it_is_in_the_ids_and_only_when_asked_in_the_text(
+    requests, params, token, stop_reason, text
+):
     requests.add(**params)
 
     output, _ = requests.give([120, token], finish_reason="stop", stop_reason=stop_reason)

@@ -80,6 +80,12 @@ def test_missing_architectures_of_an_unknown_type_are_an_error(tmp_path, changes
     assert repr(changes["model_type"]) in str(caught.value)
 
 
+@pytest.mark.parametrize("changes", [{"model_type": ["llama"]}, {"text_config": {"model_type": 3}}])
+def test_a_model_type_that_is_no_string_is_an_error(tmp_path, changes):
+    with pytest.raises(ConfigError, match=r"model_type = .*config\.json\): expected a string"):
+        read_config(write_model(tmp_path, **changes), {})
+
+
 @pytest.mark.parametrize("value", ["LlamaForCausalLM", [1], {"a": 1}])
 def test_architectures_of_another_type_are_an_error(tmp_path, value):
     with pytest.raises(ConfigError, match="expected a list of strings"):

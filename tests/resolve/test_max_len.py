@@ -73,6 +73,15 @@ def test_a_factor_that_is_no_positive_number_is_an_error(tmp_path, factor):
         max_len(tmp_path, rope_scaling={"rope_type": "linear", "factor": factor})
 
 
+def test_a_rope_type_that_is_no_string_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"rope_scaling\.rope_type = \['linear'\]"):
+        max_len(tmp_path, rope_scaling={"rope_type": ["linear"], "factor": 2.0})
+
+
+def test_a_length_without_end_is_no_overflow(tmp_path):
+    assert max_len(tmp_path, 1000, max_position_embeddings=1e308, rope_scaling={"type": "linear", "factor": 9.0})[0] == 1000
+
+
 def test_longrope_takes_the_original_length_unasked_and_allows_the_extended_one(tmp_path):
     assert max_len(tmp_path, rope_scaling=LONGROPE)[:2] == (128, False)
     assert max_len(tmp_path, 512, rope_scaling=LONGROPE)[:2] == (512, True)

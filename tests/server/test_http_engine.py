@@ -189,7 +189,7 @@ def test_figures_of_all_requests_are_in_the_metrics(url, client):
     assert grown['weft:request_success_total{reason="length"}'] == 2
     assert grown["weft:time_to_first_token_seconds_count"] == 2
     assert grown["weft:e2e_request_latency_seconds_count"] == 2
-    assert grown["weft:inter_token_latency_seconds_count"] >= 5
+    assert 1 <= grown["weft:inter_token_latency_seconds_count"] <= 5      # tokens that come together share a time
     assert grown["weft:request_generation_tokens_sum"] == 12
     assert grown["weft:iteration_tokens_total_sum"] == 8 + 10
     assert after["weft:num_requests_running"] == 0

@@ -25,7 +25,8 @@ def cohere(c: ConfigReader) -> DecoderSpec:
     bias = c.bool("attention_bias", default=False)
     qk_norm = QKNorm(norm=norm, scope="each_head") if c.bool("use_qk_norm", default=False) else None
     block = BlockSpec(
-        mixer=attention(c, positions=rope(c, theta=5e5, interleaved=True), qkv_bias=bias, out_bias=bias, qk_norm=qk_norm),
+        mixer=attention(c, positions=rope(c, theta=5e5, interleaved=True), qkv_bias=bias, out_bias=bias,
+                        qk_norm=qk_norm),
         ffn=gated_mlp(c), mixer_norm=norm, ffn_norm=None, parallel=True,
     )
     return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=LLAMA_NAMES, tied=True,
@@ -38,7 +39,8 @@ def cohere2(c: ConfigReader) -> DecoderSpec:
     norm = layer_norm(c, has_bias=False)
     bias = c.bool("attention_bias", default=False)
     every = c.positive("sliding_window_pattern", "_sliding_window_pattern", default=4)
-    windows = layer_windows(c, sliding_window(c, default=4096), [(i + 1) % every != 0 for i in range(keys.num_layers(c))])
+    windows = layer_windows(c, sliding_window(c, default=4096),
+                            [(i + 1) % every != 0 for i in range(keys.num_layers(c))])
     positions = rope(c, interleaved=True)
     c.expect("use_parallel_block", True)
     c.expect("use_gated_activation", True)

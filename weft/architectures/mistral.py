@@ -22,7 +22,8 @@ def mistral(c: ConfigReader) -> DecoderSpec:
     """Mistral. Source: arXiv:2310.06825; config.json of mistralai/Mistral-7B-v0.1."""
     norm = rms_norm(c)
     blocks = [
-        BlockSpec(mixer=attention(c, positions=rope(c), window=window), ffn=gated_mlp(c), mixer_norm=norm, ffn_norm=norm)
+        BlockSpec(mixer=attention(c, positions=rope(c), window=window), ffn=gated_mlp(c), mixer_norm=norm,
+                  ffn_norm=norm)
         for window in layer_windows(c, sliding_window(c, default=4096))
     ]
     return decoder(c, blocks=blocks, final_norm=norm, names=LLAMA_NAMES)

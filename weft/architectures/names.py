@@ -8,8 +8,8 @@ Part names ("homes"), each followed by .weight or .bias:
     blocks.{i}.ffn.gate  .up  .down                                               (MLP)
     blocks.{i}.ffn.router  .experts.{e}.gate  .up  .down  .shared.gate  .shared.up  .shared.down  .shared_gate  (MoE)
 
-A rule's source and targets are stems: the suffix (.weight, .bias) is carried over. {i} is a layer, {e} an expert, {row} a
-row of a home that is stored row by row.
+A rule's source and targets are stems: the suffix (.weight, .bias) is carried over. {i} is a layer, {e} an expert,
+{row} a row of a home that is stored row by row.
 """
 
 from __future__ import annotations

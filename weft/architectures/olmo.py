@@ -1,4 +1,4 @@
-"""OLMo 1 to 3: first norms without weights and clipped q, k and v; later norms after each part and on all of q and k."""
+"""OLMo 1 to 3: first norms without weights and clipped q, k, v; later norms after each part and on all of q and k."""
 
 from __future__ import annotations
 

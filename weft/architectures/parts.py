@@ -67,7 +67,8 @@ QWEN_EXPERTS = {
 
 def llama_names(changes: dict[str, str | tuple[str, ...] | Rule], *, by_row: tuple[str, ...] = ()) -> NameMap:
     """LLAMA_NAMES with some sources added or replaced."""
-    return names(LLAMA_BLOCK | LLAMA_ENDS | changes, optional_prefix="model.", ignored=LLAMA_NAMES.ignored, by_row=by_row)
+    return names(LLAMA_BLOCK | LLAMA_ENDS | changes, optional_prefix="model.", ignored=LLAMA_NAMES.ignored,
+                 by_row=by_row)
 
 
 def rms_norm(c: ConfigReader, *, eps: float = 1e-6, offset: float = 0.0, cast_before_weight: bool = True) -> RMSNorm:
@@ -77,7 +78,8 @@ def rms_norm(c: ConfigReader, *, eps: float = 1e-6, offset: float = 0.0, cast_be
 
 def layer_norm(c: ConfigReader, *, has_bias: bool = True) -> LayerNorm:
     """LayerNorm with the config's epsilon."""
-    return LayerNorm(eps=c.float("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps", default=1e-5), has_bias=has_bias)
+    eps = c.float("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps", default=1e-5)
+    return LayerNorm(eps=eps, has_bias=has_bias)
 
 
 def attention(c: ConfigReader, *, positions: Rope | Alibi | None, num_kv_heads: int | None = None,

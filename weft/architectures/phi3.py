@@ -28,7 +28,8 @@ def phi3(c: ConfigReader) -> DecoderSpec:
     norm = rms_norm(c, eps=1e-5)
     c.expect("attention_bias", False)
     blocks = [
-        BlockSpec(mixer=attention(c, positions=rope(c), window=window), ffn=gated_mlp(c), mixer_norm=norm, ffn_norm=norm)
+        BlockSpec(mixer=attention(c, positions=rope(c), window=window), ffn=gated_mlp(c), mixer_norm=norm,
+                  ffn_norm=norm)
         for window in layer_windows(c, sliding_window(c))
     ]
     return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(_FUSED))

@@ -54,4 +54,5 @@ def qwen3_moe(c: ConfigReader) -> DecoderSpec:
 
 def _attention(c: ConfigReader, window: int | None) -> AttentionSpec:
     bias = c.bool("attention_bias", default=False)
-    return attention(c, positions=rope(c), qkv_bias=bias, out_bias=bias, qk_norm=QKNorm(norm=rms_norm(c)), window=window)
+    qk_norm = QKNorm(norm=rms_norm(c))
+    return attention(c, positions=rope(c), qkv_bias=bias, out_bias=bias, qk_norm=qk_norm, window=window)

@@ -27,8 +27,8 @@ def smollm3(c: ConfigReader) -> DecoderSpec:
     window = sliding_window(c) if c.bool("use_sliding_window", default=False) else None
     c.harmless("sliding_window", "max_window_layers")
     blocks = [
-        BlockSpec(mixer=attention(c, positions=positions if rotates else None, qkv_bias=bias, out_bias=bias, window=size),
-                  ffn=ffn, mixer_norm=norm, ffn_norm=norm)
+        BlockSpec(mixer=attention(c, positions=positions if rotates else None, qkv_bias=bias, out_bias=bias,
+                                  window=size), ffn=ffn, mixer_norm=norm, ffn_norm=norm)
         for rotates, size in zip(has_rope, layer_windows(c, window, [not rotates for rotates in has_rope]), strict=True)
     ]
     return decoder(c, blocks=blocks, final_norm=norm, names=LLAMA_NAMES, tied=True)

@@ -46,7 +46,7 @@ class TorchShard:
         except pickle.UnpicklingError as error:
             raise CheckpointError(f"{self.file}: is broken or holds more than tensors, which weft does not run. "
                                   f"{_AGAIN} ({str(error).splitlines()[0]})") from error
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
+        except Exception as error:      # a broken file makes torch's unpickler fail in any way
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise CheckpointError(f"{self.file}: cannot be read as a PyTorch file: {first} {_AGAIN}") from error
         if not isinstance(state, dict) or not all(isinstance(value, Tensor) and isinstance(name, str)
@@ -61,10 +61,13 @@ class TorchShard:
 
 def _can_map(file: Path) -> bool:
     """False for files of torch before 1.6, and for those of another byte order, which loading would modify."""
-    if not zipfile.is_zipfile(file):
-        return False
-    with zipfile.ZipFile(file) as archive:
-        orders = [archive.read(name) for name in archive.namelist() if name.endswith("/byteorder")]
+    try:
+        if not zipfile.is_zipfile(file):
+            return False
+        with zipfile.ZipFile(file) as archive:
+            orders = [archive.read(name) for name in archive.namelist() if name.endswith("/byteorder")]
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise CheckpointError(f"{file}: cannot be read as a PyTorch file: {error}. {_AGAIN}") from error
     return all(order.decode("ascii", "replace") == sys.byteorder for order in orders)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from weft.engine.client import Core, load_core
+from weft.engine.messages import StepResult
 from weft.engine.wire import (
     Abort,
     Add,
@@ -67,9 +68,14 @@ class EngineLoop:
         if isinstance(message, Add):
             self._add(message)
         elif isinstance(message, Abort):
-            self._core.abort(message.request_ids)
+            self._abort(message)
         elif isinstance(message, Call):
             self._channel.send(self._call(message))
+
+    def _abort(self, message: Abort) -> None:
+        self._core.abort(message.request_ids)
+        if not self._core.has_unfinished:      # no step follows that would tell that nothing runs any more
+            self._channel.send(Stepped(StepResult(outputs=[], stats=self._core.stats)))
 
     def _add(self, message: Add) -> None:
         request_id = message.request.request_id

@@ -94,6 +94,7 @@ def read_config(directory: Path, overrides: Mapping[str, Any]) -> HFConfig:
     values, origins = merge(read_json(path), overrides)
     _check_architectures(values, origins, str(path))
     config = HFConfig(values, str(path), origins)
+    _check_model_types(config)
     _refuse_quantization(config)
     return config
 
@@ -127,6 +128,12 @@ def _check_architectures(values: dict[str, Any], origins: dict[str, str], source
         values["architectures"], origins["architectures"] = [name], f"model_type {model_type}"
     elif not isinstance(given, list) or not all(isinstance(name, str) for name in given):
         raise ConfigError("architectures", given, expected="a list of strings", source=source)
+
+
+def _check_model_types(config: HFConfig) -> None:
+    for prefix, values in (("", config.values), (config.text_path, config.text)):
+        if not isinstance(values.get("model_type"), str | None):
+            raise ConfigError(f"{prefix}model_type", values["model_type"], expected="a string", source=config.source)
 
 
 def _refuse_quantization(config: HFConfig) -> None:

@@ -27,6 +27,7 @@ from weft.resolve.max_len import resolve_max_len
 # Defaults of an engine used from Python on CPU; the server sets smaller ones itself.
 MAX_NUM_BATCHED_TOKENS = 4096
 MAX_NUM_SEQS = 256
+MAX_VOCAB_SIZE = 2**31      # token ids are kept in 32 bits
 
 
 def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
@@ -66,8 +67,8 @@ def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
 
 def _vocab_size(config: HFConfig) -> int:
     value = config.text.get("vocab_size")
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{config.text_path}vocab_size", value, expected="an integer of at least 1",
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < MAX_VOCAB_SIZE:
+        raise ConfigError(f"{config.text_path}vocab_size", value, expected=f"an integer from 1 to {MAX_VOCAB_SIZE - 1}",
                           source=config.source)
     return value
 

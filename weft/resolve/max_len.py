@@ -20,6 +20,8 @@ DEFAULT = 2048
 _NOT_MULTIPLIED = frozenset({"su", "longrope", "llama3", "yarn", "deepseek_yarn", "default"})
 _LONGROPE = frozenset({"su", "longrope"})
 
+_UNBOUNDED = 1 << 40      # tokens: more than this means "no limit"
+
 logger = logging.getLogger("weft")
 
 
@@ -58,7 +60,7 @@ def model_length(config: HFConfig, directory: Path) -> ModelLength:
     if limit is not None and (factor := max((_factor(rope, config) for rope in ropes), default=1.0)) > 1.0:
         limit, source = int(limit * factor), f"{source} x rope factor {factor:g}"
     in_tokenizer = read_json_if_there(directory / "tokenizer_config.json").get("model_max_length")
-    if isinstance(in_tokenizer, int | float) and 1 <= in_tokenizer < (limit or 1 << 40):
+    if isinstance(in_tokenizer, int | float) and 1 <= in_tokenizer < (limit or _UNBOUNDED):
         limit, source = int(in_tokenizer), "model_max_length of tokenizer_config.json"
     if limit is None:
         logger.warning("max_model_len %d: %s has none of the keys %s.", DEFAULT, config.source, ", ".join(KEYS))
@@ -78,7 +80,7 @@ def _size(config: HFConfig, key: str) -> int | None:
             or value != int(value):
         raise ConfigError(config.text_path + key, value, expected="a number of tokens, at least 1",
                           source=config.source)
-    return int(value)
+    return int(min(value, _UNBOUNDED))
 
 
 def _ropes(config: HFConfig) -> list[Mapping[str, Any]]:
@@ -92,13 +94,16 @@ def _ropes(config: HFConfig) -> list[Mapping[str, Any]]:
     return out
 
 
-def _kind(rope: Mapping[str, Any]) -> Any:
-    return rope.get("rope_type", rope.get("type", "default"))
+def _kind(rope: Mapping[str, Any], config: HFConfig) -> str:
+    kind = rope.get("rope_type") or rope.get("type") or "default"
+    if not isinstance(kind, str):
+        raise ConfigError(f"{config.text_path}rope_scaling.rope_type", kind, expected="a string", source=config.source)
+    return kind
 
 
 def _factor(rope: Mapping[str, Any], config: HFConfig) -> float:
     model_type = config.text.get("model_type")
-    if _kind(rope) in _NOT_MULTIPLIED or (isinstance(model_type, str) and model_type.startswith("gemma3")):
+    if _kind(rope, config) in _NOT_MULTIPLIED or (isinstance(model_type, str) and model_type.startswith("gemma3")):
         return 1.0
     factor = rope.get("factor", 1.0)
     if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor < 1e6:
@@ -109,7 +114,7 @@ def _factor(rope: Mapping[str, Any], config: HFConfig) -> float:
 
 def _longrope_original(ropes: list[Mapping[str, Any]], config: HFConfig) -> int | None:
     for rope in ropes:
-        if _kind(rope) in _LONGROPE:
+        if _kind(rope, config) in _LONGROPE:
             key = "original_max_position_embeddings"
             original = rope.get(key) or config.text.get(key)
             if isinstance(original, int) and original > 0:

@@ -1,7 +1,7 @@
 """`ConfigReader`: typed reading of a model's config, remembering what was read and where each value came from.
 
-A model never runs with a setting silently ignored: keys that nothing read are reported by `unread()`. Knows no torch and
-no architecture; `architectures/*.py` call it.
+A model never runs with a setting silently ignored: keys that nothing read are reported by `unread()`. Knows no torch
+and no architecture; `architectures/*.py` call it.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ _REQUIRED: Any = object()
 
 # Keys that never change the numbers of a forward pass, in any family.
 HARMLESS = frozenset("""
-    _name_or_path _attn_implementation _attn_implementation_internal _commit_hash architectures attn_implementation auto_map
-    bos_token_id eos_token_id pad_token_id sep_token_id cls_token_id unk_token_id decoder_start_token_id dtype torch_dtype
-    model_type transformers_version use_cache gradient_checkpointing initializer_range initializer_factor id2label label2id
-    num_labels problem_type finetuning_task task_specific_params output_attentions output_hidden_states return_dict
-    return_dict_in_generate is_decoder is_encoder_decoder add_cross_attention cross_attention_hidden_size
-    chunk_size_feed_forward pruned_heads tie_encoder_decoder torchscript use_bfloat16 tf_legacy_loss tokenizer_class prefix
-    attention_dropout attn_dropout attn_pdrop embd_pdrop resid_pdrop hidden_dropout hidden_dropout_prob dropout
-    activation_dropout embedding_dropout embd_dropout classifier_dropout summary_type summary_use_proj summary_activation
-    summary_first_dropout summary_proj_to_labels layerdrop router_aux_loss_coef router_z_loss_coef output_router_logits
-    router_jitter_noise pretraining_tp unsloth_version unsloth_fixed cache_implementation max_length min_length do_sample
-    early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p typical_p repetition_penalty
-    length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids num_return_sequences output_scores
+    _name_or_path _attn_implementation _attn_implementation_internal _commit_hash architectures attn_implementation
+    auto_map bos_token_id eos_token_id pad_token_id sep_token_id cls_token_id unk_token_id decoder_start_token_id
+    dtype torch_dtype model_type transformers_version use_cache gradient_checkpointing initializer_range
+    initializer_factor id2label label2id num_labels problem_type finetuning_task task_specific_params
+    output_attentions output_hidden_states return_dict return_dict_in_generate is_decoder is_encoder_decoder
+    add_cross_attention cross_attention_hidden_size chunk_size_feed_forward pruned_heads tie_encoder_decoder
+    torchscript use_bfloat16 tf_legacy_loss tokenizer_class prefix attention_dropout attn_dropout attn_pdrop
+    embd_pdrop resid_pdrop hidden_dropout hidden_dropout_prob dropout activation_dropout embedding_dropout
+    embd_dropout classifier_dropout summary_type summary_use_proj summary_activation summary_first_dropout
+    summary_proj_to_labels layerdrop router_aux_loss_coef router_z_loss_coef output_router_logits router_jitter_noise
+    pretraining_tp unsloth_version unsloth_fixed cache_implementation max_length min_length do_sample early_stopping
+    num_beams num_beam_groups diversity_penalty temperature top_k top_p typical_p repetition_penalty length_penalty
+    no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids num_return_sequences output_scores
     forced_bos_token_id forced_eos_token_id remove_invalid_values exponential_decay_length_penalty suppress_tokens
     begin_suppress_tokens
     max_seq_len seq_length model_max_length max_target_positions max_sequence_length max_seq_length seq_len

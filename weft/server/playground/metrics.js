@@ -5,7 +5,7 @@ import { metricsText } from "./api.js";
 const POLL_MS = 1500;
 const SAMPLES = 40; // a minute
 const byId = (id) => document.getElementById(id);
-const rates = [];
+const rates = Array(SAMPLES).fill(0);
 let last = null;
 
 /** Start to show figures; `report(isUp)` is told whether the server answers. */
@@ -41,7 +41,7 @@ function show(sums) {
   const now = performance.now();
   if (last) {
     rates.push(Math.max(0, (sums.generation_tokens_total - last.tokens) / ((now - last.time) / 1000)));
-    rates.splice(0, rates.length - SAMPLES);
+    rates.shift();
     byId("rate").textContent = rates.at(-1).toFixed(rates.at(-1) < 10 ? 1 : 0);
     draw();
   }
@@ -50,13 +50,14 @@ function show(sums) {
 
 function share(id, part, whole) {
   byId(id).textContent = whole ? `${((100 * part) / whole).toFixed(1)} %` : "–";
-  byId(`${id}-meter`).value = whole ? part / whole : 0;
+  const percent = whole ? (100 * part) / whole : 0;
+  byId(`${id}-meter`).setAttribute("aria-valuenow", percent.toFixed(1));
+  byId(`${id}-meter`).firstElementChild.style.width = `${percent}%`;
 }
 
 function draw() {
   const top = Math.max(1, ...rates);
-  const points = rates.map((rate, i) => `${(120 * (SAMPLES - rates.length + i)) / (SAMPLES - 1)},${26 - (24 * rate) / top}`);
+  const points = rates.map((rate, i) => `${((120 * i) / (SAMPLES - 1)).toFixed(1)},${(26 - (24 * rate) / top).toFixed(1)}`);
   byId("spark-line").setAttribute("points", points.join(" "));
-  const left = points[0].split(",")[0];
-  byId("spark-area").setAttribute("d", `M${left},28 L${points.join(" L")} L120,28 Z`);
+  byId("spark-area").setAttribute("d", `M0,28 L${points.join(" L")} L120,28 Z`);
 }

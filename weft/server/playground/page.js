@@ -16,6 +16,14 @@ function requestBody() {
   return { model: byId("model").value, messages: [...systemMessages(), ...history], ...requestFields() };
 }
 
+/** The last question asked, or the one being written, as a request of its own. */
+function curlBody() {
+  const body = requestBody();
+  while (body.messages.at(-1)?.role === "assistant") body.messages.pop();
+  if (body.messages.at(-1)?.role !== "user") body.messages.push({ role: "user", content: input.value.trim() || "Hello" });
+  return body;
+}
+
 // ---- turns
 
 function addTurn(role, content) {
@@ -70,13 +78,14 @@ async function answer() {
   const body = { ...requestBody(), stream: true, stream_options: { include_usage: true } };
   const turn = addTurn("assistant", "");
   turn.item.classList.add("streaming");
-  setRunning(new AbortController());
+  const controller = new AbortController();
+  setRunning(controller);
   tell("");
   const times = { start: performance.now(), first: null, last: null };
   let finish = "stopped";
   let usage = null;
   try {
-    for await (const event of chat(body, running.signal)) {
+    for await (const event of chat(body, controller.signal)) {
       usage = event.usage ?? usage;
       const choice = event.choices[0];
       if (choice?.delta.content) {
@@ -90,7 +99,8 @@ async function answer() {
   } catch (error) {
     if (error.name !== "AbortError") fail(turn, error);
   }
-  end(turn, times, usage, finish);
+  if (running === controller) setRunning(null);
+  if (turn.item.isConnected) end(turn, times, usage, finish); // else the conversation was cleared meanwhile
 }
 
 let due = null;
@@ -102,7 +112,6 @@ function scheduleShow(turn) {
 }
 
 function end(turn, times, usage, finish) {
-  setRunning(null);
   show(turn);
   turn.item.classList.remove("streaming");
   if (!turn.content) {
@@ -121,9 +130,9 @@ function showFigures(times, usage, finish, speed) {
   byId("ttft").textContent = times.first ? Math.round(times.first - times.start) : "–";
   byId("speed").textContent = speed ? speed.toFixed(1) : "–";
   byId("prompt-tokens").textContent = usage?.prompt_tokens ?? "–";
-  byId("cached-tokens").textContent = usage ? `tokens, ${usage.prompt_tokens_details?.cached_tokens ?? 0} cached` : "tokens";
+  byId("cached-tokens").textContent = usage ? `${usage.prompt_tokens_details?.cached_tokens ?? 0} cached` : "";
   byId("answer-tokens").textContent = usage?.completion_tokens ?? "–";
-  byId("finish").textContent = finish === "stop" ? "tokens, ended by itself" : finish === "length" ? "tokens, at the limit" : "tokens";
+  byId("finish").textContent = { stop: "complete", length: "at the limit" }[finish] ?? finish;
 }
 
 function fail(turn, error) {
@@ -239,9 +248,11 @@ byId("clear").addEventListener("click", () => {
   input.focus();
 });
 byId("panel-toggle").addEventListener("click", () => openPanel(!byId("panel").classList.contains("open")));
-byId("curl").addEventListener("click", () => copyText(asCurl(requestBody()), byId("curl")));
-byId("key").addEventListener("change", () => {
+byId("curl").addEventListener("click", () => copyText(asCurl(curlBody()), byId("curl")));
+byId("key-card").addEventListener("submit", (event) => {
+  event.preventDefault();
   setKey(byId("key").value);
+  openPanel(false);
   loadModels();
 });
 byId("examples").append(...EXAMPLES.map((text) => toolButton(text, () => {

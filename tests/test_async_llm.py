@@ -1,0 +1,287 @@
+"""AsyncLLM on the toy engine in a child process: streams, aborts, failures, restarts, loops and observers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+
+import pytest
+from toy_engine import SLOW_CORE, make_config
+
+from weft.async_llm import AsyncLLM
+from weft.errors import EngineDeadError, QueueFullError, RequestError, WeftError
+from weft.sampling_params import RequestOutputKind, SamplingParams
+
+DELTA = RequestOutputKind.DELTA
+GREEDY = SamplingParams(temperature=0.0, max_tokens=3)
+LONG = SamplingParams(max_tokens=None, ignore_eos=True, output_kind=DELTA)
+
+
+class Recorder:
+    """An observer."""
+
+    def __init__(self) -> None:
+        self.finished = []
+        self.num_steps = 0
+        self.is_broken = False
+
+    def on_step(self, stats) -> None:
+        self.num_steps += 1
+        if self.is_broken:
+            raise RuntimeError("a broken observer")
+
+    def on_finished(self, output, params) -> None:
+        self.finished.append(output)
+
+
+@pytest.fixture(scope="module")
+def shared(toy_tokenizer):
+    """One engine for the tests that do not end it; made in another thread, as servers do."""
+    made = []
+    thread = threading.Thread(target=lambda: made.append(
+        AsyncLLM(make_config(toy_tokenizer, max_model_len=20_000), SLOW_CORE)))
+    thread.start()
+    thread.join()
+    yield made[0]
+    made[0].shutdown()
+
+
+@pytest.fixture
+def own(toy_tokenizer):
+    """An engine for one test that ends it."""
+    llm = AsyncLLM(make_config(toy_tokenizer, max_model_len=20_000), SLOW_CORE)
+    yield llm
+    llm.shutdown()
+
+
+@pytest.fixture
+def recorder(shared):
+    recorder = Recorder()
+    shared.add_observer(recorder)
+    yield recorder
+    shared._observers.remove(recorder)
+
+
+async def collect(llm, prompt, params=GREEDY, request_id="r", **options):
+    return [output async for output in llm.generate(prompt, params, request_id, **options)]
+
+
+async def until(condition):
+    """Wait until it holds; the test's time limit ends it otherwise."""
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+async def test_outputs_grow_until_the_last_is_finished(shared):
+    outputs = await collect(shared, "abc")
+
+    assert outputs[-1].outputs[0].text == "def"
+    assert [o.finished for o in outputs] == [False] * (len(outputs) - 1) + [True]
+
+
+async def test_deltas_add_up_to_the_text(shared):
+    params = SamplingParams(temperature=0.0, max_tokens=20, output_kind=DELTA)
+
+    outputs = await collect(shared, "abc", params)
+
+    assert "".join(o.outputs[0].text for o in outputs) == "defghijklmnopqrstuvw"
+    assert [i for o in outputs for i in o.outputs[0].token_ids] == list(b"defghijklmnopqrstuvw")
+
+
+async def test_a_slow_reader_loses_nothing(shared, recorder):
+    params = SamplingParams(temperature=0.0, max_tokens=15, output_kind=DELTA)
+    text = ""
+    async for output in shared.generate("a", params, "slow"):
+        text += output.outputs[0].text
+        await until(lambda: recorder.finished)
+
+    assert text == "bcdefghijklmnop"
+
+
+async def test_many_requests_run_at_once_each_with_its_own_answer(shared):
+    letters = "abcdefghij" * 5
+
+    answers = await asyncio.gather(*(collect(shared, letter, request_id=f"m{i}") for i, letter in enumerate(letters)))
+
+    assert [a[-1].outputs[0].text for a in answers] == [
+        "".join(chr(ord(letter) + i) for i in (1, 2, 3)) for letter in letters]
+
+
+async def test_several_answers_of_one_request_are_joined(shared):
+    params = SamplingParams(n=3, seed=1, max_tokens=4, output_kind=RequestOutputKind.FINAL_ONLY)
+
+    [output] = await collect(shared, "a", params)
+
+    assert [(a.index, len(a.token_ids), a.finish_reason) for a in output.outputs] == [
+        (0, 4, "length"), (1, 4, "length"), (2, 4, "length")]
+
+
+async def test_a_stop_string_ends_the_sequence_in_the_engine_too(shared, recorder):
+    params = SamplingParams(temperature=0.0, max_tokens=None, ignore_eos=True, stop="ef")
+
+    outputs = await collect(shared, "a", params)
+    await collect(shared, "a", request_id="after")
+
+    assert outputs[-1].outputs[0].text == "bcd"
+    assert outputs[-1].outputs[0].stop_reason == "ef"
+    await until(lambda: shared.stats.num_running == 0)
+
+
+async def test_closing_the_iterator_aborts_the_request(shared, recorder):
+    stream = shared.generate("a", LONG, "closed")
+    await anext(stream)
+    await stream.aclose()
+
+    await collect(shared, "a", request_id="closed")      # the id is free again
+    assert recorder.finished[0].outputs[0].finish_reason == "abort"
+    await until(lambda: shared.stats.num_running == 0)
+
+
+async def test_cancelling_the_reader_aborts_the_request(shared, recorder):
+    reader = asyncio.create_task(collect(shared, "a", LONG, "cancelled"))
+    await until(lambda: recorder.num_steps > 2)
+
+    reader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+
+    assert recorder.finished[0].outputs[0].finish_reason == "abort"
+    assert await collect(shared, "a")
+    await until(lambda: shared.stats.num_running == 0)
+
+
+async def test_abort_ends_the_iterator_with_a_last_output(shared):
+    stream = shared.generate("a", LONG, "aborted")
+    await anext(stream)
+
+    await shared.abort("aborted")
+    outputs = [output async for output in stream]
+
+    assert outputs[-1].finished
+    assert outputs[-1].outputs[0].finish_reason == "abort"
+    await shared.abort("unknown")
+
+
+async def test_an_abort_while_the_prompt_is_tokenized_counts(shared):
+    reader = asyncio.create_task(collect(shared, "a", LONG, "early"))
+    await asyncio.sleep(0)      # the request is being prepared
+
+    await shared.abort("early")
+
+    assert (await reader)[-1].outputs[0].finish_reason == "abort"
+
+
+async def test_an_id_in_use_is_refused_and_the_first_request_goes_on(shared):
+    stream = shared.generate("a", SamplingParams(temperature=0.0, max_tokens=10), "twice")
+    await anext(stream)
+
+    with pytest.raises(RequestError, match="request_id = 'twice'"):
+        await collect(shared, "b", request_id="twice")
+
+    assert [o async for o in stream][-1].outputs[0].text == "bcdefghijk"
+
+
+@pytest.mark.parametrize(("prompt", "params", "kind"), [
+    ("", GREEDY, RequestError), ([1, -1], GREEDY, RequestError), ({"promt": 1}, GREEDY, RequestError),
+    ("a", None, RequestError), ("%", GREEDY, RequestError), ("^", GREEDY, QueueFullError),
+    ("^", SamplingParams(n=3), QueueFullError), ([97] * 20_000, GREEDY, RequestError),
+])
+async def test_a_wrong_request_raises_in_its_own_iterator(shared, prompt, params, kind):
+    with pytest.raises(kind):
+        await collect(shared, prompt, params)
+
+    assert (await collect(shared, "a"))[-1].outputs[0].text == "bcd"
+
+
+async def test_a_request_that_fails_in_the_engine_ends_with_its_error(shared):
+    outputs = await collect(shared, "a!", SamplingParams(temperature=0.0, max_tokens=9))
+
+    assert (outputs[-1].finished, outputs[-1].error) == (True, "RuntimeError: a fault")
+
+
+async def test_observers_are_told_the_whole_answer_and_may_fail(shared, recorder):
+    recorder.is_broken = True
+
+    await collect(shared, "a", SamplingParams(temperature=0.0, max_tokens=3, output_kind=DELTA))
+
+    [output] = recorder.finished
+    assert (output.outputs[0].text, output.metrics.finished_time is not None) == ("bcd", True)
+
+
+async def test_prompts_are_encoded_and_cut(shared):
+    assert await shared.encode_prompt("abc") == [97, 98, 99]
+    assert await shared.encode_prompt("abc", truncate_prompt_tokens=2) == [98, 99]
+    with pytest.raises(RequestError):
+        await shared.encode_prompt("")
+
+
+async def test_methods_of_the_engine_are_called(shared):
+    await until(lambda: shared.stats.num_running == 0)
+
+    assert await shared.reset_prefix_cache() is True
+    assert await shared.collective_rpc("ping", args=(1,)) == [["ping", [1], {}]]
+    with pytest.raises(WeftError, match="no method"):
+        await shared.collective_rpc("fail")
+
+
+def test_one_event_loop_after_another_may_use_it(shared):
+    for _ in range(2):
+        assert asyncio.run(collect(shared, "a"))[-1].outputs[0].text == "bcd"
+
+
+async def test_a_loop_beside_another_one_with_open_requests_is_refused(shared):
+    stream = shared.generate("a", LONG, "open")
+    await anext(stream)
+
+    with pytest.raises(RuntimeError, match="another event loop"):
+        await asyncio.to_thread(lambda: asyncio.run(collect(shared, "a", request_id="other")))
+
+    await stream.aclose()
+
+
+async def test_a_killed_engine_is_started_again_and_nobody_notices(own):
+    params = SamplingParams(seed=3, max_tokens=60, output_kind=DELTA)
+    whole = "".join([o.outputs[0].text for o in await collect(own, "a", params, "whole")])
+
+    pieces = []
+    async for output in own.generate("a", params, "cut"):
+        pieces.append(output.outputs[0].text)
+        if len(pieces) == 3:
+            os.kill(own._client.pid, signal.SIGKILL)
+
+    assert "".join(pieces) == whole
+    await own.check_health()
+
+
+async def test_an_engine_that_stays_down_fails_all_that_is_open(own):
+    readers = [asyncio.create_task(collect(own, "a", LONG, f"r{i}")) for i in range(3)]
+    for _ in range(3):
+        await until(lambda: own._client.pid is not None)
+        pid = own._client.pid
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: own._client.pid != pid)      # noqa: B023
+
+    results = await asyncio.gather(*readers, return_exceptions=True)
+
+    # those that ran at two deaths were failed alone; after the third the engine is gone
+    assert all(isinstance(r, EngineDeadError) or r[-1].error for r in results)
+    await until(lambda: own._client._dead is not None)
+    with pytest.raises(EngineDeadError):
+        await own.check_health()
+    with pytest.raises(EngineDeadError):
+        await collect(own, "a")
+
+
+async def test_shutting_down_ends_open_requests(own):
+    stream = own.generate("a", LONG, "r")
+    await anext(stream)
+
+    await asyncio.to_thread(own.shutdown)
+
+    with pytest.raises(EngineDeadError, match="closed"):
+        while True:
+            await anext(stream)
+    with pytest.raises(EngineDeadError):
+        await own.encode_prompt("a")
