@@ -56,12 +56,14 @@ def main() -> None:
     planned = plan["weight_bytes"] + plan["activation_bytes"] + plan["kv_cache_bytes"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     results["peak memory / plan"] = peak / planned, "at most 1.15"
-    print_table(("measured", "value", "goal"), [(name, f"{value:,.2f}", goal) for name, (value, goal) in results.items()],
-                title=f"{options.checkpoint}, {llm.config.model.dtype}, {llm.config.num_threads} threads", right=("value",))
+    rows = [(name, f"{value:,.2f}", goal) for name, (value, goal) in results.items()]
+    print_table(("measured", "value", "goal"), rows, right=("value",),
+                title=f"{options.checkpoint}, {llm.config.model.dtype}, {llm.config.num_threads} threads")
     print(f"\npeak {human_bytes(peak)}; plan {human_bytes(planned)}: weights {human_bytes(plan['weight_bytes'])}, "
           f"activations {human_bytes(plan['activation_bytes'])}, cache {human_bytes(plan['kv_cache_bytes'])}")
     if options.output_json:
-        options.output_json.write_text(json.dumps({name: value for name, (value, _) in results.items()}, indent=2) + "\n")
+        values = {name: value for name, (value, _) in results.items()}
+        options.output_json.write_text(json.dumps(values, indent=2) + "\n")
     llm.close()
 
 
@@ -80,7 +82,8 @@ def start_to_first_token(checkpoint: str, rounds: int) -> float:
 
 def run(llm: LLM, jobs: Sequence[Job]) -> list[RequestOutput]:
     """Run requests to their full length, greedily."""
-    params = [SamplingParams(temperature=0.0, max_tokens=job.output_len, ignore_eos=True, detokenize=False) for job in jobs]
+    params = [SamplingParams(temperature=0.0, max_tokens=job.output_len, ignore_eos=True, detokenize=False)
+              for job in jobs]
     return llm.generate([{"prompt_token_ids": job.prompt_token_ids} for job in jobs], params, use_tqdm=False)
 
 

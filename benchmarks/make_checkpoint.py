@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from weft.architectures.registry import find, families
+from weft.architectures.registry import families, find
 from weft.architectures.sizes import parameter_shapes
 from weft.architectures.spec import DecoderSpec
 from weft.resolve.reader import ConfigReader

@@ -31,6 +31,13 @@ This page is made by `tools/make_cli_docs.py` from what `--help` prints.
 - An error is one line on stderr; `--traceback` shows where it came from.
 - vLLM's options that weft has no code for are known: their default is accepted, any other value is refused.
 """
+ENVIRONMENT = """\
+## Environment
+
+Each is also read with the prefix `VLLM_` when it is not set with `WEFT_`. Options win.
+
+| variable | meaning |
+|---|---|"""
 
 
 def page() -> str:
@@ -39,9 +46,7 @@ def page() -> str:
     parts = [INTRODUCTION, _section("weft", overview())]
     parts += [_section(f"weft {name}", build_parser(name).format_help()) for name in COMMANDS]
     rows = "\n".join(f"| `WEFT_{name}` | {text} |" for name, text in VARIABLES.items())
-    parts.append("## Environment\n\nEach is also read with the prefix `VLLM_` when it is not set with `WEFT_`. Options win.\n"
-                 f"\n| variable | meaning |\n|---|---|\n{rows}\n| `HF_HOME`, `HF_TOKEN`, `HF_HUB_OFFLINE`, `HF_ENDPOINT` "
-                 "| the hub's own |\n")
+    parts.append(f"{ENVIRONMENT}\n{rows}\n| `HF_HOME`, `HF_TOKEN`, `HF_HUB_OFFLINE`, `HF_ENDPOINT` | the hub's own |\n")
     return "\n".join(parts)
 
 

@@ -34,17 +34,18 @@ class Schedule:
 
     seed: int = 1
     vocab_size: int = 1536
-    steps: int = 4400
+    steps: int = 3700
     tokens_per_step: int = 4096  # as rows of 256 tokens, see `row_len`
     peak_lr: float = 3e-3
     warmup_steps: int = 200
-    cosine_steps: int = 5600  # the length of the cosine, which the run leaves early
-    anneal_from: int = 2000  # from here on the rate falls in a line, and fewer documents are sums
+    cosine_steps: int = 5600  # the length of the cosine, which the run leaves at `anneal_from`
+    anneal_from: int = 2000  # from here on the rate falls in two lines, and fewer documents are sums
+    first_line_steps: int = 2400  # the length of the first line, which the run leaves at `long_from`
     weight_decay: float = 0.1
     first_sum_share: float = 0.65  # of documents; until `anneal_from` it falls by `sum_share_fall` per cosine
     sum_share_fall: float = 0.5
     last_sum_share: float = 0.2
-    long_from: int = 3000  # from here on two steps in five have long rows
+    long_from: int = 3000  # from here on two steps in five have long rows, and the rate falls faster
 
 
 def row_len(schedule: Schedule, step: int) -> int:
@@ -55,13 +56,15 @@ def row_len(schedule: Schedule, step: int) -> int:
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:
-    """Linear warm-up, the first part of a cosine, then a line down to a hundredth of the peak."""
+    """Linear warm-up, the first part of a cosine, of a line, and a steeper line down to a hundredth of the peak."""
     if step < schedule.warmup_steps:
         return schedule.peak_lr * (step + 1) / schedule.warmup_steps
     done = (min(step, schedule.anneal_from) - schedule.warmup_steps) / (schedule.cosine_steps - schedule.warmup_steps)
-    cosine = schedule.peak_lr * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
-    annealed = max(0.0, (step - schedule.anneal_from) / (schedule.steps - schedule.anneal_from))
-    return cosine + (0.01 * schedule.peak_lr - cosine) * annealed
+    last = 0.01 * schedule.peak_lr
+    cosine = last + (schedule.peak_lr - last) * (1 + math.cos(math.pi * done)) / 2
+    on_first_line = max(0, min(step, schedule.long_from) - schedule.anneal_from) / schedule.first_line_steps
+    line = cosine + (last - cosine) * on_first_line
+    return line + (last - line) * max(0, step - schedule.long_from) / (schedule.steps - schedule.long_from)
 
 
 def sum_share(schedule: Schedule, step: int) -> float:

@@ -96,8 +96,9 @@ PUBLISHED: dict[str, tuple[int, dict]] = {
     "bigscience/bloom-560m": (559_214_592, {
         "apply_residual_connection_post_layernorm": False, "architectures": ["BloomForCausalLM"],
         "attention_dropout": 0.0, "attention_softmax_in_fp32": True, "bias_dropout_fusion": True, "hidden_dropout": 0.0,
-        "layer_norm_epsilon": 1e-05, "masked_softmax_fusion": True, "model_type": "bloom", "n_embed": 1024, "n_inner": None,
-        "n_layer": 24, "num_attention_heads": 16, "offset_alibi": 100, "pretraining_tp": 1, "seq_length": 2048,
+        "layer_norm_epsilon": 1e-05, "masked_softmax_fusion": True, "model_type": "bloom", "n_embed": 1024,
+        "n_inner": None, "n_layer": 24, "num_attention_heads": 16, "offset_alibi": 100, "pretraining_tp": 1,
+        "seq_length": 2048,
         "skip_bias_add": True, "skip_bias_add_qkv": False, "slow_but_exact": False, "vocab_size": 250880}),
     "facebook/opt-125m": (125_239_296, {
         "_remove_final_layer_norm": False, "activation_function": "relu", "architectures": ["OPTForCausalLM"],

@@ -67,7 +67,7 @@ def test_a_model_file_adds_architectures_and_wins_over_wefts_own(tmp_path, caplo
 def test_a_model_file_that_is_no_use_is_an_error_that_says_why(tmp_path, text, said):
     (tmp_path / "mine.py").write_text(text)
 
-    with pytest.raises(ConfigError, match="^model_file = ") as caught:
+    with pytest.raises(ConfigError, match=r"^model_file = ") as caught:
         describe(model(tmp_path / "mine.py"))
 
     assert said in str(caught.value)

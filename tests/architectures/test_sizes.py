@@ -24,9 +24,9 @@ from weft.layers.placement import Placement
 from weft.models.decoder import Decoder
 from weft.resolve.reader import ConfigReader
 
-# From the config.json files of Qwen/Qwen2.5-0.5B, Qwen/Qwen3-0.6B, meta-llama/Llama-3.2-1B, mistralai/Mixtral-8x7B-v0.1.
+# From the config.json files of Qwen2.5-0.5B, Qwen3-0.6B, Llama-3.2-1B and Mixtral-8x7B-v0.1.
 QWEN2_5 = {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14,
-           "num_key_value_heads": 2, "vocab_size": 151936, "tie_word_embeddings": True, "max_position_embeddings": 32768}
+           "num_key_value_heads": 2, "vocab_size": 151936, "tie_word_embeddings": True}
 QWEN3 = {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 16,
          "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936, "tie_word_embeddings": True}
 LLAMA_1B = {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16, "num_attention_heads": 32,

@@ -141,6 +141,11 @@ def test_equal_tensors_are_told_from_others(tmp_path):
     assert [same_content(checkpoint, "a", name) for name in "cde"] == [False, False, False]
 
 
+def write_index(directory, names):
+    weight_map = dict.fromkeys(names, "model.safetensors")
+    (directory / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+
+
 def broken_pickle(path):
     path.write_bytes(b"\x80\x02cos\nsystem\n(S'true'\ntR.")
 
@@ -151,7 +156,8 @@ FAULTS = {
     "other files": (lambda d: (d / "model.h5").write_text(""), "The directory holds model.h5."),
     "zero bytes": (lambda d: (d / "model.safetensors").write_bytes(b""), "model.safetensors: 0 bytes"),
     "a directory": (lambda d: (d / "model.safetensors").mkdir(), "model.safetensors: not a file"),
-    "dangling link": (lambda d: (d / "model-1.safetensors").symlink_to(d / "blob"), "model-1.safetensors: the file is missing"),
+    "dangling link": (lambda d: (d / "model-1.safetensors").symlink_to(d / "blob"),
+                      "model-1.safetensors: the file is missing"),
     "truncated": (lambda d: (d / "model.safetensors").write_bytes(
         (save(d, tensors()) / "model.safetensors").read_bytes()[:-10]), "ends after the file"),
     "index no JSON": (lambda d: (d / "model.safetensors.index.json").write_text("{"), "expected valid JSON"),
@@ -162,8 +168,7 @@ FAULTS = {
                      "weight_map['a'] = '3'"),
     "missing shard": (lambda d: (save_sharded(d, tensors()), (d / "model-00002-of-00003.safetensors").unlink()),
                       "1 of 3 files are missing: model-00002-of-00003.safetensors"),
-    "index too long": (lambda d: (d / "model.safetensors.index.json").write_text(json.dumps({"weight_map": dict.fromkeys(
-        ["gone", *tensors()], (save(d, tensors()) / "model.safetensors").name)})), "'gone' in model.safetensors"),
+    "index too long": (lambda d: write_index(save(d, tensors()), ["gone", *tensors()]), "'gone' in model.safetensors"),
     "in two files": (lambda d: [save(d, {"a": torch.ones(1)}, f"model-{n}.safetensors") for n in (1, 2)],
                      "'a' is in two files"),
     "bin empty": (lambda d: (d / "pytorch_model.bin").write_bytes(b""), "the file is empty"),
@@ -171,10 +176,12 @@ FAULTS = {
     "bin truncated": (lambda d: (d / "pytorch_model.bin").write_bytes(
         (save(d, tensors(), "pytorch_model.bin") / "pytorch_model.bin").read_bytes()[:500]), "pytorch_model.bin: "),
     "bin with code": (lambda d: broken_pickle(d / "pytorch_model.bin"), "which weft does not run"),
-    "bin no dictionary": (lambda d: torch.save([torch.ones(1)], d / "pytorch_model.bin"), "a dictionary of tensors, found a list"),
+    "bin no dictionary": (lambda d: torch.save([torch.ones(1)], d / "pytorch_model.bin"),
+                          "a dictionary of tensors, found a list"),
     "bin nested": (lambda d: torch.save({"state_dict": {"a": torch.ones(1)}, "step": 3}, d / "pytorch_model.bin"),
                    "'state_dict': dict"),
-    "bin sparse": (lambda d: torch.save({"a": torch.eye(3).to_sparse()}, d / "pytorch_model.bin"), "sparse or quantized"),
+    "bin sparse": (lambda d: torch.save({"a": torch.eye(3).to_sparse()}, d / "pytorch_model.bin"),
+                   "sparse or quantized"),
 }
 
 

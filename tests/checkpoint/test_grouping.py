@@ -52,3 +52,9 @@ def test_another_name_is_shown_with_the_ranges_of_the_group():
     group, = group_names([(f"blocks.{i}.q", "", None) for i in range(4)])
 
     assert group.renamed("model.layers.0.q_proj") == "model.layers.{0..3}.q_proj"
+
+
+def test_layers_and_experts_keep_their_own_ranges_in_another_name():
+    group, = group_names([(f"blocks.{i}.experts.{e}.gate", "", None) for i in range(2) for e in range(8)])
+
+    assert group.renamed("model.layers.0.experts.0.w1") == "model.layers.{0..1}.experts.{0..7}.w1"

@@ -32,15 +32,16 @@ def test_a_tensor_goes_to_the_homes_of_its_rule_with_its_suffix(name, homes):
     assert ROUTER.route(name).homes == homes
 
 
-@pytest.mark.parametrize("name", ["model.layers.q.weight", "model.layers.x.q.weight", "model.layers.3.qq.weight", "head.weight",
-                                  "model.layers.3.experts.1.w3.weight", "model.layer_4.1.fc.weight", "model.layers.3.q.scale",
-                                  "model.model.embed.weight", "", "model."])
+@pytest.mark.parametrize("name", ["model.layers.q.weight", "model.layers.x.q.weight", "model.layers.3.qq.weight",
+                                  "head.weight", "model.layers.3.experts.1.w3.weight", "model.layer_4.1.fc.weight",
+                                  "model.layers.3.q.scale", "model.model.embed.weight", "", "model."])
 def test_a_name_that_no_rule_knows_goes_nowhere(name):
     assert ROUTER.route(name) is None
 
 
 @pytest.mark.parametrize(("name", "ignored"), [
-    ("model.layers.7.rotary.inv_freq", True), ("layers.7.rotary.inv_freq", True), ("model.layers.7.attn.mask.bias", True),
+    ("model.layers.7.rotary.inv_freq", True), ("layers.7.rotary.inv_freq", True),
+    ("model.layers.7.attn.mask.bias", True),
     ("model.layers.7.attn.mask", True), ("model.layers.7.rotary", False), ("model.layers.x.rotary.inv_freq", False),
 ])
 def test_buffers_are_ignored_by_whole_name_or_stem(name, ignored):

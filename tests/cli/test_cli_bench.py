@@ -33,7 +33,8 @@ def test_the_same_seed_gives_the_same_requests():
 
 
 def test_lengths_stay_within_the_range_ratio_and_use_it():
-    lengths = [len(job.prompt_token_ids) for job in random_jobs(range(9), 400, input_len=100, output_len=1, range_ratio=0.2)]
+    jobs = random_jobs(range(9), 400, input_len=100, output_len=1, range_ratio=0.2)
+    lengths = [len(job.prompt_token_ids) for job in jobs]
 
     assert (min(lengths), max(lengths)) == (80, 120)
 
@@ -75,8 +76,8 @@ def test_latency_measures_the_rounds_after_the_warm_up(weft, tmp_path, checkpoin
 def test_throughput_counts_the_tokens_of_all_requests(weft, tmp_path, checkpoint):
     output, picture = tmp_path / "throughput.json", tmp_path / "throughput.png"
 
-    ran = weft("bench", "throughput", checkpoint, "--num-prompts", 6, "--num-warmups", 1, "--input-len", 8, "--output-len", 4,
-               "--output-json", output, "--plot", picture, "--no-use-tqdm-on-load")
+    ran = weft("bench", "throughput", checkpoint, "--num-prompts", 6, "--num-warmups", 1, "--input-len", 8,
+               "--output-len", 4, "--output-json", output, "--plot", picture, "--no-use-tqdm-on-load")
 
     totals = json.loads(output.read_text())["totals"]
     assert ran.status == 0

@@ -19,8 +19,8 @@ HEAVY = ("torch", "transformers", "fastapi", "uvicorn", "numpy")
 
 
 def weft_process(*arguments: str, **options) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "weft.cli.main", *arguments], capture_output=True, text=True, timeout=60,
-                          stdin=subprocess.DEVNULL, **options)
+    return subprocess.run([sys.executable, "-m", "weft.cli.main", *arguments], capture_output=True, text=True,
+                          timeout=60, stdin=subprocess.DEVNULL, **options)
 
 
 def test_version_prints_the_version():
@@ -117,6 +117,8 @@ def test_an_unknown_logging_level_is_an_error():
 
 
 def test_the_page_about_the_command_line_says_what_help_says():
-    ran = subprocess.run([sys.executable, ROOT / "tools" / "make_cli_docs.py", "--check"], capture_output=True, text=True)
+    command = [sys.executable, ROOT / "tools" / "make_cli_docs.py", "--check"]
+
+    ran = subprocess.run(command, capture_output=True, text=True)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -41,8 +41,8 @@ def test_every_architecture_has_a_summary_a_source_and_features(entry):
     ("BloomForCausalLM", "positions", "ALiBi"), ("GPT2LMHeadModel", "positions", "learned"),
     ("LlamaForCausalLM", "positions", "rope"), ("MistralForCausalLM", "attention", "grouped-query, window 4096"),
     ("GPT2LMHeadModel", "attention", "multi-head, bias"), ("FalconForCausalLM", "attention", "multi-query"),
-    ("Qwen3ForCausalLM", "attention", "grouped-query, q/k norm"), ("Gemma2ForCausalLM", "norms", "RMSNorm before and after"),
-    ("Olmo2ForCausalLM", "norms", "RMSNorm after"), ("MixtralForCausalLM", "ffn", "experts, gated silu"),
+    ("Qwen3ForCausalLM", "attention", "grouped-query, q/k norm"), ("Olmo2ForCausalLM", "norms", "RMSNorm after"),
+    ("Gemma2ForCausalLM", "norms", "RMSNorm before and after"), ("MixtralForCausalLM", "ffn", "experts, gated silu"),
     ("OPTForCausalLM", "ffn", "relu, bias"), ("GPTNeoXForCausalLM", "other", "parallel blocks"),
     ("Gemma2ForCausalLM", "other", "scaled embeddings, logits soft cap 30, tied head"),
 ])
@@ -61,7 +61,7 @@ def test_inspect_tells_parameters_bytes_and_cache_counted_by_hand(weft, checkpoi
 
     assert found["sizes"]["parameters"] == PARAMETERS
     assert found["sizes"]["weight_bytes"] == 4 * PARAMETERS
-    assert found["sizes"]["kv_bytes_per_token"] == 2 * 2 * 2 * 8 * 4           # k and v, 2 layers, 2 heads of 8, float32
+    assert found["sizes"]["kv_bytes_per_token"] == 2 * 2 * 2 * 8 * 4         # k and v, 2 layers, 2 heads of 8, float32
     assert found["layers"] == [{
         "layers": "0-1", "attention": "4 heads, 2 kv heads of 8", "positions": "rope, base 10000, 8 dims",
         "ffn": "gated silu 48", "norms": "RMS 1e-05; before", "parameters": BLOCK_PARAMETERS,

@@ -1,4 +1,4 @@
-"""Options become EngineArgs and ServerOptions: every field has a flag, files and environment stand behind the command line."""
+"""Options become EngineArgs and ServerOptions: a flag for every field; files and environment behind them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def test_no_option_gives_the_defaults_of_the_dataclasses():
 
 def test_flags_have_the_types_of_their_fields():
     args = args_of("DIR", "--max-model-len", "4K", "--no-enable-prefix-caching", "--gpu-memory-utilization", "0.5",
-                   "--served-model-name", "a", "b", "--hf-overrides", '{"x": 1}', "--hf-overrides.y.z=2", "--dtype", "bf16")
+                   "--served-model-name", "a", "b", "--hf-overrides", '{"x": 1}', "--hf-overrides.y.z=2",
+                   "--dtype", "bf16")
 
     assert args == EngineArgs(model="DIR", max_model_len=4096, enable_prefix_caching=False, gpu_memory_utilization=0.5,
                               served_model_name=("a", "b"), hf_overrides={"x": 1, "y": {"z": 2}}, dtype="bfloat16")
@@ -57,7 +58,9 @@ def test_the_model_may_be_an_option_too():
     assert args_of("--model", "DIR").model == "DIR"
 
 
-@pytest.mark.parametrize("keys", [("--api-key", "a", "--api-key", "b"), ("--api-key", "a", "b"), ("--api-key", '["a", "b"]')])
+@pytest.mark.parametrize("keys", [
+    ("--api-key", "a", "--api-key", "b"), ("--api-key", "a", "b"), ("--api-key", '["a", "b"]'),
+])
 def test_api_keys_may_be_repeated_listed_or_json(keys):
     assert serve.server_options(parsed(*keys), {}).api_key == ("a", "b")
 
@@ -71,7 +74,9 @@ def test_an_option_without_code_is_known_and_refused(name):
         args_of(*given)
 
 
-@pytest.mark.parametrize("given", [("-tp", "1"), ("--kv-cache-dtype", "auto"), ("--no-enable-lora",), ("--runner", "auto")])
+@pytest.mark.parametrize("given", [
+    ("-tp", "1"), ("--kv-cache-dtype", "auto"), ("--no-enable-lora",), ("--runner", "auto"),
+])
 def test_the_default_of_an_option_without_code_is_accepted(given):
     assert args_of(*given).max_num_seqs is None
 
@@ -132,7 +137,9 @@ def test_the_environment_sets_the_size_of_the_cache(environ, expected):
 
 
 def test_the_command_line_wins_over_the_environment():
-    assert args_of("--kv-cache-memory-bytes", "1G", environ={"WEFT_CPU_KVCACHE_SPACE": "2"}).kv_cache_memory_bytes == 2 ** 30
+    args = args_of("--kv-cache-memory-bytes", "1G", environ={"WEFT_CPU_KVCACHE_SPACE": "2"})
+
+    assert args.kv_cache_memory_bytes == 2 ** 30
 
 
 def test_the_environment_sets_the_api_key_unless_an_option_does():

@@ -52,7 +52,9 @@ def test_help_of_a_group_shows_only_that_group(weft):
 
 
 def test_help_lists_the_groups(weft):
-    assert {"model", "load", "cache", "scheduler", "server", "chat"} <= set(weft("serve", "--help=listgroup").out.split())
+    groups = weft("serve", "--help=listgroup").out.split()
+
+    assert {"model", "load", "cache", "scheduler", "server", "chat"} <= set(groups)
 
 
 def test_help_of_a_word_shows_the_options_with_it_in_their_name(weft):

@@ -13,7 +13,9 @@ import pytest
 
 from weft.cli import chat
 from weft.cli.endpoint import events
+from weft.cli.local_endpoint import LocalEndpoint
 from weft.cli.main import main
+from weft.config.engine_args import EngineArgs
 
 KEY = "a-key"
 
@@ -26,7 +28,8 @@ def server(checkpoint):
          "--served-model-name", "tiny", "--no-use-tqdm-on-load", "--num-threads", "1"],
         stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
     try:
-        address = next(found[1] for line in process.stdout if (found := re.search(r"(http://127\.0\.0\.1:\d+)/v1", line)))
+        found = (re.search(r"(http://127\.0\.0\.1:\d+)/v1", line) for line in process.stdout)
+        address = next(match[1] for match in found if match)
         yield address
     finally:
         process.send_signal(signal.SIGINT)
@@ -53,8 +56,8 @@ def typed(monkeypatch):
 
 
 def test_one_message_gets_the_servers_answer(weft, server):
-    ran = weft("chat", "--url", f"{server}/v1", "--api-key", KEY, "-q", "hello", "--max-tokens", 8, "--system-prompt", "be",
-               "--stats")
+    ran = weft("chat", "--url", f"{server}/v1", "--api-key", KEY, "-q", "hello", "--max-tokens", 8, "--system-prompt",
+               "be brief", "--stats")
 
     assert ran.status == 0 and ran.out.endswith("\n")
     assert re.search(r"\[\d+ prompt tokens, \d+ tokens in .* s, first after .* s", ran.err)
@@ -117,6 +120,24 @@ def test_a_model_of_ones_own_needs_no_server(weft, checkpoint):
     assert re.search(r"\d+ prompt tokens, [1-4] tokens", ran.err)
 
 
+def test_an_interrupted_answer_leaves_the_engine_ready_for_the_next(checkpoint):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    endpoint = LocalEndpoint(EngineArgs(model=str(checkpoint), use_tqdm_on_load=False))
+    try:
+        pieces = endpoint.complete("abc", 200)
+        next(pieces)
+        endpoint._loop.call_soon(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            list(pieces)
+
+        list(endpoint.complete("abc", 5))
+        assert 1 <= endpoint.usage.completion_tokens <= 5
+    finally:
+        endpoint.close()
+
+
 def test_without_a_server_and_without_url_the_model_inside_answers(monkeypatch, capsys):
     opened = []
     monkeypatch.setattr(chat, "DEFAULT_URL", "http://127.0.0.1:9/v1")
@@ -143,8 +164,9 @@ class FakeEndpoint:
 def test_a_running_server_is_measured(weft, server, tmp_path):
     output = tmp_path / "serve.json"
 
-    ran = weft("bench", "serve", "--base-url", server, "--api-key", KEY, "--num-prompts", 8, "--num-warmups", 1, "--input-len", 10,
-               "--output-len", 5, "--request-rate", 200, "--max-concurrency", 4, "--output-json", output)
+    ran = weft("bench", "serve", "--base-url", server, "--api-key", KEY, "--num-prompts", 8, "--num-warmups", 1,
+               "--input-len", 10, "--output-len", 5, "--request-rate", 200, "--max-concurrency", 4,
+               "--output-json", output)
 
     content = json.loads(output.read_text())
     assert ran.status == 0

@@ -33,14 +33,16 @@ def make_checkpoint(directory: Path) -> Path:
 
 def tensor_shapes() -> dict[str, tuple[int, ...]]:
     """The tensors of the checkpoint."""
-    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (VOCABULARY, HIDDEN), "model.norm.weight": (HIDDEN,)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (VOCABULARY, HIDDEN), "model.norm.weight": (HIDDEN,)}
     for i in range(LAYERS):
         layer = f"model.layers.{i}."
         shapes |= {
             f"{layer}input_layernorm.weight": (HIDDEN,), f"{layer}post_attention_layernorm.weight": (HIDDEN,),
             f"{layer}self_attn.q_proj.weight": (32, HIDDEN), f"{layer}self_attn.k_proj.weight": (16, HIDDEN),
             f"{layer}self_attn.v_proj.weight": (16, HIDDEN), f"{layer}self_attn.o_proj.weight": (HIDDEN, 32),
-            f"{layer}mlp.gate_proj.weight": (INTERMEDIATE, HIDDEN), f"{layer}mlp.up_proj.weight": (INTERMEDIATE, HIDDEN),
+            f"{layer}mlp.gate_proj.weight": (INTERMEDIATE, HIDDEN),
+            f"{layer}mlp.up_proj.weight": (INTERMEDIATE, HIDDEN),
             f"{layer}mlp.down_proj.weight": (HIDDEN, INTERMEDIATE),
         }
     return shapes

@@ -39,7 +39,8 @@ def test_every_form_of_a_prompt_is_read(prompt, parsed):
     ({"prompt": 5}, "prompt"),
     ({"prompt_token_ids": "12"}, "prompt_token_ids"),
     ({"prompt_token_ids": [1], "prompt": "\ud800"}, "prompt"),
-    ({"prompt": "hi", "promt": "x"}, "prompt.promt"),
+    ({"prompt": "hi", "promt": "x"}, "prompt"),
+    ({"prompt": "hi", 10**5000: "x"}, "prompt"),
     ({"prompt": "hi", "cache_salt": ""}, "prompt.cache_salt"),
     ({"prompt": "hi", "cache_salt": 5}, "prompt.cache_salt"),
 ])

@@ -69,20 +69,21 @@ def test_a_chat_template_is_a_text_or_an_existing_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     assert resolve(directory, chat_template="{{ x }}").tokenizer.chat_template == "{{ x }}"
-    assert resolve(directory, chat_template="mine.jinja").tokenizer.chat_template == str((tmp_path / "mine.jinja").resolve())
+    assert resolve(directory, chat_template="mine.jinja").tokenizer.chat_template == str(tmp_path / "mine.jinja")
     with pytest.raises(ConfigError, match=r"chat_template = 'other\.jinja'"):
         resolve(directory, chat_template="other.jinja")
 
 
 def test_the_model_file_is_absolute(tmp_path):
-    (tmp_path / "mine.py").write_text("")
+    path = tmp_path / "mine.py"
+    path.write_text("")
 
-    assert resolve(write_model(tmp_path), model_file=str(tmp_path / "mine.py")).model.model_file == str(tmp_path / "mine.py")
+    assert resolve(write_model(tmp_path), model_file=str(path)).model.model_file == str(path)
 
 
 @pytest.mark.parametrize("value", [None, 0, -1, "100", True, 1.5, 2**70])
 def test_a_config_without_a_vocabulary_is_an_error(tmp_path, value):
-    with pytest.raises(ConfigError, match="vocab_size = .*expected an integer from 1 to"):
+    with pytest.raises(ConfigError, match=r"vocab_size = .*expected an integer from 1 to"):
         resolve(write_model(tmp_path, vocab_size=value))
 
 

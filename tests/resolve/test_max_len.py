@@ -7,7 +7,8 @@ from weft.errors import ConfigError
 from weft.resolve.config_file import read_config
 from weft.resolve.max_len import resolve_max_len
 
-LONGROPE = {"rope_type": "longrope", "short_factor": [1.0], "long_factor": [2.0], "original_max_position_embeddings": 128}
+LONGROPE = {"rope_type": "longrope", "short_factor": [1.0], "long_factor": [2.0],
+            "original_max_position_embeddings": 128}
 
 
 def max_len(tmp_path, wanted=None, *, files=None, disable_sliding_window=False, without=(), **changes):
@@ -26,7 +27,7 @@ def test_a_wish_within_the_models_length_is_fixed(tmp_path):
 
 
 def test_a_wish_above_it_is_an_error_that_names_the_key(tmp_path):
-    with pytest.raises(ConfigError, match="max_model_len = 513: expected at most 512, the model's max_position_embeddings"):
+    with pytest.raises(ConfigError, match="max_model_len = 513: expected at most 512, the model's max_position_emb"):
         max_len(tmp_path, 513)
 
 
@@ -41,7 +42,9 @@ def test_the_smallest_of_several_counts(tmp_path):
 
 
 def test_a_nested_text_config_counts(tmp_path):
-    assert max_len(tmp_path, text_config={"max_position_embeddings": 64}) == (64, False, "text_config.max_position_embeddings")
+    found = max_len(tmp_path, text_config={"max_position_embeddings": 64})
+
+    assert found == (64, False, "text_config.max_position_embeddings")
 
 
 @pytest.mark.parametrize(("rope", "expected"), [
@@ -79,7 +82,9 @@ def test_a_rope_type_that_is_no_string_is_an_error(tmp_path):
 
 
 def test_a_length_without_end_is_no_overflow(tmp_path):
-    assert max_len(tmp_path, 1000, max_position_embeddings=1e308, rope_scaling={"type": "linear", "factor": 9.0})[0] == 1000
+    rope = {"type": "linear", "factor": 9.0}
+
+    assert max_len(tmp_path, 1000, max_position_embeddings=1e308, rope_scaling=rope)[0] == 1000
 
 
 def test_longrope_takes_the_original_length_unasked_and_allows_the_extended_one(tmp_path):

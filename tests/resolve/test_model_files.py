@@ -42,13 +42,14 @@ def test_a_directory_is_taken_as_it_is_under_the_name_given(tmp_path, monkeypatc
 def test_what_looks_like_a_path_and_is_none_is_an_error_without_asking_the_hub(name, said, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *a, **k: pytest.fail("asked the hub"))
 
-    with pytest.raises(ConfigError, match="^model = ") as caught:
+    with pytest.raises(ConfigError, match=r"^model = ") as caught:
         find_model(EngineArgs(model=name))
 
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "said"), [("config.json", "Pass its directory"), ("model.gguf", "does not read GGUF yet")])
+@pytest.mark.parametrize(("name", "said"), [("config.json", "Pass its directory"),
+                                            ("model.gguf", "does not read GGUF yet")])
 def test_a_file_is_no_model(tmp_path, name, said):
     (tmp_path / name).write_text("")
 
@@ -67,7 +68,7 @@ def test_the_tokenizer_is_the_models_unless_another_is_named(tmp_path):
 def test_a_missing_tokenizer_is_an_error_about_the_tokenizer(tmp_path):
     args = EngineArgs(model=str(write_model(tmp_path / "m")), tokenizer=str(tmp_path / "t"))
 
-    with pytest.raises(ConfigError, match="^tokenizer = "):
+    with pytest.raises(ConfigError, match=r"^tokenizer = "):
         find_tokenizer(args, find_model(args))
 
 
@@ -122,7 +123,7 @@ def test_without_a_connection_the_error_says_what_was_tried(tmp_path, monkeypatc
     with pytest.raises(ConfigError) as caught:
         find_model(EngineArgs(model="someone/model"))
 
-    for said in ("There is no directory 'someone/model' here", "https://huggingface.co/someone/model", "no route to host"):
+    for said in ("There is no directory 'someone/model' here", f"{constants.ENDPOINT}/someone/model", "no route"):
         assert said in str(caught.value)
 
 
@@ -136,7 +137,8 @@ def test_revision_token_and_folder_reach_the_hub_and_only_needed_files_are_asked
 
     hub.download("a/b", revision="v1", token="secret", download_dir="/cache")
 
-    assert (asked["repo_id"], asked["revision"], asked["token"], asked["cache_dir"]) == ("a/b", "v1", "secret", "/cache")
+    assert (asked["repo_id"], asked["revision"]) == ("a/b", "v1")
+    assert (asked["token"], asked["cache_dir"]) == ("secret", "/cache")
     assert "*.safetensors" in asked["allow_patterns"]
     assert not {"*.bin", "*.py"} & set(asked["allow_patterns"])
     assert "original/*" in asked["ignore_patterns"]

@@ -20,7 +20,8 @@ def entry(dtype="F32", shape=(2,), offsets=(0, 8)):
 
 
 def test_entries_come_in_the_order_of_their_data(tmp_path):
-    path = write(tmp_path / "f", {"__metadata__": {"format": "pt"}, "b": entry(offsets=[8, 16]), "a": entry()}, bytes(16))
+    header = {"__metadata__": {"format": "pt"}, "b": entry(offsets=[8, 16]), "a": entry()}
+    path = write(tmp_path / "f", header, bytes(16))
     start = path.stat().st_size - 16
 
     assert list(read_header(path).items()) == [("a", Entry("F32", (2,), start, start + 8)),

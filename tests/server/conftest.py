@@ -1,37 +1,14 @@
-"""A server in a thread for each test that asks for one, and clients for it."""
+"""Servers that end with the test that started them."""
 
 from __future__ import annotations
 
 import contextlib
-import socket
-import threading
-import time
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
+from http_server import running_server
 
-from weft.server.app import build_app
 from weft.server.options import ServerOptions
-
-
-@contextlib.contextmanager
-def running_server(engine, options: ServerOptions) -> Iterator[str]:
-    """The URL of a server of `engine` that runs inside the block."""
-    config = uvicorn.Config(build_app(engine, options), lifespan="off", log_level="error", access_log=False, ws="none",
-                            timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
-        thread.start()
-        try:
-            while not server.started and thread.is_alive():
-                time.sleep(0.005)
-            yield f"http://127.0.0.1:{sock.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(timeout=20)
 
 
 @pytest.fixture

@@ -6,57 +6,35 @@ Its tokens are bytes. It uses weft's own input and output processing, so prompts
 from __future__ import annotations
 
 import asyncio
+import functools
+import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
-from tokenizers import AddedToken, Tokenizer as BackendTokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from toy_engine import EOS, make_config, save_tokenizer
 
-from weft.config.engine_config import (
-    CacheConfig, EngineConfig, LoadConfig, ModelConfig, SchedulerConfig, TokenizerConfig,
-)
+from weft.config.engine_config import TokenizerConfig
 from weft.engine.messages import EngineInfo, EngineOutput, EngineStats, TokenLogprobs
 from weft.frontend.inputs import InputProcessor
 from weft.frontend.outputs import RequestState
 from weft.frontend.prompts import parse_prompt
 from weft.outputs import RequestOutput
 from weft.text.chat import ChatRenderer
-from weft.text.tokenizer import Tokenizer
+from weft.text.tokenizer import Tokenizer, load_tokenizer
 
-EOS = 256
-VOCAB_SIZE = 259
+MAX_MODEL_LEN = 512
 CHATML = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
           "{% if not (loop.last and continue_final_message) %}<|im_end|>\n{% endif %}{% endfor %}"
           "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
 
 
+@functools.cache
 def byte_tokenizer() -> Tokenizer:
     """Token i is byte i; 256 ends a text, 257 and 258 are the marks of ChatML."""
-    alphabet = bytes_to_unicode()
-    backend = BackendTokenizer(models.BPE(vocab={alphabet[i]: i for i in range(256)}, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens([AddedToken(text, special=True) for text in ("<|endoftext|>", "<|im_start|>", "<|im_end|>")])
-    hf = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|endoftext|>")
-    hf.chat_template = CHATML
-    return Tokenizer(hf)
-
-
-def bytes_to_unicode() -> list[str]:
-    """The letter that byte-level tokenizers write for each byte."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = iter(range(256, 512))
-    return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
-
-
-def engine_config(**model) -> EngineConfig:
-    """A config of a model that is not there."""
-    fields = {"name": "toy", "path": "toy", "architecture": "ToyForCausalLM", "hf_config": {}, "dtype": "float32",
-              "max_model_len": 512, "is_max_model_len_fixed": True, "vocab_size": VOCAB_SIZE, "eos_token_ids": (EOS,)}
-    return EngineConfig(model=ModelConfig(**(fields | model)), tokenizer=TokenizerConfig(path="toy"),
-                        cache=CacheConfig(), scheduler=SchedulerConfig(max_num_seqs=8, max_num_batched_tokens=512),
-                        load=LoadConfig(), num_threads=1, served_model_names=("toy", "toy-alias"))
+    with tempfile.TemporaryDirectory() as directory:
+        return load_tokenizer(TokenizerConfig(path=str(save_tokenizer(Path(directory))), chat_template=CHATML))
 
 
 class FakeEngine:
@@ -67,9 +45,10 @@ class FakeEngine:
 
     def __init__(self, reply: str = "Hello, world", *, step_seconds: float = 0.0, refuse: Exception | None = None,
                  fail_at: int | None = None, error: Exception | None = None, tokenizer: bool = True, **model) -> None:
-        self.config = engine_config(**model)
-        self.info = EngineInfo(max_model_len=512, num_blocks=[64], block_size=16, weight_bytes=1, activation_bytes=1,
-                               kv_cache_bytes=1, load_seconds=0.5, kernels={})
+        self.config = replace(make_config(None, max_model_len=MAX_MODEL_LEN, **model),
+                              served_model_names=("toy", "toy-alias"))
+        self.info = EngineInfo(max_model_len=MAX_MODEL_LEN, num_blocks=[64], block_size=16, weight_bytes=1,
+                               activation_bytes=1, kv_cache_bytes=1, load_seconds=0.5, kernels={})
         self.stats = EngineStats()
         self.tokenizer = byte_tokenizer() if tokenizer else None
         self.renderer = ChatRenderer(self.tokenizer) if tokenizer else None
@@ -79,7 +58,7 @@ class FakeEngine:
         self.params = None
         self._reply, self._step_seconds = [*reply.encode(), EOS], step_seconds
         self._refuse, self._fail_at, self._error = refuse, fail_at, error
-        self._inputs = InputProcessor(self.config, self.tokenizer, 512)
+        self._inputs = InputProcessor(self.config, self.tokenizer, MAX_MODEL_LEN)
         self._observers = []
 
     def add_observer(self, observer) -> None:
@@ -143,7 +122,7 @@ class FakeEngine:
 
 def logprobs_of(token_id: int, num_top: int) -> TokenLogprobs:
     """The token is the second likeliest; 'a' leads, and 'z' comes third with probability 0."""
-    likeliest: Sequence[int] = [ord("a"), token_id, ord("z")][:num_top]
+    likeliest = [ord("a"), token_id, ord("z")][:num_top]
     token_ids = [token_id, *(other for other in likeliest if other != token_id)]
     values = {ord("a"): (-0.5, 1), ord("z"): (float("-inf"), 3), token_id: (-1.25, 2)}
     return TokenLogprobs(token_ids, [values[i][0] for i in token_ids], [values[i][1] for i in token_ids])

@@ -176,3 +176,19 @@ def test_tools_are_refused_as_not_built_unless_none_may_be_used(client):
         client.chat.completions.create(model="toy", messages=HI, tools=tools)
 
     assert (refusal.value.status_code, refusal.value.body["param"]) == (501, "tools")
+
+
+def test_a_reasoning_effort_is_no_error_where_the_template_does_not_read_it(client):
+    answer = client.chat.completions.create(model="toy", messages=HI, reasoning_effort="low", max_tokens=1)
+
+    assert answer.choices[0].message.content == "H"
+
+
+def test_variables_for_the_template_are_passed_on(engine, start_server):
+    url = start_server(engine, trust_request_chat_template=True)
+
+    httpx.post(f"{url}/v1/chat/completions", json={
+        "messages": HI, "max_tokens": 1, "chat_template": "{{ messages[0].content }} {{ mood }}",
+        "chat_template_kwargs": {"mood": "gladly"}})
+
+    assert text_of(engine) == "Hi gladly"

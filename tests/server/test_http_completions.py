@@ -65,7 +65,8 @@ def test_a_stream_says_the_same_as_the_whole_answer(client):
 
 def test_a_stream_of_several_prompts_keeps_their_choices_apart(client):
     texts = {}
-    for chunk in client.completions.create(model="toy", prompt=["a", "b"], n=2, temperature=1.0, max_tokens=5, stream=True):
+    stream = client.completions.create(model="toy", prompt=["a", "b"], n=2, temperature=1.0, max_tokens=5, stream=True)
+    for chunk in stream:
         for choice in chunk.choices:
             texts[choice.index] = texts.get(choice.index, "") + choice.text
 
@@ -118,7 +119,8 @@ def test_minus_infinity_is_written_as_minus_9999(client):
 
 
 def test_echo_with_logprobs_scores_the_prompt(client):
-    found = client.completions.create(model="toy", prompt="Say", logprobs=0, echo=True, max_tokens=1).choices[0].logprobs
+    choice = client.completions.create(model="toy", prompt="Say", logprobs=0, echo=True, max_tokens=1).choices[0]
+    found = choice.logprobs
 
     assert found.tokens == ["S", "a", "y", "H"]
     assert found.token_logprobs == [None, -1.25, -1.25, -1.25]
@@ -133,12 +135,13 @@ def test_echo_with_no_tokens_only_scores_the_prompt(client):
 
 
 def test_streamed_logprobs_are_those_of_the_whole_answer(client):
-    whole = client.completions.create(model="toy", prompt="Say", logprobs=2, echo=True, max_tokens=4).choices[0].logprobs
-    chunks = list(client.completions.create(model="toy", prompt="Say", logprobs=2, echo=True, max_tokens=4, stream=True))
+    options = {"model": "toy", "prompt": "Say", "logprobs": 2, "echo": True, "max_tokens": 4}
+    whole = client.completions.create(**options).choices[0].logprobs
+    chunks = list(client.completions.create(**options, stream=True))
 
     pieces = [chunk.choices[0].logprobs for chunk in chunks if chunk.choices[0].logprobs]
     for name in ("tokens", "token_logprobs", "top_logprobs", "text_offset"):
-        assert sum((getattr(piece, name) for piece in pieces), []) == getattr(whole, name)
+        assert [item for piece in pieces for item in getattr(piece, name)] == getattr(whole, name)
 
 
 def test_tokens_can_be_named_by_their_ids(client):
@@ -163,7 +166,7 @@ def test_token_ids_come_back_when_asked_for(client):
 
     assert (choice.prompt_token_ids, choice.token_ids) == ([83, 97], [72, 101])
     assert chunks[0].choices[0].prompt_token_ids == [83, 97]
-    assert sum((chunk.choices[0].token_ids for chunk in chunks), []) == [72, 101]
+    assert [token_id for chunk in chunks for token_id in chunk.choices[0].token_ids] == [72, 101]
 
 
 def test_every_sampling_field_reaches_the_engine(client, engine):

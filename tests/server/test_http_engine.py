@@ -11,8 +11,8 @@ import time
 import httpx
 import openai
 import pytest
-from conftest import running_server
-from tiny_model import write_tiny_model
+from http_server import running_server
+from tiny_llama import make_checkpoint
 
 from weft.async_llm import AsyncLLM
 from weft.config.engine_args import EngineArgs
@@ -24,9 +24,9 @@ LONG = {"prompt": "a", "max_tokens": 2000, "ignore_eos": True}
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory):
-    model = write_tiny_model(tmp_path_factory.mktemp("tiny"))
+    model = make_checkpoint(tmp_path_factory.mktemp("tiny"), max_position_embeddings=2048)
     engine = AsyncLLM.from_engine_args(EngineArgs(
-        model=str(model), load_format="dummy", kv_cache_memory_bytes=2**22, num_threads=1, served_model_name=("tiny",)))
+        model=str(model), kv_cache_memory_bytes=2**22, num_threads=1, served_model_name=("tiny",)))
     yield engine
     engine.shutdown()
 
@@ -79,7 +79,8 @@ def test_greedy_tokens_are_the_likeliest_of_their_logprobs(client):
 
 
 def test_echoed_logprobs_cover_prompt_and_answer(client):
-    found = client.completions.create(model="tiny", prompt="Once", max_tokens=2, echo=True, logprobs=1).choices[0].logprobs
+    choice = client.completions.create(model="tiny", prompt="Once", max_tokens=2, echo=True, logprobs=1).choices[0]
+    found = choice.logprobs
 
     assert found.tokens[:4] == ["O", "n", "c", "e"]
     assert found.token_logprobs[0] is None
@@ -104,9 +105,10 @@ def test_a_cache_salt_keeps_prefixes_apart(client):
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("path, body", [("/v1/completions", LONG), ("/v1/completions", {**LONG, "prompt": ["a", "b"]}),
-                                        ("/v1/chat/completions", {"messages": HI, "max_tokens": 1900, "ignore_eos": True})],
-                         ids=["one prompt", "two prompts", "chat"])
+@pytest.mark.parametrize("path, body", [
+    ("/v1/completions", LONG), ("/v1/completions", {**LONG, "prompt": ["a", "b"]}),
+    ("/v1/chat/completions", {"messages": HI, "max_tokens": 1900, "ignore_eos": True})],
+    ids=["one prompt", "two prompts", "chat"])
 def test_a_client_that_leaves_ends_its_request_and_frees_its_blocks(engine, url, path, body, stream):
     connection = send_request(url, path, {**body, "stream": stream})
     assert eventually(lambda: engine.stats.num_running > 0)
@@ -157,8 +159,8 @@ async def test_many_requests_at_once_are_all_answered_in_full(url):
 
 def test_a_full_queue_is_a_503_and_is_counted(tmp_path):
     engine = AsyncLLM.from_engine_args(EngineArgs(
-        model=str(write_tiny_model(tmp_path / "tiny")), load_format="dummy", kv_cache_memory_bytes=2**22, num_threads=1,
-        max_num_seqs=1, max_num_queued_reqs=1))
+        model=str(make_checkpoint(tmp_path / "tiny", max_position_embeddings=2048)), kv_cache_memory_bytes=2**22,
+        num_threads=1, max_num_seqs=1, max_num_queued_reqs=1))
     try:
         with running_server(engine, ServerOptions()) as url:
             statuses = []
@@ -179,8 +181,9 @@ def test_a_full_queue_is_a_503_and_is_counted(tmp_path):
 
 def test_figures_of_all_requests_are_in_the_metrics(url, client):
     before = figures(url)
-    client.completions.create(model="tiny", prompt="abcd", max_tokens=6, temperature=0, extra_body={"ignore_eos": True})
-    list(client.completions.create(model="tiny", prompt="abcd", max_tokens=6, stream=True, extra_body={"ignore_eos": True}))
+    options = {"model": "tiny", "prompt": "abcd", "max_tokens": 6, "extra_body": {"ignore_eos": True}}
+    client.completions.create(**options)
+    list(client.completions.create(**options, stream=True))
 
     after = figures(url)
     grown = {name: after[name] - before.get(name, 0) for name in after}

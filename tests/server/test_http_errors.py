@@ -7,10 +7,12 @@ import json
 import httpx
 import pytest
 from fake_engine import FakeEngine
+from http_server import running_server
 
 from weft.errors import EngineDeadError, QueueFullError
 from weft.server.body import decode_object
 from weft.server.errors import ApiError, dotted
+from weft.server.options import ServerOptions
 
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 HI = [{"role": "user", "content": "Hi"}]
@@ -18,10 +20,6 @@ HI = [{"role": "user", "content": "Hi"}]
 
 @pytest.fixture(scope="module")
 def url():
-    from conftest import running_server
-
-    from weft.server.options import ServerOptions
-
     with running_server(FakeEngine(), ServerOptions(max_body_bytes=1_000_000)) as url:
         yield url
 
@@ -46,27 +44,33 @@ FIELDS = [
     ({"max_tokens": "9"}, "max_tokens"), ({"max_tokens": 10**30}, "max_tokens"), ({"max_tokens": True}, "max_tokens"),
     ({"n": 0}, "n"), ({"n": 10**6}, "n"), ({"n": "2"}, "n"), ({"n": 2, "temperature": 0}, "n"),
     ({"prompt": ["a"] * 1000, "n": 100}, "n"),
-    ({"temperature": -0.1}, "temperature"), ({"temperature": 2.1}, "temperature"), ({"temperature": "hot"}, "temperature"),
+    ({"temperature": -0.1}, "temperature"), ({"temperature": 2.1}, "temperature"),
+    ({"temperature": "hot"}, "temperature"),
     ({"temperature": 10**400}, "temperature"), ({"temperature": True}, "temperature"),
     ({"top_p": 0}, "top_p"), ({"top_p": 1.1}, "top_p"), ({"top_k": -2}, "top_k"), ({"top_k": 0.5}, "top_k"),
     ({"min_p": 2}, "min_p"), ({"presence_penalty": 3}, "presence_penalty"),
     ({"frequency_penalty": -3}, "frequency_penalty"), ({"repetition_penalty": 0}, "repetition_penalty"),
     ({"seed": 2**64}, "seed"), ({"seed": "x"}, "seed"),
-    ({"stop": ["a"] * 5}, "stop"), ({"stop": ["a"] * 10_000}, "stop"), ({"stop": [""]}, "stop.0"), ({"stop": [1]}, "stop.0"),
+    ({"stop": ["a"] * 5}, "stop"), ({"stop": ["a"] * 10_000}, "stop"), ({"stop": [""]}, "stop.0"),
+    ({"stop": [1]}, "stop.0"),
     ({"stop": 5}, "stop"), ({"stop_token_ids": [259]}, "stop_token_ids.0"), ({"stop_token_ids": "a"}, "stop_token_ids"),
     ({"min_tokens": -1}, "min_tokens"), ({"min_tokens": 9, "max_tokens": 8}, "min_tokens"),
     ({"logprobs": -2}, "logprobs"), ({"logprobs": 21}, "logprobs"), ({"logprobs": True}, "logprobs"),
     ({"prompt_logprobs": 21}, "prompt_logprobs"), ({"prompt_logprobs": 1, "stream": True}, "prompt_logprobs"),
-    ({"logit_bias": {"999": 1}}, "logit_bias"), ({"logit_bias": {"x": 1}}, "logit_bias"), ({"logit_bias": [1]}, "logit_bias"),
+    ({"logit_bias": {"999": 1}}, "logit_bias"), ({"logit_bias": {"x": 1}}, "logit_bias"),
+    ({"logit_bias": [1]}, "logit_bias"),
     ({"logit_bias": {"1": "a"}}, "logit_bias.1"), ({"allowed_token_ids": []}, "allowed_token_ids"),
     ({"allowed_token_ids": [3, 999]}, "allowed_token_ids.1"), ({"bad_words": ["a"] * 129}, "bad_words"),
-    ({"bad_words": ["a"] * 10_000}, "bad_words"), ({"bad_words": [""]}, "bad_words.0"), ({"bad_words": "a"}, "bad_words"),
-    ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens"), ({"truncate_prompt_tokens": -2}, "truncate_prompt_tokens"),
+    ({"bad_words": ["a"] * 10_000}, "bad_words"), ({"bad_words": [""]}, "bad_words.0"),
+    ({"bad_words": "a"}, "bad_words"),
+    ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens"),
+    ({"truncate_prompt_tokens": -2}, "truncate_prompt_tokens"),
     ({"ignore_eos": 1}, "ignore_eos"), ({"stream_options": 3}, "stream_options"),
     ({"stream": True, "stream_options": {"include_usage": "x"}}, "stream_options.include_usage"),
     ({"stream": True, "stream_options": 1}, "stream_options"), ({"echo": "a"}, "echo"), ({"model": 1}, "model"),
     ({"priority": 1}, "priority"), ({"priority": 2**80}, "priority"), ({"request_id": "a b"}, "request_id"),
-    ({"request_id": "x" * 300}, "request_id"), ({"cache_salt": ""}, "cache_salt"), ({"stream_interval": 0}, "stream_interval"),
+    ({"request_id": "x" * 300}, "request_id"), ({"cache_salt": ""}, "cache_salt"),
+    ({"stream_interval": 0}, "stream_interval"),
 ]
 
 
@@ -116,8 +120,10 @@ def test_a_known_field_without_code_is_a_501_that_names_it(url, field, value):
 
 
 @pytest.mark.parametrize("field, value", [
-    ("response_format", {"type": "text"}), ("suffix", ""), ("best_of", 1), ("use_beam_search", False), ("guided_json", None),
-    ("parallel_tool_calls", True), ("user", "me"), ("metadata", {"a": "b"}), ("tool_choice", "auto"), ("tool_choice", "none")])
+    ("response_format", {"type": "text"}), ("suffix", ""), ("best_of", 1), ("use_beam_search", False),
+    ("guided_json", None),
+    ("parallel_tool_calls", True), ("user", "me"), ("metadata", {"a": "b"}), ("tool_choice", "auto"),
+    ("tool_choice", "none")])
 def test_known_fields_that_say_off_are_taken(url, field, value):
     answer = httpx.post(url + CHAT, json={"messages": HI, field: value, "max_tokens": 1})
 
@@ -143,7 +149,8 @@ def test_a_body_that_is_no_json_object_is_a_400_that_says_why(url, path, body, r
     assert reason in check_error(answer, 400, "BadRequestError", None)
 
 
-@pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+@pytest.mark.parametrize("content_type",
+    [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
 def test_another_content_type_is_refused_so_that_no_page_can_send_forms_here(url, content_type):
     headers = {} if content_type is None else {"Content-Type": content_type}
 
@@ -183,7 +190,8 @@ def test_unknown_paths_and_methods_have_the_same_shape(url):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("error", [QueueFullError("Too many wait."), EngineDeadError("It ended.")], ids=["full", "dead"])
+@pytest.mark.parametrize("error",
+    [QueueFullError("Too many wait."), EngineDeadError("It ended.")], ids=["full", "dead"])
 def test_an_engine_that_takes_nothing_is_a_503(start_server, error, stream):
     url = start_server(FakeEngine(refuse=error))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import httpx
 import openai
 import pytest
-from fake_engine import EOS, FakeEngine
+from fake_engine import FakeEngine
+from toy_engine import EOS
 
 from weft.errors import ConfigError, EngineDeadError
 from weft.server.options import ServerOptions
@@ -22,7 +23,8 @@ def test_models_are_listed_under_every_name(url):
 
     cards = client.models.list().data
 
-    assert [(card.id, card.owned_by, card.max_model_len) for card in cards] == [("toy", "weft", 512), ("toy-alias", "weft", 512)]
+    assert [(card.id, card.owned_by, card.max_model_len) for card in cards] == [
+        ("toy", "weft", 512), ("toy-alias", "weft", 512)]
     assert client.models.retrieve("toy-alias").id == "toy-alias"
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("other")
@@ -40,7 +42,7 @@ def test_text_becomes_tokens_and_tokens_text(url):
 
     assert (tokens["count"], tokens["tokens"], tokens["max_model_len"]) == (3, [0x68, 0xC3, 0xA9], 512)
     assert len(tokens["token_strs"]) == 3
-    assert text == {"prompt": "ok<|endoftext|>"}
+    assert text == {"prompt": "ok<|end|>"}
 
 
 def test_messages_become_the_tokens_of_their_chat(url):
@@ -51,16 +53,16 @@ def test_messages_become_the_tokens_of_their_chat(url):
 
 
 @pytest.mark.parametrize("body, param", [
-    ({}, "prompt"), ({"prompt": "a", "messages": [{"role": "user", "content": "a"}]}, "prompt"), ({"prompt": 1}, "prompt"),
-    ({"messages": []}, "messages")])
+    ({}, "prompt"), ({"prompt": "a", "messages": [{"role": "user", "content": "a"}]}, "prompt"),
+    ({"prompt": 1}, "prompt"), ({"messages": []}, "messages")])
 def test_what_cannot_be_tokenized_is_refused(url, body, param):
     answer = httpx.post(f"{url}/tokenize", json=body)
 
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
-@pytest.mark.parametrize("tokens, param", [([-1], "tokens.0"), ([1, 259], "tokens.1"), (["a"], "tokens.0"), (5, "tokens"),
-                                           ([2**70], "tokens.0"), ([True], "tokens.0")])
+@pytest.mark.parametrize("tokens, param", [([-1], "tokens.0"), ([1, 259], "tokens.1"), (["a"], "tokens.0"),
+                                           (5, "tokens"), ([2**70], "tokens.0"), ([True], "tokens.0")])
 def test_tokens_outside_the_vocabulary_are_refused(url, tokens, param):
     answer = httpx.post(f"{url}/detokenize", json={"tokens": tokens})
 
@@ -94,12 +96,49 @@ def test_keys_open_v1(start_server, key, status):
     assert httpx.post(f"{url}/v1/completions", json={"prompt": "a"}, headers=headers).status_code == status
 
 
+@pytest.mark.parametrize("path", ["/v1/models", "/proxy/v1/models", "/%76%31/models"])
+def test_keys_are_asked_for_behind_a_proxys_prefix_too(start_server, path):
+    url = start_server(FakeEngine(), api_key=("one",), root_path="/proxy")
+
+    assert httpx.get(url + path).status_code == 401
+
+
 def test_what_watches_a_server_needs_no_key(start_server):
     url = start_server(FakeEngine(), api_key=("one",))
 
     assert {path: httpx.get(url + path).status_code for path in ("/health", "/metrics", "/version", "/")} == {
         "/health": 200, "/metrics": 200, "/version": 200, "/": 200}
     assert httpx.post(f"{url}/tokenize", json={"prompt": "a"}).status_code == 401
+
+
+def test_answers_are_counted_by_route_method_and_status(url):
+    httpx.post(f"{url}/v1/completions", json={"prompt": "a"})
+    httpx.post(f"{url}/v1/completions", json={"prompt": 7})
+    httpx.get(f"{url}/v1/models/toy")
+    httpx.get(f"{url}/nowhere")
+
+    metrics = httpx.get(f"{url}/metrics").text
+
+    for labels in ('handler="/v1/completions",method="POST",status="2xx"',
+                   'handler="/v1/completions",method="POST",status="4xx"',
+                   'handler="/v1/models/{name:path}",method="GET",status="2xx"',
+                   'handler="none",method="GET",status="4xx"'):
+        assert f"http_requests_total{{{labels}}} 1.0" in metrics
+    assert 'http_request_duration_seconds_count{handler="/v1/completions",method="POST"} 2.0' in metrics
+
+
+def test_metrics_have_the_names_labels_and_buckets_that_dashboards_know(url):
+    metrics = httpx.get(f"{url}/metrics").text
+
+    for name in ("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc", "prompt_tokens_total",
+                 "generation_tokens_total", "prefix_cache_queries_total", "prefix_cache_hits_total",
+                 "num_preemptions_total", "time_to_first_token_seconds_count", "inter_token_latency_seconds_count",
+                 "e2e_request_latency_seconds_count", "request_prompt_tokens_count", "iteration_tokens_total_count"):
+        assert f'weft:{name}{{engine="0",model_name="toy"}} ' in metrics
+    assert 'weft:request_success_total{engine="0",finished_reason="stop",model_name="toy"} 0.0' in metrics
+    assert 'weft:time_to_first_token_seconds_bucket{engine="0",le="0.001",model_name="toy"} 0.0' in metrics
+    assert 'weft:request_prompt_tokens_bucket{engine="0",le="500.0",model_name="toy"} 0.0' in metrics
+    assert 'le="1000.0",model_name="toy"' not in metrics.partition("weft:request_prompt_tokens")[2].partition("_sum")[0]
 
 
 def test_other_origins_read_nothing_unless_they_are_named(url, start_server):

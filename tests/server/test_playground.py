@@ -119,7 +119,8 @@ def test_stop_ends_the_engines_work_and_keeps_the_text(open_page):
 
 
 def test_an_answer_is_text_and_never_markup(open_page):
-    reply = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script> `<b>x</b>`\n\n```html\n<i>y</i>\n```\n# <u>z</u>"
+    reply = ("<img src=x onerror='window.hacked=1'><script>window.hacked=1</script> `<b>x</b>`\n\n"
+             "```html\n<i>y</i>\n```\n# <u>z</u>")
     page = open_page(FakeEngine(reply))
 
     send(page, "<b>mine</b>")

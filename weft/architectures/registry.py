@@ -75,5 +75,6 @@ def find(names: list[str], known: Mapping[str, Architecture], *, source: str) ->
             return known[name]
     near = [m for n in names for m in difflib.get_close_matches(n, known, n=3, cutoff=0.6)]
     hint = f"Nearest: {', '.join(dict.fromkeys(near))}. " if near else ""
+    hint += "Describe it in a file (docs/adding-a-model.md) and pass --model-file."
     raise ConfigError("architectures", names, expected=f"one of the {len(known)} that `weft models` lists",
-                      source=source, hint=hint + "Describe it in a file (docs/adding-a-model.md) and pass --model-file.")
+                      source=source, hint=hint)

@@ -29,9 +29,13 @@ class Group:
         return _fill(self.pattern, self.ranges)
 
     def renamed(self, other: str) -> str:
-        """Another name that belongs to `first`, with this group's ranges where the numbers agree."""
-        shown = dict(zip(_NUMBER.findall(self.first), map(_range, self.ranges), strict=True))
-        return _NUMBER.sub(lambda number: shown.get(number.group(), number.group()), other)
+        """Another name that belongs to `first`, with this group's ranges in place of the numbers they share."""
+        own = list(zip(_NUMBER.findall(self.first), map(_range, self.ranges), strict=True))
+
+        def shown(number: re.Match[str]) -> str:
+            return own.pop(0)[1] if own and own[0][0] == number.group() else number.group()
+
+        return _NUMBER.sub(shown, other)
 
     def __str__(self) -> str:
         where = ""

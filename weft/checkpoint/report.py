@@ -114,6 +114,9 @@ class Faults:
     def _advice(self) -> str:
         if self.without_home and self.without_tensor:
             return "Names differ from what this architecture has: is config.json of the same model as the weights?"
+        if [home for home, _ in self.without_tensor] == ["head.weight"]:
+            return ("The checkpoint is incomplete; or, if its head shares the embedding, pass "
+                    'hf_overrides={"tie_word_embeddings": true}.')
         if self.without_tensor:
             return "The checkpoint is incomplete, or config.json is of a larger model."
         if self.without_home:

@@ -15,7 +15,8 @@ from weft.errors import ConfigError
 def with_config_file(argv: Sequence[str], parser: Parser) -> list[str]:
     """The arguments with the file's in front of them, `--config` taken out.
 
-    An entry whose option is also on the command line is left out, or merged if it is an object. ConfigError names file and key.
+    An entry whose option is also on the command line is left out, or merged if it is an object. ConfigError names
+    file and key.
     """
     rest, paths = _without_config(argv)
     if not paths or "--config" not in parser.flags():

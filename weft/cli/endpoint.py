@@ -92,8 +92,8 @@ class ServerEndpoint:
                 raise ConnectionError(f"{self.url}: {error_text(answer.status_code, answer.content)}")
             return [model["id"] for model in answer.json()["data"]] or [""]
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ConnectionError(f"{self.url}: {error or type(error).__name__}. Is a server there? `weft serve` starts "
-                                  "one.") from error
+            raise ConnectionError(f"{self.url}: {error or type(error).__name__}. Is a server there? `weft serve` "
+                                  "starts one.") from error
         except (ValueError, LookupError, TypeError) as error:
             raise ConnectionError(f"{self.url}/models is no list of models; is this an OpenAI-compatible server?") \
                 from error

@@ -97,7 +97,8 @@ def layers(found: Inspection) -> list[dict[str, Any]]:
     for numbers, block in words.patterns(spec.blocks):
         first = f"blocks.{numbers.split()[0].split('-')[0]}."
         rows.append({
-            "layers": numbers, "attention": words.attention(block.mixer), "positions": words.rope_words(block.mixer.positions),
+            "layers": numbers, "attention": words.attention(block.mixer),
+            "positions": words.rope_words(block.mixer.positions),
             "ffn": words.ffn(block.ffn), "norms": words.block_norms(block),
             "parameters": sum(prod(shape) for name, shape in shapes.items() if name.startswith(first)),
             "cache_bytes_per_token": 2 * block.mixer.num_kv_heads * block.mixer.head_dim * width,
@@ -146,7 +147,8 @@ def as_json(found: Inspection) -> dict[str, Any]:
     plan = None if found.plan is None else asdict(found.plan) | {"total_bytes": found.plan.total_bytes}
     return {
         "settings": {name: {"value": value, "source": source} for name, value, source in settings(found)},
-        "layers": layers(found), "sizes": sizes(found), "memory_plan": plan, "memory_plan_error": found.plan_error or None,
+        "layers": layers(found), "sizes": sizes(found),
+        "memory_plan": plan, "memory_plan_error": found.plan_error or None,
         "kernels": kernels(found), "unread_keys": found.reader.unread(),
         "is_described_by_weft": found.config.model.architecture in families(),
     }

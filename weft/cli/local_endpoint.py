@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from typing import Any, TypeVar
 
 from weft.async_llm import AsyncLLM
 from weft.cli.endpoint import Usage
@@ -16,6 +16,8 @@ from weft.config.engine_args import EngineArgs
 from weft.errors import RequestError
 from weft.outputs import RequestOutput
 from weft.sampling_params import RequestOutputKind
+
+T = TypeVar("T")
 
 
 class LocalEndpoint:
@@ -56,11 +58,7 @@ class LocalEndpoint:
             self._wait(outputs.aclose())      # aborts the request when the reader stopped early
 
     def _pieces(self, outputs: AsyncIterator[RequestOutput]) -> Iterator[str]:
-        while True:
-            try:
-                output = self._wait(anext(outputs))
-            except StopAsyncIteration:
-                return
+        while (output := self._wait(anext(outputs, None))) is not None:
             if output.error is not None:
                 raise RequestError("prompt", output.request_id, expected="a request that the engine can answer",
                                    hint=output.error)
@@ -68,5 +66,16 @@ class LocalEndpoint:
             self.usage.note_text()
             yield output.outputs[0].text
 
-    def _wait(self, awaitable: Any) -> Any:
-        return self._loop.run_until_complete(awaitable)
+    def _wait(self, awaitable: Awaitable[T]) -> T:
+        task = self._loop.create_task(_as_coroutine(awaitable))
+        try:
+            return self._loop.run_until_complete(task)
+        except KeyboardInterrupt:
+            # The task must have ended before anything else can be done with what it awaits.
+            task.cancel()
+            self._loop.run_until_complete(asyncio.wait([task]))
+            raise
+
+
+async def _as_coroutine(awaitable: Awaitable[T]) -> T:
+    return await awaitable

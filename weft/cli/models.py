@@ -21,8 +21,9 @@ from weft.resolve.reader import ConfigReader
 SAMPLE: dict[str, Any] = {
     "vocab_size": 512, "hidden_size": 64, "num_hidden_layers": 12, "num_attention_heads": 4, "head_dim": 16,
     "intermediate_size": 128, "max_position_embeddings": 8192, "n_embd": 64, "n_layer": 12, "n_head": 4,
-    "n_positions": 1024, "ffn_dim": 128, "kv_channels": 16, "seq_length": 2048, "num_local_experts": 8,
-    "num_key_value_heads": 2, "num_kv_heads": 2, "num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 64, "shared_expert_intermediate_size": 64,
+    "n_positions": 1024, "ffn_dim": 128, "kv_channels": 16, "seq_length": 2048, "num_key_value_heads": 2,
+    "num_kv_heads": 2, "num_local_experts": 8, "num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 64,
+    "shared_expert_intermediate_size": 64,
     "original_max_position_embeddings": 4096, "rms_norm_eps": 1e-6, "layer_norm_eps": 1e-5, "layer_norm_epsilon": 1e-5,
 }
 # Holds for every architecture: these belong to the engine and to parts that all families share.

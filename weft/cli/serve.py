@@ -49,7 +49,8 @@ GROUPS: dict[str, dict[str, str]] = {
     },
 }
 # Options of older command lines that change nothing here, and the values that say so.
-OLDER = {"disable_log_requests": None, "disable_log_stats": None, "use_v2_block_manager": None, "task": ("auto", "generate")}
+OLDER = {"disable_log_requests": None, "disable_log_stats": None, "use_v2_block_manager": None,
+         "task": ("auto", "generate")}
 
 
 def add_arguments(parser: Parser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 from weft.architectures.spec import (
@@ -25,17 +26,6 @@ _SCALINGS = {LinearScaling: "linear", DynamicScaling: "dynamic", Llama3Scaling: 
              LongRopeScaling: "longrope"}
 
 
-def runs(blocks: Sequence[BlockSpec]) -> list[tuple[int, int, BlockSpec]]:
-    """Equal blocks in a row as (first, last, block)."""
-    out: list[tuple[int, int, BlockSpec]] = []
-    for i, block in enumerate(blocks):
-        if out and out[-1][2] == block:
-            out[-1] = (out[-1][0], i, block)
-        else:
-            out.append((i, i, block))
-    return out
-
-
 def patterns(blocks: Sequence[BlockSpec]) -> list[tuple[str, BlockSpec]]:
     """Each kind of block with the layers that are of it: `0-4 6-10`, or `0 2 … 24` for a regular step."""
     layers: dict[int, list[int]] = {}
@@ -49,7 +39,7 @@ def patterns(blocks: Sequence[BlockSpec]) -> list[tuple[str, BlockSpec]]:
 
 def layer_words(layers: Sequence[int]) -> str:
     """Layer numbers, runs and regular steps written short."""
-    steps = {b - a for a, b in zip(layers, layers[1:], strict=False)}
+    steps = {b - a for a, b in itertools.pairwise(layers)}
     if len(layers) > 3 and len(steps) == 1 and steps != {1}:
         return f"{layers[0]} {layers[1]} … {layers[-1]}"
     words, start = [], 0

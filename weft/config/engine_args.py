@@ -21,8 +21,10 @@ UNBUILT: dict[str, Any] = {
     "quantization_config": None, "pooler_config": None, "hf_config_path": None, "tensor_parallel_size": 1,
     "pipeline_parallel_size": 1, "data_parallel_size": 1, "enable_expert_parallel": False, "cpu_offload_gb": 0,
     "distributed_executor_backend": None, "enable_lora": False, "speculative_config": None, "kv_cache_dtype": "auto",
-    "structured_outputs_config": None, "compilation_config": None, "mm_processor_kwargs": None, "logits_processors": None,
-    "limit_mm_per_prompt": None, "allowed_local_media_path": "", "allowed_media_domains": None, "kv_transfer_config": None,
+    "structured_outputs_config": None, "compilation_config": None, "mm_processor_kwargs": None,
+    "logits_processors": None,
+    "limit_mm_per_prompt": None, "allowed_local_media_path": "", "allowed_media_domains": None,
+    "kv_transfer_config": None,
     "reasoning_parser": "", "enable_sleep_mode": False, "enable_prompt_embeds": False, "attention_backend": None,
     "swap_space": None, "num_gpu_blocks_override": None,
 }
@@ -96,6 +98,8 @@ class EngineArgs:
             near = difflib.get_close_matches(unknown[0], known | UNBUILT.keys(), n=1)
             raise TypeError(f"unknown option {unknown[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
         given = {k: v for k, v in options.items() if k in known}
+        if given.get("max_model_len") == "auto":
+            given["max_model_len"] = -1
         if isinstance(given.get("served_model_name"), str):
             given["served_model_name"] = (given["served_model_name"],)
         for name in ("hf_overrides", "override_generation_config"):

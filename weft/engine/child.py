@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import socket
@@ -43,7 +44,8 @@ class Child:
         self._writer = threading.Thread(target=self._write, name="weft-engine-writer", daemon=True)
         self._writer.start()
         self._close_lock = threading.Lock()
-        self.send(Start(config=config, core_factory=core_factory))
+        self.send(Start(config=config, core_factory=core_factory,
+                        log_level=logging.getLogger("weft").getEffectiveLevel()))
         try:
             self.info = self._await_ready()
         except BaseException:      # KeyboardInterrupt too: no process stays behind

@@ -114,6 +114,7 @@ def serve(channel: Channel, parent_pid: int) -> None:
         while not frames:
             frames = channel.receive(timeout_ms=None)
         start = msgspec.msgpack.decode(frames[0], type=Start)
+        logging.getLogger("weft").setLevel(start.log_level)
         try:
             core = load_core(start.core_factory, start.config)
         except Exception as error:      # to the parent, which raises it
@@ -133,7 +134,7 @@ def serve(channel: Channel, parent_pid: int) -> None:
 def main(fd: int, parent_pid: int) -> None:
     """Entry point of the child. fd: its end of the socket pair."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)      # the parent decides what Ctrl-C means
-    logging.basicConfig(level=logging.INFO)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(asctime)s engine: %(message)s")
     os.set_inheritable(fd, False)
     serve(Channel(socket.socket(fileno=fd)), parent_pid)
 

@@ -33,10 +33,11 @@ class WireError(msgspec.Struct, kw_only=True):
 
 
 class Start(msgspec.Struct, tag=True, kw_only=True):
-    """The first message: what to build. core_factory: `module:function`."""
+    """The first message: what to build. core_factory: `module:function`. log_level: the parent's, of weft's loggers."""
 
     config: EngineConfig
     core_factory: str
+    log_level: int
 
 
 class Add(msgspec.Struct, tag=True):

@@ -72,10 +72,10 @@ def parse_prompt(prompt: Any) -> Prompt:
 def _parse_dict(prompt: dict[Any, Any]) -> Prompt:
     for key, value in prompt.items():
         if key in _UNBUILT_KEYS:
-            if value is not None and value != {}:
+            if value is not None and not (isinstance(value, dict) and not value):
                 raise NotBuiltError(f"prompt.{key}", value, expected="None", hint="weft has no code for it yet.")
         elif key not in _KEYS:
-            raise RequestError(f"prompt.{key}", value, expected=f"only the keys {', '.join(sorted(_KEYS))}")
+            raise RequestError("prompt", key, expected=f"only the keys {', '.join(sorted(_KEYS))}")
     text, token_ids, salt = prompt.get("prompt"), prompt.get("prompt_token_ids"), prompt.get("cache_salt")
     if text is None and token_ids is None:
         raise RequestError("prompt", prompt, expected="a dictionary with prompt or prompt_token_ids")

@@ -31,8 +31,9 @@ class ApiKeys:
         await refusal(scope, receive, send)
 
     def _is_guarded(self, scope: Scope) -> bool:
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        return any(path == guarded or path.startswith(guarded + "/") for guarded in GUARDED)
+        path = scope["path"]
+        inner = path.removeprefix(scope.get("root_path", ""))      # routes are looked up with and without the prefix
+        return any(f"{found}/".startswith(f"{guarded}/") for found in (path, inner) for guarded in GUARDED)
 
     def _knows(self, authorization: str) -> bool:
         scheme, _, key = authorization.partition(" ")

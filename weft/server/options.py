@@ -64,6 +64,7 @@ class ServerOptions:
         if self.max_body_bytes < 1024:
             raise ConfigError("max_body_bytes", self.max_body_bytes, expected="at least 1024")
         if (self.ssl_keyfile is None) != (self.ssl_certfile is None):
-            raise ConfigError("ssl_certfile", self.ssl_certfile, expected="both --ssl-keyfile and --ssl-certfile, or none")
+            raise ConfigError("ssl_certfile", self.ssl_certfile,
+                              expected="both --ssl-keyfile and --ssl-certfile, or none")
         if not 0 <= self.shutdown_timeout < float("inf"):
             raise ConfigError("shutdown_timeout", self.shutdown_timeout, expected="seconds, at least 0")

@@ -26,7 +26,8 @@ def page_router() -> APIRouter:
 
 def _add_file(router: APIRouter, path: str, content: bytes, media_type: str) -> None:
     headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"', "Cache-Control": "no-cache",
-               "Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+               "Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff",
+               "Referrer-Policy": "no-referrer"}
 
     async def send_file(request: Request) -> Response:
         if request.headers.get("if-none-match") == headers["ETag"]:

@@ -1,1 +1,1 @@
-"""`weft bench`: measurements with a warm-up, medians and percentiles. One file for each, `report.py` for what they print."""
+"""`weft bench`: measurements with a warm-up, medians and percentiles; one file each."""

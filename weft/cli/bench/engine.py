@@ -1,4 +1,4 @@
-"""The engine that `weft bench latency` and `throughput` measure. Heavy to import: only after the options are checked."""
+"""The engine that `weft bench latency` and `throughput` measure. Heavy to import."""
 
 from __future__ import annotations
 

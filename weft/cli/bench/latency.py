@@ -48,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
     counted = seconds[options.num_iters_warmup:]
     report(options, title=f"Latency of a batch of {options.batch_size} × ({options.input_len} + {options.output_len} "
                           f"tokens), {bench.name}",
-           totals={"output tokens/s at the median": options.batch_size * options.output_len / statistics.median(counted)},
+           totals={"output tokens/s at the median":
+                   options.batch_size * options.output_len / statistics.median(counted)},
            samples={"batch latency (ms)": [1000 * s for s in counted]})
     return 0

@@ -27,9 +27,9 @@ DEFAULTED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "pr
 
 def sampling_params(context: ServerContext, given: dict[str, Any], *, max_tokens: int | None, logprobs: int | None,
                     prompt_logprobs: int | None, stream: bool) -> SamplingParams:
-    """SamplingParams of a request: what it gave, over the model's generation config. max_tokens None: fills the context.
+    """SamplingParams of a request: what it gave, over the model's generation config.
 
-    Raises RequestError that names the field.
+    max_tokens None: fills the context. Raises RequestError that names the field.
     """
     defaults = context.engine.config.model.generation_defaults
     fields = {name: defaults[name] for name in DEFAULTED if defaults.get(name) is not None} | given

@@ -19,10 +19,8 @@ async def render(context: ServerContext, body: ChatBody | TokenizeBody) -> str:
     renderer = context.require_renderer()
     if body.chat_template is not None and not context.options.trust_request_chat_template:
         raise bad_field("chat_template", body.chat_template, expected="no template in a request",
-                        hint="A template is a program; start the server with --trust-request-chat-template to allow it.")
-    effort = getattr(body, "reasoning_effort", None)
-    variables = {**context.options.default_chat_template_kwargs, **({"reasoning_effort": effort} if effort else {}),
-                 **body.chat_template_kwargs}
+                        hint="It is a program: a server takes it only with --trust-request-chat-template.")
+    variables = {**context.options.default_chat_template_kwargs, **_effort(context, body), **body.chat_template_kwargs}
 
     def work() -> str:
         return renderer.render(
@@ -36,6 +34,13 @@ async def render(context: ServerContext, body: ChatBody | TokenizeBody) -> str:
         return await asyncio.to_thread(work)
     except RequestError as error:
         raise ApiError(400, str(error), dotted(error.field)) from error
+
+
+def _effort(context: ServerContext, body: ChatBody | TokenizeBody) -> dict[str, str]:
+    """`reasoning_effort` for a template that reads it; clients send it to all models, so others are spared it."""
+    template = context.require_tokenizer().chat_template or ""
+    effort = getattr(body, "reasoning_effort", None)
+    return {"reasoning_effort": effort} if effort is not None and "reasoning_effort" in template else {}
 
 
 def check_tools(body: ChatBody) -> None:

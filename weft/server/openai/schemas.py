@@ -25,10 +25,10 @@ Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS, pattern
 
 # Checked by SamplingParams, which has the same names.
 SAMPLING = frozenset({
-    "n", "presence_penalty", "frequency_penalty", "repetition_penalty", "temperature", "top_p", "top_k", "min_p", "seed",
-    "stop", "stop_token_ids", "include_stop_str_in_output", "ignore_eos", "min_tokens", "prompt_logprobs", "logit_bias",
-    "allowed_token_ids", "bad_words", "skip_special_tokens", "spaces_between_special_tokens", "truncate_prompt_tokens",
-    "stream_interval"})
+    "n", "presence_penalty", "frequency_penalty", "repetition_penalty", "temperature", "top_p", "top_k", "min_p",
+    "seed", "stop", "stop_token_ids", "include_stop_str_in_output", "ignore_eos", "min_tokens", "prompt_logprobs",
+    "logit_bias", "allowed_token_ids", "bad_words", "skip_special_tokens", "spaces_between_special_tokens",
+    "truncate_prompt_tokens", "stream_interval"})
 
 # Known, without code yet: name -> the values that mean "off". Anything else is a 501.
 UNBUILT: dict[str, tuple[Any, ...]] = {

@@ -1,0 +1,140 @@
+"""`serve` in a process of its own: what it prints, how it stops, and what it says when it cannot start."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import psutil
+import pytest
+from tiny_llama import make_checkpoint
+
+from weft.errors import ConfigError
+from weft.server.options import ServerOptions
+from weft.server.run import listening_socket
+
+PROGRAM = """
+import sys
+from weft.config.engine_args import EngineArgs
+from weft.server.options import ServerOptions
+from weft.server.run import serve
+serve(EngineArgs(model=sys.argv[1], kv_cache_memory_bytes=2**22, num_threads=1),
+      ServerOptions(**eval(sys.argv[2])))
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_checkpoint(tmp_path_factory.mktemp("tiny"), max_position_embeddings=2048)
+
+
+@contextlib.contextmanager
+def serving(model, **options):
+    """A server process and what it printed until it answered."""
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(model), repr(options)], stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL)
+    try:
+        yield process, read_until(process, b"API  ")
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def read_until(process, mark: bytes, seconds: float = 60.0) -> str:
+    """What the process printed, up to the end of the line that holds `mark`."""
+    text, end = b"", time.monotonic() + seconds
+    while time.monotonic() < end:
+        if select.select([process.stdout], [], [], 0.2)[0]:
+            piece = os.read(process.stdout.fileno(), 65536)
+            text += piece
+            if not piece or (mark in text and text.endswith(b"\n")):
+                return text.decode()
+    raise TimeoutError(text)
+
+
+def test_the_server_says_where_it_is_and_stops_cleanly_when_asked(model):
+    with serving(model, port=0) as (process, printed):
+        url = re.search(r"API +(http://127\.0\.0\.1:\d+)/v1", printed)[1]
+        assert re.search(r"machine +\d+ cores", printed)
+        assert "LlamaForCausalLM, float32" in printed
+        assert f"playground  {url}/" in printed
+        assert httpx.get(f"{url}/health").status_code == 200
+        children = psutil.Process(process.pid).children()
+        assert len(children) == 1                          # the engine
+
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(timeout=30) == 0
+        assert not children[0].is_running()
+
+
+def test_a_running_stream_ends_before_the_server_does(model):
+    with serving(model, port=0, shutdown_timeout=20) as (process, printed):
+        url = re.search(r"API +(\S+)", printed)[1]
+        with httpx.stream("POST", f"{url}/completions", json={
+                "prompt": "a", "max_tokens": 400, "stream": True, "ignore_eos": True}) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            process.send_signal(signal.SIGINT)
+            rest = list(lines)
+
+        assert rest[-2] == "data: [DONE]" or rest[-1] == "data: [DONE]"
+        assert process.wait(timeout=30) == 0
+
+
+def test_requests_that_take_too_long_do_not_keep_the_server(model):
+    with serving(model, port=0, shutdown_timeout=0) as (process, printed):
+        url = re.search(r"API +(\S+)", printed)[1]
+        body = {"prompt": "a", "n": 64, "temperature": 1, "max_tokens": 2000, "stream": True, "ignore_eos": True}
+        with httpx.stream("POST", f"{url}/completions", json=body) as answer:
+            next(answer.iter_lines())
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 0
+
+
+def test_a_unix_socket_serves_too_and_one_left_over_is_replaced(model, tmp_path):
+    path = str(tmp_path / "weft.sock")
+    with socket.socket(socket.AF_UNIX) as left_over:
+        left_over.bind(path)
+
+    with serving(model, uds=path) as (_, printed):
+        assert f"unix:{path}" in printed
+        with httpx.Client(transport=httpx.HTTPTransport(uds=path)) as client:
+            assert client.get("http://weft/v1/models").status_code == 200
+
+
+def test_a_busy_port_is_one_clear_error():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+        with pytest.raises(ConfigError, match=f"port = {port}: expected a free port of 127.0.0.1.*another --port"):
+            listening_socket(ServerOptions(port=port))
+
+
+@pytest.mark.parametrize("options, field", [
+    ({"host": "no.such.host.invalid"}, "host"), ({"host": "203.0.113.7"}, "host"),
+    ({"uds": "/nowhere/at/all.sock"}, "uds"), ({"uds": "/etc/passwd"}, "uds")])
+def test_an_address_that_is_not_ours_is_named(options, field):
+    with pytest.raises(ConfigError) as error:
+        listening_socket(ServerOptions(**{"port": 0, **options}))
+
+    assert error.value.field == field
+
+
+def test_a_socket_that_somebody_listens_on_is_not_taken_away(tmp_path):
+    path = str(tmp_path / "weft.sock")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)
+        other.listen()
+
+        with pytest.raises(ConfigError, match="uds"):
+            listening_socket(ServerOptions(uds=path))
