@@ -3,7 +3,7 @@
 In a request {a} and {b} are numbers up to 99, {c} and {d} larger ones, {s} a noun phrase like "a story about a fox",
 {w} any word, {W} the same with a capital, {n} a number, {t} some words in a row and {x} characters without sense.
 """
-# ruff: noqa: SIM905  (a word list reads better as one string)
+
 
 SUM_REQUESTS = (
     "What is {a} + {b}?", "what is {a}+{b}", "{a} + {b}", "{a}+{b}", "{a} + {b} = ?", "{a}+{b}=", "{a} + {b} =",

@@ -3,7 +3,7 @@
 Everything here is plain Python over a seeded `random.Random`; it knows nothing of chats, tokens or torch.
 `embedded_data.py` asks for stories and wraps them into dialogues.
 """
-# ruff: noqa: SIM905  (a word list reads better as one string)
+
 
 import random
 from dataclasses import dataclass

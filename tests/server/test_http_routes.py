@@ -98,9 +98,10 @@ def test_keys_open_v1(start_server, key, status):
 
 @pytest.mark.parametrize("path", ["/v1/models", "/proxy/v1/models", "/%76%31/models"])
 def test_keys_are_asked_for_behind_a_proxys_prefix_too(start_server, path):
-    url = start_server(FakeEngine(), api_key=("one",), root_path="/proxy")
+    url = start_server(FakeEngine(), api_key=("one",), root_path="/proxy/")
 
     assert httpx.get(url + path).status_code == 401
+    assert httpx.get(url + path, headers={"Authorization": "Bearer one"}).status_code == 200
 
 
 def test_what_watches_a_server_needs_no_key(start_server):

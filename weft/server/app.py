@@ -24,6 +24,7 @@ from weft.server.openai.tokenize import tokenize_router
 from weft.server.options import ServerOptions
 from weft.server.page import page_router
 from weft.server.request_id import RequestIds
+from weft.server.root_path import RootPath
 from weft.server.status import status_router
 from weft.version import __version__
 
@@ -38,7 +39,7 @@ def build_app(engine: AsyncLLM, options: ServerOptions) -> FastAPI:
     engine.add_observer(metrics)
     context = ServerContext(engine, options, metrics, created=int(time.time()))
     app = FastAPI(title="weft", version=__version__, openapi_url=None, docs_url=None, redoc_url=None,
-                  root_path=options.root_path, redirect_slashes=False)
+                  redirect_slashes=False)
     routers = [completions_router(context), chat_router(context), models_router(context), tokenize_router(context),
                status_router(context)]
     for router in [*routers, *([page_router()] if options.enable_playground else [])]:
@@ -49,7 +50,7 @@ def build_app(engine: AsyncLLM, options: ServerOptions) -> FastAPI:
 
 
 def _add_layers(app: FastAPI, context: ServerContext) -> None:
-    """The last one added is the outermost: metrics see every answer, also a refusal."""
+    """The last one added is the outermost: metrics see every answer, also a refusal, and all know the root path."""
     options = context.options
     if options.api_key:
         app.add_middleware(ApiKeys, keys=options.api_key)
@@ -60,3 +61,5 @@ def _add_layers(app: FastAPI, context: ServerContext) -> None:
     if options.enable_request_id_headers:
         app.add_middleware(RequestIds)
     app.add_middleware(HttpMetrics, registry=context.metrics.registry)
+    if options.root_path.strip("/"):
+        app.add_middleware(RootPath, root_path=options.root_path)

@@ -127,7 +127,7 @@ def banner(engine: AsyncLLM, options: ServerOptions, sock: socket.socket) -> str
     config, info = engine.config, engine.info
     lines = [f"model       {', '.join(config.served_model_names)}  ({config.model.architecture}, {config.model.dtype}, "
              f"loaded in {info.load_seconds:.1f} s)",
-             f"memory      {info.weight_bytes / _GIB:.2f} GiB weights, {info.kv_cache_bytes / _GIB:.2f} GiB KV cache",
+             f"memory      {_size(info.weight_bytes)} of weights, {_size(info.kv_cache_bytes)} of KV cache",
              f"context     {info.max_model_len} tokens, {config.scheduler.max_num_seqs} sequences at once, "
              f"{config.num_threads} threads"]
     if options.uds is not None:
@@ -135,6 +135,10 @@ def banner(engine: AsyncLLM, options: ServerOptions, sock: socket.socket) -> str
     url = _url(options, sock)
     lines.append(f"API         {url}/v1" + ("  (with a key)" if options.api_key else ""))
     return "\n".join([*lines, *([f"playground  {url}/"] if options.enable_playground else [])])
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / _GIB:.2f} GiB" if num_bytes >= _GIB else f"{num_bytes / 2**20:.1f} MiB"
 
 
 def _url(options: ServerOptions, sock: socket.socket) -> str:
