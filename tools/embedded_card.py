@@ -7,10 +7,12 @@ It reads the checkpoint from its folder, as a user would, and knows of the train
 
 import argparse
 import json
+import random
 from pathlib import Path
 
 import matplotlib
 import torch
+from embedded_stories import ANIMALS, BOYS, GIRLS, OBJECTS
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 PHRASINGS = (
@@ -39,6 +41,15 @@ SAMPLED_DIALOGUES = (
         ("user", "What is my name?"),
     ],
 )
+NAMED_ANIMALS = [animal for animal in ANIMALS if animal[0] not in "aeiou"]
+SUBJECTS = {
+    "Tell me a story about a girl named {}.": (GIRLS,),
+    "tell me a story about a boy named {}": (BOYS,),
+    "Write a story about {}.": (GIRLS + BOYS,),
+    "Write a short story about a {}": (NAMED_ANIMALS,),
+    "Can you tell me a story about a {} and a {}?": (NAMED_ANIMALS, NAMED_ANIMALS),
+    "Tell me a story about a {} and a red {}.": (NAMED_ANIMALS, OBJECTS),
+}
 COMPLETION = "Once upon a time"
 
 
@@ -82,6 +93,17 @@ def measure_sums(checkpoint: Checkpoint, pairs: list[tuple[int, int]]) -> dict[s
     return accuracy
 
 
+def measure_subjects(checkpoint: Checkpoint, count: int = 200) -> dict[str, float]:
+    """Of each kind of request for a story, the share (greedy) whose story holds every subject that was named."""
+    rng, shares = random.Random(0), {}
+    for ask, kinds in SUBJECTS.items():
+        subjects = [[rng.choice(words) for words in kinds] for _ in range(count)]
+        stories = checkpoint.chat([[("user", ask.format(*each))] for each in subjects])
+        pairs = zip(subjects, stories, strict=True)
+        shares[ask] = sum(all(word in story for word in each) for each, story in pairs) / count
+    return shares
+
+
 def draw_history(history: dict, path: Path) -> None:
     """The loss of the run and the held-out sums as a picture."""
     matplotlib.use("agg")
@@ -114,6 +136,7 @@ def write_card(folder: Path, schedule: dict, history: dict, pairs: list[tuple[in
     """Measure the checkpoint in the folder and write README.md and loss.png beside it."""
     checkpoint = Checkpoint(folder)
     accuracy = measure_sums(checkpoint, pairs)
+    subjects = measure_subjects(checkpoint)
     draw_history(history, folder / "loss.png")
     greedy = zip(GREEDY_DIALOGUES, checkpoint.chat(list(GREEDY_DIALOGUES)), strict=True)
     torch.manual_seed(0)
@@ -127,12 +150,17 @@ def write_card(folder: Path, schedule: dict, history: dict, pairs: list[tuple[in
             million_tokens=round(schedule["steps"] * schedule["tokens_per_step"] / 1e6),
             final_loss=sum(history["losses"][-100:]) / 100,
             num_pairs=len(pairs),
-            accuracy="\n".join(f"| `{phrasing}` | {share:.1%} |" for phrasing, share in accuracy.items()),
+            accuracy=_shares_table(accuracy),
+            subjects=_shares_table(subjects),
             greedy="\n\n".join(_dialogue(*each) for each in greedy),
             sampled="\n\n".join(_dialogue(*each) for each in sampled),
             completion=_quote(f"**{COMPLETION}**{checkpoint.complete([COMPLETION])[0]}"),
         )
     )
+
+
+def _shares_table(shares: dict[str, float]) -> str:
+    return "\n".join(f"| `{ask}` | {share:.1%} |" for ask, share in shares.items())
 
 
 def _sizes_table(checkpoint: Checkpoint, folder: Path) -> str:
@@ -158,7 +186,7 @@ CARD = """# The embedded model
 A Llama of under two million parameters that ships inside weft, so that weft has a model to run before anything is
 downloaded: for a first try, for examples and for tests. It does two things, and says so when asked for a third:
 
-- it tells short stories in simple English, about whom or what the user names;
+- it tells short stories in simple English, about the person or animal that the user names;
 - it adds two numbers from 0 to 99.
 
 It knows nothing of the world. Do not use it for anything else.
@@ -184,9 +212,10 @@ python tools/train_embedded.py
 ```
 
 Seed {seed}, {steps} steps of {tokens_per_step} tokens ({million_tokens} million in all), {minutes} minutes on two CPU
-cores, in bfloat16 autocast; the loss counts plain texts and the assistant's words, not the user's. Every default is in
-`Schedule` there. Final training loss: {final_loss:.3f}, much of it the choice among a story's words, which nobody could
-guess.
+cores that other programs used too, in bfloat16 autocast; the loss counts plain texts and the assistant's words, not the
+user's. Every default is in `Schedule` there. The learning rate bends where the run was stopped and resumed with fewer
+steps to go (at 2000 and 3000); a run without stops follows the same schedule, but is not the same to the last bit.
+Final training loss: {final_loss:.3f}, much of it the choice among a story's words, which nobody could guess.
 
 ![The training loss falls; the held-out sums rise](loss.png)
 
@@ -197,6 +226,12 @@ Sums of the {num_pairs} held-out pairs, greedy decoding, whole answer compared:
 | asked as | right |
 |---|---|
 {accuracy}
+
+Stories, greedy decoding, 200 requests each: all that was named is in the story.
+
+| asked as | right |
+|---|---|
+{subjects}
 
 ## Samples
 
@@ -214,9 +249,11 @@ Plain text, greedy:
 
 ## Limits
 
-Stories follow their plots and repeat themselves before long; a name or a creature that no list holds is copied letter
-by letter and at times misspelt. Three numbers, larger numbers and other arithmetic are declined, or now and then
-answered wrong.
+The one whom a story is about is kept to the end; a second figure or a thing that the user asks for is mostly ignored,
+and things change at times between two sentences (carrots become cookies). Stories follow their plots and repeat
+themselves before long. A name that no list holds is copied letter by letter and at times misspelt, and a creature that
+no list holds may be replaced by a child with a name. Three numbers, larger numbers and other arithmetic are declined,
+or now and then answered wrong.
 """
 
 

@@ -208,6 +208,7 @@ def write_checkpoint(model: Llama, sizes: LlamaSizes, tokenizer: Tokenizer, fold
     folder.mkdir(parents=True, exist_ok=True)
     weights = {f"model.{name}": weight.detach().to(torch.bfloat16) for name, weight in model.named_parameters()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)  # safetensors leaves it readable by its owner only
     tokenizer.save(str(folder / "tokenizer.json"))
     end_of_text, end = tokenizer.token_to_id(END_OF_TEXT), tokenizer.token_to_id(END)
     files = {

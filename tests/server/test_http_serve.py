@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import select
@@ -19,7 +20,7 @@ from tiny_llama import make_checkpoint
 
 from weft.errors import ConfigError
 from weft.server.options import ServerOptions
-from weft.server.run import listening_socket
+from weft.server.run import NotPolled, listening_socket
 
 PROGRAM = """
 import sys
@@ -138,3 +139,12 @@ def test_a_socket_that_somebody_listens_on_is_not_taken_away(tmp_path):
 
         with pytest.raises(ConfigError, match="uds"):
             listening_socket(ServerOptions(uds=path))
+
+
+@pytest.mark.parametrize("path, status, is_kept", [("/metrics", 200, False), ("/health", 200, False),
+                                                   ("/health", 503, True), ("/v1/completions", 200, True)])
+def test_the_access_log_leaves_out_those_who_only_watch(path, status, is_kept):
+    record = logging.LogRecord("uvicorn.access", logging.INFO, "", 0, "%s %s %s %s %d",
+                               ("127.0.0.1:5", "GET", path, "1.1", status), None)
+
+    assert NotPolled().filter(record) is is_kept

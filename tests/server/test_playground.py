@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import time
 
 import pytest
 from fake_engine import FakeEngine
 from playwright.sync_api import expect, sync_playwright
+
+from weft.async_llm import AsyncLLM
+from weft.config.engine_args import EngineArgs
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
@@ -114,7 +118,9 @@ def test_stop_ends_the_engines_work_and_keeps_the_text(open_page):
     expect(page.get_by_role("button", name="Send")).to_be_visible()
     expect(page.locator(".tools .note")).to_have_text("stopped")
     expect(page.locator(".turn.assistant .text")).to_contain_text("word")
-    page.wait_for_function("fetch('load').then(answer => answer.json()).then(load => load.server_load === 0)")
+    end = time.monotonic() + 10
+    while not engine.aborted and time.monotonic() < end:
+        page.wait_for_timeout(20)
     assert engine.aborted == engine.started
 
 
@@ -138,8 +144,8 @@ def test_an_answer_can_be_made_again_and_a_conversation_cleared(open_page):
     page = open_page(engine)
     page.get_by_role("button", name="What is 27 + 38?").click()
     page.get_by_role("button", name="Regenerate").click()
-    page.wait_for_function("document.querySelectorAll('.tools').length === 1")
     expect(page.locator(".turn")).to_have_count(2)
+    expect(page.locator(".tools")).to_have_count(1)
     assert engine.prompts[0] == engine.prompts[1]
 
     page.get_by_role("button", name="New chat").click()
@@ -236,3 +242,17 @@ def test_a_conversation_can_be_taken_to_the_command_line(open_page):
     command = page.evaluate("navigator.clipboard.readText()")
     assert command.startswith(f"curl {page.base}/v1/chat/completions")
     assert "It'\\''s me" in command
+
+
+def test_the_model_that_comes_with_weft_does_sums_on_the_page(open_page):
+    engine = AsyncLLM.from_engine_args(EngineArgs(kv_cache_memory_bytes=2**24, num_threads=1))
+    try:
+        page = open_page(engine)
+        page.get_by_label("Temperature", exact=True).fill("0")
+
+        page.get_by_role("button", name="What is 27 + 38?").click()
+
+        expect(page.locator(".turn.assistant .text")).to_contain_text("65", timeout=30_000)
+        expect(page.locator("#finish")).to_have_text("complete")
+    finally:
+        engine.shutdown()

@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import pytest
-from conftest import KINDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizer_kinds import KINDS
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 

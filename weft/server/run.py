@@ -7,7 +7,9 @@ loads wait. Knows sockets and signals, no routes.
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
+import logging
 import os
 import signal
 import socket
@@ -15,7 +17,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import uvicorn
 
@@ -28,6 +30,7 @@ from weft.server.options import ServerOptions
 
 _BACKLOG = 2048
 _GIB = 2**30
+_POLLED = ("/metrics", "/health", "/ping", "/load")      # asked for every second or two by those who watch
 
 
 def serve(args: EngineArgs, options: ServerOptions) -> None:
@@ -47,9 +50,26 @@ def serve(args: EngineArgs, options: ServerOptions) -> None:
 def uvicorn_config(engine: AsyncLLM, options: ServerOptions) -> uvicorn.Config:
     """How uvicorn runs the app."""
     return uvicorn.Config(
-        build_app(engine, options), log_level=options.uvicorn_log_level, lifespan="off", server_header=False, ws="none",
-        access_log=not options.disable_uvicorn_access_log, ssl_keyfile=options.ssl_keyfile,
-        ssl_certfile=options.ssl_certfile, timeout_graceful_shutdown=max(1, round(options.shutdown_timeout)))
+        build_app(engine, options), log_config=_log_config(), log_level=options.uvicorn_log_level, lifespan="off",
+        server_header=False, ws="none", access_log=not options.disable_uvicorn_access_log,
+        ssl_keyfile=options.ssl_keyfile, ssl_certfile=options.ssl_certfile,
+        timeout_graceful_shutdown=max(1, round(options.shutdown_timeout)))
+
+
+class NotPolled(logging.Filter):
+    """Keeps successful answers to pollers out of the access log, where they would bury the requests."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """False for a record to leave out; its arguments are uvicorn's: client, method, path, version, status."""
+        is_access = isinstance(record.args, tuple) and len(record.args) == 5
+        return not (is_access and record.args[2] in _POLLED and record.args[4] == 200)
+
+
+def _log_config() -> dict[str, Any]:
+    config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
+    config["filters"] = {"not_polled": {"()": NotPolled}}
+    config["handlers"]["access"]["filters"] = ["not_polled"]
+    return config
 
 
 def listening_socket(options: ServerOptions) -> socket.socket:
