@@ -138,27 +138,13 @@ def test_an_interrupted_answer_leaves_the_engine_ready_for_the_next(checkpoint):
         endpoint.close()
 
 
-def test_without_a_server_and_without_url_the_model_inside_answers(monkeypatch, capsys):
-    opened = []
-    monkeypatch.setattr(chat, "DEFAULT_URL", "http://127.0.0.1:9/v1")
-    monkeypatch.setattr(chat, "_local", lambda model: opened.append(model) or FakeEndpoint())
+def test_without_a_server_and_without_url_the_model_inside_answers(weft, monkeypatch):
+    monkeypatch.setattr(chat, "DEFAULT_URL", "http://127.0.0.1:9/v1")       # nobody listens on the discard port
 
-    assert main(["chat", "-q", "hello"]) == 0
-    assert opened == [None]
-    assert capsys.readouterr().out == "Hi!\n"
+    ran = weft("chat", "-q", "What is 17 + 25?")
 
-
-class FakeEndpoint:
-    """Says Hi!"""
-
-    name = "fake"
-
-    def chat(self, messages, max_tokens):
-        yield "Hi"
-        yield "!"
-
-    def close(self):
-        pass
+    assert ran.status == 0
+    assert "17 + 25" in ran.out and "No server at http://127.0.0.1:9/v1" in ran.err
 
 
 def test_a_running_server_is_measured(weft, server, tmp_path):

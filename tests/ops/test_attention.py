@@ -15,6 +15,7 @@ from weft.ops.attention import (
     reference,
     sdpa,
 )
+from weft.ops.attention.by_piece import by_piece
 from weft.ops.kernel import Kernel, choose
 
 # (tokens in the cache after the step, tokens of this step); decodes come first.
@@ -27,6 +28,8 @@ STEPS = {
     "mixed": [(33, 1), (2, 1), (50, 50), (90, 7), (17, 16)],
     "longer-than-a-tile": [(700, 700), (1100, 530)],
 }
+SDPA = by_piece(one_query=sdpa.attend, many_queries=sdpa.attend)
+MATMUL = by_piece(one_query=matmul.attend, many_queries=matmul.attend)
 TOLERANCE = 2e-5            # float32, sums of at most a thousand products of order one
 
 
@@ -66,46 +69,46 @@ def make_step(lengths, *, heads, kv_heads, head_dim, window=None, block_size=16,
 
 def run(kernel, step, params):
     q, k, v, k_cache, v_cache, plan = step
-    return kernel.run(q.clone(), k, v, k_cache.clone(), v_cache.clone(), plan, params)
+    return kernel(q.clone(), k, v, k_cache.clone(), v_cache.clone(), plan, params)
 
 
 @pytest.mark.parametrize("window", [None, 12, 64], ids=lambda w: f"window-{w}")
 @pytest.mark.parametrize("heads", [(4, 4), (8, 2), (6, 1)], ids=lambda h: f"{h[0]}-of-{h[1]}")
 @pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("kernel", [sdpa, matmul], ids=["sdpa", "matmul"])
+@pytest.mark.parametrize("kernel", [SDPA, MATMUL], ids=["sdpa", "matmul"])
 def test_a_kernel_gives_what_the_reference_gives(kernel, step, heads, window):
     data = make_step(STEPS[step], heads=heads[0], kv_heads=heads[1], head_dim=20, window=window)
     params = AttentionParams(scale=20 ** -0.5)
 
-    torch.testing.assert_close(run(kernel, data, params), run(reference, data, params), atol=TOLERANCE, rtol=TOLERANCE)
+    torch.testing.assert_close(run(kernel, data, params), run(reference.run, data, params), atol=TOLERANCE, rtol=TOLERANCE)
 
 
 @pytest.mark.parametrize("is_bfloat16", [False, True])
-@pytest.mark.parametrize("kernel", [sdpa, matmul], ids=["sdpa", "matmul"])
+@pytest.mark.parametrize("kernel", [SDPA, MATMUL], ids=["sdpa", "matmul"])
 def test_alibi_is_added_as_the_reference_adds_it(kernel, is_bfloat16):
     data = make_step(STEPS["mixed"], heads=6, kv_heads=2, head_dim=16)
     params = AttentionParams(scale=0.25, alibi=AlibiBias(slopes=alibi_slopes(6), scale=0.7, is_bfloat16=is_bfloat16))
 
-    torch.testing.assert_close(run(kernel, data, params), run(reference, data, params), atol=TOLERANCE, rtol=TOLERANCE)
+    torch.testing.assert_close(run(kernel, data, params), run(reference.run, data, params), atol=TOLERANCE, rtol=TOLERANCE)
 
 
 def test_the_soft_cap_bounds_the_scores_as_in_the_reference():
     data = make_step(STEPS["mixed"], heads=4, kv_heads=2, head_dim=16)
-    capped = run(matmul, data, AttentionParams(scale=1.0, softcap=3.0))
+    capped = run(MATMUL, data, AttentionParams(scale=1.0, softcap=3.0))
 
-    torch.testing.assert_close(capped, run(reference, data, AttentionParams(scale=1.0, softcap=3.0)), atol=TOLERANCE,
+    torch.testing.assert_close(capped, run(reference.run, data, AttentionParams(scale=1.0, softcap=3.0)), atol=TOLERANCE,
                                rtol=TOLERANCE)
-    assert (capped - run(matmul, data, AttentionParams(scale=1.0))).abs().max() > 0.01
+    assert (capped - run(MATMUL, data, AttentionParams(scale=1.0))).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("kernel", [sdpa, matmul], ids=["sdpa", "matmul"])
+@pytest.mark.parametrize("kernel", [SDPA, MATMUL], ids=["sdpa", "matmul"])
 def test_half_precision_stays_within_its_rounding(kernel, dtype):
     data = make_step(STEPS["mixed"], heads=4, kv_heads=2, head_dim=32, dtype=dtype)
     params = AttentionParams(scale=32 ** -0.5)
     bound = 3e-2 if dtype == torch.bfloat16 else 4e-3          # a few units of the last place of values up to 4
 
-    torch.testing.assert_close(run(kernel, data, params).float(), run(reference, data, params).float(), atol=bound, rtol=bound)
+    torch.testing.assert_close(run(kernel, data, params).float(), run(reference.run, data, params).float(), atol=bound, rtol=bound)
 
 
 def test_alibi_slopes_are_the_papers():
@@ -119,7 +122,7 @@ def test_the_choice_keeps_the_reasons_of_kernels_that_refused():
     choice = choose_attention(case)
 
     assert choice.kernel.name == "matmul"
-    assert str(choice) == "matmul (sdpa: no soft cap)"
+    assert str(choice) == "matmul (sdpa: no soft cap; sdpa+matmul: no soft cap)"
 
 
 def test_when_all_kernels_refuse_the_error_joins_the_reasons():

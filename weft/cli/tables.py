@@ -53,7 +53,8 @@ def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
 
     table = Table(title=escape(title) or None, title_justify="left", header_style="bold")
     for i, column in enumerate(columns):
-        table.add_column(escape(column), justify="right" if column in right else "left", overflow="fold", no_wrap=i == 0)
+        table.add_column(escape(column), justify="right" if column in right else "left", no_wrap=i == 0,
+                         overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row))
     Console().print(table)

@@ -1,7 +1,7 @@
 """Attention over the paged cache.
 
-`AttentionCase` is what a layer knows when it is built, `attention_plan` what a step needs once for all layers of a cache
-group, and a kernel runs `run(q, k, v, k_cache, v_cache, plan, params)`. `reference.py` is the definition.
+`AttentionCase` is what a layer knows when it is built, `attention_plan` what a step needs once for all layers of a
+cache group, and a kernel runs `run(q, k, v, k_cache, v_cache, plan, params)`. `reference.py` is the definition.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from dataclasses import dataclass
 import torch
 
 from weft.ops.attention import matmul, reference, sdpa
+from weft.ops.attention.by_piece import by_piece
 from weft.ops.attention.params import AlibiBias, AttentionParams, alibi_slopes
 from weft.ops.attention.plan import AttentionPlan, attention_plan
-from weft.ops.kernel import Choice, Kernel, choose
+from weft.ops.kernel import Choice, Kernel, choose, never
 
-__all__ = ["AlibiBias", "AttentionCase", "AttentionParams", "AttentionPlan", "alibi_slopes", "attention_plan", "choose_attention"]
+__all__ = [
+    "AlibiBias", "AttentionCase", "AttentionParams", "AttentionPlan", "alibi_slopes", "attention_plan", "choose_attention",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,17 +33,20 @@ class AttentionCase:
 
 
 def _sdpa_refuses(case: AttentionCase) -> str | None:
-    if case.softcap:
-        return "no soft cap"
     if case.device == "cpu" and case.dtype == torch.bfloat16:
-        return "slower than matmul in bfloat16 on CPUs"
-    return None
+        return "slower than matmul for many bfloat16 queries on CPUs"
+    return _mixed_refuses(case)
+
+
+def _mixed_refuses(case: AttentionCase) -> str | None:
+    return "no soft cap" if case.softcap else None
 
 
 _KERNELS = (
-    Kernel("sdpa", sdpa.run, _sdpa_refuses),
-    Kernel("matmul", matmul.run, lambda case: None),
-    Kernel("reference", reference.run, lambda case: None),
+    Kernel("sdpa", by_piece(one_query=sdpa.attend, many_queries=sdpa.attend), _sdpa_refuses),
+    Kernel("sdpa+matmul", by_piece(one_query=sdpa.attend, many_queries=matmul.attend), _mixed_refuses),
+    Kernel("matmul", by_piece(one_query=matmul.attend, many_queries=matmul.attend), never),
+    Kernel("reference", reference.run, never),
 )
 
 

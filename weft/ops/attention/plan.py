@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_MAX_TILE = 512                # queries in one call at most
+_MAX_TILE = 128                # queries in one call at most: keys after a tile's last query are not computed
 _TILE_SCORES = 2 ** 19         # queries * keys in one call, about: bounds the scores' memory
 _DECODE_SPREAD = 2             # a batched decode call holds lengths at most this factor apart
 
