@@ -20,9 +20,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from weft import LLM, RequestOutput, SamplingParams
 from weft.cli.bench.workload import Job, random_jobs
 from weft.cli.tables import human_bytes, print_table
+from weft.layers.linear import Linear
+from weft.models.decoder import Decoder
 
 FIRST_TOKEN = """
 import sys
@@ -39,18 +43,25 @@ def main() -> None:
     parser.add_argument("checkpoint")
     parser.add_argument("--num-threads", type=int)
     parser.add_argument("--rounds", type=int, default=3, help="medians are of this many rounds")
-    parser.add_argument("--prefill-len", type=int, default=1024)
+    parser.add_argument("--prefill-len", type=int, default=512)
     parser.add_argument("--decode-len", type=int, default=64)
     parser.add_argument("--num-requests", type=int, default=32)
     parser.add_argument("--output-len", type=int, default=128)
+    parser.add_argument("--kv-cache-memory-bytes", type=int, default=3 << 29,
+                        help="small enough to fill, so that the peak means something")
     parser.add_argument("--output-json", type=Path)
     options = parser.parse_args()
     results = {"start to first token (s)": (start_to_first_token(options.checkpoint, options.rounds), "at most 5")}
-    llm = LLM(options.checkpoint, num_threads=options.num_threads, use_tqdm_on_load=False)
+    llm = LLM(options.checkpoint, num_threads=options.num_threads, use_tqdm_on_load=False,
+              kv_cache_memory_bytes=options.kv_cache_memory_bytes)
     vocabulary = range(llm.config.model.vocab_size)
     run(llm, random_jobs(vocabulary, 2, input_len=64, output_len=4, seed=1))
     results["prefill (tokens/s)"] = prefill(llm, vocabulary, options), "at least 800"
+    results["  of its matrix products alone"] = (
+        results["prefill (tokens/s)"][0] / llm.apply_model(lambda model: product_rate(model, options.prefill_len))[0], "")
     results["single decode (tokens/s)"] = single_decode(llm, vocabulary, options), "at least 10"
+    results["  of reading the weights alone"] = (
+        results["single decode (tokens/s)"][0] / llm.apply_model(lambda model: product_rate(model, 1))[0], "")
     results[f"{options.num_requests} requests (output tokens/s)"] = mixed(llm, vocabulary, options), "at least 100"
     plan = llm.collective_rpc("memory_plan")[0]
     planned = plan["weight_bytes"] + plan["activation_bytes"] + plan["kv_cache_bytes"]
@@ -85,6 +96,22 @@ def run(llm: LLM, jobs: Sequence[Job]) -> list[RequestOutput]:
     params = [SamplingParams(temperature=0.0, max_tokens=job.output_len, ignore_eos=True, detokenize=False)
               for job in jobs]
     return llm.generate([{"prompt_token_ids": job.prompt_token_ids} for job in jobs], params, use_tqdm=False)
+
+
+def product_rate(model: Decoder, num_tokens: int) -> float:
+    """Tokens a second of the model's matrix products and nothing else: the bound that the engine runs against."""
+    linears = [module for module in model.modules() if isinstance(module, Linear)]
+    inputs = {linear.weight.shape[1]: torch.randn(num_tokens, linear.weight.shape[1]).to(model.dtype)
+              for linear in linears}
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(5):
+            start = time.perf_counter()
+            for linear in linears:
+                rows = inputs[linear.weight.shape[1]]
+                linear(rows[:1] if linear is model.head.linear else rows)
+            seconds.append(time.perf_counter() - start)
+    return num_tokens / statistics.median(seconds)
 
 
 def prefill(llm: LLM, vocabulary: range, options: argparse.Namespace) -> float:

@@ -15,7 +15,7 @@ from weft.ops.norm import reference as norm_reference
 from weft.ops.rope import apply_rope
 
 
-@pytest.mark.parametrize("shape", [(1, 7), (5, 64), (3, 4, 20)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 7), (5, 64), (3, 4, 20), (1000, 301), (70, 16, 130)], ids=str)
 def test_fused_rms_norm_is_the_definition(shape):
     torch.manual_seed(0)
     x, weight = torch.randn(shape), torch.randn(shape[-1])

@@ -14,6 +14,7 @@ from typing import Any
 
 from weft.architectures.describe import describe
 from weft.cache.manager import CacheManager
+from weft.config.allocator import give_back_freed_pages
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.engine.messages import EngineInfo, EngineOutput, EngineRequest, EngineStats, StepResult
@@ -131,6 +132,7 @@ class EngineCore:
     def close(self) -> None:
         """Drop model and caches."""
         del self.runner, self._cache, self._scheduler
+        give_back_freed_pages()
 
 
 def _prompt_tokens(seq: Sequence, start: int, count: int) -> int:

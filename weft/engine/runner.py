@@ -5,19 +5,20 @@ Knows nothing of queues, blocks' owners or requests' lives.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from weft.architectures.spec import DecoderSpec
 from weft.checkpoint.loader import LoadReport, has_own_head, load_weights
 from weft.checkpoint.reader import open_checkpoint
+from weft.config.allocator import keep_freed_pages, lazy_zeros
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.engine.memory import MemoryPlan, plan_memory
@@ -63,13 +64,14 @@ class Runner:
                                                     use_tqdm=config.load.use_tqdm)
         self.model.finish_loading()
         self._bind_caches()
+        keep_freed_pages()                     # not before: weights are to go back to the system when they are freed
         self.sampler = Sampler(config.model.logprobs_mode)
 
     def execute(self, plan: StepPlan) -> list[SequenceResult]:
         """One forward pass and its samples; one result for each scheduled sequence."""
         if not plan.scheduled:
             return []
-        batch, last_rows = step_inputs(plan, self.plan, self.dtype)
+        batch, last_rows = step_inputs(plan, self.plan)
         with torch.inference_mode():
             hidden = self.model(batch)
             results = [SequenceResult() for _ in plan.scheduled]
@@ -113,7 +115,7 @@ class Runner:
     def _bind_caches(self) -> None:
         for attention, group in zip(self.model.attentions(), self.model.layer_groups, strict=True):
             spec = attention.spec
-            shape = (self.plan.num_blocks[group], self.plan.block_size, spec.num_kv_heads, spec.head_dim)
+            shape = (self.plan.num_blocks[group], spec.num_kv_heads, self.plan.block_size, spec.head_dim)
             attention.bind_cache(_zeros(shape, self.dtype), _zeros(shape, self.dtype))
 
     # What collective_rpc and apply_model reach.
@@ -138,6 +140,6 @@ class Runner:
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Zeros whose pages the system hands out when they are first written: a large cache costs nothing until used."""
-    num_bytes = int(np.prod(shape)) * dtype.itemsize
-    return torch.from_numpy(np.zeros(num_bytes, dtype=np.uint8)).view(dtype).view(shape)
+    """Zeros that cost no memory until they are written: a large cache is free while it is empty."""
+    count = math.prod(shape)
+    return torch.frombuffer(lazy_zeros(count * dtype.itemsize), dtype=dtype, count=count).view(shape)

@@ -15,7 +15,7 @@ from weft.ops.attention import AttentionPlan, attention_plan
 from weft.ops.batch import ForwardBatch
 
 
-def step_inputs(plan: StepPlan, memory: MemoryPlan, dtype: torch.dtype) -> tuple[ForwardBatch, list[int]]:
+def step_inputs(plan: StepPlan, memory: MemoryPlan) -> tuple[ForwardBatch, list[int]]:
     """(the batch, the row of each scheduled sequence's last token)."""
     items = plan.scheduled
     query_lens = tuple(item.num_new_tokens for item in items)
@@ -28,7 +28,7 @@ def step_inputs(plan: StepPlan, memory: MemoryPlan, dtype: torch.dtype) -> tuple
     batch = ForwardBatch(
         input_ids=torch.tensor(token_ids), positions=torch.from_numpy(positions), query_lens=query_lens,
         seq_lens=seq_lens,
-        attention=tuple(_group(group, items, query_lens, seq_lens, num_decodes, positions, memory, dtype)
+        attention=tuple(_group(group, items, query_lens, seq_lens, num_decodes, positions, memory)
                         for group in range(len(memory.groups))))
     return batch, [end - 1 for end in accumulate(query_lens)]
 
@@ -40,7 +40,7 @@ def _positions(items: Seq[Scheduled], num_decodes: int) -> np.ndarray:
 
 
 def _group(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...], seq_lens: tuple[int, ...], num_decodes: int,
-           positions: np.ndarray, memory: MemoryPlan, dtype: torch.dtype) -> AttentionPlan:
+           positions: np.ndarray, memory: MemoryPlan) -> AttentionPlan:
     size = memory.block_size
     table = np.full((len(items), max(-(-n // size) for n in seq_lens)), -1, dtype=np.int64)
     fresh = []                                                    # last blocks that this step is the first to touch
@@ -54,7 +54,7 @@ def _group(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...], seq_l
     return attention_plan(query_lens=query_lens, seq_lens=seq_lens, num_decodes=num_decodes,
                           slot_mapping=_tensor(slots), fresh_blocks=torch.tensor(fresh, dtype=torch.int64),
                           block_table=_tensor(table), window=memory.groups[group].window,
-                          block_size=size, dtype=dtype)
+                          block_size=size)
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -38,7 +38,7 @@ class Attention(Layer):
         self.k_cache = self.v_cache = torch.empty(0)
 
     def bind_cache(self, k_cache: Tensor, v_cache: Tensor) -> None:
-        """Take the layer's caches, each [B, P, Hkv, D]."""
+        """Take the layer's caches, each [B, Hkv, P, D]."""
         self.k_cache, self.v_cache = k_cache, v_cache
 
     def forward(self, x: Tensor, angles: tuple[Tensor, Tensor] | None, plan: AttentionPlan) -> Tensor:

@@ -1,4 +1,4 @@
-"""Kernels that go through a plan piece by piece: one function for decodes, one for chunks of prompts."""
+"""Kernels that go through a plan piece by piece: this makes one of a function that attends for one piece."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from weft.ops.attention.plan import AttentionPlan, Piece
 Attend = Callable[[Tensor, Tensor, Tensor, Piece, AttentionParams], Tensor]
 
 
-def by_piece(*, one_query: Attend, many_queries: Attend) -> Callable[..., Tensor]:
+def by_piece(attend: Attend) -> Callable[..., Tensor]:
     """A kernel with the contract of `reference.run`."""
 
     def run(q: Tensor, k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, plan: AttentionPlan,
@@ -22,7 +22,6 @@ def by_piece(*, one_query: Attend, many_queries: Attend) -> Callable[..., Tensor
         write_cache(k, v, k_cache, v_cache, plan)
         out = torch.empty_like(q)
         for piece in plan.pieces:
-            attend = one_query if piece.num_queries == 1 else many_queries
             keys, values = piece_keys(piece, k, k_cache), piece_keys(piece, v, v_cache)
             out[piece.rows] = attend(q[piece.rows], keys, values, piece, params)
         return out

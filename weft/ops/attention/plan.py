@@ -11,14 +11,14 @@ of queries. A piece gathers whole blocks; the mask hides what lies outside the s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 _MAX_TILE = 128                # queries in one call at most: keys after a tile's last query are not computed
 _TILE_SCORES = 2 ** 19         # queries * keys in one call, about: bounds the scores' memory
-_DECODE_SPREAD = 2             # a batched decode call holds lengths at most this factor apart
+_DECODE_SPREAD = 1.3           # a batched decode call holds lengths at most this factor apart
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -30,6 +30,7 @@ class Piece:
     block_ids: [s * m] int64, blocks to gather; past its end a sequence's last block again, so that no foreign block is read.
     mask: [s, 1, n, L] float32, 0 or -inf; None when each query sees all L keys.
     key_positions: [s, 1, 1, L] float32; last_position: [s, 1, 1, 1] float32, of the piece's last query (both for ALiBi).
+    rows_by_heads: what block_rows made for a number of KV heads, so that the layers of a step share it.
     """
 
     rows: slice | Tensor
@@ -41,6 +42,14 @@ class Piece:
     mask: Tensor | None
     key_positions: Tensor
     last_position: Tensor
+    rows_by_heads: dict[int, Tensor] = field(default_factory=dict, init=False)
+
+    def block_rows(self, kv_heads: int) -> Tensor:
+        """[s * Hkv * m]: rows of a cache seen as [B * Hkv, P * D], in the order sequence, head, block."""
+        if kv_heads not in self.rows_by_heads:
+            heads = torch.arange(kv_heads).view(1, -1, 1)
+            self.rows_by_heads[kv_heads] = (self.block_ids.view(self.num_seqs, 1, -1) * kv_heads + heads).view(-1)
+        return self.rows_by_heads[kv_heads]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -60,29 +69,36 @@ class AttentionPlan:
     block_table: Tensor
     window: int | None
     block_size: int
+    rows_by_heads: dict[int, Tensor] = field(default_factory=dict, init=False)
+
+    def slot_rows(self, kv_heads: int) -> Tensor:
+        """[T * Hkv]: rows of a cache seen as [B * Hkv * P, D], in the order token, head."""
+        if kv_heads not in self.rows_by_heads:
+            blocks, offsets = self.slot_mapping // self.block_size, self.slot_mapping % self.block_size
+            heads = blocks.unsqueeze(1) * kv_heads + torch.arange(kv_heads)
+            self.rows_by_heads[kv_heads] = (heads * self.block_size + offsets.unsqueeze(1)).view(-1)
+        return self.rows_by_heads[kv_heads]
 
 
 def attention_plan(*, query_lens: Sequence[int], seq_lens: Sequence[int], num_decodes: int, slot_mapping: Tensor,
-                   fresh_blocks: Tensor, block_table: Tensor, window: int | None, block_size: int, dtype: torch.dtype) -> AttentionPlan:
+                   fresh_blocks: Tensor, block_table: Tensor, window: int | None, block_size: int) -> AttentionPlan:
     """Cut a step into pieces.
 
     Args:
         query_lens, seq_lens: S, as in ForwardBatch; the first `num_decodes` sequences have one query each.
         slot_mapping, fresh_blocks: as in AttentionPlan. block_table: [S, M] int32 or int64, -1 where there is no block.
-        dtype: of the masks, the model's.
     """
     table = block_table.long()
-    pieces = _decode_pieces(seq_lens[:num_decodes], table, window, block_size, dtype)
+    pieces = _decode_pieces(seq_lens[:num_decodes], table, window, block_size)
     row = num_decodes
     for seq in range(num_decodes, len(query_lens)):
-        pieces += _prefill_pieces(row, query_lens[seq], seq_lens[seq], table[seq], window, block_size, dtype)
+        pieces += _prefill_pieces(row, query_lens[seq], seq_lens[seq], table[seq], window, block_size)
         row += query_lens[seq]
     return AttentionPlan(slot_mapping=slot_mapping, fresh_blocks=fresh_blocks, pieces=tuple(pieces), query_lens=tuple(query_lens),
                          seq_lens=tuple(seq_lens), block_table=table, window=window, block_size=block_size)
 
 
-def _decode_pieces(seq_lens: Sequence[int], table: Tensor, window: int | None, block_size: int,
-                   dtype: torch.dtype) -> list[Piece]:
+def _decode_pieces(seq_lens: Sequence[int], table: Tensor, window: int | None, block_size: int) -> list[Piece]:
     spans = []                                      # (blocks, first block, sequence)
     for seq, length in enumerate(seq_lens):
         first = 0 if window is None else max(0, length - window) // block_size
@@ -93,13 +109,13 @@ def _decode_pieces(seq_lens: Sequence[int], table: Tensor, window: int | None, b
         end = start + 1
         while end < len(spans) and spans[end][0] <= max(_DECODE_SPREAD * spans[start][0], 8):
             end += 1
-        pieces.append(_decode_piece(spans[start:end], seq_lens, table, window, block_size, dtype))
+        pieces.append(_decode_piece(spans[start:end], seq_lens, table, window, block_size))
         start = end
     return pieces
 
 
 def _decode_piece(spans: list[tuple[int, int, int]], seq_lens: Sequence[int], table: Tensor, window: int | None,
-                  block_size: int, dtype: torch.dtype) -> Piece:
+                  block_size: int) -> Piece:
     width = spans[-1][0]
     seqs = torch.tensor([seq for _, _, seq in spans])
     firsts = torch.tensor([first for _, first, _ in spans])[:, None]
@@ -112,12 +128,11 @@ def _decode_piece(spans: list[tuple[int, int, int]], seq_lens: Sequence[int], ta
         hidden |= keys < lengths - window
     rows = slice(0, len(spans)) if [s for _, _, s in spans] == list(range(len(spans))) else seqs
     return Piece(rows=rows, num_seqs=len(spans), num_queries=1, num_keys=width * block_size, local=None,
-                 block_ids=blocks.reshape(-1), mask=_mask(hidden[:, None, None], dtype),
+                 block_ids=blocks.reshape(-1), mask=_mask(hidden[:, None, None]),
                  key_positions=keys.float()[:, None, None], last_position=(lengths - 1).float()[:, None, None])
 
 
-def _prefill_pieces(row: int, num_queries: int, seq_len: int, blocks: Tensor, window: int | None, block_size: int,
-                    dtype: torch.dtype) -> list[Piece]:
+def _prefill_pieces(row: int, num_queries: int, seq_len: int, blocks: Tensor, window: int | None, block_size: int) -> list[Piece]:
     pieces, context = [], seq_len - num_queries
     tile = max(16, min(_MAX_TILE, _TILE_SCORES // max(1, seq_len)))
     for start in range(0, num_queries, tile):
@@ -135,13 +150,13 @@ def _prefill_pieces(row: int, num_queries: int, seq_len: int, blocks: Tensor, wi
         if window is not None:
             hidden = hidden | (keys <= queries - window)
         pieces.append(Piece(rows=slice(row + start, row + stop), num_seqs=1, num_queries=stop - start,
-                            num_keys=len(keys), local=local, block_ids=ids, mask=_mask(hidden[None, None], dtype),
+                            num_keys=len(keys), local=local, block_ids=ids, mask=_mask(hidden[None, None]),
                             key_positions=keys.float()[None, None, None],
                             last_position=torch.full((1, 1, 1, 1), end - 1.0)))
     return pieces
 
 
-def _mask(hidden: Tensor, dtype: torch.dtype) -> Tensor | None:
+def _mask(hidden: Tensor) -> Tensor | None:
     if not hidden.any():
         return None
-    return torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden, -torch.inf)
+    return torch.zeros(hidden.shape).masked_fill_(hidden, -torch.inf)

@@ -16,17 +16,19 @@ def run(q: Tensor, k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, plan:
 
     Args:
         q: [T, H, D]; k, v: [T, Hkv, D], any float dtype.
-        k_cache, v_cache: [B, P, Hkv, D], modified.
+        k_cache, v_cache: [B, Hkv, P, D], modified.
     Returns:
         [T, H, D] in the dtype of q.
     Source: PagedAttention, arXiv:2309.06180 section 4; grouped queries, arXiv:2305.13245.
     """
     write_cache(k, v, k_cache, v_cache, plan)
     group, out = q.shape[1] // k.shape[1], []
-    for q_seq, length, blocks in zip(q.float().split(list(plan.query_lens)), plan.seq_lens, plan.block_table, strict=True):
+    for q_seq, length, blocks in zip(
+            q.float().split(list(plan.query_lens)), plan.seq_lens, plan.block_table, strict=True):
         used = blocks[: -(-length // plan.block_size)].clamp(min=0)
-        keys, values = (cache[used].flatten(0, 1)[:length].float().repeat_interleave(group, dim=1)    # [L, H, D]
-                        for cache in (k_cache, v_cache))
+        keys, values = (
+            cache[used].transpose(1, 2).flatten(0, 1)[:length].float().repeat_interleave(group, dim=1)   # [L, H, D]
+            for cache in (k_cache, v_cache))
         scores = torch.einsum("qhd,khd->hqk", q_seq, keys) * params.scale
         if params.softcap is not None:
             scores = params.softcap * torch.tanh(scores / params.softcap)
