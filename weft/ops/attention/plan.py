@@ -18,7 +18,8 @@ from torch import Tensor
 
 _MAX_TILE = 128                # queries in one call at most: keys after a tile's last query are not computed
 _TILE_SCORES = 2 ** 19         # queries * keys in one call, about: bounds the scores' memory
-_DECODE_SPREAD = 1.3           # a batched decode call holds lengths at most this factor apart
+_DECODE_SPREAD = 1.3           # a batched decode call holds lengths at most this factor apart,
+_DECODE_KEYS = 2048            # and about so many keys: what is gathered should still be in the cache when it is used
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -107,7 +108,8 @@ def _decode_pieces(seq_lens: Sequence[int], table: Tensor, window: int | None, b
     pieces, start = [], 0
     while start < len(spans):
         end = start + 1
-        while end < len(spans) and spans[end][0] <= max(_DECODE_SPREAD * spans[start][0], 8):
+        widest, room = max(_DECODE_SPREAD * spans[start][0], 8), _DECODE_KEYS // block_size
+        while end < len(spans) and spans[end][0] <= widest and spans[end][0] * (end + 1 - start) <= room:
             end += 1
         pieces.append(_decode_piece(spans[start:end], seq_lens, table, window, block_size))
         start = end
