@@ -1,4 +1,4 @@
-"""The house keeps its shape: imports point down, files stay short, nothing heavy loads early, no switches in corners."""
+"""The house keeps its shape: imports point down, files are short, nothing heavy loads early, no switches in corners."""
 
 import ast
 import subprocess
@@ -10,11 +10,45 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "weft"
 # Bottom first. A module imports from its own floor and from those below.
-LAYERS = ("errors", "version", "sampling_params", "outputs", "config", "ops", "cache", "resolve", "architectures", "layers",
-          "checkpoint", "models", "text", "engine", "frontend", "llm", "async_llm", "server", "cli")
+LAYERS = (
+    "errors",
+    "version",
+    "sampling_params",
+    "outputs",
+    "config",
+    "ops",
+    "cache",
+    "resolve",
+    "architectures",
+    "layers",
+    "checkpoint",
+    "models",
+    "text",
+    "engine",
+    "frontend",
+    "llm",
+    "async_llm",
+    "server",
+    "cli",
+)
 # Floors that must not know others, though the order would allow it.
-STRANGERS = {"engine": {"text"}, "text": {"models", "checkpoint", "layers"}, "server": {"models", "checkpoint", "layers", "ops"}}
-WITHOUT_TORCH = ("errors", "sampling_params", "outputs", "config", "cache", "resolve", "architectures", "text", "server", "cli")
+STRANGERS = {
+    "engine": {"text"},
+    "text": {"models", "checkpoint", "layers"},
+    "server": {"models", "checkpoint", "layers", "ops"},
+}
+WITHOUT_TORCH = (
+    "errors",
+    "sampling_params",
+    "outputs",
+    "config",
+    "cache",
+    "resolve",
+    "architectures",
+    "text",
+    "server",
+    "cli",
+)
 # Files that may read the environment: the commands, and the hub's own settings.
 ENVIRONMENT = ("cli/", "resolve/hub.py")
 MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
@@ -53,7 +87,9 @@ def test_every_module_is_on_a_floor():
     assert {floor(p) for p in MODULES} - {"__init__", "embedded"} == set(LAYERS)
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if floor(p) in WITHOUT_TORCH], ids=lambda p: str(p.relative_to(PACKAGE)))
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if floor(p) in WITHOUT_TORCH], ids=lambda p: str(p.relative_to(PACKAGE))
+)
 def test_floors_without_torch_do_not_import_it(path):
     heavy = [name for name in imports(path, top_level_only=True) if name.split(".")[0] in ("torch", "transformers")]
 

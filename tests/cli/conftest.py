@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tiny import make_checkpoint
+from tiny_llama import make_checkpoint
 
 from weft.cli.main import main
 

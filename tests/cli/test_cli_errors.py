@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny import CONFIG, make_checkpoint
+from tiny_llama import CONFIG, make_checkpoint
 
 
 def in_config(**changes: object) -> Callable[[Path], None]:

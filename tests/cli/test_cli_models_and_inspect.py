@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from tiny import make_checkpoint
+from tiny_llama import make_checkpoint
 
 from weft.architectures.registry import families
 from weft.architectures.spec import DecoderSpec

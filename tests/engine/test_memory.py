@@ -29,31 +29,58 @@ from weft.engine.memory import plan_memory
 from weft.errors import MemoryPlanError
 
 NORM = RMSNorm(eps=1e-6)
-TOKEN_BYTES = 2 * 2 * 8 * 4                  # k and v, two heads of eight float32, one layer
+TOKEN_BYTES = 2 * 2 * 8 * 4  # k and v, two heads of eight float32, one layer
 
 
 def spec(*windows):
     def block(window):
         mask = Causal() if window is None else SlidingWindow(window=window)
         mixer = AttentionSpec(num_heads=4, num_kv_heads=2, head_dim=8, scale=1.0, positions=None, mask=mask)
-        return BlockSpec(mixer=mixer, ffn=MLPSpec(intermediate_size=32, act="silu", gated=True), mixer_norm=NORM, ffn_norm=NORM)
+        return BlockSpec(
+            mixer=mixer, ffn=MLPSpec(intermediate_size=32, act="silu", gated=True), mixer_norm=NORM, ffn_norm=NORM
+        )
 
-    return DecoderSpec(hidden_size=16, vocab_size=100, max_position=1024, embedding=EmbeddingSpec(vocab_size=100),
-                       blocks=tuple(map(block, windows)), final_norm=NORM, head=HeadSpec(tied=True), names=NameMap(rules=()))
+    return DecoderSpec(
+        hidden_size=16,
+        vocab_size=100,
+        max_position=1024,
+        embedding=EmbeddingSpec(vocab_size=100),
+        blocks=tuple(map(block, windows)),
+        final_norm=NORM,
+        head=HeadSpec(tied=True),
+        names=NameMap(rules=()),
+    )
 
 
 def config(*, length=1024, fixed=False, kv_bytes=None, seqs=4, tokens=64, utilization=1.0):
     return EngineConfig(
-        model=ModelConfig(name="m", path=".", architecture="A", hf_config={}, dtype="float32", max_model_len=length,
-                          is_max_model_len_fixed=fixed, vocab_size=100, eos_token_ids=()),
-        tokenizer=TokenizerConfig(path=None), load=LoadConfig(), num_threads=1, served_model_names=("m",),
+        model=ModelConfig(
+            name="m",
+            path=".",
+            architecture="A",
+            hf_config={},
+            dtype="float32",
+            max_model_len=length,
+            is_max_model_len_fixed=fixed,
+            vocab_size=100,
+            eos_token_ids=(),
+        ),
+        tokenizer=TokenizerConfig(path=None),
+        load=LoadConfig(),
+        num_threads=1,
+        served_model_names=("m",),
         cache=CacheConfig(kv_cache_memory_bytes=kv_bytes, memory_utilization=utilization),
-        scheduler=SchedulerConfig(max_num_seqs=seqs, max_num_batched_tokens=tokens))
+        scheduler=SchedulerConfig(max_num_seqs=seqs, max_num_batched_tokens=tokens),
+    )
 
 
 def machine(num_bytes=1 << 40):
-    return Machine(num_cores=Fact(2, "test"), memory_bytes=Fact(num_bytes, "test"), available_bytes=Fact(num_bytes, "test"),
-                   isa=Fact(frozenset(), "test"))
+    return Machine(
+        num_cores=Fact(2, "test"),
+        memory_bytes=Fact(num_bytes, "test"),
+        available_bytes=Fact(num_bytes, "test"),
+        isa=Fact(frozenset(), "test"),
+    )
 
 
 def test_with_memory_to_spare_every_sequence_gets_its_whole_context():
@@ -70,7 +97,7 @@ def test_a_window_group_gets_no_more_than_its_windows_need():
     full, window = plan.num_blocks
     assert [group.window for group in plan.groups] == [None, 32]
     assert full == 256
-    assert window < 30                            # 4 sequences of 2 to 4 blocks, and one step of 4 blocks
+    assert window < 30  # 4 sequences of 2 to 4 blocks, and one step of 4 blocks
 
 
 def test_a_given_cache_size_is_kept_and_the_context_fitted_into_it():
@@ -81,7 +108,9 @@ def test_a_given_cache_size_is_kept_and_the_context_fitted_into_it():
 
 
 def test_a_set_context_that_does_not_fit_is_refused_with_the_largest_that_does():
-    with pytest.raises(MemoryPlanError, match=r"max_model_len = 1024 needs \d+ bytes.*largest max_model_len that fits is 160"):
+    with pytest.raises(
+        MemoryPlanError, match=r"max_model_len = 1024 needs \d+ bytes.*largest max_model_len that fits is 160"
+    ):
         plan_memory(spec(None), config(kv_bytes=10 * 16 * TOKEN_BYTES, fixed=True), machine())
 
 

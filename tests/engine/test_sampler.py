@@ -10,15 +10,23 @@ from weft.engine.sampler import Sampler
 from weft.engine.sequence import Sequence
 from weft.sampling_params import SamplingParams
 
-LOGITS = [0.0, 1.0, 2.0, 3.0, 4.0]          # of a vocabulary of five
+LOGITS = [0.0, 1.0, 2.0, 3.0, 4.0]  # of a vocabulary of five
 EOS = 4
 
 
 def sequence(prompt=(0,), output=(), *, bad_words=(), **params):
     params = {"temperature": 0.0, "max_tokens": 50, "seed": 1} | params
-    return Sequence(EngineRequest(
-        request_id="r", prompt_token_ids=list(prompt), output_token_ids=list(output), params=SamplingParams(**params),
-        eos_token_ids=[EOS], arrival_time=0.0, bad_words_token_ids=[list(word) for word in bad_words]))
+    return Sequence(
+        EngineRequest(
+            request_id="r",
+            prompt_token_ids=list(prompt),
+            output_token_ids=list(output),
+            params=SamplingParams(**params),
+            eos_token_ids=[EOS],
+            arrival_time=0.0,
+            bad_words_token_ids=[list(word) for word in bad_words],
+        )
+    )
 
 
 def sample(*seqs, logits=LOGITS, mode="raw_logprobs"):
@@ -44,7 +52,7 @@ def test_a_bad_word_of_one_token_is_never_chosen():
 def test_the_last_token_of_a_bad_word_is_masked_only_after_its_beginning():
     assert token(sequence(output=[2, 3], bad_words=[[2, 3, 4]])) == 3
     assert token(sequence(output=[3, 3], bad_words=[[2, 3, 4]])) == 4
-    assert token(sequence(prompt=[2, 3], bad_words=[[2, 3, 4]])) == 4         # the prompt's words are the user's
+    assert token(sequence(prompt=[2, 3], bad_words=[[2, 3, 4]])) == 4  # the prompt's words are the user's
 
 
 def test_min_tokens_masks_end_of_text_and_stop_ids_until_reached():
@@ -58,7 +66,7 @@ def test_logit_bias_is_added():
 
 
 def test_repetition_penalty_counts_prompt_and_output():
-    assert token(sequence(prompt=[4], repetition_penalty=1.5)) == 3          # 4 / 1.5 < 3
+    assert token(sequence(prompt=[4], repetition_penalty=1.5)) == 3  # 4 / 1.5 < 3
     assert token(sequence(output=[4], repetition_penalty=1.5)) == 3
     assert token(sequence(prompt=[0], repetition_penalty=1.5)) == 4
 
@@ -70,8 +78,8 @@ def test_repetition_penalty_lowers_negative_logits_too():
 def test_presence_and_frequency_penalties_count_output_only():
     assert token(sequence(prompt=[4, 4], presence_penalty=2.0, frequency_penalty=2.0)) == 4
     assert token(sequence(output=[4], presence_penalty=1.5)) == 3
-    assert token(sequence(output=[4], frequency_penalty=0.9)) == 4           # once: 3.1
-    assert token(sequence(output=[4, 4], frequency_penalty=0.9)) == 3        # twice: 2.2
+    assert token(sequence(output=[4], frequency_penalty=0.9)) == 4  # once: 3.1
+    assert token(sequence(output=[4, 4], frequency_penalty=0.9)) == 3  # twice: 2.2
 
 
 def test_when_nothing_is_allowed_that_sequence_alone_has_an_error():
@@ -95,8 +103,10 @@ def test_a_seeded_draw_is_the_same_alone_and_in_company():
         return sequence(output=[1] * position, temperature=1.0, seed=11)
 
     alone = [token(drawn(position)) for position in range(30)]
-    company = [sample(sequence(), drawn(position), sequence(temperature=2.0, seed=3, top_k=2))[1].token_id
-               for position in range(30)]
+    company = [
+        sample(sequence(), drawn(position), sequence(temperature=2.0, seed=3, top_k=2))[1].token_id
+        for position in range(30)
+    ]
 
     assert alone == company
     assert len(set(alone)) > 1
@@ -107,8 +117,8 @@ def test_temperature_sharpens_and_flattens():
         draws = [token(sequence(output=[1] * i, max_tokens=500, temperature=temperature)) for i in range(300)]
         return draws.count(4) / len(draws)
 
-    assert share_of_best(0.2) > 0.95                                        # exact: 0.993
-    assert share_of_best(2.0) == pytest.approx(0.43, abs=0.12)              # exact: 0.429
+    assert share_of_best(0.2) > 0.95  # exact: 0.993
+    assert share_of_best(2.0) == pytest.approx(0.43, abs=0.12)  # exact: 0.429
 
 
 def test_top_k_of_one_is_greedy_at_any_temperature():
@@ -138,11 +148,18 @@ def test_zero_logprobs_report_the_sampled_token_and_minus_one_the_vocabulary():
     assert all_of_them.logprobs.token_ids == [4, 3, 2, 1, 0]
 
 
-@pytest.mark.parametrize(("mode", "expected"), [
-    ("raw_logits", [2.0, 4.0]), ("processed_logits", [2.0, 1.0]),
-    ("processed_logprobs", [math.log(x / sum(math.exp(v) for v in (0, 1, 2))) for x in (math.exp(2), math.exp(1))])])
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("raw_logits", [2.0, 4.0]),
+        ("processed_logits", [2.0, 1.0]),
+        ("processed_logprobs", [math.log(x / sum(math.exp(v) for v in (0, 1, 2))) for x in (math.exp(2), math.exp(1))]),
+    ],
+)
 def test_logprobs_mode_says_which_numbers_are_reported(mode, expected):
-    entry = sample(sequence(logprobs=1 if mode == "raw_logits" else 2, allowed_token_ids=[0, 1, 2]), mode=mode)[0].logprobs
+    entry = sample(sequence(logprobs=1 if mode == "raw_logits" else 2, allowed_token_ids=[0, 1, 2]), mode=mode)[
+        0
+    ].logprobs
 
     assert entry.token_ids[0] == 2
     assert entry.logprobs[:2] == pytest.approx(expected, abs=1e-5)

@@ -20,7 +20,9 @@ def test_fused_rms_norm_is_the_definition(shape):
     torch.manual_seed(0)
     x, weight = torch.randn(shape), torch.randn(shape[-1])
 
-    torch.testing.assert_close(fused.rms_norm(x, weight, 1e-5, 0.0, True), norm_reference.rms_norm(x, weight, 1e-5, 0.0, True))
+    torch.testing.assert_close(
+        fused.rms_norm(x, weight, 1e-5, 0.0, True), norm_reference.rms_norm(x, weight, 1e-5, 0.0, True)
+    )
 
 
 def test_rms_norm_with_a_weight_for_each_head_norms_each_head_alone():
@@ -47,7 +49,9 @@ def test_fused_layer_norm_is_the_definition(has_weight):
     x = torch.randn(5, 33)
     weight, bias = (torch.randn(33), torch.randn(33)) if has_weight else (None, None)
 
-    torch.testing.assert_close(fused.layer_norm(x, weight, bias, 1e-5), norm_reference.layer_norm(x, weight, bias, 1e-5))
+    torch.testing.assert_close(
+        fused.layer_norm(x, weight, bias, 1e-5), norm_reference.layer_norm(x, weight, bias, 1e-5)
+    )
 
 
 @pytest.mark.parametrize("interleaved", [False, True])

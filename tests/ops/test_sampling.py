@@ -65,7 +65,7 @@ def test_draws_follow_the_exact_distribution(size):
 
 def test_a_masked_token_is_never_drawn_even_at_the_ends_of_the_number_line():
     logits = torch.tensor([[-torch.inf, 0.0, -torch.inf, 1.0, -torch.inf]] * 2)
-    numbers = torch.tensor([2.0 ** -54, 1 - 2.0 ** -53], dtype=torch.float64)
+    numbers = torch.tensor([2.0**-54, 1 - 2.0**-53], dtype=torch.float64)
 
     assert draw_tokens(logits, numbers).tolist() == [1, 3]
 
@@ -86,7 +86,7 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p():
 
 
 def test_top_p_beyond_the_first_thousand_candidates_sorts_the_whole_row():
-    logits = np.linspace(0, 1e-3, 5000).tolist()               # nearly flat: half the mass needs half the tokens
+    logits = np.linspace(0, 1e-3, 5000).tolist()  # nearly flat: half the mass needs half the tokens
 
     assert len(kept(logits, top_p=0.5)) == pytest.approx(2500, abs=3)
 
@@ -99,7 +99,7 @@ def test_min_p_is_relative_to_the_likeliest_token():
 
 
 def test_top_p_counts_what_min_p_and_top_k_left():
-    logits = np.log([0.4, 0.3, 0.2, 0.1]).tolist()             # after top_k 2: 0.571, 0.429
+    logits = np.log([0.4, 0.3, 0.2, 0.1]).tolist()  # after top_k 2: 0.571, 0.429
 
     assert kept(logits, top_k=2, top_p=0.57) == [0]
     assert kept(logits, top_p=0.57) == [0, 1]
@@ -108,7 +108,9 @@ def test_top_p_counts_what_min_p_and_top_k_left():
 def test_a_rows_filter_does_not_depend_on_the_other_rows():
     torch.manual_seed(0)
     rows = torch.randn(3, 3000)
-    options = dict(min_p=torch.tensor([0.0, 0.05, 0.0]), top_k=torch.tensor([0, 7, 2000]), top_p=torch.tensor([0.8, 1.0, 0.3]))
+    options = dict(
+        min_p=torch.tensor([0.0, 0.05, 0.0]), top_k=torch.tensor([0, 7, 2000]), top_p=torch.tensor([0.8, 1.0, 0.3])
+    )
     together = filter_logits(rows.clone(), **options)
 
     for i in range(3):

@@ -1,4 +1,4 @@
-"""`EngineArgs`: what a user may set, under vLLM's names, unset fields None. Plain data, checked for type and range only.
+"""`EngineArgs`: what a user may set, under vLLM's names. Plain data, checked for type and range only.
 
 `resolve/engine_config.py` turns it into an `EngineConfig`, where nothing is automatic any more. Options that vLLM has
 and weft does not yet build are in `UNBUILT`: their default is accepted, any other value is a `NotBuiltError`.

@@ -57,8 +57,7 @@ class EngineCore:
         """End requests wherever they are; unknown ids are passed over. Returns an output for each that was alive."""
         gone = [seq for request_id in request_ids if (seq := self._scheduler.abort(request_id)) is not None]
         self._count(step_tokens=0)
-        return [EngineOutput(request_id=seq.request_id, finish_reason="abort", num_cached_tokens=seq.num_cached_tokens or 0)
-                for seq in gone]
+        return [_output(seq, SequenceResult()) for seq in gone]
 
     def step(self) -> StepResult:
         """Schedule, run, apply. A sequence that cannot be computed ends with "error"; the others go on."""

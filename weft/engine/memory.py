@@ -49,7 +49,8 @@ class MemoryPlan:
         return min(whole or self.num_blocks, default=0) * self.block_size
 
 
-def plan_memory(spec: DecoderSpec, config: EngineConfig, machine: Machine, *, has_own_head: bool | None = None) -> MemoryPlan:
+def plan_memory(spec: DecoderSpec, config: EngineConfig, machine: Machine, *,
+                has_own_head: bool | None = None) -> MemoryPlan:
     """Fit weights, activations and cache into the memory there is. MemoryPlanError when they do not fit."""
     model, cache, width = config.model, config.cache, DTYPE_BYTES[config.model.dtype]
     weights = num_parameters(spec, has_own_head=has_own_head) * width
@@ -67,7 +68,7 @@ def plan_memory(spec: DecoderSpec, config: EngineConfig, machine: Machine, *, ha
     if budget is None:
         budget = min(room, max(DEFAULT_CACHE_BYTES, fit.bytes_for(fit.context_blocks(model.max_model_len))))
     elif budget > room:
-        raise MemoryPlanError(f"kv_cache_memory_bytes = {budget}: {_size(budget)} do not fit beside {_size(weights)} of "
+        raise MemoryPlanError(f"kv_cache_memory_bytes = {budget}: this does not fit beside {_size(weights)} of "
                               f"weights and {_size(activations)} of activations in {_size(limit)} ({source}). "
                               f"The largest value that fits is {room}.")
     blocks = fit.largest(budget)
@@ -84,12 +85,12 @@ def _context(wanted: int, fitting: int, config: EngineConfig, budget: int, fit: 
     if wanted <= fitting:
         return wanted
     if fitting < 1:
-        raise MemoryPlanError(f"{_size(budget)} of cache hold no block of {config.cache.block_size} tokens: give at least "
-                              f"{fit.bytes_for(1)} bytes as kv_cache_memory_bytes, or free memory.")
+        raise MemoryPlanError(f"{_size(budget)} of cache hold no block of {config.cache.block_size} tokens: give at "
+                              f"least {fit.bytes_for(1)} bytes as kv_cache_memory_bytes, or free memory.")
     if config.model.is_max_model_len_fixed:
         raise MemoryPlanError(
-            f"max_model_len = {wanted} needs {fit.bytes_for(fit.context_blocks(wanted))} bytes of cache; there are {budget}. "
-            f"The largest max_model_len that fits is {fitting}; or raise kv_cache_memory_bytes.")
+            f"max_model_len = {wanted} needs {fit.bytes_for(fit.context_blocks(wanted))} bytes of cache; there are "
+            f"{budget}. The largest max_model_len that fits is {fitting}; or raise kv_cache_memory_bytes.")
     return fitting
 
 

@@ -92,7 +92,8 @@ class Runner:
                 results[i].token_ids = [sample.token_id]
                 results[i].logprobs = None if sample.logprobs is None else [sample.logprobs]
 
-    def _prompt_logprobs(self, plan: StepPlan, batch: ForwardBatch, hidden: Tensor, results: list[SequenceResult]) -> None:
+    def _prompt_logprobs(self, plan: StepPlan, batch: ForwardBatch, hidden: Tensor,
+                         results: list[SequenceResult]) -> None:
         row = 0
         for item, count, result in zip(plan.scheduled, batch.query_lens, results, strict=True):
             if item.seq.request.params.prompt_logprobs is not None:

@@ -30,7 +30,7 @@ class Sampled:
 
 
 class Sampler:
-    """logprobs_mode: which numbers are reported, of `raw_logprobs`, `raw_logits`, `processed_logprobs`, `processed_logits`."""
+    """logprobs_mode: the numbers reported, `raw_logprobs`, `raw_logits`, `processed_logprobs` or `processed_logits`."""
 
     def __init__(self, logprobs_mode: str) -> None:
         self._processed = logprobs_mode.startswith("processed")
@@ -143,7 +143,8 @@ def _penalise(row: Tensor, seq: Sequence) -> None:
 
 def _token_logprobs(top: TopLogprobs, chosen_ids: Seq[int]) -> list[TokenLogprobs]:
     out = []
-    rows = zip(chosen_ids, top.chosen.tolist(), top.ranks.tolist(), top.best_ids.tolist(), top.best.tolist(), strict=True)
+    columns = (top.chosen, top.ranks, top.best_ids, top.best)
+    rows = zip(chosen_ids, *(column.tolist() for column in columns), strict=True)
     for token, logprob, rank, ids, values in rows:
         others = [(i, v, r) for r, (i, v) in enumerate(zip(ids, values, strict=True), 1) if i != token]
         out.append(TokenLogprobs([token, *(i for i, _, _ in others)], [logprob, *(v for _, v, _ in others)],

@@ -20,7 +20,7 @@ class Embedding(Layer):
         self.spec = spec
         width = spec.embedding_dim or hidden_size
         self.tokens = self.parameter(spec.vocab_size, width, place=place)
-        self.project = Linear(width, {"project": hidden_size}, bias=False, place=place) if width != hidden_size else None
+        self.project = _projection(width, hidden_size, place)
         rows = spec.positions.num_positions + spec.positions.offset if spec.positions else 0
         self.positions = self.parameter(rows, hidden_size, place=place) if rows else None
         self.norm = optional_norm(spec.norm, hidden_size, place=place)
@@ -54,7 +54,7 @@ class Head(Layer):
         super().__init__()
         vocab_size, width = embedding.tokens.shape
         self.spec, self.is_tied = spec, tied
-        self.project = Linear(hidden_size, {"project": width}, bias=False, place=place) if width != hidden_size else None
+        self.project = _projection(hidden_size, width, place)
         self.linear = Linear(width, {"": vocab_size}, bias=spec.bias, place=place.without_memory() if tied else place)
         if tied:
             self.linear.weight = embedding.tokens
@@ -79,3 +79,8 @@ class Head(Layer):
         if self.project is not None:
             homes |= self.project.homes()
         return homes
+
+
+def _projection(from_width: int, to_width: int, place: Placement) -> Linear | None:
+    """Between the table's width and the hidden size, where they differ."""
+    return None if from_width == to_width else Linear(from_width, {"project": to_width}, bias=False, place=place)

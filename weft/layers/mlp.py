@@ -47,7 +47,8 @@ class MoE(Layer):
         self.gate_up = self.parameter(spec.num_experts, 2 * size, hidden_size, place=place)
         self.down = self.parameter(spec.num_experts, hidden_size, size, place=place)
         self.shared = MLP(spec.shared, hidden_size, place=place) if spec.shared else None
-        self.shared_gate = Linear(hidden_size, {"shared_gate": 1}, bias=False, place=place) if spec.shared_gate else None
+        gate = {"shared_gate": 1}
+        self.shared_gate = Linear(hidden_size, gate, bias=False, place=place) if spec.shared_gate else None
         self.act = activation(spec.expert.act)
         self.kernel = choose_moe(MoECase(device=place.device, num_experts=spec.num_experts))
 

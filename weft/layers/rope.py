@@ -65,7 +65,8 @@ def _llama3(base: Tensor, s: Llama3Scaling) -> Tensor:
 def _yarn(base: Tensor, rope: Rope, s: YarnScaling) -> Tensor:
     def dimension(rotations: float) -> float:
         """The pair that turns so many times over the original length."""
-        return rope.rotary_dim * math.log(s.original_max_position / (rotations * 2 * math.pi)) / (2 * math.log(rope.theta))
+        turns = s.original_max_position / (rotations * 2 * math.pi)
+        return rope.rotary_dim * math.log(turns) / (2 * math.log(rope.theta))
 
     low, high = dimension(s.beta_fast), dimension(s.beta_slow)
     if s.truncate:

@@ -39,7 +39,8 @@ class Block(Layer):
         if self.spec.post_residual:
             hidden = self.mixer_norm(hidden.add_(self.mixer(hidden, angles, plan)))
             return self.ffn_norm(hidden.add_(self.ffn(hidden)))
-        hidden = self._add(hidden, _norm(self.mixer_post_norm, self.mixer(_norm(self.mixer_norm, hidden), angles, plan)))
+        mixed = self.mixer(_norm(self.mixer_norm, hidden), angles, plan)
+        hidden = self._add(hidden, _norm(self.mixer_post_norm, mixed))
         return self._add(hidden, _norm(self.ffn_post_norm, self.ffn(_norm(self.ffn_norm, hidden))))
 
     def _parallel(self, hidden: Tensor, angles: tuple[Tensor, Tensor] | None, plan: AttentionPlan) -> Tensor:

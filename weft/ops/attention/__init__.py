@@ -17,7 +17,8 @@ from weft.ops.attention.plan import AttentionPlan, attention_plan
 from weft.ops.kernel import Choice, Kernel, choose, never
 
 __all__ = [
-    "AlibiBias", "AttentionCase", "AttentionParams", "AttentionPlan", "alibi_slopes", "attention_plan", "choose_attention",
+    "AlibiBias", "AttentionCase", "AttentionParams", "AttentionPlan",
+    "alibi_slopes", "attention_plan", "choose_attention",
 ]
 
 

@@ -28,9 +28,9 @@ class Piece:
 
     rows: rows of the step's q, a slice or [s * n] int64.
     local: rows of the step's own k and v (a prompt's first chunk needs no cache); then block_ids is None.
-    block_ids: [s * m] int64, blocks to gather; past its end a sequence's last block again, so that no foreign block is read.
+    block_ids: [s * m] int64, blocks to gather; past its end a sequence's last block again, so that none is foreign.
     mask: [s, 1, n, L] float32, 0 or -inf; None when each query sees all L keys.
-    key_positions: [s, 1, 1, L] float32; last_position: [s, 1, 1, 1] float32, of the piece's last query (both for ALiBi).
+    key_positions: [s, 1, 1, L] float32; last_position: [s, 1, 1, 1] float32, of the last query (both for ALiBi).
     rows_by_heads: what block_rows made for a number of KV heads, so that the layers of a step share it.
     """
 
@@ -95,8 +95,9 @@ def attention_plan(*, query_lens: Sequence[int], seq_lens: Sequence[int], num_de
     for seq in range(num_decodes, len(query_lens)):
         pieces += _prefill_pieces(row, query_lens[seq], seq_lens[seq], table[seq], window, block_size)
         row += query_lens[seq]
-    return AttentionPlan(slot_mapping=slot_mapping, fresh_blocks=fresh_blocks, pieces=tuple(pieces), query_lens=tuple(query_lens),
-                         seq_lens=tuple(seq_lens), block_table=table, window=window, block_size=block_size)
+    return AttentionPlan(
+        slot_mapping=slot_mapping, fresh_blocks=fresh_blocks, pieces=tuple(pieces), query_lens=tuple(query_lens),
+        seq_lens=tuple(seq_lens), block_table=table, window=window, block_size=block_size)
 
 
 def _decode_pieces(seq_lens: Sequence[int], table: Tensor, window: int | None, block_size: int) -> list[Piece]:
@@ -134,7 +135,8 @@ def _decode_piece(spans: list[tuple[int, int, int]], seq_lens: Sequence[int], ta
                  key_positions=keys.float()[:, None, None], last_position=(lengths - 1).float()[:, None, None])
 
 
-def _prefill_pieces(row: int, num_queries: int, seq_len: int, blocks: Tensor, window: int | None, block_size: int) -> list[Piece]:
+def _prefill_pieces(row: int, num_queries: int, seq_len: int, blocks: Tensor, window: int | None,
+                    block_size: int) -> list[Piece]:
     pieces, context = [], seq_len - num_queries
     tile = max(16, min(_MAX_TILE, _TILE_SCORES // max(1, seq_len)))
     for start in range(0, num_queries, tile):

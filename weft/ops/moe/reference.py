@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def route(router_logits: Tensor, top_k: int, renormalize: bool) -> tuple[Tensor, Tensor]:
-    """(weights [T, K] float32, expert ids [T, K]): softmax over all experts, the K largest, their sum 1 if asked for."""
+    """(weights [T, K] float32, expert ids [T, K]): softmax over all, the K largest, rescaled to sum 1 if asked."""
     weights, experts = torch.softmax(router_logits.float(), dim=-1).topk(top_k, dim=-1)
     return (weights / weights.sum(-1, keepdim=True) if renormalize else weights), experts
 
