@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from weft.architectures.spec import DecoderSpec
-from weft.checkpoint.loader import LoadReport, has_own_head, load_weights
+from weft.checkpoint.loader import LoadReport, load_weights, needs_own_head
 from weft.checkpoint.reader import open_checkpoint
 from weft.config.allocator import keep_freed_pages, lazy_zeros
 from weft.config.engine_config import EngineConfig
@@ -26,9 +26,10 @@ from weft.engine.messages import TokenLogprobs
 from weft.engine.sampler import Sampler
 from weft.engine.scheduler import Scheduled, StepPlan
 from weft.engine.step_inputs import step_inputs
-from weft.layers.placement import Placement
+from weft.layers.placement import Layer, Placement
 from weft.models.decoder import Decoder
 from weft.ops.batch import ForwardBatch
+from weft.ops.kernel import explain
 
 _LOGIT_ROWS = 256              # rows of float32 logits of a prompt held at once, for prompt_logprobs
 
@@ -49,9 +50,7 @@ class Runner:
     def __init__(self, config: EngineConfig, spec: DecoderSpec, machine: Machine) -> None:
         torch.set_num_threads(config.num_threads)
         checkpoint = open_checkpoint(Path(config.model.path), config.load.load_format)
-        says_untied = config.model.hf_config.get("tie_word_embeddings") is False
-        own_head = (not spec.head.tied if checkpoint.is_dummy else
-                    has_own_head(checkpoint, spec.names, says_untied=says_untied))
+        own_head = needs_own_head(checkpoint, spec, config.model.hf_config)
         self.plan: MemoryPlan = plan_memory(spec, config, machine, has_own_head=own_head)
         self.dtype = getattr(torch, config.model.dtype)
         layer_groups = [0] * len(spec.blocks)
@@ -62,7 +61,9 @@ class Runner:
                              max_model_len=self.plan.max_model_len, place=Placement(self.dtype))
         self.load_report: LoadReport = load_weights(self.model.homes(), checkpoint, spec.names, tied=not own_head,
                                                     use_tqdm=config.load.use_tqdm)
-        self.model.finish_loading()
+        for module in self.model.modules():
+            if isinstance(module, Layer):
+                module.finish_loading()
         self._bind_caches()
         keep_freed_pages()                     # not before: weights are to go back to the system when they are freed
         self.sampler = Sampler(config.model.logprobs_mode)
@@ -127,10 +128,7 @@ class Runner:
 
     def list_kernels(self) -> dict[str, str]:
         """{operator: the kernels its layers chose, with the reasons against others}."""
-        chosen: dict[str, dict[str, None]] = {}
-        for choice in self.model.choices():
-            chosen.setdefault(choice.operator, {})[str(choice)] = None
-        return {operator: "; ".join(texts) for operator, texts in sorted(chosen.items())}
+        return explain(self.model.choices())
 
     def memory_plan(self) -> dict[str, Any]:
         """The memory plan as plain data."""

@@ -55,7 +55,8 @@ class Head(Layer):
         vocab_size, width = embedding.tokens.shape
         self.spec, self.is_tied = spec, tied
         self.project = _projection(hidden_size, width, place)
-        self.linear = Linear(width, {"": vocab_size}, bias=spec.bias, place=place.without_memory() if tied else place)
+        self.linear = Linear(width, {"": vocab_size}, bias=spec.bias, is_shared=tied,
+                             place=place.without_memory() if tied else place)
         if tied:
             self.linear.weight = embedding.tokens
             if spec.bias:

@@ -30,7 +30,7 @@ class Layer(nn.Module):
     """A part as a module.
 
     `homes()` gives views of its parameters under part names, which loading copies into; `finish_loading()` is called
-    once after that; `choices()` are the kernels it runs.
+    once after that, on every layer; `choices()` are the kernels it runs.
     """
 
     def parameter(self, *shape: int, place: Placement) -> nn.Parameter:
@@ -44,10 +44,7 @@ class Layer(nn.Module):
                 for home, view in child.homes().items()}
 
     def finish_loading(self) -> None:
-        """Turn loaded parameters into what the kernels want."""
-        for child in self.children():
-            if isinstance(child, Layer):
-                child.finish_loading()
+        """Turn this layer's own loaded parameters into what its kernel wants; layers within it do theirs."""
 
     def choices(self) -> Iterator[Choice]:
         """The kernels chosen in this layer and those below."""

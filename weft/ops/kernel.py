@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,13 @@ class Kernel:
     """One way to compute an operator.
 
     refuses(case): None when the kernel computes the case, else the reason why not, in a few words.
+    prepare(weight): what `run` wants in the place of a loaded weight; None: the weight as it is.
     """
 
     name: str
     run: Callable[..., Any]
     refuses: Callable[[Any], str | None]
+    prepare: Callable[[Any], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +55,11 @@ def choose(operator: str, kernels: Sequence[Kernel], case: Any) -> Choice:
         refused.append((kernel.name, reason))
     raise NotBuiltError(operator, case, expected="a case that a kernel computes",
                         hint="; ".join(f"{name}: {reason}" for name, reason in refused))
+
+
+def explain(choices: Iterable[Choice]) -> dict[str, str]:
+    """{operator: the kernels that a model's layers chose, with the reasons against others}, by name."""
+    chosen: dict[str, dict[str, None]] = {}
+    for choice in choices:
+        chosen.setdefault(choice.operator, {})[str(choice)] = None
+    return {operator: "; ".join(texts) for operator, texts in sorted(chosen.items())}

@@ -1,4 +1,4 @@
-"""Activations by their names in config files, and their gated form. Plain torch: each is its own definition."""
+"""Activations by their names in config files. Plain torch: each is its own definition."""
 
 from __future__ import annotations
 

@@ -86,7 +86,8 @@ def attention_plan(*, query_lens: Sequence[int], seq_lens: Sequence[int], num_de
     """Cut a step into pieces.
 
     Args:
-        query_lens, seq_lens: S, as in ForwardBatch; the first `num_decodes` sequences have one query each.
+        query_lens: S, tokens of each sequence in this step; seq_lens: S, its tokens in the cache after this step.
+        num_decodes: so many sequences, the first ones, have one query each.
         slot_mapping, fresh_blocks: as in AttentionPlan. block_table: [S, M] int32 or int64, -1 where there is no block.
     """
     table = block_table.long()
