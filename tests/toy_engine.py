@@ -63,8 +63,9 @@ class ToyCore:
             raise QueueFullError("3 requests wait, 3 may.")
         self._requests[request.request_id] = (request, list(request.output_token_ids))
 
-    def abort(self, request_ids: Iterable[str]) -> list[EngineOutput]:
-        return [EngineOutput(request_id=i, finish_reason="abort") for i in request_ids if self._requests.pop(i, None)]
+    def abort(self, request_ids: Iterable[str]) -> None:
+        for request_id in request_ids:
+            self._requests.pop(request_id, None)
 
     def step(self) -> StepResult:
         time.sleep(self.step_seconds)

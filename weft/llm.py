@@ -113,7 +113,10 @@ class LLM:
                 use_tqdm: bool | Callable[..., Any] = True, lora_request: None = None,
                 priority: int | Sequence[int] | None = None, tokenization_kwargs: Mapping[str, Any] | None = None,
                 mm_processor_kwargs: None = None) -> list[str]:
-        """As `generate`, but only hands the prompts over; their request ids. `wait_for_completion` runs them."""
+        """As `generate`, but only hands the prompts over; their request ids. `wait_for_completion` runs them.
+
+        use_tqdm: is vLLM's; handing over shows no bar.
+        """
         refuse_unbuilt(lora_request=lora_request, mm_processor_kwargs=mm_processor_kwargs)
         return self._enqueue(self._prepare(split_prompts(prompts), sampling_params, priority, tokenization_kwargs))
 

@@ -2,13 +2,15 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 from checkpoints import LAYERS, NAMES, homes, save, save_sharded, tensors
 
 from weft.architectures.names import GroupedQKV, Plain, Rule, names
-from weft.checkpoint.loader import has_own_head, load_weights
+from weft.architectures.spec import HeadSpec
+from weft.checkpoint.loader import has_own_head, load_weights, needs_own_head
 from weft.checkpoint.reader import open_checkpoint
 from weft.errors import CheckpointError
 
@@ -154,9 +156,10 @@ def test_a_tied_checkpoint_that_kept_only_the_head_fills_the_embedding_from_it(t
 
 
 def test_a_config_that_states_a_head_makes_a_missing_one_an_error(tmp_path):
-    checkpoint = open_checkpoint(save(tmp_path, tensors(head=False)))
+    checkpoint, spec = open_checkpoint(save(tmp_path, tensors(head=False))), SimpleNamespace(names=NAMES)
 
-    assert has_own_head(checkpoint, NAMES, says_untied=True)
+    assert not needs_own_head(checkpoint, spec, {})
+    assert needs_own_head(checkpoint, spec, {"tie_word_embeddings": False})
     said = refused(tmp_path, homes())
     assert "head.weight  [10, 4]; expected lm_head.weight" in said
     assert 'hf_overrides={"tie_word_embeddings": true}' in said
@@ -280,8 +283,11 @@ def test_dummy_weights_are_small_equal_each_time_and_different_from_each_other(t
     assert not torch.equal(first["blocks.0.ffn.up.weight"], first["blocks.1.ffn.up.weight"])
 
 
-def test_a_dummy_checkpoint_has_no_head_of_its_own(tmp_path):
-    assert not has_own_head(open_checkpoint(tmp_path, "dummy"), NAMES)
+@pytest.mark.parametrize("tied", [True, False])
+def test_without_weights_the_spec_says_whether_there_is_a_head(tmp_path, tied):
+    spec = SimpleNamespace(names=NAMES, head=HeadSpec(tied=tied))
+
+    assert needs_own_head(open_checkpoint(tmp_path, "dummy"), spec, {}) is not tied
 
 
 # Memory

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from weft.cli.run_batch import read_lines
+from weft.cli.batch_file import read_lines
 
 
 def request(custom_id: str, url: str = "/v1/completions", **body: object) -> str:

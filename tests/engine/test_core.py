@@ -117,9 +117,8 @@ def test_abort_gives_the_blocks_back_within_the_call(core):
     core.step()
     assert core.stats.kv_cache_usage > 0
 
-    outputs = core.abort(["long", "unknown"])
+    core.abort(["long", "unknown"])
 
-    assert [(o.request_id, o.finish_reason) for o in outputs] == [("long", "abort")]
     assert core.stats.kv_cache_usage == 0
     assert not core.has_unfinished
 

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from weft.engine.messages import TokenLogprobs
-from weft.frontend.beam_search import BeamSearch
+from weft.frontend.beam_search import BeamSearch, num_candidates
 from weft.sampling_params import BeamSearchParams
 
 EOS = 3
@@ -25,7 +25,7 @@ def run(max_tokens=2, eos=(EOS,), **params) -> BeamSearch:
     params = BeamSearchParams(max_tokens=max_tokens, **params)
     search = BeamSearch([0], params, eos_token_ids=eos, max_tokens=max_tokens)
     while search.live:
-        search.advance([next_tokens(beam.tokens[-1], search.num_candidates) for beam in search.live])
+        search.advance([next_tokens(beam.tokens[-1], num_candidates(params)) for beam in search.live])
     return search
 
 

@@ -1,7 +1,7 @@
 """Which function describes which architecture name of a config.json.
 
-`@architecture("Qwen3ForCausalLM")` marks a function from a ConfigReader to a spec. A `Registry` is a value: the one of
-weft's own families is built once by `families()`, and an engine that loads a model file adds to a copy.
+`@architecture("Qwen3ForCausalLM")` marks a function from a ConfigReader to a spec. weft's own are found once by
+`families()`; an engine that loads a model file adds that file's to a copy (`describe.py`).
 """
 
 from __future__ import annotations

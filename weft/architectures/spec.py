@@ -208,7 +208,7 @@ class MLPSpec(Part):
 class MoESpec(Part):
     """Mixture of experts: a router picks `num_experts_per_token` of `num_experts` for each token.
 
-    scoring: "softmax" over all experts, then the top ones, renormalised to sum 1 when `renormalize`.
+    Weights: softmax over all experts, then the top ones, renormalised to sum 1 when `renormalize`.
     shared: an MLP that every token passes, its output scaled by sigmoid(shared_gate(x)) when `shared_gate`.
     Source: arXiv:2401.04088 (Mixtral).
     """
@@ -216,7 +216,6 @@ class MoESpec(Part):
     num_experts: int
     num_experts_per_token: int
     expert: MLPSpec
-    scoring: str = "softmax"
     renormalize: bool = True
     shared: MLPSpec | None = None
     shared_gate: bool = False
@@ -255,10 +254,10 @@ class LearnedPositions(Part):
 
 @part
 class EmbeddingSpec(Part):
-    """Token ids to hidden states: (tokens[id] projected to hidden_size + positions[pos]) * scale, then norm.
+    """Token ids to hidden states: tokens[id] * scale, projected to hidden_size, + positions[pos], then norm.
 
-    embedding_dim: width of the table when it differs from the hidden size (OPT 350m); `scale` multiplies the token
-    vectors only, rounded to the model's dtype first.
+    scale: rounded to the model's dtype first. embedding_dim: width of the table when it differs from the hidden size
+    (OPT 350m), which makes the projection.
     """
 
     vocab_size: int
@@ -273,7 +272,7 @@ class HeadSpec(Part):
     """Hidden states to logits: linear, times `scale`, then softcap * tanh(logits / softcap).
 
     tied: what the config says of sharing the embedding's table; a checkpoint with a head of its own wins.
-    projected: a linear from hidden_size to the embedding's width comes before (OPT 350m).
+    Where the embedding's width is not hidden_size, a projection to it comes first (OPT 350m).
     """
 
     bias: bool = False

@@ -6,13 +6,16 @@ Nothing is copied when anything does not fit; the error then lists all of it.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from weft.architectures.names import NameMap
+from weft.architectures.spec import DecoderSpec
 from weft.checkpoint.dummy import fill_dummy
 from weft.checkpoint.reader import PIECE_BYTES, Checkpoint, same_content
 from weft.checkpoint.report import Faults, LoadReport
@@ -69,6 +72,16 @@ def _by_row(homes: dict[str, Tensor], names: NameMap) -> dict[str, Tensor]:
     return out
 
 
+def needs_own_head(checkpoint: Checkpoint, spec: DecoderSpec, hf_config: Mapping[str, Any]) -> bool:
+    """Whether a model gets a table for its head besides the embedding's: as the checkpoint has it.
+
+    Without weights (load_format=dummy) as the spec says.
+    """
+    if checkpoint.is_dummy:
+        return not spec.head.tied
+    return has_own_head(checkpoint, spec.names, says_untied=hf_config.get("tie_word_embeddings") is False)
+
+
 def has_own_head(checkpoint: Checkpoint, names: NameMap, *, says_untied: bool = False) -> bool:
     """True when the checkpoint has a head that is not just a copy of its embedding table.
 
@@ -77,7 +90,7 @@ def has_own_head(checkpoint: Checkpoint, names: NameMap, *, says_untied: bool = 
     router = Router(names)
     head, embedding = _filling(checkpoint, router, HEAD), _filling(checkpoint, router, EMBEDDING)
     if head is None or embedding is None:
-        return says_untied and not checkpoint.is_dummy
+        return says_untied
     return not same_content(checkpoint, head, embedding)
 
 

@@ -50,11 +50,6 @@ class Checkpoint:
         """The files that are read."""
         return tuple(self._shards)
 
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of all tensors together."""
-        return sum(info.num_bytes for info in self.tensors.values())
-
     def read(self, names: Collection[str] | None = None) -> Iterator[tuple[str, Tensor]]:
         """(name, tensor) of all or some tensors in file order. Asking for the next drops the pages of the last."""
         wanted = self.tensors.keys() if names is None else names

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from weft.async_llm import AsyncLLM
-from weft.cli.run_batch import Line, entry
+from weft.cli.batch_file import Line, entry
 from weft.config.engine_args import EngineArgs
 from weft.server.app import build_app
 from weft.server.options import ServerOptions

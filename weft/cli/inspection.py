@@ -1,6 +1,6 @@
 """What can be said about a checkpoint without reading its weights: collected here, printed by `weft inspect`.
 
-Reads config files and the weights' headers. Imports torch only to ask which kernels would run, on tensors without data.
+Reads config files and the weights' headers; the kernels are asked of a model without data. Heavy to import (torch).
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from weft.architectures.describe import describe
 from weft.architectures.registry import families
 from weft.architectures.sizes import (
     DTYPE_BYTES,
+    block_shapes,
+    cache_bytes_per_token,
     cache_groups,
     flops_per_token,
     num_active_parameters,
     parameter_shapes,
 )
 from weft.architectures.spec import DecoderSpec
+from weft.checkpoint.loader import needs_own_head
 from weft.checkpoint.reader import Checkpoint, open_checkpoint
 from weft.cli import words
 from weft.config.engine_args import EngineArgs
@@ -56,7 +59,7 @@ def inspect_model(args: EngineArgs, machine: Machine) -> Inspection:
     weights, weights_error, has_head = None, "", None
     try:
         weights = open_checkpoint(Path(config.model.path), config.load.load_format)
-        has_head = _has_own_head(weights, spec)
+        has_head = needs_own_head(weights, spec, config.model.hf_config)
     except CheckpointError as error:
         weights_error = str(error)
     plan, plan_error = None, ""
@@ -92,18 +95,13 @@ def settings(found: Inspection) -> list[tuple[str, Any, str]]:
 def layers(found: Inspection) -> list[dict[str, Any]]:
     """One entry for each kind of block: its layers and parts in words, parameters and cache bytes of one layer."""
     spec, width = found.spec, DTYPE_BYTES[found.config.model.dtype]
-    shapes = parameter_shapes(spec)
-    rows = []
-    for numbers, block in words.patterns(spec.blocks):
-        first = f"blocks.{numbers.split()[0].split('-')[0]}."
-        rows.append({
-            "layers": numbers, "attention": words.attention(block.mixer),
-            "positions": words.rope_words(block.mixer.positions),
-            "ffn": words.ffn(block.ffn), "norms": words.block_norms(block),
-            "parameters": sum(prod(shape) for name, shape in shapes.items() if name.startswith(first)),
-            "cache_bytes_per_token": 2 * block.mixer.num_kv_heads * block.mixer.head_dim * width,
-        })
-    return rows
+    return [{
+        "layers": numbers, "attention": words.attention(block.mixer),
+        "positions": words.rope_words(block.mixer.positions),
+        "ffn": words.ffn(block.ffn), "norms": words.block_norms(block),
+        "parameters": sum(map(prod, block_shapes(block, spec.hidden_size).values())),
+        "cache_bytes_per_token": cache_bytes_per_token(block.mixer, width),
+    } for numbers, block in words.patterns(spec.blocks)]
 
 
 def sizes(found: Inspection) -> dict[str, Any]:
@@ -131,15 +129,13 @@ def kernels(found: Inspection) -> dict[str, str]:
 
     from weft.layers.placement import Placement
     from weft.models.decoder import Decoder
+    from weft.ops.kernel import explain
 
     place = Placement(getattr(torch, found.config.model.dtype), has_memory=False)
     tied = found.spec.head.tied if found.has_own_head is None else not found.has_own_head
     model = Decoder(found.spec, tied=tied, layer_groups=(0,) * len(found.spec.blocks),
                     max_model_len=1, place=place)
-    chosen: dict[str, dict[str, None]] = {}
-    for choice in model.choices():
-        chosen.setdefault(choice.operator, {})[str(choice)] = None
-    return {operator: "; ".join(texts) for operator, texts in sorted(chosen.items())}
+    return explain(model.choices())
 
 
 def as_json(found: Inspection) -> dict[str, Any]:
@@ -152,12 +148,6 @@ def as_json(found: Inspection) -> dict[str, Any]:
         "kernels": kernels(found), "unread_keys": found.reader.unread(),
         "is_described_by_weft": found.config.model.architecture in families(),
     }
-
-
-def _has_own_head(weights: Checkpoint, spec: DecoderSpec) -> bool | None:
-    from weft.checkpoint.loader import has_own_head
-
-    return has_own_head(weights, spec.names) if weights.tensors else None
 
 
 def _weights_words(weights: Checkpoint | None) -> str:

@@ -11,6 +11,7 @@ import json
 from typing import Any
 
 from weft.architectures.registry import Architecture, families
+from weft.architectures.spec import AttentionSpec
 from weft.cli import words
 from weft.cli.parser import Parser
 from weft.cli.tables import print_table
@@ -74,7 +75,7 @@ def features(entry: Architecture) -> dict[str, Any]:
     }
 
 
-def _heads(mixer: words.AttentionSpec) -> str:
+def _heads(mixer: AttentionSpec) -> str:
     if mixer.num_kv_heads == mixer.num_heads:
         return "multi-head"
     return "multi-query" if mixer.num_kv_heads == 1 else "grouped-query"

@@ -88,7 +88,7 @@ class Parser(argparse.ArgumentParser):
         near = difflib.get_close_matches(name, self.flags(), n=1)
         if not name.startswith("-"):
             self.error(f"unexpected argument {name!r}")
-        self.error(f"unknown option {name}" + (f"; did you mean {near[0]}?" if near else "").rstrip("?"))
+        self.error(f"unknown option {name}" + (f"; did you mean {near[0]}" if near else ""))
 
 
 def spelled(argv: Sequence[str]) -> list[str]:

@@ -45,7 +45,6 @@ class Machine:
     memory_bytes: Fact
     available_bytes: Fact
     isa: Fact
-    gpus: tuple[Fact, ...] = ()
 
     @classmethod
     def detect(cls, root: Path = Path("/"), *, affinity: Iterable[int] | None = None) -> Machine:

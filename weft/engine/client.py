@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from weft.config.engine_config import EngineConfig
-from weft.engine.messages import EngineInfo, EngineOutput, EngineRequest, EngineStats, StepResult
+from weft.engine.messages import EngineInfo, EngineRequest, EngineStats, StepResult
 from weft.errors import EngineDeadError
 
 CORE = "weft.engine.core:EngineCore"
@@ -23,7 +23,7 @@ class Core(Protocol):
     stats: EngineStats
 
     def add(self, request: EngineRequest) -> None: ...
-    def abort(self, request_ids: Iterable[str]) -> list[EngineOutput]: ...
+    def abort(self, request_ids: Iterable[str]) -> None: ...
     def step(self) -> StepResult: ...
     @property
     def has_unfinished(self) -> bool: ...

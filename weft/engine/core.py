@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 from weft.architectures.describe import describe
@@ -36,9 +35,8 @@ class EngineCore:
         spec, _ = describe(config.model)
         self.runner = Runner(config, spec, Machine.detect())
         plan = self.runner.plan
-        self.config = replace(config, model=replace(config.model, max_model_len=plan.max_model_len))
-        self._cache = CacheManager(plan.groups, plan.num_blocks, plan.block_size, config.cache.enable_prefix_caching)
-        self._scheduler = Scheduler(config.scheduler, self._cache, max_model_len=plan.max_model_len)
+        cache = CacheManager(plan.groups, plan.num_blocks, plan.block_size, config.cache.enable_prefix_caching)
+        self._scheduler = Scheduler(config.scheduler, cache, max_model_len=plan.max_model_len)
         self.stats = EngineStats()
         self.info = EngineInfo(
             max_model_len=plan.max_model_len, num_blocks=list(plan.num_blocks), block_size=plan.block_size,
@@ -53,11 +51,11 @@ class EngineCore:
         """Queue a request. RequestError when it can never fit, QueueFullError when too many wait."""
         self._scheduler.add(Sequence(request))
 
-    def abort(self, request_ids: Iterable[str]) -> list[EngineOutput]:
-        """End requests wherever they are; unknown ids are passed over. Returns an output for each that was alive."""
-        gone = [seq for request_id in request_ids if (seq := self._scheduler.abort(request_id)) is not None]
+    def abort(self, request_ids: Iterable[str]) -> None:
+        """End requests wherever they are, their blocks free at once; unknown ids are passed over."""
+        for request_id in request_ids:
+            self._scheduler.abort(request_id)
         self._count(step_tokens=0)
-        return [_output(seq, SequenceResult()) for seq in gone]
 
     def step(self) -> StepResult:
         """Schedule, run, apply. A sequence that cannot be computed ends with "error"; the others go on."""
@@ -102,7 +100,7 @@ class EngineCore:
     def _count(self, *, step_tokens: int) -> None:
         stats, scheduler = self.stats, self._scheduler
         stats.num_running, stats.num_waiting = scheduler.num_running, scheduler.num_waiting
-        stats.kv_cache_usage = self._cache.usage
+        stats.kv_cache_usage = scheduler.kv_cache_usage
         stats.prefix_cache_queries = scheduler.prefix_cache_queries
         stats.prefix_cache_hits = scheduler.prefix_cache_hits
         stats.num_preemptions = scheduler.num_preemptions
@@ -130,7 +128,7 @@ class EngineCore:
 
     def close(self) -> None:
         """Drop model and caches."""
-        del self.runner, self._cache, self._scheduler
+        del self.runner, self._scheduler
         give_back_freed_pages()
 
 

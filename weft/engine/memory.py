@@ -15,9 +15,9 @@ from weft.cache.groups import CacheGroup
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.errors import MemoryPlanError
+from weft.ops.attention.plan import MIN_TILE, TILE_SCORES
 
 DEFAULT_CACHE_BYTES = 4 << 30        # unless set, the cache takes no more than this, or than one whole context
-_SCORES = 1 << 19                    # queries * keys of one attention call (ops/attention/plan.py)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,8 @@ def _activation_bytes(spec: DecoderSpec, config: EngineConfig) -> int:
     rows = min(config.scheduler.max_num_seqs, tokens)
     widest = max(_block_width(block) for block in spec.blocks)
     heads = max(block.mixer.num_heads for block in spec.blocks)
-    scores = 2 * min(_SCORES, tokens * config.model.max_model_len) * heads * (4 + width)
+    tile = max(TILE_SCORES, MIN_TILE * config.model.max_model_len)                   # queries * keys of one call
+    scores = 2 * min(tile, tokens * config.model.max_model_len) * heads * (4 + width)
     return tokens * (4 * spec.hidden_size + widest) * width + scores + 3 * rows * spec.vocab_size * 4
 
 

@@ -91,13 +91,10 @@ class EngineLoop:
             if call.method == "reset_prefix_cache":
                 return Reply(call_id=call.call_id, value=self._core.reset_prefix_cache())
             if call.method == "collective_rpc":
-                return Reply(call_id=call.call_id, value=_plain(self._collective_rpc(*call.args, **call.kwargs)))
+                return Reply(call_id=call.call_id, value=_plain(self._core.collective_rpc(*call.args, **call.kwargs)))
             raise NotBuiltError("method", call.method, expected="reset_prefix_cache or collective_rpc")
         except Exception as error:      # goes to the caller
             return Reply(call_id=call.call_id, error=to_wire(error))
-
-    def _collective_rpc(self, method: str, args: list[Any], kwargs: dict[str, Any]) -> list[Any]:
-        return self._core.collective_rpc(method, args, kwargs)
 
     def _reject_frame(self, frame: bytes, error: msgspec.MsgspecError) -> None:
         """A message that fits no schema: its request, if it names one, ends with the reason."""

@@ -5,6 +5,7 @@ Knows nothing of queues, blocks' owners or requests' lives.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from weft.architectures.spec import DecoderSpec
-from weft.checkpoint.loader import LoadReport, load_weights, needs_own_head
+from weft.checkpoint.loader import load_weights, needs_own_head
 from weft.checkpoint.reader import open_checkpoint
 from weft.config.allocator import keep_freed_pages, lazy_zeros
 from weft.config.engine_config import EngineConfig
@@ -30,6 +31,8 @@ from weft.layers.placement import Layer, Placement
 from weft.models.decoder import Decoder
 from weft.ops.batch import ForwardBatch
 from weft.ops.kernel import explain
+
+logger = logging.getLogger("weft")
 
 _LOGIT_ROWS = 256              # rows of float32 logits of a prompt held at once, for prompt_logprobs
 
@@ -59,8 +62,9 @@ class Runner:
                 layer_groups[layer] = number
         self.model = Decoder(spec, tied=not own_head, layer_groups=tuple(layer_groups),
                              max_model_len=self.plan.max_model_len, place=Placement(self.dtype))
-        self.load_report: LoadReport = load_weights(self.model.homes(), checkpoint, spec.names, tied=not own_head,
-                                                    use_tqdm=config.load.use_tqdm)
+        report = load_weights(self.model.homes(), checkpoint, spec.names, tied=not own_head,
+                              use_tqdm=config.load.use_tqdm)
+        logger.debug("%s", report)
         for module in self.model.modules():
             if isinstance(module, Layer):
                 module.finish_loading()

@@ -136,7 +136,7 @@ class Scheduler:
         seq.finish_reason = reason
         match seq.state:
             case State.WAITING:
-                self._waiting.discard(seq)
+                self._waiting.discard()
             case State.HELD:
                 self._in_flight.discard()
             case State.RUNNING:

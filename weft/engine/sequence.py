@@ -96,11 +96,6 @@ class Sequence:
         return len(self.token_ids) - self.num_computed_tokens
 
     @property
-    def is_prefill(self) -> bool:
-        """More than the last known token is uncomputed."""
-        return len(self.token_ids) - self.num_computed_tokens > 1
-
-    @property
     def is_finished(self) -> bool:
         return self.finish_reason is not None
 

@@ -27,7 +27,6 @@ def step_inputs(plan: StepPlan, memory: MemoryPlan) -> tuple[ForwardBatch, list[
         token_ids += item.seq.token_ids[item.start : item.start + item.num_new_tokens]
     batch = ForwardBatch(
         input_ids=torch.tensor(token_ids), positions=torch.from_numpy(positions), query_lens=query_lens,
-        seq_lens=seq_lens,
         attention=tuple(_group(group, items, query_lens, seq_lens, num_decodes, positions, memory)
                         for group in range(len(memory.groups))))
     return batch, [end - 1 for end in accumulate(query_lens)]

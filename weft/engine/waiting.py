@@ -33,8 +33,8 @@ class WaitingQueue:
         """Takes out what `first` has returned."""
         return heappop(self._heap)[1]
 
-    def discard(self, seq: Sequence) -> None:
-        """Takes out a waiting sequence that has just got its `finish_reason`. O(1) on average."""
+    def discard(self) -> None:
+        """A waiting sequence has just got its `finish_reason`; it is never given back. O(1) on average."""
         self._num_dead += 1
         if self._num_dead * 2 > len(self._heap):
             self._heap = [entry for entry in self._heap if entry[1].finish_reason is None]

@@ -9,7 +9,7 @@ from typing import Any
 
 from weft.engine.messages import EngineOutput, EngineRequest, TokenLogprobs
 from weft.errors import RequestError, WeftError
-from weft.frontend.beam_search import BeamSearch
+from weft.frontend.beam_search import BeamSearch, num_candidates
 from weft.frontend.llm_engine import LLMEngine
 from weft.frontend.progress import Progress
 from weft.frontend.prompts import parse_prompt
@@ -27,7 +27,7 @@ def run_beam_search(engine: LLMEngine, prompts: Sequence[Any], params: BeamSearc
     searches = [_search(engine, prompt, params) for prompt in prompts]
     sampling = SamplingParams(
         max_tokens=1, temperature=params.temperature, seed=0, ignore_eos=True, detokenize=False,
-        logprobs=min(2 * params.beam_width, engine.inputs.vocab_size))
+        logprobs=min(num_candidates(params), engine.inputs.vocab_size))
     names = (f"beam-{number}" for number in itertools.count())
     limit = concurrency_limit or max(len(searches), 1)
     with Progress(len(searches), use_tqdm, "Beam search") as progress:

@@ -1,6 +1,6 @@
 """Beam search: the likeliest continuations of one prompt, grown a token at a time from the engine's logprobs.
 
-Only the bookkeeping: `LLM.beam_search` asks the engine for the next tokens of `live`.
+Only the bookkeeping: `beam_runner.py` asks the engine for the next tokens of `live`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,11 @@ from collections.abc import Collection, Iterable
 from weft.engine.messages import TokenLogprobs
 from weft.outputs import BeamSearchSequence
 from weft.sampling_params import BeamSearchParams
+
+
+def num_candidates(params: BeamSearchParams) -> int:
+    """Next tokens wanted of each beam: the width, and as many again for beams that end."""
+    return 2 * params.beam_width
 
 
 class BeamSearch:
@@ -26,18 +31,13 @@ class BeamSearch:
         self._num_steps_left = max_tokens
         self._ended: list[BeamSearchSequence] = []
 
-    @property
-    def num_candidates(self) -> int:
-        """Next tokens wanted of each beam: enough for a full width when all but one of each pair end."""
-        return 2 * self._params.beam_width
-
     def advance(self, next_tokens: Iterable[TokenLogprobs]) -> None:
         """Take the likeliest next tokens of each live beam; the best `beam_width` sequences live on."""
         candidates = [
             (beam, token_id, beam.cum_logprob + logprob)
             for beam, given in zip(self.live, next_tokens, strict=True)
             for token_id, logprob, rank in zip(given.token_ids, given.logprobs, given.ranks, strict=True)
-            if rank <= self.num_candidates]
+            if rank <= num_candidates(self._params)]
         candidates.sort(key=lambda candidate: -candidate[2])
         self.live = []
         for beam, token_id, cum_logprob in candidates:

@@ -1,22 +1,24 @@
-"""The `SamplingParams` of a request that brings none."""
+"""What holds where a request says nothing: the model's generation config as `SamplingParams`, or as single fields."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from weft.config.engine_config import EngineConfig
 from weft.errors import ConfigError, RequestError
 from weft.sampling_params import SamplingParams
 
-_NAMES = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
+
+def default_fields(config: EngineConfig) -> dict[str, Any]:
+    """{field of SamplingParams: its default}, without max_new_tokens, which is a cap (`inputs.py`)."""
+    return {name: value for name, value in config.model.generation_defaults.items() if name != "max_new_tokens"}
 
 
 def default_sampling_params(config: EngineConfig) -> SamplingParams:
     """vLLM's defaults under the model's generation config. ConfigError when a value there is out of range."""
-    defaults = config.model.generation_defaults
-    given = {name: defaults[name] for name in _NAMES if defaults.get(name) is not None}
-    if defaults.get("max_new_tokens") is not None:
-        given["max_tokens"] = defaults["max_new_tokens"]
+    cap = config.model.generation_defaults.get("max_new_tokens")
     try:
-        return SamplingParams(**given)
+        return SamplingParams(**default_fields(config), **({} if cap is None else {"max_tokens": cap}))
     except RequestError as error:
         raise ConfigError(error.field, error.value, expected=error.expected, source="the model's generation config",
                           hint="Start the engine with generation_config='weft', or override it.") from error

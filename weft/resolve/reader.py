@@ -38,7 +38,8 @@ HARMLESS = frozenset("""
 class ConfigReader:
     """Reads one (possibly nested) config dictionary.
 
-    values: the normalised config. source: the file it came from, for messages. overridden: keys set by the user.
+    values: the normalised config. source: the file it came from, for messages. path: where it lies in it, "" or
+    "rope_parameters.". origins: {key: source} of values that are not the file's.
     """
 
     def __init__(self, values: Mapping[str, Any], *, source: str = "config.json", path: str = "",
@@ -95,7 +96,7 @@ class ConfigReader:
             raise self.error(name, value, " or ".join(repr(a) for a in allowed))
         return value
 
-    def has(self, name: str) -> Any:
+    def has(self, name: str) -> bool:
         """True when the key is there and not null."""
         return self._values.get(name) is not None
 
@@ -158,7 +159,7 @@ class ConfigReader:
         if value is None and default is None:
             return None
         if not check(value):
-            raise self.error(next(n for n in (*names, "") if n in self._values or n == "") or names[0], value, expected)
+            raise self.error(next((n for n in names if n in self._values), names[0]), value, expected)
         return value
 
     def _remember(self, name: str, value: Any, source: str) -> None:

@@ -14,13 +14,12 @@ from weft.errors import RequestError
 from weft.server.body import read_object
 from weft.server.errors import ApiError, dotted
 from weft.server.metrics import EngineMetrics
-from weft.server.openai.schemas import Body, Parsed, parse
+from weft.server.openai.schemas import MAX_ID_CHARS, Body, Parsed, parse
 from weft.server.options import ServerOptions
 from weft.text.chat import ChatRenderer
 from weft.text.tokenizer import Tokenizer
 
 _THREAD_ITEMS = 1000      # a body with so many list entries is checked in a thread
-_MAX_ID_CHARS = 256
 
 B = TypeVar("B", bound=Body)
 
@@ -89,7 +88,7 @@ class ServerContext:
 def request_id_of(request: Request, given: str | None) -> str:
     """The id that the client gave, in the body or as X-Request-Id, or a new one."""
     header = request.headers.get("x-request-id", "")
-    usable = header if header.isascii() and header.isprintable() and len(header) <= _MAX_ID_CHARS else ""
+    usable = header if header.isascii() and header.isprintable() and len(header) <= MAX_ID_CHARS else ""
     return given or usable or secrets.token_hex(16)
 
 

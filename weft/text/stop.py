@@ -1,6 +1,6 @@
 """`StopMatcher`: finds the first stop string in a text that streams in, and cuts the text there.
 
-Knows no tokens; `frontend/outputs.py` feeds it what the detokenizer found certain.
+Knows no tokens; `frontend/answers.py` feeds it what the detokenizer found certain.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from contextlib import aclosing
 from typing import Any
 
 from weft.errors import QueueFullError, RequestError
+from weft.frontend.defaults import default_fields
 from weft.outputs import CompletionOutput, RequestOutput
 from weft.sampling_params import RequestOutputKind, SamplingParams
 from weft.server.context import ServerContext
@@ -21,8 +22,6 @@ from weft.server.errors import ApiError, bad_field, dotted
 logger = logging.getLogger(__name__)
 
 MAX_ANSWERS = 16384        # prompts times n
-# What the model's generation config decides when a request does not; its max_new_tokens is a cap, kept by frontend/.
-DEFAULTED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
 
 
 def sampling_params(context: ServerContext, given: dict[str, Any], *, max_tokens: int | None, logprobs: int | None,
@@ -31,8 +30,7 @@ def sampling_params(context: ServerContext, given: dict[str, Any], *, max_tokens
 
     max_tokens None: fills the context. Raises RequestError that names the field.
     """
-    defaults = context.engine.config.model.generation_defaults
-    fields = {name: defaults[name] for name in DEFAULTED if defaults.get(name) is not None} | given
+    fields = default_fields(context.engine.config) | given
     if prompt_logprobs is not None:
         fields["prompt_logprobs"] = prompt_logprobs
     return SamplingParams(

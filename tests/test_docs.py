@@ -1,0 +1,147 @@
+"""What the README and docs/ say is so: their Python runs, their commands parse, their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from http_server import running_server
+from safetensors.torch import load_file, save_file
+from tiny_llama import LAYERS, make_checkpoint
+
+import weft.embedded
+from weft import LLM, AsyncLLM, EngineArgs, SamplingParams
+from weft.cli.main import COMMANDS, build_parser
+from weft.cli.parser import spelled
+from weft.server.options import ServerOptions
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+GREEDY = SamplingParams(temperature=0, max_tokens=5)
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The fenced blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def block_with(page: str, text: str) -> str:
+    """The one Python block of a page that has this text."""
+    [found] = [block for block in blocks(page, "python") if text in block]
+    return found
+
+
+def run(source: str) -> None:
+    exec(compile(source, "example", "exec"), {"__name__": "example"})
+
+
+def commands(page: Path) -> list[str]:
+    """The command lines of a page's console blocks."""
+    lines = [line for block in blocks(str(page), "console") for line in block.splitlines() if line.startswith("$ ")]
+    return [part.strip() for line in lines for part in line[2:].partition("#")[0].split("&&")]
+
+
+@pytest.fixture(scope="module")
+def biased_model(tmp_path_factory) -> Path:
+    """A tiny Llama with biases of q, k and v, all zero: what docs/adding-a-model.md describes."""
+    directory = make_checkpoint(tmp_path_factory.mktemp("biased"), architectures=["MyForCausalLM"])
+    state = load_file(directory / "model.safetensors")
+    for i in range(LAYERS):
+        for name in "qkv":
+            stem = f"model.layers.{i}.self_attn.{name}_proj"
+            state[f"{stem}.bias"] = state[f"{stem}.weight"].new_zeros(len(state[f"{stem}.weight"]))
+    save_file(state, directory / "model.safetensors")
+    return directory
+
+
+def test_the_first_python_example_runs_and_adds_up(capsys):
+    run(block_with("README.md", "from weft import LLM, SamplingParams"))
+
+    said = capsys.readouterr().out
+    assert said.startswith("Once upon a time -> ")
+    assert "85" in said.splitlines()[-1]
+
+
+def test_the_openai_example_tells_a_story(capsys):
+    source = block_with("README.md", "from openai import OpenAI")
+    engine = AsyncLLM.from_engine_args(EngineArgs(use_tqdm_on_load=False))
+    try:
+        with running_server(engine, ServerOptions()) as url:
+            assert "http://127.0.0.1:8000" in source
+            run(source.replace("http://127.0.0.1:8000", url))
+    finally:
+        engine.shutdown()
+
+    assert "fox" in capsys.readouterr().out
+
+
+def test_several_models_in_one_script(tmp_path, capsys):
+    source = block_with("docs/guide.md", "path/to/one")
+    tiny = make_checkpoint(tmp_path / "tiny")
+
+    run(source.replace("path/to/one", str(tiny)).replace("path/to/another", str(weft.embedded.path())))
+
+    assert len(capsys.readouterr().out.splitlines()) >= 2
+
+
+def test_the_model_file_describes_a_model_that_runs(biased_model, tmp_path):
+    file = tmp_path / "my_arch.py"
+    file.write_text(block_with("docs/adding-a-model.md", '@architecture("MyForCausalLM")'))
+    llama = make_checkpoint(tmp_path / "llama")
+
+    with LLM(model=str(biased_model), model_file=str(file), use_tqdm_on_load=False) as llm:
+        mine = llm.generate("abc", GREEDY, use_tqdm=False)[0].outputs[0].token_ids
+    with LLM(model=str(llama), use_tqdm_on_load=False) as llm:
+        assert llm.generate("abc", GREEDY, use_tqdm=False)[0].outputs[0].token_ids == mine
+
+    inspect = [sys.executable, "-m", "weft.cli.main", "inspect", biased_model, "--model-file", file]
+    assert "qkv bias" in subprocess.run(inspect, capture_output=True, text=True, check=True).stdout
+
+
+def test_every_python_block_is_run_by_a_test_above():
+    counts = {str(page.relative_to(ROOT)): len(blocks(str(page), "python")) for page in PAGES}
+
+    assert {page: count for page, count in counts.items() if count} == {
+        "README.md": 2, "docs/adding-a-model.md": 1, "docs/guide.md": 1}
+
+
+def test_the_readme_tells_the_test_command_that_ci_runs():
+    [told] = [line[2:] for block in blocks("README.md", "console") for line in block.splitlines() if "pytest" in line]
+
+    assert told in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_are_ones_that_weft_and_this_folder_have(page):
+    for command in commands(page):
+        program, *arguments = shlex.split(command)
+        if program == "weft":
+            words = next(n for n in (2, 1) if " ".join(arguments[:n]) in COMMANDS)
+            parser = build_parser(" ".join(arguments[:words]))
+            assert parser.parse_known_args(spelled(arguments[words:]))[1] == [], command
+        elif program == "python" and arguments[0] != "-m":
+            assert (ROOT / arguments[0]).is_file(), command
+        else:
+            assert program in ("pip", "python"), command
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    targets = re.findall(r"\]\(([^)#\s]+)", page.read_text())
+
+    missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page):
+    named = set(re.findall(r"`([\w./]+/(?:[\w.]+\.py)?)`", page.read_text()))
+
+    missing = [name for name in named if not (ROOT / name).exists() and not (ROOT / "weft" / name).exists()]
+
+    assert missing == []
