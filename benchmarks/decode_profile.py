@@ -58,10 +58,11 @@ def main() -> None:
     parser.add_argument("--num-threads", type=int)
     options = parser.parse_args()
     args = EngineArgs(model=options.checkpoint, num_threads=options.num_threads, use_tqdm_on_load=False)
-    engine = EngineCore(resolve_engine_config(args, Machine.detect()))
+    config = resolve_engine_config(args, Machine.detect())
+    engine, vocabulary = EngineCore(config), range(config.model.vocab_size)
     clock, rows, phases = clocks(engine), [], []
     for batch_size in options.batch_sizes:
-        step, outside, share = measure(engine, batch_size, clock, options)
+        step, outside, share = measure(engine, batch_size, vocabulary, clock, options)
         rows.append((batch_size, f"{1000 * step:.2f}", f"{1000 * outside:.2f}", f"{100 * share:.1f} %"))
         phases += [(batch_size, name, f"{1000 * total / options.steps:.3f}") for name, total in clock.seconds.items()]
     right = ("sequences", "step (ms)", "outside operators (ms)", "share", "ms per step")
@@ -72,10 +73,10 @@ def main() -> None:
     engine.close()
 
 
-def measure(engine: EngineCore, batch_size: int, clock: Clock,
+def measure(engine: EngineCore, batch_size: int, vocabulary: range, clock: Clock,
             options: argparse.Namespace) -> tuple[float, float, float]:
     """Of a decode step: its seconds, its seconds outside operators, their share. Leaves the phases in the clock."""
-    submit(engine, batch_size, options)
+    submit(engine, batch_size, vocabulary, options)
     while engine.stats.generation_tokens == 0 or engine.stats.step_tokens != batch_size:     # until all only decode
         engine.step()
     clock.seconds.clear()
@@ -88,9 +89,9 @@ def measure(engine: EngineCore, batch_size: int, clock: Clock,
             statistics.median((wall - inside) / wall for wall, inside in profiled))
 
 
-def submit(engine: EngineCore, batch_size: int, options: argparse.Namespace) -> None:
+def submit(engine: EngineCore, batch_size: int, vocabulary: range, options: argparse.Namespace) -> None:
     """Queue requests that go on for longer than is measured."""
-    jobs = random_jobs(range(engine.config.model.vocab_size), batch_size, input_len=options.prompt_len,
+    jobs = random_jobs(vocabulary, batch_size, input_len=options.prompt_len,
                        output_len=4 * options.steps + 64, seed=batch_size)
     for i, job in enumerate(jobs):
         params = SamplingParams(temperature=0.0, max_tokens=job.output_len, ignore_eos=True, seed=i, stop=[])
