@@ -50,6 +50,13 @@ def test_max_tokens_beyond_the_context_is_cut_and_min_tokens_with_it(inputs):
     assert (child.params.max_tokens, child.params.min_tokens) == (60, 60)
 
 
+def test_answers_get_each_listed_token_id_once(inputs):
+    prepared = prepare(inputs, n=2, stop_token_ids=[7, 5, 7] * 100, allowed_token_ids=[5, 6, 5])
+
+    assert [child.params.stop_token_ids for child in prepared.children] == [[7, 5]] * 2
+    assert [child.params.allowed_token_ids for child in prepared.children] == [[5, 6]] * 2
+
+
 def test_max_new_tokens_of_the_generation_config_is_a_cap(make_inputs):
     inputs = make_inputs(generation_defaults={"max_new_tokens": 7})
 

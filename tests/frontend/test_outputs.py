@@ -7,6 +7,7 @@ from toy_engine import EOS, make_config
 
 from weft.engine.messages import EngineOutput, TokenLogprobs
 from weft.errors import RequestError
+from weft.frontend.answers import AnswerState
 from weft.frontend.inputs import InputProcessor
 from weft.frontend.outputs import OutputProcessor
 from weft.outputs import Logprob
@@ -275,6 +276,30 @@ def test_the_moments_of_a_request_are_in_order(requests):
     assert metrics.arrival_time <= metrics.first_token_time <= metrics.last_token_time == metrics.finished_time
     assert (metrics.first_scheduled_time, metrics.num_preemptions, output.num_cached_tokens) == (5.0, 1, 2)
     assert (output.prompt, output.prompt_token_ids) == ("abc", [97, 98, 99])
+
+
+def test_preemptions_of_all_answers_are_counted_once_each(requests):
+    requests.add(n=2)
+
+    for child, count in (("0_r", 1), ("1_r", 2), ("0_r", 1), ("0_r", 3)):
+        output, _ = requests.give("x", child=child, num_preemptions=count)
+
+    assert output.metrics.num_preemptions == 5
+
+
+def test_a_step_costs_no_look_at_the_answers_that_it_does_not_touch(requests, monkeypatch):
+    looks = 0
+
+    def counted(answer):
+        nonlocal looks
+        looks += 1
+        return 0
+
+    requests.add(n=500, output_kind=FINAL_ONLY)
+    monkeypatch.setattr(AnswerState, "num_preemptions", property(counted, lambda answer, value: None), raising=False)
+    requests.give("x", child="7_r")
+
+    assert looks < 10
 
 
 def test_outputs_of_unknown_sequences_are_dropped(requests):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import re
@@ -100,6 +101,21 @@ def test_requests_that_take_too_long_do_not_keep_the_server(model):
             next(answer.iter_lines())
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=30) == 0
+
+
+def test_a_request_that_the_stop_cuts_ends_with_an_error_that_its_client_can_read(model):
+    with serving(model, port=0, shutdown_timeout=0) as (process, printed):
+        url = re.search(r"API +(\S+)", printed)[1]
+        body = {"prompt": "a", "n": 64, "temperature": 1, "max_tokens": 2000, "stream": True, "ignore_eos": True}
+        with httpx.stream("POST", f"{url}/completions", json=body) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            process.send_signal(signal.SIGTERM)
+            *_, error, done = [line for line in lines if line]
+
+        assert json.loads(error.removeprefix("data: "))["error"]["code"] == 503
+        assert done == "data: [DONE]"
+        assert process.wait(timeout=30) == 0
 
 
 def test_a_unix_socket_serves_too_and_one_left_over_is_replaced(model, tmp_path):

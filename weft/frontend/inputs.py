@@ -109,7 +109,9 @@ class InputProcessor:
         max_tokens = min(params.max_tokens or MAX_COUNT, self._max_new_tokens, self.max_model_len - num_prompt_tokens)
         seed = _derived_seed(self._seed, next(self._numbers)) if params.seed is None else params.seed
         common = {"n": 1, "max_tokens": max_tokens, "min_tokens": min(params.min_tokens, max_tokens), "stop": [],
-                  "bad_words": None, "truncate_prompt_tokens": None, "logprobs": self._count(params.logprobs)}
+                  "bad_words": None, "truncate_prompt_tokens": None, "logprobs": self._count(params.logprobs),
+                  "stop_token_ids": _distinct(params.stop_token_ids),
+                  "allowed_token_ids": _distinct(params.allowed_token_ids)}
         first = {"prompt_logprobs": self._count(params.prompt_logprobs)}
         later = {"prompt_logprobs": None}
         return [msgspec.structs.replace(params, seed=(seed + i) & _SEED_MASK, **common, **(later if i else first))
@@ -153,6 +155,11 @@ class InputProcessor:
             raise RequestError(field, "text", expected="token ids only, as the engine has no tokenizer",
                                hint="Start it without skip_tokenizer_init.")
         return self.tokenizer
+
+
+def _distinct(token_ids: list[int] | None) -> list[int] | None:
+    """Each id once: every answer gets its own copy of them."""
+    return token_ids and list(dict.fromkeys(token_ids))
 
 
 def child_id(request_id: str, index: int, n: int) -> str:

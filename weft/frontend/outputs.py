@@ -57,8 +57,9 @@ class RequestState:
         if self._prompt_logprobs is not None:
             self._prompt_logprobs += [logprobs_dict(p, self._tokenizer) for p in output.prompt_logprobs or ()]
         self._error = self._error or output.error
+        before = answer.num_preemptions
         must_abort = answer.push(output)
-        metrics.num_preemptions = sum(a.num_preemptions for a in self.answers)
+        metrics.num_preemptions += answer.num_preemptions - before
         return must_abort
 
     def finish(self, reason: str, now: float, error: str | None = None) -> None:

@@ -6,10 +6,12 @@ loads wait. Knows sockets and signals, no routes.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 import errno
 import logging
+import math
 import os
 import signal
 import socket
@@ -30,6 +32,7 @@ from weft.server.options import ServerOptions
 
 _BACKLOG = 2048
 _GIB = 2**30
+_GOODBYE_SECONDS = 5      # for telling clients that their requests have ended
 _POLLED = ("/metrics", "/health", "/ping", "/load")      # asked for every second or two by those who watch
 
 
@@ -39,7 +42,7 @@ def serve(args: EngineArgs, options: ServerOptions) -> None:
         print(_machine_line(Machine.detect()), flush=True)
         engine = AsyncLLM.from_engine_args(args)
         try:
-            server = uvicorn.Server(uvicorn_config(engine, options))
+            server = _Server(engine, options)
             sock.listen(_BACKLOG)
             print(banner(engine, options, sock), flush=True)
             server.run(sockets=[sock])
@@ -53,7 +56,24 @@ def uvicorn_config(engine: AsyncLLM, options: ServerOptions) -> uvicorn.Config:
         build_app(engine, options), log_config=_log_config(), log_level=options.uvicorn_log_level, lifespan="off",
         server_header=False, ws="none", access_log=not options.disable_uvicorn_access_log,
         ssl_keyfile=options.ssl_keyfile, ssl_certfile=options.ssl_certfile,
-        timeout_graceful_shutdown=max(1, round(options.shutdown_timeout)))
+        timeout_graceful_shutdown=math.ceil(options.shutdown_timeout + _GOODBYE_SECONDS))
+
+
+class _Server(uvicorn.Server):
+    """Requests that still run `shutdown_timeout` after the signal end with an error that their clients can read."""
+
+    def __init__(self, engine: AsyncLLM, options: ServerOptions) -> None:
+        super().__init__(uvicorn_config(engine, options))
+        self._engine, self._seconds = engine, options.shutdown_timeout
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Wait for open requests, and after a while end the engine, and they with it."""
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._seconds, lambda: loop.run_in_executor(None, self._engine.shutdown))
+        try:
+            await super().shutdown(sockets)
+        finally:
+            timer.cancel()
 
 
 class NotPolled(logging.Filter):

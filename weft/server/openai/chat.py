@@ -16,7 +16,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from weft.outputs import CompletionOutput, RequestOutput
-from weft.sampling_params import SamplingParams
+from weft.sampling_params import MAX_COUNT, SamplingParams
 from weft.server.context import ServerContext, ignored_header, request_id_of
 from weft.server.disconnect import started_stream, until_disconnect
 from weft.server.errors import bad_field
@@ -80,10 +80,10 @@ async def _prepare(context: ServerContext, request: Request, parsed: Parsed[Chat
         raise bad_field("top_logprobs", body.top_logprobs, expected="null unless logprobs is true")
     limit = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
     max_tokens = getattr(body, limit)
-    if max_tokens is not None and max_tokens < 1:
-        raise bad_field(limit, max_tokens, expected="at least 1")
-    if body.top_logprobs is not None and body.top_logprobs < 0:
-        raise bad_field("top_logprobs", body.top_logprobs, expected="at least 0")
+    if max_tokens is not None and not 1 <= max_tokens <= MAX_COUNT:
+        raise bad_field(limit, max_tokens, expected=f"an integer from 1 to {MAX_COUNT}")
+    if body.top_logprobs is not None and not 0 <= body.top_logprobs <= MAX_COUNT:
+        raise bad_field("top_logprobs", body.top_logprobs, expected=f"an integer from 0 to {MAX_COUNT}")
     params = sampling_params(context, given, max_tokens=max_tokens, prompt_logprobs=None, stream=body.stream,
                              logprobs=(body.top_logprobs or 0) if body.logprobs else None)
     text = await render(context, body)

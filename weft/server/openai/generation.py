@@ -22,6 +22,7 @@ from weft.server.errors import ApiError, bad_field, dotted
 logger = logging.getLogger(__name__)
 
 MAX_ANSWERS = 16384        # prompts times n
+MAX_COPIED_IDS = 2**24     # token ids of the prompts and in lists, times n: each answer has its own copy in the engine
 
 
 def sampling_params(context: ServerContext, given: dict[str, Any], *, max_tokens: int | None, logprobs: int | None,
@@ -56,6 +57,7 @@ class Generation:
         self._prompts = [{"prompt_token_ids": prompt, **salt} for prompt in prompts]
         self._ids = [f"{response_id}-{i}-{secrets.token_hex(4)}" for i in range(len(prompts))]
         self._check_lengths()
+        self._check_copies()
 
     def _check_lengths(self) -> None:
         """All prompts before the first runs: a stream that has begun has no status to tell errors by."""
@@ -65,6 +67,15 @@ class Generation:
             if cut != -1 and min(num_tokens, cut or num_tokens) >= limit:
                 raise bad_field(place, num_tokens, hint="Shorten it, or set truncate_prompt_tokens.",
                                 expected=f"fewer tokens than max_model_len = {limit}")
+
+    def _check_copies(self) -> None:
+        """One small body must not fill the engine's memory: n and the number of prompts multiply what it holds."""
+        params, limit = self._params, self._context.engine.info.max_model_len
+        listed = sum(len(ids or ()) for ids in (params.stop_token_ids, params.allowed_token_ids, params.logit_bias))
+        num_ids = sum(min(len(prompt["prompt_token_ids"]), limit) + listed for prompt in self._prompts)
+        if num_ids * params.n > MAX_COPIED_IDS:
+            raise bad_field("n", params.n, expected=f"answers with up to {MAX_COPIED_IDS} token ids between them",
+                            hint=f"Prompts, stop_token_ids, allowed_token_ids and logit_bias have {num_ids} for each.")
 
     async def outputs(self) -> AsyncGenerator[tuple[int, RequestOutput], None]:
         """(prompt index, output) as they come. ApiError for what the engine refuses or fails at."""
