@@ -123,7 +123,7 @@ LONG = {"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [1.0]
      "rope_parameters.high_freq_factor", "more than low_freq_factor = 4.0"),
     ({"rope_parameters": LONG | {"long_factor": [1.0] * 7}}, "rope_parameters.long_factor", "8 numbers"),
     ({"rope_parameters": LONG | {"short_factor": [1.0] * 7 + [0]}}, "rope_parameters.short_factor", "above 0"),
-    ({"rope_theta": -1.0}, "rope_theta", "above 0"),
+    ({"rope_theta": -1.0}, "rope_theta", "above 0"), ({"rope_theta": 10**400}, "rope_theta", "a finite number"),
     ({"partial_rotary_factor": 1.5}, "partial_rotary_factor", "(0, 1]"),
     ({"head_dim": 15}, "head_dim", "even"),
     ({"rope_parameters": {"full_attention": {"rope_type": "default"}}}, "rope_parameters", "one set of parameters"),

@@ -70,7 +70,7 @@ def test_the_largest_factor_of_a_dictionary_by_layer_type_counts(tmp_path):
     assert max_len(tmp_path, rope_parameters=rope)[0] == 1024
 
 
-@pytest.mark.parametrize("factor", ["8", None, -1, 0, True, float("inf")])
+@pytest.mark.parametrize("factor", ["8", None, -1, 0, True, float("inf"), pytest.param(10**400, id="huge")])
 def test_a_factor_that_is_no_positive_number_is_an_error(tmp_path, factor):
     with pytest.raises(ConfigError, match=r"rope_scaling\.factor = "):
         max_len(tmp_path, rope_scaling={"rope_type": "linear", "factor": factor})
@@ -81,10 +81,11 @@ def test_a_rope_type_that_is_no_string_is_an_error(tmp_path):
         max_len(tmp_path, rope_scaling={"rope_type": ["linear"], "factor": 2.0})
 
 
-def test_a_length_without_end_is_no_overflow(tmp_path):
+@pytest.mark.parametrize("length", [1e308, 10**400], ids=["float", "integer"])
+def test_a_length_without_end_is_no_overflow(tmp_path, length):
     rope = {"type": "linear", "factor": 9.0}
 
-    assert max_len(tmp_path, 1000, max_position_embeddings=1e308, rope_scaling=rope)[0] == 1000
+    assert max_len(tmp_path, 1000, max_position_embeddings=length, rope_scaling=rope)[0] == 1000
 
 
 def test_longrope_takes_the_original_length_unasked_and_allows_the_extended_one(tmp_path):

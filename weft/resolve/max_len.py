@@ -76,7 +76,7 @@ def _size(config: HFConfig, key: str) -> int | None:
     value = config.text.get(key)
     if value is None or (value == 0 and not isinstance(value, bool)):
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 1 or not math.isfinite(value) \
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value < math.inf \
             or value != int(value):
         raise ConfigError(config.text_path + key, value, expected="a number of tokens, at least 1",
                           source=config.source)

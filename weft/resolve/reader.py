@@ -6,7 +6,7 @@ and no architecture; `architectures/*.py` call it.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -63,7 +63,7 @@ class ConfigReader:
     def float(self, *names: str, default: Any = _REQUIRED) -> Any:
         """A finite number, as a float."""
         value = self._typed(names, default, "a finite number", lambda v: isinstance(v, int | float)
-                            and not isinstance(v, bool) and math.isfinite(v))
+                            and not isinstance(v, bool) and abs(v) <= sys.float_info.max)
         return float(value) if value is not None else None
 
     def bool(self, *names: str, default: Any = _REQUIRED) -> Any:
