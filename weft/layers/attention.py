@@ -58,7 +58,7 @@ class Attention(Layer):
         if angles is not None:
             apply_rope(qkv[:, : heads + kv_heads], *angles, interleaved=spec.positions.interleaved)
         out = self.kernel.run(q.contiguous(), k, v, self.k_cache, self.v_cache, plan, self.params)
-        return self.out(out.view(-1, heads * spec.head_dim))
+        return self.out(out.reshape(-1, heads * spec.head_dim))
 
     def _normed(self, norm: Norm, x: Tensor) -> Tensor:
         if self.spec.qk_norm.scope == "all":

@@ -20,6 +20,9 @@ def by_piece(attend: Attend) -> Callable[..., Tensor]:
     def run(q: Tensor, k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, plan: AttentionPlan,
             params: AttentionParams) -> Tensor:
         write_cache(k, v, k_cache, v_cache, plan)
+        if plan.is_one_piece:
+            piece = plan.pieces[0]
+            return attend(q, piece_keys(piece, k, k_cache), piece_keys(piece, v, v_cache), piece, params)
         out = torch.empty_like(q)
         for piece in plan.pieces:
             keys, values = piece_keys(piece, k, k_cache), piece_keys(piece, v, v_cache)

@@ -15,7 +15,7 @@ def write_cache(k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, plan: At
     """Put this step's k and v ([T, Hkv, D]) into their slots of the caches ([B, Hkv, P, D])."""
     rows = plan.slot_rows(k.shape[1])
     for new, cache in ((k, k_cache), (v, v_cache)):
-        if plan.fresh_blocks.numel():
+        if plan.has_fresh_blocks:
             cache.index_fill_(0, plan.fresh_blocks, 0)
         cache.view(-1, cache.shape[-1]).index_copy_(0, rows, new.reshape(-1, cache.shape[-1]))
 

@@ -20,18 +20,14 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, piece: Piece, params: Attent
     queries = q.view(s, n, kv_heads, group, size).permute(0, 2, 3, 1, 4).reshape(s, kv_heads, group * n, size)
     transposed = keys.contiguous().transpose(-1, -2)                                  # contiguous: three times as fast
     if s == 1 and piece.mask is not None and params.softcap is None and params.alibi is None:
-        weights = _plain_weights(queries[0], transposed[0], piece.mask[0, 0], params.scale).unsqueeze(0)
+        # Scale and mask within the product.
+        scores = torch.baddbmm(piece.grouped_mask(group, q.dtype), queries[0], transposed[0], alpha=params.scale)
+        weights = torch.softmax(scores, dim=-1).unsqueeze(0)
     else:
         scores = torch.matmul(queries, transposed).view(s, kv_heads, group, n, piece.num_keys)
         weights = _weights(scores.float(), piece, params).to(q.dtype).view(s, kv_heads, group * n, -1)
     out = torch.matmul(weights, values)                                               # [s, Hkv, G * n, D]
     return out.view(s, kv_heads, group, n, size).permute(0, 3, 1, 2, 4).reshape(s * n, heads, size)
-
-
-def _plain_weights(queries: Tensor, transposed: Tensor, mask: Tensor, scale: float) -> Tensor:
-    """Scale and mask within the product. queries [Hkv, G * n, D], transposed [Hkv, D, L], mask [n, L]."""
-    bias = mask.to(queries.dtype).repeat(queries.shape[1] // mask.shape[0], 1)
-    return torch.softmax(torch.baddbmm(bias, queries, transposed, alpha=scale), dim=-1)
 
 
 def _weights(scores: Tensor, piece: Piece, params: AttentionParams) -> Tensor:

@@ -32,7 +32,7 @@ class Piece:
     block_ids: [s * m] int64, blocks to gather; past its end a sequence's last block again, so that none is foreign.
     mask: [s, 1, n, L] float32, 0 or -inf; None when each query sees all L keys.
     key_positions: [s, 1, 1, L] float32; last_position: [s, 1, 1, 1] float32, of the last query (both for ALiBi).
-    rows_by_heads: what block_rows made for a number of KV heads, so that the layers of a step share it.
+    rows_by_heads, bias_by_group: what block_rows and grouped_mask made, so that the layers of a step share it.
     """
 
     rows: slice | Tensor
@@ -45,6 +45,13 @@ class Piece:
     key_positions: Tensor
     last_position: Tensor
     rows_by_heads: dict[int, Tensor] = field(default_factory=dict, init=False)
+    bias_by_group: dict[tuple[int, torch.dtype], Tensor] = field(default_factory=dict, init=False)
+
+    def grouped_mask(self, group: int, dtype: torch.dtype) -> Tensor:
+        """[group * n, L]: the mask of the first sequence, once for each query head of a KV head."""
+        if (group, dtype) not in self.bias_by_group:
+            self.bias_by_group[group, dtype] = self.mask[0, 0].to(dtype).repeat(group, 1)
+        return self.bias_by_group[group, dtype]
 
     def block_rows(self, kv_heads: int) -> Tensor:
         """[s * Hkv * m]: rows of a cache seen as [B * Hkv, P * D], in the order sequence, head, block."""
@@ -72,6 +79,15 @@ class AttentionPlan:
     window: int | None
     block_size: int
     rows_by_heads: dict[int, Tensor] = field(default_factory=dict, init=False)
+
+    @property
+    def has_fresh_blocks(self) -> bool:
+        return self.fresh_blocks.shape[0] > 0
+
+    @property
+    def is_one_piece(self) -> bool:
+        """The whole step is one call, on q as it is."""
+        return len(self.pieces) == 1 and isinstance(self.pieces[0].rows, slice)
 
     def slot_rows(self, kv_heads: int) -> Tensor:
         """[T * Hkv]: rows of a cache seen as [B * Hkv * P, D], in the order token, head."""

@@ -26,4 +26,5 @@ def pack(weight: Tensor) -> Tensor:
 
 def run(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """As `reference.run`, weight from `pack`."""
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    # Named in full: to look for the overload in each call would take as long as a small product.
+    return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
