@@ -1,9 +1,9 @@
 """`ProcessClient`: the engine in a child process, supervised.
 
 Keeps each open sequence's request and its tokens so far. When the child dies it is started again and the sequences go
-on from their last token with the draws they would have had: sampling is counter-based. A sequence that was running at two
-deaths is failed, as it may be the cause; after three deaths in a minute the client gives up. Knows no text and no event
-loop.
+on from their last token with the draws they would have had: sampling is counter-based. A sequence that was running at
+two deaths is failed, as it may be the cause; after three deaths in a minute the client gives up. Knows no text and no
+event loop.
 """
 
 from __future__ import annotations
