@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 MIN_TILE = 16                  # queries in one call at least, of a chunk that has them
-MAX_TILE = 128                # queries in one call at most: keys after a tile's last query are not computed
-TILE_SCORES = 2 ** 19         # queries * keys in one call, about: bounds the scores' memory
+_MAX_TILE = 128                # queries in one call at most: keys after a tile's last query are not computed
+TILE_SCORES = 2 ** 19          # queries * keys in one call, about: bounds the scores' memory
 _DECODE_SPREAD = 1.3           # a batched decode call holds lengths at most this factor apart,
 _DECODE_KEYS = 2048            # and about so many keys: what is gathered should still be in the cache when it is used
 
@@ -156,7 +156,7 @@ def _decode_piece(spans: list[tuple[int, int, int]], seq_lens: Sequence[int], ta
 def _prefill_pieces(row: int, num_queries: int, seq_len: int, blocks: Tensor, window: int | None,
                     block_size: int) -> list[Piece]:
     pieces, context = [], seq_len - num_queries
-    tile = max(MIN_TILE, min(MAX_TILE, TILE_SCORES // max(1, seq_len)))
+    tile = max(MIN_TILE, min(_MAX_TILE, TILE_SCORES // max(1, seq_len)))
     for start in range(0, num_queries, tile):
         stop = min(start + tile, num_queries)
         first_query, end = context + start, context + stop                               # positions
