@@ -1,0 +1,5 @@
+"""Matrices of few bits: the one form that every format is read into, made from floats, and that kernels pack."""
+
+from weft.ops.quantized.weight import QuantizedWeight
+
+__all__ = ["QuantizedWeight"]

@@ -1,0 +1,81 @@
+"""`QuantizedWeight`: a matrix as integer codes with a scale for each group of columns.
+
+Checkpoint formats (GPTQ, AWQ, compressed-tensors, GGUF ...) are read into it, quantizing at load makes it, kernels pack
+it. Knows no file and no kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class QuantizedWeight:
+    """w[n, k] = scale(n, g) * (codes[n, k] - zero) + offset(n, g), where g = k // group_size.
+
+    codes: [N, K] uint8, each below 2 ** bits; bits: 4, 5, 6 or 8.
+    zero: the code of 0 where there is no offset: 8 for symmetric 4-bit codes, 128 for 8-bit ones, 0 with offsets.
+    group_size: columns that share a scale, a divisor of K (K: one scale for a row).
+    scales, offsets: [N, K / group_size]. Floats are the scale and the offset themselves (offsets None: 0). Integers are
+        multiplied by super_scales and super_offsets, [N, K / super_size] float, as in GGUF's K-quants.
+    """
+
+    codes: Tensor
+    bits: int
+    zero: int
+    group_size: int
+    scales: Tensor
+    offsets: Tensor | None = None
+    super_scales: Tensor | None = None
+    super_offsets: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.codes.dtype != torch.uint8 or self.codes.dim() != 2:
+            raise ValueError(f"codes: {self.codes.dtype} {list(self.codes.shape)}, expected uint8 [N, K]")
+        if self.bits not in (4, 5, 6, 8) or not 0 <= self.zero < 2 ** self.bits:
+            raise ValueError(f"bits = {self.bits}, zero = {self.zero}: expected 4, 5, 6 or 8 bits and a zero among the codes")
+        rows, columns = self.codes.shape
+        if self.group_size < 1 or columns % self.group_size:
+            raise ValueError(f"group_size = {self.group_size}: does not divide {columns} columns")
+        for name in ("scales", "offsets"):
+            values, factors = getattr(self, name), getattr(self, f"super_{name}")
+            if values is None:
+                continue
+            if values.shape != (rows, columns // self.group_size):
+                raise ValueError(f"{name}: {list(values.shape)}, expected {[rows, columns // self.group_size]}")
+            if values.is_floating_point() != (factors is None):
+                raise ValueError(f"{name}: {values.dtype}, expected floats, or integers with super_{name}")
+            if factors is not None and (factors.shape[0] != rows or values.shape[1] % factors.shape[1]):
+                raise ValueError(f"super_{name}: {list(factors.shape)}, expected rows {rows} and a divisor of "
+                                 f"{values.shape[1]} columns")
+
+    @property
+    def shape(self) -> torch.Size:
+        """[N, K] of the matrix."""
+        return self.codes.shape
+
+    def group_scales(self) -> Tensor:
+        """[N, K / group_size] float32: scale(n, g)."""
+        return _expanded(self.scales, self.super_scales)
+
+    def group_offsets(self) -> Tensor | None:
+        """[N, K / group_size] float32: offset(n, g); None: no offsets."""
+        return None if self.offsets is None else _expanded(self.offsets, self.super_offsets)
+
+    def dequantize(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """[N, K]: the matrix itself, computed in float32."""
+        rows, columns = self.shape
+        values = (self.codes.float() - self.zero).view(rows, -1, self.group_size) * self.group_scales().unsqueeze(-1)
+        offsets = self.group_offsets()
+        if offsets is not None:
+            values += offsets.unsqueeze(-1)
+        return values.view(rows, columns).to(dtype)
+
+
+def _expanded(values: Tensor, factors: Tensor | None) -> Tensor:
+    if factors is None:
+        return values.float()
+    return values.float() * factors.float().repeat_interleave(values.shape[1] // factors.shape[1], dim=1)
