@@ -36,7 +36,8 @@ class QuantizedWeight:
         if self.codes.dtype != torch.uint8 or self.codes.dim() != 2:
             raise ValueError(f"codes: {self.codes.dtype} {list(self.codes.shape)}, expected uint8 [N, K]")
         if self.bits not in (4, 5, 6, 8) or not 0 <= self.zero < 2 ** self.bits:
-            raise ValueError(f"bits = {self.bits}, zero = {self.zero}: expected 4, 5, 6 or 8 bits and a zero among the codes")
+            raise ValueError(f"bits = {self.bits}, zero = {self.zero}: "
+                             "expected 4, 5, 6 or 8 bits and a zero among the codes")
         rows, columns = self.codes.shape
         if self.group_size < 1 or columns % self.group_size:
             raise ValueError(f"group_size = {self.group_size}: does not divide {columns} columns")
