@@ -12,6 +12,8 @@ from weft.architectures.spec import DecoderSpec
 from weft.cli import words
 from weft.cli.models import SAMPLE, features
 from weft.cli.tables import human_bytes, human_count, plain_table
+from weft.config.machine import Machine
+from weft.config.topology import cpu_list
 from weft.llm import LLM
 from weft.resolve.reader import ConfigReader
 
@@ -86,6 +88,17 @@ def test_inspect_tells_where_each_value_comes_from(weft, checkpoint):
     assert settings["rope_theta"] == {"value": 5000, "source": "override"}
     assert settings["hidden_size"] == {"value": 32, "source": str(checkpoint / "config.json")}
     assert settings["partial_rotary_factor"]["source"] == "default of the family"
+
+
+def test_inspect_tells_what_the_engine_would_use_of_the_machine_and_why(weft, checkpoint):
+    ran = weft("inspect", checkpoint, "--json", "--num-threads", "1", "--cpu-isa", "reference")
+    settings, machine = json.loads(ran.out)["settings"], Machine.detect()
+
+    assert settings["num_threads"] == {"value": 1, "source": "option num_threads"}
+    assert settings["cpus"] == {"value": cpu_list(machine.cores.value), "source": machine.cores.source}
+    assert settings["cpu_isa"] == {"value": "reference", "source": "option cpu_isa"}
+    assert settings["memory_bytes"] == {"value": machine.memory_bytes.value, "source": machine.memory_bytes.source}
+    assert settings["nodes.0.cpus"]["source"] == machine.nodes.source
 
 
 def test_inspect_needs_no_weights_and_says_so(weft, tmp_path):

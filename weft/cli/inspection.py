@@ -29,6 +29,7 @@ from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.engine.memory import MemoryPlan, plan_memory
+from weft.engine.start_report import machine_facts
 from weft.errors import CheckpointError, MemoryPlanError
 from weft.resolve.engine_config import resolve_engine_config
 from weft.resolve.reader import ConfigReader
@@ -72,7 +73,7 @@ def inspect_model(args: EngineArgs, machine: Machine) -> Inspection:
 
 def settings(found: Inspection) -> list[tuple[str, Any, str]]:
     """(name, value, source) of what the engine would run with, then of each key of the model's config that was read."""
-    config, model, machine = found.config, found.config.model, found.machine
+    config, model = found.config, found.config.model
     origin = model.origins.get
     rows: list[tuple[str, Any, str]] = [
         ("model", model.name, origin("model", "option")),
@@ -84,10 +85,7 @@ def settings(found: Inspection) -> list[tuple[str, Any, str]]:
         ("max_num_seqs", config.scheduler.max_num_seqs, "option or default"),
         ("max_num_batched_tokens", config.scheduler.max_num_batched_tokens, "option or default"),
         ("block_size", config.cache.block_size, "option or default"),
-        ("num_threads", config.num_threads, machine.num_cores.source),
-        ("memory", machine.memory_bytes.value, machine.memory_bytes.source),
-        ("available memory", machine.available_bytes.value, machine.available_bytes.source),
-        ("instruction sets", " ".join(sorted(machine.isa.value)) or "-", machine.isa.source),
+        *((name, fact.value, fact.source) for name, fact in machine_facts(config, found.machine).items()),
     ]
     return rows + [(key, value, source) for key, (value, source) in found.reader.values_read().items()]
 

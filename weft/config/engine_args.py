@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from weft.config.isa import CPU_ISAS
 from weft.errors import ConfigError, NotBuiltError
 
 DTYPES = ("float32", "float16", "bfloat16")
@@ -69,6 +70,7 @@ class EngineArgs:
     max_num_queued_reqs: int | None = None        # requests waiting at most; beyond it: QueueFullError
     served_model_name: tuple[str, ...] = ()
     num_threads: int | None = None                # None: the cores this process may use
+    cpu_isa: str = "auto"                         # most that native kernels may use: auto, or a level of isa.py
     unbuilt: dict[str, Any] = field(default_factory=dict)   # options of UNBUILT, to be refused unless off
 
     def __post_init__(self) -> None:
@@ -83,6 +85,7 @@ class EngineArgs:
         _one_of("model_impl", self.model_impl, ("auto", "native"))
         _one_of("load_format", self.load_format, ("auto", "safetensors", "pt", "dummy"))
         _one_of("scheduling_policy", self.scheduling_policy, ("fcfs", "priority"))
+        _one_of("cpu_isa", self.cpu_isa, CPU_ISAS)
         _one_of("logprobs_mode", self.logprobs_mode,
                 ("raw_logprobs", "raw_logits", "processed_logprobs", "processed_logits"))
         _check_ranges(self)

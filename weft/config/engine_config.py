@@ -83,7 +83,12 @@ class LoadConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
-    """Everything about one engine."""
+    """Everything about one engine.
+
+    cpus: logical CPUs that its threads run on; empty: wherever its process may.
+    cpu_isa: the highest level of `config/isa.py` that kernels may use; "reference": no native kernels.
+    origins: {field of this class: source}, for those that come from the machine or an option about it.
+    """
 
     model: ModelConfig
     tokenizer: TokenizerConfig
@@ -92,3 +97,6 @@ class EngineConfig:
     load: LoadConfig
     num_threads: int
     served_model_names: tuple[str, ...]
+    cpus: tuple[int, ...] = ()
+    cpu_isa: str = "reference"
+    origins: dict[str, str] = field(default_factory=dict)

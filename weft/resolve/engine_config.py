@@ -16,7 +16,9 @@ from weft.config.engine_config import (
     SchedulerConfig,
     TokenizerConfig,
 )
+from weft.config.isa import resolve_isa
 from weft.config.machine import Machine
+from weft.config.threads import resolve_threads
 from weft.errors import ConfigError
 from weft.resolve.config_file import HFConfig, read_config
 from weft.resolve.dtype import resolve_dtype
@@ -32,6 +34,8 @@ MAX_VOCAB_SIZE = 2**31      # token ids are kept in 32 bits
 
 def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
     """All about one engine. ConfigError, NotBuiltError or CheckpointError when something does not fit together."""
+    isa = resolve_isa(args.cpu_isa, machine.isa)
+    threads, cpus = resolve_threads(args.num_threads, machine)
     files = find_model(args)
     model = resolve_model(args, files)
     return EngineConfig(
@@ -42,7 +46,8 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
                           memory_utilization=args.gpu_memory_utilization),
         scheduler=_scheduler(args, model),
         load=LoadConfig(load_format=args.load_format, use_tqdm=args.use_tqdm_on_load),
-        num_threads=args.num_threads or machine.num_cores.value,
+        num_threads=threads.value, cpus=cpus.value, cpu_isa=isa.value,
+        origins={"num_threads": threads.source, "cpus": cpus.source, "cpu_isa": isa.source},
         served_model_names=args.served_model_name or (model.name,),
     )
 
