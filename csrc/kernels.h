@@ -1,0 +1,60 @@
+// What every level (one compilation of the kernels for one instruction set) offers: a table of functions, and their
+// arguments as plain structs. Pointers and sizes were checked by the Python side before they come here.
+#pragma once
+
+#include <stdint.h>
+
+// How a matrix [n, k] is stored. All are panels of 32 rows, one after another; n is padded to a multiple of 64.
+//   dense 16 bit    [n / 32][k / 2][32][2]       pairs of columns, as bfloat16 dot products and tiles want them
+//   dense 32 bit    [n / 32][k][32]
+//   codes of 4 bit  [n / 32][k / 2][32]          a byte: column 2i in the low half, 2i + 1 in the high half
+//   codes of 8 bit  [n / 32][k / 2][32][2]
+enum WeightKind : int { W_F32 = 0, W_BF16 = 1, W_F16 = 2, W_Q4 = 4, W_Q8 = 8 };
+
+// Scales (and offsets) of codes: [n / 32][k / group][32] of a float type, or of bytes times [n / 32][k / super][32] float16.
+enum ScaleKind : int { S_F32 = 0, S_F16 = 2, S_U8 = 3, S_I8 = 4 };
+
+struct Weight {
+    int kind;
+    int64_t n, k;
+    const void* data;
+    // Quantized kinds: w = scale * (code - zero) + offset, for `group` columns at a time (group == k: one for a row).
+    int zero = 0;
+    int64_t group = 0;
+    int scale_kind = S_F32;
+    const void* scales = nullptr;
+    const void* offsets = nullptr;
+    int64_t groups_per_super = 1;
+    const uint16_t* super_scales = nullptr;
+    const uint16_t* super_offsets = nullptr;
+};
+
+struct LinearArgs {
+    const Weight* w;
+    const void* x;              // [m, k] of x_dtype, rows x_stride elements apart
+    int x_dtype;
+    int64_t m, x_stride;
+    const float* bias;          // [n] or null
+    int act;                    // applied to x @ w.T + bias; gated: act(first half) * second half
+    bool gated;
+    const void* residual;       // added, of out_dtype; may be out itself
+    int64_t residual_stride;
+    float alpha;                // factor on the product before the residual is added
+    void* out;                  // [m, n] or [m, n / 2]
+    int out_dtype;
+    int64_t out_stride;
+    const int32_t* rows;        // row of x for each row of the product, or null
+};
+
+struct Kernels {
+    const char* name;
+    int lanes;
+    bool bf16_products;
+    void (*linear)(const LinearArgs&);
+};
+
+const Kernels* kernels_portable();
+const Kernels* kernels_avx2();
+const Kernels* kernels_avx512();
+const Kernels* kernels_avx512_bf16();
+const Kernels* kernels_amx();

@@ -1,0 +1,9 @@
+// The kernels compiled for the level `amx`.
+#define WEFT_NS weft_amx
+#include "../linear.h"
+
+const Kernels* kernels_amx() {
+    using namespace WEFT_NS;
+    static const Kernels table = {"amx", W, BF16_PRODUCTS, linear};
+    return &table;
+}

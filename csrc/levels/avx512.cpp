@@ -1,0 +1,9 @@
+// The kernels compiled for the level `avx512`.
+#define WEFT_NS weft_avx512
+#include "../linear.h"
+
+const Kernels* kernels_avx512() {
+    using namespace WEFT_NS;
+    static const Kernels table = {"avx512", W, BF16_PRODUCTS, linear};
+    return &table;
+}

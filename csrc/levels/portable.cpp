@@ -1,0 +1,9 @@
+// The kernels compiled for the level `portable`.
+#define WEFT_NS weft_portable
+#include "../linear.h"
+
+const Kernels* kernels_portable() {
+    using namespace WEFT_NS;
+    static const Kernels table = {"portable", W, BF16_PRODUCTS, linear};
+    return &table;
+}
