@@ -46,11 +46,21 @@ struct LinearArgs {
     const int32_t* rows;        // row of x for each row of the product, or null
 };
 
+// Rows of a packed matrix by id.
+struct GatherArgs {
+    const Weight* w;
+    const int64_t* ids;         // [count], each in [0, n)
+    int64_t count;
+    void* out;                  // [count, k] of out_dtype
+    int out_dtype;
+};
+
 struct Kernels {
     const char* name;
     int lanes;
     bool bf16_products;
     void (*linear)(const LinearArgs&);
+    void (*gather)(const GatherArgs&);
 };
 
 const Kernels* kernels_portable();

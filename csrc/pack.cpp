@@ -54,10 +54,3 @@ void pack_scales(const void* values, int64_t n, int64_t columns, int size, void*
             }
     });
 }
-
-void gather_rows(const uint32_t* data, int64_t units, const int64_t* ids, int64_t count, uint32_t* out) {
-    parallel_for(count, 4, [&](int64_t i) {
-        const uint32_t* source = data + ids[i] / PANEL * PANEL * units + ids[i] % PANEL;
-        for (int64_t u = 0; u < units; u++) out[i * units + u] = source[u * PANEL];
-    });
-}

@@ -12,7 +12,3 @@ void pack_codes(const uint8_t* codes, int64_t n, int64_t k, int bits, int zero, 
 
 // values [n][columns] of `size` bytes -> [n / 32][columns][32], rows from n to the next multiple of 64 zero.
 void pack_scales(const void* values, int64_t n, int64_t columns, int size, void* out);
-
-// Rows of a packed dense matrix back as rows: what an embedding table shared with the head is read by.
-// data: panels of `units` 32-bit units; ids [count] in [0, n); out [count][units].
-void gather_rows(const uint32_t* data, int64_t units, const int64_t* ids, int64_t count, uint32_t* out);

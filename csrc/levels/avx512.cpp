@@ -1,9 +1,10 @@
 // The kernels compiled for the level `avx512`.
 #define WEFT_NS weft_avx512
+#include "../gather.h"
 #include "../linear.h"
 
 const Kernels* kernels_avx512() {
     using namespace WEFT_NS;
-    static const Kernels table = {"avx512", W, BF16_PRODUCTS, linear};
+    static const Kernels table = {"avx512", W, BF16_PRODUCTS, linear, gather};
     return &table;
 }

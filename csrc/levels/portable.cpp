@@ -1,9 +1,10 @@
 // The kernels compiled for the level `portable`.
 #define WEFT_NS weft_portable
+#include "../gather.h"
 #include "../linear.h"
 
 const Kernels* kernels_portable() {
     using namespace WEFT_NS;
-    static const Kernels table = {"portable", W, BF16_PRODUCTS, linear};
+    static const Kernels table = {"portable", W, BF16_PRODUCTS, linear, gather};
     return &table;
 }
