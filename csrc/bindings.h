@@ -1,0 +1,10 @@
+// Each kernel's bindings are in a file of their own; module.cpp calls them.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include "kernels.h"
+
+template <class T> static inline T* at(uintptr_t address) { return reinterpret_cast<T*>(address); }
+
+void bind_linear(nanobind::module_& m, nanobind::class_<Kernels>& kernels);
