@@ -8,8 +8,6 @@ import torch.nn.functional as F
 
 from weft.errors import ConfigError
 from weft.ops.activation import activation
-from weft.ops.linear import LinearCase, choose_linear, onednn
-from weft.ops.linear import reference as linear_reference
 from weft.ops.moe import grouped
 from weft.ops.moe import reference as moe_reference
 from weft.ops.norm import NormCase, choose_rms_norm, fused
@@ -89,23 +87,3 @@ def test_grouped_experts_give_what_the_reference_gives(num_tokens, renormalize):
 def test_an_unknown_activation_is_an_error_that_lists_the_known_ones():
     with pytest.raises(ConfigError, match=r"hidden_act = 'softsign': expected one of .*silu"):
         activation("softsign")
-
-
-@pytest.mark.skipif(not onednn.is_available(), reason="no oneDNN bfloat16 products here")
-@pytest.mark.parametrize("has_bias", [False, True])
-@pytest.mark.parametrize("num_tokens", [1, 2, 33, 130])
-def test_packed_weights_give_torchs_products(num_tokens, has_bias):
-    torch.manual_seed(0)
-    x, weight = torch.randn(num_tokens, 70).bfloat16(), torch.randn(130, 70).bfloat16()
-    bias = torch.randn(130).bfloat16() if has_bias else None
-
-    out = onednn.run(x, onednn.pack(weight), bias)
-
-    exact = linear_reference.run(x.float(), weight.float(), None if bias is None else bias.float())
-    torch.testing.assert_close(out.float(), exact, atol=2**-3, rtol=2**-7)  # one rounding of values up to 40
-
-
-def test_a_shared_table_is_never_packed():
-    case = LinearCase(device="cpu", dtype=torch.bfloat16, in_features=8, out_features=8, is_shared=True)
-
-    assert str(choose_linear(case)) == "torch (onednn: the embedding reads the same table)"

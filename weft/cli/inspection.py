@@ -129,7 +129,7 @@ def kernels(found: Inspection) -> dict[str, str]:
     from weft.models.decoder import Decoder
     from weft.ops.kernel import explain
 
-    place = Placement(getattr(torch, found.config.model.dtype), has_memory=False)
+    place = Placement(getattr(torch, found.config.model.dtype), isa=found.config.cpu_isa, has_memory=False)
     tied = found.spec.head.tied if found.has_own_head is None else not found.has_own_head
     model = Decoder(found.spec, tied=tied, layer_groups=(0,) * len(found.spec.blocks),
                     max_model_len=1, place=place)

@@ -61,7 +61,7 @@ class Runner:
             for layer in group.layers:
                 layer_groups[layer] = number
         self.model = Decoder(spec, tied=not own_head, layer_groups=tuple(layer_groups),
-                             max_model_len=self.plan.max_model_len, place=Placement(self.dtype))
+                             max_model_len=self.plan.max_model_len, place=Placement(self.dtype, isa=config.cpu_isa))
         report = load_weights(self.model.homes(), checkpoint, spec.names, tied=not own_head,
                               use_tqdm=config.load.use_tqdm)
         logger.debug("%s", report)

@@ -41,8 +41,9 @@ class Attention(Layer):
         """Take the layer's caches, each [B, Hkv, P, D]."""
         self.k_cache, self.v_cache = k_cache, v_cache
 
-    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor] | None, plan: AttentionPlan) -> Tensor:
-        """[T, E] -> [T, E].
+    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor] | None, plan: AttentionPlan,
+                residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
+        """[T, E] -> [T, E]; with a residual, residual += alpha * that, and it is returned.
 
         angles: cos and sin of the tokens' positions, [T, 1, R / 2], when the spec has rotary positions.
         """
@@ -58,7 +59,7 @@ class Attention(Layer):
         if angles is not None:
             apply_rope(qkv[:, : heads + kv_heads], *angles, interleaved=spec.positions.interleaved)
         out = self.kernel.run(q.contiguous(), k, v, self.k_cache, self.v_cache, plan, self.params)
-        return self.out(out.reshape(-1, heads * spec.head_dim))
+        return self.out(out.reshape(-1, heads * spec.head_dim), residual, alpha)
 
     def _normed(self, norm: Norm, x: Tensor) -> Tensor:
         if self.spec.qk_norm.scope == "all":

@@ -19,19 +19,12 @@ class MLP(Layer):
         super().__init__()
         size = spec.intermediate_size
         parts = {"gate": size, "up": size} if spec.gated else {"up": size}
-        self.up = Linear(hidden_size, parts, bias=spec.bias, place=place)
+        self.up = Linear(hidden_size, parts, bias=spec.bias, place=place, act=spec.act, gated=spec.gated)
         self.down = Linear(size, {"down": hidden_size}, bias=spec.bias, place=place)
-        self.act, self.is_gated = activation(spec.act), spec.gated
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[T, E] -> [T, E]."""
-        hidden = self.up(x)                                                           # [T, F] or [T, 2F]
-        if self.is_gated:
-            gate, up = hidden.chunk(2, dim=-1)
-            hidden = self.act(gate).mul_(up)
-        else:
-            hidden = self.act(hidden)
-        return self.down(hidden)
+    def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
+        """[T, E] -> [T, E]; with a residual, residual += alpha * that, and it is returned."""
+        return self.down(self.up(x), residual, alpha)
 
     def homes(self) -> dict[str, Tensor]:
         return self.up.homes() | self.down.homes()
@@ -52,8 +45,8 @@ class MoE(Layer):
         self.act = activation(spec.expert.act)
         self.kernel = choose_moe(MoECase(device=place.device, num_experts=spec.num_experts))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[T, E] -> [T, E]."""
+    def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
+        """[T, E] -> [T, E]; with a residual, residual += alpha * that, and it is returned."""
         spec = self.spec
         out = self.kernel.run(x, self.router(x), self.gate_up, self.down, spec.num_experts_per_token, spec.renormalize,
                               self.act)
@@ -62,7 +55,7 @@ class MoE(Layer):
             if self.shared_gate is not None:
                 shared = shared * torch.sigmoid(self.shared_gate(x))
             out = out + shared
-        return out
+        return out if residual is None else residual.add_(out, alpha=alpha)
 
     def homes(self) -> dict[str, Tensor]:
         homes, size = self.router.homes(), self.spec.expert.intermediate_size

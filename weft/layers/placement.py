@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
+from weft.layers.scratch import Scratch
 from weft.ops.kernel import Choice
 
 
@@ -16,11 +17,16 @@ class Placement:
     """dtype and device of a layer's parameters, which decide its kernels.
 
     has_memory False: the parameters are torch's "meta" tensors, for a model that is only looked at or a shared table.
+    isa: level of the native kernels, "reference" for none. quantization: how loaded weights are quantized, or None.
+    scratch: buffers that the layers of a model share.
     """
 
     dtype: torch.dtype
     device: str = "cpu"
     has_memory: bool = True
+    isa: str = "reference"
+    quantization: str | None = None
+    scratch: Scratch = field(default_factory=Scratch, compare=False)
 
     def without_memory(self) -> Placement:
         return replace(self, has_memory=False)
