@@ -148,7 +148,7 @@ def test_quantized_products_are_those_of_the_dequantized_matrix(isa, dtype, kind
     torch.testing.assert_close(out.double(), exact, atol=3e-6 * scale, rtol=1e-5)   # codes are exact in bfloat16
 
 
-@pytest.mark.parametrize("method, bound", [("int8", 0.005), ("int4", 0.09)])
+@pytest.mark.parametrize("method, bound", [("int8", 0.008), ("int4", 0.11)])
 def test_quantizing_changes_a_matrix_by_no_more_than_its_steps(method, bound):
     weight = random(50, 256)
 
