@@ -43,7 +43,6 @@ struct LinearArgs {
     void* out;                  // [m, n] or [m, n / 2]
     int out_dtype;
     int64_t out_stride;
-    const int32_t* rows;        // row of x for each row of the product, or null
 };
 
 // Rows of a packed matrix by id.
@@ -55,12 +54,28 @@ struct GatherArgs {
     int out_dtype;
 };
 
+// A mixture of experts: each token's `top_k` of `num_experts` gated MLPs, weighted and summed.
+struct MoEArgs {
+    const Weight *gate_up, *down;   // [num_experts]
+    int64_t num_experts, top_k;
+    bool renormalize;
+    int act;
+    const void* x;                  // [m, hidden] of dtype, contiguous, as are router_logits and out
+    const void* router_logits;      // [m, num_experts]
+    int dtype;
+    int64_t m;
+    const void* residual;           // [m, hidden] or null; may be out
+    float alpha;
+    void* out;                      // [m, hidden]
+};
+
 struct Kernels {
     const char* name;
     int lanes;
     bool bf16_products;
     void (*linear)(const LinearArgs&);
     void (*gather)(const GatherArgs&);
+    void (*moe)(const MoEArgs&);
 };
 
 const Kernels* kernels_portable();

@@ -310,24 +310,34 @@ static void finish_row(const LinearArgs& a, int64_t pa, int64_t pb, int64_t row,
 
 // ---- the whole ------------------------------------------------------------------------------------------------------
 
+WEFT_INLINE int64_t column_groups(const LinearArgs& a) {
+    return a.gated ? a.w->n / 2 / PANEL : (a.w->n + GROUP - 1) / GROUP;
+}
+
+// Rows [r0, r0 + rows) of column group j: at most ROW_BLOCK rows.
+template <class T>
+static void linear_task(const LinearArgs& a, const T* const* x, const float* const* x_sums, int64_t j, int64_t r0,
+                        int64_t rows) {
+    const Weight& w = *a.w;
+    int64_t pa = a.gated ? j : 2 * j, pb = a.gated ? j + w.n / 2 / PANEL : 2 * j + 1;
+    alignas(64) float sums[ROW_BLOCK * GROUP];
+    multiply<T>(w, pa, pb, x + r0, x_sums ? x_sums + r0 : nullptr, rows, sums);
+    for (int64_t r = 0; r < rows; r++) {
+        WEFT_BY_DTYPE(a.out_dtype, finish_row<D>(a, pa, pb, r0 + r, sums + r * GROUP))
+    }
+}
+
 template <class T>
 static void run_linear(const LinearArgs& a, const T* const* x, const float* const* x_sums) {
-    const Weight& w = *a.w;
-    int64_t panels = (w.n + GROUP - 1) / GROUP * 2, groups = panels / 2, half = w.n / 2 / PANEL;
-    if (a.gated) groups = half;
-    int64_t blocks = (a.m + ROW_BLOCK - 1) / ROW_BLOCK;
+    int64_t groups = column_groups(a), blocks = (a.m + ROW_BLOCK - 1) / ROW_BLOCK;
     int64_t grain = a.m >= 16 ? 1 : groups / (8 * num_threads()) + 1;
     parallel_for(groups * blocks, grain, [&](int64_t task) {
-        int64_t j = task / blocks, r0 = task % blocks * ROW_BLOCK;
-        int64_t rows = a.m - r0 < ROW_BLOCK ? a.m - r0 : ROW_BLOCK;
-        int64_t pa = a.gated ? j : 2 * j, pb = a.gated ? j + half : 2 * j + 1;
-        alignas(64) float sums[ROW_BLOCK * GROUP];
-        multiply<T>(w, pa, pb, x + r0, x_sums ? x_sums + r0 : nullptr, rows, sums);
-        for (int64_t r = 0; r < rows; r++) {
-            WEFT_BY_DTYPE(a.out_dtype, finish_row<D>(a, pa, pb, r0 + r, sums + r * GROUP))
-        }
+        int64_t r0 = task % blocks * ROW_BLOCK;
+        linear_task<T>(a, x, x_sums, task / blocks, r0, a.m - r0 < ROW_BLOCK ? a.m - r0 : ROW_BLOCK);
     });
 }
+
+// ---- rows of x as the tiles read them -------------------------------------------------------------------------------
 
 // x as floats, and the sum of each group's columns where offsets need it.
 template <int D>
@@ -348,40 +358,53 @@ static void sum_groups(const typename Float<D>::T* x, int64_t k, int64_t group, 
     }
 }
 
-static void linear(const LinearArgs& a) {
-    const Weight& w = *a.w;
+// Pointers to rows as they are (bfloat16 that the level multiplies, float32) or as floats made of them, and where a
+// weight has offsets the sums of their groups.
+struct Rows {
+    void* memory;
+    const void** x;
+    const float** sums;         // null without offsets
+    bool pairs;                 // bfloat16 rows; else floats
+
+    Rows(const Weight& w, const void* data, int dtype, int64_t count, int64_t stride) {
+        pairs = BF16_PRODUCTS && dtype == BF16 && w.kind != W_F32 && w.kind != W_F16;
+        bool widen = !pairs && dtype != F32;
+        int64_t groups = w.offsets ? w.k / w.group : 0, size = dtype == F32 ? 4 : 2;
+        size_t pointers = sizeof(void*) * 2 * count, floats = sizeof(float) * count * ((widen ? w.k : 0) + groups);
+        memory = aligned_alloc(64, (pointers + floats + 127) / 64 * 64);
+        x = (const void**)memory;
+        sums = groups ? (const float**)(x + count) : nullptr;
+        float* wide = (float*)((char*)memory + (pointers + 63) / 64 * 64);
+        float* group_sums = wide + (widen ? count * w.k : 0);
+        parallel_for(count, widen || groups ? 8 : count + 1, [&](int64_t r) {
+            const char* row = (const char*)data + r * stride * size;
+            x[r] = row;
+            if (groups) {
+                sums[r] = group_sums + r * groups;
+                WEFT_BY_DTYPE(dtype, sum_groups<D>((const typename Float<D>::T*)row, w.k, w.group, group_sums + r * groups))
+            }
+            if (widen) {
+                WEFT_BY_DTYPE(dtype, widen_row<D>((const typename Float<D>::T*)row, w.k, wide + r * w.k))
+                x[r] = wide + r * w.k;
+            }
+        });
+    }
+    ~Rows() { free(memory); }
+    Rows(const Rows&) = delete;
+};
+
+// f<T>(...) for rows of T.
 #if defined(__AVX512BF16__)
-    bool pairs = a.x_dtype == BF16 && w.kind != W_F32 && w.kind != W_F16;
+#define WEFT_BY_ROWS(rows, call)                                                                                       \
+    if ((rows).pairs) { typedef uint16_t T; call; }                                                                    \
+    else { typedef float T; call; }
 #else
-    bool pairs = false;
+#define WEFT_BY_ROWS(rows, call) { typedef float T; call; }
 #endif
-    bool widen = !pairs && a.x_dtype != F32;
-    int64_t groups = w.offsets ? w.k / w.group : 0, size = a.x_dtype == F32 ? 4 : 2;
-    // One allocation: row pointers, widened rows, group sums.
-    size_t pointers = sizeof(void*) * 2 * a.m, floats = sizeof(float) * a.m * ((widen ? w.k : 0) + groups);
-    void* memory = aligned_alloc(64, (pointers + floats + 127) / 64 * 64);
-    const void** x = (const void**)memory;
-    const float** x_sums = (const float**)(x + a.m);
-    float* wide = (float*)((char*)memory + (pointers + 63) / 64 * 64);
-    float* sums = wide + (widen ? a.m * w.k : 0);
-    parallel_for(a.m, widen || groups ? 8 : a.m + 1, [&](int64_t r) {
-        const char* row = (const char*)a.x + (a.rows ? a.rows[r] : r) * a.x_stride * size;
-        x[r] = row;
-        if (groups) {
-            x_sums[r] = sums + r * groups;
-            WEFT_BY_DTYPE(a.x_dtype, sum_groups<D>((const typename Float<D>::T*)row, w.k, w.group, sums + r * groups))
-        }
-        if (widen) {
-            WEFT_BY_DTYPE(a.x_dtype, widen_row<D>((const typename Float<D>::T*)row, w.k, wide + r * w.k))
-            x[r] = wide + r * w.k;
-        }
-    });
-#if defined(__AVX512BF16__)
-    if (pairs) run_linear<uint16_t>(a, (const uint16_t* const*)x, groups ? x_sums : nullptr);
-    else
-#endif
-    run_linear<float>(a, (const float* const*)x, groups ? x_sums : nullptr);
-    free(memory);
+
+static void linear(const LinearArgs& a) {
+    Rows rows(*a.w, a.x, a.x_dtype, a.m, a.x_stride);
+    WEFT_BY_ROWS(rows, run_linear<T>(a, (const T* const*)rows.x, rows.sums))
 }
 
 }  // namespace WEFT_NS

@@ -2,9 +2,10 @@
 #define WEFT_NS weft_amx
 #include "../gather.h"
 #include "../linear.h"
+#include "../moe.h"
 
 const Kernels* kernels_amx() {
     using namespace WEFT_NS;
-    static const Kernels table = {"amx", W, BF16_PRODUCTS, linear, gather};
+    static const Kernels table = {"amx", W, BF16_PRODUCTS, linear, gather, moe};
     return &table;
 }

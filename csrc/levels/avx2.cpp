@@ -2,9 +2,10 @@
 #define WEFT_NS weft_avx2
 #include "../gather.h"
 #include "../linear.h"
+#include "../moe.h"
 
 const Kernels* kernels_avx2() {
     using namespace WEFT_NS;
-    static const Kernels table = {"avx2", W, BF16_PRODUCTS, linear, gather};
+    static const Kernels table = {"avx2", W, BF16_PRODUCTS, linear, gather, moe};
     return &table;
 }

@@ -2,9 +2,10 @@
 #define WEFT_NS weft_avx512_bf16
 #include "../gather.h"
 #include "../linear.h"
+#include "../moe.h"
 
 const Kernels* kernels_avx512_bf16() {
     using namespace WEFT_NS;
-    static const Kernels table = {"avx512_bf16", W, BF16_PRODUCTS, linear, gather};
+    static const Kernels table = {"avx512_bf16", W, BF16_PRODUCTS, linear, gather, moe};
     return &table;
 }

@@ -2,9 +2,10 @@
 #define WEFT_NS weft_portable
 #include "../gather.h"
 #include "../linear.h"
+#include "../moe.h"
 
 const Kernels* kernels_portable() {
     using namespace WEFT_NS;
-    static const Kernels table = {"portable", W, BF16_PRODUCTS, linear, gather};
+    static const Kernels table = {"portable", W, BF16_PRODUCTS, linear, gather, moe};
     return &table;
 }

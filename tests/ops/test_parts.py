@@ -4,12 +4,9 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from weft.errors import ConfigError
 from weft.ops.activation import activation
-from weft.ops.moe import grouped
-from weft.ops.moe import reference as moe_reference
 from weft.ops.norm import NormCase, choose_rms_norm, fused
 from weft.ops.norm import reference as norm_reference
 from weft.ops.rope import apply_rope
@@ -70,18 +67,6 @@ def test_rope_turns_each_pair_by_its_angle_and_leaves_the_rest(interleaved):
             torch.testing.assert_close(rotated[token, :, i], x[token, :, i] * cos - x[token, :, j] * sin)
             torch.testing.assert_close(rotated[token, :, j], x[token, :, j] * cos + x[token, :, i] * sin)
     torch.testing.assert_close(rotated[..., 6:], x[..., 6:])
-
-
-@pytest.mark.parametrize("renormalize", [True, False])
-@pytest.mark.parametrize("num_tokens", [1, 2, 17])
-def test_grouped_experts_give_what_the_reference_gives(num_tokens, renormalize):
-    torch.manual_seed(num_tokens)
-    x, logits = torch.randn(num_tokens, 12), torch.randn(num_tokens, 8)
-    gate_up, down = torch.randn(8, 20, 12), torch.randn(8, 12, 10)
-
-    arguments = (x, logits, gate_up, down, 3, renormalize, F.silu)
-
-    torch.testing.assert_close(grouped.run(*arguments), moe_reference.run(*arguments), atol=1e-4, rtol=1e-4)
 
 
 def test_an_unknown_activation_is_an_error_that_lists_the_known_ones():
