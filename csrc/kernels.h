@@ -52,6 +52,7 @@ struct GatherArgs {
     int64_t count;
     void* out;                  // [count, k] of out_dtype
     int out_dtype;
+    float factor;               // on each element
 };
 
 // A mixture of experts: each token's `top_k` of `num_experts` gated MLPs, weighted and summed.
@@ -69,6 +70,28 @@ struct MoEArgs {
     void* out;                      // [m, hidden]
 };
 
+// act(x), or gated: act(first half of the columns) * second half.
+struct ActArgs {
+    int act;
+    bool gated;
+    const void* x;                  // [rows, width] or gated [rows, 2 width], of dtype
+    int dtype;
+    int64_t rows, width, x_stride;
+    void* out;                      // [rows, width]; may be x
+    int64_t out_stride;
+};
+
+// Rows of a plain table by id, times a factor.
+struct RowsArgs {
+    const void* table;              // [.., width] of dtype, rows stride elements apart
+    int dtype;
+    int64_t width, stride;
+    const int64_t* ids;             // [count], rows of the table
+    int64_t count;
+    float factor;
+    void* out;                      // [count, width]
+};
+
 struct Kernels {
     const char* name;
     int lanes;
@@ -76,6 +99,10 @@ struct Kernels {
     void (*linear)(const LinearArgs&);
     void (*gather)(const GatherArgs&);
     void (*moe)(const MoEArgs&);
+
+    void (*activation)(const ActArgs&);
+    void (*table_rows)(const RowsArgs&);
+    void (*vector_function)(int which, const float* x, int64_t n, float* out);
 };
 
 const Kernels* kernels_portable();

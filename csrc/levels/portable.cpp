@@ -3,9 +3,11 @@
 #include "../gather.h"
 #include "../linear.h"
 #include "../moe.h"
+#include "../act.h"
 
 const Kernels* kernels_portable() {
     using namespace WEFT_NS;
-    static const Kernels table = {"portable", W, BF16_PRODUCTS, linear, gather, moe};
+    static const Kernels table = {"portable", W, BF16_PRODUCTS, linear, gather, moe,
+                                  activation, table_rows, vector_function};
     return &table;
 }

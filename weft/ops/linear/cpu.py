@@ -10,20 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from weft.ops.activation.cpu import ACTS
 from weft.ops.linear.product import Epilogue
 from weft.ops.native import DTYPES, extension, kernels
 from weft.ops.quantized import QuantizedWeight
 
 ROW_PADDING = 64               # rows of a packed matrix are a multiple of this
-# csrc/simd.h's numbers of activations; other names are one of these (ops/activation says which).
-ACTS = {None: 0, "silu": 1, "swish": 1, "gelu": 2, "gelu_new": 3, "gelu_fast": 3, "gelu_pytorch_tanh": 3,
-        "quick_gelu": 4, "relu": 5, "relu2": 6, "tanh": 7, "sigmoid": 8}
 _SCALES = {torch.float32: 0, torch.float16: 2, torch.uint8: 3, torch.int8: 4}
 _GROUPS = (16, 32, 64, 128, 256)     # columns that may share a scale; fewer than a row's
 
 
 class NativeProduct:
-    """A Product on packed panels. weight: their descriptor; tensors: what it points to, kept alive here."""
+    """A Product on packed panels. shape: [N, K]; weight: their descriptor; tensors: what it points to, kept alive."""
 
     def __init__(self, isa: str, weight: Any, shape: torch.Size, tensors: tuple[Tensor, ...], bias: Tensor | None,
                  epilogue: Epilogue, dtype: torch.dtype) -> None:
@@ -34,7 +32,7 @@ class NativeProduct:
         self._act, self._gated = ACTS[epilogue.act], epilogue.gated
         self._dtype, self._x_type = dtype, DTYPES[dtype]
         self._out_dtype, self._out_type = epilogue.out_dtype, DTYPES[epilogue.out_dtype]
-        self._columns = shape[1]
+        self.shape, self._columns = shape, shape[1]
         self._width = shape[0] // 2 if epilogue.gated else shape[0]
 
     def __call__(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0,

@@ -8,8 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from weft.ops.activation.cpu import ACTS
 from weft.ops.linear import Epilogue
-from weft.ops.linear.cpu import ACTS, NativeProduct, dense_product, quantized_product
+from weft.ops.linear.cpu import NativeProduct, dense_product, quantized_product
 from weft.ops.moe.routing import Routing
 from weft.ops.native import DTYPES, extension, kernels
 from weft.ops.quantized import quantize
