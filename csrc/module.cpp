@@ -32,5 +32,6 @@ NB_MODULE(_native, m) {
                        .def_ro("bf16_products", &Kernels::bf16_products);
     bind_linear(m, kernels);
     bind_moe(m, kernels);
+    bind_norm(m, kernels);
     m.def("kernels", &find, nb::rv_policy::reference);
 }
