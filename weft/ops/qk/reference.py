@@ -11,7 +11,7 @@ from weft.ops.rope import apply_rope
 
 
 class ReferenceQK:
-    """Clip, norms and rotation of fused q, k and v. norms: weights of q and k, their biases, as the case's scope says."""
+    """Clip, norms and rotation of fused q, k and v. norms: weights of q and k, their biases, by the case's scope."""
 
     def __init__(self, case: QKCase, *norms: Tensor | None) -> None:
         self.case, self.norms = case, None
