@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,28 +57,12 @@ def load_weights(homes: dict[str, Tensor], checkpoint: Checkpoint, names: NameMa
         return LoadReport(num_tensors=0, num_bytes=0, seconds=seconds, files=(), is_head_tied=tied)
     plan = _plan(homes, checkpoint, Router(names), tied)
     num_bytes = sum(checkpoint.tensors[name].num_bytes for name in plan.routes)
-    _tell_of_dequantizing(checkpoint, plan.routes)
+    if cost := checkpoint.cost():
+        logger.warning("%s", cost)
     with tqdm(total=num_bytes, unit="B", unit_scale=True, desc="Loading weights", disable=not use_tqdm) as bar:
         _copy_all(homes, checkpoint, plan.routes, bar)
     return LoadReport(num_tensors=len(plan.routes), num_bytes=num_bytes, seconds=time.perf_counter() - started,
                       files=checkpoint.files, is_head_tied=tied, ignored=plan.ignored)
-
-
-def _tell_of_dequantizing(checkpoint: Checkpoint, names: Collection[str]) -> None:
-    """One line with what it costs that quantized tensors become numbers."""
-    found = [info for name in names if (info := checkpoint.tensors[name]).quantization is not None]
-    if found:
-        stored, needed = sum(info.stored_bytes or 0 for info in found), sum(info.num_bytes for info in found)
-        dtype = str(found[0].dtype).removeprefix("torch.")
-        logger.warning("%s: %d of %d tensors are quantized (%s) and become %s as they are loaded, because weft does "
-                       "not compute with them as they are yet: %s of memory instead of %s.",
-                       checkpoint.path.name, len(found), len(names),
-                       ", ".join(sorted({str(info.quantization) for info in found})), dtype, _size(needed),
-                       _size(stored))
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.2f} MB"
 
 
 def _by_row(homes: dict[str, Tensor], names: NameMap) -> dict[str, Tensor]:

@@ -63,6 +63,18 @@ class Checkpoint:
                 yield name, tensor
                 self.release(name, tensor)
 
+    def cost(self) -> str:
+        """What reading costs beyond copying, in a sentence; empty: nothing."""
+        found = [info for info in self.tensors.values() if info.quantization is not None]
+        if not found:
+            return ""
+        kinds = ", ".join(sorted({str(info.quantization) for info in found}))
+        needed, stored = sum(info.num_bytes for info in found), sum(info.stored_bytes or 0 for info in found)
+        dtype = str(found[0].dtype).removeprefix("torch.")
+        return (f"{self.path.name}: {len(found)} of {len(self.tensors)} tensors are quantized ({kinds}) and become "
+                f"{dtype} as they are loaded, because weft does not compute with them as they are yet: {_size(needed)} "
+                f"of memory instead of {_size(stored)}.")
+
     def quantized(self, name: str) -> QuantizedWeight | None:
         """A tensor as the integer codes it is stored in; None where it is stored otherwise, and `read` gives numbers.
 
@@ -83,6 +95,10 @@ class Checkpoint:
         """Let go of the memory behind a piece of tensor `name`; reading the piece again is possible."""
         if self._shards[self.tensors[name].file].is_mapped(name):
             drop_pages(tensor)
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.2f} MB"
 
 
 def open_checkpoint(path: Path, load_format: str = "auto", dtype: torch.dtype = torch.float32) -> Checkpoint:
