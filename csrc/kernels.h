@@ -92,6 +92,37 @@ struct RowsArgs {
     void* out;                      // [count, width]
 };
 
+// centred: LayerNorm (the mean is taken off), else RMSNorm. rounds_first: rounded to the type before the weight.
+struct NormOptions {
+    bool centred, rounds_first;
+    float eps;
+};
+
+struct NormArgs {
+    NormOptions options;
+    const void* x;                  // [rows, n] of dtype, rows x_stride elements apart
+    int dtype;
+    int64_t rows, n, x_stride;
+    const float *weight, *bias;     // [n] or null
+    void* out;                      // may be x
+    int64_t out_stride;
+};
+
+// Clip, norms of q and k heads, rotation, in place.
+struct QKArgs {
+    void* qkv;                      // [tokens, (heads + 2 kv_heads) * head_dim] of dtype: q, k and v heads
+    int dtype;
+    int64_t tokens, stride, heads, kv_heads, head_dim;
+    float clip;                     // q, k and v into [-clip, clip] first; 0: not
+    NormOptions options;
+    const float *q_weight, *k_weight;   // [head_dim], by_head: [heads, head_dim]; null: no norms
+    const float *q_bias, *k_bias;       // as the weights, or null
+    bool by_head, over_all;         // over_all: one norm over all q heads, one over all k heads, weights [heads * head_dim]
+    const float *cos, *sin;         // [tokens, half]
+    int64_t half;                   // pairs that turn; 0: none
+    bool interleaved;
+};
+
 struct Kernels {
     const char* name;
     int lanes;
@@ -99,6 +130,8 @@ struct Kernels {
     void (*linear)(const LinearArgs&);
     void (*gather)(const GatherArgs&);
     void (*moe)(const MoEArgs&);
+    void (*norm)(const NormArgs&);
+    void (*prepare_qk)(const QKArgs&);
 
     void (*activation)(const ActArgs&);
     void (*table_rows)(const RowsArgs&);
@@ -110,3 +143,4 @@ const Kernels* kernels_avx2();
 const Kernels* kernels_avx512();
 const Kernels* kernels_avx512_bf16();
 const Kernels* kernels_amx();
+const Kernels* kernels_amx_emulated();

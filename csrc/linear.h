@@ -21,6 +21,11 @@ namespace WEFT_NS {
 constexpr int PANEL = 32, GROUP = 64;
 constexpr int ROW_BLOCK = 192;                    // rows of x whose sums are held at once
 constexpr int TILE_ROWS = WEFT_LANES == 16 ? 6 : 4;
+#if defined(WEFT_AMX)
+constexpr int SCALED_ROWS = 32;                   // rows of x that go through one group of columns together
+#else
+constexpr int SCALED_ROWS = TILE_ROWS;
+#endif
 constexpr int CHUNK = 256;                        // columns unpacked at once
 constexpr int DENSE_CHUNK = 2048;                 // columns of dense weights between two visits of the sums
 
@@ -217,12 +222,18 @@ template <> void tile(const uint16_t* const* x, int rows, const Chunk& chunk, fl
 template <class T>
 static void scaled_rows(const Weight& w, const T* const* x, const float* const* x_sums, int rows, const Chunk& chunk,
                         int64_t pa, int64_t pb, float* sums) {
-    float part[TILE_ROWS * GROUP];
+    alignas(64) float part[SCALED_ROWS * GROUP];
     constexpr int unit = sizeof(T) == 2 ? 2 * PANEL : 4 * PANEL;        // bytes of a column of a panel
     for (int64_t k = chunk.k0; k < chunk.k1; k += w.group) {
         int64_t g = k / w.group, skip = (k - chunk.k0) * unit;
         Chunk columns = {chunk.a + skip, chunk.b + skip, k, k + w.group};
-        tile<T>(x, rows, columns, part, true);
+#if defined(WEFT_AMX)
+        if (sizeof(T) == 2 && w.group % 32 == 0)
+            tiles_rows((const uint16_t* const*)x, rows, columns.a, columns.b, columns.k0, columns.k1, part, true);
+        else
+#endif
+        for (int r = 0; r < rows; r += TILE_ROWS)
+            tile<T>(x + r, rows - r < TILE_ROWS ? rows - r : TILE_ROWS, columns, part + r * GROUP, true);
         for (int c = 0; c < GROUP; c += W) {
             int64_t p = c < PANEL ? pa : pb;
             VF scale = load_scale(w, w.scales, w.super_scales, p, g, c % PANEL);
@@ -269,8 +280,9 @@ static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x,
             continue;
         }
 #endif
-        for (int64_t r = 0; r < rows; r += TILE_ROWS) {
-            int count = rows - r < TILE_ROWS ? (int)(rows - r) : TILE_ROWS;
+        int most = scaled ? SCALED_ROWS : TILE_ROWS;
+        for (int64_t r = 0; r < rows; r += most) {
+            int count = rows - r < most ? (int)(rows - r) : most;
             if (scaled) scaled_rows<T>(w, x + r, x_sums ? x_sums + r : nullptr, count, chunk, pa, pb, sums + r * GROUP);
             else tile<T>(x + r, count, chunk, sums + r * GROUP, k0 == 0);
         }

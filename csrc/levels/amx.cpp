@@ -1,13 +1,6 @@
 // The kernels compiled for the level `amx`.
 #define WEFT_NS weft_amx
-#include "../gather.h"
-#include "../linear.h"
-#include "../moe.h"
-#include "../act.h"
+#define WEFT_AMX
+#include "table.h"
 
-const Kernels* kernels_amx() {
-    using namespace WEFT_NS;
-    static const Kernels table = {"amx", W, BF16_PRODUCTS, linear, gather, moe,
-                                  activation, table_rows, vector_function};
-    return &table;
-}
+const Kernels* kernels_amx() { return WEFT_NS::table("amx"); }

@@ -152,5 +152,5 @@ def _weights_words(weights: Checkpoint | None) -> str:
     if weights is None or not weights.tensors:
         return "no weights"
     infos = list(weights.tensors.values())
-    dtypes = sorted({str(info.dtype).removeprefix("torch.") for info in infos})
+    dtypes = sorted({info.dtype_name for info in infos})
     return f"{len(infos)} tensors ({', '.join(dtypes)}) in {len({info.file for info in infos})} file(s)"

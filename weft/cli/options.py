@@ -18,7 +18,7 @@ from weft.config.engine_args import UNBUILT, EngineArgs
 
 GROUPS: dict[str, dict[str, str]] = {
     "model": {
-        "model": "checkpoint directory or hub name; none: the model that comes with weft",
+        "model": "checkpoint directory, .gguf file or hub name; none: the model that comes with weft",
         "model_file": "Python file that describes the model's architecture",
         "model_impl": "auto or native",
         "dtype": "auto, float32, float16 or bfloat16",
@@ -41,7 +41,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "hf_token": "token for the hub",
     },
     "load": {
-        "load_format": "auto, safetensors, pt or dummy (random weights)",
+        "load_format": "auto, safetensors, pt, gguf or dummy (random weights)",
         "download_dir": "where to keep what comes from the hub",
         "use_tqdm_on_load": "show progress while weights are read",
     },

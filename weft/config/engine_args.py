@@ -35,7 +35,7 @@ UNBUILT: dict[str, Any] = {
 class EngineArgs:
     """Options of an engine. None means: chosen from the checkpoint and the machine."""
 
-    model: str | None = None                      # directory, hub id; None: the embedded model
+    model: str | None = None                      # directory, hub id, GGUF file; None: the embedded model
     tokenizer: str | None = None                  # None: the model's
     skip_tokenizer_init: bool = False
     trust_remote_code: bool = False
@@ -56,7 +56,7 @@ class EngineArgs:
     chat_template: str | None = None              # a template or the path of one; None: the tokenizer's
     disable_sliding_window: bool = False
     enforce_eager: bool = False                   # weft captures no graphs on CPU, so both values do the same there
-    load_format: str = "auto"                     # auto, safetensors, pt, dummy
+    load_format: str = "auto"                     # auto, safetensors, pt, gguf, dummy
     use_tqdm_on_load: bool = True
     block_size: int = 16
     enable_prefix_caching: bool = True
@@ -83,7 +83,7 @@ class EngineArgs:
         object.__setattr__(self, "dtype", DTYPE_NAMES.get(self.dtype, self.dtype))
         _one_of("dtype", self.dtype, ("auto", *DTYPES))
         _one_of("model_impl", self.model_impl, ("auto", "native"))
-        _one_of("load_format", self.load_format, ("auto", "safetensors", "pt", "dummy"))
+        _one_of("load_format", self.load_format, ("auto", "safetensors", "pt", "gguf", "dummy"))
         _one_of("scheduling_policy", self.scheduling_policy, ("fcfs", "priority"))
         _one_of("cpu_isa", self.cpu_isa, CPU_ISAS)
         _one_of("logprobs_mode", self.logprobs_mode,

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from weft.architectures.spec import DecoderSpec
-from weft.checkpoint.loader import load_weights, needs_own_head
+from weft.checkpoint.loader import load_weights, names_in, needs_own_head
 from weft.checkpoint.reader import open_checkpoint
 from weft.config.allocator import keep_freed_pages, lazy_zeros
 from weft.config.engine_config import EngineConfig
@@ -52,17 +52,17 @@ class Runner:
 
     def __init__(self, config: EngineConfig, spec: DecoderSpec, machine: Machine) -> None:
         torch.set_num_threads(config.num_threads)
-        checkpoint = open_checkpoint(Path(config.model.path), config.load.load_format)
+        self.dtype = getattr(torch, config.model.dtype)
+        checkpoint = open_checkpoint(Path(config.model.path), config.load.load_format, self.dtype)
         own_head = needs_own_head(checkpoint, spec, config.model.hf_config)
         self.plan: MemoryPlan = plan_memory(spec, config, machine, has_own_head=own_head)
-        self.dtype = getattr(torch, config.model.dtype)
         layer_groups = [0] * len(spec.blocks)
         for number, group in enumerate(self.plan.groups):
             for layer in group.layers:
                 layer_groups[layer] = number
         self.model = Decoder(spec, tied=not own_head, layer_groups=tuple(layer_groups),
                              max_model_len=self.plan.max_model_len, place=Placement(self.dtype, isa=config.cpu_isa))
-        report = load_weights(self.model.homes(), checkpoint, spec.names, tied=not own_head,
+        report = load_weights(self.model.homes(), checkpoint, names_in(checkpoint, spec), tied=not own_head,
                               use_tqdm=config.load.use_tqdm)
         logger.debug("%s", report)
         for module in self.model.modules():

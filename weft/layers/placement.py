@@ -55,6 +55,4 @@ class Layer(nn.Module):
     def choices(self) -> Iterator[Choice]:
         """The kernels chosen in this layer and those below."""
         for module in self.modules():
-            choice = getattr(module, "kernel", None)
-            if isinstance(choice, Choice):
-                yield choice
+            yield from (value for value in vars(module).values() if isinstance(value, Choice))
