@@ -123,6 +123,41 @@ struct QKArgs {
     bool interleaved;
 };
 
+enum RowState : uint8_t { ROW_GOOD = 0, ROW_NO_NUMBERS = 1, ROW_EMPTY = 2 };   // NaN or +inf in it; all -inf
+
+// Floats of memory that sampling needs for each thread.
+inline int64_t sampling_memory(int64_t vocab) { return (5 * vocab + 15) / 16 * 16; }
+
+// A token for each row. The arrays over rows may be null together: then every row takes its likeliest token.
+struct DrawArgs {
+    float* logits;                  // [rows, vocab], rows stride elements apart
+    int64_t rows, vocab, stride;
+    const float* temperatures;      // 0: the likeliest token
+    const float *min_ps, *top_ps;   // 0 and 1: off
+    const int64_t* top_ks;          // 0: off
+    const double* numbers;          // in (0, 1)
+    bool write_back;                // rows that are drawn become what they were drawn from
+    int64_t* tokens;
+    uint8_t* states;
+    float* memory;                  // sampling_memory(vocab) for each thread
+};
+
+// Values, ranks and likeliest tokens of some rows.
+struct ReportArgs {
+    const float* logits;            // [.., vocab], rows stride elements apart
+    int64_t vocab, stride;
+    const int64_t* row_ids;         // [rows], which rows of logits
+    int64_t rows;
+    const int64_t* chosen_ids;      // [rows]
+    int64_t num_best;               // at most vocab
+    bool as_logits;                 // the logits themselves, else their logarithms of probabilities
+    float* chosen;                  // [rows]
+    int64_t* ranks;                 // [rows], from 1
+    int64_t* best_ids;              // [rows, num_best]
+    float* best;
+    float* memory;
+};
+
 struct Kernels {
     const char* name;
     int lanes;
@@ -135,6 +170,8 @@ struct Kernels {
 
     void (*activation)(const ActArgs&);
     void (*table_rows)(const RowsArgs&);
+    void (*draw)(const DrawArgs&);
+    void (*report)(const ReportArgs&);
     void (*vector_function)(int which, const float* x, int64_t n, float* out);
 };
 

@@ -55,5 +55,6 @@ NB_MODULE(_native, m) {
     bind_moe(m, kernels);
     bind_norm(m, kernels);
     bind_act(m, kernels);
+    bind_sampling(m, kernels);
     m.def("kernels", &find, nb::rv_policy::reference);
 }

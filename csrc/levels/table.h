@@ -7,12 +7,13 @@
 #include "../moe.h"
 #include "../norm.h"
 #include "../qk.h"
+#include "../sampling.h"
 
 namespace WEFT_NS {
 
 static const Kernels* table(const char* name) {
     static const Kernels kernels = {name, W, BF16_PRODUCTS, linear, gather, moe, norm, prepare_qk,
-                                    activation, table_rows, vector_function};
+                                    activation, table_rows, draw, report, vector_function};
     return &kernels;
 }
 

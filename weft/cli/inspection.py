@@ -128,12 +128,14 @@ def kernels(found: Inspection) -> dict[str, str]:
     from weft.layers.placement import Placement
     from weft.models.decoder import Decoder
     from weft.ops.kernel import explain
+    from weft.ops.sampling import SamplingCase, choose_sampling
 
     place = Placement(getattr(torch, found.config.model.dtype), isa=found.config.cpu_isa, has_memory=False)
     tied = found.spec.head.tied if found.has_own_head is None else not found.has_own_head
     model = Decoder(found.spec, tied=tied, layer_groups=(0,) * len(found.spec.blocks),
                     max_model_len=1, place=place)
-    return explain(model.choices())
+    sampling = choose_sampling(SamplingCase(device=place.device, isa=place.isa))
+    return explain([*model.choices(), sampling])
 
 
 def as_json(found: Inspection) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Runner:
                 module.finish_loading()
         self._bind_caches()
         keep_freed_pages()                     # not before: weights are to go back to the system when they are freed
-        self.sampler = Sampler(config.model.logprobs_mode)
+        self.sampler = Sampler(config.model.logprobs_mode, config.cpu_isa)
 
     def execute(self, plan: StepPlan) -> list[SequenceResult]:
         """One forward pass and its samples; one result for each scheduled sequence."""
@@ -132,7 +132,7 @@ class Runner:
 
     def list_kernels(self) -> dict[str, str]:
         """{operator: the kernels its layers chose, with the reasons against others}."""
-        return explain(self.model.choices())
+        return explain([*self.model.choices(), self.sampler.kernel])
 
     def memory_plan(self) -> dict[str, Any]:
         """The memory plan as plain data."""
