@@ -27,7 +27,8 @@ from weft.engine.messages import TokenLogprobs
 from weft.engine.sampler import Sampler
 from weft.engine.scheduler import Scheduled, StepPlan
 from weft.engine.step_inputs import step_inputs
-from weft.layers.placement import Layer, Placement
+from weft.layers.finishing import Finishing
+from weft.layers.placement import Placement
 from weft.models.decoder import Decoder
 from weft.ops.batch import ForwardBatch
 from weft.ops.kernel import explain
@@ -62,12 +63,11 @@ class Runner:
                 layer_groups[layer] = number
         self.model = Decoder(spec, tied=not own_head, layer_groups=tuple(layer_groups),
                              max_model_len=self.plan.max_model_len, place=Placement(self.dtype, isa=config.cpu_isa))
+        finishing = Finishing(self.model, self.model.homes())
         report = load_weights(self.model.homes(), checkpoint, names_in(checkpoint, spec), tied=not own_head,
-                              use_tqdm=config.load.use_tqdm)
+                              use_tqdm=config.load.use_tqdm, receiver=finishing)
+        finishing.finish()
         logger.debug("%s", report)
-        for module in self.model.modules():
-            if isinstance(module, Layer):
-                module.finish_loading()
         self._bind_caches()
         keep_freed_pages()                     # not before: weights are to go back to the system when they are freed
         self.sampler = Sampler(config.model.logprobs_mode)
