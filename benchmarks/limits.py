@@ -32,7 +32,7 @@ from weft.architectures.sizes import DTYPE_BYTES, cache_groups, flops_per_token,
 from weft.architectures.spec import DecoderSpec, MoESpec
 
 INT4_GROUP = 32
-NUM_SAMPLES = 32      # contexts at which attention's cost is taken; between them it is linear, or nearly at a window's end
+NUM_SAMPLES = 32      # contexts at which attention's cost is taken: linear between them but where a window ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +110,16 @@ class Limits:
         return max(read / self.bounds.read, operations / self.bounds.product(self.dtype))
 
 
+def weights_of(spec: DecoderSpec, dtype: str, model: str, quantization: str | None) -> WeightBytes:
+    """Of a model as the engine runs it: a GGUF file, or a checkpoint in a dtype, perhaps quantized at load."""
+    return gguf_weight_bytes(spec, Path(model)) if model.endswith(".gguf") else weight_bytes(spec, dtype, quantization)
+
+
 def weight_bytes(spec: DecoderSpec, dtype: str, quantization: str | None) -> WeightBytes:
-    """Of a model whose weights have a dtype, or are quantized when it is loaded."""
+    """Of a model whose weights have a dtype, or are quantized when it is loaded: "int8", "int4" or None."""
+    if quantization not in (None, "int8", "int4"):
+        raise SystemExit(f"--quantization {quantization}: how many bytes its weights have is not known here; "
+                         "expected int8 or int4, or say it in benchmarks/limits.py")
     always = experts = 0.0
     for name, shape in parameter_shapes(spec).items():
         if name == "embedding.positions.weight" or (name == "embedding.tokens.weight" and not spec.head.tied):

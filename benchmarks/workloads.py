@@ -20,7 +20,7 @@ FIRST_TOKEN_ID = 3      # below are the special tokens of make_checkpoint.py
 class Workload:
     """Requests that come at once and run to their full length.
 
-    key: short name. rate: "prefill", "decode" or "output". prompt_lens: tokens of each prompt, the shared ones included.
+    key: short name. rate: "prefill", "decode" or "output". prompt_lens: tokens of each prompt, shared ones included.
     shared_len: first tokens that all prompts share. output_len: tokens to generate for each.
     """
 
