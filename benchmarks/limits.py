@@ -32,7 +32,7 @@ from weft.architectures.sizes import DTYPE_BYTES, cache_groups, flops_per_token,
 from weft.architectures.spec import DecoderSpec, MoESpec
 
 INT4_GROUP = 32
-NUM_SAMPLES = 32      # contexts at which attention's cost is taken: linear between them but where a window ends
+NUM_SAMPLES = 32      # contexts at which attention's cost is taken: exact but where a window ends between them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +93,11 @@ class Limits:
     def prompt_operations(self, start: int, end: int) -> float:
         """Of computing the tokens from position `start` to `end`, without the head."""
         body = flops_per_token(self.spec) - self._head_operations()
-        steps = [start + 1 + (end - 1 - start) * i / NUM_SAMPLES for i in range(NUM_SAMPLES + 1)]
-        costs = [flops_per_token(self.spec, context_len=round(seen)) - flops_per_token(self.spec) for seen in steps]
-        mean = (sum(costs) - (costs[0] + costs[-1]) / 2) / NUM_SAMPLES
-        return (end - start) * (body + mean)
+        seen = [start + 1 + (end - 1 - start) * i // NUM_SAMPLES for i in range(NUM_SAMPLES + 1)]
+        costs = [flops_per_token(self.spec, context_len=context) - flops_per_token(self.spec) for context in seen]
+        attention = (costs[0] + costs[-1]) / 2 + sum(
+            (seen[i + 1] - seen[i]) * (costs[i] + costs[i + 1]) / 2 for i in range(NUM_SAMPLES))
+        return (end - start) * body + attention
 
     def cache_bytes(self, context_len: float) -> float:
         """Keys and values that a token sees at a context."""

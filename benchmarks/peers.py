@@ -74,9 +74,13 @@ def main() -> None:
     found, absent = find_peers(options.engines, options.peers, options.models, options.model)
     for name, hint in absent.items():
         print(f"absent: {name}. {hint}", file=sys.stderr)
+    if not found:
+        raise SystemExit("none of the engines is here")
     workloads = [workload.shrunk(options.shrink) for workload in WORKLOADS if workload.key in options.rows]
-    config = resolve_engine_config(EngineArgs(model=options.models.get(WEFT, options.model),
-                                              num_threads=options.num_threads), Machine.detect())
+    model = options.models.get(WEFT, options.model)
+    config = resolve_engine_config(EngineArgs(model=model, num_threads=options.num_threads), Machine.detect())
+    spec, _ = describe(config.model)
+    weights = weights_of(spec, config.model.dtype, model, options.quantization)
     measured = {peer.name: Measured() for peer in found}
     bounds = measure_apart(config.num_threads, buffer_bytes=options.buffer_bytes)
     for round_index in range(options.rounds):
@@ -84,9 +88,7 @@ def main() -> None:
             take_turn(peer, measured[peer.name], workloads, config.num_threads, config.model.vocab_size, options,
                       round_index)
         bounds = bounds.best(measure_apart(config.num_threads, buffer_bytes=options.buffer_bytes))
-    spec, _ = describe(config.model)
-    limits = Limits(spec=spec, dtype=config.model.dtype, bounds=bounds, weights=weights_of(
-        spec, config.model.dtype, config.model.name, options.quantization))
+    limits = Limits(spec=spec, dtype=config.model.dtype, weights=weights, bounds=bounds)
     print_bounds(bounds)
     print()
     title = f"{options.model}, {config.num_threads} threads; tokens/s (ratio to weft's)"
@@ -196,8 +198,8 @@ def print_rates(measured: Mapping[str, Measured], workloads: Sequence[Workload],
             return "failed"
         return f"{value:,.1f}" if name == WEFT or own is None else f"{value:,.1f} ({value / own:.2f})"
 
-    rows = [("start, s", *(f"{min(engine.start_seconds, default=float('nan')):.1f}" for engine in measured.values()),
-             "")]
+    rows = [("start, s", *(f"{statistics.median(engine.start_seconds):.1f}" if engine.start_seconds else "failed"
+                           for engine in measured.values()), "")]
     rows += [(workload.title, *(cell(name, workload) for name in measured), f"{limits.rate(workload):,.1f}")
              for workload in workloads]
     heads = [engine.version or name for name, engine in measured.items()]

@@ -21,7 +21,7 @@ class LlamaCpp:
 
     def __init__(self, setup: Setup) -> None:
         version = subprocess.run([setup.program, "--version"], capture_output=True, text=True, check=True)
-        self.version = "llama.cpp " + (version.stdout + version.stderr).partition("version: ")[2].partition("\n")[0]
+        self.version = "llama.cpp " + (version.stdout + version.stderr).partition("version: ")[2].partition(" ")[0]
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]

@@ -16,7 +16,7 @@ CACHE_GIB = 4
 class OpenVino:
     """A `ContinuousBatchingPipeline` with a prefix cache, as the others have one."""
 
-    version = f"OpenVINO GenAI {openvino_genai.__version__}"
+    version = f"OpenVINO GenAI {openvino_genai.__version__.partition('-')[0]}"
 
     def __init__(self, setup: Setup) -> None:
         scheduler = openvino_genai.SchedulerConfig()
