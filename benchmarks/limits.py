@@ -12,7 +12,7 @@ times, reading at the streaming bandwidth and computing at the matrix product's 
 - Weights that are read: all parameters, but an embedding table only where it is the head too. Of X experts of which
   each token uses K, a step of S tokens reads X * (1 - (1 - K/X) ** S): what is expected where the router favours none.
 - Bytes of a weight: the dtype's; with quantization="int8" 1 (and 4 for each row); with "int4" 1/2 and 2 for a scale of
-  each group of 32; of a GGUF file the bytes that its tensors have there.
+  each group of 64; of a GGUF file the bytes that its tensors have there.
 - Keys and values have the model's dtype. Writing, norms, activations and sampling are taken to be free.
 
 Products with 8-bit weights and activations can be faster than bfloat16's; the limit of a prompt does not count on it.
@@ -31,7 +31,7 @@ from workloads import Workload
 from weft.architectures.sizes import DTYPE_BYTES, cache_groups, flops_per_token, parameter_shapes
 from weft.architectures.spec import DecoderSpec, MoESpec
 
-INT4_GROUP = 32
+INT4_GROUP = 64
 NUM_SAMPLES = 32      # contexts at which attention's cost is taken: exact but where a window ends between them
 
 

@@ -59,7 +59,7 @@ def test_a_shared_prefix_is_read_and_computed_once():
     assert limits(SLOW_PRODUCT).prompt_seconds(workload) == pytest.approx(operations / 1e12)
 
 
-@pytest.mark.parametrize(("quantization", "bytes_per_weight"), [(None, 2.0), ("int8", 1.004), ("int4", 0.5625)])
+@pytest.mark.parametrize(("quantization", "bytes_per_weight"), [(None, 2.0), ("int8", 1.004), ("int4", 0.53125)])
 def test_quantized_weights_are_read_with_their_scales(quantization, bytes_per_weight):
     spec = spec_of("qwen3-0.6b")
 
