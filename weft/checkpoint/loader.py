@@ -196,7 +196,7 @@ def _fits(homes: dict[str, Tensor], info: TensorInfo, route: Route, faults: Faul
 
 def _as_codes(routes: dict[str, Route], checkpoint: Checkpoint, receiver: Receiver) -> list[str]:
     """Quantized tensors all of whose homes take codes."""
-    return [name for name, route in routes.items() if checkpoint.tensors[name].quantization is not None
+    return [name for name, route in routes.items() if checkpoint.has_codes(name)
             and all(receiver.takes_codes(home) for home in route.homes)]
 
 

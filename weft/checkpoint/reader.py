@@ -75,6 +75,11 @@ class Checkpoint:
                 f"{dtype} as they are loaded, because no kernel computes with them as they are: {_size(needed)} "
                 f"of memory instead of {_size(stored)}.")
 
+    def has_codes(self, name: str) -> bool:
+        """Whether `quantized` has something to give for a tensor."""
+        shard = self._shards[self.tensors[name].file]
+        return isinstance(shard, GGUFShard) and shard.has_codes(name)
+
     def quantized(self, name: str) -> QuantizedWeight | None:
         """A tensor as the integer codes it is stored in; None where it is stored otherwise, and `read` gives numbers.
 
