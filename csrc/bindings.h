@@ -8,3 +8,4 @@
 template <class T> static inline T* at(uintptr_t address) { return reinterpret_cast<T*>(address); }
 
 void bind_linear(nanobind::module_& m, nanobind::class_<Kernels>& kernels);
+void bind_attention(nanobind::module_& m, nanobind::class_<Kernels>& kernels);

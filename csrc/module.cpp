@@ -31,5 +31,6 @@ NB_MODULE(_native, m) {
                        .def_ro("lanes", &Kernels::lanes)
                        .def_ro("bf16_products", &Kernels::bf16_products);
     bind_linear(m, kernels);
+    bind_attention(m, kernels);
     m.def("kernels", &find, nb::rv_policy::reference);
 }

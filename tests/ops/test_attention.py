@@ -50,10 +50,8 @@ def make_step(lengths, *, heads, kv_heads, head_dim, window=None, block_size=16,
             written = noise(len(blocks) * block_size, kv_heads, head_dim)
             written[length - new :] = 0
             cache[blocks] = written.view(len(blocks), block_size, kv_heads, head_dim).transpose(1, 2)
-    fresh = []
     for blocks, (length, new) in zip(tables, lengths, strict=True):
         if length - new <= (len(blocks) - 1) * block_size:
-            fresh.append(blocks[-1])
             for cache in caches:
                 cache[blocks[-1]] = torch.nan  # what an earlier owner may have left
     slots = torch.tensor(
@@ -68,9 +66,8 @@ def make_step(lengths, *, heads, kv_heads, head_dim, window=None, block_size=16,
         query_lens=[new for _, new in lengths],
         seq_lens=[length for length, _ in lengths],
         num_decodes=sum(1 for _, new in lengths if new == 1),
-        slot_mapping=slots,
-        fresh_blocks=torch.tensor(fresh, dtype=torch.int64),
-        block_table=table,
+        slots=slots.numpy(),
+        table=table.numpy(),
         window=window,
         block_size=block_size,
     )

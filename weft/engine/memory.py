@@ -15,7 +15,7 @@ from weft.cache.groups import CacheGroup
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.errors import MemoryPlanError
-from weft.ops.attention.plan import MIN_TILE, TILE_SCORES
+from weft.ops.attention.pieces import MIN_TILE, TILE_SCORES
 
 DEFAULT_CACHE_BYTES = 4 << 30        # unless set, the cache takes no more than this, or than one whole context
 
