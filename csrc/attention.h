@@ -12,6 +12,7 @@
 #include "attention_rows.h"
 
 namespace WEFT_NS {
+namespace paged {
 
 constexpr int ITEM_ROWS = 96;             // rows that read a span together
 constexpr int SPLIT_QUERIES = 16;         // so many queries of a sequence, or fewer, are split by segments
@@ -357,11 +358,13 @@ template <class T> static void run_attention(const AttentionArgs& a) {
         });
 }
 
+}  // namespace paged
+
 static void attention(const AttentionArgs& a) {
 #if defined(__AVX512BF16__)
-    if (a.dtype == BF16 && a.cache.kind != KV_F32 && a.cache.kind != KV_F16) return run_attention<uint16_t>(a);
+    if (a.dtype == BF16 && a.cache.kind != KV_F32 && a.cache.kind != KV_F16) return paged::run_attention<uint16_t>(a);
 #endif
-    run_attention<float>(a);
+    paged::run_attention<float>(a);
 }
 
 }  // namespace WEFT_NS

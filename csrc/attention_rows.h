@@ -7,6 +7,7 @@
 #include "attention_tiles.h"
 
 namespace WEFT_NS {
+namespace paged {
 
 constexpr int SEGMENT_SPANS = 8, SEGMENT = SEGMENT_SPANS * SPAN;
 constexpr float LOG2E = 1.44269504f;
@@ -165,4 +166,5 @@ WEFT_ONE_COPY void finish_attention(const float* state, const float* sink, int64
     if (i < d) store_part<D>(out + i, load(state + STATE_VALUES + i) * scale, (int)(d - i));
 }
 
+}  // namespace paged
 }  // namespace WEFT_NS

@@ -7,6 +7,7 @@
 #include "cache_read.h"
 
 namespace WEFT_NS {
+namespace paged {
 
 constexpr int UNIT = 6;                                   // rows of a tile
 constexpr int SCORE_VECTORS = WEFT_LANES == 16 ? 4 : 2;   // vectors of a tile: what the registers hold
@@ -128,4 +129,5 @@ static void weigh_values(int rows, const T* p, const Span<T>& span, const T* con
     else { WEFT_UNIT_CASES(rows, (value_tile<T, MR, false>(p, span.values, nullptr, width, out))) }
 }
 
+}  // namespace paged
 }  // namespace WEFT_NS

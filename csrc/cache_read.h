@@ -5,6 +5,7 @@
 #include "cache_write.h"
 
 namespace WEFT_NS {
+namespace paged {
 
 constexpr int SPAN_BLOCKS = 4, SPAN = SPAN_BLOCKS * KV_BLOCK;
 
@@ -152,4 +153,5 @@ static void open_span(const KvCache& c, int64_t head, const int32_t* table, int6
     }
 }
 
+}  // namespace paged
 }  // namespace WEFT_NS

@@ -40,7 +40,7 @@ template <int M, int BIAS> WEFT_INLINE VI to_fp8(VF x, float largest) {
 }
 
 // Codes of n numbers; the scale they are to be multiplied with.
-WEFT_INLINE float encode(int kind, const float* x, int64_t n, uint8_t* out) {
+WEFT_INLINE float encode_row(int kind, const float* x, int64_t n, uint8_t* out) {
     float scale = 1.0f;
     if (kind == KV_INT8) {
         VF most = zero(), bad = zero();
@@ -118,7 +118,7 @@ static void write_token(const KvCache& c, const int64_t* slots, int64_t num_toke
         wide[0][i] = Float<D>::get(k[i]);
         wide[1][i] = Float<D>::get(v[i]);
     }
-    float k_scale = encode(c.kind, wide[0], d, codes[0]), v_scale = encode(c.kind, wide[1], d, codes[1]);
+    float k_scale = encode_row(c.kind, wide[0], d, codes[0]), v_scale = encode_row(c.kind, wide[1], d, codes[1]);
     put_pairs(codes[0], codes[1], d, slot, zero_rest, kb, vb);
     if (c.kind != KV_INT8) return;
     for (int s = slot; s < (zero_rest ? KV_BLOCK : slot + 1); s++) {

@@ -45,7 +45,6 @@ struct LinearArgs {
     void* out;                  // [m, n] or [m, n / 2]
     int out_dtype;
     int64_t out_stride;
-    const int32_t* rows;        // row of x for each row of the product, or null
 };
 
 // Rows of a packed matrix by id.
@@ -57,12 +56,61 @@ struct GatherArgs {
     int out_dtype;
 };
 
+// A mixture of experts: each token's `top_k` of `num_experts` gated MLPs, weighted and summed.
+struct MoEArgs {
+    const Weight *gate_up, *down;   // [num_experts]
+    int64_t num_experts, top_k;
+    bool renormalize;
+    int act;
+    const void* x;                  // [m, hidden] of dtype, contiguous, as are router_logits and out
+    const void* router_logits;      // [m, num_experts]
+    int dtype;
+    int64_t m;
+    const void* residual;           // [m, hidden] or null; may be out
+    float alpha;
+    void* out;                      // [m, hidden]
+};
+
+// centred: LayerNorm (the mean is taken off), else RMSNorm. rounds_first: rounded to the type before the weight.
+struct NormOptions {
+    bool centred, rounds_first;
+    float eps;
+};
+
+struct NormArgs {
+    NormOptions options;
+    const void* x;                  // [rows, n] of dtype, rows x_stride elements apart
+    int dtype;
+    int64_t rows, n, x_stride;
+    const float *weight, *bias;     // [n] or null
+    void* out;                      // may be x
+    int64_t out_stride;
+};
+
+// Clip, norms of q and k heads, rotation, in place.
+struct QKArgs {
+    void* qkv;                      // [tokens, (heads + 2 kv_heads) * head_dim] of dtype: q, k and v heads
+    int dtype;
+    int64_t tokens, stride, heads, kv_heads, head_dim;
+    float clip;                     // q, k and v into [-clip, clip] first; 0: not
+    NormOptions options;
+    const float *q_weight, *k_weight;   // [head_dim], by_head: [heads, head_dim]; null: no norms
+    const float *q_bias, *k_bias;       // as the weights, or null
+    bool by_head, over_all;         // over_all: one norm over all q heads, one over all k heads, weights [heads * head_dim]
+    const float *cos, *sin;         // [tokens, half]
+    int64_t half;                   // pairs that turn; 0: none
+    bool interleaved;
+};
+
 struct Kernels {
     const char* name;
     int lanes;
     bool bf16_products;
     void (*linear)(const LinearArgs&);
     void (*gather)(const GatherArgs&);
+    void (*moe)(const MoEArgs&);
+    void (*norm)(const NormArgs&);
+    void (*prepare_qk)(const QKArgs&);
     void (*write_cache)(const CacheWriteArgs&);
     void (*attention)(const AttentionArgs&);
 };
@@ -72,3 +120,4 @@ const Kernels* kernels_avx2();
 const Kernels* kernels_avx512();
 const Kernels* kernels_avx512_bf16();
 const Kernels* kernels_amx();
+const Kernels* kernels_amx_emulated();

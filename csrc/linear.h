@@ -21,6 +21,11 @@ namespace WEFT_NS {
 constexpr int PANEL = 32, GROUP = 64;
 constexpr int ROW_BLOCK = 192;                    // rows of x whose sums are held at once
 constexpr int TILE_ROWS = WEFT_LANES == 16 ? 6 : 4;
+#if defined(WEFT_AMX)
+constexpr int SCALED_ROWS = 32;                   // rows of x that go through one group of columns together
+#else
+constexpr int SCALED_ROWS = TILE_ROWS;
+#endif
 constexpr int CHUNK = 256;                        // columns unpacked at once
 constexpr int DENSE_CHUNK = 2048;                 // columns of dense weights between two visits of the sums
 
@@ -217,12 +222,18 @@ template <> void tile(const uint16_t* const* x, int rows, const Chunk& chunk, fl
 template <class T>
 static void scaled_rows(const Weight& w, const T* const* x, const float* const* x_sums, int rows, const Chunk& chunk,
                         int64_t pa, int64_t pb, float* sums) {
-    float part[TILE_ROWS * GROUP];
+    alignas(64) float part[SCALED_ROWS * GROUP];
     constexpr int unit = sizeof(T) == 2 ? 2 * PANEL : 4 * PANEL;        // bytes of a column of a panel
     for (int64_t k = chunk.k0; k < chunk.k1; k += w.group) {
         int64_t g = k / w.group, skip = (k - chunk.k0) * unit;
         Chunk columns = {chunk.a + skip, chunk.b + skip, k, k + w.group};
-        tile<T>(x, rows, columns, part, true);
+#if defined(WEFT_AMX)
+        if (sizeof(T) == 2 && w.group % 32 == 0)
+            tiles_rows((const uint16_t* const*)x, rows, columns.a, columns.b, columns.k0, columns.k1, part, true);
+        else
+#endif
+        for (int r = 0; r < rows; r += TILE_ROWS)
+            tile<T>(x + r, rows - r < TILE_ROWS ? rows - r : TILE_ROWS, columns, part + r * GROUP, true);
         for (int c = 0; c < GROUP; c += W) {
             int64_t p = c < PANEL ? pa : pb;
             VF scale = load_scale(w, w.scales, w.super_scales, p, g, c % PANEL);
@@ -269,8 +280,9 @@ static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x,
             continue;
         }
 #endif
-        for (int64_t r = 0; r < rows; r += TILE_ROWS) {
-            int count = rows - r < TILE_ROWS ? (int)(rows - r) : TILE_ROWS;
+        int most = scaled ? SCALED_ROWS : TILE_ROWS;
+        for (int64_t r = 0; r < rows; r += most) {
+            int count = rows - r < most ? (int)(rows - r) : most;
             if (scaled) scaled_rows<T>(w, x + r, x_sums ? x_sums + r : nullptr, count, chunk, pa, pb, sums + r * GROUP);
             else tile<T>(x + r, count, chunk, sums + r * GROUP, k0 == 0);
         }
@@ -310,24 +322,34 @@ static void finish_row(const LinearArgs& a, int64_t pa, int64_t pb, int64_t row,
 
 // ---- the whole ------------------------------------------------------------------------------------------------------
 
+WEFT_INLINE int64_t column_groups(const LinearArgs& a) {
+    return a.gated ? a.w->n / 2 / PANEL : (a.w->n + GROUP - 1) / GROUP;
+}
+
+// Rows [r0, r0 + rows) of column group j: at most ROW_BLOCK rows.
+template <class T>
+static void linear_task(const LinearArgs& a, const T* const* x, const float* const* x_sums, int64_t j, int64_t r0,
+                        int64_t rows) {
+    const Weight& w = *a.w;
+    int64_t pa = a.gated ? j : 2 * j, pb = a.gated ? j + w.n / 2 / PANEL : 2 * j + 1;
+    alignas(64) float sums[ROW_BLOCK * GROUP];
+    multiply<T>(w, pa, pb, x + r0, x_sums ? x_sums + r0 : nullptr, rows, sums);
+    for (int64_t r = 0; r < rows; r++) {
+        WEFT_BY_DTYPE(a.out_dtype, finish_row<D>(a, pa, pb, r0 + r, sums + r * GROUP))
+    }
+}
+
 template <class T>
 static void run_linear(const LinearArgs& a, const T* const* x, const float* const* x_sums) {
-    const Weight& w = *a.w;
-    int64_t panels = (w.n + GROUP - 1) / GROUP * 2, groups = panels / 2, half = w.n / 2 / PANEL;
-    if (a.gated) groups = half;
-    int64_t blocks = (a.m + ROW_BLOCK - 1) / ROW_BLOCK;
+    int64_t groups = column_groups(a), blocks = (a.m + ROW_BLOCK - 1) / ROW_BLOCK;
     int64_t grain = a.m >= 16 ? 1 : groups / (8 * num_threads()) + 1;
     parallel_for(groups * blocks, grain, [&](int64_t task) {
-        int64_t j = task / blocks, r0 = task % blocks * ROW_BLOCK;
-        int64_t rows = a.m - r0 < ROW_BLOCK ? a.m - r0 : ROW_BLOCK;
-        int64_t pa = a.gated ? j : 2 * j, pb = a.gated ? j + half : 2 * j + 1;
-        alignas(64) float sums[ROW_BLOCK * GROUP];
-        multiply<T>(w, pa, pb, x + r0, x_sums ? x_sums + r0 : nullptr, rows, sums);
-        for (int64_t r = 0; r < rows; r++) {
-            WEFT_BY_DTYPE(a.out_dtype, finish_row<D>(a, pa, pb, r0 + r, sums + r * GROUP))
-        }
+        int64_t r0 = task % blocks * ROW_BLOCK;
+        linear_task<T>(a, x, x_sums, task / blocks, r0, a.m - r0 < ROW_BLOCK ? a.m - r0 : ROW_BLOCK);
     });
 }
+
+// ---- rows of x as the tiles read them -------------------------------------------------------------------------------
 
 // x as floats, and the sum of each group's columns where offsets need it.
 template <int D>
@@ -348,40 +370,53 @@ static void sum_groups(const typename Float<D>::T* x, int64_t k, int64_t group, 
     }
 }
 
-static void linear(const LinearArgs& a) {
-    const Weight& w = *a.w;
+// Pointers to rows as they are (bfloat16 that the level multiplies, float32) or as floats made of them, and where a
+// weight has offsets the sums of their groups.
+struct Rows {
+    void* memory;
+    const void** x;
+    const float** sums;         // null without offsets
+    bool pairs;                 // bfloat16 rows; else floats
+
+    Rows(const Weight& w, const void* data, int dtype, int64_t count, int64_t stride) {
+        pairs = BF16_PRODUCTS && dtype == BF16 && w.kind != W_F32 && w.kind != W_F16;
+        bool widen = !pairs && dtype != F32;
+        int64_t groups = w.offsets ? w.k / w.group : 0, size = dtype == F32 ? 4 : 2;
+        size_t pointers = sizeof(void*) * 2 * count, floats = sizeof(float) * count * ((widen ? w.k : 0) + groups);
+        memory = aligned_alloc(64, (pointers + floats + 127) / 64 * 64);
+        x = (const void**)memory;
+        sums = groups ? (const float**)(x + count) : nullptr;
+        float* wide = (float*)((char*)memory + (pointers + 63) / 64 * 64);
+        float* group_sums = wide + (widen ? count * w.k : 0);
+        parallel_for(count, widen || groups ? 8 : count + 1, [&](int64_t r) {
+            const char* row = (const char*)data + r * stride * size;
+            x[r] = row;
+            if (groups) {
+                sums[r] = group_sums + r * groups;
+                WEFT_BY_DTYPE(dtype, sum_groups<D>((const typename Float<D>::T*)row, w.k, w.group, group_sums + r * groups))
+            }
+            if (widen) {
+                WEFT_BY_DTYPE(dtype, widen_row<D>((const typename Float<D>::T*)row, w.k, wide + r * w.k))
+                x[r] = wide + r * w.k;
+            }
+        });
+    }
+    ~Rows() { free(memory); }
+    Rows(const Rows&) = delete;
+};
+
+// f<T>(...) for rows of T.
 #if defined(__AVX512BF16__)
-    bool pairs = a.x_dtype == BF16 && w.kind != W_F32 && w.kind != W_F16;
+#define WEFT_BY_ROWS(rows, call)                                                                                       \
+    if ((rows).pairs) { typedef uint16_t T; call; }                                                                    \
+    else { typedef float T; call; }
 #else
-    bool pairs = false;
+#define WEFT_BY_ROWS(rows, call) { typedef float T; call; }
 #endif
-    bool widen = !pairs && a.x_dtype != F32;
-    int64_t groups = w.offsets ? w.k / w.group : 0, size = a.x_dtype == F32 ? 4 : 2;
-    // One allocation: row pointers, widened rows, group sums.
-    size_t pointers = sizeof(void*) * 2 * a.m, floats = sizeof(float) * a.m * ((widen ? w.k : 0) + groups);
-    void* memory = aligned_alloc(64, (pointers + floats + 127) / 64 * 64);
-    const void** x = (const void**)memory;
-    const float** x_sums = (const float**)(x + a.m);
-    float* wide = (float*)((char*)memory + (pointers + 63) / 64 * 64);
-    float* sums = wide + (widen ? a.m * w.k : 0);
-    parallel_for(a.m, widen || groups ? 8 : a.m + 1, [&](int64_t r) {
-        const char* row = (const char*)a.x + (a.rows ? a.rows[r] : r) * a.x_stride * size;
-        x[r] = row;
-        if (groups) {
-            x_sums[r] = sums + r * groups;
-            WEFT_BY_DTYPE(a.x_dtype, sum_groups<D>((const typename Float<D>::T*)row, w.k, w.group, sums + r * groups))
-        }
-        if (widen) {
-            WEFT_BY_DTYPE(a.x_dtype, widen_row<D>((const typename Float<D>::T*)row, w.k, wide + r * w.k))
-            x[r] = wide + r * w.k;
-        }
-    });
-#if defined(__AVX512BF16__)
-    if (pairs) run_linear<uint16_t>(a, (const uint16_t* const*)x, groups ? x_sums : nullptr);
-    else
-#endif
-    run_linear<float>(a, (const float* const*)x, groups ? x_sums : nullptr);
-    free(memory);
+
+static void linear(const LinearArgs& a) {
+    Rows rows(*a.w, a.x, a.x_dtype, a.m, a.x_stride);
+    WEFT_BY_ROWS(rows, run_linear<T>(a, (const T* const*)rows.x, rows.sums))
 }
 
 }  // namespace WEFT_NS

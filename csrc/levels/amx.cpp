@@ -1,11 +1,6 @@
 // The kernels compiled for the level `amx`.
 #define WEFT_NS weft_amx
-#include "../attention.h"
-#include "../gather.h"
-#include "../linear.h"
+#define WEFT_AMX
+#include "table.h"
 
-const Kernels* kernels_amx() {
-    using namespace WEFT_NS;
-    static const Kernels table = {"amx", W, BF16_PRODUCTS, linear, gather, write_cache, attention};
-    return &table;
-}
+const Kernels* kernels_amx() { return WEFT_NS::table("amx"); }

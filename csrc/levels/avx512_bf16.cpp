@@ -1,11 +1,5 @@
 // The kernels compiled for the level `avx512_bf16`.
 #define WEFT_NS weft_avx512_bf16
-#include "../attention.h"
-#include "../gather.h"
-#include "../linear.h"
+#include "table.h"
 
-const Kernels* kernels_avx512_bf16() {
-    using namespace WEFT_NS;
-    static const Kernels table = {"avx512_bf16", W, BF16_PRODUCTS, linear, gather, write_cache, attention};
-    return &table;
-}
+const Kernels* kernels_avx512_bf16() { return WEFT_NS::table("avx512_bf16"); }

@@ -5,6 +5,7 @@ Nothing is copied when anything does not fit; the error then lists all of it.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ from weft.checkpoint.reader import PIECE_BYTES, Checkpoint, same_content
 from weft.checkpoint.report import Faults, LoadReport
 from weft.checkpoint.routing import Route, Router, matches, split_suffix, take_apart
 from weft.checkpoint.tensor_info import TensorInfo
-from weft.errors import CheckpointError
+from weft.errors import CheckpointError, NotBuiltError
+
+logger = logging.getLogger("weft")
 
 EMBEDDING, HEAD = "embedding.tokens.weight", "head.weight"
 
@@ -54,6 +57,8 @@ def load_weights(homes: dict[str, Tensor], checkpoint: Checkpoint, names: NameMa
         return LoadReport(num_tensors=0, num_bytes=0, seconds=seconds, files=(), is_head_tied=tied)
     plan = _plan(homes, checkpoint, Router(names), tied)
     num_bytes = sum(checkpoint.tensors[name].num_bytes for name in plan.routes)
+    if cost := checkpoint.cost():
+        logger.warning("%s", cost)
     with tqdm(total=num_bytes, unit="B", unit_scale=True, desc="Loading weights", disable=not use_tqdm) as bar:
         _copy_all(homes, checkpoint, plan.routes, bar)
     return LoadReport(num_tensors=len(plan.routes), num_bytes=num_bytes, seconds=time.perf_counter() - started,
@@ -72,6 +77,16 @@ def _by_row(homes: dict[str, Tensor], names: NameMap) -> dict[str, Tensor]:
     return out
 
 
+def names_in(checkpoint: Checkpoint, spec: DecoderSpec) -> NameMap:
+    """The family's names in this kind of files. NotBuiltError when nobody has said what they are in GGUF."""
+    if not checkpoint.is_gguf:
+        return spec.names
+    if spec.gguf_names is None:
+        raise NotBuiltError("model", str(checkpoint.path), expected="safetensors or PyTorch files of this architecture",
+                            hint="weft does not know how GGUF files name this family's tensors.")
+    return spec.gguf_names
+
+
 def needs_own_head(checkpoint: Checkpoint, spec: DecoderSpec, hf_config: Mapping[str, Any]) -> bool:
     """Whether a model gets a table for its head besides the embedding's: as the checkpoint has it.
 
@@ -79,7 +94,8 @@ def needs_own_head(checkpoint: Checkpoint, spec: DecoderSpec, hf_config: Mapping
     """
     if checkpoint.is_dummy:
         return not spec.head.tied
-    return has_own_head(checkpoint, spec.names, says_untied=hf_config.get("tie_word_embeddings") is False)
+    says_untied = hf_config.get("tie_word_embeddings") is False
+    return has_own_head(checkpoint, names_in(checkpoint, spec), says_untied=says_untied)
 
 
 def has_own_head(checkpoint: Checkpoint, names: NameMap, *, says_untied: bool = False) -> bool:
@@ -164,14 +180,18 @@ def _copy_all(homes: dict[str, Tensor], checkpoint: Checkpoint, routes: dict[str
         targets = [homes[home] for home in routes[name].homes]
         parts = take_apart(routes[name].layout, tensor, [home.shape[0] if home.dim() else 1 for home in targets])
         for home, part in zip(targets, parts, strict=True):
-            _copy(home, part, name, checkpoint)
+            is_view = part.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr()
+            _copy(home, part, name, checkpoint if is_view else None)
         bar.update(checkpoint.tensors[name].num_bytes)
 
 
-def _copy(home: Tensor, part: Tensor, name: str, checkpoint: Checkpoint) -> None:
-    """Row by row where a part is large and lies in one piece of the file: its pages go as soon as they are copied."""
+def _copy(home: Tensor, part: Tensor, name: str, checkpoint: Checkpoint | None) -> None:
+    """Row by row where a part is large and lies in one piece of the file: its pages go as soon as they are copied.
+
+    checkpoint: None for a part that is a copy of the file's, on memory of its own.
+    """
     num_bytes = part.numel() * part.element_size()
-    if num_bytes <= PIECE_BYTES or not part.is_contiguous() or part.dim() < 2:
+    if checkpoint is None or num_bytes <= PIECE_BYTES or not part.is_contiguous() or part.dim() < 2:
         home.copy_(part)
         return
     rows = max(1, PIECE_BYTES * part.shape[0] // num_bytes)

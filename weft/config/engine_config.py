@@ -15,6 +15,7 @@ from weft.errors import ConfigError
 class ModelConfig:
     """Which model, and how it is run.
 
+    path: the folder of its files, or its GGUF file. config_source: the file that hf_config is from, for messages.
     hf_config: config.json after normalisation and overrides; origins: {key: source} where it is not config.json.
     dtype: "float32", "float16" or "bfloat16".
     max_model_len: tokens a sequence may have; is_max_model_len_fixed False: the memory plan may lower it.
@@ -32,6 +33,7 @@ class ModelConfig:
     eos_token_ids: tuple[int, ...]
     origins: dict[str, str] = field(default_factory=dict)
     generation_defaults: dict[str, Any] = field(default_factory=dict)
+    config_source: str = "config.json"
     model_file: str | None = None
     seed: int = 0
     max_logprobs: int = 20
@@ -49,8 +51,9 @@ class TokenizerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheConfig:
-    """The paged cache. kv_cache_memory_bytes None: what the memory plan finds."""
+    """The paged cache. dtype: one of KV_CACHE_DTYPES. kv_cache_memory_bytes None: what the memory plan finds."""
 
+    dtype: str
     block_size: int = 16
     enable_prefix_caching: bool = True
     kv_cache_memory_bytes: int | None = None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from weft.architectures.spec import MLPSpec, MoESpec
-from weft.layers.linear import Linear
+from weft.layers.linear import Linear, shape_only
 from weft.layers.placement import Layer, Placement
-from weft.ops.activation import activation
-from weft.ops.moe import MoECase, choose_moe
+from weft.ops.moe import MoECase, Routing, choose_moe
 
 
 class MLP(Layer):
@@ -36,26 +37,35 @@ class MoE(Layer):
     def __init__(self, spec: MoESpec, hidden_size: int, *, place: Placement) -> None:
         super().__init__()
         self.spec, size = spec, spec.expert.intermediate_size
-        self.router = Linear(hidden_size, {"router": spec.num_experts}, bias=False, place=place)
+        exact = replace(place, quantization=None)              # routers are small, and decide
+        self.router = Linear(hidden_size, {"router": spec.num_experts}, bias=False, place=exact)
         self.gate_up = self.parameter(spec.num_experts, 2 * size, hidden_size, place=place)
         self.down = self.parameter(spec.num_experts, hidden_size, size, place=place)
         self.shared = MLP(spec.shared, hidden_size, place=place) if spec.shared else None
         gate = {"shared_gate": 1}
-        self.shared_gate = Linear(hidden_size, gate, bias=False, place=place) if spec.shared_gate else None
-        self.act = activation(spec.expert.act)
-        self.kernel = choose_moe(MoECase(device=place.device, num_experts=spec.num_experts))
+        self.shared_gate = Linear(hidden_size, gate, bias=False, place=exact) if spec.shared_gate else None
+        self.kernel = choose_moe(MoECase(
+            device=place.device, dtype=place.dtype, hidden_size=hidden_size, intermediate_size=size,
+            act=spec.expert.act, isa=place.isa, quantization=place.quantization))
+        self.experts = None                                   # what the kernel makes of the matrices
 
     def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
         """[T, E] -> [T, E]; with a residual, residual += alpha * that, and it is returned."""
-        spec = self.spec
-        out = self.kernel.run(x, self.router(x), self.gate_up, self.down, spec.num_experts_per_token, spec.renormalize,
-                              self.act)
-        if self.shared is not None:
-            shared = self.shared(x)
-            if self.shared_gate is not None:
-                shared = shared * torch.sigmoid(self.shared_gate(x))
-            out = out + shared
+        logits = self.router(x)
+        if self.shared is None:
+            return self.experts(x, logits, residual, alpha)
+        shared = self.shared(x)
+        if self.shared_gate is not None:
+            shared = shared * torch.sigmoid(self.shared_gate(x))
+        out = self.experts(x, logits).add_(shared)
         return out if residual is None else residual.add_(out, alpha=alpha)
+
+    def finish_loading(self) -> None:
+        """Give the experts' matrices to the kernel. The homes no longer lead to them."""
+        routing = Routing(top_k=self.spec.num_experts_per_token, renormalize=self.spec.renormalize,
+                          act=self.spec.expert.act)
+        self.experts = self.kernel.kernel.prepare(self.gate_up.data, self.down.data, routing)
+        self.gate_up, self.down = shape_only(self.gate_up), shape_only(self.down)
 
     def homes(self) -> dict[str, Tensor]:
         homes, size = self.router.homes(), self.spec.expert.intermediate_size

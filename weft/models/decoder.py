@@ -27,10 +27,10 @@ class Block(Layer):
         self.mixer = Attention(spec.mixer, hidden_size, place=place)
         make = MoE if isinstance(spec.ffn, MoESpec) else MLP
         self.ffn = make(spec.ffn, hidden_size, place=place)
-        self.mixer_norm = optional_norm(spec.mixer_norm, hidden_size, place=place)
-        self.ffn_norm = optional_norm(spec.ffn_norm, hidden_size, place=place)
-        self.mixer_post_norm = optional_norm(spec.mixer_post_norm, hidden_size, place=place)
-        self.ffn_post_norm = optional_norm(spec.ffn_post_norm, hidden_size, place=place)
+        self.mixer_norm = optional_norm(spec.mixer_norm, hidden_size, place=place, role="mixer_norm")
+        self.ffn_norm = optional_norm(spec.ffn_norm, hidden_size, place=place, role="ffn_norm")
+        self.mixer_post_norm = optional_norm(spec.mixer_post_norm, hidden_size, place=place, role="mixer_post_norm")
+        self.ffn_post_norm = optional_norm(spec.ffn_post_norm, hidden_size, place=place, role="ffn_post_norm")
 
     def forward(self, hidden: Tensor, angles: tuple[Tensor, Tensor] | None, plan: AttentionPlan) -> Tensor:
         """[T, E] -> [T, E]; `hidden` itself is changed and returned."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from weft.ops.attention import cpu, matmul, reference, sdpa
 from weft.ops.attention.by_piece import by_piece
-from weft.ops.attention.kv_format import KV_DTYPES, cache_shape, empty_cache
+from weft.ops.attention.kv_format import KV_DTYPES, cache_shape
 from weft.ops.attention.params import AlibiBias, AttentionParams, alibi_slopes
 from weft.ops.attention.plan import AttentionPlan, attention_plan
 from weft.ops.kernel import Choice, Kernel, choose, never
@@ -23,7 +23,7 @@ from weft.ops.native import unavailable
 
 __all__ = [
     "KV_DTYPES", "AlibiBias", "AttentionCase", "AttentionParams", "AttentionPlan",
-    "alibi_slopes", "attention_plan", "cache_shape", "choose_attention", "empty_cache",
+    "alibi_slopes", "attention_plan", "cache_shape", "choose_attention",
 ]
 
 
@@ -31,7 +31,7 @@ __all__ = [
 class AttentionCase:
     """What decides which kernel an attention layer can run.
 
-    isa: level of the native kernels, or "reference". kv_dtype: of the cache; None: the model's.
+    isa: level of the native kernels, or "reference". cache_dtype: None for the model's.
     """
 
     device: str
@@ -41,13 +41,13 @@ class AttentionCase:
     alibi: bool
     sinks: bool = False
     isa: str = "reference"
-    kv_dtype: torch.dtype | None = None
+    cache_dtype: torch.dtype | None = None
     block_size: int = 16
 
 
 def _native_refuses(case: AttentionCase) -> str | None:
     return unavailable(case.device, case.isa) or cpu.refuses(
-        case.dtype, case.kv_dtype or case.dtype, case.head_dim, case.block_size)
+        case.dtype, case.cache_dtype or case.dtype, case.head_dim, case.block_size)
 
 
 def _matmul_refuses(case: AttentionCase) -> str | None:

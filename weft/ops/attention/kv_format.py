@@ -7,8 +7,6 @@ writes a cache reads it.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -24,11 +22,6 @@ _LEAST = 1e-30                 # largest number of a row at least, for its scale
 def cache_shape(num_blocks: int, kv_heads: int, block_size: int, head_dim: int, dtype: torch.dtype) -> tuple[int, ...]:
     """[B, Hkv, P, R]."""
     return num_blocks, kv_heads, block_size, head_dim + (_SCALE_BYTES if dtype == torch.int8 else 0)
-
-
-def empty_cache(memory: object, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """A cache of a shape on a zeroed buffer."""
-    return torch.frombuffer(memory, dtype=dtype, count=math.prod(shape)).view(shape)
 
 
 def encode(x: Tensor, dtype: torch.dtype) -> Tensor:

@@ -23,12 +23,12 @@ _GROUPS = (16, 32, 64, 128, 256)     # columns that may share a scale; fewer tha
 
 
 class NativeProduct:
-    """A Product on packed panels. tensors: what the kernel reads, kept alive here."""
+    """A Product on packed panels. weight: their descriptor; tensors: what it points to, kept alive here."""
 
     def __init__(self, isa: str, weight: Any, shape: torch.Size, tensors: tuple[Tensor, ...], bias: Tensor | None,
                  epilogue: Epilogue, dtype: torch.dtype) -> None:
         table = kernels(isa)
-        self._linear, self._gather, self._weight = table.linear, table.gather, weight
+        self._linear, self._gather, self.weight = table.linear, table.gather, weight
         self._tensors = (*tensors, bias)
         self._bias = 0 if bias is None else bias.data_ptr()
         self._act, self._gated = ACTS[epilogue.act], epilogue.gated
@@ -49,14 +49,14 @@ class NativeProduct:
         elif out is None:
             out = torch.empty(x.shape[0], self._width, dtype=self._out_dtype)
         target, stride = out.data_ptr(), out.stride(0)
-        self._linear(self._weight, x.data_ptr(), self._x_type, x.shape[0], x.stride(0), self._bias, self._act,
+        self._linear(self.weight, x.data_ptr(), self._x_type, x.shape[0], x.stride(0), self._bias, self._act,
                      self._gated, 0 if residual is None else target, stride, alpha, target, self._out_type, stride)
         return out
 
     def rows(self, ids: Tensor) -> Tensor:
         """As Product."""
         out = torch.empty(ids.shape[0], self._columns, dtype=self._dtype)
-        self._gather(self._weight, ids.contiguous().data_ptr(), ids.shape[0], out.data_ptr(), self._x_type)
+        self._gather(self.weight, ids.contiguous().data_ptr(), ids.shape[0], out.data_ptr(), self._x_type)
         return out
 
     @property
@@ -74,7 +74,8 @@ def dense_product(weight: Tensor, bias: Tensor | None, epilogue: Epilogue, isa: 
     """Pack a weight of `padded_empty` in place (its rows are no longer rows) and make its product."""
     rows, columns = weight.shape
     padded = -(-rows // ROW_PADDING) * ROW_PADDING
-    if not weight.is_contiguous() or weight.untyped_storage().nbytes() < padded * columns * weight.element_size():
+    room = weight.untyped_storage().nbytes() // weight.element_size()
+    if not weight.is_contiguous() or (rows != padded and (weight.storage_offset() or room != padded * columns)):
         source, weight = weight, padded_empty(rows, columns, weight.dtype, "cpu")
         weight.copy_(source)
     panels = weight.as_strided((padded, columns), (columns, 1))

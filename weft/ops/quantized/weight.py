@@ -6,7 +6,7 @@ it. Knows no file and no kernel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -57,6 +57,11 @@ class QuantizedWeight:
     def shape(self) -> torch.Size:
         """[N, K] of the matrix."""
         return self.codes.shape
+
+    def rows(self, index: Tensor) -> QuantizedWeight:
+        """The matrix of these rows, index [n] int64; all of its tensors are new."""
+        fields = ("codes", "scales", "offsets", "super_scales", "super_offsets")
+        return replace(self, **{name: value[index] for name in fields if (value := getattr(self, name)) is not None})
 
     def group_scales(self) -> Tensor:
         """[N, K / group_size] float32: scale(n, g)."""
