@@ -54,6 +54,7 @@ NB_MODULE(_native, m) {
     bind_linear(m, kernels);
     bind_moe(m, kernels);
     bind_norm(m, kernels);
+    bind_attention(m, kernels);
     bind_act(m, kernels);
     bind_sampling(m, kernels);
     m.def("kernels", &find, nb::rv_policy::reference);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../act.h"
+#include "../attention.h"
 #include "../gather.h"
 #include "../linear.h"
 #include "../moe.h"
@@ -12,8 +13,8 @@
 namespace WEFT_NS {
 
 static const Kernels* table(const char* name) {
-    static const Kernels kernels = {name, W, BF16_PRODUCTS, linear, gather, moe, norm, prepare_qk,
-                                    activation, table_rows, draw, report, vector_function};
+    static const Kernels kernels = {name, W, BF16_PRODUCTS, linear, gather, moe, norm, prepare_qk, write_cache,
+                                    attention, activation, table_rows, draw, report, vector_function};
     return &kernels;
 }
 
