@@ -160,6 +160,65 @@ struct ReportArgs {
     float* memory;
 };
 
+// Operators with a state for each sequence. Rows [starts[s], starts[s + 1]) of a step are sequence s's, whose state is number
+// state_ids[s]; no two sequences have the same. Rows of inputs are their stride apart.
+struct ConvArgs {
+    const void* x;                  // [rows, channels] of dtype
+    int dtype;
+    int64_t x_stride, channels;
+    const float* weight;            // [size, channels], the oldest row first
+    int64_t size;
+    const float* bias;              // [channels] or null
+    int act;
+    void* states;                   // [.., size - 1, channels] of dtype: the last rows, oldest first
+    const int64_t *starts, *state_ids;
+    int64_t seqs;
+    void* out;                      // not x
+    int64_t out_stride;
+};
+
+struct DeltaArgs {
+    const void* q;                  // [rows, key_heads, key_dim] of dtype
+    int64_t q_stride;
+    const void* k;
+    int64_t k_stride;
+    const void* v;                  // [rows, heads, value_dim]
+    int64_t v_stride;
+    int dtype;
+    const float *log_decays, *betas;    // [rows, heads]
+    int64_t key_heads, heads, key_dim, value_dim;
+    float scale;                    // on q
+    bool normalises;                // q and k to length one
+    float* states;                  // [.., heads, key_dim, value_dim]
+    const int64_t *starts, *state_ids;
+    int64_t seqs;
+    void* out;                      // [rows, heads, value_dim]
+};
+
+struct MambaArgs {
+    bool by_head;                   // Mamba-2; Mamba-1 is one head and one group
+    const void* x;                  // [rows, heads, head_dim] of dtype
+    int64_t x_stride;
+    const void* dt;                 // [rows, head_dim], by_head: [rows, heads]
+    int64_t dt_stride;
+    const void* b;                  // [rows, groups, state_size]
+    int64_t b_stride;
+    const void* c;
+    int64_t c_stride;
+    const void* z;                  // [rows, head_dim] or null: out is multiplied by silu(z)
+    int64_t z_stride;
+    int dtype;
+    const float* a;                 // [state_size, head_dim], by_head: [heads]; negative
+    const float *d, *dt_bias;       // [head_dim], by_head: [heads]; or null
+    bool softplus;
+    float least_dt, most_dt;
+    int64_t heads, head_dim, groups, state_size;
+    float* states;                  // [.., heads, state_size, head_dim]
+    const int64_t *starts, *state_ids;
+    int64_t seqs;
+    void* out;                      // [rows, heads, head_dim]
+};
+
 struct Kernels {
     const char* name;
     int lanes;
@@ -175,6 +234,9 @@ struct Kernels {
     void (*table_rows)(const RowsArgs&);
     void (*draw)(const DrawArgs&);
     void (*report)(const ReportArgs&);
+    void (*conv)(const ConvArgs&);
+    void (*gated_delta)(const DeltaArgs&);
+    void (*mamba)(const MambaArgs&);
     void (*vector_function)(int which, const float* x, int64_t n, float* out);
 };
 

@@ -57,5 +57,6 @@ NB_MODULE(_native, m) {
     bind_attention(m, kernels);
     bind_act(m, kernels);
     bind_sampling(m, kernels);
+    bind_scan(m, kernels);
     m.def("kernels", &find, nb::rv_policy::reference);
 }

@@ -3,8 +3,11 @@
 
 #include "../act.h"
 #include "../attention.h"
+#include "../conv.h"
+#include "../gated_delta.h"
 #include "../gather.h"
 #include "../linear.h"
+#include "../mamba.h"
 #include "../moe.h"
 #include "../norm.h"
 #include "../qk.h"
@@ -14,7 +17,8 @@ namespace WEFT_NS {
 
 static const Kernels* table(const char* name) {
     static const Kernels kernels = {name, W, BF16_PRODUCTS, linear, gather, moe, norm, prepare_qk, write_cache,
-                                    attention, activation, table_rows, draw, report, vector_function};
+                                    attention, activation, table_rows, draw, report, conv, gated_delta,
+                                    mamba, vector_function};
     return &kernels;
 }
 
