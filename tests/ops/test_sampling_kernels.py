@@ -235,3 +235,12 @@ def test_a_token_id_outside_the_vocabulary_is_an_index_error(isa):
             call()
 
     assert torch.equal(row, torch.zeros(10))
+
+
+@pytest.mark.parametrize("isa", native_levels()[:1])
+@pytest.mark.parametrize("logits", [torch.zeros(2, 8).half(), torch.zeros(8, 2).t()], ids=["float16", "columns"])
+def test_logits_of_another_kind_are_refused(isa, logits):
+    with pytest.raises(ValueError, match="expected contiguous rows of float32"):
+        sampling(isa).draw(logits, None)
+    with pytest.raises(ValueError, match="expected contiguous rows of float32"):
+        sampling(isa).report(logits, [0], torch.tensor([0]), 1, as_logits=True)

@@ -21,7 +21,10 @@ _MOST_SORTED = 1024            # more likeliest tokens than this are sorted by t
 
 
 class NativeSampling:
-    """As TorchSampling; a row's memory has to be contiguous. IndexError for a token id outside the vocabulary."""
+    """As TorchSampling. IndexError for a token id outside the vocabulary.
+
+    ValueError for logits that are not float32, or whose rows are not contiguous.
+    """
 
     def __init__(self, isa: str) -> None:
         table = kernels(isa)
@@ -52,6 +55,7 @@ class NativeSampling:
     def draw(self, logits: Tensor, settings: DrawSettings | None, *,
              keep: Literal["raw", "processed"] | None = None) -> Drawn:
         """As TorchSampling."""
+        _check(logits)
         rows, vocab = logits.shape
         tokens, states = torch.zeros(rows, dtype=torch.int64), torch.empty(rows, dtype=torch.uint8)
         s = settings
@@ -66,6 +70,7 @@ class NativeSampling:
         """As TorchSampling."""
         if num_best > _MOST_SORTED:
             return self._torch.report(logits, row_ids, chosen_ids, num_best, as_logits=as_logits)
+        _check(logits)
         count, vocab = len(row_ids), logits.shape[1]
         row_numbers, chosen_ids = torch.tensor(row_ids, dtype=torch.int64), chosen_ids.contiguous()
         chosen, ranks = torch.empty(count), torch.empty(count, dtype=torch.int64)
@@ -80,3 +85,8 @@ class NativeSampling:
         if self._memory.shape[0] < needed:
             self._memory = torch.empty(needed)
         return self._memory.data_ptr()
+
+
+def _check(logits: Tensor) -> None:
+    if logits.dtype != torch.float32 or logits.stride(1) != 1:
+        raise ValueError(f"logits are {logits.dtype} with strides {logits.stride()}, expected contiguous rows of float32")
