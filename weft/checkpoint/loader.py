@@ -1,13 +1,15 @@
-"""`load_weights`: every tensor of a checkpoint copied into its home, after all names, shapes and dtypes were checked.
+"""`open_weights`: a model's checkpoint. `load_weights`: every tensor of it copied into its home.
 
-Nothing is copied when anything does not fit; the error then lists all of it.
+Names, shapes and dtypes are checked before: nothing is copied when anything does not fit, and the error lists all of it.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,11 +19,17 @@ from tqdm import tqdm
 from weft.architectures.names import NameMap
 from weft.architectures.spec import DecoderSpec
 from weft.checkpoint.dummy import fill_dummy
-from weft.checkpoint.reader import PIECE_BYTES, Checkpoint, same_content
+from weft.checkpoint.quantization.registry import read_format
+from weft.checkpoint.quantization.view import QuantizedCheckpoint
+from weft.checkpoint.reader import PIECE_BYTES, Checkpoint, open_checkpoint, same_content
 from weft.checkpoint.report import Faults, LoadReport
 from weft.checkpoint.routing import Route, Router, matches, split_suffix, take_apart
 from weft.checkpoint.tensor_info import TensorInfo
-from weft.errors import CheckpointError
+from weft.config.engine_config import LoadConfig, ModelConfig
+from weft.config.quantization_methods import AT_LOAD
+from weft.errors import CheckpointError, NotBuiltError
+
+logger = logging.getLogger("weft")
 
 EMBEDDING, HEAD = "embedding.tokens.weight", "head.weight"
 
@@ -35,6 +43,21 @@ class _Plan:
 
     routes: dict[str, Route]
     ignored: tuple[str, ...]
+
+
+def open_weights(model: ModelConfig, load: LoadConfig) -> Checkpoint:
+    """The model's checkpoint; a quantized one as the weights that it stands for, in the dtype the model computes in.
+
+    ConfigError for settings of a quantization that cannot be used, CheckpointError for files that do not fit them.
+    """
+    if load.quantization in AT_LOAD:
+        raise NotBuiltError("quantization", load.quantization, expected="nothing, or the checkpoint's own method",
+                            hint="weft does not quantize at load yet.")
+    form = None if model.quantization is None else read_format(model.quantization)
+    checkpoint = open_checkpoint(Path(model.path), load.load_format)
+    if form is None or checkpoint.is_dummy:
+        return checkpoint
+    return QuantizedCheckpoint(checkpoint, form, getattr(torch, model.dtype))
 
 
 def load_weights(homes: dict[str, Tensor], checkpoint: Checkpoint, names: NameMap, *, tied: bool,
@@ -53,6 +76,8 @@ def load_weights(homes: dict[str, Tensor], checkpoint: Checkpoint, names: NameMa
         seconds = time.perf_counter() - started
         return LoadReport(num_tensors=0, num_bytes=0, seconds=seconds, files=(), is_head_tied=tied)
     plan = _plan(homes, checkpoint, Router(names), tied)
+    if cost := checkpoint.cost():
+        logger.warning("%s", cost)
     num_bytes = sum(checkpoint.tensors[name].num_bytes for name in plan.routes)
     with tqdm(total=num_bytes, unit="B", unit_scale=True, desc="Loading weights", disable=not use_tqdm) as bar:
         _copy_all(homes, checkpoint, plan.routes, bar)
@@ -115,6 +140,9 @@ def _plan(homes: dict[str, Tensor], checkpoint: Checkpoint, router: Router, tied
                 continue
         if route is None and router.is_ignored(name):
             ignored.append(name)
+        elif route is not None and not any(home in homes for home in route.homes) and checkpoint.is_spare(name):
+            ignored.append(name)
+            continue
         elif route is None or not all(home in homes for home in route.homes):
             faults.without_home.append((info, route))
         elif _fits(homes, info, route, faults):

@@ -59,6 +59,14 @@ class Checkpoint:
                 yield name, tensor
                 self.release(name, tensor)
 
+    def is_spare(self, name: str) -> bool:
+        """True for a tensor that may be left out where the model has no parameter for it."""
+        return False
+
+    def cost(self) -> str:
+        """What reading costs beyond copying, in a sentence; empty: nothing."""
+        return ""
+
     def release(self, name: str, tensor: Tensor) -> None:
         """Let go of the memory behind a piece of tensor `name`; reading the piece again is possible."""
         if self._shards[self.tensors[name].file].is_mapped(name):
