@@ -1,6 +1,6 @@
 """`open_weights`: a model's checkpoint. `load_weights`: every tensor of it copied into its home.
 
-Names, shapes and dtypes are checked before: nothing is copied when anything does not fit, and the error lists all of it.
+Names, shapes and dtypes are checked first: nothing is copied when anything does not fit, and the error lists it all.
 """
 
 from __future__ import annotations
