@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 from tiny_llama import make_checkpoint
 
@@ -26,6 +27,11 @@ def is_quantized(name):
     return name.endswith("_proj.weight")
 
 
+def named(stem, parts):
+    """Stored tensors by their names, each with memory of its own, as files want them."""
+    return {stem + suffix: part.clone(memory_format=torch.contiguous_format) for suffix, part in parts.items()}
+
+
 def make_pair(directory, settings, quantize, *, which=is_quantized, change=None, moved_to=None):
     """The checkpoint twice. quantize: (matrix) -> (tensors by suffix, value). change: of the stored tensors.
 
@@ -39,7 +45,7 @@ def make_pair(directory, settings, quantize, *, which=is_quantized, change=None,
             stored[name] = tensor
             continue
         parts, values[name] = quantize(tensor)
-        stored |= {name.removesuffix(".weight") + suffix: part.contiguous() for suffix, part in parts.items()}
+        stored |= named(name.removesuffix(".weight"), parts)
     if change is not None:
         change(stored)
     save_file(state | values, plain / "model.safetensors")

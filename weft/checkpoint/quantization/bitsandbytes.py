@@ -28,7 +28,6 @@ from weft.checkpoint.quantization.layout import (
 from weft.checkpoint.quantization.matrix import QuantizedMatrix
 from weft.checkpoint.quantization.module_names import matching, name_list
 from weft.checkpoint.tensor_info import TensorInfo
-from weft.ops.quantized import QuantizedWeight
 from weft.resolve.reader import ConfigReader
 
 _STATES = tuple(f".weight.quant_state.bitsandbytes__{kind}" for kind in ("nf4", "fp4"))
@@ -73,8 +72,9 @@ def _eight_bits(stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor]) -
 
 def _decode_eight_bits(tensors: Mapping[str, Tensor]) -> QuantizedMatrix:
     codes = tensors[".weight"].view(torch.uint8) ^ 128          # int8 plus 128
-    return QuantizedMatrix(weight=QuantizedWeight(codes=codes, bits=8, zero=128, group_size=codes.shape[1],
-                                                  scales=(tensors[".SCB"] / 127).unsqueeze(1)))
+    scales = (tensors[".SCB"] / 127).unsqueeze(1)
+    return QuantizedMatrix(codes=codes, bits=8, group_size=codes.shape[1], scales=scales,
+                           zeros=torch.full_like(scales, 128, dtype=torch.uint8))
 
 
 def _four_bits(stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor]) -> Layout:

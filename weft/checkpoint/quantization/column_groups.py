@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from weft.checkpoint.quantization.matrix import QuantizedMatrix
-from weft.ops.quantized import QuantizedWeight
 
 
 def grouped(codes: Tensor, bits: int, group_size: int, scales: Tensor, zeros: Tensor,
@@ -27,11 +26,4 @@ def grouped(codes: Tensor, bits: int, group_size: int, scales: Tensor, zeros: Te
         order, group_size, zeros, scales = None, 1, zeros[:, groups], scales[:, groups]
     if order is not None:
         codes = codes[:, order]
-    return QuantizedMatrix(weight=_weight(codes, bits, group_size, scales, zeros), columns=order)
-
-
-def _weight(codes: Tensor, bits: int, group_size: int, scales: Tensor, zeros: Tensor) -> QuantizedWeight:
-    """One zero for all, or an offset for each group: exact in float32 for scales of 16 bits and zeros of 8."""
-    same = bool((zeros == zeros[0, 0]).all())
-    return QuantizedWeight(codes=codes, bits=max(bits, 4), zero=int(zeros[0, 0]) if same else 0, group_size=group_size,
-                           scales=scales, offsets=None if same else -zeros.float() * scales.float())
+    return QuantizedMatrix(codes=codes, bits=bits, group_size=group_size, scales=scales, zeros=zeros, columns=order)

@@ -27,27 +27,38 @@ class Matrix(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class QuantizedMatrix:
-    """A QuantizedWeight, and the order of its columns where that is not the matrix's own.
+    """w[n, columns[k]] = scales[n, g] * (codes[n, k] - zeros[n, g]), where g = k // group_size.
 
-    columns: [K] int64: column k of `weight` is column columns[k] of the matrix, so a product takes x[:, columns].
-    GPTQ's act-order makes such matrices: columns of a group lie apart.
+    codes: [N, K] uint8, below 2 ** bits; scales: [N, K / group_size] floats; zeros: of the same shape, uint8.
+    columns: [K] int64, None: 0, 1 ... K - 1. A product with the codes takes x[:, columns]. GPTQ's act-order makes such
+    matrices: columns of a group lie apart.
     """
 
-    weight: QuantizedWeight
+    codes: Tensor
+    bits: int
+    group_size: int
+    scales: Tensor
+    zeros: Tensor
     columns: Tensor | None = None
+
+    def packable(self) -> QuantizedWeight:
+        """The matrix, its columns in the order of the codes, in the form that kernels pack.
+
+        One zero where all are the same, else offsets, which are exact for scales of 16 bits.
+        """
+        zero = int(self.zeros[0, 0])
+        same = bool((self.zeros == zero).all())
+        return QuantizedWeight(
+            codes=self.codes, bits=max(self.bits, 4), zero=zero if same else 0, group_size=self.group_size,
+            scales=self.scales, offsets=None if same else -self.zeros.float() * self.scales.float())
 
     def dequantize(self, dtype: torch.dtype) -> Tensor:
         """[N, K]."""
-        weight = self.weight
-        out = torch.empty(weight.shape, dtype=dtype)
-        for rows in _pieces(*weight.shape):
-            part = QuantizedWeight(codes=weight.codes[rows], bits=weight.bits, zero=weight.zero,
-                                   group_size=weight.group_size, scales=weight.scales[rows],
-                                   offsets=None if weight.offsets is None else weight.offsets[rows])
-            if self.columns is None:
-                out[rows] = part.dequantize(dtype)
-            else:
-                out[rows, self.columns] = part.dequantize(dtype)
+        out = torch.empty(self.codes.shape, dtype=dtype)
+        for rows in _pieces(*self.codes.shape):
+            codes = self.codes[rows].unflatten(1, (-1, self.group_size)).float()
+            values = (codes - self.zeros[rows].unsqueeze(-1)) * self.scales[rows].float().unsqueeze(-1)
+            out[rows, slice(None) if self.columns is None else self.columns] = values.flatten(1).to(dtype)
         return out
 
 
@@ -82,7 +93,7 @@ class ScaledMatrix:
 
 def powers_of_two(exponents: Tensor) -> Tensor:
     """float32 scales of E8M0 bytes (uint8, or the float dtype of that name): 2 ** (byte - 127)."""
-    return torch.ldexp(torch.ones((), dtype=torch.float32), exponents.view(torch.uint8).int() - 127)
+    return torch.ldexp(torch.ones(exponents.shape), exponents.view(torch.uint8).int() - 127)
 
 
 def _pieces(num_rows: int, num_columns: int) -> Iterator[slice]:
