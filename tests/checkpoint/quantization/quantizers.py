@@ -119,7 +119,7 @@ def nearest(values, table):
 def nvfp4(weight, *, packed_name=".weight", factor_name=".weight_scale_2", is_divisor=False):
     groups = weight.unflatten(1, (-1, 16))
     factor = weight.abs().max() / (6 * 448)
-    stored_factor = 1 / factor if is_divisor else factor
+    stored_factor = (1 / factor).reshape(1) if is_divisor else factor
     scales = (groups.abs().amax(-1) / 6 / factor).to(torch.float8_e4m3fn)
     spread = (scales.float() / stored_factor if is_divisor else scales.float() * stored_factor).unsqueeze(-1)
     codes = nearest(groups / spread, FP4).flatten(1)
