@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 from quantized_llama import config_of, make_pair, opened
 from quantizers import awq, float8, gptq
@@ -9,6 +10,7 @@ from test_formats import AWQ, BNB4, FP8, GPTQ, compressed
 from tiny_llama import make_checkpoint
 
 from weft.checkpoint.quantization.registry import FORMATS
+from weft.config.engine_config import EngineConfig
 from weft.config.quantization_methods import ALIASES, READ
 from weft.errors import ConfigError, NotBuiltError
 
@@ -64,6 +66,24 @@ def test_compression_config_and_nested_settings_are_found(tmp_path):
 
     assert config_of(nested).model.quantization.path == "text_config.quantization_config."
     assert config_of(old).model.quantization.method == "compressed-tensors"
+
+
+def test_settings_travel_to_a_child_process(tmp_path):
+    config = config_of(with_settings(tmp_path, INT4))
+
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(config), type=EngineConfig) == config
+
+
+@pytest.mark.parametrize("settings", [{}, None])
+def test_empty_settings_are_none(tmp_path, settings):
+    assert config_of(with_settings(tmp_path, settings)).model.quantization is None
+
+
+def test_settings_of_modelopt_without_an_algorithm_are_none(tmp_path):
+    directory = make_checkpoint(tmp_path)
+    (directory / "hf_quant_config.json").write_text(json.dumps({"quantization": {"quant_algo": None}}))
+
+    assert config_of(directory).model.quantization is None
 
 
 @pytest.mark.parametrize("name", [None, "gptq", "auto_gptq", "gptq_marlin"])
