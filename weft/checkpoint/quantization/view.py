@@ -84,8 +84,8 @@ class QuantizedCheckpoint(Checkpoint):
 
     def _view(self, form: Format) -> dict[str, TensorInfo]:
         """The weights in the order of the files, and `_groups` filled."""
-        stems = _by_stem(form, {name: info for name, info in self._stored.tensors.items()
-                                if name not in self.cache_scales})
+        left_out = set(self.cache_scales)
+        stems = _by_stem(form, {name: info for name, info in self._stored.tensors.items() if name not in left_out})
         facts = self._facts(form, stems)
         tensors, misfits = {}, []
         for stem, members in stems.items():
