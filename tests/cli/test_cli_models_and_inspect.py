@@ -14,6 +14,8 @@ from weft.architectures.spec import DecoderSpec
 from weft.cli import words
 from weft.cli.models import SAMPLE, features
 from weft.cli.tables import human_bytes, human_count, plain_table
+from weft.config.machine import Machine
+from weft.config.topology import cpu_list
 from weft.llm import LLM
 from weft.resolve.reader import ConfigReader
 
@@ -82,7 +84,7 @@ def test_inspect_tells_how_weights_are_quantized_and_what_that_costs(weft, check
     found = json.loads(weft("inspect", checkpoint, "--json").out)
 
     assert found["settings"]["quantization"] == {"value": "fp8", "source": str(config)}
-    assert "fp8: 1 quantized tensors become float32 at load" in found["sizes"]["checkpoint"]
+    assert "1 of 20 tensors are quantized (fp8) and become float32" in found["sizes"]["checkpoint"]
     assert found["sizes"]["weight_bytes"] == 4 * PARAMETERS
     assert found["unread_keys"] == {}
 
@@ -105,6 +107,17 @@ def test_inspect_tells_where_each_value_comes_from(weft, checkpoint):
     assert settings["rope_theta"] == {"value": 5000, "source": "override"}
     assert settings["hidden_size"] == {"value": 32, "source": str(checkpoint / "config.json")}
     assert settings["partial_rotary_factor"]["source"] == "default of the family"
+
+
+def test_inspect_tells_what_the_engine_would_use_of_the_machine_and_why(weft, checkpoint):
+    ran = weft("inspect", checkpoint, "--json", "--num-threads", "1", "--cpu-isa", "reference")
+    settings, machine = json.loads(ran.out)["settings"], Machine.detect()
+
+    assert settings["num_threads"] == {"value": 1, "source": "option num_threads"}
+    assert settings["cpus"] == {"value": cpu_list(machine.cores.value), "source": machine.cores.source}
+    assert settings["cpu_isa"] == {"value": "reference", "source": "option cpu_isa"}
+    assert settings["memory_bytes"] == {"value": machine.memory_bytes.value, "source": machine.memory_bytes.source}
+    assert settings["nodes.0.cpus"]["source"] == machine.nodes.source
 
 
 def test_inspect_needs_no_weights_and_says_so(weft, tmp_path):

@@ -142,6 +142,20 @@ def test_the_command_line_wins_over_the_environment():
     assert args.kv_cache_memory_bytes == 2 ** 30
 
 
+def test_the_environment_caps_the_instruction_set_unless_an_option_does():
+    environ = {"WEFT_CPU_ISA": "avx2"}
+
+    assert args_of(environ=environ).cpu_isa == "avx2"
+    assert args_of("--cpu-isa", "portable", environ=environ).cpu_isa == "portable"
+
+
+def test_an_instruction_set_that_is_none_is_named_with_where_it_stands():
+    with pytest.raises(ConfigError, match=r"WEFT_CPU_ISA = 'sse9' \(in environment\): expected one of auto, reference"):
+        args_of(environ={"WEFT_CPU_ISA": "sse9"})
+    with pytest.raises(ConfigError, match="cpu_isa = 'sse9': expected one of auto, reference"):
+        args_of("--cpu-isa", "sse9")
+
+
 def test_the_environment_sets_the_api_key_unless_an_option_does():
     environ = {"VLLM_API_KEY": "secret"}
 

@@ -1,28 +1,15 @@
 """What the process may use of a machine, read from trees of /proc and /sys that the tests lay out."""
 
 import pytest
+from machines import GIB, MEMINFO, lay_out, with_cores
 
 from weft.config.machine import Machine
 
-GIB = 2**30
-MEMINFO = "MemTotal:       16777216 kB\nMemFree:         1000000 kB\nMemAvailable:    8388608 kB\n"
-CPUINFO = "processor\t: 0\nflags\t\t: fpu sse4_2 avx2 avx512f avx512_bf16 amx_bf16 hypervisor\n"
+FOUR, FOUR_OF_TWO = ("0", "1", "2", "3"), ("0,4", "1,5", "2,6", "3,7")      # cores, by their CPUs
 
 
-def lay_out(root, files):
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
-
-
-def machine(root, files=None, *, cpus=4, smt=False):
-    siblings = {cpu: f"{cpu % (cpus // 2)},{cpu % (cpus // 2) + cpus // 2}" if smt else str(cpu) for cpu in range(cpus)}
-    topology = {f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list": f"{text}\n"
-                for cpu, text in siblings.items()}
-    lay_out(root, {"proc/meminfo": MEMINFO, "proc/cpuinfo": CPUINFO} | topology | (files or {}))
-    return root
+def machine(root, files=None):
+    return with_cores(root, *FOUR, files=files)
 
 
 def test_every_core_of_the_affinity_counts_once(tmp_path):
@@ -33,22 +20,39 @@ def test_every_core_of_the_affinity_counts_once(tmp_path):
 
 
 def test_smt_siblings_are_left_out(tmp_path):
-    found = Machine.detect(machine(tmp_path, cpus=8, smt=True), affinity=range(8))
+    found = Machine.detect(with_cores(tmp_path, *FOUR_OF_TWO), affinity=range(8))
 
+    assert found.cpus.value == (0, 1, 2, 3, 4, 5, 6, 7)
+    assert found.cores.value == (0, 1, 2, 3)
     assert found.num_cores.value == 4
-    assert "4 SMT siblings left out" in found.num_cores.source
+    assert found.num_cores.source == "affinity of 8 CPUs, 4 SMT siblings left out"
 
 
 def test_one_sibling_alone_is_a_core(tmp_path):
-    found = Machine.detect(machine(tmp_path, cpus=8, smt=True), affinity=[4, 5])
+    found = Machine.detect(with_cores(tmp_path, *FOUR_OF_TWO), affinity=[4, 1, 5])
 
+    assert found.cores.value == (1, 4)
     assert found.num_cores.value == 2
+
+
+def test_siblings_may_be_neighbours_and_four_to_a_core(tmp_path):
+    found = Machine.detect(with_cores(tmp_path, "0,1,2,3", "4,5,6,7"), affinity=[2, 3, 4, 5, 6, 7])
+
+    assert found.cores.value == (2, 4)
+
+
+def test_older_kernels_call_the_file_of_siblings_by_another_name(tmp_path):
+    folder = "sys/devices/system/cpu"
+    lay_out(tmp_path, {f"{folder}/cpu{n}/topology/thread_siblings_list": "0-1\n" for n in (0, 1)})
+
+    assert Machine.detect(tmp_path, affinity=[0, 1]).cores.value == (0,)
 
 
 def test_without_topology_the_affinity_counts(tmp_path):
     found = Machine.detect(lay_out(tmp_path, {"proc/meminfo": MEMINFO}), affinity=range(6))
 
-    assert found.num_cores.value == 6
+    assert (found.num_cores.value, found.cores.value) == (6, (0, 1, 2, 3, 4, 5))
+    assert found.cores.source == "affinity of 6 CPUs, topology unknown"
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("200000 100000", 2), ("150000 100000", 1), ("50000 100000", 1),
@@ -58,6 +62,20 @@ def test_a_version_2_cpu_quota_is_rounded_down_and_never_below_one(tmp_path, quo
                            affinity=range(4))
 
     assert found.num_cores.value == cores
+
+
+def test_a_quota_limits_how_many_cores_are_busy_and_not_which(tmp_path):
+    found = Machine.detect(with_cores(tmp_path, *FOUR_OF_TWO, files={
+        "proc/self/cgroup": "0::/job\n", "sys/fs/cgroup/job/cpu.max": "250000 100000"}), affinity=range(8))
+
+    assert (found.cpu_quota.value, found.cpu_quota.source) == (2.5, "/sys/fs/cgroup/job/cpu.max")
+    assert (found.num_cores.value, found.cores.value) == (2, (0, 1, 2, 3))
+
+
+def test_without_a_quota_there_is_none(tmp_path):
+    found = Machine.detect(machine(tmp_path), affinity=range(4))
+
+    assert (found.cpu_quota.value, found.cpu_quota.source) == (None, "no CPU quota in /sys/fs/cgroup")
 
 
 def test_a_parent_groups_limits_count_too(tmp_path):
@@ -121,6 +139,14 @@ def test_page_cache_of_the_group_counts_as_available(tmp_path):
     assert found.available_bytes.source == "/sys/fs/cgroup/job/memory.max less what is used of it"
 
 
+def test_memory_above_which_the_kernel_slows_the_group_down_is_a_limit(tmp_path):
+    found = Machine.detect(machine(tmp_path, {"proc/self/cgroup": "0::/job\n",
+                                              "sys/fs/cgroup/job/memory.max": str(4 * GIB),
+                                              "sys/fs/cgroup/job/memory.high": str(3 * GIB)}), affinity=range(4))
+
+    assert (found.memory_bytes.value, found.memory_bytes.source) == (3 * GIB, "/sys/fs/cgroup/job/memory.high")
+
+
 def test_physical_memory_counts_when_it_is_less_than_the_limit(tmp_path):
     found = Machine.detect(machine(tmp_path, {"sys/fs/cgroup/memory.max": str(64 * GIB)}), affinity=range(4))
 
@@ -128,31 +154,28 @@ def test_physical_memory_counts_when_it_is_less_than_the_limit(tmp_path):
     assert (found.available_bytes.value, found.available_bytes.source) == (8 * GIB, "MemAvailable in /proc/meminfo")
 
 
-def test_instruction_sets_that_kernels_ask_for_are_kept(tmp_path):
-    found = Machine.detect(machine(tmp_path), affinity=[0])
+def test_an_arm_board_has_cores_flags_and_memory_as_an_x86_machine_does(tmp_path):
+    root = with_cores(tmp_path, *FOUR, files={
+        "proc/cpuinfo": "processor\t: 0\nBogoMIPS\t: 243.75\nFeatures\t: fp asimd asimddp i8mm bf16\n"})
 
-    assert found.isa.value == {"avx2", "avx512f", "avx512_bf16", "amx_bf16"}
-    assert found.isa.source == "/proc/cpuinfo"
+    found = Machine.detect(root, affinity=range(4))
 
-
-def test_arm_calls_its_flags_features(tmp_path):
-    cpuinfo = "Features\t: fp asimd asimddp sve i8mm bf16\n"
-
-    found = Machine.detect(machine(tmp_path, {"proc/cpuinfo": cpuinfo}), affinity=[0])
-
-    assert found.isa.value == {"asimd", "asimddp", "sve", "i8mm", "bf16"}
+    assert (found.num_cores.value, found.memory_bytes.value) == (4, 16 * GIB)
+    assert found.isa.value == {"asimd", "asimddp", "i8mm", "bf16"}
 
 
 def test_a_system_without_proc_and_sys_still_has_cores_and_memory(tmp_path):
     found = Machine.detect(tmp_path, affinity=range(3))
 
-    assert found.num_cores.value == 3
+    assert (found.num_cores.value, found.cores.value, found.cpu_quota.value) == (3, (0, 1, 2), None)
     assert found.memory_bytes.source == "psutil"
     assert found.available_bytes.value <= found.memory_bytes.value
+    assert [node.cpus for node in found.nodes.value] == [(0, 1, 2)]
+    assert found.l2_bytes.value is None
 
 
 def test_this_machine_has_at_least_a_core_and_some_memory():
     found = Machine.detect()
 
-    assert found.num_cores.value >= 1
+    assert 1 <= found.num_cores.value <= len(found.cores.value) <= len(found.cpus.value)
     assert 0 < found.available_bytes.value <= found.memory_bytes.value

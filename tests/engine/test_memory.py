@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from machines import made_machine
 
 from weft.architectures.names import NameMap
 from weft.architectures.spec import (
@@ -24,7 +25,6 @@ from weft.config.engine_config import (
     SchedulerConfig,
     TokenizerConfig,
 )
-from weft.config.machine import Fact, Machine
 from weft.engine.memory import plan_memory
 from weft.errors import MemoryPlanError
 
@@ -75,12 +75,7 @@ def config(*, length=1024, fixed=False, kv_bytes=None, seqs=4, tokens=64, utiliz
 
 
 def machine(num_bytes=1 << 40):
-    return Machine(
-        num_cores=Fact(2, "test"),
-        memory_bytes=Fact(num_bytes, "test"),
-        available_bytes=Fact(num_bytes, "test"),
-        isa=Fact(frozenset(), "test"),
-    )
+    return made_machine(memory_bytes=num_bytes, available_bytes=num_bytes)
 
 
 def test_with_memory_to_spare_every_sequence_gets_its_whole_context():

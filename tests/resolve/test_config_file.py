@@ -44,7 +44,7 @@ def test_a_byte_order_mark_is_no_error(tmp_path):
 
 @pytest.mark.parametrize(("there", "said"), [
     ({}, "It is empty."),
-    ({"weights.gguf": ""}, "does not read GGUF yet"),
+    ({"weights.gguf": ""}, "There are .gguf files beside other weights"),
     ({"params.json": "{}"}, "Mistral's own format"),
     ({"README.md": ""}, "It holds README.md."),
 ])

@@ -5,20 +5,19 @@ import sys
 
 import msgspec
 import pytest
+from machines import made_machine
 from model_dir import write_model
 
 from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import EngineConfig
-from weft.config.machine import Fact, Machine
 from weft.errors import ConfigError
 from weft.resolve.engine_config import resolve_engine_config
 
-MACHINE = Machine(num_cores=Fact(6, "test"), memory_bytes=Fact(2**34, "test"), available_bytes=Fact(2**33, "test"),
-                  isa=Fact(frozenset(), "test"))
+AVX2 = ("avx2", "fma", "f16c")
 
 
 def resolve(directory, **options):
-    return resolve_engine_config(EngineArgs(model=str(directory), **options), MACHINE)
+    return resolve_engine_config(EngineArgs(model=str(directory), **options), made_machine(flags=AVX2))
 
 
 def test_a_model_directory_alone_is_enough(tmp_path):
@@ -33,13 +32,15 @@ def test_a_model_directory_alone_is_enough(tmp_path):
     assert config.tokenizer.path == str(directory.resolve())
     assert (config.scheduler.max_num_batched_tokens, config.scheduler.max_num_seqs) == (4096, 256)
     assert (config.num_threads, config.served_model_names) == (6, (str(directory),))
+    assert (config.cpus, config.cpu_isa) == ((0, 1, 2, 3, 4, 5), "avx2")
 
 
 def test_options_reach_the_part_they_belong_to(tmp_path):
     config = resolve(write_model(tmp_path), seed=3, max_logprobs=5, block_size=32, enable_prefix_caching=False,
                      kv_cache_memory_bytes=2**20, gpu_memory_utilization=0.5, scheduling_policy="priority",
                      load_format="dummy", use_tqdm_on_load=False, num_threads=1, served_model_name=("a", "b"),
-                     max_num_queued_reqs=9, long_prefill_token_threshold=64, trust_remote_code=True)
+                     max_num_queued_reqs=9, long_prefill_token_threshold=64, trust_remote_code=True,
+                     cpu_isa="portable")
 
     assert (config.model.seed, config.model.max_logprobs) == (3, 5)
     assert (config.cache.block_size, config.cache.enable_prefix_caching) == (32, False)
@@ -47,8 +48,22 @@ def test_options_reach_the_part_they_belong_to(tmp_path):
     assert (config.scheduler.policy, config.scheduler.max_num_queued_reqs) == ("priority", 9)
     assert config.scheduler.long_prefill_token_threshold == 64
     assert (config.load.load_format, config.load.use_tqdm) == ("dummy", False)
-    assert (config.num_threads, config.served_model_names) == (1, ("a", "b"))
+    assert (config.num_threads, config.served_model_names, config.cpu_isa) == (1, ("a", "b"), "portable")
     assert config.tokenizer.trust_remote_code
+
+
+def test_what_comes_from_the_machine_or_an_option_about_it_has_its_source(tmp_path):
+    directory = write_model(tmp_path)
+
+    assert resolve(directory).origins == {
+        "num_threads": "test", "cpus": "test", "cpu_isa": "the highest that test allows"}
+    assert resolve(directory, num_threads=2, cpu_isa="reference").origins == {
+        "num_threads": "option num_threads", "cpus": "test", "cpu_isa": "option cpu_isa"}
+
+
+def test_a_cap_beyond_the_processor_is_an_error_before_the_model_is_looked_for(tmp_path):
+    with pytest.raises(ConfigError, match=r"cpu_isa = 'avx512': .* avx2 or lower\. It lacks avx512f"):
+        resolve(tmp_path / "no model here", cpu_isa="avx512")
 
 
 def test_every_derived_value_has_its_source(tmp_path):

@@ -66,7 +66,6 @@ def read_until(process, mark: bytes, seconds: float = 60.0) -> str:
 def test_the_server_says_where_it_is_and_stops_cleanly_when_asked(model):
     with serving(model, port=0) as (process, printed):
         url = re.search(r"API +(http://127\.0\.0\.1:\d+)/v1", printed)[1]
-        assert re.search(r"machine +\d+ cores", printed)
         assert "LlamaForCausalLM, float32" in printed
         assert f"playground  {url}/" in printed
         assert httpx.get(f"{url}/health").status_code == 200

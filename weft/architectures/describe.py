@@ -24,7 +24,7 @@ def describe(model: ModelConfig) -> tuple[DecoderSpec, ConfigReader]:
 
     ConfigError for an unknown architecture, a key the family cannot use, or a model file that does not run.
     """
-    source = str(Path(model.path) / "config.json")
+    source = model.config_source
     known: Mapping[str, Architecture] = families()
     if model.model_file is not None:
         known = {**known, **from_file(Path(model.model_file))}

@@ -42,11 +42,10 @@ class SafetensorsShard:
                 pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{self.file}: cannot be mapped into memory: {error}.") from error
-        for name, entry in self._entries.items():
-            if name in names:
-                if entry.stop > len(pages):
-                    raise CheckpointError(f"{self.file}: the file became shorter while it was read.")
-                yield name, _view(pages, entry)
+        for entry, name in sorted(((self._entries[name], name) for name in names), key=lambda pair: pair[0].start):
+            if entry.stop > len(pages):
+                raise CheckpointError(f"{self.file}: the file became shorter while it was read.")
+            yield name, _view(pages, entry)
 
 
 def _view(pages: mmap.mmap, entry: Entry) -> Tensor:

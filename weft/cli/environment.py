@@ -9,11 +9,13 @@ import difflib
 import logging
 from collections.abc import Mapping
 
+from weft.config.isa import CPU_ISAS
 from weft.errors import ConfigError
 
 # name -> what it sets. Hugging Face's own variables (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE, HF_ENDPOINT) hold as they are.
 VARIABLES = {
     "API_KEY": "default of --api-key",
+    "CPU_ISA": "default of --cpu-isa",
     "CPU_KVCACHE_SPACE": "default of --kv-cache-memory-bytes, in GiB",
     "LOGGING_LEVEL": "DEBUG, INFO, WARNING or ERROR (INFO)",
     "SERVER_DEV_MODE": "default of --dev-mode: 0 or 1",
@@ -33,6 +35,14 @@ def api_key(environ: Mapping[str, str]) -> str | None:
     """The key that clients send and servers ask for."""
     found = variable("API_KEY", environ)
     return found[1] if found else None
+
+
+def cpu_isa(environ: Mapping[str, str]) -> str | None:
+    """The highest instruction set that kernels may use; None: not said."""
+    full, value = variable("CPU_ISA", environ) or ("", None)
+    if value is not None and value not in CPU_ISAS:
+        raise ConfigError(full, value, expected=f"one of {', '.join(CPU_ISAS)}", source="environment")
+    return value
 
 
 def kv_cache_memory_bytes(environ: Mapping[str, str]) -> int | None:

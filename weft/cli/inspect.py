@@ -44,8 +44,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _print_settings(rows: list[tuple[str, Any, str]], found: Inspection) -> None:
     directory = found.config.model.path
-    shown = [(name, human_bytes(value) if "memory" in name else _short(value), source.removeprefix(f"{directory}/"))
-             for name, value, source in rows]
+    shown = [(name, human_bytes(value) if name.endswith("_bytes") and isinstance(value, int) else _short(value),
+              source.removeprefix(f"{directory}/")) for name, value, source in rows]
     print_table(("setting", "value", "from"), shown, title=directory)
     unread = found.reader.unread()
     if unread:

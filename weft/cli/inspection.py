@@ -28,6 +28,7 @@ from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.engine.memory import MemoryPlan, plan_memory
+from weft.engine.start_report import machine_facts
 from weft.errors import CheckpointError, MemoryPlanError
 from weft.resolve.engine_config import resolve_engine_config
 from weft.resolve.reader import ConfigReader
@@ -71,7 +72,7 @@ def inspect_model(args: EngineArgs, machine: Machine) -> Inspection:
 
 def settings(found: Inspection) -> list[tuple[str, Any, str]]:
     """(name, value, source) of what the engine would run with, then of each key of the model's config that was read."""
-    config, model, machine = found.config, found.config.model, found.machine
+    config, model = found.config, found.config.model
     origin = model.origins.get
     rows: list[tuple[str, Any, str]] = [
         ("model", model.name, origin("model", "option")),
@@ -84,10 +85,7 @@ def settings(found: Inspection) -> list[tuple[str, Any, str]]:
         ("max_num_seqs", config.scheduler.max_num_seqs, "option or default"),
         ("max_num_batched_tokens", config.scheduler.max_num_batched_tokens, "option or default"),
         ("block_size", config.cache.block_size, "option or default"),
-        ("num_threads", config.num_threads, machine.num_cores.source),
-        ("memory", machine.memory_bytes.value, machine.memory_bytes.source),
-        ("available memory", machine.available_bytes.value, machine.available_bytes.source),
-        ("instruction sets", " ".join(sorted(machine.isa.value)) or "-", machine.isa.source),
+        *((name, fact.value, fact.source) for name, fact in machine_facts(config, found.machine).items()),
     ]
     return rows + [(key, value, source) for key, (value, source) in found.reader.values_read().items()]
 
@@ -131,7 +129,7 @@ def kernels(found: Inspection) -> dict[str, str]:
     from weft.models.decoder import Decoder
     from weft.ops.kernel import explain
 
-    place = Placement(getattr(torch, found.config.model.dtype), has_memory=False)
+    place = Placement(getattr(torch, found.config.model.dtype), isa=found.config.cpu_isa, has_memory=False)
     tied = found.spec.head.tied if found.has_own_head is None else not found.has_own_head
     model = Decoder(found.spec, tied=tied, layer_groups=(0,) * len(found.spec.blocks),
                     max_model_len=1, place=place)
@@ -154,7 +152,7 @@ def _weights_words(weights: Checkpoint | None) -> str:
     if weights is None or not weights.tensors:
         return "no weights"
     infos = list(weights.tensors.values())
-    dtypes = sorted({str(info.dtype).removeprefix("torch.") for info in infos})
+    dtypes = sorted({info.dtype_name for info in infos})
     cost = weights.cost()
     return (f"{len(infos)} tensors ({', '.join(dtypes)}) in {len({info.file for info in infos})} file(s)"
             + (f"; {cost}" if cost else ""))

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from weft.cli.environment import kv_cache_memory_bytes
+from weft.cli.environment import cpu_isa, kv_cache_memory_bytes
 from weft.cli.flags import add_fields, given
 from weft.cli.parser import MergeAction, Parser, json_or_text
 from weft.config.engine_args import UNBUILT, EngineArgs
 
 GROUPS: dict[str, dict[str, str]] = {
     "model": {
-        "model": "checkpoint directory or hub name; none: the model that comes with weft",
+        "model": "checkpoint directory, .gguf file or hub name; none: the model that comes with weft",
         "model_file": "Python file that describes the model's architecture",
         "model_impl": "auto or native",
         "dtype": "auto, float32, float16 or bfloat16",
@@ -42,7 +42,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "hf_token": "token for the hub",
     },
     "load": {
-        "load_format": "auto, safetensors, pt or dummy (random weights)",
+        "load_format": "auto, safetensors, pt, gguf or dummy (random weights)",
         "download_dir": "where to keep what comes from the hub",
         "use_tqdm_on_load": "show progress while weights are read",
     },
@@ -60,6 +60,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "scheduling_policy": "fcfs or priority",
         "max_num_queued_reqs": "most waiting requests; more are refused; none: no limit",
         "num_threads": "threads of the model; none: the cores this process may use",
+        "cpu_isa": "highest instruction set of the model's kernels: auto, reference, portable, avx2, avx512, "
+                   "avx512_bf16 or amx",
     },
 }
 SERVING_TOKENS, SERVING_SEQS = 2048, 128     # of a step, for a server on CPU
@@ -87,10 +89,9 @@ def engine_args(options: argparse.Namespace, *, environ: Mapping[str, str] | Non
 
     environ: where the defaults of some options are (default: this process's).
     """
-    chosen: dict[str, Any] = {}
-    cache_bytes = kv_cache_memory_bytes(os.environ if environ is None else environ)
-    if cache_bytes is not None:
-        chosen["kv_cache_memory_bytes"] = cache_bytes
+    environ = os.environ if environ is None else environ
+    defaults = {"kv_cache_memory_bytes": kv_cache_memory_bytes(environ), "cpu_isa": cpu_isa(environ)}
+    chosen: dict[str, Any] = {name: value for name, value in defaults.items() if value is not None}
     chosen |= given(options, EngineArgs)
     chosen |= {name: getattr(options, name) for name in UNBUILT if hasattr(options, name)}
     if getattr(options, "positional_model", None) is not None:

@@ -9,7 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from weft.config.fact import system_text
+
 _UNLIMITED_BYTES = 1 << 60   # version 1 writes "no limit" as the largest page-aligned number
+# A limit's file and the one that says how much of it is in use. Above memory.high the kernel slows a process down.
+_MEMORY_FILES = (("memory.max", "memory.current"), ("memory.high", "memory.current"),
+                 ("memory.limit_in_bytes", "memory.usage_in_bytes"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +30,11 @@ def cpu_quota(root: Path) -> Limit | None:
     """CPUs' worth of time this process may use, or None without a quota."""
     found = []
     for folder in _levels(root, "cpu"):
-        quota, _, period = _text(folder / "cpu.max").partition(" ")
+        quota, _, period = system_text(folder / "cpu.max").partition(" ")
         name = "cpu.max"
         if not quota:
             name = "cpu.cfs_quota_us"
-            quota, period = _text(folder / name), _text(folder / "cpu.cfs_period_us")
+            quota, period = system_text(folder / name), system_text(folder / "cpu.cfs_period_us")
         if quota.isdigit() and period.isdigit() and int(period) > 0 and int(quota) > 0:
             found.append(Limit(int(quota) / int(period), _shown(root, folder / name)))
     return min(found, key=lambda limit: limit.value, default=None)
@@ -39,9 +44,8 @@ def memory_limits(root: Path) -> list[Limit]:
     """Bytes this process may use and what is used of them, for each level that has a limit."""
     found = []
     for folder in _levels(root, "memory"):
-        for limit_name, usage_name in (("memory.max", "memory.current"),
-                                       ("memory.limit_in_bytes", "memory.usage_in_bytes")):
-            text = _text(folder / limit_name)
+        for limit_name, usage_name in _MEMORY_FILES:
+            text = system_text(folder / limit_name)
             if text.isdigit() and int(text) < _UNLIMITED_BYTES:
                 found.append(Limit(int(text), _shown(root, folder / limit_name), _used(folder, usage_name)))
     return found
@@ -50,7 +54,7 @@ def memory_limits(root: Path) -> list[Limit]:
 def _levels(root: Path, controller: str) -> Iterator[Path]:
     """Folders of the process's group and of its parents, for one controller, innermost first."""
     mount = root / "sys/fs/cgroup"
-    for line in _text(root / "proc/self/cgroup").splitlines() or ["0::/"]:
+    for line in system_text(root / "proc/self/cgroup").splitlines() or ["0::/"]:
         number, _, rest = line.partition(":")
         controllers, _, group = rest.partition(":")
         if number == "0" and not controllers:
@@ -69,10 +73,10 @@ def _levels(root: Path, controller: str) -> Iterator[Path]:
 
 def _used(folder: Path, usage_name: str) -> int:
     """Bytes in use that the kernel cannot take back by dropping file pages."""
-    usage = _text(folder / usage_name)
+    usage = system_text(folder / usage_name)
     if not usage.isdigit():
         return 0
-    stat = dict(line.split()[:2] for line in _text(folder / "memory.stat").splitlines() if len(line.split()) >= 2)
+    stat = dict(line.split()[:2] for line in system_text(folder / "memory.stat").splitlines() if len(line.split()) >= 2)
     prefix = "total_" if "total_inactive_file" in stat else ""
     pages = sum(int(stat.get(f"{prefix}{name}", 0)) for name in ("inactive_file", "active_file"))
     return max(0, int(usage) - pages)
@@ -80,11 +84,3 @@ def _used(folder: Path, usage_name: str) -> int:
 
 def _shown(root: Path, path: Path) -> str:
     return "/" + path.relative_to(root).as_posix()
-
-
-def _text(path: Path) -> str:
-    """A control file's text, or nothing where this system does not have it."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

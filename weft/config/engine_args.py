@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from weft.config.isa import CPU_ISAS
 from weft.config.quantization_methods import method_named
 from weft.errors import ConfigError, NotBuiltError
 
@@ -35,7 +36,7 @@ UNBUILT: dict[str, Any] = {
 class EngineArgs:
     """Options of an engine. None means: chosen from the checkpoint and the machine."""
 
-    model: str | None = None                      # directory, hub id; None: the embedded model
+    model: str | None = None                      # directory, hub id, GGUF file; None: the embedded model
     tokenizer: str | None = None                  # None: the model's
     skip_tokenizer_init: bool = False
     trust_remote_code: bool = False
@@ -57,7 +58,7 @@ class EngineArgs:
     chat_template: str | None = None              # a template or the path of one; None: the tokenizer's
     disable_sliding_window: bool = False
     enforce_eager: bool = False                   # weft captures no graphs on CPU, so both values do the same there
-    load_format: str = "auto"                     # auto, safetensors, pt, dummy
+    load_format: str = "auto"                     # auto, safetensors, pt, gguf, dummy
     use_tqdm_on_load: bool = True
     block_size: int = 16
     enable_prefix_caching: bool = True
@@ -71,6 +72,7 @@ class EngineArgs:
     max_num_queued_reqs: int | None = None        # requests waiting at most; beyond it: QueueFullError
     served_model_name: tuple[str, ...] = ()
     num_threads: int | None = None                # None: the cores this process may use
+    cpu_isa: str = "auto"                         # most that native kernels may use: auto, or a level of isa.py
     unbuilt: dict[str, Any] = field(default_factory=dict)   # options of UNBUILT, to be refused unless off
 
     def __post_init__(self) -> None:
@@ -83,11 +85,12 @@ class EngineArgs:
         object.__setattr__(self, "dtype", DTYPE_NAMES.get(self.dtype, self.dtype))
         _one_of("dtype", self.dtype, ("auto", *DTYPES))
         if self.quantization is not None:
-            method = method_named(self.quantization, field="quantization", at_load=True)
+            method = method_named(self.quantization, field="quantization", is_option=True)
             object.__setattr__(self, "quantization", method)
         _one_of("model_impl", self.model_impl, ("auto", "native"))
-        _one_of("load_format", self.load_format, ("auto", "safetensors", "pt", "dummy"))
+        _one_of("load_format", self.load_format, ("auto", "safetensors", "pt", "gguf", "dummy"))
         _one_of("scheduling_policy", self.scheduling_policy, ("fcfs", "priority"))
+        _one_of("cpu_isa", self.cpu_isa, CPU_ISAS)
         _one_of("logprobs_mode", self.logprobs_mode,
                 ("raw_logprobs", "raw_logits", "processed_logprobs", "processed_logits"))
         _check_ranges(self)

@@ -29,6 +29,7 @@ class QuantizationSettings:
 class ModelConfig:
     """Which model, and how it is run.
 
+    path: the folder of its files, or its GGUF file. config_source: the file that hf_config is from, for messages.
     hf_config: config.json after normalisation and overrides; origins: {key: source} where it is not config.json.
     dtype: "float32", "float16" or "bfloat16".
     max_model_len: tokens a sequence may have; is_max_model_len_fixed False: the memory plan may lower it.
@@ -48,6 +49,7 @@ class ModelConfig:
     origins: dict[str, str] = field(default_factory=dict)
     generation_defaults: dict[str, Any] = field(default_factory=dict)
     quantization: QuantizationSettings | None = None
+    config_source: str = "config.json"
     model_file: str | None = None
     seed: int = 0
     max_logprobs: int = 20
@@ -100,7 +102,12 @@ class LoadConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
-    """Everything about one engine."""
+    """Everything about one engine.
+
+    cpus: logical CPUs that its threads run on; empty: wherever its process may.
+    cpu_isa: the highest level of `config/isa.py` that kernels may use; "reference": no native kernels.
+    origins: {field of this class: source}, for those that come from the machine or an option about it.
+    """
 
     model: ModelConfig
     tokenizer: TokenizerConfig
@@ -109,3 +116,6 @@ class EngineConfig:
     load: LoadConfig
     num_threads: int
     served_model_names: tuple[str, ...]
+    cpus: tuple[int, ...] = ()
+    cpu_isa: str = "reference"
+    origins: dict[str, str] = field(default_factory=dict)

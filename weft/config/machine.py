@@ -1,89 +1,88 @@
-"""What this process may use of the machine: cores, memory and instruction sets, each with where it was read.
+"""What this process may use of the machine: cores, memory, caches and instruction sets, each with where it was read.
 
-Reads files below `root` (`/proc`, `/sys`), so that tests can lay out a machine of their own. Knows no torch.
+Reads files below `root` (`/proc`, `/sys`), so that tests can lay out a machine of their own. Knows no torch, and
+decides nothing: how many threads run, and where, is `threads.py`.
 """
 
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from weft.config.cgroup import Limit, cpu_quota, memory_limits
-
-# Flags of /proc/cpuinfo that decide which kernel may run.
-ISA_FLAGS = frozenset("""
-    avx avx2 fma f16c avx512f avx512bw avx512vl avx512dq avx512_vnni avx_vnni avx512_bf16 avx512_fp16 amx_tile amx_bf16
-    amx_int8 amx_fp16 neon asimd asimddp i8mm bf16 fphp asimdhp sve sve2 svebf16 svei8mm
-""".split())
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A value and the place it was read from, in words."""
-
-    value: Any
-    source: str
+from weft.config.fact import Fact, sizes_in_kb, system_text
+from weft.config.isa import isa_flags
+from weft.config.topology import has_topology, l2_bytes, numa_nodes, one_cpu_of_each_core
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """The machine as this process sees it.
 
-    num_cores: physical cores this process may run on at once: affinity, SMT siblings counted once, cgroup quota.
+    cpus: the logical CPUs this process may run on, ascending.
+    cores: of these, one of each physical core.
+    cpu_quota: CPUs' worth of time this process gets, or None.
+    num_cores: cores this process can keep busy at once: as many as `cores`, or as the quota allows.
     memory_bytes: the most this process can ever have: the smallest of cgroup limits and physical memory.
     available_bytes: what is free of it now, page cache counted as free.
+    nodes: a tuple of NumaNode, those next to `cpus`; never empty.
+    l2_bytes: second-level cache of one core, or None.
     isa: a frozenset of names out of ISA_FLAGS.
     """
 
+    cpus: Fact
+    cores: Fact
+    cpu_quota: Fact
     num_cores: Fact
     memory_bytes: Fact
     available_bytes: Fact
+    nodes: Fact
+    l2_bytes: Fact
     isa: Fact
 
     @classmethod
     def detect(cls, root: Path = Path("/"), *, affinity: Iterable[int] | None = None) -> Machine:
         """Look at the machine below `root`; `affinity` are the logical CPUs allowed (None: ask the system)."""
-        limits = memory_limits(root)
+        cpus = _allowed_cpus() if affinity is None else _affinity(affinity)
+        cores, quota, limits = one_cpu_of_each_core(root, cpus), _quota(root), memory_limits(root)
+        available = _available(root, limits)
         return cls(
-            num_cores=_cores(root, _affinity() if affinity is None else frozenset(affinity)),
-            memory_bytes=_memory(root, limits),
-            available_bytes=_available(root, limits),
-            isa=_isa(root),
+            cpus=cpus, cores=cores, cpu_quota=quota, num_cores=_num_cores(root, cpus, cores, quota),
+            memory_bytes=_memory(root, limits), available_bytes=available,
+            nodes=numa_nodes(root, cpus.value, available.value), l2_bytes=l2_bytes(root, cores.value),
+            isa=isa_flags(root),
         )
 
 
-def _affinity() -> frozenset[int]:
+def _allowed_cpus() -> Fact:
     if hasattr(os, "sched_getaffinity"):
-        return frozenset(os.sched_getaffinity(0))
-    return frozenset(range(os.cpu_count() or 1))
+        return _affinity(os.sched_getaffinity(0))
+    count = os.cpu_count() or 1
+    return Fact(tuple(range(count)), f"all {count} CPUs: this system has no affinity")
 
 
-def _cores(root: Path, cpus: frozenset[int]) -> Fact:
-    count, source = _physical_cores(root, cpus)
+def _affinity(cpus: Iterable[int]) -> Fact:
+    allowed = tuple(sorted(set(cpus)))
+    return Fact(allowed, f"affinity of {len(allowed)} CPUs")
+
+
+def _quota(root: Path) -> Fact:
     quota = cpu_quota(root)
-    if quota is not None and quota.value < count:
+    return Fact(None, "no CPU quota in /sys/fs/cgroup") if quota is None else Fact(quota.value, quota.source)
+
+
+def _num_cores(root: Path, cpus: Fact, cores: Fact, quota: Fact) -> Fact:
+    count = Fact(len(cores.value), cores.source)
+    if root == Path("/") and not has_topology(root, cpus.value) and len(cpus.value) == os.cpu_count():
+        physical = psutil.cpu_count(logical=False)      # knows systems without /sys, though not which CPUs share a core
+        count = Fact(physical, "physical cores by psutil") if physical else count
+    if quota.value is not None and quota.value < count.value:
         return Fact(max(1, int(quota.value)), f"CPU quota of {quota.value:g} in {quota.source}")
-    return Fact(count, source)
-
-
-def _physical_cores(root: Path, cpus: frozenset[int]) -> tuple[int, str]:
-    """Cores behind these logical CPUs, each counted once however many of its threads are allowed."""
-    siblings = {cpu: _read(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") for cpu in cpus}
-    known = {text for text in siblings.values() if text}
-    if known and all(siblings.values()):
-        left_out = len(cpus) - len(known)
-        return len(known), f"affinity of {len(cpus)} CPUs" + (f", {left_out} SMT siblings left out" if left_out else "")
-    if root == Path("/"):
-        total, physical = os.cpu_count() or 1, psutil.cpu_count(logical=False) or 0
-        if physical and len(cpus) == total:
-            return physical, "physical cores by psutil"
-    return max(1, len(cpus)), f"affinity of {len(cpus)} CPUs, topology unknown"
+    return count
 
 
 def _memory(root: Path, limits: list[Limit]) -> Fact:
@@ -100,29 +99,4 @@ def _available(root: Path, limits: list[Limit]) -> Fact:
 
 
 def _meminfo(root: Path) -> dict[str, int]:
-    """Entries of /proc/meminfo in bytes."""
-    out = {}
-    for line in _read(root / "proc/meminfo").splitlines():
-        name, _, rest = line.partition(":")
-        number = rest.split()
-        if number and number[0].isdigit():
-            out[name] = int(number[0]) * 1024
-    return out
-
-
-def _isa(root: Path) -> Fact:
-    for line in _read(root / "proc/cpuinfo").splitlines():
-        name, _, flags = line.partition(":")
-        if name.strip() in ("flags", "Features"):
-            return Fact(ISA_FLAGS & frozenset(flags.split()), "/proc/cpuinfo")
-    if platform.machine().lower() in ("arm64", "aarch64"):
-        return Fact(frozenset({"neon"}), "every arm64 processor has it")
-    return Fact(frozenset(), "no /proc/cpuinfo: none assumed")
-
-
-def _read(path: Path) -> str:
-    """A small system file, or nothing where the system does not have it."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
+    return sizes_in_kb(system_text(root / "proc/meminfo"))

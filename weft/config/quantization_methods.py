@@ -8,6 +8,7 @@ from __future__ import annotations
 from weft.errors import ConfigError, NotBuiltError
 
 READ = ("awq", "bitsandbytes", "compressed-tensors", "fp8", "gptq", "modelopt", "mxfp4")
+GGUF = "gguf"                         # said by the file itself, and by no config
 AT_LOAD = ("int8", "int4")            # a checkpoint of floats, quantized while it is loaded
 ALIASES = {
     "auto_awq": "awq", "awq_marlin": "awq", "auto_gptq": "gptq", "gptq_marlin": "gptq",
@@ -21,12 +22,12 @@ NOT_BUILT = (
 )
 
 
-def method_named(name: object, *, field: str, source: str = "", at_load: bool = False) -> str:
+def method_named(name: object, *, field: str, source: str = "", is_option: bool = False) -> str:
     """The method that a name or an alias stands for. NotBuiltError for one without code, ConfigError for no name.
 
-    at_load: whether quantizing while loading is among the answers.
+    is_option: the name is a user's, who may mean a GGUF file, or quantizing at load.
     """
-    known = READ + (AT_LOAD if at_load else ())
+    known = (*READ, GGUF, *AT_LOAD) if is_option else READ
     method = ALIASES.get(name, name) if isinstance(name, str) else None
     if method in known:
         return method

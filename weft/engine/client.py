@@ -9,6 +9,7 @@ import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from weft.config.affinity import kept_to
 from weft.config.engine_config import EngineConfig
 from weft.engine.messages import EngineInfo, EngineRequest, EngineStats, StepResult
 from weft.errors import EngineDeadError
@@ -40,10 +41,15 @@ def load_core(factory: str, config: EngineConfig) -> Core:
 
 
 class InProcessClient:
-    """Drives a core by plain calls. Every method but `close` raises EngineDeadError once closed."""
+    """Drives a core by plain calls. Every method but `close` raises EngineDeadError once closed.
+
+    Loading and steps run on the config's CPUs; in between the calling thread is as free as before.
+    """
 
     def __init__(self, config: EngineConfig, core_factory: str = CORE) -> None:
-        self._core: Core | None = load_core(core_factory, config)
+        self._cpus = config.cpus
+        with kept_to(self._cpus):
+            self._core: Core | None = load_core(core_factory, config)
         self.info = self._core.info
 
     @property
@@ -66,7 +72,8 @@ class InProcessClient:
 
     def step(self) -> StepResult:
         """Run one step."""
-        return self._open().step()
+        with kept_to(self._cpus):
+            return self._open().step()
 
     def reset_prefix_cache(self) -> bool:
         """Forget all cached prefixes; False when something is still running on them."""

@@ -20,6 +20,7 @@ from weft.engine.messages import EngineInfo, EngineOutput, EngineRequest, Engine
 from weft.engine.runner import Runner, SequenceResult
 from weft.engine.scheduler import Scheduler, StepPlan
 from weft.engine.sequence import Sequence
+from weft.engine.start_report import start_report
 
 logger = logging.getLogger("weft")
 
@@ -33,7 +34,10 @@ class EngineCore:
     def __init__(self, config: EngineConfig) -> None:
         start = time.monotonic()
         spec, _ = describe(config.model)
-        self.runner = Runner(config, spec, Machine.detect())
+        machine = Machine.detect()
+        for line in start_report(config, machine):
+            logger.info("%s", line)
+        self.runner = Runner(config, spec, machine)
         plan = self.runner.plan
         cache = CacheManager(plan.groups, plan.num_blocks, plan.block_size, config.cache.enable_prefix_caching)
         self._scheduler = Scheduler(config.scheduler, cache, max_model_len=plan.max_model_len)

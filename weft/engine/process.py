@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from weft.config.affinity import keep_to
 from weft.engine.client import Core, load_core
 from weft.engine.messages import StepResult
 from weft.engine.wire import (
@@ -112,6 +113,7 @@ def serve(channel: Channel, parent_pid: int) -> None:
             frames = channel.receive(timeout_ms=None)
         start = msgspec.msgpack.decode(frames[0], type=Start)
         logging.getLogger("weft").setLevel(start.log_level)
+        keep_to(start.config.cpus)      # before torch is imported: it starts threads, which stay where this one is
         try:
             core = load_core(start.core_factory, start.config)
         except Exception as error:      # to the parent, which raises it

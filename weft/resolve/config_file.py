@@ -91,9 +91,16 @@ def read_config(directory: Path, overrides: Mapping[str, Any]) -> HFConfig:
     if not path.exists():
         raise ConfigError("model", str(directory), expected=f"a directory with a {CONFIG_NAME}",
                           hint=_what_is_there(directory))
-    values, origins = merge(read_json(path), overrides)
-    _check_architectures(values, origins, str(path))
-    config = HFConfig(values, str(path), origins)
+    return finished(read_json(path), overrides, str(path))
+
+
+def finished(values: Mapping[str, Any], overrides: Mapping[str, Any], source: str,
+             origins: Mapping[str, str] | None = None) -> HFConfig:
+    """A config's values with the user's overrides on top, checked. origins: of values that are not `source`'s own."""
+    merged, overridden = merge(values, overrides)
+    all_origins = {**(origins or {}), **overridden}
+    _check_architectures(merged, all_origins, source)
+    config = HFConfig(merged, source, all_origins)
     _check_model_types(config)
     return config
 
@@ -140,7 +147,7 @@ def _what_is_there(directory: Path) -> str:
     if "params.json" in names:
         return "There is a params.json: weft does not read Mistral's own format yet; take the Hugging Face one."
     if any(name.endswith(".gguf") for name in names):
-        return "There is a .gguf file: weft does not read GGUF yet."
+        return "There are .gguf files beside other weights: pass the path of the one to run."
     nested = [name for name in names if (directory / name / CONFIG_NAME).is_file()]
     if nested:
         return f"There is one in {directory / nested[0]}: did you mean that?"

@@ -16,12 +16,15 @@ from weft.config.engine_config import (
     SchedulerConfig,
     TokenizerConfig,
 )
+from weft.config.isa import resolve_isa
 from weft.config.machine import Machine
+from weft.config.threads import resolve_threads
 from weft.errors import ConfigError
-from weft.resolve.config_file import HFConfig, read_config
+from weft.resolve.config_file import CONFIG_NAME, HFConfig, read_config
 from weft.resolve.dtype import resolve_dtype
 from weft.resolve.files import ModelFiles, find_model, find_model_file, find_tokenizer
 from weft.resolve.generation import eos_token_ids, sampling_defaults
+from weft.resolve.gguf_config import maybe_patch_hf_config_from_gguf, read_gguf_config
 from weft.resolve.max_len import resolve_max_len
 from weft.resolve.quantization import find_quantization
 
@@ -33,6 +36,8 @@ MAX_VOCAB_SIZE = 2**31      # token ids are kept in 32 bits
 
 def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
     """All about one engine. ConfigError, NotBuiltError or CheckpointError when something does not fit together."""
+    isa = resolve_isa(args.cpu_isa, machine.isa)
+    threads, cpus = resolve_threads(args.num_threads, machine)
     files = find_model(args)
     model = resolve_model(args, files)
     return EngineConfig(
@@ -44,28 +49,40 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
         scheduler=_scheduler(args, model),
         load=LoadConfig(load_format=args.load_format, quantization=args.quantization,
                         use_tqdm=args.use_tqdm_on_load),
-        num_threads=args.num_threads or machine.num_cores.value,
+        num_threads=threads.value, cpus=cpus.value, cpu_isa=isa.value,
+        origins={"num_threads": threads.source, "cpus": cpus.source, "cpu_isa": isa.source},
         served_model_names=args.served_model_name or (model.name,),
     )
 
 
 def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
     """Which model, from its files and the options about it."""
-    config = read_config(files.directory, args.hf_overrides)
+    config = _config(args, files)
     dtype, dtype_source = resolve_dtype(args.dtype, config, files.directory)
     max_len, is_fixed, len_source = resolve_max_len(args.max_model_len, config, files.directory,
                                                     disable_sliding_window=args.disable_sliding_window)
     vocab_size = _vocab_size(config)
     return ModelConfig(
-        name=files.name, path=str(files.directory), architecture=config.architecture, hf_config=config.values,
-        dtype=dtype, max_model_len=max_len, is_max_model_len_fixed=is_fixed, vocab_size=vocab_size,
+        name=files.name, path=str(files.gguf or files.directory), architecture=config.architecture,
+        hf_config=config.values, config_source=config.source, dtype=dtype, max_model_len=max_len,
+        is_max_model_len_fixed=is_fixed, vocab_size=vocab_size,
         eos_token_ids=eos_token_ids(args.generation_config, config, files.directory, vocab_size),
         origins=config.origins | {"dtype": dtype_source, "max_model_len": len_source, "model": files.source},
         generation_defaults=sampling_defaults(args.generation_config, args.override_generation_config, files.directory),
-        quantization=find_quantization(config, files.directory, args.quantization),
+        quantization=find_quantization(config, files, args.quantization),
         model_file=str(find_model_file(args.model_file)) if args.model_file else None,
         seed=args.seed, max_logprobs=args.max_logprobs, logprobs_mode=args.logprobs_mode,
     )
+
+
+def _config(args: EngineArgs, files: ModelFiles) -> HFConfig:
+    if files.gguf is None:
+        return read_config(files.directory, args.hf_overrides)
+    if (files.directory / CONFIG_NAME).is_file():
+        # What the config says of quantization is said of other files.
+        overrides = {**args.hf_overrides, "quantization_config": None}
+        return maybe_patch_hf_config_from_gguf(files.gguf, read_config(files.directory, overrides))
+    return read_gguf_config(files.gguf, args.hf_overrides)
 
 
 def _vocab_size(config: HFConfig) -> int:

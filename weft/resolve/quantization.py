@@ -10,29 +10,35 @@ from pathlib import Path
 from typing import Any
 
 from weft.config.engine_config import QuantizationSettings
-from weft.config.quantization_methods import AT_LOAD, method_named
+from weft.config.quantization_methods import AT_LOAD, GGUF, method_named
 from weft.errors import ConfigError
 from weft.resolve.config_file import HFConfig, read_json
+from weft.resolve.files import ModelFiles
 
 _KEYS = ("quantization_config", "compression_config")
 # Files beside config.json, and the method they mean when they name none (AutoGPTQ's, AutoAWQ's).
 _FILES = {"hf_quant_config.json": "modelopt", "quantize_config.json": "gptq", "quant_config.json": "awq"}
 
 
-def find_quantization(config: HFConfig, directory: Path, wanted: str | None) -> QuantizationSettings | None:
-    """The settings of the checkpoint's quantization, None when its weights are floats.
+def find_quantization(config: HFConfig, files: ModelFiles, wanted: str | None) -> QuantizationSettings | None:
+    """The settings of the checkpoint's quantization, None when its weights are floats or of a GGUF file.
 
     wanted: the option `quantization`, already checked to be a name; quantizing at load takes any checkpoint.
     ConfigError when the checkpoint says otherwise, or names no method; NotBuiltError for one that weft cannot read.
     """
-    found = _in_config(config) or _in_files(directory)
+    if files.gguf is not None:
+        if wanted in (None, GGUF, *AT_LOAD):
+            return None
+        raise ConfigError("quantization", wanted, expected=f"{GGUF!r}, as the file is, or nothing",
+                          hint=f"{files.gguf} says so.")
+    found = _in_config(config) or _in_files(files.directory)
     if wanted is None or wanted in AT_LOAD or (found is not None and wanted == found.method):
         return found
     if found is not None:
         raise ConfigError("quantization", wanted, expected=f"{found.method!r}, as the checkpoint's weights are, or "
                           "nothing", hint=f"{found.source} says so.")
     raise ConfigError("quantization", wanted, expected=f"nothing, or {' or '.join(AT_LOAD)} to quantize at load",
-                      hint=f"{directory} says nowhere that its weights are quantized.")
+                      hint=f"{files.directory} says nowhere that its weights are quantized.")
 
 
 def _in_config(config: HFConfig) -> QuantizationSettings | None:

@@ -25,7 +25,6 @@ import uvicorn
 
 from weft.async_llm import AsyncLLM
 from weft.config.engine_args import EngineArgs
-from weft.config.machine import Machine
 from weft.errors import ConfigError
 from weft.server.app import build_app
 from weft.server.options import ServerOptions
@@ -39,7 +38,6 @@ _POLLED = ("/metrics", "/health", "/ping", "/load")      # asked for every secon
 def serve(args: EngineArgs, options: ServerOptions) -> None:
     """Serve until SIGINT or SIGTERM. ConfigError for an address that cannot be used, and whatever stops the engine."""
     with listening_socket(options) as sock, _interruptible():
-        print(_machine_line(Machine.detect()), flush=True)
         engine = AsyncLLM.from_engine_args(args)
         try:
             server = _Server(engine, options)
@@ -185,8 +183,3 @@ def _url(options: ServerOptions, sock: socket.socket) -> str:
     host, port = sock.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"{'https' if options.ssl_certfile else 'http'}://{shown}:{port}"
-
-
-def _machine_line(machine: Machine) -> str:
-    return (f"machine     {machine.num_cores.value} cores ({machine.num_cores.source}), "
-            f"{machine.available_bytes.value / _GIB:.1f} GiB of memory free ({machine.available_bytes.source})")

@@ -129,7 +129,7 @@ def test_the_load_report_names_weights_not_their_parts(tmp_path):
     with pytest.raises(CheckpointError) as caught:
         LLM(model=str(pair.quantized), skip_tokenizer_init=True, use_tqdm_on_load=False)
 
-    assert "model.layers.7.mlp.up_proj.weight  float32 [48, 32]" in str(caught.value)
+    assert "model.layers.7.mlp.up_proj.weight  awq [48, 32]" in str(caught.value)
     assert "blocks.0.ffn.up.weight" in str(caught.value)
 
 

@@ -17,6 +17,7 @@ from quantizers import (
 )
 
 from weft import LLM, SamplingParams
+from weft.ops.native import unavailable
 
 
 def compressed(form, *, activations=None, **weights):
@@ -106,9 +107,10 @@ def test_the_model_computes_what_the_dequantized_one_does(tmp_path, settings, qu
     assert logprobs(pair.quantized) == logprobs(pair.plain)
 
 
-def logprobs(directory):
+def logprobs(directory, *, cpu_isa="reference"):
+    """What the model says of a few tokens; by plain torch, so that equal weights give equal numbers."""
     params = SamplingParams(temperature=0, max_tokens=4, logprobs=5, prompt_logprobs=5, ignore_eos=True)
-    with LLM(model=str(directory), skip_tokenizer_init=True, use_tqdm_on_load=False) as llm:
+    with LLM(model=str(directory), skip_tokenizer_init=True, use_tqdm_on_load=False, cpu_isa=cpu_isa) as llm:
         output = llm.generate([{"prompt_token_ids": [3, 1, 4, 1, 5, 9, 2, 6]}], params, use_tqdm=False)[0]
     steps = [*output.prompt_logprobs[1:], *output.outputs[0].logprobs]
     return [{token: entry.logprob for token, entry in step.items()} for step in steps]
@@ -121,13 +123,26 @@ def test_integers_can_be_had_as_codes(tmp_path, name):
     pair = make_pair(tmp_path, settings, quantize)
     weight = "model.layers.1.mlp.down_proj.weight"
 
-    matrix = opened(pair.quantized).read_quantized(weight)
+    matrix = opened(pair.quantized).decoded(weight)
 
     assert matrix.packable().group_size == (48 if "8" in name else 16)
     assert (matrix.columns is not None) == ("act-order" in name)
     x = torch.randn(3, 48)
     given = x if matrix.columns is None else x[:, matrix.columns]
     torch.testing.assert_close(given @ matrix.packable().dequantize().t(), x @ pair.values[weight].t())
+
+
+@pytest.mark.parametrize(("name", "has_codes"), [("gptq 4 bits", True), ("awq", True), ("gptq act-order", False),
+                                                 ("compressed-tensors int4 act-order", False), ("fp8", False)])
+def test_codes_in_the_order_of_the_columns_are_offered_to_kernels(tmp_path, name, has_codes):
+    pair = make_pair(tmp_path, *FORMATS[name])
+    weight = "model.layers.1.mlp.down_proj.weight"
+    checkpoint = opened(pair.quantized)
+
+    codes = checkpoint.quantized(weight)
+
+    assert (codes is not None) == checkpoint.has_codes(weight) == has_codes
+    assert codes is None or torch.equal(codes.dequantize(), pair.values[weight])
 
 
 def test_codes_of_three_bits_run_over_the_ends_of_words(tmp_path):
@@ -143,16 +158,21 @@ def test_codes_of_three_bits_run_over_the_ends_of_words(tmp_path):
 def test_symmetric_codes_have_one_zero_and_no_offsets(tmp_path):
     pair = make_pair(tmp_path, *FORMATS["gptq 4 bits"])
 
-    weight = opened(pair.quantized).read_quantized("model.layers.0.mlp.up_proj.weight").packable()
+    weight = opened(pair.quantized).quantized("model.layers.0.mlp.up_proj.weight")
 
     assert (weight.bits, weight.zero, weight.offsets) == (4, 8, None)
 
 
-def test_floats_of_few_bits_are_no_codes(tmp_path):
-    pair = make_pair(tmp_path, *FORMATS["fp8"])
+@pytest.mark.parametrize("name", ["gptq 4 bits", "gptq act-order", "awq", "compressed-tensors w8a8"])
+def test_kernels_that_compute_with_codes_answer_alike(tmp_path, name):
+    if unavailable("cpu", "auto") is not None:
+        pytest.skip(unavailable("cpu", "auto"))
+    pair = make_pair(tmp_path, *FORMATS[name])
 
-    assert opened(pair.quantized).read_quantized("model.layers.0.mlp.up_proj.weight") is None
-    assert opened(pair.quantized).read_quantized("model.norm.weight") is None
+    ours, plain = logprobs(pair.quantized, cpu_isa="auto"), logprobs(pair.plain, cpu_isa="auto")
+
+    assert max(abs(step[token] - other.get(token, step[token]))
+               for step, other in zip(ours, plain, strict=True) for token in step) < 0.05
 
 
 def test_the_cost_is_said(tmp_path, caplog):
@@ -160,10 +180,10 @@ def test_the_cost_is_said(tmp_path, caplog):
 
     logprobs(pair.quantized)
 
-    said = [record.message for record in caplog.records]
+    said = [record.message for record in caplog.records if "quantized" in record.message]
     assert len(said) == 1
-    assert said[0].startswith("gptq: 14 quantized tensors become float32 at load")
-    assert f"{2 * (32 * 32 * 2 + 32 * 16 * 2 + 32 * 48 * 3) * 4 / 1e6:.3f} MB in memory" in said[0]
+    assert "14 of 20 tensors are quantized (gptq) and become float32 as they are loaded" in said[0]
+    assert f"{2 * (32 * 32 * 2 + 32 * 16 * 2 + 32 * 48 * 3) * 4 / 1e6:.2f} MB of memory instead of" in said[0]
 
 
 def test_values_take_the_dtype_that_the_model_computes_in(tmp_path):

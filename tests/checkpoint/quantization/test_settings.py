@@ -13,6 +13,9 @@ from weft.checkpoint.quantization.registry import FORMATS
 from weft.config.engine_config import EngineConfig
 from weft.config.quantization_methods import ALIASES, READ
 from weft.errors import ConfigError, NotBuiltError
+from weft.resolve.config_file import HFConfig
+from weft.resolve.files import ModelFiles
+from weft.resolve.quantization import find_quantization
 
 INT4 = compressed("pack-quantized", num_bits=4, strategy="group", group_size=16)
 
@@ -135,6 +138,15 @@ def test_settings_that_cannot_be_used_are_named_with_key_value_and_file(tmp_path
     assert [word for word in words if word not in str(caught.value)] == [], str(caught.value)
 
 
+@pytest.mark.parametrize("name", [None, "gguf", "int8"])
+def test_a_gguf_file_says_itself_how_it_is_quantized(tmp_path, name):
+    files = ModelFiles("m", tmp_path, "local file", gguf=tmp_path / "m.gguf")
+
+    assert find_quantization(HFConfig({}, "m.gguf"), files, name) is None
+    with pytest.raises(ConfigError, match=r"quantization = 'awq': expected 'gguf'"):
+        find_quantization(HFConfig({}, "m.gguf"), files, "awq")
+
+
 @pytest.mark.parametrize("name", ["int8", "int4"])
 def test_quantizing_at_load_is_not_built(tmp_path, name):
     with pytest.raises(NotBuiltError, match="quantization = "):
@@ -148,4 +160,4 @@ def test_an_unknown_key_is_warned_about(tmp_path, caplog):
 
 
 def test_settings_that_no_tensor_follows_are_said_to_be_so(tmp_path):
-    assert "no tensor of" in opened(with_settings(tmp_path, AWQ)).cost()
+    assert "but no tensor is" in opened(with_settings(tmp_path, AWQ)).cost()

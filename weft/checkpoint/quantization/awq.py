@@ -59,7 +59,7 @@ class AWQ:
             raise Misfit(f".qweight has {columns} inputs, which groups of {size} do not divide")
         need(stored, ".qzeros", (torch.int32,), (columns // size, words))
         need(stored, ".scales", FLOATS, (columns // size, words * 8))
-        return Layout((words * 8, columns), partial(_decode, group_size=size))
+        return Layout((words * 8, columns), partial(_decode, group_size=size), has_codes=True)
 
 
 def _decode(tensors: Mapping[str, Tensor], *, group_size: int) -> QuantizedMatrix:

@@ -67,7 +67,7 @@ def _eight_bits(stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor]) -
     order = facts.get(".weight_format")
     if order is not None and order.flatten().tolist() != [0]:
         raise Misfit(f".weight_format is {order.flatten().tolist()}, expected [0]: rows as they are")
-    return Layout(shape, _decode_eight_bits)
+    return Layout(shape, _decode_eight_bits, has_codes=True)
 
 
 def _decode_eight_bits(tensors: Mapping[str, Tensor]) -> QuantizedMatrix:

@@ -89,7 +89,7 @@ def _integers(stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor], gro
         need(stored, _ORDER, (torch.int32, torch.int64), (columns,))
     elif columns % size:
         raise Misfit(f"{columns} columns, which groups of {size} do not divide")
-    return Layout(shape, partial(_decode, shape=shape, group=group, group_size=size))
+    return Layout(shape, partial(_decode, shape=shape, group=group, group_size=size), has_codes=_ORDER not in stored)
 
 
 def _packed_shape(stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor], bits: int) -> tuple[int, int]:

@@ -88,7 +88,8 @@ class GPTQ:
         need(stored, ".scales", FLOATS, (groups, rows))
         if self.has_order or ".g_idx" in stored:
             need(stored, ".g_idx", (torch.int32, torch.int64), (columns,))
-        return Layout((rows, columns), partial(self._decode, stem=stem, bits=bits, group_size=size))
+        return Layout((rows, columns), partial(self._decode, stem=stem, bits=bits, group_size=size),
+                      has_codes=not self.has_order)
 
     def _of(self, stem: str) -> tuple[int, int]:
         """(bits, group size) of a module that is stored quantized."""

@@ -25,10 +25,14 @@ class Misfit(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """shape: of the weight that the group stands for. decode: from its tensors, by suffix, to the matrix."""
+    """shape: of the weight that the group stands for. decode: from its tensors, by suffix, to the matrix.
+
+    has_codes: the matrix is a QuantizedMatrix, its columns in their own order as far as the settings say.
+    """
 
     shape: tuple[int, ...]
     decode: Callable[[Mapping[str, Tensor]], Matrix]
+    has_codes: bool = False
 
 
 class Format(Protocol):

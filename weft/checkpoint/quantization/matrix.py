@@ -49,8 +49,9 @@ class QuantizedMatrix:
         zero = int(self.zeros[0, 0])
         same = bool((self.zeros == zero).all())
         return QuantizedWeight(
-            codes=self.codes, bits=max(self.bits, 4), zero=zero if same else 0, group_size=self.group_size,
-            scales=self.scales, offsets=None if same else -self.zeros.float() * self.scales.float())
+            codes=self.codes.contiguous(), bits=max(self.bits, 4), zero=zero if same else 0,
+            group_size=self.group_size, scales=self.scales.contiguous(),
+            offsets=None if same else -self.zeros.float() * self.scales.float())
 
     def dequantize(self, dtype: torch.dtype) -> Tensor:
         """[N, K]."""

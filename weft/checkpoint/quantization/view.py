@@ -19,6 +19,7 @@ from weft.checkpoint.quantization.matrix import Matrix, QuantizedMatrix
 from weft.checkpoint.reader import Checkpoint
 from weft.checkpoint.tensor_info import TensorInfo
 from weft.errors import CheckpointError
+from weft.ops.quantized import QuantizedWeight
 
 # Scales of quantized attention and of a quantized cache. weft's cache holds floats, so it needs none.
 _CACHE_SCALES = (".k_scale", ".v_scale", ".q_scale", ".kv_scale", ".prob_scale", ".k_proj.output_scale",
@@ -32,7 +33,6 @@ class _Group:
 
     layout: Layout
     members: dict[str, str]
-    num_bytes: int
 
 
 class QuantizedCheckpoint(Checkpoint):
@@ -42,7 +42,7 @@ class QuantizedCheckpoint(Checkpoint):
     """
 
     def __init__(self, stored: Checkpoint, form: Format, dtype: torch.dtype) -> None:
-        self._stored, self._dtype, self.method = stored, dtype, form.method
+        self._files, self._dtype, self.method = stored, dtype, form.method
         self.cache_scales = tuple(name for name in stored.tensors if name.endswith(_CACHE_SCALES))
         self._groups: dict[str, _Group] = {}
         super().__init__(stored.path)
@@ -50,42 +50,51 @@ class QuantizedCheckpoint(Checkpoint):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return self._stored.files
+        return self._files.files
 
     def read(self, names: Collection[str] | None = None) -> Iterator[tuple[str, Tensor]]:
         """(name, tensor) of all or some weights, dequantized where they are groups, one at a time."""
         for name, value in self._decoded(self.tensors.keys() if names is None else names):
             yield name, value if isinstance(value, Tensor) else value.dequantize(self._dtype)
 
-    def read_quantized(self, name: str) -> QuantizedMatrix | None:
-        """A weight as integer codes, for kernels that pack them; None for one that is stored otherwise."""
-        value = next(self._decoded([name]))[1]
-        return value if isinstance(value, QuantizedMatrix) else None
+    def has_codes(self, name: str) -> bool:
+        return name in self._groups and self._groups[name].layout.has_codes
+
+    def quantized(self, name: str) -> QuantizedWeight | None:
+        """A weight as integer codes; None for one that is stored otherwise, or whose columns are in another order."""
+        value = self.decoded(name)
+        return value.packable() if isinstance(value, QuantizedMatrix) and value.columns is None else None
+
+    def decoded(self, name: str) -> Matrix | None:
+        """A weight in its stored form; None for one that is no group."""
+        return next(self._decoded([name]))[1] if name in self._groups else None
+
+    def stored(self, name: str) -> Tensor:
+        """A weight's numbers: of a group, what it stands for."""
+        return next(self.read([name]))[1]
 
     def release(self, name: str, tensor: Tensor) -> None:
         if name not in self._groups:
-            self._stored.release(name, tensor)
+            self._files.release(name, tensor)
 
     def is_spare(self, name: str) -> bool:
         """True for a bias of zeros beside a quantized matrix, which some quantizers write for every linear layer."""
         weight = f"{name.removesuffix('.bias')}.weight"
         return name.endswith(".bias") and weight in self._groups and not dict(self.read([name]))[name].any()
 
-    def cost(self) -> str:
-        """What dequantizing costs, in a sentence."""
-        stored = sum(group.num_bytes for group in self._groups.values())
-        held = sum(self.tensors[name].num_bytes for name in self._groups)
-        scales = f" {len(self.cache_scales)} scales of a quantized cache are not used." if self.cache_scales else ""
+    def cost(self, as_codes: Collection[str] = ()) -> str:
+        """As of any checkpoint; and what the settings or the files have that comes to nothing."""
+        notes = [super().cost(as_codes)]
         if not self._groups:
-            return f"{self.method}: the settings say so, but no tensor of {self.path} is quantized.{scales}"
-        dtype = str(self._dtype).removeprefix("torch.")
-        return (f"{self.method}: {len(self._groups)} quantized tensors become {dtype} at load, since "
-                f"there is no kernel for them: {_size(stored)} stored, {_size(held)} in memory.{scales}")
+            notes.append(f"{self.path}: quantized by {self.method}, its settings say, but no tensor is.")
+        if self.cache_scales:
+            notes.append(f"{len(self.cache_scales)} scales of a quantized cache are not used.")
+        return " ".join(filter(None, notes))
 
     def _view(self, form: Format) -> dict[str, TensorInfo]:
         """The weights in the order of the files, and `_groups` filled."""
         left_out = set(self.cache_scales)
-        stems = _by_stem(form, {name: info for name, info in self._stored.tensors.items() if name not in left_out})
+        stems = _by_stem(form, {name: info for name, info in self._files.tensors.items() if name not in left_out})
         facts = self._facts(form, stems)
         tensors, misfits = {}, []
         for stem, members in stems.items():
@@ -100,9 +109,9 @@ class QuantizedCheckpoint(Checkpoint):
                 tensors |= {info.name: info for info in members.values()}
                 continue
             name = stem + form.whole
-            self._groups[name] = _Group(layout, {suffix: info.name for suffix, info in members.items()},
-                                        sum(info.num_bytes for info in members.values()))
-            tensors[name] = TensorInfo(name, tuple(layout.shape), self._dtype, first.file)
+            self._groups[name] = _Group(layout, {suffix: info.name for suffix, info in members.items()})
+            tensors[name] = TensorInfo(name, tuple(layout.shape), self._dtype, first.file, self.method,
+                                       sum(info.num_bytes for info in members.values()))
         if misfits:
             lines = [str(group) for group in group_names(misfits)]
             more = [f"  … and {len(lines) - _MAX_LINES} more lines"] if len(lines) > _MAX_LINES else []
@@ -114,12 +123,12 @@ class QuantizedCheckpoint(Checkpoint):
     def _facts(self, form: Format, stems: Mapping[str, Mapping[str, TensorInfo]]) -> dict[str, Tensor]:
         """{stored name: content} of the small tensors that a layout depends on."""
         names = {info.name for members in stems.values() for suffix, info in members.items() if suffix in form.facts}
-        large = next((name for name in names if self._stored.tensors[name].num_bytes > 4096), None)
+        large = next((name for name in names if self._files.tensors[name].num_bytes > 4096), None)
         if large is not None:
-            info = self._stored.tensors[large]
+            info = self._files.tensors[large]
             raise CheckpointError(f"{info.file}: {large} is {info.dtype_name} {list(info.shape)}, which is too large "
                                   "for what it is to say.")
-        return {name: tensor.clone() for name, tensor in self._stored.read(names)}
+        return {name: tensor.clone() for name, tensor in self._files.read(names)}
 
     def _decoded(self, names: Collection[str]) -> Iterator[tuple[str, Tensor | Matrix]]:
         """One pass over the files, each group when its last tensor was met; mapped ones cost nothing till then."""
@@ -127,7 +136,7 @@ class QuantizedCheckpoint(Checkpoint):
         owner = {member: name for name in grouped for member in self._groups[name].members.values()}
         plain = set(names) - self._groups.keys()
         waiting: dict[str, dict[str, Tensor]] = {}
-        for stored, tensor in self._stored.read(plain | owner.keys()):
+        for stored, tensor in self._files.read(plain | owner.keys()):
             name = owner.get(stored)
             if name is None:
                 yield stored, tensor
@@ -137,7 +146,7 @@ class QuantizedCheckpoint(Checkpoint):
             if len(held) == len(group.members):
                 yield name, group.layout.decode({suffix: held[member] for suffix, member in group.members.items()})
                 for member, part in waiting.pop(name).items():
-                    self._stored.release(member, part)
+                    self._files.release(member, part)
 
 
 def _by_stem(form: Format, tensors: Mapping[str, TensorInfo]) -> dict[str, dict[str, TensorInfo]]:
@@ -149,6 +158,3 @@ def _by_stem(form: Format, tensors: Mapping[str, TensorInfo]) -> dict[str, dict[
         stems.setdefault(name.removesuffix(suffix), {})[suffix] = info
     return stems
 
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e7 else f"{num_bytes / 1e6:.3f} MB"

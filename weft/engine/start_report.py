@@ -1,0 +1,53 @@
+"""What the engine found of the machine and made of it, each number with its source: logged once when an engine starts.
+
+`weft inspect` shows the same facts. Decides nothing.
+"""
+
+from __future__ import annotations
+
+from weft.config.engine_config import EngineConfig
+from weft.config.fact import Fact
+from weft.config.machine import Machine
+from weft.config.topology import cpu_list
+
+
+def machine_facts(config: EngineConfig, machine: Machine) -> dict[str, Fact]:
+    """Facts by name: the fields of EngineConfig and of Machine, each node's under `nodes.N`. Values are plain data."""
+    origin = config.origins.get
+    facts = {
+        "num_threads": Fact(config.num_threads, origin("num_threads", "config")),
+        "cpus": Fact(cpu_list(config.cpus) or "any", origin("cpus", "config")),
+        "cpu_quota": machine.cpu_quota,
+        "cpu_isa": Fact(config.cpu_isa, origin("cpu_isa", "config")),
+        "isa": Fact(" ".join(sorted(machine.isa.value)) or "-", machine.isa.source),
+        "memory_bytes": machine.memory_bytes,
+        "available_bytes": machine.available_bytes,
+        "l2_bytes": machine.l2_bytes,
+    }
+    for node in machine.nodes.value:
+        facts[f"nodes.{node.number}.cpus"] = Fact(cpu_list(node.cpus), machine.nodes.source)
+        facts[f"nodes.{node.number}.free_bytes"] = Fact(node.free_bytes, machine.nodes.source)
+    return facts
+
+
+def start_report(config: EngineConfig, machine: Machine) -> list[str]:
+    """A line for threads, instruction sets, memory and caches."""
+    facts = machine_facts(config, machine)
+    memory, free, l2 = machine.memory_bytes, machine.available_bytes, machine.l2_bytes
+    cache = f"{l2.value // 1024} KiB a core" if l2.value is not None else "unknown"
+    nodes = "; ".join(f"node {node.number} with CPUs {cpu_list(node.cpus)} has {_gib(node.free_bytes)} free"
+                      for node in machine.nodes.value)
+    return [
+        f"threads: {_said(facts['num_threads'])}, on CPUs {_said(facts['cpus'])}",
+        f"instruction sets: native kernels up to {_said(facts['cpu_isa'])}; the processor has {_said(facts['isa'])}",
+        f"memory: at most {_gib(memory.value)} ({memory.source}); free now {_gib(free.value)} ({free.source})",
+        f"caches and nodes: L2 {cache} ({l2.source}); {nodes} ({machine.nodes.source})",
+    ]
+
+
+def _said(fact: Fact) -> str:
+    return f"{fact.value} ({fact.source})"
+
+
+def _gib(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:.2f} GiB"
