@@ -80,8 +80,9 @@ class Checkpoint:
                 f"of memory instead of {_size(stored)}.")
 
     def has_codes(self, name: str) -> bool:
-        """Whether `quantized` is to give codes, as far as can be told before reading."""
-        return self.tensors[name].quantization is not None
+        """Whether `quantized` has something to give for a tensor."""
+        shard = self._shards[self.tensors[name].file]
+        return isinstance(shard, GGUFShard) and shard.has_codes(name)
 
     def quantized(self, name: str) -> QuantizedWeight | None:
         """A tensor as the integer codes it is stored in; None where it is stored otherwise, and `read` gives numbers.

@@ -14,12 +14,21 @@ from weft.ops.quantized import QuantizedWeight
 
 
 @dataclass(frozen=True, slots=True)
+class CacheFormat:
+    """How keys and values are cached. dtype: one of KV_CACHE_DTYPES; block_size: tokens in a block."""
+
+    dtype: str
+    block_size: int = 16
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """dtype and device of a layer's parameters, which decide its kernels.
 
     has_memory False: the parameters are torch's "meta" tensors, for a model that is only looked at or a shared table.
     isa: level of the native kernels, "reference" for none. quantization: how loaded weights are quantized, or None.
-    scratch: buffers that the layers of a model share.
+    cache: how an attention layer caches; None: floats of `dtype` in blocks of 16. scratch: buffers that the layers of
+    a model share.
     """
 
     dtype: torch.dtype
@@ -27,6 +36,7 @@ class Placement:
     has_memory: bool = True
     isa: str = "reference"
     quantization: str | None = None
+    cache: CacheFormat | None = None
     scratch: Scratch = field(default_factory=Scratch, compare=False)
 
     def without_memory(self) -> Placement:

@@ -21,7 +21,7 @@ from weft.checkpoint.tensor_info import TensorInfo
 from weft.errors import CheckpointError
 from weft.ops.quantized import QuantizedWeight
 
-# Scales of quantized attention and of a quantized cache. weft's cache holds floats, so it needs none.
+# Scales of quantized attention and of a quantized cache: weft's cache takes none from a checkpoint.
 _CACHE_SCALES = (".k_scale", ".v_scale", ".q_scale", ".kv_scale", ".prob_scale", ".k_proj.output_scale",
                  ".v_proj.output_scale", ".k_zero_point", ".v_zero_point")
 _MAX_LINES = 40
