@@ -10,15 +10,13 @@ import math
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from weft.architectures.spec import DecoderSpec
-from weft.checkpoint.loader import load_weights, names_in, needs_own_head
-from weft.checkpoint.reader import open_checkpoint
+from weft.checkpoint.loader import load_weights, names_in, needs_own_head, open_weights
 from weft.config.allocator import keep_freed_pages, lazy_zeros
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
@@ -54,7 +52,7 @@ class Runner:
     def __init__(self, config: EngineConfig, spec: DecoderSpec, machine: Machine) -> None:
         torch.set_num_threads(config.num_threads)
         self.dtype = getattr(torch, config.model.dtype)
-        checkpoint = open_checkpoint(Path(config.model.path), config.load.load_format, self.dtype)
+        checkpoint = open_weights(config.model, config.load)
         own_head = needs_own_head(checkpoint, spec, config.model.hf_config)
         self.plan: MemoryPlan = plan_memory(spec, config, machine, has_own_head=own_head)
         layer_groups = [0] * len(spec.blocks)
