@@ -26,7 +26,6 @@ from weft.checkpoint.report import Faults, LoadReport
 from weft.checkpoint.routing import Route, Router, matches, quantized_parts, split_suffix, take_apart
 from weft.checkpoint.tensor_info import TensorInfo
 from weft.config.engine_config import LoadConfig, ModelConfig
-from weft.config.quantization_methods import AT_LOAD
 from weft.errors import CheckpointError, NotBuiltError
 from weft.ops.quantized import QuantizedWeight
 
@@ -51,9 +50,6 @@ def open_weights(model: ModelConfig, load: LoadConfig) -> Checkpoint:
 
     ConfigError for settings of a quantization that cannot be used, CheckpointError for files that do not fit them.
     """
-    if load.quantization in AT_LOAD:
-        raise NotBuiltError("quantization", load.quantization, expected="nothing, or the checkpoint's own method",
-                            hint="weft does not quantize at load yet.")
     dtype = getattr(torch, model.dtype)
     form = None if model.quantization is None else read_format(model.quantization)
     checkpoint = open_checkpoint(Path(model.path), load.load_format, dtype)

@@ -27,6 +27,7 @@ from weft.cli import words
 from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
+from weft.config.quantization_methods import at_load
 from weft.engine.memory import MemoryPlan, plan_memory
 from weft.engine.start_report import machine_facts
 from weft.errors import CheckpointError, MemoryPlanError
@@ -131,6 +132,7 @@ def kernels(found: Inspection) -> dict[str, str]:
     from weft.ops.kernel import explain
 
     place = Placement(getattr(torch, found.config.model.dtype), isa=found.config.cpu_isa, has_memory=False,
+                      quantization=at_load(found.config.load.quantization),
                       cache=CacheFormat(found.config.cache.dtype, found.config.cache.block_size))
     tied = found.spec.head.tied if found.has_own_head is None else not found.has_own_head
     model = Decoder(found.spec, tied=tied, layer_groups=(0,) * len(found.spec.blocks),

@@ -22,6 +22,11 @@ NOT_BUILT = (
 )
 
 
+def at_load(method: str | None) -> str | None:
+    """How floats are quantized while they are loaded, given what the user asked for; None: not."""
+    return method if method in AT_LOAD else None
+
+
 def method_named(name: object, *, field: str, source: str = "", is_option: bool = False) -> str:
     """The method that a name or an alias stands for. NotBuiltError for one without code, ConfigError for no name.
 

@@ -20,6 +20,7 @@ from weft.checkpoint.loader import load_weights, names_in, needs_own_head, open_
 from weft.config.allocator import keep_freed_pages, lazy_zeros
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
+from weft.config.quantization_methods import at_load
 from weft.engine.memory import MemoryPlan, plan_memory
 from weft.engine.messages import TokenLogprobs
 from weft.engine.sampler import Sampler
@@ -59,10 +60,10 @@ class Runner:
         for number, group in enumerate(self.plan.groups):
             for layer in group.layers:
                 layer_groups[layer] = number
+        place = Placement(self.dtype, isa=config.cpu_isa, quantization=at_load(config.load.quantization),
+                          cache=CacheFormat(config.cache.dtype, config.cache.block_size))
         self.model = Decoder(spec, tied=not own_head, layer_groups=tuple(layer_groups),
-                             max_model_len=self.plan.max_model_len,
-                             place=Placement(self.dtype, isa=config.cpu_isa,
-                                             cache=CacheFormat(config.cache.dtype, config.cache.block_size)))
+                             max_model_len=self.plan.max_model_len, place=place)
         finishing = Finishing(self.model, self.model.homes())
         report = load_weights(self.model.homes(), checkpoint, names_in(checkpoint, spec), tied=not own_head,
                               use_tqdm=config.load.use_tqdm, receiver=finishing)
