@@ -47,6 +47,8 @@ const Kernels* find(const std::string& level) {
 }  // namespace
 
 NB_MODULE(_native, m) {
+    nb::set_leak_warnings(false);     // tables of kernels are kept until the process ends, on purpose
+
     auto kernels = nb::class_<Kernels>(m, "Kernels")
                        .def_prop_ro("name", [](const Kernels& k) { return std::string(k.name); })
                        .def_ro("lanes", &Kernels::lanes)
