@@ -1,6 +1,6 @@
 """Names of GGUF models and files: which names mean one, which file of a folder is meant, which files are its parts.
 
-Reads no more than four bytes and lists folders; `hub.py` downloads. Forms: `file.gguf`, a folder, `folder:QUANT`,
+Reads no more than four bytes and lists folders; `sources/` downloads. Forms: `file.gguf`, a folder, `folder:QUANT`,
 `org/repo:QUANT`, `org/repo/file.gguf`. Parts of one model are named `x-00001-of-00003.gguf`.
 """
 
