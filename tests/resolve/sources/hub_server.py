@@ -22,7 +22,7 @@ LFS = (".safetensors", ".bin", ".gguf")
 
 @dataclass
 class Repo:
-    """commits: {id: {name: content}}; refs: {branch or tag: id}. allowed: the tokens that may read it, None: anybody."""
+    """commits: {id: {name: content}}; refs: {branch or tag: id}. allowed: tokens that may read it, None: anybody."""
 
     commits: dict[str, dict[str, bytes]]
     refs: dict[str, str]

@@ -230,7 +230,8 @@ def test_a_gated_model_says_how_to_get_access_and_where_tokens_are_looked_for(hu
     said = refused("org/gated", access=access)
 
     assert f"{hub.url}/org/gated is gated: ask for access on its page" in said
-    assert f"No token was sent; it is looked for in the option hf_token, HF_TOKEN, the file {tmp_path / 'token'}" in said
+    assert "No token was sent; it is looked for in the option hf_token, HF_TOKEN, the file" in said
+    assert str(tmp_path / "token") in said
 
 
 def test_a_token_without_access_is_named_by_its_place(hub, access, tmp_path, monkeypatch):

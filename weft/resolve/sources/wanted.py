@@ -123,10 +123,9 @@ def _weights_of(kind: str, names: Iterable[str]) -> list[str]:
 
 
 def _modules(names: Iterable[str]) -> list[str]:
-    folders: dict[str, str] = {}        # of a folder's two formats the one that sorts last: safetensors
-    for name in sorted(name for name in names if _MODULE.fullmatch(name)):
-        folders[name.partition("/")[0]] = name
-    return list(folders.values())
+    found = sorted(name for name in names if _MODULE.fullmatch(name))
+    best = {name.partition("/")[0]: name for name in sorted(found, key=lambda name: name.endswith(".safetensors"))}
+    return sorted(best.values())
 
 
 def _usable(names: Iterable[str]) -> list[str]:
