@@ -43,11 +43,15 @@ def find_model(args: EngineArgs) -> ModelFiles:
 
 
 def find_tokenizer(args: EngineArgs, model: ModelFiles) -> Path:
-    """The folder of the tokenizer, or the GGUF file that holds it: `args.tokenizer`, or the model's own."""
-    if args.tokenizer is None:
+    """The folder of the tokenizer, or the GGUF file that holds it: `args.tokenizer`, or the model's own.
+
+    The model's name at the model's revision is the model's own too, so that both are of one commit.
+    """
+    name = args.tokenizer or args.model
+    if name is None or (name == args.model and args.tokenizer_revision in (None, args.revision)):
         has_own = (model.directory / "tokenizer.json").is_file()
         return model.directory if model.gguf is None or has_own else model.gguf
-    found = find(args.tokenizer, revision=args.tokenizer_revision, access=_access(args), field="tokenizer",
+    found = find(name, revision=args.tokenizer_revision, access=_access(args), field="tokenizer",
                  want=Wanted(weights="none", has_code=args.trust_remote_code))
     return found.gguf or found.directory
 

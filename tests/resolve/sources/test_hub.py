@@ -9,7 +9,9 @@ import logging
 import pytest
 from huggingface_hub import constants
 
+from weft.config.engine_args import EngineArgs
 from weft.errors import ConfigError
+from weft.resolve.files import find_model, find_tokenizer
 from weft.resolve.sources.find import find
 from weft.resolve.sources.repository import Access
 from weft.resolve.sources.wanted import ADAPTER, TOKENIZER, Wanted
@@ -135,6 +137,26 @@ def test_a_branch_a_tag_and_a_commit_are_revisions(hub, access):
     hub.repos["org/tiny"].refs["v1"] = old
 
     assert [find("org/tiny", revision=name, access=access).commit for name in (None, "v1", old)] == [new, old, old]
+
+
+def test_the_tokenizer_of_the_models_name_is_of_the_models_commit_unless_its_own_is_named(hub, waits):
+    old = hub.add("org/tiny", TINY)
+    args = EngineArgs(model="org/tiny", tokenizer="org/tiny")
+    model = find_model(args)
+    new = hub.commit("org/tiny", {"tokenizer.json": b"[]"})
+
+    assert (model.source, model.directory.name) == (f"hub, commit {old}", old)
+    assert find_tokenizer(args, model) == model.directory
+    assert find_tokenizer(EngineArgs(model="org/tiny", tokenizer_revision="main"), model).name == new
+
+
+def test_a_model_is_found_by_the_options_of_an_engine(hub, waits, tmp_path):
+    hub.add("org/gguf", {"m-Q8_0.gguf": b"8", "m-Q4_0.gguf": b"4"}, allowed=("secret",))
+
+    model = find_model(EngineArgs(model="org/gguf:Q4_0", hf_token="secret", download_dir=str(tmp_path / "mine")))
+
+    assert model.gguf == model.directory / "m-Q4_0.gguf"
+    assert model.directory.is_relative_to(tmp_path / "mine")
 
 
 def test_another_folder_is_used_when_one_is_named(hub, access, tmp_path, cache):

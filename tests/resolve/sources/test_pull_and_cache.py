@@ -36,9 +36,10 @@ def weft(hub, monkeypatch, tmp_path, capsys):
 def test_pull_says_what_was_downloaded_and_where_it_is(hub, weft, cache):
     commit = hub.add("org/tiny", TINY)
 
-    status, out, _ = weft("pull", "org/tiny")
+    status, out, err = weft("pull", "org/tiny")
 
     assert status == 0
+    assert "Fetching 2 files: 100%" in err and "Fetching 1 files: 100%" in err      # huggingface_hub's progress bars
     assert out.splitlines() == [
         f"org/tiny, hub, commit {commit}: 3 files, 10.00 KiB; 3 of them downloaded now, 10.00 KiB",
         str(cache / "models--org--tiny" / "snapshots" / commit)]
