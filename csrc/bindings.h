@@ -10,3 +10,4 @@ template <class T> static inline T* at(uintptr_t address) { return reinterpret_c
 void bind_linear(nanobind::module_& m, nanobind::class_<Kernels>& kernels);
 void bind_moe(nanobind::module_& m, nanobind::class_<Kernels>& kernels);
 void bind_norm(nanobind::module_& m, nanobind::class_<Kernels>& kernels);
+void bind_attention(nanobind::module_& m, nanobind::class_<Kernels>& kernels);

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "attention_args.h"
+
 // How a matrix [n, k] is stored. All are panels of 32 rows, one after another; n is padded to a multiple of 64.
 //   dense 16 bit    [n / 32][k / 2][32][2]       pairs of columns, as bfloat16 dot products and tiles want them
 //   dense 32 bit    [n / 32][k][32]
@@ -109,6 +111,8 @@ struct Kernels {
     void (*moe)(const MoEArgs&);
     void (*norm)(const NormArgs&);
     void (*prepare_qk)(const QKArgs&);
+    void (*write_cache)(const CacheWriteArgs&);
+    void (*attention)(const AttentionArgs&);
 };
 
 const Kernels* kernels_portable();

@@ -54,5 +54,6 @@ NB_MODULE(_native, m) {
     bind_linear(m, kernels);
     bind_moe(m, kernels);
     bind_norm(m, kernels);
+    bind_attention(m, kernels);
     m.def("kernels", &find, nb::rv_policy::reference);
 }

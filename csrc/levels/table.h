@@ -1,6 +1,7 @@
 // The table of one level's kernels. The including file names WEFT_NS.
 #pragma once
 
+#include "../attention.h"
 #include "../gather.h"
 #include "../linear.h"
 #include "../moe.h"
@@ -10,7 +11,8 @@
 namespace WEFT_NS {
 
 static const Kernels* table(const char* name) {
-    static const Kernels kernels = {name, W, BF16_PRODUCTS, linear, gather, moe, norm, prepare_qk};
+    static const Kernels kernels = {name, W, BF16_PRODUCTS, linear, gather, moe, norm, prepare_qk, write_cache,
+                                    attention};
     return &kernels;
 }
 

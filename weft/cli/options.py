@@ -47,6 +47,8 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "cache": {
         "block_size": "tokens in a block of the cache, a power of two",
+        "kv_cache_dtype": "how keys and values are cached: auto (as the model computes), fp8_e4m3, fp8_e5m2 or "
+                          "int8_per_token_head",
         "enable_prefix_caching": "reuse the cache of equal beginnings",
         "kv_cache_memory_bytes": "size of the cache; none: what the memory plan finds",
         "gpu_memory_utilization": "share of the device's memory that the engine may use",

@@ -51,8 +51,9 @@ class TokenizerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheConfig:
-    """The paged cache. kv_cache_memory_bytes None: what the memory plan finds."""
+    """The paged cache. dtype: one of KV_CACHE_DTYPES. kv_cache_memory_bytes None: what the memory plan finds."""
 
+    dtype: str
     block_size: int = 16
     enable_prefix_caching: bool = True
     kv_cache_memory_bytes: int | None = None

@@ -10,11 +10,13 @@ from weft.layers.linear import Linear
 from weft.layers.norm import Norm, norm_options
 from weft.layers.placement import Layer, Placement
 from weft.ops.attention import (
+    KV_DTYPES,
     AlibiBias,
     AttentionCase,
     AttentionParams,
     AttentionPlan,
     alibi_slopes,
+    cache_shape,
     choose_attention,
 )
 from weft.ops.qk import QKCase, choose_qk
@@ -34,13 +36,19 @@ class Attention(Layer):
         self.qk_kernel = choose_qk(_qk_case(spec, place))
         self.prepare_qk = None                                # what that kernel makes of the norms' weights
         self.params = AttentionParams(scale=spec.scale, softcap=spec.softcap, alibi=_alibi(spec))
+        self.cache_dtype = place.dtype if place.cache is None else KV_DTYPES[place.cache.dtype]
         self.kernel = choose_attention(AttentionCase(
             device=place.device, dtype=place.dtype, head_dim=spec.head_dim, softcap=spec.softcap is not None,
-            alibi=isinstance(spec.positions, Alibi)))
+            alibi=isinstance(spec.positions, Alibi), isa=place.isa, cache_dtype=self.cache_dtype,
+            block_size=16 if place.cache is None else place.cache.block_size))
         self.k_cache = self.v_cache = torch.empty(0)
 
+    def cache_shape(self, num_blocks: int, block_size: int) -> tuple[int, ...]:
+        """Of one of the layer's two caches."""
+        return cache_shape(num_blocks, self.spec.num_kv_heads, block_size, self.spec.head_dim, self.cache_dtype)
+
     def bind_cache(self, k_cache: Tensor, v_cache: Tensor) -> None:
-        """Take the layer's caches, each [B, Hkv, P, D]."""
+        """Take the layer's caches, each of `cache_shape` and `cache_dtype`."""
         self.k_cache, self.v_cache = k_cache, v_cache
 
     def forward(self, x: Tensor, angles: tuple[Tensor, Tensor] | None, plan: AttentionPlan,
@@ -54,7 +62,7 @@ class Attention(Layer):
         qkv = self.qkv(x).view(-1, heads + 2 * kv_heads, spec.head_dim)                # [T, H + 2 Hkv, D]
         self.prepare_qk(qkv, angles)
         q, k, v = qkv[:, :heads], qkv[:, heads : heads + kv_heads], qkv[:, heads + kv_heads :]
-        out = self.kernel.run(q.contiguous(), k, v, self.k_cache, self.v_cache, plan, self.params)
+        out = self.kernel.run(q, k, v, self.k_cache, self.v_cache, plan, self.params)
         return self.out(out.reshape(-1, heads * spec.head_dim), residual, alpha)
 
     def finish_loading(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -13,6 +14,7 @@ from weft.layers.linear import Linear, linear_case, shape_only
 from weft.layers.norm import optional_norm
 from weft.layers.placement import Layer, Placement
 from weft.ops.linear import Epilogue, Product, choose_linear, empty_weight
+from weft.ops.quantized import QuantizedWeight
 
 
 class Embedding(Layer):
@@ -25,6 +27,7 @@ class Embedding(Layer):
         self.case = linear_case(place, width, spec.vocab_size, is_table=True)
         self.tokens = nn.Parameter(empty_weight(self.case, on_meta=not place.has_memory), requires_grad=False)
         self.table: Product | None = None
+        self.takes_codes, self.codes = choose_linear(self.case).kernel.name == "native", None
         self.project = _projection(width, hidden_size, place)
         rows = spec.positions.num_positions + spec.positions.offset if spec.positions else 0
         self.positions = self.parameter(rows, hidden_size, place=place) if rows else None
@@ -45,9 +48,19 @@ class Embedding(Layer):
         """Make the table readable, unless the head does. Only rows are read here: floats stay as they are."""
         if self.is_tied:
             return
-        kernel = choose_linear(replace(self.case, isa=self.case.isa if self.case.quantization else "reference")).kernel
-        self.table = kernel.prepare(self.tokens.data, None, Epilogue(out_dtype=self.case.dtype))
-        self.tokens = shape_only(self.tokens)
+        is_packed = self.case.quantization is not None or self.codes is not None
+        kernel = choose_linear(self.case if is_packed else replace(self.case, isa="reference")).kernel
+        weight = self.tokens.data if self.codes is None else self.codes
+        self.table = kernel.prepare(weight, None, Epilogue(out_dtype=self.case.dtype))
+        self.tokens, self.codes = shape_only(self.tokens), None
+
+    def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
+        """As Layer."""
+        self.codes = weight
+
+    def loaded_parameters(self) -> Iterator[nn.Parameter]:
+        """As Layer; the table is the head's when it is tied."""
+        return (p for p in self.parameters(recurse=False) if not (self.is_tied and p is self.tokens))
 
     def homes(self) -> dict[str, Tensor]:
         homes = {"tokens.weight": self.tokens.data}
@@ -75,6 +88,7 @@ class Head(Layer):
             empty_weight(case, on_meta=not place.has_memory), requires_grad=False)
         self.bias = self.parameter(vocab_size, place=place) if spec.bias else None
         self.product: Product | None = None
+        self.takes_codes, self.codes = self.kernel.kernel.name == "native", None
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """[N, E] -> logits [N, V] in float32, of their own memory."""
@@ -92,11 +106,23 @@ class Head(Layer):
         (embedding,) = self._embedding
         weight = embedding.tokens if self.is_tied else self.weight
         bias = None if self.bias is None else self.bias.data
-        self.product = self.kernel.kernel.prepare(weight.data, bias, Epilogue(out_dtype=torch.float32))
+        self.product = self.kernel.kernel.prepare(weight.data if self.codes is None else self.codes, bias,
+                                                  Epilogue(out_dtype=torch.float32))
+        self.codes = None
         if self.is_tied:
             embedding.table, embedding.tokens = self.product, shape_only(weight)
         else:
             self.weight = shape_only(weight)
+
+    def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
+        """As Layer."""
+        self.codes = weight
+
+    def loaded_parameters(self) -> Iterator[nn.Parameter]:
+        """As Layer, with the embedding's table when that is the matrix."""
+        yield from self.parameters(recurse=False)
+        if self.is_tied:
+            yield self._embedding[0].tokens
 
     def homes(self) -> dict[str, Tensor]:
         homes = {} if self.is_tied else {"weight": self.weight.data}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from weft.config.engine_args import EngineArgs
+from weft.config.engine_args import DTYPES, EngineArgs
 from weft.config.engine_config import (
     CacheConfig,
     EngineConfig,
@@ -19,7 +19,7 @@ from weft.config.engine_config import (
 from weft.config.isa import resolve_isa
 from weft.config.machine import Machine
 from weft.config.threads import resolve_threads
-from weft.errors import ConfigError
+from weft.errors import ConfigError, NotBuiltError
 from weft.resolve.config_file import CONFIG_NAME, HFConfig, read_config
 from weft.resolve.dtype import resolve_dtype
 from weft.resolve.files import ModelFiles, find_model, find_model_file, find_tokenizer
@@ -42,7 +42,8 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
     return EngineConfig(
         model=model,
         tokenizer=_tokenizer(args, files),
-        cache=CacheConfig(block_size=args.block_size, enable_prefix_caching=args.enable_prefix_caching,
+        cache=CacheConfig(dtype=_cache_dtype(args.kv_cache_dtype, model.dtype), block_size=args.block_size,
+                          enable_prefix_caching=args.enable_prefix_caching,
                           kv_cache_memory_bytes=args.kv_cache_memory_bytes,
                           memory_utilization=args.gpu_memory_utilization),
         scheduler=_scheduler(args, model),
@@ -80,6 +81,14 @@ def _config(args: EngineArgs, files: ModelFiles) -> HFConfig:
         overrides = {**args.hf_overrides, "quantization_config": None}
         return maybe_patch_hf_config_from_gguf(files.gguf, read_config(files.directory, overrides))
     return read_gguf_config(files.gguf, args.hf_overrides)
+
+
+def _cache_dtype(wanted: str, model_dtype: str) -> str:
+    """The cache's dtype: floats of 16 or 32 bits are the model's own."""
+    if wanted in DTYPES and wanted != model_dtype:
+        raise NotBuiltError("kv_cache_dtype", wanted, expected=f"auto, or {model_dtype}, the model's dtype, or 8 bits",
+                            hint=f"Set dtype to {wanted} too, or use fp8_e4m3 or int8_per_token_head.")
+    return model_dtype if wanted == "auto" else wanted
 
 
 def _vocab_size(config: HFConfig) -> int:

@@ -1,6 +1,7 @@
 """x @ weight.T + bias and what follows: defined in `reference.py`, weft's kernels in `cpu.py`, torch's in `onednn.py`.
 
-A kernel's `prepare(weight, bias, epilogue)` makes a `Product` of a loaded weight, floats or a QuantizedWeight.
+A kernel's `prepare(weight, bias, epilogue)` makes a `Product` of a loaded weight: floats, a QuantizedWeight, or for the
+native kernel a list of both, one below another.
 """
 
 from __future__ import annotations
@@ -76,11 +77,20 @@ def empty_weight(case: LinearCase, *, on_meta: bool = False) -> Tensor:
     return cpu.padded_empty(case.out_features, case.in_features, case.dtype, "meta" if on_meta else case.device)
 
 
-def _native(case: LinearCase, weight: Tensor | QuantizedWeight, bias: Tensor | None, epilogue: Epilogue) -> Product:
+def _native(case: LinearCase, weight: Tensor | QuantizedWeight | list[Tensor | QuantizedWeight], bias: Tensor | None,
+            epilogue: Epilogue) -> Product:
+    if isinstance(weight, list):
+        if epilogue.gated:                                    # both halves of a gate are one product
+            floats = [w.dequantize(case.dtype) if isinstance(w, QuantizedWeight) else w for w in weight]
+            return _native(case, torch.cat(floats), bias, epilogue)
+        biases = [None] * len(weight) if bias is None else bias.split([w.shape[0] for w in weight])
+        return cpu.NativeParts([_native(case, *part, epilogue) for part in zip(weight, biases, strict=True)])
     if isinstance(weight, Tensor) and case.quantization is not None:
         weight = quantize(weight, case.quantization)
     if isinstance(weight, QuantizedWeight):
-        return cpu.quantized_product(weight, bias, epilogue, case.isa, case.dtype)
+        if cpu.refuses_quantized(weight.shape[1], weight.group_size) is None:
+            return cpu.quantized_product(weight, bias, epilogue, case.isa, case.dtype)
+        weight = weight.dequantize(case.dtype)
     return cpu.dense_product(weight, bias, epilogue, case.isa)
 
 

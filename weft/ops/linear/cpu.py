@@ -5,6 +5,8 @@ The bound: memory for few rows (each weight is read once), the processor's produ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -35,7 +37,7 @@ class NativeProduct:
         self._dtype, self._x_type = dtype, DTYPES[dtype]
         self._out_dtype, self._out_type = epilogue.out_dtype, DTYPES[epilogue.out_dtype]
         self._columns = shape[1]
-        self._width = shape[0] // 2 if epilogue.gated else shape[0]
+        self.width = shape[0] // 2 if epilogue.gated else shape[0]
 
     def __call__(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0,
                  out: Tensor | None = None) -> Tensor:
@@ -47,7 +49,7 @@ class NativeProduct:
         if residual is not None:
             out = residual
         elif out is None:
-            out = torch.empty(x.shape[0], self._width, dtype=self._out_dtype)
+            out = torch.empty(x.shape[0], self.width, dtype=self._out_dtype)
         target, stride = out.data_ptr(), out.stride(0)
         self._linear(self.weight, x.data_ptr(), self._x_type, x.shape[0], x.stride(0), self._bias, self._act,
                      self._gated, 0 if residual is None else target, stride, alpha, target, self._out_type, stride)
@@ -63,6 +65,33 @@ class NativeProduct:
     def num_bytes(self) -> int:
         """As Product."""
         return sum(t.numel() * t.element_size() for t in self._tensors[:-1])
+
+
+class NativeParts:
+    """A Product of several, side by side: parts of one layer that are stored in different formats."""
+
+    def __init__(self, products: Sequence[NativeProduct]) -> None:
+        self._products = products
+        self._ends = list(accumulate(product.width for product in products))
+
+    def __call__(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0,
+                 out: Tensor | None = None) -> Tensor:
+        """As Product."""
+        if out is None:
+            out = residual if residual is not None else torch.empty(x.shape[0], self._ends[-1], dtype=x.dtype)
+        for product, end in zip(self._products, self._ends, strict=True):
+            part = slice(end - product.width, end)
+            product(x, None if residual is None else residual[:, part], alpha, out[:, part])
+        return out
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """Not to be had: a table is one part."""
+        raise AssertionError("a table has one part")
+
+    @property
+    def num_bytes(self) -> int:
+        """As Product."""
+        return sum(product.num_bytes for product in self._products)
 
 
 def padded_empty(rows: int, columns: int, dtype: torch.dtype, device: str) -> Tensor:

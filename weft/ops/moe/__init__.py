@@ -59,8 +59,8 @@ def choose_moe(case: MoECase) -> Choice:
     ), case)
 
 
-def _native(case: MoECase, gate_up: Tensor, down: Tensor, routing: Routing) -> cpu.NativeExperts:
-    return cpu.NativeExperts(gate_up, down, routing, case.isa, case.quantization)
+def _native(case: MoECase, gate_up: cpu.Experts, down: cpu.Experts, routing: Routing) -> cpu.NativeExperts:
+    return cpu.NativeExperts(gate_up, down, routing, case.isa, case.dtype, case.quantization)
 
 
 def _torch(case: MoECase, make: type[reference.ReferenceExperts], gate_up: Tensor, down: Tensor,
