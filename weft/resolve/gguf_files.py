@@ -54,7 +54,11 @@ def is_remote_gguf(model: str | Path) -> bool:
     """True for `org/repo:QUANT` and `org/repo/file.gguf` that are nothing on this machine."""
     name = str(model)
     base, quant = split_quant(name)
-    if name.startswith(("/", "./", "../", "~", ".\\")) or Path(base).expanduser().exists():
+    try:
+        is_here = name.startswith(("/", "./", "../", "~", ".\\")) or Path(base).expanduser().exists()
+    except (OSError, ValueError):       # a name that no file can have
+        return False
+    if is_here:
         return False
     parts = PurePosixPath(base).parts
     return len(parts) == 2 if quant else len(parts) >= 3 and name.lower().endswith(SUFFIX)
