@@ -22,23 +22,28 @@ WEFT_INLINE void clear_state(float* state, int64_t width) {
     state[0] = -__builtin_inff();
 }
 
-// 2^x for x <= 0 to 2e-7 relative; 0 below -126, NaN for NaN. A minimax polynomial of degree 5 on [-1/2, 1/2].
+// 2^x for x <= 0 to 2e-7 relative; 0 for -inf, NaN for NaN. x = n + r with 0 <= r < 1; 2^r by a minimax polynomial.
 WEFT_INLINE VF exp2_down(VF x) {
+#if defined(__AVX512F__)
+    VF r = (VF)_mm512_maskz_reduce_ps(0xffff, (__m512)x, 1);                     // x - floor(x); 0 for -inf
+#else
     VF y = vmax(splat(-126.0f), x);
     VF n = (y + splat(12582912.0f)) - splat(12582912.0f);
+    n = n > y ? n - splat(1.0f) : n;
     VF r = y - n;
-    VF p = splat(0.00132764712f);
-    p = fma(p, r, splat(0.00967554133f));
-    p = fma(p, r, splat(0.0555071328f));
-    p = fma(p, r, splat(0.240221197f));
-    p = fma(p, r, splat(0.693146967f));
+#endif
+    VF p = splat(0.00186713014f);
+    p = fma(p, r, splat(0.00901703014f));
+    p = fma(p, r, splat(0.0557999133f));
+    p = fma(p, r, splat(0.24016445f));
+    p = fma(p, r, splat(0.693151312f));
     p = fma(p, r, splat(1.0f));
 #if defined(__AVX512F__)
-    p = (VF)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)n);
+    return (VF)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)x);             // times 2^floor(x)
 #else
     p = p * (VF)((__builtin_convertvector(n, VI) + 127) << 23);
-#endif
     return x < splat(-126.0f) ? zero() : p;
+#endif
 }
 WEFT_INLINE float exp2_down(float x) { return exp2_down(splat(x))[0]; }
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from tiny_llama import make_checkpoint
 
+from weft.ops.native import extension
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -42,3 +44,12 @@ def test_the_scheduler_benchmark_prints_its_loads():
 
     assert done.returncode == 0, done.stderr
     assert "decode" in done.stdout and "preempt" in done.stdout
+
+
+@pytest.mark.skipif(extension() is None, reason="weft was installed without its native kernels")
+def test_the_attention_benchmark_prints_the_fraction_of_each_bound():
+    done = run("attention.py", "--context", 512, "--num-seqs", 2, "--rounds", 1, "--num-threads", 1)
+
+    assert done.returncode == 0, done.stderr
+    for line in ("decode 1 x 512", "decode 2 x 32", "prompt 256", "fraction"):
+        assert line in done.stdout
