@@ -95,7 +95,7 @@ class Bench:
         return lambda: self.kernel(q, k, v, *caches, plan, params)
 
     def _row(self, name: str, step: Callable[[], Tensor], cached: int, seen: int) -> tuple[str, ...]:
-        """The best of some rounds, in turns with the bounds. cached: tokens to read; seen: keys of all rows together."""
+        """The best of some rounds, in turns with the bounds. cached: tokens to read; seen: keys of all rows."""
         options = self.options
         shape = cache_shape(1, options.kv_heads, BLOCK, options.head_dim, self.cache_dtype)
         num_bytes = 2 * torch.Size(shape).numel() * self.cache_dtype.itemsize * cached // BLOCK
