@@ -147,7 +147,7 @@ WEFT_INLINE void tile_floats(const float* const* x, const float* w, int64_t step
 }
 
 template <int MR>
-static void rows_floats(const float* const* x, const Chunk& chunk, float* sums, bool fresh) {
+static void rows_floats(const float* const* x, const Chunk& chunk, float* sums, bool fresh, const uint8_t*) {
     constexpr int NV = 2;
     const float* xs[MR];
     for (int r = 0; r < MR; r++) xs[r] = x[r] + chunk.k0;
@@ -158,9 +158,9 @@ static void rows_floats(const float* const* x, const Chunk& chunk, float* sums, 
 }
 
 #if defined(__AVX512BF16__)
-// Pairs of bfloat16: two vectors of each panel.
+// Pairs of bfloat16: two vectors of each panel. ahead: memory that is wanted next, a cache line for each step, or null.
 template <int MR>
-static void rows_pairs(const uint16_t* const* x, const Chunk& chunk, float* sums, bool fresh) {
+static void rows_pairs(const uint16_t* const* x, const Chunk& chunk, float* sums, bool fresh, const uint8_t* ahead) {
     __m512 acc[MR][4];
     for (int r = 0; r < MR; r++)
         for (int v = 0; v < 4; v++) acc[r][v] = fresh ? _mm512_setzero_ps() : _mm512_loadu_ps(sums + r * GROUP + v * 16);
@@ -175,12 +175,7 @@ static void rows_pairs(const uint16_t* const* x, const Chunk& chunk, float* sums
         w[1] = (__m512bh)_mm512_loadu_si512(a + s * 128 + 64);
         w[2] = (__m512bh)_mm512_loadu_si512(b + s * 128);
         w[3] = (__m512bh)_mm512_loadu_si512(b + s * 128 + 64);
-        if (MR <= 2) {
-            __builtin_prefetch(a + s * 128 + 4096);
-            __builtin_prefetch(a + s * 128 + 4160);
-            __builtin_prefetch(b + s * 128 + 4096);
-            __builtin_prefetch(b + s * 128 + 4160);
-        }
+        if (MR > 2 && ahead) _mm_prefetch((const char*)ahead + 64 * s, _MM_HINT_T1);
         for (int r = 0; r < MR; r++) {
             uint32_t pair;
             memcpy(&pair, xs[r] + s, 4);
@@ -195,22 +190,24 @@ static void rows_pairs(const uint16_t* const* x, const Chunk& chunk, float* sums
 
 // One tile of `rows` rows of x (float rows, or bfloat16 rows where the level multiplies those) over a chunk.
 template <class T>
-static void tile(const T* const* x, int rows, const Chunk& chunk, float* sums, bool fresh);
+static void tile(const T* const* x, int rows, const Chunk& chunk, float* sums, bool fresh, const uint8_t* ahead = nullptr);
 
 #define WEFT_TILE_CASES(f)                       \
     switch (rows) {                              \
-        case 1: f<1>(x, chunk, sums, fresh); break; \
-        case 2: f<2>(x, chunk, sums, fresh); break; \
-        case 3: f<3>(x, chunk, sums, fresh); break; \
-        case 4: f<4>(x, chunk, sums, fresh); break; \
-        case 5: f<5>(x, chunk, sums, fresh); break; \
-        default: f<6>(x, chunk, sums, fresh); break; \
+        case 1: f<1>(x, chunk, sums, fresh, ahead); break; \
+        case 2: f<2>(x, chunk, sums, fresh, ahead); break; \
+        case 3: f<3>(x, chunk, sums, fresh, ahead); break; \
+        case 4: f<4>(x, chunk, sums, fresh, ahead); break; \
+        case 5: f<5>(x, chunk, sums, fresh, ahead); break; \
+        default: f<6>(x, chunk, sums, fresh, ahead); break; \
     }
-template <> void tile(const float* const* x, int rows, const Chunk& chunk, float* sums, bool fresh) {
+template <>
+void tile(const float* const* x, int rows, const Chunk& chunk, float* sums, bool fresh, const uint8_t* ahead) {
     WEFT_TILE_CASES(rows_floats)
 }
 #if defined(__AVX512BF16__)
-template <> void tile(const uint16_t* const* x, int rows, const Chunk& chunk, float* sums, bool fresh) {
+template <>
+void tile(const uint16_t* const* x, int rows, const Chunk& chunk, float* sums, bool fresh, const uint8_t* ahead) {
     WEFT_TILE_CASES(rows_pairs)
 }
 #endif
@@ -280,11 +277,18 @@ static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x,
             continue;
         }
 #endif
+        // While the later tiles of rows compute, the next group's columns come from memory, as far as they get.
+        int64_t lines = (chunk.k1 - chunk.k0) / 2 * 64, size = 2 * lines, skip = (pb == pa + 1 ? 2 : 1) * panel_bytes(w);
         int most = scaled ? SCALED_ROWS : TILE_ROWS;
         for (int64_t r = 0; r < rows; r += most) {
             int count = rows - r < most ? (int)(rows - r) : most;
             if (scaled) scaled_rows<T>(w, x + r, x_sums ? x_sums + r : nullptr, count, chunk, pa, pb, sums + r * GROUP);
-            else tile<T>(x + r, count, chunk, sums + r * GROUP, k0 == 0);
+            else {
+                int64_t at = (r / TILE_ROWS - 1) * lines;
+                const uint8_t* ahead = nullptr;
+                if (direct && r > 0 && at < 2 * size) ahead = at < size ? chunk.a + skip + at : chunk.b + skip + at - size;
+                tile<T>(x + r, count, chunk, sums + r * GROUP, k0 == 0, ahead);
+            }
         }
     }
 }
@@ -342,7 +346,9 @@ static void linear_task(const LinearArgs& a, const T* const* x, const float* con
 template <class T>
 static void run_linear(const LinearArgs& a, const T* const* x, const float* const* x_sums) {
     int64_t groups = column_groups(a), blocks = (a.m + ROW_BLOCK - 1) / ROW_BLOCK;
-    int64_t grain = a.m >= 16 ? 1 : groups / (8 * num_threads()) + 1;
+    // With few rows memory is the bound: a thread's groups lie together, so that it reads one stream and fetches its own
+    // ahead. With many it is the products: small pieces share them evenly.
+    int64_t grain = a.m >= 64 ? 1 : groups / (8 * num_threads()) + 1;
     parallel_for(groups * blocks, grain, [&](int64_t task) {
         int64_t r0 = task % blocks * ROW_BLOCK;
         linear_task<T>(a, x, x_sums, task / blocks, r0, a.m - r0 < ROW_BLOCK ? a.m - r0 : ROW_BLOCK);
