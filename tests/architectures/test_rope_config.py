@@ -114,7 +114,8 @@ LONG = {"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [1.0]
 
 @pytest.mark.parametrize(("config", "field", "expected"), [
     ({"rope_parameters": {"rope_type": "spiral"}}, "rope_parameters.rope_type", "longrope"),
-    ({"rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}}, "rope_scaling.type", "default, linear"),
+    ({"rope_scaling": {"type": "ntk", "factor": 2.0}}, "rope_scaling.type", "default, linear"),
+    ({"rope_scaling": {"rope_type": "dynamic", "alpha": 2.0}}, "rope_scaling.rope_type", "default, linear"),
     ({"rope_scaling": {"type": "linear", "rope_type": "yarn"}}, "rope_scaling.rope_type", "as type = 'linear'"),
     ({"rope_parameters": {"rope_type": "linear"}}, "rope_parameters.factor", "a value"),
     ({"rope_parameters": {"rope_type": "linear", "factor": 0}}, "rope_parameters.factor", "above 0"),

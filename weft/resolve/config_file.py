@@ -1,4 +1,4 @@
-"""A model directory's JSON files: read with errors that name file, line and key; overrides merged, with their origins.
+"""A model directory's JSON files, read with errors that name file, line and key; `normalise` runs the stages.
 
 Knows the shape of a config.json (architectures, nested text config, quantization) and no key of a family.
 """
@@ -12,28 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from weft.errors import ConfigError, NotBuiltError
+from weft.resolve import stages
+from weft.resolve.config_classes import recipe_of
+from weft.resolve.fixups import fix_model_config
+from weft.resolve.origin import OVERRIDE
+from weft.resolve.reader import ConfigReader
+from weft.resolve.stages import TEXT_CONFIG_KEYS, Values
 
 CONFIG_NAME = "config.json"
-OVERRIDE = "override"
-
-# Keys under which configs of larger models nest the language model's own config.
-TEXT_CONFIG_KEYS = ("text_config", "llm_config", "language_config")
-
-# model_type -> the architecture to assume when config.json lists none.
-ARCHITECTURE_OF_TYPE = {
-    "bloom": "BloomForCausalLM", "cohere": "CohereForCausalLM", "falcon": "FalconForCausalLM",
-    "gemma": "GemmaForCausalLM", "gemma2": "Gemma2ForCausalLM", "gemma3_text": "Gemma3ForCausalLM",
-    "gpt2": "GPT2LMHeadModel", "gpt_neox": "GPTNeoXForCausalLM", "granite": "GraniteForCausalLM",
-    "llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "mixtral": "MixtralForCausalLM",
-    "olmo2": "Olmo2ForCausalLM", "opt": "OPTForCausalLM", "phi3": "Phi3ForCausalLM", "qwen": "QWenLMHeadModel",
-    "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM", "qwen3_moe": "Qwen3MoeForCausalLM",
-    "stablelm": "StableLmForCausalLM",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class HFConfig:
-    """A normalised config.json. origins: {dotted key: where its value comes from} when that is not the file."""
+    """A normalised config. origins: {dotted key: where its value comes from} when that is not the file's own key."""
 
     values: dict[str, Any]
     source: str
@@ -51,6 +41,11 @@ class HFConfig:
     def text_path(self) -> str:
         """Where `text` is: "" or e.g. "text_config."."""
         return next((f"{key}." for key in TEXT_CONFIG_KEYS if isinstance(self.values.get(key), dict)), "")
+
+    def text_reader(self) -> ConfigReader:
+        """A reader of `text`."""
+        reader = ConfigReader(self.values, source=self.source, origins=self.origins)
+        return reader.sub(self.text_path.removesuffix(".")) if self.text_path else reader
 
     @property
     def architecture(self) -> str:
@@ -91,43 +86,33 @@ def read_config(directory: Path, overrides: Mapping[str, Any]) -> HFConfig:
     if not path.exists():
         raise ConfigError("model", str(directory), expected=f"a directory with a {CONFIG_NAME}",
                           hint=_what_is_there(directory))
-    values, origins = merge(read_json(path), overrides)
-    _check_architectures(values, origins, str(path))
-    config = HFConfig(values, str(path), origins)
-    _check_model_types(config)
+    return normalise(read_json(path), overrides, str(path))
+
+
+def normalise(values: Mapping[str, Any], overrides: Mapping[str, Any], source: str,
+              origins: Mapping[str, str] | None = None) -> HFConfig:
+    """A config's values with the user's overrides on top, through all stages (docs/configuration.md).
+
+    origins: of values that are not `source`'s own. ConfigError naming key and file, NotBuiltError for a quantized
+    model.
+    """
+    model_type = stages.find_model_type(values, overrides, source)
+    recipe = recipe_of(model_type)
+    own = stages.rename_keys(Values(dict(values), dict(origins or {})), recipe, source)
+    own = stages.move_ropes(own, source, is_whole=True)
+    on_top = stages.rename_keys(Values(dict(overrides)), recipe, OVERRIDE)
+    on_top = stages.move_ropes(on_top, OVERRIDE, is_whole=False)
+    found = stages.merge_overrides(own, on_top)
+    if model_type is not None and found.values.get("model_type") is None:
+        found = Values({"model_type": model_type} | found.values, found.origins)
+    found = stages.fill_in(found, recipe)
+    found = stages.name_architectures(found, source)
+    _check_model_types(HFConfig(found.values, source))
+    stages.check_ropes(found.values, found.origins, source)
+    fixed, all_origins = fix_model_config(found.values, found.origins, source)
+    config = HFConfig(fixed, source, all_origins)
     _refuse_quantization(config)
     return config
-
-
-def merge(values: Mapping[str, Any], overrides: Mapping[str, Any],
-          path: str = "") -> tuple[dict[str, Any], dict[str, str]]:
-    """`values` with `overrides` on top, dictionaries merged key by key; and {dotted key: "override"}."""
-    merged, origins = dict(values), {}
-    for key, value in overrides.items():
-        if not isinstance(key, str):
-            raise ConfigError("hf_overrides", key, expected="string keys")
-        origins[path + key] = OVERRIDE
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key], nested = merge(merged[key], value, f"{path}{key}.")
-            origins |= nested
-        else:
-            merged[key] = value
-    return merged, origins
-
-
-def _check_architectures(values: dict[str, Any], origins: dict[str, str], source: str) -> None:
-    """Make `architectures` a list of strings, from model_type when the file has none."""
-    given = values.get("architectures")
-    if not given:
-        model_type = values.get("model_type")
-        name = ARCHITECTURE_OF_TYPE.get(model_type) if isinstance(model_type, str) else None
-        if name is None:
-            raise ConfigError("architectures", given, expected='the model\'s class, e.g. ["LlamaForCausalLM"]',
-                              source=source, hint=f"The file has none and model_type is {model_type!r}. Pass "
-                              'hf_overrides={"architectures": [...]}.')
-        values["architectures"], origins["architectures"] = [name], f"model_type {model_type}"
-    elif not isinstance(given, list) or not all(isinstance(name, str) for name in given):
-        raise ConfigError("architectures", given, expected="a list of strings", source=source)
 
 
 def _check_model_types(config: HFConfig) -> None:
