@@ -4,7 +4,8 @@ import pytest
 from model_dir import write_model
 
 from weft.errors import ConfigError, NotBuiltError
-from weft.resolve.config_file import read_config, read_json
+from weft.resolve.config_file import read_config
+from weft.resolve.json_file import read_json
 from weft.resolve.overrides import merge
 from weft.resolve.reader import ConfigReader
 
@@ -46,7 +47,7 @@ def test_a_byte_order_mark_is_no_error(tmp_path):
 @pytest.mark.parametrize(("there", "said"), [
     ({}, "It is empty."),
     ({"weights.gguf": ""}, "does not read GGUF yet"),
-    ({"params.json": "{}"}, "Mistral's own format"),
+    ({"params.json": "{}"}, "There is a params.json, but no consolidated*.safetensors"),
     ({"README.md": ""}, "It holds README.md."),
 ])
 def test_a_directory_without_config_json_is_an_error_that_says_what_is_there(tmp_path, there, said):
@@ -57,6 +58,14 @@ def test_a_directory_without_config_json_is_an_error_that_says_what_is_there(tmp
         read_config(tmp_path, {})
 
     assert said in str(caught.value)
+
+
+def test_a_directory_with_mistrals_own_format_only_is_not_built(tmp_path):
+    for name in ("params.json", "consolidated.safetensors"):
+        (tmp_path / name).write_text("{}")
+
+    with pytest.raises(NotBuiltError, match=r"params\.json\) yet: take the Hugging Face one"):
+        read_config(tmp_path, {})
 
 
 def test_the_directory_above_the_model_is_an_error_that_names_the_one_below(tmp_path):

@@ -81,7 +81,8 @@ def settings(found: Inspection) -> list[tuple[str, Any, str]]:
         ("dtype", model.dtype, origin("dtype", "option")),
         ("max_model_len", model.max_model_len, origin("max_model_len", "option")),
         ("eos_token_ids", list(model.eos_token_ids), "generation_config.json and config.json"),
-        *((f"sampling.{key}", value, "generation config") for key, value in model.generation_defaults.items()),
+        *((f"sampling.{key}", value, origin(f"sampling.{key}", "option"))
+          for key, value in model.generation_defaults.items()),
         ("max_num_seqs", config.scheduler.max_num_seqs, "option or default"),
         ("max_num_batched_tokens", config.scheduler.max_num_batched_tokens, "option or default"),
         ("block_size", config.cache.block_size, "option or default"),

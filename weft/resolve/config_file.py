@@ -1,25 +1,25 @@
-"""A model directory's JSON files, read with errors that name file, line and key; `normalise` runs the stages.
+"""`HFConfig`, a model's normalised config: a directory's config.json, sent through the stages by `normalise`.
 
 Knows the shape of a config.json (architectures, nested text config, quantization) and no key of a family.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from weft.errors import ConfigError, NotBuiltError
-from weft.resolve import stages
+from weft.resolve import mistral_parser, stages
 from weft.resolve.config_classes import recipe_of
 from weft.resolve.fixups import fix_model_config
+from weft.resolve.formats import CONFIG_NAME, choose_format
+from weft.resolve.json_file import read_json
 from weft.resolve.origin import OVERRIDE
 from weft.resolve.reader import ConfigReader
 from weft.resolve.stages import TEXT_CONFIG_KEYS, Values
 
-CONFIG_NAME = "config.json"
 
 @dataclass(frozen=True, slots=True)
 class HFConfig:
@@ -53,39 +53,12 @@ class HFConfig:
         return self.values["architectures"][0]
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file. ConfigError naming the file, and line and column where the text breaks off."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise ConfigError(path.name, None, expected=f"a file at {path}", hint="It is missing.") from None
-    except OSError as error:
-        raise ConfigError(path.name, str(path), expected="a file that can be read",
-                          hint=f"{error.strerror}.") from error
-    except json.JSONDecodeError as error:
-        raise ConfigError(path.name, _excerpt(error), expected="valid JSON", source=str(path),
-                          hint=f"Line {error.lineno}, column {error.colno}: {error.msg}.") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(path.name, error.object[error.start:error.start + 8], expected="UTF-8 text", source=str(path),
-                          hint=f"Byte {error.start} is not.") from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(path.name, "…", expected="JSON of sane size", source=str(path), hint=f"{error}.") from error
-    if not isinstance(value, dict):
-        raise ConfigError(path.name, value, expected="a JSON object ({...})", source=str(path))
-    return value
-
-
-def read_json_if_there(path: Path) -> dict[str, Any]:
-    """The object in an optional JSON file; empty when there is none."""
-    return read_json(path) if path.exists() else {}
-
-
 def read_config(directory: Path, overrides: Mapping[str, Any]) -> HFConfig:
     """config.json with the user's overrides on top. ConfigError, or NotBuiltError for a quantized model."""
     path = directory / CONFIG_NAME
-    if not path.exists():
-        raise ConfigError("model", str(directory), expected=f"a directory with a {CONFIG_NAME}",
-                          hint=_what_is_there(directory))
+    if not path.is_file():
+        choose_format(directory)      # raises, saying what is there, unless there is Mistral's config
+        raise mistral_parser.not_built(str(directory))
     return normalise(read_json(path), overrides, str(path))
 
 
@@ -130,20 +103,3 @@ def _refuse_quantization(config: HFConfig) -> None:
                 raise NotBuiltError(f"{prefix}{key}.quant_method", method, expected="no quantization",
                                     source=config.source, hint="weft cannot read quantized weights yet: take "
                                     "the unquantized checkpoint.")
-
-
-def _what_is_there(directory: Path) -> str:
-    names = sorted(entry.name for entry in directory.iterdir())
-    if "params.json" in names:
-        return "There is a params.json: weft does not read Mistral's own format yet; take the Hugging Face one."
-    if any(name.endswith(".gguf") for name in names):
-        return "There is a .gguf file: weft does not read GGUF yet."
-    nested = [name for name in names if (directory / name / CONFIG_NAME).is_file()]
-    if nested:
-        return f"There is one in {directory / nested[0]}: did you mean that?"
-    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    return f"It holds {shown}." if names else "It is empty."
-
-
-def _excerpt(error: json.JSONDecodeError) -> str:
-    return error.doc[max(0, error.pos - 20):error.pos + 20]

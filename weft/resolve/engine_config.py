@@ -20,11 +20,14 @@ from weft.config.isa import resolve_isa
 from weft.config.machine import Machine
 from weft.config.threads import resolve_threads
 from weft.errors import ConfigError
-from weft.resolve.config_file import HFConfig, read_config
+from weft.resolve.config_file import HFConfig
 from weft.resolve.dtype import resolve_dtype
 from weft.resolve.files import ModelFiles, find_model, find_model_file, find_tokenizer
-from weft.resolve.generation import eos_token_ids, sampling_defaults
+from weft.resolve.fixups import fix_engine_config
+from weft.resolve.generation import eos_token_ids, sampling_defaults, sampling_origins
 from weft.resolve.max_len import resolve_max_len
+from weft.resolve.model_config import read_model_config
+from weft.resolve.plugins import load_plugins
 
 # Defaults of an engine used from Python on CPU; the server sets smaller ones itself.
 MAX_NUM_BATCHED_TOKENS = 4096
@@ -36,9 +39,10 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
     """All about one engine. ConfigError, NotBuiltError or CheckpointError when something does not fit together."""
     isa = resolve_isa(args.cpu_isa, machine.isa)
     threads, cpus = resolve_threads(args.num_threads, machine)
+    load_plugins(args.plugins)
     files = find_model(args)
     model = resolve_model(args, files)
-    return EngineConfig(
+    return fix_engine_config(EngineConfig(
         model=model,
         tokenizer=_tokenizer(args, files),
         cache=CacheConfig(block_size=args.block_size, enable_prefix_caching=args.enable_prefix_caching,
@@ -48,23 +52,27 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
         load=LoadConfig(load_format=args.load_format, use_tqdm=args.use_tqdm_on_load),
         num_threads=threads.value, cpus=cpus.value, cpu_isa=isa.value,
         origins={"num_threads": threads.source, "cpus": cpus.source, "cpu_isa": isa.source},
-        served_model_names=args.served_model_name or (model.name,),
-    )
+        served_model_names=args.served_model_name or (model.name,), plugins=args.plugins,
+    ))
 
 
 def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
     """Which model, from its files and the options about it."""
-    config = read_config(files.directory, args.hf_overrides)
+    config = read_model_config(args, files.directory)
     dtype, dtype_source = resolve_dtype(args.dtype, config, files.directory)
     max_len, is_fixed, len_source = resolve_max_len(args.max_model_len, config, files.directory,
                                                     disable_sliding_window=args.disable_sliding_window)
     vocab_size = _vocab_size(config)
+    defaults = sampling_defaults(args.generation_config, args.override_generation_config, files.directory)
+    default_sources = sampling_origins(defaults, args.generation_config, args.override_generation_config,
+                                       files.directory)
     return ModelConfig(
         name=files.name, path=str(files.directory), architecture=config.architecture, hf_config=config.values,
         dtype=dtype, max_model_len=max_len, is_max_model_len_fixed=is_fixed, vocab_size=vocab_size,
         eos_token_ids=eos_token_ids(args.generation_config, config, files.directory, vocab_size),
-        origins=config.origins | {"dtype": dtype_source, "max_model_len": len_source, "model": files.source},
-        generation_defaults=sampling_defaults(args.generation_config, args.override_generation_config, files.directory),
+        origins=config.origins | default_sources | {"dtype": dtype_source, "max_model_len": len_source,
+                                                    "model": files.source},
+        generation_defaults=defaults, config_source=config.source,
         model_file=str(find_model_file(args.model_file)) if args.model_file else None,
         seed=args.seed, max_logprobs=args.max_logprobs, logprobs_mode=args.logprobs_mode,
     )

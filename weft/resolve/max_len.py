@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weft.errors import ConfigError
-from weft.resolve.config_file import HFConfig, read_json_if_there
+from weft.resolve.config_file import HFConfig
+from weft.resolve.json_file import read_json_if_there
 from weft.resolve.rope import RopeParameters, layer_types, read_rope
 
 KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length",

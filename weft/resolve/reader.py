@@ -14,6 +14,8 @@ from weft.errors import ConfigError
 from weft.resolve.origin import first_key, is_of_class
 
 _REQUIRED: Any = object()
+_NOT_NEEDED, _NOT_USED = "not needed", "not used"
+_NOT_COUNTED = (_NOT_NEEDED, _NOT_USED)
 
 # Keys that never change the numbers of a forward pass, in any family.
 HARMLESS = frozenset("""
@@ -126,7 +128,7 @@ class ConfigReader:
         """Declare keys that do not change the numbers of this family."""
         for name in names:
             if name in self._values:
-                self._remember(name, self._values[name], "not needed")
+                self._remember(name, self._values[name], _NOT_NEEDED)
 
     def sub(self, name: str) -> ConfigReader:
         """A reader of a nested config, the same one each time."""
@@ -165,6 +167,21 @@ class ConfigReader:
         field = first_key(self._origins.get(name)) or self._given_path + name
         return ConfigError(field, value, expected=expected, hint=hint, source=self.source)
 
+    def is_used(self, path: str) -> bool:
+        """Whether a dotted key was read and counted: not if it was declared harmless or another spelling won."""
+        head, _, rest = path.partition(".")
+        below = self._derived.get(head) or self._subs.get(head)
+        if rest and below is not None:
+            return below.is_used(rest)
+        return head in self._read and not self._read[head][1].startswith(_NOT_COUNTED)
+
+    def at(self, path: str) -> Any:
+        """The value at a dotted key, unchecked."""
+        found: Any = self._values
+        for key in path.split("."):
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found
+
     def values_read(self) -> dict[str, tuple[Any, str]]:
         """{path: (value, source)} of all that was read, in the order of reading."""
         out = {self.path + name: entry for name, entry in self._read.items()}
@@ -191,7 +208,7 @@ class ConfigReader:
                 self._remember(name, self._values[name], self._origins.get(name, self.source))
                 for other in names:
                     if other != name and self._values.get(other) is not None:
-                        self._remember(other, self._values[other], f"not used: {name} counts")
+                        self._remember(other, self._values[other], f"{_NOT_USED}: {name} counts")
                 return self._values[name]
         if default is _REQUIRED:
             raise self.error(names[0], None, "a value", "The key is missing." if names[0] not in self._values else

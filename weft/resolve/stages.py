@@ -96,6 +96,11 @@ def move_ropes(given: Values, source: str, *, is_whole: bool) -> Values:
 def merge_overrides(given: Values, overrides: Values) -> Values:
     """The file's values with the user's on top. A null for all rope parameters leaves base and rotated part alone."""
     values, on_top = dict(given.values), dict(overrides.values)
+    for name in TEXT_CONFIG_KEYS:
+        if isinstance(on_top.get(name), Mapping) and name not in values and "model_type" not in on_top:
+            raise ConfigError(f"hf_overrides.{name}", on_top[name], expected="keys that this config has", hint=(
+                f"It has no {name}, so it would change nothing; without it would work: "
+                f"{', '.join(map(str, on_top[name]))}."))
     for name in (ROPE, "rope_scaling"):
         if name in on_top and on_top[name] is None and isinstance(values.get(ROPE), Mapping):
             del on_top[name]
