@@ -25,23 +25,13 @@ def merge(values: Mapping[str, Any], overrides: Mapping[str, Any],
         if not isinstance(key, str):
             raise ConfigError("hf_overrides", key, expected="string keys")
         origins[path + key] = OVERRIDE
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key], nested = merge(merged[key], value, f"{path}{key}.")
+        if isinstance(value, Mapping):
+            below = merged.get(key)
+            merged[key], nested = merge(below if isinstance(below, Mapping) else {}, value, f"{path}{key}.")
             origins |= nested
         else:
             merged[key] = value
     return merged, origins
-
-
-def leaves(overrides: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """{dotted key: value} of what the user set; a nested dictionary counts by its keys."""
-    found: dict[str, Any] = {}
-    for key, value in overrides.items():
-        if isinstance(value, Mapping) and value:
-            found |= leaves(value, f"{path}{key}.")
-        else:
-            found[f"{path}{key}"] = value
-    return found
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
