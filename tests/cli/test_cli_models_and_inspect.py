@@ -136,7 +136,8 @@ def test_inspect_config_prints_each_value_with_its_source_and_whether_it_is_used
     assert found["values"]["rope_parameters.rope_theta"] == {
         "value": 5000, "source": "override [rope_theta]", "is_used": True}
     assert found["values"]["dtype"] == {"value": "bfloat16", "source": "option dtype", "is_used": True}
-    assert found["values"]["model_type"]["is_used"] is False
+    assert found["values"]["model_type"]["is_used"] is True
+    assert found["values"]["rms_norm_eps"]["is_used"] is True
 
 
 @pytest.mark.parametrize("arguments", [["--config"], ["--print-config"]])

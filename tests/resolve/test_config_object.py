@@ -163,3 +163,15 @@ def test_a_directory_that_is_none_is_said_to_be_none(monkeypatch):
         get_config("/no/such/place", trust_remote_code=False)
 
     assert caught.value.__cause__ is not None
+
+
+def test_a_config_that_names_another_model_holds_its_config_and_another_one_when_another_is_named(tmp_path):
+    first, second = write_model(tmp_path / "a", hidden_size=64), write_model(tmp_path / "b", hidden_size=128)
+    path = write_model(tmp_path / "m", model_type="ultravox", architectures=["UltravoxModel"],
+                       text_model_id=str(first))
+
+    config = get_config(path, trust_remote_code=False)
+    assert config.text_config.hidden_size == 64
+
+    config.text_model_id = str(second)
+    assert config.text_config.hidden_size == 128

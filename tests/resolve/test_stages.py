@@ -166,3 +166,38 @@ def test_an_overridden_model_type_switches_the_class():
 
     assert found.values["max_position_embeddings"] == 4096
     assert recipe_of("llama") is None
+
+
+# The nested language model
+
+
+def test_a_text_config_that_lacks_sizes_gets_those_of_its_class():
+    found = normalise({"architectures": ["LlavaForConditionalGeneration"], "model_type": "llava",
+                       "text_config": {"model_type": "llama", "vocab_size": 32064, "num_hidden_layers": 3}},
+                      {}, "c.json")
+
+    assert (found.text["hidden_size"], found.text["vocab_size"], found.text["num_hidden_layers"]) == (4096, 32064, 3)
+    assert found.origins["text_config.hidden_size"] == "default of LlamaConfig"
+
+
+def test_a_text_config_without_a_type_gets_the_class_that_the_whole_config_nests():
+    found = normalise({"architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3",
+                       "text_config": {"hidden_size": 2560}}, {}, "c.json")
+
+    assert found.origins["text_config.head_dim"] == "default of Gemma3TextConfig"
+
+
+def test_a_text_config_with_its_sizes_needs_no_class():
+    text = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 9,
+            "max_position_embeddings": 7, "model_type": "llama"}
+
+    found = normalise({"architectures": ["LlavaForConditionalGeneration"], "text_config": text}, {}, "c.json")
+
+    assert found.text == text
+
+
+def test_a_text_config_that_its_class_refuses_is_an_error_that_names_the_place():
+    text = {"model_type": "llama", "hidden_size": "wide"}
+
+    with pytest.raises(ConfigError, match=r"config = 'LlamaConfig' \(in c\.json, text_config\)"):
+        normalise({"architectures": ["X"], "text_config": text}, {}, "c.json")

@@ -76,7 +76,7 @@ def settings(found: Inspection) -> list[tuple[str, Any, str]]:
     config, model = found.config, found.config.model
     origin = model.origins.get
     rows: list[tuple[str, Any, str]] = [
-        ("model", model.name, origin("model", "option")),
+        ("model", model.name, origin("model_path", "option")),
         ("architecture", model.architecture, origin("architectures", "config.json")),
         ("dtype", model.dtype, origin("dtype", "option")),
         ("max_model_len", model.max_model_len, origin("max_model_len", "option")),

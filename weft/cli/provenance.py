@@ -9,6 +9,8 @@ from typing import Any
 from weft.architectures.describe import describe
 from weft.config.engine_config import ModelConfig
 from weft.errors import ConfigError
+from weft.resolve.origin import source_of
+from weft.resolve.override_check import is_read_by_resolve
 from weft.resolve.reader import ConfigReader
 
 
@@ -41,8 +43,8 @@ def provenance(model: ModelConfig) -> Provenance:
         _, reader = describe(model)
     except ConfigError as caught:
         error = str(caught)
-    rows = [Value(key, value, _source(key, model), None if reader is None else reader.is_used(key))
-            for key, value in _leaves(model.hf_config)]
+    rows = [Value(key, value, source_of(key, model.origins, model.config_source),
+                  is_read_by_resolve(key) or (None if reader is None else reader.is_used(key))) for key, value in _leaves(model.hf_config)]
     if reader is not None:
         rows += _family_defaults(reader, {row.key for row in rows})
     rows += [Value(key, value, model.origins.get(key, "option"), True) for key, value in (
@@ -63,13 +65,3 @@ def _leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, An
             yield from _leaves(value, f"{path}{key}.")
         elif path or key not in ("dtype", "torch_dtype"):      # resolved: a row of its own
             yield path + key, value
-
-
-def _source(key: str, model: ModelConfig) -> str:
-    """The key's own origin, else that of the nearest dictionary it is in, else the file."""
-    path = key
-    while path:
-        if path in model.origins:
-            return model.origins[path]
-        path = path.rpartition(".")[0]
-    return model.config_source

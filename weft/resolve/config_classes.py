@@ -20,13 +20,15 @@ class ConfigRecipe:
     """What a config class does.
 
     renames: {key in the file: key it becomes}, never over a value that is there; defaults: of keys that are missing;
-    arrange: the values that follow from others.
+    arrange: the values that follow from others; wraps: {key that names a model: key of that model's config}, read
+    when the class is made an object and when the key is set on one.
     """
 
     name: str
     renames: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     arrange: Arrange | None = None
+    wraps: Mapping[str, str] = field(default_factory=dict)
 
 
 _GPT2_RENAMES = {"n_embd": "hidden_size", "n_positions": "max_position_embeddings", "n_head": "num_attention_heads",
@@ -79,7 +81,8 @@ RECIPES = {recipe.name: recipe for recipe in (
     ConfigRecipe(
         name="UltravoxConfig",
         defaults={"ignore_index": -100, "hidden_size": 4096, "stack_factor": 8, "norm_init": 0.4,
-                  "projector_act": "swiglu", "projector_ln_mid": False}),
+                  "projector_act": "swiglu", "projector_ln_mid": False},
+        wraps={"text_model_id": "text_config", "audio_model_id": "audio_config"}),
 )}
 
 

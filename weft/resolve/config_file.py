@@ -19,6 +19,10 @@ from weft.resolve.json_file import read_json
 from weft.resolve.origin import OVERRIDE
 from weft.resolve.reader import ConfigReader
 from weft.resolve.stages import TEXT_CONFIG_KEYS, Values
+from weft.resolve.text_defaults import fill_text_defaults
+
+# Origin of a model_type that the file does not name.
+SPECULATORS = "there is a speculators_config"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +81,11 @@ def normalise(values: Mapping[str, Any], overrides: Mapping[str, Any], source: s
     on_top = stages.move_ropes(on_top, OVERRIDE, is_whole=False)
     found = stages.merge_overrides(own, on_top)
     if model_type is not None and found.values.get("model_type") is None:
-        found = Values({"model_type": model_type} | found.values, found.origins)
-    found = stages.fill_in(found, recipe)
+        found = Values(found.values | {"model_type": model_type}, found.origins | {"model_type": SPECULATORS})
+    found = stages.move_ropes(stages.fill_in(found, recipe), source, is_whole=True)      # what is filled in may be old
     found = stages.name_architectures(found, source)
     _check_model_types(HFConfig(found.values, source))
+    found = fill_text_defaults(found, source)
     stages.check_ropes(found.values, found.origins, source)
     fixed, all_origins = fix_model_config(found.values, found.origins, source)
     config = HFConfig(fixed, source, all_origins)

@@ -71,7 +71,7 @@ def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
         dtype=dtype, max_model_len=max_len, is_max_model_len_fixed=is_fixed, vocab_size=vocab_size,
         eos_token_ids=eos_token_ids(args.generation_config, config, files.directory, vocab_size),
         origins=config.origins | default_sources | {"dtype": dtype_source, "max_model_len": len_source,
-                                                    "model": files.source},
+                                                    "model_path": files.source},
         generation_defaults=defaults, config_source=config.source,
         model_file=str(find_model_file(args.model_file)) if args.model_file else None,
         seed=args.seed, max_logprobs=args.max_logprobs, logprobs_mode=args.logprobs_mode,

@@ -6,11 +6,13 @@ for overrides that are functions, and for code that comes with a checkpoint.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from weft.errors import ConfigError
 from weft.resolve.config_classes import CONFIG_REGISTRY, RECIPES, ConfigRecipe
+from weft.resolve.repo_files import get_hf_file_to_dict
 from weft.resolve.stages import Values, fill_in, rename_keys
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ _KEYWORDS: dict[str, dict[str, Any]] = {
     "internvl_chat": {"has_no_defaults_at_init": True}, "NVLM_D": {"has_no_defaults_at_init": True},
     "Llama_Nemotron_Nano_VL": {"attn_implementation": "eager"},
 }
+_ABSENT = object()
+_LONGEST_REASON = 500      # characters; an error of Transformers may quote the whole config
 _NESTED = ("text_config", "language_config", "vision_config", "audio_config", "projector_config")
 
 
@@ -77,8 +81,23 @@ def build_config(values: Mapping[str, Any], cls: type[PretrainedConfig], source:
     try:
         return cls.from_dict(dict(values), **auto_config_keywords(values.get("model_type")))
     except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
         raise ConfigError("config", cls.__name__, expected="values that the class takes", source=source,
-                          hint=f"{type(error).__name__}: {error}") from error
+                          hint=reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…") from error
+
+
+def values_of(config: PretrainedConfig) -> dict[str, Any]:
+    """All values of a config object as a JSON file would have them."""
+    return json.loads(config.to_json_string(use_diff=False))
+
+
+def own_values(config: PretrainedConfig) -> dict[str, Any]:
+    """The same without what every config of Transformers has, where it says nothing about the model."""
+    from transformers import PretrainedConfig
+
+    generic = values_of(PretrainedConfig())
+    return {key: value for key, value in values_of(config).items()
+            if key == "model_type" or generic.get(key, _ABSENT) != value}
 
 
 def plain_config(values: Mapping[str, Any], source: str) -> PretrainedConfig:
@@ -109,10 +128,26 @@ def _own_class(recipe: ConfigRecipe, model_type: str) -> type[PretrainedConfig]:
                 found[key] = _nested(found[key], recipe.name)
         PretrainedConfig.__init__(self, **found)
 
+    def __setattr__(self: PretrainedConfig, key: str, value: Any) -> None:
+        inner = recipe.wraps.get(key)
+        is_new = inner is not None and isinstance(value, str) and value != self.__dict__.get(key)
+        if is_new and (key in self.__dict__ or self.__dict__.get(inner) is None):
+            PretrainedConfig.__setattr__(self, inner, _config_of(value))
+        PretrainedConfig.__setattr__(self, key, value)
+
     return type(recipe.name, (PretrainedConfig,), {
-        "model_type": model_type, "__init__": __init__, "__module__": __name__, "__doc__": f"weft's {recipe.name}.",
+        "model_type": model_type, "__init__": __init__, "__setattr__": __setattr__, "__module__": __name__,
+        "__doc__": f"weft's {recipe.name}.",
         "has_no_defaults_at_init": not recipe.defaults,
     })
+
+
+def _config_of(model: str) -> PretrainedConfig:
+    """The config of another model, which this one names."""
+    values = get_hf_file_to_dict("config.json", model)
+    if values is None:
+        raise ConfigError("config.json", None, expected=f"a file of {model}", hint="It is missing.")
+    return build_config(values, class_of(values, model), model)
 
 
 def _nested(values: Mapping[str, Any], source: str) -> PretrainedConfig:

@@ -68,13 +68,14 @@ def _format(args: EngineArgs, folder: Path) -> tuple[str, str]:
 
 def _parsed(name: str, args: EngineArgs, folder: Path) -> tuple[dict[str, Any], str, dict[str, str]]:
     """(values, source, origins) of another parser's result."""
+    from weft.resolve.hf_classes import own_values
     from weft.resolve.parsers import get_config_parser
 
     source = f"{folder} (config format {name})"
     parser = get_config_parser(name)
     try:
         raw, config = parser.parse(str(folder), args.trust_remote_code, args.revision, args.code_revision)
-        values = config.to_dict()
+        values = own_values(config)
     except ConfigError:
         raise
     except Exception as error:
@@ -88,7 +89,7 @@ def _with_remote_defaults(values: dict[str, Any], args: EngineArgs,
                           folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The file's values, and what the checkpoint's own config class adds where nobody else has its class."""
     from weft.resolve.config_classes import CONFIG_REGISTRY
-    from weft.resolve.hf_classes import build_config, class_of, remote_class
+    from weft.resolve.hf_classes import build_config, class_of, own_values, remote_class
 
     if not args.trust_remote_code or remote_class(values) is None or values.get("model_type") in CONFIG_REGISTRY:
         return values, {}
@@ -101,7 +102,7 @@ def _with_remote_defaults(values: dict[str, Any], args: EngineArgs,
         return values, {}
     if not cls.__module__.startswith("transformers_modules"):      # Transformers has it: families know its defaults
         return values, {}
-    defaults = {key: value for key, value in config.to_dict().items() if key not in values}
+    defaults = {key: value for key, value in own_values(config).items() if key not in values}
     origins = {key: class_default(cls.__name__) for key in defaults}
     for key, old in cls.attribute_map.items():
         if key not in values and old in values:
@@ -113,7 +114,7 @@ def _function_changes(function: Callable[[Any], Any], values: Mapping[str, Any],
                       origins: Mapping[str, str]) -> dict[str, Any]:
     """What an override function changes on the config's object, as overrides."""
     from weft.resolve.config_object import call_override, probed_model_type
-    from weft.resolve.hf_classes import build_config, class_of, plain_config
+    from weft.resolve.hf_classes import build_config, class_of, plain_config, values_of
 
     model_type = probed_model_type(function)
     chosen = {} if model_type is None else {"model_type": model_type}
@@ -122,5 +123,5 @@ def _function_changes(function: Callable[[Any], Any], values: Mapping[str, Any],
         before = build_config(config.values, class_of(config.values, source), source)
     except ConfigError:      # nobody has the class, or it refuses these values: they are all that is known
         before = plain_config(config.values, source)
-    given = before.to_dict()
-    return chosen | changes(given, call_override(function, before).to_dict())
+    given = values_of(before)
+    return chosen | changes(given, values_of(call_override(function, before)))

@@ -6,6 +6,7 @@ A value without an origin is the config file's own, under its own key.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 OVERRIDE = "override"
 _MOVED = re.compile(r"(.*) \[(.+)\]", re.DOTALL)
@@ -43,6 +44,16 @@ def is_of_class(origin: str | None) -> bool:
 def fixup(architecture: str) -> str:
     """The architecture's fixup set the value."""
     return f"{_FIXUP}{architecture}"
+
+
+def source_of(key: str, origins: Mapping[str, str], file: str) -> str:
+    """A dotted key's own origin, else that of the nearest dictionary it is in, else the file."""
+    path = key
+    while path:
+        if path in origins:
+            return origins[path]
+        path = path.rpartition(".")[0]
+    return file
 
 
 def is_override(origin: str | None) -> bool:

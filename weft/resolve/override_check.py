@@ -26,18 +26,18 @@ def check_overrides(reader: ConfigReader, origins: Mapping[str, str]) -> None:
 
     reader: of the whole config, after the family read it. origins: the config's.
     """
-    overridden = [path for path, origin in origins.items() if is_override(origin)]
-    for path in overridden:
-        if any(other.startswith(f"{path}.") for other in overridden):
-            continue      # a dictionary: its keys are asked one by one
-        if reader.is_used(path) or _is_read_by_resolve(path):
+    for path in [path for path, origin in origins.items() if is_override(origin)]:
+        if isinstance(reader.at(path), Mapping) and reader.at(path):
+            continue      # its keys are asked one by one
+        if reader.is_used(path) or is_read_by_resolve(path):
             continue
         given = first_key(origins[path]) or path
         raise ConfigError(f"hf_overrides.{given}", reader.at(path), expected="a key that this model reads",
                           hint=_what_would_work(path, reader))
 
 
-def _is_read_by_resolve(path: str) -> bool:
+def is_read_by_resolve(path: str) -> bool:
+    """Whether a dotted key counts for an engine, whatever the family reads."""
     head, _, rest = path.partition(".")
     name = rest if head in TEXT_CONFIG_KEYS and rest else path
     return name.partition(".")[0] in _OF_RESOLVE

@@ -24,13 +24,12 @@ def merge(values: Mapping[str, Any], overrides: Mapping[str, Any],
     for key, value in overrides.items():
         if not isinstance(key, str):
             raise ConfigError("hf_overrides", key, expected="string keys")
-        origins[path + key] = OVERRIDE
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             below = merged.get(key)
             merged[key], nested = merge(below if isinstance(below, Mapping) else {}, value, f"{path}{key}.")
             origins |= nested
         else:
-            merged[key] = value
+            merged[key], origins[path + key] = value, OVERRIDE
     return merged, origins
 
 

@@ -14,6 +14,7 @@ from weft.errors import ConfigError
 from weft.resolve.origin import first_key, is_of_class
 
 _REQUIRED: Any = object()
+_TOO_LARGE = 2**63      # sizes beyond it would overflow as floats, and mean nothing
 _NOT_NEEDED, _NOT_USED = "not needed", "not used"
 _NOT_COUNTED = (_NOT_NEEDED, _NOT_USED)
 
@@ -59,12 +60,13 @@ class ConfigReader:
 
     def int(self, *names: str, default: Any = _REQUIRED) -> Any:
         """A whole number (or the default as it is)."""
-        return self._typed(names, default, "an integer", lambda v: isinstance(v, int) and not isinstance(v, bool))
+        return self._typed(names, default, "an integer of at most 64 bits", lambda v: isinstance(v, int)
+                           and not isinstance(v, bool) and abs(v) < _TOO_LARGE)
 
     def positive(self, *names: str, default: Any = _REQUIRED) -> Any:
         """A whole number of at least 1: a size or a count."""
-        return self._typed(names, default, "an integer of at least 1",
-                           lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 1)
+        return self._typed(names, default, "an integer of at least 1 and at most 64 bits",
+                           lambda v: isinstance(v, int) and not isinstance(v, bool) and 1 <= v < _TOO_LARGE)
 
     def float(self, *names: str, default: Any = _REQUIRED) -> Any:
         """A finite number, as a float."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from weft.resolve.origin import moved
@@ -84,6 +84,9 @@ class RopeParameters:
     use_fope: bool | None = None
 
 
+_NAMES = frozenset({f.name for f in fields(RopeParameters)} | {"type", "xdrope_section"})
+
+
 @dataclass(frozen=True, slots=True)
 class NormalisedRope:
     """values: what belongs under `rope_parameters`. moves: {dotted key in it: the key it was given under}, where they
@@ -125,7 +128,7 @@ def normalise_rope(c: ConfigReader, *, is_whole: bool = True) -> NormalisedRope 
 
 def is_by_layer(values: Mapping[str, Any]) -> bool:
     """True for a dictionary with a set of parameters for each type of layer."""
-    return any(isinstance(value, Mapping) for value in values.values())
+    return any(isinstance(value, Mapping) and key not in _NAMES for key, value in values.items())
 
 
 def _leaf(c: ConfigReader, given: Mapping[str, Any], path: str, outside: Mapping[str, str],
@@ -147,6 +150,11 @@ def _leaf(c: ConfigReader, given: Mapping[str, Any], path: str, outside: Mapping
             values[key] = c.value(spelling)
             moves[target + key] = spelling
     _rename_type(c, given, values, path)
+    factor = values.get("factor")
+    if given.get("type", given.get("rope_type")) == "telechat3-yarn" and values.get("attention_factor") is None \
+            and _is_number(factor) and factor > 0:
+        values["attention_factor"] = 0.07 * math.log(factor) + 1.0
+        moves[target + "attention_factor"] = path + "factor"      # the key that it follows from
     return values
 
 
@@ -158,9 +166,6 @@ def _rename_type(c: ConfigReader, given: Mapping[str, Any], values: dict[str, An
     kind = values.get("rope_type")
     if not isinstance(kind, str):
         return
-    factor = values.get("factor")
-    if kind == "telechat3-yarn" and values.get("attention_factor") is None and _is_number(factor) and factor > 0:
-        values["attention_factor"] = 0.07 * math.log(factor) + 1.0
     values["rope_type"] = _ALIASES.get(kind, kind)
     if values["rope_type"] == "yarn" and values.get("short_factor") is not None:
         values["rope_type"] = "longrope"      # what Phi-3's first configs called yarn
@@ -190,7 +195,7 @@ def rope_reader(c: ConfigReader) -> ConfigReader | None:
 def layer_types(c: ConfigReader) -> tuple[str, ...]:
     """The types of layers that have a set of parameters of their own; empty: there is one set for all."""
     values = (reader.all_values() if (reader := rope_reader(c)) else {})
-    return tuple(key for key, value in values.items() if isinstance(value, Mapping))
+    return tuple(key for key, value in values.items() if isinstance(value, Mapping) and key not in _NAMES)
 
 
 def read_rope(c: ConfigReader, layer_type: str | None = None) -> RopeParameters | None:
@@ -260,8 +265,8 @@ def _value(p: ConfigReader, key: str, **default: Any) -> Any:
 def _check(p: ConfigReader, r: RopeParameters) -> None:
     if r.rope_type == "dynamic" and r.factor is None and r.alpha is None:
         raise p.error("factor", None, "a number above 0, or alpha", "The key is missing.")
-    if r.low_freq_factor is not None and not r.low_freq_factor < r.high_freq_factor:
-        raise p.error("high_freq_factor", r.high_freq_factor, f"more than low_freq_factor = {r.low_freq_factor}")
+    if r.low_freq_factor is not None and r.low_freq_factor > r.high_freq_factor:      # Llama 4 has them equal
+        raise p.error("high_freq_factor", r.high_freq_factor, f"at least low_freq_factor = {r.low_freq_factor}")
     if r.partial_rotary_factor is not None and r.partial_rotary_factor > 1:
         raise p.error("partial_rotary_factor", r.partial_rotary_factor, "a number in (0, 1]")
 

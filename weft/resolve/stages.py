@@ -13,7 +13,7 @@ from typing import Any
 
 from weft.errors import ConfigError
 from weft.resolve.config_classes import ConfigRecipe
-from weft.resolve.origin import arranged, class_default, is_override, moved
+from weft.resolve.origin import OVERRIDE, arranged, class_default, is_override, moved
 from weft.resolve.overrides import merge
 from weft.resolve.reader import ConfigReader
 from weft.resolve.rope import NAME as ROPE
@@ -86,16 +86,19 @@ def move_ropes(given: Values, source: str, *, is_whole: bool) -> Values:
         if found is None:
             continue
         kept = {key: value for key, value in config.items() if key not in found.consumed}
-        default = {} if is_by_layer(found.values) or not is_whole else {"rope_type": "default"}
-        values = _replaced(values, path, kept | {ROPE: default | found.values})
-        origins |= {f"{_dotted(path)}{ROPE}{'.' if new else ''}{new}": moved(source, _dotted(path) + old)
-                    for new, old in found.moves.items()}
+        if is_whole and not is_by_layer(found.values) and "rope_type" not in found.values:
+            found.values["rope_type"] = "default"
+            origins[f"{_dotted(path)}{ROPE}.rope_type"] = class_default(ROPE)
+        values = _replaced(values, path, kept | {ROPE: found.values})
+        for new, old in found.moves.items():
+            key, given_as = f"{_dotted(path)}{ROPE}{'.' if new else ''}{new}", _dotted(path) + old
+            origins[key] = given.origins.get(given_as) or moved(source, given_as)
     return Values(dict(values), origins)
 
 
 def merge_overrides(given: Values, overrides: Values) -> Values:
     """The file's values with the user's on top. A null for all rope parameters leaves base and rotated part alone."""
-    values, on_top = dict(given.values), dict(overrides.values)
+    values, on_top, below = dict(given.values), dict(overrides.values), dict(given.origins)
     for name in TEXT_CONFIG_KEYS:
         if isinstance(on_top.get(name), Mapping) and name not in values and "model_type" not in on_top:
             raise ConfigError(f"hf_overrides.{name}", on_top[name], expected="keys that this config has", hint=(
@@ -106,8 +109,11 @@ def merge_overrides(given: Values, overrides: Values) -> Values:
             del on_top[name]
             kept = {k: v for k, v in values[ROPE].items() if k in ("rope_theta", "partial_rotary_factor")}
             values[ROPE] = {"rope_type": "default"} | kept
+            below = {key: origin for key, origin in below.items()
+                     if not key.startswith(f"{ROPE}.") or key.removeprefix(f"{ROPE}.") in kept}
+            below[f"{ROPE}.rope_type"] = moved(OVERRIDE, name)
     merged, origins = merge(values, on_top)
-    return Values(merged, given.origins | origins | overrides.origins)
+    return Values(merged, below | origins | overrides.origins)
 
 
 def fill_in(given: Values, recipe: ConfigRecipe | None) -> Values:
