@@ -1,6 +1,7 @@
 """Which format a model's config has, who parses it, and how a user's own parser is used from end to end."""
 
 import logging
+import subprocess
 import sys
 
 import pytest
@@ -186,6 +187,19 @@ def test_a_directory_is_listed_without_the_network(tmp_path, monkeypatch):
     monkeypatch.setattr("socket.socket", lambda *a, **k: pytest.fail("opened a socket"))
 
     assert choose_format(write_model(tmp_path))[0] == "hf"
+
+
+def test_a_plain_config_needs_neither_transformers_nor_torch(tmp_path):
+    code = ("import sys; from pathlib import Path; from weft.config.engine_args import EngineArgs as A; "
+            "from weft.resolve.engine_config import resolve_model; from weft.resolve.files import find_model; "
+            "from weft.architectures.describe import describe; a = A(model=sys.argv[1]); "
+            "describe(resolve_model(a, find_model(a))); "
+            "print([m for m in ('torch', 'transformers') if m in sys.modules])")
+
+    out = subprocess.run([sys.executable, "-c", code, write_model(tmp_path)], capture_output=True, text=True,
+                         check=True)
+
+    assert out.stdout.strip() == "[]"
 
 
 def test_the_config_may_come_from_another_directory(tmp_path):

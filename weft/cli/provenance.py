@@ -44,7 +44,8 @@ def provenance(model: ModelConfig) -> Provenance:
     except ConfigError as caught:
         error = str(caught)
     rows = [Value(key, value, source_of(key, model.origins, model.config_source),
-                  is_read_by_resolve(key) or (None if reader is None else reader.is_used(key))) for key, value in _leaves(model.hf_config)]
+                  is_read_by_resolve(key) or (None if reader is None else reader.is_used(key)))
+            for key, value in _leaves(model.hf_config)]
     if reader is not None:
         rows += _family_defaults(reader, {row.key for row in rows})
     rows += [Value(key, value, model.origins.get(key, "option"), True) for key, value in (

@@ -41,7 +41,8 @@ class ModelConfig:
     logprobs_mode: str = "raw_logprobs"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hf_config", freeze(self.hf_config))
+        for name in ("hf_config", "origins", "generation_defaults"):
+            object.__setattr__(self, name, freeze(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
