@@ -39,7 +39,7 @@ class LLM:
     """
 
     def __init__(self, model: str | None = None, **options: Any) -> None:
-        """model: a directory or hub id; None: the model inside the package. options: the fields of `EngineArgs`.
+        """model: a directory, GGUF file or hub id; None: the model inside the package. options: those of `EngineArgs`.
 
         Raises TypeError for an unknown option, ConfigError, CheckpointError or MemoryPlanError when it cannot start.
         """

@@ -62,7 +62,7 @@ def test_a_token_of_mixtral_uses_two_of_eight_experts():
 
 
 def test_the_cache_of_qwen2_5_takes_12_kib_a_token_in_bfloat16():
-    groups = cache_groups(spec_of("Qwen2ForCausalLM", **QWEN2_5), 2)
+    groups = cache_groups(spec_of("Qwen2ForCausalLM", **QWEN2_5), "bfloat16")
 
     assert groups == (CacheGroup(window=None, layers=tuple(range(24)), bytes_per_token=12 * 1024),)
 
@@ -70,7 +70,7 @@ def test_the_cache_of_qwen2_5_takes_12_kib_a_token_in_bfloat16():
 def test_layers_with_different_windows_are_different_cache_groups():
     spec = spec_of("Gemma3ForCausalLM", **SAMPLE, sliding_window=512)          # every sixth of 12 layers sees all
 
-    groups = cache_groups(spec, 4)
+    groups = cache_groups(spec, "float32")
 
     per_layer = 2 * 2 * 16 * 4                                                  # k and v, 2 heads of 16, 4 bytes
     assert groups == (CacheGroup(512, (0, 1, 2, 3, 4, 6, 7, 8, 9, 10), 10 * per_layer),

@@ -151,7 +151,7 @@ def broken_pickle(path):
 
 FAULTS = {
     "nothing there": (lambda d: None, "no weights: looked for *.safetensors or pytorch_model*.bin. It is empty."),
-    "gguf": (lambda d: (d / "m.gguf").write_text(""), "does not read GGUF yet"),
+    "gguf": (lambda d: (d / "m.gguf").write_text(""), "There are .gguf files: pass the path of the one to run"),
     "other files": (lambda d: (d / "model.h5").write_text(""), "The directory holds model.h5."),
     "zero bytes": (lambda d: (d / "model.safetensors").write_bytes(b""), "model.safetensors: 0 bytes"),
     "a directory": (lambda d: (d / "model.safetensors").mkdir(), "model.safetensors: not a file"),

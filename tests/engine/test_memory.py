@@ -69,7 +69,7 @@ def config(*, length=1024, fixed=False, kv_bytes=None, seqs=4, tokens=64, utiliz
         load=LoadConfig(),
         num_threads=1,
         served_model_names=("m",),
-        cache=CacheConfig(kv_cache_memory_bytes=kv_bytes, memory_utilization=utilization),
+        cache=CacheConfig(dtype="float32", kv_cache_memory_bytes=kv_bytes, memory_utilization=utilization),
         scheduler=SchedulerConfig(max_num_seqs=seqs, max_num_batched_tokens=tokens),
     )
 

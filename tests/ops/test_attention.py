@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from attention_steps import Sequences, stacked
+from isa_levels import native_levels
 
 from weft.errors import NotBuiltError
 from weft.ops.attention import (
@@ -9,8 +11,8 @@ from weft.ops.attention import (
     AttentionCase,
     AttentionParams,
     alibi_slopes,
-    attention_plan,
     choose_attention,
+    cpu,
     matmul,
     reference,
     sdpa,
@@ -27,111 +29,117 @@ STEPS = {
     "a-chunk-with-context": [(80, 17)],
     "mixed": [(33, 1), (2, 1), (50, 50), (90, 7), (17, 16)],
     "longer-than-a-tile": [(700, 700), (1100, 530)],
+    "longer-than-a-segment": [(1030, 1), (515, 3), (1100, 20)],
 }
+NATIVE = {isa: cpu.make_run(isa) for isa in native_levels()}
 SDPA, MATMUL = by_piece(sdpa.attend), by_piece(matmul.attend)
-TOLERANCE = 2e-5  # float32, sums of at most a thousand products of order one
+KERNELS = {"sdpa": SDPA, "matmul": MATMUL} | NATIVE
+# Of results of order one: float32 sums of a thousand products; else a rounding of the weights and one of the result.
+TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 3e-2, torch.float16: 4e-3}
+
+each_kernel = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS.keys())
+each_native = pytest.mark.parametrize("kernel", NATIVE.values(), ids=NATIVE.keys())
 
 
-def make_step(lengths, *, heads, kv_heads, head_dim, window=None, block_size=16, dtype=torch.float32):
-    """Random q, k, v, caches that hold NaN where nothing may be read, and the plan."""
-    generator = torch.Generator().manual_seed(0)
+def compare(kernel, step, params, *, window=None, **sizes):
+    """The kernel's results of the last of two steps (context, then `step`) against the reference's."""
+    sequences = Sequences([length for length, _ in step], **sizes)
+    context = [(seq, 0, length - new) for seq, (length, new) in enumerate(step) if length > new]
+    context.sort(key=lambda part: part[2] > 1)
+    steps = [context] * bool(context) + [[(seq, length - new, length) for seq, (length, new) in enumerate(step)]]
+    places = [(seq, p) for seq, start, end in steps[-1] for p in range(start, end)]
+    out = stacked(sequences.run(kernel, steps, params, window=window), places)
+    wanted = stacked(sequences.run(reference.run, steps, params, window=window), places)
 
-    def noise(*shape):
-        return torch.randn(shape, generator=generator).to(dtype)
-
-    tables, free = [], torch.randperm(400, generator=generator).tolist()
-    for length, _ in lengths:
-        tables.append([free.pop() for _ in range(-(-length // block_size))])
-    width = max(map(len, tables))
-    table = torch.tensor([t + [-1] * (width - len(t)) for t in tables])
-    caches = [torch.full((400, kv_heads, block_size, head_dim), torch.nan, dtype=dtype) for _ in range(2)]
-    for cache in caches:
-        for blocks, (length, new) in zip(tables, lengths, strict=True):
-            written = noise(len(blocks) * block_size, kv_heads, head_dim)
-            written[length - new :] = 0
-            cache[blocks] = written.view(len(blocks), block_size, kv_heads, head_dim).transpose(1, 2)
-    fresh = []
-    for blocks, (length, new) in zip(tables, lengths, strict=True):
-        if length - new <= (len(blocks) - 1) * block_size:
-            fresh.append(blocks[-1])
-            for cache in caches:
-                cache[blocks[-1]] = torch.nan  # what an earlier owner may have left
-    slots = torch.tensor(
-        [
-            t[p // block_size] * block_size + p % block_size
-            for t, (length, new) in zip(tables, lengths, strict=True)
-            for p in range(length - new, length)
-        ]
-    )
-    total = len(slots)
-    plan = attention_plan(
-        query_lens=[new for _, new in lengths],
-        seq_lens=[length for length, _ in lengths],
-        num_decodes=sum(1 for _, new in lengths if new == 1),
-        slot_mapping=slots,
-        fresh_blocks=torch.tensor(fresh, dtype=torch.int64),
-        block_table=table,
-        window=window,
-        block_size=block_size,
-    )
-    return (
-        noise(total, heads, head_dim),
-        noise(total, kv_heads, head_dim),
-        noise(total, kv_heads, head_dim),
-        *caches,
-        plan,
-    )
-
-
-def run(kernel, step, params):
-    q, k, v, k_cache, v_cache, plan = step
-    return kernel(q.clone(), k, v, k_cache.clone(), v_cache.clone(), plan, params)
+    tolerance = TOLERANCE[out.dtype]
+    torch.testing.assert_close(out, wanted, atol=tolerance, rtol=tolerance)
+    return out
 
 
 @pytest.mark.parametrize("window", [None, 12, 64], ids=lambda w: f"window-{w}")
 @pytest.mark.parametrize("heads", [(4, 4), (8, 2), (6, 1)], ids=lambda h: f"{h[0]}-of-{h[1]}")
 @pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("kernel", [SDPA, MATMUL], ids=["sdpa", "matmul"])
+@each_kernel
 def test_a_kernel_gives_what_the_reference_gives(kernel, step, heads, window):
-    data = make_step(STEPS[step], heads=heads[0], kv_heads=heads[1], head_dim=20, window=window)
-    params = AttentionParams(scale=20**-0.5)
+    compare(kernel, STEPS[step], AttentionParams(scale=20**-0.5), window=window, heads=heads[0], kv_heads=heads[1],
+            head_dim=20)
 
-    torch.testing.assert_close(
-        run(kernel, data, params), run(reference.run, data, params), atol=TOLERANCE, rtol=TOLERANCE
-    )
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("head_dim", [8, 32, 64, 80, 96, 128, 256])
+@each_native
+def test_heads_of_many_sizes_in_each_dtype(kernel, head_dim, dtype):
+    compare(kernel, STEPS["mixed"], AttentionParams(scale=head_dim**-0.5), heads=4, kv_heads=2, head_dim=head_dim,
+            dtype=dtype)
+
+
+@each_native
+def test_more_query_heads_of_a_kv_head_than_rows_of_an_item(kernel):
+    compare(kernel, [(70, 1), (600, 2), (40, 40)], AttentionParams(scale=0.25), heads=142, kv_heads=2, head_dim=16)
 
 
 @pytest.mark.parametrize("is_bfloat16", [False, True])
-@pytest.mark.parametrize("kernel", [SDPA, MATMUL], ids=["sdpa", "matmul"])
+@each_kernel
 def test_alibi_is_added_as_the_reference_adds_it(kernel, is_bfloat16):
-    data = make_step(STEPS["mixed"], heads=6, kv_heads=2, head_dim=16)
-    params = AttentionParams(scale=0.25, alibi=AlibiBias(slopes=alibi_slopes(6), scale=0.7, is_bfloat16=is_bfloat16))
+    alibi = AlibiBias(slopes=alibi_slopes(6), scale=0.7, is_bfloat16=is_bfloat16)
 
-    torch.testing.assert_close(
-        run(kernel, data, params), run(reference.run, data, params), atol=TOLERANCE, rtol=TOLERANCE
-    )
+    compare(kernel, STEPS["mixed"], AttentionParams(scale=0.25, alibi=alibi), heads=6, kv_heads=2, head_dim=16)
 
 
-def test_the_soft_cap_bounds_the_scores_as_in_the_reference():
-    data = make_step(STEPS["mixed"], heads=4, kv_heads=2, head_dim=16)
-    capped = run(MATMUL, data, AttentionParams(scale=1.0, softcap=3.0))
+@pytest.mark.parametrize("kernel", (MATMUL, *NATIVE.values()), ids=("matmul", *NATIVE))
+def test_the_soft_cap_bounds_the_scores_as_in_the_reference(kernel):
+    sizes = {"heads": 4, "kv_heads": 2, "head_dim": 16}
+    capped = compare(kernel, STEPS["mixed"], AttentionParams(scale=1.0, softcap=3.0), **sizes)
 
-    torch.testing.assert_close(
-        capped, run(reference.run, data, AttentionParams(scale=1.0, softcap=3.0)), atol=TOLERANCE, rtol=TOLERANCE
-    )
-    assert (capped - run(MATMUL, data, AttentionParams(scale=1.0))).abs().max() > 0.01
+    assert (capped - compare(kernel, STEPS["mixed"], AttentionParams(scale=1.0), **sizes)).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("step", ["one-token", "mixed", "longer-than-a-segment"])
+@each_native
+def test_sinks_take_weight_as_in_the_reference(kernel, step):
+    sinks = torch.tensor([-1.0, 0.0, 2.0, 5.0])
+
+    compare(kernel, STEPS[step], AttentionParams(scale=0.25, sinks=sinks), heads=4, kv_heads=2, head_dim=16)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("kernel", [SDPA, MATMUL], ids=["sdpa", "matmul"])
+@each_kernel
 def test_half_precision_stays_within_its_rounding(kernel, dtype):
-    data = make_step(STEPS["mixed"], heads=4, kv_heads=2, head_dim=32, dtype=dtype)
-    params = AttentionParams(scale=32**-0.5)
-    bound = 3e-2 if dtype == torch.bfloat16 else 4e-3  # a few units of the last place of values up to 4
+    compare(kernel, STEPS["mixed"], AttentionParams(scale=32**-0.5), heads=4, kv_heads=2, head_dim=32, dtype=dtype)
 
-    torch.testing.assert_close(
-        run(kernel, data, params).float(), run(reference.run, data, params).float(), atol=bound, rtol=bound
-    )
+
+@pytest.mark.parametrize("kv_dtype", [torch.int8, torch.float8_e4m3fn, torch.float8_e5m2], ids=str)
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@each_kernel
+def test_a_cache_of_8_bits_gives_what_the_reference_makes_of_it(kernel, dtype, kv_dtype):
+    for head_dim in (20, 64):
+        compare(kernel, STEPS["mixed"], AttentionParams(scale=head_dim**-0.5), heads=4, kv_heads=2, head_dim=head_dim,
+                dtype=dtype, kv_dtype=kv_dtype)
+
+
+@pytest.mark.parametrize("kv_dtype", [torch.int8, torch.float8_e4m3fn, torch.float8_e5m2], ids=str)
+@each_native
+def test_numbers_at_the_ends_of_8_bits_are_cached_as_the_definition_caches_them(kernel, kv_dtype):
+    values = torch.tensor([0.0, -0.0, 1e-9, 2.0**-9, 2.0**-17, -3 * 2.0**-10, 0.0156, 1.0625, 247.9, 448.0, 464.0, 5e4,
+                           -57344.0, 1e6, 1e-30, 3.0])
+    sequences = Sequences([1], heads=1, kv_heads=1, head_dim=16, kv_dtype=kv_dtype)
+    sequences.tokens[0][2][0, 0] = values                       # one key: its value comes out as it was cached
+    params = AttentionParams(scale=0.25)
+
+    out = sequences.run(kernel, [[(0, 0, 1)]], params)[0, 0]
+
+    torch.testing.assert_close(out, sequences.run(reference.run, [[(0, 0, 1)]], params)[0, 0], rtol=1e-6, atol=0)
+
+
+@each_kernel
+def test_what_is_not_a_number_in_a_sequence_is_not_one_in_its_results(kernel):
+    for kv_dtype in (torch.float32, torch.int8, torch.float8_e4m3fn, torch.float8_e5m2):
+        sequences = Sequences([40], heads=2, kv_heads=1, head_dim=16, kv_dtype=kv_dtype)
+        sequences.tokens[0][1][20, 0, 3] = torch.nan
+
+        out = sequences.run(kernel, [[(0, 0, 30)], [(0, 30, 31)]], AttentionParams(scale=0.25))
+
+        assert torch.isnan(out[0, 29]).all() and torch.isnan(out[0, 30]).all()
 
 
 def test_alibi_slopes_are_the_papers():
@@ -145,7 +153,20 @@ def test_the_choice_keeps_the_reasons_of_kernels_that_refused():
     choice = choose_attention(case)
 
     assert choice.kernel.name == "sdpa"
-    assert str(choice) == "sdpa (matmul: float16 products are slow on CPUs)"
+    assert str(choice) == "sdpa (native: cpu_isa is reference; matmul: float16 products are slow on CPUs)"
+
+
+@pytest.mark.skipif(not NATIVE, reason="weft was installed without its native kernels")
+@pytest.mark.parametrize(("change", "reason"), [
+    ({"head_dim": 320}, "head_dim 320"), ({"head_dim": 65}, "head_dim 65"), ({"dtype": torch.float64}, "torch.float64"),
+    ({"block_size": 32}, "block_size 32"), ({"cache_dtype": torch.float16}, "torch.float16 cache of a torch.bfloat16"),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_the_native_kernel_refuses_what_it_does_not_compute(change, reason):
+    case = {"device": "cpu", "dtype": torch.bfloat16, "head_dim": 64, "softcap": False, "alibi": False,
+            "isa": "portable"}
+
+    assert choose_attention(AttentionCase(**case)).kernel.name == "native"
+    assert reason in dict(choose_attention(AttentionCase(**case | change)).refused)["native"]
 
 
 def test_when_all_kernels_refuse_the_error_joins_the_reasons():

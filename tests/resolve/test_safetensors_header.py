@@ -1,8 +1,11 @@
 """A safetensors header is checked against the file before anything else is read."""
 
 import json
+import tracemalloc
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from model_dir import write_header
 
 from weft.errors import CheckpointError
@@ -93,3 +96,26 @@ def test_a_missing_file_and_a_directory_are_errors(tmp_path):
         read_header(tmp_path / "f")
     with pytest.raises(CheckpointError, match="not a file"):
         read_header(tmp_path)
+
+
+@settings(max_examples=200, deadline=None)
+@given(changes=st.lists(st.tuples(st.integers(0, 2**20), st.one_of(
+    st.binary(min_size=1, max_size=1), st.sampled_from([b"99999999", b"-1", b"[[[[", b"null", b"1e99", b"\xff" * 8]))),
+    min_size=1, max_size=4), cut=st.one_of(st.none(), st.integers(0, 2**20)))
+def test_any_change_of_a_file_is_read_or_refused_without_a_large_allocation(tmp_path_factory, changes, cut):
+    path = write(tmp_path_factory.mktemp("whole") / "f", {"a": entry(), "b": entry(offsets=[8, 16])}, bytes(16))
+    data = bytearray(path.read_bytes())
+    for at, new in changes:
+        at %= len(data)
+        data[at:at + len(new)] = new
+    path.write_bytes(data[:cut if cut is None else cut % len(data)])
+
+    tracemalloc.start()
+    try:
+        assert all(8 <= e.start <= e.stop <= len(data) for e in read_header(path).values())
+    except CheckpointError as error:
+        assert str(path) in str(error)
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 200_000

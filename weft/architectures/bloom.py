@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weft.architectures import keys
+from weft.architectures.gguf_names import GGUF_FUSED_QKV, gguf_names
 from weft.architectures.names import GroupedQKV, NameMap, Rule, names
 from weft.architectures.parts import attention, decoder, layer_norm
 from weft.architectures.registry import architecture
@@ -25,7 +26,7 @@ def bloom(c: ConfigReader) -> DecoderSpec:
     )
     embedding = EmbeddingSpec(vocab_size=c.positive("vocab_size"), norm=norm)
     return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=_names(c), embedding=embedding,
-                   tied=True)
+                   tied=True, gguf=gguf_names(GGUF_FUSED_QKV, {"token_embd_norm": "embedding.norm"}))
 
 
 def _names(c: ConfigReader) -> NameMap:

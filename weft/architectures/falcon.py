@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from weft.architectures import keys
+from weft.architectures.gguf_names import GGUF_FUSED_QKV, gguf_names
 from weft.architectures.names import GroupedQKV, NameMap, Rule, names
 from weft.architectures.parts import attention, decoder, layer_norm, rope
 from weft.architectures.registry import architecture
 from weft.architectures.spec import Alibi, BlockSpec, DecoderSpec, LayerNorm, MLPSpec
 from weft.resolve.reader import ConfigReader
+
+# Two norms for parallel parts: the first in the file is the MLP's.
+_GGUF_NORMS = {"blk.{i}.attn_norm": "blocks.{i}.ffn_norm", "blk.{i}.attn_norm_2": "blocks.{i}.mixer_norm"}
 
 
 @architecture("FalconForCausalLM", "RWForCausalLM")
@@ -30,7 +34,8 @@ def falcon(c: ConfigReader) -> DecoderSpec:
         ffn_norm=ffn_norm,
         parallel=parallel,
     )
-    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=_names(c, kv_heads), tied=True)
+    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=_names(c, kv_heads), tied=True,
+                   gguf=gguf_names(GGUF_FUSED_QKV, _GGUF_NORMS if ffn_norm is not None and parallel else {}))
 
 
 def _is_new(c: ConfigReader) -> bool:

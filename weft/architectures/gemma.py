@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weft.architectures import keys
+from weft.architectures.gguf_names import gguf_names, shifted_norms
 from weft.architectures.parts import (
     LLAMA_NAMES,
     SANDWICH_NORMS,
@@ -20,6 +21,8 @@ from weft.architectures.rope import has_layer_ropes
 from weft.architectures.spec import AttentionSpec, BlockSpec, DecoderSpec, EmbeddingSpec, MLPSpec, QKNorm, RMSNorm, Rope
 from weft.resolve.reader import ConfigReader
 
+_GGUF_NAMES = gguf_names(shifted_norms(1.0))
+
 
 @architecture("GemmaForCausalLM")
 def gemma(c: ConfigReader) -> DecoderSpec:
@@ -36,7 +39,7 @@ def gemma(c: ConfigReader) -> DecoderSpec:
         mixer_norm=norm, ffn_norm=norm,
     )
     return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=LLAMA_NAMES, embedding=_embedding(c),
-                   tied=True)
+                   tied=True, gguf=_GGUF_NAMES)
 
 
 @architecture("Gemma2ForCausalLM")
@@ -89,7 +92,7 @@ def _sandwich(c: ConfigReader, mixers: list[AttentionSpec], *, logit_softcap: fl
         for mixer in mixers
     ]
     return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(SANDWICH_NORMS), embedding=_embedding(c),
-                   tied=True, logit_softcap=logit_softcap)
+                   tied=True, logit_softcap=logit_softcap, gguf=_GGUF_NAMES)
 
 
 def _common(c: ConfigReader) -> bool:

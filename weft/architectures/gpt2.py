@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weft.architectures import keys
+from weft.architectures.gguf_names import GGUF_FUSED_QKV, gguf_names
 from weft.architectures.names import Plain, Rule, names
 from weft.architectures.parts import attention, decoder, layer_norm
 from weft.architectures.registry import architecture
@@ -49,4 +50,5 @@ def gpt2(c: ConfigReader) -> DecoderSpec:
     ]
     positions = LearnedPositions(num_positions=c.positive("n_positions", "max_position_embeddings", default=1024))
     return decoder(c, blocks=blocks, final_norm=norm, names=_NAMES, tied=True,
-                   embedding=EmbeddingSpec(vocab_size=c.positive("vocab_size"), positions=positions))
+                   embedding=EmbeddingSpec(vocab_size=c.positive("vocab_size"), positions=positions),
+                   gguf=gguf_names(GGUF_FUSED_QKV, {"position_embd": "embedding.positions"}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weft.architectures import keys
+from weft.architectures.gguf_names import GGUF_FUSED_QKV, gguf_names
 from weft.architectures.names import GroupedQKV, NameMap, Rule, names
 from weft.architectures.parts import attention, decoder, layer_norm, rope
 from weft.architectures.registry import architecture
@@ -24,7 +25,8 @@ def gpt_neox(c: ConfigReader) -> DecoderSpec:
         ffn_norm=norm,
         parallel=c.bool("use_parallel_residual", default=True),
     )
-    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=_names(c))
+    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=_names(c),
+                   gguf=gguf_names(GGUF_FUSED_QKV))
 
 
 def _names(c: ConfigReader) -> NameMap:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weft.architectures import keys
+from weft.architectures.gguf_names import gguf_names, paired_qk
 from weft.architectures.parts import LLAMA_NAMES, attention, decoder, gated_mlp, rms_norm, rope
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec, EmbeddingSpec
@@ -25,4 +26,4 @@ def granite(c: ConfigReader) -> DecoderSpec:
     embedding = EmbeddingSpec(vocab_size=c.positive("vocab_size"),
                               scale=c.positive_float("embedding_multiplier", default=1.0))
     return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=LLAMA_NAMES, embedding=embedding,
-                   logit_scale=1.0 / c.positive_float("logits_scaling", default=1.0))
+                   logit_scale=1.0 / c.positive_float("logits_scaling", default=1.0), gguf=gguf_names(paired_qk(c)))

@@ -11,6 +11,7 @@ from weft.resolve.reader import ConfigReader
 ACTIVATIONS = ("gelu", "gelu_fast", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "sigmoid", "silu",
                "swish", "tanh")
 MAX_LAYERS = 10_000      # more is a mistake, and would fill the memory with descriptions
+MAX_EXPERTS = 10_000     # likewise
 
 
 def hidden_size(c: ConfigReader) -> int:

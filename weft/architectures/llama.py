@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weft.architectures import keys
+from weft.architectures.gguf_names import gguf_names, paired_qk
 from weft.architectures.parts import LLAMA_NAMES, attention, decoder, gated_mlp, rms_norm, rope
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec, MLPSpec
@@ -20,7 +21,8 @@ def llama(c: ConfigReader) -> DecoderSpec:
         mixer_norm=norm,
         ffn_norm=norm,
     )
-    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=LLAMA_NAMES)
+    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=LLAMA_NAMES,
+                   gguf=gguf_names(paired_qk(c)))
 
 
 @architecture("SeedOssForCausalLM")
@@ -35,7 +37,8 @@ def seed_oss(c: ConfigReader) -> DecoderSpec:
         mixer_norm=norm,
         ffn_norm=norm,
     )
-    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=LLAMA_NAMES)
+    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=LLAMA_NAMES,
+                   gguf=gguf_names({"blk.{i}.post_attention_norm": "blocks.{i}.ffn_norm"}))
 
 
 @architecture("ArceeForCausalLM")
@@ -50,4 +53,5 @@ def arcee(c: ConfigReader) -> DecoderSpec:
         mixer_norm=norm,
         ffn_norm=norm,
     )
-    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=LLAMA_NAMES)
+    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=LLAMA_NAMES,
+                   gguf=gguf_names(paired_qk(c)))

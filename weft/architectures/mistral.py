@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weft.architectures.gguf_names import gguf_names, paired_qk
 from weft.architectures.parts import (
     LLAMA_NAMES,
     attention,
@@ -26,4 +27,5 @@ def mistral(c: ConfigReader) -> DecoderSpec:
                   ffn_norm=norm)
         for window in layer_windows(c, sliding_window(c, default=4096))
     ]
-    return decoder(c, blocks=blocks, final_norm=norm, names=LLAMA_NAMES)
+    return decoder(c, blocks=blocks, final_norm=norm, names=LLAMA_NAMES,
+                   gguf=gguf_names(paired_qk(c)))

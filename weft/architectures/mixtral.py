@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weft.architectures.gguf_names import gguf_names, paired_qk, stacked_experts
 from weft.architectures.parts import (
     attention,
     decoder,
@@ -35,4 +36,5 @@ def mixtral(c: ConfigReader) -> DecoderSpec:
         BlockSpec(mixer=attention(c, positions=positions, window=window), ffn=ffn, mixer_norm=norm, ffn_norm=norm)
         for window in layer_windows(c, sliding_window(c))
     ]
-    return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(_EXPERTS))
+    return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(_EXPERTS),
+                   gguf=gguf_names(paired_qk(c), stacked_experts(ffn.num_experts)))

@@ -41,7 +41,34 @@ class GroupedQKV:
     head_dim: int
 
 
-Layout = Plain | GroupedQKV
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedRows:
+    """Rows of each head ordered for neighbouring rotary pairs, where the model rotates halves (GGUF's Llama).
+
+    Head of size D: stored row 2 j + p is the model's row p D / 2 + j.
+    """
+
+    num_heads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stacked:
+    """A target for each entry of the first dimension (GGUF's experts)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shifted:
+    """The tensor is stored with `by` added (GGUF's Gemma norms)."""
+
+    by: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SingleRow:
+    """A matrix of one row, stored as a vector (GGUF drops dimensions of 1)."""
+
+
+Layout = Plain | GroupedQKV | PairedRows | Stacked | Shifted | SingleRow
 
 
 @dataclass(frozen=True, slots=True)

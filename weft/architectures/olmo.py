@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weft.architectures import keys
+from weft.architectures.gguf_names import GGUF_POST_NORMS, gguf_names, paired_qk
 from weft.architectures.parts import (
     LLAMA_NAMES,
     SANDWICH_NORMS,
@@ -33,7 +34,8 @@ def olmo(c: ConfigReader) -> DecoderSpec:
         mixer_norm=norm,
         ffn_norm=norm,
     )
-    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=LLAMA_NAMES)
+    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=LLAMA_NAMES,
+                   gguf=gguf_names(paired_qk(c)))
 
 
 @architecture("Olmo2ForCausalLM")
@@ -67,4 +69,5 @@ def _post_norms(c: ConfigReader, layers: list[tuple[Rope, int | None]]) -> Decod
                   ffn=ffn, mixer_norm=None, ffn_norm=None, mixer_post_norm=norm, ffn_post_norm=norm)
         for positions, window in layers
     ]
-    return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(SANDWICH_NORMS))
+    return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(SANDWICH_NORMS),
+                   gguf=gguf_names(GGUF_POST_NORMS))

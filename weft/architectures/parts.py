@@ -107,6 +107,9 @@ def experts(c: ConfigReader, *, expert: MLPSpec, renormalize: bool, per_token: i
             shared_gate: bool = False) -> MoESpec:
     """Routed experts; `per_token`: the family's number of them, where the config has none."""
     count = c.positive("num_experts", "num_local_experts")
+    if count > keys.MAX_EXPERTS:
+        raise c.error("num_experts" if c.has("num_experts") else "num_local_experts", count,
+                      f"at most {keys.MAX_EXPERTS}")
     picked = c.positive("num_experts_per_tok", default=per_token)
     if picked > count:
         raise c.error("num_experts_per_tok", picked, f"at most num_experts = {count}")
@@ -156,15 +159,15 @@ def qwen_windows(c: ConfigReader) -> list[int | None]:
 def decoder(c: ConfigReader, *, blocks: Sequence[BlockSpec], final_norm: NormSpec | None, names: NameMap,
             embedding: EmbeddingSpec | None = None, tied: bool = False, head_bias: bool = False,
             logit_scale: float = 1.0, logit_softcap: float | None = None,
-            max_position: int | None = None) -> DecoderSpec:
-    """The whole model; `tied` is the family's default of tie_word_embeddings."""
+            max_position: int | None = None, gguf: NameMap | None = None) -> DecoderSpec:
+    """The whole model; `tied` is the family's default of tie_word_embeddings, `gguf` its names in GGUF files."""
     vocab = c.positive("vocab_size")
     return DecoderSpec(
         hidden_size=keys.hidden_size(c), vocab_size=vocab, max_position=max_position or keys.max_position(c),
         embedding=embedding or EmbeddingSpec(vocab_size=vocab), blocks=tuple(blocks), final_norm=final_norm,
         head=HeadSpec(tied=c.bool("tie_word_embeddings", default=tied), bias=head_bias, scale=logit_scale,
                       softcap=logit_softcap),
-        names=names,
+        names=names, gguf_names=gguf,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weft.architectures import keys
+from weft.architectures.gguf_names import GGUF_FUSED_QKV, gguf_names
 from weft.architectures.parts import attention, decoder, layer_norm, llama_names, rope
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec, MLPSpec, QKNorm
@@ -31,4 +32,5 @@ def phi(c: ConfigReader) -> DecoderSpec:
         ffn_norm=None,
         parallel=True,
     )
-    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=_NAMES, head_bias=True)
+    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=_NAMES, head_bias=True,
+                   gguf=gguf_names(GGUF_FUSED_QKV))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weft.architectures.gguf_names import GGUF_FUSED_QKV, gguf_names
 from weft.architectures.parts import (
     attention,
     decoder,
@@ -20,6 +21,7 @@ _FUSED = {
     "model.layers.{i}.self_attn.qkv_proj": ("blocks.{i}.mixer.q", "blocks.{i}.mixer.k", "blocks.{i}.mixer.v"),
     "model.layers.{i}.mlp.gate_up_proj": ("blocks.{i}.ffn.gate", "blocks.{i}.ffn.up"),
 }
+_GGUF_NAMES = gguf_names(GGUF_FUSED_QKV, {"blk.{i}.ffn_up": ("blocks.{i}.ffn.gate", "blocks.{i}.ffn.up")})
 
 
 @architecture("Phi3ForCausalLM")
@@ -32,4 +34,5 @@ def phi3(c: ConfigReader) -> DecoderSpec:
                   ffn_norm=norm)
         for window in layer_windows(c, sliding_window(c))
     ]
-    return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(_FUSED))
+    return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(_FUSED),
+                   gguf=_GGUF_NAMES)

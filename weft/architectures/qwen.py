@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weft.architectures import keys
+from weft.architectures.gguf_names import GGUF_FUSED_QKV, gguf_names
 from weft.architectures.names import names
 from weft.architectures.parts import decoder, rope
 from weft.architectures.registry import architecture
@@ -45,4 +46,4 @@ def qwen(c: ConfigReader) -> DecoderSpec:
         ffn_norm=norm,
     )
     return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=_NAMES,
-                   max_position=trained if stretched else None)
+                   gguf=gguf_names(GGUF_FUSED_QKV), max_position=trained if stretched else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weft.architectures.gguf_names import gguf_names, shared_expert, stacked_experts
 from weft.architectures.parts import (
     LLAMA_NAMES,
     QWEN_EXPERTS,
@@ -29,7 +30,7 @@ def qwen2(c: ConfigReader) -> DecoderSpec:
                   mixer_norm=norm, ffn_norm=norm)
         for window in qwen_windows(c)
     ]
-    return decoder(c, blocks=blocks, final_norm=norm, names=LLAMA_NAMES)
+    return decoder(c, blocks=blocks, final_norm=norm, names=LLAMA_NAMES, gguf=gguf_names())
 
 
 @architecture("Qwen2MoeForCausalLM")
@@ -49,4 +50,5 @@ def qwen2_moe(c: ConfigReader) -> DecoderSpec:
     shared = {f"model.layers.{{i}}.mlp.shared_expert.{name}_proj": f"blocks.{{i}}.ffn.shared.{name}"
               for name in ("gate", "up", "down")}
     gate = {"model.layers.{i}.mlp.shared_expert_gate": "blocks.{i}.ffn.shared_gate"}
-    return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(QWEN_EXPERTS | shared | gate))
+    return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(QWEN_EXPERTS | shared | gate),
+                   gguf=gguf_names(stacked_experts(sparse.num_experts), shared_expert()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weft.architectures.gguf_names import gguf_names, stacked_experts
 from weft.architectures.parts import (
     LLAMA_NAMES,
     QWEN_EXPERTS,
@@ -31,7 +32,7 @@ def qwen3(c: ConfigReader) -> DecoderSpec:
         BlockSpec(mixer=_attention(c, window), ffn=gated_mlp(c), mixer_norm=norm, ffn_norm=norm)
         for window in qwen_windows(c)
     ]
-    return decoder(c, blocks=blocks, final_norm=norm, names=LLAMA_NAMES)
+    return decoder(c, blocks=blocks, final_norm=norm, names=LLAMA_NAMES, gguf=gguf_names())
 
 
 @architecture("Qwen3MoeForCausalLM")
@@ -49,7 +50,8 @@ def qwen3_moe(c: ConfigReader) -> DecoderSpec:
                   ffn_norm=norm)
         for i, window in enumerate(layer_windows(c, window))
     ]
-    return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(QWEN_EXPERTS))
+    return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(QWEN_EXPERTS),
+                   gguf=gguf_names(stacked_experts(sparse.num_experts)))
 
 
 def _attention(c: ConfigReader, window: int | None) -> AttentionSpec:

@@ -23,6 +23,9 @@ from weft.cache.groups import CacheGroup
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
 DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+# Of a cached number, and of what each row of a head has besides.
+_CACHE_BYTES = {**{name: (size, 0) for name, size in DTYPE_BYTES.items()},
+                "fp8_e4m3": (1, 0), "fp8_e5m2": (1, 0), "int8_per_token_head": (1, 4)}
 
 
 def parameter_shapes(spec: DecoderSpec, *, has_own_head: bool | None = None) -> dict[str, tuple[int, ...]]:
@@ -54,24 +57,25 @@ def num_active_parameters(spec: DecoderSpec, *, has_own_head: bool | None = None
     return num_parameters(spec, has_own_head=has_own_head) - idle
 
 
-def cache_groups(spec: DecoderSpec, dtype_bytes: int) -> tuple[CacheGroup, ...]:
+def cache_groups(spec: DecoderSpec, cache_dtype: str) -> tuple[CacheGroup, ...]:
     """Layers that see equally far share a group of cache blocks; groups in the order of their first layers.
 
-    dtype_bytes: bytes of one cached number.
+    cache_dtype: one of KV_CACHE_DTYPES.
     """
     layers: dict[int | None, list[int]] = {}
     for i, block in enumerate(spec.blocks):
         layers.setdefault(block.mixer.window, []).append(i)
     return tuple(
         CacheGroup(window=window, layers=tuple(members),
-                   bytes_per_token=sum(cache_bytes_per_token(spec.blocks[i].mixer, dtype_bytes) for i in members))
+                   bytes_per_token=sum(cache_bytes_per_token(spec.blocks[i].mixer, cache_dtype) for i in members))
         for window, members in layers.items()
     )
 
 
-def cache_bytes_per_token(mixer: AttentionSpec, dtype_bytes: int) -> int:
+def cache_bytes_per_token(mixer: AttentionSpec, cache_dtype: str) -> int:
     """Bytes of one token's k and v in one layer."""
-    return 2 * mixer.num_kv_heads * mixer.head_dim * dtype_bytes
+    number, row = _CACHE_BYTES[cache_dtype]
+    return 2 * mixer.num_kv_heads * (mixer.head_dim * number + row)
 
 
 def flops_per_token(spec: DecoderSpec, *, context_len: int = 0) -> int:

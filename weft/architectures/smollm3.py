@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weft.architectures import keys
+from weft.architectures.gguf_names import gguf_names, paired_qk
 from weft.architectures.parts import (
     LLAMA_NAMES,
     attention,
@@ -31,7 +32,8 @@ def smollm3(c: ConfigReader) -> DecoderSpec:
                                   window=size), ffn=ffn, mixer_norm=norm, ffn_norm=norm)
         for rotates, size in zip(has_rope, layer_windows(c, window, [not rotates for rotates in has_rope]), strict=True)
     ]
-    return decoder(c, blocks=blocks, final_norm=norm, names=LLAMA_NAMES, tied=True)
+    return decoder(c, blocks=blocks, final_norm=norm, names=LLAMA_NAMES, tied=True,
+                   gguf=gguf_names(paired_qk(c)))
 
 
 def _has_rope(c: ConfigReader) -> list[bool]:

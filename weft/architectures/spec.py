@@ -283,7 +283,10 @@ class HeadSpec(Part):
 
 @part
 class DecoderSpec(Part):
-    """A decoder-only language model. `names` maps its checkpoint's tensor names to part names."""
+    """A decoder-only language model. `names` maps its checkpoint's tensor names to part names.
+
+    gguf_names: the same for GGUF files; None: nobody has said how the family is stored there.
+    """
 
     hidden_size: int
     vocab_size: int
@@ -293,3 +296,4 @@ class DecoderSpec(Part):
     final_norm: NormSpec | None
     head: HeadSpec
     names: NameMap = field(repr=False)
+    gguf_names: NameMap | None = field(default=None, repr=False)

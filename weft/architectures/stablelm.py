@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weft.architectures import keys
+from weft.architectures.gguf_names import gguf_names
 from weft.architectures.parts import attention, decoder, gated_mlp, layer_norm, llama_names, rope
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec, QKNorm
@@ -30,4 +31,4 @@ def stablelm(c: ConfigReader) -> DecoderSpec:
         ffn_norm=None if parallel else norm,
         parallel=parallel,
     )
-    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=_NAMES)
+    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=_NAMES, gguf=gguf_names())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weft.architectures import keys
+from weft.architectures.gguf_names import gguf_names
 from weft.architectures.parts import attention, decoder, layer_norm, layer_windows, llama_names, rope, sliding_window
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec, MLPSpec
@@ -28,4 +29,4 @@ def starcoder2(c: ConfigReader) -> DecoderSpec:
                   mixer_norm=norm, ffn_norm=norm)
         for window in layer_windows(c, sliding_window(c))
     ]
-    return decoder(c, blocks=blocks, final_norm=norm, names=_NAMES, tied=True)
+    return decoder(c, blocks=blocks, final_norm=norm, names=_NAMES, tied=True, gguf=gguf_names())

@@ -5,10 +5,11 @@ Nothing is copied when anything does not fit; the error then lists all of it.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -19,9 +20,12 @@ from weft.architectures.spec import DecoderSpec
 from weft.checkpoint.dummy import fill_dummy
 from weft.checkpoint.reader import PIECE_BYTES, Checkpoint, same_content
 from weft.checkpoint.report import Faults, LoadReport
-from weft.checkpoint.routing import Route, Router, matches, split_suffix, take_apart
+from weft.checkpoint.routing import Route, Router, matches, quantized_parts, split_suffix, take_apart
 from weft.checkpoint.tensor_info import TensorInfo
-from weft.errors import CheckpointError
+from weft.errors import CheckpointError, NotBuiltError
+from weft.ops.quantized import QuantizedWeight
+
+logger = logging.getLogger("weft")
 
 EMBEDDING, HEAD = "embedding.tokens.weight", "head.weight"
 
@@ -37,8 +41,21 @@ class _Plan:
     ignored: tuple[str, ...]
 
 
+class Receiver(Protocol):
+    """What a model wants to hear while it is loaded (`layers/finishing.py`)."""
+
+    def takes_codes(self, home: str) -> bool:
+        """Whether a home may be given integer codes instead of numbers."""
+
+    def take(self, home: str, weight: QuantizedWeight) -> None:
+        """Codes for a home."""
+
+    def loaded(self, home: str) -> None:
+        """A home was filled with numbers; nothing here refers to it any more."""
+
+
 def load_weights(homes: dict[str, Tensor], checkpoint: Checkpoint, names: NameMap, *, tied: bool,
-                 use_tqdm: bool = True) -> LoadReport:
+                 use_tqdm: bool = True, receiver: Receiver | None = None) -> LoadReport:
     """Fill `homes` (part name + suffix -> a view of the model's parameter) from a checkpoint.
 
     tied: the head shares the embedding's table, so `head.weight` is no home of its own.
@@ -54,8 +71,16 @@ def load_weights(homes: dict[str, Tensor], checkpoint: Checkpoint, names: NameMa
         return LoadReport(num_tensors=0, num_bytes=0, seconds=seconds, files=(), is_head_tied=tied)
     plan = _plan(homes, checkpoint, Router(names), tied)
     num_bytes = sum(checkpoint.tensors[name].num_bytes for name in plan.routes)
+    as_codes = [] if receiver is None else _as_codes(plan.routes, checkpoint, receiver)
+    if cost := checkpoint.cost(as_codes):
+        logger.warning("%s", cost)
     with tqdm(total=num_bytes, unit="B", unit_scale=True, desc="Loading weights", disable=not use_tqdm) as bar:
-        _copy_all(homes, checkpoint, plan.routes, bar)
+        for name in as_codes:
+            if not _take(homes, checkpoint, name, plan.routes[name], receiver):
+                continue
+            bar.update(checkpoint.tensors[name].num_bytes)
+            del plan.routes[name]
+        _copy_all(homes, checkpoint, plan.routes, bar, receiver)
     return LoadReport(num_tensors=len(plan.routes), num_bytes=num_bytes, seconds=time.perf_counter() - started,
                       files=checkpoint.files, is_head_tied=tied, ignored=plan.ignored)
 
@@ -72,6 +97,16 @@ def _by_row(homes: dict[str, Tensor], names: NameMap) -> dict[str, Tensor]:
     return out
 
 
+def names_in(checkpoint: Checkpoint, spec: DecoderSpec) -> NameMap:
+    """The family's names in this kind of files. NotBuiltError when nobody has said what they are in GGUF."""
+    if not checkpoint.is_gguf:
+        return spec.names
+    if spec.gguf_names is None:
+        raise NotBuiltError("model", str(checkpoint.path), expected="safetensors or PyTorch files of this architecture",
+                            hint="weft does not know how GGUF files name this family's tensors.")
+    return spec.gguf_names
+
+
 def needs_own_head(checkpoint: Checkpoint, spec: DecoderSpec, hf_config: Mapping[str, Any]) -> bool:
     """Whether a model gets a table for its head besides the embedding's: as the checkpoint has it.
 
@@ -79,7 +114,8 @@ def needs_own_head(checkpoint: Checkpoint, spec: DecoderSpec, hf_config: Mapping
     """
     if checkpoint.is_dummy:
         return not spec.head.tied
-    return has_own_head(checkpoint, spec.names, says_untied=hf_config.get("tie_word_embeddings") is False)
+    says_untied = hf_config.get("tie_word_embeddings") is False
+    return has_own_head(checkpoint, names_in(checkpoint, spec), says_untied=says_untied)
 
 
 def has_own_head(checkpoint: Checkpoint, names: NameMap, *, says_untied: bool = False) -> bool:
@@ -158,20 +194,52 @@ def _fits(homes: dict[str, Tensor], info: TensorInfo, route: Route, faults: Faul
     return True
 
 
+def _as_codes(routes: dict[str, Route], checkpoint: Checkpoint, receiver: Receiver) -> list[str]:
+    """Quantized tensors all of whose homes take codes."""
+    return [name for name, route in routes.items() if checkpoint.has_codes(name)
+            and all(receiver.takes_codes(home) for home in route.homes)]
+
+
+def _take(homes: dict[str, Tensor], checkpoint: Checkpoint, name: str, route: Route, receiver: Receiver) -> bool:
+    """Give a tensor's codes to its homes; False where its format or its layout has none to give."""
+    weight = checkpoint.quantized(name)
+    if weight is None:
+        return False
+    try:
+        parts = quantized_parts(route.layout, weight, checkpoint.tensors[name].shape,
+                                [homes[home].shape[0] for home in route.homes])
+    except ValueError:
+        return False
+    for home, part in zip(route.homes, parts, strict=True):
+        del homes[home]
+        receiver.take(home, part)
+    return True
+
+
 @torch.no_grad()
-def _copy_all(homes: dict[str, Tensor], checkpoint: Checkpoint, routes: dict[str, Route], bar: tqdm) -> None:
+def _copy_all(homes: dict[str, Tensor], checkpoint: Checkpoint, routes: dict[str, Route], bar: tqdm,
+              receiver: Receiver | None) -> None:
     for name, tensor in checkpoint.read(routes.keys()):
         targets = [homes[home] for home in routes[name].homes]
         parts = take_apart(routes[name].layout, tensor, [home.shape[0] if home.dim() else 1 for home in targets])
         for home, part in zip(targets, parts, strict=True):
-            _copy(home, part, name, checkpoint)
+            is_view = part.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr()
+            _copy(home, part, name, checkpoint if is_view else None)
         bar.update(checkpoint.tensors[name].num_bytes)
+        if receiver is not None:
+            targets = home = None                            # what a kernel packs must not be held here
+            for filled in routes[name].homes:
+                del homes[filled]
+                receiver.loaded(filled)
 
 
-def _copy(home: Tensor, part: Tensor, name: str, checkpoint: Checkpoint) -> None:
-    """Row by row where a part is large and lies in one piece of the file: its pages go as soon as they are copied."""
+def _copy(home: Tensor, part: Tensor, name: str, checkpoint: Checkpoint | None) -> None:
+    """Row by row where a part is large and lies in one piece of the file: its pages go as soon as they are copied.
+
+    checkpoint: None for a part that is a copy of the file's, on memory of its own.
+    """
     num_bytes = part.numel() * part.element_size()
-    if num_bytes <= PIECE_BYTES or not part.is_contiguous() or part.dim() < 2:
+    if checkpoint is None or num_bytes <= PIECE_BYTES or not part.is_contiguous() or part.dim() < 2:
         home.copy_(part)
         return
     rows = max(1, PIECE_BYTES * part.shape[0] // num_bytes)

@@ -13,12 +13,16 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from weft.checkpoint.gguf_file import GGUFShard
 from weft.checkpoint.mapped import drop_pages
 from weft.checkpoint.safetensors_file import SafetensorsShard
 from weft.checkpoint.tensor_info import TensorInfo
 from weft.checkpoint.torch_file import TorchShard
 from weft.checkpoint.weight_files import WeightFiles, find_weight_files
 from weft.errors import CheckpointError
+from weft.ops.quantized import QuantizedWeight
+from weft.resolve.gguf_files import check_gguf_file
+from weft.resolve.gguf_model import read_gguf_model
 
 PIECE_BYTES = 32 * 2**20      # copied or compared at a time, so that few mapped pages are resident at once
 
@@ -37,11 +41,11 @@ class Shard(Protocol):
 
 
 class Checkpoint:
-    """Tensors by name. is_dummy: there are none, and weights are to be invented."""
+    """Tensors by name. is_dummy: there are none, and weights are to be invented. is_gguf: names are those of GGUF."""
 
     def __init__(self, path: Path, shards: Sequence[Shard] = (), tensors: dict[str, TensorInfo] | None = None, *,
-                 is_dummy: bool = False) -> None:
-        self.path, self.is_dummy = path, is_dummy
+                 is_dummy: bool = False, is_gguf: bool = False) -> None:
+        self.path, self.is_dummy, self.is_gguf = path, is_dummy, is_gguf
         self._shards = {shard.file: shard for shard in shards}
         self.tensors = {} if tensors is None else tensors
 
@@ -59,19 +63,60 @@ class Checkpoint:
                 yield name, tensor
                 self.release(name, tensor)
 
+    def cost(self, as_codes: Collection[str] = ()) -> str:
+        """What reading costs beyond copying, in a sentence; empty: nothing. as_codes: tensors that stay as they are."""
+        found = [info for name, info in self.tensors.items() if info.quantization is not None and name not in as_codes]
+        if not found:
+            return ""
+        kinds = ", ".join(sorted({str(info.quantization) for info in found}))
+        needed, stored = sum(info.num_bytes for info in found), sum(info.stored_bytes or 0 for info in found)
+        dtype = str(found[0].dtype).removeprefix("torch.")
+        return (f"{self.path.name}: {len(found)} of {len(self.tensors)} tensors are quantized ({kinds}) and become "
+                f"{dtype} as they are loaded, because no kernel computes with them as they are: {_size(needed)} "
+                f"of memory instead of {_size(stored)}.")
+
+    def has_codes(self, name: str) -> bool:
+        """Whether `quantized` has something to give for a tensor."""
+        shard = self._shards[self.tensors[name].file]
+        return isinstance(shard, GGUFShard) and shard.has_codes(name)
+
+    def quantized(self, name: str) -> QuantizedWeight | None:
+        """A tensor as the integer codes it is stored in; None where it is stored otherwise, and `read` gives numbers.
+
+        Rows are those of the tensor with all dimensions but the last flattened. `routing.quantized_parts` takes it
+        apart for its homes.
+        """
+        shard = self._shards[self.tensors[name].file]
+        return shard.quantized(name) if isinstance(shard, GGUFShard) else None
+
+    def stored(self, name: str) -> Tensor:
+        """A tensor as it is stored: its numbers, or the bytes of its quantized blocks."""
+        shard = self._shards[self.tensors[name].file]
+        if self.tensors[name].quantization is not None and isinstance(shard, GGUFShard):
+            return shard.raw(name)
+        return next(tensor for _, tensor in shard.read([name]))
+
     def release(self, name: str, tensor: Tensor) -> None:
         """Let go of the memory behind a piece of tensor `name`; reading the piece again is possible."""
         if self._shards[self.tensors[name].file].is_mapped(name):
             drop_pages(tensor)
 
 
-def open_checkpoint(path: Path, load_format: str = "auto") -> Checkpoint:
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.2f} MB"
+
+
+def open_checkpoint(path: Path, load_format: str = "auto", dtype: torch.dtype = torch.float32) -> Checkpoint:
     """The checkpoint in a directory (or one weight file). CheckpointError naming the file that is missing or broken.
 
-    load_format: auto, safetensors, pt, or dummy (no file is touched).
+    load_format: auto, safetensors, pt, gguf, or dummy (no file is touched). dtype: of quantized tensors once read.
     """
     if load_format == "dummy":
         return Checkpoint(path, is_dummy=True)
+    if check_gguf_file(path):
+        gguf_shards = [GGUFShard(part, dtype) for part in read_gguf_model(path).parts]
+        tensors = {name: info for shard in gguf_shards for name, info in shard.tensors.items()}
+        return Checkpoint(path, gguf_shards, tensors, is_gguf=True)
     found = find_weight_files(path, load_format)
     kind = SafetensorsShard if found.is_safetensors else TorchShard
     shards = [kind(file) for file in found.files]
@@ -101,9 +146,9 @@ def _by_name(shards: Sequence[Shard], found: WeightFiles) -> dict[str, TensorInf
 def same_content(checkpoint: Checkpoint, first: str, second: str) -> bool:
     """True when two tensors of a checkpoint have equal shape, dtype and bits."""
     a, b = checkpoint.tensors[first], checkpoint.tensors[second]
-    if (a.shape, a.dtype) != (b.shape, b.dtype):
+    if (a.shape, a.dtype, a.quantization) != (b.shape, b.dtype, b.quantization):
         return False
-    held = dict(checkpoint.read([first, second]))
+    held = {name: checkpoint.stored(name) for name in (first, second)}
     rows = max(1, PIECE_BYTES // max(1, a.num_bytes // max(1, math.prod(a.shape[:1]))))
     for x, y in zip(held[first].split(rows), held[second].split(rows), strict=True):
         equal = torch.equal(x, y)

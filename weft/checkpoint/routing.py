@@ -9,9 +9,21 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from weft.architectures.names import GroupedQKV, Layout, NameMap, Plain, Rule
+from weft.architectures.names import (
+    GroupedQKV,
+    Layout,
+    NameMap,
+    PairedRows,
+    Plain,
+    Rule,
+    Shifted,
+    SingleRow,
+    Stacked,
+)
+from weft.ops.quantized import QuantizedWeight
 
 _NUMBER = re.compile(r"\d+")
 _PLACE = re.compile(r"\{[a-z]+\}|\d+")
@@ -95,6 +107,26 @@ def take_apart(layout: Layout, tensor: Tensor, num_rows: Sequence[int]) -> list[
             return _rows(tensor.t() if layout.transposed and tensor.dim() == 2 else tensor, num_rows)
         case GroupedQKV():
             return _groups(layout, tensor)
+        case PairedRows(num_heads=num_heads):
+            return [_halves(tensor, num_heads)]
+        case Stacked():
+            return _entries(tensor, len(num_rows))
+        case Shifted(by=by):
+            return [tensor - by]
+        case SingleRow():
+            return [tensor.unsqueeze(0)] if tensor.dim() == 1 else [tensor]
+
+
+def quantized_parts(layout: Layout, weight: QuantizedWeight, shape: Sequence[int],
+                    num_rows: Sequence[int]) -> list[QuantizedWeight]:
+    """As `take_apart` for a tensor of integer codes. shape: the tensor's in its file.
+
+    ValueError for a layout that is no order of rows (transposed matrices, shifted norms) and for rows that do not fit.
+    """
+    if isinstance(layout, Shifted) or (isinstance(layout, Plain) and layout.transposed):
+        raise ValueError(f"{type(layout).__name__} changes more than the order of rows")
+    order = torch.arange(weight.shape[0]).view(tuple(shape[:-1]))
+    return [weight.rows(part) for part in take_apart(layout, order, num_rows)]
 
 
 def _rows(tensor: Tensor, num_rows: Sequence[int]) -> list[Tensor]:
@@ -115,6 +147,19 @@ def _groups(layout: GroupedQKV, tensor: Tensor) -> list[Tensor]:
     grouped = tensor.unflatten(0, (layout.num_groups, layout.queries_per_group + 2, layout.head_dim))
     queries = layout.queries_per_group
     return [part.flatten(0, 2) for part in grouped.split([queries, 1, 1], dim=1)]
+
+
+def _halves(tensor: Tensor, num_heads: int) -> Tensor:
+    """Rows in neighbouring pairs put into two halves for each head."""
+    if tensor.dim() == 0 or tensor.shape[0] % (2 * num_heads):
+        raise ValueError(f"rows must be pairs for each of {num_heads} heads")
+    return tensor.unflatten(0, (num_heads, -1, 2)).transpose(1, 2).flatten(0, 2)
+
+
+def _entries(tensor: Tensor, count: int) -> list[Tensor]:
+    if tensor.dim() == 0 or tensor.shape[0] != count:
+        raise ValueError(f"{'scalar' if tensor.dim() == 0 else tensor.shape[0]} entries, the model has {count}")
+    return list(tensor.unbind(0))
 
 
 def _mark(name: str) -> str:

@@ -11,12 +11,17 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """A tensor of a checkpoint and the file it is in."""
+    """A tensor of a checkpoint and the file it is in.
+
+    dtype: as it is read. quantization: the format of few bits that it is stored in, and stored_bytes its size there.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: torch.dtype
     file: Path
+    quantization: str | None = None
+    stored_bytes: int | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -24,4 +29,5 @@ class TensorInfo:
 
     @property
     def dtype_name(self) -> str:
-        return str(self.dtype).removeprefix("torch.")
+        """How its numbers are stored."""
+        return self.quantization or str(self.dtype).removeprefix("torch.")

@@ -80,7 +80,7 @@ def _what_is_there(path: Path) -> str:
     names = sorted(entry.name for entry in path.iterdir())
     other = [name for name in names if name.endswith(_WEIGHT_SUFFIXES)]
     if any(name.endswith(".gguf") for name in other):
-        return "There is a .gguf file: weft does not read GGUF yet."
+        return "There are .gguf files: pass the path of the one to run."
     shown = other or names
     there = f"The directory holds {', '.join(shown[:8])}{', …' if len(shown) > 8 else ''}." if shown else "It is empty."
     return f"{there} load_format=dummy runs with random weights."

@@ -85,6 +85,7 @@ def settings(found: Inspection) -> list[tuple[str, Any, str]]:
           for key, value in model.generation_defaults.items()),
         ("max_num_seqs", config.scheduler.max_num_seqs, "option or default"),
         ("max_num_batched_tokens", config.scheduler.max_num_batched_tokens, "option or default"),
+        ("kv_cache_dtype", config.cache.dtype, "option or default"),
         ("block_size", config.cache.block_size, "option or default"),
         *((name, fact.value, fact.source) for name, fact in machine_facts(config, found.machine).items()),
     ]
@@ -93,13 +94,13 @@ def settings(found: Inspection) -> list[tuple[str, Any, str]]:
 
 def layers(found: Inspection) -> list[dict[str, Any]]:
     """One entry for each kind of block: its layers and parts in words, parameters and cache bytes of one layer."""
-    spec, width = found.spec, DTYPE_BYTES[found.config.model.dtype]
+    spec = found.spec
     return [{
         "layers": numbers, "attention": words.attention(block.mixer),
         "positions": words.rope_words(block.mixer.positions),
         "ffn": words.ffn(block.ffn), "norms": words.block_norms(block),
         "parameters": sum(map(prod, block_shapes(block, spec.hidden_size).values())),
-        "cache_bytes_per_token": cache_bytes_per_token(block.mixer, width),
+        "cache_bytes_per_token": cache_bytes_per_token(block.mixer, found.config.cache.dtype),
     } for numbers, block in words.patterns(spec.blocks)]
 
 
@@ -108,7 +109,7 @@ def sizes(found: Inspection) -> dict[str, Any]:
     spec, width = found.spec, DTYPE_BYTES[found.config.model.dtype]
     shapes = parameter_shapes(spec, has_own_head=found.has_own_head)
     parameters = sum(map(prod, shapes.values()))
-    groups = cache_groups(spec, width)
+    groups = cache_groups(spec, found.config.cache.dtype)
     return {
         "parameters": parameters,
         "active_parameters": num_active_parameters(spec, has_own_head=found.has_own_head),
@@ -126,11 +127,12 @@ def kernels(found: Inspection) -> dict[str, str]:
     """{operator: the kernels that would run, with the reasons against others}, from a model without memory."""
     import torch
 
-    from weft.layers.placement import Placement
+    from weft.layers.placement import CacheFormat, Placement
     from weft.models.decoder import Decoder
     from weft.ops.kernel import explain
 
-    place = Placement(getattr(torch, found.config.model.dtype), has_memory=False)
+    place = Placement(getattr(torch, found.config.model.dtype), isa=found.config.cpu_isa, has_memory=False,
+                      cache=CacheFormat(found.config.cache.dtype, found.config.cache.block_size))
     tied = found.spec.head.tied if found.has_own_head is None else not found.has_own_head
     model = Decoder(found.spec, tied=tied, layer_groups=(0,) * len(found.spec.blocks),
                     max_model_len=1, place=place)
@@ -153,5 +155,5 @@ def _weights_words(weights: Checkpoint | None) -> str:
     if weights is None or not weights.tensors:
         return "no weights"
     infos = list(weights.tensors.values())
-    dtypes = sorted({str(info.dtype).removeprefix("torch.") for info in infos})
+    dtypes = sorted({info.dtype_name for info in infos})
     return f"{len(infos)} tensors ({', '.join(dtypes)}) in {len({info.file for info in infos})} file(s)"

@@ -18,7 +18,7 @@ from weft.config.engine_args import UNBUILT, EngineArgs
 
 GROUPS: dict[str, dict[str, str]] = {
     "model": {
-        "model": "checkpoint directory or hub name; none: the model that comes with weft",
+        "model": "checkpoint directory, .gguf file or hub name; none: the model that comes with weft",
         "model_file": "Python file that describes the model's architecture",
         "model_impl": "auto or native",
         "dtype": "auto, float32, float16 or bfloat16",
@@ -46,12 +46,14 @@ GROUPS: dict[str, dict[str, str]] = {
         "hf_token": "token for the hub",
     },
     "load": {
-        "load_format": "auto, safetensors, pt or dummy (random weights)",
+        "load_format": "auto, safetensors, pt, gguf or dummy (random weights)",
         "download_dir": "where to keep what comes from the hub",
         "use_tqdm_on_load": "show progress while weights are read",
     },
     "cache": {
         "block_size": "tokens in a block of the cache, a power of two",
+        "kv_cache_dtype": "how keys and values are cached: auto (as the model computes), fp8_e4m3, fp8_e5m2 or "
+                          "int8_per_token_head",
         "enable_prefix_caching": "reuse the cache of equal beginnings",
         "kv_cache_memory_bytes": "size of the cache; none: what the memory plan finds",
         "gpu_memory_utilization": "share of the device's memory that the engine may use",

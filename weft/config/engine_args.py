@@ -17,12 +17,16 @@ from weft.errors import ConfigError, NotBuiltError
 DTYPES = ("float32", "float16", "bfloat16")
 DTYPE_NAMES = {"float": "float32", "half": "float16", "fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
+# How keys and values may be cached, and other names of the same.
+KV_CACHE_DTYPES = (*DTYPES, "fp8_e4m3", "fp8_e5m2", "int8_per_token_head")
+KV_CACHE_DTYPE_NAMES = {**DTYPE_NAMES, "fp8": "fp8_e4m3", "int8": "int8_per_token_head"}
+
 # vLLM's options without code in weft yet: name -> the value that means "off". Anything else is refused.
 UNBUILT: dict[str, Any] = {
     "runner": "auto", "convert": "auto", "tokenizer_mode": "auto", "quantization": None,
     "quantization_config": None, "pooler_config": None, "tensor_parallel_size": 1,
     "pipeline_parallel_size": 1, "data_parallel_size": 1, "enable_expert_parallel": False, "cpu_offload_gb": 0,
-    "distributed_executor_backend": None, "enable_lora": False, "speculative_config": None, "kv_cache_dtype": "auto",
+    "distributed_executor_backend": None, "enable_lora": False, "speculative_config": None,
     "structured_outputs_config": None, "compilation_config": None, "mm_processor_kwargs": None,
     "logits_processors": None,
     "limit_mm_per_prompt": None, "allowed_local_media_path": "", "allowed_media_domains": None,
@@ -36,7 +40,7 @@ UNBUILT: dict[str, Any] = {
 class EngineArgs:
     """Options of an engine. None means: chosen from the checkpoint and the machine."""
 
-    model: str | None = None                      # directory, hub id; None: the embedded model
+    model: str | None = None                      # directory, hub id, GGUF file; None: the embedded model
     tokenizer: str | None = None                  # None: the model's
     skip_tokenizer_init: bool = False
     trust_remote_code: bool = False
@@ -63,9 +67,10 @@ class EngineArgs:
     chat_template: str | None = None              # a template or the path of one; None: the tokenizer's
     disable_sliding_window: bool = False
     enforce_eager: bool = False                   # weft captures no graphs on CPU, so both values do the same there
-    load_format: str = "auto"                     # auto, safetensors, pt, dummy
+    load_format: str = "auto"                     # auto, safetensors, pt, gguf, dummy
     use_tqdm_on_load: bool = True
     block_size: int = 16
+    kv_cache_dtype: str = "auto"                  # auto: the model's dtype; or one of KV_CACHE_DTYPES
     enable_prefix_caching: bool = True
     kv_cache_memory_bytes: int | None = None
     gpu_memory_utilization: float = 0.92          # fraction of the device's memory the engine may use (CPU: see docs)
@@ -89,8 +94,10 @@ class EngineArgs:
         _check_types(self)
         object.__setattr__(self, "dtype", DTYPE_NAMES.get(self.dtype, self.dtype))
         _one_of("dtype", self.dtype, ("auto", *DTYPES))
+        object.__setattr__(self, "kv_cache_dtype", KV_CACHE_DTYPE_NAMES.get(self.kv_cache_dtype, self.kv_cache_dtype))
+        _one_of("kv_cache_dtype", self.kv_cache_dtype, ("auto", *KV_CACHE_DTYPES))
         _one_of("model_impl", self.model_impl, ("auto", "native"))
-        _one_of("load_format", self.load_format, ("auto", "safetensors", "pt", "dummy"))
+        _one_of("load_format", self.load_format, ("auto", "safetensors", "pt", "gguf", "dummy"))
         _one_of("scheduling_policy", self.scheduling_policy, ("fcfs", "priority"))
         _one_of("cpu_isa", self.cpu_isa, CPU_ISAS)
         _one_of("logprobs_mode", self.logprobs_mode,

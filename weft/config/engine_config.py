@@ -16,6 +16,7 @@ from weft.errors import ConfigError
 class ModelConfig:
     """Which model, and how it is run.
 
+    path: the folder of its files, or its GGUF file.
     hf_config: the config after all stages, frozen; config_source: the file it is from, for messages; origins:
     {key: source} of values that are not that file's own, and of fields of this class.
     dtype: "float32", "float16" or "bfloat16".
@@ -56,8 +57,9 @@ class TokenizerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheConfig:
-    """The paged cache. kv_cache_memory_bytes None: what the memory plan finds."""
+    """The paged cache. dtype: one of KV_CACHE_DTYPES. kv_cache_memory_bytes None: what the memory plan finds."""
 
+    dtype: str
     block_size: int = 16
     enable_prefix_caching: bool = True
     kv_cache_memory_bytes: int | None = None

@@ -15,7 +15,7 @@ from weft.cache.groups import CacheGroup
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.errors import MemoryPlanError
-from weft.ops.attention.plan import MIN_TILE, TILE_SCORES
+from weft.ops.attention.pieces import MIN_TILE, TILE_SCORES
 
 DEFAULT_CACHE_BYTES = 4 << 30        # unless set, the cache takes no more than this, or than one whole context
 
@@ -55,7 +55,7 @@ def plan_memory(spec: DecoderSpec, config: EngineConfig, machine: Machine, *,
     model, cache, width = config.model, config.cache, DTYPE_BYTES[config.model.dtype]
     weights = num_parameters(spec, has_own_head=has_own_head) * width
     activations = _activation_bytes(spec, config)
-    groups = cache_groups(spec, width)
+    groups = cache_groups(spec, cache.dtype)
     limit = int(machine.available_bytes.value * cache.memory_utilization)
     source = f"{cache.memory_utilization:g} of {_size(machine.available_bytes.value)}, {machine.available_bytes.source}"
     room = int((limit - weights - activations) / (1 + 2 / len(spec.blocks)))        # decode copies one layer's keys

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from weft.architectures.spec import DecoderSpec
-from weft.checkpoint.loader import load_weights, needs_own_head
+from weft.checkpoint.loader import load_weights, names_in, needs_own_head
 from weft.checkpoint.reader import open_checkpoint
 from weft.config.allocator import keep_freed_pages, lazy_zeros
 from weft.config.engine_config import EngineConfig
@@ -27,7 +27,8 @@ from weft.engine.messages import TokenLogprobs
 from weft.engine.sampler import Sampler
 from weft.engine.scheduler import Scheduled, StepPlan
 from weft.engine.step_inputs import step_inputs
-from weft.layers.placement import Layer, Placement
+from weft.layers.finishing import Finishing
+from weft.layers.placement import CacheFormat, Placement
 from weft.models.decoder import Decoder
 from weft.ops.batch import ForwardBatch
 from weft.ops.kernel import explain
@@ -52,22 +53,23 @@ class Runner:
 
     def __init__(self, config: EngineConfig, spec: DecoderSpec, machine: Machine) -> None:
         torch.set_num_threads(config.num_threads)
-        checkpoint = open_checkpoint(Path(config.model.path), config.load.load_format)
+        self.dtype = getattr(torch, config.model.dtype)
+        checkpoint = open_checkpoint(Path(config.model.path), config.load.load_format, self.dtype)
         own_head = needs_own_head(checkpoint, spec, config.model.hf_config)
         self.plan: MemoryPlan = plan_memory(spec, config, machine, has_own_head=own_head)
-        self.dtype = getattr(torch, config.model.dtype)
         layer_groups = [0] * len(spec.blocks)
         for number, group in enumerate(self.plan.groups):
             for layer in group.layers:
                 layer_groups[layer] = number
         self.model = Decoder(spec, tied=not own_head, layer_groups=tuple(layer_groups),
-                             max_model_len=self.plan.max_model_len, place=Placement(self.dtype))
-        report = load_weights(self.model.homes(), checkpoint, spec.names, tied=not own_head,
-                              use_tqdm=config.load.use_tqdm)
+                             max_model_len=self.plan.max_model_len,
+                             place=Placement(self.dtype, isa=config.cpu_isa,
+                                             cache=CacheFormat(config.cache.dtype, config.cache.block_size)))
+        finishing = Finishing(self.model, self.model.homes())
+        report = load_weights(self.model.homes(), checkpoint, names_in(checkpoint, spec), tied=not own_head,
+                              use_tqdm=config.load.use_tqdm, receiver=finishing)
+        finishing.finish()
         logger.debug("%s", report)
-        for module in self.model.modules():
-            if isinstance(module, Layer):
-                module.finish_loading()
         self._bind_caches()
         keep_freed_pages()                     # not before: weights are to go back to the system when they are freed
         self.sampler = Sampler(config.model.logprobs_mode)
@@ -120,9 +122,8 @@ class Runner:
 
     def _bind_caches(self) -> None:
         for attention, group in zip(self.model.attentions(), self.model.layer_groups, strict=True):
-            spec = attention.spec
-            shape = (self.plan.num_blocks[group], spec.num_kv_heads, self.plan.block_size, spec.head_dim)
-            attention.bind_cache(_zeros(shape, self.dtype), _zeros(shape, self.dtype))
+            shape = attention.cache_shape(self.plan.num_blocks[group], self.plan.block_size)
+            attention.bind_cache(_zeros(shape, attention.cache_dtype), _zeros(shape, attention.cache_dtype))
 
     # What collective_rpc and apply_model reach.
 

@@ -7,7 +7,6 @@ from itertools import accumulate
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from weft.engine.memory import MemoryPlan
 from weft.engine.scheduler import Scheduled, StepPlan
@@ -41,20 +40,11 @@ def _positions(items: Seq[Scheduled], num_decodes: int) -> np.ndarray:
 def _group(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...], seq_lens: tuple[int, ...], num_decodes: int,
            positions: np.ndarray, memory: MemoryPlan) -> AttentionPlan:
     size = memory.block_size
-    table = np.full((len(items), max(-(-n // size) for n in seq_lens)), -1, dtype=np.int64)
-    fresh = []                                                    # last blocks that this step is the first to touch
+    table = np.full((len(items), max(-(-n // size) for n in seq_lens)), -1, dtype=np.int32)
     for row, item, length in zip(table, items, seq_lens, strict=True):
         count = -(-length // size)
         row[:count] = item.seq.block_ids[group][:count]
-        if item.start <= (count - 1) * size:
-            fresh.append(row[count - 1])
     rows = np.repeat(np.arange(len(items)), query_lens)
     slots = table[rows, positions // size] * size + positions % size
-    return attention_plan(query_lens=query_lens, seq_lens=seq_lens, num_decodes=num_decodes,
-                          slot_mapping=_tensor(slots), fresh_blocks=torch.tensor(fresh, dtype=torch.int64),
-                          block_table=_tensor(table), window=memory.groups[group].window,
-                          block_size=size)
-
-
-def _tensor(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(array)
+    return attention_plan(query_lens=query_lens, seq_lens=seq_lens, num_decodes=num_decodes, slots=slots, table=table,
+                          window=memory.groups[group].window, block_size=size)

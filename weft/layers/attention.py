@@ -7,17 +7,19 @@ from torch import Tensor
 
 from weft.architectures.spec import Alibi, AttentionSpec, QKNorm, Rope
 from weft.layers.linear import Linear
-from weft.layers.norm import Norm
+from weft.layers.norm import Norm, norm_options
 from weft.layers.placement import Layer, Placement
 from weft.ops.attention import (
+    KV_DTYPES,
     AlibiBias,
     AttentionCase,
     AttentionParams,
     AttentionPlan,
     alibi_slopes,
+    cache_shape,
     choose_attention,
 )
-from weft.ops.rope import apply_rope
+from weft.ops.qk import QKCase, choose_qk
 
 
 class Attention(Layer):
@@ -31,39 +33,43 @@ class Attention(Layer):
         self.out = Linear(queries, {"o": hidden_size}, bias=spec.out_bias, place=place)
         self.q_norm = _qk_norm(spec.qk_norm, spec.num_heads, spec.head_dim, place)
         self.k_norm = _qk_norm(spec.qk_norm, spec.num_kv_heads, spec.head_dim, place)
+        self.qk_kernel = choose_qk(_qk_case(spec, place))
+        self.prepare_qk = None                                # what that kernel makes of the norms' weights
         self.params = AttentionParams(scale=spec.scale, softcap=spec.softcap, alibi=_alibi(spec))
+        self.cache_dtype = place.dtype if place.cache is None else KV_DTYPES[place.cache.dtype]
         self.kernel = choose_attention(AttentionCase(
             device=place.device, dtype=place.dtype, head_dim=spec.head_dim, softcap=spec.softcap is not None,
-            alibi=isinstance(spec.positions, Alibi)))
+            alibi=isinstance(spec.positions, Alibi), isa=place.isa, cache_dtype=self.cache_dtype,
+            block_size=16 if place.cache is None else place.cache.block_size))
         self.k_cache = self.v_cache = torch.empty(0)
 
+    def cache_shape(self, num_blocks: int, block_size: int) -> tuple[int, ...]:
+        """Of one of the layer's two caches."""
+        return cache_shape(num_blocks, self.spec.num_kv_heads, block_size, self.spec.head_dim, self.cache_dtype)
+
     def bind_cache(self, k_cache: Tensor, v_cache: Tensor) -> None:
-        """Take the layer's caches, each [B, Hkv, P, D]."""
+        """Take the layer's caches, each of `cache_shape` and `cache_dtype`."""
         self.k_cache, self.v_cache = k_cache, v_cache
 
-    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor] | None, plan: AttentionPlan) -> Tensor:
-        """[T, E] -> [T, E].
+    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor] | None, plan: AttentionPlan,
+                residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
+        """[T, E] -> [T, E]; with a residual, residual += alpha * that, and it is returned.
 
-        angles: cos and sin of the tokens' positions, [T, 1, R / 2], when the spec has rotary positions.
+        angles: cos and sin of the tokens' positions, [T, R / 2] float32, when the spec has rotary positions.
         """
         spec = self.spec
         heads, kv_heads = spec.num_heads, spec.num_kv_heads
         qkv = self.qkv(x).view(-1, heads + 2 * kv_heads, spec.head_dim)                # [T, H + 2 Hkv, D]
-        if spec.clip is not None:
-            qkv.clamp_(-spec.clip, spec.clip)
+        self.prepare_qk(qkv, angles)
         q, k, v = qkv[:, :heads], qkv[:, heads : heads + kv_heads], qkv[:, heads + kv_heads :]
-        if self.q_norm is not None:
-            q.copy_(self._normed(self.q_norm, q))
-            k.copy_(self._normed(self.k_norm, k))
-        if angles is not None:
-            apply_rope(qkv[:, : heads + kv_heads], *angles, interleaved=spec.positions.interleaved)
-        out = self.kernel.run(q.contiguous(), k, v, self.k_cache, self.v_cache, plan, self.params)
-        return self.out(out.reshape(-1, heads * spec.head_dim))
+        out = self.kernel.run(q, k, v, self.k_cache, self.v_cache, plan, self.params)
+        return self.out(out.reshape(-1, heads * spec.head_dim), residual, alpha)
 
-    def _normed(self, norm: Norm, x: Tensor) -> Tensor:
-        if self.spec.qk_norm.scope == "all":
-            return norm(x.reshape(x.shape[0], -1)).view(x.shape)
-        return norm(x)
+    def finish_loading(self) -> None:
+        """Give the weights of q's and k's norms to their kernel."""
+        q, k = self.q_norm, self.k_norm
+        norms = () if q is None else (q.weight, k.weight, q.bias, k.bias)
+        self.prepare_qk = self.qk_kernel.kernel.prepare(*(None if p is None else p.data for p in norms))
 
     @property
     def rope(self) -> Rope | None:
@@ -84,6 +90,16 @@ def _qk_norm(spec: QKNorm | None, heads: int, head_dim: int, place: Placement) -
         return None
     shape = {"head": (head_dim,), "each_head": (heads, head_dim), "all": (heads * head_dim,)}[spec.scope]
     return Norm(spec.norm, *shape, place=place)
+
+
+def _qk_case(spec: AttentionSpec, place: Placement) -> QKCase:
+    rope = spec.positions if isinstance(spec.positions, Rope) else None
+    return QKCase(
+        device=place.device, dtype=place.dtype, num_heads=spec.num_heads, num_kv_heads=spec.num_kv_heads,
+        head_dim=spec.head_dim, clip=spec.clip, isa=place.isa,
+        norm=norm_options(spec.qk_norm.norm) if spec.qk_norm else None,
+        scope=spec.qk_norm.scope if spec.qk_norm else "head",
+        half=rope.rotary_dim // 2 if rope else 0, interleaved=rope.interleaved if rope else False)
 
 
 def _alibi(spec: AttentionSpec) -> AlibiBias | None:

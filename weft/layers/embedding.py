@@ -2,39 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from weft.architectures.spec import EmbeddingSpec, HeadSpec
-from weft.layers.linear import Linear
+from weft.layers.linear import Linear, linear_case, shape_only
 from weft.layers.norm import optional_norm
 from weft.layers.placement import Layer, Placement
+from weft.ops.linear import Epilogue, Product, choose_linear, empty_weight
+from weft.ops.quantized import QuantizedWeight
 
 
 class Embedding(Layer):
-    """An EmbeddingSpec with its tables."""
+    """An EmbeddingSpec with its tables. is_tied: the head multiplies by the table too, and prepares it for both."""
 
-    def __init__(self, spec: EmbeddingSpec, hidden_size: int, *, place: Placement) -> None:
+    def __init__(self, spec: EmbeddingSpec, hidden_size: int, *, is_tied: bool, place: Placement) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.is_tied = spec, is_tied
         width = spec.embedding_dim or hidden_size
-        self.tokens = self.parameter(spec.vocab_size, width, place=place)
+        self.case = linear_case(place, width, spec.vocab_size, is_table=True)
+        self.tokens = nn.Parameter(empty_weight(self.case, on_meta=not place.has_memory), requires_grad=False)
+        self.table: Product | None = None
+        self.takes_codes, self.codes = choose_linear(self.case).kernel.name == "native", None
         self.project = _projection(width, hidden_size, place)
         rows = spec.positions.num_positions + spec.positions.offset if spec.positions else 0
         self.positions = self.parameter(rows, hidden_size, place=place) if rows else None
         self.norm = optional_norm(spec.norm, hidden_size, place=place)
 
     def forward(self, input_ids: Tensor, positions: Tensor) -> Tensor:
-        """input_ids, positions [T] -> [T, E]."""
-        hidden = F.embedding(input_ids, self.tokens)
+        """input_ids, positions [T] -> [T, E], of its own memory."""
+        hidden = self.table.rows(input_ids)
         if self.spec.scale != 1:
             hidden = hidden * torch.tensor(self.spec.scale, dtype=hidden.dtype, device=hidden.device)
         if self.project is not None:
-            hidden = self.project(hidden)
+            hidden = self.project(hidden).clone()
         if self.positions is not None:
             hidden = hidden + F.embedding(positions + self.spec.positions.offset, self.positions)
         return hidden if self.norm is None else self.norm(hidden)
+
+    def finish_loading(self) -> None:
+        """Make the table readable, unless the head does. Only rows are read here: floats stay as they are."""
+        if self.is_tied:
+            return
+        is_packed = self.case.quantization is not None or self.codes is not None
+        kernel = choose_linear(self.case if is_packed else replace(self.case, isa="reference")).kernel
+        weight = self.tokens.data if self.codes is None else self.codes
+        self.table = kernel.prepare(weight, None, Epilogue(out_dtype=self.case.dtype))
+        self.tokens, self.codes = shape_only(self.tokens), None
+
+    def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
+        """As Layer."""
+        self.codes = weight
+
+    def loaded_parameters(self) -> Iterator[nn.Parameter]:
+        """As Layer; the table is the head's when it is tied."""
+        return (p for p in self.parameters(recurse=False) if not (self.is_tied and p is self.tokens))
 
     def homes(self) -> dict[str, Tensor]:
         homes = {"tokens.weight": self.tokens.data}
@@ -48,35 +74,60 @@ class Embedding(Layer):
 
 
 class Head(Layer):
-    """A HeadSpec. tied: shares the embedding's table, else has a matrix of its own."""
+    """A HeadSpec. A tied embedding's table is its matrix, else it has one of its own."""
 
-    def __init__(self, spec: HeadSpec, embedding: Embedding, hidden_size: int, *, tied: bool, place: Placement) -> None:
+    def __init__(self, spec: HeadSpec, embedding: Embedding, hidden_size: int, *, place: Placement) -> None:
         super().__init__()
         vocab_size, width = embedding.tokens.shape
-        self.spec, self.is_tied = spec, tied
+        self.spec, self.is_tied = spec, embedding.is_tied
+        self._embedding = (embedding,)                        # in a tuple: it is not this module's child
         self.project = _projection(hidden_size, width, place)
-        self.linear = Linear(width, {"": vocab_size}, bias=spec.bias, is_shared=tied,
-                             place=place.without_memory() if tied else place)
-        if tied:
-            self.linear.weight = embedding.tokens
-            if spec.bias:
-                self.linear.bias = self.parameter(vocab_size, place=place)
+        case = linear_case(place, width, vocab_size, is_table=self.is_tied)
+        self.kernel = choose_linear(case)
+        self.weight = None if self.is_tied else nn.Parameter(
+            empty_weight(case, on_meta=not place.has_memory), requires_grad=False)
+        self.bias = self.parameter(vocab_size, place=place) if spec.bias else None
+        self.product: Product | None = None
+        self.takes_codes, self.codes = self.kernel.kernel.name == "native", None
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        """[N, E] -> logits [N, V] in float32."""
+        """[N, E] -> logits [N, V] in float32, of their own memory."""
         if self.project is not None:
             hidden_states = self.project(hidden_states)
-        logits = self.linear(hidden_states).float()
+        logits = self.product(hidden_states)
         if self.spec.scale != 1:
             logits = logits.mul_(self.spec.scale)
         if self.spec.softcap is not None:
             logits = logits.div_(self.spec.softcap).tanh_().mul_(self.spec.softcap)
         return logits
 
-    def homes(self) -> dict[str, Tensor]:
-        homes = {name.lstrip("."): view for name, view in self.linear.homes().items()}
+    def finish_loading(self) -> None:
+        """Give the matrix to the kernel; a tied embedding reads its rows from the same memory."""
+        (embedding,) = self._embedding
+        weight = embedding.tokens if self.is_tied else self.weight
+        bias = None if self.bias is None else self.bias.data
+        self.product = self.kernel.kernel.prepare(weight.data if self.codes is None else self.codes, bias,
+                                                  Epilogue(out_dtype=torch.float32))
+        self.codes = None
         if self.is_tied:
-            del homes["weight"]
+            embedding.table, embedding.tokens = self.product, shape_only(weight)
+        else:
+            self.weight = shape_only(weight)
+
+    def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
+        """As Layer."""
+        self.codes = weight
+
+    def loaded_parameters(self) -> Iterator[nn.Parameter]:
+        """As Layer, with the embedding's table when that is the matrix."""
+        yield from self.parameters(recurse=False)
+        if self.is_tied:
+            yield self._embedding[0].tokens
+
+    def homes(self) -> dict[str, Tensor]:
+        homes = {} if self.is_tied else {"weight": self.weight.data}
+        if self.bias is not None:
+            homes["bias"] = self.bias.data
         if self.project is not None:
             homes |= self.project.homes()
         return homes

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from weft.architectures.spec import MLPSpec, MoESpec
-from weft.layers.linear import Linear
+from weft.layers.linear import Linear, shape_only
 from weft.layers.placement import Layer, Placement
-from weft.ops.activation import activation
-from weft.ops.moe import MoECase, choose_moe
+from weft.ops.moe import MoECase, Routing, choose_moe
+from weft.ops.quantized import QuantizedWeight, stacked
 
 
 class MLP(Layer):
@@ -19,19 +22,12 @@ class MLP(Layer):
         super().__init__()
         size = spec.intermediate_size
         parts = {"gate": size, "up": size} if spec.gated else {"up": size}
-        self.up = Linear(hidden_size, parts, bias=spec.bias, place=place)
+        self.up = Linear(hidden_size, parts, bias=spec.bias, place=place, act=spec.act, gated=spec.gated)
         self.down = Linear(size, {"down": hidden_size}, bias=spec.bias, place=place)
-        self.act, self.is_gated = activation(spec.act), spec.gated
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[T, E] -> [T, E]."""
-        hidden = self.up(x)                                                           # [T, F] or [T, 2F]
-        if self.is_gated:
-            gate, up = hidden.chunk(2, dim=-1)
-            hidden = self.act(gate).mul_(up)
-        else:
-            hidden = self.act(hidden)
-        return self.down(hidden)
+    def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
+        """[T, E] -> [T, E]; with a residual, residual += alpha * that, and it is returned."""
+        return self.down(self.up(x), residual, alpha)
 
     def homes(self) -> dict[str, Tensor]:
         return self.up.homes() | self.down.homes()
@@ -43,26 +39,44 @@ class MoE(Layer):
     def __init__(self, spec: MoESpec, hidden_size: int, *, place: Placement) -> None:
         super().__init__()
         self.spec, size = spec, spec.expert.intermediate_size
-        self.router = Linear(hidden_size, {"router": spec.num_experts}, bias=False, place=place)
+        exact = replace(place, quantization=None)              # routers are small, and decide
+        self.router = Linear(hidden_size, {"router": spec.num_experts}, bias=False, place=exact)
         self.gate_up = self.parameter(spec.num_experts, 2 * size, hidden_size, place=place)
         self.down = self.parameter(spec.num_experts, hidden_size, size, place=place)
         self.shared = MLP(spec.shared, hidden_size, place=place) if spec.shared else None
         gate = {"shared_gate": 1}
-        self.shared_gate = Linear(hidden_size, gate, bias=False, place=place) if spec.shared_gate else None
-        self.act = activation(spec.expert.act)
-        self.kernel = choose_moe(MoECase(device=place.device, num_experts=spec.num_experts))
+        self.shared_gate = Linear(hidden_size, gate, bias=False, place=exact) if spec.shared_gate else None
+        self.kernel = choose_moe(MoECase(
+            device=place.device, dtype=place.dtype, hidden_size=hidden_size, intermediate_size=size,
+            act=spec.expert.act, isa=place.isa, quantization=place.quantization))
+        self.experts = None                                   # what the kernel makes of the matrices
+        self.takes_codes = self.kernel.kernel.name == "native"
+        self.codes: dict[str, dict[int, QuantizedWeight]] = {"gate_up": {}, "down": {}}      # by first row
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[T, E] -> [T, E]."""
-        spec = self.spec
-        out = self.kernel.run(x, self.router(x), self.gate_up, self.down, spec.num_experts_per_token, spec.renormalize,
-                              self.act)
-        if self.shared is not None:
-            shared = self.shared(x)
-            if self.shared_gate is not None:
-                shared = shared * torch.sigmoid(self.shared_gate(x))
-            out = out + shared
-        return out
+    def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
+        """[T, E] -> [T, E]; with a residual, residual += alpha * that, and it is returned."""
+        logits = self.router(x)
+        if self.shared is None:
+            return self.experts(x, logits, residual, alpha)
+        shared = self.shared(x)
+        if self.shared_gate is not None:
+            shared = shared * torch.sigmoid(self.shared_gate(x))
+        out = self.experts(x, logits).add_(shared)
+        return out if residual is None else residual.add_(out, alpha=alpha)
+
+    def finish_loading(self) -> None:
+        """Give the experts' matrices to the kernel. The homes no longer lead to them."""
+        routing = Routing(top_k=self.spec.num_experts_per_token, renormalize=self.spec.renormalize,
+                          act=self.spec.expert.act)
+        gate_up = experts_with_codes(self.gate_up.data, self.codes["gate_up"], self.spec.expert.intermediate_size)
+        down = experts_with_codes(self.down.data, self.codes["down"], self.down.shape[1])
+        self.experts = self.kernel.kernel.prepare(gate_up, down, routing)
+        self.gate_up, self.down, self.codes = shape_only(self.gate_up), shape_only(self.down), {}
+
+    def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
+        """As Layer."""
+        name = "gate_up" if parameter is self.gate_up else "down"
+        self.codes[name][first // parameter.shape[-1]] = weight
 
     def homes(self) -> dict[str, Tensor]:
         homes, size = self.router.homes(), self.spec.expert.intermediate_size
@@ -75,3 +89,22 @@ class MoE(Layer):
         if self.shared_gate is not None:
             homes |= self.shared_gate.homes()
         return homes
+
+
+def experts_with_codes(weight: Tensor, codes: Mapping[int, QuantizedWeight],
+                       rows: int) -> Tensor | list[QuantizedWeight]:
+    """Loaded matrices [X, R, K], or codes for each expert when all came as codes of one format.
+
+    codes: by first row of [X * R, K]; rows: of each part of an expert.
+    """
+    if not codes:
+        return weight
+    num_experts, size, _ = weight.shape
+    experts = [stacked([codes.get(start, weight) for start in range(expert * size, (expert + 1) * size, rows)])
+               for expert in range(num_experts)]
+    if all(e is not None and e.format == experts[0].format for e in experts):
+        return experts
+    flat = weight.flatten(0, 1)
+    for start, part in codes.items():
+        flat[start : start + part.shape[0]] = part.dequantize(weight.dtype)
+    return weight

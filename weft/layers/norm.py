@@ -6,39 +6,50 @@ from torch import Tensor
 
 from weft.architectures.spec import LayerNorm, NormSpec, RMSNorm
 from weft.layers.placement import Layer, Placement
-from weft.ops.norm import NormCase, choose_layer_norm, choose_rms_norm
+from weft.ops.norm import NormCase, NormOptions, choose_norm
 
 
 class Norm(Layer):
     """RMSNorm or LayerNorm over the last dimension.
 
-    shape: of the weight, [N], or [H, D] for a weight of each head (the norm is over D).
+    shape: of the weight, [N]; [H, D] for one of each head, which only `weight` and `options` are read of.
+    role: name of the buffer that results are put into, which the next norm of that role uses again; None: memory of
+        their own.
     """
 
-    def __init__(self, spec: NormSpec, *shape: int, place: Placement) -> None:
+    def __init__(self, spec: NormSpec, *shape: int, place: Placement, role: str | None = None) -> None:
         super().__init__()
-        self.spec = spec
         has_weight = isinstance(spec, RMSNorm) or spec.has_weight
         has_bias = isinstance(spec, LayerNorm) and spec.has_bias
         self.weight = self.parameter(*shape, place=place) if has_weight else None
         self.bias = self.parameter(*shape, place=place) if has_bias else None
-        if isinstance(spec, RMSNorm):
-            self.kernel = choose_rms_norm(NormCase(device=place.device, has_offset=spec.offset != 0))
-        else:
-            self.kernel = choose_layer_norm(NormCase(device=place.device))
+        self.options, self.scratch, self.role, self.dtype = norm_options(spec), place.scratch, role, place.dtype
+        self.kernel = choose_norm(NormCase(device=place.device, dtype=place.dtype, options=self.options, isa=place.isa))
+        self.normalise = None                                 # what the kernel makes of weight and bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., N] -> [..., N]."""
-        spec = self.spec
-        if isinstance(spec, RMSNorm):
-            return self.kernel.run(x, self.weight, spec.eps, spec.offset, spec.cast_before_weight)
-        return self.kernel.run(x, self.weight, self.bias, spec.eps)
+        """[T, N] -> [T, N]."""
+        if self.role is None:
+            return self.normalise(x)
+        return self.normalise(x, self.scratch.take(self.role, x.shape[0], x.shape[1], self.dtype))
+
+    def finish_loading(self) -> None:
+        """Give weight and bias to the kernel."""
+        self.normalise = self.kernel.kernel.prepare(
+            *(None if p is None else p.data for p in (self.weight, self.bias)), self.options)
 
     def homes(self) -> dict[str, Tensor]:
         pairs = (("weight", self.weight), ("bias", self.bias))
         return {name: parameter.data for name, parameter in pairs if parameter is not None}
 
 
-def optional_norm(spec: NormSpec | None, *shape: int, place: Placement) -> Norm | None:
+def norm_options(spec: NormSpec) -> NormOptions:
+    """A spec's norm as operators know it."""
+    if isinstance(spec, LayerNorm):
+        return NormOptions(centred=True, eps=spec.eps)
+    return NormOptions(centred=False, eps=spec.eps, offset=spec.offset, cast_before_weight=spec.cast_before_weight)
+
+
+def optional_norm(spec: NormSpec | None, *shape: int, place: Placement, role: str | None = None) -> Norm | None:
     """A Norm, or None where the spec has none."""
-    return None if spec is None else Norm(spec, *shape, place=place)
+    return None if spec is None else Norm(spec, *shape, place=place, role=role)

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
+from weft.layers.scratch import Scratch
 from weft.ops.kernel import Choice
+from weft.ops.quantized import QuantizedWeight
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFormat:
+    """How keys and values are cached. dtype: one of KV_CACHE_DTYPES; block_size: tokens in a block."""
+
+    dtype: str
+    block_size: int = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +26,18 @@ class Placement:
     """dtype and device of a layer's parameters, which decide its kernels.
 
     has_memory False: the parameters are torch's "meta" tensors, for a model that is only looked at or a shared table.
+    isa: level of the native kernels, "reference" for none. quantization: how loaded weights are quantized, or None.
+    cache: how an attention layer caches; None: floats of `dtype` in blocks of 16. scratch: buffers that the layers of
+    a model share.
     """
 
     dtype: torch.dtype
     device: str = "cpu"
     has_memory: bool = True
+    isa: str = "reference"
+    quantization: str | None = None
+    cache: CacheFormat | None = None
+    scratch: Scratch = field(default_factory=Scratch, compare=False)
 
     def without_memory(self) -> Placement:
         return replace(self, has_memory=False)
@@ -30,8 +47,11 @@ class Layer(nn.Module):
     """A part as a module.
 
     `homes()` gives views of its parameters under part names, which loading copies into; `finish_loading()` is called
-    once after that, on every layer; `choices()` are the kernels it runs.
+    once after that, on every layer (see finishing.py); `choices()` are the kernels it runs.
+    takes_codes: its matrices may come as QuantizedWeights, through `take`.
     """
+
+    takes_codes = False
 
     def parameter(self, *shape: int, place: Placement) -> nn.Parameter:
         """An uninitialised parameter that needs no gradient."""
@@ -43,12 +63,18 @@ class Layer(nn.Module):
         return {f"{name}.{home}": view for name, child in self.named_children() if isinstance(child, Layer)
                 for home, view in child.homes().items()}
 
+    def loaded_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters whose numbers `finish_loading` needs: by default this layer's own."""
+        return self.parameters(recurse=False)
+
+    def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
+        """A part of a parameter as codes. first: place of its home's first number in the parameter's memory."""
+        raise AssertionError(f"{type(self).__name__} takes no codes")
+
     def finish_loading(self) -> None:
         """Turn this layer's own loaded parameters into what its kernel wants; layers within it do theirs."""
 
     def choices(self) -> Iterator[Choice]:
         """The kernels chosen in this layer and those below."""
         for module in self.modules():
-            choice = getattr(module, "kernel", None)
-            if isinstance(choice, Choice):
-                yield choice
+            yield from (value for value in vars(module).values() if isinstance(value, Choice))

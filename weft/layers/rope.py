@@ -28,9 +28,9 @@ class RotaryPositions:
         self.inverse_frequencies, self.factor = rotary_frequencies(rope, max_model_len=max_model_len)
 
     def angles(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """(cos, sin), each [T, 1, R / 2] in dtype, from positions [T]."""
-        angles = torch.outer(positions.float(), self.inverse_frequencies).unsqueeze(1)
-        return (angles.cos() * self.factor).to(dtype), (angles.sin() * self.factor).to(dtype)
+        """(cos, sin), each [T, R / 2] float32, rounded to dtype as published code does, from positions [T]."""
+        angles = torch.outer(positions.float(), self.inverse_frequencies)
+        return (angles.cos() * self.factor).to(dtype).float(), (angles.sin() * self.factor).to(dtype).float()
 
 
 def rotary_frequencies(rope: Rope, *, max_model_len: int) -> tuple[Tensor, float]:

@@ -27,10 +27,10 @@ class Block(Layer):
         self.mixer = Attention(spec.mixer, hidden_size, place=place)
         make = MoE if isinstance(spec.ffn, MoESpec) else MLP
         self.ffn = make(spec.ffn, hidden_size, place=place)
-        self.mixer_norm = optional_norm(spec.mixer_norm, hidden_size, place=place)
-        self.ffn_norm = optional_norm(spec.ffn_norm, hidden_size, place=place)
-        self.mixer_post_norm = optional_norm(spec.mixer_post_norm, hidden_size, place=place)
-        self.ffn_post_norm = optional_norm(spec.ffn_post_norm, hidden_size, place=place)
+        self.mixer_norm = optional_norm(spec.mixer_norm, hidden_size, place=place, role="mixer_norm")
+        self.ffn_norm = optional_norm(spec.ffn_norm, hidden_size, place=place, role="ffn_norm")
+        self.mixer_post_norm = optional_norm(spec.mixer_post_norm, hidden_size, place=place, role="mixer_post_norm")
+        self.ffn_post_norm = optional_norm(spec.ffn_post_norm, hidden_size, place=place, role="ffn_post_norm")
 
     def forward(self, hidden: Tensor, angles: tuple[Tensor, Tensor] | None, plan: AttentionPlan) -> Tensor:
         """[T, E] -> [T, E]; `hidden` itself is changed and returned."""
@@ -39,14 +39,21 @@ class Block(Layer):
         if self.spec.post_residual:
             hidden = self.mixer_norm(hidden.add_(self.mixer(hidden, angles, plan)))
             return self.ffn_norm(hidden.add_(self.ffn(hidden)))
-        mixed = self.mixer(_norm(self.mixer_norm, hidden), angles, plan)
-        hidden = self._add(hidden, _norm(self.mixer_post_norm, mixed))
-        return self._add(hidden, _norm(self.ffn_post_norm, self.ffn(_norm(self.ffn_norm, hidden))))
+        alpha = self.spec.residual_scale
+        if self.mixer_post_norm is None:
+            self.mixer(_norm(self.mixer_norm, hidden), angles, plan, hidden, alpha)
+        else:
+            mixed = self.mixer(_norm(self.mixer_norm, hidden), angles, plan)
+            self._add(hidden, self.mixer_post_norm(mixed))
+        if self.ffn_post_norm is None:
+            return self.ffn(_norm(self.ffn_norm, hidden), hidden, alpha)
+        return self._add(hidden, self.ffn_post_norm(self.ffn(_norm(self.ffn_norm, hidden))))
 
     def _parallel(self, hidden: Tensor, angles: tuple[Tensor, Tensor] | None, plan: AttentionPlan) -> Tensor:
-        mixed = _norm(self.mixer_norm, hidden)
-        fed = mixed if self.ffn_norm is None else self.ffn_norm(hidden)
-        return self._add(hidden, self.mixer(mixed, angles, plan) + self.ffn(fed))
+        mixed = self.mixer_norm(hidden)
+        fed = mixed if self.ffn_norm is None else self.ffn_norm(hidden)          # both norms before hidden changes
+        self.mixer(mixed, angles, plan, hidden, self.spec.residual_scale)
+        return self.ffn(fed, hidden, self.spec.residual_scale)
 
     def _add(self, hidden: Tensor, change: Tensor) -> Tensor:
         return hidden.add_(change, alpha=self.spec.residual_scale)
@@ -66,10 +73,10 @@ class Decoder(Layer):
                  place: Placement) -> None:
         super().__init__()
         self.spec, self.layer_groups, self.dtype = spec, layer_groups, place.dtype
-        self.embedding = Embedding(spec.embedding, spec.hidden_size, place=place)
+        self.embedding = Embedding(spec.embedding, spec.hidden_size, is_tied=tied, place=place)
         self.blocks = nn.ModuleList(Block(block, spec.hidden_size, place=place) for block in spec.blocks)
         self.final_norm = optional_norm(spec.final_norm, spec.hidden_size, place=place)
-        self.head = Head(spec.head, self.embedding, spec.hidden_size, tied=tied, place=place)
+        self.head = Head(spec.head, self.embedding, spec.hidden_size, place=place)
         ropes = dict.fromkeys(block.mixer.rope for block in self.blocks if block.mixer.rope is not None)
         self.ropes: dict[Rope, RotaryPositions] = {
             rope: RotaryPositions(rope, max_model_len=max_model_len) for rope in ropes}

@@ -9,18 +9,23 @@ from typing import Any
 from weft.errors import NotBuiltError
 
 
+def never(case: Any) -> None:
+    """A `refuses` that refuses nothing."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """One way to compute an operator.
 
     refuses(case): None when the kernel computes the case, else the reason why not, in a few words.
-    prepare(weight): what `run` wants in the place of a loaded weight; None: the weight as it is.
+    prepare(...): for operators with weights, what to call instead of `run`, made once of the loaded weights.
     """
 
     name: str
-    run: Callable[..., Any]
-    refuses: Callable[[Any], str | None]
-    prepare: Callable[[Any], Any] | None = None
+    run: Callable[..., Any] | None = None
+    refuses: Callable[[Any], str | None] = never
+    prepare: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +38,13 @@ class Choice:
 
     @property
     def run(self) -> Callable[..., Any]:
+        """The kernel's function."""
+        assert self.kernel.run is not None, f"{self.operator}: prepared, not run"
         return self.kernel.run
 
     def __str__(self) -> str:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in self.refused)
         return f"{self.kernel.name}" + (f" ({reasons})" if reasons else "")
-
-
-def never(case: Any) -> None:
-    """A `refuses` that refuses nothing."""
-    return None
 
 
 def choose(operator: str, kernels: Sequence[Kernel], case: Any) -> Choice:

@@ -57,12 +57,18 @@ class HFConfig:
         return self.values["architectures"][0]
 
 
-def read_config(directory: Path, overrides: Mapping[str, Any]) -> HFConfig:
-    """config.json with the user's overrides on top. ConfigError, or NotBuiltError for a quantized model."""
+def find_config(directory: Path) -> Path:
+    """A directory's config.json. ConfigError saying what is there when there is none."""
     path = directory / CONFIG_NAME
     if not path.is_file():
-        choose_format(directory)      # raises, saying what is there, unless there is Mistral's config
+        choose_format(directory)      # raises, unless there is Mistral's config
         raise mistral_parser.not_built(str(directory))
+    return path
+
+
+def read_config(directory: Path, overrides: Mapping[str, Any]) -> HFConfig:
+    """config.json with the user's overrides on top. ConfigError, or NotBuiltError for a quantized model."""
+    path = find_config(directory)
     return normalise(read_json(path), overrides, str(path))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from weft.config.engine_args import EngineArgs
+from weft.config.engine_args import DTYPES, EngineArgs
 from weft.config.engine_config import (
     CacheConfig,
     EngineConfig,
@@ -19,7 +19,7 @@ from weft.config.engine_config import (
 from weft.config.isa import resolve_isa
 from weft.config.machine import Machine
 from weft.config.threads import resolve_threads
-from weft.errors import ConfigError
+from weft.errors import ConfigError, NotBuiltError
 from weft.resolve.config_file import HFConfig
 from weft.resolve.dtype import resolve_dtype
 from weft.resolve.files import ModelFiles, find_model, find_model_file, find_tokenizer
@@ -45,7 +45,8 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
     return fix_engine_config(EngineConfig(
         model=model,
         tokenizer=_tokenizer(args, files),
-        cache=CacheConfig(block_size=args.block_size, enable_prefix_caching=args.enable_prefix_caching,
+        cache=CacheConfig(dtype=_cache_dtype(args.kv_cache_dtype, model.dtype), block_size=args.block_size,
+                          enable_prefix_caching=args.enable_prefix_caching,
                           kv_cache_memory_bytes=args.kv_cache_memory_bytes,
                           memory_utilization=args.gpu_memory_utilization),
         scheduler=_scheduler(args, model),
@@ -58,7 +59,7 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
 
 def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
     """Which model, from its files and the options about it."""
-    config = read_model_config(args, files.directory)
+    config = read_model_config(args, files.directory, files.gguf)
     dtype, dtype_source = resolve_dtype(args.dtype, config, files.directory)
     max_len, is_fixed, len_source = resolve_max_len(args.max_model_len, config, files.directory,
                                                     disable_sliding_window=args.disable_sliding_window)
@@ -67,15 +68,24 @@ def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
     default_sources = sampling_origins(defaults, args.generation_config, args.override_generation_config,
                                        files.directory)
     return ModelConfig(
-        name=files.name, path=str(files.directory), architecture=config.architecture, hf_config=config.values,
-        dtype=dtype, max_model_len=max_len, is_max_model_len_fixed=is_fixed, vocab_size=vocab_size,
+        name=files.name, path=str(files.gguf or files.directory), architecture=config.architecture,
+        hf_config=config.values, config_source=config.source, dtype=dtype, max_model_len=max_len,
+        is_max_model_len_fixed=is_fixed, vocab_size=vocab_size,
         eos_token_ids=eos_token_ids(args.generation_config, config, files.directory, vocab_size),
         origins=config.origins | default_sources | {"dtype": dtype_source, "max_model_len": len_source,
                                                     "model_path": files.source},
-        generation_defaults=defaults, config_source=config.source,
+        generation_defaults=defaults,
         model_file=str(find_model_file(args.model_file)) if args.model_file else None,
         seed=args.seed, max_logprobs=args.max_logprobs, logprobs_mode=args.logprobs_mode,
     )
+
+
+def _cache_dtype(wanted: str, model_dtype: str) -> str:
+    """The cache's dtype: floats of 16 or 32 bits are the model's own."""
+    if wanted in DTYPES and wanted != model_dtype:
+        raise NotBuiltError("kv_cache_dtype", wanted, expected=f"auto, or {model_dtype}, the model's dtype, or 8 bits",
+                            hint=f"Set dtype to {wanted} too, or use fp8_e4m3 or int8_per_token_head.")
+    return model_dtype if wanted == "auto" else wanted
 
 
 def _vocab_size(config: HFConfig) -> int:

@@ -7,33 +7,48 @@ from pathlib import Path
 
 import weft.embedded
 from weft.config.engine_args import EngineArgs
-from weft.errors import ConfigError
+from weft.errors import ConfigError, NotBuiltError
 from weft.resolve import hub
+from weft.resolve.gguf_files import is_remote_gguf, local_gguf
 
 EMBEDDED_NAME = "weft-embedded"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """Where a model's files are. name: as the user gave it; source: how the folder was found."""
+    """Where a model's files are. name: as the user gave it; source: how the folder was found.
+
+    gguf: the model's weights and metadata when they are a GGUF file (of a split one any part), else None.
+    """
 
     name: str
     directory: Path
     source: str
+    gguf: Path | None = None
 
 
 def find_model(args: EngineArgs) -> ModelFiles:
     """The folder of `args.model`. ConfigError saying what was tried."""
     if args.model is None:
         return ModelFiles(EMBEDDED_NAME, weft.embedded.path(), "embedded")
+    gguf = local_gguf(args.model)
+    if gguf is not None and args.load_format in ("auto", "gguf", "dummy"):
+        return ModelFiles(args.model, gguf.parent, "local GGUF file", gguf)
+    if (gguf is not None) != (args.load_format == "gguf"):
+        raise ConfigError("load_format", args.load_format, expected="auto or gguf, because the model is a GGUF file"
+                          if gguf else "another format, because the model is no GGUF file", source=args.model)
     directory, source = _find(args.model, args, field="model", revision=args.revision, load_format=args.load_format)
     return ModelFiles(args.model, directory, source)
 
 
 def find_tokenizer(args: EngineArgs, model: ModelFiles) -> Path:
-    """The folder of the tokenizer: `args.tokenizer`, or the model's own."""
+    """The folder of the tokenizer, or the GGUF file that holds it: `args.tokenizer`, or the model's own."""
     if args.tokenizer is None:
-        return model.directory
+        has_own = (model.directory / "tokenizer.json").is_file()
+        return model.directory if model.gguf is None or has_own else model.gguf
+    gguf = local_gguf(args.tokenizer)
+    if gguf is not None:
+        return gguf
     return _find(args.tokenizer, args, field="tokenizer", revision=args.tokenizer_revision, load_format="dummy")[0]
 
 
@@ -57,8 +72,11 @@ def _find(name: str, args: EngineArgs, *, field: str, revision: str | None, load
     if is_directory:
         return path.resolve(), "local directory"
     if exists:
-        hint = "weft does not read GGUF yet." if name.endswith(".gguf") else f"Pass its directory: {path.parent}."
-        raise ConfigError(field, name, expected="a directory, not a file", hint=hint)
+        raise ConfigError(field, name, expected="a directory or a .gguf file",
+                          hint=f"Pass its directory: {path.parent}.")
+    if is_remote_gguf(name):
+        raise NotBuiltError(field, name, expected="a GGUF file on this machine",
+                            hint="weft does not download single GGUF files yet: do, and pass the path.")
     if looks_like_path(name) or not hub.is_repo_id(name):
         raise ConfigError(field, name, expected="a directory that exists", hint=_nearest(path))
     return hub.download(name, revision=revision, token=args.hf_token, download_dir=args.download_dir,

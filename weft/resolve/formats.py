@@ -44,7 +44,7 @@ def _what_is_there(names: Collection[str], model: str) -> str:
     if MISTRAL_CONFIG_NAME in names:
         return f"There is a {MISTRAL_CONFIG_NAME}, but no {MISTRAL_WEIGHTS}."
     if any(name.endswith(".gguf") for name in names):
-        return "There is a .gguf file: weft does not read GGUF yet."
+        return "There are .gguf files beside other weights: pass the path of the one to run."
     nested = sorted(name for name in names if name.count("/") == 1 and name.endswith(f"/{CONFIG_NAME}"))
     if nested:
         return f"There is one in {model}/{nested[0].removesuffix(f'/{CONFIG_NAME}')}: did you mean that?"

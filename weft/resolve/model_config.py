@@ -14,33 +14,49 @@ from typing import Any
 
 from weft.config.engine_args import EngineArgs
 from weft.errors import ConfigError
-from weft.resolve.config_file import HFConfig, normalise, read_config
+from weft.resolve.config_file import HFConfig, find_config, normalise
+from weft.resolve.config_object import call_override, probed_model_type
 from weft.resolve.config_parser import ConfigFormat
 from weft.resolve.files import find_model
 from weft.resolve.formats import CONFIG_NAME, choose_format
+from weft.resolve.gguf_config import maybe_patch_hf_config_from_gguf, read_gguf_config
+from weft.resolve.hf_classes import build_config, class_of, own_values, plain_config, remote_class, values_of
 from weft.resolve.json_file import read_json
 from weft.resolve.origin import class_default, moved
 from weft.resolve.overrides import changes
+from weft.resolve.parsers import get_config_parser, parsers_of_file
 
 logger = logging.getLogger("weft")
 
 
-def read_model_config(args: EngineArgs, directory: Path) -> HFConfig:
-    """The normalised config of the model in `directory`, or of the one that hf_config_path names."""
+def read_model_config(args: EngineArgs, directory: Path, gguf: Path | None = None) -> HFConfig:
+    """The normalised config of the model in `directory`, or of the one that hf_config_path names.
+
+    gguf: the model's GGUF file, whose metadata is the config where there is no config.json beside it.
+    """
     folder = directory if args.hf_config_path is None else _folder(args)
+    if gguf is not None and args.hf_config_path is None and not (folder / CONFIG_NAME).is_file():
+        config = read_gguf_config(gguf, {})
+        return _overridden(args, config.values, config.source, config.origins)
     name, why = _format(args, folder)
     logger.info("config format %s: %s", name, why)
     if name != ConfigFormat.HF:
         values, source, origins = _parsed(name, args, folder)
-    elif callable(args.hf_overrides) or args.trust_remote_code:
-        source = str(folder / CONFIG_NAME)
-        values, origins = _with_remote_defaults(read_json(folder / CONFIG_NAME), args, folder)
     else:
-        return read_config(folder, args.hf_overrides)
-    if callable(args.hf_overrides):
-        overrides = _function_changes(args.hf_overrides, values, source, origins)
-        return normalise(values, overrides, source, origins)
-    return normalise(values, args.hf_overrides, source, origins)
+        path = find_config(folder)
+        source = str(path)
+        values, origins = _with_remote_defaults(read_json(path), args, folder)
+    if gguf is None:
+        return _overridden(args, values, source, origins)
+    values.pop("quantization_config", None)      # said of other files
+    return maybe_patch_hf_config_from_gguf(gguf, _overridden(args, values, source, origins))
+
+
+def _overridden(args: EngineArgs, values: Mapping[str, Any], source: str, origins: Mapping[str, str]) -> HFConfig:
+    overrides = args.hf_overrides
+    if callable(overrides):
+        overrides = _function_changes(overrides, values, source, origins)
+    return normalise(values, overrides, source, origins)
 
 
 def _folder(args: EngineArgs) -> Path:
@@ -53,8 +69,6 @@ def _folder(args: EngineArgs) -> Path:
 def _format(args: EngineArgs, folder: Path) -> tuple[str, str]:
     """(format, why). A parser file with one parser is chosen by being given."""
     if args.config_parser_file is not None:
-        from weft.resolve.parsers import parsers_of_file
-
         found = parsers_of_file(args.config_parser_file)
         if args.config_format == ConfigFormat.AUTO and len(found) == 1:
             return found[0], f"{args.config_parser_file} registers it"
@@ -68,9 +82,6 @@ def _format(args: EngineArgs, folder: Path) -> tuple[str, str]:
 
 def _parsed(name: str, args: EngineArgs, folder: Path) -> tuple[dict[str, Any], str, dict[str, str]]:
     """(values, source, origins) of another parser's result."""
-    from weft.resolve.hf_classes import own_values
-    from weft.resolve.parsers import get_config_parser
-
     source = f"{folder} (config format {name})"
     parser = get_config_parser(name)
     try:
@@ -88,10 +99,7 @@ def _parsed(name: str, args: EngineArgs, folder: Path) -> tuple[dict[str, Any], 
 def _with_remote_defaults(values: dict[str, Any], args: EngineArgs,
                           folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The file's values, and what the checkpoint's own config class adds where nobody else has its class."""
-    from weft.resolve.config_classes import CONFIG_REGISTRY
-    from weft.resolve.hf_classes import build_config, class_of, own_values, remote_class
-
-    if not args.trust_remote_code or remote_class(values) is None or values.get("model_type") in CONFIG_REGISTRY:
+    if not args.trust_remote_code or remote_class(values) is None:
         return values, {}
     try:
         cls = class_of(values, str(folder), trust_remote_code=True, revision=args.revision,
@@ -113,9 +121,6 @@ def _with_remote_defaults(values: dict[str, Any], args: EngineArgs,
 def _function_changes(function: Callable[[Any], Any], values: Mapping[str, Any], source: str,
                       origins: Mapping[str, str]) -> dict[str, Any]:
     """What an override function changes on the config's object, as overrides."""
-    from weft.resolve.config_object import call_override, probed_model_type
-    from weft.resolve.hf_classes import build_config, class_of, plain_config, values_of
-
     model_type = probed_model_type(function)
     chosen = {} if model_type is None else {"model_type": model_type}
     config = normalise(values, chosen, source, origins)

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from weft.config.engine_config import TokenizerConfig
-from weft.errors import ConfigError, RequestError
+from weft.errors import ConfigError, RequestError, WeftError
+from weft.resolve.gguf_files import check_gguf_file
+from weft.text.gguf_tokenizer import gguf_tokenizer
 from weft.text.joiner import TextJoiner
 from weft.text.pieces import Pieces
 from weft.text.template import named_templates
@@ -116,7 +118,9 @@ class Tokenizer:
 
 
 def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
-    """The tokenizer in `config.path`. ConfigError that names what is missing or broken."""
+    """The tokenizer in `config.path`, a folder or a GGUF file. ConfigError that names what is missing or broken."""
+    if config.path is not None and check_gguf_file(config.path):
+        return Tokenizer(_of_gguf(Path(config.path)), chat_template=config.chat_template)
     directory = _directory(config)
     options: dict[str, Any] = {"local_files_only": True}
     try:
@@ -133,6 +137,17 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
     except Exception as error:   # whatever transformers and remote code raise, the cause is a file in this directory
         raise _unusable(directory, f"transformers could not load it: {type(error).__name__}: {error}") from error
     return Tokenizer(hf, chat_template=config.chat_template)
+
+
+def _of_gguf(path: Path) -> Any:
+    try:
+        return gguf_tokenizer(path)
+    except WeftError:
+        raise
+    except Exception as error:      # whatever tokenizers and transformers raise, the cause is in the file's metadata
+        raise ConfigError("tokenizer", str(path), expected="a GGUF file with a whole tokenizer",
+                          hint=f"{type(error).__name__}: {error}. Pass --tokenizer DIR, or skip_tokenizer_init=True to "
+                          "work with token ids only.") from error
 
 
 def _directory(config: TokenizerConfig) -> Path:

@@ -1,55 +1,78 @@
 """Attention over the paged cache.
 
 `AttentionCase` is what a layer knows when it is built, `attention_plan` what a step needs once for all layers of a
-cache group, and a kernel runs `run(q, k, v, k_cache, v_cache, plan, params)`. `reference.py` is the definition.
+cache group, and a kernel runs `run(q, k, v, k_cache, v_cache, plan, params)`. `reference.py` is the definition, `cpu.py`
+weft's kernel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from weft.ops.attention import matmul, reference, sdpa
+from weft.ops.attention import cpu, matmul, reference, sdpa
 from weft.ops.attention.by_piece import by_piece
+from weft.ops.attention.kv_format import KV_DTYPES, cache_shape
 from weft.ops.attention.params import AlibiBias, AttentionParams, alibi_slopes
 from weft.ops.attention.plan import AttentionPlan, attention_plan
 from weft.ops.kernel import Choice, Kernel, choose, never
+from weft.ops.native import unavailable
 
 __all__ = [
-    "AlibiBias", "AttentionCase", "AttentionParams", "AttentionPlan",
-    "alibi_slopes", "attention_plan", "choose_attention",
+    "KV_DTYPES", "AlibiBias", "AttentionCase", "AttentionParams", "AttentionPlan",
+    "alibi_slopes", "attention_plan", "cache_shape", "choose_attention",
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionCase:
-    """What decides which kernel an attention layer can run."""
+    """What decides which kernel an attention layer can run.
+
+    isa: level of the native kernels, or "reference". cache_dtype: None for the model's.
+    """
 
     device: str
     dtype: torch.dtype
     head_dim: int
     softcap: bool
     alibi: bool
+    sinks: bool = False
+    isa: str = "reference"
+    cache_dtype: torch.dtype | None = None
+    block_size: int = 16
+
+
+def _native_refuses(case: AttentionCase) -> str | None:
+    return unavailable(case.device, case.isa) or cpu.refuses(
+        case.dtype, case.cache_dtype or case.dtype, case.head_dim, case.block_size)
 
 
 def _matmul_refuses(case: AttentionCase) -> str | None:
+    if case.sinks:
+        return "no sinks"
     if case.device == "cpu" and case.dtype == torch.float16 and not case.softcap:
         return "float16 products are slow on CPUs"
     return None
 
 
 def _sdpa_refuses(case: AttentionCase) -> str | None:
+    if case.sinks:
+        return "no sinks"
     return "no soft cap" if case.softcap else None
 
 
-_KERNELS = (
-    Kernel("matmul", by_piece(matmul.attend), _matmul_refuses),
-    Kernel("sdpa", by_piece(sdpa.attend), _sdpa_refuses),
-    Kernel("reference", reference.run, never),
-)
+def _native_run(case: AttentionCase) -> Callable[..., Tensor] | None:
+    return None if unavailable(case.device, case.isa) else cpu.make_run(case.isa)
 
 
 def choose_attention(case: AttentionCase) -> Choice:
     """The kernel for a layer."""
-    return choose("attention", _KERNELS, case)
+    return choose("attention", (
+        Kernel("native", _native_run(case), _native_refuses),
+        Kernel("matmul", by_piece(matmul.attend), _matmul_refuses),
+        Kernel("sdpa", by_piece(sdpa.attend), _sdpa_refuses),
+        Kernel("reference", reference.run, never),
+    ), case)

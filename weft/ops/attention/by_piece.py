@@ -9,7 +9,8 @@ from torch import Tensor
 
 from weft.ops.attention.gather import piece_keys, write_cache
 from weft.ops.attention.params import AttentionParams
-from weft.ops.attention.plan import AttentionPlan, Piece
+from weft.ops.attention.pieces import Piece
+from weft.ops.attention.plan import AttentionPlan
 
 Attend = Callable[[Tensor, Tensor, Tensor, Piece, AttentionParams], Tensor]
 
@@ -20,6 +21,7 @@ def by_piece(attend: Attend) -> Callable[..., Tensor]:
     def run(q: Tensor, k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, plan: AttentionPlan,
             params: AttentionParams) -> Tensor:
         write_cache(k, v, k_cache, v_cache, plan)
+        q = q.contiguous()
         if plan.is_one_piece:
             piece = plan.pieces[0]
             return attend(q, piece_keys(piece, k, k_cache), piece_keys(piece, v, v_cache), piece, params)

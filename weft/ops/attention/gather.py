@@ -1,29 +1,43 @@
 """Rows of the cache: where a step's keys and values go, and which rows a piece reads.
 
-A cache is [B, Hkv, P, D]: within a block each head's tokens lie together, so that gathering blocks head by head gives
+A cache is [B, Hkv, P, R]: within a block each head's tokens lie together, so that gathering blocks head by head gives
 [s, Hkv, L, D] without another copy, which is what batched products want.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from weft.ops.attention.plan import AttentionPlan, Piece
+from weft.ops.attention.kv_format import decode, encode
+from weft.ops.attention.pieces import Piece
+from weft.ops.attention.plan import AttentionPlan
 
 
 def write_cache(k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, plan: AttentionPlan) -> None:
-    """Put this step's k and v ([T, Hkv, D]) into their slots of the caches ([B, Hkv, P, D])."""
+    """Put this step's k and v ([T, Hkv, D]) into their slots of the caches ([B, Hkv, P, R])."""
     rows = plan.slot_rows(k.shape[1])
     for new, cache in ((k, k_cache), (v, v_cache)):
-        if plan.has_fresh_blocks:
-            cache.index_fill_(0, plan.fresh_blocks, 0)
-        cache.view(-1, cache.shape[-1]).index_copy_(0, rows, new.reshape(-1, cache.shape[-1]))
+        stored = _movable(cache)
+        if len(plan.fresh_blocks):
+            stored.index_fill_(0, plan.fresh_blocks, 0)
+        new_rows = _movable(encode(new.reshape(-1, new.shape[-1]), cache.dtype))
+        stored.view(-1, cache.shape[-1]).index_copy_(0, rows, new_rows)
 
 
 def piece_keys(piece: Piece, new: Tensor, cache: Tensor) -> Tensor:
-    """[s, Hkv, L, D] of one piece. new: this step's k (or v), [T, Hkv, D]; cache: [B, Hkv, P, D]."""
+    """[s, Hkv, L, D] of one piece. new: this step's k (or v), [T, Hkv, D]; cache: [B, Hkv, P, R]."""
     if piece.local is not None:
-        return new[piece.local].transpose(0, 1).unsqueeze(0)
+        own = new[piece.local]
+        if cache.dtype != new.dtype:                                   # as they would come back from the cache
+            own = decode(encode(own.reshape(-1, own.shape[-1]), cache.dtype), new.dtype).view(own.shape)
+        return own.transpose(0, 1).unsqueeze(0)
     _, kv_heads, block_size, size = cache.shape
-    rows = cache.view(-1, block_size * size).index_select(0, piece.block_rows(kv_heads))
-    return rows.view(piece.num_seqs, kv_heads, piece.num_keys, size)
+    rows = _movable(cache).view(-1, block_size * size).index_select(0, piece.block_rows(kv_heads))
+    rows = rows.view(cache.dtype).view(piece.num_seqs, kv_heads, piece.num_keys, size)
+    return rows if cache.dtype == new.dtype else decode(rows, new.dtype)
+
+
+def _movable(x: Tensor) -> Tensor:
+    """The same memory as a type that torch's indexing knows."""
+    return x.view(torch.uint8) if x.dtype.itemsize == 1 else x

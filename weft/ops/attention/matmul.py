@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from weft.ops.attention.params import AttentionParams
-from weft.ops.attention.plan import Piece
+from weft.ops.attention.pieces import Piece
 
 
 def attend(q: Tensor, keys: Tensor, values: Tensor, piece: Piece, params: AttentionParams) -> Tensor:

@@ -31,11 +31,15 @@ class AlibiBias:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class AttentionParams:
-    """scale: factor on q·k; softcap: scores become softcap * tanh(scores / softcap)."""
+    """scale: factor on q·k; softcap: scores become softcap * tanh(scores / softcap).
+
+    sinks: [H] float32, logits that join each row's softmax and weigh no value.
+    """
 
     scale: float
     softcap: float | None = None
     alibi: AlibiBias | None = None
+    sinks: Tensor | None = None
 
 
 def alibi_slopes(num_heads: int, max_bias: float = 8.0) -> Tensor:

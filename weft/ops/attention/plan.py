@@ -1,88 +1,70 @@
-"""What the attention kernels read of a step, made once for all layers of a cache group.
-
-The step is cut into pieces that are each one batched call: decodes of similar length together, a prefill chunk in tiles
-of queries. A piece gathers whole blocks; the mask hides what lies outside the sequence, the window and the future.
-
-        keys lo ……………………………… hi            lo: block-aligned start of the window (0 without one)
-      query 0  ■ ■ ■ ■ ■ □ □ □              hi: end of the last query's keys, rounded up to a block
-      query 1  ■ ■ ■ ■ ■ ■ □ □              □: -inf in the mask
-"""
+"""What the attention kernels read of a step, made once for all layers of a cache group; what few kernels read, lazily."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-MIN_TILE = 16                  # queries in one call at least, of a chunk that has them
-_MAX_TILE = 128                # queries in one call at most: keys after a tile's last query are not computed
-TILE_SCORES = 2 ** 19          # queries * keys in one call, about: bounds the scores' memory
-_DECODE_SPREAD = 1.3           # a batched decode call holds lengths at most this factor apart,
-_DECODE_KEYS = 2048            # and about so many keys: what is gathered should still be in the cache when it is used
+from weft.ops.attention.pieces import Piece, make_pieces
+from weft.ops.attention.shared_prefix import SharedPrefixes, shared_prefixes
+from weft.ops.native import extension
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Piece:
-    """One batched call: `num_seqs` sequences with `num_queries` queries each.
-
-    rows: rows of the step's q, a slice or [s * n] int64.
-    local: rows of the step's own k and v (a prompt's first chunk needs no cache); then block_ids is None.
-    block_ids: [s * m] int64, blocks to gather; past its end a sequence's last block again, so that none is foreign.
-    mask: [s, 1, n, L] float32, 0 or -inf; None when each query sees all L keys.
-    key_positions: [s, 1, 1, L] float32; last_position: [s, 1, 1, 1] float32, of the last query (both for ALiBi).
-    rows_by_heads, bias_by_group: what block_rows and grouped_mask made, so that the layers of a step share it.
-    """
-
-    rows: slice | Tensor
-    num_seqs: int
-    num_queries: int
-    num_keys: int
-    local: slice | None
-    block_ids: Tensor | None
-    mask: Tensor | None
-    key_positions: Tensor
-    last_position: Tensor
-    rows_by_heads: dict[int, Tensor] = field(default_factory=dict, init=False)
-    bias_by_group: dict[tuple[int, torch.dtype], Tensor] = field(default_factory=dict, init=False)
-
-    def grouped_mask(self, group: int, dtype: torch.dtype) -> Tensor:
-        """[group * n, L]: the mask of the first sequence, once for each query head of a KV head."""
-        if (group, dtype) not in self.bias_by_group:
-            self.bias_by_group[group, dtype] = self.mask[0, 0].to(dtype).repeat(group, 1)
-        return self.bias_by_group[group, dtype]
-
-    def block_rows(self, kv_heads: int) -> Tensor:
-        """[s * Hkv * m]: rows of a cache seen as [B * Hkv, P * D], in the order sequence, head, block."""
-        if kv_heads not in self.rows_by_heads:
-            heads = torch.arange(kv_heads).view(1, -1, 1)
-            self.rows_by_heads[kv_heads] = (self.block_ids.view(self.num_seqs, 1, -1) * kv_heads + heads).view(-1)
-        return self.rows_by_heads[kv_heads]
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class AttentionPlan:
-    """All pieces of a step for one cache group, and where new keys and values go.
+    """A step for one cache group.
 
-    slot_mapping: [T] int64.
-    fresh_blocks: [n] int64, blocks that this step starts and does not fill. They are zeroed first: a call reads whole
-        blocks, and what an earlier owner left there could be NaN, which a weight of 0 does not undo.
+    query_lens: S, tokens of each sequence in this step; seq_lens: S, its tokens in the cache after this step.
+    num_decodes: so many sequences, the first ones, have one query each.
+    slots: [T] int64, where new keys and values go: block * block_size + offset.
+    table: [S, M] int32, the sequences' blocks; -1 where there is none.
+    rows_by_heads: what slot_rows made, so that the layers of a step share it.
     """
 
-    slot_mapping: Tensor
-    fresh_blocks: Tensor
-    pieces: tuple[Piece, ...]
     query_lens: tuple[int, ...]
     seq_lens: tuple[int, ...]
-    block_table: Tensor
+    num_decodes: int
+    slots: np.ndarray
+    table: np.ndarray
     window: int | None
     block_size: int
     rows_by_heads: dict[int, Tensor] = field(default_factory=dict, init=False)
 
-    @property
-    def has_fresh_blocks(self) -> bool:
-        return self.fresh_blocks.shape[0] > 0
+    # What kernels made of torch's operators read.
+
+    @cached_property
+    def slot_mapping(self) -> Tensor:
+        """[T] int64."""
+        return torch.from_numpy(self.slots)
+
+    @cached_property
+    def block_table(self) -> Tensor:
+        """[S, M] int64."""
+        return torch.from_numpy(self.table.astype(np.int64))
+
+    @cached_property
+    def fresh_blocks(self) -> Tensor:
+        """[n] int64, blocks that this step starts and does not fill. They are zeroed first: a call reads whole blocks,
+        and what an earlier owner left there could be NaN, which a weight of 0 does not undo.
+        """
+        size, fresh = self.block_size, []
+        for row, new, length in zip(self.table, self.query_lens, self.seq_lens, strict=True):
+            last = -(-length // size) - 1
+            if length - new <= last * size:
+                fresh.append(int(row[last]))
+        return torch.tensor(fresh, dtype=torch.int64)
+
+    @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        """The step as batched calls."""
+        return make_pieces(self.query_lens, self.seq_lens, self.num_decodes, self.block_table, self.window,
+                           self.block_size)
 
     @property
     def is_one_piece(self) -> bool:
@@ -90,95 +72,40 @@ class AttentionPlan:
         return len(self.pieces) == 1 and isinstance(self.pieces[0].rows, slice)
 
     def slot_rows(self, kv_heads: int) -> Tensor:
-        """[T * Hkv]: rows of a cache seen as [B * Hkv * P, D], in the order token, head."""
+        """[T * Hkv]: rows of a cache seen as [B * Hkv * P, ...], in the order token, head."""
         if kv_heads not in self.rows_by_heads:
             blocks, offsets = self.slot_mapping // self.block_size, self.slot_mapping % self.block_size
             heads = blocks.unsqueeze(1) * kv_heads + torch.arange(kv_heads)
             self.rows_by_heads[kv_heads] = (heads * self.block_size + offsets.unsqueeze(1)).view(-1)
         return self.rows_by_heads[kv_heads]
 
+    # What the native kernel reads.
 
-def attention_plan(*, query_lens: Sequence[int], seq_lens: Sequence[int], num_decodes: int, slot_mapping: Tensor,
-                   fresh_blocks: Tensor, block_table: Tensor, window: int | None, block_size: int) -> AttentionPlan:
-    """Cut a step into pieces.
+    @cached_property
+    def prefixes(self) -> SharedPrefixes:
+        """Decodes that begin with the same blocks, which the native kernel reads once for all of them."""
+        return shared_prefixes(self.table[: self.num_decodes], self.seq_lens[: self.num_decodes], self.window,
+                               len(self.seq_lens))
 
-    Args:
-        query_lens: S, tokens of each sequence in this step; seq_lens: S, its tokens in the cache after this step.
-        num_decodes: so many sequences, the first ones, have one query each.
-        slot_mapping, fresh_blocks: as in AttentionPlan. block_table: [S, M] int32 or int64, -1 where there is no block.
-    """
-    table = block_table.long()
-    pieces = _decode_pieces(seq_lens[:num_decodes], table, window, block_size)
-    row = num_decodes
-    for seq in range(num_decodes, len(query_lens)):
-        pieces += _prefill_pieces(row, query_lens[seq], seq_lens[seq], table[seq], window, block_size)
-        row += query_lens[seq]
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """[2, S] int32: query_lens and seq_lens."""
+        return np.array((self.query_lens, self.seq_lens), dtype=np.int32)
+
+    @cached_property
+    def native(self) -> Any:
+        """The step as the native kernel reads it; its addresses are those of this plan's arrays."""
+        lengths, shared = self.lengths, self.prefixes
+        return extension().attention_step(
+            len(self.slots), len(self.seq_lens), self.slots.ctypes.data, lengths.ctypes.data,
+            lengths.ctypes.data + lengths.strides[0], self.table.ctypes.data, self.table.shape[1], self.window or 0,
+            *shared.addresses)
+
+
+def attention_plan(*, query_lens: Sequence[int], seq_lens: Sequence[int], num_decodes: int, slots: np.ndarray,
+                   table: np.ndarray, window: int | None, block_size: int) -> AttentionPlan:
+    """The plan of a step; arguments as in AttentionPlan, arrays of any integer type."""
     return AttentionPlan(
-        slot_mapping=slot_mapping, fresh_blocks=fresh_blocks, pieces=tuple(pieces), query_lens=tuple(query_lens),
-        seq_lens=tuple(seq_lens), block_table=table, window=window, block_size=block_size)
-
-
-def _decode_pieces(seq_lens: Sequence[int], table: Tensor, window: int | None, block_size: int) -> list[Piece]:
-    spans = []                                      # (blocks, first block, sequence)
-    for seq, length in enumerate(seq_lens):
-        first = 0 if window is None else max(0, length - window) // block_size
-        spans.append((-(-length // block_size) - first, first, seq))
-    spans.sort()
-    pieces, start = [], 0
-    while start < len(spans):
-        end = start + 1
-        widest, room = max(_DECODE_SPREAD * spans[start][0], 8), _DECODE_KEYS // block_size
-        while end < len(spans) and spans[end][0] <= widest and spans[end][0] * (end + 1 - start) <= room:
-            end += 1
-        pieces.append(_decode_piece(spans[start:end], seq_lens, table, window, block_size))
-        start = end
-    return pieces
-
-
-def _decode_piece(spans: list[tuple[int, int, int]], seq_lens: Sequence[int], table: Tensor, window: int | None,
-                  block_size: int) -> Piece:
-    width = spans[-1][0]
-    seqs = torch.tensor([seq for _, _, seq in spans])
-    firsts = torch.tensor([first for _, first, _ in spans])[:, None]
-    lengths = torch.tensor([seq_lens[seq] for _, _, seq in spans])[:, None]
-    own = (lengths - 1) // block_size                                                   # each sequence's last block
-    blocks = table[seqs[:, None], torch.minimum(firsts + torch.arange(width), own)]
-    keys = firsts * block_size + torch.arange(width * block_size)                       # [s, L] positions
-    hidden = keys >= lengths
-    if window is not None:
-        hidden |= keys < lengths - window
-    rows = slice(0, len(spans)) if [s for _, _, s in spans] == list(range(len(spans))) else seqs
-    return Piece(rows=rows, num_seqs=len(spans), num_queries=1, num_keys=width * block_size, local=None,
-                 block_ids=blocks.reshape(-1), mask=_mask(hidden[:, None, None]),
-                 key_positions=keys.float()[:, None, None], last_position=(lengths - 1).float()[:, None, None])
-
-
-def _prefill_pieces(row: int, num_queries: int, seq_len: int, blocks: Tensor, window: int | None,
-                    block_size: int) -> list[Piece]:
-    pieces, context = [], seq_len - num_queries
-    tile = max(MIN_TILE, min(_MAX_TILE, TILE_SCORES // max(1, seq_len)))
-    for start in range(0, num_queries, tile):
-        stop = min(start + tile, num_queries)
-        first_query, end = context + start, context + stop                               # positions
-        low = 0 if window is None else max(0, first_query - window + 1)
-        if context == 0:
-            local, ids, keys = slice(row + low, row + end), None, torch.arange(low, end)
-        else:
-            first, last = low // block_size, -(-end // block_size)
-            local, ids = None, blocks[first:last]
-            keys = torch.arange(first * block_size, last * block_size)
-        queries = torch.arange(first_query, end)[:, None]
-        hidden = keys > queries
-        if window is not None:
-            hidden = hidden | (keys <= queries - window)
-        pieces.append(Piece(rows=slice(row + start, row + stop), num_seqs=1, num_queries=stop - start,
-                            num_keys=len(keys), local=local, block_ids=ids, mask=_mask(hidden[None, None]),
-                            key_positions=keys.float()[None, None, None],
-                            last_position=torch.full((1, 1, 1, 1), end - 1.0)))
-    return pieces
-
-
-def _mask(hidden: Tensor) -> Tensor | None:
-    if not hidden.any():
-        return None
-    return torch.zeros(hidden.shape).masked_fill_(hidden, -torch.inf)
+        query_lens=tuple(query_lens), seq_lens=tuple(seq_lens), num_decodes=num_decodes,
+        slots=np.ascontiguousarray(slots, dtype=np.int64), table=np.ascontiguousarray(table, dtype=np.int32),
+        window=window, block_size=block_size)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from weft.ops.attention.gather import write_cache
+from weft.ops.attention.kv_format import decode
 from weft.ops.attention.params import AttentionParams
 from weft.ops.attention.plan import AttentionPlan
 
@@ -16,7 +17,7 @@ def run(q: Tensor, k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, plan:
 
     Args:
         q: [T, H, D]; k, v: [T, Hkv, D], any float dtype.
-        k_cache, v_cache: [B, Hkv, P, D], modified.
+        k_cache, v_cache: [B, Hkv, P, R], modified (kv_format.py).
     Returns:
         [T, H, D] in the dtype of q.
     Source: PagedAttention, arXiv:2309.06180 section 4; grouped queries, arXiv:2305.13245.
@@ -27,7 +28,8 @@ def run(q: Tensor, k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, plan:
             q.float().split(list(plan.query_lens)), plan.seq_lens, plan.block_table, strict=True):
         used = blocks[: -(-length // plan.block_size)].clamp(min=0)
         keys, values = (
-            cache[used].transpose(1, 2).flatten(0, 1)[:length].float().repeat_interleave(group, dim=1)   # [L, H, D]
+            decode(cache[used].transpose(1, 2).flatten(0, 1)[:length], torch.float32)
+            .repeat_interleave(group, dim=1)                                                           # [L, H, D]
             for cache in (k_cache, v_cache))
         scores = torch.einsum("qhd,khd->hqk", q_seq, keys) * params.scale
         if params.softcap is not None:
@@ -39,6 +41,9 @@ def run(q: Tensor, k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, plan:
         hidden = distance > 0
         if plan.window is not None:
             hidden |= distance <= -plan.window
-        weights = scores.masked_fill(hidden, -torch.inf).softmax(-1)
+        scores = scores.masked_fill(hidden, -torch.inf)
+        if params.sinks is not None:
+            scores = torch.cat((scores, params.sinks.view(-1, 1, 1).expand(-1, len(q_seq), 1)), -1)
+        weights = scores.softmax(-1)[..., :length]
         out.append(torch.einsum("hqk,khd->qhd", weights, values))
     return torch.cat(out).to(q.dtype)

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from weft.ops.attention.params import AttentionParams
-from weft.ops.attention.plan import Piece
+from weft.ops.attention.pieces import Piece
 
 
 def attend(q: Tensor, keys: Tensor, values: Tensor, piece: Piece, params: AttentionParams) -> Tensor:

@@ -1,45 +1,103 @@
-"""x @ weight.T + bias. `reference.py` is the definition; `onednn.py` multiplies weights that were packed once."""
+"""x @ weight.T + bias and what follows: defined in `reference.py`, weft's kernels in `cpu.py`, torch's in `onednn.py`.
+
+A kernel's `prepare(weight, bias, epilogue)` makes a `Product` of a loaded weight: floats, a QuantizedWeight, or for the
+native kernel a list of both, one below another.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
+from torch import Tensor
 
 from weft.ops.kernel import Choice, Kernel, choose, never
-from weft.ops.linear import onednn, reference
+from weft.ops.linear import cpu, onednn, reference
+from weft.ops.linear.product import Epilogue, Product
+from weft.ops.native import unavailable
+from weft.ops.quantized import QuantizedWeight, quantize
+from weft.ops.quantized.quantize import group_size
 
-__all__ = ["LinearCase", "choose_linear"]
+__all__ = ["Epilogue", "LinearCase", "Product", "choose_linear", "empty_weight"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinearCase:
-    """What decides which linear kernel a layer can run. is_shared: others read the weight too, as it is."""
+    """What decides which linear kernel a layer can run.
+
+    isa: level of the native kernels, or "reference". is_table: rows of the weight are read too, by an embedding.
+    quantization: None, or a method of ops/quantized by which the weight is quantized when it has been loaded.
+    """
 
     device: str
     dtype: torch.dtype
     in_features: int
     out_features: int
-    is_shared: bool = False
+    isa: str = "reference"
+    gated: bool = False
+    is_table: bool = False
+    quantization: str | None = None
+
+
+def _native_refuses(case: LinearCase) -> str | None:
+    reason = unavailable(case.device, case.isa)
+    if reason is not None:
+        return reason
+    if case.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        return f"{case.dtype}"
+    if case.in_features % 2 and (case.dtype != torch.float32 or case.quantization):
+        return f"{case.in_features} columns: not even"
+    if case.gated and case.out_features % 64:
+        return f"gate of {case.out_features // 2} rows: not a multiple of 32"
+    if case.quantization is not None:
+        return cpu.refuses_quantized(case.in_features, group_size(case.quantization, case.in_features))
+    return None
 
 
 def _onednn_refuses(case: LinearCase) -> str | None:
-    if case.is_shared:
+    if case.is_table:
         return "the embedding reads the same table"
     if case.device != "cpu" or case.dtype != torch.bfloat16:
         return "for bfloat16 on CPUs"
     return None if onednn.is_available() else "this processor has no bfloat16 products, or this torch no oneDNN"
 
 
-_KERNELS = (
-    Kernel("onednn", onednn.run, _onednn_refuses, prepare=onednn.pack),
-    Kernel("torch", reference.run, never),
-)
-
-
 def choose_linear(case: LinearCase) -> Choice:
-    """Kernel `run(x, weight, bias)`: x [T, in], weight [out, in], bias [out] or None; returns [T, out].
+    """The kernel whose `prepare(weight, bias, epilogue)` makes the Product of a layer."""
+    return choose("linear", (
+        Kernel("native", refuses=_native_refuses, prepare=partial(_native, case)),
+        Kernel("onednn", refuses=_onednn_refuses, prepare=partial(_torch, case, onednn.OneDNNProduct)),
+        Kernel("torch", refuses=never, prepare=partial(_torch, case, reference.TorchProduct)),
+    ), case)
 
-    Where the kernel has `prepare`, the weight it runs on is `prepare(weight)`.
-    """
-    return choose("linear", _KERNELS, case)
+
+def empty_weight(case: LinearCase, *, on_meta: bool = False) -> Tensor:
+    """[N, K] to load a weight into, laid out so that native kernels can pack it in place."""
+    return cpu.padded_empty(case.out_features, case.in_features, case.dtype, "meta" if on_meta else case.device)
+
+
+def _native(case: LinearCase, weight: Tensor | QuantizedWeight | list[Tensor | QuantizedWeight], bias: Tensor | None,
+            epilogue: Epilogue) -> Product:
+    if isinstance(weight, list):
+        if epilogue.gated:                                    # both halves of a gate are one product
+            floats = [w.dequantize(case.dtype) if isinstance(w, QuantizedWeight) else w for w in weight]
+            return _native(case, torch.cat(floats), bias, epilogue)
+        biases = [None] * len(weight) if bias is None else bias.split([w.shape[0] for w in weight])
+        return cpu.NativeParts([_native(case, *part, epilogue) for part in zip(weight, biases, strict=True)])
+    if isinstance(weight, Tensor) and case.quantization is not None:
+        weight = quantize(weight, case.quantization)
+    if isinstance(weight, QuantizedWeight):
+        if cpu.refuses_quantized(weight.shape[1], weight.group_size) is None:
+            return cpu.quantized_product(weight, bias, epilogue, case.isa, case.dtype)
+        weight = weight.dequantize(case.dtype)
+    return cpu.dense_product(weight, bias, epilogue, case.isa)
+
+
+def _torch(case: LinearCase, make: type[reference.TorchProduct], weight: Tensor | QuantizedWeight, bias: Tensor | None,
+           epilogue: Epilogue) -> Product:
+    if isinstance(weight, Tensor) and case.quantization is not None:
+        weight = quantize(weight, case.quantization)
+    if isinstance(weight, QuantizedWeight):
+        weight = weight.dequantize(case.dtype)
+    return make(weight, bias, epilogue)

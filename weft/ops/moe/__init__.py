@@ -1,26 +1,72 @@
-"""Mixture of experts: routing and the experts' products. `reference.py` is the definition."""
+"""Mixture of experts: routing and the experts' products. `reference.py` is the definition.
+
+A kernel's `prepare(gate_up [X, 2F, E], down [X, E, F], routing)` makes what is called with x and the router's logits.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
 
 from weft.ops.kernel import Choice, Kernel, choose, never
-from weft.ops.moe import grouped, reference
+from weft.ops.linear.cpu import ACTS, refuses_quantized
+from weft.ops.moe import cpu, grouped, reference
+from weft.ops.moe.routing import Routing
+from weft.ops.native import unavailable
+from weft.ops.quantized import quantize
+from weft.ops.quantized.quantize import group_size
 
-__all__ = ["MoECase", "choose_moe"]
+__all__ = ["MoECase", "Routing", "choose_moe"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoECase:
-    """What decides which kernel a mixture-of-experts layer can run."""
+    """What decides which kernel a mixture-of-experts layer can run. Fields as in LinearCase."""
 
     device: str
-    num_experts: int
+    dtype: torch.dtype
+    hidden_size: int
+    intermediate_size: int
+    act: str
+    isa: str = "reference"
+    quantization: str | None = None
 
 
-_KERNELS = (Kernel("grouped", grouped.run, never), Kernel("reference", reference.run, never))
+def _native_refuses(case: MoECase) -> str | None:
+    reason = unavailable(case.device, case.isa)
+    if reason is not None:
+        return reason
+    if case.act not in ACTS:
+        return f"activation {case.act}"
+    if case.hidden_size % 2 or case.intermediate_size % 32:
+        return f"experts of {case.hidden_size} x {case.intermediate_size}: not multiples of 2 and 32"
+    if case.quantization is not None:
+        reasons = (refuses_quantized(n, group_size(case.quantization, n))
+                   for n in (case.hidden_size, case.intermediate_size))
+        return next(filter(None, reasons), None)
+    return None
 
 
 def choose_moe(case: MoECase) -> Choice:
-    """Kernel `run(x, router_logits, gate_up, down, top_k, renormalize, act)`."""
-    return choose("moe", _KERNELS, case)
+    """The kernel whose `prepare(gate_up, down, routing)` makes a layer's experts."""
+    return choose("moe", (
+        Kernel("native", refuses=_native_refuses, prepare=partial(_native, case)),
+        Kernel("grouped", refuses=never, prepare=partial(_torch, case, grouped.GroupedExperts)),
+        Kernel("reference", refuses=never, prepare=partial(_torch, case, reference.ReferenceExperts)),
+    ), case)
+
+
+def _native(case: MoECase, gate_up: cpu.Experts, down: cpu.Experts, routing: Routing) -> cpu.NativeExperts:
+    return cpu.NativeExperts(gate_up, down, routing, case.isa, case.dtype, case.quantization)
+
+
+def _torch(case: MoECase, make: type[reference.ReferenceExperts], gate_up: Tensor, down: Tensor,
+           routing: Routing) -> reference.ReferenceExperts:
+    if case.quantization is not None:
+        for experts in (gate_up, down):
+            for weight in experts:
+                weight.copy_(quantize(weight, case.quantization).dequantize(case.dtype))
+    return make(gate_up, down, routing)

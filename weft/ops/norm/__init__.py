@@ -1,13 +1,20 @@
-"""Norms over the last dimension. `reference.py` is the definition; `fused.py` is torch's one-call form."""
+"""Norms over the last dimension: defined in `reference.py`, weft's kernel in `cpu.py`, torch's one call in `fused.py`.
+
+A kernel's `prepare(weight, bias, options)` makes what is called with x.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from weft.ops.kernel import Choice, Kernel, choose, never
-from weft.ops.norm import fused, reference
+import torch
 
-__all__ = ["NormCase", "choose_layer_norm", "choose_rms_norm"]
+from weft.ops.kernel import Choice, Kernel, choose, never
+from weft.ops.native import DTYPES, unavailable
+from weft.ops.norm import cpu, fused, reference
+from weft.ops.norm.options import NormOptions
+
+__all__ = ["NormCase", "NormOptions", "choose_norm"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,22 +22,27 @@ class NormCase:
     """What decides which norm kernel a layer can run."""
 
     device: str
-    has_offset: bool = False
+    dtype: torch.dtype
+    options: NormOptions
+    isa: str = "reference"
+
+
+def _native_refuses(case: NormCase) -> str | None:
+    return unavailable(case.device, case.isa) or (None if case.dtype in DTYPES else f"{case.dtype}")
 
 
 def _fused_refuses(case: NormCase) -> str | None:
-    return "weights stored minus one" if case.has_offset else None
+    return "weights stored minus one" if case.options.offset else None
 
 
-_RMS = (Kernel("torch", fused.rms_norm, _fused_refuses), Kernel("reference", reference.rms_norm, never))
-_LAYER = (Kernel("torch", fused.layer_norm, never), Kernel("reference", reference.layer_norm, never))
+_TORCH = (
+    Kernel("torch", refuses=_fused_refuses, prepare=fused.FusedNorm),
+    Kernel("reference", refuses=never, prepare=reference.ReferenceNorm),
+)
 
 
-def choose_rms_norm(case: NormCase) -> Choice:
-    """Kernel `run(x, weight, eps, offset, cast_before_weight)`."""
-    return choose("rms_norm", _RMS, case)
-
-
-def choose_layer_norm(case: NormCase) -> Choice:
-    """Kernel `run(x, weight, bias, eps)`."""
-    return choose("layer_norm", _LAYER, case)
+def choose_norm(case: NormCase) -> Choice:
+    """The kernel whose `prepare(weight, bias, options)` makes a layer's norm: called with x and maybe `out`."""
+    native = Kernel("native", refuses=_native_refuses,
+                    prepare=lambda weight, bias, options: cpu.NativeNorm(weight, bias, options, case.dtype, case.isa))
+    return choose("norm", (native, *_TORCH), case)

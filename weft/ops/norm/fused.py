@@ -5,8 +5,19 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from weft.ops.norm.reference import ReferenceNorm
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float, offset: float, cast_before_weight: bool) -> Tensor:
+
+class FusedNorm(ReferenceNorm):
+    """As ReferenceNorm with offset 0."""
+
+    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """[..., N] -> [..., N]."""
+        norm = layer_norm if self.options.centred else rms_norm
+        return norm(x, self.weight, self.bias, self.options.eps)
+
+
+def rms_norm(x: Tensor, weight: Tensor, bias: None, eps: float) -> Tensor:
     """As `reference.rms_norm` with offset 0."""
     if weight.dim() > 1:                                       # a weight for each head: torch would norm over both
         return F.rms_norm(x, (x.shape[-1],), None, eps) * weight

@@ -5,6 +5,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from weft.ops.norm.options import NormOptions
+
+
+class ReferenceNorm:
+    """A norm with its weight and bias, [N] or broadcast against x's last dimensions, or None."""
+
+    def __init__(self, weight: Tensor | None, bias: Tensor | None, options: NormOptions) -> None:
+        self.weight, self.bias, self.options = weight, bias, options
+
+    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """[..., N] -> [..., N]. out: may be used for the result."""
+        o = self.options
+        if o.centred:
+            return layer_norm(x, self.weight, self.bias, o.eps)
+        return rms_norm(x, self.weight, o.eps, o.offset, o.cast_before_weight)
+
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float, offset: float, cast_before_weight: bool) -> Tensor:
     """x / sqrt(mean(x^2) + eps) * (offset + weight) over the last dimension.

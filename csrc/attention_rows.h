@@ -1,0 +1,170 @@
+// The softmax of a row, kept while its keys come by: span after span into a state, states of segments merged in order.
+//
+// A row's spans of 64 keys and segments of 512 keys are counted from position 0 of its sequence, so that nothing but the
+// row decides the order of its sums. The functions that round are never inlined: each is the same code for every caller.
+#pragma once
+
+#include "attention_tiles.h"
+
+namespace WEFT_NS {
+namespace paged {
+
+constexpr int SEGMENT_SPANS = 8, SEGMENT = SEGMENT_SPANS * SPAN;
+constexpr float LOG2E = 1.44269504f;
+#define WEFT_ONE_COPY static __attribute__((noinline))
+
+// [0] the largest score, in units of log 2; [16, 16 + W) sums of weights by lane; [32, 32 + width) sums of weighted values.
+constexpr int STATE_SUMS = 16, STATE_VALUES = 32;
+WEFT_INLINE int64_t state_size(int64_t width) { return STATE_VALUES + width; }
+
+WEFT_INLINE void clear_state(float* state, int64_t width) {
+    memset(state, 0, sizeof(float) * state_size(width));
+    state[0] = -__builtin_inff();
+}
+
+// 2^x for x <= 0 to 2e-7 relative; 0 below -126, NaN for NaN. A minimax polynomial of degree 5 on [-1/2, 1/2].
+WEFT_INLINE VF exp2_down(VF x) {
+    VF y = vmax(splat(-126.0f), x);
+    VF n = (y + splat(12582912.0f)) - splat(12582912.0f);
+    VF r = y - n;
+    VF p = splat(0.00132764712f);
+    p = fma(p, r, splat(0.00967554133f));
+    p = fma(p, r, splat(0.0555071328f));
+    p = fma(p, r, splat(0.240221197f));
+    p = fma(p, r, splat(0.693146967f));
+    p = fma(p, r, splat(1.0f));
+#if defined(__AVX512F__)
+    p = (VF)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)n);
+#else
+    p = p * (VF)((__builtin_convertvector(n, VI) + 127) << 23);
+#endif
+    return x < splat(-126.0f) ? zero() : p;
+}
+WEFT_INLINE float exp2_down(float x) { return exp2_down(splat(x))[0]; }
+
+WEFT_INLINE float largest(VF v) {
+#if defined(__AVX512F__)
+    __m512 x = (__m512)v;
+    __m256 y = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_maskz_extractf32x8_ps(0xff, x, 1));
+    __m128 z = _mm_max_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
+    z = _mm_max_ps(z, _mm_movehl_ps(z, z));
+    return _mm_cvtss_f32(_mm_max_ss(z, _mm_movehdup_ps(z)));
+#else
+    return hmax(v);
+#endif
+}
+
+// What a layer does to scores, for one query head.
+struct ScoreRule {
+    float factor;                     // scores times this are in units of log 2, when there is no cap
+    float softcap, inner;             // cap in units of log 2; factor within the tanh
+    float slope, bias_factor;         // ALiBi
+    bool has_alibi, is_bf16;
+};
+
+WEFT_INLINE void put_weights(float* p, VF first, VF) { store(p, first); }
+#if defined(__AVX512BF16__)
+WEFT_INLINE void put_weights(uint16_t* p, VF first, VF second) {
+    __m512bh h = _mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
+    memcpy(p, &h, sizeof h);
+}
+#endif
+
+WEFT_INLINE VF lanes() {
+    VF v;
+    for (int i = 0; i < W; i++) v[i] = (float)i;
+    return v;
+}
+
+// What ALiBi adds for the keys from position `at` on, to a query at `query`; in units of log 2.
+WEFT_INLINE VF alibi_bias(const ScoreRule& rule, float at, float query) {
+    VF position = splat(at) + lanes();
+    if (!rule.is_bf16) return splat(rule.slope) * (position - splat(query)) * splat(rule.bias_factor);
+    uint16_t rounded[W];
+    store_bf16(rounded, position);
+    VF product = splat(rule.slope) * load_bf16(rounded);
+    store_bf16(rounded, product);
+    return load_bf16(rounded) * splat(rule.bias_factor);
+}
+
+// Scores to what is compared and exponentiated, -inf where the row does not see the key.
+template <class T>
+static void finish_scores(const ScoreRule& rule, const Span<T>& span, bool scaled, int64_t start, int32_t begin, int32_t end,
+                          VF* t) {
+    for (int i = 0; i < SPAN / W; i++) {
+        int key = i * W, block = key / KV_BLOCK;
+        VF v = t[i];
+        if (scaled) v = v * load(span.key_scales[block] + key % KV_BLOCK);
+        if (rule.softcap != 0) v = splat(rule.softcap) * vtanh(v * splat(rule.inner));
+        else v = v * splat(rule.factor);
+        if (rule.has_alibi) v = v + alibi_bias(rule, (float)(start + key), (float)(end - 1));
+        VF position = splat((float)key) + lanes();
+        VF low = splat((float)(begin - start)), high = splat((float)(end - start));
+        v = position < low ? splat(-__builtin_inff()) : v;
+        t[i] = position < high ? v : splat(-__builtin_inff());
+    }
+}
+
+// One row's scores of a span, [64] of keys from position `start`, into weights p [64] and the row's state. The row sees
+// the keys [begin, end), at least one of them here; its own position is end - 1.
+template <class T>
+WEFT_ONE_COPY void soften(const ScoreRule& rule, const Span<T>& span, bool scaled, bool plain, const float* scores,
+                          int64_t start, int32_t begin, int32_t end, int64_t width, T* p, float* state) {
+    constexpr int N = SPAN / W;
+    VF t[N];
+    for (int i = 0; i < N; i++) t[i] = load(scores + i * W);
+    if (plain && start >= begin && start + SPAN <= end)
+        for (int i = 0; i < N; i++) t[i] = t[i] * splat(rule.factor);
+    else finish_scores(rule, span, scaled, start, begin, end, t);
+    VF top = t[0];
+    for (int i = 1; i < N; i++) top = vmax(t[i], top);
+    float before = state[0], now = largest(top);
+    now = now > before ? now : before;
+    VF sums = load(state + STATE_SUMS);
+    if (now > before) {
+        state[0] = now;
+        if (before != -__builtin_inff()) {
+            VF shrink = splat(exp2_down(before - now));
+            sums = sums * shrink;
+            for (int64_t i = 0; i < width; i += W) store(state + STATE_VALUES + i, load(state + STATE_VALUES + i) * shrink);
+        }
+    }
+    VF sum = zero();
+    for (int i = 0; i < N; i++) {
+        t[i] = exp2_down(t[i] - splat(now));
+        sum = sum + t[i];
+    }
+    store(state + STATE_SUMS, sums + sum);
+    if (scaled)
+        for (int i = 0; i < N; i++) t[i] = t[i] * load(span.value_scales[i * W / KV_BLOCK] + i * W % KV_BLOCK);
+    constexpr int STEP = sizeof(T) == 2 ? 2 : 1;
+    for (int i = 0; i < N; i += STEP) put_weights(p + i * W, t[i], t[i + STEP - 1]);
+}
+
+// Adds the state of a row's next segment to what its earlier ones gave.
+WEFT_ONE_COPY void merge_state(float* total, const float* segment, int64_t width) {
+    float top = segment[0] > total[0] ? segment[0] : total[0];
+    VF a = splat(exp2_down(total[0] - top)), b = splat(exp2_down(segment[0] - top));
+    total[0] = top;
+    for (int64_t i = STATE_SUMS; i < STATE_SUMS + W; i += W) store(total + i, fma(load(segment + i), b, load(total + i) * a));
+    for (int64_t i = STATE_VALUES; i < STATE_VALUES + width; i += W)
+        store(total + i, fma(load(segment + i), b, load(total + i) * a));
+}
+
+// A row's result, [d] of type D. sink: a logit in units of log 2 that weighs without a value, or null.
+template <int D>
+WEFT_ONE_COPY void finish_attention(const float* state, const float* sink, int64_t d, typename Float<D>::T* out) {
+    float sum = hsum(load(state + STATE_SUMS)), factor = 1.0f;
+    if (sink) {
+        float logit = *sink * LOG2E, top = logit > state[0] ? logit : state[0];
+        factor = exp2_down(state[0] - top);
+        sum = sum * factor + exp2_down(logit - top);
+    }
+    VF scale = splat(factor / sum);
+    int64_t i = 0;
+    for (; i + W <= d; i += W) Float<D>::store(out + i, load(state + STATE_VALUES + i) * scale);
+    if (i < d) store_part<D>(out + i, load(state + STATE_VALUES + i) * scale, (int)(d - i));
+}
+
+}  // namespace paged
+}  // namespace WEFT_NS

@@ -1,0 +1,133 @@
+// The two products of a span of 64 keys for up to UNIT rows: scores = q . k, and values += p . v.
+//
+// Each output is a sum in the order of dimensions, or of keys, in its own vector lane: what other rows a tile has, or how
+// many, changes no bit of it. `ahead` names blocks that are read next: they are fetched while these are multiplied.
+#pragma once
+
+#include "cache_read.h"
+
+namespace WEFT_NS {
+namespace paged {
+
+constexpr int UNIT = 6;                                   // rows of a tile
+constexpr int SCORE_VECTORS = WEFT_LANES == 16 ? 4 : 2;   // vectors of a tile: what the registers hold
+
+// A step of a tile is one row of floats or of pairs: `at` reads W lanes of it, `times` adds their product.
+template <class T> struct Steps;
+template <> struct Steps<float> {
+    static constexpr int COLUMNS = 1;                     // numbers of x in a step
+    typedef VF V;
+    WEFT_INLINE V at(const float* p) { return load(p); }
+    WEFT_INLINE V each(const float* x) { return splat(*x); }
+    WEFT_INLINE VF times(VF acc, V w, V x) { return fma(x, w, acc); }
+};
+#if defined(__AVX512BF16__)
+template <> struct Steps<uint16_t> {
+    static constexpr int COLUMNS = 2;
+    typedef __m512bh V;
+    WEFT_INLINE V at(const uint16_t* p) { return (V)_mm512_loadu_si512(p); }
+    WEFT_INLINE V each(const uint16_t* x) {
+        uint32_t pair;
+        memcpy(&pair, x, 4);
+        return (V)_mm512_set1_epi32((int)pair);
+    }
+    WEFT_INLINE VF times(VF acc, V w, V x) { return (VF)_mm512_dpbf16_ps((__m512)acc, x, w); }
+};
+#endif
+
+// sums[r][64] = x[r] . keys.
+template <class T, int MR, bool AHEAD>
+static void score_tile(const T* const* x, const T* const* keys, const T* const* ahead, int64_t d, float* sums) {
+    typedef Steps<T> S;
+    constexpr int NV = SCORE_VECTORS, C = S::COLUMNS;
+    for (int c = 0; c < SPAN; c += NV * W) {
+        const T *w[NV], *next[NV], *rows[MR];
+        for (int v = 0; v < NV; v++) {
+            int key = c + v * W;
+            w[v] = keys[key / KV_BLOCK] + key % KV_BLOCK * C;
+            next[v] = AHEAD ? ahead[key / KV_BLOCK] + key % KV_BLOCK * C : nullptr;
+        }
+        for (int r = 0; r < MR; r++) rows[r] = x[r];
+        VF acc[MR][NV];
+        for (int r = 0; r < MR; r++)
+            for (int v = 0; v < NV; v++) acc[r][v] = zero();
+        for (int64_t s = 0; s < d / C; s++) {
+            typename S::V b[NV];
+            for (int v = 0; v < NV; v++) {
+                b[v] = S::at(w[v] + s * KV_BLOCK * C);
+                if (AHEAD) __builtin_prefetch(next[v] + s * KV_BLOCK * C);
+            }
+            for (int r = 0; r < MR; r++) {
+                typename S::V a = S::each(rows[r] + s * C);
+                for (int v = 0; v < NV; v++) acc[r][v] = S::times(acc[r][v], b[v], a);
+            }
+        }
+        for (int r = 0; r < MR; r++)
+            for (int v = 0; v < NV; v++) store(sums + r * SPAN + c + v * W, acc[r][v]);
+    }
+}
+
+// out[r][0 .. NV * W) += p[r][64] . values, from dimension `from` on.
+template <class T, int MR, int NV, bool AHEAD>
+WEFT_INLINE void value_columns(const T* p, const T* const* values, const T* const* ahead, int64_t width, int64_t from,
+                               float* const* out) {
+    typedef Steps<T> S;
+    constexpr int C = S::COLUMNS;
+    VF acc[MR][NV];
+    for (int r = 0; r < MR; r++)
+        for (int v = 0; v < NV; v++) acc[r][v] = load(out[r] + from + v * W);
+    for (int block = 0; block < SPAN_BLOCKS; block++) {
+        const T* w = values[block] + from * C;
+        const T* next = AHEAD ? ahead[block] + from * C : nullptr;
+        const T* weights = p + block * KV_BLOCK;
+        for (int s = 0; s < KV_BLOCK / C; s++, w += width * C, next += AHEAD ? width * C : 0) {
+            typename S::V b[NV];
+            for (int v = 0; v < NV; v++) {
+                b[v] = S::at(w + v * W * C);
+                if (AHEAD) __builtin_prefetch(next + v * W * C);
+            }
+            for (int r = 0; r < MR; r++) {
+                typename S::V a = S::each(weights + r * SPAN + s * C);
+                for (int v = 0; v < NV; v++) acc[r][v] = S::times(acc[r][v], b[v], a);
+            }
+        }
+    }
+    for (int r = 0; r < MR; r++)
+        for (int v = 0; v < NV; v++) store(out[r] + from + v * W, acc[r][v]);
+}
+
+template <class T, int MR, bool AHEAD>
+static void value_tile(const T* p, const T* const* values, const T* const* ahead, int64_t width, float* const* out) {
+    constexpr int NV = SCORE_VECTORS;
+    int64_t from = 0;
+    for (; from + NV * W <= width; from += NV * W) value_columns<T, MR, NV, AHEAD>(p, values, ahead, width, from, out);
+    if constexpr (NV > 2)
+        for (; from + 2 * W <= width; from += 2 * W) value_columns<T, MR, 2, AHEAD>(p, values, ahead, width, from, out);
+    for (; from < width; from += W) value_columns<T, MR, 1, AHEAD>(p, values, ahead, width, from, out);
+}
+
+#define WEFT_UNIT_CASES(rows, call)                                                                                    \
+    switch (rows) {                                                                                                    \
+        case 1: { constexpr int MR = 1; call; break; }                                                                 \
+        case 2: { constexpr int MR = 2; call; break; }                                                                 \
+        case 3: { constexpr int MR = 3; call; break; }                                                                 \
+        case 4: { constexpr int MR = 4; call; break; }                                                                 \
+        case 5: { constexpr int MR = 5; call; break; }                                                                 \
+        default: { constexpr int MR = 6; call; break; }                                                                \
+    }
+
+// Scores [rows][64] of a unit. ahead: blocks to fetch meanwhile, or null.
+template <class T>
+static void scores(int rows, const T* const* q, const Span<T>& span, const T* const* ahead, int64_t d, float* out) {
+    if (ahead) { WEFT_UNIT_CASES(rows, (score_tile<T, MR, true>(q, span.keys, ahead, d, out))) }
+    else { WEFT_UNIT_CASES(rows, (score_tile<T, MR, false>(q, span.keys, nullptr, d, out))) }
+}
+// Adds p [rows][64] times the span's values to out.
+template <class T>
+static void weigh_values(int rows, const T* p, const Span<T>& span, const T* const* ahead, int64_t width, float* const* out) {
+    if (ahead) { WEFT_UNIT_CASES(rows, (value_tile<T, MR, true>(p, span.values, ahead, width, out))) }
+    else { WEFT_UNIT_CASES(rows, (value_tile<T, MR, false>(p, span.values, nullptr, width, out))) }
+}
+
+}  // namespace paged
+}  // namespace WEFT_NS

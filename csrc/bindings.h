@@ -1,0 +1,13 @@
+// Each kernel's bindings are in a file of their own; module.cpp calls them.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include "kernels.h"
+
+template <class T> static inline T* at(uintptr_t address) { return reinterpret_cast<T*>(address); }
+
+void bind_linear(nanobind::module_& m, nanobind::class_<Kernels>& kernels);
+void bind_moe(nanobind::module_& m, nanobind::class_<Kernels>& kernels);
+void bind_norm(nanobind::module_& m, nanobind::class_<Kernels>& kernels);
+void bind_attention(nanobind::module_& m, nanobind::class_<Kernels>& kernels);

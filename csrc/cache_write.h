@@ -1,0 +1,142 @@
+// Writing keys and values into the paged cache, a token of one head at a time.
+//
+// A kernel that makes keys (rotation) can call `write_token` itself. Calls are independent of each other's order, so
+// tokens and heads may be spread over threads: the last token that a step puts into a block it started zeroes the
+// block's remaining slots (what an earlier owner left there could be NaN, which a weight of 0 does not undo).
+#pragma once
+
+#include "attention_args.h"
+#include "parallel.h"
+#include "simd.h"
+
+namespace WEFT_NS {
+
+WEFT_INLINE int64_t kv_bytes(int kind) { return kind == KV_F32 ? 4 : kind == KV_BF16 || kind == KV_F16 ? 2 : 1; }
+// Bytes of one head's block of keys, or of values.
+WEFT_INLINE int64_t block_bytes(const KvCache& c) {
+    return KV_BLOCK * (c.head_dim * kv_bytes(c.kind) + (c.kind == KV_INT8 ? 4 : 0));
+}
+WEFT_INLINE float* block_scales(const KvCache& c, uint8_t* block) { return (float*)(block + KV_BLOCK * c.head_dim); }
+
+// ---- codes of 8 bit -------------------------------------------------------------------------------------------------
+
+// Floats of M bits of mantissa: to nearest even, NaN to 0x7f, too large to the largest (the codes of NaN and infinity
+// are not reached).
+template <int M, int BIAS> WEFT_INLINE VI to_fp8(VF x, float largest) {
+    constexpr int SHIFT = 23 - M;
+    VU u = (VU)x, sign = (u >> 24) & 0x80u;
+    VF a = (VF)(u & 0x7fffffffu);
+    VI nan = a != a;
+    a = vmin(a, splat(largest));
+    u = (VU)a;
+    VU normal = ((u + ((1u << (SHIFT - 1)) - 1) + ((u >> SHIFT) & 1)) >> SHIFT) - (uint32_t)((127 - BIAS) << M);
+    constexpr uint32_t MAGIC = (uint32_t)(127 + 1 - BIAS - M + 23) << 23;        // its last place is the smallest code
+    VF magic = (VF)(VU{} + MAGIC);
+    VU small = (VU)(a + magic) - MAGIC;
+    VI is_small = a < (VF)(VU{} + ((uint32_t)(128 - BIAS) << 23));
+    VU code = is_small ? small : normal;
+    code = nan ? VU{} + 0x7fu : code;
+    return (VI)(code | sign);
+}
+
+// Codes of n numbers; the scale they are to be multiplied with.
+WEFT_INLINE float encode_row(int kind, const float* x, int64_t n, uint8_t* out) {
+    float scale = 1.0f;
+    if (kind == KV_INT8) {
+        VF most = zero(), bad = zero();
+        for (int64_t i = 0; i < n; i += W) {
+            VF v = load(x + i);
+            most = vmax(v < zero() ? -v : v, most);
+            bad = bad + v * zero();                                            // NaN if there is one: it must stay one
+        }
+        scale = hmax(most);
+        scale = (scale > 1e-30f ? scale : 1e-30f) / 127.0f + hsum(bad);
+    }
+    for (int64_t i = 0; i < n; i += W) {
+        VF v = load(x + i);
+        VI code;
+        if (kind == KV_E4M3) code = to_fp8<3, 7>(v, 448.0f);
+        else if (kind == KV_E5M2) code = to_fp8<2, 15>(v, 57344.0f);
+        else code = (VI)(v / splat(scale) + splat(12582912.0f)) - 0x4b400000;  // rounded; its bits count from 1.5 * 2^23
+        VB bytes = __builtin_convertvector(code, VB);
+        memcpy(out + i, &bytes, sizeof bytes);
+    }
+    return scale;
+}
+
+// ---- a token --------------------------------------------------------------------------------------------------------
+
+// Units of E bytes: one token's row of keys and of values put at `slot` of a block; zeroes the slots after it if asked.
+template <class U> WEFT_INLINE void put_pairs(const U* k, const U* v, int64_t d, int slot, bool zero_rest, U* kb, U* vb) {
+    for (int64_t i = 0; i < d; i += 2, kb += 2 * KV_BLOCK) {
+        kb[2 * slot] = k[i];
+        kb[2 * slot + 1] = k[i + 1];
+        if (zero_rest)
+            for (int s = 2 * slot + 2; s < 2 * KV_BLOCK; s++) kb[s] = 0;
+    }
+    U* row = vb + slot / 2 * 2 * d + slot % 2;
+    for (int64_t i = 0; i < d; i++) row[2 * i] = v[i];
+    if (!zero_rest) return;
+    if (slot % 2 == 0)
+        for (int64_t i = 0; i < d; i++) row[2 * i + 1] = 0;
+    memset(vb + (slot / 2 + 1) * 2 * d, 0, sizeof(U) * 2 * d * (KV_BLOCK / 2 - 1 - slot / 2));
+}
+WEFT_INLINE void put_floats(const float* k, const float* v, int64_t d, int slot, bool zero_rest, float* kb, float* vb) {
+    for (int64_t i = 0; i < d; i++) {
+        kb[i * KV_BLOCK + slot] = k[i];
+        if (zero_rest)
+            for (int s = slot + 1; s < KV_BLOCK; s++) kb[i * KV_BLOCK + s] = 0;
+    }
+    memcpy(vb + slot * d, v, sizeof(float) * d);
+    if (zero_rest) memset(vb + (slot + 1) * d, 0, sizeof(float) * d * (KV_BLOCK - 1 - slot));
+}
+
+// Token t of `num_tokens` with these slots is the last that goes into its block, and the block was begun with them.
+WEFT_INLINE bool leaves_rest(const int64_t* slots, int64_t num_tokens, int64_t t) {
+    int64_t slot = slots[t], offset = slot % KV_BLOCK;
+    if (offset == KV_BLOCK - 1 || (t + 1 < num_tokens && slots[t + 1] == slot + 1)) return false;
+    return t >= offset && slots[t - offset] == slot - offset;
+}
+
+// One head of token t: k and v [head_dim] of type D (D and the cache's kind agree, or the kind has 8 bit).
+template <int D>
+static void write_token(const KvCache& c, const int64_t* slots, int64_t num_tokens, int64_t t, int64_t head,
+                        const typename Float<D>::T* k, const typename Float<D>::T* v) {
+    int64_t block = slots[t] / KV_BLOCK, d = c.head_dim, at = (block * c.kv_heads + head) * block_bytes(c);
+    int slot = (int)(slots[t] % KV_BLOCK);
+    bool zero_rest = leaves_rest(slots, num_tokens, t);
+    uint8_t *kb = (uint8_t*)c.k + at, *vb = (uint8_t*)c.v + at;
+    if constexpr (D == F32) {
+        if (c.kind == KV_F32) return put_floats(k, v, d, slot, zero_rest, (float*)kb, (float*)vb);
+    } else {
+        if (c.kind == KV_BF16 || c.kind == KV_F16) return put_pairs(k, v, d, slot, zero_rest, (uint16_t*)kb, (uint16_t*)vb);
+    }
+    constexpr int64_t PART = 256;                                              // the largest head
+    float wide[2][PART + W] = {};
+    uint8_t codes[2][PART + W];
+    for (int64_t i = 0; i < d; i++) {
+        wide[0][i] = Float<D>::get(k[i]);
+        wide[1][i] = Float<D>::get(v[i]);
+    }
+    float k_scale = encode_row(c.kind, wide[0], d, codes[0]), v_scale = encode_row(c.kind, wide[1], d, codes[1]);
+    put_pairs(codes[0], codes[1], d, slot, zero_rest, kb, vb);
+    if (c.kind != KV_INT8) return;
+    for (int s = slot; s < (zero_rest ? KV_BLOCK : slot + 1); s++) {
+        block_scales(c, kb)[s] = s == slot ? k_scale : 0;
+        block_scales(c, vb)[s] = s == slot ? v_scale : 0;
+    }
+}
+
+// ---- a step's tokens ------------------------------------------------------------------------------------------------
+
+static void write_cache(const CacheWriteArgs& a) {
+    int64_t heads = a.cache.kv_heads, d = a.cache.head_dim;
+    parallel_for(a.num_tokens * heads, 64, [&](int64_t i) {
+        int64_t t = i / heads, head = i % heads, at = t * a.stride + head * d;
+        WEFT_BY_DTYPE(a.dtype, write_token<D>(a.cache, a.slots, a.num_tokens, t, head,
+                                              (const typename Float<D>::T*)a.k + at,
+                                              (const typename Float<D>::T*)a.v + at))
+    });
+}
+
+}  // namespace WEFT_NS

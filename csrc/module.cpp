@@ -1,0 +1,59 @@
+// The Python module `weft._native`: tables of kernels by level. Takes addresses as integers; weft/ops checks them.
+#include <nanobind/stl/string.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+#include <stdexcept>
+#include <string>
+
+#include "bindings.h"
+#include "parallel.h"
+
+namespace nb = nanobind;
+
+namespace {
+
+#if defined(WEFT_X86)
+// Linux gives a process the tiles' registers when it asks. Source: Documentation/arch/x86/xstate.rst.
+void request_tiles() {
+#if defined(__linux__)
+    constexpr long REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;
+    if (syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) != 0)
+        throw std::runtime_error("the kernel does not let this process use AMX tiles; use cpu_isa = avx512_bf16");
+#endif
+}
+#endif
+
+// Throws for a level that this binary was not built with.
+const Kernels* find(const std::string& level) {
+    if (level == "portable") return kernels_portable();
+#if defined(WEFT_X86)
+    if (level == "avx2") return kernels_avx2();
+    if (level == "avx512") return kernels_avx512();
+    if (level == "avx512_bf16") return kernels_avx512_bf16();
+    if (level == "amx") {
+        request_tiles();
+        return kernels_amx();
+    }
+#endif
+#if defined(WEFT_EMULATED_TILES)
+    if (level == "amx_emulated") return kernels_amx_emulated();
+#endif
+    throw std::invalid_argument("this build has no kernels for " + level);
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+    auto kernels = nb::class_<Kernels>(m, "Kernels")
+                       .def_prop_ro("name", [](const Kernels& k) { return std::string(k.name); })
+                       .def_ro("lanes", &Kernels::lanes)
+                       .def_ro("bf16_products", &Kernels::bf16_products);
+    bind_linear(m, kernels);
+    bind_moe(m, kernels);
+    bind_norm(m, kernels);
+    bind_attention(m, kernels);
+    m.def("kernels", &find, nb::rv_policy::reference);
+}

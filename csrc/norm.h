@@ -1,0 +1,69 @@
+// RMSNorm and LayerNorm of rows. A row's sums run over its own length in one order, whatever else is in the call.
+#pragma once
+
+#include "kernels.h"
+#include "parallel.h"
+#include "simd.h"
+
+namespace WEFT_NS {
+
+constexpr int NORM_GRAIN = 8;                     // rows that are worth a thread
+
+// f(vector, place, count) over n elements, W at a time; the last may be fewer.
+#define WEFT_FOR_ROW(n, i, count) for (int64_t i = 0, count; count = (n) - i < W ? (n) - i : W, i < (n); i += W)
+
+template <int D> WEFT_INLINE VF load_up_to(const typename Float<D>::T* p, int64_t n) {
+    return n == W ? Float<D>::load(p) : load_part<D>(p, (int)n);
+}
+template <int D> WEFT_INLINE void store_up_to(typename Float<D>::T* p, VF v, int64_t n) {
+    if (n == W) Float<D>::store(p, v);
+    else store_part<D>(p, v, (int)n);
+}
+// Rounded to the type and back.
+template <int D> WEFT_INLINE VF rounded(VF v) {
+    typename Float<D>::T x[W];
+    Float<D>::store(x, v);
+    return Float<D>::load(x);
+}
+
+// One row of n elements; out may be x. weight, bias: [n] or null. rounds_first: the normalised row is rounded to the type
+// before the weight multiplies it.
+template <int D>
+static void normalise(const NormOptions& o, const typename Float<D>::T* x, const float* weight, const float* bias, int64_t n,
+                      typename Float<D>::T* out) {
+    VF sum = zero(), squares = zero();
+    if (o.centred) {
+        WEFT_FOR_ROW(n, i, count) sum = sum + load_up_to<D>(x + i, count);
+    }
+    float mean = o.centred ? hsum(sum) / (float)n : 0.0f;
+    WEFT_FOR_ROW(n, i, count) {
+        VF v = load_up_to<D>(x + i, count);
+        if (o.centred) {
+            v = v - splat(mean);
+            if (count < W)
+                for (int64_t j = count; j < W; j++) v[j] = 0;             // what is past the end is no deviation
+        }
+        squares = fma(v, v, squares);
+    }
+    VF scale = splat(1.0f / __builtin_sqrtf(hsum(squares) / (float)n + o.eps)), shift = splat(mean);
+    WEFT_FOR_ROW(n, i, count) {
+        VF v = load_up_to<D>(x + i, count);
+        if (o.centred) v = v - shift;
+        v = v * scale;
+        if (o.rounds_first) v = rounded<D>(v);
+        if (weight) v = v * load_up_to<F32>(weight + i, count);
+        if (bias) v = v + load_up_to<F32>(bias + i, count);
+        store_up_to<D>(out + i, v, count);
+    }
+}
+
+static void norm(const NormArgs& a) {
+    parallel_for(a.rows, NORM_GRAIN, [&](int64_t r) {
+        WEFT_BY_DTYPE(a.dtype, {
+            typedef typename Float<D>::T T;
+            normalise<D>(a.options, (const T*)a.x + r * a.x_stride, a.weight, a.bias, a.n, (T*)a.out + r * a.out_stride);
+        })
+    });
+}
+
+}  // namespace WEFT_NS

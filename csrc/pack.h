@@ -1,0 +1,14 @@
+// From a checkpoint's row-major matrices to panels (kernels.h). Done once, at load; the same for every level.
+#pragma once
+
+#include <stdint.h>
+
+// In place: rows of 32-bit units (a float, or a pair of 16-bit columns) become panels [n / 32][units][32].
+// data: [n padded to a multiple of 32][units].
+void pack_dense(uint32_t* data, int64_t n, int64_t units);
+
+// codes [n][k] bytes -> packed codes of 4 or 8 bits; rows from n to the next multiple of 64 become `zero`.
+void pack_codes(const uint8_t* codes, int64_t n, int64_t k, int bits, int zero, uint8_t* out);
+
+// values [n][columns] of `size` bytes -> [n / 32][columns][32], rows from n to the next multiple of 64 zero.
+void pack_scales(const void* values, int64_t n, int64_t columns, int size, void* out);

@@ -1,0 +1,61 @@
+// What happens to q, k and v between their product and attention: clip, norms of q and k heads, rotation; in place.
+#pragma once
+
+#include "norm.h"
+
+namespace WEFT_NS {
+
+// Pairs (i, i + half) or (2i, 2i + 1) of a head turned by the token's angles.
+template <int D>
+static void rotate(typename Float<D>::T* head, const float* cos, const float* sin, int64_t half, bool interleaved) {
+    typedef typename Float<D>::T T;
+    if (interleaved) {
+        for (int64_t i = 0; i < half; i++) {
+            float a = Float<D>::get(head[2 * i]), b = Float<D>::get(head[2 * i + 1]);
+            head[2 * i] = Float<D>::put(a * cos[i] - b * sin[i]);
+            head[2 * i + 1] = Float<D>::put(b * cos[i] + a * sin[i]);
+        }
+        return;
+    }
+    T *first = head, *second = head + half;
+    WEFT_FOR_ROW(half, i, count) {
+        VF a = load_up_to<D>(first + i, count), b = load_up_to<D>(second + i, count);
+        VF c = load_up_to<F32>(cos + i, count), s = load_up_to<F32>(sin + i, count);
+        store_up_to<D>(first + i, a * c - b * s, count);
+        store_up_to<D>(second + i, b * c + a * s, count);
+    }
+}
+
+template <int D>
+static void prepare_token(const QKArgs& a, int64_t token) {
+    typedef typename Float<D>::T T;
+    T* row = (T*)a.qkv + token * a.stride;
+    int64_t rotated = a.heads + a.kv_heads, all = a.heads + 2 * a.kv_heads;
+    if (a.clip > 0) {
+        WEFT_FOR_ROW(all * a.head_dim, i, count)
+            store_up_to<D>(row + i, vmin(vmax(load_up_to<D>(row + i, count), splat(-a.clip)), splat(a.clip)), count);
+    }
+    const float* cos = a.half ? a.cos + token * a.half : nullptr;
+    const float* sin = a.half ? a.sin + token * a.half : nullptr;
+    if (a.q_weight && a.over_all) {
+        T* keys = row + a.heads * a.head_dim;
+        normalise<D>(a.options, row, a.q_weight, a.q_bias, a.heads * a.head_dim, row);
+        normalise<D>(a.options, keys, a.k_weight, a.k_bias, a.kv_heads * a.head_dim, keys);
+    }
+    for (int64_t h = 0; h < rotated; h++) {
+        T* head = row + h * a.head_dim;
+        if (a.q_weight && !a.over_all) {
+            bool is_q = h < a.heads;
+            const float *weight = is_q ? a.q_weight : a.k_weight, *bias = is_q ? a.q_bias : a.k_bias;
+            int64_t skip = a.by_head ? (is_q ? h : h - a.heads) * a.head_dim : 0;
+            normalise<D>(a.options, head, weight + skip, bias ? bias + skip : nullptr, a.head_dim, head);
+        }
+        if (a.half) rotate<D>(head, cos, sin, a.half, a.interleaved);
+    }
+}
+
+static void prepare_qk(const QKArgs& a) {
+    parallel_for(a.tokens, 4, [&](int64_t t) { WEFT_BY_DTYPE(a.dtype, prepare_token<D>(a, t)) });
+}
+
+}  // namespace WEFT_NS

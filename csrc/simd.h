@@ -1,0 +1,264 @@
+// Vectors of W floats for one instruction set, through the compiler's vector types; compiled once per level (levels/*.cpp).
+//
+// Everything is in the namespace WEFT_NS that the including file names, and static, so that the linker can never put
+// one level's code into another. No standard templates: those would be shared between levels.
+#pragma once
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+#define WEFT_LANES 16
+#elif defined(__AVX2__)
+#define WEFT_LANES 8
+#else
+#define WEFT_LANES 4
+#endif
+
+#define WEFT_INLINE static inline __attribute__((always_inline))
+
+namespace WEFT_NS {
+
+constexpr int W = WEFT_LANES;
+#if defined(__AVX512BF16__)
+constexpr bool BF16_PRODUCTS = true;
+#else
+constexpr bool BF16_PRODUCTS = false;
+#endif
+typedef float VF __attribute__((vector_size(4 * WEFT_LANES)));
+typedef int32_t VI __attribute__((vector_size(4 * WEFT_LANES)));
+typedef uint32_t VU __attribute__((vector_size(4 * WEFT_LANES)));
+typedef uint16_t VH __attribute__((vector_size(2 * WEFT_LANES)));
+typedef uint8_t VB __attribute__((vector_size(WEFT_LANES)));
+
+WEFT_INLINE VF zero() { return VF{}; }
+WEFT_INLINE VF splat(float x) { return VF{} + x; }
+WEFT_INLINE VF load(const float* p) { VF v; memcpy(&v, p, sizeof v); return v; }
+WEFT_INLINE void store(float* p, VF v) { memcpy(p, &v, sizeof v); }
+// a * b + c, fused wherever the level can (the compiler contracts it; all call sites are the same expression).
+WEFT_INLINE VF fma(VF a, VF b, VF c) { return a * b + c; }
+WEFT_INLINE VF vmax(VF a, VF b) { return a > b ? a : b; }
+WEFT_INLINE VF vmin(VF a, VF b) { return a < b ? a : b; }
+WEFT_INLINE float hsum(VF v) {
+    // Halves are added to halves: an order that the width alone decides.
+    float x[W];
+    store(x, v);
+    for (int n = W / 2; n > 0; n /= 2)
+        for (int i = 0; i < n; i++) x[i] += x[i + n];
+    return x[0];
+}
+WEFT_INLINE float hmax(VF v) {
+    float x[W], m;
+    store(x, v);
+    m = x[0];
+    for (int i = 1; i < W; i++) m = x[i] > m ? x[i] : m;
+    return m;
+}
+
+// ---- bfloat16 and float16 -------------------------------------------------------------------------------------------
+
+WEFT_INLINE float bf16_to_float(uint16_t h) {
+    uint32_t u = (uint32_t)h << 16;
+    float f;
+    memcpy(&f, &u, 4);
+    return f;
+}
+// To nearest, ties to even; NaN stays NaN.
+WEFT_INLINE uint16_t float_to_bf16(float f) {
+    uint32_t u;
+    memcpy(&u, &f, 4);
+    if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)((u >> 16) | 0x40);
+    return (uint16_t)((u + 0x7fffu + ((u >> 16) & 1)) >> 16);
+}
+WEFT_INLINE float f16_to_float(uint16_t h) {
+#if defined(__F16C__)
+    return _cvtsh_ss(h);
+#else
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = (h >> 10) & 31, m = h & 0x3ff, u;
+    if (e == 31) u = sign | 0x7f800000u | (m << 13);
+    else if (e != 0) u = sign | ((e + 112) << 23) | (m << 13);
+    else {
+        float f = (float)m * 5.9604644775390625e-08f;   // 2^-24
+        memcpy(&u, &f, 4);
+        u |= sign;
+    }
+    float f;
+    memcpy(&f, &u, 4);
+    return f;
+#endif
+}
+WEFT_INLINE uint16_t float_to_f16(float f) {
+#if defined(__F16C__)
+    return _cvtss_sh(f, _MM_FROUND_TO_NEAREST_INT);
+#else
+    uint32_t u;
+    memcpy(&u, &f, 4);
+    uint32_t sign = (u >> 16) & 0x8000, a = u & 0x7fffffffu;
+    if (a > 0x7f800000u) return (uint16_t)(sign | 0x7e00);
+    if (a >= 0x477ff000u) return (uint16_t)(sign | 0x7c00);
+    if (a < 0x38800000u) {                              // subnormal: adding 0.5 leaves the rounded value in the mantissa
+        float v;
+        memcpy(&v, &a, 4);
+        v += 0.5f;
+        memcpy(&a, &v, 4);
+        return (uint16_t)(sign | (a - 0x3f000000u));
+    }
+    a += 0xfff + ((a >> 13) & 1) - (112u << 23);
+    return (uint16_t)(sign | (a >> 13));
+#endif
+}
+WEFT_INLINE VF load_bf16(const uint16_t* p) {
+    VH h;
+    memcpy(&h, p, sizeof h);
+    return (VF)(__builtin_convertvector(h, VU) << 16);
+}
+WEFT_INLINE void store_bf16(uint16_t* p, VF v) {
+#if defined(__AVX512BF16__)
+    __m256bh h = _mm512_cvtneps_pbh((__m512)v);
+    memcpy(p, &h, sizeof h);
+#else
+    VU u = (VU)v, rounded = (u + 0x7fffu + ((u >> 16) & 1)) >> 16;
+    VU nan = (VU)((u & 0x7fffffffu) > 0x7f800000u);
+    VH h = __builtin_convertvector((nan & ((u >> 16) | 0x40)) | (~nan & rounded), VH);
+    memcpy(p, &h, sizeof h);
+#endif
+}
+WEFT_INLINE VF load_f16(const uint16_t* p) {
+#if defined(__AVX512F__)
+    return (VF)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
+#elif defined(__F16C__)
+    return (VF)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+#else
+    VF v;
+    for (int i = 0; i < W; i++) v[i] = f16_to_float(p[i]);
+    return v;
+#endif
+}
+WEFT_INLINE void store_f16(uint16_t* p, VF v) {
+#if defined(__AVX512F__)
+    _mm256_storeu_si256((__m256i*)p, _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#elif defined(__F16C__)
+    _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#else
+    for (int i = 0; i < W; i++) p[i] = float_to_f16(v[i]);
+#endif
+}
+
+// ---- element types as parameters: Float<DType> reads and writes floats stored as that type ---------------------------
+
+enum DType : int { F32 = 0, BF16 = 1, F16 = 2 };
+
+template <int D> struct Float;
+template <> struct Float<F32> {
+    typedef float T;
+    WEFT_INLINE VF load(const T* p) { return WEFT_NS::load(p); }
+    WEFT_INLINE void store(T* p, VF v) { WEFT_NS::store(p, v); }
+    WEFT_INLINE float get(T x) { return x; }
+    WEFT_INLINE T put(float x) { return x; }
+};
+template <> struct Float<BF16> {
+    typedef uint16_t T;
+    WEFT_INLINE VF load(const T* p) { return load_bf16(p); }
+    WEFT_INLINE void store(T* p, VF v) { store_bf16(p, v); }
+    WEFT_INLINE float get(T x) { return bf16_to_float(x); }
+    WEFT_INLINE T put(float x) { return float_to_bf16(x); }
+};
+template <> struct Float<F16> {
+    typedef uint16_t T;
+    WEFT_INLINE VF load(const T* p) { return load_f16(p); }
+    WEFT_INLINE void store(T* p, VF v) { store_f16(p, v); }
+    WEFT_INLINE float get(T x) { return f16_to_float(x); }
+    WEFT_INLINE T put(float x) { return float_to_f16(x); }
+};
+
+// Calls `f<F32>()`, `f<BF16>()` or `f<F16>()` by a run-time dtype.
+#define WEFT_BY_DTYPE(dtype, call)                                                                                     \
+    switch (dtype) {                                                                                                   \
+        case F32: { constexpr int D = F32; call; break; }                                                              \
+        case BF16: { constexpr int D = BF16; call; break; }                                                            \
+        default: { constexpr int D = F16; call; break; }                                                               \
+    }
+
+// Loads n < W elements, the rest 0; stores n < W elements.
+template <int D> WEFT_INLINE VF load_part(const typename Float<D>::T* p, int n) {
+    float x[W] = {};
+    for (int i = 0; i < n; i++) x[i] = Float<D>::get(p[i]);
+    return load(x);
+}
+template <int D> WEFT_INLINE void store_part(typename Float<D>::T* p, VF v, int n) {
+    typename Float<D>::T x[W];
+    Float<D>::store(x, v);
+    for (int i = 0; i < n; i++) p[i] = x[i];
+}
+
+// ---- functions ------------------------------------------------------------------------------------------------------
+
+// e^x to about 1e-7 relative. 0 below -87.3 (and for -inf), NaN for NaN, inf above 88.7.
+// x = n ln 2 + r, |r| <= ln 2 / 2; e^r by Taylor terms up to r^7.
+WEFT_INLINE VF vexp(VF x) {
+    VF lo = splat(-87.33654f), hi = splat(88.72283f);
+    VI under = x < lo, over = x > hi;
+    VF y = vmin(vmax(x, lo), hi);
+    VF n = fma(y, splat(1.44269504f), splat(12582912.0f)) - splat(12582912.0f);   // rounded to an integer
+    VF r = fma(n, splat(-0.693145752f), y);
+    r = fma(n, splat(-1.42860677e-6f), r);
+    VF p = splat(1.0f / 5040);
+    p = fma(p, r, splat(1.0f / 720));
+    p = fma(p, r, splat(1.0f / 120));
+    p = fma(p, r, splat(1.0f / 24));
+    p = fma(p, r, splat(1.0f / 6));
+    p = fma(p, r, splat(0.5f));
+    p = fma(p, r, splat(1.0f));
+    p = fma(p, r, splat(1.0f));
+    VI k = __builtin_convertvector(n, VI);
+    VI half = k >> 1;                                                            // in two factors: 2^128 is no float
+    VF e = p * (VF)((half + 127) << 23) * (VF)((k - half + 127) << 23);
+    e = under ? zero() : e;
+    e = over ? splat(__builtin_inff()) : e;
+    return x != x ? x : e;
+}
+WEFT_INLINE VF vsigmoid(VF x) { return splat(1.0f) / (splat(1.0f) + vexp(-x)); }
+WEFT_INLINE VF vtanh(VF x) {
+    // Small x by its series: there 1 - 2 / (e^2x + 1) cancels.
+    VF ax = x < zero() ? -x : x, x2 = x * x;
+    VF series = x * (splat(1.0f) + x2 * (splat(-1.0f / 3) + x2 * (splat(2.0f / 15) + x2 * splat(-17.0f / 315))));
+    VF e = vexp(splat(2.0f) * x);
+    VF large = splat(1.0f) - splat(2.0f) / (e + splat(1.0f));
+    return ax < splat(0.15f) ? series : large;
+}
+// erf to 1.2e-7: Numerical Recipes' erfc Chebyshev fit (W. H. Press et al., 2nd ed., section 6.2).
+WEFT_INLINE VF verf(VF x) {
+    VF z = x < zero() ? -x : x;
+    VF t = splat(1.0f) / fma(splat(0.5f), z, splat(1.0f));
+    const float c[] = {-1.26551223f, 1.00002368f, 0.37409196f, 0.09678418f, -0.18628806f,
+                       0.27886807f, -1.13520398f, 1.48851587f, -0.82215223f, 0.17087277f};
+    VF p = splat(c[9]);
+    for (int i = 8; i >= 0; i--) p = fma(p, t, splat(c[i]));
+    VF r = splat(1.0f) - t * vexp(p - z * z);
+    return x < zero() ? -r : r;
+}
+
+enum Act : int { ACT_NONE = 0, ACT_SILU, ACT_GELU, ACT_GELU_TANH, ACT_QUICK_GELU, ACT_RELU, ACT_RELU2, ACT_TANH, ACT_SIGMOID };
+
+WEFT_INLINE VF activate(VF x, int act) {
+    switch (act) {
+        case ACT_SILU: return x * vsigmoid(x);
+        case ACT_GELU: return splat(0.5f) * x * (splat(1.0f) + verf(x * splat(0.70710678f)));
+        case ACT_GELU_TANH: {
+            VF inner = splat(0.79788456f) * fma(splat(0.044715f) * x * x, x, x);
+            return splat(0.5f) * x * (splat(1.0f) + vtanh(inner));
+        }
+        case ACT_QUICK_GELU: return x * vsigmoid(splat(1.702f) * x);
+        case ACT_RELU: return vmax(x, zero());
+        case ACT_RELU2: { VF y = vmax(x, zero()); return y * y; }
+        case ACT_TANH: return vtanh(x);
+        case ACT_SIGMOID: return vsigmoid(x);
+        default: return x;
+    }
+}
+
+}  // namespace WEFT_NS

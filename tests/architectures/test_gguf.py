@@ -1,0 +1,233 @@
+"""A tiny model as a GGUF file gives what it gives from safetensors, for each family that GGUF and weft both have."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from gguf_blocks import KINDS, random_rows
+from gguf_models import ARCHITECTURES, add, write_gguf
+from isa_levels import native_levels
+from qwen_v1 import QwenV1
+from safetensors.torch import load_file
+from tiny_models import transformers_model, write_checkpoint
+from tiny_variants import VARIANTS, Tiny
+
+from weft import LLM, SamplingParams
+from weft.architectures.registry import families, find
+from weft.resolve.gguf_config import read_gguf_config
+from weft.resolve.gguf_families import GGUF_FAMILIES
+from weft.resolve.gguf_header import read_gguf
+from weft.resolve.reader import ConfigReader
+
+# Variants that a GGUF file can state. The others have what the format (and llama.cpp) has no key for.
+NAMES = (
+    "llama", "llama-biases-wide-heads", "llama-tied-multi-query", "llama-linear", "llama-llama3", "llama-yarn",
+    "mistral", "mistral-no-window", "mixtral", "qwen2", "qwen2-moe-all-layers", "qwen3", "qwen3-bias", "qwen3-moe",
+    "gemma", "gemma2", "gemma3", "phi", "phi3", "phi3-longrope-short", "phi3-longrope-long", "phi3-partial-window",
+    "falcon-7b", "falcon-40b", "falcon-11b", "bloom", "bloom-six-heads", "gpt2", "gpt-neox", "gpt-neox-sequential",
+    "starcoder2-bare", "stablelm", "stablelm-12b", "cohere", "cohere-norms", "cohere2-four-layers", "granite",
+    "granite-biases", "olmo", "olmo2", "smollm3-five-layers", "arcee", "seed-oss",
+)
+MODELS = VARIANTS | {
+    "qwen2-moe-all-layers": replace(VARIANTS["qwen2-moe"],
+                                    config=VARIANTS["qwen2-moe"].config | {"mlp_only_layers": []}),
+    "cohere-norms": Tiny("CohereForCausalLM", {"use_qk_norm": True, "attention_bias": True}),
+    "cohere2-four-layers": Tiny("Cohere2ForCausalLM", {"num_hidden_layers": 4, "sliding_window": 12,
+                                                       "logit_scale": 0.25}),
+    "smollm3-five-layers": Tiny("SmolLM3ForCausalLM", {"num_hidden_layers": 5, "attention_bias": True,
+                                                       "mlp_bias": True}),
+}
+MAX_MODEL_LEN = 160
+PARAMS = SamplingParams(temperature=0.0, max_tokens=16, ignore_eos=True, detokenize=False, prompt_logprobs=0)
+TOLERANCE = 1e-4        # of a log-probability, float32 on both sides
+
+
+def prompts() -> list[list[int]]:
+    random = torch.Generator().manual_seed(7)
+    return [torch.randint(3, 320, (length,), generator=random).tolist() for length in (1, 17, 70)]
+
+
+def answers(path: Path, **options) -> list[tuple[list[int], list[float]]]:
+    """Greedy tokens, and log-probabilities of the prompt's, for each prompt."""
+    with LLM(model=str(path), skip_tokenizer_init=True, max_model_len=MAX_MODEL_LEN, kv_cache_memory_bytes=4 << 20,
+             num_threads=1, use_tqdm_on_load=False, **({"dtype": "float32"} | options)) as llm:
+        outputs = llm.generate([{"prompt_token_ids": ids} for ids in prompts()], PARAMS, use_tqdm=False)
+    return [(o.outputs[0].token_ids, [entry[token].logprob for entry, token in
+                                      zip(o.prompt_logprobs[1:], o.prompt_token_ids[1:], strict=True)])
+            for o in outputs]
+
+
+def check_same(found, expected, tolerance: float = TOLERANCE) -> None:
+    for (tokens, logprobs), (expected_tokens, expected_logprobs) in zip(found, expected, strict=True):
+        assert logprobs == pytest.approx(expected_logprobs, abs=tolerance)
+        assert tokens == expected_tokens
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_float32_file_gives_the_tokens_of_the_safetensors(name, tmp_path, caplog):
+    model = write_checkpoint(MODELS[name], tmp_path / "hf")
+    path = write_gguf(model, tmp_path / "model.gguf")
+
+    found = answers(path)
+
+    said = [record.message for record in caplog.records if record.name == "weft"]
+    check_same(found, answers(tmp_path / "hf"))
+    assert said == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_key_of_the_metadata_is_read(name, tmp_path):
+    path = write_gguf(transformers_model(MODELS[name]), tmp_path / "model.gguf")
+    config = read_gguf_config(path, {})
+    reader = ConfigReader(config.values, source=config.source, origins=config.origins)
+
+    find([config.architecture], families(), source=config.source).describe(reader)
+
+    assert reader.unread() == {}
+    assert config.values["torch_dtype"] == "float32"
+
+
+def test_each_family_that_is_read_is_tested():
+    tested = {ARCHITECTURES[transformers_model(MODELS[name]).config.model_type] for name in NAMES}
+
+    assert set(GGUF_FAMILIES) - tested == {"qwen"}        # which Transformers does not have: see below
+
+
+def test_qwen_1_which_transformers_lacks_is_read_too(tmp_path):
+    (tmp_path / "hf").mkdir()
+    model = QwenV1()
+    model.save_pretrained(tmp_path / "hf")
+    config = json.loads((tmp_path / "hf" / "config.json").read_text())
+    writer = gguf.GGUFWriter(tmp_path / "model.gguf", "qwen")
+    for key, value in {
+        "context_length": config["seq_length"], "block_count": config["num_hidden_layers"],
+        "embedding_length": config["hidden_size"], "feed_forward_length": config["intermediate_size"],
+        "rope.freq_base": float(config["rotary_emb_base"]), "attention.head_count": config["num_attention_heads"],
+        "attention.layer_norm_rms_epsilon": config["layer_norm_epsilon"], "rope.dimension_count": config["kv_channels"],
+    }.items():
+        add(writer, f"qwen.{key}", value)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN, config["num_hidden_layers"])
+    for file in (tmp_path / "hf").glob("*.safetensors"):
+        for name, tensor in load_file(file).items():
+            writer.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")), tensor.float().numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+    check_same(answers(tmp_path / "model.gguf"), answers(tmp_path / "hf"))
+
+
+def test_the_first_mixtral_files_have_a_tensor_for_each_expert(tmp_path):
+    model = write_checkpoint(MODELS["mixtral"], tmp_path / "hf")
+    plain = write_gguf(model, tmp_path / "plain.gguf")
+
+    def one_by_one(tensors):
+        for name, tensor in tensors:
+            if "_exps" in name:
+                yield from ((name.replace("_exps.", f".{e}."), matrix) for e, matrix in enumerate(tensor))
+            else:
+                yield name, tensor
+
+    path = write_gguf(model, tmp_path / "model.gguf", rename=one_by_one)
+
+    assert len(read_gguf(path).tensors) == len(read_gguf(plain).tensors) + 2 * 3 * (4 - 1)
+    check_same(answers(path), answers(tmp_path / "hf"))
+
+
+def test_a_split_model_is_read_from_any_of_its_files(tmp_path):
+    model = write_checkpoint(MODELS["llama"], tmp_path / "hf")
+    path = write_gguf(model, tmp_path / "model.gguf", num_parts=3)
+    assert path.name == "model-00001-of-00003.gguf"
+
+    expected = answers(tmp_path / "hf")
+
+    check_same(answers(path), expected)
+    check_same(answers(tmp_path / "model-00003-of-00003.gguf"), expected)
+
+
+# Quantized files: a model wide enough for blocks of 256.
+
+WIDE = Tiny("LlamaForCausalLM", {"hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 4,
+                                 "num_key_value_heads": 2})
+MOE = Tiny("Qwen3MoeForCausalLM", {"num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 256,
+                                   "norm_topk_prob": True, "hidden_size": 256, "head_dim": 64})
+
+
+def random_blocks(kind: str):
+    """Every matrix as random blocks of this format, of the size that such matrices have."""
+
+    def write(name, tensor):
+        if tensor.dim() < 2:
+            return tensor.numpy(), None
+        raw = random_rows(kind, tensor.shape, size=float(tensor.std()), seed=len(name)).numpy()
+        return raw.reshape(*tensor.shape[:-1], -1), gguf.GGMLQuantizationType[kind]
+
+    return write
+
+
+def as_the_gguf_package_reads(write):
+    """The numbers in place of the blocks."""
+
+    def numbers(name, tensor):
+        array, kind = write(name, tensor)
+        return (array if kind is None else gguf.quants.dequantize(array, kind).astype(np.float32)), None
+
+    return numbers
+
+
+@pytest.mark.parametrize("tiny", [WIDE, MOE], ids=["llama", "qwen3moe"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_quantized_file_gives_what_its_numbers_give(kind, tiny, tmp_path):
+    model = transformers_model(tiny)
+    quantized = write_gguf(model, tmp_path / "q.gguf", write=random_blocks(kind))
+    numbers = write_gguf(model, tmp_path / "f.gguf", write=as_the_gguf_package_reads(random_blocks(kind)))
+
+    # Codes are multiplied as they are, groups scaled: sums are rounded elsewhere, and log-probabilities are about 30.
+    check_same(answers(quantized), answers(numbers), tolerance=2e-4)
+
+
+@pytest.mark.parametrize("kind, error", [
+    ("F16", 2e-3), ("BF16", 2e-2), ("Q8_0", 4e-2), ("Q5_1", 0.6), ("Q5_0", 0.6), ("Q4_1", 1.2), ("Q4_0", 1.4),
+])
+def test_logits_are_those_of_the_original_within_the_formats_error(kind, error, tmp_path):
+    model = write_checkpoint(WIDE, tmp_path / "hf")
+
+    def quantized(name, tensor):
+        if tensor.dim() < 2:
+            return tensor.numpy(), None
+        number = gguf.GGMLQuantizationType[kind]
+        return gguf.quants.quantize(tensor.contiguous().numpy(), number), number
+
+    path = write_gguf(model, tmp_path / "q.gguf", write=quantized)
+
+    off = [abs(a - b) for (_, found), (_, expected) in zip(answers(path), answers(tmp_path / "hf"), strict=True)
+           for a, b in zip(found, expected, strict=True)]
+
+    assert error / 20 < np.mean(off) < error
+
+
+@pytest.mark.parametrize("kind, cpu_isa, said", [
+    ("Q4_K", "reference", ["q.gguf: 16 of 21 tensors are quantized (Q4_K) and become bfloat16"]),
+    ("Q4_K", "portable", []),
+    ("IQ4_NL", "portable", ["q.gguf: 16 of 21 tensors are quantized (IQ4_NL) and become bfloat16"]),
+])
+def test_a_quantized_model_runs_in_bfloat16_and_says_what_it_costs_where_no_kernel_takes_its_codes(
+        kind, cpu_isa, said, tmp_path, caplog):
+    if cpu_isa != "reference" and not native_levels():
+        pytest.skip("no native kernels here")
+    path = write_gguf(transformers_model(WIDE), tmp_path / "q.gguf", write=random_blocks(kind))
+
+    with LLM(model=str(path), skip_tokenizer_init=True, num_threads=1, use_tqdm_on_load=False, cpu_isa=cpu_isa,
+             kv_cache_memory_bytes=4 << 20) as llm:
+        dtype = llm.config.model.dtype
+
+    assert dtype == "bfloat16"
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [message[:len(start)] for message, start in zip(warnings, said, strict=True)] == said

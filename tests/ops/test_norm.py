@@ -1,0 +1,101 @@
+"""Every norm kernel computes what the definition says, and each row as if it were alone."""
+
+import math
+
+import pytest
+import torch
+from isa_levels import native_levels
+
+from weft.ops.norm import NormCase, NormOptions, choose_norm, fused, reference
+
+TOLERANCE = {torch.float32: 3e-6, torch.bfloat16: 2e-2, torch.float16: 2e-3}      # one rounding of values up to 4
+KINDS = {
+    "rms": NormOptions(centred=False, eps=1e-6, cast_before_weight=True),
+    "rms-rounded-once": NormOptions(centred=False, eps=1e-6),
+    "rms-offset": NormOptions(centred=False, eps=1e-6, offset=1.0),
+    "layer": NormOptions(centred=True, eps=1e-5),
+}
+levels = pytest.mark.parametrize("isa", native_levels())
+floats = pytest.mark.parametrize("dtype", TOLERANCE, ids=lambda d: str(d).removeprefix("torch."))
+
+
+def random(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def native(isa, dtype, options, weight, bias=None):
+    choice = choose_norm(NormCase(device="cpu", dtype=dtype, options=options, isa=isa))
+    assert choice.kernel.name == "native"
+    return choice.kernel.prepare(weight, bias, options)
+
+
+@levels
+@floats
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(1, 7), (5, 64), (9, 301), (3, 16)], ids=str)
+def test_the_native_kernel_is_the_definition(isa, dtype, kind, shape):
+    options, x = KINDS[kind], (random(*shape) + 0.5).to(dtype)
+    weight = random(shape[1], seed=1).to(dtype)
+    bias = random(shape[1], seed=2).to(dtype) if options.centred else None
+
+    out = native(isa, dtype, options, weight, bias)(x, torch.full(shape, torch.nan, dtype=dtype))
+
+    torch.testing.assert_close(out, reference.ReferenceNorm(weight, bias, options)(x), atol=TOLERANCE[dtype],
+                               rtol=TOLERANCE[dtype])
+
+
+@levels
+@floats
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_is_bitwise_the_same_alone_and_where_it_lies_does_not_matter(isa, dtype, kind):
+    x = random(40, 90).to(dtype)
+    norm = native(isa, dtype, KINDS[kind], random(70, seed=1).to(dtype))
+    together = norm(x[:, 10:80])
+
+    assert all(torch.equal(norm(x[i : i + 1, 10:80].clone()), together[i : i + 1]) for i in range(40))
+
+
+@levels
+def test_a_layer_norm_needs_no_weight(isa):
+    x = random(3, 33)
+
+    torch.testing.assert_close(native(isa, torch.float32, KINDS["layer"], None)(x),
+                               torch.nn.functional.layer_norm(x, (33,)), atol=1e-6, rtol=1e-5)
+
+
+@levels
+def test_x_of_another_dtype_is_an_error(isa):
+    with pytest.raises(ValueError, match=r"x is torch\.bfloat16, the norm was made for torch\.float32"):
+        native(isa, torch.float32, KINDS["rms"], torch.ones(8))(torch.ones(1, 8).bfloat16())
+
+
+@pytest.mark.parametrize("shape", [(1, 7), (5, 64), (3, 4, 20), (1000, 301), (70, 16, 130)], ids=str)
+def test_fused_rms_norm_is_the_definition(shape):
+    x, weight = random(*shape), random(shape[-1], seed=1)
+
+    torch.testing.assert_close(fused.rms_norm(x, weight, None, 1e-5), reference.rms_norm(x, weight, 1e-5, 0.0, True))
+
+
+def test_rms_norm_with_a_weight_for_each_head_norms_each_head_alone():
+    x, weight = random(3, 4, 20), random(4, 20, seed=1)
+    heads = [reference.rms_norm(x[:, h], weight[h], 1e-5, 0.0, True) for h in range(4)]
+
+    torch.testing.assert_close(fused.rms_norm(x, weight, None, 1e-5), torch.stack(heads, dim=1))
+
+
+def test_without_native_kernels_an_offset_norm_is_the_references_because_its_weight_is_stored_minus_one():
+    options = NormOptions(centred=False, eps=0.0, offset=1.0)
+    choice = choose_norm(NormCase(device="cpu", dtype=torch.float32, options=options))
+
+    out = choice.kernel.prepare(torch.tensor([0.0, 1.0]), None, options)(torch.tensor([[3.0, 4.0]]))
+
+    assert choice.kernel.name == "reference"
+    torch.testing.assert_close(out, torch.tensor([[3.0, 8.0]]) / math.sqrt(12.5))
+
+
+@pytest.mark.parametrize("has_weight", [True, False])
+def test_fused_layer_norm_is_the_definition(has_weight):
+    x = random(5, 33)
+    weight, bias = (random(33, seed=1), random(33, seed=2)) if has_weight else (None, None)
+
+    torch.testing.assert_close(fused.layer_norm(x, weight, bias, 1e-5), reference.layer_norm(x, weight, bias, 1e-5))

@@ -1,0 +1,76 @@
+"""Which decodes of a step begin with the same blocks, and how far: their keys are then read once for all of them.
+
+Knows block tables only. Sequences share blocks because they were forked from one prompt, or found the same cached prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+SPAN_BLOCKS = 4                # the native kernel reads spans of so many blocks (csrc/cache_read.h)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SharedPrefixes:
+    """Groups of sequences, each in one group at most.
+
+    starts: [G + 1] int32, into members; members: int32, sequences; spans: [G] int32, whole spans that a group shares;
+    shared: [S] int32, those of a sequence's group, or 0.
+    """
+
+    starts: np.ndarray
+    members: np.ndarray
+    spans: np.ndarray
+    shared: np.ndarray
+
+    @property
+    def addresses(self) -> tuple[int, ...]:
+        """As csrc takes them: number of groups and the arrays' addresses; none where there are no groups."""
+        if not len(self.spans):
+            return ()
+        return (len(self.spans), self.starts.ctypes.data, self.members.ctypes.data, self.spans.ctypes.data,
+                self.shared.ctypes.data)
+
+
+def shared_prefixes(table: np.ndarray, seq_lens: Sequence[int], window: int | None, num_seqs: int) -> SharedPrefixes:
+    """Groups of the sequences of `table` ([n, M], of one query each), the first n of a step's num_seqs.
+
+    Sequences with a window are left alone: it bounds what they read.
+    """
+    groups: list[tuple[np.ndarray, int]] = []
+    if window is None and len(table) > 1 and table.shape[1] > SPAN_BLOCKS:
+        rows = np.arange(len(table))
+        for members in _by_block(table, rows, 0):
+            groups += _best(table, np.asarray(seq_lens), members, 0)[1]
+    shared = np.zeros(num_seqs, dtype=np.int32)
+    for members, spans in groups:
+        shared[members] = spans
+    return SharedPrefixes(
+        np.cumsum([0] + [len(members) for members, _ in groups], dtype=np.int32),
+        np.concatenate([members for members, _ in groups] or [np.empty(0)]).astype(np.int32),
+        np.array([spans for _, spans in groups], dtype=np.int32), shared)
+
+
+def _by_block(table: np.ndarray, rows: np.ndarray, column: int) -> list[np.ndarray]:
+    """Those of `rows` that have the same block in a column, two or more."""
+    ids, inverse, counts = np.unique(table[rows, column], return_inverse=True, return_counts=True)
+    return [rows[inverse == i] for i in np.flatnonzero(counts > 1) if ids[i] >= 0]
+
+
+def _best(table: np.ndarray, seq_lens: np.ndarray, rows: np.ndarray, column: int) -> tuple[int, list]:
+    """(spans that are not read again, groups) of rows that share the blocks before `column` and that one.
+
+    The rows are one group as far as all of them reach, or the groups into which they part there, whichever saves more.
+    """
+    equal = (table[rows] == table[rows[0]]).all(axis=0) & (table[rows[0]] >= 0)
+    end = len(equal) if equal.all() else int(np.argmin(equal))
+    spans = min(end, int((seq_lens[rows].min() - 1) // 16)) // SPAN_BLOCKS
+    saved, groups = (len(rows) - 1) * spans, [(rows, spans)] if spans else []
+    if end < len(equal) and len(rows) > 2:
+        parts = [_best(table, seq_lens, part, end) for part in _by_block(table, rows, end)]
+        if sum(part[0] for part in parts) > saved:
+            return sum(part[0] for part in parts), [group for part in parts for group in part[1]]
+    return saved, groups

@@ -1,0 +1,179 @@
+"""Linear layers by weft's native kernels (csrc/linear.h), on weights packed once, dense ones in place.
+
+The bound: memory for few rows (each weight is read once), the processor's products for many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weft.ops.linear.product import Epilogue
+from weft.ops.native import DTYPES, extension, kernels
+from weft.ops.quantized import QuantizedWeight
+
+ROW_PADDING = 64               # rows of a packed matrix are a multiple of this
+# csrc/simd.h's numbers of activations; other names are one of these (ops/activation says which).
+ACTS = {None: 0, "silu": 1, "swish": 1, "gelu": 2, "gelu_new": 3, "gelu_fast": 3, "gelu_pytorch_tanh": 3,
+        "quick_gelu": 4, "relu": 5, "relu2": 6, "tanh": 7, "sigmoid": 8}
+_SCALES = {torch.float32: 0, torch.float16: 2, torch.uint8: 3, torch.int8: 4}
+_GROUPS = (16, 32, 64, 128, 256)     # columns that may share a scale; fewer than a row's
+
+
+class NativeProduct:
+    """A Product on packed panels. weight: their descriptor; tensors: what it points to, kept alive here."""
+
+    def __init__(self, isa: str, weight: Any, shape: torch.Size, tensors: tuple[Tensor, ...], bias: Tensor | None,
+                 epilogue: Epilogue, dtype: torch.dtype) -> None:
+        table = kernels(isa)
+        self._linear, self._gather, self.weight = table.linear, table.gather, weight
+        self._tensors = (*tensors, bias)
+        self._bias = 0 if bias is None else bias.data_ptr()
+        self._act, self._gated = ACTS[epilogue.act], epilogue.gated
+        self._dtype, self._x_type = dtype, DTYPES[dtype]
+        self._out_dtype, self._out_type = epilogue.out_dtype, DTYPES[epilogue.out_dtype]
+        self._columns = shape[1]
+        self.width = shape[0] // 2 if epilogue.gated else shape[0]
+
+    def __call__(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0,
+                 out: Tensor | None = None) -> Tensor:
+        """As Product. ValueError for x of another dtype or width."""
+        if x.dtype != self._dtype or x.shape[-1] != self._columns:
+            raise ValueError(f"x is {x.dtype} {list(x.shape)}, the weight takes {self._dtype} [T, {self._columns}]")
+        if x.stride(1) != 1:
+            x = x.contiguous()
+        if residual is not None:
+            out = residual
+        elif out is None:
+            out = torch.empty(x.shape[0], self.width, dtype=self._out_dtype)
+        target, stride = out.data_ptr(), out.stride(0)
+        self._linear(self.weight, x.data_ptr(), self._x_type, x.shape[0], x.stride(0), self._bias, self._act,
+                     self._gated, 0 if residual is None else target, stride, alpha, target, self._out_type, stride)
+        return out
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """As Product."""
+        out = torch.empty(ids.shape[0], self._columns, dtype=self._dtype)
+        self._gather(self.weight, ids.contiguous().data_ptr(), ids.shape[0], out.data_ptr(), self._x_type)
+        return out
+
+    @property
+    def num_bytes(self) -> int:
+        """As Product."""
+        return sum(t.numel() * t.element_size() for t in self._tensors[:-1])
+
+
+class NativeParts:
+    """A Product of several, side by side: parts of one layer that are stored in different formats."""
+
+    def __init__(self, products: Sequence[NativeProduct]) -> None:
+        self._products = products
+        self._ends = list(accumulate(product.width for product in products))
+
+    def __call__(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0,
+                 out: Tensor | None = None) -> Tensor:
+        """As Product."""
+        if out is None:
+            out = residual if residual is not None else torch.empty(x.shape[0], self._ends[-1], dtype=x.dtype)
+        for product, end in zip(self._products, self._ends, strict=True):
+            part = slice(end - product.width, end)
+            product(x, None if residual is None else residual[:, part], alpha, out[:, part])
+        return out
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """Not to be had: a table is one part."""
+        raise AssertionError("a table has one part")
+
+    @property
+    def num_bytes(self) -> int:
+        """As Product."""
+        return sum(product.num_bytes for product in self._products)
+
+
+def padded_empty(rows: int, columns: int, dtype: torch.dtype, device: str) -> Tensor:
+    """[rows, columns] within storage whose rows are padded, so that `pack_dense` needs no other memory."""
+    return torch.empty(-(-rows // ROW_PADDING) * ROW_PADDING, columns, dtype=dtype, device=device)[:rows]
+
+
+def dense_product(weight: Tensor, bias: Tensor | None, epilogue: Epilogue, isa: str) -> NativeProduct:
+    """Pack a weight of `padded_empty` in place (its rows are no longer rows) and make its product."""
+    rows, columns = weight.shape
+    padded = -(-rows // ROW_PADDING) * ROW_PADDING
+    room = weight.untyped_storage().nbytes() // weight.element_size()
+    if not weight.is_contiguous() or (rows != padded and (weight.storage_offset() or room != padded * columns)):
+        source, weight = weight, padded_empty(rows, columns, weight.dtype, "cpu")
+        weight.copy_(source)
+    panels = weight.as_strided((padded, columns), (columns, 1))
+    panels[rows:] = 0
+    extension().pack_dense(panels.data_ptr(), padded, columns * weight.element_size() // 4)
+    native = extension().weight(DTYPES[weight.dtype], rows, columns, panels.data_ptr())
+    return NativeProduct(isa, native, weight.shape, (panels,), _wide(bias), epilogue, weight.dtype)
+
+
+def quantized_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Epilogue, isa: str,
+                      dtype: torch.dtype) -> NativeProduct:
+    """Pack codes and scales and make the product; dtype: of x. ValueError for what `refuses_quantized` refuses."""
+    weight = _with_supported_groups(weight)
+    rows, columns = weight.shape
+    padded, bits = -(-rows // ROW_PADDING) * ROW_PADDING, 4 if weight.bits == 4 else 8
+    codes = torch.empty(padded * columns * bits // 8, dtype=torch.uint8)
+    extension().pack_codes(weight.codes.contiguous().data_ptr(), rows, columns, bits, weight.zero, codes.data_ptr())
+    scales, offsets = _packed(weight.scales, rows), _packed(weight.offsets, rows)
+    supers = [_packed(None if t is None else t.half(), rows) for t in (weight.super_scales, weight.super_offsets)]
+    per_super = 1 if weight.super_scales is None else weight.scales.shape[1] // weight.super_scales.shape[1]
+    native = extension().weight(
+        bits, rows, columns, codes.data_ptr(), weight.zero, weight.group_size, _SCALES[weight.scales.dtype],
+        _address(scales), _address(offsets), per_super, *map(_address, supers))
+    tensors = tuple(t for t in (codes, scales, offsets, *supers) if t is not None)
+    return NativeProduct(isa, native, weight.shape, tensors, _wide(bias), epilogue, dtype)
+
+
+def refuses_quantized(columns: int, group_size: int) -> str | None:
+    """Why the kernels cannot take codes of such groups."""
+    if columns % 2:
+        return f"{columns} columns: not even"
+    if group_size != columns and not any(group_size % g == 0 for g in _GROUPS):
+        return f"groups of {group_size} columns, not a multiple of {_GROUPS[0]}"
+    return None
+
+
+def _with_supported_groups(weight: QuantizedWeight) -> QuantizedWeight:
+    """Large groups cut into smaller ones with the same scale; scales of other float types made float32."""
+    reason = refuses_quantized(weight.shape[1], weight.group_size)
+    if reason is not None:
+        raise ValueError(reason)
+    size = weight.group_size
+    if size != weight.shape[1] and size not in _GROUPS:
+        size = max(g for g in _GROUPS if size % g == 0)
+    if size == weight.group_size and weight.scales.dtype in _SCALES:
+        same_type = weight.offsets is None or weight.offsets.dtype == weight.scales.dtype
+        halves = all(t is None or t.dtype == torch.float16 for t in (weight.super_scales, weight.super_offsets))
+        if same_type and halves:
+            return weight
+    times = weight.group_size // size
+    scales, offsets = weight.group_scales(), weight.group_offsets()
+    return QuantizedWeight(codes=weight.codes, bits=weight.bits, zero=weight.zero, group_size=size,
+                           scales=scales.repeat_interleave(times, dim=1),
+                           offsets=None if offsets is None else offsets.repeat_interleave(times, dim=1))
+
+
+def _packed(values: Tensor | None, rows: int) -> Tensor | None:
+    """[N, G] as panels of 32 rows."""
+    if values is None:
+        return None
+    values = values.contiguous()
+    out = torch.empty(-(-rows // ROW_PADDING) * ROW_PADDING * values.shape[1], dtype=values.dtype)
+    extension().pack_scales(values.data_ptr(), rows, values.shape[1], values.element_size(), out.data_ptr())
+    return out
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _wide(bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else bias.float().contiguous()

@@ -1,0 +1,43 @@
+"""The norms by weft's native kernel (csrc/norm.h). The bound: reading x and writing the result, from the caches."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from weft.ops.native import DTYPES, kernels
+from weft.ops.norm.options import NormOptions
+
+
+class NativeNorm:
+    """As ReferenceNorm for x [T, N] and a weight and bias [N]."""
+
+    def __init__(self, weight: Tensor | None, bias: Tensor | None, options: NormOptions, dtype: torch.dtype,
+                 isa: str) -> None:
+        self._norm, self._dtype, self._type, self._options = kernels(isa).norm, dtype, DTYPES[dtype], options
+        self._weight = norm_weight(weight, options)
+        self._bias = None if bias is None else bias.float()
+        self._weight_at = 0 if weight is None else self._weight.data_ptr()
+        self._bias_at = 0 if bias is None else self._bias.data_ptr()
+
+    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """[T, N] -> [T, N], in `out` if that is given. ValueError for x of another dtype."""
+        if x.dtype != self._dtype:
+            raise ValueError(f"x is {x.dtype}, the norm was made for {self._dtype}")
+        if x.stride(1) != 1:
+            x = x.contiguous()
+        if out is None:
+            out = torch.empty(x.shape, dtype=x.dtype)
+        o, (rows, columns) = self._options, x.shape
+        self._norm(o.centred, o.cast_before_weight, o.eps, x.data_ptr(), self._type, rows, columns, x.stride(0),
+                   self._weight_at, self._bias_at, out.data_ptr(), out.stride(0))
+        return out
+
+
+def norm_weight(weight: Tensor | None, options: NormOptions) -> Tensor | None:
+    """The factors as float32: offset + weight, summed in the type in which the definition sums them."""
+    if weight is None:
+        return None
+    if options.cast_before_weight:
+        return (options.offset + weight).float().contiguous()
+    return (options.offset + weight.float()).contiguous()

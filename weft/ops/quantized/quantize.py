@@ -1,0 +1,49 @@
+"""Quantizing a matrix at load: 8 bits with a scale for each row, or 4 bits with a scale for each 64 columns.
+
+Rounding to nearest. 4 bits: the scale maps the group's largest value, with its sign, to -8, so that all 16 codes are
+used (as GGUF's Q4_0 does).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from weft.ops.quantized.weight import QuantizedWeight
+
+METHODS = ("int8", "int4")
+INT4_GROUP = 64
+_ROWS = 1024                   # rows in float32 at once
+
+
+def group_size(method: str, columns: int) -> int:
+    """Columns that share a scale: int4 takes the largest of 64, 32 and 16 that divides them, else the row."""
+    if method == "int8":
+        return columns
+    return next((g for g in (INT4_GROUP, 32, 16) if columns % g == 0), columns)
+
+
+def quantize(weight: Tensor, method: str) -> QuantizedWeight:
+    """[N, K] floats as codes; method: of METHODS."""
+    rows, columns = weight.shape
+    size, bits = group_size(method, columns), 8 if method == "int8" else 4
+    codes = torch.empty(rows, columns, dtype=torch.uint8)
+    scales = torch.empty(rows, columns // size, dtype=torch.float32 if bits == 8 else torch.float16)
+    for start in range(0, rows, _ROWS):
+        part = slice(start, start + _ROWS)
+        groups = weight[part].to(torch.float32, copy=True).view(-1, columns // size, size)
+        _quantize(groups, bits, codes[part].view(groups.shape), scales[part])
+    return QuantizedWeight(codes=codes, bits=bits, zero=1 << bits - 1, group_size=size, scales=scales)
+
+
+def _quantize(groups: Tensor, bits: int, codes: Tensor, scales: Tensor) -> None:
+    """groups: [n, G, size] float32, overwritten; codes: [n, G, size], scales: [n, G], both filled."""
+    if bits == 8:
+        scales.copy_(groups.abs().amax(-1) / 127)
+    else:
+        low, high = groups.aminmax(dim=-1)
+        scales.copy_(torch.where(high > -low, high, low) / -8)
+    divisors = scales.float().unsqueeze(-1)
+    groups.div_(torch.where(divisors == 0, 1.0, divisors))
+    zero = 1 << bits - 1
+    codes.copy_(groups.round_().add_(zero).clamp_(0, 2 * zero - 1))

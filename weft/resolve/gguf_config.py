@@ -1,0 +1,305 @@
+"""From a GGUF file's metadata to the config keys that families read, each with the metadata key it comes from.
+
+Metadata of the file's architecture that nothing here knows keep their own names, so that the family's reader reports
+them as unread. Knows no torch; what differs between families is data in `gguf_families.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weft.errors import CheckpointError, ConfigError, NotBuiltError
+from weft.resolve.config_file import HFConfig, normalise
+from weft.resolve.gguf_families import GGUF_FAMILIES, GGUFFamily
+from weft.resolve.gguf_model import GGUFModel, read_gguf_model
+
+# Metadata of all families, without the architecture in front.
+KEYS: Mapping[str, str] = {
+    "context_length": "max_position_embeddings", "block_count": "num_hidden_layers", "embedding_length": "hidden_size",
+    "feed_forward_length": "intermediate_size", "attention.head_count": "num_attention_heads",
+    "attention.head_count_kv": "num_key_value_heads", "attention.layer_norm_rms_epsilon": "rms_norm_eps",
+    "attention.layer_norm_epsilon": "layer_norm_eps", "attention.sliding_window": "sliding_window",
+    "attention.clamp_kqv": "clip_qkv", "attn_logit_softcapping": "attn_logit_softcapping",
+    "final_logit_softcapping": "final_logit_softcapping", "logit_scale": "logit_scale",
+    "use_parallel_residual": "use_parallel_residual", "expert_count": "num_experts",
+    "expert_used_count": "num_experts_per_tok", "rope.freq_base_swa": "rope_local_base_freq",
+}
+_NEEDED = ("block_count", "embedding_length", "attention.head_count")
+# Of no meaning for a forward pass where nothing below asks for it.
+_HARMLESS = ("vocab_size", "tensor_data_layout", "rope.scaling.finetuned", "rope.scaling.original_context_length")
+_MAX_FACTORS = 4096         # numbers of a rotary factor tensor: half a head
+_END_TOKENS = frozenset({"<|eot_id|>", "<|im_end|>", "<|end|>", "<|eom_id|>", "<end_of_turn>", "<EOT>", "<|endoftext|>",
+                         "<|end_of_text|>"})
+_CONTROL = 3
+
+
+def read_gguf_config(path: Path, overrides: Mapping[str, Any]) -> HFConfig:
+    """The config of a GGUF model, given any of its files, with the user's overrides on top.
+
+    ConfigError (NotBuiltError for an unknown family) or CheckpointError, naming file and metadata key.
+    """
+    metadata = _Metadata(read_gguf_model(path))
+    metadata.fill()
+    return normalise(metadata.values, overrides, str(path), metadata.origins)
+
+
+def maybe_patch_hf_config_from_gguf(model: str | Path, config: HFConfig) -> HFConfig:
+    """A config.json beside a GGUF file, with what the file's own tensors decide: vocabulary and whether it has a head.
+
+    Quantization that the config speaks of is that of other files, and is dropped.
+    """
+    gguf = read_gguf_model(Path(model))
+    own: dict[str, Any] = {"tie_word_embeddings": "output.weight" not in gguf.tensors}
+    embedding = gguf.tensors.get("token_embd.weight")
+    if embedding is not None and len(embedding.shape) == 2:
+        own["vocab_size"] = embedding.shape[0]
+    text = dict(config.text)
+    if not any(text.get(key) or config.values.get(key) for key in ("dtype", "torch_dtype")):
+        own["torch_dtype"] = _dtype(gguf)
+    changed = {key: value for key, value in own.items() if text.get(key) != value}
+    text = {key: value for key, value in (text | changed).items() if key != "quantization_config"}
+    values = text if not config.text_path else dict(config.values) | {config.text_path.rstrip("."): text}
+    values.pop("quantization_config", None)
+    origins = {f"{config.text_path}{key}": f"tensors of {Path(model).name}" for key in changed}
+    return replace(config, values=values, origins=config.origins | origins)
+
+
+class _Metadata:
+    """One file's metadata, its family, and the config that is made of them."""
+
+    def __init__(self, gguf: GGUFModel) -> None:
+        self.gguf, self.tensors = gguf, gguf.tensors
+        self.values: dict[str, Any] = {}
+        self.origins: dict[str, str] = {}
+        self._asked: set[str] = set()
+        self.name = self._architecture()
+        self.family = self._family()
+
+    def fill(self) -> None:
+        """Make values and origins."""
+        for name in _NEEDED:
+            if self.get(name) is None:
+                raise self.error(name, None, "a value", "The key is missing.")
+        self._set("architectures", [self.family.architecture], "general.architecture")
+        self._set("model_type", self.family.model_type, "general.architecture")
+        for key, value in self.family.constants.items():
+            self._set(key, value, f"all {self.name} files")
+        self._copy_keys()
+        self._sizes()
+        self._layers()
+        if self.family.has_rope:
+            self._rope()
+        self._tokens()
+        for key, tensor in self.family.flags.items():
+            self._set(key, f"blk.0.{tensor}" in self.tensors, f"tensor blk.0.{tensor}")
+        for key, (tensor, if_there, if_not) in self.family.choices.items():
+            self._set(key, if_there if f"blk.0.{tensor}" in self.tensors else if_not, f"tensor blk.0.{tensor}")
+        self._report_unknown()
+        self._set("torch_dtype", _dtype(self.gguf), "majority of the tensors")
+
+    def get(self, name: str) -> Any:
+        """The value of a key of this architecture. A list whose entries are all alike is one value."""
+        self._asked.add(name)
+        value = self.gguf.metadata.get(f"{self.name}.{name}")
+        if isinstance(value, np.ndarray):
+            value = value.tolist()
+            if value and all(entry == value[0] for entry in value) and name != "attention.sliding_window_pattern":
+                value = value[0]
+        return value
+
+    def number(self, name: str, default: Any = None) -> Any:
+        """A finite number, or the default."""
+        value = self.get(name)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise self.error(name, value, "a number")
+        return value
+
+    def error(self, name: str, value: Any, expected: str, hint: str = "") -> ConfigError:
+        return ConfigError(f"{self.name}.{name}", value, expected=expected, hint=hint, source=str(self.gguf.path))
+
+    def _set(self, key: str, value: Any, origin: str) -> None:
+        self.values[key], self.origins[key] = value, origin
+
+    def _architecture(self) -> str:
+        name = self.gguf.metadata.get("general.architecture")
+        if not isinstance(name, str):
+            raise ConfigError("general.architecture", name, expected="a string", source=str(self.gguf.path))
+        if name not in GGUF_FAMILIES:
+            raise NotBuiltError(
+                "general.architecture", name, expected=f"one of {', '.join(GGUF_FAMILIES)}",
+                source=str(self.gguf.path), hint="weft does not describe this family as GGUF yet: take the model's "
+                "safetensors files where `weft models` lists it.")
+        return name
+
+    def _family(self) -> GGUFFamily:
+        family = GGUF_FAMILIES[self.name]
+        for key, (least, other) in family.if_above.items():
+            if self.number(key, 0) > least:
+                return other
+        return family
+
+    def _copy_keys(self) -> None:
+        for name, key in (dict(KEYS) | dict(self.family.keys)).items():
+            value = self.get(name)
+            is_dense = name.startswith("expert_") and value == 0        # written for models without experts, too
+            if value is not None and key is not None and not is_dense:
+                self._set(key, value, f"{self.name}.{name}")
+
+    def _report_unknown(self) -> None:
+        """Keys of this architecture that nothing asked for, under their own names: no family reads those."""
+        for full, value in self.gguf.metadata.items():
+            name = full.removeprefix(f"{self.name}.")
+            if name != full and name not in self._asked and name not in _HARMLESS:
+                self._set(full, f"<{len(value)} values>" if isinstance(value, list | np.ndarray) else value, full)
+
+    def _sizes(self) -> None:
+        embedding = self.tensors.get("token_embd.weight")
+        if embedding is not None and len(embedding.shape) == 2:
+            self._set("vocab_size", embedding.shape[0], "tensor token_embd.weight")
+        elif (vocab_size := self.get("vocab_size")) is not None:
+            self._set("vocab_size", vocab_size, f"{self.name}.vocab_size")
+        self._set("tie_word_embeddings", "output.weight" not in self.tensors, "tensor output.weight")
+        size, source = self._head_dim()
+        if size is not None:
+            self._set(self.family.head_dim, size, source)
+        if self.family.wide_scale_layers is not None:
+            self._query_scale(size)
+
+    def _head_dim(self) -> tuple[int | None, str]:
+        size = self.number("attention.key_length")
+        value_size = self.number("attention.value_length", size)
+        if size is not None:
+            if value_size != size:
+                raise self.error("attention.value_length", value_size, f"{size}, as attention.key_length")
+            return size, f"{self.name}.attention.key_length"
+        return self._width_by_heads(), f"{self.name}.embedding_length / attention.head_count"
+
+    def _width_by_heads(self) -> int | None:
+        """The size of a head by the usual rule; None where that is no whole number, about which the family speaks."""
+        width, heads = self.number("embedding_length"), self.number("attention.head_count")
+        is_whole = isinstance(width, int) and isinstance(heads, int) and heads >= 1 and width % heads == 0
+        return width // heads if is_whole else None
+
+    def _query_scale(self, head_dim: int | None) -> None:
+        scale = self.number("attention.scale")
+        if scale is not None:
+            if not 1e-6 < scale < 1e6:
+                raise self.error("attention.scale", scale, "a number above 0 and of sane size")
+            self._set("query_pre_attn_scalar", round(scale ** -2), f"{self.name}.attention.scale")
+        elif self.number("block_count") == self.family.wide_scale_layers and self._width_by_heads() is not None:
+            self._set("query_pre_attn_scalar", self._width_by_heads(),
+                      "the family's largest model: embedding_length / attention.head_count")
+        elif head_dim is not None:
+            self._set("query_pre_attn_scalar", head_dim, "the size of a head")
+
+    def _layers(self) -> None:
+        """Windows by layer, and which layers of a mixture have no experts."""
+        name, layers = "attention.sliding_window_pattern", self.number("block_count")
+        pattern = self.get(name)
+        if isinstance(layers, int) and 1 <= layers <= len(self.tensors):
+            if isinstance(pattern, int) and pattern > 1:
+                pattern = [(layer + 1) % pattern != 0 for layer in range(layers)]
+            dense = [i for i in range(layers) if f"blk.{i}.ffn_gate_inp.weight" not in self.tensors]
+            if dense and "num_experts" in self.values:
+                self._set("mlp_only_layers", dense, "tensors blk.*.ffn_gate_inp")
+        if isinstance(pattern, list):
+            types = ["sliding_attention" if slides else "full_attention" for slides in pattern]
+            self._set("layer_types", types, f"{self.name}.{name}")
+        elif pattern is not None and not isinstance(pattern, int):
+            raise self.error(name, pattern, "a number or a list of booleans")
+
+    def _rope(self) -> None:
+        rope: dict[str, Any] = {"rope_type": "default", "rope_theta": self.number("rope.freq_base", 10000.0)}
+        rotated, size = self.number("rope.dimension_count"), self.values.get(self.family.head_dim)
+        if rotated is not None and isinstance(size, int) and size > 0:
+            if not isinstance(rotated, int):
+                raise self.error("rope.dimension_count", rotated, "an integer")
+            rope["partial_rotary_factor"] = _fraction(rotated, size)
+        rope |= self._scaling() | self._factors()
+        if rope["rope_type"] != "longrope" and self.get("rope.scaling.type") == "longrope":
+            raise self.error("rope.scaling.type", "longrope", "a tensor rope_factors_long.weight", "There is none.")
+        self._set("rope_parameters", rope, f"{self.name}.rope.*")
+
+    def _scaling(self) -> dict[str, Any]:
+        """By `rope.scaling.type`; files older than that key, and than its name, scale linearly."""
+        kind = self.get("rope.scaling.type")
+        if kind == "yarn":
+            return self._given({
+                "rope_type": "yarn", "factor": "rope.scaling.factor",
+                "original_max_position_embeddings": "rope.scaling.original_context_length",
+                "attention_factor": "rope.scaling.yarn_attn_factor", "beta_fast": "rope.scaling.yarn_beta_fast",
+                "beta_slow": "rope.scaling.yarn_beta_slow"})
+        if kind in ("none", "longrope"):
+            return {}
+        if kind not in (None, "linear"):
+            raise self.error("rope.scaling.type", kind, "none, linear, yarn or longrope")
+        factor = self.number("rope.scaling.factor", self.number("rope.scale_linear", 0))
+        return {"rope_type": "linear", "factor": factor} if factor or kind else {}
+
+    def _given(self, names: dict[str, str]) -> dict[str, Any]:
+        """{rope parameter: value} of the metadata keys that are there; rope_type as it is."""
+        return {key: value for key, name in names.items()
+                if (value := name if key == "rope_type" else self.number(name)) is not None}
+
+    def _factors(self) -> dict[str, Any]:
+        """Tensors of factors for each frequency: Phi-3's two, or one for all lengths (how files state Llama 3's)."""
+        if "rope_freqs.weight" in self.tensors:
+            factors = self._floats("rope_freqs.weight")
+            return {"rope_type": "longrope", "short_factor": factors, "long_factor": factors, "attention_factor": 1.0,
+                    "original_max_position_embeddings": self.number("context_length", 1)}
+        if "rope_factors_long.weight" not in self.tensors:
+            return {}
+        return {"rope_type": "longrope", "long_factor": self._floats("rope_factors_long.weight"),
+                "short_factor": self._floats("rope_factors_short.weight")} | self._given({
+                    "original_max_position_embeddings": "rope.scaling.original_context_length",
+                    "attention_factor": "rope.scaling.attn_factor"})
+
+    def _floats(self, name: str) -> list[float]:
+        for part in self.gguf.parts:
+            tensor = part.tensors.get(name)
+            if tensor is not None:
+                if tensor.type.name != "F32" or len(tensor.shape) != 1 or not 1 <= tensor.shape[0] <= _MAX_FACTORS:
+                    raise CheckpointError(f"{part.path}: tensor {name!r}: {tensor.type.name} {list(tensor.shape)}, "
+                                          f"expected F32 [1 to {_MAX_FACTORS}].")
+                return np.fromfile(part.path, dtype="<f4", count=tensor.shape[0], offset=tensor.start).tolist()
+        raise CheckpointError(f"{self.gguf.path}: tensor {name!r} is missing.")
+
+    def _tokens(self) -> None:
+        """Special token ids; every id that ends a text or a turn counts as eos."""
+        metadata, prefix = self.gguf.metadata, "tokenizer.ggml."
+        ends = [metadata.get(f"{prefix}{name}_token_id") for name in ("eos", "eot", "eom")]
+        texts, types = metadata.get(f"{prefix}tokens"), metadata.get(f"{prefix}token_type")
+        if isinstance(texts, list) and isinstance(types, np.ndarray):
+            ends += [i for i in np.flatnonzero(types[:len(texts)] == _CONTROL).tolist() if texts[i] in _END_TOKENS]
+        ids = list(dict.fromkeys(i for i in ends if isinstance(i, int)))
+        if ids:
+            self._set("eos_token_id", ids, f"{prefix}eos_token_id and the like")
+        for name, key in (("bos", "bos_token_id"), ("padding", "pad_token_id")):
+            value = metadata.get(f"{prefix}{name}_token_id")
+            if isinstance(value, int):
+                self._set(key, value, f"{prefix}{name}_token_id")
+
+
+def _fraction(part: int, whole: int) -> float:
+    """part / whole, so that int(whole * it) is part again."""
+    value = part / whole
+    return value if int(whole * value) == part else math.nextafter(value, math.inf)
+
+
+def _dtype(gguf: GGUFModel) -> str:
+    """What most numbers of the matrices are stored in; bfloat16 for quantized ones."""
+    names = {"F32": "float32", "F64": "float32", "F16": "float16"}
+    counts: Counter[str] = Counter()
+    for tensor in gguf.tensors.values():
+        if len(tensor.shape) > 1:
+            counts[names.get(tensor.type.name, "bfloat16")] += math.prod(tensor.shape)
+    return counts.most_common(1)[0][0] if counts else "float32"

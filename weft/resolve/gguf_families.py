@@ -1,0 +1,98 @@
+"""Which model class a `general.architecture` of a GGUF file is, and what its family's metadata say and leave unsaid.
+
+Data only, used by `gguf_config.py`. A family that weft describes (`architectures/`) and that GGUF has needs an entry
+here and a name map there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GGUFFamily:
+    """How one family's metadata become config keys.
+
+    keys: {metadata key without the architecture: config key}, beside those that all families share; None: not needed.
+    flags: {config key: tensor of layer 0 whose presence says that it is true}.
+    choices: {config key: (tensor of layer 0, the value if it is there, the value if not)}.
+    constants: config values that all files of the family have and none states.
+    has_rope: its positions are rotary, with base 10000 where the file says nothing.
+    if_above: {metadata key: (number, the family to take instead when the file says more)}.
+    head_dim: the config key of the size of a head.
+    wide_scale_layers: the family has `query_pre_attn_scalar`, which files do not state: it is head_dim, but
+        hidden_size / heads in its largest model, the one of this many layers.
+    """
+
+    architecture: str
+    model_type: str
+    keys: Mapping[str, str | None] = field(default_factory=dict)
+    flags: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, Any, Any]] = field(default_factory=dict)
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    has_rope: bool = True
+    head_dim: str = "head_dim"
+    if_above: Mapping[str, tuple[int, GGUFFamily]] = field(default_factory=dict)
+    wide_scale_layers: int | None = None
+
+
+_BIASES = {"attention_bias": "attn_q.bias", "mlp_bias": "ffn_up.bias"}
+_QKV_BIAS = {"attention_bias": "attn_q.bias"}
+_EXPERTS = {"expert_feed_forward_length": "moe_intermediate_size", "expert_weights_norm": "norm_topk_prob"}
+_NO_KV = {"attention.head_count_kv": None}
+
+_MISTRAL = GGUFFamily(architecture="MistralForCausalLM", model_type="mistral")
+_MIXTRAL = GGUFFamily(architecture="MixtralForCausalLM", model_type="mixtral")
+_FALCON = GGUFFamily(
+    architecture="FalconForCausalLM", model_type="falcon", flags={"bias": "attn_qkv.bias"},
+    keys={"attention.head_count_kv": "num_kv_heads", "feed_forward_length": "ffn_hidden_size"})
+_FALCON_GROUPED = replace(_FALCON, constants={"new_decoder_architecture": True},
+                          choices={"num_ln_in_parallel_attn": ("attn_norm_2.weight", 2, 1)})
+_OLMO3 = GGUFFamily(architecture="Olmo3ForCausalLM", model_type="olmo3", flags=_QKV_BIAS)
+
+GGUF_FAMILIES: Mapping[str, GGUFFamily] = {
+    "llama": GGUFFamily(architecture="LlamaForCausalLM", model_type="llama", flags=_BIASES,
+                        if_above={"expert_count": (0, _MIXTRAL), "attention.sliding_window": (0, _MISTRAL)}),
+    "qwen": GGUFFamily(architecture="QWenLMHeadModel", model_type="qwen", head_dim="kv_channels", keys=_NO_KV | {
+        "attention.layer_norm_rms_epsilon": "layer_norm_epsilon"}),
+    "qwen2": GGUFFamily(architecture="Qwen2ForCausalLM", model_type="qwen2"),
+    "qwen2moe": GGUFFamily(
+        architecture="Qwen2MoeForCausalLM", model_type="qwen2_moe", flags={"qkv_bias": "attn_q.bias"},
+        keys=_EXPERTS | {"expert_shared_feed_forward_length": "shared_expert_intermediate_size"}),
+    "qwen3": GGUFFamily(architecture="Qwen3ForCausalLM", model_type="qwen3", flags=_QKV_BIAS),
+    "qwen3moe": GGUFFamily(architecture="Qwen3MoeForCausalLM", model_type="qwen3_moe", flags=_QKV_BIAS, keys=_EXPERTS,
+                           constants={"norm_topk_prob": True}),
+    "gemma": GGUFFamily(architecture="GemmaForCausalLM", model_type="gemma", flags=_QKV_BIAS),
+    "gemma2": GGUFFamily(architecture="Gemma2ForCausalLM", model_type="gemma2", flags=_QKV_BIAS, wide_scale_layers=46),
+    "gemma3": GGUFFamily(architecture="Gemma3ForCausalLM", model_type="gemma3_text", flags=_QKV_BIAS,
+                         wide_scale_layers=62),
+    "phi2": GGUFFamily(architecture="PhiForCausalLM", model_type="phi"),
+    "phi3": GGUFFamily(architecture="Phi3ForCausalLM", model_type="phi3"),
+    "falcon": replace(_FALCON, if_above={"attention.head_count_kv": (1, _FALCON_GROUPED)}),
+    "bloom": GGUFFamily(architecture="BloomForCausalLM", model_type="bloom", has_rope=False,
+                        keys=_NO_KV | {"feed_forward_length": "n_inner"}),
+    "gpt2": GGUFFamily(architecture="GPT2LMHeadModel", model_type="gpt2", has_rope=False,
+                       keys=_NO_KV | {"feed_forward_length": "n_inner"}),
+    "gptneox": GGUFFamily(architecture="GPTNeoXForCausalLM", model_type="gpt_neox", keys=_NO_KV, flags={
+        "attention_bias": "attn_qkv.bias"}),
+    "starcoder2": GGUFFamily(architecture="Starcoder2ForCausalLM", model_type="starcoder2", flags={
+        "use_bias": "attn_q.bias"}),
+    "stablelm": GGUFFamily(architecture="StableLmForCausalLM", model_type="stablelm", flags={
+        "use_qkv_bias": "attn_q.bias", "qk_layernorm": "attn_q_norm.weight"}),
+    "command-r": GGUFFamily(architecture="CohereForCausalLM", model_type="cohere", flags=_QKV_BIAS | {
+        "use_qk_norm": "attn_q_norm.weight"}),
+    "cohere2": GGUFFamily(architecture="Cohere2ForCausalLM", model_type="cohere2", flags=_QKV_BIAS),
+    "granite": GGUFFamily(architecture="GraniteForCausalLM", model_type="granite", flags=_BIASES, keys={
+        "attention.scale": "attention_multiplier", "embedding_scale": "embedding_multiplier",
+        "residual_scale": "residual_multiplier", "logit_scale": "logits_scaling"}),
+    "olmo": GGUFFamily(architecture="OlmoForCausalLM", model_type="olmo", flags=_QKV_BIAS, keys={
+        "attention.layer_norm_epsilon": None}),
+    "olmo2": GGUFFamily(architecture="Olmo2ForCausalLM", model_type="olmo2", flags=_QKV_BIAS, if_above={
+        "attention.sliding_window": (0, _OLMO3)}),
+    "smollm3": GGUFFamily(architecture="SmolLM3ForCausalLM", model_type="smollm3", flags=_BIASES),
+    "arcee": GGUFFamily(architecture="ArceeForCausalLM", model_type="arcee", flags=_BIASES),
+    "seed_oss": GGUFFamily(architecture="SeedOssForCausalLM", model_type="seed_oss", flags=_BIASES | {
+        "attention_out_bias": "attn_output.bias"}),
+}

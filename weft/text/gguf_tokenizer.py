@@ -1,0 +1,181 @@
+"""A transformers tokenizer made of a GGUF file's metadata: byte-level BPE, or SentencePiece's BPE by scores.
+
+Reads `tokenizer.*` keys and no tensor. Called by `tokenizer.py` when a model's tokenizer is a GGUF file; transformers
+is imported only then.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
+
+from weft.errors import ConfigError, NotBuiltError
+from weft.resolve.gguf_files import parts_of
+from weft.resolve.gguf_header import read_gguf
+from weft.text.gguf_words import WORD_RULES, WordRule
+
+logger = logging.getLogger("weft")
+
+_PREFIX = "tokenizer.ggml."
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED = 1, 2, 3, 4, 5
+_DEFAULT_IDS = {"llama": {"bos": 1, "eos": 2, "unknown": 0}, "gpt2": {}}     # of files that do not say
+_HINT = "Pass --tokenizer DIR, or skip_tokenizer_init=True to work with token ids only."
+
+
+def gguf_tokenizer(path: Path) -> Any:
+    """The tokenizer in a GGUF model, given any of its files. ConfigError or CheckpointError naming file and key."""
+    # transformers takes half a second to import and weft must answer --version without it.
+    from transformers import PreTrainedTokenizerFast
+
+    source = TokenizerKeys(path)
+    text = source.get("tokenizer.huggingface.json", str, None)
+    backend = source.backend() if text is None else Tokenizer.from_str(text)
+    tokens = {f"{kind}_token": token for kind, name in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"),
+                                                        ("pad", "padding"), ("sep", "seperator"), ("mask", "mask"))
+              if (token := source.special(name)) is not None}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, chat_template=source.chat_templates(),
+                                   clean_up_tokenization_spaces=False, **tokens)
+
+
+class TokenizerKeys:
+    """The tokenizer's keys of one file."""
+
+    def __init__(self, path: Path) -> None:
+        header = read_gguf(parts_of(path)[0])
+        self.path, self._metadata = header.path, header.metadata
+        self.kind = self.get(f"{_PREFIX}model", str)
+        self.tokens = self.get(f"{_PREFIX}tokens", list)
+        types = self.get(f"{_PREFIX}token_type", np.ndarray, None)
+        self.types = np.full(len(self.tokens), _NORMAL) if types is None else types
+        if len(self.types) != len(self.tokens):
+            raise self.error(f"{_PREFIX}token_type", f"{len(self.types)} entries", f"{len(self.tokens)}, one for each "
+                             "token")
+
+    def get(self, key: str, kind: type, *default: Any) -> Any:
+        """A key's value, or the default. ConfigError when it is of another type, or missing without a default."""
+        value = self._metadata.get(key)
+        if value is None and default:
+            return default[0]
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise self.error(key, value, f"a value of type {kind.__name__}", "The key is missing. " if value is None
+                             else "")
+        return value
+
+    def error(self, key: str, value: Any, expected: str, hint: str = "") -> ConfigError:
+        shown = f"a list of {len(value)}" if isinstance(value, list | np.ndarray) else value
+        return ConfigError(key, shown, expected=expected, source=str(self.path), hint=hint + _HINT)
+
+    def special_id(self, name: str) -> int | None:
+        """The id of bos, eos ..., None where the file names none."""
+        key = f"{_PREFIX}{name}_token_id"
+        value = self.get(key, int, _DEFAULT_IDS.get(self.kind, {}).get(name))
+        if value is None or (key not in self._metadata and value >= len(self.tokens)):
+            return None
+        if not 0 <= value < len(self.tokens):
+            raise self.error(key, value, f"an id below {len(self.tokens)}, the number of tokens")
+        return value
+
+    def special(self, name: str) -> str | None:
+        """The text of bos, eos ..."""
+        number = self.special_id(name)
+        return None if number is None else self.tokens[number]
+
+    def chat_templates(self) -> str | dict[str, str] | None:
+        """The template, or all of them by name where there are several."""
+        prefix = "tokenizer.chat_template"
+        default = self.get(prefix, str, None)
+        named = {key.removeprefix(f"{prefix}."): self.get(key, str) for key in self._metadata
+                 if key.startswith(f"{prefix}.")}
+        if not named:
+            return default
+        return named if default is None else {"default": default} | named
+
+    def backend(self) -> Tokenizer:
+        """The tokenizer itself, its added tokens included."""
+        if self.kind == "gpt2":
+            tokenizer, adds_bos = self._byte_level()
+        elif self.kind == "llama":
+            tokenizer, adds_bos = self._sentencepiece(), True
+        else:
+            raise NotBuiltError(f"{_PREFIX}model", self.kind, expected="gpt2 or llama", source=str(self.path),
+                                hint=f"weft does not read other tokenizers out of GGUF files yet. {_HINT}")
+        self._add_tokens(tokenizer)
+        self._add_ends(tokenizer, adds_bos)
+        return tokenizer
+
+    def _vocabulary(self) -> dict[str, int]:
+        """{token: id}, without the ids that only fill the vocabulary up. Of equal tokens the first counts."""
+        used = (i for i, token in enumerate(self.tokens) if not (self.types[i] == _UNUSED and token.startswith("[PAD")))
+        out: dict[str, int] = {}
+        for i in used:
+            out.setdefault(self.tokens[i], i)
+        return out
+
+    def _byte_level(self) -> tuple[Tokenizer, bool]:
+        rule = self._word_rule()
+        merges = [tuple(merge.split(" ", 1)) for merge in self.get(f"{_PREFIX}merges", list)]
+        broken = next((number for number, merge in enumerate(merges) if len(merge) != 2), None)
+        if broken is not None:
+            raise self.error(f"{_PREFIX}merges[{broken}]", " ".join(merges[broken]), "two tokens with a space between")
+        tokenizer = Tokenizer(models.BPE(self._vocabulary(), merges, ignore_merges=rule.ignores_merges))
+        if (normalizer := rule.normalizer()) is not None:
+            tokenizer.normalizer = normalizer
+        tokenizer.pre_tokenizer = rule.make()
+        tokenizer.decoder = decoders.ByteLevel()
+        return tokenizer, rule.adds_bos
+
+    def _word_rule(self) -> WordRule:
+        key = f"{_PREFIX}pre"
+        if key not in self._metadata:
+            logger.warning("%s: %s is missing, as in old files, so words may be cut otherwise than the model learned "
+                           "them: take a newer file, or pass --tokenizer DIR.", self.path, key)
+        name = self.get(key, str, "default")
+        if name not in WORD_RULES:
+            raise NotBuiltError(key, name, expected=f"one of {', '.join(WORD_RULES)}", source=str(self.path),
+                                hint=f"weft does not know how this tokenizer cuts words. {_HINT}")
+        return WORD_RULES[name]
+
+    def _sentencepiece(self) -> Tokenizer:
+        vocabulary = self._vocabulary()
+        unknown = self.special("unknown")
+        tokenizer = Tokenizer(models.BPE(vocabulary, self._merges(vocabulary), unk_token=unknown, fuse_unk=True,
+                                         byte_fallback=True))
+        spaces, leading = [normalizers.Replace(" ", "▁")], []
+        if self.get(f"{_PREFIX}add_space_prefix", bool, True):
+            spaces, leading = [normalizers.Prepend("▁"), *spaces], [decoders.Strip(" ", 1, 0)]
+        tokenizer.normalizer = normalizers.Sequence(spaces)
+        tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
+                                               *leading])
+        return tokenizer
+
+    def _merges(self, vocabulary: dict[str, int]) -> list[tuple[str, str]]:
+        """SentencePiece merges the neighbours whose union has the highest score: as a list, best first."""
+        scores = self.get(f"{_PREFIX}scores", np.ndarray)
+        if len(scores) != len(self.tokens):
+            raise self.error(f"{_PREFIX}scores", scores, f"{len(self.tokens)} numbers, one for each token")
+        order = np.argsort(-scores.astype(np.float64), kind="stable")
+        pieces = (self.tokens[i] for i in order.tolist() if self.types[i] == _NORMAL)
+        return [(piece[:cut], piece[cut:]) for piece in pieces for cut in range(1, len(piece))
+                if piece[:cut] in vocabulary and piece[cut:] in vocabulary]
+
+    def _add_tokens(self, tokenizer: Tokenizer) -> None:
+        """Tokens that are found in a text as they are: control tokens, and those that users defined."""
+        named = {self.special_id(name) for name in ("bos", "eos", "unknown", "padding", "seperator", "mask")}
+        numbers = np.flatnonzero(np.isin(self.types, (_CONTROL, _USER_DEFINED, _UNKNOWN))).tolist()
+        tokenizer.add_tokens([
+            AddedToken(self.tokens[i], normalized=False, special=self.types[i] != _USER_DEFINED or i in named)
+            for i in numbers if self.tokens[i]])
+
+    def _add_ends(self, tokenizer: Tokenizer, adds_bos: bool) -> None:
+        first = self.special("bos") if self.get(f"{_PREFIX}add_bos_token", bool, adds_bos) else None
+        last = self.special("eos") if self.get(f"{_PREFIX}add_eos_token", bool, False) else None
+        ends = [token for token in (first, last) if token is not None]
+        if ends:
+            before, after = [first] if first is not None else [], [last] if last is not None else []
+            tokenizer.post_processor = processors.TemplateProcessing(
+                single=[*before, "$A", *after], pair=[*before, "$A:0", *before, "$B:1", *after],
+                special_tokens=[(token, tokenizer.token_to_id(token)) for token in dict.fromkeys(ends)])
