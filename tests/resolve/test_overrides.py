@@ -44,6 +44,13 @@ def test_an_override_that_changes_nothing_names_the_path_that_would_work(overrid
     assert said in caught.value.hint
 
 
+def test_an_overridden_value_that_cannot_be_used_is_said_to_be_the_users():
+    with pytest.raises(ConfigError, match=r"hidden_size = -1 \(in hf_overrides\)"):
+        check({"hidden_size": -1})
+    with pytest.raises(ConfigError, match=r"rope_scaling\.type = 'spiral' \(in hf_overrides\)"):
+        check({"rope_scaling": {"type": "spiral"}})
+
+
 def test_the_changes_between_two_configs_are_overrides():
     before = {"a": 1, "b": {"c": 1, "d": 2}, "gone": 3, "same": [1]}
     after = {"a": 1.0, "b": {"c": 1, "d": 4}, "new": None, "same": [1]}

@@ -110,12 +110,10 @@ def _load_remote(reference: str, model: str, *, revision: str | None, code_revis
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
     try:
-        found = get_class_from_dynamic_module(reference, model, revision=revision, code_revision=code_revision)
-        found.register_for_auto_class()
+        return get_class_from_dynamic_module(reference, model, revision=revision, code_revision=code_revision)
     except Exception as error:
         raise ConfigError("auto_map.AutoConfig", reference, expected="a config class that can be imported",
                           source=model, hint=f"{type(error).__name__}: {error}") from error
-    return found
 
 
 def _own_class(recipe: ConfigRecipe, model_type: str) -> type[PretrainedConfig]:

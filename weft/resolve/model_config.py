@@ -35,7 +35,8 @@ def read_model_config(args: EngineArgs, directory: Path, gguf: Path | None = Non
     gguf: the model's GGUF file, whose metadata is the config where there is no config.json beside it.
     """
     folder = directory if args.hf_config_path is None else _folder(args)
-    if gguf is not None and args.hf_config_path is None and not (folder / CONFIG_NAME).is_file():
+    is_asked = args.hf_config_path or args.config_parser_file or args.config_format != ConfigFormat.AUTO
+    if gguf is not None and not is_asked and not (folder / CONFIG_NAME).is_file():
         config = read_gguf_config(gguf, {})
         return _overridden(args, config.values, config.source, config.origins)
     name, why = _format(args, folder)

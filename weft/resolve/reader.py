@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from weft.errors import ConfigError
-from weft.resolve.origin import first_key, is_of_class
+from weft.resolve.origin import first_key, is_of_class, is_override
 
 _REQUIRED: Any = object()
 _TOO_LARGE = 2**63      # sizes beyond it would overflow as floats, and mean nothing
@@ -166,8 +166,10 @@ class ConfigReader:
 
     def error(self, name: str, value: Any, expected: str, hint: str = "") -> ConfigError:
         """A ConfigError that names the key's full path, as the file spells it, and the file."""
-        field = first_key(self._origins.get(name)) or self._given_path + name
-        return ConfigError(field, value, expected=expected, hint=hint, source=self.source)
+        origin = self._origins.get(name)
+        source = "hf_overrides" if is_override(origin) else self.source
+        return ConfigError(first_key(origin) or self._given_path + name, value, expected=expected, hint=hint,
+                           source=source)
 
     def is_used(self, path: str) -> bool:
         """Whether a dotted key was read and counted: not if it was declared harmless or another spelling won."""
