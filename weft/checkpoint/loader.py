@@ -1,6 +1,6 @@
-"""`load_weights`: every tensor of a checkpoint copied into its home, after all names, shapes and dtypes were checked.
+"""`open_weights`: a model's checkpoint. `load_weights`: every tensor of it copied into its home.
 
-Nothing is copied when anything does not fit; the error then lists all of it.
+Names, shapes and dtypes are checked first: nothing is copied when anything does not fit, and the error lists it all.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -18,10 +19,13 @@ from tqdm import tqdm
 from weft.architectures.names import NameMap
 from weft.architectures.spec import DecoderSpec
 from weft.checkpoint.dummy import fill_dummy
-from weft.checkpoint.reader import PIECE_BYTES, Checkpoint, same_content
+from weft.checkpoint.quantization.registry import read_format
+from weft.checkpoint.quantization.view import QuantizedCheckpoint
+from weft.checkpoint.reader import PIECE_BYTES, Checkpoint, open_checkpoint, same_content
 from weft.checkpoint.report import Faults, LoadReport
 from weft.checkpoint.routing import Route, Router, matches, quantized_parts, split_suffix, take_apart
 from weft.checkpoint.tensor_info import TensorInfo
+from weft.config.engine_config import LoadConfig, ModelConfig
 from weft.errors import CheckpointError, NotBuiltError
 from weft.ops.quantized import QuantizedWeight
 
@@ -39,6 +43,19 @@ class _Plan:
 
     routes: dict[str, Route]
     ignored: tuple[str, ...]
+
+
+def open_weights(model: ModelConfig, load: LoadConfig) -> Checkpoint:
+    """The model's checkpoint; a quantized one as the weights that it stands for, in the dtype the model computes in.
+
+    ConfigError for settings of a quantization that cannot be used, CheckpointError for files that do not fit them.
+    """
+    dtype = getattr(torch, model.dtype)
+    form = None if model.quantization is None else read_format(model.quantization)
+    checkpoint = open_checkpoint(Path(model.path), load.load_format, dtype)
+    if form is None or checkpoint.is_dummy:
+        return checkpoint
+    return QuantizedCheckpoint(checkpoint, form, dtype)
 
 
 class Receiver(Protocol):
@@ -151,6 +168,9 @@ def _plan(homes: dict[str, Tensor], checkpoint: Checkpoint, router: Router, tied
                 continue
         if route is None and router.is_ignored(name):
             ignored.append(name)
+        elif route is not None and not any(home in homes for home in route.homes) and checkpoint.is_spare(name):
+            ignored.append(name)
+            continue
         elif route is None or not all(home in homes for home in route.homes):
             faults.without_home.append((info, route))
         elif _fits(homes, info, route, faults):

@@ -58,10 +58,14 @@ class Checkpoint:
         """(name, tensor) of all or some tensors in file order. Asking for the next drops the pages of the last."""
         wanted = self.tensors.keys() if names is None else names
         for shard in self._shards.values():
-            here = {n for n in shard.tensors if n in wanted and self.tensors[n].file == shard.file}
+            here = {n for n in wanted if n in shard.tensors and self.tensors[n].file == shard.file}
             for name, tensor in shard.read(here) if here else ():
                 yield name, tensor
                 self.release(name, tensor)
+
+    def is_spare(self, name: str) -> bool:
+        """True for a tensor that may be left out where the model has no parameter for it."""
+        return False
 
     def cost(self, as_codes: Collection[str] = ()) -> str:
         """What reading costs beyond copying, in a sentence; empty: nothing. as_codes: tensors that stay as they are."""

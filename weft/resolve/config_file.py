@@ -1,6 +1,6 @@
 """`HFConfig`, a model's normalised config: a directory's config.json, sent through the stages by `normalise`.
 
-Knows the shape of a config.json (architectures, nested text config, quantization) and no key of a family.
+Knows the shape of a config.json (architectures, nested text config) and no key of a family.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from weft.errors import ConfigError, NotBuiltError
+from weft.errors import ConfigError
 from weft.resolve import mistral_parser, stages
 from weft.resolve.config_classes import recipe_of
 from weft.resolve.fixups import fix_model_config
@@ -67,7 +67,7 @@ def find_config(directory: Path) -> Path:
 
 
 def read_config(directory: Path, overrides: Mapping[str, Any]) -> HFConfig:
-    """config.json with the user's overrides on top. ConfigError, or NotBuiltError for a quantized model."""
+    """config.json with the user's overrides on top. ConfigError when it cannot be used."""
     path = find_config(directory)
     return normalise(read_json(path), overrides, str(path))
 
@@ -76,8 +76,7 @@ def normalise(values: Mapping[str, Any], overrides: Mapping[str, Any], source: s
               origins: Mapping[str, str] | None = None) -> HFConfig:
     """A config's values with the user's overrides on top, through all stages (docs/configuration.md).
 
-    origins: of values that are not `source`'s own. ConfigError naming key and file, NotBuiltError for a quantized
-    model.
+    origins: of values that are not `source`'s own. ConfigError naming key and file.
     """
     model_type = stages.find_model_type(values, overrides, source)
     recipe = recipe_of(model_type)
@@ -94,23 +93,10 @@ def normalise(values: Mapping[str, Any], overrides: Mapping[str, Any], source: s
     found = fill_text_defaults(found, source)
     stages.check_ropes(found.values, found.origins, source)
     fixed, all_origins = fix_model_config(found.values, found.origins, source)
-    config = HFConfig(fixed, source, all_origins)
-    _refuse_quantization(config)
-    return config
+    return HFConfig(fixed, source, all_origins)
 
 
 def _check_model_types(config: HFConfig) -> None:
     for prefix, values in (("", config.values), (config.text_path, config.text)):
         if not isinstance(values.get("model_type"), str | None):
             raise ConfigError(f"{prefix}model_type", values["model_type"], expected="a string", source=config.source)
-
-
-def _refuse_quantization(config: HFConfig) -> None:
-    for prefix, values in (("", config.values), (config.text_path, config.text)):
-        for key in ("quantization_config", "compression_config"):
-            found = values.get(key)
-            if found:
-                method = found.get("quant_method") if isinstance(found, dict) else found
-                raise NotBuiltError(f"{prefix}{key}.quant_method", method, expected="no quantization",
-                                    source=config.source, hint="weft cannot read quantized weights yet: take "
-                                    "the unquantized checkpoint.")

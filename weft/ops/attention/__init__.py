@@ -1,8 +1,8 @@
 """Attention over the paged cache.
 
 `AttentionCase` is what a layer knows when it is built, `attention_plan` what a step needs once for all layers of a
-cache group, and a kernel runs `run(q, k, v, k_cache, v_cache, plan, params)`. `reference.py` is the definition, `cpu.py`
-weft's kernel.
+cache group, and a kernel runs `run(q, k, v, k_cache, v_cache, plan, params)`. `reference.py` is the definition,
+`cpu.py` weft's kernel.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How keys and values are cached: as the model's floats, as floats of 8 bits, or as integers with a scale.
 
-A cache is [B, Hkv, P, R]: R is D, or for int8 D + 4, a float32 scale after each row's codes. The type of the tensor names
+A cache is [B, Hkv, P, R]: R is D, or for int8 D + 4, a float32 scale after each row's codes. The tensor's type names
 the format. Within a block of a head a kernel may order the numbers as it likes (csrc/attention_args.h does); only who
 writes a cache reads it.
 """

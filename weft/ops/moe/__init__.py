@@ -11,8 +11,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from weft.ops.activation.cpu import ACTS
 from weft.ops.kernel import Choice, Kernel, choose, never
-from weft.ops.linear.cpu import ACTS, refuses_quantized
+from weft.ops.linear.cpu import refuses_quantized
 from weft.ops.moe import cpu, grouped, reference
 from weft.ops.moe.routing import Routing
 from weft.ops.native import unavailable

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from weft.ops.activation.cpu import ACTS
 from weft.ops.linear import Epilogue
-from weft.ops.linear.cpu import ACTS, NativeProduct, dense_product, quantized_product, refuses_quantized
+from weft.ops.linear.cpu import NativeProduct, dense_product, quantized_product, refuses_quantized
 from weft.ops.moe.routing import Routing
 from weft.ops.native import DTYPES, extension, kernels
 from weft.ops.quantized import QuantizedWeight, quantize
