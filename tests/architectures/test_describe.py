@@ -22,8 +22,8 @@ def mine(c):
 
 def model(model_file=None, **changes):
     return ModelConfig(name="m", path="/models/m", architecture="", hf_config=CONFIG | changes, dtype="float32",
-                       config_source="/models/m/config.json", max_model_len=8, is_max_model_len_fixed=True,
-                       vocab_size=100, eos_token_ids=(),
+                       max_model_len=8, is_max_model_len_fixed=True, vocab_size=100, eos_token_ids=(),
+                       config_source="/models/m/config.json",
                        model_file=None if model_file is None else str(model_file))
 
 

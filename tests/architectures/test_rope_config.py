@@ -114,13 +114,14 @@ LONG = {"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [1.0]
 
 @pytest.mark.parametrize(("config", "field", "expected"), [
     ({"rope_parameters": {"rope_type": "spiral"}}, "rope_parameters.rope_type", "longrope"),
-    ({"rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}}, "rope_scaling.type", "default, linear"),
+    ({"rope_scaling": {"type": "ntk", "factor": 2.0}}, "rope_scaling.type", "default, linear"),
+    ({"rope_scaling": {"rope_type": "dynamic", "alpha": 2.0}}, "rope_scaling.rope_type", "default, linear"),
     ({"rope_scaling": {"type": "linear", "rope_type": "yarn"}}, "rope_scaling.rope_type", "as type = 'linear'"),
     ({"rope_parameters": {"rope_type": "linear"}}, "rope_parameters.factor", "a value"),
     ({"rope_parameters": {"rope_type": "linear", "factor": 0}}, "rope_parameters.factor", "above 0"),
     ({"rope_parameters": {"rope_type": "linear", "factor": "4"}}, "rope_parameters.factor", "a finite number"),
     ({"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 1.0}},
-     "rope_parameters.high_freq_factor", "more than low_freq_factor = 4.0"),
+     "rope_parameters.high_freq_factor", "at least low_freq_factor = 4.0"),
     ({"rope_parameters": LONG | {"long_factor": [1.0] * 7}}, "rope_parameters.long_factor", "8 numbers"),
     ({"rope_parameters": LONG | {"short_factor": [1.0] * 7 + [0]}}, "rope_parameters.short_factor", "above 0"),
     ({"rope_theta": -1.0}, "rope_theta", "above 0"), ({"rope_theta": 10**400}, "rope_theta", "a finite number"),

@@ -104,7 +104,7 @@ def test_inspect_plans_and_chooses_as_the_engine_does(weft, checkpoint):
 def test_inspect_tells_where_each_value_comes_from(weft, checkpoint):
     settings = json.loads(weft("inspect", checkpoint, "--json", "--hf-overrides.rope_theta=5000").out)["settings"]
 
-    assert settings["rope_theta"] == {"value": 5000, "source": "override"}
+    assert settings["rope_parameters.rope_theta"] == {"value": 5000, "source": "override [rope_theta]"}
     assert settings["hidden_size"] == {"value": 32, "source": str(checkpoint / "config.json")}
     assert settings["partial_rotary_factor"]["source"] == "default of the family"
 
@@ -130,10 +130,44 @@ def test_inspect_needs_no_weights_and_says_so(weft, tmp_path):
     assert "safetensors" in ran.out and "Memory plan" in ran.out
 
 
-def test_inspect_lists_the_keys_that_nothing_read(weft, checkpoint):
-    ran = weft("inspect", checkpoint, "--hf-overrides.secret_sauce=7")
+def test_inspect_lists_the_keys_that_nothing_read(weft, tmp_path):
+    directory = make_checkpoint(tmp_path / "model")
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"secret_sauce": 7}))
 
-    assert "secret_sauce" in ran.out.partition("does not use")[2]
+    assert "secret_sauce" in weft("inspect", directory).out.partition("does not use")[2]
+
+
+def test_an_override_that_nothing_reads_is_an_error_that_names_what_would_work(weft, checkpoint):
+    ran = weft("inspect", checkpoint, "--hf-overrides.text_config.rms_norm_eps=1e-5")
+
+    assert ran.status == 1
+    assert "hf_overrides.text_config = {'rms_norm_eps': 1e-05}: expected keys that this config has" in ran.err
+    assert "without it would work: rms_norm_eps." in ran.err
+
+
+def test_inspect_config_prints_each_value_with_its_source_and_whether_it_is_used(weft, checkpoint):
+    ran = weft("inspect", checkpoint, "--config", "--json", "--hf-overrides.rope_theta=5000", "--dtype", "bfloat16")
+
+    found = json.loads(ran.out)
+    assert found["file"] == str(checkpoint / "config.json")
+    assert found["values"]["hidden_size"] == {"value": 32, "source": found["file"], "is_used": True}
+    assert found["values"]["rope_parameters.rope_theta"] == {
+        "value": 5000, "source": "override [rope_theta]", "is_used": True}
+    assert found["values"]["dtype"] == {"value": "bfloat16", "source": "option dtype", "is_used": True}
+    assert found["values"]["model_type"]["is_used"] is True
+    assert found["values"]["rms_norm_eps"]["is_used"] is True
+
+
+@pytest.mark.parametrize("arguments", [["--config"], ["--print-config"]])
+def test_inspect_config_prints_a_table_of_a_model_that_nothing_describes_too(weft, tmp_path, arguments):
+    directory = make_checkpoint(tmp_path / "model")
+
+    ran = weft("inspect", *arguments, directory, "--hf-overrides", '{"architectures": ["NeverHeardOf"]}')
+
+    assert ran.status == 0
+    assert "hidden_size" in ran.out and "override" in ran.out
+    assert "cannot be described: architectures" in ran.out
 
 
 def test_inspect_says_what_does_not_fit_instead_of_the_plan(weft, checkpoint):

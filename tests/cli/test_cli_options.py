@@ -142,6 +142,14 @@ def test_the_command_line_wins_over_the_environment():
     assert args.kv_cache_memory_bytes == 2 ** 30
 
 
+@pytest.mark.parametrize(("value", "expected"), [("a, b", ("a", "b")), (",", ()), ("", None)])
+def test_the_environment_names_the_plugins_unless_an_option_does(value, expected):
+    environ = {"WEFT_PLUGINS": value}
+
+    assert args_of(environ=environ).plugins == expected
+    assert args_of("--plugins", "c", environ=environ).plugins == ("c",)
+
+
 def test_the_environment_caps_the_instruction_set_unless_an_option_does():
     environ = {"WEFT_CPU_ISA": "avx2"}
 

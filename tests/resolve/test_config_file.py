@@ -3,8 +3,10 @@
 import pytest
 from model_dir import write_model
 
-from weft.errors import ConfigError
-from weft.resolve.config_file import merge, read_config, read_json
+from weft.errors import ConfigError, NotBuiltError
+from weft.resolve.config_file import read_config
+from weft.resolve.json_file import read_json
+from weft.resolve.overrides import merge
 from weft.resolve.reader import ConfigReader
 
 BROKEN_JSON = [
@@ -45,7 +47,7 @@ def test_a_byte_order_mark_is_no_error(tmp_path):
 @pytest.mark.parametrize(("there", "said"), [
     ({}, "It is empty."),
     ({"weights.gguf": ""}, "There are .gguf files beside other weights"),
-    ({"params.json": "{}"}, "Mistral's own format"),
+    ({"params.json": "{}"}, "There is a params.json, but no consolidated*.safetensors"),
     ({"README.md": ""}, "It holds README.md."),
 ])
 def test_a_directory_without_config_json_is_an_error_that_says_what_is_there(tmp_path, there, said):
@@ -56,6 +58,14 @@ def test_a_directory_without_config_json_is_an_error_that_says_what_is_there(tmp
         read_config(tmp_path, {})
 
     assert said in str(caught.value)
+
+
+def test_a_directory_with_mistrals_own_format_only_is_not_built(tmp_path):
+    for name in ("params.json", "consolidated.safetensors"):
+        (tmp_path / name).write_text("{}")
+
+    with pytest.raises(NotBuiltError, match=r"params\.json\) yet: take the Hugging Face one"):
+        read_config(tmp_path, {})
 
 
 def test_the_directory_above_the_model_is_an_error_that_names_the_one_below(tmp_path):
@@ -72,7 +82,7 @@ def test_missing_architectures_follow_from_the_model_type(tmp_path):
     assert config.origins["architectures"] == "model_type qwen2"
 
 
-@pytest.mark.parametrize("changes", [{"model_type": "never-heard"}, {"model_type": None}, {"model_type": ["llama"]}])
+@pytest.mark.parametrize("changes", [{"model_type": "never-heard"}, {"model_type": None}])
 def test_missing_architectures_of_an_unknown_type_are_an_error(tmp_path, changes):
     with pytest.raises(ConfigError, match="architectures = None") as caught:
         read_config(write_model(tmp_path, without=["architectures"], **changes), {})
@@ -93,13 +103,13 @@ def test_architectures_of_another_type_are_an_error(tmp_path, value):
 
 
 def test_overrides_are_merged_into_nested_dictionaries_and_remembered(tmp_path):
-    directory = write_model(tmp_path, rope_scaling={"rope_type": "linear", "factor": 2.0})
+    directory = write_model(tmp_path, moe={"a": 1, "b": 2})
 
-    config = read_config(directory, {"rope_scaling": {"factor": 4.0}, "hidden_size": 64})
+    config = read_config(directory, {"moe": {"b": 3}, "hidden_size": 64})
 
-    assert config.values["rope_scaling"] == {"rope_type": "linear", "factor": 4.0}
+    assert config.values["moe"] == {"a": 1, "b": 3}
     assert config.values["hidden_size"] == 64
-    assert config.origins == {"rope_scaling": "override", "rope_scaling.factor": "override", "hidden_size": "override"}
+    assert config.origins == {"moe.b": "override", "hidden_size": "override"}
 
 
 def test_a_reader_of_a_nested_config_knows_which_of_its_keys_are_overrides():

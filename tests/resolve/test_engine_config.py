@@ -71,7 +71,7 @@ def test_every_derived_value_has_its_source(tmp_path):
 
     assert origins["dtype"] == "override"
     assert origins["max_model_len"] == "option max_model_len"
-    assert origins["model"] == "local directory"
+    assert origins["model_path"] == "local directory"
 
 
 def test_skip_tokenizer_init_means_no_tokenizer(tmp_path):

@@ -1,11 +1,13 @@
 """Sampling defaults and the ids that end a text."""
 
+import logging
+
 import pytest
 from model_dir import write_model
 
 from weft.errors import ConfigError
 from weft.resolve.config_file import read_config
-from weft.resolve.generation import eos_token_ids, sampling_defaults
+from weft.resolve.generation import eos_token_ids, sampling_defaults, sampling_origins
 
 
 def generation(**values):
@@ -103,3 +105,24 @@ def test_eos_ids_outside_the_vocabulary_are_left_out_with_a_warning(tmp_path, ca
 def test_an_eos_id_of_another_type_is_an_error(tmp_path, value):
     with pytest.raises(ConfigError, match=r"eos_token_id = .*expected a token id or a list of them"):
         eos(write_model(tmp_path, eos_token_id=value))
+
+
+def test_the_defaults_are_logged_once_with_the_source_of_each(tmp_path, caplog):
+    directory = write_model(tmp_path, generation(temperature=0.6, top_k=20))
+    defaults = sampling_defaults("auto", {"top_k": 5}, directory)
+
+    with caplog.at_level(logging.INFO, logger="weft"):
+        origins = sampling_origins(defaults, "auto", {"top_k": 5}, directory)
+
+    assert origins == {"sampling.temperature": str(directory / "generation_config.json"),
+                       "sampling.top_k": "override_generation_config"}
+    assert [record.message for record in caplog.records] == [
+        f"requests start from temperature = 0.6 ({directory / 'generation_config.json'}), "
+        "top_k = 5 (override_generation_config)"]
+
+
+def test_without_defaults_nothing_is_logged(tmp_path, caplog):
+    with caplog.at_level(logging.INFO, logger="weft"):
+        assert sampling_origins({}, "auto", {}, write_model(tmp_path)) == {}
+
+    assert caplog.text == ""

@@ -67,6 +67,21 @@ def test_keys_have_their_hugging_face_names_and_remember_where_they_are_from(tmp
     assert found.source == str(tmp_path / "m.gguf")
 
 
+def test_a_function_overrides_metadata_as_it_does_a_config_file(tmp_path):
+    def longer(config):
+        config.rope_parameters = {**config.rope_parameters, "rope_type": "linear", "factor": 2.0}
+        return config
+
+    path = make(tmp_path / "m.gguf")
+    args = EngineArgs(model=str(path), hf_overrides=longer, skip_tokenizer_init=True)
+
+    model = resolve_engine_config(args, Machine.detect()).model
+
+    assert model.hf_config["rope_parameters"] == {"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.0}
+    assert model.origins["rope_parameters.factor"] == "override"
+    assert model.origins["hidden_size"] == "llama.embedding_length"
+
+
 def test_overrides_are_put_over_the_metadata(tmp_path):
     found = config(tmp_path, overrides={"rope_parameters": {"rope_theta": 7.0}, "max_position_embeddings": 9})
 

@@ -51,7 +51,7 @@ def test_a_nested_text_config_counts(tmp_path):
     ({"rope_type": "linear", "factor": 4.0}, 2048),
     ({"type": "dynamic", "factor": 2.0}, 1024),
     ({"rope_type": "linear", "factor": 0.5}, 512),
-    ({"rope_type": "llama3", "factor": 8.0}, 512),
+    ({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}, 512),
     ({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}, 512),
     ({"rope_type": "default", "rope_theta": 10000.0}, 512),
 ])

@@ -31,7 +31,7 @@ def cohere(c: ConfigReader) -> DecoderSpec:
         ffn=gated_mlp(c), mixer_norm=norm, ffn_norm=None, parallel=True,
     )
     return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=LLAMA_NAMES, tied=True,
-                   logit_scale=c.float("logit_scale", default=0.0625), gguf=gguf_names())
+                   logit_scale=c.positive_float("logit_scale", default=0.0625), gguf=gguf_names())
 
 
 @architecture("Cohere2ForCausalLM")
@@ -54,4 +54,4 @@ def cohere2(c: ConfigReader) -> DecoderSpec:
         for window in windows
     ]
     return decoder(c, blocks=blocks, final_norm=norm, names=LLAMA_NAMES, tied=True,
-                   logit_scale=c.float("logit_scale", default=0.0625), gguf=gguf_names())
+                   logit_scale=c.positive_float("logit_scale", default=0.0625), gguf=gguf_names())

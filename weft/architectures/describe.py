@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import logging
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 
 from weft.architectures.registry import Architecture, architectures_of, families, find
 from weft.architectures.spec import DecoderSpec
 from weft.config.engine_config import ModelConfig
 from weft.errors import ConfigError
+from weft.resolve.override_check import check_overrides
+from weft.resolve.python_file import load_python_file
 from weft.resolve.reader import ConfigReader
 
 logger = logging.getLogger("weft")
@@ -22,7 +20,8 @@ logger = logging.getLogger("weft")
 def describe(model: ModelConfig) -> tuple[DecoderSpec, ConfigReader]:
     """The model's spec, and the reader that knows which keys were read. Warns once of keys that nothing read.
 
-    ConfigError for an unknown architecture, a key the family cannot use, or a model file that does not run.
+    ConfigError for an unknown architecture, a key the family cannot use, an override that nothing read, or a model file
+    that does not run.
     """
     source = model.config_source
     known: Mapping[str, Architecture] = families()
@@ -30,6 +29,7 @@ def describe(model: ModelConfig) -> tuple[DecoderSpec, ConfigReader]:
         known = {**known, **from_file(Path(model.model_file))}
     reader = ConfigReader(model.hf_config, source=source, origins=model.origins)
     spec = find(model.hf_config["architectures"], known, source=source).describe(reader)
+    check_overrides(reader, model.origins)
     unread = reader.unread()
     if unread:
         logger.warning("%s: keys that weft does not know and does not use: %s", source,
@@ -39,24 +39,8 @@ def describe(model: ModelConfig) -> tuple[DecoderSpec, ConfigReader]:
 
 def from_file(path: Path) -> dict[str, Architecture]:
     """The @architecture functions of a user's Python file. ConfigError when it does not run or has none."""
-    found = architectures_of(_load(path))
+    found = architectures_of(load_python_file(path, field="model_file"))
     if not found:
         raise ConfigError("model_file", str(path), expected="a file with a function marked @architecture(\"Name\")",
                           hint="docs/adding-a-model.md shows one.")
     return found
-
-
-def _load(path: Path) -> ModuleType:
-    name = f"weft_model_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError("model_file", str(path), expected="a file whose name ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module      # dataclasses look their module up there
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise ConfigError("model_file", str(path), expected="a Python file that runs",
-                          hint=f"{type(error).__name__}: {error}") from error
-    return module

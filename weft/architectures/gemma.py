@@ -70,7 +70,7 @@ def gemma3(c: ConfigReader) -> DecoderSpec:
                   window=window)
         for window in windows
     ]
-    return _sandwich(c, mixers, logit_softcap=c.float("final_logit_softcapping", default=None))
+    return _sandwich(c, mixers, logit_softcap=c.positive_float("final_logit_softcapping", default=None))
 
 
 def _gemma3_rope(c: ConfigReader, window: int | None) -> Rope:
@@ -81,7 +81,7 @@ def _gemma3_rope(c: ConfigReader, window: int | None) -> Rope:
     c.harmless("rope_local_base_freq")
     if window is None:
         return rope(c, theta=1e6)
-    return Rope(theta=c.float("rope_local_base_freq", default=1e4), rotary_dim=keys.head_dim(c))
+    return Rope(theta=c.positive_float("rope_local_base_freq", default=1e4), rotary_dim=keys.head_dim(c))
 
 
 def _sandwich(c: ConfigReader, mixers: list[AttentionSpec], *, logit_softcap: float | None) -> DecoderSpec:
@@ -115,4 +115,4 @@ def _scale(c: ConfigReader) -> float:
 
 
 def _nullable(c: ConfigReader, name: str, default: float) -> float | None:
-    return c.float(name, default=None if c.is_given(name) else default)
+    return c.positive_float(name, default=None if c.is_given(name) else default)

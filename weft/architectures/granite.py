@@ -15,17 +15,15 @@ def granite(c: ConfigReader) -> DecoderSpec:
     """Granite 3. Source: arXiv:2408.13359 (maximal update parametrisation); ibm-granite/granite-3.0-8b-base."""
     norm = rms_norm(c)
     bias = c.bool("attention_bias", default=False)
-    divisor = c.float("logits_scaling", default=1.0)
-    if divisor == 0:
-        raise c.error("logits_scaling", divisor, "a number other than 0")
+    scale = c.positive_float("attention_multiplier", default=1.0)
     block = BlockSpec(
-        mixer=attention(c, positions=rope(c), scale=c.float("attention_multiplier", default=1.0), qkv_bias=bias,
-                        out_bias=bias),
+        mixer=attention(c, positions=rope(c), scale=scale, qkv_bias=bias, out_bias=bias),
         ffn=gated_mlp(c, bias=c.bool("mlp_bias", default=False)),
         mixer_norm=norm,
         ffn_norm=norm,
-        residual_scale=c.float("residual_multiplier", default=1.0),
+        residual_scale=c.positive_float("residual_multiplier", default=1.0),
     )
-    embedding = EmbeddingSpec(vocab_size=c.positive("vocab_size"), scale=c.float("embedding_multiplier", default=1.0))
+    embedding = EmbeddingSpec(vocab_size=c.positive("vocab_size"),
+                              scale=c.positive_float("embedding_multiplier", default=1.0))
     return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=LLAMA_NAMES, embedding=embedding,
-                   logit_scale=1.0 / divisor, gguf=gguf_names(paired_qk(c)))
+                   logit_scale=1.0 / c.positive_float("logits_scaling", default=1.0), gguf=gguf_names(paired_qk(c)))

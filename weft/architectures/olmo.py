@@ -28,7 +28,8 @@ def olmo(c: ConfigReader) -> DecoderSpec:
     norm = LayerNorm(eps=1e-5, has_weight=False, has_bias=False)
     bias = c.bool("attention_bias", default=False)
     block = BlockSpec(
-        mixer=attention(c, positions=rope(c), qkv_bias=bias, out_bias=bias, clip=c.float("clip_qkv", default=None)),
+        mixer=attention(c, positions=rope(c), qkv_bias=bias, out_bias=bias,
+                        clip=c.positive_float("clip_qkv", default=None)),
         ffn=gated_mlp(c),
         mixer_norm=norm,
         ffn_norm=norm,

@@ -73,12 +73,13 @@ def llama_names(changes: dict[str, str | tuple[str, ...] | Rule], *, by_row: tup
 
 def rms_norm(c: ConfigReader, *, eps: float = 1e-6, offset: float = 0.0, cast_before_weight: bool = True) -> RMSNorm:
     """RMSNorm with the config's epsilon; `eps`: the family's, where the config has none."""
-    return RMSNorm(eps=c.float("rms_norm_eps", default=eps), offset=offset, cast_before_weight=cast_before_weight)
+    return RMSNorm(eps=c.positive_float("rms_norm_eps", default=eps), offset=offset,
+                   cast_before_weight=cast_before_weight)
 
 
 def layer_norm(c: ConfigReader, *, has_bias: bool = True) -> LayerNorm:
     """LayerNorm with the config's epsilon."""
-    eps = c.float("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps", default=1e-5)
+    eps = c.positive_float("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps", default=1e-5)
     return LayerNorm(eps=eps, has_bias=has_bias)
 
 

@@ -28,7 +28,7 @@ _NAMES = names({
 @architecture("QWenLMHeadModel")
 def qwen(c: ConfigReader) -> DecoderSpec:
     """Qwen v1. Source: arXiv:2309.16609; config.json of Qwen/Qwen-7B."""
-    norm = RMSNorm(eps=c.float("layer_norm_epsilon", default=1e-6))
+    norm = RMSNorm(eps=c.positive_float("layer_norm_epsilon", default=1e-6))
     bias = not c.bool("no_bias", default=True)
     heads, size = keys.num_heads(c), c.positive("kv_channels", default=128)
     c.expect("scale_attn_weights", True)
@@ -38,10 +38,9 @@ def qwen(c: ConfigReader) -> DecoderSpec:
     trained = c.positive("seq_length", "max_position_embeddings", default=8192)
     stretched = c.bool("use_dynamic_ntk", default=False) or c.bool("use_logn_attn", default=False)
     c.harmless("use_logn_attn")
-    rotary_dim = int(size * c.float("rotary_pct", default=1.0))
     block = BlockSpec(
         mixer=AttentionSpec(num_heads=heads, num_kv_heads=heads, head_dim=size, scale=size ** -0.5, mask=Causal(),
-                            positions=rope(c, rotary_dim=rotary_dim), qkv_bias=True, out_bias=bias),
+                            positions=rope(c, head_dim=size), qkv_bias=True, out_bias=bias),
         ffn=MLPSpec(intermediate_size=c.positive("intermediate_size") // 2, act="silu", gated=True, bias=bias),
         mixer_norm=norm,
         ffn_norm=norm,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from weft.errors import CheckpointError, ConfigError
-from weft.resolve.config_file import read_json
+from weft.resolve.json_file import read_json
 
 _FORMATS = {"auto": (True, False), "safetensors": (True,), "pt": (False,)}     # is_safetensors, in order of preference
 

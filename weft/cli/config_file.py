@@ -18,7 +18,9 @@ def with_config_file(argv: Sequence[str], parser: Parser) -> list[str]:
     An entry whose option is also on the command line is left out, or merged if it is an object. ConfigError names
     file and key.
     """
-    rest, paths = _without_config(argv)
+    rest, paths = _without_config(argv, "--print-config" in parser.flags())
+    if not paths and "--print-config" in rest:
+        return rest
     if not paths or "--config" not in parser.flags():
         return list(argv)
     given = {argument.partition("=")[0].replace("--no-", "--", 1) for argument in rest if argument.startswith("--")}
@@ -35,12 +37,15 @@ def with_config_file(argv: Sequence[str], parser: Parser) -> list[str]:
     return [*front, *rest]
 
 
-def _without_config(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+def _without_config(argv: Sequence[str], may_be_bare: bool) -> tuple[list[str], list[str]]:
+    """(the other arguments, the files). may_be_bare: `--config` that no YAML file follows is `--print-config`."""
     rest, paths, waiting = [], [], False
-    for argument in argv:
+    for argument, following in zip(argv, [*argv, ""][1:], strict=True):
         if waiting:
             paths.append(argument)
             waiting = False
+        elif argument == "--config" and may_be_bare and not following.endswith((".yaml", ".yml")):
+            rest.append("--print-config")
         elif argument == "--config":
             waiting = True
         elif argument.startswith("--config="):

@@ -18,6 +18,7 @@ VARIABLES = {
     "CPU_ISA": "default of --cpu-isa",
     "CPU_KVCACHE_SPACE": "default of --kv-cache-memory-bytes, in GiB",
     "LOGGING_LEVEL": "DEBUG, INFO, WARNING or ERROR (INFO)",
+    "PLUGINS": "default of --plugins, with commas between names; unset: all",
     "MODEL_REDIRECT_PATH": "a file that says which names mean which folders: a JSON object, or lines `name path`",
     "SERVER_DEV_MODE": "default of --dev-mode: 0 or 1",
     "USE_MODELSCOPE": "1: names that are no local path mean models of ModelScope",
@@ -51,6 +52,12 @@ def kv_cache_memory_bytes(environ: Mapping[str, str]) -> int | None:
     """CPU_KVCACHE_SPACE in bytes; 0 and unset: what the memory plan finds."""
     found = variable("CPU_KVCACHE_SPACE", environ)
     return round(_number(*found) * 2 ** 30) or None if found else None
+
+
+def plugins(environ: Mapping[str, str]) -> tuple[str, ...] | None:
+    """Names of the plugins to run; None: not said."""
+    found = variable("PLUGINS", environ)
+    return tuple(name.strip() for name in found[1].split(",") if name.strip()) if found else None
 
 
 def server_dev_mode(environ: Mapping[str, str]) -> bool | None:

@@ -12,6 +12,8 @@ from weft.cli.tables import human_bytes, human_count, print_table
 
 if TYPE_CHECKING:
     from weft.cli.inspection import Inspection
+    from weft.config.engine_args import EngineArgs
+    from weft.config.machine import Machine
 
 _LONGEST_VALUE = 60
 
@@ -20,14 +22,20 @@ def add_arguments(parser: Parser) -> None:
     """Engine options, and what to print."""
     parser.usage = "weft inspect [MODEL] [options]"
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--print-config", action="store_true",
+                        help="print only each value of the config, and where it comes from; --config without a file "
+                        "is the same")
     parser.add_argument("--kernels", action="store_true", help="print only which kernels would run, and why")
     add_engine_options(parser, positional_model=True)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what `weft serve` would do with the same options."""
-    from weft.cli import inspection
     from weft.config.machine import Machine
+
+    if options.print_config:
+        return _print_config(serving_args(options), Machine.detect(), as_json=options.json)
+    from weft.cli import inspection
 
     found = inspection.inspect_model(serving_args(options), Machine.detect())
     if options.json:
@@ -39,6 +47,25 @@ def run(options: argparse.Namespace) -> int:
         _print_sizes(inspection.sizes(found))
         _print_plan(found)
     _print_kernels(inspection.kernels(found))
+    return 0
+
+
+def _print_config(args: EngineArgs, machine: Machine, *, as_json: bool) -> int:
+    from weft.cli.provenance import provenance
+    from weft.resolve.engine_config import resolve_engine_config
+
+    model = resolve_engine_config(args, machine).model
+    found = provenance(model)
+    if as_json:
+        rows = {row.key: {"value": row.value, "source": row.source, "is_used": row.is_used} for row in found.values}
+        print(json.dumps({"file": found.file, "values": rows, "error": found.error or None}, indent=2, default=str))
+        return 0
+    words = {True: "yes", False: "no", None: "?"}
+    print_table(("key", "value", "from", "used"),
+                [(row.key, _short(row.value), row.source.removeprefix(f"{model.path}/"), words[row.is_used])
+                 for row in found.values], title=found.file)
+    if found.error:
+        print(f"\nThe model cannot be described: {found.error}")
     return 0
 
 

@@ -76,13 +76,14 @@ def settings(found: Inspection) -> list[tuple[str, Any, str]]:
     config, model = found.config, found.config.model
     origin = model.origins.get
     rows: list[tuple[str, Any, str]] = [
-        ("model", model.name, origin("model", "option")),
+        ("model", model.name, origin("model_path", "option")),
         ("architecture", model.architecture, origin("architectures", "config.json")),
         ("dtype", model.dtype, origin("dtype", "option")),
         *([("quantization", model.quantization.method, model.quantization.source)] if model.quantization else []),
         ("max_model_len", model.max_model_len, origin("max_model_len", "option")),
         ("eos_token_ids", list(model.eos_token_ids), "generation_config.json and config.json"),
-        *((f"sampling.{key}", value, "generation config") for key, value in model.generation_defaults.items()),
+        *((f"sampling.{key}", value, origin(f"sampling.{key}", "option"))
+          for key, value in model.generation_defaults.items()),
         ("max_num_seqs", config.scheduler.max_num_seqs, "option or default"),
         ("max_num_batched_tokens", config.scheduler.max_num_batched_tokens, "option or default"),
         ("kv_cache_dtype", config.cache.dtype, "option or default"),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from weft.cli.environment import cpu_isa, kv_cache_memory_bytes
+from weft.cli.environment import cpu_isa, kv_cache_memory_bytes, plugins
 from weft.cli.flags import add_fields, given
 from weft.cli.parser import MergeAction, Parser, json_or_text
 from weft.config.engine_args import UNBUILT, EngineArgs
@@ -33,12 +33,17 @@ GROUPS: dict[str, dict[str, str]] = {
         "chat_template": "Jinja template, or the path of one; none: the tokenizer's",
         "generation_config": "sampling defaults: auto (the model's), weft (none), or a directory",
         "override_generation_config": "JSON object put over the generation config",
+        "config_format": "auto (by the files there are), hf, mistral, or a name that a parser is registered for",
+        "config_parser_file": "Python file that registers a config parser",
+        "hf_config_path": "directory or hub name of the config, where it is not the model's",
         "hf_overrides": "JSON object put over config.json; --hf-overrides.key=value sets one key",
         "disable_sliding_window": "no attention beyond the window's length, so no sequences beyond it either",
         "enforce_eager": "capture no graphs",
         "revision": "branch, tag or commit on the hub",
+        "code_revision": "the revision of config code that comes with a checkpoint",
         "tokenizer_revision": "the tokenizer's branch, tag or commit",
-        "trust_remote_code": "let the tokenizer run code from the checkpoint",
+        "trust_remote_code": "let tokenizer and config run code from the checkpoint",
+        "plugins": "plugins (entry points of weft.plugins) to run; none given: all that are installed",
         "hf_token": "token for the hub",
     },
     "load": {
@@ -92,7 +97,8 @@ def engine_args(options: argparse.Namespace, *, environ: Mapping[str, str] | Non
     environ: where the defaults of some options are (default: this process's).
     """
     environ = os.environ if environ is None else environ
-    defaults = {"kv_cache_memory_bytes": kv_cache_memory_bytes(environ), "cpu_isa": cpu_isa(environ)}
+    defaults = {"kv_cache_memory_bytes": kv_cache_memory_bytes(environ), "cpu_isa": cpu_isa(environ),
+                "plugins": plugins(environ)}
     chosen: dict[str, Any] = {name: value for name, value in defaults.items() if value is not None}
     chosen |= given(options, EngineArgs)
     chosen |= {name: getattr(options, name) for name in UNBUILT if hasattr(options, name)}

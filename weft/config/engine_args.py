@@ -7,6 +7,7 @@ and weft does not yet build are in `UNBUILT`: their default is accepted, any oth
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -23,8 +24,8 @@ KV_CACHE_DTYPE_NAMES = {**DTYPE_NAMES, "fp8": "fp8_e4m3", "int8": "int8_per_toke
 
 # vLLM's options without code in weft yet: name -> the value that means "off". Anything else is refused.
 UNBUILT: dict[str, Any] = {
-    "runner": "auto", "convert": "auto", "tokenizer_mode": "auto", "config_format": "auto",
-    "quantization_config": None, "pooler_config": None, "hf_config_path": None, "tensor_parallel_size": 1,
+    "runner": "auto", "convert": "auto", "tokenizer_mode": "auto",
+    "quantization_config": None, "pooler_config": None, "tensor_parallel_size": 1,
     "pipeline_parallel_size": 1, "data_parallel_size": 1, "enable_expert_parallel": False, "cpu_offload_gb": 0,
     "distributed_executor_backend": None, "enable_lora": False, "speculative_config": None,
     "structured_outputs_config": None, "compilation_config": None, "mm_processor_kwargs": None,
@@ -48,7 +49,13 @@ class EngineArgs:
     tokenizer_revision: str | None = None
     hf_token: str | None = None
     download_dir: str | None = None
-    hf_overrides: dict[str, Any] = field(default_factory=dict)   # keys put over config.json, nested dicts merged
+    config_format: str = "auto"                   # auto, hf, mistral, or a name that a parser is registered for
+    config_parser_file: str | None = None         # a Python file that registers config parsers
+    hf_config_path: str | None = None             # directory or hub id of the config, where it is not the model's
+    code_revision: str | None = None              # of the repository that config code comes from
+    # Keys put over config.json, nested dicts merged; or a function of the config object.
+    hf_overrides: dict[str, Any] | Callable[[Any], Any] = field(default_factory=dict)
+    plugins: tuple[str, ...] | None = None        # entry points of weft.plugins that run; None: all
     model_file: str | None = None                 # a Python file that describes the architecture
     model_impl: str = "auto"                      # auto, native
     dtype: str = "auto"
@@ -117,6 +124,8 @@ class EngineArgs:
             given["max_model_len"] = -1
         if isinstance(given.get("served_model_name"), str):
             given["served_model_name"] = (given["served_model_name"],)
+        if isinstance(given.get("plugins"), list):
+            given["plugins"] = tuple(given["plugins"])
         for name in ("hf_overrides", "override_generation_config"):
             if given.get(name) is None:
                 given.pop(name, None)
@@ -127,7 +136,7 @@ class EngineArgs:
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,), "bool": (bool,), "int": (int,), "float": (float, int), "dict[str, Any]": (dict,),
-    "tuple[str, ...]": (tuple,),
+    "tuple[str, ...]": (tuple,), "Callable[[Any], Any]": (Callable,),
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from weft.config.frozen import freeze
 from weft.errors import ConfigError
 
 
@@ -29,8 +30,9 @@ class QuantizationSettings:
 class ModelConfig:
     """Which model, and how it is run.
 
-    path: the folder of its files, or its GGUF file. config_source: the file that hf_config is from, for messages.
-    hf_config: config.json after normalisation and overrides; origins: {key: source} where it is not config.json.
+    path: the folder of its files, or its GGUF file.
+    hf_config: the config after all stages, frozen; config_source: the file it is from, for messages; origins:
+    {key: source} of values that are not that file's own, and of fields of this class.
     dtype: "float32", "float16" or "bfloat16".
     max_model_len: tokens a sequence may have; is_max_model_len_fixed False: the memory plan may lower it.
     generation_defaults: sampling defaults from generation_config.json (temperature, top_p, max_new_tokens …).
@@ -54,6 +56,10 @@ class ModelConfig:
     seed: int = 0
     max_logprobs: int = 20
     logprobs_mode: str = "raw_logprobs"
+
+    def __post_init__(self) -> None:
+        for name in ("hf_config", "origins", "generation_defaults"):
+            object.__setattr__(self, name, freeze(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +114,7 @@ class EngineConfig:
     cpus: logical CPUs that its threads run on; empty: wherever its process may.
     cpu_isa: the highest level of `config/isa.py` that kernels may use; "reference": no native kernels.
     origins: {field of this class: source}, for those that come from the machine or an option about it.
+    plugins: those that every process of the engine runs; None: all that are installed.
     """
 
     model: ModelConfig
@@ -119,4 +126,5 @@ class EngineConfig:
     served_model_names: tuple[str, ...]
     cpus: tuple[int, ...] = ()
     cpu_isa: str = "reference"
+    plugins: tuple[str, ...] | None = None
     origins: dict[str, str] = field(default_factory=dict)

@@ -32,6 +32,7 @@ from weft.engine.wire import (
     to_wire,
 )
 from weft.errors import NotBuiltError, WeftError
+from weft.resolve.plugins import load_plugins
 
 logger = logging.getLogger(__name__)
 _IDLE_POLL_MS = 5000      # how often an idle child looks whether its parent still lives
@@ -114,6 +115,7 @@ def serve(channel: Channel, parent_pid: int) -> None:
         start = msgspec.msgpack.decode(frames[0], type=Start)
         logging.getLogger("weft").setLevel(start.log_level)
         keep_to(start.config.cpus)      # before torch is imported: it starts threads, which stay where this one is
+        load_plugins(start.config.plugins)
         try:
             core = load_core(start.core_factory, start.config)
         except Exception as error:      # to the parent, which raises it

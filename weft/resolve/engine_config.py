@@ -20,12 +20,14 @@ from weft.config.isa import resolve_isa
 from weft.config.machine import Machine
 from weft.config.threads import resolve_threads
 from weft.errors import ConfigError, NotBuiltError
-from weft.resolve.config_file import CONFIG_NAME, HFConfig, read_config
+from weft.resolve.config_file import HFConfig
 from weft.resolve.dtype import resolve_dtype
 from weft.resolve.files import ModelFiles, find_model, find_model_file, find_tokenizer
-from weft.resolve.generation import eos_token_ids, sampling_defaults
-from weft.resolve.gguf_config import maybe_patch_hf_config_from_gguf, read_gguf_config
+from weft.resolve.fixups import fix_engine_config
+from weft.resolve.generation import eos_token_ids, sampling_defaults, sampling_origins
 from weft.resolve.max_len import resolve_max_len
+from weft.resolve.model_config import read_model_config
+from weft.resolve.plugins import load_plugins
 from weft.resolve.quantization import find_quantization
 
 # Defaults of an engine used from Python on CPU; the server sets smaller ones itself.
@@ -38,9 +40,10 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
     """All about one engine. ConfigError, NotBuiltError or CheckpointError when something does not fit together."""
     isa = resolve_isa(args.cpu_isa, machine.isa)
     threads, cpus = resolve_threads(args.num_threads, machine)
+    load_plugins(args.plugins)
     files = find_model(args)
     model = resolve_model(args, files)
-    return EngineConfig(
+    return fix_engine_config(EngineConfig(
         model=model,
         tokenizer=_tokenizer(args, files),
         cache=CacheConfig(dtype=_cache_dtype(args.kv_cache_dtype, model.dtype), block_size=args.block_size,
@@ -52,38 +55,31 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
                         use_tqdm=args.use_tqdm_on_load),
         num_threads=threads.value, cpus=cpus.value, cpu_isa=isa.value,
         origins={"num_threads": threads.source, "cpus": cpus.source, "cpu_isa": isa.source},
-        served_model_names=args.served_model_name or (model.name,),
-    )
+        served_model_names=args.served_model_name or (model.name,), plugins=args.plugins,
+    ))
 
 
 def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
     """Which model, from its files and the options about it."""
-    config = _config(args, files)
+    config = read_model_config(args, files.directory, files.gguf)
     dtype, dtype_source = resolve_dtype(args.dtype, config, files.directory)
     max_len, is_fixed, len_source = resolve_max_len(args.max_model_len, config, files.directory,
                                                     disable_sliding_window=args.disable_sliding_window)
     vocab_size = _vocab_size(config)
+    defaults = sampling_defaults(args.generation_config, args.override_generation_config, files.directory)
+    default_sources = sampling_origins(defaults, args.generation_config, args.override_generation_config,
+                                       files.directory)
     return ModelConfig(
         name=files.name, path=str(files.gguf or files.directory), architecture=config.architecture,
         hf_config=config.values, config_source=config.source, dtype=dtype, max_model_len=max_len,
         is_max_model_len_fixed=is_fixed, vocab_size=vocab_size,
         eos_token_ids=eos_token_ids(args.generation_config, config, files.directory, vocab_size),
-        origins=config.origins | {"dtype": dtype_source, "max_model_len": len_source, "model": files.source},
-        generation_defaults=sampling_defaults(args.generation_config, args.override_generation_config, files.directory),
-        quantization=find_quantization(config, files, args.quantization),
+        origins=config.origins | default_sources | {"dtype": dtype_source, "max_model_len": len_source,
+                                                    "model_path": files.source},
+        generation_defaults=defaults, quantization=find_quantization(config, files, args.quantization),
         model_file=str(find_model_file(args.model_file)) if args.model_file else None,
         seed=args.seed, max_logprobs=args.max_logprobs, logprobs_mode=args.logprobs_mode,
     )
-
-
-def _config(args: EngineArgs, files: ModelFiles) -> HFConfig:
-    if files.gguf is None:
-        return read_config(files.directory, args.hf_overrides)
-    if (files.directory / CONFIG_NAME).is_file():
-        # What the config says of quantization is said of other files.
-        overrides = {**args.hf_overrides, "quantization_config": None}
-        return maybe_patch_hf_config_from_gguf(files.gguf, read_config(files.directory, overrides))
-    return read_gguf_config(files.gguf, args.hf_overrides)
 
 
 def _cache_dtype(wanted: str, model_dtype: str) -> str:

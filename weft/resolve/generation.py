@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from weft.errors import ConfigError, RequestError
-from weft.resolve.config_file import HFConfig, read_json_if_there
+from weft.resolve.config_file import HFConfig
+from weft.resolve.json_file import read_json_if_there
 from weft.sampling_params import SamplingParams
 
 GENERATION_NAME = "generation_config.json"
@@ -41,6 +42,17 @@ def sampling_defaults(option: str, overrides: Mapping[str, Any], directory: Path
         if value is not None:
             found[key] = _checked(key, value, "override_generation_config")
     return found
+
+
+def sampling_origins(defaults: Mapping[str, Any], option: str, overrides: Mapping[str, Any],
+                     directory: Path) -> dict[str, str]:
+    """{"sampling.KEY": source} of sampling defaults; says once in the log what requests start from, and why."""
+    path = str(generation_folder(option, directory) / GENERATION_NAME)
+    origins = {f"sampling.{key}": "override_generation_config" if key in overrides else path for key in defaults}
+    if defaults:
+        logger.info("requests start from %s", ", ".join(f"{key} = {value} ({origins[f'sampling.{key}']})"
+                                                        for key, value in defaults.items()))
+    return origins
 
 
 def eos_token_ids(option: str, config: HFConfig, directory: Path, vocab_size: int) -> tuple[int, ...]:

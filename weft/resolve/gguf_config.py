@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from weft.errors import CheckpointError, ConfigError, NotBuiltError
-from weft.resolve.config_file import HFConfig, finished
+from weft.resolve.config_file import HFConfig, normalise
 from weft.resolve.gguf_families import GGUF_FAMILIES, GGUFFamily
 from weft.resolve.gguf_model import GGUFModel, read_gguf_model
 
@@ -47,7 +47,7 @@ def read_gguf_config(path: Path, overrides: Mapping[str, Any]) -> HFConfig:
     """
     metadata = _Metadata(read_gguf_model(path))
     metadata.fill()
-    return finished(metadata.values, overrides, str(path), metadata.origins)
+    return normalise(metadata.values, overrides, str(path), metadata.origins)
 
 
 def maybe_patch_hf_config_from_gguf(model: str | Path, config: HFConfig) -> HFConfig:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from weft.errors import ConfigError
-from weft.resolve.config_file import HFConfig, read_json_if_there
+from weft.resolve.config_file import HFConfig
+from weft.resolve.json_file import read_json_if_there
+from weft.resolve.rope import RopeParameters, layer_types, read_rope
 
 KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length",
         "max_target_positions", "max_sequence_length", "max_seq_length", "seq_len")
 DEFAULT = 2048
 
 # rope types whose config already states the extended length.
-_NOT_MULTIPLIED = frozenset({"su", "longrope", "llama3", "yarn", "deepseek_yarn", "default"})
-_LONGROPE = frozenset({"su", "longrope"})
+_NOT_MULTIPLIED = frozenset({"longrope", "llama3", "yarn", "deepseek_yarn", "default"})
+_MAX_FACTOR = 1e6
 
 _UNBOUNDED = 1 << 40      # tokens: more than this means "no limit"
 
@@ -65,7 +65,7 @@ def model_length(config: HFConfig, directory: Path) -> ModelLength:
     if limit is None:
         logger.warning("max_model_len %d: %s has none of the keys %s.", DEFAULT, config.source, ", ".join(KEYS))
         return ModelLength(DEFAULT, DEFAULT, "default, as config.json states no length")
-    original = _longrope_original(ropes, config)
+    original = _longrope_original(ropes)
     if original is not None and original < limit:
         return ModelLength(limit, original, f"{source} (taken unasked: original_max_position_embeddings = {original})")
     return ModelLength(limit, limit, source)
@@ -83,40 +83,19 @@ def _size(config: HFConfig, key: str) -> int | None:
     return int(min(value, _UNBOUNDED))
 
 
-def _ropes(config: HFConfig) -> list[Mapping[str, Any]]:
-    """All rope dictionaries: one, or one for each layer type."""
-    out = []
-    for key in ("rope_parameters", "rope_scaling"):
-        rope = config.text.get(key)
-        if isinstance(rope, Mapping):
-            nested = [value for value in rope.values() if isinstance(value, Mapping)]
-            out.extend(nested or [rope])
-    return out
+def _ropes(config: HFConfig) -> list[RopeParameters]:
+    """All rope parameters: one set, or one for each layer type."""
+    reader = config.text_reader()
+    found = [read_rope(reader, layer_type) for layer_type in layer_types(reader) or (None,)]
+    return [rope for rope in found if rope is not None]
 
 
-def _kind(rope: Mapping[str, Any], config: HFConfig) -> str:
-    kind = rope.get("rope_type") or rope.get("type") or "default"
-    if not isinstance(kind, str):
-        raise ConfigError(f"{config.text_path}rope_scaling.rope_type", kind, expected="a string", source=config.source)
-    return kind
-
-
-def _factor(rope: Mapping[str, Any], config: HFConfig) -> float:
+def _factor(rope: RopeParameters, config: HFConfig) -> float:
     model_type = config.text.get("model_type")
-    if _kind(rope, config) in _NOT_MULTIPLIED or (isinstance(model_type, str) and model_type.startswith("gemma3")):
+    if rope.rope_type in _NOT_MULTIPLIED or (isinstance(model_type, str) and model_type.startswith("gemma3")):
         return 1.0
-    factor = rope.get("factor", 1.0)
-    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor < 1e6:
-        raise ConfigError(f"{config.text_path}rope_scaling.factor", factor, expected="a number above 0",
-                          source=config.source)
-    return float(factor)
+    return min(rope.factor or 1.0, _MAX_FACTOR)
 
 
-def _longrope_original(ropes: list[Mapping[str, Any]], config: HFConfig) -> int | None:
-    for rope in ropes:
-        if _kind(rope, config) in _LONGROPE:
-            key = "original_max_position_embeddings"
-            original = rope.get(key) or config.text.get(key)
-            if isinstance(original, int) and original > 0:
-                return original
-    return None
+def _longrope_original(ropes: list[RopeParameters]) -> int | None:
+    return next((rope.original_max_position_embeddings for rope in ropes if rope.rope_type == "longrope"), None)

@@ -12,8 +12,9 @@ from typing import Any
 from weft.config.engine_config import QuantizationSettings
 from weft.config.quantization_methods import AT_LOAD, GGUF, method_named
 from weft.errors import ConfigError
-from weft.resolve.config_file import HFConfig, read_json
+from weft.resolve.config_file import HFConfig
 from weft.resolve.files import ModelFiles
+from weft.resolve.json_file import read_json
 
 _KEYS = ("quantization_config", "compression_config")
 # Files beside config.json, and the method they mean when they name none (AutoGPTQ's, AutoAWQ's).

@@ -7,12 +7,16 @@ and no architecture; `architectures/*.py` call it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from weft.errors import ConfigError
+from weft.resolve.origin import first_key, is_of_class, is_override
 
 _REQUIRED: Any = object()
+_TOO_LARGE = 2**63      # sizes beyond it would overflow as floats, and mean nothing
+_NOT_NEEDED, _NOT_USED = "not needed", "not used"
+_NOT_COUNTED = (_NOT_NEEDED, _NOT_USED)
 
 # Keys that never change the numbers of a forward pass, in any family.
 HARMLESS = frozenset("""
@@ -40,31 +44,41 @@ class ConfigReader:
     """Reads one (possibly nested) config dictionary.
 
     values: the normalised config. source: the file it came from, for messages. path: where it lies in it, "" or
-    "rope_parameters.". origins: {key: source} of values that are not the file's.
+    "rope_parameters."; given_path: where the file has it, if elsewhere. origins: {key: source} of values that are not
+    the file's own (`origin.py`).
     """
 
     def __init__(self, values: Mapping[str, Any], *, source: str = "config.json", path: str = "",
-                 origins: Mapping[str, str] | None = None) -> None:
-        self._values, self._source, self._path = values, source, path
+                 origins: Mapping[str, str] | None = None, given_path: str | None = None) -> None:
+        self._values, self.source, self.path = values, source, path
+        self._given_path = path if given_path is None else given_path
         self._origins = dict(origins or {})
         self._read: dict[str, tuple[Any, str]] = {}
         self._subs: dict[str, ConfigReader] = {}
+        self._derived: dict[str, ConfigReader | None] = {}
 
     # Typed access. Each takes a name, or several spellings of which the first present counts.
 
     def int(self, *names: str, default: Any = _REQUIRED) -> Any:
         """A whole number (or the default as it is)."""
-        return self._typed(names, default, "an integer", lambda v: isinstance(v, int) and not isinstance(v, bool))
+        return self._typed(names, default, "an integer of at most 64 bits", lambda v: isinstance(v, int)
+                           and not isinstance(v, bool) and abs(v) < _TOO_LARGE)
 
     def positive(self, *names: str, default: Any = _REQUIRED) -> Any:
         """A whole number of at least 1: a size or a count."""
-        return self._typed(names, default, "an integer of at least 1",
-                           lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 1)
+        return self._typed(names, default, "an integer of at least 1 and at most 64 bits",
+                           lambda v: isinstance(v, int) and not isinstance(v, bool) and 1 <= v < _TOO_LARGE)
 
     def float(self, *names: str, default: Any = _REQUIRED) -> Any:
         """A finite number, as a float."""
         value = self._typed(names, default, "a finite number", lambda v: isinstance(v, int | float)
                             and not isinstance(v, bool) and abs(v) <= sys.float_info.max)
+        return float(value) if value is not None else None
+
+    def positive_float(self, *names: str, default: Any = _REQUIRED) -> Any:
+        """A finite number above 0, as a float: an epsilon, a base, a divisor."""
+        value = self._typed(names, default, "a finite number above 0", lambda v: isinstance(v, int | float)
+                            and not isinstance(v, bool) and 0 < v <= sys.float_info.max)
         return float(value) if value is not None else None
 
     def bool(self, *names: str, default: Any = _REQUIRED) -> Any:
@@ -105,49 +119,101 @@ class ConfigReader:
         """True when the key is there, be it null: then the family's default does not count."""
         return name in self._values
 
+    def value(self, name: str) -> Any:
+        """The value as it is, unchecked and not counted as read; None when there is none."""
+        return self._values.get(name)
+
+    def all_values(self) -> Mapping[str, Any]:
+        """Everything, unchecked and not counted as read."""
+        return self._values
+
     def harmless(self, *names: str) -> None:
         """Declare keys that do not change the numbers of this family."""
         for name in names:
             if name in self._values:
-                self._remember(name, self._values[name], "not needed")
+                self._remember(name, self._values[name], _NOT_NEEDED)
 
     def sub(self, name: str) -> ConfigReader:
         """A reader of a nested config, the same one each time."""
         if name not in self._subs:
-            origins = {key.removeprefix(f"{name}."): origin for key, origin in self._origins.items()
-                       if key.startswith(f"{name}.")}
-            self._subs[name] = ConfigReader(self.dict(name), source=self._source, path=f"{self._path}{name}.",
-                                            origins=origins)
+            self._subs[name] = self._below(name, self.dict(name))
         return self._subs[name]
+
+    def derive(self, name: str, make: Callable[[], tuple[Mapping[str, Any], dict[str, str], tuple[str, ...]] | None],
+               ) -> ConfigReader | None:
+        """A reader of what several keys say together, the same one each time; None when they say nothing.
+
+        make: (values, origins of values, and under "" of all of them, keys of this reader that they replace); called
+        once.
+        """
+        if name not in self._derived:
+            made = make()
+            self._derived[name] = None if made is None else self._below(name, made[0], made[1])
+            for key in () if made is None else made[2]:
+                if key != name:
+                    self._remember(key, self._values[key], f"read as {self.path}{name}")
+        return self._derived[name]
+
+    def _below(self, name: str, values: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> ConfigReader:
+        prefix = f"{name}."
+        added = {prefix + key if key else name: origin for key, origin in (origins or {}).items()}
+        all_origins = self._origins | added
+        own = {key.removeprefix(prefix): origin for key, origin in all_origins.items() if key.startswith(prefix)}
+        given_name = first_key(all_origins.get(name)) or f"{self._given_path}{name}"
+        return ConfigReader(values, source=self.source, path=self.path + prefix, origins=own,
+                            given_path=f"{given_name}.")
 
     # Reports
 
     def error(self, name: str, value: Any, expected: str, hint: str = "") -> ConfigError:
-        """A ConfigError that names the key's full path and the file."""
-        return ConfigError(self._path + name, value, expected=expected, hint=hint, source=self._source)
+        """A ConfigError that names the key's full path, as the file spells it, and the file."""
+        origin = self._origins.get(name)
+        source = "hf_overrides" if is_override(origin) else self.source
+        return ConfigError(first_key(origin) or self._given_path + name, value, expected=expected, hint=hint,
+                           source=source)
+
+    def is_used(self, path: str) -> bool:
+        """Whether a dotted key was read and counted: not if it was declared harmless or another spelling won."""
+        head, _, rest = path.partition(".")
+        below = self._derived.get(head) or self._subs.get(head)
+        if rest and below is not None:
+            return below.is_used(rest)
+        return head in self._read and not self._read[head][1].startswith(_NOT_COUNTED)
+
+    def at(self, path: str) -> Any:
+        """The value at a dotted key, unchecked."""
+        found: Any = self._values
+        for key in path.split("."):
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found
 
     def values_read(self) -> dict[str, tuple[Any, str]]:
         """{path: (value, source)} of all that was read, in the order of reading."""
-        out = {self._path + name: entry for name, entry in self._read.items()}
-        for sub in self._subs.values():
+        out = {self.path + name: entry for name, entry in self._read.items()}
+        for sub in self._below_readers():
             out |= sub.values_read()
         return out
 
     def unread(self) -> dict[str, Any]:
         """Keys that the file has, that are not null or empty, and that nothing read: {path: value}."""
-        out = {self._path + k: v for k, v in self._values.items()
-               if k not in self._read and k not in HARMLESS and v is not None and v not in ({}, [], "", False)}
-        for sub in self._subs.values():
+        out = {self.path + k: v for k, v in self._values.items()
+               if k not in self._read and k not in HARMLESS and not is_of_class(self._origins.get(k))
+               and self._derived.get(k) is None and v is not None and v not in ({}, [], "", False)}
+        for sub in self._below_readers():
             out |= sub.unread()
         return out
+
+    def _below_readers(self) -> list[ConfigReader]:
+        derived = {name: reader for name, reader in self._derived.items() if reader is not None}
+        return list((self._subs | derived).values())
 
     def _get(self, names: tuple[str, ...], default: Any) -> Any:
         for name in names:
             if self._values.get(name) is not None:
-                self._remember(name, self._values[name], self._origins.get(name, self._source))
+                self._remember(name, self._values[name], self._origins.get(name, self.source))
                 for other in names:
                     if other != name and self._values.get(other) is not None:
-                        self._remember(other, self._values[other], f"not used: {name} counts")
+                        self._remember(other, self._values[other], f"{_NOT_USED}: {name} counts")
                 return self._values[name]
         if default is _REQUIRED:
             raise self.error(names[0], None, "a value", "The key is missing." if names[0] not in self._values else

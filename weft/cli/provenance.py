@@ -1,0 +1,68 @@
+"""Every value of a resolved config with its source: what `weft inspect --config` prints. Reads no weights, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from weft.architectures.describe import describe
+from weft.config.engine_config import ModelConfig
+from weft.errors import ConfigError
+from weft.resolve.origin import source_of
+from weft.resolve.override_check import is_read_by_resolve
+from weft.resolve.reader import ConfigReader
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One key. source: file (and the key there, if it is another), override, class default or fixup.
+
+    is_used: whether the model reads it; None when that cannot be told, because nothing describes the architecture.
+    """
+
+    key: str
+    value: Any
+    source: str
+    is_used: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """A config's values, and why the model could not be described, if it could not."""
+
+    file: str
+    values: tuple[Value, ...]
+    error: str
+
+
+def provenance(model: ModelConfig) -> Provenance:
+    """All values of a model's config; of one that nothing describes too."""
+    reader, error = None, ""
+    try:
+        _, reader = describe(model)
+    except ConfigError as caught:
+        error = str(caught)
+    rows = [Value(key, value, source_of(key, model.origins, model.config_source),
+                  is_read_by_resolve(key) or (None if reader is None else reader.is_used(key)))
+            for key, value in _leaves(model.hf_config)]
+    if reader is not None:
+        rows += _family_defaults(reader, {row.key for row in rows})
+    rows += [Value(key, value, model.origins.get(key, "option"), True) for key, value in (
+        ("dtype", model.dtype), ("max_model_len", model.max_model_len))]
+    rows += [Value(f"sampling.{key}", value, model.origins.get(f"sampling.{key}", "option"), True)
+             for key, value in model.generation_defaults.items()]
+    return Provenance(model.config_source, tuple(rows), error)
+
+
+def _family_defaults(reader: ConfigReader, known: set[str]) -> list[Value]:
+    return [Value(key, value, source, True) for key, (value, source) in reader.values_read().items()
+            if key not in known and not isinstance(value, Mapping) and value is not None]
+
+
+def _leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{path}{key}.")
+        elif path or key not in ("dtype", "torch_dtype"):      # resolved: a row of its own
+            yield path + key, value

@@ -1,0 +1,90 @@
+"""`get_config`: a model's config as an object of Transformers, for those who want one. The engine reads dictionaries.
+
+Under vLLM's name and arguments. Format, overrides and rope follow the same stages as an engine's config.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weft.errors import ConfigError
+from weft.resolve.config_parser import ConfigFormat
+from weft.resolve.formats import choose_format
+from weft.resolve.parsers import get_config_parser
+from weft.resolve.reader import ConfigReader
+from weft.resolve.rope import NAME, is_by_layer, normalise_rope
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+
+def get_config(model: str | Path, trust_remote_code: bool, revision: str | None = None,
+               code_revision: str | None = None, config_format: str = "auto",
+               hf_overrides_kw: Mapping[str, Any] | None = None,
+               hf_overrides_fn: Callable[[PretrainedConfig], PretrainedConfig] | None = None,
+               **kwargs: Any) -> PretrainedConfig:
+    """The config of a directory or hub id.
+
+    hf_overrides_kw: values put over the file, a model_type among them before the class is looked up; hf_overrides_fn:
+    a function of the object. ConfigError for a format that nobody reads and for values that cannot be used.
+    """
+    if config_format == ConfigFormat.AUTO:
+        config_format, _ = choose_format(model, revision=revision, token=kwargs.get("token"))
+    overrides = dict(hf_overrides_kw or {})
+    if hf_overrides_fn is not None and (model_type := probed_model_type(hf_overrides_fn)):
+        overrides["model_type"] = model_type
+    _, config = get_config_parser(config_format).parse(
+        model, trust_remote_code, revision, code_revision, hf_overrides=overrides, **kwargs)
+    if config_format != ConfigFormat.HF:
+        config.update(overrides)
+    if hf_overrides_fn is not None:
+        config = call_override(hf_overrides_fn, config)
+    patch_rope_parameters(config)
+    return config
+
+
+def probed_model_type(function: Callable[[Any], Any]) -> str | None:
+    """The model_type that an override function sets, learnt from an empty config; None when it sets none.
+
+    A function that cannot work on an empty config sets none as far as anyone can tell, so its error says nothing.
+    """
+    from transformers import PretrainedConfig
+
+    try:
+        found = function(PretrainedConfig())
+    except Exception:
+        return None
+    return getattr(found, "model_type", None) or None
+
+
+def call_override(function: Callable[[Any], Any], config: PretrainedConfig) -> PretrainedConfig:
+    """The function's result. ConfigError when it raises or gives no config."""
+    from transformers import PretrainedConfig
+
+    name = getattr(function, "__name__", repr(function))
+    try:
+        found = function(config)
+    except Exception as error:
+        raise ConfigError("hf_overrides", name, expected="a function that turns the config into one",
+                          hint=f"{type(error).__name__}: {error}") from error
+    if not isinstance(found, PretrainedConfig):
+        raise ConfigError("hf_overrides", name, expected="a function that returns a PretrainedConfig",
+                          hint=f"It returned {type(found).__name__}; did it forget to return the config?")
+    return found
+
+
+def patch_rope_parameters(config: PretrainedConfig) -> None:
+    """`rope_parameters` in place of older spellings, in the object and in each object of its `sub_configs`.
+
+    Changes the object. ConfigError for names that contradict each other.
+    """
+    found = normalise_rope(ConfigReader(config.to_dict(), source=type(config).__name__))
+    if found is not None:
+        default = {} if is_by_layer(found.values) else {"rope_type": "default"}
+        setattr(config, NAME, default | found.values)
+    for name in {"text_config", *getattr(config, "sub_configs", ())}:
+        inner = getattr(config, name, None)
+        if hasattr(inner, "to_dict"):
+            patch_rope_parameters(inner)

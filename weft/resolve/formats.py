@@ -1,0 +1,53 @@
+"""Which config format a model has, by its files. Knows the names of files and nothing of what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from fnmatch import fnmatch
+from pathlib import Path
+
+from weft.errors import ConfigError
+from weft.resolve import mistral_parser
+from weft.resolve.config_parser import ConfigFormat
+from weft.resolve.repo_files import list_files
+
+CONFIG_NAME = "config.json"
+MISTRAL_CONFIG_NAME = "params.json"
+MISTRAL_WEIGHTS = "consolidated*.safetensors"
+
+
+def choose_format(model: str | Path, *, revision: str | None = None, token: str | None = None) -> tuple[str, str]:
+    """(format, why) of a directory or hub id. ConfigError naming both files when it has neither."""
+    try:
+        names = list_files(model, revision=revision, token=token)
+    except Exception as error:
+        raise ConfigError("model", str(model), expected="a valid repository id or local directory",
+                          hint=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}") from error
+    return format_of(names, str(model))
+
+
+def format_of(names: Collection[str], model: str) -> tuple[str, str]:
+    """(format, why) for these file names: Mistral's when its config and weights are there, else Hugging Face's."""
+    is_mistral = MISTRAL_CONFIG_NAME in names and any(fnmatch(name, MISTRAL_WEIGHTS) for name in names)
+    has_config = CONFIG_NAME in names
+    if is_mistral and (mistral_parser.IS_BUILT or not has_config):
+        return ConfigFormat.MISTRAL.value, f"there are {MISTRAL_CONFIG_NAME} and {MISTRAL_WEIGHTS}"
+    if has_config:
+        beside = f"; {MISTRAL_CONFIG_NAME} is not read yet" if is_mistral else ""
+        return ConfigFormat.HF.value, f"there is a {CONFIG_NAME}{beside}"
+    hint = _what_is_there(names, model)
+    raise ConfigError("model", model, hint=hint, expected=f"a directory with a {CONFIG_NAME}, or with a "
+                      f"{MISTRAL_CONFIG_NAME} and {MISTRAL_WEIGHTS}")
+
+
+def _what_is_there(names: Collection[str], model: str) -> str:
+    if MISTRAL_CONFIG_NAME in names:
+        return f"There is a {MISTRAL_CONFIG_NAME}, but no {MISTRAL_WEIGHTS}."
+    if any(name.endswith(".gguf") for name in names):
+        return "There are .gguf files beside other weights: pass the path of the one to run."
+    nested = sorted(name for name in names if name.count("/") == 1 and name.endswith(f"/{CONFIG_NAME}"))
+    if nested:
+        return f"There is one in {model}/{nested[0].removesuffix(f'/{CONFIG_NAME}')}: did you mean that?"
+    top = sorted({name.partition("/")[0] for name in names})
+    shown = ", ".join(top[:8]) + (f" and {len(top) - 8} more" if len(top) > 8 else "")
+    return f"It holds {shown}." if top else "It is empty."

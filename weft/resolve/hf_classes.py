@@ -1,0 +1,156 @@
+"""Config objects: the class of a model_type, from Transformers, from a recipe of weft's own or from the checkpoint.
+
+Everything here imports Transformers when it is called, so it is called only where an object is needed: by `get_config`,
+for overrides that are functions, and for code that comes with a checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from weft.errors import ConfigError
+from weft.resolve.config_classes import CONFIG_REGISTRY, RECIPES, ConfigRecipe
+from weft.resolve.repo_files import get_hf_file_to_dict
+from weft.resolve.stages import Values, fill_in, rename_keys
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+# Keywords that some classes need when they are made without a model's code.
+_KEYWORDS: dict[str, dict[str, Any]] = {
+    "internvl_chat": {"has_no_defaults_at_init": True}, "NVLM_D": {"has_no_defaults_at_init": True},
+    "Llama_Nemotron_Nano_VL": {"attn_implementation": "eager"},
+}
+_ABSENT = object()
+_LONGEST_REASON = 500      # characters; an error of Transformers may quote the whole config
+_NESTED = ("text_config", "language_config", "vision_config", "audio_config", "projector_config")
+
+
+class RemoteCodeError(ConfigError, RuntimeError):
+    """The config's class is code of the checkpoint, and nobody said that it may run."""
+
+
+def auto_config_keywords(model_type: str | None) -> dict[str, Any]:
+    """What `from_dict` of this model_type's class is called with besides the values."""
+    return dict(_KEYWORDS.get(model_type or "", {}))
+
+
+def class_named(name: str, model_type: str) -> type[PretrainedConfig]:
+    """The class of Transformers where it has one of this name, else weft's own."""
+    import transformers
+
+    found = getattr(transformers, name, None)
+    return found if isinstance(found, type) else _own_class(RECIPES.get(name) or ConfigRecipe(name=name), model_type)
+
+
+def class_of(values: Mapping[str, Any], model: str, *, trust_remote_code: bool = False, revision: str | None = None,
+             code_revision: str | None = None) -> type[PretrainedConfig]:
+    """The class for a config's model_type: of the table, of Transformers, or of the checkpoint if it is trusted.
+
+    RemoteCodeError when only the checkpoint has it and it is not trusted; ConfigError when nobody has one.
+    """
+    model_type = values.get("model_type")
+    if model_type in CONFIG_REGISTRY:
+        return CONFIG_REGISTRY[model_type]
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    if model_type in CONFIG_MAPPING:
+        return CONFIG_MAPPING[model_type]
+    reference = remote_class(values)
+    if reference is None:
+        raise ConfigError("model_type", model_type, expected="a model_type that Transformers or weft has a class for",
+                          source=model, hint="Pass hf_overrides={\"model_type\": ...} where a known one fits.")
+    if not trust_remote_code:
+        raise RemoteCodeError("auto_map.AutoConfig", reference, source=model, expected="code that you trust",
+                              hint=f"model_type {model_type!r} needs it: look at it, then pass trust_remote_code=True "
+                              "or --trust-remote-code.")
+    return _load_remote(reference, model, revision=revision, code_revision=code_revision)
+
+
+def remote_class(values: Mapping[str, Any]) -> str | None:
+    """The name of the config class that comes with the checkpoint."""
+    auto_map = values.get("auto_map")
+    found = auto_map.get("AutoConfig") if isinstance(auto_map, Mapping) else None
+    return found if isinstance(found, str) else None
+
+
+def build_config(values: Mapping[str, Any], cls: type[PretrainedConfig], source: str) -> PretrainedConfig:
+    """The config object. ConfigError when the class does not take the values."""
+    try:
+        return cls.from_dict(dict(values), **auto_config_keywords(values.get("model_type")))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError("config", cls.__name__, expected="values that the class takes", source=source,
+                          hint=reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…") from error
+
+
+def values_of(config: PretrainedConfig) -> dict[str, Any]:
+    """All values of a config object as a JSON file would have them."""
+    return json.loads(config.to_json_string(use_diff=False))
+
+
+def own_values(config: PretrainedConfig) -> dict[str, Any]:
+    """The same without what every config of Transformers has, where it says nothing about the model."""
+    from transformers import PretrainedConfig
+
+    generic = values_of(PretrainedConfig())
+    return {key: value for key, value in values_of(config).items()
+            if key == "model_type" or generic.get(key, _ABSENT) != value}
+
+
+def plain_config(values: Mapping[str, Any], source: str) -> PretrainedConfig:
+    """An object with the values as attributes and nothing else, for a model_type that nobody has a class for."""
+    cls = _own_class(ConfigRecipe(name="PretrainedConfig"), values.get("model_type") or "")
+    return build_config(values, cls, source)
+
+
+def _load_remote(reference: str, model: str, *, revision: str | None, code_revision: str | None) -> type:
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+    try:
+        return get_class_from_dynamic_module(reference, model, revision=revision, code_revision=code_revision)
+    except Exception as error:
+        raise ConfigError("auto_map.AutoConfig", reference, expected="a config class that can be imported",
+                          source=model, hint=f"{type(error).__name__}: {error}") from error
+
+
+def _own_class(recipe: ConfigRecipe, model_type: str) -> type[PretrainedConfig]:
+    from transformers import PretrainedConfig
+
+    def __init__(self: PretrainedConfig, **values: Any) -> None:
+        found = fill_in(rename_keys(Values(values), recipe, recipe.name), recipe).values
+        for key in _NESTED:
+            if isinstance(found.get(key), Mapping):
+                found[key] = _nested(found[key], recipe.name)
+        PretrainedConfig.__init__(self, **found)
+
+    def __setattr__(self: PretrainedConfig, key: str, value: Any) -> None:
+        inner = recipe.wraps.get(key)
+        is_new = inner is not None and isinstance(value, str) and value != self.__dict__.get(key)
+        if is_new and (key in self.__dict__ or self.__dict__.get(inner) is None):
+            PretrainedConfig.__setattr__(self, inner, _config_of(value))
+        PretrainedConfig.__setattr__(self, key, value)
+
+    return type(recipe.name, (PretrainedConfig,), {
+        "model_type": model_type, "__init__": __init__, "__setattr__": __setattr__, "__module__": __name__,
+        "__doc__": f"weft's {recipe.name}.",
+        "has_no_defaults_at_init": not recipe.defaults,
+    })
+
+
+def _config_of(model: str) -> PretrainedConfig:
+    """The config of another model, which this one names."""
+    values = get_hf_file_to_dict("config.json", model)
+    if values is None:
+        raise ConfigError("config.json", None, expected=f"a file of {model}", hint="It is missing.")
+    return build_config(values, class_of(values, model), model)
+
+
+def _nested(values: Mapping[str, Any], source: str) -> PretrainedConfig:
+    try:
+        cls = class_of(values, source)
+    except ConfigError:      # an encoder that has no class: its values are all that is known
+        return plain_config(values, source)
+    return build_config(values, cls, source)

@@ -1,0 +1,65 @@
+"""Which parser reads which config format: weft's own, those of plugins and of a user's file, by name."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from weft.errors import ConfigError
+from weft.resolve.config_parser import ConfigFormat, ConfigParserBase
+from weft.resolve.hf_parser import HFConfigParser
+from weft.resolve.mistral_parser import MistralConfigParser
+from weft.resolve.python_file import load_python_file
+
+# vLLM's name for the table, which plugins may know. Filled when modules are loaded, read when a config is.
+_CONFIG_FORMAT_TO_CONFIG_PARSER: dict[str, type[ConfigParserBase]] = {
+    ConfigFormat.HF.value: HFConfigParser,
+    ConfigFormat.MISTRAL.value: MistralConfigParser,
+}
+
+logger = logging.getLogger("weft")
+
+
+def register_config_parser(config_format: str) -> Callable[[type[ConfigParserBase]], type[ConfigParserBase]]:
+    """Mark a class as the parser of a format: `@register_config_parser("mine")`. Warns when there is one already.
+
+    ValueError for a class that is no ConfigParserBase, and for `auto`, which is no format.
+    """
+
+    def register(parser: type[ConfigParserBase]) -> type[ConfigParserBase]:
+        if not (isinstance(parser, type) and issubclass(parser, ConfigParserBase)):
+            raise ValueError(f"a config parser is a subclass of ConfigParserBase, which {parser!r} is not")
+        if config_format == ConfigFormat.AUTO:
+            raise ValueError("auto is no config format: it chooses one by the files that are there")
+        if _CONFIG_FORMAT_TO_CONFIG_PARSER.get(config_format) not in (None, parser):
+            logger.warning("config format %s had a parser already: %s takes its place", config_format, parser.__name__)
+        _CONFIG_FORMAT_TO_CONFIG_PARSER[config_format] = parser
+        return parser
+
+    return register
+
+
+def get_config_parser(config_format: str) -> ConfigParserBase:
+    """A new parser of a format. ConfigError with the names there are."""
+    known = _CONFIG_FORMAT_TO_CONFIG_PARSER
+    if config_format not in known:
+        near = difflib.get_close_matches(str(config_format), known, n=1)
+        raise ConfigError("config_format", str(config_format), expected=f"auto, {', '.join(known)}", hint=(
+            f"Did you mean {near[0]}? " if near else "") + "config_parser_file adds one from a Python file.")
+    return known[config_format]()
+
+
+def parsers_of_file(path: str) -> tuple[str, ...]:
+    """Run a Python file that registers parsers; the formats it registers.
+
+    ConfigError when it does not run or registers none.
+    """
+    module = load_python_file(Path(path), field="config_parser_file")
+    found = tuple(name for name, parser in _CONFIG_FORMAT_TO_CONFIG_PARSER.items()
+                  if parser.__module__ == module.__name__)
+    if not found:
+        raise ConfigError("config_parser_file", path, expected='a file with a class marked '
+                          '@register_config_parser("name")', hint="docs/configuration.md shows one.")
+    return found

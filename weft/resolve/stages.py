@@ -1,0 +1,184 @@
+"""The stages from a config.json's dictionary to the normalised one, each a function of dictionaries.
+
+`normalise` in `config_file.py` runs them in this order: find_model_type, rename_keys and move_ropes (on the file's
+values and on the overrides alike), merge_overrides, fill_in, name_architectures, check_ropes; then the fixups. Knows no
+family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from weft.errors import ConfigError
+from weft.resolve.config_classes import ConfigRecipe
+from weft.resolve.origin import OVERRIDE, arranged, class_default, is_override, moved
+from weft.resolve.overrides import merge
+from weft.resolve.reader import ConfigReader
+from weft.resolve.rope import NAME as ROPE
+from weft.resolve.rope import is_by_layer, layer_types, normalise_rope, read_rope
+
+# Keys under which configs of larger models nest the language model's own config, and the name that one gets.
+TEXT_CONFIG_KEYS = ("text_config", "language_config")
+_TEXT_RENAMES = {"llm_config": "text_config"}
+
+# model_type -> the architecture to assume when config.json lists none.
+ARCHITECTURE_OF_TYPE = {
+    "RefinedWeb": "RWForCausalLM", "RefinedWebModel": "RWForCausalLM", "arcee": "ArceeForCausalLM",
+    "bloom": "BloomForCausalLM", "chatglm": "ChatGLMModel", "cohere": "CohereForCausalLM",
+    "cohere2": "Cohere2ForCausalLM", "deepseek_v32": "DeepseekV32ForCausalLM", "falcon": "FalconForCausalLM",
+    "gemma": "GemmaForCausalLM", "gemma2": "Gemma2ForCausalLM", "gemma3_text": "Gemma3ForCausalLM",
+    "gpt2": "GPT2LMHeadModel", "gpt_neox": "GPTNeoXForCausalLM", "gptj": "GPTJForCausalLM",
+    "granite": "GraniteForCausalLM", "jais": "JAISLMHeadModel", "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM", "mixtral": "MixtralForCausalLM", "olmo": "OlmoForCausalLM",
+    "olmo2": "Olmo2ForCausalLM", "olmo3": "Olmo3ForCausalLM", "opt": "OPTForCausalLM", "phi": "PhiForCausalLM",
+    "phi3": "Phi3ForCausalLM", "qwen": "QWenLMHeadModel", "qwen2": "Qwen2ForCausalLM",
+    "qwen2_moe": "Qwen2MoeForCausalLM", "qwen3": "Qwen3ForCausalLM", "qwen3_moe": "Qwen3MoeForCausalLM",
+    "seed_oss": "SeedOssForCausalLM", "smollm3": "SmolLM3ForCausalLM", "stablelm": "StableLmForCausalLM",
+    "starcoder2": "Starcoder2ForCausalLM",
+}
+_MAX_DEPTH = 4      # configs in configs; deeper is no config of a model
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """A config's values; origins: {dotted key: where its value comes from} when that is not the file's own key."""
+
+    values: dict[str, Any]
+    origins: dict[str, str] = field(default_factory=dict)
+
+
+def find_model_type(values: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> str | None:
+    """The model_type, of the overrides first; `speculators` for a draft of that library that names none."""
+    for place, where in ((overrides, "hf_overrides"), (values, source)):
+        found = place.get("model_type")
+        if found is None:
+            continue
+        if not isinstance(found, str):
+            raise ConfigError("model_type", found, expected="a string", source=where)
+        return found
+    return "speculators" if "speculators_config" in values else None
+
+
+def rename_keys(given: Values, recipe: ConfigRecipe | None, source: str) -> Values:
+    """Old and class-specific names of keys as the usual ones, never over a value that is there."""
+    values, origins = dict(given.values), dict(given.origins)
+    for old, new in (_TEXT_RENAMES | dict(recipe.renames if recipe else {})).items():
+        if values.get(old) is None or values.get(new) is not None:
+            continue
+        values[new] = values.pop(old)
+        origins[new] = moved(source, old)
+        if isinstance(values[new], Mapping):
+            origins |= {f"{new}.{key}": moved(source, f"{old}.{key}") for key in values[new] if isinstance(key, str)}
+    return Values(values, origins)
+
+
+def move_ropes(given: Values, source: str, *, is_whole: bool) -> Values:
+    """`rope_parameters` in place of all older spellings, in the config and in the configs nested in it.
+
+    is_whole: False for overrides, which may say a part only; null for the whole dictionary takes the scaling away.
+    """
+    values, origins = given.values, dict(given.origins)
+    for path in list(_config_paths(values)):
+        config = _at(values, path)
+        found = normalise_rope(ConfigReader(config, source=source, path=_dotted(path)), is_whole=is_whole)
+        if found is None:
+            continue
+        kept = {key: value for key, value in config.items() if key not in found.consumed}
+        if is_whole and not is_by_layer(found.values) and "rope_type" not in found.values:
+            found.values["rope_type"] = "default"
+            origins[f"{_dotted(path)}{ROPE}.rope_type"] = class_default(ROPE)
+        values = _replaced(values, path, kept | {ROPE: found.values})
+        for new, old in found.moves.items():
+            key, given_as = f"{_dotted(path)}{ROPE}{'.' if new else ''}{new}", _dotted(path) + old
+            origins[key] = given.origins.get(given_as) or moved(source, given_as)
+    return Values(dict(values), origins)
+
+
+def merge_overrides(given: Values, overrides: Values) -> Values:
+    """The file's values with the user's on top. A null for all rope parameters leaves base and rotated part alone."""
+    values, on_top, below = dict(given.values), dict(overrides.values), dict(given.origins)
+    for name in TEXT_CONFIG_KEYS:
+        if isinstance(on_top.get(name), Mapping) and name not in values and "model_type" not in on_top:
+            raise ConfigError(f"hf_overrides.{name}", on_top[name], expected="keys that this config has", hint=(
+                f"It has no {name}, so it would change nothing; without it would work: "
+                f"{', '.join(map(str, on_top[name]))}."))
+    for name in (ROPE, "rope_scaling"):
+        if name in on_top and on_top[name] is None and isinstance(values.get(ROPE), Mapping):
+            del on_top[name]
+            kept = {k: v for k, v in values[ROPE].items() if k in ("rope_theta", "partial_rotary_factor")}
+            values[ROPE] = {"rope_type": "default"} | kept
+            below = {key: origin for key, origin in below.items()
+                     if not key.startswith(f"{ROPE}.") or key.removeprefix(f"{ROPE}.") in kept}
+            below[f"{ROPE}.rope_type"] = moved(OVERRIDE, name)
+    merged, origins = merge(values, on_top)
+    return Values(merged, below | origins | overrides.origins)
+
+
+def fill_in(given: Values, recipe: ConfigRecipe | None) -> Values:
+    """What weft's own config class adds: values worked out from others, then defaults of keys that are missing."""
+    if recipe is None:
+        return given
+    values, origins = dict(given.values), dict(given.origins)
+    for key, value in (recipe.arrange(values) if recipe.arrange else {}).items():
+        if not is_override(origins.get(key)):
+            values[key], origins[key] = value, arranged(recipe.name)
+    for key, value in recipe.defaults.items():
+        if key not in values:
+            values[key], origins[key] = value, class_default(recipe.name)
+    return Values(values, origins)
+
+
+def name_architectures(given: Values, source: str) -> Values:
+    """`architectures` as a list of strings, from model_type when there is none. ConfigError when that says nothing."""
+    names = given.values.get("architectures")
+    if names:
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ConfigError("architectures", names, expected="a list of strings", source=source)
+        return given
+    model_type = given.values.get("model_type")
+    name = ARCHITECTURE_OF_TYPE.get(model_type) if isinstance(model_type, str) else None
+    if name is None:
+        raise ConfigError("architectures", names, expected='the model\'s class, e.g. ["LlamaForCausalLM"]',
+                          source=source, hint=f"The file has none and model_type is {model_type!r}. Pass "
+                          'hf_overrides={"architectures": [...]}.')
+    return Values(given.values | {"architectures": [name]},
+                  given.origins | {"architectures": f"model_type {model_type}"})
+
+
+def check_ropes(values: Mapping[str, Any], origins: Mapping[str, str], source: str) -> None:
+    """Read all rope parameters of the language model once, so that what is wrong is said before anything is built."""
+    readers = [ConfigReader(values, source=source, origins=origins)]
+    readers += [readers[0].sub(key) for key in TEXT_CONFIG_KEYS if isinstance(values.get(key), Mapping)]
+    for reader in readers:
+        for layer_type in layer_types(reader) or (None,):
+            read_rope(reader, layer_type)
+
+
+# The nested configs: text_config, vision_config, thinker_config.text_config …
+
+
+def _config_paths(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for key, value in values.items():
+        if isinstance(value, Mapping) and isinstance(key, str) and key.endswith("_config") and len(path) < _MAX_DEPTH \
+                and key not in ("quantization_config", "compression_config", "generation_config"):
+            yield from _config_paths(value, (*path, key))
+
+
+def _at(values: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any]:
+    for key in path:
+        values = values[key]
+    return values
+
+
+def _replaced(values: Mapping[str, Any], path: tuple[str, ...], inner: dict[str, Any]) -> dict[str, Any]:
+    if not path:
+        return inner
+    return {**values, path[0]: _replaced(values[path[0]], path[1:], inner)}
+
+
+def _dotted(path: tuple[str, ...]) -> str:
+    return "".join(f"{key}." for key in path)
+
