@@ -1,30 +1,31 @@
-"""How much of a decode step is not torch: the engine's own cost, for 1 and 32 sequences.
+"""How much of a decode step is not kernels: the engine's own cost, for 1 and 32 sequences.
 
     python benchmarks/decode_profile.py /tmp/qwen3-0.6b
 
-torch.profiler tells the time of a step inside operators (the outermost ones, on the engine's thread). What is left of
-the same step is Python and bookkeeping: scheduling, making the step's tensors, calling operators, taking the result
-apart, and the profiler's own cost, so the share is an upper bound. The goal is under 5 %. The time of a step without
-the profiler stands beside it, and times by phase from clocks around the phases' calls.
+A clock around each call of a native kernel tells the time of a step inside kernels. What is left of the same step is
+Python, bookkeeping, and the few torch operators of a step: scheduling, making the step's tensors, calling kernels,
+taking the result apart, and the clock's own cost, so the share is an upper bound. The goal is under 5 %. Times by phase
+come from clocks around the phases' calls. Without native kernels there is nothing to measure, and the command says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import pkgutil
 import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
-from torch.autograd import DeviceType
-from torch.profiler import ProfilerActivity, profile
-
+import weft.ops as ops
 from weft import EngineArgs, SamplingParams
 from weft.cli.bench.workload import random_jobs
 from weft.cli.tables import print_table
 from weft.config.machine import Machine
 from weft.engine.core import EngineCore
 from weft.engine.messages import EngineRequest
+from weft.ops import native
 from weft.resolve.engine_config import resolve_engine_config
 
 
@@ -59,34 +60,36 @@ def main() -> None:
     options = parser.parse_args()
     args = EngineArgs(model=options.checkpoint, num_threads=options.num_threads, use_tqdm_on_load=False)
     config = resolve_engine_config(args, Machine.detect())
+    kernels = clock_kernels(config.cpu_isa)
     engine, vocabulary = EngineCore(config), range(config.model.vocab_size)
     clock, rows, phases = clocks(engine), [], []
     for batch_size in options.batch_sizes:
-        step, outside, share = measure(engine, batch_size, vocabulary, clock, options)
+        step, outside, share = measure(engine, batch_size, vocabulary, clock, kernels, options)
         rows.append((batch_size, f"{1000 * step:.2f}", f"{1000 * outside:.2f}", f"{100 * share:.1f} %"))
         phases += [(batch_size, name, f"{1000 * total / options.steps:.3f}") for name, total in clock.seconds.items()]
-    right = ("sequences", "step (ms)", "outside operators (ms)", "share", "ms per step")
-    print_table(("sequences", "step (ms)", "outside operators (ms)", "share"), rows, right=right,
+    right = ("sequences", "step (ms)", "outside kernels (ms)", "share", "ms per step")
+    print_table(("sequences", "step (ms)", "outside kernels (ms)", "share"), rows, right=right,
                 title=f"Decode steps of {options.checkpoint}, medians of {options.steps}")
     print()
     print_table(("sequences", "phase", "ms per step"), phases, title="Phases", right=right)
     engine.close()
 
 
-def measure(engine: EngineCore, batch_size: int, vocabulary: range, clock: Clock,
+def measure(engine: EngineCore, batch_size: int, vocabulary: range, clock: Clock, kernels: ClockedKernels,
             options: argparse.Namespace) -> tuple[float, float, float]:
-    """Of a decode step: its seconds, its seconds outside operators, their share. Leaves the phases in the clock."""
+    """Of a decode step: its seconds, its seconds outside kernels, their share. Leaves the phases in the clock."""
     submit(engine, batch_size, vocabulary, options)
     while engine.stats.generation_tokens == 0 or engine.stats.step_tokens != batch_size:     # until all only decode
         engine.step()
     clock.seconds.clear()
-    plain = [timed(engine.step) for _ in range(options.steps)]
-    phases = dict(clock.seconds)
-    profiled = [profile_step(engine.step) for _ in range(options.steps)]
-    clock.seconds = phases
+    steps = []
+    for _ in range(options.steps):
+        kernels.seconds = 0.0
+        wall = timed(engine.step)
+        steps.append((wall, wall - kernels.seconds))
     engine.abort([f"{batch_size}-{i}" for i in range(batch_size)])
-    return (statistics.median(plain), statistics.median(wall - inside for wall, inside in profiled),
-            statistics.median((wall - inside) / wall for wall, inside in profiled))
+    return (statistics.median(wall for wall, _ in steps), statistics.median(outside for _, outside in steps),
+            statistics.median(outside / wall for wall, outside in steps))
 
 
 def submit(engine: EngineCore, batch_size: int, vocabulary: range, options: argparse.Namespace) -> None:
@@ -106,12 +109,36 @@ def timed(call: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def profile_step(call: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds of one call, and seconds of it inside torch operators."""
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        wall = timed(call)
-    outermost = (e for e in profiler.events() if e.device_type == DeviceType.CPU and e.cpu_parent is None)
-    return wall, sum(e.time_range.elapsed_us() for e in outermost) / 1e6
+class ClockedKernels:
+    """A table of native kernels that adds up the seconds of its calls."""
+
+    def __init__(self, table: Any) -> None:
+        self.table, self.seconds = table, 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self.table, name)
+        if not callable(call):
+            return call
+
+        def clocked(*args: Any) -> Any:
+            start = time.perf_counter()
+            result = call(*args)
+            self.seconds += time.perf_counter() - start
+            return result
+
+        return clocked
+
+
+def clock_kernels(isa: str) -> ClockedKernels:
+    """Put the clocked table in the place of the level's in every operator, before an engine is made."""
+    if native.unavailable("cpu", isa):
+        raise SystemExit(f"no native kernels: {native.unavailable('cpu', isa)}")
+    clocked = ClockedKernels(native.kernels(isa))
+    for module in pkgutil.walk_packages(ops.__path__, "weft.ops."):
+        found = importlib.import_module(module.name)
+        if getattr(found, "kernels", None) is native.kernels and found is not native:
+            found.kernels = lambda level: clocked
+    return clocked
 
 
 def clocks(engine: EngineCore) -> Clock:

@@ -61,7 +61,7 @@ class Attention(Layer):
         heads, kv_heads = spec.num_heads, spec.num_kv_heads
         qkv = self.qkv(x).view(-1, heads + 2 * kv_heads, spec.head_dim)                # [T, H + 2 Hkv, D]
         self.prepare_qk(qkv, angles)
-        q, k, v = qkv[:, :heads], qkv[:, heads : heads + kv_heads], qkv[:, heads + kv_heads :]
+        q, k, v = qkv.split_with_sizes((heads, kv_heads, kv_heads), dim=1)
         out = self.kernel.run(q, k, v, self.k_cache, self.v_cache, plan, self.params)
         return self.out(out.reshape(-1, heads * spec.head_dim), residual, alpha)
 

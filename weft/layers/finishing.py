@@ -56,6 +56,7 @@ class Finishing:
     def _finish(self, layer: Layer) -> None:
         del self._waiting[layer]
         layer.finish_loading()
+        layer.bind_children()
         self._owner = {home: owner for home, owner in self._owner.items() if owner[0] is not layer}
 
 

@@ -53,6 +53,16 @@ class Layer(nn.Module):
 
     takes_codes = False
 
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """A layer is called without torch's hooks: looking for them would take as long as a small kernel."""
+        super().__init_subclass__(**kwargs)
+        if "forward" in vars(cls):
+            cls.__call__ = cls.forward
+
+    def bind_children(self) -> None:
+        """Make the children plain attributes, which are found at once; torch's own way to them is slow."""
+        vars(self).update(self._modules)
+
     def parameter(self, *shape: int, place: Placement) -> nn.Parameter:
         """An uninitialised parameter that needs no gradient."""
         device = place.device if place.has_memory else "meta"
