@@ -12,7 +12,7 @@ from tiny_llama import make_checkpoint
 from weft.checkpoint.quantization.registry import FORMATS
 from weft.config.engine_config import EngineConfig
 from weft.config.quantization_methods import ALIASES, READ
-from weft.errors import ConfigError, NotBuiltError
+from weft.errors import ConfigError
 from weft.resolve.config_file import HFConfig
 from weft.resolve.files import ModelFiles
 from weft.resolve.quantization import find_quantization
@@ -145,12 +145,6 @@ def test_a_gguf_file_says_itself_how_it_is_quantized(tmp_path, name):
     assert find_quantization(HFConfig({}, "m.gguf"), files, name) is None
     with pytest.raises(ConfigError, match=r"quantization = 'awq': expected 'gguf'"):
         find_quantization(HFConfig({}, "m.gguf"), files, "awq")
-
-
-@pytest.mark.parametrize("name", ["int8", "int4"])
-def test_quantizing_at_load_is_not_built(tmp_path, name):
-    with pytest.raises(NotBuiltError, match="quantization = "):
-        opened(make_checkpoint(tmp_path), quantization=name)
 
 
 def test_an_unknown_key_is_warned_about(tmp_path, caplog):

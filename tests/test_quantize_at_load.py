@@ -1,0 +1,53 @@
+"""quantization="int8" and "int4": any checkpoint of floats, its matrices turned into codes while they are loaded."""
+
+import pytest
+from isa_levels import native_levels
+from safetensors.torch import load_file, save_file
+from tiny_llama import make_checkpoint
+
+from weft import LLM, SamplingParams
+from weft.ops.quantized import quantize
+from weft.ops.quantized.quantize import packed_bytes
+
+ISAS = [level for level in ("reference", *native_levels()[-1:]) if level != "amx_emulated"]
+PARAMS = SamplingParams(temperature=0, max_tokens=8, ignore_eos=True, logprobs=5)
+PROMPTS = [{"prompt_token_ids": list(range(start, start + 20))} for start in (3, 90, 150)]
+
+
+def answers(directory, **options):
+    with LLM(model=str(directory), skip_tokenizer_init=True, use_tqdm_on_load=False, num_threads=1, **options) as llm:
+        outputs = llm.generate(PROMPTS, PARAMS, use_tqdm=False)
+        plan = llm.collective_rpc("memory_plan")[0]
+    return [o.outputs[0].token_ids for o in outputs], [o.outputs[0].cumulative_logprob for o in outputs], plan
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("method", ["int8", "int4"])
+def test_answers_are_those_of_the_checkpoint_whose_matrices_were_rounded_so(method, isa, tmp_path):
+    plain = make_checkpoint(tmp_path / "plain")
+    rounded = make_checkpoint(tmp_path / "rounded")
+    tensors = load_file(plain / "model.safetensors")
+    save_file({name: quantize(tensor, method).dequantize() if tensor.dim() == 2 else tensor
+               for name, tensor in tensors.items()}, rounded / "model.safetensors")
+
+    tokens, logprobs, _ = answers(plain, quantization=method, cpu_isa=isa)
+    expected, expected_logprobs, _ = answers(rounded, cpu_isa=isa)
+
+    assert tokens == expected
+    assert logprobs == pytest.approx(expected_logprobs, abs=1e-3)
+    assert logprobs != pytest.approx(answers(plain, cpu_isa=isa)[1], abs=1e-6), "something was rounded"
+
+
+@pytest.mark.skipif(not native_levels(), reason="no native kernels here")
+@pytest.mark.parametrize("method, fraction", [("int8", 0.33), ("int4", 0.25)])
+def test_the_memory_plan_counts_the_codes(method, fraction, tmp_path):
+    directory = make_checkpoint(tmp_path)
+
+    floats, codes = answers(directory)[2]["weight_bytes"], answers(directory, quantization=method)[2]["weight_bytes"]
+
+    assert codes < fraction * floats
+
+
+def test_codes_and_scales_take_the_bytes_that_are_planned():
+    assert packed_bytes("int8", 100, 64) == 100 * 64 + 4 * 100
+    assert packed_bytes("int4", 100, 128) == 100 * 128 // 2 + 2 * 100 * 2
