@@ -1,7 +1,8 @@
 // The softmax of a row, kept while its keys come by: span after span into a state, states of segments merged in order.
 //
-// A row's spans of 64 keys and segments of 512 keys are counted from position 0 of its sequence, so that nothing but the
-// row decides the order of its sums. The functions that round are never inlined: each is the same code for every caller.
+// A row's spans of 64 keys and segments of 512 keys are counted from position 0 of its sequence, so that nothing but
+// the row decides the order of its sums. The functions that round are never inlined: each is the same code for every
+// caller.
 #pragma once
 
 #include "attention_tiles.h"
@@ -13,7 +14,8 @@ constexpr int SEGMENT_SPANS = 8, SEGMENT = SEGMENT_SPANS * SPAN;
 constexpr float LOG2E = 1.44269504f;
 #define WEFT_ONE_COPY static __attribute__((noinline))
 
-// [0] the largest score, in units of log 2; [16, 16 + W) sums of weights by lane; [32, 32 + width) sums of weighted values.
+// [0] the largest score, in units of log 2; [16, 16 + W) sums of weights by lane; [32, 32 + width) sums of weighted
+// values.
 constexpr int STATE_SUMS = 16, STATE_VALUES = 32;
 WEFT_INLINE int64_t state_size(int64_t width) { return STATE_VALUES + width; }
 
@@ -22,30 +24,36 @@ WEFT_INLINE void clear_state(float* state, int64_t width) {
     state[0] = -__builtin_inff();
 }
 
-// 2^x for x <= 0 to 2e-7 relative; 0 below -126, NaN for NaN. A minimax polynomial of degree 5 on [-1/2, 1/2].
+// 2^x for x <= 0 to 2e-7 relative; 0 for -inf, NaN for NaN. x = n + r with 0 <= r < 1; 2^r by a minimax polynomial.
 WEFT_INLINE VF exp2_down(VF x) {
+#if defined(__AVX512F__)
+    VF r = (VF)_mm512_maskz_reduce_ps(0xffff, (__m512)x, 1);                     // x - floor(x); 0 for -inf
+#else
     VF y = vmax(splat(-126.0f), x);
     VF n = (y + splat(12582912.0f)) - splat(12582912.0f);
+    n = n > y ? n - splat(1.0f) : n;
     VF r = y - n;
-    VF p = splat(0.00132764712f);
-    p = fma(p, r, splat(0.00967554133f));
-    p = fma(p, r, splat(0.0555071328f));
-    p = fma(p, r, splat(0.240221197f));
-    p = fma(p, r, splat(0.693146967f));
+#endif
+    VF p = splat(0.00186713014f);
+    p = fma(p, r, splat(0.00901703014f));
+    p = fma(p, r, splat(0.0557999133f));
+    p = fma(p, r, splat(0.24016445f));
+    p = fma(p, r, splat(0.693151312f));
     p = fma(p, r, splat(1.0f));
 #if defined(__AVX512F__)
-    p = (VF)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)n);
+    return (VF)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)x);             // times 2^floor(x)
 #else
     p = p * (VF)((__builtin_convertvector(n, VI) + 127) << 23);
-#endif
     return x < splat(-126.0f) ? zero() : p;
+#endif
 }
 WEFT_INLINE float exp2_down(float x) { return exp2_down(splat(x))[0]; }
 
 WEFT_INLINE float largest(VF v) {
 #if defined(__AVX512F__)
-    __m512 x = (__m512)v;
-    __m256 y = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_maskz_extractf32x8_ps(0xff, x, 1));
+    __m256 half[2];
+    memcpy(half, &v, sizeof half);
+    __m256 y = _mm256_max_ps(half[0], half[1]);
     __m128 z = _mm_max_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
     z = _mm_max_ps(z, _mm_movehl_ps(z, z));
     return _mm_cvtss_f32(_mm_max_ss(z, _mm_movehdup_ps(z)));
@@ -89,8 +97,8 @@ WEFT_INLINE VF alibi_bias(const ScoreRule& rule, float at, float query) {
 
 // Scores to what is compared and exponentiated, -inf where the row does not see the key.
 template <class T>
-static void finish_scores(const ScoreRule& rule, const Span<T>& span, bool scaled, int64_t start, int32_t begin, int32_t end,
-                          VF* t) {
+static void finish_scores(const ScoreRule& rule, const Span<T>& span, bool scaled, int64_t start, int32_t begin,
+                          int32_t end, VF* t) {
     for (int i = 0; i < SPAN / W; i++) {
         int key = i * W, block = key / KV_BLOCK;
         VF v = t[i];
@@ -126,7 +134,8 @@ WEFT_ONE_COPY void soften(const ScoreRule& rule, const Span<T>& span, bool scale
         if (before != -__builtin_inff()) {
             VF shrink = splat(exp2_down(before - now));
             sums = sums * shrink;
-            for (int64_t i = 0; i < width; i += W) store(state + STATE_VALUES + i, load(state + STATE_VALUES + i) * shrink);
+            float* values = state + STATE_VALUES;
+            for (int64_t i = 0; i < width; i += W) store(values + i, load(values + i) * shrink);
         }
     }
     VF sum = zero();
@@ -146,7 +155,7 @@ WEFT_ONE_COPY void merge_state(float* total, const float* segment, int64_t width
     float top = segment[0] > total[0] ? segment[0] : total[0];
     VF a = splat(exp2_down(total[0] - top)), b = splat(exp2_down(segment[0] - top));
     total[0] = top;
-    for (int64_t i = STATE_SUMS; i < STATE_SUMS + W; i += W) store(total + i, fma(load(segment + i), b, load(total + i) * a));
+    store(total + STATE_SUMS, fma(load(segment + STATE_SUMS), b, load(total + STATE_SUMS) * a));
     for (int64_t i = STATE_VALUES; i < STATE_VALUES + width; i += W)
         store(total + i, fma(load(segment + i), b, load(total + i) * a));
 }

@@ -1,7 +1,7 @@
 // The two products of a span of 64 keys for up to UNIT rows: scores = q . k, and values += p . v.
 //
-// Each output is a sum in the order of dimensions, or of keys, in its own vector lane: what other rows a tile has, or how
-// many, changes no bit of it. `ahead` names blocks that are read next: they are fetched while these are multiplied.
+// Each output is a sum in the order of dimensions, or of keys, in its own vector lane: what other rows a tile has, or
+// how many, changes no bit of it. `ahead` names blocks that are read next: they are fetched while these are multiplied.
 #pragma once
 
 #include "cache_read.h"
@@ -124,7 +124,8 @@ static void scores(int rows, const T* const* q, const Span<T>& span, const T* co
 }
 // Adds p [rows][64] times the span's values to out.
 template <class T>
-static void weigh_values(int rows, const T* p, const Span<T>& span, const T* const* ahead, int64_t width, float* const* out) {
+static void weigh_values(int rows, const T* p, const Span<T>& span, const T* const* ahead, int64_t width,
+                         float* const* out) {
     if (ahead) { WEFT_UNIT_CASES(rows, (value_tile<T, MR, true>(p, span.values, ahead, width, out))) }
     else { WEFT_UNIT_CASES(rows, (value_tile<T, MR, false>(p, span.values, nullptr, width, out))) }
 }

@@ -36,8 +36,8 @@ void check_table([[maybe_unused]] const KvCache& cache, [[maybe_unused]] const A
 }
 
 AttentionStep step(int64_t num_tokens, int64_t num_seqs, uintptr_t slots, uintptr_t query_lens, uintptr_t seq_lens,
-                   uintptr_t block_table, int64_t table_width, int64_t window, int64_t num_groups, uintptr_t group_starts,
-                   uintptr_t group_members, uintptr_t group_spans, uintptr_t shared_spans) {
+                   uintptr_t block_table, int64_t table_width, int64_t window, int64_t num_groups,
+                   uintptr_t group_starts, uintptr_t group_members, uintptr_t group_spans, uintptr_t shared_spans) {
     return {num_tokens, num_seqs, at<int64_t>(slots), at<int32_t>(query_lens), at<int32_t>(seq_lens),
             at<int32_t>(block_table), table_width, window, num_groups, at<int32_t>(group_starts),
             at<int32_t>(group_members), at<int32_t>(group_spans), at<int32_t>(shared_spans)};
@@ -53,21 +53,21 @@ void bind_attention(nb::module_& m, nb::class_<Kernels>& kernels) {
     nb::class_<AttentionStep>(m, "AttentionStep");
     nb::class_<KvCache>(m, "KvCache");
     m.def("attention_step", &step, nb::arg("num_tokens"), nb::arg("num_seqs"), nb::arg("slots"), nb::arg("query_lens"),
-          nb::arg("seq_lens"), nb::arg("block_table"), nb::arg("table_width"), nb::arg("window"), nb::arg("num_groups") = 0,
-          nb::arg("group_starts") = 0, nb::arg("group_members") = 0, nb::arg("group_spans") = 0,
+          nb::arg("seq_lens"), nb::arg("block_table"), nb::arg("table_width"), nb::arg("window"),
+          nb::arg("num_groups") = 0, nb::arg("group_starts") = 0, nb::arg("group_members") = 0, nb::arg("group_spans") = 0,
           nb::arg("shared_spans") = 0);
     m.def("kv_cache", &cache, nb::arg("k"), nb::arg("v"), nb::arg("kind"), nb::arg("num_blocks"), nb::arg("kv_heads"),
           nb::arg("head_dim"));
     kernels
         .def("write_cache",
-             [](const Kernels& kernels, const KvCache& cache, const AttentionStep& s, uintptr_t k, uintptr_t v, int dtype,
-                int64_t stride) {
+             [](const Kernels& kernels, const KvCache& cache, const AttentionStep& s, uintptr_t k, uintptr_t v,
+                int dtype, int64_t stride) {
                  nb::gil_scoped_release unlocked;
                  check_slots(cache, s.slots, s.num_tokens);
                  kernels.write_cache({cache, s.slots, s.num_tokens, at<void>(k), at<void>(v), dtype, stride});
              })
-        .def("attention", [](const Kernels& kernels, const AttentionStep& s, const KvCache& cache, uintptr_t q, int dtype,
-                             int64_t q_stride, int64_t heads, float scale, float softcap, uintptr_t slopes,
+        .def("attention", [](const Kernels& kernels, const AttentionStep& s, const KvCache& cache, uintptr_t q,
+                             int dtype, int64_t q_stride, int64_t heads, float scale, float softcap, uintptr_t slopes,
                              float alibi_scale, bool alibi_bf16, uintptr_t sinks, uintptr_t out) {
             nb::gil_scoped_release unlocked;
             check_table(cache, s);

@@ -82,56 +82,62 @@ WEFT_INLINE void convert(int kind, const uint8_t* in, int n, float* out, int str
     }
 }
 
-template <class T, int KIND> static void convert_block(const uint8_t* k, const uint8_t* v, int64_t d, int64_t width,
-                                                       T* keys, T* values) {
-    int64_t bytes = kv_bytes(KIND), unit = 2 * bytes;
-    if constexpr (KIND == KV_F32) {
-        memcpy(keys, k, sizeof(float) * KV_BLOCK * d);
-        for (int t = 0; t < KV_BLOCK; t++) memcpy((float*)values + t * width, (const float*)v + t * d, sizeof(float) * d);
-    } else {
-        for (int64_t s = 0; s < d / 2; s++) convert(KIND, k + s * KV_BLOCK * unit, KV_BLOCK, keys + s * 2 * KV_BLOCK, KV_BLOCK);
-        for (int64_t s = 0; s < KV_BLOCK / 2; s++) {
-            const uint8_t* row = v + s * d * unit;
-            T* out = values + s * 2 * width;
-            int64_t whole = d / W * W;
-            convert(KIND, row, (int)whole, out, (int)width);
+template <class T, int KIND> static void convert_keys(const uint8_t* k, int64_t d, T* out) {
+    if constexpr (KIND == KV_F32) memcpy(out, k, sizeof(float) * KV_BLOCK * d);
+    else
+        for (int64_t s = 0; s < d / 2; s++)
+            convert(KIND, k + s * KV_BLOCK * 2 * kv_bytes(KIND), KV_BLOCK, out + s * 2 * KV_BLOCK, KV_BLOCK);
+}
+template <class T, int KIND> static void convert_values(const uint8_t* v, int64_t d, int64_t width, T* out) {
+    constexpr bool same = KIND == (sizeof(T) == 2 ? KV_BF16 : KV_F32);
+    constexpr int rows = KIND == KV_F32 ? KV_BLOCK : KV_BLOCK / 2;
+    int64_t unit = (KIND == KV_F32 ? 1 : 2) * kv_bytes(KIND), whole = d / W * W;
+    for (int s = 0; s < rows; s++) {
+        const uint8_t* row = v + s * d * unit;
+        T* to = out + s * (KV_BLOCK / rows) * width;
+        if constexpr (same) memcpy(to, row, d * unit);
+        else {
+            convert(KIND, row, (int)whole, to, (int)width);
             if (whole == d) continue;
             uint8_t rest[W * 4] = {};
             memcpy(rest, row + whole * unit, (d - whole) * unit);
-            convert(KIND, rest, W, out + (sizeof(T) == 2 ? 2 : 1) * whole, (int)width);
+            convert(KIND, rest, W, to + (sizeof(T) == 2 ? 2 : 1) * whole, (int)width);
         }
     }
 }
 
-template <class T>
-static void convert_block(int kind, const uint8_t* k, const uint8_t* v, int64_t d, int64_t width, T* keys, T* values) {
-    switch (kind) {
-        case KV_F32: return convert_block<T, KV_F32>(k, v, d, width, keys, values);
-        case KV_BF16: return convert_block<T, KV_BF16>(k, v, d, width, keys, values);
-        case KV_F16: return convert_block<T, KV_F16>(k, v, d, width, keys, values);
-        case KV_E4M3: return convert_block<T, KV_E4M3>(k, v, d, width, keys, values);
-        case KV_E5M2: return convert_block<T, KV_E5M2>(k, v, d, width, keys, values);
-        default: return convert_block<T, KV_INT8>(k, v, d, width, keys, values);
+#define WEFT_BY_KIND(kind, call)                                                                                       \
+    switch (kind) {                                                                                                    \
+        case KV_F32: { constexpr int KIND = KV_F32; call; break; }                                                     \
+        case KV_BF16: { constexpr int KIND = KV_BF16; call; break; }                                                   \
+        case KV_F16: { constexpr int KIND = KV_F16; call; break; }                                                     \
+        case KV_E4M3: { constexpr int KIND = KV_E4M3; call; break; }                                                   \
+        case KV_E5M2: { constexpr int KIND = KV_E5M2; call; break; }                                                   \
+        default: { constexpr int KIND = KV_INT8; call; break; }                                                        \
     }
+
+// A cache's number type is the tiles' own: keys need no conversion, nor do values whose rows are whole vectors.
+template <class T> WEFT_INLINE bool is_own_type(const KvCache& c) {
+    return c.kind == (sizeof(T) == 2 ? KV_BF16 : KV_F32);
 }
 
-// A cache's number type is the tiles' own, and rows are whole vectors: nothing has to be converted.
-template <class T> WEFT_INLINE bool lies_right(const KvCache& c) {
-    return c.kind == (sizeof(T) == 2 ? KV_BF16 : KV_F32) && c.head_dim % 16 == 0;
-}
-
-// The span's blocks of `head`. table: the sequence's blocks. Only keys in [begin, end) are seen by anyone: blocks without
-// any are not looked at. scratch: 2 * SPAN * width of T, zero where no dimension is.
+// The span's blocks of `head`, used where they lie if `direct`. table: the sequence's blocks. Only keys in [begin, end)
+// are seen by anyone: blocks without any are not looked at. scratch: 2 * SPAN * width of T, for blocks converted into
+// one piece.
 template <class T>
-static void open_span(const KvCache& c, int64_t head, const int32_t* table, int64_t span, int64_t begin, int64_t end,
-                      T* scratch, Span<T>& out) {
+static void open_span(const KvCache& c, bool direct, int64_t head, const int32_t* table, int64_t span, int64_t begin,
+                      int64_t end, T* scratch, Span<T>& out) {
     int64_t bytes = block_bytes(c), d = c.head_dim, width = (d + 15) / 16 * 16;
-    bool direct = lies_right<T>(c);
     for (int b = 0; b < SPAN_BLOCKS; b++) {
         int64_t first = (span * SPAN_BLOCKS + b) * KV_BLOCK;
         bool seen = first < end && first + KV_BLOCK > begin;
+        T *keys = scratch + b * KV_BLOCK * width, *values = keys + SPAN * width;
         if (!seen) {
             out.keys[b] = out.values[b] = (const T*)NO_BLOCK;
+            if (!direct) {
+                memset(values, 0, sizeof(T) * KV_BLOCK * width);
+                out.values[b] = values;
+            }
             out.key_scales[b] = out.value_scales[b] = (const float*)NO_BLOCK;
             continue;
         }
@@ -141,14 +147,14 @@ static void open_span(const KvCache& c, int64_t head, const int32_t* table, int6
             out.key_scales[b] = block_scales(c, k);
             out.value_scales[b] = block_scales(c, v);
         }
-        if (direct) {
-            out.keys[b] = (const T*)k;
-            out.values[b] = (const T*)v;
-            continue;
+        out.keys[b] = (const T*)k;
+        out.values[b] = (const T*)v;
+        if (direct) continue;
+        if (!is_own_type<T>(c)) {
+            WEFT_BY_KIND(c.kind, (convert_keys<T, KIND>(k, d, keys)))
+            out.keys[b] = keys;
         }
-        T *keys = scratch + b * KV_BLOCK * width, *values = keys + SPAN * width;
-        convert_block<T>(c.kind, k, v, d, width, keys, values);
-        out.keys[b] = keys;
+        WEFT_BY_KIND(c.kind, (convert_values<T, KIND>(v, d, width, values)))
         out.values[b] = values;
     }
 }

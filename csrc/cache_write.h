@@ -57,7 +57,7 @@ WEFT_INLINE float encode_row(int kind, const float* x, int64_t n, uint8_t* out) 
         VI code;
         if (kind == KV_E4M3) code = to_fp8<3, 7>(v, 448.0f);
         else if (kind == KV_E5M2) code = to_fp8<2, 15>(v, 57344.0f);
-        else code = (VI)(v / splat(scale) + splat(12582912.0f)) - 0x4b400000;  // rounded; its bits count from 1.5 * 2^23
+        else code = (VI)(v / splat(scale) + splat(12582912.0f)) - 0x4b400000;  // the sum's bits count from there
         VB bytes = __builtin_convertvector(code, VB);
         memcpy(out + i, &bytes, sizeof bytes);
     }
@@ -67,7 +67,8 @@ WEFT_INLINE float encode_row(int kind, const float* x, int64_t n, uint8_t* out) 
 // ---- a token --------------------------------------------------------------------------------------------------------
 
 // Units of E bytes: one token's row of keys and of values put at `slot` of a block; zeroes the slots after it if asked.
-template <class U> WEFT_INLINE void put_pairs(const U* k, const U* v, int64_t d, int slot, bool zero_rest, U* kb, U* vb) {
+template <class U>
+WEFT_INLINE void put_pairs(const U* k, const U* v, int64_t d, int slot, bool zero_rest, U* kb, U* vb) {
     for (int64_t i = 0; i < d; i += 2, kb += 2 * KV_BLOCK) {
         kb[2 * slot] = k[i];
         kb[2 * slot + 1] = k[i + 1];
@@ -109,7 +110,8 @@ static void write_token(const KvCache& c, const int64_t* slots, int64_t num_toke
     if constexpr (D == F32) {
         if (c.kind == KV_F32) return put_floats(k, v, d, slot, zero_rest, (float*)kb, (float*)vb);
     } else {
-        if (c.kind == KV_BF16 || c.kind == KV_F16) return put_pairs(k, v, d, slot, zero_rest, (uint16_t*)kb, (uint16_t*)vb);
+        if (c.kind == KV_BF16 || c.kind == KV_F16)
+            return put_pairs(k, v, d, slot, zero_rest, (uint16_t*)kb, (uint16_t*)vb);
     }
     constexpr int64_t PART = 256;                                              // the largest head
     float wide[2][PART + W] = {};

@@ -19,7 +19,8 @@ class Sequences:
     shared: so many tokens of each are the same, in the same blocks (a multiple of the block size).
     """
 
-    def __init__(self, lengths, *, heads, kv_heads, head_dim, dtype=torch.float32, kv_dtype=None, shared=0, block_size=16):
+    def __init__(self, lengths, *, heads, kv_heads, head_dim, dtype=torch.float32, kv_dtype=None, shared=0,
+                 block_size=16):
         generator = torch.Generator().manual_seed(0)
         free = torch.randperm(NUM_BLOCKS, generator=generator).tolist()
         prefix = [free.pop() for _ in range(shared // block_size)]
@@ -36,7 +37,8 @@ class Sequences:
     def empty_caches(self):
         """Two caches of NaN."""
         size = torch.Size(self.cache_shape).numel() * self.kv_dtype.itemsize
-        return [torch.full((size,), 255, dtype=torch.uint8).view(self.kv_dtype).view(self.cache_shape) for _ in range(2)]
+        return [torch.full((size,), 255, dtype=torch.uint8).view(self.kv_dtype).view(self.cache_shape)
+                for _ in range(2)]
 
     def plan(self, step, *, window=None):
         """The plan of a step: [(sequence, first token, end)], those of one token first."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +12,7 @@ from weft.architectures.spec import EmbeddingSpec, HeadSpec
 from weft.layers.linear import Linear, linear_case, shape_only
 from weft.layers.norm import optional_norm
 from weft.layers.placement import Layer, Placement
+from weft.ops.embedding import EmbeddingCase, choose_embedding
 from weft.ops.linear import Epilogue, Product, choose_linear, empty_weight
 from weft.ops.quantized import QuantizedWeight
 
@@ -26,7 +26,8 @@ class Embedding(Layer):
         width = spec.embedding_dim or hidden_size
         self.case = linear_case(place, width, spec.vocab_size, is_table=True)
         self.tokens = nn.Parameter(empty_weight(self.case, on_meta=not place.has_memory), requires_grad=False)
-        self.table: Product | None = None
+        self.kernel = choose_embedding(EmbeddingCase(device=place.device, dtype=place.dtype, isa=place.isa))
+        self.rows = None                                      # what the kernel makes of the table
         self.takes_codes, self.codes = choose_linear(self.case).kernel.name == "native", None
         self.project = _projection(width, hidden_size, place)
         rows = spec.positions.num_positions + spec.positions.offset if spec.positions else 0
@@ -35,9 +36,7 @@ class Embedding(Layer):
 
     def forward(self, input_ids: Tensor, positions: Tensor) -> Tensor:
         """input_ids, positions [T] -> [T, E], of its own memory."""
-        hidden = self.table.rows(input_ids)
-        if self.spec.scale != 1:
-            hidden = hidden * torch.tensor(self.spec.scale, dtype=hidden.dtype, device=hidden.device)
+        hidden = self.rows(input_ids)
         if self.project is not None:
             hidden = self.project(hidden).clone()
         if self.positions is not None:
@@ -48,11 +47,16 @@ class Embedding(Layer):
         """Make the table readable, unless the head does. Only rows are read here: floats stay as they are."""
         if self.is_tied:
             return
-        is_packed = self.case.quantization is not None or self.codes is not None
-        kernel = choose_linear(self.case if is_packed else replace(self.case, isa="reference")).kernel
-        weight = self.tokens.data if self.codes is None else self.codes
-        self.table = kernel.prepare(weight, None, Epilogue(out_dtype=self.case.dtype))
-        self.tokens, self.codes = shape_only(self.tokens), None
+        table = self.tokens.data if self.codes is None else self.codes
+        if self.case.quantization is not None or self.codes is not None:
+            table = choose_linear(self.case).kernel.prepare(table, None, Epilogue(out_dtype=self.case.dtype))
+        self.read_rows_of(table)
+        self.codes = None
+
+    def read_rows_of(self, table: Tensor | Product) -> None:
+        """From now on rows come from a table [V, E], or from one that a product was made of."""
+        self.rows = self.kernel.kernel.prepare(table, self.spec.scale)
+        self.tokens = shape_only(self.tokens)
 
     def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
         """As Layer."""
@@ -110,7 +114,7 @@ class Head(Layer):
                                                   Epilogue(out_dtype=torch.float32))
         self.codes = None
         if self.is_tied:
-            embedding.table, embedding.tokens = self.product, shape_only(weight)
+            embedding.read_rows_of(self.product)
         else:
             self.weight = shape_only(weight)
 

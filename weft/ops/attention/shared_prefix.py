@@ -1,7 +1,6 @@
 """Which decodes of a step begin with the same blocks, and how far: their keys are then read once for all of them.
 
-Knows block tables only. Sequences share blocks because they were forked from one prompt, or found
-the same cached prefix.
+Knows block tables only. Sequences share blocks because they found the same cached prefix.
 """
 
 from __future__ import annotations

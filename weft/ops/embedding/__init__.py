@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from weft.ops.embedding import cpu, reference
 from weft.ops.kernel import Choice, Kernel, choose, never
+from weft.ops.linear import Product
+from weft.ops.linear.reference import TorchProduct
 from weft.ops.native import DTYPES, unavailable
 
 __all__ = ["EmbeddingCase", "choose_embedding"]
@@ -34,6 +37,12 @@ def _native_refuses(case: EmbeddingCase) -> str | None:
 def choose_embedding(case: EmbeddingCase) -> Choice:
     """The kernel whose `prepare(table, scale)` makes a layer's rows: called with ids [T] int64, gives [T, E]."""
     return choose("embedding", (
-        Kernel("native", refuses=_native_refuses, prepare=partial(cpu.NativeRows, case.dtype, case.isa)),
+        Kernel("native", refuses=_native_refuses, prepare=partial(_native, case)),
         Kernel("torch", refuses=never, prepare=partial(reference.ReferenceRows, case.dtype)),
     ), case)
+
+
+def _native(case: EmbeddingCase, table: Tensor | Product, scale: float = 1.0) -> cpu.NativeRows:
+    if isinstance(table, TorchProduct):                       # which keeps its weight as it is
+        table = table.weight
+    return cpu.NativeRows(case.dtype, case.isa, table, scale)

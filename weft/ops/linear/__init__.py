@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from weft.ops.activation import ActivationCase, choose_activation
 from weft.ops.kernel import Choice, Kernel, choose, never
 from weft.ops.linear import cpu, onednn, reference
 from weft.ops.linear.product import Epilogue, Product
@@ -48,8 +49,6 @@ def _native_refuses(case: LinearCase) -> str | None:
         return f"{case.dtype}"
     if case.in_features % 2 and (case.dtype != torch.float32 or case.quantization):
         return f"{case.in_features} columns: not even"
-    if case.gated and case.out_features % 64:
-        return f"gate of {case.out_features // 2} rows: not a multiple of 32"
     if case.quantization is not None:
         return cpu.refuses_quantized(case.in_features, group_size(case.quantization, case.in_features))
     return None
@@ -85,6 +84,9 @@ def _native(case: LinearCase, weight: Tensor | QuantizedWeight | list[Tensor | Q
             return _native(case, torch.cat(floats), bias, epilogue)
         biases = [None] * len(weight) if bias is None else bias.split([w.shape[0] for w in weight])
         return cpu.NativeParts([_native(case, *part, epilogue) for part in zip(weight, biases, strict=True)])
+    if epilogue.gated and case.out_features % 64:             # panels hold no whole halves: the gate is a call of its own
+        gate = ActivationCase(device=case.device, dtype=case.dtype, act=epilogue.act, gated=True, isa=case.isa)
+        return cpu.NativeGate(_native(case, weight, bias, Epilogue(out_dtype=case.dtype)), choose_activation(gate).run)
     if isinstance(weight, Tensor) and case.quantization is not None:
         weight = quantize(weight, case.quantization)
     if isinstance(weight, QuantizedWeight):

@@ -5,7 +5,7 @@ The bound: memory for few rows (each weight is read once), the processor's produ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -90,6 +90,28 @@ class NativeParts:
     def num_bytes(self) -> int:
         """As Product."""
         return sum(product.num_bytes for product in self._products)
+
+
+class NativeGate:
+    """A Product whose gate follows it: act(first half of its columns) * second half, by `run`."""
+
+    def __init__(self, product: NativeProduct, run: Callable[..., Tensor]) -> None:
+        self._product, self._run = product, run
+
+    def __call__(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0,
+                 out: Tensor | None = None) -> Tensor:
+        """As Product."""
+        result = self._run(self._product(x), out)
+        return result if residual is None else residual.add_(result, alpha=alpha)
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """Not to be had: a table has no gate."""
+        raise AssertionError("a table has no gate")
+
+    @property
+    def num_bytes(self) -> int:
+        """As Product."""
+        return self._product.num_bytes
 
 
 def padded_empty(rows: int, columns: int, dtype: torch.dtype, device: str) -> Tensor:
