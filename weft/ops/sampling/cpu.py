@@ -90,4 +90,4 @@ class NativeSampling:
 
 def _check(logits: Tensor) -> None:
     if logits.dtype != torch.float32 or logits.stride(1) != 1:
-        raise ValueError(f"logits are {logits.dtype} with strides {logits.stride()}, expected contiguous rows of float32")
+        raise ValueError(f"logits: {logits.dtype} with strides {logits.stride()}, expected contiguous rows of float32")
