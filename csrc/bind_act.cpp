@@ -12,8 +12,8 @@ namespace {
 void check_ids(const int64_t* ids, int64_t count, int64_t rows) {
     for (int64_t i = 0; i < count; i++)
         if (ids[i] < 0 || ids[i] >= rows)
-            throw std::out_of_range("ids[" + std::to_string(i) + "] = " + std::to_string(ids[i]) + ": the table has " +
-                                    std::to_string(rows) + " rows");
+            throw std::out_of_range("ids[" + std::to_string(i) + "] = " + std::to_string(ids[i]) + ": expected below " +
+                                    std::to_string(rows) + ", the rows of the table");
 }
 
 }  // namespace

@@ -82,7 +82,8 @@ static void draw_row(const DrawArgs& a, int64_t r, float* memory) {
         sum.add(w);
     }
     if (a.top_ps[r] < 1) {
-        low = top_p_threshold(scaled, weights, kept, (double)a.top_ps[r], sum.total(), best.value, rest);
+        float least = top_p_threshold(scaled, weights, kept, (double)a.top_ps[r], sum.total(), best.value, rest);
+        low = least > low ? least : low;
         WEFT_FOR_ROW(kept, i, count) {
             VF v = load_or(scaled + i, count, 0);
             store_up_to<F32>(weights + i, v < splat(low) ? zero() : load_or(weights + i, count, 0), count);

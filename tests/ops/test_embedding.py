@@ -71,7 +71,7 @@ def test_an_id_that_is_no_row_is_an_index_error(isa, wrong):
 
 @levels
 def test_an_id_beyond_a_packed_table_is_named(isa):
-    with pytest.raises(IndexError, match=r"ids\[1\] = 41: the table has 41 rows"):
+    with pytest.raises(IndexError, match=r"ids\[1\] = 41: expected below 41"):
         rows_of(packed(torch.float32, isa), isa, torch.float32, 1.0)(torch.tensor([0, 41]))
 
 

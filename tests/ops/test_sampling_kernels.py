@@ -235,6 +235,8 @@ def test_a_token_id_outside_the_vocabulary_is_an_index_error(isa):
             call()
 
     assert torch.equal(row, torch.zeros(10))
+    with pytest.raises(IndexError, match="= 10: expected below 10"):
+        kernel.report(torch.zeros(1, 10), [0], torch.tensor([10]), 1, as_logits=True)
 
 
 @pytest.mark.parametrize("isa", native_levels()[:1])

@@ -75,6 +75,7 @@ class NativeSampling:
         row_numbers, chosen_ids = torch.tensor(row_ids, dtype=torch.int64), chosen_ids.contiguous()
         chosen, ranks = torch.empty(count), torch.empty(count, dtype=torch.int64)
         best_ids, best = torch.empty(count, num_best, dtype=torch.int64), torch.empty(count, num_best)
+        self._lib.check_ids(chosen_ids.data_ptr(), count, vocab)
         self._report(logits.data_ptr(), vocab, logits.stride(0), row_numbers.data_ptr(), count, chosen_ids.data_ptr(),
                      num_best, as_logits, chosen.data_ptr(), ranks.data_ptr(), best_ids.data_ptr(), best.data_ptr(),
                      self._memory_for(vocab))
@@ -89,4 +90,4 @@ class NativeSampling:
 
 def _check(logits: Tensor) -> None:
     if logits.dtype != torch.float32 or logits.stride(1) != 1:
-        raise ValueError(f"logits are {logits.dtype} with strides {logits.stride()}, expected contiguous rows of float32")
+        raise ValueError(f"logits: {logits.dtype} with strides {logits.stride()}, expected contiguous rows of float32")
