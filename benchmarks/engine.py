@@ -1,146 +1,202 @@
-"""What an engine does with one checkpoint: start, memory, prefill, single decode, and 32 requests at once.
+"""What weft does with one model, each number beside its goal and beside the limit of this machine.
 
     python benchmarks/make_checkpoint.py qwen3-0.6b /tmp/qwen3-0.6b
     python benchmarks/engine.py /tmp/qwen3-0.6b
+    python benchmarks/engine.py /tmp/qwen3-0.6b --quantization int4 --rows prefill-512,decode-512
 
-The goals in the table are those of a 0.6B bfloat16 model on two cores. Run it on a machine that does nothing else; the
-files should have been read once before (run it twice). Prompts are random tokens from a fixed seed, none repeats.
+Rows: start to first token of a new process (warm file cache), the workloads of `workloads.py`, and the peak memory
+against the plan. `limit` is the rate at which the machine could do the row's work, from bytes and operations
+(`limits.py` says which) and the bounds measured before and after the rows in this run (`machine.py`); `of limit` is the
+value divided by it. Goals are those of the 0.6B shape on two cores with AMX, fractions those of any machine; a row with
+`--shrink` has none. Values are medians of `--rounds`, memory is one number. Run it on a machine that does nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
+from limits import Limits, weights_of
+from machine import BUFFER_BYTES, measure_apart, print_bounds
+from workloads import Workload, batch, decode, prefill, shared
 
-from weft import LLM, RequestOutput, SamplingParams
-from weft.cli.bench.workload import Job, random_jobs
-from weft.cli.tables import human_bytes, print_table
-from weft.layers.linear import Linear
-from weft.models.decoder import Decoder
-
-FIRST_TOKEN = """
-import sys
 from weft import LLM, SamplingParams
-llm = LLM(sys.argv[1], use_tqdm_on_load=False)
+from weft.architectures.describe import describe
+from weft.architectures.sizes import num_parameters
+from weft.architectures.spec import DecoderSpec, MoESpec
+from weft.cli.tables import human_bytes, print_table
+from weft.config.machine import Machine
+
+WORKLOADS = (prefill(512), prefill(8192), decode(512), decode(16384), batch(32), shared(32))
+START, MEMORY = "start", "memory"
+ROWS = (START, *(workload.key for workload in WORKLOADS), MEMORY)
+GOAL_PARAMETERS = 596_049_920       # of the Qwen3-0.6B shape, which the goals in tokens a second are about
+# {kind of weights: {row: (goal, of the limit)}}; None: no goal.
+GOALS: dict[str, dict[str, tuple[float | None, float | None]]] = {
+    "plain": {START: (3, None), MEMORY: (1.15, None), "prefill-512": (2000, 0.65), "prefill-8192": (1000, 0.65),
+              "decode-512": (19.5, 0.9), "decode-16384": (7, 0.85), "batch-32": (200, 0.75), "shared-32": (300, 0.75)},
+    "int4": {"decode-512": (50, 0.75)},
+    "int8": {"decode-512": (32, 0.8)},
+    "gguf": {"decode-512": (45, None), "prefill-512": (1500, None)},
+    "moe": {"decode-512": (None, 0.75)},
+    "other": {},
+}
+FIRST_TOKEN = """
+import json, sys
+from weft import LLM, SamplingParams
+llm = LLM(sys.argv[1], use_tqdm_on_load=False, **json.loads(sys.argv[2]))
 llm.generate([{"prompt_token_ids": [5, 6, 7, 8]}], SamplingParams(max_tokens=1, detokenize=False), use_tqdm=False)
 print("first token", flush=True)
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A row: each round's value, and the machine's limit where there is one."""
+
+    key: str
+    title: str
+    unit: str
+    values: list[float]
+    limit: float | None = None
+
+    @property
+    def value(self) -> float:
+        """The median."""
+        return statistics.median(self.values)
+
+
 def main() -> None:
     """Measure and print."""
+    options = parse_options()
+    threads = options.num_threads or Machine.detect().num_cores.value
+    before = measure_apart(threads, buffer_bytes=options.buffer_bytes)
+    results = [start_to_first_token(options)] if START in options.rows else []
+    llm = LLM(options.model, use_tqdm_on_load=False, **engine_options(options))
+    model, (spec, _) = llm.config.model, describe(llm.config.model)
+    weights = weights_of(spec, model.dtype, options.model, options.quantization)
+    workloads = [workload for workload in WORKLOADS if workload.key in options.rows]
+    rates = [run(llm, workload.shrunk(options.shrink), options.rounds) for workload in workloads]
+    if MEMORY in options.rows:
+        results.append(peak_memory(llm))
+    llm.close()
+    bounds = before.best(measure_apart(threads, buffer_bytes=options.buffer_bytes))
+    limits = Limits(spec=spec, dtype=model.dtype, weights=weights, bounds=bounds)
+    for workload, values in zip(workloads, rates, strict=True):
+        shrunk = workload.shrunk(options.shrink)
+        unit = "output tokens/s" if workload.rate == "output" else "tokens/s"
+        results.append(Result(key=workload.key, title=shrunk.title, unit=unit, values=values,
+                              limit=limits.rate(shrunk)))
+    results.sort(key=lambda result: ROWS.index(result.key))
+    kind = weight_kind(spec, options)
+    print_bounds(bounds)
+    print()
+    print_results(results, {} if options.shrink > 1 else GOALS[kind], num_parameters(spec) == GOAL_PARAMETERS,
+                  title=f"{options.model}, {model.dtype}, {kind} weights, {threads} threads")
+    if options.output_json:
+        content = {"options": vars(options), "bounds": asdict(bounds), "rows": [
+            asdict(result) | {"value": result.value} for result in results]}
+        options.output_json.write_text(json.dumps(content, indent=2, default=str) + "\n")
+
+
+def parse_options() -> argparse.Namespace:
+    """The command line, its rows checked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint")
+    parser.add_argument("model", help="a directory, a hub id or a GGUF file")
+    parser.add_argument("--rows", default=",".join(ROWS), help="rows to measure, with commas (default: %(default)s)")
+    parser.add_argument("--quantization", help="passed to the engine, e.g. int4 or int8")
     parser.add_argument("--num-threads", type=int)
-    parser.add_argument("--rounds", type=int, default=3, help="medians are of this many rounds")
-    parser.add_argument("--prefill-len", type=int, default=512)
-    parser.add_argument("--decode-len", type=int, default=64)
-    parser.add_argument("--num-requests", type=int, default=32)
-    parser.add_argument("--output-len", type=int, default=128)
-    parser.add_argument("--kv-cache-memory-bytes", type=int, default=3 << 29,
-                        help="small enough to fill, so that the peak means something")
+    parser.add_argument("--rounds", type=int, default=3, help="values are medians of this many rounds")
+    parser.add_argument("--shrink", type=int, default=1, help="divide all lengths by this, for a quick try")
+    parser.add_argument("--kv-cache-memory-bytes", type=int, default=9 << 28,
+                        help="enough for every row, small enough to fill, so that the peak means something")
+    parser.add_argument("--buffer-bytes", type=int, default=BUFFER_BYTES, help="read to measure the bandwidth")
     parser.add_argument("--output-json", type=Path)
     options = parser.parse_args()
-    results = {"start to first token (s)": (start_to_first_token(options.checkpoint, options.rounds), "at most 5")}
-    llm = LLM(options.checkpoint, num_threads=options.num_threads, use_tqdm_on_load=False,
-              kv_cache_memory_bytes=options.kv_cache_memory_bytes)
-    vocabulary = range(llm.config.model.vocab_size)
-    run(llm, random_jobs(vocabulary, 2, input_len=64, output_len=4, seed=1))
-    results["prefill (tokens/s)"] = prefill(llm, vocabulary, options), "at least 800"
-    bound = llm.apply_model(lambda model: product_rate(model, options.prefill_len))[0]
-    results["  of its matrix products alone"] = results["prefill (tokens/s)"][0] / bound, ""
-    results["single decode (tokens/s)"] = single_decode(llm, vocabulary, options), "at least 10"
-    bound = llm.apply_model(lambda model: product_rate(model, 1))[0]
-    results["  of reading the weights alone"] = results["single decode (tokens/s)"][0] / bound, ""
-    results[f"{options.num_requests} requests (output tokens/s)"] = mixed(llm, vocabulary, options), "at least 100"
-    plan = llm.collective_rpc("memory_plan")[0]
-    planned = plan["weight_bytes"] + plan["activation_bytes"] + plan["kv_cache_bytes"]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    results["peak memory / plan"] = peak / planned, "at most 1.15"
-    rows = [(name, f"{value:,.2f}", goal) for name, (value, goal) in results.items()]
-    print_table(("measured", "value", "goal"), rows, right=("value",),
-                title=f"{options.checkpoint}, {llm.config.model.dtype}, {llm.config.num_threads} threads")
-    print(f"\npeak {human_bytes(peak)}; plan {human_bytes(planned)}: weights {human_bytes(plan['weight_bytes'])}, "
-          f"activations {human_bytes(plan['activation_bytes'])}, cache {human_bytes(plan['kv_cache_bytes'])}")
-    if options.output_json:
-        values = {name: value for name, (value, _) in results.items()}
-        options.output_json.write_text(json.dumps(values, indent=2) + "\n")
-    llm.close()
+    options.rows = options.rows.split(",")
+    unknown = [row for row in options.rows if row not in ROWS]
+    if unknown:
+        parser.error(f"--rows: no row {', '.join(unknown)}; there are {', '.join(ROWS)}")
+    return options
 
 
-def start_to_first_token(checkpoint: str, rounds: int) -> float:
-    """Seconds from starting a Python process to its first token, the median."""
+def engine_options(options: argparse.Namespace) -> dict[str, Any]:
+    """What the engine is given besides the model."""
+    given = {"num_threads": options.num_threads, "quantization": options.quantization}
+    return {"kv_cache_memory_bytes": options.kv_cache_memory_bytes} | {
+        name: value for name, value in given.items() if value is not None}
+
+
+def weight_kind(spec: DecoderSpec, options: argparse.Namespace) -> str:
+    """Which of GOALS the model is measured against."""
+    if options.quantization:
+        return options.quantization if options.quantization in GOALS else "other"
+    if options.model.endswith(".gguf"):
+        return "gguf"
+    return "moe" if any(isinstance(block.ffn, MoESpec) for block in spec.blocks) else "plain"
+
+
+def start_to_first_token(options: argparse.Namespace) -> Result:
+    """Seconds from starting a Python process to its first token."""
     seconds = []
-    for _ in range(rounds):
+    for _ in range(options.rounds):
         start = time.perf_counter()
-        with subprocess.Popen([sys.executable, "-c", FIRST_TOKEN, checkpoint], stdout=subprocess.PIPE, text=True,
-                              env=os.environ) as process:
+        with subprocess.Popen([sys.executable, "-c", FIRST_TOKEN, options.model, json.dumps(engine_options(options))],
+                              stdout=subprocess.PIPE, text=True) as process:
             if not process.stdout.readline():
                 raise SystemExit("the first token did not come")
             seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    return Result(key=START, title="start to first token", unit="s", values=seconds)
 
 
-def run(llm: LLM, jobs: Sequence[Job]) -> list[RequestOutput]:
-    """Run requests to their full length, greedily."""
-    params = [SamplingParams(temperature=0.0, max_tokens=job.output_len, ignore_eos=True, detokenize=False)
-              for job in jobs]
-    return llm.generate([{"prompt_token_ids": job.prompt_token_ids} for job in jobs], params, use_tqdm=False)
+def run(llm: LLM, workload: Workload, rounds: int) -> list[float]:
+    """The workload's rate in each round, after one that does not count."""
+    values = []
+    for i in range(rounds + 1):
+        prompts = [{"prompt_token_ids": ids} for ids in workload.prompts(llm.config.model.vocab_size, i)]
+        params = SamplingParams(temperature=0.0, max_tokens=workload.output_len, ignore_eos=True, detokenize=False)
+        start = time.monotonic()
+        outputs = llm.generate(prompts, params, use_tqdm=False)
+        short = [output for output in outputs if len(output.outputs[0].token_ids) != workload.output_len]
+        if short:
+            raise SystemExit(f"{workload.title}: {len(short)} requests ended before their length")
+        values.append(workload.value(max(output.metrics.last_token_time for output in outputs) - start,
+                                     max(output.metrics.first_token_time for output in outputs) - start))
+    return values[1:]
 
 
-def product_rate(model: Decoder, num_tokens: int) -> float:
-    """Tokens a second of the model's matrix products and nothing else: the bound that the engine runs against."""
-    linears = [module for module in model.modules() if isinstance(module, Linear)]
-    inputs = {linear.weight.shape[1]: torch.randn(num_tokens, linear.weight.shape[1]).to(model.dtype)
-              for linear in linears}
-    seconds = []
-    with torch.inference_mode():
-        for _ in range(5):
-            start = time.perf_counter()
-            for linear in linears:
-                rows = inputs[linear.weight.shape[1]]
-                linear(rows[:1] if linear is model.head.linear else rows)
-            seconds.append(time.perf_counter() - start)
-    return num_tokens / statistics.median(seconds)
+def peak_memory(llm: LLM) -> Result:
+    """The most memory this process had, of what the engine planned."""
+    plan = llm.collective_rpc("memory_plan")[0]
+    planned = plan["weight_bytes"] + plan["activation_bytes"] + plan["kv_cache_bytes"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    title = f"peak memory / plan of {human_bytes(planned)}"
+    return Result(key=MEMORY, title=title, unit="", values=[peak / planned])
 
 
-def prefill(llm: LLM, vocabulary: range, options: argparse.Namespace) -> float:
-    """Prompt tokens a second, one long prompt at a time, its first output token included."""
-    rates = []
-    for job in random_jobs(vocabulary, options.rounds, input_len=options.prefill_len, output_len=1, seed=2):
-        start = time.perf_counter()
-        run(llm, [job])
-        rates.append(options.prefill_len / (time.perf_counter() - start))
-    return statistics.median(rates)
-
-
-def single_decode(llm: LLM, vocabulary: range, options: argparse.Namespace) -> float:
-    """Tokens a second of one request alone, after its first token."""
-    rates = []
-    for job in random_jobs(vocabulary, options.rounds, input_len=64, output_len=options.decode_len, seed=3):
-        metrics = run(llm, [job])[0].metrics
-        rates.append((options.decode_len - 1) / (metrics.last_token_time - metrics.first_token_time))
-    return statistics.median(rates)
-
-
-def mixed(llm: LLM, vocabulary: range, options: argparse.Namespace) -> float:
-    """Output tokens a second of requests that come at once, prompts of 64 to 512 tokens. One round: it is long."""
-    lengths = [64 + 448 * i // max(1, options.num_requests - 1) for i in range(options.num_requests)]
-    jobs = [random_jobs(vocabulary, 1, input_len=length, output_len=options.output_len, seed=10 + i)[0]
-            for i, length in enumerate(lengths)]
-    start = time.perf_counter()
-    run(llm, jobs)
-    return len(jobs) * options.output_len / (time.perf_counter() - start)
+def print_results(results: Sequence[Result], goals: Mapping[str, tuple[float | None, float | None]],
+                  is_goal_shape: bool, title: str) -> None:
+    """The table. Goals in tokens a second are shown for their shape only, fractions and the plan's always."""
+    rows = []
+    for result in results:
+        goal, share_goal = goals.get(result.key, (None, None))
+        word = "at most" if result.key in (START, MEMORY) else "at least"
+        shown = goal is not None and (is_goal_shape or result.key == MEMORY)
+        rows.append((result.title, f"{result.value:,.2f}", result.unit, f"{word} {goal:,}" if shown else "",
+                     "" if result.limit is None else f"{result.limit:,.1f}",
+                     "" if result.limit is None else f"{result.value / result.limit:.2f}",
+                     "" if share_goal is None else f"{share_goal}"))
+    print_table(("measured", "value", "unit", "goal", "limit", "of limit", "its goal"), rows, title=title,
+                right=("value", "limit", "of limit", "its goal"))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import sysconfig
 import time
 from pathlib import Path
@@ -25,7 +26,7 @@ from weft.architectures.sizes import parameter_shapes
 from weft.architectures.spec import DecoderSpec
 from weft.resolve.reader import ConfigReader
 
-# The published config.json values.
+# Values of published config.json files; a cut one says so.
 SHAPES: dict[str, dict[str, Any]] = {
     "qwen3-0.6b": {
         "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_size": 1024, "intermediate_size": 3072,
@@ -44,6 +45,16 @@ SHAPES: dict[str, dict[str, Any]] = {
         "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 64,
         "vocab_size": 128256, "tie_word_embeddings": True, "max_position_embeddings": 131072, "rms_norm_eps": 1e-5,
         "rope_theta": 500000.0, "hidden_act": "silu",
+    },
+    # Qwen3-30B-A3B cut in width, depth and number of experts: 1.53 B parameters, 0.39 B of them used for a token.
+    # Embedding and head 155.6 M; a layer's attention 5.2 M, its 64 experts 1.57 M each, of which a token uses 8.
+    "qwen3-moe-1.5b": {
+        "architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "hidden_size": 1024,
+        "intermediate_size": 3072, "moe_intermediate_size": 512, "num_experts": 64, "num_experts_per_tok": 8,
+        "norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": [], "num_hidden_layers": 13,
+        "num_attention_heads": 16, "num_key_value_heads": 4, "head_dim": 128, "vocab_size": 151936,
+        "tie_word_embeddings": True, "max_position_embeddings": 40960, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0,
+        "hidden_act": "silu", "attention_bias": False,
     },
 }
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -88,10 +99,16 @@ def write_weights(path: Path, config: dict[str, Any], seed: int) -> int:
 def checkpoint_name(home: str, spec: DecoderSpec) -> str:
     """The tensor name that the architecture's rules route to a home, e.g. `blocks.0.mixer.q.weight`."""
     stem, _, suffix = home.rpartition(".")
-    layer = stem.split(".")[1] if stem.startswith("blocks.") else ""
-    general = stem.replace(f"blocks.{layer}.", "blocks.{i}.", 1) if layer else stem
-    source = next(rule.source for rule in spec.names.rules if rule.targets == (general,))
-    return f"{source.replace('{i}', layer)}.{suffix}"
+    numbers = {}
+    for before, letter in (("blocks.", "i"), ("experts.", "e")):
+        found = re.search(rf"(?<={re.escape(before)})\d+", stem)
+        if found:
+            numbers[letter] = found[0]
+            stem = stem.replace(before + found[0], before + f"{{{letter}}}", 1)
+    source = next(rule.source for rule in spec.names.rules if rule.targets == (stem,))
+    for letter, number in numbers.items():
+        source = source.replace(f"{{{letter}}}", number)
+    return f"{source}.{suffix}"
 
 
 def write_tokenizer(out: Path, vocab_size: int, seed: int) -> None:

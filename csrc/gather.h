@@ -49,7 +49,7 @@ static void gather(const GatherArgs& a) {
             row_floats(w, a.ids[i], k0, k1, values);
             WEFT_BY_DTYPE(a.out_dtype, {
                 typename Float<D>::T* out = (typename Float<D>::T*)a.out + i * w.k + k0;
-                for (int64_t k = 0; k < k1 - k0; k++) out[k] = Float<D>::put(values[k]);
+                for (int64_t k = 0; k < k1 - k0; k++) out[k] = Float<D>::put(Float<D>::get(Float<D>::put(values[k])) * a.factor);
             })
         }
     });

@@ -54,6 +54,7 @@ struct GatherArgs {
     int64_t count;
     void* out;                  // [count, k] of out_dtype
     int out_dtype;
+    float factor;               // on each element
 };
 
 // A mixture of experts: each token's `top_k` of `num_experts` gated MLPs, weighted and summed.
@@ -69,6 +70,28 @@ struct MoEArgs {
     const void* residual;           // [m, hidden] or null; may be out
     float alpha;
     void* out;                      // [m, hidden]
+};
+
+// act(x), or gated: act(first half of the columns) * second half.
+struct ActArgs {
+    int act;
+    bool gated;
+    const void* x;                  // [rows, width] or gated [rows, 2 width], of dtype
+    int dtype;
+    int64_t rows, width, x_stride;
+    void* out;                      // [rows, width]; may be x
+    int64_t out_stride;
+};
+
+// Rows of a plain table by id, times a factor.
+struct RowsArgs {
+    const void* table;              // [.., width] of dtype, rows stride elements apart
+    int dtype;
+    int64_t width, stride;
+    const int64_t* ids;             // [count], rows of the table
+    int64_t count;
+    float factor;
+    void* out;                      // [count, width]
 };
 
 // centred: LayerNorm (the mean is taken off), else RMSNorm. rounds_first: rounded to the type before the weight.
@@ -102,6 +125,100 @@ struct QKArgs {
     bool interleaved;
 };
 
+enum RowState : uint8_t { ROW_GOOD = 0, ROW_NO_NUMBERS = 1, ROW_EMPTY = 2 };   // NaN or +inf in it; all -inf
+
+// Floats of memory that sampling needs for each thread.
+inline int64_t sampling_memory(int64_t vocab) { return (5 * vocab + 15) / 16 * 16; }
+
+// A token for each row. The arrays over rows may be null together: then every row takes its likeliest token.
+struct DrawArgs {
+    float* logits;                  // [rows, vocab], rows stride elements apart
+    int64_t rows, vocab, stride;
+    const float* temperatures;      // 0: the likeliest token
+    const float *min_ps, *top_ps;   // 0 and 1: off
+    const int64_t* top_ks;          // 0: off
+    const double* numbers;          // in (0, 1)
+    bool write_back;                // rows that are drawn become what they were drawn from
+    int64_t* tokens;
+    uint8_t* states;
+    float* memory;                  // sampling_memory(vocab) for each thread
+};
+
+// Values, ranks and likeliest tokens of some rows.
+struct ReportArgs {
+    const float* logits;            // [.., vocab], rows stride elements apart
+    int64_t vocab, stride;
+    const int64_t* row_ids;         // [rows], which rows of logits
+    int64_t rows;
+    const int64_t* chosen_ids;      // [rows]
+    int64_t num_best;               // at most vocab
+    bool as_logits;                 // the logits themselves, else their logarithms of probabilities
+    float* chosen;                  // [rows]
+    int64_t* ranks;                 // [rows], from 1
+    int64_t* best_ids;              // [rows, num_best]
+    float* best;
+    float* memory;
+};
+
+// Operators with a state for each sequence. Rows [starts[s], starts[s + 1]) of a step are sequence s's, whose state is number
+// state_ids[s]; no two sequences have the same. Rows of inputs are their stride apart.
+struct ConvArgs {
+    const void* x;                  // [rows, channels] of dtype
+    int dtype;
+    int64_t x_stride, channels;
+    const float* weight;            // [size, channels], the oldest row first
+    int64_t size;
+    const float* bias;              // [channels] or null
+    int act;
+    void* states;                   // [.., size - 1, channels] of dtype: the last rows, oldest first
+    const int64_t *starts, *state_ids;
+    int64_t seqs;
+    void* out;                      // not x
+    int64_t out_stride;
+};
+
+struct DeltaArgs {
+    const void* q;                  // [rows, key_heads, key_dim] of dtype
+    int64_t q_stride;
+    const void* k;
+    int64_t k_stride;
+    const void* v;                  // [rows, heads, value_dim]
+    int64_t v_stride;
+    int dtype;
+    const float *log_decays, *betas;    // [rows, heads]
+    int64_t key_heads, heads, key_dim, value_dim;
+    float scale;                    // on q
+    bool normalises;                // q and k to length one
+    float* states;                  // [.., heads, key_dim, value_dim]
+    const int64_t *starts, *state_ids;
+    int64_t seqs;
+    void* out;                      // [rows, heads, value_dim]
+};
+
+struct MambaArgs {
+    bool by_head;                   // Mamba-2; Mamba-1 is one head and one group
+    const void* x;                  // [rows, heads, head_dim] of dtype
+    int64_t x_stride;
+    const void* dt;                 // [rows, head_dim], by_head: [rows, heads]
+    int64_t dt_stride;
+    const void* b;                  // [rows, groups, state_size]
+    int64_t b_stride;
+    const void* c;
+    int64_t c_stride;
+    const void* z;                  // [rows, head_dim] or null: out is multiplied by silu(z)
+    int64_t z_stride;
+    int dtype;
+    const float* a;                 // [state_size, head_dim], by_head: [heads]; negative
+    const float *d, *dt_bias;       // [head_dim], by_head: [heads]; or null
+    bool softplus;
+    float least_dt, most_dt;
+    int64_t heads, head_dim, groups, state_size;
+    float* states;                  // [.., heads, state_size, head_dim]
+    const int64_t *starts, *state_ids;
+    int64_t seqs;
+    void* out;                      // [rows, heads, head_dim]
+};
+
 struct Kernels {
     const char* name;
     int lanes;
@@ -113,6 +230,14 @@ struct Kernels {
     void (*prepare_qk)(const QKArgs&);
     void (*write_cache)(const CacheWriteArgs&);
     void (*attention)(const AttentionArgs&);
+    void (*activation)(const ActArgs&);
+    void (*table_rows)(const RowsArgs&);
+    void (*draw)(const DrawArgs&);
+    void (*report)(const ReportArgs&);
+    void (*conv)(const ConvArgs&);
+    void (*gated_delta)(const DeltaArgs&);
+    void (*mamba)(const MambaArgs&);
+    void (*vector_function)(int which, const float* x, int64_t n, float* out);
 };
 
 const Kernels* kernels_portable();

@@ -47,6 +47,8 @@ const Kernels* find(const std::string& level) {
 }  // namespace
 
 NB_MODULE(_native, m) {
+    nb::set_leak_warnings(false);     // tables of kernels are kept until the process ends, on purpose
+
     auto kernels = nb::class_<Kernels>(m, "Kernels")
                        .def_prop_ro("name", [](const Kernels& k) { return std::string(k.name); })
                        .def_ro("lanes", &Kernels::lanes)
@@ -55,5 +57,8 @@ NB_MODULE(_native, m) {
     bind_moe(m, kernels);
     bind_norm(m, kernels);
     bind_attention(m, kernels);
+    bind_act(m, kernels);
+    bind_sampling(m, kernels);
+    bind_scan(m, kernels);
     m.def("kernels", &find, nb::rv_policy::reference);
 }

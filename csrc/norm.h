@@ -3,22 +3,12 @@
 
 #include "kernels.h"
 #include "parallel.h"
-#include "simd.h"
+#include "rows.h"
 
 namespace WEFT_NS {
 
 constexpr int NORM_GRAIN = 8;                     // rows that are worth a thread
 
-// f(vector, place, count) over n elements, W at a time; the last may be fewer.
-#define WEFT_FOR_ROW(n, i, count) for (int64_t i = 0, count; count = (n) - i < W ? (n) - i : W, i < (n); i += W)
-
-template <int D> WEFT_INLINE VF load_up_to(const typename Float<D>::T* p, int64_t n) {
-    return n == W ? Float<D>::load(p) : load_part<D>(p, (int)n);
-}
-template <int D> WEFT_INLINE void store_up_to(typename Float<D>::T* p, VF v, int64_t n) {
-    if (n == W) Float<D>::store(p, v);
-    else store_part<D>(p, v, (int)n);
-}
 // Rounded to the type and back.
 template <int D> WEFT_INLINE VF rounded(VF v) {
     typename Float<D>::T x[W];

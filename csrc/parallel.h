@@ -22,6 +22,15 @@ template <class Body> static inline void parallel_for(int64_t count, int64_t gra
     for (int64_t i = 0; i < count; i++) body(i);
 }
 
+// Of the calling thread within a parallel_for, from 0 to num_threads() - 1.
+static inline int thread_index() {
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
+
 static inline int num_threads() {
 #ifdef _OPENMP
     return omp_get_max_threads();

@@ -230,7 +230,8 @@ WEFT_INLINE VF vtanh(VF x) {
     VF large = splat(1.0f) - splat(2.0f) / (e + splat(1.0f));
     return ax < splat(0.15f) ? series : large;
 }
-// erf to 1.2e-7: Numerical Recipes' erfc Chebyshev fit (W. H. Press et al., 2nd ed., section 6.2).
+// erf to 2.4e-7: Numerical Recipes' erfc Chebyshev fit (W. H. Press et al., 2nd ed., section 6.2), the series near 0, where
+// 1 - erfc cancels.
 WEFT_INLINE VF verf(VF x) {
     VF z = x < zero() ? -x : x;
     VF t = splat(1.0f) / fma(splat(0.5f), z, splat(1.0f));
@@ -239,6 +240,10 @@ WEFT_INLINE VF verf(VF x) {
     VF p = splat(c[9]);
     for (int i = 8; i >= 0; i--) p = fma(p, t, splat(c[i]));
     VF r = splat(1.0f) - t * vexp(p - z * z);
+    const float s[] = {1.12837917f, -0.376126389f, 0.112837917f, -0.0268661706f, 0.00522397762f, -0.000854832701f, 0.000120553329f};
+    VF z2 = z * z, series = splat(s[6]);
+    for (int i = 5; i >= 0; i--) series = fma(series, z2, splat(s[i]));
+    r = z < splat(0.5f) ? z * series : r;
     return x < zero() ? -r : r;
 }
 

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--cpu-isa", default="auto", help="level that engines use unless a test says one; none: as if weft "
+                                                       "had been installed without its native kernels")
+
+
+def pytest_configure(config):
+    cap = config.getoption("--cpu-isa")
+    if cap == "none":
+        sys.modules["weft._native"] = None                   # importing it is an ImportError from now on
+    elif cap != "auto":
+        import weft.resolve.engine_config as resolving
+
+        resolve = resolving.resolve_isa
+        resolving.resolve_isa = lambda asked, flags: resolve(cap if asked == "auto" else asked, flags)
+        os.environ["WEFT_CPU_ISA"] = cap                     # for the commands that tests start
 
 
 @pytest.fixture(scope="session")

@@ -49,8 +49,8 @@ WITHOUT_TORCH = (
     "server",
     "cli",
 )
-# Files that may read the environment: the commands, and the hub's own settings.
-ENVIRONMENT = ("cli/", "resolve/hub.py")
+# Files that may read the environment: the commands, and what says which hub names are looked up on.
+ENVIRONMENT = ("cli/", "resolve/sources/environment.py")
 MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 
 

@@ -1,18 +1,24 @@
 // The table of one level's kernels. The including file names WEFT_NS.
 #pragma once
 
+#include "../act.h"
 #include "../attention.h"
+#include "../conv.h"
+#include "../gated_delta.h"
 #include "../gather.h"
 #include "../linear.h"
+#include "../mamba.h"
 #include "../moe.h"
 #include "../norm.h"
 #include "../qk.h"
+#include "../sampling.h"
 
 namespace WEFT_NS {
 
 static const Kernels* table(const char* name) {
     static const Kernels kernels = {name, W, BF16_PRODUCTS, linear, gather, moe, norm, prepare_qk, write_cache,
-                                    attention};
+                                    attention, activation, table_rows, draw, report, conv, gated_delta,
+                                    mamba, vector_function};
     return &kernels;
 }
 

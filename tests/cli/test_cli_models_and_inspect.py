@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from tiny_llama import make_checkpoint
 
 from weft.architectures.registry import families
@@ -68,6 +70,23 @@ def test_inspect_tells_parameters_bytes_and_cache_counted_by_hand(weft, checkpoi
         "layers": "0-1", "attention": "4 heads, 2 kv heads of 8", "positions": "rope, base 10000, 8 dims",
         "ffn": "gated silu 48", "norms": "RMS 1e-05; before", "parameters": BLOCK_PARAMETERS,
         "cache_bytes_per_token": 2 * 2 * 8 * 4}]
+
+
+def test_inspect_tells_how_weights_are_quantized_and_what_that_costs(weft, checkpoint):
+    config = checkpoint / "config.json"
+    settings = {"quant_method": "fp8", "activation_scheme": "dynamic"}
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"quantization_config": settings}))
+    name = "model.layers.0.mlp.up_proj"
+    state = load_file(checkpoint / "model.safetensors")
+    state[f"{name}.weight"] = state[f"{name}.weight"].to(torch.float8_e4m3fn)
+    save_file(state | {f"{name}.weight_scale": torch.ones(1)}, checkpoint / "model.safetensors")
+
+    found = json.loads(weft("inspect", checkpoint, "--json").out)
+
+    assert found["settings"]["quantization"] == {"value": "fp8", "source": str(config)}
+    assert "1 of 20 tensors are quantized (fp8) and become float32" in found["sizes"]["checkpoint"]
+    assert found["sizes"]["weight_bytes"] == 4 * PARAMETERS
+    assert found["unread_keys"] == {}
 
 
 def test_inspect_plans_and_chooses_as_the_engine_does(weft, checkpoint):

@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
+from isa_levels import native_levels
 
 from weft.engine.messages import EngineRequest
-from weft.engine.sampler import Sampler
+from weft.engine.sampler import Sampled, Sampler
 from weft.engine.sequence import Sequence
 from weft.sampling_params import SamplingParams
 
@@ -29,8 +30,28 @@ def sequence(prompt=(0,), output=(), *, bad_words=(), **params):
     )
 
 
-def sample(*seqs, logits=LOGITS, mode="raw_logprobs"):
-    return Sampler(mode).sample(torch.tensor([logits] * len(seqs)), seqs)
+def of_every_kernel(answer):
+    """What answer(isa), a list, is for each kernel: all say the same, log-probabilities but for rounding."""
+    expected, *others = (answer(isa) for isa in ("reference", *native_levels()))
+    for other in others:
+        for one, two in zip(entries(expected), entries(other), strict=True):
+            assert one[:-1] == two[:-1]
+            assert one[-1] == pytest.approx(two[-1], abs=1e-5)
+    return expected
+
+
+def entries(results):
+    """(token, error, ids, ranks, values) of Sampled or TokenLogprobs."""
+    for result in results:
+        reported = getattr(result, "logprobs", None) if isinstance(result, Sampled) else result
+        lists = (reported.token_ids, reported.ranks, reported.logprobs) if reported else ([], [], [])
+        yield (getattr(result, "token_id", None) if not getattr(result, "error", None) else None,
+               getattr(result, "error", None), *lists)
+
+
+def sample(*seqs, logits=LOGITS, rows=None, mode="raw_logprobs"):
+    rows = [logits] * len(seqs) if rows is None else rows
+    return of_every_kernel(lambda isa: Sampler(mode, isa).sample(torch.tensor(rows), seqs))
 
 
 def token(seq, **options):
@@ -90,9 +111,7 @@ def test_when_nothing_is_allowed_that_sequence_alone_has_an_error():
 
 
 def test_nan_logits_are_that_sequences_error():
-    rows = torch.tensor([LOGITS, [math.nan] * 5])
-
-    good, bad = Sampler("raw_logprobs").sample(rows, [sequence(), sequence()])
+    good, bad = sample(sequence(), sequence(), rows=[LOGITS, [math.nan] * 5])
 
     assert good.error is None
     assert "not numbers" in bad.error
@@ -166,7 +185,43 @@ def test_logprobs_mode_says_which_numbers_are_reported(mode, expected):
 
 
 def test_prompt_logprobs_are_of_the_given_next_tokens():
-    entries = Sampler("raw_logprobs").prompt_logprobs(torch.tensor([LOGITS, LOGITS]), [1, 4], 1)
+    found = of_every_kernel(
+        lambda isa: Sampler("raw_logprobs", isa).prompt_logprobs(torch.tensor([LOGITS, LOGITS]), [1, 4], 1))
 
-    assert [e.token_ids for e in entries] == [[1, 4], [4]]
-    assert [e.ranks for e in entries] == [[4, 1], [1]]
+    assert [e.token_ids for e in found] == [[1, 4], [4]]
+    assert [e.ranks for e in found] == [[4, 1], [1]]
+
+
+def test_one_nan_is_an_error_of_a_drawn_sequence_too():
+    good, bad = sample(sequence(temperature=1.0, seed=3), sequence(temperature=1.0, logprobs=2),
+                       rows=[LOGITS, [0.0, math.nan, 2.0, 3.0, 4.0]])
+
+    assert good.error is None
+    assert "not numbers" in bad.error and bad.logprobs is None
+
+
+def test_raw_logprobs_are_of_the_logits_before_anything_changed_them():
+    drawn, edited = sample(sequence(temperature=0.5, top_k=1, logprobs=5),
+                           sequence(temperature=0.5, top_k=1, logit_bias={4: -100.0}, logprobs=5))
+
+    raw = torch.log_softmax(torch.tensor(LOGITS), 0).flip(0).tolist()
+    assert drawn.logprobs.logprobs == pytest.approx(raw, abs=1e-5)
+    assert edited.token_id == 3
+    assert sorted(edited.logprobs.logprobs) == pytest.approx(sorted(drawn.logprobs.logprobs), abs=1e-5)
+
+
+def test_processed_logprobs_of_a_drawn_token_are_of_what_it_was_drawn_from():
+    entry = sample(sequence(temperature=0.5, top_k=2, logprobs=2), mode="processed_logprobs")[0].logprobs
+
+    assert dict(zip(entry.token_ids, entry.logprobs, strict=True)) == pytest.approx(
+        {4: math.log(1 / (1 + math.exp(-2))), 3: math.log(1 / (1 + math.exp(2)))}, abs=1e-5)
+
+
+def test_penalties_of_long_texts_count_each_token_once_or_as_often_as_it_was_drawn():
+    seq = sequence(prompt=[0, 1, 1, 2] * 50, output=[3, 3, 4, 3], repetition_penalty=2.0, frequency_penalty=0.25,
+                   presence_penalty=0.5, logprobs=5)
+
+    entry = sample(seq, mode="processed_logits")[0].logprobs
+
+    assert dict(zip(entry.token_ids, entry.logprobs, strict=True)) == {
+        0: 0.0, 1: 0.5, 2: 1.0, 3: 1.5 - 0.75 - 0.5, 4: 2.0 - 0.25 - 0.5}

@@ -68,15 +68,16 @@ def test_a_row_is_bitwise_the_same_alone_and_in_any_company(isa, dtype, quantize
 @levels
 @floats
 @pytest.mark.parametrize("act", ["silu", "gelu", "gelu_new", "quick_gelu", "relu", "relu2", "tanh", "sigmoid"])
-@pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize("gated", [False, True, "of 40"])
 def test_activations_and_gates_follow_in_the_same_pass(isa, dtype, act, gated):
-    weight, x = (random(192, 96) / 5).to(dtype), random(9, 96, dtype=dtype, seed=1)
-    epilogue = Epilogue(act=act, gated=gated, out_dtype=torch.float32)
+    rows, gated = (80, True) if gated == "of 40" else (192, gated)            # panels of 32 rows do not hold halves of 40
+    weight, x = (random(rows, 96) / 5).to(dtype), random(9, 96, dtype=dtype, seed=1)
+    epilogue = Epilogue(act=act, gated=gated, out_dtype=torch.float64)
 
-    out = native(weight, isa, dtype, act=act, gated=gated, out_dtype=torch.float32)(x)
+    out = native(weight, isa, dtype, act=act, gated=gated)(x)
 
     exact = TorchProduct(weight.double(), None, epilogue)(x.double())
-    torch.testing.assert_close(out, exact, atol=5e-5, rtol=5e-5)
+    torch.testing.assert_close(out.double(), exact, atol=4 * TOLERANCE[dtype], rtol=4 * TOLERANCE[dtype])
 
 
 @levels
@@ -166,7 +167,6 @@ def test_a_matrix_of_zeros_stays_zero_when_quantized():
     ({"dtype": torch.float64}, "torch.float64"),
     ({"device": "meta"}, "for CPUs"),
     ({"isa": "reference"}, "cpu_isa is reference"),
-    ({"gated": True, "out_features": 40}, "gate of 20 rows: not a multiple of 32"),
     ({"in_features": 50, "quantization": "int4"}, ""),
 ], ids=str)
 @pytest.mark.skipif(not native_levels(), reason="no native kernels here")

@@ -3,7 +3,7 @@
 import pytest
 from model_dir import write_model
 
-from weft.errors import ConfigError, NotBuiltError
+from weft.errors import ConfigError
 from weft.resolve.config_file import merge, read_config, read_json
 from weft.resolve.reader import ConfigReader
 
@@ -116,20 +116,3 @@ def test_an_override_does_not_change_the_dictionary_it_is_merged_into():
     merge(original, {"a": {"b": 2}})
 
     assert original == {"a": {"b": 1}}
-
-
-@pytest.mark.parametrize(("changes", "field"), [
-    ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "quantization_config.quant_method = 'gptq'"),
-    ({"text_config": {"quantization_config": {"quant_method": "awq"}}},
-     "text_config.quantization_config.quant_method = 'awq'"),
-    ({"compression_config": {"format": "pack"}}, "compression_config.quant_method = None"),
-])
-def test_a_quantized_model_is_refused_by_the_name_of_its_method(tmp_path, changes, field):
-    with pytest.raises(NotBuiltError) as caught:
-        read_config(write_model(tmp_path, **changes), {})
-
-    assert field in str(caught.value)
-
-
-def test_an_empty_quantization_config_is_none(tmp_path):
-    assert read_config(write_model(tmp_path, quantization_config={}), {}).architecture == "LlamaForCausalLM"

@@ -5,7 +5,7 @@ import pytest
 from gguf_bytes import STRING, U32, entry, tensor, write
 
 from weft.config.engine_args import EngineArgs
-from weft.errors import CheckpointError, ConfigError, NotBuiltError
+from weft.errors import CheckpointError, ConfigError
 from weft.resolve import (
     check_gguf_file,
     is_gguf,
@@ -121,11 +121,11 @@ def test_a_file_brings_its_own_tokenizer_unless_one_lies_beside_it(tmp_path):
     assert find_tokenizer(args, model) == tmp_path
 
 
-def test_a_remote_file_is_not_built_and_asks_nobody(monkeypatch):
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *a, **k: pytest.fail("asked the hub"))
+def test_a_remote_file_in_another_load_format_is_an_error_without_asking_the_hub(monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda *a, **k: pytest.fail("asked the hub"))
 
-    with pytest.raises(NotBuiltError, match=r"weft does not download single GGUF files yet"):
-        find_model(EngineArgs(model="org/repo:Q4_K_M"))
+    with pytest.raises(ConfigError, match=r"load_format = 'pt' \(in org/repo:Q4_K_M\): expected auto or gguf"):
+        find_model(EngineArgs(model="org/repo:Q4_K_M", load_format="pt"))
 
 
 @pytest.mark.parametrize("load_format, name", [("safetensors", "m.gguf"), ("pt", "m.gguf"), ("gguf", ".")])

@@ -48,10 +48,14 @@ class GGUFShard:
                 raw = raw if self.is_mapped(name) else raw.clone()
                 yield name, raw.view(DTYPES[entry.type.name]).view(entry.shape)
 
+    def has_codes(self, name: str) -> bool:
+        """Whether the tensor's format is integer codes with scales."""
+        return is_affine(self._entries[name].type.name)
+
     def quantized(self, name: str) -> QuantizedWeight | None:
         """The tensor as integer codes, or None when its format has none."""
         entry = self._entries[name]
-        return to_quantized(entry.type.name, self.raw(name), entry.shape) if is_affine(entry.type.name) else None
+        return to_quantized(entry.type.name, self.raw(name), entry.shape) if self.has_codes(name) else None
 
     def raw(self, name: str) -> Tensor:
         """A tensor's bytes, uint8 [n], a view of the file's pages."""

@@ -1,6 +1,6 @@
-"""`load_weights`: every tensor of a checkpoint copied into its home, after all names, shapes and dtypes were checked.
+"""`open_weights`: a model's checkpoint. `load_weights`: every tensor of it copied into its home.
 
-Nothing is copied when anything does not fit; the error then lists all of it.
+Names, shapes and dtypes are checked first: nothing is copied when anything does not fit, and the error lists it all.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -18,11 +19,15 @@ from tqdm import tqdm
 from weft.architectures.names import NameMap
 from weft.architectures.spec import DecoderSpec
 from weft.checkpoint.dummy import fill_dummy
-from weft.checkpoint.reader import PIECE_BYTES, Checkpoint, same_content
+from weft.checkpoint.quantization.registry import read_format
+from weft.checkpoint.quantization.view import QuantizedCheckpoint
+from weft.checkpoint.reader import PIECE_BYTES, Checkpoint, open_checkpoint, same_content
 from weft.checkpoint.report import Faults, LoadReport
-from weft.checkpoint.routing import Route, Router, matches, split_suffix, take_apart
+from weft.checkpoint.routing import Route, Router, matches, quantized_parts, split_suffix, take_apart
 from weft.checkpoint.tensor_info import TensorInfo
+from weft.config.engine_config import LoadConfig, ModelConfig
 from weft.errors import CheckpointError, NotBuiltError
+from weft.ops.quantized import QuantizedWeight
 
 logger = logging.getLogger("weft")
 
@@ -40,8 +45,34 @@ class _Plan:
     ignored: tuple[str, ...]
 
 
+def open_weights(model: ModelConfig, load: LoadConfig) -> Checkpoint:
+    """The model's checkpoint; a quantized one as the weights that it stands for, in the dtype the model computes in.
+
+    ConfigError for settings of a quantization that cannot be used, CheckpointError for files that do not fit them.
+    """
+    dtype = getattr(torch, model.dtype)
+    form = None if model.quantization is None else read_format(model.quantization)
+    checkpoint = open_checkpoint(Path(model.path), load.load_format, dtype)
+    if form is None or checkpoint.is_dummy:
+        return checkpoint
+    return QuantizedCheckpoint(checkpoint, form, dtype)
+
+
+class Receiver(Protocol):
+    """What a model wants to hear while it is loaded (`layers/finishing.py`)."""
+
+    def takes_codes(self, home: str) -> bool:
+        """Whether a home may be given integer codes instead of numbers."""
+
+    def take(self, home: str, weight: QuantizedWeight) -> None:
+        """Codes for a home."""
+
+    def loaded(self, home: str) -> None:
+        """A home was filled with numbers; nothing here refers to it any more."""
+
+
 def load_weights(homes: dict[str, Tensor], checkpoint: Checkpoint, names: NameMap, *, tied: bool,
-                 use_tqdm: bool = True) -> LoadReport:
+                 use_tqdm: bool = True, receiver: Receiver | None = None) -> LoadReport:
     """Fill `homes` (part name + suffix -> a view of the model's parameter) from a checkpoint.
 
     tied: the head shares the embedding's table, so `head.weight` is no home of its own.
@@ -57,10 +88,16 @@ def load_weights(homes: dict[str, Tensor], checkpoint: Checkpoint, names: NameMa
         return LoadReport(num_tensors=0, num_bytes=0, seconds=seconds, files=(), is_head_tied=tied)
     plan = _plan(homes, checkpoint, Router(names), tied)
     num_bytes = sum(checkpoint.tensors[name].num_bytes for name in plan.routes)
-    if cost := checkpoint.cost():
+    as_codes = [] if receiver is None else _as_codes(plan.routes, checkpoint, receiver)
+    if cost := checkpoint.cost(as_codes):
         logger.warning("%s", cost)
     with tqdm(total=num_bytes, unit="B", unit_scale=True, desc="Loading weights", disable=not use_tqdm) as bar:
-        _copy_all(homes, checkpoint, plan.routes, bar)
+        for name in as_codes:
+            if not _take(homes, checkpoint, name, plan.routes[name], receiver):
+                continue
+            bar.update(checkpoint.tensors[name].num_bytes)
+            del plan.routes[name]
+        _copy_all(homes, checkpoint, plan.routes, bar, receiver)
     return LoadReport(num_tensors=len(plan.routes), num_bytes=num_bytes, seconds=time.perf_counter() - started,
                       files=checkpoint.files, is_head_tied=tied, ignored=plan.ignored)
 
@@ -131,6 +168,9 @@ def _plan(homes: dict[str, Tensor], checkpoint: Checkpoint, router: Router, tied
                 continue
         if route is None and router.is_ignored(name):
             ignored.append(name)
+        elif route is not None and not any(home in homes for home in route.homes) and checkpoint.is_spare(name):
+            ignored.append(name)
+            continue
         elif route is None or not all(home in homes for home in route.homes):
             faults.without_home.append((info, route))
         elif _fits(homes, info, route, faults):
@@ -174,8 +214,31 @@ def _fits(homes: dict[str, Tensor], info: TensorInfo, route: Route, faults: Faul
     return True
 
 
+def _as_codes(routes: dict[str, Route], checkpoint: Checkpoint, receiver: Receiver) -> list[str]:
+    """Quantized tensors all of whose homes take codes."""
+    return [name for name, route in routes.items() if checkpoint.has_codes(name)
+            and all(receiver.takes_codes(home) for home in route.homes)]
+
+
+def _take(homes: dict[str, Tensor], checkpoint: Checkpoint, name: str, route: Route, receiver: Receiver) -> bool:
+    """Give a tensor's codes to its homes; False where its format or its layout has none to give."""
+    weight = checkpoint.quantized(name)
+    if weight is None:
+        return False
+    try:
+        parts = quantized_parts(route.layout, weight, checkpoint.tensors[name].shape,
+                                [homes[home].shape[0] for home in route.homes])
+    except ValueError:
+        return False
+    for home, part in zip(route.homes, parts, strict=True):
+        del homes[home]
+        receiver.take(home, part)
+    return True
+
+
 @torch.no_grad()
-def _copy_all(homes: dict[str, Tensor], checkpoint: Checkpoint, routes: dict[str, Route], bar: tqdm) -> None:
+def _copy_all(homes: dict[str, Tensor], checkpoint: Checkpoint, routes: dict[str, Route], bar: tqdm,
+              receiver: Receiver | None) -> None:
     for name, tensor in checkpoint.read(routes.keys()):
         targets = [homes[home] for home in routes[name].homes]
         parts = take_apart(routes[name].layout, tensor, [home.shape[0] if home.dim() else 1 for home in targets])
@@ -183,6 +246,11 @@ def _copy_all(homes: dict[str, Tensor], checkpoint: Checkpoint, routes: dict[str
             is_view = part.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr()
             _copy(home, part, name, checkpoint if is_view else None)
         bar.update(checkpoint.tensors[name].num_bytes)
+        if receiver is not None:
+            targets = home = None                            # what a kernel packs must not be held here
+            for filled in routes[name].homes:
+                del homes[filled]
+                receiver.loaded(filled)
 
 
 def _copy(home: Tensor, part: Tensor, name: str, checkpoint: Checkpoint | None) -> None:

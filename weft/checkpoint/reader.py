@@ -58,22 +58,31 @@ class Checkpoint:
         """(name, tensor) of all or some tensors in file order. Asking for the next drops the pages of the last."""
         wanted = self.tensors.keys() if names is None else names
         for shard in self._shards.values():
-            here = {n for n in shard.tensors if n in wanted and self.tensors[n].file == shard.file}
+            here = {n for n in wanted if n in shard.tensors and self.tensors[n].file == shard.file}
             for name, tensor in shard.read(here) if here else ():
                 yield name, tensor
                 self.release(name, tensor)
 
-    def cost(self) -> str:
-        """What reading costs beyond copying, in a sentence; empty: nothing."""
-        found = [info for info in self.tensors.values() if info.quantization is not None]
+    def is_spare(self, name: str) -> bool:
+        """True for a tensor that may be left out where the model has no parameter for it."""
+        return False
+
+    def cost(self, as_codes: Collection[str] = ()) -> str:
+        """What reading costs beyond copying, in a sentence; empty: nothing. as_codes: tensors that stay as they are."""
+        found = [info for name, info in self.tensors.items() if info.quantization is not None and name not in as_codes]
         if not found:
             return ""
         kinds = ", ".join(sorted({str(info.quantization) for info in found}))
         needed, stored = sum(info.num_bytes for info in found), sum(info.stored_bytes or 0 for info in found)
         dtype = str(found[0].dtype).removeprefix("torch.")
         return (f"{self.path.name}: {len(found)} of {len(self.tensors)} tensors are quantized ({kinds}) and become "
-                f"{dtype} as they are loaded, because weft does not compute with them as they are yet: {_size(needed)} "
+                f"{dtype} as they are loaded, because no kernel computes with them as they are: {_size(needed)} "
                 f"of memory instead of {_size(stored)}.")
+
+    def has_codes(self, name: str) -> bool:
+        """Whether `quantized` has something to give for a tensor."""
+        shard = self._shards[self.tensors[name].file]
+        return isinstance(shard, GGUFShard) and shard.has_codes(name)
 
     def quantized(self, name: str) -> QuantizedWeight | None:
         """A tensor as the integer codes it is stored in; None where it is stored otherwise, and `read` gives numbers.

@@ -15,7 +15,8 @@ from weft.resolve.safetensors_header import Entry, read_header
 
 DTYPES = {
     "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2, "U16": torch.uint16, "I16": torch.int16, "F16": torch.float16, "BF16": torch.bfloat16,
+    "F8_E5M2": torch.float8_e5m2, "F8_E8M0": torch.float8_e8m0fnu, "U16": torch.uint16,
+    "I16": torch.int16, "F16": torch.float16, "BF16": torch.bfloat16,
     "U32": torch.uint32, "I32": torch.int32, "F32": torch.float32, "U64": torch.uint64, "I64": torch.int64,
     "F64": torch.float64, "C64": torch.complex64,
 }
@@ -41,11 +42,10 @@ class SafetensorsShard:
                 pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{self.file}: cannot be mapped into memory: {error}.") from error
-        for name, entry in self._entries.items():
-            if name in names:
-                if entry.stop > len(pages):
-                    raise CheckpointError(f"{self.file}: the file became shorter while it was read.")
-                yield name, _view(pages, entry)
+        for entry, name in sorted(((self._entries[name], name) for name in names), key=lambda pair: pair[0].start):
+            if entry.stop > len(pages):
+                raise CheckpointError(f"{self.file}: the file became shorter while it was read.")
+            yield name, _view(pages, entry)
 
 
 def _view(pages: mmap.mmap, entry: Entry) -> Tensor:

@@ -1,1 +1,1 @@
-"""The `weft` command: one file per subcommand. The only readers of environment variables besides `resolve/hub.py`."""
+"""The `weft` command: one file per subcommand. Only these and `resolve/sources/environment.py` read the environment."""

@@ -18,7 +18,9 @@ VARIABLES = {
     "CPU_ISA": "default of --cpu-isa",
     "CPU_KVCACHE_SPACE": "default of --kv-cache-memory-bytes, in GiB",
     "LOGGING_LEVEL": "DEBUG, INFO, WARNING or ERROR (INFO)",
+    "MODEL_REDIRECT_PATH": "a file that says which names mean which folders: a JSON object, or lines `name path`",
     "SERVER_DEV_MODE": "default of --dev-mode: 0 or 1",
+    "USE_MODELSCOPE": "1: names that are no local path mean models of ModelScope",
 }
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 

@@ -28,11 +28,12 @@ class ListAction(argparse.Action):
         setattr(namespace, self.dest, (*getattr(namespace, self.dest, ()), *added))
 
 
-def add_fields(group: Any, cls: type, helps: Mapping[str, str]) -> None:
-    """Add a flag to a parser or a group for each field of `cls` that `helps` names."""
+def add_fields(group: Any, cls: type, helps: Mapping[str, str], short: Mapping[str, str] | None = None) -> None:
+    """Add a flag to a parser or a group for each field of `cls` that `helps` names. short: {field: its short flag}."""
     by_name = {f.name: f for f in fields(cls)}
     for name, text in helps.items():
-        group.add_argument("--" + name.replace("_", "-"), dest=name, default=argparse.SUPPRESS,
+        flags = [flag for flag in ((short or {}).get(name), "--" + name.replace("_", "-")) if flag]
+        group.add_argument(*flags, dest=name, default=argparse.SUPPRESS,
                            help=text + _default(by_name[name]), **_shape(by_name[name]))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from math import prod
-from pathlib import Path
 from typing import Any
 
 from weft.architectures.describe import describe
@@ -22,12 +21,13 @@ from weft.architectures.sizes import (
     parameter_shapes,
 )
 from weft.architectures.spec import DecoderSpec
-from weft.checkpoint.loader import needs_own_head
-from weft.checkpoint.reader import Checkpoint, open_checkpoint
+from weft.checkpoint.loader import needs_own_head, open_weights
+from weft.checkpoint.reader import Checkpoint
 from weft.cli import words
 from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
+from weft.config.quantization_methods import at_load
 from weft.engine.memory import MemoryPlan, plan_memory
 from weft.engine.start_report import machine_facts
 from weft.errors import CheckpointError, MemoryPlanError
@@ -59,7 +59,7 @@ def inspect_model(args: EngineArgs, machine: Machine) -> Inspection:
     spec, reader = describe(config.model)
     weights, weights_error, has_head = None, "", None
     try:
-        weights = open_checkpoint(Path(config.model.path), config.load.load_format)
+        weights = open_weights(config.model, config.load)
         has_head = needs_own_head(weights, spec, config.model.hf_config)
     except CheckpointError as error:
         weights_error = str(error)
@@ -79,6 +79,7 @@ def settings(found: Inspection) -> list[tuple[str, Any, str]]:
         ("model", model.name, origin("model", "option")),
         ("architecture", model.architecture, origin("architectures", "config.json")),
         ("dtype", model.dtype, origin("dtype", "option")),
+        *([("quantization", model.quantization.method, model.quantization.source)] if model.quantization else []),
         ("max_model_len", model.max_model_len, origin("max_model_len", "option")),
         ("eos_token_ids", list(model.eos_token_ids), "generation_config.json and config.json"),
         *((f"sampling.{key}", value, "generation config") for key, value in model.generation_defaults.items()),
@@ -129,13 +130,16 @@ def kernels(found: Inspection) -> dict[str, str]:
     from weft.layers.placement import CacheFormat, Placement
     from weft.models.decoder import Decoder
     from weft.ops.kernel import explain
+    from weft.ops.sampling import SamplingCase, choose_sampling
 
     place = Placement(getattr(torch, found.config.model.dtype), isa=found.config.cpu_isa, has_memory=False,
+                      quantization=at_load(found.config.load.quantization),
                       cache=CacheFormat(found.config.cache.dtype, found.config.cache.block_size))
     tied = found.spec.head.tied if found.has_own_head is None else not found.has_own_head
     model = Decoder(found.spec, tied=tied, layer_groups=(0,) * len(found.spec.blocks),
                     max_model_len=1, place=place)
-    return explain(model.choices())
+    sampling = choose_sampling(SamplingCase(device=place.device, isa=place.isa))
+    return explain([*model.choices(), sampling])
 
 
 def as_json(found: Inspection) -> dict[str, Any]:
@@ -155,4 +159,6 @@ def _weights_words(weights: Checkpoint | None) -> str:
         return "no weights"
     infos = list(weights.tensors.values())
     dtypes = sorted({info.dtype_name for info in infos})
-    return f"{len(infos)} tensors ({', '.join(dtypes)}) in {len({info.file for info in infos})} file(s)"
+    cost = weights.cost()
+    return (f"{len(infos)} tensors ({', '.join(dtypes)}) in {len({info.file for info in infos})} file(s)"
+            + (f"; {cost}" if cost else ""))

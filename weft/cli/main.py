@@ -29,6 +29,9 @@ COMMANDS = {
     "bench serve": ("weft.cli.bench.serve", "measure a running server as its clients see it"),
     "models": ("weft.cli.models", "list the architectures that weft runs"),
     "inspect": ("weft.cli.inspect", "explain a checkpoint without reading its weights"),
+    "pull": ("weft.cli.pull", "download a model"),
+    "cache list": ("weft.cli.cache.listing", "show the models that are downloaded"),
+    "cache remove": ("weft.cli.cache.remove", "delete downloaded models"),
     "run-batch": ("weft.cli.run_batch", "answer a file of OpenAI batch requests"),
 }
 EXIT_STATUS = "Exit status: 0 done, 1 an error, 2 a wrong command line, 130 interrupted."
@@ -42,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run([a for a in arguments if a != "--traceback"])
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
+        if str(interruption):       # what it leaves behind
+            print(f"\nweft: {interruption}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output went away; Python would complain once more when it flushes at exit.

@@ -22,6 +22,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "model_file": "Python file that describes the model's architecture",
         "model_impl": "auto or native",
         "dtype": "auto, float32, float16 or bfloat16",
+        "quantization": "method of the checkpoint's weights, an error if it is another; none: what the checkpoint says",
         "seed": "seed of requests that have none",
         "max_model_len": "longest sequence in tokens; -1: the longest that fits",
         "max_logprobs": "most logprobs that a request may ask for; -1: no limit",
@@ -77,7 +78,7 @@ def add_engine_options(parser: Parser, *, positional_model: bool = False) -> Non
         parser.add_argument("positional_model", metavar="MODEL", nargs="?", help="the same as --model")
     parser.add_argument("--config", metavar="FILE.yaml", help="options from a file; the command line wins")
     for title, helps in GROUPS.items():
-        add_fields(parser.add_argument_group(title), EngineArgs, helps)
+        add_fields(parser.add_argument_group(title), EngineArgs, helps, SHORT)
     for name, off in UNBUILT.items():
         flags = [flag for flag in (SHORT.get(name), "--" + name.replace("_", "-")) if flag]
         shape = {"action": argparse.BooleanOptionalAction} if isinstance(off, bool) else \

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from weft.config.isa import CPU_ISAS
+from weft.config.quantization_methods import method_named
 from weft.errors import ConfigError, NotBuiltError
 
 DTYPES = ("float32", "float16", "bfloat16")
@@ -22,7 +23,7 @@ KV_CACHE_DTYPE_NAMES = {**DTYPE_NAMES, "fp8": "fp8_e4m3", "int8": "int8_per_toke
 
 # vLLM's options without code in weft yet: name -> the value that means "off". Anything else is refused.
 UNBUILT: dict[str, Any] = {
-    "runner": "auto", "convert": "auto", "tokenizer_mode": "auto", "config_format": "auto", "quantization": None,
+    "runner": "auto", "convert": "auto", "tokenizer_mode": "auto", "config_format": "auto",
     "quantization_config": None, "pooler_config": None, "hf_config_path": None, "tensor_parallel_size": 1,
     "pipeline_parallel_size": 1, "data_parallel_size": 1, "enable_expert_parallel": False, "cpu_offload_gb": 0,
     "distributed_executor_backend": None, "enable_lora": False, "speculative_config": None,
@@ -51,6 +52,7 @@ class EngineArgs:
     model_file: str | None = None                 # a Python file that describes the architecture
     model_impl: str = "auto"                      # auto, native
     dtype: str = "auto"
+    quantization: str | None = None               # None: as the checkpoint says; int8, int4: quantized at load
     seed: int = 0
     max_model_len: int | None = None              # tokens; -1: what fits
     max_logprobs: int = 20                        # -1: no limit
@@ -87,6 +89,9 @@ class EngineArgs:
         _check_types(self)
         object.__setattr__(self, "dtype", DTYPE_NAMES.get(self.dtype, self.dtype))
         _one_of("dtype", self.dtype, ("auto", *DTYPES))
+        if self.quantization is not None:
+            method = method_named(self.quantization, field="quantization", is_option=True)
+            object.__setattr__(self, "quantization", method)
         object.__setattr__(self, "kv_cache_dtype", KV_CACHE_DTYPE_NAMES.get(self.kv_cache_dtype, self.kv_cache_dtype))
         _one_of("kv_cache_dtype", self.kv_cache_dtype, ("auto", *KV_CACHE_DTYPES))
         _one_of("model_impl", self.model_impl, ("auto", "native"))

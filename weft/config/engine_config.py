@@ -12,6 +12,20 @@ from weft.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizationSettings:
+    """How a checkpoint says that its weights are quantized, as it was found.
+
+    method: one of quantization_methods.READ. values: the object; source: its file; path: where in it, e.g.
+    "quantization_config.". Read by `checkpoint/quantization/`.
+    """
+
+    method: str
+    values: dict[str, Any]
+    source: str
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
     """Which model, and how it is run.
 
@@ -20,6 +34,7 @@ class ModelConfig:
     dtype: "float32", "float16" or "bfloat16".
     max_model_len: tokens a sequence may have; is_max_model_len_fixed False: the memory plan may lower it.
     generation_defaults: sampling defaults from generation_config.json (temperature, top_p, max_new_tokens …).
+    quantization: of the checkpoint's weights; None: they are floats.
     """
 
     name: str
@@ -33,6 +48,7 @@ class ModelConfig:
     eos_token_ids: tuple[int, ...]
     origins: dict[str, str] = field(default_factory=dict)
     generation_defaults: dict[str, Any] = field(default_factory=dict)
+    quantization: QuantizationSettings | None = None
     config_source: str = "config.json"
     model_file: str | None = None
     seed: int = 0
@@ -78,9 +94,10 @@ class SchedulerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadConfig:
-    """How weights are read."""
+    """How weights are read. quantization: as the user asked for, "int8" or "int4" for quantizing at load."""
 
     load_format: str = "auto"
+    quantization: str | None = None
     use_tqdm: bool = True
 
 

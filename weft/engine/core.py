@@ -21,6 +21,7 @@ from weft.engine.runner import Runner, SequenceResult
 from weft.engine.scheduler import Scheduler, StepPlan
 from weft.engine.sequence import Sequence
 from weft.engine.start_report import start_report
+from weft.ops.native import extension
 
 logger = logging.getLogger("weft")
 
@@ -37,6 +38,9 @@ class EngineCore:
         machine = Machine.detect()
         for line in start_report(config, machine):
             logger.info("%s", line)
+        if extension() is None:
+            logger.warning("weft was installed without its native kernels: it runs on torch's operators, slower, and "
+                           "rounding depends on the batch. Install a C++ compiler (g++), then weft again.")
         self.runner = Runner(config, spec, machine)
         plan = self.runner.plan
         cache = CacheManager(plan.groups, plan.num_blocks, plan.block_size, config.cache.enable_prefix_caching)

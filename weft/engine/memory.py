@@ -6,16 +6,19 @@ user set and does not fit is a `MemoryPlanError` with need, have and the largest
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from weft.architectures.sizes import DTYPE_BYTES, cache_groups, num_parameters
+from weft.architectures.sizes import DTYPE_BYTES, cache_groups, num_parameters, parameter_shapes
 from weft.architectures.spec import DecoderSpec, MLPSpec, MoESpec
 from weft.cache.groups import CacheGroup
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
+from weft.config.quantization_methods import at_load
 from weft.errors import MemoryPlanError
 from weft.ops.attention.pieces import MIN_TILE, TILE_SCORES
+from weft.ops.quantized.quantize import packed_bytes
 
 DEFAULT_CACHE_BYTES = 4 << 30        # unless set, the cache takes no more than this, or than one whole context
 
@@ -52,8 +55,8 @@ class MemoryPlan:
 def plan_memory(spec: DecoderSpec, config: EngineConfig, machine: Machine, *,
                 has_own_head: bool | None = None) -> MemoryPlan:
     """Fit weights, activations and cache into the memory there is. MemoryPlanError when they do not fit."""
-    model, cache, width = config.model, config.cache, DTYPE_BYTES[config.model.dtype]
-    weights = num_parameters(spec, has_own_head=has_own_head) * width
+    model, cache = config.model, config.cache
+    weights = _weight_bytes(spec, config, has_own_head)
     activations = _activation_bytes(spec, config)
     groups = cache_groups(spec, cache.dtype)
     limit = int(machine.available_bytes.value * cache.memory_utilization)
@@ -125,6 +128,18 @@ class _Fit:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if self.bytes_for(middle) <= budget else (low, middle - 1)
         return low
+
+
+def _weight_bytes(spec: DecoderSpec, config: EngineConfig, has_own_head: bool | None) -> int:
+    """What the parameters take once they are loaded, quantized where that was asked for."""
+    width, method = DTYPE_BYTES[config.model.dtype], at_load(config.load.quantization)
+    if method is None or config.cpu_isa == "reference":
+        return num_parameters(spec, has_own_head=has_own_head) * width
+    total = 0
+    for name, shape in parameter_shapes(spec, has_own_head=has_own_head).items():
+        is_exact = len(shape) != 2 or name.endswith(("router.weight", "shared_gate.weight", "positions.weight"))
+        total += math.prod(shape) * width if is_exact else packed_bytes(method, *shape)
+    return total
 
 
 def _activation_bytes(spec: DecoderSpec, config: EngineConfig) -> int:

@@ -10,24 +10,24 @@ import math
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from weft.architectures.spec import DecoderSpec
-from weft.checkpoint.loader import load_weights, names_in, needs_own_head
-from weft.checkpoint.reader import open_checkpoint
+from weft.checkpoint.loader import load_weights, names_in, needs_own_head, open_weights
 from weft.config.allocator import keep_freed_pages, lazy_zeros
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
+from weft.config.quantization_methods import at_load
 from weft.engine.memory import MemoryPlan, plan_memory
 from weft.engine.messages import TokenLogprobs
 from weft.engine.sampler import Sampler
 from weft.engine.scheduler import Scheduled, StepPlan
 from weft.engine.step_inputs import step_inputs
-from weft.layers.placement import CacheFormat, Layer, Placement
+from weft.layers.finishing import Finishing
+from weft.layers.placement import CacheFormat, Placement
 from weft.models.decoder import Decoder
 from weft.ops.batch import ForwardBatch
 from weft.ops.kernel import explain
@@ -53,26 +53,25 @@ class Runner:
     def __init__(self, config: EngineConfig, spec: DecoderSpec, machine: Machine) -> None:
         torch.set_num_threads(config.num_threads)
         self.dtype = getattr(torch, config.model.dtype)
-        checkpoint = open_checkpoint(Path(config.model.path), config.load.load_format, self.dtype)
+        checkpoint = open_weights(config.model, config.load)
         own_head = needs_own_head(checkpoint, spec, config.model.hf_config)
         self.plan: MemoryPlan = plan_memory(spec, config, machine, has_own_head=own_head)
         layer_groups = [0] * len(spec.blocks)
         for number, group in enumerate(self.plan.groups):
             for layer in group.layers:
                 layer_groups[layer] = number
+        place = Placement(self.dtype, isa=config.cpu_isa, quantization=at_load(config.load.quantization),
+                          cache=CacheFormat(config.cache.dtype, config.cache.block_size))
         self.model = Decoder(spec, tied=not own_head, layer_groups=tuple(layer_groups),
-                             max_model_len=self.plan.max_model_len,
-                             place=Placement(self.dtype, isa=config.cpu_isa,
-                                             cache=CacheFormat(config.cache.dtype, config.cache.block_size)))
+                             max_model_len=self.plan.max_model_len, place=place)
+        finishing = Finishing(self.model, self.model.homes())
         report = load_weights(self.model.homes(), checkpoint, names_in(checkpoint, spec), tied=not own_head,
-                              use_tqdm=config.load.use_tqdm)
+                              use_tqdm=config.load.use_tqdm, receiver=finishing)
+        finishing.finish()
         logger.debug("%s", report)
-        for module in self.model.modules():
-            if isinstance(module, Layer):
-                module.finish_loading()
         self._bind_caches()
         keep_freed_pages()                     # not before: weights are to go back to the system when they are freed
-        self.sampler = Sampler(config.model.logprobs_mode)
+        self.sampler = Sampler(config.model.logprobs_mode, config.cpu_isa)
 
     def execute(self, plan: StepPlan) -> list[SequenceResult]:
         """One forward pass and its samples; one result for each scheduled sequence."""
@@ -133,7 +132,7 @@ class Runner:
 
     def list_kernels(self) -> dict[str, str]:
         """{operator: the kernels its layers chose, with the reasons against others}."""
-        return explain(self.model.choices())
+        return explain([*self.model.choices(), self.sampler.kernel])
 
     def memory_plan(self) -> dict[str, Any]:
         """The memory plan as plain data."""

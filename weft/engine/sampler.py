@@ -15,7 +15,17 @@ from torch import Tensor
 
 from weft.engine.messages import TokenLogprobs
 from weft.engine.sequence import Sequence
-from weft.ops.sampling import TopLogprobs, draw_tokens, filter_logits, top_logprobs, uniforms
+from weft.ops.sampling import (
+    EMPTY,
+    GOOD,
+    NO_NUMBERS,
+    DrawSettings,
+    SamplingCase,
+    TopLogprobs,
+    choose_sampling,
+    uniforms,
+)
+from weft.sampling_params import SamplingParams
 
 _ROWS_AT_ONCE = 64             # rows of prompt log-probabilities held in float32 together
 
@@ -30,11 +40,16 @@ class Sampled:
 
 
 class Sampler:
-    """logprobs_mode: the numbers reported, `raw_logprobs`, `raw_logits`, `processed_logprobs` or `processed_logits`."""
+    """logprobs_mode: the numbers reported, `raw_logprobs`, `raw_logits`, `processed_logprobs` or `processed_logits`.
 
-    def __init__(self, logprobs_mode: str) -> None:
+    isa: level of the native kernels, or "reference". kernel: which one was chosen.
+    """
+
+    def __init__(self, logprobs_mode: str, isa: str = "reference") -> None:
         self._processed = logprobs_mode.startswith("processed")
         self._as_logits = logprobs_mode.endswith("logits")
+        self.kernel = choose_sampling(SamplingCase(device="cpu", isa=isa))
+        self._sampling = self.kernel.kernel.prepare()
 
     def sample(self, logits: Tensor, seqs: Seq[Sequence]) -> list[Sampled]:
         """A token for each sequence.
@@ -42,103 +57,90 @@ class Sampler:
         Args:
             logits: [N, V] float32, one row a sequence; modified.
         """
+        edited = [i for i, seq in enumerate(seqs) if _has_edits(seq)]
         reported = [i for i, seq in enumerate(seqs) if seq.request.params.logprobs is not None]
-        values = None if self._processed or not reported else self._values(logits[reported])
-        for i, seq in enumerate(seqs):
-            _process(logits[i], seq)
-        drawn = [i for i, seq in enumerate(seqs) if not seq.request.params.is_greedy]
-        if drawn:
-            self._scale_and_filter(logits, seqs, drawn)
-        tokens = logits.argmax(-1)
-        if drawn:
-            numbers = _numbers([seqs[i] for i in drawn])
-            tokens[drawn] = draw_tokens(logits if len(drawn) == len(seqs) else logits[drawn], numbers)
-        if self._processed and reported:
-            values = self._values(logits[reported])
-        return self._results(logits, tokens, seqs, reported, values)
+        keep, source, source_rows = None, logits, reported               # source: what is reported of
+        if reported:
+            keep = "processed" if self._processed else "raw"
+            if not self._processed and not set(reported).isdisjoint(edited):
+                keep, source, source_rows = None, logits[reported], list(range(len(reported)))
+        for i in edited:
+            self._edit(logits[i], seqs[i])
+        drawn = self._sampling.draw(logits, _settings(seqs), keep=keep)
+        results = [Sampled(token) if state == GOOD else Sampled(error=_WHY_NOT[state])
+                   for token, state in zip(drawn.tokens.tolist(), drawn.states.tolist(), strict=True)]
+        for k in {seqs[i].request.params.logprobs for i in reported}:
+            members = [(i, row) for i, row in zip(reported, source_rows, strict=True)
+                       if seqs[i].request.params.logprobs == k and results[i].error is None]
+            if members:
+                places, rows = zip(*members, strict=True)
+                entries = self._report(source, list(rows), drawn.tokens[list(places)], k)
+                for i, entry in zip(places, entries, strict=True):
+                    results[i].logprobs = entry
+        return results
 
     def prompt_logprobs(self, logits: Tensor, next_ids: Seq[int], num_best: int) -> list[TokenLogprobs]:
         """What is reported of prompt tokens: logits [n, V] of the positions before them, float32."""
         out: list[TokenLogprobs] = []
         for start in range(0, len(next_ids), _ROWS_AT_ONCE):
-            rows = slice(start, start + _ROWS_AT_ONCE)
-            values = self._values(logits[rows])
-            wanted = values.shape[1] if num_best < 0 else min(num_best, values.shape[1])
-            out += _token_logprobs(top_logprobs(values, torch.tensor(next_ids[rows]), wanted), next_ids[rows])
+            part = logits[start : start + _ROWS_AT_ONCE]
+            chosen = torch.tensor(next_ids[start : start + _ROWS_AT_ONCE])
+            out += self._report(part, list(range(len(part))), chosen, num_best)
         return out
 
-    def _values(self, logits: Tensor) -> Tensor:
-        return logits.clone() if self._as_logits else torch.log_softmax(logits, dim=-1)
+    def _report(self, logits: Tensor, rows: list[int], chosen: Tensor, num_best: int) -> list[TokenLogprobs]:
+        """num_best: -1 for the whole vocabulary."""
+        vocab = logits.shape[1]
+        top = self._sampling.report(logits, rows, chosen, vocab if num_best < 0 else min(num_best, vocab),
+                                    as_logits=self._as_logits)
+        return _token_logprobs(top, chosen.tolist())
 
-    def _scale_and_filter(self, logits: Tensor, seqs: Seq[Sequence], drawn: list[int]) -> None:
-        params = [seqs[i].request.params for i in drawn]
-        temperatures = torch.tensor([p.temperature for p in params])
-        if len(drawn) == len(seqs):
-            logits.div_(temperatures[:, None])
-        else:
-            logits[drawn] = logits[drawn] / temperatures[:, None]
-        rows = [i for i, p in zip(drawn, params, strict=True) if p.top_k > 0 or p.top_p < 1 or p.min_p > 0]
-        if rows:
-            chosen = [seqs[i].request.params for i in rows]
-            logits[rows] = filter_logits(
-                logits[rows],
-                min_p=torch.tensor([p.min_p for p in chosen], dtype=torch.float32),
-                top_k=torch.tensor([max(p.top_k, 0) for p in chosen]),
-                top_p=torch.tensor([p.top_p for p in chosen], dtype=torch.float32))
-
-    def _results(self, logits: Tensor, tokens: Tensor, seqs: Seq[Sequence], reported: list[int],
-                 values: Tensor | None) -> list[Sampled]:
-        chosen = logits.gather(1, tokens[:, None])[:, 0]
-        results = [Sampled(token) if finite else Sampled(error=_why_not(row))
-                   for token, finite, row in zip(tokens.tolist(), torch.isfinite(chosen).tolist(), logits, strict=True)]
-        for k in {seqs[i].request.params.logprobs for i in reported}:
-            members = [j for j, i in enumerate(reported) if seqs[i].request.params.logprobs == k]
-            ids = tokens[[reported[j] for j in members]]
-            wanted = values.shape[1] if k < 0 else min(k, values.shape[1])
-            entries = _token_logprobs(top_logprobs(values[members], ids, wanted), ids.tolist())
-            for j, entry in zip(members, entries, strict=True):
-                results[reported[j]].logprobs = entry
-        return results
+    def _edit(self, row: Tensor, seq: Sequence) -> None:
+        """Masks, bias and penalties of one sequence on its logits [V], in place."""
+        params, sampling = seq.request.params, self._sampling
+        if params.allowed_token_ids is not None:
+            sampling.allow_only(row, params.allowed_token_ids)
+        bad = [word[-1] for word in seq.request.bad_words_token_ids
+               if len(word) == 1 or seq.token_ids[seq.num_prompt_tokens :][-(len(word) - 1) :] == word[:-1]]
+        if params.min_tokens > seq.num_output_tokens:
+            bad += [*seq.request.eos_token_ids, *(params.stop_token_ids or ())]
+        if bad:
+            sampling.forbid(row, bad)
+        if params.logit_bias:
+            sampling.add_bias(row, params.logit_bias)
+        if _has_penalties(params):
+            sampling.penalise(row, seq.token_ids, seq.num_prompt_tokens, repetition=params.repetition_penalty,
+                              frequency=params.frequency_penalty, presence=params.presence_penalty)
 
 
-def _why_not(row: Tensor) -> str:
-    if torch.isnan(row).any() or torch.isposinf(row).any():
-        return "the model's logits for this request are not numbers (NaN or infinity)"
-    return "no token is allowed: allowed_token_ids, bad_words and min_tokens together leave none"
+_WHY_NOT = {
+    NO_NUMBERS: "the model's logits for this request are not numbers (NaN or infinity)",
+    EMPTY: "no token is allowed: allowed_token_ids, bad_words and min_tokens together leave none",
+}
 
 
-def _numbers(seqs: Seq[Sequence]) -> Tensor:
-    seeds = np.array([seq.request.params.seed % 2**64 for seq in seqs], dtype=np.uint64)
-    return torch.from_numpy(uniforms(seeds, np.array([len(seq.token_ids) for seq in seqs], dtype=np.uint64)))
-
-
-def _process(row: Tensor, seq: Sequence) -> None:
-    """Masks, bias and penalties of one sequence on its logits [V], in place."""
+def _has_edits(seq: Sequence) -> bool:
     params = seq.request.params
-    if params.allowed_token_ids is not None:
-        allowed = torch.tensor(params.allowed_token_ids)
-        kept = row[allowed]
-        row.fill_(-torch.inf)[allowed] = kept
-    for word in seq.request.bad_words_token_ids:
-        if len(word) == 1 or seq.token_ids[seq.num_prompt_tokens :][-(len(word) - 1) :] == word[:-1]:
-            row[word[-1]] = -torch.inf
-    if params.min_tokens > seq.num_output_tokens:
-        row[[*seq.request.eos_token_ids, *(params.stop_token_ids or ())]] = -torch.inf
-    if params.logit_bias:
-        row[list(params.logit_bias)] += torch.tensor(list(params.logit_bias.values()))
-    if params.repetition_penalty != 1 or params.frequency_penalty or params.presence_penalty:
-        _penalise(row, seq)
+    return bool(params.allowed_token_ids is not None or seq.request.bad_words_token_ids or params.logit_bias
+                or params.min_tokens > seq.num_output_tokens or _has_penalties(params))
 
 
-def _penalise(row: Tensor, seq: Sequence) -> None:
-    params = seq.request.params
-    if params.repetition_penalty != 1:
-        seen = torch.tensor(seq.token_ids).unique()
-        values = row[seen]
-        row[seen] = torch.where(values > 0, values / params.repetition_penalty, values * params.repetition_penalty)
-    if seq.num_output_tokens and (params.frequency_penalty or params.presence_penalty):
-        ids, counts = torch.tensor(seq.token_ids[seq.num_prompt_tokens :]).unique(return_counts=True)
-        row[ids] -= params.frequency_penalty * counts + params.presence_penalty
+def _has_penalties(params: SamplingParams) -> bool:
+    return params.repetition_penalty != 1 or params.frequency_penalty != 0 or params.presence_penalty != 0
+
+
+def _settings(seqs: Seq[Sequence]) -> DrawSettings | None:
+    """None where every sequence takes its likeliest token."""
+    params = [seq.request.params for seq in seqs]
+    if all(p.is_greedy for p in params):
+        return None
+    seeds = np.array([0 if p.seed is None else p.seed % 2**64 for p in params], dtype=np.uint64)
+    return DrawSettings(
+        temperatures=np.array([0 if p.is_greedy else p.temperature for p in params], dtype=np.float32),
+        min_ps=np.array([p.min_p for p in params], dtype=np.float32),
+        top_ps=np.array([p.top_p for p in params], dtype=np.float32),
+        top_ks=np.array([p.top_k for p in params], dtype=np.int64),
+        numbers=uniforms(seeds, np.array([len(seq.token_ids) for seq in seqs], dtype=np.uint64)))
 
 
 def _token_logprobs(top: TopLogprobs, chosen_ids: Seq[int]) -> list[TokenLogprobs]:

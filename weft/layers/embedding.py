@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,9 @@ from weft.architectures.spec import EmbeddingSpec, HeadSpec
 from weft.layers.linear import Linear, linear_case, shape_only
 from weft.layers.norm import optional_norm
 from weft.layers.placement import Layer, Placement
+from weft.ops.embedding import EmbeddingCase, choose_embedding
 from weft.ops.linear import Epilogue, Product, choose_linear, empty_weight
+from weft.ops.quantized import QuantizedWeight
 
 
 class Embedding(Layer):
@@ -24,7 +26,9 @@ class Embedding(Layer):
         width = spec.embedding_dim or hidden_size
         self.case = linear_case(place, width, spec.vocab_size, is_table=True)
         self.tokens = nn.Parameter(empty_weight(self.case, on_meta=not place.has_memory), requires_grad=False)
-        self.table: Product | None = None
+        self.kernel = choose_embedding(EmbeddingCase(device=place.device, dtype=place.dtype, isa=place.isa))
+        self.rows = None                                      # what the kernel makes of the table
+        self.takes_codes, self.codes = choose_linear(self.case).kernel.name == "native", None
         self.project = _projection(width, hidden_size, place)
         rows = spec.positions.num_positions + spec.positions.offset if spec.positions else 0
         self.positions = self.parameter(rows, hidden_size, place=place) if rows else None
@@ -32,9 +36,7 @@ class Embedding(Layer):
 
     def forward(self, input_ids: Tensor, positions: Tensor) -> Tensor:
         """input_ids, positions [T] -> [T, E], of its own memory."""
-        hidden = self.table.rows(input_ids)
-        if self.spec.scale != 1:
-            hidden = hidden * torch.tensor(self.spec.scale, dtype=hidden.dtype, device=hidden.device)
+        hidden = self.rows(input_ids)
         if self.project is not None:
             hidden = self.project(hidden).clone()
         if self.positions is not None:
@@ -45,9 +47,24 @@ class Embedding(Layer):
         """Make the table readable, unless the head does. Only rows are read here: floats stay as they are."""
         if self.is_tied:
             return
-        kernel = choose_linear(replace(self.case, isa=self.case.isa if self.case.quantization else "reference")).kernel
-        self.table = kernel.prepare(self.tokens.data, None, Epilogue(out_dtype=self.case.dtype))
+        table = self.tokens.data if self.codes is None else self.codes
+        if self.case.quantization is not None or self.codes is not None:
+            table = choose_linear(self.case).kernel.prepare(table, None, Epilogue(out_dtype=self.case.dtype))
+        self.read_rows_of(table)
+        self.codes = None
+
+    def read_rows_of(self, table: Tensor | Product) -> None:
+        """From now on rows come from a table [V, E], or from one that a product was made of."""
+        self.rows = self.kernel.kernel.prepare(table, self.spec.scale)
         self.tokens = shape_only(self.tokens)
+
+    def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
+        """As Layer."""
+        self.codes = weight
+
+    def loaded_parameters(self) -> Iterator[nn.Parameter]:
+        """As Layer; the table is the head's when it is tied."""
+        return (p for p in self.parameters(recurse=False) if not (self.is_tied and p is self.tokens))
 
     def homes(self) -> dict[str, Tensor]:
         homes = {"tokens.weight": self.tokens.data}
@@ -75,6 +92,7 @@ class Head(Layer):
             empty_weight(case, on_meta=not place.has_memory), requires_grad=False)
         self.bias = self.parameter(vocab_size, place=place) if spec.bias else None
         self.product: Product | None = None
+        self.takes_codes, self.codes = self.kernel.kernel.name == "native", None
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """[N, E] -> logits [N, V] in float32, of their own memory."""
@@ -92,11 +110,23 @@ class Head(Layer):
         (embedding,) = self._embedding
         weight = embedding.tokens if self.is_tied else self.weight
         bias = None if self.bias is None else self.bias.data
-        self.product = self.kernel.kernel.prepare(weight.data, bias, Epilogue(out_dtype=torch.float32))
+        self.product = self.kernel.kernel.prepare(weight.data if self.codes is None else self.codes, bias,
+                                                  Epilogue(out_dtype=torch.float32))
+        self.codes = None
         if self.is_tied:
-            embedding.table, embedding.tokens = self.product, shape_only(weight)
+            embedding.read_rows_of(self.product)
         else:
             self.weight = shape_only(weight)
+
+    def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
+        """As Layer."""
+        self.codes = weight
+
+    def loaded_parameters(self) -> Iterator[nn.Parameter]:
+        """As Layer, with the embedding's table when that is the matrix."""
+        yield from self.parameters(recurse=False)
+        if self.is_tied:
+            yield self._embedding[0].tokens
 
     def homes(self) -> dict[str, Tensor]:
         homes = {} if self.is_tied else {"weight": self.weight.data}

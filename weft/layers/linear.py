@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from weft.layers.placement import Layer, Placement
 from weft.ops.linear import Epilogue, LinearCase, Product, choose_linear, empty_weight
+from weft.ops.quantized import QuantizedWeight, stacked
 
 
 class Linear(Layer):
@@ -31,6 +32,8 @@ class Linear(Layer):
         self.width = out_features // 2 if gated else out_features
         self.scratch, self.role = place.scratch, next(iter(self.parts))
         self.product: Product | None = None
+        self.takes_codes = self.kernel.kernel.name == "native"
+        self.codes: dict[int, QuantizedWeight] = {}           # parts that were loaded as codes, by their first row
 
     def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
         """[T, in] -> [T, width]; with a residual, residual += alpha * that, and it is returned.
@@ -45,8 +48,13 @@ class Linear(Layer):
     def finish_loading(self) -> None:
         """Give the weight to the kernel. The homes no longer lead to it."""
         bias = None if self.bias is None else self.bias.data
-        self.product = self.kernel.kernel.prepare(self.weight.data, bias, self.epilogue)
-        self.weight = shape_only(self.weight)
+        weight = with_codes(self.weight.data, self.codes, self.parts.values())
+        self.product = self.kernel.kernel.prepare(weight, bias, self.epilogue)
+        self.weight, self.codes = shape_only(self.weight), {}
+
+    def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
+        """As Layer."""
+        self.codes[first // self.weight.shape[1]] = weight
 
     def homes(self) -> dict[str, Tensor]:
         homes, start = {}, 0
@@ -63,6 +71,21 @@ def linear_case(place: Placement, in_features: int, out_features: int, *, gated:
     """The case of a matrix at a place."""
     return LinearCase(device=place.device, dtype=place.dtype, in_features=in_features, out_features=out_features,
                       isa=place.isa, gated=gated, is_table=is_table, quantization=place.quantization)
+
+
+def with_codes(weight: Tensor, codes: Mapping[int, QuantizedWeight],
+               parts: Iterable[int]) -> Tensor | QuantizedWeight | list[Tensor | QuantizedWeight]:
+    """A loaded matrix: the numbers of `weight`, or codes for all of its rows, or a list of both by parts.
+
+    codes: by first row; parts: rows of each part.
+    """
+    if not codes:
+        return weight
+    pieces, start = [], 0
+    for rows in parts:
+        pieces.append(codes.get(start, weight[start : start + rows]))
+        start += rows
+    return stacked(pieces) or pieces
 
 
 def shape_only(weight: Tensor) -> nn.Parameter:

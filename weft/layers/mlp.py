@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from weft.architectures.spec import MLPSpec, MoESpec
 from weft.layers.linear import Linear, shape_only
 from weft.layers.placement import Layer, Placement
 from weft.ops.moe import MoECase, Routing, choose_moe
+from weft.ops.quantized import QuantizedWeight, stacked
 
 
 class MLP(Layer):
@@ -48,6 +50,8 @@ class MoE(Layer):
             device=place.device, dtype=place.dtype, hidden_size=hidden_size, intermediate_size=size,
             act=spec.expert.act, isa=place.isa, quantization=place.quantization))
         self.experts = None                                   # what the kernel makes of the matrices
+        self.takes_codes = self.kernel.kernel.name == "native"
+        self.codes: dict[str, dict[int, QuantizedWeight]] = {"gate_up": {}, "down": {}}      # by first row
 
     def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
         """[T, E] -> [T, E]; with a residual, residual += alpha * that, and it is returned."""
@@ -64,8 +68,15 @@ class MoE(Layer):
         """Give the experts' matrices to the kernel. The homes no longer lead to them."""
         routing = Routing(top_k=self.spec.num_experts_per_token, renormalize=self.spec.renormalize,
                           act=self.spec.expert.act)
-        self.experts = self.kernel.kernel.prepare(self.gate_up.data, self.down.data, routing)
-        self.gate_up, self.down = shape_only(self.gate_up), shape_only(self.down)
+        gate_up = experts_with_codes(self.gate_up.data, self.codes["gate_up"], self.spec.expert.intermediate_size)
+        down = experts_with_codes(self.down.data, self.codes["down"], self.down.shape[1])
+        self.experts = self.kernel.kernel.prepare(gate_up, down, routing)
+        self.gate_up, self.down, self.codes = shape_only(self.gate_up), shape_only(self.down), {}
+
+    def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
+        """As Layer."""
+        name = "gate_up" if parameter is self.gate_up else "down"
+        self.codes[name][first // parameter.shape[-1]] = weight
 
     def homes(self) -> dict[str, Tensor]:
         homes, size = self.router.homes(), self.spec.expert.intermediate_size
@@ -78,3 +89,22 @@ class MoE(Layer):
         if self.shared_gate is not None:
             homes |= self.shared_gate.homes()
         return homes
+
+
+def experts_with_codes(weight: Tensor, codes: Mapping[int, QuantizedWeight],
+                       rows: int) -> Tensor | list[QuantizedWeight]:
+    """Loaded matrices [X, R, K], or codes for each expert when all came as codes of one format.
+
+    codes: by first row of [X * R, K]; rows: of each part of an expert.
+    """
+    if not codes:
+        return weight
+    num_experts, size, _ = weight.shape
+    experts = [stacked([codes.get(start, weight) for start in range(expert * size, (expert + 1) * size, rows)])
+               for expert in range(num_experts)]
+    if all(e is not None and e.format == experts[0].format for e in experts):
+        return experts
+    flat = weight.flatten(0, 1)
+    for start, part in codes.items():
+        flat[start : start + part.shape[0]] = part.dequantize(weight.dtype)
+    return weight

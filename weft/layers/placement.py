@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from weft.layers.scratch import Scratch
 from weft.ops.kernel import Choice
+from weft.ops.quantized import QuantizedWeight
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,11 @@ class Layer(nn.Module):
     """A part as a module.
 
     `homes()` gives views of its parameters under part names, which loading copies into; `finish_loading()` is called
-    once after that, on every layer; `choices()` are the kernels it runs.
+    once after that, on every layer (see finishing.py); `choices()` are the kernels it runs.
+    takes_codes: its matrices may come as QuantizedWeights, through `take`.
     """
+
+    takes_codes = False
 
     def parameter(self, *shape: int, place: Placement) -> nn.Parameter:
         """An uninitialised parameter that needs no gradient."""
@@ -58,6 +62,14 @@ class Layer(nn.Module):
         """{part name: view}. By default those of the children that are layers, under their attribute names."""
         return {f"{name}.{home}": view for name, child in self.named_children() if isinstance(child, Layer)
                 for home, view in child.homes().items()}
+
+    def loaded_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters whose numbers `finish_loading` needs: by default this layer's own."""
+        return self.parameters(recurse=False)
+
+    def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
+        """A part of a parameter as codes. first: place of its home's first number in the parameter's memory."""
+        raise AssertionError(f"{type(self).__name__} takes no codes")
 
     def finish_loading(self) -> None:
         """Turn this layer's own loaded parameters into what its kernel wants; layers within it do theirs."""

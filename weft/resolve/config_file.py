@@ -1,6 +1,6 @@
 """A model directory's JSON files: read with errors that name file, line and key; overrides merged, with their origins.
 
-Knows the shape of a config.json (architectures, nested text config, quantization) and no key of a family.
+Knows the shape of a config.json (architectures, nested text config) and no key of a family.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from weft.errors import ConfigError, NotBuiltError
+from weft.errors import ConfigError
 
 CONFIG_NAME = "config.json"
 OVERRIDE = "override"
@@ -86,7 +86,7 @@ def read_json_if_there(path: Path) -> dict[str, Any]:
 
 
 def read_config(directory: Path, overrides: Mapping[str, Any]) -> HFConfig:
-    """config.json with the user's overrides on top. ConfigError, or NotBuiltError for a quantized model."""
+    """config.json with the user's overrides on top. ConfigError when it cannot be used."""
     path = directory / CONFIG_NAME
     if not path.exists():
         raise ConfigError("model", str(directory), expected=f"a directory with a {CONFIG_NAME}",
@@ -102,7 +102,6 @@ def finished(values: Mapping[str, Any], overrides: Mapping[str, Any], source: st
     _check_architectures(merged, all_origins, source)
     config = HFConfig(merged, source, all_origins)
     _check_model_types(config)
-    _refuse_quantization(config)
     return config
 
 
@@ -141,17 +140,6 @@ def _check_model_types(config: HFConfig) -> None:
     for prefix, values in (("", config.values), (config.text_path, config.text)):
         if not isinstance(values.get("model_type"), str | None):
             raise ConfigError(f"{prefix}model_type", values["model_type"], expected="a string", source=config.source)
-
-
-def _refuse_quantization(config: HFConfig) -> None:
-    for prefix, values in (("", config.values), (config.text_path, config.text)):
-        for key in ("quantization_config", "compression_config"):
-            found = values.get(key)
-            if found:
-                method = found.get("quant_method") if isinstance(found, dict) else found
-                raise NotBuiltError(f"{prefix}{key}.quant_method", method, expected="no quantization",
-                                    source=config.source, hint="weft cannot read quantized weights yet: take "
-                                    "the unquantized checkpoint.")
 
 
 def _what_is_there(directory: Path) -> str:

@@ -26,6 +26,7 @@ from weft.resolve.files import ModelFiles, find_model, find_model_file, find_tok
 from weft.resolve.generation import eos_token_ids, sampling_defaults
 from weft.resolve.gguf_config import maybe_patch_hf_config_from_gguf, read_gguf_config
 from weft.resolve.max_len import resolve_max_len
+from weft.resolve.quantization import find_quantization
 
 # Defaults of an engine used from Python on CPU; the server sets smaller ones itself.
 MAX_NUM_BATCHED_TOKENS = 4096
@@ -47,7 +48,8 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
                           kv_cache_memory_bytes=args.kv_cache_memory_bytes,
                           memory_utilization=args.gpu_memory_utilization),
         scheduler=_scheduler(args, model),
-        load=LoadConfig(load_format=args.load_format, use_tqdm=args.use_tqdm_on_load),
+        load=LoadConfig(load_format=args.load_format, quantization=args.quantization,
+                        use_tqdm=args.use_tqdm_on_load),
         num_threads=threads.value, cpus=cpus.value, cpu_isa=isa.value,
         origins={"num_threads": threads.source, "cpus": cpus.source, "cpu_isa": isa.source},
         served_model_names=args.served_model_name or (model.name,),
@@ -68,6 +70,7 @@ def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
         eos_token_ids=eos_token_ids(args.generation_config, config, files.directory, vocab_size),
         origins=config.origins | {"dtype": dtype_source, "max_model_len": len_source, "model": files.source},
         generation_defaults=sampling_defaults(args.generation_config, args.override_generation_config, files.directory),
+        quantization=find_quantization(config, files, args.quantization),
         model_file=str(find_model_file(args.model_file)) if args.model_file else None,
         seed=args.seed, max_logprobs=args.max_logprobs, logprobs_mode=args.logprobs_mode,
     )

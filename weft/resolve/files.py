@@ -1,4 +1,4 @@
-"""From a model's name to the folder that holds its files: the embedded model, a local directory, or the hub."""
+"""The files that engine options mean: the embedded model, or what `sources/` finds under the names of the options."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 
 import weft.embedded
 from weft.config.engine_args import EngineArgs
-from weft.errors import ConfigError, NotBuiltError
-from weft.resolve import hub
-from weft.resolve.gguf_files import is_remote_gguf, local_gguf
+from weft.errors import ConfigError
+from weft.resolve.gguf_files import is_remote_gguf
+from weft.resolve.sources.find import find
+from weft.resolve.sources.repository import Access
+from weft.resolve.sources.wanted import Wanted
 
 EMBEDDED_NAME = "weft-embedded"
 
@@ -28,28 +30,30 @@ class ModelFiles:
 
 
 def find_model(args: EngineArgs) -> ModelFiles:
-    """The folder of `args.model`. ConfigError saying what was tried."""
+    """The folder of `args.model`, downloaded where needed. ConfigError saying what was tried."""
     if args.model is None:
         return ModelFiles(EMBEDDED_NAME, weft.embedded.path(), "embedded")
-    gguf = local_gguf(args.model)
-    if gguf is not None and args.load_format in ("auto", "gguf", "dummy"):
-        return ModelFiles(args.model, gguf.parent, "local GGUF file", gguf)
-    if (gguf is not None) != (args.load_format == "gguf"):
-        raise ConfigError("load_format", args.load_format, expected="auto or gguf, because the model is a GGUF file"
-                          if gguf else "another format, because the model is no GGUF file", source=args.model)
-    directory, source = _find(args.model, args, field="model", revision=args.revision, load_format=args.load_format)
-    return ModelFiles(args.model, directory, source)
+    if is_remote_gguf(args.model):
+        _check_format(args, is_gguf=True)
+    weights = "none" if args.load_format == "dummy" else args.load_format
+    found = find(args.model, revision=args.revision, access=_access(args),
+                 want=Wanted(weights=weights, has_code=args.trust_remote_code))
+    _check_format(args, is_gguf=found.gguf is not None)
+    return ModelFiles(args.model, found.directory, found.origin, found.gguf)
 
 
 def find_tokenizer(args: EngineArgs, model: ModelFiles) -> Path:
-    """The folder of the tokenizer, or the GGUF file that holds it: `args.tokenizer`, or the model's own."""
-    if args.tokenizer is None:
+    """The folder of the tokenizer, or the GGUF file that holds it: `args.tokenizer`, or the model's own.
+
+    The model's name at the model's revision is the model's own too, so that both are of one commit.
+    """
+    name = args.tokenizer or args.model
+    if name is None or (name == args.model and args.tokenizer_revision in (None, args.revision)):
         has_own = (model.directory / "tokenizer.json").is_file()
         return model.directory if model.gguf is None or has_own else model.gguf
-    gguf = local_gguf(args.tokenizer)
-    if gguf is not None:
-        return gguf
-    return _find(args.tokenizer, args, field="tokenizer", revision=args.tokenizer_revision, load_format="dummy")[0]
+    found = find(name, revision=args.tokenizer_revision, access=_access(args), field="tokenizer",
+                 want=Wanted(weights="none", has_code=args.trust_remote_code))
+    return found.gguf or found.directory
 
 
 def find_model_file(name: str) -> Path:
@@ -61,36 +65,14 @@ def find_model_file(name: str) -> Path:
     return path.resolve()
 
 
-def _find(name: str, args: EngineArgs, *, field: str, revision: str | None, load_format: str) -> tuple[Path, str]:
-    if not name.strip():
-        raise ConfigError(field, name, expected="a directory or a hub id")
-    try:
-        path = Path(name).expanduser()
-        is_directory, exists = path.is_dir(), path.exists()
-    except (OSError, ValueError, RuntimeError) as error:       # too long, or a home that nobody has
-        raise ConfigError(field, name, expected="a directory or a hub id", hint=f"{error}.") from error
-    if is_directory:
-        return path.resolve(), "local directory"
-    if exists:
-        raise ConfigError(field, name, expected="a directory or a .gguf file",
-                          hint=f"Pass its directory: {path.parent}.")
-    if is_remote_gguf(name):
-        raise NotBuiltError(field, name, expected="a GGUF file on this machine",
-                            hint="weft does not download single GGUF files yet: do, and pass the path.")
-    if looks_like_path(name) or not hub.is_repo_id(name):
-        raise ConfigError(field, name, expected="a directory that exists", hint=_nearest(path))
-    return hub.download(name, revision=revision, token=args.hf_token, download_dir=args.download_dir,
-                        load_format=load_format, has_code=args.trust_remote_code, field=field), "hub"
+def _check_format(args: EngineArgs, *, is_gguf: bool) -> None:
+    if is_gguf and args.load_format not in ("auto", "gguf", "dummy"):
+        raise ConfigError("load_format", args.load_format, expected="auto or gguf, because the model is a GGUF file",
+                          source=args.model or "")
+    if not is_gguf and args.load_format == "gguf":
+        raise ConfigError("load_format", args.load_format, source=args.model or "",
+                          expected="another format, because the model is no GGUF file")
 
 
-def looks_like_path(name: str) -> bool:
-    """True for a name that cannot have been meant as a hub id."""
-    return name.startswith(("/", "./", "../", "~", ".\\", "\\")) or name.endswith("/") or name.count("/") > 1 or (
-        Path(name).suffix in (".safetensors", ".bin", ".gguf", ".json", ".pt"))
-
-
-def _nearest(path: Path) -> str:
-    """The longest part of a path that exists."""
-    absolute = path.absolute()
-    parent = next((p for p in absolute.parents if p.exists()), absolute.anchor)
-    return f"{absolute} does not exist ({parent} does)."
+def _access(args: EngineArgs) -> Access:
+    return Access(token=args.hf_token, download_dir=args.download_dir)

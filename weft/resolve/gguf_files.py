@@ -1,6 +1,6 @@
 """Names of GGUF models and files: which names mean one, which file of a folder is meant, which files are its parts.
 
-Reads no more than four bytes and lists folders; `hub.py` downloads. Forms: `file.gguf`, a folder, `folder:QUANT`,
+Reads no more than four bytes and lists folders; `sources/` downloads. Forms: `file.gguf`, a folder, `folder:QUANT`,
 `org/repo:QUANT`, `org/repo/file.gguf`. Parts of one model are named `x-00001-of-00003.gguf`.
 """
 
@@ -54,7 +54,11 @@ def is_remote_gguf(model: str | Path) -> bool:
     """True for `org/repo:QUANT` and `org/repo/file.gguf` that are nothing on this machine."""
     name = str(model)
     base, quant = split_quant(name)
-    if name.startswith(("/", "./", "../", "~", ".\\")) or Path(base).expanduser().exists():
+    try:
+        is_here = name.startswith(("/", "./", "../", "~", ".\\")) or Path(base).expanduser().exists()
+    except (OSError, ValueError):       # a name that no file can have
+        return False
+    if is_here:
         return False
     parts = PurePosixPath(base).parts
     return len(parts) == 2 if quant else len(parts) >= 3 and name.lower().endswith(SUFFIX)

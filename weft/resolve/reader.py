@@ -32,7 +32,8 @@ HARMLESS = frozenset("""
     forced_bos_token_id forced_eos_token_id remove_invalid_values exponential_decay_length_penalty suppress_tokens
     begin_suppress_tokens
     max_seq_len seq_length model_max_length max_target_positions max_sequence_length max_seq_length seq_len
-""".split())    # the last line: lengths, which resolve/max_len.py reads
+    quantization_config compression_config
+""".split())    # the last lines: lengths, which resolve/max_len.py reads, and what resolve/quantization.py reads
 
 
 class ConfigReader:

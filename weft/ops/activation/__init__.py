@@ -1,12 +1,21 @@
-"""Activations by their names in config files. Plain torch: each is its own definition."""
+"""Activations by their names in config files: torch's functions are the definition, `cpu.py` has weft's kernel.
+
+A kernel runs `run(x, out=None)`. Behind a linear layer the activation is part of its product: see ops/linear.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from weft.errors import ConfigError
+from weft.ops.activation.cpu import ACTS, NativeActivation
+from weft.ops.kernel import Choice, Kernel, choose, never
+from weft.ops.native import DTYPES, unavailable
 
 
 def _quick_gelu(x: Tensor) -> Tensor:
@@ -34,3 +43,36 @@ def activation(name: str):
     if name not in ACTIVATIONS:
         raise ConfigError("hidden_act", name, expected=f"one of {', '.join(sorted(ACTIVATIONS))}")
     return ACTIVATIONS[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivationCase:
+    """What decides which kernel computes an activation. gated: act(first half of the columns) * second half."""
+
+    device: str
+    dtype: torch.dtype
+    act: str
+    gated: bool = False
+    isa: str = "reference"
+
+
+def _native_refuses(case: ActivationCase) -> str | None:
+    if case.act not in ACTS:
+        return f"activation {case.act}"
+    return unavailable(case.device, case.isa) or (None if case.dtype in DTYPES else f"{case.dtype}")
+
+
+def choose_activation(case: ActivationCase) -> Choice:
+    """The kernel that runs `run(x, out=None)`: [T, F], or [T, 2F] with a gate, -> [T, F]; `out` need not be used."""
+    native = None if _native_refuses(case) else NativeActivation(case.act, case.gated, case.isa)
+    return choose("activation", (
+        Kernel("native", native, _native_refuses),
+        Kernel("torch", partial(_torch, activation(case.act), case.gated), never),
+    ), case)
+
+
+def _torch(act, gated: bool, x: Tensor, out: Tensor | None = None) -> Tensor:
+    if not gated:
+        return act(x)
+    gate, up = x.chunk(2, dim=-1)
+    return act(gate).mul_(up)

@@ -1,4 +1,4 @@
-"""What attention kernels read of a step, made once for all layers of a cache group; what few kernels read, lazily."""
+"""What the attention kernels read of a step, made once for all layers of a cache group; what few read, lazily."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """x @ weight.T + bias and what follows: defined in `reference.py`, weft's kernels in `cpu.py`, torch's in `onednn.py`.
 
-A kernel's `prepare(weight, bias, epilogue)` makes a `Product` of a loaded weight, floats or a QuantizedWeight.
+A kernel's `prepare(weight, bias, epilogue)` makes a `Product` of a loaded weight: floats, a QuantizedWeight, or for the
+native kernel a list of both, one below another.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from weft.ops.activation import ActivationCase, choose_activation
 from weft.ops.kernel import Choice, Kernel, choose, never
 from weft.ops.linear import cpu, onednn, reference
 from weft.ops.linear.product import Epilogue, Product
@@ -47,8 +49,6 @@ def _native_refuses(case: LinearCase) -> str | None:
         return f"{case.dtype}"
     if case.in_features % 2 and (case.dtype != torch.float32 or case.quantization):
         return f"{case.in_features} columns: not even"
-    if case.gated and case.out_features % 64:
-        return f"gate of {case.out_features // 2} rows: not a multiple of 32"
     if case.quantization is not None:
         return cpu.refuses_quantized(case.in_features, group_size(case.quantization, case.in_features))
     return None
@@ -76,11 +76,23 @@ def empty_weight(case: LinearCase, *, on_meta: bool = False) -> Tensor:
     return cpu.padded_empty(case.out_features, case.in_features, case.dtype, "meta" if on_meta else case.device)
 
 
-def _native(case: LinearCase, weight: Tensor | QuantizedWeight, bias: Tensor | None, epilogue: Epilogue) -> Product:
+def _native(case: LinearCase, weight: Tensor | QuantizedWeight | list[Tensor | QuantizedWeight], bias: Tensor | None,
+            epilogue: Epilogue) -> Product:
+    if isinstance(weight, list):
+        if epilogue.gated:                                    # both halves of a gate are one product
+            floats = [w.dequantize(case.dtype) if isinstance(w, QuantizedWeight) else w for w in weight]
+            return _native(case, torch.cat(floats), bias, epilogue)
+        biases = [None] * len(weight) if bias is None else bias.split([w.shape[0] for w in weight])
+        return cpu.NativeParts([_native(case, *part, epilogue) for part in zip(weight, biases, strict=True)])
+    if epilogue.gated and case.out_features % 64:             # panels hold no whole halves: the gate is a call of its own
+        gate = ActivationCase(device=case.device, dtype=case.dtype, act=epilogue.act, gated=True, isa=case.isa)
+        return cpu.NativeGate(_native(case, weight, bias, Epilogue(out_dtype=case.dtype)), choose_activation(gate).run)
     if isinstance(weight, Tensor) and case.quantization is not None:
         weight = quantize(weight, case.quantization)
     if isinstance(weight, QuantizedWeight):
-        return cpu.quantized_product(weight, bias, epilogue, case.isa, case.dtype)
+        if cpu.refuses_quantized(weight.shape[1], weight.group_size) is None:
+            return cpu.quantized_product(weight, bias, epilogue, case.isa, case.dtype)
+        weight = weight.dequantize(case.dtype)
     return cpu.dense_product(weight, bias, epilogue, case.isa)
 
 

@@ -5,25 +5,25 @@ The bound: memory for few rows (each weight is read once), the processor's produ
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from weft.ops.activation.cpu import ACTS
 from weft.ops.linear.product import Epilogue
 from weft.ops.native import DTYPES, extension, kernels
 from weft.ops.quantized import QuantizedWeight
 
 ROW_PADDING = 64               # rows of a packed matrix are a multiple of this
-# csrc/simd.h's numbers of activations; other names are one of these (ops/activation says which).
-ACTS = {None: 0, "silu": 1, "swish": 1, "gelu": 2, "gelu_new": 3, "gelu_fast": 3, "gelu_pytorch_tanh": 3,
-        "quick_gelu": 4, "relu": 5, "relu2": 6, "tanh": 7, "sigmoid": 8}
 _SCALES = {torch.float32: 0, torch.float16: 2, torch.uint8: 3, torch.int8: 4}
 _GROUPS = (16, 32, 64, 128, 256)     # columns that may share a scale; fewer than a row's
 
 
 class NativeProduct:
-    """A Product on packed panels. weight: their descriptor; tensors: what it points to, kept alive here."""
+    """A Product on packed panels. shape: [N, K]; weight: their descriptor; tensors: what it points to, kept alive."""
 
     def __init__(self, isa: str, weight: Any, shape: torch.Size, tensors: tuple[Tensor, ...], bias: Tensor | None,
                  epilogue: Epilogue, dtype: torch.dtype) -> None:
@@ -34,8 +34,8 @@ class NativeProduct:
         self._act, self._gated = ACTS[epilogue.act], epilogue.gated
         self._dtype, self._x_type = dtype, DTYPES[dtype]
         self._out_dtype, self._out_type = epilogue.out_dtype, DTYPES[epilogue.out_dtype]
-        self._columns = shape[1]
-        self._width = shape[0] // 2 if epilogue.gated else shape[0]
+        self.shape, self._columns = shape, shape[1]
+        self.width = shape[0] // 2 if epilogue.gated else shape[0]
 
     def __call__(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0,
                  out: Tensor | None = None) -> Tensor:
@@ -47,7 +47,7 @@ class NativeProduct:
         if residual is not None:
             out = residual
         elif out is None:
-            out = torch.empty(x.shape[0], self._width, dtype=self._out_dtype)
+            out = torch.empty(x.shape[0], self.width, dtype=self._out_dtype)
         target, stride = out.data_ptr(), out.stride(0)
         self._linear(self.weight, x.data_ptr(), self._x_type, x.shape[0], x.stride(0), self._bias, self._act,
                      self._gated, 0 if residual is None else target, stride, alpha, target, self._out_type, stride)
@@ -63,6 +63,55 @@ class NativeProduct:
     def num_bytes(self) -> int:
         """As Product."""
         return sum(t.numel() * t.element_size() for t in self._tensors[:-1])
+
+
+class NativeParts:
+    """A Product of several, side by side: parts of one layer that are stored in different formats."""
+
+    def __init__(self, products: Sequence[NativeProduct]) -> None:
+        self._products = products
+        self._ends = list(accumulate(product.width for product in products))
+
+    def __call__(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0,
+                 out: Tensor | None = None) -> Tensor:
+        """As Product."""
+        if out is None:
+            out = residual if residual is not None else torch.empty(x.shape[0], self._ends[-1], dtype=x.dtype)
+        for product, end in zip(self._products, self._ends, strict=True):
+            part = slice(end - product.width, end)
+            product(x, None if residual is None else residual[:, part], alpha, out[:, part])
+        return out
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """Not to be had: a table is one part."""
+        raise AssertionError("a table has one part")
+
+    @property
+    def num_bytes(self) -> int:
+        """As Product."""
+        return sum(product.num_bytes for product in self._products)
+
+
+class NativeGate:
+    """A Product whose gate follows it: act(first half of its columns) * second half, by `run`."""
+
+    def __init__(self, product: NativeProduct, run: Callable[..., Tensor]) -> None:
+        self._product, self._run = product, run
+
+    def __call__(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0,
+                 out: Tensor | None = None) -> Tensor:
+        """As Product."""
+        result = self._run(self._product(x), out)
+        return result if residual is None else residual.add_(result, alpha=alpha)
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """Not to be had: a table has no gate."""
+        raise AssertionError("a table has no gate")
+
+    @property
+    def num_bytes(self) -> int:
+        """As Product."""
+        return self._product.num_bytes
 
 
 def padded_empty(rows: int, columns: int, dtype: torch.dtype, device: str) -> Tensor:

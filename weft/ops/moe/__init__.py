@@ -11,8 +11,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from weft.ops.activation.cpu import ACTS
 from weft.ops.kernel import Choice, Kernel, choose, never
-from weft.ops.linear.cpu import ACTS, refuses_quantized
+from weft.ops.linear.cpu import refuses_quantized
 from weft.ops.moe import cpu, grouped, reference
 from weft.ops.moe.routing import Routing
 from weft.ops.native import unavailable
@@ -59,8 +60,8 @@ def choose_moe(case: MoECase) -> Choice:
     ), case)
 
 
-def _native(case: MoECase, gate_up: Tensor, down: Tensor, routing: Routing) -> cpu.NativeExperts:
-    return cpu.NativeExperts(gate_up, down, routing, case.isa, case.quantization)
+def _native(case: MoECase, gate_up: cpu.Experts, down: cpu.Experts, routing: Routing) -> cpu.NativeExperts:
+    return cpu.NativeExperts(gate_up, down, routing, case.isa, case.dtype, case.quantization)
 
 
 def _torch(case: MoECase, make: type[reference.ReferenceExperts], gate_up: Tensor, down: Tensor,

@@ -5,27 +5,34 @@ The bound: memory for few tokens, and only the experts in use are read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from weft.ops.activation.cpu import ACTS
 from weft.ops.linear import Epilogue
-from weft.ops.linear.cpu import ACTS, NativeProduct, dense_product, quantized_product
+from weft.ops.linear.cpu import NativeProduct, dense_product, quantized_product, refuses_quantized
 from weft.ops.moe.routing import Routing
 from weft.ops.native import DTYPES, extension, kernels
-from weft.ops.quantized import quantize
+from weft.ops.quantized import QuantizedWeight, quantize
+
+# Of each expert a matrix: [X, N, K], or codes.
+Experts = Tensor | Sequence[QuantizedWeight]
 
 
 class NativeExperts:
     """As ReferenceExperts, on matrices packed expert by expert."""
 
-    def __init__(self, gate_up: Tensor, down: Tensor, routing: Routing, isa: str, quantization: str | None) -> None:
-        self._moe, self._routing, self._dtype = kernels(isa).moe, routing, gate_up.dtype
+    def __init__(self, gate_up: Experts, down: Experts, routing: Routing, isa: str, dtype: torch.dtype,
+                 quantization: str | None) -> None:
+        self._moe, self._routing, self._dtype = kernels(isa).moe, routing, dtype
         self._experts, self._products = extension().Experts(), []
         for pair in zip(gate_up, down, strict=True):
-            products = [_product(weight, isa, quantization) for weight in pair]
+            products = [_product(weight, isa, dtype, quantization) for weight in pair]
             self._experts.add(*(product.weight for product in products))
             self._products += products
-        self._act, self._type, self._num_experts = ACTS[routing.act], DTYPES[gate_up.dtype], gate_up.shape[0]
+        self._act, self._type, self._num_experts = ACTS[routing.act], DTYPES[dtype], len(gate_up)
 
     def __call__(self, x: Tensor, router_logits: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
         """As ReferenceExperts; x and router_logits of the model's dtype. ValueError for another dtype or shape."""
@@ -41,8 +48,12 @@ class NativeExperts:
         return out
 
 
-def _product(weight: Tensor, isa: str, quantization: str | None) -> NativeProduct:
-    epilogue = Epilogue(out_dtype=weight.dtype)
-    if quantization is not None:
-        return quantized_product(quantize(weight, quantization), None, epilogue, isa, weight.dtype)
+def _product(weight: Tensor | QuantizedWeight, isa: str, dtype: torch.dtype, quantization: str | None) -> NativeProduct:
+    epilogue = Epilogue(out_dtype=dtype)
+    if isinstance(weight, Tensor) and quantization is not None:
+        weight = quantize(weight, quantization)
+    if isinstance(weight, QuantizedWeight):
+        if refuses_quantized(weight.shape[1], weight.group_size) is None:
+            return quantized_product(weight, None, epilogue, isa, dtype)
+        weight = weight.dequantize(dtype)
     return dense_product(weight, None, epilogue, isa)

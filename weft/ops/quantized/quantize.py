@@ -23,6 +23,12 @@ def group_size(method: str, columns: int) -> int:
     return next((g for g in (INT4_GROUP, 32, 16) if columns % g == 0), columns)
 
 
+def packed_bytes(method: str, rows: int, columns: int) -> int:
+    """Memory of a quantized [rows, columns] as kernels hold it."""
+    scales = rows * columns // group_size(method, columns)
+    return rows * columns + 4 * scales if method == "int8" else rows * columns // 2 + 2 * scales
+
+
 def quantize(weight: Tensor, method: str) -> QuantizedWeight:
     """[N, K] floats as codes; method: of METHODS."""
     rows, columns = weight.shape

@@ -6,6 +6,7 @@ it. Knows no file and no kernel.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -58,6 +59,13 @@ class QuantizedWeight:
         """[N, K] of the matrix."""
         return self.codes.shape
 
+    @property
+    def format(self) -> tuple:
+        """All but the numbers: matrices of equal formats can be stacked."""
+        tensors = (self.scales, self.offsets, self.super_scales, self.super_offsets)
+        return (self.bits, self.zero, self.group_size, self.shape[1],
+                *(None if t is None else (t.dtype, t.shape[1]) for t in tensors))
+
     def rows(self, index: Tensor) -> QuantizedWeight:
         """The matrix of these rows, index [n] int64; all of its tensors are new."""
         fields = ("codes", "scales", "offsets", "super_scales", "super_offsets")
@@ -79,6 +87,16 @@ class QuantizedWeight:
         if offsets is not None:
             values += offsets.unsqueeze(-1)
         return values.view(rows, columns).to(dtype)
+
+
+def stacked(weights: Sequence[QuantizedWeight | Tensor]) -> QuantizedWeight | None:
+    """Matrices one below another as one, or None when they are not all codes of one format."""
+    first = weights[0]
+    if not all(isinstance(w, QuantizedWeight) and w.format == first.format for w in weights):
+        return None
+    fields = ("codes", "scales", "offsets", "super_scales", "super_offsets")
+    return replace(first, **{name: torch.cat([getattr(w, name) for w in weights])
+                             for name in fields if getattr(first, name) is not None})
 
 
 def _expanded(values: Tensor, factors: Tensor | None) -> Tensor:

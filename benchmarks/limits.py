@@ -1,0 +1,159 @@
+"""The most that a machine allows a model on a workload: from the bytes and operations that must be, and its bounds.
+
+A limit is a rate of the same kind as the workload's (`workloads.py`). It assumes that a step takes the longer of two
+times, reading at the streaming bandwidth and computing at the matrix product's rate in the model's dtype:
+
+- A prompt's step computes 2 operations for each weight of a matrix and token (the experts in use only), the head for
+  the last token of each sequence only, and attention: 4 * heads * head_dim operations for each layer and each token
+  that a token sees, itself included, or those of its window. It reads the weights once. A shared prefix is computed
+  once, the own parts of the prompts after it. All prompts together are one step.
+- A decode step reads every weight once, and the keys and values of every token that is seen; of a shared prefix once
+  for all sequences. Its context is the mean one, prompt plus half of the generated tokens.
+- Weights that are read: all parameters, but an embedding table only where it is the head too. Of X experts of which
+  each token uses K, a step of S tokens reads X * (1 - (1 - K/X) ** S): what is expected where the router favours none.
+- Bytes of a weight: the dtype's; with quantization="int8" 1 (and 4 for each row); with "int4" 1/2 and 2 for a scale of
+  each group of 64; of a GGUF file the bytes that its tensors have there.
+- Keys and values have the model's dtype. Writing, norms, activations and sampling are taken to be free.
+
+Products with 8-bit weights and activations can be faster than bfloat16's; the limit of a prompt does not count on it.
+Knows arithmetic only: no engine, no clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from machine import Bounds
+from workloads import Workload
+
+from weft.architectures.sizes import DTYPE_BYTES, cache_groups, flops_per_token, parameter_shapes
+from weft.architectures.spec import DecoderSpec, MoESpec
+
+INT4_GROUP = 64
+NUM_SAMPLES = 32      # contexts at which attention's cost is taken: exact but where a window ends between them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightBytes:
+    """Bytes that a step reads of the weights.
+
+    always: of all but the experts. experts: of all experts together, of which a token uses `share`.
+    """
+
+    always: float
+    experts: float = 0.0
+    share: float = 1.0
+
+    def read(self, num_tokens: int) -> float:
+        """Of a step of so many tokens."""
+        return self.always + self.experts * (1 - (1 - self.share) ** num_tokens)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The limits of a model on a machine."""
+
+    spec: DecoderSpec
+    dtype: str
+    weights: WeightBytes
+    bounds: Bounds
+
+    def rate(self, workload: Workload) -> float:
+        """The highest rate that the bounds allow."""
+        prompt = self.prompt_seconds(workload)
+        if workload.rate == "prefill":
+            return sum(workload.prompt_lens) / prompt
+        step = self.decode_seconds(workload)
+        if workload.rate == "decode":
+            return 1 / step
+        seconds = prompt + (workload.output_len - 1) * step
+        return len(workload.prompt_lens) * workload.output_len / seconds
+
+    def prompt_seconds(self, workload: Workload) -> float:
+        """Of computing all prompts."""
+        pieces = [(workload.shared_len, length) for length in workload.prompt_lens]
+        if workload.shared_len:
+            pieces.append((0, workload.shared_len))
+        num_tokens = sum(end - start for start, end in pieces)
+        operations = sum(self.prompt_operations(start, end) for start, end in pieces)
+        operations += len(workload.prompt_lens) * self._head_operations()
+        return self._step_seconds(self.weights.read(num_tokens), operations)
+
+    def decode_seconds(self, workload: Workload) -> float:
+        """Of one step of all sequences, at the mean of their contexts."""
+        grown = workload.output_len / 2
+        contexts = [length + grown for length in workload.prompt_lens]
+        read = self.weights.read(len(contexts)) + self.cache_bytes(workload.shared_len)
+        read += sum(self.cache_bytes(context) - self.cache_bytes(workload.shared_len) for context in contexts)
+        operations = sum(flops_per_token(self.spec, context_len=round(context)) for context in contexts)
+        return self._step_seconds(read, operations)
+
+    def prompt_operations(self, start: int, end: int) -> float:
+        """Of computing the tokens from position `start` to `end`, without the head."""
+        body = flops_per_token(self.spec) - self._head_operations()
+        seen = [start + 1 + (end - 1 - start) * i // NUM_SAMPLES for i in range(NUM_SAMPLES + 1)]
+        costs = [flops_per_token(self.spec, context_len=context) - flops_per_token(self.spec) for context in seen]
+        attention = (costs[0] + costs[-1]) / 2 + sum(
+            (seen[i + 1] - seen[i]) * (costs[i] + costs[i + 1]) / 2 for i in range(NUM_SAMPLES))
+        return (end - start) * body + attention
+
+    def cache_bytes(self, context_len: float) -> float:
+        """Keys and values that a token sees at a context."""
+        return sum(group.bytes_per_token * min(context_len, group.window or context_len)
+                   for group in cache_groups(self.spec, self.dtype))
+
+    def _head_operations(self) -> int:
+        return 2 * self.spec.vocab_size * (self.spec.embedding.embedding_dim or self.spec.hidden_size)
+
+    def _step_seconds(self, read: float, operations: float) -> float:
+        return max(read / self.bounds.read, operations / self.bounds.product(self.dtype))
+
+
+def weights_of(spec: DecoderSpec, dtype: str, model: str, quantization: str | None) -> WeightBytes:
+    """Of a model as the engine runs it: a GGUF file, or a checkpoint in a dtype, perhaps quantized at load."""
+    return gguf_weight_bytes(spec, Path(model)) if model.endswith(".gguf") else weight_bytes(spec, dtype, quantization)
+
+
+def weight_bytes(spec: DecoderSpec, dtype: str, quantization: str | None) -> WeightBytes:
+    """Of a model whose weights have a dtype, or are quantized when it is loaded: "int8", "int4" or None."""
+    if quantization not in (None, "int8", "int4"):
+        raise SystemExit(f"--quantization {quantization}: how many bytes its weights have is not known here; "
+                         "expected int8 or int4, or say it in benchmarks/limits.py")
+    always = experts = 0.0
+    for name, shape in parameter_shapes(spec).items():
+        if name == "embedding.positions.weight" or (name == "embedding.tokens.weight" and not spec.head.tied):
+            continue
+        size = _bytes_of(shape, dtype, quantization)
+        if ".experts." in name:
+            experts += size
+        else:
+            always += size
+    return WeightBytes(always=always, experts=experts, share=_expert_share(spec))
+
+
+def gguf_weight_bytes(spec: DecoderSpec, path: Path) -> WeightBytes:
+    """Of a GGUF file. Needs the package gguf."""
+    from gguf import GGUFReader
+
+    sizes = {tensor.name: int(tensor.n_bytes) for tensor in GGUFReader(path).tensors}
+    if "output.weight" in sizes:
+        del sizes["token_embd.weight"]
+    experts = sum(size for name, size in sizes.items() if "_exps." in name)
+    return WeightBytes(always=sum(sizes.values()) - experts, experts=experts, share=_expert_share(spec))
+
+
+def _bytes_of(shape: tuple[int, ...], dtype: str, quantization: str | None) -> float:
+    if len(shape) < 2 or quantization is None:
+        return prod(shape) * DTYPE_BYTES[dtype]
+    if quantization == "int8":
+        return prod(shape) + 4 * shape[0]
+    return prod(shape) * (1 / 2 + 2 / INT4_GROUP)
+
+
+def _expert_share(spec: DecoderSpec) -> float:
+    """The share of its experts that a token uses; 1 without experts. Blocks of one model have the same number."""
+    shares = {block.ffn.num_experts_per_token / block.ffn.num_experts for block in spec.blocks
+              if isinstance(block.ffn, MoESpec)}
+    return max(shares, default=1.0)

@@ -1,0 +1,158 @@
+"""What this machine can do at most: streaming reads, and matrix products in bfloat16 and float32.
+
+    python benchmarks/machine.py --num-threads 2
+
+Every other benchmark divides by these bounds, measured in the same run (`measure_apart`). Each bound is the best of
+several ways to reach it, each tried several times: a bound is what the machine can do, not what one call does.
+
+- Streaming read: all threads read a buffer of 1 GiB once, far beyond any cache. Ways: torch sums of int64 and of
+  float32, a float32 dot product, numpy sums in threads.
+- Products: torch's `linear` (oneDNN) on square and on model-like shapes.
+
+Knows no model and no engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from weft.cli.tables import print_table
+from weft.config.machine import Machine
+
+BUFFER_BYTES = 1 << 30
+# (tokens, in, out) of a product.
+SHAPES = ((2048, 2048, 2048), (512, 1024, 6144), (2048, 1024, 6144))
+FLOAT32_DIVISOR = 4      # of the tokens of a float32 product, which is slower
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """The most this machine does, with `num_threads` threads.
+
+    read: bytes a second of a streaming read. bfloat16, float32: floating-point operations a second of a matrix product.
+    *_by: the way that reached it.
+    """
+
+    num_threads: int
+    read: float
+    read_by: str
+    bfloat16: float
+    bfloat16_by: str
+    float32: float
+    float32_by: str
+
+    def product(self, dtype: str) -> float:
+        """Operations a second with inputs of a dtype; float16 counts as bfloat16, which is as wide."""
+        return self.float32 if dtype == "float32" else self.bfloat16
+
+    def best(self, other: Bounds) -> Bounds:
+        """The larger of each bound, of two measurements of one run."""
+        kept = {}
+        for name in ("read", "bfloat16", "float32"):
+            source = max(self, other, key=lambda bounds: getattr(bounds, name))
+            kept |= {name: getattr(source, name), f"{name}_by": getattr(source, f"{name}_by")}
+        return Bounds(num_threads=self.num_threads, **kept)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--num-threads", type=int, default=Machine.detect().num_cores.value)
+    parser.add_argument("--buffer-bytes", type=int, default=BUFFER_BYTES, help="read by the streaming read")
+    parser.add_argument("--rounds", type=int, default=5, help="tries of each way; the best counts")
+    parser.add_argument("--output-json", type=Path)
+    options = parser.parse_args()
+    bounds = measure(options.num_threads, buffer_bytes=options.buffer_bytes, rounds=options.rounds)
+    print_bounds(bounds)
+    if options.output_json:
+        options.output_json.write_text(json.dumps(asdict(bounds), indent=2) + "\n")
+
+
+def print_bounds(bounds: Bounds) -> None:
+    """The table."""
+    rows = [("streaming read", f"{bounds.read / 1e9:.1f} GB/s", bounds.read_by),
+            ("bfloat16 product", f"{bounds.bfloat16 / 1e12:.3f} TFLOP/s", bounds.bfloat16_by),
+            ("float32 product", f"{bounds.float32 / 1e12:.3f} TFLOP/s", bounds.float32_by)]
+    print_table(("bound", "value", "reached by"), rows, right=("value",),
+                title=f"The machine with {bounds.num_threads} threads")
+
+
+def measure(num_threads: int, *, buffer_bytes: int = BUFFER_BYTES, rounds: int = 5) -> Bounds:
+    """The bounds. Sets torch's threads of this process and holds `buffer_bytes` meanwhile."""
+    torch.set_num_threads(num_threads)
+    read, read_by = best(read_ways(num_threads, buffer_bytes), rounds)
+    bfloat16, bfloat16_by = best(product_ways(torch.bfloat16), rounds)
+    float32, float32_by = best(product_ways(torch.float32), rounds)
+    return Bounds(num_threads=num_threads, read=read, read_by=read_by, bfloat16=bfloat16, bfloat16_by=bfloat16_by,
+                  float32=float32, float32_by=float32_by)
+
+
+def measure_apart(num_threads: int, *, buffer_bytes: int = BUFFER_BYTES, rounds: int = 5) -> Bounds:
+    """The bounds, measured in a process of its own, so that the caller's memory and threads stay what they are."""
+    code = ("import dataclasses, json, sys; sys.path.insert(0, sys.argv[1]); import machine; "
+            "print(json.dumps(dataclasses.asdict(machine.measure(int(sys.argv[2]), buffer_bytes=int(sys.argv[3]), "
+            "rounds=int(sys.argv[4])))))")
+    arguments = (Path(__file__).parent, num_threads, buffer_bytes, rounds)
+    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, text=True,
+                          check=True)
+    return Bounds(**json.loads(done.stdout))
+
+
+# A way: the work that one call does (bytes or operations), and the call.
+Ways = Mapping[str, tuple[float, Callable[[], object]]]
+
+
+def best(ways: Ways, rounds: int) -> tuple[float, str]:
+    """The highest rate of any way in any round, and the way's name."""
+    rates = {}
+    for name, (work, call) in ways.items():
+        call()
+        rates[name] = work / min(seconds(call) for _ in range(rounds))
+    name = max(rates, key=rates.__getitem__)
+    return rates[name], name
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """How long one call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def read_ways(num_threads: int, buffer_bytes: int) -> Ways:
+    """Ways to read a buffer once."""
+    buffer = torch.ones(buffer_bytes // 8, dtype=torch.int64)      # written, so that its pages exist
+    floats = buffer.view(torch.float32)
+    halves = floats.chunk(2)
+    parts = np.array_split(buffer.numpy(), num_threads)
+    pool = ThreadPoolExecutor(num_threads)
+    return {"torch sum, int64": (buffer_bytes, buffer.sum), "torch sum, float32": (buffer_bytes, floats.sum),
+            "torch dot, float32": (buffer_bytes, lambda: torch.dot(*halves)),
+            "numpy sum in threads, int64": (buffer_bytes, lambda: list(pool.map(np.sum, parts)))}
+
+
+def product_ways(dtype: torch.dtype) -> Ways:
+    """Products of several shapes."""
+    ways = {}
+    for tokens, size_in, size_out in SHAPES:
+        tokens //= FLOAT32_DIVISOR if dtype == torch.float32 else 1
+        rows, weight = torch.randn(tokens, size_in).to(dtype), torch.randn(size_out, size_in).to(dtype)
+        ways[f"[{tokens}, {size_in}] x [{size_in}, {size_out}]"] = (
+            2 * tokens * size_in * size_out,
+            lambda rows=rows, weight=weight: torch.nn.functional.linear(rows, weight))
+    return ways
+
+
+if __name__ == "__main__":
+    main()

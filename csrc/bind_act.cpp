@@ -1,0 +1,39 @@
+// Activations, and rows of plain tables.
+#include <stdexcept>
+#include <string>
+
+#include "bindings.h"
+
+namespace nb = nanobind;
+
+namespace {
+
+// std::out_of_range (Python: IndexError) names the first id that is no row.
+void check_ids(const int64_t* ids, int64_t count, int64_t rows) {
+    for (int64_t i = 0; i < count; i++)
+        if (ids[i] < 0 || ids[i] >= rows)
+            throw std::out_of_range("ids[" + std::to_string(i) + "] = " + std::to_string(ids[i]) + ": the table has " +
+                                    std::to_string(rows) + " rows");
+}
+
+}  // namespace
+
+void bind_act(nb::module_& m, nb::class_<Kernels>& kernels) {
+    m.def("check_ids", [](uintptr_t ids, int64_t count, int64_t rows) { check_ids(at<int64_t>(ids), count, rows); });
+    kernels
+        .def("activation",
+             [](const Kernels& k, int act, bool gated, uintptr_t x, int dtype, int64_t rows, int64_t width,
+                int64_t x_stride, uintptr_t out, int64_t out_stride) {
+                 nb::gil_scoped_release unlocked;
+                 k.activation({act, gated, at<void>(x), dtype, rows, width, x_stride, at<void>(out), out_stride});
+             })
+        .def("table_rows",
+             [](const Kernels& k, uintptr_t table, int dtype, int64_t rows, int64_t width, int64_t stride, uintptr_t ids,
+                int64_t count, float factor, uintptr_t out) {
+                 check_ids(at<int64_t>(ids), count, rows);
+                 k.table_rows({at<void>(table), dtype, width, stride, at<int64_t>(ids), count, factor, at<void>(out)});
+             })
+        .def("vector_function", [](const Kernels& k, int which, uintptr_t x, int64_t n, uintptr_t out) {
+            k.vector_function(which, at<float>(x), n, at<float>(out));
+        });
+}

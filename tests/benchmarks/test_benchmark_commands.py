@@ -1,0 +1,74 @@
+"""The benchmarks run: small, on a tiny checkpoint, for their tables and not for their numbers."""
+
+import json
+
+import pytest
+
+SMALL = ("--num-threads", 1, "--rounds", 1, "--buffer-bytes", 1 << 20)
+
+
+def test_the_machine_benchmark_prints_and_writes_three_bounds(run, tmp_path):
+    done = run("machine.py", *SMALL, "--output-json", tmp_path / "bounds.json")
+
+    assert done.returncode == 0, done.stderr
+    for line in ("streaming read", "bfloat16 product", "float32 product"):
+        assert line in done.stdout
+    bounds = json.loads((tmp_path / "bounds.json").read_text())
+    assert min(bounds["read"], bounds["bfloat16"], bounds["float32"]) > 0
+
+
+def test_the_engine_benchmark_prints_each_row_with_its_limit(run, checkpoint, tmp_path):
+    done = run("engine.py", checkpoint, *SMALL, "--shrink", 64, "--kv-cache-memory-bytes", 1 << 24, "--output-json",
+               tmp_path / "rows.json")
+
+    assert done.returncode == 0, done.stderr
+    for line in ("start to first token", "prefill, one prompt of 8 ", "prefill, one prompt of 128",
+                 "decode, one sequence, context 8 ", "decode, one sequence, context 256", "32 requests, prompts 1-8",
+                 "32 requests, shared prefix of 16, own 1", "peak memory / plan"):
+        assert line in done.stdout
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert {row["key"] for row in rows if row["limit"] is None} == {"start", "memory"}
+    assert all(row["value"] > 0 for row in rows)
+
+
+def test_the_engine_benchmark_runs_single_rows(run, checkpoint):
+    done = run("engine.py", checkpoint, *SMALL, "--shrink", 64, "--rows", "decode-512", "--kv-cache-memory-bytes", 1 << 24)
+
+    assert done.returncode == 0, done.stderr
+    assert "decode, one sequence" in done.stdout and "prefill" not in done.stdout and "start" not in done.stdout
+
+
+def test_goals_in_tokens_are_shown_for_their_shape_and_fractions_for_any(capsys):
+    from engine import GOALS, Result, print_results
+
+    rows = [Result(key="prefill-512", title="prefill, one prompt of 512", unit="tokens/s", values=[1500.0], limit=3000)]
+    print_results(rows, GOALS["plain"], is_goal_shape=True, title="")
+    goal_shape = capsys.readouterr().out.splitlines()[-1]
+    print_results(rows, GOALS["plain"], is_goal_shape=False, title="")
+    other_shape = capsys.readouterr().out.splitlines()[-1]
+
+    assert goal_shape.split()[-6:] == ["at", "least", "2,000", "3,000.0", "0.50", "0.65"]
+    assert other_shape.split()[-4:] == ["tokens/s", "3,000.0", "0.50", "0.65"]
+
+
+@pytest.mark.parametrize("script", ["engine.py", "peers.py"])
+def test_an_unknown_row_is_refused_with_those_there_are(run, checkpoint, script):
+    done = run(script, checkpoint, "--rows", "prefill-513")
+
+    assert done.returncode == 2
+    assert "prefill-513" in done.stderr and "prefill-512" in done.stderr
+
+
+def test_the_decode_profile_prints_the_share_outside_operators(run, checkpoint):
+    done = run("decode_profile.py", checkpoint, "--batch-sizes", 1, 2, "--prompt-len", 8, "--steps", 2,
+               "--num-threads", 1)
+
+    assert done.returncode == 0, done.stderr
+    assert "share" in done.stdout and "schedule" in done.stdout
+
+
+def test_the_scheduler_benchmark_prints_its_loads(run):
+    done = run("scheduler.py", "--running", 4, "--waiting", 10, "--steps", 5)
+
+    assert done.returncode == 0, done.stderr
+    assert "decode" in done.stdout and "preempt" in done.stdout

@@ -1,0 +1,146 @@
+"""GPTQ (arXiv:2210.17323) as AutoGPTQ and GPTQModel store it: .qweight, .qzeros, .scales, .g_idx.
+
+qweight: [K * bits / 32, N] int32, codes of a column of the stored matrix after each other. qzeros: [G, N * bits / 32],
+in checkpoints of the format "gptq" less one. scales: [G, N]. g_idx: [K], the group of each input.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from weft.checkpoint.quantization.bits import unpack
+from weft.checkpoint.quantization.column_groups import grouped
+from weft.checkpoint.quantization.layout import (
+    FLOATS,
+    Layout,
+    Misfit,
+    ignored_but_stored,
+    need,
+    need_matrix,
+)
+from weft.checkpoint.quantization.matrix import QuantizedMatrix
+from weft.checkpoint.quantization.module_names import compiled
+from weft.checkpoint.tensor_info import TensorInfo
+from weft.errors import CheckpointError
+from weft.resolve.reader import ConfigReader
+
+_BITS = (2, 3, 4, 8)
+_PARTS = (".qweight", ".qzeros", ".scales", ".g_idx")
+# How the quantizer worked, and what other engines do with the result.
+_HARMLESS = (
+    "quant_method", "method", "true_sequential", "damp_percent", "damp_auto_increment", "static_groups", "mse",
+    "dataset", "model_name_or_path", "model_file_base_name", "model_seqlen", "quantizer", "meta", "use_exllama",
+    "disable_exllama", "exllama_config", "max_input_length", "use_cuda_fp16", "batch_size", "pad_token_id",
+    "tokenizer", "backend", "block_name_to_quantize", "module_name_preceding_first_block", "cache_block_outputs",
+    "modules_in_block_to_quantize", "act_group_aware", "hyb_act", "rotation", "adapter", "offload_to_disk",
+    "cache_examples_on_gpu", "inside_layer_modules",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """An entry of `dynamic`. bits None: modules of this name are not quantized."""
+
+    expression: re.Pattern[str]
+    key: str
+    bits: int | None
+    group_size: int = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GPTQ:
+    """bits, group_size (-1: one group) and overrides by name. zero_shift: what stored zero points lack.
+
+    has_order: columns of a group may lie apart, and g_idx says where. has_head: lm_head is quantized, too.
+    """
+
+    bits: int
+    group_size: int
+    zero_shift: int
+    has_order: bool
+    has_head: bool
+    overrides: tuple[Override, ...]
+
+    method = "gptq"
+    suffixes = (*_PARTS, ".weight")
+    whole = ".weight"
+    facts = ()
+
+    def layout(self, stem: str, stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor]) -> Layout | None:
+        if not any(suffix in stored for suffix in _PARTS):
+            return None
+        if ".weight" in stored:
+            raise Misfit(f"is stored twice: .weight beside {', '.join(s for s in stored if s != '.weight')}")
+        bits, group_size = self._of(stem)
+        words, rows = need_matrix(stored, ".qweight", (torch.int32,))
+        if words * 32 % bits or rows * bits % 32:
+            raise Misfit(f".qweight is int32 {[words, rows]}: no whole number of {bits}-bit codes")
+        columns = words * 32 // bits
+        size = columns if group_size == -1 else group_size
+        groups = -(-columns // size)
+        need(stored, ".qzeros", (torch.int32,), (groups, rows * bits // 32))
+        need(stored, ".scales", FLOATS, (groups, rows))
+        if self.has_order or ".g_idx" in stored:
+            need(stored, ".g_idx", (torch.int32, torch.int64), (columns,))
+        return Layout((rows, columns), partial(self._decode, stem=stem, bits=bits, group_size=size),
+                      has_codes=not self.has_order)
+
+    def _of(self, stem: str) -> tuple[int, int]:
+        """(bits, group size) of a module that is stored quantized."""
+        for override in self.overrides:
+            if override.expression.match(stem):
+                if override.bits is None:
+                    raise ignored_but_stored(stem, override.key, "dynamic")
+                return override.bits, override.group_size
+        if not self.has_head and stem.rpartition(".")[2] == "lm_head":
+            raise Misfit("is stored quantized, but lm_head = false")
+        return self.bits, self.group_size
+
+    def _decode(self, tensors: Mapping[str, Tensor], *, stem: str, bits: int, group_size: int) -> QuantizedMatrix:
+        codes = unpack(tensors[".qweight"].t(), bits)                                           # [N, K]
+        zeros = (unpack(tensors[".qzeros"], bits).t() + self.zero_shift) & 2**bits - 1            # [N, G]
+        scales = tensors[".scales"].t()                                                         # [N, G]
+        try:
+            return grouped(codes, bits, group_size, scales, zeros, tensors.get(".g_idx"))
+        except ValueError as error:
+            raise CheckpointError(f"{stem}.g_idx: {error}.") from error
+
+
+def read(c: ConfigReader) -> GPTQ:
+    """The settings. ConfigError naming the key that cannot be used."""
+    c.harmless(*_HARMLESS)
+    c.expect("is_marlin_format", False, default=False)
+    c.expect("pack_dtype", "int32", default="int32")
+    form = c.choice("checkpoint_format", "format", allowed=("gptq", "gptq_v2"), default="gptq")
+    c.bool("sym", default=True)             # the zero points that are stored say the same
+    bits, group_size = _sizes(c)
+    return GPTQ(bits=bits, group_size=group_size, zero_shift=1 if form == "gptq" else 0,
+                has_order=c.bool("desc_act", default=False), has_head=c.bool("lm_head", default=False),
+                overrides=tuple(_override(c, key, bits, group_size) for key in c.dict("dynamic", default={})))
+
+
+def _sizes(c: ConfigReader, bits: int | None = None, group_size: int = -1) -> tuple[int, int]:
+    bits = c.int("bits") if bits is None else c.int("bits", default=bits)
+    if bits not in _BITS:
+        raise c.error("bits", bits, f"one of {', '.join(map(str, _BITS))}")
+    group_size = c.int("group_size", default=group_size)
+    if group_size != -1 and group_size < 1:
+        raise c.error("group_size", group_size, "-1 or at least 1")
+    return bits, group_size
+
+
+def _override(c: ConfigReader, key: str, bits: int, group_size: int) -> Override:
+    """`+:expression` or `expression`: {bits, group_size …}; `-:expression`: not quantized. Source: GPTQModel."""
+    dynamic = c.sub("dynamic")
+    expression = compiled(dynamic, key, key.removeprefix("-:").removeprefix("+:"))
+    values = dynamic.sub(key) if dynamic.has(key) else None
+    if key.startswith("-:") or values is None:
+        return Override(expression, key, None)
+    values.harmless("sym", "desc_act", "damp_percent", "mse", "static_groups")
+    return Override(expression, key, *_sizes(values, bits, group_size))

@@ -1,0 +1,34 @@
+"""The formats by method, and `read_format`: the settings of a checkpoint read by the format they name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from weft.checkpoint.quantization import awq, bitsandbytes, compressed_tensors, float4, float8, gptq, modelopt
+from weft.checkpoint.quantization.layout import Format
+from weft.config.engine_config import QuantizationSettings
+from weft.resolve.reader import ConfigReader
+
+logger = logging.getLogger("weft")
+
+FORMATS: dict[str, Callable[[ConfigReader], Format]] = {
+    "awq": awq.read,
+    "bitsandbytes": bitsandbytes.read,
+    "compressed-tensors": compressed_tensors.read,
+    "fp8": float8.read,
+    "gptq": gptq.read,
+    "modelopt": modelopt.read,
+    "mxfp4": float4.read_mxfp4,
+}
+
+
+def read_format(settings: QuantizationSettings) -> Format:
+    """The format of a checkpoint. ConfigError naming the key that cannot be used; unknown keys are warned about."""
+    reader = ConfigReader(settings.values, source=settings.source, path=settings.path)
+    found = FORMATS[settings.method](reader)
+    unread = reader.unread()
+    if unread:
+        logger.warning("%s: keys that weft does not know and does not use: %s", settings.source,
+                       ", ".join(f"{key} = {value!r}" for key, value in sorted(unread.items())))
+    return found

@@ -1,0 +1,160 @@
+"""`QuantizedCheckpoint`: a quantized checkpoint seen as the weights that it stands for.
+
+A group of stored tensors (.qweight, .scales ...) is one tensor, with the name, shape and dtype that it would have in a
+checkpoint of floats; so what routes, checks and copies tensors does not know that there is a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from weft.checkpoint.grouping import group_names
+from weft.checkpoint.quantization.layout import Format, Layout, Misfit
+from weft.checkpoint.quantization.matrix import Matrix, QuantizedMatrix
+from weft.checkpoint.reader import Checkpoint
+from weft.checkpoint.tensor_info import TensorInfo
+from weft.errors import CheckpointError
+from weft.ops.quantized import QuantizedWeight
+
+# Scales of quantized attention and of a quantized cache: weft's cache takes none from a checkpoint.
+_CACHE_SCALES = (".k_scale", ".v_scale", ".q_scale", ".kv_scale", ".prob_scale", ".k_proj.output_scale",
+                 ".v_proj.output_scale", ".k_zero_point", ".v_zero_point")
+_MAX_LINES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """members: {suffix: stored name}."""
+
+    layout: Layout
+    members: dict[str, str]
+
+
+class QuantizedCheckpoint(Checkpoint):
+    """tensors: the weights, those of groups in `dtype`. cache_scales: stored names that are left out.
+
+    CheckpointError when a group lacks a tensor or has one of another shape or dtype than its format wants.
+    """
+
+    def __init__(self, stored: Checkpoint, form: Format, dtype: torch.dtype) -> None:
+        self._files, self._dtype, self.method = stored, dtype, form.method
+        self.cache_scales = tuple(name for name in stored.tensors if name.endswith(_CACHE_SCALES))
+        self._groups: dict[str, _Group] = {}
+        super().__init__(stored.path)
+        self.tensors = self._view(form)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return self._files.files
+
+    def read(self, names: Collection[str] | None = None) -> Iterator[tuple[str, Tensor]]:
+        """(name, tensor) of all or some weights, dequantized where they are groups, one at a time."""
+        for name, value in self._decoded(self.tensors.keys() if names is None else names):
+            yield name, value if isinstance(value, Tensor) else value.dequantize(self._dtype)
+
+    def has_codes(self, name: str) -> bool:
+        return name in self._groups and self._groups[name].layout.has_codes
+
+    def quantized(self, name: str) -> QuantizedWeight | None:
+        """A weight as integer codes; None for one that is stored otherwise, or whose columns are in another order."""
+        value = self.decoded(name)
+        return value.packable() if isinstance(value, QuantizedMatrix) and value.columns is None else None
+
+    def decoded(self, name: str) -> Matrix | None:
+        """A weight in its stored form; None for one that is no group."""
+        return next(self._decoded([name]))[1] if name in self._groups else None
+
+    def stored(self, name: str) -> Tensor:
+        """A weight's numbers: of a group, what it stands for."""
+        return next(self.read([name]))[1]
+
+    def release(self, name: str, tensor: Tensor) -> None:
+        if name not in self._groups:
+            self._files.release(name, tensor)
+
+    def is_spare(self, name: str) -> bool:
+        """True for a bias of zeros beside a quantized matrix, which some quantizers write for every linear layer."""
+        weight = f"{name.removesuffix('.bias')}.weight"
+        return name.endswith(".bias") and weight in self._groups and not dict(self.read([name]))[name].any()
+
+    def cost(self, as_codes: Collection[str] = ()) -> str:
+        """As of any checkpoint; and what the settings or the files have that comes to nothing."""
+        notes = [super().cost(as_codes)]
+        if not self._groups:
+            notes.append(f"{self.path}: quantized by {self.method}, its settings say, but no tensor is.")
+        if self.cache_scales:
+            notes.append(f"{len(self.cache_scales)} scales of a quantized cache are not used.")
+        return " ".join(filter(None, notes))
+
+    def _view(self, form: Format) -> dict[str, TensorInfo]:
+        """The weights in the order of the files, and `_groups` filled."""
+        left_out = set(self.cache_scales)
+        stems = _by_stem(form, {name: info for name, info in self._files.tensors.items() if name not in left_out})
+        facts = self._facts(form, stems)
+        tensors, misfits = {}, []
+        for stem, members in stems.items():
+            known = {suffix: facts[info.name] for suffix, info in members.items() if info.name in facts}
+            first = next(iter(members.values()))
+            try:
+                layout = form.layout(stem, members, known) if members.keys() <= set(form.suffixes) else None
+            except Misfit as misfit:
+                misfits.append((stem, str(misfit), first.file))
+                continue
+            if layout is None:
+                tensors |= {info.name: info for info in members.values()}
+                continue
+            name = stem + form.whole
+            self._groups[name] = _Group(layout, {suffix: info.name for suffix, info in members.items()})
+            tensors[name] = TensorInfo(name, tuple(layout.shape), self._dtype, first.file, self.method,
+                                       sum(info.num_bytes for info in members.values()))
+        if misfits:
+            lines = [str(group) for group in group_names(misfits)]
+            more = [f"  … and {len(lines) - _MAX_LINES} more lines"] if len(lines) > _MAX_LINES else []
+            which = "1 matrix is" if len(misfits) == 1 else f"{len(misfits)} matrices are"
+            raise CheckpointError(f"{self.path}: {which} not stored as {form.method} and its settings say:\n"
+                                  + "\n".join([*lines[:_MAX_LINES], *more]))
+        return tensors
+
+    def _facts(self, form: Format, stems: Mapping[str, Mapping[str, TensorInfo]]) -> dict[str, Tensor]:
+        """{stored name: content} of the small tensors that a layout depends on."""
+        names = {info.name for members in stems.values() for suffix, info in members.items() if suffix in form.facts}
+        large = next((name for name in names if self._files.tensors[name].num_bytes > 4096), None)
+        if large is not None:
+            info = self._files.tensors[large]
+            raise CheckpointError(f"{info.file}: {large} is {info.dtype_name} {list(info.shape)}, which is too large "
+                                  "for what it is to say.")
+        return {name: tensor.clone() for name, tensor in self._files.read(names)}
+
+    def _decoded(self, names: Collection[str]) -> Iterator[tuple[str, Tensor | Matrix]]:
+        """One pass over the files, each group when its last tensor was met; mapped ones cost nothing till then."""
+        grouped = [name for name in names if name in self._groups]
+        owner = {member: name for name in grouped for member in self._groups[name].members.values()}
+        plain = set(names) - self._groups.keys()
+        waiting: dict[str, dict[str, Tensor]] = {}
+        for stored, tensor in self._files.read(plain | owner.keys()):
+            name = owner.get(stored)
+            if name is None:
+                yield stored, tensor
+                continue
+            group, held = self._groups[name], waiting.setdefault(name, {})
+            held[stored] = tensor
+            if len(held) == len(group.members):
+                yield name, group.layout.decode({suffix: held[member] for suffix, member in group.members.items()})
+                for member, part in waiting.pop(name).items():
+                    self._files.release(member, part)
+
+
+def _by_stem(form: Format, tensors: Mapping[str, TensorInfo]) -> dict[str, dict[str, TensorInfo]]:
+    """{stem: {suffix: tensor}}; a tensor whose name ends in no suffix of the format is its own stem."""
+    suffixes = sorted(form.suffixes, key=len, reverse=True)
+    stems: dict[str, dict[str, TensorInfo]] = {}
+    for name, info in tensors.items():
+        suffix = next((suffix for suffix in suffixes if name.endswith(suffix)), "")
+        stems.setdefault(name.removesuffix(suffix), {})[suffix] = info
+    return stems
+

@@ -1,0 +1,43 @@
+"""Names of quantization methods: those whose checkpoints weft reads, their aliases, and those it knows but cannot read.
+
+`checkpoint/quantization/registry.py` has the code behind the names; a test keeps the two alike.
+"""
+
+from __future__ import annotations
+
+from weft.errors import ConfigError, NotBuiltError
+
+READ = ("awq", "bitsandbytes", "compressed-tensors", "fp8", "gptq", "modelopt", "mxfp4")
+GGUF = "gguf"                         # said by the file itself, and by no config
+AT_LOAD = ("int8", "int4")            # a checkpoint of floats, quantized while it is loaded
+ALIASES = {
+    "auto_awq": "awq", "awq_marlin": "awq", "auto_gptq": "gptq", "gptq_marlin": "gptq",
+    "compressed_tensors": "compressed-tensors", "modelopt_fp4": "modelopt", "fbgemm_fp8": "fp8",
+}
+# Methods of checkpoints, or of quantizing at load, that vLLM or Transformers have.
+NOT_BUILT = (
+    "aqlm", "auto-round", "bitnet", "eetq", "experts_int8", "fp8_per_block", "fp8_per_channel", "fp8_per_tensor",
+    "fp_quant", "gguf", "higgs", "hqq", "inc", "int8_per_channel_weight_only", "modelopt_mixed", "modelopt_mxfp8",
+    "moe_wna16", "mxfp8", "nvfp4_per_token", "quanto", "quark", "spqr", "torchao", "vptq",
+)
+
+
+def at_load(method: str | None) -> str | None:
+    """How floats are quantized while they are loaded, given what the user asked for; None: not."""
+    return method if method in AT_LOAD else None
+
+
+def method_named(name: object, *, field: str, source: str = "", is_option: bool = False) -> str:
+    """The method that a name or an alias stands for. NotBuiltError for one without code, ConfigError for no name.
+
+    is_option: the name is a user's, who may mean a GGUF file, or quantizing at load.
+    """
+    known = (*READ, GGUF, *AT_LOAD) if is_option else READ
+    method = ALIASES.get(name, name) if isinstance(name, str) else None
+    if method in known:
+        return method
+    expected = f"one of {', '.join(known)}"
+    if method in NOT_BUILT:
+        raise NotBuiltError(field, name, expected=expected, source=source,
+                            hint="weft has no code for this method yet: take another checkpoint of the model.")
+    raise ConfigError(field, name, expected=expected, source=source)

@@ -1,0 +1,50 @@
+"""The gated delta rule (Gated DeltaNet): linear attention whose state forgets, and corrects what it says of a key.
+
+A kernel runs `run(q, k, v, log_decays, betas, states, batch)`. `reference.py` is the definition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from weft.ops.gated_delta import cpu, reference
+from weft.ops.kernel import Choice, Kernel, choose, never
+from weft.ops.native import DTYPES, unavailable
+
+__all__ = ["GatedDeltaCase", "choose_gated_delta"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatedDeltaCase:
+    """What decides which kernel a layer can run.
+
+    scale: factor on q, usually key_dim ** -0.5. normalises: q and k are brought to length one first.
+    """
+
+    device: str
+    dtype: torch.dtype
+    key_dim: int
+    scale: float
+    normalises: bool
+    isa: str = "reference"
+
+
+def _native_refuses(case: GatedDeltaCase) -> str | None:
+    reason = unavailable(case.device, case.isa)
+    if reason is not None:
+        return reason
+    if case.dtype not in DTYPES:
+        return f"{case.dtype}"
+    return None if case.key_dim <= cpu.LARGEST_KEY else f"keys of {case.key_dim} > {cpu.LARGEST_KEY}"
+
+
+def choose_gated_delta(case: GatedDeltaCase) -> Choice:
+    """The kernel of a layer."""
+    native = None if _native_refuses(case) else cpu.NativeGatedDelta(case.scale, case.normalises, case.isa)
+    return choose("gated_delta", (
+        Kernel("native", native, _native_refuses),
+        Kernel("reference", partial(reference.gated_delta, scale=case.scale, normalises=case.normalises), never),
+    ), case)

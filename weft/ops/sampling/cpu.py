@@ -1,0 +1,92 @@
+"""Sampling by weft's native kernels (csrc/sampling.h, csrc/selection.h). The bound: reading a row a few times.
+
+As TorchSampling but for rounding: a probability is computed to about 1e-6 of itself, so a draw or a top-p filter can
+differ from the definition where its number lies so close to a token's edge. Equally likely tokens are reported in the
+order of their ids, and ranks count logits, not their rounded logarithms.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from weft.ops.native import extension, kernels
+from weft.ops.sampling.logprobs import TopLogprobs
+from weft.ops.sampling.reference import TorchSampling
+from weft.ops.sampling.settings import Drawn, DrawSettings
+
+_MOST_SORTED = 1024            # more likeliest tokens than this are sorted by torch
+
+
+class NativeSampling:
+    """As TorchSampling. IndexError for a token id outside the vocabulary.
+
+    ValueError for logits that are not float32, or whose rows are not contiguous.
+    """
+
+    def __init__(self, isa: str) -> None:
+        table = kernels(isa)
+        self._draw, self._report, self._torch, self._lib = table.draw, table.report, TorchSampling(), extension()
+        self._memory = torch.empty(0)
+        self._counts = torch.zeros(0, dtype=torch.int32)
+
+    def allow_only(self, row: Tensor, ids: list[int]) -> None:
+        """As TorchSampling."""
+        self._lib.allow_only(row.data_ptr(), row.shape[0], ids)
+
+    def forbid(self, row: Tensor, ids: list[int]) -> None:
+        """As TorchSampling."""
+        self._lib.forbid(row.data_ptr(), row.shape[0], ids)
+
+    def add_bias(self, row: Tensor, biases: dict[int, float]) -> None:
+        """As TorchSampling."""
+        self._lib.add_bias(row.data_ptr(), row.shape[0], biases)
+
+    def penalise(self, row: Tensor, token_ids: list[int], num_prompt_tokens: int, *, repetition: float,
+                 frequency: float, presence: float) -> None:
+        """As TorchSampling."""
+        if self._counts.shape[0] < row.shape[0]:
+            self._counts = torch.zeros(row.shape[0], dtype=torch.int32)
+        self._lib.penalise(row.data_ptr(), row.shape[0], token_ids, num_prompt_tokens, repetition, frequency, presence,
+                           self._counts.data_ptr())
+
+    def draw(self, logits: Tensor, settings: DrawSettings | None, *,
+             keep: Literal["raw", "processed"] | None = None) -> Drawn:
+        """As TorchSampling."""
+        _check(logits)
+        rows, vocab = logits.shape
+        tokens, states = torch.zeros(rows, dtype=torch.int64), torch.empty(rows, dtype=torch.uint8)
+        s = settings
+        arrays = (0,) * 5 if s is None else tuple(
+            a.ctypes.data for a in (s.temperatures, s.min_ps, s.top_ps, s.top_ks, s.numbers))
+        self._draw(logits.data_ptr(), rows, vocab, logits.stride(0), *arrays, keep == "processed", tokens.data_ptr(),
+                   states.data_ptr(), self._memory_for(vocab))
+        return Drawn(tokens, states)
+
+    def report(self, logits: Tensor, row_ids: list[int], chosen_ids: Tensor, num_best: int, *,
+               as_logits: bool) -> TopLogprobs:
+        """As TorchSampling."""
+        if num_best > _MOST_SORTED:
+            return self._torch.report(logits, row_ids, chosen_ids, num_best, as_logits=as_logits)
+        _check(logits)
+        count, vocab = len(row_ids), logits.shape[1]
+        row_numbers, chosen_ids = torch.tensor(row_ids, dtype=torch.int64), chosen_ids.contiguous()
+        chosen, ranks = torch.empty(count), torch.empty(count, dtype=torch.int64)
+        best_ids, best = torch.empty(count, num_best, dtype=torch.int64), torch.empty(count, num_best)
+        self._report(logits.data_ptr(), vocab, logits.stride(0), row_numbers.data_ptr(), count, chosen_ids.data_ptr(),
+                     num_best, as_logits, chosen.data_ptr(), ranks.data_ptr(), best_ids.data_ptr(), best.data_ptr(),
+                     self._memory_for(vocab))
+        return TopLogprobs(chosen, ranks, best_ids, best)
+
+    def _memory_for(self, vocab: int) -> int:
+        needed = self._lib.sampling_memory(vocab)
+        if self._memory.shape[0] < needed:
+            self._memory = torch.empty(needed)
+        return self._memory.data_ptr()
+
+
+def _check(logits: Tensor) -> None:
+    if logits.dtype != torch.float32 or logits.stride(1) != 1:
+        raise ValueError(f"logits are {logits.dtype} with strides {logits.stride()}, expected contiguous rows of float32")

@@ -1,0 +1,84 @@
+"""The definition of sampling a step's rows, in torch: what each request does to its row, the draw, what is reported."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from weft.ops.sampling.draw import draw_tokens, filter_logits
+from weft.ops.sampling.logprobs import TopLogprobs, top_logprobs
+from weft.ops.sampling.settings import EMPTY, NO_NUMBERS, Drawn, DrawSettings
+
+
+class TorchSampling:
+    """Sampling of logits [N, V] float32. `row` is one of their rows, [V], changed in place."""
+
+    def allow_only(self, row: Tensor, ids: list[int]) -> None:
+        """Mask every other token."""
+        allowed = torch.tensor(ids)
+        kept = row[allowed]
+        row.fill_(-torch.inf)[allowed] = kept
+
+    def forbid(self, row: Tensor, ids: list[int]) -> None:
+        """Mask these tokens."""
+        row[ids] = -torch.inf
+
+    def add_bias(self, row: Tensor, biases: dict[int, float]) -> None:
+        """Add each token's value."""
+        row[list(biases)] += torch.tensor(list(biases.values()))
+
+    def penalise(self, row: Tensor, token_ids: list[int], num_prompt_tokens: int, *, repetition: float,
+                 frequency: float, presence: float) -> None:
+        """Lower what was seen: by a factor (prompt and output), by its count in the output, for being there at all."""
+        if repetition != 1:
+            seen = torch.tensor(token_ids).unique()
+            values = row[seen]
+            row[seen] = torch.where(values > 0, values / repetition, values * repetition)
+        if len(token_ids) > num_prompt_tokens and (frequency or presence):
+            ids, counts = torch.tensor(token_ids[num_prompt_tokens:]).unique(return_counts=True)
+            row[ids] -= frequency * counts + presence
+
+    def draw(self, logits: Tensor, settings: DrawSettings | None, *,
+             keep: Literal["raw", "processed"] | None = None) -> Drawn:
+        """A token for each row.
+
+        Args:
+            settings: None: the likeliest of each row, the first of equal ones.
+            keep: what logits hold afterwards: what they did, what was drawn from (divided by the temperature, -inf
+                where filtered out), or anything.
+        """
+        rows = [] if settings is None else settings.temperatures.nonzero()[0].tolist()
+        if rows and keep == "raw":
+            logits = logits.clone()
+        if rows:
+            _scale_and_filter(logits, settings, rows)
+        best = logits.amax(-1)
+        states = torch.where(best == -torch.inf, EMPTY, torch.where(best.isfinite(), 0, NO_NUMBERS)).to(torch.uint8)
+        tokens = logits.argmax(-1)
+        if rows:
+            numbers = torch.from_numpy(settings.numbers)
+            tokens[rows] = draw_tokens(logits[rows], numbers[rows])
+        return Drawn(tokens, states)
+
+    def report(self, logits: Tensor, row_ids: list[int], chosen_ids: Tensor, num_best: int, *,
+               as_logits: bool) -> TopLogprobs:
+        """The values of some rows' chosen tokens and of their `num_best` likeliest, as logits or log-probabilities."""
+        values = logits if len(row_ids) == len(logits) else logits[row_ids]
+        if not as_logits:
+            values = torch.log_softmax(values, dim=-1)
+        return top_logprobs(values, chosen_ids, num_best)
+
+
+def _scale_and_filter(logits: Tensor, settings: DrawSettings, rows: list[int]) -> None:
+    temperatures = torch.from_numpy(settings.temperatures)[:, None]
+    if len(rows) == len(logits):
+        logits.div_(temperatures)
+    else:
+        logits[rows] = logits[rows] / temperatures[rows]
+    rows = [i for i in rows if settings.top_ks[i] > 0 or settings.top_ps[i] < 1 or settings.min_ps[i] > 0]
+    if rows:
+        logits[rows] = filter_logits(logits[rows], min_p=torch.from_numpy(settings.min_ps[rows]),
+                                     top_k=torch.from_numpy(settings.top_ks[rows]),
+                                     top_p=torch.from_numpy(settings.top_ps[rows]))

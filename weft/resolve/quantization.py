@@ -1,0 +1,84 @@
+"""`find_quantization`: where a model directory says how its weights are quantized, and whether that is what was asked.
+
+Finds the object and its method; what the other keys mean is known by `checkpoint/quantization/`, a file per method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from weft.config.engine_config import QuantizationSettings
+from weft.config.quantization_methods import AT_LOAD, GGUF, method_named
+from weft.errors import ConfigError
+from weft.resolve.config_file import HFConfig, read_json
+from weft.resolve.files import ModelFiles
+
+_KEYS = ("quantization_config", "compression_config")
+# Files beside config.json, and the method they mean when they name none (AutoGPTQ's, AutoAWQ's).
+_FILES = {"hf_quant_config.json": "modelopt", "quantize_config.json": "gptq", "quant_config.json": "awq"}
+
+
+def find_quantization(config: HFConfig, files: ModelFiles, wanted: str | None) -> QuantizationSettings | None:
+    """The settings of the checkpoint's quantization, None when its weights are floats or of a GGUF file.
+
+    wanted: the option `quantization`, already checked to be a name; quantizing at load takes any checkpoint.
+    ConfigError when the checkpoint says otherwise, or names no method; NotBuiltError for one that weft cannot read.
+    """
+    if files.gguf is not None:
+        if wanted in (None, GGUF, *AT_LOAD):
+            return None
+        raise ConfigError("quantization", wanted, expected=f"{GGUF!r}, as the file is, or nothing",
+                          hint=f"{files.gguf} says so.")
+    found = _in_config(config) or _in_files(files.directory)
+    if wanted is None or wanted in AT_LOAD or (found is not None and wanted == found.method):
+        return found
+    if found is not None:
+        raise ConfigError("quantization", wanted, expected=f"{found.method!r}, as the checkpoint's weights are, or "
+                          "nothing", hint=f"{found.source} says so.")
+    raise ConfigError("quantization", wanted, expected=f"nothing, or {' or '.join(AT_LOAD)} to quantize at load",
+                      hint=f"{files.directory} says nowhere that its weights are quantized.")
+
+
+def _in_config(config: HFConfig) -> QuantizationSettings | None:
+    for prefix, values in (("", config.values), (config.text_path, config.text)):
+        for key in _KEYS:
+            value = values.get(key)
+            if not value:
+                continue
+            if not isinstance(value, Mapping):
+                raise ConfigError(prefix + key, value, expected="an object", source=config.source)
+            if key == "compression_config" and "quant_method" not in value:
+                value = {"quant_method": "compressed-tensors", **value}
+            return _settings(value, config.source, f"{prefix}{key}.", default=None)
+    return None
+
+
+def _in_files(directory: Path) -> QuantizationSettings | None:
+    for name, method in _FILES.items():
+        file = directory / name
+        if not file.exists():
+            continue
+        values = read_json(file)
+        if name == "hf_quant_config.json":
+            values = _of_modelopt(values, str(file))
+            return _settings(values, str(file), "quantization.", default=method) if values else None
+        return _settings(values, str(file), "", default=method)
+    return None
+
+
+def _of_modelopt(values: Mapping[str, Any], source: str) -> Mapping[str, Any] | None:
+    """The inner object; None where it says that nothing is quantized."""
+    inner = values.get("quantization")
+    if not isinstance(inner, Mapping):
+        raise ConfigError("quantization", inner, expected="an object", source=source)
+    return inner if inner.get("quant_algo") is not None else None
+
+
+def _settings(values: Mapping[str, Any], source: str, path: str, *, default: str | None) -> QuantizationSettings:
+    name = values.get("quant_method") or values.get("method") or default
+    if name is None and (values.get("load_in_8bit") or values.get("load_in_4bit")):
+        name = "bitsandbytes"       # Transformers before 4.32 wrote no method
+    method = method_named(name, field=f"{path}quant_method", source=source)
+    return QuantizationSettings(method=method, values=dict(values), source=source, path=path)

@@ -1,0 +1,36 @@
+"""What the environment says about sources. The only module of this floor that reads it; `huggingface_hub` and
+`modelscope_hub` read their own variables (HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE, MODELSCOPE_CACHE, …) themselves.
+"""
+
+from __future__ import annotations
+
+import os
+
+from weft.errors import ConfigError
+
+_ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+def uses_modelscope() -> bool:
+    """WEFT_USE_MODELSCOPE, else VLLM_USE_MODELSCOPE: names mean models of ModelScope instead of the hub."""
+    found = _variable("USE_MODELSCOPE")
+    if found is None or found[1].lower() in _OFF:
+        return False
+    if found[1].lower() not in _ON:
+        raise ConfigError(found[0], found[1], expected="0 or 1", source="environment")
+    return True
+
+
+def redirect_file() -> str | None:
+    """WEFT_MODEL_REDIRECT_PATH, else VLLM_MODEL_REDIRECT_PATH: a file that says which names mean which folders."""
+    found = _variable("MODEL_REDIRECT_PATH")
+    return found[1] if found else None
+
+
+def has_token_variable() -> bool:
+    """True when HF_TOKEN (or its older name) is set."""
+    return bool(os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN"))
+
+
+def _variable(name: str) -> tuple[str, str] | None:
+    return next(((full, os.environ[full]) for full in (f"WEFT_{name}", f"VLLM_{name}") if os.environ.get(full)), None)

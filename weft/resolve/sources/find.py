@@ -1,0 +1,99 @@
+"""`find`: from a name, a revision and what is wanted to a folder here, with its commit and the origin of every file.
+
+The one way to files of models, tokenizers, processors, adapters and draft models. Steps: a local path is taken as it
+is; else the repository is opened, its revision pinned to a commit; its small files are fetched; the index among them
+says which shards there are; the weights are fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from weft.errors import ConfigError
+from weft.resolve.config_file import read_json
+from weft.resolve.gguf_files import is_remote_gguf, local_gguf, split_remote_gguf
+from weft.resolve.sources import environment, hub, messages, modelscope, wanted
+from weft.resolve.sources.local import local_directory, not_there, redirected
+from weft.resolve.sources.repository import Access, Repository, Request
+from weft.resolve.sources.wanted import MODEL, Wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Files on this machine.
+
+    source: "local directory", "local GGUF file", "hub" or "modelscope". commit: what the revision was pinned to, None
+    for local files and where the source has no name for it. gguf: the GGUF file that is meant, if one is. origins:
+    {name: "cache", or the URL a file was downloaded from just now}, empty for local files.
+    """
+
+    name: str
+    directory: Path
+    source: str
+    commit: str | None = None
+    gguf: Path | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> str:
+        """The source and the commit in words."""
+        return self.source if self.commit is None else f"{self.source}, commit {self.commit}"
+
+
+def find(name: str, *, revision: str | None = None, want: Wanted = MODEL, access: Access | None = None,
+         field: str = "model") -> Found:
+    """The folder with the files. ConfigError about `field` saying what was tried and what to do."""
+    target = redirected(name, environment.redirect_file())
+    local = find_local(target, field=field)
+    if local is not None:
+        return replace(local, name=name)
+    repo_id = target
+    if is_remote_gguf(target):
+        repo_id, meant = split_remote_gguf(target)
+        want = replace(want, weights="gguf", gguf=meant)
+    if not hub.is_repo_id(repo_id):
+        raise not_there(target, field)
+    request = Request(name=target, repo_id=repo_id, revision=revision, field=field, access=access or Access())
+    is_modelscope = environment.uses_modelscope()
+    repository = modelscope.open_modelscope(request) if is_modelscope else hub.open_hub(request)
+    return replace(_fetch(repository, request, want), name=name)
+
+
+def find_local(name: str, *, field: str = "model") -> Found | None:
+    """The same for a name that means something on this machine, else None. Never opens a socket."""
+    gguf = local_gguf(name)
+    if gguf is not None:
+        return Found(name=name, directory=gguf.parent, source="local GGUF file", gguf=gguf)
+    if is_remote_gguf(name):
+        return None
+    directory = local_directory(name, field)
+    return None if directory is None else Found(name=name, directory=directory, source="local directory")
+
+
+def _fetch(repository: Repository, request: Request, want: Wanted) -> Found:
+    names = set(repository.names)
+    if not repository.is_complete:
+        names |= wanted.assumed(names, want)
+    small = wanted.small_files(names, want)
+    if want.include and not small:
+        raise ConfigError(request.field, request.name, expected=f"files that match {', '.join(want.include)}",
+                          hint=f"It has: {', '.join(sorted(names)[:12])}{', …' if len(names) > 12 else ''}.")
+    fetched = repository.fetch(small)
+    index = wanted.index_file(names, want)
+    shards = _shards(fetched.directory / index) if index else ()
+    lost = set(shards) - names if repository.is_complete else set()
+    if lost:
+        raise messages.no_file(request, lost, f"{request.repo_id} ({index} names them)")
+    weights = wanted.weight_files(names, want, shards, source=request.name)
+    origins = {**fetched.origins, **(repository.fetch(weights).origins if weights else {})}
+    gguf = next((fetched.directory / name for name in weights if name.lower().endswith(".gguf")), None)
+    return Found(name=request.name, directory=fetched.directory, source=repository.source, commit=repository.commit,
+                 gguf=gguf, origins=origins)
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index names; none when it is of another shape, which the reader of the weights reports."""
+    weight_map = read_json(index).get("weight_map")
+    return sorted({str(file) for file in weight_map.values()}) if isinstance(weight_map, dict) else []

@@ -1,0 +1,68 @@
+"""Names that mean something on this machine: a directory, or a path that should have been one. Opens no socket."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from weft.errors import ConfigError
+
+_SUFFIXES = (".safetensors", ".bin", ".gguf", ".json", ".pt")
+
+
+def local_directory(name: str, field: str) -> Path | None:
+    """The directory of this name; None for a name that can only mean something elsewhere.
+
+    ConfigError for a file, and for what looks like a path and leads nowhere.
+    """
+    if not name.strip():
+        raise ConfigError(field, name, expected="a directory or a hub id")
+    try:
+        path = Path(name).expanduser()
+        is_directory, exists = path.is_dir(), path.exists()
+    except (OSError, ValueError, RuntimeError) as error:       # too long, or a home that nobody has
+        raise ConfigError(field, name, expected="a directory or a hub id", hint=f"{error}.") from error
+    if is_directory:
+        return path.resolve()
+    if exists:
+        raise ConfigError(field, name, expected="a directory or a .gguf file",
+                          hint=f"Pass its directory: {path.parent}.")
+    if looks_like_path(name):
+        raise not_there(name, field)
+    return None
+
+
+def not_there(name: str, field: str) -> ConfigError:
+    """A path leads nowhere: the longest part of it that exists."""
+    absolute = Path(name).expanduser().absolute()
+    parent = next((p for p in absolute.parents if p.exists()), absolute.anchor)
+    return ConfigError(field, name, expected="a directory that exists",
+                       hint=f"{absolute} does not exist ({parent} does).")
+
+
+def looks_like_path(name: str) -> bool:
+    """True for a name that cannot have been meant as a hub id."""
+    return name.startswith(("/", "./", "../", "~", ".\\", "\\")) or name.endswith("/") or name.count("/") > 1 or (
+        Path(name).suffix in _SUFFIXES)
+
+
+def redirected(name: str, file: str | None) -> str:
+    """What a redirect file says this name means instead; the name itself where it says nothing, or there is no file.
+
+    The file: a JSON object {name: path}, or a line `name path` for each, separated by white space.
+    """
+    if file is None:
+        return name
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("WEFT_MODEL_REDIRECT_PATH", file, expected="a readable file", source="environment",
+                          hint=f"{error}.") from error
+    try:
+        table = json.loads(text)
+    except json.JSONDecodeError:
+        table = dict(pair for line in text.splitlines() if len(pair := line.split(None, 1)) == 2)
+    if not isinstance(table, dict):
+        raise ConfigError("WEFT_MODEL_REDIRECT_PATH", file, source="environment",
+                          expected="an object {name: path}, or a line `name path` for each")
+    return str(table.get(name, name)).strip()
