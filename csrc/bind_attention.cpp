@@ -50,6 +50,11 @@ KvCache cache(uintptr_t k, uintptr_t v, int kind, int64_t num_blocks, int64_t kv
 }  // namespace
 
 void bind_attention(nb::module_& m, nb::class_<Kernels>& kernels) {
+#if defined(WEFT_CHECKS)
+    m.attr("checks") = true;
+#else
+    m.attr("checks") = false;
+#endif
     nb::class_<AttentionStep>(m, "AttentionStep");
     nb::class_<KvCache>(m, "KvCache");
     m.def("attention_step", &step, nb::arg("num_tokens"), nb::arg("num_seqs"), nb::arg("slots"), nb::arg("query_lens"),

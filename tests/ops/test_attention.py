@@ -19,6 +19,7 @@ from weft.ops.attention import (
 )
 from weft.ops.attention.by_piece import by_piece
 from weft.ops.kernel import Kernel, choose
+from weft.ops.native import extension
 
 # (tokens in the cache after the step, tokens of this step); decodes come first.
 STEPS = {
@@ -167,6 +168,17 @@ def test_the_native_kernel_refuses_what_it_does_not_compute(change, reason):
 
     assert choose_attention(AttentionCase(**case)).kernel.name == "native"
     assert reason in dict(choose_attention(AttentionCase(**case | change)).refused)["native"]
+
+
+@pytest.mark.skipif(not NATIVE or not extension().checks, reason="weft was built without WEFT_CHECKS")
+def test_debug_builds_refuse_blocks_outside_the_cache():
+    sequences = Sequences([40], heads=2, kv_heads=1, head_dim=16)
+    sequences.tables[0][1] = 400
+
+    with pytest.raises(IndexError, match="slot_mapping.* = 6400: expected 0 to 6399"):
+        sequences.run(NATIVE["portable"], [[(0, 0, 40)]], AttentionParams(scale=0.25))
+    with pytest.raises(IndexError, match=r"block_table\[0, 1\] = 400: expected 0 to 399"):
+        sequences.run(NATIVE["portable"], [[(0, 39, 40)]], AttentionParams(scale=0.25))
 
 
 def test_when_all_kernels_refuse_the_error_joins_the_reasons():

@@ -1,4 +1,4 @@
-"""The native kernel gives each row the same bits whatever else the step holds: batch, chunks, threads, shared blocks."""
+"""The native kernel gives each row the same bits whatever else a step holds: batch, chunks, threads, shared blocks."""
 
 import numpy as np
 import pytest
