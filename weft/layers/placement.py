@@ -54,9 +54,9 @@ class Layer(nn.Module):
     takes_codes = False
 
     def __init_subclass__(cls, **kwargs: object) -> None:
-        """A layer is called without torch's hooks: looking for them would take as long as a small kernel."""
+        """A layer is called without torch's hooks, which cost as much as a small kernel, unless it has a `__call__`."""
         super().__init_subclass__(**kwargs)
-        if "forward" in vars(cls):
+        if "forward" in vars(cls) and "__call__" not in vars(cls):
             cls.__call__ = cls.forward
 
     def bind_children(self) -> None:

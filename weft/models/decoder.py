@@ -69,6 +69,8 @@ class Decoder(Layer):
     tied: the head shares the embedding's table. layer_groups: the cache group of each layer.
     """
 
+    __call__ = nn.Module.__call__              # once a step: hooks on the whole model are called
+
     def __init__(self, spec: DecoderSpec, *, tied: bool, layer_groups: tuple[int, ...], max_model_len: int,
                  place: Placement) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,3 +54,11 @@ def waits(monkeypatch) -> list[float]:
 def access(waits) -> Access:
     """The usual access, whose tries follow each other at once."""
     return Access(backoff=Backoff(num_tries=3, sleep=waits.append))
+
+
+@pytest.fixture(autouse=True)
+def interruptible():
+    """SIGINT is a KeyboardInterrupt, also where the tests run in the background of a shell that ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

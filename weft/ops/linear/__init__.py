@@ -84,7 +84,7 @@ def _native(case: LinearCase, weight: Tensor | QuantizedWeight | list[Tensor | Q
             return _native(case, torch.cat(floats), bias, epilogue)
         biases = [None] * len(weight) if bias is None else bias.split([w.shape[0] for w in weight])
         return cpu.NativeParts([_native(case, *part, epilogue) for part in zip(weight, biases, strict=True)])
-    if epilogue.gated and case.out_features % 64:             # panels hold no whole halves: the gate is a call of its own
+    if epilogue.gated and case.out_features % 64:             # panels hold no whole halves: the gate is another call
         gate = ActivationCase(device=case.device, dtype=case.dtype, act=epilogue.act, gated=True, isa=case.isa)
         return cpu.NativeGate(_native(case, weight, bias, Epilogue(out_dtype=case.dtype)), choose_activation(gate).run)
     if isinstance(weight, Tensor) and case.quantization is not None:
