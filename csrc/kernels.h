@@ -221,8 +221,6 @@ struct MambaArgs {
 
 struct Kernels {
     const char* name;
-    int lanes;
-    bool bf16_products;
     void (*linear)(const LinearArgs&);
     void (*gather)(const GatherArgs&);
     void (*moe)(const MoEArgs&);

@@ -49,10 +49,7 @@ const Kernels* find(const std::string& level) {
 NB_MODULE(_native, m) {
     nb::set_leak_warnings(false);     // tables of kernels are kept until the process ends, on purpose
 
-    auto kernels = nb::class_<Kernels>(m, "Kernels")
-                       .def_prop_ro("name", [](const Kernels& k) { return std::string(k.name); })
-                       .def_ro("lanes", &Kernels::lanes)
-                       .def_ro("bf16_products", &Kernels::bf16_products);
+    auto kernels = nb::class_<Kernels>(m, "Kernels").def_prop_ro("name", [](const Kernels& k) { return std::string(k.name); });
     bind_linear(m, kernels);
     bind_moe(m, kernels);
     bind_norm(m, kernels);

@@ -48,6 +48,13 @@ def test_the_memory_plan_counts_the_codes(method, fraction, tmp_path):
     assert codes < fraction * floats
 
 
+def test_the_memory_plan_counts_floats_where_torch_computes_with_them(tmp_path):
+    directory = make_checkpoint(tmp_path)
+    floats = answers(directory)[2]["weight_bytes"]
+
+    assert answers(directory, quantization="int4", cpu_isa="reference")[2]["weight_bytes"] == floats
+
+
 def test_codes_and_scales_take_the_bytes_that_are_planned():
     assert packed_bytes("int8", 100, 64) == 100 * 64 + 4 * 100
     assert packed_bytes("int4", 100, 128) == 100 * 128 // 2 + 2 * 100 * 2

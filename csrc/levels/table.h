@@ -16,7 +16,7 @@
 namespace WEFT_NS {
 
 static const Kernels* table(const char* name) {
-    static const Kernels kernels = {name, W, BF16_PRODUCTS, linear, gather, moe, norm, prepare_qk, write_cache,
+    static const Kernels kernels = {name, linear, gather, moe, norm, prepare_qk, write_cache,
                                     attention, activation, table_rows, draw, report, conv, gated_delta,
                                     mamba, vector_function};
     return &kernels;

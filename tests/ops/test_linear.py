@@ -70,7 +70,7 @@ def test_a_row_is_bitwise_the_same_alone_and_in_any_company(isa, dtype, quantize
 @pytest.mark.parametrize("act", ["silu", "gelu", "gelu_new", "quick_gelu", "relu", "relu2", "tanh", "sigmoid"])
 @pytest.mark.parametrize("gated", [False, True, "of 40"])
 def test_activations_and_gates_follow_in_the_same_pass(isa, dtype, act, gated):
-    rows, gated = (80, True) if gated == "of 40" else (192, gated)            # panels of 32 rows do not hold halves of 40
+    rows, gated = (80, True) if gated == "of 40" else (192, gated)         # panels of 32 rows hold no halves of 40
     weight, x = (random(rows, 96) / 5).to(dtype), random(9, 96, dtype=dtype, seed=1)
     epilogue = Epilogue(act=act, gated=gated, out_dtype=torch.float64)
 

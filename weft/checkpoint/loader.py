@@ -23,7 +23,7 @@ from weft.checkpoint.quantization.registry import read_format
 from weft.checkpoint.quantization.view import QuantizedCheckpoint
 from weft.checkpoint.reader import PIECE_BYTES, Checkpoint, open_checkpoint, same_content
 from weft.checkpoint.report import Faults, LoadReport
-from weft.checkpoint.routing import Route, Router, matches, quantized_parts, split_suffix, take_apart
+from weft.checkpoint.routing import Route, Router, has_rows, matches, quantized_parts, split_suffix, take_apart
 from weft.checkpoint.tensor_info import TensorInfo
 from weft.config.engine_config import LoadConfig, ModelConfig
 from weft.errors import CheckpointError, NotBuiltError
@@ -88,16 +88,17 @@ def load_weights(homes: dict[str, Tensor], checkpoint: Checkpoint, names: NameMa
         return LoadReport(num_tensors=0, num_bytes=0, seconds=seconds, files=(), is_head_tied=tied)
     plan = _plan(homes, checkpoint, Router(names), tied)
     num_bytes = sum(checkpoint.tensors[name].num_bytes for name in plan.routes)
-    as_codes = [] if receiver is None else _as_codes(plan.routes, checkpoint, receiver)
+    as_codes = {} if receiver is None else dict.fromkeys(_as_codes(plan.routes, checkpoint, receiver))
     if cost := checkpoint.cost(as_codes):
         logger.warning("%s", cost)
     with tqdm(total=num_bytes, unit="B", unit_scale=True, desc="Loading weights", disable=not use_tqdm) as bar:
+        as_numbers = {name: route for name, route in plan.routes.items() if name not in as_codes}
         for name in as_codes:
-            if not _take(homes, checkpoint, name, plan.routes[name], receiver):
-                continue
-            bar.update(checkpoint.tensors[name].num_bytes)
-            del plan.routes[name]
-        _copy_all(homes, checkpoint, plan.routes, bar, receiver)
+            if _take(homes, checkpoint, name, plan.routes[name], receiver):
+                bar.update(checkpoint.tensors[name].num_bytes)
+            else:
+                as_numbers[name] = plan.routes[name]
+        _copy_all(homes, checkpoint, as_numbers, bar, receiver)
     return LoadReport(num_tensors=len(plan.routes), num_bytes=num_bytes, seconds=time.perf_counter() - started,
                       files=checkpoint.files, is_head_tied=tied, ignored=plan.ignored)
 
@@ -215,21 +216,18 @@ def _fits(homes: dict[str, Tensor], info: TensorInfo, route: Route, faults: Faul
 
 
 def _as_codes(routes: dict[str, Route], checkpoint: Checkpoint, receiver: Receiver) -> list[str]:
-    """Quantized tensors all of whose homes take codes."""
-    return [name for name, route in routes.items() if checkpoint.has_codes(name)
+    """Quantized tensors whose rows all have homes that take codes."""
+    return [name for name, route in routes.items() if checkpoint.has_codes(name) and has_rows(route.layout)
             and all(receiver.takes_codes(home) for home in route.homes)]
 
 
 def _take(homes: dict[str, Tensor], checkpoint: Checkpoint, name: str, route: Route, receiver: Receiver) -> bool:
-    """Give a tensor's codes to its homes; False where its format or its layout has none to give."""
+    """Give a tensor's codes to its homes; False where reading shows columns in an order of their own (GPTQ's g_idx)."""
     weight = checkpoint.quantized(name)
     if weight is None:
         return False
-    try:
-        parts = quantized_parts(route.layout, weight, checkpoint.tensors[name].shape,
-                                [homes[home].shape[0] for home in route.homes])
-    except ValueError:
-        return False
+    parts = quantized_parts(route.layout, weight, checkpoint.tensors[name].shape,
+                            [homes[home].shape[0] for home in route.homes])
     for home, part in zip(route.homes, parts, strict=True):
         del homes[home]
         receiver.take(home, part)

@@ -117,13 +117,18 @@ def take_apart(layout: Layout, tensor: Tensor, num_rows: Sequence[int]) -> list[
             return [tensor.unsqueeze(0)] if tensor.dim() == 1 else [tensor]
 
 
+def has_rows(layout: Layout) -> bool:
+    """Whether a layout only orders the rows of a matrix, so that rows of integer codes can be taken apart by it."""
+    return not isinstance(layout, Shifted | SingleRow) and not (isinstance(layout, Plain) and layout.transposed)
+
+
 def quantized_parts(layout: Layout, weight: QuantizedWeight, shape: Sequence[int],
                     num_rows: Sequence[int]) -> list[QuantizedWeight]:
     """As `take_apart` for a tensor of integer codes. shape: the tensor's in its file.
 
-    ValueError for a layout that is no order of rows (transposed matrices, shifted norms) and for rows that do not fit.
+    ValueError for a layout that does not `has_rows`, and for rows that do not fit.
     """
-    if isinstance(layout, Shifted) or (isinstance(layout, Plain) and layout.transposed):
+    if not has_rows(layout):
         raise ValueError(f"{type(layout).__name__} changes more than the order of rows")
     order = torch.arange(weight.shape[0]).view(tuple(shape[:-1]))
     return [weight.rows(part) for part in take_apart(layout, order, num_rows)]

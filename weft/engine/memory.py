@@ -18,6 +18,7 @@ from weft.config.machine import Machine
 from weft.config.quantization_methods import at_load
 from weft.errors import MemoryPlanError
 from weft.ops.attention.pieces import MIN_TILE, TILE_SCORES
+from weft.ops.native import unavailable
 from weft.ops.quantized.quantize import packed_bytes
 
 DEFAULT_CACHE_BYTES = 4 << 30        # unless set, the cache takes no more than this, or than one whole context
@@ -133,7 +134,7 @@ class _Fit:
 def _weight_bytes(spec: DecoderSpec, config: EngineConfig, has_own_head: bool | None) -> int:
     """What the parameters take once they are loaded, quantized where that was asked for."""
     width, method = DTYPE_BYTES[config.model.dtype], at_load(config.load.quantization)
-    if method is None or config.cpu_isa == "reference":
+    if method is None or unavailable("cpu", config.cpu_isa):                  # torch computes with floats
         return num_parameters(spec, has_own_head=has_own_head) * width
     total = 0
     for name, shape in parameter_shapes(spec, has_own_head=has_own_head).items():

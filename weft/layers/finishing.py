@@ -28,6 +28,7 @@ class Finishing:
         self._waiting: dict[Layer, set[str]] = {layer: set() for layer in layers}
         for name, (layer, _) in self._owner.items():
             self._waiting[layer].add(name)
+        self._homes = {layer: tuple(names) for layer, names in self._waiting.items()}
 
     def takes_codes(self, home: str) -> bool:
         """Whether the layer of a home computes with integer codes as they are."""
@@ -57,7 +58,8 @@ class Finishing:
         del self._waiting[layer]
         layer.finish_loading()
         layer.bind_children()
-        self._owner = {home: owner for home, owner in self._owner.items() if owner[0] is not layer}
+        for home in self._homes.pop(layer):                   # with the last reference a parameter's memory goes
+            del self._owner[home]
 
 
 def _storage(tensor: Tensor) -> int:

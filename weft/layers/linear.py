@@ -16,7 +16,7 @@ class Linear(Layer):
     """act(x @ weight.T + bias), or the product alone.
 
     parts: {part name: rows}; q, k and v (or gate and up) are one product and three homes.
-    act: a name of ops/activation; gated: act(first half) * second half. out_dtype None: the model's.
+    act: a name of ops/activation; gated: act(first half) * second half.
     """
 
     def __init__(self, in_features: int, parts: Mapping[str, int], *, bias: bool, place: Placement,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -38,9 +38,6 @@ class Placement:
     quantization: str | None = None
     cache: CacheFormat | None = None
     scratch: Scratch = field(default_factory=Scratch, compare=False)
-
-    def without_memory(self) -> Placement:
-        return replace(self, has_memory=False)
 
 
 class Layer(nn.Module):

@@ -21,6 +21,7 @@ from weft.checkpoint.quantization.layout import (
     ignored_but_stored,
     need,
     need_matrix,
+    stored_as_parts,
 )
 from weft.checkpoint.quantization.matrix import QuantizedMatrix
 from weft.checkpoint.quantization.module_names import matching, name_list
@@ -47,10 +48,8 @@ class AWQ:
     facts = ()
 
     def layout(self, stem: str, stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor]) -> Layout | None:
-        if not any(suffix in stored for suffix in _PARTS):
+        if not stored_as_parts(stored, _PARTS):
             return None
-        if ".weight" in stored:
-            raise Misfit(f"is stored twice: .weight beside {', '.join(s for s in stored if s != '.weight')}")
         if pattern := matching(stem, self.not_converted):
             raise ignored_but_stored(stem, pattern, _IGNORED)
         columns, words = need_matrix(stored, ".qweight", (torch.int32,))

@@ -23,6 +23,7 @@ from weft.checkpoint.quantization.layout import (
     ignored_but_stored,
     need,
     need_matrix,
+    stored_as_parts,
 )
 from weft.checkpoint.quantization.matrix import QuantizedMatrix
 from weft.checkpoint.quantization.module_names import compiled
@@ -73,10 +74,8 @@ class GPTQ:
     facts = ()
 
     def layout(self, stem: str, stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor]) -> Layout | None:
-        if not any(suffix in stored for suffix in _PARTS):
+        if not stored_as_parts(stored, _PARTS):
             return None
-        if ".weight" in stored:
-            raise Misfit(f"is stored twice: .weight beside {', '.join(s for s in stored if s != '.weight')}")
         bits, group_size = self._of(stem)
         words, rows = need_matrix(stored, ".qweight", (torch.int32,))
         if words * 32 % bits or rows * bits % 32:

@@ -66,6 +66,15 @@ def need(stored: Mapping[str, TensorInfo], suffix: str, dtypes: Collection[torch
     return info
 
 
+def stored_as_parts(stored: Mapping[str, TensorInfo], parts: Collection[str]) -> bool:
+    """Whether a stem is stored as these tensors. Misfit when it is stored as a plain weight, too."""
+    if not any(suffix in stored for suffix in parts):
+        return False
+    if ".weight" in stored:
+        raise Misfit(f"is stored twice: .weight beside {', '.join(s for s in stored if s != '.weight')}")
+    return True
+
+
 def need_matrix(stored: Mapping[str, TensorInfo], suffix: str, dtypes: Collection[torch.dtype]) -> tuple[int, int]:
     """The shape of a tensor of two dimensions, none of them 0."""
     info = need(stored, suffix, dtypes)

@@ -59,11 +59,6 @@ class NativeProduct:
         self._gather(self.weight, ids.contiguous().data_ptr(), ids.shape[0], out.data_ptr(), self._x_type)
         return out
 
-    @property
-    def num_bytes(self) -> int:
-        """As Product."""
-        return sum(t.numel() * t.element_size() for t in self._tensors[:-1])
-
 
 class NativeParts:
     """A Product of several, side by side: parts of one layer that are stored in different formats."""
@@ -86,11 +81,6 @@ class NativeParts:
         """Not to be had: a table is one part."""
         raise AssertionError("a table has one part")
 
-    @property
-    def num_bytes(self) -> int:
-        """As Product."""
-        return sum(product.num_bytes for product in self._products)
-
 
 class NativeGate:
     """A Product whose gate follows it: act(first half of its columns) * second half, by `run`."""
@@ -107,11 +97,6 @@ class NativeGate:
     def rows(self, ids: Tensor) -> Tensor:
         """Not to be had: a table has no gate."""
         raise AssertionError("a table has no gate")
-
-    @property
-    def num_bytes(self) -> int:
-        """As Product."""
-        return self._product.num_bytes
 
 
 def padded_empty(rows: int, columns: int, dtype: torch.dtype, device: str) -> Tensor:

@@ -37,8 +37,3 @@ class Product(Protocol):
     def rows(self, ids: Tensor) -> Tensor:
         """Rows of the weight in the model's dtype, [T, K], by ids [T] int64."""
         ...
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory that the weight takes."""
-        ...

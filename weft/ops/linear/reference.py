@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -31,11 +30,6 @@ class TorchProduct:
         """As Product."""
         return F.embedding(ids, self.weight)
 
-    @property
-    def num_bytes(self) -> int:
-        """As Product."""
-        return self.weight.numel() * self.weight.element_size()
-
 
 def finished(product: Tensor, act, epilogue: Epilogue) -> Tensor:
     """Activation and gate of [T, N]; act: the function, or None."""
@@ -45,8 +39,3 @@ def finished(product: Tensor, act, epilogue: Epilogue) -> Tensor:
     elif act is not None:
         product = act(product)
     return product if product.dtype == epilogue.out_dtype else product.to(epilogue.out_dtype)
-
-
-def matrix(weight: Tensor) -> Tensor:
-    """Rows [N, K] of their own, without the padding that other kernels' in-place packing needs."""
-    return weight if weight.is_contiguous() else torch.clone(weight, memory_format=torch.contiguous_format)
