@@ -23,7 +23,7 @@ void bind_moe(nb::module_& m, nb::class_<Kernels>& kernels) {
     kernels.def("moe", [](const Kernels& k, const Experts& e, int64_t top_k, bool renormalize, int act, uintptr_t x,
                           uintptr_t router_logits, int dtype, int64_t count, uintptr_t residual, float alpha, uintptr_t out) {
         nb::gil_scoped_release unlocked;
-        k.moe({e.gate_up.data(), e.down.data(), (int64_t)e.down.size(), top_k, renormalize, act, at<void>(x),
-               at<void>(router_logits), dtype, count, at<void>(residual), alpha, at<void>(out)});
+        run_kernel([=, moe = k.moe, &e] { moe({e.gate_up.data(), e.down.data(), (int64_t)e.down.size(), top_k, renormalize, act, at<void>(x),
+               at<void>(router_logits), dtype, count, at<void>(residual), alpha, at<void>(out)}); });
     });
 }

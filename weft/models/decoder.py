@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from weft.layers.mlp import MLP, MoE
 from weft.layers.norm import optional_norm
 from weft.layers.placement import Layer, Placement
 from weft.layers.rope import RotaryPositions
+from weft.models.replay import Angles, StepReplay
 from weft.ops.attention import AttentionPlan
 from weft.ops.batch import ForwardBatch
 
@@ -82,14 +83,18 @@ class Decoder(Layer):
         ropes = dict.fromkeys(block.mixer.rope for block in self.blocks if block.mixer.rope is not None)
         self.ropes: dict[Rope, RotaryPositions] = {
             rope: RotaryPositions(rope, max_model_len=max_model_len) for rope in ropes}
+        self.steps = StepReplay(place.isa, place.device, place.scratch)
 
     @torch.inference_mode()
     def forward(self, batch: ForwardBatch) -> Tensor:
         """Run the blocks over a step's packed tokens: [T, E], before the head."""
         hidden = self.embedding(batch.input_ids, batch.positions)
         angles = {rope: rotary.angles(batch.positions, self.dtype) for rope, rotary in self.ropes.items()}
+        return self.steps.run(hidden, angles, batch.attention, self._run_blocks)
+
+    def _run_blocks(self, hidden: Tensor, angles: Angles, plans: Sequence[AttentionPlan]) -> Tensor:
         for block, group in zip(self.blocks, self.layer_groups, strict=True):
-            hidden = block(hidden, angles.get(block.mixer.rope), batch.attention[group])
+            hidden = block(hidden, angles.get(block.mixer.rope), plans[group])
         return hidden if self.final_norm is None else self.final_norm(hidden)
 
     @torch.inference_mode()
