@@ -125,6 +125,18 @@ PUBLISHED: dict[str, tuple[int, dict]] = {
         "model_type": "granite", "num_attention_heads": 32, "num_hidden_layers": 40, "num_key_value_heads": 8,
         "residual_multiplier": 0.22, "rms_norm_eps": 1e-05, "rope_scaling": None, "rope_theta": 10000,
         "tie_word_embeddings": True, "vocab_size": 49155}),
+    "THUDM/glm-4-9b-chat-hf": (9_399_951_360, {
+        "architectures": ["GlmForCausalLM"], "attention_bias": True, "attention_dropout": 0.0, "head_dim": 128,
+        "hidden_act": "silu", "hidden_size": 4096, "intermediate_size": 13696, "max_position_embeddings": 131072,
+        "model_type": "glm", "num_attention_heads": 32, "num_hidden_layers": 40, "num_key_value_heads": 2,
+        "pad_token_id": 151329, "rms_norm_eps": 1.5625e-07, "rope_theta": 10000.0, "tie_word_embeddings": False,
+        "vocab_size": 151552}),
+    "THUDM/GLM-4-32B-0414": (32_566_081_536, {
+        "architectures": ["Glm4ForCausalLM"], "attention_bias": False, "attention_dropout": 0.0, "head_dim": 128,
+        "hidden_act": "silu", "hidden_size": 6144, "intermediate_size": 23040, "max_position_embeddings": 32768,
+        "model_type": "glm4", "num_attention_heads": 48, "num_hidden_layers": 61, "num_key_value_heads": 2,
+        "pad_token_id": 151329, "partial_rotary_factor": 0.5, "rms_norm_eps": 1e-05, "rope_theta": 10000.0,
+        "tie_word_embeddings": False, "vocab_size": 151552}),
     "allenai/OLMo-2-1124-7B": (7_298_617_344, {
         "architectures": ["Olmo2ForCausalLM"], "attention_bias": False, "attention_dropout": 0.0, "hidden_act": "silu",
         "hidden_size": 4096, "intermediate_size": 11008, "max_position_embeddings": 4096, "model_type": "olmo2",

@@ -143,6 +143,15 @@ def test_granite_divides_logits_and_scales_embeddings_residuals_and_scores():
     assert (spec.blocks[0].residual_scale, spec.blocks[0].mixer.scale) == (0.22, 0.0078125)
 
 
+def test_glm_rotates_half_of_each_head_and_has_norms_after_each_part_since_0414():
+    old, new = published("THUDM/glm-4-9b-chat-hf").blocks[0], published("THUDM/GLM-4-32B-0414").blocks[0]
+
+    assert (old.mixer.positions.rotary_dim, old.mixer.positions.interleaved) == (64, True)
+    assert (old.mixer.qkv_bias, old.mixer.out_bias, new.mixer.qkv_bias) == (True, False, False)
+    assert (old.mixer_post_norm, old.ffn_post_norm) == (None, None)
+    assert new.mixer_post_norm == new.ffn_post_norm == new.mixer_norm
+
+
 def test_stablelm_12b_norms_each_head_of_q_and_k_from_tensors_of_their_own():
     spec = published("stabilityai/stablelm-2-1_6b", qk_layernorm=True, use_parallel_residual=True)
 

@@ -31,8 +31,8 @@ NAMES = (
     "mistral", "mistral-no-window", "mixtral", "qwen2", "qwen2-moe-all-layers", "qwen3", "qwen3-bias", "qwen3-moe",
     "gemma", "gemma2", "gemma3", "phi", "phi3", "phi3-longrope-short", "phi3-longrope-long", "phi3-partial-window",
     "falcon-7b", "falcon-40b", "falcon-11b", "bloom", "bloom-six-heads", "gpt2", "gpt-neox", "gpt-neox-sequential",
-    "starcoder2-bare", "stablelm", "stablelm-12b", "cohere", "cohere-norms", "cohere2-four-layers", "granite",
-    "granite-biases", "olmo", "olmo2", "smollm3-five-layers", "arcee", "seed-oss",
+    "starcoder2-bare", "stablelm", "stablelm-12b", "cohere", "cohere-norms", "cohere2-four-layers", "glm4",
+    "glm4-no-bias", "granite", "granite-biases", "olmo", "olmo2", "smollm3-five-layers", "arcee", "seed-oss",
 )
 MODELS = VARIANTS | {
     "qwen2-moe-all-layers": replace(VARIANTS["qwen2-moe"],

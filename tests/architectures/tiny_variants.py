@@ -138,6 +138,10 @@ VARIANTS: dict[str, Tiny] = {
         "use_qk_norm": True, "attention_bias": True, "tie_word_embeddings": False, "logit_scale": 2.0}),
     "cohere2": Tiny("Cohere2ForCausalLM", {
         "num_hidden_layers": 3, "sliding_window": 12, "layer_types": ALTERNATING, "logit_scale": 0.25}),
+    "glm": Tiny("GlmForCausalLM", {"head_dim": 24, "attention_bias": False}),
+    "glm4": Tiny("Glm4ForCausalLM", {"head_dim": 24}),
+    "glm4-no-bias": Tiny("Glm4ForCausalLM", {
+        "head_dim": 16, "attention_bias": False, **rope("linear", factor=4.0, partial_rotary_factor=0.25)}),
     "granite": Tiny("GraniteForCausalLM", {
         "embedding_multiplier": 6.0, "logits_scaling": 0.5, "residual_multiplier": 0.7, "attention_multiplier": 0.2}),
     "granite-biases": Tiny("GraniteForCausalLM", {

@@ -87,6 +87,7 @@ GGUF_FAMILIES: Mapping[str, GGUFFamily] = {
     "granite": GGUFFamily(architecture="GraniteForCausalLM", model_type="granite", flags=_BIASES, keys={
         "attention.scale": "attention_multiplier", "embedding_scale": "embedding_multiplier",
         "residual_scale": "residual_multiplier", "logit_scale": "logits_scaling"}),
+    "glm4": GGUFFamily(architecture="Glm4ForCausalLM", model_type="glm4", flags=_QKV_BIAS),
     "olmo": GGUFFamily(architecture="OlmoForCausalLM", model_type="olmo", flags=_QKV_BIAS, keys={
         "attention.layer_norm_epsilon": None}),
     "olmo2": GGUFFamily(architecture="Olmo2ForCausalLM", model_type="olmo2", flags=_QKV_BIAS, if_above={
