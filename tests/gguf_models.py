@@ -23,8 +23,8 @@ ARCHITECTURES = {
     "qwen3": "qwen3", "qwen3_moe": "qwen3moe", "gemma": "gemma", "gemma2": "gemma2", "gemma3_text": "gemma3",
     "phi": "phi2", "phi3": "phi3", "falcon": "falcon", "bloom": "bloom", "gpt2": "gpt2", "gpt_neox": "gptneox",
     "starcoder2": "starcoder2", "stablelm": "stablelm", "cohere": "command-r", "cohere2": "cohere2",
-    "deepseek_v2": "deepseek2", "deepseek_v3": "deepseek2", "glm4": "glm4", "granite": "granite", "olmo": "olmo", "olmo2": "olmo2", "olmo3": "olmo2", "smollm3": "smollm3",
-    "arcee": "arcee", "seed_oss": "seed_oss",
+    "deepseek_v2": "deepseek2", "deepseek_v3": "deepseek2", "glm": "chatglm", "glm4": "glm4", "granite": "granite",
+    "olmo": "olmo", "olmo2": "olmo2", "olmo3": "olmo2", "smollm3": "smollm3", "arcee": "arcee", "seed_oss": "seed_oss",
 }
 # Rows of q and k are written in neighbouring pairs.
 PAIRED = frozenset({"llama", "granite", "olmo", "smollm3", "arcee"})

@@ -32,8 +32,8 @@ NAMES = (
     "gemma", "gemma2", "gemma3", "phi", "phi3", "phi3-longrope-short", "phi3-longrope-long", "phi3-partial-window",
     "falcon-7b", "falcon-40b", "falcon-11b", "bloom", "bloom-six-heads", "gpt2", "gpt-neox", "gpt-neox-sequential",
     "starcoder2-bare", "stablelm", "stablelm-12b", "cohere", "cohere-norms", "cohere2-four-layers",
-    "deepseek-v2-lite", "deepseek-v2", "deepseek-v3", "glm4", "glm4-no-bias", "granite", "granite-biases", "olmo",
-    "olmo2", "smollm3-five-layers", "arcee", "seed-oss",
+    "deepseek-v2-lite", "deepseek-v2", "deepseek-v3", "glm", "glm4", "glm4-no-bias", "granite", "granite-biases",
+    "olmo", "olmo2", "smollm3-five-layers", "arcee", "seed-oss",
 )
 MODELS = VARIANTS | {
     "qwen2-moe-all-layers": replace(VARIANTS["qwen2-moe"],
@@ -162,6 +162,27 @@ def test_the_first_deepseek_files_have_keys_and_values_in_one_tensor_and_no_size
         "deepseek2.attention.key_length": 24, "deepseek2.attention.value_length": 20,
         "deepseek2.attention.key_length_mla": None, "deepseek2.attention.value_length_mla": None})
 
+    check_same(answers(path), answers(tmp_path / "hf"))
+
+
+def test_the_first_glm_files_have_q_k_and_v_in_one_tensor(tmp_path):
+    model = write_checkpoint(Tiny("GlmForCausalLM", {"head_dim": 16}), tmp_path / "hf")
+
+    def fused(tensors):
+        parts = {}
+        for name, tensor in tensors:
+            block, _, rest = name.partition(".attn_")
+            kind, _, suffix = rest.partition(".")
+            if kind not in ("q", "k", "v"):
+                yield name, tensor
+                continue
+            parts[block, kind, suffix] = tensor
+            if all((block, each, suffix) in parts for each in "qkv"):
+                yield f"{block}.attn_qkv.{suffix}", torch.cat([parts[block, each, suffix] for each in "qkv"])
+
+    path = write_gguf(model, tmp_path / "model.gguf", rename=fused)
+
+    assert "blk.0.attn_qkv.bias" in read_gguf(path).tensors
     check_same(answers(path), answers(tmp_path / "hf"))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from weft.architectures import keys
-from weft.architectures.gguf_names import GGUF_POST_NORMS, gguf_names
+from weft.architectures.gguf_names import GGUF_FUSED_QKV, GGUF_POST_NORMS, gguf_names
 from weft.architectures.parts import attention, decoder, gated_mlp, llama_names, rms_norm, rope
 from weft.architectures.registry import architecture
 from weft.architectures.spec import AttentionSpec, BlockSpec, DecoderSpec
@@ -22,7 +22,8 @@ def glm(c: ConfigReader) -> DecoderSpec:
     """GLM-4. Source: arXiv:2406.12793; config.json of THUDM/glm-4-9b-chat-hf."""
     norm = rms_norm(c, eps=1.5625e-7)
     block = BlockSpec(mixer=_attention(c), ffn=gated_mlp(c), mixer_norm=norm, ffn_norm=norm)
-    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=llama_names(_FUSED))
+    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=llama_names(_FUSED),
+                   gguf=gguf_names(GGUF_FUSED_QKV, _GGUF_FUSED))
 
 
 @architecture("Glm4ForCausalLM")

@@ -97,8 +97,9 @@ class _Metadata:
         if self.family.has_rope:
             self._rope()
         self._tokens()
-        for key, tensor in self.family.flags.items():
-            self._set(key, f"blk.0.{tensor}" in self.tensors, f"tensor blk.0.{tensor}")
+        for key, names in self.family.flags.items():
+            names = [f"blk.0.{name}" for name in ((names,) if isinstance(names, str) else names)]
+            self._set(key, any(name in self.tensors for name in names), f"tensor {' or '.join(names)}")
         for key, (tensor, if_there, if_not) in self.family.choices.items():
             self._set(key, if_there if f"blk.0.{tensor}" in self.tensors else if_not, f"tensor blk.0.{tensor}")
         self._report_unknown()

@@ -16,7 +16,7 @@ class GGUFFamily:
     """How one family's metadata become config keys.
 
     keys: {metadata key without the architecture: config key}, beside those that all families share; None: not needed.
-    flags: {config key: tensor of layer 0 whose presence says that it is true}.
+    flags: {config key: tensor of layer 0 (or tensors, any of them) whose presence says that it is true}.
     choices: {config key: (tensor of layer 0, the value if it is there, the value if not)}.
     constants: config values that all files of the family have and none states.
     has_rope: its positions are rotary, with base 10000 where the file says nothing.
@@ -30,7 +30,7 @@ class GGUFFamily:
     architecture: str
     model_type: str
     keys: Mapping[str, str | None] = field(default_factory=dict)
-    flags: Mapping[str, str] = field(default_factory=dict)
+    flags: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, Any, Any]] = field(default_factory=dict)
     constants: Mapping[str, Any] = field(default_factory=dict)
     has_rope: bool = True
@@ -104,6 +104,8 @@ GGUF_FAMILIES: Mapping[str, GGUFFamily] = {
     "granite": GGUFFamily(architecture="GraniteForCausalLM", model_type="granite", flags=_BIASES, keys={
         "attention.scale": "attention_multiplier", "embedding_scale": "embedding_multiplier",
         "residual_scale": "residual_multiplier", "logit_scale": "logits_scaling"}),
+    "chatglm": GGUFFamily(architecture="GlmForCausalLM", model_type="glm", flags={
+        "attention_bias": ("attn_qkv.bias", "attn_q.bias")}),
     "glm4": GGUFFamily(architecture="Glm4ForCausalLM", model_type="glm4", flags=_QKV_BIAS),
     "olmo": GGUFFamily(architecture="OlmoForCausalLM", model_type="olmo", flags=_QKV_BIAS, keys={
         "attention.layer_norm_epsilon": None}),
