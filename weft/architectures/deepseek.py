@@ -49,10 +49,11 @@ def deepseek_v2(c: ConfigReader) -> DecoderSpec:
     """DeepSeek-V2, V2-Lite and V2.5. Source: arXiv:2405.04434; config.json of deepseek-ai/DeepSeek-V2-Lite."""
     c.expect("scoring_func", "softmax")
     method = c.choice("topk_method", allowed=("greedy", "group_limited_greedy"), default="greedy")
-    if method == "greedy":
-        c.harmless("n_group", "topk_group")
-    return _decoder(c, rope(c, rotary_dim=_rotary_dim(c), interleaved=True), moe=None if not c.has("n_routed_experts")
-                    else _experts(c, renormalize=False, scale=1.0, group_best=None if method == "greedy" else 1))
+    moe = None
+    if c.has("n_routed_experts"):
+        moe = _experts(c, renormalize=False, scale=1.0, group_best=None if method == "greedy" else 1)
+    c.harmless("n_group", "topk_group")
+    return _decoder(c, rope(c, rotary_dim=_rotary_dim(c), interleaved=True), moe=moe)
 
 
 @architecture("DeepseekV3ForCausalLM")
