@@ -70,7 +70,9 @@ struct MoEArgs {
     bool renormalize;
     int act;
     const void* x;                  // [m, hidden] of dtype, contiguous, as are router_logits and out
-    const void* router_logits;      // [m, num_experts]
+    const void* router_logits;      // [m, num_experts], or null where the routing is given
+    const int32_t* ids;             // [m, top_k], the experts of each token, and
+    const float* weights;           // [m, top_k], their weights; or null
     int dtype;
     int64_t m;
     const void* residual;           // [m, hidden] or null; may be out

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from weft.architectures.spec import BlockSpec, DecoderSpec, MoESpec, Rope
+from weft.architectures.spec import BlockSpec, DecoderSpec, MLASpec, MoESpec, Rope
 from weft.layers.attention import Attention
 from weft.layers.embedding import Embedding, Head
+from weft.layers.mla import MLA
 from weft.layers.mlp import MLP, MoE
 from weft.layers.norm import optional_norm
 from weft.layers.placement import Layer, Placement
@@ -25,9 +26,8 @@ class Block(Layer):
     def __init__(self, spec: BlockSpec, hidden_size: int, *, place: Placement) -> None:
         super().__init__()
         self.spec = spec
-        self.mixer = Attention(spec.mixer, hidden_size, place=place)
-        make = MoE if isinstance(spec.ffn, MoESpec) else MLP
-        self.ffn = make(spec.ffn, hidden_size, place=place)
+        self.mixer = (MLA if isinstance(spec.mixer, MLASpec) else Attention)(spec.mixer, hidden_size, place=place)
+        self.ffn = (MoE if isinstance(spec.ffn, MoESpec) else MLP)(spec.ffn, hidden_size, place=place)
         self.mixer_norm = optional_norm(spec.mixer_norm, hidden_size, place=place, role="mixer_norm")
         self.ffn_norm = optional_norm(spec.ffn_norm, hidden_size, place=place, role="ffn_norm")
         self.mixer_post_norm = optional_norm(spec.mixer_post_norm, hidden_size, place=place, role="mixer_post_norm")
@@ -102,7 +102,7 @@ class Decoder(Layer):
         """[N, E] -> [N, V] float32."""
         return self.head(hidden_states)
 
-    def attentions(self) -> Iterator[Attention]:
+    def attentions(self) -> Iterator[Attention | MLA]:
         """The attention layers in order."""
         return (block.mixer for block in self.blocks)
 

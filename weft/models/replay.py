@@ -81,8 +81,6 @@ class StepReplay:
         self._recordings.clear()
 
     def _record(self, hidden: Tensor, angles: Angles, plans: tuple[AttentionPlan, ...], blocks: Blocks) -> Tensor:
-        for plan in plans:
-            plan.native                                   # made here, from torch's and numpy's own operators
         recording = Recording(self._isa)
         with self._scratch.lent(self._memory), recording:
             result = blocks(hidden, angles, plans)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
@@ -18,7 +17,10 @@ from weft.ops.native import extension, kernels
 
 
 class Recording(TorchDispatchMode):
-    """`with recording:` around the calls, then `replay()`. spoilers: torch's operators that a replay would leave out."""
+    """`with recording:` around the calls, then `replay()`.
+
+    spoilers: torch's operators that a replay would leave out.
+    """
 
     def __init__(self, isa: str) -> None:
         super().__init__()
