@@ -158,14 +158,14 @@ static void attend(const Call<T>& c, const Rows<T>& rows, int64_t kv_head, const
                 out[r] = rows.state[u + r] + STATE_VALUES;
             }
             if (!any) continue;
-            multiply_keys(c, n, rows.q + u, here, fetch ? here.values : nullptr, sums);
+            multiply_keys(c, n, rows.q + u, here, fetch ? next.keys : nullptr, sums);
             for (int r = 0; r < n; r++) {
                 if (sees[r])
                     soften<T>(rules[rows.rule[u + r]], here, c.scaled, c.plain, sums + r * SPAN, start,
                               rows.begin[u + r], rows.end[u + r], c.width, p + r * SPAN, rows.state[u + r]);
                 else memset(p + r * SPAN, 0, sizeof(T) * SPAN);
             }
-            multiply_values(c, n, p, here, fetch ? next.keys : nullptr, out);
+            multiply_values(c, n, p, here, fetch ? next.values : nullptr, out);
         }
         here = next;
     }
