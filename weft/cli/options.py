@@ -47,7 +47,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "hf_token": "token for the hub",
     },
     "load": {
-        "load_format": "auto, safetensors, pt, gguf or dummy (random weights)",
+        "load_format": "auto, safetensors, pt, mistral, gguf or dummy (random weights)",
         "download_dir": "where to keep what comes from the hub",
         "use_tqdm_on_load": "show progress while weights are read",
     },

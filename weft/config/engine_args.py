@@ -69,7 +69,7 @@ class EngineArgs:
     chat_template: str | None = None              # a template or the path of one; None: the tokenizer's
     disable_sliding_window: bool = False
     enforce_eager: bool = False                   # weft captures no graphs on CPU, so both values do the same there
-    load_format: str = "auto"                     # auto, safetensors, pt, gguf, dummy
+    load_format: str = "auto"                     # auto, safetensors, pt, mistral, gguf, dummy
     use_tqdm_on_load: bool = True
     block_size: int = 16
     kv_cache_dtype: str = "auto"                  # auto: the model's dtype; or one of KV_CACHE_DTYPES
@@ -102,7 +102,7 @@ class EngineArgs:
         object.__setattr__(self, "kv_cache_dtype", KV_CACHE_DTYPE_NAMES.get(self.kv_cache_dtype, self.kv_cache_dtype))
         _one_of("kv_cache_dtype", self.kv_cache_dtype, ("auto", *KV_CACHE_DTYPES))
         _one_of("model_impl", self.model_impl, ("auto", "native"))
-        _one_of("load_format", self.load_format, ("auto", "safetensors", "pt", "gguf", "dummy"))
+        _one_of("load_format", self.load_format, ("auto", "safetensors", "pt", "mistral", "gguf", "dummy"))
         _one_of("scheduling_policy", self.scheduling_policy, ("fcfs", "priority"))
         _one_of("cpu_isa", self.cpu_isa, CPU_ISAS)
         _one_of("logprobs_mode", self.logprobs_mode,
