@@ -24,7 +24,7 @@ KV_CACHE_DTYPE_NAMES = {**DTYPE_NAMES, "fp8": "fp8_e4m3", "int8": "int8_per_toke
 
 # vLLM's options without code in weft yet: name -> the value that means "off". Anything else is refused.
 UNBUILT: dict[str, Any] = {
-    "runner": "auto", "convert": "auto", "tokenizer_mode": "auto",
+    "runner": "auto", "convert": "auto",
     "quantization_config": None, "pooler_config": None, "tensor_parallel_size": 1,
     "pipeline_parallel_size": 1, "data_parallel_size": 1, "enable_expert_parallel": False, "cpu_offload_gb": 0,
     "distributed_executor_backend": None, "enable_lora": False, "speculative_config": None,
@@ -43,6 +43,7 @@ class EngineArgs:
 
     model: str | None = None                      # directory, hub id, GGUF file; None: the embedded model
     tokenizer: str | None = None                  # None: the model's
+    tokenizer_mode: str = "auto"                  # auto (by the files there are), hf, mistral
     skip_tokenizer_init: bool = False
     trust_remote_code: bool = False
     revision: str | None = None
@@ -103,6 +104,7 @@ class EngineArgs:
         _one_of("kv_cache_dtype", self.kv_cache_dtype, ("auto", *KV_CACHE_DTYPES))
         _one_of("model_impl", self.model_impl, ("auto", "native"))
         _one_of("load_format", self.load_format, ("auto", "safetensors", "pt", "mistral", "gguf", "dummy"))
+        _one_of("tokenizer_mode", self.tokenizer_mode, ("auto", "hf", "mistral"))
         _one_of("scheduling_policy", self.scheduling_policy, ("fcfs", "priority"))
         _one_of("cpu_isa", self.cpu_isa, CPU_ISAS)
         _one_of("logprobs_mode", self.logprobs_mode,

@@ -64,9 +64,10 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerConfig:
-    """Where the tokenizer is. path None: token ids in, token ids out."""
+    """Where the tokenizer is. path None: token ids in, token ids out. mode: auto, hf or mistral."""
 
     path: str | None
+    mode: str = "auto"
     trust_remote_code: bool = False
     chat_template: str | None = None
 

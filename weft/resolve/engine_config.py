@@ -101,7 +101,7 @@ def _vocab_size(config: HFConfig) -> int:
 
 def _tokenizer(args: EngineArgs, files: ModelFiles) -> TokenizerConfig:
     path = None if args.skip_tokenizer_init else str(find_tokenizer(args, files))
-    return TokenizerConfig(path=path, trust_remote_code=args.trust_remote_code,
+    return TokenizerConfig(path=path, mode=args.tokenizer_mode, trust_remote_code=args.trust_remote_code,
                            chat_template=_template(args.chat_template))
 
 
