@@ -106,7 +106,8 @@ def dequantized(tensors):
 
 
 @pytest.mark.parametrize("rows", [False, True])
-def test_float8_weights_are_what_their_scales_make_of_them(hf, tmp_path, rows):
+def test_float8_weights_are_what_their_scales_make_of_them(pair, tmp_path, rows):
+    hf, _ = pair
     quantization = {"qformat_weight": "fp8_e4m3", "qscheme_act": "TENSOR"}
     quantized = rewrite(hf, tmp_path / "q", change=lambda t: float8(t, rows=rows), quantization=quantization)
     plain = rewrite(hf, tmp_path / "p", change=lambda t: dequantized(float8(t, rows=rows)))
