@@ -39,7 +39,8 @@ def format_of(names: Collection[str], model: str) -> tuple[str, str]:
 
 def _what_is_there(names: Collection[str], model: str) -> str:
     if MISTRAL_CONFIG_NAME in names:
-        return f"There is a {MISTRAL_CONFIG_NAME}, but no {MISTRAL_WEIGHTS}."
+        return (f"There is a {MISTRAL_CONFIG_NAME}, but no {MISTRAL_WEIGHTS}; config_format mistral reads it without "
+                "them.")
     if any(fnmatch(name, MISTRAL_WEIGHTS) for name in names):
         return f"There are {MISTRAL_WEIGHTS}, but no {MISTRAL_CONFIG_NAME}."
     if any(name.endswith(".gguf") for name in names):
