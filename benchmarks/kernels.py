@@ -4,7 +4,8 @@
 
 Rows of memory-bound kernels count the bytes that must be read and written, and are divided by the measured streaming
 read; rows of scans count multiplications and additions, and are divided by the measured float32 product. Fractions
-above 1 mean that the data stay in the caches. Products and attention have benchmarks of their own (`engine.py`).
+above 1 mean that the data stay in the caches. Products and attention have benchmarks of
+their own (`products.py`, `attention.py`).
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ void bind_attention(nb::module_& m, nb::class_<Kernels>& kernels) {
 #else
     m.attr("checks") = false;
 #endif
-    nb::class_<AttentionStep>(m, "AttentionStep");
+    nb::class_<AttentionStep>(m, "AttentionStep").def("assign", [](AttentionStep& s, const AttentionStep& other) { s = other; });
     nb::class_<KvCache>(m, "KvCache");
     m.def("attention_step", &step, nb::arg("num_tokens"), nb::arg("num_seqs"), nb::arg("slots"), nb::arg("query_lens"),
           nb::arg("seq_lens"), nb::arg("block_table"), nb::arg("table_width"), nb::arg("window"),
@@ -68,15 +68,19 @@ void bind_attention(nb::module_& m, nb::class_<Kernels>& kernels) {
              [](const Kernels& kernels, const KvCache& cache, const AttentionStep& s, uintptr_t k, uintptr_t v,
                 int dtype, int64_t stride) {
                  nb::gil_scoped_release unlocked;
-                 check_slots(cache, s.slots, s.num_tokens);
-                 kernels.write_cache({cache, s.slots, s.num_tokens, at<void>(k), at<void>(v), dtype, stride});
+                 run_kernel([=, write_cache = kernels.write_cache, &s] {
+                     check_slots(cache, s.slots, s.num_tokens);
+                     write_cache({cache, s.slots, s.num_tokens, at<void>(k), at<void>(v), dtype, stride});
+                 });
              })
         .def("attention", [](const Kernels& kernels, const AttentionStep& s, const KvCache& cache, uintptr_t q,
                              int dtype, int64_t q_stride, int64_t heads, float scale, float softcap, uintptr_t slopes,
                              float alibi_scale, bool alibi_bf16, uintptr_t sinks, uintptr_t out) {
             nb::gil_scoped_release unlocked;
-            check_table(cache, s);
-            kernels.attention({&s, cache, at<void>(q), dtype, q_stride, heads, scale, softcap, at<float>(slopes),
-                               alibi_scale, alibi_bf16, at<float>(sinks), at<void>(out)});
+            run_kernel([=, attention = kernels.attention, &s] {
+                check_table(cache, s);
+                attention({&s, cache, at<void>(q), dtype, q_stride, heads, scale, softcap, at<float>(slopes), alibi_scale,
+                           alibi_bf16, at<float>(sinks), at<void>(out)});
+            });
         });
 }

@@ -10,8 +10,10 @@ void bind_scan(nb::module_&, nb::class_<Kernels>& kernels) {
                 uintptr_t bias, int act, uintptr_t states, uintptr_t starts, uintptr_t state_ids, int64_t seqs, uintptr_t out,
                 int64_t out_stride) {
                  nb::gil_scoped_release unlocked;
-                 k.conv({at<void>(x), dtype, x_stride, channels, at<float>(weight), size, at<float>(bias), act,
-                         at<void>(states), at<int64_t>(starts), at<int64_t>(state_ids), seqs, at<void>(out), out_stride});
+                 run_kernel([=, conv = k.conv] {
+                     conv({at<void>(x), dtype, x_stride, channels, at<float>(weight), size, at<float>(bias), act,
+                           at<void>(states), at<int64_t>(starts), at<int64_t>(state_ids), seqs, at<void>(out), out_stride});
+                 });
              })
         .def("gated_delta",
              [](const Kernels& k, uintptr_t q, int64_t q_stride, uintptr_t key, int64_t k_stride, uintptr_t v,
@@ -19,10 +21,12 @@ void bind_scan(nb::module_&, nb::class_<Kernels>& kernels) {
                 int64_t key_dim, int64_t value_dim, float scale, bool normalises, uintptr_t states, uintptr_t starts,
                 uintptr_t state_ids, int64_t seqs, uintptr_t out) {
                  nb::gil_scoped_release unlocked;
-                 k.gated_delta({at<void>(q), q_stride, at<void>(key), k_stride, at<void>(v), v_stride, dtype,
+                 run_kernel([=, gated_delta = k.gated_delta] {
+                     gated_delta({at<void>(q), q_stride, at<void>(key), k_stride, at<void>(v), v_stride, dtype,
                                 at<float>(log_decays), at<float>(betas), key_heads, heads, key_dim, value_dim, scale,
                                 normalises, at<float>(states), at<int64_t>(starts), at<int64_t>(state_ids), seqs,
                                 at<void>(out)});
+                 });
              })
         .def("mamba",
              [](const Kernels& k, bool by_head, uintptr_t x, int64_t x_stride, uintptr_t dt, int64_t dt_stride, uintptr_t b,
@@ -31,9 +35,11 @@ void bind_scan(nb::module_&, nb::class_<Kernels>& kernels) {
                 int64_t head_dim, int64_t groups, int64_t state_size, uintptr_t states, uintptr_t starts,
                 uintptr_t state_ids, int64_t seqs, uintptr_t out) {
                  nb::gil_scoped_release unlocked;
-                 k.mamba({by_head, at<void>(x), x_stride, at<void>(dt), dt_stride, at<void>(b), b_stride, at<void>(c),
+                 run_kernel([=, mamba = k.mamba] {
+                     mamba({by_head, at<void>(x), x_stride, at<void>(dt), dt_stride, at<void>(b), b_stride, at<void>(c),
                           c_stride, at<void>(z), z_stride, dtype, at<float>(a), at<float>(d), at<float>(dt_bias), softplus,
                           least_dt, most_dt, heads, head_dim, groups, state_size, at<float>(states), at<int64_t>(starts),
                           at<int64_t>(state_ids), seqs, at<void>(out)});
+                 });
              });
 }

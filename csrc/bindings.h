@@ -4,6 +4,7 @@
 #include <nanobind/nanobind.h>
 
 #include "kernels.h"
+#include "tape.h"
 
 template <class T> static inline T* at(uintptr_t address) { return reinterpret_cast<T*>(address); }
 

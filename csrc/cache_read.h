@@ -37,7 +37,7 @@ WEFT_INLINE void read_pairs(int kind, const uint8_t* in, VF& first, VF& second) 
     } else {
         VH h;
         memcpy(&h, in, sizeof h);
-        VU u = __builtin_convertvector(h, VU);
+        VU u = widen(h);
         lo = u & 0xffu;
         hi = u >> 8;
         if (kind == KV_INT8) {
@@ -55,7 +55,7 @@ WEFT_INLINE void read_pairs(int kind, const uint8_t* in, VF& first, VF& second) 
             hi = ((hi & 0x80u) << 8) | ((hi & 0x7fu) << 7) | (nan_hi & 0x7c00u);
         }
     }
-    VH lo16 = __builtin_convertvector(lo, VH), hi16 = __builtin_convertvector(hi, VH);
+    VH lo16 = narrow(lo), hi16 = narrow(hi);
     first = load_f16((const uint16_t*)&lo16);
     second = load_f16((const uint16_t*)&hi16);
     if (kind == KV_E4M3) {

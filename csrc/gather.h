@@ -32,18 +32,18 @@ static void row_floats(const Weight& w, int64_t row, int64_t k0, int64_t k1, flo
             case W_F32: v = ((const float*)data)[k * PANEL + c]; break;
             case W_BF16: v = bf16_to_float(((const uint16_t*)data)[2 * (k / 2 * PANEL + c) + k % 2]); break;
             case W_F16: v = f16_to_float(((const uint16_t*)data)[2 * (k / 2 * PANEL + c) + k % 2]); break;
-            case W_Q4: v = (float)((data[k / 2 * PANEL + c] >> (4 * (k % 2)) & 15) - w.zero); break;
-            default: v = (float)(data[2 * (k / 2 * PANEL + c) + k % 2] - w.zero); break;
+            default: v = (float)code_at(w, data, k, c); break;
         }
         out[k - k0] = w.kind >= W_Q4 ? v * scale + offset : v;
     }
 }
 
 static void gather(const GatherArgs& a) {
+    constexpr int STEP = 256;
     const Weight& w = *a.w;
-    int64_t step = w.kind >= W_Q4 && w.group < CHUNK ? w.group : CHUNK;
+    int64_t step = w.kind >= W_Q4 && w.group < STEP ? w.group : STEP;
     parallel_for(a.count, 4, [&](int64_t i) {
-        float values[CHUNK];
+        float values[STEP];
         for (int64_t k0 = 0; k0 < w.k; k0 += step) {
             int64_t k1 = k0 + step < w.k ? k0 + step : w.k;
             row_floats(w, a.ids[i], k0, k1, values);

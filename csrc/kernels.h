@@ -9,9 +9,14 @@
 // How a matrix [n, k] is stored. All are panels of 32 rows, one after another; n is padded to a multiple of 64.
 //   dense 16 bit    [n / 32][k / 2][32][2]       pairs of columns, as bfloat16 dot products and tiles want them
 //   dense 32 bit    [n / 32][k][32]
-//   codes of 4 bit  [n / 32][k / 2][32]          a byte: column 2i in the low half, 2i + 1 in the high half
-//   codes of 8 bit  [n / 32][k / 2][32][2]
-enum WeightKind : int { W_F32 = 0, W_BF16 = 1, W_F16 = 2, W_Q4 = 4, W_Q8 = 8 };
+// Codes lie by pairs of columns, the even one in the low half of a row's 32-bit word, the odd one in the high half:
+//   4 bit           [n / 32][k / 8][32]          four pairs to a word, the first in the lowest bits of both halves
+//   6 bit           [n / 32][k / 16]             the low 4 bits of 16 columns as above [2][32], then their high 2 bits
+//                                                [32], eight pairs to a word
+//   5 bit           [n / 32][k / 16]             the same, the high bits in [32] 16-bit words
+//   8 bit           [n / 32][k / 4][8][2][4][2]  eight times four rows, two pairs; code - zero as sign and magnitude,
+//                                                -128 as "-0"
+enum WeightKind : int { W_F32 = 0, W_BF16 = 1, W_F16 = 2, W_Q4 = 4, W_Q5 = 5, W_Q6 = 6, W_Q8 = 8 };
 
 // Scales (and offsets) of codes: [n / 32][k / group][32] of a float type, or of bytes times [n / 32][k / super][32] float16.
 enum ScaleKind : int { S_F32 = 0, S_F16 = 2, S_U8 = 3, S_I8 = 4 };
@@ -21,7 +26,7 @@ struct Weight {
     int64_t n, k;
     const void* data;
     // Quantized kinds: w = scale * (code - zero) + offset, for `group` columns at a time (group == k: one for a row).
-    int zero = 0;
+    int zero = 0;                       // of 8 bits: taken off when they were packed
     int64_t group = 0;
     int scale_kind = S_F32;
     const void* scales = nullptr;
@@ -29,6 +34,7 @@ struct Weight {
     int64_t groups_per_super = 1;
     const uint16_t* super_scales = nullptr;
     const uint16_t* super_offsets = nullptr;
+    uint16_t numbers[64] = {};          // code - zero as bfloat16, of codes of up to 6 bits (4 bits: twice)
 };
 
 struct LinearArgs {
@@ -64,7 +70,9 @@ struct MoEArgs {
     bool renormalize;
     int act;
     const void* x;                  // [m, hidden] of dtype, contiguous, as are router_logits and out
-    const void* router_logits;      // [m, num_experts]
+    const void* router_logits;      // [m, num_experts], or null where the routing is given
+    const int32_t* ids;             // [m, top_k], the experts of each token, and
+    const float* weights;           // [m, top_k], their weights; or null
     int dtype;
     int64_t m;
     const void* residual;           // [m, hidden] or null; may be out

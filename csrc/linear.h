@@ -1,8 +1,9 @@
 // x @ w.T for packed weights of every kind, with bias, activation, gate and residual in the same pass.
 //
-// One column group (64 rows of w) at a time: its codes are unpacked in chunks of columns into floats that stay in the
-// first cache (dense kinds are used as they lie), tiles of up to MR rows of x are multiplied with them, sums stay in a
-// small buffer until the epilogue writes the result. The sum of an output element is formed column by column, in chunks
+// One column group (64 rows of w) at a time. For few rows of x its codes are unpacked in registers, where they are
+// multiplied; for more they are unpacked once, in chunks of columns, into a buffer that stays in the first cache (dense
+// kinds are used as they lie), and tiles of up to MR rows of x are multiplied with it. Sums stay in a small buffer until
+// the epilogue writes the result. The sum of an output element is formed column by column, in chunks
 // whose borders depend on the weight alone: never on the number of rows, their order, or the thread.
 #pragma once
 
@@ -10,6 +11,7 @@
 
 #include "kernels.h"
 #include "parallel.h"
+#include "product_tiles.h"
 #include "simd.h"
 
 #if defined(WEFT_AMX)
@@ -18,282 +20,102 @@
 
 namespace WEFT_NS {
 
-constexpr int PANEL = 32, GROUP = 64;
 constexpr int ROW_BLOCK = 192;                    // rows of x whose sums are held at once
-constexpr int TILE_ROWS = WEFT_LANES == 16 ? 6 : 4;
-#if defined(WEFT_AMX)
-constexpr int SCALED_ROWS = 32;                   // rows of x that go through one group of columns together
-#else
-constexpr int SCALED_ROWS = TILE_ROWS;
-#endif
-constexpr int CHUNK = 256;                        // columns unpacked at once
+constexpr int CHUNK_BYTES = 8192;                 // of a panel's columns unpacked at once: both and x stay in the first cache
+constexpr int MOST_COLUMNS = 256;                 // unpacked at once, where a group of columns is larger
 constexpr int DENSE_CHUNK = 2048;                 // columns of dense weights between two visits of the sums
-
-// The columns [k0, k1) of a column group, ready to multiply: `a` and `b` are its two panels.
-struct Chunk {
-    const uint8_t *a, *b;
-    int64_t k0, k1;
-};
-
-// ---- scales ---------------------------------------------------------------------------------------------------------
-
-// W scales (or offsets) of panel p, group g, from column c on.
-WEFT_INLINE VF load_scale(const Weight& w, const void* values, const uint16_t* super, int64_t p, int64_t g, int c) {
-    int64_t groups = w.k / w.group, at = (p * groups + g) * PANEL + c;
-    switch (w.scale_kind) {
-        case S_F32: return load((const float*)values + at);
-        case S_F16: return load_f16((const uint16_t*)values + at);
-        default: {
-            int64_t n = groups / w.groups_per_super, s = (p * n + g / w.groups_per_super) * PANEL + c;
-            VB bytes;
-            memcpy(&bytes, (const uint8_t*)values + at, sizeof bytes);
-            VF v;
-            if (w.scale_kind == S_U8) v = __builtin_convertvector(__builtin_convertvector(bytes, VI), VF);
-            else v = __builtin_convertvector((__builtin_convertvector(bytes, VI) << 24) >> 24, VF);
-            return v * load_f16(super + s);
-        }
-    }
-}
-
-// ---- unpacking ------------------------------------------------------------------------------------------------------
-
-WEFT_INLINE int64_t panel_bytes(const Weight& w) {
-    int64_t units = w.kind == W_F32 ? 4 * w.k : w.kind == W_Q4 ? w.k / 2 : w.kind == W_Q8 ? w.k : 2 * w.k;
-    return units * PANEL;
-}
-
-// Columns [k0, k1) of panel p as floats [k1 - k0][32].
-static void unpack_floats(const Weight& w, int64_t p, int64_t k0, int64_t k1, float* out) {
-    const uint8_t* data = (const uint8_t*)w.data + p * panel_bytes(w);
-    for (int64_t s = k0 / 2; s < k1 / 2; s++, out += 2 * PANEL) {
-        for (int c = 0; c < PANEL; c += W) {
-            VF first, second;
-            if (w.kind == W_Q4) {
-                VB b;
-                memcpy(&b, data + s * PANEL + c, sizeof b);
-                VI i = __builtin_convertvector(b, VI);
-                first = __builtin_convertvector((i & 15) - w.zero, VF);
-                second = __builtin_convertvector((i >> 4) - w.zero, VF);
-            } else if (w.kind == W_Q8) {
-                VH h;
-                memcpy(&h, data + 2 * (s * PANEL + c), sizeof h);
-                VI i = __builtin_convertvector(h, VI);
-                first = __builtin_convertvector((i & 255) - w.zero, VF);
-                second = __builtin_convertvector((i >> 8) - w.zero, VF);
-            } else {
-                VU u;
-                memcpy(&u, data + 4 * (s * PANEL + c), sizeof u);
-                if (w.kind == W_BF16) {
-                    first = (VF)(u << 16);
-                    second = (VF)(u & 0xffff0000u);
-                } else {
-                    VH lo = __builtin_convertvector(u & 0xffffu, VH), hi = __builtin_convertvector(u >> 16, VH);
-                    first = load_f16((const uint16_t*)&lo);
-                    second = load_f16((const uint16_t*)&hi);
-                }
-            }
-            store(out + c, first);
-            store(out + PANEL + c, second);
-        }
-    }
-}
-
-#if defined(__AVX512BF16__)
-// Columns [k0, k1) of panel p as pairs of bfloat16 [(k1 - k0) / 2][32][2]. Codes of up to 8 bit are exact in bfloat16.
-static void unpack_pairs(const Weight& w, int64_t p, int64_t k0, int64_t k1, uint16_t* out) {
-    const uint8_t* data = (const uint8_t*)w.data + p * panel_bytes(w);
-    if (w.kind == W_Q4) {
-        uint16_t values[32];
-        for (int i = 0; i < 32; i++) values[i] = float_to_bf16((float)((i & 15) - w.zero));
-        __m512i table = _mm512_loadu_si512(values);
-        for (int64_t s = k0 / 2; s < k1 / 2; s++, out += 2 * PANEL)
-            for (int c = 0; c < PANEL; c += 16) {
-                __m512i b = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)(data + s * PANEL + c)));
-                __m512i index = _mm512_or_si512(b, _mm512_slli_epi32(b, 12));   // bit 4 of an index changes nothing
-                _mm512_storeu_si512(out + 2 * c, _mm512_permutexvar_epi16(index, table));
-            }
-        return;
-    }
-    __m512i zero = _mm512_set1_epi32(w.zero), high = _mm512_set1_epi32((int)0xffff0000u);
-    for (int64_t s = k0 / 2; s < k1 / 2; s++, out += 2 * PANEL)
-        for (int c = 0; c < PANEL; c += 16) {
-            __m512i h = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)(data + 2 * (s * PANEL + c))));
-            __m512i first = _mm512_sub_epi32(_mm512_and_si512(h, _mm512_set1_epi32(255)), zero);
-            __m512i second = _mm512_sub_epi32(_mm512_srli_epi32(h, 8), zero);
-            __m512i lo = _mm512_castps_si512(_mm512_cvtepi32_ps(first)), hi = _mm512_castps_si512(_mm512_cvtepi32_ps(second));
-            _mm512_storeu_si512(out + 2 * c, _mm512_or_si512(_mm512_srli_epi32(lo, 16), _mm512_and_si512(hi, high)));
-        }
-}
-#endif
-
-// ---- tiles: MR rows of x times a chunk, added to sums [MR][64] ------------------------------------------------------
-
-// Floats: NV vectors of one panel.
-template <int MR, int NV>
-WEFT_INLINE void tile_floats(const float* const* x, const float* w, int64_t steps, float* sums, bool fresh) {
-    VF acc[MR][NV];
-    for (int r = 0; r < MR; r++)
-        for (int v = 0; v < NV; v++) acc[r][v] = fresh ? zero() : load(sums + r * GROUP + v * W);
-    for (int64_t s = 0; s < steps; s++) {
-        VF b[NV];
-        for (int v = 0; v < NV; v++) b[v] = load(w + s * PANEL + v * W);
-        for (int r = 0; r < MR; r++) {
-            VF a = splat(x[r][s]);
-            for (int v = 0; v < NV; v++) acc[r][v] = fma(a, b[v], acc[r][v]);
-        }
-    }
-    for (int r = 0; r < MR; r++)
-        for (int v = 0; v < NV; v++) store(sums + r * GROUP + v * W, acc[r][v]);
-}
-
-template <int MR>
-static void rows_floats(const float* const* x, const Chunk& chunk, float* sums, bool fresh, const uint8_t*) {
-    constexpr int NV = 2;
-    const float* xs[MR];
-    for (int r = 0; r < MR; r++) xs[r] = x[r] + chunk.k0;
-    for (int half = 0; half < 2; half++)
-        for (int c = 0; c < PANEL; c += NV * W)
-            tile_floats<MR, NV>(xs, (const float*)(half ? chunk.b : chunk.a) + c, chunk.k1 - chunk.k0,
-                                sums + half * PANEL + c, fresh);
-}
-
-#if defined(__AVX512BF16__)
-// Pairs of bfloat16: two vectors of each panel. ahead: memory that is wanted next, a cache line for each step, or null.
-template <int MR>
-static void rows_pairs(const uint16_t* const* x, const Chunk& chunk, float* sums, bool fresh, const uint8_t* ahead) {
-    __m512 acc[MR][4];
-    for (int r = 0; r < MR; r++)
-        for (int v = 0; v < 4; v++) acc[r][v] = fresh ? _mm512_setzero_ps() : _mm512_loadu_ps(sums + r * GROUP + v * 16);
-    const uint32_t* xs[MR];
-    for (int r = 0; r < MR; r++) xs[r] = (const uint32_t*)(x[r] + chunk.k0);
-    int64_t steps = (chunk.k1 - chunk.k0) / 2;
-    const uint8_t *a = chunk.a, *b = chunk.b;
-#pragma GCC unroll 2
-    for (int64_t s = 0; s < steps; s++) {
-        __m512bh w[4];
-        w[0] = (__m512bh)_mm512_loadu_si512(a + s * 128);
-        w[1] = (__m512bh)_mm512_loadu_si512(a + s * 128 + 64);
-        w[2] = (__m512bh)_mm512_loadu_si512(b + s * 128);
-        w[3] = (__m512bh)_mm512_loadu_si512(b + s * 128 + 64);
-        if (MR > 2 && ahead) _mm_prefetch((const char*)ahead + 64 * s, _MM_HINT_T1);
-        for (int r = 0; r < MR; r++) {
-            uint32_t pair;
-            memcpy(&pair, xs[r] + s, 4);
-            __m512bh v = (__m512bh)_mm512_set1_epi32((int)pair);
-            for (int i = 0; i < 4; i++) acc[r][i] = _mm512_dpbf16_ps(acc[r][i], v, w[i]);
-        }
-    }
-    for (int r = 0; r < MR; r++)
-        for (int v = 0; v < 4; v++) _mm512_storeu_ps(sums + r * GROUP + v * 16, acc[r][v]);
-}
-#endif
-
-// One tile of `rows` rows of x (float rows, or bfloat16 rows where the level multiplies those) over a chunk.
-template <class T>
-static void tile(const T* const* x, int rows, const Chunk& chunk, float* sums, bool fresh, const uint8_t* ahead = nullptr);
-
-#define WEFT_TILE_CASES(f)                       \
-    switch (rows) {                              \
-        case 1: f<1>(x, chunk, sums, fresh, ahead); break; \
-        case 2: f<2>(x, chunk, sums, fresh, ahead); break; \
-        case 3: f<3>(x, chunk, sums, fresh, ahead); break; \
-        case 4: f<4>(x, chunk, sums, fresh, ahead); break; \
-        case 5: f<5>(x, chunk, sums, fresh, ahead); break; \
-        default: f<6>(x, chunk, sums, fresh, ahead); break; \
-    }
-template <>
-void tile(const float* const* x, int rows, const Chunk& chunk, float* sums, bool fresh, const uint8_t* ahead) {
-    WEFT_TILE_CASES(rows_floats)
-}
-#if defined(__AVX512BF16__)
-template <>
-void tile(const uint16_t* const* x, int rows, const Chunk& chunk, float* sums, bool fresh, const uint8_t* ahead) {
-    WEFT_TILE_CASES(rows_pairs)
-}
-#endif
 
 // ---- one column group, all rows -------------------------------------------------------------------------------------
 
-// Sums of the columns' products with a weight that has a scale for each `group` columns: each group's own sum is formed
-// first, then scaled and added; the offsets multiply the group's sum of x.
-template <class T>
-static void scaled_rows(const Weight& w, const T* const* x, const float* const* x_sums, int rows, const Chunk& chunk,
-                        int64_t pa, int64_t pb, float* sums) {
-    alignas(64) float part[SCALED_ROWS * GROUP];
-    constexpr int unit = sizeof(T) == 2 ? 2 * PANEL : 4 * PANEL;        // bytes of a column of a panel
-    for (int64_t k = chunk.k0; k < chunk.k1; k += w.group) {
-        int64_t g = k / w.group, skip = (k - chunk.k0) * unit;
-        Chunk columns = {chunk.a + skip, chunk.b + skip, k, k + w.group};
 #if defined(WEFT_AMX)
-        if (sizeof(T) == 2 && w.group % 32 == 0)
-            tiles_rows((const uint16_t* const*)x, rows, columns.a, columns.b, columns.k0, columns.k1, part, true);
-        else
-#endif
-        for (int r = 0; r < rows; r += TILE_ROWS)
-            tile<T>(x + r, rows - r < TILE_ROWS ? rows - r : TILE_ROWS, columns, part + r * GROUP, true);
-        for (int c = 0; c < GROUP; c += W) {
-            int64_t p = c < PANEL ? pa : pb;
-            VF scale = load_scale(w, w.scales, w.super_scales, p, g, c % PANEL);
-            VF offset = w.offsets ? load_scale(w, w.offsets, w.super_offsets, p, g, c % PANEL) : zero();
-            for (int r = 0; r < rows; r++) {
-                float* sum = sums + r * GROUP + c;
-                VF v = fma(load(part + r * GROUP + c), scale, load(sum));
-                if (w.offsets) v = fma(splat(x_sums[r][g]), offset, v);
-                store(sum, v);
-            }
+// A chunk of unpacked bfloat16 whose groups of columns have scales, by tiles: each group's own sum first, then scaled.
+static void scaled_by_tiles(const uint16_t* const* x, const float* const* x_sums, int64_t rows, const Chunk& chunk,
+                            float* sums) {
+    alignas(64) float part[32 * GROUP];
+    for (int64_t r0 = 0; r0 < rows; r0 += 32)
+        for (int64_t g = 0; g < chunk.scales->count; g++) {
+            int64_t count = rows - r0 < 32 ? rows - r0 : 32, at = g * chunk.group, skip = at * 2 * PANEL;
+            tiles_rows(x + r0, count, chunk.a + skip, chunk.b + skip, chunk.k0 + at, chunk.k0 + at + chunk.group, part, true);
+            for (int64_t r = 0; r < count; r++)
+                for (int c = 0; c < GROUP; c += W) {
+                    float* sum = sums + (r0 + r) * GROUP + c;
+                    VF v = fma(load(part + r * GROUP + c), load(chunk.scales->scale[g] + c), load(sum));
+                    if (chunk.scales->has_offsets)
+                        v = fma(splat(x_sums[r0 + r][chunk.k0 / chunk.group + g]), load(chunk.scales->offset[g] + c), v);
+                    store(sum, v);
+                }
         }
-    }
 }
+#endif
 
-// Adds rows' products with the columns of one group to sums [rows][64]. x: pointers to rows.
+// Rows' products with the columns of one group: sums [rows][64]. x: pointers to rows.
 template <class T>
 static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x, const float* const* x_sums, int64_t rows,
                      float* sums) {
-    bool as_pairs = sizeof(T) == 2, direct = (as_pairs && w.kind == W_BF16) || (!as_pairs && w.kind == W_F32);
-    bool scaled = w.group > 0 && w.group < w.k;
-    alignas(64) uint8_t buffer[2][CHUNK * PANEL * sizeof(T)];
-    int64_t step = direct ? DENSE_CHUNK : scaled ? CHUNK / w.group * w.group : CHUNK;
-    if (scaled) memset(sums, 0, sizeof(float) * GROUP * rows);
-    for (int64_t k0 = 0; k0 < w.k; k0 += step) {
-        Chunk chunk = {buffer[0], buffer[1], k0, k0 + step < w.k ? k0 + step : w.k};
-        if (direct) {
-            chunk.a = (const uint8_t*)w.data + pa * panel_bytes(w) + k0 * PANEL * (int64_t)sizeof(T);
-            chunk.b = (const uint8_t*)w.data + pb * panel_bytes(w) + k0 * PANEL * (int64_t)sizeof(T);
-        } else {
-#if defined(__AVX512BF16__)
-            if (as_pairs) {
-                unpack_pairs(w, pa, k0, chunk.k1, (uint16_t*)buffer[0]);
-                unpack_pairs(w, pb, k0, chunk.k1, (uint16_t*)buffer[1]);
-            } else
-#endif
-            {
-                unpack_floats(w, pa, k0, chunk.k1, (float*)buffer[0]);
-                unpack_floats(w, pb, k0, chunk.k1, (float*)buffer[1]);
-            }
-        }
+    constexpr bool as_pairs = sizeof(T) == 2;
+    constexpr int unpacked = as_pairs ? W_BF16 : W_F32, column = PANEL * (int)sizeof(T);       // bytes of one
+    const bool direct = w.kind == unpacked, scaled = w.group > 0 && w.group < w.k;
 #if defined(WEFT_AMX)
-        if (as_pairs && !scaled && w.k % 32 == 0) {
-            tiles_rows((const uint16_t* const*)x, rows, chunk.a, chunk.b, k0, chunk.k1, sums, k0 == 0);
-            continue;
+    const bool by_tiles = as_pairs && (scaled ? w.group : w.k) % 32 == 0;
+#else
+    constexpr bool by_tiles = false;
+#endif
+    const bool in_registers = rows <= PACKED_ROWS && !by_tiles && !direct;
+    const int64_t columns = direct || in_registers ? DENSE_CHUNK : CHUNK_BYTES / column;
+    const int64_t groups = !scaled || w.group > columns ? 1 : columns / w.group < MOST_GROUPS ? columns / w.group : MOST_GROUPS;
+    const int64_t step = scaled ? groups * w.group : columns;
+    alignas(64) uint8_t buffer[2][MOST_COLUMNS * column];
+    Scales scales;
+    const uint8_t *panel_a = (const uint8_t*)w.data + pa * panel_bytes(w), *panel_b = (const uint8_t*)w.data + pb * panel_bytes(w);
+    const int most = scaled ? SCALED_ROWS : TILE_ROWS;
+    for (int64_t k0 = 0; k0 < w.k; k0 += step) {
+        Chunk chunk = {buffer[0], buffer[1], k0, k0 + step < w.k ? k0 + step : w.k, unpacked, w.zero, w.numbers, nullptr, w.group};
+        if (direct || in_registers) {
+            int64_t skip = k0 * (panel_bytes(w) / w.k);
+            chunk.a = panel_a + skip, chunk.b = panel_b + skip, chunk.kind = w.kind;
+        } else if constexpr (as_pairs) {
+#if defined(__AVX512BF16__)
+            unpack_pairs(w, panel_a, k0, chunk.k1, (uint16_t*)buffer[0]);
+            unpack_pairs(w, panel_b, k0, chunk.k1, (uint16_t*)buffer[1]);
+#endif
+        } else {
+            unpack_floats(w, panel_a, k0, chunk.k1, (float*)buffer[0]);
+            unpack_floats(w, panel_b, k0, chunk.k1, (float*)buffer[1]);
         }
+        if (scaled) {
+            scales.load(w, pa, pb, k0 / w.group, (chunk.k1 - k0) / w.group);
+            chunk.scales = &scales;
+        }
+        const bool fresh = k0 == 0;
+#if defined(WEFT_AMX)
+        if constexpr (as_pairs)
+            if (by_tiles) {
+                if (fresh && scaled) memset(sums, 0, sizeof(float) * GROUP * rows);
+                if (scaled) scaled_by_tiles(x, x_sums, rows, chunk, sums);
+                else tiles_rows(x, rows, chunk.a, chunk.b, k0, chunk.k1, sums, fresh);
+                continue;
+            }
 #endif
         // While the later tiles of rows compute, the next group's columns come from memory, as far as they get.
-        int64_t lines = (chunk.k1 - chunk.k0) / 2 * 64, size = 2 * lines, skip = (pb == pa + 1 ? 2 : 1) * panel_bytes(w);
-        int most = scaled ? SCALED_ROWS : TILE_ROWS;
+        int64_t lines = (chunk.k1 - k0) / 2 * 64, size = 2 * lines, skip = (pb == pa + 1 ? 2 : 1) * panel_bytes(w);
         for (int64_t r = 0; r < rows; r += most) {
             int count = rows - r < most ? (int)(rows - r) : most;
-            if (scaled) scaled_rows<T>(w, x + r, x_sums ? x_sums + r : nullptr, count, chunk, pa, pb, sums + r * GROUP);
-            else {
-                int64_t at = (r / TILE_ROWS - 1) * lines;
-                const uint8_t* ahead = nullptr;
-                if (direct && r > 0 && at < 2 * size) ahead = at < size ? chunk.a + skip + at : chunk.b + skip + at - size;
-                tile<T>(x + r, count, chunk, sums + r * GROUP, k0 == 0, ahead);
-            }
+            int64_t at = (r / TILE_ROWS - 1) * lines;
+            const uint8_t* ahead = nullptr;
+            if (direct && r > 0 && at < 2 * size) ahead = at < size ? chunk.a + skip + at : chunk.b + skip + at - size;
+            tile(x + r, x_sums ? x_sums + r : nullptr, count, chunk, sums + r * GROUP, fresh, ahead);
         }
     }
 }
 
 // ---- the end of a row -----------------------------------------------------------------------------------------------
+
+// W scales of a weight that has one for each output.
+WEFT_INLINE VF row_scale(const Weight& w, int64_t p, int c) {
+    VF scale = zero();
+    WEFT_BY_SCALE(w.scale_kind, scale = load_scale<KIND>(w.scales, p * PANEL + c))
+    return w.super_scales ? scale * load_f16(w.super_scales + p * PANEL + c) : scale;
+}
 
 template <int D>
 static void finish_row(const LinearArgs& a, int64_t pa, int64_t pb, int64_t row, const float* sums) {
@@ -308,12 +130,12 @@ static void finish_row(const LinearArgs& a, int64_t pa, int64_t pb, int64_t row,
     for (int c = 0; c < count; c += W) {
         int n = count - c < W ? count - c : W;
         VF v = load(sums + c);
-        if (by_row) v = v * load_scale(w, w.scales, w.super_scales, c < PANEL ? pa : pb, 0, c % PANEL);
+        if (by_row) v = v * row_scale(w, c < PANEL ? pa : pb, c % PANEL);
         if (a.bias) v = v + (n == W ? load(a.bias + column + c) : load_part<F32>(a.bias + column + c, n));
         v = activate(v, a.act);
         if (a.gated) {
             VF up = load(sums + PANEL + c);
-            if (by_row) up = up * load_scale(w, w.scales, w.super_scales, pb, 0, c);
+            if (by_row) up = up * row_scale(w, pb, c);
             if (a.bias) up = up + load(a.bias + half + column + c);
             v = v * up;
         }

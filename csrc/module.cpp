@@ -50,6 +50,12 @@ NB_MODULE(_native, m) {
     nb::set_leak_warnings(false);     // tables of kernels are kept until the process ends, on purpose
 
     auto kernels = nb::class_<Kernels>(m, "Kernels").def_prop_ro("name", [](const Kernels& k) { return std::string(k.name); });
+    nb::class_<Tape>(m, "Tape").def(nb::init<>()).def("__len__", [](const Tape& tape) { return tape.calls.size(); });
+    m.def("record", [](Tape* tape) { recording_tape = tape; }, nb::arg("tape").none());
+    kernels.def("replay", [](const Kernels&, const Tape& tape) {
+        nb::gil_scoped_release unlocked;
+        tape.replay();
+    });
     bind_linear(m, kernels);
     bind_moe(m, kernels);
     bind_norm(m, kernels);

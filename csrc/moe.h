@@ -1,4 +1,5 @@
-// A mixture of experts in one call: routing, the experts' products for the tokens that chose them, the weighted sum.
+// A mixture of experts in one call: routing (by softmax; others are given), the experts' products for the tokens that chose
+// them, the weighted sum.
 //
 // Only weights of experts in use are read, each once for all its tokens. A token's result is the sum over its experts in
 // the order of their weights, so it does not depend on what else is in the call.
@@ -75,14 +76,17 @@ static void moe(const MoEArgs& a) {
            x_at = m.reserve<void*>(pairs), sums_at = m.reserve<void*>(pairs), logits_at = m.reserve<float>(a.m * a.num_experts),
            inner_at = m.reserve<char>(pairs * inner * size), result_at = m.reserve<float>(pairs * hidden);
     m.memory = (char*)aligned_alloc(64, m.used);
-    int32_t* ids = m.at<int32_t>(ids_at);
-    float *weights = m.at<float>(weights_at), *logits = m.at<float>(logits_at), *result = m.at<float>(result_at);
+    const int32_t* ids = a.ids ? a.ids : m.at<int32_t>(ids_at);
+    const float* weights = a.ids ? a.weights : m.at<float>(weights_at);
+    float *logits = m.at<float>(logits_at), *result = m.at<float>(result_at);
     int64_t *place = m.at<int64_t>(place_at), *starts = m.at<int64_t>(starts_at), *next = m.at<int64_t>(next_at);
-    parallel_for(a.m, 16, [&](int64_t t) {
-        WEFT_BY_DTYPE(a.dtype, widen_row<D>((const typename Float<D>::T*)a.router_logits + t * a.num_experts, a.num_experts,
-                                            logits + t * a.num_experts))
-        route(logits + t * a.num_experts, a.num_experts, a.top_k, a.renormalize, ids + t * a.top_k, weights + t * a.top_k);
-    });
+    if (!a.ids)
+        parallel_for(a.m, 16, [&](int64_t t) {
+            WEFT_BY_DTYPE(a.dtype, widen_row<D>((const typename Float<D>::T*)a.router_logits + t * a.num_experts,
+                                                a.num_experts, logits + t * a.num_experts))
+            route(logits + t * a.num_experts, a.num_experts, a.top_k, a.renormalize,
+                  m.at<int32_t>(ids_at) + t * a.top_k, m.at<float>(weights_at) + t * a.top_k);
+        });
     // Pairs of token and expert in the order of the experts, within one in the order of the tokens.
     memset(starts, 0, sizeof(int64_t) * (a.num_experts + 1));
     for (int64_t i = 0; i < pairs; i++) starts[ids[i] + 1]++;

@@ -22,22 +22,41 @@ void pack_dense(uint32_t* data, int64_t n, int64_t units) {
     });
 }
 
-void pack_codes(const uint8_t* codes, int64_t n, int64_t k, int bits, int zero, uint8_t* out) {
-    int64_t bytes = bits == 4 ? k / 2 * PANEL : k * PANEL;
-    parallel_for(padded(n) / PANEL, 1, [&](int64_t p) {
-        uint8_t* panel = out + p * bytes;
-        for (int r = 0; r < PANEL; r++) {
-            int64_t row = p * PANEL + r;
-            const uint8_t* source = codes + row * k;
-            for (int64_t i = 0; i < k / 2; i++) {
-                uint8_t first = row < n ? source[2 * i] : (uint8_t)zero, second = row < n ? source[2 * i + 1] : (uint8_t)zero;
-                if (bits == 4) panel[i * PANEL + r] = (uint8_t)(first | second << 4);
-                else {
-                    panel[2 * (i * PANEL + r)] = first;
-                    panel[2 * (i * PANEL + r) + 1] = second;
-                }
-            }
+// A unit of columns of one row (kernels.h): codes [8 or 16] or for 8 bits [4].
+static void pack_unit(const uint8_t* codes, int bits, int zero, int r, uint8_t* unit) {
+    if (bits == 8) {
+        for (int i = 0; i < 4; i++) {
+            int v = codes[i] - zero;
+            unit[r / 4 * 16 + i / 2 * 8 + r % 4 * 2 + i % 2] = (uint8_t)(v < 0 ? 128 | -v : v);
         }
+        return;
+    }
+    uint16_t low[2][2] = {}, high[2] = {};
+    for (int i = 0; i < (bits == 4 ? 8 : 16); i++) {
+        low[i / 8][i % 2] |= (uint16_t)((codes[i] & 15) << i % 8 / 2 * 4);
+        high[i % 2] |= (uint16_t)((codes[i] >> 4) << i / 2 * (bits - 4));
+    }
+    memcpy(unit + 4 * r, low[0], 4);
+    if (bits == 4) return;
+    memcpy(unit + 128 + 4 * r, low[1], 4);
+    if (bits == 6) memcpy(unit + 256 + 4 * r, high, 4);
+    else {
+        unit[256 + 2 * r] = (uint8_t)high[0];
+        unit[256 + 2 * r + 1] = (uint8_t)high[1];
+    }
+}
+
+void pack_codes(const uint8_t* codes, int64_t n, int64_t k, int bits, int zero, uint8_t* out) {
+    const int64_t columns = bits == 8 ? 4 : bits == 4 ? 8 : 16, size = columns * PANEL * bits / 8;
+    uint8_t zeros[16];
+    memset(zeros, zero, sizeof zeros);
+    parallel_for(padded(n) / PANEL, 1, [&](int64_t p) {
+        uint8_t* panel = out + p * (k / columns) * size;
+        for (int64_t u = 0; u < k / columns; u++)
+            for (int r = 0; r < PANEL; r++) {
+                int64_t row = p * PANEL + r;
+                pack_unit(row < n ? codes + row * k + u * columns : zeros, bits, zero, r, panel + u * size);
+            }
     });
 }
 

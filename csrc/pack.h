@@ -7,7 +7,7 @@
 // data: [n padded to a multiple of 32][units].
 void pack_dense(uint32_t* data, int64_t n, int64_t units);
 
-// codes [n][k] bytes -> packed codes of 4 or 8 bits; rows from n to the next multiple of 64 become `zero`.
+// codes [n][k] bytes -> packed codes of 4, 5, 6 or 8 bits; rows from n to the next multiple of 64 become `zero`.
 void pack_codes(const uint8_t* codes, int64_t n, int64_t k, int bits, int zero, uint8_t* out);
 
 // values [n][columns] of `size` bytes -> [n / 32][columns][32], rows from n to the next multiple of 64 zero.

@@ -35,6 +35,21 @@ typedef uint32_t VU __attribute__((vector_size(4 * WEFT_LANES)));
 typedef uint16_t VH __attribute__((vector_size(2 * WEFT_LANES)));
 typedef uint8_t VB __attribute__((vector_size(WEFT_LANES)));
 
+// Integers of another width. The compiler's own conversion of vectors takes bytes apart one by one.
+#if defined(__AVX512F__)
+WEFT_INLINE VU widen(VH h) { return (VU)_mm512_cvtepu16_epi32((__m256i)h); }
+WEFT_INLINE VU widen(VB b) { return (VU)_mm512_cvtepu8_epi32((__m128i)b); }
+WEFT_INLINE VH narrow(VU u) { return (VH)_mm512_cvtepi32_epi16((__m512i)u); }
+#elif defined(__AVX2__)
+WEFT_INLINE VU widen(VH h) { return (VU)_mm256_cvtepu16_epi32((__m128i)h); }
+WEFT_INLINE VU widen(VB b) { return (VU)_mm256_cvtepu8_epi32(_mm_set_epi64x(0, (int64_t)b)); }
+WEFT_INLINE VH narrow(VU u) { return __builtin_convertvector(u, VH); }
+#else
+WEFT_INLINE VU widen(VH h) { return __builtin_convertvector(h, VU); }
+WEFT_INLINE VU widen(VB b) { return __builtin_convertvector(b, VU); }
+WEFT_INLINE VH narrow(VU u) { return __builtin_convertvector(u, VH); }
+#endif
+
 WEFT_INLINE VF zero() { return VF{}; }
 WEFT_INLINE VF splat(float x) { return VF{} + x; }
 WEFT_INLINE VF load(const float* p) { VF v; memcpy(&v, p, sizeof v); return v; }
@@ -114,7 +129,7 @@ WEFT_INLINE uint16_t float_to_f16(float f) {
 WEFT_INLINE VF load_bf16(const uint16_t* p) {
     VH h;
     memcpy(&h, p, sizeof h);
-    return (VF)(__builtin_convertvector(h, VU) << 16);
+    return (VF)(widen(h) << 16);
 }
 WEFT_INLINE void store_bf16(uint16_t* p, VF v) {
 #if defined(__AVX512BF16__)
@@ -123,7 +138,7 @@ WEFT_INLINE void store_bf16(uint16_t* p, VF v) {
 #else
     VU u = (VU)v, rounded = (u + 0x7fffu + ((u >> 16) & 1)) >> 16;
     VU nan = (VU)((u & 0x7fffffffu) > 0x7f800000u);
-    VH h = __builtin_convertvector((nan & ((u >> 16) | 0x40)) | (~nan & rounded), VH);
+    VH h = narrow((nan & ((u >> 16) | 0x40)) | (~nan & rounded));
     memcpy(p, &h, sizeof h);
 #endif
 }

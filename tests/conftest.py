@@ -10,8 +10,8 @@ import pytest
 
 
 def pytest_addoption(parser):
-    parser.addoption("--cpu-isa", default="auto", help="level that engines use unless a test says one; none: as if weft "
-                                                       "had been installed without its native kernels")
+    parser.addoption("--cpu-isa", default="auto", help="level that engines use unless a test says one; none: as if "
+                                                       "weft had been installed without its native kernels")
 
 
 def pytest_configure(config):

@@ -23,8 +23,8 @@ ARCHITECTURES = {
     "qwen3": "qwen3", "qwen3_moe": "qwen3moe", "gemma": "gemma", "gemma2": "gemma2", "gemma3_text": "gemma3",
     "phi": "phi2", "phi3": "phi3", "falcon": "falcon", "bloom": "bloom", "gpt2": "gpt2", "gpt_neox": "gptneox",
     "starcoder2": "starcoder2", "stablelm": "stablelm", "cohere": "command-r", "cohere2": "cohere2",
-    "granite": "granite", "olmo": "olmo", "olmo2": "olmo2", "olmo3": "olmo2", "smollm3": "smollm3", "arcee": "arcee",
-    "seed_oss": "seed_oss",
+    "deepseek_v2": "deepseek2", "deepseek_v3": "deepseek2", "glm": "chatglm", "glm4": "glm4", "granite": "granite",
+    "olmo": "olmo", "olmo2": "olmo2", "olmo3": "olmo2", "smollm3": "smollm3", "arcee": "arcee", "seed_oss": "seed_oss",
 }
 # Rows of q and k are written in neighbouring pairs.
 PAIRED = frozenset({"llama", "granite", "olmo", "smollm3", "arcee"})
@@ -116,7 +116,29 @@ def metadata_of(name: str, config: Any) -> dict[str, Any]:
         found["attention.sliding_window_pattern"] = [kind == "sliding_attention" for kind in config.layer_types]
     if name not in ("bloom", "gpt2"):
         found |= rope_metadata(config, size or hidden // heads)
+    if name == "deepseek2":
+        found |= latent_metadata(config)
     return {key: value for key, value in found.items() if value is not None}
+
+
+def latent_metadata(config: Any) -> dict[str, Any]:
+    """What DeepSeek has besides: the cached latent is one key-value head, the sizes of the expanded ones follow it."""
+    is_v3 = config.model_type == "deepseek_v3"
+    found = {
+        "attention.head_count_kv": 1, "attention.q_lora_rank": config.q_lora_rank,
+        "attention.kv_lora_rank": config.kv_lora_rank, "attention.value_length": config.kv_lora_rank,
+        "attention.key_length": config.kv_lora_rank + config.qk_rope_head_dim,
+        "attention.key_length_mla": config.qk_nope_head_dim + config.qk_rope_head_dim,
+        "attention.value_length_mla": config.v_head_dim, "leading_dense_block_count": config.first_k_dense_replace,
+        "expert_count": config.n_routed_experts, "expert_shared_count": config.n_shared_experts,
+        "expert_weights_scale": float(config.routed_scaling_factor), "expert_weights_norm": config.norm_topk_prob,
+        "expert_gating_func": 2 if is_v3 else 1,
+    }
+    if is_v3 or config.topk_method == "group_limited_greedy":
+        found |= {"expert_group_count": config.n_group, "expert_group_used_count": config.topk_group}
+    if config.rope_parameters["rope_type"] == "yarn":
+        found["rope.scaling.yarn_log_multiplier"] = 0.1 * config.rope_parameters["mscale_all_dim"]
+    return found
 
 
 def rope_metadata(config: Any, head_dim: int) -> dict[str, Any]:
@@ -196,6 +218,13 @@ def rearranged(name: str, config: Any, full: str, tensor: Tensor) -> Iterator[tu
         tensor = tensor.t()
     if name == "bloom":
         full = full.removeprefix("transformer.")
+    if name == "deepseek2" and full.endswith("e_score_correction_bias"):
+        full = full.replace("_bias", ".bias")
+    if full.endswith("kv_b_proj.weight"):
+        keys, values = tensor.unflatten(0, (heads, -1)).split([config.qk_nope_head_dim, config.v_head_dim], dim=1)
+        yield full.replace("kv_b", "k_b"), keys.transpose(1, 2)
+        yield full.replace("kv_b", "v_b"), values
+        return
     if "query_key_value" in full:
         tensor = regrouped(name, config, tensor)
     if full.endswith(("experts.gate_up_proj", "experts.down_proj")):

@@ -21,6 +21,10 @@ MODELS = {
     "llama": ("llama", {}),
     "sliding-window": ("mistral", {"sliding_window": 21}),
     "experts": ("qwen3_moe", {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 64}),
+    "latent": ("deepseek_v3", {
+        "num_key_value_heads": 4, "kv_lora_rank": 32, "q_lora_rank": 32, "qk_nope_head_dim": 32,
+        "qk_rope_head_dim": 16, "v_head_dim": 32, "n_routed_experts": 6, "num_experts_per_tok": 2, "n_group": 3,
+        "topk_group": 2, "moe_intermediate_size": 64, "n_shared_experts": 1, "first_k_dense_replace": 1}),
     "soft-cap": ("gemma2", {"query_pre_attn_scalar": 32, "sliding_window": 40}),
 }
 WAYS = {

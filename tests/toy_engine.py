@@ -164,7 +164,8 @@ def make_config(tokenizer: Path | None, *, policy: str = "fcfs", **model) -> Eng
               "max_model_len": 64, "is_max_model_len_fixed": True, "vocab_size": VOCAB_SIZE, "eos_token_ids": (EOS,)}
     return EngineConfig(
         model=ModelConfig(**(fields | model)), tokenizer=TokenizerConfig(path=tokenizer and str(tokenizer)),
-        cache=CacheConfig(dtype="float32"), scheduler=SchedulerConfig(max_num_seqs=8, max_num_batched_tokens=512, policy=policy),
+        cache=CacheConfig(dtype="float32"),
+        scheduler=SchedulerConfig(max_num_seqs=8, max_num_batched_tokens=512, policy=policy),
         load=LoadConfig(), num_threads=1, served_model_names=("toy",))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from published_configs import PUBLISHED
 from tiny_variants import VARIANTS
@@ -143,6 +145,54 @@ def test_granite_divides_logits_and_scales_embeddings_residuals_and_scores():
     assert (spec.blocks[0].residual_scale, spec.blocks[0].mixer.scale) == (0.22, 0.0078125)
 
 
+def test_deepseek_v2_chooses_experts_within_groups_and_lite_among_all():
+    lite, full = (published(f"deepseek-ai/DeepSeek-V2{name}") for name in ("-Lite", ""))
+
+    assert [isinstance(block.ffn, MoESpec) for block in lite.blocks] == [False, *[True] * 26]
+    moe = full.blocks[1].ffn
+    assert (moe.num_groups, moe.groups_per_token, moe.group_best, moe.scale, moe.renormalize) == (8, 3, 1, 16.0, False)
+    assert (moe.shared.intermediate_size, moe.shared_gate) == (2 * 1536, False)
+    assert (lite.blocks[1].ffn.num_groups, lite.blocks[0].mixer.q_rank, full.blocks[0].mixer.q_rank) == (1, None, 1536)
+
+
+def test_deepseek_scales_scores_beyond_what_yarn_does_to_the_rotated_part():
+    mixer = published("deepseek-ai/DeepSeek-V2-Lite").blocks[0].mixer
+    plain = published("deepseek-ai/DeepSeek-V2-Lite", rope_scaling=None).blocks[0].mixer
+
+    assert mixer.scale == pytest.approx(192 ** -0.5 * (0.0707 * math.log(40) + 1) ** 2)
+    assert plain.scale == 192 ** -0.5
+    assert mixer.positions.interleaved
+    assert published("deepseek-ai/DeepSeek-V2-Lite", rope_scaling={
+        "rope_type": "deepseek_yarn", "beta_fast": 32, "beta_slow": 1, "factor": 40, "mscale": 0.707,
+        "mscale_all_dim": 0.707, "original_max_position_embeddings": 4096}).blocks[0].mixer == mixer
+
+
+def test_deepseek_v3_scores_by_sigmoid_with_a_bias_and_leaves_the_layers_that_predict_further_out():
+    spec = published("deepseek-ai/DeepSeek-V3")
+
+    moe = spec.blocks[3].ffn
+    assert (moe.scores, moe.choice_bias, moe.group_best, moe.scale) == ("sigmoid", True, 2, 2.5)
+    assert spec.names.ignored_prefixes == ("model.layers.61.",)
+    assert len(spec.blocks) == 61
+
+
+def test_experts_may_be_in_every_second_layer_of_deepseek_or_in_none():
+    every = published("deepseek-ai/DeepSeek-V2-Lite", moe_layer_freq=2)
+    none = published("deepseek-ai/DeepSeek-V2-Lite", n_routed_experts=None)
+
+    assert [i for i, block in enumerate(every.blocks) if isinstance(block.ffn, MoESpec)] == list(range(2, 27, 2))
+    assert not any(isinstance(block.ffn, MoESpec) for block in none.blocks)
+
+
+def test_glm_rotates_half_of_each_head_and_has_norms_after_each_part_since_0414():
+    old, new = published("THUDM/glm-4-9b-chat-hf").blocks[0], published("THUDM/GLM-4-32B-0414").blocks[0]
+
+    assert (old.mixer.positions.rotary_dim, old.mixer.positions.interleaved) == (64, True)
+    assert (old.mixer.qkv_bias, old.mixer.out_bias, new.mixer.qkv_bias) == (True, False, False)
+    assert (old.mixer_post_norm, old.ffn_post_norm) == (None, None)
+    assert new.mixer_post_norm == new.ffn_post_norm == new.mixer_norm
+
+
 def test_stablelm_12b_norms_each_head_of_q_and_k_from_tensors_of_their_own():
     spec = published("stabilityai/stablelm-2-1_6b", qk_layernorm=True, use_parallel_residual=True)
 
@@ -189,6 +239,14 @@ def test_qwen_v1_has_half_the_rows_in_each_mlp_matrix_and_stays_within_its_train
      "apply_residual_connection_post_layernorm"),
     ("ibm-granite/granite-3.0-8b-base", {"logits_scaling": 0}, "logits_scaling"),
     ("Qwen/Qwen-7B", {"scale_attn_weights": False}, "scale_attn_weights"),
+    ("deepseek-ai/DeepSeek-V2", {"topk_method": "noaux_tc"}, "topk_method"),
+    ("deepseek-ai/DeepSeek-V2", {"scoring_func": "sigmoid"}, "scoring_func"),
+    ("deepseek-ai/DeepSeek-V2", {"n_group": 7}, "n_group"),
+    ("deepseek-ai/DeepSeek-V2", {"topk_group": 9}, "topk_group"),
+    ("deepseek-ai/DeepSeek-V3", {"n_group": 256, "topk_group": 8}, "n_group"),
+    ("deepseek-ai/DeepSeek-V2-Lite", {"kv_lora_rank": None}, "kv_lora_rank"),
+    ("deepseek-ai/DeepSeek-V2-Lite", {"qk_rope_head_dim": 63}, "qk_rope_head_dim"),
+    ("deepseek-ai/DeepSeek-V2-Lite", {"use_mla": False}, "use_mla"),
 ])
 def test_what_a_family_cannot_run_is_refused_by_the_keys_name(name, changes, field):
     with pytest.raises(ConfigError) as error:

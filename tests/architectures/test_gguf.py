@@ -31,8 +31,9 @@ NAMES = (
     "mistral", "mistral-no-window", "mixtral", "qwen2", "qwen2-moe-all-layers", "qwen3", "qwen3-bias", "qwen3-moe",
     "gemma", "gemma2", "gemma3", "phi", "phi3", "phi3-longrope-short", "phi3-longrope-long", "phi3-partial-window",
     "falcon-7b", "falcon-40b", "falcon-11b", "bloom", "bloom-six-heads", "gpt2", "gpt-neox", "gpt-neox-sequential",
-    "starcoder2-bare", "stablelm", "stablelm-12b", "cohere", "cohere-norms", "cohere2-four-layers", "granite",
-    "granite-biases", "olmo", "olmo2", "smollm3-five-layers", "arcee", "seed-oss",
+    "starcoder2-bare", "stablelm", "stablelm-12b", "cohere", "cohere-norms", "cohere2-four-layers",
+    "deepseek-v2-lite", "deepseek-v2", "deepseek-v3", "glm", "glm4", "glm4-no-bias", "granite", "granite-biases",
+    "olmo", "olmo2", "smollm3-five-layers", "arcee", "seed-oss",
 )
 MODELS = VARIANTS | {
     "qwen2-moe-all-layers": replace(VARIANTS["qwen2-moe"],
@@ -141,6 +142,50 @@ def test_the_first_mixtral_files_have_a_tensor_for_each_expert(tmp_path):
     check_same(answers(path), answers(tmp_path / "hf"))
 
 
+@pytest.mark.parametrize("name", ["deepseek-v2-lite", "deepseek-v2"])
+def test_the_first_deepseek_files_have_keys_and_values_in_one_tensor_and_no_sizes_of_the_latent(name, tmp_path):
+    model = write_checkpoint(MODELS[name], tmp_path / "hf")
+
+    def as_one(tensors):
+        keys = {}
+        for name, tensor in tensors:
+            if name.endswith("attn_k_b.weight"):
+                keys[name.partition(".attn")[0]] = tensor.transpose(1, 2)
+            elif name.endswith("attn_v_b.weight"):
+                block = name.partition(".attn")[0]
+                yield f"{block}.attn_kv_b.weight", torch.cat((keys[block], tensor), dim=1).flatten(0, 1)
+            else:
+                yield name, tensor
+
+    path = write_gguf(model, tmp_path / "model.gguf", rename=as_one, metadata={
+        "deepseek2.attention.head_count_kv": 4, "deepseek2.expert_gating_func": None,
+        "deepseek2.attention.key_length": 24, "deepseek2.attention.value_length": 20,
+        "deepseek2.attention.key_length_mla": None, "deepseek2.attention.value_length_mla": None})
+
+    check_same(answers(path), answers(tmp_path / "hf"))
+
+
+def test_the_first_glm_files_have_q_k_and_v_in_one_tensor(tmp_path):
+    model = write_checkpoint(Tiny("GlmForCausalLM", {"head_dim": 16}), tmp_path / "hf")
+
+    def fused(tensors):
+        parts = {}
+        for name, tensor in tensors:
+            block, _, rest = name.partition(".attn_")
+            kind, _, suffix = rest.partition(".")
+            if kind not in ("q", "k", "v"):
+                yield name, tensor
+                continue
+            parts[block, kind, suffix] = tensor
+            if all((block, each, suffix) in parts for each in "qkv"):
+                yield f"{block}.attn_qkv.{suffix}", torch.cat([parts[block, each, suffix] for each in "qkv"])
+
+    path = write_gguf(model, tmp_path / "model.gguf", rename=fused)
+
+    assert "blk.0.attn_qkv.bias" in read_gguf(path).tensors
+    check_same(answers(path), answers(tmp_path / "hf"))
+
+
 def test_a_split_model_is_read_from_any_of_its_files(tmp_path):
     model = write_checkpoint(MODELS["llama"], tmp_path / "hf")
     path = write_gguf(model, tmp_path / "model.gguf", num_parts=3)
@@ -158,16 +203,21 @@ WIDE = Tiny("LlamaForCausalLM", {"hidden_size": 256, "intermediate_size": 512, "
                                  "num_key_value_heads": 2})
 MOE = Tiny("Qwen3MoeForCausalLM", {"num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 256,
                                    "norm_topk_prob": True, "hidden_size": 256, "head_dim": 64})
+LATENT = replace(VARIANTS["deepseek-v2"], config=VARIANTS["deepseek-v2"].config | {
+    "hidden_size": 256, "intermediate_size": 512, "moe_intermediate_size": 256, "kv_lora_rank": 256,
+    "q_lora_rank": 256, "qk_nope_head_dim": 32, "v_head_dim": 64})
 
 
 def random_blocks(kind: str):
-    """Every matrix as random blocks of this format, of the size that such matrices have."""
+    """Every matrix as random blocks of this format, of the size that such matrices have; short rows as Q8_0."""
+    block = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]][0]
 
     def write(name, tensor):
         if tensor.dim() < 2:
             return tensor.numpy(), None
-        raw = random_rows(kind, tensor.shape, size=float(tensor.std()), seed=len(name)).numpy()
-        return raw.reshape(*tensor.shape[:-1], -1), gguf.GGMLQuantizationType[kind]
+        own = kind if tensor.shape[-1] % block == 0 else "Q8_0"
+        raw = random_rows(own, tensor.shape, size=float(tensor.std()), seed=len(name)).numpy()
+        return raw.reshape(*tensor.shape[:-1], -1), gguf.GGMLQuantizationType[own]
 
     return write
 
@@ -182,7 +232,7 @@ def as_the_gguf_package_reads(write):
     return numbers
 
 
-@pytest.mark.parametrize("tiny", [WIDE, MOE], ids=["llama", "qwen3moe"])
+@pytest.mark.parametrize("tiny", [WIDE, MOE, LATENT], ids=["llama", "qwen3moe", "deepseek2"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_quantized_file_gives_what_its_numbers_give(kind, tiny, tmp_path):
     model = transformers_model(tiny)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from published_configs import PUBLISHED
 
 from weft.architectures.registry import families
 from weft.architectures.sizes import (
@@ -39,6 +40,11 @@ def spec_of(architecture: str, **config: Any) -> DecoderSpec:
     return families()[architecture].describe(ConfigReader(config))
 
 
+def describe_published(name: str) -> DecoderSpec:
+    config = PUBLISHED[name][1]
+    return spec_of(config["architectures"][0], **config)
+
+
 @pytest.mark.parametrize(("architecture", "config", "published"), [
     ("Qwen2ForCausalLM", QWEN2_5, 494_032_768),
     ("Qwen3ForCausalLM", QWEN3, 596_049_920),
@@ -61,10 +67,20 @@ def test_a_token_of_mixtral_uses_two_of_eight_experts():
     assert num_active_parameters(spec) == 46_702_792_704 - 32 * 6 * 3 * 4096 * 14336
 
 
+def test_a_token_of_deepseek_v2_lite_uses_2_7_billion_parameters():
+    assert num_active_parameters(describe_published("deepseek-ai/DeepSeek-V2-Lite")) == 2_661_150_208
+
+
 def test_the_cache_of_qwen2_5_takes_12_kib_a_token_in_bfloat16():
     groups = cache_groups(spec_of("Qwen2ForCausalLM", **QWEN2_5), "bfloat16")
 
     assert groups == (CacheGroup(window=None, layers=tuple(range(24)), bytes_per_token=12 * 1024),)
+
+
+def test_latent_attention_caches_its_expanded_heads_values_as_wide_as_keys():
+    groups = cache_groups(describe_published("deepseek-ai/DeepSeek-V2-Lite"), "bfloat16")
+
+    assert groups == (CacheGroup(window=None, layers=tuple(range(27)), bytes_per_token=27 * 2 * 16 * (128 + 64) * 2),)
 
 
 def test_layers_with_different_windows_are_different_cache_groups():

@@ -79,3 +79,6 @@ def _fill(model: nn.Module) -> None:
         else:
             inputs = parameter.shape[0 if id(parameter) in stored_in_out else -1]
             parameter.copy_(1.5 * random / inputs ** 0.5)
+    for name, buffer in model.named_buffers():
+        if name.endswith("e_score_correction_bias"):
+            buffer.copy_(0.2 * noise(name, buffer.shape))

@@ -43,6 +43,19 @@ class Tiny:
         return self.sizes | self.config
 
 
+# Eight experts in four groups; a head of q and k is 16 + 8, one of v 20.
+DEEPSEEK = {"num_hidden_layers": 3, "num_key_value_heads": 4, "kv_lora_rank": 24, "qk_nope_head_dim": 16,
+            "qk_rope_head_dim": 8, "v_head_dim": 20, "n_routed_experts": 8, "num_experts_per_tok": 3,
+            "moe_intermediate_size": 40, "n_shared_experts": 2, "first_k_dense_replace": 1, "n_group": 4,
+            "topk_group": 2}
+DEEPSEEK_YARN = rope("yarn", factor=4.0, original_max_position_embeddings=64, mscale=0.707, mscale_all_dim=0.707,
+                     beta_fast=32, beta_slow=1)
+
+
+def deepseek(cls: str, **config: Any) -> Tiny:
+    return Tiny(cls, DEEPSEEK | config)
+
+
 def llama(**config: Any) -> Tiny:
     return Tiny("LlamaForCausalLM", config)
 
@@ -138,6 +151,19 @@ VARIANTS: dict[str, Tiny] = {
         "use_qk_norm": True, "attention_bias": True, "tie_word_embeddings": False, "logit_scale": 2.0}),
     "cohere2": Tiny("Cohere2ForCausalLM", {
         "num_hidden_layers": 3, "sliding_window": 12, "layer_types": ALTERNATING, "logit_scale": 0.25}),
+    "deepseek-v2-lite": deepseek("DeepseekV2ForCausalLM", q_lora_rank=None, topk_method="greedy", **DEEPSEEK_YARN),
+    "deepseek-v2": deepseek("DeepseekV2ForCausalLM", q_lora_rank=28, topk_method="group_limited_greedy",
+                            routed_scaling_factor=3.0, **DEEPSEEK_YARN),
+    "deepseek-v2-wide-values-biases": deepseek("DeepseekV2ForCausalLM", q_lora_rank=28, v_head_dim=36,
+                                               attention_bias=True, mlp_bias=True),
+    "deepseek-v3": deepseek("DeepseekV3ForCausalLM", q_lora_rank=28, **DEEPSEEK_YARN),
+    "deepseek-v3-halves": deepseek("DeepseekV3ForCausalLM", q_lora_rank=None, rope_interleave=False, n_group=1,
+                                   topk_group=1, norm_topk_prob=False, routed_scaling_factor=1.5,
+                                   attention_bias=True),
+    "glm": Tiny("GlmForCausalLM", {"head_dim": 24, "attention_bias": False}),
+    "glm4": Tiny("Glm4ForCausalLM", {"head_dim": 24}),
+    "glm4-no-bias": Tiny("Glm4ForCausalLM", {
+        "head_dim": 16, "attention_bias": False, **rope("linear", factor=4.0, partial_rotary_factor=0.25)}),
     "granite": Tiny("GraniteForCausalLM", {
         "embedding_multiplier": 6.0, "logits_scaling": 0.5, "residual_multiplier": 0.7, "attention_multiplier": 0.2}),
     "granite-biases": Tiny("GraniteForCausalLM", {

@@ -31,8 +31,19 @@ def test_the_engine_benchmark_prints_each_row_with_its_limit(run, checkpoint, tm
     assert all(row["value"] > 0 for row in rows)
 
 
+def test_the_products_benchmark_prints_each_kind_and_number_of_rows(run):
+    done = run("products.py", "--n", 128, "--k", 256, "--rows", 1, 7, "--rounds", 1, "--num-threads", 1,
+               "--buffer-bytes", 1 << 20)
+
+    assert done.returncode == 0, done.stderr
+    lines = [line.split()[:2] for line in done.stdout.splitlines()[2:]]
+    assert lines == [[kind, rows] for kind in ("bfloat16", "int8", "int4", "Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
+                     for rows in ("1", "7")]
+
+
 def test_the_engine_benchmark_runs_single_rows(run, checkpoint):
-    done = run("engine.py", checkpoint, *SMALL, "--shrink", 64, "--rows", "decode-512", "--kv-cache-memory-bytes", 1 << 24)
+    done = run("engine.py", checkpoint, *SMALL, "--shrink", 64, "--rows", "decode-512",
+               "--kv-cache-memory-bytes", 1 << 24)
 
     assert done.returncode == 0, done.stderr
     assert "decode, one sequence" in done.stdout and "prefill" not in done.stdout and "start" not in done.stdout

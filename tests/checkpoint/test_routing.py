@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from weft.architectures.names import GroupedQKV, Plain, Rule, names
-from weft.checkpoint.routing import Router, split_suffix, take_apart
+from weft.architectures.names import GroupedQKV, HeadMatrices, HeadRows, Plain, Rule, names
+from weft.checkpoint.routing import Router, has_rows, split_suffix, take_apart
 
 ROUTER = Router(names({
     "model.embed": "embedding.tokens",
@@ -14,7 +14,8 @@ ROUTER = Router(names({
     "model.layers.{i}.experts.{e}.w2": "blocks.{i}.ffn.experts.{e}.down",
     "model.layer_{i}.0.fc": Rule("model.layer_{i}.0.fc", ("blocks.{i}.ffn.up",), Plain(transposed=True)),
     "lm_head": "head",
-}, optional_prefix="model.", ignored=("model.layers.{i}.rotary.inv_freq", "model.layers.{i}.attn.mask")))
+}, optional_prefix="model.", ignored=("model.layers.{i}.rotary.inv_freq", "model.layers.{i}.attn.mask"),
+   ignored_prefixes=("model.layers.61.", "model.layers.62.")))
 
 
 @pytest.mark.parametrize(("name", "homes"), [
@@ -46,6 +47,13 @@ def test_a_name_that_no_rule_knows_goes_nowhere(name):
 ])
 def test_buffers_are_ignored_by_whole_name_or_stem(name, ignored):
     assert ROUTER.is_ignored(name) is ignored
+
+
+@pytest.mark.parametrize("name", ["model.layers.61.q.weight", "model.layers.62.embed_tokens.weight"])
+def test_layers_that_nothing_is_made_of_are_ignored_whole(name):
+    assert ROUTER.route(name) is None
+    assert ROUTER.is_ignored(name)
+    assert not ROUTER.is_ignored("model.layers.6.embed_tokens.weight")
 
 
 def test_a_home_knows_the_tensors_that_would_fill_it():
@@ -112,8 +120,33 @@ def test_grouped_matrices_keep_their_columns():
     assert torch.equal(v, fused[[4, 5, 10, 11, 16, 17]])
 
 
+def test_rows_of_each_head_are_collected_over_the_heads():
+    labels = ["k0", "k0", "v0", "k1", "k1", "v1"]             # two heads, of each two rows of k and one of v
+
+    k, v = take_apart(HeadRows(num_heads=2, sizes=(2, 1)), torch.arange(6), [4, 2])
+
+    assert [labels[i] for i in k] == ["k0", "k0", "k1", "k1"]
+    assert [labels[i] for i in v] == ["v0", "v1"]
+
+
+def test_matrices_of_the_heads_are_put_below_each_other_and_turned_where_they_are_stored_so():
+    stored = torch.arange(2 * 3 * 4).view(2, 3, 4)
+
+    as_it_is, = take_apart(HeadMatrices(), stored, [6])
+    turned, = take_apart(HeadMatrices(transposed=True), stored, [8])
+
+    assert torch.equal(as_it_is, torch.cat([stored[0], stored[1]]))
+    assert torch.equal(turned, torch.cat([stored[0].t(), stored[1].t()]))
+    assert has_rows(HeadMatrices())
+    assert not has_rows(HeadMatrices(transposed=True))
+
+
 def test_rows_that_do_not_divide_are_an_error_with_the_numbers():
     with pytest.raises(ValueError, match=r"7 rows, the model has 4 \+ 2 \+ 2"):
         take_apart(Plain(), torch.zeros(7, 4), [4, 2, 2])
     with pytest.raises(ValueError, match=r"2 groups x \(1 q \+ k \+ v\) x 2 = 12"):
         take_apart(GroupedQKV(num_groups=2, queries_per_group=1, head_dim=2), torch.zeros(13), [4, 4, 4])
+    with pytest.raises(ValueError, match=r"2 heads x \(2 \+ 1\) = 6"):
+        take_apart(HeadRows(num_heads=2, sizes=(2, 1)), torch.zeros(7, 3), [4, 2])
+    with pytest.raises(ValueError, match="a matrix for each head"):
+        take_apart(HeadMatrices(), torch.zeros(7), [7])

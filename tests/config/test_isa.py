@@ -10,7 +10,7 @@ from weft.errors import ConfigError
 HASWELL = "avx avx2 fma f16c"
 SKYLAKE = HASWELL + " avx512f avx512bw avx512vl avx512dq"          # without VNNI
 CASCADE_LAKE = SKYLAKE + " avx512_vnni"
-ZEN_4 = CASCADE_LAKE + " avx512_bf16"
+ZEN_4 = CASCADE_LAKE + " avx512_bf16 avx512vbmi"
 SAPPHIRE_RAPIDS = ZEN_4 + " amx_tile amx_bf16 amx_int8"
 
 
@@ -47,7 +47,7 @@ def test_a_cap_that_the_processor_does_not_reach_names_what_is_missing():
 
 
 def test_what_lower_levels_lack_is_named_too():
-    with pytest.raises(ConfigError, match=r"avx2 or lower\. It lacks avx512_vnni, avx512_bf16 \("):
+    with pytest.raises(ConfigError, match=r"avx2 or lower\. It lacks avx512_vnni, avx512_bf16, avx512vbmi \("):
         resolve_isa("avx512_bf16", flags(SKYLAKE))
 
 

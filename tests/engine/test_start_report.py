@@ -52,5 +52,6 @@ def test_an_engine_reports_once_when_it_starts(tmp_path, caplog, level, times):
     with LLM(str(make_checkpoint(tmp_path)), num_threads=1, kv_cache_memory_bytes=2**20, use_tqdm_on_load=False) as llm:
         llm.generate("a", use_tqdm=False)
 
-    for group in ("threads: 1 (option num_threads), on CPUs ", "instruction sets: native kernels up to ", "memory: at most "):
+    for group in ("threads: 1 (option num_threads), on CPUs ", "instruction sets: native kernels up to ",
+                  "memory: at most "):
         assert sum(message.startswith(group) for message in caplog.messages) == times

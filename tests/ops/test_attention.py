@@ -175,7 +175,7 @@ def test_debug_builds_refuse_blocks_outside_the_cache():
     sequences = Sequences([40], heads=2, kv_heads=1, head_dim=16)
     sequences.tables[0][1] = 400
 
-    with pytest.raises(IndexError, match="slot_mapping.* = 6400: expected 0 to 6399"):
+    with pytest.raises(IndexError, match=r"slot_mapping.* = 6400: expected 0 to 6399"):
         sequences.run(NATIVE["portable"], [[(0, 0, 40)]], AttentionParams(scale=0.25))
     with pytest.raises(IndexError, match=r"block_table\[0, 1\] = 400: expected 0 to 399"):
         sequences.run(NATIVE["portable"], [[(0, 39, 40)]], AttentionParams(scale=0.25))

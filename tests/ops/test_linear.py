@@ -126,6 +126,15 @@ def quantized_kinds():
     yield "q4-k", QuantizedWeight(
         codes=codes(4, 70, 512), bits=4, zero=0, group_size=32, scales=codes(6, 70, 16, 1), offsets=codes(6, 70, 16, 2),
         super_scales=random(70, 2).half() / 500, super_offsets=random(70, 2, seed=3).half() / 100)
+    yield "8-bit-offsets", QuantizedWeight(codes=codes(8, 70, 384), bits=8, zero=0, group_size=64,
+                                           scales=random(70, 6) / 1000, offsets=random(70, 6, seed=1))
+    yield "8-bit-few-columns", QuantizedWeight(codes=codes(8, 70, 72), bits=8, zero=128, group_size=72,
+                                               scales=random(70, 1) / 1000)
+    yield "q5-k", QuantizedWeight(
+        codes=codes(5, 70, 512), bits=5, zero=0, group_size=32, scales=codes(6, 70, 16, 1), offsets=codes(6, 70, 16, 2),
+        super_scales=random(70, 2).half() / 500, super_offsets=random(70, 2, seed=3).half() / 100)
+    yield "5-bit-few-columns", QuantizedWeight(codes=codes(5, 70, 24), bits=5, zero=16, group_size=24,
+                                               scales=random(70, 1) / 100)
     yield "q6-k", QuantizedWeight(
         codes=codes(6, 70, 512), bits=6, zero=32, group_size=16,
         scales=(codes(8, 70, 32, 1).int() - 128).to(torch.int8), super_scales=random(70, 2).half() / 50000)
@@ -167,7 +176,8 @@ def test_a_matrix_of_zeros_stays_zero_when_quantized():
     ({"dtype": torch.float64}, "torch.float64"),
     ({"device": "meta"}, "for CPUs"),
     ({"isa": "reference"}, "cpu_isa is reference"),
-    ({"in_features": 50, "quantization": "int4"}, ""),
+    ({"in_features": 56, "quantization": "int4"}, ""),
+    ({"in_features": 50, "quantization": "int4"}, "50 columns: not a multiple of 8"),
 ], ids=str)
 @pytest.mark.skipif(not native_levels(), reason="no native kernels here")
 def test_what_the_native_kernel_cannot_do_it_refuses_with_the_reason(case, reason):

@@ -14,11 +14,26 @@ levels = pytest.mark.parametrize("isa", native_levels())
 floats = pytest.mark.parametrize("dtype", TOLERANCE, ids=lambda d: str(d).removeprefix("torch."))
 
 
+ROUTINGS = {
+    "softmax": {"renormalize": True},
+    "not-renormalised": {"renormalize": False},
+    "groups": {"renormalize": False, "num_groups": 4, "groups_per_token": 2},
+    "sigmoid-groups-bias": {"renormalize": True, "scores": "sigmoid", "num_groups": 4, "groups_per_token": 2,
+                            "group_best": 2, "choice_bias": torch.linspace(-0.4, 0.4, 8)},
+    "sigmoid": {"renormalize": False, "scores": "sigmoid"},
+}
+routings = pytest.mark.parametrize("kind", ROUTINGS)
+
+
+def routing_of(kind, *, act="silu"):
+    return Routing(top_k=3, act=act, **ROUTINGS[kind])
+
+
 def random(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def matrices(dtype, *, experts=7, hidden=70, inner=64):
+def matrices(dtype, *, experts=8, hidden=70, inner=64):
     return (random(experts, 2 * inner, hidden) / 8).to(dtype), (random(experts, hidden, inner, seed=1) / 8).to(dtype)
 
 
@@ -31,26 +46,47 @@ def native(isa, dtype, routing, quantization=None, **sizes):
     return choice.kernel.prepare(gate_up, down, routing)
 
 
-def inputs(num_tokens, dtype, *, experts=7, hidden=70):
+def inputs(num_tokens, dtype, *, experts=8, hidden=70):
     return random(num_tokens, hidden, seed=2).to(dtype), (2 * random(num_tokens, experts, seed=3)).to(dtype)
 
 
-@pytest.mark.parametrize("renormalize", [False, True])
+def test_of_the_experts_in_the_best_groups_the_best_are_taken():
+    logits = torch.tensor([[0.9, 0.0, 0.6, 0.5, 0.8, 0.7]]).log()                 # three groups of two
+    one = Routing(top_k=2, renormalize=True, act="silu", num_groups=3, groups_per_token=1)
+    two = Routing(top_k=2, renormalize=True, act="silu", num_groups=3, groups_per_token=1, group_best=2)
+
+    assert one.route(logits)[1].tolist() == [[0, 1]], "the group with the best expert, though its other is the worst"
+    assert two.route(logits)[1].tolist() == [[4, 5]], "the group whose two best have the largest sum"
+    torch.testing.assert_close(two.route(logits)[0], torch.tensor([[8 / 15, 7 / 15]]))
+
+
+def test_a_bias_changes_which_experts_are_taken_and_not_their_weights():
+    logits = torch.tensor([[0.0, 1.0, 2.0, 3.0]])
+    routing = Routing(top_k=1, renormalize=False, act="silu", scores="sigmoid",
+                      choice_bias=torch.tensor([0.9, 0.0, 0.0, 0.0]))
+
+    weights, experts = routing.route(logits)
+
+    assert experts.tolist() == [[0]]
+    assert weights.tolist() == [[0.5]]
+
+
+@routings
 @pytest.mark.parametrize("num_tokens", [1, 9])
-def test_grouping_tokens_by_expert_changes_nothing(renormalize, num_tokens):
-    routing = Routing(top_k=3, renormalize=renormalize, act="silu")
+def test_grouping_tokens_by_expert_changes_nothing(kind, num_tokens):
     arguments = inputs(num_tokens, torch.float32)
 
-    torch.testing.assert_close(GroupedExperts(*matrices(torch.float32), routing)(*arguments),
-                               ReferenceExperts(*matrices(torch.float32), routing)(*arguments), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(GroupedExperts(*matrices(torch.float32), routing_of(kind))(*arguments),
+                               ReferenceExperts(*matrices(torch.float32), routing_of(kind))(*arguments), atol=1e-5,
+                               rtol=1e-5)
 
 
 @levels
 @floats
-@pytest.mark.parametrize("renormalize", [False, True])
+@routings
 @pytest.mark.parametrize("num_tokens", [1, 40])
-def test_the_native_kernel_is_the_definition(isa, dtype, renormalize, num_tokens):
-    routing = Routing(top_k=3, renormalize=renormalize, act="gelu")
+def test_the_native_kernel_is_the_definition(isa, dtype, kind, num_tokens):
+    routing = routing_of(kind, act="gelu")
     x, logits = inputs(num_tokens, dtype)
 
     out = native(isa, dtype, routing)(x, logits)
@@ -61,9 +97,10 @@ def test_the_native_kernel_is_the_definition(isa, dtype, renormalize, num_tokens
 
 @levels
 @floats
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid-groups-bias"])
 @pytest.mark.parametrize("quantization", [None, "int8", "int4"])
-def test_a_token_is_bitwise_the_same_alone_and_in_any_company(isa, dtype, quantization):
-    experts = native(isa, dtype, Routing(top_k=2, renormalize=True, act="silu"), quantization, hidden=96)
+def test_a_token_is_bitwise_the_same_alone_and_in_any_company(isa, dtype, quantization, kind):
+    experts = native(isa, dtype, routing_of(kind), quantization, hidden=96)
     x, logits = inputs(60, dtype, hidden=96)
     together, order = experts(x, logits), torch.randperm(60, generator=torch.Generator().manual_seed(4))
 
@@ -86,10 +123,10 @@ def test_a_residual_is_added_to_in_place_and_scaled(isa):
 def test_of_equally_likely_experts_the_first_are_taken(isa):
     experts = native(isa, torch.float32, Routing(top_k=2, renormalize=True, act="silu"))
     x, _ = inputs(3, torch.float32)
-    apart = torch.full((3, 7), -50.0)
+    apart = torch.full((3, 8), -50.0)
     apart[:, :2] = 0.0
 
-    torch.testing.assert_close(experts(x, torch.zeros(3, 7)), experts(x, apart))
+    torch.testing.assert_close(experts(x, torch.zeros(3, 8)), experts(x, apart))
 
 
 @levels
@@ -99,7 +136,7 @@ def test_inputs_of_another_dtype_or_shape_are_errors(isa):
 
     with pytest.raises(ValueError, match=r"both have to be torch\.float32"):
         experts(x.bfloat16(), logits)
-    with pytest.raises(ValueError, match=r"router_logits is \[2, 7\], not \[3, 7\]"):
+    with pytest.raises(ValueError, match=r"router_logits is \[2, 8\], not \[3, 8\]"):
         experts(x, logits[:2])
 
 

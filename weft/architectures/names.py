@@ -5,8 +5,10 @@ Part names ("homes"), each followed by .weight or .bias:
     embedding.tokens  embedding.positions  embedding.norm  embedding.project      final_norm  head  head.project
     blocks.{i}.mixer_norm  .mixer_post_norm  .ffn_norm  .ffn_post_norm
     blocks.{i}.mixer.q  .k  .v  .o  .q_norm  .k_norm
+    blocks.{i}.mixer.q  .q_a  .q_a_norm  .q_b  .kv_a  .kv_a_norm  .k_b  .v_b  .o  (MLA)
     blocks.{i}.ffn.gate  .up  .down                                               (MLP)
-    blocks.{i}.ffn.router  .experts.{e}.gate  .up  .down  .shared.gate  .shared.up  .shared.down  .shared_gate  (MoE)
+    blocks.{i}.ffn.router  .choice  .experts.{e}.gate  .up  .down                 (MoE)
+    blocks.{i}.ffn.shared.gate  .shared.up  .shared.down  .shared_gate            (MoE)
 
 A rule's source and targets are stems: the suffix (.weight, .bias) is carried over. {i} is a layer, {e} an expert,
 {row} a row of a home that is stored row by row.
@@ -42,6 +44,24 @@ class GroupedQKV:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeadRows:
+    """Fused rows ordered head by head: of each head so many for each target (DeepSeek's kv_b)."""
+
+    num_heads: int
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadMatrices:
+    """A matrix for each head, [H, rows, columns], which the model has one below the other (GGUF's DeepSeek).
+
+    transposed: each is stored [columns, rows].
+    """
+
+    transposed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PairedRows:
     """Rows of each head ordered for neighbouring rotary pairs, where the model rotates halves (GGUF's Llama, Mistral).
 
@@ -68,7 +88,7 @@ class SingleRow:
     """A matrix of one row, stored as a vector (GGUF drops dimensions of 1)."""
 
 
-Layout = Plain | GroupedQKV | PairedRows | Stacked | Shifted | SingleRow
+Layout = Plain | GroupedQKV | HeadRows | HeadMatrices | PairedRows | Stacked | Shifted | SingleRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +106,20 @@ class NameMap:
 
     optional_prefix: may be absent from the checkpoint's names (base-model checkpoints: `wte` for `transformer.wte`).
     ignored: stems or whole names that hold nothing to load (buffers such as `rotary_emb.inv_freq`); {i} allowed.
+    ignored_prefixes: beginnings of the names of tensors that nothing is made of (layers that predict further tokens).
     by_row: homes that the checkpoint stores row by row; they give way to a home for each row, `<home>.{row}`.
     """
 
     rules: tuple[Rule, ...]
     optional_prefix: str = ""
     ignored: tuple[str, ...] = ()
+    ignored_prefixes: tuple[str, ...] = ()
     by_row: tuple[str, ...] = ()
 
 
 def names(mapping: Mapping[str, str | tuple[str, ...] | Rule], *, optional_prefix: str = "",
-          ignored: tuple[str, ...] = (), by_row: tuple[str, ...] = ()) -> NameMap:
+          ignored: tuple[str, ...] = (), ignored_prefixes: tuple[str, ...] = (),
+          by_row: tuple[str, ...] = ()) -> NameMap:
     """A NameMap from {source: target | targets | Rule with its own layout}."""
     rules = []
     for source, target in mapping.items():
@@ -104,4 +127,5 @@ def names(mapping: Mapping[str, str | tuple[str, ...] | Rule], *, optional_prefi
             rules.append(target)
         else:
             rules.append(Rule(source, (target,) if isinstance(target, str) else tuple(target)))
-    return NameMap(rules=tuple(rules), optional_prefix=optional_prefix, ignored=ignored, by_row=by_row)
+    return NameMap(rules=tuple(rules), optional_prefix=optional_prefix, ignored=ignored,
+                   ignored_prefixes=ignored_prefixes, by_row=by_row)

@@ -17,7 +17,7 @@ from weft.resolve.reader import ConfigReader
 from weft.resolve.rope import RopeParameters, layer_types, read_rope, rope_reader
 
 # Types of `resolve/rope.py` that `layers/rope.py` computes.
-ROPE_TYPES = ("default", "linear", "dynamic", "llama3", "yarn", "longrope")
+ROPE_TYPES = ("default", "linear", "dynamic", "llama3", "yarn", "deepseek_yarn", "longrope")
 
 
 def rope(c: ConfigReader, *, rotary_dim: int | None = None, head_dim: int | None = None, theta: float = 10000.0,
@@ -60,7 +60,7 @@ def _scaling(c: ConfigReader, p: RopeParameters, rotary_dim: int, layer_type: st
             return Llama3Scaling(factor=p.factor, low_freq_factor=p.low_freq_factor,
                                  high_freq_factor=p.high_freq_factor,
                                  original_max_position=p.original_max_position_embeddings)
-        case "yarn":
+        case "yarn" | "deepseek_yarn":     # two names: what DeepSeek adds is for its family
             return _yarn(p)
         case "longrope" if p.short_mscale is None and p.long_mscale is None:
             return _longrope(c, p, rotary_dim, layer_type)

@@ -13,6 +13,8 @@ from weft.architectures.spec import (
     BlockSpec,
     DecoderSpec,
     LayerNorm,
+    MixerSpec,
+    MLASpec,
     MLPSpec,
     MoESpec,
     NormSpec,
@@ -72,7 +74,7 @@ def cache_groups(spec: DecoderSpec, cache_dtype: str) -> tuple[CacheGroup, ...]:
     )
 
 
-def cache_bytes_per_token(mixer: AttentionSpec, cache_dtype: str) -> int:
+def cache_bytes_per_token(mixer: MixerSpec, cache_dtype: str) -> int:
     """Bytes of one token's k and v in one layer."""
     number, row = _CACHE_BYTES[cache_dtype]
     return 2 * mixer.num_kv_heads * (mixer.head_dim * number + row)
@@ -122,7 +124,9 @@ def _decoder(spec: DecoderSpec, has_own_head: bool) -> Shapes:
 
 def _block(prefix: str, block: BlockSpec, hidden: int) -> Shapes:
     yield from _norm(f"{prefix}mixer_norm", block.mixer_norm, hidden)
-    yield from _attention(f"{prefix}mixer", block.mixer, hidden)
+    mixer = f"{prefix}mixer"
+    is_latent = isinstance(block.mixer, MLASpec)
+    yield from _mla(mixer, block.mixer, hidden) if is_latent else _attention(mixer, block.mixer, hidden)
     yield from _norm(f"{prefix}mixer_post_norm", block.mixer_post_norm, hidden)
     yield from _norm(f"{prefix}ffn_norm", block.ffn_norm, hidden)
     ffn = f"{prefix}ffn"
@@ -141,6 +145,21 @@ def _attention(prefix: str, mixer: AttentionSpec, hidden: int) -> Shapes:
     yield from _linear(f"{prefix}.o", hidden, rows, mixer.out_bias)
 
 
+def _mla(prefix: str, mla: MLASpec, hidden: int) -> Shapes:
+    heads = mla.num_heads
+    if mla.q_rank is None:
+        yield from _linear(f"{prefix}.q", heads * mla.key_dim, hidden, False)
+    else:
+        yield from _linear(f"{prefix}.q_a", mla.q_rank, hidden, mla.bias)
+        yield from _norm(f"{prefix}.q_a_norm", mla.norm, mla.q_rank)
+        yield from _linear(f"{prefix}.q_b", heads * mla.key_dim, mla.q_rank, False)
+    yield from _linear(f"{prefix}.kv_a", mla.kv_rank + mla.positions.rotary_dim, hidden, mla.bias)
+    yield from _norm(f"{prefix}.kv_a_norm", mla.norm, mla.kv_rank)
+    yield from _linear(f"{prefix}.k_b", heads * mla.nope_dim, mla.kv_rank, False)
+    yield from _linear(f"{prefix}.v_b", heads * mla.value_dim, mla.kv_rank, False)
+    yield from _linear(f"{prefix}.o", hidden, heads * mla.value_dim, mla.bias)
+
+
 def _qk_norm(name: str, qk_norm: QKNorm, heads: int, head_dim: int) -> Shapes:
     shape = {"head": (head_dim,), "each_head": (heads, head_dim), "all": (heads * head_dim,)}[qk_norm.scope]
     yield from _norm(name, qk_norm.norm, *shape)
@@ -154,6 +173,8 @@ def _mlp(prefix: str, mlp: MLPSpec, hidden: int) -> Shapes:
 
 def _moe(prefix: str, moe: MoESpec, hidden: int) -> Shapes:
     yield from _linear(f"{prefix}.router", moe.num_experts, hidden, False)
+    if moe.choice_bias:
+        yield f"{prefix}.choice.bias", (moe.num_experts,)
     for e in range(moe.num_experts):
         yield from _mlp(f"{prefix}.experts.{e}", moe.expert, hidden)
     if moe.shared is not None:

@@ -191,6 +191,48 @@ class AttentionSpec(Part):
         return self.mask.window if isinstance(self.mask, SlidingWindow) else None
 
 
+@part
+class MLASpec(Part):
+    """Multi-head latent attention: q, k and v are expanded from short normed vectors. Source: arXiv:2405.04434.
+
+    q = q_b(norm(q_a(x))), or q(x) where `q_rank` is None. kv_a(x) holds a vector of `kv_rank`, of which k_b and v_b
+    make keys and values of all heads, and a rotated key that the heads share. So a head of q and k has `nope_dim`
+    numbers without position and `positions.rotary_dim` with; one of v has `value_dim`.
+    bias: of q_a, kv_a and o.
+    """
+
+    num_heads: int
+    q_rank: int | None
+    kv_rank: int
+    nope_dim: int
+    value_dim: int
+    scale: float
+    positions: Rope
+    norm: RMSNorm
+    bias: bool = False
+
+    @property
+    def key_dim(self) -> int:
+        """Size of a head of q and k."""
+        return self.nope_dim + self.positions.rotary_dim
+
+    @property
+    def head_dim(self) -> int:
+        """Size of a cached head. Keys and values are cached expanded, the shorter ones filled up with zeros."""
+        return max(self.key_dim, self.value_dim)
+
+    @property
+    def num_kv_heads(self) -> int:
+        return self.num_heads
+
+    @property
+    def window(self) -> None:
+        return None
+
+
+MixerSpec = AttentionSpec | MLASpec
+
+
 # Feed-forward parts
 
 
@@ -208,15 +250,25 @@ class MLPSpec(Part):
 class MoESpec(Part):
     """Mixture of experts: a router picks `num_experts_per_token` of `num_experts` for each token.
 
-    Weights: softmax over all experts, then the top ones, renormalised to sum 1 when `renormalize`.
+    Weights: `scores` of the experts ("softmax" over all, or a "sigmoid" of each), of these the top ones, renormalised
+    to sum 1 when `renormalize`, times `scale`.
+    choice_bias: a trained number is added to each expert's score for choosing, not for weighing (DeepSeek-V3).
+    num_groups: equal groups of experts, of which a token may use the `groups_per_token` best; a group is as good as
+    the sum of its `group_best` largest scores (DeepSeek-V2: 1, V3: 2).
     shared: an MLP that every token passes, its output scaled by sigmoid(shared_gate(x)) when `shared_gate`.
-    Source: arXiv:2401.04088 (Mixtral).
+    Source: arXiv:2401.04088 (Mixtral); groups: arXiv:2405.04434, arXiv:2412.19437.
     """
 
     num_experts: int
     num_experts_per_token: int
     expert: MLPSpec
     renormalize: bool = True
+    scores: str = "softmax"
+    scale: float = 1.0
+    choice_bias: bool = False
+    num_groups: int = 1
+    groups_per_token: int = 1
+    group_best: int = 1
     shared: MLPSpec | None = None
     shared_gate: bool = False
 
@@ -233,7 +285,7 @@ class BlockSpec(Part):
     post_residual: the norms stand after the residual sum, h = mixer_norm(h + mixer(h)) (OPT 350m).
     """
 
-    mixer: AttentionSpec
+    mixer: MixerSpec
     ffn: MLPSpec | MoESpec
     mixer_norm: NormSpec | None
     ffn_norm: NormSpec | None

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from weft.architectures.names import (
     GroupedQKV,
+    HeadMatrices,
+    HeadRows,
     Layout,
     NameMap,
     PairedRows,
@@ -42,7 +44,7 @@ class Router:
     """Looks names up by their shape: each number in them replaced by a mark."""
 
     def __init__(self, names: NameMap) -> None:
-        self._prefix = names.optional_prefix
+        self._prefix, self._ignored_prefixes = names.optional_prefix, names.ignored_prefixes
         self._rules: dict[str, list[Rule]] = {}
         self._sources: dict[str, list[Rule]] = {}
         self._ignored: dict[str, list[str]] = {}
@@ -55,6 +57,8 @@ class Router:
 
     def route(self, name: str) -> Route | None:
         """Where a tensor goes, or None."""
+        if name.startswith(self._ignored_prefixes):
+            return None
         for full in self._spellings(name):
             stem, suffix = split_suffix(full)
             for rule in self._rules.get(_mark(stem), ()):
@@ -65,7 +69,8 @@ class Router:
 
     def is_ignored(self, name: str) -> bool:
         """True for a tensor that holds nothing to load."""
-        return any(_match(pattern, text) is not None
+        return name.startswith(self._ignored_prefixes) or any(
+                   _match(pattern, text) is not None
                    for full in self._spellings(name) for text in (full, split_suffix(full)[0])
                    for pattern in self._ignored.get(_mark(text), ()))
 
@@ -107,6 +112,10 @@ def take_apart(layout: Layout, tensor: Tensor, num_rows: Sequence[int]) -> list[
             return _rows(tensor.t() if layout.transposed and tensor.dim() == 2 else tensor, num_rows)
         case GroupedQKV():
             return _groups(layout, tensor)
+        case HeadRows():
+            return _heads(layout, tensor)
+        case HeadMatrices(transposed=transposed):
+            return [_below_each_other(tensor, transposed=transposed)]
         case PairedRows(num_heads=num_heads):
             return [_halves(tensor, num_heads)]
         case Stacked():
@@ -119,7 +128,7 @@ def take_apart(layout: Layout, tensor: Tensor, num_rows: Sequence[int]) -> list[
 
 def has_rows(layout: Layout) -> bool:
     """Whether a layout only orders the rows of a matrix, so that rows of integer codes can be taken apart by it."""
-    return not isinstance(layout, Shifted | SingleRow) and not (isinstance(layout, Plain) and layout.transposed)
+    return not isinstance(layout, Shifted | SingleRow) and not getattr(layout, "transposed", False)
 
 
 def quantized_parts(layout: Layout, weight: QuantizedWeight, shape: Sequence[int],
@@ -152,6 +161,19 @@ def _groups(layout: GroupedQKV, tensor: Tensor) -> list[Tensor]:
     grouped = tensor.unflatten(0, (layout.num_groups, layout.queries_per_group + 2, layout.head_dim))
     queries = layout.queries_per_group
     return [part.flatten(0, 2) for part in grouped.split([queries, 1, 1], dim=1)]
+
+
+def _heads(layout: HeadRows, tensor: Tensor) -> list[Tensor]:
+    rows = layout.num_heads * sum(layout.sizes)
+    if tensor.dim() == 0 or tensor.shape[0] != rows:
+        raise ValueError(f"rows must be {layout.num_heads} heads x ({' + '.join(map(str, layout.sizes))}) = {rows}")
+    return [part.flatten(0, 1) for part in tensor.unflatten(0, (layout.num_heads, -1)).split(layout.sizes, dim=1)]
+
+
+def _below_each_other(tensor: Tensor, *, transposed: bool) -> Tensor:
+    if tensor.dim() < 2:
+        raise ValueError("it must be a matrix for each head")
+    return (tensor.transpose(1, 2) if transposed else tensor).flatten(0, 1)
 
 
 def _halves(tensor: Tensor, num_heads: int) -> Tensor:

@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from weft.architectures.registry import Architecture, families
-from weft.architectures.spec import AttentionSpec
+from weft.architectures.spec import MixerSpec, MLASpec
 from weft.cli import words
 from weft.cli.parser import Parser
 from weft.cli.tables import print_table
@@ -25,6 +25,8 @@ SAMPLE: dict[str, Any] = {
     "n_positions": 1024, "ffn_dim": 128, "kv_channels": 16, "seq_length": 2048, "num_key_value_heads": 2,
     "num_kv_heads": 2, "num_local_experts": 8, "num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 64,
     "shared_expert_intermediate_size": 64,
+    "n_routed_experts": 8, "n_shared_experts": 1, "n_group": 4, "topk_group": 2, "kv_lora_rank": 32,
+    "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 16,
     "original_max_position_embeddings": 4096, "rms_norm_eps": 1e-6, "layer_norm_eps": 1e-5, "layer_norm_epsilon": 1e-5,
 }
 # Holds for every architecture: these belong to the engine and to parts that all families share.
@@ -75,7 +77,9 @@ def features(entry: Architecture) -> dict[str, Any]:
     }
 
 
-def _heads(mixer: AttentionSpec) -> str:
+def _heads(mixer: MixerSpec) -> str:
+    if isinstance(mixer, MLASpec):
+        return "latent"
     if mixer.num_kv_heads == mixer.num_heads:
         return "multi-head"
     return "multi-query" if mixer.num_kv_heads == 1 else "grouped-query"

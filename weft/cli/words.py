@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 
 from weft.architectures.spec import (
     Alibi,
-    AttentionSpec,
     BlockSpec,
     DecoderSpec,
     DynamicScaling,
     LinearScaling,
     Llama3Scaling,
     LongRopeScaling,
+    MixerSpec,
+    MLASpec,
     MLPSpec,
     MoESpec,
     NormSpec,
@@ -58,17 +59,23 @@ def positions(spec: DecoderSpec) -> str:
     return ", ".join(kinds)
 
 
-def attention(mixer: AttentionSpec) -> str:
-    """`16 heads, 8 kv heads of 128, window 4096, q/k norm`."""
+def attention(mixer: MixerSpec) -> str:
+    """`16 heads, 8 kv heads of 128, window 4096, q/k norm`; `16 heads of 192 (values 128) from a latent 512`."""
     words = [f"{mixer.num_heads} heads"]
+    if isinstance(mixer, MLASpec):
+        words[-1] += f" of {mixer.key_dim} (values {mixer.value_dim}) from a latent {mixer.kv_rank}"
+        return ", ".join(words + [f"q from a latent {mixer.q_rank}"] * (mixer.q_rank is not None)
+                         + attention_features(mixer))
     if mixer.num_kv_heads != mixer.num_heads:
         words.append(f"{mixer.num_kv_heads} kv heads")
     words[-1] += f" of {mixer.head_dim}"
     return ", ".join(words + attention_features(mixer))
 
 
-def attention_features(mixer: AttentionSpec) -> list[str]:
+def attention_features(mixer: MixerSpec) -> list[str]:
     """What an attention has besides heads: window, norms, caps, biases."""
+    if isinstance(mixer, MLASpec):
+        return ["bias"] * mixer.bias
     words = []
     if mixer.window is not None:
         words.append(f"window {mixer.window}")
@@ -89,8 +96,11 @@ def ffn(part: MLPSpec | MoESpec, *, sizes: bool = True) -> str:
     if isinstance(part, MLPSpec):
         words = [*["gated"] * part.gated, part.act, *[str(part.intermediate_size)] * sizes]
         return " ".join(words) + (", bias" if part.bias else "")
-    words = [f"{part.num_experts_per_token} of {part.num_experts} experts" if sizes else "experts",
-             ffn(part.expert, sizes=sizes)]
+    words = [f"{part.num_experts_per_token} of {part.num_experts} experts" if sizes else "experts"]
+    if part.num_groups > 1:
+        words[0] += f" in {part.groups_per_token} of {part.num_groups} groups" if sizes else " in groups"
+    words += [*["sigmoid scores"] * (part.scores == "sigmoid"), *["a bias for choosing"] * part.choice_bias,
+              ffn(part.expert, sizes=sizes)]
     if part.shared is not None:
         words.append("shared " + ffn(part.shared, sizes=sizes) + (" (gated)" if part.shared_gate else ""))
     return ", ".join(words)

@@ -18,15 +18,15 @@ LEVELS: dict[str, tuple[str, ...]] = {
     "portable": (),
     "avx2": ("avx2", "fma", "f16c"),
     "avx512": ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"),
-    "avx512_bf16": ("avx512_bf16",),
+    "avx512_bf16": ("avx512_bf16", "avx512vbmi"),
     "amx": ("amx_tile", "amx_bf16", "amx_int8"),
 }
 CPU_ISAS = ("auto", *LEVELS)          # the values of the option cpu_isa
 
 # Flags of /proc/cpuinfo that decide which kernel may run.
 ISA_FLAGS = frozenset("""
-    avx avx2 fma f16c avx512f avx512bw avx512vl avx512dq avx512_vnni avx_vnni avx512_bf16 avx512_fp16 amx_tile amx_bf16
-    amx_int8 amx_fp16 neon asimd asimddp i8mm bf16 fphp asimdhp sve sve2 svebf16 svei8mm
+    avx avx2 fma f16c avx512f avx512bw avx512vl avx512dq avx512_vnni avx512vbmi avx_vnni avx512_bf16 avx512_fp16
+    amx_tile amx_bf16 amx_int8 amx_fp16 neon asimd asimddp i8mm bf16 fphp asimdhp sve sve2 svebf16 svei8mm
 """.split())
 
 

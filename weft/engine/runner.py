@@ -89,7 +89,8 @@ class Runner:
         wanted = [i for i, item in enumerate(plan.scheduled) if item.has_logits]
         if not wanted:
             return
-        logits = self.model.compute_logits(hidden[[last_rows[i] for i in wanted]])
+        rows = [last_rows[i] for i in wanted]
+        logits = self.model.compute_logits(hidden if len(rows) == hidden.shape[0] else hidden[rows])
         samples = self.sampler.sample(logits, [plan.scheduled[i].seq for i in wanted])
         for i, sample in zip(wanted, samples, strict=True):
             if sample.error is not None:
@@ -127,8 +128,11 @@ class Runner:
     # What collective_rpc and apply_model reach.
 
     def apply_model(self, func: Callable[[torch.nn.Module], Any]) -> Any:
-        """func(model)."""
-        return func(self.model)
+        """func(model). Whatever it did to the model counts from the next step on."""
+        try:
+            return func(self.model)
+        finally:
+            self.model.steps.forget()
 
     def list_kernels(self) -> dict[str, str]:
         """{operator: the kernels its layers chose, with the reasons against others}."""

@@ -44,6 +44,9 @@ class MoE(Layer):
         self.gate_up = self.parameter(spec.num_experts, 2 * size, hidden_size, place=place)
         self.down = self.parameter(spec.num_experts, hidden_size, size, place=place)
         self.shared = MLP(spec.shared, hidden_size, place=place) if spec.shared else None
+        self.choice_bias = None
+        if spec.choice_bias:                                   # differs in digits that a short float does not have
+            self.choice_bias = self.parameter(spec.num_experts, place=replace(place, dtype=torch.float32))
         gate = {"shared_gate": 1}
         self.shared_gate = Linear(hidden_size, gate, bias=False, place=exact) if spec.shared_gate else None
         self.kernel = choose_moe(MoECase(
@@ -55,20 +58,25 @@ class MoE(Layer):
 
     def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
         """[T, E] -> [T, E]; with a residual, residual += alpha * that, and it is returned."""
-        logits = self.router(x)
-        if self.shared is None:
-            return self.experts(x, logits, residual, alpha)
-        shared = self.shared(x)
-        if self.shared_gate is not None:
-            shared = shared * torch.sigmoid(self.shared_gate(x))
-        out = self.experts(x, logits).add_(shared)
-        return out if residual is None else residual.add_(out, alpha=alpha)
+        logits, scale = self.router(x), self.spec.scale
+        if self.shared is not None:
+            out = self.shared(x)
+            if self.shared_gate is not None:
+                out = out * torch.sigmoid(self.shared_gate(x))
+            out = self.experts(x, logits, out, scale)
+            return out if residual is None else residual.add_(out, alpha=alpha)
+        if residual is not None:
+            return self.experts(x, logits, residual, alpha * scale)
+        return self.experts(x, logits).mul_(scale)
 
     def finish_loading(self) -> None:
         """Give the experts' matrices to the kernel. The homes no longer lead to them."""
-        routing = Routing(top_k=self.spec.num_experts_per_token, renormalize=self.spec.renormalize,
-                          act=self.spec.expert.act)
-        gate_up = experts_with_codes(self.gate_up.data, self.codes["gate_up"], self.spec.expert.intermediate_size)
+        spec = self.spec
+        routing = Routing(
+            top_k=spec.num_experts_per_token, renormalize=spec.renormalize, act=spec.expert.act, scores=spec.scores,
+            num_groups=spec.num_groups, groups_per_token=spec.groups_per_token, group_best=spec.group_best,
+            choice_bias=None if self.choice_bias is None else self.choice_bias.data)
+        gate_up = experts_with_codes(self.gate_up.data, self.codes["gate_up"], spec.expert.intermediate_size)
         down = experts_with_codes(self.down.data, self.codes["down"], self.down.shape[1])
         self.experts = self.kernel.kernel.prepare(gate_up, down, routing)
         self.gate_up, self.down, self.codes = shape_only(self.gate_up), shape_only(self.down), {}
@@ -84,6 +92,8 @@ class MoE(Layer):
             homes[f"experts.{expert}.gate.weight"] = self.gate_up.data[expert, :size]
             homes[f"experts.{expert}.up.weight"] = self.gate_up.data[expert, size:]
             homes[f"experts.{expert}.down.weight"] = self.down.data[expert]
+        if self.choice_bias is not None:
+            homes["choice.bias"] = self.choice_bias.data
         if self.shared is not None:
             homes |= {f"shared.{name}": view for name, view in self.shared.homes().items()}
         if self.shared_gate is not None:

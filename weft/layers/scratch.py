@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
 
 class Scratch:
-    """Buffers by role ("qkv", "mlp" ...). What `take` returns is overwritten by the next call with the same role."""
+    """Buffers by role ("qkv", "mlp" ...). What `take` returns is overwritten by the next call with the same role.
 
-    def __init__(self) -> None:
+    min_rows: of each buffer; one that is asked for no more rows never moves.
+    """
+
+    def __init__(self, min_rows: int = 0) -> None:
+        self._min_rows = min_rows
         self._buffers: dict[tuple[str, int, torch.dtype], Tensor] = {}
         self._views: dict[tuple[str, int, torch.dtype], Tensor] = {}
 
@@ -21,6 +28,17 @@ class Scratch:
             return view
         buffer = self._buffers.get(key)
         if buffer is None or buffer.shape[0] < rows:
-            buffer = self._buffers[key] = torch.empty(rows, width, dtype=dtype)
+            buffer = self._buffers[key] = torch.empty(max(rows, self._min_rows), width, dtype=dtype)
         view = self._views[key] = buffer[:rows]
         return view
+
+    @contextmanager
+    def lent(self, other: Scratch) -> Iterator[None]:
+        """Meanwhile this gives out the other's buffers."""
+        mine = self._buffers, self._views
+        self._buffers, self._views = other._buffers, other._views
+        mine_rows, self._min_rows = self._min_rows, other._min_rows
+        try:
+            yield
+        finally:
+            (self._buffers, self._views), self._min_rows = mine, mine_rows

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from weft.architectures.spec import BlockSpec, DecoderSpec, MoESpec, Rope
+from weft.architectures.spec import BlockSpec, DecoderSpec, MLASpec, MoESpec, Rope
 from weft.layers.attention import Attention
 from weft.layers.embedding import Embedding, Head
+from weft.layers.mla import MLA
 from weft.layers.mlp import MLP, MoE
 from weft.layers.norm import optional_norm
 from weft.layers.placement import Layer, Placement
 from weft.layers.rope import RotaryPositions
+from weft.models.replay import Angles, StepReplay
 from weft.ops.attention import AttentionPlan
 from weft.ops.batch import ForwardBatch
 
@@ -24,9 +26,8 @@ class Block(Layer):
     def __init__(self, spec: BlockSpec, hidden_size: int, *, place: Placement) -> None:
         super().__init__()
         self.spec = spec
-        self.mixer = Attention(spec.mixer, hidden_size, place=place)
-        make = MoE if isinstance(spec.ffn, MoESpec) else MLP
-        self.ffn = make(spec.ffn, hidden_size, place=place)
+        self.mixer = (MLA if isinstance(spec.mixer, MLASpec) else Attention)(spec.mixer, hidden_size, place=place)
+        self.ffn = (MoE if isinstance(spec.ffn, MoESpec) else MLP)(spec.ffn, hidden_size, place=place)
         self.mixer_norm = optional_norm(spec.mixer_norm, hidden_size, place=place, role="mixer_norm")
         self.ffn_norm = optional_norm(spec.ffn_norm, hidden_size, place=place, role="ffn_norm")
         self.mixer_post_norm = optional_norm(spec.mixer_post_norm, hidden_size, place=place, role="mixer_post_norm")
@@ -82,14 +83,18 @@ class Decoder(Layer):
         ropes = dict.fromkeys(block.mixer.rope for block in self.blocks if block.mixer.rope is not None)
         self.ropes: dict[Rope, RotaryPositions] = {
             rope: RotaryPositions(rope, max_model_len=max_model_len) for rope in ropes}
+        self.steps = StepReplay(place.isa, place.device, place.scratch)
 
     @torch.inference_mode()
     def forward(self, batch: ForwardBatch) -> Tensor:
         """Run the blocks over a step's packed tokens: [T, E], before the head."""
         hidden = self.embedding(batch.input_ids, batch.positions)
         angles = {rope: rotary.angles(batch.positions, self.dtype) for rope, rotary in self.ropes.items()}
+        return self.steps.run(hidden, angles, batch.attention, self._run_blocks)
+
+    def _run_blocks(self, hidden: Tensor, angles: Angles, plans: Sequence[AttentionPlan]) -> Tensor:
         for block, group in zip(self.blocks, self.layer_groups, strict=True):
-            hidden = block(hidden, angles.get(block.mixer.rope), batch.attention[group])
+            hidden = block(hidden, angles.get(block.mixer.rope), plans[group])
         return hidden if self.final_norm is None else self.final_norm(hidden)
 
     @torch.inference_mode()
@@ -97,7 +102,7 @@ class Decoder(Layer):
         """[N, E] -> [N, V] float32."""
         return self.head(hidden_states)
 
-    def attentions(self) -> Iterator[Attention]:
+    def attentions(self) -> Iterator[Attention | MLA]:
         """The attention layers in order."""
         return (block.mixer for block in self.blocks)
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from weft.errors import ConfigError
 from weft.resolve.config_parser import ConfigFormat
-from weft.resolve.formats import choose_format
+from weft.resolve.files import find_config_files
+from weft.resolve.formats import choose_format, format_of
 from weft.resolve.parsers import get_config_parser
 from weft.resolve.reader import ConfigReader
 from weft.resolve.rope import NAME, is_by_layer, normalise_rope
@@ -25,18 +26,20 @@ def get_config(model: str | Path, trust_remote_code: bool, revision: str | None 
                hf_overrides_kw: Mapping[str, Any] | None = None,
                hf_overrides_fn: Callable[[PretrainedConfig], PretrainedConfig] | None = None,
                **kwargs: Any) -> PretrainedConfig:
-    """The config of a directory or hub id.
+    """The config of a directory, or of a model on the hub, found as an engine finds it.
 
     hf_overrides_kw: values put over the file, a model_type among them before the class is looked up; hf_overrides_fn:
-    a function of the object. ConfigError for a format that nobody reads and for values that cannot be used.
+    a function of the object. ConfigError for a model that is not found, a format that nobody reads, and values that
+    cannot be used.
     """
+    found = find_config_files(model, revision=revision, token=kwargs.get("token"), has_code=trust_remote_code)
     if config_format == ConfigFormat.AUTO:
-        config_format, _ = choose_format(model, revision=revision, token=kwargs.get("token"))
+        config_format, _ = format_of(found.names, str(model)) if found.names else choose_format(found.directory)
     overrides = dict(hf_overrides_kw or {})
     if hf_overrides_fn is not None and (model_type := probed_model_type(hf_overrides_fn)):
         overrides["model_type"] = model_type
     _, config = get_config_parser(config_format).parse(
-        model, trust_remote_code, revision, code_revision, hf_overrides=overrides, **kwargs)
+        str(found.directory), trust_remote_code, revision, code_revision, hf_overrides=overrides, **kwargs)
     if config_format not in (ConfigFormat.HF, ConfigFormat.MISTRAL):      # whose parsers have put them over the file
         config.update(overrides)
     if hf_overrides_fn is not None:

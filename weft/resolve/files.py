@@ -8,8 +8,8 @@ from pathlib import Path
 import weft.embedded
 from weft.config.engine_args import EngineArgs
 from weft.errors import ConfigError
-from weft.resolve.gguf_files import is_remote_gguf
-from weft.resolve.sources.find import find
+from weft.resolve.gguf_files import is_remote_gguf, split_remote_gguf
+from weft.resolve.sources.find import Found, find
 from weft.resolve.sources.repository import Access
 from weft.resolve.sources.wanted import Wanted
 
@@ -55,6 +55,13 @@ def find_tokenizer(args: EngineArgs, model: ModelFiles) -> Path:
     found = find(name, revision=args.tokenizer_revision, access=_access(args), field="tokenizer",
                  want=Wanted(weights="none", has_code=args.trust_remote_code))
     return found.gguf or found.directory
+
+
+def find_config_files(model: str | Path, *, revision: str | None = None, token: str | None = None,
+                      has_code: bool = False) -> Found:
+    """A model's config, with its other small files and no weights. has_code: Python files too. Errors as of `find`."""
+    name = split_remote_gguf(model)[0] if is_remote_gguf(model) else str(model)
+    return find(name, revision=revision, access=Access(token=token), want=Wanted(weights="none", has_code=has_code))
 
 
 def find_model_file(name: str) -> Path:

@@ -8,21 +8,18 @@ from pathlib import Path
 
 from weft.errors import ConfigError
 from weft.resolve.config_parser import ConfigFormat
-from weft.resolve.repo_files import list_files
 
 CONFIG_NAME = "config.json"
 MISTRAL_CONFIG_NAME = "params.json"
 MISTRAL_WEIGHTS = "consolidated*.safetensors"
+_MAX_DEPTH = 2      # folders of a directory that are listed
 
 
-def choose_format(model: str | Path, *, revision: str | None = None, token: str | None = None) -> tuple[str, str]:
-    """(format, why) of a directory or hub id. ConfigError naming both files when it has neither."""
-    try:
-        names = list_files(model, revision=revision, token=token)
-    except Exception as error:
-        raise ConfigError("model", str(model), expected="a valid repository id or local directory",
-                          hint=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}") from error
-    return format_of(names, str(model))
+def choose_format(directory: Path) -> tuple[str, str]:
+    """(format, why) of a directory. ConfigError naming both files when it has neither."""
+    patterns = ("/".join(["*"] * depth) for depth in range(1, _MAX_DEPTH + 1))
+    return format_of({path.relative_to(directory).as_posix() for pattern in patterns for path in directory.glob(pattern)
+                      if path.is_file()}, str(directory))
 
 
 def format_of(names: Collection[str], model: str) -> tuple[str, str]:

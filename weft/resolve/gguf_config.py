@@ -97,8 +97,9 @@ class _Metadata:
         if self.family.has_rope:
             self._rope()
         self._tokens()
-        for key, tensor in self.family.flags.items():
-            self._set(key, f"blk.0.{tensor}" in self.tensors, f"tensor blk.0.{tensor}")
+        for key, names in self.family.flags.items():
+            names = [f"blk.0.{name}" for name in ((names,) if isinstance(names, str) else names)]
+            self._set(key, any(name in self.tensors for name in names), f"tensor {' or '.join(names)}")
         for key, (tensor, if_there, if_not) in self.family.choices.items():
             self._set(key, if_there if f"blk.0.{tensor}" in self.tensors else if_not, f"tensor blk.0.{tensor}")
         self._report_unknown()
@@ -168,6 +169,8 @@ class _Metadata:
         elif (vocab_size := self.get("vocab_size")) is not None:
             self._set("vocab_size", vocab_size, f"{self.name}.vocab_size")
         self._set("tie_word_embeddings", "output.weight" not in self.tensors, "tensor output.weight")
+        if self.family.is_latent:
+            return self._latent_heads()
         size, source = self._head_dim()
         if size is not None:
             self._set(self.family.head_dim, size, source)
@@ -182,6 +185,15 @@ class _Metadata:
                 raise self.error("attention.value_length", value_size, f"{size}, as attention.key_length")
             return size, f"{self.name}.attention.key_length"
         return self._width_by_heads(), f"{self.name}.embedding_length / attention.head_count"
+
+    def _latent_heads(self) -> None:
+        """Sizes of the expanded heads. Files that give these their own keys state those of the latent under the old."""
+        own = "_mla" if self.number("attention.key_length_mla") is not None else ""
+        size, rotated = self.number(f"attention.key_length{own}"), self.number("rope.dimension_count")
+        if not isinstance(size, int) or not isinstance(rotated, int) or not 0 < rotated < size:
+            raise self.error(f"attention.key_length{own}", size, f"an integer above rope.dimension_count = {rotated}")
+        self._set("qk_nope_head_dim", size - rotated, f"{self.name}.attention.key_length{own} - rope.dimension_count")
+        self._set("v_head_dim", self.number(f"attention.value_length{own}"), f"{self.name}.attention.value_length{own}")
 
     def _width_by_heads(self) -> int | None:
         """The size of a head by the usual rule; None where that is no whole number, about which the family speaks."""
@@ -237,13 +249,19 @@ class _Metadata:
                 "rope_type": "yarn", "factor": "rope.scaling.factor",
                 "original_max_position_embeddings": "rope.scaling.original_context_length",
                 "attention_factor": "rope.scaling.yarn_attn_factor", "beta_fast": "rope.scaling.yarn_beta_fast",
-                "beta_slow": "rope.scaling.yarn_beta_slow"})
+                "beta_slow": "rope.scaling.yarn_beta_slow"}) | self._yarn_scales()
         if kind in ("none", "longrope"):
             return {}
         if kind not in (None, "linear"):
             raise self.error("rope.scaling.type", kind, "none, linear, yarn or longrope")
         factor = self.number("rope.scaling.factor", self.number("rope.scale_linear", 0))
         return {"rope_type": "linear", "factor": factor} if factor or kind else {}
+
+    def _yarn_scales(self) -> dict[str, Any]:
+        """One number, a tenth of DeepSeek's `mscale_all_dim`; `mscale` is taken to be the same."""
+        multiplier = self.number("rope.scaling.yarn_log_multiplier")
+        scale = None if multiplier is None else round(10 * multiplier, 6)       # of a float32, without its noise
+        return {"mscale": scale, "mscale_all_dim": scale} if scale else {}
 
     def _given(self, names: dict[str, str]) -> dict[str, Any]:
         """{rope parameter: value} of the metadata keys that are there; rope_type as it is."""

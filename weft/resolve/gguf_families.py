@@ -16,12 +16,13 @@ class GGUFFamily:
     """How one family's metadata become config keys.
 
     keys: {metadata key without the architecture: config key}, beside those that all families share; None: not needed.
-    flags: {config key: tensor of layer 0 whose presence says that it is true}.
+    flags: {config key: tensor of layer 0 (or tensors, any of them) whose presence says that it is true}.
     choices: {config key: (tensor of layer 0, the value if it is there, the value if not)}.
     constants: config values that all files of the family have and none states.
     has_rope: its positions are rotary, with base 10000 where the file says nothing.
     if_above: {metadata key: (number, the family to take instead when the file says more)}.
     head_dim: the config key of the size of a head.
+    is_latent: its attention is latent, with sizes of a head in keys of their own.
     wide_scale_layers: the family has `query_pre_attn_scalar`, which files do not state: it is head_dim, but
         hidden_size / heads in its largest model, the one of this many layers.
     """
@@ -29,11 +30,12 @@ class GGUFFamily:
     architecture: str
     model_type: str
     keys: Mapping[str, str | None] = field(default_factory=dict)
-    flags: Mapping[str, str] = field(default_factory=dict)
+    flags: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, Any, Any]] = field(default_factory=dict)
     constants: Mapping[str, Any] = field(default_factory=dict)
     has_rope: bool = True
     head_dim: str = "head_dim"
+    is_latent: bool = False
     if_above: Mapping[str, tuple[int, GGUFFamily]] = field(default_factory=dict)
     wide_scale_layers: int | None = None
 
@@ -51,6 +53,19 @@ _FALCON = GGUFFamily(
 _FALCON_GROUPED = replace(_FALCON, constants={"new_decoder_architecture": True},
                           choices={"num_ln_in_parallel_attn": ("attn_norm_2.weight", 2, 1)})
 _OLMO3 = GGUFFamily(architecture="Olmo3ForCausalLM", model_type="olmo3", flags=_QKV_BIAS)
+# V2's groups are as good as their best expert: there is no key for it.
+_DEEPSEEK2 = GGUFFamily(
+    architecture="DeepseekV2ForCausalLM", model_type="deepseek_v2", is_latent=True, flags={
+        "attention_bias": "attn_kv_a_mqa.bias"},
+    keys=_NO_KV | _EXPERTS | {
+        "attention.key_length": None, "attention.value_length": None, "expert_gating_func": None,
+        "expert_count": "n_routed_experts", "expert_shared_count": "n_shared_experts",
+        "expert_weights_scale": "routed_scaling_factor", "expert_group_count": "n_group",
+        "expert_group_used_count": "topk_group", "leading_dense_block_count": "first_k_dense_replace",
+        "attention.q_lora_rank": "q_lora_rank", "attention.kv_lora_rank": "kv_lora_rank",
+        "rope.dimension_count": "qk_rope_head_dim"})
+_DEEPSEEK2_GROUPS = replace(_DEEPSEEK2, constants={"topk_method": "group_limited_greedy"})
+_DEEPSEEK3 = replace(_DEEPSEEK2, architecture="DeepseekV3ForCausalLM", model_type="deepseek_v3")
 
 GGUF_FAMILIES: Mapping[str, GGUFFamily] = {
     "llama": GGUFFamily(architecture="LlamaForCausalLM", model_type="llama", flags=_BIASES,
@@ -84,9 +99,14 @@ GGUF_FAMILIES: Mapping[str, GGUFFamily] = {
     "command-r": GGUFFamily(architecture="CohereForCausalLM", model_type="cohere", flags=_QKV_BIAS | {
         "use_qk_norm": "attn_q_norm.weight"}),
     "cohere2": GGUFFamily(architecture="Cohere2ForCausalLM", model_type="cohere2", flags=_QKV_BIAS),
+    "deepseek2": replace(_DEEPSEEK2, if_above={"expert_gating_func": (1, _DEEPSEEK3),
+                                               "expert_group_count": (1, _DEEPSEEK2_GROUPS)}),
     "granite": GGUFFamily(architecture="GraniteForCausalLM", model_type="granite", flags=_BIASES, keys={
         "attention.scale": "attention_multiplier", "embedding_scale": "embedding_multiplier",
         "residual_scale": "residual_multiplier", "logit_scale": "logits_scaling"}),
+    "chatglm": GGUFFamily(architecture="GlmForCausalLM", model_type="glm", flags={
+        "attention_bias": ("attn_qkv.bias", "attn_q.bias")}),
+    "glm4": GGUFFamily(architecture="Glm4ForCausalLM", model_type="glm4", flags=_QKV_BIAS),
     "olmo": GGUFFamily(architecture="OlmoForCausalLM", model_type="olmo", flags=_QKV_BIAS, keys={
         "attention.layer_norm_epsilon": None}),
     "olmo2": GGUFFamily(architecture="Olmo2ForCausalLM", model_type="olmo2", flags=_QKV_BIAS, if_above={

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weft.errors import ConfigError
-from weft.resolve.config_file import HFConfig, normalise
+from weft.resolve.config_file import HFConfig, find_config, normalise
 from weft.resolve.config_parser import ConfigParserBase
-from weft.resolve.formats import CONFIG_NAME
+from weft.resolve.files import find_config_files
 from weft.resolve.hf_classes import build_config, class_of
-from weft.resolve.repo_files import get_hf_file_to_dict
+from weft.resolve.json_file import read_json
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -27,11 +26,11 @@ class HFConfigParser(ConfigParserBase):
 
         hf_overrides: put over the file. ConfigError naming key and file, RemoteCodeError for code that is not trusted.
         """
-        values = get_hf_file_to_dict(CONFIG_NAME, model, revision, token)
-        if values is None:
-            raise ConfigError("model", str(model), expected=f"a directory or repository with a {CONFIG_NAME}")
-        config = normalise(values, hf_overrides or {}, f"{model}/{CONFIG_NAME}")
-        return values, object_of(config, str(model), trust_remote_code=trust_remote_code, revision=revision,
+        folder = find_config_files(model, revision=revision, token=token, has_code=trust_remote_code).directory
+        path = find_config(folder)
+        values = read_json(path)
+        config = normalise(values, hf_overrides or {}, str(path))
+        return values, object_of(config, str(folder), trust_remote_code=trust_remote_code, revision=revision,
                                  code_revision=code_revision)
 
 

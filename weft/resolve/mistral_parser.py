@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from weft.errors import ConfigError
 from weft.resolve.config_file import normalise
 from weft.resolve.config_parser import ConfigParserBase
+from weft.resolve.files import find_config_files
 from weft.resolve.formats import CONFIG_NAME, MISTRAL_CONFIG_NAME, MISTRAL_WEIGHTS
+from weft.resolve.json_file import read_json, read_json_if_there
 from weft.resolve.mistral_params import FORMAT_DEFAULT, LARGE, MAMBA, adapt
 from weft.resolve.origin import is_of_class, moved
-from weft.resolve.repo_files import get_hf_file_to_dict
 from weft.resolve.rope import NAME as ROPE
 from weft.resolve.safetensors_header import majority_dtype
 from weft.resolve.stages import TEXT_CONFIG_KEYS, Values, move_ropes
@@ -44,14 +45,15 @@ class MistralConfigParser(ConfigParserBase):
         """
         from weft.resolve.hf_classes import plain_config
 
-        params, given, source = _read(model, revision, token)
+        folder = find_config_files(model, revision=revision, token=token, has_code=trust_remote_code).directory
+        params, given, source = _read(folder)
         config = normalise(given.values, hf_overrides or {}, source, given.origins)
         return params, plain_config(config.values, source)
 
 
 def read_params(folder: Path) -> tuple[Values, str]:
     """(the config of a folder's params.json, the file). ConfigError naming the key as the file spells it."""
-    _, given, source = _read(folder, None, None)
+    _, given, source = _read(folder)
     return given, source
 
 
@@ -61,19 +63,18 @@ def adapt_config_dict(config_dict: dict[str, Any], defaults: Mapping[str, Any] |
     return _whole(config_dict, defaults or {}, source, defaults_source).values
 
 
-def _read(model: str | Path, revision: str | None, token: str | None) -> tuple[dict[str, Any], Values, str]:
-    params = get_hf_file_to_dict(MISTRAL_CONFIG_NAME, model, revision, token)
-    if params is None:
-        raise ConfigError("model", str(model), expected=f"a directory or repository with a {MISTRAL_CONFIG_NAME}",
+def _read(folder: Path) -> tuple[dict[str, Any], Values, str]:
+    path, beside = folder / MISTRAL_CONFIG_NAME, folder / CONFIG_NAME
+    if not path.is_file():
+        raise ConfigError("model", str(folder), expected=f"a directory with a {MISTRAL_CONFIG_NAME}",
                           hint=f"config_format hf reads a {CONFIG_NAME}.")
-    beside = get_hf_file_to_dict(CONFIG_NAME, model, revision, token) or {}
-    source = f"{model}/{MISTRAL_CONFIG_NAME}"
-    whole = _whole(params, beside, source, f"{model}/{CONFIG_NAME}")
-    dtype = majority_dtype(sorted(Path(model).expanduser().glob(MISTRAL_WEIGHTS)))
+    params = read_json(path)
+    whole = _whole(params, read_json_if_there(beside), str(path), str(beside))
+    dtype = majority_dtype(sorted(folder.glob(MISTRAL_WEIGHTS)))
     if params.get("dtype") is None and dtype is not None:
         whole = Values(whole.values | {"dtype": dtype},
                        whole.origins | {"dtype": f"majority of the tensors in {MISTRAL_WEIGHTS}"})
-    return params, whole, source
+    return params, whole, str(path)
 
 
 def _whole(params: Mapping[str, Any], beside: Mapping[str, Any], source: str, beside_source: str) -> Values:

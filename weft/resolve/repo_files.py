@@ -1,6 +1,7 @@
 """Files of a repository by name, whether it is a directory or on the hub: which there are, and small ones read.
 
-Under the names that vLLM gives these functions. Knows no file's meaning; a directory is never looked up on the network.
+Under the names that vLLM gives these functions, by the one way to files (`sources/`): revisions, offline use, tokens,
+ModelScope and errors are the engine's. Knows no file's meaning; a directory is never looked up on the network.
 """
 
 from __future__ import annotations
@@ -8,47 +9,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from weft.errors import ConfigError
 from weft.resolve.json_file import read_json
-
-_MAX_DEPTH = 2      # folders of a directory that are listed
+from weft.resolve.sources import environment
+from weft.resolve.sources.find import find_local, open_repository
+from weft.resolve.sources.local import redirected
+from weft.resolve.sources.repository import Access, Repository, Request
 
 
 def list_repo_files(repo_id: str | Path, *, revision: str | None = None, repo_type: str | None = None,
                     token: str | None = None) -> list[str]:
-    """Names of all files, with slashes, of a directory or of a repository on the hub."""
-    root = Path(repo_id).expanduser()
-    if root.is_dir():
-        return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-    import huggingface_hub
-
-    return sorted(huggingface_hub.list_repo_files(str(repo_id), revision=revision, repo_type=repo_type, token=token))
-
-
-def list_files(model: str | Path, *, revision: str | None = None, token: str | None = None) -> list[str]:
-    """The same for a model, of a directory only what is in it or one folder below; offline what the cache has."""
-    root = Path(model).expanduser()
-    if not root.is_dir():
-        import huggingface_hub
-        from huggingface_hub import constants
-
-        if not constants.HF_HUB_OFFLINE:
-            return list_repo_files(model, revision=revision, token=token)
-        root = Path(huggingface_hub.snapshot_download(str(model), revision=revision, local_files_only=True))
-    patterns = ["/".join(["*"] * depth) for depth in range(1, _MAX_DEPTH + 1)]
-    return sorted(path.relative_to(root).as_posix() for pattern in patterns for path in root.glob(pattern)
-                  if path.is_file())
+    """Names of all files, with slashes, of a directory or of a model's repository; offline what the cache knows."""
+    if repo_type not in (None, "model"):
+        raise ConfigError("repo_type", repo_type, expected="model")
+    place = _open(repo_id, revision, token)
+    if isinstance(place, Path):
+        return sorted(path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file())
+    return sorted(place.names)
 
 
 def file_or_path_exists(model: str | Path, config_name: str, revision: str | None = None) -> bool:
-    """Whether a directory, the hub's cache or the hub has the file; offline only the first two are asked."""
-    if Path(model).expanduser().is_dir():
-        return (Path(model).expanduser() / config_name).is_file()
-    import huggingface_hub
-    from huggingface_hub import constants
-
-    if try_get_local_file(model, config_name, revision) is not None:
-        return True
-    return not constants.HF_HUB_OFFLINE and huggingface_hub.file_exists(str(model), config_name, revision=revision)
+    """Whether a directory or a repository has the file; offline what the cache knows."""
+    place = _open(model, revision, None)
+    return (place / config_name).is_file() if isinstance(place, Path) else config_name in place.names
 
 
 def try_get_local_file(model: str | Path, file_name: str, revision: str | None = "main") -> Path | None:
@@ -66,17 +49,25 @@ def try_get_local_file(model: str | Path, file_name: str, revision: str | None =
     return Path(cached) if isinstance(cached, str) else None
 
 
-def get_hf_file_to_dict(file_name: str, model: str | Path, revision: str | None = "main",
+def get_hf_file_to_dict(file_name: str, model: str | Path, revision: str | None = None,
                         token: str | None = None) -> dict[str, Any] | None:
     """The object in a JSON file of a directory or a repository; None when it has no such file.
 
     ConfigError naming the file when it is not JSON.
     """
-    path = try_get_local_file(model, file_name, revision)
-    if path is None:
-        if not file_or_path_exists(model, file_name, revision):
+    place = _open(model, revision, token)
+    if not isinstance(place, Path):
+        if file_name not in place.names:
             return None
-        import huggingface_hub
+        place = place.fetch([file_name]).directory
+    return read_json(place / file_name) if (place / file_name).is_file() else None
 
-        path = Path(huggingface_hub.hf_hub_download(str(model), file_name, revision=revision, token=token))
-    return read_json(path)
+
+def _open(model: str | Path, revision: str | None, token: str | None) -> Path | Repository:
+    """The directory or the repository that a name means. ConfigError saying what was tried."""
+    name = redirected(str(model), environment.redirect_file())
+    local = find_local(name)
+    if local is not None:
+        return local.directory
+    return open_repository(Request(name=name, repo_id=name, revision=revision, field="model",
+                                   access=Access(token=token)))

@@ -27,9 +27,10 @@ _TEXT_RENAMES = {"llm_config": "text_config"}
 ARCHITECTURE_OF_TYPE = {
     "RefinedWeb": "RWForCausalLM", "RefinedWebModel": "RWForCausalLM", "arcee": "ArceeForCausalLM",
     "bloom": "BloomForCausalLM", "chatglm": "ChatGLMModel", "cohere": "CohereForCausalLM",
-    "cohere2": "Cohere2ForCausalLM", "deepseek_v32": "DeepseekV32ForCausalLM", "falcon": "FalconForCausalLM",
-    "gemma": "GemmaForCausalLM", "gemma2": "Gemma2ForCausalLM", "gemma3_text": "Gemma3ForCausalLM",
-    "gpt2": "GPT2LMHeadModel", "gpt_neox": "GPTNeoXForCausalLM", "gptj": "GPTJForCausalLM",
+    "cohere2": "Cohere2ForCausalLM", "deepseek_v2": "DeepseekV2ForCausalLM", "deepseek_v3": "DeepseekV3ForCausalLM",
+    "deepseek_v32": "DeepseekV32ForCausalLM", "falcon": "FalconForCausalLM", "gemma": "GemmaForCausalLM",
+    "gemma2": "Gemma2ForCausalLM", "gemma3_text": "Gemma3ForCausalLM", "glm": "GlmForCausalLM",
+    "glm4": "Glm4ForCausalLM", "gpt2": "GPT2LMHeadModel", "gpt_neox": "GPTNeoXForCausalLM", "gptj": "GPTJForCausalLM",
     "granite": "GraniteForCausalLM", "jais": "JAISLMHeadModel", "llama": "LlamaForCausalLM",
     "mistral": "MistralForCausalLM", "mixtral": "MixtralForCausalLM", "olmo": "OlmoForCausalLM",
     "olmo2": "Olmo2ForCausalLM", "olmo3": "Olmo3ForCausalLM", "opt": "OPTForCausalLM", "phi": "PhiForCausalLM",

@@ -53,6 +53,11 @@ class NativeProduct:
                      self._gated, 0 if residual is None else target, stride, alpha, target, self._out_type, stride)
         return out
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the packed weight, its scales and the bias."""
+        return sum(t.nbytes for t in self._tensors if t is not None)
+
     def rows(self, ids: Tensor) -> Tensor:
         """As Product."""
         out = torch.empty(ids.shape[0], self._columns, dtype=self._dtype)
@@ -124,7 +129,9 @@ def quantized_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Ep
     """Pack codes and scales and make the product; dtype: of x. ValueError for what `refuses_quantized` refuses."""
     weight = _with_supported_groups(weight)
     rows, columns = weight.shape
-    padded, bits = -(-rows // ROW_PADDING) * ROW_PADDING, 4 if weight.bits == 4 else 8
+    padded, bits = -(-rows // ROW_PADDING) * ROW_PADDING, weight.bits
+    if bits in (5, 6) and columns % 16:                       # they lie 16 columns at a time
+        bits = 8
     codes = torch.empty(padded * columns * bits // 8, dtype=torch.uint8)
     extension().pack_codes(weight.codes.contiguous().data_ptr(), rows, columns, bits, weight.zero, codes.data_ptr())
     scales, offsets = _packed(weight.scales, rows), _packed(weight.offsets, rows)
@@ -139,29 +146,34 @@ def quantized_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Ep
 
 def refuses_quantized(columns: int, group_size: int) -> str | None:
     """Why the kernels cannot take codes of such groups."""
-    if columns % 2:
-        return f"{columns} columns: not even"
+    if columns % 8:
+        return f"{columns} columns: not a multiple of 8"
     if group_size != columns and not any(group_size % g == 0 for g in _GROUPS):
         return f"groups of {group_size} columns, not a multiple of {_GROUPS[0]}"
     return None
 
 
 def _with_supported_groups(weight: QuantizedWeight) -> QuantizedWeight:
-    """Large groups cut into smaller ones with the same scale; scales of other float types made float32."""
+    """What kernels take: large groups cut into smaller ones with the same scale, scales of other float types made
+    float32, 8-bit codes around 128.
+    """
     reason = refuses_quantized(weight.shape[1], weight.group_size)
     if reason is not None:
         raise ValueError(reason)
-    size = weight.group_size
+    size, fits = weight.group_size, weight.bits < 8 or weight.zero == 128
     if size != weight.shape[1] and size not in _GROUPS:
         size = max(g for g in _GROUPS if size % g == 0)
-    if size == weight.group_size and weight.scales.dtype in _SCALES:
+    if size == weight.group_size and weight.scales.dtype in _SCALES and fits:
         same_type = weight.offsets is None or weight.offsets.dtype == weight.scales.dtype
         halves = all(t is None or t.dtype == torch.float16 for t in (weight.super_scales, weight.super_offsets))
         if same_type and halves:
             return weight
     times = weight.group_size // size
-    scales, offsets = weight.group_scales(), weight.group_offsets()
-    return QuantizedWeight(codes=weight.codes, bits=weight.bits, zero=weight.zero, group_size=size,
+    scales, offsets, zero = weight.group_scales(), weight.group_offsets(), weight.zero
+    if not fits:                                              # code - zero is to be a number of 8 bits with a sign
+        shift = scales * (128 - zero)
+        offsets, zero = shift if offsets is None else offsets + shift, 128
+    return QuantizedWeight(codes=weight.codes, bits=weight.bits, zero=zero, group_size=size,
                            scales=scales.repeat_interleave(times, dim=1),
                            offsets=None if offsets is None else offsets.repeat_interleave(times, dim=1))
 

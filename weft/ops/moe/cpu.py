@@ -1,5 +1,7 @@
 """The mixture of experts by weft's native kernel (csrc/moe.h): routing, products and sum in one call.
 
+Routing by more than a softmax and its largest is done in torch before it.
+
 The bound: memory for few tokens, and only the experts in use are read.
 """
 
@@ -42,10 +44,16 @@ class NativeExperts:
             raise ValueError(f"router_logits is {list(router_logits.shape)}, not {[x.shape[0], self._num_experts]}")
         x, router_logits = x.contiguous(), router_logits.contiguous()
         out = torch.empty_like(x) if residual is None else residual
+        routed = None if self._routing.is_plain else self._route(router_logits)
         self._moe(self._experts, self._routing.top_k, self._routing.renormalize, self._act, x.data_ptr(),
-                  router_logits.data_ptr(), self._type, x.shape[0],
-                  0 if residual is None else out.data_ptr(), alpha, out.data_ptr())
+                  router_logits.data_ptr(), *((0, 0) if routed is None else (t.data_ptr() for t in routed)), self._type,
+                  x.shape[0], 0 if residual is None else out.data_ptr(), alpha, out.data_ptr())
         return out
+
+    def _route(self, router_logits: Tensor) -> tuple[Tensor, Tensor]:
+        """(expert ids [T, K] int32, weights [T, K] float32)."""
+        weights, experts = self._routing.route(router_logits)
+        return experts.int().contiguous(), weights.contiguous()
 
 
 def _product(weight: Tensor | QuantizedWeight, isa: str, dtype: torch.dtype, quantization: str | None) -> NativeProduct:

@@ -1,4 +1,4 @@
-"""The definition of a softmax-routed mixture of gated experts: one token at a time."""
+"""The definition of a mixture of gated experts: one token at a time."""
 
 from __future__ import annotations
 

@@ -2,24 +2,70 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+
+_LEAST = 1e-20      # added to a sum of weights, which sigmoids may leave at 0
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    return logits.softmax(dim=-1)
+
+
+def _sigmoid(logits: Tensor) -> Tensor:
+    """By a softmax with a 0 beside the logits, which rounds all rows alike; torch's own sigmoid rounds a number by
+    where it lies in memory.
+    """
+    weights = pad(logits.double(), (0, 1)).softmax(dim=-1)
+    of_each, of_zero = weights[..., :-1], weights[..., -1:]
+    return (of_each / (of_each + of_zero)).float()
+
+
+SCORES: dict[str, Callable[[Tensor], Tensor]] = {"softmax": _softmax, "sigmoid": _sigmoid}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
-    """Softmax over all experts, the `top_k` largest, their weights rescaled to sum 1 if `renormalize`.
+    """The `top_k` experts with the largest scores, their weights rescaled to sum 1 if `renormalize`.
 
-    act: the experts' activation, a name of ops/activation.
+    act: the experts' activation, a name of ops/activation. scores: softmax over all experts, or a sigmoid of each.
+    num_groups: equal groups of experts, of which those in the `groups_per_token` best may be taken; a group is as good
+    as the sum of its `group_best` largest scores. choice_bias: [X] float32, added to the scores for choosing only.
+    Source: arXiv:2405.04434 section 2.2.2, arXiv:2412.19437 section 2.1.2.
     """
 
     top_k: int
     renormalize: bool
     act: str
+    scores: str = "softmax"
+    num_groups: int = 1
+    groups_per_token: int = 1
+    group_best: int = 1
+    choice_bias: Tensor | None = field(default=None, compare=False)
+
+    @property
+    def is_plain(self) -> bool:
+        """Softmax and the largest of it, which native kernels do themselves."""
+        return self.scores == "softmax" and self.num_groups == 1 and self.choice_bias is None
 
     def route(self, router_logits: Tensor) -> tuple[Tensor, Tensor]:
         """(weights [T, K] float32, expert ids [T, K]) from [T, X]."""
-        weights, experts = torch.softmax(router_logits.float(), dim=-1).topk(self.top_k, dim=-1)
-        return (weights / weights.sum(-1, keepdim=True) if self.renormalize else weights), experts
+        scores = SCORES[self.scores](router_logits.float())
+        choice = scores if self.choice_bias is None else scores + self.choice_bias
+        experts = self._best_groups(choice).topk(self.top_k, dim=-1).indices
+        weights = scores.gather(-1, experts)
+        return (weights / (weights.sum(-1, keepdim=True) + _LEAST) if self.renormalize else weights), experts
+
+    def _best_groups(self, choice: Tensor) -> Tensor:
+        """[T, X] with -inf for the experts of the other groups."""
+        if self.num_groups == 1:
+            return choice
+        grouped = choice.unflatten(-1, (self.num_groups, -1))
+        quality = grouped.topk(self.group_best, dim=-1).values.sum(-1)                     # [T, groups]
+        best = quality.topk(self.groups_per_token, dim=-1).indices
+        is_best = torch.zeros_like(quality, dtype=torch.bool).scatter_(-1, best, True)
+        return grouped.masked_fill(~is_best.unsqueeze(-1), -torch.inf).flatten(-2)

@@ -26,7 +26,8 @@ class Found:
 
     source: "local directory", "local GGUF file", "hub" or "modelscope". commit: what the revision was pinned to, None
     for local files and where the source has no name for it. gguf: the GGUF file that is meant, if one is. origins:
-    {name: "cache", or the URL a file was downloaded from just now}, empty for local files.
+    {name: "cache", or the URL a file was downloaded from just now}, empty for local files. names: all files of the
+    repository, as far as they are known; empty for local files.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Found:
     commit: str | None = None
     gguf: Path | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
+    names: frozenset[str] = frozenset()
 
     @property
     def origin(self) -> str:
@@ -53,12 +55,15 @@ def find(name: str, *, revision: str | None = None, want: Wanted = MODEL, access
     if is_remote_gguf(target):
         repo_id, meant = split_remote_gguf(target)
         want = replace(want, weights="gguf", gguf=meant)
-    if not hub.is_repo_id(repo_id):
-        raise not_there(target, field)
     request = Request(name=target, repo_id=repo_id, revision=revision, field=field, access=access or Access())
-    is_modelscope = environment.uses_modelscope()
-    repository = modelscope.open_modelscope(request) if is_modelscope else hub.open_hub(request)
-    return replace(_fetch(repository, request, want), name=name)
+    return replace(_fetch(open_repository(request), request, want), name=name)
+
+
+def open_repository(request: Request) -> Repository:
+    """The repository on the hub, or on ModelScope where names mean its models. ConfigError saying what was tried."""
+    if not hub.is_repo_id(request.repo_id):
+        raise not_there(request.name, request.field)
+    return modelscope.open_modelscope(request) if environment.uses_modelscope() else hub.open_hub(request)
 
 
 def find_local(name: str, *, field: str = "model") -> Found | None:
@@ -90,7 +95,7 @@ def _fetch(repository: Repository, request: Request, want: Wanted) -> Found:
     origins = {**fetched.origins, **(repository.fetch(weights).origins if weights else {})}
     gguf = next((fetched.directory / name for name in weights if name.lower().endswith(".gguf")), None)
     return Found(name=request.name, directory=fetched.directory, source=repository.source, commit=repository.commit,
-                 gguf=gguf, origins=origins)
+                 gguf=gguf, origins=origins, names=repository.names)
 
 
 def _shards(index: Path) -> list[str]:

@@ -1,0 +1,107 @@
+"""The native linear kernels on weights of every kind, against the machine: reading memory, and the matrix product.
+
+    python benchmarks/products.py
+
+Both bounds are measured in the same run, in turns with the kernels: a streaming read by all threads, and bfloat16's own
+product of many rows on a matrix that stays in the cache. A product takes at least the time to read its weight once,
+scales included, and that of its multiplications; the longer of the two is the bound, and the fraction is of that.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import machine
+import torch
+from torch import Tensor
+
+from weft.cli.tables import print_table
+from weft.config.isa import resolve_isa
+from weft.config.machine import Machine
+from weft.ops.linear import Epilogue, LinearCase, choose_linear, empty_weight
+from weft.ops.quantized import QuantizedWeight
+
+KINDS = ("bfloat16", "int8", "int4", "Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=65536, help="outputs")
+    parser.add_argument("--k", type=int, default=2048, help="columns")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1, 4, 32, 256])
+    parser.add_argument("--cpu-isa", default="auto")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--num-threads", type=int)
+    parser.add_argument("--buffer-bytes", type=int, default=machine.BUFFER_BYTES, help="read by the streaming read")
+    options = parser.parse_args()
+    detected = Machine.detect()
+    isa = resolve_isa(options.cpu_isa, detected.isa).value
+    torch.set_num_threads(options.num_threads or detected.num_cores.value)
+    torch.manual_seed(0)
+    print_table(("weight", "rows", "ms", "reaches", "bound", "fraction"), list(measured(options, isa)))
+
+
+def measured(options: argparse.Namespace, isa: str) -> Iterator[tuple[str, ...]]:
+    """A line of the table for each kind and number of rows."""
+    ways = machine.read_ways(torch.get_num_threads(), options.buffer_bytes)
+    read_bytes, read = max(ways.values(), key=lambda way: way[0] / machine.seconds(way[1]))
+    multiply = product("bfloat16", 4096, 2048, isa)[0]
+    rows = torch.ones(1024, 2048, dtype=torch.bfloat16)
+    target = torch.empty(1024, 4096, dtype=torch.bfloat16)
+    for kind in options.kinds:
+        call, size = product(kind, options.n, options.k, isa)
+        for count in options.rows:
+            x = torch.randn(count, options.k).bfloat16()
+            out = torch.empty(count, options.n, dtype=torch.bfloat16)
+            functions = (partial(call, x, out=out), read, partial(multiply, rows, out=target))
+            times = [[machine.seconds(f) for f in functions] for _ in range(options.rounds + 1)]
+            seconds, reading, multiplying = (min(column) for column in zip(*times[1:], strict=True))
+            yield line(kind, count, seconds, (size, read_bytes / reading),
+                       (2 * count * options.n * options.k, 2 * 1024 * 2048 * 4096 / multiplying))
+
+
+def line(kind: str, rows: int, seconds: float, memory: tuple[float, float],
+         work: tuple[float, float]) -> tuple[str, ...]:
+    """memory: bytes and bytes a second; work: operations and operations a second."""
+    by_bytes = memory[0] / memory[1] > work[0] / work[1]
+    (amount, bound), unit = (memory, "GB/s") if by_bytes else (work, "GFLOP/s")
+    return (kind, str(rows), f"{seconds * 1e3:.2f}", f"{amount / seconds / 1e9:.1f} {unit}",
+            f"{bound / 1e9:.1f} {unit}", f"{amount / seconds / bound:.2f}")
+
+
+def product(kind: str, n: int, k: int, isa: str) -> tuple[Callable[..., Tensor], int]:
+    """(the product, bytes of its weight as it is packed)."""
+    quantization = kind if kind in ("int8", "int4") else None
+    case = LinearCase(device="cpu", dtype=torch.bfloat16, in_features=k, out_features=n, isa=isa,
+                      quantization=quantization)
+    if kind in ("bfloat16", "int8", "int4"):
+        weight = empty_weight(case)
+        weight.normal_(std=0.02)
+    else:
+        weight = codes_of(kind, n, k)
+    made = choose_linear(case).kernel.prepare(weight, None, Epilogue(out_dtype=torch.bfloat16))
+    return made, made.num_bytes
+
+
+def codes_of(kind: str, n: int, k: int) -> QuantizedWeight:
+    """A matrix in the form of a GGUF format, of random codes."""
+    bits = int(kind[1])
+    codes = torch.randint(0, 1 << bits, (n, k), dtype=torch.uint8)
+    if kind.endswith("_0"):
+        return QuantizedWeight(codes=codes, bits=bits, zero=1 << bits - 1, group_size=32,
+                               scales=(torch.rand(n, k // 32) / 100).half())
+    group, supers = 16 if bits == 6 else 32, (torch.rand(n, k // 256) / 1000).half()
+    scales = torch.randint(0, 64, (n, k // group), dtype=torch.uint8)
+    if bits == 6:
+        return QuantizedWeight(codes=codes, bits=6, zero=32, group_size=16, scales=scales.to(torch.int8),
+                               super_scales=supers)
+    return QuantizedWeight(codes=codes, bits=bits, zero=0, group_size=32, scales=scales, offsets=scales.clone(),
+                           super_scales=supers, super_offsets=supers.clone())
+
+
+if __name__ == "__main__":
+    main()

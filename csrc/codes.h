@@ -1,0 +1,210 @@
+// Codes of quantized weights (and 16-bit floats) as numbers: two columns of a panel at a time, in registers or in a buffer.
+//
+// A number is the code's integer, or the float itself, without scale and offset: exact in float32, and for codes in
+// bfloat16 too. Layouts: kernels.h.
+#pragma once
+
+#include "kernels.h"
+#include "simd.h"
+
+namespace WEFT_NS {
+
+constexpr int PANEL = 32;
+
+WEFT_INLINE int64_t panel_bytes(const Weight& w) {
+    switch (w.kind) {
+        case W_F32: return 4 * w.k * PANEL;
+        case W_Q4: return w.k / 2 * PANEL;
+        case W_Q5: return w.k * 5 / 8 * PANEL;
+        case W_Q6: return w.k * 6 / 8 * PANEL;
+        case W_Q8: return w.k * PANEL;
+        default: return 2 * w.k * PANEL;
+    }
+}
+
+// The code of column k of row c of a panel, less the weight's zero.
+WEFT_INLINE int code_at(const Weight& w, const uint8_t* panel, int64_t k, int c) {
+    auto word = [&](int64_t at) { uint16_t v; memcpy(&v, panel + at + 4 * c + 2 * (k % 2), 2); return (int)v; };
+    int64_t s = k / 2;
+    if (w.kind == W_Q4) return (word(s / 4 * 128) >> (s % 4 * 4) & 15) - w.zero;
+    if (w.kind == W_Q8) {
+        int byte = panel[s / 2 * 128 + c / 4 * 16 + s % 2 * 8 + c % 4 * 2 + k % 2];
+        return byte == 128 ? -128 : byte & 128 ? -(byte & 127) : byte;
+    }
+    int64_t unit = s / 8 * (w.kind == W_Q5 ? 320 : 384), j = s % 8;
+    int low = word(unit + j / 4 * 128) >> (j % 4 * 4) & 15;
+    int high = w.kind == W_Q5 ? panel[unit + 256 + 2 * c + k % 2] >> j & 1 : word(unit + 256) >> (2 * j) & 3;
+    return (low | high << 4) - w.zero;
+}
+
+// ---- as floats, on every level --------------------------------------------------------------------------------------
+
+WEFT_INLINE VU load_words(const uint8_t* p) { VU u; memcpy(&u, p, sizeof u); return u; }
+
+// Columns 2 s and 2 s + 1 of rows [c, c + W) of a panel.
+template <int KIND>
+WEFT_INLINE void pair_floats(const uint8_t* panel, int64_t s, int c, int zero, VF& first, VF& second) {
+    if constexpr (KIND == W_BF16) {
+        VU u = load_words(panel + 4 * (s * PANEL + c));
+        first = (VF)(u << 16);
+        second = (VF)(u & 0xffff0000u);
+    } else if constexpr (KIND == W_F16) {
+        VU u = load_words(panel + 4 * (s * PANEL + c));
+        VH lo = narrow(u & 0xffffu), hi = narrow(u >> 16);
+        first = load_f16((const uint16_t*)&lo);
+        second = load_f16((const uint16_t*)&hi);
+    } else if constexpr (KIND == W_Q8) {
+        VH h;                                                        // pairs of four rows at a time lie together
+        const uint8_t* p = panel + s / 2 * 128 + s % 2 * 8 + c / 4 * 16;
+        for (int q = 0; q < W / 4; q++) memcpy((char*)&h + 8 * q, p + 16 * q, 8);
+        VI i = (VI)widen(h), a = i & 255, b = i >> 8;
+        VI an = (a << 24) >> 31, bn = (b << 24) >> 31;               // sign and magnitude; "-0" is -128
+        a = (((a & 127) ^ an) - an) + ((a == 128) << 7);
+        b = (((b & 127) ^ bn) - bn) + ((b == 128) << 7);
+        first = __builtin_convertvector(a, VF);
+        second = __builtin_convertvector(b, VF);
+    } else {
+        const uint8_t* p = panel + 4 * c;
+        VU lo, hi;
+        if constexpr (KIND == W_Q4) {
+            VU u = load_words(p + s / 4 * 128) >> (uint32_t)(s % 4 * 4);
+            lo = u & 15;
+            hi = (u >> 16) & 15;
+        } else {
+            uint32_t j = (uint32_t)(s % 8);
+            p += s / 8 * (KIND == W_Q5 ? 320 : 384);
+            VU u = load_words(p + j / 4 * 128) >> (j % 4 * 4);
+            if constexpr (KIND == W_Q5) {
+                VH h;
+                memcpy(&h, p + 256 - 2 * c, sizeof h);
+                VU v = widen(h) >> j;
+                lo = (u & 15) | (v & 1) << 4;
+                hi = ((u >> 16) & 15) | ((v >> 8) & 1) << 4;
+            } else {
+                VU v = load_words(p + 256) >> (2 * j);
+                lo = (u & 15) | (v & 3) << 4;
+                hi = ((u >> 16) & 15) | ((v >> 16) & 3) << 4;
+            }
+        }
+        first = __builtin_convertvector((VI)lo - zero, VF);
+        second = __builtin_convertvector((VI)hi - zero, VF);
+    }
+}
+
+// f<KIND>() for a weight that is stored in 16 bits or less.
+#define WEFT_BY_STORAGE(kind, ...)                                                                                       \
+    switch (kind) {                                                                                                    \
+        case W_BF16: { constexpr int KIND = W_BF16; __VA_ARGS__; break; }                                                     \
+        case W_F16: { constexpr int KIND = W_F16; __VA_ARGS__; break; }                                                       \
+        case W_Q4: { constexpr int KIND = W_Q4; __VA_ARGS__; break; }                                                         \
+        case W_Q5: { constexpr int KIND = W_Q5; __VA_ARGS__; break; }                                                         \
+        case W_Q6: { constexpr int KIND = W_Q6; __VA_ARGS__; break; }                                                         \
+        default: { constexpr int KIND = W_Q8; __VA_ARGS__; break; }                                                           \
+    }
+
+// Columns [k0, k1) of a panel as floats [k1 - k0][32].
+static void unpack_floats(const Weight& w, const uint8_t* panel, int64_t k0, int64_t k1, float* out) {
+    WEFT_BY_STORAGE(w.kind, {
+        for (int64_t s = k0 / 2; s < k1 / 2; s++, out += 2 * PANEL)
+            for (int c = 0; c < PANEL; c += W) {
+                VF first, second;
+                pair_floats<KIND>(panel, s, c, w.zero, first, second);
+                store(out + c, first);
+                store(out + PANEL + c, second);
+            }
+    })
+}
+
+// ---- as pairs of bfloat16 -------------------------------------------------------------------------------------------
+
+#if defined(__AVX512BF16__)
+
+// High and low bytes of the bfloat16 of 0 to 127.
+struct ByteTables {
+    uint8_t high[128], low[128];
+    constexpr ByteTables() : high(), low() {
+        for (int i = 1; i < 128; i++) {
+            int e = 0;
+            while (i >> (e + 1)) e++;
+            int bits = (127 + e) << 7 | (i << (7 - e) & 127);
+            high[i] = (uint8_t)(bits >> 8);
+            low[i] = (uint8_t)bits;
+        }
+    }
+};
+alignas(64) static constexpr ByteTables byte_tables;
+
+// What reads codes keeps in registers: the numbers of all codes.
+template <int KIND> struct Lookup {
+    __m512i a, b, c, d;
+    explicit Lookup([[maybe_unused]] const uint16_t* numbers) {
+        if constexpr (KIND == W_Q8) {
+            a = _mm512_loadu_si512(byte_tables.high);
+            b = _mm512_loadu_si512(byte_tables.high + 64);
+            c = _mm512_loadu_si512(byte_tables.low);
+            d = _mm512_loadu_si512(byte_tables.low + 64);
+        } else if constexpr (KIND != W_BF16) {
+            a = _mm512_loadu_si512(numbers);
+            if constexpr (KIND == W_Q6) b = _mm512_loadu_si512(numbers + 32);
+        }
+    }
+};
+
+// Steps (pairs of columns) that are stored together.
+template <int KIND> constexpr int UNIT = KIND == W_Q4 ? 4 : KIND == W_Q8 ? 2 : KIND == W_BF16 ? 1 : 8;
+
+// Step j of the unit at `unit`, rows [c, c + 16). j is a constant where this is unrolled.
+template <int KIND>
+WEFT_INLINE __m512i pair_of_unit(const Lookup<KIND>& t, const uint8_t* unit, int j, int c) {
+    const uint8_t* p = unit + 4 * c;
+    if constexpr (KIND == W_BF16) return _mm512_loadu_si512(p);
+    if constexpr (KIND == W_Q4) return _mm512_permutexvar_epi16(_mm512_srli_epi16(_mm512_loadu_si512(p), 4 * j), t.a);
+    if constexpr (KIND == W_Q8) {
+        __m512i codes = _mm512_loadu_si512(p);
+        __m512i high = _mm512_permutex2var_epi8(t.a, codes, t.b), low = _mm512_permutex2var_epi8(t.c, codes, t.d);
+        high = _mm512_ternarylogic_epi64(high, codes, _mm512_set1_epi8((char)128), 0xf8);           // sign: a | (b & c)
+        __mmask64 least = _mm512_cmpeq_epi8_mask(codes, _mm512_set1_epi8((char)128));
+        high = _mm512_mask_mov_epi8(high, least, _mm512_set1_epi8((char)0xc3));                     // -128 is 0xc300
+        return j == 0 ? _mm512_unpacklo_epi8(low, high) : _mm512_unpackhi_epi8(low, high);
+    }
+    if constexpr (KIND == W_Q5 || KIND == W_Q6) {
+        __m512i low = _mm512_srli_epi16(_mm512_loadu_si512(p + j / 4 * 128), j % 4 * 4), high;
+        if constexpr (KIND == W_Q5) {
+            high = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i*)(unit + 256 + 2 * c)));
+            high = j < 4 ? _mm512_slli_epi16(high, 4 - j) : _mm512_srli_epi16(high, j - 4);
+        } else {
+            high = _mm512_loadu_si512(p + 256);
+            high = j < 2 ? _mm512_slli_epi16(high, 4 - 2 * j) : _mm512_srli_epi16(high, 2 * j - 4);
+        }
+        __m512i index = _mm512_ternarylogic_epi64(_mm512_set1_epi16(15), low, high, 0xca);           // a ? b : c
+        if constexpr (KIND == W_Q5) return _mm512_permutexvar_epi16(index, t.a);
+        return _mm512_permutex2var_epi16(t.a, index, t.b);
+    }
+}
+
+// Bytes of a unit of a panel.
+template <int KIND> constexpr int UNIT_BYTES = KIND == W_Q5 ? 320 : KIND == W_Q6 ? 384 : 128;
+
+// Columns [k0, k1) of a panel as pairs of bfloat16 [(k1 - k0) / 2][32][2].
+template <int KIND>
+static void unpack_unit_pairs(const Weight& w, const uint8_t* panel, int64_t k0, int64_t k1, uint16_t* out) {
+    const Lookup<KIND> lookup(w.numbers);
+    const uint8_t* unit = panel + k0 / 2 / UNIT<KIND> * UNIT_BYTES<KIND>;
+    for (int64_t s = k0 / 2; s < k1 / 2; s += UNIT<KIND>, unit += UNIT_BYTES<KIND>) {
+#pragma GCC unroll 8
+        for (int j = 0; j < UNIT<KIND>; j++, out += 2 * PANEL)
+            for (int c = 0; c < PANEL; c += 16)
+                _mm512_storeu_si512(out + 2 * c, pair_of_unit<KIND>(lookup, unit, j, c));
+    }
+}
+static void unpack_pairs(const Weight& w, const uint8_t* panel, int64_t k0, int64_t k1, uint16_t* out) {
+    switch (w.kind) {
+        case W_Q4: unpack_unit_pairs<W_Q4>(w, panel, k0, k1, out); break;
+        case W_Q5: unpack_unit_pairs<W_Q5>(w, panel, k0, k1, out); break;
+        case W_Q6: unpack_unit_pairs<W_Q6>(w, panel, k0, k1, out); break;
+        default: unpack_unit_pairs<W_Q8>(w, panel, k0, k1, out); break;
+    }
+}
+#endif
+
+}  // namespace WEFT_NS

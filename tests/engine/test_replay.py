@@ -1,0 +1,117 @@
+"""Decode steps made again from a recording: the same logits, and no recording where it would leave something out."""
+
+import time
+
+import pytest
+import torch
+from isa_levels import native_levels
+from tiny_llama import make_checkpoint
+
+from weft.config.engine_args import EngineArgs
+from weft.config.machine import Machine
+from weft.engine.core import EngineCore
+from weft.engine.messages import EngineRequest
+from weft.ops.tape import Recording
+from weft.resolve.engine_config import resolve_engine_config
+from weft.sampling_params import SamplingParams
+
+pytestmark = pytest.mark.skipif(not native_levels(), reason="no native kernels here")
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    return make_checkpoint(tmp_path_factory.mktemp("model"))
+
+
+def make_core(directory, **options):
+    args = EngineArgs(model=str(directory), max_model_len=128, num_threads=1, use_tqdm_on_load=False, max_num_seqs=8,
+                      max_logprobs=-1, logprobs_mode="raw_logits", cpu_isa="auto", **options)
+    return EngineCore(resolve_engine_config(args, Machine.detect()))
+
+
+def answers(core, prompts, *, max_tokens=(12,)):
+    """[(token ids, logits of each)] of prompts that run together; max_tokens: by turns."""
+    for i, prompt in enumerate(prompts):
+        params = SamplingParams(temperature=0.0, max_tokens=max_tokens[i % len(max_tokens)], seed=0, logprobs=-1)
+        core.add(EngineRequest(request_id=str(i), prompt_token_ids=prompt, eos_token_ids=[], params=params,
+                               arrival_time=time.monotonic()))
+    found = [([], []) for _ in prompts]
+    while core.has_unfinished:
+        for output in core.step().outputs:
+            tokens, logits = found[int(output.request_id)]
+            tokens += output.new_token_ids
+            logits += [(entry.token_ids, entry.logprobs) for entry in output.logprobs]
+    return found
+
+
+PROMPTS = [[1 + i, 7, 9 + 2 * i, 5, 30 + i] for i in range(5)]
+LENGTHS = (12, 30, 21)
+
+
+def test_replayed_steps_give_bitwise_the_logits_of_the_steps_themselves(directory):
+    plain, core = make_core(directory), make_core(directory)
+    plain.runner.model.steps.refusal = "for this test"
+
+    wanted, found = (answers(c, PROMPTS, max_tokens=LENGTHS) for c in (plain, core))
+
+    assert found == wanted
+    assert set(core.runner.model.steps._recordings) == {5, 3, 2}            # as the sequences end
+    assert not plain.runner.model.steps._recordings
+
+
+def test_a_long_prompt_in_between_takes_no_memory_from_a_recording(directory):
+    core = make_core(directory, enable_prefix_caching=False)
+    before = answers(core, PROMPTS)
+
+    answers(core, [[3] * 100])
+
+    assert answers(core, PROMPTS) == before
+
+
+def test_what_apply_model_did_to_the_model_counts_in_the_next_step(directory):
+    core = make_core(directory, enable_prefix_caching=False)
+    answers(core, PROMPTS[:1])
+    assert core.runner.model.steps._recordings
+
+    core.apply_model(lambda model: setattr(model.final_norm, "normalise", torch.zeros_like))
+
+    tokens, _ = answers(core, PROMPTS[:1])[0]
+    assert tokens == [0] * 12
+
+
+def test_layers_that_use_torch_are_not_recorded_and_say_so(directory):
+    core = make_core(directory, enable_prefix_caching=False)
+    wanted = answers(core, PROMPTS)
+    core.apply_model(lambda model: setattr(
+        model.final_norm, "normalise", lambda x, inner=model.final_norm.normalise: inner(x).mul(2).mul_(0.5)))
+
+    assert answers(core, PROMPTS) == wanted
+    assert core.runner.model.steps.refusal == "its layers use aten::mul.Tensor, aten::mul_.Tensor"
+
+
+@pytest.mark.parametrize("call, spoilers", [
+    (lambda x: x.view(4, 2)[1:].transpose(0, 1), set()),
+    (lambda x: torch.empty(3) is torch.empty_like(x), set()),
+    (lambda x: x.reshape(2, 4), set()),
+    (lambda x: x.view(4, 2).t().reshape(8), {"aten::reshape", "aten::clone", "aten::_unsafe_view"}),
+    (lambda x: x.add_(1), {"aten::add_.Tensor"}),
+    (lambda x: x.view(2, 4).split([1, 1])[0].fill_(3), {"aten::fill_.Scalar"}),
+    (lambda x: x[0].item(), {"aten::_local_scalar_dense", "aten::item"}),
+])
+@torch.inference_mode()
+def test_all_that_moves_numbers_in_torch_spoils_a_recording(call, spoilers):
+    x = torch.arange(8.0)
+    recording = Recording(native_levels()[0])
+    with recording:
+        call(x)
+
+    assert bool(recording.spoilers) == bool(spoilers)
+    assert recording.spoilers <= spoilers
+
+
+def test_an_error_while_recording_ends_the_recording():
+    recording = Recording(native_levels()[0])
+    with pytest.raises(ZeroDivisionError), recording:
+        raise ZeroDivisionError
+
+    assert len(recording) == 0

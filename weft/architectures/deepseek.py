@@ -1,0 +1,156 @@
+"""DeepSeek-V2 and V3: latent attention, and small experts, chosen within groups of them, beside shared ones."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from weft.architectures import keys
+from weft.architectures.gguf_names import gguf_names, shared_expert, stacked_experts
+from weft.architectures.names import HeadMatrices, HeadRows, NameMap, Rule, names
+from weft.architectures.parts import (
+    LLAMA_BLOCK,
+    LLAMA_ENDS,
+    LLAMA_NAMES,
+    QWEN_EXPERTS,
+    decoder,
+    experts,
+    gated_mlp,
+    rms_norm,
+    rope,
+)
+from weft.architectures.registry import architecture
+from weft.architectures.spec import BlockSpec, DecoderSpec, MLASpec, MoESpec, RMSNorm, Rope, YarnScaling
+from weft.resolve.reader import ConfigReader
+
+_ATTENTION = {
+    "model.layers.{i}.self_attn.q_a_proj": "blocks.{i}.mixer.q_a",
+    "model.layers.{i}.self_attn.q_a_layernorm": "blocks.{i}.mixer.q_a_norm",
+    "model.layers.{i}.self_attn.q_b_proj": "blocks.{i}.mixer.q_b",
+    "model.layers.{i}.self_attn.kv_a_proj_with_mqa": "blocks.{i}.mixer.kv_a",
+    "model.layers.{i}.self_attn.kv_a_layernorm": "blocks.{i}.mixer.kv_a_norm",
+}
+_EXPERTS = QWEN_EXPERTS | {
+    f"model.layers.{{i}}.mlp.shared_experts.{name}_proj": f"blocks.{{i}}.ffn.shared.{name}"
+    for name in ("gate", "up", "down")
+} | {"model.layers.{i}.mlp.gate.e_score_correction_bias": "blocks.{i}.ffn.choice.bias"}
+_GGUF = {
+    "blk.{i}.attn_q_a": "blocks.{i}.mixer.q_a",
+    "blk.{i}.attn_q_a_norm": "blocks.{i}.mixer.q_a_norm",
+    "blk.{i}.attn_q_b": "blocks.{i}.mixer.q_b",
+    "blk.{i}.attn_kv_a_mqa": "blocks.{i}.mixer.kv_a",
+    "blk.{i}.attn_kv_a_norm": "blocks.{i}.mixer.kv_a_norm",
+    "blk.{i}.exp_probs_b": "blocks.{i}.ffn.choice",
+}
+
+
+@architecture("DeepseekV2ForCausalLM")
+def deepseek_v2(c: ConfigReader) -> DecoderSpec:
+    """DeepSeek-V2, V2-Lite and V2.5. Source: arXiv:2405.04434; config.json of deepseek-ai/DeepSeek-V2-Lite."""
+    c.expect("scoring_func", "softmax")
+    method = c.choice("topk_method", allowed=("greedy", "group_limited_greedy"), default="greedy")
+    moe = None
+    if c.has("n_routed_experts"):
+        moe = _experts(c, renormalize=False, scale=1.0, group_best=None if method == "greedy" else 1)
+    c.harmless("n_group", "topk_group")
+    return _decoder(c, rope(c, rotary_dim=_rotary_dim(c), interleaved=True), moe=moe)
+
+
+@architecture("DeepseekV3ForCausalLM")
+def deepseek_v3(c: ConfigReader) -> DecoderSpec:
+    """DeepSeek-V3, V3.1 and R1. Source: arXiv:2412.19437; config.json of deepseek-ai/DeepSeek-V3."""
+    c.expect("scoring_func", "sigmoid")
+    c.expect("topk_method", "noaux_tc")
+    positions = rope(c, rotary_dim=_rotary_dim(c), interleaved=c.bool("rope_interleave", default=True))
+    moe = replace(_experts(c, renormalize=True, scale=2.5, group_best=2), scores="sigmoid", choice_bias=True)
+    return _decoder(c, positions, moe=moe, first_sparse=3)
+
+
+def _rotary_dim(c: ConfigReader) -> int:
+    size = c.positive("qk_rope_head_dim", default=64)
+    if size % 2:
+        raise c.error("qk_rope_head_dim", size, "an even number")
+    return size
+
+
+def _decoder(c: ConfigReader, positions: Rope, *, moe: MoESpec | None, first_sparse: int = 0) -> DecoderSpec:
+    """first_sparse: the family's first layer with experts."""
+    first, every = c.int("first_k_dense_replace", default=first_sparse), c.positive("moe_layer_freq", default=1)
+    c.harmless("ep_size", "aux_loss_alpha", "seq_aux")
+    norm, mixer = rms_norm(c), _attention(c, positions)
+    dense = gated_mlp(c, bias=c.bool("mlp_bias", default=False))
+    blocks = [
+        BlockSpec(mixer=mixer, ffn=dense if moe is None or layer < first or layer % every else moe, mixer_norm=norm,
+                  ffn_norm=norm)
+        for layer in range(keys.num_layers(c))
+    ]
+    return decoder(c, blocks=blocks, final_norm=norm, names=_names(c, mixer), gguf=_gguf_names(mixer, moe))
+
+
+def _attention(c: ConfigReader, positions: Rope) -> MLASpec:
+    c.expect("use_mla", True)
+    heads, nope = keys.num_heads(c), c.positive("qk_nope_head_dim", default=128)
+    # All heads have keys and values of their own; the other two follow from the sizes above.
+    c.harmless("num_key_value_heads", "head_dim", "qk_head_dim")
+    return MLASpec(
+        num_heads=heads, q_rank=c.positive("q_lora_rank", default=None), kv_rank=c.positive("kv_lora_rank"),
+        nope_dim=nope, value_dim=c.positive("v_head_dim"), positions=positions,
+        scale=(nope + positions.rotary_dim) ** -0.5 * _stretch(positions) ** 2,
+        norm=RMSNorm(eps=1e-6),               # whatever rms_norm_eps says
+        bias=c.bool("attention_bias", default=False))
+
+
+def _stretch(positions: Rope) -> float:
+    """What yarn multiplies q and k with beyond the rotation: for the whole head, not for its rotated part alone."""
+    s = positions.scaling
+    if not isinstance(s, YarnScaling) or not s.mscale_all_dim or s.factor <= 1:
+        return 1.0
+    return 0.1 * s.mscale_all_dim * math.log(s.factor) + 1.0
+
+
+def _experts(c: ConfigReader, *, renormalize: bool, scale: float, group_best: int | None) -> MoESpec:
+    """renormalize, scale: the family's, where the config is silent. group_best: as in MoESpec; None: no groups."""
+    expert = gated_mlp(c, size="moe_intermediate_size")
+    count = c.int("n_shared_experts", default=None) or 0
+    shared = replace(expert, intermediate_size=count * expert.intermediate_size,
+                     bias=c.bool("mlp_bias", default=False)) if count > 0 else None
+    moe = replace(
+        experts(c, expert=expert, renormalize=c.bool("norm_topk_prob", default=renormalize), per_token=8,
+                shared=shared),
+        scale=c.positive_float("routed_scaling_factor", default=scale))
+    return moe if group_best is None else _grouped(c, moe, group_best)
+
+
+def _grouped(c: ConfigReader, moe: MoESpec, group_best: int) -> MoESpec:
+    groups, used = c.positive("n_group", default=8), c.positive("topk_group", default=4)
+    size, rest = divmod(moe.num_experts, groups)
+    if rest or size < group_best:
+        raise c.error("n_group", groups, f"a divisor of n_routed_experts = {moe.num_experts} that leaves at least "
+                                         f"{group_best} in a group")
+    if used > groups or used * size < moe.num_experts_per_token:
+        raise c.error("topk_group", used, f"at most n_group = {groups}, and enough groups of {size} for "
+                                          f"num_experts_per_tok = {moe.num_experts_per_token}")
+    return replace(moe, num_groups=groups, groups_per_token=used, group_best=group_best)
+
+
+def _names(c: ConfigReader, mixer: MLASpec) -> NameMap:
+    """Layers after the last predict tokens further ahead, for speculative decoding: they are not loaded."""
+    layers, more = keys.num_layers(c), c.int("num_nextn_predict_layers", "num_mtp_layers", default=0)
+    kv_b = _kv_b("model.layers.{i}.self_attn.kv_b_proj", mixer)
+    return names(LLAMA_BLOCK | LLAMA_ENDS | _ATTENTION | _EXPERTS | kv_b, optional_prefix="model.",
+                 ignored=LLAMA_NAMES.ignored,
+                 ignored_prefixes=tuple(f"model.layers.{layer}." for layer in range(layers, layers + more)))
+
+
+def _gguf_names(mixer: MLASpec, moe: MoESpec | None) -> NameMap:
+    """kv_b as it is (the first files), or keys and values apart, with a matrix for each head."""
+    by_head = {
+        f"blk.{{i}}.attn_{name}": Rule(f"blk.{{i}}.attn_{name}", (f"blocks.{{i}}.mixer.{name}",),
+                                       HeadMatrices(transposed=name == "k_b")) for name in ("k_b", "v_b")}
+    return gguf_names(_GGUF, by_head, _kv_b("blk.{i}.attn_kv_b", mixer), shared_expert(),
+                      stacked_experts(0 if moe is None else moe.num_experts))
+
+
+def _kv_b(source: str, mixer: MLASpec) -> dict[str, Rule]:
+    targets = ("blocks.{i}.mixer.k_b", "blocks.{i}.mixer.v_b")
+    return {source: Rule(source, targets, HeadRows(num_heads=mixer.num_heads, sizes=(mixer.nope_dim, mixer.value_dim)))}

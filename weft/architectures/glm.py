@@ -1,0 +1,41 @@
+"""GLM-4: neighbouring rope pairs on half of each head; the 0414 models have norms after each part, too."""
+
+from __future__ import annotations
+
+from weft.architectures import keys
+from weft.architectures.gguf_names import GGUF_FUSED_QKV, GGUF_POST_NORMS, gguf_names
+from weft.architectures.parts import attention, decoder, gated_mlp, llama_names, rms_norm, rope
+from weft.architectures.registry import architecture
+from weft.architectures.spec import AttentionSpec, BlockSpec, DecoderSpec
+from weft.resolve.reader import ConfigReader
+
+_FUSED = {"model.layers.{i}.mlp.gate_up_proj": ("blocks.{i}.ffn.gate", "blocks.{i}.ffn.up")}
+_POST_NORMS = {
+    "model.layers.{i}.post_self_attn_layernorm": "blocks.{i}.mixer_post_norm",
+    "model.layers.{i}.post_mlp_layernorm": "blocks.{i}.ffn_post_norm",
+}
+_GGUF_FUSED = {"blk.{i}.ffn_up": ("blocks.{i}.ffn.gate", "blocks.{i}.ffn.up")}
+
+
+@architecture("GlmForCausalLM")
+def glm(c: ConfigReader) -> DecoderSpec:
+    """GLM-4. Source: arXiv:2406.12793; config.json of THUDM/glm-4-9b-chat-hf."""
+    norm = rms_norm(c, eps=1.5625e-7)
+    block = BlockSpec(mixer=_attention(c), ffn=gated_mlp(c), mixer_norm=norm, ffn_norm=norm)
+    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=llama_names(_FUSED),
+                   gguf=gguf_names(GGUF_FUSED_QKV, _GGUF_FUSED))
+
+
+@architecture("Glm4ForCausalLM")
+def glm4(c: ConfigReader) -> DecoderSpec:
+    """GLM-4-0414 and GLM-Z1. Source: config.json of THUDM/GLM-4-32B-0414."""
+    norm = rms_norm(c, eps=1.5625e-7)
+    block = BlockSpec(mixer=_attention(c), ffn=gated_mlp(c), mixer_norm=norm, ffn_norm=norm, mixer_post_norm=norm,
+                      ffn_post_norm=norm)
+    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=llama_names(_FUSED | _POST_NORMS),
+                   gguf=gguf_names(GGUF_POST_NORMS, _GGUF_FUSED))
+
+
+def _attention(c: ConfigReader) -> AttentionSpec:
+    bias = c.bool("attention_bias", default=True)
+    return attention(c, positions=rope(c, partial=0.5, interleaved=True), qkv_bias=bias)

@@ -1,0 +1,113 @@
+"""Multi-head latent attention as a module: keys and values expanded from a short vector, then paged attention.
+
+The cache holds the expanded heads, so that the attention kernels run as they are. Where a head of v is shorter than one
+of q and k, it is filled up with zeros.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from weft.architectures.spec import MLASpec, Rope
+from weft.layers.linear import Linear
+from weft.layers.norm import Norm
+from weft.layers.placement import Layer, Placement
+from weft.ops.attention import (
+    KV_DTYPES,
+    AttentionCase,
+    AttentionParams,
+    AttentionPlan,
+    cache_shape,
+    choose_attention,
+)
+from weft.ops.qk import QKCase, choose_qk
+
+
+class MLA(Layer):
+    """An MLASpec with its weights. Its cache is given to it once by `bind_cache`, before the first forward."""
+
+    def __init__(self, spec: MLASpec, hidden_size: int, *, place: Placement) -> None:
+        super().__init__()
+        self.spec, heads, bias = spec, spec.num_heads, spec.bias
+        self.q_a = self.q_a_norm = None
+        queries = heads * spec.key_dim
+        if spec.q_rank is None:
+            self.q = Linear(hidden_size, {"q": queries}, bias=False, place=place)
+        else:
+            self.q_a = Linear(hidden_size, {"q_a": spec.q_rank}, bias=bias, place=place)
+            self.q_a_norm = Norm(spec.norm, spec.q_rank, place=place, role="q_a_norm")
+            self.q = Linear(spec.q_rank, {"q_b": queries}, bias=False, place=place)
+        self.kv_a = Linear(hidden_size, {"kv_a": spec.kv_rank + spec.positions.rotary_dim}, bias=bias, place=place)
+        self.kv_a_norm = Norm(spec.norm, spec.kv_rank, place=place, role="kv_a_norm")
+        self.kv_b = Linear(spec.kv_rank, {"k_b": heads * spec.nope_dim, "v_b": heads * spec.value_dim}, bias=False,
+                           place=place)
+        self.out = Linear(heads * spec.value_dim, {"o": hidden_size}, bias=bias, place=place)
+        self.scratch, self.dtype = place.scratch, place.dtype
+        self.qk_kernel = choose_qk(QKCase(
+            device=place.device, dtype=place.dtype, num_heads=heads, num_kv_heads=heads, head_dim=spec.head_dim,
+            half=spec.positions.rotary_dim // 2, interleaved=spec.positions.interleaved, isa=place.isa))
+        self.rotate = None                                    # what that kernel makes of no norms
+        self.params = AttentionParams(scale=spec.scale)
+        self.cache_dtype = place.dtype if place.cache is None else KV_DTYPES[place.cache.dtype]
+        self.kernel = choose_attention(AttentionCase(
+            device=place.device, dtype=place.dtype, head_dim=spec.head_dim, softcap=False, alibi=False, isa=place.isa,
+            cache_dtype=self.cache_dtype, block_size=16 if place.cache is None else place.cache.block_size))
+        self.k_cache = self.v_cache = torch.empty(0)
+
+    def cache_shape(self, num_blocks: int, block_size: int) -> tuple[int, ...]:
+        """Of one of the layer's two caches."""
+        return cache_shape(num_blocks, self.spec.num_kv_heads, block_size, self.spec.head_dim, self.cache_dtype)
+
+    def bind_cache(self, k_cache: Tensor, v_cache: Tensor) -> None:
+        """Take the layer's caches, each of `cache_shape` and `cache_dtype`."""
+        self.k_cache, self.v_cache = k_cache, v_cache
+
+    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], plan: AttentionPlan, residual: Tensor | None = None,
+                alpha: float = 1.0) -> Tensor:
+        """[T, E] -> [T, E]; with a residual, residual += alpha * that, and it is returned.
+
+        angles: cos and sin of the tokens' positions, [T, R / 2] float32.
+        """
+        heads = self.spec.num_heads
+        qkv = self._heads(x)
+        self.rotate(qkv, angles)
+        q, k, v = qkv.split_with_sizes((heads, heads, heads), dim=1)
+        out = self.kernel.run(q, k, v, self.k_cache, self.v_cache, plan, self.params)
+        return self.out(out[..., : self.spec.value_dim].flatten(1), residual, alpha)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """q, k and v of all heads, [T, 3H, D]. The rotated part of q and k comes first, where kernels expect it."""
+        spec, heads = self.spec, self.spec.num_heads
+        tokens, rotary, keys = x.shape[0], spec.positions.rotary_dim, spec.key_dim
+        qkv = self.scratch.take("mla_qkv", tokens, 3 * heads * spec.head_dim, self.dtype)
+        qkv = qkv.view(tokens, 3 * heads, spec.head_dim)
+        q, k, v = qkv.split_with_sizes((heads, heads, heads), dim=1)
+        query = self.q(x if self.q_a is None else self.q_a_norm(self.q_a(x))).view(tokens, heads, keys)
+        q[..., rotary:keys], q[..., :rotary] = query.split_with_sizes((spec.nope_dim, rotary), dim=2)
+        latent, key = self.kv_a(x).split_with_sizes((spec.kv_rank, rotary), dim=1)
+        k[..., :rotary] = key.unsqueeze(1)
+        expanded = self.kv_b(self.kv_a_norm(latent))
+        nope = heads * spec.nope_dim
+        k[..., rotary:keys] = expanded[:, :nope].view(tokens, heads, -1)
+        v[..., : spec.value_dim] = expanded[:, nope:].view(tokens, heads, -1)
+        qkv[:, : 2 * heads, keys:] = 0
+        v[..., spec.value_dim :] = 0
+        return qkv
+
+    def finish_loading(self) -> None:
+        """Make the rotation."""
+        self.rotate = self.qk_kernel.kernel.prepare()
+
+    @property
+    def rope(self) -> Rope:
+        """The rotary positions this layer wants."""
+        return self.spec.positions
+
+    def homes(self) -> dict[str, Tensor]:
+        homes: dict[str, Tensor] = {}
+        for linear in (self.q_a, self.q, self.kv_a, self.kv_b, self.out):
+            homes |= {} if linear is None else linear.homes()
+        for name, norm in (("q_a_norm", self.q_a_norm), ("kv_a_norm", self.kv_a_norm)):
+            homes |= {} if norm is None else {f"{name}.{home}": view for home, view in norm.homes().items()}
+        return homes
