@@ -116,13 +116,14 @@ def _by_row(homes: dict[str, Tensor], names: NameMap) -> dict[str, Tensor]:
 
 
 def names_in(checkpoint: Checkpoint, spec: DecoderSpec) -> NameMap:
-    """The family's names in this kind of files. NotBuiltError when nobody has said what they are in GGUF."""
-    if not checkpoint.is_gguf:
+    """The family's names in this kind of files. NotBuiltError when nobody has said what they are there."""
+    if not checkpoint.is_gguf and not checkpoint.is_mistral:
         return spec.names
-    if spec.gguf_names is None:
+    kind, found = ("GGUF", spec.gguf_names) if checkpoint.is_gguf else ("consolidated", spec.mistral_names)
+    if found is None:
         raise NotBuiltError("model", str(checkpoint.path), expected="safetensors or PyTorch files of this architecture",
-                            hint="weft does not know how GGUF files name this family's tensors.")
-    return spec.gguf_names
+                            hint=f"weft does not know how {kind} files name this family's tensors.")
+    return found
 
 
 def needs_own_head(checkpoint: Checkpoint, spec: DecoderSpec, hf_config: Mapping[str, Any]) -> bool:

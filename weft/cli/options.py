@@ -29,6 +29,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "logprobs_mode": "raw_logprobs, raw_logits, processed_logprobs or processed_logits",
         "served_model_name": "names that clients may use for the model",
         "tokenizer": "directory or hub name of the tokenizer, where it is not the model's",
+        "tokenizer_mode": "auto (by the files there are), hf or mistral",
         "skip_tokenizer_init": "token ids in, token ids out",
         "chat_template": "Jinja template, or the path of one; none: the tokenizer's",
         "generation_config": "sampling defaults: auto (the model's), weft (none), or a directory",
@@ -47,7 +48,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "hf_token": "token for the hub",
     },
     "load": {
-        "load_format": "auto, safetensors, pt, gguf or dummy (random weights)",
+        "load_format": "auto, safetensors, pt, mistral, gguf or dummy (random weights)",
         "download_dir": "where to keep what comes from the hub",
         "use_tqdm_on_load": "show progress while weights are read",
     },
