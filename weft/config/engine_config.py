@@ -100,7 +100,7 @@ class SchedulerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadConfig:
-    """How weights are read. quantization: as the user asked for, "int8" or "int4" for quantizing at load."""
+    """How weights are read. quantization: as the user asked for, e.g. "int8", quantizing at load."""
 
     load_format: str = "auto"
     quantization: str | None = None
