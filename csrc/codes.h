@@ -19,6 +19,7 @@ WEFT_INLINE int64_t panel_bytes(const Weight& w) {
         case W_Q5: return w.k * 5 / 8 * PANEL;
         case W_Q6: return w.k * 6 / 8 * PANEL;
         case W_Q8: return w.k * PANEL;
+        case W_S8: return (w.k + 63) / 64 * 64 * PANEL;
         default: return 2 * w.k * PANEL;
     }
 }
@@ -27,6 +28,7 @@ WEFT_INLINE int64_t panel_bytes(const Weight& w) {
 WEFT_INLINE int code_at(const Weight& w, const uint8_t* panel, int64_t k, int c) {
     auto word = [&](int64_t at) { uint16_t v; memcpy(&v, panel + at + 4 * c + 2 * (k % 2), 2); return (int)v; };
     int64_t s = k / 2;
+    if (w.kind == W_S8) return (int8_t)panel[k / 4 * 128 + 4 * c + k % 4];
     if (w.kind == W_Q4) return (word(s / 4 * 128) >> (s % 4 * 4) & 15) - w.zero;
     if (w.kind == W_Q8) {
         int byte = panel[s / 2 * 128 + c / 4 * 16 + s % 2 * 8 + c % 4 * 2 + k % 2];

@@ -61,8 +61,8 @@ def open_weights(model: ModelConfig, load: LoadConfig) -> Checkpoint:
 class Receiver(Protocol):
     """What a model wants to hear while it is loaded (`layers/finishing.py`)."""
 
-    def takes_codes(self, home: str) -> bool:
-        """Whether a home may be given integer codes instead of numbers."""
+    def takes_codes(self, home: str, *, int8_activations: bool = False) -> bool:
+        """Whether a home may be given integer codes instead of numbers. int8_activations: as QuantizedWeight's."""
 
     def take(self, home: str, weight: QuantizedWeight) -> None:
         """Codes for a home."""
@@ -219,7 +219,8 @@ def _fits(homes: dict[str, Tensor], info: TensorInfo, route: Route, faults: Faul
 def _as_codes(routes: dict[str, Route], checkpoint: Checkpoint, receiver: Receiver) -> list[str]:
     """Quantized tensors whose rows all have homes that take codes."""
     return [name for name, route in routes.items() if checkpoint.has_codes(name) and has_rows(route.layout)
-            and all(receiver.takes_codes(home) for home in route.homes)]
+            and all(receiver.takes_codes(home, int8_activations=checkpoint.has_int8_activations(name))
+                    for home in route.homes)]
 
 
 def _take(homes: dict[str, Tensor], checkpoint: Checkpoint, name: str, route: Route, receiver: Receiver) -> bool:

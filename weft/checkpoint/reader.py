@@ -87,6 +87,10 @@ class Checkpoint:
         shard = self._shards[self.tensors[name].file]
         return isinstance(shard, GGUFShard) and shard.has_codes(name)
 
+    def has_int8_activations(self, name: str) -> bool:
+        """Whether a tensor of codes is to be multiplied in integers (QuantizedWeight.int8_activations)."""
+        return False
+
     def quantized(self, name: str) -> QuantizedWeight | None:
         """A tensor as the integer codes it is stored in; None where it is stored otherwise, and `read` gives numbers.
 

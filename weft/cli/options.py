@@ -22,7 +22,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "model_file": "Python file that describes the model's architecture",
         "model_impl": "auto or native",
         "dtype": "auto, float32, float16 or bfloat16",
-        "quantization": "method of the checkpoint's weights, an error if it is another; none: what the checkpoint says",
+        "quantization": "int8, int4 or w8a8: how weights are quantized as they are loaded; a method: that of the "
+                        "checkpoint's weights, an error if it is another; none: what the checkpoint says",
         "seed": "seed of requests that have none",
         "max_model_len": "longest sequence in tokens; -1: the longest that fits",
         "max_logprobs": "most logprobs that a request may ask for; -1: no limit",

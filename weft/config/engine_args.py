@@ -60,7 +60,7 @@ class EngineArgs:
     model_file: str | None = None                 # a Python file that describes the architecture
     model_impl: str = "auto"                      # auto, native
     dtype: str = "auto"
-    quantization: str | None = None               # None: as the checkpoint says; int8, int4: quantized at load
+    quantization: str | None = None               # None: as the checkpoint says; int8, int4, w8a8: at load
     seed: int = 0
     max_model_len: int | None = None              # tokens; -1: what fits
     max_logprobs: int = 20                        # -1: no limit

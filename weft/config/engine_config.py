@@ -103,7 +103,7 @@ class SchedulerConfig:
 class LoadConfig:
     """How weights are read. load_format: auto, or the one format whose files count.
 
-    quantization: as the user asked for, "int8" or "int4" for quantizing at load.
+    quantization: as the user asked for, e.g. "int8" for quantizing at load.
     """
 
     load_format: str = "auto"

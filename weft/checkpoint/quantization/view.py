@@ -60,6 +60,9 @@ class QuantizedCheckpoint(Checkpoint):
     def has_codes(self, name: str) -> bool:
         return name in self._groups and self._groups[name].layout.has_codes
 
+    def has_int8_activations(self, name: str) -> bool:
+        return name in self._groups and self._groups[name].layout.int8_activations
+
     def quantized(self, name: str) -> QuantizedWeight | None:
         """A weight as integer codes; None for one that is stored otherwise, or whose columns are in another order."""
         value = self.decoded(name)

@@ -134,8 +134,8 @@ def quantized_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Ep
         bits = 8
     codes = torch.empty(padded * columns * bits // 8, dtype=torch.uint8)
     extension().pack_codes(weight.codes.contiguous().data_ptr(), rows, columns, bits, weight.zero, codes.data_ptr())
-    scales, offsets = _packed(weight.scales, rows), _packed(weight.offsets, rows)
-    supers = [_packed(None if t is None else t.half(), rows) for t in (weight.super_scales, weight.super_offsets)]
+    scales, offsets = packed_scales(weight.scales, rows), packed_scales(weight.offsets, rows)
+    supers = [packed_scales(None if t is None else t.half(), rows) for t in (weight.super_scales, weight.super_offsets)]
     per_super = 1 if weight.super_scales is None else weight.scales.shape[1] // weight.super_scales.shape[1]
     native = extension().weight(
         bits, rows, columns, codes.data_ptr(), weight.zero, weight.group_size, _SCALES[weight.scales.dtype],
@@ -178,7 +178,7 @@ def _with_supported_groups(weight: QuantizedWeight) -> QuantizedWeight:
                            offsets=None if offsets is None else offsets.repeat_interleave(times, dim=1))
 
 
-def _packed(values: Tensor | None, rows: int) -> Tensor | None:
+def packed_scales(values: Tensor | None, rows: int) -> Tensor | None:
     """[N, G] as panels of 32 rows."""
     if values is None:
         return None
