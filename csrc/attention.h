@@ -142,8 +142,8 @@ template <class T> static void run_attention(const AttentionArgs& a) {
     });
     // The last sequences first: long prompts stand behind decodes, and their last tiles are the longest. Items of decodes
     // are alike: a thread takes several, and fetches the next one's first span.
-    int64_t grain = s.num_tokens == s.num_seqs ? count * heads / (8 * num_threads()) : 1;
-    grain = grain < 1 ? 1 : grain > 16 ? 16 : grain;
+    int64_t each = count * heads / num_threads(), grain = each / 8 > 4 ? each / 8 : each < 4 ? each : 4;
+    grain = s.num_tokens != s.num_seqs || grain < 1 ? 1 : grain > 16 ? 16 : grain;
     parallel_for(count * heads, grain, [&](int64_t i) {
         const Item& item = items[groups + count - 1 - i / heads];
         int64_t head = i % heads;
