@@ -11,7 +11,7 @@ times, reading at the streaming bandwidth and computing at the matrix product's 
   for all sequences. Its context is the mean one, prompt plus half of the generated tokens.
 - Weights that are read: all parameters, but an embedding table only where it is the head too. Of X experts of which
   each token uses K, a step of S tokens reads X * (1 - (1 - K/X) ** S): what is expected where the router favours none.
-- Bytes of a weight: the dtype's; with quantization="int8" 1 (and 4 for each row); with "int4" 1/2 and 2 for a scale of
+- Bytes of a weight: the dtype's; with quantization="int8" or "w8a8" 1 (and 4 for each row); with "int4" 1/2 and 2 for a scale of
   each group of 64; of a GGUF file the bytes that its tensors have there.
 - Keys and values have the model's dtype. Writing, norms, activations and sampling are taken to be free.
 
@@ -117,10 +117,10 @@ def weights_of(spec: DecoderSpec, dtype: str, model: str, quantization: str | No
 
 
 def weight_bytes(spec: DecoderSpec, dtype: str, quantization: str | None) -> WeightBytes:
-    """Of a model whose weights have a dtype, or are quantized when it is loaded: "int8", "int4" or None."""
-    if quantization not in (None, "int8", "int4"):
+    """Of a model whose weights have a dtype, or are quantized when it is loaded: "int8", "int4", "w8a8" or None."""
+    if quantization not in (None, "int8", "int4", "w8a8"):
         raise SystemExit(f"--quantization {quantization}: how many bytes its weights have is not known here; "
-                         "expected int8 or int4, or say it in benchmarks/limits.py")
+                         "expected int8, int4 or w8a8, or say it in benchmarks/limits.py")
     always = experts = 0.0
     for name, shape in parameter_shapes(spec).items():
         if name == "embedding.positions.weight" or (name == "embedding.tokens.weight" and not spec.head.tied):
@@ -147,7 +147,7 @@ def gguf_weight_bytes(spec: DecoderSpec, path: Path) -> WeightBytes:
 def _bytes_of(shape: tuple[int, ...], dtype: str, quantization: str | None) -> float:
     if len(shape) < 2 or quantization is None:
         return prod(shape) * DTYPE_BYTES[dtype]
-    if quantization == "int8":
+    if quantization in ("int8", "w8a8"):
         return prod(shape) + 4 * shape[0]
     return prod(shape) * (1 / 2 + 2 / INT4_GROUP)
 
