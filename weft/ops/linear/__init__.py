@@ -6,7 +6,7 @@ native kernel a list of both, one below another.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -17,6 +17,7 @@ from weft.ops.kernel import Choice, Kernel, choose, never
 from weft.ops.linear import cpu, onednn, reference
 from weft.ops.linear.product import Epilogue, Product
 from weft.ops.native import unavailable
+from weft.ops.nodes import MemoryNodes
 from weft.ops.quantized import QuantizedWeight, quantize
 from weft.ops.quantized.quantize import group_size
 
@@ -29,6 +30,7 @@ class LinearCase:
 
     isa: level of the native kernels, or "reference". is_table: rows of the weight are read too, by an embedding.
     quantization: None, or a method of ops/quantized by which the weight is quantized when it has been loaded.
+    nodes: among which a native kernel's packed weight is divided; None: one.
     """
 
     device: str
@@ -39,6 +41,7 @@ class LinearCase:
     gated: bool = False
     is_table: bool = False
     quantization: str | None = None
+    nodes: MemoryNodes | None = field(default=None, compare=False, repr=False)
 
 
 def _native_refuses(case: LinearCase) -> str | None:
@@ -91,9 +94,9 @@ def _native(case: LinearCase, weight: Tensor | QuantizedWeight | list[Tensor | Q
         weight = quantize(weight, case.quantization)
     if isinstance(weight, QuantizedWeight):
         if cpu.refuses_quantized(weight.shape[1], weight.group_size) is None:
-            return cpu.quantized_product(weight, bias, epilogue, case.isa, case.dtype)
+            return cpu.quantized_product(weight, bias, epilogue, case.isa, case.dtype, case.nodes)
         weight = weight.dequantize(case.dtype)
-    return cpu.dense_product(weight, bias, epilogue, case.isa)
+    return cpu.dense_product(weight, bias, epilogue, case.isa, case.nodes)
 
 
 def _torch(case: LinearCase, make: type[reference.TorchProduct], weight: Tensor | QuantizedWeight, bias: Tensor | None,

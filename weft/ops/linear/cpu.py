@@ -15,6 +15,7 @@ from torch import Tensor
 from weft.ops.activation.cpu import ACTS
 from weft.ops.linear.product import Epilogue
 from weft.ops.native import DTYPES, extension, kernels
+from weft.ops.nodes import MemoryNodes
 from weft.ops.quantized import QuantizedWeight
 
 ROW_PADDING = 64               # rows of a packed matrix are a multiple of this
@@ -109,7 +110,8 @@ def padded_empty(rows: int, columns: int, dtype: torch.dtype, device: str) -> Te
     return torch.empty(-(-rows // ROW_PADDING) * ROW_PADDING, columns, dtype=dtype, device=device)[:rows]
 
 
-def dense_product(weight: Tensor, bias: Tensor | None, epilogue: Epilogue, isa: str) -> NativeProduct:
+def dense_product(weight: Tensor, bias: Tensor | None, epilogue: Epilogue, isa: str,
+                  nodes: MemoryNodes | None = None) -> NativeProduct:
     """Pack a weight of `padded_empty` in place (its rows are no longer rows) and make its product."""
     rows, columns = weight.shape
     padded = -(-rows // ROW_PADDING) * ROW_PADDING
@@ -120,12 +122,13 @@ def dense_product(weight: Tensor, bias: Tensor | None, epilogue: Epilogue, isa: 
     panels = weight.as_strided((padded, columns), (columns, 1))
     panels[rows:] = 0
     extension().pack_dense(panels.data_ptr(), padded, columns * weight.element_size() // 4)
-    native = extension().weight(DTYPES[weight.dtype], rows, columns, panels.data_ptr())
+    native = extension().weight(DTYPES[weight.dtype], rows, columns, panels.data_ptr(),
+                                nodes=_placed(nodes, (panels,), padded, epilogue))
     return NativeProduct(isa, native, weight.shape, (panels,), _wide(bias), epilogue, weight.dtype)
 
 
 def quantized_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Epilogue, isa: str,
-                      dtype: torch.dtype) -> NativeProduct:
+                      dtype: torch.dtype, nodes: MemoryNodes | None = None) -> NativeProduct:
     """Pack codes and scales and make the product; dtype: of x. ValueError for what `refuses_quantized` refuses."""
     weight = _with_supported_groups(weight)
     rows, columns = weight.shape
@@ -137,10 +140,11 @@ def quantized_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Ep
     scales, offsets = _packed(weight.scales, rows), _packed(weight.offsets, rows)
     supers = [_packed(None if t is None else t.half(), rows) for t in (weight.super_scales, weight.super_offsets)]
     per_super = 1 if weight.super_scales is None else weight.scales.shape[1] // weight.super_scales.shape[1]
+    tensors = tuple(t for t in (codes, scales, offsets, *supers) if t is not None)
     native = extension().weight(
         bits, rows, columns, codes.data_ptr(), weight.zero, weight.group_size, _SCALES[weight.scales.dtype],
-        _address(scales), _address(offsets), per_super, *map(_address, supers))
-    tensors = tuple(t for t in (codes, scales, offsets, *supers) if t is not None)
+        _address(scales), _address(offsets), per_super, *map(_address, supers),
+        nodes=_placed(nodes, tensors, padded, epilogue))
     return NativeProduct(isa, native, weight.shape, tensors, _wide(bias), epilogue, dtype)
 
 
@@ -186,6 +190,14 @@ def _packed(values: Tensor | None, rows: int) -> Tensor | None:
     out = torch.empty(-(-rows // ROW_PADDING) * ROW_PADDING * values.shape[1], dtype=values.dtype)
     extension().pack_scales(values.data_ptr(), rows, values.shape[1], values.element_size(), out.data_ptr())
     return out
+
+
+def _placed(nodes: MemoryNodes | None, tensors: Sequence[Tensor], rows: int, epilogue: Epilogue) -> Any:
+    """Move the pages of packed tensors to their nodes; what the weight's descriptor is to know of these."""
+    if nodes is None:
+        return None
+    nodes.place(tensors, rows, gated=epilogue.gated)
+    return nodes.native
 
 
 def _address(tensor: Tensor | None) -> int:
