@@ -12,6 +12,7 @@ that. What the kernel does beyond (masked keys, exponentials) counts against it.
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Callable
 
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from weft.cli.tables import print_table
+from weft.config.allocator import lazy_zeros
 from weft.config.isa import resolve_isa
 from weft.config.machine import Machine
 from weft.ops.attention import KV_DTYPES, AttentionParams, AttentionPlan, attention_plan, cache_shape, cpu
@@ -86,8 +88,7 @@ class Bench:
         options = self.options
         plan, num_blocks = _plan(query_lens, seq_lens, shared)
         shape = cache_shape(num_blocks, options.kv_heads, BLOCK, options.head_dim, self.cache_dtype)
-        caches = [torch.zeros(shape, dtype=torch.uint8 if self.cache_dtype.itemsize == 1 else self.cache_dtype)
-                  .view(self.cache_dtype) for _ in range(2)]
+        caches = [_written(shape, self.cache_dtype) for _ in range(2)]
         heads = options.heads + 2 * options.kv_heads
         qkv = torch.randn(sum(query_lens), heads, options.head_dim).to(self.dtype)
         q, k, v = qkv.split((options.heads, options.kv_heads, options.kv_heads), dim=1)
@@ -113,6 +114,12 @@ class Bench:
         work, bound, unit = ((num_bytes, bandwidth, "GB/s") if by_bytes else (operations, rate, "GFLOP/s"))
         return (name, f"{seconds * 1e3:.3f}", f"{work / seconds / 1e9:.1f} {unit}", f"{bound / 1e9:.1f} {unit}",
                 f"{work / seconds / bound:.2f}")
+
+
+def _written(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """A cache in memory as the engine's, each page of it written."""
+    pages = torch.frombuffer(lazy_zeros(math.prod(shape) * dtype.itemsize), dtype=torch.uint8)
+    return pages.zero_().view(dtype)[: math.prod(shape)].view(shape)
 
 
 def _plan(query_lens: list[int], seq_lens: list[int], shared: int) -> tuple[AttentionPlan, int]:

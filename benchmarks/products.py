@@ -5,6 +5,7 @@
 Both bounds are measured in the same run, in turns with the kernels: a streaming read by all threads, and bfloat16's own
 product of many rows on a matrix that stays in the cache. A product takes at least the time to read its weight once,
 scales included, and that of its multiplications; the longer of the two is the bound, and the fraction is of that.
+w8a8 is held against bfloat16's product too, which its own, of integers, can exceed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from weft.config.machine import Machine
 from weft.ops.linear import Epilogue, LinearCase, choose_linear, empty_weight
 from weft.ops.quantized import QuantizedWeight
 
-KINDS = ("bfloat16", "int8", "int4", "Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
+KINDS = ("bfloat16", "w8a8", "int8", "int4", "Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
 
 
 def main() -> None:
@@ -75,10 +76,10 @@ def line(kind: str, rows: int, seconds: float, memory: tuple[float, float],
 
 def product(kind: str, n: int, k: int, isa: str) -> tuple[Callable[..., Tensor], int]:
     """(the product, bytes of its weight as it is packed)."""
-    quantization = kind if kind in ("int8", "int4") else None
+    quantization = kind if kind in ("w8a8", "int8", "int4") else None
     case = LinearCase(device="cpu", dtype=torch.bfloat16, in_features=k, out_features=n, isa=isa,
                       quantization=quantization)
-    if kind in ("bfloat16", "int8", "int4"):
+    if kind == "bfloat16" or quantization is not None:
         weight = empty_weight(case)
         weight.normal_(std=0.02)
     else:

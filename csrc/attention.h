@@ -138,14 +138,23 @@ template <class T> static void run_attention(const AttentionArgs& a) {
 
     parallel_for(groups * heads, 1, [&](int64_t i) {
         int64_t head = i % heads;
-        split_item(c, items[i / heads], tokens, states, head, rules + head * c.group);
+        split_item(c, items[i / heads], tokens, states, head, rules + head * c.group, {});
     });
-    // The last sequences first: long prompts stand behind decodes, and their last tiles are the longest.
-    parallel_for(count * heads, 1, [&](int64_t i) {
+    // The last sequences first: long prompts stand behind decodes, and their last tiles are the longest. Items of decodes
+    // are alike: a thread takes several, and fetches the next one's first span.
+    int64_t each = count * heads / num_threads(), grain = each / 8 > 4 ? each / 8 : each < 4 ? each : 4;
+    grain = s.num_tokens != s.num_seqs || grain < 1 ? 1 : grain > 16 ? 16 : grain;
+    parallel_for(count * heads, grain, [&](int64_t i) {
         const Item& item = items[groups + count - 1 - i / heads];
         int64_t head = i % heads;
-        if (item.kind == Item::WHOLE) whole_item(c, item, tokens[item.seq], head, rules + head * c.group);
-        else split_item(c, item, tokens, states, head, rules + head * c.group);
+        Following after = {};
+        if ((i + 1) % grain != 0 && i + 1 < count * heads) {
+            const Item& next = items[groups + count - 1 - (i + 1) / heads];
+            int64_t end = s.seq_lens[next.seq], begin = s.window && end > s.window ? end - s.window : 0;
+            after = {s.block_table + next.seq * s.table_width, (i + 1) % heads, next.span0, begin, end};
+        }
+        if (item.kind == Item::WHOLE) whole_item(c, item, tokens[item.seq], head, rules + head * c.group, after);
+        else split_item(c, item, tokens, states, head, rules + head * c.group, after);
     });
     if (segments)
         parallel_for(s.num_seqs * a.heads, 32, [&](int64_t i) {

@@ -11,8 +11,8 @@ constexpr int KV_BLOCK = 16;      // tokens of a block
 // and one of values
 //   32 bit        [16][head_dim]
 //   16 and 8 bit  [8][head_dim][2]           pairs of tokens
-// so that vectors hold the scores of 16 keys, or 16 dimensions of an output. Each number of KV_INT8 is a code times the
-// token's scale; after the codes a block has [16] float scales.
+// so that vectors hold the scores of 16 keys, or 16 dimensions of an output. Each number of KV_INT8 is a code (sign and
+// magnitude) times the token's scale; after the codes a block has [16] float scales.
 enum KvKind : int { KV_F32 = 0, KV_BF16 = 1, KV_F16 = 2, KV_E4M3 = 3, KV_E5M2 = 4, KV_INT8 = 5 };
 
 struct KvCache {

@@ -129,10 +129,16 @@ WEFT_INLINE void multiply_values(const Call<T>& c, int n, const T* p, const Span
     weigh_values<T>(n, p, span, ahead, c.width, out);
 }
 
+// Where a thread goes on after an item: a span of a sequence's blocks, for one head. table null: nowhere.
+struct Following {
+    const int32_t* table;
+    int64_t kv_head, span, begin, end;
+};
+
 // The spans [first, last) of one segment into the rows' states. table: blocks of the sequence (or sequences).
 template <class T>
 static void attend(const Call<T>& c, const Rows<T>& rows, int64_t kv_head, const int32_t* table, int64_t first,
-                   int64_t last, const ScoreRule* rules, T* spans) {
+                   int64_t last, const ScoreRule* rules, T* spans, const Following& following) {
     int32_t begin = rows.begin[0], end = rows.end[0];
     for (int i = 1; i < rows.count; i++) {
         if (rows.begin[i] < begin) begin = rows.begin[i];
@@ -145,8 +151,11 @@ static void attend(const Call<T>& c, const Rows<T>& rows, int64_t kv_head, const
     int unit = c.tiles ? LARGEST_UNIT : UNIT;
     for (int64_t s = first; s < last; s++) {
         if (s == first || !c.direct) open_span(cache, c.direct, kv_head, table, s, begin, end, spans, here);
-        if (!c.direct || s + 1 == last) next = here;
-        else open_span(cache, true, kv_head, table, s + 1, begin, end, spans, next);
+        if (c.direct && s + 1 < last) open_span(cache, true, kv_head, table, s + 1, begin, end, spans, next);
+        else if (c.direct && following.table)
+            open_span(cache, true, following.kv_head, following.table, following.span, following.begin, following.end, spans,
+                      next);
+        else next = here;
         int64_t start = s * SPAN;
         for (int u = 0; u < rows.count; u += unit) {
             int n = rows.count - u < unit ? rows.count - u : unit;
@@ -158,14 +167,14 @@ static void attend(const Call<T>& c, const Rows<T>& rows, int64_t kv_head, const
                 out[r] = rows.state[u + r] + STATE_VALUES;
             }
             if (!any) continue;
-            multiply_keys(c, n, rows.q + u, here, fetch ? here.values : nullptr, sums);
+            multiply_keys(c, n, rows.q + u, here, fetch ? next.keys : nullptr, sums);
             for (int r = 0; r < n; r++) {
                 if (sees[r])
                     soften<T>(rules[rows.rule[u + r]], here, c.scaled, c.plain, sums + r * SPAN, start,
                               rows.begin[u + r], rows.end[u + r], c.width, p + r * SPAN, rows.state[u + r]);
                 else memset(p + r * SPAN, 0, sizeof(T) * SPAN);
             }
-            multiply_values(c, n, p, here, fetch ? next.keys : nullptr, out);
+            multiply_values(c, n, p, here, fetch ? next.values : nullptr, out);
         }
         here = next;
     }
@@ -194,9 +203,23 @@ template <class T> static void finish(const Call<T>& c, const float* state, int6
     WEFT_BY_DTYPE(c.a.dtype, finish_attention<D>(state, sink, c.d, (typename Float<D>::T*)c.a.out + at))
 }
 
+// What comes after an item's segment that ends before span `to`: its next one, or what follows the item.
+template <class T>
+static Following then(const Rows<T>& rows, int64_t kv_head, const int32_t* table, int64_t to,
+                      const Item& item, const Following& following) {
+    if (to >= item.span1) return following;
+    int64_t begin = rows.begin[0], end = rows.end[0];
+    for (int i = 1; i < rows.count; i++) {
+        begin = rows.begin[i] < begin ? rows.begin[i] : begin;
+        end = rows.end[i] > end ? rows.end[i] : end;
+    }
+    return {table, kv_head, to, begin, end};
+}
+
 // All keys of the item's rows, to their results.
 template <class T>
-static void whole_item(const Call<T>& c, const Item& item, int64_t token, int64_t kv_head, const ScoreRule* rules) {
+static void whole_item(const Call<T>& c, const Item& item, int64_t token, int64_t kv_head, const ScoreRule* rules,
+                       const Following& following) {
     const AttentionStep& s = *c.a.step;
     Scratch<T> w = scratch<T>(c.width);
     Rows<T> rows;
@@ -212,8 +235,8 @@ static void whole_item(const Call<T>& c, const Item& item, int64_t token, int64_
             clear_state(rows.state[i], c.width);
         }
         int64_t from = segment * SEGMENT_SPANS, to = from + SEGMENT_SPANS;
-        attend(c, rows, kv_head, table, from > item.span0 ? from : item.span0, to < item.span1 ? to : item.span1, rules,
-               w.spans);
+        from = from > item.span0 ? from : item.span0, to = to < item.span1 ? to : item.span1;
+        attend(c, rows, kv_head, table, from, to, rules, w.spans, then(rows, kv_head, table, to, item, following));
         for (int i = 0; i < rows.count; i++)
             if (segment > rows.begin[i] / SEGMENT && segment * SEGMENT < rows.end[i])
                 merge_state(w.total + i * size, rows.state[i], c.width);
@@ -227,7 +250,7 @@ static void whole_item(const Call<T>& c, const Item& item, int64_t token, int64_
 // The item's segments, into states.
 template <class T>
 static void split_item(const Call<T>& c, const Item& item, const int32_t* tokens, const States* states, int64_t kv_head,
-                       const ScoreRule* rules) {
+                       const ScoreRule* rules, const Following& following) {
     bool is_group = item.kind == Item::GROUP_PART;
     const AttentionStep& s = *c.a.step;
     Scratch<T> w = scratch<T>(c.width);
@@ -249,8 +272,9 @@ static void split_item(const Call<T>& c, const Item& item, const int32_t* tokens
             rows.state[i] = of[i]->data + (state_row[i] * of[i]->num + segment - of[i]->first) * size;
             if (!item.goes_on || span > item.span0) clear_state(rows.state[i], c.width);
         }
-        attend(c, rows, kv_head, s.block_table + any * s.table_width, span, to < item.span1 ? to : item.span1, rules,
-               w.spans);
+        to = to < item.span1 ? to : item.span1;
+        const int32_t* table = s.block_table + any * s.table_width;
+        attend(c, rows, kv_head, table, span, to, rules, w.spans, then(rows, kv_head, table, to, item, following));
         span = to;
     }
 }

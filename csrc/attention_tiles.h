@@ -1,7 +1,8 @@
 // The two products of a span of 64 keys for up to UNIT rows: scores = q . k, and values += p . v.
 //
 // Each output is a sum in the order of dimensions, or of keys, in its own vector lane: what other rows a tile has, or
-// how many, changes no bit of it. `ahead` names blocks that are read next: they are fetched while these are multiplied.
+// how many, changes no bit of it. `ahead` names the next span's blocks, which
+// are fetched into the second cache meanwhile: into the first one, a core fetches only half as fast as memory delivers.
 #pragma once
 
 #include "cache_read.h"
@@ -55,7 +56,7 @@ static void score_tile(const T* const* x, const T* const* keys, const T* const* 
             typename S::V b[NV];
             for (int v = 0; v < NV; v++) {
                 b[v] = S::at(w[v] + s * KV_BLOCK * C);
-                if (AHEAD) __builtin_prefetch(next[v] + s * KV_BLOCK * C);
+                if (AHEAD) __builtin_prefetch(next[v] + s * KV_BLOCK * C, 0, SECOND_CACHE);
             }
             for (int r = 0; r < MR; r++) {
                 typename S::V a = S::each(rows[r] + s * C);
@@ -84,7 +85,7 @@ WEFT_INLINE void value_columns(const T* p, const T* const* values, const T* cons
             typename S::V b[NV];
             for (int v = 0; v < NV; v++) {
                 b[v] = S::at(w + v * W * C);
-                if (AHEAD) __builtin_prefetch(next + v * W * C);
+                if (AHEAD) __builtin_prefetch(next + v * W * C, 0, SECOND_CACHE);
             }
             for (int r = 0; r < MR; r++) {
                 typename S::V a = S::each(weights + r * SPAN + s * C);

@@ -2,11 +2,13 @@
 // converted into a scratch buffer.
 #pragma once
 
+#include "byte_numbers.h"
 #include "cache_write.h"
 
 namespace WEFT_NS {
 namespace paged {
 
+constexpr int SECOND_CACHE = 2;           // of __builtin_prefetch
 constexpr int SPAN_BLOCKS = 4, SPAN = SPAN_BLOCKS * KV_BLOCK;
 
 // T = uint16_t: pairs of bfloat16; keys [head_dim / 2][16][2], values [8][width][2], for each of the four blocks.
@@ -41,8 +43,8 @@ WEFT_INLINE void read_pairs(int kind, const uint8_t* in, VF& first, VF& second) 
         lo = u & 0xffu;
         hi = u >> 8;
         if (kind == KV_INT8) {
-            first = __builtin_convertvector((VI)(lo << 24) >> 24, VF);
-            second = __builtin_convertvector((VI)(hi << 24) >> 24, VF);
+            first = (VF)((VU)__builtin_convertvector((VI)(lo & 127), VF) | (lo & 128) << 24);    // sign and magnitude
+            second = (VF)((VU)__builtin_convertvector((VI)(hi & 127), VF) | (hi & 128) << 24);
             return;
         }
         // As float16: its upper half for e5m2; for e4m3 the exponent counts from 8 less.
@@ -82,20 +84,48 @@ WEFT_INLINE void convert(int kind, const uint8_t* in, int n, float* out, int str
     }
 }
 
-template <class T, int KIND> static void convert_keys(const uint8_t* k, int64_t d, T* out) {
-    if constexpr (KIND == KV_F32) memcpy(out, k, sizeof(float) * KV_BLOCK * d);
+#if defined(__AVX512BF16__)
+// n bytes of a row of pairs as bfloat16: 32 of them are a vector of 16 pairs. What is past n counts as zeros, up to a whole
+// vector. ahead: what will be read after it, which is fetched meanwhile.
+template <int KIND> static void convert_bytes(const uint8_t* in, int64_t n, uint16_t* out, const uint8_t* ahead) {
+    const ByteLookup table(KIND == KV_INT8 ? BYTE_INTEGER : KIND == KV_E4M3 ? BYTE_E4M3 : BYTE_E5M2);
+    // Four pairs of the first vector, four of the second, by turns: unpacking puts them together again.
+    const __m512i by_turns = _mm512_permutexvar_epi64(_mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0), _mm512_set_epi8(
+        63, 62, 61, 60, 59, 58, 57, 56, 55, 54, 53, 52, 51, 50, 49, 48, 47, 46, 45, 44, 43, 42, 41, 40, 39, 38, 37, 36, 35,
+        34, 33, 32, 31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4,
+        3, 2, 1, 0));
+    for (int64_t i = 0; i < n; i += 64, out += 64) {
+        __mmask64 there = n - i >= 64 ? ~0ull : (1ull << (n - i)) - 1;
+        __builtin_prefetch(ahead + i, 0, SECOND_CACHE);
+        __m512i high, low;
+        table.read(_mm512_permutexvar_epi8(by_turns, _mm512_maskz_loadu_epi8(there, in + i)), high, low);
+        _mm512_storeu_si512(out, _mm512_unpacklo_epi8(low, high));
+        if (n - i > 32) _mm512_storeu_si512(out + 32, _mm512_unpackhi_epi8(low, high));
+    }
+}
+template <class T, int KIND>
+constexpr bool BY_TABLE = sizeof(T) == 2 && (KIND == KV_INT8 || KIND == KV_E4M3 || KIND == KV_E5M2);
+#else
+template <int KIND> static void convert_bytes(const uint8_t*, int64_t, uint16_t*, const uint8_t*) {}
+template <class T, int KIND> constexpr bool BY_TABLE = false;
+#endif
+
+template <class T, int KIND> static void convert_keys(const uint8_t* k, int64_t d, T* out, const uint8_t* ahead) {
+    if constexpr (BY_TABLE<T, KIND>) convert_bytes<KIND>(k, KV_BLOCK * d, (uint16_t*)out, ahead);
+    else if constexpr (KIND == KV_F32) memcpy(out, k, sizeof(float) * KV_BLOCK * d);
     else
         for (int64_t s = 0; s < d / 2; s++)
             convert(KIND, k + s * KV_BLOCK * 2 * kv_bytes(KIND), KV_BLOCK, out + s * 2 * KV_BLOCK, KV_BLOCK);
 }
-template <class T, int KIND> static void convert_values(const uint8_t* v, int64_t d, int64_t width, T* out) {
+template <class T, int KIND> static void convert_values(const uint8_t* v, int64_t d, int64_t width, T* out, const uint8_t* ahead) {
     constexpr bool same = KIND == (sizeof(T) == 2 ? KV_BF16 : KV_F32);
     constexpr int rows = KIND == KV_F32 ? KV_BLOCK : KV_BLOCK / 2;
     int64_t unit = (KIND == KV_F32 ? 1 : 2) * kv_bytes(KIND), whole = d / W * W;
     for (int s = 0; s < rows; s++) {
         const uint8_t* row = v + s * d * unit;
         T* to = out + s * (KV_BLOCK / rows) * width;
-        if constexpr (same) memcpy(to, row, d * unit);
+        if constexpr (BY_TABLE<T, KIND>) convert_bytes<KIND>(row, 2 * d, (uint16_t*)to, ahead + (row - v));
+        else if constexpr (same) memcpy(to, row, d * unit);
         else {
             convert(KIND, row, (int)whole, to, (int)width);
             if (whole == d) continue;
@@ -150,11 +180,14 @@ static void open_span(const KvCache& c, bool direct, int64_t head, const int32_t
         out.keys[b] = (const T*)k;
         out.values[b] = (const T*)v;
         if (direct) continue;
+        // The same block of the next span, if the table goes on.
+        int32_t following = first + SPAN < end ? table[(span + 1) * SPAN_BLOCKS + b] : -1;
+        int64_t after = following < 0 ? at : (following * c.kv_heads + head) * bytes;
         if (!is_own_type<T>(c)) {
-            WEFT_BY_KIND(c.kind, (convert_keys<T, KIND>(k, d, keys)))
+            WEFT_BY_KIND(c.kind, (convert_keys<T, KIND>(k, d, keys, (const uint8_t*)c.k + after)))
             out.keys[b] = keys;
         }
-        WEFT_BY_KIND(c.kind, (convert_values<T, KIND>(v, d, width, values)))
+        WEFT_BY_KIND(c.kind, (convert_values<T, KIND>(v, d, width, values, (const uint8_t*)c.v + after)))
         out.values[b] = values;
     }
 }

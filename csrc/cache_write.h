@@ -57,8 +57,11 @@ WEFT_INLINE float encode_row(int kind, const float* x, int64_t n, uint8_t* out) 
         VI code;
         if (kind == KV_E4M3) code = to_fp8<3, 7>(v, 448.0f);
         else if (kind == KV_E5M2) code = to_fp8<2, 15>(v, 57344.0f);
-        else code = (VI)(v / splat(scale) + splat(12582912.0f)) - 0x4b400000;  // the sum's bits count from there
-        VB bytes = __builtin_convertvector(code, VB);
+        else {
+            code = (VI)(v / splat(scale) + splat(12582912.0f)) - 0x4b400000;   // the sum's bits count from there
+            code = code < 0 ? (-code & 127) | 128 : code & 127;                // sign and magnitude
+        }
+        VB bytes = narrow_to_bytes((VU)code);
         memcpy(out + i, &bytes, sizeof bytes);
     }
     return scale;

@@ -4,6 +4,7 @@
 // bfloat16 too. Layouts: kernels.h.
 #pragma once
 
+#include "byte_numbers.h"
 #include "kernels.h"
 #include "simd.h"
 
@@ -18,6 +19,7 @@ WEFT_INLINE int64_t panel_bytes(const Weight& w) {
         case W_Q5: return w.k * 5 / 8 * PANEL;
         case W_Q6: return w.k * 6 / 8 * PANEL;
         case W_Q8: return w.k * PANEL;
+        case W_S8: return (w.k + 63) / 64 * 64 * PANEL;
         default: return 2 * w.k * PANEL;
     }
 }
@@ -26,6 +28,7 @@ WEFT_INLINE int64_t panel_bytes(const Weight& w) {
 WEFT_INLINE int code_at(const Weight& w, const uint8_t* panel, int64_t k, int c) {
     auto word = [&](int64_t at) { uint16_t v; memcpy(&v, panel + at + 4 * c + 2 * (k % 2), 2); return (int)v; };
     int64_t s = k / 2;
+    if (w.kind == W_S8) return (int8_t)panel[k / 4 * 128 + 4 * c + k % 4];
     if (w.kind == W_Q4) return (word(s / 4 * 128) >> (s % 4 * 4) & 15) - w.zero;
     if (w.kind == W_Q8) {
         int byte = panel[s / 2 * 128 + c / 4 * 16 + s % 2 * 8 + c % 4 * 2 + k % 2];
@@ -119,35 +122,17 @@ static void unpack_floats(const Weight& w, const uint8_t* panel, int64_t k0, int
 
 #if defined(__AVX512BF16__)
 
-// High and low bytes of the bfloat16 of 0 to 127.
-struct ByteTables {
-    uint8_t high[128], low[128];
-    constexpr ByteTables() : high(), low() {
-        for (int i = 1; i < 128; i++) {
-            int e = 0;
-            while (i >> (e + 1)) e++;
-            int bits = (127 + e) << 7 | (i << (7 - e) & 127);
-            high[i] = (uint8_t)(bits >> 8);
-            low[i] = (uint8_t)bits;
-        }
-    }
-};
-alignas(64) static constexpr ByteTables byte_tables;
-
 // What reads codes keeps in registers: the numbers of all codes.
 template <int KIND> struct Lookup {
-    __m512i a, b, c, d;
+    __m512i a, b;
     explicit Lookup([[maybe_unused]] const uint16_t* numbers) {
-        if constexpr (KIND == W_Q8) {
-            a = _mm512_loadu_si512(byte_tables.high);
-            b = _mm512_loadu_si512(byte_tables.high + 64);
-            c = _mm512_loadu_si512(byte_tables.low);
-            d = _mm512_loadu_si512(byte_tables.low + 64);
-        } else if constexpr (KIND != W_BF16) {
-            a = _mm512_loadu_si512(numbers);
-            if constexpr (KIND == W_Q6) b = _mm512_loadu_si512(numbers + 32);
-        }
+        if constexpr (KIND != W_BF16) a = _mm512_loadu_si512(numbers);
+        if constexpr (KIND == W_Q6) b = _mm512_loadu_si512(numbers + 32);
     }
+};
+template <> struct Lookup<W_Q8> {
+    ByteLookup bytes{BYTE_INTEGER};
+    explicit Lookup(const uint16_t*) {}
 };
 
 // Steps (pairs of columns) that are stored together.
@@ -161,8 +146,8 @@ WEFT_INLINE __m512i pair_of_unit(const Lookup<KIND>& t, const uint8_t* unit, int
     if constexpr (KIND == W_Q4) return _mm512_permutexvar_epi16(_mm512_srli_epi16(_mm512_loadu_si512(p), 4 * j), t.a);
     if constexpr (KIND == W_Q8) {
         __m512i codes = _mm512_loadu_si512(p);
-        __m512i high = _mm512_permutex2var_epi8(t.a, codes, t.b), low = _mm512_permutex2var_epi8(t.c, codes, t.d);
-        high = _mm512_ternarylogic_epi64(high, codes, _mm512_set1_epi8((char)128), 0xf8);           // sign: a | (b & c)
+        __m512i high, low;
+        t.bytes.read(codes, high, low);
         __mmask64 least = _mm512_cmpeq_epi8_mask(codes, _mm512_set1_epi8((char)128));
         high = _mm512_mask_mov_epi8(high, least, _mm512_set1_epi8((char)0xc3));                     // -128 is 0xc300
         return j == 0 ? _mm512_unpacklo_epi8(low, high) : _mm512_unpackhi_epi8(low, high);

@@ -17,7 +17,8 @@
 //   5 bit           [n / 32][k / 16]             the same, the high bits in [32] 16-bit words
 //   8 bit           [n / 32][k / 4][8][2][4][2]  eight times four rows, two pairs; code - zero as sign and magnitude,
 //                                                -128 as "-0"
-enum WeightKind : int { W_F32 = 0, W_BF16 = 1, W_F16 = 2, W_Q4 = 4, W_Q5 = 5, W_Q6 = 6, W_Q8 = 8 };
+//   8 bit, for integers [n / 32][K / 4][32][4]   two's complement; K is k padded by zeros to a multiple of 64
+enum WeightKind : int { W_F32 = 0, W_BF16 = 1, W_F16 = 2, W_Q4 = 4, W_Q5 = 5, W_Q6 = 6, W_Q8 = 8, W_S8 = 9 };
 
 // Scales (and offsets) of codes: [n / 32][k / group][32] of a float type, or of bytes times [n / 32][k / super][32] float16.
 enum ScaleKind : int { S_F32 = 0, S_F16 = 2, S_U8 = 3, S_I8 = 4 };
@@ -35,6 +36,7 @@ struct Weight {
     int64_t groups_per_super = 1;
     const uint16_t* super_scales = nullptr;
     const uint16_t* super_offsets = nullptr;
+    const int32_t* code_sums = nullptr; // W_S8: of each row's codes, [n padded]
     uint16_t numbers[64] = {};          // code - zero as bfloat16, of codes of up to 6 bits (4 bits: twice)
     const Nodes* nodes = nullptr;       // whose memory its column groups lie in; null where there is one node
 };

@@ -152,12 +152,16 @@ WEFT_INLINE int64_t column_groups(const LinearArgs& a) {
     return a.gated ? a.w->n / 2 / PANEL : (a.w->n + GROUP - 1) / GROUP;
 }
 
+// The two panels of column group j.
+WEFT_INLINE int64_t first_panel(const LinearArgs& a, int64_t j) { return a.gated ? j : 2 * j; }
+WEFT_INLINE int64_t second_panel(const LinearArgs& a, int64_t j) { return a.gated ? j + a.w->n / 2 / PANEL : 2 * j + 1; }
+
 // Rows [r0, r0 + rows) of column group j: at most ROW_BLOCK rows.
 template <class T>
 static void linear_task(const LinearArgs& a, const T* const* x, const float* const* x_sums, int64_t j, int64_t r0,
                         int64_t rows) {
     const Weight& w = *a.w;
-    int64_t pa = a.gated ? j : 2 * j, pb = a.gated ? j + w.n / 2 / PANEL : 2 * j + 1;
+    int64_t pa = first_panel(a, j), pb = second_panel(a, j);
     alignas(64) float sums[ROW_BLOCK * GROUP];
     multiply<T>(w, pa, pb, x + r0, x_sums ? x_sums + r0 : nullptr, rows, sums);
     for (int64_t r = 0; r < rows; r++) {
@@ -165,16 +169,21 @@ static void linear_task(const LinearArgs& a, const T* const* x, const float* con
     }
 }
 
-template <class T>
-static void run_linear(const LinearArgs& a, const T* const* x, const float* const* x_sums) {
+// Calls task(j, r0, rows) for all column groups and blocks of rows.
+template <class Task> static void for_tasks(const LinearArgs& a, const Task& task) {
     int64_t groups = column_groups(a), blocks = (a.m + ROW_BLOCK - 1) / ROW_BLOCK;
     // With few rows memory is the bound: a thread's groups lie together, so that it reads one stream and fetches its own
     // ahead. With many it is the products: small pieces share them evenly.
     int64_t grain = a.m >= 64 ? 1 : groups / (8 * num_threads()) + 1;
     parallel_groups(a.w->nodes, {1, groups, blocks}, grain, [&](int64_t, int64_t group, int64_t block) {
         int64_t r0 = block * ROW_BLOCK;
-        linear_task<T>(a, x, x_sums, group, r0, a.m - r0 < ROW_BLOCK ? a.m - r0 : ROW_BLOCK);
+        task(group, r0, a.m - r0 < ROW_BLOCK ? a.m - r0 : ROW_BLOCK);
     });
+}
+
+template <class T>
+static void run_linear(const LinearArgs& a, const T* const* x, const float* const* x_sums) {
+    for_tasks(a, [&](int64_t j, int64_t r0, int64_t rows) { linear_task<T>(a, x, x_sums, j, r0, rows); });
 }
 
 // ---- rows of x as the tiles read them -------------------------------------------------------------------------------
@@ -242,7 +251,10 @@ struct Rows {
 #define WEFT_BY_ROWS(rows, call) { typedef float T; call; }
 #endif
 
+static void linear_in_integers(const LinearArgs& a);                 // integer_product.h
+
 static void linear(const LinearArgs& a) {
+    if (a.w->kind == W_S8) return linear_in_integers(a);
     Rows rows(*a.w, a.x, a.x_dtype, a.m, a.x_stride);
     WEFT_BY_ROWS(rows, run_linear<T>(a, (const T* const*)rows.x, rows.sums))
 }

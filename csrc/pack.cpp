@@ -60,6 +60,24 @@ void pack_codes(const uint8_t* codes, int64_t n, int64_t k, int bits, int zero, 
     });
 }
 
+void pack_integers(const uint8_t* codes, int64_t n, int64_t k, uint8_t* out, int32_t* sums) {
+    const int64_t size = (k + 63) / 64 * 64 * PANEL;
+    parallel_for(padded(n) / PANEL, 1, [&](int64_t p) {
+        uint8_t* panel = out + p * size;
+        memset(panel, 0, size);
+        for (int r = 0; r < PANEL; r++) {
+            int64_t row = p * PANEL + r;
+            int32_t sum = 0;
+            for (int64_t c = 0; row < n && c < k; c++) {
+                int v = codes[row * k + c] - 128;
+                panel[c / 4 * 128 + 4 * r + c % 4] = (uint8_t)v;
+                sum += v;
+            }
+            sums[row] = sum;
+        }
+    });
+}
+
 void pack_scales(const void* values, int64_t n, int64_t columns, int size, void* out) {
     const char* from = (const char*)values;
     char* to = (char*)out;

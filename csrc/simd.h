@@ -40,6 +40,7 @@ typedef uint8_t VB __attribute__((vector_size(WEFT_LANES)));
 WEFT_INLINE VU widen(VH h) { return (VU)_mm512_cvtepu16_epi32((__m256i)h); }
 WEFT_INLINE VU widen(VB b) { return (VU)_mm512_cvtepu8_epi32((__m128i)b); }
 WEFT_INLINE VH narrow(VU u) { return (VH)_mm512_cvtepi32_epi16((__m512i)u); }
+WEFT_INLINE VB narrow_to_bytes(VU u) { return (VB)_mm512_cvtepi32_epi8((__m512i)u); }
 #elif defined(__AVX2__)
 WEFT_INLINE VU widen(VH h) { return (VU)_mm256_cvtepu16_epi32((__m128i)h); }
 WEFT_INLINE VU widen(VB b) { return (VU)_mm256_cvtepu8_epi32(_mm_set_epi64x(0, (int64_t)b)); }
@@ -48,6 +49,9 @@ WEFT_INLINE VH narrow(VU u) { return __builtin_convertvector(u, VH); }
 WEFT_INLINE VU widen(VH h) { return __builtin_convertvector(h, VU); }
 WEFT_INLINE VU widen(VB b) { return __builtin_convertvector(b, VU); }
 WEFT_INLINE VH narrow(VU u) { return __builtin_convertvector(u, VH); }
+#endif
+#if !defined(__AVX512F__)
+WEFT_INLINE VB narrow_to_bytes(VU u) { return __builtin_convertvector(u, VB); }
 #endif
 
 WEFT_INLINE VF zero() { return VF{}; }

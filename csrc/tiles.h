@@ -1,8 +1,9 @@
-// bfloat16 products on AMX tiles, and the same on an emulation of the tiles, by which it is tested where there are none.
+// Products of bfloat16 and of 8-bit integers on AMX tiles, and the same on an emulation of the tiles, by which both are tested
+// where there are none.
 //
 // A panel is two tiles of 16 columns; rows of x go by 32, in two tiles of 16. Each row of a tile is summed on its own, by
-// 32 columns at a time, so a row's result does not depend on what else is in its tile. Source of the tile operations:
-// Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, TDPBF16PS.
+// 64 bytes of x at a time, so a row's result does not depend on what else is in its tile. Source of the tile operations:
+// Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, TDPBF16PS and TDPBSSD.
 #pragma once
 
 #include "simd.h"
@@ -37,6 +38,13 @@ static void emulated_product(int c, int a, int b) {
                 *s += bf16_to_float(pair[1]) * bf16_to_float(column[1]);
             }
 }
+static void emulated_integers(int c, int a, int b) {
+    EmulatedTile &sum = emulated_tiles[c], &x = emulated_tiles[a], &w = emulated_tiles[b];
+    for (int r = 0; r < sum.rows; r++)
+        for (int k = 0; k < x.bytes; k++)
+            for (int n = 0; n < sum.bytes / 4; n++)
+                ((int32_t*)sum.data[r])[n] += (int8_t)x.data[r][k] * (int8_t)w.data[k / 4][4 * n + k % 4];
+}
 WEFT_INLINE void emulated_config(const uint8_t* config) {
     for (int t = 0; t < 8; t++) {
         uint16_t bytes;
@@ -50,6 +58,7 @@ WEFT_INLINE void emulated_config(const uint8_t* config) {
 #define WEFT_TILE_LOAD(t, p, stride) emulated_load(t, p, stride)
 #define WEFT_TILE_STORE(t, p, stride) emulated_store(t, p, stride)
 #define WEFT_TILE_PRODUCT(c, a, b) emulated_product(c, a, b)
+#define WEFT_TILE_INTEGERS(c, a, b) emulated_integers(c, a, b)
 #define WEFT_TILE_RELEASE()
 
 #else
@@ -59,6 +68,7 @@ WEFT_INLINE void emulated_config(const uint8_t* config) {
 #define WEFT_TILE_LOAD(t, p, stride) _tile_loadd(t, p, stride)
 #define WEFT_TILE_STORE(t, p, stride) _tile_stored(t, p, stride)
 #define WEFT_TILE_PRODUCT(c, a, b) _tile_dpbf16ps(c, a, b)
+#define WEFT_TILE_INTEGERS(c, a, b) _tile_dpbssd(c, a, b)
 #define WEFT_TILE_RELEASE() _tile_release()
 
 #endif
@@ -75,11 +85,17 @@ WEFT_INLINE void configure_tiles(int first_rows, int second_rows) {
     WEFT_TILE_CONFIG(config);
 }
 
-// One panel, up to 16 rows (TWO false) or 17 to 32 (TWO true). x: the first row, `stride` bytes apart; panel: pairs from
-// column k0 on, 128 bytes for each pair of columns; sums: [rows][64] floats, 256 bytes apart.
-template <bool TWO>
-static void tile_panel(const uint8_t* x, int64_t stride, const uint8_t* panel, int64_t columns, float* sums, bool fresh) {
-    float* second = sums + 16 * 64;
+// Sums c += tile a times tile b, for x of T: pairs of bfloat16, or four 8-bit integers.
+#define WEFT_TILES_TIMES(c, a, b)                                                                                      \
+    if constexpr (sizeof(T) == 2) WEFT_TILE_PRODUCT(c, a, b);                                                          \
+    else WEFT_TILE_INTEGERS(c, a, b);
+
+// One panel, up to 16 rows (TWO false) or 17 to 32 (TWO true). x: the first row, `stride` bytes apart, of which
+// `size` bytes are multiplied; panel: from the first of these columns on, 128 bytes for 4 bytes of x; sums: [rows][64] floats
+// or integers, 256 bytes apart.
+template <class T, bool TWO, class Sum>
+static void tile_panel(const uint8_t* x, int64_t stride, const uint8_t* panel, int64_t size, Sum* sums, bool fresh) {
+    Sum* second = sums + 16 * 64;
     if (fresh) {
         WEFT_TILE_ZERO(0);
         WEFT_TILE_ZERO(1);
@@ -95,17 +111,17 @@ static void tile_panel(const uint8_t* x, int64_t stride, const uint8_t* panel, i
             WEFT_TILE_LOAD(3, second + 16, 256);
         }
     }
-    for (int64_t k = 0; k < columns; k += 32) {
-        const uint8_t* pairs = panel + k / 2 * 128;
-        WEFT_TILE_LOAD(4, x + 2 * k, stride);
+    for (int64_t k = 0; k < size; k += 64) {
+        const uint8_t* pairs = panel + k / 4 * 128;
+        WEFT_TILE_LOAD(4, x + k, stride);
         WEFT_TILE_LOAD(6, pairs, 128);
         WEFT_TILE_LOAD(7, pairs + 64, 128);
-        WEFT_TILE_PRODUCT(0, 4, 6);
-        WEFT_TILE_PRODUCT(1, 4, 7);
+        WEFT_TILES_TIMES(0, 4, 6)
+        WEFT_TILES_TIMES(1, 4, 7)
         if (TWO) {
-            WEFT_TILE_LOAD(5, x + 16 * stride + 2 * k, stride);
-            WEFT_TILE_PRODUCT(2, 5, 6);
-            WEFT_TILE_PRODUCT(3, 5, 7);
+            WEFT_TILE_LOAD(5, x + 16 * stride + k, stride);
+            WEFT_TILES_TIMES(2, 5, 6)
+            WEFT_TILES_TIMES(3, 5, 7)
         }
     }
     WEFT_TILE_STORE(0, sums, 256);
@@ -116,29 +132,31 @@ static void tile_panel(const uint8_t* x, int64_t stride, const uint8_t* panel, i
     }
 }
 
-constexpr int TILE_COLUMNS = 2048;                                    // at most, of one call
+constexpr int TILE_BYTES = 4096;                                      // of a row of x at most, of one call
 
 // Rows of x times columns [k0, k1) of two panels, added to sums [rows][64]. x: pointers to rows, anywhere in memory; the
-// number of columns is a multiple of 32 and at most TILE_COLUMNS.
-static void tiles_rows(const uint16_t* const* x, int64_t rows, const uint8_t* a, const uint8_t* b, int64_t k0, int64_t k1,
-                       float* sums, bool fresh) {
+// columns are a multiple of 64 bytes of x, and at most TILE_BYTES.
+template <class T, class Sum>
+static void tiles_rows(const T* const* x, int64_t rows, const uint8_t* a, const uint8_t* b, int64_t k0, int64_t k1,
+                       Sum* sums, bool fresh) {
+    const int64_t size = (int64_t)sizeof(T) * (k1 - k0);
     for (int64_t r = 0; r < rows; r += 32) {
         int count = rows - r < 32 ? (int)(rows - r) : 32, first = count < 16 ? count : 16;
         const uint8_t* start = (const uint8_t*)(x[r] + k0);
         int64_t stride = count > 1 ? (const uint8_t*)x[r + 1] - (const uint8_t*)x[r] : 64;
         bool is_regular = true;
         for (int i = 1; i < count; i++) is_regular &= (const uint8_t*)(x[r + i] + k0) == start + i * stride;
-        alignas(64) uint16_t copy[32 * TILE_COLUMNS];
+        alignas(64) uint8_t copy[32 * TILE_BYTES];
         if (!is_regular) {
-            stride = 2 * (k1 - k0);
-            for (int i = 0; i < count; i++) memcpy((uint8_t*)copy + i * stride, x[r + i] + k0, stride);
-            start = (const uint8_t*)copy;
+            stride = size;
+            for (int i = 0; i < count; i++) memcpy(copy + i * stride, x[r + i] + k0, stride);
+            start = copy;
         }
         configure_tiles(first, count - first);
         for (int half = 0; half < 2; half++) {
-            float* target = sums + r * 64 + half * 32;
-            if (count > 16) tile_panel<true>(start, stride, half ? b : a, k1 - k0, target, fresh);
-            else tile_panel<false>(start, stride, half ? b : a, k1 - k0, target, fresh);
+            Sum* target = sums + r * 64 + half * 32;
+            if (count > 16) tile_panel<T, true>(start, stride, half ? b : a, size, target, fresh);
+            else tile_panel<T, false>(start, stride, half ? b : a, size, target, fresh);
         }
     }
     WEFT_TILE_RELEASE();

@@ -30,6 +30,7 @@ MODELS = {
 WAYS = {
     "int8": {"quantization": "int8"},
     "int4": {"quantization": "int4"},
+    "w8a8": {"quantization": "w8a8"},
     "int8-cache": {"kv_cache_dtype": "int8"},
 }
 PARAMS = SamplingParams(temperature=0, max_tokens=18, ignore_eos=True, logprobs=-1)

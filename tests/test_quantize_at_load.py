@@ -1,11 +1,15 @@
-"""quantization="int8" and "int4": any checkpoint of floats, its matrices turned into codes while they are loaded."""
+"""quantization="int8", "int4", "w8a8": any checkpoint of floats, its matrices turned into codes as it is loaded."""
 
 import pytest
+import torch
+from coded_activations import continued
 from isa_levels import native_levels
 from safetensors.torch import load_file, save_file
 from tiny_llama import make_checkpoint
 
 from weft import LLM, SamplingParams
+from weft.ops.linear import Epilogue
+from weft.ops.linear.integers import integer_product
 from weft.ops.quantized import quantize
 from weft.ops.quantized.quantize import packed_bytes
 
@@ -38,8 +42,22 @@ def test_answers_are_those_of_the_checkpoint_whose_matrices_were_rounded_so(meth
     assert logprobs != pytest.approx(answers(plain, cpu_isa=isa)[1], abs=1e-6), "something was rounded"
 
 
+@pytest.mark.parametrize("isa", ISAS)
+def test_w8a8_rounds_matrices_and_what_they_are_multiplied_by_but_for_table_and_head(isa, tmp_path):
+    plain, rounded = make_checkpoint(tmp_path / "plain"), make_checkpoint(tmp_path / "rounded")
+    save_file({name: quantize(tensor, "int8").dequantize() if tensor.dim() == 2 else tensor
+               for name, tensor in load_file(plain / "model.safetensors").items()}, rounded / "model.safetensors")
+
+    tokens, logprobs, _ = answers(plain, quantization="w8a8", cpu_isa=isa)
+
+    expected = [continued(rounded, prompt["prompt_token_ids"], 8) for prompt in PROMPTS]
+    assert tokens == [tokens for tokens, _ in expected]
+    assert logprobs == pytest.approx([total for _, total in expected], abs=2e-3)      # a code may be its neighbour
+    assert logprobs != pytest.approx(answers(plain, quantization="int8", cpu_isa=isa)[1], abs=1e-4)
+
+
 @pytest.mark.skipif(not native_levels(), reason="no native kernels here")
-@pytest.mark.parametrize("method, fraction", [("int8", 0.33), ("int4", 0.25)])
+@pytest.mark.parametrize("method, fraction", [("int8", 0.33), ("int4", 0.25), ("w8a8", 0.55)])   # 32 columns are padded
 def test_the_memory_plan_counts_the_codes(method, fraction, tmp_path):
     directory = make_checkpoint(tmp_path)
 
@@ -57,4 +75,14 @@ def test_the_memory_plan_counts_floats_where_torch_computes_with_them(tmp_path):
 
 def test_codes_and_scales_take_the_bytes_that_are_planned():
     assert packed_bytes("int8", 100, 64) == 100 * 64 + 4 * 100
+    assert packed_bytes("w8a8", 100, 65) == 100 * 128 + 8 * 100
     assert packed_bytes("int4", 100, 128) == 100 * 128 // 2 + 2 * 100 * 2
+
+
+@pytest.mark.skipif(not native_levels(), reason="no native kernels here")
+def test_a_matrix_of_integers_is_held_in_the_bytes_that_are_planned():
+    weight = quantize(torch.randn(128, 65), "w8a8")
+
+    product = integer_product(weight, None, Epilogue(out_dtype=torch.float32), "portable", torch.float32)
+
+    assert product.num_bytes == packed_bytes("w8a8", 128, 65)

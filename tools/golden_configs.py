@@ -28,7 +28,7 @@ def main() -> int:
         for file in files():
             entries = json.loads(file.read_text(encoding="utf-8"))
             for number, entry in enumerate(entries):
-                kept = {key: entry[key] for key in ("name", "config", "overrides") if key in entry}
+                kept = {key: entry[key] for key in ("name", "params", "config", "overrides") if key in entry}
                 entries[number] = kept | outcome(entry, Path(folder) / file.stem / str(number))
                 if entries[number] != entry:
                     differ.append(f"{file.name}: {entry['name']}")

@@ -28,7 +28,7 @@ from weft.frontend.streams import OutputStream
 from weft.outputs import RequestOutput
 from weft.resolve.engine_config import resolve_engine_config
 from weft.sampling_params import SamplingParams, check_text
-from weft.text.chat import ChatRenderer
+from weft.text.chat import Renderer, make_renderer
 from weft.text.tokenizer import Tokenizer, load_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ class AsyncLLM:
         return await self._in_thread(encode)
 
     def get_tokenizer(self) -> Any:
-        """The transformers tokenizer; None with skip_tokenizer_init."""
+        """The transformers tokenizer, or what stands for one; None with skip_tokenizer_init."""
         return self.tokenizer and self.tokenizer.hf
 
     def get_default_sampling_params(self) -> SamplingParams:
@@ -243,10 +243,10 @@ class AsyncLLM:
 AsyncLLMEngine = AsyncLLM
 
 
-def _load_text(config: TokenizerConfig) -> tuple[Tokenizer | None, ChatRenderer | None]:
+def _load_text(config: TokenizerConfig) -> tuple[Tokenizer | None, Renderer | None]:
     """All of the tokenizer, also what it makes when first used, which would hold up the event loop."""
     if config.path is None:
         return None, None
     tokenizer = load_tokenizer(config)
     _ = tokenizer.vocab_size
-    return tokenizer, ChatRenderer(tokenizer, config.chat_template)
+    return tokenizer, make_renderer(tokenizer, config.chat_template)

@@ -26,7 +26,7 @@ from weft.frontend.prompts import split_prompts
 from weft.outputs import BeamSearchOutput, RequestOutput
 from weft.resolve.engine_config import resolve_engine_config
 from weft.sampling_params import BeamSearchParams, RequestOutputKind, SamplingParams
-from weft.text.chat import ChatRenderer
+from weft.text.chat import make_renderer
 
 _TOKENIZATION_OPTIONS = ("add_special_tokens", "truncate_prompt_tokens")
 
@@ -61,7 +61,7 @@ class LLM:
         self._engine = LLMEngine(config, core_factory)
         self.config = self._engine.config
         tokenizer = self._engine.tokenizer
-        self._renderer = None if tokenizer is None else ChatRenderer(tokenizer, config.tokenizer.chat_template)
+        self._renderer = None if tokenizer is None else make_renderer(tokenizer, config.tokenizer.chat_template)
         self._ids = itertools.count()
         self._enqueued: list[str] = []
         self._finished: dict[str, RequestOutput] = {}      # of `enqueue`d requests, until they are fetched
@@ -147,7 +147,7 @@ class LLM:
     # The engine
 
     def get_tokenizer(self) -> Any:
-        """The transformers tokenizer. RequestError when the engine has none."""
+        """The transformers tokenizer, or what stands for one. RequestError when the engine has none."""
         if self._engine.tokenizer is None:
             raise RequestError("tokenizer", None, expected="an engine without skip_tokenizer_init")
         return self._engine.tokenizer.hf
@@ -220,8 +220,8 @@ class LLM:
         if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
             raise RequestError("messages", messages, expected="a list of messages, or a list of such lists")
         conversations = [messages] if isinstance(messages[0], Mapping) else messages
-        texts = [self._renderer.render(conversation, **chat_options) for conversation in conversations]
-        return self._prepare(texts, sampling_params, priority, tokenization_kwargs, add_special_tokens=False)
+        prompts = [self._renderer.render(conversation, **chat_options) for conversation in conversations]
+        return self._prepare(prompts, sampling_params, priority, tokenization_kwargs, add_special_tokens=False)
 
     def _params_for(self, params: Any, num_prompts: int) -> Sequence[Any]:
         params = self.get_default_sampling_params() if params is None else params

@@ -6,6 +6,7 @@
 #include "../conv.h"
 #include "../gated_delta.h"
 #include "../gather.h"
+#include "../integer_product.h"
 #include "../linear.h"
 #include "../mamba.h"
 #include "../moe.h"

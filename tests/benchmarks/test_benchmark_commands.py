@@ -37,8 +37,8 @@ def test_the_products_benchmark_prints_each_kind_and_number_of_rows(run):
 
     assert done.returncode == 0, done.stderr
     lines = [line.split()[:2] for line in done.stdout.splitlines()[2:]]
-    assert lines == [[kind, rows] for kind in ("bfloat16", "int8", "int4", "Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
-                     for rows in ("1", "7")]
+    kinds = ("bfloat16", "w8a8", "int8", "int4", "Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
+    assert lines == [[kind, rows] for kind in kinds for rows in ("1", "7")]
 
 
 def test_the_engine_benchmark_runs_single_rows(run, checkpoint):

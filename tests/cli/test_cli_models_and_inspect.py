@@ -159,6 +159,23 @@ def test_inspect_config_prints_each_value_with_its_source_and_whether_it_is_used
     assert found["values"]["rms_norm_eps"]["is_used"] is True
 
 
+def test_inspect_config_names_the_keys_of_mistrals_format(weft, checkpoint, tmp_path):
+    params = {"dim": 32, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "head_dim": 8, "hidden_dim": 48,
+              "vocab_size": 259, "norm_eps": 1e-5}
+    for file in checkpoint.glob("tokenizer*"):
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "params.json").write_text(json.dumps(params))
+    save_file({"norm.weight": torch.ones(32, dtype=torch.bfloat16)}, tmp_path / "consolidated.safetensors")
+
+    found = json.loads(weft("inspect", tmp_path, "--config", "--json").out)
+
+    file = str(tmp_path / "params.json")
+    assert (found["file"], found["error"]) == (file, None)
+    assert found["values"]["hidden_size"] == {"value": 32, "source": f"{file} [dim]", "is_used": True}
+    assert found["values"]["hidden_act"]["source"] == "default of Mistral's format"
+    assert found["values"]["dtype"]["value"] == "bfloat16"
+
+
 @pytest.mark.parametrize("arguments", [["--config"], ["--print-config"]])
 def test_inspect_config_prints_a_table_of_a_model_that_nothing_describes_too(weft, tmp_path, arguments):
     directory = make_checkpoint(tmp_path / "model")

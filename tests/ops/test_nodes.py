@@ -81,7 +81,7 @@ def test_nodes_that_cannot_be_are_refused(faulty):
 
 
 @levels
-@pytest.mark.parametrize("quantized", [None, "int8", "int4"])
+@pytest.mark.parametrize("quantized", [None, "int8", "int4", "w8a8"])
 @pytest.mark.parametrize("gated", [False, True])
 @pytest.mark.parametrize("num_tokens", [1, 5, 300])
 def test_products_are_bitwise_the_same_on_two_nodes_as_on_one(isa, quantized, gated, num_tokens):

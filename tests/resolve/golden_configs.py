@@ -1,6 +1,7 @@
 """The golden configs of `golden/*.json`: read, resolved as an engine would, and put in the short form they are kept in.
 
-An entry is {name, config, overrides?, result | error}. result: what the stages changed, as {key: [value, source]}, and
+An entry is {name, config | params, config?, overrides?, result | error}; params: a params.json, in a folder with
+weights of Mistral's format. result: what the stages changed, as {key: [value, source]}, and
 what the family makes of it. `tools/golden_configs.py` writes results anew, for review.
 """
 
@@ -24,6 +25,7 @@ from weft.resolve.engine_config import resolve_model
 from weft.resolve.files import find_model
 from weft.resolve.origin import source_of
 
+NO_TENSORS = (2).to_bytes(8, "little") + b"{}"      # a whole safetensors file
 FOLDER = Path(__file__).parent / "golden"
 
 
@@ -40,7 +42,11 @@ def entries() -> list[dict[str, Any]]:
 def resolve(entry: dict[str, Any], directory: Path) -> ModelConfig:
     """The entry's model config, read from a directory that is written for it."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "config.json").write_text(json.dumps(entry["config"]))
+    for key in ("config", "params"):
+        if key in entry:
+            (directory / f"{key}.json").write_text(json.dumps(entry[key]))
+    if "params" in entry:
+        (directory / "consolidated.safetensors").write_bytes(NO_TENSORS)
     args = EngineArgs(model=str(directory), hf_overrides=entry.get("overrides", {}))
     return resolve_model(args, find_model(args))
 
@@ -51,7 +57,8 @@ def outcome(entry: dict[str, Any], directory: Path) -> dict[str, Any]:
     try:
         model = resolve(entry, directory)
         result = {"architecture": model.architecture, "dtype": model.dtype, "max_model_len": model.max_model_len,
-                  "eos_token_ids": list(model.eos_token_ids), "changed": dict(changed(model, entry["config"]))}
+                  "eos_token_ids": list(model.eos_token_ids),
+                  "changed": dict(changed(model, entry.get("params") or entry["config"]))}
         if any(name in families() for name in model.hf_config["architectures"]):
             result |= described(describe(model)[0])
         return {"result": _without(result, f"{directory.resolve()}/")}

@@ -3,7 +3,7 @@
 import pytest
 from model_dir import write_model
 
-from weft.errors import ConfigError, NotBuiltError
+from weft.errors import ConfigError
 from weft.resolve.config_file import read_config
 from weft.resolve.json_file import read_json
 from weft.resolve.overrides import merge
@@ -60,11 +60,11 @@ def test_a_directory_without_config_json_is_an_error_that_says_what_is_there(tmp
     assert said in str(caught.value)
 
 
-def test_a_directory_with_mistrals_own_format_only_is_not_built(tmp_path):
+def test_a_directory_with_mistrals_own_format_only_has_no_config_json(tmp_path):
     for name in ("params.json", "consolidated.safetensors"):
         (tmp_path / name).write_text("{}")
 
-    with pytest.raises(NotBuiltError, match=r"params\.json\) yet: take the Hugging Face one"):
+    with pytest.raises(ConfigError, match=r"with a config\.json\. For config_format mistral there are params\.json"):
         read_config(tmp_path, {})
 
 

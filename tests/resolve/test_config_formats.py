@@ -8,13 +8,12 @@ import pytest
 from model_dir import CONFIG, write_model
 
 from weft.config.engine_args import EngineArgs
-from weft.errors import ConfigError, NotBuiltError
+from weft.errors import ConfigError
 from weft.resolve import (
     ConfigFormat,
     ConfigParserBase,
     get_config,
     get_config_parser,
-    mistral_parser,
     parsers,
     register_config_parser,
 )
@@ -23,6 +22,8 @@ from weft.resolve.hf_parser import HFConfigParser
 from weft.resolve.model_config import read_model_config
 
 MISTRAL = ["params.json", "consolidated.safetensors"]
+PARAMS = {"dim": 64, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "head_dim": 16, "hidden_dim": 96, "vocab_size": 100,
+          "norm_eps": 1e-5}
 PARSER = '''
 import json
 from pathlib import Path
@@ -60,15 +61,12 @@ def read(path, **options):
     return read_model_config(EngineArgs(model=str(path), **options), path)
 
 
-@pytest.mark.parametrize(("names", "is_built", "expected"), [
-    (["config.json"], True, "hf"), (["config.json", *MISTRAL], True, "mistral"), (MISTRAL, True, "mistral"),
-    (["config.json", "params.json"], True, "hf"),                      # Mistral's format needs its weights too
-    (["config.json", *MISTRAL], False, "hf"), (MISTRAL, False, "mistral"),
-    (["config.json", "params.json", "consolidated.00-of-02.safetensors"], True, "mistral"),
+@pytest.mark.parametrize(("names", "expected"), [
+    (["config.json"], "hf"), (["config.json", *MISTRAL], "mistral"), (MISTRAL, "mistral"),
+    (["config.json", "params.json"], "hf"), (["config.json", MISTRAL[1]], "hf"),      # Mistral's is both of its files
+    (["config.json", "params.json", "consolidated.00-of-02.safetensors"], "mistral"),
 ])
-def test_auto_takes_mistrals_format_first_where_it_is_complete_and_says_why(monkeypatch, names, is_built, expected):
-    monkeypatch.setattr(mistral_parser, "IS_BUILT", is_built)
-
+def test_auto_takes_mistrals_format_first_where_it_is_complete_and_says_why(names, expected):
     name, why = format_of(names, "m")
 
     assert name == expected
@@ -88,11 +86,10 @@ def test_the_choice_is_logged_with_its_reason(tmp_path, caplog):
 
 
 def test_a_format_may_be_demanded(tmp_path):
-    path = write_model(tmp_path, {name: "" for name in MISTRAL})
+    path = write_model(tmp_path, {"params.json": PARAMS})
 
-    assert read(path, config_format="hf").values["hidden_size"] == 32
-    with pytest.raises(NotBuiltError, match=r"params\.json"):
-        read(path, config_format="mistral")
+    assert read(path).values["hidden_size"] == 32
+    assert read(path, config_format="mistral").values["hidden_size"] == 64
 
 
 def test_an_unknown_format_is_an_error_with_the_nearest_name(tmp_path):

@@ -5,7 +5,7 @@ import json
 import random
 
 import pytest
-from golden_configs import entries
+from golden_configs import NO_TENSORS, entries
 
 from weft.architectures.describe import describe
 from weft.architectures.registry import families
@@ -14,7 +14,8 @@ from weft.errors import ConfigError
 from weft.resolve.engine_config import resolve_model
 from weft.resolve.files import find_model
 
-ENTRIES = [entry for entry in entries() if "result" in entry]
+ENTRIES = [entry for entry in entries() if "result" in entry and "params" not in entry]
+PARAMS = [entry["params"] for entry in entries() if "result" in entry and "params" in entry]
 VALUES = [None, True, False, 0, 1, -1, 2, 3, -5, 10**6, 2**31, 2**63, 10**30, 10**400, 0.0, -0.0, -1e-5, 1e-320, 0.5,
           1e300, 1e308, float("inf"), float("-inf"), float("nan"), "", "x", "yarn", "\u0000", "9" * 500, [], [[]],
           [None], [-1], [0.5] * 64, [10**400], {}, {"rope_type": "yarn"}, {"type": "longrope", "short_factor": [1]},
@@ -57,9 +58,9 @@ def deep(depth):
     return value
 
 
-def check(directory, text):
+def check(directory, text, file="config.json"):
     """The property. Gives the error's text, or None."""
-    (directory / "config.json").write_text(text)
+    (directory / file).write_text(text)
     args = EngineArgs(model=str(directory))
     try:
         model = resolve_model(args, find_model(args))
@@ -67,7 +68,7 @@ def check(directory, text):
             describe(model)
     except ConfigError as error:
         assert error.field
-        assert str(directory) in str(error) or "config.json" in str(error), f"names no file: {error}"
+        assert str(directory) in str(error) or file in str(error), f"names no file: {error}"
         assert len(str(error)) < 2000, "says too much"
         return str(error)
     return None
@@ -83,6 +84,20 @@ def test_a_mutated_config_is_read_or_refused_by_key_and_file(tmp_path, part):
             outcomes.append(check(tmp_path, json.dumps(config)))
         except Exception as error:
             raise AssertionError(f"{type(error).__name__}: {error}\n{json.dumps(config)}") from error
+
+    assert 0.1 < sum(outcome is None for outcome in outcomes) / len(outcomes) < 0.9      # both happen often
+
+
+def test_a_mutated_params_json_is_read_or_refused_by_key_and_file(tmp_path):
+    rng = random.Random(SEED)
+    (tmp_path / "consolidated.safetensors").write_bytes(NO_TENSORS)
+    outcomes = []
+    for _ in range(ROUNDS // 4):
+        params = mutated(rng.choice(PARAMS), rng)
+        try:
+            outcomes.append(check(tmp_path, json.dumps(params), "params.json"))
+        except Exception as error:
+            raise AssertionError(f"{type(error).__name__}: {error}\n{json.dumps(params)}") from error
 
     assert 0.1 < sum(outcome is None for outcome in outcomes) / len(outcomes) < 0.9      # both happen often
 

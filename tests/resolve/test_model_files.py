@@ -8,6 +8,7 @@ import weft.embedded
 from weft.config.engine_args import EngineArgs
 from weft.errors import ConfigError
 from weft.resolve.files import find_model, find_model_file, find_tokenizer
+from weft.resolve.sources.find import find
 
 
 def test_no_name_is_the_embedded_model():
@@ -23,6 +24,20 @@ def test_a_directory_is_taken_as_it_is_under_the_name_given(tmp_path, monkeypatc
     found = find_model(EngineArgs(model="m"))
 
     assert (found.name, found.directory, found.source) == ("m", (tmp_path / "m").resolve(), "local directory")
+
+
+@pytest.mark.parametrize(("options", "weights"), [
+    ({}, "auto"), ({"load_format": "dummy"}, "none"), ({"load_format": "mistral"}, "mistral"),
+    ({"config_format": "mistral"}, "mistral"), ({"config_format": "mistral", "load_format": "pt"}, "pt"),
+])
+def test_the_weights_that_are_fetched_are_those_that_will_be_read(tmp_path, monkeypatch, options, weights):
+    asked = []
+    monkeypatch.setattr("weft.resolve.files.find", lambda name, *, want, **rest: asked.append(want.weights) or find(
+        name, want=want, **rest))
+
+    find_model(EngineArgs(model=str(write_model(tmp_path)), **options))
+
+    assert asked == [weights]
 
 
 @pytest.mark.parametrize(("name", "said"), [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weft.architectures.gguf_names import gguf_names, paired_qk, stacked_experts
+from weft.architectures.mistral_names import MISTRAL_EXPERTS, mistral_names
 from weft.architectures.parts import (
     attention,
     decoder,
@@ -37,4 +38,5 @@ def mixtral(c: ConfigReader) -> DecoderSpec:
         for window in layer_windows(c, sliding_window(c))
     ]
     return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(_EXPERTS),
-                   gguf=gguf_names(paired_qk(c), stacked_experts(ffn.num_experts)))
+                   gguf=gguf_names(paired_qk(c), stacked_experts(ffn.num_experts)),
+                   mistral=mistral_names(c, MISTRAL_EXPERTS))

@@ -63,7 +63,7 @@ class HeadMatrices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedRows:
-    """Rows of each head ordered for neighbouring rotary pairs, where the model rotates halves (GGUF's Llama).
+    """Rows of each head ordered for neighbouring rotary pairs, where the model rotates halves (GGUF's Llama, Mistral).
 
     Head of size D: stored row 2 j + p is the model's row p D / 2 + j.
     """

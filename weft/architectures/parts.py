@@ -159,15 +159,19 @@ def qwen_windows(c: ConfigReader) -> list[int | None]:
 def decoder(c: ConfigReader, *, blocks: Sequence[BlockSpec], final_norm: NormSpec | None, names: NameMap,
             embedding: EmbeddingSpec | None = None, tied: bool = False, head_bias: bool = False,
             logit_scale: float = 1.0, logit_softcap: float | None = None,
-            max_position: int | None = None, gguf: NameMap | None = None) -> DecoderSpec:
-    """The whole model; `tied` is the family's default of tie_word_embeddings, `gguf` its names in GGUF files."""
+            max_position: int | None = None, gguf: NameMap | None = None,
+            mistral: NameMap | None = None) -> DecoderSpec:
+    """The whole model; `tied` is the family's default of tie_word_embeddings.
+
+    gguf, mistral: the family's names in GGUF files, and in files of Mistral's own format.
+    """
     vocab = c.positive("vocab_size")
     return DecoderSpec(
         hidden_size=keys.hidden_size(c), vocab_size=vocab, max_position=max_position or keys.max_position(c),
         embedding=embedding or EmbeddingSpec(vocab_size=vocab), blocks=tuple(blocks), final_norm=final_norm,
         head=HeadSpec(tied=c.bool("tie_word_embeddings", default=tied), bias=head_bias, scale=logit_scale,
                       softcap=logit_softcap),
-        names=names, gguf_names=gguf,
+        names=names, gguf_names=gguf, mistral_names=mistral,
     )
 
 

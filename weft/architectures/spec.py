@@ -337,7 +337,8 @@ class HeadSpec(Part):
 class DecoderSpec(Part):
     """A decoder-only language model. `names` maps its checkpoint's tensor names to part names.
 
-    gguf_names: the same for GGUF files; None: nobody has said how the family is stored there.
+    gguf_names, mistral_names: the same for GGUF files, and for files of Mistral's own format; None: nobody has said how
+    the family is stored there.
     """
 
     hidden_size: int
@@ -349,3 +350,4 @@ class DecoderSpec(Part):
     head: HeadSpec
     names: NameMap = field(repr=False)
     gguf_names: NameMap | None = field(default=None, repr=False)
+    mistral_names: NameMap | None = field(default=None, repr=False)

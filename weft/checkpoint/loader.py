@@ -61,8 +61,8 @@ def open_weights(model: ModelConfig, load: LoadConfig) -> Checkpoint:
 class Receiver(Protocol):
     """What a model wants to hear while it is loaded (`layers/finishing.py`)."""
 
-    def takes_codes(self, home: str) -> bool:
-        """Whether a home may be given integer codes instead of numbers."""
+    def takes_codes(self, home: str, *, int8_activations: bool = False) -> bool:
+        """Whether a home may be given integer codes instead of numbers. int8_activations: as QuantizedWeight's."""
 
     def take(self, home: str, weight: QuantizedWeight) -> None:
         """Codes for a home."""
@@ -116,13 +116,14 @@ def _by_row(homes: dict[str, Tensor], names: NameMap) -> dict[str, Tensor]:
 
 
 def names_in(checkpoint: Checkpoint, spec: DecoderSpec) -> NameMap:
-    """The family's names in this kind of files. NotBuiltError when nobody has said what they are in GGUF."""
-    if not checkpoint.is_gguf:
+    """The family's names in this kind of files. NotBuiltError when nobody has said what they are there."""
+    if not checkpoint.is_gguf and not checkpoint.is_mistral:
         return spec.names
-    if spec.gguf_names is None:
+    kind, found = ("GGUF", spec.gguf_names) if checkpoint.is_gguf else ("consolidated", spec.mistral_names)
+    if found is None:
         raise NotBuiltError("model", str(checkpoint.path), expected="safetensors or PyTorch files of this architecture",
-                            hint="weft does not know how GGUF files name this family's tensors.")
-    return spec.gguf_names
+                            hint=f"weft does not know how {kind} files name this family's tensors.")
+    return found
 
 
 def needs_own_head(checkpoint: Checkpoint, spec: DecoderSpec, hf_config: Mapping[str, Any]) -> bool:
@@ -218,7 +219,8 @@ def _fits(homes: dict[str, Tensor], info: TensorInfo, route: Route, faults: Faul
 def _as_codes(routes: dict[str, Route], checkpoint: Checkpoint, receiver: Receiver) -> list[str]:
     """Quantized tensors whose rows all have homes that take codes."""
     return [name for name, route in routes.items() if checkpoint.has_codes(name) and has_rows(route.layout)
-            and all(receiver.takes_codes(home) for home in route.homes)]
+            and all(receiver.takes_codes(home, int8_activations=checkpoint.has_int8_activations(name))
+                    for home in route.homes)]
 
 
 def _take(homes: dict[str, Tensor], checkpoint: Checkpoint, name: str, route: Route, receiver: Receiver) -> bool:

@@ -41,11 +41,14 @@ class Shard(Protocol):
 
 
 class Checkpoint:
-    """Tensors by name. is_dummy: there are none, and weights are to be invented. is_gguf: names are those of GGUF."""
+    """Tensors by name. is_dummy: there are none, and weights are to be invented.
+
+    is_gguf, is_mistral: names are those of GGUF, or of Mistral's own format.
+    """
 
     def __init__(self, path: Path, shards: Sequence[Shard] = (), tensors: dict[str, TensorInfo] | None = None, *,
-                 is_dummy: bool = False, is_gguf: bool = False) -> None:
-        self.path, self.is_dummy, self.is_gguf = path, is_dummy, is_gguf
+                 is_dummy: bool = False, is_gguf: bool = False, is_mistral: bool = False) -> None:
+        self.path, self.is_dummy, self.is_gguf, self.is_mistral = path, is_dummy, is_gguf, is_mistral
         self._shards = {shard.file: shard for shard in shards}
         self.tensors = {} if tensors is None else tensors
 
@@ -84,6 +87,10 @@ class Checkpoint:
         shard = self._shards[self.tensors[name].file]
         return isinstance(shard, GGUFShard) and shard.has_codes(name)
 
+    def has_int8_activations(self, name: str) -> bool:
+        """Whether a tensor of codes is to be multiplied in integers (QuantizedWeight.int8_activations)."""
+        return False
+
     def quantized(self, name: str) -> QuantizedWeight | None:
         """A tensor as the integer codes it is stored in; None where it is stored otherwise, and `read` gives numbers.
 
@@ -113,7 +120,8 @@ def _size(num_bytes: int) -> str:
 def open_checkpoint(path: Path, load_format: str = "auto", dtype: torch.dtype = torch.float32) -> Checkpoint:
     """The checkpoint in a directory (or one weight file). CheckpointError naming the file that is missing or broken.
 
-    load_format: auto, safetensors, pt, gguf, or dummy (no file is touched). dtype: of quantized tensors once read.
+    load_format: auto, safetensors, pt, mistral, gguf, or dummy (no file is touched). dtype: of quantized tensors once
+    read.
     """
     if load_format == "dummy":
         return Checkpoint(path, is_dummy=True)
@@ -124,7 +132,7 @@ def open_checkpoint(path: Path, load_format: str = "auto", dtype: torch.dtype = 
     found = find_weight_files(path, load_format)
     kind = SafetensorsShard if found.is_safetensors else TorchShard
     shards = [kind(file) for file in found.files]
-    return Checkpoint(path, shards, _by_name(shards, found))
+    return Checkpoint(path, shards, _by_name(shards, found), is_mistral=found.is_mistral)
 
 
 def _by_name(shards: Sequence[Shard], found: WeightFiles) -> dict[str, TensorInfo]:

@@ -2,52 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from weft.errors import CheckpointError, ConfigError
 from weft.resolve.json_file import read_json
 
-_FORMATS = {"auto": (True, False), "safetensors": (True,), "pt": (False,)}     # is_safetensors, in order of preference
+# Kinds of files, each as stem and suffix; and load_format -> kinds in order of preference.
+_SAFETENSORS, _TORCH, _MISTRAL = ("model", "safetensors"), ("pytorch_model", "bin"), ("consolidated", "safetensors")
+_FORMATS = {"auto": (_SAFETENSORS, _TORCH, _MISTRAL), "safetensors": (_SAFETENSORS,), "pt": (_TORCH,),
+            "mistral": (_MISTRAL,)}
+_PATTERNS = {_SAFETENSORS: "*.safetensors", _TORCH: "pytorch_model*.bin", _MISTRAL: "consolidated*.safetensors"}
 
 _WEIGHT_SUFFIXES = (".gguf", ".h5", ".msgpack", ".ot", ".pth", ".pt", ".bin", ".safetensors", ".onnx")
 
 
 @dataclass(frozen=True, slots=True)
 class WeightFiles:
-    """Files in reading order. owner: {tensor name: file} as the index says; index: the index file if there is one."""
+    """Files in reading order. owner: {tensor name: file} as the index says; index: the index file if there is one.
+
+    is_mistral: tensors have the names of Mistral's own format.
+    """
 
     files: tuple[Path, ...]
     is_safetensors: bool
     owner: dict[str, Path] = field(default_factory=dict)
     index: Path | None = None
+    is_mistral: bool = False
 
 
 def find_weight_files(path: Path, load_format: str) -> WeightFiles:
     """The weights in a directory, or the file itself. CheckpointError when there are none or a shard is missing."""
     if path.is_file():
-        return WeightFiles((path,), path.suffix == ".safetensors")
-    for is_safetensors in _FORMATS[load_format]:
-        found = _find(path, is_safetensors)
+        return WeightFiles((path,), path.suffix == ".safetensors", is_mistral=path.name.startswith(_MISTRAL[0]))
+    for kind in _FORMATS[load_format]:
+        found = _find(path, kind)
         if found is not None:
             return found
-    wanted = {"auto": "*.safetensors or pytorch_model*.bin", "safetensors": "*.safetensors", "pt": "pytorch_model*.bin"}
-    raise CheckpointError(f"{path}: no weights: looked for {wanted[load_format]}. {_what_is_there(path)}")
+    wanted = " or ".join(_PATTERNS[kind] for kind in _FORMATS[load_format][:2])
+    raise CheckpointError(f"{path}: no weights: looked for {wanted}. {_what_is_there(path)}")
 
 
-def _find(path: Path, is_safetensors: bool) -> WeightFiles | None:
-    stem, suffix = ("model", "safetensors") if is_safetensors else ("pytorch_model", "bin")
+def _find(path: Path, kind: tuple[str, str]) -> WeightFiles | None:
+    stem, suffix = kind
     index = path / f"{stem}.{suffix}.index.json"
     if index.exists():
-        return _of_index(index, is_safetensors)
+        return _of_index(index, kind)
     names = [f"{stem}.{suffix}"] if (path / f"{stem}.{suffix}").exists() else []
     files = [path / name for name in names] or sorted(path.glob(f"{stem}*.{suffix}"))
-    if not files and is_safetensors:
+    if not files and kind == _SAFETENSORS:
         files = sorted(f for f in path.glob("*.safetensors") if not f.name.startswith(("adapter", "consolidated")))
-    return WeightFiles(tuple(files), is_safetensors) if files else None
+    return _weight_files(files, kind) if files else None
 
 
-def _of_index(index: Path, is_safetensors: bool) -> WeightFiles:
+def _weight_files(files: Sequence[Path], kind: tuple[str, str], owner: dict[str, Path] | None = None,
+                  index: Path | None = None) -> WeightFiles:
+    return WeightFiles(tuple(files), kind != _TORCH, owner or {}, index, is_mistral=kind == _MISTRAL)
+
+
+def _of_index(index: Path, kind: tuple[str, str]) -> WeightFiles:
     try:
         weight_map = read_json(index).get("weight_map")
     except ConfigError as error:
@@ -66,7 +80,7 @@ def _of_index(index: Path, is_safetensors: bool) -> WeightFiles:
         raise CheckpointError(f"{index}: {len(missing)} of {len(files)} files are missing: "
                               f"{', '.join(file.name for file in missing[:10])}{', …' if len(missing) > 10 else ''}. "
                               "Download the model again, all of it.")
-    return WeightFiles(tuple(files), is_safetensors, owner, index)
+    return _weight_files(files, kind, owner, index)
 
 
 def _is_inside(file: str) -> bool:

@@ -45,7 +45,7 @@ class LocalEndpoint:
         self._llm.shutdown()
         self._loop.close()
 
-    def _answer(self, prompt: str, max_tokens: int | None, *, add_special_tokens: bool) -> Iterator[str]:
+    def _answer(self, prompt: str | list[int], max_tokens: int | None, *, add_special_tokens: bool) -> Iterator[str]:
         self.usage = Usage()
         token_ids = self._wait(self._llm.encode_prompt(prompt, add_special_tokens=add_special_tokens))
         self.usage.prompt_tokens = len(token_ids)

@@ -24,7 +24,7 @@ KV_CACHE_DTYPE_NAMES = {**DTYPE_NAMES, "fp8": "fp8_e4m3", "int8": "int8_per_toke
 
 # vLLM's options without code in weft yet: name -> the value that means "off". Anything else is refused.
 UNBUILT: dict[str, Any] = {
-    "runner": "auto", "convert": "auto", "tokenizer_mode": "auto",
+    "runner": "auto", "convert": "auto",
     "quantization_config": None, "pooler_config": None, "tensor_parallel_size": 1,
     "pipeline_parallel_size": 1, "data_parallel_size": 1, "enable_expert_parallel": False, "cpu_offload_gb": 0,
     "distributed_executor_backend": None, "enable_lora": False, "speculative_config": None,
@@ -43,6 +43,7 @@ class EngineArgs:
 
     model: str | None = None                      # directory, hub id, GGUF file; None: the embedded model
     tokenizer: str | None = None                  # None: the model's
+    tokenizer_mode: str = "auto"                  # auto (by the files there are), hf, mistral
     skip_tokenizer_init: bool = False
     trust_remote_code: bool = False
     revision: str | None = None
@@ -59,7 +60,7 @@ class EngineArgs:
     model_file: str | None = None                 # a Python file that describes the architecture
     model_impl: str = "auto"                      # auto, native
     dtype: str = "auto"
-    quantization: str | None = None               # None: as the checkpoint says; int8, int4: quantized at load
+    quantization: str | None = None               # None: as the checkpoint says; int8, int4, w8a8: at load
     seed: int = 0
     max_model_len: int | None = None              # tokens; -1: what fits
     max_logprobs: int = 20                        # -1: no limit
@@ -69,7 +70,7 @@ class EngineArgs:
     chat_template: str | None = None              # a template or the path of one; None: the tokenizer's
     disable_sliding_window: bool = False
     enforce_eager: bool = False                   # weft captures no graphs on CPU, so both values do the same there
-    load_format: str = "auto"                     # auto, safetensors, pt, gguf, dummy
+    load_format: str = "auto"                     # auto, safetensors, pt, mistral, gguf, dummy
     use_tqdm_on_load: bool = True
     block_size: int = 16
     kv_cache_dtype: str = "auto"                  # auto: the model's dtype; or one of KV_CACHE_DTYPES
@@ -102,7 +103,8 @@ class EngineArgs:
         object.__setattr__(self, "kv_cache_dtype", KV_CACHE_DTYPE_NAMES.get(self.kv_cache_dtype, self.kv_cache_dtype))
         _one_of("kv_cache_dtype", self.kv_cache_dtype, ("auto", *KV_CACHE_DTYPES))
         _one_of("model_impl", self.model_impl, ("auto", "native"))
-        _one_of("load_format", self.load_format, ("auto", "safetensors", "pt", "gguf", "dummy"))
+        _one_of("load_format", self.load_format, ("auto", "safetensors", "pt", "mistral", "gguf", "dummy"))
+        _one_of("tokenizer_mode", self.tokenizer_mode, ("auto", "hf", "mistral"))
         _one_of("scheduling_policy", self.scheduling_policy, ("fcfs", "priority"))
         _one_of("cpu_isa", self.cpu_isa, CPU_ISAS)
         _one_of("logprobs_mode", self.logprobs_mode,

@@ -64,9 +64,10 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerConfig:
-    """Where the tokenizer is. path None: token ids in, token ids out."""
+    """Where the tokenizer is. path None: token ids in, token ids out. mode: auto, hf or mistral."""
 
     path: str | None
+    mode: str = "auto"
     trust_remote_code: bool = False
     chat_template: str | None = None
 
@@ -100,7 +101,10 @@ class SchedulerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadConfig:
-    """How weights are read. quantization: as the user asked for, "int8" or "int4" for quantizing at load."""
+    """How weights are read. load_format: auto, or the one format whose files count.
+
+    quantization: as the user asked for, e.g. "int8" for quantizing at load.
+    """
 
     load_format: str = "auto"
     quantization: str | None = None

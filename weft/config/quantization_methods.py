@@ -9,7 +9,7 @@ from weft.errors import ConfigError, NotBuiltError
 
 READ = ("awq", "bitsandbytes", "compressed-tensors", "fp8", "gptq", "modelopt", "mxfp4")
 GGUF = "gguf"                         # said by the file itself, and by no config
-AT_LOAD = ("int8", "int4")            # a checkpoint of floats, quantized while it is loaded
+AT_LOAD = ("int8", "int4", "w8a8")    # a checkpoint of floats, quantized while it is loaded
 ALIASES = {
     "auto_awq": "awq", "awq_marlin": "awq", "auto_gptq": "gptq", "gptq_marlin": "gptq",
     "compressed_tensors": "compressed-tensors", "modelopt_fp4": "modelopt", "fbgemm_fp8": "fp8",

@@ -24,7 +24,7 @@ class Embedding(Layer):
         super().__init__()
         self.spec, self.is_tied = spec, is_tied
         width = spec.embedding_dim or hidden_size
-        self.case = linear_case(place, width, spec.vocab_size, is_table=True)
+        self.case = linear_case(place.weight_only(), width, spec.vocab_size, is_table=True)
         self.tokens = nn.Parameter(empty_weight(self.case, on_meta=not place.has_memory), requires_grad=False)
         self.kernel = choose_embedding(EmbeddingCase(device=place.device, dtype=place.dtype, isa=place.isa))
         self.rows = None                                      # what the kernel makes of the table
@@ -60,7 +60,7 @@ class Embedding(Layer):
 
     def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
         """As Layer."""
-        self.codes = weight
+        self.codes = weight.weight_only()
 
     def loaded_parameters(self) -> Iterator[nn.Parameter]:
         """As Layer; the table is the head's when it is tied."""
@@ -86,7 +86,7 @@ class Head(Layer):
         self.spec, self.is_tied = spec, embedding.is_tied
         self._embedding = (embedding,)                        # in a tuple: it is not this module's child
         self.project = _projection(hidden_size, width, place)
-        case = linear_case(place, width, vocab_size, is_table=self.is_tied)
+        case = linear_case(place.weight_only(), width, vocab_size, is_table=self.is_tied)
         self.kernel = choose_linear(case)
         self.weight = None if self.is_tied else nn.Parameter(
             empty_weight(case, on_meta=not place.has_memory), requires_grad=False)
@@ -120,7 +120,7 @@ class Head(Layer):
 
     def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
         """As Layer."""
-        self.codes = weight
+        self.codes = weight.weight_only()
 
     def loaded_parameters(self) -> Iterator[nn.Parameter]:
         """As Layer, with the embedding's table when that is the matrix."""

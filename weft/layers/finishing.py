@@ -30,9 +30,12 @@ class Finishing:
             self._waiting[layer].add(name)
         self._homes = {layer: tuple(names) for layer, names in self._waiting.items()}
 
-    def takes_codes(self, home: str) -> bool:
-        """Whether the layer of a home computes with integer codes as they are."""
-        return home in self._owner and self._owner[home][0].takes_codes and self._owner[home][1].dim() > 1
+    def takes_codes(self, home: str, *, int8_activations: bool = False) -> bool:
+        """Whether a home's layer computes with integer codes as they are. int8_activations: as QuantizedWeight's."""
+        if home not in self._owner or self._owner[home][1].dim() < 2:
+            return False
+        layer = self._owner[home][0]
+        return layer.takes_codes or (int8_activations and layer.takes_integers)
 
     def take(self, home: str, weight: QuantizedWeight) -> None:
         """Give a home its weight as codes. Only where `takes_codes`."""

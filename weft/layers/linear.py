@@ -19,6 +19,8 @@ class Linear(Layer):
     act: a name of ops/activation; gated: act(first half) * second half.
     """
 
+    takes_integers = True
+
     def __init__(self, in_features: int, parts: Mapping[str, int], *, bias: bool, place: Placement,
                  act: str | None = None, gated: bool = False) -> None:
         super().__init__()

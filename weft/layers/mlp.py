@@ -51,7 +51,7 @@ class MoE(Layer):
         self.shared_gate = Linear(hidden_size, gate, bias=False, place=exact) if spec.shared_gate else None
         self.kernel = choose_moe(MoECase(
             device=place.device, dtype=place.dtype, hidden_size=hidden_size, intermediate_size=size,
-            act=spec.expert.act, isa=place.isa, quantization=place.quantization, nodes=place.nodes))
+            act=spec.expert.act, isa=place.isa, quantization=place.weight_only().quantization, nodes=place.nodes))
         self.experts = None                                   # what the kernel makes of the matrices
         self.takes_codes = self.kernel.kernel.name == "native"
         self.codes: dict[str, dict[int, QuantizedWeight]] = {"gate_up": {}, "down": {}}      # by first row
@@ -84,7 +84,7 @@ class MoE(Layer):
     def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
         """As Layer."""
         name = "gate_up" if parameter is self.gate_up else "down"
-        self.codes[name][first // parameter.shape[-1]] = weight
+        self.codes[name][first // parameter.shape[-1]] = weight.weight_only()
 
     def homes(self) -> dict[str, Tensor]:
         homes, size = self.router.homes(), self.spec.expert.intermediate_size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from weft.layers.scratch import Scratch
 from weft.ops.kernel import Choice
 from weft.ops.nodes import MemoryNodes
-from weft.ops.quantized import QuantizedWeight
+from weft.ops.quantized import QuantizedWeight, weight_only
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +41,22 @@ class Placement:
     nodes: MemoryNodes | None = field(default=None, compare=False)
     scratch: Scratch = field(default_factory=Scratch, compare=False)
 
+    def weight_only(self) -> Placement:
+        """For matrices whose products take floats, however the layers' are quantized."""
+        return replace(self, quantization=weight_only(self.quantization))
+
 
 class Layer(nn.Module):
     """A part as a module.
 
     `homes()` gives views of its parameters under part names, which loading copies into; `finish_loading()` is called
     once after that, on every layer (see finishing.py); `choices()` are the kernels it runs.
-    takes_codes: its matrices may come as QuantizedWeights, through `take`.
+    takes_codes: its matrices may come as QuantizedWeights, through `take`. takes_integers: those with int8_activations
+    may, which every kernel multiplies alike.
     """
 
     takes_codes = False
+    takes_integers = False
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         """A layer is called without torch's hooks, which cost as much as a small kernel, unless it has a `__call__`."""

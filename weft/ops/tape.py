@@ -28,6 +28,11 @@ class Recording(TorchDispatchMode):
         self._kept: list[Tensor] = []
         self.spoilers: set[str] = set()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: torch would import its compiler, which takes a second, to keep it away from what is not compiled."""
+        return False
+
     def __enter__(self) -> Recording:
         extension().record(self._tape)
         return super().__enter__()

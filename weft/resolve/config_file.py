@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from weft.errors import ConfigError
-from weft.resolve import mistral_parser, stages
+from weft.resolve import stages
 from weft.resolve.config_classes import recipe_of
 from weft.resolve.fixups import fix_model_config
 from weft.resolve.formats import CONFIG_NAME, choose_format
@@ -61,8 +61,9 @@ def find_config(directory: Path) -> Path:
     """A directory's config.json. ConfigError saying what is there when there is none."""
     path = directory / CONFIG_NAME
     if not path.is_file():
-        choose_format(directory)      # raises, unless there is Mistral's config
-        raise mistral_parser.not_built(str(directory))
+        name, why = choose_format(directory)      # raises, unless there is Mistral's config
+        raise ConfigError("model", str(directory), expected=f"a directory with a {CONFIG_NAME}",
+                          hint=f"For config_format {name} {why}.")
     return path
 
 

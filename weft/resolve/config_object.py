@@ -40,7 +40,7 @@ def get_config(model: str | Path, trust_remote_code: bool, revision: str | None 
         overrides["model_type"] = model_type
     _, config = get_config_parser(config_format).parse(
         str(found.directory), trust_remote_code, revision, code_revision, hf_overrides=overrides, **kwargs)
-    if config_format != ConfigFormat.HF:
+    if config_format not in (ConfigFormat.HF, ConfigFormat.MISTRAL):      # whose parsers have put them over the file
         config.update(overrides)
     if hf_overrides_fn is not None:
         config = call_override(hf_overrides_fn, config)

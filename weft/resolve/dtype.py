@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from pathlib import Path
 
 from weft.config.engine_args import DTYPE_NAMES, DTYPES
 from weft.errors import ConfigError
 from weft.resolve.config_file import HFConfig
-from weft.resolve.safetensors_header import read_header
+from weft.resolve.safetensors_header import majority_dtype
 
 # model_type whose activations leave the range of float16.
 NO_FLOAT16 = frozenset({"gemma2", "gemma3", "gemma3_text", "glm4"})
-_OF_SAFETENSORS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 logger = logging.getLogger("weft")
 
@@ -36,13 +34,9 @@ def _automatic(config: HFConfig, directory: Path) -> tuple[str, str]:
         for key in ("dtype", "torch_dtype"):
             if values.get(key) is not None:
                 return _known(prefix + key, values[key], config), config.origins.get(prefix + key, prefix + key)
-    counts: Counter[str] = Counter()
-    for path in sorted(directory.glob("*.safetensors")):
-        for entry in read_header(path).values():
-            if entry.dtype in _OF_SAFETENSORS:
-                counts[_OF_SAFETENSORS[entry.dtype]] += entry.stop - entry.start
-    if counts:
-        return counts.most_common(1)[0][0], "majority of the tensors"
+    found = majority_dtype(sorted(directory.glob("*.safetensors")))
+    if found is not None:
+        return found, "majority of the tensors"
     return "float32", "default: neither config nor safetensors say"
 
 

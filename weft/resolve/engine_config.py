@@ -24,6 +24,7 @@ from weft.resolve.config_file import HFConfig
 from weft.resolve.dtype import resolve_dtype
 from weft.resolve.files import ModelFiles, find_model, find_model_file, find_tokenizer
 from weft.resolve.fixups import fix_engine_config
+from weft.resolve.formats import MISTRAL_CONFIG_NAME, MISTRAL_WEIGHTS
 from weft.resolve.generation import eos_token_ids, sampling_defaults, sampling_origins
 from weft.resolve.max_len import resolve_max_len
 from weft.resolve.model_config import read_model_config
@@ -51,7 +52,7 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
                           kv_cache_memory_bytes=args.kv_cache_memory_bytes,
                           memory_utilization=args.gpu_memory_utilization),
         scheduler=_scheduler(args, model),
-        load=LoadConfig(load_format=args.load_format, quantization=args.quantization,
+        load=LoadConfig(load_format=_load_format(args, files, model), quantization=args.quantization,
                         use_tqdm=args.use_tqdm_on_load),
         num_threads=threads.value, cpus=cpus.value, cpu_isa=isa.value,
         origins={"num_threads": threads.source, "cpus": cpus.source, "cpu_isa": isa.source},
@@ -100,8 +101,15 @@ def _vocab_size(config: HFConfig) -> int:
 
 def _tokenizer(args: EngineArgs, files: ModelFiles) -> TokenizerConfig:
     path = None if args.skip_tokenizer_init else str(find_tokenizer(args, files))
-    return TokenizerConfig(path=path, trust_remote_code=args.trust_remote_code,
+    return TokenizerConfig(path=path, mode=args.tokenizer_mode, trust_remote_code=args.trust_remote_code,
                            chat_template=_template(args.chat_template))
+
+
+def _load_format(args: EngineArgs, files: ModelFiles, model: ModelConfig) -> str:
+    """As asked for; else Mistral's, where the config is and such weights are there, whatever lies beside them."""
+    is_mistral = Path(model.config_source).name == MISTRAL_CONFIG_NAME and files.gguf is None
+    has_weights = is_mistral and any(files.directory.glob(MISTRAL_WEIGHTS))
+    return "mistral" if args.load_format == "auto" and has_weights else args.load_format
 
 
 def _template(template: str | None) -> str | None:

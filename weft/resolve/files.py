@@ -35,7 +35,8 @@ def find_model(args: EngineArgs) -> ModelFiles:
         return ModelFiles(EMBEDDED_NAME, weft.embedded.path(), "embedded")
     if is_remote_gguf(args.model):
         _check_format(args, is_gguf=True)
-    weights = "none" if args.load_format == "dummy" else args.load_format
+    weights = {"dummy": "none", "auto": "mistral" if args.config_format == "mistral" else "auto"}.get(
+        args.load_format, args.load_format)
     found = find(args.model, revision=args.revision, access=_access(args),
                  want=Wanted(weights=weights, has_code=args.trust_remote_code))
     _check_format(args, is_gguf=found.gguf is not None)

@@ -7,7 +7,6 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from weft.errors import ConfigError
-from weft.resolve import mistral_parser
 from weft.resolve.config_parser import ConfigFormat
 
 CONFIG_NAME = "config.json"
@@ -26,12 +25,10 @@ def choose_format(directory: Path) -> tuple[str, str]:
 def format_of(names: Collection[str], model: str) -> tuple[str, str]:
     """(format, why) for these file names: Mistral's when its config and weights are there, else Hugging Face's."""
     is_mistral = MISTRAL_CONFIG_NAME in names and any(fnmatch(name, MISTRAL_WEIGHTS) for name in names)
-    has_config = CONFIG_NAME in names
-    if is_mistral and (mistral_parser.IS_BUILT or not has_config):
+    if is_mistral:
         return ConfigFormat.MISTRAL.value, f"there are {MISTRAL_CONFIG_NAME} and {MISTRAL_WEIGHTS}"
-    if has_config:
-        beside = f"; {MISTRAL_CONFIG_NAME} is not read yet" if is_mistral else ""
-        return ConfigFormat.HF.value, f"there is a {CONFIG_NAME}{beside}"
+    if CONFIG_NAME in names:
+        return ConfigFormat.HF.value, f"there is a {CONFIG_NAME}"
     hint = _what_is_there(names, model)
     raise ConfigError("model", model, hint=hint, expected=f"a directory with a {CONFIG_NAME}, or with a "
                       f"{MISTRAL_CONFIG_NAME} and {MISTRAL_WEIGHTS}")
@@ -39,7 +36,10 @@ def format_of(names: Collection[str], model: str) -> tuple[str, str]:
 
 def _what_is_there(names: Collection[str], model: str) -> str:
     if MISTRAL_CONFIG_NAME in names:
-        return f"There is a {MISTRAL_CONFIG_NAME}, but no {MISTRAL_WEIGHTS}."
+        return (f"There is a {MISTRAL_CONFIG_NAME}, but no {MISTRAL_WEIGHTS}; config_format mistral reads it without "
+                "them.")
+    if any(fnmatch(name, MISTRAL_WEIGHTS) for name in names):
+        return f"There are {MISTRAL_WEIGHTS}, but no {MISTRAL_CONFIG_NAME}."
     if any(name.endswith(".gguf") for name in names):
         return "There are .gguf files beside other weights: pass the path of the one to run."
     nested = sorted(name for name in names if name.count("/") == 1 and name.endswith(f"/{CONFIG_NAME}"))

@@ -1,32 +1,124 @@
-"""Mistral's own config format (params.json): recognised and chosen, but not read yet."""
+"""The parser of Mistral's own format: a params.json under the names of a config.json, with what one beside it adds.
+
+The mapping is in `mistral_params.py`; here files are read, and put together: the params first, then keys that they lack
+from the config.json, then what the format means where neither says.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from weft.errors import NotBuiltError
+from weft.errors import ConfigError
+from weft.resolve.config_file import normalise
 from weft.resolve.config_parser import ConfigParserBase
+from weft.resolve.files import find_config_files
+from weft.resolve.formats import CONFIG_NAME, MISTRAL_CONFIG_NAME, MISTRAL_WEIGHTS
+from weft.resolve.json_file import read_json, read_json_if_there
+from weft.resolve.mistral_params import FORMAT_DEFAULT, LARGE, MAMBA, adapt
+from weft.resolve.origin import is_of_class, moved
+from weft.resolve.rope import NAME as ROPE
+from weft.resolve.safetensors_header import majority_dtype
+from weft.resolve.stages import TEXT_CONFIG_KEYS, Values, move_ropes
 
-# False: where a directory has both formats, the other one is taken.
-IS_BUILT = False
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+# Without these, in either file, nothing can be made of a params.json; as it spells them.
+_NEEDED = {"hidden_size": "dim", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads",
+           "vocab_size": "vocab_size"}
+# Of a config.json beside the params, what is about its own arrangement of the model.
+_NOT_FILLED = frozenset({*TEXT_CONFIG_KEYS, "llm_config", "vision_config", "audio_config", "auto_map", "rope_scaling",
+                         ROPE})
 
 
 class MistralConfigParser(ConfigParserBase):
-    """params.json. Not built: says so."""
+    """params.json."""
 
     def parse(self, model: str | Path, trust_remote_code: bool, revision: str | None = None,
-              code_revision: str | None = None, **kwargs: Any) -> tuple[dict[str, Any], Any]:
-        """NotBuiltError."""
-        raise not_built(str(model))
+              code_revision: str | None = None, *, hf_overrides: Mapping[str, Any] | None = None,
+              token: str | None = None, **kwargs: Any) -> tuple[dict[str, Any], PretrainedConfig]:
+        """(params.json as it is, an object of its normalised values, of no class in particular).
+
+        hf_overrides: put over the file. ConfigError naming key and file.
+        """
+        from weft.resolve.hf_classes import plain_config
+
+        folder = find_config_files(model, revision=revision, token=token, has_code=trust_remote_code).directory
+        params, given, source = _read(folder)
+        config = normalise(given.values, hf_overrides or {}, source, given.origins)
+        return params, plain_config(config.values, source)
 
 
-def adapt_config_dict(config_dict: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """NotBuiltError: the mapping from params.json to a config of Transformers."""
-    raise not_built("params.json")
+def read_params(folder: Path) -> tuple[Values, str]:
+    """(the config of a folder's params.json, the file). ConfigError naming the key as the file spells it."""
+    _, given, source = _read(folder)
+    return given, source
 
 
-def not_built(model: str) -> NotBuiltError:
-    """What to do instead."""
-    return NotBuiltError("config_format", "mistral", expected="hf", source=model, hint="weft does not read Mistral's "
-                         "own format (params.json) yet: take the Hugging Face one (config.json).")
+def adapt_config_dict(config_dict: dict[str, Any], defaults: Mapping[str, Any] | None = None, *,
+                      source: str = MISTRAL_CONFIG_NAME, defaults_source: str = CONFIG_NAME) -> dict[str, Any]:
+    """A params.json under the keys of a config.json. defaults: the config.json beside it, for keys that it lacks."""
+    return _whole(config_dict, defaults or {}, source, defaults_source).values
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], Values, str]:
+    path, beside = folder / MISTRAL_CONFIG_NAME, folder / CONFIG_NAME
+    if not path.is_file():
+        raise ConfigError("model", str(folder), expected=f"a directory with a {MISTRAL_CONFIG_NAME}",
+                          hint=f"config_format hf reads a {CONFIG_NAME}.")
+    params = read_json(path)
+    whole = _whole(params, read_json_if_there(beside), str(path), str(beside))
+    dtype = majority_dtype(sorted(folder.glob(MISTRAL_WEIGHTS)))
+    if params.get("dtype") is None and dtype is not None:
+        whole = Values(whole.values | {"dtype": dtype},
+                       whole.origins | {"dtype": f"majority of the tensors in {MISTRAL_WEIGHTS}"})
+    return params, whole, str(path)
+
+
+def _whole(params: Mapping[str, Any], beside: Mapping[str, Any], source: str, beside_source: str) -> Values:
+    found = adapt(params, beside, source, beside_source)
+    return set_defaults(fill(found, beside, source, beside_source), source)
+
+
+def fill(given: Values, beside: Mapping[str, Any], source: str, beside_source: str) -> Values:
+    """Keys that the params lack, from the config.json beside them."""
+    if not beside:
+        return given
+    own = move_ropes(given, source, is_whole=True)
+    other = move_ropes(Values(dict(beside)), beside_source, is_whole=True)
+    new = {key: value for key, value in other.values.items() if key not in own.values and key not in _NOT_FILLED}
+    filled = Values(own.values | new, own.origins | {key: moved(beside_source, key) for key in new})
+    if "text_config" in own.values or not isinstance(other.values.get(ROPE), Mapping):
+        return filled
+    return _fill_rope(filled, other, beside_source, has_scaling=ROPE in given.values)
+
+
+def _fill_rope(own: Values, other: Values, beside_source: str, *, has_scaling: bool) -> Values:
+    """Rotary keys that the params lack; the base alone where the params have a scaling."""
+    rope, origins = dict(own.values.get(ROPE) or {}), dict(own.origins)
+    for key, value in other.values[ROPE].items():
+        path = f"{ROPE}.{key}"
+        is_said = key in rope and not is_of_class(origins.get(path))
+        if not is_said and (not has_scaling or key == "rope_theta"):
+            rope[key], origins[path] = value, other.origins.get(path) or moved(beside_source, path)
+    return Values(own.values | {ROPE: rope}, origins)
+
+
+def set_defaults(given: Values, source: str) -> Values:
+    """What the format means where nothing says: no window, base 10000. ConfigError for a size that is missing."""
+    is_nested = isinstance(given.values.get("text_config"), Mapping)
+    text, path = (given.values["text_config"], "text_config.") if is_nested else (given.values, "")
+    if text["architectures"] == [MAMBA]:
+        return given
+    for key, name in _NEEDED.items():
+        if text.get(key) is None:
+            raise ConfigError(name, None, expected="a value", hint="The key is missing.", source=source)
+    new = {} if text["architectures"] == [LARGE] or "sliding_window" in text else {"sliding_window": None}
+    rope = text.get(ROPE) if isinstance(text.get(ROPE), Mapping) else {}
+    if rope.get("rope_theta", text.get("rope_theta")) is None:
+        new["rope_theta"] = 10000.0
+    origins = given.origins | {f"{path}{key}": FORMAT_DEFAULT for key in new}
+    values = given.values | {"text_config": {**text, **new}} if is_nested else given.values | new
+    return Values(values, origins)

@@ -1,7 +1,7 @@
 """`read_model_config`: from the files of a model and the options about its config to one `HFConfig`.
 
-Chooses the parser and says why; hands config.json to the stages without Transformers, and makes an object only for a
-function among the overrides, for another parser, and for trusted code of the checkpoint.
+Chooses the parser and says why; hands config.json and params.json to the stages without Transformers, and makes an
+object only for a function among the overrides, for another parser, and for trusted code of the checkpoint.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from weft.resolve.formats import CONFIG_NAME, choose_format
 from weft.resolve.gguf_config import maybe_patch_hf_config_from_gguf, read_gguf_config
 from weft.resolve.hf_classes import build_config, class_of, own_values, plain_config, remote_class, values_of
 from weft.resolve.json_file import read_json
+from weft.resolve.mistral_parser import read_params
 from weft.resolve.origin import class_default, moved
 from weft.resolve.overrides import changes
 from weft.resolve.parsers import get_config_parser, parsers_of_file
@@ -41,7 +42,10 @@ def read_model_config(args: EngineArgs, directory: Path, gguf: Path | None = Non
         return _overridden(args, config.values, config.source, config.origins)
     name, why = _format(args, folder)
     logger.info("config format %s: %s", name, why)
-    if name != ConfigFormat.HF:
+    if name == ConfigFormat.MISTRAL:
+        found, source = read_params(folder)
+        values, origins = found.values, found.origins
+    elif name != ConfigFormat.HF:
         values, source, origins = _parsed(name, args, folder)
     else:
         path = find_config(folder)

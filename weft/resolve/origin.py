@@ -26,6 +26,12 @@ def first_key(origin: str | None) -> str | None:
     return found[2] if found else None
 
 
+def first_file(origin: str | None) -> str | None:
+    """The file in which a moved value was given; None for one that was not moved."""
+    found = _MOVED.fullmatch(origin or "")
+    return found[1] if found else None
+
+
 def class_default(name: str) -> str:
     """The file does not have the key; the config class fills it in."""
     return f"{_DEFAULT}{name}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from weft.errors import ConfigError
-from weft.resolve.origin import first_key, is_of_class, is_override
+from weft.resolve.origin import first_file, first_key, is_of_class, is_override
 
 _REQUIRED: Any = object()
 _TOO_LARGE = 2**63      # sizes beyond it would overflow as floats, and mean nothing
@@ -168,7 +168,7 @@ class ConfigReader:
     def error(self, name: str, value: Any, expected: str, hint: str = "") -> ConfigError:
         """A ConfigError that names the key's full path, as the file spells it, and the file."""
         origin = self._origins.get(name)
-        source = "hf_overrides" if is_override(origin) else self.source
+        source = "hf_overrides" if is_override(origin) else first_file(origin) or self.source
         return ConfigError(first_key(origin) or self._given_path + name, value, expected=expected, hint=hint,
                            source=source)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ MAX_HEADER_BYTES = 100_000_000      # the format's own limit
 MAX_DIMENSIONS = 16
 DTYPE_BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "U16": 2, "I16": 2, "F16": 2,
                "BF16": 2, "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8, "C64": 8}
+_FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _AGAIN = "The file is broken or was not written to the end: download or save it again."
 
 
@@ -49,6 +52,16 @@ def read_header(path: Path) -> dict[str, Entry]:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}.") from error
     return _entries(path, _parse(path, text), 8 + length, size)
+
+
+def majority_dtype(files: Iterable[Path]) -> str | None:
+    """The float dtype of 16 or 32 bits that most bytes of the tensors have, by torch's name; None: there are none."""
+    counts: Counter[str] = Counter()
+    for path in files:
+        for entry in read_header(path).values():
+            if entry.dtype in _FLOATS:
+                counts[_FLOATS[entry.dtype]] += entry.stop - entry.start
+    return counts.most_common(1)[0][0] if counts else None
 
 
 def _parse(path: Path, text: bytes) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from weft.server.errors import ApiError, dotted
 from weft.server.metrics import EngineMetrics
 from weft.server.openai.schemas import MAX_ID_CHARS, Body, Parsed, parse
 from weft.server.options import ServerOptions
-from weft.text.chat import ChatRenderer
+from weft.text.chat import Renderer
 from weft.text.tokenizer import Tokenizer
 
 _THREAD_ITEMS = 1000      # a body with so many list entries is checked in a thread
@@ -45,7 +45,7 @@ class ServerContext:
             raise ApiError(400, "This server runs without a tokenizer: send prompts as token ids to /v1/completions.")
         return self.engine.tokenizer
 
-    def require_renderer(self) -> ChatRenderer:
+    def require_renderer(self) -> Renderer:
         """What turns messages into a prompt. ApiError 400 where there is no tokenizer."""
         if self.engine.renderer is None:
             raise ApiError(400, "This server runs without a tokenizer: it has no chat.", "messages")

@@ -1,4 +1,4 @@
-"""`ChatRenderer`: a chat becomes the text of a prompt, by the model's template.
+"""`Renderer`, what turns a chat into a prompt; `ChatRenderer`: into its text, by the model's template.
 
 Chooses the template, gives it messages in the form it reads and only the arguments it declares; transformers renders it
 in its sandbox. Knows no engine.
@@ -7,12 +7,14 @@ in its sandbox. Knows no engine.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from jinja2 import TemplateError, TemplateSyntaxError
 
 from weft.errors import ConfigError, RequestError
-from weft.text.messages import ContentForm, prepare_messages
+from weft.text.messages import ContentForm, objects, prepare_messages
+from weft.text.mistral_chat import MistralChatRenderer
+from weft.text.mistral_tokenizer import MistralTokenizer
 from weft.text.template import ChatTemplate, is_template_text, named_templates
 from weft.text.tokenizer import Tokenizer
 
@@ -22,6 +24,16 @@ _RESERVED = frozenset({
     "continue_final_message", "tokenize", "sanitize_control_tokens", "padding", "truncation", "max_length",
     "return_tensors", "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs",
 })
+
+
+class Renderer(Protocol):
+    """What turns a chat into a prompt: text (with special tokens: encode it without adding any), or token ids."""
+
+    def reads(self, name: str) -> bool:
+        """Whether a setting of this name in `chat_template_kwargs` means something."""
+
+    def render(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> str | list[int]:
+        """The prompt; options as of ChatRenderer. RequestError names the field at fault."""
 
 
 class ChatRenderer:
@@ -43,6 +55,10 @@ class ChatRenderer:
             except RequestError as error:
                 raise ConfigError("chat_template", chat_template, expected=error.expected, hint=error.hint) from error
 
+    def reads(self, name: str) -> bool:
+        """Whether the usual template has this word, so that a request's setting of the name means something."""
+        return name in self._texts.get("default", "")
+
     def render(self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Mapping[str, Any]] | None = None,
                documents: Sequence[Mapping[str, Any]] | None = None, add_generation_prompt: bool = True,
                continue_final_message: bool = False, chat_template: str | None = None,
@@ -56,7 +72,7 @@ class ChatRenderer:
         if continue_final_message and add_generation_prompt:
             raise RequestError("continue_final_message", True, expected="false while add_generation_prompt is true",
                                hint="Set add_generation_prompt to false to continue the last message.")
-        tools, documents = _objects("tools", tools), _objects("documents", documents)
+        tools, documents = objects("tools", tools), objects("documents", documents)
         template = self._choose(chat_template, has_tools=tools is not None)
         for name, value in (("tools", tools), ("documents", documents)):
             if value is not None and not template.reads(name):
@@ -105,16 +121,11 @@ class ChatRenderer:
                                hint=f"Line {error.lineno}: {error.message}") from error
 
 
-def _objects(field: str, items: Any) -> list[dict[str, Any]] | None:
-    """A list of objects as it is, None when there are none."""
-    if items is None:
-        return None
-    if isinstance(items, str | Mapping) or not isinstance(items, Sequence):
-        raise RequestError(field, items, expected="a list of objects")
-    for i, item in enumerate(items):
-        if not isinstance(item, Mapping):
-            raise RequestError(f"{field}[{i}]", item, expected="an object")
-    return [dict(item) for item in items] or None
+def make_renderer(tokenizer: Tokenizer, chat_template: str | None = None) -> Renderer:
+    """What renders chats for a tokenizer: mistral-common for its own, else a template. ConfigError as ChatRenderer."""
+    if isinstance(tokenizer.hf, MistralTokenizer):
+        return MistralChatRenderer(tokenizer.hf)
+    return ChatRenderer(tokenizer, chat_template)
 
 
 def _declared(template: ChatTemplate, options: Mapping[str, Any] | None) -> dict[str, Any]:

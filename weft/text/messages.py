@@ -30,6 +30,18 @@ def prepare_messages(messages: Sequence[Mapping[str, Any]], form: ContentForm) -
     return [_prepare(message, form, f"messages[{i}]") for i, message in enumerate(messages)]
 
 
+def objects(field: str, items: Any) -> list[dict[str, Any]] | None:
+    """A list of objects as it is, None when there are none. RequestError naming the one that is no object."""
+    if items is None:
+        return None
+    if isinstance(items, str | Mapping) or not isinstance(items, Sequence):
+        raise RequestError(field, items, expected="a list of objects")
+    for i, item in enumerate(items):
+        if not isinstance(item, Mapping):
+            raise RequestError(f"{field}[{i}]", item, expected="an object")
+    return [dict(item) for item in items] or None
+
+
 def _prepare(message: Mapping[str, Any], form: ContentForm, field: str) -> dict[str, Any]:
     if not isinstance(message, Mapping):
         raise RequestError(field, message, expected='an object such as {"role": "user", "content": "Hello"}')

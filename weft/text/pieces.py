@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import partial
 from typing import Any
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -26,16 +27,17 @@ class Kind(Enum):
 class Pieces:
     """The pieces of one tokenizer.
 
-    hf: a transformers tokenizer. special_ids: ids that `skip_special_tokens` leaves out.
+    tokens: the token of each id, None where the vocabulary has a gap. special_ids: ids that `skip_special_tokens`
+    leaves out. decode: ids to text, special tokens spelled out. has_byte_tokens: `<0xE4>` is a byte. bytes_of: a
+    token's own bytes, where tokens are bytes.
     """
 
-    def __init__(self, hf: Any, special_ids: frozenset[int]) -> None:
-        self._hf, self.special_ids = hf, special_ids
-        self._tokens = _tokens(hf)
-        decoders = _decoders(hf)
-        self.kind = _kind(decoders)
-        has_byte_tokens = decoders is None or any(d["type"] == "ByteFallback" for d in decoders)
-        self._byte_of = _byte_tokens(self._tokens) if has_byte_tokens else {}
+    def __init__(self, *, tokens: list[str | None], special_ids: frozenset[int], kind: Kind,
+                 decode: Callable[[list[int]], str], has_byte_tokens: bool = True,
+                 bytes_of: Callable[[int], bytes] | None = None) -> None:
+        self._tokens, self.special_ids, self.kind = tokens, special_ids, kind
+        self._decode, self._bytes_of = decode, bytes_of
+        self._byte_of = _byte_tokens(tokens) if has_byte_tokens and kind is not Kind.BYTES else {}
         self._inner: dict[int, str] = {}
         self._bytes: dict[int, bytes] = {}
         self._anchor = self._find_anchor() if self.kind is Kind.SEGMENTS else None
@@ -64,7 +66,7 @@ class Pieces:
 
     def first(self, token_ids: Sequence[int]) -> str:
         """The text of tokens at the very beginning of a text."""
-        return self._hf.decode(list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return self._decode(list(token_ids))
 
     def inner(self, token_ids: Sequence[int]) -> str:
         """The text that one token, or one run of byte tokens, adds in the middle of a text."""
@@ -104,9 +106,23 @@ class Pieces:
             return bytes((byte,))
         if self.kind is not Kind.BYTES:
             return self.text(token_id).encode("utf-8", "replace")
-        values = [_BYTE_OF.get(char) for char in token]
-        # An added token may be spelled with characters outside the alphabet; it then stands for itself.
-        return token.encode("utf-8", "replace") if None in values else bytes(values)
+        return self._bytes_of(token_id)
+
+
+def pieces_of(hf: Any, special_ids: frozenset[int]) -> Pieces:
+    """The pieces of a transformers tokenizer."""
+    tokens, decoders = _tokens(hf), _decoders(hf)
+    return Pieces(
+        tokens=tokens, special_ids=special_ids, kind=_kind(decoders),
+        decode=partial(hf.decode, skip_special_tokens=False, clean_up_tokenization_spaces=False),
+        has_byte_tokens=decoders is None or any(d["type"] == "ByteFallback" for d in decoders),
+        bytes_of=lambda token_id: _spelled_bytes(tokens[token_id]))
+
+
+def _spelled_bytes(token: str) -> bytes:
+    """A token of byte-level BPE. One that was added may have characters outside the alphabet: it stands for itself."""
+    values = [_BYTE_OF.get(char) for char in token]
+    return token.encode("utf-8", "replace") if None in values else bytes(values)
 
 
 def _byte_alphabet() -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""`Tokenizer`: text to token ids and back, around a transformers tokenizer, and its loading from a local directory.
+"""`Tokenizer`: text to token ids and back, around a transformers tokenizer (or what has its face), and its loading.
 
 Knows no chat (`chat.py`) and no stream (`detokenizer.py`). Imports transformers only when a tokenizer is loaded.
 """
@@ -17,7 +17,8 @@ from weft.errors import ConfigError, RequestError, WeftError
 from weft.resolve.gguf_files import check_gguf_file
 from weft.text.gguf_tokenizer import gguf_tokenizer
 from weft.text.joiner import TextJoiner
-from weft.text.pieces import Pieces
+from weft.text.mistral_tokenizer import MistralTokenizer, is_mistral_only, mistral_file
+from weft.text.pieces import Pieces, pieces_of
 from weft.text.template import named_templates
 
 # The files that AutoTokenizer can start from; each line alone is enough.
@@ -38,7 +39,7 @@ class Tokenizer:
     """A tokenizer.
 
     Attributes:
-        hf: the transformers tokenizer.
+        hf: the transformers tokenizer, or a MistralTokenizer, which has its face.
         special_ids: ids that `skip_special_tokens` leaves out.
         pieces: what single tokens add to a text.
         chat_templates: {name: text} of the chat templates in force.
@@ -54,7 +55,8 @@ class Tokenizer:
     @cached_property
     def pieces(self) -> Pieces:
         """Made when first needed: it reads the whole vocabulary."""
-        return Pieces(self.hf, self.special_ids)
+        is_mistral = isinstance(self.hf, MistralTokenizer)
+        return self.hf.pieces() if is_mistral else pieces_of(self.hf, self.special_ids)
 
     @property
     def vocab_size(self) -> int:
@@ -121,19 +123,22 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
     """The tokenizer in `config.path`, a folder or a GGUF file. ConfigError that names what is missing or broken."""
     if config.path is not None and check_gguf_file(config.path):
         return Tokenizer(_of_gguf(Path(config.path)), chat_template=config.chat_template)
+    if config.mode == "mistral" or (config.mode == "auto" and is_mistral_only(Path(config.path or ""))):
+        return Tokenizer(_of_mistral(config))
     directory = _directory(config)
-    options: dict[str, Any] = {"local_files_only": True}
     try:
         if _is_plain(directory):
             # transformers takes half a second to import and weft must answer --version without it.
             from transformers import PreTrainedTokenizerFast
 
-            hf = PreTrainedTokenizerFast.from_pretrained(directory, **options)
+            hf = PreTrainedTokenizerFast.from_pretrained(directory, local_files_only=True)
         else:
             # As above; AutoTokenizer needs another second, because it imports torch and every model's config.
             from transformers import AutoTokenizer
 
-            hf = AutoTokenizer.from_pretrained(directory, trust_remote_code=config.trust_remote_code, **options)
+            # mistral_format: else mistral-common is taken where it is installed, and otherwise not.
+            hf = AutoTokenizer.from_pretrained(directory, trust_remote_code=config.trust_remote_code,
+                                               local_files_only=True, mistral_format=False)
     except Exception as error:   # whatever transformers and remote code raise, the cause is a file in this directory
         raise _unusable(directory, f"transformers could not load it: {type(error).__name__}: {error}") from error
     return Tokenizer(hf, chat_template=config.chat_template)
@@ -150,6 +155,18 @@ def _of_gguf(path: Path) -> Any:
                           "work with token ids only.") from error
 
 
+def _of_mistral(config: TokenizerConfig) -> MistralTokenizer:
+    if config.chat_template is not None:
+        raise ConfigError("chat_template", config.chat_template, expected="none with a tokenizer of mistral-common, "
+                          "which makes the prompts of chats itself", hint="tokenizer_mode hf renders templates.")
+    directory = Path(config.path or "")
+    file = mistral_file(directory)
+    if file is None:
+        raise ConfigError("tokenizer", str(directory), expected="a directory with a tekken.json or tokenizer.model.v*",
+                          hint="tokenizer_mode auto takes the tokenizer that is there.")
+    return MistralTokenizer(file)
+
+
 def _directory(config: TokenizerConfig) -> Path:
     """The tokenizer's directory, once it is sure that it holds the files of one."""
     if config.path is None:
@@ -159,7 +176,8 @@ def _directory(config: TokenizerConfig) -> Path:
         raise _unusable(directory, "There is no such directory.")
     present = [names for names in TOKENIZER_FILES if all((directory / name).is_file() for name in names)]
     if not present and not config.trust_remote_code:
-        raise _unusable(directory, f"Looked for {', '.join('+'.join(names) for names in TOKENIZER_FILES)}.")
+        raise _unusable(directory, f"Looked for {', '.join('+'.join(names) for names in TOKENIZER_FILES)}, "
+                         "tokenizer.model.v*.")
     if present and all(names[0] in _SENTENCEPIECE_FILES for names in present) \
             and importlib.util.find_spec("sentencepiece") is None:
         raise _unusable(directory, f"{present[0][0]} needs another package: pip install sentencepiece protobuf.")

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from coded_activations import rounded
 from quantized_llama import make_pair, opened
 from quantizers import float8
 from safetensors.torch import load_file
-from test_formats import FORMATS, FP8
+from test_formats import DYNAMIC, FORMATS, FP8
 
 # Formats of compressed-tensors whose layout its own package can read: name -> the class that does.
 PACKED = ("compressed-tensors int4", "compressed-tensors int4 asymmetric",
@@ -47,3 +48,17 @@ def test_transformers_reads_the_same_from_float8_in_blocks(tmp_path):
 
     for name, weight in opened(pair.quantized).read(pair.values):
         torch.testing.assert_close(weight, theirs[name], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_package_of_compressed_tensors_rounds_activations_as_the_tests_of_integers_say_it_does():
+    pytest.importorskip("compressed_tensors", reason="needs the package compressed-tensors")
+    from compressed_tensors.quantization import QuantizationArgs
+    from compressed_tensors.quantization.lifecycle.forward import fake_quantize
+    from compressed_tensors.quantization.utils import compute_dynamic_scales_and_zp
+
+    x, args = torch.randn(1, 9, 300, generator=torch.Generator().manual_seed(0)), QuantizationArgs(**DYNAMIC)
+
+    theirs = fake_quantize(x, *compute_dynamic_scales_and_zp(x, args, None), args)
+
+    assert torch.equal(theirs, rounded(x, 127.5))

@@ -25,12 +25,22 @@ _LINEAR = "Linear"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activations:
-    """How a kernel for the group codes its inputs: a fact that is kept, since weft computes in floats so far."""
+    """How the settings want the group's inputs coded."""
 
     bits: int
     type: str
     strategy: str
     is_dynamic: bool
+    is_symmetric: bool
+
+    @property
+    def is_int8_by_token(self) -> bool:
+        """8-bit integers around 0 with a scale for each token, found at run time: as products in integers take them."""
+        return self == Activations(bits=8, type="int", strategy="token", is_dynamic=True, is_symmetric=True)
+
+    def __str__(self) -> str:
+        return (f"{self.bits}-bit {self.type}, strategy {self.strategy}, {'dynamic' if self.is_dynamic else 'static'}, "
+                f"{'symmetric' if self.is_symmetric else 'asymmetric'}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +57,13 @@ class Group:
     group_size: int | None
     block: tuple[int, int] | None
     activations: Activations | None
+
+    @property
+    def int8_activations(self) -> bool:
+        """Whether its products are in integers: 8-bit codes around 0, no scales within a row, such activations."""
+        has_bytes = self.kind == "int8" or (self.kind == "packed" and self.bits == 8)
+        return (has_bytes and self.is_symmetric and self.group_size is None and self.activations is not None
+                and self.activations.is_int8_by_token)
 
     def block_of(self, stored: Mapping[str, TensorInfo]) -> tuple[int, int] | None:
         """What shares a scale, where groups are blocks of one row."""
@@ -125,9 +142,10 @@ def _activations(c: ConfigReader) -> Activations | None:
     if not c.dict("input_activations", default=None):
         return None
     found = c.sub("input_activations")
-    found.harmless("observer", "observer_kwargs", "actorder", "block_structure", "group_size", "symmetric",
-                   "scale_dtype", "zp_dtype")
+    found.harmless("observer", "observer_kwargs", "actorder", "block_structure", "group_size", "scale_dtype",
+                   "zp_dtype")
     return Activations(bits=found.int("num_bits", default=8),
                        type=found.choice("type", allowed=("int", "float"), default="int"),
                        strategy=found.str("strategy", default="tensor"),
-                       is_dynamic=found.expect("dynamic", False, True, "local") is not False)
+                       is_dynamic=found.expect("dynamic", False, True, "local") is not False,
+                       is_symmetric=found.bool("symmetric", default=True))

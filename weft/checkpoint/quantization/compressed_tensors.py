@@ -7,8 +7,9 @@ perhaps .weight_zero_point, .weight_g_idx. Plain: .weight int8 or float8 and .we
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -32,6 +33,8 @@ from weft.checkpoint.quantization.matrix import QuantizedMatrix
 from weft.checkpoint.quantization.module_names import matching
 from weft.checkpoint.tensor_info import TensorInfo
 from weft.resolve.reader import ConfigReader
+
+logger = logging.getLogger("weft")
 
 _WEIGHTS = (".weight_packed", ".weight")
 _ZERO, _ORDER, _SHAPE = ".weight_zero_point", ".weight_g_idx", ".weight_shape"
@@ -89,7 +92,9 @@ def _integers(stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor], gro
         need(stored, _ORDER, (torch.int32, torch.int64), (columns,))
     elif columns % size:
         raise Misfit(f"{columns} columns, which groups of {size} do not divide")
-    return Layout(shape, partial(_decode, shape=shape, group=group, group_size=size), has_codes=_ORDER not in stored)
+    in_order = _ORDER not in stored
+    return Layout(shape, partial(_decode, shape=shape, group=group, group_size=size), has_codes=in_order,
+                  int8_activations=in_order and group.int8_activations)
 
 
 def _packed_shape(stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor], bits: int) -> tuple[int, int]:
@@ -117,7 +122,8 @@ def _decode(tensors: Mapping[str, Tensor], *, shape: tuple[int, int], group: Gro
     else:
         zeros = _spread((tensors[_ZERO].int() + half).to(torch.uint8), rows)
     bits = group.bits if group.kind == "packed" else 8
-    return grouped(codes, bits, group_size, scales, zeros, tensors.get(_ORDER))
+    return replace(grouped(codes, bits, group_size, scales, zeros, tensors.get(_ORDER)),
+                   int8_activations=group.int8_activations and _ORDER not in tensors)
 
 
 def _spread(values: Tensor, rows: int) -> Tensor:
@@ -128,4 +134,9 @@ def _spread(values: Tensor, rows: int) -> Tensor:
 def read(c: ConfigReader) -> CompressedTensors:
     """The settings. ConfigError naming the key that cannot be used."""
     groups, ignored = compressed_groups.read(c)
+    for group in groups:
+        if group.activations is not None and not group.int8_activations:
+            logger.info("%s: activations of the group %s (%s) stay floats: weft has 8-bit activations with a dynamic "
+                        "scale for each token, times symmetric 8-bit weights with a scale for each row.",
+                        c.source, ", ".join(group.targets), group.activations)
     return CompressedTensors(groups=groups, ignored=ignored)

@@ -1,7 +1,8 @@
 """8-bit floats with scales: one for the matrix, one for a row, or one for a block (DeepSeek-V3, arXiv:2412.19437).
 
 `fp8` of config.json; the same layout of tensors serves compressed-tensors and ModelOpt. .weight: [N, K] float8;
-.weight_scale_inv or .weight_scale: what the stored values are multiplied by; scales of activations are not needed.
+.weight_scale_inv, .weight_scale or .qscale_weight (Mistral's files): what the stored values are multiplied by; scales
+of activations are not needed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from weft.checkpoint.quantization.module_names import matching, name_list
 from weft.checkpoint.tensor_info import TensorInfo
 from weft.resolve.reader import ConfigReader
 
-_SCALES = (".weight_scale_inv", ".weight_scale")
+_SCALES = (".weight_scale_inv", ".weight_scale", ".qscale_weight")
 _SCALE_DTYPES = (*FLOATS, torch.float8_e8m0fnu, torch.uint8)
 _IGNORED = ("modules_to_not_convert", "ignored_layers")
 
@@ -39,7 +40,7 @@ class Float8:
     not_converted: tuple[str, ...]
 
     method = "fp8"
-    suffixes = (".weight", *_SCALES, ".input_scale", ".activation_scale")
+    suffixes = (".weight", *_SCALES, ".input_scale", ".activation_scale", ".qscale_act")
     whole = ".weight"
     facts = ()
 

@@ -28,11 +28,13 @@ class Layout:
     """shape: of the weight that the group stands for. decode: from its tensors, by suffix, to the matrix.
 
     has_codes: the matrix is a QuantizedMatrix, its columns in their own order as far as the settings say.
+    int8_activations: as QuantizedWeight's.
     """
 
     shape: tuple[int, ...]
     decode: Callable[[Mapping[str, Tensor]], Matrix]
     has_codes: bool = False
+    int8_activations: bool = False
 
 
 class Format(Protocol):

@@ -31,7 +31,7 @@ class QuantizedMatrix:
 
     codes: [N, K] uint8, below 2 ** bits; scales: [N, K / group_size] floats; zeros: of the same shape, uint8.
     columns: [K] int64, None: 0, 1 ... K - 1. A product with the codes takes x[:, columns]. GPTQ's act-order makes such
-    matrices: columns of a group lie apart.
+    matrices: columns of a group lie apart. int8_activations: as QuantizedWeight's.
     """
 
     codes: Tensor
@@ -40,6 +40,7 @@ class QuantizedMatrix:
     scales: Tensor
     zeros: Tensor
     columns: Tensor | None = None
+    int8_activations: bool = False
 
     def packable(self) -> QuantizedWeight:
         """The matrix, its columns in the order of the codes, in the form that kernels pack.
@@ -51,7 +52,7 @@ class QuantizedMatrix:
         return QuantizedWeight(
             codes=self.codes.contiguous(), bits=max(self.bits, 4), zero=zero if same else 0,
             group_size=self.group_size, scales=self.scales.contiguous(),
-            offsets=None if same else -self.zeros.float() * self.scales.float())
+            offsets=None if same else -self.zeros.float() * self.scales.float(), int8_activations=self.int8_activations)
 
     def dequantize(self, dtype: torch.dtype) -> Tensor:
         """[N, K]."""

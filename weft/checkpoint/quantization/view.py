@@ -23,7 +23,7 @@ from weft.ops.quantized import QuantizedWeight
 
 # Scales of quantized attention and of a quantized cache: weft's cache takes none from a checkpoint.
 _CACHE_SCALES = (".k_scale", ".v_scale", ".q_scale", ".kv_scale", ".prob_scale", ".k_proj.output_scale",
-                 ".v_proj.output_scale", ".k_zero_point", ".v_zero_point")
+                 ".v_proj.output_scale", ".k_zero_point", ".v_zero_point", "_fake_quantizer.qscale_act")
 _MAX_LINES = 40
 
 
@@ -45,7 +45,7 @@ class QuantizedCheckpoint(Checkpoint):
         self._files, self._dtype, self.method = stored, dtype, form.method
         self.cache_scales = tuple(name for name in stored.tensors if name.endswith(_CACHE_SCALES))
         self._groups: dict[str, _Group] = {}
-        super().__init__(stored.path)
+        super().__init__(stored.path, is_mistral=stored.is_mistral)
         self.tensors = self._view(form)
 
     @property
@@ -59,6 +59,9 @@ class QuantizedCheckpoint(Checkpoint):
 
     def has_codes(self, name: str) -> bool:
         return name in self._groups and self._groups[name].layout.has_codes
+
+    def has_int8_activations(self, name: str) -> bool:
+        return name in self._groups and self._groups[name].layout.int8_activations
 
     def quantized(self, name: str) -> QuantizedWeight | None:
         """A weight as integer codes; None for one that is stored otherwise, or whose columns are in another order."""

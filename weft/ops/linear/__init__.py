@@ -1,11 +1,13 @@
-"""x @ weight.T + bias and what follows: defined in `reference.py`, weft's kernels in `cpu.py`, torch's in `onednn.py`.
+"""x @ weight.T + bias and what follows: defined in `reference.py`, weft's kernels in `cpu.py` and for products of
+integers in `integers.py`, torch's in `onednn.py`.
 
-A kernel's `prepare(weight, bias, epilogue)` makes a `Product` of a loaded weight: floats, a QuantizedWeight, or for the
-native kernel a list of both, one below another.
+A kernel's `prepare(weight, bias, epilogue)` makes a `Product` of a loaded weight: floats, a QuantizedWeight, or
+a list of both, one below another.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -14,7 +16,7 @@ from torch import Tensor
 
 from weft.ops.activation import ActivationCase, choose_activation
 from weft.ops.kernel import Choice, Kernel, choose, never
-from weft.ops.linear import cpu, onednn, reference
+from weft.ops.linear import cpu, integers, onednn, reference
 from weft.ops.linear.product import Epilogue, Product
 from weft.ops.native import unavailable
 from weft.ops.nodes import MemoryNodes
@@ -50,6 +52,8 @@ def _native_refuses(case: LinearCase) -> str | None:
         return reason
     if case.dtype not in (torch.float32, torch.bfloat16, torch.float16):
         return f"{case.dtype}"
+    if case.quantization == "w8a8":
+        return integers.refuses(case.in_features)
     if case.in_features % 2 and (case.dtype != torch.float32 or case.quantization):
         return f"{case.in_features} columns: not even"
     if case.quantization is not None:
@@ -62,6 +66,8 @@ def _onednn_refuses(case: LinearCase) -> str | None:
         return "the embedding reads the same table"
     if case.device != "cpu" or case.dtype != torch.bfloat16:
         return "for bfloat16 on CPUs"
+    if case.quantization == "w8a8":
+        return "activations of 8 bits"
     return None if onednn.is_available() else "this processor has no bfloat16 products, or this torch no oneDNN"
 
 
@@ -83,26 +89,44 @@ def _native(case: LinearCase, weight: Tensor | QuantizedWeight | list[Tensor | Q
             epilogue: Epilogue) -> Product:
     if isinstance(weight, list):
         if epilogue.gated:                                    # both halves of a gate are one product
-            floats = [w.dequantize(case.dtype) if isinstance(w, QuantizedWeight) else w for w in weight]
-            return _native(case, torch.cat(floats), bias, epilogue)
-        biases = [None] * len(weight) if bias is None else bias.split([w.shape[0] for w in weight])
-        return cpu.NativeParts([_native(case, *part, epilogue) for part in zip(weight, biases, strict=True)])
+            return _native(case, _as_floats(case, weight), bias, epilogue)
+        return cpu.NativeParts([_native(case, *part, epilogue) for part in _with_biases(weight, bias)])
     if epilogue.gated and case.out_features % 64:             # panels hold no whole halves: the gate is another call
         gate = ActivationCase(device=case.device, dtype=case.dtype, act=epilogue.act, gated=True, isa=case.isa)
         return cpu.NativeGate(_native(case, weight, bias, Epilogue(out_dtype=case.dtype)), choose_activation(gate).run)
     if isinstance(weight, Tensor) and case.quantization is not None:
         weight = quantize(weight, case.quantization)
     if isinstance(weight, QuantizedWeight):
+        if weight.int8_activations and integers.refuses(weight.shape[1]) is None:
+            return integers.integer_product(weight, bias, epilogue, case.isa, case.dtype, case.nodes)
         if cpu.refuses_quantized(weight.shape[1], weight.group_size) is None:
             return cpu.quantized_product(weight, bias, epilogue, case.isa, case.dtype, case.nodes)
         weight = weight.dequantize(case.dtype)
     return cpu.dense_product(weight, bias, epilogue, case.isa, case.nodes)
 
 
-def _torch(case: LinearCase, make: type[reference.TorchProduct], weight: Tensor | QuantizedWeight, bias: Tensor | None,
-           epilogue: Epilogue) -> Product:
+def _torch(case: LinearCase, make: type[reference.TorchProduct], weight: Tensor | QuantizedWeight | list,
+           bias: Tensor | None, epilogue: Epilogue) -> reference.TorchProduct:
+    if isinstance(weight, list):
+        if epilogue.gated:
+            return _torch(case, make, _as_floats(case, weight), bias, epilogue)
+        return reference.TorchParts([_torch(case, make, *part, epilogue) for part in _with_biases(weight, bias)],
+                                    epilogue)
     if isinstance(weight, Tensor) and case.quantization is not None:
         weight = quantize(weight, case.quantization)
     if isinstance(weight, QuantizedWeight):
+        if weight.int8_activations:
+            return reference.IntegerProduct(weight, bias, epilogue)
         weight = weight.dequantize(case.dtype)
     return make(weight, bias, epilogue)
+
+
+def _as_floats(case: LinearCase, weights: Sequence[Tensor | QuantizedWeight]) -> Tensor:
+    return torch.cat([w.dequantize(case.dtype) if isinstance(w, QuantizedWeight) else w for w in weights])
+
+
+def _with_biases(weights: Sequence[Tensor | QuantizedWeight],
+                 bias: Tensor | None) -> Iterator[tuple[Tensor | QuantizedWeight, Tensor | None]]:
+    """(weight, its part of the bias) of each part."""
+    biases = [None] * len(weights) if bias is None else bias.split([w.shape[0] for w in weights])
+    return zip(weights, biases, strict=True)

@@ -123,7 +123,7 @@ def dense_product(weight: Tensor, bias: Tensor | None, epilogue: Epilogue, isa: 
     panels[rows:] = 0
     extension().pack_dense(panels.data_ptr(), padded, columns * weight.element_size() // 4)
     native = extension().weight(DTYPES[weight.dtype], rows, columns, panels.data_ptr(),
-                                nodes=_placed(nodes, (panels,), padded, epilogue))
+                                nodes=placed_nodes(nodes, (panels,), padded, epilogue))
     return NativeProduct(isa, native, weight.shape, (panels,), _wide(bias), epilogue, weight.dtype)
 
 
@@ -137,14 +137,14 @@ def quantized_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Ep
         bits = 8
     codes = torch.empty(padded * columns * bits // 8, dtype=torch.uint8)
     extension().pack_codes(weight.codes.contiguous().data_ptr(), rows, columns, bits, weight.zero, codes.data_ptr())
-    scales, offsets = _packed(weight.scales, rows), _packed(weight.offsets, rows)
-    supers = [_packed(None if t is None else t.half(), rows) for t in (weight.super_scales, weight.super_offsets)]
+    scales, offsets = packed_scales(weight.scales, rows), packed_scales(weight.offsets, rows)
+    supers = [packed_scales(None if t is None else t.half(), rows) for t in (weight.super_scales, weight.super_offsets)]
     per_super = 1 if weight.super_scales is None else weight.scales.shape[1] // weight.super_scales.shape[1]
     tensors = tuple(t for t in (codes, scales, offsets, *supers) if t is not None)
     native = extension().weight(
         bits, rows, columns, codes.data_ptr(), weight.zero, weight.group_size, _SCALES[weight.scales.dtype],
         _address(scales), _address(offsets), per_super, *map(_address, supers),
-        nodes=_placed(nodes, tensors, padded, epilogue))
+        nodes=placed_nodes(nodes, tensors, padded, epilogue))
     return NativeProduct(isa, native, weight.shape, tensors, _wide(bias), epilogue, dtype)
 
 
@@ -182,7 +182,7 @@ def _with_supported_groups(weight: QuantizedWeight) -> QuantizedWeight:
                            offsets=None if offsets is None else offsets.repeat_interleave(times, dim=1))
 
 
-def _packed(values: Tensor | None, rows: int) -> Tensor | None:
+def packed_scales(values: Tensor | None, rows: int) -> Tensor | None:
     """[N, G] as panels of 32 rows."""
     if values is None:
         return None
@@ -192,7 +192,7 @@ def _packed(values: Tensor | None, rows: int) -> Tensor | None:
     return out
 
 
-def _placed(nodes: MemoryNodes | None, tensors: Sequence[Tensor], rows: int, epilogue: Epilogue) -> Any:
+def placed_nodes(nodes: MemoryNodes | None, tensors: Sequence[Tensor], rows: int, epilogue: Epilogue) -> Any:
     """Move the pages of packed tensors to their nodes; what the weight's descriptor is to know of these."""
     if nodes is None:
         return None

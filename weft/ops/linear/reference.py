@@ -1,12 +1,18 @@
-"""The definition of a linear layer and what may follow it in the same pass, by torch."""
+"""The definition of a linear layer, of floats and of integers, and what may follow it in the same pass, by torch."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from weft.ops.activation import activation
 from weft.ops.linear.product import Epilogue
+from weft.ops.quantized import QuantizedWeight
+
+_EXACT = 1024                  # products of 127 * 128 each, whose sum float32 holds exactly: 2 ** 24
 
 
 class TorchProduct:
@@ -29,6 +35,57 @@ class TorchProduct:
     def rows(self, ids: Tensor) -> Tensor:
         """As Product."""
         return F.embedding(ids, self.weight)
+
+
+class IntegerProduct(TorchProduct):
+    """A Product of integers: x in 8 bits with a scale for each row, on a QuantizedWeight with int8_activations.
+
+    out = float(codes(x) @ (codes - 128).T) * scale(x) * scales + bias in float32, where scale(x) = max |x| / 127 and
+    codes(x) = x / scale(x) to nearest, ties to even. A row that holds NaN or an infinity becomes NaN.
+    Source: arXiv:2211.10438 section 3, per-token activations and per-channel weights.
+    """
+
+    def __init__(self, weight: QuantizedWeight, bias: Tensor | None, epilogue: Epilogue) -> None:
+        super().__init__((weight.codes ^ 128).view(torch.int8), None if bias is None else bias.float(), epilogue)
+        self.scales = weight.scales.float().flatten()
+
+    def multiply(self, x: Tensor) -> Tensor:
+        """As TorchProduct, in float32. Sums of codes are exact: of a piece of columns in float32, of all in float64."""
+        codes, scale = quantized_rows(x.float())
+        total = torch.zeros(x.shape[0], self.weight.shape[0], dtype=torch.float64)
+        for mine, theirs in zip(codes.split(_EXACT, dim=1), self.weight.split(_EXACT, dim=1), strict=True):
+            total += mine @ theirs.float().T
+        result = total.float() * scale * self.scales
+        return result if self.bias is None else result + self.bias
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """As Product, in the dtype of results."""
+        return (self.weight[ids].float() * self.scales[ids].unsqueeze(-1)).to(self.epilogue.out_dtype)
+
+
+def quantized_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x [T, K] float32 -> (codes [T, K] float32, integers from -127 to 127; scales [T, 1], NaN for rows not finite)."""
+    is_finite = x.isfinite().all(dim=-1, keepdim=True)
+    x = x.where(is_finite, 0.0)
+    scale = x.abs().amax(dim=-1, keepdim=True) / 127
+    codes = (x / scale.where(scale != 0, 1.0)).clamp(-127, 127).round()
+    return codes, scale.where(is_finite, torch.nan)
+
+
+class TorchParts(TorchProduct):
+    """A Product of several, side by side: parts of one layer that are stored in different formats."""
+
+    def __init__(self, parts: Sequence[TorchProduct], epilogue: Epilogue) -> None:
+        super().__init__(parts[0].weight, None, epilogue)
+        self._parts = parts
+
+    def multiply(self, x: Tensor) -> Tensor:
+        """As TorchProduct, in the widest dtype of the parts' products."""
+        return torch.cat([part.multiply(x) for part in self._parts], dim=-1)
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """Not to be had: a table is one part."""
+        raise AssertionError("a table has one part")
 
 
 def finished(product: Tensor, act, epilogue: Epilogue) -> Tensor:

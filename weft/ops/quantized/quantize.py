@@ -1,7 +1,8 @@
 """Quantizing a matrix at load: 8 bits with a scale for each row, or 4 bits with a scale for each 64 columns.
 
-Rounding to nearest. 4 bits: the scale maps the group's largest value, with its sign, to -8, so that all 16 codes are
-used (as GGUF's Q4_0 does).
+int8 and w8a8 make the same matrix; products of w8a8 take x in 8 bits too, those of int8 and int4 take floats. Rounding
+to nearest. 4 bits: the scale maps the group's largest value, with its sign, to -8, so that all 16 codes are used (as
+GGUF's Q4_0 does).
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from torch import Tensor
 
 from weft.ops.quantized.weight import QuantizedWeight
 
-METHODS = ("int8", "int4")
+METHODS = ("int8", "int4", "w8a8")
 INT4_GROUP = 64
 _ROWS = 1024                   # rows in float32 at once
 
 
 def group_size(method: str, columns: int) -> int:
     """Columns that share a scale: int4 takes the largest of 64, 32 and 16 that divides them, else the row."""
-    if method == "int8":
+    if method != "int4":
         return columns
     return next((g for g in (INT4_GROUP, 32, 16) if columns % g == 0), columns)
 
@@ -26,20 +27,31 @@ def group_size(method: str, columns: int) -> int:
 def packed_bytes(method: str, rows: int, columns: int) -> int:
     """Memory of a quantized [rows, columns] as kernels hold it."""
     scales = rows * columns // group_size(method, columns)
-    return rows * columns + 4 * scales if method == "int8" else rows * columns // 2 + 2 * scales
+    match method:
+        case "int8":
+            return rows * columns + 4 * scales
+        case "w8a8":                                          # columns padded to 64, sums of the codes
+            return rows * -(-columns // 64) * 64 + 8 * scales
+    return rows * columns // 2 + 2 * scales
+
+
+def weight_only(method: str | None) -> str | None:
+    """The method by which the same matrix is made where x is not coded: for tables, heads and experts."""
+    return "int8" if method == "w8a8" else method
 
 
 def quantize(weight: Tensor, method: str) -> QuantizedWeight:
     """[N, K] floats as codes; method: of METHODS."""
     rows, columns = weight.shape
-    size, bits = group_size(method, columns), 8 if method == "int8" else 4
+    size, bits = group_size(method, columns), 4 if method == "int4" else 8
     codes = torch.empty(rows, columns, dtype=torch.uint8)
     scales = torch.empty(rows, columns // size, dtype=torch.float32 if bits == 8 else torch.float16)
     for start in range(0, rows, _ROWS):
         part = slice(start, start + _ROWS)
         groups = weight[part].to(torch.float32, copy=True).view(-1, columns // size, size)
         _quantize(groups, bits, codes[part].view(groups.shape), scales[part])
-    return QuantizedWeight(codes=codes, bits=bits, zero=1 << bits - 1, group_size=size, scales=scales)
+    return QuantizedWeight(codes=codes, bits=bits, zero=1 << bits - 1, group_size=size, scales=scales,
+                           int8_activations=method == "w8a8")
 
 
 def _quantize(groups: Tensor, bits: int, codes: Tensor, scales: Tensor) -> None:

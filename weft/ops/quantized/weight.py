@@ -22,6 +22,8 @@ class QuantizedWeight:
     group_size: columns that share a scale, a divisor of K (K: one scale for a row).
     scales, offsets: [N, K / group_size]. Floats are the scale and the offset themselves (offsets None: 0). Integers are
         multiplied by super_scales and super_offsets, [N, K / super_size] float, as in GGUF's K-quants.
+    int8_activations: products are in integers, x in 8 bits with a scale for each row (ops/linear/reference.py). Only of
+        8-bit codes around 128 with one scale for a row.
     """
 
     codes: Tensor
@@ -32,6 +34,7 @@ class QuantizedWeight:
     offsets: Tensor | None = None
     super_scales: Tensor | None = None
     super_offsets: Tensor | None = None
+    int8_activations: bool = False
 
     def __post_init__(self) -> None:
         if self.codes.dtype != torch.uint8 or self.codes.dim() != 2:
@@ -53,6 +56,13 @@ class QuantizedWeight:
             if factors is not None and (factors.shape[0] != rows or values.shape[1] % factors.shape[1]):
                 raise ValueError(f"super_{name}: {list(factors.shape)}, expected rows {rows} and a divisor of "
                                  f"{values.shape[1]} columns")
+        if self.int8_activations and not self._is_integer_matrix():
+            raise ValueError(f"int8_activations: {self.bits} bits, zero = {self.zero}, group_size = {self.group_size}, "
+                             f"scales {self.scales.dtype}: expected 8 bits around 128, a float scale for each row")
+
+    def _is_integer_matrix(self) -> bool:
+        return ((self.bits, self.zero, self.group_size, self.offsets, self.super_scales)
+                == (8, 128, self.shape[1], None, None))
 
     @property
     def shape(self) -> torch.Size:
@@ -63,8 +73,12 @@ class QuantizedWeight:
     def format(self) -> tuple:
         """All but the numbers: matrices of equal formats can be stacked."""
         tensors = (self.scales, self.offsets, self.super_scales, self.super_offsets)
-        return (self.bits, self.zero, self.group_size, self.shape[1],
+        return (self.bits, self.zero, self.group_size, self.shape[1], self.int8_activations,
                 *(None if t is None else (t.dtype, t.shape[1]) for t in tensors))
+
+    def weight_only(self) -> QuantizedWeight:
+        """The matrix, its products with floats."""
+        return replace(self, int8_activations=False)
 
     def rows(self, index: Tensor) -> QuantizedWeight:
         """The matrix of these rows, index [n] int64; all of its tensors are new."""

@@ -86,8 +86,8 @@ async def _prepare(context: ServerContext, request: Request, parsed: Parsed[Chat
         raise bad_field("top_logprobs", body.top_logprobs, expected=f"an integer from 0 to {MAX_COUNT}")
     params = sampling_params(context, given, max_tokens=max_tokens, prompt_logprobs=None, stream=body.stream,
                              logprobs=(body.top_logprobs or 0) if body.logprobs else None)
-    text = await render(context, body)
-    token_ids = await context.encode(text, "messages", add_special_tokens=body.add_special_tokens)
+    prompt = await render(context, body)
+    token_ids = await context.encode(prompt, "messages", add_special_tokens=body.add_special_tokens)
     response_id = "chatcmpl-" + request_id_of(request, body.request_id)
     generation = Generation(
         context, [token_ids], params, response_id=response_id, cache_salt=body.cache_salt,

@@ -14,15 +14,15 @@ from weft.server.errors import ApiError, bad_field, dotted
 from weft.server.openai.schemas import ChatBody, TokenizeBody
 
 
-async def render(context: ServerContext, body: ChatBody | TokenizeBody) -> str:
-    """The prompt that `body.messages` make. ApiError 400 that names the message or field at fault."""
+async def render(context: ServerContext, body: ChatBody | TokenizeBody) -> str | list[int]:
+    """The prompt that `body.messages` make, text or token ids. ApiError 400 naming the message or field at fault."""
     renderer = context.require_renderer()
     if body.chat_template is not None and not context.options.trust_request_chat_template:
         raise bad_field("chat_template", body.chat_template, expected="no template in a request",
                         hint="It is a program: a server takes it only with --trust-request-chat-template.")
     variables = {**context.options.default_chat_template_kwargs, **_effort(context, body), **body.chat_template_kwargs}
 
-    def work() -> str:
+    def work() -> str | list[int]:
         return renderer.render(
             body.messages, tools=body.tools, documents=getattr(body, "documents", None),
             add_generation_prompt=body.add_generation_prompt,
@@ -37,10 +37,10 @@ async def render(context: ServerContext, body: ChatBody | TokenizeBody) -> str:
 
 
 def _effort(context: ServerContext, body: ChatBody | TokenizeBody) -> dict[str, str]:
-    """`reasoning_effort` for a template that reads it; clients send it to all models, so others are spared it."""
-    template = context.require_tokenizer().chat_template or ""
+    """`reasoning_effort` where it means something; clients send it to all models, so others are spared it."""
     effort = getattr(body, "reasoning_effort", None)
-    return {"reasoning_effort": effort} if effort is not None and "reasoning_effort" in template else {}
+    is_read = effort is not None and context.require_renderer().reads("reasoning_effort")
+    return {"reasoning_effort": effort} if is_read else {}
 
 
 def check_tools(body: ChatBody) -> None:

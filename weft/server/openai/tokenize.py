@@ -35,9 +35,9 @@ async def _tokenize(context: ServerContext, body: TokenizeBody) -> dict[str, Any
     if (body.prompt is None) == (body.messages is None):
         raise ApiError(400, "Give either prompt or messages.", "prompt")
     tokenizer = context.require_tokenizer()
-    text = body.prompt if body.messages is None else await render(context, body)
+    prompt = body.prompt if body.messages is None else await render(context, body)
     special = body.add_special_tokens if body.add_special_tokens is not None else body.messages is None
-    token_ids = await context.encode(text, "prompt", add_special_tokens=special) if text else []
+    token_ids = await context.encode(prompt, "prompt", add_special_tokens=special) if prompt else []
     strings = [tokenizer.token_text(token_id) for token_id in token_ids] if body.return_token_strs else None
     return {"count": len(token_ids), "max_model_len": context.engine.info.max_model_len, "tokens": token_ids,
             "token_strs": strings}

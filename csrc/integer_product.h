@@ -1,0 +1,233 @@
+// x @ w.T in integers: rows of x in 8 bits with a scale for each, times 8-bit weights with a scale for each output (W_S8).
+//
+// A row's scale is its largest magnitude / 127, found in the call; its codes are x / scale, to nearest, ties to even. Sums of
+// codes are exact in 32 bits, so they are the same in any order, at every level: k is at most 2^17 (weft/ops/linear/integers.py
+// sees to it), since 2^17 * 127 * 128 < 2^31. A row that holds NaN or an infinity has the scale NaN, which its results become.
+#pragma once
+
+#include "linear.h"
+#include "rows.h"
+
+namespace WEFT_NS {
+
+constexpr int INTEGER_CHUNK = 4096;                // columns between two visits of the sums
+
+// ---- rows of x in 8 bits --------------------------------------------------------------------------------------------
+
+// Codes as a level multiplies them: with a sign (tiles), plus 128 (VNNI, which wants one side without), or, where bytes
+// would saturate, as 16-bit numbers, of each four columns in the order 0, 2, 1, 3.
+#if defined(WEFT_AMX)
+typedef int8_t Code;
+#elif defined(__AVX512VNNI__)
+#define WEFT_CODES_PLUS_128
+typedef uint8_t Code;
+#else
+typedef int16_t Code;
+#endif
+
+WEFT_INLINE void store_codes(Code* out, VI codes) {
+#if defined(__AVX512F__)
+#if defined(WEFT_CODES_PLUS_128)
+    codes = codes + 128;
+#endif
+    _mm_storeu_si128((__m128i*)out, _mm512_cvtepi32_epi8((__m512i)codes));
+#else
+#if defined(__AVX2__)
+    codes = (VI)_mm256_shuffle_epi32((__m256i)codes, 0xd8);
+#else
+    codes = VI{codes[0], codes[2], codes[1], codes[3]};
+#endif
+    VH halves = narrow((VU)codes);
+    memcpy(out, &halves, sizeof halves);
+#endif
+}
+
+// Returns the scale. out: [k padded to a multiple of 64], all of it written.
+template <int D> static float codes_of_row(const typename Float<D>::T* x, int64_t k, Code* out) {
+    constexpr float TO_INTEGER = 12582912.0f;                        // 1.5 * 2^23: added, it leaves the integer in the mantissa
+    VF most = zero(), fault = zero();
+    WEFT_FOR_ROW(k, i, count) {
+        VF v = load_up_to<D>(x + i, count);
+        most = vmax((VF)((VU)v & 0x7fffffffu), most);
+        fault = fault + v * zero();                                  // NaN for NaN and infinities
+    }
+    memset(out, 0, sizeof(Code) * (size_t)((k + 63) / 64 * 64));
+    if (hsum(fault) != 0.0f) return hsum(fault);
+    const float scale = hmax(most) / 127.0f;
+    const VF divisor = splat(scale == 0.0f ? 1.0f : scale), limit = splat(127.0f);
+    WEFT_FOR_ROW(k, i, count) {
+        VF v = vmax(vmin(load_up_to<D>(x + i, count) / divisor, limit), -limit);
+        store_codes(out + i, (VI)((VU)(v + splat(TO_INTEGER)) - 0x4b400000u));
+    }
+    return scale;
+}
+
+struct IntegerRows {
+    void* memory;
+    Code* codes;                // rows `stride` apart, which is no power of two: rows of a tile lie in different sets
+    float* scales;
+    int64_t stride;
+
+    explicit IntegerRows(const LinearArgs& a) : stride((a.w->k + 63) / 64 * 64 + 64) {
+        size_t bytes = sizeof(Code) * (size_t)(a.m * stride);
+        memory = aligned_alloc(64, (bytes + sizeof(float) * a.m + 127) / 64 * 64);
+        codes = (Code*)memory;
+        scales = (float*)((char*)memory + bytes);
+        int64_t size = a.x_dtype == F32 ? 4 : 2;
+        parallel_for(a.m, 8, [&](int64_t r) {
+            const char* row = (const char*)a.x + r * a.x_stride * size;
+            WEFT_BY_DTYPE(a.x_dtype, scales[r] = codes_of_row<D>((const typename Float<D>::T*)row, a.w->k, codes + r * stride))
+        });
+    }
+    ~IntegerRows() { free(memory); }
+    IntegerRows(const IntegerRows&) = delete;
+};
+
+// ---- sums in registers ----------------------------------------------------------------------------------------------
+
+#if !defined(WEFT_AMX)
+
+// The 32-bit words of a panel, each four columns of a row, as what `dot` wants.
+struct Columns {
+#if defined(__AVX512VNNI__)
+    VI words;
+    explicit Columns(VI loaded) : words(loaded) {}
+#else
+    typedef int16_t VS __attribute__((vector_size(4 * WEFT_LANES)));
+    VS even, odd;               // columns 0 and 2; 1 and 3
+    explicit Columns(VI loaded) : even(((VS)loaded << 8) >> 8), odd((VS)loaded >> 8) {}
+#endif
+};
+
+// sum + products of 16-bit pairs.
+#if !defined(__AVX512VNNI__)
+WEFT_INLINE VI dot_pairs(VI sum, Columns::VS w, VI x) {
+#if defined(__AVX2__)
+    return sum + (VI)_mm256_madd_epi16((__m256i)w, (__m256i)x);
+#elif defined(__SSE2__)
+    return sum + (VI)_mm_madd_epi16((__m128i)w, (__m128i)x);
+#else
+    VI pairs = (VI)w;
+    return sum + ((pairs << 16) >> 16) * ((x << 16) >> 16) + (pairs >> 16) * (x >> 16);
+#endif
+}
+#endif
+
+// sum + four columns' products. x: four codes.
+WEFT_INLINE VI dot(VI sum, const Columns& w, const Code* x) {
+    int32_t first;
+    memcpy(&first, x, 4);
+#if defined(__AVX512VNNI__)
+    return (VI)_mm512_dpbusd_epi32((__m512i)sum, _mm512_set1_epi32(first), (__m512i)w.words);
+#else
+    int32_t second;
+    memcpy(&second, x + 2, 4);
+    return dot_pairs(dot_pairs(sum, w.even, VI{} + first), w.odd, VI{} + second);
+#endif
+}
+
+// MR rows times `columns` columns (a multiple of 64) of panels a and b, added to sums [MR][64]. ahead: memory that is wanted
+// next, a cache line for each four columns, or null.
+template <int MR>
+static void integer_rows_times(const Code* x, int64_t stride, const uint8_t* a, const uint8_t* b, int64_t columns,
+                               int32_t* sums, bool fresh, [[maybe_unused]] const uint8_t* ahead) {
+    constexpr int NV = W == 16 ? 4 : MR == 1 ? PANEL / W : 2;        // one row: memory is read in one go
+    for (int c0 = 0; c0 < GROUP; c0 += NV * W) {
+        VI acc[MR][NV];
+        for (int r = 0; r < MR; r++)
+            for (int v = 0; v < NV; v++) {
+                acc[r][v] = VI{};
+                if (!fresh) memcpy(&acc[r][v], sums + r * GROUP + c0 + v * W, sizeof(VI));
+            }
+        const uint8_t* panels[NV];
+        for (int v = 0; v < NV; v++) panels[v] = (c0 + v * W < PANEL ? a : b) + 4 * ((c0 + v * W) % PANEL);
+#pragma GCC unroll 2
+        for (int64_t k = 0; k < columns; k += 4) {
+#if defined(__AVX512F__)
+            if (MR > 2 && ahead) _mm_prefetch((const char*)ahead + 16 * k, _MM_HINT_T1);
+#endif
+            for (int v = 0; v < NV; v++) {
+                VI words;
+                memcpy(&words, panels[v] + 32 * k, sizeof words);
+                const Columns w(words);
+                for (int r = 0; r < MR; r++) acc[r][v] = dot(acc[r][v], w, x + r * stride + k);
+            }
+        }
+        for (int r = 0; r < MR; r++)
+            for (int v = 0; v < NV; v++) memcpy(sums + r * GROUP + c0 + v * W, &acc[r][v], sizeof(VI));
+    }
+}
+
+static void integer_tile(const Code* x, int64_t stride, int rows, const uint8_t* a, const uint8_t* b, int64_t columns,
+                         int32_t* sums, bool fresh, const uint8_t* ahead) {
+    switch (rows) {
+        case 1: integer_rows_times<1>(x, stride, a, b, columns, sums, fresh, ahead); break;
+        case 2: integer_rows_times<2>(x, stride, a, b, columns, sums, fresh, ahead); break;
+        case 3: integer_rows_times<3>(x, stride, a, b, columns, sums, fresh, ahead); break;
+        case 4: integer_rows_times<4>(x, stride, a, b, columns, sums, fresh, ahead); break;
+        case 5: integer_rows_times<5>(x, stride, a, b, columns, sums, fresh, ahead); break;
+        default: integer_rows_times<6>(x, stride, a, b, columns, sums, fresh, ahead); break;
+    }
+}
+#endif
+
+// ---- the whole ------------------------------------------------------------------------------------------------------
+
+// Rows of codes, `stride` apart, times the columns of one group: sums [rows][64].
+static void multiply_integers(const Weight& w, int64_t pa, int64_t pb, const Code* x, int64_t stride, int64_t rows,
+                              int32_t* sums) {
+    const int64_t k = (w.k + 63) / 64 * 64, size = k * PANEL;
+    const uint8_t *panel_a = (const uint8_t*)w.data + pa * size, *panel_b = (const uint8_t*)w.data + pb * size;
+#if defined(WEFT_AMX)
+    const Code* pointers[ROW_BLOCK];
+    for (int64_t r = 0; r < rows; r++) pointers[r] = x + r * stride;
+#endif
+    for (int64_t k0 = 0; k0 < k; k0 += INTEGER_CHUNK) {
+        const int64_t columns = k - k0 < INTEGER_CHUNK ? k - k0 : INTEGER_CHUNK;
+        const uint8_t *a = panel_a + k0 * PANEL, *b = panel_b + k0 * PANEL;
+#if defined(WEFT_AMX)
+        tiles_rows(pointers, rows, a, b, k0, k0 + columns, sums, k0 == 0);
+#else
+        // While the later tiles of rows compute, the next group's columns come from memory, as far as they get.
+        const int64_t bytes = columns * PANEL, lines = bytes / 2, skip = (pb == pa + 1 ? 2 : 1) * size;
+        for (int64_t r = 0; r < rows; r += TILE_ROWS) {
+            int count = rows - r < TILE_ROWS ? (int)(rows - r) : TILE_ROWS;
+            int64_t at = (r / TILE_ROWS - 1) * lines;
+            const uint8_t* ahead = nullptr;
+            if (r > 0 && at < 2 * bytes) ahead = at < bytes ? a + skip + at : b + skip + at - bytes;
+            integer_tile(x + r * stride + k0, stride, count, a, b, columns, sums + r * GROUP, k0 == 0, ahead);
+        }
+#endif
+    }
+}
+
+// A row's sums of codes as floats, times its scale. The scales of the outputs are finish_row's.
+static void scaled_sums(const Weight& w, int64_t pa, int64_t pb, const int32_t* sums, float scale, float* out) {
+    for (int c = 0; c < GROUP; c += W) {
+        VU sum;
+        memcpy(&sum, sums + c, sizeof sum);
+#if defined(WEFT_CODES_PLUS_128)
+        VU extra;                                                    // of the 128 in each code; both may wrap around
+        memcpy(&extra, w.code_sums + (c < PANEL ? pa : pb) * PANEL + c % PANEL, sizeof extra);
+        sum = sum - (extra << 7);
+#endif
+        store(out + c, __builtin_convertvector((VI)sum, VF) * splat(scale));
+    }
+    (void)w, (void)pa, (void)pb;
+}
+
+static void linear_in_integers(const LinearArgs& a) {
+    const IntegerRows x(a);
+    for_tasks(a, [&](int64_t j, int64_t r0, int64_t rows) {
+        alignas(64) int32_t sums[ROW_BLOCK * GROUP];
+        alignas(64) float floats[GROUP];
+        const int64_t pa = first_panel(a, j), pb = second_panel(a, j);
+        multiply_integers(*a.w, pa, pb, x.codes + r0 * x.stride, x.stride, rows, sums);
+        for (int64_t r = 0; r < rows; r++) {
+            scaled_sums(*a.w, pa, pb, sums + r * GROUP, x.scales[r0 + r], floats);
+            WEFT_BY_DTYPE(a.out_dtype, finish_row<D>(a, pa, pb, r0 + r, floats))
+        }
+    });
+}
+
+}  // namespace WEFT_NS

@@ -1,0 +1,45 @@
+"""How files of Mistral's own format (consolidated*.safetensors) name tensors; a family that has such files takes them.
+
+Beside its Hugging Face names a family passes `mistral=mistral_names(c, ...)` to `decoder`. Rows of wq and wk are in the
+order of neighbouring rotary pairs. Source: github.com/mistralai/mistral-inference, and the files of mistralai's models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from weft.architectures import keys
+from weft.architectures.names import NameMap, PairedRows, Rule, names
+from weft.resolve.reader import ConfigReader
+
+_NAMES = {
+    "tok_embeddings": "embedding.tokens",
+    "norm": "final_norm",
+    "output": "head",
+    "layers.{i}.attention_norm": "blocks.{i}.mixer_norm",
+    "layers.{i}.attention.wv": "blocks.{i}.mixer.v",
+    "layers.{i}.attention.wo": "blocks.{i}.mixer.o",
+    "layers.{i}.ffn_norm": "blocks.{i}.ffn_norm",
+    "layers.{i}.feed_forward.w1": "blocks.{i}.ffn.gate",
+    "layers.{i}.feed_forward.w2": "blocks.{i}.ffn.down",
+    "layers.{i}.feed_forward.w3": "blocks.{i}.ffn.up",
+}
+# Experts stand in the feed-forward part, or (in newer files) in the layer itself.
+MISTRAL_EXPERTS = {source.format(place=place, i="{i}", e="{e}"): target for place in ("feed_forward.", "")
+                   for source, target in {
+                       "layers.{i}.{place}gate": "blocks.{i}.ffn.router",
+                       "layers.{i}.{place}experts.{e}.w1": "blocks.{i}.ffn.experts.{e}.gate",
+                       "layers.{i}.{place}experts.{e}.w2": "blocks.{i}.ffn.experts.{e}.down",
+                       "layers.{i}.{place}experts.{e}.w3": "blocks.{i}.ffn.experts.{e}.up",
+                   }.items()}
+# Scales of a cache of 8 bits, which weft's cache does not take from a checkpoint.
+_IGNORED = tuple(f"layers.{{i}}.attention.{name}_fake_quantizer.qscale_act" for name in ("kv", "q", "k", "v"))
+
+
+def mistral_names(c: ConfigReader, changes: Mapping[str, str] | None = None) -> NameMap:
+    """The names of a consolidated file, with some added."""
+    heads = {"q": keys.num_heads(c), "k": keys.num_kv_heads(c)}
+    paired = {f"layers.{{i}}.attention.w{name}": Rule(
+        f"layers.{{i}}.attention.w{name}", (f"blocks.{{i}}.mixer.{name}",), PairedRows(num_heads=count))
+        for name, count in heads.items()}
+    return names(_NAMES | paired | dict(changes or {}), ignored=_IGNORED)
