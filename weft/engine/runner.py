@@ -58,7 +58,7 @@ class Runner:
         self.dtype = getattr(torch, config.model.dtype)
         checkpoint = open_weights(config.model, config.load)
         own_head = needs_own_head(checkpoint, spec, config.model.hf_config)
-        self.plan: MemoryPlan = plan_memory(spec, config, machine, has_own_head=own_head)
+        self.plan: MemoryPlan = plan_memory(spec, config, machine, checkpoint=checkpoint, has_own_head=own_head)
         layer_groups = [0] * len(spec.blocks)
         for number, group in enumerate(self.plan.groups):
             for layer in group.layers:

@@ -23,7 +23,7 @@ from weft.ops.nodes import MemoryNodes
 from weft.ops.quantized import QuantizedWeight, quantize
 from weft.ops.quantized.quantize import group_size
 
-__all__ = ["Epilogue", "LinearCase", "Product", "choose_linear", "empty_weight"]
+__all__ = ["Epilogue", "LinearCase", "Product", "choose_linear", "empty_weight", "product_bytes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,24 @@ def choose_linear(case: LinearCase) -> Choice:
 def empty_weight(case: LinearCase, *, on_meta: bool = False) -> Tensor:
     """[N, K] to load a weight into, laid out so that native kernels can pack it in place."""
     return cpu.padded_empty(case.out_features, case.in_features, case.dtype, "meta" if on_meta else case.device)
+
+
+def product_bytes(case: LinearCase, codes: QuantizedWeight | None = None) -> int:
+    """Memory of what the case's kernel makes of a weight without bias.
+
+    codes: a row of a weight that is loaded as codes, whose numbers do not count; None: of floats.
+    """
+    rows, columns = case.out_features, case.in_features
+    if choose_linear(case).kernel.name != "native":
+        return rows * columns * case.dtype.itemsize
+    if codes is None and case.quantization is not None:
+        codes = quantize(torch.zeros(1, columns), case.quantization)
+    if codes is not None:
+        if codes.int8_activations and integers.refuses(columns) is None:
+            return integers.packed_bytes(rows, columns)
+        if cpu.refuses_quantized(columns, codes.group_size) is None:
+            return cpu.packed_bytes(rows, codes)
+    return -(-rows // cpu.ROW_PADDING) * cpu.ROW_PADDING * columns * case.dtype.itemsize
 
 
 def _native(case: LinearCase, weight: Tensor | QuantizedWeight | list[Tensor | QuantizedWeight], bias: Tensor | None,

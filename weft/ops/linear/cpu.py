@@ -132,9 +132,7 @@ def quantized_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Ep
     """Pack codes and scales and make the product; dtype: of x. ValueError for what `refuses_quantized` refuses."""
     weight = _with_supported_groups(weight)
     rows, columns = weight.shape
-    padded, bits = -(-rows // ROW_PADDING) * ROW_PADDING, weight.bits
-    if bits in (5, 6) and columns % 16:                       # they lie 16 columns at a time
-        bits = 8
+    padded, bits = -(-rows // ROW_PADDING) * ROW_PADDING, _packed_bits(weight)
     codes = torch.empty(padded * columns * bits // 8, dtype=torch.uint8)
     extension().pack_codes(weight.codes.contiguous().data_ptr(), rows, columns, bits, weight.zero, codes.data_ptr())
     scales, offsets = packed_scales(weight.scales, rows), packed_scales(weight.offsets, rows)
@@ -146,6 +144,20 @@ def quantized_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Ep
         _address(scales), _address(offsets), per_super, *map(_address, supers),
         nodes=placed_nodes(nodes, tensors, padded, epilogue))
     return NativeProduct(isa, native, weight.shape, tensors, _wide(bias), epilogue, dtype)
+
+
+def packed_bytes(rows: int, codes: QuantizedWeight) -> int:
+    """Memory of the product, without bias, of a weight of so many rows like those of `codes`."""
+    codes = _with_supported_groups(codes)
+    columns, scales = codes.shape[1], (codes.scales, codes.offsets)
+    supers = [t.half() for t in (codes.super_scales, codes.super_offsets) if t is not None]
+    row = columns * _packed_bits(codes) // 8 + sum(t.shape[1] * t.itemsize for t in (*scales, *supers) if t is not None)
+    return -(-rows // ROW_PADDING) * ROW_PADDING * row
+
+
+def _packed_bits(weight: QuantizedWeight) -> int:
+    """Codes of 5 and 6 bits lie 16 columns at a time."""
+    return 8 if weight.bits in (5, 6) and weight.shape[1] % 16 else weight.bits
 
 
 def refuses_quantized(columns: int, group_size: int) -> str | None:

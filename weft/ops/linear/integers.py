@@ -24,6 +24,12 @@ def refuses(columns: int) -> str | None:
     return f"{columns} columns: sums of more than {MOST_COLUMNS} leave 32 bits" if columns > MOST_COLUMNS else None
 
 
+def packed_bytes(rows: int, columns: int) -> int:
+    """Memory of such a product without bias: codes, a scale and a sum for each row."""
+    padded, wide = (-(-size // by) * by for size, by in ((rows, ROW_PADDING), (columns, _COLUMN_PADDING)))
+    return padded * (wide + 8)
+
+
 def integer_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Epilogue, isa: str,
                     dtype: torch.dtype, nodes: MemoryNodes | None = None) -> NativeProduct:
     """Pack a weight with int8_activations and make the product; dtype: of x. Only where `refuses` has no reason."""
