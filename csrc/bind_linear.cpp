@@ -10,9 +10,9 @@ namespace {
 
 Weight weight(int kind, int64_t n, int64_t k, uintptr_t data, int zero, int64_t group, int scale_kind, uintptr_t scales,
               uintptr_t offsets, int64_t groups_per_super, uintptr_t super_scales, uintptr_t super_offsets,
-              uintptr_t code_sums) {
+              uintptr_t code_sums, const Nodes* nodes) {
     Weight w = {kind, n, k, at<void>(data), zero, group, scale_kind, at<void>(scales), at<void>(offsets), groups_per_super,
-                at<uint16_t>(super_scales), at<uint16_t>(super_offsets), at<int32_t>(code_sums), {}};
+                at<uint16_t>(super_scales), at<uint16_t>(super_offsets), at<int32_t>(code_sums), {}, nodes};
     for (int i = 0; i < 64; i++) {
         float number = (float)((kind == W_Q4 ? i & 15 : i) - zero);
         uint32_t bits;
@@ -29,7 +29,7 @@ void bind_linear(nb::module_& m, nb::class_<Kernels>& kernels) {
     m.def("weight", &weight, nb::arg("kind"), nb::arg("n"), nb::arg("k"), nb::arg("data"), nb::arg("zero") = 0,
           nb::arg("group") = 0, nb::arg("scale_kind") = 0, nb::arg("scales") = 0, nb::arg("offsets") = 0,
           nb::arg("groups_per_super") = 1, nb::arg("super_scales") = 0, nb::arg("super_offsets") = 0,
-          nb::arg("code_sums") = 0);
+          nb::arg("code_sums") = 0, nb::arg("nodes") = nb::none(), nb::keep_alive<0, 14>());
     m.def("pack_dense", [](uintptr_t data, int64_t n, int64_t units) { pack_dense(at<uint32_t>(data), n, units); });
     m.def("pack_codes", [](uintptr_t codes, int64_t n, int64_t k, int bits, int zero, uintptr_t out) {
         pack_codes(at<uint8_t>(codes), n, k, bits, zero, at<uint8_t>(out));

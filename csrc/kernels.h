@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "attention_args.h"
+#include "nodes.h"
 
 // How a matrix [n, k] is stored. All are panels of 32 rows, one after another; n is padded to a multiple of 64.
 //   dense 16 bit    [n / 32][k / 2][32][2]       pairs of columns, as bfloat16 dot products and tiles want them
@@ -37,6 +38,7 @@ struct Weight {
     const uint16_t* super_offsets = nullptr;
     const int32_t* code_sums = nullptr; // W_S8: of each row's codes, [n padded]
     uint16_t numbers[64] = {};          // code - zero as bfloat16, of codes of up to 6 bits (4 bits: twice)
+    const Nodes* nodes = nullptr;       // whose memory its column groups lie in; null where there is one node
 };
 
 struct LinearArgs {

@@ -175,9 +175,9 @@ template <class Task> static void for_tasks(const LinearArgs& a, const Task& tas
     // With few rows memory is the bound: a thread's groups lie together, so that it reads one stream and fetches its own
     // ahead. With many it is the products: small pieces share them evenly.
     int64_t grain = a.m >= 64 ? 1 : groups / (8 * num_threads()) + 1;
-    parallel_for(groups * blocks, grain, [&](int64_t i) {
-        int64_t r0 = i % blocks * ROW_BLOCK;
-        task(i / blocks, r0, a.m - r0 < ROW_BLOCK ? a.m - r0 : ROW_BLOCK);
+    parallel_groups(a.w->nodes, {1, groups, blocks}, grain, [&](int64_t, int64_t group, int64_t block) {
+        int64_t r0 = block * ROW_BLOCK;
+        task(group, r0, a.m - r0 < ROW_BLOCK ? a.m - r0 : ROW_BLOCK);
     });
 }
 

@@ -58,6 +58,7 @@ NB_MODULE(_native, m) {
     });
     bind_linear(m, kernels);
     bind_moe(m, kernels);
+    bind_nodes(m);
     bind_norm(m, kernels);
     bind_attention(m, kernels);
     bind_act(m, kernels);

@@ -1,9 +1,13 @@
-"""How many threads run, and on which CPUs."""
+"""How many threads run, on which CPUs, and among which nodes weights are divided."""
+
+from dataclasses import replace
 
 import pytest
 from machines import made_machine
 
-from weft.config.threads import resolve_threads
+from weft.config.fact import Fact
+from weft.config.threads import nodes_of_threads, resolve_threads
+from weft.config.topology import NumaNode
 
 SMT = {"cpus": range(8), "cores": range(4)}
 
@@ -47,3 +51,23 @@ def test_the_option_is_named_as_the_source():
     count, _ = resolve_threads(2, made_machine())
 
     assert count.source == "option num_threads"
+
+
+def parts(*free_bytes, num_threads=4, cpus=range(8)):
+    """{node: CPUs of its part} on a machine with three nodes of four CPUs: 0-3, 4-7, 8-11."""
+    nodes = tuple(NumaNode(number=n, cpus=tuple(range(4 * n, 4 * n + 4)), free_bytes=free)
+                  for n, free in enumerate(free_bytes))
+    machine = replace(made_machine(cpus=range(12)), nodes=Fact(nodes, "test"))
+    return {node.number: node.cpus for node in nodes_of_threads(num_threads, tuple(cpus), machine)}
+
+
+def test_weights_are_divided_among_the_nodes_that_have_cpus_of_the_threads():
+    assert parts(1, 1, 1) == {0: (0, 1, 2, 3), 1: (4, 5, 6, 7)}
+    assert parts(1, 1, 1, cpus=(3, 8, 10)) == {0: (3,), 2: (8, 10)}
+    assert parts(1, 1, 1, cpus=()) == {0: (0, 1, 2, 3), 1: (4, 5, 6, 7), 2: (8, 9, 10, 11)}
+
+
+@pytest.mark.parametrize("case", [
+    {"cpus": range(4)}, {"num_threads": 1}, {"cpus": (0, 8, 9)}], ids=["one-node", "one-thread", "no-memory-there"])
+def test_weights_are_whole_where_one_node_has_all(case):
+    assert parts(1, 1, 0, **case) == {}

@@ -38,6 +38,17 @@ def test_what_a_machine_does_not_tell_is_said_to_be_unknown():
     assert caches.startswith("caches and nodes: L2 unknown (no file); node 0")
 
 
+def test_nodes_that_divide_weights_are_told_with_their_parts():
+    nodes = Fact(tuple(replace(node, free_bytes=GIB) for node in MACHINE.nodes.value), "/sys")
+    two = replace(MACHINE, nodes=nodes)
+
+    assert start_report(CONFIG, two)[-1] == (
+        "weights: each is divided among nodes: node 0 has 2 of 3 parts (the threads' CPUs 0-1); "
+        "node 1 has 1 of 3 parts (the threads' CPUs 2)")
+    assert machine_facts(CONFIG, two)["nodes.1.weights"] == Fact("1 of 3 parts", "the threads' CPUs 2")
+    assert len(start_report(replace(CONFIG, cpu_isa="reference"), two)) == 4, "torch's kernels know no nodes"
+
+
 def test_facts_are_plain_data():
     facts = machine_facts(CONFIG, MACHINE)
 

@@ -5,8 +5,10 @@ The header is checked by `resolve/gguf_header.py`, block formats are known to `o
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Collection, Iterator
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -52,6 +54,14 @@ class GGUFShard:
         """Whether the tensor's format is integer codes with scales."""
         return is_affine(self._entries[name].type.name)
 
+    def code_row(self, name: str) -> QuantizedWeight | None:
+        """A row of zeros in the tensor's format, or None when it has no codes."""
+        entry = self._entries[name]
+        if not self.has_codes(name) or entry.stop == entry.start:
+            return None
+        row_bytes = (entry.stop - entry.start) // math.prod(entry.shape[:-1])
+        return _row_of_zeros(entry.type.name, entry.shape[-1], row_bytes)
+
     def quantized(self, name: str) -> QuantizedWeight | None:
         """The tensor as integer codes, or None when its format has none."""
         entry = self._entries[name]
@@ -79,3 +89,8 @@ class GGUFShard:
         if entry.stop == entry.start:
             return torch.empty(0, dtype=torch.uint8)
         return torch.frombuffer(pages, dtype=torch.uint8, count=entry.stop - entry.start, offset=entry.start)
+
+
+@cache
+def _row_of_zeros(kind: str, columns: int, num_bytes: int) -> QuantizedWeight:
+    return to_quantized(kind, torch.zeros(num_bytes, dtype=torch.uint8), (1, columns))

@@ -87,6 +87,11 @@ class Checkpoint:
         shard = self._shards[self.tensors[name].file]
         return isinstance(shard, GGUFShard) and shard.has_codes(name)
 
+    def code_row(self, name: str) -> QuantizedWeight | None:
+        """A row of zeros in the format that `quantized` gives a tensor in, told from headers; None: it has none."""
+        shard = self._shards[self.tensors[name].file]
+        return shard.code_row(name) if isinstance(shard, GGUFShard) else None
+
     def has_int8_activations(self, name: str) -> bool:
         """Whether a tensor of codes is to be multiplied in integers (QuantizedWeight.int8_activations)."""
         return False

@@ -65,7 +65,7 @@ def inspect_model(args: EngineArgs, machine: Machine) -> Inspection:
         weights_error = str(error)
     plan, plan_error = None, ""
     try:
-        plan = plan_memory(spec, config, machine, has_own_head=has_head)
+        plan = plan_memory(spec, config, machine, checkpoint=weights, has_own_head=has_head)
     except MemoryPlanError as error:
         plan_error = str(error)
     return Inspection(config, machine, spec, reader, weights, weights_error, has_head, plan, plan_error)

@@ -1,25 +1,23 @@
 """The memory plan: weights, activations and cache, before a weight is read.
 
-From the spec, the options and the machine's memory. What the user left open (context, cache size) is fitted; what the
-user set and does not fit is a `MemoryPlanError` with need, have and the largest value that fits.
+From the spec, the checkpoint's headers, the options and the machine's memory. What the user left open (context, cache
+size) is fitted; what the user set and does not fit is a `MemoryPlanError` with need, have and the largest that fits.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from weft.architectures.sizes import DTYPE_BYTES, cache_groups, num_parameters, parameter_shapes
-from weft.architectures.spec import DecoderSpec, MLPSpec, MoESpec
+from weft.architectures.sizes import cache_groups
+from weft.architectures.spec import DecoderSpec
 from weft.cache.groups import CacheGroup
+from weft.checkpoint.reader import Checkpoint
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
-from weft.config.quantization_methods import at_load
+from weft.engine.activation_bytes import activation_bytes, cache_overhead
+from weft.engine.weight_bytes import weight_bytes
 from weft.errors import MemoryPlanError
-from weft.ops.attention.pieces import MIN_TILE, TILE_SCORES
-from weft.ops.native import unavailable
-from weft.ops.quantized.quantize import packed_bytes
 
 DEFAULT_CACHE_BYTES = 4 << 30        # unless set, the cache takes no more than this, or than one whole context
 
@@ -53,16 +51,20 @@ class MemoryPlan:
         return min(whole or self.num_blocks, default=0) * self.block_size
 
 
-def plan_memory(spec: DecoderSpec, config: EngineConfig, machine: Machine, *,
+def plan_memory(spec: DecoderSpec, config: EngineConfig, machine: Machine, *, checkpoint: Checkpoint | None = None,
                 has_own_head: bool | None = None) -> MemoryPlan:
-    """Fit weights, activations and cache into the memory there is. MemoryPlanError when they do not fit."""
+    """Fit weights, activations and cache into the memory there is. MemoryPlanError when they do not fit.
+
+    checkpoint: whose headers say which weights stay codes; None: all are floats.
+    """
     model, cache = config.model, config.cache
-    weights = _weight_bytes(spec, config, has_own_head)
-    activations = _activation_bytes(spec, config)
+    weights = weight_bytes(spec, config, checkpoint, has_own_head=has_own_head)
+    activations = activation_bytes(spec, config)
     groups = cache_groups(spec, cache.dtype)
+    overhead = cache_overhead(spec, config, sum(group.bytes_per_token for group in groups))
     limit = int(machine.available_bytes.value * cache.memory_utilization)
     source = f"{cache.memory_utilization:g} of {_size(machine.available_bytes.value)}, {machine.available_bytes.source}"
-    room = int((limit - weights - activations) / (1 + 2 / len(spec.blocks)))        # decode copies one layer's keys
+    room = int((limit - weights - activations) / (1 + overhead))
     if room <= 0:
         raise MemoryPlanError(f"The model needs {_size(weights)} for weights and {_size(activations)} for activations; "
                               f"there are {_size(limit)} ({source}). Use a smaller dtype or model, or lower "
@@ -129,39 +131,6 @@ class _Fit:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if self.bytes_for(middle) <= budget else (low, middle - 1)
         return low
-
-
-def _weight_bytes(spec: DecoderSpec, config: EngineConfig, has_own_head: bool | None) -> int:
-    """What the parameters take once they are loaded, quantized where that was asked for."""
-    width, method = DTYPE_BYTES[config.model.dtype], at_load(config.load.quantization)
-    if method is None or unavailable("cpu", config.cpu_isa):                  # torch computes with floats
-        return num_parameters(spec, has_own_head=has_own_head) * width
-    total = 0
-    for name, shape in parameter_shapes(spec, has_own_head=has_own_head).items():
-        is_exact = len(shape) != 2 or name.endswith(("router.weight", "shared_gate.weight", "positions.weight"))
-        total += math.prod(shape) * width if is_exact else packed_bytes(method, *shape)
-    return total
-
-
-def _activation_bytes(spec: DecoderSpec, config: EngineConfig) -> int:
-    """The largest working set of a step: one block's tensors, attention scores, and float32 logits three times."""
-    width, tokens = DTYPE_BYTES[config.model.dtype], config.scheduler.max_num_batched_tokens
-    rows = min(config.scheduler.max_num_seqs, tokens)
-    widest = max(_block_width(block) for block in spec.blocks)
-    heads = max(block.mixer.num_heads for block in spec.blocks)
-    tile = max(TILE_SCORES, MIN_TILE * config.model.max_model_len)                   # queries * keys of one call
-    scores = 2 * min(tile, tokens * config.model.max_model_len) * heads * (4 + width)
-    return tokens * (4 * spec.hidden_size + widest) * width + scores + 3 * rows * spec.vocab_size * 4
-
-
-def _block_width(block) -> int:
-    mixer = block.mixer
-    attention = 3 * (mixer.num_heads + 2 * mixer.num_kv_heads) * mixer.head_dim
-    match block.ffn:
-        case MLPSpec(intermediate_size=size, gated=gated):
-            return max(attention, (4 if gated else 2) * size)
-        case MoESpec(expert=expert, num_experts_per_token=top, shared=shared):
-            return max(attention, 4 * expert.intermediate_size * top + (4 * shared.intermediate_size if shared else 0))
 
 
 def _size(num_bytes: int) -> str:

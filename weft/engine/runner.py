@@ -21,6 +21,7 @@ from weft.config.allocator import keep_freed_pages, lazy_zeros
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.config.quantization_methods import at_load
+from weft.config.threads import nodes_of_threads
 from weft.engine.memory import MemoryPlan, plan_memory
 from weft.engine.messages import TokenLogprobs
 from weft.engine.sampler import Sampler
@@ -31,6 +32,8 @@ from weft.layers.placement import CacheFormat, Placement
 from weft.models.decoder import Decoder
 from weft.ops.batch import ForwardBatch
 from weft.ops.kernel import explain
+from weft.ops.native import unavailable
+from weft.ops.nodes import MemoryNodes
 
 logger = logging.getLogger("weft")
 
@@ -55,13 +58,14 @@ class Runner:
         self.dtype = getattr(torch, config.model.dtype)
         checkpoint = open_weights(config.model, config.load)
         own_head = needs_own_head(checkpoint, spec, config.model.hf_config)
-        self.plan: MemoryPlan = plan_memory(spec, config, machine, has_own_head=own_head)
+        self.plan: MemoryPlan = plan_memory(spec, config, machine, checkpoint=checkpoint, has_own_head=own_head)
         layer_groups = [0] * len(spec.blocks)
         for number, group in enumerate(self.plan.groups):
             for layer in group.layers:
                 layer_groups[layer] = number
         place = Placement(self.dtype, isa=config.cpu_isa, quantization=at_load(config.load.quantization),
-                          cache=CacheFormat(config.cache.dtype, config.cache.block_size))
+                          cache=CacheFormat(config.cache.dtype, config.cache.block_size),
+                          nodes=_memory_nodes(config, machine))
         self.model = Decoder(spec, tied=not own_head, layer_groups=tuple(layer_groups),
                              max_model_len=self.plan.max_model_len, place=place)
         finishing = Finishing(self.model, self.model.homes())
@@ -144,6 +148,14 @@ class Runner:
         return {"weight_bytes": plan.weight_bytes, "activation_bytes": plan.activation_bytes,
                 "kv_cache_bytes": plan.kv_cache_bytes, "num_blocks": list(plan.num_blocks),
                 "block_size": plan.block_size, "max_model_len": plan.max_model_len}
+
+
+def _memory_nodes(config: EngineConfig, machine: Machine) -> MemoryNodes | None:
+    """The nodes among which native kernels' weights are divided; None: there is one."""
+    if unavailable("cpu", config.cpu_isa):
+        return None
+    nodes = nodes_of_threads(config.num_threads, config.cpus, machine)
+    return MemoryNodes(nodes) if nodes else None
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from weft.config.engine_config import EngineConfig
 from weft.config.fact import Fact
 from weft.config.machine import Machine
+from weft.config.threads import nodes_of_threads
 from weft.config.topology import cpu_list
 
 
@@ -27,22 +28,35 @@ def machine_facts(config: EngineConfig, machine: Machine) -> dict[str, Fact]:
     for node in machine.nodes.value:
         facts[f"nodes.{node.number}.cpus"] = Fact(cpu_list(node.cpus), machine.nodes.source)
         facts[f"nodes.{node.number}.free_bytes"] = Fact(node.free_bytes, machine.nodes.source)
+    parts = _parts(config, machine)
+    for number, cpus in parts.items():
+        total = sum(map(len, parts.values()))
+        facts[f"nodes.{number}.weights"] = Fact(f"{len(cpus)} of {total} parts", f"the threads' CPUs {cpu_list(cpus)}")
     return facts
 
 
 def start_report(config: EngineConfig, machine: Machine) -> list[str]:
-    """A line for threads, instruction sets, memory and caches."""
+    """A line for threads, instruction sets, memory and caches; one for weights where nodes divide them."""
     facts = machine_facts(config, machine)
     memory, free, l2 = machine.memory_bytes, machine.available_bytes, machine.l2_bytes
     cache = f"{l2.value // 1024} KiB a core" if l2.value is not None else "unknown"
     nodes = "; ".join(f"node {node.number} with CPUs {cpu_list(node.cpus)} has {_gib(node.free_bytes)} free"
                       for node in machine.nodes.value)
+    parts = [f"node {number} has {_said(facts[f'nodes.{number}.weights'])}" for number in _parts(config, machine)]
     return [
         f"threads: {_said(facts['num_threads'])}, on CPUs {_said(facts['cpus'])}",
         f"instruction sets: native kernels up to {_said(facts['cpu_isa'])}; the processor has {_said(facts['isa'])}",
         f"memory: at most {_gib(memory.value)} ({memory.source}); free now {_gib(free.value)} ({free.source})",
         f"caches and nodes: L2 {cache} ({l2.source}); {nodes} ({machine.nodes.source})",
+        *([f"weights: each is divided among nodes: {'; '.join(parts)}"] if parts else []),
     ]
+
+
+def _parts(config: EngineConfig, machine: Machine) -> dict[int, tuple[int, ...]]:
+    """{number of a node: the CPUs that its part of each weight is for}; {}: weights are not divided."""
+    if config.cpu_isa == "reference":                         # torch's kernels know no nodes
+        return {}
+    return {node.number: node.cpus for node in nodes_of_threads(config.num_threads, config.cpus, machine)}
 
 
 def _said(fact: Fact) -> str:

@@ -72,7 +72,8 @@ def linear_case(place: Placement, in_features: int, out_features: int, *, gated:
                 is_table: bool = False) -> LinearCase:
     """The case of a matrix at a place."""
     return LinearCase(device=place.device, dtype=place.dtype, in_features=in_features, out_features=out_features,
-                      isa=place.isa, gated=gated, is_table=is_table, quantization=place.quantization)
+                      isa=place.isa, gated=gated, is_table=is_table, quantization=place.quantization,
+                      nodes=place.nodes)
 
 
 def with_codes(weight: Tensor, codes: Mapping[int, QuantizedWeight],

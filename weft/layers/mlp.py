@@ -51,7 +51,7 @@ class MoE(Layer):
         self.shared_gate = Linear(hidden_size, gate, bias=False, place=exact) if spec.shared_gate else None
         self.kernel = choose_moe(MoECase(
             device=place.device, dtype=place.dtype, hidden_size=hidden_size, intermediate_size=size,
-            act=spec.expert.act, isa=place.isa, quantization=place.weight_only().quantization))
+            act=spec.expert.act, isa=place.isa, quantization=place.weight_only().quantization, nodes=place.nodes))
         self.experts = None                                   # what the kernel makes of the matrices
         self.takes_codes = self.kernel.kernel.name == "native"
         self.codes: dict[str, dict[int, QuantizedWeight]] = {"gate_up": {}, "down": {}}      # by first row

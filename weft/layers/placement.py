@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from weft.layers.scratch import Scratch
 from weft.ops.kernel import Choice
+from weft.ops.nodes import MemoryNodes
 from weft.ops.quantized import QuantizedWeight, weight_only
 
 
@@ -27,8 +28,8 @@ class Placement:
 
     has_memory False: the parameters are torch's "meta" tensors, for a model that is only looked at or a shared table.
     isa: level of the native kernels, "reference" for none. quantization: how loaded weights are quantized, or None.
-    cache: how an attention layer caches; None: floats of `dtype` in blocks of 16. scratch: buffers that the layers of
-    a model share.
+    cache: how an attention layer caches; None: floats of `dtype` in blocks of 16. nodes: among which native kernels'
+    weights are divided; None: one. scratch: buffers that the layers of a model share.
     """
 
     dtype: torch.dtype
@@ -37,6 +38,7 @@ class Placement:
     isa: str = "reference"
     quantization: str | None = None
     cache: CacheFormat | None = None
+    nodes: MemoryNodes | None = field(default=None, compare=False)
     scratch: Scratch = field(default_factory=Scratch, compare=False)
 
     def weight_only(self) -> Placement:

@@ -4,6 +4,8 @@ from functools import partial
 
 import pytest
 import torch
+from held_weights import planned_and_held
+from isa_levels import native_levels
 from quantized_llama import make_pair, opened
 from quantizers import (
     awq,
@@ -144,6 +146,16 @@ def test_codes_in_the_order_of_the_columns_are_offered_to_kernels(tmp_path, name
 
     assert (codes is not None) == checkpoint.has_codes(weight) == has_codes
     assert codes is None or torch.equal(codes.dequantize(), pair.values[weight])
+
+
+@pytest.mark.skipif(not native_levels(), reason="no native kernels here")
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_memory_plan_counts_what_is_held(tmp_path, name):
+    pair = make_pair(tmp_path, *FORMATS[name])
+
+    planned, held = planned_and_held(pair.quantized)
+
+    assert planned == pytest.approx(held, rel=0.02)
 
 
 def test_codes_of_three_bits_run_over_the_ends_of_words(tmp_path):

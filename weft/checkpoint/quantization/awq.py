@@ -16,6 +16,7 @@ from weft.checkpoint.quantization.bits import unpack
 from weft.checkpoint.quantization.column_groups import grouped
 from weft.checkpoint.quantization.layout import (
     FLOATS,
+    Codes,
     Layout,
     Misfit,
     ignored_but_stored,
@@ -58,7 +59,8 @@ class AWQ:
             raise Misfit(f".qweight has {columns} inputs, which groups of {size} do not divide")
         need(stored, ".qzeros", (torch.int32,), (columns // size, words))
         need(stored, ".scales", FLOATS, (columns // size, words * 8))
-        return Layout((words * 8, columns), partial(_decode, group_size=size), has_codes=True)
+        return Layout((words * 8, columns), partial(_decode, group_size=size),
+                      codes=Codes(4, size, stored[".scales"].dtype, has_offsets=True))
 
 
 def _decode(tensors: Mapping[str, Tensor], *, group_size: int) -> QuantizedMatrix:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from weft.checkpoint.quantization.layout import (
     FLOATS,
+    Codes,
     Layout,
     Misfit,
     ignored_but_stored,
@@ -67,7 +68,7 @@ def _eight_bits(stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor]) -
     order = facts.get(".weight_format")
     if order is not None and order.flatten().tolist() != [0]:
         raise Misfit(f".weight_format is {order.flatten().tolist()}, expected [0]: rows as they are")
-    return Layout(shape, _decode_eight_bits, has_codes=True)
+    return Layout(shape, _decode_eight_bits, codes=Codes(8, shape[1], torch.float32))
 
 
 def _decode_eight_bits(tensors: Mapping[str, Tensor]) -> QuantizedMatrix:

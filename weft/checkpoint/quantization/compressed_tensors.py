@@ -23,6 +23,7 @@ from weft.checkpoint.quantization.float4 import nvfp4_layout
 from weft.checkpoint.quantization.float8 import float8_layout
 from weft.checkpoint.quantization.layout import (
     FLOATS,
+    Codes,
     Layout,
     Misfit,
     ignored_but_stored,
@@ -93,7 +94,8 @@ def _integers(stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor], gro
     elif columns % size:
         raise Misfit(f"{columns} columns, which groups of {size} do not divide")
     in_order = _ORDER not in stored
-    return Layout(shape, partial(_decode, shape=shape, group=group, group_size=size), has_codes=in_order,
+    codes = Codes(group.bits if is_packed else 8, size, stored[".weight_scale"].dtype, not group.is_symmetric)
+    return Layout(shape, partial(_decode, shape=shape, group=group, group_size=size), codes=codes if in_order else None,
                   int8_activations=in_order and group.int8_activations)
 
 

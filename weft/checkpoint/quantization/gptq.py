@@ -18,6 +18,7 @@ from weft.checkpoint.quantization.bits import unpack
 from weft.checkpoint.quantization.column_groups import grouped
 from weft.checkpoint.quantization.layout import (
     FLOATS,
+    Codes,
     Layout,
     Misfit,
     ignored_but_stored,
@@ -57,6 +58,7 @@ class Override:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GPTQ:
     """bits, group_size (-1: one group) and overrides by name. zero_shift: what stored zero points lack.
+    is_symmetric: they are all the middle of the codes, which they say themselves, too.
 
     has_order: columns of a group may lie apart, and g_idx says where. has_head: lm_head is quantized, too.
     """
@@ -64,6 +66,7 @@ class GPTQ:
     bits: int
     group_size: int
     zero_shift: int
+    is_symmetric: bool
     has_order: bool
     has_head: bool
     overrides: tuple[Override, ...]
@@ -87,8 +90,9 @@ class GPTQ:
         need(stored, ".scales", FLOATS, (groups, rows))
         if self.has_order or ".g_idx" in stored:
             need(stored, ".g_idx", (torch.int32, torch.int64), (columns,))
+        codes = Codes(bits, 1 if columns % size else size, stored[".scales"].dtype, not self.is_symmetric)
         return Layout((rows, columns), partial(self._decode, stem=stem, bits=bits, group_size=size),
-                      has_codes=not self.has_order)
+                      codes=None if self.has_order else codes)
 
     def _of(self, stem: str) -> tuple[int, int]:
         """(bits, group size) of a module that is stored quantized."""
@@ -117,10 +121,10 @@ def read(c: ConfigReader) -> GPTQ:
     c.expect("is_marlin_format", False, default=False)
     c.expect("pack_dtype", "int32", default="int32")
     form = c.choice("checkpoint_format", "format", allowed=("gptq", "gptq_v2"), default="gptq")
-    c.bool("sym", default=True)             # the zero points that are stored say the same
     bits, group_size = _sizes(c)
     return GPTQ(bits=bits, group_size=group_size, zero_shift=1 if form == "gptq" else 0,
-                has_order=c.bool("desc_act", default=False), has_head=c.bool("lm_head", default=False),
+                is_symmetric=c.bool("sym", default=True), has_order=c.bool("desc_act", default=False),
+                has_head=c.bool("lm_head", default=False),
                 overrides=tuple(_override(c, key, bits, group_size) for key in c.dict("dynamic", default={})))
 
 

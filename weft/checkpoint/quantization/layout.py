@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from weft.checkpoint.quantization.matrix import Matrix
 from weft.checkpoint.tensor_info import TensorInfo
+from weft.ops.quantized import QuantizedWeight
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32)
 FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
@@ -24,17 +26,36 @@ class Misfit(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Codes:
+    """The format of a QuantizedMatrix, as far as settings and headers say: has_offsets: zero points differ."""
+
+    bits: int
+    group_size: int
+    scales: torch.dtype
+    has_offsets: bool = False
+
+    def row(self, columns: int, *, int8_activations: bool = False) -> QuantizedWeight:
+        """A row of zeros in the form that `QuantizedMatrix.packable` gives."""
+        return _row(self, columns, int8_activations)
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """shape: of the weight that the group stands for. decode: from its tensors, by suffix, to the matrix.
 
-    has_codes: the matrix is a QuantizedMatrix, its columns in their own order as far as the settings say.
+    codes: the matrix is a QuantizedMatrix of this format, its columns in their own order as far as the settings say.
     int8_activations: as QuantizedWeight's.
     """
 
     shape: tuple[int, ...]
     decode: Callable[[Mapping[str, Tensor]], Matrix]
-    has_codes: bool = False
+    codes: Codes | None = None
     int8_activations: bool = False
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether the matrix is codes that kernels may take."""
+        return self.codes is not None
 
 
 class Format(Protocol):
@@ -88,3 +109,12 @@ def need_matrix(stored: Mapping[str, TensorInfo], suffix: str, dtypes: Collectio
 def ignored_but_stored(stem: str, pattern: str, key: str) -> Misfit:
     """The Misfit of a quantized matrix that the settings say is none."""
     return Misfit(f"is stored quantized, but {key} names it ({pattern!r})")
+
+
+@cache
+def _row(codes: Codes, columns: int, int8_activations: bool) -> QuantizedWeight:
+    bits, groups = max(codes.bits, 4), columns // codes.group_size
+    return QuantizedWeight(
+        codes=torch.zeros(1, columns, dtype=torch.uint8), bits=bits, zero=0 if codes.has_offsets else 1 << bits - 1,
+        group_size=codes.group_size, scales=torch.zeros(1, groups, dtype=codes.scales),
+        offsets=torch.zeros(1, groups) if codes.has_offsets else None, int8_activations=int8_activations)

@@ -60,6 +60,12 @@ class QuantizedCheckpoint(Checkpoint):
     def has_codes(self, name: str) -> bool:
         return name in self._groups and self._groups[name].layout.has_codes
 
+    def code_row(self, name: str) -> QuantizedWeight | None:
+        if not self.has_codes(name):
+            return None
+        layout = self._groups[name].layout
+        return layout.codes.row(layout.shape[-1], int8_activations=layout.int8_activations)
+
     def has_int8_activations(self, name: str) -> bool:
         return name in self._groups and self._groups[name].layout.int8_activations
 

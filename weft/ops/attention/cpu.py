@@ -16,6 +16,9 @@ from weft.ops.attention.plan import AttentionPlan
 from weft.ops.native import DTYPES, extension, kernels
 
 BLOCK_SIZE = 16                # tokens; csrc/attention_args.h
+SPLIT_QUERIES = 16             # so many of a sequence, or fewer, are split by segments; csrc/attention.h
+THREAD_BYTES = 1 << 20         # of a thread, for the rows that it works on
+_SEGMENT, _STATE_VALUES = 512, 32                            # tokens of a segment; csrc/attention_rows.h
 _MAX_HEAD_DIM = 256
 # The numbers by which csrc/attention_args.h knows how a cache is stored.
 _KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.float8_e4m3fn: 3, torch.float8_e5m2: 4,
@@ -31,6 +34,11 @@ def refuses(dtype: torch.dtype, kv_dtype: torch.dtype, head_dim: int, block_size
     if head_dim % 2 or head_dim > _MAX_HEAD_DIM:
         return f"head_dim {head_dim}: not an even number up to {_MAX_HEAD_DIM}"
     return None if block_size == BLOCK_SIZE else f"block_size {block_size}: not {BLOCK_SIZE}"
+
+
+def state_bytes(num_heads: int, head_dim: int, num_tokens: int) -> float:
+    """Memory for a query's states beside so many tokens of its sequence: one for each head and segment."""
+    return num_heads * 4 * (_STATE_VALUES + -(-head_dim // 16) * 16) * num_tokens / _SEGMENT
 
 
 def make_run(isa: str) -> Callable[..., Tensor]:

@@ -8,7 +8,7 @@ a list of both, one below another.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -19,10 +19,11 @@ from weft.ops.kernel import Choice, Kernel, choose, never
 from weft.ops.linear import cpu, integers, onednn, reference
 from weft.ops.linear.product import Epilogue, Product
 from weft.ops.native import unavailable
+from weft.ops.nodes import MemoryNodes
 from weft.ops.quantized import QuantizedWeight, quantize
 from weft.ops.quantized.quantize import group_size
 
-__all__ = ["Epilogue", "LinearCase", "Product", "choose_linear", "empty_weight"]
+__all__ = ["Epilogue", "LinearCase", "Product", "choose_linear", "empty_weight", "product_bytes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,7 @@ class LinearCase:
 
     isa: level of the native kernels, or "reference". is_table: rows of the weight are read too, by an embedding.
     quantization: None, or a method of ops/quantized by which the weight is quantized when it has been loaded.
+    nodes: among which a native kernel's packed weight is divided; None: one.
     """
 
     device: str
@@ -41,6 +43,7 @@ class LinearCase:
     gated: bool = False
     is_table: bool = False
     quantization: str | None = None
+    nodes: MemoryNodes | None = field(default=None, compare=False, repr=False)
 
 
 def _native_refuses(case: LinearCase) -> str | None:
@@ -82,6 +85,24 @@ def empty_weight(case: LinearCase, *, on_meta: bool = False) -> Tensor:
     return cpu.padded_empty(case.out_features, case.in_features, case.dtype, "meta" if on_meta else case.device)
 
 
+def product_bytes(case: LinearCase, codes: QuantizedWeight | None = None) -> int:
+    """Memory of what the case's kernel makes of a weight without bias.
+
+    codes: a row of a weight that is loaded as codes, whose numbers do not count; None: of floats.
+    """
+    rows, columns = case.out_features, case.in_features
+    if choose_linear(case).kernel.name != "native":
+        return rows * columns * case.dtype.itemsize
+    if codes is None and case.quantization is not None:
+        codes = quantize(torch.zeros(1, columns), case.quantization)
+    if codes is not None:
+        if codes.int8_activations and integers.refuses(columns) is None:
+            return integers.packed_bytes(rows, columns)
+        if cpu.refuses_quantized(columns, codes.group_size) is None:
+            return cpu.packed_bytes(rows, codes)
+    return -(-rows // cpu.ROW_PADDING) * cpu.ROW_PADDING * columns * case.dtype.itemsize
+
+
 def _native(case: LinearCase, weight: Tensor | QuantizedWeight | list[Tensor | QuantizedWeight], bias: Tensor | None,
             epilogue: Epilogue) -> Product:
     if isinstance(weight, list):
@@ -95,11 +116,11 @@ def _native(case: LinearCase, weight: Tensor | QuantizedWeight | list[Tensor | Q
         weight = quantize(weight, case.quantization)
     if isinstance(weight, QuantizedWeight):
         if weight.int8_activations and integers.refuses(weight.shape[1]) is None:
-            return integers.integer_product(weight, bias, epilogue, case.isa, case.dtype)
+            return integers.integer_product(weight, bias, epilogue, case.isa, case.dtype, case.nodes)
         if cpu.refuses_quantized(weight.shape[1], weight.group_size) is None:
-            return cpu.quantized_product(weight, bias, epilogue, case.isa, case.dtype)
+            return cpu.quantized_product(weight, bias, epilogue, case.isa, case.dtype, case.nodes)
         weight = weight.dequantize(case.dtype)
-    return cpu.dense_product(weight, bias, epilogue, case.isa)
+    return cpu.dense_product(weight, bias, epilogue, case.isa, case.nodes)
 
 
 def _torch(case: LinearCase, make: type[reference.TorchProduct], weight: Tensor | QuantizedWeight | list,

@@ -15,6 +15,7 @@ from torch import Tensor
 from weft.ops.activation.cpu import ACTS
 from weft.ops.linear.product import Epilogue
 from weft.ops.native import DTYPES, extension, kernels
+from weft.ops.nodes import MemoryNodes
 from weft.ops.quantized import QuantizedWeight
 
 ROW_PADDING = 64               # rows of a packed matrix are a multiple of this
@@ -109,7 +110,8 @@ def padded_empty(rows: int, columns: int, dtype: torch.dtype, device: str) -> Te
     return torch.empty(-(-rows // ROW_PADDING) * ROW_PADDING, columns, dtype=dtype, device=device)[:rows]
 
 
-def dense_product(weight: Tensor, bias: Tensor | None, epilogue: Epilogue, isa: str) -> NativeProduct:
+def dense_product(weight: Tensor, bias: Tensor | None, epilogue: Epilogue, isa: str,
+                  nodes: MemoryNodes | None = None) -> NativeProduct:
     """Pack a weight of `padded_empty` in place (its rows are no longer rows) and make its product."""
     rows, columns = weight.shape
     padded = -(-rows // ROW_PADDING) * ROW_PADDING
@@ -120,28 +122,42 @@ def dense_product(weight: Tensor, bias: Tensor | None, epilogue: Epilogue, isa: 
     panels = weight.as_strided((padded, columns), (columns, 1))
     panels[rows:] = 0
     extension().pack_dense(panels.data_ptr(), padded, columns * weight.element_size() // 4)
-    native = extension().weight(DTYPES[weight.dtype], rows, columns, panels.data_ptr())
+    native = extension().weight(DTYPES[weight.dtype], rows, columns, panels.data_ptr(),
+                                nodes=placed_nodes(nodes, (panels,), padded, epilogue))
     return NativeProduct(isa, native, weight.shape, (panels,), _wide(bias), epilogue, weight.dtype)
 
 
 def quantized_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Epilogue, isa: str,
-                      dtype: torch.dtype) -> NativeProduct:
+                      dtype: torch.dtype, nodes: MemoryNodes | None = None) -> NativeProduct:
     """Pack codes and scales and make the product; dtype: of x. ValueError for what `refuses_quantized` refuses."""
     weight = _with_supported_groups(weight)
     rows, columns = weight.shape
-    padded, bits = -(-rows // ROW_PADDING) * ROW_PADDING, weight.bits
-    if bits in (5, 6) and columns % 16:                       # they lie 16 columns at a time
-        bits = 8
+    padded, bits = -(-rows // ROW_PADDING) * ROW_PADDING, _packed_bits(weight)
     codes = torch.empty(padded * columns * bits // 8, dtype=torch.uint8)
     extension().pack_codes(weight.codes.contiguous().data_ptr(), rows, columns, bits, weight.zero, codes.data_ptr())
     scales, offsets = packed_scales(weight.scales, rows), packed_scales(weight.offsets, rows)
     supers = [packed_scales(None if t is None else t.half(), rows) for t in (weight.super_scales, weight.super_offsets)]
     per_super = 1 if weight.super_scales is None else weight.scales.shape[1] // weight.super_scales.shape[1]
+    tensors = tuple(t for t in (codes, scales, offsets, *supers) if t is not None)
     native = extension().weight(
         bits, rows, columns, codes.data_ptr(), weight.zero, weight.group_size, _SCALES[weight.scales.dtype],
-        _address(scales), _address(offsets), per_super, *map(_address, supers))
-    tensors = tuple(t for t in (codes, scales, offsets, *supers) if t is not None)
+        _address(scales), _address(offsets), per_super, *map(_address, supers),
+        nodes=placed_nodes(nodes, tensors, padded, epilogue))
     return NativeProduct(isa, native, weight.shape, tensors, _wide(bias), epilogue, dtype)
+
+
+def packed_bytes(rows: int, codes: QuantizedWeight) -> int:
+    """Memory of the product, without bias, of a weight of so many rows like those of `codes`."""
+    codes = _with_supported_groups(codes)
+    columns, scales = codes.shape[1], (codes.scales, codes.offsets)
+    supers = [t.half() for t in (codes.super_scales, codes.super_offsets) if t is not None]
+    row = columns * _packed_bits(codes) // 8 + sum(t.shape[1] * t.itemsize for t in (*scales, *supers) if t is not None)
+    return -(-rows // ROW_PADDING) * ROW_PADDING * row
+
+
+def _packed_bits(weight: QuantizedWeight) -> int:
+    """Codes of 5 and 6 bits lie 16 columns at a time."""
+    return 8 if weight.bits in (5, 6) and weight.shape[1] % 16 else weight.bits
 
 
 def refuses_quantized(columns: int, group_size: int) -> str | None:
@@ -186,6 +202,14 @@ def packed_scales(values: Tensor | None, rows: int) -> Tensor | None:
     out = torch.empty(-(-rows // ROW_PADDING) * ROW_PADDING * values.shape[1], dtype=values.dtype)
     extension().pack_scales(values.data_ptr(), rows, values.shape[1], values.element_size(), out.data_ptr())
     return out
+
+
+def placed_nodes(nodes: MemoryNodes | None, tensors: Sequence[Tensor], rows: int, epilogue: Epilogue) -> Any:
+    """Move the pages of packed tensors to their nodes; what the weight's descriptor is to know of these."""
+    if nodes is None:
+        return None
+    nodes.place(tensors, rows, gated=epilogue.gated)
+    return nodes.native
 
 
 def _address(tensor: Tensor | None) -> int:

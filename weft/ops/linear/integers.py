@@ -9,9 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from weft.ops.linear.cpu import ROW_PADDING, NativeProduct, packed_scales
+from weft.ops.linear.cpu import ROW_PADDING, NativeProduct, packed_scales, placed_nodes
 from weft.ops.linear.product import Epilogue
 from weft.ops.native import extension
+from weft.ops.nodes import MemoryNodes
 from weft.ops.quantized import QuantizedWeight
 
 MOST_COLUMNS = 1 << 17         # sums of 127 * 128 each stay in 32 bits
@@ -23,15 +24,22 @@ def refuses(columns: int) -> str | None:
     return f"{columns} columns: sums of more than {MOST_COLUMNS} leave 32 bits" if columns > MOST_COLUMNS else None
 
 
+def packed_bytes(rows: int, columns: int) -> int:
+    """Memory of such a product without bias: codes, a scale and a sum for each row."""
+    padded, wide = (-(-size // by) * by for size, by in ((rows, ROW_PADDING), (columns, _COLUMN_PADDING)))
+    return padded * (wide + 8)
+
+
 def integer_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Epilogue, isa: str,
-                    dtype: torch.dtype) -> NativeProduct:
+                    dtype: torch.dtype, nodes: MemoryNodes | None = None) -> NativeProduct:
     """Pack a weight with int8_activations and make the product; dtype: of x. Only where `refuses` has no reason."""
     rows, columns = weight.shape
     padded, wide = (-(-size // by) * by for size, by in ((rows, ROW_PADDING), (columns, _COLUMN_PADDING)))
     panels, sums = torch.empty(padded * wide, dtype=torch.uint8), torch.empty(padded, dtype=torch.int32)
     extension().pack_integers(weight.codes.contiguous().data_ptr(), rows, columns, panels.data_ptr(), sums.data_ptr())
     scales = packed_scales(weight.scales.float(), rows)
+    tensors = panels, sums, scales
     native = extension().weight(_KIND, rows, columns, panels.data_ptr(), group=columns, scales=scales.data_ptr(),
-                                code_sums=sums.data_ptr())
+                                code_sums=sums.data_ptr(), nodes=placed_nodes(nodes, tensors, padded, epilogue))
     bias = None if bias is None else bias.float().contiguous()
-    return NativeProduct(isa, native, weight.shape, (panels, sums, scales), bias, epilogue, dtype)
+    return NativeProduct(isa, native, weight.shape, tensors, bias, epilogue, dtype)

@@ -5,7 +5,7 @@ A kernel's `prepare(gate_up [X, 2F, E], down [X, E, F], routing)` makes what is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -17,6 +17,7 @@ from weft.ops.linear.cpu import refuses_quantized
 from weft.ops.moe import cpu, grouped, reference
 from weft.ops.moe.routing import Routing
 from weft.ops.native import unavailable
+from weft.ops.nodes import MemoryNodes
 from weft.ops.quantized import quantize
 from weft.ops.quantized.quantize import group_size
 
@@ -34,6 +35,7 @@ class MoECase:
     act: str
     isa: str = "reference"
     quantization: str | None = None
+    nodes: MemoryNodes | None = field(default=None, compare=False, repr=False)
 
 
 def _native_refuses(case: MoECase) -> str | None:
@@ -61,7 +63,7 @@ def choose_moe(case: MoECase) -> Choice:
 
 
 def _native(case: MoECase, gate_up: cpu.Experts, down: cpu.Experts, routing: Routing) -> cpu.NativeExperts:
-    return cpu.NativeExperts(gate_up, down, routing, case.isa, case.dtype, case.quantization)
+    return cpu.NativeExperts(gate_up, down, routing, case.isa, case.dtype, case.quantization, case.nodes)
 
 
 def _torch(case: MoECase, make: type[reference.ReferenceExperts], gate_up: Tensor, down: Tensor,

@@ -17,6 +17,7 @@ from weft.ops.linear import Epilogue
 from weft.ops.linear.cpu import NativeProduct, dense_product, quantized_product, refuses_quantized
 from weft.ops.moe.routing import Routing
 from weft.ops.native import DTYPES, extension, kernels
+from weft.ops.nodes import MemoryNodes
 from weft.ops.quantized import QuantizedWeight, quantize
 
 # Of each expert a matrix: [X, N, K], or codes.
@@ -27,11 +28,13 @@ class NativeExperts:
     """As ReferenceExperts, on matrices packed expert by expert."""
 
     def __init__(self, gate_up: Experts, down: Experts, routing: Routing, isa: str, dtype: torch.dtype,
-                 quantization: str | None) -> None:
+                 quantization: str | None, nodes: MemoryNodes | None = None) -> None:
         self._moe, self._routing, self._dtype = kernels(isa).moe, routing, dtype
         self._experts, self._products = extension().Experts(), []
-        for pair in zip(gate_up, down, strict=True):
-            products = [_product(weight, isa, dtype, quantization) for weight in pair]
+        gate, plain = Epilogue(out_dtype=dtype, gated=True), Epilogue(out_dtype=dtype)
+        for up, out in zip(gate_up, down, strict=True):
+            products = [_product(up, gate, isa, dtype, quantization, nodes),
+                        _product(out, plain, isa, dtype, quantization, nodes)]
             self._experts.add(*(product.weight for product in products))
             self._products += products
         self._act, self._type, self._num_experts = ACTS[routing.act], DTYPES[dtype], len(gate_up)
@@ -56,12 +59,12 @@ class NativeExperts:
         return experts.int().contiguous(), weights.contiguous()
 
 
-def _product(weight: Tensor | QuantizedWeight, isa: str, dtype: torch.dtype, quantization: str | None) -> NativeProduct:
-    epilogue = Epilogue(out_dtype=dtype)
+def _product(weight: Tensor | QuantizedWeight, epilogue: Epilogue, isa: str, dtype: torch.dtype,
+             quantization: str | None, nodes: MemoryNodes | None) -> NativeProduct:
     if isinstance(weight, Tensor) and quantization is not None:
         weight = quantize(weight, quantization)
     if isinstance(weight, QuantizedWeight):
         if refuses_quantized(weight.shape[1], weight.group_size) is None:
-            return quantized_product(weight, None, epilogue, isa, dtype)
+            return quantized_product(weight, None, epilogue, isa, dtype, nodes)
         weight = weight.dequantize(dtype)
-    return dense_product(weight, None, epilogue, isa)
+    return dense_product(weight, None, epilogue, isa, nodes)

@@ -24,17 +24,6 @@ def group_size(method: str, columns: int) -> int:
     return next((g for g in (INT4_GROUP, 32, 16) if columns % g == 0), columns)
 
 
-def packed_bytes(method: str, rows: int, columns: int) -> int:
-    """Memory of a quantized [rows, columns] as kernels hold it."""
-    scales = rows * columns // group_size(method, columns)
-    match method:
-        case "int8":
-            return rows * columns + 4 * scales
-        case "w8a8":                                          # columns padded to 64, sums of the codes
-            return rows * -(-columns // 64) * 64 + 8 * scales
-    return rows * columns // 2 + 2 * scales
-
-
 def weight_only(method: str | None) -> str | None:
     """The method by which the same matrix is made where x is not coded: for tables, heads and experts."""
     return "int8" if method == "w8a8" else method

@@ -1,0 +1,45 @@
+"""What a loaded model's weights really take, beside what was planned for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from weft import LLM
+from weft.layers.scratch import Scratch
+
+_CACHES = ("k_cache", "v_cache")
+
+
+def held_bytes(model: Any) -> int:
+    """Bytes of all memory that tensors reached from a model have, without its caches and buffers."""
+    storages, seen, left = {}, set(), [model]
+    while left:
+        value = left.pop()
+        if id(value) in seen or isinstance(value, str | int | float | type | Scratch):
+            continue
+        seen.add(id(value))
+        if isinstance(value, Tensor):
+            if value.device.type != "meta":
+                storages[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+        elif isinstance(value, dict):
+            left += [entry for key, entry in value.items() if key not in _CACHES]
+        elif isinstance(value, list | tuple | set):
+            left += value
+        elif type(value).__module__.startswith("weft.") or hasattr(value, "_modules"):
+            left.append(getattr(value, "__dict__", {}))
+        elif hasattr(value, "func"):                           # functools.partial
+            left += [value.func, *value.args, *value.keywords.values()]
+        elif hasattr(value, "__closure__"):
+            left += [cell.cell_contents for cell in value.__closure__ or ()]
+    return sum(storages.values())
+
+
+def planned_and_held(path: Path, **options: Any) -> tuple[int, int]:
+    """Bytes of weights: (planned, held)."""
+    options = {"skip_tokenizer_init": True, "num_threads": 1, "use_tqdm_on_load": False, "max_model_len": 64,
+               "kv_cache_memory_bytes": 1 << 22} | options
+    with LLM(model=str(path), **options) as llm:
+        return llm.collective_rpc("memory_plan")[0]["weight_bytes"], llm.apply_model(held_bytes)[0]
