@@ -11,8 +11,8 @@ times, reading at the streaming bandwidth and computing at the matrix product's 
   for all sequences. Its context is the mean one, prompt plus half of the generated tokens.
 - Weights that are read: all parameters, but an embedding table only where it is the head too. Of X experts of which
   each token uses K, a step of S tokens reads X * (1 - (1 - K/X) ** S): what is expected where the router favours none.
-- Bytes of a weight: the dtype's; with quantization="int8" or "w8a8" 1 (and 4 for each row); with "int4" 1/2 and 2 for a scale of
-  each group of 64; of a GGUF file the bytes that its tensors have there.
+- Bytes of a weight: the dtype's; with quantization="int8" or "w8a8" 1 (and 4 for each row); with "int4" 1/2 and 2 for a
+  scale of each group of 64; of a GGUF file the bytes that its tensors have there.
 - Keys and values have the model's dtype. Writing, norms, activations and sampling are taken to be free.
 
 Products with 8-bit weights and activations can be faster than bfloat16's; the limit of a prompt does not count on it.
