@@ -84,7 +84,7 @@ def test_of_floats_quantized_at_load_or_not(quantization, dtype, isa, tiny, tmp_
     assert close(planned_and_held(tmp_path, dtype=dtype, cpu_isa=isa, quantization=quantization))
 
 
-@pytest.mark.parametrize("quantization", [None, "int4"])
+@pytest.mark.parametrize("quantization", [None, "int4", "w8a8"])
 def test_of_floats_that_torch_computes_with(quantization, tmp_path):
     write_checkpoint(WIDE, tmp_path)
 
@@ -103,7 +103,7 @@ def test_a_product_takes_the_bytes_that_are_told_before(shape, quantization):
 
     product = choice.kernel.prepare(weight, None, Epilogue(out_dtype=torch.float32))
 
-    held = product.num_bytes if choice.kernel.name == "native" else weight.nbytes
+    held = product.num_bytes if choice.kernel.name == "native" else weight.untyped_storage().nbytes()
     assert product_bytes(case) == held
 
 

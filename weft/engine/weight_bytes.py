@@ -46,7 +46,7 @@ def weight_bytes(spec: DecoderSpec, config: EngineConfig, checkpoint: Checkpoint
     """Bytes of all weights. checkpoint: None or a dummy for one of floats; only its headers are read."""
     shapes = parameter_shapes(spec, has_own_head=has_own_head)
     width, is_native = DTYPE_BYTES[config.model.dtype], unavailable("cpu", config.cpu_isa) is None
-    codes = stored_codes(spec, shapes, checkpoint) if is_native else {}
+    codes = stored_codes(spec, shapes, checkpoint)
     products, experts, known, total = _products(shapes), _native_experts(spec, config), {}, 0
     for product in products:
         layer, is_expert, _ = product.layer.partition(".experts.")
@@ -61,7 +61,7 @@ def weight_bytes(spec: DecoderSpec, config: EngineConfig, checkpoint: Checkpoint
 
 
 def stored_codes(spec: DecoderSpec, shapes: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint | None) -> Codes:
-    """{home: a row in the format of its codes} of the matrices that stay codes when native kernels take them."""
+    """{home: a row in the format of its codes} of the matrices that stay codes where their kernel takes them."""
     if checkpoint is None or checkpoint.is_dummy:
         return {}
     router, found = Router(names_in(checkpoint, spec)), {}

@@ -148,12 +148,12 @@ def test_codes_in_the_order_of_the_columns_are_offered_to_kernels(tmp_path, name
     assert codes is None or torch.equal(codes.dequantize(), pair.values[weight])
 
 
-@pytest.mark.skipif(not native_levels(), reason="no native kernels here")
+@pytest.mark.parametrize("cpu_isa", ["reference", *native_levels()[:1]])
 @pytest.mark.parametrize("name", FORMATS)
-def test_the_memory_plan_counts_what_is_held(tmp_path, name):
+def test_the_memory_plan_counts_what_is_held(tmp_path, name, cpu_isa):
     pair = make_pair(tmp_path, *FORMATS[name])
 
-    planned, held = planned_and_held(pair.quantized)
+    planned, held = planned_and_held(pair.quantized, cpu_isa=cpu_isa)
 
     assert planned == pytest.approx(held, rel=0.02)
 

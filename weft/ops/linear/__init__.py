@@ -91,8 +91,10 @@ def product_bytes(case: LinearCase, codes: QuantizedWeight | None = None) -> int
     codes: a row of a weight that is loaded as codes, whose numbers do not count; None: of floats.
     """
     rows, columns = case.out_features, case.in_features
+    floats = -(-rows // cpu.ROW_PADDING) * cpu.ROW_PADDING * columns * case.dtype.itemsize       # of empty_weight
     if choose_linear(case).kernel.name != "native":
-        return rows * columns * case.dtype.itemsize
+        is_coded = case.quantization == "w8a8" if codes is None else codes.int8_activations
+        return rows * (columns + 4) if is_coded else floats
     if codes is None and case.quantization is not None:
         codes = quantize(torch.zeros(1, columns), case.quantization)
     if codes is not None:
@@ -100,7 +102,7 @@ def product_bytes(case: LinearCase, codes: QuantizedWeight | None = None) -> int
             return integers.packed_bytes(rows, columns)
         if cpu.refuses_quantized(columns, codes.group_size) is None:
             return cpu.packed_bytes(rows, codes)
-    return -(-rows // cpu.ROW_PADDING) * cpu.ROW_PADDING * columns * case.dtype.itemsize
+    return floats
 
 
 def _native(case: LinearCase, weight: Tensor | QuantizedWeight | list[Tensor | QuantizedWeight], bias: Tensor | None,
