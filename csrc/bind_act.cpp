@@ -25,7 +25,9 @@ void bind_act(nb::module_& m, nb::class_<Kernels>& kernels) {
              [](const Kernels& k, int act, bool gated, uintptr_t x, int dtype, int64_t rows, int64_t width,
                 int64_t x_stride, uintptr_t out, int64_t out_stride) {
                  nb::gil_scoped_release unlocked;
-                 run_kernel([=, activation = k.activation] { activation({act, gated, at<void>(x), dtype, rows, width, x_stride, at<void>(out), out_stride}); });
+                 run_kernel([=, activation = k.activation] {
+                     activation({act, gated, at<void>(x), dtype, rows, width, x_stride, at<void>(out), out_stride});
+                 });
              })
         .def("table_rows",
              [](const Kernels& k, uintptr_t table, int dtype, int64_t rows, int64_t width, int64_t stride, uintptr_t ids,

@@ -46,8 +46,10 @@ void bind_linear(nb::module_& m, nb::class_<Kernels>& kernels) {
                 int act, bool gated, uintptr_t residual, int64_t residual_stride, float alpha, uintptr_t out,
                 int out_dtype, int64_t out_stride) {
                  nb::gil_scoped_release unlocked;
-                 run_kernel([=, linear = k.linear, &w] { linear({&w, at<void>(x), x_dtype, m, x_stride, at<float>(bias), act, gated, at<void>(residual),
-                           residual_stride, alpha, at<void>(out), out_dtype, out_stride}); });
+                 run_kernel([=, linear = k.linear, &w] {
+                     linear({&w, at<void>(x), x_dtype, m, x_stride, at<float>(bias), act, gated, at<void>(residual),
+                             residual_stride, alpha, at<void>(out), out_dtype, out_stride});
+                 });
              })
         .def("gather",
              [](const Kernels& k, const Weight& w, uintptr_t ids, int64_t count, uintptr_t out, int out_dtype,

@@ -90,15 +90,12 @@ WEFT_INLINE void convert(int kind, const uint8_t* in, int n, float* out, int str
 template <int KIND> static void convert_bytes(const uint8_t* in, int64_t n, uint16_t* out, const uint8_t* ahead) {
     const ByteLookup table(KIND == KV_INT8 ? BYTE_INTEGER : KIND == KV_E4M3 ? BYTE_E4M3 : BYTE_E5M2);
     // Four pairs of the first vector, four of the second, by turns: unpacking puts them together again.
-    const __m512i by_turns = _mm512_permutexvar_epi64(_mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0), _mm512_set_epi8(
-        63, 62, 61, 60, 59, 58, 57, 56, 55, 54, 53, 52, 51, 50, 49, 48, 47, 46, 45, 44, 43, 42, 41, 40, 39, 38, 37, 36, 35,
-        34, 33, 32, 31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4,
-        3, 2, 1, 0));
+    const __m512i by_turns = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0);
     for (int64_t i = 0; i < n; i += 64, out += 64) {
         __mmask64 there = n - i >= 64 ? ~0ull : (1ull << (n - i)) - 1;
         __builtin_prefetch(ahead + i, 0, SECOND_CACHE);
         __m512i high, low;
-        table.read(_mm512_permutexvar_epi8(by_turns, _mm512_maskz_loadu_epi8(there, in + i)), high, low);
+        table.read(_mm512_permutexvar_epi64(by_turns, _mm512_maskz_loadu_epi8(there, in + i)), high, low);
         _mm512_storeu_si512(out, _mm512_unpacklo_epi8(low, high));
         if (n - i > 32) _mm512_storeu_si512(out + 32, _mm512_unpackhi_epi8(low, high));
     }
@@ -117,7 +114,8 @@ template <class T, int KIND> static void convert_keys(const uint8_t* k, int64_t 
         for (int64_t s = 0; s < d / 2; s++)
             convert(KIND, k + s * KV_BLOCK * 2 * kv_bytes(KIND), KV_BLOCK, out + s * 2 * KV_BLOCK, KV_BLOCK);
 }
-template <class T, int KIND> static void convert_values(const uint8_t* v, int64_t d, int64_t width, T* out, const uint8_t* ahead) {
+template <class T, int KIND> static void convert_values(const uint8_t* v, int64_t d, int64_t width, T* out,
+                                                           const uint8_t* ahead) {
     constexpr bool same = KIND == (sizeof(T) == 2 ? KV_BF16 : KV_F32);
     constexpr int rows = KIND == KV_F32 ? KV_BLOCK : KV_BLOCK / 2;
     int64_t unit = (KIND == KV_F32 ? 1 : 2) * kv_bytes(KIND), whole = d / W * W;

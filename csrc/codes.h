@@ -95,14 +95,14 @@ WEFT_INLINE void pair_floats(const uint8_t* panel, int64_t s, int c, int zero, V
 }
 
 // f<KIND>() for a weight that is stored in 16 bits or less.
-#define WEFT_BY_STORAGE(kind, ...)                                                                                       \
+#define WEFT_BY_STORAGE(kind, ...)                                                                                     \
     switch (kind) {                                                                                                    \
-        case W_BF16: { constexpr int KIND = W_BF16; __VA_ARGS__; break; }                                                     \
-        case W_F16: { constexpr int KIND = W_F16; __VA_ARGS__; break; }                                                       \
-        case W_Q4: { constexpr int KIND = W_Q4; __VA_ARGS__; break; }                                                         \
-        case W_Q5: { constexpr int KIND = W_Q5; __VA_ARGS__; break; }                                                         \
-        case W_Q6: { constexpr int KIND = W_Q6; __VA_ARGS__; break; }                                                         \
-        default: { constexpr int KIND = W_Q8; __VA_ARGS__; break; }                                                           \
+        case W_BF16: { constexpr int KIND = W_BF16; __VA_ARGS__; break; }                                              \
+        case W_F16: { constexpr int KIND = W_F16; __VA_ARGS__; break; }                                                \
+        case W_Q4: { constexpr int KIND = W_Q4; __VA_ARGS__; break; }                                                  \
+        case W_Q5: { constexpr int KIND = W_Q5; __VA_ARGS__; break; }                                                  \
+        case W_Q6: { constexpr int KIND = W_Q6; __VA_ARGS__; break; }                                                  \
+        default: { constexpr int KIND = W_Q8; __VA_ARGS__; break; }                                                    \
     }
 
 // Columns [k0, k1) of a panel as floats [k1 - k0][32].

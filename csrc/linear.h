@@ -97,12 +97,10 @@ static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x,
             }
 #endif
         // While the later tiles of rows compute, the next group's columns come from memory, as far as they get.
-        int64_t lines = (chunk.k1 - k0) / 2 * 64, size = 2 * lines, skip = (pb == pa + 1 ? 2 : 1) * panel_bytes(w);
+        int64_t bytes = (chunk.k1 - k0) * column, skip = (pb == pa + 1 ? 2 : 1) * panel_bytes(w);
         for (int64_t r = 0; r < rows; r += most) {
             int count = rows - r < most ? (int)(rows - r) : most;
-            int64_t at = (r / TILE_ROWS - 1) * lines;
-            const uint8_t* ahead = nullptr;
-            if (direct && r > 0 && at < 2 * size) ahead = at < size ? chunk.a + skip + at : chunk.b + skip + at - size;
+            const uint8_t* ahead = direct ? next_group(chunk.a, chunk.b, skip, bytes, r) : nullptr;
             tile(x + r, x_sums ? x_sums + r : nullptr, count, chunk, sums + r * GROUP, fresh, ahead);
         }
     }

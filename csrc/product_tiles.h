@@ -18,6 +18,14 @@ constexpr int SCALED_ROWS = 3;       // of weights with scales for groups: two s
 constexpr int PACKED_ROWS = 6;       // rows of x at most for which codes are unpacked in registers
 constexpr int MOST_GROUPS = 16;      // with scales, in one chunk
 
+// What the tile that begins with row r fetches while it computes, of the next column group: `skip` bytes after the chunk's
+// panels a and b, of `bytes` each. Null before the second tile, and when all of it is under way.
+WEFT_INLINE const uint8_t* next_group(const uint8_t* a, const uint8_t* b, int64_t skip, int64_t bytes, int64_t r) {
+    int64_t at = (r / TILE_ROWS - 1) * (bytes / 2);
+    if (r == 0 || at >= 2 * bytes) return nullptr;
+    return at < bytes ? a + skip + at : b + skip + at - bytes;
+}
+
 // ---- scales ---------------------------------------------------------------------------------------------------------
 
 // W scales or offsets, without the factor that bytes have.
@@ -58,8 +66,8 @@ struct Scales {
     }
 
     template <int KIND>
-    void fill(const Weight& w, const void* values, const uint16_t* supers, int64_t pa, int64_t pb,
-                                 int64_t first, float (*out)[GROUP]) {
+    void fill(const Weight& w, const void* values, const uint16_t* supers, int64_t pa, int64_t pb, int64_t first,
+              float (*out)[GROUP]) {
         const int64_t all = w.k / w.group, all_supers = all / w.groups_per_super;      // of a panel
         const int64_t super = first / w.groups_per_super, end = (super + 1) * w.groups_per_super - first;
         for (int c = 0; c < GROUP; c += W) {
