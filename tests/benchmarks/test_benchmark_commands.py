@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from weft import LLM, SamplingParams
+
 SMALL = ("--num-threads", 1, "--rounds", 1, "--buffer-bytes", 1 << 20)
 
 
@@ -39,6 +41,25 @@ def test_the_products_benchmark_prints_each_kind_and_number_of_rows(run):
     lines = [line.split()[:2] for line in done.stdout.splitlines()[2:]]
     kinds = ("bfloat16", "w8a8", "int8", "int4", "Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
     assert lines == [[kind, rows] for kind in kinds for rows in ("1", "7")]
+
+
+def test_a_gguf_file_of_random_blocks_is_one_that_runs(run, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({
+        "model_type": "qwen3", "max_position_embeddings": 512, "num_hidden_layers": 8, "hidden_size": 256,
+        "intermediate_size": 512, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64,
+        "rms_norm_eps": 1e-6, "vocab_size": 260}))
+    (tmp_path / "tokenizer.json").write_text(json.dumps({
+        "model": {"vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]},
+        "added_tokens": [{"id": 3, "content": "<end>"}]}))
+
+    done = run("make_gguf.py", tmp_path, tmp_path / "model.gguf")
+
+    assert done.returncode == 0, done.stderr
+    params = SamplingParams(max_tokens=3, ignore_eos=True)
+    with LLM(model=str(tmp_path / "model.gguf"), skip_tokenizer_init=True, num_threads=1,
+             use_tqdm_on_load=False) as llm:
+        output = llm.generate([{"prompt_token_ids": [1, 2]}], params, use_tqdm=False)
+    assert len(output[0].outputs[0].token_ids) == 3
 
 
 def test_the_engine_benchmark_runs_single_rows(run, checkpoint):
