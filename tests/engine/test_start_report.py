@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 
 import pytest
+from isa_levels import native_levels
 from machines import made_machine
 from tiny_llama import make_checkpoint
 from toy_engine import make_config
@@ -38,6 +39,7 @@ def test_what_a_machine_does_not_tell_is_said_to_be_unknown():
     assert caches.startswith("caches and nodes: L2 unknown (no file); node 0")
 
 
+@pytest.mark.skipif(not native_levels(), reason="no native kernels here")
 def test_nodes_that_divide_weights_are_told_with_their_parts():
     nodes = Fact(tuple(replace(node, free_bytes=GIB) for node in MACHINE.nodes.value), "/sys")
     two = replace(MACHINE, nodes=nodes)

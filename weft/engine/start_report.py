@@ -10,6 +10,7 @@ from weft.config.fact import Fact
 from weft.config.machine import Machine
 from weft.config.threads import nodes_of_threads
 from weft.config.topology import cpu_list
+from weft.ops.native import unavailable
 
 
 def machine_facts(config: EngineConfig, machine: Machine) -> dict[str, Fact]:
@@ -54,7 +55,7 @@ def start_report(config: EngineConfig, machine: Machine) -> list[str]:
 
 def _parts(config: EngineConfig, machine: Machine) -> dict[int, tuple[int, ...]]:
     """{number of a node: the CPUs that its part of each weight is for}; {}: weights are not divided."""
-    if config.cpu_isa == "reference":                         # torch's kernels know no nodes
+    if unavailable("cpu", config.cpu_isa):                    # torch's kernels know no nodes
         return {}
     return {node.number: node.cpus for node in nodes_of_threads(config.num_threads, config.cpus, machine)}
 
