@@ -59,6 +59,13 @@ def test_replayed_steps_give_bitwise_the_logits_of_the_steps_themselves(director
     assert not plain.runner.model.steps._recordings
 
 
+def test_enforce_eager_records_nothing(directory):
+    core = make_core(directory, enforce_eager=True)
+
+    assert answers(core, PROMPTS) == answers(make_core(directory), PROMPTS)
+    assert not core.runner.model.steps._recordings
+
+
 def test_a_long_prompt_in_between_takes_no_memory_from_a_recording(directory):
     core = make_core(directory, enable_prefix_caching=False)
     before = answers(core, PROMPTS)

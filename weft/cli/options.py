@@ -40,7 +40,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "hf_config_path": "directory or hub name of the config, where it is not the model's",
         "hf_overrides": "JSON object put over config.json; --hf-overrides.key=value sets one key",
         "disable_sliding_window": "no attention beyond the window's length, so no sequences beyond it either",
-        "enforce_eager": "capture no graphs",
+        "enforce_eager": "record no decode steps (a recorded one is made again by one call)",
         "revision": "branch, tag or commit on the hub",
         "code_revision": "the revision of config code that comes with a checkpoint",
         "tokenizer_revision": "the tokenizer's branch, tag or commit",

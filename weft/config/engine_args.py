@@ -69,7 +69,7 @@ class EngineArgs:
     override_generation_config: dict[str, Any] = field(default_factory=dict)
     chat_template: str | None = None              # a template or the path of one; None: the tokenizer's
     disable_sliding_window: bool = False
-    enforce_eager: bool = False                   # weft captures no graphs on CPU, so both values do the same there
+    enforce_eager: bool = False                   # True: decode steps are not recorded, to be made again
     load_format: str = "auto"                     # auto, safetensors, pt, mistral, gguf, dummy
     use_tqdm_on_load: bool = True
     block_size: int = 16

@@ -117,6 +117,7 @@ class EngineConfig:
 
     cpus: logical CPUs that its threads run on; empty: wherever its process may.
     cpu_isa: the highest level of `config/isa.py` that kernels may use; "reference": no native kernels.
+    enforce_eager: decode steps are not recorded (`models/replay.py`).
     origins: {field of this class: source}, for those that come from the machine or an option about it.
     plugins: those that every process of the engine runs; None: all that are installed.
     """
@@ -130,5 +131,6 @@ class EngineConfig:
     served_model_names: tuple[str, ...]
     cpus: tuple[int, ...] = ()
     cpu_isa: str = "reference"
+    enforce_eager: bool = False
     plugins: tuple[str, ...] | None = None
     origins: dict[str, str] = field(default_factory=dict)

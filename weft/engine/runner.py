@@ -68,6 +68,8 @@ class Runner:
                           nodes=_memory_nodes(config, machine))
         self.model = Decoder(spec, tied=not own_head, layer_groups=tuple(layer_groups),
                              max_model_len=self.plan.max_model_len, place=place)
+        if config.enforce_eager:
+            self.model.steps.refusal = "enforce_eager"
         finishing = Finishing(self.model, self.model.homes())
         report = load_weights(self.model.homes(), checkpoint, names_in(checkpoint, spec), tied=not own_head,
                               use_tqdm=config.load.use_tqdm, receiver=finishing)

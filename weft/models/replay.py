@@ -7,6 +7,7 @@ the step reads, which is copied to where the recording looks for it.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from weft.ops.tape import Recording
 
 MAX_NUM_SEQS = 64              # steps of more are long enough to hide Python
 _MAX_RECORDINGS = 8            # numbers of sequences that are kept, those used last
+
+logger = logging.getLogger("weft")
 
 Angles = dict[Rope, tuple[Tensor, Tensor]]
 Blocks = Callable[[Tensor, Angles, Sequence[AttentionPlan]], Tensor]
@@ -86,6 +89,7 @@ class StepReplay:
             result = blocks(hidden, angles, plans)
         if recording.spoilers:
             self.refusal = f"its layers use {', '.join(sorted(recording.spoilers))}"
+            logger.debug("decode steps are not recorded: %s", self.refusal)
             return result
         self._recordings[hidden.shape[0]] = Recorded(recording=recording, hidden=hidden, angles=angles, plans=plans,
                                                      result=result)

@@ -54,7 +54,7 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
         scheduler=_scheduler(args, model),
         load=LoadConfig(load_format=_load_format(args, files, model), quantization=args.quantization,
                         use_tqdm=args.use_tqdm_on_load),
-        num_threads=threads.value, cpus=cpus.value, cpu_isa=isa.value,
+        num_threads=threads.value, cpus=cpus.value, cpu_isa=isa.value, enforce_eager=args.enforce_eager,
         origins={"num_threads": threads.source, "cpus": cpus.source, "cpu_isa": isa.source},
         served_model_names=args.served_model_name or (model.name,), plugins=args.plugins,
     ))
