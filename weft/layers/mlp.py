@@ -67,7 +67,8 @@ class MoE(Layer):
             return out if residual is None else residual.add_(out, alpha=alpha)
         if residual is not None:
             return self.experts(x, logits, residual, alpha * scale)
-        return self.experts(x, logits).mul_(scale)
+        out = self.experts(x, logits)
+        return out if scale == 1 else out.mul_(scale)
 
     def finish_loading(self) -> None:
         """Give the experts' matrices to the kernel. The homes no longer lead to them."""

@@ -35,10 +35,9 @@ class Scratch:
     @contextmanager
     def lent(self, other: Scratch) -> Iterator[None]:
         """Meanwhile this gives out the other's buffers."""
-        mine = self._buffers, self._views
-        self._buffers, self._views = other._buffers, other._views
-        mine_rows, self._min_rows = self._min_rows, other._min_rows
+        mine = dict(vars(self))
+        vars(self).update(vars(other))
         try:
             yield
         finally:
-            (self._buffers, self._views), self._min_rows = mine, mine_rows
+            vars(self).update(mine)
