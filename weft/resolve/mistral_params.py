@@ -2,7 +2,8 @@
 
 `adapt` runs them in this order: name_sizes, set_lengths, place_window, place_quantization, add_unused_experts,
 name_architecture, place_yarn, check_llama_4, nest_encoder. Keys that no step knows stay as they are. Every value that
-is not the file's own under its own key gets an origin (`origin.py`). Source: docs/configuration.md.
+is not the file's own under its own key gets an origin (`origin.py`). Source: params.json files of mistralai's models
+and github.com/mistralai/mistral-inference; the keys made are those of Transformers' configs.
 """
 
 from __future__ import annotations
