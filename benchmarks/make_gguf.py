@@ -1,4 +1,4 @@
-"""Writes a checkpoint of the Qwen3 shape as a Q4_K_M file of random blocks, to measure with: real sizes, meaningless text.
+"""Writes the Qwen3 shape as a Q4_K_M file of random blocks, to measure with: real sizes, meaningless text.
 
     python benchmarks/make_checkpoint.py qwen3-0.6b /tmp/qwen3-0.6b
     python benchmarks/make_gguf.py /tmp/qwen3-0.6b /tmp/qwen3-0.6b-q4_k_m.gguf
