@@ -13,7 +13,7 @@ trap 'rm -rf "$work"' EXIT
 cp -r CMakeLists.txt csrc weft tests pyproject.toml "$work"
 rm -f "$work"/weft/_native*.so
 python=$(command -v python3)
-cmake -S "$work" -B "$work/build" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPython_EXECUTABLE="$python" \
+cmake -S "$work" -B "$work/build" -DPython_EXECUTABLE="$python" \
   -DWEFT_SANITIZE=address,undefined -DWEFT_CHECKS=ON -DWEFT_EMULATED_TILES=ON >/dev/null
 cmake --build "$work/build"
 cd "$work"
