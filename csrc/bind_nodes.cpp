@@ -33,9 +33,9 @@ void make_nodes(Nodes* nodes, const std::vector<std::pair<int, std::vector<int>>
 
 // Who did what: (thread, outer, group, inner), each thread's pieces in its order.
 typedef std::tuple<int, int64_t, int64_t, int64_t> Piece;
-std::vector<Piece> division(const Nodes* nodes, int64_t outer, int64_t groups, int64_t inner, int64_t grain) {
+std::vector<Piece> division(const Nodes* nodes, int64_t outer, int64_t groups, int64_t inner) {
     std::vector<std::vector<Piece>> of_thread(num_threads());
-    parallel_groups(nodes, {outer, groups, inner}, grain, [&](int64_t o, int64_t g, int64_t i) {
+    parallel_groups(nodes, {outer, groups, inner}, [&](int64_t o, int64_t g, int64_t i) {
         of_thread[thread_index()].push_back({thread_index(), o, g, i});
     });
     std::vector<Piece> all;
@@ -51,6 +51,5 @@ void bind_nodes(nb::module_& m) {
         nb::gil_scoped_release unlocked;
         return place_panels(nodes, at<void>(data), bytes, groups, gated);
     });
-    m.def("division", &division, nb::arg("nodes").none(), nb::arg("outer"), nb::arg("groups"), nb::arg("inner"),
-          nb::arg("grain"));
+    m.def("division", &division, nb::arg("nodes").none(), nb::arg("outer"), nb::arg("groups"), nb::arg("inner"));
 }

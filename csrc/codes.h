@@ -40,57 +40,76 @@ WEFT_INLINE int code_at(const Weight& w, const uint8_t* panel, int64_t k, int c)
     return (low | high << 4) - w.zero;
 }
 
+// Steps (pairs of columns) that are stored together: a unit; and its bytes, of a panel.
+template <int KIND> constexpr int UNIT = KIND == W_Q4 ? 4 : KIND == W_Q8 ? 2 : KIND == W_Q5 || KIND == W_Q6 ? 8 : 1;
+template <int KIND> constexpr int UNIT_BYTES = KIND == W_Q5 ? 320 : KIND == W_Q6 ? 384 : 128;
+
+template <int KIND> WEFT_INLINE void fetch_unit(const uint8_t* p) {
+    for (int line = 0; line < UNIT_BYTES<KIND>; line += 64) fetch(p + line);
+}
+
 // ---- as floats, on every level --------------------------------------------------------------------------------------
 
 WEFT_INLINE VU load_words(const uint8_t* p) { VU u; memcpy(&u, p, sizeof u); return u; }
 
-// Columns 2 s and 2 s + 1 of rows [c, c + W) of a panel.
+// What makes a code a number: less the zero; of four bits by a table in a register, where there is one of 16 floats.
+struct Numbers {
+    int zero;
+    VF table;
+
+    explicit Numbers(int zero) : zero(zero), table() {
+        for (int i = 0; i < W; i++) table[i] = (float)(i - zero);
+    }
+    // Of the lower four bits of u; what is above them may be anything.
+    inline __attribute__((always_inline)) VF of_four_bits(VU u) const {
+#if WEFT_LANES == 16
+        return (VF)_mm512_permutexvar_ps((__m512i)u, (__m512)table);
+#else
+        return __builtin_convertvector((VI)(u & 15) - zero, VF);
+#endif
+    }
+};
+
+// Step j of the unit at `unit`, of rows [c, c + W): its two columns. j is a constant where this is unrolled.
 template <int KIND>
-WEFT_INLINE void pair_floats(const uint8_t* panel, int64_t s, int c, int zero, VF& first, VF& second) {
+WEFT_INLINE void pair_floats(const uint8_t* unit, int j, int c, const Numbers& numbers, VF& first, VF& second) {
+    const uint8_t* p = unit + 4 * c;
     if constexpr (KIND == W_BF16) {
-        VU u = load_words(panel + 4 * (s * PANEL + c));
+        VU u = load_words(p);
         first = (VF)(u << 16);
         second = (VF)(u & 0xffff0000u);
     } else if constexpr (KIND == W_F16) {
-        VU u = load_words(panel + 4 * (s * PANEL + c));
+        VU u = load_words(p);
         VH lo = narrow(u & 0xffffu), hi = narrow(u >> 16);
         first = load_f16((const uint16_t*)&lo);
         second = load_f16((const uint16_t*)&hi);
+    } else if constexpr (KIND == W_Q4) {
+        VU u = load_words(p);
+        first = numbers.of_four_bits(u >> (4 * j));
+        second = numbers.of_four_bits(u >> (16 + 4 * j));
     } else if constexpr (KIND == W_Q8) {
-        VH h;                                                        // pairs of four rows at a time lie together
-        const uint8_t* p = panel + s / 2 * 128 + s % 2 * 8 + c / 4 * 16;
-        for (int q = 0; q < W / 4; q++) memcpy((char*)&h + 8 * q, p + 16 * q, 8);
-        VI i = (VI)widen(h), a = i & 255, b = i >> 8;
-        VI an = (a << 24) >> 31, bn = (b << 24) >> 31;               // sign and magnitude; "-0" is -128
-        a = (((a & 127) ^ an) - an) + ((a == 128) << 7);
-        b = (((b & 127) ^ bn) - bn) + ((b == 128) << 7);
-        first = __builtin_convertvector(a, VF);
-        second = __builtin_convertvector(b, VF);
+        VC codes;
+        memcpy(&codes, p, sizeof codes);
+        VC negative = (VC)(codes < 0), least = (VC)(codes == -128);                                // "-0" is -128
+        codes = (((codes & 127) ^ negative) - negative) | (codes & least);
+        VI i = (VI)widen(two_of_four((VI)codes, j));       // by turns two words, which are four rows, of each of the two steps
+        first = __builtin_convertvector((i << 24) >> 24, VF);
+        second = __builtin_convertvector((i << 16) >> 24, VF);
     } else {
-        const uint8_t* p = panel + 4 * c;
-        VU lo, hi;
-        if constexpr (KIND == W_Q4) {
-            VU u = load_words(p + s / 4 * 128) >> (uint32_t)(s % 4 * 4);
-            lo = u & 15;
-            hi = (u >> 16) & 15;
+        VU u = load_words(p + j / 4 * 128) >> (j % 4 * 4), lo, hi;
+        if constexpr (KIND == W_Q5) {
+            VH h;
+            memcpy(&h, unit + 256 + 2 * c, sizeof h);
+            VU v = widen(h) >> j;
+            lo = (u & 15) | (v & 1) << 4;
+            hi = ((u >> 16) & 15) | ((v >> 8) & 1) << 4;
         } else {
-            uint32_t j = (uint32_t)(s % 8);
-            p += s / 8 * (KIND == W_Q5 ? 320 : 384);
-            VU u = load_words(p + j / 4 * 128) >> (j % 4 * 4);
-            if constexpr (KIND == W_Q5) {
-                VH h;
-                memcpy(&h, p + 256 - 2 * c, sizeof h);
-                VU v = widen(h) >> j;
-                lo = (u & 15) | (v & 1) << 4;
-                hi = ((u >> 16) & 15) | ((v >> 8) & 1) << 4;
-            } else {
-                VU v = load_words(p + 256) >> (2 * j);
-                lo = (u & 15) | (v & 3) << 4;
-                hi = ((u >> 16) & 15) | ((v >> 16) & 3) << 4;
-            }
+            VU v = load_words(p + 256) >> (2 * j);
+            lo = (u & 15) | (v & 3) << 4;
+            hi = ((u >> 16) & 15) | ((v >> 16) & 3) << 4;
         }
-        first = __builtin_convertvector((VI)lo - zero, VF);
-        second = __builtin_convertvector((VI)hi - zero, VF);
+        first = __builtin_convertvector((VI)lo - numbers.zero, VF);
+        second = __builtin_convertvector((VI)hi - numbers.zero, VF);
     }
 }
 
@@ -105,16 +124,22 @@ WEFT_INLINE void pair_floats(const uint8_t* panel, int64_t s, int c, int zero, V
         default: { constexpr int KIND = W_Q8; __VA_ARGS__; break; }                                                    \
     }
 
-// Columns [k0, k1) of a panel as floats [k1 - k0][32].
-static void unpack_floats(const Weight& w, const uint8_t* panel, int64_t k0, int64_t k1, float* out) {
+// Columns [k0, k1) of a panel as floats [k1 - k0][32]. next: bytes to what will be unpacked soon, and is fetched.
+static void unpack_floats(const Weight& w, const uint8_t* panel, int64_t k0, int64_t k1, float* out, int64_t next) {
+    const Numbers numbers(w.zero);
     WEFT_BY_STORAGE(w.kind, {
-        for (int64_t s = k0 / 2; s < k1 / 2; s++, out += 2 * PANEL)
-            for (int c = 0; c < PANEL; c += W) {
-                VF first, second;
-                pair_floats<KIND>(panel, s, c, w.zero, first, second);
-                store(out + c, first);
-                store(out + PANEL + c, second);
-            }
+        const uint8_t* unit = panel + k0 / 2 / UNIT<KIND> * UNIT_BYTES<KIND>;
+        for (int64_t s = k0 / 2; s < k1 / 2; s += UNIT<KIND>, unit += UNIT_BYTES<KIND>) {
+            fetch_unit<KIND>(unit + next);
+            _Pragma("GCC unroll 8")
+            for (int j = 0; j < UNIT<KIND>; j++, out += 2 * PANEL)
+                for (int c = 0; c < PANEL; c += W) {
+                    VF first, second;
+                    pair_floats<KIND>(unit, j, c, numbers, first, second);
+                    store(out + c, first);
+                    store(out + PANEL + c, second);
+                }
+        }
     })
 }
 
@@ -134,9 +159,6 @@ template <> struct Lookup<W_Q8> {
     ByteLookup bytes{BYTE_INTEGER};
     explicit Lookup(const uint16_t*) {}
 };
-
-// Steps (pairs of columns) that are stored together.
-template <int KIND> constexpr int UNIT = KIND == W_Q4 ? 4 : KIND == W_Q8 ? 2 : KIND == W_BF16 ? 1 : 8;
 
 // Step j of the unit at `unit`, rows [c, c + 16). j is a constant where this is unrolled.
 template <int KIND>
@@ -167,27 +189,25 @@ WEFT_INLINE __m512i pair_of_unit(const Lookup<KIND>& t, const uint8_t* unit, int
     }
 }
 
-// Bytes of a unit of a panel.
-template <int KIND> constexpr int UNIT_BYTES = KIND == W_Q5 ? 320 : KIND == W_Q6 ? 384 : 128;
-
-// Columns [k0, k1) of a panel as pairs of bfloat16 [(k1 - k0) / 2][32][2].
+// Columns [k0, k1) of a panel as pairs of bfloat16 [(k1 - k0) / 2][32][2]. next: as above.
 template <int KIND>
-static void unpack_unit_pairs(const Weight& w, const uint8_t* panel, int64_t k0, int64_t k1, uint16_t* out) {
+static void unpack_unit_pairs(const Weight& w, const uint8_t* panel, int64_t k0, int64_t k1, uint16_t* out, int64_t next) {
     const Lookup<KIND> lookup(w.numbers);
     const uint8_t* unit = panel + k0 / 2 / UNIT<KIND> * UNIT_BYTES<KIND>;
     for (int64_t s = k0 / 2; s < k1 / 2; s += UNIT<KIND>, unit += UNIT_BYTES<KIND>) {
+        fetch_unit<KIND>(unit + next);
 #pragma GCC unroll 8
         for (int j = 0; j < UNIT<KIND>; j++, out += 2 * PANEL)
             for (int c = 0; c < PANEL; c += 16)
                 _mm512_storeu_si512(out + 2 * c, pair_of_unit<KIND>(lookup, unit, j, c));
     }
 }
-static void unpack_pairs(const Weight& w, const uint8_t* panel, int64_t k0, int64_t k1, uint16_t* out) {
+static void unpack_pairs(const Weight& w, const uint8_t* panel, int64_t k0, int64_t k1, uint16_t* out, int64_t next) {
     switch (w.kind) {
-        case W_Q4: unpack_unit_pairs<W_Q4>(w, panel, k0, k1, out); break;
-        case W_Q5: unpack_unit_pairs<W_Q5>(w, panel, k0, k1, out); break;
-        case W_Q6: unpack_unit_pairs<W_Q6>(w, panel, k0, k1, out); break;
-        default: unpack_unit_pairs<W_Q8>(w, panel, k0, k1, out); break;
+        case W_Q4: unpack_unit_pairs<W_Q4>(w, panel, k0, k1, out, next); break;
+        case W_Q5: unpack_unit_pairs<W_Q5>(w, panel, k0, k1, out, next); break;
+        case W_Q6: unpack_unit_pairs<W_Q6>(w, panel, k0, k1, out, next); break;
+        default: unpack_unit_pairs<W_Q8>(w, panel, k0, k1, out, next); break;
     }
 }
 #endif

@@ -143,9 +143,7 @@ static void integer_rows_times(const Code* x, int64_t stride, const uint8_t* a, 
         for (int v = 0; v < NV; v++) panels[v] = (c0 + v * W < PANEL ? a : b) + 4 * ((c0 + v * W) % PANEL);
 #pragma GCC unroll 2
         for (int64_t k = 0; k < columns; k += 4) {
-#if defined(__AVX512F__)
-            if (MR > 2 && ahead) _mm_prefetch((const char*)ahead + 16 * k, _MM_HINT_T1);
-#endif
+            if (MR > 2 && ahead) fetch(ahead + 16 * k);
             for (int v = 0; v < NV; v++) {
                 VI words;
                 memcpy(&words, panels[v] + 32 * k, sizeof words);

@@ -67,20 +67,22 @@ static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x,
     alignas(64) uint8_t buffer[2][MOST_COLUMNS * column];
     Scales scales;
     const uint8_t *panel_a = (const uint8_t*)w.data + pa * panel_bytes(w), *panel_b = (const uint8_t*)w.data + pb * panel_bytes(w);
+    const int64_t following = (pb == pa + 1 ? 2 : 1) * panel_bytes(w);      // bytes to the column group that comes next
     const int most = scaled ? SCALED_ROWS : TILE_ROWS;
     for (int64_t k0 = 0; k0 < w.k; k0 += step) {
-        Chunk chunk = {buffer[0], buffer[1], k0, k0 + step < w.k ? k0 + step : w.k, unpacked, w.zero, w.numbers, nullptr, w.group};
+        Chunk chunk = {buffer[0], buffer[1], k0, k0 + step < w.k ? k0 + step : w.k, unpacked, w.zero, w.numbers, nullptr, w.group, 0};
         if (direct || in_registers) {
             int64_t skip = k0 * (panel_bytes(w) / w.k);
             chunk.a = panel_a + skip, chunk.b = panel_b + skip, chunk.kind = w.kind;
+            chunk.next = in_registers ? following : 0;
         } else if constexpr (as_pairs) {
 #if defined(__AVX512BF16__)
-            unpack_pairs(w, panel_a, k0, chunk.k1, (uint16_t*)buffer[0]);
-            unpack_pairs(w, panel_b, k0, chunk.k1, (uint16_t*)buffer[1]);
+            unpack_pairs(w, panel_a, k0, chunk.k1, (uint16_t*)buffer[0], following);
+            unpack_pairs(w, panel_b, k0, chunk.k1, (uint16_t*)buffer[1], following);
 #endif
         } else {
-            unpack_floats(w, panel_a, k0, chunk.k1, (float*)buffer[0]);
-            unpack_floats(w, panel_b, k0, chunk.k1, (float*)buffer[1]);
+            unpack_floats(w, panel_a, k0, chunk.k1, (float*)buffer[0], following);
+            unpack_floats(w, panel_b, k0, chunk.k1, (float*)buffer[1], following);
         }
         if (scaled) {
             scales.load(w, pa, pb, k0 / w.group, (chunk.k1 - k0) / w.group);
@@ -97,11 +99,12 @@ static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x,
             }
 #endif
         // While the later tiles of rows compute, the next group's columns come from memory, as far as they get.
-        int64_t bytes = (chunk.k1 - k0) * column, skip = (pb == pa + 1 ? 2 : 1) * panel_bytes(w);
+        int64_t bytes = (chunk.k1 - k0) * column;
         for (int64_t r = 0; r < rows; r += most) {
             int count = rows - r < most ? (int)(rows - r) : most;
-            const uint8_t* ahead = direct ? next_group(chunk.a, chunk.b, skip, bytes, r) : nullptr;
+            const uint8_t* ahead = direct ? next_group(chunk.a, chunk.b, following, bytes, r) : nullptr;
             tile(x + r, x_sums ? x_sums + r : nullptr, count, chunk, sums + r * GROUP, fresh, ahead);
+            chunk.next = 0;
         }
     }
 }
@@ -170,10 +173,7 @@ static void linear_task(const LinearArgs& a, const T* const* x, const float* con
 // Calls task(j, r0, rows) for all column groups and blocks of rows.
 template <class Task> static void for_tasks(const LinearArgs& a, const Task& task) {
     int64_t groups = column_groups(a), blocks = (a.m + ROW_BLOCK - 1) / ROW_BLOCK;
-    // With few rows memory is the bound: a thread's groups lie together, so that it reads one stream and fetches its own
-    // ahead. With many it is the products: small pieces share them evenly.
-    int64_t grain = a.m >= 64 ? 1 : groups / (8 * num_threads()) + 1;
-    parallel_groups(a.w->nodes, {1, groups, blocks}, grain, [&](int64_t, int64_t group, int64_t block) {
+    parallel_groups(a.w->nodes, {1, groups, blocks}, [&](int64_t, int64_t group, int64_t block) {
         int64_t r0 = block * ROW_BLOCK;
         task(group, r0, a.m - r0 < ROW_BLOCK ? a.m - r0 : ROW_BLOCK);
     });

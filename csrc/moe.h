@@ -58,7 +58,7 @@ static void expert_products(const Weight* weights, const int64_t* starts, int64_
                             const T* const* x, const float* const* sums, void* out, int out_dtype, int64_t width) {
     int64_t groups = gated ? weights[0].n / 2 / PANEL : (weights[0].n + GROUP - 1) / GROUP;
     int64_t size = out_dtype == F32 ? 4 : 2;
-    parallel_groups(weights[0].nodes, {experts, groups, 1}, 1, [&](int64_t e, int64_t group, int64_t) {
+    parallel_groups(weights[0].nodes, {experts, groups, 1}, [&](int64_t e, int64_t group, int64_t) {
         int64_t first = starts[e], count = starts[e + 1] - first;
         LinearArgs a = {weights + e, nullptr, 0, count, 0, nullptr, act, gated, nullptr, 0, 1.0f,
                         (char*)out + first * width * size, out_dtype, width};

@@ -10,7 +10,7 @@
 #endif
 
 // Calls body(i) for i in [0, count), `grain` at a time, by whichever thread is free. One thread when there is little.
-template <class Body> static inline void parallel_for(int64_t count, int64_t grain, const Body& body) {
+template <class Body> static inline void parallel_for(int64_t count, [[maybe_unused]] int64_t grain, const Body& body) {
 #ifdef _OPENMP
     if (count > grain && omp_get_max_threads() > 1 && !omp_in_parallel()) {
 #pragma omp parallel for schedule(dynamic, 1)
@@ -30,47 +30,57 @@ struct Pieces {
 };
 
 #ifdef _OPENMP
-// What a node has left, of its groups [first, first + groups) in all of `outer`: pieces [next, end).
-struct alignas(64) NodeQueue {
-    int64_t next, end, first, groups;
+constexpr int MOST_QUEUES = 256;
+
+// Pieces [next, end) that nobody has taken yet.
+struct alignas(64) Queue {
+    int64_t next, end;
 };
 
-// As parallel_groups: every thread first empties the queue of the node that it runs on, then helps the others.
-template <class Body> static inline void parallel_by_node(const Nodes& nodes, Pieces p, int64_t grain, const Body& body) {
-    NodeQueue queues[MOST_NODES];
-    for (int n = 0; n < nodes.count; n++) {
-        int64_t first = first_group(nodes, n, p.groups), groups = first_group(nodes, n + 1, p.groups) - first;
-        queues[n] = {0, p.outer * groups * p.inner, first, groups};
-    }
+// Every thread first empties the queue `own()`, then helps with the others in turn. Calls body(queue, piece).
+template <class Own, class Body> static inline void empty_queues(Queue* queues, int count, const Own& own, const Body& body) {
 #pragma omp parallel
-    for (int own = node_here(nodes), step = 0; step < nodes.count; step++) {
-        NodeQueue& queue = queues[(own + step) % nodes.count];
+    for (int first = own(), step = 0; step < count; step++) {
+        int n = (first + step) % count;
         for (;;) {
-            int64_t start;
+            int64_t piece;
 #pragma omp atomic capture
-            { start = queue.next; queue.next += grain; }
-            if (start >= queue.end) break;
-            for (int64_t i = start; i < start + grain && i < queue.end; i++)
-                body(i / p.inner / queue.groups, queue.first + i / p.inner % queue.groups, i % p.inner);
+            piece = queues[n].next++;
+            if (piece >= queues[n].end) break;
+            body(n, piece);
         }
     }
 }
 #endif
 
-// Calls body(outer, group, inner) for all pieces, `grain` at a time, by whichever thread is free. nodes: whose the groups
-// are, null where there is one node.
-template <class Body> static inline void parallel_groups(const Nodes* nodes, Pieces p, int64_t grain, const Body& body) {
+// Calls body(outer, group, inner) for all pieces. A thread takes what lies together, so that it reads one stream, and then
+// helps the others. nodes: whose the groups are, null where there is one node: then each thread has its part.
+template <class Body> static inline void parallel_groups(const Nodes* nodes, Pieces p, const Body& body) {
+    const int64_t pieces = p.outer * p.groups * p.inner;
 #ifdef _OPENMP
-    if (nodes && p.outer * p.groups * p.inner > grain && omp_get_max_threads() > 1 && !omp_in_parallel()) {
-        parallel_by_node(*nodes, p, grain, body);
+    if (pieces > 1 && omp_get_max_threads() > 1 && !omp_in_parallel()) {
+        Queue queues[MOST_QUEUES];
+        if (nodes) {
+            int64_t first[MOST_NODES + 1];
+            for (int n = 0; n <= nodes->count; n++) first[n] = first_group(*nodes, n, p.groups);
+            for (int n = 0; n < nodes->count; n++) queues[n] = {0, p.outer * (first[n + 1] - first[n]) * p.inner};
+            empty_queues(queues, nodes->count, [&] { return node_here(*nodes); }, [&](int n, int64_t i) {
+                const int64_t groups = first[n + 1] - first[n];
+                body(i / p.inner / groups, first[n] + i / p.inner % groups, i % p.inner);
+            });
+        } else {
+            const int count = omp_get_max_threads() < MOST_QUEUES ? omp_get_max_threads() : MOST_QUEUES;
+            for (int n = 0; n < count; n++) queues[n] = {pieces * n / count, pieces * (n + 1) / count};
+            empty_queues(queues, count, [&] { return omp_get_thread_num() % count; }, [&](int, int64_t i) {
+                body(i / p.inner / p.groups, i / p.inner % p.groups, i % p.inner);
+            });
+        }
         return;
     }
 #else
     (void)nodes;
 #endif
-    parallel_for(p.outer * p.groups * p.inner, grain, [&](int64_t i) {
-        body(i / p.inner / p.groups, i / p.inner % p.groups, i % p.inner);
-    });
+    for (int64_t i = 0; i < pieces; i++) body(i / p.inner / p.groups, i / p.inner % p.groups, i % p.inner);
 }
 
 // Of the calling thread within a parallel_for, from 0 to num_threads() - 1.

@@ -69,12 +69,15 @@ struct Scales {
     void fill(const Weight& w, const void* values, const uint16_t* supers, int64_t pa, int64_t pb, int64_t first,
               float (*out)[GROUP]) {
         const int64_t all = w.k / w.group, all_supers = all / w.groups_per_super;      // of a panel
+        constexpr int SIZE = KIND == S_F32 ? 4 : KIND == S_F16 ? 2 : 1;
+        const int64_t to_next = (pb == pa + 1 ? 2 : 1) * all * PANEL * SIZE;        // bytes to its scales
         const int64_t super = first / w.groups_per_super, end = (super + 1) * w.groups_per_super - first;
         for (int c = 0; c < GROUP; c += W) {
             int64_t p = c < PANEL ? pa : pb, at = (p * all + first) * PANEL + c % PANEL, left = end;
             const uint16_t* next = supers + (p * all_supers + super) * PANEL + c % PANEL;
             VF factor = KIND == S_U8 || KIND == S_I8 ? load_f16(next) : zero();
             for (int64_t g = 0; g < count; g++, at += PANEL, left--) {
+                if (c % PANEL * SIZE % 64 == 0) fetch((const uint8_t*)values + at * SIZE + to_next);
                 if ((KIND == S_U8 || KIND == S_I8) && left == 0) {
                     next += PANEL, left = w.groups_per_super;
                     factor = load_f16(next);
@@ -87,15 +90,24 @@ struct Scales {
 };
 
 // The columns [k0, k1) of a column group. a, b: its two panels from column k0 on, in the form `kind`: W_F32 and W_BF16 are
-// also those of unpacked numbers. scales: of its groups of `group` columns, or null; then `zero` belongs to codes.
+// also those of unpacked numbers. scales: of its groups of `group` columns, or null; then `zero` belongs to codes. next:
+// bytes from here to the same columns of the column group that comes next, to be fetched meanwhile; 0: nothing is.
 struct Chunk {
     const uint8_t *a, *b;
     int64_t k0, k1;
     int kind, zero;
     const uint16_t* numbers;        // of codes (kernels.h)
     const Scales* scales;
-    int64_t group;
+    int64_t group, next;
 };
+
+// Fetches what a unit's columns [c0, c0 + columns), from step s on, are in the next column group.
+template <int KIND> WEFT_INLINE void fetch_next(const Chunk& chunk, int64_t s, int c0, int columns) {
+    if (!chunk.next) return;
+    const int64_t at = s / UNIT<KIND> * UNIT_BYTES<KIND> + chunk.next;
+    if (c0 < PANEL) fetch_unit<KIND>(chunk.a + at);
+    if (c0 + columns > PANEL) fetch_unit<KIND>(chunk.b + at);
+}
 
 // ---- sums in registers ----------------------------------------------------------------------------------------------
 
@@ -144,24 +156,33 @@ template <int MR, int KIND>
 static void rows_times(const float* const* x, const float* const* x_sums, const Chunk& chunk, float* sums, bool fresh,
                        const uint8_t*) {
     constexpr int NV = MR == 1 || (W == 16 && MR <= 3) ? 4 : 2;
+    const Numbers numbers(chunk.zero);
     const float* xs[MR];
     for (int r = 0; r < MR; r++) xs[r] = x[r] + chunk.k0;
     for (int c0 = 0; c0 < GROUP; c0 += NV * W)
         with_sums<MR, NV>(chunk, x_sums, c0, sums, fresh, [&](VF acc[MR][NV], int64_t s0, int64_t s1) __attribute__((always_inline)) {
+            constexpr bool codes = KIND != W_F32 && KIND != W_BF16 && KIND != W_F16;
 #pragma GCC unroll 2
-            for (int64_t s = s0; s < s1; s++) {
-                VF first[NV], second[NV];
-                for (int v = 0; v < NV; v++) {
-                    int c = c0 + v * W;
-                    const uint8_t* panel = c < PANEL ? chunk.a : chunk.b;
-                    if constexpr (KIND == W_F32) {
-                        first[v] = load((const float*)panel + 2 * s * PANEL + c % PANEL);
-                        second[v] = load((const float*)panel + (2 * s + 1) * PANEL + c % PANEL);
-                    } else pair_floats<KIND>(panel, s, c % PANEL, chunk.zero, first[v], second[v]);
-                }
-                for (int r = 0; r < MR; r++) {
-                    VF p = splat(xs[r][2 * s]), q = splat(xs[r][2 * s + 1]);
-                    for (int v = 0; v < NV; v++) acc[r][v] = fma(q, second[v], fma(p, first[v], acc[r][v]));
+            for (int64_t s = s0; s < s1; s += UNIT<KIND>) {
+                if (codes) fetch_next<KIND>(chunk, s, c0, NV * W);
+#pragma GCC unroll 8
+                for (int j = 0; j < UNIT<KIND>; j++) {
+                    VF first[NV], second[NV];
+                    for (int v = 0; v < NV; v++) {
+                        int c = c0 + v * W;
+                        const uint8_t* panel = c < PANEL ? chunk.a : chunk.b;
+                        if constexpr (KIND == W_F32) {
+                            first[v] = load((const float*)panel + 2 * s * PANEL + c % PANEL);
+                            second[v] = load((const float*)panel + (2 * s + 1) * PANEL + c % PANEL);
+                        } else {
+                            const uint8_t* unit = panel + s / UNIT<KIND> * UNIT_BYTES<KIND>;
+                            pair_floats<KIND>(unit, j, c % PANEL, numbers, first[v], second[v]);
+                        }
+                    }
+                    for (int r = 0; r < MR; r++) {
+                        VF p = splat(xs[r][2 * (s + j)]), q = splat(xs[r][2 * (s + j) + 1]);
+                        for (int v = 0; v < NV; v++) acc[r][v] = fma(q, second[v], fma(p, first[v], acc[r][v]));
+                    }
                 }
             }
         });
@@ -192,9 +213,11 @@ static void rows_times(const uint16_t* const* x, const float* const* x_sums, con
             for (int64_t s = s0; s < s1; s += STEPS) {
                 const int64_t skip = s / UNIT<KIND> * UNIT_BYTES<KIND>;
                 const uint8_t *a = chunk.a + skip, *b = chunk.b + skip;
+                // A single row's products with bytes keep up with memory without this.
+                if (KIND != W_BF16 && (KIND != W_Q8 || MR > 1)) fetch_next<KIND>(chunk, s, c0, NV * 16);
 #pragma GCC unroll 8
                 for (int j = 0; j < STEPS; j++) {
-                    if (MR > 2 && KIND == W_BF16 && ahead) _mm_prefetch((const char*)ahead + 64 * (s + j), _MM_HINT_T1);
+                    if (MR > 2 && KIND == W_BF16 && ahead) fetch(ahead + 64 * (s + j));
                     __m512bh w[NV];
                     for (int v = 0; v < NV; v++) {
                         int c = c0 + 16 * v;

@@ -34,6 +34,7 @@ typedef int32_t VI __attribute__((vector_size(4 * WEFT_LANES)));
 typedef uint32_t VU __attribute__((vector_size(4 * WEFT_LANES)));
 typedef uint16_t VH __attribute__((vector_size(2 * WEFT_LANES)));
 typedef uint8_t VB __attribute__((vector_size(WEFT_LANES)));
+typedef int8_t VC __attribute__((vector_size(4 * WEFT_LANES)));
 
 // Integers of another width. The compiler's own conversion of vectors takes bytes apart one by one.
 #if defined(__AVX512F__)
@@ -53,6 +54,25 @@ WEFT_INLINE VH narrow(VU u) { return __builtin_convertvector(u, VH); }
 #if !defined(__AVX512F__)
 WEFT_INLINE VB narrow_to_bytes(VU u) { return __builtin_convertvector(u, VB); }
 #endif
+
+// Of each four words of v the first two, or the last two: half = 1.
+WEFT_INLINE VH two_of_four(VI v, int half) {
+#if defined(__AVX512F__)
+    const __m512i words = _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 0, 0, 0, 0, 0, 0, 0, 0);
+    __m512i order = _mm512_add_epi32(words, _mm512_set1_epi32(2 * half));
+    return (VH)_mm512_castsi512_si256(_mm512_permutexvar_epi32(order, (__m512i)v));
+#elif defined(__AVX2__)
+    __m256i order = _mm256_add_epi32(_mm256_setr_epi32(0, 1, 4, 5, 0, 0, 0, 0), _mm256_set1_epi32(2 * half));
+    return (VH)_mm256_castsi256_si128(_mm256_permutevar8x32_epi32((__m256i)v, order));
+#else
+    VH h;
+    for (int i = 0; i < W / 4; i++) memcpy((char*)&h + 8 * i, (char*)&v + 16 * i + 8 * half, 8);
+    return h;
+#endif
+}
+
+// Begins to read the line at p into the second cache. p need not be memory of ours.
+WEFT_INLINE void fetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 WEFT_INLINE VF zero() { return VF{}; }
 WEFT_INLINE VF splat(float x) { return VF{} + x; }

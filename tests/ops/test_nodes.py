@@ -45,13 +45,13 @@ def random(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("outer, groups, inner, grain", [
-    (1, 24, 1, 1), (1, 24, 1, 5), (1, 7, 3, 2), (8, 4, 1, 1), (3, 1, 1, 1), (1, 2, 1, 2), (1, 1, 1, 1), (0, 4, 1, 1)])
+@pytest.mark.parametrize("outer, groups, inner", [
+    (1, 24, 1), (1, 25, 1), (1, 7, 3), (8, 4, 1), (3, 1, 1), (1, 2, 1), (1, 1, 1), (0, 4, 1)])
 @pytest.mark.parametrize("nodes", [None, two_nodes])
-def test_each_piece_of_work_is_done_exactly_once(outer, groups, inner, grain, nodes):
+def test_each_piece_of_work_is_done_exactly_once(outer, groups, inner, nodes):
     native = nodes and nodes().native
 
-    pieces = extension().division(native, outer, groups, inner, grain)
+    pieces = extension().division(native, outer, groups, inner)
 
     assert Counter((o, g, i) for _, o, g, i in pieces) == Counter(
         (o, g, i) for o in range(outer) for g in range(groups) for i in range(inner))
@@ -64,7 +64,7 @@ def test_a_thread_takes_the_groups_of_the_node_that_it_runs_on_first_and_then_he
     cpus[own] = (*HERE, *range(8100, 8100 + 9 - len(HERE)))[:9]           # 9 CPUs to one: 9 of 11 parts
     nodes = MemoryNodes([node(number, *cpus[number]) for number in range(3)])
 
-    pieces = extension().division(nodes.native, outer, 22, inner, 1)
+    pieces = extension().division(nodes.native, outer, 22, inner)
 
     bounds = [0, *(22 * sum(map(len, cpus[: n + 1])) // 11 for n in range(3))]
     in_turn = [(own + step) % 3 for step in range(3)]
