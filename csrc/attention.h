@@ -101,10 +101,10 @@ template <class T> static void run_attention(const AttentionArgs& a) {
     const AttentionStep& s = *a.step;
     int64_t heads = a.cache.kv_heads, d = a.cache.head_dim;
     Call<T> c = {a, d, (d + 15) / 16 * 16, a.heads / heads, a.cache.kind == KV_INT8, false, a.dtype == F32 ? 4 : 2,
-                 false, is_own_type<T>(a.cache) && d % 16 == 0};
+                 false, is_own_type<T>(a.cache) && d % 16 == 0, is_read_by_bytes<T>(a.cache)};
 #if defined(WEFT_AMX)
     c.tiles = sizeof(T) == 2 && d % 32 == 0;
-    if (c.tiles) c.direct = false;
+    if (c.tiles) c.direct = c.bytes = false;
 #endif
     c.plain = !c.scaled && a.softcap == 0 && !a.slopes;
     // How many segments an item has: few enough for all threads to have work.

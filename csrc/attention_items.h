@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "attention_amx.h"
+#include "attention_bytes.h"
 #include "attention_rows.h"
 
 namespace WEFT_NS {
@@ -47,7 +48,7 @@ template <class T> struct Call {
     int64_t d, width, group;
     bool scaled, plain;
     int dtype_bytes;
-    bool tiles, direct;                   // on AMX; blocks are used where they lie
+    bool tiles, direct, bytes;            // on AMX; blocks are used where they lie; bytes are, for few rows
 };
 
 static ScoreRule score_rule(const AttentionArgs& a, int64_t head) {
@@ -110,23 +111,34 @@ constexpr int LARGEST_UNIT = AMX_UNIT;
 constexpr int LARGEST_UNIT = UNIT;
 #endif
 
+// `ahead` is fetched meanwhile, or null. by_bytes: the span has a cache's bytes as they are.
 template <class T>
-WEFT_INLINE void multiply_keys(const Call<T>& c, int n, const T* const* q, const Span<T>& span, const T* const* ahead,
-                               float* sums) {
+WEFT_INLINE void multiply_keys(const Call<T>& c, bool by_bytes, int n, const T* const* q, const Span<T>& span,
+                               const Span<T>* ahead, float* sums) {
+#if defined(__AVX512BF16__)
+    if constexpr (sizeof(T) == 2)
+        if (by_bytes) return scores_of_bytes(c.a.cache, n, q, span, ahead ? *ahead : span, sums);
+#endif
 #if defined(WEFT_AMX)
     if constexpr (sizeof(T) == 2)
         if (c.tiles) return amx_scores(n, q[0], span, c.d, sums);
 #endif
-    scores<T>(n, q, span, ahead, c.d, sums);
+    (void)by_bytes;
+    scores<T>(n, q, span, ahead ? ahead->keys : nullptr, c.d, sums);
 }
 template <class T>
-WEFT_INLINE void multiply_values(const Call<T>& c, int n, const T* p, const Span<T>& span, const T* const* ahead,
-                                 float* const* out) {
+WEFT_INLINE void multiply_values(const Call<T>& c, bool by_bytes, int n, const T* p, const Span<T>& span,
+                                 const Span<T>* ahead, float* const* out) {
+#if defined(__AVX512BF16__)
+    if constexpr (sizeof(T) == 2)
+        if (by_bytes) return weigh_values_of_bytes(c.a.cache, n, p, span, ahead ? *ahead : span, out);
+#endif
 #if defined(WEFT_AMX)
     if constexpr (sizeof(T) == 2)
         if (c.tiles) return amx_values(n, p, span, c.width, out);
 #endif
-    weigh_values<T>(n, p, span, ahead, c.width, out);
+    (void)by_bytes;
+    weigh_values<T>(n, p, span, ahead ? ahead->values : nullptr, c.width, out);
 }
 
 // Where a thread goes on after an item: a span of a sequence's blocks, for one head. table null: nowhere.
@@ -148,18 +160,20 @@ static void attend(const Call<T>& c, const Rows<T>& rows, int64_t kv_head, const
     const KvCache& cache = c.a.cache;
     alignas(64) float sums[LARGEST_UNIT * SPAN];
     alignas(64) T p[LARGEST_UNIT * SPAN];
-    int unit = c.tiles ? LARGEST_UNIT : UNIT;
+    const int unit = c.tiles ? LARGEST_UNIT : UNIT;
+    const bool by_bytes = c.bytes && rows.count <= UNIT, lies = c.direct || by_bytes;
     for (int64_t s = first; s < last; s++) {
-        if (s == first || !c.direct) open_span(cache, c.direct, kv_head, table, s, begin, end, spans, here);
-        if (c.direct && s + 1 < last) open_span(cache, true, kv_head, table, s + 1, begin, end, spans, next);
-        else if (c.direct && following.table)
+        if (s == first || !lies) open_span(cache, lies, kv_head, table, s, begin, end, spans, here);
+        if (lies && s + 1 < last) open_span(cache, true, kv_head, table, s + 1, begin, end, spans, next);
+        else if (lies && following.table)
             open_span(cache, true, following.kv_head, following.table, following.span, following.begin, following.end, spans,
                       next);
         else next = here;
         int64_t start = s * SPAN;
         for (int u = 0; u < rows.count; u += unit) {
             int n = rows.count - u < unit ? rows.count - u : unit;
-            bool any = false, sees[LARGEST_UNIT], fetch = c.direct && u == 0;
+            bool any = false, sees[LARGEST_UNIT];
+            const Span<T>* ahead = lies && u == 0 ? &next : nullptr;
             float* out[LARGEST_UNIT];
             for (int r = 0; r < n; r++) {
                 sees[r] = rows.begin[u + r] < start + SPAN && rows.end[u + r] > start;
@@ -167,14 +181,14 @@ static void attend(const Call<T>& c, const Rows<T>& rows, int64_t kv_head, const
                 out[r] = rows.state[u + r] + STATE_VALUES;
             }
             if (!any) continue;
-            multiply_keys(c, n, rows.q + u, here, fetch ? next.keys : nullptr, sums);
+            multiply_keys(c, by_bytes, n, rows.q + u, here, ahead, sums);
             for (int r = 0; r < n; r++) {
                 if (sees[r])
                     soften<T>(rules[rows.rule[u + r]], here, c.scaled, c.plain, sums + r * SPAN, start,
                               rows.begin[u + r], rows.end[u + r], c.width, p + r * SPAN, rows.state[u + r]);
                 else memset(p + r * SPAN, 0, sizeof(T) * SPAN);
             }
-            multiply_values(c, n, p, here, fetch ? next.values : nullptr, out);
+            multiply_values(c, by_bytes, n, p, here, ahead, out);
         }
         here = next;
     }

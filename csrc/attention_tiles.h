@@ -56,7 +56,7 @@ static void score_tile(const T* const* x, const T* const* keys, const T* const* 
             typename S::V b[NV];
             for (int v = 0; v < NV; v++) {
                 b[v] = S::at(w[v] + s * KV_BLOCK * C);
-                if (AHEAD) __builtin_prefetch(next[v] + s * KV_BLOCK * C, 0, SECOND_CACHE);
+                if (AHEAD) fetch(next[v] + s * KV_BLOCK * C);
             }
             for (int r = 0; r < MR; r++) {
                 typename S::V a = S::each(rows[r] + s * C);
@@ -85,7 +85,7 @@ WEFT_INLINE void value_columns(const T* p, const T* const* values, const T* cons
             typename S::V b[NV];
             for (int v = 0; v < NV; v++) {
                 b[v] = S::at(w + v * W * C);
-                if (AHEAD) __builtin_prefetch(next + v * W * C, 0, SECOND_CACHE);
+                if (AHEAD) fetch(next + v * W * C);
             }
             for (int r = 0; r < MR; r++) {
                 typename S::V a = S::each(weights + r * SPAN + s * C);

@@ -8,7 +8,6 @@
 namespace WEFT_NS {
 namespace paged {
 
-constexpr int SECOND_CACHE = 2;           // of __builtin_prefetch
 constexpr int SPAN_BLOCKS = 4, SPAN = SPAN_BLOCKS * KV_BLOCK;
 
 // T = uint16_t: pairs of bfloat16; keys [head_dim / 2][16][2], values [8][width][2], for each of the four blocks.
@@ -85,19 +84,40 @@ WEFT_INLINE void convert(int kind, const uint8_t* in, int n, float* out, int str
 }
 
 #if defined(__AVX512BF16__)
-// n bytes of a row of pairs as bfloat16: 32 of them are a vector of 16 pairs. What is past n counts as zeros, up to a whole
-// vector. ahead: what will be read after it, which is fetched meanwhile.
-template <int KIND> static void convert_bytes(const uint8_t* in, int64_t n, uint16_t* out, const uint8_t* ahead) {
-    const ByteLookup table(KIND == KV_INT8 ? BYTE_INTEGER : KIND == KV_E4M3 ? BYTE_E4M3 : BYTE_E5M2);
+constexpr ByteNumber byte_number(int kind) {
+    return kind == KV_INT8 ? BYTE_INTEGER : kind == KV_E4M3 ? BYTE_E4M3 : BYTE_E5M2;
+}
+
+// What turns 64 bytes into two vectors of 16 pairs of bfloat16.
+struct BytePairs {
+    ByteLookup table;
     // Four pairs of the first vector, four of the second, by turns: unpacking puts them together again.
-    const __m512i by_turns = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0);
+    __m512i by_turns = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0);
+
+    explicit BytePairs(ByteNumber kind) : table(kind) {}
+
+    inline __attribute__((always_inline)) void convert(__m512i bytes, __m512bh& first, __m512bh& second) const {
+        __m512i high, low;
+        table.read(_mm512_permutexvar_epi64(by_turns, bytes), high, low);
+        first = (__m512bh)_mm512_unpacklo_epi8(low, high);
+        second = (__m512bh)_mm512_unpackhi_epi8(low, high);
+    }
+    inline __attribute__((always_inline)) void read(const uint8_t* p, __m512bh& first, __m512bh& second) const {
+        convert(_mm512_loadu_si512(p), first, second);
+    }
+};
+
+// n bytes of a row of pairs as bfloat16. What is past n counts as zeros, up to a whole vector. ahead: what will be read
+// after it, which is fetched meanwhile.
+template <int KIND> static void convert_bytes(const uint8_t* in, int64_t n, uint16_t* out, const uint8_t* ahead) {
+    const BytePairs pairs(byte_number(KIND));
     for (int64_t i = 0; i < n; i += 64, out += 64) {
         __mmask64 there = n - i >= 64 ? ~0ull : (1ull << (n - i)) - 1;
-        __builtin_prefetch(ahead + i, 0, SECOND_CACHE);
-        __m512i high, low;
-        table.read(_mm512_permutexvar_epi64(by_turns, _mm512_maskz_loadu_epi8(there, in + i)), high, low);
-        _mm512_storeu_si512(out, _mm512_unpacklo_epi8(low, high));
-        if (n - i > 32) _mm512_storeu_si512(out + 32, _mm512_unpackhi_epi8(low, high));
+        fetch(ahead + i);
+        __m512bh first, second;
+        pairs.convert(_mm512_maskz_loadu_epi8(there, in + i), first, second);
+        _mm512_storeu_si512(out, (__m512i)first);
+        if (n - i > 32) _mm512_storeu_si512(out + 32, (__m512i)second);
     }
 }
 template <class T, int KIND>

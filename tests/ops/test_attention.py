@@ -118,6 +118,14 @@ def test_a_cache_of_8_bits_gives_what_the_reference_makes_of_it(kernel, dtype, k
                 dtype=dtype, kv_dtype=kv_dtype)
 
 
+@pytest.mark.parametrize("group", [1, 2, 3, 4, 5, 6, 7])
+@pytest.mark.parametrize("kv_dtype", [torch.int8, torch.float8_e4m3fn, torch.float8_e5m2], ids=str)
+@each_kernel
+def test_a_cache_of_8_bits_serves_any_number_of_queries_for_a_head(kernel, kv_dtype, group):
+    compare(kernel, STEPS["decodes-of-uneven-length"], AttentionParams(scale=128**-0.5), heads=2 * group, kv_heads=2,
+            head_dim=128, window=70, dtype=torch.bfloat16, kv_dtype=kv_dtype)
+
+
 @pytest.mark.parametrize("kv_dtype", [torch.int8, torch.float8_e4m3fn, torch.float8_e5m2], ids=str)
 @each_native
 def test_numbers_at_the_ends_of_8_bits_are_cached_as_the_definition_caches_them(kernel, kv_dtype):

@@ -16,6 +16,8 @@ CASES = {
     "float16": {"dtype": torch.float16, "head_dim": 32},
     "int8-cache": {"dtype": torch.bfloat16, "head_dim": 32, "kv_dtype": torch.int8},
     "fp8-cache": {"dtype": torch.bfloat16, "head_dim": 32, "kv_dtype": torch.float8_e4m3fn},
+    "int8-cache-whole-tiles": {"dtype": torch.bfloat16, "head_dim": 64, "kv_dtype": torch.int8},
+    "fp8-cache-whole-tiles": {"dtype": torch.bfloat16, "head_dim": 128, "kv_dtype": torch.float8_e4m3fn},
 }
 PLAIN = AttentionParams(scale=0.2)
 RICH = AttentionParams(scale=0.2, softcap=4.0, alibi=AlibiBias(slopes=alibi_slopes(6)), sinks=torch.linspace(-1, 3, 6))
