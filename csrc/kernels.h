@@ -118,7 +118,10 @@ struct NormArgs {
     int dtype;
     int64_t rows, n, x_stride;
     const float *weight, *bias;     // [n] or null
-    void* out;                      // may be x
+    const void* residual;           // or null: out is residual + alpha * the result, rounded in between
+    int64_t residual_stride;
+    float alpha;
+    void* out;                      // may be x or the residual
     int64_t out_stride;
 };
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from isa_levels import native_levels
 from tiny_llama import make_checkpoint
+from transformers import Olmo2Config, Olmo2ForCausalLM
 
 from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
@@ -57,6 +58,17 @@ def test_replayed_steps_give_bitwise_the_logits_of_the_steps_themselves(director
     assert found == wanted
     assert set(core.runner.model.steps._recordings) == {5, 3, 2}            # as the sequences end
     assert not plain.runner.model.steps._recordings
+
+
+def test_norms_behind_the_mixer_and_the_feed_forward_part_are_recorded(tmp_path):
+    config = Olmo2Config(vocab_size=64, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=2,
+                         num_key_value_heads=1, max_position_embeddings=128)
+    Olmo2ForCausalLM(config).save_pretrained(tmp_path)
+    plain = make_core(tmp_path, skip_tokenizer_init=True, enforce_eager=True)
+    core = make_core(tmp_path, skip_tokenizer_init=True)
+
+    assert answers(core, PROMPTS, max_tokens=LENGTHS) == answers(plain, PROMPTS, max_tokens=LENGTHS)
+    assert set(core.runner.model.steps._recordings) == {5, 3, 2}
 
 
 def test_enforce_eager_records_nothing(directory):

@@ -47,6 +47,33 @@ def test_the_native_kernel_is_the_definition(isa, dtype, kind, shape):
 @levels
 @floats
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("alpha", [1.0, 0.25])
+def test_with_a_residual_the_rounded_result_is_added_to_it(isa, dtype, kind, alpha):
+    options, x, stream = KINDS[kind], random(9, 301).to(dtype), random(9, 320, seed=3).to(dtype)
+    weight, bias = random(301, seed=1).to(dtype), random(301, seed=2).to(dtype) if options.centred else None
+    norm, residual = native(isa, dtype, options, weight, bias), stream[:, 10:311]
+    wanted = residual.float().add(norm(x).float(), alpha=alpha).to(dtype)
+
+    out = norm(x, residual=residual, alpha=alpha)
+
+    assert out.data_ptr() == residual.data_ptr()
+    torch.testing.assert_close(out, wanted, atol=TOLERANCE[dtype] / 4, rtol=TOLERANCE[dtype] / 4)
+    assert torch.equal(stream[:, :10], random(9, 320, seed=3).to(dtype)[:, :10])
+    expected = reference.ReferenceNorm(weight, bias, options)(x, residual=random(9, 320, seed=3).to(dtype)[:, 10:311],
+                                                              alpha=alpha)
+    torch.testing.assert_close(out, expected, atol=TOLERANCE[dtype], rtol=TOLERANCE[dtype])
+
+
+@levels
+@pytest.mark.parametrize("residual", [torch.ones(1, 9), torch.ones(1, 8).half(), torch.ones(1, 16)[:, ::2]])
+def test_a_residual_of_another_shape_or_dtype_is_an_error(isa, residual):
+    with pytest.raises(ValueError, match=r"residual is .*; expected torch\.float32 \(1, 8\)"):
+        native(isa, torch.float32, KINDS["rms"], torch.ones(8))(torch.ones(1, 8), residual=residual)
+
+
+@levels
+@floats
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_row_is_bitwise_the_same_alone_and_where_it_lies_does_not_matter(isa, dtype, kind):
     x = random(40, 90).to(dtype)
     norm = native(isa, dtype, KINDS[kind], random(70, seed=1).to(dtype))

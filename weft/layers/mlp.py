@@ -26,7 +26,7 @@ class MLP(Layer):
         self.down = Linear(size, {"down": hidden_size}, bias=spec.bias, place=place)
 
     def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
-        """[T, E] -> [T, E]; with a residual, residual += alpha * that, and it is returned."""
+        """[T, E] -> [T, E]; with a residual, which may be x, residual += alpha * that, and it is returned."""
         return self.down(self.up(x), residual, alpha)
 
     def homes(self) -> dict[str, Tensor]:
@@ -57,14 +57,15 @@ class MoE(Layer):
         self.codes: dict[str, dict[int, QuantizedWeight]] = {"gate_up": {}, "down": {}}      # by first row
 
     def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
-        """[T, E] -> [T, E]; with a residual, residual += alpha * that, and it is returned."""
+        """[T, E] -> [T, E]; with a residual, which may be x, residual += alpha * that, and it is returned."""
+        if residual is x:
+            x = x.clone()                                      # the shared expert's part is added before the others read
         logits, scale = self.router(x), self.spec.scale
-        if self.shared is not None:
-            out = self.shared(x)
-            if self.shared_gate is not None:
-                out = out * torch.sigmoid(self.shared_gate(x))
-            out = self.experts(x, logits, out, scale)
+        if self.shared_gate is not None:
+            out = self.experts(x, logits, self.shared(x) * torch.sigmoid(self.shared_gate(x)), scale)
             return out if residual is None else residual.add_(out, alpha=alpha)
+        if self.shared is not None:
+            residual = self.shared(x, residual, alpha)
         if residual is not None:
             return self.experts(x, logits, residual, alpha * scale)
         out = self.experts(x, logits)

@@ -27,8 +27,10 @@ class Norm(Layer):
         self.kernel = choose_norm(NormCase(device=place.device, dtype=place.dtype, options=self.options, isa=place.isa))
         self.normalise = None                                 # what the kernel makes of weight and bias
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[T, N] -> [T, N]."""
+    def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
+        """[T, N] -> [T, N]; with a residual, residual += alpha * that, and it is returned."""
+        if residual is not None:
+            return self.normalise(x, residual=residual, alpha=alpha)
         if self.role is None:
             return self.normalise(x)
         return self.normalise(x, self.scratch.take(self.role, x.shape[0], x.shape[1], self.dtype))

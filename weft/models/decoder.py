@@ -30,34 +30,31 @@ class Block(Layer):
         self.ffn = (MoE if isinstance(spec.ffn, MoESpec) else MLP)(spec.ffn, hidden_size, place=place)
         self.mixer_norm = optional_norm(spec.mixer_norm, hidden_size, place=place, role="mixer_norm")
         self.ffn_norm = optional_norm(spec.ffn_norm, hidden_size, place=place, role="ffn_norm")
-        self.mixer_post_norm = optional_norm(spec.mixer_post_norm, hidden_size, place=place, role="mixer_post_norm")
-        self.ffn_post_norm = optional_norm(spec.ffn_post_norm, hidden_size, place=place, role="ffn_post_norm")
+        self.mixer_post_norm = optional_norm(spec.mixer_post_norm, hidden_size, place=place)
+        self.ffn_post_norm = optional_norm(spec.ffn_post_norm, hidden_size, place=place)
 
     def forward(self, hidden: Tensor, angles: tuple[Tensor, Tensor] | None, plan: AttentionPlan) -> Tensor:
         """[T, E] -> [T, E]; `hidden` itself is changed and returned."""
         if self.spec.parallel:
             return self._parallel(hidden, angles, plan)
         if self.spec.post_residual:
-            hidden = self.mixer_norm(hidden.add_(self.mixer(hidden, angles, plan)))
-            return self.ffn_norm(hidden.add_(self.ffn(hidden)))
+            hidden = self.mixer_norm(self.mixer(hidden, angles, plan, hidden))
+            return self.ffn_norm(self.ffn(hidden, hidden))
         alpha = self.spec.residual_scale
         if self.mixer_post_norm is None:
             self.mixer(_norm(self.mixer_norm, hidden), angles, plan, hidden, alpha)
         else:
             mixed = self.mixer(_norm(self.mixer_norm, hidden), angles, plan)
-            self._add(hidden, self.mixer_post_norm(mixed))
+            self.mixer_post_norm(mixed, hidden, alpha)
         if self.ffn_post_norm is None:
             return self.ffn(_norm(self.ffn_norm, hidden), hidden, alpha)
-        return self._add(hidden, self.ffn_post_norm(self.ffn(_norm(self.ffn_norm, hidden))))
+        return self.ffn_post_norm(self.ffn(_norm(self.ffn_norm, hidden)), hidden, alpha)
 
     def _parallel(self, hidden: Tensor, angles: tuple[Tensor, Tensor] | None, plan: AttentionPlan) -> Tensor:
         mixed = self.mixer_norm(hidden)
         fed = mixed if self.ffn_norm is None else self.ffn_norm(hidden)          # both norms before hidden changes
         self.mixer(mixed, angles, plan, hidden, self.spec.residual_scale)
         return self.ffn(fed, hidden, self.spec.residual_scale)
-
-    def _add(self, hidden: Tensor, change: Tensor) -> Tensor:
-        return hidden.add_(change, alpha=self.spec.residual_scale)
 
 
 def _norm(norm: nn.Module | None, x: Tensor) -> Tensor:

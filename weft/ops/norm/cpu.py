@@ -20,17 +20,23 @@ class NativeNorm:
         self._weight_at = 0 if weight is None else self._weight.data_ptr()
         self._bias_at = 0 if bias is None else self._bias.data_ptr()
 
-    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        """[T, N] -> [T, N], in `out` if that is given. ValueError for x of another dtype."""
+    def __call__(self, x: Tensor, out: Tensor | None = None, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
+        """[T, N] -> [T, N], in `out` or the residual if one is given. ValueError for a dtype or shape that is not fit."""
         if x.dtype != self._dtype:
             raise ValueError(f"x is {x.dtype}, the norm was made for {self._dtype}")
         if x.stride(1) != 1:
             x = x.contiguous()
-        if out is None:
+        if residual is not None:
+            if residual.shape != x.shape or residual.dtype != x.dtype or residual.stride(1) != 1:
+                raise ValueError(f"residual is {residual.dtype} {tuple(residual.shape)}, stride {residual.stride()}; "
+                                 f"expected {x.dtype} {tuple(x.shape)}, rows without gaps")
+            out = residual
+        elif out is None:
             out = torch.empty(x.shape, dtype=x.dtype)
         o, (rows, columns) = self._options, x.shape
         self._norm(o.centred, o.cast_before_weight, o.eps, x.data_ptr(), self._type, rows, columns, x.stride(0),
-                   self._weight_at, self._bias_at, out.data_ptr(), out.stride(0))
+                   self._weight_at, self._bias_at, *((0, 0) if residual is None else (residual.data_ptr(), residual.stride(0))),
+                   alpha, out.data_ptr(), out.stride(0))
         return out
 
 

@@ -11,7 +11,7 @@ from weft.ops.norm.reference import ReferenceNorm
 class FusedNorm(ReferenceNorm):
     """As ReferenceNorm with offset 0."""
 
-    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+    def norm(self, x: Tensor) -> Tensor:
         """[..., N] -> [..., N]."""
         norm = layer_norm if self.options.centred else rms_norm
         return norm(x, self.weight, self.bias, self.options.eps)
