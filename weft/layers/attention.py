@@ -41,6 +41,7 @@ class Attention(Layer):
             device=place.device, dtype=place.dtype, head_dim=spec.head_dim, softcap=spec.softcap is not None,
             alibi=isinstance(spec.positions, Alibi), isa=place.isa, cache_dtype=self.cache_dtype,
             block_size=16 if place.cache is None else place.cache.block_size))
+        self.scratch = place.scratch
         self.k_cache = self.v_cache = torch.empty(0)
 
     def cache_shape(self, num_blocks: int, block_size: int) -> tuple[int, ...]:
@@ -62,7 +63,8 @@ class Attention(Layer):
         qkv = self.qkv(x).view(-1, heads + 2 * kv_heads, spec.head_dim)                # [T, H + 2 Hkv, D]
         self.prepare_qk(qkv, angles)
         q, k, v = qkv.split_with_sizes((heads, kv_heads, kv_heads), dim=1)
-        out = self.kernel.run(q, k, v, self.k_cache, self.v_cache, plan, self.params)
+        out = self.scratch.take("attended", q.shape[0], heads * spec.head_dim, q.dtype)
+        out = self.kernel.run(q, k, v, self.k_cache, self.v_cache, plan, self.params, out.view(q.shape))
         return self.out(out.reshape(-1, heads * spec.head_dim), residual, alpha)
 
     def finish_loading(self) -> None:

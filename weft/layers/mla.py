@@ -73,7 +73,8 @@ class MLA(Layer):
         qkv = self._heads(x)
         self.rotate(qkv, angles)
         q, k, v = qkv.split_with_sizes((heads, heads, heads), dim=1)
-        out = self.kernel.run(q, k, v, self.k_cache, self.v_cache, plan, self.params)
+        out = self.scratch.take("attended", q.shape[0], heads * self.spec.head_dim, self.dtype)
+        out = self.kernel.run(q, k, v, self.k_cache, self.v_cache, plan, self.params, out.view(q.shape))
         return self.out(out[..., : self.spec.value_dim].flatten(1), residual, alpha)
 
     def _heads(self, x: Tensor) -> Tensor:

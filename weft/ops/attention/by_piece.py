@@ -19,13 +19,13 @@ def by_piece(attend: Attend) -> Callable[..., Tensor]:
     """A kernel with the contract of `reference.run`."""
 
     def run(q: Tensor, k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, plan: AttentionPlan,
-            params: AttentionParams) -> Tensor:
+            params: AttentionParams, out: Tensor | None = None) -> Tensor:
         write_cache(k, v, k_cache, v_cache, plan)
         q = q.contiguous()
         if plan.is_one_piece:
             piece = plan.pieces[0]
             return attend(q, piece_keys(piece, k, k_cache), piece_keys(piece, v, v_cache), piece, params)
-        out = torch.empty_like(q)
+        out = torch.empty_like(q) if out is None else out
         for piece in plan.pieces:
             keys, values = piece_keys(piece, k, k_cache), piece_keys(piece, v, v_cache)
             out[piece.rows] = attend(q[piece.rows], keys, values, piece, params)

@@ -12,18 +12,19 @@ from weft.ops.attention.plan import AttentionPlan
 
 
 def run(q: Tensor, k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, plan: AttentionPlan,
-        params: AttentionParams) -> Tensor:
+        params: AttentionParams, out: Tensor | None = None) -> Tensor:
     """Write this step's keys and values to the cache, then attend.
 
     Args:
         q: [T, H, D]; k, v: [T, Hkv, D], any float dtype.
         k_cache, v_cache: [B, Hkv, P, R], modified (kv_format.py).
+        out: [T, H, D], contiguous, in the dtype of q; may be used for the result.
     Returns:
         [T, H, D] in the dtype of q.
     Source: PagedAttention, arXiv:2309.06180 section 4; grouped queries, arXiv:2305.13245.
     """
     write_cache(k, v, k_cache, v_cache, plan)
-    group, out = q.shape[1] // k.shape[1], []
+    group, results = q.shape[1] // k.shape[1], []
     for q_seq, length, blocks in zip(
             q.float().split(list(plan.query_lens)), plan.seq_lens, plan.block_table, strict=True):
         used = blocks[: -(-length // plan.block_size)].clamp(min=0)
@@ -45,5 +46,5 @@ def run(q: Tensor, k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, plan:
         if params.sinks is not None:
             scores = torch.cat((scores, params.sinks.view(-1, 1, 1).expand(-1, len(q_seq), 1)), -1)
         weights = scores.softmax(-1)[..., :length]
-        out.append(torch.einsum("hqk,khd->qhd", weights, values))
-    return torch.cat(out).to(q.dtype)
+        results.append(torch.einsum("hqk,khd->qhd", weights, values))
+    return torch.cat(results).to(q.dtype)
