@@ -7,11 +7,11 @@ void bind_norm(nb::module_&, nb::class_<Kernels>& kernels) {
     kernels
         .def("norm",
              [](const Kernels& k, bool centred, bool rounds_first, float eps, uintptr_t x, int dtype, int64_t rows, int64_t n,
-                int64_t x_stride, uintptr_t weight, uintptr_t bias, uintptr_t residual, int64_t residual_stride, float alpha,
-                uintptr_t out, int64_t out_stride) {
+                int64_t x_stride, uintptr_t weight, uintptr_t bias, bool adds, float alpha, uintptr_t out,
+                int64_t out_stride) {
                  run_kernel([=, norm = k.norm] {
                      norm({{centred, rounds_first, eps}, at<void>(x), dtype, rows, n, x_stride, at<float>(weight),
-                           at<float>(bias), at<void>(residual), residual_stride, alpha, at<void>(out), out_stride});
+                           at<float>(bias), adds, alpha, at<void>(out), out_stride});
                  });
              })
         .def("prepare_qk",

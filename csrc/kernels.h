@@ -118,10 +118,9 @@ struct NormArgs {
     int dtype;
     int64_t rows, n, x_stride;
     const float *weight, *bias;     // [n] or null
-    const void* residual;           // or null: out is residual + alpha * the result, rounded in between
-    int64_t residual_stride;
+    bool adds;                      // out += alpha * the result, which is rounded first
     float alpha;
-    void* out;                      // may be x or the residual
+    void* out;                      // may be x
     int64_t out_stride;
 };
 

@@ -17,10 +17,10 @@ template <int D> WEFT_INLINE VF rounded(VF v) {
 }
 
 // One row of n elements; out may be x. weight, bias: [n] or null. rounds_first: the normalised row is rounded to the type
-// before the weight multiplies it. residual: [n] or null.
+// before the weight multiplies it. adds: out += alpha * the result.
 template <int D>
 static void normalise(const NormOptions& o, const typename Float<D>::T* x, const float* weight, const float* bias, int64_t n,
-                      typename Float<D>::T* out, const typename Float<D>::T* residual = nullptr, float alpha = 1.0f) {
+                      typename Float<D>::T* out, bool adds = false, float alpha = 1.0f) {
     VF sum = zero(), squares = zero();
     if (o.centred) {
         WEFT_FOR_ROW(n, i, count) sum = sum + load_up_to<D>(x + i, count);
@@ -43,7 +43,7 @@ static void normalise(const NormOptions& o, const typename Float<D>::T* x, const
         if (o.rounds_first) v = rounded<D>(v);
         if (weight) v = v * load_up_to<F32>(weight + i, count);
         if (bias) v = v + load_up_to<F32>(bias + i, count);
-        if (residual) v = fma(rounded<D>(v), splat(alpha), load_up_to<D>(residual + i, count));
+        if (adds) v = fma(rounded<D>(v), splat(alpha), load_up_to<D>(out + i, count));
         store_up_to<D>(out + i, v, count);
     }
 }
@@ -52,9 +52,8 @@ static void norm(const NormArgs& a) {
     parallel_for(a.rows, NORM_GRAIN, [&](int64_t r) {
         WEFT_BY_DTYPE(a.dtype, {
             typedef typename Float<D>::T T;
-            const T* residual = a.residual ? (const T*)a.residual + r * a.residual_stride : nullptr;
             normalise<D>(a.options, (const T*)a.x + r * a.x_stride, a.weight, a.bias, a.n, (T*)a.out + r * a.out_stride,
-                         residual, a.alpha);
+                         a.adds, a.alpha);
         })
     });
 }

@@ -35,8 +35,7 @@ class NativeNorm:
             out = torch.empty(x.shape, dtype=x.dtype)
         o, (rows, columns) = self._options, x.shape
         self._norm(o.centred, o.cast_before_weight, o.eps, x.data_ptr(), self._type, rows, columns, x.stride(0),
-                   self._weight_at, self._bias_at, *((0, 0) if residual is None else (residual.data_ptr(), residual.stride(0))),
-                   alpha, out.data_ptr(), out.stride(0))
+                   self._weight_at, self._bias_at, residual is not None, alpha, out.data_ptr(), out.stride(0))
         return out
 
 
