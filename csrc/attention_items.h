@@ -113,8 +113,8 @@ constexpr int LARGEST_UNIT = UNIT;
 
 // `ahead` is fetched meanwhile, or null. by_bytes: the span has a cache's bytes as they are.
 template <class T>
-WEFT_INLINE void multiply_keys(const Call<T>& c, bool by_bytes, int n, const T* const* q, const Span<T>& span,
-                               const Span<T>* ahead, float* sums) {
+WEFT_INLINE void multiply_keys(const Call<T>& c, [[maybe_unused]] bool by_bytes, int n, const T* const* q,
+                               const Span<T>& span, const Span<T>* ahead, float* sums) {
 #if defined(__AVX512BF16__)
     if constexpr (sizeof(T) == 2)
         if (by_bytes) return scores_of_bytes(c.a.cache, n, q, span, ahead ? *ahead : span, sums);
@@ -123,11 +123,10 @@ WEFT_INLINE void multiply_keys(const Call<T>& c, bool by_bytes, int n, const T* 
     if constexpr (sizeof(T) == 2)
         if (c.tiles) return amx_scores(n, q[0], span, c.d, sums);
 #endif
-    (void)by_bytes;
     scores<T>(n, q, span, ahead ? ahead->keys : nullptr, c.d, sums);
 }
 template <class T>
-WEFT_INLINE void multiply_values(const Call<T>& c, bool by_bytes, int n, const T* p, const Span<T>& span,
+WEFT_INLINE void multiply_values(const Call<T>& c, [[maybe_unused]] bool by_bytes, int n, const T* p, const Span<T>& span,
                                  const Span<T>* ahead, float* const* out) {
 #if defined(__AVX512BF16__)
     if constexpr (sizeof(T) == 2)
@@ -137,7 +136,6 @@ WEFT_INLINE void multiply_values(const Call<T>& c, bool by_bytes, int n, const T
     if constexpr (sizeof(T) == 2)
         if (c.tiles) return amx_values(n, p, span, c.width, out);
 #endif
-    (void)by_bytes;
     weigh_values<T>(n, p, span, ahead ? ahead->values : nullptr, c.width, out);
 }
 

@@ -40,7 +40,7 @@ WEFT_INLINE int code_at(const Weight& w, const uint8_t* panel, int64_t k, int c)
     return (low | high << 4) - w.zero;
 }
 
-// Steps (pairs of columns) that are stored together: a unit; and its bytes, of a panel.
+// Steps (pairs of columns) that are stored together, of codes more than one: a unit; and its bytes, of a panel.
 template <int KIND> constexpr int UNIT = KIND == W_Q4 ? 4 : KIND == W_Q8 ? 2 : KIND == W_Q5 || KIND == W_Q6 ? 8 : 1;
 template <int KIND> constexpr int UNIT_BYTES = KIND == W_Q5 ? 320 : KIND == W_Q6 ? 384 : 128;
 
@@ -92,7 +92,7 @@ WEFT_INLINE void pair_floats(const uint8_t* unit, int j, int c, const Numbers& n
         memcpy(&codes, p, sizeof codes);
         VC negative = (VC)(codes < 0), least = (VC)(codes == -128);                                // "-0" is -128
         codes = (((codes & 127) ^ negative) - negative) | (codes & least);
-        VI i = (VI)widen(two_of_four((VI)codes, j));       // by turns two words, which are four rows, of each of the two steps
+        VI i = (VI)widen(two_of_four((VI)codes, j));                   // by turns two words, of four rows, of each step
         first = __builtin_convertvector((i << 24) >> 24, VF);
         second = __builtin_convertvector((i << 16) >> 24, VF);
     } else {

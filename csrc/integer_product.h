@@ -187,7 +187,7 @@ static void multiply_integers(const Weight& w, int64_t pa, int64_t pb, const Cod
         tiles_rows(pointers, rows, a, b, k0, k0 + columns, sums, k0 == 0);
 #else
         // While the later tiles of rows compute, the next group's columns come from memory, as far as they get.
-        const int64_t skip = (pb == pa + 1 ? 2 : 1) * size;
+        const int64_t skip = panels_on(pa, pb) * size;
         for (int64_t r = 0; r < rows; r += TILE_ROWS) {
             int count = rows - r < TILE_ROWS ? (int)(rows - r) : TILE_ROWS;
             integer_tile(x + r * stride + k0, stride, count, a, b, columns, sums + r * GROUP, k0 == 0,

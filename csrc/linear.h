@@ -67,7 +67,7 @@ static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x,
     alignas(64) uint8_t buffer[2][MOST_COLUMNS * column];
     Scales scales;
     const uint8_t *panel_a = (const uint8_t*)w.data + pa * panel_bytes(w), *panel_b = (const uint8_t*)w.data + pb * panel_bytes(w);
-    const int64_t following = (pb == pa + 1 ? 2 : 1) * panel_bytes(w);      // bytes to the column group that comes next
+    const int64_t following = panels_on(pa, pb) * panel_bytes(w);      // bytes to the column group that comes next
     const int most = scaled ? SCALED_ROWS : TILE_ROWS;
     for (int64_t k0 = 0; k0 < w.k; k0 += step) {
         Chunk chunk = {buffer[0], buffer[1], k0, k0 + step < w.k ? k0 + step : w.k, unpacked, w.zero, w.numbers, nullptr, w.group, 0};

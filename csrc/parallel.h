@@ -69,7 +69,8 @@ template <class Body> static inline void parallel_groups(const Nodes* nodes, Pie
                 body(i / p.inner / groups, first[n] + i / p.inner % groups, i % p.inner);
             });
         } else {
-            const int count = omp_get_max_threads() < MOST_QUEUES ? omp_get_max_threads() : MOST_QUEUES;
+            const int threads = omp_get_max_threads() < MOST_QUEUES ? omp_get_max_threads() : MOST_QUEUES;
+            const int count = pieces < threads ? (int)pieces : threads;
             for (int n = 0; n < count; n++) queues[n] = {pieces * n / count, pieces * (n + 1) / count};
             empty_queues(queues, count, [&] { return omp_get_thread_num() % count; }, [&](int, int64_t i) {
                 body(i / p.inner / p.groups, i / p.inner % p.groups, i % p.inner);

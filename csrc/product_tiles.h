@@ -18,6 +18,9 @@ constexpr int SCALED_ROWS = 3;       // of weights with scales for groups: two s
 constexpr int PACKED_ROWS = 6;       // rows of x at most for which codes are unpacked in registers
 constexpr int MOST_GROUPS = 16;      // with scales, in one chunk
 
+// Panels from one of a column group to the same one of the group that comes next: those of a gated weight lie apart.
+WEFT_INLINE int64_t panels_on(int64_t pa, int64_t pb) { return pb == pa + 1 ? 2 : 1; }
+
 // What the tile that begins with row r fetches while it computes, of the next column group: `skip` bytes after the chunk's
 // panels a and b, of `bytes` each. Null before the second tile, and when all of it is under way.
 WEFT_INLINE const uint8_t* next_group(const uint8_t* a, const uint8_t* b, int64_t skip, int64_t bytes, int64_t r) {
@@ -70,7 +73,7 @@ struct Scales {
               float (*out)[GROUP]) {
         const int64_t all = w.k / w.group, all_supers = all / w.groups_per_super;      // of a panel
         constexpr int SIZE = KIND == S_F32 ? 4 : KIND == S_F16 ? 2 : 1;
-        const int64_t to_next = (pb == pa + 1 ? 2 : 1) * all * PANEL * SIZE;        // bytes to its scales
+        const int64_t to_next = panels_on(pa, pb) * all * PANEL * SIZE;        // bytes to its scales
         const int64_t super = first / w.groups_per_super, end = (super + 1) * w.groups_per_super - first;
         for (int c = 0; c < GROUP; c += W) {
             int64_t p = c < PANEL ? pa : pb, at = (p * all + first) * PANEL + c % PANEL, left = end;
@@ -161,10 +164,9 @@ static void rows_times(const float* const* x, const float* const* x_sums, const 
     for (int r = 0; r < MR; r++) xs[r] = x[r] + chunk.k0;
     for (int c0 = 0; c0 < GROUP; c0 += NV * W)
         with_sums<MR, NV>(chunk, x_sums, c0, sums, fresh, [&](VF acc[MR][NV], int64_t s0, int64_t s1) __attribute__((always_inline)) {
-            constexpr bool codes = KIND != W_F32 && KIND != W_BF16 && KIND != W_F16;
 #pragma GCC unroll 2
             for (int64_t s = s0; s < s1; s += UNIT<KIND>) {
-                if (codes) fetch_next<KIND>(chunk, s, c0, NV * W);
+                if (UNIT<KIND> > 1) fetch_next<KIND>(chunk, s, c0, NV * W);
 #pragma GCC unroll 8
                 for (int j = 0; j < UNIT<KIND>; j++) {
                     VF first[NV], second[NV];
@@ -214,7 +216,7 @@ static void rows_times(const uint16_t* const* x, const float* const* x_sums, con
                 const int64_t skip = s / UNIT<KIND> * UNIT_BYTES<KIND>;
                 const uint8_t *a = chunk.a + skip, *b = chunk.b + skip;
                 // A single row's products with bytes keep up with memory without this.
-                if (KIND != W_BF16 && (KIND != W_Q8 || MR > 1)) fetch_next<KIND>(chunk, s, c0, NV * 16);
+                if (UNIT<KIND> > 1 && (KIND != W_Q8 || MR > 1)) fetch_next<KIND>(chunk, s, c0, NV * 16);
 #pragma GCC unroll 8
                 for (int j = 0; j < STEPS; j++) {
                     if (MR > 2 && KIND == W_BF16 && ahead) fetch(ahead + 64 * (s + j));
