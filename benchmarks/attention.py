@@ -70,7 +70,7 @@ class Bench:
         case = LinearCase(device="cpu", dtype=self.dtype, in_features=k, out_features=n, isa=self.isa)
         weight = empty_weight(case)
         weight.fill_(0.5)
-        product = choose_linear(case).kernel.prepare(weight, None, Epilogue(out_dtype=self.dtype))
+        product = choose_linear(case).prepare(weight, None, Epilogue(out_dtype=self.dtype))
         x, out = torch.ones(rows, k, dtype=self.dtype), torch.empty(rows, n, dtype=self.dtype)
         return lambda: product(x, out=out)
 

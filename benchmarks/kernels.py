@@ -97,13 +97,13 @@ def stateless(rows: int, isa: str) -> Iterator[tuple]:
     """(kernel, size, work, whether it is bytes, call)."""
     on = {"device": "cpu", "dtype": DTYPE, "isa": isa}
     options = NormOptions(centred=False, eps=1e-6)
-    norm = choose_norm(NormCase(**on, options=options)).kernel.prepare(torch.ones(HIDDEN, dtype=DTYPE), None, options)
+    norm = choose_norm(NormCase(**on, options=options)).prepare(torch.ones(HIDDEN, dtype=DTYPE), None, options)
     x, out = torch.randn(rows, HIDDEN).to(DTYPE), torch.empty(rows, HIDDEN, dtype=DTYPE)
     yield "norm", f"[{rows}, {HIDDEN}]", 2 * BYTES * x.numel(), True, lambda: norm(x, out)
 
     case = QKCase(**on, num_heads=HEADS, num_kv_heads=KV_HEADS, head_dim=HEAD_DIM, norm=options, half=HEAD_DIM // 2)
     weight = torch.ones(HEAD_DIM, dtype=DTYPE)
-    prepare_qk = choose_qk(case).kernel.prepare(weight, weight, None, None)
+    prepare_qk = choose_qk(case).prepare(weight, weight, None, None)
     qkv = torch.randn(rows, HEADS + 2 * KV_HEADS, HEAD_DIM).to(DTYPE)
     angles = torch.ones(rows, HEAD_DIM // 2), torch.zeros(rows, HEAD_DIM // 2)
     yield ("qk", f"[{rows}, {HEADS} + {KV_HEADS}, {HEAD_DIM}]", 2 * BYTES * rows * (HEADS + KV_HEADS) * HEAD_DIM, True,
@@ -114,14 +114,14 @@ def stateless(rows: int, isa: str) -> Iterator[tuple]:
     yield "activation, gated", f"[{rows}, 2 x {INNER}]", 3 * BYTES * inner.numel(), True, lambda: act(gate_up, inner)
 
     table, ids = torch.randn(VOCAB, HIDDEN).to(DTYPE), torch.randint(VOCAB, (rows,))
-    embed = choose_embedding(EmbeddingCase(**on)).kernel.prepare(table, 1.0)
+    embed = choose_embedding(EmbeddingCase(**on)).prepare(table, 1.0)
     yield "embedding", f"[{rows}, {HIDDEN}]", 2 * BYTES * rows * HIDDEN, True, lambda: embed(ids)
     yield from sampling(min(rows, 32), isa)
 
 
 def sampling(rows: int, isa: str) -> Iterator[tuple]:
     """As `stateless`. Only reading the logits once counts."""
-    kernel = choose_sampling(SamplingCase(device="cpu", isa=isa)).kernel.prepare()
+    kernel = choose_sampling(SamplingCase(device="cpu", isa=isa)).prepare()
     logits, size = 3 * torch.randn(rows, VOCAB), f"[{rows}, {VOCAB}]"
     work, chosen = 4 * logits.numel(), torch.zeros(rows, dtype=torch.int64)
     for name, top_k, top_p in (("top-k 20, top-p 0.95", 20, 0.95), ("top-p 0.95", 0, 0.95), ("whole", 0, 1.0)):
@@ -140,7 +140,7 @@ def scans(rows: int, isa: str) -> Iterator[tuple]:
     """As `stateless`, of one sequence with so many tokens: sizes of Qwen3-Next, Mamba 2.8B and Mamba-2 2.7B."""
     on, batch = {"device": "cpu", "dtype": DTYPE, "isa": isa}, ScanBatch([rows], [0])
     channels = 8192
-    conv = choose_causal_conv(CausalConvCase(**on, kernel_size=4, act="silu")).kernel.prepare(
+    conv = choose_causal_conv(CausalConvCase(**on, kernel_size=4, act="silu")).prepare(
         torch.randn(channels, 4), None)
     x, kept = torch.randn(rows, channels).to(DTYPE), torch.zeros(1, 3, channels, dtype=DTYPE)
     yield "causal conv", f"[{rows}, {channels}]", 2 * BYTES * x.numel(), True, lambda: conv(x, kept, batch)
@@ -160,7 +160,7 @@ def mamba(on: dict, rows: int, batch: ScanBatch, *, by_head: bool, heads: int, s
     """A row of `scans`. An exponential counts as one operation."""
     options = MambaOptions(by_head=by_head)
     a, d = -torch.rand(heads if by_head else (size, state)), torch.rand(heads if by_head else size)
-    scan = choose_mamba(MambaCase(**on, state_size=state, options=options)).kernel.prepare(a, d, d)
+    scan = choose_mamba(MambaCase(**on, state_size=state, options=options)).prepare(a, d, d)
     x = torch.randn(rows, *((heads, size) if by_head else (size,))).to(DTYPE)
     dt = torch.randn(rows, heads if by_head else size).to(DTYPE)
     b, c = (torch.randn(rows, *((1, state) if by_head else (state,))).to(DTYPE) for _ in range(2))

@@ -84,7 +84,7 @@ def product(kind: str, n: int, k: int, isa: str) -> tuple[Callable[..., Tensor],
         weight.normal_(std=0.02)
     else:
         weight = codes_of(kind, n, k)
-    made = choose_linear(case).kernel.prepare(weight, None, Epilogue(out_dtype=torch.bfloat16))
+    made = choose_linear(case).prepare(weight, None, Epilogue(out_dtype=torch.bfloat16))
     return made, made.num_bytes
 
 

@@ -21,7 +21,7 @@ from weft.architectures.sizes import (
 from weft.architectures.spec import DecoderSpec
 from weft.cache.groups import CacheGroup
 from weft.cli.models import SAMPLE
-from weft.layers.placement import Placement
+from weft.layers.context import LayerContext
 from weft.models.decoder import Decoder
 from weft.resolve.reader import ConfigReader
 
@@ -119,7 +119,7 @@ def test_experts_that_are_not_picked_cost_nothing():
 def test_names_and_shapes_are_those_of_the_model_that_is_built(architecture):
     spec = spec_of(architecture, **SAMPLE)
     model = Decoder(spec, tied=spec.head.tied, layer_groups=(0,) * len(spec.blocks), max_model_len=16,
-                    place=Placement(torch.float32, has_memory=False))
+                    context=LayerContext(torch.float32, has_memory=False))
 
     assert parameter_shapes(spec) == {name: tuple(view.shape) for name, view in model.homes().items()}
 

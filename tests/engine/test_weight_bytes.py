@@ -101,9 +101,9 @@ def test_a_product_takes_the_bytes_that_are_told_before(shape, quantization):
     weight = empty_weight(case)
     weight.copy_(torch.randn(shape))
 
-    product = choice.kernel.prepare(weight, None, Epilogue(out_dtype=torch.float32))
+    product = choice.prepare(weight, None, Epilogue(out_dtype=torch.float32))
 
-    held = product.num_bytes if choice.kernel.name == "native" else weight.untyped_storage().nbytes()
+    held = product.num_bytes if choice.name == "native" else weight.untyped_storage().nbytes()
     assert product_bytes(case) == held
 
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from weft.architectures.spec import MLPSpec, MoESpec
+from weft.layers.context import LayerContext
+from weft.layers.layer import Layer
 from weft.layers.mlp import MoE
-from weft.layers.placement import Layer, Placement
 
 EXPERT = MLPSpec(intermediate_size=32, act="silu", gated=True)
 SPECS = {
@@ -18,7 +19,7 @@ SPECS = {
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 @torch.inference_mode()
 def test_the_residual_may_be_the_input(spec):
-    moe, random = MoE(spec, 64, place=Placement(torch.float32)), torch.Generator().manual_seed(0)
+    moe, random = MoE(spec, 64, context=LayerContext(torch.float32)), torch.Generator().manual_seed(0)
     for home in moe.homes().values():
         home.normal_(std=0.2, generator=random)
     for layer in (module for module in moe.modules() if isinstance(module, Layer)):

@@ -161,7 +161,7 @@ def test_the_choice_keeps_the_reasons_of_kernels_that_refused():
 
     choice = choose_attention(case)
 
-    assert choice.kernel.name == "sdpa"
+    assert choice.name == "sdpa"
     assert str(choice) == "sdpa (native: cpu_isa is reference; matmul: float16 products are slow on CPUs)"
 
 
@@ -174,7 +174,7 @@ def test_the_native_kernel_refuses_what_it_does_not_compute(change, reason):
     case = {"device": "cpu", "dtype": torch.bfloat16, "head_dim": 64, "softcap": False, "alibi": False,
             "isa": "portable"}
 
-    assert choose_attention(AttentionCase(**case)).kernel.name == "native"
+    assert choose_attention(AttentionCase(**case)).name == "native"
     assert reason in dict(choose_attention(AttentionCase(**case | change)).refused)["native"]
 
 

@@ -11,9 +11,9 @@ from weft.ops.scan_batch import ScanBatch
 
 def conv(isa, dtype, *, channels=300, size=4, act="silu", bias=True):
     choice = choose_causal_conv(CausalConvCase(device="cpu", dtype=dtype, kernel_size=size, act=act, isa=isa))
-    assert choice.kernel.name == ("torch" if isa == "reference" else "native"), str(choice)
+    assert choice.name == ("torch" if isa == "reference" else "native"), str(choice)
     weight = random(channels, size, seed=1).to(dtype)
-    return choice.kernel.prepare(weight, random(channels, seed=2).to(dtype) if bias else None)
+    return choice.prepare(weight, random(channels, seed=2).to(dtype) if bias else None)
 
 
 @kernels

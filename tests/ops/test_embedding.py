@@ -19,8 +19,8 @@ def table(dtype, *, rows=41, columns=70):
 
 def rows_of(source, isa, dtype, scale):
     choice = choose_embedding(EmbeddingCase(device="cpu", dtype=dtype, isa=isa))
-    assert (choice.kernel.name == "native") == (isa != "reference"), str(choice)
-    return choice.kernel.prepare(source, scale)
+    assert (choice.name == "native") == (isa != "reference"), str(choice)
+    return choice.prepare(source, scale)
 
 
 def packed(dtype, isa, *, quantization=None, columns=70):
@@ -28,7 +28,7 @@ def packed(dtype, isa, *, quantization=None, columns=70):
                       quantization=quantization)
     weight = empty_weight(case)
     weight.copy_(table(dtype, columns=columns))
-    return choose_linear(case).kernel.prepare(weight, None, Epilogue(out_dtype=torch.float32))
+    return choose_linear(case).prepare(weight, None, Epilogue(out_dtype=torch.float32))
 
 
 @levels

@@ -15,7 +15,7 @@ from weft.ops.scan_batch import ScanBatch
 def rule(isa, dtype, *, key_dim=36, normalises=True):
     choice = choose_gated_delta(GatedDeltaCase(device="cpu", dtype=dtype, key_dim=key_dim, scale=key_dim**-0.5,
                                                normalises=normalises, isa=isa))
-    assert choice.kernel.name == ("reference" if isa == "reference" else "native"), str(choice)
+    assert choice.name == ("reference" if isa == "reference" else "native"), str(choice)
     return choice.run
 
 

@@ -25,8 +25,8 @@ def product(weight, isa, dtype, bias=None, *, act=None, gated=False):
     case = LinearCase(device="cpu", dtype=dtype, in_features=weight.shape[1], out_features=weight.shape[0], isa=isa,
                       gated=gated, quantization="w8a8")
     choice = choose_linear(case)
-    assert choice.kernel.name == ("torch" if isa == "reference" else "native"), str(choice)
-    return choice.kernel.prepare(weight, bias, Epilogue(act=act, gated=gated, out_dtype=dtype))
+    assert choice.name == ("torch" if isa == "reference" else "native"), str(choice)
+    return choice.prepare(weight, bias, Epilogue(act=act, gated=gated, out_dtype=dtype))
 
 
 def extreme_codes(rows, columns):
@@ -56,7 +56,7 @@ def test_without_a_bias_float32_results_are_bitwise_the_definitions(isa, dtype):
     case = LinearCase(device="cpu", dtype=dtype, in_features=333, out_features=130, isa=isa, quantization="w8a8")
     epilogue = Epilogue(out_dtype=torch.float32)
 
-    out = choose_linear(case).kernel.prepare(weight, None, epilogue)(x)
+    out = choose_linear(case).prepare(weight, None, epilogue)(x)
 
     assert torch.equal(out, IntegerProduct(weight, None, epilogue)(x))
 
@@ -148,10 +148,10 @@ def test_more_columns_are_refused_and_computed_by_torch():
                       quantization="w8a8")
     choice = choose_linear(case)
 
-    out = choice.kernel.prepare(extreme_codes(2, MOST_COLUMNS + 2), None, Epilogue(out_dtype=torch.float32))(
+    out = choice.prepare(extreme_codes(2, MOST_COLUMNS + 2), None, Epilogue(out_dtype=torch.float32))(
         torch.full((1, MOST_COLUMNS + 2), 127.0))
 
-    assert choice.kernel.name == "torch"
+    assert choice.name == "torch"
     assert "131074 columns: sums of more than 131072 leave 32 bits" in str(choice) or not native_levels()
     assert out.tolist() == [[-127.0 * 128 * (MOST_COLUMNS + 2)] * 2]
 
@@ -182,7 +182,7 @@ def test_parts_in_integers_stand_beside_parts_in_floats(isa):
     epilogue = Epilogue(out_dtype=torch.float32)
     exact = residual + torch.cat([IntegerProduct(parts[0], None, epilogue)(x), x @ whole[64:].T], dim=1) + bias
 
-    out = choose_linear(case).kernel.prepare(parts, bias, epilogue)(x, residual)
+    out = choose_linear(case).prepare(parts, bias, epilogue)(x, residual)
 
     torch.testing.assert_close(out, exact, atol=1e-5, rtol=1e-5)
 

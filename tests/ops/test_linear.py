@@ -20,12 +20,12 @@ def native(weight, isa, dtype, bias=None, *, act=None, gated=False, out_dtype=No
     case = LinearCase(device="cpu", dtype=dtype, in_features=weight.shape[1], out_features=weight.shape[0], isa=isa,
                       gated=gated)
     choice = choose_linear(case)
-    assert choice.kernel.name == "native", str(choice)
+    assert choice.name == "native", str(choice)
     if isinstance(weight, torch.Tensor):
         home = empty_weight(case)
         home.copy_(weight)
         weight = home
-    return choice.kernel.prepare(weight, bias, Epilogue(act=act, gated=gated, out_dtype=out_dtype or dtype))
+    return choice.prepare(weight, bias, Epilogue(act=act, gated=gated, out_dtype=out_dtype or dtype))
 
 
 def random(*shape, dtype=torch.float32, seed=0):

@@ -25,9 +25,9 @@ def weights(by_head, states):
 def scan(isa, dtype, by_head, *, states=16, softplus=True, dt_limits=(0.0, math.inf), extras=True):
     options = MambaOptions(by_head=by_head, softplus=softplus, dt_limits=dt_limits)
     choice = choose_mamba(MambaCase(device="cpu", dtype=dtype, state_size=states, options=options, isa=isa))
-    assert choice.kernel.name == ("reference" if isa == "reference" else "native"), str(choice)
+    assert choice.name == ("reference" if isa == "reference" else "native"), str(choice)
     a, d, dt_bias = weights(by_head, states)
-    return choice.kernel.prepare(a, d if extras else None, dt_bias if extras else None)
+    return choice.prepare(a, d if extras else None, dt_bias if extras else None)
 
 
 def inputs(tokens, dtype, by_head, *, states=16):

@@ -42,8 +42,8 @@ def native(isa, dtype, routing, quantization=None, **sizes):
     case = MoECase(device="cpu", dtype=dtype, hidden_size=down.shape[1], intermediate_size=down.shape[2],
                    act=routing.act, isa=isa, quantization=quantization)
     choice = choose_moe(case)
-    assert choice.kernel.name == "native", str(choice)
-    return choice.kernel.prepare(gate_up, down, routing)
+    assert choice.name == "native", str(choice)
+    return choice.prepare(gate_up, down, routing)
 
 
 def inputs(num_tokens, dtype, *, experts=8, hidden=70):

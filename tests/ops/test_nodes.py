@@ -93,7 +93,7 @@ def test_products_are_bitwise_the_same_on_two_nodes_as_on_one(isa, quantized, ga
         weight = empty_weight(case)
         weight.copy_(random(640, 128))
         epilogue = Epilogue(out_dtype=torch.float32, gated=gated, act="silu" if gated else None)
-        return choose_linear(case).kernel.prepare(weight, None, epilogue)(x)
+        return choose_linear(case).prepare(weight, None, epilogue)(x)
 
     assert torch.equal(product(two_nodes()), product(None))
 
@@ -108,7 +108,7 @@ def test_experts_are_bitwise_the_same_on_two_nodes_as_on_one(isa, quantized, num
         case = MoECase(device="cpu", dtype=torch.float32, hidden_size=64, intermediate_size=96, act="silu", isa=isa,
                        quantization=quantized, nodes=nodes)
         routing = Routing(top_k=2, renormalize=True, act="silu")
-        return choose_moe(case).kernel.prepare(random(4, 192, 64), random(4, 64, 96, seed=3), routing)(x, logits)
+        return choose_moe(case).prepare(random(4, 192, 64), random(4, 64, 96, seed=3), routing)(x, logits)
 
     assert torch.equal(result(two_nodes()), result(None))
 
@@ -116,7 +116,7 @@ def test_experts_are_bitwise_the_same_on_two_nodes_as_on_one(isa, quantized, num
 def test_a_weight_keeps_its_nodes():
     case = LinearCase(device="cpu", dtype=torch.float32, in_features=64, out_features=640, isa=native_levels()[0],
                       nodes=two_nodes())
-    product = choose_linear(case).kernel.prepare(random(640, 64), None, Epilogue(out_dtype=torch.float32))
+    product = choose_linear(case).prepare(random(640, 64), None, Epilogue(out_dtype=torch.float32))
     x, expected = random(3, 64, seed=1), product(random(3, 64, seed=1))
 
     del case

@@ -47,8 +47,8 @@ def case_and_weights(kind, dtype, isa="reference"):
 def native(kind, dtype, isa):
     case, weights = case_and_weights(kind, dtype, isa)
     choice = choose_qk(case)
-    assert choice.kernel.name == "native"
-    return choice.kernel.prepare(*weights)
+    assert choice.name == "native"
+    return choice.prepare(*weights)
 
 
 def angles(case_half, num_tokens):

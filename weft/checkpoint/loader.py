@@ -58,7 +58,7 @@ def open_weights(model: ModelConfig, load: LoadConfig) -> Checkpoint:
     return QuantizedCheckpoint(checkpoint, form, dtype)
 
 
-class Receiver(Protocol):
+class WeightSink(Protocol):
     """What a model wants to hear while it is loaded (`layers/finishing.py`)."""
 
     def takes_codes(self, home: str, *, int8_activations: bool = False) -> bool:
@@ -72,7 +72,7 @@ class Receiver(Protocol):
 
 
 def load_weights(homes: dict[str, Tensor], checkpoint: Checkpoint, names: NameMap, *, tied: bool,
-                 use_tqdm: bool = True, receiver: Receiver | None = None) -> LoadReport:
+                 use_tqdm: bool = True, sink: WeightSink | None = None) -> LoadReport:
     """Fill `homes` (part name + suffix -> a view of the model's parameter) from a checkpoint.
 
     tied: the head shares the embedding's table, so `head.weight` is no home of its own.
@@ -88,17 +88,17 @@ def load_weights(homes: dict[str, Tensor], checkpoint: Checkpoint, names: NameMa
         return LoadReport(num_tensors=0, num_bytes=0, seconds=seconds, files=(), is_head_tied=tied)
     plan = _plan(homes, checkpoint, Router(names), tied)
     num_bytes = sum(checkpoint.tensors[name].num_bytes for name in plan.routes)
-    as_codes = {} if receiver is None else dict.fromkeys(_as_codes(plan.routes, checkpoint, receiver))
+    as_codes = {} if sink is None else dict.fromkeys(_as_codes(plan.routes, checkpoint, sink))
     if cost := checkpoint.cost(as_codes):
         logger.warning("%s", cost)
     with tqdm(total=num_bytes, unit="B", unit_scale=True, desc="Loading weights", disable=not use_tqdm) as bar:
         as_numbers = {name: route for name, route in plan.routes.items() if name not in as_codes}
         for name in as_codes:
-            if _take(homes, checkpoint, name, plan.routes[name], receiver):
+            if _take(homes, checkpoint, name, plan.routes[name], sink):
                 bar.update(checkpoint.tensors[name].num_bytes)
             else:
                 as_numbers[name] = plan.routes[name]
-        _copy_all(homes, checkpoint, as_numbers, bar, receiver)
+        _copy_all(homes, checkpoint, as_numbers, bar, sink)
     return LoadReport(num_tensors=len(plan.routes), num_bytes=num_bytes, seconds=time.perf_counter() - started,
                       files=checkpoint.files, is_head_tied=tied, ignored=plan.ignored)
 
@@ -216,14 +216,14 @@ def _fits(homes: dict[str, Tensor], info: TensorInfo, route: Route, faults: Faul
     return True
 
 
-def _as_codes(routes: dict[str, Route], checkpoint: Checkpoint, receiver: Receiver) -> list[str]:
+def _as_codes(routes: dict[str, Route], checkpoint: Checkpoint, sink: WeightSink) -> list[str]:
     """Quantized tensors whose rows all have homes that take codes."""
     return [name for name, route in routes.items() if checkpoint.has_codes(name) and has_rows(route.layout)
-            and all(receiver.takes_codes(home, int8_activations=checkpoint.has_int8_activations(name))
+            and all(sink.takes_codes(home, int8_activations=checkpoint.has_int8_activations(name))
                     for home in route.homes)]
 
 
-def _take(homes: dict[str, Tensor], checkpoint: Checkpoint, name: str, route: Route, receiver: Receiver) -> bool:
+def _take(homes: dict[str, Tensor], checkpoint: Checkpoint, name: str, route: Route, sink: WeightSink) -> bool:
     """Give a tensor's codes to its homes; False where reading shows columns in an order of their own (GPTQ's g_idx)."""
     weight = checkpoint.quantized(name)
     if weight is None:
@@ -232,13 +232,13 @@ def _take(homes: dict[str, Tensor], checkpoint: Checkpoint, name: str, route: Ro
                             [homes[home].shape[0] for home in route.homes])
     for home, part in zip(route.homes, parts, strict=True):
         del homes[home]
-        receiver.take(home, part)
+        sink.take(home, part)
     return True
 
 
 @torch.no_grad()
 def _copy_all(homes: dict[str, Tensor], checkpoint: Checkpoint, routes: dict[str, Route], bar: tqdm,
-              receiver: Receiver | None) -> None:
+              sink: WeightSink | None) -> None:
     for name, tensor in checkpoint.read(routes.keys()):
         targets = [homes[home] for home in routes[name].homes]
         parts = take_apart(routes[name].layout, tensor, [home.shape[0] if home.dim() else 1 for home in targets])
@@ -246,11 +246,11 @@ def _copy_all(homes: dict[str, Tensor], checkpoint: Checkpoint, routes: dict[str
             is_view = part.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr()
             _copy(home, part, name, checkpoint if is_view else None)
         bar.update(checkpoint.tensors[name].num_bytes)
-        if receiver is not None:
+        if sink is not None:
             targets = home = None                            # what a kernel packs must not be held here
             for filled in routes[name].homes:
                 del homes[filled]
-                receiver.loaded(filled)
+                sink.loaded(filled)
 
 
 def _copy(home: Tensor, part: Tensor, name: str, checkpoint: Checkpoint | None) -> None:

@@ -128,18 +128,18 @@ def kernels(found: Inspection) -> dict[str, str]:
     """{operator: the kernels that would run, with the reasons against others}, from a model without memory."""
     import torch
 
-    from weft.layers.placement import CacheFormat, Placement
+    from weft.layers.context import CacheFormat, LayerContext
     from weft.models.decoder import Decoder
     from weft.ops.kernel import explain
     from weft.ops.sampling import SamplingCase, choose_sampling
 
-    place = Placement(getattr(torch, found.config.model.dtype), isa=found.config.cpu_isa, has_memory=False,
+    context = LayerContext(getattr(torch, found.config.model.dtype), isa=found.config.cpu_isa, has_memory=False,
                       quantization=at_load(found.config.load.quantization),
                       cache=CacheFormat(found.config.cache.dtype, found.config.cache.block_size))
     tied = found.spec.head.tied if found.has_own_head is None else not found.has_own_head
     model = Decoder(found.spec, tied=tied, layer_groups=(0,) * len(found.spec.blocks),
-                    max_model_len=1, place=place)
-    sampling = choose_sampling(SamplingCase(device=place.device, isa=place.isa))
+                    max_model_len=1, context=context)
+    sampling = choose_sampling(SamplingCase(device=context.device, isa=context.isa))
     return explain([*model.choices(), sampling])
 
 

@@ -46,7 +46,7 @@ def _is_native(block: BlockSpec, config: EngineConfig) -> bool:
     case = AttentionCase(device="cpu", dtype=getattr(torch, config.model.dtype), head_dim=block.mixer.head_dim,
                          softcap=False, alibi=False, isa=config.cpu_isa, block_size=config.cache.block_size,
                          cache_dtype=KV_DTYPES.get(config.cache.dtype))
-    return choose_attention(case).kernel.name == "native"
+    return choose_attention(case).name == "native"
 
 
 def _attention(block: BlockSpec, config: EngineConfig, tokens: int, length: int) -> int:

@@ -27,8 +27,8 @@ from weft.engine.messages import TokenLogprobs
 from weft.engine.sampler import Sampler
 from weft.engine.scheduler import Scheduled, StepPlan
 from weft.engine.step_inputs import step_inputs
-from weft.layers.finishing import Finishing
-from weft.layers.placement import CacheFormat, Placement
+from weft.layers.context import CacheFormat, LayerContext
+from weft.layers.finishing import LayerFinisher
 from weft.models.decoder import Decoder
 from weft.ops.batch import ForwardBatch
 from weft.ops.kernel import explain
@@ -63,17 +63,17 @@ class Runner:
         for number, group in enumerate(self.plan.groups):
             for layer in group.layers:
                 layer_groups[layer] = number
-        place = Placement(self.dtype, isa=config.cpu_isa, quantization=at_load(config.load.quantization),
+        context = LayerContext(self.dtype, isa=config.cpu_isa, quantization=at_load(config.load.quantization),
                           cache=CacheFormat(config.cache.dtype, config.cache.block_size),
                           nodes=_memory_nodes(config, machine))
         self.model = Decoder(spec, tied=not own_head, layer_groups=tuple(layer_groups),
-                             max_model_len=self.plan.max_model_len, place=place)
+                             max_model_len=self.plan.max_model_len, context=context)
         if config.enforce_eager:
             self.model.steps.refusal = "enforce_eager"
-        finishing = Finishing(self.model, self.model.homes())
+        finisher = LayerFinisher(self.model, self.model.homes())
         report = load_weights(self.model.homes(), checkpoint, names_in(checkpoint, spec), tied=not own_head,
-                              use_tqdm=config.load.use_tqdm, receiver=finishing)
-        finishing.finish()
+                              use_tqdm=config.load.use_tqdm, sink=finisher)
+        finisher.finish()
         logger.debug("%s", report)
         self._bind_caches()
         keep_freed_pages()                     # not before: weights are to go back to the system when they are freed
@@ -142,7 +142,7 @@ class Runner:
 
     def list_kernels(self) -> dict[str, str]:
         """{operator: the kernels its layers chose, with the reasons against others}."""
-        return explain([*self.model.choices(), self.sampler.kernel])
+        return explain([*self.model.choices(), self.sampler.choice])
 
     def memory_plan(self) -> dict[str, Any]:
         """The memory plan as plain data."""

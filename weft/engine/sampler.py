@@ -48,8 +48,8 @@ class Sampler:
     def __init__(self, logprobs_mode: str, isa: str = "reference") -> None:
         self._processed = logprobs_mode.startswith("processed")
         self._as_logits = logprobs_mode.endswith("logits")
-        self.kernel = choose_sampling(SamplingCase(device="cpu", isa=isa))
-        self._sampling = self.kernel.kernel.prepare()
+        self.choice = choose_sampling(SamplingCase(device="cpu", isa=isa))
+        self._sampling = self.choice.prepare()
 
     def sample(self, logits: Tensor, seqs: Seq[Sequence]) -> list[Sampled]:
         """A token for each sequence.
@@ -96,7 +96,7 @@ class Sampler:
         return _token_logprobs(top, chosen.tolist())
 
     def _edit(self, row: Tensor, seq: Sequence) -> None:
-        """Masks, bias and penalties of one sequence on its logits [V], in place."""
+        """Masks, bias and penalties of one sequence on its logits [V], in context."""
         params, sampling = seq.request.params, self._sampling
         if params.allowed_token_ids is not None:
             sampling.allow_only(row, params.allowed_token_ids)

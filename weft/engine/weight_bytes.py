@@ -100,7 +100,7 @@ def _native_experts(spec: DecoderSpec, config: EngineConfig) -> set[str]:
             case = MoECase(device="cpu", dtype=dtype, hidden_size=spec.hidden_size, isa=config.cpu_isa,
                            intermediate_size=block.ffn.expert.intermediate_size, act=block.ffn.expert.act,
                            quantization=method)
-            if choose_moe(case).kernel.name == "native":
+            if choose_moe(case).name == "native":
                 found.add(f"blocks.{i}.ffn")
     return found
 

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from weft.architectures.spec import Alibi, AttentionSpec, QKNorm, Rope
+from weft.layers.context import LayerContext
+from weft.layers.layer import Layer
 from weft.layers.linear import Linear
 from weft.layers.norm import Norm, norm_options
-from weft.layers.placement import Layer, Placement
 from weft.ops.attention import (
     KV_DTYPES,
     AlibiBias,
@@ -25,23 +26,23 @@ from weft.ops.qk import QKCase, choose_qk
 class Attention(Layer):
     """An AttentionSpec with its weights. Its cache is given to it once by `bind_cache`, before the first forward."""
 
-    def __init__(self, spec: AttentionSpec, hidden_size: int, *, place: Placement) -> None:
+    def __init__(self, spec: AttentionSpec, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
         self.spec = spec
         queries, keys = spec.num_heads * spec.head_dim, spec.num_kv_heads * spec.head_dim
-        self.qkv = Linear(hidden_size, {"q": queries, "k": keys, "v": keys}, bias=spec.qkv_bias, place=place)
-        self.out = Linear(queries, {"o": hidden_size}, bias=spec.out_bias, place=place)
-        self.q_norm = _qk_norm(spec.qk_norm, spec.num_heads, spec.head_dim, place)
-        self.k_norm = _qk_norm(spec.qk_norm, spec.num_kv_heads, spec.head_dim, place)
-        self.qk_kernel = choose_qk(_qk_case(spec, place))
-        self.prepare_qk = None                                # what that kernel makes of the norms' weights
+        self.qkv = Linear(hidden_size, {"q": queries, "k": keys, "v": keys}, bias=spec.qkv_bias, context=context)
+        self.out = Linear(queries, {"o": hidden_size}, bias=spec.out_bias, context=context)
+        self.q_norm = _qk_norm(spec.qk_norm, spec.num_heads, spec.head_dim, context)
+        self.k_norm = _qk_norm(spec.qk_norm, spec.num_kv_heads, spec.head_dim, context)
+        self.qk_choice = choose_qk(_qk_case(spec, context))
+        self.transform_qk = None                                # what that kernel makes of the norms' weights
         self.params = AttentionParams(scale=spec.scale, softcap=spec.softcap, alibi=_alibi(spec))
-        self.cache_dtype = place.dtype if place.cache is None else KV_DTYPES[place.cache.dtype]
-        self.kernel = choose_attention(AttentionCase(
-            device=place.device, dtype=place.dtype, head_dim=spec.head_dim, softcap=spec.softcap is not None,
-            alibi=isinstance(spec.positions, Alibi), isa=place.isa, cache_dtype=self.cache_dtype,
-            block_size=16 if place.cache is None else place.cache.block_size))
-        self.scratch = place.scratch
+        self.cache_dtype = context.dtype if context.cache is None else KV_DTYPES[context.cache.dtype]
+        self.choice = choose_attention(AttentionCase(
+            device=context.device, dtype=context.dtype, head_dim=spec.head_dim, softcap=spec.softcap is not None,
+            alibi=isinstance(spec.positions, Alibi), isa=context.isa, cache_dtype=self.cache_dtype,
+            block_size=16 if context.cache is None else context.cache.block_size))
+        self.scratch = context.scratch
         self.k_cache = self.v_cache = torch.empty(0)
 
     def cache_shape(self, num_blocks: int, block_size: int) -> tuple[int, ...]:
@@ -61,17 +62,17 @@ class Attention(Layer):
         spec = self.spec
         heads, kv_heads = spec.num_heads, spec.num_kv_heads
         qkv = self.qkv(x).view(-1, heads + 2 * kv_heads, spec.head_dim)                # [T, H + 2 Hkv, D]
-        self.prepare_qk(qkv, angles)
+        self.transform_qk(qkv, angles)
         q, k, v = qkv.split_with_sizes((heads, kv_heads, kv_heads), dim=1)
         out = self.scratch.take("attended", q.shape[0], heads * spec.head_dim, q.dtype)
-        out = self.kernel.run(q, k, v, self.k_cache, self.v_cache, plan, self.params, out.view(q.shape))
+        out = self.choice.run(q, k, v, self.k_cache, self.v_cache, plan, self.params, out.view(q.shape))
         return self.out(out.reshape(-1, heads * spec.head_dim), residual, alpha)
 
     def finish_loading(self) -> None:
         """Give the weights of q's and k's norms to their kernel."""
         q, k = self.q_norm, self.k_norm
         norms = () if q is None else (q.weight, k.weight, q.bias, k.bias)
-        self.prepare_qk = self.qk_kernel.kernel.prepare(*(None if p is None else p.data for p in norms))
+        self.transform_qk = self.qk_choice.prepare(*(None if p is None else p.data for p in norms))
 
     @property
     def rope(self) -> Rope | None:
@@ -87,18 +88,18 @@ class Attention(Layer):
         return homes
 
 
-def _qk_norm(spec: QKNorm | None, heads: int, head_dim: int, place: Placement) -> Norm | None:
+def _qk_norm(spec: QKNorm | None, heads: int, head_dim: int, context: LayerContext) -> Norm | None:
     if spec is None:
         return None
     shape = {"head": (head_dim,), "each_head": (heads, head_dim), "all": (heads * head_dim,)}[spec.scope]
-    return Norm(spec.norm, *shape, place=place)
+    return Norm(spec.norm, *shape, context=context)
 
 
-def _qk_case(spec: AttentionSpec, place: Placement) -> QKCase:
+def _qk_case(spec: AttentionSpec, context: LayerContext) -> QKCase:
     rope = spec.positions if isinstance(spec.positions, Rope) else None
     return QKCase(
-        device=place.device, dtype=place.dtype, num_heads=spec.num_heads, num_kv_heads=spec.num_kv_heads,
-        head_dim=spec.head_dim, clip=spec.clip, isa=place.isa,
+        device=context.device, dtype=context.dtype, num_heads=spec.num_heads, num_kv_heads=spec.num_kv_heads,
+        head_dim=spec.head_dim, clip=spec.clip, isa=context.isa,
         norm=norm_options(spec.qk_norm.norm) if spec.qk_norm else None,
         scope=spec.qk_norm.scope if spec.qk_norm else "head",
         half=rope.rotary_dim // 2 if rope else 0, interleaved=rope.interleaved if rope else False)

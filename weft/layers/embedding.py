@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weft.architectures.spec import EmbeddingSpec, HeadSpec
+from weft.layers.context import LayerContext
+from weft.layers.layer import Layer
 from weft.layers.linear import Linear, linear_case, shape_only
 from weft.layers.norm import optional_norm
-from weft.layers.placement import Layer, Placement
 from weft.ops.embedding import EmbeddingCase, choose_embedding
 from weft.ops.linear import Epilogue, Product, choose_linear, empty_weight
 from weft.ops.quantized import QuantizedWeight
@@ -20,19 +21,19 @@ from weft.ops.quantized import QuantizedWeight
 class Embedding(Layer):
     """An EmbeddingSpec with its tables. is_tied: the head multiplies by the table too, and prepares it for both."""
 
-    def __init__(self, spec: EmbeddingSpec, hidden_size: int, *, is_tied: bool, place: Placement) -> None:
+    def __init__(self, spec: EmbeddingSpec, hidden_size: int, *, is_tied: bool, context: LayerContext) -> None:
         super().__init__()
         self.spec, self.is_tied = spec, is_tied
         width = spec.embedding_dim or hidden_size
-        self.case = linear_case(place.weight_only(), width, spec.vocab_size, is_table=True)
-        self.tokens = nn.Parameter(empty_weight(self.case, on_meta=not place.has_memory), requires_grad=False)
-        self.kernel = choose_embedding(EmbeddingCase(device=place.device, dtype=place.dtype, isa=place.isa))
+        self.case = linear_case(context.weight_only(), width, spec.vocab_size, is_table=True)
+        self.tokens = nn.Parameter(empty_weight(self.case, on_meta=not context.has_memory), requires_grad=False)
+        self.choice = choose_embedding(EmbeddingCase(device=context.device, dtype=context.dtype, isa=context.isa))
         self.rows = None                                      # what the kernel makes of the table
-        self.takes_codes, self.codes = choose_linear(self.case).kernel.name == "native", None
-        self.project = _projection(width, hidden_size, place)
+        self.takes_codes, self.codes = choose_linear(self.case).name == "native", None
+        self.project = _projection(width, hidden_size, context)
         rows = spec.positions.num_positions + spec.positions.offset if spec.positions else 0
-        self.positions = self.parameter(rows, hidden_size, place=place) if rows else None
-        self.norm = optional_norm(spec.norm, hidden_size, place=place)
+        self.positions = self.parameter(rows, hidden_size, context=context) if rows else None
+        self.norm = optional_norm(spec.norm, hidden_size, context=context)
 
     def forward(self, input_ids: Tensor, positions: Tensor) -> Tensor:
         """input_ids, positions [T] -> [T, E], of its own memory."""
@@ -49,13 +50,13 @@ class Embedding(Layer):
             return
         table = self.tokens.data if self.codes is None else self.codes
         if self.case.quantization is not None or self.codes is not None:
-            table = choose_linear(self.case).kernel.prepare(table, None, Epilogue(out_dtype=self.case.dtype))
+            table = choose_linear(self.case).prepare(table, None, Epilogue(out_dtype=self.case.dtype))
         self.read_rows_of(table)
         self.codes = None
 
     def read_rows_of(self, table: Tensor | Product) -> None:
         """From now on rows come from a table [V, E], or from one that a product was made of."""
-        self.rows = self.kernel.kernel.prepare(table, self.spec.scale)
+        self.rows = self.choice.prepare(table, self.spec.scale)
         self.tokens = shape_only(self.tokens)
 
     def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
@@ -80,19 +81,19 @@ class Embedding(Layer):
 class Head(Layer):
     """A HeadSpec. A tied embedding's table is its matrix, else it has one of its own."""
 
-    def __init__(self, spec: HeadSpec, embedding: Embedding, hidden_size: int, *, place: Placement) -> None:
+    def __init__(self, spec: HeadSpec, embedding: Embedding, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
         vocab_size, width = embedding.tokens.shape
         self.spec, self.is_tied = spec, embedding.is_tied
         self._embedding = (embedding,)                        # in a tuple: it is not this module's child
-        self.project = _projection(hidden_size, width, place)
-        case = linear_case(place.weight_only(), width, vocab_size, is_table=self.is_tied)
-        self.kernel = choose_linear(case)
+        self.project = _projection(hidden_size, width, context)
+        case = linear_case(context.weight_only(), width, vocab_size, is_table=self.is_tied)
+        self.choice = choose_linear(case)
         self.weight = None if self.is_tied else nn.Parameter(
-            empty_weight(case, on_meta=not place.has_memory), requires_grad=False)
-        self.bias = self.parameter(vocab_size, place=place) if spec.bias else None
+            empty_weight(case, on_meta=not context.has_memory), requires_grad=False)
+        self.bias = self.parameter(vocab_size, context=context) if spec.bias else None
         self.product: Product | None = None
-        self.takes_codes, self.codes = self.kernel.kernel.name == "native", None
+        self.takes_codes, self.codes = self.choice.name == "native", None
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """[N, E] -> logits [N, V] in float32, of their own memory."""
@@ -110,7 +111,7 @@ class Head(Layer):
         (embedding,) = self._embedding
         weight = embedding.tokens if self.is_tied else self.weight
         bias = None if self.bias is None else self.bias.data
-        self.product = self.kernel.kernel.prepare(weight.data if self.codes is None else self.codes, bias,
+        self.product = self.choice.prepare(weight.data if self.codes is None else self.codes, bias,
                                                   Epilogue(out_dtype=torch.float32))
         self.codes = None
         if self.is_tied:
@@ -137,6 +138,6 @@ class Head(Layer):
         return homes
 
 
-def _projection(from_width: int, to_width: int, place: Placement) -> Linear | None:
+def _projection(from_width: int, to_width: int, context: LayerContext) -> Linear | None:
     """Between the table's width and the hidden size, where they differ."""
-    return None if from_width == to_width else Linear(from_width, {"project": to_width}, bias=False, place=place)
+    return None if from_width == to_width else Linear(from_width, {"project": to_width}, bias=False, context=context)

@@ -1,4 +1,4 @@
-"""`Finishing`: hands each layer's loaded weights to its kernel as soon as the last of them is there.
+"""`LayerFinisher`: hands each layer's loaded weights to its kernel as soon as the last of them is there.
 
 So a model that is packed or quantized as it is loaded never holds more than a layer twice. Knows no files.
 """
@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from weft.layers.placement import Layer
+from weft.layers.layer import Layer
 from weft.ops.quantized import QuantizedWeight
 
 
-class Finishing:
+class LayerFinisher:
     """Which homes each layer still waits for.
 
     homes: {part name: view of a parameter}, all of a model's; not kept.

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from weft.layers.placement import Layer, Placement
+from weft.layers.context import LayerContext
+from weft.layers.layer import Layer
 from weft.ops.linear import Epilogue, LinearCase, Product, choose_linear, empty_weight
 from weft.ops.quantized import QuantizedWeight, stacked
 
@@ -21,20 +22,20 @@ class Linear(Layer):
 
     takes_integers = True
 
-    def __init__(self, in_features: int, parts: Mapping[str, int], *, bias: bool, place: Placement,
+    def __init__(self, in_features: int, parts: Mapping[str, int], *, bias: bool, context: LayerContext,
                  act: str | None = None, gated: bool = False) -> None:
         super().__init__()
         self.parts = dict(parts)
         out_features = sum(self.parts.values())
-        case = linear_case(place, in_features, out_features, gated=gated)
-        self.kernel = choose_linear(case)
-        self.weight = nn.Parameter(empty_weight(case, on_meta=not place.has_memory), requires_grad=False)
-        self.bias = self.parameter(out_features, place=place) if bias else None
-        self.epilogue = Epilogue(act=act, gated=gated, out_dtype=place.dtype)
+        case = linear_case(context, in_features, out_features, gated=gated)
+        self.choice = choose_linear(case)
+        self.weight = nn.Parameter(empty_weight(case, on_meta=not context.has_memory), requires_grad=False)
+        self.bias = self.parameter(out_features, context=context) if bias else None
+        self.epilogue = Epilogue(act=act, gated=gated, out_dtype=context.dtype)
         self.width = out_features // 2 if gated else out_features
-        self.scratch, self.role = place.scratch, next(iter(self.parts))
+        self.scratch, self.role = context.scratch, next(iter(self.parts))
         self.product: Product | None = None
-        self.takes_codes = self.kernel.kernel.name == "native"
+        self.takes_codes = self.choice.name == "native"
         self.codes: dict[int, QuantizedWeight] = {}           # parts that were loaded as codes, by their first row
 
     def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
@@ -51,7 +52,7 @@ class Linear(Layer):
         """Give the weight to the kernel. The homes no longer lead to it."""
         bias = None if self.bias is None else self.bias.data
         weight = with_codes(self.weight.data, self.codes, self.parts.values())
-        self.product = self.kernel.kernel.prepare(weight, bias, self.epilogue)
+        self.product = self.choice.prepare(weight, bias, self.epilogue)
         self.weight, self.codes = shape_only(self.weight), {}
 
     def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
@@ -68,12 +69,12 @@ class Linear(Layer):
         return homes
 
 
-def linear_case(place: Placement, in_features: int, out_features: int, *, gated: bool = False,
+def linear_case(context: LayerContext, in_features: int, out_features: int, *, gated: bool = False,
                 is_table: bool = False) -> LinearCase:
-    """The case of a matrix at a place."""
-    return LinearCase(device=place.device, dtype=place.dtype, in_features=in_features, out_features=out_features,
-                      isa=place.isa, gated=gated, is_table=is_table, quantization=place.quantization,
-                      nodes=place.nodes)
+    """The case of a matrix of a layer in a context."""
+    return LinearCase(device=context.device, dtype=context.dtype, in_features=in_features, out_features=out_features,
+                      isa=context.isa, gated=gated, is_table=is_table, quantization=context.quantization,
+                      nodes=context.nodes)
 
 
 def with_codes(weight: Tensor, codes: Mapping[int, QuantizedWeight],

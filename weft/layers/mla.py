@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from weft.architectures.spec import MLASpec, Rope
+from weft.layers.context import LayerContext
+from weft.layers.layer import Layer
 from weft.layers.linear import Linear
 from weft.layers.norm import Norm
-from weft.layers.placement import Layer, Placement
 from weft.ops.attention import (
     KV_DTYPES,
     AttentionCase,
@@ -27,32 +28,33 @@ from weft.ops.qk import QKCase, choose_qk
 class MLA(Layer):
     """An MLASpec with its weights. Its cache is given to it once by `bind_cache`, before the first forward."""
 
-    def __init__(self, spec: MLASpec, hidden_size: int, *, place: Placement) -> None:
+    def __init__(self, spec: MLASpec, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
         self.spec, heads, bias = spec, spec.num_heads, spec.bias
         self.q_a = self.q_a_norm = None
         queries = heads * spec.key_dim
         if spec.q_rank is None:
-            self.q = Linear(hidden_size, {"q": queries}, bias=False, place=place)
+            self.q = Linear(hidden_size, {"q": queries}, bias=False, context=context)
         else:
-            self.q_a = Linear(hidden_size, {"q_a": spec.q_rank}, bias=bias, place=place)
-            self.q_a_norm = Norm(spec.norm, spec.q_rank, place=place, role="q_a_norm")
-            self.q = Linear(spec.q_rank, {"q_b": queries}, bias=False, place=place)
-        self.kv_a = Linear(hidden_size, {"kv_a": spec.kv_rank + spec.positions.rotary_dim}, bias=bias, place=place)
-        self.kv_a_norm = Norm(spec.norm, spec.kv_rank, place=place, role="kv_a_norm")
+            self.q_a = Linear(hidden_size, {"q_a": spec.q_rank}, bias=bias, context=context)
+            self.q_a_norm = Norm(spec.norm, spec.q_rank, context=context, role="q_a_norm")
+            self.q = Linear(spec.q_rank, {"q_b": queries}, bias=False, context=context)
+        self.kv_a = Linear(hidden_size, {"kv_a": spec.kv_rank + spec.positions.rotary_dim}, bias=bias, context=context)
+        self.kv_a_norm = Norm(spec.norm, spec.kv_rank, context=context, role="kv_a_norm")
         self.kv_b = Linear(spec.kv_rank, {"k_b": heads * spec.nope_dim, "v_b": heads * spec.value_dim}, bias=False,
-                           place=place)
-        self.out = Linear(heads * spec.value_dim, {"o": hidden_size}, bias=bias, place=place)
-        self.scratch, self.dtype = place.scratch, place.dtype
-        self.qk_kernel = choose_qk(QKCase(
-            device=place.device, dtype=place.dtype, num_heads=heads, num_kv_heads=heads, head_dim=spec.head_dim,
-            half=spec.positions.rotary_dim // 2, interleaved=spec.positions.interleaved, isa=place.isa))
+                           context=context)
+        self.out = Linear(heads * spec.value_dim, {"o": hidden_size}, bias=bias, context=context)
+        self.scratch, self.dtype = context.scratch, context.dtype
+        self.qk_choice = choose_qk(QKCase(
+            device=context.device, dtype=context.dtype, num_heads=heads, num_kv_heads=heads, head_dim=spec.head_dim,
+            half=spec.positions.rotary_dim // 2, interleaved=spec.positions.interleaved, isa=context.isa))
         self.rotate = None                                    # what that kernel makes of no norms
         self.params = AttentionParams(scale=spec.scale)
-        self.cache_dtype = place.dtype if place.cache is None else KV_DTYPES[place.cache.dtype]
-        self.kernel = choose_attention(AttentionCase(
-            device=place.device, dtype=place.dtype, head_dim=spec.head_dim, softcap=False, alibi=False, isa=place.isa,
-            cache_dtype=self.cache_dtype, block_size=16 if place.cache is None else place.cache.block_size))
+        self.cache_dtype = context.dtype if context.cache is None else KV_DTYPES[context.cache.dtype]
+        self.choice = choose_attention(AttentionCase(
+            device=context.device, dtype=context.dtype, head_dim=spec.head_dim, softcap=False, alibi=False,
+            isa=context.isa, cache_dtype=self.cache_dtype,
+            block_size=16 if context.cache is None else context.cache.block_size))
         self.k_cache = self.v_cache = torch.empty(0)
 
     def cache_shape(self, num_blocks: int, block_size: int) -> tuple[int, ...]:
@@ -74,7 +76,7 @@ class MLA(Layer):
         self.rotate(qkv, angles)
         q, k, v = qkv.split_with_sizes((heads, heads, heads), dim=1)
         out = self.scratch.take("attended", q.shape[0], heads * self.spec.head_dim, self.dtype)
-        out = self.kernel.run(q, k, v, self.k_cache, self.v_cache, plan, self.params, out.view(q.shape))
+        out = self.choice.run(q, k, v, self.k_cache, self.v_cache, plan, self.params, out.view(q.shape))
         return self.out(out[..., : self.spec.value_dim].flatten(1), residual, alpha)
 
     def _heads(self, x: Tensor) -> Tensor:
@@ -98,7 +100,7 @@ class MLA(Layer):
 
     def finish_loading(self) -> None:
         """Make the rotation."""
-        self.rotate = self.qk_kernel.kernel.prepare()
+        self.rotate = self.qk_choice.prepare()
 
     @property
     def rope(self) -> Rope:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from weft.architectures.spec import MLPSpec, MoESpec
+from weft.layers.context import LayerContext
+from weft.layers.layer import Layer
 from weft.layers.linear import Linear, shape_only
-from weft.layers.placement import Layer, Placement
 from weft.ops.moe import MoECase, Routing, choose_moe
 from weft.ops.quantized import QuantizedWeight, stacked
 
@@ -18,12 +19,12 @@ from weft.ops.quantized import QuantizedWeight, stacked
 class MLP(Layer):
     """down(act(up(x))), or down(act(gate(x)) * up(x)) with gate and up as one product."""
 
-    def __init__(self, spec: MLPSpec, hidden_size: int, *, place: Placement) -> None:
+    def __init__(self, spec: MLPSpec, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
         size = spec.intermediate_size
         parts = {"gate": size, "up": size} if spec.gated else {"up": size}
-        self.up = Linear(hidden_size, parts, bias=spec.bias, place=place, act=spec.act, gated=spec.gated)
-        self.down = Linear(size, {"down": hidden_size}, bias=spec.bias, place=place)
+        self.up = Linear(hidden_size, parts, bias=spec.bias, context=context, act=spec.act, gated=spec.gated)
+        self.down = Linear(size, {"down": hidden_size}, bias=spec.bias, context=context)
 
     def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
         """[T, E] -> [T, E]; with a residual, which may be x, residual += alpha * that, and it is returned."""
@@ -36,30 +37,30 @@ class MLP(Layer):
 class MoE(Layer):
     """A router, its experts' matrices stacked, and the shared expert if there is one."""
 
-    def __init__(self, spec: MoESpec, hidden_size: int, *, place: Placement) -> None:
+    def __init__(self, spec: MoESpec, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
         self.spec, size = spec, spec.expert.intermediate_size
-        exact = replace(place, quantization=None)              # routers are small, and decide
-        self.router = Linear(hidden_size, {"router": spec.num_experts}, bias=False, place=exact)
-        self.gate_up = self.parameter(spec.num_experts, 2 * size, hidden_size, place=place)
-        self.down = self.parameter(spec.num_experts, hidden_size, size, place=place)
-        self.shared = MLP(spec.shared, hidden_size, place=place) if spec.shared else None
+        exact = replace(context, quantization=None)        # routers are small, and decide
+        self.router = Linear(hidden_size, {"router": spec.num_experts}, bias=False, context=exact)
+        self.gate_up = self.parameter(spec.num_experts, 2 * size, hidden_size, context=context)
+        self.down = self.parameter(spec.num_experts, hidden_size, size, context=context)
+        self.shared = MLP(spec.shared, hidden_size, context=context) if spec.shared else None
         self.choice_bias = None
         if spec.choice_bias:                                   # differs in digits that a short float does not have
-            self.choice_bias = self.parameter(spec.num_experts, place=replace(place, dtype=torch.float32))
+            self.choice_bias = self.parameter(spec.num_experts, context=replace(context, dtype=torch.float32))
         gate = {"shared_gate": 1}
-        self.shared_gate = Linear(hidden_size, gate, bias=False, place=exact) if spec.shared_gate else None
-        self.kernel = choose_moe(MoECase(
-            device=place.device, dtype=place.dtype, hidden_size=hidden_size, intermediate_size=size,
-            act=spec.expert.act, isa=place.isa, quantization=place.weight_only().quantization, nodes=place.nodes))
+        self.shared_gate = Linear(hidden_size, gate, bias=False, context=exact) if spec.shared_gate else None
+        self.choice = choose_moe(MoECase(
+            device=context.device, dtype=context.dtype, hidden_size=hidden_size, intermediate_size=size,
+            act=spec.expert.act, isa=context.isa, quantization=context.weight_only().quantization, nodes=context.nodes))
         self.experts = None                                   # what the kernel makes of the matrices
-        self.takes_codes = self.kernel.kernel.name == "native"
+        self.takes_codes = self.choice.name == "native"
         self.codes: dict[str, dict[int, QuantizedWeight]] = {"gate_up": {}, "down": {}}      # by first row
 
     def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
         """[T, E] -> [T, E]; with a residual, which may be x, residual += alpha * that, and it is returned."""
         if residual is x:
-            x = x.clone()                                      # the shared expert's part is added before the others read
+            x = x.clone()                               # the shared expert's part is added before the others read
         logits, scale = self.router(x), self.spec.scale
         if self.shared_gate is not None:
             out = self.experts(x, logits, self.shared(x) * torch.sigmoid(self.shared_gate(x)), scale)
@@ -80,7 +81,7 @@ class MoE(Layer):
             choice_bias=None if self.choice_bias is None else self.choice_bias.data)
         gate_up = experts_with_codes(self.gate_up.data, self.codes["gate_up"], spec.expert.intermediate_size)
         down = experts_with_codes(self.down.data, self.codes["down"], self.down.shape[1])
-        self.experts = self.kernel.kernel.prepare(gate_up, down, routing)
+        self.experts = self.choice.prepare(gate_up, down, routing)
         self.gate_up, self.down, self.codes = shape_only(self.gate_up), shape_only(self.down), {}
 
     def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from weft.architectures.spec import LayerNorm, NormSpec, RMSNorm
-from weft.layers.placement import Layer, Placement
+from weft.layers.context import LayerContext
+from weft.layers.layer import Layer
 from weft.ops.norm import NormCase, NormOptions, choose_norm
 
 
@@ -17,14 +18,15 @@ class Norm(Layer):
         their own.
     """
 
-    def __init__(self, spec: NormSpec, *shape: int, place: Placement, role: str | None = None) -> None:
+    def __init__(self, spec: NormSpec, *shape: int, context: LayerContext, role: str | None = None) -> None:
         super().__init__()
         has_weight = isinstance(spec, RMSNorm) or spec.has_weight
         has_bias = isinstance(spec, LayerNorm) and spec.has_bias
-        self.weight = self.parameter(*shape, place=place) if has_weight else None
-        self.bias = self.parameter(*shape, place=place) if has_bias else None
-        self.options, self.scratch, self.role, self.dtype = norm_options(spec), place.scratch, role, place.dtype
-        self.kernel = choose_norm(NormCase(device=place.device, dtype=place.dtype, options=self.options, isa=place.isa))
+        self.weight = self.parameter(*shape, context=context) if has_weight else None
+        self.bias = self.parameter(*shape, context=context) if has_bias else None
+        self.options, self.scratch, self.role, self.dtype = norm_options(spec), context.scratch, role, context.dtype
+        self.choice = choose_norm(NormCase(device=context.device, dtype=context.dtype, options=self.options,
+                                           isa=context.isa))
         self.normalise = None                                 # what the kernel makes of weight and bias
 
     def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
@@ -37,7 +39,7 @@ class Norm(Layer):
 
     def finish_loading(self) -> None:
         """Give weight and bias to the kernel."""
-        self.normalise = self.kernel.kernel.prepare(
+        self.normalise = self.choice.prepare(
             *(None if p is None else p.data for p in (self.weight, self.bias)), self.options)
 
     def homes(self) -> dict[str, Tensor]:
@@ -52,6 +54,6 @@ def norm_options(spec: NormSpec) -> NormOptions:
     return NormOptions(centred=False, eps=spec.eps, offset=spec.offset, cast_before_weight=spec.cast_before_weight)
 
 
-def optional_norm(spec: NormSpec | None, *shape: int, place: Placement, role: str | None = None) -> Norm | None:
+def optional_norm(spec: NormSpec | None, *shape: int, context: LayerContext, role: str | None = None) -> Norm | None:
     """A Norm, or None where the spec has none."""
-    return None if spec is None else Norm(spec, *shape, place=place, role=role)
+    return None if spec is None else Norm(spec, *shape, context=context, role=role)

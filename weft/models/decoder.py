@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from weft.architectures.spec import BlockSpec, DecoderSpec, MLASpec, MoESpec, Rope
 from weft.layers.attention import Attention
+from weft.layers.context import LayerContext
 from weft.layers.embedding import Embedding, Head
+from weft.layers.layer import Layer
 from weft.layers.mla import MLA
 from weft.layers.mlp import MLP, MoE
 from weft.layers.norm import optional_norm
-from weft.layers.placement import Layer, Placement
 from weft.layers.rope import RotaryPositions
 from weft.models.replay import Angles, StepReplay
 from weft.ops.attention import AttentionPlan
@@ -23,15 +24,15 @@ from weft.ops.batch import ForwardBatch
 class Block(Layer):
     """A BlockSpec with its weights: mixer and feed-forward part around the residual stream."""
 
-    def __init__(self, spec: BlockSpec, hidden_size: int, *, place: Placement) -> None:
+    def __init__(self, spec: BlockSpec, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
         self.spec = spec
-        self.mixer = (MLA if isinstance(spec.mixer, MLASpec) else Attention)(spec.mixer, hidden_size, place=place)
-        self.ffn = (MoE if isinstance(spec.ffn, MoESpec) else MLP)(spec.ffn, hidden_size, place=place)
-        self.mixer_norm = optional_norm(spec.mixer_norm, hidden_size, place=place, role="mixer_norm")
-        self.ffn_norm = optional_norm(spec.ffn_norm, hidden_size, place=place, role="ffn_norm")
-        self.mixer_post_norm = optional_norm(spec.mixer_post_norm, hidden_size, place=place)
-        self.ffn_post_norm = optional_norm(spec.ffn_post_norm, hidden_size, place=place)
+        self.mixer = (MLA if isinstance(spec.mixer, MLASpec) else Attention)(spec.mixer, hidden_size, context=context)
+        self.ffn = (MoE if isinstance(spec.ffn, MoESpec) else MLP)(spec.ffn, hidden_size, context=context)
+        self.mixer_norm = optional_norm(spec.mixer_norm, hidden_size, context=context, role="mixer_norm")
+        self.ffn_norm = optional_norm(spec.ffn_norm, hidden_size, context=context, role="ffn_norm")
+        self.mixer_post_norm = optional_norm(spec.mixer_post_norm, hidden_size, context=context)
+        self.ffn_post_norm = optional_norm(spec.ffn_post_norm, hidden_size, context=context)
 
     def forward(self, hidden: Tensor, angles: tuple[Tensor, Tensor] | None, plan: AttentionPlan) -> Tensor:
         """[T, E] -> [T, E]; `hidden` itself is changed and returned."""
@@ -70,17 +71,17 @@ class Decoder(Layer):
     __call__ = nn.Module.__call__              # once a step: hooks on the whole model are called
 
     def __init__(self, spec: DecoderSpec, *, tied: bool, layer_groups: tuple[int, ...], max_model_len: int,
-                 place: Placement) -> None:
+                 context: LayerContext) -> None:
         super().__init__()
-        self.spec, self.layer_groups, self.dtype = spec, layer_groups, place.dtype
-        self.embedding = Embedding(spec.embedding, spec.hidden_size, is_tied=tied, place=place)
-        self.blocks = nn.ModuleList(Block(block, spec.hidden_size, place=place) for block in spec.blocks)
-        self.final_norm = optional_norm(spec.final_norm, spec.hidden_size, place=place)
-        self.head = Head(spec.head, self.embedding, spec.hidden_size, place=place)
+        self.spec, self.layer_groups, self.dtype = spec, layer_groups, context.dtype
+        self.embedding = Embedding(spec.embedding, spec.hidden_size, is_tied=tied, context=context)
+        self.blocks = nn.ModuleList(Block(block, spec.hidden_size, context=context) for block in spec.blocks)
+        self.final_norm = optional_norm(spec.final_norm, spec.hidden_size, context=context)
+        self.head = Head(spec.head, self.embedding, spec.hidden_size, context=context)
         ropes = dict.fromkeys(block.mixer.rope for block in self.blocks if block.mixer.rope is not None)
         self.ropes: dict[Rope, RotaryPositions] = {
             rope: RotaryPositions(rope, max_model_len=max_model_len) for rope in ropes}
-        self.steps = StepReplay(place.isa, place.device, place.scratch)
+        self.steps = StepReplay(context.isa, context.device, context.scratch)
 
     @torch.inference_mode()
     def forward(self, batch: ForwardBatch) -> Tensor:

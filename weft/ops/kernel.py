@@ -42,6 +42,17 @@ class Choice:
         assert self.kernel.run is not None, f"{self.operator}: prepared, not run"
         return self.kernel.run
 
+    @property
+    def prepare(self) -> Callable[..., Any]:
+        """The kernel's function of loaded weights."""
+        assert self.kernel.prepare is not None, f"{self.operator}: run, not prepared"
+        return self.kernel.prepare
+
+    @property
+    def name(self) -> str:
+        """The kernel's name."""
+        return self.kernel.name
+
     def __str__(self) -> str:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in self.refused)
         return f"{self.kernel.name}" + (f" ({reasons})" if reasons else "")

@@ -92,7 +92,7 @@ def product_bytes(case: LinearCase, codes: QuantizedWeight | None = None) -> int
     """
     rows, columns = case.out_features, case.in_features
     floats = -(-rows // cpu.ROW_PADDING) * cpu.ROW_PADDING * columns * case.dtype.itemsize       # of empty_weight
-    if choose_linear(case).kernel.name != "native":
+    if choose_linear(case).name != "native":
         is_coded = case.quantization == "w8a8" if codes is None else codes.int8_activations
         return rows * (columns + 4) if is_coded else floats
     if codes is None and case.quantization is not None:

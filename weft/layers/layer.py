@@ -1,49 +1,15 @@
-"""Where a layer's parameters live, and the base that all layers share: homes for a checkpoint's tensors."""
+"""`Layer`: the base of all parts as modules: homes for a checkpoint's tensors, and the kernels that a part runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
-from weft.layers.scratch import Scratch
+from weft.layers.context import LayerContext
 from weft.ops.kernel import Choice
-from weft.ops.nodes import MemoryNodes
-from weft.ops.quantized import QuantizedWeight, weight_only
-
-
-@dataclass(frozen=True, slots=True)
-class CacheFormat:
-    """How keys and values are cached. dtype: one of KV_CACHE_DTYPES; block_size: tokens in a block."""
-
-    dtype: str
-    block_size: int = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """dtype and device of a layer's parameters, which decide its kernels.
-
-    has_memory False: the parameters are torch's "meta" tensors, for a model that is only looked at or a shared table.
-    isa: level of the native kernels, "reference" for none. quantization: how loaded weights are quantized, or None.
-    cache: how an attention layer caches; None: floats of `dtype` in blocks of 16. nodes: among which native kernels'
-    weights are divided; None: one. scratch: buffers that the layers of a model share.
-    """
-
-    dtype: torch.dtype
-    device: str = "cpu"
-    has_memory: bool = True
-    isa: str = "reference"
-    quantization: str | None = None
-    cache: CacheFormat | None = None
-    nodes: MemoryNodes | None = field(default=None, compare=False)
-    scratch: Scratch = field(default_factory=Scratch, compare=False)
-
-    def weight_only(self) -> Placement:
-        """For matrices whose products take floats, however the layers' are quantized."""
-        return replace(self, quantization=weight_only(self.quantization))
+from weft.ops.quantized import QuantizedWeight
 
 
 class Layer(nn.Module):
@@ -68,10 +34,10 @@ class Layer(nn.Module):
         """Make the children plain attributes, which are found at once; torch's own way to them is slow."""
         vars(self).update(self._modules)
 
-    def parameter(self, *shape: int, place: Placement) -> nn.Parameter:
+    def parameter(self, *shape: int, context: LayerContext) -> nn.Parameter:
         """An uninitialised parameter that needs no gradient."""
-        device = place.device if place.has_memory else "meta"
-        return nn.Parameter(torch.empty(shape, dtype=place.dtype, device=device), requires_grad=False)
+        device = context.device if context.has_memory else "meta"
+        return nn.Parameter(torch.empty(shape, dtype=context.dtype, device=device), requires_grad=False)
 
     def homes(self) -> dict[str, Tensor]:
         """{part name: view}. By default those of the children that are layers, under their attribute names."""
