@@ -1,4 +1,4 @@
-"""Shared by all tests. Lying here, it also puts this directory on the path, so that a test may import `toy_engine`."""
+"""Options and fixtures of all tests. Modules that tests share lie in support/, which is on the path."""
 
 from __future__ import annotations
 

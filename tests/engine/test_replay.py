@@ -61,8 +61,8 @@ def test_replayed_steps_give_bitwise_the_logits_of_the_steps_themselves(director
 
 
 def test_norms_behind_the_mixer_and_the_feed_forward_part_are_recorded(tmp_path):
-    config = Olmo2Config(vocab_size=64, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=2,
-                         num_key_value_heads=1, max_position_embeddings=128)
+    config = Olmo2Config(vocab_size=64, hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+                         num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=128)
     Olmo2ForCausalLM(config).save_pretrained(tmp_path)
     plain = make_core(tmp_path, skip_tokenizer_init=True, enforce_eager=True)
     core = make_core(tmp_path, skip_tokenizer_init=True)
