@@ -60,7 +60,7 @@ class MoE(Layer):
     def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
         """[T, E] -> [T, E]; with a residual, which may be x, residual += alpha * that, and it is returned."""
         if residual is x:
-            x = x.clone()                               # the shared expert's part is added before the others read
+            x = x.clone()                                     # the shared expert's part is added before the others read
         logits, scale = self.router(x), self.spec.scale
         if self.shared_gate is not None:
             out = self.experts(x, logits, self.shared(x) * torch.sigmoid(self.shared_gate(x)), scale)

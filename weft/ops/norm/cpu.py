@@ -20,8 +20,9 @@ class NativeNorm:
         self._weight_at = 0 if weight is None else self._weight.data_ptr()
         self._bias_at = 0 if bias is None else self._bias.data_ptr()
 
-    def __call__(self, x: Tensor, out: Tensor | None = None, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
-        """[T, N] -> [T, N], in `out` or the residual if one is given. ValueError for a dtype or shape that is not fit."""
+    def __call__(self, x: Tensor, out: Tensor | None = None, residual: Tensor | None = None,
+                 alpha: float = 1.0) -> Tensor:
+        """[T, N] -> [T, N], in `out` or the residual if one is given. ValueError for an unfit dtype or shape."""
         if x.dtype != self._dtype:
             raise ValueError(f"x is {x.dtype}, the norm was made for {self._dtype}")
         if x.stride(1) != 1:

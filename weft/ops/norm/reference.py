@@ -14,7 +14,8 @@ class ReferenceNorm:
     def __init__(self, weight: Tensor | None, bias: Tensor | None, options: NormOptions) -> None:
         self.weight, self.bias, self.options = weight, bias, options
 
-    def __call__(self, x: Tensor, out: Tensor | None = None, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
+    def __call__(self, x: Tensor, out: Tensor | None = None, residual: Tensor | None = None,
+                 alpha: float = 1.0) -> Tensor:
         """[..., N] -> [..., N]. out: may be used for the result. residual += alpha * the result, and is returned."""
         result = self.norm(x)
         return result if residual is None else residual.add_(result, alpha=alpha)
