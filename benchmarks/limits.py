@@ -102,7 +102,7 @@ class Limits:
     def cache_bytes(self, context_len: float) -> float:
         """Keys and values that a token sees at a context."""
         return sum(group.bytes_per_token * min(context_len, group.window or context_len)
-                   for group in cache_groups(self.spec, self.dtype))
+                   for group in cache_groups(self.spec, self.dtype, 16))
 
     def _head_operations(self) -> int:
         return 2 * self.spec.vocab_size * (self.spec.embedding.embedding_dim or self.spec.hidden_size)

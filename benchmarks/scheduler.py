@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from weft.cache.groups import CacheGroup
+from weft.cache.groups import FullGroup, WindowGroup
 from weft.cache.manager import CacheManager
 from weft.config.engine_config import SchedulerConfig
 from weft.engine.messages import EngineRequest
@@ -90,9 +90,11 @@ def report(scenario: Scenario, args: argparse.Namespace) -> None:
 
 
 def make_scheduler(scenario: Scenario, args: argparse.Namespace) -> Scheduler:
-    groups = [CacheGroup(window, (layer,), 1) for layer, window in enumerate(scenario.windows)]
-    num_blocks = scenario.blocks_per_seq * args.running * 16 // args.block_size
-    cache = CacheManager(groups, [num_blocks] * len(groups), args.block_size, True)
+    size = args.block_size
+    groups = [FullGroup((layer,), 1, size) if window is None else WindowGroup(window, (layer,), 1, size)
+              for layer, window in enumerate(scenario.windows)]
+    num_blocks = scenario.blocks_per_seq * args.running * 16 // size
+    cache = CacheManager(groups, [num_blocks] * len(groups), True)
     config = SchedulerConfig(max_num_seqs=args.running, max_num_batched_tokens=MAX_NUM_BATCHED_TOKENS)
     return Scheduler(config, cache, max_model_len=MAX_MODEL_LEN)
 

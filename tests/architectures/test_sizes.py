@@ -19,7 +19,7 @@ from weft.architectures.sizes import (
     parameter_shapes,
 )
 from weft.architectures.spec import DecoderSpec
-from weft.cache.groups import CacheGroup
+from weft.cache.groups import FullGroup, WindowGroup
 from weft.cli.models import SAMPLE
 from weft.layers.context import LayerContext
 from weft.models.decoder import Decoder
@@ -72,25 +72,25 @@ def test_a_token_of_deepseek_v2_lite_uses_2_7_billion_parameters():
 
 
 def test_the_cache_of_qwen2_5_takes_12_kib_a_token_in_bfloat16():
-    groups = cache_groups(spec_of("Qwen2ForCausalLM", **QWEN2_5), "bfloat16")
+    groups = cache_groups(spec_of("Qwen2ForCausalLM", **QWEN2_5), "bfloat16", 16)
 
-    assert groups == (CacheGroup(window=None, layers=tuple(range(24)), bytes_per_token=12 * 1024),)
+    assert groups == (FullGroup(tuple(range(24)), bytes_per_token=12 * 1024, block_size=16),)
 
 
 def test_latent_attention_caches_its_expanded_heads_values_as_wide_as_keys():
-    groups = cache_groups(describe_published("deepseek-ai/DeepSeek-V2-Lite"), "bfloat16")
+    groups = cache_groups(describe_published("deepseek-ai/DeepSeek-V2-Lite"), "bfloat16", 16)
 
-    assert groups == (CacheGroup(window=None, layers=tuple(range(27)), bytes_per_token=27 * 2 * 16 * (128 + 64) * 2),)
+    assert groups == (FullGroup(tuple(range(27)), bytes_per_token=27 * 2 * 16 * (128 + 64) * 2, block_size=16),)
 
 
 def test_layers_with_different_windows_are_different_cache_groups():
     spec = spec_of("Gemma3ForCausalLM", **SAMPLE, sliding_window=512)          # every sixth of 12 layers sees all
 
-    groups = cache_groups(spec, "float32")
+    groups = cache_groups(spec, "float32", 16)
 
     per_layer = 2 * 2 * 16 * 4                                                  # k and v, 2 heads of 16, 4 bytes
-    assert groups == (CacheGroup(512, (0, 1, 2, 3, 4, 6, 7, 8, 9, 10), 10 * per_layer),
-                      CacheGroup(None, (5, 11), 2 * per_layer))
+    assert groups == (WindowGroup(512, (0, 1, 2, 3, 4, 6, 7, 8, 9, 10), 10 * per_layer, 16),
+                      FullGroup((5, 11), 2 * per_layer, 16))
 
 
 def test_operations_of_a_token_are_two_for_each_weight_of_a_matrix_and_four_for_each_attended_number():

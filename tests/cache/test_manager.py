@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from weft.cache.groups import CacheGroup
-from weft.cache.manager import FREED, CacheManager
+from weft.cache.groups import FREED, CacheGroup, FullGroup, WindowGroup
+from weft.cache.manager import CacheManager
 
 BLOCK_SIZE = 4
 
@@ -17,14 +17,20 @@ class Holder:
     token_ids: list[int]
     num_computed_tokens: int = 0
     block_ids: list[list[int]] = field(default_factory=list)
+    room: int = 0
+    num_encoder_tokens: int = 0
     block_keys: list[bytes] = field(default_factory=list)
     cache_salt: str | None = None
     reads_prefix_cache: bool = True
 
 
 def make_cache(*windows: int | None, num_blocks: int = 20, prefix_caching: bool = True) -> CacheManager:
-    groups = [CacheGroup(window, (layer,), 8) for layer, window in enumerate(windows)]
-    return CacheManager(groups, [num_blocks] * len(groups), BLOCK_SIZE, prefix_caching)
+    groups = [token_group(window) for window in windows]
+    return CacheManager(groups, [num_blocks] * len(groups), prefix_caching)
+
+
+def token_group(window: int | None) -> CacheGroup:
+    return FullGroup((0,), 8, BLOCK_SIZE) if window is None else WindowGroup(window, (0,), 8, BLOCK_SIZE)
 
 
 def start(cache: CacheManager, token_ids: list[int], **options) -> Holder:
@@ -42,7 +48,7 @@ def compute(cache: CacheManager, holder: Holder, num_tokens: int) -> None:
     before = holder.num_computed_tokens
     holder.num_computed_tokens += num_tokens
     cache.publish(holder, before)
-    cache.free_out_of_window(holder)
+    cache.advance(holder)
 
 
 def leave_behind(cache: CacheManager, token_ids: list[int], **options) -> None:
@@ -174,8 +180,8 @@ def test_in_a_windowed_group_a_hit_needs_only_the_blocks_that_the_next_token_see
     hit = cache.find(Holder(list(range(17))))
 
     assert hit.num_tokens == 16
-    assert hit.block_ids[0][:2] == [FREED, FREED]                 # the query at 16 sees 11 to 16
-    assert FREED not in hit.block_ids[0][2:]
+    assert hit.tables[0][:2] == [FREED, FREED]                 # the query at 16 sees 11 to 16
+    assert FREED not in hit.tables[0][2:]
 
 
 def test_in_a_hybrid_model_the_hit_is_as_long_as_all_groups_allow():
@@ -210,7 +216,7 @@ def test_groups_with_different_windows_agree_on_the_longest_hit_for_both():
     hit = cache.find(Holder(list(range(17))))
 
     assert hit.num_tokens == 16                                   # the narrow one sees 12 to 16, the wide one 8 to 16
-    assert [ids.count(FREED) for ids in hit.block_ids] == [3, 2]
+    assert [ids.count(FREED) for ids in hit.tables] == [3, 2]
 
 
 def test_a_sequence_gets_blocks_in_all_groups_or_in_none():
@@ -229,9 +235,9 @@ def test_idle_blocks_of_a_hit_count_as_free_blocks_that_it_will_take():
     leave_behind(cache, list(range(9)))                           # 2 idle blocks, 1 blank
     hit = cache.find(Holder(list(range(9))))
 
-    assert cache.can_hold(hit, 12, 64, [0])                       # 2 idle and 1 more
-    assert not cache.can_hold(hit, 12, 64, [1])
-    assert not cache.can_hold(hit, 13, 64, [0])
+    assert cache.can_hold(hit, 12, 64, 0, [0])                       # 2 idle and 1 more
+    assert not cache.can_hold(hit, 12, 64, 0, [1])
+    assert not cache.can_hold(hit, 13, 64, 0, [0])
 
 
 def test_held_blocks_of_a_hit_need_no_free_block():
@@ -240,12 +246,12 @@ def test_held_blocks_of_a_hit_need_no_free_block():
     compute(cache, holder, 9)
     hit = cache.find(Holder(list(range(9))))
 
-    assert cache.can_hold(hit, 12, 64, [0])
-    assert not cache.can_hold(hit, 13, 64, [0])
+    assert cache.can_hold(hit, 12, 64, 0, [0])
+    assert not cache.can_hold(hit, 13, 64, 0, [0])
 
 
 def test_usage_is_that_of_the_fullest_group():
-    cache = CacheManager([CacheGroup(None, (0,), 8), CacheGroup(6, (1,), 8)], [10, 4], BLOCK_SIZE, True)
+    cache = CacheManager([token_group(None), token_group(6)], [10, 4], True)
     start(cache, list(range(5)))                                  # 2 blocks in each
 
     assert cache.usage == 0.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from weft.cache.groups import CacheGroup
+from weft.cache.groups import CacheGroup, FullGroup, WindowGroup
 from weft.cache.manager import CacheManager
 from weft.config.engine_config import SchedulerConfig
 from weft.engine.messages import EngineRequest
@@ -20,8 +20,13 @@ def make_cache(
     *, num_blocks: int | list[int] = 100, windows: tuple[int | None, ...] = (None,), prefix_caching: bool = True
 ) -> CacheManager:
     counts = num_blocks if isinstance(num_blocks, list) else [num_blocks] * len(windows)
-    groups = [CacheGroup(window, (layer,), 8) for layer, window in enumerate(windows)]
-    return CacheManager(groups, counts, BLOCK_SIZE, prefix_caching)
+    return CacheManager(make_groups(windows), counts, prefix_caching)
+
+
+def make_groups(windows: tuple[int | None, ...]) -> list[CacheGroup]:
+    """A group for each window; None: no window."""
+    return [FullGroup((layer,), 8, BLOCK_SIZE) if window is None else WindowGroup(window, (layer,), 8, BLOCK_SIZE)
+            for layer, window in enumerate(windows)]
 
 
 def make_scheduler(

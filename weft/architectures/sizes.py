@@ -21,6 +21,8 @@ from weft.architectures.spec import (
     QKNorm,
 )
 from weft.cache.groups import CacheGroup
+from weft.cache.need import TokensNeed
+from weft.cache.need import cache_groups as groups_of_needs
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
@@ -59,19 +61,13 @@ def num_active_parameters(spec: DecoderSpec, *, has_own_head: bool | None = None
     return num_parameters(spec, has_own_head=has_own_head) - idle
 
 
-def cache_groups(spec: DecoderSpec, cache_dtype: str) -> tuple[CacheGroup, ...]:
+def cache_groups(spec: DecoderSpec, cache_dtype: str, block_size: int) -> tuple[CacheGroup, ...]:
     """Layers that see equally far share a group of cache blocks; groups in the order of their first layers.
 
     cache_dtype: one of KV_CACHE_DTYPES.
     """
-    layers: dict[int | None, list[int]] = {}
-    for i, block in enumerate(spec.blocks):
-        layers.setdefault(block.mixer.window, []).append(i)
-    return tuple(
-        CacheGroup(window=window, layers=tuple(members),
-                   bytes_per_token=sum(cache_bytes_per_token(spec.blocks[i].mixer, cache_dtype) for i in members))
-        for window, members in layers.items()
-    )
+    needs = [TokensNeed(cache_bytes_per_token(block.mixer, cache_dtype), block.mixer.window) for block in spec.blocks]
+    return groups_of_needs(needs, block_size=block_size, state_interval=block_size)
 
 
 def cache_bytes_per_token(mixer: MixerSpec, cache_dtype: str) -> int:

@@ -43,12 +43,20 @@ class BlockPool:
         """The block with this content. It may be idle: `acquire` it before the next `allocate`."""
         return self._blocks.get(key)
 
+    def find_all(self, keys: Iterable[bytes]) -> list[int]:
+        """The blocks with these contents, all of which can be found."""
+        return [self._blocks[key] for key in keys]
+
     def count_references(self) -> int:
         """Of all blocks together. O(num_blocks)."""
         return sum(self._num_references)
 
     def is_held(self, block_id: int) -> bool:
         return self._num_references[block_id] > 0
+
+    def is_private(self, block_id: int) -> bool:
+        """True if one sequence alone holds the block and nobody else can find it."""
+        return self._num_references[block_id] == 1 and self._keys[block_id] is None
 
     def allocate(self, num: int) -> list[int]:
         """Takes `num` blocks, each with one reference and no key; the caller has made sure that `num_free` suffices."""

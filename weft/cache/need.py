@@ -5,35 +5,12 @@ Plain values: they know no tensor, no pool and no sequence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from weft.cache.groups import CacheGroup
+from weft.cache.groups import CacheGroup, EncoderGroup, FullGroup, StateGroup, WindowGroup
+from weft.cache.masks import Causal, Mask
 from weft.errors import ConfigError
-
-
-@dataclass(frozen=True, slots=True)
-class Causal:
-    """The query at position p sees the keys 0 to p."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bidirectional:
-    """Every query sees all keys of its sequence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chunked:
-    """The query at position p sees the keys from `size` * (p // `size`) to p (Llama 4's local attention)."""
-
-    size: int
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ConfigError("attention_chunk_size", self.size, expected="at least 1 token")
-
-
-Mask = Causal | Bidirectional | Chunked
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,25 +52,50 @@ class EncoderNeed:
 CacheNeed = TokensNeed | StateNeed | EncoderNeed
 
 
-def cache_groups(needs: Sequence[TokensNeed | None]) -> tuple[CacheGroup, ...]:
-    """Layers that see the same tokens share a group; groups in the order of their first layers.
+def cache_groups(needs: Sequence[CacheNeed | None], *, block_size: int, state_interval: int) -> tuple[CacheGroup, ...]:
+    """Layers with needs of one kind share a group; groups in the order of their first layers.
 
-    needs: of each layer; None for a layer that stores nothing. ConfigError where a layer reads the cache of a layer
-    that sees other tokens.
+    Args:
+        needs: of each layer; None for a layer that stores nothing.
+        block_size: tokens of a block of keys and values.
+        state_interval: tokens from one snapshot of the states to the next, a multiple of `block_size`.
+
+    ConfigError where a layer reads the cache of a layer that sees other tokens.
     """
-    members: dict[tuple[int | None, Mask], dict[int, int]] = {}            # layers that see the same: their bytes
+    members: dict[Hashable, dict[int, CacheNeed]] = {}            # what joins layers -> their needs
     for layer, need in enumerate(needs):
         if need is not None:
             _check_source(layer, need, needs)
-            members.setdefault((need.window, need.mask), {})[layer] = need.bytes_per_token
-    return tuple(CacheGroup(window, tuple(layers), sum(layers.values())) for (window, _), layers in members.items())
+            members.setdefault(_kind(need), {})[layer] = need
+    return tuple(_group(layers, block_size, state_interval) for layers in members.values())
 
 
-def _check_source(layer: int, need: TokensNeed, needs: Sequence[TokensNeed | None]) -> None:
-    if need.source is None:
+def _kind(need: CacheNeed) -> Hashable:
+    return (need.window, need.mask) if isinstance(need, TokensNeed) else type(need)
+
+
+def _group(needs: dict[int, CacheNeed], block_size: int, state_interval: int) -> CacheGroup:
+    layers, num_bytes = tuple(needs), sum(map(_num_bytes, needs.values()))
+    match next(iter(needs.values())):
+        case StateNeed():
+            return StateGroup(layers, num_bytes, state_interval)
+        case EncoderNeed():
+            return EncoderGroup(layers, num_bytes, block_size)
+        case TokensNeed(window=None, mask=mask):
+            return FullGroup(layers, num_bytes, block_size, mask)
+        case TokensNeed(window=int(window), mask=mask):
+            return WindowGroup(window, layers, num_bytes, block_size, mask)
+
+
+def _num_bytes(need: CacheNeed) -> int:
+    return need.bytes_per_state if isinstance(need, StateNeed) else need.bytes_per_token
+
+
+def _check_source(layer: int, need: CacheNeed, needs: Sequence[CacheNeed | None]) -> None:
+    if not isinstance(need, TokensNeed) or need.source is None:
         return
     source = needs[need.source] if 0 <= need.source < layer else None
-    if source is None or source.source is not None or (source.window, source.mask) != (need.window, need.mask):
+    if not isinstance(source, TokensNeed) or source.source is not None or _kind(source) != _kind(need):
         raise ConfigError(f"layers[{layer}].source", need.source,
                           expected=f"an earlier layer that stores its keys and values and has window {need.window} "
                           f"and mask {need.mask}")

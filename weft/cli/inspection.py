@@ -110,7 +110,7 @@ def sizes(found: Inspection) -> dict[str, Any]:
     spec, width = found.spec, DTYPE_BYTES[found.config.model.dtype]
     shapes = parameter_shapes(spec, has_own_head=found.has_own_head)
     parameters = sum(map(prod, shapes.values()))
-    groups = cache_groups(spec, found.config.cache.dtype)
+    groups = cache_groups(spec, found.config.cache.dtype, found.config.cache.block_size)
     return {
         "parameters": parameters,
         "active_parameters": num_active_parameters(spec, has_own_head=found.has_own_head),

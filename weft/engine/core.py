@@ -43,7 +43,7 @@ class EngineCore:
                            "rounding depends on the batch. Install a C++ compiler (g++), then weft again.")
         self.runner = Runner(config, spec, machine)
         plan = self.runner.plan
-        cache = CacheManager(plan.groups, plan.num_blocks, plan.block_size, config.cache.enable_prefix_caching)
+        cache = CacheManager(plan.groups, plan.num_blocks, config.cache.enable_prefix_caching)
         self._scheduler = Scheduler(config.scheduler, cache, max_model_len=plan.max_model_len)
         self.stats = EngineStats()
         self.info = EngineInfo(

@@ -60,7 +60,7 @@ def plan_memory(spec: DecoderSpec, config: EngineConfig, machine: Machine, *, ch
     model, cache = config.model, config.cache
     weights = weight_bytes(spec, config, checkpoint, has_own_head=has_own_head)
     activations = activation_bytes(spec, config)
-    groups = cache_groups(spec, cache.dtype)
+    groups = cache_groups(spec, cache.dtype, cache.block_size)
     overhead = cache_overhead(spec, config, sum(group.bytes_per_token for group in groups))
     limit = int(machine.available_bytes.value * cache.memory_utilization)
     source = f"{cache.memory_utilization:g} of {_size(machine.available_bytes.value)}, {machine.available_bytes.source}"
@@ -110,7 +110,7 @@ class _Fit:
         self.caps = [
             seqs * self.context_blocks(length) if group.window is None else
             min(seqs * self.context_blocks(length),
-                seqs * (group.num_blocks(length, self.block_size, 1) + 1) + -(-tokens // self.block_size))
+                seqs * (group.num_blocks(length, 1, 0) + 1) + -(-tokens // self.block_size))
             for group in groups
         ]
 

@@ -165,15 +165,15 @@ class Scheduler:
                 after the end of a sequence are dropped.
         """
         finished = []
-        block_size, has_windows = self._cache.block_size, self._cache.has_windows
+        key_size, is_shifting = self._cache.key_size, self._cache.is_shifting
         for (seq, num_new_tokens, start, _), token_ids in zip(plan.scheduled, new_token_ids, strict=True):
             if seq.finish_reason is not None:                      # aborted since it was scheduled
                 continue
             seq.num_computed_tokens = end = start + num_new_tokens
-            if end // block_size != start // block_size:
+            if end // key_size != start // key_size:
                 self._wait(self._in_flight.published(self._cache.publish(seq, start)))
-            if has_windows:
-                self._cache.free_out_of_window(seq)
+            if is_shifting:
+                self._cache.advance(seq)
             for token_id in token_ids:
                 if seq.append(token_id):
                     finished.append(seq)
@@ -214,27 +214,27 @@ class Scheduler:
     def _refuse_what_outgrows_the_cache(self, seq: Sequence) -> None:
         # Refused here, at its largest, so that a sequence which runs alone never runs out of blocks. The last token of
         # all is sampled and not stored.
-        longest, size = min(seq.max_len, self._max_model_len) - 1, self._cache.block_size
-        needed = self._cache.num_needed(longest, self._max_chunk)
-        for num_needed, pool in zip(needed, self._cache.pools, strict=True):
+        longest = min(seq.max_len, self._max_model_len) - 1
+        needed = self._cache.num_needed(longest, self._max_chunk, seq.num_encoder_tokens)
+        for num_needed, pool, group in zip(needed, self._cache.pools, self._cache.groups, strict=True):
             if num_needed > pool.num_blocks:
                 raise RequestError(
                     "max_tokens", seq.max_len - seq.num_prompt_tokens,
                     expected=f"a request that fits the cache: up to {longest} tokens (prompt {seq.num_prompt_tokens}) "
-                    f"need {num_needed} blocks of {size}, and there are {pool.num_blocks}",
+                    f"need {num_needed} blocks of {group.block_size}, and there are {pool.num_blocks}",
                     hint="Ask for fewer tokens, shorten the prompt, or give the engine more kv_cache_memory_bytes.")
 
     def _schedule_decodes(self, draft: _Draft) -> list[Sequence]:
         """Gives each running sequence with one uncomputed token that token; returns the others, which are in prefill.
 
-        Nearly all time of a busy step goes by here: one pass, no call for a sequence whose last block has room.
+        Nearly all time of a busy step goes by here: one pass, no call for a sequence whose tables have room.
         """
-        prefills, decodes, budget, block_size = [], draft.decodes, draft.budget, self._cache.block_size
+        prefills, decodes, budget = [], draft.decodes, draft.budget
         for seq in self._running:                 # loses only its last ones meanwhile, none of which had its turn
             start = seq.num_computed_tokens
             if len(seq.token_ids) - start > 1:
                 prefills.append(seq)
-            elif budget and (start % block_size or self._make_room(seq, start + 1, draft)):
+            elif budget and (start < seq.room or self._make_room(seq, start + 1, draft)):
                 decodes.append(Scheduled(seq, 1, start, True))
                 budget -= 1
         draft.budget = budget
@@ -289,7 +289,8 @@ class Scheduler:
             if reserved is None:
                 reserved = self._num_reserved()
             num_tokens = self._chunk_len(seq.num_tokens - hit.num_tokens, draft.budget)
-            if not num_tokens or not self._cache.can_hold(hit, _next_len(seq), self._max_chunk, reserved):
+            if not num_tokens or not self._cache.can_hold(
+                    hit, _next_len(seq), self._max_chunk, seq.num_encoder_tokens, reserved):
                 return
             self._start(self._waiting.pop(), hit, num_tokens)
             draft.give(seq, num_tokens)
@@ -297,18 +298,18 @@ class Scheduler:
             reserved = [a + b for a, b in zip(reserved, missing, strict=True)]
 
     def _keys_after(self, hit: CacheHit, seq: Sequence) -> list[bytes]:
-        """Keys of the blocks after a hit that the sequence could still take from the cache."""
+        """Keys at which a longer hit than this one could end, were they in the cache."""
         if not seq.reads_prefix_cache:
             return []
-        block_size = self._cache.block_size
-        return seq.block_keys[hit.num_tokens // block_size : (seq.num_tokens - 1) // block_size]
+        key_size, step = self._cache.key_size, self._cache.hit_size // self._cache.key_size
+        return seq.block_keys[hit.num_tokens // key_size + step - 1 : (seq.num_tokens - 1) // key_size : step]
 
     def _start(self, seq: Sequence, hit: CacheHit, num_tokens: int) -> None:
         self._cache.adopt(seq, hit)
         seq.num_computed_tokens = hit.num_tokens
         if not self._cache.allocate(seq, hit.num_tokens + num_tokens):
             raise AssertionError(f"can_hold promised blocks for {seq.request_id} that are not there")
-        self._in_flight.start(seq, seq.block_keys[hit.num_tokens // self._cache.block_size :])
+        self._in_flight.start(seq, seq.block_keys[hit.num_tokens // self._cache.key_size :])
         seq.state = State.RUNNING
         insort(self._running, seq, key=attrgetter("order"))
         if seq.first_scheduled_time is None:
@@ -320,10 +321,10 @@ class Scheduler:
 
     def _num_reserved(self) -> list[int]:
         """Blocks of each group that running sequences will need to know one more token each."""
-        reserved, block_size = [0] * len(self._cache.groups), self._cache.block_size
+        reserved = [0] * len(self._cache.groups)
         for seq in self._running:
             num_tokens = _next_len(seq)
-            if len(seq.block_ids[0]) * block_size < num_tokens:
+            if seq.room < num_tokens:
                 for group, num in enumerate(self._cache.num_missing(seq, num_tokens, self._max_chunk)):
                     reserved[group] += num
         return reserved

@@ -30,7 +30,9 @@ class Sequence:
         token_ids: prompt and output, all that is known.
         num_computed_tokens: the first tokens of `token_ids` whose keys and values are in the cache.
         num_cached_tokens: prompt tokens found in the prefix cache when it first ran; None before.
-        block_ids: for each cache group the blocks in order of position; -1 where a window freed one.
+        block_ids: for each cache group its table of blocks (`cache/groups`); -1 where there is none.
+        room: tokens, counted from the first one, for which all its tables have blocks.
+        num_encoder_tokens: of the encoder's input; 0 without one.
         block_keys: content keys of its first full blocks, as many as were needed so far (`cache/prefix.py`).
         max_len: tokens it may have, prompt included; set when the scheduler takes it.
         order: rank among all sequences, lower goes first; set when the scheduler takes it.
@@ -48,7 +50,9 @@ class Sequence:
     num_computed_tokens: int = field(default=0, init=False)
     num_cached_tokens: int | None = field(default=None, init=False)
     block_ids: list[list[int]] = field(default_factory=list, init=False)
+    room: int = field(default=0, init=False)
     block_keys: list[bytes] = field(default_factory=list, init=False)
+    num_encoder_tokens: int = field(default=0, init=False)
     max_len: int = field(init=False)
     min_len: int = field(init=False)                        # tokens before eos or a stop id may end it
     end_token_ids: frozenset[int] = field(init=False)       # eos and stop ids together

@@ -1,0 +1,11 @@
+"""Cache groups: the layers that store the same kind of thing for the same tokens, and how their blocks come and go."""
+
+from __future__ import annotations
+
+from weft.cache.groups.encoder import EncoderGroup
+from weft.cache.groups.full import FullGroup
+from weft.cache.groups.group import FREED, UNLIMITED, CacheGroup
+from weft.cache.groups.state import StateGroup
+from weft.cache.groups.window import WindowGroup
+
+__all__ = ["FREED", "UNLIMITED", "CacheGroup", "EncoderGroup", "FullGroup", "StateGroup", "WindowGroup"]

@@ -1,0 +1,59 @@
+"""`EncoderGroup`: keys and values of the encoder's tokens: written once, of fixed length, read by every step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from weft.cache.block_pool import BlockPool
+from weft.cache.groups.group import FREED, UNLIMITED
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderGroup:
+    """Layers that attend to an encoder's output. A table has a block for each `block_size` tokens of the encoder.
+
+    A sequence gets all of it when it starts, and again after a preemption: then the encoder runs again. A cached prefix
+    of the decoder needs none of it, so this group shortens no hit.
+    bytes_per_token: of keys and values of all these layers together.
+    """
+
+    layers: tuple[int, ...]
+    bytes_per_token: int
+    block_size: int
+
+    is_shifting = False
+    can_share_prefixes = True
+
+    @property
+    def block_bytes(self) -> int:
+        return self.bytes_per_token * self.block_size
+
+    def num_blocks(self, num_tokens: int, max_chunk: int, num_encoder_tokens: int) -> int:
+        return -(-num_encoder_tokens // self.block_size)
+
+    def num_new_blocks(self, table: list[int], num_tokens: int, num_encoder_tokens: int) -> int:
+        return -(-num_encoder_tokens // self.block_size) - len(table)
+
+    def num_missing(
+        self, table: list[int], num_computed: int, num_tokens: int, max_chunk: int, num_encoder_tokens: int
+    ) -> int:
+        return self.num_new_blocks(table, num_tokens, num_encoder_tokens)
+
+    def room(self, table: list[int]) -> int:
+        return UNLIMITED
+
+    def longest_hit(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> int:
+        return num
+
+    def found(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> list[int]:
+        return []
+
+    def publish(self, pool: BlockPool, table: list[int], keys: Sequence[bytes], first: int, num_computed: int) -> None:
+        """Nothing is findable."""
+
+    def advance(self, pool: BlockPool, table: list[int], num_computed: int) -> None:
+        """Nothing to do: the whole of it stays visible."""
+
+    def check(self, table: list[int]) -> None:
+        assert FREED not in table, f"a block of the encoder was freed: {table}"

@@ -1,0 +1,65 @@
+"""`FullGroup`: keys and values of every token, all of which a later token may see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from weft.cache.block_pool import BlockPool
+from weft.cache.groups.group import FREED
+from weft.cache.masks import Bidirectional, Causal, Mask
+
+
+@dataclass(frozen=True, slots=True)
+class FullGroup:
+    """Layers without a window. A table has a block for each `block_size` tokens, in order.
+
+    bytes_per_token: of keys and values of all these layers together. mask: what each query sees of them.
+    """
+
+    layers: tuple[int, ...]
+    bytes_per_token: int
+    block_size: int
+    mask: Mask = Causal()
+
+    window = None
+    is_shifting = False
+
+    @property
+    def can_share_prefixes(self) -> bool:
+        """False where an earlier token's keys depend on later tokens."""
+        return not isinstance(self.mask, Bidirectional)
+
+    @property
+    def block_bytes(self) -> int:
+        return self.bytes_per_token * self.block_size
+
+    def num_blocks(self, num_tokens: int, max_chunk: int, num_encoder_tokens: int) -> int:
+        return -(-num_tokens // self.block_size)
+
+    def num_new_blocks(self, table: list[int], num_tokens: int, num_encoder_tokens: int) -> int:
+        return max(0, -(-num_tokens // self.block_size) - len(table))
+
+    def num_missing(
+        self, table: list[int], num_computed: int, num_tokens: int, max_chunk: int, num_encoder_tokens: int
+    ) -> int:
+        return self.num_new_blocks(table, num_tokens, num_encoder_tokens)
+
+    def room(self, table: list[int]) -> int:
+        return len(table) * self.block_size
+
+    def longest_hit(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> int:
+        return next((index for index in range(num) if keys[index] not in pool), num)
+
+    def found(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> list[int]:
+        return pool.find_all(keys[:num])
+
+    def publish(self, pool: BlockPool, table: list[int], keys: Sequence[bytes], first: int, num_computed: int) -> None:
+        for index in range(first, num_computed // self.block_size):
+            pool.publish(table[index], keys[index])
+
+    def advance(self, pool: BlockPool, table: list[int], num_computed: int) -> None:
+        """Nothing to do: every block stays visible."""
+
+    def check(self, table: list[int]) -> None:
+        assert FREED not in table, f"a block of a group without a window was freed: {table}"

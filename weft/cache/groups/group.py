@@ -1,0 +1,77 @@
+"""`CacheGroup`: what the cache manager asks of a kind of cache. The kinds are the other files of this folder.
+
+A group is a frozen value: sizes and rules. What changes is its pool and each sequence's *table*, the list of its block
+ids in this group. Groups know no sequence, no scheduling rule and no tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from weft.cache.block_pool import BlockPool
+
+FREED = -1                # in a table: no block, because no query sees its tokens any more, or because nothing is stored
+UNLIMITED = 1 << 62       # room of a table that does not grow with the tokens
+
+
+class CacheGroup(Protocol):
+    """One kind of cache and the layers that share its tables.
+
+    layers: their indices in the model.
+    block_size: tokens that a block stands for. block_bytes: of one block, all these layers together.
+    can_share_prefixes: whether what is stored of a prefix is the same whatever follows.
+    is_shifting: whether `advance` changes tables.
+    """
+
+    @property
+    def layers(self) -> tuple[int, ...]: ...
+    @property
+    def block_size(self) -> int: ...
+    @property
+    def block_bytes(self) -> int: ...
+    @property
+    def can_share_prefixes(self) -> bool: ...
+    @property
+    def is_shifting(self) -> bool: ...
+
+    def num_blocks(self, num_tokens: int, max_chunk: int, num_encoder_tokens: int) -> int:
+        """The most blocks that one sequence of `num_tokens` holds at any moment, computed `max_chunk` a step or less."""
+        ...
+
+    def num_new_blocks(self, table: list[int], num_tokens: int, num_encoder_tokens: int) -> int:
+        """Blocks that the table lacks for the next step, after which `num_tokens` are computed."""
+        ...
+
+    def num_missing(
+        self, table: list[int], num_computed: int, num_tokens: int, max_chunk: int, num_encoder_tokens: int
+    ) -> int:
+        """Free blocks that a sequence needs on its way from `num_computed` to `num_tokens`, beside those it holds."""
+        ...
+
+    def room(self, table: list[int]) -> int:
+        """Tokens that can be computed, counted from the sequence's first one, until the table lacks a block."""
+        ...
+
+    def longest_hit(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> int:
+        """The most blocks, `num` at most, such that the pool has what the token after them needs.
+
+        keys: the content keys of this group's blocks, in order.
+        """
+        ...
+
+    def found(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> list[int]:
+        """The table of a sequence that starts after `num` blocks, which `longest_hit` has allowed."""
+        ...
+
+    def publish(self, pool: BlockPool, table: list[int], keys: Sequence[bytes], first: int, num_computed: int) -> None:
+        """Makes the blocks from number `first` on findable that the last step filled."""
+        ...
+
+    def advance(self, pool: BlockPool, table: list[int], num_computed: int) -> None:
+        """Changes the table after a step: `num_computed` tokens are computed. Releases what nobody reads any more."""
+        ...
+
+    def check(self, table: list[int]) -> None:
+        """AssertionError if the table of a running sequence cannot be one of this group."""
+        ...

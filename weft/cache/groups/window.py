@@ -1,0 +1,87 @@
+"""`WindowGroup`: keys and values of every token, of which a query sees the last `window` only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from weft.cache.block_pool import BlockPool
+from weft.cache.groups.group import FREED
+from weft.cache.masks import Bidirectional, Causal, Mask
+
+
+@dataclass(frozen=True, slots=True)
+class WindowGroup:
+    """Layers with one window. A table has a place for each `block_size` tokens, in order, `FREED` in those left behind.
+
+    window: tokens a query sees, itself included: at position p it sees p - window + 1 to p.
+    bytes_per_token: of keys and values of all these layers together. mask: narrows the window further.
+    """
+
+    window: int
+    layers: tuple[int, ...]
+    bytes_per_token: int
+    block_size: int
+    mask: Mask = Causal()
+
+    is_shifting = True
+
+    @property
+    def can_share_prefixes(self) -> bool:
+        """False where an earlier token's keys depend on later tokens."""
+        return not isinstance(self.mask, Bidirectional)
+
+    @property
+    def block_bytes(self) -> int:
+        return self.bytes_per_token * self.block_size
+
+    def num_left_behind(self, num_tokens: int) -> int:
+        """Blocks that the query at position `num_tokens`, and any later one, no longer sees."""
+        return max(0, num_tokens - self.window + 1) // self.block_size
+
+    def num_blocks(self, num_tokens: int, max_chunk: int, num_encoder_tokens: int) -> int:
+        """`window` - 1 tokens before the chunk and the chunk itself, wherever block borders fall."""
+        span = self.window - 1 + max_chunk
+        return min(-(-num_tokens // self.block_size), (span + self.block_size - 2) // self.block_size + 1)
+
+    def num_new_blocks(self, table: list[int], num_tokens: int, num_encoder_tokens: int) -> int:
+        return max(0, -(-num_tokens // self.block_size) - len(table))
+
+    def num_missing(
+        self, table: list[int], num_computed: int, num_tokens: int, max_chunk: int, num_encoder_tokens: int
+    ) -> int:
+        num_visible = len(table) - self.num_left_behind(num_computed)
+        return max(0, min(-(-num_tokens // self.block_size) - len(table),
+                          self.num_blocks(num_tokens, max_chunk, num_encoder_tokens) - num_visible))
+
+    def room(self, table: list[int]) -> int:
+        return len(table) * self.block_size
+
+    def longest_hit(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> int:
+        """Only the blocks that the next token sees have to be there."""
+        while True:
+            first = self.num_left_behind(num * self.block_size)
+            gap = next((index for index in range(num - 1, first - 1, -1) if keys[index] not in pool), None)
+            if gap is None:
+                return num
+            num = gap
+
+    def found(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> list[int]:
+        num_left_behind = self.num_left_behind(num * self.block_size)
+        return [FREED] * num_left_behind + pool.find_all(keys[num_left_behind:num])
+
+    def publish(self, pool: BlockPool, table: list[int], keys: Sequence[bytes], first: int, num_computed: int) -> None:
+        for index in range(first, num_computed // self.block_size):
+            pool.publish(table[index], keys[index])
+
+    def advance(self, pool: BlockPool, table: list[int], num_computed: int) -> None:
+        end = first = self.num_left_behind(num_computed)
+        while first and table[first - 1] != FREED:
+            first -= 1
+        if first < end:
+            pool.release(table[first:end])
+            table[first:end] = [FREED] * (end - first)
+
+    def check(self, table: list[int]) -> None:
+        num_freed = table.count(FREED)
+        assert FREED not in table[num_freed:], f"a window freed a block before an earlier one: {table}"

@@ -1,0 +1,31 @@
+"""`Mask`: which keys of its sequence a query may see, as plain data; a window narrows it further."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from weft.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Causal:
+    """The query at position p sees the keys 0 to p."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bidirectional:
+    """Every query sees all keys of its sequence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunked:
+    """The query at position p sees the keys from `size` * (p // `size`) to p (Llama 4's local attention)."""
+
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ConfigError("attention_chunk_size", self.size, expected="at least 1 token")
+
+
+Mask = Causal | Bidirectional | Chunked
