@@ -118,7 +118,7 @@ def test_experts_that_are_not_picked_cost_nothing():
 @pytest.mark.parametrize("architecture", families())
 def test_names_and_shapes_are_those_of_the_model_that_is_built(architecture):
     spec = spec_of(architecture, **SAMPLE)
-    model = Decoder(spec, tied=spec.head.tied, layer_groups=(0,) * len(spec.blocks), max_model_len=16,
+    model = Decoder(spec, tied=spec.head.tied, max_model_len=16,
                     context=LayerContext(torch.float32, has_memory=False))
 
     assert parameter_shapes(spec) == {name: tuple(view.shape) for name, view in model.homes().items()}

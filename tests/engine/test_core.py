@@ -84,8 +84,8 @@ def test_nan_in_one_request_reaches_no_other_even_through_reused_blocks(director
 
     def failure(hidden, rows):
         for block in core.runner.model.blocks:                 # what a model that overflows leaves behind
-            block.mixer.k_cache[:] = torch.nan
-            block.mixer.v_cache[:] = torch.nan
+            block.mixer.paged.k_cache[:] = torch.nan
+            block.mixer.paged.v_cache[:] = torch.nan
         return hidden * torch.nan
 
     core.add(request("before", [5] * 20, max_tokens=30))

@@ -137,8 +137,7 @@ def kernels(found: Inspection) -> dict[str, str]:
                       quantization=at_load(found.config.load.quantization),
                       cache=CacheFormat(found.config.cache.dtype, found.config.cache.block_size))
     tied = found.spec.head.tied if found.has_own_head is None else not found.has_own_head
-    model = Decoder(found.spec, tied=tied, layer_groups=(0,) * len(found.spec.blocks),
-                    max_model_len=1, context=context)
+    model = Decoder(found.spec, tied=tied, max_model_len=1, context=context)
     sampling = choose_sampling(SamplingCase(device=context.device, isa=context.isa))
     return explain([*model.choices(), sampling])
 

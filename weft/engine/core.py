@@ -42,7 +42,7 @@ class EngineCore:
             logger.warning("weft was installed without its native kernels: it runs on torch's operators, slower, and "
                            "rounding depends on the batch. Install a C++ compiler (g++), then weft again.")
         self.runner = Runner(config, spec, machine)
-        plan = self.runner.plan
+        plan = self.runner.memory
         cache = CacheManager(plan.groups, plan.num_blocks, config.cache.enable_prefix_caching)
         self._scheduler = Scheduler(config.scheduler, cache, max_model_len=plan.max_model_len)
         self.stats = EngineStats()

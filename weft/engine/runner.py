@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,10 +29,10 @@ from weft.engine.step_inputs import step_inputs
 from weft.layers.context import CacheFormat, LayerContext
 from weft.layers.finishing import LayerFinisher
 from weft.models.decoder import Decoder
-from weft.ops.batch import ForwardBatch
 from weft.ops.kernel import explain
 from weft.ops.native import unavailable
 from weft.ops.nodes import MemoryNodes
+from weft.ops.step import Step
 
 logger = logging.getLogger("weft")
 
@@ -58,16 +57,12 @@ class Runner:
         self.dtype = getattr(torch, config.model.dtype)
         checkpoint = open_weights(config.model, config.load)
         own_head = needs_own_head(checkpoint, spec, config.model.hf_config)
-        self.plan: MemoryPlan = plan_memory(spec, config, machine, checkpoint=checkpoint, has_own_head=own_head)
-        layer_groups = [0] * len(spec.blocks)
-        for number, group in enumerate(self.plan.groups):
-            for layer in group.layers:
-                layer_groups[layer] = number
+        self.memory: MemoryPlan = plan_memory(spec, config, machine, checkpoint=checkpoint, has_own_head=own_head)
         context = LayerContext(self.dtype, isa=config.cpu_isa, quantization=at_load(config.load.quantization),
                           cache=CacheFormat(config.cache.dtype, config.cache.block_size),
                           nodes=_memory_nodes(config, machine))
-        self.model = Decoder(spec, tied=not own_head, layer_groups=tuple(layer_groups),
-                             max_model_len=self.plan.max_model_len, context=context)
+        self.model = Decoder(spec, tied=not own_head, max_model_len=self.memory.max_model_len,
+                             context=context)
         if config.enforce_eager:
             self.model.steps.refusal = "enforce_eager"
         finisher = LayerFinisher(self.model, self.model.homes())
@@ -79,25 +74,25 @@ class Runner:
         keep_freed_pages()                     # not before: weights are to go back to the system when they are freed
         self.sampler = Sampler(config.model.logprobs_mode, config.cpu_isa)
 
-    def execute(self, plan: StepPlan) -> list[SequenceResult]:
+    def execute(self, step_plan: StepPlan) -> list[SequenceResult]:
         """One forward pass and its samples; one result for each scheduled sequence."""
-        if not plan.scheduled:
+        if not step_plan.scheduled:
             return []
-        batch, last_rows = step_inputs(plan, self.plan)
+        step = step_inputs(step_plan, self.memory)
         with torch.inference_mode():
-            hidden = self.model(batch)
-            results = [SequenceResult() for _ in plan.scheduled]
-            self._sample(plan, hidden, last_rows, results)
-            self._prompt_logprobs(plan, batch, hidden, results)
+            hidden = self.model(step)
+            results = [SequenceResult() for _ in step_plan.scheduled]
+            self._sample(step_plan, step, hidden, results)
+            self._prompt_logprobs(step_plan, step, hidden, results)
         return results
 
-    def _sample(self, plan: StepPlan, hidden: Tensor, last_rows: Seq[int], results: list[SequenceResult]) -> None:
-        wanted = [i for i, item in enumerate(plan.scheduled) if item.has_logits]
+    def _sample(self, step_plan: StepPlan, step: Step, hidden: Tensor, results: list[SequenceResult]) -> None:
+        wanted = [i for i, item in enumerate(step_plan.scheduled) if item.has_logits]
         if not wanted:
             return
-        rows = [last_rows[i] for i in wanted]
-        logits = self.model.compute_logits(hidden if len(rows) == hidden.shape[0] else hidden[rows])
-        samples = self.sampler.sample(logits, [plan.scheduled[i].seq for i in wanted])
+        rows = step.wanted_rows
+        logits = self.model.compute_logits(hidden if len(rows) == hidden.shape[0] else hidden[list(rows)])
+        samples = self.sampler.sample(logits, [step_plan.scheduled[i].seq for i in wanted])
         for i, sample in zip(wanted, samples, strict=True):
             if sample.error is not None:
                 results[i].error = sample.error
@@ -105,10 +100,10 @@ class Runner:
                 results[i].token_ids = [sample.token_id]
                 results[i].logprobs = None if sample.logprobs is None else [sample.logprobs]
 
-    def _prompt_logprobs(self, plan: StepPlan, batch: ForwardBatch, hidden: Tensor,
+    def _prompt_logprobs(self, step_plan: StepPlan, step: Step, hidden: Tensor,
                          results: list[SequenceResult]) -> None:
         row = 0
-        for item, count, result in zip(plan.scheduled, batch.query_lens, results, strict=True):
+        for item, count, result in zip(step_plan.scheduled, step.query_lens, results, strict=True):
             if item.seq.request.params.prompt_logprobs is not None:
                 result.prompt_logprobs = self._of_prompt(item, hidden[row : row + count])
             row += count
@@ -127,9 +122,11 @@ class Runner:
         return out
 
     def _bind_caches(self) -> None:
-        for attention, group in zip(self.model.attentions(), self.model.layer_groups, strict=True):
-            shape = attention.cache_shape(self.plan.num_blocks[group], self.plan.block_size)
-            attention.bind_cache(_zeros(shape, attention.cache_dtype), _zeros(shape, attention.cache_dtype))
+        layers = self.model.caches()
+        for number, group in enumerate(self.memory.groups):
+            for layer in (layers[i] for i in group.layers):
+                shapes = layer.cache_shapes(self.memory.num_blocks[number])
+                layer.bind_cache(tuple(_zeros(shape, layer.cache_dtype) for shape in shapes), number)
 
     # What collective_rpc and apply_model reach.
 
@@ -146,7 +143,7 @@ class Runner:
 
     def memory_plan(self) -> dict[str, Any]:
         """The memory plan as plain data."""
-        plan = self.plan
+        plan = self.memory
         return {"weight_bytes": plan.weight_bytes, "activation_bytes": plan.activation_bytes,
                 "kv_cache_bytes": plan.kv_cache_bytes, "num_blocks": list(plan.num_blocks),
                 "block_size": plan.block_size, "max_model_len": plan.max_model_len}

@@ -1,4 +1,4 @@
-"""From a StepPlan to a ForwardBatch: token ids, positions, cache slots and block tables packed into tensors."""
+"""From a StepPlan to a Step: token ids, positions, cache slots and block tables packed into tensors."""
 
 from __future__ import annotations
 
@@ -11,40 +11,43 @@ import torch
 from weft.engine.memory import MemoryPlan
 from weft.engine.scheduler import Scheduled, StepPlan
 from weft.ops.attention import AttentionPlan, attention_plan
-from weft.ops.batch import ForwardBatch
+from weft.ops.step import Step
 
 
-def step_inputs(plan: StepPlan, memory: MemoryPlan) -> tuple[ForwardBatch, list[int]]:
-    """(the batch, the row of each scheduled sequence's last token)."""
-    items = plan.scheduled
+def step_inputs(step_plan: StepPlan, memory: MemoryPlan) -> Step:
+    """The step. Its wanted rows are the last ones of the sequences that get a token, in their order."""
+    items = step_plan.scheduled
     query_lens = tuple(item.num_new_tokens for item in items)
     seq_lens = tuple(item.start + item.num_new_tokens for item in items)
     num_decodes = next((i for i, n in enumerate(query_lens) if n > 1), len(items))
-    positions = _positions(items, num_decodes)
+    places = _places(items, num_decodes)
     token_ids = [item.seq.token_ids[item.start] for item in items[:num_decodes]]
     for item in items[num_decodes:]:
         token_ids += item.seq.token_ids[item.start : item.start + item.num_new_tokens]
-    batch = ForwardBatch(
-        input_ids=torch.tensor(token_ids), positions=torch.from_numpy(positions), query_lens=query_lens,
-        attention=tuple(_group(group, items, query_lens, seq_lens, num_decodes, positions, memory)
-                        for group in range(len(memory.groups))))
-    return batch, [end - 1 for end in accumulate(query_lens)]
+    last_rows = (end - 1 for end in accumulate(query_lens))
+    return Step(
+        input_ids=torch.tensor(token_ids), positions=torch.from_numpy(places), query_lens=query_lens,
+        wanted_rows=tuple(row for row, item in zip(last_rows, items, strict=True) if item.has_logits),
+        caches=tuple(_attention(group, items, query_lens, seq_lens, num_decodes, places, memory)
+                     for group in range(len(memory.groups))))
 
 
-def _positions(items: Seq[Scheduled], num_decodes: int) -> np.ndarray:
+def _places(items: Seq[Scheduled], num_decodes: int) -> np.ndarray:
+    """[T] int64, each token's place in its sequence, which is its place in the cache."""
     parts = [np.fromiter((item.start for item in items[:num_decodes]), dtype=np.int64, count=num_decodes)]
     parts += [np.arange(item.start, item.start + item.num_new_tokens) for item in items[num_decodes:]]
     return np.concatenate(parts)
 
 
-def _group(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...], seq_lens: tuple[int, ...], num_decodes: int,
-           positions: np.ndarray, memory: MemoryPlan) -> AttentionPlan:
+def _attention(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...], seq_lens: tuple[int, ...],
+               num_decodes: int, places: np.ndarray, memory: MemoryPlan) -> AttentionPlan:
+    """What the layers of a cache group read."""
     size = memory.block_size
     table = np.full((len(items), max(-(-n // size) for n in seq_lens)), -1, dtype=np.int32)
     for row, item, length in zip(table, items, seq_lens, strict=True):
         count = -(-length // size)
         row[:count] = item.seq.block_ids[group][:count]
     rows = np.repeat(np.arange(len(items)), query_lens)
-    slots = table[rows, positions // size] * size + positions % size
+    slots = table[rows, places // size] * size + places % size
     return attention_plan(query_lens=query_lens, seq_lens=seq_lens, num_decodes=num_decodes, slots=slots, table=table,
                           window=memory.groups[group].window, block_size=size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from weft.architectures.spec import Alibi, AttentionSpec, QKNorm, Rope
@@ -10,21 +9,14 @@ from weft.layers.context import LayerContext
 from weft.layers.layer import Layer
 from weft.layers.linear import Linear
 from weft.layers.norm import Norm, norm_options
-from weft.ops.attention import (
-    KV_DTYPES,
-    AlibiBias,
-    AttentionCase,
-    AttentionParams,
-    AttentionPlan,
-    alibi_slopes,
-    cache_shape,
-    choose_attention,
-)
+from weft.layers.paged_attention import PagedAttention
+from weft.ops.attention import AlibiBias, AttentionParams, alibi_slopes
 from weft.ops.qk import QKCase, choose_qk
+from weft.ops.step import Step
 
 
-class Attention(Layer):
-    """An AttentionSpec with its weights. Its cache is given to it once by `bind_cache`, before the first forward."""
+class SelfAttention(Layer):
+    """An AttentionSpec with its weights."""
 
     def __init__(self, spec: AttentionSpec, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
@@ -36,24 +28,12 @@ class Attention(Layer):
         self.k_norm = _qk_norm(spec.qk_norm, spec.num_kv_heads, spec.head_dim, context)
         self.qk_choice = choose_qk(_qk_case(spec, context))
         self.transform_qk = None                                # what that kernel makes of the norms' weights
-        self.params = AttentionParams(scale=spec.scale, softcap=spec.softcap, alibi=_alibi(spec))
-        self.cache_dtype = context.dtype if context.cache is None else KV_DTYPES[context.cache.dtype]
-        self.choice = choose_attention(AttentionCase(
-            device=context.device, dtype=context.dtype, head_dim=spec.head_dim, softcap=spec.softcap is not None,
-            alibi=isinstance(spec.positions, Alibi), isa=context.isa, cache_dtype=self.cache_dtype,
-            block_size=16 if context.cache is None else context.cache.block_size))
+        self.paged = PagedAttention(
+            num_heads=spec.num_heads, num_kv_heads=spec.num_kv_heads, head_dim=spec.head_dim, window=spec.window,
+            params=AttentionParams(scale=spec.scale, softcap=spec.softcap, alibi=_alibi(spec)), context=context)
         self.scratch = context.scratch
-        self.k_cache = self.v_cache = torch.empty(0)
 
-    def cache_shape(self, num_blocks: int, block_size: int) -> tuple[int, ...]:
-        """Of one of the layer's two caches."""
-        return cache_shape(num_blocks, self.spec.num_kv_heads, block_size, self.spec.head_dim, self.cache_dtype)
-
-    def bind_cache(self, k_cache: Tensor, v_cache: Tensor) -> None:
-        """Take the layer's caches, each of `cache_shape` and `cache_dtype`."""
-        self.k_cache, self.v_cache = k_cache, v_cache
-
-    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor] | None, plan: AttentionPlan,
+    def forward(self, x: Tensor, step: Step, angles: tuple[Tensor, Tensor] | None,
                 residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
         """[T, E] -> [T, E]; with a residual, residual += alpha * that, and it is returned.
 
@@ -65,7 +45,7 @@ class Attention(Layer):
         self.transform_qk(qkv, angles)
         q, k, v = qkv.split_with_sizes((heads, kv_heads, kv_heads), dim=1)
         out = self.scratch.take("attended", q.shape[0], heads * spec.head_dim, q.dtype)
-        out = self.choice.run(q, k, v, self.k_cache, self.v_cache, plan, self.params, out.view(q.shape))
+        out = self.paged(q, k, v, step, out.view(q.shape))
         return self.out(out.reshape(-1, heads * spec.head_dim), residual, alpha)
 
     def finish_loading(self) -> None:

@@ -6,7 +6,6 @@ of q and k, it is filled up with zeros.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from weft.architectures.spec import MLASpec, Rope
@@ -14,19 +13,14 @@ from weft.layers.context import LayerContext
 from weft.layers.layer import Layer
 from weft.layers.linear import Linear
 from weft.layers.norm import Norm
-from weft.ops.attention import (
-    KV_DTYPES,
-    AttentionCase,
-    AttentionParams,
-    AttentionPlan,
-    cache_shape,
-    choose_attention,
-)
+from weft.layers.paged_attention import PagedAttention
+from weft.ops.attention import AttentionParams
 from weft.ops.qk import QKCase, choose_qk
+from weft.ops.step import Step
 
 
 class MLA(Layer):
-    """An MLASpec with its weights. Its cache is given to it once by `bind_cache`, before the first forward."""
+    """An MLASpec with its weights."""
 
     def __init__(self, spec: MLASpec, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
@@ -49,23 +43,10 @@ class MLA(Layer):
             device=context.device, dtype=context.dtype, num_heads=heads, num_kv_heads=heads, head_dim=spec.head_dim,
             half=spec.positions.rotary_dim // 2, interleaved=spec.positions.interleaved, isa=context.isa))
         self.rotate = None                                    # what that kernel makes of no norms
-        self.params = AttentionParams(scale=spec.scale)
-        self.cache_dtype = context.dtype if context.cache is None else KV_DTYPES[context.cache.dtype]
-        self.choice = choose_attention(AttentionCase(
-            device=context.device, dtype=context.dtype, head_dim=spec.head_dim, softcap=False, alibi=False,
-            isa=context.isa, cache_dtype=self.cache_dtype,
-            block_size=16 if context.cache is None else context.cache.block_size))
-        self.k_cache = self.v_cache = torch.empty(0)
+        self.paged = PagedAttention(num_heads=heads, num_kv_heads=heads, head_dim=spec.head_dim,
+                                    params=AttentionParams(scale=spec.scale), context=context)
 
-    def cache_shape(self, num_blocks: int, block_size: int) -> tuple[int, ...]:
-        """Of one of the layer's two caches."""
-        return cache_shape(num_blocks, self.spec.num_kv_heads, block_size, self.spec.head_dim, self.cache_dtype)
-
-    def bind_cache(self, k_cache: Tensor, v_cache: Tensor) -> None:
-        """Take the layer's caches, each of `cache_shape` and `cache_dtype`."""
-        self.k_cache, self.v_cache = k_cache, v_cache
-
-    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], plan: AttentionPlan, residual: Tensor | None = None,
+    def forward(self, x: Tensor, step: Step, angles: tuple[Tensor, Tensor], residual: Tensor | None = None,
                 alpha: float = 1.0) -> Tensor:
         """[T, E] -> [T, E]; with a residual, residual += alpha * that, and it is returned.
 
@@ -76,7 +57,7 @@ class MLA(Layer):
         self.rotate(qkv, angles)
         q, k, v = qkv.split_with_sizes((heads, heads, heads), dim=1)
         out = self.scratch.take("attended", q.shape[0], heads * self.spec.head_dim, self.dtype)
-        out = self.choice.run(q, k, v, self.k_cache, self.v_cache, plan, self.params, out.view(q.shape))
+        out = self.paged(q, k, v, step, out.view(q.shape))
         return self.out(out[..., : self.spec.value_dim].flatten(1), residual, alpha)
 
     def _heads(self, x: Tensor) -> Tensor:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import torch
 from torch import Tensor, nn
 
 from weft.architectures.spec import BlockSpec, DecoderSpec, MLASpec, MoESpec, Rope
-from weft.layers.attention import Attention
+from weft.layers.attention import SelfAttention
 from weft.layers.context import LayerContext
 from weft.layers.embedding import Embedding, Head
 from weft.layers.layer import Layer
 from weft.layers.mla import MLA
 from weft.layers.mlp import MLP, MoE
 from weft.layers.norm import optional_norm
+from weft.layers.paged_attention import PagedAttention
 from weft.layers.rope import RotaryPositions
 from weft.models.replay import Angles, StepReplay
-from weft.ops.attention import AttentionPlan
-from weft.ops.batch import ForwardBatch
+from weft.ops.step import Step, embed_rows, tap
 
 
 class Block(Layer):
@@ -27,34 +25,35 @@ class Block(Layer):
     def __init__(self, spec: BlockSpec, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
         self.spec = spec
-        self.mixer = (MLA if isinstance(spec.mixer, MLASpec) else Attention)(spec.mixer, hidden_size, context=context)
+        mixer = MLA if isinstance(spec.mixer, MLASpec) else SelfAttention
+        self.mixer = mixer(spec.mixer, hidden_size, context=context)
         self.ffn = (MoE if isinstance(spec.ffn, MoESpec) else MLP)(spec.ffn, hidden_size, context=context)
         self.mixer_norm = optional_norm(spec.mixer_norm, hidden_size, context=context, role="mixer_norm")
         self.ffn_norm = optional_norm(spec.ffn_norm, hidden_size, context=context, role="ffn_norm")
         self.mixer_post_norm = optional_norm(spec.mixer_post_norm, hidden_size, context=context)
         self.ffn_post_norm = optional_norm(spec.ffn_post_norm, hidden_size, context=context)
 
-    def forward(self, hidden: Tensor, angles: tuple[Tensor, Tensor] | None, plan: AttentionPlan) -> Tensor:
+    def forward(self, hidden: Tensor, step: Step, angles: tuple[Tensor, Tensor] | None) -> Tensor:
         """[T, E] -> [T, E]; `hidden` itself is changed and returned."""
         if self.spec.parallel:
-            return self._parallel(hidden, angles, plan)
+            return self._parallel(hidden, step, angles)
         if self.spec.post_residual:
-            hidden = self.mixer_norm(self.mixer(hidden, angles, plan, hidden))
+            hidden = self.mixer_norm(self.mixer(hidden, step, angles, hidden))
             return self.ffn_norm(self.ffn(hidden, hidden))
         alpha = self.spec.residual_scale
         if self.mixer_post_norm is None:
-            self.mixer(_norm(self.mixer_norm, hidden), angles, plan, hidden, alpha)
+            self.mixer(_norm(self.mixer_norm, hidden), step, angles, hidden, alpha)
         else:
-            mixed = self.mixer(_norm(self.mixer_norm, hidden), angles, plan)
+            mixed = self.mixer(_norm(self.mixer_norm, hidden), step, angles)
             self.mixer_post_norm(mixed, hidden, alpha)
         if self.ffn_post_norm is None:
             return self.ffn(_norm(self.ffn_norm, hidden), hidden, alpha)
         return self.ffn_post_norm(self.ffn(_norm(self.ffn_norm, hidden)), hidden, alpha)
 
-    def _parallel(self, hidden: Tensor, angles: tuple[Tensor, Tensor] | None, plan: AttentionPlan) -> Tensor:
+    def _parallel(self, hidden: Tensor, step: Step, angles: tuple[Tensor, Tensor] | None) -> Tensor:
         mixed = self.mixer_norm(hidden)
         fed = mixed if self.ffn_norm is None else self.ffn_norm(hidden)          # both norms before hidden changes
-        self.mixer(mixed, angles, plan, hidden, self.spec.residual_scale)
+        self.mixer(mixed, step, angles, hidden, self.spec.residual_scale)
         return self.ffn(fed, hidden, self.spec.residual_scale)
 
 
@@ -65,15 +64,14 @@ def _norm(norm: nn.Module | None, x: Tensor) -> Tensor:
 class Decoder(Layer):
     """Any decoder-only language model.
 
-    tied: the head shares the embedding's table. layer_groups: the cache group of each layer.
+    tied: the head shares the embedding's table.
     """
 
     __call__ = nn.Module.__call__              # once a step: hooks on the whole model are called
 
-    def __init__(self, spec: DecoderSpec, *, tied: bool, layer_groups: tuple[int, ...], max_model_len: int,
-                 context: LayerContext) -> None:
+    def __init__(self, spec: DecoderSpec, *, tied: bool, max_model_len: int, context: LayerContext) -> None:
         super().__init__()
-        self.spec, self.layer_groups, self.dtype = spec, layer_groups, context.dtype
+        self.spec, self.dtype = spec, context.dtype
         self.embedding = Embedding(spec.embedding, spec.hidden_size, is_tied=tied, context=context)
         self.blocks = nn.ModuleList(Block(block, spec.hidden_size, context=context) for block in spec.blocks)
         self.final_norm = optional_norm(spec.final_norm, spec.hidden_size, context=context)
@@ -84,15 +82,17 @@ class Decoder(Layer):
         self.steps = StepReplay(context.isa, context.device, context.scratch)
 
     @torch.inference_mode()
-    def forward(self, batch: ForwardBatch) -> Tensor:
+    def forward(self, step: Step) -> Tensor:
         """Run the blocks over a step's packed tokens: [T, E], before the head."""
-        hidden = self.embedding(batch.input_ids, batch.positions)
-        angles = {rope: rotary.angles(batch.positions, self.dtype) for rope, rotary in self.ropes.items()}
-        return self.steps.run(hidden, angles, batch.attention, self._run_blocks)
+        hidden = embed_rows(self.embedding(step.input_ids, step.positions), step)
+        angles = {rope: rotary.angles(step.positions, self.dtype) for rope, rotary in self.ropes.items()}
+        return self.steps.run(hidden, angles, step, self._run_blocks)
 
-    def _run_blocks(self, hidden: Tensor, angles: Angles, plans: Sequence[AttentionPlan]) -> Tensor:
-        for block, group in zip(self.blocks, self.layer_groups, strict=True):
-            hidden = block(hidden, angles.get(block.mixer.rope), plans[group])
+    def _run_blocks(self, hidden: Tensor, angles: Angles, step: Step) -> Tensor:
+        for i, block in enumerate(self.blocks):
+            tap(hidden, step, i)
+            hidden = block(hidden, step, angles.get(block.mixer.rope))
+        tap(hidden, step, len(self.blocks))
         return hidden if self.final_norm is None else self.final_norm(hidden)
 
     @torch.inference_mode()
@@ -100,9 +100,9 @@ class Decoder(Layer):
         """[N, E] -> [N, V] float32."""
         return self.head(hidden_states)
 
-    def attentions(self) -> Iterator[Attention | MLA]:
-        """The attention layers in order."""
-        return (block.mixer for block in self.blocks)
+    def caches(self) -> tuple[PagedAttention, ...]:
+        """The layers that store something from step to step, in their order."""
+        return tuple(module for module in self.modules() if isinstance(module, PagedAttention))
 
     def homes(self) -> dict[str, Tensor]:
         homes = {f"embedding.{name}": view for name, view in self.embedding.homes().items()}

@@ -101,6 +101,10 @@ class AttentionPlan:
             lengths.ctypes.data + lengths.strides[0], self.table.ctypes.data, self.table.shape[1], self.window or 0,
             *shared.addresses)
 
+    def assign(self, other: AttentionPlan) -> None:
+        """Make the native kernel read another plan of as many queries of each sequence where it read this one."""
+        self.native.assign(other.native)
+
 
 def attention_plan(*, query_lens: Sequence[int], seq_lens: Sequence[int], num_decodes: int, slots: np.ndarray,
                    table: np.ndarray, window: int | None, block_size: int) -> AttentionPlan:

@@ -1,0 +1,57 @@
+"""`PagedAttention`: the part of every attention layer that owns a cache. It knows no weights.
+
+Whoever has queries, keys and values of a step may call it: weft's mixers, programmed models, other people's modules.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import torch
+from torch import Tensor
+
+from weft.cache.need import Causal, Mask, TokensNeed
+from weft.layers.context import LayerContext
+from weft.layers.layer import Layer
+from weft.ops.attention import KV_DTYPES, AttentionCase, AttentionParams, cache_shape, choose_attention
+from weft.ops.step import Step
+
+
+class PagedAttention(Layer):
+    """Attention of a step's queries over the keys and values in the cache, this step's included.
+
+    window: tokens a query sees, itself included; None: all that the mask allows.
+    need: what the layer stores, for the memory plan. group: number of its cache group, given when caches are bound.
+    """
+
+    def __init__(self, *, num_heads: int, num_kv_heads: int, head_dim: int, params: AttentionParams,
+                 context: LayerContext, window: int | None = None, mask: Mask = Causal()) -> None:
+        super().__init__()
+        self.num_heads, self.num_kv_heads, self.head_dim, self.params = num_heads, num_kv_heads, head_dim, params
+        self.cache_dtype = context.dtype if context.cache is None else KV_DTYPES[context.cache.dtype]
+        self.block_size = 16 if context.cache is None else context.cache.block_size
+        self.choice = choose_attention(AttentionCase(
+            device=context.device, dtype=context.dtype, head_dim=head_dim, softcap=params.softcap is not None,
+            alibi=params.alibi is not None, sinks=params.sinks is not None, isa=context.isa,
+            cache_dtype=self.cache_dtype, block_size=self.block_size))
+        per_token = sum(prod(shape) for shape in self.cache_shapes(1)) * self.cache_dtype.itemsize // self.block_size
+        self.need = TokensNeed(per_token, window, mask)
+        self.group = 0
+        self.k_cache = self.v_cache = torch.empty(0)
+
+    def cache_shapes(self, num_blocks: int) -> tuple[tuple[int, ...], ...]:
+        """Of the layer's tensors in the cache: keys, values. Their dtype is `cache_dtype`."""
+        shape = cache_shape(num_blocks, self.num_kv_heads, self.block_size, self.head_dim, self.cache_dtype)
+        return shape, shape
+
+    def bind_cache(self, tensors: tuple[Tensor, ...], group: int) -> None:
+        """Take the layer's tensors, of `cache_shapes`, and the number of its cache group."""
+        self.k_cache, self.v_cache = tensors
+        self.group = group
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, step: Step, out: Tensor | None = None) -> Tensor:
+        """Write k and v to the cache, then attend: [T, H, D] in the dtype of q.
+
+        q: [T, H, D]; k, v: [T, Hkv, D]. out: contiguous [T, H, D], where the result may be written.
+        """
+        return self.choice.run(q, k, v, self.k_cache, self.v_cache, step.caches[self.group], self.params, out)

@@ -1,0 +1,83 @@
+"""`Step`: everything one forward pass reads besides weights and caches, passed from the runner down to every layer.
+
+`engine/step_inputs.py` builds it. Nothing of it is kept in a global: a layer has what its forward is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from weft.ops.attention import AttentionPlan
+
+MAX_RECORDED_ROWS = 64         # rows; a longer step takes long enough to hide Python
+_MAX_RECORDED_QUERIES = 16     # rows of one sequence; a sequence with more is in prefill, whose length hardly repeats
+
+CachePlan = AttentionPlan
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class RowEmbeds:
+    """Hidden states that stand in for looked-up embeddings (prompt embeddings, media).
+
+    rows: [n] int64, rows of the step. values: [n, E], what the model's `embed_input_ids` would have returned there.
+    """
+
+    rows: Tensor
+    values: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Step:
+    """One step. Sequences are packed one after another; those with one new token (decode) come first.
+
+    input_ids: [T] int64. positions: [T] int64, what rotary and learned positions see; a token's place in its cache is
+    the business of the plans. query_lens: S, tokens of each sequence in this step.
+    wanted_rows: the rows whose hidden states go on to the head.
+    caches: what each cache group's layers read, by the group's number.
+    embeds: None when every row is looked up.
+    taps: [T, E] by block number, filled with what goes into that block; the number of blocks names what comes out of
+        the last one, before the final norm.
+    """
+
+    input_ids: Tensor
+    positions: Tensor
+    query_lens: tuple[int, ...]
+    wanted_rows: tuple[int, ...] = ()
+    caches: tuple[CachePlan, ...] = ()
+    embeds: RowEmbeds | None = None
+    taps: dict[int, Tensor] | None = None
+
+    @property
+    def shape_key(self) -> Hashable | None:
+        """Steps with equal keys make the same native calls. None: not worth a recording, or not possible."""
+        lens = self.query_lens
+        if self.taps or len(self.input_ids) > MAX_RECORDED_ROWS or max(lens) > _MAX_RECORDED_QUERIES:
+            return None
+        return lens
+
+    def assign(self, other: Step) -> None:
+        """Take over what layers read of another step with the same `shape_key`, in this step's own memory."""
+        for mine, plan in zip(self.caches, other.caches, strict=True):
+            mine.assign(plan)
+
+
+def embed_rows(hidden: Tensor, step: Step) -> Tensor:
+    """`hidden` [T, E] with the rows that the step brings itself; a copy where it brings some."""
+    if step.embeds is None:
+        return hidden
+    return hidden.index_copy(0, step.embeds.rows, step.embeds.values.to(hidden.dtype))
+
+
+def tap(hidden: Tensor, step: Step, block: int) -> None:
+    """Keep what goes into a block, if the step asks for it."""
+    if step.taps is not None and block in step.taps:
+        step.taps[block].copy_(hidden)
+
+
+def empty_taps(blocks: tuple[int, ...], num_tokens: int, hidden_size: int, dtype: torch.dtype) -> dict[int, Tensor]:
+    """Memory for the taps of a step of num_tokens rows."""
+    return {block: torch.empty(num_tokens, hidden_size, dtype=dtype) for block in blocks}
