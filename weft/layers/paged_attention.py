@@ -10,7 +10,8 @@ from math import prod
 import torch
 from torch import Tensor
 
-from weft.cache.need import Causal, Mask, TokensNeed
+from weft.cache.masks import Causal, Mask
+from weft.cache.need import TokensNeed
 from weft.layers.context import LayerContext
 from weft.layers.layer import Layer
 from weft.ops.attention import KV_DTYPES, AttentionCase, AttentionParams, cache_shape, choose_attention
