@@ -128,7 +128,7 @@ def measure_step(scheduler: Scheduler) -> tuple[int, int]:
     start = time.process_time_ns()
     plan = scheduler.schedule()
     scheduled = time.process_time_ns()
-    token_ids = [[item.start % 997] if item.has_logits else [] for item in plan.scheduled]
+    token_ids = [[item.start % 997] if item.num_rows else [] for item in plan.scheduled]
     computed = time.process_time_ns()
     scheduler.apply(plan, token_ids)
     return scheduled - start, time.process_time_ns() - computed

@@ -61,7 +61,7 @@ def add(scheduler: Scheduler, request_id: str, prompt: list[int], **options) -> 
 
 def apply(scheduler: Scheduler, plan: StepPlan, token_id: int = 7) -> list[Sequence]:
     """Gives every sequence that is due one the same token, and checks the scheduler's books."""
-    finished = scheduler.apply(plan, [[token_id] if item.has_logits else [] for item in plan.scheduled])
+    finished = scheduler.apply(plan, [[token_id] if item.num_rows else [] for item in plan.scheduled])
     scheduler.check()
     return finished
 

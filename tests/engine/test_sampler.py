@@ -7,7 +7,7 @@ import torch
 from isa_levels import native_levels
 
 from weft.engine.messages import EngineRequest
-from weft.engine.sampler import Sampled, Sampler
+from weft.engine.sampler import Sampled, Sampler, SampleRow
 from weft.engine.sequence import Sequence
 from weft.sampling_params import SamplingParams
 
@@ -51,7 +51,7 @@ def entries(results):
 
 def sample(*seqs, logits=LOGITS, rows=None, mode="raw_logprobs"):
     rows = [logits] * len(seqs) if rows is None else rows
-    return of_every_kernel(lambda isa: Sampler(mode, isa).sample(torch.tensor(rows), seqs))
+    return of_every_kernel(lambda isa: Sampler(mode, isa).sample(torch.tensor(rows), [SampleRow(seq) for seq in seqs]))
 
 
 def token(seq, **options):
@@ -225,3 +225,42 @@ def test_penalties_of_long_texts_count_each_token_once_or_as_often_as_it_was_dra
 
     assert dict(zip(entry.token_ids, entry.logprobs, strict=True)) == {
         0: 0.0, 1: 0.5, 2: 1.0, 3: 1.5 - 0.75 - 0.5, 4: 2.0 - 0.25 - 0.5}
+
+
+OPTIONS = {
+    "greedy": {},
+    "drawn": {"temperature": 1.0},
+    "top-k": {"temperature": 1.5, "top_k": 3},
+    "top-p": {"temperature": 1.5, "top_p": 0.8},
+    "min-p": {"temperature": 1.5, "min_p": 0.05},
+    "bad-words": {"bad_words": [[4], [3, 3], [0, 3, 2]]},
+    "bad-words-drawn": {"temperature": 1.0, "bad_words": [[3, 4], [1, 4]]},
+    "min-tokens": {"min_tokens": 3, "stop_token_ids": [3]},
+    "repetition": {"repetition_penalty": 1.6},
+    "frequency": {"frequency_penalty": 1.1},
+    "presence": {"temperature": 0.7, "presence_penalty": 1.7},
+    "bias": {"logit_bias": {0: 3.5, 4: -2.0}},
+    "allowed": {"temperature": 1.0, "allowed_token_ids": [0, 1, 3]},
+    "all": {"temperature": 1.2, "top_k": 4, "top_p": 0.95, "min_p": 0.01, "bad_words": [[3, 2]], "min_tokens": 4,
+            "repetition_penalty": 1.3, "frequency_penalty": 0.5, "presence_penalty": 0.25, "logit_bias": {1: 1.5}},
+}
+
+
+@pytest.mark.parametrize("mode", ["raw_logprobs", "processed_logits"])
+@pytest.mark.parametrize("isa", ["reference", *native_levels()])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_row_after_drafts_is_that_of_a_sequence_which_has_these_tokens(name, isa, mode):
+    """Each option, for every row of a sequence with four drafts, beside rows of others: one at a time, bit for bit."""
+    options = OPTIONS[name] | {"logprobs": 3, "seed": 9}
+    drafts, logits = (3, 3, 0, 3), torch.randn(5, 5, generator=torch.Generator().manual_seed(2)) * 2
+    rows = [SampleRow(sequence([0, 1], [1], **options), drafts[:count]) for count in range(5)]
+    company = [SampleRow(sequence(temperature=1.0, seed=4, logprobs=1, frequency_penalty=0.5)),
+               SampleRow(sequence(min_tokens=9), (1, 2))]
+
+    sampler = Sampler(mode, isa)
+    together = sampler.sample(torch.cat([logits[:1], logits, logits[:1]]), [company[0], *rows, company[1]])[1:-1]
+
+    for count, found in enumerate(together):
+        known = sequence([0, 1], [1, *drafts[:count]], **options)
+        [alone] = sampler.sample(logits[count : count + 1].clone(), [SampleRow(known)])
+        assert found == alone, f"after {count} drafts"

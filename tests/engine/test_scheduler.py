@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from scheduling import EOS, add, apply, make_scheduler, make_seq, parts, step, tokens
 
+from weft.engine.scheduler import Scheduled
 from weft.errors import QueueFullError, RequestError
 
 
@@ -14,21 +15,21 @@ def test_a_prompt_that_fits_is_computed_in_one_step_and_then_decodes():
 
     plan = step(scheduler)
 
-    assert [(item.num_new_tokens, item.start, item.has_logits) for item in plan.scheduled] == [(5, 0, True)]
+    assert [(item.num_new_tokens, item.start, item.num_rows) for item in plan.scheduled] == [(5, 0, 1)]
     assert plan.num_tokens == 5
     assert seq.token_ids == [*tokens(5), 7]
     [decode] = step(scheduler).scheduled
-    assert (decode.num_new_tokens, decode.start, decode.has_logits) == (1, 5, True)
+    assert (decode.num_new_tokens, decode.start, decode.num_rows) == (1, 5, 1)
 
 
-def test_a_long_prompt_is_cut_into_chunks_of_which_the_last_has_logits():
+def test_a_long_prompt_is_cut_into_chunks_of_which_the_last_is_sampled():
     scheduler = make_scheduler(max_num_batched_tokens=6)
     add(scheduler, "a", tokens(14))
 
     chunks = [step(scheduler).scheduled[0] for _ in range(3)]
 
-    assert [(chunk.start, chunk.num_new_tokens, chunk.has_logits) for chunk in chunks] == [
-        (0, 6, False), (6, 6, False), (12, 2, True)]
+    assert [(chunk.start, chunk.num_new_tokens, chunk.num_rows) for chunk in chunks] == [
+        (0, 6, 0), (6, 6, 0), (12, 2, 1)]
 
 
 def test_decodes_go_first_and_chunks_share_what_is_left():
@@ -209,7 +210,7 @@ def test_several_accepted_tokens_are_computed_together_in_the_next_step():
 
     [item] = step(scheduler).scheduled
 
-    assert (item.start, item.num_new_tokens, item.has_logits) == (3, 3, True)
+    assert (item.start, item.num_new_tokens, item.num_rows) == (3, 3, 1)
 
 
 def test_a_resumed_requests_tokens_count_as_output():
@@ -356,3 +357,29 @@ def test_many_aborted_sequences_leave_a_queue_that_still_serves_in_order():
 
     assert scheduler.num_waiting == 25
     assert [next(iter(parts(step(scheduler)))) for _ in range(3)] == ["1", "3", "5"]
+
+
+def test_a_part_keeps_the_known_tokens_and_the_drafts_that_were_right():
+    part = Scheduled(make_seq("a", tokens(5)), 4, 4, 4, (1, 2, 3))             # one known token and three drafts
+
+    assert [part.num_kept(num_sampled) for num_sampled in (1, 2, 3, 4)] == [1, 2, 3, 4]
+    assert part.num_kept(0) == 1                                              # its first row failed
+    assert Scheduled(make_seq("b", tokens(5)), 5, 0, 1).num_kept(1) == 5
+    assert Scheduled(make_seq("c", tokens(9)), 5, 0, 0).num_kept(0) == 5
+
+
+def test_only_blocks_of_kept_tokens_are_published():
+    scheduler = make_scheduler()
+    seq = add(scheduler, "a", tokens(6))
+    step(scheduler)                                                           # six tokens computed, seven known
+    plan = scheduler.schedule()
+    [part] = plan.scheduled
+    assert scheduler._cache.allocate(seq, 12)
+    plan = plan._replace(scheduled=(part._replace(num_new_tokens=6, num_rows=6, drafts=(8, 9, 10, 11, 12)),))
+
+    scheduler.apply(plan, [[8, 9, 77]])                                       # two drafts right; 12 slots written
+
+    assert seq.token_ids == [*tokens(6), 7, 8, 9, 77]
+    assert seq.num_computed_tokens == 9
+    assert len(seq.block_keys) == 2                                           # of block size 4: the third is not full
+    scheduler.check()

@@ -34,7 +34,7 @@ class PagedModel:
                 self.slots[self.slot(seq, group, position)] = state(seq, position)
         seen = [[self.slots[self.slot(seq, group, position)] for position in visible(window, end - 1)]
                 for group, window in enumerate(self.windows)]
-        return [answer(seen)] if item.has_logits else []
+        return [answer(seen)] if item.num_rows else []
 
     def slot(self, seq: Sequence, group: int, position: int) -> tuple[int, int, int]:
         block_id = seq.block_ids[group][position // BLOCK_SIZE]
@@ -140,6 +140,6 @@ def check_plan(plan, limits) -> None:
     num_tokens = [item.num_new_tokens for item in plan.scheduled]
     assert 0 < sum(num_tokens) == plan.num_tokens <= limits["max_num_batched_tokens"]
     assert len({item.seq for item in plan.scheduled}) == len(num_tokens) <= limits["max_num_seqs"]
-    is_decode = [item.num_new_tokens == 1 and item.has_logits for item in plan.scheduled]
+    is_decode = [item.num_new_tokens == 1 and item.num_rows == 1 for item in plan.scheduled]
     assert is_decode == sorted(is_decode, reverse=True)
     assert not {item.seq for item in plan.scheduled} & set(plan.preempted)

@@ -88,15 +88,19 @@ class EngineCore:
     def _apply(self, plan: StepPlan, results: list[SequenceResult]) -> list[EngineOutput]:
         alive = [not item.seq.is_finished for item in plan.scheduled]       # an abort may have come in between
         cached_before = [item.seq.num_computed_tokens for item in plan.scheduled]
+        lengths = [item.seq.num_tokens for item in plan.scheduled]
         for item, result, was_alive in zip(plan.scheduled, results, alive, strict=True):
             if result.error is not None and was_alive:          # before its blocks could be published as a prefix
                 self._scheduler.abort(item.seq.request_id, reason="error")
         self._scheduler.apply(plan, [result.token_ids for result in results])
         outputs = []
-        for item, result, was_alive, before in zip(plan.scheduled, results, alive, cached_before, strict=True):
+        for item, result, was_alive, before, length in zip(
+                plan.scheduled, results, alive, cached_before, lengths, strict=True):
             if not was_alive:
                 continue
             seq = item.seq
+            if item.drafts:
+                result.cut(seq.num_tokens - length)             # tokens after the end of the sequence
             self.stats.prompt_tokens += _prompt_tokens(seq, before, item.num_new_tokens)
             self.stats.generation_tokens += len(result.token_ids)
             if result.prompt_logprobs:

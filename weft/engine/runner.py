@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice, zip_longest
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from weft.config.quantization_methods import at_load
 from weft.config.threads import nodes_of_threads
 from weft.engine.memory import MemoryPlan, plan_memory
 from weft.engine.messages import TokenLogprobs
-from weft.engine.sampler import Sampler
+from weft.engine.sampler import Sampled, Sampler, SampleRow
 from weft.engine.scheduler import Scheduled, StepPlan
 from weft.engine.step_inputs import step_inputs
 from weft.layers.context import CacheFormat, LayerContext
@@ -47,6 +48,12 @@ class SequenceResult:
     logprobs: list[TokenLogprobs] | None = None
     prompt_logprobs: list[TokenLogprobs] | None = None
     error: str | None = None
+
+    def cut(self, num_tokens: int) -> None:
+        """Keeps the first tokens and their log-probabilities only."""
+        del self.token_ids[num_tokens:]
+        if self.logprobs is not None:
+            del self.logprobs[num_tokens:]
 
 
 class Runner:
@@ -87,18 +94,14 @@ class Runner:
         return results
 
     def _sample(self, step_plan: StepPlan, step: Step, hidden: Tensor, results: list[SequenceResult]) -> None:
-        wanted = [i for i, item in enumerate(step_plan.scheduled) if item.has_logits]
+        """Samples the wanted rows and gives each sequence the tokens that its own rows confirm."""
+        wanted = step.wanted_rows
         if not wanted:
             return
-        rows = step.wanted_rows
-        logits = self.model.compute_logits(hidden if len(rows) == hidden.shape[0] else hidden[list(rows)])
-        samples = self.sampler.sample(logits, [step_plan.scheduled[i].seq for i in wanted])
-        for i, sample in zip(wanted, samples, strict=True):
-            if sample.error is not None:
-                results[i].error = sample.error
-            else:
-                results[i].token_ids = [sample.token_id]
-                results[i].logprobs = None if sample.logprobs is None else [sample.logprobs]
+        logits = self.model.compute_logits(hidden if len(wanted) == hidden.shape[0] else hidden[list(wanted)])
+        samples = iter(self.sampler.sample(logits, [row for item in step_plan.scheduled for row in _rows(item)]))
+        for item, result in zip(step_plan.scheduled, results, strict=True):
+            _accept(item, list(islice(samples, item.num_rows)), result)
 
     def _prompt_logprobs(self, step_plan: StepPlan, step: Step, hidden: Tensor,
                          results: list[SequenceResult]) -> None:
@@ -147,6 +150,28 @@ class Runner:
         return {"weight_bytes": plan.weight_bytes, "activation_bytes": plan.activation_bytes,
                 "kv_cache_bytes": plan.kv_cache_bytes, "num_blocks": list(plan.num_blocks),
                 "block_size": plan.block_size, "max_model_len": plan.max_model_len}
+
+
+def _rows(item: Scheduled) -> list[SampleRow]:
+    return [SampleRow(item.seq, item.drafts[:count]) for count in range(item.num_rows)]
+
+
+def _accept(item: Scheduled, samples: list[Sampled], result: SequenceResult) -> None:
+    """Takes samples while the draft before each was right: a row after a wrong draft answers another text.
+
+    A failure behind the first row is not taken: the next step meets it again, as the first row of its sequence.
+    """
+    if samples and samples[0].error is not None:
+        result.error = samples[0].error
+        return
+    for sample, draft in zip_longest(samples, item.drafts):
+        if sample.error is not None:
+            return
+        result.token_ids.append(sample.token_id)
+        if sample.logprobs is not None:
+            result.logprobs = [*(result.logprobs or ()), sample.logprobs]
+        if sample.token_id != draft:
+            return
 
 
 def _memory_nodes(config: EngineConfig, machine: Machine) -> MemoryNodes | None:

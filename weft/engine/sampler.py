@@ -1,13 +1,14 @@
-"""The sampler: from logits to tokens and log-probabilities, each sequence by its own parameters.
+"""The sampler: from logits to tokens and log-probabilities, each row by its sequence's parameters.
 
 Order of the steps: allowed ids, bad words, min_tokens, logit bias, penalties, temperature, min-p, top-k, top-p, draw.
-Knows no scheduling; a sequence's answer depends on its own row, tokens and seed only.
+Knows no scheduling; a row's answer depends on its own logits, the tokens before it and the seed only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,9 +31,35 @@ from weft.sampling_params import SamplingParams
 _ROWS_AT_ONCE = 64             # rows of prompt log-probabilities held in float32 together
 
 
+class SampleRow(NamedTuple):
+    """A row of logits: what follows a sequence's tokens and, where it speculates, the drafts assumed after these."""
+
+    seq: Sequence
+    drafts: tuple[int, ...] = ()
+
+    @property
+    def params(self) -> SamplingParams:
+        return self.seq.request.params
+
+    @property
+    def token_ids(self) -> list[int]:
+        """All tokens before the token to sample; not to be changed."""
+        return [*self.seq.token_ids, *self.drafts] if self.drafts else self.seq.token_ids
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens before the token to sample: its position."""
+        return len(self.seq.token_ids) + len(self.drafts)
+
+    @property
+    def num_output_tokens(self) -> int:
+        """Those of them that are no part of the prompt."""
+        return self.num_tokens - self.seq.num_prompt_tokens
+
+
 @dataclass(slots=True)
 class Sampled:
-    """One sequence's new token. error: why there is none."""
+    """One row's new token. error: why there is none."""
 
     token_id: int = -1
     logprobs: TokenLogprobs | None = None
@@ -51,31 +78,31 @@ class Sampler:
         self.choice = choose_sampling(SamplingCase(device="cpu", isa=isa))
         self._sampling = self.choice.prepare()
 
-    def sample(self, logits: Tensor, seqs: Seq[Sequence]) -> list[Sampled]:
-        """A token for each sequence.
+    def sample(self, logits: Tensor, rows: Seq[SampleRow]) -> list[Sampled]:
+        """A token for each row.
 
         Args:
-            logits: [N, V] float32, one row a sequence; modified.
+            logits: [N, V] float32, one for each of `rows`; modified.
         """
-        edited = [i for i, seq in enumerate(seqs) if _has_edits(seq)]
-        reported = [i for i, seq in enumerate(seqs) if seq.request.params.logprobs is not None]
-        keep, source, source_rows = None, logits, reported               # source: what is reported of
+        edited = [i for i, row in enumerate(rows) if _has_edits(row)]
+        reported = [i for i, row in enumerate(rows) if row.params.logprobs is not None]
+        keep, source, places = None, logits, reported                    # source: what is reported of, at which places
         if reported:
             keep = "processed" if self._processed else "raw"
             if not self._processed and not set(reported).isdisjoint(edited):
-                keep, source, source_rows = None, logits[reported], list(range(len(reported)))
+                keep, source, places = None, logits[reported], list(range(len(reported)))
         for i in edited:
-            self._edit(logits[i], seqs[i])
-        drawn = self._sampling.draw(logits, _settings(seqs), keep=keep)
+            self._edit(logits[i], rows[i])
+        drawn = self._sampling.draw(logits, _settings(rows), keep=keep)
         results = [Sampled(token) if state == GOOD else Sampled(error=_WHY_NOT[state])
                    for token, state in zip(drawn.tokens.tolist(), drawn.states.tolist(), strict=True)]
-        for k in {seqs[i].request.params.logprobs for i in reported}:
-            members = [(i, row) for i, row in zip(reported, source_rows, strict=True)
-                       if seqs[i].request.params.logprobs == k and results[i].error is None]
+        for k in {rows[i].params.logprobs for i in reported}:
+            members = [(i, place) for i, place in zip(reported, places, strict=True)
+                       if rows[i].params.logprobs == k and results[i].error is None]
             if members:
-                places, rows = zip(*members, strict=True)
-                entries = self._report(source, list(rows), drawn.tokens[list(places)], k)
-                for i, entry in zip(places, entries, strict=True):
+                numbers, sources = zip(*members, strict=True)
+                entries = self._report(source, list(sources), drawn.tokens[list(numbers)], k)
+                for i, entry in zip(numbers, entries, strict=True):
                     results[i].logprobs = entry
         return results
 
@@ -95,21 +122,22 @@ class Sampler:
                                     as_logits=self._as_logits)
         return _token_logprobs(top, chosen.tolist())
 
-    def _edit(self, row: Tensor, seq: Sequence) -> None:
-        """Masks, bias and penalties of one sequence on its logits [V], in context."""
-        params, sampling = seq.request.params, self._sampling
+    def _edit(self, logits: Tensor, row: SampleRow) -> None:
+        """Masks, bias and penalties of one row on its logits [V], in place."""
+        params, request, sampling = row.params, row.seq.request, self._sampling
         if params.allowed_token_ids is not None:
-            sampling.allow_only(row, params.allowed_token_ids)
-        bad = [word[-1] for word in seq.request.bad_words_token_ids
-               if len(word) == 1 or seq.token_ids[seq.num_prompt_tokens :][-(len(word) - 1) :] == word[:-1]]
-        if params.min_tokens > seq.num_output_tokens:
-            bad += [*seq.request.eos_token_ids, *(params.stop_token_ids or ())]
+            sampling.allow_only(logits, params.allowed_token_ids)
+        token_ids = row.token_ids
+        bad = [word[-1] for word in request.bad_words_token_ids
+               if len(word) <= row.num_output_tokens + 1 and token_ids[len(token_ids) - len(word) + 1 :] == word[:-1]]
+        if params.min_tokens > row.num_output_tokens:
+            bad += [*request.eos_token_ids, *(params.stop_token_ids or ())]
         if bad:
-            sampling.forbid(row, bad)
+            sampling.forbid(logits, bad)
         if params.logit_bias:
-            sampling.add_bias(row, params.logit_bias)
+            sampling.add_bias(logits, params.logit_bias)
         if _has_penalties(params):
-            sampling.penalise(row, seq.token_ids, seq.num_prompt_tokens, repetition=params.repetition_penalty,
+            sampling.penalise(logits, token_ids, row.seq.num_prompt_tokens, repetition=params.repetition_penalty,
                               frequency=params.frequency_penalty, presence=params.presence_penalty)
 
 
@@ -119,19 +147,19 @@ _WHY_NOT = {
 }
 
 
-def _has_edits(seq: Sequence) -> bool:
-    params = seq.request.params
-    return bool(params.allowed_token_ids is not None or seq.request.bad_words_token_ids or params.logit_bias
-                or params.min_tokens > seq.num_output_tokens or _has_penalties(params))
+def _has_edits(row: SampleRow) -> bool:
+    params = row.params
+    return bool(params.allowed_token_ids is not None or row.seq.request.bad_words_token_ids or params.logit_bias
+                or params.min_tokens > row.num_output_tokens or _has_penalties(params))
 
 
 def _has_penalties(params: SamplingParams) -> bool:
     return params.repetition_penalty != 1 or params.frequency_penalty != 0 or params.presence_penalty != 0
 
 
-def _settings(seqs: Seq[Sequence]) -> DrawSettings | None:
-    """None where every sequence takes its likeliest token."""
-    params = [seq.request.params for seq in seqs]
+def _settings(rows: Seq[SampleRow]) -> DrawSettings | None:
+    """None where every row takes its likeliest token."""
+    params = [row.params for row in rows]
     if all(p.is_greedy for p in params):
         return None
     seeds = np.array([0 if p.seed is None else p.seed % 2**64 for p in params], dtype=np.uint64)
@@ -140,7 +168,7 @@ def _settings(seqs: Seq[Sequence]) -> DrawSettings | None:
         min_ps=np.array([p.min_p for p in params], dtype=np.float32),
         top_ps=np.array([p.top_p for p in params], dtype=np.float32),
         top_ks=np.array([p.top_k for p in params], dtype=np.int64),
-        numbers=uniforms(seeds, np.array([len(seq.token_ids) for seq in seqs], dtype=np.uint64)))
+        numbers=uniforms(seeds, np.array([row.num_tokens for row in rows], dtype=np.uint64)))
 
 
 def _token_logprobs(top: TopLogprobs, chosen_ids: Seq[int]) -> list[TokenLogprobs]:

@@ -24,24 +24,31 @@ from weft.errors import QueueFullError, RequestError
 class Scheduled(NamedTuple):
     """A sequence's part of a step: positions `start` to `start + num_new_tokens` - 1 (a tuple because it is cheap).
 
-    has_logits: its last known token is among them, so a token is sampled.
+    num_rows: rows that are sampled, the last ones: 0 unless the last known token is among the new ones; then one for
+        that token and one after each draft.
+    drafts: tokens assumed to follow the known ones; they count among the new tokens.
     """
 
     seq: Sequence
     num_new_tokens: int
     start: int
-    has_logits: bool
+    num_rows: int
+    drafts: tuple[int, ...] = ()
+
+    def num_kept(self, num_sampled: int) -> int:
+        """New tokens that stay computed when the step gave `num_sampled` tokens: each but the last was a draft."""
+        return self.num_new_tokens - max(0, len(self.drafts) - max(0, num_sampled - 1))
 
 
 class StepPlan(NamedTuple):
-    """One step. Sequences with one new token and logits (decodes) come first."""
+    """One step. Sequences with one new token and one row (decodes) come first."""
 
     scheduled: tuple[Scheduled, ...]
     preempted: tuple[Sequence, ...]
     num_tokens: int
 
 
-class _Draft:
+class _OpenPlan:
     """A plan in the making: the tokens that are left to give, and who got some."""
 
     def __init__(self, budget: int) -> None:
@@ -52,9 +59,9 @@ class _Draft:
 
     def give(self, seq: Sequence, num_tokens: int) -> None:
         start = seq.num_computed_tokens
-        has_logits = start + num_tokens == len(seq.token_ids)
-        parts = self.decodes if has_logits and num_tokens == 1 else self.chunks
-        parts.append(Scheduled(seq, num_tokens, start, has_logits))
+        num_rows = int(start + num_tokens == len(seq.token_ids))
+        parts = self.decodes if num_rows and num_tokens == 1 else self.chunks
+        parts.append(Scheduled(seq, num_tokens, start, num_rows))
         self.budget -= num_tokens
 
     def take_back(self, seq: Sequence) -> None:
@@ -64,7 +71,7 @@ class _Draft:
             self.budget += 1
         self.preempted.append(seq)
 
-    def plan(self) -> StepPlan:
+    def close(self) -> StepPlan:
         return StepPlan((*self.decodes, *self.chunks), tuple(self.preempted), self._max_tokens - self.budget)
 
 
@@ -150,34 +157,38 @@ class Scheduler:
 
         A plan must be applied, or given up, before the next one is made.
         """
-        draft = _Draft(self._config.max_num_batched_tokens)
-        for seq in self._schedule_decodes(draft):
-            self._schedule_chunk(seq, draft)
-        if not draft.preempted:        # blocks are short, and a sequence preempted now must not come back in one plan
-            self._admit(draft)
-        return draft.plan()
+        step = _OpenPlan(self._config.max_num_batched_tokens)
+        for seq in self._schedule_decodes(step):
+            self._schedule_chunk(seq, step)
+        if not step.preempted:         # blocks are short, and a sequence preempted now must not come back in one plan
+            self._admit(step)
+        return step.close()
 
     def apply(self, plan: StepPlan, new_token_ids: list[list[int]]) -> list[Sequence]:
         """Enters what a step computed; returns the sequences that it finished, their blocks released.
 
         Args:
-            new_token_ids: for each scheduled sequence the tokens sampled, none where `has_logits` is False. Those
+            new_token_ids: for each scheduled sequence the tokens that its rows gave, none where it has no rows. Those
                 after the end of a sequence are dropped.
         """
         finished = []
         key_size, is_shifting = self._cache.key_size, self._cache.is_shifting
-        for (seq, num_new_tokens, start, _), token_ids in zip(plan.scheduled, new_token_ids, strict=True):
+        for item, token_ids in zip(plan.scheduled, new_token_ids, strict=True):
+            seq, start = item.seq, item.start
             if seq.finish_reason is not None:                      # aborted since it was scheduled
                 continue
-            seq.num_computed_tokens = end = start + num_new_tokens
-            if end // key_size != start // key_size:
-                self._wait(self._in_flight.published(self._cache.publish(seq, start)))
-            if is_shifting:
-                self._cache.advance(seq)
+            num_known = len(seq.token_ids)
             for token_id in token_ids:
                 if seq.append(token_id):
                     finished.append(seq)
                     break
+            # Blocks of kept tokens only: a rejected draft's keys stay in its slot until the next step overwrites them.
+            kept = item.num_kept(len(seq.token_ids) - num_known) if item.drafts else item.num_new_tokens
+            seq.num_computed_tokens = end = start + kept
+            if end // key_size != start // key_size:
+                self._wait(self._in_flight.published(self._cache.publish(seq, start)))
+            if is_shifting:
+                self._cache.advance(seq)
         if finished:
             self._running = [seq for seq in self._running if seq.finish_reason is None]
             for seq in finished:
@@ -224,27 +235,27 @@ class Scheduler:
                     f"need {num_needed} blocks of {group.block_size}, and there are {pool.num_blocks}",
                     hint="Ask for fewer tokens, shorten the prompt, or give the engine more kv_cache_memory_bytes.")
 
-    def _schedule_decodes(self, draft: _Draft) -> list[Sequence]:
+    def _schedule_decodes(self, step: _OpenPlan) -> list[Sequence]:
         """Gives each running sequence with one uncomputed token that token; returns the others, which are in prefill.
 
         Nearly all time of a busy step goes by here: one pass, no call for a sequence whose tables have room.
         """
-        prefills, decodes, budget = [], draft.decodes, draft.budget
+        prefills, decodes, budget = [], step.decodes, step.budget
         for seq in self._running:                 # loses only its last ones meanwhile, none of which had its turn
             start = seq.num_computed_tokens
             if len(seq.token_ids) - start > 1:
                 prefills.append(seq)
-            elif budget and (start < seq.room or self._make_room(seq, start + 1, draft)):
-                decodes.append(Scheduled(seq, 1, start, True))
+            elif budget and (start < seq.room or self._make_room(seq, start + 1, step)):
+                decodes.append(Scheduled(seq, 1, start, 1))
                 budget -= 1
-        draft.budget = budget
+        step.budget = budget
         return prefills
 
-    def _schedule_chunk(self, seq: Sequence, draft: _Draft) -> None:
-        num_tokens = self._chunk_len(seq.num_uncomputed_tokens, draft.budget)
+    def _schedule_chunk(self, seq: Sequence, step: _OpenPlan) -> None:
+        num_tokens = self._chunk_len(seq.num_uncomputed_tokens, step.budget)
         if num_tokens and seq.state is State.RUNNING and self._make_room(
-                seq, seq.num_computed_tokens + num_tokens, draft):
-            draft.give(seq, num_tokens)
+                seq, seq.num_computed_tokens + num_tokens, step):
+            step.give(seq, num_tokens)
 
     def _chunk_len(self, num_uncomputed: int, budget: int) -> int:
         """Tokens of a prefill that a step takes; 0 if it has to wait for another step."""
@@ -252,11 +263,11 @@ class Scheduler:
             return min(num_uncomputed, budget, self._max_chunk)
         return num_uncomputed if num_uncomputed <= budget else 0
 
-    def _make_room(self, seq: Sequence, num_tokens: int, draft: _Draft) -> bool:
+    def _make_room(self, seq: Sequence, num_tokens: int, step: _OpenPlan) -> bool:
         """Gives a running sequence blocks for `num_tokens`, preempting the last ones; False if it came to itself."""
         while not self._cache.allocate(seq, num_tokens):
             victim = self._running.pop()
-            draft.take_back(victim)
+            step.take_back(victim)
             self._preempt(victim)
             if victim is seq:
                 return False
@@ -270,7 +281,7 @@ class Scheduler:
         self.num_preemptions += 1
         self._wait([seq, *freed])
 
-    def _admit(self, draft: _Draft) -> None:
+    def _admit(self, step: _OpenPlan) -> None:
         """Starts waiting sequences in their order; who does not fit yet is not overtaken.
 
         A sequence starts only if all its known tokens and the next one fit in free blocks, without those that running
@@ -278,7 +289,7 @@ class Scheduler:
         """
         reserved: list[int] | None = None
         max_num_seqs = self._config.max_num_seqs
-        while draft.budget and len(self._running) < max_num_seqs and self._in_flight.num_held < max_num_seqs:
+        while step.budget and len(self._running) < max_num_seqs and self._in_flight.num_held < max_num_seqs:
             seq = self._waiting.first()
             if seq is None:
                 return
@@ -288,12 +299,12 @@ class Scheduler:
                 continue
             if reserved is None:
                 reserved = self._num_reserved()
-            num_tokens = self._chunk_len(seq.num_tokens - hit.num_tokens, draft.budget)
+            num_tokens = self._chunk_len(seq.num_tokens - hit.num_tokens, step.budget)
             if not num_tokens or not self._cache.can_hold(
                     hit, _next_len(seq), self._max_chunk, seq.num_encoder_tokens, reserved):
                 return
             self._start(self._waiting.pop(), hit, num_tokens)
-            draft.give(seq, num_tokens)
+            step.give(seq, num_tokens)
             missing = self._cache.num_missing(seq, _next_len(seq), self._max_chunk)
             reserved = [a + b for a, b in zip(reserved, missing, strict=True)]
 

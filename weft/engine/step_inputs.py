@@ -15,7 +15,7 @@ from weft.ops.step import Step
 
 
 def step_inputs(step_plan: StepPlan, memory: MemoryPlan) -> Step:
-    """The step. Its wanted rows are the last ones of the sequences that get a token, in their order."""
+    """The step. Its wanted rows are those that are sampled, in the order of the scheduled sequences."""
     items = step_plan.scheduled
     query_lens = tuple(item.num_new_tokens for item in items)
     seq_lens = tuple(item.start + item.num_new_tokens for item in items)
@@ -24,10 +24,12 @@ def step_inputs(step_plan: StepPlan, memory: MemoryPlan) -> Step:
     token_ids = [item.seq.token_ids[item.start] for item in items[:num_decodes]]
     for item in items[num_decodes:]:
         token_ids += item.seq.token_ids[item.start : item.start + item.num_new_tokens]
-    last_rows = (end - 1 for end in accumulate(query_lens))
+        token_ids += item.drafts
+    ends = accumulate(query_lens)
     return Step(
         input_ids=torch.tensor(token_ids), positions=torch.from_numpy(places), query_lens=query_lens,
-        wanted_rows=tuple(row for row, item in zip(last_rows, items, strict=True) if item.has_logits),
+        wanted_rows=tuple(row for item, end in zip(items, ends, strict=True)
+                          for row in range(end - item.num_rows, end)),
         caches=tuple(_attention(group, items, query_lens, seq_lens, num_decodes, places, memory)
                      for group in range(len(memory.groups))))
 
