@@ -221,7 +221,7 @@ static void linear_in_integers(const LinearArgs& a) {
         multiply_integers(*a.w, pa, pb, x.codes + r0 * x.stride, x.stride, rows, sums);
         for (int64_t r = 0; r < rows; r++) {
             scaled_sums(*a.w, pa, pb, sums + r * GROUP, x.scales[r0 + r], floats);
-            WEFT_BY_DTYPE(a.out_dtype, finish_row<D>(a, pa, pb, r0 + r, floats))
+            WEFT_BY_DTYPE(a.out_dtype, finish_row<D>(a, pa, pb, r0 + r, floats, nullptr))
         }
     });
 }

@@ -111,15 +111,22 @@ static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x,
 
 // ---- the end of a row -----------------------------------------------------------------------------------------------
 
-// W scales of a weight that has one for each output.
-WEFT_INLINE VF row_scale(const Weight& w, int64_t p, int c) {
-    VF scale = zero();
-    WEFT_BY_SCALE(w.scale_kind, scale = load_scale<KIND>(w.scales, p * PANEL + c))
-    return w.super_scales ? scale * load_f16(w.super_scales + p * PANEL + c) : scale;
+// W scales or offsets of a weight that has one for each output.
+WEFT_INLINE VF row_values(const Weight& w, const void* values, const uint16_t* supers, int64_t p, int c) {
+    VF found = zero();
+    WEFT_BY_SCALE(w.scale_kind, found = load_scale<KIND>(values, p * PANEL + c))
+    return supers ? found * load_f16(supers + p * PANEL + c) : found;
 }
 
+// W sums of codes times x, of rows of w from row c of panel p on, as products: scaled, plus x_sum (the sum of x) offsets.
+WEFT_INLINE VF scaled_by_row(const Weight& w, VF v, int64_t p, int c, const float* x_sum) {
+    v = v * row_values(w, w.scales, w.super_scales, p, c);
+    return w.offsets ? fma(splat(*x_sum), row_values(w, w.offsets, w.super_offsets, p, c), v) : v;
+}
+
+// x_sum: the sum of the row of x, read where a weight has offsets and one group of columns.
 template <int D>
-static void finish_row(const LinearArgs& a, int64_t pa, int64_t pb, int64_t row, const float* sums) {
+static void finish_row(const LinearArgs& a, int64_t pa, int64_t pb, int64_t row, const float* sums, const float* x_sum) {
     const Weight& w = *a.w;
     typedef typename Float<D>::T T;
     bool by_row = w.group > 0 && w.group == w.k;                       // one scale for each output
@@ -131,12 +138,12 @@ static void finish_row(const LinearArgs& a, int64_t pa, int64_t pb, int64_t row,
     for (int c = 0; c < count; c += W) {
         int n = count - c < W ? count - c : W;
         VF v = load(sums + c);
-        if (by_row) v = v * row_scale(w, c < PANEL ? pa : pb, c % PANEL);
+        if (by_row) v = scaled_by_row(w, v, c < PANEL ? pa : pb, c % PANEL, x_sum);
         if (a.bias) v = v + (n == W ? load(a.bias + column + c) : load_part<F32>(a.bias + column + c, n));
         v = activate(v, a.act);
         if (a.gated) {
             VF up = load(sums + PANEL + c);
-            if (by_row) up = up * row_scale(w, pb, c);
+            if (by_row) up = scaled_by_row(w, up, pb, c, x_sum);
             if (a.bias) up = up + load(a.bias + half + column + c);
             v = v * up;
         }
@@ -166,7 +173,8 @@ static void linear_task(const LinearArgs& a, const T* const* x, const float* con
     alignas(64) float sums[ROW_BLOCK * GROUP];
     multiply<T>(w, pa, pb, x + r0, x_sums ? x_sums + r0 : nullptr, rows, sums);
     for (int64_t r = 0; r < rows; r++) {
-        WEFT_BY_DTYPE(a.out_dtype, finish_row<D>(a, pa, pb, r0 + r, sums + r * GROUP))
+        const float* x_sum = x_sums ? x_sums[r0 + r] : nullptr;
+        WEFT_BY_DTYPE(a.out_dtype, finish_row<D>(a, pa, pb, r0 + r, sums + r * GROUP, x_sum))
     }
 }
 

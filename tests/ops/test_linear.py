@@ -128,6 +128,19 @@ def quantized_kinds():
         super_scales=random(70, 2).half() / 500, super_offsets=random(70, 2, seed=3).half() / 100)
     yield "8-bit-offsets", QuantizedWeight(codes=codes(8, 70, 384), bits=8, zero=0, group_size=64,
                                            scales=random(70, 6) / 1000, offsets=random(70, 6, seed=1))
+    # One group of columns for a whole row, as "channel-wise, asymmetric" checkpoints have it.
+    for bits in (4, 5, 6, 8):
+        yield f"{bits}-bit-rows-offsets", QuantizedWeight(
+            codes=codes(bits, 70, 384), bits=bits, zero=0, group_size=384, scales=random(70, 1) / 50,
+            offsets=random(70, 1, seed=1))
+    yield "8-bit-rows-zero-point", QuantizedWeight(codes=codes(8, 70, 384), bits=8, zero=3, group_size=384,
+                                                   scales=random(70, 1) / 1000)
+    yield "4-bit-rows-offsets-half", QuantizedWeight(
+        codes=codes(4, 70, 72), bits=4, zero=0, group_size=72, scales=(random(70, 1) / 50).half(),
+        offsets=random(70, 1, seed=1).half())
+    yield "4-bit-rows-two-levels", QuantizedWeight(
+        codes=codes(4, 70, 32), bits=4, zero=0, group_size=32, scales=codes(6, 70, 1, 1), offsets=codes(6, 70, 1, 2),
+        super_scales=random(70, 1).half() / 500, super_offsets=random(70, 1, seed=3).half() / 100)
     yield "8-bit-few-columns", QuantizedWeight(codes=codes(8, 70, 72), bits=8, zero=128, group_size=72,
                                                scales=random(70, 1) / 1000)
     yield "q5-k", QuantizedWeight(
@@ -156,6 +169,22 @@ def test_quantized_products_are_those_of_the_dequantized_matrix(isa, dtype, kind
     exact = x.double() @ weight.dequantize(torch.float64).T
     scale = exact.abs().max().item()
     torch.testing.assert_close(out.double(), exact, atol=3e-6 * scale, rtol=1e-5)   # codes are exact in bfloat16
+
+
+@levels
+@floats
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("num_tokens", [1, 3, 40])
+def test_offsets_of_whole_rows_come_before_bias_and_gate(isa, dtype, bits, num_tokens):
+    weight = QuantizedWeight(codes=codes(bits, 128, 96), bits=bits, zero=0, group_size=96, scales=random(128, 1) / 2**bits,
+                             offsets=random(128, 1, seed=1) / 4)
+    x, bias = random(num_tokens, 96, dtype=dtype, seed=5), random(128, seed=2)
+
+    out = native(weight, isa, dtype, bias, act="silu", gated=True, out_dtype=torch.float32)(x)
+
+    gate, up = (x.double() @ weight.dequantize(torch.float64).T + bias.double()).chunk(2, dim=1)
+    exact = torch.nn.functional.silu(gate) * up
+    torch.testing.assert_close(out.double(), exact, atol=1e-5 * exact.abs().max().item(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("method, bound", [("int8", 0.008), ("int4", 0.11)])

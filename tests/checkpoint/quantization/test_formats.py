@@ -41,6 +41,9 @@ FORMATS = {
     "gptq 2 bits": (GPTQ | {"bits": 2}, partial(gptq, bits=2)),
     "gptq 8 bits, one group": (GPTQ | {"bits": 8, "group_size": -1}, partial(gptq, bits=8, group_size=-1)),
     "gptq asymmetric": (GPTQ | {"sym": False}, partial(gptq, symmetric=False)),
+    "gptq asymmetric, one group": (GPTQ | {"sym": False, "group_size": -1}, partial(gptq, symmetric=False, group_size=-1)),
+    "gptq 8 bits, asymmetric, one group": (GPTQ | {"bits": 8, "sym": False, "group_size": -1},
+                                           partial(gptq, bits=8, symmetric=False, group_size=-1)),
     "gptq act-order": (GPTQ | {"desc_act": True, "sym": False}, partial(gptq, symmetric=False, act_order=True)),
     "gptq act-order, unequal groups": (GPTQ | {"desc_act": True, "group_size": 20},
                                        partial(gptq, group_size=20, act_order=True)),
@@ -56,6 +59,9 @@ FORMATS = {
         partial(compressed_packed, act_order=True)),
     "compressed-tensors int8 weights, a scale for each row": (
         compressed("pack-quantized", strategy="channel"), partial(compressed_packed, bits=8, group_size=-1)),
+    "compressed-tensors int4 asymmetric, a scale for each row": (
+        compressed("pack-quantized", num_bits=4, strategy="channel", symmetric=False),
+        partial(compressed_packed, group_size=-1, symmetric=False)),
     "compressed-tensors w8a8": (compressed("int-quantized", strategy="channel", activations=DYNAMIC), compressed_int8),
     "compressed-tensors w8a8 asymmetric": (compressed("int-quantized", strategy="channel", symmetric=False),
                                            partial(compressed_int8, symmetric=False)),
@@ -176,7 +182,10 @@ def test_symmetric_codes_have_one_zero_and_no_offsets(tmp_path):
     assert (weight.bits, weight.zero, weight.offsets) == (4, 8, None)
 
 
-@pytest.mark.parametrize("name", ["gptq 4 bits", "gptq act-order", "awq", "compressed-tensors w8a8"])
+@pytest.mark.parametrize("name", [
+    "gptq 4 bits", "gptq act-order", "awq", "compressed-tensors w8a8", "gptq asymmetric, one group",
+    "gptq 8 bits, asymmetric, one group", "compressed-tensors int4 asymmetric, a scale for each row",
+    "compressed-tensors w8a8 asymmetric"])
 def test_kernels_that_compute_with_codes_answer_alike(tmp_path, name):
     if unavailable("cpu", "auto") is not None:
         pytest.skip(unavailable("cpu", "auto"))
