@@ -32,7 +32,7 @@ from weft.ops.mamba import MambaCase, MambaOptions, choose_mamba
 from weft.ops.norm import NormCase, NormOptions, choose_norm
 from weft.ops.qk import QKCase, choose_qk
 from weft.ops.sampling import DrawSettings, SamplingCase, choose_sampling
-from weft.ops.scan_batch import ScanBatch
+from weft.ops.scan_plan import ScanPlan
 
 HIDDEN, INNER, HEADS, KV_HEADS, HEAD_DIM, VOCAB = 1024, 3072, 16, 8, 128, 151_936     # Qwen3 0.6B
 DTYPE = torch.bfloat16
@@ -138,12 +138,12 @@ def sampling(rows: int, isa: str) -> Iterator[tuple]:
 
 def scans(rows: int, isa: str) -> Iterator[tuple]:
     """As `stateless`, of one sequence with so many tokens: sizes of Qwen3-Next, Mamba 2.8B and Mamba-2 2.7B."""
-    on, batch = {"device": "cpu", "dtype": DTYPE, "isa": isa}, ScanBatch([rows], [0])
+    on, plan = {"device": "cpu", "dtype": DTYPE, "isa": isa}, ScanPlan(query_lens=(rows,), read_ids=(0,), write_ids=(0,))
     channels = 8192
     conv = choose_causal_conv(CausalConvCase(**on, kernel_size=4, act="silu")).prepare(
         torch.randn(channels, 4), None)
     x, kept = torch.randn(rows, channels).to(DTYPE), torch.zeros(1, 3, channels, dtype=DTYPE)
-    yield "causal conv", f"[{rows}, {channels}]", 2 * BYTES * x.numel(), True, lambda: conv(x, kept, batch)
+    yield "causal conv", f"[{rows}, {channels}]", 2 * BYTES * x.numel(), True, lambda: conv(x, kept, plan)
 
     key_heads, heads = 16, 32
     rule = choose_gated_delta(GatedDeltaCase(**on, key_dim=HEAD_DIM, scale=HEAD_DIM**-0.5, normalises=True)).run
@@ -151,12 +151,12 @@ def scans(rows: int, isa: str) -> Iterator[tuple]:
     v, states = torch.randn(rows, heads, HEAD_DIM).to(DTYPE), torch.zeros(1, heads, HEAD_DIM, HEAD_DIM)
     decays, betas = -torch.rand(rows, heads), torch.rand(rows, heads)
     yield ("gated delta", f"[{rows}, {heads}, {HEAD_DIM} x {HEAD_DIM}]", 7 * rows * states.numel(), False,
-           lambda: rule(q, k, v, decays, betas, states, batch))
-    yield mamba(on, rows, batch, by_head=False, heads=1, size=5120, state=16)
-    yield mamba(on, rows, batch, by_head=True, heads=80, size=64, state=128)
+           lambda: rule(q, k, v, decays, betas, states, plan))
+    yield mamba(on, rows, plan, by_head=False, heads=1, size=5120, state=16)
+    yield mamba(on, rows, plan, by_head=True, heads=80, size=64, state=128)
 
 
-def mamba(on: dict, rows: int, batch: ScanBatch, *, by_head: bool, heads: int, size: int, state: int) -> tuple:
+def mamba(on: dict, rows: int, plan: ScanPlan, *, by_head: bool, heads: int, size: int, state: int) -> tuple:
     """A row of `scans`. An exponential counts as one operation."""
     options = MambaOptions(by_head=by_head)
     a, d = -torch.rand(heads if by_head else (size, state)), torch.rand(heads if by_head else size)
@@ -166,7 +166,7 @@ def mamba(on: dict, rows: int, batch: ScanBatch, *, by_head: bool, heads: int, s
     b, c = (torch.randn(rows, *((1, state) if by_head else (state,))).to(DTYPE) for _ in range(2))
     states = torch.zeros(1, *((heads, state, size) if by_head else (state, size)))
     return (f"mamba {2 if by_head else 1}", f"[{rows}, {heads} x {size} x {state}]",
-            (5 if by_head else 7) * rows * states.numel(), False, lambda: scan(x, dt, b, c, states, batch))
+            (5 if by_head else 7) * rows * states.numel(), False, lambda: scan(x, dt, b, c, states, plan))
 
 
 if __name__ == "__main__":

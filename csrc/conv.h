@@ -1,5 +1,5 @@
 // The short causal convolution along a sequence, each channel by itself: y[t] = act(bias + sum_k w[k] * x[t - K + 1 + k]).
-// What came before the first token lies in the sequence's state, and what later tokens need is left there.
+// What came before the first token lies in the state that the sequence reads, and what later tokens need goes to the one it writes.
 #pragma once
 
 #include "kernels.h"
@@ -14,11 +14,18 @@ constexpr int64_t CONV_LONGEST = 16;              // kernel sizes up to this (Py
 // SIZE: of the kernel, 0 where only the arguments know it.
 template <int D, int SIZE> static void conv_part(const ConvArgs& a, int64_t seq, int64_t first, int64_t channels) {
     typedef typename Float<D>::T T;
-    const int64_t size = SIZE ? SIZE : a.size, before = size - 1, start = a.starts[seq], count = a.starts[seq + 1] - start;
+    static const T zeros[CONV_CHANNELS] = {};
+    const int64_t size = SIZE ? SIZE : a.size, before = size - 1;
+    const int64_t start = a.step->starts[seq], count = a.step->starts[seq + 1] - start, read_id = a.step->read_ids[seq];
     const T* x = (const T*)a.x + start * a.x_stride + first;
-    T *out = (T*)a.out + start * a.out_stride + first, *state = (T*)a.states + a.state_ids[seq] * before * a.channels + first;
-    // Row t of the sequence as this chunk knows it: negative ones lie in the state.
-    auto row = [&](int64_t t) { return t < 0 ? state + (before + t) * a.channels : x + t * a.x_stride; };
+    const T* source = read_id < 0 ? nullptr : (const T*)a.states + read_id * before * a.channels + first;
+    T *out = (T*)a.out + start * a.out_stride + first;
+    T* target = (T*)a.states + a.step->write_ids[seq] * before * a.channels + first;
+    // Row t of the sequence as this chunk knows it: negative ones lie in the state, or are zeros where there is none.
+    auto row = [&](int64_t t) {
+        if (t >= 0) return x + t * a.x_stride;
+        return source ? source + (before + t) * a.channels : zeros;
+    };
     for (int64_t t = 0; t < count; t++) {
         const T* rows[CONV_LONGEST];
         for (int64_t k = 0; k < size; k++) rows[k] = row(t - before + k);
@@ -29,14 +36,14 @@ template <int D, int SIZE> static void conv_part(const ConvArgs& a, int64_t seq,
             store_up_to<D>(out + t * a.out_stride + c, activate(sum, a.act), lanes);
         }
     }
-    // Oldest first: a row is read (from further on in the state) before it is overwritten.
-    for (int64_t k = 0; count > 0 && k < before; k++)
-        memmove(state + k * a.channels, row(count - before + k), sizeof(T) * (size_t)channels);
+    // Oldest first: where the target is the source, a row is read (from further on) before it is overwritten.
+    for (int64_t k = 0; k < before; k++)
+        memmove(target + k * a.channels, row(count - before + k), sizeof(T) * (size_t)channels);
 }
 
 static void conv(const ConvArgs& a) {
     int64_t parts = (a.channels + CONV_CHANNELS - 1) / CONV_CHANNELS;
-    parallel_for(a.seqs * parts, 1, [&](int64_t task) {
+    parallel_for(a.step->num_seqs * parts, 1, [&](int64_t task) {
         int64_t first = task % parts * CONV_CHANNELS, left = a.channels - first;
         int64_t channels = left < CONV_CHANNELS ? left : CONV_CHANNELS;
         WEFT_BY_DTYPE(a.dtype, (a.size == 4 ? conv_part<D, 4> : conv_part<D, 0>)(a, task / parts, first, channels))

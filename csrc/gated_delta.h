@@ -38,13 +38,40 @@ template <int D, bool FULL> WEFT_INLINE void store_lanes(typename Float<D>::T* p
     else store_part<D>(p + j * W, v, (int)lanes_of(lanes, j));
 }
 
+// Some columns of a sequence's state: `rows` of them lie `width` floats apart, from one place of `states` before the first
+// token, to another one after the last. A sequence that reads nothing begins with zeros.
+struct StateColumns {
+    float* target;
+    const float* source;            // of the next token
+    int64_t source_width;           // 0: the same zeros for each row
+
+    StateColumns(const ScanStep& step, int64_t seq, float* states, int64_t size, int64_t offset, int64_t width) {
+        alignas(64) static const float zeros[SCAN_VECTORS * W] = {};
+        const int64_t read_id = step.read_ids[seq];
+        target = states + step.write_ids[seq] * size + offset;
+        source = read_id < 0 ? zeros : states + read_id * size + offset;
+        source_width = read_id < 0 ? 0 : width;
+    }
+    // After a token: the next one reads what this one wrote.
+    void advance(int64_t width) { source = target, source_width = width; }
+
+    // What a sequence without a token leaves: the state that it read.
+    void copy(int64_t rows, int64_t width, int64_t columns) const {
+        if (source != target)
+            for (int64_t i = 0; i < rows; i++)
+                memcpy(target + i * width, source + i * source_width, sizeof(float) * (size_t)columns);
+    }
+};
+
 template <int D, bool FULL>
 static void delta_columns(const DeltaArgs& a, int64_t seq, int64_t head, int64_t first, int64_t lanes) {
     typedef typename Float<D>::T T;
     float k[LARGEST_KEY], q[LARGEST_KEY];
     const int64_t n = a.key_dim, key_head = head / (a.heads / a.key_heads);
-    float* state = a.states + (a.state_ids[seq] * a.heads + head) * n * a.value_dim + first;
-    for (int64_t t = a.starts[seq]; t < a.starts[seq + 1]; t++) {
+    const int64_t start = a.step->starts[seq], end = a.step->starts[seq + 1];
+    StateColumns state(*a.step, seq, a.states, a.heads * n * a.value_dim, head * n * a.value_dim + first, a.value_dim);
+    if (start == end) state.copy(n, a.value_dim, lanes);
+    for (int64_t t = start; t < end; t++) {
         delta_row<D>((const T*)a.k + t * a.k_stride + key_head * n, n, a.normalises, 1.0f, k);
         delta_row<D>((const T*)a.q + t * a.q_stride + key_head * n, n, a.normalises, a.scale, q);
         const VF decay = vexp(splat(a.log_decays[t * a.heads + head])), beta = splat(a.betas[t * a.heads + head]);
@@ -53,7 +80,8 @@ static void delta_columns(const DeltaArgs& a, int64_t seq, int64_t head, int64_t
         for (int64_t i = 0; i < n; i += 4)
             for (int r = 0; r < 4 && i + r < n; r++)
                 for (int j = 0; j < SCAN_VECTORS; j++)
-                    sums[r][j] = fma(splat(k[i + r]), load_lanes<F32, FULL>(state + (i + r) * a.value_dim, lanes, j), sums[r][j]);
+                    sums[r][j] = fma(splat(k[i + r]), load_lanes<F32, FULL>(state.source + (i + r) * state.source_width, lanes, j),
+                                     sums[r][j]);
         for (int j = 0; j < SCAN_VECTORS; j++) {
             VF known = decay * ((sums[0][j] + sums[1][j]) + (sums[2][j] + sums[3][j]));   // what the state says of this key
             delta[j] = beta * (load_lanes<D, FULL>(v, lanes, j) - known);
@@ -62,14 +90,15 @@ static void delta_columns(const DeltaArgs& a, int64_t seq, int64_t head, int64_t
         for (int64_t i = 0; i < n; i += 4)
             for (int r = 0; r < 4 && i + r < n; r++)
                 for (int j = 0; j < SCAN_VECTORS; j++) {
-                    float* at = state + (i + r) * a.value_dim;
-                    VF s = fma(splat(k[i + r]), delta[j], decay * load_lanes<F32, FULL>(at, lanes, j));
-                    store_lanes<F32, FULL>(at, s, lanes, j);
+                    const float* before = state.source + (i + r) * state.source_width;
+                    VF s = fma(splat(k[i + r]), delta[j], decay * load_lanes<F32, FULL>(before, lanes, j));
+                    store_lanes<F32, FULL>(state.target + (i + r) * a.value_dim, s, lanes, j);
                     sums[r][j] = fma(splat(q[i + r]), s, sums[r][j]);
                 }
         T* out = (T*)a.out + (t * a.heads + head) * a.value_dim + first;
         for (int j = 0; j < SCAN_VECTORS; j++)
             store_lanes<D, FULL>(out, (sums[0][j] + sums[1][j]) + (sums[2][j] + sums[3][j]), lanes, j);
+        state.advance(a.value_dim);
     }
 }
 
@@ -80,7 +109,7 @@ template <int D> static void delta_task(const DeltaArgs& a, int64_t seq, int64_t
 
 static void gated_delta(const DeltaArgs& a) {
     const int64_t width = SCAN_VECTORS * W, parts = (a.value_dim + width - 1) / width;
-    parallel_for(a.seqs * a.heads * parts, 1, [&](int64_t task) {
+    parallel_for(a.step->num_seqs * a.heads * parts, 1, [&](int64_t task) {
         int64_t part = task % parts, head = task / parts % a.heads, seq = task / parts / a.heads;
         int64_t first = part * width, left = a.value_dim - first;
         WEFT_BY_DTYPE(a.dtype, delta_task<D>(a, seq, head, first, left))

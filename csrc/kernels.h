@@ -174,9 +174,17 @@ struct ReportArgs {
     float* memory;
 };
 
-// Operators with a state for each sequence. Rows [starts[s], starts[s + 1]) of a step are sequence s's, whose state is number
-// state_ids[s]; no two sequences have the same. Rows of inputs are their stride apart.
+// What the operators with a state for each sequence share in a step. Rows [starts[s], starts[s + 1]) are sequence s's.
+struct ScanStep {
+    int64_t num_seqs;
+    const int64_t* starts;          // [num_seqs + 1]
+    const int64_t* read_ids;        // [num_seqs], the state before the first row; -1: zeros
+    const int64_t* write_ids;       // [num_seqs], where the state after the last row goes; no other sequence reads or writes it
+};
+
+// Rows of inputs are their stride apart. States that a step only reads stay as they are.
 struct ConvArgs {
+    const ScanStep* step;
     const void* x;                  // [rows, channels] of dtype
     int dtype;
     int64_t x_stride, channels;
@@ -185,13 +193,12 @@ struct ConvArgs {
     const float* bias;              // [channels] or null
     int act;
     void* states;                   // [.., size - 1, channels] of dtype: the last rows, oldest first
-    const int64_t *starts, *state_ids;
-    int64_t seqs;
     void* out;                      // not x
     int64_t out_stride;
 };
 
 struct DeltaArgs {
+    const ScanStep* step;
     const void* q;                  // [rows, key_heads, key_dim] of dtype
     int64_t q_stride;
     const void* k;
@@ -204,12 +211,11 @@ struct DeltaArgs {
     float scale;                    // on q
     bool normalises;                // q and k to length one
     float* states;                  // [.., heads, key_dim, value_dim]
-    const int64_t *starts, *state_ids;
-    int64_t seqs;
     void* out;                      // [rows, heads, value_dim]
 };
 
 struct MambaArgs {
+    const ScanStep* step;
     bool by_head;                   // Mamba-2; Mamba-1 is one head and one group
     const void* x;                  // [rows, heads, head_dim] of dtype
     int64_t x_stride;
@@ -219,7 +225,7 @@ struct MambaArgs {
     int64_t b_stride;
     const void* c;
     int64_t c_stride;
-    const void* z;                  // [rows, head_dim] or null: out is multiplied by silu(z)
+    const void* z;                  // [rows, heads, head_dim] or null: out is multiplied by silu(z)
     int64_t z_stride;
     int dtype;
     const float* a;                 // [state_size, head_dim], by_head: [heads]; negative
@@ -228,8 +234,6 @@ struct MambaArgs {
     float least_dt, most_dt;
     int64_t heads, head_dim, groups, state_size;
     float* states;                  // [.., heads, state_size, head_dim]
-    const int64_t *starts, *state_ids;
-    int64_t seqs;
     void* out;                      // [rows, heads, head_dim]
 };
 

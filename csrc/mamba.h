@@ -28,8 +28,10 @@ static void mamba_lanes(const MambaArgs& a, int64_t seq, int64_t head, int64_t f
     typedef typename Float<D>::T T;
     float b[LARGEST_STATE], c[LARGEST_STATE];
     const int64_t n = a.state_size, width = a.head_dim, group = head / (a.heads / a.groups);
-    float* state = a.states + (a.state_ids[seq] * a.heads + head) * n * width + first;
-    for (int64_t t = a.starts[seq]; t < a.starts[seq + 1]; t++) {
+    const int64_t start = a.step->starts[seq], end = a.step->starts[seq + 1];
+    StateColumns state(*a.step, seq, a.states, a.heads * n * width, head * n * width + first, width);
+    if (start == end) state.copy(n, width, lanes);
+    for (int64_t t = start; t < end; t++) {
         const T *x = (const T*)a.x + t * a.x_stride + head * width + first, *dt = (const T*)a.dt + t * a.dt_stride;
         WEFT_FOR_ROW(n, i, count) {
             store_up_to<F32>(b + i, load_up_to<D>((const T*)a.b + t * a.b_stride + group * n + i, count), count);
@@ -49,19 +51,23 @@ static void mamba_lanes(const MambaArgs& a, int64_t seq, int64_t head, int64_t f
         for (int64_t i = 0; i < n; i += 4)
             for (int r = 0; r < 4 && i + r < n; r++)
                 for (int j = 0; j < SCAN_VECTORS; j++) {
-                    float* at = state + (i + r) * width;
+                    const float* before = state.source + (i + r) * state.source_width;
                     VF kept = BY_HEAD ? decay[j] : vexp(dts[j] * load_lanes<F32, FULL>(a.a + (i + r) * width + first, lanes, j));
-                    VF h = fma(kept, load_lanes<F32, FULL>(at, lanes, j), dts[j] * xs[j] * splat(b[i + r]));
-                    store_lanes<F32, FULL>(at, h, lanes, j);
+                    VF h = fma(kept, load_lanes<F32, FULL>(before, lanes, j), dts[j] * xs[j] * splat(b[i + r]));
+                    store_lanes<F32, FULL>(state.target + (i + r) * width, h, lanes, j);
                     sums[r][j] = fma(h, splat(c[i + r]), sums[r][j]);
                 }
         T* out = (T*)a.out + (t * a.heads + head) * width + first;
         for (int j = 0; j < SCAN_VECTORS; j++) {
             VF y = (sums[0][j] + sums[1][j]) + (sums[2][j] + sums[3][j]);
             if (a.d) y = fma(BY_HEAD ? splat(a.d[head]) : load_lanes<F32, FULL>(a.d + first, lanes, j), xs[j], y);
-            if (a.z) y = y * activate(load_lanes<D, FULL>((const T*)a.z + t * a.z_stride + first, lanes, j), ACT_SILU);
+            if (a.z) {
+                const T* z = (const T*)a.z + t * a.z_stride + head * width + first;
+                y = y * activate(load_lanes<D, FULL>(z, lanes, j), ACT_SILU);
+            }
             store_lanes<D, FULL>(out, y, lanes, j);
         }
+        state.advance(width);
     }
 }
 
@@ -75,7 +81,7 @@ template <int D> static void mamba_task(const MambaArgs& a, int64_t seq, int64_t
 
 static void mamba(const MambaArgs& a) {
     const int64_t width = SCAN_VECTORS * W, parts = (a.head_dim + width - 1) / width;
-    parallel_for(a.seqs * a.heads * parts, 1, [&](int64_t task) {
+    parallel_for(a.step->num_seqs * a.heads * parts, 1, [&](int64_t task) {
         int64_t part = task % parts, head = task / parts % a.heads, seq = task / parts / a.heads;
         int64_t first = part * width, left = a.head_dim - first;
         WEFT_BY_DTYPE(a.dtype, mamba_task<D>(a, seq, head, first, left))

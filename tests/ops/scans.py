@@ -6,7 +6,7 @@ import pytest
 import torch
 from isa_levels import native_levels
 
-from weft.ops.scan_batch import ScanBatch
+from weft.ops.scan_plan import ScanPlan
 
 levels = pytest.mark.parametrize("isa", native_levels())
 kernels = pytest.mark.parametrize("isa", ["reference", *native_levels()])
@@ -20,15 +20,20 @@ def random(*shape, seed=0, dtype=torch.float32):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
+def in_place(query_lens, state_ids):
+    """The plan of sequences that advance their states where they are."""
+    return ScanPlan(query_lens=tuple(query_lens), read_ids=tuple(state_ids), write_ids=tuple(state_ids))
+
+
 def in_chunks(run, inputs, states, query_lens, cuts):
-    """run(inputs of a step, states, batch) in two steps: each sequence is cut where `cuts` says; the results joined."""
+    """run(inputs of a step, states, plan) in two steps: each sequence is cut where `cuts` says; the results joined."""
     starts = [sum(query_lens[:i]) for i in range(len(query_lens))]
     parts = []
     for lows, highs in ((starts, [s + c for s, c in zip(starts, cuts, strict=True)]),
                         ([s + c for s, c in zip(starts, cuts, strict=True)],
                          [s + n for s, n in zip(starts, query_lens, strict=True)])):
         rows = [torch.arange(low, high) for low, high in zip(lows, highs, strict=True)]
-        batch = ScanBatch([len(r) for r in rows], range(len(rows)))
-        parts.append((torch.cat(rows), run([x[torch.cat(rows)] for x in inputs], states, batch)))
+        plan = in_place([len(r) for r in rows], range(len(rows)))
+        parts.append((torch.cat(rows), run([x[torch.cat(rows)] for x in inputs], states, plan)))
     order = torch.cat([rows for rows, _ in parts]).argsort()
     return torch.cat([out for _, out in parts])[order]

@@ -3,10 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from scans import TOLERANCE, floats, in_chunks, kernels, levels, random
+from scans import TOLERANCE, floats, in_chunks, in_place, kernels, levels, random
 
 from weft.ops.causal_conv import CausalConvCase, choose_causal_conv
-from weft.ops.scan_batch import ScanBatch
 
 
 def conv(isa, dtype, *, channels=300, size=4, act="silu", bias=True):
@@ -26,7 +25,7 @@ def test_a_whole_sequence_is_convolved_as_torch_does(isa, dtype, act, size, bias
     exact = F.conv1d(F.pad(x.t().double(), (size - 1, 0)), weight.double()[:, None],
                      None if offset is None else offset.double(), groups=300).t()
 
-    out = conv(isa, dtype, size=size, act=act, bias=bias)(x, states, ScanBatch([9], [0]))
+    out = conv(isa, dtype, size=size, act=act, bias=bias)(x, states, in_place([9], [0]))
 
     torch.testing.assert_close(out.double(), exact if act is None else F.silu(exact), atol=TOLERANCE[dtype],
                                rtol=TOLERANCE[dtype])
@@ -41,8 +40,8 @@ def test_a_sequence_in_chunks_is_bitwise_the_whole_one(isa, dtype, cuts):
     x = random(18, 300).to(dtype)
     whole_states, states = (torch.zeros(3, 3, 300, dtype=dtype) for _ in range(2))
 
-    whole = run(x, whole_states, ScanBatch(lens, range(3)))
-    parts = in_chunks(lambda inputs, states, batch: run(*inputs, states, batch), [x], states, lens, cuts)
+    whole = run(x, whole_states, in_place(lens, range(3)))
+    parts = in_chunks(lambda inputs, states, plan: run(*inputs, states, plan), [x], states, lens, cuts)
 
     assert torch.equal(parts, whole)
     assert torch.equal(states, whole_states)
@@ -52,12 +51,12 @@ def test_a_sequence_in_chunks_is_bitwise_the_whole_one(isa, dtype, cuts):
 @floats
 def test_the_native_kernel_is_the_definition_for_mixed_batches(isa, dtype):
     wide = random(20, 700).to(dtype)
-    x, batch = wide[:, 100:400], ScanBatch([1, 12, 0, 1, 6], [7, 0, 2, 3, 5])
+    x, plan = wide[:, 100:400], in_place([1, 12, 0, 1, 6], [7, 0, 2, 3, 5])
     states, expected_states = (random(8, 3, 300, seed=3).to(dtype) for _ in range(2))
 
-    out = conv(isa, dtype)(x, states, batch)
+    out = conv(isa, dtype)(x, states, plan)
 
-    expected = conv("reference", dtype)(x, expected_states, batch)
+    expected = conv("reference", dtype)(x, expected_states, plan)
     torch.testing.assert_close(out, expected, atol=TOLERANCE[dtype], rtol=TOLERANCE[dtype])
     assert torch.equal(states, expected_states)
 
@@ -67,13 +66,8 @@ def test_states_that_do_not_fit_are_refused(isa):
     run = conv(isa, torch.float32)
 
     with pytest.raises(ValueError, match=r"expected contiguous \[B, 3, 300\]"):
-        run(random(2, 300), torch.zeros(1, 4, 300), ScanBatch([2], [0]))
-    with pytest.raises(ValueError, match=r"state_ids = \[1\]: there are 1 states"):
-        run(random(2, 300), torch.zeros(1, 3, 300), ScanBatch([2], [1]))
+        run(random(2, 300), torch.zeros(1, 4, 300), in_place([2], [0]))
+    with pytest.raises(ValueError, match=r"write_ids = \[1\]: there are 1 states"):
+        run(random(2, 300), torch.zeros(1, 3, 300), in_place([2], [1]))
     with pytest.raises(ValueError, match="3 rows, the sequences have 2"):
-        run(random(3, 300), torch.zeros(1, 3, 300), ScanBatch([2], [0]))
-
-
-def test_two_sequences_cannot_have_one_state():
-    with pytest.raises(ValueError, match=r"state_ids = \[4, 4\].*no two the same"):
-        ScanBatch([1, 1], [4, 4])
+        run(random(3, 300), torch.zeros(1, 3, 300), in_place([2], [0]))

@@ -2,14 +2,13 @@
 
 import pytest
 import torch
-from scans import TOLERANCE, floats, in_chunks, kernels, levels, random
+from scans import TOLERANCE, floats, in_chunks, in_place, kernels, levels, random
 from transformers.models.qwen3_next.modeling_qwen3_next import (
     torch_chunk_gated_delta_rule,
     torch_recurrent_gated_delta_rule,
 )
 
 from weft.ops.gated_delta import GatedDeltaCase, choose_gated_delta
-from weft.ops.scan_batch import ScanBatch
 
 
 def rule(isa, dtype, *, key_dim=36, normalises=True):
@@ -41,7 +40,7 @@ def test_a_sequence_is_what_transformers_computes(isa, theirs):
 
     expected, last = theirs(q[None], k[None], v[None], g=decays[None], beta=betas[None], initial_state=states.clone(),
                             output_final_state=True, use_qk_l2norm_in_kernel=True)
-    out = rule(isa, torch.float32)(q, k, v, decays, betas, states, ScanBatch([70], [0]))
+    out = rule(isa, torch.float32)(q, k, v, decays, betas, states, in_place([70], [0]))
 
     torch.testing.assert_close(out, expected[0], atol=2e-5, rtol=2e-5)
     torch.testing.assert_close(states, last, atol=2e-5, rtol=2e-5)
@@ -52,16 +51,16 @@ def test_a_sequence_is_what_transformers_computes(isa, theirs):
 @pytest.mark.parametrize("normalises", [True, False])
 @pytest.mark.parametrize("sizes", [{}, {"key_dim": 128, "value_dim": 128}, {"key_dim": 3, "value_dim": 1}], ids=str)
 def test_the_native_kernel_is_the_definition_for_mixed_batches(isa, dtype, normalises, sizes):
-    batch = ScanBatch([1, 13, 0, 1, 5], [4, 0, 2, 1, 3])
+    plan = in_place([1, 13, 0, 1, 5], [4, 0, 2, 1, 3])
     q, k, v, decays, betas = inputs(20, dtype, **sizes)
     if not normalises:
         q, k = q / 8, k / 8
     states, expected_states = states_of(5, **sizes), states_of(5, **sizes)
     options = {"key_dim": sizes.get("key_dim", 36), "normalises": normalises}
 
-    out = rule(isa, dtype, **options)(q, k, v, decays, betas, states, batch)
+    out = rule(isa, dtype, **options)(q, k, v, decays, betas, states, plan)
 
-    expected = rule("reference", dtype, **options)(q, k, v, decays, betas, expected_states, batch)
+    expected = rule("reference", dtype, **options)(q, k, v, decays, betas, expected_states, plan)
     assert out.dtype == dtype
     torch.testing.assert_close(out, expected, atol=TOLERANCE[dtype], rtol=TOLERANCE[dtype])
     torch.testing.assert_close(states, expected_states, atol=2e-5, rtol=2e-5)
@@ -75,8 +74,8 @@ def test_a_sequence_in_chunks_is_bitwise_the_whole_one(isa, dtype, cuts):
     tensors = inputs(18, dtype)
     whole_states, states = states_of(3), states_of(3)
 
-    whole = run(*tensors, whole_states, ScanBatch(lens, range(3)))
-    parts = in_chunks(lambda inputs, states, batch: run(*inputs, states, batch), tensors, states, lens, cuts)
+    whole = run(*tensors, whole_states, in_place(lens, range(3)))
+    parts = in_chunks(lambda inputs, states, plan: run(*inputs, states, plan), tensors, states, lens, cuts)
 
     assert torch.equal(parts, whole)
     assert torch.equal(states, whole_states)
@@ -86,10 +85,10 @@ def test_a_sequence_in_chunks_is_bitwise_the_whole_one(isa, dtype, cuts):
 def test_a_sequence_is_bitwise_the_same_alone_and_in_any_company(isa):
     lens, run = [3, 1, 9], rule(isa, torch.bfloat16)
     tensors, together = inputs(13, torch.bfloat16), states_of(3)
-    out = run(*tensors, together, ScanBatch(lens, range(3)))
+    out = run(*tensors, together, in_place(lens, range(3)))
 
     alone = states_of(3)
-    own = run(*(x[4:] for x in tensors), alone, ScanBatch([9], [2]))
+    own = run(*(x[4:] for x in tensors), alone, in_place([9], [2]))
 
     assert torch.equal(own, out[4:])
     assert torch.equal(alone[2], together[2])
@@ -99,7 +98,7 @@ def test_a_sequence_is_bitwise_the_same_alone_and_in_any_company(isa):
 @levels
 def test_states_that_do_not_fit_are_refused(isa):
     with pytest.raises(ValueError, match=r"states: torch.float32 \[1, 6, 36, 44\]"):
-        rule(isa, torch.float32)(*inputs(2), states_of(1, value_dim=44), ScanBatch([2], [0]))
+        rule(isa, torch.float32)(*inputs(2), states_of(1, value_dim=44), in_place([2], [0]))
 
 
 def test_large_keys_are_left_to_the_reference():

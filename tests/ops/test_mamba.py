@@ -4,13 +4,11 @@ import math
 
 import pytest
 import torch
-from scans import TOLERANCE, floats, in_chunks, kernels, levels, random
+from scans import TOLERANCE, floats, in_chunks, in_place, kernels, levels, random
 from transformers.models.mamba.modeling_mamba import mamba_selective_scan
 from transformers.models.mamba2.modeling_mamba2 import mamba2_chunk_scan
 
-from weft.errors import NotBuiltError
 from weft.ops.mamba import MambaCase, MambaOptions, choose_mamba
-from weft.ops.scan_batch import ScanBatch
 
 kinds = pytest.mark.parametrize("by_head", [False, True], ids=["mamba1", "mamba2"])
 CHANNELS, HEADS, HEAD_DIM, GROUPS = 77, 6, 45, 2
@@ -54,7 +52,7 @@ def test_mamba1_is_what_transformers_computes(isa):
     expected, last = mamba_selective_scan(
         x.t()[None], dt.t()[None], a, b.t()[None], c.t()[None], d, z.t()[None], delta_bias=dt_bias,
         delta_softplus=True, return_last_state=True)
-    out = scan(isa, torch.float32, False)(x, dt, b, c, states, ScanBatch([40], [0]), z)
+    out = scan(isa, torch.float32, False)(x, dt, b, c, states, in_place([40], [0]), z)
 
     torch.testing.assert_close(out, expected[0].t(), atol=2e-5, rtol=2e-5)
     torch.testing.assert_close(states[0], last[0].t(), atol=2e-5, rtol=2e-5)
@@ -69,7 +67,7 @@ def test_mamba2_is_what_transformers_computes(isa):
     expected, last = mamba2_chunk_scan(
         x[None], dt[None], a, b[None], c[None], 16, D=d, dt_bias=dt_bias, dt_softplus=True, dt_limit=(0.01, 2.0),
         initial_states=states.transpose(2, 3).clone(), return_final_states=True)
-    out = scan(isa, torch.float32, True, states=20, dt_limits=(0.01, 2.0))(x, dt, b, c, states, ScanBatch([70], [0]))
+    out = scan(isa, torch.float32, True, states=20, dt_limits=(0.01, 2.0))(x, dt, b, c, states, in_place([70], [0]))
 
     torch.testing.assert_close(out, expected[0], atol=1e-4, rtol=1e-4)  # their chunks are products of sums of decays
     torch.testing.assert_close(states, last.transpose(2, 3), atol=1e-4, rtol=1e-4)
@@ -82,12 +80,12 @@ def test_mamba2_is_what_transformers_computes(isa):
 @pytest.mark.parametrize("options", [{}, {"softplus": False, "dt_limits": (0.05, 0.9), "extras": False}],
                          ids=["usual", "bare"])
 def test_the_native_kernel_is_the_definition_for_mixed_batches(isa, dtype, by_head, states, options):
-    batch, tensors = ScanBatch([1, 13, 0, 1, 5], [4, 0, 2, 1, 3]), inputs(20, dtype, by_head, states=states)
+    plan, tensors = in_place([1, 13, 0, 1, 5], [4, 0, 2, 1, 3]), inputs(20, dtype, by_head, states=states)
     ours, theirs = (states_of(5, by_head, states=states) for _ in range(2))
 
-    out = scan(isa, dtype, by_head, states=states, **options)(*tensors, ours, batch)
+    out = scan(isa, dtype, by_head, states=states, **options)(*tensors, ours, plan)
 
-    expected = scan("reference", dtype, by_head, states=states, **options)(*tensors, theirs, batch)
+    expected = scan("reference", dtype, by_head, states=states, **options)(*tensors, theirs, plan)
     assert out.dtype == dtype
     torch.testing.assert_close(out, expected, atol=4 * TOLERANCE[dtype], rtol=TOLERANCE[dtype])  # of results around ten
     torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=2e-5)
@@ -102,8 +100,8 @@ def test_a_sequence_in_chunks_is_bitwise_the_whole_one(isa, dtype, by_head, cuts
     tensors = inputs(18, dtype, by_head)
     whole_states, states = states_of(3, by_head), states_of(3, by_head)
 
-    whole = run(*tensors, whole_states, ScanBatch(lens, range(3)))
-    parts = in_chunks(lambda inputs, states, batch: run(*inputs, states, batch), tensors, states, lens, cuts)
+    whole = run(*tensors, whole_states, in_place(lens, range(3)))
+    parts = in_chunks(lambda inputs, states, plan: run(*inputs, states, plan), tensors, states, lens, cuts)
 
     assert torch.equal(parts, whole)
     assert torch.equal(states, whole_states)
@@ -114,10 +112,10 @@ def test_a_sequence_in_chunks_is_bitwise_the_whole_one(isa, dtype, by_head, cuts
 def test_a_sequence_is_bitwise_the_same_alone_and_in_any_company(isa, by_head):
     lens, run = [3, 1, 9], scan(isa, torch.bfloat16, by_head)
     tensors, together = inputs(13, torch.bfloat16, by_head), states_of(3, by_head)
-    out = run(*tensors, together, ScanBatch(lens, range(3)))
+    out = run(*tensors, together, in_place(lens, range(3)))
 
     alone = states_of(3, by_head)
-    own = run(*(x[4:] for x in tensors), alone, ScanBatch([9], [2]))
+    own = run(*(x[4:] for x in tensors), alone, in_place([9], [2]))
 
     assert torch.equal(own, out[4:])
     assert torch.equal(alone[2], together[2])
@@ -129,17 +127,29 @@ def test_steps_far_from_zero_keep_their_softplus(isa):
     dt = torch.tensor([[-60.0, -20.0, -1.0, 0.0, 1.0, 15.0, 60.0] * 11])
     x, b, c, states = torch.ones(1, CHANNELS), torch.ones(1, 16), torch.ones(1, 16), torch.zeros(1, 16, CHANNELS)
 
-    scan(isa, torch.float32, False, extras=False)(x, dt, b, c, states, ScanBatch([1], [0]))  # h = softplus(dt)
+    scan(isa, torch.float32, False, extras=False)(x, dt, b, c, states, in_place([1], [0]))  # h = softplus(dt)
 
     exact = torch.nn.functional.softplus(dt.double())
     torch.testing.assert_close(states[0].double(), exact.expand(16, -1), atol=0, rtol=5e-7)
 
 
 @levels
-def test_a_gate_by_head_and_states_that_do_not_fit_are_refused(isa):
-    with pytest.raises(NotBuiltError, match="z"):
-        scan(isa, torch.float32, True)(*inputs(2, torch.float32, True), states_of(1, True), ScanBatch([2], [0]),
-                                       torch.ones(2, HEADS, HEAD_DIM))
+@floats
+def test_a_gate_by_head_multiplies_the_unrounded_result(isa, dtype):
+    tensors, states, z = inputs(7, dtype, True), states_of(1, True), random(7, HEADS, HEAD_DIM, seed=6).to(dtype)
+    ours, theirs = states.clone(), states.clone()
+
+    out = scan(isa, dtype, True)(*tensors, ours, in_place([7], [0]), z)
+
+    expected = scan("reference", dtype, True)(*tensors, theirs, in_place([7], [0]), z)
+    torch.testing.assert_close(out, expected, atol=4 * TOLERANCE[dtype], rtol=TOLERANCE[dtype])
+
+
+@levels
+def test_gates_and_states_that_do_not_fit_are_refused(isa):
+    with pytest.raises(ValueError, match=r"z: \[2, 270\], expected \[2, 6, 45\]"):
+        scan(isa, torch.float32, True)(*inputs(2, torch.float32, True), states_of(1, True), in_place([2], [0]),
+                                       torch.ones(2, HEADS * HEAD_DIM))
     with pytest.raises(ValueError, match=r"states: torch.float32 \[1, 77, 16\]"):
         scan(isa, torch.float32, False)(*inputs(2, torch.float32, False), states_of(1, False).transpose(1, 2),
-                                        ScanBatch([2], [0]))
+                                        in_place([2], [0]))

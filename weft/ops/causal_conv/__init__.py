@@ -1,7 +1,7 @@
 """The short causal convolution of hybrid models, channel by channel, with a state for each sequence.
 
 A kernel's `prepare(weight [C, K], bias [C] or None)` makes what is called with x [T, C], states [B, K - 1, C] (a
-sequence's last K - 1 rows, oldest first) and a ScanBatch. `reference.py` is the definition.
+sequence's last K - 1 rows, oldest first) and a ScanPlan. `reference.py` is the definition.
 """
 
 from __future__ import annotations

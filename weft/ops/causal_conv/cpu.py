@@ -7,7 +7,7 @@ from torch import Tensor
 
 from weft.ops.activation.cpu import ACTS
 from weft.ops.native import DTYPES, kernels
-from weft.ops.scan_batch import ScanBatch
+from weft.ops.scan_plan import ScanPlan, result_memory
 
 LONGEST = 16                   # kernel sizes up to this, as in csrc/conv.h
 
@@ -21,9 +21,9 @@ class NativeCausalConv:
         self._weight = weight.t().float().contiguous()
         self._bias = None if bias is None else bias.float().contiguous()
 
-    def __call__(self, x: Tensor, states: Tensor, batch: ScanBatch) -> Tensor:
+    def __call__(self, x: Tensor, states: Tensor, plan: ScanPlan, out: Tensor | None = None) -> Tensor:
         """As ReferenceCausalConv. ValueError for another dtype or shape, and for states that are not contiguous."""
-        batch.check(len(x), states)
+        plan.check(len(x), states)
         shape = (self._size - 1, self._channels)
         if x.dtype != self._dtype or states.dtype != self._dtype or x.shape[1] != self._channels:
             raise ValueError(f"x is {x.dtype} {list(x.shape)}, states {states.dtype}; expected {self._dtype}, "
@@ -32,8 +32,8 @@ class NativeCausalConv:
             raise ValueError(f"states: {list(states.shape)}, expected contiguous [B, {shape[0]}, {shape[1]}]")
         if x.stride(1) != 1:
             x = x.contiguous()
-        out = torch.empty(x.shape, dtype=x.dtype)
-        self._conv(x.data_ptr(), DTYPES[x.dtype], x.stride(0), self._channels, self._weight.data_ptr(), self._size,
-                   0 if self._bias is None else self._bias.data_ptr(), self._act, states.data_ptr(), *batch.addresses,
+        out = result_memory(x, out)
+        self._conv(plan.native, x.data_ptr(), DTYPES[x.dtype], x.stride(0), self._channels, self._weight.data_ptr(), self._size,
+                   0 if self._bias is None else self._bias.data_ptr(), self._act, states.data_ptr(),
                    out.data_ptr(), out.stride(0))
         return out

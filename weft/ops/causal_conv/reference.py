@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from weft.ops.scan_batch import ScanBatch
+from weft.ops.scan_plan import ScanPlan, result_memory, state_before
 
 
 class ReferenceCausalConv:
@@ -19,17 +19,20 @@ class ReferenceCausalConv:
     def __init__(self, act: Callable[[Tensor], Tensor] | None, weight: Tensor, bias: Tensor | None) -> None:
         self.act, self.weight, self.bias = act, weight, bias
 
-    def __call__(self, x: Tensor, states: Tensor, batch: ScanBatch) -> Tensor:
-        """[T, C] -> [T, C]; the sequences' states are advanced in place."""
-        batch.check(len(x), states)
-        out, weight = torch.empty_like(x), self.weight.float()
-        for rows, state in batch.sequences():
-            known = torch.cat([states[state], x[rows]]).float()                       # [K - 1 + n, C]
+    def __call__(self, x: Tensor, states: Tensor, plan: ScanPlan, out: Tensor | None = None) -> Tensor:
+        """[T, C] -> [T, C]; the state after each sequence's last row is written to the plan's write_ids.
+
+        out: memory for the result, not x's own.
+        """
+        plan.check(len(x), states)
+        out, weight = result_memory(x, out), self.weight.float()
+        for rows, read, write in plan.sequences():
+            known = torch.cat([state_before(states, read), x[rows]]).float()                       # [K - 1 + n, C]
             y = torch.zeros_like(x[rows], dtype=torch.float32)
             if self.bias is not None:
                 y += self.bias.float()
             for k in range(weight.shape[1]):
                 y += weight[:, k] * known[k : k + len(y)]
             out[rows] = (y if self.act is None else self.act(y)).to(x.dtype)
-            states[state] = known[len(y) :].to(states.dtype)
+            states[write] = known[len(y) :].to(states.dtype)
         return out

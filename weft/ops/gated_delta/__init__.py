@@ -1,6 +1,6 @@
 """The gated delta rule (Gated DeltaNet): linear attention whose state forgets, and corrects what it says of a key.
 
-A kernel runs `run(q, k, v, log_decays, betas, states, batch)`. `reference.py` is the definition.
+A kernel runs `run(q, k, v, log_decays, betas, states, plan)`. `reference.py` is the definition.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from weft.ops.native import DTYPES, kernels
-from weft.ops.scan_batch import ScanBatch
+from weft.ops.scan_plan import ScanPlan
 
 LARGEST_KEY = 256              # as in csrc/gated_delta.h
 
@@ -22,9 +22,9 @@ class NativeGatedDelta:
         self._run, self._scale, self._normalises = kernels(isa).gated_delta, scale, normalises
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, log_decays: Tensor, betas: Tensor, states: Tensor,
-                 batch: ScanBatch) -> Tensor:
+                 plan: ScanPlan) -> Tensor:
         """As reference.gated_delta. ValueError for other dtypes and shapes; rows of q, k and v may be strided."""
-        batch.check(len(v), states)
+        plan.check(len(v), states)
         (tokens, heads, value_dim), (key_heads, key_dim) = v.shape, k.shape[1:]
         if not (q.dtype == k.dtype == v.dtype) or q.shape != k.shape or len(k) != tokens or heads % key_heads:
             raise ValueError(f"q {q.dtype} {list(q.shape)}, k {k.dtype} {list(k.shape)}, v {v.dtype} {list(v.shape)}: "
@@ -38,7 +38,7 @@ class NativeGatedDelta:
                                  f"[{tokens}, {heads}]")
         q, k, v = (x if x.stride()[1:] == (x.shape[2], 1) else x.contiguous() for x in (q, k, v))
         out = torch.empty(v.shape, dtype=v.dtype)
-        self._run(q.data_ptr(), q.stride(0), k.data_ptr(), k.stride(0), v.data_ptr(), v.stride(0), DTYPES[v.dtype],
-                  log_decays.data_ptr(), betas.data_ptr(), key_heads, heads, key_dim, value_dim, self._scale,
-                  self._normalises, states.data_ptr(), *batch.addresses, out.data_ptr())
+        self._run(plan.native, q.data_ptr(), q.stride(0), k.data_ptr(), k.stride(0), v.data_ptr(), v.stride(0),
+                  DTYPES[v.dtype], log_decays.data_ptr(), betas.data_ptr(), key_heads, heads, key_dim, value_dim, self._scale,
+                  self._normalises, states.data_ptr(), out.data_ptr())
         return out

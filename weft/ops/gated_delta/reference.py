@@ -5,32 +5,33 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from weft.ops.scan_batch import ScanBatch
+from weft.ops.scan_plan import ScanPlan, state_before
 
 
-def gated_delta(q: Tensor, k: Tensor, v: Tensor, log_decays: Tensor, betas: Tensor, states: Tensor, batch: ScanBatch, *,
+def gated_delta(q: Tensor, k: Tensor, v: Tensor, log_decays: Tensor, betas: Tensor, states: Tensor, plan: ScanPlan, *,
                 scale: float, normalises: bool) -> Tensor:
     """S = exp(g) S;  S += beta k (v - S^T k)^T;  o = S^T q * scale, for each head of each sequence.
 
     Args:
         q, k: [T, Hk, Dk]; a key head serves H / Hk value heads next to each other. v: [T, H, Dv].
         log_decays, betas: [T, H] float32; g is at most 0, beta usually in (0, 1).
-        states: [B, H, Dk, Dv] float32; the sequences' are advanced in place.
+        states: [B, H, Dk, Dv] float32; the plan says which are read, and which written.
         normalises: q and k are divided by their lengths first, sqrt(sum of squares + 1e-6).
     Returns:
         [T, H, Dv] in the dtype of v.
     Source: arXiv:2412.06464, equation 10; normalisation as in Transformers' Qwen3-Next.
     """
-    batch.check(len(v), states)
+    plan.check(len(v), states)
     out, group = torch.empty(v.shape, dtype=v.dtype), v.shape[1] // k.shape[1]
     q, k = (x.float().repeat_interleave(group, dim=1) for x in (q, k))
     if normalises:
         q, k = (x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6) for x in (q, k))
-    for rows, number in batch.sequences():
-        state = states[number]
+    for rows, read, write in plan.sequences():
+        state = state_before(states, read)
         for t in range(rows.start, rows.stop):
             state *= log_decays[t].exp()[:, None, None]
             known = torch.einsum("hkv,hk->hv", state, k[t])
             state += torch.einsum("hk,hv->hkv", k[t], betas[t][:, None] * (v[t].float() - known))
             out[t] = torch.einsum("hkv,hk->hv", state, q[t] * scale)
+        states[write] = state
     return out

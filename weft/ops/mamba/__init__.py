@@ -1,6 +1,6 @@
 """Selective state spaces: Mamba-1 (steps and decays for each channel) and Mamba-2 (for each head).
 
-A kernel's `prepare(a, d, dt_bias)` makes what is called with x, dt, b, c, states, a ScanBatch and maybe z.
+A kernel's `prepare(a, d, dt_bias)` makes what is called with x, dt, b, c, states, a ScanPlan and maybe z.
 `reference.py` is the definition.
 """
 

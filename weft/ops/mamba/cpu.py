@@ -9,10 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from weft.errors import NotBuiltError
 from weft.ops.mamba.options import MambaOptions
 from weft.ops.native import DTYPES, kernels
-from weft.ops.scan_batch import ScanBatch
+from weft.ops.scan_plan import ScanPlan, result_memory
 
 LARGEST_STATE = 256            # as in csrc/mamba.h
 
@@ -26,15 +25,13 @@ class NativeMamba:
         self._tensors = tuple(None if p is None else p.float().contiguous() for p in (a, d, dt_bias))
         self._addresses = tuple(0 if p is None else p.data_ptr() for p in self._tensors)
 
-    def __call__(self, x: Tensor, dt: Tensor, b: Tensor, c: Tensor, states: Tensor, batch: ScanBatch,
-                 z: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor, dt: Tensor, b: Tensor, c: Tensor, states: Tensor, plan: ScanPlan,
+                 z: Tensor | None = None, out: Tensor | None = None) -> Tensor:
         """As ReferenceMamba. ValueError for other dtypes and shapes; rows of the inputs may be strided."""
-        batch.check(len(x), states)
+        plan.check(len(x), states)
         options = self._options
         heads, size = x.shape[1:] if options.by_head else (1, x.shape[1])
         groups, state_size = b.shape[1:] if options.by_head else (1, b.shape[1])
-        if z is not None and options.by_head:
-            raise NotBuiltError("z", "a gate", expected="None for scans by head", hint="Mamba-2 gates in its norm.")
         inputs = [x, dt, b, c] if z is None else [x, dt, b, c, z]
         if any(t.dtype != x.dtype or len(t) != len(x) for t in inputs):
             found = [(str(t.dtype), list(t.shape)) for t in inputs]
@@ -44,13 +41,15 @@ class NativeMamba:
         shape = (heads, state_size, size) if options.by_head else (state_size, size)
         if states.dtype != torch.float32 or states.shape[1:] != shape or not states.is_contiguous():
             raise ValueError(f"states: {states.dtype} {list(states.shape)}, expected contiguous float32 [B, *{shape}]")
+        if z is not None and z.shape != x.shape:
+            raise ValueError(f"z: {list(z.shape)}, expected {list(x.shape)}, as x")
         inputs = [_rows(t) for t in inputs]
-        out = torch.empty(x.shape, dtype=x.dtype)
+        out = result_memory(x, out)
         places = [p for t in inputs for p in (t.data_ptr(), t.stride(0))]
         if z is None:
             places += [0, 0]
-        self._run(options.by_head, *places, DTYPES[x.dtype], *self._addresses, options.softplus, *options.dt_limits,
-                  heads, size, groups, state_size, states.data_ptr(), *batch.addresses, out.data_ptr())
+        self._run(plan.native, options.by_head, *places, DTYPES[x.dtype], *self._addresses, options.softplus,
+                  *options.dt_limits, heads, size, groups, state_size, states.data_ptr(), out.data_ptr())
         return out
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from weft.ops.mamba.options import MambaOptions
-from weft.ops.scan_batch import ScanBatch
+from weft.ops.scan_plan import ScanPlan, result_memory, state_before
 
 
 class ReferenceMamba:
@@ -21,29 +21,31 @@ class ReferenceMamba:
         self.options = options
         self.a, self.d, self.dt_bias = (None if p is None else p.float() for p in (a, d, dt_bias))
 
-    def __call__(self, x: Tensor, dt: Tensor, b: Tensor, c: Tensor, states: Tensor, batch: ScanBatch,
-                 z: Tensor | None = None) -> Tensor:
-        """The sequences' states are advanced in place.
+    def __call__(self, x: Tensor, dt: Tensor, b: Tensor, c: Tensor, states: Tensor, plan: ScanPlan,
+                 z: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+        """The scan of each sequence, from the state that the plan says it reads to the one it writes.
 
         Args:
             x: [T, C]; by head [T, H, P]. dt: [T, C]; by head [T, H], before bias and softplus.
             b, c: [T, N]; by head [T, G, N], a group serving H / G heads next to each other.
             states: [B, N, C]; by head [B, H, N, P], float32.
-            z: [T, C], y is multiplied by silu(z); Mamba-1 only.
+            z: like x, or None; y is multiplied by silu(z).
+            out: memory for the result, contiguous; not x's own.
         Returns:
             Like x.
         """
-        batch.check(len(x), states)
-        steps, wide, out = self._steps(dt), x.float(), torch.empty(x.shape, dtype=x.dtype)
+        plan.check(len(x), states)
+        steps, wide, out = self._steps(dt), x.float(), result_memory(x, out)
         b, c = b.float(), c.float()
-        for rows, number in batch.sequences():
-            state = states[number]
+        for rows, read, write in plan.sequences():
+            state = state_before(states, read)
             for t in range(rows.start, rows.stop):
                 advance = self._by_head if self.options.by_head else self._by_channel
                 y = advance(state, wide[t], steps[t], b[t], c[t])
                 if z is not None:
                     y = y * F.silu(z[t].float())
                 out[t] = y.to(x.dtype)
+            states[write] = state
         return out
 
     def _steps(self, dt: Tensor) -> Tensor:

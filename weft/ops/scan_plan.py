@@ -1,0 +1,104 @@
+"""`ScanPlan`: which rows of a step are whose, and which states they begin and end with, for operators that carry a
+state along each sequence (the causal convolution, the gated delta rule, Mamba).
+
+A state has a source and a target, so a step never changes what it reads: it may be run again after a failure, a prefix
+may be kept as a snapshot, and several sequences may go on from one state. Knows no kernel and no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from weft.ops.native import extension
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ScanPlan:
+    """A step for all layers that share their state ids; made once.
+
+    query_lens: S, rows of each sequence, packed one after another.
+    read_ids: S, the id of the state before each sequence's first row; None: zeros, where a sequence begins. Several
+        sequences may read one state.
+    write_ids: S, where the state after its last row goes; no two the same, and none that another sequence reads. The
+        id that a sequence reads may be the one it writes: its state is then advanced in place.
+    ValueError for ids that break this.
+    """
+
+    query_lens: tuple[int, ...]
+    read_ids: tuple[int | None, ...]
+    write_ids: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        counts = len(self.query_lens), len(self.read_ids), len(self.write_ids)
+        if len(set(counts)) > 1 or len(set(self.write_ids)) < len(self.write_ids):
+            raise ValueError(f"read_ids = {list(self.read_ids)}, write_ids = {list(self.write_ids)}: expected one of "
+                             f"each for each of {counts[0]} sequences, no two write_ids the same")
+        targets = set(self.write_ids)
+        foreign = (read for read, write in zip(self.read_ids, self.write_ids, strict=True) if read != write)
+        if any(read in targets for read in foreign):
+            raise ValueError(f"read_ids = {list(self.read_ids)}, write_ids = {list(self.write_ids)}: expected no state "
+                             "that one sequence writes and another one reads")
+
+    @cached_property
+    def num_tokens(self) -> int:
+        """T, rows of the step."""
+        return sum(self.query_lens)
+
+    @cached_property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """starts [S + 1], read_ids [S] (-1 for None), write_ids [S]: int64, what the native kernels read."""
+        reads = [-1 if read is None else read for read in self.read_ids]
+        return tuple(np.array(ids, dtype=np.int64) for ids in ([0, *accumulate(self.query_lens)], reads, self.write_ids))
+
+    @cached_property
+    def native(self) -> Any:
+        """The step as the native kernels read it; its addresses are those of this plan's arrays."""
+        return extension().scan_step(len(self.query_lens), *(ids.ctypes.data for ids in self.arrays))
+
+    def assign(self, other: ScanPlan) -> None:
+        """Make kernels that were recorded with this plan read `other`, which must live until they have run."""
+        self.native.assign(other.native)
+
+    def sequences(self) -> Iterator[tuple[slice, int | None, int]]:
+        """(rows, id of the state before them, id of the state after them) of each sequence."""
+        start = 0
+        for length, read, write in zip(self.query_lens, self.read_ids, self.write_ids, strict=True):
+            yield slice(start, start + length), read, write
+            start += length
+
+    def check(self, rows: int, states: Tensor) -> None:
+        """ValueError unless the step has so many rows and `states` holds every state."""
+        if rows != self.num_tokens:
+            raise ValueError(f"{rows} rows, the sequences have {self.num_tokens}")
+        least, most = self._extremes
+        if least < 0 or most >= len(states):
+            raise ValueError(f"read_ids = {list(self.read_ids)}, write_ids = {list(self.write_ids)}: there are "
+                             f"{len(states)} states")
+
+    @cached_property
+    def _extremes(self) -> tuple[int, int]:
+        """The least and the largest id; (0, -1) without sequences."""
+        ids = [*self.write_ids, *(read for read in self.read_ids if read is not None)]
+        return min(ids, default=0), max(ids, default=-1)
+
+
+def state_before(states: Tensor, read_id: int | None) -> Tensor:
+    """A copy of state `read_id` of states [B, ...], or zeros: what the reference kernels begin with."""
+    return torch.zeros_like(states[0]) if read_id is None else states[read_id].clone()
+
+
+def result_memory(x: Tensor, out: Tensor | None) -> Tensor:
+    """`out`, or new memory of x's shape and dtype. ValueError unless `out` is contiguous and like x."""
+    if out is None:
+        return torch.empty(x.shape, dtype=x.dtype)
+    if out.shape != x.shape or out.dtype != x.dtype or not out.is_contiguous():
+        raise ValueError(f"out: {out.dtype} {list(out.shape)}, expected contiguous {x.dtype} {list(x.shape)}")
+    return out
