@@ -64,3 +64,20 @@ def test_an_id_that_comes_twice_is_refused_the_second_time(tmp_path):
 
     assert first.error is None
     assert second.error == "line 2: custom_id 'a' is used twice"
+
+
+def test_a_file_as_windows_programs_save_it_loses_no_request(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + f"{request('a')}\r\n{request('b')}\r\n".encode())
+
+    assert [(line.custom_id, line.error) for line in read_lines(path)] == [("a", None), ("b", None)]
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85"])
+def test_only_a_newline_ends_a_line(tmp_path, separator):
+    path = tmp_path / "in.jsonl"
+    path.write_text(request("a", prompt="x y").replace("x y", f"x{separator}y"), encoding="utf-8")
+
+    (read,) = read_lines(path)
+
+    assert (read.error, read.body) == (None, {"prompt": f"x{separator}y"})

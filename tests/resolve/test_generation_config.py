@@ -25,6 +25,13 @@ def test_sampling_keys_are_taken_and_others_are_not(tmp_path):
     assert sampling_defaults("auto", {}, directory) == {"temperature": 0.6, "top_k": 20, "max_new_tokens": 64}
 
 
+def test_whole_numbers_may_be_written_with_a_point(tmp_path):
+    directory = write_model(tmp_path, generation(top_k=50.0, max_new_tokens=64.0, eos_token_id=[7.0, 2]))
+
+    assert sampling_defaults("auto", {"top_k": 20.0}, directory) == {"top_k": 20, "max_new_tokens": 64}
+    assert eos(directory)[:2] == (7, 2)
+
+
 def test_without_a_file_there_are_no_defaults(tmp_path):
     assert sampling_defaults("auto", {}, write_model(tmp_path)) == {}
 
@@ -101,7 +108,7 @@ def test_eos_ids_outside_the_vocabulary_are_left_out_with_a_warning(tmp_path, ca
     assert "[-1, 100]" in caplog.text
 
 
-@pytest.mark.parametrize("value", ["2", 2.0, [2, "x"], True, {"a": 1}])
+@pytest.mark.parametrize("value", ["2", 2.5, [2, "x"], True, {"a": 1}])
 def test_an_eos_id_of_another_type_is_an_error(tmp_path, value):
     with pytest.raises(ConfigError, match=r"eos_token_id = .*expected a token id or a list of them"):
         eos(write_model(tmp_path, eos_token_id=value))

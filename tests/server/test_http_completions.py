@@ -210,6 +210,28 @@ def test_fields_that_nobody_knows_are_named_in_a_header(start_server):
     assert answer.headers["X-Weft-Ignored-Fields"] == "foo, temprature"
 
 
+@pytest.mark.parametrize("name", ["", " ", " x", "x ", "\t", "x\n", "x\r\nSet-Cookie: a=b", "\x00", "ü", "n" * 65])
+def test_an_unknown_field_that_no_header_can_name_is_still_answered(start_server, name):
+    url = start_server(FakeEngine())
+
+    answer = httpx.post(f"{url}/v1/completions", json={"prompt": "a", name: 1, "foo": 2})
+
+    assert answer.status_code == 200
+    assert set(answer.headers["X-Weft-Ignored-Fields"].split(", ")) == {"(unprintable)", "foo"}
+
+
+@pytest.mark.parametrize("fields, seen", [
+    ({"max_tokens": 4.0}, {"max_tokens": 4}), ({"max_tokens": 4e0}, {"max_tokens": 4}), ({"n": 1.0}, {"n": 1}),
+    ({"top_k": 3.0}, {"top_k": 3}), ({"seed": 7.0}, {"seed": 7}), ({"min_tokens": 2.0}, {"min_tokens": 2}),
+    ({"stop_token_ids": [5.0]}, {"stop_token_ids": [5]}), ({"logprobs": 2.0}, {"logprobs": 2}),
+    ({"logprobs": True}, {"logprobs": 1}), ({"logprobs": False}, {"logprobs": None}), ({"best_of": 1.0}, {"n": 1}),
+], ids=str)
+def test_a_whole_number_may_be_written_with_a_point(client, engine, fields, seen):
+    client.completions.create(model="toy", prompt=[1.0, 2], extra_body=fields)
+
+    assert {name: getattr(engine.params, name) for name in seen} == seen
+
+
 def test_the_clients_request_id_is_kept(start_server):
     url = start_server(FakeEngine(), enable_request_id_headers=True)
 

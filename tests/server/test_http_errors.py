@@ -56,7 +56,7 @@ FIELDS = [
     ({"stop": [1]}, "stop.0"),
     ({"stop": 5}, "stop"), ({"stop_token_ids": [259]}, "stop_token_ids.0"), ({"stop_token_ids": "a"}, "stop_token_ids"),
     ({"min_tokens": -1}, "min_tokens"), ({"min_tokens": 9, "max_tokens": 8}, "min_tokens"),
-    ({"logprobs": -2}, "logprobs"), ({"logprobs": 21}, "logprobs"), ({"logprobs": True}, "logprobs"),
+    ({"logprobs": -2}, "logprobs"), ({"logprobs": 21}, "logprobs"), ({"logprobs": 1.5}, "logprobs"),
     ({"prompt_logprobs": 21}, "prompt_logprobs"), ({"prompt_logprobs": 1, "stream": True}, "prompt_logprobs"),
     ({"logit_bias": {"999": 1}}, "logit_bias"), ({"logit_bias": {"x": 1}}, "logit_bias"),
     ({"logit_bias": [1]}, "logit_bias"),
@@ -150,6 +150,13 @@ def test_a_body_that_is_no_json_object_is_a_400_that_says_why(url, path, body, r
     answer = httpx.post(url + path, content=body, headers={"Content-Type": "application/json"})
 
     assert reason in check_error(answer, 400, "BadRequestError", None)
+
+
+def test_a_byte_order_mark_before_a_body_is_passed_over(url):
+    answer = httpx.post(url + "/tokenize", content=b'\xef\xbb\xbf{"prompt": "a"}',
+                        headers={"Content-Type": "application/json"})
+
+    assert answer.json()["count"] == 1
 
 
 @pytest.mark.parametrize("content_type",

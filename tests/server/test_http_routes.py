@@ -61,6 +61,16 @@ def test_what_cannot_be_tokenized_is_refused(url, body, param):
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
+def test_ids_that_only_the_models_padded_table_has_are_the_empty_text(start_server):
+    url = start_server(FakeEngine(vocab_size=300))
+
+    def detokenize(*tokens):
+        return httpx.post(f"{url}/detokenize", json={"tokens": tokens})
+
+    assert detokenize(*b"o", 299, *b"k").json() == {"prompt": "ok"}
+    assert "from 0 to 299" in detokenize(300).json()["error"]["message"]
+
+
 @pytest.mark.parametrize("tokens, param", [([-1], "tokens.0"), ([1, 259], "tokens.1"), (["a"], "tokens.0"),
                                            (5, "tokens"), ([2**70], "tokens.0"), ([True], "tokens.0")])
 def test_tokens_outside_the_vocabulary_are_refused(url, tokens, param):

@@ -27,7 +27,7 @@ class Line:
 def read_lines(path: Path) -> list[Line]:
     """The file's requests; blank lines are left out. ConfigError when it cannot be read or is no text."""
     try:
-        content = path.read_text(encoding="utf-8")
+        content = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError("--input-file", str(path), expected="a text file of JSON lines", hint=f"{reason}.") from error
@@ -52,7 +52,7 @@ def is_failed(output: dict[str, Any]) -> bool:
 
 def _parsed(content: str) -> Iterator[Line]:
     seen: set[str] = set()
-    for number, text in enumerate(content.splitlines(), start=1):
+    for number, text in enumerate(content.split("\n"), start=1):      # a JSON string may hold other line separators
         if text.strip():
             line = _line(text, number)
             if line.custom_id in seen and line.error is None:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from weft.cli.config_file import with_config_file
 from weft.cli.environment import configure_logging
 from weft.cli.parser import Parser, spelled
+from weft.cli.streams import open_missing_streams
 from weft.errors import WeftError
 from weft.version import __version__
 
@@ -39,6 +40,7 @@ EXIT_STATUS = "Exit status: 0 done, 1 an error, 2 a wrong command line, 130 inte
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: this process's) and return the exit status."""
+    open_missing_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     wants_traceback = "--traceback" in arguments
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import queue
@@ -31,7 +32,7 @@ class Child:
     """
 
     def __init__(self, config: EngineConfig, core_factory: str) -> None:
-        ours, theirs = socket.socketpair()
+        ours, theirs = map(_above_streams, socket.socketpair())
         with theirs:
             # In its own process group, a Ctrl-C in the terminal does not reach it: the parent decides.
             self._process = subprocess.Popen(
@@ -95,3 +96,12 @@ class Child:
                 self._channel.send(message)
             except OSError:      # it died: whoever reads finds out and acts
                 return
+
+
+def _above_streams(sock: socket.socket) -> socket.socket:
+    """`sock` on a descriptor above 2: in a process without standard streams the kernel hands out 0 to 2, and the child
+    would take its socket for stdin or stdout."""
+    if sock.fileno() > 2:
+        return sock
+    with sock:
+        return socket.socket(fileno=fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, 3))

@@ -9,7 +9,7 @@ from typing import Any
 
 from weft.errors import ConfigError, RequestError
 from weft.resolve.config_file import HFConfig
-from weft.resolve.json_file import read_json_if_there
+from weft.resolve.json_file import read_json_if_there, whole_numbers
 from weft.sampling_params import SamplingParams
 
 GENERATION_NAME = "generation_config.json"
@@ -71,6 +71,7 @@ def eos_token_ids(option: str, config: HFConfig, directory: Path, vocab_size: in
 
 
 def _checked(key: str, value: Any, source: str) -> Any:
+    value = whole_numbers(value)
     name = "max_tokens" if key == "max_new_tokens" else key
     try:
         return getattr(SamplingParams(temperature=1.0, **{name: value}) if key != "temperature" else
@@ -80,7 +81,7 @@ def _checked(key: str, value: Any, source: str) -> Any:
 
 
 def _ids(key: str, value: Any, source: str) -> list[int]:
-    ids = value if isinstance(value, list) else [] if value is None else [value]
+    ids = whole_numbers(value if isinstance(value, list) else [] if value is None else [value])
     for entry in ids:
         if not isinstance(entry, int) or isinstance(entry, bool):
             raise ConfigError(key, value, expected="a token id or a list of them", source=source)

@@ -36,5 +36,12 @@ def read_json_if_there(path: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
 
 
+def whole_numbers(value: Any) -> Any:
+    """`value` with 4.0 as 4, in lists too: JSON has one type of number, and some writers give whole ones a point."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return [whole_numbers(entry) for entry in value] if isinstance(value, list) else value
+
+
 def _excerpt(error: json.JSONDecodeError) -> str:
     return error.doc[max(0, error.pos - 20):error.pos + 20]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from weft.errors import ConfigError
+from weft.resolve.json_file import whole_numbers
 from weft.resolve.origin import first_file, first_key, is_of_class, is_override
 
 _REQUIRED: Any = object()
@@ -60,13 +61,13 @@ class ConfigReader:
     # Typed access. Each takes a name, or several spellings of which the first present counts.
 
     def int(self, *names: str, default: Any = _REQUIRED) -> Any:
-        """A whole number (or the default as it is)."""
-        return self._typed(names, default, "an integer of at most 64 bits", lambda v: isinstance(v, int)
+        """A whole number, also one written as 4.0 (or the default as it is)."""
+        return self._whole(names, default, "an integer of at most 64 bits", lambda v: isinstance(v, int)
                            and not isinstance(v, bool) and abs(v) < _TOO_LARGE)
 
     def positive(self, *names: str, default: Any = _REQUIRED) -> Any:
-        """A whole number of at least 1: a size or a count."""
-        return self._typed(names, default, "an integer of at least 1 and at most 64 bits",
+        """A whole number of at least 1, also one written as 4.0: a size or a count."""
+        return self._whole(names, default, "an integer of at least 1 and at most 64 bits",
                            lambda v: isinstance(v, int) and not isinstance(v, bool) and 1 <= v < _TOO_LARGE)
 
     def float(self, *names: str, default: Any = _REQUIRED) -> Any:
@@ -228,6 +229,9 @@ class ConfigReader:
         if not check(value):
             raise self.error(next((n for n in names if n in self._values), names[0]), value, expected)
         return value
+
+    def _whole(self, names: tuple[str, ...], default: Any, expected: str, check: Any) -> Any:
+        return whole_numbers(self._typed(names, default, expected, lambda v: check(whole_numbers(v))))
 
     def _remember(self, name: str, value: Any, source: str) -> None:
         self._read.setdefault(name, (value, source))

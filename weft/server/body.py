@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from weft.server.errors import ApiError, ClientGone
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"     # readers of JSON may pass over it (RFC 8259 section 8.1)
 _THREAD_BYTES = 256 * 1024      # a body from this size on is decoded in a thread: it would hold up the streams
 
 
@@ -46,7 +47,7 @@ async def _read(request: Request, max_bytes: int) -> bytearray:
 def decode_object(body: bytes | bytearray) -> dict[str, Any]:
     """`body` as a JSON object. ApiError 400 with the reason."""
     try:
-        value = msgspec.json.decode(body)
+        value = msgspec.json.decode(body.removeprefix(_BYTE_ORDER_MARK))
     except RecursionError as error:
         raise ApiError(400, "The request's body is nested too deeply.") from error
     except UnicodeDecodeError as error:

@@ -13,12 +13,14 @@ from weft.async_llm import AsyncLLM
 from weft.errors import RequestError
 from weft.server.body import read_object
 from weft.server.errors import ApiError, dotted
+from weft.server.headers import header_value
 from weft.server.metrics import EngineMetrics
 from weft.server.openai.schemas import MAX_ID_CHARS, Body, Parsed, parse
 from weft.server.options import ServerOptions
 from weft.text.chat import Renderer
 from weft.text.tokenizer import Tokenizer
 
+_MAX_NAMES, _MAX_NAME_CHARS = 20, 64      # of unknown fields, as an answer's header names them
 _THREAD_ITEMS = 1000      # a body with so many list entries is checked in a thread
 
 B = TypeVar("B", bound=Body)
@@ -88,11 +90,10 @@ class ServerContext:
 def request_id_of(request: Request, given: str | None) -> str:
     """The id that the client gave, in the body or as X-Request-Id, or a new one."""
     header = request.headers.get("x-request-id", "")
-    usable = header if header.isascii() and header.isprintable() and len(header) <= MAX_ID_CHARS else ""
-    return given or usable or secrets.token_hex(16)
+    return given or header_value(header, MAX_ID_CHARS) or secrets.token_hex(16)
 
 
 def ignored_header(ignored: tuple[str, ...]) -> dict[str, str]:
     """The header that names the fields nobody knows, so that a misspelling does not stay hidden."""
-    names = [name for name in ignored[:20] if name.isascii() and name.isprintable() and len(name) <= 64]
-    return {"X-Weft-Ignored-Fields": ", ".join(names) or "(unprintable)"} if ignored else {}
+    names = [header_value(name, _MAX_NAME_CHARS) or "(unprintable)" for name in ignored[:_MAX_NAMES]]
+    return {"X-Weft-Ignored-Fields": ", ".join(dict.fromkeys(names))} if ignored else {}

@@ -7,6 +7,9 @@ import secrets
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from weft.server.headers import header_value
+from weft.server.openai.schemas import MAX_ID_CHARS
+
 
 class RequestIds:
     """Adds `X-Request-Id` to the answers of `app`."""
@@ -18,7 +21,7 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = Headers(scope=scope).get("x-request-id") or secrets.token_hex(16)
+        request_id = header_value(Headers(scope=scope).get("x-request-id", ""), MAX_ID_CHARS) or secrets.token_hex(16)
 
         async def add_header(message: Message) -> None:
             if message["type"] == "http.response.start":

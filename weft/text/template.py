@@ -38,7 +38,7 @@ def read_template(text_or_path: str) -> str:
     if is_template_text(text_or_path):
         return text_or_path
     try:
-        return Path(text_or_path).expanduser().read_text(encoding="utf-8")
+        return Path(text_or_path).expanduser().read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise ConfigError("chat_template", text_or_path, expected="a Jinja template or the path of a readable file",
                           hint=f"({error})") from error

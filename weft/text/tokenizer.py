@@ -195,7 +195,7 @@ def _is_plain(directory: Path) -> bool:
         return False
     path = directory / "tokenizer_config.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        values = json.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else {}
     except ValueError as error:
         raise _unusable(directory, f"{path.name} is not JSON: {error}.") from error
     if not isinstance(values, dict):

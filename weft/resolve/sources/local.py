@@ -54,7 +54,7 @@ def redirected(name: str, file: str | None) -> str:
     if file is None:
         return name
     try:
-        text = Path(file).read_text(encoding="utf-8")
+        text = Path(file).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError("WEFT_MODEL_REDIRECT_PATH", file, expected="a readable file", source="environment",
                           hint=f"{error}.") from error

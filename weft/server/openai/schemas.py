@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from weft.errors import NotBuiltError
+from weft.resolve.json_file import whole_numbers
 from weft.server.errors import ApiError, bad_field
 
 MAX_PROMPTS = 1024
@@ -20,7 +21,11 @@ MAX_STOP_STRINGS = 4
 MAX_MESSAGES = 10_000
 MAX_ID_CHARS = 256
 
-Int = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+# 4.0 is 4, as JSON has one type of number.
+Int = Annotated[int, BeforeValidator(whole_numbers), Field(ge=-(2**63), lt=2**63)]
+# The logprobs of /v1/completions: chat clients send true and false, which mean 1 and none.
+Count = Annotated[Int | None, BeforeValidator(lambda value: {True: 1, False: None}[value] if isinstance(value, bool)
+                                              else value)]
 Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS, pattern=r"^[\x21-\x7e]+$")]
 
 # Checked by SamplingParams, which has the same names.
@@ -47,7 +52,7 @@ HARMLESS = frozenset({
 
 
 class Body(BaseModel):
-    """A request's body. Types are exact: "1" is no number; null is the same as absent."""
+    """A request's body. Types are exact: "1" is no number (4.0 is 4); null is the same as absent."""
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True, protected_namespaces=())
 
@@ -76,9 +81,9 @@ class GenerationBody(Body):
 class CompletionBody(GenerationBody):
     """POST /v1/completions. `prompt` is looked at by `completions.py`: it has four shapes."""
 
-    prompt: Any
+    prompt: Annotated[Any, BeforeValidator(whole_numbers)]
     max_tokens: Int = 16
-    logprobs: Int | None = None
+    logprobs: Count = None
     add_special_tokens: bool = True
 
 
@@ -145,7 +150,7 @@ def parse(schema: type[B], data: dict[str, Any]) -> Parsed[B]:
         body = schema.model_validate(given)
     except ValidationError as error:
         raise _field_error(error.errors(include_url=False)[0]) from None
-    sampling = {name: given[name] for name in SAMPLING & given.keys()} if generates else {}
+    sampling = {name: whole_numbers(given[name]) for name in SAMPLING & given.keys()} if generates else {}
     _check_stop(sampling.get("stop"))
     known = schema.model_fields.keys() | (SAMPLING | UNBUILT.keys() | HARMLESS if generates else set())
     return Parsed(body, sampling, tuple(sorted(given.keys() - known)))
@@ -153,7 +158,8 @@ def parse(schema: type[B], data: dict[str, Any]) -> Parsed[B]:
 
 def _refuse_unbuilt(given: dict[str, Any]) -> None:
     for name in UNBUILT.keys() & given.keys():
-        if not any(type(given[name]) is type(off) and given[name] == off for off in UNBUILT[name]):
+        value = whole_numbers(given[name])
+        if not any(type(value) is type(off) and value == off for off in UNBUILT[name]):
             offs = " or ".join(["null", *map(repr, UNBUILT[name])])
             raise NotBuiltError(name, given[name], expected=offs, hint="weft has no code for it yet.")
 

@@ -45,7 +45,8 @@ async def _tokenize(context: ServerContext, body: TokenizeBody) -> dict[str, Any
 
 async def _detokenize(context: ServerContext, token_ids: list[int]) -> str:
     tokenizer = context.require_tokenizer()
-    vocab_size = tokenizer.vocab_size
+    # Padded vocabularies: the model may generate ids that the tokenizer has no token for.
+    vocab_size = max(tokenizer.vocab_size, context.engine.config.model.vocab_size)
     for i, token_id in enumerate(token_ids):
         if not 0 <= token_id < vocab_size:
             raise bad_field(f"tokens.{i}", token_id, expected=f"token ids from 0 to {vocab_size - 1} (the vocabulary)")

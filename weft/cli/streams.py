@@ -1,0 +1,23 @@
+"""Standard streams of a process that was started without them, as daemons and init scripts start others."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def open_missing_streams() -> None:
+    """Open /dev/null for each of stdin, stdout and stderr that is closed.
+
+    A command calls this before it opens anything: a file or socket that got descriptor 0, 1 or 2 would be taken for
+    a standard stream by each child process.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)      # the lowest free descriptor, which is `number`
+            os.set_inheritable(number, True)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))
