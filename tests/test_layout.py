@@ -1,8 +1,11 @@
-"""The house keeps its shape: imports point down, files are short, nothing heavy loads early, no switches in corners."""
+"""The house keeps its shape: imports point down and form no circle, files are short, nothing heavy loads early, no
+switches in corners.
+"""
 
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -58,6 +61,10 @@ def floor(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
 def imports(path: Path, *, top_level_only: bool = False):
     tree = ast.parse(path.read_text())
     for node in tree.body if top_level_only else ast.walk(tree):
@@ -81,6 +88,18 @@ def test_imports_point_down(path):
         assert other in LAYERS, f"{path.name} imports {name}, which is on no floor"
         assert LAYERS.index(other) <= LAYERS.index(own), f"{own} imports {name} from above"
         assert other not in STRANGERS.get(own, ()), f"{own} must not know {other}"
+
+
+def test_no_circle_of_files_imports_each_other():
+    modules = {module_name(path): path for path in MODULES}
+    graph = {}
+    for name, path in modules.items():
+        froms = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        assert all(node.level == 0 for node in froms), f"{name} has a relative import"
+        submodules = {f"{node.module}.{alias.name}" for node in froms for alias in node.names}
+        graph[name] = (submodules | set(imports(path))) & modules.keys() - {name}
+
+    TopologicalSorter(graph).prepare()                  # CycleError names the files of a circle
 
 
 def test_every_module_is_on_a_floor():

@@ -11,8 +11,7 @@ from transformers import PretrainedConfig
 import weft.resolve
 from weft.errors import ConfigError
 from weft.resolve import LazyConfigDict, get_config, patch_rope_parameters
-from weft.resolve.config_classes import CONFIG_REGISTRY
-from weft.resolve.hf_classes import RemoteCodeError, auto_config_keywords
+from weft.resolve.hf_classes import CONFIG_REGISTRY, RemoteCodeError, auto_config_keywords
 
 SEEDS = {
     "afmoe": "AfmoeConfig", "chatglm": "ChatGLMConfig", "deepseek_vl_v2": "DeepseekVLV2Config",
@@ -57,7 +56,7 @@ def test_a_class_that_transformers_has_is_its_own():
 
 
 def test_the_table_knows_names_without_importing_transformers():
-    code = ("import sys; from weft.resolve.config_classes import CONFIG_REGISTRY as c; c.name_of('jais'); list(c); "
+    code = ("import sys; from weft.resolve.hf_classes import CONFIG_REGISTRY as c; c.name_of('jais'); list(c); "
             "print('transformers' in sys.modules)")
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"

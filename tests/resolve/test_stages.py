@@ -3,8 +3,9 @@
 import pytest
 
 from weft.errors import ConfigError
-from weft.resolve.config_classes import RECIPES, recipe_of
 from weft.resolve.config_file import normalise
+from weft.resolve.config_recipes import RECIPES
+from weft.resolve.hf_classes import recipe_of
 from weft.resolve.stages import (
     Values,
     check_ropes,

@@ -1,4 +1,4 @@
-"""`CacheNeed`: what one layer stores from step to step, as the layer itself states it. `cache_groups` joins equal needs.
+"""`CacheNeed`: what one layer stores from step to step, as the layer states it. `cache_groups` joins equal needs.
 
 Plain values: they know no tensor, no pool and no sequence.
 """

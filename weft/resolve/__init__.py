@@ -7,7 +7,7 @@ _HOMES = {
     "ConfigFormat": "config_parser",
     "ConfigParserBase": "config_parser",
     "HfOverrides": "overrides",
-    "LazyConfigDict": "config_classes",
+    "LazyConfigDict": "hf_classes",
     "VerifyAndUpdateConfig": "fixups",
     "adapt_config_dict": "mistral_parser",
     "check_gguf_file": "gguf_files",

@@ -12,9 +12,9 @@ from typing import Any
 
 from weft.errors import ConfigError
 from weft.resolve import stages
-from weft.resolve.config_classes import recipe_of
 from weft.resolve.fixups import fix_model_config
 from weft.resolve.formats import CONFIG_NAME, choose_format
+from weft.resolve.hf_classes import recipe_of
 from weft.resolve.json_file import read_json
 from weft.resolve.origin import OVERRIDE
 from weft.resolve.reader import ConfigReader

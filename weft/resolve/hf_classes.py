@@ -1,17 +1,18 @@
 """Config objects: the class of a model_type, from Transformers, from a recipe of weft's own or from the checkpoint.
 
-Everything here imports Transformers when it is called, so it is called only where an object is needed: by `get_config`,
-for overrides that are functions, and for code that comes with a checkpoint.
+What needs a class or an object imports Transformers when it is called, so it is called only there: by `get_config`, for
+overrides that are functions, and for code that comes with a checkpoint. `recipe_of` and the names of `CONFIG_REGISTRY`
+import nothing.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from weft.errors import ConfigError
-from weft.resolve.config_classes import CONFIG_REGISTRY, RECIPES, ConfigRecipe
+from weft.resolve.config_recipes import RECIPES, ConfigRecipe
 from weft.resolve.repo_files import get_hf_file_to_dict
 from weft.resolve.stages import Values, fill_in, rename_keys
 
@@ -30,6 +31,51 @@ _NESTED = ("text_config", "language_config", "vision_config", "audio_config", "p
 
 class RemoteCodeError(ConfigError, RuntimeError):
     """The config's class is code of the checkpoint, and nobody said that it may run."""
+
+
+class LazyConfigDict(dict[str, Any]):
+    """model_type -> config class. Stores names; the class is imported, or made, when it is asked for."""
+
+    def __getitem__(self, model_type: str) -> type:
+        value = super().__getitem__(model_type)
+        if isinstance(value, str):
+            value = class_named(value, model_type)
+            super().__setitem__(model_type, value)
+        return value
+
+    def get(self, model_type: str, default: Any = None) -> Any:
+        """The class, or `default` for an unknown model_type."""
+        try:
+            return self[model_type]
+        except KeyError:
+            return default
+
+    def values(self) -> Iterator[type]:
+        """All classes; imports them."""
+        return (self[model_type] for model_type in self)
+
+    def items(self) -> Iterator[tuple[str, type]]:
+        """(model_type, class) of all; imports them."""
+        return ((model_type, self[model_type]) for model_type in self)
+
+    def name_of(self, model_type: str) -> str | None:
+        """The class's name, without importing it."""
+        value = super().get(model_type)
+        return value if isinstance(value, str | None) else value.__name__
+
+
+CONFIG_REGISTRY = LazyConfigDict(
+    afmoe="AfmoeConfig", chatglm="ChatGLMConfig", deepseek_vl_v2="DeepseekVLV2Config", deepseek_v32="DeepseekV3Config",
+    eagle="EAGLEConfig", flex_olmo="FlexOlmoConfig", hunyuan_vl="HunYuanVLConfig", jais="JAISConfig",
+    kimi_linear="KimiLinearConfig", kimi_vl="KimiVLConfig", medusa="MedusaConfig",
+    mlp_speculator="MLPSpeculatorConfig", nemotron="NemotronConfig", olmo3="Olmo3Config", RefinedWeb="RWConfig",
+    RefinedWebModel="RWConfig", speculators="SpeculatorsConfig", ultravox="UltravoxConfig",
+)
+
+
+def recipe_of(model_type: str | None) -> ConfigRecipe | None:
+    """The recipe of weft's own class for a model_type; None where Transformers has the class or nobody has one."""
+    return RECIPES.get(CONFIG_REGISTRY.name_of(model_type) or "") if model_type is not None else None
 
 
 def auto_config_keywords(model_type: str | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from weft.errors import ConfigError
-from weft.resolve.config_classes import ConfigRecipe
+from weft.resolve.config_recipes import ConfigRecipe
 from weft.resolve.origin import OVERRIDE, arranged, class_default, is_override, moved
 from weft.resolve.overrides import merge
 from weft.resolve.reader import ConfigReader

@@ -1,12 +1,12 @@
-"""Config classes by model_type: the table of those that weft knows by name, and the recipes of those it has itself.
+"""Recipes of the config classes that weft has itself, because Transformers does not.
 
 A recipe says as data what a class does to a config: keys under other names, defaults, and what follows from other
-values. `stages.py` applies it to a dictionary; a class is made of it (or taken from Transformers) at first access only.
+values. `stages.py` applies a recipe to a dictionary; `hf_classes.py` makes a class of it where an object is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,50 +84,3 @@ RECIPES = {recipe.name: recipe for recipe in (
                   "projector_act": "swiglu", "projector_ln_mid": False},
         wraps={"text_model_id": "text_config", "audio_model_id": "audio_config"}),
 )}
-
-
-class LazyConfigDict(dict[str, Any]):
-    """model_type -> config class. Stores names; the class is imported, or made, when it is asked for."""
-
-    def __getitem__(self, model_type: str) -> type:
-        from weft.resolve.hf_classes import class_named
-
-        value = super().__getitem__(model_type)
-        if isinstance(value, str):
-            value = class_named(value, model_type)
-            super().__setitem__(model_type, value)
-        return value
-
-    def get(self, model_type: str, default: Any = None) -> Any:
-        """The class, or `default` for an unknown model_type."""
-        try:
-            return self[model_type]
-        except KeyError:
-            return default
-
-    def values(self) -> Iterator[type]:
-        """All classes; imports them."""
-        return (self[model_type] for model_type in self)
-
-    def items(self) -> Iterator[tuple[str, type]]:
-        """(model_type, class) of all; imports them."""
-        return ((model_type, self[model_type]) for model_type in self)
-
-    def name_of(self, model_type: str) -> str | None:
-        """The class's name, without importing it."""
-        value = super().get(model_type)
-        return value if isinstance(value, str | None) else value.__name__
-
-
-CONFIG_REGISTRY = LazyConfigDict(
-    afmoe="AfmoeConfig", chatglm="ChatGLMConfig", deepseek_vl_v2="DeepseekVLV2Config", deepseek_v32="DeepseekV3Config",
-    eagle="EAGLEConfig", flex_olmo="FlexOlmoConfig", hunyuan_vl="HunYuanVLConfig", jais="JAISConfig",
-    kimi_linear="KimiLinearConfig", kimi_vl="KimiVLConfig", medusa="MedusaConfig",
-    mlp_speculator="MLPSpeculatorConfig", nemotron="NemotronConfig", olmo3="Olmo3Config", RefinedWeb="RWConfig",
-    RefinedWebModel="RWConfig", speculators="SpeculatorsConfig", ultravox="UltravoxConfig",
-)
-
-
-def recipe_of(model_type: str | None) -> ConfigRecipe | None:
-    """The recipe of weft's own class for a model_type; None where Transformers has the class or nobody has one."""
-    return RECIPES.get(CONFIG_REGISTRY.name_of(model_type) or "") if model_type is not None else None
