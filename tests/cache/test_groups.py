@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from weft.cache.groups import FullGroup, WindowGroup
 
 
-
 def window(size: int, block_size: int = 4) -> WindowGroup:
     return WindowGroup(size, (0,), 8, block_size)
 

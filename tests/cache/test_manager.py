@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from weft.cache.groups import FREED, CacheGroup, FullGroup, WindowGroup
+import pytest
+
+from weft.cache.groups import FREED, CacheGroup, FullGroup, StateGroup, WindowGroup
 from weft.cache.manager import CacheManager
+from weft.cache.masks import Bidirectional
+from weft.errors import ConfigError
 
 BLOCK_SIZE = 4
 
@@ -268,3 +272,16 @@ def test_reset_forgets_all_prefixes_but_not_while_a_sequence_holds_blocks():
     assert cache.reset()
     assert hit_len(cache, list(range(9))) == 0
     cache.check([])
+
+
+def test_blocks_of_one_group_must_be_a_multiple_of_those_of_another():
+    with pytest.raises(ConfigError, match="block_size = 6: expected a multiple of the 4 tokens"):
+        CacheManager([token_group(None), StateGroup((1,), 100, 6)], [4, 4], True)
+
+
+def test_where_a_prefix_depends_on_what_follows_it_nothing_is_found():
+    cache = CacheManager([FullGroup((0,), 8, BLOCK_SIZE, Bidirectional())], [20], True)
+    leave_behind(cache, list(range(12)))
+
+    assert not cache.enable_prefix_caching
+    assert hit_len(cache, list(range(13))) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from weft.cache.groups import CacheGroup, FullGroup, WindowGroup
+from weft.cache.groups import CacheGroup, EncoderGroup, FullGroup, StateGroup, WindowGroup
 from weft.cache.manager import CacheManager
 from weft.config.engine_config import SchedulerConfig
 from weft.engine.messages import EngineRequest
@@ -13,27 +13,36 @@ from weft.engine.sequence import Sequence
 from weft.sampling_params import SamplingParams
 
 BLOCK_SIZE = 4
+STATE_INTERVAL = 8
+
+Kind = int | None | str      # of a group: its window, None for all tokens, "state" or "encoder"
 EOS = 99
 
 
 def make_cache(
-    *, num_blocks: int | list[int] = 100, windows: tuple[int | None, ...] = (None,), prefix_caching: bool = True
+    *, num_blocks: int | list[int] = 100, kinds: tuple[Kind, ...] = (None,), prefix_caching: bool = True
 ) -> CacheManager:
-    counts = num_blocks if isinstance(num_blocks, list) else [num_blocks] * len(windows)
-    return CacheManager(make_groups(windows), counts, prefix_caching)
+    counts = num_blocks if isinstance(num_blocks, list) else [num_blocks] * len(kinds)
+    return CacheManager(make_groups(kinds), counts, prefix_caching)
 
 
-def make_groups(windows: tuple[int | None, ...]) -> list[CacheGroup]:
-    """A group for each window; None: no window."""
-    return [FullGroup((layer,), 8, BLOCK_SIZE) if window is None else WindowGroup(window, (layer,), 8, BLOCK_SIZE)
-            for layer, window in enumerate(windows)]
+def make_groups(kinds: tuple[Kind, ...]) -> list[CacheGroup]:
+    return [make_group(layer, kind) for layer, kind in enumerate(kinds)]
+
+
+def make_group(layer: int, kind: Kind) -> CacheGroup:
+    if kind == "state":
+        return StateGroup((layer,), 1000, STATE_INTERVAL)
+    if kind == "encoder":
+        return EncoderGroup((layer,), 8, BLOCK_SIZE)
+    return FullGroup((layer,), 8, BLOCK_SIZE) if kind is None else WindowGroup(kind, (layer,), 8, BLOCK_SIZE)
 
 
 def make_scheduler(
-    *, num_blocks: int | list[int] = 100, windows: tuple[int | None, ...] = (None,), prefix_caching: bool = True,
+    *, num_blocks: int | list[int] = 100, kinds: tuple[Kind, ...] = (None,), prefix_caching: bool = True,
     max_num_seqs: int = 8, max_num_batched_tokens: int = 64, max_model_len: int = 64, **config,
 ) -> Scheduler:
-    cache = make_cache(num_blocks=num_blocks, windows=windows, prefix_caching=prefix_caching)
+    cache = make_cache(num_blocks=num_blocks, kinds=kinds, prefix_caching=prefix_caching)
     limits = SchedulerConfig(max_num_seqs=max_num_seqs, max_num_batched_tokens=max_num_batched_tokens, **config)
     return Scheduler(limits, cache, max_model_len=max_model_len)
 
@@ -45,12 +54,15 @@ def tokens(num: int, first: int = 100) -> list[int]:
 
 def make_seq(
     request_id: str, prompt: list[int], *, max_tokens: int = 16, priority: int = 0, arrival_time: float = 0.0,
-    output: list[int] | None = None, cache_salt: str | None = None, **params,
+    output: list[int] | None = None, cache_salt: str | None = None, num_encoder_tokens: int = 0,
+    **params,
 ) -> Sequence:
-    return Sequence(EngineRequest(
+    seq = Sequence(EngineRequest(
         request_id=request_id, prompt_token_ids=prompt, params=SamplingParams(max_tokens=max_tokens, **params),
         eos_token_ids=[EOS], arrival_time=arrival_time, priority=priority, output_token_ids=output or [],
         cache_salt=cache_salt))
+    seq.num_encoder_tokens = num_encoder_tokens
+    return seq
 
 
 def add(scheduler: Scheduler, request_id: str, prompt: list[int], **options) -> Sequence:

@@ -252,7 +252,7 @@ def test_what_just_fits_the_cache_runs_to_its_end():
 
 
 def test_a_window_needs_no_room_for_what_it_leaves_behind():
-    scheduler = make_scheduler(num_blocks=[10, 4], windows=(None, 6), max_num_batched_tokens=4)
+    scheduler = make_scheduler(num_blocks=[10, 4], kinds=(None, 6), max_num_batched_tokens=4)
     seq = add(scheduler, "a", tokens(20), max_tokens=21)           # 10 full blocks; of the window 3 at most
 
     while scheduler.has_unfinished:

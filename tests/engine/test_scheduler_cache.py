@@ -125,7 +125,7 @@ def test_without_prefix_caching_siblings_are_computed_side_by_side():
 
 
 def test_a_windowed_group_keeps_only_its_window_while_the_sequence_advances():
-    scheduler = make_scheduler(windows=(None, 6))
+    scheduler = make_scheduler(kinds=(None, 6))
     seq = add(scheduler, "a", tokens(8), max_tokens=12)
     step(scheduler)                                               # 8 computed; the next query sees 3 to 8
     assert [block_id == -1 for block_id in seq.block_ids[1]] == [False, False]
@@ -220,7 +220,7 @@ def test_a_prefill_that_runs_out_of_blocks_takes_those_of_a_decode_planned_for_t
 
 
 def test_prompts_that_come_back_read_what_they_computed_even_when_a_hybrid_window_has_moved_on():
-    scheduler = make_scheduler(num_blocks=[6, 6], windows=(None, 6), max_num_batched_tokens=16)
+    scheduler = make_scheduler(num_blocks=[6, 6], kinds=(None, 6), max_num_batched_tokens=16)
     add(scheduler, "old", tokens(10, 100), max_tokens=8)
     young = add(scheduler, "young", tokens(6, 200), max_tokens=8)
     while young.num_preemptions == 0:

@@ -7,12 +7,14 @@ changes the answer.
 
 from __future__ import annotations
 
+from collections import deque
 from hashlib import sha256
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scheduling import BLOCK_SIZE, EOS, make_scheduler, make_seq
+from scheduling import BLOCK_SIZE, EOS, STATE_INTERVAL, Kind, make_scheduler, make_seq
 
+from weft.cache.groups import FREED
 from weft.engine.scheduler import Scheduled, Scheduler
 from weft.engine.sequence import Sequence
 from weft.errors import RequestError
@@ -21,20 +23,39 @@ MAX_MODEL_LEN = 48
 
 
 class PagedModel:
-    """A model without weights, over the caches of groups with these windows."""
+    """A model without weights, over the caches of groups of these kinds."""
 
-    def __init__(self, windows: tuple[int | None, ...]) -> None:
-        self.windows = windows
+    def __init__(self, kinds: tuple[Kind, ...]) -> None:
+        self.kinds = kinds
         self.slots: dict[tuple[int, int, int], str] = {}       # (group, block, offset) -> what was computed there
+        self.encoded: set[tuple[Sequence, int]] = set()        # whose encoder ran, after how many preemptions
 
     def run(self, item: Scheduled) -> list[int]:
-        seq, end = item.seq, item.start + item.num_new_tokens
-        for position in range(item.start, end):
-            for group in range(len(self.windows)):
-                self.slots[self.slot(seq, group, position)] = state(seq, position)
-        seen = [[self.slots[self.slot(seq, group, position)] for position in visible(window, end - 1)]
-                for group, window in enumerate(self.windows)]
+        seen = [self.run_group(item, group, kind) for group, kind in enumerate(self.kinds)]
+        self.encoded.add((item.seq, item.seq.num_preemptions))
         return [answer(seen)] if item.num_rows else []
+
+    def run_group(self, item: Scheduled, group: int, kind: Kind) -> list[str]:
+        """Stores what the new tokens store, then reads what the last of them sees."""
+        seq, end = item.seq, item.start + item.num_new_tokens
+        if kind == "state":
+            return [self.run_state(item, group)]
+        if kind == "encoder":
+            if (seq, seq.num_preemptions) not in self.encoded:
+                for position in range(seq.num_encoder_tokens):
+                    self.slots[self.slot(seq, group, position)] = encoded(seq, position)
+            return [self.slots[self.slot(seq, group, position)] for position in range(seq.num_encoder_tokens)]
+        for position in range(item.start, end):
+            self.slots[self.slot(seq, group, position)] = state(seq, position)
+        return [self.slots[self.slot(seq, group, position)] for position in visible(kind, end - 1)]
+
+    def run_state(self, item: Scheduled, group: int) -> str:
+        """The state after the step is as right as the one before it: told by the tokens that each has seen."""
+        read, write = item.seq.block_ids[group]
+        before = "" if read == FREED else self.slots[group, read, 0]
+        assert before == ("" if item.start == 0 else state(item.seq, item.start - 1))
+        self.slots[group, write, 0] = state(item.seq, item.start + item.num_new_tokens - 1)
+        return self.slots[group, write, 0]
 
     def slot(self, seq: Sequence, group: int, position: int) -> tuple[int, int, int]:
         block_id = seq.block_ids[group][position // BLOCK_SIZE]
@@ -46,6 +67,10 @@ def visible(window: int | None, position: int) -> range:
     return range(0 if window is None else max(0, position - window + 1), position + 1)
 
 
+def encoded(seq: Sequence, position: int) -> str:
+    return f"{seq.request_id}: {position} of {seq.num_encoder_tokens}"
+
+
 def state(seq: Sequence, position: int) -> str:
     return f"{seq.cache_salt} {seq.token_ids[: position + 1]}"
 
@@ -55,16 +80,24 @@ def answer(seen: list[list[str]]) -> int:
     return EOS if value < 8 else value % 4
 
 
-def alone(seq: Sequence, windows: tuple[int | None, ...]) -> tuple[list[int], str]:
+def alone(seq: Sequence, kinds: tuple[Kind, ...]) -> tuple[list[int], str]:
     """What the sequence generates without a scheduler, and why it ends."""
     copy = make_seq("alone", seq.token_ids[: seq.num_prompt_tokens], max_tokens=seq.request.params.max_tokens,
                     cache_salt=seq.cache_salt)
     copy.max_len = min(copy.max_len, MAX_MODEL_LEN)
     ended = False
     while not ended:
-        seen = [[state(copy, position) for position in visible(window, copy.num_tokens - 1)] for window in windows]
-        ended = copy.append(answer(seen))
+        ended = copy.append(answer([seen_alone(seq, copy, kind) for kind in kinds]))
     return copy.output_token_ids, copy.finish_reason
+
+
+def seen_alone(seq: Sequence, copy: Sequence, kind: Kind) -> list[str]:
+    last = copy.num_tokens - 1
+    if kind == "state":
+        return [state(copy, last)]
+    if kind == "encoder":
+        return [encoded(seq, position) for position in range(seq.num_encoder_tokens)]
+    return [state(copy, position) for position in visible(kind, last)]
 
 
 # Few different tokens and lengths around the block borders, so that prefixes are shared and blocks run out.
@@ -76,7 +109,9 @@ REQUESTS = st.lists(
     st.tuples(PROMPTS, st.integers(1, 20), st.integers(0, 2), st.sampled_from([None, None, "salt"]), st.integers(0, 6),
               st.sampled_from([None, None, None, 1])),
     min_size=1, max_size=10)
-WINDOWS = st.sampled_from([(None,), (6,), (None, 6), (None, 1, 9), (4, 11)])
+KINDS = st.sampled_from([
+    (), (None,), (6,), (None, 6), (None, 1, 9), (4, 11), ("state",), ("state", None), (None, "state", 6),
+    (None, "encoder"), (6, "encoder", "state")])
 LIMITS = st.fixed_dictionaries({
     "num_blocks": st.integers(4, 20), "max_num_seqs": st.integers(1, 6), "max_num_batched_tokens": st.integers(1, 24),
     "long_prefill_token_threshold": st.sampled_from([0, 0, 3]), "policy": st.sampled_from(["fcfs", "priority"]),
@@ -85,13 +120,13 @@ LIMITS = st.fixed_dictionaries({
 
 
 @settings(max_examples=150, deadline=None)
-@given(requests=REQUESTS, windows=WINDOWS, limits=LIMITS, is_chunked=st.booleans(), aborts=st.lists(
-    st.tuples(st.integers(0, 30), st.integers(0, 9), st.booleans()), max_size=3))
-def test_every_sequence_gets_the_tokens_it_gets_alone(requests, windows, limits, is_chunked, aborts):
+@given(requests=REQUESTS, kinds=KINDS, limits=LIMITS, is_chunked=st.booleans(), aborts=st.lists(
+    st.tuples(st.integers(0, 30), st.integers(0, 9), st.booleans()), max_size=3), fails=st.booleans())
+def test_every_sequence_gets_the_tokens_it_gets_alone(requests, kinds, limits, is_chunked, aborts, fails):
     if not is_chunked:
         limits = limits | {"max_num_batched_tokens": MAX_MODEL_LEN, "enable_chunked_prefill": False}
-    scheduler = make_scheduler(windows=windows, max_model_len=MAX_MODEL_LEN, **limits)
-    model, pending, served = PagedModel(windows), dict(enumerate(requests)), []
+    scheduler = make_scheduler(kinds=kinds, max_model_len=MAX_MODEL_LEN, **limits)
+    model, pending, served = PagedModel(kinds), dict(enumerate(requests)), []
 
     for number in range(1000):
         served += arrive(scheduler, pending, number)
@@ -100,7 +135,14 @@ def test_every_sequence_gets_the_tokens_it_gets_alone(requests, windows, limits,
         plan = scheduler.schedule()
         scheduler.check()
         check_plan(plan, limits)
+        if is_chunked and limits["prefix_caching"] and "state" in kinds:
+            assert all(item.start // STATE_INTERVAL == (item.start + item.num_new_tokens - 1) // STATE_INTERVAL
+                       for item in plan.scheduled)
         abort(scheduler, aborts, number, between=True)
+        items = [item for item in plan.scheduled if not item.seq.is_finished]
+        check_states(items, kinds)
+        if fails:                                              # the step fails at its end: each is run again
+            deque(map(model.run, items), maxlen=0)
         token_ids = [[] if item.seq.is_finished else model.run(item) for item in plan.scheduled]
         finished = scheduler.apply(plan, token_ids)
         scheduler.check()
@@ -110,7 +152,7 @@ def test_every_sequence_gets_the_tokens_it_gets_alone(requests, windows, limits,
     assert not scheduler.has_unfinished and not pending, "the scheduler did not come to an end"
     assert scheduler.kv_cache_usage == 0
     for seq in served:
-        assert seq.finish_reason == "abort" or (seq.output_token_ids, seq.finish_reason) == alone(seq, windows)
+        assert seq.finish_reason == "abort" or (seq.output_token_ids, seq.finish_reason) == alone(seq, kinds)
 
 
 def arrive(scheduler: Scheduler, pending: dict[int, tuple], step: int) -> list[Sequence]:
@@ -119,7 +161,7 @@ def arrive(scheduler: Scheduler, pending: dict[int, tuple], step: int) -> list[S
     for number in [number for number, request in pending.items() if request[4] <= step]:
         prompt, max_tokens, priority, salt, _, prompt_logprobs = pending.pop(number)
         seq = make_seq(f"{number}", prompt, max_tokens=max_tokens, priority=priority, cache_salt=salt,
-                       prompt_logprobs=prompt_logprobs)
+                       prompt_logprobs=prompt_logprobs, num_encoder_tokens=len(prompt) % 9)
         try:
             scheduler.add(seq)
         except RequestError:
@@ -133,6 +175,15 @@ def abort(scheduler: Scheduler, aborts: list[tuple[int, int, bool]], step: int, 
         if at == step and is_between == between:
             scheduler.abort(f"{number}")
             scheduler.check()
+
+
+def check_states(items: list[Scheduled], kinds: tuple[Kind, ...]) -> None:
+    """A step never changes what it reads: what one sequence writes, no sequence of the step reads or writes."""
+    for group in (group for group, kind in enumerate(kinds) if kind == "state"):
+        tables = [item.seq.block_ids[group] for item in items]
+        written = [write for _, write in tables]
+        assert len(set(written)) == len(written)
+        assert not set(written) & {read for read, _ in tables}
 
 
 def check_plan(plan, limits) -> None:

@@ -7,6 +7,7 @@ Pure accounting over one `BlockPool` for each group; knows no tensor and no sche
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 from weft.cache.block_pool import BlockPool
@@ -57,6 +58,8 @@ class CacheManager:
         key_size: tokens of a content key: the smallest block. A larger block has the key of its last tokens, which
             stands for all before them.
         hit_size: tokens of the largest block: the length of a hit is a multiple of it.
+        border: a step that computes several tokens should end at its next multiple, so that states are found there;
+            None: nothing depends on where steps end.
         is_shifting: whether `advance` has anything to do.
 
     ConfigError if a group's blocks are no multiple of another group's smaller ones.
@@ -68,10 +71,12 @@ class CacheManager:
             group.can_share_prefixes for group in groups)
         self.pools = tuple(BlockPool(num) for num in num_blocks)
         sizes = sorted({group.block_size for group in self.groups}) or [1]
-        for small, large in zip(sizes, sizes[1:], strict=False):
+        for small, large in pairwise(sizes):
             if large % small:
                 raise ConfigError("block_size", large, expected=f"a multiple of the {small} tokens of smaller blocks")
         self.key_size, self.hit_size = sizes[0], sizes[-1]
+        borders = [group.block_size for group in self.groups if group.is_kept_at_borders]
+        self.border = max(borders, default=None) if self.enable_prefix_caching else None
         self._parts = tuple(enumerate(zip(self.groups, self.pools, strict=True)))
         self._shifting = tuple((index, group, pool) for index, (group, pool) in self._parts if group.is_shifting)
         self.is_shifting = bool(self._shifting)

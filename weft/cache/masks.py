@@ -29,3 +29,5 @@ class Chunked:
 
 
 Mask = Causal | Bidirectional | Chunked
+
+CAUSAL = Causal()

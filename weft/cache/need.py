@@ -1,4 +1,4 @@
-"""`CacheNeed`: what one layer stores from step to step, as the layer states it. `cache_groups` joins equal needs.
+"""`CacheNeed`: what one layer stores from step to step, as the layer itself states it; equal needs become groups.
 
 Plain values: they know no tensor, no pool and no sequence.
 """
@@ -9,7 +9,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from weft.cache.groups import CacheGroup, EncoderGroup, FullGroup, StateGroup, WindowGroup
-from weft.cache.masks import Causal, Mask
+from weft.cache.masks import CAUSAL, Mask
 from weft.errors import ConfigError
 
 
@@ -24,7 +24,7 @@ class TokensNeed:
 
     bytes_per_token: int
     window: int | None = None
-    mask: Mask = Causal()
+    mask: Mask = CAUSAL
     source: int | None = None
 
     def __post_init__(self) -> None:

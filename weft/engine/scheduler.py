@@ -252,16 +252,17 @@ class Scheduler:
         return prefills
 
     def _schedule_chunk(self, seq: Sequence, step: _OpenPlan) -> None:
-        num_tokens = self._chunk_len(seq.num_uncomputed_tokens, step.budget)
+        num_tokens = self._chunk_len(seq.num_computed_tokens, seq.num_uncomputed_tokens, step.budget)
         if num_tokens and seq.state is State.RUNNING and self._make_room(
                 seq, seq.num_computed_tokens + num_tokens, step):
             step.give(seq, num_tokens)
 
-    def _chunk_len(self, num_uncomputed: int, budget: int) -> int:
-        """Tokens of a prefill that a step takes; 0 if it has to wait for another step."""
-        if self._config.enable_chunked_prefill:
-            return min(num_uncomputed, budget, self._max_chunk)
-        return num_uncomputed if num_uncomputed <= budget else 0
+    def _chunk_len(self, start: int, num_uncomputed: int, budget: int) -> int:
+        """Tokens from `start` on that a step takes of a prefill; 0 if it has to wait for another step."""
+        if not self._config.enable_chunked_prefill:
+            return num_uncomputed if num_uncomputed <= budget else 0
+        to_border = num_uncomputed if self._cache.border is None else self._cache.border - start % self._cache.border
+        return min(num_uncomputed, budget, self._max_chunk, to_border)
 
     def _make_room(self, seq: Sequence, num_tokens: int, step: _OpenPlan) -> bool:
         """Gives a running sequence blocks for `num_tokens`, preempting the last ones; False if it came to itself."""
@@ -299,7 +300,7 @@ class Scheduler:
                 continue
             if reserved is None:
                 reserved = self._num_reserved()
-            num_tokens = self._chunk_len(seq.num_tokens - hit.num_tokens, step.budget)
+            num_tokens = self._chunk_len(hit.num_tokens, seq.num_tokens - hit.num_tokens, step.budget)
             if not num_tokens or not self._cache.can_hold(
                     hit, _next_len(seq), self._max_chunk, seq.num_encoder_tokens, reserved):
                 return

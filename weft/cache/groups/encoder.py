@@ -23,6 +23,7 @@ class EncoderGroup:
     block_size: int
 
     is_shifting = False
+    is_kept_at_borders = False
     can_share_prefixes = True
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from weft.cache.block_pool import BlockPool
 from weft.cache.groups.group import FREED
-from weft.cache.masks import Bidirectional, Causal, Mask
+from weft.cache.masks import CAUSAL, Bidirectional, Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,11 @@ class FullGroup:
     layers: tuple[int, ...]
     bytes_per_token: int
     block_size: int
-    mask: Mask = Causal()
+    mask: Mask = CAUSAL
 
     window = None
     is_shifting = False
+    is_kept_at_borders = False
 
     @property
     def can_share_prefixes(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from weft.cache.block_pool import BlockPool
 
-FREED = -1                # in a table: no block, because no query sees its tokens any more, or because nothing is stored
+FREED = -1                # in a table: no block, as no query sees its tokens any more, or nothing is stored yet
 UNLIMITED = 1 << 62       # room of a table that does not grow with the tokens
 
 
@@ -22,6 +22,7 @@ class CacheGroup(Protocol):
     block_size: tokens that a block stands for. block_bytes: of one block, all these layers together.
     can_share_prefixes: whether what is stored of a prefix is the same whatever follows.
     is_shifting: whether `advance` changes tables.
+    is_kept_at_borders: whether only a step that ends with a block leaves the block's content behind.
     """
 
     @property
@@ -34,9 +35,11 @@ class CacheGroup(Protocol):
     def can_share_prefixes(self) -> bool: ...
     @property
     def is_shifting(self) -> bool: ...
+    @property
+    def is_kept_at_borders(self) -> bool: ...
 
     def num_blocks(self, num_tokens: int, max_chunk: int, num_encoder_tokens: int) -> int:
-        """The most blocks that one sequence of `num_tokens` holds at any moment, computed `max_chunk` a step or less."""
+        """The most blocks that one sequence of `num_tokens` holds at any moment; steps take up to `max_chunk`."""
         ...
 
     def num_new_blocks(self, table: list[int], num_tokens: int, num_encoder_tokens: int) -> int:

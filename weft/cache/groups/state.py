@@ -29,6 +29,7 @@ class StateGroup:
     block_size: int
 
     is_shifting = True
+    is_kept_at_borders = True
     can_share_prefixes = True
 
     def num_blocks(self, num_tokens: int, max_chunk: int, num_encoder_tokens: int) -> int:

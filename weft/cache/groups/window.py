@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from weft.cache.block_pool import BlockPool
 from weft.cache.groups.group import FREED
-from weft.cache.masks import Bidirectional, Causal, Mask
+from weft.cache.masks import CAUSAL, Bidirectional, Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,10 @@ class WindowGroup:
     layers: tuple[int, ...]
     bytes_per_token: int
     block_size: int
-    mask: Mask = Causal()
+    mask: Mask = CAUSAL
 
     is_shifting = True
+    is_kept_at_borders = False
 
     @property
     def can_share_prefixes(self) -> bool:
