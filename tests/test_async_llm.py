@@ -8,10 +8,12 @@ import signal
 import threading
 
 import pytest
-from toy_engine import SLOW_CORE, make_config
+import torch
+from toy_engine import CORE, POOLING_CORE, SLOW_CORE, make_config
 
 from weft.async_llm import AsyncLLM
 from weft.errors import EngineDeadError, QueueFullError, RequestError, WeftError
+from weft.pooling_params import PoolingParams
 from weft.sampling_params import RequestOutputKind, SamplingParams
 
 DELTA = RequestOutputKind.DELTA
@@ -285,3 +287,55 @@ async def test_shutting_down_ends_open_requests(own):
             await anext(stream)
     with pytest.raises(EngineDeadError):
         await own.encode_prompt("a")
+
+
+async def one(outputs):
+    """The only output of an iterator."""
+    [output] = [output async for output in outputs]
+    return output
+
+
+@pytest.fixture(scope="module")
+def pooling(toy_tokenizer):
+    llm = AsyncLLM(make_config(toy_tokenizer), POOLING_CORE)
+    yield llm
+    llm.shutdown()
+
+
+def test_encode_gives_one_output_beside_others(pooling):
+    recorder = Recorder()
+    pooling.add_observer(recorder)
+
+    async def main():
+        return await asyncio.gather(one(pooling.encode("ab", None, "a")),
+                                    one(pooling.encode("abc", PoolingParams(task="embed"), "b")),
+                                    one(pooling.encode("a!", None, "c")))
+
+    states, vector, failed = asyncio.run(main())
+
+    assert states.outputs.data.tolist() == [[97, 0], [98, 1]]
+    assert vector.outputs.data.tolist() == [294, 3]
+    assert (failed.outputs, failed.error) == (None, "RuntimeError: a fault")
+    assert recorder.num_steps > 0 and recorder.finished == []           # observers hear of generating requests
+
+
+def test_a_task_that_the_model_is_not_for_is_refused(pooling, shared):
+    with pytest.raises(RequestError, match="model's tasks: embed, token_embed"):
+        asyncio.run(one(pooling.generate("a", GREEDY, "r")))
+    with pytest.raises(RequestError, match="model's tasks: generate"):
+        asyncio.run(one(shared.encode("a", None, "r")))
+    with pytest.raises(RequestError, match="pooling_params"):
+        asyncio.run(one(pooling.encode("a", GREEDY, "r")))
+
+
+def test_embeddings_cross_to_the_engine_and_again_after_its_end(toy_tokenizer):
+    rows = torch.tensor([[float(byte), 0.0] for byte in b"#abc"])
+    llm = AsyncLLM(make_config(toy_tokenizer, enable_prompt_embeds=True), CORE)
+    try:
+        outputs = llm.generate({"prompt_embeds": rows}, SamplingParams(
+            temperature=0.0, max_tokens=4, output_kind=RequestOutputKind.FINAL_ONLY), "r")
+        output = asyncio.run(one(outputs))
+    finally:
+        llm.shutdown()
+
+    assert output.outputs[0].text == "defg"        # the process ended after two tokens

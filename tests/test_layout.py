@@ -17,6 +17,7 @@ LAYERS = (
     "errors",
     "version",
     "sampling_params",
+    "pooling_params",
     "outputs",
     "config",
     "ops",
@@ -43,6 +44,7 @@ STRANGERS = {
 WITHOUT_TORCH = (
     "errors",
     "sampling_params",
+    "pooling_params",
     "outputs",
     "config",
     "cache",

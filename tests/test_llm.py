@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from toy_engine import CORE, EOS, make_config
+import torch
+from toy_engine import CORE, EMBEDS_SIZE, EOS, POOLING_CORE, make_config
 
 from weft.errors import EngineDeadError, NotBuiltError, QueueFullError, RequestError
 from weft.llm import LLM
 from weft.outputs import RequestOutput
+from weft.pooling_params import PoolingParams
 from weft.sampling_params import BeamSearchParams, RequestOutputKind, SamplingParams
 
 GREEDY = SamplingParams(temperature=0.0, max_tokens=3)
@@ -206,10 +208,107 @@ def test_the_engine_is_within_reach(llm):
     assert llm.reset_prefix_cache() is True
 
 
-@pytest.mark.parametrize("method", ["encode", "embed", "classify", "score"])
-def test_pooling_is_not_built_and_says_which_runner_it_needs(llm, method):
-    with pytest.raises(NotBuiltError, match="runner"):
+@pytest.mark.parametrize("method", ["classify", "score"])
+def test_pooling_tasks_without_code_are_refused(llm, method):
+    with pytest.raises(NotBuiltError, match=f"LLM.{method}"):
         getattr(llm, method)("text")
+
+
+@pytest.mark.parametrize("method", ["encode", "embed"])
+def test_a_model_that_generates_does_not_pool_and_says_what_it_is_for(llm, method):
+    with pytest.raises(RequestError, match=rf"model's tasks: generate\. {method} needs a pooling model .*runner"):
+        getattr(llm, method)("text", use_tqdm=False)
+
+
+@pytest.fixture
+def pooling_llm(toy_tokenizer):
+    with LLM.from_config(make_config(toy_tokenizer), POOLING_CORE) as llm:
+        yield llm
+
+
+@pytest.mark.parametrize("call", [
+    lambda llm: llm.generate("a"),
+    lambda llm: llm.chat([{"role": "user", "content": "a"}]),
+    lambda llm: llm.enqueue("a"),
+    lambda llm: llm.beam_search("a", BeamSearchParams(beam_width=2, max_tokens=2)),
+])
+def test_a_model_that_pools_does_not_generate_and_says_what_it_is_for(pooling_llm, call):
+    with pytest.raises(RequestError, match="task = 'generate': expected one of the model's tasks: embed, token_embed"):
+        call(pooling_llm)
+
+
+def test_encode_gives_each_tokens_state_in_order(pooling_llm):
+    outputs = pooling_llm.encode(["ab", [99]], use_tqdm=False)
+
+    assert [output.outputs.data.tolist() for output in outputs] == [[[97, 0], [98, 1]], [[99, 0]]]
+    assert [output.prompt_token_ids for output in outputs] == [[97, 98], [99]]
+    assert all(output.finished and output.error is None for output in outputs)
+
+
+def test_embed_gives_numbers_and_encode_the_same_as_a_tensor(pooling_llm):
+    [output] = pooling_llm.embed("abc", use_tqdm=False)
+    [tensor] = pooling_llm.encode("abc", pooling_task="embed", use_tqdm=False)
+
+    assert (output.outputs.embedding, output.outputs.hidden_size) == ([294.0, 3.0], 2)
+    assert tensor.outputs.data.tolist() == [294, 3]
+
+
+def test_pooling_parameters_may_name_the_task_one_for_each_prompt(pooling_llm):
+    params = [PoolingParams(task="embed"), PoolingParams()]
+
+    outputs = pooling_llm.encode(["ab", "ab"], params, use_tqdm=False)
+
+    assert [output.outputs.data.dim() for output in outputs] == [1, 2]
+    assert params[1].task is None                                       # the user's own are untouched
+
+
+@pytest.mark.parametrize(("options", "reason"), [
+    ({"pooling_params": PoolingParams(task="token_embed")}, "task = 'token_embed': expected embed"),
+    ({"pooling_params": SamplingParams()}, "pooling_params"),
+    ({"pooling_params": [PoolingParams()] * 2}, "pooling_params"),
+    ({"tokenization_kwargs": {"truncate_prompt_tokens": 3}}, "truncate_prompt_tokens"),
+])
+def test_wrong_pooling_arguments_are_named(pooling_llm, options, reason):
+    with pytest.raises(RequestError, match=reason):
+        pooling_llm.embed("a", use_tqdm=False, **options)
+
+
+def test_a_prompt_to_pool_may_fill_the_context_and_no_more(pooling_llm):
+    assert pooling_llm.encode([[97] * 64], use_tqdm=False)[0].outputs.data.shape == (64, 2)
+    with pytest.raises(RequestError, match="prompt = 65: expected up to max_model_len = 64 tokens"):
+        pooling_llm.encode([[97], [97] * 65], use_tqdm=False)
+
+
+def test_a_prompt_that_fails_in_the_engine_leaves_the_others_alone(pooling_llm):
+    good, bad = pooling_llm.embed(["ab", "a!"], use_tqdm=False)
+
+    assert good.outputs.embedding == [195, 1]
+    assert (bad.outputs, bad.error) == (None, "RuntimeError: a fault")
+
+
+def rows(text: str) -> torch.Tensor:
+    """The toy's embeddings of a text."""
+    return torch.tensor([[float(byte), 0.0] for byte in text.encode()])
+
+
+def test_a_prompt_of_embeddings_is_answered_as_its_ids_are(toy_tokenizer):
+    with LLM.from_config(make_config(toy_tokenizer, enable_prompt_embeds=True), CORE) as llm:
+        outputs = generate(llm, [{"prompt_embeds": rows("abc")}, "abc", {"prompt_embeds": rows("xy"), "prompt": "xy"}])
+
+    assert texts(outputs) == ["def", "def", "z"]
+    assert [o.prompt for o in outputs] == [None, "abc", "xy"]
+    assert [(o.prompt_token_ids, o.num_prompt_embeds, o.num_prompt_tokens) for o in outputs] == [
+        ([], 3, 3), ([97, 98, 99], 0, 3), ([], 2, 2)]
+
+
+@pytest.mark.parametrize("wrong", [torch.zeros(2, EMBEDS_SIZE + 1), torch.full((1, EMBEDS_SIZE), float("nan")), "AAAA"])
+def test_wrong_embeddings_are_named_before_anything_runs(toy_tokenizer, wrong):
+    with LLM.from_config(make_config(toy_tokenizer, enable_prompt_embeds=True), CORE) as llm:
+        with pytest.raises(RequestError, match="prompt_embeds"):
+            generate(llm, ["abc", {"prompt_embeds": wrong}])
+        assert llm.get_metrics().num_steps == 0
+        with pytest.raises(RequestError, match="prompt_embeds"):
+            llm.beam_search({"prompt_embeds": rows("abc")}, BeamSearchParams(beam_width=2, max_tokens=2))
 
 
 @pytest.mark.parametrize("call", [

@@ -7,25 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
 
 from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import EngineConfig, TokenizerConfig
 from weft.config.machine import Machine
 from weft.engine.client import CORE
-from weft.engine.messages import EngineInfo, EngineStats, StepResult
+from weft.engine.messages import EngineInfo, EngineStats, StepResult, WireTensor
 from weft.engine.process_client import Event, ProcessClient
 from weft.engine.wire import Rejected, from_wire
 from weft.errors import EngineDeadError, RequestError
 from weft.frontend.defaults import default_sampling_params
 from weft.frontend.inputs import InputProcessor, PreparedRequest
 from weft.frontend.llm_engine import refuse_unbuilt, with_max_model_len
-from weft.frontend.outputs import OutputProcessor, Update, Updates
+from weft.frontend.outputs import OutputProcessor, RequestState, Update, Updates
+from weft.frontend.pooling import pooling_params as params_for
 from weft.frontend.prompts import parse_prompt
 from weft.frontend.streams import OutputStream
-from weft.outputs import RequestOutput
+from weft.outputs import PoolingRequestOutput, RequestOutput
+from weft.pooling_params import PoolingParams
 from weft.resolve.engine_config import resolve_engine_config
 from weft.sampling_params import SamplingParams, check_text
 from weft.text.chat import Renderer, make_renderer
@@ -42,7 +45,7 @@ class Observer(Protocol):
         """After each engine step."""
 
     def on_finished(self, output: RequestOutput, params: SamplingParams) -> None:
-        """When a request has ended, however; `output` holds all of it, whatever the output kind."""
+        """When a generating request has ended, however; `output` holds all of it, whatever the output kind."""
 
 
 class AsyncLLM:
@@ -68,7 +71,7 @@ class AsyncLLM:
             self._client.close()
             raise
         self.config = with_max_model_len(config, self.info.max_model_len)
-        self._inputs = InputProcessor(config, self.tokenizer, self.info.max_model_len)
+        self._inputs = InputProcessor(config, self.tokenizer, self.info)
         self._outputs = OutputProcessor(self.tokenizer)
 
     @classmethod
@@ -101,14 +104,33 @@ class AsyncLLM:
         engine has ended for good. A request that fails in the engine ends with finish_reason "error".
         """
         refuse_unbuilt(lora_request=lora_request)
+        async with aclosing(self._outputs_of(prompt, sampling_params, request_id, priority)) as outputs:
+            async for output in outputs:
+                yield output
+
+    async def encode(self, prompt: Any, pooling_params: PoolingParams | None, request_id: str, *, priority: int = 0,
+                     lora_request: None = None) -> AsyncIterator[PoolingRequestOutput]:
+        """What a pooling model makes of the prompt: one output, its `outputs.data` as `LLM.encode`'s.
+
+        Without a task in the parameters "token_embed". Errors and closing as `generate`'s; a request that fails in the
+        engine has outputs None and an `error`.
+        """
+        refuse_unbuilt(lora_request=lora_request)
+        params = params_for(pooling_params, None)
+        async with aclosing(self._outputs_of(prompt, params, request_id, priority)) as outputs:
+            async for output in outputs:
+                yield output
+
+    async def _outputs_of(self, prompt: Any, params: SamplingParams | PoolingParams, request_id: str,
+                          priority: int) -> AsyncGenerator[Any, None]:
         self._client.check_health()
         self._bind_loop()
         if check_text("request_id", request_id) in self._streams:
             raise RequestError("request_id", request_id, expected="an id that no open request has")
-        stream = self._streams[request_id] = OutputStream(getattr(sampling_params, "output_kind", None))
+        stream = self._streams[request_id] = OutputStream(getattr(params, "output_kind", None))
         try:
             prepared = await self._in_thread(
-                lambda: self._inputs.prepare(request_id, prompt, sampling_params, priority=priority))
+                lambda: self._inputs.prepare(request_id, prompt, params, priority=priority))
             self._submit(prepared)
             if stream.is_aborted:      # while it was being prepared
                 self._end([request_id])
@@ -142,6 +164,11 @@ class AsyncLLM:
             return self._inputs.truncate(token_ids, params)
 
         return await self._in_thread(encode)
+
+    async def read_prompt_embeds(self, embeds: Any) -> WireTensor:
+        """Embeddings as `{"prompt_embeds": …}` takes them, read and checked off the event loop, for `generate`."""
+        self._client.check_health()
+        return await self._in_thread(lambda: self._inputs.read_prompt_embeds(embeds))
 
     def get_tokenizer(self) -> Any:
         """The transformers tokenizer, or what stands for one; None with skip_tokenizer_init."""
@@ -228,7 +255,7 @@ class AsyncLLM:
         state, stream = update.state, self._streams.get(update.state.request_id)
         if update.output is not None and stream is not None:
             stream.put(update.output)
-        if state.is_finished and self._observers:
+        if state.is_finished and self._observers and isinstance(state, RequestState):
             self._tell(lambda observer: observer.on_finished(state.snapshot(), state.params))
 
     def _tell(self, call: Callable[[Observer], None]) -> None:

@@ -21,9 +21,11 @@ from weft.frontend.beam_runner import run_beam_search
 from weft.frontend.defaults import default_sampling_params
 from weft.frontend.inputs import PreparedRequest
 from weft.frontend.llm_engine import LLMEngine, refuse_unbuilt
+from weft.frontend.pooling import as_embedding, pooling_params
 from weft.frontend.progress import Progress
 from weft.frontend.prompts import split_prompts
-from weft.outputs import BeamSearchOutput, RequestOutput
+from weft.outputs import BeamSearchOutput, EmbeddingRequestOutput, PoolingRequestOutput, RequestOutput
+from weft.pooling_params import BUILT_TASKS, PoolingParams
 from weft.resolve.engine_config import resolve_engine_config
 from weft.sampling_params import BeamSearchParams, RequestOutputKind, SamplingParams
 from weft.text.chat import make_renderer
@@ -64,7 +66,7 @@ class LLM:
         self._renderer = None if tokenizer is None else make_renderer(tokenizer, config.tokenizer.chat_template)
         self._ids = itertools.count()
         self._enqueued: list[str] = []
-        self._finished: dict[str, RequestOutput] = {}      # of `enqueue`d requests, until they are fetched
+        self._finished: dict[str, Any] = {}      # outputs of `enqueue`d requests, until they are fetched
 
     def __enter__(self) -> LLM:
         return self
@@ -85,8 +87,8 @@ class LLM:
                  mm_processor_kwargs: None = None) -> list[RequestOutput]:
         """The answers to one prompt or a list of them, in order.
 
-        prompts: text, token ids, or dictionaries (TextPrompt, TokensPrompt). sampling_params: one for all or one for
-        each; None: the model's defaults. priority: one for all or one for each, lower first.
+        prompts: text, token ids, or dictionaries (TextPrompt, TokensPrompt, EmbedsPrompt). sampling_params: one for all
+        or one for each; None: the model's defaults. priority: one for all or one for each, lower first.
         A prompt that is wrong raises RequestError before anything runs. One that fails in the engine has
         finish_reason "error" and the others go on.
         """
@@ -176,22 +178,34 @@ class LLM:
                                 expected="False", hint="weft has no code for it yet.")
         return self._engine.client.reset_prefix_cache()
 
-    # The other runner
+    # Pooling
 
-    def encode(self, *args: Any, **kwargs: Any) -> Any:
-        """NotBuiltError: weft has no pooling runner yet."""
-        raise _no_pooling("encode")
+    def encode(self, prompts: Any, pooling_params: PoolingParams | Sequence[PoolingParams] | None = None, *,
+               use_tqdm: bool | Callable[..., Any] = True, lora_request: None = None, pooling_task: str | None = None,
+               tokenization_kwargs: Mapping[str, Any] | None = None) -> list[PoolingRequestOutput]:
+        """What a pooling model makes of each prompt, in order: `outputs.data`, a float32 tensor.
 
-    def embed(self, *args: Any, **kwargs: Any) -> Any:
-        """NotBuiltError: weft has no pooling runner yet."""
-        raise _no_pooling("embed")
+        pooling_task: "token_embed" (also where nothing says another task), the final state of each token [T, E]; or
+        "embed", one vector [E]. A wrong prompt, or a model that is not for the task, raises RequestError before
+        anything runs. A prompt that fails in the engine has outputs None and an `error`; the others go on.
+        """
+        refuse_unbuilt(lora_request=lora_request)
+        return self._pool(split_prompts(prompts), pooling_params, pooling_task, use_tqdm, tokenization_kwargs)
+
+    def embed(self, prompts: Any, *, use_tqdm: bool | Callable[..., Any] = True,
+              pooling_params: PoolingParams | Sequence[PoolingParams] | None = None, lora_request: None = None,
+              tokenization_kwargs: Mapping[str, Any] | None = None) -> list[EmbeddingRequestOutput]:
+        """One vector for each prompt, in order: `outputs.embedding`, a list of numbers. Errors as `encode`'s."""
+        refuse_unbuilt(lora_request=lora_request)
+        outputs = self._pool(split_prompts(prompts), pooling_params, "embed", use_tqdm, tokenization_kwargs)
+        return [as_embedding(output) for output in outputs]
 
     def classify(self, *args: Any, **kwargs: Any) -> Any:
-        """NotBuiltError: weft has no pooling runner yet."""
+        """NotBuiltError: weft runs no classifier yet."""
         raise _no_pooling("classify")
 
     def score(self, *args: Any, **kwargs: Any) -> Any:
-        """NotBuiltError: weft has no pooling runner yet."""
+        """NotBuiltError: weft scores no pairs yet."""
         raise _no_pooling("score")
 
     # Inside
@@ -213,8 +227,17 @@ class LLM:
             prepared[-1].params.output_kind = RequestOutputKind.FINAL_ONLY      # a copy: the user's is untouched
         return prepared
 
+    def _pool(self, prompts: Sequence[Any], params: Any, task: str | None, use_tqdm: bool | Callable[..., Any],
+              tokenization_kwargs: Mapping[str, Any] | None) -> list[PoolingRequestOutput]:
+        options = _tokenization_options(tokenization_kwargs, allowed=("add_special_tokens",))
+        prepared = [
+            self._engine.inputs.prepare(str(next(self._ids)), prompt, pooling_params(own, task), **options)
+            for prompt, own in zip(prompts, _one_for_each("pooling_params", params, len(prompts)), strict=True)]
+        return self._run(prepared, use_tqdm)
+
     def _prepare_chat(self, messages: Any, sampling_params: Any, priority: Any,
                       tokenization_kwargs: Mapping[str, Any] | None, **chat_options: Any) -> list[PreparedRequest]:
+        self._engine.inputs.require_task("generate")
         if self._renderer is None:
             raise RequestError("messages", messages, expected="an engine without skip_tokenizer_init")
         if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
@@ -227,7 +250,7 @@ class LLM:
         params = self.get_default_sampling_params() if params is None else params
         return _one_for_each("sampling_params", params, num_prompts)
 
-    def _run(self, prepared: Sequence[PreparedRequest], use_tqdm: bool | Callable[..., Any]) -> list[RequestOutput]:
+    def _run(self, prepared: Sequence[PreparedRequest], use_tqdm: bool | Callable[..., Any]) -> list[Any]:
         wanted = [request.request_id for request in prepared]
         with Progress(len(wanted), use_tqdm) as progress:
             self._step_until(wanted, progress, deque(prepared))
@@ -285,14 +308,14 @@ def _one_for_each(name: str, value: Any, count: int) -> Sequence[Any]:
     return value
 
 
-def _tokenization_options(given: Mapping[str, Any] | None) -> dict[str, Any]:
+def _tokenization_options(given: Mapping[str, Any] | None,
+                          allowed: Sequence[str] = _TOKENIZATION_OPTIONS) -> dict[str, Any]:
     for name, value in (given or {}).items():
-        if name not in _TOKENIZATION_OPTIONS:
-            raise RequestError(f"tokenization_kwargs.{name}", value,
-                               expected=f"only {', '.join(_TOKENIZATION_OPTIONS)}")
+        if name not in allowed:
+            raise RequestError(f"tokenization_kwargs.{name}", value, expected=f"only {', '.join(allowed)}")
     return dict(given or {})
 
 
 def _no_pooling(method: str) -> NotBuiltError:
-    return NotBuiltError("runner", "generate", expected="pooling",
-                         hint=f"LLM.{method} needs the pooling runner (runner, convert), which weft has no code for.")
+    return NotBuiltError("task", method, expected=" or ".join(BUILT_TASKS),
+                         hint=f"LLM.{method} (in vLLM's words runner='pooling', convert='classify') has no code yet.")

@@ -1,11 +1,15 @@
-"""What generation returns to a Python user. Names and fields are vLLM's (`RequestOutput`, `CompletionOutput`).
+"""What generating and pooling return to a Python user. Names and fields are vLLM's (`RequestOutput`, `PoolingOutput`).
 
-Plain data: knows no tensor, no tokenizer and no engine. `frontend/` fills it.
+Plain data: knows no tokenizer and no engine, and makes no tensor. `frontend/` fills it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(slots=True)
@@ -59,6 +63,7 @@ class CompletionOutput:
 class RequestOutput:
     """A request's state: all its answers so far.
 
+    prompt_token_ids: empty where the prompt was given as embeddings; num_prompt_embeds: then their number.
     prompt_logprobs: one entry for each prompt token, the first None; None unless asked for.
     num_cached_tokens: prompt tokens whose keys and values came from the prefix cache.
     error: what went wrong when a finish_reason is "error".
@@ -77,6 +82,12 @@ class RequestOutput:
     num_cached_tokens: int | None = None
     kv_transfer_params: None = None
     error: str | None = None
+    num_prompt_embeds: int = 0
+
+    @property
+    def num_prompt_tokens(self) -> int:
+        """Tokens of the prompt, whichever way it was given."""
+        return len(self.prompt_token_ids) + self.num_prompt_embeds
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,3 +106,39 @@ class BeamSearchOutput:
     """The best beams of one prompt, best first."""
 
     sequences: list[BeamSearchSequence]
+
+
+@dataclass(slots=True, eq=False)
+class PoolingOutput:
+    """What a prompt was turned into. data: float32, [E] for the task "embed", [T, E] for "token_embed"."""
+
+    data: Tensor
+
+
+@dataclass(slots=True)
+class EmbeddingOutput:
+    """A prompt's vector as numbers."""
+
+    embedding: list[float]
+
+    @property
+    def hidden_size(self) -> int:
+        """How many numbers there are."""
+        return len(self.embedding)
+
+
+@dataclass(slots=True, kw_only=True)
+class PoolingRequestOutput:
+    """A pooling request's end. outputs: None when it failed; error: why it did."""
+
+    request_id: str
+    outputs: PoolingOutput | EmbeddingOutput | None
+    prompt_token_ids: list[int]
+    num_cached_tokens: int = 0
+    finished: bool = True
+    error: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class EmbeddingRequestOutput(PoolingRequestOutput):
+    """As PoolingRequestOutput; `outputs` is an EmbeddingOutput or None."""

@@ -42,7 +42,7 @@ _UNBUILT: dict[str, Any] = {
 }
 
 
-class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True):
+class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, tag="sampling"):
     """How one request is sampled. Every rule that is broken is a `RequestError` (a ValueError) that names the field.
 
     Attributes:
@@ -133,11 +133,11 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True):
     def _check_flags(self) -> None:
         for name in ("include_stop_str_in_output", "ignore_eos", "detokenize", "skip_special_tokens",
                      "spaces_between_special_tokens"):
-            _flag(name, getattr(self, name))
+            check_flag(name, getattr(self, name))
         if not isinstance(self.output_kind, RequestOutputKind):
             raise RequestError("output_kind", self.output_kind, expected="a RequestOutputKind")
         if self.skip_reading_prefix_cache is not None:
-            _flag("skip_reading_prefix_cache", self.skip_reading_prefix_cache)
+            check_flag("skip_reading_prefix_cache", self.skip_reading_prefix_cache)
 
     def _check_sampling(self) -> None:
         for name in ("presence_penalty", "frequency_penalty"):
@@ -220,7 +220,7 @@ class BeamSearchParams(msgspec.Struct, omit_defaults=True):
         _whole("beam_width", self.beam_width, 1, MAX_N)
         _whole("max_tokens", self.max_tokens, 1, MAX_COUNT)
         for name in ("ignore_eos", "include_stop_str_in_output", "skip_special_tokens"):
-            _flag(name, getattr(self, name))
+            check_flag(name, getattr(self, name))
         self.temperature = _number("temperature", self.temperature, 0, 2)
         self.length_penalty = _number("length_penalty", self.length_penalty, -100, 100)
 
@@ -244,7 +244,8 @@ def _refuse_unbuilt(params: msgspec.Struct) -> None:
             raise NotBuiltError(name, value, expected=repr(off), hint="weft has no code for it yet.")
 
 
-def _flag(field: str, value: Any) -> None:
+def check_flag(field: str, value: Any) -> None:
+    """RequestError unless `value` is True or False."""
     if not isinstance(value, bool):
         raise RequestError(field, value, expected="True or False")
 

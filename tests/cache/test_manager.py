@@ -24,8 +24,11 @@ class Holder:
     room: int = 0
     num_encoder_tokens: int = 0
     block_keys: list[bytes] = field(default_factory=list)
-    cache_salt: str | None = None
+    salt: bytes = b""
     reads_prefix_cache: bool = True
+
+    def key_extras(self, start: int, end: int) -> bytes:
+        return self.salt
 
 
 def make_cache(*windows: int | None, num_blocks: int = 20, prefix_caching: bool = True) -> CacheManager:
@@ -97,10 +100,10 @@ def test_only_computed_blocks_are_found():
 
 def test_sequences_with_different_salts_share_nothing():
     cache = make_cache(None)
-    leave_behind(cache, list(range(9)), cache_salt="a")
+    leave_behind(cache, list(range(9)), salt=b"a")
 
-    assert hit_len(cache, list(range(9)), cache_salt="a") == 8
-    assert hit_len(cache, list(range(9)), cache_salt="b") == 0
+    assert hit_len(cache, list(range(9)), salt=b"a") == 8
+    assert hit_len(cache, list(range(9)), salt=b"b") == 0
     assert hit_len(cache, list(range(9))) == 0
 
 

@@ -10,6 +10,7 @@ from weft.config.engine_config import SchedulerConfig
 from weft.engine.messages import EngineRequest
 from weft.engine.scheduler import Scheduler, StepPlan
 from weft.engine.sequence import Sequence
+from weft.pooling_params import PoolingParams
 from weft.sampling_params import SamplingParams
 
 BLOCK_SIZE = 4
@@ -62,6 +63,14 @@ def make_seq(
         eos_token_ids=[EOS], arrival_time=arrival_time, priority=priority, output_token_ids=output or [],
         cache_salt=cache_salt))
     seq.num_encoder_tokens = num_encoder_tokens
+    return seq
+
+
+def pool(scheduler: Scheduler, request_id: str, prompt: list[int]) -> Sequence:
+    """Adds a sequence that is pooled instead of continued."""
+    seq = Sequence(EngineRequest(request_id=request_id, prompt_token_ids=prompt, params=PoolingParams(task="embed"),
+                                 eos_token_ids=[], arrival_time=0.0))
+    scheduler.add(seq)
     return seq
 
 

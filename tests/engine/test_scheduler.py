@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from scheduling import EOS, add, apply, make_scheduler, make_seq, parts, step, tokens
+from scheduling import EOS, add, apply, make_scheduler, make_seq, parts, pool, step, tokens
 
 from weft.engine.scheduler import Scheduled
 from weft.errors import QueueFullError, RequestError
@@ -383,3 +383,49 @@ def test_only_blocks_of_kept_tokens_are_published():
     assert seq.num_computed_tokens == 9
     assert len(seq.block_keys) == 2                                           # of block size 4: the third is not full
     scheduler.check()
+
+
+def test_a_pooled_sequence_ends_when_its_prompt_is_computed_and_no_token_is_sampled():
+    scheduler = make_scheduler(max_num_batched_tokens=6)
+    seq, beside = pool(scheduler, "a", tokens(13)), add(scheduler, "b", tokens(2))
+
+    plans = [step(scheduler) for _ in range(3)]
+
+    assert [parts(plan)["a"] for plan in plans] == [6, 6, 1]
+    assert not any(item.num_rows for plan in plans for item in plan.scheduled if item.seq is seq)
+    assert (seq.finish_reason, seq.num_output_tokens, seq.block_ids[0]) == ("stop", 0, [])
+    assert beside.finish_reason is None
+
+
+def test_a_pooled_prompt_may_fill_the_context():
+    scheduler = make_scheduler(max_model_len=16, max_num_batched_tokens=16)
+
+    assert pool(scheduler, "a", tokens(16))
+    with pytest.raises(RequestError, match=r"prompt = '17 tokens': expected 1 to 16 tokens. max_model_len is 16."):
+        pool(scheduler, "b", tokens(17))
+    step(scheduler)
+    assert not scheduler.has_unfinished
+
+
+def test_a_pooled_prompt_that_outgrows_the_cache_is_refused_as_a_prompt():
+    scheduler = make_scheduler(num_blocks=2)
+
+    with pytest.raises(RequestError, match=r"prompt = .*a request that fits the cache"):
+        pool(scheduler, "a", tokens(20))
+
+
+def test_a_pooled_sequence_that_is_preempted_is_computed_again():
+    scheduler = make_scheduler(num_blocks=4, max_num_batched_tokens=6)
+    old, young = add(scheduler, "a", tokens(6, 100), max_tokens=8), pool(scheduler, "b", tokens(8, 200))
+    while scheduler.has_unfinished:
+        step(scheduler)
+
+    assert (old.finish_reason, young.finish_reason) == ("length", "stop")
+
+
+def test_without_chunked_prefill_a_prompt_longer_than_a_step_is_refused_with_both_numbers():
+    scheduler = make_scheduler(max_num_batched_tokens=8, enable_chunked_prefill=False)
+
+    assert pool(scheduler, "a", tokens(8))
+    with pytest.raises(RequestError, match="prompt = '9 tokens': expected up to max_num_batched_tokens = 8"):
+        pool(scheduler, "b", tokens(9))

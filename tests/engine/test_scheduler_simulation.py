@@ -72,7 +72,7 @@ def encoded(seq: Sequence, position: int) -> str:
 
 
 def state(seq: Sequence, position: int) -> str:
-    return f"{seq.cache_salt} {seq.token_ids[: position + 1]}"
+    return f"{seq.request.cache_salt} {seq.token_ids[: position + 1]}"
 
 
 def answer(seen: list[list[str]]) -> int:
@@ -83,7 +83,7 @@ def answer(seen: list[list[str]]) -> int:
 def alone(seq: Sequence, kinds: tuple[Kind, ...]) -> tuple[list[int], str]:
     """What the sequence generates without a scheduler, and why it ends."""
     copy = make_seq("alone", seq.token_ids[: seq.num_prompt_tokens], max_tokens=seq.request.params.max_tokens,
-                    cache_salt=seq.cache_salt)
+                    cache_salt=seq.request.cache_salt)
     copy.max_len = min(copy.max_len, MAX_MODEL_LEN)
     ended = False
     while not ended:

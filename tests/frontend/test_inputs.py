@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from toy_engine import EOS, VOCAB_SIZE, make_config
+from toy_engine import EOS, VOCAB_SIZE, ToyCore, make_config
 
 from weft.errors import ConfigError, RequestError
 from weft.frontend.defaults import default_sampling_params
@@ -17,7 +17,7 @@ def make_inputs(toy_tokenizer):
     """make_inputs(policy=…, **fields of ModelConfig)."""
     def make(**options) -> InputProcessor:
         config = make_config(toy_tokenizer, **options)
-        return InputProcessor(config, load_tokenizer(config.tokenizer), config.model.max_model_len)
+        return InputProcessor(config, load_tokenizer(config.tokenizer), ToyCore(config).info)
 
     return make
 
@@ -190,7 +190,7 @@ def test_parameters_are_checked_again_for_what_was_assigned_later(inputs):
 @pytest.mark.parametrize(("prompt", "params"), [("text", {}), ([1], {"stop": "x"}), ([1], {"bad_words": ["x"]})])
 def test_without_a_tokenizer_whatever_needs_one_is_refused(prompt, params):
     config = make_config(None)
-    inputs = InputProcessor(config, None, 64)
+    inputs = InputProcessor(config, None, ToyCore(config).info)
 
     assert inputs.prepare("r", [1, 2], SamplingParams()).prompt_token_ids == [1, 2]
     with pytest.raises(RequestError, match="no tokenizer"):

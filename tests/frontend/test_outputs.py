@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from toy_engine import EOS, make_config
+from toy_engine import EOS, ToyCore, make_config
 
 from weft.engine.messages import EngineOutput, TokenLogprobs
 from weft.errors import RequestError
@@ -23,7 +23,7 @@ class Requests:
     def __init__(self, tokenizer_path) -> None:
         config = make_config(tokenizer_path)
         tokenizer = load_tokenizer(config.tokenizer)
-        self._inputs = InputProcessor(config, tokenizer, 64)
+        self._inputs = InputProcessor(config, tokenizer, ToyCore(config).info)
         self.processor = OutputProcessor(tokenizer)
 
     def add(self, request_id="r", prompt="ab", **params):

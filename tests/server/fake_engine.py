@@ -48,7 +48,8 @@ class FakeEngine:
         self.config = replace(make_config(None, max_model_len=MAX_MODEL_LEN, **model),
                               served_model_names=("toy", "toy-alias"))
         self.info = EngineInfo(max_model_len=MAX_MODEL_LEN, num_blocks=[64], block_size=16, weight_bytes=1,
-                               activation_bytes=1, kv_cache_bytes=1, load_seconds=0.5, kernels={})
+                               activation_bytes=1, kv_cache_bytes=1, load_seconds=0.5, kernels={},
+                               tasks=["generate"], prompt_embeds_size=None)
         self.stats = EngineStats()
         self.tokenizer = byte_tokenizer() if tokenizer else None
         self.renderer = ChatRenderer(self.tokenizer) if tokenizer else None
@@ -58,7 +59,7 @@ class FakeEngine:
         self.params = None
         self._reply, self._step_seconds = [*reply.encode(), EOS], step_seconds
         self._refuse, self._fail_at, self._error = refuse, fail_at, error
-        self._inputs = InputProcessor(self.config, self.tokenizer, MAX_MODEL_LEN)
+        self._inputs = InputProcessor(self.config, self.tokenizer, self.info)
         self._observers = []
 
     def add_observer(self, observer) -> None:

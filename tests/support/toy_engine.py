@@ -6,6 +6,8 @@ the end-of-text token. With a temperature it draws letters from (seed, position)
     %  is refused when it is added          ^  finds the queue full
     !  fails after two tokens               $  ends the process after two tokens, at every attempt
     #  ends the process after two tokens, once
+
+A row of prompt_embeds is [byte, 0]. PoolingCore is the toy that does not generate: a token's state is [byte, position].
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 
+import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -27,14 +30,24 @@ from weft.config.engine_config import (
     SchedulerConfig,
     TokenizerConfig,
 )
-from weft.engine.messages import EngineInfo, EngineOutput, EngineRequest, EngineStats, StepResult, TokenLogprobs
+from weft.engine.messages import (
+    EngineInfo,
+    EngineOutput,
+    EngineRequest,
+    EngineStats,
+    StepResult,
+    TokenLogprobs,
+    WireTensor,
+)
 from weft.errors import ConfigError, QueueFullError, RequestError
 
 EOS = 256
 VOCAB_SIZE = 259
 CHATML = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
           "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+EMBEDS_SIZE = 2
 CORE = "toy_engine:ToyCore"
+POOLING_CORE = "toy_engine:PoolingCore"
 SLOW_CORE = "toy_engine:SlowCore"
 BROKEN_CORE = "toy_engine:broken_core"
 DYING_CORE = "toy_engine:dying_core"
@@ -44,12 +57,14 @@ class ToyCore:
     """An engine core. Runs all sequences in every step."""
 
     step_seconds = 0.0
+    tasks = ("generate",)
 
     def __init__(self, config: EngineConfig) -> None:
         self._max_logprobs = config.model.vocab_size
         self._requests: dict[str, tuple[EngineRequest, list[int]]] = {}      # with the tokens so far
         self.info = EngineInfo(max_model_len=config.model.max_model_len, num_blocks=[8], block_size=16, weight_bytes=0,
-                               activation_bytes=0, kv_cache_bytes=0, load_seconds=0.0, kernels={})
+                               activation_bytes=0, kv_cache_bytes=0, load_seconds=0.0, kernels={},
+                               tasks=list(self.tasks), prompt_embeds_size=EMBEDS_SIZE)
         self.stats = EngineStats()
 
     @property
@@ -57,9 +72,10 @@ class ToyCore:
         return bool(self._requests)
 
     def add(self, request: EngineRequest) -> None:
-        if ord("%") in request.prompt_token_ids:
+        prompt = bytes_of(request)
+        if ord("%") in prompt:
             raise RequestError("prompt", "%", expected="something else")
-        if ord("^") in request.prompt_token_ids:
+        if ord("^") in prompt:
             raise QueueFullError("3 requests wait, 3 may.")
         self._requests[request.request_id] = (request, list(request.output_token_ids))
 
@@ -93,7 +109,7 @@ class ToyCore:
         self._requests.clear()
 
     def _advance(self, request: EngineRequest, tokens: list[int]) -> EngineOutput:
-        prompt, params = request.prompt_token_ids, request.params
+        prompt, params = bytes_of(request), request.params
         if len(tokens) == 2 and (ord("$") in prompt or (ord("#") in prompt and not request.output_token_ids)):
             os._exit(9)
         if len(tokens) == 2 and ord("!") in prompt:
@@ -115,6 +131,20 @@ class ToyCore:
             if is_first and params.prompt_logprobs is not None else None, first_scheduled_time=time.monotonic())
 
 
+class PoolingCore(ToyCore):
+    """Gives each token's state, or for "embed" the sum of them, instead of generating."""
+
+    tasks = ("embed", "token_embed")
+
+    def _advance(self, request: EngineRequest, tokens: list[int]) -> EngineOutput:
+        if ord("!") in request.prompt_token_ids:
+            return EngineOutput(request_id=request.request_id, finish_reason="error", error="RuntimeError: a fault")
+        states = np.array([[byte, i] for i, byte in enumerate(request.prompt_token_ids)], dtype=np.float32)
+        pooled = states if request.params.task == "token_embed" else states.sum(0)
+        return EngineOutput(request_id=request.request_id, finish_reason="stop",
+                            pooled=WireTensor("float32", list(pooled.shape), pooled.tobytes()))
+
+
 class SlowCore(ToyCore):
     """Five milliseconds a step: time for a test to act while a request runs."""
 
@@ -129,6 +159,14 @@ def broken_core(config: EngineConfig) -> ToyCore:
 def dying_core(config: EngineConfig) -> ToyCore:
     """A core whose process ends while it starts."""
     os._exit(7)
+
+
+def bytes_of(request: EngineRequest) -> list[int]:
+    """The prompt, also where it was given as embeddings."""
+    embeds = request.prompt_embeds
+    if embeds is None:
+        return request.prompt_token_ids
+    return np.frombuffer(embeds.data, dtype=embeds.dtype).reshape(embeds.shape)[:, 0].astype(int).tolist()
 
 
 def next_token(token_ids: list[int], request: EngineRequest, position: int) -> int:

@@ -31,10 +31,9 @@ class CachedSequence(Protocol):
     num_encoder_tokens: int
 
     @property
-    def cache_salt(self) -> str | None: ...
-
-    @property
     def reads_prefix_cache(self) -> bool: ...
+
+    def key_extras(self, start: int, end: int) -> bytes: ...
 
 
 class CacheHit(NamedTuple):
@@ -94,7 +93,7 @@ class CacheManager:
         num_tokens = 0
         if self.enable_prefix_caching and seq.reads_prefix_cache:
             num_keys = (len(seq.token_ids) - 1) // self.key_size
-            extend_block_keys(seq.block_keys, seq.token_ids, self.key_size, num_keys, seq.cache_salt)
+            extend_block_keys(seq.block_keys, seq.token_ids, self.key_size, num_keys, seq.key_extras)
             num_tokens = self._longest_hit(seq.block_keys, num_keys * self.key_size)
         return CacheHit(num_tokens, tuple(
             group.found(pool, self._keys_of(group, seq.block_keys), num_tokens // group.block_size)
@@ -128,7 +127,7 @@ class CacheManager:
         first, end = start // self.key_size, seq.num_computed_tokens // self.key_size
         if not self.enable_prefix_caching or first == end:
             return []
-        extend_block_keys(seq.block_keys, seq.token_ids, self.key_size, end, seq.cache_salt)
+        extend_block_keys(seq.block_keys, seq.token_ids, self.key_size, end, seq.key_extras)
         for (_, (group, pool)), table in zip(self._parts, seq.block_ids, strict=True):
             keys = self._keys_of(group, seq.block_keys)
             group.publish(pool, table, keys, start // group.block_size, seq.num_computed_tokens)

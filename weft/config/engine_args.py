@@ -32,7 +32,7 @@ UNBUILT: dict[str, Any] = {
     "logits_processors": None,
     "limit_mm_per_prompt": None, "allowed_local_media_path": "", "allowed_media_domains": None,
     "kv_transfer_config": None,
-    "reasoning_parser": "", "enable_sleep_mode": False, "enable_prompt_embeds": False, "attention_backend": None,
+    "reasoning_parser": "", "enable_sleep_mode": False, "attention_backend": None,
     "swap_space": None, "num_gpu_blocks_override": None,
 }
 
@@ -69,6 +69,7 @@ class EngineArgs:
     override_generation_config: dict[str, Any] = field(default_factory=dict)
     chat_template: str | None = None              # a template or the path of one; None: the tokenizer's
     disable_sliding_window: bool = False
+    enable_prompt_embeds: bool = False            # True: prompts may be given as rows of the embedding
     enforce_eager: bool = False                   # True: decode steps are not recorded, to be made again
     load_format: str = "auto"                     # auto, safetensors, pt, mistral, gguf, dummy
     use_tqdm_on_load: bool = True

@@ -56,6 +56,7 @@ class ModelConfig:
     seed: int = 0
     max_logprobs: int = 20
     logprobs_mode: str = "raw_logprobs"
+    enable_prompt_embeds: bool = False
 
     def __post_init__(self) -> None:
         for name in ("hf_config", "origins", "generation_defaults"):

@@ -1,6 +1,6 @@
 """What crosses between the engine and whoever drives it: fixed schemas that msgspec turns into msgpack.
 
-Token ids only: the engine knows no text. One `EngineRequest` is one stream of tokens; a user's request with n > 1
+Numbers only: the engine knows no text. One `EngineRequest` is one stream of tokens; a user's request with n > 1
 is n of them (`frontend/` makes them and joins their outputs).
 """
 
@@ -8,13 +8,32 @@ from __future__ import annotations
 
 import msgspec
 
+from weft.pooling_params import PoolingParams
 from weft.sampling_params import SamplingParams
+
+NO_TOKEN = -1      # in prompt_token_ids: the prompt's position is a row of prompt_embeds
+
+
+class WireTensor(msgspec.Struct, array_like=True):
+    """A tensor as it crosses: contiguous rows, the machine's byte order. dtype: torch's name, as "float32"."""
+
+    dtype: str
+    shape: list[int]
+    data: bytes
+
+    def row_bytes(self, start: int, end: int) -> bytes:
+        """The bytes of rows `start` to `end` - 1; fewer where the tensor ends before."""
+        size = len(self.data) // self.shape[0]
+        return self.data[start * size : end * size]
 
 
 class EngineRequest(msgspec.Struct, kw_only=True):
-    """One sequence to generate.
+    """One sequence to compute: with SamplingParams to continue, with PoolingParams to describe by numbers.
 
-    params: validated; `max_tokens` and `seed` are set (never None). `stop` strings are not looked at here.
+    params: validated. Of SamplingParams `max_tokens` and `seed` are set (never None), and `stop` strings are not looked
+        at here; of PoolingParams `task` and `use_activation` are set.
+    prompt_embeds: [number of prompt tokens, E] in the model's dtype: the prompt as rows of the embedding instead of
+        token ids; `prompt_token_ids` is then NO_TOKEN for each row.
     eos_token_ids: end the sequence with stop_reason None unless `params.ignore_eos`.
     bad_words_token_ids: token sequences that must not appear.
     output_token_ids: tokens generated before (a request that is resumed); they count as output.
@@ -23,13 +42,14 @@ class EngineRequest(msgspec.Struct, kw_only=True):
 
     request_id: str
     prompt_token_ids: list[int]
-    params: SamplingParams
+    params: SamplingParams | PoolingParams
     eos_token_ids: list[int]
     arrival_time: float
     priority: int = 0
     bad_words_token_ids: list[list[int]] = []
     output_token_ids: list[int] = []
     cache_salt: str | None = None
+    prompt_embeds: WireTensor | None = None
 
 
 class TokenLogprobs(msgspec.Struct, array_like=True):
@@ -46,7 +66,8 @@ class TokenLogprobs(msgspec.Struct, array_like=True):
 class EngineOutput(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What one step gave one sequence.
 
-    new_token_ids: usually one; empty when only a state changed (abort, error).
+    new_token_ids: usually one; empty when only a state changed (abort, error), and for PoolingParams.
+    pooled: float32, what PoolingParams asked for: [E] for "embed", [T, E] for "token_embed".
     logprobs: one for each new token, None unless asked for.
     prompt_logprobs: pieces in order as the prompt's chunks are computed, for prompt positions 1, 2, …; None unless
         asked for.
@@ -60,6 +81,7 @@ class EngineOutput(msgspec.Struct, kw_only=True, omit_defaults=True):
     new_token_ids: list[int] = []
     logprobs: list[TokenLogprobs] | None = None
     prompt_logprobs: list[TokenLogprobs] | None = None
+    pooled: WireTensor | None = None
     finish_reason: str | None = None
     stop_reason: int | None = None
     num_cached_tokens: int = 0
@@ -91,7 +113,11 @@ class StepResult(msgspec.Struct, kw_only=True):
 
 
 class EngineInfo(msgspec.Struct, kw_only=True):
-    """What an engine found out while it started: sizes in tokens, blocks and bytes, and the kernel of each operator."""
+    """What an engine found out while it started: sizes in tokens, blocks and bytes, and the kernel of each operator.
+
+    tasks: what the model is for: "generate", or of PoolingParams' tasks those that it has.
+    prompt_embeds_size: numbers in a row of `prompt_embeds`; None: the model takes token ids only.
+    """
 
     max_model_len: int
     num_blocks: list[int]
@@ -101,3 +127,5 @@ class EngineInfo(msgspec.Struct, kw_only=True):
     kv_cache_bytes: int
     load_seconds: float
     kernels: dict[str, str]
+    tasks: list[str]
+    prompt_embeds_size: int | None = None

@@ -8,6 +8,7 @@ import msgspec
 
 from weft.config.engine_config import SchedulerConfig
 from weft.engine.messages import EngineOutput, EngineRequest, EngineStats
+from weft.sampling_params import SamplingParams
 
 _COUNTERS = ("num_steps", "prompt_tokens", "generation_tokens", "prefix_cache_queries", "prefix_cache_hits",
              "num_preemptions")
@@ -42,7 +43,7 @@ class OpenSequence:
         """The request that goes on after the last token. A prompt that gave a token has given all its logprobs."""
         self._num_repeated = self._num_prompt_logprobs
         params = self.request.params
-        if self._token_ids and params.prompt_logprobs is not None:
+        if self._token_ids and isinstance(params, SamplingParams) and params.prompt_logprobs is not None:
             params = msgspec.structs.replace(params, prompt_logprobs=None)
         return msgspec.structs.replace(
             self.request, params=params, output_token_ids=self.request.output_token_ids + self._token_ids)

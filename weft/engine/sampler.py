@@ -137,7 +137,10 @@ class Sampler:
         if params.logit_bias:
             sampling.add_bias(logits, params.logit_bias)
         if _has_penalties(params):
-            sampling.penalise(logits, token_ids, row.seq.num_prompt_tokens, repetition=params.repetition_penalty,
+            has_ids = request.prompt_embeds is None      # else only the output's ids are known
+            first = row.seq.num_prompt_tokens
+            sampling.penalise(logits, token_ids if has_ids else token_ids[first:], first if has_ids else 0,
+                              repetition=params.repetition_penalty,
                               frequency=params.frequency_penalty, presence=params.presence_penalty)
 
 

@@ -24,8 +24,8 @@ from weft.errors import QueueFullError, RequestError
 class Scheduled(NamedTuple):
     """A sequence's part of a step: positions `start` to `start + num_new_tokens` - 1 (a tuple because it is cheap).
 
-    num_rows: rows that are sampled, the last ones: 0 unless the last known token is among the new ones; then one for
-        that token and one after each draft.
+    num_rows: rows that are sampled, the last ones: 0 unless the last known token is among the new ones, and 0 of a
+        pooling sequence; else one for that token and one after each draft.
     drafts: tokens assumed to follow the known ones; they count among the new tokens.
     """
 
@@ -59,7 +59,7 @@ class _OpenPlan:
 
     def give(self, seq: Sequence, num_tokens: int) -> None:
         start = seq.num_computed_tokens
-        num_rows = int(start + num_tokens == len(seq.token_ids))
+        num_rows = int(start + num_tokens == len(seq.token_ids) and not seq.is_pooling)
         parts = self.decodes if num_rows and num_tokens == 1 else self.chunks
         parts.append(Scheduled(seq, num_tokens, start, num_rows))
         self.budget -= num_tokens
@@ -189,6 +189,9 @@ class Scheduler:
                 self._wait(self._in_flight.published(self._cache.publish(seq, start)))
             if is_shifting:
                 self._cache.advance(seq)
+            if seq.is_pooling and end == len(seq.token_ids):
+                seq.finish_reason = "stop"
+                finished.append(seq)
         if finished:
             self._running = [seq for seq in self._running if seq.finish_reason is None]
             for seq in finished:
@@ -214,10 +217,16 @@ class Scheduler:
     def _refuse_what_never_fits(self, seq: Sequence) -> None:
         if seq.request_id in self._sequences:
             raise RequestError("request_id", seq.request_id, expected="an id that no unfinished request has")
-        if not 0 < seq.num_tokens < self._max_model_len:
-            raise RequestError("prompt", f"{seq.num_tokens} tokens", expected=f"1 to {self._max_model_len - 1} tokens",
-                               hint=f"max_model_len is {self._max_model_len}, the answer needs 1 of them.")
-        if seq.num_tokens >= seq.max_len:
+        longest = self._longest_prompt(seq)
+        if not 0 < seq.num_tokens <= longest:
+            answer = "" if seq.is_pooling else ", the answer needs 1 of them"
+            raise RequestError("prompt", f"{seq.num_tokens} tokens", expected=f"1 to {longest} tokens",
+                               hint=f"max_model_len is {self._max_model_len}{answer}.")
+        if not self._config.enable_chunked_prefill and seq.num_tokens > self._config.max_num_batched_tokens:
+            raise RequestError("prompt", f"{seq.num_tokens} tokens", hint="Start the engine with a larger one.",
+                               expected=f"up to max_num_batched_tokens = {self._config.max_num_batched_tokens}, as a "
+                               "prompt is computed in one step")
+        if seq.num_tokens >= seq.max_len and not seq.is_pooling:
             raise RequestError("output_token_ids", f"{seq.num_output_tokens} tokens",
                                expected=f"fewer than max_tokens = {seq.max_len - seq.num_prompt_tokens}")
         self._refuse_what_outgrows_the_cache(seq)
@@ -225,15 +234,22 @@ class Scheduler:
     def _refuse_what_outgrows_the_cache(self, seq: Sequence) -> None:
         # Refused here, at its largest, so that a sequence which runs alone never runs out of blocks. The last token of
         # all is sampled and not stored.
-        longest = min(seq.max_len, self._max_model_len) - 1
+        longest = min(seq.max_stored_len, self._longest_prompt(seq))
         needed = self._cache.num_needed(longest, self._max_chunk, seq.num_encoder_tokens)
         for num_needed, pool, group in zip(needed, self._cache.pools, self._cache.groups, strict=True):
             if num_needed > pool.num_blocks:
+                field, value = "max_tokens", seq.max_len - seq.num_prompt_tokens
+                if seq.is_pooling:
+                    field, value = "prompt", f"{seq.num_tokens} tokens"
                 raise RequestError(
-                    "max_tokens", seq.max_len - seq.num_prompt_tokens,
+                    field, value,
                     expected=f"a request that fits the cache: up to {longest} tokens (prompt {seq.num_prompt_tokens}) "
                     f"need {num_needed} blocks of {group.block_size}, and there are {pool.num_blocks}",
                     hint="Ask for fewer tokens, shorten the prompt, or give the engine more kv_cache_memory_bytes.")
+
+    def _longest_prompt(self, seq: Sequence) -> int:
+        """Tokens that fit the context: a sequence that is continued needs one more."""
+        return self._max_model_len if seq.is_pooling else self._max_model_len - 1
 
     def _schedule_decodes(self, step: _OpenPlan) -> list[Sequence]:
         """Gives each running sequence with one uncomputed token that token; returns the others, which are in prefill.
@@ -243,7 +259,7 @@ class Scheduler:
         prefills, decodes, budget = [], step.decodes, step.budget
         for seq in self._running:                 # loses only its last ones meanwhile, none of which had its turn
             start = seq.num_computed_tokens
-            if len(seq.token_ids) - start > 1:
+            if len(seq.token_ids) - start > 1 or seq.is_pooling:
                 prefills.append(seq)
             elif budget and (start < seq.room or self._make_room(seq, start + 1, step)):
                 decodes.append(Scheduled(seq, 1, start, 1))
@@ -353,5 +369,5 @@ class Scheduler:
 
 
 def _next_len(seq: Sequence) -> int:
-    """Tokens in the cache when one more than today's is known; the last token of all is never stored."""
-    return min(seq.num_tokens + 1, seq.max_len - 1)
+    """Tokens in the cache when one more than today's is known, as far as they are ever stored."""
+    return min(seq.num_tokens + 1, seq.max_stored_len)

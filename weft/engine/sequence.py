@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from weft.engine.messages import EngineRequest
+from weft.pooling_params import PoolingParams
 
 
 class State(enum.Enum):
@@ -34,6 +36,7 @@ class Sequence:
         room: tokens, counted from the first one, for which all its tables have blocks.
         num_encoder_tokens: of the encoder's input; 0 without one.
         block_keys: content keys of its first full blocks, as many as were needed so far (`cache/prefix.py`).
+        is_pooling: it ends when its prompt is computed; no token is sampled.
         max_len: tokens it may have, prompt included; set when the scheduler takes it.
         order: rank among all sequences, lower goes first; set when the scheduler takes it.
         state: where it is; the scheduler moves it.
@@ -53,6 +56,7 @@ class Sequence:
     room: int = field(default=0, init=False)
     block_keys: list[bytes] = field(default_factory=list, init=False)
     num_encoder_tokens: int = field(default=0, init=False)
+    is_pooling: bool = field(init=False)
     max_len: int = field(init=False)
     min_len: int = field(init=False)                        # tokens before eos or a stop id may end it
     end_token_ids: frozenset[int] = field(init=False)       # eos and stop ids together
@@ -68,6 +72,11 @@ class Sequence:
         request, params = self.request, self.request.params
         self.token_ids = [*request.prompt_token_ids, *request.output_token_ids]
         self.num_prompt_tokens = len(request.prompt_token_ids)
+        self.is_pooling = isinstance(params, PoolingParams)
+        if self.is_pooling:
+            self.max_len = self.min_len = self.num_prompt_tokens
+            self.end_token_ids = frozenset()
+            return
         self.max_len = self.num_prompt_tokens + params.max_tokens
         self.min_len = self.num_prompt_tokens + params.min_tokens
         self.end_token_ids = self._eos_token_ids() | frozenset(params.stop_token_ids or ())
@@ -75,10 +84,6 @@ class Sequence:
     @property
     def request_id(self) -> str:
         return self.request.request_id
-
-    @property
-    def cache_salt(self) -> str | None:
-        return self.request.cache_salt
 
     @property
     def num_tokens(self) -> int:
@@ -105,9 +110,28 @@ class Sequence:
 
     @property
     def reads_prefix_cache(self) -> bool:
-        """False when its prompt must be computed: log-probabilities of the prompt need every position's logits."""
+        """False when its prompt must be computed: log-probabilities of the prompt need every position's logits, and
+        pooling every position's state."""
         params = self.request.params
-        return params.prompt_logprobs is None and not params.skip_reading_prefix_cache
+        return not self.is_pooling and params.prompt_logprobs is None and not params.skip_reading_prefix_cache
+
+    @property
+    def max_stored_len(self) -> int:
+        """Tokens whose keys and values the cache ever holds; a last token that is sampled is never stored."""
+        return self.max_len if self.is_pooling else self.max_len - 1
+
+    def key_extras(self, start: int, end: int) -> bytes:
+        """What the keys and values of tokens `start` to `end` - 1 depend on besides the ids up to there.
+
+        The salt counts in the first block. A digest of the rows of prompt_embeds comes last and has a fixed length, so
+        that no salt can be taken for rows.
+        """
+        request, extras = self.request, b""
+        if start == 0 and request.cache_salt is not None:
+            extras = b"salt:" + request.cache_salt.encode("utf-8", "surrogatepass")
+        if request.prompt_embeds is not None and start < self.num_prompt_tokens:
+            extras += b"embeds:" + sha256(request.prompt_embeds.row_bytes(start, end)).digest()
+        return extras
 
     def append(self, token_id: int) -> bool:
         """Takes a new token; True if it ends the sequence, which then has its `finish_reason`."""

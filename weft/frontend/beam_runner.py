@@ -22,6 +22,7 @@ def run_beam_search(engine: LLMEngine, prompts: Sequence[Any], params: BeamSearc
     """The best beams of each prompt, in order. RequestError for a wrong prompt, WeftError when the engine fails one."""
     if not isinstance(params, BeamSearchParams):
         raise RequestError("params", params, expected="a BeamSearchParams")
+    engine.inputs.require_task("generate")
     if concurrency_limit is not None and (type(concurrency_limit) is not int or concurrency_limit < 1):
         raise RequestError("concurrency_limit", concurrency_limit, expected="an integer of at least 1, or None")
     searches = [_search(engine, prompt, params) for prompt in prompts]
@@ -40,7 +41,7 @@ def run_beam_search(engine: LLMEngine, prompts: Sequence[Any], params: BeamSearc
 def _search(engine: LLMEngine, prompt: Any, params: BeamSearchParams) -> BeamSearch:
     inputs = engine.inputs
     token_ids = inputs.encode(parse_prompt(prompt))
-    inputs.check_length(token_ids)
+    inputs.check_length(len(token_ids))
     return BeamSearch(token_ids, params, eos_token_ids=inputs.eos_token_ids,
                       max_tokens=min(params.max_tokens, inputs.max_model_len - len(token_ids)))
 

@@ -1,4 +1,4 @@
-"""A prompt and `SamplingParams` become `EngineRequest`s: tokenized, cut, checked, one for each answer.
+"""A prompt and its parameters become `EngineRequest`s: tokenized, cut, checked, one for each answer.
 
 The last place that sees what a user wrote: whatever passes here is safe for the engine. Knows no queue and no output.
 """
@@ -14,37 +14,44 @@ from typing import Any
 import msgspec
 
 from weft.config.engine_config import EngineConfig
-from weft.engine.messages import EngineRequest
+from weft.engine.messages import NO_TOKEN, EngineInfo, EngineRequest, WireTensor
 from weft.errors import RequestError
 from weft.frontend.prompts import Prompt, parse_prompt
+from weft.pooling_params import PoolingParams
 from weft.sampling_params import MAX_COUNT, SamplingParams, check_text
 from weft.text.tokenizer import Tokenizer
 
 MAX_BAD_WORD_TOKENS = 1024
 _SEED_MASK = 2**63 - 1
+_METHODS = {"embed": "embed", "token_embed": "encode"}      # of LLM and AsyncLLM: the task each one is for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedRequest:
-    """One request, checked. params: a copy of the user's; children: what the engine gets, one for each answer."""
+    """One request, checked. params: a copy of the user's; children: what the engine gets, one for each answer.
+
+    prompt_token_ids: empty where the prompt is num_prompt_embeds rows of embeddings.
+    """
 
     request_id: str
     prompt: str | None
     prompt_token_ids: list[int]
-    params: SamplingParams
+    params: SamplingParams | PoolingParams
     arrival_time: float
     children: list[EngineRequest]
+    num_prompt_embeds: int = 0
 
 
 class InputProcessor:
-    """Makes requests for one engine.
+    """Makes requests for one engine. info: what the engine said when it had started.
 
     max_model_len: tokens of prompt and output together, as the engine's memory plan left it.
     """
 
-    def __init__(self, config: EngineConfig, tokenizer: Tokenizer | None, max_model_len: int) -> None:
+    def __init__(self, config: EngineConfig, tokenizer: Tokenizer | None, info: EngineInfo) -> None:
         self.tokenizer = tokenizer
-        self.max_model_len = max_model_len
+        self.max_model_len = info.max_model_len
+        self._info, self._model = info, config.model
         self.vocab_size = config.model.vocab_size
         self._seed = config.model.seed
         self._numbers = itertools.count()
@@ -54,30 +61,91 @@ class InputProcessor:
         eos = {*config.model.eos_token_ids, *(() if tokenizer is None else (tokenizer.eos_token_id,))}
         self.eos_token_ids = sorted(i for i in eos if i is not None and 0 <= i < self.vocab_size)
 
-    def prepare(self, request_id: str, prompt: Any, params: SamplingParams, *, priority: int = 0,
+    def prepare(self, request_id: str, prompt: Any, params: SamplingParams | PoolingParams, *, priority: int = 0,
                 arrival_time: float | None = None, add_special_tokens: bool = True) -> PreparedRequest:
-        """The request, ready for the engine. Tokenizes, so it takes time. RequestError names what is wrong."""
+        """The request, ready for the engine. Tokenizes, so it takes time. RequestError names what is wrong.
+
+        params: SamplingParams to generate, PoolingParams with a task to pool; the model must be one for that.
+        """
         if not check_text("request_id", request_id):
             raise RequestError("request_id", request_id, expected="a string that is not empty")
-        if not isinstance(params, SamplingParams):
+        if not isinstance(params, SamplingParams | PoolingParams):
             raise RequestError("sampling_params", params, expected="a SamplingParams")
+        self.require_task("generate" if isinstance(params, SamplingParams) else params.task)
         params = params.clone()
-        self._check_params(params)
         self._check_priority(priority)
         parsed = parse_prompt(prompt)
-        token_ids = self.truncate(self.encode(parsed, add_special_tokens=add_special_tokens), params)
-        self.check_length(token_ids)
         arrival_time = time.monotonic() if arrival_time is None else arrival_time
-        shared = {"prompt_token_ids": token_ids, "eos_token_ids": self.eos_token_ids, "arrival_time": arrival_time,
-                  "priority": priority, "cache_salt": parsed.cache_salt,
-                  "bad_words_token_ids": self._bad_words(params.bad_words or [])}
+        shared = {"arrival_time": arrival_time, "priority": priority, "cache_salt": parsed.cache_salt}
+        make = self._generating if isinstance(params, SamplingParams) else self._pooling
+        return make(request_id, parsed, params, shared, add_special_tokens=add_special_tokens)
+
+    def _generating(self, request_id: str, parsed: Prompt, params: SamplingParams, shared: dict[str, Any], *,
+                    add_special_tokens: bool) -> PreparedRequest:
+        self._check_params(params)
+        shared |= {"eos_token_ids": self.eos_token_ids, "bad_words_token_ids": self._bad_words(params.bad_words or [])}
+        token_ids: list[int] = []
+        if parsed.embeds is None:
+            token_ids = self.truncate(self.encode(parsed, add_special_tokens=add_special_tokens), params)
+            shared["prompt_token_ids"] = token_ids
+        else:
+            _check_embeds_params(params)
+            embeds = self.read_prompt_embeds(parsed.embeds)
+            shared |= {"prompt_embeds": embeds, "prompt_token_ids": [NO_TOKEN] * embeds.shape[0]}
+        num_tokens = len(shared["prompt_token_ids"])
+        self.check_length(num_tokens)
         children = [EngineRequest(request_id=child_id(request_id, i, params.n), params=child, **shared)
-                    for i, child in enumerate(self._child_params(params, len(token_ids)))]
+                    for i, child in enumerate(self._child_params(params, num_tokens))]
+        return PreparedRequest(
+            request_id=request_id, prompt=parsed.text, prompt_token_ids=token_ids, params=params,
+            arrival_time=shared["arrival_time"], children=children, num_prompt_embeds=num_tokens - len(token_ids))
+
+    def _pooling(self, request_id: str, parsed: Prompt, params: PoolingParams, shared: dict[str, Any], *,
+                 add_special_tokens: bool) -> PreparedRequest:
+        if parsed.embeds is not None:
+            raise RequestError("prompt_embeds", "rows", expected="text or token ids to pool")
+        token_ids = self.encode(parsed, add_special_tokens=add_special_tokens)
+        if len(token_ids) > self.max_model_len:
+            raise RequestError("prompt", len(token_ids), hint="Shorten it.",
+                               expected=f"up to max_model_len = {self.max_model_len} tokens")
+        child = EngineRequest(request_id=request_id, prompt_token_ids=token_ids, params=params, eos_token_ids=[],
+                              **shared)
         return PreparedRequest(request_id=request_id, prompt=parsed.text, prompt_token_ids=token_ids, params=params,
-                               arrival_time=arrival_time, children=children)
+                               arrival_time=shared["arrival_time"], children=[child])
+
+    def require_task(self, task: str | None) -> None:
+        """RequestError unless the model is for `task`: "generate", or one of PoolingParams'."""
+        tasks = ", ".join(self._info.tasks)
+        if task is None:
+            raise RequestError("task", None, expected=f"one of the model's tasks: {tasks}")
+        if task in self._info.tasks:
+            return
+        if task == "generate":
+            hint = "Generating (generate, chat, completions) needs a model with a head; use embed or encode."
+        else:
+            hint = (f"{_METHODS[task]} needs a pooling model (in vLLM's words runner='pooling'); weft does not make "
+                    "one of a model that generates (convert='embed') yet.")
+        raise RequestError("task", task, expected=f"one of the model's tasks: {tasks}", hint=hint)
+
+    def read_prompt_embeds(self, embeds: Any) -> WireTensor:
+        """Rows of the embedding, checked. RequestError, which names prompt_embeds, where the engine takes none."""
+        size = self._info.prompt_embeds_size
+        if not self._model.enable_prompt_embeds:
+            raise RequestError("prompt_embeds", type(embeds).__name__, expected="text or token ids",
+                               hint="Start the engine with enable_prompt_embeds (--enable-prompt-embeds).")
+        if size is None:
+            raise RequestError("prompt_embeds", type(embeds).__name__, expected="text or token ids",
+                               hint=f"{self._model.architecture} takes no embeddings.")
+        if isinstance(embeds, WireTensor):      # read before
+            return embeds
+        from weft.frontend.prompt_embeds import read_prompt_embeds  # needs torch, which is slow to import
+
+        return read_prompt_embeds(embeds, size=size, dtype=self._model.dtype, max_num_tokens=self.max_model_len - 1)
 
     def encode(self, prompt: Prompt, *, add_special_tokens: bool = True) -> list[int]:
         """The prompt's token ids, all in the vocabulary. Given ids are taken as they are."""
+        if prompt.embeds is not None:
+            raise RequestError("prompt_embeds", "rows", expected="text or token ids here")
         if prompt.token_ids is not None:
             token_ids, hint = prompt.token_ids, ""
         else:
@@ -98,10 +166,10 @@ class InputProcessor:
             limit = self.max_model_len - min(params.max_tokens or 1, self._max_new_tokens, self.max_model_len - 1)
         return token_ids if limit is None else token_ids[-limit:]
 
-    def check_length(self, token_ids: list[int]) -> None:
+    def check_length(self, num_tokens: int) -> None:
         """RequestError unless a token can follow."""
-        if len(token_ids) >= self.max_model_len:
-            raise RequestError("prompt", len(token_ids), hint="Shorten it, or set truncate_prompt_tokens.",
+        if num_tokens >= self.max_model_len:
+            raise RequestError("prompt", num_tokens, hint="Shorten it, or set truncate_prompt_tokens.",
                                expected=f"fewer tokens than max_model_len = {self.max_model_len}")
 
     def _child_params(self, params: SamplingParams, num_prompt_tokens: int) -> list[SamplingParams]:
@@ -155,6 +223,14 @@ class InputProcessor:
             raise RequestError(field, "text", expected="token ids only, as the engine has no tokenizer",
                                hint="Start it without skip_tokenizer_init.")
         return self.tokenizer
+
+
+def _check_embeds_params(params: SamplingParams) -> None:
+    """RequestError for what needs the prompt's token ids, which embeddings do not tell."""
+    for name, off in (("prompt_logprobs", None), ("repetition_penalty", 1.0), ("truncate_prompt_tokens", None)):
+        if getattr(params, name) != off:
+            raise RequestError(name, getattr(params, name), expected=f"{off} with prompt_embeds",
+                               hint="It needs the prompt's token ids.")
 
 
 def _distinct(token_ids: list[int] | None) -> list[int] | None:

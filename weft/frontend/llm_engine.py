@@ -17,7 +17,8 @@ from weft.engine.messages import EngineOutput, EngineRequest
 from weft.errors import EngineDeadError, NotBuiltError
 from weft.frontend.inputs import InputProcessor, PreparedRequest
 from weft.frontend.outputs import OutputProcessor, Updates
-from weft.outputs import RequestOutput
+from weft.outputs import PoolingRequestOutput, RequestOutput
+from weft.pooling_params import PoolingParams
 from weft.resolve.engine_config import resolve_engine_config
 from weft.sampling_params import SamplingParams
 from weft.text.tokenizer import Tokenizer, load_tokenizer
@@ -33,17 +34,18 @@ class LLMEngine:
         self.tokenizer: Tokenizer | None = None if config.tokenizer.path is None else load_tokenizer(config.tokenizer)
         self.client = InProcessClient(config, core_factory)
         self.config = with_max_model_len(config, self.client.info.max_model_len)
-        self.inputs = InputProcessor(config, self.tokenizer, self.client.info.max_model_len)
+        self.inputs = InputProcessor(config, self.tokenizer, self.client.info)
         self._outputs = OutputProcessor(self.tokenizer)
-        self._ready: list[RequestOutput] = []      # made by steps of `run_sequences`, for the next `step`
+        # Made by steps of `run_sequences`, for the next `step`.
+        self._ready: list[RequestOutput | PoolingRequestOutput] = []
 
     @classmethod
     def from_engine_args(cls, args: EngineArgs) -> LLMEngine:
         """An engine from the options a user set."""
         return cls(resolve_engine_config(args, Machine.detect()))
 
-    def add_request(self, request_id: str, prompt: Any, params: SamplingParams, arrival_time: float | None = None,
-                    lora_request: None = None, *, priority: int = 0) -> None:
+    def add_request(self, request_id: str, prompt: Any, params: SamplingParams | PoolingParams,
+                    arrival_time: float | None = None, lora_request: None = None, *, priority: int = 0) -> None:
         """Queue a request. RequestError when it is wrong, QueueFullError when too many wait."""
         refuse_unbuilt(lora_request=lora_request)
         self.submit(self.inputs.prepare(request_id, prompt, params, priority=priority, arrival_time=arrival_time))
@@ -58,14 +60,14 @@ class LLMEngine:
             self.abort_request(prepared.request_id)
             raise
 
-    def step(self) -> list[RequestOutput]:
+    def step(self) -> list[RequestOutput | PoolingRequestOutput]:
         """Run one engine step; what it gave to each request, in the request's output kind."""
         ready, self._ready = self._ready, []
         if self._outputs.request_ids:
             self._require_work()
         return ready + self._deliver(self._outputs.process(self.client.step().outputs))
 
-    def abort_request(self, request_ids: str | Iterable[str]) -> list[RequestOutput]:
+    def abort_request(self, request_ids: str | Iterable[str]) -> list[RequestOutput | PoolingRequestOutput]:
         """End open requests; unknown ids are passed over. Their last outputs, finish_reason "abort"."""
         ids = [request_ids] if isinstance(request_ids, str) else list(request_ids)
         self._ready = [output for output in self._ready if output.request_id not in ids]
@@ -92,7 +94,7 @@ class LLMEngine:
             raise
         return [found[request.request_id] for request in requests]
 
-    def _deliver(self, updates: Updates) -> list[RequestOutput]:
+    def _deliver(self, updates: Updates) -> list[RequestOutput | PoolingRequestOutput]:
         if updates.abort_ids:
             self.client.abort(updates.abort_ids)
         return [update.output for update in updates.updates if update.output is not None]

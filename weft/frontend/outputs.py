@@ -1,6 +1,7 @@
 """What the engine says about sequences becomes what a user sees: `RequestOutput`s, n answers joined, text and all.
 
-Says which sequences must be aborted because a stop string ended them. Knows no engine, queue or event loop.
+Pooling requests have a state of their own (`pooling.py`), kept beside the others. Says which sequences must be aborted
+because a stop string ended them. Knows no engine, queue or event loop.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from weft.engine.messages import EngineOutput
 from weft.errors import RequestError
 from weft.frontend.answers import AnswerState, logprobs_dict
 from weft.frontend.inputs import PreparedRequest
-from weft.outputs import CompletionOutput, Logprob, RequestMetrics, RequestOutput
+from weft.frontend.pooling import PoolingState
+from weft.outputs import CompletionOutput, Logprob, PoolingRequestOutput, RequestMetrics, RequestOutput
+from weft.pooling_params import PoolingParams
 from weft.sampling_params import RequestOutputKind
 from weft.text.tokenizer import Tokenizer
 
@@ -99,15 +102,16 @@ class RequestState:
         return RequestOutput(
             request_id=self.request_id, prompt=self._prepared.prompt, outputs=answers, finished=self.is_finished,
             prompt_token_ids=self._prepared.prompt_token_ids, prompt_logprobs=logprobs and list(logprobs),
-            metrics=replace(self._metrics), num_cached_tokens=self._num_cached_tokens, error=self._error)
+            metrics=replace(self._metrics), num_cached_tokens=self._num_cached_tokens, error=self._error,
+            num_prompt_embeds=self._prepared.num_prompt_embeds)
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
     """A request that changed; output: what to send of it now, None for nothing."""
 
-    state: RequestState
-    output: RequestOutput | None
+    state: RequestState | PoolingState
+    output: RequestOutput | PoolingRequestOutput | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +127,9 @@ class OutputProcessor:
 
     def __init__(self, tokenizer: Tokenizer | None) -> None:
         self._tokenizer = tokenizer
-        self._states: dict[str, RequestState] = {}
-        self._answers: dict[str, tuple[RequestState, AnswerState]] = {}     # by the engine's id
+        self._states: dict[str, RequestState | PoolingState] = {}
+        # By the engine's id.
+        self._answers: dict[str, tuple[RequestState, AnswerState] | tuple[PoolingState, PoolingState]] = {}
 
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._states
@@ -134,20 +139,20 @@ class OutputProcessor:
         """Of the open requests, oldest first."""
         return list(self._states)
 
-    def add(self, prepared: PreparedRequest) -> RequestState:
+    def add(self, prepared: PreparedRequest) -> None:
         """Open a request. RequestError when its id, or that of one of its answers, is in use."""
         used = [c.request_id for c in prepared.children if c.request_id in self._answers]
         if prepared.request_id in self._states or used:
             raise RequestError("request_id", prepared.request_id, expected="an id that no open request has")
-        state = RequestState(prepared, self._tokenizer)
+        is_pooling = isinstance(prepared.params, PoolingParams)
+        state = PoolingState(prepared) if is_pooling else RequestState(prepared, self._tokenizer)
         self._states[prepared.request_id] = state
         self._answers |= {answer.child_id: (state, answer) for answer in state.answers}
-        return state
 
     def process(self, outputs: Iterable[EngineOutput]) -> Updates:
         """Take in one step. Outputs of sequences that ended here before are dropped."""
         now = time.monotonic()
-        touched: dict[str, RequestState] = {}
+        touched: dict[str, RequestState | PoolingState] = {}
         abort_ids = []
         for output in outputs:
             if output.request_id not in self._answers:
@@ -171,12 +176,12 @@ class OutputProcessor:
             del self._answers[child_id]
         return Updates([self._update(state, now) for state in states], abort_ids)
 
-    def state_of(self, child_id: str) -> RequestState | None:
+    def state_of(self, child_id: str) -> RequestState | PoolingState | None:
         """The open request that the engine's id belongs to."""
         found = self._answers.get(child_id)
         return found and found[0]
 
-    def _update(self, state: RequestState, now: float) -> Update:
+    def _update(self, state: RequestState | PoolingState, now: float) -> Update:
         if state.is_finished:
             del self._states[state.request_id]
         return Update(state, state.take_output(now))

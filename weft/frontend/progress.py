@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from weft.outputs import RequestOutput
+from weft.outputs import PoolingRequestOutput, RequestOutput
 
 
 class Progress:
@@ -30,15 +30,19 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def finished(self, output: RequestOutput) -> None:
+    def finished(self, output: RequestOutput | PoolingRequestOutput) -> None:
         """One request is done."""
         if self._bar is None:
             return
-        self._num_prompt_tokens += len(output.prompt_token_ids)
-        self._num_output_tokens += sum(len(answer.token_ids) for answer in output.outputs)
         seconds = max(time.monotonic() - self._start, 1e-9)
-        self._bar.set_postfix_str(f"input {self._num_prompt_tokens / seconds:.1f} tok/s, "
-                                  f"output {self._num_output_tokens / seconds:.1f} tok/s", refresh=False)
+        if isinstance(output, RequestOutput):
+            self._num_prompt_tokens += output.num_prompt_tokens
+            self._num_output_tokens += sum(len(answer.token_ids) for answer in output.outputs)
+            answered = f", output {self._num_output_tokens / seconds:.1f} tok/s"
+        else:
+            self._num_prompt_tokens += len(output.prompt_token_ids)
+            answered = ""
+        self._bar.set_postfix_str(f"input {self._num_prompt_tokens / seconds:.1f} tok/s{answered}", refresh=False)
         self._bar.update(1)
 
     def advance(self, count: int) -> None:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from weft.errors import NotBuiltError, RequestError
 from weft.sampling_params import check_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class TextPrompt(TypedDict):
@@ -28,23 +31,39 @@ class TokensPrompt(TypedDict):
     cache_salt: NotRequired[str]
 
 
-PromptType = str | list[int] | TextPrompt | TokensPrompt
+class EmbedsPrompt(TypedDict):
+    """A prompt as rows of the model's embedding, for an engine with `enable_prompt_embeds`.
 
-_KEYS = frozenset({"prompt", "prompt_token_ids", "cache_salt"})
+    prompt_embeds: [T, E], what the model's `embed_input_ids` gives of T token ids; or such a tensor as base64 text of
+    what `torch.save` writes. prompt, where given, is its text, for the output.
+    """
+
+    prompt_embeds: Tensor | str
+    prompt: NotRequired[str]
+    cache_salt: NotRequired[str]
+
+
+PromptType = str | list[int] | TextPrompt | TokensPrompt | EmbedsPrompt
+
+_KEYS = frozenset({"prompt", "prompt_token_ids", "prompt_embeds", "cache_salt"})
 # vLLM's other keys; None (and an empty dictionary) means: not used.
 _UNBUILT_KEYS = frozenset({
-    "prompt_embeds", "encoder_prompt", "decoder_prompt", "data", "data_format", "multi_modal_data",
+    "encoder_prompt", "decoder_prompt", "data", "data_format", "multi_modal_data",
     "mm_processor_kwargs", "multi_modal_uuids", "media_io_kwargs", "token_type_ids",
 })
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """One prompt: text, token ids, or both (then the ids count). cache_salt: see EngineRequest."""
+    """One prompt: text, token ids, or both (then the ids count); or embeds, as they were given, and perhaps text.
+
+    cache_salt: see EngineRequest.
+    """
 
     text: str | None
     token_ids: list[int] | None
     cache_salt: str | None = None
+    embeds: Any = None
 
 
 def split_prompts(prompts: Any) -> list[Any]:
@@ -65,8 +84,8 @@ def parse_prompt(prompt: Any) -> Prompt:
         return _parse_dict(prompt)
     if isinstance(prompt, Sequence) and not isinstance(prompt, bytes | bytearray):
         return Prompt(text=None, token_ids=_token_ids(prompt))
-    raise RequestError("prompt", prompt, expected="text, a list of token ids, or a dictionary with prompt or "
-                                                  "prompt_token_ids")
+    raise RequestError("prompt", prompt, expected="text, a list of token ids, or a dictionary with prompt, "
+                                                  "prompt_token_ids or prompt_embeds")
 
 
 def _parse_dict(prompt: dict[Any, Any]) -> Prompt:
@@ -77,14 +96,20 @@ def _parse_dict(prompt: dict[Any, Any]) -> Prompt:
         elif key not in _KEYS:
             raise RequestError("prompt", key, expected=f"only the keys {', '.join(sorted(_KEYS))}")
     text, token_ids, salt = prompt.get("prompt"), prompt.get("prompt_token_ids"), prompt.get("cache_salt")
-    if text is None and token_ids is None:
-        raise RequestError("prompt", prompt, expected="a dictionary with prompt or prompt_token_ids")
+    embeds = prompt.get("prompt_embeds")
+    if text is None and token_ids is None and embeds is None:
+        raise RequestError("prompt", prompt, expected="a dictionary with prompt, prompt_token_ids or prompt_embeds")
     if salt is not None and not check_text("prompt.cache_salt", salt):
         raise RequestError("prompt.cache_salt", salt, expected="a string that is not empty, or None")
-    if token_ids is None:
+    if token_ids is None and embeds is None:
         return Prompt(text=_text(text), token_ids=None, cache_salt=salt)
     if text is not None:
         check_text("prompt", text)
+    if embeds is not None:
+        if token_ids is not None:
+            raise RequestError("prompt_token_ids", token_ids, expected="None beside prompt_embeds",
+                               hint="Each row stands for a token: give one or the other.")
+        return Prompt(text=text, token_ids=None, cache_salt=salt, embeds=embeds)
     return Prompt(text=text, token_ids=_token_ids(token_ids), cache_salt=salt)
 
 

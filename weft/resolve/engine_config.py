@@ -80,6 +80,7 @@ def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
         generation_defaults=defaults, quantization=find_quantization(config, files, args.quantization),
         model_file=str(find_model_file(args.model_file)) if args.model_file else None,
         seed=args.seed, max_logprobs=args.max_logprobs, logprobs_mode=args.logprobs_mode,
+        enable_prompt_embeds=args.enable_prompt_embeds,
     )
 
 

@@ -68,10 +68,10 @@ class EngineMetrics:
         generated = [len(answer.token_ids) for answer in output.outputs]
         for answer in output.outputs:
             self._success.labels(*self._values, answer.finish_reason or "abort").inc()
-        counts = {"request_prompt_tokens": len(output.prompt_token_ids), "request_generation_tokens": sum(generated),
+        counts = {"request_prompt_tokens": output.num_prompt_tokens, "request_generation_tokens": sum(generated),
                   "request_max_num_generation_tokens": max(generated, default=0), "request_params_n": params.n,
                   "request_params_max_tokens": params.max_tokens,
-                  "request_prefill_kv_computed_tokens": len(output.prompt_token_ids) - (output.num_cached_tokens or 0),
+                  "request_prefill_kv_computed_tokens": output.num_prompt_tokens - (output.num_cached_tokens or 0),
                   "request_num_preemptions": output.metrics.num_preemptions if output.metrics else 0}
         for name, count in counts.items():
             if count is not None:

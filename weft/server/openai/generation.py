@@ -166,7 +166,7 @@ def usage(prompt_tokens: int, completion_tokens: int, cached_tokens: int) -> dic
 
 def usage_of(outputs: Sequence[RequestOutput]) -> dict[str, Any]:
     """Usage of finished outputs: a prompt counts once, however many answers it has."""
-    return usage(sum(len(output.prompt_token_ids) for output in outputs),
+    return usage(sum(output.num_prompt_tokens for output in outputs),
                  sum(len(answer.token_ids) for output in outputs for answer in output.outputs),
                  sum(output.num_cached_tokens or 0 for output in outputs))
 

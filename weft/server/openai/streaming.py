@@ -53,7 +53,7 @@ class StreamUsage:
     def count(self, prompt: int, output: RequestOutput) -> None:
         """Take note of `output`, of prompt number `prompt`."""
         if prompt not in self._prompts:
-            self._prompts[prompt] = (len(output.prompt_token_ids), output.num_cached_tokens or 0)
+            self._prompts[prompt] = (output.num_prompt_tokens, output.num_cached_tokens or 0)
 
     def count_answer(self, index: int, token_ids: Sequence[int]) -> None:
         """Take note of new tokens of answer number `index`."""

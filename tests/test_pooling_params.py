@@ -1,0 +1,65 @@
+"""PoolingParams: vLLM's names; what has no code is refused, and what is wrong names its field."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from weft import PoolingParams, SamplingParams
+from weft.errors import NotBuiltError, RequestError
+
+
+def test_without_arguments_all_is_left_to_the_method_and_the_model():
+    params = PoolingParams()
+
+    assert (params.task, params.use_activation, params.skip_reading_prefix_cache) == (None, None, None)
+
+
+@pytest.mark.parametrize("task", ["embed", "token_embed"])
+def test_built_tasks_are_taken(task):
+    assert PoolingParams(task=task).task == task
+
+
+@pytest.mark.parametrize("task", ["classify", "score", "token_classify", "plugin"])
+def test_tasks_of_vllm_without_code_are_refused_as_such(task):
+    with pytest.raises(NotBuiltError, match=rf"task = '{task}': expected embed or token_embed"):
+        PoolingParams(task=task)
+
+
+@pytest.mark.parametrize("task", ["embedd", "", 3])
+def test_unknown_tasks_are_a_mistake(task):
+    with pytest.raises(RequestError, match=r"task = .*expected embed or token_embed, or None"):
+        PoolingParams(task=task)
+
+
+@pytest.mark.parametrize("field", ["dimensions", "step_tag_id", "returned_token_ids", "extra_kwargs"])
+def test_fields_without_code_are_refused(field):
+    with pytest.raises(NotBuiltError, match=rf"{field} = 0"):
+        PoolingParams(**{field: 0})
+
+
+@pytest.mark.parametrize("field", ["use_activation", "normalize", "skip_reading_prefix_cache"])
+def test_flags_are_flags(field):
+    with pytest.raises(RequestError, match=rf"{field} = 1: expected True or False"):
+        PoolingParams(**{field: 1})
+
+
+def test_normalize_is_the_older_name_of_use_activation():
+    assert PoolingParams(normalize=False).use_activation is False
+    with pytest.raises(RequestError, match=r"normalize = True.*use_activation = False"):
+        PoolingParams(normalize=True, use_activation=False)
+
+
+def test_assignments_are_seen_when_it_is_cloned():
+    params = PoolingParams()
+    params.task = "nothing"
+
+    with pytest.raises(RequestError, match=r"task"):
+        params.clone()
+
+
+@pytest.mark.parametrize("params", [PoolingParams(task="embed", use_activation=False), SamplingParams(seed=4)])
+def test_the_two_kinds_of_parameters_cross_as_one_union(params):
+    data = msgspec.msgpack.encode(params)
+
+    assert msgspec.msgpack.decode(data, type=SamplingParams | PoolingParams) == params

@@ -1,0 +1,23 @@
+"""Torch tensors to and from `WireTensor`, the form in which they cross between processes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from weft.engine.messages import WireTensor
+
+
+def to_wire(tensor: Tensor) -> WireTensor:
+    """A copy of the tensor's numbers as plain bytes."""
+    data = tensor.detach().cpu().contiguous()
+    return WireTensor(dtype=str(data.dtype).removeprefix("torch."), shape=list(data.shape),
+                      data=data.flatten().view(torch.uint8).numpy().tobytes())
+
+
+def from_wire(wire: WireTensor) -> Tensor:
+    """A tensor of its own memory."""
+    dtype = getattr(torch, wire.dtype)
+    if not wire.data:
+        return torch.empty(wire.shape, dtype=dtype)
+    return torch.frombuffer(bytearray(wire.data), dtype=dtype).view(wire.shape)

@@ -1,0 +1,96 @@
+"""Pooling requests: which parameters they have, and `PoolingState`, one of them from its start to its one output.
+
+`PoolingState` is the twin of `RequestState` in `outputs.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from weft.engine.messages import EngineOutput, WireTensor
+from weft.errors import RequestError
+from weft.frontend.inputs import PreparedRequest
+from weft.outputs import EmbeddingOutput, EmbeddingRequestOutput, PoolingOutput, PoolingRequestOutput
+from weft.pooling_params import PoolingParams
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def pooling_params(given: Any, task: str | None) -> PoolingParams:
+    """A copy of the user's parameters (None: the defaults) for `task`; without any task, for "token_embed".
+
+    RequestError when the parameters are for another task.
+    """
+    if given is None:
+        given = PoolingParams()
+    if not isinstance(given, PoolingParams):
+        raise RequestError("pooling_params", given, expected="a PoolingParams, or None")
+    params = given.clone()
+    if task is not None and params.task not in (None, task):
+        raise RequestError("task", params.task, expected=f"{task}, or None")
+    params.task = params.task or task or "token_embed"
+    return params.clone()
+
+
+def as_embedding(output: PoolingRequestOutput) -> EmbeddingRequestOutput:
+    """The output of the task "embed" with its vector as a list of numbers."""
+    vector = None if output.outputs is None else EmbeddingOutput(output.outputs.data.tolist())
+    return EmbeddingRequestOutput(
+        request_id=output.request_id, outputs=vector, prompt_token_ids=output.prompt_token_ids,
+        num_cached_tokens=output.num_cached_tokens, finished=output.finished, error=output.error)
+
+
+class PoolingState:
+    """One pooling request that has not finished (or just did). It has one sequence, of its own id.
+
+    is_finished: the engine has ended it, or its user has.
+    """
+
+    def __init__(self, prepared: PreparedRequest) -> None:
+        self.request_id = self.child_id = prepared.request_id
+        self.params = prepared.params
+        self.is_finished = False
+        self._prompt_token_ids = prepared.prompt_token_ids
+        self._pooled: WireTensor | None = None
+        self._num_cached_tokens = 0
+        self._error: str | None = None
+
+    @property
+    def answers(self) -> list[PoolingState]:
+        """What the engine's outputs are for: this request itself."""
+        return [self]
+
+    @property
+    def unfinished_ids(self) -> list[str]:
+        """The engine's id, until it has ended."""
+        return [] if self.is_finished else [self.child_id]
+
+    def push(self, answer: PoolingState, output: EngineOutput, now: float) -> bool:
+        """Take in one step. False: the engine ends the sequence itself."""
+        self._pooled, self._error = output.pooled, output.error
+        self._num_cached_tokens = output.num_cached_tokens
+        self.is_finished = output.finish_reason is not None
+        return False
+
+    def finish(self, reason: str, now: float, error: str | None = None) -> None:
+        """End it without a result."""
+        if not self.is_finished:
+            self.is_finished, self._error = True, error or reason
+
+    def take_output(self, now: float) -> PoolingRequestOutput | None:
+        """The output, once it has finished."""
+        return self.snapshot() if self.is_finished else None
+
+    def snapshot(self) -> PoolingRequestOutput:
+        """The request as it is."""
+        return PoolingRequestOutput(
+            request_id=self.request_id, prompt_token_ids=self._prompt_token_ids, finished=self.is_finished,
+            outputs=None if self._pooled is None else PoolingOutput(_tensor(self._pooled)),
+            num_cached_tokens=self._num_cached_tokens, error=self._error)
+
+
+def _tensor(wire: WireTensor) -> Tensor:
+    from weft.engine.wire_tensor import from_wire  # needs torch, which is slow to import
+
+    return from_wire(wire)
