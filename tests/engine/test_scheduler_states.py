@@ -112,6 +112,23 @@ def test_a_sequence_that_was_preempted_goes_on_from_its_last_snapshot():
     assert (item.seq, item.start) == (young, 8)
 
 
+def test_after_a_wrong_draft_what_was_kept_is_computed_again_from_the_state_before_it():
+    scheduler = make_scheduler(kinds=("state", None))
+    seq = add(scheduler, "a", tokens(6))
+    step(scheduler)                                               # six tokens computed, seven known
+    plan = scheduler.schedule()
+    [part], before = plan.scheduled, table(seq)
+    assert scheduler._cache.allocate(seq, 9)
+    plan = plan._replace(scheduled=(part._replace(num_new_tokens=3, num_rows=3, drafts=(8, 9)),))
+
+    scheduler.apply(plan, [[8, 77]])                              # one draft right, one wrong
+
+    scheduler.check()
+    assert (seq.num_tokens, seq.num_computed_tokens) == (9, 6)
+    assert planned(scheduler, seq) == before
+    assert seq.num_computed_tokens == 8                           # up to the border, where the state is kept
+
+
 def test_two_states_for_each_sequence_are_all_that_is_needed_however_long_it_gets():
     scheduler = make_scheduler(kinds=("state",), num_blocks=4, max_model_len=64)
     seqs = [add(scheduler, name, tokens(20, first), max_tokens=30) for name, first in [("a", 100), ("b", 200)]]

@@ -59,7 +59,7 @@ class CacheManager:
         hit_size: tokens of the largest block: the length of a hit is a multiple of it.
         border: a step that computes several tokens should end at its next multiple, so that states are found there;
             None: nothing depends on where steps end.
-        is_shifting: whether `advance` has anything to do.
+        is_shifting: whether `advance` has anything to do. has_states: whether a rejected token cannot be taken back.
 
     ConfigError if a group's blocks are no multiple of another group's smaller ones.
     """
@@ -78,7 +78,7 @@ class CacheManager:
         self.border = max(borders, default=None) if self.enable_prefix_caching else None
         self._parts = tuple(enumerate(zip(self.groups, self.pools, strict=True)))
         self._shifting = tuple((index, group, pool) for index, (group, pool) in self._parts if group.is_shifting)
-        self.is_shifting = bool(self._shifting)
+        self.is_shifting, self.has_states = bool(self._shifting), bool(borders)
 
     @property
     def usage(self) -> float:
@@ -110,15 +110,17 @@ class CacheManager:
 
         False, and nothing changed, if a pool has too few blocks.
         """
-        needed = []
-        for (_, (group, pool)), table in zip(self._parts, seq.block_ids, strict=True):
-            needed.append(num := group.num_new_blocks(table, num_tokens, seq.num_encoder_tokens))
+        room, parts, num_encoder_tokens = UNLIMITED, [], seq.num_encoder_tokens
+        for group, pool, table in zip(self.groups, self.pools, seq.block_ids, strict=True):
+            num, has_room_for = group.grow(table, num_tokens, num_encoder_tokens)
             if num > pool.num_free:
                 return False
-        room = UNLIMITED
-        for num, (_, (group, pool)), table in zip(needed, self._parts, seq.block_ids, strict=True):
-            table.extend(pool.allocate(num))
-            room = min(room, group.room(table))
+            parts.append((pool, table, num))
+            if has_room_for < room:
+                room = has_room_for
+        for pool, table, num in parts:
+            if num:
+                table += pool.allocate(num)
         seq.room = room
         return True
 
@@ -136,9 +138,8 @@ class CacheManager:
     def advance(self, seq: CachedSequence) -> None:
         """Enters that tokens were computed, after `publish`: what no later token reads is released."""
         for index, group, pool in self._shifting:
-            table = seq.block_ids[index]
-            group.advance(pool, table, seq.num_computed_tokens)
-            seq.room = min(seq.room, group.room(table))
+            if group.advance(pool, seq.block_ids[index], seq.num_computed_tokens):
+                seq.room = 0
 
     def release(self, seq: CachedSequence) -> None:
         """Takes all blocks from a sequence. Its last ones are evicted first: more prefixes end before them."""
@@ -189,9 +190,10 @@ class CacheManager:
             assert all(map(pool.is_held, held)), f"group {index}: a table has a free block"
             for seq in sequences:
                 group.check(seq.block_ids[index])
-        for seq in sequences:
-            rooms = [group.room(table) for group, table in zip(self.groups, seq.block_ids, strict=True)]
-            assert seq.room == min(rooms, default=UNLIMITED), f"room = {seq.room}, the tables have room for {rooms}"
+        for seq in (seq for seq in sequences if seq.room):
+            lacking = [group.grow(table, seq.room, seq.num_encoder_tokens)[0]
+                       for group, table in zip(self.groups, seq.block_ids, strict=True)]
+            assert not any(lacking), f"a sequence has room for {seq.room} tokens, but its tables lack {lacking} blocks"
 
     def _longest_hit(self, keys: list[bytes], num_tokens: int) -> int:
         """Each group in turn shortens the hit to what it has, until all agree."""

@@ -172,9 +172,9 @@ class Scheduler:
                 after the end of a sequence are dropped.
         """
         finished = []
-        key_size, is_shifting = self._cache.key_size, self._cache.is_shifting
+        key_size, is_shifting, has_states = self._cache.key_size, self._cache.is_shifting, self._cache.has_states
         for item, token_ids in zip(plan.scheduled, new_token_ids, strict=True):
-            seq, start = item.seq, item.start
+            seq, num_new_tokens, start, _, drafts = item
             if seq.finish_reason is not None:                      # aborted since it was scheduled
                 continue
             num_known = len(seq.token_ids)
@@ -183,8 +183,12 @@ class Scheduler:
                     finished.append(seq)
                     break
             # Blocks of kept tokens only: a rejected draft's keys stay in its slot until the next step overwrites them.
-            kept = item.num_kept(len(seq.token_ids) - num_known) if item.drafts else item.num_new_tokens
-            seq.num_computed_tokens = end = start + kept
+            if drafts:
+                num_kept = item.num_kept(len(seq.token_ids) - num_known)
+                if has_states and num_kept < num_new_tokens:
+                    continue     # the state before the step is still there: what is kept is computed again, from it
+                num_new_tokens = num_kept
+            seq.num_computed_tokens = end = start + num_new_tokens
             if end // key_size != start // key_size:
                 self._wait(self._in_flight.published(self._cache.publish(seq, start)))
             if is_shifting:

@@ -33,16 +33,13 @@ class EncoderGroup:
     def num_blocks(self, num_tokens: int, max_chunk: int, num_encoder_tokens: int) -> int:
         return -(-num_encoder_tokens // self.block_size)
 
-    def num_new_blocks(self, table: list[int], num_tokens: int, num_encoder_tokens: int) -> int:
-        return -(-num_encoder_tokens // self.block_size) - len(table)
+    def grow(self, table: list[int], num_tokens: int, num_encoder_tokens: int) -> tuple[int, int]:
+        return -(-num_encoder_tokens // self.block_size) - len(table), UNLIMITED
 
     def num_missing(
         self, table: list[int], num_computed: int, num_tokens: int, max_chunk: int, num_encoder_tokens: int
     ) -> int:
-        return self.num_new_blocks(table, num_tokens, num_encoder_tokens)
-
-    def room(self, table: list[int]) -> int:
-        return UNLIMITED
+        return -(-num_encoder_tokens // self.block_size) - len(table)
 
     def longest_hit(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> int:
         return num
@@ -53,8 +50,9 @@ class EncoderGroup:
     def publish(self, pool: BlockPool, table: list[int], keys: Sequence[bytes], first: int, num_computed: int) -> None:
         """Nothing is findable."""
 
-    def advance(self, pool: BlockPool, table: list[int], num_computed: int) -> None:
-        """Nothing to do: the whole of it stays visible."""
+    def advance(self, pool: BlockPool, table: list[int], num_computed: int) -> bool:
+        """The whole of it stays visible."""
+        return False
 
     def check(self, table: list[int]) -> None:
         assert FREED not in table, f"a block of the encoder was freed: {table}"

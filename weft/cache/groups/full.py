@@ -38,16 +38,16 @@ class FullGroup:
     def num_blocks(self, num_tokens: int, max_chunk: int, num_encoder_tokens: int) -> int:
         return -(-num_tokens // self.block_size)
 
-    def num_new_blocks(self, table: list[int], num_tokens: int, num_encoder_tokens: int) -> int:
-        return max(0, -(-num_tokens // self.block_size) - len(table))
+    def grow(self, table: list[int], num_tokens: int, num_encoder_tokens: int) -> tuple[int, int]:
+        num_blocks, num_held = -(-num_tokens // self.block_size), len(table)
+        if num_blocks <= num_held:
+            return 0, num_held * self.block_size
+        return num_blocks - num_held, num_blocks * self.block_size
 
     def num_missing(
         self, table: list[int], num_computed: int, num_tokens: int, max_chunk: int, num_encoder_tokens: int
     ) -> int:
-        return self.num_new_blocks(table, num_tokens, num_encoder_tokens)
-
-    def room(self, table: list[int]) -> int:
-        return len(table) * self.block_size
+        return max(0, -(-num_tokens // self.block_size) - len(table))
 
     def longest_hit(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> int:
         return next((index for index in range(num) if keys[index] not in pool), num)
@@ -59,8 +59,9 @@ class FullGroup:
         for index in range(first, num_computed // self.block_size):
             pool.publish(table[index], keys[index])
 
-    def advance(self, pool: BlockPool, table: list[int], num_computed: int) -> None:
-        """Nothing to do: every block stays visible."""
+    def advance(self, pool: BlockPool, table: list[int], num_computed: int) -> bool:
+        """Every block stays visible."""
+        return False
 
     def check(self, table: list[int]) -> None:
         assert FREED not in table, f"a block of a group without a window was freed: {table}"

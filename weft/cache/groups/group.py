@@ -42,18 +42,17 @@ class CacheGroup(Protocol):
         """The most blocks that one sequence of `num_tokens` holds at any moment; steps take up to `max_chunk`."""
         ...
 
-    def num_new_blocks(self, table: list[int], num_tokens: int, num_encoder_tokens: int) -> int:
-        """Blocks that the table lacks for the next step, after which `num_tokens` are computed."""
+    def grow(self, table: list[int], num_tokens: int, num_encoder_tokens: int) -> tuple[int, int]:
+        """What the table needs for the next step, after which `num_tokens` are computed.
+
+        (blocks to append, tokens that the table then has room for, counted from the sequence's first one).
+        """
         ...
 
     def num_missing(
         self, table: list[int], num_computed: int, num_tokens: int, max_chunk: int, num_encoder_tokens: int
     ) -> int:
         """Free blocks that a sequence needs on its way from `num_computed` to `num_tokens`, beside those it holds."""
-        ...
-
-    def room(self, table: list[int]) -> int:
-        """Tokens that can be computed, counted from the sequence's first one, until the table lacks a block."""
         ...
 
     def longest_hit(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> int:
@@ -71,8 +70,11 @@ class CacheGroup(Protocol):
         """Makes the blocks from number `first` on findable that the last step filled."""
         ...
 
-    def advance(self, pool: BlockPool, table: list[int], num_computed: int) -> None:
-        """Changes the table after a step: `num_computed` tokens are computed. Releases what nobody reads any more."""
+    def advance(self, pool: BlockPool, table: list[int], num_computed: int) -> bool:
+        """Changes the table after a step: `num_computed` tokens are computed. Releases what nobody reads any more.
+
+        True if the table has lost its room: it lacks a block for the next step.
+        """
         ...
 
     def check(self, table: list[int]) -> None:

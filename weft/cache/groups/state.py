@@ -35,16 +35,13 @@ class StateGroup:
     def num_blocks(self, num_tokens: int, max_chunk: int, num_encoder_tokens: int) -> int:
         return 2
 
-    def num_new_blocks(self, table: list[int], num_tokens: int, num_encoder_tokens: int) -> int:
-        return 2 - len(table)
+    def grow(self, table: list[int], num_tokens: int, num_encoder_tokens: int) -> tuple[int, int]:
+        return 2 - len(table), UNLIMITED
 
     def num_missing(
         self, table: list[int], num_computed: int, num_tokens: int, max_chunk: int, num_encoder_tokens: int
     ) -> int:
         return 2 - (len(table) - table.count(FREED))
-
-    def room(self, table: list[int]) -> int:
-        return UNLIMITED if len(table) == 2 else 0
 
     def longest_hit(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> int:
         """Only the last snapshot has to be there."""
@@ -59,15 +56,15 @@ class StateGroup:
         if not rest and num > first:
             pool.publish(table[1], keys[num - 1])
 
-    def advance(self, pool: BlockPool, table: list[int], num_computed: int) -> None:
+    def advance(self, pool: BlockPool, table: list[int], num_computed: int) -> bool:
         read, write = table
-        if read == FREED:
-            table[:] = [write]
-        elif pool.is_private(read):
-            table[:] = [write, read]
-        else:
+        if read != FREED and pool.is_private(read):
+            table.reverse()
+            return False
+        if read != FREED:
             pool.release([read])
-            table[:] = [write]
+        table[:] = [write]
+        return True
 
     def check(self, table: list[int]) -> None:
         assert len(table) in (1, 2), f"{len(table)} states of a sequence: {table}"

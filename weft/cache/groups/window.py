@@ -45,8 +45,11 @@ class WindowGroup:
         span = self.window - 1 + max_chunk
         return min(-(-num_tokens // self.block_size), (span + self.block_size - 2) // self.block_size + 1)
 
-    def num_new_blocks(self, table: list[int], num_tokens: int, num_encoder_tokens: int) -> int:
-        return max(0, -(-num_tokens // self.block_size) - len(table))
+    def grow(self, table: list[int], num_tokens: int, num_encoder_tokens: int) -> tuple[int, int]:
+        num_blocks, num_held = -(-num_tokens // self.block_size), len(table)
+        if num_blocks <= num_held:
+            return 0, num_held * self.block_size
+        return num_blocks - num_held, num_blocks * self.block_size
 
     def num_missing(
         self, table: list[int], num_computed: int, num_tokens: int, max_chunk: int, num_encoder_tokens: int
@@ -54,9 +57,6 @@ class WindowGroup:
         num_visible = len(table) - self.num_left_behind(num_computed)
         return max(0, min(-(-num_tokens // self.block_size) - len(table),
                           self.num_blocks(num_tokens, max_chunk, num_encoder_tokens) - num_visible))
-
-    def room(self, table: list[int]) -> int:
-        return len(table) * self.block_size
 
     def longest_hit(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> int:
         """Only the blocks that the next token sees have to be there."""
@@ -75,13 +75,14 @@ class WindowGroup:
         for index in range(first, num_computed // self.block_size):
             pool.publish(table[index], keys[index])
 
-    def advance(self, pool: BlockPool, table: list[int], num_computed: int) -> None:
-        end = first = self.num_left_behind(num_computed)
-        while first and table[first - 1] != FREED:
+    def advance(self, pool: BlockPool, table: list[int], num_computed: int) -> bool:
+        end = first = (num_computed - self.window + 1) // self.block_size       # num_left_behind, or less than 0
+        while first > 0 and table[first - 1] != FREED:
             first -= 1
         if first < end:
             pool.release(table[first:end])
             table[first:end] = [FREED] * (end - first)
+        return False
 
     def check(self, table: list[int]) -> None:
         num_freed = table.count(FREED)
