@@ -178,6 +178,14 @@ def test_every_part_of_every_head_comes_out_whole(tmp_path):
     assert all(int(size * _fraction(part, size)) == part for size in range(2, 600) for part in range(1, size + 1))
 
 
+@pytest.mark.parametrize("number", [2**32 - 1, 3])
+def test_an_id_that_no_token_has_is_none(tmp_path, number):
+    found = config(tmp_path, general={"tokenizer.ggml.tokens": ["<s>", "</s>", "a"],
+                                      "tokenizer.ggml.padding_token_id": number, "tokenizer.ggml.bos_token_id": number})
+
+    assert not {"pad_token_id", "bos_token_id"} & found.values.keys()
+
+
 def test_every_id_that_ends_a_turn_counts_as_eos(tmp_path):
     general = {"tokenizer.ggml.tokens": ["<s>", "</s>", "a", "<|im_end|>", "<|eot_id|>"],
                "tokenizer.ggml.token_type": [3, 3, 1, 3, 1], "tokenizer.ggml.eos_token_id": 1,
@@ -185,7 +193,7 @@ def test_every_id_that_ends_a_turn_counts_as_eos(tmp_path):
 
     found = config(tmp_path, general=general).values
 
-    assert (found["eos_token_id"], found["bos_token_id"]) == ([1, 2, 3], 0)
+    assert (found["eos_token_id"], found["bos_token_id"]) == ([1, 2, 3, 4], 0)
 
 
 @pytest.mark.parametrize("kind, expected", [(0, "float32"), (1, "float16"), (30, "bfloat16"), (8, "bfloat16")])

@@ -49,6 +49,49 @@ def test_a_template_of_both_gets_what_was_sent(renderer):
     assert renderer(BOTH).render(PARTS) == "[a][b]"
 
 
+EACH, END = "{% for m in messages %}", "{% endfor %}"
+WALK = "{% for p in m.content %}{{ p.text }};{% endfor %}"
+SYSTEM = [{"role": "system", "content": "SYS"}, {"role": "user", "content": "USR"}]
+MIXED = {      # template, messages, prompt
+    "system printed, others walked": (
+        EACH + "{% if m.role == 'system' %}[{{ m.content }}]{% else %}" + WALK + "{% endif %}" + END,
+        SYSTEM, "[SYS]USR;"),
+    "system joined to text, others walked": (
+        "{% for m in messages %}{% if m.role == 'system' %}{{ '[' + m.content + ']' }}{% else %}" + WALK +
+        "{% endif %}{% endfor %}", SYSTEM, "[SYS]USR;"),
+    "system as JSON, others walked": (
+        "{% for m in messages %}{% if m.role == 'system' %}{{ m.content | tojson }}{% else %}" + WALK +
+        "{% endif %}{% endfor %}", SYSTEM, '"SYS"USR;'),
+    "results printed, others walked": (
+        EACH + "{% if m.role == 'tool' %}<{{ m.content }}>{% else %}" + WALK + "{% endif %}" + END,
+        [{"role": "user", "content": "USR"}, {"role": "tool", "content": [{"type": "text", "text": "RES"}]}],
+        "USR;<RES>"),
+    "first part by its number": ("{% for m in messages %}{{ m.content[0].text }};{% endfor %}", USER, "Hi;"),
+    "only the first part": ("{% for m in messages %}{{ m.content[0].text }};{% endfor %}", PARTS, "a\nb;"),
+    "first part by a filter": ("{% for m in messages %}{{ (m.content | first).text }};{% endfor %}", USER, "Hi;"),
+    "texts by a filter": (EACH + "{{ m.content | map(attribute='text') | join('+') }};" + END, PARTS, "a+b;"),
+    "strings asked for in one place only": (
+        "{% for m in messages %}{% if m.role == 'system' %}[{{ m.content }}]{% elif m.content is string %}"
+        "{{ m.content }}{% else %}" + WALK + "{% endif %}{% endfor %}",
+        [{"role": "system", "content": [{"type": "text", "text": "SYS"}]}, *PARTS], "[SYS]a;b;"),
+    "a call without text": (
+        EACH + "{% if m.role == 'system' %}[{{ m.content }}]{% else %}" + WALK + "{% endif %}" + END,
+        [*SYSTEM, {"role": "assistant", "content": None}, {"role": "user", "content": ""}], "[SYS]USR;;"),
+}
+
+
+@pytest.mark.parametrize("template, messages, prompt", MIXED.values(), ids=MIXED)
+def test_each_message_is_given_in_the_form_that_its_role_is_read_in(renderer, caplog, template, messages, prompt):
+    assert renderer(template).render(messages) == prompt
+    assert not caplog.records
+
+
+def test_a_text_that_no_form_shows_is_warned_of(renderer, caplog):
+    renderer("{% for m in messages if m.role == 'user' %}" + WALK + "{% endfor %}").render(SYSTEM)
+
+    assert "leaves out text of messages of the role system" in caplog.text
+
+
 def test_the_form_of_content_can_be_forced(renderer):
     assert renderer(BOTH).render(USER, chat_template_content_format="openai") == "[Hi]"
     assert renderer(BOTH).render(PARTS, chat_template_content_format="string") == "a\nb"

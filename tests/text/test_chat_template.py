@@ -20,6 +20,8 @@ LISTS = {
               "{% endfor %}",
     "choice": "{% set all = [a] + messages if a else messages %}{% for m in all %}{% for p in m.content %}{{ p }}"
               "{% endfor %}{% endfor %}",
+    "first part": "{% for m in messages %}{{ m.content[0].text }}{% endfor %}",
+    "mapped": "{% for m in messages %}{{ m.content | map(attribute='text') | join }}{% endfor %}",
     "macro": "{% macro show(content) %}{% for p in content %}{{ p.text }}{% endfor %}{% endmacro %}"
              "{% for m in messages %}{{ show(m.content) }}{% endfor %}",
     "namespace": "{% set ns = namespace(c='') %}{% for m in messages %}{% set ns.c = m.content %}"
@@ -30,29 +32,30 @@ LISTS = {
 def test_a_template_that_writes_content_out_takes_strings():
     template = ChatTemplate(STRING)
 
-    assert not template.iterates_content
+    assert not template.takes_parts
     assert not template.tests_string
 
 
 @pytest.mark.parametrize("text", LISTS.values(), ids=LISTS)
 def test_a_template_that_loops_over_content_takes_lists(text):
-    assert ChatTemplate(text).iterates_content
+    assert ChatTemplate(text).takes_parts
 
 
 @pytest.mark.parametrize("text", [
     "{% for m in messages %}{% for call in m.tool_calls %}{{ call }}{% endfor %}{{ m.content }}{% endfor %}",
     "{% for m in messages %}{% for line in m.content.split('\n') %}{{ line }}{% endfor %}{% endfor %}",
+    "{% for m in messages %}{{ m.content[:5] | trim }}{% endfor %}",
     "{% for tool in tools %}{% for p in tool.content %}{{ p }}{% endfor %}{% endfor %}",
-], ids=["tool calls", "lines", "tools"])
+], ids=["tool calls", "lines", "beginning", "tools"])
 def test_loops_over_other_things_say_nothing_about_content(text):
-    assert not ChatTemplate(text).iterates_content
+    assert not ChatTemplate(text).takes_parts
 
 
 def test_a_template_that_asks_for_strings_takes_both():
     template = ChatTemplate("{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}"
                             "{% for p in m.content %}{{ p.text }}{% endfor %}{% endif %}{% endfor %}")
 
-    assert template.iterates_content
+    assert template.takes_parts
     assert template.tests_string
 
 

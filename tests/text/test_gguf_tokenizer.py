@@ -14,6 +14,7 @@ from transformers import CohereTokenizer, GemmaTokenizer, GPT2Tokenizer, PreTrai
 
 from weft.config.engine_config import TokenizerConfig
 from weft.errors import ConfigError, NotBuiltError
+from weft.resolve.gguf_tokens import END_TOKENS
 from weft.text.gguf_words import WORD_RULES
 from weft.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -228,6 +229,37 @@ def test_an_old_file_without_a_rule_is_read_with_a_warning(tmp_path, caplog):
     assert "tokenizer.ggml.pre is missing" in record.getMessage()
 
 
+@pytest.mark.parametrize("number", [2**32 - 1, None], ids=["minus one", "the number of tokens"])
+@pytest.mark.parametrize("name", ["bos", "eos", "unknown", "padding", "seperator", "mask"])
+@pytest.mark.parametrize("model", ["gpt2", "llama"])
+def test_an_id_that_no_token_has_means_none_and_is_warned_of(tmp_path, caplog, model, name, number):
+    hf = byte_level() if model == "gpt2" else llama2()
+    keys = {"ggml__pre": "gpt-2"} if model == "gpt2" else {"ggml__scores": scores_of(hf)}
+    keys |= entries(hf) | ids_of(hf) | {f"ggml__{name}_token_id": number or len(entries(hf)["ggml__tokens"])}
+    caplog.set_level(logging.WARNING)
+
+    found = load(write(tmp_path / "m.gguf", ggml__model=model, **keys))
+
+    word = {"unknown": "unk", "padding": "pad", "seperator": "sep"}.get(name, name)
+    assert getattr(found.hf, f"{word}_token") is None
+    assert found.decode(found.encode("Hello dog"), skip_special_tokens=True) == "Hello dog"
+    assert [record.getMessage().count(f"tokenizer.ggml.{name}_token_id = ") for record in caplog.records] == [1]
+
+
+@pytest.mark.parametrize("kind", [CONTROL, USER_DEFINED, NORMAL])
+@pytest.mark.parametrize("token", sorted(END_TOKENS))
+def test_a_token_that_ends_turns_is_a_control_token_whatever_the_file_says(tmp_path, token, kind):
+    keys = entries(byte_level())
+    keys["ggml__tokens"].append(token)
+    keys["ggml__token_type"].append(int(kind))
+    last = len(keys["ggml__tokens"]) - 1
+
+    found = load(write(tmp_path / "m.gguf", ggml__model="gpt2", ggml__pre="gpt-2", **keys))
+
+    assert found.encode(f"a{token}b")[1] == last
+    assert last in found.special_ids
+
+
 @pytest.mark.parametrize("change, error, said", [
     ({"ggml__tokens": None}, ConfigError, "tokenizer.ggml.tokens = None"),
     ({"ggml__model": None}, ConfigError, "tokenizer.ggml.model = None"),
@@ -237,7 +269,6 @@ def test_an_old_file_without_a_rule_is_read_with_a_warning(tmp_path, caplog):
     ({"ggml__merges": ["ab"]}, ConfigError, r"tokenizer.ggml.merges\[0\] = 'ab'"),
     ({"ggml__merges": ["a §"]}, ConfigError, "a GGUF file with a whole tokenizer"),
     ({"ggml__token_type": [1, 1]}, ConfigError, "tokenizer.ggml.token_type = '2 entries'"),
-    ({"ggml__bos_token_id": 10**6}, ConfigError, "tokenizer.ggml.bos_token_id = 1000000.*an id below"),
     ({"ggml__bos_token_id": "x"}, ConfigError, "tokenizer.ggml.bos_token_id = 'x'"),
     ({"chat_template": 3}, ConfigError, "tokenizer.chat_template = 3"),
     ({"ggml__model": "llama"}, ConfigError, "tokenizer.ggml.scores = None"),

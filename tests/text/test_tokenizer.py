@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizer_kinds import KINDS
+from tokenizers import Tokenizer as Backend
+from tokenizers import normalizers, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
@@ -118,6 +120,52 @@ def test_a_plain_tokenizer_is_what_transformers_would_choose(tmp_path, tokenizer
 
     assert ours.encode(text) == theirs.encode(text)
     assert ours.special_tokens_map.items() <= theirs.special_tokens_map.items()
+
+
+SPACES = [normalizers.Replace(" ", "▁")]
+PIPELINES = {       # normalizer, pre_tokenizer of a BPE with byte fallback
+    "space in front": ([normalizers.Prepend("▁"), *SPACES], None),
+    "no space in front": (SPACES, None),
+    "compatibility forms": ([normalizers.NFKC(), normalizers.Prepend("▁"), *SPACES], None),
+    "digits alone": ([normalizers.Prepend("▁"), *SPACES], pre_tokenizers.Digits(individual_digits=True)),
+}
+
+
+@pytest.mark.parametrize("tokenizer_class", ["LlamaTokenizer", "LlamaTokenizerFast", "CodeLlamaTokenizer",
+                                             "GemmaTokenizer", "CohereTokenizer", "PreTrainedTokenizerFast"])
+@pytest.mark.parametrize("pipeline", PIPELINES.values(), ids=PIPELINES)
+def test_ids_are_those_that_tokenizer_json_states_whatever_class_is_named(tmp_path, tokenizer_class, pipeline):
+    config = save(tmp_path, "llama2", tokenizer_class=tokenizer_class)
+    stated = Backend.from_file(str(tmp_path / "tokenizer.json"))
+    stated.normalizer, stated.pre_tokenizer = normalizers.Sequence(pipeline[0]), pipeline[1]
+    stated.save(str(tmp_path / "tokenizer.json"))
+
+    tokenizer = load_tokenizer(config)
+
+    for text in ("Hello world", " Hello", "  Hello", "dog</s> dog", "dog</s>dog", "121 12", "he\uff4clo", "\n dog", ""):
+        ids = stated.encode(text, add_special_tokens=False).ids
+        assert tokenizer.encode(text, add_special_tokens=False) == ids, text
+        assert tokenizer.decode(ids) == stated.decode(ids), text
+
+
+@pytest.mark.parametrize("tokenizer_class", ["LlamaTokenizer", "PreTrainedTokenizerFast"])
+def test_the_beginning_that_tokenizer_json_states_is_added(tmp_path, tokenizer_class):
+    config = save(tmp_path, "llama2", tokenizer_class=tokenizer_class)
+    stated = Backend.from_file(str(tmp_path / "tokenizer.json"))
+    stated.post_processor = TemplateProcessing("<s> $A", special_tokens=[("<s>", 1)])
+    stated.save(str(tmp_path / "tokenizer.json"))
+
+    assert load_tokenizer(config).encode("Hello") == stated.encode("Hello").ids
+
+
+def test_tokens_that_only_the_config_adds_are_tokens(tmp_path):
+    config = save(tmp_path, "llama2", tokenizer_class="LlamaTokenizer", extra_special_tokens=["<call>"])
+
+    tokenizer = load_tokenizer(config)
+    (token_id,) = tokenizer.hf.convert_tokens_to_ids(["<call>"])
+
+    assert token_id in tokenizer.encode("Hello<call>dog") and token_id in tokenizer.special_ids
+    assert token_id == Backend.from_file(str(tmp_path / "tokenizer.json")).get_vocab_size()
 
 
 @pytest.mark.parametrize("tokenizer_class", ["LlamaTokenizer", "GPT2TokenizerFast", None])

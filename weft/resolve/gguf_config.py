@@ -19,6 +19,7 @@ from weft.errors import CheckpointError, ConfigError, NotBuiltError
 from weft.resolve.config_file import HFConfig, normalise
 from weft.resolve.gguf_families import GGUF_FAMILIES, GGUFFamily
 from weft.resolve.gguf_model import GGUFModel, read_gguf_model
+from weft.resolve.gguf_tokens import END_TOKENS, PREFIX
 
 # Metadata of all families, without the architecture in front.
 KEYS: Mapping[str, str] = {
@@ -35,9 +36,6 @@ _NEEDED = ("block_count", "embedding_length", "attention.head_count")
 # Of no meaning for a forward pass where nothing below asks for it.
 _HARMLESS = ("vocab_size", "tensor_data_layout", "rope.scaling.finetuned", "rope.scaling.original_context_length")
 _MAX_FACTORS = 4096         # numbers of a rotary factor tensor: half a head
-_END_TOKENS = frozenset({"<|eot_id|>", "<|im_end|>", "<|end|>", "<|eom_id|>", "<end_of_turn>", "<EOT>", "<|endoftext|>",
-                         "<|end_of_text|>"})
-_CONTROL = 3
 
 
 def read_gguf_config(path: Path, overrides: Mapping[str, Any]) -> HFConfig:
@@ -292,18 +290,18 @@ class _Metadata:
         raise CheckpointError(f"{self.gguf.path}: tensor {name!r} is missing.")
 
     def _tokens(self) -> None:
-        """Special token ids; every id that ends a text or a turn counts as eos."""
-        metadata, prefix = self.gguf.metadata, "tokenizer.ggml."
+        """Special token ids; every id that ends a text or a turn counts as eos. One that no token has means none."""
+        metadata, prefix = self.gguf.metadata, PREFIX
         ends = [metadata.get(f"{prefix}{name}_token_id") for name in ("eos", "eot", "eom")]
-        texts, types = metadata.get(f"{prefix}tokens"), metadata.get(f"{prefix}token_type")
-        if isinstance(texts, list) and isinstance(types, np.ndarray):
-            ends += [i for i in np.flatnonzero(types[:len(texts)] == _CONTROL).tolist() if texts[i] in _END_TOKENS]
+        texts = metadata.get(f"{prefix}tokens")
+        if isinstance(texts, list):
+            ends += [i for i, text in enumerate(texts) if text in END_TOKENS]
         ids = list(dict.fromkeys(i for i in ends if isinstance(i, int)))
         if ids:
             self._set("eos_token_id", ids, f"{prefix}eos_token_id and the like")
         for name, key in (("bos", "bos_token_id"), ("padding", "pad_token_id")):
             value = metadata.get(f"{prefix}{name}_token_id")
-            if isinstance(value, int):
+            if isinstance(value, int) and (not isinstance(texts, list) or 0 <= value < len(texts)):
                 self._set(key, value, f"{prefix}{name}_token_id")
 
 

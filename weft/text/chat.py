@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from jinja2 import TemplateError, TemplateSyntaxError
 
 from weft.errors import ConfigError, RequestError
+from weft.text.content import fitting_forms
 from weft.text.messages import ContentForm, objects, prepare_messages
 from weft.text.mistral_chat import MistralChatRenderer
 from weft.text.mistral_tokenizer import MistralTokenizer
@@ -78,11 +79,14 @@ class ChatRenderer:
             if value is not None and not template.reads(name):
                 raise RequestError(name, value, expected=f"none: the chat template does not read {name}",
                                    hint="The model would not see them.")
-        options = _declared(template, chat_template_kwargs)
+        options = {"tools": tools, "documents": documents, "add_generation_prompt": add_generation_prompt,
+                   "continue_final_message": continue_final_message, **_declared(template, chat_template_kwargs)}
         form = _content_form(template, chat_template_content_format)
-        return self._render(
-            template, prepare_messages(messages, form), tools=tools, documents=documents,
-            add_generation_prompt=add_generation_prompt, continue_final_message=continue_final_message, **options)
+        prepared = prepare_messages(messages, form)
+        if chat_template_content_format == "auto" and template.takes_parts:
+            forms = fitting_forms(messages, form, lambda marked: self._render(template, marked, **options))
+            prepared = prepare_messages(messages, forms)
+        return self._render(template, prepared, **options)
 
     def _render(self, template: ChatTemplate, messages: list[dict[str, Any]], **options: Any) -> str:
         try:
@@ -148,7 +152,7 @@ def _content_form(template: ChatTemplate, asked: str) -> ContentForm:
     match asked:
         case "string" | "openai":
             return ContentForm(asked)
-        case "auto" if not template.iterates_content:
+        case "auto" if not template.takes_parts:
             return ContentForm.STRING
         case "auto":
             return ContentForm.EITHER if template.tests_string else ContentForm.PARTS

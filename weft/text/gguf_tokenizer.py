@@ -16,12 +16,12 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pro
 from weft.errors import ConfigError, NotBuiltError
 from weft.resolve.gguf_files import parts_of
 from weft.resolve.gguf_header import read_gguf
+from weft.resolve.gguf_tokens import CONTROL, END_TOKENS, NORMAL, PREFIX, UNKNOWN, UNUSED, USER_DEFINED
 from weft.text.gguf_words import WORD_RULES, WordRule
 
 logger = logging.getLogger("weft")
 
-_PREFIX = "tokenizer.ggml."
-_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED = 1, 2, 3, 4, 5
+_SPECIAL = ("bos", "eos", "unknown", "padding", "seperator", "mask")           # as the keys spell them
 _DEFAULT_IDS = {"llama": {"bos": 1, "eos": 2, "unknown": 0}, "gpt2": {}}     # of files that do not say
 _HINT = "Pass --tokenizer DIR, or skip_tokenizer_init=True to work with token ids only."
 
@@ -47,13 +47,15 @@ class TokenizerKeys:
     def __init__(self, path: Path) -> None:
         header = read_gguf(parts_of(path)[0])
         self.path, self._metadata = header.path, header.metadata
-        self.kind = self.get(f"{_PREFIX}model", str)
-        self.tokens = self.get(f"{_PREFIX}tokens", list)
-        types = self.get(f"{_PREFIX}token_type", np.ndarray, None)
-        self.types = np.full(len(self.tokens), _NORMAL) if types is None else types
+        self.kind = self.get(f"{PREFIX}model", str)
+        self.tokens = self.get(f"{PREFIX}tokens", list)
+        types = self.get(f"{PREFIX}token_type", np.ndarray, None)
+        self.types = np.full(len(self.tokens), NORMAL) if types is None else types
         if len(self.types) != len(self.tokens):
-            raise self.error(f"{_PREFIX}token_type", f"{len(self.types)} entries", f"{len(self.tokens)}, one for each "
+            raise self.error(f"{PREFIX}token_type", f"{len(self.types)} entries", f"{len(self.tokens)}, one for each "
                              "token")
+        self.types = np.where([token in END_TOKENS for token in self.tokens], CONTROL, self.types)
+        self._special_ids = {name: self._special_id(name) for name in _SPECIAL}
 
     def get(self, key: str, kind: type, *default: Any) -> Any:
         """A key's value, or the default. ConfigError when it is of another type, or missing without a default."""
@@ -69,19 +71,24 @@ class TokenizerKeys:
         shown = f"a list of {len(value)}" if isinstance(value, list | np.ndarray) else value
         return ConfigError(key, shown, expected=expected, source=str(self.path), hint=hint + _HINT)
 
-    def special_id(self, name: str) -> int | None:
-        """The id of bos, eos ..., None where the file names none."""
-        key = f"{_PREFIX}{name}_token_id"
+    def _special_id(self, name: str) -> int | None:
+        """The id of one of _SPECIAL; None where the file names none, or with a warning an id that no token has.
+
+        Converters write the -1 of a config, which means none, as an unsigned number.
+        """
+        key = f"{PREFIX}{name}_token_id"
         value = self.get(key, int, _DEFAULT_IDS.get(self.kind, {}).get(name))
         if value is None or (key not in self._metadata and value >= len(self.tokens)):
             return None
-        if not 0 <= value < len(self.tokens):
-            raise self.error(key, value, f"an id below {len(self.tokens)}, the number of tokens")
-        return value
+        if 0 <= value < len(self.tokens):
+            return value
+        logger.warning("%s: %s = %d is no id of the %d tokens: there is no such token.", self.path, key, value,
+                       len(self.tokens))
+        return None
 
     def special(self, name: str) -> str | None:
-        """The text of bos, eos ..."""
-        number = self.special_id(name)
+        """The text of one of _SPECIAL."""
+        number = self._special_ids[name]
         return None if number is None else self.tokens[number]
 
     def chat_templates(self) -> str | dict[str, str] | None:
@@ -101,7 +108,7 @@ class TokenizerKeys:
         elif self.kind == "llama":
             tokenizer, adds_bos = self._sentencepiece(), True
         else:
-            raise NotBuiltError(f"{_PREFIX}model", self.kind, expected="gpt2 or llama", source=str(self.path),
+            raise NotBuiltError(f"{PREFIX}model", self.kind, expected="gpt2 or llama", source=str(self.path),
                                 hint=f"weft does not read other tokenizers out of GGUF files yet. {_HINT}")
         self._add_tokens(tokenizer)
         self._add_ends(tokenizer, adds_bos)
@@ -109,7 +116,7 @@ class TokenizerKeys:
 
     def _vocabulary(self) -> dict[str, int]:
         """{token: id}, without the ids that only fill the vocabulary up. Of equal tokens the first counts."""
-        used = (i for i, token in enumerate(self.tokens) if not (self.types[i] == _UNUSED and token.startswith("[PAD")))
+        used = (i for i, token in enumerate(self.tokens) if not (self.types[i] == UNUSED and token.startswith("[PAD")))
         out: dict[str, int] = {}
         for i in used:
             out.setdefault(self.tokens[i], i)
@@ -117,10 +124,10 @@ class TokenizerKeys:
 
     def _byte_level(self) -> tuple[Tokenizer, bool]:
         rule = self._word_rule()
-        merges = [tuple(merge.split(" ", 1)) for merge in self.get(f"{_PREFIX}merges", list)]
+        merges = [tuple(merge.split(" ", 1)) for merge in self.get(f"{PREFIX}merges", list)]
         broken = next((number for number, merge in enumerate(merges) if len(merge) != 2), None)
         if broken is not None:
-            raise self.error(f"{_PREFIX}merges[{broken}]", " ".join(merges[broken]), "two tokens with a space between")
+            raise self.error(f"{PREFIX}merges[{broken}]", " ".join(merges[broken]), "two tokens with a space between")
         tokenizer = Tokenizer(models.BPE(self._vocabulary(), merges, ignore_merges=rule.ignores_merges))
         if (normalizer := rule.normalizer()) is not None:
             tokenizer.normalizer = normalizer
@@ -129,7 +136,7 @@ class TokenizerKeys:
         return tokenizer, rule.adds_bos
 
     def _word_rule(self) -> WordRule:
-        key = f"{_PREFIX}pre"
+        key = f"{PREFIX}pre"
         if key not in self._metadata:
             logger.warning("%s: %s is missing, as in old files, so words may be cut otherwise than the model learned "
                            "them: take a newer file, or pass --tokenizer DIR.", self.path, key)
@@ -145,7 +152,7 @@ class TokenizerKeys:
         tokenizer = Tokenizer(models.BPE(vocabulary, self._merges(vocabulary), unk_token=unknown, fuse_unk=True,
                                          byte_fallback=True))
         spaces, leading = [normalizers.Replace(" ", "▁")], []
-        if self.get(f"{_PREFIX}add_space_prefix", bool, True):
+        if self.get(f"{PREFIX}add_space_prefix", bool, True):
             spaces, leading = [normalizers.Prepend("▁"), *spaces], [decoders.Strip(" ", 1, 0)]
         tokenizer.normalizer = normalizers.Sequence(spaces)
         tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
@@ -154,25 +161,25 @@ class TokenizerKeys:
 
     def _merges(self, vocabulary: dict[str, int]) -> list[tuple[str, str]]:
         """SentencePiece merges the neighbours whose union has the highest score: as a list, best first."""
-        scores = self.get(f"{_PREFIX}scores", np.ndarray)
+        scores = self.get(f"{PREFIX}scores", np.ndarray)
         if len(scores) != len(self.tokens):
-            raise self.error(f"{_PREFIX}scores", scores, f"{len(self.tokens)} numbers, one for each token")
+            raise self.error(f"{PREFIX}scores", scores, f"{len(self.tokens)} numbers, one for each token")
         order = np.argsort(-scores.astype(np.float64), kind="stable")
-        pieces = (self.tokens[i] for i in order.tolist() if self.types[i] == _NORMAL)
+        pieces = (self.tokens[i] for i in order.tolist() if self.types[i] == NORMAL)
         return [(piece[:cut], piece[cut:]) for piece in pieces for cut in range(1, len(piece))
                 if piece[:cut] in vocabulary and piece[cut:] in vocabulary]
 
     def _add_tokens(self, tokenizer: Tokenizer) -> None:
         """Tokens that are found in a text as they are: control tokens, and those that users defined."""
-        named = {self.special_id(name) for name in ("bos", "eos", "unknown", "padding", "seperator", "mask")}
-        numbers = np.flatnonzero(np.isin(self.types, (_CONTROL, _USER_DEFINED, _UNKNOWN))).tolist()
+        named = set(self._special_ids.values())
+        numbers = np.flatnonzero(np.isin(self.types, (CONTROL, USER_DEFINED, UNKNOWN))).tolist()
         tokenizer.add_tokens([
-            AddedToken(self.tokens[i], normalized=False, special=self.types[i] != _USER_DEFINED or i in named)
+            AddedToken(self.tokens[i], normalized=False, special=self.types[i] != USER_DEFINED or i in named)
             for i in numbers if self.tokens[i]])
 
     def _add_ends(self, tokenizer: Tokenizer, adds_bos: bool) -> None:
-        first = self.special("bos") if self.get(f"{_PREFIX}add_bos_token", bool, adds_bos) else None
-        last = self.special("eos") if self.get(f"{_PREFIX}add_eos_token", bool, False) else None
+        first = self.special("bos") if self.get(f"{PREFIX}add_bos_token", bool, adds_bos) else None
+        last = self.special("eos") if self.get(f"{PREFIX}add_eos_token", bool, False) else None
         ends = [token for token in (first, last) if token is not None]
         if ends:
             before, after = [first] if first is not None else [], [last] if last is not None else []

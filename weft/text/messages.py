@@ -17,17 +17,24 @@ class ContentForm(Enum):
 
     STRING = "string"   # a string: the texts of several parts are joined by newlines
     PARTS = "openai"    # a list of parts: a string becomes one part
+    ONE_PART = "one"    # a list of one part, which has all texts
     EITHER = "either"   # both: as it was given
 
 
-def prepare_messages(messages: Sequence[Mapping[str, Any]], form: ContentForm) -> list[dict[str, Any]]:
-    """Copies of the messages for a template: content in `form`, arguments of tool calls parsed, nulls left out.
+_LISTS = (ContentForm.PARTS, ContentForm.ONE_PART)
 
-    Keys that weft does not know pass through. RequestError that names the place, such as `messages[1].content[0]`.
+
+def prepare_messages(messages: Sequence[Mapping[str, Any]],
+                     forms: ContentForm | Sequence[ContentForm]) -> list[dict[str, Any]]:
+    """Copies of the messages for a template: content in its form, arguments of tool calls parsed, nulls left out.
+
+    forms: of all messages, or of each. Keys that weft does not know pass through. RequestError that names the place,
+    such as `messages[1].content[0]`.
     """
     if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence) or not messages:
         raise RequestError("messages", messages, expected="a list of at least one message")
-    return [_prepare(message, form, f"messages[{i}]") for i, message in enumerate(messages)]
+    each = [forms] * len(messages) if isinstance(forms, ContentForm) else forms
+    return [_prepare(message, each[i], f"messages[{i}]") for i, message in enumerate(messages)]
 
 
 def objects(field: str, items: Any) -> list[dict[str, Any]] | None:
@@ -58,14 +65,16 @@ def _prepare(message: Mapping[str, Any], form: ContentForm, field: str) -> dict[
 
 def _content(content: Any, role: str, form: ContentForm, field: str) -> str | list[dict[str, str]]:
     if content is None and role == "assistant":   # it may only call tools
-        return [] if form is ContentForm.PARTS else ""
+        return [] if form in _LISTS else ""
     if isinstance(content, str):
-        return [{"type": "text", "text": content}] if form is ContentForm.PARTS else content
+        return [{"type": "text", "text": content}] if form in _LISTS else content
     if isinstance(content, Mapping) or not isinstance(content, Sequence):
         raise RequestError(field, content, expected="a string or a list of parts")
     texts = [_part_text(part, f"{field}[{j}]") for j, part in enumerate(content)]
     if form is ContentForm.STRING:
         return "\n".join(texts)
+    if form is ContentForm.ONE_PART:
+        texts = ["\n".join(texts)]
     return [{"type": "text", "text": text} for text in texts]
 
 

@@ -50,7 +50,7 @@ class ChatTemplate:
     Attributes:
         text: the template.
         declared: keyword arguments it reads, apart from what every template is given and the special tokens.
-        iterates_content: it has a loop over a message's content, so it takes a list of parts.
+        takes_parts: somewhere it loops over a message's content, or takes an entry or a filter of it, as of a list.
         tests_string: it asks whether a content is a string, so it takes strings too.
     """
 
@@ -63,23 +63,27 @@ class ChatTemplate:
         self._read = frozenset(meta.find_undeclared_variables(tree))
         self.declared = self._read - GIVEN_NAMES - special_token_names - env.globals.keys()
         use = _ContentUse(tree)
-        self.iterates_content, self.tests_string = use.iterates, use.tests_string
+        self.takes_parts, self.tests_string = use.takes_parts, use.tests_string
 
     def reads(self, name: str) -> bool:
         """True when the template looks at the variable `name`."""
         return name in self._read
 
 
+# Filters that make sense of a list of parts only.
+_LIST_FILTERS = frozenset({"first", "last", "map", "reject", "rejectattr", "select", "selectattr"})
+
+
 class _ContentUse:
     """Follows `messages` through a template's variables, loops and macros to the uses of a message's content."""
 
     def __init__(self, tree: nodes.Template) -> None:
-        self.iterates = self.tests_string = False
+        self.takes_parts = self.tests_string = False
         self._roles: dict[str, set[str]] = {"list": {"messages"}, "message": set(), "content": set()}
         self._macros = {macro.name: macro for macro in tree.find_all(nodes.Macro)}
         before = -1
         while before != (before := self._num_known()):   # until nothing new is learned: a name may be used before it
-            for node in tree.find_all((nodes.Assign, nodes.For, nodes.Call, nodes.Test)):
+            for node in tree.find_all((nodes.Assign, nodes.For, nodes.Call, nodes.Test, nodes.Getitem, nodes.Filter)):
                 self._learn(node)
 
     def _num_known(self) -> int:
@@ -92,12 +96,16 @@ class _ContentUse:
             case nodes.For(target=target, iter=iterated):
                 role = self._role(iterated)
                 self._bind(target, "message" if role == "list" else None)
-                self.iterates = self.iterates or role == "content"
+                self.takes_parts = self.takes_parts or role == "content"
             case nodes.Call(node=nodes.Name(name=name), args=args) if name in self._macros:
                 for parameter, argument in zip(self._macros[name].args, args, strict=False):
                     self._bind(parameter, self._role(argument))
             case nodes.Test(name="string", node=tested):
                 self.tests_string = self.tests_string or self._role(tested) == "content"
+            case nodes.Getitem(node=owner, arg=index) if not isinstance(index, nodes.Slice):
+                self.takes_parts = self.takes_parts or self._role(owner) == "content"
+            case nodes.Filter(node=inner, name=name) if inner is not None and name in _LIST_FILTERS:
+                self.takes_parts = self.takes_parts or self._role(inner) == "content"
 
     def _bind(self, target: nodes.Node, role: str | None) -> None:
         if role is not None and (name := _name(target)):

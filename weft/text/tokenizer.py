@@ -28,8 +28,7 @@ TOKENIZER_FILES = (
 )
 _SENTENCEPIECE_FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 
-# Classes that add nothing to what tokenizer.json and tokenizer_config.json say. (LlamaTokenizer does: it replaces the
-# file's handling of leading spaces.)
+# Classes that add nothing to what tokenizer.json and tokenizer_config.json say; others may name special tokens.
 _PLAIN_CLASSES = frozenset({
     "PreTrainedTokenizer", "TokenizersBackend", "Qwen2Tokenizer", "GPT2Tokenizer", "GPTNeoXTokenizer",
 })
@@ -137,11 +136,33 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
             from transformers import AutoTokenizer
 
             # mistral_format: else mistral-common is taken where it is installed, and otherwise not.
-            hf = AutoTokenizer.from_pretrained(directory, trust_remote_code=config.trust_remote_code,
-                                               local_files_only=True, mistral_format=False)
+            hf = _as_the_file_says(directory, AutoTokenizer.from_pretrained(
+                directory, trust_remote_code=config.trust_remote_code, local_files_only=True, mistral_format=False))
     except Exception as error:   # whatever transformers and remote code raise, the cause is a file in this directory
         raise _unusable(directory, f"transformers could not load it: {type(error).__name__}: {error}") from error
     return Tokenizer(hf, chat_template=config.chat_template)
+
+
+def _as_the_file_says(directory: Path, hf: Any) -> Any:
+    """`hf` with the pipeline of its tokenizer.json: what comes before and after merging, and the merges.
+
+    For a class with an `__init__` Transformers makes a pipeline of the class's own out of the file's vocabulary, which
+    may have other ids for a text than the file states and the model was trained with.
+    """
+    path, cls = directory / "tokenizer.json", type(hf)
+    is_rebuilt = "__init__" in cls.__dict__ and cls.__module__.startswith("transformers.models.")
+    made = getattr(hf, "backend_tokenizer", None)
+    if made is None or not is_rebuilt or not path.is_file():
+        return hf
+    from tokenizers import Tokenizer as Backend
+
+    stated = Backend.from_file(str(path))
+    known = {token.content for token in stated.get_added_tokens_decoder().values()}
+    stated.add_tokens([token for _, token in sorted(made.get_added_tokens_decoder().items())
+                       if token.content not in known])
+    stated.post_processor = made.post_processor      # the file's, unless the class has another
+    hf._tokenizer = stated
+    return hf
 
 
 def _of_gguf(path: Path) -> Any:
