@@ -81,7 +81,7 @@ class EngineCore:
                 logger.exception("request %s failed", plan.scheduled[0].seq.request_id)
                 return [SequenceResult(error=f"{type(error).__name__}: {error}")]
             logger.exception("a step of %d sequences failed; each is run alone", len(plan.scheduled))
-        # Running a sequence again is harmless: its keys and values go to the same slots, its draws are the same.
+        # Running a sequence again is harmless: a step never changes what it reads, and its draws are the same.
         return [result for item in plan.scheduled
                 for result in self._execute(plan._replace(scheduled=(item,), num_tokens=item.num_new_tokens))]
 
