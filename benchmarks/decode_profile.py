@@ -146,8 +146,8 @@ def clocks(engine: EngineCore) -> Clock:
     clock = Clock()
     clock.watch(engine._scheduler, "schedule", "schedule")
     clock.watch(engine.runner, "execute", "execute (the model and sampling)")
-    clock.watch(engine.runner.model, "forward", "  of it the model's forward")
-    clock.watch(engine.runner.model, "compute_logits", "  of it the head")
+    clock.watch(engine.runner.model.module, "forward", "  of it the model's forward")
+    clock.watch(engine.runner.model.module, "compute_logits", "  of it the head")
     clock.watch(engine.runner.sampler, "sample", "  of it sampling")
     clock.watch(engine._scheduler, "apply", "apply")
     return clock

@@ -31,10 +31,10 @@ from workloads import Workload, batch, decode, prefill, shared
 
 from weft import LLM, SamplingParams
 from weft.architectures.describe import describe
-from weft.architectures.sizes import num_parameters
 from weft.architectures.spec import DecoderSpec, MoESpec
 from weft.cli.tables import human_bytes, print_table
 from weft.config.machine import Machine
+from weft.models.sizes import model_of, num_parameters
 
 WORKLOADS = (prefill(512), prefill(8192), decode(512), decode(16384), batch(32), shared(32))
 START, MEMORY = "start", "memory"
@@ -100,7 +100,7 @@ def main() -> None:
     kind = weight_kind(spec, options)
     print_bounds(bounds)
     print()
-    print_results(results, {} if options.shrink > 1 else GOALS[kind], num_parameters(spec) == GOAL_PARAMETERS,
+    print_results(results, {} if options.shrink > 1 else GOALS[kind], num_parameters(model_of(spec)) == GOAL_PARAMETERS,
                   title=f"{options.model}, {model.dtype}, {kind} weights, {threads} threads")
     if options.output_json:
         content = {"options": vars(options), "bounds": asdict(bounds), "rows": [

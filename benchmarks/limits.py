@@ -22,14 +22,18 @@ Knows arithmetic only: no engine, no clock.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from pathlib import Path
 
+import torch
 from machine import Bounds
 from workloads import Workload
 
-from weft.architectures.sizes import DTYPE_BYTES, cache_groups, flops_per_token, parameter_shapes
 from weft.architectures.spec import DecoderSpec, MoESpec
+from weft.layers.context import CacheFormat, LayerContext
+from weft.models.decoder import Decoder
+from weft.models.sizes import DTYPE_BYTES, flops_per_token, model_of, parameter_shapes
 
 INT4_GROUP = 64
 NUM_SAMPLES = 32      # contexts at which attention's cost is taken: exact but where a window ends between them
@@ -51,7 +55,7 @@ class WeightBytes:
         return self.always + self.experts * (1 - (1 - self.share) ** num_tokens)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Limits:
     """The limits of a model on a machine."""
 
@@ -59,6 +63,11 @@ class Limits:
     dtype: str
     weights: WeightBytes
     bounds: Bounds
+
+    @cached_property
+    def model(self) -> Decoder:
+        """The model without memory, which is asked for its sizes."""
+        return model_of(self.spec, context=LayerContext(getattr(torch, self.dtype), cache=CacheFormat(self.dtype)))
 
     def rate(self, workload: Workload) -> float:
         """The highest rate that the bounds allow."""
@@ -87,22 +96,22 @@ class Limits:
         contexts = [length + grown for length in workload.prompt_lens]
         read = self.weights.read(len(contexts)) + self.cache_bytes(workload.shared_len)
         read += sum(self.cache_bytes(context) - self.cache_bytes(workload.shared_len) for context in contexts)
-        operations = sum(flops_per_token(self.spec, context_len=round(context)) for context in contexts)
+        operations = sum(flops_per_token(self.model, context_len=round(context)) for context in contexts)
         return self._step_seconds(read, operations)
 
     def prompt_operations(self, start: int, end: int) -> float:
         """Of computing the tokens from position `start` to `end`, without the head."""
-        body = flops_per_token(self.spec) - self._head_operations()
+        body = flops_per_token(self.model) - self._head_operations()
         seen = [start + 1 + (end - 1 - start) * i // NUM_SAMPLES for i in range(NUM_SAMPLES + 1)]
-        costs = [flops_per_token(self.spec, context_len=context) - flops_per_token(self.spec) for context in seen]
+        costs = [flops_per_token(self.model, context_len=context) - flops_per_token(self.model) for context in seen]
         attention = (costs[0] + costs[-1]) / 2 + sum(
             (seen[i + 1] - seen[i]) * (costs[i] + costs[i + 1]) / 2 for i in range(NUM_SAMPLES))
         return (end - start) * body + attention
 
     def cache_bytes(self, context_len: float) -> float:
         """Keys and values that a token sees at a context."""
-        return sum(group.bytes_per_token * min(context_len, group.window or context_len)
-                   for group in cache_groups(self.spec, self.dtype, 16))
+        return sum(layer.need.bytes_per_token * min(context_len, layer.need.window or context_len)
+                   for layer in self.model.caches())
 
     def _head_operations(self) -> int:
         return 2 * self.spec.vocab_size * (self.spec.embedding.embedding_dim or self.spec.hidden_size)
@@ -122,7 +131,7 @@ def weight_bytes(spec: DecoderSpec, dtype: str, quantization: str | None) -> Wei
         raise SystemExit(f"--quantization {quantization}: how many bytes its weights have is not known here; "
                          "expected int8, int4 or w8a8, or say it in benchmarks/limits.py")
     always = experts = 0.0
-    for name, shape in parameter_shapes(spec).items():
+    for name, shape in parameter_shapes(model_of(spec)).items():
         if name == "embedding.positions.weight" or (name == "embedding.tokens.weight" and not spec.head.tied):
             continue
         size = _bytes_of(shape, dtype, quantization)

@@ -22,8 +22,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from weft.architectures.registry import families, find
-from weft.architectures.sizes import parameter_shapes
 from weft.architectures.spec import DecoderSpec
+from weft.models.sizes import model_of, parameter_shapes
 from weft.resolve.reader import ConfigReader
 
 # Values of published config.json files; a cut one says so.
@@ -85,7 +85,7 @@ def write_weights(path: Path, config: dict[str, Any], seed: int) -> int:
     spec = find(config["architectures"], families(), source=source).describe(ConfigReader(config, source=source))
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
-    for home, shape in parameter_shapes(spec).items():
+    for home, shape in parameter_shapes(model_of(spec)).items():
         tensor = torch.empty(shape, dtype=torch.bfloat16)
         if len(shape) == 1:
             tensor.fill_(1.0 if home.endswith("norm.weight") else 0.0)

@@ -11,9 +11,9 @@ from tiny_variants import VARIANTS
 from weft.architectures.keys import ACTIVATIONS
 from weft.architectures.names import GroupedQKV
 from weft.architectures.registry import families, find
-from weft.architectures.sizes import num_parameters
 from weft.architectures.spec import Alibi, DecoderSpec, LinearScaling, MoESpec
 from weft.errors import ConfigError
+from weft.models.sizes import model_of, num_parameters
 from weft.ops import activation
 from weft.resolve.reader import ConfigReader
 
@@ -31,7 +31,7 @@ def published(name: str, **changes) -> DecoderSpec:
 def test_a_published_config_gives_the_published_number_of_parameters(name):
     count, config = PUBLISHED[name]
 
-    assert num_parameters(describe(config)[0]) == count
+    assert num_parameters(model_of(describe(config)[0])) == count
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -120,7 +120,7 @@ def test_the_first_falcon_configs_have_other_names_for_the_sizes():
     config = {"architectures": ["RWForCausalLM"], "n_layer": 32, "n_head": 71, "n_embed": 4544, "vocab_size": 65024,
               "multi_query": True, "parallel_attn": True, "bias": False, "alibi": False}
 
-    assert num_parameters(describe(config)[0]) == PUBLISHED["tiiuae/falcon-7b"][0]
+    assert num_parameters(model_of(describe(config)[0])) == PUBLISHED["tiiuae/falcon-7b"][0]
 
 
 def test_opt_350m_norms_after_the_sum_and_projects_its_narrow_embedding():

@@ -7,7 +7,7 @@ from make_checkpoint import SHAPES, checkpoint_name
 from workloads import Workload, decode, prefill
 
 from weft.architectures.registry import families, find
-from weft.architectures.sizes import num_active_parameters, num_parameters
+from weft.models.sizes import model_of, num_active_parameters, num_parameters
 from weft.resolve.reader import ConfigReader
 
 KV_BYTES = 28 * 2 * 8 * 128 * 2                 # of a token: layers * (k, v) * heads * head_dim * bfloat16
@@ -65,7 +65,7 @@ def test_quantized_weights_are_read_with_their_scales(quantization, bytes_per_we
 
     read = weight_bytes(spec, "bfloat16", quantization).read(1)
 
-    assert read / num_parameters(spec) == pytest.approx(bytes_per_weight, rel=2e-3)
+    assert read / num_parameters(model_of(spec)) == pytest.approx(bytes_per_weight, rel=2e-3)
 
 
 def test_a_quantization_of_unknown_size_is_refused():
@@ -84,9 +84,9 @@ def test_a_step_of_more_tokens_reads_more_experts():
 def test_the_small_moe_has_the_sizes_that_it_states():
     spec = spec_of("qwen3-moe-1.5b")
 
-    assert num_parameters(spec) / 1e9 == pytest.approx(1.53, abs=0.005)
-    assert num_active_parameters(spec) / 1e9 == pytest.approx(0.39, abs=0.005)
-    assert weight_bytes(spec, "bfloat16", None).read(1) == pytest.approx(2 * num_active_parameters(spec))
+    assert num_parameters(model_of(spec)) / 1e9 == pytest.approx(1.53, abs=0.005)
+    assert num_active_parameters(model_of(spec)) / 1e9 == pytest.approx(0.39, abs=0.005)
+    assert weight_bytes(spec, "bfloat16", None).read(1) == pytest.approx(2 * num_active_parameters(model_of(spec)))
 
 
 def test_a_checkpoint_that_is_made_names_layers_and_experts():

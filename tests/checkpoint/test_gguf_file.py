@@ -9,10 +9,11 @@ from gguf_blocks import random_rows
 from weft.architectures.names import PairedRows, Plain, Rule, Shifted, SingleRow, Stacked, names
 from weft.architectures.spec import DecoderSpec, HeadSpec
 from weft.checkpoint import loader
-from weft.checkpoint.loader import load_weights, names_in
+from weft.checkpoint.loader import load_weights
 from weft.checkpoint.reader import Checkpoint, open_checkpoint, same_content
 from weft.checkpoint.routing import quantized_parts, take_apart
 from weft.errors import CheckpointError, NotBuiltError
+from weft.models.described import names_in
 
 KINDS = gguf.GGMLQuantizationType
 MATRIX = torch.arange(8 * 64, dtype=torch.float32).view(8, 64)

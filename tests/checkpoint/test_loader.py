@@ -10,9 +10,10 @@ from checkpoints import LAYERS, NAMES, homes, save, save_sharded, tensors
 
 from weft.architectures.names import GroupedQKV, Plain, Rule, names
 from weft.architectures.spec import HeadSpec
-from weft.checkpoint.loader import has_own_head, load_weights, needs_own_head
+from weft.checkpoint.loader import has_own_head, load_weights
 from weft.checkpoint.reader import open_checkpoint
 from weft.errors import CheckpointError
+from weft.models.described import needs_own_head
 
 
 def load(directory, targets, *, tied=False, name_map=NAMES, load_format="auto"):

@@ -11,7 +11,7 @@ from tiny_llama import make_checkpoint
 
 from weft.architectures.registry import families
 from weft.architectures.spec import DecoderSpec
-from weft.cli import words
+from weft.architectures import words
 from weft.cli.models import SAMPLE, features
 from weft.cli.tables import human_bytes, human_count, plain_table
 from weft.config.machine import Machine

@@ -51,14 +51,14 @@ def run(core):
 
 def fail_on_poison(core, failure):
     """Make the model's forward call `failure(hidden, rows)` when a step holds the poisoned token."""
-    forward = core.runner.model.forward
+    forward = core.runner.model.module.forward
 
     def poisoned(batch):
         hidden = forward(batch)
         rows = (batch.input_ids == POISON).nonzero()[:, 0]
         return failure(hidden, rows) if len(rows) else hidden
 
-    core.runner.model.forward = poisoned
+    core.runner.model.module.forward = poisoned
 
 
 def test_a_request_that_makes_a_step_raise_ends_alone_and_the_others_go_on(core, directory):
@@ -83,7 +83,7 @@ def test_nan_in_one_request_reaches_no_other_even_through_reused_blocks(director
     core = make_core(directory, kv_cache_memory_bytes=8 * 16 * 256, max_num_seqs=2)
 
     def failure(hidden, rows):
-        for block in core.runner.model.blocks:                 # what a model that overflows leaves behind
+        for block in core.runner.model.module.blocks:                 # what a model that overflows leaves behind
             block.mixer.paged.k_cache[:] = torch.nan
             block.mixer.paged.v_cache[:] = torch.nan
         return hidden * torch.nan
@@ -106,7 +106,7 @@ def test_a_failed_requests_blocks_are_never_found_as_a_prefix(core):
     fail_on_poison(core, failure)
     core.add(request("bad", [POISON] * 40))
     run(core)
-    del core.runner.model.forward                              # whole again
+    del core.runner.model.module.forward                              # whole again
     core.add(request("same", [POISON] * 40))
 
     assert run(core)["same"][1].num_cached_tokens == 0

@@ -27,6 +27,8 @@ from weft.config.engine_config import (
 )
 from weft.engine.memory import plan_memory
 from weft.errors import MemoryPlanError
+from weft.models.build import layer_context
+from weft.models.described import Described
 
 NORM = RMSNorm(eps=1e-6)
 TOKEN_BYTES = 2 * 2 * 8 * 4  # k and v, two heads of eight float32, one layer
@@ -74,12 +76,16 @@ def config(*, length=1024, fixed=False, kv_bytes=None, seqs=4, tokens=64, utiliz
     )
 
 
+def plan_of(spec, config, machine):
+    return plan_memory(Described(spec, None, None, {}, layer_context(config)), config, machine)
+
+
 def machine(num_bytes=1 << 40):
     return made_machine(memory_bytes=num_bytes, available_bytes=num_bytes)
 
 
 def test_with_memory_to_spare_every_sequence_gets_its_whole_context():
-    plan = plan_memory(spec(None, None), config(), machine())
+    plan = plan_of(spec(None, None), config(), machine())
 
     assert plan.num_blocks == (4 * 1024 // 16,)
     assert plan.kv_cache_bytes == 4 * 1024 * 2 * TOKEN_BYTES
@@ -87,7 +93,7 @@ def test_with_memory_to_spare_every_sequence_gets_its_whole_context():
 
 
 def test_a_window_group_gets_no_more_than_its_windows_need():
-    plan = plan_memory(spec(None, 32), config(), machine())
+    plan = plan_of(spec(None, 32), config(), machine())
 
     full, window = plan.num_blocks
     assert [group.window for group in plan.groups] == [None, 32]
@@ -96,7 +102,7 @@ def test_a_window_group_gets_no_more_than_its_windows_need():
 
 
 def test_a_given_cache_size_is_kept_and_the_context_fitted_into_it():
-    plan = plan_memory(spec(None), config(kv_bytes=10 * 16 * TOKEN_BYTES), machine())
+    plan = plan_of(spec(None), config(kv_bytes=10 * 16 * TOKEN_BYTES), machine())
 
     assert plan.num_blocks == (10,)
     assert plan.max_model_len == 160
@@ -106,26 +112,26 @@ def test_a_set_context_that_does_not_fit_is_refused_with_the_largest_that_does()
     with pytest.raises(
         MemoryPlanError, match=r"max_model_len = 1024 needs \d+ bytes.*largest max_model_len that fits is 160"
     ):
-        plan_memory(spec(None), config(kv_bytes=10 * 16 * TOKEN_BYTES, fixed=True), machine())
+        plan_of(spec(None), config(kv_bytes=10 * 16 * TOKEN_BYTES, fixed=True), machine())
 
 
 def test_a_cache_larger_than_the_memory_is_refused_with_the_largest_that_fits():
     with pytest.raises(MemoryPlanError, match=r"kv_cache_memory_bytes = 1099511627776.*largest value that fits is \d+"):
-        plan_memory(spec(None), config(kv_bytes=1 << 40), machine(1 << 28))
+        plan_of(spec(None), config(kv_bytes=1 << 40), machine(1 << 28))
 
 
 def test_a_model_larger_than_the_memory_is_refused_with_need_and_have():
     with pytest.raises(MemoryPlanError, match=r"for weights and .* there are 0\.0 MiB"):
-        plan_memory(spec(None), config(), machine(1024))
+        plan_of(spec(None), config(), machine(1024))
 
 
 def test_a_cache_smaller_than_a_block_is_refused():
     with pytest.raises(MemoryPlanError, match=f"give at least {16 * TOKEN_BYTES} bytes"):
-        plan_memory(spec(None), config(kv_bytes=100), machine())
+        plan_of(spec(None), config(kv_bytes=100), machine())
 
 
 def test_utilization_is_the_share_of_the_available_memory():
-    plan = plan_memory(spec(None), config(utilization=0.5), machine(1 << 30))
+    plan = plan_of(spec(None), config(utilization=0.5), machine(1 << 30))
 
     assert plan.limit_bytes == 1 << 29
     assert plan.total_bytes <= plan.limit_bytes
@@ -133,7 +139,7 @@ def test_utilization_is_the_share_of_the_available_memory():
 
 
 def test_the_parts_add_up():
-    plan = plan_memory(spec(None), config(), machine())
+    plan = plan_of(spec(None), config(), machine())
 
     assert plan.total_bytes == plan.weight_bytes + plan.activation_bytes + plan.kv_cache_bytes
     assert dataclasses.asdict(plan)["weight_bytes"] > 0

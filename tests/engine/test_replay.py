@@ -47,7 +47,7 @@ def answers(core, prompts, *, max_tokens=(12,)):
 
 def shapes(core):
     """Query lengths of the steps that are recorded."""
-    return set(core.runner.model.steps._recordings)
+    return set(core.runner.model.module.steps._recordings)
 
 
 PROMPTS = [[1 + i, 7, 9 + 2 * i, 5, 30 + i] for i in range(5)]
@@ -56,7 +56,7 @@ LENGTHS = (12, 30, 21)
 
 def test_replayed_steps_give_bitwise_the_logits_of_the_steps_themselves(directory):
     plain, core = make_core(directory), make_core(directory)
-    plain.runner.model.steps.refusal = "for this test"
+    plain.runner.model.module.steps.refusal = "for this test"
 
     wanted, found = (answers(c, PROMPTS, max_tokens=LENGTHS) for c in (plain, core))
 
@@ -110,7 +110,7 @@ def test_layers_that_use_torch_are_not_recorded_and_say_so(directory):
         model.final_norm, "normalise", lambda x, inner=model.final_norm.normalise: inner(x).mul(2).mul_(0.5)))
 
     assert answers(core, PROMPTS) == wanted
-    assert core.runner.model.steps.refusal == "its layers use aten::mul.Tensor, aten::mul_.Tensor"
+    assert core.runner.model.module.steps.refusal == "its layers use aten::mul.Tensor, aten::mul_.Tensor"
 
 
 @pytest.mark.parametrize("call, spoilers", [

@@ -11,10 +11,10 @@ from machines import made_machine
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3MoeConfig
 
 from weft import EngineArgs
-from weft.architectures.describe import describe
-from weft.checkpoint.loader import needs_own_head, open_weights
+from weft.checkpoint.loader import open_weights
 from weft.engine.memory import plan_memory
 from weft.errors import MemoryPlanError
+from weft.models.build import build_model, layer_context
 from weft.ops.linear import Epilogue, LinearCase, choose_linear, empty_weight, product_bytes
 from weft.resolve.engine_config import resolve_engine_config
 
@@ -114,14 +114,13 @@ def test_a_quantized_model_fits_where_its_floats_would_not(tmp_path):
     args = EngineArgs(model=str(path), skip_tokenizer_init=True, max_num_batched_tokens=64, max_num_seqs=4,
                       max_model_len=64, num_threads=1, cpu_isa="portable")
     config = resolve_engine_config(args, small)
-    spec, _ = describe(config.model)
     checkpoint = open_weights(config.model, config.load)
-    own_head = needs_own_head(checkpoint, spec, config.model.hf_config)
 
-    plan = plan_memory(spec, config, small, checkpoint=checkpoint, has_own_head=own_head)
+    plan = plan_memory(build_model(config, layer_context(config), checkpoint), config, small)
 
     assert plan.total_bytes < plan.limit_bytes
-    as_floats = plan_memory(spec, config, made_machine(), has_own_head=own_head)
+    floats = build_model(config, layer_context(config), None)
+    as_floats = plan_memory(floats, config, made_machine())
     assert as_floats.weight_bytes > 2.3 * plan.weight_bytes
     with pytest.raises(MemoryPlanError):
-        plan_memory(spec, config, small, has_own_head=own_head)
+        plan_memory(floats, config, small)

@@ -5,7 +5,7 @@ import torch
 
 from weft.architectures.spec import MLPSpec, MoESpec
 from weft.layers.context import LayerContext
-from weft.layers.layer import Layer
+from weft.layers.layer import Layer, allocate
 from weft.layers.mlp import MoE
 
 EXPERT = MLPSpec(intermediate_size=32, act="silu", gated=True)
@@ -20,8 +20,9 @@ SPECS = {
 @torch.inference_mode()
 def test_the_residual_may_be_the_input(spec):
     moe, random = MoE(spec, 64, context=LayerContext(torch.float32)), torch.Generator().manual_seed(0)
+    allocate(moe, "cpu")
     for home in moe.homes().values():
-        home.normal_(std=0.2, generator=random)
+        home.view.normal_(std=0.2, generator=random)
     for layer in (module for module in moe.modules() if isinstance(module, Layer)):
         layer.finish_loading()
     x = torch.randn(5, 64, generator=random)

@@ -15,12 +15,12 @@ from typing import Any
 
 from weft.architectures.describe import describe
 from weft.architectures.registry import families
-from weft.architectures.sizes import num_parameters
 from weft.architectures.spec import DecoderSpec
 from weft.cli import words
 from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import ModelConfig
 from weft.errors import ConfigError
+from weft.models.sizes import model_of, num_parameters
 from weft.resolve.engine_config import resolve_model
 from weft.resolve.files import find_model
 from weft.resolve.origin import source_of
@@ -80,7 +80,7 @@ def changed(model: ModelConfig, config: dict[str, Any]) -> Iterator[tuple[str, A
 
 def described(spec: DecoderSpec) -> dict[str, Any]:
     """What the family makes of it: parameters, and each kind of layer in words."""
-    return {"parameters": num_parameters(spec), "layers": [
+    return {"parameters": num_parameters(model_of(spec)), "layers": [
         "; ".join((numbers, words.attention(block.mixer), words.rope_words(block.mixer.positions),
                    words.ffn(block.ffn), words.block_norms(block))) for numbers, block in words.patterns(spec.blocks)]}
 

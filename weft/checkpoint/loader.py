@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from weft.architectures.names import NameMap
-from weft.architectures.spec import DecoderSpec
 from weft.checkpoint.dummy import fill_dummy
 from weft.checkpoint.quantization.registry import read_format
 from weft.checkpoint.quantization.view import QuantizedCheckpoint
@@ -26,7 +24,7 @@ from weft.checkpoint.report import Faults, LoadReport
 from weft.checkpoint.routing import Route, Router, has_rows, matches, quantized_parts, split_suffix, take_apart
 from weft.checkpoint.tensor_info import TensorInfo
 from weft.config.engine_config import LoadConfig, ModelConfig
-from weft.errors import CheckpointError, NotBuiltError
+from weft.errors import CheckpointError
 from weft.ops.quantized import QuantizedWeight
 
 logger = logging.getLogger("weft")
@@ -113,28 +111,6 @@ def _by_row(homes: dict[str, Tensor], names: NameMap) -> dict[str, Tensor]:
         else:
             out[name] = home
     return out
-
-
-def names_in(checkpoint: Checkpoint, spec: DecoderSpec) -> NameMap:
-    """The family's names in this kind of files. NotBuiltError when nobody has said what they are there."""
-    if not checkpoint.is_gguf and not checkpoint.is_mistral:
-        return spec.names
-    kind, found = ("GGUF", spec.gguf_names) if checkpoint.is_gguf else ("consolidated", spec.mistral_names)
-    if found is None:
-        raise NotBuiltError("model", str(checkpoint.path), expected="safetensors or PyTorch files of this architecture",
-                            hint=f"weft does not know how {kind} files name this family's tensors.")
-    return found
-
-
-def needs_own_head(checkpoint: Checkpoint, spec: DecoderSpec, hf_config: Mapping[str, Any]) -> bool:
-    """Whether a model gets a table for its head besides the embedding's: as the checkpoint has it.
-
-    Without weights (load_format=dummy) as the spec says.
-    """
-    if checkpoint.is_dummy:
-        return not spec.head.tied
-    says_untied = hf_config.get("tie_word_embeddings") is False
-    return has_own_head(checkpoint, names_in(checkpoint, spec), says_untied=says_untied)
 
 
 def has_own_head(checkpoint: Checkpoint, names: NameMap, *, says_untied: bool = False) -> bool:

@@ -42,8 +42,8 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(inspection.as_json(found), indent=2, default=str))
         return 0
     if not options.kernels:
-        _print_settings(inspection.settings(found), found)
-        _print_layers(inspection.layers(found), found)
+        _print_settings(inspection.settings(found), inspection.unread_keys(found), found.config.model.path)
+        _print_layers(found)
         _print_sizes(inspection.sizes(found))
         _print_plan(found)
     _print_kernels(inspection.kernels(found))
@@ -69,26 +69,23 @@ def _print_config(args: EngineArgs, machine: Machine, *, as_json: bool) -> int:
     return 0
 
 
-def _print_settings(rows: list[tuple[str, Any, str]], found: Inspection) -> None:
-    directory = found.config.model.path
+def _print_settings(rows: list[tuple[str, Any, str]], unread: dict[str, Any], directory: str) -> None:
     shown = [(name, human_bytes(value) if name.endswith("_bytes") and isinstance(value, int) else _short(value),
               source.removeprefix(f"{directory}/")) for name, value, source in rows]
     print_table(("setting", "value", "from"), shown, title=directory)
-    unread = found.reader.unread()
     if unread:
         print()
         print_table(("key", "value"), [(key, _short(value)) for key, value in unread.items()],
                     title="Keys of config.json that weft does not know and does not use")
 
 
-def _print_layers(rows: list[dict[str, Any]], found: Inspection) -> None:
+def _print_layers(found: Inspection) -> None:
     columns = ("layers", "attention", "positions", "feed-forward", "norms", "parameters each", "cache each")
-    cells = [(row["layers"], row["attention"], row["positions"], row["ffn"], row["norms"],
-              human_count(row["parameters"]), f"{human_bytes(row['cache_bytes_per_token'])}/token") for row in rows]
-    spec = found.spec
+    words = found.model.words()
+    cells = [(row.layers, row.attention, row.positions, row.ffn, row.norms, human_count(row.parameters),
+              f"{human_bytes(row.cache_bytes_per_token)}/token") for row in words.layers]
     print()
-    print_table(columns, cells, title=f"{len(spec.blocks)} layers of {spec.hidden_size}, vocabulary {spec.vocab_size}",
-                right=("parameters each", "cache each"))
+    print_table(columns, cells, title=words.title, right=("parameters each", "cache each"))
 
 
 def _print_sizes(sizes: dict[str, Any]) -> None:

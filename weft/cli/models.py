@@ -10,9 +10,9 @@ import argparse
 import json
 from typing import Any
 
+from weft.architectures import words
 from weft.architectures.registry import Architecture, families
 from weft.architectures.spec import MixerSpec, MLASpec
-from weft.cli import words
 from weft.cli.parser import Parser
 from weft.cli.tables import print_table
 from weft.errors import ConfigError

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from weft.architectures.describe import describe
 from weft.cache.manager import CacheManager
 from weft.config.allocator import give_back_freed_pages
 from weft.config.engine_config import EngineConfig
@@ -34,14 +33,13 @@ class EngineCore:
 
     def __init__(self, config: EngineConfig) -> None:
         start = time.monotonic()
-        spec, _ = describe(config.model)
         machine = Machine.detect()
         for line in start_report(config, machine):
             logger.info("%s", line)
         if extension() is None:
             logger.warning("weft was installed without its native kernels: it runs on torch's operators, slower, and "
                            "rounding depends on the batch. Install a C++ compiler (g++), then weft again.")
-        self.runner = Runner(config, spec, machine)
+        self.runner = Runner(config, machine)
         plan = self.runner.memory
         cache = CacheManager(plan.groups, plan.num_blocks, config.cache.enable_prefix_caching)
         self._scheduler = Scheduler(config.scheduler, cache, max_model_len=plan.max_model_len)

@@ -1,6 +1,6 @@
 """The memory plan: weights, activations and cache, before a weight is read.
 
-From the spec, the checkpoint's headers, the options and the machine's memory. What the user left open (context, cache
+From what the built model says of itself, the options and the machine's memory. What the user left open (context, cache
 size) is fitted; what the user set and does not fit is a `MemoryPlanError` with need, have and the largest that fits.
 """
 
@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from weft.architectures.sizes import cache_groups
-from weft.architectures.spec import DecoderSpec
 from weft.cache.groups import CacheGroup, FullGroup, WindowGroup
-from weft.checkpoint.reader import Checkpoint
+from weft.cache.need import cache_groups
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
-from weft.engine.activation_bytes import activation_bytes, cache_overhead
 from weft.engine.cache_fit import CacheFit
-from weft.engine.weight_bytes import weight_bytes
 from weft.errors import MemoryPlanError
+from weft.layers.layer import StepLimits
+from weft.models.engine_model import EngineModel
 
 DEFAULT_CACHE_BYTES = 4 << 30        # unless set, the cache takes no more than this, or than one whole context
+STATE_INTERVAL_BLOCKS = 16           # blocks from one snapshot of a sequence's states to the next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,17 +52,26 @@ class MemoryPlan:
         return min(whole or windows, default=0) * self.block_size
 
 
-def plan_memory(spec: DecoderSpec, config: EngineConfig, machine: Machine, *, checkpoint: Checkpoint | None = None,
-                has_own_head: bool | None = None) -> MemoryPlan:
-    """Fit weights, activations and cache into the memory there is. MemoryPlanError when they do not fit.
+def step_limits(config: EngineConfig) -> StepLimits:
+    """The largest step that the options allow."""
+    return StepLimits(num_tokens=config.scheduler.max_num_batched_tokens, num_seqs=config.scheduler.max_num_seqs,
+                      max_model_len=config.model.max_model_len, num_threads=config.num_threads)
 
-    checkpoint: whose headers say which weights stay codes; None: all are floats.
-    """
+
+def planned_groups(built: EngineModel, config: EngineConfig) -> tuple[CacheGroup, ...]:
+    """The cache groups of a model's layers."""
+    size = config.cache.block_size
+    return cache_groups([layer.need for layer in built.caches], block_size=size,
+                        state_interval=STATE_INTERVAL_BLOCKS * size)
+
+
+def plan_memory(built: EngineModel, config: EngineConfig, machine: Machine) -> MemoryPlan:
+    """Fit weights, activations and cache into the memory there is. MemoryPlanError when they do not fit."""
     model, cache = config.model, config.cache
-    weights = weight_bytes(spec, config, checkpoint, has_own_head=has_own_head)
-    activations = activation_bytes(spec, config)
-    groups = cache_groups(spec, cache.dtype, cache.block_size)
-    overhead = cache_overhead(spec, config, sum(group.bytes_per_token for group in groups))
+    weights, activations = built.weight_bytes(), built.step_bytes(step_limits(config))
+    groups = planned_groups(built, config)
+    per_token = sum(group.bytes_per_token for group in groups if isinstance(group, FullGroup | WindowGroup))
+    overhead = built.bytes_per_cached_token() / per_token if per_token else 0
     limit = int(machine.available_bytes.value * cache.memory_utilization)
     source = f"{cache.memory_utilization:g} of {_size(machine.available_bytes.value)}, {machine.available_bytes.source}"
     room = int((limit - weights - activations) / (1 + overhead))

@@ -15,21 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weft.architectures.spec import DecoderSpec
-from weft.checkpoint.loader import load_weights, names_in, needs_own_head, open_weights
+from weft.checkpoint.loader import open_weights
 from weft.config.allocator import keep_freed_pages, lazy_zeros
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
-from weft.config.quantization_methods import at_load
 from weft.config.threads import nodes_of_threads
 from weft.engine.memory import MemoryPlan, plan_memory
 from weft.engine.messages import TokenLogprobs
 from weft.engine.sampler import Sampled, Sampler, SampleRow
 from weft.engine.scheduler import Scheduled, StepPlan
 from weft.engine.step_inputs import step_inputs
-from weft.layers.context import CacheFormat, LayerContext
-from weft.layers.finishing import LayerFinisher
-from weft.models.decoder import Decoder
+from weft.models.build import build_model, layer_context
 from weft.ops.kernel import explain
 from weft.ops.native import unavailable
 from weft.ops.nodes import MemoryNodes
@@ -59,23 +55,14 @@ class SequenceResult:
 class Runner:
     """The model, its caches and the sampler of one engine."""
 
-    def __init__(self, config: EngineConfig, spec: DecoderSpec, machine: Machine) -> None:
+    def __init__(self, config: EngineConfig, machine: Machine) -> None:
         torch.set_num_threads(config.num_threads)
-        self.dtype = getattr(torch, config.model.dtype)
-        checkpoint = open_weights(config.model, config.load)
-        own_head = needs_own_head(checkpoint, spec, config.model.hf_config)
-        self.memory: MemoryPlan = plan_memory(spec, config, machine, checkpoint=checkpoint, has_own_head=own_head)
-        context = LayerContext(self.dtype, isa=config.cpu_isa, quantization=at_load(config.load.quantization),
-                          cache=CacheFormat(config.cache.dtype, config.cache.block_size),
-                          nodes=_memory_nodes(config, machine))
-        self.model = Decoder(spec, tied=not own_head, max_model_len=self.memory.max_model_len,
-                             context=context)
+        context = layer_context(config, _memory_nodes(config, machine))
+        self.model = build_model(config, context, open_weights(config.model, config.load))
+        self.memory: MemoryPlan = plan_memory(self.model, config, machine)
         if config.enforce_eager:
-            self.model.steps.refusal = "enforce_eager"
-        finisher = LayerFinisher(self.model, self.model.homes())
-        report = load_weights(self.model.homes(), checkpoint, names_in(checkpoint, spec), tied=not own_head,
-                              use_tqdm=config.load.use_tqdm, sink=finisher)
-        finisher.finish()
+            self.model.refuse_recordings("enforce_eager")
+        report = self.model.load(max_model_len=self.memory.max_model_len, use_tqdm=config.load.use_tqdm)
         logger.debug("%s", report)
         self._bind_caches()
         keep_freed_pages()                     # not before: weights are to go back to the system when they are freed
@@ -87,7 +74,7 @@ class Runner:
             return []
         step = step_inputs(step_plan, self.memory)
         with torch.inference_mode():
-            hidden = self.model(step)
+            hidden = self.model.forward(step)
             results = [SequenceResult() for _ in step_plan.scheduled]
             self._sample(step_plan, step, hidden, results)
             self._prompt_logprobs(step_plan, step, hidden, results)
@@ -125,9 +112,8 @@ class Runner:
         return out
 
     def _bind_caches(self) -> None:
-        layers = self.model.caches()
         for number, group in enumerate(self.memory.groups):
-            for layer in (layers[i] for i in group.layers):
+            for layer in (self.model.caches[i] for i in group.layers):
                 shapes = layer.cache_shapes(self.memory.num_blocks[number])
                 layer.bind_cache(tuple(_zeros(shape, layer.cache_dtype) for shape in shapes), number)
 
@@ -136,9 +122,9 @@ class Runner:
     def apply_model(self, func: Callable[[torch.nn.Module], Any]) -> Any:
         """func(model). Whatever it did to the model counts from the next step on."""
         try:
-            return func(self.model)
+            return func(self.model.module)
         finally:
-            self.model.steps.forget()
+            self.model.forget_recordings()
 
     def list_kernels(self) -> dict[str, str]:
         """{operator: the kernels its layers chose, with the reasons against others}."""

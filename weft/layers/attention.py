@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from weft.architectures.spec import Alibi, AttentionSpec, QKNorm, Rope
+from weft.architectures.spec import Alibi, AttentionSpec, MLASpec, QKNorm, Rope
 from weft.layers.context import LayerContext
-from weft.layers.layer import Layer
+from weft.layers.layer import Home, Layer
 from weft.layers.linear import Linear
 from weft.layers.norm import Norm, norm_options
 from weft.layers.paged_attention import PagedAttention
@@ -59,13 +60,24 @@ class SelfAttention(Layer):
         """The rotary positions this layer wants, if any."""
         return self.spec.positions if isinstance(self.spec.positions, Rope) else None
 
-    def homes(self) -> dict[str, Tensor]:
+    def token_bytes(self, native: bool) -> int:
+        """As Layer."""
+        return heads_bytes(self.spec, self.out.epilogue.out_dtype, native)
+
+    def homes(self) -> dict[str, Home]:
         homes = self.qkv.homes() | self.out.homes()
         for name in ("q_norm", "k_norm"):
             norm = getattr(self, name)
             if norm is not None:
                 homes |= {f"{name}.{home}": view for home, view in norm.homes().items()}
         return homes
+
+
+def heads_bytes(spec: AttentionSpec | MLASpec, dtype: torch.dtype, native: bool) -> int:
+    """Bytes for a token's q, k and v: twice in native buffers, beside what attention gives; three times with torch."""
+    heads = spec.num_heads * spec.head_dim
+    qkv = heads + 2 * spec.num_kv_heads * spec.head_dim
+    return (2 * qkv + heads if native else 3 * qkv) * dtype.itemsize
 
 
 def _qk_norm(spec: QKNorm | None, heads: int, head_dim: int, context: LayerContext) -> Norm | None:

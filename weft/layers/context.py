@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from weft.layers.scratch import Scratch
+from weft.ops.native import unavailable
 from weft.ops.nodes import MemoryNodes
 from weft.ops.quantized import weight_only
 
@@ -23,7 +24,6 @@ class CacheFormat:
 class LayerContext:
     """dtype and device of a layer's parameters, which decide its kernels.
 
-    has_memory False: the parameters are torch's "meta" tensors, for a model that is only looked at or a shared table.
     isa: level of the native kernels, "reference" for none. quantization: how loaded weights are quantized, or None.
     cache: how an attention layer caches; None: floats of `dtype` in blocks of 16. nodes: among which native kernels'
     weights are divided; None: one. scratch: buffers that the layers of a model share.
@@ -31,12 +31,16 @@ class LayerContext:
 
     dtype: torch.dtype
     device: str = "cpu"
-    has_memory: bool = True
     isa: str = "reference"
     quantization: str | None = None
     cache: CacheFormat | None = None
     nodes: MemoryNodes | None = field(default=None, compare=False)
     scratch: Scratch = field(default_factory=Scratch, compare=False)
+
+    @property
+    def is_native(self) -> bool:
+        """True when there are native kernels for this device and level."""
+        return unavailable(self.device, self.isa) is None
 
     def weight_only(self) -> LayerContext:
         """For matrices whose products take floats, however the layers' are quantized."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from weft.architectures.spec import EmbeddingSpec, HeadSpec
 from weft.layers.context import LayerContext
-from weft.layers.layer import Layer
+from weft.layers.layer import Home, Layer
 from weft.layers.linear import Linear, linear_case, shape_only
 from weft.layers.norm import optional_norm
 from weft.ops.embedding import EmbeddingCase, choose_embedding
-from weft.ops.linear import Epilogue, Product, choose_linear, empty_weight
+from weft.ops.linear import Epilogue, LinearCase, Product, choose_linear, empty_weight, product_bytes
 from weft.ops.quantized import QuantizedWeight
 
 
@@ -24,9 +24,10 @@ class Embedding(Layer):
     def __init__(self, spec: EmbeddingSpec, hidden_size: int, *, is_tied: bool, context: LayerContext) -> None:
         super().__init__()
         self.spec, self.is_tied = spec, is_tied
+        self._head: tuple[Layer, ...] = ()                    # a tied head; in a tuple: it is not this module's child
         width = spec.embedding_dim or hidden_size
         self.case = linear_case(context.weight_only(), width, spec.vocab_size, is_table=True)
-        self.tokens = nn.Parameter(empty_weight(self.case, on_meta=not context.has_memory), requires_grad=False)
+        self.tokens = self.parameter(spec.vocab_size, width, context=context)
         self.choice = choose_embedding(EmbeddingCase(device=context.device, dtype=context.dtype, isa=context.isa))
         self.rows = None                                      # what the kernel makes of the table
         self.takes_codes, self.codes = choose_linear(self.case).name == "native", None
@@ -59,23 +60,34 @@ class Embedding(Layer):
         self.rows = self.choice.prepare(table, self.spec.scale)
         self.tokens = shape_only(self.tokens)
 
-    def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
-        """As Layer."""
+    def tie(self, head: Layer) -> None:
+        """From now on the table's home belongs to a head, which finishes it."""
+        self._head = (head,)
+
+    def take(self, part: str, weight: QuantizedWeight) -> None:
+        """As Layer. Only the table of tokens takes codes."""
+        assert part == "tokens.weight", f"{part} takes no codes"
         self.codes = weight.weight_only()
 
-    def loaded_parameters(self) -> Iterator[nn.Parameter]:
-        """As Layer; the table is the head's when it is tied."""
-        return (p for p in self.parameters(recurse=False) if not (self.is_tied and p is self.tokens))
+    def allocate(self, device: str) -> None:
+        """As Layer; the table has room for a kernel to pack it in place."""
+        super().allocate(device)
+        self.tokens = nn.Parameter(empty_weight(self.case), requires_grad=False)
 
-    def homes(self) -> dict[str, Tensor]:
-        homes = {"tokens.weight": self.tokens.data}
+    def homes(self) -> dict[str, Home]:
+        homes = {"tokens.weight": Home(self.tokens.data, *self._head or (self,), "tokens.weight")}
         if self.positions is not None:
-            homes["positions.weight"] = self.positions.data
+            homes["positions.weight"] = Home(self.positions.data, self, "positions.weight")
         if self.project is not None:
             homes |= self.project.homes()
         if self.norm is not None:
-            homes |= {f"norm.{name}": view for name, view in self.norm.homes().items()}
+            homes |= {f"norm.{name}": home for name, home in self.norm.homes().items()}
         return homes
+
+    def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
+        """As Layer; a tied table is the head's."""
+        positions = 0 if self.positions is None else self.plain_bytes(self.positions)
+        return positions + (0 if self.is_tied else table_bytes(self.case, codes.get("tokens.weight")))
 
 
 class Head(Layer):
@@ -86,11 +98,12 @@ class Head(Layer):
         vocab_size, width = embedding.tokens.shape
         self.spec, self.is_tied = spec, embedding.is_tied
         self._embedding = (embedding,)                        # in a tuple: it is not this module's child
+        if self.is_tied:
+            embedding.tie(self)
         self.project = _projection(hidden_size, width, context)
-        case = linear_case(context.weight_only(), width, vocab_size, is_table=self.is_tied)
-        self.choice = choose_linear(case)
-        self.weight = None if self.is_tied else nn.Parameter(
-            empty_weight(case, on_meta=not context.has_memory), requires_grad=False)
+        self.case = linear_case(context.weight_only(), width, vocab_size, is_table=self.is_tied)
+        self.choice = choose_linear(self.case)
+        self.weight = None if self.is_tied else self.parameter(vocab_size, width, context=context)
         self.bias = self.parameter(vocab_size, context=context) if spec.bias else None
         self.product: Product | None = None
         self.takes_codes, self.codes = self.choice.name == "native", None
@@ -119,23 +132,31 @@ class Head(Layer):
         else:
             self.weight = shape_only(weight)
 
-    def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
-        """As Layer."""
+    def take(self, part: str, weight: QuantizedWeight) -> None:
+        """As Layer. The part is this layer's matrix, or the table of a tied embedding."""
         self.codes = weight.weight_only()
 
-    def loaded_parameters(self) -> Iterator[nn.Parameter]:
-        """As Layer, with the embedding's table when that is the matrix."""
-        yield from self.parameters(recurse=False)
-        if self.is_tied:
-            yield self._embedding[0].tokens
+    def allocate(self, device: str) -> None:
+        """As Layer; the matrix has room for its kernel to pack it in place."""
+        super().allocate(device)
+        if self.weight is not None:
+            self.weight = nn.Parameter(empty_weight(self.case), requires_grad=False)
 
-    def homes(self) -> dict[str, Tensor]:
-        homes = {} if self.is_tied else {"weight": self.weight.data}
-        if self.bias is not None:
-            homes["bias"] = self.bias.data
-        if self.project is not None:
-            homes |= self.project.homes()
-        return homes
+    def homes(self) -> dict[str, Home]:
+        return self.own_homes() | (self.project.homes() if self.project is not None else {})
+
+    def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
+        """As Layer, with the table of a tied embedding."""
+        bias = 0 if self.bias is None else self.plain_bytes(self.bias)
+        return bias + table_bytes(self.case, codes.get("tokens.weight" if self.is_tied else "weight"))
+
+    def flops_per_token(self, context_len: int) -> int:
+        return 2 * self.case.in_features * self.case.out_features
+
+
+def table_bytes(case: LinearCase, row: QuantizedWeight | None) -> int:
+    """Bytes of an embedding's or a head's matrix. row: one of its rows, if it stays codes."""
+    return product_bytes(case, None if row is None else row.weight_only())
 
 
 def _projection(from_width: int, to_width: int, context: LayerContext) -> Linear | None:

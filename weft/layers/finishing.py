@@ -7,47 +7,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import nn
 
-from weft.layers.layer import Layer
+from weft.layers.layer import Home, Layer
 from weft.ops.quantized import QuantizedWeight
 
 
 class LayerFinisher:
     """Which homes each layer still waits for.
 
-    homes: {part name: view of a parameter}, all of a model's; not kept.
+    homes: {part name: home}, all of a model's; their views are not kept.
     """
 
-    def __init__(self, model: nn.Module, homes: Mapping[str, Tensor]) -> None:
+    def __init__(self, model: nn.Module, homes: Mapping[str, Home]) -> None:
+        self._owners = {name: (home.layer, home.part, home.view.dim() > 1) for name, home in homes.items()}
         layers = [module for module in model.modules() if isinstance(module, Layer)]
-        owners = {_storage(parameter): (layer, parameter)
-                  for layer in layers for parameter in layer.loaded_parameters()}
-        self._owner = {name: owners[_storage(view)] for name, view in homes.items()}
-        self._first = {name: view.storage_offset() for name, view in homes.items()}
         self._waiting: dict[Layer, set[str]] = {layer: set() for layer in layers}
-        for name, (layer, _) in self._owner.items():
-            self._waiting[layer].add(name)
-        self._homes = {layer: tuple(names) for layer, names in self._waiting.items()}
+        for name, home in homes.items():
+            self._waiting[home.layer].add(name)
 
     def takes_codes(self, home: str, *, int8_activations: bool = False) -> bool:
         """Whether a home's layer computes with integer codes as they are. int8_activations: as QuantizedWeight's."""
-        if home not in self._owner or self._owner[home][1].dim() < 2:
-            return False
-        layer = self._owner[home][0]
-        return layer.takes_codes or (int8_activations and layer.takes_integers)
+        layer, _, is_matrix = self._owners.get(home, (None, "", False))
+        return layer is not None and is_matrix and (layer.takes_codes or (int8_activations and layer.takes_integers))
 
     def take(self, home: str, weight: QuantizedWeight) -> None:
         """Give a home its weight as codes. Only where `takes_codes`."""
-        layer, parameter = self._owner[home]
-        layer.take(parameter, self._first[home], weight)
+        layer, part, _ = self._owners[home]
+        layer.take(part, weight)
         self.loaded(home)
 
     def loaded(self, home: str) -> None:
         """A home has its numbers."""
-        if home not in self._owner:                           # a row of a home that is stored row by row
+        if home not in self._owners:                          # a row of a home that is stored row by row
             return
-        layer, _ = self._owner[home]
+        layer = self._owners[home][0]
         self._waiting[layer].discard(home)
         if not self._waiting[layer]:
             self._finish(layer)
@@ -61,9 +55,3 @@ class LayerFinisher:
         del self._waiting[layer]
         layer.finish_loading()
         layer.bind_children()
-        for home in self._homes.pop(layer):                   # with the last reference a parameter's memory goes
-            del self._owner[home]
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()

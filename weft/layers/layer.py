@@ -1,8 +1,13 @@
-"""`Layer`: the base of all parts as modules: homes for a checkpoint's tensors, and the kernels that a part runs."""
+"""`Layer`: the base of all parts as modules: homes for a checkpoint's tensors, kernels, and what both cost.
+
+A layer is built without memory (torch's "meta" device), so that a model can be asked for its sizes before a byte is
+allocated. `allocate` gives it memory, loading fills its homes, `finish_loading` hands them to its kernel.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +17,35 @@ from weft.ops.kernel import Choice
 from weft.ops.quantized import QuantizedWeight
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Home:
+    """Where a checkpoint's tensor goes.
+
+    view: of the parameter's memory. layer: whose parameter it is. part: its name among that layer's homes.
+    """
+
+    view: Tensor
+    layer: Layer
+    part: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLimits:
+    """The largest step. num_tokens: rows; num_seqs: sequences; max_model_len: tokens of one sequence."""
+
+    num_tokens: int
+    num_seqs: int
+    max_model_len: int
+    num_threads: int
+
+
 class Layer(nn.Module):
     """A part as a module.
 
-    `homes()` gives views of its parameters under part names, which loading copies into; `finish_loading()` is called
-    once after that, on every layer (see finishing.py); `choices()` are the kernels it runs.
-    takes_codes: its matrices may come as QuantizedWeights, through `take`. takes_integers: those with int8_activations
-    may, which every kernel multiplies alike.
+    `homes()` are places in its parameters under part names, which loading fills; `finish_loading()` is called once
+    after that, on every layer (see finishing.py); `choices()` are the kernels it runs.
+    takes_codes: its matrices may come as codes (quantized values), through `take`. takes_integers: the layer accepts
+    codes with int8_activations on every kernel, also the reference.
     """
 
     takes_codes = False
@@ -35,21 +62,30 @@ class Layer(nn.Module):
         vars(self).update(self._modules)
 
     def parameter(self, *shape: int, context: LayerContext) -> nn.Parameter:
-        """An uninitialised parameter that needs no gradient."""
-        device = context.device if context.has_memory else "meta"
-        return nn.Parameter(torch.empty(shape, dtype=context.dtype, device=device), requires_grad=False)
+        """A parameter without memory, which needs no gradient."""
+        return nn.Parameter(torch.empty(shape, dtype=context.dtype, device="meta"), requires_grad=False)
 
-    def homes(self) -> dict[str, Tensor]:
-        """{part name: view}. By default those of the children that are layers, under their attribute names."""
-        return {f"{name}.{home}": view for name, child in self.named_children() if isinstance(child, Layer)
-                for home, view in child.homes().items()}
+    def allocate(self, device: str) -> None:
+        """Give this layer's own parameters uninitialised memory."""
+        for name, parameter in self._parameters.items():
+            if parameter is not None:
+                self._parameters[name] = nn.Parameter(torch.empty_like(parameter, device=device), requires_grad=False)
 
-    def loaded_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters whose numbers `finish_loading` needs: by default this layer's own."""
-        return self.parameters(recurse=False)
+    def own_homes(self) -> dict[str, Home]:
+        """{part name: home} of this layer's own parameters. By default the parameters under their attribute names."""
+        return {name: Home(parameter.data, self, name) for name, parameter in self._parameters.items()
+                if parameter is not None}
 
-    def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
-        """A part of a parameter as codes. first: place of its home's first number in the parameter's memory."""
+    def homes(self) -> dict[str, Home]:
+        """{part name: home}: this layer's own, and those of the layers below under their attribute names."""
+        found = self.own_homes()
+        for name, child in self.named_children():
+            if isinstance(child, Layer):
+                found |= {f"{name}.{part}": home for part, home in child.homes().items()}
+        return found
+
+    def take(self, part: str, weight: QuantizedWeight) -> None:
+        """Codes for a home of this layer."""
         raise AssertionError(f"{type(self).__name__} takes no codes")
 
     def finish_loading(self) -> None:
@@ -59,3 +95,50 @@ class Layer(nn.Module):
         """The kernels chosen in this layer and those below."""
         for module in self.modules():
             yield from (value for value in vars(module).values() if isinstance(value, Choice))
+
+    # What the layer costs. Each method is of the layer alone, without the layers below it, unless it says otherwise.
+
+    def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
+        """Bytes of this layer's own parameters as its kernel holds them. codes: a row of each home that stays codes."""
+        return sum(map(self.plain_bytes, filter_none(self._parameters.values())))
+
+    def plain_bytes(self, parameter: Tensor) -> int:
+        """Bytes of a parameter that is no matrix of a product. Native kernels keep vectors as float32 beside it."""
+        has_copy = parameter.dim() == 1 and parameter.element_size() < 4 and self.is_native
+        return parameter.numel() * (parameter.element_size() + (4 if has_copy else 0))
+
+    @property
+    def is_native(self) -> bool:
+        """True when this layer's own kernel is weft's."""
+        return any(isinstance(value, Choice) and value.name == "native" for value in vars(self).values())
+
+    def token_bytes(self, native: bool) -> int:
+        """Bytes that a token's row needs between the products of this part, layers below included.
+
+        native: with buffers that stay (all roles together); else the widest that live at one time.
+        """
+        return 0
+
+    def step_bytes(self, limits: StepLimits) -> int:
+        """Bytes of a step that are no rows of tokens: scores, states, buffers of threads."""
+        return 0
+
+    def num_idle_parameters(self) -> int:
+        """Numbers of this layer's own parameters that one token does not use."""
+        return 0
+
+    def flops_per_token(self, context_len: int) -> int:
+        """Floating-point operations of one token that sees context_len tokens: products and attention only."""
+        return 0
+
+
+def filter_none(values: Iterator[Tensor | None]) -> Iterator[Tensor]:
+    """Those that are there."""
+    return (value for value in values if value is not None)
+
+
+def allocate(model: nn.Module, device: str) -> None:
+    """Give every layer of a model its memory."""
+    for module in model.modules():
+        if isinstance(module, Layer):
+            module.allocate(device)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from weft.layers.context import LayerContext
-from weft.layers.layer import Layer
-from weft.ops.linear import Epilogue, LinearCase, Product, choose_linear, empty_weight
+from weft.layers.layer import Home, Layer
+from weft.ops.linear import Epilogue, LinearCase, Product, choose_linear, empty_weight, product_bytes
 from weft.ops.quantized import QuantizedWeight, stacked
 
 
@@ -27,16 +28,16 @@ class Linear(Layer):
         super().__init__()
         self.parts = dict(parts)
         out_features = sum(self.parts.values())
-        case = linear_case(context, in_features, out_features, gated=gated)
-        self.choice = choose_linear(case)
-        self.weight = nn.Parameter(empty_weight(case, on_meta=not context.has_memory), requires_grad=False)
+        self.case = linear_case(context, in_features, out_features, gated=gated)
+        self.choice = choose_linear(self.case)
+        self.weight = self.parameter(out_features, in_features, context=context)
         self.bias = self.parameter(out_features, context=context) if bias else None
         self.epilogue = Epilogue(act=act, gated=gated, out_dtype=context.dtype)
         self.width = out_features // 2 if gated else out_features
         self.scratch, self.role = context.scratch, next(iter(self.parts))
         self.product: Product | None = None
         self.takes_codes = self.choice.name == "native"
-        self.codes: dict[int, QuantizedWeight] = {}           # parts that were loaded as codes, by their first row
+        self.codes: dict[str, QuantizedWeight] = {}           # homes that were loaded as codes
 
     def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
         """[T, in] -> [T, width]; with a residual, residual += alpha * that, and it is returned.
@@ -51,22 +52,46 @@ class Linear(Layer):
     def finish_loading(self) -> None:
         """Give the weight to the kernel. The homes no longer lead to it."""
         bias = None if self.bias is None else self.bias.data
-        weight = with_codes(self.weight.data, self.codes, self.parts.values())
+        weight = with_codes(self.weight.data, [self.codes.get(f"{part}.weight") for part in self.parts],
+                            self.parts.values())
         self.product = self.choice.prepare(weight, bias, self.epilogue)
         self.weight, self.codes = shape_only(self.weight), {}
 
-    def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
+    def take(self, part: str, weight: QuantizedWeight) -> None:
         """As Layer."""
-        self.codes[first // self.weight.shape[1]] = weight
+        self.codes[part] = weight
 
-    def homes(self) -> dict[str, Tensor]:
+    def allocate(self, device: str) -> None:
+        """As Layer; the weight has room for the kernel to pack it in place."""
+        super().allocate(device)
+        self.weight = nn.Parameter(empty_weight(self.case), requires_grad=False)
+
+    def own_homes(self) -> dict[str, Home]:
+        """As Layer: the rows of each part."""
         homes, start = {}, 0
         for name, rows in self.parts.items():
-            homes[f"{name}.weight"] = self.weight.data[start : start + rows]
+            end = start + rows
+            homes[f"{name}.weight"] = Home(self.weight.data[start:end], self, f"{name}.weight")
             if self.bias is not None:
-                homes[f"{name}.bias"] = self.bias.data[start : start + rows]
-            start += rows
+                homes[f"{name}.bias"] = Home(self.bias.data[start:end], self, f"{name}.bias")
+            start = end
         return homes
+
+    def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
+        """As Layer. Parts of one format are packed as one matrix, others each as their own; halves of a gate with two
+        formats become floats.
+        """
+        rows = [codes.get(f"{part}.weight") for part in self.parts]
+        bias = 0 if self.bias is None else self.plain_bytes(self.bias)
+        if len({None if row is None else row.format for row in rows}) == 1:
+            return bias + product_bytes(self.case, rows[0])
+        if self.epilogue.gated:
+            return bias + product_bytes(self.case)
+        return bias + sum(product_bytes(replace(self.case, out_features=count), row)
+                          for count, row in zip(self.parts.values(), rows, strict=True))
+
+    def flops_per_token(self, context_len: int) -> int:
+        return 2 * self.case.in_features * self.case.out_features
 
 
 def linear_case(context: LayerContext, in_features: int, out_features: int, *, gated: bool = False,
@@ -77,18 +102,15 @@ def linear_case(context: LayerContext, in_features: int, out_features: int, *, g
                       nodes=context.nodes)
 
 
-def with_codes(weight: Tensor, codes: Mapping[int, QuantizedWeight],
-               parts: Iterable[int]) -> Tensor | QuantizedWeight | list[Tensor | QuantizedWeight]:
+def with_codes(weight: Tensor, codes: Sequence[QuantizedWeight | None],
+               rows: Iterable[int]) -> Tensor | QuantizedWeight | list[Tensor | QuantizedWeight]:
     """A loaded matrix: the numbers of `weight`, or codes for all of its rows, or a list of both by parts.
 
-    codes: by first row; parts: rows of each part.
+    codes: of each part, None for numbers; rows: of each part.
     """
-    if not codes:
+    if not any(codes):
         return weight
-    pieces, start = [], 0
-    for rows in parts:
-        pieces.append(codes.get(start, weight[start : start + rows]))
-        start += rows
+    pieces = [part if code is None else code for part, code in zip(weight.split(list(rows)), codes, strict=True)]
     return stacked(pieces) or pieces
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from weft.architectures.spec import MLASpec, Rope
+from weft.layers.attention import heads_bytes
 from weft.layers.context import LayerContext
-from weft.layers.layer import Layer
+from weft.layers.layer import Home, Layer
 from weft.layers.linear import Linear
 from weft.layers.norm import Norm
 from weft.layers.paged_attention import PagedAttention
@@ -88,8 +89,12 @@ class MLA(Layer):
         """The rotary positions this layer wants."""
         return self.spec.positions
 
-    def homes(self) -> dict[str, Tensor]:
-        homes: dict[str, Tensor] = {}
+    def token_bytes(self, native: bool) -> int:
+        """As Layer."""
+        return heads_bytes(self.spec, self.dtype, native)
+
+    def homes(self) -> dict[str, Home]:
+        homes: dict[str, Home] = {}
         for linear in (self.q_a, self.q, self.kv_a, self.kv_b, self.out):
             homes |= {} if linear is None else linear.homes()
         for name, norm in (("q_a_norm", self.q_a_norm), ("kv_a_norm", self.kv_a_norm)):

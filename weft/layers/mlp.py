@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from weft.architectures.spec import MLPSpec, MoESpec
 from weft.layers.context import LayerContext
-from weft.layers.layer import Layer
-from weft.layers.linear import Linear, shape_only
+from weft.layers.layer import Home, Layer
+from weft.layers.linear import Linear, linear_case, shape_only
+from weft.ops.linear import product_bytes
 from weft.ops.moe import MoECase, Routing, choose_moe
 from weft.ops.quantized import QuantizedWeight, stacked
 
@@ -21,7 +22,7 @@ class MLP(Layer):
 
     def __init__(self, spec: MLPSpec, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
-        size = spec.intermediate_size
+        self.spec, size = spec, spec.intermediate_size
         parts = {"gate": size, "up": size} if spec.gated else {"up": size}
         self.up = Linear(hidden_size, parts, bias=spec.bias, context=context, act=spec.act, gated=spec.gated)
         self.down = Linear(size, {"down": hidden_size}, bias=spec.bias, context=context)
@@ -30,7 +31,12 @@ class MLP(Layer):
         """[T, E] -> [T, E]; with a residual, which may be x, residual += alpha * that, and it is returned."""
         return self.down(self.up(x), residual, alpha)
 
-    def homes(self) -> dict[str, Tensor]:
+    def token_bytes(self, native: bool) -> int:
+        """As Layer."""
+        columns = 1 if native else 4 if self.spec.gated else 2
+        return columns * self.spec.intermediate_size * self.down.epilogue.out_dtype.itemsize
+
+    def homes(self) -> dict[str, Home]:
         return self.up.homes() | self.down.homes()
 
 
@@ -50,12 +56,15 @@ class MoE(Layer):
             self.choice_bias = self.parameter(spec.num_experts, context=replace(context, dtype=torch.float32))
         gate = {"shared_gate": 1}
         self.shared_gate = Linear(hidden_size, gate, bias=False, context=exact) if spec.shared_gate else None
+        exact_input = context.weight_only()
         self.choice = choose_moe(MoECase(
             device=context.device, dtype=context.dtype, hidden_size=hidden_size, intermediate_size=size,
-            act=spec.expert.act, isa=context.isa, quantization=context.weight_only().quantization, nodes=context.nodes))
+            act=spec.expert.act, isa=context.isa, quantization=exact_input.quantization, nodes=context.nodes))
+        self.gate_up_case = linear_case(exact_input, hidden_size, 2 * size)               # of one expert's products
+        self.down_case = linear_case(exact_input, size, hidden_size)
         self.experts = None                                   # what the kernel makes of the matrices
         self.takes_codes = self.choice.name == "native"
-        self.codes: dict[str, dict[int, QuantizedWeight]] = {"gate_up": {}, "down": {}}      # by first row
+        self.codes: dict[str, QuantizedWeight] = {}           # homes that were loaded as codes
 
     def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
         """[T, E] -> [T, E]; with a residual, which may be x, residual += alpha * that, and it is returned."""
@@ -79,24 +88,63 @@ class MoE(Layer):
             top_k=spec.num_experts_per_token, renormalize=spec.renormalize, act=spec.expert.act, scores=spec.scores,
             num_groups=spec.num_groups, groups_per_token=spec.groups_per_token, group_best=spec.group_best,
             choice_bias=None if self.choice_bias is None else self.choice_bias.data)
-        gate_up = experts_with_codes(self.gate_up.data, self.codes["gate_up"], spec.expert.intermediate_size)
-        down = experts_with_codes(self.down.data, self.codes["down"], self.down.shape[1])
+        gate_up, down = (experts_with_codes(weight.data, self._codes_of(names, self.codes))
+                         for weight, names in ((self.gate_up, ("gate", "up")), (self.down, ("down",))))
         self.experts = self.choice.prepare(gate_up, down, routing)
         self.gate_up, self.down, self.codes = shape_only(self.gate_up), shape_only(self.down), {}
 
-    def take(self, parameter: nn.Parameter, first: int, weight: QuantizedWeight) -> None:
+    def take(self, part: str, weight: QuantizedWeight) -> None:
         """As Layer."""
-        name = "gate_up" if parameter is self.gate_up else "down"
-        self.codes[name][first // parameter.shape[-1]] = weight.weight_only()
+        self.codes[part] = weight.weight_only()
 
-    def homes(self) -> dict[str, Tensor]:
-        homes, size = self.router.homes(), self.spec.expert.intermediate_size
-        for expert in range(self.spec.num_experts):
-            homes[f"experts.{expert}.gate.weight"] = self.gate_up.data[expert, :size]
-            homes[f"experts.{expert}.up.weight"] = self.gate_up.data[expert, size:]
-            homes[f"experts.{expert}.down.weight"] = self.down.data[expert]
+    def _codes_of(self, names: tuple[str, ...],
+                  codes: Mapping[str, QuantizedWeight]) -> list[list[QuantizedWeight | None]]:
+        """The codes of each expert's matrices with these names; None: numbers."""
+        return [[codes.get(f"experts.{expert}.{name}.weight") for name in names]
+                for expert in range(self.spec.num_experts)]
+
+    def own_homes(self) -> dict[str, Home]:
+        """As Layer: each expert's matrices."""
+        views, size = {}, self.spec.expert.intermediate_size
+        for expert, (gate_up, down) in enumerate(zip(self.gate_up.data, self.down.data, strict=True)):
+            gate, up = gate_up.split(size)
+            views |= {f"experts.{expert}.gate.weight": gate, f"experts.{expert}.up.weight": up,
+                      f"experts.{expert}.down.weight": down}
         if self.choice_bias is not None:
-            homes["choice.bias"] = self.choice_bias.data
+            views["choice.bias"] = self.choice_bias.data
+        return {part: Home(view, self, part) for part, view in views.items()}
+
+    def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
+        """As Layer. All experts of a layer are codes of one format, or all become floats."""
+        total = 0 if self.choice_bias is None else self.plain_bytes(self.choice_bias)
+        for case, parameter, names in ((self.gate_up_case, self.gate_up, ("gate", "up")),
+                                       (self.down_case, self.down, ("down",))):
+            if not self.is_native:
+                total += parameter.numel() * parameter.element_size()
+                continue
+            found = [row for expert in self._codes_of(names, codes) for row in expert]
+            formats = {None if row is None else row.format for row in found}
+            row = found[0].weight_only() if len(formats) == 1 and found[0] is not None else None
+            total += self.spec.num_experts * product_bytes(case, row)
+        return total
+
+    def token_bytes(self, native: bool) -> int:
+        """As Layer. Native kernels have the results of a token's experts in float32."""
+        shared = 0 if self.spec.shared is None else self.spec.shared.intermediate_size
+        top, size, width = self.spec.num_experts_per_token, self.spec.expert.intermediate_size, self.down.element_size()
+        if not native:
+            return 4 * (size * top + shared) * width
+        return shared * width + top * (size * width + 4 * self.down.shape[1])
+
+    def num_idle_parameters(self) -> int:
+        idle = self.spec.num_experts - self.spec.num_experts_per_token
+        return idle * (self.gate_up[0].numel() + self.down[0].numel())
+
+    def flops_per_token(self, context_len: int) -> int:
+        return 2 * self.spec.num_experts_per_token * (self.gate_up[0].numel() + self.down[0].numel())
+
+    def homes(self) -> dict[str, Home]:
+        homes = self.router.homes() | self.own_homes()
         if self.shared is not None:
             homes |= {f"shared.{name}": view for name, view in self.shared.homes().items()}
         if self.shared_gate is not None:
@@ -104,20 +152,19 @@ class MoE(Layer):
         return homes
 
 
-def experts_with_codes(weight: Tensor, codes: Mapping[int, QuantizedWeight],
-                       rows: int) -> Tensor | list[QuantizedWeight]:
+def experts_with_codes(weight: Tensor,
+                       codes: Sequence[Sequence[QuantizedWeight | None]]) -> Tensor | list[QuantizedWeight]:
     """Loaded matrices [X, R, K], or codes for each expert when all came as codes of one format.
 
-    codes: by first row of [X * R, K]; rows: of each part of an expert.
+    codes: of each expert's parts, which share its rows equally; None for numbers.
     """
-    if not codes:
+    if not any(any(parts) for parts in codes):
         return weight
-    num_experts, size, _ = weight.shape
-    experts = [stacked([codes.get(start, weight) for start in range(expert * size, (expert + 1) * size, rows)])
-               for expert in range(num_experts)]
+    experts = [stacked([weight if part is None else part for part in parts]) for parts in codes]
     if all(e is not None and e.format == experts[0].format for e in experts):
         return experts
-    flat = weight.flatten(0, 1)
-    for start, part in codes.items():
-        flat[start : start + part.shape[0]] = part.dequantize(weight.dtype)
+    for matrix, parts in zip(weight, codes, strict=True):
+        for rows, part in zip(matrix.chunk(len(parts)), parts, strict=True):
+            if part is not None:
+                rows.copy_(part.dequantize(weight.dtype))
     return weight

@@ -42,10 +42,6 @@ class Norm(Layer):
         self.normalise = self.choice.prepare(
             *(None if p is None else p.data for p in (self.weight, self.bias)), self.options)
 
-    def homes(self) -> dict[str, Tensor]:
-        pairs = (("weight", self.weight), ("bias", self.bias))
-        return {name: parameter.data for name, parameter in pairs if parameter is not None}
-
 
 def norm_options(spec: NormSpec) -> NormOptions:
     """A spec's norm as operators know it."""

@@ -13,8 +13,10 @@ from torch import Tensor
 from weft.cache.masks import Causal, Mask
 from weft.cache.need import TokensNeed
 from weft.layers.context import LayerContext
-from weft.layers.layer import Layer
+from weft.layers.layer import Layer, StepLimits
 from weft.ops.attention import KV_DTYPES, AttentionCase, AttentionParams, cache_shape, choose_attention
+from weft.ops.attention.cpu import SPLIT_QUERIES, THREAD_BYTES, state_bytes
+from weft.ops.attention.pieces import MIN_TILE, TILE_SCORES
 from weft.ops.step import Step
 
 
@@ -29,6 +31,7 @@ class PagedAttention(Layer):
                  context: LayerContext, window: int | None = None, mask: Mask = Causal()) -> None:
         super().__init__()
         self.num_heads, self.num_kv_heads, self.head_dim, self.params = num_heads, num_kv_heads, head_dim, params
+        self.dtype = context.dtype
         self.cache_dtype = context.dtype if context.cache is None else KV_DTYPES[context.cache.dtype]
         self.block_size = 16 if context.cache is None else context.cache.block_size
         self.choice = choose_attention(AttentionCase(
@@ -56,3 +59,22 @@ class PagedAttention(Layer):
         q: [T, H, D]; k, v: [T, Hkv, D]. out: contiguous [T, H, D], where the result may be written.
         """
         return self.choice.run(q, k, v, self.k_cache, self.v_cache, step.caches[self.group], self.params, out)
+
+    def step_bytes(self, limits: StepLimits) -> int:
+        """As Layer. Native: states of a chunk's last rows beside a whole context, and threads' buffers; else scores."""
+        if self.is_native:
+            rows = min(SPLIT_QUERIES, limits.num_tokens)
+            states = int(rows * state_bytes(self.num_heads, self.head_dim, limits.max_model_len))
+            return states + limits.num_threads * THREAD_BYTES
+        tile = max(TILE_SCORES, MIN_TILE * limits.max_model_len)                       # queries * keys of one call
+        scores = min(tile, limits.num_tokens * limits.max_model_len)
+        return 2 * scores * self.num_heads * (4 + self.dtype.itemsize)
+
+    def bytes_per_cached_token(self) -> float:
+        """Bytes that a step needs for each cached token that it reads: split-KV partials, or the gathered k and v."""
+        if self.is_native:
+            return state_bytes(self.num_heads, self.head_dim, 1)
+        return 2 * self.need.bytes_per_token
+
+    def flops_per_token(self, context_len: int) -> int:
+        return 4 * self.num_heads * self.head_dim * min(context_len, self.need.window or context_len)

@@ -9,13 +9,15 @@ from weft.architectures.spec import BlockSpec, DecoderSpec, MLASpec, MoESpec, Ro
 from weft.layers.attention import SelfAttention
 from weft.layers.context import LayerContext
 from weft.layers.embedding import Embedding, Head
-from weft.layers.layer import Layer
+from weft.layers.layer import Home, Layer
+from weft.layers.linear import Linear
 from weft.layers.mla import MLA
 from weft.layers.mlp import MLP, MoE
 from weft.layers.norm import optional_norm
 from weft.layers.paged_attention import PagedAttention
 from weft.layers.rope import RotaryPositions
 from weft.models.replay import Angles, StepReplay
+from weft.ops.linear import BFLOAT16_PRODUCTS
 from weft.ops.step import Step, embed_rows, tap
 
 
@@ -24,7 +26,7 @@ class Block(Layer):
 
     def __init__(self, spec: BlockSpec, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.hidden_size, self.dtype, self.isa = spec, hidden_size, context.dtype, context.isa
         mixer = MLA if isinstance(spec.mixer, MLASpec) else SelfAttention
         self.mixer = mixer(spec.mixer, hidden_size, context=context)
         self.ffn = (MoE if isinstance(spec.ffn, MoESpec) else MLP)(spec.ffn, hidden_size, context=context)
@@ -32,6 +34,18 @@ class Block(Layer):
         self.ffn_norm = optional_norm(spec.ffn_norm, hidden_size, context=context, role="ffn_norm")
         self.mixer_post_norm = optional_norm(spec.mixer_post_norm, hidden_size, context=context)
         self.ffn_post_norm = optional_norm(spec.ffn_post_norm, hidden_size, context=context)
+
+    def token_bytes(self, native: bool) -> int:
+        """As Layer: the residual stream and norms' results, and the buffers of both parts."""
+        parts = self.mixer.token_bytes(native), self.ffn.token_bytes(native)
+        inside = sum(parts) if native else max(parts)
+        return 4 * self.hidden_size * self.dtype.itemsize + inside + (self._widened_bytes() if native else 0)
+
+    def _widened_bytes(self) -> int:
+        """Bytes of the widest input of a product, as float32 where the level multiplies no short floats."""
+        if self.dtype.itemsize == 4 or (self.dtype == torch.bfloat16 and self.isa in BFLOAT16_PRODUCTS):
+            return 0
+        return 4 * max(module.case.in_features for module in self.modules() if isinstance(module, Linear))
 
     def forward(self, hidden: Tensor, step: Step, angles: tuple[Tensor, Tensor] | None) -> Tensor:
         """[T, E] -> [T, E]; `hidden` itself is changed and returned."""
@@ -62,24 +76,27 @@ def _norm(norm: nn.Module | None, x: Tensor) -> Tensor:
 
 
 class Decoder(Layer):
-    """Any decoder-only language model.
+    """Any decoder-only language model. tied: the head shares the embedding's table.
 
-    tied: the head shares the embedding's table.
+    It can be asked for its sizes as soon as it is built; `prepare` comes before its first forward.
     """
 
     __call__ = nn.Module.__call__              # once a step: hooks on the whole model are called
 
-    def __init__(self, spec: DecoderSpec, *, tied: bool, max_model_len: int, context: LayerContext) -> None:
+    def __init__(self, spec: DecoderSpec, *, tied: bool, context: LayerContext) -> None:
         super().__init__()
         self.spec, self.dtype = spec, context.dtype
         self.embedding = Embedding(spec.embedding, spec.hidden_size, is_tied=tied, context=context)
         self.blocks = nn.ModuleList(Block(block, spec.hidden_size, context=context) for block in spec.blocks)
         self.final_norm = optional_norm(spec.final_norm, spec.hidden_size, context=context)
         self.head = Head(spec.head, self.embedding, spec.hidden_size, context=context)
-        ropes = dict.fromkeys(block.mixer.rope for block in self.blocks if block.mixer.rope is not None)
-        self.ropes: dict[Rope, RotaryPositions] = {
-            rope: RotaryPositions(rope, max_model_len=max_model_len) for rope in ropes}
+        self.ropes: dict[Rope, RotaryPositions] = {}
         self.steps = StepReplay(context.isa, context.device, context.scratch)
+
+    def prepare(self, *, max_model_len: int) -> None:
+        """Make what depends on the longest sequence, in tokens: the frequencies of some rotary positions."""
+        ropes = dict.fromkeys(block.mixer.rope for block in self.blocks if block.mixer.rope is not None)
+        self.ropes = {rope: RotaryPositions(rope, max_model_len=max_model_len) for rope in ropes}
 
     @torch.inference_mode()
     def forward(self, step: Step) -> Tensor:
@@ -104,10 +121,12 @@ class Decoder(Layer):
         """The layers that store something from step to step, in their order."""
         return tuple(module for module in self.modules() if isinstance(module, PagedAttention))
 
-    def homes(self) -> dict[str, Tensor]:
-        homes = {f"embedding.{name}": view for name, view in self.embedding.homes().items()}
+    def homes(self) -> dict[str, Home]:
+        homes = _prefixed("embedding", self.embedding)
         for i, block in enumerate(self.blocks):
-            homes |= {f"blocks.{i}.{name}": view for name, view in block.homes().items()}
-        if self.final_norm is not None:
-            homes |= {f"final_norm.{name}": view for name, view in self.final_norm.homes().items()}
-        return homes | {f"head.{name}": view for name, view in self.head.homes().items()}
+            homes |= _prefixed(f"blocks.{i}", block)
+        return homes | _prefixed("final_norm", self.final_norm) | _prefixed("head", self.head)
+
+
+def _prefixed(prefix: str, layer: Layer | None) -> dict[str, Home]:
+    return {} if layer is None else {f"{prefix}.{part}": home for part, home in layer.homes().items()}

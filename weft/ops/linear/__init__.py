@@ -46,6 +46,9 @@ class LinearCase:
     nodes: MemoryNodes | None = field(default=None, compare=False, repr=False)
 
 
+BFLOAT16_PRODUCTS = ("avx512_bf16", "amx")       # levels that multiply bfloat16 as it is; others widen x to float32
+
+
 def _native_refuses(case: LinearCase) -> str | None:
     reason = unavailable(case.device, case.isa)
     if reason is not None:
@@ -80,9 +83,9 @@ def choose_linear(case: LinearCase) -> Choice:
     ), case)
 
 
-def empty_weight(case: LinearCase, *, on_meta: bool = False) -> Tensor:
+def empty_weight(case: LinearCase) -> Tensor:
     """[N, K] to load a weight into, laid out so that native kernels can pack it in place."""
-    return cpu.padded_empty(case.out_features, case.in_features, case.dtype, "meta" if on_meta else case.device)
+    return cpu.padded_empty(case.out_features, case.in_features, case.dtype, case.device)
 
 
 def product_bytes(case: LinearCase, codes: QuantizedWeight | None = None) -> int:

@@ -10,19 +10,19 @@ import torch
 from published_configs import PUBLISHED
 
 from weft.architectures.registry import families
-from weft.architectures.sizes import (
-    block_shapes,
-    cache_groups,
+from weft.architectures.spec import DecoderSpec
+from weft.cache.groups import FullGroup, WindowGroup
+from weft.cache.need import cache_groups
+from weft.cli.models import SAMPLE
+from weft.layers.context import LayerContext
+from weft.layers.layer import allocate
+from weft.models.sizes import (
     flops_per_token,
+    model_of,
     num_active_parameters,
     num_parameters,
     parameter_shapes,
 )
-from weft.architectures.spec import DecoderSpec
-from weft.cache.groups import FullGroup, WindowGroup
-from weft.cli.models import SAMPLE
-from weft.layers.context import LayerContext
-from weft.models.decoder import Decoder
 from weft.resolve.reader import ConfigReader
 
 # From the config.json files of Qwen2.5-0.5B, Qwen3-0.6B, Llama-3.2-1B and Mixtral-8x7B-v0.1.
@@ -40,6 +40,11 @@ def spec_of(architecture: str, **config: Any) -> DecoderSpec:
     return families()[architecture].describe(ConfigReader(config))
 
 
+def groups_of(spec: DecoderSpec, dtype: torch.dtype):
+    layers = model_of(spec, context=LayerContext(dtype)).caches()
+    return cache_groups([layer.need for layer in layers], block_size=16, state_interval=256)
+
+
 def describe_published(name: str) -> DecoderSpec:
     config = PUBLISHED[name][1]
     return spec_of(config["architectures"][0], **config)
@@ -52,33 +57,33 @@ def describe_published(name: str) -> DecoderSpec:
     ("MixtralForCausalLM", MIXTRAL, 46_702_792_704),
 ])
 def test_the_number_of_parameters_is_the_published_one(architecture, config, published):
-    assert num_parameters(spec_of(architecture, **config)) == published
+    assert num_parameters(model_of(spec_of(architecture, **config))) == published
 
 
 def test_a_head_found_in_the_checkpoint_adds_its_table():
     spec = spec_of("Qwen3ForCausalLM", **QWEN3)
 
-    assert num_parameters(spec, has_own_head=True) - num_parameters(spec) == 151936 * 1024
+    assert num_parameters(model_of(spec, tied=False)) - num_parameters(model_of(spec)) == 151936 * 1024
 
 
 def test_a_token_of_mixtral_uses_two_of_eight_experts():
     spec = spec_of("MixtralForCausalLM", **MIXTRAL)
 
-    assert num_active_parameters(spec) == 46_702_792_704 - 32 * 6 * 3 * 4096 * 14336
+    assert num_active_parameters(model_of(spec)) == 46_702_792_704 - 32 * 6 * 3 * 4096 * 14336
 
 
 def test_a_token_of_deepseek_v2_lite_uses_2_7_billion_parameters():
-    assert num_active_parameters(describe_published("deepseek-ai/DeepSeek-V2-Lite")) == 2_661_150_208
+    assert num_active_parameters(model_of(describe_published("deepseek-ai/DeepSeek-V2-Lite"))) == 2_661_150_208
 
 
 def test_the_cache_of_qwen2_5_takes_12_kib_a_token_in_bfloat16():
-    groups = cache_groups(spec_of("Qwen2ForCausalLM", **QWEN2_5), "bfloat16", 16)
+    groups = groups_of(spec_of("Qwen2ForCausalLM", **QWEN2_5), torch.bfloat16)
 
     assert groups == (FullGroup(tuple(range(24)), bytes_per_token=12 * 1024, block_size=16),)
 
 
 def test_latent_attention_caches_its_expanded_heads_values_as_wide_as_keys():
-    groups = cache_groups(describe_published("deepseek-ai/DeepSeek-V2-Lite"), "bfloat16", 16)
+    groups = groups_of(describe_published("deepseek-ai/DeepSeek-V2-Lite"), torch.bfloat16)
 
     assert groups == (FullGroup(tuple(range(27)), bytes_per_token=27 * 2 * 16 * (128 + 64) * 2, block_size=16),)
 
@@ -86,7 +91,7 @@ def test_latent_attention_caches_its_expanded_heads_values_as_wide_as_keys():
 def test_layers_with_different_windows_are_different_cache_groups():
     spec = spec_of("Gemma3ForCausalLM", **SAMPLE, sliding_window=512)          # every sixth of 12 layers sees all
 
-    groups = cache_groups(spec, "float32", 16)
+    groups = groups_of(spec, torch.float32)
 
     per_layer = 2 * 2 * 16 * 4                                                  # k and v, 2 heads of 16, 4 bytes
     assert groups == (WindowGroup(512, (0, 1, 2, 3, 4, 6, 7, 8, 9, 10), 10 * per_layer, 16),
@@ -97,14 +102,14 @@ def test_operations_of_a_token_are_two_for_each_weight_of_a_matrix_and_four_for_
     spec = spec_of("LlamaForCausalLM", **SAMPLE | {"num_hidden_layers": 1})
 
     matrices = 64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 128 + 512 * 64              # q and o, k and v, mlp, head
-    assert flops_per_token(spec) == 2 * matrices
-    assert flops_per_token(spec, context_len=10) == 2 * matrices + 4 * 4 * 16 * 10
+    assert flops_per_token(model_of(spec)) == 2 * matrices
+    assert flops_per_token(model_of(spec), context_len=10) == 2 * matrices + 4 * 4 * 16 * 10
 
 
 def test_a_window_bounds_the_operations_of_attention():
     spec = spec_of("MistralForCausalLM", **SAMPLE, sliding_window=100)
 
-    assert flops_per_token(spec, context_len=5000) == flops_per_token(spec, context_len=100)
+    assert flops_per_token(model_of(spec), context_len=5000) == flops_per_token(model_of(spec), context_len=100)
 
 
 def test_experts_that_are_not_picked_cost_nothing():
@@ -112,22 +117,25 @@ def test_experts_that_are_not_picked_cost_nothing():
     more = spec_of("MixtralForCausalLM", **SAMPLE | {"num_local_experts": 16, "num_experts": 16})
 
     router_rows = 8 * 64 * 12
-    assert flops_per_token(more) - flops_per_token(few) == 2 * router_rows
-
-
-@pytest.mark.parametrize("architecture", families())
-def test_names_and_shapes_are_those_of_the_model_that_is_built(architecture):
-    spec = spec_of(architecture, **SAMPLE)
-    model = Decoder(spec, tied=spec.head.tied, max_model_len=16,
-                    context=LayerContext(torch.float32, has_memory=False))
-
-    assert parameter_shapes(spec) == {name: tuple(view.shape) for name, view in model.homes().items()}
+    assert flops_per_token(model_of(more)) - flops_per_token(model_of(few)) == 2 * router_rows
 
 
 @pytest.mark.parametrize("architecture", families())
 def test_the_parameters_of_all_blocks_are_the_blocks_own(architecture):
-    spec = spec_of(architecture, **SAMPLE)
+    model = model_of(spec_of(architecture, **SAMPLE))
 
-    of_blocks = sum(prod(shape) for name, shape in parameter_shapes(spec).items() if name.startswith("blocks."))
-    assert of_blocks == sum(prod(shape) for block in spec.blocks
-                            for shape in block_shapes(block, spec.hidden_size).values())
+    of_blocks = sum(prod(shape) for name, shape in parameter_shapes(model).items() if name.startswith("blocks."))
+    assert of_blocks == sum(num_parameters(block) for block in model.blocks)
+
+
+@pytest.mark.parametrize("architecture", families())
+def test_every_home_is_a_view_of_a_parameter_and_every_parameter_has_homes(architecture):
+    model = model_of(spec_of(architecture, **SAMPLE))
+    allocate(model, "cpu")
+
+    homes = model.homes()
+
+    assert sum(home.view.numel() for home in homes.values()) == sum(p.numel() for p in model.parameters())
+    for home in homes.values():
+        home.view.fill_(1)
+    assert all((parameter == 1).all() for parameter in model.parameters())

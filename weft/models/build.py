@@ -1,0 +1,30 @@
+"""`build_model`: from a resolved configuration to an EngineModel. The one place that knows the ways in."""
+
+from __future__ import annotations
+
+import torch
+
+from weft.architectures.describe import describe
+from weft.checkpoint.reader import Checkpoint
+from weft.config.engine_config import EngineConfig
+from weft.config.quantization_methods import at_load
+from weft.layers.context import CacheFormat, LayerContext
+from weft.models.described import Described
+from weft.models.engine_model import EngineModel
+from weft.ops.nodes import MemoryNodes
+
+
+def build_model(config: EngineConfig, context: LayerContext, checkpoint: Checkpoint | None) -> EngineModel:
+    """The model of a configuration, without memory yet. checkpoint: its weights; None: it is only looked at.
+
+    ConfigError for an architecture or a key that weft cannot run, CheckpointError for files that do not fit.
+    """
+    spec, reader = describe(config.model)
+    return Described(spec, reader, checkpoint, config.model.hf_config, context)
+
+
+def layer_context(config: EngineConfig, nodes: MemoryNodes | None = None) -> LayerContext:
+    """What a configuration says to the layers. nodes: memory nodes that weights are divided among."""
+    return LayerContext(
+        getattr(torch, config.model.dtype), isa=config.cpu_isa, quantization=at_load(config.load.quantization),
+        cache=CacheFormat(config.cache.dtype, config.cache.block_size), nodes=nodes)

@@ -1,0 +1,126 @@
+"""`Described`: a model that a `DecoderSpec` describes, as the engine drives it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from weft.architectures import words
+from weft.architectures.names import NameMap
+from weft.architectures.spec import DecoderSpec
+from weft.checkpoint.loader import has_own_head, load_weights
+from weft.checkpoint.reader import Checkpoint
+from weft.checkpoint.report import LoadReport
+from weft.checkpoint.stored_codes import stored_codes
+from weft.errors import NotBuiltError
+from weft.layers.context import LayerContext
+from weft.layers.finishing import LayerFinisher
+from weft.layers.layer import StepLimits, allocate
+from weft.models.decoder import Decoder
+from weft.models.engine_model import LayerWords, ModelWords
+from weft.models.sizes import cache_bytes_per_token, held_bytes, num_parameters, step_bytes
+from weft.ops.kernel import Choice
+from weft.ops.step import Step
+from weft.resolve.reader import ConfigReader
+
+
+class Described:
+    """As EngineModel. checkpoint: None for a model that is only looked at; hf_config: says whether the head is tied."""
+
+    tasks = frozenset({"generate"})
+
+    def __init__(self, spec: DecoderSpec, reader: ConfigReader, checkpoint: Checkpoint | None,
+                 hf_config: Mapping[str, Any], context: LayerContext) -> None:
+        self.spec, self.reader, self._checkpoint, self._context = spec, reader, checkpoint, context
+        self.has_own_head = needs_own_head(checkpoint, spec, hf_config)
+        self.module = Decoder(spec, tied=not self.has_own_head, context=context)
+        self.caches = self.module.caches()
+
+    def words(self) -> ModelWords:
+        """As EngineModel: one entry for each kind of block."""
+        spec = self.spec
+        rows = []
+        for numbers, block in words.patterns(spec.blocks):
+            built = self.module.blocks[spec.blocks.index(block)]
+            rows.append(LayerWords(
+                layers=numbers, attention=words.attention(block.mixer), ffn=words.ffn(block.ffn),
+                positions=words.rope_words(block.mixer.positions), norms=words.block_norms(block),
+                parameters=num_parameters(built), cache_bytes_per_token=cache_bytes_per_token(built)))
+        head = "has a table of its own" if self.has_own_head else "shares the embedding's table"
+        title = f"{len(spec.blocks)} layers of {spec.hidden_size}, vocabulary {spec.vocab_size}"
+        return ModelWords(title, head, tuple(rows))
+
+    def weight_bytes(self) -> int:
+        """As EngineModel. Without a checkpoint all weights are floats."""
+        if self._checkpoint is None:
+            return held_bytes(self.module, {})
+        return held_bytes(self.module, stored_codes(self._checkpoint, names_in(self._checkpoint, self.spec)))
+
+    def step_bytes(self, limits: StepLimits) -> int:
+        """As EngineModel."""
+        blocks = [block.token_bytes(self._is_native) for block in self.module.blocks]
+        return step_bytes(self.module, max(blocks, default=0), self.spec.vocab_size, limits, native=self._is_native)
+
+    def bytes_per_cached_token(self) -> float:
+        """As EngineModel."""
+        return max((layer.bytes_per_cached_token() for layer in self.caches), default=0)
+
+    def load(self, *, max_model_len: int, use_tqdm: bool) -> LoadReport:
+        """As EngineModel."""
+        assert self._checkpoint is not None, "a model that is only looked at has no weights"
+        allocate(self.module, self._context.device)
+        finisher = LayerFinisher(self.module, self.module.homes())
+        report = load_weights(
+            {name: home.view for name, home in self.module.homes().items()}, self._checkpoint,
+            names_in(self._checkpoint, self.spec), tied=not self.has_own_head, use_tqdm=use_tqdm, sink=finisher)
+        finisher.finish()
+        self.module.prepare(max_model_len=max_model_len)
+        return report
+
+    def forward(self, step: Step) -> Tensor:
+        """As EngineModel."""
+        return self.module(step)
+
+    def compute_logits(self, hidden_states: Tensor) -> Tensor:
+        """As EngineModel."""
+        return self.module.compute_logits(hidden_states)
+
+    def choices(self) -> Iterator[Choice]:
+        """As EngineModel."""
+        return self.module.choices()
+
+    def forget_recordings(self) -> None:
+        """As EngineModel."""
+        self.module.steps.forget()
+
+    def refuse_recordings(self, reason: str) -> None:
+        """As EngineModel."""
+        self.module.steps.refusal = reason
+
+    @property
+    def _is_native(self) -> bool:
+        return self._context.is_native
+
+
+def names_in(checkpoint: Checkpoint, spec: DecoderSpec) -> NameMap:
+    """The family's names in this kind of files. NotBuiltError when nobody has said what they are there."""
+    if not checkpoint.is_gguf and not checkpoint.is_mistral:
+        return spec.names
+    kind, found = ("GGUF", spec.gguf_names) if checkpoint.is_gguf else ("consolidated", spec.mistral_names)
+    if found is None:
+        raise NotBuiltError("model", str(checkpoint.path), expected="safetensors or PyTorch files of this architecture",
+                            hint=f"weft does not know how {kind} files name this family's tensors.")
+    return found
+
+
+def needs_own_head(checkpoint: Checkpoint | None, spec: DecoderSpec, hf_config: Mapping[str, Any]) -> bool:
+    """Whether a model gets a table for its head besides the embedding's: as the checkpoint has it.
+
+    Without weights (none, or load_format=dummy) as the spec says.
+    """
+    if checkpoint is None or checkpoint.is_dummy:
+        return not spec.head.tied
+    says_untied = hf_config.get("tie_word_embeddings") is False
+    return has_own_head(checkpoint, names_in(checkpoint, spec), says_untied=says_untied)

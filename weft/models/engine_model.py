@@ -1,0 +1,114 @@
+"""`EngineModel`: all that the engine asks of a model, however it came to be. `build.py` makes one.
+
+The engine knows numbers, homes and forward passes; what a model is made of stays behind this protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from weft.cache.need import CacheNeed
+from weft.checkpoint.report import LoadReport
+from weft.layers.layer import StepLimits
+from weft.ops.kernel import Choice
+from weft.ops.step import Step
+from weft.resolve.reader import ConfigReader
+
+
+class CacheLayer(Protocol):
+    """A layer that stores something from step to step.
+
+    need: what it stores, for the memory plan. cache_dtype: of its tensors.
+    """
+
+    need: CacheNeed
+    cache_dtype: torch.dtype
+
+    def cache_shapes(self, num_blocks: int) -> tuple[tuple[int, ...], ...]:
+        """Of its tensors, for blocks numbered 0 to num_blocks - 1."""
+        ...
+
+    def bind_cache(self, tensors: tuple[Tensor, ...], group: int) -> None:
+        """Take the tensors, and the number of the layer's cache group: its plan is `step.caches[group]`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LayerWords:
+    """One kind of layer in words. layers: their numbers; parameters, cache_bytes_per_token: of one of them."""
+
+    layers: str
+    attention: str
+    positions: str
+    ffn: str
+    norms: str
+    parameters: int
+    cache_bytes_per_token: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelWords:
+    """A model in words, for `weft inspect`. title: number and width of layers; head: where its matrix comes from."""
+
+    title: str
+    head: str
+    layers: tuple[LayerWords, ...]
+
+
+class EngineModel(Protocol):
+    """A model as the runner drives it: first without memory, to be asked for sizes; then loaded; then run.
+
+    module: the torch module behind it, which hooks and `apply_model` reach. caches: its cache layers in order.
+    tasks: what it is for: "generate", "embed" and so on. reader: knows which keys of the config the model used; None:
+    nobody does, because the model reads its config itself.
+    """
+
+    module: nn.Module
+    caches: tuple[CacheLayer, ...]
+    tasks: frozenset[str]
+    reader: ConfigReader | None
+
+    def words(self) -> ModelWords:
+        """The model in words."""
+        ...
+
+    def weight_bytes(self) -> int:
+        """Bytes of all weights as their kernels hold them, by names and headers alone."""
+        ...
+
+    def step_bytes(self, limits: StepLimits) -> int:
+        """Bytes of the largest step, besides weights and cache."""
+        ...
+
+    def bytes_per_cached_token(self) -> float:
+        """Bytes that a step needs besides for each cached token that it reads."""
+        ...
+
+    def load(self, *, max_model_len: int, use_tqdm: bool) -> LoadReport:
+        """Allocate and fill all weights. CheckpointError with every fault when the files do not fit the model."""
+        ...
+
+    def forward(self, step: Step) -> Tensor:
+        """Hidden states [T, E] of a step's tokens."""
+        ...
+
+    def compute_logits(self, hidden_states: Tensor) -> Tensor:
+        """[N, E] -> [N, V] float32."""
+        ...
+
+    def choices(self) -> Iterator[Choice]:
+        """The kernels that its layers chose."""
+        ...
+
+    def forget_recordings(self) -> None:
+        """The model was changed from outside: what was recorded of its steps no longer holds."""
+        ...
+
+    def refuse_recordings(self, reason: str) -> None:
+        """Record no steps from now on."""
+        ...

@@ -1,0 +1,84 @@
+"""What a built model costs, asked of its layers: parameters, bytes of weights and of a step, operations of a token.
+
+A model can be asked while it has no memory. What one layer costs is said by the layer itself (`layers/layer.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import prod
+
+import torch
+from torch import nn
+
+from weft.architectures.spec import DecoderSpec
+from weft.layers.context import LayerContext
+from weft.layers.layer import Layer, StepLimits
+from weft.layers.paged_attention import PagedAttention
+from weft.models.decoder import Decoder
+from weft.ops.quantized import QuantizedWeight
+
+DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+
+
+def layers_of(model: nn.Module) -> Iterator[Layer]:
+    """All layers of a model, at any depth."""
+    return (module for module in model.modules() if isinstance(module, Layer))
+
+
+def held_bytes(model: Layer, codes: Mapping[str, QuantizedWeight]) -> int:
+    """Bytes of all weights as their kernels hold them. codes: {home: a row} of the homes that stay codes."""
+    by_layer: dict[Layer, dict[str, QuantizedWeight]] = {}
+    if codes:
+        homes = model.homes()
+        for name, row in codes.items():
+            if name in homes:
+                by_layer.setdefault(homes[name].layer, {})[homes[name].part] = row
+    return sum(layer.held_bytes(by_layer.get(layer, {})) for layer in layers_of(model))
+
+
+def step_bytes(model: nn.Module, token_bytes: int, vocab_size: int, limits: StepLimits, *, native: bool) -> int:
+    """Bytes of the largest step. token_bytes: of one row in the hungriest block.
+
+    Logits are float32; native sampling has one copy of them for log-probabilities and each thread rows of its own.
+    """
+    rows = min(limits.num_seqs, limits.num_tokens)
+    logits = (2 * rows + 5 * limits.num_threads) * vocab_size * 4 if native else 3 * rows * vocab_size * 4
+    fixed = max((layer.step_bytes(limits) for layer in layers_of(model)), default=0)
+    return limits.num_tokens * token_bytes + logits + fixed
+
+
+def parameter_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """{part name + suffix: shape} of every parameter; matrices are [out, in]. Of a foreign module: its own names."""
+    if isinstance(model, Layer):
+        return {name: tuple(home.view.shape) for name, home in model.homes().items()}
+    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+
+
+def num_parameters(model: nn.Module) -> int:
+    """Numbers that a model or layer holds; a shared table counts once."""
+    return sum(map(prod, parameter_shapes(model).values()))
+
+
+def num_active_parameters(model: nn.Module) -> int:
+    """Numbers that one token's forward pass uses: all, without the experts that its router does not pick."""
+    return num_parameters(model) - sum(layer.num_idle_parameters() for layer in layers_of(model))
+
+
+def cache_bytes_per_token(model: nn.Module) -> int:
+    """Bytes of one token's keys and values in all layers of a model, or in one of its parts."""
+    return sum(module.need.bytes_per_token for module in model.modules() if isinstance(module, PagedAttention))
+
+
+def flops_per_token(model: nn.Module, *, context_len: int = 0) -> int:
+    """Floating-point operations of one token that sees `context_len` tokens: matrix products and attention only.
+
+    A product of a matrix with a vector counts two operations for each weight.
+    """
+    return sum(layer.flops_per_token(context_len) for layer in layers_of(model))
+
+
+def model_of(spec: DecoderSpec, *, tied: bool | None = None, context: LayerContext | None = None) -> Decoder:
+    """The model of a spec without memory, to be asked. tied: None for what the config says."""
+    context = context or LayerContext(torch.float32)
+    return Decoder(spec, tied=spec.head.tied if tied is None else tied, context=context)
