@@ -8,9 +8,11 @@ from itertools import accumulate
 import numpy as np
 import torch
 
+from weft.cache.groups import FREED, StateGroup
 from weft.engine.memory import MemoryPlan
 from weft.engine.scheduler import Scheduled, StepPlan
 from weft.ops.attention import AttentionPlan, attention_plan
+from weft.ops.scan_plan import ScanPlan
 from weft.ops.step import Step
 
 
@@ -30,8 +32,9 @@ def step_inputs(step_plan: StepPlan, memory: MemoryPlan) -> Step:
         input_ids=torch.tensor(token_ids), positions=torch.from_numpy(places), query_lens=query_lens,
         wanted_rows=tuple(row for item, end in zip(items, ends, strict=True)
                           for row in range(end - item.num_rows, end)),
-        caches=tuple(_attention(group, items, query_lens, seq_lens, num_decodes, places, memory)
-                     for group in range(len(memory.groups))))
+        caches=tuple(_states(number, items, query_lens) if isinstance(group, StateGroup) else
+                     _attention(number, items, query_lens, seq_lens, num_decodes, places, memory)
+                     for number, group in enumerate(memory.groups)))
 
 
 def _places(items: Seq[Scheduled], num_decodes: int) -> np.ndarray:
@@ -39,6 +42,13 @@ def _places(items: Seq[Scheduled], num_decodes: int) -> np.ndarray:
     parts = [np.fromiter((item.start for item in items[:num_decodes]), dtype=np.int64, count=num_decodes)]
     parts += [np.arange(item.start, item.start + item.num_new_tokens) for item in items[num_decodes:]]
     return np.concatenate(parts)
+
+
+def _states(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...]) -> ScanPlan:
+    """What the layers of a group of states read: a sequence's table is its state to read and its state to write."""
+    tables = [item.seq.block_ids[group] for item in items]
+    return ScanPlan(query_lens=query_lens, read_ids=tuple(None if read == FREED else read for read, _ in tables),
+                    write_ids=tuple(write for _, write in tables))
 
 
 def _attention(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...], seq_lens: tuple[int, ...],

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from weft.ops.attention import AttentionPlan
+from weft.ops.scan_plan import ScanPlan
 
 MAX_RECORDED_ROWS = 64         # rows; a longer step takes long enough to hide Python
 _MAX_RECORDED_QUERIES = 16     # rows of one sequence; a sequence with more is in prefill, whose length hardly repeats
 
-CachePlan = AttentionPlan
+CachePlan = AttentionPlan | ScanPlan
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
