@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft.cache.groups import FullGroup, WindowGroup
+from weft.cache.groups import EncoderGroup, FullGroup, StateGroup, WindowGroup
 
 
 def window(size: int, block_size: int = 4) -> WindowGroup:
@@ -44,3 +44,10 @@ def test_no_chunk_of_a_sequence_ever_spans_more_blocks_than_the_peak(size, chunk
     held = -(-(start + chunk) // block_size) - group.num_left_behind(start)
 
     assert held <= group.num_blocks(start + chunk, chunk, 0)
+
+
+def test_groups_say_what_their_layers_see():
+    groups = FullGroup((0,), 8, 4), window(6), StateGroup((0,), 100, 32), EncoderGroup((0,), 8, 4)
+
+    assert [group.words for group in groups] == [
+        "all tokens", "window 6", "one state, kept for prefixes every 32 tokens", "the encoder's tokens"]

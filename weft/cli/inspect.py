@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from weft.cache.groups import StateGroup
 from weft.cli.options import add_engine_options, serving_args
 from weft.cli.parser import Parser
 from weft.cli.tables import human_bytes, human_count, print_table
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from weft.cli.inspection import Inspection
     from weft.config.engine_args import EngineArgs
     from weft.config.machine import Machine
+    from weft.engine.memory import MemoryPlan
 
 _LONGEST_VALUE = 60
 
@@ -97,10 +99,15 @@ def _print_sizes(sizes: dict[str, Any]) -> None:
             ("checkpoint", sizes["checkpoint"]),
             ("cache per token", human_bytes(sizes["kv_bytes_per_token"])),
             ("operations per token", f"{human_count(sizes['flops_per_token'])} flop, attention left out")]
-    rows += [(f"  layers {group['layers']}", f"{human_bytes(group['bytes_per_token'])}/token, "
-              + (f"window {group['window']}" if group["window"] else "all tokens")) for group in sizes["cache_groups"]]
+    rows += [(f"  layers {group['layers']}", f"{_rate(group)}, {group['words']}") for group in sizes["cache_groups"]]
     print()
     print_table(("size", "value"), rows, title="Sizes")
+
+
+def _rate(group: dict[str, Any]) -> str:
+    if group["bytes_per_state"] is not None:
+        return f"{human_bytes(group['bytes_per_state'])}/state"
+    return f"{human_bytes(group['bytes_per_token'])}/token"
 
 
 def _print_plan(found: Inspection) -> None:
@@ -110,13 +117,22 @@ def _print_plan(found: Inspection) -> None:
         return
     plan = found.plan
     rows = [("weights", human_bytes(plan.weight_bytes)), ("activations", human_bytes(plan.activation_bytes)),
-            ("cache", f"{human_bytes(plan.kv_cache_bytes)} in {' + '.join(map(str, plan.num_blocks))} blocks of "
-                      f"{plan.block_size} tokens"),
+            ("cache", f"{human_bytes(plan.kv_cache_bytes)} in {_blocks(plan)}"),
             ("total", human_bytes(plan.total_bytes)),
             ("limit", f"{human_bytes(plan.limit_bytes)}: {plan.limit_source}"),
-            ("longest sequence", f"{plan.max_model_len} tokens"),
-            ("cached tokens", f"{plan.num_cache_tokens}")]
+            ("longest sequence", f"{plan.max_model_len} tokens")]
+    if plan.num_cache_tokens:
+        rows.append(("cached tokens", f"{plan.num_cache_tokens}"))
     print_table(("memory plan", "value"), rows, title="Memory plan")
+
+
+def _blocks(plan: MemoryPlan) -> str:
+    """Blocks of each group of tokens, and how many states."""
+    counts = list(zip(plan.num_blocks, plan.groups, strict=True))
+    tokens = [str(num) for num, group in counts if not isinstance(group, StateGroup)]
+    parts = [f"{' + '.join(tokens)} blocks of {plan.block_size} tokens"] if tokens else []
+    parts += [f"{num} states" for num, group in counts if isinstance(group, StateGroup)]
+    return " and ".join(parts) or "no blocks"
 
 
 def _print_kernels(kernels: dict[str, str]) -> None:

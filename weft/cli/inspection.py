@@ -10,6 +10,7 @@ from typing import Any
 
 from weft.architectures.registry import families
 from weft.architectures.words import layer_words
+from weft.cache.groups import CacheGroup, StateGroup, WindowGroup
 from weft.checkpoint.loader import open_weights
 from weft.checkpoint.reader import Checkpoint
 from weft.config.engine_args import EngineArgs
@@ -96,9 +97,19 @@ def sizes(found: Inspection) -> dict[str, Any]:
         "kv_bytes_per_token": cache_bytes_per_token(module),
         "flops_per_token": flops_per_token(module),
         "head": found.model.words().head,
-        "cache_groups": [{"window": group.window, "layers": layer_words(group.layers),
-                          "bytes_per_token": group.bytes_per_token} for group in groups],
+        "cache_groups": [_cache_group(group) for group in groups],
         "checkpoint": found.weights_error or _weights_words(found.weights),
+    }
+
+
+def _cache_group(group: CacheGroup) -> dict[str, Any]:
+    """A state's bytes are those of a sequence, whatever its length."""
+    is_state = isinstance(group, StateGroup)
+    return {
+        "layers": layer_words(group.layers), "words": group.words,
+        "window": group.window if isinstance(group, WindowGroup) else None,
+        "bytes_per_token": None if is_state else group.block_bytes // group.block_size,
+        "bytes_per_state": group.block_bytes if is_state else None,
     }
 
 

@@ -22,6 +22,7 @@ class EncoderGroup:
     bytes_per_token: int
     block_size: int
 
+    words = "the encoder's tokens"
     is_shifting = False
     is_kept_at_borders = False
     can_share_prefixes = True

@@ -23,6 +23,7 @@ class FullGroup:
     mask: Mask = CAUSAL
 
     window = None
+    words = "all tokens"
     is_shifting = False
     is_kept_at_borders = False
 

@@ -20,6 +20,7 @@ class CacheGroup(Protocol):
 
     layers: their indices in the model.
     block_size: tokens that a block stands for. block_bytes: of one block, all these layers together.
+    words: what the layers see of it, for people.
     can_share_prefixes: whether what is stored of a prefix is the same whatever follows.
     is_shifting: whether `advance` changes tables.
     is_kept_at_borders: whether only a step that ends with a block leaves the block's content behind.
@@ -31,6 +32,8 @@ class CacheGroup(Protocol):
     def block_size(self) -> int: ...
     @property
     def block_bytes(self) -> int: ...
+    @property
+    def words(self) -> str: ...
     @property
     def can_share_prefixes(self) -> bool: ...
     @property

@@ -32,6 +32,10 @@ class StateGroup:
     is_kept_at_borders = True
     can_share_prefixes = True
 
+    @property
+    def words(self) -> str:
+        return f"one state, kept for prefixes every {self.block_size} tokens"
+
     def num_blocks(self, num_tokens: int, max_chunk: int, num_encoder_tokens: int) -> int:
         return 2
 

@@ -33,6 +33,10 @@ class WindowGroup:
         return not isinstance(self.mask, Bidirectional)
 
     @property
+    def words(self) -> str:
+        return f"window {self.window}"
+
+    @property
     def block_bytes(self) -> int:
         return self.bytes_per_token * self.block_size
 
