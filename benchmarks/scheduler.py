@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from weft.cache.groups import FullGroup, WindowGroup
+from weft.cache.groups import FullGroup, StateGroup, WindowGroup
 from weft.cache.manager import CacheManager
 from weft.config.engine_config import SchedulerConfig
 from weft.engine.messages import EngineRequest
@@ -37,6 +37,7 @@ class Scenario:
     max_tokens: int
     blocks_per_seq: int
     windows: tuple[int | None, ...] = (None,)
+    has_states: bool = False      # a group of states besides
     is_staggered: bool = False
     num_shared: int = 0           # first prompt tokens that all sequences share
 
@@ -44,6 +45,7 @@ class Scenario:
 SCENARIOS = (
     Scenario(name="decode", prompt_len=64, max_tokens=4096, blocks_per_seq=300),
     Scenario(name="decode, window", prompt_len=64, max_tokens=4096, blocks_per_seq=300, windows=(None, 128)),
+    Scenario(name="decode, states", prompt_len=64, max_tokens=4096, blocks_per_seq=300, has_states=True),
     Scenario(name="turnover", prompt_len=64, max_tokens=128, blocks_per_seq=30, is_staggered=True),
     Scenario(name="turnover, shared", prompt_len=512, max_tokens=128, blocks_per_seq=50, is_staggered=True,
              num_shared=448),
@@ -93,6 +95,8 @@ def make_scheduler(scenario: Scenario, args: argparse.Namespace) -> Scheduler:
     size = args.block_size
     groups = [FullGroup((layer,), 1, size) if window is None else WindowGroup(window, (layer,), 1, size)
               for layer, window in enumerate(scenario.windows)]
+    if scenario.has_states:
+        groups.append(StateGroup((len(groups),), 1, 16 * size))
     num_blocks = scenario.blocks_per_seq * args.running * 16 // size
     cache = CacheManager(groups, [num_blocks] * len(groups), True)
     config = SchedulerConfig(max_num_seqs=args.running, max_num_batched_tokens=MAX_NUM_BATCHED_TOKENS)

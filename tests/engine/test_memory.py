@@ -17,6 +17,7 @@ from weft.architectures.spec import (
     RMSNorm,
     SlidingWindow,
 )
+from weft.cache.need import CacheNeed, StateNeed, TokensNeed
 from weft.config.engine_config import (
     CacheConfig,
     EngineConfig,
@@ -143,3 +144,53 @@ def test_the_parts_add_up():
 
     assert plan.total_bytes == plan.weight_bytes + plan.activation_bytes + plan.kv_cache_bytes
     assert dataclasses.asdict(plan)["weight_bytes"] > 0
+
+
+@dataclasses.dataclass
+class CacheLayer:
+    need: CacheNeed
+
+
+@dataclasses.dataclass
+class Built:
+    """As much of a built model as the plan asks for, with layers of these needs."""
+
+    caches: list[CacheLayer]
+
+    def weight_bytes(self):
+        return 1000
+
+    def step_bytes(self, limits):
+        return 100
+
+    def bytes_per_cached_token(self):
+        return 0.5
+
+
+def built(*needs):
+    return Built([CacheLayer(need) for need in needs])
+
+
+def test_a_model_without_caches_has_its_whole_context_and_no_blocks():
+    plan = plan_memory(built(), config(fixed=True), machine())
+
+    assert (plan.num_blocks, plan.kv_cache_bytes, plan.max_model_len, plan.num_cache_tokens) == ((), 0, 1024, 0)
+
+
+def test_states_limit_how_many_sequences_run_and_not_how_long_they_are():
+    plan = plan_memory(built(StateNeed(700), StateNeed(300)), config(fixed=True, kv_bytes=4_500), machine())
+
+    assert (plan.num_blocks, plan.kv_cache_bytes, plan.max_model_len) == ((4,), 4_000, 1024)
+
+
+def test_too_few_bytes_for_one_sequences_states_are_refused_with_what_it_takes():
+    with pytest.raises(MemoryPlanError, match="do not hold the shortest sequence: give at least 2000 bytes"):
+        plan_memory(built(StateNeed(1000)), config(kv_bytes=1_999), machine())
+
+
+def test_a_hybrids_set_context_counts_the_states_of_one_sequence():
+    hybrid = built(StateNeed(1000), TokensNeed(10))
+
+    assert plan_memory(hybrid, config(fixed=True, kv_bytes=2_000 + 10_240), machine()).num_blocks == (2, 64)
+    with pytest.raises(MemoryPlanError, match=r"1024 needs 12240 bytes of cache; there are 12239.*that fits is 1008"):
+        plan_memory(hybrid, config(fixed=True, kv_bytes=2_000 + 10_239), machine())
