@@ -88,6 +88,16 @@ def test_several_models_in_one_script(tmp_path, capsys):
     assert len(capsys.readouterr().out.splitlines()) >= 2
 
 
+def test_a_prompt_as_embeddings_is_answered_as_its_text(tmp_path, capsys):
+    source = block_with("docs/guide.md", "get_input_embeddings").replace("path/to/model", str(weft.embedded.path()))
+
+    run(source)
+
+    with LLM(use_tqdm_on_load=False) as llm:
+        text = llm.generate("Once upon a time", use_tqdm=False)[0].outputs[0].text
+    assert capsys.readouterr().out == text + "\n"
+
+
 def test_the_model_file_describes_a_model_that_runs(biased_model, tmp_path):
     file = tmp_path / "my_arch.py"
     file.write_text(block_with("docs/adding-a-model.md", '@architecture("MyForCausalLM")'))

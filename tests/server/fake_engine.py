@@ -72,6 +72,9 @@ class FakeEngine:
     async def encode_prompt(self, prompt, *, add_special_tokens: bool = True, truncate_prompt_tokens=None) -> list[int]:
         return self._inputs.encode(parse_prompt(prompt), add_special_tokens=add_special_tokens)
 
+    async def read_prompt_embeds(self, embeds):
+        return self._inputs.read_prompt_embeds(embeds)
+
     async def reset_prefix_cache(self) -> bool:
         return True
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 import json
 import socket
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import openai
 import pytest
+import torch
 from http_server import running_server
+from safetensors.torch import load_file
 from tiny_llama import make_checkpoint
 
 from weft.async_llm import AsyncLLM
@@ -26,7 +31,8 @@ LONG = {"prompt": "a", "max_tokens": 2000, "ignore_eos": True}
 def engine(tmp_path_factory):
     model = make_checkpoint(tmp_path_factory.mktemp("tiny"), max_position_embeddings=2048)
     engine = AsyncLLM.from_engine_args(EngineArgs(
-        model=str(model), kv_cache_memory_bytes=2**22, num_threads=1, served_model_name=("tiny",)))
+        model=str(model), kv_cache_memory_bytes=2**22, num_threads=1, served_model_name=("tiny",),
+        enable_prompt_embeds=True))
     yield engine
     engine.shutdown()
 
@@ -48,6 +54,40 @@ def eventually(condition, seconds: float = 20.0) -> bool:
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)
     return bool(condition())
+
+
+def rows_of(model_path, token_ids) -> str:
+    """The rows of the embedding table for these ids, as a client sends them."""
+    [file] = Path(model_path).glob("*.safetensors")
+    table = load_file(file)["model.embed_tokens.weight"]
+    data = io.BytesIO()
+    torch.save(table[token_ids], data)
+    return base64.b64encode(data.getvalue()).decode()
+
+
+def test_embeddings_of_a_prompt_are_answered_as_the_prompt_is(client, engine):
+    ids = [72, 105, 33, 40, 41]
+    options = {"model": "tiny", "max_tokens": 12, "temperature": 0}
+    rows = rows_of(engine.config.model.path, ids)
+    expected = client.completions.create(**options, prompt=ids)
+    alone = client.completions.create(**options, prompt=None, extra_body={"prompt_embeds": rows})
+    mixed = client.completions.create(**options, prompt=[ids], extra_body={"prompt_embeds": [rows, rows]})
+    chunks = list(client.completions.create(**options, prompt=None, extra_body={"prompt_embeds": rows}, stream=True,
+                                            stream_options={"include_usage": True}))
+
+    assert alone.choices[0].text == expected.choices[0].text
+    assert [choice.text for choice in mixed.choices] == [expected.choices[0].text] * 3
+    assert "".join(chunk.choices[0].text for chunk in chunks if chunk.choices) == expected.choices[0].text
+    assert [usage.prompt_tokens for usage in (alone.usage, mixed.usage, chunks[-1].usage)] == [5, 15, 5]
+
+
+def test_wrong_embeddings_are_a_400_and_the_prompt_beside_them_is_not_run(engine, url):
+    rows = rows_of(engine.config.model.path, [1, 2])
+    before = engine.stats.prompt_tokens
+    answer = httpx.post(url + "/v1/completions", json={"prompt": "a", "prompt_embeds": [rows, rows[:-40]]})
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "prompt_embeds.1")
+    assert engine.stats.prompt_tokens == before
 
 
 def test_greedy_answers_are_the_same_whole_streamed_and_batched(client):

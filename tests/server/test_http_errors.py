@@ -116,10 +116,33 @@ def test_a_wrong_field_of_a_chat_is_a_400_that_names_it(url, fields, param):
 
 @pytest.mark.parametrize("field, value", [
     ("response_format", {"type": "json_object"}), ("structured_outputs", {"regex": "a"}), ("suffix", "x"),
-    ("prompt_embeds", "AAAA"), ("best_of", 3), ("use_beam_search", True), ("thinking_token_budget", 5),
+    ("best_of", 3), ("use_beam_search", True), ("thinking_token_budget", 5),
     ("guided_json", {}), ("logprob_token_ids", [1]), ("repetition_detection", {})])
 def test_a_known_field_without_code_is_a_501_that_names_it(url, field, value):
     check_error(httpx.post(url + COMPLETIONS, json={"prompt": "a", field: value}), 501, "NotImplementedError", field)
+
+
+@pytest.mark.parametrize("value, param", [
+    ("AAAA", "prompt_embeds"), (["AAAA"], "prompt_embeds.0"), ([[1.0]], "prompt_embeds.0"), ([], "prompt_embeds"),
+    (7, "prompt_embeds")])
+def test_embeddings_that_are_none_or_that_the_engine_does_not_take_are_a_400(url, value, param):
+    check_error(httpx.post(url + COMPLETIONS, json={"prompt_embeds": value}), 400, "BadRequestError", param)
+
+
+def test_a_completion_without_any_prompt_is_a_400(url):
+    check_error(httpx.post(url + COMPLETIONS, json={"max_tokens": 3}), 400, "BadRequestError", "prompt")
+
+
+def test_embeddings_have_no_text_to_echo(url):
+    answer = httpx.post(url + COMPLETIONS, json={"prompt_embeds": "AAAA", "echo": True})
+
+    check_error(answer, 400, "BadRequestError", "echo")
+
+
+def test_a_chat_takes_no_embeddings(url):
+    answer = httpx.post(url + CHAT, json={"messages": HI, "prompt_embeds": "AAAA"})
+
+    check_error(answer, 501, "NotImplementedError", "prompt_embeds")
 
 
 @pytest.mark.parametrize("field, value", [

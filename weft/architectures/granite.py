@@ -24,6 +24,6 @@ def granite(c: ConfigReader) -> DecoderSpec:
         residual_scale=c.positive_float("residual_multiplier", default=1.0),
     )
     embedding = EmbeddingSpec(vocab_size=c.positive("vocab_size"),
-                              scale=c.positive_float("embedding_multiplier", default=1.0))
+                              scale=c.positive_float("embedding_multiplier", default=1.0), scales_given_rows=True)
     return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=LLAMA_NAMES, embedding=embedding,
                    logit_scale=1.0 / c.positive_float("logits_scaling", default=1.0), gguf=gguf_names(paired_qk(c)))

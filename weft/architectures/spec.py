@@ -310,6 +310,8 @@ class EmbeddingSpec(Part):
 
     scale: rounded to the model's dtype first. embedding_dim: width of the table when it differs from the hidden size
     (OPT 350m), which makes the projection.
+    scales_given_rows: rows given instead of ids (prompt embeddings) are scaled too (Granite). False: they stand for
+    tokens[id] * scale (Gemma, whose embedding scales in Transformers). Projection, positions and norm are for both.
     """
 
     vocab_size: int
@@ -317,6 +319,7 @@ class EmbeddingSpec(Part):
     positions: LearnedPositions | None = None
     norm: NormSpec | None = None
     embedding_dim: int | None = None
+    scales_given_rows: bool = False
 
 
 @part

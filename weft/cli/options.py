@@ -39,6 +39,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "config_parser_file": "Python file that registers a config parser",
         "hf_config_path": "directory or hub name of the config, where it is not the model's",
         "hf_overrides": "JSON object put over config.json; --hf-overrides.key=value sets one key",
+        "enable_prompt_embeds": "take prompts as rows of the model's embedding too (prompt_embeds of a completion)",
         "disable_sliding_window": "no attention beyond the window's length, so no sequences beyond it either",
         "enforce_eager": "record no decode steps (a recorded one is made again by one call)",
         "revision": "branch, tag or commit on the hub",

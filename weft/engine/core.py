@@ -47,7 +47,8 @@ class EngineCore:
         self.info = EngineInfo(
             max_model_len=plan.max_model_len, num_blocks=list(plan.num_blocks), block_size=plan.block_size,
             weight_bytes=plan.weight_bytes, activation_bytes=plan.activation_bytes, kv_cache_bytes=plan.kv_cache_bytes,
-            load_seconds=time.monotonic() - start, kernels=self.runner.list_kernels(), tasks=["generate"])
+            load_seconds=time.monotonic() - start, kernels=self.runner.list_kernels(),
+            tasks=sorted(self.runner.model.tasks), prompt_embeds_size=self.runner.model.prompt_embeds_size)
 
     @property
     def has_unfinished(self) -> bool:

@@ -11,9 +11,10 @@ import torch
 from weft.cache.groups import FREED, StateGroup
 from weft.engine.memory import MemoryPlan
 from weft.engine.scheduler import Scheduled, StepPlan
+from weft.engine.wire_tensor import rows_from_wire
 from weft.ops.attention import AttentionPlan, attention_plan
 from weft.ops.scan_plan import ScanPlan
-from weft.ops.step import Step
+from weft.ops.step import RowEmbeds, Step
 
 
 def step_inputs(step_plan: StepPlan, memory: MemoryPlan) -> Step:
@@ -27,14 +28,32 @@ def step_inputs(step_plan: StepPlan, memory: MemoryPlan) -> Step:
     for item in items[num_decodes:]:
         token_ids += item.seq.token_ids[item.start : item.start + item.num_new_tokens]
         token_ids += item.drafts
-    ends = accumulate(query_lens)
+    ends, embeds = accumulate(query_lens), _embeds(items)
+    input_ids = torch.tensor(token_ids)
+    if embeds is not None:
+        input_ids[embeds.rows] = 0      # any id: they have none
     return Step(
-        input_ids=torch.tensor(token_ids), positions=torch.from_numpy(places), query_lens=query_lens,
+        input_ids=input_ids, embeds=embeds, positions=torch.from_numpy(places), query_lens=query_lens,
         wanted_rows=tuple(row for item, end in zip(items, ends, strict=True)
                           for row in range(end - item.num_rows, end)),
         caches=tuple(_states(number, items, query_lens) if isinstance(group, StateGroup) else
                      _attention(number, items, query_lens, seq_lens, num_decodes, places, memory)
                      for number, group in enumerate(memory.groups)))
+
+
+def _embeds(items: Seq[Scheduled]) -> RowEmbeds | None:
+    """The rows of this step that prompts bring themselves."""
+    rows, values, first = [], [], 0
+    for item in items:
+        embeds, start = item.seq.request.prompt_embeds, item.start
+        if embeds is not None and start < item.seq.num_prompt_tokens:
+            part = rows_from_wire(embeds, start, start + item.num_new_tokens)
+            rows.append(torch.arange(first, first + len(part)))
+            values.append(part)
+        first += item.num_new_tokens
+    if not rows:
+        return None
+    return RowEmbeds(rows=torch.cat(rows), values=values[0] if len(values) == 1 else torch.cat(values))
 
 
 def _places(items: Seq[Scheduled], num_decodes: int) -> np.ndarray:

@@ -21,3 +21,9 @@ def from_wire(wire: WireTensor) -> Tensor:
     if not wire.data:
         return torch.empty(wire.shape, dtype=dtype)
     return torch.frombuffer(bytearray(wire.data), dtype=dtype).view(wire.shape)
+
+
+def rows_from_wire(wire: WireTensor, start: int, end: int) -> Tensor:
+    """Rows `start` to `end` - 1, fewer where the tensor ends before, in their own memory; at least one."""
+    data = bytearray(wire.row_bytes(start, end))
+    return torch.frombuffer(data, dtype=getattr(torch, wire.dtype)).view(-1, *wire.shape[1:])

@@ -16,6 +16,7 @@ from weft.layers.norm import optional_norm
 from weft.ops.embedding import EmbeddingCase, choose_embedding
 from weft.ops.linear import Epilogue, LinearCase, Product, choose_linear, empty_weight, product_bytes
 from weft.ops.quantized import QuantizedWeight
+from weft.ops.step import RowEmbeds
 
 
 class Embedding(Layer):
@@ -36,9 +37,12 @@ class Embedding(Layer):
         self.positions = self.parameter(rows, hidden_size, context=context) if rows else None
         self.norm = optional_norm(spec.norm, hidden_size, context=context)
 
-    def forward(self, input_ids: Tensor, positions: Tensor) -> Tensor:
-        """input_ids, positions [T] -> [T, E], of its own memory."""
+    def forward(self, input_ids: Tensor, positions: Tensor, given: RowEmbeds | None = None) -> Tensor:
+        """input_ids, positions [T] -> [T, E], of its own memory. given: rows that are not looked up."""
         hidden = self.rows(input_ids)
+        if given is not None:
+            values = given.values * self.spec.scale if self.spec.scales_given_rows else given.values
+            hidden.index_copy_(0, given.rows, values.to(hidden.dtype))
         if self.project is not None:
             hidden = self.project(hidden).clone()
         if self.positions is not None:

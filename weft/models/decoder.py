@@ -18,7 +18,7 @@ from weft.layers.paged_attention import PagedAttention
 from weft.layers.rope import RotaryPositions
 from weft.models.replay import Angles, StepReplay
 from weft.ops.linear import BFLOAT16_PRODUCTS
-from weft.ops.step import Step, embed_rows, tap
+from weft.ops.step import Step, tap
 
 
 class Block(Layer):
@@ -101,7 +101,7 @@ class Decoder(Layer):
     @torch.inference_mode()
     def forward(self, step: Step) -> Tensor:
         """Run the blocks over a step's packed tokens: [T, E], before the head."""
-        hidden = embed_rows(self.embedding(step.input_ids, step.positions), step)
+        hidden = self.embedding(step.input_ids, step.positions, step.embeds)
         angles = {rope: rotary.angles(step.positions, self.dtype) for rope, rotary in self.ropes.items()}
         return self.steps.run(hidden, angles, step, self._run_blocks)
 

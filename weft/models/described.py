@@ -37,6 +37,7 @@ class Described:
         self.has_own_head = needs_own_head(checkpoint, spec, hf_config)
         self.module = Decoder(spec, tied=not self.has_own_head, context=context)
         self.caches = self.module.caches()
+        self.prompt_embeds_size = spec.embedding.embedding_dim or spec.hidden_size
 
     def words(self) -> ModelWords:
         """As EngineModel: one entry for each kind of block."""

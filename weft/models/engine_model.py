@@ -64,13 +64,16 @@ class EngineModel(Protocol):
     """A model as the runner drives it: first without memory, to be asked for sizes; then loaded; then run.
 
     module: the torch module behind it, which hooks and `apply_model` reach. caches: its cache layers in order.
-    tasks: what it is for: "generate", "embed" and so on. reader: knows which keys of the config the model used; None:
+    tasks: what it is for: "generate", "embed" and so on.
+    prompt_embeds_size: numbers in a row of embeddings that a prompt may bring instead of a token id; None: it may not.
+    reader: knows which keys of the config the model used; None:
     nobody does, because the model reads its config itself.
     """
 
     module: nn.Module
     caches: tuple[CacheLayer, ...]
     tasks: frozenset[str]
+    prompt_embeds_size: int | None
     reader: ConfigReader | None
 
     def words(self) -> ModelWords:

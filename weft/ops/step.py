@@ -24,7 +24,8 @@ CachePlan = AttentionPlan | ScanPlan
 class RowEmbeds:
     """Hidden states that stand in for looked-up embeddings (prompt embeddings, media).
 
-    rows: [n] int64, rows of the step. values: [n, E], what the model's `embed_input_ids` would have returned there.
+    rows: [n] int64, rows of the step. values: [n, E], what the model's `embed_input_ids` (in Transformers the module of
+    `get_input_embeddings`) would have returned there: what follows the lookup, as adding positions, is still to come.
     """
 
     rows: Tensor
@@ -35,8 +36,8 @@ class RowEmbeds:
 class Step:
     """One step. Sequences are packed one after another; those with one new token (decode) come first.
 
-    input_ids: [T] int64. positions: [T] int64, what rotary and learned positions see; a token's place in its cache is
-    the business of the plans. query_lens: S, tokens of each sequence in this step.
+    input_ids: [T] int64, any id in the rows of `embeds`. query_lens: S, tokens of each sequence in this step.
+    positions: [T] int64, what rotary and learned positions see; a token's place in its cache is the plans' business.
     wanted_rows: the rows whose hidden states go on to the head.
     caches: what each cache group's layers read, by the group's number.
     embeds: None when every row is looked up.
@@ -64,13 +65,6 @@ class Step:
         """Take over what layers read of another step with the same `shape_key`, in this step's own memory."""
         for mine, plan in zip(self.caches, other.caches, strict=True):
             mine.assign(plan)
-
-
-def embed_rows(hidden: Tensor, step: Step) -> Tensor:
-    """`hidden` [T, E] with the rows that the step brings itself; a copy where it brings some."""
-    if step.embeds is None:
-        return hidden
-    return hidden.index_copy(0, step.embeds.rows, step.embeds.values.to(hidden.dtype))
 
 
 def tap(hidden: Tensor, step: Step, block: int) -> None:

@@ -90,7 +90,7 @@ async def _prepare(context: ServerContext, request: Request, parsed: Parsed[Chat
     token_ids = await context.encode(prompt, "messages", add_special_tokens=body.add_special_tokens)
     response_id = "chatcmpl-" + request_id_of(request, body.request_id)
     generation = Generation(
-        context, [token_ids], params, response_id=response_id, cache_salt=body.cache_salt,
+        context, [{"prompt_token_ids": token_ids}], params, response_id=response_id, cache_salt=body.cache_salt,
         priority=context.priority(request, body.priority), places=["messages"],
         fields={"logprobs": "top_logprobs", "max_tokens": limit})
     as_ids = body.return_tokens_as_token_ids

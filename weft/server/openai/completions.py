@@ -1,6 +1,6 @@
-"""POST /v1/completions: text or token ids in, text out, in OpenAI's shape, whole or as a stream.
+"""POST /v1/completions: text, token ids or embeddings in, text out, in OpenAI's shape, whole or as a stream.
 
-Choice number = prompt number * n + answer number.
+Choice number = prompt number * n + answer number; prompts given as embeddings come first.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 
+from weft.errors import RequestError
 from weft.outputs import CompletionOutput, RequestOutput
 from weft.sampling_params import SamplingParams
 from weft.server.context import ServerContext, ignored_header, request_id_of
 from weft.server.disconnect import started_stream, until_disconnect
-from weft.server.errors import bad_field
+from weft.server.errors import ApiError, bad_field, dotted
 from weft.server.metrics import TokenClock
 from weft.server.openai.generation import Generation, sampling_params, token_fields, usage_of
 from weft.server.openai.logprobs import CompletionLogprobs, TokenNames, prompt_logprobs
@@ -88,6 +89,34 @@ def prompts_of(value: Any) -> list[Prompt]:
     return value
 
 
+async def _read_embeds(context: ServerContext, value: Any) -> list[Any]:
+    """The prompts in the two shapes of `prompt_embeds`, base64 text or a list of such. ApiError 400 otherwise."""
+    found = []
+    for text, place in zip(_listed(value), _places("prompt_embeds", value), strict=True):
+        if not isinstance(text, str):
+            raise bad_field(place, text, expected="base64 text of a tensor that torch.save wrote")
+        try:
+            found.append(await context.engine.read_prompt_embeds(text))
+        except RequestError as error:
+            _, dot, rest = dotted(error.field).partition(".")
+            raise ApiError(400, str(error), place + dot + rest) from error
+    return found
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        return [value]
+    if not 0 < len(value) <= MAX_PROMPTS:
+        raise bad_field("prompt_embeds", f"{len(value)} entries", expected=f"1 to {MAX_PROMPTS} prompts")
+    return value
+
+
+def _places(field: str, value: Any) -> list[str]:
+    return [f"{field}.{i}" for i in range(len(value))] if isinstance(value, list) else [field] * (value is not None)
+
+
 def _is_token_ids(value: list[Any]) -> bool:
     return all(type(item) is int for item in value)
 
@@ -97,20 +126,27 @@ async def _prepare(context: ServerContext, request: Request, parsed: Parsed[Comp
     check_stream_options(body.stream, body.stream_options, given.get("prompt_logprobs"))
     if body.max_tokens < (0 if body.echo else 1):
         raise bad_field("max_tokens", body.max_tokens, expected="at least 1, or 0 with echo")
-    prompts = prompts_of(body.prompt)
+    if body.prompt is None and body.prompt_embeds is None:
+        raise ApiError(400, "prompt is missing.", "prompt")
+    if body.prompt_embeds is not None and body.echo:
+        raise bad_field("echo", True, expected="false with prompt_embeds", hint="Embeddings have no text.")
+    prompts = [] if body.prompt is None else prompts_of(body.prompt)
     params = sampling_params(
         context, given, max_tokens=max(body.max_tokens, 1), logprobs=body.logprobs, stream=body.stream,
         prompt_logprobs=body.logprobs if body.echo and "prompt_logprobs" not in given else None)
-    texts = [prompt if isinstance(prompt, str) else None for prompt in prompts]
+    embeds = await _read_embeds(context, body.prompt_embeds)
+    texts = [None] * len(embeds) + [prompt if isinstance(prompt, str) else None for prompt in prompts]
     places = ["prompt"] if prompts == [body.prompt] else [f"prompt.{i}" for i in range(len(prompts))]
-    token_ids = [await context.encode(prompt, place, add_special_tokens=body.add_special_tokens)
-                 for prompt, place in zip(prompts, places, strict=True)]
+    inputs: list[dict[str, Any]] = [{"prompt_embeds": rows} for rows in embeds]
+    inputs += [{"prompt_token_ids": await context.encode(prompt, place, add_special_tokens=body.add_special_tokens)}
+               for prompt, place in zip(prompts, places, strict=True)]
     if body.echo:
         context.require_tokenizer()
     response_id = "cmpl-" + request_id_of(request, body.request_id)
     generation = Generation(
-        context, token_ids, params, response_id=response_id, cache_salt=body.cache_salt,
-        priority=context.priority(request, body.priority), places=places, fields={})
+        context, inputs, params, response_id=response_id, cache_salt=body.cache_salt,
+        priority=context.priority(request, body.priority), fields={},
+        places=_places("prompt_embeds", body.prompt_embeds) + places)
     as_ids = body.return_tokens_as_token_ids
     names = TokenNames(context.engine.tokenizer,
                        as_ids=context.options.return_tokens_as_token_ids if as_ids is None else as_ids)

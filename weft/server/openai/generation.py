@@ -42,11 +42,12 @@ def sampling_params(context: ServerContext, given: dict[str, Any], *, max_tokens
 class Generation:
     """The engine's work for one HTTP request: one engine request for each prompt.
 
+    prompts: {"prompt_token_ids": ids} or {"prompt_embeds": rows that the engine has read}.
     places: each prompt's place in the request's body, for errors: "prompt", "prompt.3", "messages".
     fields: the client's name for what the engine calls otherwise, e.g. {"logprobs": "top_logprobs"}.
     """
 
-    def __init__(self, context: ServerContext, prompts: Sequence[list[int]], params: SamplingParams, *,
+    def __init__(self, context: ServerContext, prompts: Sequence[dict[str, Any]], params: SamplingParams, *,
                  places: Sequence[str], response_id: str, priority: int, cache_salt: str | None,
                  fields: dict[str, str]) -> None:
         if len(prompts) * params.n > MAX_ANSWERS:
@@ -54,7 +55,7 @@ class Generation:
         self._context, self._params, self._priority, self._fields = context, params, priority, fields
         self._places = places
         salt = {"cache_salt": cache_salt} if cache_salt is not None else {}
-        self._prompts = [{"prompt_token_ids": prompt, **salt} for prompt in prompts]
+        self._prompts = [prompt | salt for prompt in prompts]
         self._ids = [f"{response_id}-{i}-{secrets.token_hex(4)}" for i in range(len(prompts))]
         self._check_lengths()
         self._check_copies()
@@ -63,7 +64,7 @@ class Generation:
         """All prompts before the first runs: a stream that has begun has no status to tell errors by."""
         limit, cut = self._context.engine.info.max_model_len, self._params.truncate_prompt_tokens
         for place, prompt in zip(self._places, self._prompts, strict=True):
-            num_tokens = len(prompt["prompt_token_ids"])
+            num_tokens = _num_tokens(prompt)
             if cut != -1 and min(num_tokens, cut or num_tokens) >= limit:
                 raise bad_field(place, num_tokens, hint="Shorten it, or set truncate_prompt_tokens.",
                                 expected=f"fewer tokens than max_model_len = {limit}")
@@ -72,7 +73,7 @@ class Generation:
         """One small body must not fill the engine's memory: n and the number of prompts multiply what it holds."""
         params, limit = self._params, self._context.engine.info.max_model_len
         listed = sum(len(ids or ()) for ids in (params.stop_token_ids, params.allowed_token_ids, params.logit_bias))
-        num_ids = sum(min(len(prompt["prompt_token_ids"]), limit) + listed for prompt in self._prompts)
+        num_ids = sum(_num_copied(prompt, limit) + listed for prompt in self._prompts)
         if num_ids * params.n > MAX_COPIED_IDS:
             raise bad_field("n", params.n, expected=f"answers with up to {MAX_COPIED_IDS} token ids between them",
                             hint=f"Prompts, stop_token_ids, allowed_token_ids and logit_bias have {num_ids} for each.")
@@ -110,9 +111,20 @@ class Generation:
 
     def _param(self, index: int, field: str) -> str:
         head, dot, rest = dotted(field).partition(".")
-        if head in ("prompt", "prompt_token_ids"):
+        if head in ("prompt", "prompt_token_ids", "prompt_embeds"):
             return self._places[index] + dot + rest
         return self._fields.get(head, head) + dot + rest
+
+
+def _num_tokens(prompt: dict[str, Any]) -> int:
+    return len(prompt["prompt_token_ids"]) if "prompt_token_ids" in prompt else prompt["prompt_embeds"].shape[0]
+
+
+def _num_copied(prompt: dict[str, Any], limit: int) -> int:
+    """Token ids, of 8 bytes each, that one answer's copy of the prompt is as large as."""
+    if "prompt_token_ids" in prompt:
+        return min(len(prompt["prompt_token_ids"]), limit)
+    return len(prompt["prompt_embeds"].data) // 8
 
 
 def _raise_failure(output: RequestOutput) -> None:

@@ -6,6 +6,7 @@ known and without code yet (refused unless it says "off"), or unknown (ignored, 
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -79,9 +80,10 @@ class GenerationBody(Body):
 
 
 class CompletionBody(GenerationBody):
-    """POST /v1/completions. `prompt` is looked at by `completions.py`: it has four shapes."""
+    """POST /v1/completions. `prompt` and `prompt_embeds`, which have several shapes, are for `completions.py`."""
 
-    prompt: Annotated[Any, BeforeValidator(whole_numbers)]
+    prompt: Annotated[Any, BeforeValidator(whole_numbers)] = None
+    prompt_embeds: Any = None
     max_tokens: Int = 16
     logprobs: Count = None
     add_special_tokens: bool = True
@@ -145,7 +147,7 @@ def parse(schema: type[B], data: dict[str, Any]) -> Parsed[B]:
     given = {name: value for name, value in data.items() if value is not None}
     generates = issubclass(schema, GenerationBody)
     if generates:
-        _refuse_unbuilt(given)
+        _refuse_unbuilt(given, UNBUILT.keys() - schema.model_fields.keys())
     try:
         body = schema.model_validate(given)
     except ValidationError as error:
@@ -156,8 +158,8 @@ def parse(schema: type[B], data: dict[str, Any]) -> Parsed[B]:
     return Parsed(body, sampling, tuple(sorted(given.keys() - known)))
 
 
-def _refuse_unbuilt(given: dict[str, Any]) -> None:
-    for name in UNBUILT.keys() & given.keys():
+def _refuse_unbuilt(given: dict[str, Any], unbuilt: Set[str]) -> None:
+    for name in unbuilt & given.keys():
         value = whole_numbers(given[name])
         if not any(type(value) is type(off) and value == off for off in UNBUILT[name]):
             offs = " or ".join(["null", *map(repr, UNBUILT[name])])
