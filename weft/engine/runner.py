@@ -6,7 +6,6 @@ Knows nothing of queues, blocks' owners or requests' lives.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice, zip_longest
@@ -16,10 +15,11 @@ import torch
 from torch import Tensor
 
 from weft.checkpoint.loader import open_weights
-from weft.config.allocator import keep_freed_pages, lazy_zeros
+from weft.config.allocator import keep_freed_pages
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.config.threads import nodes_of_threads
+from weft.engine.cache_tensors import bind_caches
 from weft.engine.memory import MemoryPlan, plan_memory
 from weft.engine.messages import TokenLogprobs
 from weft.engine.sampler import Sampled, Sampler, SampleRow
@@ -64,7 +64,7 @@ class Runner:
             self.model.refuse_recordings("enforce_eager")
         report = self.model.load(max_model_len=self.memory.max_model_len, use_tqdm=config.load.use_tqdm)
         logger.debug("%s", report)
-        self._bind_caches()
+        bind_caches(self.model.caches, self.memory.groups, self.memory.num_blocks)
         keep_freed_pages()                     # not before: weights are to go back to the system when they are freed
         self.sampler = Sampler(config.model.logprobs_mode, config.cpu_isa)
 
@@ -110,12 +110,6 @@ class Runner:
             next_ids = seq.token_ids[start + 1 : stop + 1]
             out += self.sampler.prompt_logprobs(logits, next_ids, seq.request.params.prompt_logprobs)
         return out
-
-    def _bind_caches(self) -> None:
-        for number, group in enumerate(self.memory.groups):
-            for layer in (self.model.caches[i] for i in group.layers):
-                shapes = layer.cache_shapes(self.memory.num_blocks[number])
-                layer.bind_cache(tuple(_zeros(shape, layer.cache_dtype) for shape in shapes), number)
 
     # What collective_rpc and apply_model reach.
 
@@ -166,9 +160,3 @@ def _memory_nodes(config: EngineConfig, machine: Machine) -> MemoryNodes | None:
         return None
     nodes = nodes_of_threads(config.num_threads, config.cpus, machine)
     return MemoryNodes(nodes) if nodes else None
-
-
-def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Zeros that cost no memory until they are written: a large cache is free while it is empty."""
-    count = math.prod(shape)
-    return torch.frombuffer(lazy_zeros(count * dtype.itemsize), dtype=dtype, count=count).view(shape)
