@@ -98,8 +98,8 @@ def test_no_circle_of_files_imports_each_other():
     for name, path in modules.items():
         froms = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
         assert all(node.level == 0 for node in froms), f"{name} has a relative import"
-        submodules = {f"{node.module}.{alias.name}" for node in froms for alias in node.names}
-        graph[name] = (submodules | set(imports(path))) & modules.keys() - {name}
+        found = [(node.module, f"{node.module}.{alias.name}") for node in froms for alias in node.names]
+        graph[name] = {inner if inner in modules else module for module, inner in found} & modules.keys() - {name}
 
     TopologicalSorter(graph).prepare()                  # CycleError names the files of a circle
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+from pathlib import Path
 
 import pytest
 
 import weft
+import weft.resolve
 
 VLLM_NAMES = ["LLM", "SamplingParams", "RequestOutput", "CompletionOutput", "EngineArgs", "AsyncEngineArgs",
               "LLMEngine", "AsyncLLMEngine", "PromptType", "TextPrompt", "TokensPrompt", "__version__"]
@@ -31,3 +34,18 @@ def test_names_of_vllm_that_mean_the_same_are_the_same():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="LLLM"):
         _ = weft.LLLM
+
+
+@pytest.mark.parametrize("package", [weft, weft.resolve], ids=lambda package: package.__name__)
+def test_a_type_checker_finds_every_listed_name_where_it_lives(package):
+    [block] = [node for node in ast.parse(Path(package.__file__).read_text()).body if isinstance(node, ast.If)]
+    places = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    aliases = {node.targets[0].id: places[node.value.id] for node in block.body if isinstance(node, ast.Assign)}
+
+    inside = "" if package is weft else f"{package.__name__}."
+    assert places | aliases == {name: inside + home for name, home in package._HOMES.items()}
+    assert set(package.__all__) - {"__version__"} == set(package._HOMES)
+
+
+def test_the_package_says_that_it_is_typed():
+    assert Path(weft.__file__).with_name("py.typed").is_file()

@@ -6,9 +6,37 @@ The public names are below; each is imported when it is first used, so that `imp
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weft.version import __version__
+
+if TYPE_CHECKING:
+    from weft.async_llm import AsyncLLM, AsyncLLMEngine
+    from weft.config.engine_args import EngineArgs
+    from weft.errors import (
+        CheckpointError,
+        ConfigError,
+        EngineDeadError,
+        MemoryPlanError,
+        NotBuiltError,
+        QueueFullError,
+        RequestError,
+        WeftError,
+    )
+    from weft.frontend.llm_engine import LLMEngine
+    from weft.frontend.prompts import PromptType, TextPrompt, TokensPrompt
+    from weft.llm import LLM
+    from weft.outputs import (
+        BeamSearchOutput,
+        BeamSearchSequence,
+        CompletionOutput,
+        Logprob,
+        RequestMetrics,
+        RequestOutput,
+    )
+    from weft.sampling_params import BeamSearchParams, RequestOutputKind, SamplingParams
+
+    AsyncEngineArgs = EngineArgs
 
 _HOMES = {
     "LLM": "weft.llm",
@@ -45,7 +73,35 @@ _HOMES = {
 }
 _REAL_NAMES = {"AsyncEngineArgs": "EngineArgs"}
 
-__all__ = ["__version__", *_HOMES]
+__all__ = [  # the names of _HOMES, which a test compares; written out for type checkers
+    "LLM",
+    "AsyncEngineArgs",
+    "AsyncLLM",
+    "AsyncLLMEngine",
+    "BeamSearchOutput",
+    "BeamSearchParams",
+    "BeamSearchSequence",
+    "CheckpointError",
+    "CompletionOutput",
+    "ConfigError",
+    "EngineArgs",
+    "EngineDeadError",
+    "LLMEngine",
+    "Logprob",
+    "MemoryPlanError",
+    "NotBuiltError",
+    "PromptType",
+    "QueueFullError",
+    "RequestError",
+    "RequestMetrics",
+    "RequestOutput",
+    "RequestOutputKind",
+    "SamplingParams",
+    "TextPrompt",
+    "TokensPrompt",
+    "WeftError",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:

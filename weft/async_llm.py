@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
@@ -97,7 +97,7 @@ class AsyncLLM:
         self._observers.append(observer)
 
     async def generate(self, prompt: Any, sampling_params: SamplingParams, request_id: str, *, priority: int = 0,
-                       lora_request: None = None) -> AsyncIterator[RequestOutput]:
+                       lora_request: None = None) -> AsyncGenerator[RequestOutput, None]:
         """The request's outputs, in its output kind, until it has finished. Closing the iterator aborts the request.
 
         Raises RequestError when the request is wrong, QueueFullError when too many wait, EngineDeadError when the
@@ -109,7 +109,7 @@ class AsyncLLM:
                 yield output
 
     async def encode(self, prompt: Any, pooling_params: PoolingParams | None, request_id: str, *, priority: int = 0,
-                     lora_request: None = None) -> AsyncIterator[PoolingRequestOutput]:
+                     lora_request: None = None) -> AsyncGenerator[PoolingRequestOutput, None]:
         """What a pooling model makes of the prompt: one output, its `outputs.data` as `LLM.encode`'s.
 
         Without a task in the parameters "token_embed". Errors and closing as `generate`'s; a request that fails in the

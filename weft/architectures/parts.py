@@ -5,7 +5,7 @@ Each reads the keys that Hugging Face configs use. Knows no family by name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from weft.architectures import keys
 from weft.architectures.names import NameMap, Rule, names
@@ -65,9 +65,9 @@ QWEN_EXPERTS = {
 }
 
 
-def llama_names(changes: dict[str, str | tuple[str, ...] | Rule], *, by_row: tuple[str, ...] = ()) -> NameMap:
+def llama_names(changes: Mapping[str, str | tuple[str, ...] | Rule], *, by_row: tuple[str, ...] = ()) -> NameMap:
     """LLAMA_NAMES with some sources added or replaced."""
-    return names(LLAMA_BLOCK | LLAMA_ENDS | changes, optional_prefix="model.", ignored=LLAMA_NAMES.ignored,
+    return names(LLAMA_BLOCK | LLAMA_ENDS | dict(changes), optional_prefix="model.", ignored=LLAMA_NAMES.ignored,
                  by_row=by_row)
 
 

@@ -13,11 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType, ModuleType
+from typing import Any
 
 from weft.architectures.spec import DecoderSpec
 from weft.errors import ConfigError
 from weft.resolve.reader import ConfigReader
 
+_MARK = "__weft_architectures__"      # attribute of a function: the names that it describes
 Describe = Callable[[ConfigReader], DecoderSpec]
 
 
@@ -38,7 +40,7 @@ def architecture(*names: str) -> Callable[[Describe], Describe]:
     """Mark a function as the description of these architecture names."""
 
     def mark(describe: Describe) -> Describe:
-        describe.__weft_architectures__ = names
+        describe.__dict__[_MARK] = names
         return describe
 
     return mark
@@ -49,9 +51,13 @@ def architectures_of(module: ModuleType) -> dict[str, Architecture]:
     return {
         name: Architecture(name, value)
         for value in vars(module).values()
-        if callable(value) and getattr(value, "__module__", None) == module.__name__
-        for name in getattr(value, "__weft_architectures__", ())
+        if getattr(value, "__module__", None) == module.__name__
+        for name in _marks(value)
     }
+
+
+def _marks(value: Any) -> tuple[str, ...]:
+    return getattr(value, _MARK, ()) if callable(value) else ()
 
 
 @cache

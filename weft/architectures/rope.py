@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from weft.architectures import keys
 from weft.architectures.spec import (
     DynamicScaling,
@@ -16,6 +18,7 @@ from weft.errors import NotBuiltError
 from weft.resolve.reader import ConfigReader
 from weft.resolve.rope import RopeParameters, layer_types, read_rope, rope_reader
 
+T = TypeVar("T")
 # Types of `resolve/rope.py` that `layers/rope.py` computes.
 ROPE_TYPES = ("default", "linear", "dynamic", "llama3", "yarn", "deepseek_yarn", "longrope")
 
@@ -53,13 +56,13 @@ def _scaling(c: ConfigReader, p: RopeParameters, rotary_dim: int, layer_type: st
         case "default":      # of mrope's sections text uses one position only, which is plain rope
             return None
         case "linear":
-            return LinearScaling(factor=p.factor)
+            return LinearScaling(factor=_given(p.factor))
         case "dynamic" if p.factor is not None and p.alpha is None:
             return DynamicScaling(factor=p.factor, original_max_position=_max_position(c))
         case "llama3":
-            return Llama3Scaling(factor=p.factor, low_freq_factor=p.low_freq_factor,
-                                 high_freq_factor=p.high_freq_factor,
-                                 original_max_position=p.original_max_position_embeddings)
+            return Llama3Scaling(factor=_given(p.factor), low_freq_factor=_given(p.low_freq_factor),
+                                 high_freq_factor=_given(p.high_freq_factor),
+                                 original_max_position=_given(p.original_max_position_embeddings))
         case "yarn" | "deepseek_yarn":     # two names: what DeepSeek adds is for its family
             return _yarn(p)
         case "longrope" if p.short_mscale is None and p.long_mscale is None:
@@ -72,25 +75,32 @@ def _scaling(c: ConfigReader, p: RopeParameters, rotary_dim: int, layer_type: st
 
 def _yarn(p: RopeParameters) -> YarnScaling:
     return YarnScaling(
-        factor=p.factor, original_max_position=p.original_max_position_embeddings,
+        factor=_given(p.factor), original_max_position=_given(p.original_max_position_embeddings),
         beta_fast=p.beta_fast or 32.0, beta_slow=p.beta_slow or 1.0, attention_factor=p.attention_factor,
         mscale=p.mscale, mscale_all_dim=p.mscale_all_dim, truncate=True if p.truncate is None else p.truncate,
     )
 
 
 def _longrope(c: ConfigReader, p: RopeParameters, rotary_dim: int, layer_type: str | None) -> LongRopeScaling:
-    for name, values in (("short_factor", p.short_factor), ("long_factor", p.long_factor)):
+    short, long = _given(p.short_factor), _given(p.long_factor)
+    for name, values in (("short_factor", short), ("long_factor", long)):
         if len(values) != rotary_dim // 2:
             raise _entry(c, layer_type).error(name, list(values), f"{rotary_dim // 2} numbers, one for each "
                                               f"frequency, not {len(values)}")
-    return LongRopeScaling(short_factor=p.short_factor, long_factor=p.long_factor,
-                           original_max_position=p.original_max_position_embeddings, factor=p.factor,
+    return LongRopeScaling(short_factor=short, long_factor=long,
+                           original_max_position=_given(p.original_max_position_embeddings), factor=p.factor,
                            attention_factor=p.attention_factor)
 
 
 def _entry(c: ConfigReader, layer_type: str | None) -> ConfigReader:
-    reader = rope_reader(c)
+    reader = _given(rope_reader(c))
     return reader.sub(layer_type) if layer_type in layer_types(c) else reader
+
+
+def _given(value: T | None) -> T:
+    """A value that is there because `read_rope` refuses a config of this type without it."""
+    assert value is not None
+    return value
 
 
 def _max_position(c: ConfigReader) -> int:

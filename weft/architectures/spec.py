@@ -8,8 +8,11 @@ Letters of shapes: docs/architecture.md.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeVar, dataclass_transform
 
 from weft.architectures.names import NameMap
+
+T = TypeVar("T")
 
 
 class Part:
@@ -18,7 +21,8 @@ class Part:
     __slots__ = ()
 
 
-def part(cls):
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def part(cls: type[T]) -> type[T]:
     """Frozen, keyword-only dataclass with slots."""
     return dataclass(frozen=True, slots=True, kw_only=True)(cls)
 

@@ -52,9 +52,11 @@ class Endpoint(Protocol):
 
     def chat(self, messages: list[dict[str, Any]], max_tokens: int | None) -> Iterator[str]:
         """The answer's text as it comes. RequestError or ConnectionError when there is none."""
+        ...
 
     def complete(self, prompt: str, max_tokens: int | None) -> Iterator[str]:
         """The continuation's text as it comes."""
+        ...
 
     def close(self) -> None:
         """Let go of the connection or the engine."""

@@ -54,7 +54,7 @@ def _shape(f: Field[Any]) -> dict[str, Any]:
 
 
 def _default(f: Field[Any]) -> str:
-    value = f.default if f.default is not MISSING else f.default_factory()
+    value = f.default if f.default_factory is MISSING else f.default_factory()
     if value in (None, "", (), {}) or value is False:
         return ""
     return f" (default: {'on' if value is True else ' '.join(value) if isinstance(value, tuple) else value})"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Iterator
 from typing import Any, TypeVar
 
 from weft.async_llm import AsyncLLM
@@ -57,7 +57,7 @@ class LocalEndpoint:
         finally:
             self._wait(outputs.aclose())      # aborts the request when the reader stopped early
 
-    def _pieces(self, outputs: AsyncIterator[RequestOutput]) -> Iterator[str]:
+    def _pieces(self, outputs: AsyncGenerator[RequestOutput, None]) -> Iterator[str]:
         while (output := self._wait(anext(outputs, None))) is not None:
             if output.error is not None:
                 raise RequestError("prompt", output.request_id, expected="a request that the engine can answer",

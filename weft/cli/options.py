@@ -89,7 +89,7 @@ def add_engine_options(parser: Parser, *, positional_model: bool = False) -> Non
         add_fields(parser.add_argument_group(title), EngineArgs, helps, SHORT)
     for name, off in UNBUILT.items():
         flags = [flag for flag in (SHORT.get(name), "--" + name.replace("_", "-")) if flag]
-        shape = {"action": argparse.BooleanOptionalAction} if isinstance(off, bool) else \
+        shape: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if isinstance(off, bool) else \
                 {"action": MergeAction, "type": json_or_text}
         parser.add_argument(*flags, dest=name, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **shape)
 

@@ -56,8 +56,9 @@ class MergeAction(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
         before = getattr(namespace, self.dest, None)
-        both = isinstance(before, dict) and isinstance(values, dict)
-        setattr(namespace, self.dest, merge(before, values) if both else values)
+        if isinstance(before, dict) and isinstance(values, dict):
+            values = merge(before, values)
+        setattr(namespace, self.dest, values)
 
 
 class Parser(argparse.ArgumentParser):
@@ -164,7 +165,7 @@ def _part_of_help(parser: argparse.ArgumentParser, what: str) -> str:
     if what.lower() == "listgroup":
         return "".join(f"{group.title}\n" for group in groups)
     formatter = Formatter(parser.prog)
-    chosen = [group for group in groups if group.title.lower() == what.lower()]
+    chosen = [group for group in groups if str(group.title).lower() == what.lower()]
     word = what.lstrip("-").replace("_", "-").lower()
     for group in chosen or groups:
         actions = [a for a in group._group_actions if chosen or any(word in flag for flag in a.option_strings)]

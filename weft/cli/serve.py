@@ -9,6 +9,7 @@ import argparse
 import logging
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from weft.cli.environment import api_key, server_dev_mode
 from weft.cli.flags import add_fields, given
@@ -60,7 +61,7 @@ def add_arguments(parser: Parser) -> None:
     for title, helps in GROUPS.items():
         add_fields(parser.add_argument_group(title), ServerOptions, helps)
     for name, values in OLDER.items():
-        shape = {"choices": values} if values else {"action": "store_true"}
+        shape: dict[str, Any] = {"choices": values} if values else {"action": "store_true"}
         parser.add_argument("--" + name.replace("_", "-"), default=argparse.SUPPRESS, help=argparse.SUPPRESS, **shape)
 
 

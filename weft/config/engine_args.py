@@ -137,7 +137,7 @@ class EngineArgs:
         return cls(**given, unbuilt={k: v for k, v in options.items() if k in UNBUILT})
 
 
-_TYPES: dict[str, tuple[type, ...]] = {
+_TYPES: dict[str, tuple[Any, ...]] = {     # classes for isinstance, of which Callable is one by its own rules
     "str": (str,), "bool": (bool,), "int": (int,), "float": (float, int), "dict[str, Any]": (dict,),
     "tuple[str, ...]": (tuple,), "Callable[[Any], Any]": (Callable,),
 }

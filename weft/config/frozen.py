@@ -13,7 +13,9 @@ class FrozenDict(dict[str, Any]):
         raise TypeError("this configuration is frozen: make a changed copy with {**config, ...}")
 
     __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
+    clear = popitem = _refuse
+    # They take what a dictionary's take, and never return.
+    pop = setdefault = update = _refuse  # pyright: ignore[reportAssignmentType]
 
     def __reduce__(self) -> tuple[type, tuple[dict[str, Any]]]:
         return FrozenDict, (dict(self),)

@@ -34,7 +34,7 @@ def method_named(name: object, *, field: str, source: str = "", is_option: bool 
     """
     known = (*READ, GGUF, *AT_LOAD) if is_option else READ
     method = ALIASES.get(name, name) if isinstance(name, str) else None
-    if method in known:
+    if method is not None and method in known:
         return method
     expected = f"one of {', '.join(known)}"
     if method in NOT_BUILT:

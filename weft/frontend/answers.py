@@ -98,7 +98,7 @@ class AnswerState:
 
     def _push_token(self, token_id: int, logprobs: TokenLogprobs | None, *, is_hidden: bool) -> None:
         self.token_ids.append(token_id)
-        if self.logprobs is not None and logprobs is not None:
+        if self.logprobs is not None and self.cumulative_logprob is not None and logprobs is not None:
             self.logprobs.append(logprobs_dict(logprobs, self._tokenizer))
             self.cumulative_logprob += logprobs.logprobs[0]
         if self._detokenizer is not None and not is_hidden:

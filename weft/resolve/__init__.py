@@ -1,7 +1,25 @@
 """From a model's name to its files and one normalised config. The names below are public; each loads its module."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from weft.resolve.config_object import get_config, patch_rope_parameters
+    from weft.resolve.config_parser import ConfigFormat, ConfigParserBase
+    from weft.resolve.fixups import VerifyAndUpdateConfig
+    from weft.resolve.gguf_config import maybe_patch_hf_config_from_gguf
+    from weft.resolve.gguf_files import (
+        check_gguf_file,
+        is_gguf,
+        is_remote_gguf,
+        is_valid_gguf_quant_type,
+        split_remote_gguf,
+    )
+    from weft.resolve.hf_classes import LazyConfigDict
+    from weft.resolve.mistral_parser import adapt_config_dict
+    from weft.resolve.overrides import HfOverrides
+    from weft.resolve.parsers import get_config_parser, register_config_parser
+    from weft.resolve.repo_files import file_or_path_exists, get_hf_file_to_dict, list_repo_files, try_get_local_file
 
 _HOMES = {
     "ConfigFormat": "config_parser",
@@ -25,7 +43,12 @@ _HOMES = {
     "split_remote_gguf": "gguf_files",
     "try_get_local_file": "repo_files",
 }
-__all__ = sorted(_HOMES)
+__all__ = [  # the names of _HOMES, which a test compares; written out for type checkers
+    "ConfigFormat", "ConfigParserBase", "HfOverrides", "LazyConfigDict", "VerifyAndUpdateConfig", "adapt_config_dict",
+    "check_gguf_file", "file_or_path_exists", "get_config", "get_config_parser", "get_hf_file_to_dict", "is_gguf",
+    "is_remote_gguf", "is_valid_gguf_quant_type", "list_repo_files", "maybe_patch_hf_config_from_gguf",
+    "patch_rope_parameters", "register_config_parser", "split_remote_gguf", "try_get_local_file",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -89,5 +89,5 @@ def patch_rope_parameters(config: PretrainedConfig) -> None:
         setattr(config, NAME, default | found.values)
     for name in {"text_config", *getattr(config, "sub_configs", ())}:
         inner = getattr(config, name, None)
-        if hasattr(inner, "to_dict"):
+        if inner is not None and hasattr(inner, "to_dict"):
             patch_rope_parameters(inner)

@@ -50,11 +50,12 @@ class LazyConfigDict(dict[str, Any]):
         except KeyError:
             return default
 
-    def values(self) -> Iterator[type]:
+    # Iterators, not views: only so is a class imported when its turn comes.
+    def values(self) -> Iterator[type]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """All classes; imports them."""
         return (self[model_type] for model_type in self)
 
-    def items(self) -> Iterator[tuple[str, type]]:
+    def items(self) -> Iterator[tuple[str, type]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """(model_type, class) of all; imports them."""
         return ((model_type, self[model_type]) for model_type in self)
 
@@ -98,11 +99,11 @@ def class_of(values: Mapping[str, Any], model: str, *, trust_remote_code: bool =
     RemoteCodeError when only the checkpoint has it and it is not trusted; ConfigError when nobody has one.
     """
     model_type = values.get("model_type")
-    if model_type in CONFIG_REGISTRY:
+    if model_type is not None and model_type in CONFIG_REGISTRY:
         return CONFIG_REGISTRY[model_type]
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    if model_type in CONFIG_MAPPING:
+    if model_type is not None and model_type in CONFIG_MAPPING:
         return CONFIG_MAPPING[model_type]
     reference = remote_class(values)
     if reference is None:
@@ -174,8 +175,8 @@ def _own_class(recipe: ConfigRecipe, model_type: str) -> type[PretrainedConfig]:
 
     def __setattr__(self: PretrainedConfig, key: str, value: Any) -> None:
         inner = recipe.wraps.get(key)
-        is_new = inner is not None and isinstance(value, str) and value != self.__dict__.get(key)
-        if is_new and (key in self.__dict__ or self.__dict__.get(inner) is None):
+        is_new = isinstance(value, str) and value != self.__dict__.get(key)
+        if inner is not None and is_new and (key in self.__dict__ or self.__dict__.get(inner) is None):
             PretrainedConfig.__setattr__(self, inner, _config_of(value))
         PretrainedConfig.__setattr__(self, key, value)
 

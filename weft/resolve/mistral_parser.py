@@ -115,9 +115,10 @@ def set_defaults(given: Values, source: str) -> Values:
     for key, name in _NEEDED.items():
         if text.get(key) is None:
             raise ConfigError(name, None, expected="a value", hint="The key is missing.", source=source)
-    new = {} if text["architectures"] == [LARGE] or "sliding_window" in text else {"sliding_window": None}
-    rope = text.get(ROPE) if isinstance(text.get(ROPE), Mapping) else {}
-    if rope.get("rope_theta", text.get("rope_theta")) is None:
+    has_window = text["architectures"] == [LARGE] or "sliding_window" in text
+    new: dict[str, Any] = {} if has_window else {"sliding_window": None}
+    rope = text.get(ROPE)
+    if (rope if isinstance(rope, Mapping) else {}).get("rope_theta", text.get("rope_theta")) is None:
         new["rope_theta"] = 10000.0
     origins = given.origins | {f"{path}{key}": FORMAT_DEFAULT for key in new}
     values = given.values | {"text_config": {**text, **new}} if is_nested else given.values | new

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeGuard
 
 from weft.resolve.origin import moved
 from weft.resolve.reader import ConfigReader
@@ -217,7 +217,8 @@ def read_rope(c: ConfigReader, layer_type: str | None = None) -> RopeParameters 
     if kind not in KEYS:
         raise p.error("rope_type", kind, f"one of {', '.join(KEYS)}")
     needed, optional = KEYS[kind]
-    found = {key: _value(p, key) for key in needed} | {key: _value(p, key, default=None) for key in optional}
+    found: dict[str, Any] = {key: _value(p, key) for key in needed}
+    found |= {key: _value(p, key, default=None) for key in optional}
     found |= {key: _value(p, key, default=None) for key in ("rope_theta", "partial_rotary_factor")}
     p.harmless("finetuned")      # says how the model was trained
     if kind in _HAS_ORIGINAL:
@@ -229,7 +230,7 @@ def read_rope(c: ConfigReader, layer_type: str | None = None) -> RopeParameters 
     return parameters
 
 
-def _factor(c: ConfigReader, kind: str, found: Mapping[str, Any]) -> dict[str, float]:
+def _factor(c: ConfigReader, kind: str, found: Mapping[str, Any]) -> dict[str, Any]:
     if kind not in _FACTOR_FROM_LENGTHS or found["factor"] is not None:
         return {}
     return {"factor": _max_position(c) / found["original_max_position_embeddings"]}
@@ -265,11 +266,12 @@ def _value(p: ConfigReader, key: str, **default: Any) -> Any:
 def _check(p: ConfigReader, r: RopeParameters) -> None:
     if r.rope_type == "dynamic" and r.factor is None and r.alpha is None:
         raise p.error("factor", None, "a number above 0, or alpha", "The key is missing.")
-    if r.low_freq_factor is not None and r.low_freq_factor > r.high_freq_factor:      # Llama 4 has them equal
-        raise p.error("high_freq_factor", r.high_freq_factor, f"at least low_freq_factor = {r.low_freq_factor}")
+    low, high = r.low_freq_factor, r.high_freq_factor
+    if low is not None and high is not None and low > high:      # Llama 4 has them equal
+        raise p.error("high_freq_factor", high, f"at least low_freq_factor = {low}")
     if r.partial_rotary_factor is not None and r.partial_rotary_factor > 1:
         raise p.error("partial_rotary_factor", r.partial_rotary_factor, "a number in (0, 1]")
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300

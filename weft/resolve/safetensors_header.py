@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from weft.errors import CheckpointError
 
@@ -106,6 +106,6 @@ def _entry(path: Path, name: str, value: Any, data: int, size: int) -> Entry:
     return Entry(dtype, tuple(shape), data + offsets[0], data + offsets[1])
 
 
-def _are_sizes(value: Any) -> bool:
+def _are_sizes(value: Any) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 63
                                            for n in value)

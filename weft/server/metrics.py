@@ -150,7 +150,7 @@ class _StatsCollector(Collector):
         yield self._add(by_source, stats.prefix_cache_hits, "local_cache_hit")
         yield self._cache_config()
 
-    def _add(self, family: Metric, value: float, *labels: str) -> Metric:
+    def _add(self, family: GaugeMetricFamily | CounterMetricFamily, value: float, *labels: str) -> Metric:
         family.add_metric((*self._values, *labels), value)
         return family
 
@@ -166,12 +166,15 @@ class TokenClock:
     """Times between the tokens of one streamed request, told to `metrics` as they pass."""
 
     def __init__(self, metrics: EngineMetrics) -> None:
-        self._metrics, self._last = metrics, {}
+        self._metrics = metrics
+        self._last: dict[tuple[int, int], float] = {}      # {stream: when its last token came}
 
     def tick(self, stream: tuple[int, int], num_tokens: int) -> None:
         """`num_tokens` more of `stream` (prompt, answer) came now; several at once share the time."""
         now = time.monotonic()
         last = self._last.get(stream)
         self._last[stream] = now
-        for _ in range(num_tokens if last is not None else 0):
+        if last is None:
+            return
+        for _ in range(num_tokens):
             self._metrics.between_tokens((now - last) / num_tokens)

@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import uvicorn
+from uvicorn.config import LOGGING_CONFIG
 
 from weft.async_llm import AsyncLLM
 from weft.config.engine_args import EngineArgs
@@ -79,12 +80,12 @@ class NotPolled(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """False for a record to leave out; its arguments are uvicorn's: client, method, path, version, status."""
-        is_access = isinstance(record.args, tuple) and len(record.args) == 5
-        return not (is_access and record.args[2] in _POLLED and record.args[4] == 200)
+        args = record.args
+        return not (isinstance(args, tuple) and len(args) == 5 and args[2] in _POLLED and args[4] == 200)
 
 
 def _log_config() -> dict[str, Any]:
-    config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
+    config = copy.deepcopy(LOGGING_CONFIG)
     config["filters"] = {"not_polled": {"()": NotPolled}}
     config["handlers"]["access"]["filters"] = ["not_polled"]
     return config

@@ -32,9 +32,15 @@ class Renderer(Protocol):
 
     def reads(self, name: str) -> bool:
         """Whether a setting of this name in `chat_template_kwargs` means something."""
+        ...
 
-    def render(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> str | list[int]:
-        """The prompt; options as of ChatRenderer. RequestError names the field at fault."""
+    def render(self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Mapping[str, Any]] | None = None,
+               documents: Sequence[Mapping[str, Any]] | None = None, add_generation_prompt: bool = True,
+               continue_final_message: bool = False, chat_template: str | None = None,
+               chat_template_content_format: str = "auto",
+               chat_template_kwargs: Mapping[str, Any] | None = None) -> str | list[int]:
+        """The prompt. RequestError names the field at fault."""
+        ...
 
 
 class ChatRenderer:

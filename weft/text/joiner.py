@@ -21,9 +21,11 @@ class Joiner(Protocol):
 
     def push(self, token_ids: list[int]) -> str:
         """The new text that no later token can change."""
+        ...
 
     def peek(self) -> str:
         """What would follow if no more tokens came; changes nothing."""
+        ...
 
 
 class ByteJoiner:

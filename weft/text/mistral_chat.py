@@ -47,8 +47,7 @@ class MistralChatRenderer:
         settings = self._settings(chat_template_kwargs)
         prepared, tools = prepare_messages(messages, ContentForm.EITHER), objects("tools", tools)
         try:
-            return self._tokenizer.apply_chat_template(prepared, tools, continue_final_message=continue_final_message,
-                                                       **settings)
+            return self._tokenizer.chat_ids(prepared, tools, continue_final_message=continue_final_message, **settings)
         except Exception as error:   # many kinds, and all of them about this request
             raise RequestError("messages", [message["role"] for message in prepared],
                                expected="a chat that mistral-common accepts", hint=str(error)) from error

@@ -27,7 +27,7 @@ def mistral_file(directory: Path) -> Path | None:
     """The tokenizer's file that mistral-common reads: tekken.json, else the newest version, else the first."""
     names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
     versions = {name: (int(match[1]), match[2] or "") for name in names if (match := _VERSIONED.fullmatch(name))}
-    found = [TEKKEN, *sorted(versions, key=versions.get, reverse=True), _UNVERSIONED]
+    found = [TEKKEN, *sorted(versions, key=versions.__getitem__, reverse=True), _UNVERSIONED]
     return next((directory / name for name in found if name in names), None)
 
 
@@ -90,17 +90,25 @@ class MistralTokenizer:
     def apply_chat_template(self, conversation: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None
                             = None, *, add_generation_prompt: bool = True, continue_final_message: bool = False,
                             tokenize: bool = True, **settings: Any) -> list[int] | str:
-        """A chat as token ids, or as text to look at. add_generation_prompt: the format's ends of turns say it anyway.
+        """A chat as token ids, or as text to look at, with the arguments of transformers' method of this name.
 
-        settings: of mistral-common's ChatCompletionRequest. Raises whatever mistral-common refuses a chat with.
+        add_generation_prompt: the format's ends of turns say it anyway. settings: as of `chat_ids`.
+        """
+        token_ids = self.chat_ids(conversation, tools, continue_final_message=continue_final_message, **settings)
+        return token_ids if tokenize else self.decode(token_ids)
+
+    def chat_ids(self, conversation: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None, *,
+                 continue_final_message: bool, **settings: Any) -> list[int]:
+        """A chat as token ids. Raises whatever mistral-common refuses a chat with.
+
+        settings: of mistral-common's ChatCompletionRequest.
         """
         from mistral_common.protocol.instruct.request import ChatCompletionRequest
 
         request = ChatCompletionRequest.from_openai(
             list(map(dict, conversation)), tools=None if tools is None else list(map(dict, tools)),
             continue_final_message=continue_final_message, **settings)
-        token_ids = self.mistral.encode_chat_completion(request).tokens
-        return token_ids if tokenize else self.decode(token_ids)
+        return self.mistral.encode_chat_completion(request).tokens
 
     def pieces(self) -> Pieces:
         """What single tokens add to a text: bytes, or (with SentencePiece) texts."""

@@ -86,6 +86,7 @@ class Pieces:
         return self.inner([token_id]) if self.kind is Kind.SEGMENTS else self.first([token_id])
 
     def _after_anchor(self, token_ids: Sequence[int]) -> str:
+        assert self._anchor is not None, "only segments are decoded behind an anchor"
         anchor_id, anchor_text = self._anchor
         return self.first([anchor_id, *token_ids])[len(anchor_text):]
 
@@ -106,6 +107,7 @@ class Pieces:
             return bytes((byte,))
         if self.kind is not Kind.BYTES:
             return self.text(token_id).encode("utf-8", "replace")
+        assert self._bytes_of is not None, "tokens that are bytes have a bytes_of"
         return self._bytes_of(token_id)
 
 
@@ -116,13 +118,13 @@ def pieces_of(hf: Any, special_ids: frozenset[int]) -> Pieces:
         tokens=tokens, special_ids=special_ids, kind=_kind(decoders),
         decode=partial(hf.decode, skip_special_tokens=False, clean_up_tokenization_spaces=False),
         has_byte_tokens=decoders is None or any(d["type"] == "ByteFallback" for d in decoders),
-        bytes_of=lambda token_id: _spelled_bytes(tokens[token_id]))
+        bytes_of=lambda token_id: _spelled_bytes(tokens[token_id] or ""))
 
 
 def _spelled_bytes(token: str) -> bytes:
     """A token of byte-level BPE. One that was added may have characters outside the alphabet: it stands for itself."""
-    values = [_BYTE_OF.get(char) for char in token]
-    return token.encode("utf-8", "replace") if None in values else bytes(values)
+    values = [value for char in token if (value := _BYTE_OF.get(char)) is not None]
+    return bytes(values) if len(values) == len(token) else token.encode("utf-8", "replace")
 
 
 def _byte_alphabet() -> dict[str, int]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from weft.cli.bench.workload import Job
 from weft.config.engine_args import EngineArgs
 from weft.llm import LLM
+from weft.outputs import RequestMetrics
 from weft.sampling_params import SamplingParams
 
 
@@ -25,7 +26,12 @@ class BenchEngine:
                   for job in jobs]
         outputs = self._llm.generate([{"prompt_token_ids": job.prompt_token_ids} for job in jobs], params,
                                      use_tqdm=False)
-        return [output.metrics.finished_time - output.metrics.arrival_time for output in outputs]
+        return [_seconds(output.metrics) for output in outputs]
+
+
+def _seconds(metrics: RequestMetrics | None) -> float:
+    assert metrics is not None and metrics.finished_time is not None, "generate returns finished requests"
+    return metrics.finished_time - metrics.arrival_time
 
 
 @contextmanager

@@ -28,8 +28,9 @@ from weft.resolve.sources.wanted import is_needed
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-# huggingface_hub 1 is built on httpx, 2 on httpx2: whichever its errors come from.
-_http = importlib.import_module(errors.HTTPError.__module__.partition(".")[0])
+# huggingface_hub 1 is built on httpx, 2 on httpx2: HTTPError, which its errors import from there, says which.
+_http_error = errors.HTTPError  # pyright: ignore[reportPrivateImportUsage]
+_http = importlib.import_module(_http_error.__module__.partition(".")[0])
 _PASSING = (408, 429, 500, 502, 503, 504)
 
 

@@ -61,7 +61,7 @@ def redirected(name: str, file: str | None) -> str:
     try:
         table = json.loads(text)
     except json.JSONDecodeError:
-        table = dict(pair for line in text.splitlines() if len(pair := line.split(None, 1)) == 2)
+        table = {pair[0]: pair[1] for line in text.splitlines() if len(pair := line.split(None, 1)) == 2}
     if not isinstance(table, dict):
         raise ConfigError("WEFT_MODEL_REDIRECT_PATH", file, source="environment",
                           expected="an object {name: path}, or a line `name path` for each")

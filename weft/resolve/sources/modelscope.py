@@ -157,8 +157,8 @@ def _explained(error: Exception, request: Request, client: Any) -> Exception:
     library = client_library(request.field, request.name)
     url = _url(request, client)
     token = "A token is looked for in MODELSCOPE_API_TOKEN, then where `modelscope login` keeps it."
-    if isinstance(error, library.FileDownloadError) and error.failed_files:
-        return _explained(next(iter(error.failed_files.values())), request, client)
+    if isinstance(error, library.FileDownloadError) and (failed := getattr(error, "failed_files", None)):
+        return _explained(next(iter(failed.values())), request, client)
     if messages.is_disk_full(error):
         return messages.disk_full(request, _cache_dir(request, client), None, None)
     if isinstance(error, (library.AuthenticationError, library.PermissionDeniedError)):

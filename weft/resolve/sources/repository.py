@@ -48,10 +48,18 @@ class Repository(Protocol):
     has no name for it.
     """
 
-    source: str
-    commit: str | None
-    names: frozenset[str]
-    is_complete: bool
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def commit(self) -> str | None: ...
+
+    @property
+    def names(self) -> frozenset[str]: ...
+
+    @property
+    def is_complete(self) -> bool: ...
 
     def fetch(self, names: Collection[str]) -> Fetched:
         """See that these files are on disk. ConfigError saying what was tried, KeyboardInterrupt with a text."""
+        ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -133,7 +133,7 @@ def _raise_failure(output: RequestOutput) -> None:
         raise ApiError(500, f"The engine failed at this request; the server's log says why ({output.request_id}).")
 
 
-async def merged(streams: Sequence[AsyncIterator[Any]]) -> AsyncGenerator[tuple[int, Any], None]:
+async def merged(streams: Sequence[AsyncGenerator[Any, None]]) -> AsyncGenerator[tuple[int, Any], None]:
     """Items of all `streams` as they come, each with its stream's index. Closes every stream at the end."""
     if len(streams) == 1:
         async with aclosing(streams[0]) as stream:
@@ -158,7 +158,7 @@ async def merged(streams: Sequence[AsyncIterator[Any]]) -> AsyncGenerator[tuple[
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _pump(index: int, stream: AsyncIterator[Any], queue: asyncio.Queue[Any]) -> None:
+async def _pump(index: int, stream: AsyncGenerator[Any, None], queue: asyncio.Queue[Any]) -> None:
     try:
         async with aclosing(stream):
             async for item in stream:

@@ -16,7 +16,7 @@ from weft.server.openai.schemas import ChatBody, TokenizeBody
 
 async def render(context: ServerContext, body: ChatBody | TokenizeBody) -> str | list[int]:
     """The prompt that `body.messages` make, text or token ids. ApiError 400 naming the message or field at fault."""
-    renderer = context.require_renderer()
+    renderer, messages = context.require_renderer(), body.messages or ()
     if body.chat_template is not None and not context.options.trust_request_chat_template:
         raise bad_field("chat_template", body.chat_template, expected="no template in a request",
                         hint="It is a program: a server takes it only with --trust-request-chat-template.")
@@ -24,7 +24,7 @@ async def render(context: ServerContext, body: ChatBody | TokenizeBody) -> str |
 
     def work() -> str | list[int]:
         return renderer.render(
-            body.messages, tools=body.tools, documents=getattr(body, "documents", None),
+            messages, tools=body.tools, documents=getattr(body, "documents", None),
             add_generation_prompt=body.add_generation_prompt,
             continue_final_message=body.continue_final_message, chat_template=body.chat_template,
             chat_template_content_format=context.options.chat_template_content_format,
@@ -39,8 +39,9 @@ async def render(context: ServerContext, body: ChatBody | TokenizeBody) -> str |
 def _effort(context: ServerContext, body: ChatBody | TokenizeBody) -> dict[str, str]:
     """`reasoning_effort` where it means something; clients send it to all models, so others are spared it."""
     effort = getattr(body, "reasoning_effort", None)
-    is_read = effort is not None and context.require_renderer().reads("reasoning_effort")
-    return {"reasoning_effort": effort} if is_read else {}
+    if effort is None or not context.require_renderer().reads("reasoning_effort"):
+        return {}
+    return {"reasoning_effort": effort}
 
 
 def check_tools(body: ChatBody) -> None:
