@@ -61,6 +61,7 @@ class WeightSink(Protocol):
 
     def takes_codes(self, home: str, *, int8_activations: bool = False) -> bool:
         """Whether a home may be given integer codes instead of numbers. int8_activations: as QuantizedWeight's."""
+        ...
 
     def take(self, home: str, weight: QuantizedWeight) -> None:
         """Codes for a home."""
@@ -92,7 +93,7 @@ def load_weights(homes: dict[str, Tensor], checkpoint: Checkpoint, names: NameMa
     with tqdm(total=num_bytes, unit="B", unit_scale=True, desc="Loading weights", disable=not use_tqdm) as bar:
         as_numbers = {name: route for name, route in plan.routes.items() if name not in as_codes}
         for name in as_codes:
-            if _take(homes, checkpoint, name, plan.routes[name], sink):
+            if sink is not None and _take(homes, checkpoint, name, plan.routes[name], sink):
                 bar.update(checkpoint.tensors[name].num_bytes)
             else:
                 as_numbers[name] = plan.routes[name]
@@ -168,6 +169,7 @@ def _tied_head(checkpoint: Checkpoint, router: Router, head: TensorInfo, faults:
     embedding = _filling(checkpoint, router, EMBEDDING)
     if embedding is None:
         route = router.route(head.name)
+        assert route is not None, "the tensor is the head's because its name leads there"
         return Route((EMBEDDING,), route.layout)
     if not same_content(checkpoint, head.name, embedding):
         faults.second_head.append((head, checkpoint.tensors[embedding]))

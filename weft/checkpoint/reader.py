@@ -35,9 +35,11 @@ class Shard(Protocol):
 
     def is_mapped(self, name: str) -> bool:
         """True when this tensor's memory is unmodified pages of the file, which can be dropped after use."""
+        ...
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, Tensor]]:
         """These tensors in the order of the file."""
+        ...
 
 
 class Checkpoint:

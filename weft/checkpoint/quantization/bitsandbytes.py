@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -55,7 +55,7 @@ class BitsAndBytes:
 
     def layout(self, stem: str, stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor]) -> Layout | None:
         weight = stored.get(".weight")
-        if set(stored) == {".weight"} and weight.dtype in FLOATS:
+        if weight is not None and set(stored) == {".weight"} and weight.dtype in FLOATS:
             return None
         if pattern := matching(stem, self.not_converted):
             raise ignored_but_stored(stem, pattern, _IGNORED)
@@ -86,11 +86,11 @@ def _four_bits(stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor]) ->
         raise Misfit(f".weight is {weight.dtype_name} {list(weight.shape)}, expected {num_bytes} bytes for "
                      f"{list(state.shape)}")
     blocks = -(-state.num_values // state.block)
-    is_nested = state.nested_block is not None
-    need(stored, ".weight.absmax", (torch.uint8,) if is_nested else (torch.float32,), (blocks,))
+    nested = state.nested_block
+    need(stored, ".weight.absmax", (torch.float32,) if nested is None else (torch.uint8,), (blocks,))
     need(stored, ".weight.quant_map", (torch.float32,), (16,))
-    if is_nested:
-        need(stored, _NESTED[0], (torch.float32,), (-(-blocks // state.nested_block),))
+    if nested is not None:
+        need(stored, _NESTED[0], (torch.float32,), (-(-blocks // nested),))
         need(stored, _NESTED[1], (torch.float32,), (256,))
     return Layout(state.shape, partial(_decode_four_bits, state=state))
 
@@ -129,7 +129,7 @@ class _State:
         return cls(shape=(shape[0], shape[1]), block=block, nested_block=nested, nested_offset=float(offset))
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 

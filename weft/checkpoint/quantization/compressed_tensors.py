@@ -56,7 +56,7 @@ class CompressedTensors:
 
     def layout(self, stem: str, stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor]) -> Layout | None:
         weight = stored.get(".weight")
-        if set(stored) == {".weight"} and weight.dtype in FLOATS:
+        if weight is not None and set(stored) == {".weight"} and weight.dtype in FLOATS:
             return None
         if pattern := matching(stem, self.ignored):
             raise ignored_but_stored(stem, pattern, "ignore")

@@ -46,7 +46,7 @@ class Float8:
 
     def layout(self, stem: str, stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor]) -> Layout | None:
         weight = stored.get(".weight")
-        if set(stored) == {".weight"} and weight.dtype not in FLOAT8:
+        if weight is not None and set(stored) == {".weight"} and weight.dtype not in FLOAT8:
             return None
         suffix = next((s for s in _SCALES if s in stored), _SCALES[0] if self.block else _SCALES[1])
         found = float8_layout(stored, suffix, self.block)

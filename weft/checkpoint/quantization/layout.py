@@ -65,13 +65,21 @@ class Format(Protocol):
     followed by in the name of the weight it stands for. facts: suffixes of small tensors whose content says the layout.
     """
 
-    method: str
-    suffixes: tuple[str, ...]
-    whole: str
-    facts: tuple[str, ...]
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def suffixes(self) -> tuple[str, ...]: ...
+
+    @property
+    def whole(self) -> str: ...
+
+    @property
+    def facts(self) -> tuple[str, ...]: ...
 
     def layout(self, stem: str, stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor]) -> Layout | None:
         """How the tensors of a stem are to be read; None: they are what they are. Misfit when neither."""
+        ...
 
 
 def need(stored: Mapping[str, TensorInfo], suffix: str, dtypes: Collection[torch.dtype],

@@ -23,6 +23,7 @@ class Matrix(Protocol):
 
     def dequantize(self, dtype: torch.dtype) -> Tensor:
         """The weight itself, in the shape of its `Layout`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -36,7 +36,7 @@ class ModelOpt:
 
     def layout(self, stem: str, stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor]) -> Layout | None:
         weight = stored.get(".weight")
-        if set(stored) == {".weight"} and weight.dtype not in (*FLOAT8, torch.uint8):
+        if weight is not None and set(stored) == {".weight"} and weight.dtype not in (*FLOAT8, torch.uint8):
             return None
         if pattern := matching(stem, self.excluded):
             raise ignored_but_stored(stem, pattern, " or ".join(_IGNORED))

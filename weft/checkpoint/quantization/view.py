@@ -61,9 +61,9 @@ class QuantizedCheckpoint(Checkpoint):
         return name in self._groups and self._groups[name].layout.has_codes
 
     def code_row(self, name: str) -> QuantizedWeight | None:
-        if not self.has_codes(name):
+        layout = self._groups[name].layout if name in self._groups else None
+        if layout is None or layout.codes is None:
             return None
-        layout = self._groups[name].layout
         return layout.codes.row(layout.shape[-1], int8_activations=layout.int8_activations)
 
     def has_int8_activations(self, name: str) -> bool:
@@ -76,7 +76,8 @@ class QuantizedCheckpoint(Checkpoint):
 
     def decoded(self, name: str) -> Matrix | None:
         """A weight in its stored form; None for one that is no group."""
-        return next(self._decoded([name]))[1] if name in self._groups else None
+        value = next(self._decoded([name]))[1] if name in self._groups else None
+        return None if isinstance(value, Tensor) else value
 
     def stored(self, name: str) -> Tensor:
         """A weight's numbers: of a group, what it stands for."""
