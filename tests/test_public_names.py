@@ -39,7 +39,8 @@ def test_an_unknown_name_is_an_attribute_error():
 @pytest.mark.parametrize("package", [weft, weft.resolve], ids=lambda package: package.__name__)
 def test_a_type_checker_finds_every_listed_name_where_it_lives(package):
     [block] = [node for node in ast.parse(Path(package.__file__).read_text()).body if isinstance(node, ast.If)]
-    places = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    froms = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    places = {alias.name: node.module for node in froms for alias in node.names}
     aliases = {node.targets[0].id: places[node.value.id] for node in block.body if isinstance(node, ast.Assign)}
 
     inside = "" if package is weft else f"{package.__name__}."

@@ -30,10 +30,15 @@ if TYPE_CHECKING:
         BeamSearchOutput,
         BeamSearchSequence,
         CompletionOutput,
+        EmbeddingOutput,
+        EmbeddingRequestOutput,
         Logprob,
+        PoolingOutput,
+        PoolingRequestOutput,
         RequestMetrics,
         RequestOutput,
     )
+    from weft.pooling_params import PoolingParams
     from weft.sampling_params import BeamSearchParams, RequestOutputKind, SamplingParams
 
     AsyncEngineArgs = EngineArgs
@@ -84,12 +89,17 @@ __all__ = [  # the names of _HOMES, which a test compares; written out for type 
     "CheckpointError",
     "CompletionOutput",
     "ConfigError",
+    "EmbeddingOutput",
+    "EmbeddingRequestOutput",
     "EngineArgs",
     "EngineDeadError",
     "LLMEngine",
     "Logprob",
     "MemoryPlanError",
     "NotBuiltError",
+    "PoolingOutput",
+    "PoolingParams",
+    "PoolingRequestOutput",
     "PromptType",
     "QueueFullError",
     "RequestError",
