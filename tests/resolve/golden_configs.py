@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from weft.architectures import words
 from weft.architectures.describe import describe
 from weft.architectures.registry import families
 from weft.architectures.spec import DecoderSpec
-from weft.cli import words
 from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import ModelConfig
 from weft.errors import ConfigError
