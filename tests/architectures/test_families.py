@@ -220,7 +220,6 @@ def test_qwen_v1_has_half_the_rows_in_each_mlp_matrix_and_stays_within_its_train
     ("meta-llama/Llama-3.1-8B", {"hidden_size": None}, "hidden_size"),
     ("meta-llama/Llama-3.1-8B", {"num_hidden_layers": "32"}, "num_hidden_layers"),
     ("meta-llama/Llama-3.1-8B", {"num_hidden_layers": 10**30}, "num_hidden_layers"),
-    ("gpt2", {"n_layer": 10_001}, "n_layer"),
     ("meta-llama/Llama-3.1-8B", {"rms_norm_eps": float("nan")}, "rms_norm_eps"),
     ("meta-llama/Llama-3.1-8B", {"attention_bias": "no"}, "attention_bias"),
     ("mistralai/Mistral-7B-v0.1", {"sliding_window": -1}, "sliding_window"),

@@ -46,7 +46,7 @@ def test_a_byte_order_mark_is_no_error(tmp_path):
 
 @pytest.mark.parametrize(("there", "said"), [
     ({}, "It is empty."),
-    ({"weights.gguf": ""}, "There are .gguf files beside other weights"),
+    ({"weights.gguf": ""}, "There are .gguf files: pass the path of the one to run"),
     ({"params.json": "{}"}, "There is a params.json, but no consolidated*.safetensors"),
     ({"README.md": ""}, "It holds README.md."),
 ])

@@ -4,7 +4,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import transformers
+from gguf_bytes import STRING, U32, entry, tensor
+from gguf_bytes import write as write_gguf
 from model_dir import write_model
 from transformers import PretrainedConfig
 
@@ -131,9 +134,83 @@ def test_a_model_type_that_nobody_has_a_class_for_is_an_error(tmp_path):
         get_config(write_model(tmp_path, model_type="never-heard"), trust_remote_code=False)
 
 
-def test_values_that_the_class_refuses_are_an_error_that_keeps_the_reason(tmp_path):
-    with pytest.raises(ConfigError, match=r"config = 'LlamaConfig'.*hidden_size"):
-        get_config(write_model(tmp_path, hidden_size="wide"), trust_remote_code=False)
+@pytest.mark.parametrize(("changes", "key", "value", "reason"), [
+    ({"hidden_size": "wide"}, "hidden_size", "'wide'", "expected int, got str"),
+    ({"num_attention_heads": 5}, "num_attention_heads", "5", "not a multiple"),
+    ({"torch_dtype": "bfloat17"}, "torch_dtype", "'bfloat17'", "bfloat17"),
+    ({"quantization_config": [1]}, "quantization_config", r"\[1\]", "list"),
+    ({"model_type": "llava", "text_config": {"model_type": "llama", "hidden_size": 32, "num_hidden_layers": 2,
+      "num_attention_heads": 5, "vocab_size": 100, "max_position_embeddings": 64}}, r"text_config\.num_attention_heads", "5",
+     "not a multiple"),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_what_the_class_complains_about_is_named_by_key_and_value(tmp_path, changes, key, value, reason):
+    with pytest.raises(ConfigError, match=rf"(?s)^{key} = {value} \(in .*config\.json\): expected.*{reason}"):
+        get_config(write_model(tmp_path, **changes), trust_remote_code=False)
+
+
+def test_a_complaint_about_an_override_names_it(tmp_path):
+    with pytest.raises(ConfigError, match=r"num_attention_heads = 5 \(in hf_overrides\)"):
+        get_config(write_model(tmp_path), trust_remote_code=False, hf_overrides_kw={"num_attention_heads": 5})
+
+
+def test_values_that_no_single_key_spoils_are_an_error_that_keeps_the_reason(tmp_path):
+    with pytest.raises(ConfigError, match=r"(?s)config = 'LlamaConfig' \(in .*config\.json\).*expected int, got str"):
+        get_config(write_model(tmp_path, hidden_size="wide", vocab_size="many"), trust_remote_code=False)
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "torch.bfloat16", "bf16", "torch.bf16"])
+@pytest.mark.parametrize("key", ["dtype", "torch_dtype"])
+def test_each_spelling_of_a_dtype_is_that_dtype(tmp_path, key, name):
+    config = get_config(write_model(tmp_path, **{key: name}), trust_remote_code=False)
+
+    assert config.dtype is torch.bfloat16
+
+
+def test_a_gguf_file_is_a_config(tmp_path):
+    entries = [entry(key, *value) for key, value in {
+        "general.architecture": (STRING, "llama"), "llama.context_length": (U32, 128), "llama.block_count": (U32, 2),
+        "llama.embedding_length": (U32, 64), "llama.attention.head_count": (U32, 4),
+        "llama.feed_forward_length": (U32, 96)}.items()]
+    path = write_gguf(tmp_path / "m.gguf", entries, [tensor("token_embd.weight", (64, 300), 0, 0)], bytes(64 * 300 * 4))
+
+    for model in (path, tmp_path):
+        config = get_config(model, trust_remote_code=False, hf_overrides_kw={"rms_norm_eps": 0.5})
+
+        assert isinstance(config, transformers.LlamaConfig)
+        assert (config.vocab_size, config.num_hidden_layers, config.rms_norm_eps) == (300, 2, 0.5)
+
+
+def test_a_config_of_another_place_can_be_taken(tmp_path):
+    there = write_model(tmp_path / "b", hidden_size=64)
+
+    config = get_config(write_model(tmp_path / "a"), trust_remote_code=False, hf_config_path=there)
+
+    assert config.hidden_size == 64
+    with pytest.raises(ConfigError, match="hf_config_path = .*nowhere"):
+        get_config(tmp_path / "a", trust_remote_code=False, hf_config_path=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("config_format", ["auto", "hf", "mistral"])
+def test_a_keyword_that_nobody_reads_is_a_type_error(tmp_path, config_format):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'hf_token'"):
+        get_config(write_model(tmp_path), trust_remote_code=False, config_format=config_format, hf_token="x")
+
+
+def test_what_old_modelopt_says_of_quantization_is_on_the_object(tmp_path):
+    said = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8"}}
+    files = {"hf_quant_config.json": said}
+
+    assert get_config(write_model(tmp_path / "a", files), trust_remote_code=False).quantization_config == said
+    own = {"quant_method": "fp8"}
+    assert get_config(write_model(tmp_path / "b", files, quantization_config=own),
+                      trust_remote_code=False).quantization_config == own
+
+
+def test_dbrx_rotates_by_the_base_in_its_attention_config(tmp_path):
+    config = get_config(write_model(tmp_path, model_type="dbrx", architectures=["DbrxForCausalLM"], d_model=32, n_heads=4,
+                                    attn_config={"kv_n_heads": 2, "rope_theta": 5e5}), trust_remote_code=False)
+
+    assert (config.attn_config.rope_theta, config.rope_parameters["rope_theta"]) == (5e5, 5e5)
 
 
 @pytest.mark.filterwarnings("ignore:`rope_scaling` is deprecated:FutureWarning")

@@ -40,6 +40,10 @@ def fixed(architecture, overrides=None, **values):
         "rotary_kwargs": {"head_size": 64, "rotary_dim": 64, "max_position": 512,
                           "rope_parameters": {"rope_type": "default", "rope_theta": 20000.0}}}),
     ("XLMRobertaModel", SIZES, {}),
+    ("DbrxForCausalLM", {"attn_config": {"rope_theta": 5e5}},
+     {"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}}),
+    ("DbrxForCausalLM", {"attn_config": {"clip_qkv": 8}}, {}),
+    ("DbrxForCausalLM", {"attn_config": {"rope_theta": 5e5}, "rope_theta": 1e4}, {}),
     ("LlamaForCausalLM", SIZES, {}),
 ])
 def test_an_architecture_gets_what_it_needs_and_nothing_else(architecture, values, expected):

@@ -1,5 +1,7 @@
 """Each row of the mapping from params.json, alone. Whole files are among the golden configs."""
 
+import json
+
 import pytest
 from golden_configs import NO_TENSORS
 from model_dir import write_model
@@ -267,6 +269,25 @@ def test_an_encoder_of_images_stands_beside_the_language_model(given, place):
                             "vision_config": {"hidden_size": 8}}
     assert found.origins["vision_config"] == f"params.json [{place}]"
     assert found.origins["text_config.hidden_size"] == "params.json [hidden_size]"
+
+
+@pytest.mark.parametrize("encoder", [{"vision_encoder": {"hidden_size": 8}},
+                                     {"multimodal": {"whisper_model_args": WHISPER}}], ids=["images", "audio"])
+def test_quantization_of_a_model_with_an_encoder_is_that_of_the_whole(tmp_path, encoder):
+    path = write_params(tmp_path, quantization={"qformat_weight": "fp8_e4m3", "qscheme_act": "TENSOR"}, **encoder)
+    expected = {"quant_method": "fp8", "activation_scheme": "static"}
+
+    config = get_config(path, trust_remote_code=False, config_format="mistral")
+
+    assert config.quantization_config == expected
+    assert adapt_config_dict(json.loads((path / "params.json").read_text()))["quantization_config"] == expected
+
+
+@pytest.mark.parametrize("name", ["compressed-tensors", "compressed_tensors"])
+def test_both_spellings_of_compressed_tensors_are_taken(name):
+    found = step(place_quantization, quantization={"quant_method": name, "format": "x"})
+
+    assert found.values == {"quantization_config": {"quant_method": "compressed-tensors", "format": "x"}}
 
 
 @pytest.mark.parametrize(("causal", "architecture", "model_type"), [

@@ -85,7 +85,7 @@ def test_an_override_of_a_nested_config_that_is_not_there_names_the_keys_that_wo
 
 
 def test_defaults_stand_where_the_file_has_no_key_and_say_whose_they_are():
-    found = fill_in(Values({"stack_factor": 4}), RECIPES["UltravoxConfig"])
+    found = fill_in(Values({"stack_factor": 4}), RECIPES["UltravoxConfig"], "c.json")
 
     assert found.values["stack_factor"] == 4
     assert found.values["projector_act"] == "swiglu"
@@ -97,7 +97,7 @@ def test_what_a_class_works_out_never_goes_over_an_override():
     values = Values({"model": {"architectures": ["LlamaForCausalLM"]}, "architectures": ["Mine"]},
                     {"architectures": "override"})
 
-    assert fill_in(values, RECIPES["EAGLEConfig"]).values["architectures"] == ["Mine"]
+    assert fill_in(values, RECIPES["EAGLEConfig"], "c.json").values["architectures"] == ["Mine"]
 
 
 def test_architectures_follow_from_the_model_type():
@@ -136,14 +136,24 @@ def test_ropes_are_checked_before_anything_is_built():
     ({"model_type": "medusa", "medusa_num_heads": 3, "medusa_num_layers": 2},
      {"architectures": ["MedusaModel"], "num_heads": 3, "num_hidden_layers": 2, "num_lookahead_tokens": 3,
       "max_seq_len": 2**20}),
+    ({"model_type": "RefinedWebModel", "hidden_size": 4544}, {"new_decoder_architecture": False, "num_kv_heads": 1}),
+    ({"model_type": "RefinedWeb", "hidden_size": 8192, "new_decoder_architecture": False},
+     {"new_decoder_architecture": False, "num_kv_heads": 1}),
+    ({"model_type": "RefinedWebModel", "hidden_size": 64, "n_head_kv": 4, "new_decoder_architecture": True},
+     {"new_decoder_architecture": True, "num_kv_heads": 4}),
     ({"model_type": "mlp_speculator", "n_predict": 3},
      {"num_lookahead_tokens": 3, "top_k_tokens_per_head": [5, 4, 3], "inner_dim": 0}),
     ({"speculators_config": {"proposal_methods": [{"speculative_tokens": 5}],
                              "verifier": {"name_or_path": "meta/llama"}},
       "speculators_model_type": "eagle3", "transformer_layer_config": {"hidden_size": 64},
-      "architectures": ["Eagle3LlamaForCausalLM"]},
+      "architectures": ["Eagle3Speculator"]},
      {"model_type": "speculators", "method": "eagle3", "num_lookahead_tokens": 5, "target_model": "meta/llama",
-      "hidden_size": 64}),
+      "hidden_size": 64, "architectures": ["Eagle3LlamaForCausalLM"], "norm_before_residual": True}),
+    ({"speculators_config": {}, "speculators_model_type": "peagle", "norm_before_residual": True,
+      "transformer_layer_config": {"model_type": "qwen3"}},
+     {"architectures": ["PeagleQwen3ForCausalLM"], "norm_before_residual": True}),
+    ({"speculators_config": {}, "speculators_model_type": "dflash", "transformer_layer_config": {"model_type": "x"}},
+     {"architectures": ["DFlashDraftModel"]}),
     ({"model_type": "kimi_vl", "architectures": ["KimiVLForConditionalGeneration"]},
      {"media_placeholder_token_id": 163605}),
     ({"model_type": "deepseek_vl_v2", "architectures": ["DeepseekVLV2ForCausalLM"]}, {"tile_tag": "2D"}),
@@ -153,6 +163,23 @@ def test_a_class_of_wefts_own_renames_fills_in_and_works_out(values, expected):
     found = normalise(values, {}, "c.json").values
 
     assert {key: found.get(key) for key in expected} == expected
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ({"speculators_config": {}}, r"speculators_model_type = None \(in c\.json\)"),
+    ({"speculators_config": {}, "speculators_model_type": "hydra"}, "speculators_model_type = 'hydra'.*eagle3"),
+    ({"speculators_config": {}, "speculators_model_type": "eagle3", "transformer_layer_config": {"model_type": "opt"}},
+     r"transformer_layer_config\.model_type = 'opt' .*llama, qwen3"),
+    ({"speculators_config": {}, "speculators_model_type": "eagle3", "transformer_layer_config": 3},
+     "transformer_layer_config = 3"),
+    ({"model_type": "mlp_speculator", "n_predict": 4, "top_k_tokens_per_head": [2, 1]},
+     r"top_k_tokens_per_head = \[2, 1\] .*4 numbers"),
+    ({"model_type": "mlp_speculator", "n_predict": 10**8}, "n_predict = 100000000 .*from 1 to 100"),
+    ({"model_type": "mlp_speculator", "n_predict": 0}, "n_predict = 0"),
+])
+def test_a_draft_that_cannot_be_is_refused_by_its_key(values, message):
+    with pytest.raises(ConfigError, match=message):
+        normalise(values, {}, "c.json")
 
 
 def test_an_override_may_use_the_names_of_the_class_or_the_usual_ones():
@@ -200,5 +227,5 @@ def test_a_text_config_with_its_sizes_needs_no_class():
 def test_a_text_config_that_its_class_refuses_is_an_error_that_names_the_place():
     text = {"model_type": "llama", "hidden_size": "wide"}
 
-    with pytest.raises(ConfigError, match=r"config = 'LlamaConfig' \(in c\.json, text_config\)"):
+    with pytest.raises(ConfigError, match=r"text_config\.hidden_size = 'wide' \(in c\.json\): .*LlamaConfig"):
         normalise({"architectures": ["X"], "text_config": text}, {}, "c.json")

@@ -10,8 +10,6 @@ from weft.resolve.reader import ConfigReader
 # Names of `ops/activation`. Gemma's old "gelu" is handled by its family.
 ACTIVATIONS = ("gelu", "gelu_fast", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "sigmoid", "silu",
                "swish", "tanh")
-MAX_LAYERS = 10_000      # more is a mistake, and would fill the memory with descriptions
-MAX_EXPERTS = 10_000     # likewise
 
 
 def hidden_size(c: ConfigReader) -> int:
@@ -21,10 +19,7 @@ def hidden_size(c: ConfigReader) -> int:
 
 def num_layers(c: ConfigReader) -> int:
     """L."""
-    value = c.positive("num_hidden_layers", "n_layer")
-    if value > MAX_LAYERS:
-        raise c.error("num_hidden_layers" if c.has("num_hidden_layers") else "n_layer", value, f"at most {MAX_LAYERS}")
-    return value
+    return c.positive("num_hidden_layers", "n_layer")
 
 
 def num_heads(c: ConfigReader) -> int:

@@ -106,10 +106,7 @@ def gated_mlp(c: ConfigReader, *, bias: bool = False, act: str = "hidden_act", d
 def experts(c: ConfigReader, *, expert: MLPSpec, renormalize: bool, per_token: int, shared: MLPSpec | None = None,
             shared_gate: bool = False) -> MoESpec:
     """Routed experts; `per_token`: the family's number of them, where the config has none."""
-    names = ("num_experts", "num_local_experts", "n_routed_experts")
-    count = c.positive(*names)
-    if count > keys.MAX_EXPERTS:
-        raise c.error(next(name for name in names if c.has(name)), count, f"at most {keys.MAX_EXPERTS}")
+    count = c.positive("num_experts", "num_local_experts", "n_routed_experts")
     picked = c.positive("num_experts_per_tok", default=per_token)
     if picked > count:
         raise c.error("num_experts_per_tok", picked, f"at most num_experts = {count}")

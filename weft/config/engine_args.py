@@ -95,6 +95,9 @@ class EngineArgs:
                 raise TypeError(f"unknown option {name!r}")
             if value not in (UNBUILT[name], None):
                 raise NotBuiltError(name, value, expected=f"{UNBUILT[name]!r}", hint="weft has no code for it yet.")
+        for name in ("hf_overrides", "override_generation_config"):      # whose default in vLLM is None
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, {})
         _check_types(self)
         object.__setattr__(self, "dtype", DTYPE_NAMES.get(self.dtype, self.dtype))
         _one_of("dtype", self.dtype, ("auto", *DTYPES))
@@ -129,9 +132,6 @@ class EngineArgs:
             given["served_model_name"] = (given["served_model_name"],)
         if isinstance(given.get("plugins"), list):
             given["plugins"] = tuple(given["plugins"])
-        for name in ("hf_overrides", "override_generation_config"):
-            if given.get(name) is None:
-                given.pop(name, None)
         if isinstance(given.get("served_model_name"), list) or given.get("served_model_name", ()) is None:
             given["served_model_name"] = tuple(given["served_model_name"] or ())
         return cls(**given, unbuilt={k: v for k, v in options.items() if k in UNBUILT})

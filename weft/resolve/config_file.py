@@ -18,6 +18,7 @@ from weft.resolve.hf_classes import recipe_of
 from weft.resolve.json_file import read_json
 from weft.resolve.origin import OVERRIDE
 from weft.resolve.reader import ConfigReader
+from weft.resolve.sizes import check_sizes
 from weft.resolve.stages import TEXT_CONFIG_KEYS, Values
 from weft.resolve.text_defaults import fill_text_defaults
 
@@ -88,8 +89,9 @@ def normalise(values: Mapping[str, Any], overrides: Mapping[str, Any], source: s
     found = stages.merge_overrides(own, on_top)
     if model_type is not None and found.values.get("model_type") is None:
         found = Values(found.values | {"model_type": model_type}, found.origins | {"model_type": SPECULATORS})
-    found = stages.move_ropes(stages.fill_in(found, recipe), source, is_whole=True)      # what is filled in may be old
-    found = stages.name_architectures(found, source)
+    found = stages.fill_in(found, recipe, source)
+    found = stages.move_ropes(found, source, is_whole=True)      # what is filled in may be old
+    found = stages.name_architectures(stages.name_dtypes(check_sizes(found, source)), source)
     _check_model_types(HFConfig(found.values, source))
     found = fill_text_defaults(found, source)
     stages.check_ropes(found.values, found.origins, source)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from weft.errors import ConfigError
 from weft.resolve.config_parser import ConfigFormat
 from weft.resolve.files import find_config_files
-from weft.resolve.formats import choose_format, format_of
+from weft.resolve.formats import CONFIG_NAME, choose_format, format_of
+from weft.resolve.gguf_config import read_gguf_config
+from weft.resolve.hf_parser import object_of
 from weft.resolve.parsers import get_config_parser
 from weft.resolve.reader import ConfigReader
 from weft.resolve.rope import NAME, is_by_layer, normalise_rope
@@ -24,24 +26,36 @@ if TYPE_CHECKING:
 def get_config(model: str | Path, trust_remote_code: bool, revision: str | None = None,
                code_revision: str | None = None, config_format: str = "auto",
                hf_overrides_kw: Mapping[str, Any] | None = None,
-               hf_overrides_fn: Callable[[PretrainedConfig], PretrainedConfig] | None = None,
+               hf_overrides_fn: Callable[[PretrainedConfig], PretrainedConfig] | None = None, *,
+               hf_config_path: str | Path | None = None, token: str | None = None,
                **kwargs: Any) -> PretrainedConfig:
-    """The config of a directory, or of a model on the hub, found as an engine finds it.
+    """The config of a directory, of a GGUF file, or of a model on the hub, found as an engine finds it.
 
     hf_overrides_kw: values put over the file, a model_type among them before the class is looked up; hf_overrides_fn:
-    a function of the object. ConfigError for a model that is not found, a format that nobody reads, and values that
-    cannot be used.
+    a function of the object; hf_config_path: the model whose config counts instead; token: for the hub; kwargs: for a
+    parser of your own. ConfigError for a model that is not found, a format that nobody reads, and values that cannot be
+    used; TypeError for keywords that nobody reads.
     """
-    found = find_config_files(model, revision=revision, token=kwargs.get("token"), has_code=trust_remote_code)
-    if config_format == ConfigFormat.AUTO:
-        config_format, _ = format_of(found.names, str(model)) if found.names else choose_format(found.directory)
+    field = "model" if hf_config_path is None else "hf_config_path"
+    found = find_config_files(hf_config_path or model, revision=revision, token=token, has_code=trust_remote_code,
+                              field=field)
+    is_own = config_format in (ConfigFormat.AUTO, ConfigFormat.HF, ConfigFormat.MISTRAL)
+    if is_own and kwargs:
+        raise TypeError(f"get_config() got an unexpected keyword argument {next(iter(kwargs))!r}")
     overrides = dict(hf_overrides_kw or {})
     if hf_overrides_fn is not None and (model_type := probed_model_type(hf_overrides_fn)):
         overrides["model_type"] = model_type
-    _, config = get_config_parser(config_format).parse(
-        str(found.directory), trust_remote_code, revision, code_revision, hf_overrides=overrides, **kwargs)
-    if config_format not in (ConfigFormat.HF, ConfigFormat.MISTRAL):      # whose parsers have put them over the file
-        config.update(overrides)
+    is_alone = found.gguf is not None and not (found.directory / CONFIG_NAME).is_file()
+    if is_alone and config_format == ConfigFormat.AUTO:
+        config = object_of(read_gguf_config(found.gguf, overrides), str(model), trust_remote_code=trust_remote_code)
+    else:
+        if config_format == ConfigFormat.AUTO:
+            config_format, _ = format_of(found.names, str(model)) if found.names else choose_format(found.directory)
+        _, config = get_config_parser(config_format).parse(
+            str(found.directory), trust_remote_code, revision, code_revision, hf_overrides=overrides,
+            **{} if token is None else {"token": token}, **kwargs)
+        if not is_own:      # parsers of weft's own have put them over the file
+            config.update(overrides)
     if hf_overrides_fn is not None:
         config = call_override(hf_overrides_fn, config)
     patch_rope_parameters(config)

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from weft.resolve import arrangements
+from weft.resolve import draft_configs
+from weft.resolve.reader import ConfigReader
 
-Arrange = Callable[[Mapping[str, Any]], dict[str, Any]]
+Arrange = Callable[[ConfigReader], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,14 @@ class ConfigRecipe:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     arrange: Arrange | None = None
     wraps: Mapping[str, str] = field(default_factory=dict)
+
+
+def _refined_web(c: ConfigReader) -> dict[str, Any]:
+    """The first Falcons: where the config does not say, 40b (hidden_size 8192) has the new layout, others have not."""
+    found: dict[str, Any] = {} if c.has("num_kv_heads") else {"num_kv_heads": 1}
+    if not c.has("new_decoder_architecture"):
+        found["new_decoder_architecture"] = c.value("hidden_size") == 8192
+    return found
 
 
 _GPT2_RENAMES = {"n_embd": "hidden_size", "n_positions": "max_position_embeddings", "n_head": "num_attention_heads",
@@ -48,7 +57,7 @@ RECIPES = {recipe.name: recipe for recipe in (
     ConfigRecipe(
         name="DeepseekVLV2Config",
         defaults={"tile_tag": "2D", "global_view_pos": "head", "candidate_resolutions": [[384, 384]]}),
-    ConfigRecipe(name="EAGLEConfig", arrange=arrangements.eagle),
+    ConfigRecipe(name="EAGLEConfig", arrange=draft_configs.eagle),
     ConfigRecipe(
         name="JAISConfig",
         renames=_GPT2_RENAMES,
@@ -63,12 +72,12 @@ RECIPES = {recipe.name: recipe for recipe in (
         name="MedusaConfig",
         defaults={"hidden_size": 4096, "vocab_size": 32001, "num_heads": 5, "num_hidden_layers": 1, "max_paths": 64,
                   "topk": 10},
-        arrange=arrangements.medusa),
+        arrange=draft_configs.medusa),
     ConfigRecipe(
         name="MLPSpeculatorConfig",
         defaults={"vocab_size": 32000, "emb_dim": 4096, "inner_dim": 0, "n_predict": 3, "n_candidates": 5,
                   "tie_weights": False, "scale_input": False},
-        arrange=arrangements.mlp_speculator),
+        arrange=draft_configs.mlp_speculator),
     ConfigRecipe(
         name="RWConfig",
         renames={"n_embed": "hidden_size", "n_layer": "num_hidden_layers", "n_head": "num_attention_heads",
@@ -76,8 +85,8 @@ RECIPES = {recipe.name: recipe for recipe in (
         defaults={"vocab_size": 250880, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 8,
                   "layer_norm_epsilon": 1e-5, "multi_query": True, "alibi": False, "bias": False,
                   "parallel_attn": False},
-        arrange=arrangements.refined_web),
-    ConfigRecipe(name="SpeculatorsConfig", arrange=arrangements.speculators),
+        arrange=_refined_web),
+    ConfigRecipe(name="SpeculatorsConfig", arrange=draft_configs.speculators),
     ConfigRecipe(
         name="UltravoxConfig",
         defaults={"ignore_index": -100, "hidden_size": 4096, "stack_factor": 8, "norm_init": 0.4,

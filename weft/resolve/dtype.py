@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from weft.config.engine_args import DTYPE_NAMES, DTYPES
+from weft.config.engine_args import DTYPES
 from weft.errors import ConfigError
 from weft.resolve.config_file import HFConfig
 from weft.resolve.safetensors_header import majority_dtype
+from weft.resolve.stages import dtype_name
 
 # model_type whose activations leave the range of float16.
 NO_FLOAT16 = frozenset({"gemma2", "gemma3", "gemma3_text", "glm4"})
@@ -41,8 +42,7 @@ def _automatic(config: HFConfig, directory: Path) -> tuple[str, str]:
 
 
 def _known(key: str, value: object, config: HFConfig) -> str:
-    name = value.removeprefix("torch.") if isinstance(value, str) else value
-    name = DTYPE_NAMES.get(name, name) if isinstance(name, str) else name
+    name = dtype_name(value) if isinstance(value, str) else value
     if name not in DTYPES:
         raise ConfigError(key, value, expected=f"one of {', '.join(DTYPES)}", source=config.source,
                           hint="Pass dtype to choose one.")

@@ -30,11 +30,11 @@ from weft.resolve.max_len import resolve_max_len
 from weft.resolve.model_config import read_model_config
 from weft.resolve.plugins import load_plugins
 from weft.resolve.quantization import find_quantization
+from weft.resolve.sizes import MAX_VOCAB_SIZE
 
 # Defaults of an engine used from Python on CPU; the server sets smaller ones itself.
 MAX_NUM_BATCHED_TOKENS = 4096
 MAX_NUM_SEQS = 256
-MAX_VOCAB_SIZE = 2**31      # token ids are kept in 32 bits
 
 
 def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:

@@ -58,10 +58,14 @@ def find_tokenizer(args: EngineArgs, model: ModelFiles) -> Path:
 
 
 def find_config_files(model: str | Path, *, revision: str | None = None, token: str | None = None,
-                      has_code: bool = False) -> Found:
-    """A model's config, with its other small files and no weights. has_code: Python files too. Errors as of `find`."""
+                      has_code: bool = False, field: str = "model") -> Found:
+    """A model's config, with its other small files and no weights. has_code: Python files too. Errors as of `find`.
+
+    field: the option that names the model, for errors.
+    """
     name = split_remote_gguf(model)[0] if is_remote_gguf(model) else str(model)
-    return find(name, revision=revision, access=Access(token=token), want=Wanted(weights="none", has_code=has_code))
+    return find(name, revision=revision, access=Access(token=token), field=field,
+                want=Wanted(weights="none", has_code=has_code))
 
 
 def find_model_file(name: str) -> Path:

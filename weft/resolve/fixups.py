@@ -192,6 +192,18 @@ class ScoresWithoutActivation(VerifyAndUpdateConfig):
         model_config.pooler_config.use_activation = False
 
 
+class Dbrx(VerifyAndUpdateConfig):
+    """DBRX: the rotary base stands in `attn_config`, where Transformers' class does not look for it."""
+
+    @staticmethod
+    def verify_and_update_model_config(model_config: ModelConfigDraft) -> None:
+        """`rope_parameters` with that base, unless they have one."""
+        c = model_config.hf_config
+        theta = (c.attn_config or {}).get("rope_theta")
+        if theta is not None and "rope_theta" not in (c.rope_parameters or {}):
+            c.rope_parameters = {"rope_type": "default", **(c.rope_parameters or {}), "rope_theta": theta}
+
+
 class JinaVLRanking(VerifyAndUpdateConfig):
     """Jina's vision reranker: one score, moved by the mean of its logits."""
 
@@ -204,6 +216,7 @@ class JinaVLRanking(VerifyAndUpdateConfig):
 
 # architecture -> its fixup.
 MODELS_CONFIG_MAP: dict[str, type[VerifyAndUpdateConfig]] = {
+    "DbrxForCausalLM": Dbrx,
     "Gemma3TextModel": CausalByFlag,
     "GteNewForSequenceClassification": GteNew,
     "GteNewModel": GteNew,

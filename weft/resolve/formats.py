@@ -41,7 +41,7 @@ def _what_is_there(names: Collection[str], model: str) -> str:
     if any(fnmatch(name, MISTRAL_WEIGHTS) for name in names):
         return f"There are {MISTRAL_WEIGHTS}, but no {MISTRAL_CONFIG_NAME}."
     if any(name.endswith(".gguf") for name in names):
-        return "There are .gguf files beside other weights: pass the path of the one to run."
+        return "There are .gguf files: pass the path of the one to run."
     nested = sorted(name for name in names if name.count("/") == 1 and name.endswith(f"/{CONFIG_NAME}"))
     if nested:
         return f"There is one in {model}/{nested[0].removesuffix(f'/{CONFIG_NAME}')}: did you mean that?"

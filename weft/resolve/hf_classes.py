@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from weft.errors import ConfigError
+from weft.resolve.class_complaint import complaint
 from weft.resolve.config_recipes import RECIPES, ConfigRecipe
+from weft.resolve.reader import ConfigReader
 from weft.resolve.repo_files import get_hf_file_to_dict
 from weft.resolve.stages import Values, fill_in, rename_keys
 
@@ -25,7 +27,6 @@ _KEYWORDS: dict[str, dict[str, Any]] = {
     "Llama_Nemotron_Nano_VL": {"attn_implementation": "eager"},
 }
 _ABSENT = object()
-_LONGEST_REASON = 500      # characters; an error of Transformers may quote the whole config
 _NESTED = ("text_config", "language_config", "vision_config", "audio_config", "projector_config")
 
 
@@ -123,14 +124,24 @@ def remote_class(values: Mapping[str, Any]) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def build_config(values: Mapping[str, Any], cls: type[PretrainedConfig], source: str) -> PretrainedConfig:
-    """The config object. ConfigError when the class does not take the values."""
+def build_config(values: Mapping[str, Any], cls: type[PretrainedConfig], source: str,
+                 reader: ConfigReader | None = None) -> PretrainedConfig:
+    """The config object. ConfigError, naming key and value, when the class does not take the values.
+
+    reader: of the values, where they are a part of a file, or some are of elsewhere.
+    """
+    keywords = auto_config_keywords(values.get("model_type"))
+
+    def make(given: dict[str, Any]) -> PretrainedConfig:
+        return cls.from_dict(given, **keywords)
+
     try:
-        return cls.from_dict(dict(values), **auto_config_keywords(values.get("model_type")))
+        return make(dict(values))
+    except ConfigError:      # of a class that weft has itself
+        raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ConfigError("config", cls.__name__, expected="values that the class takes", source=source,
-                          hint=reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…") from error
+        reader = reader or ConfigReader(values, source=source)
+        raise complaint(values, make, error, class_name=cls.__name__, reader=reader) from error
 
 
 def values_of(config: PretrainedConfig) -> dict[str, Any]:
@@ -167,7 +178,7 @@ def _own_class(recipe: ConfigRecipe, model_type: str) -> type[PretrainedConfig]:
     from transformers import PretrainedConfig
 
     def __init__(self: PretrainedConfig, **values: Any) -> None:
-        found = fill_in(rename_keys(Values(values), recipe, recipe.name), recipe).values
+        found = fill_in(rename_keys(Values(values), recipe, recipe.name), recipe, recipe.name).values
         for key in _NESTED:
             if isinstance(found.get(key), Mapping):
                 found[key] = _nested(found[key], recipe.name)

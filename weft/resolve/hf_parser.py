@@ -11,6 +11,8 @@ from weft.resolve.config_parser import ConfigParserBase
 from weft.resolve.files import find_config_files
 from weft.resolve.hf_classes import build_config, class_of
 from weft.resolve.json_file import read_json
+from weft.resolve.quantization import MODELOPT_FILE
+from weft.resolve.reader import ConfigReader
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -21,8 +23,8 @@ class HFConfigParser(ConfigParserBase):
 
     def parse(self, model: str | Path, trust_remote_code: bool, revision: str | None = None,
               code_revision: str | None = None, *, hf_overrides: Mapping[str, Any] | None = None,
-              token: str | None = None, **kwargs: Any) -> tuple[dict[str, Any], PretrainedConfig]:
-        """(config.json as it is, the object of its normalised values).
+              token: str | None = None) -> tuple[dict[str, Any], PretrainedConfig]:
+        """(config.json as it is, the object of its normalised values, with what a hf_quant_config.json beside it says).
 
         hf_overrides: put over the file. ConfigError naming key and file, RemoteCodeError for code that is not trusted.
         """
@@ -30,8 +32,12 @@ class HFConfigParser(ConfigParserBase):
         path = find_config(folder)
         values = read_json(path)
         config = normalise(values, hf_overrides or {}, str(path))
-        return values, object_of(config, str(folder), trust_remote_code=trust_remote_code, revision=revision,
-                                 code_revision=code_revision)
+        found = object_of(config, str(folder), trust_remote_code=trust_remote_code, revision=revision,
+                          code_revision=code_revision)
+        beside = folder / MODELOPT_FILE      # of ModelOpt before 0.31
+        if config.values.get("quantization_config") is None and beside.is_file():
+            found.quantization_config = read_json(beside)
+        return values, found
 
 
 def object_of(config: HFConfig, model: str, *, trust_remote_code: bool, revision: str | None = None,
@@ -39,4 +45,5 @@ def object_of(config: HFConfig, model: str, *, trust_remote_code: bool, revision
     """The config object of normalised values."""
     cls = class_of(config.values, model, trust_remote_code=trust_remote_code, revision=revision,
                    code_revision=code_revision)
-    return build_config(config.values, cls, config.source)
+    reader = ConfigReader(config.values, source=config.source, origins=config.origins)
+    return build_config(config.values, cls, config.source, reader)

@@ -1,9 +1,9 @@
 """The mapping from a params.json to the keys of a config.json, each step a function of dictionaries.
 
-`adapt` runs them in this order: name_sizes, set_lengths, place_window, place_quantization, add_unused_experts,
-name_architecture, place_yarn, check_llama_4, nest_encoder. Keys that no step knows stay as they are. Every value that
-is not the file's own under its own key gets an origin (`origin.py`). Source: params.json files of mistralai's models
-and github.com/mistralai/mistral-inference; the keys made are those of Transformers' configs.
+`adapt` runs them in this order: name_sizes, check_sizes, set_lengths, place_window, place_quantization,
+add_unused_experts, name_architecture, place_yarn, check_llama_4, nest_encoder. Keys that no step knows stay as they
+are. Every value that is not the file's own under its own key gets an origin (`origin.py`). Source: params.json files of
+mistralai's models and github.com/mistralai/mistral-inference; the keys made are those of Transformers' configs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from weft.resolve.origin import arranged, class_default, moved
 from weft.resolve.reader import ConfigReader
 from weft.resolve.rope import NAME as ROPE
+from weft.resolve.sizes import check_sizes
 from weft.resolve.stages import TEXT_CONFIG_KEYS, Values
 
 FORMAT_DEFAULT = class_default("Mistral's format")
@@ -51,7 +52,8 @@ def adapt(params: Mapping[str, Any], beside: Mapping[str, Any], source: str, bes
 
     ConfigError naming the key as the file spells it.
     """
-    given = set_lengths(name_sizes(Values(dict(params)), source), beside, source, beside_source)
+    given = check_sizes(name_sizes(Values(dict(params)), source), source)
+    given = set_lengths(given, beside, source, beside_source)
     for step in (place_window, place_quantization, add_unused_experts, name_architecture, place_yarn, check_llama_4,
                  nest_encoder):
         given = step(given, source)
@@ -123,7 +125,8 @@ def place_quantization(given: Values, source: str) -> Values:
         rest = {key: value for key, value in settings.items() if key not in ("qformat_weight", "qscheme_act")}
         settings = {"quant_method": "fp8", "activation_scheme": "dynamic" if scheme == "NO_SCALES" else "static"} | rest
     else:
-        reader.choice("quant_method", allowed=("compressed-tensors",))
+        reader.choice("quant_method", allowed=("compressed-tensors", "compressed_tensors"))
+        settings["quant_method"] = "compressed-tensors"
     draft.put("quantization_config", settings, moved(source, "quantization"))
     return draft.done()
 
@@ -274,11 +277,13 @@ class _Draft:
 
     def nested(self, architecture: str, model_type: str, key: str, encoder: dict[str, Any], place: str,
                encoder_origins: Mapping[str, str] | None = None) -> Values:
-        """An encoder's config, which stood at `place`, and all else as text_config."""
+        """An encoder's config, which stood at `place`, and all else as text_config; quantization is of the whole."""
         origins = {f"text_config.{name}": self.origins.get(name) or moved(self.source, name) for name in self.values}
         origins |= {f"text_config.{name}": origin for name, origin in self.origins.items()}
         origins |= {f"{key}.{name}": origin for name, origin in (encoder_origins or {}).items()}
         why = f"there is a {place}"
         origins |= {key: moved(self.source, place), "architectures": why, "model_type": why}
+        whole = {name: self.values[name] for name in ("quantization_config",) if name in self.values}
+        origins |= {name: self.origins[name] for name in whole if name in self.origins}
         return Values({"architectures": [architecture], "model_type": model_type, "text_config": self.values,
-                       key: encoder}, origins)
+                       key: encoder, **whole}, origins)

@@ -38,7 +38,7 @@ class MistralConfigParser(ConfigParserBase):
 
     def parse(self, model: str | Path, trust_remote_code: bool, revision: str | None = None,
               code_revision: str | None = None, *, hf_overrides: Mapping[str, Any] | None = None,
-              token: str | None = None, **kwargs: Any) -> tuple[dict[str, Any], PretrainedConfig]:
+              token: str | None = None) -> tuple[dict[str, Any], PretrainedConfig]:
         """(params.json as it is, an object of its normalised values, of no class in particular).
 
         hf_overrides: put over the file. ConfigError naming key and file.

@@ -18,7 +18,8 @@ from weft.resolve.json_file import read_json
 
 _KEYS = ("quantization_config", "compression_config")
 # Files beside config.json, and the method they mean when they name none (AutoGPTQ's, AutoAWQ's).
-_FILES = {"hf_quant_config.json": "modelopt", "quantize_config.json": "gptq", "quant_config.json": "awq"}
+MODELOPT_FILE = "hf_quant_config.json"
+_FILES = {MODELOPT_FILE: "modelopt", "quantize_config.json": "gptq", "quant_config.json": "awq"}
 
 
 def find_quantization(config: HFConfig, files: ModelFiles, wanted: str | None) -> QuantizationSettings | None:
@@ -62,7 +63,7 @@ def _in_files(directory: Path) -> QuantizationSettings | None:
         if not file.exists():
             continue
         values = read_json(file)
-        if name == "hf_quant_config.json":
+        if name == MODELOPT_FILE:
             values = _of_modelopt(values, str(file))
             return _settings(values, str(file), "quantization.", default=method) if values else None
         return _settings(values, str(file), "", default=method)

@@ -43,12 +43,14 @@ KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "proportional": ((), ("factor",)),
     "mllama4": (("factor", "low_freq_factor", "high_freq_factor"), ()),
     "openpangu": ((), ("mrope_section", "mrope_interleaved")),
+    "xdrope": (("alpha",), ("xdrope_section", "factor", *_DEEPSEEK)),
 }
 # Types whose factor follows from the lengths when it is not given, and types that know a trained length.
 _FACTOR_FROM_LENGTHS = frozenset({"yarn", "longrope"})
 _HAS_ORIGINAL = frozenset({"dynamic", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling", "longrope",
                            "mllama4"})
 _LISTS = frozenset({"short_factor", "long_factor"})
+_SECTIONS = frozenset({"mrope_section", "xdrope_section"})
 _BOOLS = frozenset({"truncate", "use_fope", "mrope_interleaved"})
 
 
@@ -80,11 +82,12 @@ class RopeParameters:
     alpha: float | None = None
     max_trained_positions: int | None = None
     mrope_section: tuple[int, ...] | None = None
+    xdrope_section: tuple[int, ...] | None = None
     mrope_interleaved: bool | None = None
     use_fope: bool | None = None
 
 
-_NAMES = frozenset({f.name for f in fields(RopeParameters)} | {"type", "xdrope_section"})
+_NAMES = frozenset({f.name for f in fields(RopeParameters)} | {"type"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +107,7 @@ def normalise_rope(c: ConfigReader, *, is_whole: bool = True) -> NormalisedRope 
     not checked here, but names that contradict each other are. Idempotent. is_whole: False for overrides, which may
     leave out what the config below them has.
     """
-    name = NAME if c.has(NAME) else _OLD_NAME
-    given = dict(c.dict(name, default=None) or {})
+    name, given = _given(c)
     outside = {key: spelling for key, spellings in _OUTSIDE.items()
                if (spelling := next((s for s in spellings if c.has(s)), None))}
     if not given and not outside.keys() - {"original_max_position_embeddings"}:
@@ -123,7 +125,19 @@ def normalise_rope(c: ConfigReader, *, is_whole: bool = True) -> NormalisedRope 
     consumed = [spelling for spellings in _OUTSIDE.values() for spelling in spellings if c.is_given(spelling)]
     if c.is_given(_OLD_NAME) and (name == _OLD_NAME or not c.has(_OLD_NAME)):
         consumed.append(_OLD_NAME)
+    if name == _OLD_NAME and c.has(NAME):
+        kept = {key: value for key, value in c.dict(NAME).items() if key in _OUTSIDE and given.get(key) is None}
+        values |= kept
+        moves = {new: old for new, old in moves.items() if new not in kept}
     return NormalisedRope(values, moves, tuple(consumed))
+
+
+def _given(c: ConfigReader) -> tuple[str, dict[str, Any]]:
+    """(the key that states the scaling, its value). Where both are there, `rope_scaling` counts, as in Transformers 5:
+    recipes for longer contexts tell users to add it. What it leaves out (the base) is that of `rope_parameters`.
+    """
+    new, old = (dict(c.dict(name, default=None) or {}) for name in (NAME, _OLD_NAME))
+    return (_OLD_NAME, old) if old and not is_by_layer(new) else (NAME, new) if c.has(NAME) else (_OLD_NAME, old)
 
 
 def is_by_layer(values: Mapping[str, Any]) -> bool:
@@ -137,8 +151,11 @@ def _leaf(c: ConfigReader, given: Mapping[str, Any], path: str, outside: Mapping
     name, _, layer = path.removesuffix(".").partition(".")
     target = f"{layer}." if layer else ""
     values: dict[str, Any] = {}
+    renames = {"type": "rope_type"}
+    if "xdrope" not in (given.get("type"), given.get("rope_type")):
+        renames["xdrope_section"] = "mrope_section"
     for key, value in given.items():
-        new = {"type": "rope_type", "xdrope_section": "mrope_section"}.get(key, key)
+        new = renames.get(key, key)
         if new != key and given.get(new) is not None:
             continue      # both names are there: `_rope_type` compares them
         values[new] = value
@@ -248,9 +265,9 @@ def _max_position(c: ConfigReader) -> int:
 
 
 def _value(p: ConfigReader, key: str, **default: Any) -> Any:
-    if key in _LISTS or key == "mrope_section":
+    if key in _LISTS | _SECTIONS:
         values = p.list(key, **default)
-        wanted = int if key == "mrope_section" else int | float
+        wanted = int if key in _SECTIONS else int | float
         if values is not None and not all(_is_number(v) and isinstance(v, wanted) and v > 0 for v in values):
             raise p.error(key, values, "whole numbers above 0" if wanted is int else "numbers above 0")
         return None if values is None else tuple(v if wanted is int else float(v) for v in values)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from weft.config.engine_args import DTYPE_NAMES, DTYPES
 from weft.errors import ConfigError
 from weft.resolve.config_recipes import ConfigRecipe
 from weft.resolve.origin import OVERRIDE, arranged, class_default, is_override, moved
@@ -81,8 +82,8 @@ def move_ropes(given: Values, source: str, *, is_whole: bool) -> Values:
     is_whole: False for overrides, which may say a part only; null for the whole dictionary takes the scaling away.
     """
     values, origins = given.values, dict(given.origins)
-    for path in list(_config_paths(values)):
-        config = _at(values, path)
+    for path in list(config_paths(values)):
+        config = at(values, path)
         found = normalise_rope(ConfigReader(config, source=source, path=_dotted(path)), is_whole=is_whole)
         if found is None:
             continue
@@ -90,7 +91,7 @@ def move_ropes(given: Values, source: str, *, is_whole: bool) -> Values:
         if is_whole and not is_by_layer(found.values) and "rope_type" not in found.values:
             found.values["rope_type"] = "default"
             origins[f"{_dotted(path)}{ROPE}.rope_type"] = class_default(ROPE)
-        values = _replaced(values, path, kept | {ROPE: found.values})
+        values = replaced(values, path, kept | {ROPE: found.values})
         for new, old in found.moves.items():
             key, given_as = f"{_dotted(path)}{ROPE}{'.' if new else ''}{new}", _dotted(path) + old
             origins[key] = given.origins.get(given_as) or moved(source, given_as)
@@ -117,18 +118,35 @@ def merge_overrides(given: Values, overrides: Values) -> Values:
     return Values(merged, below | origins | overrides.origins)
 
 
-def fill_in(given: Values, recipe: ConfigRecipe | None) -> Values:
+def fill_in(given: Values, recipe: ConfigRecipe | None, source: str) -> Values:
     """What weft's own config class adds: values worked out from others, then defaults of keys that are missing."""
     if recipe is None:
         return given
     values, origins = dict(given.values), dict(given.origins)
-    for key, value in (recipe.arrange(values) if recipe.arrange else {}).items():
+    reader = ConfigReader(values, source=source, origins=origins)
+    for key, value in (recipe.arrange(reader) if recipe.arrange else {}).items():
         if not is_override(origins.get(key)):
             values[key], origins[key] = value, arranged(recipe.name)
     for key, value in recipe.defaults.items():
         if key not in values:
             values[key], origins[key] = value, class_default(recipe.name)
     return Values(values, origins)
+
+
+def name_dtypes(given: Values) -> Values:
+    """The usual names of dtypes (`bfloat16`) in place of others (`torch.bfloat16`, `bf16`), in nested configs, too."""
+    values: Mapping[str, Any] = given.values
+    for path in list(config_paths(values)):
+        config = at(values, path)
+        named = {key: dtype_name(config[key]) for key in ("dtype", "torch_dtype") if isinstance(config.get(key), str)}
+        values = replaced(values, path, {**config, **named})
+    return Values(dict(values), given.origins)
+
+
+def dtype_name(name: str) -> str:
+    """The usual name of a dtype; one that nobody knows as it is."""
+    short = name.removeprefix("torch.")
+    return DTYPE_NAMES.get(short, short if short in DTYPES else name)
 
 
 def name_architectures(given: Values, source: str) -> Values:
@@ -160,24 +178,31 @@ def check_ropes(values: Mapping[str, Any], origins: Mapping[str, str], source: s
 # The nested configs: text_config, vision_config, thinker_config.text_config …
 
 
-def _config_paths(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+# Parts of a model that are no configs, though their names end as those do.
+_PARTS = frozenset({"quantization_config", "compression_config", "generation_config", "attn_config", "ffn_config"})
+
+
+def config_paths(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The path of each config in a config, () first."""
     yield path
     for key, value in values.items():
         if isinstance(value, Mapping) and isinstance(key, str) and key.endswith("_config") and len(path) < _MAX_DEPTH \
-                and key not in ("quantization_config", "compression_config", "generation_config"):
-            yield from _config_paths(value, (*path, key))
+                and key not in _PARTS:
+            yield from config_paths(value, (*path, key))
 
 
-def _at(values: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any]:
+def at(values: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any]:
+    """The config at a path."""
     for key in path:
         values = values[key]
     return values
 
 
-def _replaced(values: Mapping[str, Any], path: tuple[str, ...], inner: dict[str, Any]) -> dict[str, Any]:
+def replaced(values: Mapping[str, Any], path: tuple[str, ...], inner: dict[str, Any]) -> dict[str, Any]:
+    """The whole config with another one at a path."""
     if not path:
         return inner
-    return {**values, path[0]: _replaced(values[path[0]], path[1:], inner)}
+    return {**values, path[0]: replaced(values[path[0]], path[1:], inner)}
 
 
 def _dotted(path: tuple[str, ...]) -> str:

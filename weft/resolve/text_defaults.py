@@ -9,6 +9,7 @@ from typing import Any
 
 from weft.errors import ConfigError
 from weft.resolve.origin import class_default
+from weft.resolve.reader import ConfigReader
 from weft.resolve.rope import NAME as ROPE
 from weft.resolve.stages import TEXT_CONFIG_KEYS, Values
 
@@ -30,7 +31,8 @@ def fill_text_defaults(given: Values, source: str) -> Values:
         return given
     from weft.resolve.hf_classes import build_config, own_values
 
-    defaults = {key: value for key, value in own_values(build_config(text, cls, f"{source}, {name}")).items()
+    reader = ConfigReader(given.values, source=source, origins=given.origins).sub(name)
+    defaults = {key: value for key, value in own_values(build_config(text, cls, source, reader)).items()
                 if key not in text and key not in (ROPE, "model_type") and not key.startswith("_name")
                 and not key.endswith("_token_id") and value is not None}      # ids are the tokenizer's to say
     origins = {f"{name}.{key}": class_default(cls.__name__) for key in defaults}

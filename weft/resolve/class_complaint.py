@@ -1,0 +1,44 @@
+"""What a config class complains about, as an error that names the key and its value.
+
+Classes of Transformers, and of checkpoints, say what they miss in words of their own, often without a key. The key at
+fault is the one without which the class takes the values. Knows no class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from weft.errors import ConfigError
+from weft.resolve.reader import ConfigReader
+
+_LONGEST_REASON = 500      # characters; an error of Transformers may quote the whole config
+
+
+def complaint(values: Mapping[str, Any], make: Callable[[dict[str, Any]], Any], error: Exception, *, class_name: str,
+              reader: ConfigReader) -> ConfigError:
+    """A ConfigError for an exception of `make(values)`. reader: of the values, for their names in the file."""
+    reason = f"{type(error).__name__}: {error}"
+    hint = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
+    path = _fault(values, make)
+    if path is None:
+        return ConfigError("config", class_name, expected="values that the class takes", hint=hint,
+                           source=reader.source)
+    value: Any = values
+    for name in path[:-1]:
+        value, reader = value[name], reader.sub(name)
+    return reader.error(path[-1], value[path[-1]], f"a value that {class_name} takes", hint)
+
+
+def _fault(values: Mapping[str, Any], make: Callable[[dict[str, Any]], Any]) -> tuple[str, ...] | None:
+    """The path of the first key without which `make` takes the values; None when no single key is at fault."""
+    for key, value in values.items():
+        rest = {name: other for name, other in values.items() if name != key}
+        try:
+            make(rest)
+        except Exception:      # another key is at fault, or this one is not alone
+            continue
+        inner = _fault(value, lambda part, rest=rest, key=key: make({**rest, key: part})) if isinstance(
+            value, Mapping) else None
+        return (key, *(inner or ()))
+    return None
