@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from weft.architectures.names import names
+from weft.layers.layer import Home, Layer
 
 NAMES = names({
     "model.embed_tokens": "embedding.tokens",
@@ -40,6 +41,13 @@ def homes(dtype=torch.float32, *, head=True):
     if head:
         found["head.weight"] = torch.full((10, 4), torch.nan, dtype=dtype)
     return found
+
+
+def as_homes(views, **second_names):
+    """Homes of one layer with these memories. second_names: further names, `__` for a dot, and whose homes they are."""
+    layer = Layer()
+    found = {name: Home(view, layer, name) for name, view in views.items()}
+    return found | {name.replace("__", "."): found[own] for name, own in second_names.items()}
 
 
 def save(directory, state, name="model.safetensors"):

@@ -4,6 +4,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
+from checkpoints import as_homes
 from gguf_blocks import random_rows
 
 from weft.architectures.names import PairedRows, Plain, Rule, Shifted, SingleRow, Stacked, names
@@ -134,7 +135,7 @@ def test_loading_quantized_tensors_says_once_what_it_costs(tmp_path, caplog):
     path = write(tmp_path / "m.gguf", a=("Q4_K", (1024, 1024)), b=("Q8_0", (4, 64)), c=MATRIX)
     homes = {"a": torch.zeros(1024, 1024), "b": torch.zeros(4, 64), "c": torch.zeros(8, 64)}
 
-    report = load_weights(homes, open_checkpoint(path), names({name: name for name in "abc"}), tied=False,
+    report = load_weights(as_homes(homes), open_checkpoint(path), names({name: name for name in "abc"}),
                           use_tqdm=False)
 
     [message] = [record.getMessage() for record in caplog.records]
@@ -158,8 +159,8 @@ def test_only_pages_of_the_file_are_let_go_never_a_copy_of_them(tmp_path, monkey
 
     monkeypatch.setattr(Checkpoint, "release", record)
     homes = {"plain": torch.zeros(64, 64), "pairs": torch.zeros(64, 64)}
-    load_weights(homes, checkpoint, names({"plain": "plain", "pairs": Rule("pairs", ("pairs",), PairedRows(
-        num_heads=4))}), tied=False, use_tqdm=False)
+    load_weights(as_homes(homes), checkpoint, names({"plain": "plain", "pairs": Rule("pairs", ("pairs",), PairedRows(
+        num_heads=4))}), use_tqdm=False)
 
     assert torch.equal(homes["plain"], matrix)
     assert torch.equal(homes["pairs"], take_apart(PairedRows(num_heads=4), matrix, [64])[0])

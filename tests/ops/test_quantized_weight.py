@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from weft.ops.quantized import QuantizedWeight
+from weft.ops.quantized import QuantizedWeight, quantize
 
 
 def test_symmetric_codes_are_scaled_about_their_zero():
@@ -44,3 +44,58 @@ def test_fields_that_disagree_are_refused(change, message):
 
     with pytest.raises(ValueError, match=message):
         QuantizedWeight(**(fields | change))
+
+
+# Columns
+
+
+def grouped(*, group_size, columns=96, offsets=False, super_size=None, bits=4):
+    """A random matrix of 5 rows."""
+    random = torch.Generator().manual_seed(group_size)
+    shape = (5, columns // group_size)
+
+    def numbers():
+        if super_size is None:
+            return torch.rand(shape, generator=random).half()
+        return torch.randint(1, 60, shape, generator=random, dtype=torch.uint8)
+
+    supers = None if super_size is None else torch.rand(5, columns // super_size, generator=random).half()
+    return QuantizedWeight(
+        codes=torch.randint(0, 2**bits, (5, columns), generator=random, dtype=torch.uint8), bits=bits,
+        zero=0 if offsets else 2 ** (bits - 1), group_size=group_size, scales=numbers(),
+        offsets=numbers() if offsets else None, super_scales=supers, super_offsets=supers if offsets else None)
+
+
+CUTS = {
+    "between groups": (grouped(group_size=16), 32, 64, 16),
+    "one group": (grouped(group_size=16), 16, 32, 16),
+    "within groups": (grouped(group_size=32), 16, 64, 16),
+    "within one group": (grouped(group_size=32), 40, 56, 16),
+    "odd": (grouped(group_size=32), 31, 65, 1),
+    "a scale for each row": (grouped(group_size=96, bits=8), 48, 96, 48),
+    "offsets": (grouped(group_size=32, offsets=True), 0, 48, 16),
+    "between super groups": (grouped(group_size=16, super_size=48, offsets=True), 48, 96, 16),
+    "within super groups": (grouped(group_size=16, super_size=48), 32, 96, 16),
+    "within groups of super groups": (grouped(group_size=16, super_size=48, offsets=True), 40, 96, 8),
+    "within one super group": (grouped(group_size=16, super_size=96), 16, 48, 16),
+    "all": (grouped(group_size=16, super_size=48), 0, 96, 16),
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_columns_are_exact_wherever_they_are_cut(cut):
+    weight, start, stop, group_size = CUTS[cut]
+
+    part = weight.columns(start, stop)
+
+    assert part.group_size == group_size
+    assert torch.equal(part.dequantize(), weight.dequantize()[:, start:stop])
+
+
+def test_columns_of_an_integer_matrix_are_one():
+    weight = quantize(torch.randn(3, 32, generator=torch.Generator().manual_seed(1)), "w8a8")
+
+    part = weight.columns(8, 32)
+
+    assert part.int8_activations
+    assert torch.equal(part.dequantize(), weight.dequantize()[:, 8:])

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -25,15 +26,13 @@ from weft.checkpoint.routing import Route, Router, has_rows, matches, quantized_
 from weft.checkpoint.tensor_info import TensorInfo
 from weft.config.engine_config import LoadConfig, ModelConfig
 from weft.errors import CheckpointError
+from weft.layers.layer import WEIGHT_DTYPES, Home
+from weft.layers.shard import Span
 from weft.ops.quantized import QuantizedWeight
 
 logger = logging.getLogger("weft")
 
 EMBEDDING, HEAD = "embedding.tokens.weight", "head.weight"
-
-# Numbers that can become a weight by a cast. Others (integers, float8) are quantized and need their scales.
-_WEIGHT_DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
-
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
@@ -64,28 +63,29 @@ class WeightSink(Protocol):
         ...
 
     def take(self, home: str, weight: QuantizedWeight) -> None:
-        """Codes for a home."""
+        """Codes for a home: of what belongs to it."""
 
     def loaded(self, home: str) -> None:
         """A home was filled with numbers; nothing here refers to it any more."""
 
 
-def load_weights(homes: dict[str, Tensor], checkpoint: Checkpoint, names: NameMap, *, tied: bool,
-                 use_tqdm: bool = True, sink: WeightSink | None = None) -> LoadReport:
-    """Fill `homes` (part name + suffix -> a view of the model's parameter) from a checkpoint.
+def load_weights(homes: dict[str, Home], checkpoint: Checkpoint, names: NameMap, *, use_tqdm: bool = True,
+                 sink: WeightSink | None = None) -> LoadReport:
+    """Fill `homes` (part name + suffix -> home) from a checkpoint, each with what belongs to it of a whole tensor.
 
-    tied: the head shares the embedding's table, so `head.weight` is no home of its own.
+    Names that lead to one home (a head that shares the embedding's table) are filled once; the checkpoint may have
+    equal tensors for them. Loading lets go of the views as soon as they are filled.
     CheckpointError: tensors without a home, homes without a tensor, clashes of shape or dtype, all in one report.
     """
     started = time.perf_counter()
-    if tied:
-        homes = {name: home for name, home in homes.items() if name != HEAD}
-    homes = _by_row(homes, names)
+    tied = EMBEDDING in homes and HEAD in homes and homes[EMBEDDING].place == homes[HEAD].place
+    own_names = _own_names(homes)
+    homes = _by_row({name: home for name, home in homes.items() if own_names[name] == name}, names)
     if checkpoint.is_dummy:
-        fill_dummy(homes)
+        fill_dummy({name: home.view for name, home in homes.items()})
         seconds = time.perf_counter() - started
         return LoadReport(num_tensors=0, num_bytes=0, seconds=seconds, files=(), is_head_tied=tied)
-    plan = _plan(homes, checkpoint, Router(names), tied)
+    plan = _plan(homes, own_names, checkpoint, Router(names))
     num_bytes = sum(checkpoint.tensors[name].num_bytes for name in plan.routes)
     as_codes = {} if sink is None else dict.fromkeys(_as_codes(plan.routes, checkpoint, sink))
     if cost := checkpoint.cost(as_codes):
@@ -102,16 +102,33 @@ def load_weights(homes: dict[str, Tensor], checkpoint: Checkpoint, names: NameMa
                       files=checkpoint.files, is_head_tied=tied, ignored=plan.ignored)
 
 
-def _by_row(homes: dict[str, Tensor], names: NameMap) -> dict[str, Tensor]:
-    """Homes that the checkpoint stores row by row, replaced by their rows."""
+def _own_names(homes: Mapping[str, Home]) -> dict[str, str]:
+    """{name: the first name of the same home}."""
+    first: dict[tuple[object, str], str] = {}
+    return {name: first.setdefault(home.place, name) for name, home in homes.items()}
+
+
+def _by_row(homes: dict[str, Home], names: NameMap) -> dict[str, Home]:
+    """Homes that the checkpoint stores row by row, replaced by their rows; rows of other shards by empty homes."""
     out = {}
     for name, home in homes.items():
         stem, suffix = split_suffix(name)
         if any(matches(pattern, stem) for pattern in names.by_row):
-            out |= {f"{stem}.{row}{suffix}": view for row, view in enumerate(home)}
+            out |= {f"{stem}.{row}{suffix}": view for row, view in enumerate(_rows_of(home))}
         else:
             out[name] = home
     return out
+
+
+def _rows_of(home: Home) -> Iterator[Home]:
+    """A home for each row of the whole matrix."""
+    num_rows, width = home.whole_shape
+    rows = home.rows or Span(0, num_rows, num_rows)
+    for row in range(num_rows):
+        if rows.start <= row < rows.stop:
+            yield Home(home.view[row - rows.start], home.layer, f"{home.part}, row {row}", rows=home.columns)
+        else:
+            yield Home(home.view.new_empty(0), home.layer, f"{home.part}, row {row}", rows=Span(0, 0, width))
 
 
 def has_own_head(checkpoint: Checkpoint, names: NameMap, *, says_untied: bool = False) -> bool:
@@ -134,64 +151,71 @@ def _filling(checkpoint: Checkpoint, router: Router, home: str) -> str | None:
     return None
 
 
-def _plan(homes: dict[str, Tensor], checkpoint: Checkpoint, router: Router, tied: bool) -> _Plan:
-    """Routes of all tensors, checked. CheckpointError with every fault."""
+def _plan(homes: dict[str, Home], own_names: Mapping[str, str], checkpoint: Checkpoint, router: Router) -> _Plan:
+    """Routes of all tensors, checked. CheckpointError with every fault. own_names: as `_own_names`, before rows."""
     faults, routes, ignored = Faults(checkpoint.path, router), {}, []
     filled: dict[str, TensorInfo] = {}
-    for name, info in checkpoint.tensors.items():
-        route = router.route(name)
-        if route is not None and tied and route.homes == (HEAD,):
-            route = _tied_head(checkpoint, router, info, faults)
-            if route is None:
-                ignored.append(name)
-                continue
-        if route is None and router.is_ignored(name):
-            ignored.append(name)
-        elif route is not None and not any(home in homes for home in route.homes) and checkpoint.is_spare(name):
-            ignored.append(name)
+    for info, is_second in _second_names_last(checkpoint, router, own_names):
+        route = _own_route(router, info.name, own_names)
+        if is_second and route is not None and (found := [filled[home] for home in route.homes if home in filled]):
+            is_copy = route == _own_route(router, found[0].name, own_names)
+            if not (is_copy and same_content(checkpoint, info.name, found[0].name)):
+                faults.unlike.append((info, found[0]))
+            ignored.append(info.name)
+            continue
+        if route is None and router.is_ignored(info.name):
+            ignored.append(info.name)
+        elif route is not None and not any(home in homes for home in route.homes) and checkpoint.is_spare(info.name):
+            ignored.append(info.name)
             continue
         elif route is None or not all(home in homes for home in route.homes):
             faults.without_home.append((info, route))
         elif _fits(homes, info, route, faults):
-            routes[name] = route
+            routes[info.name] = route
         for home in route.homes if route is not None else ():
             if home in filled:
                 faults.filled_twice.append((filled[home], info, home))
             filled[home] = info
-    faults.without_tensor.extend((home, tuple(homes[home].shape)) for home in homes if home not in filled)
+    faults.without_tensor.extend((name, home.whole_shape) for name, home in homes.items() if name not in filled)
     if faults:
         raise CheckpointError(faults.text())
     return _Plan(routes, tuple(ignored))
 
 
-def _tied_head(checkpoint: Checkpoint, router: Router, head: TensorInfo, faults: Faults) -> Route | None:
-    """A head's tensor in a tied model: fills the embedding if nothing else does; else it has to be a copy of it."""
-    embedding = _filling(checkpoint, router, EMBEDDING)
-    if embedding is None:
-        route = router.route(head.name)
-        assert route is not None, "the tensor is the head's because its name leads there"
-        return Route((EMBEDDING,), route.layout)
-    if not same_content(checkpoint, head.name, embedding):
-        faults.second_head.append((head, checkpoint.tensors[embedding]))
-    return None
+def _own_route(router: Router, name: str, own_names: Mapping[str, str]) -> Route | None:
+    """A tensor's route to homes under their own names."""
+    route = router.route(name)
+    return None if route is None else replace(route, homes=tuple(own_names.get(home, home) for home in route.homes))
 
 
-def _fits(homes: dict[str, Tensor], info: TensorInfo, route: Route, faults: Faults) -> bool:
+def _second_names_last(checkpoint: Checkpoint, router: Router,
+                       own_names: Mapping[str, str]) -> list[tuple[TensorInfo, bool]]:
+    """(tensor, whether it is for the second name of a home) of all tensors; those that are come last."""
+    found = [(info, router.route(name) != _own_route(router, name, own_names))
+             for name, info in checkpoint.tensors.items()]
+    return sorted(found, key=lambda entry: entry[1])
+
+
+def _fits(homes: dict[str, Home], info: TensorInfo, route: Route, faults: Faults) -> bool:
     targets = [homes[name] for name in route.homes]
-    if info.dtype not in _WEIGHT_DTYPES:
-        faults.dtypes.append((info, route.homes[0], targets[0].dtype))
+    if info.dtype not in WEIGHT_DTYPES:
+        faults.dtypes.append((info, route.homes[0], targets[0].view.dtype))
         return False
     try:
-        parts = take_apart(route.layout, torch.empty(info.shape, dtype=info.dtype, device="meta"),
-                           [home.shape[0] if home.dim() else 1 for home in targets])
+        parts = take_apart(route.layout, torch.empty(info.shape, dtype=info.dtype, device="meta"), _num_rows(targets))
     except ValueError as error:
         faults.shapes.append((info, " + ".join(route.homes), str(error)))
         return False
     for name, home, part in zip(route.homes, targets, parts, strict=True):
-        if home.shape != part.shape:
-            faults.shapes.append((info, name, f"the model has {list(home.shape)}"))
+        if home.whole_shape != tuple(part.shape):
+            faults.shapes.append((info, name, f"the model has {list(home.whole_shape)}"))
             return False
     return True
+
+
+def _num_rows(homes: Iterable[Home]) -> list[int]:
+    """Rows of the whole tensors that homes are parts of."""
+    return [home.whole_shape[0] if home.view.dim() else 1 for home in homes]
 
 
 def _as_codes(routes: dict[str, Route], checkpoint: Checkpoint, sink: WeightSink) -> list[str]:
@@ -201,46 +225,49 @@ def _as_codes(routes: dict[str, Route], checkpoint: Checkpoint, sink: WeightSink
                     for home in route.homes)]
 
 
-def _take(homes: dict[str, Tensor], checkpoint: Checkpoint, name: str, route: Route, sink: WeightSink) -> bool:
+def _take(homes: dict[str, Home], checkpoint: Checkpoint, name: str, route: Route, sink: WeightSink) -> bool:
     """Give a tensor's codes to its homes; False where reading shows columns in an order of their own (GPTQ's g_idx)."""
     weight = checkpoint.quantized(name)
     if weight is None:
         return False
-    parts = quantized_parts(route.layout, weight, checkpoint.tensors[name].shape,
-                            [homes[home].shape[0] for home in route.homes])
-    for home, part in zip(route.homes, parts, strict=True):
-        del homes[home]
-        sink.take(home, part)
+    targets = [homes.pop(home) for home in route.homes]
+    parts = quantized_parts(route.layout, weight, checkpoint.tensors[name].shape, _num_rows(targets))
+    for home, target, part in zip(route.homes, targets, parts, strict=True):
+        sink.take(home, target.cut_codes(part))
     return True
 
 
 @torch.no_grad()
-def _copy_all(homes: dict[str, Tensor], checkpoint: Checkpoint, routes: dict[str, Route], bar: tqdm,
+def _copy_all(homes: dict[str, Home], checkpoint: Checkpoint, routes: dict[str, Route], bar: tqdm,
               sink: WeightSink | None) -> None:
     for name, tensor in checkpoint.read(routes.keys()):
-        targets = [homes[home] for home in routes[name].homes]
-        parts = take_apart(routes[name].layout, tensor, [home.shape[0] if home.dim() else 1 for home in targets])
-        for home, part in zip(targets, parts, strict=True):
+        targets = [homes.pop(home) for home in routes[name].homes]
+        parts = take_apart(routes[name].layout, tensor, _num_rows(targets))
+        for target, part in zip(targets, parts, strict=True):
             is_view = part.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr()
-            _copy(home, part, name, checkpoint if is_view else None)
+            _copy(target.view, target.cut(part), name, checkpoint if is_view else None)
         bar.update(checkpoint.tensors[name].num_bytes)
         if sink is not None:
-            targets = home = None                            # what a kernel packs must not be held here
+            targets = target = None                          # what a kernel packs must not be held here
             for filled in routes[name].homes:
-                del homes[filled]
                 sink.loaded(filled)
 
 
 def _copy(home: Tensor, part: Tensor, name: str, checkpoint: Checkpoint | None) -> None:
-    """Row by row where a part is large and lies in one piece of the file: its pages go as soon as they are copied.
+    """Row by row where a part is large and its rows lie in order in the file: pages go as soon as they are copied.
 
     checkpoint: None for a part that is a copy of the file's, on memory of its own.
     """
     num_bytes = part.numel() * part.element_size()
-    if checkpoint is None or num_bytes <= PIECE_BYTES or not part.is_contiguous() or part.dim() < 2:
+    if checkpoint is None or num_bytes <= PIECE_BYTES or part.dim() < 2 or not _lies_in_rows(part):
         home.copy_(part)
         return
     rows = max(1, PIECE_BYTES * part.shape[0] // num_bytes)
     for target, piece in zip(home.split(rows), part.split(rows), strict=True):
         target.copy_(piece)
         checkpoint.release(name, piece)
+
+
+def _lies_in_rows(part: Tensor) -> bool:
+    """Whether the rows of a tensor follow one another in memory, perhaps with columns of other shards between them."""
+    return part[0].is_contiguous() and part.stride(0) >= part[0].numel()

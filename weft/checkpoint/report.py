@@ -49,11 +49,11 @@ class Faults:
     shapes: list[tuple[TensorInfo, str, str]] = field(default_factory=list)
     dtypes: list[tuple[TensorInfo, str, torch.dtype]] = field(default_factory=list)
     filled_twice: list[tuple[TensorInfo, TensorInfo, str]] = field(default_factory=list)
-    second_head: list[tuple[TensorInfo, TensorInfo]] = field(default_factory=list)
+    unlike: list[tuple[TensorInfo, TensorInfo]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return any((self.without_home, self.without_tensor, self.shapes, self.dtypes, self.filled_twice,
-                    self.second_head))
+                    self.unlike))
 
     def text(self) -> str:
         """The whole report."""
@@ -63,8 +63,8 @@ class Faults:
             ("shape clash", "shape clashes", self.shapes, self._shape_lines),
             ("dtype clash", "dtype clashes", self.dtypes, self._dtype_lines),
             ("parameter with two tensors", "parameters with two tensors", self.filled_twice, self._twice_lines),
-            ("head unlike the embedding it is tied to", "heads unlike the embedding they are tied to", self.second_head,
-             self._head_lines),
+            ("tensor unlike another one of the same parameter", "tensors unlike other ones of the same parameter",
+             self.unlike, self._unlike_lines),
         ]
         found = [(one if len(entries) == 1 else many, entries, lines)
                  for one, many, entries, lines in sections if entries]
@@ -107,9 +107,9 @@ class Faults:
         return [f"  {home}: {first.name} in {first.file.name} and {second.name} in {second.file.name}"
                 for first, second, home in self.filled_twice]
 
-    def _head_lines(self) -> list[str]:
-        return [f"  {head.name} in {head.file.name} is no copy of {table.name} in {table.file.name}"
-                for head, table in self.second_head]
+    def _unlike_lines(self) -> list[str]:
+        return [f"  {second.name} in {second.file.name} is no copy of {first.name} in {first.file.name}; the model has "
+                "one parameter for both" for second, first in self.unlike]
 
     def _advice(self) -> str:
         if self.without_home and self.without_tensor:

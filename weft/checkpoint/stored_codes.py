@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from weft.architectures.names import NameMap
-from weft.checkpoint.loader import EMBEDDING, HEAD
 from weft.checkpoint.reader import Checkpoint
 from weft.checkpoint.routing import Router, has_rows
 from weft.ops.quantized import QuantizedWeight
 
 
 def stored_codes(checkpoint: Checkpoint, names: NameMap) -> dict[str, QuantizedWeight]:
-    """{home: a row in the format of its codes} of the matrices that stay codes where their layer takes them.
-
-    A table that is stored under one name only, embedding or head, is said to be under both.
-    """
+    """{home: a whole row in the format of its codes} of the matrices that stay codes where their layer takes them."""
     if checkpoint.is_dummy:
         return {}
     router, found = Router(names), {}
@@ -22,7 +18,4 @@ def stored_codes(checkpoint: Checkpoint, names: NameMap) -> dict[str, QuantizedW
         route = None if row is None else router.route(name)
         if route is not None and has_rows(route.layout):
             found |= dict.fromkeys(route.homes, row)
-    if HEAD in found and not any(EMBEDDING in route.homes for name in checkpoint.tensors
-                                 if (route := router.route(name)) is not None):
-        found[EMBEDDING] = found[HEAD]
     return found

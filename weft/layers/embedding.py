@@ -78,8 +78,12 @@ class Embedding(Layer):
         super().allocate(device)
         self.tokens = nn.Parameter(empty_weight(self.case), requires_grad=False)
 
+    def table(self) -> Home:
+        """The home of the table of tokens."""
+        return Home(self.tokens.data, *self._head or (self,), "tokens.weight")
+
     def homes(self) -> dict[str, Home]:
-        homes = {"tokens.weight": Home(self.tokens.data, *self._head or (self,), "tokens.weight")}
+        homes = {"tokens.weight": self.table()}
         if self.positions is not None:
             homes["positions.weight"] = Home(self.positions.data, self, "positions.weight")
         if self.project is not None:
@@ -147,7 +151,9 @@ class Head(Layer):
             self.weight = nn.Parameter(empty_weight(self.case), requires_grad=False)
 
     def homes(self) -> dict[str, Home]:
-        return self.own_homes() | (self.project.homes() if self.project is not None else {})
+        (embedding,) = self._embedding
+        table = {"weight": embedding.table()} if self.is_tied else {}
+        return table | self.own_homes() | (self.project.homes() if self.project is not None else {})
 
     def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
         """As Layer, with the table of a tied embedding."""

@@ -22,9 +22,9 @@ class LayerFinisher:
     def __init__(self, model: nn.Module, homes: Mapping[str, Home]) -> None:
         self._owners = {name: (home.layer, home.part, home.view.dim() > 1) for name, home in homes.items()}
         layers = [module for module in model.modules() if isinstance(module, Layer)]
-        self._waiting: dict[Layer, set[str]] = {layer: set() for layer in layers}
-        for name, home in homes.items():
-            self._waiting[home.layer].add(name)
+        self._waiting: dict[Layer, set[str]] = {layer: set() for layer in layers}    # parts; one home has one part
+        for home in homes.values():
+            self._waiting[home.layer].add(home.part)
 
     def takes_codes(self, home: str, *, int8_activations: bool = False) -> bool:
         """Whether a home's layer computes with integer codes as they are. int8_activations: as QuantizedWeight's."""
@@ -41,8 +41,8 @@ class LayerFinisher:
         """A home has its numbers."""
         if home not in self._owners:                          # a row of a home that is stored row by row
             return
-        layer = self._owners[home][0]
-        self._waiting[layer].discard(home)
+        layer, part, _ = self._owners[home]
+        self._waiting[layer].discard(part)
         if not self._waiting[layer]:
             self._finish(layer)
 

@@ -6,15 +6,20 @@ allocated. `allocate` gives it memory, loading fills its homes, `finish_loading`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from weft.errors import CheckpointError
 from weft.layers.context import LayerContext
+from weft.layers.shard import Span
 from weft.ops.kernel import Choice
 from weft.ops.quantized import QuantizedWeight
+
+# Numbers that can become a weight by a cast. Others (integers, float8) are quantized and need their scales.
+WEIGHT_DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,11 +27,61 @@ class Home:
     """Where a checkpoint's tensor goes.
 
     view: of the parameter's memory. layer: whose parameter it is. part: its name among that layer's homes.
+    rows, columns: what of the tensor's first and of its last dimension the view has; None: all.
+    A model may name one home twice: what two names lead to is one home when layer and part are the same.
     """
 
     view: Tensor
     layer: Layer
     part: str
+    rows: Span | None = None
+    columns: Span | None = None
+
+    @property
+    def place(self) -> tuple[Layer, str]:
+        """What is the same under every name of a home."""
+        return self.layer, self.part
+
+    @property
+    def whole_shape(self) -> tuple[int, ...]:
+        """Of the checkpoint's tensor."""
+        shape = list(self.view.shape)
+        for dim, span in ((0, self.rows), (-1, self.columns)):
+            if span is not None:
+                shape[dim] = span.size
+        return tuple(shape)
+
+    def cut(self, whole: Tensor) -> Tensor:
+        """A view of what belongs here of a tensor of `whole_shape`."""
+        if self.rows is not None:
+            whole = whole[self.rows.entries]
+        return whole if self.columns is None else whole[..., self.columns.entries]
+
+    def cut_codes(self, whole: QuantizedWeight) -> QuantizedWeight:
+        """What belongs here of the codes of a whole matrix."""
+        if self.rows is not None:
+            whole = whole.rows(torch.arange(self.rows.start, self.rows.stop))
+        return self.cut_row(whole)
+
+    def cut_row(self, row: QuantizedWeight) -> QuantizedWeight:
+        """This home's columns of whole rows of codes."""
+        return row if self.columns is None else row.columns(self.columns.start, self.columns.stop)
+
+    @torch.no_grad()
+    def fill(self, tensor: Tensor) -> None:
+        """Copy what belongs here of a checkpoint's tensor. CheckpointError for another shape, or no plain floats."""
+        if tuple(tensor.shape) != self.whole_shape or tensor.dtype not in WEIGHT_DTYPES:
+            raise CheckpointError(f"{self.part}: the tensor is {_described(tensor.dtype, tensor.shape)}, the model has "
+                                  f"{_described(self.view.dtype, self.whole_shape)}; floats of 16, 32 or 64 bits of "
+                                  "that shape fit.")
+        if self.view.is_meta:
+            raise CheckpointError(f"{self.part}: the layer has no memory to load into: it was not given any yet, or "
+                                  "its weight is packed for its kernel already. Load all weights in one go.")
+        self.view.copy_(self.cut(tensor))
+
+
+def _described(dtype: torch.dtype, shape: Iterable[int]) -> str:
+    return f"{str(dtype).removeprefix('torch.')} {list(shape)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,9 +73,8 @@ class Described:
         assert self._checkpoint is not None, "a model that is only looked at has no weights"
         allocate(self.module, self._context.device)
         finisher = LayerFinisher(self.module, self.module.homes())
-        report = load_weights(
-            {name: home.view for name, home in self.module.homes().items()}, self._checkpoint,
-            names_in(self._checkpoint, self.spec), tied=not self.has_own_head, use_tqdm=use_tqdm, sink=finisher)
+        report = load_weights(self.module.homes(), self._checkpoint, names_in(self._checkpoint, self.spec),
+                              use_tqdm=use_tqdm, sink=finisher)
         finisher.finish()
         self.module.prepare(max_model_len=max_model_len)
         return report

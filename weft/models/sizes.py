@@ -13,7 +13,7 @@ from torch import nn
 
 from weft.architectures.spec import DecoderSpec
 from weft.layers.context import LayerContext
-from weft.layers.layer import Layer, StepLimits
+from weft.layers.layer import Home, Layer, StepLimits
 from weft.layers.paged_attention import PagedAttention
 from weft.models.decoder import Decoder
 from weft.ops.quantized import QuantizedWeight
@@ -27,13 +27,14 @@ def layers_of(model: nn.Module) -> Iterator[Layer]:
 
 
 def held_bytes(model: Layer, codes: Mapping[str, QuantizedWeight]) -> int:
-    """Bytes of all weights as their kernels hold them. codes: {home: a row} of the homes that stay codes."""
+    """Bytes of all weights as their kernels hold them. codes: {home: a whole row} of the homes that stay codes."""
     by_layer: dict[Layer, dict[str, QuantizedWeight]] = {}
     if codes:
         homes = model.homes()
         for name, row in codes.items():
             if name in homes:
-                by_layer.setdefault(homes[name].layer, {})[homes[name].part] = row
+                home = homes[name]
+                by_layer.setdefault(home.layer, {})[home.part] = home.cut_row(row)
     return sum(layer.held_bytes(by_layer.get(layer, {})) for layer in layers_of(model))
 
 
@@ -49,9 +50,15 @@ def step_bytes(model: nn.Module, token_bytes: int, vocab_size: int, limits: Step
 
 
 def parameter_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    """{part name + suffix: shape} of every parameter; matrices are [out, in]. Of a foreign module: its own names."""
+    """{part name + suffix: shape} of every parameter; matrices are [out, in]. Of a foreign module: its own names.
+
+    A home with two names is under the first.
+    """
     if isinstance(model, Layer):
-        return {name: tuple(home.view.shape) for name, home in model.homes().items()}
+        places: dict[tuple[Layer, str], tuple[str, Home]] = {}
+        for name, home in model.homes().items():
+            places.setdefault(home.place, (name, home))
+        return {name: tuple(home.view.shape) for name, home in places.values()}
     return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import gcd
 
 import torch
 from torch import Tensor
@@ -85,6 +86,20 @@ class QuantizedWeight:
         fields = ("codes", "scales", "offsets", "super_scales", "super_offsets")
         return replace(self, **{name: value[index] for name in fields if (value := getattr(self, name)) is not None})
 
+    def columns(self, start: int, stop: int) -> QuantizedWeight:
+        """The matrix of columns start to stop (exclusive), exactly; all of its tensors are new.
+
+        Where a cut falls into a group, groups become as small as the cut wants, their scales repeated.
+        """
+        columns, cut = self.shape[1], (start, stop)
+        size = _cut_size(self.group_size, cut)
+        fields = {name: _cut(value, columns, cut, size) for name in ("scales", "offsets")
+                  if (value := getattr(self, name)) is not None}
+        for name in ("super_scales", "super_offsets"):
+            if (value := getattr(self, name)) is not None:
+                fields[name] = _cut(value, columns, cut, _cut_size(columns // value.shape[1], cut))
+        return replace(self, codes=self.codes[:, start:stop].contiguous(), group_size=size, **fields)
+
     def group_scales(self) -> Tensor:
         """[N, K / group_size] float32: scale(n, g)."""
         return _expanded(self.scales, self.super_scales)
@@ -111,6 +126,18 @@ def stacked(weights: Sequence[QuantizedWeight | Tensor]) -> QuantizedWeight | No
     fields = ("codes", "scales", "offsets", "super_scales", "super_offsets")
     return replace(first, **{name: torch.cat([getattr(w, name) for w in weights])
                              for name in fields if getattr(first, name) is not None})
+
+
+def _cut_size(size: int, cut: tuple[int, int]) -> int:
+    """Columns of a group once groups of `size` columns are cut at two columns."""
+    start, stop = cut
+    return stop - start if start // size == (stop - 1) // size else gcd(size, start, stop)
+
+
+def _cut(values: Tensor, columns: int, cut: tuple[int, int], size: int) -> Tensor:
+    """Values of the groups of so many columns, as values of groups of `size` columns between two columns."""
+    firsts = torch.arange(*cut, size)                         # the first column of each new group
+    return values[:, firsts // (columns // values.shape[1])]
 
 
 def _expanded(values: Tensor, factors: Tensor | None) -> Tensor:

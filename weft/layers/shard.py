@@ -1,0 +1,71 @@
+"""`Shard`: which of several equal owners of a model's weights this one is. `Span`: what an owner has of one dimension.
+
+A layer that is given a shard is built with its own heads, columns and rows only; its homes keep the spans, by which
+loading cuts a checkpoint's tensors. Knows no tensor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from weft.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Entries start to stop (exclusive) of a dimension that has `size` entries in the whole model."""
+
+    start: int
+    stop: int
+    size: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def is_whole(self) -> bool:
+        """True when nothing of the dimension is elsewhere."""
+        return len(self) == self.size
+
+    @property
+    def entries(self) -> slice:
+        """The entries as an index."""
+        return slice(self.start, self.stop)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Number `index` of `count` owners."""
+
+    index: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.count:
+            raise ConfigError("shard.index", self.index, expected=f"0 to {self.count - 1}, below shard.count")
+
+    def span(self, name: str, size: int, *, unit: int = 1) -> Span:
+        """This shard's part of `size` units of `unit` entries each, as entries. ConfigError when it is no equal part.
+
+        name: of the size, for the error.
+        """
+        if size % self.count:
+            raise ConfigError(name, size, expected=f"a multiple of the {self.count} shards",
+                              hint="Use a number of shards that divides it.")
+        each = size // self.count * unit
+        return Span(self.index * each, (self.index + 1) * each, size * unit)
+
+    def nearly_equal(self, name: str, size: int) -> Span:
+        """This shard's part where parts may differ by one entry. ConfigError when a shard would have none."""
+        if size < self.count:
+            raise ConfigError(name, size, expected=f"at least one for each of {self.count} shards")
+        return Span(self.index * size // self.count, (self.index + 1) * size // self.count, size)
+
+    def shared(self, name: str, size: int, *, unit: int = 1) -> Span:
+        """As `span`; of fewer units than shards, each is held by several shards."""
+        if size >= self.count:
+            return self.span(name, size, unit=unit)
+        if self.count % size:
+            raise ConfigError(name, size, expected=f"a divisor or a multiple of the {self.count} shards",
+                              hint="Use a number of shards that one of the two divides.")
+        return Shard(self.index * size // self.count, size).span(name, size, unit=unit)
