@@ -98,6 +98,13 @@ def test_a_prompt_as_embeddings_is_answered_as_its_text(tmp_path, capsys):
     assert capsys.readouterr().out == text + "\n"
 
 
+def test_the_embedded_model_accepts_drafts(capsys):
+    run(block_with("docs/guide.md", "speculative_config"))
+
+    accepted = capsys.readouterr().out.rpartition("[")[2].strip(" ]\n").split(", ")
+    assert len(accepted) == 5 and int(accepted[0]) > 0
+
+
 def test_the_model_file_describes_a_model_that_runs(biased_model, tmp_path):
     file = tmp_path / "my_arch.py"
     file.write_text(block_with("docs/adding-a-model.md", '@architecture("MyForCausalLM")'))
@@ -133,7 +140,7 @@ def test_every_python_block_is_run_by_a_test_above():
     counts = {str(page.relative_to(ROOT)): len(blocks(str(page), "python")) for page in PAGES}
 
     assert {page: count for page, count in counts.items() if count} == {
-        "README.md": 2, "docs/adding-a-model.md": 1, "docs/configuration.md": 2, "docs/guide.md": 1}
+        "README.md": 2, "docs/adding-a-model.md": 1, "docs/configuration.md": 2, "docs/guide.md": 3}
 
 
 def test_the_readme_tells_the_test_command_that_ci_runs():

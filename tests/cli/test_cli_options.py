@@ -54,6 +54,26 @@ def test_flags_have_the_types_of_their_fields():
                               served_model_name=("a", "b"), hf_overrides={"x": 1, "y": {"z": 2}}, dtype="bfloat16")
 
 
+@pytest.mark.parametrize("given", [
+    ("--speculative-config", '{"method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_max": 4}'),
+    ("-sc", '{"method": "ngram", "num_speculative_tokens": 5}', "--speculative-config.prompt_lookup_max=4"),
+    ("--speculative-config.method", "ngram", "--speculative-config.num_speculative_tokens=5",
+     "--speculative-config.prompt_lookup_max=4"),
+])
+def test_speculation_is_an_object_whole_or_key_by_key(given):
+    assert args_of(*given).speculative_config == {
+        "method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_max": 4}
+
+
+@pytest.mark.parametrize(("given", "error"), [
+    ('{"method": "eagle3", "num_speculative_tokens": 5}', NotBuiltError),
+    ('{"method": "ngram", "num_speculative_tokens": 0}', ConfigError),
+])
+def test_a_wrong_speculation_is_refused_before_anything_loads(given, error):
+    with pytest.raises(error, match=r"^speculative_config\.(method|num_speculative_tokens) = "):
+        args_of("--speculative-config", given)
+
+
 def test_the_model_may_be_an_option_too():
     assert args_of("--model", "DIR").model == "DIR"
 

@@ -8,8 +8,9 @@ from weft.cache.groups import CacheGroup, EncoderGroup, FullGroup, StateGroup, W
 from weft.cache.manager import CacheManager
 from weft.config.engine_config import SchedulerConfig
 from weft.engine.messages import EngineRequest
-from weft.engine.scheduler import Scheduler, StepPlan
+from weft.engine.scheduler import Scheduler
 from weft.engine.sequence import Sequence
+from weft.engine.step_plan import StepPlan
 from weft.pooling_params import PoolingParams
 from weft.sampling_params import SamplingParams
 
@@ -41,11 +42,12 @@ def make_group(layer: int, kind: Kind) -> CacheGroup:
 
 def make_scheduler(
     *, num_blocks: int | list[int] = 100, kinds: tuple[Kind, ...] = (None,), prefix_caching: bool = True,
-    max_num_seqs: int = 8, max_num_batched_tokens: int = 64, max_model_len: int = 64, **config,
+    max_num_seqs: int = 8, max_num_batched_tokens: int = 64, max_model_len: int = 64, has_drafts: bool = False,
+    **config,
 ) -> Scheduler:
     cache = make_cache(num_blocks=num_blocks, kinds=kinds, prefix_caching=prefix_caching)
     limits = SchedulerConfig(max_num_seqs=max_num_seqs, max_num_batched_tokens=max_num_batched_tokens, **config)
-    return Scheduler(limits, cache, max_model_len=max_model_len)
+    return Scheduler(limits, cache, max_model_len=max_model_len, has_drafts=has_drafts)
 
 
 def tokens(num: int, first: int = 100) -> list[int]:

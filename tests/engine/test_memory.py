@@ -26,6 +26,7 @@ from weft.config.engine_config import (
     SchedulerConfig,
     TokenizerConfig,
 )
+from weft.config.speculative import SpeculativeConfig
 from weft.engine.memory import plan_memory
 from weft.errors import MemoryPlanError
 from weft.models.build import layer_context
@@ -194,3 +195,14 @@ def test_a_hybrids_set_context_counts_the_states_of_one_sequence():
     assert plan_memory(hybrid, config(fixed=True, kv_bytes=2_000 + 10_240), machine()).num_blocks == (2, 64)
     with pytest.raises(MemoryPlanError, match=r"1024 needs 12240 bytes of cache; there are 12239.*that fits is 1008"):
         plan_memory(hybrid, config(fixed=True, kv_bytes=2_000 + 10_239), machine())
+
+
+def test_each_draft_of_each_sequence_may_get_a_row_of_logits():
+    drafts = SpeculativeConfig(method="ngram", num_speculative_tokens=5, prompt_lookup_min=4, prompt_lookup_max=4)
+
+    plain, drafting = (plan_of(spec(None), dataclasses.replace(config(), speculative=speculative), machine())
+                       for speculative in (None, drafts))
+    few = plan_of(spec(None), dataclasses.replace(config(tokens=10), speculative=drafts), machine())
+
+    assert drafting.activation_bytes - plain.activation_bytes == 3 * (4 * 5) * 100 * 4    # torch: three copies of a row
+    assert few.activation_bytes < drafting.activation_bytes                               # no more rows than tokens

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from scheduling import EOS, add, apply, make_scheduler, make_seq, parts, pool, step, tokens
 
-from weft.engine.scheduler import Scheduled
+from weft.engine.step_plan import Scheduled
 from weft.errors import QueueFullError, RequestError
 
 
@@ -368,20 +368,93 @@ def test_a_part_keeps_the_known_tokens_and_the_drafts_that_were_right():
     assert Scheduled(make_seq("c", tokens(9)), 5, 0, 0).num_kept(0) == 5
 
 
-def test_only_blocks_of_kept_tokens_are_published():
-    scheduler = make_scheduler()
-    seq = add(scheduler, "a", tokens(6))
-    step(scheduler)                                                           # six tokens computed, seven known
-    plan = scheduler.schedule()
-    [part] = plan.scheduled
-    assert scheduler._cache.allocate(seq, 12)
-    plan = plan._replace(scheduled=(part._replace(num_new_tokens=6, num_rows=6, drafts=(8, 9, 10, 11, 12)),))
+def drafting(scheduler, request_id, num_tokens, drafts, **options):
+    """A sequence in decode, with drafts for the next step."""
+    seq = add(scheduler, request_id, tokens(num_tokens, 100 * (1 + scheduler.num_running)), **options)
+    step(scheduler)
+    seq.draft_token_ids = list(drafts)
+    return seq
 
-    scheduler.apply(plan, [[8, 9, 77]])                                       # two drafts right; 12 slots written
+
+def test_drafts_are_verified_with_the_token_before_them_and_only_the_right_ones_are_kept():
+    scheduler = make_scheduler(has_drafts=True)
+    seq = drafting(scheduler, "a", 6, [8, 9, 10, 11, 12])                     # six tokens computed, seven known
+
+    plan = scheduler.schedule()
+    assert plan.scheduled == (Scheduled(seq, 6, 6, 6, (8, 9, 10, 11, 12)),)
+    assert plan.num_tokens == 6
+    assert len(seq.block_ids[0]) == 3                                         # twelve tokens in blocks of four
+    scheduler.apply(plan, [[8, 9, 77]])                                       # two drafts are right
 
     assert seq.token_ids == [*tokens(6), 7, 8, 9, 77]
     assert seq.num_computed_tokens == 9
-    assert len(seq.block_keys) == 2                                           # of block size 4: the third is not full
+    assert len(seq.block_keys) == 2                                           # the third block is not full
+    scheduler.check()
+
+
+def test_blocks_of_rejected_drafts_go_back_after_the_step():
+    scheduler = make_scheduler(has_drafts=True)
+    seq = drafting(scheduler, "a", 6, [8, 9, 10, 11, 12])
+
+    scheduler.apply(scheduler.schedule(), [[1]])
+
+    assert (seq.num_computed_tokens, len(seq.block_ids[0])) == (7, 2)
+    scheduler.check()
+
+
+def test_decodes_without_drafts_come_first_then_those_with_drafts_then_chunks():
+    scheduler = make_scheduler(has_drafts=True)
+    first = drafting(scheduler, "drafts", 5, [])
+    drafting(scheduler, "plain", 5, [])
+    first.draft_token_ids = [1, 2]
+    add(scheduler, "prompt", tokens(9, 900))
+
+    plan = scheduler.schedule()
+
+    assert parts(plan) == {"plain": 1, "drafts": 3, "prompt": 9}
+    assert [item.seq.request_id for item in plan.scheduled] == ["plain", "drafts", "prompt"]
+
+
+def test_drafts_take_only_what_prefills_leave_of_the_step():
+    scheduler = make_scheduler(has_drafts=True, max_num_batched_tokens=10)
+    drafting(scheduler, "a", 5, [1, 2, 3, 4, 5])
+    add(scheduler, "b", tokens(7, 300))
+
+    assert parts(scheduler.schedule()) == {"a": 3, "b": 7}
+
+
+def test_drafts_shrink_where_the_sequence_may_not_get_longer():
+    scheduler = make_scheduler(has_drafts=True)
+    seq = drafting(scheduler, "a", 5, [1, 2, 3, 4, 5], max_tokens=4)          # one is known, three may come
+
+    plan = scheduler.schedule()
+    assert parts(plan) == {"a": 3}
+    assert scheduler.apply(plan, [[1, 2, 9]]) == [seq]
+    assert (seq.output_token_ids, seq.finish_reason) == ([7, 1, 2, 9], "length")
+
+
+def test_drafts_shrink_to_the_blocks_that_are_free_and_preempt_nobody():
+    scheduler = make_scheduler(has_drafts=True, num_blocks=5, prefix_caching=False)
+    one = drafting(scheduler, "a", 6, [], max_tokens=10)
+    other = drafting(scheduler, "b", 6, [], max_tokens=10)                    # two blocks each: one is free
+    for seq in (one, other):
+        seq.draft_token_ids = [1, 2, 3, 4, 5]
+
+    plan = scheduler.schedule()
+
+    assert plan.preempted == ()
+    assert parts(plan) == {"a": 1, "b": 1 + 5}             # a: its blocks are full, and five drafts need two more
+    scheduler.check()
+
+
+def test_tokens_after_the_end_of_a_sequence_are_dropped_also_when_drafted():
+    scheduler = make_scheduler(has_drafts=True)
+    seq = drafting(scheduler, "a", 5, [1, EOS, 2, 3])
+
+    [finished] = scheduler.apply(scheduler.schedule(), [[1, EOS, 2, 3, 4]])
+
+    assert finished is seq
+    assert (seq.output_token_ids, seq.finish_reason) == ([7, 1, EOS], "stop")
     scheduler.check()
 
 

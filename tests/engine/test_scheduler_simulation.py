@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from scheduling import BLOCK_SIZE, EOS, STATE_INTERVAL, Kind, make_scheduler, make_seq
 
 from weft.cache.groups import FREED
-from weft.engine.scheduler import Scheduled, Scheduler
+from weft.engine.scheduler import Scheduler
 from weft.engine.sequence import Sequence
+from weft.engine.step_plan import Scheduled
 from weft.errors import RequestError
 
 MAX_MODEL_LEN = 48
@@ -31,31 +32,46 @@ class PagedModel:
         self.encoded: set[tuple[Sequence, int]] = set()        # whose encoder ran, after how many preemptions
 
     def run(self, item: Scheduled) -> list[int]:
-        seen = [self.run_group(item, group, kind) for group, kind in enumerate(self.kinds)]
-        self.encoded.add((item.seq, item.seq.num_preemptions))
-        return [answer(seen)] if item.num_rows else []
+        """The tokens that the item's rows give, up to the first that is not the draft after it."""
+        seq, end = item.seq, item.start + item.num_new_tokens
+        assumed = [*seq.token_ids, *item.drafts]
+        for group, kind in enumerate(self.kinds):
+            self.store(item, assumed, group, kind)
+        self.encoded.add((seq, seq.num_preemptions))
+        token_ids: list[int] = []
+        for row in range(end - item.num_rows, end):
+            if token_ids and token_ids[-1] != assumed[row]:
+                break
+            token_ids.append(answer([self.seen(seq, assumed, group, kind, row)
+                                     for group, kind in enumerate(self.kinds)]))
+        return token_ids
 
-    def run_group(self, item: Scheduled, group: int, kind: Kind) -> list[str]:
-        """Stores what the new tokens store, then reads what the last of them sees."""
+    def store(self, item: Scheduled, assumed: list[int], group: int, kind: Kind) -> None:
+        """Stores what the new tokens store."""
         seq, end = item.seq, item.start + item.num_new_tokens
         if kind == "state":
-            return [self.run_state(item, group)]
-        if kind == "encoder":
+            self.store_state(item, assumed, group)
+        elif kind == "encoder":
             if (seq, seq.num_preemptions) not in self.encoded:
                 for position in range(seq.num_encoder_tokens):
                     self.slots[self.slot(seq, group, position)] = encoded(seq, position)
-            return [self.slots[self.slot(seq, group, position)] for position in range(seq.num_encoder_tokens)]
-        for position in range(item.start, end):
-            self.slots[self.slot(seq, group, position)] = state(seq, position)
-        return [self.slots[self.slot(seq, group, position)] for position in visible(kind, end - 1)]
+        else:
+            for position in range(item.start, end):
+                self.slots[self.slot(seq, group, position)] = state(seq, assumed, position)
 
-    def run_state(self, item: Scheduled, group: int) -> str:
+    def store_state(self, item: Scheduled, assumed: list[int], group: int) -> None:
         """The state after the step is as right as the one before it: told by the tokens that each has seen."""
         read, write = item.seq.block_ids[group]
         before = "" if read == FREED else self.slots[group, read, 0]
-        assert before == ("" if item.start == 0 else state(item.seq, item.start - 1))
-        self.slots[group, write, 0] = state(item.seq, item.start + item.num_new_tokens - 1)
-        return self.slots[group, write, 0]
+        assert before == ("" if item.start == 0 else state(item.seq, assumed, item.start - 1))
+        self.slots[group, write, 0] = state(item.seq, assumed, item.start + item.num_new_tokens - 1)
+
+    def seen(self, seq: Sequence, assumed: list[int], group: int, kind: Kind, position: int) -> list[str]:
+        """What the token at a position sees. Of states it is the one after it, which passes by in the step."""
+        if kind == "state":
+            return [state(seq, assumed, position)]
+        places = range(seq.num_encoder_tokens) if kind == "encoder" else visible(kind, position)
+        return [self.slots[self.slot(seq, group, place)] for place in places]
 
     def slot(self, seq: Sequence, group: int, position: int) -> tuple[int, int, int]:
         block_id = seq.block_ids[group][position // BLOCK_SIZE]
@@ -71,8 +87,8 @@ def encoded(seq: Sequence, position: int) -> str:
     return f"{seq.request_id}: {position} of {seq.num_encoder_tokens}"
 
 
-def state(seq: Sequence, position: int) -> str:
-    return f"{seq.request.cache_salt} {seq.token_ids[: position + 1]}"
+def state(seq: Sequence, token_ids: list[int], position: int) -> str:
+    return f"{seq.request.cache_salt} {token_ids[: position + 1]}"
 
 
 def answer(seen: list[list[str]]) -> int:
@@ -94,10 +110,10 @@ def alone(seq: Sequence, kinds: tuple[Kind, ...]) -> tuple[list[int], str]:
 def seen_alone(seq: Sequence, copy: Sequence, kind: Kind) -> list[str]:
     last = copy.num_tokens - 1
     if kind == "state":
-        return [state(copy, last)]
+        return [state(copy, copy.token_ids, last)]
     if kind == "encoder":
         return [encoded(seq, position) for position in range(seq.num_encoder_tokens)]
-    return [state(copy, position) for position in visible(kind, last)]
+    return [state(copy, copy.token_ids, position) for position in visible(kind, last)]
 
 
 # Few different tokens and lengths around the block borders, so that prefixes are shared and blocks run out.
@@ -117,15 +133,27 @@ LIMITS = st.fixed_dictionaries({
     "long_prefill_token_threshold": st.sampled_from([0, 0, 3]), "policy": st.sampled_from(["fcfs", "priority"]),
     "prefix_caching": st.booleans(),
 })
+ABORTS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 9), st.booleans()), max_size=3)
 
 
 @settings(max_examples=150, deadline=None)
-@given(requests=REQUESTS, kinds=KINDS, limits=LIMITS, is_chunked=st.booleans(), aborts=st.lists(
-    st.tuples(st.integers(0, 30), st.integers(0, 9), st.booleans()), max_size=3), fails=st.booleans())
+@given(requests=REQUESTS, kinds=KINDS, limits=LIMITS, is_chunked=st.booleans(), aborts=ABORTS, fails=st.booleans())
 def test_every_sequence_gets_the_tokens_it_gets_alone(requests, kinds, limits, is_chunked, aborts, fails):
+    simulate(requests, kinds, limits, is_chunked, aborts, fails, num_drafts=0)
+
+
+@settings(max_examples=150, deadline=None)
+@given(requests=REQUESTS, kinds=KINDS, limits=LIMITS, is_chunked=st.booleans(), aborts=ABORTS, fails=st.booleans(),
+       num_drafts=st.sampled_from([1, 2, 5, 9]))
+def test_right_and_wrong_drafts_change_no_token_and_hold_no_block_from_step_to_step(
+        requests, kinds, limits, is_chunked, aborts, fails, num_drafts):
+    simulate(requests, kinds, limits, is_chunked, aborts, fails, num_drafts=num_drafts)
+
+
+def simulate(requests, kinds, limits, is_chunked, aborts, fails, *, num_drafts: int) -> None:
     if not is_chunked:
         limits = limits | {"max_num_batched_tokens": MAX_MODEL_LEN, "enable_chunked_prefill": False}
-    scheduler = make_scheduler(kinds=kinds, max_model_len=MAX_MODEL_LEN, **limits)
+    scheduler = make_scheduler(kinds=kinds, max_model_len=MAX_MODEL_LEN, has_drafts=num_drafts > 0, **limits)
     model, pending, served = PagedModel(kinds), dict(enumerate(requests)), []
 
     for number in range(1000):
@@ -137,7 +165,7 @@ def test_every_sequence_gets_the_tokens_it_gets_alone(requests, kinds, limits, i
         check_plan(plan, limits)
         if is_chunked and limits["prefix_caching"] and "state" in kinds:
             assert all(item.start // STATE_INTERVAL == (item.start + item.num_new_tokens - 1) // STATE_INTERVAL
-                       for item in plan.scheduled)
+                       for item in plan.scheduled if not item.drafts)
         abort(scheduler, aborts, number, between=True)
         items = [item for item in plan.scheduled if not item.seq.is_finished]
         check_states(items, kinds)
@@ -148,11 +176,24 @@ def test_every_sequence_gets_the_tokens_it_gets_alone(requests, kinds, limits, i
         scheduler.check()
         assert all(seq.is_finished for seq in finished)
         abort(scheduler, aborts, number, between=False)
+        for item in plan.scheduled:
+            item.seq.draft_token_ids = guesses(item.seq, kinds, num_drafts)
+            check_held(item.seq, kinds)
 
     assert not scheduler.has_unfinished and not pending, "the scheduler did not come to an end"
     assert scheduler.kv_cache_usage == 0
     for seq in served:
         assert seq.finish_reason == "abort" or (seq.output_token_ids, seq.finish_reason) == alone(seq, kinds)
+
+
+def guesses(seq: Sequence, kinds: tuple[Kind, ...], num_drafts: int) -> list[int]:
+    """Drafts of which none, some or all are what the sequence gets, by chance."""
+    if not num_drafts or seq.is_finished:
+        return []
+    chance = sha256(f"{seq.request_id} {seq.num_tokens}".encode()).digest()[0]
+    truth = alone(seq, kinds)[0][seq.num_output_tokens :]
+    num_right = chance % (num_drafts + 1)
+    return (truth[:num_right] + [3] * num_drafts)[:num_drafts]
 
 
 def arrive(scheduler: Scheduler, pending: dict[int, tuple], step: int) -> list[Sequence]:
@@ -184,6 +225,13 @@ def check_states(items: list[Scheduled], kinds: tuple[Kind, ...]) -> None:
         written = [write for _, write in tables]
         assert len(set(written)) == len(written)
         assert not set(written) & {read for read, _ in tables}
+
+
+def check_held(seq: Sequence, kinds: tuple[Kind, ...]) -> None:
+    """After a step a sequence holds blocks up to its last known token but one, whatever was drafted."""
+    for kind, table in zip(kinds, seq.block_ids, strict=True):
+        if kind not in ("state", "encoder") and seq.num_uncomputed_tokens == 1:
+            assert len(table) == (0 if seq.is_finished else -(-seq.num_computed_tokens // BLOCK_SIZE))
 
 
 def check_plan(plan, limits) -> None:

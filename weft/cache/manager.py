@@ -141,6 +141,15 @@ class CacheManager:
             if group.advance(pool, seq.block_ids[index], seq.num_computed_tokens):
                 seq.room = 0
 
+    def shrink(self, seq: CachedSequence, num_tokens: int) -> None:
+        """Releases blocks at the end of the tables behind the first `num_tokens` tokens: those of rejected drafts."""
+        for group, pool, table in zip(self.groups, self.pools, seq.block_ids, strict=True):
+            num = group.num_surplus(table, num_tokens)
+            if num:
+                pool.release(reversed(table[-num:]))
+                del table[-num:]
+            seq.room = min(seq.room, group.grow(table, num_tokens, seq.num_encoder_tokens)[1])
+
     def release(self, seq: CachedSequence) -> None:
         """Takes all blocks from a sequence. Its last ones are evicted first: more prefixes end before them."""
         for pool, table in zip(self.pools, seq.block_ids, strict=True):

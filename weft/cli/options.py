@@ -69,6 +69,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "long_prefill_token_threshold": "longest piece of one prompt in a step; 0: no limit",
         "scheduling_policy": "fcfs or priority",
         "max_num_queued_reqs": "most waiting requests; more are refused; none: no limit",
+        "speculative_config": 'JSON object: tokens are drafted ahead and verified together, e.g. {"method": "ngram", '
+                              '"num_speculative_tokens": 5}',
         "num_threads": "threads of the model; none: the cores this process may use",
         "cpu_isa": "highest instruction set of the model's kernels: auto, reference, portable, avx2, avx512, "
                    "avx512_bf16 or amx",

@@ -13,6 +13,7 @@ from typing import Any
 
 from weft.config.isa import CPU_ISAS
 from weft.config.quantization_methods import method_named
+from weft.config.speculative import read_speculative_config
 from weft.errors import ConfigError, NotBuiltError
 
 DTYPES = ("float32", "float16", "bfloat16")
@@ -27,7 +28,7 @@ UNBUILT: dict[str, Any] = {
     "runner": "auto", "convert": "auto",
     "quantization_config": None, "pooler_config": None, "tensor_parallel_size": 1,
     "pipeline_parallel_size": 1, "data_parallel_size": 1, "enable_expert_parallel": False, "cpu_offload_gb": 0,
-    "distributed_executor_backend": None, "enable_lora": False, "speculative_config": None,
+    "distributed_executor_backend": None, "enable_lora": False,
     "structured_outputs_config": None, "compilation_config": None, "mm_processor_kwargs": None,
     "logits_processors": None,
     "limit_mm_per_prompt": None, "allowed_local_media_path": "", "allowed_media_domains": None,
@@ -84,6 +85,7 @@ class EngineArgs:
     long_prefill_token_threshold: int = 0         # longest chunk of one prompt in a step; 0: no limit
     scheduling_policy: str = "fcfs"               # fcfs, priority
     max_num_queued_reqs: int | None = None        # requests waiting at most; beyond it: QueueFullError
+    speculative_config: dict[str, Any] | None = None      # drafts to verify; {"method": "ngram", …}
     served_model_name: tuple[str, ...] = ()
     num_threads: int | None = None                # None: the cores this process may use
     cpu_isa: str = "auto"                         # most that native kernels may use: auto, or a level of isa.py
@@ -114,6 +116,7 @@ class EngineArgs:
         _one_of("logprobs_mode", self.logprobs_mode,
                 ("raw_logprobs", "raw_logits", "processed_logprobs", "processed_logits"))
         _check_ranges(self)
+        read_speculative_config(self.speculative_config)
 
     @classmethod
     def from_options(cls, **options: Any) -> EngineArgs:

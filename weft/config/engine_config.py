@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from weft.config.frozen import freeze
+from weft.config.speculative import SpeculativeConfig
 from weft.errors import ConfigError
 
 
@@ -120,6 +121,7 @@ class EngineConfig:
     cpu_isa: the highest level of `config/isa.py` that kernels may use; "reference": no native kernels.
     enforce_eager: decode steps are not recorded (`models/replay.py`).
     origins: {field of this class: source}, for those that come from the machine or an option about it.
+    speculative: how tokens are drafted ahead; None: they are not.
     plugins: those that every process of the engine runs; None: all that are installed.
     """
 
@@ -133,5 +135,6 @@ class EngineConfig:
     cpus: tuple[int, ...] = ()
     cpu_isa: str = "reference"
     enforce_eager: bool = False
+    speculative: SpeculativeConfig | None = None
     plugins: tuple[str, ...] | None = None
     origins: dict[str, str] = field(default_factory=dict)

@@ -17,9 +17,11 @@ from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.engine.messages import EngineInfo, EngineOutput, EngineRequest, EngineStats, StepResult
 from weft.engine.runner import Runner, SequenceResult
-from weft.engine.scheduler import Scheduler, StepPlan
+from weft.engine.scheduler import Scheduler
 from weft.engine.sequence import Sequence
+from weft.engine.speculation import make_proposer
 from weft.engine.start_report import start_report
+from weft.engine.step_plan import StepPlan
 from weft.ops.native import extension
 
 logger = logging.getLogger("weft")
@@ -42,7 +44,9 @@ class EngineCore:
         self.runner = Runner(config, machine)
         plan = self.runner.memory
         cache = CacheManager(plan.groups, plan.num_blocks, config.cache.enable_prefix_caching)
-        self._scheduler = Scheduler(config.scheduler, cache, max_model_len=plan.max_model_len)
+        self._scheduler = Scheduler(config.scheduler, cache, max_model_len=plan.max_model_len,
+                                    has_drafts=config.speculative is not None)
+        self._proposer = make_proposer(config.speculative)
         self.stats = EngineStats()
         self.info = EngineInfo(
             max_model_len=plan.max_model_len, num_blocks=list(plan.num_blocks), block_size=plan.block_size,
@@ -69,6 +73,7 @@ class EngineCore:
         plan = self._scheduler.schedule()
         results = self._execute(plan)
         outputs = self._apply(plan, results)
+        self._propose(plan)
         self._count(step_tokens=plan.num_tokens)
         return StepResult(outputs=outputs, stats=self.stats)
 
@@ -100,6 +105,7 @@ class EngineCore:
             seq = item.seq
             if item.drafts:
                 result.cut(seq.num_tokens - length)             # tokens after the end of the sequence
+                self._count_drafts(item.drafts, result.token_ids)
             self.stats.prompt_tokens += _prompt_tokens(seq, before, item.num_new_tokens)
             self.stats.generation_tokens += len(result.token_ids)
             if result.prompt_logprobs:
@@ -107,6 +113,23 @@ class EngineCore:
             if result.error is not None or result.token_ids or result.prompt_logprobs:
                 outputs.append(_output(seq, result))
         return outputs
+
+    def _propose(self, plan: StepPlan) -> None:
+        """Drafts what follows the tokens that this step gave."""
+        if self._proposer is None:
+            return
+        seqs = [item.seq for item in plan.scheduled if item.num_rows and not item.seq.is_finished]
+        for seq, drafts in zip(seqs, self._proposer.propose(seqs), strict=True):
+            seq.draft_token_ids = drafts
+
+    def _count_drafts(self, drafts: tuple[int, ...], token_ids: list[int]) -> None:
+        stats = self.stats
+        stats.num_drafts += 1
+        stats.num_draft_tokens += len(drafts)
+        per_pos = stats.num_accepted_tokens_per_pos
+        per_pos += [0] * (len(drafts) - len(per_pos))
+        for pos, (draft, token_id) in enumerate(zip(drafts, token_ids, strict=False)):
+            per_pos[pos] += draft == token_id             # only the last token can differ
 
     def _count(self, *, step_tokens: int) -> None:
         stats, scheduler = self.stats, self._scheduler

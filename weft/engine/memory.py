@@ -54,7 +54,9 @@ class MemoryPlan:
 
 def step_limits(config: EngineConfig) -> StepLimits:
     """The largest step that the options allow."""
-    return StepLimits(num_tokens=config.scheduler.max_num_batched_tokens, num_seqs=config.scheduler.max_num_seqs,
+    num_tokens, speculative = config.scheduler.max_num_batched_tokens, config.speculative
+    num_rows = config.scheduler.max_num_seqs * (1 + (speculative.num_speculative_tokens if speculative else 0))
+    return StepLimits(num_tokens=num_tokens, num_wanted_rows=min(num_rows, num_tokens),
                       max_model_len=config.model.max_model_len, num_threads=config.num_threads)
 
 

@@ -102,6 +102,9 @@ class EngineStats(msgspec.Struct, kw_only=True):
     prefix_cache_queries: int = 0        # tokens looked up
     prefix_cache_hits: int = 0           # tokens found
     num_preemptions: int = 0
+    num_drafts: int = 0                  # times that a sequence's drafts were verified
+    num_draft_tokens: int = 0
+    num_accepted_tokens_per_pos: list[int] = []      # drafts that became tokens, by their place among the drafts
     step_tokens: int = 0                 # tokens of this step
 
 

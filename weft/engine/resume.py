@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 
 import msgspec
 
@@ -11,7 +12,7 @@ from weft.engine.messages import EngineOutput, EngineRequest, EngineStats
 from weft.sampling_params import SamplingParams
 
 _COUNTERS = ("num_steps", "prompt_tokens", "generation_tokens", "prefix_cache_queries", "prefix_cache_hits",
-             "num_preemptions")
+             "num_preemptions", "num_drafts", "num_draft_tokens", "num_accepted_tokens_per_pos")
 
 
 class OpenSequence:
@@ -65,14 +66,25 @@ class StatsTotal:
 
     def __init__(self) -> None:
         self.latest = EngineStats()
-        self._before = dict.fromkeys(_COUNTERS, 0)
+        self._before = _counters(self.latest)
 
     def add(self, stats: EngineStats) -> EngineStats:
         """The stats of a step, counters from the first process's start."""
         self.latest = msgspec.structs.replace(
-            stats, **{name: self._before[name] + getattr(stats, name) for name in _COUNTERS})
+            stats, **{name: _sum(self._before[name], value) for name, value in _counters(stats).items()})
         return self.latest
 
     def restart(self) -> None:
         """A new process counts from zero."""
-        self._before = {name: getattr(self.latest, name) for name in _COUNTERS}
+        self._before = _counters(self.latest)
+
+
+def _counters(stats: EngineStats) -> dict[str, int | list[int]]:
+    return {name: getattr(stats, name) for name in _COUNTERS}
+
+
+def _sum(before: int | list[int], now: int | list[int]) -> int | list[int]:
+    """Lists are summed place by place."""
+    if isinstance(before, list) and isinstance(now, list):
+        return [a + b for a, b in zip_longest(before, now, fillvalue=0)]
+    return before + now

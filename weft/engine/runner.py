@@ -23,8 +23,8 @@ from weft.engine.cache_tensors import bind_caches
 from weft.engine.memory import MemoryPlan, plan_memory
 from weft.engine.messages import TokenLogprobs
 from weft.engine.sampler import Sampled, Sampler, SampleRow
-from weft.engine.scheduler import Scheduled, StepPlan
 from weft.engine.step_inputs import step_inputs
+from weft.engine.step_plan import Scheduled, StepPlan
 from weft.models.build import build_model, layer_context
 from weft.ops.kernel import explain
 from weft.ops.native import unavailable

@@ -11,81 +11,31 @@ from __future__ import annotations
 import time
 from bisect import insort
 from operator import attrgetter
-from typing import NamedTuple
 
 from weft.cache.manager import CacheHit, CacheManager
 from weft.config.engine_config import SchedulerConfig
 from weft.engine.in_flight import BlocksInFlight
 from weft.engine.sequence import Sequence, State
+from weft.engine.step_plan import OpenPlan, Scheduled, StepPlan
 from weft.engine.waiting import WaitingQueue
 from weft.errors import QueueFullError, RequestError
-
-
-class Scheduled(NamedTuple):
-    """A sequence's part of a step: positions `start` to `start + num_new_tokens` - 1 (a tuple because it is cheap).
-
-    num_rows: rows that are sampled, the last ones: 0 unless the last known token is among the new ones, and 0 of a
-        pooling sequence; else one for that token and one after each draft.
-    drafts: tokens assumed to follow the known ones; they count among the new tokens.
-    """
-
-    seq: Sequence
-    num_new_tokens: int
-    start: int
-    num_rows: int
-    drafts: tuple[int, ...] = ()
-
-    def num_kept(self, num_sampled: int) -> int:
-        """New tokens that stay computed when the step gave `num_sampled` tokens: each but the last was a draft."""
-        return self.num_new_tokens - max(0, len(self.drafts) - max(0, num_sampled - 1))
-
-
-class StepPlan(NamedTuple):
-    """One step. Sequences with one new token and one row (decodes) come first."""
-
-    scheduled: tuple[Scheduled, ...]
-    preempted: tuple[Sequence, ...]
-    num_tokens: int
-
-
-class _OpenPlan:
-    """A plan in the making: the tokens that are left to give, and who got some."""
-
-    def __init__(self, budget: int) -> None:
-        self.budget = self._max_tokens = budget
-        self.decodes: list[Scheduled] = []
-        self.chunks: list[Scheduled] = []
-        self.preempted: list[Sequence] = []
-
-    def give(self, seq: Sequence, num_tokens: int) -> None:
-        start = seq.num_computed_tokens
-        num_rows = int(start + num_tokens == len(seq.token_ids) and not seq.is_pooling)
-        parts = self.decodes if num_rows and num_tokens == 1 else self.chunks
-        parts.append(Scheduled(seq, num_tokens, start, num_rows))
-        self.budget -= num_tokens
-
-    def take_back(self, seq: Sequence) -> None:
-        """A sequence is preempted. Only a decode, and of these the last, can have its part of the step by then."""
-        if self.decodes and self.decodes[-1].seq is seq:
-            self.decodes.pop()
-            self.budget += 1
-        self.preempted.append(seq)
-
-    def close(self) -> StepPlan:
-        return StepPlan((*self.decodes, *self.chunks), tuple(self.preempted), self._max_tokens - self.budget)
 
 
 class Scheduler:
     """Takes sequences, plans steps within the limits of `config`, and ends sequences.
 
+    has_drafts: sequences may come with `draft_token_ids`.
+
     Attributes:
         num_preemptions: since the start. prefix_cache_queries, prefix_cache_hits: tokens, on first admission only.
     """
 
-    def __init__(self, config: SchedulerConfig, cache: CacheManager, *, max_model_len: int) -> None:
+    def __init__(self, config: SchedulerConfig, cache: CacheManager, *, max_model_len: int,
+                 has_drafts: bool = False) -> None:
         self._config = config
         self._cache = cache
         self._max_model_len = max_model_len
+        self._has_drafts = has_drafts
         # Without chunked prefill a prompt is one chunk, however long.
         limit = config.long_prefill_token_threshold if config.enable_chunked_prefill else 0
         self._max_chunk = min(config.max_num_batched_tokens, limit or config.max_num_batched_tokens)
@@ -153,15 +103,17 @@ class Scheduler:
         return seq
 
     def schedule(self) -> StepPlan:
-        """Plans a step: decodes, then chunks of running prefills, then waiting sequences, as far as all limits allow.
+        """Plans a step: decodes, chunks of running prefills, waiting sequences, then drafts, as far as limits allow.
 
         A plan must be applied, or given up, before the next one is made.
         """
-        step = _OpenPlan(self._config.max_num_batched_tokens)
+        step = OpenPlan(self._config.max_num_batched_tokens)
         for seq in self._schedule_decodes(step):
             self._schedule_chunk(seq, step)
         if not step.preempted:         # blocks are short, and a sequence preempted now must not come back in one plan
             self._admit(step)
+        if self._has_drafts:
+            self._add_drafts(step)
         return step.close()
 
     def apply(self, plan: StepPlan, new_token_ids: list[list[int]]) -> list[Sequence]:
@@ -185,8 +137,10 @@ class Scheduler:
             # Blocks of kept tokens only: a rejected draft's keys stay in its slot until the next step overwrites them.
             if drafts:
                 num_kept = item.num_kept(len(seq.token_ids) - num_known)
-                if has_states and num_kept < num_new_tokens:
-                    continue     # the state before the step is still there: what is kept is computed again, from it
+                if num_kept < num_new_tokens:
+                    self._cache.shrink(seq, start + num_kept)
+                    if has_states:
+                        continue     # the state before the step is still there: what is kept is computed again
                 num_new_tokens = num_kept
             seq.num_computed_tokens = end = start + num_new_tokens
             if end // key_size != start // key_size:
@@ -255,7 +209,7 @@ class Scheduler:
         """Tokens that fit the context: a sequence that is continued needs one more."""
         return self._max_model_len if seq.is_pooling else self._max_model_len - 1
 
-    def _schedule_decodes(self, step: _OpenPlan) -> list[Sequence]:
+    def _schedule_decodes(self, step: OpenPlan) -> list[Sequence]:
         """Gives each running sequence with one uncomputed token that token; returns the others, which are in prefill.
 
         Nearly all time of a busy step goes by here: one pass, no call for a sequence whose tables have room.
@@ -271,7 +225,7 @@ class Scheduler:
         step.budget = budget
         return prefills
 
-    def _schedule_chunk(self, seq: Sequence, step: _OpenPlan) -> None:
+    def _schedule_chunk(self, seq: Sequence, step: OpenPlan) -> None:
         num_tokens = self._chunk_len(seq.num_computed_tokens, seq.num_uncomputed_tokens, step.budget)
         if num_tokens and seq.state is State.RUNNING and self._make_room(
                 seq, seq.num_computed_tokens + num_tokens, step):
@@ -284,7 +238,7 @@ class Scheduler:
         to_border = num_uncomputed if self._cache.border is None else self._cache.border - start % self._cache.border
         return min(num_uncomputed, budget, self._max_chunk, to_border)
 
-    def _make_room(self, seq: Sequence, num_tokens: int, step: _OpenPlan) -> bool:
+    def _make_room(self, seq: Sequence, num_tokens: int, step: OpenPlan) -> bool:
         """Gives a running sequence blocks for `num_tokens`, preempting the last ones; False if it came to itself."""
         while not self._cache.allocate(seq, num_tokens):
             victim = self._running.pop()
@@ -302,7 +256,7 @@ class Scheduler:
         self.num_preemptions += 1
         self._wait([seq, *freed])
 
-    def _admit(self, step: _OpenPlan) -> None:
+    def _admit(self, step: OpenPlan) -> None:
         """Starts waiting sequences in their order; who does not fit yet is not overtaken.
 
         A sequence starts only if all its known tokens and the next one fit in free blocks, without those that running
@@ -328,6 +282,30 @@ class Scheduler:
             step.give(seq, num_tokens)
             missing = self._cache.num_missing(seq, _next_len(seq), self._max_chunk)
             reserved = [a + b for a, b in zip(reserved, missing, strict=True)]
+
+    def _add_drafts(self, step: OpenPlan) -> None:
+        """Gives decodes their drafts out of the tokens and blocks that all else has left; nobody is preempted.
+
+        Blocks of rejected drafts go back after the step, so the next one starts as it would have without drafts.
+        """
+        plain: list[Scheduled] = []
+        for item in step.decodes:
+            drafts = self._drafts(item, step.budget)
+            if drafts:
+                num_rows = len(drafts) + 1
+                step.drafted.append(Scheduled(item.seq, num_rows, item.start, num_rows, drafts))
+                step.budget -= len(drafts)
+            else:
+                plain.append(item)
+        step.decodes = plain
+
+    def _drafts(self, item: Scheduled, budget: int) -> tuple[int, ...]:
+        """As many of a decode's drafts as there is room for. The token after the last one is the sequence's last."""
+        seq, end = item.seq, item.start + 1
+        num = min(len(seq.draft_token_ids), budget, self._max_chunk - 1, seq.max_len - end - 1)
+        if num > 0 and end + num > seq.room and not self._cache.allocate(seq, end + num):
+            num = min(num, seq.room - end)
+        return tuple(seq.draft_token_ids[: max(num, 0)])
 
     def _keys_after(self, hit: CacheHit, seq: Sequence) -> list[bytes]:
         """Keys at which a longer hit than this one could end, were they in the cache."""

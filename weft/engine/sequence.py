@@ -24,7 +24,7 @@ class State(enum.Enum):
     FINISHED = "finished"    # has a finish_reason and no blocks
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Sequence:
     """One sequence, waiting, running or finished. Made from its request alone: `Sequence(request)`.
 
@@ -37,6 +37,7 @@ class Sequence:
         num_encoder_tokens: of the encoder's input; 0 without one.
         block_keys: content keys of its first full blocks, as many as were needed so far (`cache/prefix.py`).
         is_pooling: it ends when its prompt is computed; no token is sampled.
+        draft_token_ids: tokens proposed to follow `token_ids`, for the next step to verify.
         max_len: tokens it may have, prompt included; set when the scheduler takes it.
         order: rank among all sequences, lower goes first; set when the scheduler takes it.
         state: where it is; the scheduler moves it.
@@ -57,6 +58,7 @@ class Sequence:
     block_keys: list[bytes] = field(default_factory=list, init=False)
     num_encoder_tokens: int = field(default=0, init=False)
     is_pooling: bool = field(init=False)
+    draft_token_ids: list[int] = field(default_factory=list, init=False)
     max_len: int = field(init=False)
     min_len: int = field(init=False)                        # tokens before eos or a stop id may end it
     end_token_ids: frozenset[int] = field(init=False)       # eos and stop ids together

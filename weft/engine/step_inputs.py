@@ -10,7 +10,7 @@ import torch
 
 from weft.cache.groups import FREED, StateGroup
 from weft.engine.memory import MemoryPlan
-from weft.engine.scheduler import Scheduled, StepPlan
+from weft.engine.step_plan import Scheduled, StepPlan
 from weft.engine.wire_tensor import rows_from_wire
 from weft.ops.attention import AttentionPlan, attention_plan
 from weft.ops.scan_plan import ScanPlan

@@ -86,10 +86,10 @@ def _described(dtype: torch.dtype, shape: Iterable[int]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepLimits:
-    """The largest step. num_tokens: rows; num_seqs: sequences; max_model_len: tokens of one sequence."""
+    """The largest step. num_tokens: rows; num_wanted_rows: those that get logits; max_model_len: of one sequence."""
 
     num_tokens: int
-    num_seqs: int
+    num_wanted_rows: int
     max_model_len: int
     num_threads: int
 

@@ -43,7 +43,7 @@ def step_bytes(model: nn.Module, token_bytes: int, vocab_size: int, limits: Step
 
     Logits are float32; native sampling has one copy of them for log-probabilities and each thread rows of its own.
     """
-    rows = min(limits.num_seqs, limits.num_tokens)
+    rows = limits.num_wanted_rows
     logits = (2 * rows + 5 * limits.num_threads) * vocab_size * 4 if native else 3 * rows * vocab_size * 4
     fixed = max((layer.step_bytes(limits) for layer in layers_of(model)), default=0)
     return limits.num_tokens * token_bytes + logits + fixed

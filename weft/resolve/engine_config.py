@@ -18,6 +18,7 @@ from weft.config.engine_config import (
 )
 from weft.config.isa import resolve_isa
 from weft.config.machine import Machine
+from weft.config.speculative import read_speculative_config
 from weft.config.threads import resolve_threads
 from weft.errors import ConfigError, NotBuiltError
 from weft.resolve.config_file import HFConfig
@@ -55,6 +56,7 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
         load=LoadConfig(load_format=_load_format(args, files, model), quantization=args.quantization,
                         use_tqdm=args.use_tqdm_on_load),
         num_threads=threads.value, cpus=cpus.value, cpu_isa=isa.value, enforce_eager=args.enforce_eager,
+        speculative=read_speculative_config(args.speculative_config),
         origins={"num_threads": threads.source, "cpus": cpus.source, "cpu_isa": isa.source},
         served_model_names=args.served_model_name or (model.name,), plugins=args.plugins,
     ))

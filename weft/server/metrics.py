@@ -144,11 +144,26 @@ class _StatsCollector(Collector):
                     ("num_preemptions", "Sequences put back to waiting for lack of blocks.", stats.num_preemptions))
         for name, text, value in counters:
             yield self._add(CounterMetricFamily(f"weft:{name}", text, labels=_LABELS), value)
+        if self._config.speculative is not None:
+            yield from self._speculation(self._config.speculative.num_speculative_tokens, stats)
         by_source = CounterMetricFamily("weft:prompt_tokens_by_source", "Prompt tokens, by where they came from.",
                                         labels=(*_LABELS, "source"))
         self._add(by_source, max(stats.prompt_tokens - stats.prefix_cache_hits, 0), "local_compute")
         yield self._add(by_source, stats.prefix_cache_hits, "local_cache_hit")
         yield self._cache_config()
+
+    def _speculation(self, num_drafts: int, stats: EngineStats) -> Iterator[Metric]:
+        per_pos = stats.num_accepted_tokens_per_pos
+        counters = (("num_drafts", "Times that a sequence's drafts were verified.", stats.num_drafts),
+                    ("num_draft_tokens", "Tokens drafted.", stats.num_draft_tokens),
+                    ("num_accepted_tokens", "Drafted tokens that became part of an answer.", sum(per_pos)))
+        for name, text, value in counters:
+            yield self._add(CounterMetricFamily(f"weft:spec_decode_{name}", text, labels=_LABELS), value)
+        family = CounterMetricFamily("weft:spec_decode_num_accepted_tokens_per_pos",
+                                     "Accepted tokens by their place among the drafts.", labels=(*_LABELS, "position"))
+        for pos in range(num_drafts):
+            self._add(family, per_pos[pos] if pos < len(per_pos) else 0, str(pos))
+        yield family
 
     def _add(self, family: GaugeMetricFamily | CounterMetricFamily, value: float, *labels: str) -> Metric:
         family.add_metric((*self._values, *labels), value)

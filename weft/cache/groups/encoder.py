@@ -42,6 +42,9 @@ class EncoderGroup:
     ) -> int:
         return -(-num_encoder_tokens // self.block_size) - len(table)
 
+    def num_surplus(self, table: list[int], num_tokens: int) -> int:
+        return 0
+
     def longest_hit(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> int:
         return num
 

@@ -50,6 +50,9 @@ class FullGroup:
     ) -> int:
         return max(0, -(-num_tokens // self.block_size) - len(table))
 
+    def num_surplus(self, table: list[int], num_tokens: int) -> int:
+        return max(0, len(table) - -(-num_tokens // self.block_size))
+
     def longest_hit(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> int:
         return next((index for index in range(num) if keys[index] not in pool), num)
 

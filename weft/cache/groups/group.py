@@ -58,6 +58,10 @@ class CacheGroup(Protocol):
         """Free blocks that a sequence needs on its way from `num_computed` to `num_tokens`, beside those it holds."""
         ...
 
+    def num_surplus(self, table: list[int], num_tokens: int) -> int:
+        """Last blocks of the table that hold none of the first `num_tokens` tokens."""
+        ...
+
     def longest_hit(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> int:
         """The most blocks, `num` at most, such that the pool has what the token after them needs.
 

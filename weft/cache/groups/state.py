@@ -47,6 +47,9 @@ class StateGroup:
     ) -> int:
         return 2 - (len(table) - table.count(FREED))
 
+    def num_surplus(self, table: list[int], num_tokens: int) -> int:
+        return 0
+
     def longest_hit(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> int:
         """Only the last snapshot has to be there."""
         return next((index for index in range(num, 0, -1) if keys[index - 1] in pool), 0)

@@ -62,6 +62,9 @@ class WindowGroup:
         return max(0, min(-(-num_tokens // self.block_size) - len(table),
                           self.num_blocks(num_tokens, max_chunk, num_encoder_tokens) - num_visible))
 
+    def num_surplus(self, table: list[int], num_tokens: int) -> int:
+        return max(0, len(table) - -(-num_tokens // self.block_size))
+
     def longest_hit(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> int:
         """Only the blocks that the next token sees have to be there."""
         while True:
