@@ -138,7 +138,8 @@ def sampling(rows: int, isa: str) -> Iterator[tuple]:
 
 def scans(rows: int, isa: str) -> Iterator[tuple]:
     """As `stateless`, of one sequence with so many tokens: sizes of Qwen3-Next, Mamba 2.8B and Mamba-2 2.7B."""
-    on, plan = {"device": "cpu", "dtype": DTYPE, "isa": isa}, ScanPlan(query_lens=(rows,), read_ids=(0,), write_ids=(0,))
+    on = {"device": "cpu", "dtype": DTYPE, "isa": isa}
+    plan = ScanPlan(query_lens=(rows,), read_ids=(0,), write_ids=(0,))
     channels = 8192
     conv = choose_causal_conv(CausalConvCase(**on, kernel_size=4, act="silu")).prepare(
         torch.randn(channels, 4), None)

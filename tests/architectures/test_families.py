@@ -6,7 +6,7 @@ import math
 
 import pytest
 from published_configs import PUBLISHED
-from tiny_variants import VARIANTS
+from tiny_variants import STATE_VARIANTS, VARIANTS
 
 from weft.architectures.keys import ACTIVATIONS
 from weft.architectures.names import GroupedQKV
@@ -40,7 +40,7 @@ def test_every_key_of_a_published_config_is_read_or_known_to_be_harmless(name):
 
 
 def test_every_family_has_a_tiny_model_and_a_source():
-    covered = {tiny.cls for tiny in VARIANTS.values()} | {"QWenLMHeadModel"}
+    covered = {tiny.cls for tiny in (VARIANTS | STATE_VARIANTS).values()} | {"QWenLMHeadModel"}
     for name, entry in families().items():
         assert covered & set(entry.describe.__weft_architectures__), f"{name} has no tiny model"
         assert "Source:" in entry.describe.__doc__, f"{name} does not say where it is described"

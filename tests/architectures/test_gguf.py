@@ -16,7 +16,7 @@ from isa_levels import native_levels
 from qwen_v1 import QwenV1
 from safetensors.torch import load_file
 from tiny_models import transformers_model, write_checkpoint
-from tiny_variants import VARIANTS, Tiny
+from tiny_variants import STATE_VARIANTS, VARIANTS, Tiny
 
 from weft import LLM, SamplingParams
 from weft.architectures.registry import families, find
@@ -33,9 +33,9 @@ NAMES = (
     "falcon-7b", "falcon-40b", "falcon-11b", "bloom", "bloom-six-heads", "gpt2", "gpt-neox", "gpt-neox-sequential",
     "starcoder2-bare", "stablelm", "stablelm-12b", "cohere", "cohere-norms", "cohere2-four-layers",
     "deepseek-v2-lite", "deepseek-v2", "deepseek-v3", "glm", "glm4", "glm4-no-bias", "granite", "granite-biases",
-    "olmo", "olmo2", "smollm3-five-layers", "arcee", "seed-oss",
+    "olmo", "olmo2", "smollm3-five-layers", "arcee", "seed-oss", *STATE_VARIANTS,
 )
-MODELS = VARIANTS | {
+MODELS = VARIANTS | STATE_VARIANTS | {
     "qwen2-moe-all-layers": replace(VARIANTS["qwen2-moe"],
                                     config=VARIANTS["qwen2-moe"].config | {"mlp_only_layers": []}),
     "cohere-norms": Tiny("CohereForCausalLM", {"use_qk_norm": True, "attention_bias": True}),

@@ -15,6 +15,8 @@ SIZES = {
     # Large enough to show.
     "rms_norm_eps": 0.01, "layer_norm_eps": 0.01, "layer_norm_epsilon": 0.01, "norm_epsilon": 0.01,
 }
+STATE_SIZES = {"vocab_size": 320, "hidden_size": 64, "num_hidden_layers": 2, "state_size": 12, "bos_token_id": 1,
+               "eos_token_id": 2, "pad_token_id": 0, "layer_norm_epsilon": 0.01}
 GPT2_SIZES = {"vocab_size": 320, "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 256, "bos_token_id": 1,
               "eos_token_id": 2, "layer_norm_epsilon": 0.01}
 ALTERNATING = ["sliding_attention", "full_attention", "sliding_attention"]
@@ -59,6 +61,20 @@ def deepseek(cls: str, **config: Any) -> Tiny:
 def llama(**config: Any) -> Tiny:
     return Tiny("LlamaForCausalLM", config)
 
+
+# Models with states, whose tests are in test_state_models.py.
+STATE_VARIANTS: dict[str, Tiny] = {
+    "mamba": Tiny("MambaForCausalLM", sizes=STATE_SIZES),
+    "mamba-biases": Tiny("MambaForCausalLM", {
+        "use_bias": True, "use_conv_bias": False, "conv_kernel": 3, "time_step_rank": 5, "expand": 3,
+        "tie_word_embeddings": False}, sizes=STATE_SIZES),
+    "falcon-mamba": Tiny("FalconMambaForCausalLM", {"mixer_rms_eps": 1e-6, "tie_word_embeddings": False},
+                         sizes=STATE_SIZES),
+    "mamba2": Tiny("Mamba2ForCausalLM", {"num_heads": 8, "head_dim": 16, "n_groups": 1}, sizes=STATE_SIZES),
+    "mamba2-groups": Tiny("Mamba2ForCausalLM", {
+        "num_heads": 4, "head_dim": 32, "n_groups": 2, "use_bias": True, "tie_word_embeddings": True,
+        "chunk_size": 16}, sizes=STATE_SIZES),
+}
 
 VARIANTS: dict[str, Tiny] = {
     "llama": llama(),

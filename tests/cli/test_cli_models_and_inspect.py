@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_llama import make_checkpoint
 
+from weft.architectures import words
 from weft.architectures.registry import families
 from weft.architectures.spec import DecoderSpec
-from weft.architectures import words
 from weft.cli.models import SAMPLE, features
 from weft.cli.tables import human_bytes, human_count, plain_table
 from weft.config.machine import Machine
@@ -69,7 +69,7 @@ def test_inspect_tells_parameters_bytes_and_cache_counted_by_hand(weft, checkpoi
     assert found["layers"] == [{
         "layers": "0-1", "attention": "4 heads, 2 kv heads of 8", "positions": "rope, base 10000, 8 dims",
         "ffn": "gated silu 48", "norms": "RMS 1e-05; before", "parameters": BLOCK_PARAMETERS,
-        "cache_bytes_per_token": 2 * 2 * 8 * 4}]
+        "cache_bytes_per_token": 2 * 2 * 8 * 4, "state_bytes": 0}]
 
 
 def test_inspect_tells_how_weights_are_quantized_and_what_that_costs(weft, checkpoint):

@@ -13,7 +13,7 @@ from weft.engine.cache_tensors import bind_caches
 @dataclass
 class Layer:
     need: CacheNeed
-    cache_dtype: torch.dtype = torch.float16
+    cache_dtypes: tuple[torch.dtype, ...] = (torch.float16, torch.float32)
     tensors: tuple[torch.Tensor, ...] = field(default=())
     group: int = -1
 
@@ -36,7 +36,8 @@ def test_each_layer_has_zeros_for_the_blocks_of_its_group():
     assert [layer.group for layer in (full, window)] == [0, 1]
     assert [tuple(tensor.shape) for tensor in full.tensors] == [(7, 3), (7, 2, 5)]
     assert [tuple(tensor.shape) for tensor in window.tensors] == [(2, 3), (2, 2, 5)]
-    assert all(tensor.dtype == torch.float16 and not tensor.any() for tensor in full.tensors)
+    assert [tensor.dtype for tensor in full.tensors] == [torch.float16, torch.float32]
+    assert not any(tensor.any() for tensor in full.tensors)
 
 
 def test_layers_share_memory_only_where_one_reads_the_keys_and_values_of_the_other():

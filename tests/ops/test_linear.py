@@ -176,8 +176,8 @@ def test_quantized_products_are_those_of_the_dequantized_matrix(isa, dtype, kind
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("num_tokens", [1, 3, 40])
 def test_offsets_of_whole_rows_come_before_bias_and_gate(isa, dtype, bits, num_tokens):
-    weight = QuantizedWeight(codes=codes(bits, 128, 96), bits=bits, zero=0, group_size=96, scales=random(128, 1) / 2**bits,
-                             offsets=random(128, 1, seed=1) / 4)
+    weight = QuantizedWeight(codes=codes(bits, 128, 96), bits=bits, zero=0, group_size=96,
+                             scales=random(128, 1) / 2**bits, offsets=random(128, 1, seed=1) / 4)
     x, bias = random(num_tokens, 96, dtype=dtype, seed=5), random(128, seed=2)
 
     out = native(weight, isa, dtype, bias, act="silu", gated=True, out_dtype=torch.float32)(x)

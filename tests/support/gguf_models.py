@@ -25,6 +25,7 @@ ARCHITECTURES = {
     "starcoder2": "starcoder2", "stablelm": "stablelm", "cohere": "command-r", "cohere2": "cohere2",
     "deepseek_v2": "deepseek2", "deepseek_v3": "deepseek2", "glm": "chatglm", "glm4": "glm4", "granite": "granite",
     "olmo": "olmo", "olmo2": "olmo2", "olmo3": "olmo2", "smollm3": "smollm3", "arcee": "arcee", "seed_oss": "seed_oss",
+    "mamba": "mamba", "falcon_mamba": "mamba", "mamba2": "mamba2",
 }
 # Rows of q and k are written in neighbouring pairs.
 PAIRED = frozenset({"llama", "granite", "olmo", "smollm3", "arcee"})
@@ -81,6 +82,8 @@ def add(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
 
 def metadata_of(name: str, config: Any) -> dict[str, Any]:
     """{key without the architecture: value} of a Transformers config."""
+    if name in ("mamba", "mamba2"):
+        return state_metadata(config)
     # The tests give every config all of their sizes, also those that its family does not have.
     own = {*type(config)().to_dict(), *config.attribute_map, "head_dim"}
 
@@ -119,6 +122,21 @@ def metadata_of(name: str, config: Any) -> dict[str, Any]:
     if name == "deepseek2":
         found |= latent_metadata(config)
     return {key: value for key, value in found.items() if value is not None}
+
+
+def state_metadata(config: Any) -> dict[str, Any]:
+    """Mamba's: no heads and no feed-forward part, but zeros for them."""
+    is_mamba2 = config.model_type == "mamba2"
+    inner = config.hidden_size * config.expand
+    found = {
+        "context_length": 1 << 20, "embedding_length": config.hidden_size, "feed_forward_length": 0,
+        "attention.head_count": 0, "block_count": config.num_hidden_layers, "ssm.conv_kernel": config.conv_kernel,
+        "ssm.inner_size": inner, "ssm.state_size": config.state_size,
+        "ssm.time_step_rank": config.num_heads if is_mamba2 else config.time_step_rank,
+        "attention.layer_norm_rms_epsilon": config.layer_norm_epsilon, "vocab_size": config.vocab_size,
+    }
+    own = {"ssm.group_count": config.n_groups} if is_mamba2 else {"ssm.dt_b_c_rms": config.model_type == "falcon_mamba"}
+    return found | own
 
 
 def latent_metadata(config: Any) -> dict[str, Any]:
@@ -170,7 +188,7 @@ def converted(name: str, config: Any, state: Mapping[str, Tensor]) -> Iterator[t
         for part, value in rearranged(name, config, full, tensor):
             target = names.get_name(part, try_suffixes=(".weight", ".bias"))
             assert target is not None, f"{name} has no GGUF name for {part}"
-            yield target, value.squeeze()
+            yield target, value if name.startswith("mamba") else value.squeeze()
     yield from rope_tensors(config)
 
 
@@ -208,6 +226,9 @@ def llama3_factors(rope: Mapping[str, Any], size: int) -> Tensor:
 
 def rearranged(name: str, config: Any, full: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
     """What the converter makes of one tensor of a checkpoint."""
+    if name.startswith("mamba"):
+        yield state_tensor(name, config, full, tensor)
+        return
     heads = config.num_attention_heads
     if name in PAIRED and re.search(r"\.[qk]_proj\.", full):
         count = heads if ".q_proj." in full else config.num_key_value_heads
@@ -234,6 +255,17 @@ def rearranged(name: str, config: Any, full: str, tensor: Tensor) -> Iterator[tu
             yield f"{stem}.{part}.weight", matrices
         return
     yield full, tensor
+
+
+def state_tensor(name: str, config: Any, full: str, tensor: Tensor) -> tuple[str, Tensor]:
+    """One of Mamba's: decays instead of their logarithms, and other dimensions."""
+    if "conv1d.weight" in full:
+        tensor = tensor.squeeze(1)
+    if name == "mamba2" and full.endswith((".A_log", ".D")):
+        tensor = tensor.unsqueeze(1)
+    if name == "mamba2" and full.endswith("mixer.norm.weight"):
+        tensor = tensor.view(config.n_groups, -1)
+    return full.replace("dt_bias", "dt_proj.bias"), -tensor.exp() if full.endswith(".A_log") else tensor
 
 
 def regrouped(name: str, config: Any, tensor: Tensor) -> Tensor:

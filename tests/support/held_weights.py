@@ -10,7 +10,7 @@ from torch import Tensor
 from weft import LLM
 from weft.layers.scratch import Scratch
 
-_CACHES = ("k_cache", "v_cache")
+_CACHES = ("k_cache", "v_cache", "conv_states", "scan_states")
 
 
 def held_bytes(model: Any) -> int:

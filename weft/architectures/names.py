@@ -6,6 +6,8 @@ Part names ("homes"), each followed by .weight or .bias:
     blocks.{i}.mixer_norm  .mixer_post_norm  .ffn_norm  .ffn_post_norm
     blocks.{i}.mixer.q  .k  .v  .o  .q_norm  .k_norm
     blocks.{i}.mixer.q  .q_a  .q_a_norm  .q_b  .kv_a  .kv_a_norm  .k_b  .v_b  .o  (MLA)
+    blocks.{i}.mixer.in  .conv  .dt_b_c  .dt  .a_log  .d  .o                      (Mamba; a_log and d end so)
+    blocks.{i}.mixer.in  .conv  .dt  .a_log  .d  .norm  .o                        (Mamba 2)
     blocks.{i}.ffn.gate  .up  .down                                               (MLP)
     blocks.{i}.ffn.router  .choice  .experts.{e}.gate  .up  .down                 (MoE)
     blocks.{i}.ffn.shared.gate  .shared.up  .shared.down  .shared_gate            (MoE)
@@ -88,7 +90,28 @@ class SingleRow:
     """A matrix of one row, stored as a vector (GGUF drops dimensions of 1)."""
 
 
-Layout = Plain | GroupedQKV | HeadRows | HeadMatrices | PairedRows | Stacked | Shifted | SingleRow
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelKernels:
+    """The kernels of a convolution of each channel by itself, stored [C, 1, K], which the model has as [C, K]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NegatedExp:
+    """-exp(x) is stored of the numbers x that the model has (GGUF's decays of Mamba).
+
+    is_vector: the numbers are a vector, stored with more dimensions.
+    """
+
+    is_vector: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flattened:
+    """A vector, stored with more dimensions (GGUF's norms by groups of channels)."""
+
+
+Layout = (Plain | GroupedQKV | HeadRows | HeadMatrices | PairedRows | Stacked | Shifted | SingleRow | ChannelKernels
+          | NegatedExp | Flattened)
 
 
 @dataclass(frozen=True, slots=True)

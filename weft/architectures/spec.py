@@ -7,25 +7,11 @@ Letters of shapes: docs/architecture.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TypeVar, dataclass_transform
+from dataclasses import field
 
 from weft.architectures.names import NameMap
-
-T = TypeVar("T")
-
-
-class Part:
-    """Base of the parts: nothing but a mark."""
-
-    __slots__ = ()
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True)
-def part(cls: type[T]) -> type[T]:
-    """Frozen, keyword-only dataclass with slots."""
-    return dataclass(frozen=True, slots=True, kw_only=True)(cls)
-
+from weft.architectures.part import Part, part
+from weft.architectures.state_spec import Mamba2Spec, MambaSpec
 
 # Norms
 
@@ -234,7 +220,8 @@ class MLASpec(Part):
         return None
 
 
-MixerSpec = AttentionSpec | MLASpec
+StateSpec = MambaSpec | Mamba2Spec
+MixerSpec = AttentionSpec | MLASpec | StateSpec
 
 
 # Feed-forward parts
@@ -287,10 +274,11 @@ class BlockSpec(Part):
     parallel: mixer and ffn both read the block's input, h += mixer(mixer_norm(h)) + ffn(ffn_norm(h)); with
     `ffn_norm` None they share mixer_norm's output.
     post_residual: the norms stand after the residual sum, h = mixer_norm(h + mixer(h)) (OPT 350m).
+    ffn None: the block is its mixer alone (Mamba).
     """
 
     mixer: MixerSpec
-    ffn: MLPSpec | MoESpec
+    ffn: MLPSpec | MoESpec | None
     mixer_norm: NormSpec | None
     ffn_norm: NormSpec | None
     mixer_post_norm: NormSpec | None = None

@@ -20,6 +20,7 @@ from weft.architectures.spec import (
     NormSpec,
     RMSNorm,
     Rope,
+    StateSpec,
     YarnScaling,
 )
 
@@ -61,6 +62,8 @@ def positions(spec: DecoderSpec) -> str:
 
 def attention(mixer: MixerSpec) -> str:
     """`16 heads, 8 kv heads of 128, window 4096, q/k norm`; `16 heads of 192 (values 128) from a latent 512`."""
+    if isinstance(mixer, StateSpec):
+        return mixer.describe()
     words = [f"{mixer.num_heads} heads"]
     if isinstance(mixer, MLASpec):
         words[-1] += f" of {mixer.key_dim} (values {mixer.value_dim}) from a latent {mixer.kv_rank}"
@@ -73,7 +76,9 @@ def attention(mixer: MixerSpec) -> str:
 
 
 def attention_features(mixer: MixerSpec) -> list[str]:
-    """What an attention has besides heads: window, norms, caps, biases."""
+    """What an attention has besides heads: window, norms, caps, biases. A state space says all by itself."""
+    if isinstance(mixer, StateSpec):
+        return []
     if isinstance(mixer, MLASpec):
         return ["bias"] * mixer.bias
     words = []
@@ -91,8 +96,10 @@ def attention_features(mixer: MixerSpec) -> list[str]:
     return words
 
 
-def ffn(part: MLPSpec | MoESpec, *, sizes: bool = True) -> str:
-    """`gated silu 3072`, or `8 of 128 experts, gated silu 768`."""
+def ffn(part: MLPSpec | MoESpec | None, *, sizes: bool = True) -> str:
+    """`gated silu 3072`, or `8 of 128 experts, gated silu 768`; `-` where a block has none."""
+    if part is None:
+        return "-"
     if isinstance(part, MLPSpec):
         words = [*["gated"] * part.gated, part.act, *[str(part.intermediate_size)] * sizes]
         return " ".join(words) + (", bias" if part.bias else "")
@@ -132,7 +139,8 @@ def block_norms(block: BlockSpec) -> str:
               ("after it", block.ffn_post_norm))
     kinds = _distinct(norm(part) for _, part in places if part is not None)
     if len(kinds) == 1:
-        return f"{kinds[0]}; {norm_places(block).partition(' ')[2]}" + (", shared" if block.ffn_norm is None else "")
+        return f"{kinds[0]}; {norm_places(block).partition(' ')[2]}" + (
+            ", shared" if block.ffn is not None and block.ffn_norm is None else "")
     return "; ".join(f"{place} {norm(part)}" for place, part in places if part is not None) or "-"
 
 

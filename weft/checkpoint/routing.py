@@ -13,11 +13,14 @@ import torch
 from torch import Tensor
 
 from weft.architectures.names import (
+    ChannelKernels,
+    Flattened,
     GroupedQKV,
     HeadMatrices,
     HeadRows,
     Layout,
     NameMap,
+    NegatedExp,
     PairedRows,
     Plain,
     Rule,
@@ -124,11 +127,18 @@ def take_apart(layout: Layout, tensor: Tensor, num_rows: Sequence[int]) -> list[
             return [tensor - by]
         case SingleRow():
             return [tensor.unsqueeze(0)] if tensor.dim() == 1 else [tensor]
+        case ChannelKernels():
+            return [tensor.squeeze(1)] if tensor.dim() == 3 else [tensor]
+        case NegatedExp(is_vector=is_vector):
+            return [(-tensor.flatten() if is_vector else -tensor).log()]
+        case Flattened():
+            return [tensor.flatten()]
 
 
 def has_rows(layout: Layout) -> bool:
     """Whether a layout only orders the rows of a matrix, so that rows of integer codes can be taken apart by it."""
-    return not isinstance(layout, Shifted | SingleRow) and not getattr(layout, "transposed", False)
+    changes_more = isinstance(layout, Shifted | SingleRow | ChannelKernels | NegatedExp | Flattened)
+    return not changes_more and not getattr(layout, "transposed", False)
 
 
 def quantized_parts(layout: Layout, weight: QuantizedWeight, shape: Sequence[int],

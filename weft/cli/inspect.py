@@ -85,6 +85,7 @@ def _print_layers(found: Inspection) -> None:
     columns = ("layers", "attention", "positions", "feed-forward", "norms", "parameters each", "cache each")
     words = found.model.words()
     cells = [(row.layers, row.attention, row.positions, row.ffn, row.norms, human_count(row.parameters),
+              f"{human_bytes(row.state_bytes)}/state" if row.state_bytes else
               f"{human_bytes(row.cache_bytes_per_token)}/token") for row in words.layers]
     print()
     print_table(columns, cells, title=words.title, right=("parameters each", "cache each"))

@@ -12,7 +12,7 @@ from typing import Any
 
 from weft.architectures import words
 from weft.architectures.registry import Architecture, families
-from weft.architectures.spec import MixerSpec, MLASpec
+from weft.architectures.spec import MixerSpec, MLASpec, StateSpec
 from weft.cli.parser import Parser
 from weft.cli.tables import print_table
 from weft.errors import ConfigError
@@ -78,6 +78,8 @@ def features(entry: Architecture) -> dict[str, Any]:
 
 
 def _heads(mixer: MixerSpec) -> str:
+    if isinstance(mixer, StateSpec):
+        return mixer.describe(sizes=False)
     if isinstance(mixer, MLASpec):
         return "latent"
     if mixer.num_kv_heads == mixer.num_heads:

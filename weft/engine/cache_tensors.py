@@ -29,7 +29,7 @@ def bind_caches(layers: Sequence[CacheLayer], groups: Sequence[CacheGroup], num_
 
 
 def _tensors(layer: CacheLayer, num_blocks: int) -> tuple[Tensor, ...]:
-    return tuple(_zeros(shape, layer.cache_dtype) for shape in layer.cache_shapes(num_blocks))
+    return tuple(map(_zeros, layer.cache_shapes(num_blocks), layer.cache_dtypes))
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

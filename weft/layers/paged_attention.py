@@ -44,9 +44,14 @@ class PagedAttention(Layer):
         self.k_cache = self.v_cache = torch.empty(0)
 
     def cache_shapes(self, num_blocks: int) -> tuple[tuple[int, ...], ...]:
-        """Of the layer's tensors in the cache: keys, values. Their dtype is `cache_dtype`."""
+        """Of the layer's tensors in the cache: keys, values."""
         shape = cache_shape(num_blocks, self.num_kv_heads, self.block_size, self.head_dim, self.cache_dtype)
         return shape, shape
+
+    @property
+    def cache_dtypes(self) -> tuple[torch.dtype, ...]:
+        """Of the tensors of `cache_shapes`."""
+        return self.cache_dtype, self.cache_dtype
 
     def bind_cache(self, tensors: tuple[Tensor, ...], group: int) -> None:
         """Take the layer's tensors, of `cache_shapes`, and the number of its cache group."""

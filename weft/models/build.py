@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 
 from weft.architectures.describe import describe
+from weft.cache.need import TokensNeed
 from weft.checkpoint.reader import Checkpoint
 from weft.config.engine_config import EngineConfig
 from weft.config.quantization_methods import at_load
+from weft.errors import ConfigError
 from weft.layers.context import CacheFormat, LayerContext
 from weft.models.described import Described
 from weft.models.engine_model import EngineModel
@@ -20,7 +22,18 @@ def build_model(config: EngineConfig, context: LayerContext, checkpoint: Checkpo
     ConfigError for an architecture or a key that weft cannot run, CheckpointError for files that do not fit.
     """
     spec, reader = describe(config.model)
-    return Described(spec, reader, checkpoint, config.model.hf_config, context)
+    model = Described(spec, reader, checkpoint, config.model.hf_config, context)
+    _check_cache_dtype(model, config)
+    return model
+
+
+def _check_cache_dtype(model: EngineModel, config: EngineConfig) -> None:
+    """ConfigError for a dtype of keys and values where a model has none."""
+    has_tokens = any(isinstance(layer.need, TokensNeed) for layer in model.caches)
+    if config.cache.dtype != config.model.dtype and not has_tokens:
+        raise ConfigError("kv_cache_dtype", config.cache.dtype,
+                          expected="auto, because the model keeps no keys and values",
+                          hint="States are kept in float32, rows before a convolution in the model's dtype.")
 
 
 def layer_context(config: EngineConfig, nodes: MemoryNodes | None = None) -> LayerContext:

@@ -5,31 +5,44 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from weft.architectures.spec import BlockSpec, DecoderSpec, MLASpec, MoESpec, Rope
+from weft.architectures.spec import (
+    AttentionSpec,
+    BlockSpec,
+    DecoderSpec,
+    Mamba2Spec,
+    MambaSpec,
+    MLASpec,
+    MLPSpec,
+    MoESpec,
+    Rope,
+)
 from weft.layers.attention import SelfAttention
 from weft.layers.context import LayerContext
 from weft.layers.embedding import Embedding, Head
 from weft.layers.layer import Home, Layer
 from weft.layers.linear import Linear
+from weft.layers.mamba import Mamba, Mamba2
 from weft.layers.mla import MLA
 from weft.layers.mlp import MLP, MoE
 from weft.layers.norm import optional_norm
 from weft.layers.paged_attention import PagedAttention
 from weft.layers.rope import RotaryPositions
+from weft.layers.state import StateLayer
 from weft.models.replay import Angles, StepReplay
 from weft.ops.linear import BFLOAT16_PRODUCTS
 from weft.ops.step import Step, tap
 
+_LAYERS = {AttentionSpec: SelfAttention, MLASpec: MLA, MambaSpec: Mamba, Mamba2Spec: Mamba2, MLPSpec: MLP, MoESpec: MoE}
+
 
 class Block(Layer):
-    """A BlockSpec with its weights: mixer and feed-forward part around the residual stream."""
+    """A BlockSpec with its weights: mixer and feed-forward part, if it has one, around the residual stream."""
 
     def __init__(self, spec: BlockSpec, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
         self.spec, self.hidden_size, self.dtype, self.isa = spec, hidden_size, context.dtype, context.isa
-        mixer = MLA if isinstance(spec.mixer, MLASpec) else SelfAttention
-        self.mixer = mixer(spec.mixer, hidden_size, context=context)
-        self.ffn = (MoE if isinstance(spec.ffn, MoESpec) else MLP)(spec.ffn, hidden_size, context=context)
+        self.mixer = _LAYERS[type(spec.mixer)](spec.mixer, hidden_size, context=context)
+        self.ffn = None if spec.ffn is None else _LAYERS[type(spec.ffn)](spec.ffn, hidden_size, context=context)
         self.mixer_norm = optional_norm(spec.mixer_norm, hidden_size, context=context, role="mixer_norm")
         self.ffn_norm = optional_norm(spec.ffn_norm, hidden_size, context=context, role="ffn_norm")
         self.mixer_post_norm = optional_norm(spec.mixer_post_norm, hidden_size, context=context)
@@ -37,7 +50,7 @@ class Block(Layer):
 
     def token_bytes(self, native: bool) -> int:
         """As Layer: the residual stream and norms' results, and the buffers of both parts."""
-        parts = self.mixer.token_bytes(native), self.ffn.token_bytes(native)
+        parts = [part.token_bytes(native) for part in (self.mixer, self.ffn) if part is not None]
         inside = sum(parts) if native else max(parts)
         return 4 * self.hidden_size * self.dtype.itemsize + inside + (self._widened_bytes() if native else 0)
 
@@ -60,6 +73,8 @@ class Block(Layer):
         else:
             mixed = self.mixer(_norm(self.mixer_norm, hidden), step, angles)
             self.mixer_post_norm(mixed, hidden, alpha)
+        if self.ffn is None:
+            return hidden
         if self.ffn_post_norm is None:
             return self.ffn(_norm(self.ffn_norm, hidden), hidden, alpha)
         return self.ffn_post_norm(self.ffn(_norm(self.ffn_norm, hidden)), hidden, alpha)
@@ -117,9 +132,9 @@ class Decoder(Layer):
         """[N, E] -> [N, V] float32."""
         return self.head(hidden_states)
 
-    def caches(self) -> tuple[PagedAttention, ...]:
+    def caches(self) -> tuple[PagedAttention | StateLayer, ...]:
         """The layers that store something from step to step, in their order."""
-        return tuple(module for module in self.modules() if isinstance(module, PagedAttention))
+        return tuple(module for module in self.modules() if isinstance(module, PagedAttention | StateLayer))
 
     def homes(self) -> dict[str, Home]:
         homes = _prefixed("embedding", self.embedding)

@@ -20,7 +20,7 @@ from weft.layers.finishing import LayerFinisher
 from weft.layers.layer import StepLimits, allocate
 from weft.models.decoder import Decoder
 from weft.models.engine_model import LayerWords, ModelWords
-from weft.models.sizes import cache_bytes_per_token, held_bytes, num_parameters, step_bytes
+from weft.models.sizes import cache_bytes_per_token, held_bytes, num_parameters, state_bytes, step_bytes
 from weft.ops.kernel import Choice
 from weft.ops.step import Step
 from weft.resolve.reader import ConfigReader
@@ -48,7 +48,8 @@ class Described:
             rows.append(LayerWords(
                 layers=numbers, attention=words.attention(block.mixer), ffn=words.ffn(block.ffn),
                 positions=words.rope_words(block.mixer.positions), norms=words.block_norms(block),
-                parameters=num_parameters(built), cache_bytes_per_token=cache_bytes_per_token(built)))
+                parameters=num_parameters(built), cache_bytes_per_token=cache_bytes_per_token(built),
+                state_bytes=state_bytes(built)))
         head = "has a table of its own" if self.has_own_head else "shares the embedding's table"
         title = f"{len(spec.blocks)} layers of {spec.hidden_size}, vocabulary {spec.vocab_size}"
         return ModelWords(title, head, tuple(rows))

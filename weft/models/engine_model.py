@@ -23,11 +23,13 @@ from weft.resolve.reader import ConfigReader
 class CacheLayer(Protocol):
     """A layer that stores something from step to step.
 
-    need: what it stores, for the memory plan. cache_dtype: of its tensors.
+    need: what it stores, for the memory plan. cache_dtypes: of its tensors.
     """
 
     need: CacheNeed
-    cache_dtype: torch.dtype
+
+    @property
+    def cache_dtypes(self) -> tuple[torch.dtype, ...]: ...
 
     def cache_shapes(self, num_blocks: int) -> tuple[tuple[int, ...], ...]:
         """Of its tensors, for blocks numbered 0 to num_blocks - 1."""
@@ -40,7 +42,10 @@ class CacheLayer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LayerWords:
-    """One kind of layer in words. layers: their numbers; parameters, cache_bytes_per_token: of one of them."""
+    """One kind of layer in words. layers: their numbers; parameters, cache_bytes_per_token: of one of them.
+
+    state_bytes: of a sequence's state in one of them, which does not grow with its tokens.
+    """
 
     layers: str
     attention: str
@@ -49,6 +54,7 @@ class LayerWords:
     norms: str
     parameters: int
     cache_bytes_per_token: int
+    state_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from weft.architectures.spec import DecoderSpec
 from weft.layers.context import LayerContext
 from weft.layers.layer import Home, Layer, StepLimits
 from weft.layers.paged_attention import PagedAttention
+from weft.layers.state import StateLayer
 from weft.models.decoder import Decoder
 from weft.ops.quantized import QuantizedWeight
 
@@ -75,6 +76,11 @@ def num_active_parameters(model: nn.Module) -> int:
 def cache_bytes_per_token(model: nn.Module) -> int:
     """Bytes of one token's keys and values in all layers of a model, or in one of its parts."""
     return sum(module.need.bytes_per_token for module in model.modules() if isinstance(module, PagedAttention))
+
+
+def state_bytes(model: nn.Module) -> int:
+    """Bytes of one sequence's state in all layers of a model, or in one of its parts."""
+    return sum(module.need.bytes_per_state for module in model.modules() if isinstance(module, StateLayer))
 
 
 def flops_per_token(model: nn.Module, *, context_len: int = 0) -> int:

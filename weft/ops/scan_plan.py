@@ -55,8 +55,8 @@ class ScanPlan:
     @cached_property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """starts [S + 1], read_ids [S] (-1 for None), write_ids [S]: int64, what the native kernels read."""
-        reads = [-1 if read is None else read for read in self.read_ids]
-        return tuple(np.array(ids, dtype=np.int64) for ids in ([0, *accumulate(self.query_lens)], reads, self.write_ids))
+        starts, reads = [0, *accumulate(self.query_lens)], [-1 if read is None else read for read in self.read_ids]
+        return np.array(starts, np.int64), np.array(reads, np.int64), np.array(self.write_ids, np.int64)
 
     @cached_property
     def native(self) -> Any:

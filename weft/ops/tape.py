@@ -63,5 +63,9 @@ def _is_view(func: Any, args: Any, results: list[Tensor]) -> bool:
     return not func._schema.is_mutable and bool(results) and all(_address(x) in memory for x in results)
 
 
-def _address(x: Tensor) -> int:
-    return x.untyped_storage().data_ptr()
+def _address(x: Tensor) -> object:
+    """Of the tensor's memory; equal to nothing for tensors of oneDNN's, which hide theirs."""
+    try:
+        return x.untyped_storage().data_ptr()
+    except NotImplementedError:
+        return object()

@@ -144,7 +144,7 @@ class _Metadata:
         for key, (least, other) in family.if_above.items():
             if self.number(key, 0) > least:
                 return other
-        return family
+        return next((other for key, other in family.if_true.items() if self.get(key) is True), family)
 
     def _copy_keys(self) -> None:
         for name, key in (dict(KEYS) | dict(self.family.keys)).items():

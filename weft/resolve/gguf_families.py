@@ -21,6 +21,7 @@ class GGUFFamily:
     constants: config values that all files of the family have and none states.
     has_rope: its positions are rotary, with base 10000 where the file says nothing.
     if_above: {metadata key: (number, the family to take instead when the file says more)}.
+    if_true: {metadata key: the family to take instead when the file says true}.
     head_dim: the config key of the size of a head.
     is_latent: its attention is latent, with sizes of a head in keys of their own.
     wide_scale_layers: the family has `query_pre_attn_scalar`, which files do not state: it is head_dim, but
@@ -37,6 +38,7 @@ class GGUFFamily:
     head_dim: str = "head_dim"
     is_latent: bool = False
     if_above: Mapping[str, tuple[int, GGUFFamily]] = field(default_factory=dict)
+    if_true: Mapping[str, GGUFFamily] = field(default_factory=dict)
     wide_scale_layers: int | None = None
 
 
@@ -66,6 +68,15 @@ _DEEPSEEK2 = GGUFFamily(
         "rope.dimension_count": "qk_rope_head_dim"})
 _DEEPSEEK2_GROUPS = replace(_DEEPSEEK2, constants={"topk_method": "group_limited_greedy"})
 _DEEPSEEK3 = replace(_DEEPSEEK2, architecture="DeepseekV3ForCausalLM", model_type="deepseek_v3")
+
+# Files state heads and a feed-forward part, of which there are none: zeros. Falcon's has norms within its mixers.
+_MAMBA = GGUFFamily(
+    architecture="MambaForCausalLM", model_type="mamba", has_rope=False,
+    flags={"use_bias": "ssm_in.bias", "use_conv_bias": "ssm_conv1d.bias"}, keys={
+        "attention.head_count": None, "feed_forward_length": None, "ssm.dt_b_c_rms": None,
+        "attention.layer_norm_rms_epsilon": "layer_norm_epsilon", "ssm.inner_size": "intermediate_size",
+        "ssm.conv_kernel": "conv_kernel", "ssm.state_size": "state_size", "ssm.time_step_rank": "time_step_rank"})
+_MAMBA2_KEYS = {"ssm.time_step_rank": "num_heads", "ssm.group_count": "n_groups"}
 
 GGUF_FAMILIES: Mapping[str, GGUFFamily] = {
     "llama": GGUFFamily(architecture="LlamaForCausalLM", model_type="llama", flags=_BIASES,
@@ -111,6 +122,10 @@ GGUF_FAMILIES: Mapping[str, GGUFFamily] = {
         "attention.layer_norm_epsilon": None}),
     "olmo2": GGUFFamily(architecture="Olmo2ForCausalLM", model_type="olmo2", flags=_QKV_BIAS, if_above={
         "attention.sliding_window": (0, _OLMO3)}),
+    "mamba": replace(_MAMBA, if_true={"ssm.dt_b_c_rms": replace(
+        _MAMBA, architecture="FalconMambaForCausalLM", model_type="falcon_mamba")}),
+    "mamba2": replace(_MAMBA, architecture="Mamba2ForCausalLM", model_type="mamba2",
+                      keys=dict(_MAMBA.keys) | _MAMBA2_KEYS),
     "smollm3": GGUFFamily(architecture="SmolLM3ForCausalLM", model_type="smollm3", flags=_BIASES),
     "arcee": GGUFFamily(architecture="ArceeForCausalLM", model_type="arcee", flags=_BIASES),
     "seed_oss": GGUFFamily(architecture="SeedOssForCausalLM", model_type="seed_oss", flags=_BIASES | {

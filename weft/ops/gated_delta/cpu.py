@@ -39,6 +39,6 @@ class NativeGatedDelta:
         q, k, v = (x if x.stride()[1:] == (x.shape[2], 1) else x.contiguous() for x in (q, k, v))
         out = torch.empty(v.shape, dtype=v.dtype)
         self._run(plan.native, q.data_ptr(), q.stride(0), k.data_ptr(), k.stride(0), v.data_ptr(), v.stride(0),
-                  DTYPES[v.dtype], log_decays.data_ptr(), betas.data_ptr(), key_heads, heads, key_dim, value_dim, self._scale,
-                  self._normalises, states.data_ptr(), out.data_ptr())
+                  DTYPES[v.dtype], log_decays.data_ptr(), betas.data_ptr(), key_heads, heads, key_dim, value_dim,
+                  self._scale, self._normalises, states.data_ptr(), out.data_ptr())
         return out

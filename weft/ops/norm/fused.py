@@ -17,9 +17,9 @@ class FusedNorm(ReferenceNorm):
         return norm(x, self.weight, self.bias, self.options.eps)
 
 
-def rms_norm(x: Tensor, weight: Tensor, bias: None, eps: float) -> Tensor:
+def rms_norm(x: Tensor, weight: Tensor | None, bias: None, eps: float) -> Tensor:
     """As `reference.rms_norm` with offset 0."""
-    if weight.dim() > 1:                                       # a weight for each head: torch would norm over both
+    if weight is not None and weight.dim() > 1:                # a weight for each head: torch would norm over both
         return F.rms_norm(x, (x.shape[-1],), None, eps) * weight
     return F.rms_norm(x, (x.shape[-1],), weight, eps)
 

@@ -28,16 +28,18 @@ class ReferenceNorm:
         return rms_norm(x, self.weight, o.eps, o.offset, o.cast_before_weight)
 
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float, offset: float, cast_before_weight: bool) -> Tensor:
+def rms_norm(x: Tensor, weight: Tensor | None, eps: float, offset: float, cast_before_weight: bool) -> Tensor:
     """x / sqrt(mean(x^2) + eps) * (offset + weight) over the last dimension.
 
     Args:
-        x: [..., N]; weight: broadcast against x's last dimensions.
+        x: [..., N]; weight: broadcast against x's last dimensions, or None: there is no factor.
         cast_before_weight: round the normalised x to x's dtype before the product (Llama), or after it (Gemma).
     Source: arXiv:1910.07467.
     """
     wide = x.float()
     wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
+    if weight is None:
+        return wide.to(x.dtype)
     if cast_before_weight:
         return wide.to(x.dtype) * (offset + weight)
     return (wide * (offset + weight.float())).to(x.dtype)

@@ -1,0 +1,108 @@
+"""The mixers that carry a state of fixed size along each sequence, instead of keys and values of every token.
+
+`spec.py` counts them among a block's mixers; `layers/mamba.py` runs them.
+"""
+
+from __future__ import annotations
+
+import math
+
+from weft.architectures.part import Part, part
+
+
+@part
+class MambaSpec(Part):
+    """A selective state space with steps and decays for each channel (Mamba 1). Source: arXiv:2312.00752.
+
+    x, z = in(h); x = act(conv(x)); dt, b, c = dt_b_c(x); y = scan(x, dt(dt), b, c) * silu(z); o(y).
+    inner_size: channels I. state_size: N, numbers that a channel remembers. conv_size: rows that the convolution
+    sees. dt_rank: width of the vector that the steps are expanded from.
+    bias: of in and o; conv_bias: of the convolution.
+    norm_eps: of RMS norms without weights on dt, b and c (Falcon Mamba); None: no such norms.
+    """
+
+    inner_size: int
+    state_size: int
+    conv_size: int
+    dt_rank: int
+    act: str = "silu"
+    bias: bool = False
+    conv_bias: bool = True
+    norm_eps: float | None = None
+
+    positions = None                              # a token's place is in the order of the steps
+    window = None
+
+    def describe(self, *, sizes: bool = True) -> str:
+        """`state space of 5120 channels x 16, convolution of 4`."""
+        size = f"{self.inner_size} channels x {self.state_size}, convolution of {self.conv_size}"
+        words = [f"state space of {size}" if sizes else "state space by channels"]
+        return ", ".join(words + ["norms of steps"] * (self.norm_eps is not None) + ["bias"] * self.bias)
+
+    @property
+    def conv_channels(self) -> int:
+        """Channels that pass the convolution: x."""
+        return self.inner_size
+
+    @property
+    def state_shape(self) -> tuple[int, int]:
+        """Of a sequence's state of the scan: [N, I]."""
+        return self.state_size, self.inner_size
+
+    @property
+    def in_size(self) -> int:
+        """Rows of the product in: x and z."""
+        return 2 * self.inner_size
+
+
+@part
+class Mamba2Spec(Part):
+    """A selective state space with one step and one decay for each head (Mamba 2). Source: arXiv:2405.21060.
+
+    z, x, b, c, dt = in(h); x, b, c = act(conv(x, b, c)); o(norm(scan(x, dt, b, c) * silu(z))).
+    num_heads heads of head_dim channels; state_size: N, numbers that a channel remembers; num_groups: b and c of a
+    group serve the heads of it. conv_size: rows that the convolution sees.
+    norm_eps: of the RMS norm before o, which is over each group's channels by themselves.
+    dt_limits: the steps are clamped to them. bias: of in and o; conv_bias: of the convolution.
+    """
+
+    num_heads: int
+    head_dim: int
+    num_groups: int
+    state_size: int
+    conv_size: int
+    norm_eps: float
+    act: str = "silu"
+    bias: bool = False
+    conv_bias: bool = True
+    dt_limits: tuple[float, float] = (0.0, math.inf)
+
+    positions = None
+    window = None
+
+    def describe(self, *, sizes: bool = True) -> str:
+        """`state space of 128 heads of 64 x 128 in 8 groups, convolution of 4`."""
+        groups = f" in {self.num_groups} groups" if self.num_groups > 1 else ""
+        words = [f"state space of {self.num_heads} heads of {self.head_dim} x {self.state_size}{groups}, "
+                 f"convolution of {self.conv_size}" if sizes else "state space by heads"]
+        return ", ".join(words + ["bias"] * self.bias)
+
+    @property
+    def inner_size(self) -> int:
+        """I, channels of all heads."""
+        return self.num_heads * self.head_dim
+
+    @property
+    def conv_channels(self) -> int:
+        """Channels that pass the convolution: x, b and c."""
+        return self.inner_size + 2 * self.num_groups * self.state_size
+
+    @property
+    def state_shape(self) -> tuple[int, int, int]:
+        """Of a sequence's state of the scan: [heads, N, head_dim]."""
+        return self.num_heads, self.state_size, self.head_dim
+
+    @property
+    def in_size(self) -> int:
+        """Rows of the product in: z, x, b, c and dt."""
+        return self.inner_size + self.conv_channels + self.num_heads

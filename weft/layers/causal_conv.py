@@ -1,0 +1,45 @@
+"""The short convolution along each sequence, as a module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from weft.layers.context import LayerContext
+from weft.layers.layer import Layer
+from weft.layers.linear import shape_only
+from weft.ops.causal_conv import CausalConvCase, choose_causal_conv
+from weft.ops.quantized import QuantizedWeight
+from weft.ops.scan_plan import ScanPlan
+
+
+class CausalConv(Layer):
+    """act(bias + the last `size` rows, weighted), each channel by itself."""
+
+    def __init__(self, channels: int, size: int, *, act: str, bias: bool, context: LayerContext) -> None:
+        super().__init__()
+        self.weight = self.parameter(channels, size, context=context)                   # [C, K]
+        self.bias = self.parameter(channels, context=context) if bias else None
+        self.choice = choose_causal_conv(CausalConvCase(device=context.device, dtype=context.dtype, kernel_size=size,
+                                                        act=act, isa=context.isa))
+        self.scratch = context.scratch
+        self.convolve = None                                    # what the kernel makes of weight and bias
+
+    def forward(self, x: Tensor, states: Tensor, plan: ScanPlan) -> Tensor:
+        """[T, C] -> [T, C], in scratch memory; states [B, K - 1, C]."""
+        return self.convolve(x, states, plan, self.scratch.take("conv", x.shape[0], x.shape[1], x.dtype))
+
+    def finish_loading(self) -> None:
+        """Give weight and bias to the kernel."""
+        self.convolve = self.choice.prepare(self.weight.data, None if self.bias is None else self.bias.data)
+        if self.is_native:
+            self.weight = shape_only(self.weight)
+
+    def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
+        """As Layer. The native kernel has the weight in float32 only."""
+        bias = 0 if self.bias is None else self.plain_bytes(self.bias)
+        return bias + self.weight.numel() * (4 if self.is_native else self.weight.element_size())
+
+    def flops_per_token(self, context_len: int) -> int:
+        return 2 * self.weight.numel()

@@ -1,0 +1,159 @@
+"""Mamba's mixers as modules: a product in, a convolution, a selective scan with its gate, a product out.
+
+Both keep the scan's own parameters in float32, whatever the model's dtype: decays are exponentials of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
+
+import torch
+from torch import Tensor
+
+from weft.architectures.spec import Mamba2Spec, MambaSpec
+from weft.layers.causal_conv import CausalConv
+from weft.layers.context import LayerContext
+from weft.layers.layer import Home
+from weft.layers.linear import Linear, shape_only
+from weft.layers.state import StateLayer
+from weft.ops.mamba import MambaCase, MambaOptions, choose_mamba
+from weft.ops.norm import NormCase, NormOptions, choose_norm
+from weft.ops.quantized import QuantizedWeight
+from weft.ops.step import Step
+
+
+class _Selective(StateLayer):
+    """What both versions share: the products at the two ends, the convolution, and the scan's parameters.
+
+    a_shape: of the logarithms of the decay rates; size: of d and of the steps' bias.
+    """
+
+    def __init__(self, spec: MambaSpec | Mamba2Spec, hidden_size: int, options: MambaOptions, a_shape: tuple[int, ...],
+                 *, context: LayerContext) -> None:
+        super().__init__(spec, context=context)
+        self.spec, self.scratch = spec, context.scratch
+        self.enter = Linear(hidden_size, {"in": spec.in_size}, bias=spec.bias, context=context)
+        self.conv = CausalConv(spec.conv_channels, spec.conv_size, act=spec.act, bias=spec.conv_bias, context=context)
+        exact = replace(context, dtype=torch.float32)
+        self.a_log, self.d, self.dt_bias = (self.parameter(*shape, context=exact)
+                                            for shape in (a_shape, a_shape[:1], a_shape[:1]))
+        self.out = Linear(spec.inner_size, {"o": hidden_size}, bias=spec.bias, context=context)
+        self.scan_choice = choose_mamba(MambaCase(device=context.device, dtype=context.dtype, options=options,
+                                                  state_size=spec.state_size, isa=context.isa))
+        self.scan = None                                        # what that kernel makes of its parameters
+
+    def finish_loading(self) -> None:
+        """Give the scan's parameters to its kernel."""
+        self.scan = self.scan_choice.prepare(-self.a_log.data.exp(), self.d.data, self.dt_bias.data)
+        self.a_log = shape_only(self.a_log)
+
+    def own_homes(self) -> dict[str, Home]:
+        """As Layer."""
+        named = {"a_log": self.a_log, "d": self.d, "dt.bias": self.dt_bias}
+        return {part: Home(parameter.data, self, part) for part, parameter in named.items()}
+
+    def homes(self) -> dict[str, Home]:
+        convs = {f"conv.{part}": home for part, home in self.conv.homes().items()}
+        return self.own_homes() | self.enter.homes() | convs | self.out.homes()
+
+    def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
+        """As Layer: float32 throughout."""
+        return 4 * (self.a_log.numel() + self.d.numel() + self.dt_bias.numel())
+
+    def token_bytes(self, native: bool) -> int:
+        """As Layer: what the product in, the convolution and the scan give; torch's scan has it in float32, too."""
+        spec = self.spec
+        rows = spec.in_size + spec.conv_channels + spec.inner_size
+        return rows * self.dtype.itemsize + (0 if native else 4 * 3 * spec.inner_size)
+
+    def flops_per_token(self, context_len: int) -> int:
+        """As Layer: of each number of the state, a decay, a product that is added, and one that is read."""
+        return 5 * prod(self.state_shape)
+
+    def _scanned(self, rows: int) -> Tensor:
+        """Scratch memory for the scan's result."""
+        return self.scratch.take("scanned", rows, self.spec.inner_size, self.dtype)
+
+
+class Mamba(_Selective):
+    """A MambaSpec with its weights."""
+
+    def __init__(self, spec: MambaSpec, hidden_size: int, *, context: LayerContext) -> None:
+        size, states = spec.inner_size, spec.state_size
+        super().__init__(spec, hidden_size, MambaOptions(by_head=False), (size, states), context=context)
+        exact = replace(context, quantization=None)             # small, and they decide
+        self.dt_b_c = Linear(size, {"dt_b_c": spec.dt_rank + 2 * states}, bias=False, context=exact)
+        self.dt = Linear(spec.dt_rank, {"dt": size}, bias=False, context=exact)
+        self.norm_choice = self.norm = None
+        if spec.norm_eps is not None:
+            options = NormOptions(centred=False, eps=spec.norm_eps, cast_before_weight=True)
+            self.norm_choice = choose_norm(NormCase(device=context.device, dtype=context.dtype, options=options,
+                                                    isa=context.isa))
+            self.norm = self.norm_choice.prepare(None, None, options)
+
+    def forward(self, x: Tensor, step: Step, angles: None = None, residual: Tensor | None = None,
+                alpha: float = 1.0) -> Tensor:
+        """[T, E] -> [T, E]; with a residual, residual += alpha * that, and it is returned. There are no angles."""
+        spec, plan = self.spec, step.caches[self.group]
+        x, z = self.enter(x).split(spec.inner_size, dim=1)                              # [T, I] each
+        x = self.conv(x, self.conv_states, plan)
+        dt, b, c = self.dt_b_c(x).split_with_sizes((spec.dt_rank, spec.state_size, spec.state_size), dim=1)
+        if self.norm is not None:
+            dt, b, c = (self.norm(part, part) for part in (dt, b, c))
+        y = self.scan(x, self.dt(dt), b, c, self.scan_states, plan, z, self._scanned(x.shape[0]))
+        return self.out(y, residual, alpha)
+
+    def homes(self) -> dict[str, Home]:
+        return super().homes() | self.dt_b_c.homes() | self.dt.homes()
+
+    def token_bytes(self, native: bool) -> int:
+        """As Layer: dt, b and c besides, and dt expanded."""
+        spec = self.spec
+        own = spec.dt_rank + 2 * spec.state_size + spec.inner_size
+        return super().token_bytes(native) + own * self.dtype.itemsize
+
+
+class Mamba2(_Selective):
+    """A Mamba2Spec with its weights."""
+
+    def __init__(self, spec: Mamba2Spec, hidden_size: int, *, context: LayerContext) -> None:
+        super().__init__(spec, hidden_size, MambaOptions(by_head=True, dt_limits=spec.dt_limits), (spec.num_heads,),
+                         context=context)
+        self.norm_weight = self.parameter(spec.inner_size, context=context)
+        self.norm_options = NormOptions(centred=False, eps=spec.norm_eps, cast_before_weight=True)
+        self.norm_choice = choose_norm(NormCase(device=context.device, dtype=context.dtype, options=self.norm_options,
+                                                isa=context.isa))
+        self.norms = ()                                         # of each group's channels
+
+    def forward(self, x: Tensor, step: Step, angles: None = None, residual: Tensor | None = None,
+                alpha: float = 1.0) -> Tensor:
+        """[T, E] -> [T, E]; with a residual, residual += alpha * that, and it is returned. There are no angles."""
+        spec, plan = self.spec, step.caches[self.group]
+        states = spec.num_groups * spec.state_size
+        heads, groups = (spec.num_heads, spec.head_dim), (spec.num_groups, spec.state_size)
+        z, x, dt = self.enter(x).split_with_sizes((spec.inner_size, spec.conv_channels, spec.num_heads), dim=1)
+        x, b, c = self.conv(x, self.conv_states, plan).split_with_sizes((spec.inner_size, states, states), dim=1)
+        y = self._scanned(x.shape[0])
+        y = self.scan(x.unflatten(1, heads), dt, b.unflatten(1, groups), c.unflatten(1, groups), self.scan_states, plan,
+                      z.unflatten(1, heads), y.unflatten(1, heads)).flatten(1)
+        for norm, part in zip(self.norms, y.chunk(spec.num_groups, dim=1), strict=True):
+            normed = norm(part, part)
+            if normed is not part:                              # torch's norms make their results anew
+                part.copy_(normed)
+        return self.out(y, residual, alpha)
+
+    def finish_loading(self) -> None:
+        """Give the scan's parameters and the norms' weights to their kernels."""
+        super().finish_loading()
+        self.norms = tuple(self.norm_choice.prepare(weight, None, self.norm_options)
+                           for weight in self.norm_weight.data.chunk(self.spec.num_groups))
+
+    def own_homes(self) -> dict[str, Home]:
+        """As Layer."""
+        return super().own_homes() | {"norm.weight": Home(self.norm_weight.data, self, "norm.weight")}
+
+    def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
+        """As Layer."""
+        return super().held_bytes(codes) + self.plain_bytes(self.norm_weight)
