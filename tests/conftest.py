@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -24,6 +25,17 @@ def pytest_configure(config):
         resolve = resolving.resolve_isa
         resolving.resolve_isa = lambda asked, flags: resolve(cap if asked == "auto" else asked, flags)
         os.environ["WEFT_CPU_ISA"] = cap                     # for the commands that tests start
+
+
+@pytest.fixture
+def kept_logging():
+    """Levels and handlers of logging as they were: commands that run in this process set them."""
+    loggers = logging.getLogger("weft"), logging.getLogger()
+    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")

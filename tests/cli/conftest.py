@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +21,9 @@ class Ran:
 
 
 @pytest.fixture
-def weft(capsys, monkeypatch):
+def weft(capsys, monkeypatch, kept_logging):
     """Runs a command line in this process: weft("models", "--json") -> Ran."""
     monkeypatch.setenv("COLUMNS", "120")
-    before = logging.getLogger("weft").level, logging.getLogger().level, list(logging.getLogger().handlers)
 
     def run(*arguments: object) -> Ran:
         capsys.readouterr()
@@ -33,10 +31,7 @@ def weft(capsys, monkeypatch):
         captured = capsys.readouterr()
         return Ran(status, captured.out, captured.err)
 
-    yield run
-    logging.getLogger("weft").setLevel(before[0])
-    logging.getLogger().setLevel(before[1])
-    logging.getLogger().handlers[:] = before[2]
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def weft(hub, monkeypatch, tmp_path, capsys):
+def weft(hub, monkeypatch, tmp_path, capsys, kept_logging):
     """Runs a command line: (status, what it printed, its errors)."""
     monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "scope"))
     monkeypatch.setenv("MODELSCOPE_HOME", str(tmp_path / "home"))
