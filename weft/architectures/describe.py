@@ -41,6 +41,7 @@ def from_file(path: Path) -> dict[str, Architecture]:
     """The @architecture functions of a user's Python file. ConfigError when it does not run or has none."""
     found = architectures_of(load_python_file(path, field="model_file"))
     if not found:
-        raise ConfigError("model_file", str(path), expected="a file with a function marked @architecture(\"Name\")",
+        raise ConfigError("model_file", str(path), expected="a file with a function marked @architecture(\"Name\"), or "
+                          "with the class of a programmed model",
                           hint="docs/adding-a-model.md shows one.")
     return found

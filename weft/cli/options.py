@@ -19,7 +19,8 @@ from weft.config.engine_args import UNBUILT, EngineArgs
 GROUPS: dict[str, dict[str, str]] = {
     "model": {
         "model": "checkpoint directory, .gguf file or hub name; none: the model that comes with weft",
-        "model_file": "Python file that describes the model's architecture",
+        "model_file": "Python file that describes or programs the model; FILE.py:Class names one of its classes",
+        "model_class": "class of a programmed model: module:Class or file.py:Class",
         "model_impl": "auto or native",
         "dtype": "auto, float32, float16 or bfloat16",
         "quantization": "int8, int4 or w8a8: how weights are quantized as they are loaded; a method: that of the "

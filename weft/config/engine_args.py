@@ -58,7 +58,8 @@ class EngineArgs:
     # Keys put over config.json, nested dicts merged; or a function of the config object.
     hf_overrides: dict[str, Any] | Callable[[Any], Any] = field(default_factory=dict)
     plugins: tuple[str, ...] | None = None        # entry points of weft.plugins that run; None: all
-    model_file: str | None = None                 # a Python file that describes the architecture
+    model_file: str | None = None                 # a Python file that describes or programs the model; FILE.py:Class
+    model_class: str | type | None = None         # of a programmed model: a class, "module:Class" or "file.py:Class"
     model_impl: str = "auto"                      # auto, native
     dtype: str = "auto"
     quantization: str | None = None               # None: as the checkpoint says; int8, int4, w8a8: at load
@@ -142,7 +143,7 @@ class EngineArgs:
 
 _TYPES: dict[str, tuple[Any, ...]] = {     # classes for isinstance, of which Callable is one by its own rules
     "str": (str,), "bool": (bool,), "int": (int,), "float": (float, int), "dict[str, Any]": (dict,),
-    "tuple[str, ...]": (tuple,), "Callable[[Any], Any]": (Callable,),
+    "tuple[str, ...]": (tuple,), "Callable[[Any], Any]": (Callable,), "type": (type,),
 }
 
 

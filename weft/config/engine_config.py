@@ -38,6 +38,8 @@ class ModelConfig:
     max_model_len: tokens a sequence may have; is_max_model_len_fixed False: the memory plan may lower it.
     generation_defaults: sampling defaults from generation_config.json (temperature, top_p, max_new_tokens …).
     quantization: of the checkpoint's weights; None: they are floats.
+    model_file: a Python file that describes or programs the model. model_class: of a programmed model: "module:Class",
+    "path/file.py:Class", or a class that only this process can reach.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ModelConfig:
     quantization: QuantizationSettings | None = None
     config_source: str = "config.json"
     model_file: str | None = None
+    model_class: Any = None
     seed: int = 0
     max_logprobs: int = 20
     logprobs_mode: str = "raw_logprobs"

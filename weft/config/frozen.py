@@ -26,3 +26,10 @@ def freeze(value: Any) -> Any:
     if isinstance(value, Mapping):
         return FrozenDict({key: freeze(inner) for key, inner in value.items()})
     return tuple(freeze(inner) for inner in value) if isinstance(value, list | tuple) else value
+
+
+def thaw(value: Any) -> Any:
+    """A copy that can be changed: plain dictionaries and lists, all the way down."""
+    if isinstance(value, Mapping):
+        return {key: thaw(inner) for key, inner in value.items()}
+    return [thaw(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -17,7 +17,7 @@ import msgspec
 
 from weft.config.engine_config import EngineConfig
 from weft.engine.wire import Channel, Failed, FromEngine, Ready, Start, from_wire
-from weft.errors import EngineDeadError
+from weft.errors import ConfigError, EngineDeadError
 
 _CLOSE_S = 5.0      # after it, a child that is still in a step is killed
 # The child imports what its parent would, whatever its working directory holds.
@@ -45,6 +45,7 @@ class Child:
         self._writer = threading.Thread(target=self._write, name="weft-engine-writer", daemon=True)
         self._writer.start()
         self._close_lock = threading.Lock()
+        _refuse_local_class(config)
         self.send(Start(config=config, core_factory=core_factory,
                         log_level=logging.getLogger("weft").getEffectiveLevel()))
         try:
@@ -105,3 +106,12 @@ def _above_streams(sock: socket.socket) -> socket.socket:
         return sock
     with sock:
         return socket.socket(fileno=fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, 3))
+
+
+def _refuse_local_class(config: EngineConfig) -> None:
+    """ConfigError for a class that the child process could not find."""
+    cls = config.model.model_class
+    if cls is not None and not isinstance(cls, str):
+        raise ConfigError("model_class", getattr(cls, "__qualname__", cls), expected="a class that another process can "
+                          'import: "module:Class" or "path/file.py:Class"',
+                          hint="The engine runs in a process of its own here. Move the class to a file.")

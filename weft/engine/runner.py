@@ -23,7 +23,7 @@ from weft.engine.cache_tensors import bind_caches
 from weft.engine.memory import MemoryPlan, plan_memory
 from weft.engine.messages import TokenLogprobs
 from weft.engine.sampler import Sampled, Sampler, SampleRow
-from weft.engine.step_inputs import step_inputs
+from weft.engine.step_inputs import step_inputs, trial_step
 from weft.engine.step_plan import Scheduled, StepPlan
 from weft.models.build import build_model, layer_context
 from weft.ops.kernel import explain
@@ -66,6 +66,8 @@ class Runner:
         logger.debug("%s", report)
         bind_caches(self.model.caches, self.memory.groups, self.memory.num_blocks)
         keep_freed_pages()                     # not before: weights are to go back to the system when they are freed
+        with torch.inference_mode():
+            self.model.try_step(trial_step(self.memory))
         self.sampler = Sampler(config.model.logprobs_mode, config.cpu_isa)
 
     def execute(self, step_plan: StepPlan) -> list[SequenceResult]:

@@ -56,6 +56,17 @@ def _embeds(items: Seq[Scheduled]) -> RowEmbeds | None:
     return RowEmbeds(rows=torch.cat(rows), values=values[0] if len(values) == 1 else torch.cat(values))
 
 
+def trial_step(memory: MemoryPlan) -> Step:
+    """A step of one sequence with two tokens of id 0, in each group's first block, before any sequence has blocks."""
+    places, size = np.arange(2), memory.block_size
+    table = np.array([[0] if size > 1 else [0, 1]], dtype=np.int32)
+    plans = tuple(ScanPlan(query_lens=(2,), read_ids=(None,), write_ids=(0,)) if isinstance(group, StateGroup) else
+                  attention_plan(query_lens=(2,), seq_lens=(2,), num_decodes=0, slots=places, table=table,
+                                 window=group.window, block_size=size) for group in memory.groups)
+    return Step(input_ids=torch.zeros(2, dtype=torch.int64), positions=torch.from_numpy(places), query_lens=(2,),
+                wanted_rows=(0, 1), caches=plans)
+
+
 def _places(items: Seq[Scheduled], num_decodes: int) -> np.ndarray:
     """[T] int64, each token's place in its sequence, which is its place in the cache."""
     parts = [np.fromiter((item.start for item in items[:num_decodes]), dtype=np.int64, count=num_decodes)]

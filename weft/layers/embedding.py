@@ -25,7 +25,6 @@ class Embedding(Layer):
     def __init__(self, spec: EmbeddingSpec, hidden_size: int, *, is_tied: bool, context: LayerContext) -> None:
         super().__init__()
         self.spec, self.is_tied = spec, is_tied
-        self._head: tuple[Layer, ...] = ()                    # a tied head; in a tuple: it is not this module's child
         width = spec.embedding_dim or hidden_size
         self.case = linear_case(context.weight_only(), width, spec.vocab_size, is_table=True)
         self.tokens = self.parameter(spec.vocab_size, width, context=context)
@@ -64,10 +63,6 @@ class Embedding(Layer):
         self.rows = self.choice.prepare(table, self.spec.scale)
         self.tokens = shape_only(self.tokens)
 
-    def tie(self, head: Layer) -> None:
-        """From now on the table's home belongs to a head, which finishes it."""
-        self._head = (head,)
-
     def take(self, part: str, weight: QuantizedWeight) -> None:
         """As Layer. Only the table of tokens takes codes."""
         assert part == "tokens.weight", f"{part} takes no codes"
@@ -78,12 +73,8 @@ class Embedding(Layer):
         super().allocate(device)
         self.tokens = nn.Parameter(empty_weight(self.case), requires_grad=False)
 
-    def table(self) -> Home:
-        """The home of the table of tokens."""
-        return Home(self.tokens.data, *self._head or (self,), "tokens.weight")
-
     def homes(self) -> dict[str, Home]:
-        homes = {"tokens.weight": self.table()}
+        homes = {"tokens.weight": Home(self.tokens.data, self, "tokens.weight")}
         if self.positions is not None:
             homes["positions.weight"] = Home(self.positions.data, self, "positions.weight")
         if self.project is not None:
@@ -106,8 +97,6 @@ class Head(Layer):
         vocab_size, width = embedding.tokens.shape
         self.spec, self.is_tied = spec, embedding.is_tied
         self._embedding = (embedding,)                        # in a tuple: it is not this module's child
-        if self.is_tied:
-            embedding.tie(self)
         self.project = _projection(hidden_size, width, context)
         self.case = linear_case(context.weight_only(), width, vocab_size, is_table=self.is_tied)
         self.choice = choose_linear(self.case)
@@ -152,7 +141,7 @@ class Head(Layer):
 
     def homes(self) -> dict[str, Home]:
         (embedding,) = self._embedding
-        table = {"weight": embedding.table()} if self.is_tied else {}
+        table = {"weight": Home(embedding.tokens.data, self, "tokens.weight")} if self.is_tied else {}
         return table | self.own_homes() | (self.project.homes() if self.project is not None else {})
 
     def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:

@@ -140,7 +140,10 @@ class Decoder(Layer):
         homes = _prefixed("embedding", self.embedding)
         for i, block in enumerate(self.blocks):
             homes |= _prefixed(f"blocks.{i}", block)
-        return homes | _prefixed("final_norm", self.final_norm) | _prefixed("head", self.head)
+        homes |= _prefixed("final_norm", self.final_norm) | _prefixed("head", self.head)
+        if self.head.is_tied:                                 # one home under two names: the head finishes the table
+            homes["embedding.tokens.weight"] = homes["head.weight"]
+        return homes
 
 
 def _prefixed(prefix: str, layer: Layer | None) -> dict[str, Home]:

@@ -80,6 +80,9 @@ class Described:
         self.module.prepare(max_model_len=max_model_len)
         return report
 
+    def try_step(self, step: Step) -> None:
+        """Nothing: parts are tested, and a description is checked when the model is built."""
+
     def forward(self, step: Step) -> Tensor:
         """As EngineModel."""
         return self.module(step)

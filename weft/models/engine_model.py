@@ -102,6 +102,10 @@ class EngineModel(Protocol):
         """Allocate and fill all weights. CheckpointError with every fault when the files do not fit the model."""
         ...
 
+    def try_step(self, step: Step) -> None:
+        """Run a first step where nothing else has shown that the model works. ConfigError when it does not."""
+        ...
+
     def forward(self, step: Step) -> Tensor:
         """Hidden states [T, E] of a step's tokens."""
         ...

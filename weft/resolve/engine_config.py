@@ -6,6 +6,7 @@ The one place where "automatic" gets its value. Reads a model's config files; kn
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from weft.config.engine_args import DTYPES, EngineArgs
 from weft.config.engine_config import (
@@ -30,6 +31,7 @@ from weft.resolve.generation import eos_token_ids, sampling_defaults, sampling_o
 from weft.resolve.max_len import resolve_max_len
 from weft.resolve.model_config import read_model_config
 from weft.resolve.plugins import load_plugins
+from weft.resolve.python_file import portable_class, split_class
 from weft.resolve.quantization import find_quantization
 from weft.resolve.sizes import MAX_VOCAB_SIZE
 
@@ -80,10 +82,24 @@ def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
         origins=config.origins | default_sources | {"dtype": dtype_source, "max_model_len": len_source,
                                                     "model_path": files.source},
         generation_defaults=defaults, quantization=find_quantization(config, files, args.quantization),
-        model_file=str(find_model_file(args.model_file)) if args.model_file else None,
+        **_model_code(args),
         seed=args.seed, max_logprobs=args.max_logprobs, logprobs_mode=args.logprobs_mode,
         enable_prompt_embeds=args.enable_prompt_embeds,
     )
+
+
+def _model_code(args: EngineArgs) -> dict[str, Any]:
+    """Where the model's own code is: a file to look into, or a class."""
+    if args.model_file is not None and args.model_class is not None:
+        raise ConfigError("model_class", args.model_class, expected="not to be set beside model_file",
+                          hint=f"model_file is {args.model_file}: give FILE.py:Class as one of the two.")
+    if args.model_class is not None:
+        return {"model_class": portable_class(args.model_class)}
+    if args.model_file is None:
+        return {}
+    path, name = split_class(args.model_file)
+    found = str(find_model_file(path))
+    return {"model_file": found} if name is None else {"model_class": f"{found}:{name}"}
 
 
 def _cache_dtype(wanted: str, model_dtype: str) -> str:

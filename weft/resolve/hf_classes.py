@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from weft.config.frozen import thaw
 from weft.errors import ConfigError
 from weft.resolve.class_complaint import complaint
 from weft.resolve.config_recipes import RECIPES, ConfigRecipe
@@ -142,6 +143,16 @@ def build_config(values: Mapping[str, Any], cls: type[PretrainedConfig], source:
     except Exception as error:
         reader = reader or ConfigReader(values, source=source)
         raise complaint(values, make, error, class_name=cls.__name__, reader=reader) from error
+
+
+def config_object(values: Mapping[str, Any], source: str) -> PretrainedConfig:
+    """The object of a resolved config: of its model_type's class, else one with the values as attributes."""
+    plain = thaw(values)
+    try:
+        cls = class_of(plain, source)
+    except ConfigError:                                       # nobody has a class, or only code that is not trusted has
+        return plain_config(plain, source)
+    return build_config(plain, cls, source)
 
 
 def values_of(config: PretrainedConfig) -> dict[str, Any]:

@@ -7,8 +7,23 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from weft.errors import ConfigError
+
+
+def split_class(name: str) -> tuple[str, str | None]:
+    """("path/file.py", "Class") of `path/file.py:Class`; (name, None) of a path alone."""
+    path, _, last = name.rpartition(":")
+    return (path, last) if path.endswith(".py") and last.isidentifier() else (name, None)
+
+
+def portable_class(model_class: Any) -> Any:
+    """ "module:Class" where another process finds the class under that name, else the class as it is."""
+    module, name = getattr(model_class, "__module__", "__main__"), getattr(model_class, "__qualname__", "")
+    if isinstance(model_class, str) or module == "__main__" or not name.isidentifier():
+        return model_class
+    return f"{module}:{name}" if getattr(sys.modules.get(module), name, None) is model_class else model_class
 
 
 def load_python_file(path: Path, *, field: str) -> ModuleType:

@@ -1,0 +1,254 @@
+"""A programmed model gives the described model's tokens in any company, and faults of its class are told at start."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import programmed_llama
+import pytest
+import torch
+from programmed_llama import MyLlama
+from tiny_llama import make_checkpoint
+
+from weft import LLM, SamplingParams
+from weft.config.engine_args import EngineArgs
+from weft.config.machine import Machine
+from weft.engine.memory import plan_memory
+from weft.errors import CheckpointError, ConfigError, NotBuiltError
+from weft.models.build import build_model, layer_context
+from weft.resolve.engine_config import resolve_engine_config
+
+FILE = str(Path(programmed_llama.__file__).resolve())
+PROMPTS = [{"prompt_token_ids": [1 + i, 7, 9 + 2 * i, 5, 30 + i] * (1 + 2 * i)} for i in range(5)]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    return make_checkpoint(tmp_path_factory.mktemp("model"))
+
+
+def answers(directory, prompts=PROMPTS, max_tokens=12, **options):
+    options = {"dtype": "float32", "max_model_len": 128, "use_tqdm_on_load": False, "num_threads": 1} | options
+    params = SamplingParams(temperature=0, max_tokens=max_tokens, ignore_eos=True)
+    with LLM(model=str(directory), **options) as llm:
+        return [output.outputs[0].token_ids for output in llm.generate(prompts, params, use_tqdm=False)]
+
+
+@pytest.fixture(scope="module")
+def wanted(directory):
+    return answers(directory)
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"max_num_batched_tokens": 7, "max_num_seqs": 3}, {"cpu_isa": "reference"}, {"enable_prefix_caching": False},
+    {"kv_cache_memory_bytes": 12 * 16 * 256},
+    {"kv_cache_memory_bytes": 1 << 22, "block_size": 32, "cpu_isa": "reference"},
+], ids=["in company", "chunked", "reference", "no prefix cache", "preempted", "blocks of 32"])
+def test_a_programmed_llama_gives_the_tokens_of_the_described_one(directory, wanted, options):
+    assert answers(directory, model_class=MyLlama, **options) == wanted
+
+
+def test_alone_and_again_from_the_prefix_cache(directory, wanted):
+    with LLM(model=str(directory), model_class=MyLlama, dtype="float32", max_model_len=128,
+             use_tqdm_on_load=False) as llm:
+        params = SamplingParams(temperature=0, max_tokens=12, ignore_eos=True)
+        for prompt, tokens in zip(PROMPTS, wanted, strict=True):
+            for _ in range(2):
+                (output,) = llm.generate(prompt, params, use_tqdm=False)
+                assert output.outputs[0].token_ids == tokens
+        assert output.num_cached_tokens > 0
+        assert llm.apply_model(lambda model: type(model).__name__) == ["MyLlama"]
+
+
+@pytest.mark.parametrize("option", [
+    {"model_class": MyLlama}, {"model_class": f"{MyLlama.__module__}:MyLlama"}, {"model_class": f"{FILE}:MyLlama"},
+    {"model_file": f"{FILE}:MyLlama"}, {"model_file": FILE},
+], ids=["class", "module:Class", "file:Class", "model_file:Class", "model_file"])
+def test_every_way_to_name_the_class(directory, wanted, option):
+    assert answers(directory, PROMPTS[:1], **option) == wanted[:1]
+
+
+@pytest.mark.parametrize("quantization", ["int8", "int4", "w8a8"])
+def test_quantized_at_load_as_the_described_one(directory, quantization):
+    assert (answers(directory, model_class=MyLlama, quantization=quantization)
+            == answers(directory, quantization=quantization))
+
+
+def test_the_server_runs_a_model_file(directory, wanted):
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    server = subprocess.Popen([sys.executable, "-m", "weft.cli.main", "serve", str(directory), "--port", url[17:],
+                               "--model-file", f"{FILE}:MyLlama", "--dtype", "float32", "--max-model-len", "128"])
+    try:
+        wait_until_healthy(url, server)
+        answer = httpx.post(f"{url}/v1/completions", timeout=60, json={
+            "prompt": PROMPTS[2]["prompt_token_ids"], "max_tokens": 12, "temperature": 0, "ignore_eos": True,
+            "return_token_ids": True})
+    finally:
+        server.terminate()
+        server.wait(timeout=60)
+
+    assert answer.json()["choices"][0]["token_ids"] == wanted[2]
+
+
+def wait_until_healthy(url, server):
+    for _ in range(600):
+        assert server.poll() is None, "the server ended"
+        try:
+            if httpx.get(f"{url}/health").status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise TimeoutError(url)
+
+
+def test_a_prompt_may_be_embeddings(directory, wanted):
+    options = {"model": str(directory), "model_class": MyLlama, "dtype": "float32", "max_model_len": 128,
+               "use_tqdm_on_load": False}
+    with LLM(**options, enable_prompt_embeds=True) as llm:
+        ids = PROMPTS[1]["prompt_token_ids"]
+        [rows] = llm.apply_model(lambda model: model.embed_input_ids(torch.tensor(ids)).clone())
+        [output] = llm.generate({"prompt_embeds": rows}, SamplingParams(temperature=0, max_tokens=12, ignore_eos=True),
+                                use_tqdm=False)
+
+    assert output.outputs[0].token_ids == wanted[1]
+
+
+def built(directory, cls, **options):
+    args = EngineArgs(model=str(directory), model_class=cls, dtype="float32", max_model_len=64,
+                      skip_tokenizer_init=True, **options)
+    config = resolve_engine_config(args, Machine.detect())
+    return config, build_model(config, layer_context(config), None)
+
+
+def test_the_plan_counts_what_a_described_model_of_the_same_layers_holds(directory):
+    config, programmed = built(directory, MyLlama)
+    _, described = built(directory, None)
+
+    assert programmed.weight_bytes() == described.weight_bytes()
+    groups = [plan_memory(model, config, Machine.detect()).groups for model in (programmed, described)]
+    assert groups[0] == groups[1]
+
+
+def local(**methods):
+    return type("Broken", (MyLlama,), methods)
+
+
+def lacks(name):
+    cls = type("Broken", (torch.nn.Module,), {key: value for key, value in vars(MyLlama).items()
+                                               if not key.startswith("__") or key == "__init__"})
+    delattr(cls, name)
+    return cls
+
+
+@pytest.mark.parametrize("name", ["embed_input_ids", "forward", "compute_logits", "load_weights"])
+def test_a_missing_method_is_named(directory, name):
+    with pytest.raises(ConfigError, match=rf"(?s)model_class.*a method {name}\("):
+        built(directory, lacks(name))
+
+
+@pytest.mark.parametrize(("methods", "text"), [
+    ({"__init__": lambda self, config: None}, r"__init__\(self, \*, vllm_config, prefix\)"),
+    ({"forward": lambda self, ids: ids}, r"forward\(self, input_ids, positions, intermediate_tensors"),
+    ({"forward": lambda self, ids, positions, batch, inputs_embeds=None, intermediate_tensors=None: ids}, "forward"),
+    ({"compute_logits": lambda self: None}, r"compute_logits\(self, hidden_states\)"),
+    ({"load_weights": lambda self, weights, more: None}, r"load_weights\(self, weights\)"),
+])
+def test_another_signature_is_refused_with_the_expected_one(directory, methods, text):
+    with pytest.raises(ConfigError, match=text):
+        built(directory, local(**methods))
+
+
+@pytest.mark.parametrize(("model_class", "text"), [
+    ("weft.nowhere:Model", "a module that can be imported"), ("json:loads", "a class that is a torch.nn.Module"),
+    ("json:Model", "a class of json"), ("MyLlama", 'a class, "module:Class" or "path/file.py:Class"'),
+    (dict, "torch.nn.Module"),
+])
+def test_a_class_that_is_none_is_refused(directory, model_class, text):
+    with pytest.raises(ConfigError, match=text):
+        built(directory, model_class)
+
+
+def test_a_model_with_a_cache_of_its_own_is_refused(directory):
+    class OwnCache(MyLlama):
+        def __init__(self, *, vllm_config, prefix=""):
+            super().__init__(vllm_config=vllm_config, prefix=prefix)
+            for layer in self.layers:
+                layer.attn = torch.nn.Identity()
+
+    with pytest.raises(ConfigError, match=r"model_class = 'test_.*OwnCache': expected .*Attention layers"):
+        built(directory, OwnCache)
+
+
+@pytest.mark.parametrize(("forward", "text"), [
+    (lambda self, *args, **kwargs: MyLlama.forward(self, *args, **kwargs)[:1], r"returned \[1, 32\]"),
+    (lambda self, *args, **kwargs: MyLlama.forward(self, *args, **kwargs) * torch.nan, "NaN"),
+    (lambda self, *args, **kwargs: None, "returned NoneType"),
+])
+def test_a_wrong_result_is_refused_before_a_request_runs(directory, forward, text):
+    with pytest.raises(ConfigError, match=rf"model_class.forward.*{text}"):
+        answers(directory, model_class=local(forward=forward))
+
+
+def test_a_parameter_that_nothing_fills_refuses_the_start(directory):
+    def load_weights(self, weights):
+        return MyLlama.load_weights(self, ((name, x) for name, x in weights if "o_proj" not in name))
+
+    with pytest.raises(CheckpointError, match=r"filled nothing into layers.0.o_proj.weight"):
+        answers(directory, model_class=local(load_weights=load_weights))
+
+
+def test_a_fault_in_load_weights_names_the_tensor(directory):
+    def load_weights(self, weights):
+        return MyLlama.load_weights(self, ((f"stray.{name}", x) for name, x in weights))
+
+    with pytest.raises(CheckpointError, match=r"(?s)load_weights at tensor .*KeyError"):
+        answers(directory, model_class=local(load_weights=load_weights))
+
+
+def test_weights_of_another_model_name_both_shapes(directory, tmp_path):
+    for file in directory.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text()) | {"intermediate_size": 64}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    with pytest.raises(CheckpointError, match=r"the checkpoint's tensor is \[\d+, \d+\], the model has \[\d+, \d+\]"):
+        answers(tmp_path, model_class=MyLlama)
+
+
+def test_a_class_that_no_other_process_finds_is_refused_where_one_is_needed(directory):
+    from weft import AsyncLLM
+
+    class Local(MyLlama):
+        pass
+
+    with pytest.raises(ConfigError, match="a class that another process can import"):
+        AsyncLLM.from_engine_args(EngineArgs(model=str(directory), model_class=Local))
+
+
+def test_a_file_with_two_models_asks_which(directory, tmp_path):
+    path = tmp_path / "two.py"
+    path.write_text(Path(FILE).read_text() + "\n\nclass Other(MyLlama):\n    pass\n")
+
+    with pytest.raises(ConfigError, match=r"(?s)a file with one model, or FILE.py:Class.*MyLlama, Other"):
+        answers(directory, model_file=str(path))
+
+
+def test_gguf_files_are_refused_for_programmed_models(tmp_path):
+    pytest.importorskip("gguf")
+    from gguf_models import write_gguf
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    config = LlamaConfig(vocab_size=64, hidden_size=64, intermediate_size=96, num_hidden_layers=1,
+                         num_attention_heads=2)
+    path = write_gguf(AutoModelForCausalLM.from_config(config), tmp_path / "m.gguf")
+
+    with pytest.raises(NotBuiltError, match="GGUF files name a programmed model's tensors"):
+        answers(path, model_class=MyLlama, skip_tokenizer_init=True)
+
+

@@ -1,0 +1,234 @@
+"""`Programmed`: a torch module with vLLM's model interface, as the engine drives it.
+
+The constructor runs on the real device under the model's dtype; only weft's own layers hold no memory until the plan is
+made. Then the engine binds these layers: to kernels, to a cache, and to the `StepRef` through which they see the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from weft.architectures.words import layer_words
+from weft.checkpoint.dummy import fill_dummy
+from weft.checkpoint.reader import Checkpoint
+from weft.checkpoint.report import LoadReport
+from weft.config.engine_config import EngineConfig
+from weft.errors import CheckpointError, ConfigError, NotBuiltError, WeftError
+from weft.layers.context import LayerContext
+from weft.layers.layer import Layer, StepLimits, allocate
+from weft.layers.paged_attention import PagedAttention
+from weft.layers.public.embedding import tie_shared_tables
+from weft.layers.public.layer import PublicLayer, StepRef
+from weft.layers.public.linear import PublicLinear
+from weft.layers.public.rope import RotaryEmbedding
+from weft.models.engine_model import LayerWords, ModelWords
+from weft.models.programmed.vllm_config import vllm_config
+from weft.models.sizes import cache_bytes_per_token, layers_of, num_parameters, step_bytes
+from weft.ops.kernel import Choice
+from weft.ops.step import Step
+
+_BUFFERS = 6        # rows of hidden states and of the widest product that a block is taken to hold at one time
+
+
+class Programmed:
+    """As EngineModel. ConfigError when the class cannot be made, or has no attention layer of weft."""
+
+    tasks = frozenset({"generate"})
+    reader = None
+    prompt_embeds_size: int | None = None                     # known after the first step
+
+    def __init__(self, cls: type[nn.Module], config: EngineConfig, checkpoint: Checkpoint | None,
+                 context: LayerContext) -> None:
+        self._checkpoint, self._context, self._vocab_size = checkpoint, context, config.model.vocab_size
+        if checkpoint is not None and checkpoint.is_gguf:
+            raise NotBuiltError("model", str(checkpoint.path), expected="safetensors or PyTorch files",
+                                hint="weft does not know how GGUF files name a programmed model's tensors.")
+        self.name, self._step = cls.__qualname__, StepRef()
+        self.module = self._made(cls, config)
+        tie_shared_tables(self.module)
+        for module in self.module.modules():
+            if isinstance(module, PublicLayer):
+                module.bind(context, self._step)
+        self.caches = tuple(module for module in self.module.modules() if isinstance(module, PagedAttention))
+        if not self.caches:
+            raise ConfigError("model_class", self.name, expected="a model with weft.layers.public.Attention layers",
+                              hint="It has none, so it would see the tokens of one step only; a cache of its own "
+                              "cannot follow the engine's batches, chunks and preemptions.")
+
+    def _made(self, cls: type[nn.Module], config: EngineConfig) -> nn.Module:
+        seen = vllm_config(config)
+        with _default_dtype(self._context.dtype), torch.no_grad():
+            try:
+                return cls(vllm_config=seen, prefix="").eval()
+            except WeftError:
+                raise
+            except Exception as error:
+                raise ConfigError("model_class", self.name, expected="a class that can be made from this config",
+                                  source=config.model.config_source, hint=f"{type(error).__name__}: {error}") from error
+
+    def words(self) -> ModelWords:
+        """As EngineModel: one entry for all attention layers of one kind."""
+        kinds: dict[tuple[int, int, int, int | None], list[int]] = {}
+        for number, layer in enumerate(self.caches):
+            kind = (layer.num_heads, layer.num_kv_heads, layer.head_dim, layer.need.window)
+            kinds.setdefault(kind, []).append(number)
+        each = num_parameters(self.module) // len(self.caches)
+        rows = tuple(LayerWords(
+            layers=layer_words(numbers), positions="programmed", ffn="programmed", norms="programmed",
+            attention=f"{heads} heads, {kv_heads} kv heads of {size}" + (f", window {window}" if window else ""),
+            parameters=each, cache_bytes_per_token=cache_bytes_per_token(self.caches[numbers[0]]))
+            for (heads, kv_heads, size, window), numbers in kinds.items())
+        return ModelWords(f"{self.name}, {len(self.caches)} attention layers", "as its code says", rows)
+
+    def weight_bytes(self) -> int:
+        """As EngineModel: weft's layers by what their kernels hold, other modules by what they have allocated."""
+        foreign = {id(tensor): tensor.numel() * tensor.element_size() for module in self.module.modules()
+                   if not isinstance(module, Layer)
+                   for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False))}
+        return sum(foreign.values()) + sum(layer.held_bytes({}) for layer in layers_of(self.module))
+
+    def step_bytes(self, limits: StepLimits) -> int:
+        """As EngineModel; what lies between foreign operators is an estimate by the widest product."""
+        linears = [module for module in self.module.modules() if isinstance(module, PublicLinear)]
+        widest = max((max(layer.input_size, layer.output_size) for layer in linears), default=0)
+        token_bytes = _BUFFERS * widest * max(self._context.dtype.itemsize, 4)
+        return step_bytes(self.module, token_bytes, self._vocab_size, limits, native=self._context.is_native)
+
+    def bytes_per_cached_token(self) -> float:
+        """As EngineModel."""
+        return max(layer.bytes_per_cached_token() for layer in self.caches)
+
+    def load(self, *, max_model_len: int, use_tqdm: bool) -> LoadReport:
+        """As EngineModel, by the model's own `load_weights`. A parameter that nothing filled is an error."""
+        checkpoint, start = self._checkpoint, perf_counter()
+        assert checkpoint is not None, "a model that is only looked at has no weights"
+        allocate(self.module, self._context.device)
+        public = [module for module in self.module.modules() if isinstance(module, PublicLayer)]
+        unfinished = dict.fromkeys(public)
+        if checkpoint.is_dummy:
+            fill_dummy({name: parameter.data for name, parameter in self.module.named_parameters()})
+        else:
+            self._finish_early(unfinished)
+            self._load_weights(checkpoint)
+        for layer in unfinished:
+            layer.finish_loading()
+            if isinstance(layer, RotaryEmbedding):
+                layer.prepare(max_model_len=max_model_len)
+        tensors = {} if checkpoint.is_dummy else checkpoint.tensors
+        return LoadReport(num_tensors=len(tensors), num_bytes=sum(info.num_bytes for info in tensors.values()),
+                          seconds=perf_counter() - start, files=() if checkpoint.is_dummy else checkpoint.files,
+                          is_head_tied=False)
+
+    def _finish_early(self, unfinished: dict[PublicLayer, None]) -> None:
+        """Quantize a product as soon as its weight is whole, so that no more than a layer is held twice."""
+        if self._context.quantization is None:
+            return
+
+        def finish(layer: PublicLayer) -> None:
+            layer.on_full = None
+            del unfinished[layer]
+            layer.finish_loading()
+
+        for layer in unfinished:
+            if isinstance(layer, PublicLinear):
+                layer.on_full = finish
+
+    def _load_weights(self, checkpoint: Checkpoint) -> None:
+        reading = _Reading(checkpoint)
+        try:
+            loaded = self.module.load_weights(reading)
+        except WeftError as error:
+            raise CheckpointError(f"{self.name}.load_weights at tensor {reading.last}: {error}") from error
+        except Exception as error:
+            raise CheckpointError(f"{self.name}.load_weights at tensor {reading.last}: {type(error).__name__}: "
+                                  f"{error}. Does the model have a parameter for this tensor?") from error
+        empty = [name for name in self._unfilled() if loaded is None or name not in loaded]
+        if empty:
+            shown = ", ".join(empty[:8]) + (f" and {len(empty) - 8} more" if len(empty) > 8 else "")
+            raise CheckpointError(f"{self.name}.load_weights filled nothing into {shown}: the checkpoint lacks them, "
+                                  "or load_weights passes over their tensors.")
+
+    def _unfilled(self) -> list[str]:
+        """Parameters of weft's layers that are not whole yet, under their names in the model."""
+        names = []
+        for prefix, module in self.module.named_modules():
+            if isinstance(module, PublicLayer):
+                missing = [part for part in module.own_homes() if part not in module.filled]
+                names += dict.fromkeys(f"{prefix}.{part.rpartition('.')[2]}" for part in missing)
+        return names
+
+    def try_step(self, step: Step) -> None:
+        """As EngineModel: a first forward pass. ConfigError for a wrong shape, dtype, or numbers that are none."""
+        rows = len(step.input_ids)
+        looked_up = self.module.embed_input_ids(step.input_ids)
+        self._check("embed_input_ids", looked_up, rows, None)
+        self.prompt_embeds_size = looked_up.shape[1]
+        hidden = self.forward(step)
+        self._check("forward", hidden, rows, None)
+        logits = self.compute_logits(hidden)
+        self._check("compute_logits", logits, rows, self._vocab_size)
+
+    def _check(self, method: str, x: Any, rows: int, columns: int | None) -> None:
+        wanted = f"a tensor [{rows}, {'E' if columns is None else columns}]"
+        if not isinstance(x, Tensor) or x.dim() != 2 or x.shape[0] != rows or columns not in (None, x.shape[1]):
+            found = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise ConfigError(f"model_class.{method}", f"{self.name} returned {found}", expected=wanted)
+        if not x.isfinite().all():
+            raise ConfigError(f"model_class.{method}", f"{self.name} returned NaN or infinite numbers",
+                              expected=f"{wanted} of finite numbers", hint="Are all weights loaded, and the dtype wide "
+                              "enough? Try dtype=\"float32\".")
+
+    def forward(self, step: Step) -> Tensor:
+        """As EngineModel."""
+        self._step.begin(step)
+        try:
+            embeds = None
+            if step.embeds is not None:
+                looked_up = self.module.embed_input_ids(step.input_ids)
+                embeds = looked_up.index_copy(0, step.embeds.rows, step.embeds.values.to(looked_up.dtype))
+            return self.module(step.input_ids, step.positions, intermediate_tensors=None, inputs_embeds=embeds)
+        finally:
+            self._step.begin(None)
+
+    def compute_logits(self, hidden_states: Tensor) -> Tensor:
+        """As EngineModel."""
+        return self.module.compute_logits(hidden_states).float()
+
+    def choices(self) -> Iterator[Choice]:
+        """As EngineModel."""
+        for layer in layers_of(self.module):
+            yield from (value for value in vars(layer).values() if isinstance(value, Choice))
+
+    def forget_recordings(self) -> None:
+        """Nothing is recorded: between weft's layers other code runs."""
+
+    def refuse_recordings(self, reason: str) -> None:
+        """Nothing is recorded anyway."""
+
+
+class _Reading(Iterable[tuple[str, Tensor]]):
+    """A checkpoint's (name, tensor) pairs, once. last: the name given last."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint, self.last = checkpoint, "(none read)"
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        for name, tensor in self._checkpoint.read(self._checkpoint.tensors):
+            self.last = name
+            yield name, tensor
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
