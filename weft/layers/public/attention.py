@@ -1,4 +1,4 @@
-"""`Attention`: paged attention for foreign models. Binding gives it its cache and its way to the step, no global does."""
+"""`Attention`: paged attention for foreign models. Binding gives it its cache, and its way to the step."""
 
 from __future__ import annotations
 
