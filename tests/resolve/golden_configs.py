@@ -81,8 +81,8 @@ def changed(model: ModelConfig, config: dict[str, Any]) -> Iterator[tuple[str, A
 def described(spec: DecoderSpec) -> dict[str, Any]:
     """What the family makes of it: parameters, and each kind of layer in words."""
     return {"parameters": num_parameters(model_of(spec)), "layers": [
-        "; ".join((numbers, words.attention(block.mixer), words.rope_words(block.mixer.positions),
-                   words.ffn(block.ffn), words.block_norms(block))) for numbers, block in words.patterns(spec.blocks)]}
+        "; ".join((numbers, block.mixer.describe(), words.describe(block.mixer.positions, "none"),
+                   words.describe(block.ffn), words.block_norms(block))) for numbers, block in words.patterns(spec.blocks)]}
 
 
 def _leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:

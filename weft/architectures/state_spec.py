@@ -54,6 +54,10 @@ class MambaSpec(Part):
         """Rows of the product in: x and z."""
         return 2 * self.inner_size
 
+    def features(self) -> list[str]:
+        """Nothing: `describe` says all."""
+        return []
+
 
 @part
 class Mamba2Spec(Part):
@@ -106,3 +110,7 @@ class Mamba2Spec(Part):
     def in_size(self) -> int:
         """Rows of the product in: z, x, b, c and dt."""
         return self.inner_size + self.conv_channels + self.num_heads
+
+    def features(self) -> list[str]:
+        """Nothing: `describe` says all."""
+        return []

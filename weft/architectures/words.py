@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
-from weft.architectures.spec import (
-    Alibi,
-    BlockSpec,
-    DecoderSpec,
-    DynamicScaling,
-    LinearScaling,
-    Llama3Scaling,
-    LongRopeScaling,
-    MixerSpec,
-    MLASpec,
-    MLPSpec,
-    MoESpec,
-    NormSpec,
-    RMSNorm,
-    Rope,
-    StateSpec,
-    YarnScaling,
-)
+from weft.architectures.spec import BlockSpec, DecoderSpec
 
-_SCALINGS = {LinearScaling: "linear", DynamicScaling: "dynamic", Llama3Scaling: "llama3", YarnScaling: "yarn",
-             LongRopeScaling: "longrope"}
+
+class Describes(Protocol):
+    """A part that says its own words. sizes: with its numbers."""
+
+    def describe(self, *, sizes: bool = True) -> str: ...
 
 
 def patterns(blocks: Sequence[BlockSpec]) -> list[tuple[str, BlockSpec]]:
@@ -52,75 +39,17 @@ def layer_words(layers: Sequence[int]) -> str:
     return " ".join(words)
 
 
+def describe(part: Describes | None, absent: str = "-", *, sizes: bool = True) -> str:
+    """A part's own words, or `absent` where there is no part."""
+    return absent if part is None else part.describe(sizes=sizes)
+
+
 def positions(spec: DecoderSpec) -> str:
     """How tokens know where they are."""
-    kinds = _distinct(_positions(block.mixer.positions) for block in spec.blocks)
+    kinds = _distinct(describe(block.mixer.positions, "none", sizes=False) for block in spec.blocks)
     if spec.embedding.positions is not None:
         kinds = ["learned", *(kind for kind in kinds if kind != "none")]
     return ", ".join(kinds)
-
-
-def attention(mixer: MixerSpec) -> str:
-    """`16 heads, 8 kv heads of 128, window 4096, q/k norm`; `16 heads of 192 (values 128) from a latent 512`."""
-    if isinstance(mixer, StateSpec):
-        return mixer.describe()
-    words = [f"{mixer.num_heads} heads"]
-    if isinstance(mixer, MLASpec):
-        words[-1] += f" of {mixer.key_dim} (values {mixer.value_dim}) from a latent {mixer.kv_rank}"
-        return ", ".join(words + [f"q from a latent {mixer.q_rank}"] * (mixer.q_rank is not None)
-                         + attention_features(mixer))
-    if mixer.num_kv_heads != mixer.num_heads:
-        words.append(f"{mixer.num_kv_heads} kv heads")
-    words[-1] += f" of {mixer.head_dim}"
-    return ", ".join(words + attention_features(mixer))
-
-
-def attention_features(mixer: MixerSpec) -> list[str]:
-    """What an attention has besides heads: window, norms, caps, biases. A state space says all by itself."""
-    if isinstance(mixer, StateSpec):
-        return []
-    if isinstance(mixer, MLASpec):
-        return ["bias"] * mixer.bias
-    words = []
-    if mixer.window is not None:
-        words.append(f"window {mixer.window}")
-    if mixer.qk_norm is not None:
-        words.append("q/k norm" if mixer.qk_norm.scope == "head" else
-                     f"q/k norm ({mixer.qk_norm.scope.replace('_', ' ')})")
-    if mixer.softcap is not None:
-        words.append(f"soft cap {mixer.softcap:g}")
-    if mixer.clip is not None:
-        words.append(f"clip {mixer.clip:g}")
-    if mixer.qkv_bias or mixer.out_bias:
-        words.append("bias" if mixer.out_bias and mixer.qkv_bias else "qkv bias" if mixer.qkv_bias else "out bias")
-    return words
-
-
-def ffn(part: MLPSpec | MoESpec | None, *, sizes: bool = True) -> str:
-    """`gated silu 3072`, or `8 of 128 experts, gated silu 768`; `-` where a block has none."""
-    if part is None:
-        return "-"
-    if isinstance(part, MLPSpec):
-        words = [*["gated"] * part.gated, part.act, *[str(part.intermediate_size)] * sizes]
-        return " ".join(words) + (", bias" if part.bias else "")
-    words = [f"{part.num_experts_per_token} of {part.num_experts} experts" if sizes else "experts"]
-    if part.num_groups > 1:
-        words[0] += f" in {part.groups_per_token} of {part.num_groups} groups" if sizes else " in groups"
-    words += [*["sigmoid scores"] * (part.scores == "sigmoid"), *["a bias for choosing"] * part.choice_bias,
-              ffn(part.expert, sizes=sizes)]
-    if part.shared is not None:
-        words.append("shared " + ffn(part.shared, sizes=sizes) + (" (gated)" if part.shared_gate else ""))
-    return ", ".join(words)
-
-
-def norm(part: NormSpec | None) -> str:
-    """`RMS 1e-06`."""
-    if part is None:
-        return "-"
-    if isinstance(part, RMSNorm):
-        return f"RMS {part.eps:g}" + (f", weight + {part.offset:g}" if part.offset else "")
-    left_out = [word for word, has in (("weight", part.has_weight), ("bias", part.has_bias)) if not has]
-    return f"Layer {part.eps:g}" + (f", no {' and no '.join(left_out)}" if left_out else "")
 
 
 def norm_places(block: BlockSpec) -> str:
@@ -137,11 +66,11 @@ def block_norms(block: BlockSpec) -> str:
     """The norms of one block by place."""
     places = (("mixer", block.mixer_norm), ("after it", block.mixer_post_norm), ("ffn", block.ffn_norm),
               ("after it", block.ffn_post_norm))
-    kinds = _distinct(norm(part) for _, part in places if part is not None)
+    kinds = _distinct(part.describe() for _, part in places if part is not None)
     if len(kinds) == 1:
         return f"{kinds[0]}; {norm_places(block).partition(' ')[2]}" + (
             ", shared" if block.ffn is not None and block.ffn_norm is None else "")
-    return "; ".join(f"{place} {norm(part)}" for place, part in places if part is not None) or "-"
+    return "; ".join(f"{place} {part.describe()}" for place, part in places if part is not None) or "-"
 
 
 def extras(spec: DecoderSpec) -> list[str]:
@@ -166,23 +95,6 @@ def extras(spec: DecoderSpec) -> list[str]:
     if spec.head.tied:
         words.append("tied head")
     return words
-
-
-def _positions(part: Rope | Alibi | None) -> str:
-    if part is None:
-        return "none"
-    if isinstance(part, Alibi):
-        return "ALiBi"
-    scaling = f" {_SCALINGS[type(part.scaling)]}" if part.scaling is not None else ""
-    return f"rope{' interleaved' if part.interleaved else ''}{scaling}"
-
-
-def rope_words(part: Rope | Alibi | None) -> str:
-    """Positions of one attention, with sizes."""
-    if not isinstance(part, Rope):
-        return _positions(part)
-    factor = getattr(part.scaling, "factor", None)
-    return f"{_positions(part)}{f' × {factor:g}' if factor else ''}, base {part.theta:g}, {part.rotary_dim} dims"
 
 
 def _distinct(words: Iterable[str]) -> list[str]:

@@ -12,7 +12,6 @@ from typing import Any
 
 from weft.architectures import words
 from weft.architectures.registry import Architecture, families
-from weft.architectures.spec import MixerSpec, MLASpec, StateSpec
 from weft.cli.parser import Parser
 from weft.cli.tables import print_table
 from weft.errors import ConfigError
@@ -67,21 +66,11 @@ def features(entry: Architecture) -> dict[str, Any]:
     except ConfigError:
         return row | dict.fromkeys(("positions", "attention", "norms", "ffn", "other"))
     kinds = [block for _, block in words.patterns(spec.blocks)]
-    attention = dict.fromkeys(feature for block in kinds for feature in words.attention_features(block.mixer))
+    attention = dict.fromkeys(feature for block in kinds for feature in block.mixer.features())
     return row | {
         "positions": words.positions(spec),
-        "attention": ", ".join([_heads(kinds[0].mixer), *attention]),
+        "attention": ", ".join([kinds[0].mixer.describe(sizes=False), *attention]),
         "norms": words.norm_places(kinds[0]),
-        "ffn": ", ".join(dict.fromkeys(words.ffn(block.ffn, sizes=False) for block in kinds)),
+        "ffn": ", ".join(dict.fromkeys(words.describe(block.ffn, sizes=False) for block in kinds)),
         "other": ", ".join(words.extras(spec)) or "-",
     }
-
-
-def _heads(mixer: MixerSpec) -> str:
-    if isinstance(mixer, StateSpec):
-        return mixer.describe(sizes=False)
-    if isinstance(mixer, MLASpec):
-        return "latent"
-    if mixer.num_kv_heads == mixer.num_heads:
-        return "multi-head"
-    return "multi-query" if mixer.num_kv_heads == 1 else "grouped-query"

@@ -46,8 +46,8 @@ class Described:
         for numbers, block in words.patterns(spec.blocks):
             built = self.module.blocks[spec.blocks.index(block)]
             rows.append(LayerWords(
-                layers=numbers, attention=words.attention(block.mixer), ffn=words.ffn(block.ffn),
-                positions=words.rope_words(block.mixer.positions), norms=words.block_norms(block),
+                layers=numbers, attention=block.mixer.describe(), ffn=words.describe(block.ffn),
+                positions=words.describe(block.mixer.positions, "none"), norms=words.block_norms(block),
                 parameters=num_parameters(built), cache_bytes_per_token=cache_bytes_per_token(built),
                 state_bytes=state_bytes(built)))
         head = "has a table of its own" if self.has_own_head else "shares the embedding's table"

@@ -1,0 +1,119 @@
+"""The mixers that keep keys and values of every token. `layers/attention.py` and `layers/mla.py` run them."""
+
+from __future__ import annotations
+
+from weft.architectures.norm_spec import NormSpec, RMSNorm
+from weft.architectures.part import Part, part
+from weft.architectures.position_spec import Alibi, Causal, Rope, SlidingWindow
+
+
+@part
+class QKNorm(Part):
+    """A norm on q and k before the rotation.
+
+    scope: "head": one weight [D] shared by the heads (Qwen3, Gemma 3); "each_head": a weight [H, D] (Cohere, StableLM),
+    normalised over D; "all": a weight [H * D], normalised over all heads together (OLMo 2).
+    """
+
+    norm: NormSpec
+    scope: str = "head"
+
+
+@part
+class AttentionSpec(Part):
+    """Softmax attention with grouped queries. Source: arXiv:1706.03762, arXiv:2305.13245.
+
+    scale: factor on the scores; softcap: scores become softcap * tanh(scores / softcap); clip: q, k and v are clamped
+    to [-clip, clip] (OLMo 1).
+    """
+
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    scale: float
+    positions: Rope | Alibi | None
+    mask: Causal | SlidingWindow
+    qkv_bias: bool = False
+    out_bias: bool = False
+    qk_norm: QKNorm | None = None
+    softcap: float | None = None
+    clip: float | None = None
+
+    @property
+    def window(self) -> int | None:
+        """Tokens a query sees, itself included; None: all."""
+        return self.mask.window if isinstance(self.mask, SlidingWindow) else None
+
+    def describe(self, *, sizes: bool = True) -> str:
+        """`16 heads, 8 kv heads of 128`, or without sizes `grouped-query`; then `features`."""
+        if not sizes:
+            kind = "grouped-query" if self.num_kv_heads > 1 else "multi-query"
+            return "multi-head" if self.num_kv_heads == self.num_heads else kind
+        words = [f"{self.num_heads} heads"]
+        if self.num_kv_heads != self.num_heads:
+            words.append(f"{self.num_kv_heads} kv heads")
+        words[-1] += f" of {self.head_dim}"
+        return ", ".join(words + self.features())
+
+    def features(self) -> list[str]:
+        """What it has besides heads: window, norms, caps, biases."""
+        words = [f"window {self.window}"] if self.window is not None else []
+        if self.qk_norm is not None:
+            words.append("q/k norm" if self.qk_norm.scope == "head" else
+                         f"q/k norm ({self.qk_norm.scope.replace('_', ' ')})")
+        words += [f"{name} {value:g}" for name, value in (("soft cap", self.softcap), ("clip", self.clip))
+                  if value is not None]
+        if self.qkv_bias or self.out_bias:
+            words.append("bias" if self.out_bias and self.qkv_bias else "qkv bias" if self.qkv_bias else "out bias")
+        return words
+
+
+@part
+class MLASpec(Part):
+    """Multi-head latent attention: q, k and v are expanded from short normed vectors. Source: arXiv:2405.04434.
+
+    q = q_b(norm(q_a(x))), or q(x) where `q_rank` is None. kv_a(x) holds a vector of `kv_rank`, of which k_b and v_b
+    make keys and values of all heads, and a rotated key that the heads share. So a head of q and k has `nope_dim`
+    numbers without position and `positions.rotary_dim` with; one of v has `value_dim`.
+    bias: of q_a, kv_a and o.
+    """
+
+    num_heads: int
+    q_rank: int | None
+    kv_rank: int
+    nope_dim: int
+    value_dim: int
+    scale: float
+    positions: Rope
+    norm: RMSNorm
+    bias: bool = False
+
+    @property
+    def key_dim(self) -> int:
+        """Size of a head of q and k."""
+        return self.nope_dim + self.positions.rotary_dim
+
+    @property
+    def head_dim(self) -> int:
+        """Size of a cached head. Keys and values are cached expanded, the shorter ones filled up with zeros."""
+        return max(self.key_dim, self.value_dim)
+
+    @property
+    def num_kv_heads(self) -> int:
+        return self.num_heads
+
+    @property
+    def window(self) -> None:
+        return None
+
+    def describe(self, *, sizes: bool = True) -> str:
+        """`16 heads of 192 (values 128) from a latent 512`, or without sizes `latent`; then `features`."""
+        if not sizes:
+            return "latent"
+        words = [f"{self.num_heads} heads of {self.key_dim} (values {self.value_dim}) from a latent {self.kv_rank}"]
+        words += [f"q from a latent {self.q_rank}"] * (self.q_rank is not None)
+        return ", ".join(words + self.features())
+
+    def features(self) -> list[str]:
+        """What it has besides heads."""
+        return ["bias"] * self.bias

@@ -1,0 +1,39 @@
+"""The norms that a description may name. `layers/norm.py` runs them."""
+
+from __future__ import annotations
+
+from weft.architectures.part import Part, part
+
+
+@part
+class RMSNorm(Part):
+    """x / rms(x) * (offset + weight), in float32. Source: arXiv:1910.07467.
+
+    offset: 1.0 where the checkpoint stores weight - 1 (Gemma).
+    cast_before_weight: round x / rms(x) to the model's dtype before the product (Llama), or after it (Gemma).
+    """
+
+    eps: float
+    offset: float = 0.0
+    cast_before_weight: bool = True
+
+    def describe(self) -> str:
+        """`RMS 1e-06`."""
+        return f"RMS {self.eps:g}" + (f", weight + {self.offset:g}" if self.offset else "")
+
+
+@part
+class LayerNorm(Part):
+    """(x - mean) / std * weight + bias, in float32. Source: arXiv:1607.06450."""
+
+    eps: float
+    has_weight: bool = True
+    has_bias: bool = True
+
+    def describe(self) -> str:
+        """`Layer 1e-05, no bias`."""
+        left_out = [word for word, has in (("weight", self.has_weight), ("bias", self.has_bias)) if not has]
+        return f"Layer {self.eps:g}" + (f", no {' and no '.join(left_out)}" if left_out else "")
+
+
+NormSpec = RMSNorm | LayerNorm

@@ -1,0 +1,120 @@
+"""How tokens know where they are, and which tokens they see. `layers/rope.py` computes rotary positions."""
+
+from __future__ import annotations
+
+from weft.architectures.part import Part, part
+
+
+@part
+class LinearScaling(Part):
+    """Positions divided by a factor."""
+
+    factor: float
+
+    kind = "linear"
+
+
+@part
+class DynamicScaling(Part):
+    """NTK-aware base change beyond the trained length. Source: `rope_type` dynamic of Transformers."""
+
+    factor: float
+    original_max_position: int
+
+    kind = "dynamic"
+
+
+@part
+class Llama3Scaling(Part):
+    """Low frequencies divided by a factor, high ones kept, a ramp between. Source: Llama 3.1's config.json."""
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_max_position: int
+
+    kind = "llama3"
+
+
+@part
+class YarnScaling(Part):
+    """YaRN. Source: arXiv:2309.00071. `attention_factor` None: from factor (and mscale, mscale_all_dim)."""
+
+    factor: float
+    original_max_position: int
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    attention_factor: float | None = None
+    mscale: float | None = None
+    mscale_all_dim: float | None = None
+    truncate: bool = True
+
+    kind = "yarn"
+
+
+@part
+class LongRopeScaling(Part):
+    """A factor for each frequency, one list up to the original length and one beyond. Source: arXiv:2402.13753.
+
+    factor: max_position / original, from which `attention_factor` follows when it is None.
+    """
+
+    short_factor: tuple[float, ...]
+    long_factor: tuple[float, ...]
+    original_max_position: int
+    factor: float | None = None
+    attention_factor: float | None = None
+
+    kind = "longrope"
+
+
+RopeScaling = LinearScaling | DynamicScaling | Llama3Scaling | YarnScaling | LongRopeScaling
+
+
+@part
+class Rope(Part):
+    """Rotary positions on the first `rotary_dim` of each head. Source: arXiv:2104.09864.
+
+    interleaved: pairs are neighbours (GPT-J, Cohere) instead of halves (GPT-NeoX, Llama).
+    """
+
+    theta: float
+    rotary_dim: int
+    interleaved: bool = False
+    scaling: RopeScaling | None = None
+
+    def describe(self, *, sizes: bool = True) -> str:
+        """`rope interleaved linear`; with sizes `rope linear × 4, base 10000, 64 dims`."""
+        kind = f"rope{' interleaved' if self.interleaved else ''}{f' {self.scaling.kind}' if self.scaling else ''}"
+        if not sizes:
+            return kind
+        factor = getattr(self.scaling, "factor", None)
+        return f"{kind}{f' × {factor:g}' if factor else ''}, base {self.theta:g}, {self.rotary_dim} dims"
+
+
+@part
+class Alibi(Part):
+    """scale * slope of the head * distance, added to the scaled scores. Source: arXiv:2108.12409.
+
+    is_bfloat16: slope, key position and their product are rounded to bfloat16 whatever the model's dtype (Falcon).
+    """
+
+    max_bias: float = 8.0
+    scale: float = 1.0
+    is_bfloat16: bool = False
+
+    def describe(self, *, sizes: bool = True) -> str:
+        """`ALiBi`."""
+        return "ALiBi"
+
+
+@part
+class Causal(Part):
+    """Each token sees itself and all before it."""
+
+
+@part
+class SlidingWindow(Part):
+    """Each token sees itself and the `window` - 1 tokens before it."""
+
+    window: int
