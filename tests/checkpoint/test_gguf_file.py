@@ -140,7 +140,7 @@ def test_loading_quantized_tensors_says_once_what_it_costs(tmp_path, caplog):
 
     [message] = [record.getMessage() for record in caplog.records]
     assert message == ("m.gguf: 2 of 3 tensors are quantized (Q4_K, Q8_0) and become float32 as they are loaded, "
-                       "because no kernel computes with them as they are: 4.20 MB of memory instead of 0.59 MB.")
+                       "because no kernel computes with them as they are: 4.00 MiB of memory instead of 576.27 KiB.")
     assert report.num_tensors == 3
     assert torch.equal(homes["b"], numbers("Q8_0", (4, 64)))
     assert torch.equal(homes["c"], MATRIX)

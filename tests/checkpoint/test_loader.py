@@ -12,6 +12,7 @@ from weft.architectures.names import GroupedQKV, Plain, Rule, names
 from weft.architectures.spec import HeadSpec
 from weft.checkpoint.loader import has_own_head, load_weights
 from weft.checkpoint.reader import open_checkpoint
+from weft.config.human_bytes import human_bytes
 from weft.errors import CheckpointError
 from weft.models.described import needs_own_head
 
@@ -47,7 +48,7 @@ def test_every_home_is_filled(tmp_path):
     assert torch.equal(targets["head.weight"], tensors()["lm_head.weight"])
     assert (report.num_tensors, report.num_bytes) == (3 + 2 * LAYERS, sum(t.nbytes for t in tensors().values()))
     assert report.files == (tmp_path / "model.safetensors",)
-    assert "9 tensors, 0.00 GB, from model.safetensors" in str(report)
+    assert f"9 tensors, {human_bytes(report.num_bytes)}, from model.safetensors" in str(report)
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "bin"])

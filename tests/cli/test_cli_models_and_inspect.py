@@ -13,7 +13,8 @@ from weft.architectures import words
 from weft.architectures.registry import families
 from weft.architectures.spec import DecoderSpec
 from weft.cli.models import SAMPLE, features
-from weft.cli.tables import human_bytes, human_count, plain_table
+from weft.cli.tables import human_count, plain_table
+from weft.config.human_bytes import human_bytes
 from weft.config.machine import Machine
 from weft.config.topology import cpu_list
 from weft.llm import LLM

@@ -123,7 +123,7 @@ def test_a_cache_larger_than_the_memory_is_refused_with_the_largest_that_fits():
 
 
 def test_a_model_larger_than_the_memory_is_refused_with_need_and_have():
-    with pytest.raises(MemoryPlanError, match=r"for weights and .* there are 0\.0 MiB"):
+    with pytest.raises(MemoryPlanError, match=r"for weights and .* there are 1\.00 KiB"):
         plan_of(spec(None), config(), machine(1024))
 
 

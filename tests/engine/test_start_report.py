@@ -29,7 +29,7 @@ def test_a_line_for_each_group_of_facts_has_each_number_with_its_source():
         "instruction sets: native kernels up to avx2 (option cpu_isa); the processor has avx2 fma (test)",
         "memory: at most 16.00 GiB (test); free now 8.00 GiB (test)",
         "caches and nodes: L2 1024 KiB a core (/sys); node 0 with CPUs 0-1 has 1.00 GiB free; "
-        "node 1 with CPUs 2 has 0.00 GiB free (/sys)",
+        "node 1 with CPUs 2 has 0 B free (/sys)",
     ]
 
 

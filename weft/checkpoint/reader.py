@@ -19,6 +19,7 @@ from weft.checkpoint.safetensors_file import SafetensorsShard
 from weft.checkpoint.tensor_info import TensorInfo
 from weft.checkpoint.torch_file import TorchShard
 from weft.checkpoint.weight_files import WeightFiles, find_weight_files
+from weft.config.human_bytes import human_bytes
 from weft.errors import CheckpointError
 from weft.ops.quantized import QuantizedWeight
 from weft.resolve.gguf_files import check_gguf_file
@@ -81,8 +82,8 @@ class Checkpoint:
         needed, stored = sum(info.num_bytes for info in found), sum(info.stored_bytes or 0 for info in found)
         dtype = str(found[0].dtype).removeprefix("torch.")
         return (f"{self.path.name}: {len(found)} of {len(self.tensors)} tensors are quantized ({kinds}) and become "
-                f"{dtype} as they are loaded, because no kernel computes with them as they are: {_size(needed)} "
-                f"of memory instead of {_size(stored)}.")
+                f"{dtype} as they are loaded, because no kernel computes with them as they are: {human_bytes(needed)} "
+                f"of memory instead of {human_bytes(stored)}.")
 
     def has_codes(self, name: str) -> bool:
         """Whether `quantized` has something to give for a tensor."""
@@ -118,10 +119,6 @@ class Checkpoint:
         """Let go of the memory behind a piece of tensor `name`; reading the piece again is possible."""
         if self._shards[self.tensors[name].file].is_mapped(name):
             drop_pages(tensor)
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.2f} MB"
 
 
 def open_checkpoint(path: Path, load_format: str = "auto", dtype: torch.dtype = torch.float32) -> Checkpoint:

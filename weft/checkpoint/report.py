@@ -15,6 +15,7 @@ import torch
 from weft.checkpoint.grouping import group_names, pattern_of
 from weft.checkpoint.routing import Route, Router
 from weft.checkpoint.tensor_info import TensorInfo
+from weft.config.human_bytes import human_bytes
 
 _MAX_LINES = 40
 
@@ -34,7 +35,7 @@ class LoadReport:
         if not self.files:
             return f"random weights in {self.seconds:.1f} s"
         files = self.files[0].name if len(self.files) == 1 else f"{len(self.files)} files"
-        return (f"{self.num_tensors} tensors, {self.num_bytes / 1e9:.2f} GB, from {files} in {self.seconds:.1f} s"
+        return (f"{self.num_tensors} tensors, {human_bytes(self.num_bytes)}, from {files} in {self.seconds:.1f} s"
                 + (", head tied to the embedding" if self.is_head_tied else ""))
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from weft.cache.groups import StateGroup
 from weft.cli.options import add_engine_options, serving_args
 from weft.cli.parser import Parser
-from weft.cli.tables import human_bytes, human_count, print_table
+from weft.cli.tables import human_count, print_table
+from weft.config.human_bytes import human_bytes
 
 if TYPE_CHECKING:
     from weft.cli.inspection import Inspection

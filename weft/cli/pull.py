@@ -6,7 +6,7 @@ import argparse
 import json
 
 from weft.cli.parser import Parser
-from weft.cli.tables import human_bytes
+from weft.config.human_bytes import human_bytes
 
 WEIGHTS = ("auto", "safetensors", "pt", "mistral", "gguf", "adapter", "none")
 

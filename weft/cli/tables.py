@@ -29,15 +29,6 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
     return "\n".join(lines)
 
 
-def human_bytes(count: float) -> str:
-    """`1.25 GiB`."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(count) < 1024:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.2f} {unit}"
-        count /= 1024
-    return f"{count:.2f} TiB"
-
-
 def human_count(count: float) -> str:
     """`1.24 B` for 1,240,000,000."""
     for factor, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from weft.cache.groups import CacheGroup, FullGroup, WindowGroup
 from weft.cache.need import cache_groups
 from weft.config.engine_config import EngineConfig
+from weft.config.human_bytes import human_bytes
 from weft.config.machine import Machine
 from weft.engine.cache_fit import CacheFit
 from weft.errors import MemoryPlanError
@@ -75,20 +76,21 @@ def plan_memory(built: EngineModel, config: EngineConfig, machine: Machine) -> M
     per_token = sum(group.bytes_per_token for group in groups if isinstance(group, FullGroup | WindowGroup))
     overhead = built.bytes_per_cached_token() / per_token if per_token else 0
     limit = int(machine.available_bytes.value * cache.memory_utilization)
-    source = f"{cache.memory_utilization:g} of {_size(machine.available_bytes.value)}, {machine.available_bytes.source}"
+    available = machine.available_bytes
+    source = f"{cache.memory_utilization:g} of {human_bytes(available.value)}, {available.source}"
     room = int((limit - weights - activations) / (1 + overhead))
     if room <= 0:
-        raise MemoryPlanError(f"The model needs {_size(weights)} for weights and {_size(activations)} for activations; "
-                              f"there are {_size(limit)} ({source}). Use a smaller dtype or model, or lower "
-                              "max_num_batched_tokens.")
+        raise MemoryPlanError(f"The model needs {human_bytes(weights)} for weights and {human_bytes(activations)} for "
+                              f"activations; there are {human_bytes(limit)} ({source}). Use a smaller dtype or model, "
+                              "or lower max_num_batched_tokens.")
     fit = CacheFit(groups, config)
     budget = cache.kv_cache_memory_bytes
     if budget is None:
         budget = min(room, max(DEFAULT_CACHE_BYTES, fit.least_bytes(model.max_model_len)))
     elif budget > room:
-        raise MemoryPlanError(f"kv_cache_memory_bytes = {budget}: this does not fit beside {_size(weights)} of "
-                              f"weights and {_size(activations)} of activations in {_size(limit)} ({source}). "
-                              f"The largest value that fits is {room}.")
+        raise MemoryPlanError(f"kv_cache_memory_bytes = {budget}: this does not fit beside {human_bytes(weights)} of "
+                              f"weights and {human_bytes(activations)} of activations in {human_bytes(limit)} "
+                              f"({source}). The largest value that fits is {room}.")
     counts, fitting = fit.fit(budget)
     length = _context(model.max_model_len, fitting, config, budget, fit)
     used = sum(num * group.block_bytes for num, group in zip(counts, groups, strict=True))
@@ -102,14 +104,10 @@ def _context(wanted: int, fitting: int, config: EngineConfig, budget: int, fit: 
     if wanted <= fitting:
         return wanted
     if fitting < 1:
-        raise MemoryPlanError(f"{_size(budget)} of cache do not hold the shortest sequence: give at least "
+        raise MemoryPlanError(f"{human_bytes(budget)} of cache do not hold the shortest sequence: give at least "
                               f"{fit.least_bytes(1)} bytes as kv_cache_memory_bytes, or free memory.")
     if config.model.is_max_model_len_fixed:
         raise MemoryPlanError(
             f"max_model_len = {wanted} needs {fit.least_bytes(wanted)} bytes of cache; there are "
             f"{budget}. The largest max_model_len that fits is {fitting}; or raise kv_cache_memory_bytes.")
     return fitting
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 2**30:.2f} GiB" if num_bytes >= 1 << 28 else f"{num_bytes / 2**20:.1f} MiB"

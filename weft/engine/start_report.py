@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from weft.config.engine_config import EngineConfig
 from weft.config.fact import Fact
+from weft.config.human_bytes import human_bytes
 from weft.config.machine import Machine
 from weft.config.threads import nodes_of_threads
 from weft.config.topology import cpu_list
@@ -41,13 +42,14 @@ def start_report(config: EngineConfig, machine: Machine) -> list[str]:
     facts = machine_facts(config, machine)
     memory, free, l2 = machine.memory_bytes, machine.available_bytes, machine.l2_bytes
     cache = f"{l2.value // 1024} KiB a core" if l2.value is not None else "unknown"
-    nodes = "; ".join(f"node {node.number} with CPUs {cpu_list(node.cpus)} has {_gib(node.free_bytes)} free"
+    nodes = "; ".join(f"node {node.number} with CPUs {cpu_list(node.cpus)} has {human_bytes(node.free_bytes)} free"
                       for node in machine.nodes.value)
     parts = [f"node {number} has {_said(facts[f'nodes.{number}.weights'])}" for number in _parts(config, machine)]
     return [
         f"threads: {_said(facts['num_threads'])}, on CPUs {_said(facts['cpus'])}",
         f"instruction sets: native kernels up to {_said(facts['cpu_isa'])}; the processor has {_said(facts['isa'])}",
-        f"memory: at most {_gib(memory.value)} ({memory.source}); free now {_gib(free.value)} ({free.source})",
+        f"memory: at most {human_bytes(memory.value)} ({memory.source}); "
+        f"free now {human_bytes(free.value)} ({free.source})",
         f"caches and nodes: L2 {cache} ({l2.source}); {nodes} ({machine.nodes.source})",
         *([f"weights: each is divided among nodes: {'; '.join(parts)}"] if parts else []),
     ]
@@ -62,7 +64,3 @@ def _parts(config: EngineConfig, machine: Machine) -> dict[int, tuple[int, ...]]
 
 def _said(fact: Fact) -> str:
     return f"{fact.value} ({fact.source})"
-
-
-def _gib(num_bytes: int) -> str:
-    return f"{num_bytes / 2**30:.2f} GiB"

@@ -26,12 +26,12 @@ from uvicorn.config import LOGGING_CONFIG
 
 from weft.async_llm import AsyncLLM
 from weft.config.engine_args import EngineArgs
+from weft.config.human_bytes import human_bytes
 from weft.errors import ConfigError
 from weft.server.app import build_app
 from weft.server.options import ServerOptions
 
 _BACKLOG = 2048
-_GIB = 2**30
 _GOODBYE_SECONDS = 5      # for telling clients that their requests have ended
 _POLLED = ("/metrics", "/health", "/ping", "/load")      # asked for every second or two by those who watch
 
@@ -166,7 +166,7 @@ def banner(engine: AsyncLLM, options: ServerOptions, sock: socket.socket) -> str
     config, info = engine.config, engine.info
     lines = [f"model       {', '.join(config.served_model_names)}  ({config.model.architecture}, {config.model.dtype}, "
              f"loaded in {info.load_seconds:.1f} s)",
-             f"memory      {_size(info.weight_bytes)} of weights, {_size(info.kv_cache_bytes)} of KV cache",
+             f"memory      {human_bytes(info.weight_bytes)} of weights, {human_bytes(info.kv_cache_bytes)} of KV cache",
              f"context     {info.max_model_len} tokens, {config.scheduler.max_num_seqs} sequences at once, "
              f"{config.num_threads} threads"]
     if options.uds is not None:
@@ -174,10 +174,6 @@ def banner(engine: AsyncLLM, options: ServerOptions, sock: socket.socket) -> str
     url = _url(options, sock)
     lines.append(f"API         {url}/v1" + ("  (with a key)" if options.api_key else ""))
     return "\n".join([*lines, *([f"playground  {url}/"] if options.enable_playground else [])])
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / _GIB:.2f} GiB" if num_bytes >= _GIB else f"{num_bytes / 2**20:.1f} MiB"
 
 
 def _url(options: ServerOptions, sock: socket.socket) -> str:

@@ -206,7 +206,7 @@ def test_the_cost_is_said(tmp_path, caplog):
     said = [record.message for record in caplog.records if "quantized" in record.message]
     assert len(said) == 1
     assert "14 of 20 tensors are quantized (gptq) and become float32 as they are loaded" in said[0]
-    assert f"{2 * (32 * 32 * 2 + 32 * 16 * 2 + 32 * 48 * 3) * 4 / 1e6:.2f} MB of memory instead of" in said[0]
+    assert f"{2 * (32 * 32 * 2 + 32 * 16 * 2 + 32 * 48 * 3) * 4 / 1024:.2f} KiB of memory instead of" in said[0]
 
 
 def test_values_take_the_dtype_that_the_model_computes_in(tmp_path):

@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from weft.cli.parser import Parser
-from weft.cli.tables import human_bytes, print_table
+from weft.cli.tables import print_table
+from weft.config.human_bytes import human_bytes
 
 if TYPE_CHECKING:
     from weft.resolve.sources.cached import CachedModel

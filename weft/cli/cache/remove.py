@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from weft.cli.cache.listing import as_json, print_models
 from weft.cli.parser import Parser
-from weft.cli.tables import human_bytes
+from weft.config.human_bytes import human_bytes
 from weft.errors import ConfigError
 
 if TYPE_CHECKING:

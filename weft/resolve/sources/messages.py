@@ -7,6 +7,7 @@ import errno
 from collections.abc import Collection
 from pathlib import Path
 
+from weft.config.human_bytes import human_bytes
 from weft.errors import ConfigError
 from weft.resolve.sources.repository import Request
 
@@ -52,7 +53,7 @@ def not_cached(request: Request, names: Collection[str], cache: Path, why: str) 
 
 def disk_full(request: Request, folder: Path, need: int | None, free: int | None) -> ConfigError:
     """need, free: bytes, where they are known."""
-    sizes = f"{need / 1e9:.2f} GB are needed and {free / 1e9:.2f} GB are free" if need and free is not None else \
+    sizes = f"{human_bytes(need)} are needed and {human_bytes(free)} are free" if need and free is not None else \
         "it ran full while files were written"
     return ConfigError("download_dir", str(folder), expected=f"a disk with room for {request.repo_id}",
                        hint=f"{sizes[0].upper()}{sizes[1:]}. Make room (`weft cache list` shows what is there) or "
