@@ -100,14 +100,14 @@ def test_x_of_another_dtype_is_an_error(isa):
 def test_fused_rms_norm_is_the_definition(shape):
     x, weight = random(*shape), random(shape[-1], seed=1)
 
-    torch.testing.assert_close(fused.rms_norm(x, weight, None, 1e-5), reference.rms_norm(x, weight, 1e-5, 0.0, True))
+    torch.testing.assert_close(fused.rms_norm(x, weight, 1e-5), reference.rms_norm(x, weight, 1e-5, 0.0, True))
 
 
 def test_rms_norm_with_a_weight_for_each_head_norms_each_head_alone():
     x, weight = random(3, 4, 20), random(4, 20, seed=1)
     heads = [reference.rms_norm(x[:, h], weight[h], 1e-5, 0.0, True) for h in range(4)]
 
-    torch.testing.assert_close(fused.rms_norm(x, weight, None, 1e-5), torch.stack(heads, dim=1))
+    torch.testing.assert_close(fused.rms_norm(x, weight, 1e-5), torch.stack(heads, dim=1))
 
 
 def test_without_native_kernels_an_offset_norm_is_the_references_because_its_weight_is_stored_minus_one():

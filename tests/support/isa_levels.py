@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from weft.config.isa import LEVELS, isa_flags, resolve_isa
-from weft.ops.native import extension
+from weft.ops.native import extension, is_installed
 
 
 def native_levels() -> list[str]:
     """From "portable" to the highest, and AMX on emulated tiles if that was built; none without the extension."""
-    if extension() is None:
+    if not is_installed():
         return []
     levels = list(LEVELS)
     reached = levels[1 : levels.index(resolve_isa("auto", isa_flags(Path("/"))).value) + 1]

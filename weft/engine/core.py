@@ -22,7 +22,7 @@ from weft.engine.sequence import Sequence
 from weft.engine.speculation import make_proposer
 from weft.engine.start_report import start_report
 from weft.engine.step_plan import StepPlan
-from weft.ops.native import extension
+from weft.ops.native import is_installed
 
 logger = logging.getLogger("weft")
 
@@ -38,7 +38,7 @@ class EngineCore:
         machine = Machine.detect()
         for line in start_report(config, machine):
             logger.info("%s", line)
-        if extension() is None:
+        if not is_installed():
             logger.warning("weft was installed without its native kernels: it runs on torch's operators, slower, and "
                            "rounding depends on the batch. Install a C++ compiler (g++), then weft again.")
         self.runner = Runner(config, machine)

@@ -7,22 +7,33 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from weft._native import Kernels
 
 # The numbers by which csrc/simd.h knows element types.
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 
 
 @cache
-def extension() -> ModuleType | None:
-    """The compiled module, or None where the package was built without it."""
+def is_installed() -> bool:
+    """Whether the package was built with its native kernels."""
     try:
-        return importlib.import_module("weft._native")
+        importlib.import_module("weft._native")
     except ImportError:
-        return None
+        return False
+    return True
+
+
+@cache
+def extension():      # its type is the module's own: weft/_native.pyi
+    """The compiled module. ImportError where the package was built without it."""
+    import weft._native as native
+
+    return native
 
 
 def unavailable(device: str, isa: str) -> str | None:
@@ -31,10 +42,10 @@ def unavailable(device: str, isa: str) -> str | None:
         return "for CPUs"
     if isa == "reference":
         return "cpu_isa is reference"
-    return "weft was installed without its native kernels (no C++ compiler)" if extension() is None else None
+    return "weft was installed without its native kernels (no C++ compiler)" if not is_installed() else None
 
 
 @cache
-def kernels(isa: str) -> Any:
+def kernels(isa: str) -> Kernels:
     """The table of kernels of a level. Only where `unavailable` has no reason."""
     return extension().kernels(isa)

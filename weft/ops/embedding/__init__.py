@@ -15,6 +15,7 @@ from torch import Tensor
 from weft.ops.embedding import cpu, reference
 from weft.ops.kernel import Choice, Kernel, choose, never
 from weft.ops.linear import Product
+from weft.ops.linear.cpu import NativeProduct
 from weft.ops.linear.reference import TorchProduct
 from weft.ops.native import DTYPES, unavailable
 
@@ -45,4 +46,5 @@ def choose_embedding(case: EmbeddingCase) -> Choice:
 def _native(case: EmbeddingCase, table: Tensor | Product, scale: float = 1.0) -> cpu.NativeRows:
     if isinstance(table, TorchProduct):                       # which keeps its weight as it is
         table = table.weight
+    assert isinstance(table, Tensor | NativeProduct), "a head that shares its table packs it whole"
     return cpu.NativeRows(case.dtype, case.isa, table, scale)

@@ -5,19 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from weft.ops.linear.product import Product
+from weft.ops.linear.cpu import NativeProduct
 from weft.ops.native import DTYPES, extension, kernels
 
 
 class NativeRows:
     """As ReferenceRows; a packed table has to be a native product of the dtype."""
 
-    def __init__(self, dtype: torch.dtype, isa: str, table: Tensor | Product, scale: float = 1.0) -> None:
+    def __init__(self, dtype: torch.dtype, isa: str, table: Tensor | NativeProduct, scale: float = 1.0) -> None:
         self._table, self._dtype, self._type = table, dtype, DTYPES[dtype]
-        self._is_plain = isinstance(table, Tensor)
         self._size, self._columns = table.shape
-        self._run = kernels(isa).table_rows if self._is_plain else kernels(isa).gather
-        if self._is_plain and (table.dtype != dtype or table.stride(1) != 1):
+        self._kernels = kernels(isa)
+        if isinstance(table, Tensor) and (table.dtype != dtype or table.stride(1) != 1):
             raise ValueError(f"the table is {table.dtype} with strides {table.stride()}, expected rows of {dtype}")
         self._factor = float(torch.tensor(scale, dtype=dtype))
 
@@ -26,10 +25,11 @@ class NativeRows:
         ids = ids.contiguous()
         at, count = ids.data_ptr(), ids.shape[0]
         out = torch.empty(count, self._columns, dtype=self._dtype)
-        if self._is_plain:
-            self._run(self._table.data_ptr(), self._type, self._size, self._columns, self._table.stride(0), at, count,
-                      self._factor, out.data_ptr())
+        table = self._table
+        if isinstance(table, Tensor):
+            self._kernels.table_rows(table.data_ptr(), self._type, self._size, self._columns, table.stride(0), at,
+                                     count, self._factor, out.data_ptr())
         else:
             extension().check_ids(at, count, self._size)
-            self._run(self._table.weight, at, count, out.data_ptr(), self._type, self._factor)
+            self._kernels.gather(table.weight, at, count, out.data_ptr(), self._type, self._factor)
         return out

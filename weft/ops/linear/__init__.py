@@ -111,12 +111,19 @@ def product_bytes(case: LinearCase, codes: QuantizedWeight | None = None) -> int
 def _native(case: LinearCase, weight: Tensor | QuantizedWeight | list[Tensor | QuantizedWeight], bias: Tensor | None,
             epilogue: Epilogue) -> Product:
     if isinstance(weight, list):
-        if epilogue.gated:                                    # both halves of a gate are one product
-            return _native(case, _as_floats(case, weight), bias, epilogue)
-        return cpu.NativeParts([_native(case, *part, epilogue) for part in _with_biases(weight, bias)])
+        if not epilogue.gated:
+            return cpu.NativeParts([_native_matrix(case, *part, epilogue) for part in _with_biases(weight, bias)])
+        weight = _as_floats(case, weight)                     # both halves of a gate are one product
     if epilogue.gated and case.out_features % 64:             # panels hold no whole halves: the gate is another call
+        assert epilogue.act is not None, "a linear layer's gate has an activation"
         gate = ActivationCase(device=case.device, dtype=case.dtype, act=epilogue.act, gated=True, isa=case.isa)
-        return cpu.NativeGate(_native(case, weight, bias, Epilogue(out_dtype=case.dtype)), choose_activation(gate).run)
+        plain = _native_matrix(case, weight, bias, Epilogue(out_dtype=case.dtype))
+        return cpu.NativeGate(plain, choose_activation(gate).run)
+    return _native_matrix(case, weight, bias, epilogue)
+
+
+def _native_matrix(case: LinearCase, weight: Tensor | QuantizedWeight, bias: Tensor | None,
+                   epilogue: Epilogue) -> cpu.NativeProduct:
     if isinstance(weight, Tensor) and case.quantization is not None:
         weight = quantize(weight, case.quantization)
     if isinstance(weight, QuantizedWeight):

@@ -135,8 +135,9 @@ def quantized_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Ep
     padded, bits = -(-rows // ROW_PADDING) * ROW_PADDING, _packed_bits(weight)
     codes = torch.empty(padded * columns * bits // 8, dtype=torch.uint8)
     extension().pack_codes(weight.codes.contiguous().data_ptr(), rows, columns, bits, weight.zero, codes.data_ptr())
-    scales, offsets = packed_scales(weight.scales, rows), packed_scales(weight.offsets, rows)
-    supers = [packed_scales(None if t is None else t.half(), rows) for t in (weight.super_scales, weight.super_offsets)]
+    scales = packed_scales(weight.scales, rows)
+    offsets = None if weight.offsets is None else packed_scales(weight.offsets, rows)
+    supers = [None if t is None else packed_scales(t.half(), rows) for t in (weight.super_scales, weight.super_offsets)]
     per_super = 1 if weight.super_scales is None else weight.scales.shape[1] // weight.super_scales.shape[1]
     tensors = tuple(t for t in (codes, scales, offsets, *supers) if t is not None)
     native = extension().weight(
@@ -194,10 +195,8 @@ def _with_supported_groups(weight: QuantizedWeight) -> QuantizedWeight:
                            offsets=None if offsets is None else offsets.repeat_interleave(times, dim=1))
 
 
-def packed_scales(values: Tensor | None, rows: int) -> Tensor | None:
+def packed_scales(values: Tensor, rows: int) -> Tensor:
     """[N, G] as panels of 32 rows."""
-    if values is None:
-        return None
     values = values.contiguous()
     out = torch.empty(-(-rows // ROW_PADDING) * ROW_PADDING * values.shape[1], dtype=values.dtype)
     extension().pack_scales(values.data_ptr(), rows, values.shape[1], values.element_size(), out.data_ptr())

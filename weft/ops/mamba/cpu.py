@@ -22,8 +22,9 @@ class NativeMamba:
     def __init__(self, options: MambaOptions, isa: str, a: Tensor, d: Tensor | None, dt_bias: Tensor | None) -> None:
         self._run, self._options = kernels(isa).mamba, options
         a = a if options.by_head else a.t()
-        self._tensors = tuple(None if p is None else p.float().contiguous() for p in (a, d, dt_bias))
-        self._addresses = tuple(0 if p is None else p.data_ptr() for p in self._tensors)
+        self._tensors = [None if p is None else p.float().contiguous() for p in (a, d, dt_bias)]
+        a_at, d_at, dt_bias_at = (0 if p is None else p.data_ptr() for p in self._tensors)
+        self._addresses = a_at, d_at, dt_bias_at
 
     def __call__(self, x: Tensor, dt: Tensor, b: Tensor, c: Tensor, states: Tensor, plan: ScanPlan,
                  z: Tensor | None = None, out: Tensor | None = None) -> Tensor:
@@ -43,14 +44,17 @@ class NativeMamba:
             raise ValueError(f"states: {states.dtype} {list(states.shape)}, expected contiguous float32 [B, *{shape}]")
         if z is not None and z.shape != x.shape:
             raise ValueError(f"z: {list(z.shape)}, expected {list(x.shape)}, as x")
-        inputs = [_rows(t) for t in inputs]
+        x, dt, b, c = (_rows(t) for t in (x, dt, b, c))
+        z = None if z is None else _rows(z)
         out = result_memory(x, out)
-        places = [p for t in inputs for p in (t.data_ptr(), t.stride(0))]
-        if z is None:
-            places += [0, 0]
-        self._run(plan.native, options.by_head, *places, DTYPES[x.dtype], *self._addresses, options.softplus,
-                  *options.dt_limits, heads, size, groups, state_size, states.data_ptr(), out.data_ptr())
+        self._run(plan.native, options.by_head, *_place(x), *_place(dt), *_place(b), *_place(c), *_place(z),
+                  DTYPES[x.dtype], *self._addresses, options.softplus, *options.dt_limits, heads, size, groups,
+                  state_size, states.data_ptr(), out.data_ptr())
         return out
+
+
+def _place(x: Tensor | None) -> tuple[int, int]:
+    return (0, 0) if x is None else (x.data_ptr(), x.stride(0))
 
 
 def _rows(x: Tensor) -> Tensor:

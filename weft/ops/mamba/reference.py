@@ -19,7 +19,8 @@ class ReferenceMamba:
 
     def __init__(self, options: MambaOptions, a: Tensor, d: Tensor | None, dt_bias: Tensor | None) -> None:
         self.options = options
-        self.a, self.d, self.dt_bias = (None if p is None else p.float() for p in (a, d, dt_bias))
+        self.a = a.float()
+        self.d, self.dt_bias = (None if p is None else p.float() for p in (d, dt_bias))
 
     def __call__(self, x: Tensor, dt: Tensor, b: Tensor, c: Tensor, states: Tensor, plan: ScanPlan,
                  z: Tensor | None = None, out: Tensor | None = None) -> Tensor:

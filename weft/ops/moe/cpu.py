@@ -48,9 +48,10 @@ class NativeExperts:
         x, router_logits = x.contiguous(), router_logits.contiguous()
         out = torch.empty_like(x) if residual is None else residual
         routed = None if self._routing.is_plain else self._route(router_logits)
+        ids_at, weights_at = (0, 0) if routed is None else (routed[0].data_ptr(), routed[1].data_ptr())
         self._moe(self._experts, self._routing.top_k, self._routing.renormalize, self._act, x.data_ptr(),
-                  router_logits.data_ptr(), *((0, 0) if routed is None else (t.data_ptr() for t in routed)), self._type,
-                  x.shape[0], 0 if residual is None else out.data_ptr(), alpha, out.data_ptr())
+                  router_logits.data_ptr(), ids_at, weights_at, self._type, x.shape[0],
+                  0 if residual is None else out.data_ptr(), alpha, out.data_ptr())
         return out
 
     def _route(self, router_logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,8 +17,8 @@ class NativeNorm:
         self._norm, self._dtype, self._type, self._options = kernels(isa).norm, dtype, DTYPES[dtype], options
         self._weight = norm_weight(weight, options)
         self._bias = None if bias is None else bias.float()
-        self._weight_at = 0 if weight is None else self._weight.data_ptr()
-        self._bias_at = 0 if bias is None else self._bias.data_ptr()
+        self._weight_at = 0 if self._weight is None else self._weight.data_ptr()
+        self._bias_at = 0 if self._bias is None else self._bias.data_ptr()
 
     def __call__(self, x: Tensor, out: Tensor | None = None, residual: Tensor | None = None,
                  alpha: float = 1.0) -> Tensor:

@@ -13,11 +13,12 @@ class FusedNorm(ReferenceNorm):
 
     def norm(self, x: Tensor) -> Tensor:
         """[..., N] -> [..., N]."""
-        norm = layer_norm if self.options.centred else rms_norm
-        return norm(x, self.weight, self.bias, self.options.eps)
+        if self.options.centred:
+            return layer_norm(x, self.weight, self.bias, self.options.eps)
+        return rms_norm(x, self.weight, self.options.eps)
 
 
-def rms_norm(x: Tensor, weight: Tensor | None, bias: None, eps: float) -> Tensor:
+def rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
     """As `reference.rms_norm` with offset 0."""
     if weight is not None and weight.dim() > 1:                # a weight for each head: torch would norm over both
         return F.rms_norm(x, (x.shape[-1],), None, eps) * weight

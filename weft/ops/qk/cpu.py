@@ -14,14 +14,15 @@ class NativeQK:
     """As ReferenceQK; each intermediate result stays in float32 but where the case rounds it."""
 
     def __init__(self, case: QKCase, *norms: Tensor | None) -> None:
-        self._prepare, self._type, norm = kernels(case.isa).prepare_qk, DTYPES[case.dtype], case.norm
+        self._prepare, self._type = kernels(case.isa).prepare_qk, DTYPES[case.dtype]
+        norm = case.norm or NormOptions(centred=False, eps=0.0)
         weights, biases = norms[:2], norms[2:]
         self._tensors = [None if w is None else norm_weight(w, norm) for w in weights]
         self._tensors += [None if b is None else b.float() for b in biases]
         self._sizes = case.num_heads, case.num_kv_heads, case.head_dim
-        norm = norm or NormOptions(centred=False, eps=0.0)
+        q_weight, k_weight, q_bias, k_bias = (0 if t is None else t.data_ptr() for t in self._tensors or [None] * 4)
         self._norm = (case.clip or 0.0, norm.centred, norm.cast_before_weight, norm.eps,
-                      *(0 if t is None else t.data_ptr() for t in (self._tensors or [None] * 4)),
+                      q_weight, k_weight, q_bias, k_bias,
                       case.scope == "each_head", case.scope == "all")
         self._case = case
 

@@ -28,5 +28,6 @@ class ReferenceQK:
             for norm, x in zip(self.norms, (qkv[:, :heads], qkv[:, heads : heads + case.num_kv_heads]), strict=True):
                 x.copy_(norm(x.flatten(1)).view(x.shape) if case.scope == "all" else norm(x))
         if case.half:
+            assert angles is not None, "a layer that rotates is given angles"
             cos, sin = (a.to(qkv.dtype).unsqueeze(1) for a in angles)
             apply_rope(qkv[:, : heads + case.num_kv_heads], cos, sin, interleaved=case.interleaved)

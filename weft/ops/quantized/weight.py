@@ -121,6 +121,8 @@ class QuantizedWeight:
 def stacked(weights: Sequence[QuantizedWeight | Tensor]) -> QuantizedWeight | None:
     """Matrices one below another as one, or None when they are not all codes of one format."""
     first = weights[0]
+    if not isinstance(first, QuantizedWeight):
+        return None
     if not all(isinstance(w, QuantizedWeight) and w.format == first.format for w in weights):
         return None
     fields = ("codes", "scales", "offsets", "super_scales", "super_offsets")

@@ -59,8 +59,9 @@ class NativeSampling:
         rows, vocab = logits.shape
         tokens, states = torch.zeros(rows, dtype=torch.int64), torch.empty(rows, dtype=torch.uint8)
         s = settings
-        arrays = (0,) * 5 if s is None else tuple(
-            a.ctypes.data for a in (s.temperatures, s.min_ps, s.top_ps, s.top_ks, s.numbers))
+        arrays = (0, 0, 0, 0, 0) if s is None else (
+            s.temperatures.ctypes.data, s.min_ps.ctypes.data, s.top_ps.ctypes.data, s.top_ks.ctypes.data,
+            s.numbers.ctypes.data)
         self._draw(logits.data_ptr(), rows, vocab, logits.stride(0), *arrays, keep == "processed", tokens.data_ptr(),
                    states.data_ptr(), self._memory_for(vocab))
         return Drawn(tokens, states)

@@ -52,12 +52,12 @@ class TorchSampling:
         rows = [] if settings is None else settings.temperatures.nonzero()[0].tolist()
         if rows and keep == "raw":
             logits = logits.clone()
-        if rows:
+        if rows and settings is not None:
             _scale_and_filter(logits, settings, rows)
         best = logits.amax(-1)
         states = torch.where(best == -torch.inf, EMPTY, torch.where(best.isfinite(), 0, NO_NUMBERS)).to(torch.uint8)
         tokens = logits.argmax(-1)
-        if rows:
+        if rows and settings is not None:
             numbers = torch.from_numpy(settings.numbers)
             tokens[rows] = draw_tokens(logits[rows], numbers[rows])
         return Drawn(tokens, states)
