@@ -1,7 +1,7 @@
 """The parts a model is made of, as frozen dataclasses: a `DecoderSpec` says everything about a model but its weights.
 
-The parts lie in `*_spec.py` by kind and are all named here; each says its own words by `describe()`. They know no torch,
-no file and no model's name. `architectures/*.py` build specs from configs; `layers/` has a module for each part;
+The parts lie in `*_spec.py` by kind and are all named here; each says its own words by `describe()`. They know no
+torch, no file and no model's name. `architectures/*.py` build specs from configs; `layers/` has a module for each part;
 `models/decoder.py` runs the whole. What differs between models is a different part or a different value.
 Letters of shapes: docs/architecture.md.
 """
