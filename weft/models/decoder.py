@@ -1,4 +1,13 @@
-"""`Decoder`: the one module that runs any DecoderSpec."""
+"""`Decoder`: the one module that runs any DecoderSpec.
+
+    forward(step)
+      embedding(ids)                       -> hidden [T, E]
+      rotary angles of the step's positions
+      replay: a recording of this shape?   -> one native call that repeats what follows
+        each Block: hidden += mixer(norm(hidden)); hidden += ffn(norm(hidden))
+          Linear.forward -> self.product(x), which `ops/linear` made of the loaded weight
+      final norm                           -> hidden [T, E]; `compute_logits` for the rows that are wanted
+"""
 
 from __future__ import annotations
 
