@@ -1,8 +1,10 @@
 """Of a checkpoint's whole tensors each home takes its part; two names of one home are loaded once."""
 
+import gguf
 import pytest
 import torch
 from checkpoints import NAMES, as_homes, homes, save, tensors
+from gguf_blocks import KINDS, random_rows
 
 from weft.architectures.names import GroupedQKV, HeadRows, Plain, Rule, names
 from weft.checkpoint.loader import load_weights
@@ -10,6 +12,7 @@ from weft.checkpoint.reader import Checkpoint, open_checkpoint
 from weft.errors import CheckpointError
 from weft.layers.layer import Home, Layer
 from weft.layers.shard import Span
+from weft.ops.quantized.gguf import dequantize, is_affine
 
 
 def load(directory, found, name_map=NAMES):
@@ -81,6 +84,52 @@ def test_a_missing_tensor_is_reported_in_its_whole_shape(tmp_path):
 
     with pytest.raises(CheckpointError, match=r"a\.weight  \[4, 4\]; expected a\.weight"):
         load(tmp_path, found, names({"a": "a", "b": "b"}))
+
+
+class CodeSink:
+    """Takes all the codes it can get."""
+
+    def __init__(self):
+        self.codes = {}
+
+    def takes_codes(self, home, *, int8_activations=False):
+        return True
+
+    def take(self, home, weight):
+        self.codes[home] = weight
+
+    def loaded(self, home):
+        pass
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_blocks_of_gguf_are_cut_as_their_numbers_are(tmp_path, kind, count):
+    """Two super blocks of 256 columns: half of them is a border, a third is none, nor one of 32 columns."""
+    shape, raw = (6, 512), random_rows(kind, (6, 512))
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama")
+    for name in ("rows.weight", "columns.weight"):
+        writer.add_tensor(name, raw.numpy(), raw_dtype=gguf.GGMLQuantizationType[kind])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    whole = dequantize(kind, raw, shape)
+    name_map = names({"rows": "rows", "columns": "columns"})
+
+    for index in range(count):
+        rows, columns = (Span(index * n // count, (index + 1) * n // count, n) for n in shape)
+        for sink in (None, CodeSink()):
+            found = {"rows.weight": Home(torch.zeros(len(rows), 512), Layer(), "rows.weight", rows=rows),
+                     "columns.weight": Home(torch.zeros(6, len(columns)), Layer(), "columns.weight", columns=columns)}
+            views = {name: home.view for name, home in found.items()}
+            load_weights(found, open_checkpoint(tmp_path / "m.gguf"), name_map, use_tqdm=False, sink=sink)
+            codes = {} if sink is None else sink.codes
+            assert len(codes) == (2 if sink is not None and is_affine(kind) else 0)
+            values = views | {name: weight.dequantize() for name, weight in codes.items()}
+
+            assert torch.equal(values["rows.weight"], whole[rows.entries])
+            assert torch.equal(values["columns.weight"], whole[:, columns.entries])
 
 
 # Two names

@@ -11,11 +11,11 @@ def shards(count):
 
 
 def test_parts_follow_one_another_and_keep_units_whole():
-    assert [s.span("num_heads", 4, unit=16) for s in shards(2)] == [Span(0, 32, 64), Span(32, 64, 64)]
+    assert [s.span("num_heads", 4).times(16) for s in shards(2)] == [Span(0, 32, 64), Span(32, 64, 64)]
 
 
 def test_fewer_units_than_shards_are_held_by_several():
-    spans = [s.shared("num_kv_heads", 2, unit=8) for s in shards(4)]
+    spans = [s.shared("num_kv_heads", 2).times(8) for s in shards(4)]
 
     assert spans == [Span(0, 8, 16), Span(0, 8, 16), Span(8, 16, 16), Span(8, 16, 16)]
 

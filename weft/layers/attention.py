@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -11,27 +13,30 @@ from weft.layers.layer import Home, Layer
 from weft.layers.linear import Linear
 from weft.layers.norm import Norm, norm_options
 from weft.layers.paged_attention import PagedAttention
+from weft.layers.shard import Span, needs_sums
 from weft.ops.attention import AlibiBias, AttentionParams, alibi_slopes
 from weft.ops.qk import QKCase, choose_qk
 from weft.ops.step import Step
 
 
 class SelfAttention(Layer):
-    """An AttentionSpec with its weights."""
+    """An AttentionSpec with its weights. spec: of the heads that are built, all or a shard's."""
 
     def __init__(self, spec: AttentionSpec, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
-        self.spec = spec
-        queries, keys = spec.num_heads * spec.head_dim, spec.num_kv_heads * spec.head_dim
+        heads = context.divided("num_attention_heads", spec.num_heads)
+        kv_heads = context.shared("num_key_value_heads", spec.num_kv_heads)
+        self.spec = spec = replace(spec, num_heads=len(heads), num_kv_heads=len(kv_heads))
+        self.heads, queries, keys = heads, heads.times(spec.head_dim), kv_heads.times(spec.head_dim)
         self.qkv = Linear(hidden_size, {"q": queries, "k": keys, "v": keys}, bias=spec.qkv_bias, context=context)
         self.out = Linear(queries, {"o": hidden_size}, bias=spec.out_bias, context=context)
-        self.q_norm = _qk_norm(spec.qk_norm, spec.num_heads, spec.head_dim, context)
-        self.k_norm = _qk_norm(spec.qk_norm, spec.num_kv_heads, spec.head_dim, context)
+        self.q_norm = _qk_norm(spec.qk_norm, heads, spec.head_dim, context)
+        self.k_norm = _qk_norm(spec.qk_norm, kv_heads, spec.head_dim, context)
         self.qk_choice = choose_qk(_qk_case(spec, context))
         self.transform_qk = None                                # what that kernel makes of the norms' weights
         self.paged = PagedAttention(
             num_heads=spec.num_heads, num_kv_heads=spec.num_kv_heads, head_dim=spec.head_dim, window=spec.window,
-            params=AttentionParams(scale=spec.scale, softcap=spec.softcap, alibi=_alibi(spec)), context=context)
+            params=AttentionParams(scale=spec.scale, softcap=spec.softcap, alibi=_alibi(spec, heads)), context=context)
         self.scratch = context.scratch
 
     def forward(self, x: Tensor, step: Step, angles: tuple[Tensor, Tensor] | None,
@@ -51,9 +56,16 @@ class SelfAttention(Layer):
 
     def finish_loading(self) -> None:
         """Give the weights of q's and k's norms to their kernel."""
+        if self.spec.qk_norm is not None and self.spec.qk_norm.scope == "all" and not self.heads.is_whole:
+            self.transform_qk = self._refuse
+            return
         q, k = self.q_norm, self.k_norm
         norms = () if q is None else (q.weight, k.weight, q.bias, k.bias)
         self.transform_qk = self.qk_choice.prepare(*(None if p is None else p.data for p in norms))
+
+    def _refuse(self, qkv: Tensor, angles: tuple[Tensor, Tensor] | None) -> None:
+        """Instead of the norms of q and k: those over all heads."""
+        raise needs_sums("qk_norm.scope=all", self.heads)
 
     @property
     def rope(self) -> Rope | None:
@@ -80,10 +92,10 @@ def heads_bytes(spec: AttentionSpec | MLASpec, dtype: torch.dtype, native: bool)
     return (2 * qkv + heads if native else 3 * qkv) * dtype.itemsize
 
 
-def _qk_norm(spec: QKNorm | None, heads: int, head_dim: int, context: LayerContext) -> Norm | None:
+def _qk_norm(spec: QKNorm | None, heads: Span, head_dim: int, context: LayerContext) -> Norm | None:
     if spec is None:
         return None
-    shape = {"head": (head_dim,), "each_head": (heads, head_dim), "all": (heads * head_dim,)}[spec.scope]
+    shape = {"head": (head_dim,), "each_head": (heads, head_dim), "all": (heads.times(head_dim),)}[spec.scope]
     return Norm(spec.norm, *shape, context=context)
 
 
@@ -97,8 +109,8 @@ def _qk_case(spec: AttentionSpec, context: LayerContext) -> QKCase:
         half=rope.rotary_dim // 2 if rope else 0, interleaved=rope.interleaved if rope else False)
 
 
-def _alibi(spec: AttentionSpec) -> AlibiBias | None:
+def _alibi(spec: AttentionSpec, heads: Span) -> AlibiBias | None:
     if not isinstance(spec.positions, Alibi):
         return None
-    return AlibiBias(slopes=alibi_slopes(spec.num_heads, spec.positions.max_bias), scale=spec.positions.scale,
-                     is_bfloat16=spec.positions.is_bfloat16)
+    slopes = alibi_slopes(heads.size, spec.positions.max_bias)[heads.entries]
+    return AlibiBias(slopes=slopes, scale=spec.positions.scale, is_bfloat16=spec.positions.is_bfloat16)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from weft.layers.scratch import Scratch
+from weft.layers.shard import Shard, Span
 from weft.ops.native import unavailable
 from weft.ops.nodes import MemoryNodes
 from weft.ops.quantized import weight_only
@@ -26,7 +27,9 @@ class LayerContext:
 
     isa: level of the native kernels, "reference" for none. quantization: how loaded weights are quantized, or None.
     cache: how an attention layer caches; None: floats of `dtype` in blocks of 16. nodes: among which native kernels'
-    weights are divided; None: one. scratch: buffers that the layers of a model share.
+    weights are divided; None: one. scratch: buffers that the layers of a model share. shard: which part of the model is
+    built; None: all of it. Layers of a shard give their partial sums; quantizing at load, and coding activations, take
+    the largest value of the shard's columns.
     """
 
     dtype: torch.dtype
@@ -36,11 +39,24 @@ class LayerContext:
     cache: CacheFormat | None = None
     nodes: MemoryNodes | None = field(default=None, compare=False)
     scratch: Scratch = field(default_factory=Scratch, compare=False)
+    shard: Shard | None = None
 
     @property
     def is_native(self) -> bool:
         """True when there are native kernels for this device and level."""
         return unavailable(self.device, self.isa) is None
+
+    def divided(self, name: str, size: int) -> Span:
+        """What is built of `size` heads, columns ...: an equal part for each shard. name: of the size, for errors."""
+        return Span.of(size) if self.shard is None else self.shard.span(name, size)
+
+    def shared(self, name: str, size: int) -> Span:
+        """As `divided`; of fewer than there are shards, each is built in several shards."""
+        return Span.of(size) if self.shard is None else self.shard.shared(name, size)
+
+    def vocabulary(self, size: int) -> Span:
+        """What is built of the rows of embedding and head. Parts differ by one row at most, and none is padded."""
+        return Span.of(size) if self.shard is None else self.shard.nearly_equal("vocab_size", size)
 
     def weight_only(self) -> LayerContext:
         """For matrices whose products take floats, however the layers' are quantized."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from weft.layers.context import LayerContext
 from weft.layers.layer import Home, Layer
 from weft.layers.linear import Linear, linear_case, shape_only
 from weft.layers.norm import optional_norm
+from weft.layers.shard import needs_sums
 from weft.ops.embedding import EmbeddingCase, choose_embedding
 from weft.ops.linear import Epilogue, LinearCase, Product, choose_linear, empty_weight, product_bytes
 from weft.ops.quantized import QuantizedWeight
@@ -20,14 +22,19 @@ from weft.ops.step import RowEmbeds
 
 
 class Embedding(Layer):
-    """An EmbeddingSpec with its tables. is_tied: the head multiplies by the table too, and prepares it for both."""
+    """An EmbeddingSpec with its tables. is_tied: the head multiplies by the table too, and prepares it for both.
+
+    vocabulary: the rows of the table that are built. A shard gives zeros for the other token ids; what is added once is
+    added by the first.
+    """
 
     def __init__(self, spec: EmbeddingSpec, hidden_size: int, *, is_tied: bool, context: LayerContext) -> None:
         super().__init__()
         self.spec, self.is_tied = spec, is_tied
         width = spec.embedding_dim or hidden_size
-        self.case = linear_case(context.weight_only(), width, spec.vocab_size, is_table=True)
-        self.tokens = self.parameter(spec.vocab_size, width, context=context)
+        self.vocabulary = context.vocabulary(spec.vocab_size)
+        self.case = linear_case(context.weight_only(), width, len(self.vocabulary), is_table=True)
+        self.tokens = self.parameter(len(self.vocabulary), width, context=context)
         self.choice = choose_embedding(EmbeddingCase(device=context.device, dtype=context.dtype, isa=context.isa))
         self.rows = None                                      # what the kernel makes of the table
         self.takes_codes, self.codes = choose_linear(self.case).name == "native", None
@@ -38,15 +45,24 @@ class Embedding(Layer):
 
     def forward(self, input_ids: Tensor, positions: Tensor, given: RowEmbeds | None = None) -> Tensor:
         """input_ids, positions [T] -> [T, E], of its own memory. given: rows that are not looked up."""
-        hidden = self.rows(input_ids)
+        hidden = self.rows(input_ids) if self.vocabulary.is_whole else self._own_rows(input_ids)
         if given is not None:
             values = given.values * self.spec.scale if self.spec.scales_given_rows else given.values
+            values = values if self.vocabulary.is_first else torch.zeros_like(values)
             hidden.index_copy_(0, given.rows, values.to(hidden.dtype))
         if self.project is not None:
             hidden = self.project(hidden).clone()
-        if self.positions is not None:
+        if self.positions is not None and self.vocabulary.is_first:
             hidden = hidden + F.embedding(positions + self.spec.positions.offset, self.positions)
         return hidden if self.norm is None else self.norm(hidden)
+
+    def _own_rows(self, input_ids: Tensor) -> Tensor:
+        """Rows of this shard's token ids, zeros for others."""
+        if self.norm is not None:
+            raise needs_sums("embedding.norm", self.vocabulary)
+        ids = input_ids - self.vocabulary.start
+        is_own = (ids >= 0) & (ids < len(self.vocabulary))
+        return self.rows(ids.where(is_own, 0)).masked_fill_(~is_own.unsqueeze(-1), 0)
 
     def finish_loading(self) -> None:
         """Make the table readable, unless the head does. Only rows are read here: floats stay as they are."""
@@ -74,7 +90,7 @@ class Embedding(Layer):
         self.tokens = nn.Parameter(empty_weight(self.case), requires_grad=False)
 
     def homes(self) -> dict[str, Home]:
-        homes = {"tokens.weight": Home(self.tokens.data, self, "tokens.weight")}
+        homes = {"tokens.weight": Home(self.tokens.data, self, "tokens.weight", self.vocabulary)}
         if self.positions is not None:
             homes["positions.weight"] = Home(self.positions.data, self, "positions.weight")
         if self.project is not None:
@@ -90,7 +106,7 @@ class Embedding(Layer):
 
 
 class Head(Layer):
-    """A HeadSpec. A tied embedding's table is its matrix, else it has one of its own."""
+    """A HeadSpec. A tied embedding's table is its matrix, else it has one of its own, of the same rows."""
 
     def __init__(self, spec: HeadSpec, embedding: Embedding, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
@@ -106,7 +122,7 @@ class Head(Layer):
         self.takes_codes, self.codes = self.choice.name == "native", None
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        """[N, E] -> logits [N, V] in float32, of their own memory."""
+        """[N, E] -> logits [N, V] in float32, of their own memory; a shard's are those of its rows."""
         if self.project is not None:
             hidden_states = self.project(hidden_states)
         logits = self.product(hidden_states)
@@ -141,8 +157,10 @@ class Head(Layer):
 
     def homes(self) -> dict[str, Home]:
         (embedding,) = self._embedding
-        table = {"weight": Home(embedding.tokens.data, self, "tokens.weight")} if self.is_tied else {}
-        return table | self.own_homes() | (self.project.homes() if self.project is not None else {})
+        rows = embedding.vocabulary
+        table = {"weight": Home(embedding.tokens.data, self, "tokens.weight", rows)} if self.is_tied else {}
+        own = {name: replace(home, rows=rows) for name, home in self.own_homes().items()}
+        return table | own | (self.project.homes() if self.project is not None else {})
 
     def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
         """As Layer, with the table of a tied embedding."""

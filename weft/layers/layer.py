@@ -27,7 +27,7 @@ class Home:
     """Where a checkpoint's tensor goes.
 
     view: of the parameter's memory. layer: whose parameter it is. part: its name among that layer's homes.
-    rows, columns: what of the tensor's first and of its last dimension the view has; None: all.
+    rows, columns: what of the tensor's first and of its last dimension the view has; None, or a whole span: all.
     A model may name one home twice: what two names lead to is one home when layer and part are the same.
     """
 
@@ -59,13 +59,14 @@ class Home:
 
     def cut_codes(self, whole: QuantizedWeight) -> QuantizedWeight:
         """What belongs here of the codes of a whole matrix."""
-        if self.rows is not None:
+        if self.rows is not None and not self.rows.is_whole:
             whole = whole.rows(torch.arange(self.rows.start, self.rows.stop))
         return self.cut_row(whole)
 
     def cut_row(self, row: QuantizedWeight) -> QuantizedWeight:
         """This home's columns of whole rows of codes."""
-        return row if self.columns is None else row.columns(self.columns.start, self.columns.stop)
+        span = self.columns
+        return row if span is None or span.is_whole else row.columns(span.start, span.stop)
 
     @torch.no_grad()
     def fill(self, tensor: Tensor) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from weft.layers.context import LayerContext
 from weft.layers.layer import Home, Layer
+from weft.layers.shard import Span
 from weft.ops.linear import Epilogue, LinearCase, Product, choose_linear, empty_weight, product_bytes
 from weft.ops.quantized import QuantizedWeight, stacked
 
@@ -19,18 +20,21 @@ class Linear(Layer):
 
     parts: {part name: rows}; q, k and v (or gate and up) are one product and three homes.
     act: a name of ops/activation; gated: act(first half) * second half.
+    Rows as a Span: those are the rows that are built. in_features as a Span: the columns that are built; then x has
+    these columns, the result is a partial sum, and only the first shard adds the bias.
     """
 
     takes_integers = True
 
-    def __init__(self, in_features: int, parts: Mapping[str, int], *, bias: bool, context: LayerContext,
+    def __init__(self, in_features: int | Span, parts: Mapping[str, int | Span], *, bias: bool, context: LayerContext,
                  act: str | None = None, gated: bool = False) -> None:
         super().__init__()
-        self.parts = dict(parts)
+        self.columns, self.rows = Span.of(in_features), {part: Span.of(rows) for part, rows in parts.items()}
+        self.parts = {part: len(rows) for part, rows in self.rows.items()}
         out_features = sum(self.parts.values())
-        self.case = linear_case(context, in_features, out_features, gated=gated)
+        self.case = linear_case(context, len(self.columns), out_features, gated=gated)
         self.choice = choose_linear(self.case)
-        self.weight = self.parameter(out_features, in_features, context=context)
+        self.weight = self.parameter(out_features, len(self.columns), context=context)
         self.bias = self.parameter(out_features, context=context) if bias else None
         self.epilogue = Epilogue(act=act, gated=gated, out_dtype=context.dtype)
         self.width = out_features // 2 if gated else out_features
@@ -52,6 +56,8 @@ class Linear(Layer):
     def finish_loading(self) -> None:
         """Give the weight to the kernel. The homes no longer lead to it."""
         bias = None if self.bias is None else self.bias.data
+        if bias is not None and not self.columns.is_first:
+            bias.zero_()
         weight = with_codes(self.weight.data, [self.codes.get(f"{part}.weight") for part in self.parts],
                             self.parts.values())
         self.product = self.choice.prepare(weight, bias, self.epilogue)
@@ -69,11 +75,11 @@ class Linear(Layer):
     def own_homes(self) -> dict[str, Home]:
         """As Layer: the rows of each part."""
         homes, start = {}, 0
-        for name, rows in self.parts.items():
-            end = start + rows
-            homes[f"{name}.weight"] = Home(self.weight.data[start:end], self, f"{name}.weight")
+        for name, rows in self.rows.items():
+            end = start + len(rows)
+            homes[f"{name}.weight"] = Home(self.weight.data[start:end], self, f"{name}.weight", rows, self.columns)
             if self.bias is not None:
-                homes[f"{name}.bias"] = Home(self.bias.data[start:end], self, f"{name}.bias")
+                homes[f"{name}.bias"] = Home(self.bias.data[start:end], self, f"{name}.bias", rows)
             start = end
         return homes
 

@@ -6,6 +6,8 @@ of q and k, it is filled up with zeros.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from weft.architectures.spec import MLASpec, Rope
@@ -21,13 +23,15 @@ from weft.ops.step import Step
 
 
 class MLA(Layer):
-    """An MLASpec with its weights."""
+    """An MLASpec with its weights. spec: of the heads that are built, all or a shard's."""
 
     def __init__(self, spec: MLASpec, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
-        self.spec, heads, bias = spec, spec.num_heads, spec.bias
+        own, bias = context.divided("num_attention_heads", spec.num_heads), spec.bias
+        self.spec = spec = replace(spec, num_heads=len(own))
+        heads = spec.num_heads
         self.q_a = self.q_a_norm = None
-        queries = heads * spec.key_dim
+        queries = own.times(spec.key_dim)
         if spec.q_rank is None:
             self.q = Linear(hidden_size, {"q": queries}, bias=False, context=context)
         else:
@@ -36,9 +40,9 @@ class MLA(Layer):
             self.q = Linear(spec.q_rank, {"q_b": queries}, bias=False, context=context)
         self.kv_a = Linear(hidden_size, {"kv_a": spec.kv_rank + spec.positions.rotary_dim}, bias=bias, context=context)
         self.kv_a_norm = Norm(spec.norm, spec.kv_rank, context=context, role="kv_a_norm")
-        self.kv_b = Linear(spec.kv_rank, {"k_b": heads * spec.nope_dim, "v_b": heads * spec.value_dim}, bias=False,
-                           context=context)
-        self.out = Linear(heads * spec.value_dim, {"o": hidden_size}, bias=bias, context=context)
+        self.kv_b = Linear(spec.kv_rank, {"k_b": own.times(spec.nope_dim), "v_b": own.times(spec.value_dim)},
+                           bias=False, context=context)
+        self.out = Linear(own.times(spec.value_dim), {"o": hidden_size}, bias=bias, context=context)
         self.scratch, self.dtype = context.scratch, context.dtype
         self.qk_choice = choose_qk(QKCase(
             device=context.device, dtype=context.dtype, num_heads=heads, num_kv_heads=heads, head_dim=spec.head_dim,

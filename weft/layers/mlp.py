@@ -18,11 +18,15 @@ from weft.ops.quantized import QuantizedWeight, stacked
 
 
 class MLP(Layer):
-    """down(act(up(x))), or down(act(gate(x)) * up(x)) with gate and up as one product."""
+    """down(act(up(x))), or down(act(gate(x)) * up(x)) with gate and up as one product.
+
+    spec: of the columns in between that are built, all or a shard's.
+    """
 
     def __init__(self, spec: MLPSpec, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
-        self.spec, size = spec, spec.intermediate_size
+        size = context.divided("intermediate_size", spec.intermediate_size)
+        self.spec = replace(spec, intermediate_size=len(size))
         parts = {"gate": size, "up": size} if spec.gated else {"up": size}
         self.up = Linear(hidden_size, parts, bias=spec.bias, context=context, act=spec.act, gated=spec.gated)
         self.down = Linear(size, {"down": hidden_size}, bias=spec.bias, context=context)
@@ -41,16 +45,22 @@ class MLP(Layer):
 
 
 class MoE(Layer):
-    """A router, its experts' matrices stacked, and the shared expert if there is one."""
+    """A router, its experts' matrices stacked, and the shared expert if there is one.
+
+    spec: of the columns in between that are built. A shard has the router and a part of every expert.
+    """
 
     def __init__(self, spec: MoESpec, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
-        self.spec, size = spec, spec.expert.intermediate_size
+        self.columns = context.divided("intermediate_size of an expert", spec.expert.intermediate_size)
+        size = len(self.columns)
         exact = replace(context, quantization=None)        # routers are small, and decide
         self.router = Linear(hidden_size, {"router": spec.num_experts}, bias=False, context=exact)
         self.gate_up = self.parameter(spec.num_experts, 2 * size, hidden_size, context=context)
         self.down = self.parameter(spec.num_experts, hidden_size, size, context=context)
         self.shared = MLP(spec.shared, hidden_size, context=context) if spec.shared else None
+        self.spec = spec = replace(spec, expert=replace(spec.expert, intermediate_size=size),
+                                   shared=None if self.shared is None else self.shared.spec)
         self.choice_bias = None
         if spec.choice_bias:                                   # differs in digits that a short float does not have
             self.choice_bias = self.parameter(spec.num_experts, context=replace(context, dtype=torch.float32))
@@ -105,14 +115,16 @@ class MoE(Layer):
 
     def own_homes(self) -> dict[str, Home]:
         """As Layer: each expert's matrices."""
-        views, size = {}, self.spec.expert.intermediate_size
+        homes, size, span = {}, self.spec.expert.intermediate_size, self.columns
         for expert, (gate_up, down) in enumerate(zip(self.gate_up.data, self.down.data, strict=True)):
             gate, up = gate_up.split(size)
-            views |= {f"experts.{expert}.gate.weight": gate, f"experts.{expert}.up.weight": up,
-                      f"experts.{expert}.down.weight": down}
+            for name, view, spans in (("gate", gate, {"rows": span}), ("up", up, {"rows": span}),
+                                      ("down", down, {"columns": span})):
+                part = f"experts.{expert}.{name}.weight"
+                homes[part] = Home(view, self, part, **spans)
         if self.choice_bias is not None:
-            views["choice.bias"] = self.choice_bias.data
-        return {part: Home(view, self, part) for part, view in views.items()}
+            homes["choice.bias"] = Home(self.choice_bias.data, self, "choice.bias")
+        return homes
 
     def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
         """As Layer. All experts of a layer are codes of one format, or all become floats."""

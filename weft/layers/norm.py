@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from weft.architectures.spec import LayerNorm, NormSpec, RMSNorm
 from weft.layers.context import LayerContext
-from weft.layers.layer import Layer
+from weft.layers.layer import Home, Layer
+from weft.layers.shard import Span
 from weft.ops.norm import NormCase, NormOptions, choose_norm
 
 
 class Norm(Layer):
     """RMSNorm or LayerNorm over the last dimension.
 
-    shape: of the weight, [N]; [H, D] for one of each head, which only `weight` and `options` are read of.
+    shape: of the weight, [N]; [H, D] for one of each head, which only `weight` and `options` are read of. The first may
+        be a Span: the part that is built.
     role: name of the buffer that results are put into, which the next norm of that role uses again; None: memory of
         their own.
     """
 
-    def __init__(self, spec: NormSpec, *shape: int, context: LayerContext, role: str | None = None) -> None:
+    def __init__(self, spec: NormSpec, *shape: int | Span, context: LayerContext, role: str | None = None) -> None:
         super().__init__()
+        spans = [Span.of(size) for size in shape]
+        self.rows, sizes = spans[0], [len(span) for span in spans]
         has_weight = isinstance(spec, RMSNorm) or spec.has_weight
         has_bias = isinstance(spec, LayerNorm) and spec.has_bias
-        self.weight = self.parameter(*shape, context=context) if has_weight else None
-        self.bias = self.parameter(*shape, context=context) if has_bias else None
+        self.weight = self.parameter(*sizes, context=context) if has_weight else None
+        self.bias = self.parameter(*sizes, context=context) if has_bias else None
         self.options, self.scratch, self.role, self.dtype = norm_options(spec), context.scratch, role, context.dtype
         self.choice = choose_norm(NormCase(device=context.device, dtype=context.dtype, options=self.options,
                                            isa=context.isa))
@@ -36,6 +42,10 @@ class Norm(Layer):
         if self.role is None:
             return self.normalise(x)
         return self.normalise(x, self.scratch.take(self.role, x.shape[0], x.shape[1], self.dtype))
+
+    def own_homes(self) -> dict[str, Home]:
+        """As Layer."""
+        return {name: replace(home, rows=self.rows) for name, home in super().own_homes().items()}
 
     def finish_loading(self) -> None:
         """Give weight and bias to the kernel."""

@@ -1,4 +1,4 @@
-"""`Shard`: which of several equal owners of a model's weights this one is. `Span`: what an owner has of one dimension.
+"""`Shard`: which of several owners of a model's weights this one is. `Span`: what an owner has of one dimension.
 
 A layer that is given a shard is built with its own heads, columns and rows only; its homes keep the spans, by which
 loading cuts a checkpoint's tensors. Knows no tensor.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from weft.errors import ConfigError
+from weft.errors import ConfigError, NotBuiltError
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,23 @@ class Span:
         return len(self) == self.size
 
     @property
+    def is_first(self) -> bool:
+        """True for the owner of the first entry, who also adds what sums over owners have once: biases."""
+        return self.start == 0
+
+    @property
     def entries(self) -> slice:
         """The entries as an index."""
         return slice(self.start, self.stop)
+
+    def times(self, unit: int) -> Span:
+        """The same part of a dimension that has `unit` entries for each of this one's."""
+        return Span(self.start * unit, self.stop * unit, self.size * unit)
+
+    @staticmethod
+    def of(size: int | Span) -> Span:
+        """A span; of a number, all of so many entries."""
+        return size if isinstance(size, Span) else Span(0, size, size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +58,16 @@ class Shard:
         if not 0 <= self.index < self.count:
             raise ConfigError("shard.index", self.index, expected=f"0 to {self.count - 1}, below shard.count")
 
-    def span(self, name: str, size: int, *, unit: int = 1) -> Span:
-        """This shard's part of `size` units of `unit` entries each, as entries. ConfigError when it is no equal part.
+    def span(self, name: str, size: int) -> Span:
+        """This shard's part of `size` entries. ConfigError when shards would not have equal parts.
 
         name: of the size, for the error.
         """
         if size % self.count:
             raise ConfigError(name, size, expected=f"a multiple of the {self.count} shards",
                               hint="Use a number of shards that divides it.")
-        each = size // self.count * unit
-        return Span(self.index * each, (self.index + 1) * each, size * unit)
+        each = size // self.count
+        return Span(self.index * each, (self.index + 1) * each, size)
 
     def nearly_equal(self, name: str, size: int) -> Span:
         """This shard's part where parts may differ by one entry. ConfigError when a shard would have none."""
@@ -61,11 +75,17 @@ class Shard:
             raise ConfigError(name, size, expected=f"at least one for each of {self.count} shards")
         return Span(self.index * size // self.count, (self.index + 1) * size // self.count, size)
 
-    def shared(self, name: str, size: int, *, unit: int = 1) -> Span:
-        """As `span`; of fewer units than shards, each is held by several shards."""
+    def shared(self, name: str, size: int) -> Span:
+        """As `span`; of fewer entries than shards, each is held by several shards."""
         if size >= self.count:
-            return self.span(name, size, unit=unit)
+            return self.span(name, size)
         if self.count % size:
             raise ConfigError(name, size, expected=f"a divisor or a multiple of the {self.count} shards",
                               hint="Use a number of shards that one of the two divides.")
-        return Shard(self.index * size // self.count, size).span(name, size, unit=unit)
+        return Shard(self.index * size // self.count, size).span(name, size)
+
+
+def needs_sums(part: str, span: Span) -> NotBuiltError:
+    """For the forward pass of a part that reads sums over all shards, which nobody makes yet."""
+    return NotBuiltError(part, span, expected="all of it in one place",
+                         hint="It needs numbers of all shards, and weft exchanges none yet: run the model unsharded.")

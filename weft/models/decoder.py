@@ -36,6 +36,7 @@ from weft.layers.mlp import MLP, MoE
 from weft.layers.norm import optional_norm
 from weft.layers.paged_attention import PagedAttention
 from weft.layers.rope import RotaryPositions
+from weft.layers.shard import needs_sums
 from weft.layers.state import StateLayer
 from weft.models.replay import Angles, StepReplay
 from weft.ops.linear import BFLOAT16_PRODUCTS
@@ -109,7 +110,7 @@ class Decoder(Layer):
 
     def __init__(self, spec: DecoderSpec, *, tied: bool, context: LayerContext) -> None:
         super().__init__()
-        self.spec, self.dtype = spec, context.dtype
+        self.spec, self.dtype, self.shard = spec, context.dtype, context.shard
         self.embedding = Embedding(spec.embedding, spec.hidden_size, is_tied=tied, context=context)
         self.blocks = nn.ModuleList(Block(block, spec.hidden_size, context=context) for block in spec.blocks)
         self.final_norm = optional_norm(spec.final_norm, spec.hidden_size, context=context)
@@ -124,7 +125,9 @@ class Decoder(Layer):
 
     @torch.inference_mode()
     def forward(self, step: Step) -> Tensor:
-        """Run the blocks over a step's packed tokens: [T, E], before the head."""
+        """Run the blocks over a step's packed tokens: [T, E], before the head. NotBuiltError for a shard of several."""
+        if self.shard is not None and self.shard.count > 1:
+            raise needs_sums("residual stream", self.embedding.vocabulary)
         hidden = self.embedding(step.input_ids, step.positions, step.embeds)
         angles = {rope: rotary.angles(step.positions, self.dtype) for rope, rotary in self.ropes.items()}
         return self.steps.run(hidden, angles, step, self._run_blocks)
