@@ -23,9 +23,9 @@ import atheris
 with atheris.instrument_imports(include=["weft"]):
     from weft.architectures.registry import families, find
     from weft.errors import WeftError
-    from weft.resolve.gguf_config import read_gguf_config
-    from weft.resolve.gguf_families import GGUF_FAMILIES
-    from weft.resolve.gguf_header import read_gguf
+    from weft.resolve.gguf.config import read_gguf_config
+    from weft.resolve.gguf.families import GGUF_FAMILIES
+    from weft.resolve.gguf.header import read_gguf
     from weft.resolve.reader import ConfigReader
     from weft.resolve.safetensors_header import read_header
     from weft.text.gguf_tokenizer import TokenizerKeys

@@ -6,7 +6,7 @@ from model_dir import write_model
 from weft.errors import ConfigError
 from weft.resolve.config_file import read_config
 from weft.resolve.json_file import read_json
-from weft.resolve.overrides import merge
+from weft.resolve.options.overrides import merge
 from weft.resolve.reader import ConfigReader
 
 BROKEN_JSON = [

@@ -18,7 +18,7 @@ from weft.resolve import (
     register_config_parser,
 )
 from weft.resolve.formats import choose_format, format_of
-from weft.resolve.hf_parser import HFConfigParser
+from weft.resolve.hf.parser import HFConfigParser
 from weft.resolve.model_config import read_model_config
 
 MISTRAL = ["params.json", "consolidated.safetensors"]

@@ -14,7 +14,7 @@ from transformers import PretrainedConfig
 import weft.resolve
 from weft.errors import ConfigError
 from weft.resolve import LazyConfigDict, get_config, patch_rope_parameters
-from weft.resolve.hf_classes import CONFIG_REGISTRY, RemoteCodeError, auto_config_keywords
+from weft.resolve.hf.classes import CONFIG_REGISTRY, RemoteCodeError, auto_config_keywords
 
 SEEDS = {
     "afmoe": "AfmoeConfig", "chatglm": "ChatGLMConfig", "deepseek_vl_v2": "DeepseekVLV2Config",
@@ -54,12 +54,12 @@ def test_the_table_holds_the_classes_by_name_and_loads_them_when_asked():
 
 def test_a_class_that_transformers_has_is_its_own():
     assert CONFIG_REGISTRY["olmo3"] is transformers.Olmo3Config
-    assert CONFIG_REGISTRY["jais"].__module__ == "weft.resolve.hf_classes"
+    assert CONFIG_REGISTRY["jais"].__module__ == "weft.resolve.hf.classes"
     assert CONFIG_REGISTRY.get("llama") is None
 
 
 def test_the_table_knows_names_without_importing_transformers():
-    code = ("import sys; from weft.resolve.hf_classes import CONFIG_REGISTRY as c; c.name_of('jais'); list(c); "
+    code = ("import sys; from weft.resolve.hf.classes import CONFIG_REGISTRY as c; c.name_of('jais'); list(c); "
             "print('transformers' in sys.modules)")
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"

@@ -5,7 +5,7 @@ from model_dir import write_header, write_model
 
 from weft.errors import CheckpointError, ConfigError
 from weft.resolve.config_file import read_config
-from weft.resolve.dtype import resolve_dtype
+from weft.resolve.options.dtype import resolve_dtype
 
 
 def dtype_of(directory, wanted="auto", overrides=None):

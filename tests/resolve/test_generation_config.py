@@ -7,7 +7,7 @@ from model_dir import write_model
 
 from weft.errors import ConfigError
 from weft.resolve.config_file import read_config
-from weft.resolve.generation import eos_token_ids, sampling_defaults, sampling_origins
+from weft.resolve.options.generation import eos_token_ids, sampling_defaults, sampling_origins
 
 
 def generation(**values):

@@ -13,7 +13,7 @@ from weft.errors import CheckpointError, ConfigError, NotBuiltError
 from weft.resolve import maybe_patch_hf_config_from_gguf
 from weft.resolve.config_file import read_config
 from weft.resolve.engine_config import resolve_engine_config
-from weft.resolve.gguf_config import read_gguf_config
+from weft.resolve.gguf.config import read_gguf_config
 from weft.resolve.reader import ConfigReader
 
 KINDS = {bool: BOOL, int: U32, float: F32, str: STRING}
@@ -173,7 +173,7 @@ def test_part_of_a_head_may_be_rotated(tmp_path, rotated, expected):
 
 
 def test_every_part_of_every_head_comes_out_whole(tmp_path):
-    from weft.resolve.gguf_config import _fraction
+    from weft.resolve.gguf.config import _fraction
 
     assert all(int(size * _fraction(part, size)) == part for size in range(2, 600) for part in range(1, size + 1))
 

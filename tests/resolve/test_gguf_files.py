@@ -14,8 +14,8 @@ from weft.resolve import (
     split_remote_gguf,
 )
 from weft.resolve.files import find_model, find_tokenizer
-from weft.resolve.gguf_files import choose_gguf_file, local_gguf, part_names
-from weft.resolve.gguf_model import read_gguf_model
+from weft.resolve.gguf.files import choose_gguf_file, local_gguf, part_names
+from weft.resolve.gguf.model import read_gguf_model
 
 
 def touch(folder, *names):

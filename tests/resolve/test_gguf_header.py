@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from weft.errors import CheckpointError
-from weft.resolve.gguf_header import TYPES, GGUFTensor, read_gguf
+from weft.resolve.gguf.header import TYPES, GGUFTensor, read_gguf
 
 
 def test_metadata_and_tensors_are_those_that_the_gguf_package_wrote(tmp_path):

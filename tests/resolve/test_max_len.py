@@ -5,7 +5,7 @@ from model_dir import write_model
 
 from weft.errors import ConfigError
 from weft.resolve.config_file import read_config
-from weft.resolve.max_len import resolve_max_len
+from weft.resolve.options.max_len import resolve_max_len
 
 LONGROPE = {"rope_type": "longrope", "short_factor": [1.0], "long_factor": [2.0],
             "original_max_position_embeddings": 128}

@@ -12,7 +12,7 @@ from weft.errors import ConfigError
 from weft.resolve import adapt_config_dict, get_config
 from weft.resolve.engine_config import resolve_model
 from weft.resolve.files import find_model
-from weft.resolve.mistral_params import (
+from weft.resolve.mistral.params import (
     add_unused_experts,
     check_llama_4,
     name_architecture,
@@ -23,7 +23,7 @@ from weft.resolve.mistral_params import (
     place_yarn,
     set_lengths,
 )
-from weft.resolve.mistral_parser import fill, set_defaults
+from weft.resolve.mistral.parser import fill, set_defaults
 from weft.resolve.stages import Values
 
 PARAMS = {"dim": 64, "n_layers": 4, "n_heads": 4, "n_kv_heads": 2, "head_dim": 16, "hidden_dim": 96, "norm_eps": 1e-5,

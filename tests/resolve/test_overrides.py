@@ -5,8 +5,8 @@ import pytest
 from weft.architectures.registry import families
 from weft.errors import ConfigError
 from weft.resolve.config_file import normalise
-from weft.resolve.override_check import check_overrides
-from weft.resolve.overrides import changes
+from weft.resolve.options.override_check import check_overrides
+from weft.resolve.options.overrides import changes
 from weft.resolve.reader import ConfigReader
 
 LLAMA = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 100, "hidden_size": 32,

@@ -4,8 +4,8 @@ import pytest
 
 from weft.errors import ConfigError
 from weft.resolve.config_file import normalise
-from weft.resolve.config_recipes import RECIPES
-from weft.resolve.hf_classes import recipe_of
+from weft.resolve.hf.classes import recipe_of
+from weft.resolve.hf.recipes import RECIPES
 from weft.resolve.stages import (
     Values,
     check_ropes,

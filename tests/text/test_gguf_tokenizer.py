@@ -14,7 +14,7 @@ from transformers import CohereTokenizer, GemmaTokenizer, GPT2Tokenizer, PreTrai
 
 from weft.config.engine_config import TokenizerConfig
 from weft.errors import ConfigError, NotBuiltError
-from weft.resolve.gguf_tokens import END_TOKENS
+from weft.resolve.gguf.tokens import END_TOKENS
 from weft.text.gguf_words import WORD_RULES
 from weft.text.tokenizer import Tokenizer, load_tokenizer
 

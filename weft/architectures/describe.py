@@ -10,8 +10,8 @@ from weft.architectures.registry import Architecture, architectures_of, families
 from weft.architectures.spec import DecoderSpec
 from weft.config.engine_config import ModelConfig
 from weft.errors import ConfigError
-from weft.resolve.override_check import check_overrides
-from weft.resolve.python_file import load_python_file
+from weft.extend.python_file import load_python_file
+from weft.resolve.options.override_check import check_overrides
 from weft.resolve.reader import ConfigReader
 
 logger = logging.getLogger("weft")

@@ -36,7 +36,7 @@ GGUF_POST_NORMS = {
     "blk.{i}.post_attention_norm": "blocks.{i}.mixer_post_norm",
     "blk.{i}.post_ffw_norm": "blocks.{i}.ffn_post_norm",
 }
-# Rotary factors, which `resolve/gguf_config.py` reads into the config.
+# Rotary factors, which `resolve/gguf/config.py` reads into the config.
 _IGNORED = ("rope_freqs", "rope_factors_long", "rope_factors_short", "blk.{i}.attn_rot_embd")
 
 

@@ -1,6 +1,6 @@
 """One GGUF file, memory-mapped: numbers as views of its pages, quantized blocks as numbers, integer codes or bytes.
 
-The header is checked by `resolve/gguf_header.py`, block formats are known to `ops/quantized/gguf.py`.
+The header is checked by `resolve/gguf/header.py`, block formats are known to `ops/quantized/gguf.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from weft.checkpoint.tensor_info import TensorInfo
 from weft.errors import CheckpointError
 from weft.ops.quantized import QuantizedWeight
 from weft.ops.quantized.gguf import dequantize, is_affine, to_quantized
-from weft.resolve.gguf_header import GGUFHeader, GGUFTensor
+from weft.resolve.gguf.header import GGUFHeader, GGUFTensor
 
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64, "I8": torch.int8,
           "I16": torch.int16, "I32": torch.int32, "I64": torch.int64}

@@ -22,8 +22,8 @@ from weft.checkpoint.weight_files import WeightFiles, find_weight_files
 from weft.config.human_bytes import human_bytes
 from weft.errors import CheckpointError
 from weft.ops.quantized import QuantizedWeight
-from weft.resolve.gguf_files import check_gguf_file
-from weft.resolve.gguf_model import read_gguf_model
+from weft.resolve.gguf.files import check_gguf_file
+from weft.resolve.gguf.model import read_gguf_model
 
 PIECE_BYTES = 32 * 2**20      # copied or compared at a time, so that few mapped pages are resident at once
 

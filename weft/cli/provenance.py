@@ -9,8 +9,8 @@ from typing import Any
 from weft.architectures.describe import describe
 from weft.config.engine_config import ModelConfig
 from weft.errors import ConfigError
+from weft.resolve.options.override_check import is_read_by_resolve
 from weft.resolve.origin import source_of
-from weft.resolve.override_check import is_read_by_resolve
 from weft.resolve.reader import ConfigReader
 
 

@@ -32,7 +32,7 @@ from weft.engine.wire import (
     to_wire,
 )
 from weft.errors import NotBuiltError, WeftError
-from weft.resolve.plugins import load_plugins
+from weft.extend.plugins import load_plugins
 
 logger = logging.getLogger(__name__)
 _IDLE_POLL_MS = 5000      # how often an idle child looks whether its parent still lives

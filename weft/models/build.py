@@ -14,13 +14,13 @@ from weft.checkpoint.reader import Checkpoint
 from weft.config.engine_config import EngineConfig, ModelConfig
 from weft.config.quantization_methods import at_load
 from weft.errors import ConfigError
+from weft.extend.python_file import load_python_file
 from weft.layers.context import CacheFormat, LayerContext
 from weft.models.described import Described
 from weft.models.engine_model import EngineModel
 from weft.models.programmed.find_class import class_in, find_class
 from weft.models.programmed.programmed import Programmed
 from weft.ops.nodes import MemoryNodes
-from weft.resolve.python_file import load_python_file
 
 
 def build_model(config: EngineConfig, context: LayerContext, checkpoint: Checkpoint | None) -> EngineModel:

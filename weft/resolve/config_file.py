@@ -14,13 +14,13 @@ from weft.errors import ConfigError
 from weft.resolve import stages
 from weft.resolve.fixups import fix_model_config
 from weft.resolve.formats import CONFIG_NAME, choose_format
-from weft.resolve.hf_classes import recipe_of
+from weft.resolve.hf.classes import recipe_of
+from weft.resolve.hf.text_defaults import fill_text_defaults
 from weft.resolve.json_file import read_json
 from weft.resolve.origin import OVERRIDE
 from weft.resolve.reader import ConfigReader
 from weft.resolve.sizes import check_sizes
 from weft.resolve.stages import TEXT_CONFIG_KEYS, Values
-from weft.resolve.text_defaults import fill_text_defaults
 
 # Origin of a model_type that the file does not name.
 SPECULATORS = "there is a speculators_config"

@@ -13,8 +13,8 @@ from weft.errors import ConfigError
 from weft.resolve.config_parser import ConfigFormat
 from weft.resolve.files import find_config_files
 from weft.resolve.formats import CONFIG_NAME, choose_format, format_of
-from weft.resolve.gguf_config import read_gguf_config
-from weft.resolve.hf_parser import object_of
+from weft.resolve.gguf.config import read_gguf_config
+from weft.resolve.hf.parser import object_of
 from weft.resolve.parsers import get_config_parser
 from weft.resolve.reader import ConfigReader
 from weft.resolve.rope import NAME, is_by_layer, normalise_rope

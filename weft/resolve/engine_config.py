@@ -22,17 +22,17 @@ from weft.config.machine import Machine
 from weft.config.speculative import read_speculative_config
 from weft.config.threads import resolve_threads
 from weft.errors import ConfigError, NotBuiltError
+from weft.extend.plugins import load_plugins
+from weft.extend.python_file import portable_class, split_class
 from weft.resolve.config_file import HFConfig
-from weft.resolve.dtype import resolve_dtype
 from weft.resolve.files import ModelFiles, find_model, find_model_file, find_tokenizer
 from weft.resolve.fixups import fix_engine_config
 from weft.resolve.formats import MISTRAL_CONFIG_NAME, MISTRAL_WEIGHTS
-from weft.resolve.generation import eos_token_ids, sampling_defaults, sampling_origins
-from weft.resolve.max_len import resolve_max_len
 from weft.resolve.model_config import read_model_config
-from weft.resolve.plugins import load_plugins
-from weft.resolve.python_file import portable_class, split_class
-from weft.resolve.quantization import find_quantization
+from weft.resolve.options.dtype import resolve_dtype
+from weft.resolve.options.generation import eos_token_ids, sampling_defaults, sampling_origins
+from weft.resolve.options.max_len import resolve_max_len
+from weft.resolve.options.quantization import find_quantization
 from weft.resolve.sizes import MAX_VOCAB_SIZE
 
 # Defaults of an engine used from Python on CPU; the server sets smaller ones itself.

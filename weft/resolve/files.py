@@ -8,7 +8,7 @@ from pathlib import Path
 import weft.embedded
 from weft.config.engine_args import EngineArgs
 from weft.errors import ConfigError
-from weft.resolve.gguf_files import is_remote_gguf, split_remote_gguf
+from weft.resolve.gguf.files import is_remote_gguf, split_remote_gguf
 from weft.resolve.sources.find import Found, find
 from weft.resolve.sources.repository import Access
 from weft.resolve.sources.wanted import Wanted

@@ -19,12 +19,12 @@ from weft.resolve.config_object import call_override, probed_model_type
 from weft.resolve.config_parser import ConfigFormat
 from weft.resolve.files import find_model
 from weft.resolve.formats import CONFIG_NAME, choose_format
-from weft.resolve.gguf_config import maybe_patch_hf_config_from_gguf, read_gguf_config
-from weft.resolve.hf_classes import build_config, class_of, own_values, plain_config, remote_class, values_of
+from weft.resolve.gguf.config import maybe_patch_hf_config_from_gguf, read_gguf_config
+from weft.resolve.hf.classes import build_config, class_of, own_values, plain_config, remote_class, values_of
 from weft.resolve.json_file import read_json
-from weft.resolve.mistral_parser import read_params
+from weft.resolve.mistral.parser import read_params
+from weft.resolve.options.overrides import changes
 from weft.resolve.origin import class_default, moved
-from weft.resolve.overrides import changes
 from weft.resolve.parsers import get_config_parser, parsers_of_file
 
 logger = logging.getLogger("weft")

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from weft.errors import ConfigError
+from weft.extend.python_file import load_python_file
 from weft.resolve.config_parser import ConfigFormat, ConfigParserBase
-from weft.resolve.hf_parser import HFConfigParser
-from weft.resolve.mistral_parser import MistralConfigParser
-from weft.resolve.python_file import load_python_file
+from weft.resolve.hf.parser import HFConfigParser
+from weft.resolve.mistral.parser import MistralConfigParser
 
 # vLLM's name for the table, which plugins may know. Filled when modules are loaded, read when a config is.
 _CONFIG_FORMAT_TO_CONFIG_PARSER: dict[str, type[ConfigParserBase]] = {

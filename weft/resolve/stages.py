@@ -13,9 +13,9 @@ from typing import Any
 
 from weft.config.engine_args import DTYPE_NAMES, DTYPES
 from weft.errors import ConfigError
-from weft.resolve.config_recipes import ConfigRecipe
+from weft.resolve.hf.recipes import ConfigRecipe
+from weft.resolve.options.overrides import merge
 from weft.resolve.origin import OVERRIDE, arranged, class_default, is_override, moved
-from weft.resolve.overrides import merge
 from weft.resolve.reader import ConfigReader
 from weft.resolve.rope import NAME as ROPE
 from weft.resolve.rope import is_by_layer, layer_types, normalise_rope, read_rope

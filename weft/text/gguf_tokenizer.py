@@ -14,9 +14,9 @@ import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
 
 from weft.errors import ConfigError, NotBuiltError
-from weft.resolve.gguf_files import parts_of
-from weft.resolve.gguf_header import read_gguf
-from weft.resolve.gguf_tokens import CONTROL, END_TOKENS, NORMAL, PREFIX, UNKNOWN, UNUSED, USER_DEFINED
+from weft.resolve.gguf.files import parts_of
+from weft.resolve.gguf.header import read_gguf
+from weft.resolve.gguf.tokens import CONTROL, END_TOKENS, NORMAL, PREFIX, UNKNOWN, UNUSED, USER_DEFINED
 from weft.text.gguf_words import WORD_RULES, WordRule
 
 logger = logging.getLogger("weft")

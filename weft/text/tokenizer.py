@@ -14,7 +14,7 @@ from typing import Any
 
 from weft.config.engine_config import TokenizerConfig
 from weft.errors import ConfigError, RequestError, WeftError
-from weft.resolve.gguf_files import check_gguf_file
+from weft.resolve.gguf.files import check_gguf_file
 from weft.text.gguf_tokenizer import gguf_tokenizer
 from weft.text.joiner import TextJoiner
 from weft.text.mistral_tokenizer import MistralTokenizer, is_mistral_only, mistral_file

@@ -15,7 +15,7 @@ from weft.config.quantization_methods import ALIASES, READ
 from weft.errors import ConfigError
 from weft.resolve.config_file import HFConfig
 from weft.resolve.files import ModelFiles
-from weft.resolve.quantization import find_quantization
+from weft.resolve.options.quantization import find_quantization
 
 INT4 = compressed("pack-quantized", num_bits=4, strategy="group", group_size=16)
 

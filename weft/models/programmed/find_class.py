@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from weft.errors import ConfigError
-from weft.resolve.python_file import load_python_file
+from weft.extend.python_file import load_python_file
 
 # How the engine calls each method: (arguments by place, arguments by name).
 METHODS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from weft.config.engine_config import EngineConfig
-from weft.resolve.hf_classes import config_object
+from weft.resolve.hf.classes import config_object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from weft.errors import ConfigError
-from weft.resolve.gguf_files import is_remote_gguf, local_gguf, split_remote_gguf
+from weft.resolve.gguf.files import is_remote_gguf, local_gguf, split_remote_gguf
 from weft.resolve.json_file import read_json
 from weft.resolve.sources import environment, hub, messages, modelscope, wanted
 from weft.resolve.sources.local import local_directory, not_there, redirected

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from weft.resolve.gguf_files import SUFFIX, choose_gguf_file, part_names
+from weft.resolve.gguf.files import SUFFIX, choose_gguf_file, part_names
 
 _SMALL = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.codes", "*.bpe", "tokenizer*", "vocab*")
 _CODE = ("*.py",)

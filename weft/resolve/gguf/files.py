@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from weft.errors import CheckpointError, ConfigError
-from weft.resolve.gguf_header import MAGIC, TYPES
+from weft.resolve.gguf.header import MAGIC, TYPES
 
 SUFFIX = ".gguf"
 # Names of whole files' mixtures besides those of tensor types, which may be followed by a size (Q4_K_M).

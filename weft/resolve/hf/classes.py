@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from weft.config.frozen import thaw
 from weft.errors import ConfigError
-from weft.resolve.class_complaint import complaint
-from weft.resolve.config_recipes import RECIPES, ConfigRecipe
+from weft.resolve.hf.complaint import complaint
+from weft.resolve.hf.recipes import RECIPES, ConfigRecipe
 from weft.resolve.reader import ConfigReader
 from weft.resolve.repo_files import get_hf_file_to_dict
 from weft.resolve.stages import Values, fill_in, rename_keys

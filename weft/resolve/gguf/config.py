@@ -1,7 +1,7 @@
 """From a GGUF file's metadata to the config keys that families read, each with the metadata key it comes from.
 
 Metadata of the file's architecture that nothing here knows keep their own names, so that the family's reader reports
-them as unread. Knows no torch; what differs between families is data in `gguf_families.py`.
+them as unread. Knows no torch; what differs between families is data in `gguf/families.py`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 
 from weft.errors import CheckpointError, ConfigError, NotBuiltError
 from weft.resolve.config_file import HFConfig, normalise
-from weft.resolve.gguf_families import GGUF_FAMILIES, GGUFFamily
-from weft.resolve.gguf_model import GGUFModel, read_gguf_model
-from weft.resolve.gguf_tokens import END_TOKENS, PREFIX
+from weft.resolve.gguf.families import GGUF_FAMILIES, GGUFFamily
+from weft.resolve.gguf.model import GGUFModel, read_gguf_model
+from weft.resolve.gguf.tokens import END_TOKENS, PREFIX
 
 # Metadata of all families, without the architecture in front.
 KEYS: Mapping[str, str] = {

@@ -1,7 +1,7 @@
 """The header of a GGUF file, read from mapped pages and checked against the file's length without torch.
 
 Owns the layout: magic, version, counts, metadata of typed values, tensor entries, then data at an alignment. Knows no
-model: `gguf_config.py` reads the metadata, `checkpoint/gguf_file.py` the tensors.
+model: `gguf/config.py` reads the metadata, `checkpoint/gguf_file.py` the tensors.
 Source: docs/gguf.md of github.com/ggml-org/ggml.
 """
 

@@ -1,6 +1,6 @@
 """Which model class a `general.architecture` of a GGUF file is, and what its family's metadata say and leave unsaid.
 
-Data only, used by `gguf_config.py`. A family that weft describes (`architectures/`) and that GGUF has needs an entry
+Data only, used by `gguf/config.py`. A family that weft describes (`architectures/`) and that GGUF has needs an entry
 here and a name map there.
 """
 

@@ -1,6 +1,6 @@
 """`hf_overrides`: the user's values put over a config, and how a function's changes become such values.
 
-Knows dictionaries only; a function gets its config object from `hf_config.py`.
+Knows dictionaries only; a function gets its config object from `model_config.py`.
 """
 
 from __future__ import annotations

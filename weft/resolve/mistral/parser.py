@@ -1,6 +1,6 @@
 """The parser of Mistral's own format: a params.json under the names of a config.json, with what one beside it adds.
 
-The mapping is in `mistral_params.py`; here files are read, and put together: the params first, then keys that they lack
+The mapping is in `mistral/params.py`; here files are read, and put together: the params first, then keys that they lack
 from the config.json, then what the format means where neither says.
 """
 
@@ -16,7 +16,7 @@ from weft.resolve.config_parser import ConfigParserBase
 from weft.resolve.files import find_config_files
 from weft.resolve.formats import CONFIG_NAME, MISTRAL_CONFIG_NAME, MISTRAL_WEIGHTS
 from weft.resolve.json_file import read_json, read_json_if_there
-from weft.resolve.mistral_params import FORMAT_DEFAULT, LARGE, MAMBA, adapt
+from weft.resolve.mistral.params import FORMAT_DEFAULT, LARGE, MAMBA, adapt
 from weft.resolve.origin import is_of_class, moved
 from weft.resolve.rope import NAME as ROPE
 from weft.resolve.safetensors_header import majority_dtype
@@ -43,7 +43,7 @@ class MistralConfigParser(ConfigParserBase):
 
         hf_overrides: put over the file. ConfigError naming key and file.
         """
-        from weft.resolve.hf_classes import plain_config
+        from weft.resolve.hf.classes import plain_config
 
         folder = find_config_files(model, revision=revision, token=token, has_code=trust_remote_code).directory
         params, given, source = _read(folder)

@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Mapping
 
 from weft.errors import ConfigError
-from weft.resolve.max_len import KEYS as LENGTHS
+from weft.resolve.options.max_len import KEYS as LENGTHS
 from weft.resolve.origin import first_key, is_override
 from weft.resolve.reader import ConfigReader
 from weft.resolve.stages import TEXT_CONFIG_KEYS

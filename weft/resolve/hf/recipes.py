@@ -1,7 +1,7 @@
 """Recipes of the config classes that weft has itself, because Transformers does not.
 
 A recipe says as data what a class does to a config: keys under other names, defaults, and what follows from other
-values. `stages.py` applies a recipe to a dictionary; `hf_classes.py` makes a class of it where an object is asked for.
+values. `stages.py` applies a recipe to a dictionary; `hf/classes.py` makes a class of it where an object is asked for.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from weft.resolve import draft_configs
+from weft.resolve.hf import draft_configs
 from weft.resolve.reader import ConfigReader
 
 Arrange = Callable[[ConfigReader], dict[str, Any]]

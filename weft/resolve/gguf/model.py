@@ -1,6 +1,6 @@
 """The headers of a GGUF model's files as one: most models are one file, large ones are split.
 
-Each header is checked by `gguf_header.py`; what the files say of each other is checked here.
+Each header is checked by `gguf/header.py`; what the files say of each other is checked here.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from weft.errors import CheckpointError
-from weft.resolve.gguf_files import parts_of
-from weft.resolve.gguf_header import GGUFHeader, GGUFTensor, read_gguf
+from weft.resolve.gguf.files import parts_of
+from weft.resolve.gguf.header import GGUFHeader, GGUFTensor, read_gguf
 
 
 @dataclass(frozen=True, slots=True)

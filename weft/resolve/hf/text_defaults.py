@@ -29,7 +29,7 @@ def fill_text_defaults(given: Values, source: str) -> Values:
     cls = _text_class(given.values, name)
     if not hasattr(cls, "to_dict"):
         return given
-    from weft.resolve.hf_classes import build_config, own_values
+    from weft.resolve.hf.classes import build_config, own_values
 
     reader = ConfigReader(given.values, source=source, origins=given.origins).sub(name)
     defaults = {key: value for key, value in own_values(build_config(text, cls, source, reader)).items()
@@ -46,7 +46,7 @@ def _text_class(values: Mapping[str, Any], name: str) -> Any:
 
 
 def _class(model_type: Any) -> Any:
-    from weft.resolve.hf_classes import class_of
+    from weft.resolve.hf.classes import class_of
 
     try:
         return class_of({"model_type": model_type}, "") if isinstance(model_type, str) else None

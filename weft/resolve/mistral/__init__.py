@@ -1,0 +1,1 @@
+"""Mistral's own format: a params.json under the keys of a config.json."""
