@@ -38,7 +38,7 @@ HARMLESS = frozenset("""
     begin_suppress_tokens
     max_seq_len seq_length model_max_length max_target_positions max_sequence_length max_seq_length seq_len
     quantization_config compression_config
-""".split())    # the last lines: lengths, which resolve/options/max_len.py reads, and what resolve/options/quantization.py reads
+""".split())    # the last lines: what max_len.py and quantization.py of resolve/options/ read
 
 
 class ConfigReader:
