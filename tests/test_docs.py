@@ -20,7 +20,8 @@ from weft.cli.parser import spelled
 from weft.server.options import ServerOptions
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+TOOLS = ("pip", "python", "ruff", "basedpyright", "cmake")      # besides weft itself, and files of this folder
 GREEDY = SamplingParams(temperature=0, max_tokens=5)
 
 
@@ -165,10 +166,10 @@ def test_commands_are_ones_that_weft_and_this_folder_have(page):
             words = next(n for n in (2, 1) if " ".join(arguments[:n]) in COMMANDS)
             parser = build_parser(" ".join(arguments[:words]))
             assert parser.parse_known_args(spelled(arguments[words:]))[1] == [], command
-        elif program == "python" and arguments[0] != "-m":
-            assert (ROOT / arguments[0]).is_file(), command
-        else:
-            assert program in ("pip", "python"), command
+            continue
+        paths = [word for word in (program, *arguments) if word.startswith(("tests/", "tools/", "benchmarks/"))]
+        assert all((ROOT / path).exists() for path in paths), command
+        assert program in TOOLS or program in paths, command
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
