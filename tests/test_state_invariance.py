@@ -1,5 +1,5 @@
-"""The logits of models with states are bitwise the same alone, in any company, chunked, from snapshots, preempted, run
-again and recorded: Mamba 1 and 2, and a hybrid of states, a window and full attention that this file describes.
+"""The logits of models with states are bitwise the same alone, in any company, chunked, from snapshots, preempted, with
+drafts, run again and recorded: Mamba 1 and 2, and a hybrid of states, a window and full attention, described here.
 
 As test_batch_invariance.py, on the native kernels at every level, in bfloat16 and with quantized weights.
 """
@@ -145,6 +145,9 @@ def test_logits_are_bitwise_the_same_whatever_happens_around_a_request(checkpoin
         found, outputs = logits(llm, order)
         assert found == alone, "from snapshots"
         assert model == "hybrid" or sum(output.num_cached_tokens for output in outputs) > 500      # see the test below
+    drafts = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 1, "prompt_lookup_min": 1}
+    with engine(directory, speculative_config=drafts, **options) as llm:
+        assert logits(llm)[0] == alone, "with drafts, most of them wrong"
     monkeypatch.setattr(Runner, "execute", failing(Runner.execute))
     with engine(directory, **options) as llm:
         assert logits(llm)[0] == alone, "after steps that failed when their work was done"

@@ -16,7 +16,6 @@ from tiny_variants import STATE_VARIANTS
 
 from weft import LLM
 from weft.architectures.registry import families, find
-from weft.architectures.words import attention
 from weft.cache.manager import CacheManager
 from weft.engine.runner import Runner
 from weft.errors import ConfigError
@@ -105,6 +104,24 @@ def test_a_preempted_sequence_begins_again(tiny: TinyModel, monkeypatch):
     check(tiny, outputs)
 
 
+def test_drafts_that_are_rejected_leave_no_trace_in_a_state(tiny: TinyModel, monkeypatch):
+    execute, kept = Runner.execute, []
+
+    def counting(self, step_plan):
+        results = execute(self, step_plan)
+        kept.extend(len(result.token_ids) - 1 for item, result in zip(step_plan.scheduled, results, strict=True)
+                    if item.drafts)
+        return results
+
+    monkeypatch.setattr(Runner, "execute", counting)
+    drafts = {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 2, "prompt_lookup_min": 1}
+    with engine(tiny, speculative_config=drafts) as llm:
+        outputs = generate(llm, prompt_logprobs=None)
+
+    assert len(kept) > 5 and 0 in kept
+    check(tiny, outputs)
+
+
 @pytest.mark.parametrize("isa", ["reference", "auto"])
 def test_the_memory_plan_counts_what_is_held(tiny: TinyModel, isa: str):
     planned, held = planned_and_held(tiny.path, cpu_isa=isa)
@@ -120,7 +137,7 @@ def test_the_memory_plan_counts_what_is_held(tiny: TinyModel, isa: str):
 def test_a_part_says_its_own_words(name: str, words: str):
     spec = find([STATE_VARIANTS[name].cls], families(), source="").describe(ConfigReader(STATE_VARIANTS[name].values))
 
-    assert attention(spec.blocks[0].mixer) == words
+    assert spec.blocks[0].mixer.describe() == words
 
 
 @pytest.mark.parametrize(("change", "message"), [

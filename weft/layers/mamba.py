@@ -27,7 +27,7 @@ from weft.ops.step import Step
 class _Selective(StateLayer):
     """What both versions share: the products at the two ends, the convolution, and the scan's parameters.
 
-    a_shape: of the logarithms of the decay rates; size: of d and of the steps' bias.
+    a_shape: of the logarithms of the decay rates; d and the steps' bias have its first dimension.
     """
 
     def __init__(self, spec: MambaSpec | Mamba2Spec, hidden_size: int, options: MambaOptions, a_shape: tuple[int, ...],
