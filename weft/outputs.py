@@ -42,7 +42,8 @@ class CompletionOutput:
 
     logprobs: for each generated token {token_id: Logprob}, the sampled token first; None unless asked for.
     finish_reason: None while running, else "stop", "length", "abort" or "error".
-    stop_reason: the stop string or stop token id that ended it; None for the end-of-text token.
+    stop_reason: the stop string or stop token id that ended it; None for the end-of-text token; a sentence ("no token
+        is allowed: …") where the request's own rules left none.
     """
 
     index: int

@@ -112,6 +112,23 @@ def test_a_failed_requests_blocks_are_never_found_as_a_prefix(core):
     assert run(core)["same"][1].num_cached_tokens == 0
 
 
+def test_a_request_that_forbids_every_token_stops_there_and_nothing_has_failed(core, caplog):
+    core.add(request("good", [1, 2, 3]))
+    dead_end = request("dead end", [1, 2, 3], allowed_token_ids=[7, 8], max_tokens=20)
+    dead_end.bad_words_token_ids = [[7, 7], [7, 8], [8, 7], [8, 8]]      # a first token can be had, a second cannot
+
+    core.add(dead_end)
+    results = run(core)
+
+    tokens, last = results["dead end"]
+    assert len(tokens) == 1 and tokens[0] in (7, 8)
+    assert (last.finish_reason, last.error) == ("stop", None)
+    assert last.stop_reason.startswith("no token is allowed: ")
+    assert results["good"][1].finish_reason == "length"
+    assert core.stats.kv_cache_usage == 0
+    assert not caplog.records
+
+
 def test_abort_gives_the_blocks_back_within_the_call(core):
     core.add(request("long", [1] * 50, max_tokens=60))
     core.step()

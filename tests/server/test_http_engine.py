@@ -109,6 +109,19 @@ def test_a_seed_repeats_sampled_answers_and_children_differ(client):
     assert len(set(first)) == 3
 
 
+def test_a_request_that_forbids_every_token_is_refused_and_one_that_comes_to_it_stops(client, engine):
+    [eos] = engine.config.model.eos_token_ids
+    options = {"model": "tiny", "prompt": "ab", "max_tokens": 9, "temperature": 0}
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.completions.create(**options, extra_body={"allowed_token_ids": [eos], "min_tokens": 3})
+    later = client.completions.create(**options, extra_body={"allowed_token_ids": [66], "bad_words": ["aa", "bb", "cc"]})
+
+    assert refused.value.param == "allowed_token_ids" and "min_tokens = 3" in refused.value.message
+    assert later.choices[0].finish_reason == "stop"
+    assert later.choices[0].stop_reason.startswith("no token is allowed: ")
+    assert later.usage.completion_tokens == 1
+
+
 def test_greedy_tokens_are_the_likeliest_of_their_logprobs(client):
     answer = client.chat.completions.create(model="tiny", messages=HI, max_tokens=5, temperature=0, logprobs=True,
                                             top_logprobs=4)

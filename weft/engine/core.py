@@ -95,7 +95,7 @@ class EngineCore:
         lengths = [item.seq.num_tokens for item in plan.scheduled]
         for item, result, was_alive in zip(plan.scheduled, results, alive, strict=True):
             if result.error is not None and was_alive:          # before its blocks could be published as a prefix
-                self._scheduler.abort(item.seq.request_id, reason="error")
+                self._end(item.seq, result)
         self._scheduler.apply(plan, [result.token_ids for result in results])
         outputs = []
         for item, result, was_alive, before, length in zip(
@@ -110,9 +110,15 @@ class EngineCore:
             self.stats.generation_tokens += len(result.token_ids)
             if result.prompt_logprobs:
                 seq.num_prompt_logprobs += len(result.prompt_logprobs)
-            if result.error is not None or result.token_ids or result.prompt_logprobs:
+            if seq.is_finished or result.token_ids or result.prompt_logprobs:
                 outputs.append(_output(seq, result))
         return outputs
+
+    def _end(self, seq: Sequence, result: SequenceResult) -> None:
+        """Ends a sequence that cannot go on. One that forbids every token is no failure: it stops, and says why."""
+        self._scheduler.abort(seq.request_id, reason="stop" if result.is_dead_end else "error")
+        if result.is_dead_end:
+            seq.stop_reason, result.error = result.error, None
 
     def _propose(self, plan: StepPlan) -> None:
         """Drafts what follows the tokens that this step gave."""

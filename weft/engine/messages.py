@@ -72,7 +72,7 @@ class EngineOutput(msgspec.Struct, kw_only=True, omit_defaults=True):
     prompt_logprobs: pieces in order as the prompt's chunks are computed, for prompt positions 1, 2, …; None unless
         asked for.
     finish_reason: None while running, else "stop", "length", "abort" or "error" (then `error` says why).
-    stop_reason: the stop token id, None for an end-of-text token.
+    stop_reason: the stop token id, None for an end-of-text token; a sentence where the request forbids every token.
     num_cached_tokens: prompt tokens found in the prefix cache; sent with each output.
     first_scheduled_time: engine's `time.monotonic` (one clock for all processes of a machine).
     """
@@ -83,7 +83,7 @@ class EngineOutput(msgspec.Struct, kw_only=True, omit_defaults=True):
     prompt_logprobs: list[TokenLogprobs] | None = None
     pooled: WireTensor | None = None
     finish_reason: str | None = None
-    stop_reason: int | None = None
+    stop_reason: int | str | None = None
     num_cached_tokens: int = 0
     first_scheduled_time: float | None = None
     num_preemptions: int = 0

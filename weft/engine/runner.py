@@ -38,12 +38,16 @@ _LOGIT_ROWS = 256              # rows of float32 logits of a prompt held at once
 
 @dataclass(slots=True)
 class SequenceResult:
-    """What a step gave one scheduled sequence. error: why it cannot go on; then there are no tokens."""
+    """What a step gave one scheduled sequence. error: why it cannot go on; then there are no tokens.
+
+    is_dead_end: it ends because its own rules forbid every token; nothing has failed.
+    """
 
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprobs] | None = None
     prompt_logprobs: list[TokenLogprobs] | None = None
     error: str | None = None
+    is_dead_end: bool = False
 
     def cut(self, num_tokens: int) -> None:
         """Keeps the first tokens and their log-probabilities only."""
@@ -144,7 +148,7 @@ def _accept(item: Scheduled, samples: list[Sampled], result: SequenceResult) -> 
     A failure behind the first row is not taken: the next step meets it again, as the first row of its sequence.
     """
     if samples and samples[0].error is not None:
-        result.error = samples[0].error
+        result.error, result.is_dead_end = samples[0].error, samples[0].is_dead_end
         return
     for sample, draft in zip_longest(samples, item.drafts):
         if sample.error is not None:

@@ -59,11 +59,12 @@ class SampleRow(NamedTuple):
 
 @dataclass(slots=True)
 class Sampled:
-    """One row's new token. error: why there is none."""
+    """One row's new token. error: why there is none; is_dead_end: because the request itself forbids them all."""
 
     token_id: int = -1
     logprobs: TokenLogprobs | None = None
     error: str | None = None
+    is_dead_end: bool = False
 
 
 class Sampler:
@@ -94,7 +95,7 @@ class Sampler:
         for i in edited:
             self._edit(logits[i], rows[i])
         drawn = self._sampling.draw(logits, _settings(rows), keep=keep)
-        results = [Sampled(token) if state == GOOD else Sampled(error=_WHY_NOT[state])
+        results = [Sampled(token) if state == GOOD else Sampled(error=_WHY_NOT[state], is_dead_end=state == EMPTY)
                    for token, state in zip(drawn.tokens.tolist(), drawn.states.tolist(), strict=True)]
         for k in {rows[i].params.logprobs for i in reported}:
             members = [(i, place) for i, place in zip(reported, places, strict=True)

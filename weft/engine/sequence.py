@@ -45,7 +45,8 @@ class Sequence:
         num_prompt_logprobs: prompt positions whose log-probabilities have left the engine; the engine counts them, so
             that a preempted sequence does not send them twice.
         finish_reason: None while alive, else "stop", "length", "abort" or "error".
-        stop_reason: the stop token id that ended it; None for the end-of-text token.
+        stop_reason: the stop token id that ended it; None for the end-of-text token; a sentence where its own rules
+            forbid every token.
     """
 
     request: EngineRequest
@@ -68,7 +69,7 @@ class Sequence:
     num_prompt_logprobs: int = field(default=0, init=False)
     first_scheduled_time: float | None = field(default=None, init=False)
     finish_reason: str | None = field(default=None, init=False)
-    stop_reason: int | None = field(default=None, init=False)
+    stop_reason: int | str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         request, params = self.request, self.request.params

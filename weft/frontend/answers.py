@@ -59,7 +59,7 @@ class AnswerState:
             self.finish(output.finish_reason, output.stop_reason)
         return False
 
-    def finish(self, reason: str, stop_reason: int | None = None) -> None:
+    def finish(self, reason: str, stop_reason: int | str | None = None) -> None:
         """End it; text that was held back is shown, unless it completes a stop string."""
         if self._detokenizer is not None:
             self._show(self._detokenizer.finish())

@@ -16,6 +16,7 @@ import msgspec
 from weft.config.engine_config import EngineConfig
 from weft.engine.messages import NO_TOKEN, EngineInfo, EngineRequest, WireTensor
 from weft.errors import RequestError
+from weft.frontend.allowed_tokens import check_some_token_is_allowed
 from weft.frontend.prompts import Prompt, parse_prompt
 from weft.pooling_params import PoolingParams
 from weft.sampling_params import MAX_COUNT, SamplingParams, check_text
@@ -83,7 +84,9 @@ class InputProcessor:
     def _generating(self, request_id: str, parsed: Prompt, params: SamplingParams, shared: dict[str, Any], *,
                     add_special_tokens: bool) -> PreparedRequest:
         self._check_params(params)
-        shared |= {"eos_token_ids": self.eos_token_ids, "bad_words_token_ids": self._bad_words(params.bad_words or [])}
+        bad_words = self._bad_words(params.bad_words or [])
+        check_some_token_is_allowed(params, self.eos_token_ids, bad_words, self.vocab_size)
+        shared |= {"eos_token_ids": self.eos_token_ids, "bad_words_token_ids": bad_words}
         token_ids: list[int] = []
         if parsed.embeds is None:
             token_ids = self.truncate(self.encode(parsed, add_special_tokens=add_special_tokens), params)
