@@ -139,9 +139,9 @@ def test_a_model_type_that_nobody_has_a_class_for_is_an_error(tmp_path):
     ({"num_attention_heads": 5}, "num_attention_heads", "5", "not a multiple"),
     ({"torch_dtype": "bfloat17"}, "torch_dtype", "'bfloat17'", "bfloat17"),
     ({"quantization_config": [1]}, "quantization_config", r"\[1\]", "list"),
-    ({"model_type": "llava", "text_config": {"model_type": "llama", "hidden_size": 32, "num_hidden_layers": 2,
-      "num_attention_heads": 5, "vocab_size": 100, "max_position_embeddings": 64}}, r"text_config\.num_attention_heads", "5",
-     "not a multiple"),
+    ({"model_type": "llava", "text_config": {
+        "model_type": "llama", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 5, "vocab_size": 100,
+        "max_position_embeddings": 64}}, r"text_config\.num_attention_heads", "5", "not a multiple"),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_what_the_class_complains_about_is_named_by_key_and_value(tmp_path, changes, key, value, reason):
     with pytest.raises(ConfigError, match=rf"(?s)^{key} = {value} \(in .*config\.json\): expected.*{reason}"):
@@ -186,7 +186,7 @@ def test_a_config_of_another_place_can_be_taken(tmp_path):
     config = get_config(write_model(tmp_path / "a"), trust_remote_code=False, hf_config_path=there)
 
     assert config.hidden_size == 64
-    with pytest.raises(ConfigError, match="hf_config_path = .*nowhere"):
+    with pytest.raises(ConfigError, match=r"hf_config_path = .*nowhere"):
         get_config(tmp_path / "a", trust_remote_code=False, hf_config_path=tmp_path / "nowhere")
 
 
@@ -207,8 +207,10 @@ def test_what_old_modelopt_says_of_quantization_is_on_the_object(tmp_path):
 
 
 def test_dbrx_rotates_by_the_base_in_its_attention_config(tmp_path):
-    config = get_config(write_model(tmp_path, model_type="dbrx", architectures=["DbrxForCausalLM"], d_model=32, n_heads=4,
-                                    attn_config={"kv_n_heads": 2, "rope_theta": 5e5}), trust_remote_code=False)
+    directory = write_model(tmp_path, model_type="dbrx", architectures=["DbrxForCausalLM"], d_model=32, n_heads=4,
+                            attn_config={"kv_n_heads": 2, "rope_theta": 5e5})
+
+    config = get_config(directory, trust_remote_code=False)
 
     assert (config.attn_config.rope_theta, config.rope_parameters["rope_theta"]) == (5e5, 5e5)
 

@@ -48,16 +48,19 @@ def test_a_whole_number_may_be_written_with_a_point(tmp_path):
     directory = write_model(tmp_path, hidden_size=32.0, max_position_embeddings=512.0, vocab_size=100.0)
 
     config = get_config(directory, trust_remote_code=False)
-    args = EngineArgs(model=str(directory))
 
     assert repr((config.hidden_size, config.max_position_embeddings)) == "(32, 512)"
-    assert repr(resolve_model(args, find_model(args)).vocab_size) == "100"
+    assert repr(resolved(directory).vocab_size) == "100"
+
+
+def resolved(path, **options):
+    args = EngineArgs(model=str(path), **options)
+    return resolve_model(args, find_model(args))
 
 
 @pytest.mark.parametrize("read", [
-    lambda path: get_config(path, trust_remote_code=False),
-    lambda path: resolve_model(args := EngineArgs(model=str(path)), find_model(args)),
-    lambda path: resolve_model(args := EngineArgs(model=str(path), hf_overrides=lambda config: config), find_model(args)),
+    lambda path: get_config(path, trust_remote_code=False), resolved,
+    lambda path: resolved(path, hf_overrides=lambda config: config),
 ], ids=["object", "engine", "function as override"])
 def test_a_hundred_million_layers_are_refused_at_once(tmp_path, read):
     began = time.monotonic()
@@ -74,11 +77,12 @@ def test_mistrals_layers_are_counted_before_their_windows_are_listed():
         adapt_config_dict(params)
 
 
-@pytest.mark.parametrize(("changes", "field"), [({"hidden_size": -4}, "hidden_size"), ({"vocab_size": 0}, "vocab_size")])
-def test_no_overrides_hide_no_fault_of_the_file(tmp_path, changes, field):
-    args = EngineArgs(model=str(write_model(tmp_path, **changes)), hf_overrides=None, override_generation_config=None)
+@pytest.mark.parametrize(("field", "value"), [
+    ("hidden_size", -4), ("vocab_size", 0), ("vocab_size", "many"), ("max_position_embeddings", "many")])
+def test_no_overrides_hide_no_fault_of_the_file(tmp_path, field, value):
+    directory = write_model(tmp_path, **{field: value})
 
     with pytest.raises(ConfigError) as caught:
-        resolve_model(args, find_model(args))
+        resolved(directory, hf_overrides=None, override_generation_config=None)
 
     assert (caught.value.field, caught.value.source) == (field, str(tmp_path / "config.json"))
