@@ -43,6 +43,18 @@ def test_the_products_benchmark_prints_each_kind_and_number_of_rows(run):
     assert lines == [[kind, rows] for kind in kinds for rows in ("1", "7")]
 
 
+def test_the_speculation_benchmark_prints_each_text_with_its_ratio(run, checkpoint):
+    done = run("speculation.py", checkpoint, "--contexts", 16, 64, "--output-len", 32, "--rounds", 1,
+               "--num-threads", 1, "--lookup-max", 2)
+
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()[2:5]]
+    assert [row[:3] for row in rows] == [["repeats", "itself", "48"], ["nothing", "repeats", "16"],
+                                         ["nothing", "repeats", "64"]]
+    assert all(float(ratio) > 0 for row in rows for ratio in row[3:])
+    assert done.stdout.count("a lookup in ") == 2
+
+
 def test_a_gguf_file_of_random_blocks_is_one_that_runs(run, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({
         "model_type": "qwen3", "max_position_embeddings": 512, "num_hidden_layers": 8, "hidden_size": 256,

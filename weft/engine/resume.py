@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import zip_longest
+from typing import Any
 
 import msgspec
 
@@ -79,12 +80,12 @@ class StatsTotal:
         self._before = _counters(self.latest)
 
 
-def _counters(stats: EngineStats) -> dict[str, int | list[int]]:
+def _counters(stats: EngineStats) -> dict[str, Any]:
     return {name: getattr(stats, name) for name in _COUNTERS}
 
 
-def _sum(before: int | list[int], now: int | list[int]) -> int | list[int]:
-    """Lists are summed place by place."""
-    if isinstance(before, list) and isinstance(now, list):
+def _sum(before: Any, now: Any) -> Any:
+    """Of two numbers, or of two lists of numbers place by place."""
+    if isinstance(before, list):
         return [a + b for a, b in zip_longest(before, now, fillvalue=0)]
     return before + now
