@@ -13,6 +13,7 @@ ROUTER = Router(names({
     "model.layers.{i}.experts.{e}.w1": "blocks.{i}.ffn.experts.{e}.gate",
     "model.layers.{i}.experts.{e}.w2": "blocks.{i}.ffn.experts.{e}.down",
     "model.layer_{i}.0.fc": Rule("model.layer_{i}.0.fc", ("blocks.{i}.ffn.up",), Plain(transposed=True)),
+    "model.layers.{i}.dt_bias": "blocks.{i}.mixer.dt.bias",
     "lm_head": "head",
 }, optional_prefix="model.", ignored=("model.layers.{i}.rotary.inv_freq", "model.layers.{i}.attn.mask"),
    ignored_prefixes=("model.layers.61.", "model.layers.62.")))
@@ -59,6 +60,7 @@ def test_layers_that_nothing_is_made_of_are_ignored_whole(name):
 def test_a_home_knows_the_tensors_that_would_fill_it():
     assert ROUTER.sources_of("blocks.3.ffn.experts.17.down.weight") == ("model.layers.3.experts.17.w2.weight",)
     assert ROUTER.sources_of("blocks.4.ffn.up.bias") == ("model.layers.4.gate_up.bias", "model.layer_4.0.fc.bias")
+    assert ROUTER.sources_of("blocks.4.mixer.dt.bias") == ("model.layers.4.dt_bias",)
     assert ROUTER.sources_of("unknown.weight") == ()
 
 

@@ -7,7 +7,7 @@ from weft.errors import CheckpointError
 from weft.layers.context import LayerContext
 from weft.layers.layer import Home, Layer, allocate
 from weft.layers.linear import Linear
-from weft.layers.shard import Span
+from weft.layers.shard import Span, Spans
 from weft.ops.quantized import quantize
 
 WHOLE = torch.arange(48.0).view(6, 8)
@@ -37,6 +37,14 @@ def test_rows_and_columns_are_cut_out():
     assert torch.equal(both, WHOLE[3:, 2:4])
 
 
+def test_rows_of_several_spans_lie_one_after_another():
+    view = torch.zeros(3, 8)
+
+    home(view, rows=Spans((Span(2, 4, 4), Span(1, 2, 2)))).fill(WHOLE)
+
+    assert torch.equal(view, WHOLE[[2, 3, 5]])
+
+
 def test_a_vector_has_rows_only():
     view = torch.zeros(2)
 
@@ -46,10 +54,10 @@ def test_a_vector_has_rows_only():
 
 
 @pytest.mark.parametrize(("tensor", "said"), [
-    (torch.zeros(2, 8), r"q\.weight: the tensor is float32 \[2, 8\], the model has bfloat16 \[6, 8\]"),
-    (torch.zeros(6, 8, 1), r"float32 \[6, 8, 1\]"),
-    (torch.zeros(6, 8, dtype=torch.int8), r"the tensor is int8 \[6, 8\]"),
-    (torch.zeros(()), r"float32 \[\]"),
+    (torch.zeros(2, 8), r"Layer\.q\.weight: the checkpoint's tensor is \[2, 8\], the model has \[6, 8\]"),
+    (torch.zeros(6, 8, 1), r"the checkpoint's tensor is \[6, 8, 1\]"),
+    (torch.zeros(6, 8, dtype=torch.int8), r"the checkpoint's tensor is int8, expected floats of 16, 32 or 64 bits"),
+    (torch.zeros(()), r"the checkpoint's tensor is \[\]"),
 ])
 def test_another_shape_or_dtype_is_refused_and_nothing_is_copied(tensor, said):
     view = torch.full((2, 8), torch.nan, dtype=torch.bfloat16)
@@ -86,3 +94,5 @@ def test_codes_are_cut_as_numbers_are():
     part = home(torch.zeros(2, 32), rows=Span(2, 4, 6), columns=Span(32, 64, 64)).cut_codes(codes)
 
     assert torch.equal(part.dequantize(), codes.dequantize()[2:4, 32:])
+    rows = home(torch.zeros(3, 64), rows=Spans((Span(0, 1, 2), Span(2, 4, 4)))).cut_codes(codes)
+    assert torch.equal(rows.dequantize(), codes.dequantize()[[0, 4, 5]])

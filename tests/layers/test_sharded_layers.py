@@ -14,6 +14,8 @@ from weft.architectures.spec import (
     HeadSpec,
     LayerNorm,
     LearnedPositions,
+    Mamba2Spec,
+    MambaSpec,
     MLASpec,
     MLPSpec,
     MoESpec,
@@ -28,11 +30,13 @@ from weft.layers.context import LayerContext
 from weft.layers.embedding import Embedding, Head
 from weft.layers.layer import Layer, allocate
 from weft.layers.linear import Linear
+from weft.layers.mamba import Mamba, Mamba2
 from weft.layers.mla import MLA
 from weft.layers.mlp import MLP, MoE
 from weft.layers.rope import RotaryPositions
 from weft.layers.shard import Shard
 from weft.ops.attention import attention_plan
+from weft.ops.scan_plan import ScanPlan
 from weft.ops.step import RowEmbeds, Step
 
 HIDDEN, TOKENS = 64, 20
@@ -43,6 +47,7 @@ EXPERT = MLPSpec(intermediate_size=32, act="silu", gated=True)
 MOE = MoESpec(num_experts=4, num_experts_per_token=2, expert=EXPERT)
 MLA_SPEC = MLASpec(num_heads=4, q_rank=24, kv_rank=32, nope_dim=16, value_dim=12, scale=0.2,
                    positions=replace(ROPE, rotary_dim=8), norm=RMS, bias=True)
+MAMBA2 = Mamba2Spec(num_heads=8, head_dim=16, num_groups=4, state_size=12, conv_size=4, norm_eps=1e-5, bias=True)
 MIXERS = {
     "grouped queries": ATTENTION,
     "one key head": replace(ATTENTION, num_kv_heads=1),
@@ -146,6 +151,26 @@ def test_feed_forward_parts_of_the_shards_columns_add_up(name, count):
     torch.testing.assert_close(sum(parts), whole(x))
 
 
+def scanned(layer, x):
+    """A sequence of TOKENS, run through a mixer with states of NaN."""
+    layer.bind_cache(tuple(torch.full(shape, torch.nan, dtype=dtype) for shape, dtype in
+                           zip(layer.cache_shapes(2), layer.cache_dtypes, strict=True)), 0)
+    plan, ids = ScanPlan(query_lens=(TOKENS,), read_ids=(None,), write_ids=(1,)), torch.arange(TOKENS)
+    return layer(x, Step(input_ids=ids, positions=ids, query_lens=(TOKENS,), caches=(plan,))).clone()
+
+
+@pytest.mark.parametrize("count", [2, 4])
+@torch.inference_mode()
+def test_states_of_the_shards_heads_add_up(count):
+    whole, shards = whole_and_shards(lambda context: Mamba2(MAMBA2, HIDDEN, context=context), count)
+    x = inputs()
+
+    parts = [scanned(shard, x) for shard in shards]
+
+    assert [shard.state_shape for shard in shards] == [(8 // count, 12, 16)] * count
+    torch.testing.assert_close(sum(parts), scanned(whole, x), atol=1e-4, rtol=1e-4)
+
+
 @torch.inference_mode()
 def test_products_of_row_shards_lie_side_by_side():
     def make(context):
@@ -202,6 +227,19 @@ def test_norms_over_all_heads_are_loaded_but_not_computed():
 
     with pytest.raises(NotBuiltError, match=r"qk_norm\.scope=all = Span\(start=4, stop=8, size=8\)"):
         attended(shards[1], spec, inputs())
+
+
+@pytest.mark.parametrize(("make", "said"), [
+    (lambda c: Mamba2(replace(MAMBA2, num_groups=1), HIDDEN, context=c),
+     r"mixer\.norm = Span\(start=0, stop=4, size=8"),
+    (lambda c: Mamba(MambaSpec(inner_size=32, state_size=8, conv_size=4, dt_rank=4), HIDDEN, context=c),
+     r"mixer\.dt_b_c = Span\(start=0, stop=16, size=32"),
+])
+def test_state_spaces_that_mix_all_channels_are_loaded_but_not_computed(make, said):
+    _, shards = whole_and_shards(make, 2)
+
+    with pytest.raises(NotBuiltError, match=said):
+        scanned(shards[0], inputs())
 
 
 def test_norms_of_embeddings_are_loaded_but_not_computed():

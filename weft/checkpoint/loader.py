@@ -244,8 +244,9 @@ def _copy_all(homes: dict[str, Home], checkpoint: Checkpoint, routes: dict[str, 
         targets = [homes.pop(home) for home in routes[name].homes]
         parts = take_apart(routes[name].layout, tensor, _num_rows(targets))
         for target, part in zip(targets, parts, strict=True):
-            is_view = part.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr()
-            _copy(target.view, target.cut(part), name, checkpoint if is_view else None)
+            own = target.cut(part)
+            is_view = own.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr()
+            _copy(target.view, own, name, checkpoint if is_view else None)
         bar.update(checkpoint.tensors[name].num_bytes)
         if sink is not None:
             targets = target = None                          # what a kernel packs must not be held here

@@ -79,13 +79,13 @@ class Router:
 
     def sources_of(self, home: str) -> tuple[str, ...]:
         """Names of the tensors that would fill a home."""
-        stem, suffix = split_suffix(home)
         found = []
-        for rule in self._sources.get(_mark(stem), ()):
-            for target in rule.targets:
-                numbers = _match(target, stem)
-                if numbers is not None:
-                    found.append(_fill(rule.source, numbers) + suffix)
+        for stem, suffix in (split_suffix(home), (home, "")):      # a target may say the suffix itself: `mixer.dt.bias`
+            for rule in self._sources.get(_mark(stem), ()):
+                for target in rule.targets:
+                    numbers = _match(target, stem)
+                    if numbers is not None:
+                        found.append(_fill(rule.source, numbers) + suffix)
         return tuple(dict.fromkeys(found))
 
     def _spellings(self, name: str) -> tuple[str, ...]:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor
 
 from weft.layers.context import LayerContext
-from weft.layers.layer import Layer
+from weft.layers.layer import Home, Layer
 from weft.layers.linear import shape_only
+from weft.layers.shard import Extent, Span
 from weft.ops.causal_conv import CausalConvCase, choose_causal_conv
 from weft.ops.quantized import QuantizedWeight
 from weft.ops.scan_plan import ScanPlan
 
 
 class CausalConv(Layer):
-    """act(bias + the last `size` rows, weighted), each channel by itself."""
+    """act(bias + the last `size` rows, weighted), each channel by itself. channels: those that are built."""
 
-    def __init__(self, channels: int, size: int, *, act: str, bias: bool, context: LayerContext) -> None:
+    def __init__(self, channels: int | Extent, size: int, *, act: str, bias: bool, context: LayerContext) -> None:
         super().__init__()
-        self.weight = self.parameter(channels, size, context=context)                   # [C, K]
-        self.bias = self.parameter(channels, context=context) if bias else None
+        self.channels = Span.of(channels)
+        self.weight = self.parameter(len(self.channels), size, context=context)         # [C, K]
+        self.bias = self.parameter(len(self.channels), context=context) if bias else None
         self.choice = choose_causal_conv(CausalConvCase(device=context.device, dtype=context.dtype, kernel_size=size,
                                                         act=act, isa=context.isa))
         self.scratch = context.scratch
@@ -29,6 +32,10 @@ class CausalConv(Layer):
     def forward(self, x: Tensor, states: Tensor, plan: ScanPlan) -> Tensor:
         """[T, C] -> [T, C], in scratch memory; states [B, K - 1, C]."""
         return self.convolve(x, states, plan, self.scratch.take("conv", x.shape[0], x.shape[1], x.dtype))
+
+    def own_homes(self) -> dict[str, Home]:
+        """As Layer."""
+        return {name: replace(home, rows=self.channels) for name, home in super().own_homes().items()}
 
     def finish_loading(self) -> None:
         """Give weight and bias to the kernel."""

@@ -6,7 +6,7 @@ allocated. `allocate` gives it memory, loading fills its homes, `finish_loading`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from weft.errors import CheckpointError
 from weft.layers.context import LayerContext
-from weft.layers.shard import Span
+from weft.layers.shard import Extent, Span
 from weft.ops.kernel import Choice
 from weft.ops.quantized import QuantizedWeight
 
@@ -34,7 +34,7 @@ class Home:
     view: Tensor
     layer: Layer
     part: str
-    rows: Span | None = None
+    rows: Extent | None = None
     columns: Span | None = None
 
     @property
@@ -52,15 +52,15 @@ class Home:
         return tuple(shape)
 
     def cut(self, whole: Tensor) -> Tensor:
-        """A view of what belongs here of a tensor of `whole_shape`."""
-        if self.rows is not None:
+        """What belongs here of a tensor of `whole_shape`: a view, unless the rows are several spans."""
+        if self.rows is not None and not self.rows.is_whole:
             whole = whole[self.rows.entries]
         return whole if self.columns is None else whole[..., self.columns.entries]
 
     def cut_codes(self, whole: QuantizedWeight) -> QuantizedWeight:
         """What belongs here of the codes of a whole matrix."""
         if self.rows is not None and not self.rows.is_whole:
-            whole = whole.rows(torch.arange(self.rows.start, self.rows.stop))
+            whole = whole.rows(torch.arange(self.rows.size)[self.rows.entries])
         return self.cut_row(whole)
 
     def cut_row(self, row: QuantizedWeight) -> QuantizedWeight:
@@ -71,18 +71,17 @@ class Home:
     @torch.no_grad()
     def fill(self, tensor: Tensor) -> None:
         """Copy what belongs here of a checkpoint's tensor. CheckpointError for another shape, or no plain floats."""
-        if tuple(tensor.shape) != self.whole_shape or tensor.dtype not in WEIGHT_DTYPES:
-            raise CheckpointError(f"{self.part}: the tensor is {_described(tensor.dtype, tensor.shape)}, the model has "
-                                  f"{_described(self.view.dtype, self.whole_shape)}; floats of 16, 32 or 64 bits of "
-                                  "that shape fit.")
+        name = f"{type(self.layer).__name__}.{self.part}"
         if self.view.is_meta:
-            raise CheckpointError(f"{self.part}: the layer has no memory to load into: it was not given any yet, or "
-                                  "its weight is packed for its kernel already. Load all weights in one go.")
+            raise CheckpointError(f"{name}: the layer has no memory to load into: the engine gave it none yet, or its "
+                                  "weight is packed for its kernel already. Load all weights once, in load_weights.")
+        if tuple(tensor.shape) != self.whole_shape:
+            raise CheckpointError(f"{name}: the checkpoint's tensor is {list(tensor.shape)}, the model has "
+                                  f"{list(self.whole_shape)}: config.json and the weights do not fit each other.")
+        if tensor.dtype not in WEIGHT_DTYPES:
+            raise CheckpointError(f"{name}: the checkpoint's tensor is {str(tensor.dtype).removeprefix('torch.')}, "
+                                  "expected floats of 16, 32 or 64 bits: quantized weights need their scales.")
         self.view.copy_(self.cut(tensor))
-
-
-def _described(dtype: torch.dtype, shape: Iterable[int]) -> str:
-    return f"{str(dtype).removeprefix('torch.')} {list(shape)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from weft.layers.context import LayerContext
 from weft.layers.layer import Home, Layer
-from weft.layers.shard import Span
+from weft.layers.shard import Extent, Span
 from weft.ops.linear import Epilogue, LinearCase, Product, choose_linear, empty_weight, product_bytes
 from weft.ops.quantized import QuantizedWeight, stacked
 
@@ -20,13 +20,13 @@ class Linear(Layer):
 
     parts: {part name: rows}; q, k and v (or gate and up) are one product and three homes.
     act: a name of ops/activation; gated: act(first half) * second half.
-    Rows as a Span: those are the rows that are built. in_features as a Span: the columns that are built; then x has
-    these columns, the result is a partial sum, and only the first shard adds the bias.
+    Rows as a Span or Spans: those are the rows that are built. in_features as a Span: the columns that are built; then
+    x has these columns, the result is a partial sum, and only the first shard adds the bias.
     """
 
     takes_integers = True
 
-    def __init__(self, in_features: int | Span, parts: Mapping[str, int | Span], *, bias: bool, context: LayerContext,
+    def __init__(self, in_features: int | Span, parts: Mapping[str, int | Extent], *, bias: bool, context: LayerContext,
                  act: str | None = None, gated: bool = False) -> None:
         super().__init__()
         self.columns, self.rows = Span.of(in_features), {part: Span.of(rows) for part, rows in parts.items()}

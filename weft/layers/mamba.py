@@ -17,6 +17,7 @@ from weft.layers.causal_conv import CausalConv
 from weft.layers.context import LayerContext
 from weft.layers.layer import Home
 from weft.layers.linear import Linear, shape_only
+from weft.layers.shard import Extent, Span, Spans, needs_sums
 from weft.layers.state import StateLayer
 from weft.ops.mamba import MambaCase, MambaOptions, choose_mamba
 from weft.ops.norm import NormCase, NormOptions, choose_norm
@@ -27,19 +28,22 @@ from weft.ops.step import Step
 class _Selective(StateLayer):
     """What both versions share: the products at the two ends, the convolution, and the scan's parameters.
 
-    a_shape: of the logarithms of the decay rates; d and the steps' bias have its first dimension.
+    spec: of the channels that are built, all or a shard's; inner: these channels. enter: rows of the product in;
+    convolved: channels of the convolution. scanned: the channels or heads that the scan has a decay and a step for;
+    a_columns: decays of one of them.
     """
 
-    def __init__(self, spec: MambaSpec | Mamba2Spec, hidden_size: int, options: MambaOptions, a_shape: tuple[int, ...],
-                 *, context: LayerContext) -> None:
+    def __init__(self, spec: MambaSpec | Mamba2Spec, hidden_size: int, options: MambaOptions, *, inner: Span,
+                 enter: Spans, convolved: Extent, scanned: Span, a_columns: tuple[int, ...] = (),
+                 context: LayerContext) -> None:
         super().__init__(spec, context=context)
-        self.spec, self.scratch = spec, context.scratch
-        self.enter = Linear(hidden_size, {"in": spec.in_size}, bias=spec.bias, context=context)
-        self.conv = CausalConv(spec.conv_channels, spec.conv_size, act=spec.act, bias=spec.conv_bias, context=context)
+        self.spec, self.scratch, self.scanned = spec, context.scratch, scanned
+        self.enter = Linear(hidden_size, {"in": enter}, bias=spec.bias, context=context)
+        self.conv = CausalConv(convolved, spec.conv_size, act=spec.act, bias=spec.conv_bias, context=context)
         exact = replace(context, dtype=torch.float32)
-        self.a_log, self.d, self.dt_bias = (self.parameter(*shape, context=exact)
-                                            for shape in (a_shape, a_shape[:1], a_shape[:1]))
-        self.out = Linear(spec.inner_size, {"o": hidden_size}, bias=spec.bias, context=context)
+        self.a_log, self.d, self.dt_bias = (self.parameter(len(scanned), *columns, context=exact)
+                                            for columns in (a_columns, (), ()))
+        self.out = Linear(inner, {"o": hidden_size}, bias=spec.bias, context=context)
         self.scan_choice = choose_mamba(MambaCase(device=context.device, dtype=context.dtype, options=options,
                                                   state_size=spec.state_size, isa=context.isa))
         self.scan = None                                        # what that kernel makes of its parameters
@@ -52,7 +56,7 @@ class _Selective(StateLayer):
     def own_homes(self) -> dict[str, Home]:
         """As Layer."""
         named = {"a_log": self.a_log, "d": self.d, "dt.bias": self.dt_bias}
-        return {part: Home(parameter.data, self, part) for part, parameter in named.items()}
+        return {part: Home(parameter.data, self, part, self.scanned) for part, parameter in named.items()}
 
     def homes(self) -> dict[str, Home]:
         convs = {f"conv.{part}": home for part, home in self.conv.homes().items()}
@@ -81,8 +85,9 @@ class Mamba(_Selective):
     """A MambaSpec with its weights."""
 
     def __init__(self, spec: MambaSpec, hidden_size: int, *, context: LayerContext) -> None:
-        size, states = spec.inner_size, spec.state_size
-        super().__init__(spec, hidden_size, MambaOptions(by_head=False), (size, states), context=context)
+        size, states = context.divided("intermediate_size", spec.inner_size), spec.state_size
+        super().__init__(replace(spec, inner_size=len(size)), hidden_size, MambaOptions(by_head=False), inner=size,
+                         enter=Spans((size, size)), convolved=size, scanned=size, a_columns=(states,), context=context)
         exact = replace(context, quantization=None)             # small, and they decide
         self.dt_b_c = Linear(size, {"dt_b_c": spec.dt_rank + 2 * states}, bias=False, context=exact)
         self.dt = Linear(spec.dt_rank, {"dt": size}, bias=False, context=exact)
@@ -96,6 +101,8 @@ class Mamba(_Selective):
     def forward(self, x: Tensor, step: Step, angles: None = None, residual: Tensor | None = None,
                 alpha: float = 1.0) -> Tensor:
         """[T, E] -> [T, E]; with a residual, residual += alpha * that, and it is returned. There are no angles."""
+        if not self.scanned.is_whole:                           # dt, b and c are made of all channels
+            raise needs_sums("mixer.dt_b_c", self.scanned)
         spec, plan = self.spec, step.caches[self.group]
         x, z = self.enter(x).split(spec.inner_size, dim=1)                              # [T, I] each
         x = self.conv(x, self.conv_states, plan)
@@ -119,9 +126,14 @@ class Mamba2(_Selective):
     """A Mamba2Spec with its weights."""
 
     def __init__(self, spec: Mamba2Spec, hidden_size: int, *, context: LayerContext) -> None:
-        super().__init__(spec, hidden_size, MambaOptions(by_head=True, dt_limits=spec.dt_limits), (spec.num_heads,),
-                         context=context)
-        self.norm_weight = self.parameter(spec.inner_size, context=context)
+        heads, groups = context.divided("num_heads", spec.num_heads), context.shared("n_groups", spec.num_groups)
+        inner, states = heads.times(spec.head_dim), groups.times(spec.state_size)
+        super().__init__(
+            replace(spec, num_heads=len(heads), num_groups=len(groups)), hidden_size,
+            MambaOptions(by_head=True, dt_limits=spec.dt_limits), inner=inner, scanned=heads, context=context,
+            enter=Spans((inner, inner, states, states, heads)), convolved=Spans((inner, states, states)))
+        self.has_whole_groups = len(heads) * groups.size == heads.size * len(groups)
+        self.inner, self.norm_weight = inner, self.parameter(len(inner), context=context)
         self.norm_options = NormOptions(centred=False, eps=spec.norm_eps, cast_before_weight=True)
         self.norm_choice = choose_norm(NormCase(device=context.device, dtype=context.dtype, options=self.norm_options,
                                                 isa=context.isa))
@@ -130,6 +142,8 @@ class Mamba2(_Selective):
     def forward(self, x: Tensor, step: Step, angles: None = None, residual: Tensor | None = None,
                 alpha: float = 1.0) -> Tensor:
         """[T, E] -> [T, E]; with a residual, residual += alpha * that, and it is returned. There are no angles."""
+        if not self.has_whole_groups:                           # a group is normed as a whole
+            raise needs_sums("mixer.norm", self.scanned)
         spec, plan = self.spec, step.caches[self.group]
         states = spec.num_groups * spec.state_size
         heads, groups = (spec.num_heads, spec.head_dim), (spec.num_groups, spec.state_size)
@@ -152,7 +166,7 @@ class Mamba2(_Selective):
 
     def own_homes(self) -> dict[str, Home]:
         """As Layer."""
-        return super().own_homes() | {"norm.weight": Home(self.norm_weight.data, self, "norm.weight")}
+        return super().own_homes() | {"norm.weight": Home(self.norm_weight.data, self, "norm.weight", self.inner)}
 
     def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
         """As Layer."""

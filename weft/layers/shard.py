@@ -1,4 +1,5 @@
-"""`Shard`: which of several owners of a model's weights this one is. `Span`: what an owner has of one dimension.
+"""`Shard`: which of several owners of a model's weights this one is. `Span`: what an owner has of one dimension;
+`Spans`: of one in which several lie one after another.
 
 A layer that is given a shard is built with its own heads, columns and rows only; its homes keep the spans, by which
 loading cuts a checkpoint's tensors. Knows no tensor.
@@ -42,9 +43,46 @@ class Span:
         return Span(self.start * unit, self.stop * unit, self.size * unit)
 
     @staticmethod
-    def of(size: int | Span) -> Span:
-        """A span; of a number, all of so many entries."""
-        return size if isinstance(size, Span) else Span(0, size, size)
+    def of(size: int | Extent) -> Extent:
+        """A span or spans as they are; of a number, all of so many entries."""
+        return Span(0, size, size) if isinstance(size, int) else size
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """As Span, of a dimension that fuses several: an owner has a part of each (z and x of Mamba's product in)."""
+
+    spans: tuple[Span, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.spans))
+
+    @property
+    def size(self) -> int:
+        """Entries in the whole model."""
+        return sum(span.size for span in self.spans)
+
+    @property
+    def is_whole(self) -> bool:
+        """As Span."""
+        return all(span.is_whole for span in self.spans)
+
+    @property
+    def is_first(self) -> bool:
+        """As Span."""
+        return all(span.is_first for span in self.spans)
+
+    @property
+    def entries(self) -> list[int]:
+        """As Span."""
+        found, before = [], 0
+        for span in self.spans:
+            found += range(before + span.start, before + span.stop)
+            before += span.size
+        return found
+
+
+Extent = Span | Spans
 
 
 @dataclass(frozen=True, slots=True)

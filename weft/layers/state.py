@@ -9,7 +9,6 @@ from torch import Tensor
 
 from weft.architectures.spec import StateSpec
 from weft.cache.need import StateNeed
-from weft.errors import NotBuiltError
 from weft.layers.context import LayerContext
 from weft.layers.layer import Layer
 
@@ -25,8 +24,6 @@ class StateLayer(Layer):
 
     def __init__(self, spec: StateSpec, *, context: LayerContext) -> None:
         super().__init__()
-        if context.shard is not None and context.shard.count > 1:
-            raise NotBuiltError("shard.count", context.shard.count, expected="1 for layers with states")
         self.conv_shape, self.state_shape = (spec.conv_size - 1, spec.conv_channels), spec.state_shape
         self.dtype = context.dtype
         self.need = StateNeed(math.prod(self.conv_shape) * context.dtype.itemsize + 4 * math.prod(self.state_shape))

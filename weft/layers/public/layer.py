@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weft.errors import CheckpointError, ConfigError
+from weft.errors import ConfigError
 from weft.layers.context import LayerContext
 from weft.layers.layer import Home, Layer
 from weft.ops.step import Step
@@ -87,17 +87,9 @@ class PublicLayer(Layer):
         self.fill(name, tensor)
 
     def fill(self, part: str, tensor: Tensor) -> None:
-        """Copy a tensor to a home. CheckpointError when the shapes differ."""
+        """Copy a tensor to a home. CheckpointError when it does not fit (Home.fill)."""
         homes = self.own_homes()
-        view = homes[part].view
-        if view.is_meta:
-            raise CheckpointError(f"{type(self).__name__}.{part}: loaded before the engine gave it memory; load "
-                                  "weights in load_weights, not in the constructor.")
-        if view.shape != tensor.shape:
-            raise CheckpointError(f"{type(self).__name__}.{part}: the checkpoint's tensor is {list(tensor.shape)}, the "
-                                  f"model has {list(view.shape)}: config.json and the weights do not fit each other.")
-        with torch.no_grad():
-            view.copy_(tensor)
+        homes[part].fill(tensor)
         self.filled.add(part)
         if self.on_full is not None and self.filled >= homes.keys():
             self.on_full(self)
