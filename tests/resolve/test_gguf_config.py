@@ -230,8 +230,8 @@ def test_a_value_that_cannot_be_is_an_error_with_its_metadata_key_and_file(tmp_p
 
 
 def test_a_family_that_weft_does_not_describe_is_an_error_that_says_so(tmp_path):
-    with pytest.raises(NotBuiltError, match=r"general.architecture = 'mamba'.*expected one of llama, .*describe this"):
-        config(tmp_path, "mamba")
+    with pytest.raises(NotBuiltError, match=r"general.architecture = 'rwkv6'.*expected one of llama, .*describe this"):
+        config(tmp_path, "rwkv6")
     with pytest.raises(ConfigError, match=r"general.architecture = None"):
         read_gguf_config(write(tmp_path / "n.gguf"), {})
 

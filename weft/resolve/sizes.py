@@ -26,7 +26,8 @@ _WIDTHS = ("hidden_size", "n_embd", "n_embed", "d_model", "dim", "emb_dim", "hea
 _SOME_WIDTHS = ("intermediate_size", "ffn_dim", "n_inner", "inner_dim", "ffn_hidden_size", "hidden_dim", "d_ff", "d_kv",
                 "encoder_ffn_dim", "decoder_ffn_dim", "moe_intermediate_size", "shared_expert_intermediate_size",
                 "word_embed_proj_dim", "v_head_dim", "qk_nope_head_dim", "qk_rope_head_dim", "rotary_dim",
-                "q_lora_rank", "kv_lora_rank", "state_size", "conv_kernel")
+                "q_lora_rank", "kv_lora_rank", "state_size", "conv_kernel", "time_step_rank", "expand",
+                "n_groups", "chunk_size")
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "n_shared_experts", "num_experts_per_tok",
             "n_group", "topk_group")
 
