@@ -59,6 +59,7 @@ def test_flags_have_the_types_of_their_fields():
     ("-sc", '{"method": "ngram", "num_speculative_tokens": 5}', "--speculative-config.prompt_lookup_max=4"),
     ("--speculative-config.method", "ngram", "--speculative-config.num_speculative_tokens=5",
      "--speculative-config.prompt_lookup_max=4"),
+    ("--spec-method", "ngram", "--spec-tokens", "5", "-sc", '{"prompt_lookup_max": 4}'),
 ])
 def test_speculation_is_an_object_whole_or_key_by_key(given):
     assert args_of(*given).speculative_config == {

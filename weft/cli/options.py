@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from weft.cli.environment import cpu_isa, kv_cache_memory_bytes, plugins
 from weft.cli.flags import add_fields, given
-from weft.cli.parser import MergeAction, Parser, json_or_text
+from weft.cli.parser import MergeAction, Parser, human_int, json_or_text
 from weft.config.engine_args import UNBUILT, EngineArgs
 
 GROUPS: dict[str, dict[str, str]] = {
@@ -81,6 +81,9 @@ SERVING_TOKENS, SERVING_SEQS = 2048, 128     # of a step, for a server on CPU
 SHORT = {"quantization": "-q", "tensor_parallel_size": "-tp", "pipeline_parallel_size": "-pp",
          "data_parallel_size": "-dp", "enable_expert_parallel": "-ep", "speculative_config": "-sc",
          "compilation_config": "-cc"}
+# Flags for one field of speculative_config: {flag: (the field, how its value is read)}.
+SPECULATION = {"--spec-method": ("method", str), "--spec-model": ("model", str),
+               "--spec-tokens": ("num_speculative_tokens", human_int)}
 
 
 def add_engine_options(parser: Parser, *, positional_model: bool = False) -> None:
@@ -88,13 +91,25 @@ def add_engine_options(parser: Parser, *, positional_model: bool = False) -> Non
     if positional_model:
         parser.add_argument("positional_model", metavar="MODEL", nargs="?", help="the same as --model")
     parser.add_argument("--config", metavar="FILE.yaml", help="options from a file; the command line wins")
+    groups = {title: parser.add_argument_group(title) for title in GROUPS}
     for title, helps in GROUPS.items():
-        add_fields(parser.add_argument_group(title), EngineArgs, helps, SHORT)
+        add_fields(groups[title], EngineArgs, helps, SHORT)
+    for flag, (name, read) in SPECULATION.items():
+        groups["scheduler"].add_argument(
+            flag, dest="speculative_config", action=MergeAction, default=argparse.SUPPRESS, type=_field(name, read),
+            metavar="X", help=f"the same as --speculative-config.{name}")
     for name, off in UNBUILT.items():
         flags = [flag for flag in (SHORT.get(name), "--" + name.replace("_", "-")) if flag]
         shape: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if isinstance(off, bool) else \
                 {"action": MergeAction, "type": json_or_text}
         parser.add_argument(*flags, dest=name, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **shape)
+
+
+def _field(name: str, read: Callable[[str], Any]) -> Callable[[str], dict[str, Any]]:
+    def field(text: str) -> dict[str, Any]:
+        return {name: read(text)}
+
+    return field
 
 
 def engine_args(options: argparse.Namespace, *, environ: Mapping[str, str] | None = None) -> EngineArgs:
