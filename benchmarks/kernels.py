@@ -103,11 +103,11 @@ def stateless(rows: int, isa: str) -> Iterator[tuple]:
 
     case = QKCase(**on, num_heads=HEADS, num_kv_heads=KV_HEADS, head_dim=HEAD_DIM, norm=options, half=HEAD_DIM // 2)
     weight = torch.ones(HEAD_DIM, dtype=DTYPE)
-    prepare_qk = choose_qk(case).prepare(weight, weight, None, None)
+    transform_qk = choose_qk(case).prepare(weight, weight, None, None)
     qkv = torch.randn(rows, HEADS + 2 * KV_HEADS, HEAD_DIM).to(DTYPE)
     angles = torch.ones(rows, HEAD_DIM // 2), torch.zeros(rows, HEAD_DIM // 2)
     yield ("qk", f"[{rows}, {HEADS} + {KV_HEADS}, {HEAD_DIM}]", 2 * BYTES * rows * (HEADS + KV_HEADS) * HEAD_DIM, True,
-           lambda: prepare_qk(qkv, angles))
+           lambda: transform_qk(qkv, angles))
 
     act = choose_activation(ActivationCase(**on, act="silu", gated=True)).run
     gate_up, inner = torch.randn(rows, 2 * INNER).to(DTYPE), torch.empty(rows, INNER, dtype=DTYPE)

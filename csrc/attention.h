@@ -11,7 +11,6 @@
 namespace WEFT_NS {
 namespace paged {
 
-constexpr int SPLIT_QUERIES = 16;         // so many queries of a sequence, or fewer, are split by segments
 static thread_local Buffer step_buffer = {nullptr, 0};
 
 // ---- the step -------------------------------------------------------------------------------------------------------
@@ -32,19 +31,32 @@ static int64_t list_items(Item* out, int32_t seq, int64_t rows, int64_t first, i
     return count;
 }
 
-// What a sequence's rows read: spans [first, last) in `segments` segments, `shared` of the first by its group.
+// The keys that queries [first, stop) of a sequence see.
+static Extent extent(const AttentionStep& s, int64_t seq, int64_t token, int64_t first, int64_t stop) {
+    Extent seen = {0, 0};
+    if (s.first_keys) {
+        for (int64_t q = first; q < stop; q++) seen.add(seen_keys(s, seq, token, q));
+        return seen;
+    }
+    return {seen_keys(s, seq, token, first).begin, seen_keys(s, seq, token, stop - 1).end};
+}
+
+// What the rows of a sequence of few queries read: spans [first, last) in `segments` segments; its group reads the first
+// `shared` of them.
 struct Reach {
     int64_t first, last, segments, shared;
     bool is_split;
 };
-static Reach reach(const AttentionStep& s, int64_t seq) {
-    int64_t end = s.seq_lens[seq], queries = s.query_lens[seq], seen = end - queries + 1;
+static Reach reach(const AttentionStep& s, int64_t seq, int64_t token) {
+    int64_t queries = s.query_lens[seq];
     Reach r = {};
-    r.first = s.window && seen > s.window ? (seen - s.window) / SPAN : 0;
-    r.last = ceil_div(end, SPAN);
+    if (queries > SPLIT_QUERIES) return r;
+    const Extent seen = extent(s, seq, token, 0, queries);
+    r.first = seen.begin / SPAN;
+    r.last = ceil_div(seen.end, SPAN);
     r.segments = ceil_div(r.last, SEGMENT_SPANS) - r.first / SEGMENT_SPANS;
     r.shared = s.num_groups ? s.shared_spans[seq] : 0;
-    r.is_split = queries <= SPLIT_QUERIES && (r.segments > 1 || r.shared > 0);
+    r.is_split = r.segments > 1 || r.shared > 0;
     return r;
 }
 
@@ -60,22 +72,22 @@ static int64_t list_groups(const AttentionStep& s, int64_t group, int64_t run, I
 }
 static int64_t list_sequences(const AttentionStep& s, int64_t group, int64_t run, Item* out) {
     int64_t count = 0;
-    for (int64_t seq = 0; seq < s.num_seqs; seq++) {
-        Reach r = reach(s, seq);
+    for (int64_t seq = 0, token = 0; seq < s.num_seqs; token += s.query_lens[seq], seq++) {
+        Reach r = reach(s, seq, token);
         int64_t rows = s.query_lens[seq] * group;
         Item* to = out ? out + count : nullptr;
         if (r.is_split) {
             count += list_items(to, (int32_t)seq, rows, r.first > r.shared ? r.first : r.shared, r.last, run, Item::SPLIT,
                                 r.shared % SEGMENT_SPANS != 0);
         } else {
-            // Each tile of rows has keys of its own end.
+            // Each tile of rows has keys of its own.
             for (int64_t row = 0; row < rows; row += ITEM_ROWS) {
                 int64_t stop = row + ITEM_ROWS < rows ? row + ITEM_ROWS : rows;
-                int64_t before = s.seq_lens[seq] - s.query_lens[seq];
-                int64_t begin = before + row / group + 1, end = before + (stop - 1) / group + 1;
-                int64_t first = s.window && begin > s.window ? (begin - s.window) / SPAN : 0;
-                if (out) out[count] = {(int32_t)seq, (int32_t)row, (int32_t)stop, (int32_t)first,
-                                       (int32_t)ceil_div(end, SPAN), Item::WHOLE, false};
+                if (out) {
+                    Extent seen = extent(s, seq, token, row / group, (stop - 1) / group + 1);
+                    out[count] = {(int32_t)seq, (int32_t)row, (int32_t)stop, (int32_t)(seen.begin / SPAN),
+                                  (int32_t)ceil_div(seen.end, SPAN), Item::WHOLE, false};
+                }
                 count++;
             }
         }
@@ -87,11 +99,14 @@ static int64_t list_sequences(const AttentionStep& s, int64_t group, int64_t run
 template <class T>
 static void merge_row(const Call<T>& c, int64_t seq, int64_t token, const States& states, int64_t query, int64_t head) {
     const AttentionStep& s = *c.a.step;
-    int64_t end = s.seq_lens[seq] - s.query_lens[seq] + query + 1;
-    int64_t begin = s.window && end > s.window ? end - s.window : 0;
-    int64_t size = state_size(c.width), first = begin / SEGMENT - states.first;
-    int64_t last = ceil_div(end, SEGMENT) - states.first;
+    const SeenKeys keys = seen_keys(s, seq, token, query);
+    int64_t size = state_size(c.width);
     float* total = states.data + (query * c.a.heads + head) * states.num * size;
+    if (keys.begin >= keys.end) {
+        clear_state(total, c.width);
+        return finish(c, total, token + query, head);
+    }
+    int64_t first = keys.begin / SEGMENT - states.first, last = ceil_div(keys.end, SEGMENT) - states.first;
     float* state = total + first * size;
     for (int64_t i = first + 1; i < last; i++) merge_state(state, total + i * size, c.width);
     finish(c, state, token + query, head);
@@ -106,11 +121,11 @@ template <class T> static void run_attention(const AttentionArgs& a) {
     c.tiles = sizeof(T) == 2 && d % 32 == 0;
     if (c.tiles) c.direct = c.bytes = false;
 #endif
-    c.plain = !c.scaled && a.softcap == 0 && !a.slopes;
+    c.plain = !c.scaled && a.softcap == 0 && !a.slopes && !a.bias_by_distance;
     // How many segments an item has: few enough for all threads to have work.
     int64_t segments = 0, floats = 0;
-    for (int64_t i = 0; i < s.num_seqs; i++) {
-        Reach r = reach(s, i);
+    for (int64_t i = 0, token = 0; i < s.num_seqs; token += s.query_lens[i], i++) {
+        Reach r = reach(s, i, token);
         if (!r.is_split) continue;
         segments += r.segments;
         floats += s.query_lens[i] * a.heads * r.segments * state_size(c.width);
@@ -127,7 +142,7 @@ template <class T> static void run_attention(const AttentionArgs& a) {
     ScoreRule* rules = (ScoreRule*)(items + groups + count);
     int32_t* tokens = (int32_t*)(rules + a.heads);
     for (int64_t i = 0, token = 0; i < s.num_seqs; token += s.query_lens[i], i++) {
-        Reach r = reach(s, i);
+        Reach r = reach(s, i, token);
         tokens[i] = (int32_t)token;
         states[i] = {data, (int32_t)(r.first / SEGMENT_SPANS), (int32_t)r.segments};
         if (r.is_split) data += s.query_lens[i] * a.heads * r.segments * state_size(c.width);
@@ -150,8 +165,9 @@ template <class T> static void run_attention(const AttentionArgs& a) {
         Following after = {};
         if ((i + 1) % grain != 0 && i + 1 < count * heads) {
             const Item& next = items[groups + count - 1 - (i + 1) / heads];
-            int64_t end = s.seq_lens[next.seq], begin = s.window && end > s.window ? end - s.window : 0;
-            after = {s.block_table + next.seq * s.table_width, (i + 1) % heads, next.span0, begin, end};
+            int64_t token = tokens[next.seq], first = next.row0 / c.group, stop = (next.row1 - 1) / c.group + 1;
+            Extent seen = extent(s, next.seq, token, first, stop);
+            after = {s.block_table + next.seq * s.table_width, (i + 1) % heads, next.span0, seen.begin, seen.end};
         }
         if (item.kind == Item::WHOLE) whole_item(c, item, tokens[item.seq], head, rules + head * c.group, after);
         else split_item(c, item, tokens, states, head, rules + head * c.group, after);
@@ -159,7 +175,7 @@ template <class T> static void run_attention(const AttentionArgs& a) {
     if (segments)
         parallel_for(s.num_seqs * a.heads, 32, [&](int64_t i) {
             int64_t seq = i / a.heads;
-            if (!reach(s, seq).is_split) return;
+            if (!reach(s, seq, tokens[seq]).is_split) return;
             for (int64_t q = 0; q < s.query_lens[seq]; q++) merge_row(c, seq, tokens[seq], states[seq], q, i % a.heads);
         });
 }

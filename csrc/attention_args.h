@@ -1,9 +1,7 @@
 // The paged cache and attention over it: how a cache is stored, and the arguments of the kernels as plain structs.
 #pragma once
 
-#include <stdint.h>
-
-constexpr int KV_BLOCK = 16;      // tokens of a block
+#include "limits.h"
 
 // How numbers are cached. A cache is [num_blocks][kv_heads] blocks of 16 tokens of one head; a block of keys is
 //   32 bit        [head_dim][16]
@@ -23,13 +21,17 @@ struct KvCache {
 
 // What the layers of a cache group share in a step. Sequences lie one after another in the step's tokens.
 struct AttentionStep {
-    int64_t num_tokens, num_seqs;
-    const int64_t* slots;             // [num_tokens], block * 16 + offset, where each token is cached
-    const int32_t* query_lens;        // [num_seqs], tokens of each sequence in this step
+    int64_t num_tokens, num_seqs;     // queries and sequences
+    int64_t num_slots;                // tokens that are cached in this step: num_tokens, but for cross attention
+    const int64_t* slots;             // [num_slots], block * 16 + offset, where each token is cached
+    const int32_t* query_lens;        // [num_seqs], queries of each sequence in this step
     const int32_t* seq_lens;          // [num_seqs], its tokens in the cache after this step
     const int32_t* block_table;       // [num_seqs][table_width], -1 where there is no block
     int64_t table_width;
-    int64_t window;                   // tokens a query sees, itself included; 0: all
+    int64_t window;                   // of causal rows: tokens a query sees, itself included; 0: all
+    // [num_tokens], the keys [first_keys, end_keys) that each query sees, within its sequence's tokens; none: its result is
+    // zeros. Null: causal rows, query i of a sequence sees keys up to its place seq_len - query_len + i.
+    const int32_t *first_keys, *end_keys;
     // Groups of sequences with one query each whose first `group_spans` spans of 64 tokens are the same blocks.
     int64_t num_groups;
     const int32_t* group_starts;      // [num_groups + 1], into group_members
@@ -42,9 +44,9 @@ struct CacheWriteArgs {
     KvCache cache;
     const int64_t* slots;             // [num_tokens]
     int64_t num_tokens;
-    const void *k, *v;                // [num_tokens][kv_heads][head_dim] of dtype, tokens `stride` elements apart
+    const void *k, *v;                // [num_tokens][kv_heads][head_dim] of dtype, tokens their stride (in elements) apart
     int dtype;
-    int64_t stride;
+    int64_t k_stride, v_stride;
 };
 
 struct AttentionArgs {
@@ -58,6 +60,8 @@ struct AttentionArgs {
     const float* slopes;              // [heads], of ALiBi, or null
     float alibi_scale;
     bool alibi_bf16;                  // position and product rounded to bfloat16
+    const float* bias_by_distance;    // [heads][2 * farthest + 1], added to scores by key minus query, or null
+    int64_t farthest;                 // distances beyond it count as it
     const float* sinks;               // [heads], logits that join each row's softmax without a value, or null
     void* out;                        // [num_tokens][heads][head_dim] of dtype
 };

@@ -37,7 +37,7 @@ static thread_local Buffer item_buffer = {nullptr, 0};
 template <class T> struct Rows {
     int count;
     const T* q[ITEM_ROWS];                // [head_dim]
-    int32_t begin[ITEM_ROWS], end[ITEM_ROWS];     // keys that the row sees
+    SeenKeys keys[ITEM_ROWS];
     int32_t rule[ITEM_ROWS];              // query head within the KV head's group
     float* state[ITEM_ROWS];              // of the segment at hand
 };
@@ -60,6 +60,8 @@ static ScoreRule score_rule(const AttentionArgs& a, int64_t head) {
     r.is_bf16 = a.alibi_bf16;
     if (a.slopes) r.slope = a.alibi_bf16 ? bf16_to_float(float_to_bf16(a.slopes[head])) : a.slopes[head];
     r.bias_factor = a.alibi_scale * LOG2E;
+    r.farthest = (int32_t)a.farthest;
+    if (a.bias_by_distance) r.by_distance = a.bias_by_distance + head * (2 * a.farthest + 1) + a.farthest;
     return r;
 }
 
@@ -83,8 +85,7 @@ static void add_row(const Call<T>& c, Rows<T>& rows, int64_t seq, int64_t token,
     int64_t query = row / c.group, g = row % c.group;
     int64_t at = (token + query) * c.a.q_stride + (kv_head * c.group + g) * c.d;
     int i = rows.count++;
-    rows.end[i] = (int32_t)(s.seq_lens[seq] - s.query_lens[seq] + query + 1);
-    rows.begin[i] = s.window && rows.end[i] > s.window ? (int32_t)(rows.end[i] - s.window) : 0;
+    rows.keys[i] = seen_keys(s, seq, token, query);
     rows.rule[i] = (int32_t)g;
     const char* q = (const char*)c.a.q + at * c.dtype_bytes;
     rows.q[i] = (const T*)q;
@@ -101,6 +102,22 @@ static void add_row(const Call<T>& c, Rows<T>& rows, int64_t seq, int64_t token,
             for (int64_t k = 0; k < c.d; k++) out[k] = f16_to_float(((const uint16_t*)q)[k]);
         rows.q[i] = out;
     }
+}
+
+// All keys that any of some rows sees lie in [begin, end); those that see none have no say.
+struct Extent {
+    int64_t begin, end;
+
+    void add(const SeenKeys& keys) {
+        if (keys.begin >= keys.end) return;
+        begin = begin < end && begin < keys.begin ? begin : keys.begin;
+        end = end > keys.end ? end : keys.end;
+    }
+};
+template <class T> static Extent extent(const Rows<T>& rows) {
+    Extent seen = {0, 0};
+    for (int i = 0; i < rows.count; i++) seen.add(rows.keys[i]);
+    return seen;
 }
 
 // ---- spans ----------------------------------------------------------------------------------------------------------
@@ -149,11 +166,7 @@ struct Following {
 template <class T>
 static void attend(const Call<T>& c, const Rows<T>& rows, int64_t kv_head, const int32_t* table, int64_t first,
                    int64_t last, const ScoreRule* rules, T* spans, const Following& following) {
-    int32_t begin = rows.begin[0], end = rows.end[0];
-    for (int i = 1; i < rows.count; i++) {
-        if (rows.begin[i] < begin) begin = rows.begin[i];
-        if (rows.end[i] > end) end = rows.end[i];
-    }
+    const Extent seen = extent(rows);
     Span<T> here, next;
     const KvCache& cache = c.a.cache;
     alignas(64) float sums[LARGEST_UNIT * SPAN];
@@ -161,8 +174,8 @@ static void attend(const Call<T>& c, const Rows<T>& rows, int64_t kv_head, const
     const int unit = c.tiles ? LARGEST_UNIT : UNIT;
     const bool by_bytes = c.bytes && rows.count <= UNIT, lies = c.direct || by_bytes;
     for (int64_t s = first; s < last; s++) {
-        if (s == first || !lies) open_span(cache, lies, kv_head, table, s, begin, end, spans, here);
-        if (lies && s + 1 < last) open_span(cache, true, kv_head, table, s + 1, begin, end, spans, next);
+        if (s == first || !lies) open_span(cache, lies, kv_head, table, s, seen.begin, seen.end, spans, here);
+        if (lies && s + 1 < last) open_span(cache, true, kv_head, table, s + 1, seen.begin, seen.end, spans, next);
         else if (lies && following.table)
             open_span(cache, true, following.kv_head, following.table, following.span, following.begin, following.end, spans,
                       next);
@@ -174,7 +187,8 @@ static void attend(const Call<T>& c, const Rows<T>& rows, int64_t kv_head, const
             const Span<T>* ahead = lies && u == 0 ? &next : nullptr;
             float* out[LARGEST_UNIT];
             for (int r = 0; r < n; r++) {
-                sees[r] = rows.begin[u + r] < start + SPAN && rows.end[u + r] > start;
+                const SeenKeys& keys = rows.keys[u + r];
+                sees[r] = keys.begin < keys.end && keys.begin < start + SPAN && keys.end > start;
                 any = any || sees[r];
                 out[r] = rows.state[u + r] + STATE_VALUES;
             }
@@ -183,7 +197,7 @@ static void attend(const Call<T>& c, const Rows<T>& rows, int64_t kv_head, const
             for (int r = 0; r < n; r++) {
                 if (sees[r])
                     soften<T>(rules[rows.rule[u + r]], here, c.scaled, c.plain, sums + r * SPAN, start,
-                              rows.begin[u + r], rows.end[u + r], c.width, p + r * SPAN, rows.state[u + r]);
+                              rows.keys[u + r], c.width, p + r * SPAN, rows.state[u + r]);
                 else memset(p + r * SPAN, 0, sizeof(T) * SPAN);
             }
             multiply_values(c, by_bytes, n, p, here, ahead, out);
@@ -220,12 +234,8 @@ template <class T>
 static Following then(const Rows<T>& rows, int64_t kv_head, const int32_t* table, int64_t to,
                       const Item& item, const Following& following) {
     if (to >= item.span1) return following;
-    int64_t begin = rows.begin[0], end = rows.end[0];
-    for (int i = 1; i < rows.count; i++) {
-        begin = rows.begin[i] < begin ? rows.begin[i] : begin;
-        end = rows.end[i] > end ? rows.end[i] : end;
-    }
-    return {table, kv_head, to, begin, end};
+    const Extent seen = extent(rows);
+    return {table, kv_head, to, seen.begin, seen.end};
 }
 
 // All keys of the item's rows, to their results.
@@ -239,10 +249,12 @@ static void whole_item(const Call<T>& c, const Item& item, int64_t token, int64_
     for (int64_t r = item.row0; r < item.row1; r++) add_row(c, rows, item.seq, token, r, kv_head, w.wide);
     int64_t size = state_size(c.width), first = item.span0 / SEGMENT_SPANS, last = ceil_div(item.span1, SEGMENT_SPANS);
     const int32_t* table = s.block_table + item.seq * s.table_width;
+    for (int i = 0; i < rows.count; i++)
+        if (rows.keys[i].begin >= rows.keys[i].end) clear_state(w.total + i * size, c.width);
     for (int64_t segment = first; segment < last; segment++) {
         for (int i = 0; i < rows.count; i++) {
             // A row's first segment becomes its total as it is.
-            bool is_first = rows.begin[i] / SEGMENT == segment;
+            bool is_first = rows.keys[i].begin / SEGMENT == segment && rows.keys[i].begin < rows.keys[i].end;
             rows.state[i] = (is_first ? w.total : w.segment) + i * size;
             clear_state(rows.state[i], c.width);
         }
@@ -250,7 +262,7 @@ static void whole_item(const Call<T>& c, const Item& item, int64_t token, int64_
         from = from > item.span0 ? from : item.span0, to = to < item.span1 ? to : item.span1;
         attend(c, rows, kv_head, table, from, to, rules, w.spans, then(rows, kv_head, table, to, item, following));
         for (int i = 0; i < rows.count; i++)
-            if (segment > rows.begin[i] / SEGMENT && segment * SEGMENT < rows.end[i])
+            if (segment > rows.keys[i].begin / SEGMENT && segment * SEGMENT < rows.keys[i].end)
                 merge_state(w.total + i * size, rows.state[i], c.width);
     }
     for (int i = 0; i < rows.count; i++) {

@@ -10,13 +10,13 @@
 namespace WEFT_NS {
 namespace paged {
 
-constexpr int SEGMENT_SPANS = 8, SEGMENT = SEGMENT_SPANS * SPAN;
+constexpr int SEGMENT = SEGMENT_SPANS * SPAN;
 constexpr float LOG2E = 1.44269504f;
 #define WEFT_ONE_COPY static __attribute__((noinline))
 
-// [0] the largest score, in units of log 2; [16, 16 + W) sums of weights by lane; [32, 32 + width) sums of weighted
-// values.
-constexpr int STATE_SUMS = 16, STATE_VALUES = 32;
+// [0] the largest score, in units of log 2; [16, 16 + W) sums of weights by lane; [STATE_VALUES, STATE_VALUES + width)
+// sums of weighted values.
+constexpr int STATE_SUMS = 16;
 WEFT_INLINE int64_t state_size(int64_t width) { return STATE_VALUES + width; }
 
 WEFT_INLINE void clear_state(float* state, int64_t width) {
@@ -62,12 +62,24 @@ WEFT_INLINE float largest(VF v) {
 #endif
 }
 
+// The keys [begin, end) that a row sees, and its query's place in the sequence (which may be outside of them).
+struct SeenKeys {
+    int32_t begin, end, query;
+};
+WEFT_INLINE SeenKeys seen_keys(const AttentionStep& s, int64_t seq, int64_t token, int64_t query) {
+    int32_t at = s.seq_lens[seq] - s.query_lens[seq] + (int32_t)query;
+    if (s.first_keys) return {s.first_keys[token + query], s.end_keys[token + query], at};
+    return {s.window && at >= s.window ? (int32_t)(at + 1 - s.window) : 0, at + 1, at};
+}
+
 // What a layer does to scores, for one query head.
 struct ScoreRule {
     float factor;                     // scores times this are in units of log 2, when there is no cap
     float softcap, inner;             // cap in units of log 2; factor within the tanh
     float slope, bias_factor;         // ALiBi
     bool has_alibi, is_bf16;
+    const float* by_distance;         // what is added at distance 0, with `farthest` numbers before and after it; or null
+    int32_t farthest;
 };
 
 WEFT_INLINE void put_weights(float* p, VF first, VF) { store(p, first); }
@@ -95,35 +107,49 @@ WEFT_INLINE VF alibi_bias(const ScoreRule& rule, float at, float query) {
     return load_bf16(rounded) * splat(rule.bias_factor);
 }
 
+// What a table by distance adds for the keys from `distance` after the query on; in units of log 2.
+WEFT_INLINE VF distance_bias(const ScoreRule& rule, int64_t distance) {
+    const int64_t most = rule.farthest;
+    VF v;
+    if (distance >= -most && distance + W - 1 <= most) v = load(rule.by_distance + distance);
+    else
+        for (int i = 0; i < W; i++) {
+            int64_t at = distance + i;
+            v[i] = rule.by_distance[at < -most ? -most : at > most ? most : at];
+        }
+    return v * splat(LOG2E);
+}
+
 // Scores to what is compared and exponentiated, -inf where the row does not see the key.
 template <class T>
-static void finish_scores(const ScoreRule& rule, const Span<T>& span, bool scaled, int64_t start, int32_t begin,
-                          int32_t end, VF* t) {
+static void finish_scores(const ScoreRule& rule, const Span<T>& span, bool scaled, int64_t start, const SeenKeys& keys,
+                          VF* t) {
     for (int i = 0; i < SPAN / W; i++) {
         int key = i * W, block = key / KV_BLOCK;
         VF v = t[i];
         if (scaled) v = v * load(span.key_scales[block] + key % KV_BLOCK);
         if (rule.softcap != 0) v = splat(rule.softcap) * vtanh(v * splat(rule.inner));
         else v = v * splat(rule.factor);
-        if (rule.has_alibi) v = v + alibi_bias(rule, (float)(start + key), (float)(end - 1));
+        if (rule.has_alibi) v = v + alibi_bias(rule, (float)(start + key), (float)keys.query);
+        if (rule.by_distance) v = v + distance_bias(rule, start + key - keys.query);
         VF position = splat((float)key) + lanes();
-        VF low = splat((float)(begin - start)), high = splat((float)(end - start));
+        VF low = splat((float)(keys.begin - start)), high = splat((float)(keys.end - start));
         v = position < low ? splat(-__builtin_inff()) : v;
         t[i] = position < high ? v : splat(-__builtin_inff());
     }
 }
 
 // One row's scores of a span, [64] of keys from position `start`, into weights p [64] and the row's state. The row sees
-// the keys [begin, end), at least one of them here; its own position is end - 1.
+// at least one of them.
 template <class T>
 WEFT_ONE_COPY void soften(const ScoreRule& rule, const Span<T>& span, bool scaled, bool plain, const float* scores,
-                          int64_t start, int32_t begin, int32_t end, int64_t width, T* p, float* state) {
+                          int64_t start, const SeenKeys& keys, int64_t width, T* p, float* state) {
     constexpr int N = SPAN / W;
     VF t[N];
     for (int i = 0; i < N; i++) t[i] = load(scores + i * W);
-    if (plain && start >= begin && start + SPAN <= end)
+    if (plain && start >= keys.begin && start + SPAN <= keys.end)
         for (int i = 0; i < N; i++) t[i] = t[i] * splat(rule.factor);
-    else finish_scores(rule, span, scaled, start, begin, end, t);
+    else finish_scores(rule, span, scaled, start, keys, t);
     VF top = t[0];
     for (int i = 1; i < N; i++) top = vmax(t[i], top);
     float before = state[0], now = largest(top);
@@ -160,7 +186,7 @@ WEFT_ONE_COPY void merge_state(float* total, const float* segment, int64_t width
         store(total + i, fma(load(segment + i), b, load(total + i) * a));
 }
 
-// A row's result, [d] of type D. sink: a logit in units of log 2 that weighs without a value, or null.
+// A row's result, [d] of type D; zeros where it saw no key. sink: a logit in units of log 2 that weighs without a value, or null.
 template <int D>
 WEFT_ONE_COPY void finish_attention(const float* state, const float* sink, int64_t d, typename Float<D>::T* out) {
     float sum = hsum(load(state + STATE_SUMS)), factor = 1.0f;
@@ -169,7 +195,7 @@ WEFT_ONE_COPY void finish_attention(const float* state, const float* sink, int64
         factor = exp2_down(state[0] - top);
         sum = sum * factor + exp2_down(logit - top);
     }
-    VF scale = splat(factor / sum);
+    VF scale = splat(sum == 0 ? 0.0f : factor / sum);
     int64_t i = 0;
     for (; i + W <= d; i += W) Float<D>::store(out + i, load(state + STATE_VALUES + i) * scale);
     if (i < d) store_part<D>(out + i, load(state + STATE_VALUES + i) * scale, (int)(d - i));

@@ -14,13 +14,13 @@ void bind_norm(nb::module_&, nb::class_<Kernels>& kernels) {
                            at<float>(bias), adds, alpha, at<void>(out), out_stride});
                  });
              })
-        .def("prepare_qk",
+        .def("transform_qk",
              [](const Kernels& k, uintptr_t qkv, int dtype, int64_t tokens, int64_t stride, int64_t heads, int64_t kv_heads,
                 int64_t head_dim, float clip, bool centred, bool rounds_first, float eps, uintptr_t q_weight,
                 uintptr_t k_weight, uintptr_t q_bias, uintptr_t k_bias, bool by_head, bool over_all, uintptr_t cos,
                 uintptr_t sin, int64_t half, bool interleaved) {
-                 run_kernel([=, prepare_qk = k.prepare_qk] {
-                     prepare_qk({at<void>(qkv), dtype, tokens, stride, heads, kv_heads, head_dim, clip,
+                 run_kernel([=, transform_qk = k.transform_qk] {
+                     transform_qk({at<void>(qkv), dtype, tokens, stride, heads, kv_heads, head_dim, clip,
                                  {centred, rounds_first, eps}, at<float>(q_weight), at<float>(k_weight), at<float>(q_bias),
                                  at<float>(k_bias), by_head, over_all, at<float>(cos), at<float>(sin), half, interleaved});
                  });

@@ -13,6 +13,7 @@ void bind_act(nanobind::module_& m, nanobind::class_<Kernels>& kernels);
 void bind_moe(nanobind::module_& m, nanobind::class_<Kernels>& kernels);
 void bind_scan(nanobind::module_& m, nanobind::class_<Kernels>& kernels);
 void bind_sampling(nanobind::module_& m, nanobind::class_<Kernels>& kernels);
+void bind_limits(nanobind::module_& m);
 void bind_nodes(nanobind::module_& m);
 void bind_norm(nanobind::module_& m, nanobind::class_<Kernels>& kernels);
 void bind_attention(nanobind::module_& m, nanobind::class_<Kernels>& kernels);

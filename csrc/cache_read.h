@@ -8,7 +8,7 @@
 namespace WEFT_NS {
 namespace paged {
 
-constexpr int SPAN_BLOCKS = 4, SPAN = SPAN_BLOCKS * KV_BLOCK;
+constexpr int SPAN = SPAN_BLOCKS * KV_BLOCK;
 
 // T = uint16_t: pairs of bfloat16; keys [head_dim / 2][16][2], values [8][width][2], for each of the four blocks.
 // T = float: keys [head_dim][16], values [16][width]. width: head_dim rounded up to 16, the rest 0.
@@ -18,7 +18,7 @@ template <class T> struct Span {
 };
 
 // What stands for blocks that no row sees: read as numbers, they are zeros.
-alignas(64) static const uint8_t NO_BLOCK[KV_BLOCK * 256 * 4 + 64] = {};
+alignas(64) static const uint8_t NO_BLOCK[KV_BLOCK * LARGEST_HEAD * 4 + 64] = {};
 
 // W pairs as two vectors: their first and second numbers.
 WEFT_INLINE void read_pairs(int kind, const uint8_t* in, VF& first, VF& second) {

@@ -116,9 +116,8 @@ static void write_token(const KvCache& c, const int64_t* slots, int64_t num_toke
         if (c.kind == KV_BF16 || c.kind == KV_F16)
             return put_pairs(k, v, d, slot, zero_rest, (uint16_t*)kb, (uint16_t*)vb);
     }
-    constexpr int64_t PART = 256;                                              // the largest head
-    float wide[2][PART + W] = {};
-    uint8_t codes[2][PART + W];
+    float wide[2][LARGEST_HEAD + W] = {};
+    uint8_t codes[2][LARGEST_HEAD + W];
     for (int64_t i = 0; i < d; i++) {
         wide[0][i] = Float<D>::get(k[i]);
         wide[1][i] = Float<D>::get(v[i]);
@@ -137,10 +136,10 @@ static void write_token(const KvCache& c, const int64_t* slots, int64_t num_toke
 static void write_cache(const CacheWriteArgs& a) {
     int64_t heads = a.cache.kv_heads, d = a.cache.head_dim;
     parallel_for(a.num_tokens * heads, 64, [&](int64_t i) {
-        int64_t t = i / heads, head = i % heads, at = t * a.stride + head * d;
+        int64_t t = i / heads, head = i % heads;
         WEFT_BY_DTYPE(a.dtype, write_token<D>(a.cache, a.slots, a.num_tokens, t, head,
-                                              (const typename Float<D>::T*)a.k + at,
-                                              (const typename Float<D>::T*)a.v + at))
+                                              (const typename Float<D>::T*)a.k + t * a.k_stride + head * d,
+                                              (const typename Float<D>::T*)a.v + t * a.v_stride + head * d))
     });
 }
 

@@ -10,8 +10,6 @@
 
 namespace WEFT_NS {
 
-constexpr int PANEL = 32;
-
 WEFT_INLINE int64_t panel_bytes(const Weight& w) {
     switch (w.kind) {
         case W_F32: return 4 * w.k * PANEL;
@@ -19,7 +17,7 @@ WEFT_INLINE int64_t panel_bytes(const Weight& w) {
         case W_Q5: return w.k * 5 / 8 * PANEL;
         case W_Q6: return w.k * 6 / 8 * PANEL;
         case W_Q8: return w.k * PANEL;
-        case W_S8: return (w.k + 63) / 64 * 64 * PANEL;
+        case W_S8: return integer_columns(w.k) * PANEL;
         default: return 2 * w.k * PANEL;
     }
 }

@@ -9,7 +9,6 @@
 namespace WEFT_NS {
 
 constexpr int64_t CONV_CHANNELS = 256;            // of one task
-constexpr int64_t CONV_LONGEST = 16;              // kernel sizes up to this (Python refuses longer ones)
 
 // SIZE: of the kernel, 0 where only the arguments know it.
 template <int D, int SIZE> static void conv_part(const ConvArgs& a, int64_t seq, int64_t first, int64_t channels) {

@@ -9,7 +9,6 @@
 namespace WEFT_NS {
 
 constexpr int SCAN_VECTORS = 2;                   // of columns in one task
-constexpr int64_t LARGEST_KEY = 256;              // Python refuses larger ones
 
 // A row of q or k as floats, of length one if asked for, times `scale`.
 template <int D>

@@ -51,7 +51,7 @@ template <int D> static float codes_of_row(const typename Float<D>::T* x, int64_
         most = vmax((VF)((VU)v & 0x7fffffffu), most);
         fault = fault + v * zero();                                  // NaN for NaN and infinities
     }
-    memset(out, 0, sizeof(Code) * (size_t)((k + 63) / 64 * 64));
+    memset(out, 0, sizeof(Code) * (size_t)integer_columns(k));
     if (hsum(fault) != 0.0f) return hsum(fault);
     const float scale = hmax(most) / 127.0f;
     const VF divisor = splat(scale == 0.0f ? 1.0f : scale), limit = splat(127.0f);
@@ -68,7 +68,7 @@ struct IntegerRows {
     float* scales;
     int64_t stride;
 
-    explicit IntegerRows(const LinearArgs& a) : stride((a.w->k + 63) / 64 * 64 + 64) {
+    explicit IntegerRows(const LinearArgs& a) : stride(integer_columns(a.w->k) + 64) {
         size_t bytes = sizeof(Code) * (size_t)(a.m * stride);
         memory = aligned_alloc(64, (bytes + sizeof(float) * a.m + 127) / 64 * 64);
         codes = (Code*)memory;
@@ -174,7 +174,7 @@ static void integer_tile(const Code* x, int64_t stride, int rows, const uint8_t*
 // Rows of codes, `stride` apart, times the columns of one group: sums [rows][64].
 static void multiply_integers(const Weight& w, int64_t pa, int64_t pb, const Code* x, int64_t stride, int64_t rows,
                               int32_t* sums) {
-    const int64_t k = (w.k + 63) / 64 * 64, size = k * PANEL;
+    const int64_t k = integer_columns(w.k), size = k * PANEL;
     const uint8_t *panel_a = (const uint8_t*)w.data + pa * size, *panel_b = (const uint8_t*)w.data + pb * size;
 #if defined(WEFT_AMX)
     const Code* pointers[ROW_BLOCK];

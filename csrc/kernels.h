@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "attention_args.h"
+#include "limits.h"
 #include "nodes.h"
 
 // How a matrix [n, k] is stored. All are panels of 32 rows, one after another; n is padded to a multiple of 64.
@@ -243,7 +244,7 @@ struct Kernels {
     void (*gather)(const GatherArgs&);
     void (*moe)(const MoEArgs&);
     void (*norm)(const NormArgs&);
-    void (*prepare_qk)(const QKArgs&);
+    void (*transform_qk)(const QKArgs&);
     void (*write_cache)(const CacheWriteArgs&);
     void (*attention)(const AttentionArgs&);
     void (*activation)(const ActArgs&);

@@ -6,8 +6,6 @@
 
 namespace WEFT_NS {
 
-constexpr int64_t LARGEST_STATE = 256;            // Python refuses larger ones
-
 // log(1 + e^x), to about 2e-7 relative: log(1 + u) = 2 artanh(u / (2 + u)), by its series.
 WEFT_INLINE VF vsoftplus(VF x) {
     VF u = vexp(x < zero() ? x : -x), s = u / (splat(2.0f) + u), s2 = s * s;

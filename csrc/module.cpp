@@ -56,6 +56,7 @@ NB_MODULE(_native, m) {
         nb::gil_scoped_release unlocked;
         tape.replay();
     });
+    bind_limits(m);
     bind_linear(m, kernels);
     bind_moe(m, kernels);
     bind_nodes(m);

@@ -5,10 +5,10 @@
 
 #include <vector>
 
+#include "limits.h"
 #include "parallel.h"
 
 namespace {
-constexpr int PANEL = 32, GROUP = 64;
 int64_t padded(int64_t n) { return (n + GROUP - 1) / GROUP * GROUP; }
 }  // namespace
 
@@ -61,7 +61,7 @@ void pack_codes(const uint8_t* codes, int64_t n, int64_t k, int bits, int zero, 
 }
 
 void pack_integers(const uint8_t* codes, int64_t n, int64_t k, uint8_t* out, int32_t* sums) {
-    const int64_t size = (k + 63) / 64 * 64 * PANEL;
+    const int64_t size = integer_columns(k) * PANEL;
     parallel_for(padded(n) / PANEL, 1, [&](int64_t p) {
         uint8_t* panel = out + p * size;
         memset(panel, 0, size);

@@ -12,7 +12,6 @@
 
 namespace WEFT_NS {
 
-constexpr int GROUP = 64;
 constexpr int TILE_ROWS = WEFT_LANES == 16 ? 6 : 4;
 constexpr int SCALED_ROWS = 3;       // of weights with scales for groups: two sets of sums stay in registers
 constexpr int PACKED_ROWS = 6;       // rows of x at most for which codes are unpacked in registers

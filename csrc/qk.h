@@ -27,7 +27,7 @@ static void rotate(typename Float<D>::T* head, const float* cos, const float* si
 }
 
 template <int D>
-static void prepare_token(const QKArgs& a, int64_t token) {
+static void transform_token(const QKArgs& a, int64_t token) {
     typedef typename Float<D>::T T;
     T* row = (T*)a.qkv + token * a.stride;
     int64_t rotated = a.heads + a.kv_heads, all = a.heads + 2 * a.kv_heads;
@@ -54,8 +54,8 @@ static void prepare_token(const QKArgs& a, int64_t token) {
     }
 }
 
-static void prepare_qk(const QKArgs& a) {
-    parallel_for(a.tokens, 4, [&](int64_t t) { WEFT_BY_DTYPE(a.dtype, prepare_token<D>(a, t)) });
+static void transform_qk(const QKArgs& a) {
+    parallel_for(a.tokens, 4, [&](int64_t t) { WEFT_BY_DTYPE(a.dtype, transform_token<D>(a, t)) });
 }
 
 }  // namespace WEFT_NS

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "limits.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -189,8 +191,6 @@ WEFT_INLINE void store_f16(uint16_t* p, VF v) {
 
 // ---- element types as parameters: Float<DType> reads and writes floats stored as that type ---------------------------
 
-enum DType : int { F32 = 0, BF16 = 1, F16 = 2 };
-
 template <int D> struct Float;
 template <> struct Float<F32> {
     typedef float T;
@@ -285,8 +285,6 @@ WEFT_INLINE VF verf(VF x) {
     r = z < splat(0.5f) ? z * series : r;
     return x < zero() ? -r : r;
 }
-
-enum Act : int { ACT_NONE = 0, ACT_SILU, ACT_GELU, ACT_GELU_TANH, ACT_QUICK_GELU, ACT_RELU, ACT_RELU2, ACT_TANH, ACT_SIGMOID };
 
 WEFT_INLINE VF activate(VF x, int act) {
     switch (act) {

@@ -40,8 +40,11 @@ class Sequences:
         return [torch.full((size,), 255, dtype=torch.uint8).view(self.kv_dtype).view(self.cache_shape)
                 for _ in range(2)]
 
-    def plan(self, step, *, window=None):
-        """The plan of a step: [(sequence, first token, end)], those of one token first."""
+    def plan(self, step, *, window=None, mask=None):
+        """The plan of a step: [(sequence, first token, end)], those of one token first.
+
+        mask(query_lens, seq_lens, sequences): the KeyRanges of the step; None for causal queries.
+        """
         width = max(-(-end // self.block_size) for _, _, end in step)
         table = np.full((len(step), width), -1)
         for row, (seq, _, end) in zip(table, step, strict=True):
@@ -49,17 +52,18 @@ class Sequences:
             row[:count] = self.tables[seq][:count]
         slots = [self.tables[seq][p // self.block_size] * self.block_size + p % self.block_size
                  for seq, start, end in step for p in range(start, end)]
-        lens = [end - start for _, start, end in step]
-        return attention_plan(query_lens=lens, seq_lens=[end for _, _, end in step],
+        lens, ends = [end - start for _, start, end in step], [end for _, _, end in step]
+        return attention_plan(query_lens=lens, seq_lens=ends,
                               num_decodes=next((i for i, n in enumerate(lens) if n > 1), len(lens)),
-                              slots=np.array(slots), table=table, window=window, block_size=self.block_size)
+                              slots=np.array(slots), table=table, window=window, block_size=self.block_size,
+                              ranges=mask and mask(lens, ends, [seq for seq, _, _ in step]))
 
-    def run(self, kernel, steps, params, *, window=None):
+    def run(self, kernel, steps, params, *, window=None, mask=None):
         """{(sequence, position): [H, D]} of all tokens of the steps, run one after another."""
         caches, out = self.empty_caches(), {}
         for step in steps:
             q, k, v = (torch.cat([self.tokens[seq][part][start:end] for seq, start, end in step]) for part in range(3))
-            rows = kernel(q, k, v, *caches, self.plan(step, window=window), params)
+            rows = kernel(q, k, v, *caches, self.plan(step, window=window, mask=mask), params)
             places = [(seq, p) for seq, start, end in step for p in range(start, end)]
             out |= dict(zip(places, rows, strict=True))
         return out

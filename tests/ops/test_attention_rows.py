@@ -129,7 +129,7 @@ def tables(*rows):
 
 
 def test_prefixes_are_whole_spans_that_all_of_a_group_share():
-    found = shared_prefixes(tables([*range(9), 20], [*range(9), 21], [*range(30, 40)]), [160, 150, 160], None, 4)
+    found = shared_prefixes(tables([*range(9), 20], [*range(9), 21], [*range(30, 40)]), [160, 150, 160], 4)
 
     assert found.members.tolist() == [0, 1] and found.starts.tolist() == [0, 2]
     assert found.spans.tolist() == [2] and found.shared.tolist() == [2, 2, 0, 0]
@@ -138,14 +138,14 @@ def test_prefixes_are_whole_spans_that_all_of_a_group_share():
 def test_a_group_parts_where_that_saves_more_reading():
     long = list(range(2, 18))
     found = shared_prefixes(
-        tables([0, *long, 20], [0, *long, 21], [0, 1, *range(40, 56)], [0, 1, *range(60, 76)]), [300] * 4, None, 4)
+        tables([0, *long, 20], [0, *long, 21], [0, 1, *range(40, 56)], [0, 1, *range(60, 76)]), [300] * 4, 4)
 
     assert found.members.tolist() == [0, 1] and found.spans.tolist() == [4]
 
 
-def test_nothing_is_shared_by_one_sequence_or_under_a_window_or_before_a_whole_span():
+def test_nothing_is_shared_by_one_sequence_or_by_those_that_do_not_see_it_or_before_a_whole_span():
     same = tables([*range(9), 20], [*range(9), 21])
 
-    assert shared_prefixes(same[:1], [160], None, 1).addresses == ()
-    assert shared_prefixes(same, [160, 160], 50, 2).addresses == ()
-    assert shared_prefixes(tables([1, 2, 3, 4, 5], [1, 2, 3, 6, 7]), [80, 80], None, 2).addresses == ()
+    assert shared_prefixes(same[:1], [160], 1).addresses == ()
+    assert shared_prefixes(same, [160, 0], 2).addresses == ()
+    assert shared_prefixes(tables([1, 2, 3, 4, 5], [1, 2, 3, 6, 7]), [80, 80], 2).addresses == ()

@@ -18,7 +18,7 @@ from weft.ops.native import extension
 
 logger = logging.getLogger("weft")
 
-_PANEL = 32                    # rows of a packed matrix in a panel; csrc/kernels.h
+PANEL = 32                     # rows of a packed matrix in a panel; csrc/limits.h
 
 
 class MemoryNodes:
@@ -33,7 +33,7 @@ class MemoryNodes:
 
         A refusal is a warning, once: results are the same and threads read from farther away.
         """
-        groups = rows // (2 * _PANEL)                         # two panels each, also of a gate and what it is a gate of
+        groups = rows // (2 * PANEL)                         # two panels each, also of a gate and what it is a gate of
         for tensor in tensors:
             if self.refused is None:
                 self._note(extension().place_panels(self.native, tensor.data_ptr(), tensor.nbytes, groups, gated))

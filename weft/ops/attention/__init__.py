@@ -1,8 +1,9 @@
 """Attention over the paged cache.
 
 `AttentionCase` is what a layer knows when it is built, `attention_plan` what a step needs once for all layers of a
-cache group, and a kernel runs `run(q, k, v, k_cache, v_cache, plan, params)`. `reference.py` is the definition,
-`cpu.py` weft's kernel.
+cache group, and a kernel runs `run(q, k, v, k_cache, v_cache, plan, params)`. Which keys a query sees is the plan's
+`KeyRanges` (`ranges.py` makes them for each kind of mask). `reference.py` is the definition, `cpu.py` weft's kernel;
+`check_attention` is for callers whose tensors others made.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from weft.ops.attention import cpu, matmul, reference, sdpa
+from weft.ops.attention import cpu, matmul, ranges, reference, sdpa
 from weft.ops.attention.by_piece import by_piece
+from weft.ops.attention.check import check_attention
 from weft.ops.attention.kv_format import KV_DTYPES, cache_shape
 from weft.ops.attention.params import AlibiBias, AttentionParams, alibi_slopes
 from weft.ops.attention.plan import AttentionPlan, attention_plan
+from weft.ops.attention.ranges import KeyRanges
 from weft.ops.kernel import Choice, Kernel, choose, never
 from weft.ops.native import unavailable
 
 __all__ = [
-    "KV_DTYPES", "AlibiBias", "AttentionCase", "AttentionParams", "AttentionPlan",
-    "alibi_slopes", "attention_plan", "cache_shape", "choose_attention",
+    "KV_DTYPES", "AlibiBias", "AttentionCase", "AttentionParams", "AttentionPlan", "KeyRanges",
+    "alibi_slopes", "attention_plan", "cache_shape", "check_attention", "choose_attention", "ranges",
 ]
 
 

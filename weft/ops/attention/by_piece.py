@@ -18,17 +18,22 @@ Attend = Callable[[Tensor, Tensor, Tensor, Piece, AttentionParams], Tensor]
 def by_piece(attend: Attend) -> Callable[..., Tensor]:
     """A kernel with the contract of `reference.run`."""
 
-    def run(q: Tensor, k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, plan: AttentionPlan,
+    def run(q: Tensor, k: Tensor | None, v: Tensor | None, k_cache: Tensor, v_cache: Tensor, plan: AttentionPlan,
             params: AttentionParams, out: Tensor | None = None) -> Tensor:
-        write_cache(k, v, k_cache, v_cache, plan)
+        if k is not None and v is not None:
+            write_cache(k, v, k_cache, v_cache, plan)
         q = q.contiguous()
+
+        def results(piece: Piece) -> Tensor:
+            keys, values = piece_keys(piece, k, k_cache, q.dtype), piece_keys(piece, v, v_cache, q.dtype)
+            rows = attend(q[piece.rows], keys, values, piece, params)
+            return rows if piece.blind is None else rows.masked_fill(piece.blind.view(-1, 1, 1), 0)
+
         if plan.is_one_piece:
-            piece = plan.pieces[0]
-            return attend(q, piece_keys(piece, k, k_cache), piece_keys(piece, v, v_cache), piece, params)
+            return results(plan.pieces[0])
         out = torch.empty_like(q) if out is None else out
         for piece in plan.pieces:
-            keys, values = piece_keys(piece, k, k_cache), piece_keys(piece, v, v_cache)
-            out[piece.rows] = attend(q[piece.rows], keys, values, piece, params)
+            out[piece.rows] = results(piece)
         return out
 
     return run

@@ -15,7 +15,7 @@ from weft.ops.attention.plan import AttentionPlan
 
 
 def write_cache(k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, plan: AttentionPlan) -> None:
-    """Put this step's k and v ([T, Hkv, D]) into their slots of the caches ([B, Hkv, P, R])."""
+    """Put the step's new k and v ([N, Hkv, D]) into their slots of the caches ([B, Hkv, P, R])."""
     rows = plan.slot_rows(k.shape[1])
     for new, cache in ((k, k_cache), (v, v_cache)):
         stored = _movable(cache)
@@ -25,17 +25,17 @@ def write_cache(k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, plan: At
         stored.view(-1, cache.shape[-1]).index_copy_(0, rows, new_rows)
 
 
-def piece_keys(piece: Piece, new: Tensor, cache: Tensor) -> Tensor:
-    """[s, Hkv, L, D] of one piece. new: this step's k (or v), [T, Hkv, D]; cache: [B, Hkv, P, R]."""
-    if piece.local is not None:
+def piece_keys(piece: Piece, new: Tensor | None, cache: Tensor, dtype: torch.dtype) -> Tensor:
+    """[s, Hkv, L, D] of one piece, in `dtype`. new: the step's new k (or v), [N, Hkv, D]; cache: [B, Hkv, P, R]."""
+    if new is not None and piece.local is not None:
         own = new[piece.local]
-        if cache.dtype != new.dtype:                                   # as they would come back from the cache
-            own = decode(encode(own.reshape(-1, own.shape[-1]), cache.dtype), new.dtype).view(own.shape)
+        if cache.dtype != dtype:                                       # as they would come back from the cache
+            own = decode(encode(own.reshape(-1, own.shape[-1]), cache.dtype), dtype).view(own.shape)
         return own.transpose(0, 1).unsqueeze(0)
     _, kv_heads, block_size, size = cache.shape
     rows = _movable(cache).view(-1, block_size * size).index_select(0, piece.block_rows(kv_heads))
     rows = rows.view(cache.dtype).view(piece.num_seqs, kv_heads, piece.num_keys, size)
-    return rows if cache.dtype == new.dtype else decode(rows, new.dtype)
+    return rows if cache.dtype == dtype else decode(rows, dtype)
 
 
 def _movable(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from weft.ops.attention.params import AttentionParams
+from weft.ops.attention.params import AttentionParams, distance_bias
 from weft.ops.attention.pieces import Piece
 
 
@@ -19,7 +19,7 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, piece: Piece, params: Attent
     group = heads // kv_heads
     queries = q.view(s, n, kv_heads, group, size).permute(0, 2, 3, 1, 4).reshape(s, kv_heads, group * n, size)
     transposed = keys.contiguous().transpose(-1, -2)                                  # contiguous: three times as fast
-    if s == 1 and piece.mask is not None and params.softcap is None and params.alibi is None:
+    if s == 1 and piece.mask is not None and params.adds_nothing:
         # Scale and mask within the product.
         scores = torch.baddbmm(piece.grouped_mask(group, q.dtype), queries[0], transposed[0], alpha=params.scale)
         weights = torch.softmax(scores, dim=-1).unsqueeze(0)
@@ -38,6 +38,9 @@ def _weights(scores: Tensor, piece: Piece, params: AttentionParams) -> Tensor:
     if params.alibi is not None:
         bias = params.alibi.bias(piece.key_positions, piece.last_position)            # [s, H, 1, L]
         scores.add_(bias.view(*scores.shape[:3], 1, piece.num_keys))
+    if params.bias_by_distance is not None:
+        bias = distance_bias(params.bias_by_distance, piece.distances).transpose(0, 1)      # [s, H, n, L]
+        scores.add_(bias.reshape(scores.shape))
     if piece.mask is not None:
         scores.add_(piece.mask.unsqueeze(1))
     return torch.softmax(scores, dim=-1)

@@ -33,13 +33,29 @@ class AlibiBias:
 class AttentionParams:
     """scale: factor on q·k; softcap: scores become softcap * tanh(scores / softcap).
 
+    bias_by_distance: [H, 2M + 1] float32, contiguous, added to the scores after the cap: column M + d for a key d
+    tokens after the query, with d clamped to -M .. M (T5's relative bias, arXiv:1910.10683, one number for each
+    distance instead of each bucket). The query's place is seq_len - query_len + i, so the bias is for self-attention:
+    T5's cross attention has none.
     sinks: [H] float32, logits that join each row's softmax and weigh no value.
     """
 
     scale: float
     softcap: float | None = None
     alibi: AlibiBias | None = None
+    bias_by_distance: Tensor | None = None
     sinks: Tensor | None = None
+
+    @property
+    def adds_nothing(self) -> bool:
+        """Scores are q·k times the scale."""
+        return self.softcap is None and self.alibi is None and self.bias_by_distance is None
+
+
+def distance_bias(bias_by_distance: Tensor, distances: Tensor) -> Tensor:
+    """[H, *distances.shape] float32: what is added to scores at distances key - query (int64)."""
+    most = bias_by_distance.shape[1] // 2
+    return bias_by_distance[:, distances.clamp(-most, most) + most]
 
 
 def alibi_slopes(num_heads: int, max_bias: float = 8.0) -> Tensor:

@@ -1,9 +1,8 @@
 """A step cut into pieces for the kernels made of torch's batched calls: decodes of similar length together, a prefill
-chunk in tiles of queries. A piece gathers whole blocks; the mask hides what lies outside the sequence, the window and
-the future.
+chunk in tiles of queries. A piece gathers whole blocks; the mask hides the keys that a query does not see.
 
-        keys lo ……………………………… hi            lo: block-aligned start of the window (0 without one)
-      query 0  ■ ■ ■ ■ ■ □ □ □              hi: end of the last query's keys, rounded up to a block
+        keys lo ……………………………… hi            lo: first key that a query of the piece sees, rounded down to a block
+      query 0  ■ ■ ■ ■ ■ □ □ □              hi: end of the last one, rounded up to a block
       query 1  ■ ■ ■ ■ ■ ■ □ □              □: -inf in the mask
 """
 
@@ -12,8 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from weft.ops.attention.ranges import KeyRanges, places
 
 MIN_TILE = 16                  # queries in one call at least, of a chunk that has them
 _MAX_TILE = 128                # queries in one call at most: keys after a tile's last query are not computed
@@ -31,6 +33,8 @@ class Piece:
     block_ids: [s * m] int64, blocks to gather; past its end a sequence's last block again, so that none is foreign.
     mask: [s, 1, n, L] float32, 0 or -inf; None when each query sees all L keys.
     key_positions: [s, 1, 1, L] float32; last_position: [s, 1, 1, 1] float32, of the last query (both for ALiBi).
+    distances: [s, n, L] int64, key - query.
+    blind: [s * n] bool, the queries that see no key, whose results are zeros; None when there is none.
     rows_by_heads, bias_by_group: what block_rows and grouped_mask made, so that the layers of a step share it.
     """
 
@@ -43,92 +47,125 @@ class Piece:
     mask: Tensor | None
     key_positions: Tensor
     last_position: Tensor
+    distances: Tensor
+    blind: Tensor | None
     rows_by_heads: dict[int, Tensor] = field(default_factory=dict, init=False)
     bias_by_group: dict[tuple[int, torch.dtype], Tensor] = field(default_factory=dict, init=False)
 
     def grouped_mask(self, group: int, dtype: torch.dtype) -> Tensor:
         """[group * n, L]: the mask of the first sequence, once for each query head of a KV head."""
+        assert self.mask is not None
         if (group, dtype) not in self.bias_by_group:
             self.bias_by_group[group, dtype] = self.mask[0, 0].to(dtype).repeat(group, 1)
         return self.bias_by_group[group, dtype]
 
     def block_rows(self, kv_heads: int) -> Tensor:
         """[s * Hkv * m]: rows of a cache seen as [B * Hkv, P * D], in the order sequence, head, block."""
+        assert self.block_ids is not None
         if kv_heads not in self.rows_by_heads:
             heads = torch.arange(kv_heads).view(1, -1, 1)
             self.rows_by_heads[kv_heads] = (self.block_ids.view(self.num_seqs, 1, -1) * kv_heads + heads).view(-1)
         return self.rows_by_heads[kv_heads]
 
 
-def make_pieces(query_lens: Sequence[int], seq_lens: Sequence[int], num_decodes: int, table: Tensor, window: int | None,
-                block_size: int) -> tuple[Piece, ...]:
+def make_pieces(query_lens: Sequence[int], seq_lens: Sequence[int], num_decodes: int, table: Tensor, slots: np.ndarray,
+                ranges: KeyRanges, block_size: int) -> tuple[Piece, ...]:
     """The pieces of a step. table: [S, M] int64; the rest as in AttentionPlan."""
-    pieces = _decode_pieces(seq_lens[:num_decodes], table, window, block_size)
+    maker = _PieceMaker(seq_lens, table, slots, ranges, places(query_lens, seq_lens), block_size)
+    pieces = maker.decodes(num_decodes)
     row = num_decodes
     for seq in range(num_decodes, len(query_lens)):
-        pieces += _prefill_pieces(row, query_lens[seq], seq_lens[seq], table[seq], window, block_size)
+        pieces += maker.prefill(seq, row, query_lens[seq])
         row += query_lens[seq]
     return tuple(pieces)
 
 
-def _decode_pieces(seq_lens: Sequence[int], table: Tensor, window: int | None, block_size: int) -> list[Piece]:
-    spans = []                                      # (blocks, first block, sequence)
-    for seq, length in enumerate(seq_lens):
-        first = 0 if window is None else max(0, length - window) // block_size
-        spans.append((-(-length // block_size) - first, first, seq))
-    spans.sort()
-    pieces, start = [], 0
-    while start < len(spans):
-        end = start + 1
-        widest, room = max(_DECODE_SPREAD * spans[start][0], 8), _DECODE_KEYS // block_size
-        while end < len(spans) and spans[end][0] <= widest and spans[end][0] * (end + 1 - start) <= room:
-            end += 1
-        pieces.append(_decode_piece(spans[start:end], seq_lens, table, window, block_size))
-        start = end
-    return pieces
+@dataclass(frozen=True, slots=True, eq=False)
+class _PieceMaker:
+    """What the pieces of a step are made of. positions: [T], places of the queries; the rest as in make_pieces."""
 
+    seq_lens: Sequence[int]
+    table: Tensor
+    slots: np.ndarray
+    ranges: KeyRanges
+    positions: np.ndarray
+    block_size: int
 
-def _decode_piece(spans: list[tuple[int, int, int]], seq_lens: Sequence[int], table: Tensor, window: int | None,
-                  block_size: int) -> Piece:
-    width = spans[-1][0]
-    seqs = torch.tensor([seq for _, _, seq in spans])
-    firsts = torch.tensor([first for _, first, _ in spans])[:, None]
-    lengths = torch.tensor([seq_lens[seq] for _, _, seq in spans])[:, None]
-    own = (lengths - 1) // block_size                                                   # each sequence's last block
-    blocks = table[seqs[:, None], torch.minimum(firsts + torch.arange(width), own)]
-    keys = firsts * block_size + torch.arange(width * block_size)                       # [s, L] positions
-    hidden = keys >= lengths
-    if window is not None:
-        hidden |= keys < lengths - window
-    rows = slice(0, len(spans)) if [s for _, _, s in spans] == list(range(len(spans))) else seqs
-    return Piece(rows=rows, num_seqs=len(spans), num_queries=1, num_keys=width * block_size, local=None,
-                 block_ids=blocks.reshape(-1), mask=_mask(hidden[:, None, None]),
-                 key_positions=keys.float()[:, None, None], last_position=(lengths - 1).float()[:, None, None])
+    def decodes(self, num_decodes: int) -> list[Piece]:
+        spans = []                                  # (blocks, first block, sequence)
+        for seq in range(num_decodes):
+            first, last = self._blocks(slice(seq, seq + 1))
+            spans.append((last - first, first, seq))
+        spans.sort()
+        pieces, start = [], 0
+        while start < len(spans):
+            end = start + 1
+            widest, room = max(_DECODE_SPREAD * spans[start][0], 8), _DECODE_KEYS // self.block_size
+            while end < len(spans) and spans[end][0] <= widest and spans[end][0] * (end + 1 - start) <= room:
+                end += 1
+            pieces.append(self._decode_piece(spans[start:end]))
+            start = end
+        return pieces
 
+    def _blocks(self, rows: slice) -> tuple[int, int]:
+        """[first, last) blocks that some rows of a sequence see; one where they see none."""
+        first, end = self.ranges.first[rows], self.ranges.end[rows]
+        sees = first < end
+        if not sees.any():
+            return 0, 1
+        return int(first[sees].min()) // self.block_size, -(-int(end[sees].max()) // self.block_size)
 
-def _prefill_pieces(row: int, num_queries: int, seq_len: int, blocks: Tensor, window: int | None,
-                    block_size: int) -> list[Piece]:
-    pieces, context = [], seq_len - num_queries
-    tile = max(MIN_TILE, min(_MAX_TILE, TILE_SCORES // max(1, seq_len)))
-    for start in range(0, num_queries, tile):
-        stop = min(start + tile, num_queries)
-        first_query, end = context + start, context + stop                               # positions
-        low = 0 if window is None else max(0, first_query - window + 1)
-        if context == 0:
-            local, ids, keys = slice(row + low, row + end), None, torch.arange(low, end)
-        else:
-            first, last = low // block_size, -(-end // block_size)
-            local, ids = None, blocks[first:last]
-            keys = torch.arange(first * block_size, last * block_size)
-        queries = torch.arange(first_query, end)[:, None]
-        hidden = keys > queries
-        if window is not None:
-            hidden = hidden | (keys <= queries - window)
-        pieces.append(Piece(rows=slice(row + start, row + stop), num_seqs=1, num_queries=stop - start,
-                            num_keys=len(keys), local=local, block_ids=ids, mask=_mask(hidden[None, None]),
-                            key_positions=keys.float()[None, None, None],
-                            last_position=torch.full((1, 1, 1, 1), end - 1.0)))
-    return pieces
+    def _decode_piece(self, spans: list[tuple[int, int, int]]) -> Piece:
+        width, size = spans[-1][0], self.block_size
+        seqs = torch.tensor([seq for _, _, seq in spans])
+        firsts = torch.tensor([first for _, first, _ in spans])[:, None]
+        own = torch.tensor([first + blocks - 1 for blocks, first, _ in spans])[:, None]     # the last block of each
+        blocks = self.table[seqs[:, None], torch.minimum(firsts + torch.arange(width), own)]
+        keys = firsts * size + torch.arange(width * size)                                   # [s, L] positions
+        rows = slice(0, len(spans)) if [s for _, _, s in spans] == list(range(len(spans))) else seqs
+        return self._piece(rows, seqs[:, None].numpy(), keys, block_ids=blocks.reshape(-1))
+
+    def prefill(self, seq: int, row: int, num_queries: int) -> list[Piece]:
+        """Pieces of a sequence's queries, rows [row, row + num_queries) of the step."""
+        pieces, length, size = [], self.seq_lens[seq], self.block_size
+        tile = max(MIN_TILE, min(_MAX_TILE, TILE_SCORES // max(1, length)))
+        is_local = self._is_local(seq, row, num_queries)
+        for start in range(row, row + num_queries, tile):
+            rows = slice(start, min(start + tile, row + num_queries))
+            first, last = self._blocks(rows)
+            if is_local:
+                first, last = self._keys(rows)
+                keys, local, blocks = torch.arange(first, last), slice(row + first, row + last), None
+            else:
+                keys, local, blocks = torch.arange(first * size, last * size), None, self.table[seq, first:last]
+            pieces.append(self._piece(rows, np.arange(rows.start, rows.stop)[None], keys[None], local, blocks))
+        return pieces
+
+    def _keys(self, rows: slice) -> tuple[int, int]:
+        """[first, last) keys that some rows of a sequence see; one where they see none."""
+        first, end = self.ranges.first[rows], self.ranges.end[rows]
+        sees = first < end
+        return (int(first[sees].min()), int(end[sees].max())) if sees.any() else (0, 1)
+
+    def _is_local(self, seq: int, row: int, num_queries: int) -> bool:
+        """The sequence's keys are the step's own, in the rows of its queries."""
+        if num_queries != self.seq_lens[seq] or row + num_queries > len(self.slots):
+            return False
+        at, size = np.arange(num_queries), self.block_size
+        cached = self.table[seq].numpy()[at // size] * size + at % size
+        return bool((self.slots[row : row + num_queries] == cached).all())
+
+    def _piece(self, rows: slice | Tensor, queries: np.ndarray, keys: Tensor, local: slice | None = None,
+               block_ids: Tensor | None = None) -> Piece:
+        """queries: [s, n], rows of the step; keys: [s, L], places of keys."""
+        first, end, at = (torch.from_numpy(x[queries].astype(np.int64)) for x in (*self.ranges, self.positions))
+        hidden = (keys[:, None] < first[..., None]) | (keys[:, None] >= end[..., None])         # [s, n, L]
+        blind = (first >= end).view(-1)
+        return Piece(rows=rows, num_seqs=len(queries), num_queries=queries.shape[1], num_keys=keys.shape[1],
+                     local=local, block_ids=block_ids, mask=_mask(hidden[:, None]),
+                     key_positions=keys.float()[:, None, None],
+                     last_position=at[:, -1:].float()[:, None, None], distances=keys[:, None] - at[..., None],
+                     blind=blind if bool(blind.any()) else None)
 
 
 def _mask(hidden: Tensor) -> Tensor | None:

@@ -7,44 +7,48 @@ from torch import Tensor
 
 from weft.ops.attention.gather import write_cache
 from weft.ops.attention.kv_format import decode
-from weft.ops.attention.params import AttentionParams
+from weft.ops.attention.params import AttentionParams, distance_bias
 from weft.ops.attention.plan import AttentionPlan
 
 
-def run(q: Tensor, k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, plan: AttentionPlan,
+def run(q: Tensor, k: Tensor | None, v: Tensor | None, k_cache: Tensor, v_cache: Tensor, plan: AttentionPlan,
         params: AttentionParams, out: Tensor | None = None) -> Tensor:
     """Write this step's keys and values to the cache, then attend.
 
     Args:
-        q: [T, H, D]; k, v: [T, Hkv, D], any float dtype.
+        q: [T, H, D]; k, v: [N, Hkv, D], any float dtype; None where the plan has no slots: the keys are cached already.
         k_cache, v_cache: [B, Hkv, P, R], modified (kv_format.py).
         out: [T, H, D], contiguous, in the dtype of q; may be used for the result.
     Returns:
-        [T, H, D] in the dtype of q.
+        [T, H, D] in the dtype of q; zeros for a query that sees no key.
     Source: PagedAttention, arXiv:2309.06180 section 4; grouped queries, arXiv:2305.13245.
     """
-    write_cache(k, v, k_cache, v_cache, plan)
-    group, results = q.shape[1] // k.shape[1], []
-    for q_seq, length, blocks in zip(
-            q.float().split(list(plan.query_lens)), plan.seq_lens, plan.block_table, strict=True):
+    if k is not None and v is not None:
+        write_cache(k, v, k_cache, v_cache, plan)
+    group, results = q.shape[1] // k_cache.shape[1], []
+    firsts, ends = (torch.from_numpy(bound).long().split(list(plan.query_lens)) for bound in plan.key_ranges)
+    for q_seq, length, blocks, first, end in zip(
+            q.float().split(list(plan.query_lens)), plan.seq_lens, plan.block_table, firsts, ends, strict=True):
         used = blocks[: -(-length // plan.block_size)].clamp(min=0)
+        position = torch.arange(length)
+        hidden = (position < first[:, None]) | (position >= end[:, None])                              # [q, L]
         keys, values = (
             decode(cache[used].transpose(1, 2).flatten(0, 1)[:length], torch.float32)
+            .masked_fill(hidden.all(0)[:, None, None], 0)                # keys that no query sees may be in no block
             .repeat_interleave(group, dim=1)                                                           # [L, H, D]
             for cache in (k_cache, v_cache))
         scores = torch.einsum("qhd,khd->hqk", q_seq, keys) * params.scale
         if params.softcap is not None:
             scores = params.softcap * torch.tanh(scores / params.softcap)
-        distance = torch.arange(length) - torch.arange(length - len(q_seq), length)[:, None]           # [q, k]
         if params.alibi is not None:
             last = torch.full((1, 1, 1, 1), length - 1.0)
-            scores = scores + params.alibi.bias(torch.arange(length).float().view(1, 1, 1, -1), last)[0]
-        hidden = distance > 0
-        if plan.window is not None:
-            hidden |= distance <= -plan.window
+            scores = scores + params.alibi.bias(position.float().view(1, 1, 1, -1), last)[0]
+        if params.bias_by_distance is not None:
+            query = torch.arange(length - len(q_seq), length)[:, None]
+            scores = scores + distance_bias(params.bias_by_distance, position - query)                 # [H, q, L]
         scores = scores.masked_fill(hidden, -torch.inf)
         if params.sinks is not None:
             scores = torch.cat((scores, params.sinks.view(-1, 1, 1).expand(-1, len(q_seq), 1)), -1)
-        weights = scores.softmax(-1)[..., :length]
+        weights = scores.softmax(-1)[..., :length].masked_fill(hidden.all(-1, keepdim=True), 0)
         results.append(torch.einsum("hqk,khd->qhd", weights, values))
     return torch.cat(results).to(q.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from weft.ops.attention.params import AttentionParams
+from weft.ops.attention.params import AttentionParams, distance_bias
 from weft.ops.attention.pieces import Piece
 
 
@@ -29,7 +29,11 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, piece: Piece, params: Attent
 
 def _bias(piece: Piece, params: AttentionParams) -> Tensor | None:
     """[s, 1 or H, n, L], added to the scores."""
-    if params.alibi is None:
-        return piece.mask
-    bias = params.alibi.bias(piece.key_positions, piece.last_position)
-    return bias.expand(-1, -1, piece.num_queries, -1) if piece.mask is None else bias + piece.mask
+    bias = piece.mask
+    if params.alibi is not None:
+        alibi = params.alibi.bias(piece.key_positions, piece.last_position)
+        bias = alibi.expand(-1, -1, piece.num_queries, -1) if bias is None else alibi + bias
+    if params.bias_by_distance is not None:
+        by_distance = distance_bias(params.bias_by_distance, piece.distances).transpose(0, 1).contiguous()
+        bias = by_distance if bias is None else by_distance + bias
+    return bias

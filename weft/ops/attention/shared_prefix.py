@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SPAN_BLOCKS = 4                # the native kernel reads spans of so many blocks (csrc/cache_read.h)
+SPAN_BLOCKS, BLOCK_SIZE = 4, 16        # blocks of a span, which the native kernel reads at once; tokens of a block
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,16 +35,18 @@ class SharedPrefixes:
                 self.shared.ctypes.data)
 
 
-def shared_prefixes(table: np.ndarray, seq_lens: Sequence[int], window: int | None, num_seqs: int) -> SharedPrefixes:
+def shared_prefixes(table: np.ndarray, num_seen: Sequence[int] | np.ndarray, num_seqs: int) -> SharedPrefixes:
     """Groups of the sequences of `table` ([n, M], of one query each), the first n of a step's num_seqs.
 
-    Sequences with a window are left alone: it bounds what they read.
+    num_seen: n, the first keys of its sequence that a query sees; 0 for a query that does not see them all from the
+    first one on, such as one with a window. Such sequences are in no group.
     """
     groups: list[tuple[np.ndarray, int]] = []
-    if window is None and len(table) > 1 and table.shape[1] > SPAN_BLOCKS:
-        rows = np.arange(len(table))
-        for members in _by_block(table, rows, 0):
-            groups += _best(table, np.asarray(seq_lens), members, 0)[1]
+    if len(table) > 1 and table.shape[1] > SPAN_BLOCKS:
+        seen = np.asarray(num_seen)
+        rows = np.flatnonzero(seen > SPAN_BLOCKS * BLOCK_SIZE)
+        for members in _by_block(table, rows, 0) if len(rows) > 1 else ():
+            groups += _best(table, seen, members, 0)[1]
     shared = np.zeros(num_seqs, dtype=np.int32)
     for members, spans in groups:
         shared[members] = spans
@@ -60,17 +62,17 @@ def _by_block(table: np.ndarray, rows: np.ndarray, column: int) -> list[np.ndarr
     return [rows[inverse == i] for i in np.flatnonzero(counts > 1) if ids[i] >= 0]
 
 
-def _best(table: np.ndarray, seq_lens: np.ndarray, rows: np.ndarray, column: int) -> tuple[int, list]:
+def _best(table: np.ndarray, num_seen: np.ndarray, rows: np.ndarray, column: int) -> tuple[int, list]:
     """(spans that are not read again, groups) of rows that share the blocks before `column` and that one.
 
     The rows are one group as far as all of them reach, or the groups into which they part there, whichever saves more.
     """
     equal = (table[rows] == table[rows[0]]).all(axis=0) & (table[rows[0]] >= 0)
     end = len(equal) if equal.all() else int(np.argmin(equal))
-    spans = min(end, int((seq_lens[rows].min() - 1) // 16)) // SPAN_BLOCKS
+    spans = min(end, int((num_seen[rows].min() - 1) // BLOCK_SIZE)) // SPAN_BLOCKS
     saved, groups = (len(rows) - 1) * spans, [(rows, spans)] if spans else []
     if end < len(equal) and len(rows) > 2:
-        parts = [_best(table, seq_lens, part, end) for part in _by_block(table, rows, end)]
+        parts = [_best(table, num_seen, part, end) for part in _by_block(table, rows, end)]
         if sum(part[0] for part in parts) > saved:
             return sum(part[0] for part in parts), [group for part in parts for group in part[1]]
     return saved, groups

@@ -9,7 +9,7 @@ from weft.ops.activation.cpu import ACTS
 from weft.ops.native import DTYPES, kernels
 from weft.ops.scan_plan import ScanPlan, result_memory
 
-LONGEST = 16                   # kernel sizes up to this, as in csrc/conv.h
+LONGEST = 16                   # kernel sizes up to this; csrc/limits.h
 
 
 class NativeCausalConv:

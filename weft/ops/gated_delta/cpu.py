@@ -12,7 +12,7 @@ from torch import Tensor
 from weft.ops.native import DTYPES, kernels
 from weft.ops.scan_plan import ScanPlan
 
-LARGEST_KEY = 256              # as in csrc/gated_delta.h
+LARGEST_KEY = 256              # csrc/limits.h
 
 
 class NativeGatedDelta:

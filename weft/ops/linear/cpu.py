@@ -19,7 +19,7 @@ from weft.ops.nodes import MemoryNodes
 from weft.ops.quantized import QuantizedWeight
 
 ROW_PADDING = 64               # rows of a packed matrix are a multiple of this
-_SCALES = {torch.float32: 0, torch.float16: 2, torch.uint8: 3, torch.int8: 4}
+SCALES = {torch.float32: 0, torch.float16: 2, torch.uint8: 3, torch.int8: 4}
 _GROUPS = (16, 32, 64, 128, 256)     # columns that may share a scale; fewer than a row's
 
 
@@ -141,7 +141,7 @@ def quantized_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Ep
     per_super = 1 if weight.super_scales is None else weight.scales.shape[1] // weight.super_scales.shape[1]
     tensors = tuple(t for t in (codes, scales, offsets, *supers) if t is not None)
     native = extension().weight(
-        bits, rows, columns, codes.data_ptr(), weight.zero, weight.group_size, _SCALES[weight.scales.dtype],
+        bits, rows, columns, codes.data_ptr(), weight.zero, weight.group_size, SCALES[weight.scales.dtype],
         _address(scales), _address(offsets), per_super, *map(_address, supers),
         nodes=placed_nodes(nodes, tensors, padded, epilogue))
     return NativeProduct(isa, native, weight.shape, tensors, _wide(bias), epilogue, dtype)
@@ -180,7 +180,7 @@ def _with_supported_groups(weight: QuantizedWeight) -> QuantizedWeight:
     size, fits = weight.group_size, weight.bits < 8 or weight.zero == 128
     if size != weight.shape[1] and size not in _GROUPS:
         size = max(g for g in _GROUPS if size % g == 0)
-    if size == weight.group_size and weight.scales.dtype in _SCALES and fits:
+    if size == weight.group_size and weight.scales.dtype in SCALES and fits:
         same_type = weight.offsets is None or weight.offsets.dtype == weight.scales.dtype
         halves = all(t is None or t.dtype == torch.float16 for t in (weight.super_scales, weight.super_offsets))
         if same_type and halves:

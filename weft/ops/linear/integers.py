@@ -16,7 +16,7 @@ from weft.ops.nodes import MemoryNodes
 from weft.ops.quantized import QuantizedWeight
 
 MOST_COLUMNS = 1 << 17         # sums of 127 * 128 each stay in 32 bits
-_KIND, _COLUMN_PADDING = 9, 64                                # csrc/kernels.h
+KIND, COLUMN_PADDING = 9, 64   # W_S8 of csrc/kernels.h; csrc/limits.h
 
 
 def refuses(columns: int) -> str | None:
@@ -26,7 +26,7 @@ def refuses(columns: int) -> str | None:
 
 def packed_bytes(rows: int, columns: int) -> int:
     """Memory of such a product without bias: codes, a scale and a sum for each row."""
-    padded, wide = (-(-size // by) * by for size, by in ((rows, ROW_PADDING), (columns, _COLUMN_PADDING)))
+    padded, wide = (-(-size // by) * by for size, by in ((rows, ROW_PADDING), (columns, COLUMN_PADDING)))
     return padded * (wide + 8)
 
 
@@ -34,12 +34,12 @@ def integer_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Epil
                     dtype: torch.dtype, nodes: MemoryNodes | None = None) -> NativeProduct:
     """Pack a weight with int8_activations and make the product; dtype: of x. Only where `refuses` has no reason."""
     rows, columns = weight.shape
-    padded, wide = (-(-size // by) * by for size, by in ((rows, ROW_PADDING), (columns, _COLUMN_PADDING)))
+    padded, wide = (-(-size // by) * by for size, by in ((rows, ROW_PADDING), (columns, COLUMN_PADDING)))
     panels, sums = torch.empty(padded * wide, dtype=torch.uint8), torch.empty(padded, dtype=torch.int32)
     extension().pack_integers(weight.codes.contiguous().data_ptr(), rows, columns, panels.data_ptr(), sums.data_ptr())
     scales = packed_scales(weight.scales.float(), rows)
     tensors = panels, sums, scales
-    native = extension().weight(_KIND, rows, columns, panels.data_ptr(), group=columns, scales=scales.data_ptr(),
+    native = extension().weight(KIND, rows, columns, panels.data_ptr(), group=columns, scales=scales.data_ptr(),
                                 code_sums=sums.data_ptr(), nodes=placed_nodes(nodes, tensors, padded, epilogue))
     bias = None if bias is None else bias.float().contiguous()
     return NativeProduct(isa, native, weight.shape, tensors, bias, epilogue, dtype)

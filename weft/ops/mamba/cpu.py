@@ -13,7 +13,7 @@ from weft.ops.mamba.options import MambaOptions
 from weft.ops.native import DTYPES, kernels
 from weft.ops.scan_plan import ScanPlan, result_memory
 
-LARGEST_STATE = 256            # as in csrc/mamba.h
+LARGEST_STATE = 256            # csrc/limits.h
 
 
 class NativeMamba:

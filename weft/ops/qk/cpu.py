@@ -14,7 +14,7 @@ class NativeQK:
     """As ReferenceQK; each intermediate result stays in float32 but where the case rounds it."""
 
     def __init__(self, case: QKCase, *norms: Tensor | None) -> None:
-        self._prepare, self._type = kernels(case.isa).prepare_qk, DTYPES[case.dtype]
+        self._transform, self._type = kernels(case.isa).transform_qk, DTYPES[case.dtype]
         norm = case.norm or NormOptions(centred=False, eps=0.0)
         weights, biases = norms[:2], norms[2:]
         self._tensors = [None if w is None else norm_weight(w, norm) for w in weights]
@@ -31,5 +31,5 @@ class NativeQK:
         if qkv.dtype != self._case.dtype or not qkv.is_contiguous():
             raise ValueError(f"qkv: {qkv.dtype} with strides {qkv.stride()}, expected contiguous {self._case.dtype}")
         cos, sin = (0, 0) if angles is None else (angles[0].data_ptr(), angles[1].data_ptr())
-        self._prepare(qkv.data_ptr(), self._type, qkv.shape[0], qkv.stride(0), *self._sizes, *self._norm, cos, sin,
+        self._transform(qkv.data_ptr(), self._type, qkv.shape[0], qkv.stride(0), *self._sizes, *self._norm, cos, sin,
                       self._case.half, self._case.interleaved)
