@@ -109,6 +109,34 @@ def test_chunks_of_few_tokens_leave_drafts_little_room_and_change_nothing(direct
     assert sum(stats.num_accepted_tokens_per_pos) > 0
 
 
+@pytest.mark.parametrize("way", [{"quantization": "int8"}, {"quantization": "w8a8"}, {"kv_cache_dtype": "int8"},
+                                 {"kv_cache_dtype": "fp8"}], ids=lambda way: "-".join(way.values()))
+def test_codes_for_weights_and_caches_change_nothing(small, way):
+    params = [SamplingParams(temperature=0.3 * (i % 2), seed=i, max_tokens=50, logprobs=2, ignore_eos=True)
+              for i in range(4)]
+    wanted, _, _ = generate(small, params, **way)
+    found, stats, _ = generate(small, params, speculative_config=NGRAM, **way)
+
+    assert found == wanted
+    assert sum(stats.num_accepted_tokens_per_pos) > 0
+
+
+def test_experts_change_nothing(tmp_path):
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+    Qwen3MoeForCausalLM(Qwen3MoeConfig(
+        vocab_size=260, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=32, max_position_embeddings=256, num_experts=6, num_experts_per_tok=2,
+        moe_intermediate_size=64)).save_pretrained(tmp_path)
+    params = [SamplingParams(temperature=0.1 * i, seed=i, max_tokens=60, logprobs=2, ignore_eos=True, detokenize=False)
+              for i in range(3)]
+    options = {"skip_tokenizer_init": True, "dtype": "bfloat16"}
+    wanted, _, _ = generate(tmp_path, params, **options)
+    found, stats, _ = generate(tmp_path, params, speculative_config=NGRAM, **options)
+
+    assert found == wanted
+    assert stats.num_drafts > 0
+
+
 def test_preemption_changes_nothing(small):
     params = [SamplingParams(temperature=0.3 * (i % 3), seed=i, max_tokens=60, logprobs=1, ignore_eos=True)
               for i in range(12)]
