@@ -1,7 +1,7 @@
 """The layers that models of other people are built from, under vLLM's names and arguments.
 
 A model's constructor makes them by sizes alone; the engine then binds them to a dtype, kernels, caches and steps.
-They own the memory of their results, survive strided and aliased inputs, and run under torch's hooks.
+They own the memory of their results, take strided and aliased inputs, and run under torch's hooks.
 """
 
 from __future__ import annotations

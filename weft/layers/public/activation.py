@@ -6,12 +6,12 @@ from torch import Tensor
 
 from weft.errors import ConfigError
 from weft.layers.context import LayerContext
-from weft.layers.public.layer import PublicLayer, StepRef
+from weft.layers.public.layer import PublicLayer, StepRef, check_input
 from weft.ops.activation import ActivationCase, choose_activation
 
 
 class GatedActivation(PublicLayer):
-    """act: a name of ops/activation."""
+    """act(gate) * up of the two halves of each row. act: a name of ops/activation."""
 
     def __init__(self, act: str) -> None:
         super().__init__()
@@ -25,12 +25,10 @@ class GatedActivation(PublicLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., 2 * F] -> [..., F], on memory of its own."""
-        context = self.bound()
-        if x.shape[-1] % 2 or x.dtype != context.dtype or x.device.type != context.device:
-            raise ValueError(f"{type(self).__name__}: x is {x.dtype} {list(x.shape)} on {x.device}, expected an even "
-                             f"number of columns of {context.dtype} on {context.device}")
-        flat = x.reshape(-1, x.shape[-1]).contiguous()
-        return self.choice.run(flat).view(*x.shape[:-1], x.shape[-1] // 2)
+        check_input(self, "x", x, self.ready())
+        if x.shape[-1] % 2:
+            raise ValueError(f"{type(self).__name__}: x is {list(x.shape)}, expected an even number of columns")
+        return self.choice.run(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], x.shape[-1] // 2)
 
 
 class SiluAndMul(GatedActivation):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from weft.errors import NotBuiltError
+from weft.errors import ConfigError, NotBuiltError
 from weft.layers.context import LayerContext
 from weft.layers.paged_attention import PagedAttention
-from weft.layers.public.layer import PublicLayer, StepRef, unsupported
+from weft.layers.public.layer import PublicLayer, StepRef, check_input, check_sizes, unsupported
 from weft.ops.attention import AttentionParams
 
 
@@ -29,34 +30,53 @@ class Attention(PublicLayer):
                                 hint="Encoders and cross attention of programmed models are not built yet.")
         self.num_heads, self.head_size, self.scale = num_heads, head_size, scale
         self.num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
-        self.window, self.soft_cap, self.sinks, self.layer_name = (
-            per_layer_sliding_window, logits_soft_cap, sinks, prefix)
+        check_sizes(self, num_heads=num_heads, head_size=head_size, num_kv_heads=self.num_kv_heads)
+        if num_heads % self.num_kv_heads:
+            raise ConfigError("Attention.num_kv_heads", self.num_kv_heads, expected=f"a divisor of {num_heads} heads")
+        if per_layer_sliding_window is not None:
+            check_sizes(self, per_layer_sliding_window=per_layer_sliding_window)
+        if sinks is not None and sinks.shape != (num_heads,):
+            raise ConfigError("Attention.sinks", list(sinks.shape), expected=f"[{num_heads}], one for each head")
+        self.window, self.soft_cap, self.layer_name = per_layer_sliding_window, logits_soft_cap, prefix
+        self._sinks = (sinks,)                                # in a tuple: the parameter is another module's
         self._step = StepRef()
 
     def bind(self, context: LayerContext, step: StepRef) -> None:
         """As PublicLayer; the layer gets a cache of its own."""
         super().bind(context, step)
         self._step = step
-        sinks = None if self.sinks is None else self.sinks.detach().float().contiguous()
         self.paged = PagedAttention(
             num_heads=self.num_heads, num_kv_heads=self.num_kv_heads, head_dim=self.head_size, window=self.window,
-            params=AttentionParams(scale=self.scale, softcap=self.soft_cap, sinks=sinks), context=context)
+            params=AttentionParams(scale=self.scale, softcap=self.soft_cap, sinks=self._sinks[0]), context=context)
+
+    def finish_loading(self) -> None:
+        """As Layer: sinks are read now, when their module has been loaded."""
+        (sinks,) = self._sinks
+        if sinks is not None:
+            self.paged.params = replace(self.paged.params, sinks=sinks.detach().float().clone())
+        super().finish_loading()
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, output_shape: Any = None) -> Tensor:
-        """query [T, H * D] or [T, H, D]; key, value alike with the KV heads. Returns [T, H * D], or query's shape."""
+        """query [T, H * D] or [T, H, D]; key, value alike with Hkv heads. Returns query's shape, or output_shape.
+
+        RuntimeError outside a step, and when it is called twice in one: the cache has one key for each token.
+        """
+        self.ready()
         step = self._step.current(self)
-        q = self._heads("query", query, self.num_heads, step)
-        k, v = (self._heads(name, x, self.num_kv_heads, step) for name, x in (("key", key), ("value", value)))
+        rows = len(step.input_ids)
+        q = self._heads("query", query, self.num_heads, rows)
+        k, v = (self._heads(name, x, self.num_kv_heads, rows) for name, x in (("key", key), ("value", value)))
+        if self in self._step.memo:
+            raise RuntimeError(f"Attention {self.layer_name} was called twice in a step: its cache has one key and one "
+                               "value for each token. Make an Attention for each place where the model attends.")
+        self._step.memo[self] = True
         out = self.paged(q, k, v, step, torch.empty(q.shape, dtype=q.dtype))
         return out.reshape(query.shape if output_shape is None else output_shape)
 
-    def _heads(self, name: str, x: Tensor, heads: int, step: Any) -> Tensor:
-        """[T, heads, D] with rows and heads without gaps. ValueError names the argument that does not fit."""
-        context, rows = self.bound(), len(step.input_ids)
-        if x.dtype != context.dtype or x.device.type != context.device:
-            raise ValueError(f"Attention: {name} is {x.dtype} on {x.device}, expected {context.dtype} on "
-                             f"{context.device}, the model's")
-        if x.dim() not in (2, 3) or x.shape[0] != rows or x[:1].numel() != min(rows, 1) * heads * self.head_size:
+    def _heads(self, name: str, x: Tensor, heads: int, rows: int) -> Tensor:
+        """[T, heads, D] in memory without gaps. ValueError names the argument that does not fit."""
+        check_input(self, name, x, self.ready())
+        if x.shape not in ((rows, heads * self.head_size), (rows, heads, self.head_size)):
             raise ValueError(f"Attention: {name} is {list(x.shape)}, expected [{rows}, {heads * self.head_size}] or "
                              f"[{rows}, {heads}, {self.head_size}]: the step's {rows} tokens")
         return x.reshape(rows, heads, self.head_size).contiguous()

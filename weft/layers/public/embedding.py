@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,25 +10,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weft.errors import ConfigError
 from weft.layers.context import LayerContext
-from weft.layers.embedding import table_bytes
 from weft.layers.linear import linear_case
-from weft.layers.public.layer import PublicLayer, StepRef, check_input, unsupported
-from weft.layers.public.packed import PackedWeight
+from weft.layers.public.layer import PublicLayer, StepRef, check_input, check_sizes, unsupported
 from weft.ops.embedding import EmbeddingCase, choose_embedding
-from weft.ops.linear import Epilogue, Product, choose_linear, empty_weight
+from weft.ops.linear import Epilogue, Product, choose_linear, empty_weight, product_bytes
 from weft.ops.quantized import QuantizedWeight
 
 DEFAULT_VOCAB_PADDING_SIZE = 64
 
 
 class VocabParallelEmbedding(PublicLayer):
-    """Rows of a table by token id. Arguments as vLLM's class of this name.
+    """Rows of a table [V, E] by token id. Arguments as vLLM's class of this name.
 
     is_head: the table is multiplied by too, because a head shares it or a model uses this module as its head.
     """
-
-    has_bias = False
 
     def __init__(self, num_embeddings: int, embedding_dim: int, params_dtype: torch.dtype | None = None,
                  org_num_embeddings: int | None = None, padding_size: int = DEFAULT_VOCAB_PADDING_SIZE,
@@ -35,14 +33,30 @@ class VocabParallelEmbedding(PublicLayer):
         super().__init__()
         unsupported(type(self).__name__, org_num_embeddings=None if org_num_embeddings == num_embeddings
                     else org_num_embeddings)
+        check_sizes(self, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.params_dtype = params_dtype or self.params_dtype
         self.num_embeddings = self.org_vocab_size = self.num_embeddings_padded = num_embeddings
         self.embedding_dim = embedding_dim
         self.weight = self.new_parameter(num_embeddings, embedding_dim)
+        self.bias: nn.Parameter | None = None
         self.is_head = False
-        self.rows: Any = None
-        self.product: Product | None = None
-        self.codes: QuantizedWeight | None = None
+        self.rows: Any = None                                 # what the kernels make of the table: rows by id,
+        self.product: Product | None = None                   # and logits, if this layer is a head
+        self._table: tuple[VocabParallelEmbedding, ...] = ()  # the layer whose table this is; in a tuple: no child
+
+    def tie(self, table: VocabParallelEmbedding) -> None:
+        """The other layer holds the table for both. ConfigError when the tables differ in size."""
+        mine, others = ((layer.num_embeddings, layer.embedding_dim) for layer in (self, table))
+        if mine != others:
+            raise ConfigError(f"{type(self).__name__}.weight", list(others), expected=f"{list(mine)}, the layer's "
+                              "sizes: a table of another size was tied to it")
+        self._table = (table,)
+        table.is_head |= self.is_head
+
+    def own_parameters(self) -> dict[str, nn.Parameter]:
+        """As PublicLayer: without a table that another layer holds."""
+        own = super().own_parameters()
+        return {name: parameter for name, parameter in own.items() if name != "weight" or not self._table}
 
     def bind(self, context: LayerContext, step: StepRef) -> None:
         """As PublicLayer."""
@@ -50,53 +64,58 @@ class VocabParallelEmbedding(PublicLayer):
         self.case = linear_case(context.weight_only(), self.embedding_dim, self.num_embeddings, is_table=True)
         self.product_choice = choose_linear(self.case)
         self.choice = choose_embedding(EmbeddingCase(device=context.device, dtype=context.dtype, isa=context.isa))
-        self.takes_codes = self.product_choice.name == "native"
 
-    def allocate(self, device: str) -> None:
+    def empty(self, name: str, parameter: nn.Parameter, device: str) -> Tensor:
         """As PublicLayer; the table has room to be packed in place."""
-        super().allocate(device)
-        self.weight = self.loadable(empty_weight(self.case))
-
-    def take(self, part: str, weight: QuantizedWeight) -> None:
-        """As Layer. Only the table takes codes."""
-        self.codes = weight.weight_only()
-        self.filled.add(part)
+        return empty_weight(self.case) if name == "weight" else super().empty(name, parameter, device)
 
     def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
         """As Layer."""
-        return table_bytes(self.case, codes.get("weight"))
+        return (0 if self._table else product_bytes(self.case)) + (
+            0 if self.bias is None else self.plain_bytes(self.bias))
 
     def finish_loading(self) -> None:
-        """As Layer. A table that is only read stays as it was loaded."""
-        if not self.is_head and self.codes is None and self.case.quantization is None:
-            self.rows = self.choice.prepare(self.weight.data, 1.0)
-            return
-        bias = self._parameters.get("bias")
-        self.product = self.product_choice.prepare(
-            self.weight.data if self.codes is None else self.codes, None if bias is None else bias.data,
-            Epilogue(out_dtype=torch.float32))
-        self.rows, self.codes = self.choice.prepare(self.product, 1.0), None
-        self.weight = PackedWeight.make(self.weight.shape, self.weight.dtype, self._unpacked)
+        """As Layer. A table that is only read stays as it was loaded; others are packed or quantized."""
+        if not self._table:
+            self._prepare(self.weight.data)
+        if self.bias is not None:
+            bias = self.bias.data
+            self.keep("bias", lambda: bias)
+        super().finish_loading()
 
-    def _unpacked(self) -> Tensor:
-        return self.rows(torch.arange(self.num_embeddings))
+    def _prepare(self, table: Tensor) -> None:
+        if not self.is_head and self.case.quantization is None:
+            self.rows = self.choice.prepare(table, 1.0)
+            self.keep("weight", lambda: table)
+            return
+        self.product = self.product_choice.prepare(table, None, Epilogue(out_dtype=torch.float32))
+        self.rows = rows = self.choice.prepare(self.product, 1.0)
+        self.keep("weight", lambda: rows(torch.arange(self.num_embeddings)))
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        """[...] ids -> [..., embedding_dim]. IndexError for an id that the table does not have."""
-        self.bound()
-        flat = input_ids.reshape(-1).long().contiguous()
+        """[...] ids -> [..., E]. IndexError for an id that is no row, TypeError for ids that are no integers."""
+        context = self.ready()
+        if input_ids.is_floating_point() or input_ids.is_complex() or input_ids.dtype == torch.bool:
+            raise TypeError(f"{type(self).__name__}: input_ids are {input_ids.dtype}, expected integers")
+        if input_ids.device.type != context.device:
+            raise ValueError(f"{type(self).__name__}: input_ids are on {input_ids.device}, expected {context.device}")
+        if self._table:
+            return self._table[0](input_ids)
+        flat = input_ids.reshape(-1).long()
         if flat.numel() and not 0 <= int(flat.min()) <= int(flat.max()) < self.num_embeddings:
             raise IndexError(f"input_ids: expected ids from 0 to {self.num_embeddings - 1}, there are "
                              f"{int(flat.min())} to {int(flat.max())}")
         return self.rows(flat).view(*input_ids.shape, self.embedding_dim)
 
     def logits(self, hidden_states: Tensor) -> Tensor:
-        """[N, embedding_dim] -> [N, num_embeddings] float32, with this layer's bias if it has one."""
-        check_input(self, "hidden_states", hidden_states, self.embedding_dim, self.bound())
-        if self.product is not None:
-            return self.product(hidden_states.contiguous())
-        bias = self._parameters.get("bias")
-        return F.linear(hidden_states.float(), self.weight.float(), None if bias is None else bias.float())
+        """[..., E] -> [..., V] float32, with this layer's bias if it has one."""
+        check_input(self, "hidden_states", hidden_states, self.ready(), self.embedding_dim)
+        (table,) = self._table or (self,)
+        flat = hidden_states.reshape(-1, self.embedding_dim)
+        out = F.linear(flat.float(), self.weight.float()) if table.product is None else table.product(flat)
+        if self.bias is not None:
+            out = out + self.bias.float()
+        return out.view(*hidden_states.shape[:-1], self.num_embeddings)
 
 
 class ParallelLMHead(VocabParallelEmbedding):
@@ -108,67 +127,39 @@ class ParallelLMHead(VocabParallelEmbedding):
         super().__init__(num_embeddings, embedding_dim, params_dtype, org_num_embeddings, padding_size)
         self.bias = self.new_parameter(num_embeddings) if bias else None
         self.is_head = True
-        self._table: tuple[VocabParallelEmbedding, ...] = ()
 
     def tie_weights(self, embed_tokens: VocabParallelEmbedding) -> ParallelLMHead:
         """Use an embedding's table as this head's. Returns this head."""
         self.weight = embed_tokens.weight
         return self
 
-    def tie(self, table: VocabParallelEmbedding) -> None:
-        """The engine found that the two share a weight: the embedding holds it for both."""
-        self._table, table.is_head = (table,), True
-
-    def allocate(self, device: str) -> None:
-        """As PublicLayer; a shared table is the embedding's."""
-        if not self._table:
-            super().allocate(device)
-            return
-        if self.bias is not None:
-            self.bias = self.loadable(torch.empty_like(self.bias, device=device))
-        self.weight = self._table[0].weight
-
-    def own_homes(self) -> dict:
-        """As Layer; a shared table is the embedding's home."""
-        homes = super().own_homes()
-        return {part: home for part, home in homes.items() if part != "weight" or not self._table}
-
-    def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
-        """As Layer."""
-        bias = 0 if self.bias is None else self.plain_bytes(self.bias)
-        return bias + (0 if self._table else super().held_bytes(codes))
-
-    def finish_loading(self) -> None:
-        """As Layer."""
-        if not self._table:
-            super().finish_loading()
-
     def forward(self, input_ids: Tensor) -> Tensor:
+        """RuntimeError: a head is not called."""
         raise RuntimeError("ParallelLMHead is not called: LogitsProcessor(vocab_size)(lm_head, hidden_states) is.")
-
-    def logits(self, hidden_states: Tensor) -> Tensor:
-        """As VocabParallelEmbedding."""
-        if not self._table:
-            return super().logits(hidden_states)
-        (table,) = self._table
-        self.weight = table.weight
-        out = table.logits(hidden_states)
-        return out if self.bias is None else out + self.bias.float()
 
     def flops_per_token(self, context_len: int) -> int:
         return 2 * self.num_embeddings * self.embedding_dim
 
 
 def tie_shared_tables(model: nn.Module) -> None:
-    """Find what a constructor tied: heads whose weight is an embedding's, and embeddings that are used as heads too."""
-    names: dict[nn.Module, int] = {}
-    for _, module in model.named_modules(remove_duplicate=False):
-        if isinstance(module, VocabParallelEmbedding):
-            names[module] = names.get(module, 0) + 1
-    tables = {id(module.weight): module for module in names if not isinstance(module, ParallelLMHead)}
-    for module, count in names.items():
-        if isinstance(module, ParallelLMHead):
-            if id(module.weight) in tables:
-                module.tie(tables[id(module.weight)])
-        elif count > 1:
-            module.is_head = True
+    """Find what a constructor tied: tables with one weight, and embeddings that are used as heads too.
+
+    ConfigError for a weight that layers of another kind share.
+    """
+    names = Counter(module for _, module in model.named_modules(remove_duplicate=False)
+                    if isinstance(module, VocabParallelEmbedding))
+    tables: dict[int, VocabParallelEmbedding] = {}
+    for layer in sorted(names, key=lambda layer: isinstance(layer, ParallelLMHead)):      # embeddings first
+        owner = tables.setdefault(id(layer.weight), layer)
+        if owner is not layer:
+            layer.tie(owner)
+        elif names[layer] > 1:
+            layer.is_head = True
+    owners: dict[int, str] = {}
+    for name, module in model.named_modules():
+        for own, parameter in module.own_parameters().items() if isinstance(module, PublicLayer) else ():
+            first = owners.setdefault(id(parameter), f"{name}.{own}")
+            if first != f"{name}.{own}":
+                raise ConfigError(f"{name}.{own}", f"the parameter of {first}", expected="a parameter of its own",
+                                  hint="Layers other than embeddings and heads do not share weights; use one layer in "
+                                  "both places.")

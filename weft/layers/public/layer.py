@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from weft.errors import ConfigError
+from weft.errors import CheckpointError, ConfigError
 from weft.layers.context import LayerContext
 from weft.layers.layer import Home, Layer
+from weft.layers.public.loaded_weight import LoadedWeight, put_into
 from weft.ops.step import Step
 
 Part = str | int | None
@@ -41,88 +43,168 @@ class StepRef:
 
 
 class PublicLayer(Layer):
-    """A layer that is made by sizes, then bound to a context. Its parameters lie on "meta" until the engine allocates.
+    """A layer that is made by sizes, then bound to a context, loaded and finished.
 
-    Every parameter has a `weight_loader(parameter, tensor, part=None)`, which copies a checkpoint's tensor into it.
+    Parameters lie on "meta" until the engine allocates. Each is one object for good: what holds it (a dictionary of
+    named_parameters, a layer that ties its weight) sees it get memory, numbers, and become a LoadedWeight. Each has a
+    `weight_loader(parameter, tensor, part=None)`, which copies a checkpoint's tensor into it.
     """
 
+    __call__ = nn.Module.__call__      # foreign code may hook these layers and replace their `forward`
+    is_loaded = False                  # True once the kernels have the numbers; then no parameter can be changed
+
     def __init_subclass__(cls, **kwargs: object) -> None:
-        """Foreign code may hook these layers and replace their `forward`, so they are called as torch calls modules."""
-        super().__init_subclass__(**kwargs)
-        cls.__call__ = nn.Module.__call__
+        """As nn.Module: without the short way of Layer, which leaves out hooks."""
+        super(Layer, cls).__init_subclass__(**kwargs)
 
     def __init__(self) -> None:
         super().__init__()
         self.context: LayerContext | None = None
-        self.filled: set[str] = set()                         # parts that have their numbers
+        self.filled: set[str] = set()                         # homes that have their numbers
         self.on_full: Callable[[PublicLayer], None] | None = None
         self.params_dtype = torch.get_default_dtype()
 
     def bind_children(self) -> None:
         """Nothing: foreign code may still replace children."""
 
-    def bind(self, context: LayerContext, step: StepRef) -> None:
-        """Choose kernels. Called once, before memory is allocated."""
-        self.context = context
+    # Parameters, from the constructor to the kernel.
 
     def new_parameter(self, *shape: int) -> nn.Parameter:
         """A parameter on "meta" that knows its loader."""
-        return self.loadable(torch.empty(shape, dtype=self.params_dtype, device="meta"))
-
-    def loadable(self, tensor: Tensor) -> nn.Parameter:
-        """The tensor as a parameter that knows its loader."""
-        parameter = nn.Parameter(tensor, requires_grad=False)
+        parameter = nn.Parameter(torch.empty(shape, dtype=self.params_dtype, device="meta"), requires_grad=False)
         parameter.weight_loader = self.load_part
         return parameter
 
+    def own_parameters(self) -> dict[str, nn.Parameter]:
+        """{name: parameter} of those that this layer loads. One that another layer holds for it is not among them."""
+        return {name: parameter for name, parameter in self._parameters.items() if parameter is not None}
+
+    def bind(self, context: LayerContext, step: StepRef) -> None:
+        """Choose kernels. Called once, before memory is allocated. ConfigError for a dtype that is not the model's."""
+        for name, parameter in self.own_parameters().items():
+            if parameter.dtype != context.dtype:
+                raise ConfigError(f"{type(self).__name__}.{name}", parameter.dtype,
+                                  expected=f"{context.dtype}, the model's dtype",
+                                  hint="weft computes all layers of a model in one dtype.")
+        self.context = context
+
     def allocate(self, device: str) -> None:
-        """As Layer. A parameter that two layers share stays shared."""
-        for name, parameter in self._parameters.items():
-            if parameter is not None and parameter.is_meta:
-                setattr(self, name, self.loadable(torch.empty_like(parameter, device=device)))
+        """As Layer. A parameter that already has memory, as one that layers share, keeps it."""
+        for name, parameter in self.own_parameters().items():
+            if parameter.is_meta:
+                put_into(parameter, self.empty(name, parameter, device))
+                parameter.weight_loader = self.load_part
+
+    def empty(self, name: str, parameter: nn.Parameter, device: str) -> Tensor:
+        """Memory to load a parameter into."""
+        return torch.empty_like(parameter, device=device)
+
+    def homes_of(self, name: str, parameter: nn.Parameter) -> dict[str, Tensor]:
+        """{home: view} of one parameter: all of it under its name, unless parts are loaded apart."""
+        return {name: parameter.data}
+
+    def own_homes(self) -> dict[str, Home]:
+        """As Layer: of the parameters that this layer loads."""
+        return {home: Home(view, self, home) for name, parameter in self.own_parameters().items()
+                for home, view in self.homes_of(name, parameter).items()}
 
     def load_part(self, parameter: nn.Parameter, tensor: Tensor, part: Part = None) -> None:
-        """Copy a checkpoint's tensor into a parameter of this layer. part: which rows, where several parts share it."""
+        """Copy a checkpoint's tensor into a parameter of this layer. part: only layers with parts take one."""
         name = next(name for name, mine in self._parameters.items() if mine is parameter)
+        if part is not None:
+            raise ConfigError(f"{type(self).__name__}.{name} shard", part, expected="none: the weight has no parts")
         self.fill(name, tensor)
 
-    def fill(self, part: str, tensor: Tensor) -> None:
-        """Copy a tensor to a home. CheckpointError when it does not fit (Home.fill)."""
+    def fill(self, home: str, tensor: Tensor) -> None:
+        """Copy a tensor to a home. CheckpointError as Home.fill, and when the kernel has the numbers already."""
+        if self.is_loaded:
+            raise CheckpointError(f"{type(self).__name__}.{home}: loaded again after its kernel took the numbers; the "
+                                  "checkpoint has this weight twice, or load_weights gives it twice.")
         homes = self.own_homes()
-        homes[part].fill(tensor)
-        self.filled.add(part)
+        homes[home].fill(tensor)
+        self.filled.add(home)
         if self.on_full is not None and self.filled >= homes.keys():
             self.on_full(self)
 
-    def held_bytes(self, codes: Mapping[str, Any]) -> int:
-        """As Layer."""
-        return sum(p.numel() * p.element_size() for p in self._parameters.values() if p is not None)
+    def missing(self) -> list[str]:
+        """Names of the parameters that loading has not filled, or not with all parts."""
+        if self.is_loaded:
+            return []
+        return [name for name, parameter in self.own_parameters().items()
+                if not self.filled.issuperset(self.homes_of(name, parameter))]
 
-    def bound(self) -> LayerContext:
-        """The context. RuntimeError before the engine has bound the layer."""
+    def finish_loading(self) -> None:
+        """As Layer. Layers with numbers give them to their kernels first, and `keep` each parameter."""
+        self.is_loaded = True
+
+    def keep(self, name: str, read: Callable[[], Tensor]) -> None:
+        """From now on a parameter only reads what the kernel has. read(): the numbers; whether a copy or not."""
+        parameter = self._parameters[name]
+        LoadedWeight.become(parameter, f"{type(self).__name__}.{name}", read)
+        parameter.weight_loader = self.load_part
+
+    def ready(self) -> LayerContext:
+        """The context. RuntimeError before the engine has bound the layer and loaded its numbers."""
         if self.context is None:
             raise RuntimeError(f"{type(self).__name__} is not bound to an engine: only the engine runs the model.")
+        if not self.is_loaded:
+            raise RuntimeError(f"{type(self).__name__} was called before its weights were loaded.")
         return self.context
 
+    # What torch lets anybody do with a module.
 
-def check_input(layer: nn.Module, name: str, x: Tensor, width: int, context: LayerContext) -> None:
-    """ValueError unless x ends in `width` columns of the model's dtype on its device."""
-    if not isinstance(x, Tensor) or x.dim() < 1 or x.shape[-1] != width:
-        shape = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
-        raise ValueError(f"{type(layer).__name__}: {name} is {shape}, expected [..., {width}]")
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As nn.Module. RuntimeError for another parameter in place of one that the kernel has."""
+        if self.is_loaded and name in self._parameters:
+            raise RuntimeError(f"{type(self).__name__}.{name} cannot be replaced: its kernel has the numbers. Change "
+                               "the checkpoint, or the tensors that load_weights gives to weight_loader.")
+        super().__setattr__(name, value)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PublicLayer:
+        """What `to`, `half` and `cuda` call: nothing to do, or a ConfigError for another dtype or device."""
+        for child in self.children():
+            child._apply(fn)
+        for name, parameter in self.own_parameters().items():
+            here = torch.empty(0, dtype=parameter.dtype)
+            there = fn(here)
+            if (there.dtype, there.device) != (here.dtype, here.device):
+                raise ConfigError(f"{type(self).__name__}.{name}", f"{there.dtype} on {there.device}",
+                                  expected=f"{here.dtype} on {here.device}: the engine's dtype and device",
+                                  hint="Leave to(), half(), cuda() and the like away from weft's layers.")
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PublicLayer:
+        """A layer of its own, in the constructor of a model. RuntimeError once the layer is bound."""
+        if self.context is not None:
+            raise RuntimeError(f"{type(self).__name__} is bound to an engine, whose kernels hold its weights: copy "
+                               "layers in the constructor of the model.")
+        copied = memo[id(self)] = self.__new__(type(self))
+        vars(copied).update(deepcopy(vars(self), memo))
+        for parameter in copied.own_parameters().values():
+            parameter.weight_loader = copied.load_part        # torch copies no attributes of parameters
+        return copied
+
+
+def check_input(layer: nn.Module, name: str, x: Any, context: LayerContext, width: int | None = None) -> None:
+    """ValueError unless x is of the model's dtype on its device and ends in `width` columns (None: any number)."""
+    if not isinstance(x, Tensor) or x.dim() < 1 or width not in (None, x.shape[-1]):
+        found = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"{type(layer).__name__}: {name} is {found}, expected [..., {width or 'N'}]")
     if x.dtype != context.dtype or x.device.type != context.device:
         raise ValueError(f"{type(layer).__name__}: {name} is {x.dtype} on {x.device}, expected {context.dtype} on "
                          f"{context.device}, the model's")
 
 
+def check_sizes(layer: nn.Module, **sizes: Any) -> None:
+    """ConfigError for a size that is no whole number of at least 1."""
+    for name, size in sizes.items():
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ConfigError(f"{type(layer).__name__}.{name}", size, expected="a whole number of at least 1")
+
+
 def unsupported(layer: str, **options: Any) -> None:
     """ConfigError for an option that was set and has no code here."""
     for name, value in options.items():
-        if value not in (None, False):
+        if value is not None and value is not False:
             raise ConfigError(f"{layer}.{name}", value, expected="not to be set",
                               hint="weft has no code for this option of the layer.")
-
-
-def own_views(layer: Layer, views: Mapping[str, Tensor]) -> dict[str, Home]:
-    """Homes of a layer from views."""
-    return {part: Home(view, layer, part) for part, view in views.items()}

@@ -13,100 +13,79 @@ from torch import Tensor, nn
 
 from weft.errors import ConfigError
 from weft.layers.context import LayerContext
-from weft.layers.layer import Home
-from weft.layers.linear import Linear
-from weft.layers.public.layer import Part, PublicLayer, StepRef, check_input, own_views, unsupported
-from weft.layers.public.packed import PackedWeight
+from weft.layers.linear import linear_case
+from weft.layers.public.layer import Part, PublicLayer, StepRef, check_input, check_sizes, unsupported
+from weft.ops.linear import Epilogue, Product, choose_linear, empty_weight, product_bytes
 from weft.ops.quantized import QuantizedWeight
 
 
 class PublicLinear(PublicLayer):
-    """x @ weight.T + bias, on memory of its own. rows: of each part of the weight, stacked in this order."""
+    """x @ weight.T + bias. rows: {shard id: rows} of the weight's parts, stacked in this order; None: it has no parts.
 
-    takes_integers = True
+    weight [N, K], bias [N] or None. Results are on memory of their own.
+    """
 
     def __init__(self, input_size: int, rows: Mapping[Part, int], *, bias: bool, skip_bias_add: bool,
                  return_bias: bool, params_dtype: torch.dtype | None = None) -> None:
         super().__init__()
-        for name, size in (("input_size", input_size), *((f"part {part!r}", count) for part, count in rows.items())):
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise ConfigError(f"{type(self).__name__}.{name}", size, expected="a whole number of at least 1")
+        check_sizes(self, input_size=input_size, **{f"output_size[{part!r}]": count for part, count in rows.items()})
         self.params_dtype = params_dtype or self.params_dtype
         self.input_size, self.output_size, self.rows = input_size, sum(rows.values()), dict(rows)
         self.skip_bias_add, self.return_bias = skip_bias_add, return_bias
         self.weight = self.new_parameter(self.output_size, input_size)
         self.bias = self.new_parameter(self.output_size) if bias else None
-        self._inner: tuple[Linear, ...] = ()                  # in a tuple: its parameters are this module's
+        self.product: Product | None = None
 
     def bind(self, context: LayerContext, step: StepRef) -> None:
         """As PublicLayer."""
         super().bind(context, step)
-        has_bias = self.bias is not None and not self.skip_bias_add
-        parts = {_inner_part(part): count for part, count in self.rows.items()}
-        inner = Linear(self.input_size, parts, bias=has_bias, context=context)
-        self._inner = (inner,)
-        self.choice, self.takes_codes = inner.choice, inner.takes_codes
+        self.case = linear_case(context, self.input_size, self.output_size, is_table=True)    # `weight` stays readable
+        self.choice = choose_linear(self.case)
 
-    def allocate(self, device: str) -> None:
+    def empty(self, name: str, parameter: nn.Parameter, device: str) -> Tensor:
         """As PublicLayer; the weight has room to be packed in place."""
-        super().allocate(device)
-        self._inner[0].allocate(device)
-        self.weight = self.loadable(self._inner[0].weight.data)
+        return empty_weight(self.case) if name == "weight" else super().empty(name, parameter, device)
 
-    def own_homes(self) -> dict[str, Home]:
-        """As Layer: `weight` and `bias`, or those of each part, `q.weight`."""
-        views: dict[str, Tensor] = {}
-        for kind in ("weight", "bias"):
-            parameter = getattr(self, kind)
-            if parameter is not None:
-                parts = zip(self.rows, parameter.data.split(list(self.rows.values())), strict=True)
-                views |= {_home(part, kind): view for part, view in parts}
-        return own_views(self, views)
+    def homes_of(self, name: str, parameter: nn.Parameter) -> dict[str, Tensor]:
+        """As PublicLayer: `weight`, or those of each part, `q.weight`."""
+        parts = parameter.data.split(list(self.rows.values()))
+        return {_home(part, name): view for part, view in zip(self.rows, parts, strict=True)}
 
     def load_part(self, parameter: nn.Parameter, tensor: Tensor, part: Part = None) -> None:
         """As PublicLayer. part None: the whole, all parts one after another."""
-        kind = "bias" if parameter is self.bias else "weight"
-        if part is not None and part not in self.rows:
-            known = ", ".join(map(repr, self.rows))
-            raise ConfigError(f"{type(self).__name__}.{kind} shard", part, expected=f"one of {known}")
-        if part is not None or len(self.rows) == 1:
-            self.fill(_home(next(iter(self.rows)) if part is None else part, kind), tensor)
+        name = "bias" if parameter is self.bias else "weight"
+        if part is not None:
+            if part not in self.rows:
+                known = ", ".join(repr(part) for part in self.rows if part is not None) or "none: it has no parts"
+                raise ConfigError(f"{type(self).__name__}.{name} shard", part, expected=known)
+            self.fill(_home(part, name), tensor)
             return
-        if tensor.shape[0] != self.output_size:
-            raise ConfigError(f"{type(self).__name__}.{kind}", list(tensor.shape),
-                              expected=f"{self.output_size} rows, or a part's with its shard id")
-        for name, rows in zip(self.rows, tensor.split(list(self.rows.values())), strict=True):
-            self.fill(_home(name, kind), rows)
-
-    def take(self, part: str, weight: QuantizedWeight) -> None:
-        """As Layer."""
-        self._inner[0].take(_inner_home(part), weight)
-        self.filled.add(part)
+        if tensor.shape[:1] != (self.output_size,):
+            raise ConfigError(f"{type(self).__name__}.{name}", list(tensor.shape),
+                              expected=f"{self.output_size} rows, or a part's rows with its shard id")
+        for part, rows in zip(self.rows, tensor.split(list(self.rows.values())), strict=True):
+            self.fill(_home(part, name), rows)
 
     def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
         """As Layer."""
-        left_out = self.bias.numel() * self.bias.element_size() if self.bias is not None and self.skip_bias_add else 0
-        return left_out + self._inner[0].held_bytes({_inner_home(part): row for part, row in codes.items()})
+        return product_bytes(self.case) + (0 if self.bias is None else self.plain_bytes(self.bias))
 
     def finish_loading(self) -> None:
-        """As Layer: the kernel packs the weight; the bias goes with it."""
-        (inner,) = self._inner
-        inner.weight = nn.Parameter(self.weight.data, requires_grad=False)
-        if inner.bias is not None:
-            inner.bias = nn.Parameter(self.bias.data, requires_grad=False)
-        self.weight = None                                    # with the last reference codes' place is given back
-        inner.finish_loading()
-        self.weight = PackedWeight.make(inner.weight.shape, inner.weight.dtype, self._unpacked)
-
-    def _unpacked(self) -> Tensor:
-        return self._inner[0].product.rows(torch.arange(self.output_size)).to(self.bound().dtype)
+        """As Layer: the kernel packs the weight, and keeps the bias unless `skip_bias_add`."""
+        bias = None if self.bias is None else self.bias.data
+        product = self.choice.prepare(self.weight.data, None if self.skip_bias_add else bias,
+                                      Epilogue(out_dtype=self.case.dtype))
+        self.product = product
+        self.keep("weight", lambda: product.rows(torch.arange(self.output_size)))
+        if bias is not None:
+            self.keep("bias", lambda: bias)
+        super().finish_loading()
 
     def forward(self, x: Tensor) -> Any:
-        """[..., input_size] -> [..., output_size], and the bias that was not added (with return_bias)."""
-        context = self.bound()
-        check_input(self, "input", x, self.input_size, context)
-        flat = x.reshape(-1, self.input_size)
-        out = self._inner[0].product(flat).view(*x.shape[:-1], self.output_size)
+        """[..., K] -> [..., N]; with `return_bias` (that, the bias that was not added or None)."""
+        check_input(self, "input", x, self.ready(), self.input_size)
+        assert self.product is not None
+        out = self.product(x.reshape(-1, self.input_size)).view(*x.shape[:-1], self.output_size)
         if not self.return_bias:
             return out
         return out, self.bias if self.skip_bias_add else None
@@ -168,22 +147,14 @@ class QKVParallelLinear(PublicLinear):
                  quant_config: Any = None, prefix: str = "", *, return_bias: bool = True, disable_tp: bool = False,
                  v_head_size: int | None = None) -> None:
         unsupported("QKVParallelLinear", v_head_size=None if v_head_size == head_size else v_head_size)
-        self_heads = total_num_heads if total_num_kv_heads is None else total_num_kv_heads
-        super().__init__(hidden_size, {"q": total_num_heads * head_size, "k": self_heads * head_size,
-                                       "v": self_heads * head_size}, bias=bias, skip_bias_add=skip_bias_add,
+        kv_heads = total_num_heads if total_num_kv_heads is None else total_num_kv_heads
+        super().__init__(hidden_size, {"q": total_num_heads * head_size, "k": kv_heads * head_size,
+                                       "v": kv_heads * head_size}, bias=bias, skip_bias_add=skip_bias_add,
                          return_bias=return_bias, params_dtype=params_dtype)
         self.hidden_size, self.head_size = hidden_size, head_size
         self.total_num_heads = self.num_heads = total_num_heads
-        self.total_num_kv_heads = self.num_kv_heads = self_heads
+        self.total_num_kv_heads = self.num_kv_heads = kv_heads
 
 
 def _home(part: Part, kind: str) -> str:
     return kind if part is None else f"{part}.{kind}"
-
-
-def _inner_part(part: Part) -> str:
-    return "whole" if part is None else str(part)
-
-
-def _inner_home(home: str) -> str:
-    return home if "." in home else f"whole.{home}"

@@ -26,14 +26,18 @@ class LogitsProcessor(PublicLayer):
 
     def forward(self, lm_head: VocabParallelEmbedding, hidden_states: Tensor, *rest: Any,
                 embedding_bias: Tensor | None = None) -> Tensor:
-        """[N, E] -> [N, V] float32.
+        """[..., E] -> [..., org_vocab_size] float32.
 
         rest: a bias [V], or the sampling metadata that older models pass; the type tells which.
         """
+        if not isinstance(lm_head, VocabParallelEmbedding):
+            raise TypeError(f"LogitsProcessor: lm_head is {type(lm_head).__name__}, expected a ParallelLMHead or "
+                            "VocabParallelEmbedding; call a module of your own by itself")
         bias = next((value for value in rest if isinstance(value, Tensor)), embedding_bias)
-        logits = lm_head.logits(hidden_states)[:, : self.org_vocab_size]
+        logits = lm_head.logits(hidden_states)
         if bias is not None and bias is not lm_head._parameters.get("bias"):
             logits = logits + bias.float()
         if self.soft_cap is not None:
             logits = torch.tanh(logits / self.soft_cap) * self.soft_cap
-        return logits if self.scale == 1.0 else logits * self.scale
+        logits = logits if self.scale == 1.0 else logits * self.scale
+        return logits[..., : self.org_vocab_size]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from typing import Any
 
-from weft.architectures import spec
+import torch
+from torch import Tensor
+
 from weft.layers.context import LayerContext
-from weft.layers.norm import Norm
-from weft.layers.public.layer import PublicLayer, StepRef, check_input, unsupported
+from weft.layers.public.layer import PublicLayer, StepRef, check_input, check_sizes, unsupported
+from weft.ops.norm import NormCase, NormOptions, choose_norm
 
 
 class RMSNorm(PublicLayer):
@@ -21,39 +22,43 @@ class RMSNorm(PublicLayer):
                  has_weight: bool = True, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         unsupported(type(self).__name__, var_hidden_size=None if var_hidden_size == hidden_size else var_hidden_size)
+        check_sizes(self, hidden_size=hidden_size)
         self.params_dtype = dtype or self.params_dtype
         self.hidden_size, self.variance_epsilon = hidden_size, eps
         self.weight = self.new_parameter(hidden_size) if has_weight else None
-        self._inner: tuple[Norm, ...] = ()
+        self.normalise: Any = None                            # what the kernel makes of the weight
 
     def bind(self, context: LayerContext, step: StepRef) -> None:
         """As PublicLayer."""
         super().bind(context, step)
-        part = spec.RMSNorm(eps=self.variance_epsilon, offset=self.offset, cast_before_weight=self.cast_before_weight)
-        self._inner = (Norm(part, self.hidden_size, context=context),)
-        self.choice = self._inner[0].choice
+        self.options = NormOptions(centred=False, eps=self.variance_epsilon, offset=self.offset,
+                                   cast_before_weight=self.cast_before_weight)
+        self.choice = choose_norm(NormCase(device=context.device, dtype=context.dtype, options=self.options,
+                                           isa=context.isa))
 
     def finish_loading(self) -> None:
-        """As Layer. The kernel may keep a copy; `weight` stays as it was loaded."""
-        (inner,) = self._inner
-        if self.weight is None:
-            inner.weight = nn.Parameter(torch.ones(self.hidden_size, dtype=self.bound().dtype) - self.offset, False)
-        else:
-            inner.weight = nn.Parameter(self.weight.data, requires_grad=False)
-        inner.finish_loading()
+        """As Layer."""
+        weight = None if self.weight is None else self.weight.data
+        self.normalise = self.choice.prepare(weight, None, self.options)
+        if weight is not None:
+            self.keep("weight", lambda: weight)
+        super().finish_loading()
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
-        """[..., hidden_size], the same; with a residual (norm(x + residual), x + residual)."""
-        context = self.bound()
-        check_input(self, "x", x, self.hidden_size, context)
+        """[..., hidden_size], the same; with a residual (norm(x + residual), x + residual). Inputs stay as they are."""
+        context = self.ready()
+        check_input(self, "x", x, context, self.hidden_size)
         if residual is None:
             return self._norm(x)
-        check_input(self, "residual", residual, self.hidden_size, context)
+        check_input(self, "residual", residual, context, self.hidden_size)
+        if residual.shape != x.shape:
+            raise ValueError(f"{type(self).__name__}: residual is {list(residual.shape)}, expected {list(x.shape)} "
+                             "like x")
         total = x + residual
         return self._norm(total), total
 
     def _norm(self, x: Tensor) -> Tensor:
-        return self._inner[0].normalise(x.reshape(-1, self.hidden_size)).view(x.shape)
+        return self.normalise(x.reshape(-1, self.hidden_size)).view(x.shape)
 
 
 class GemmaRMSNorm(RMSNorm):

@@ -12,7 +12,7 @@ from weft.architectures.rope import rope
 from weft.architectures.spec import Rope
 from weft.errors import ConfigError
 from weft.layers.context import LayerContext
-from weft.layers.public.layer import PublicLayer, StepRef, unsupported
+from weft.layers.public.layer import PublicLayer, StepRef, check_input, check_sizes, unsupported
 from weft.layers.rope import RotaryPositions
 from weft.ops.rope import apply_rope
 from weft.resolve.reader import ConfigReader
@@ -23,6 +23,7 @@ class RotaryEmbedding(PublicLayer):
 
     def __init__(self, part: Rope, head_size: int) -> None:
         super().__init__()
+        check_sizes(self, head_size=head_size)
         self.part, self.head_size, self.rotary_dim = part, head_size, part.rotary_dim
         self._positions: RotaryPositions | None = None
         self._step = StepRef()
@@ -38,28 +39,33 @@ class RotaryEmbedding(PublicLayer):
 
     def forward(self, positions: Tensor, query: Tensor, key: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """query, key [T, H * D] or [T, H, D] -> the same, rotated, on memory of their own. positions: [T]."""
-        if positions.shape != query.shape[:1]:
-            raise ValueError(f"RotaryEmbedding: positions are {list(positions.shape)}, expected one for each of "
-                             f"{query.shape[0]} rows")
-        cos, sin = self._angles(positions)
+        self._check("query", query, positions)
+        if key is not None:
+            self._check("key", key, positions)
+        cos, sin = self._angles(positions, query.dtype)
         return self._rotated(query, cos, sin), None if key is None else self._rotated(key, cos, sin)
 
-    def _angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """cos and sin [T, 1, R / 2]. Layers with one part and one tensor of positions share them during a step."""
+    def _check(self, name: str, x: Tensor, positions: Tensor) -> None:
+        check_input(self, name, x, self.ready())
+        size = self.head_size
+        if x.dim() not in (2, 3) or x.shape[-1] % size or (x.dim() == 3 and x.shape[2] != size):
+            raise ValueError(f"RotaryEmbedding: {name} is {list(x.shape)}, expected [T, H * {size}] or [T, H, {size}]")
+        if positions.shape != x.shape[:1] or positions.device != x.device:
+            raise ValueError(f"RotaryEmbedding: positions are {list(positions.shape)} on {positions.device}, expected "
+                             f"[{x.shape[0]}] on {x.device}: one for each row of {name}")
+
+    def _angles(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """cos and sin [T, 1, R / 2]. Layers with one part and equal positions share them during a step."""
         assert self._positions is not None, "the engine prepares the frequencies before the first step"
-        memo_key = self.part
-        found = self._step.memo.get(memo_key)
-        if found is None or found[0] is not positions:
-            dtype = self.bound().dtype
-            cos, sin = self._positions.angles(positions, dtype)
-            found = self._step.memo[memo_key] = (positions, cos.to(dtype).unsqueeze(1), sin.to(dtype).unsqueeze(1))
-        return found[1], found[2]
+        positions_of, cos, sin = self._step.memo.get(self.part, (None, None, None))
+        if positions_of is None or not torch.equal(positions_of, positions):
+            cos, sin = (x.to(dtype).unsqueeze(1) for x in self._positions.angles(positions, dtype))
+            self._step.memo[self.part] = positions.clone(), cos, sin      # the caller may change positions in place
+        return cos, sin
 
     def _rotated(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        if x.dtype != self.bound().dtype or x.shape[1:].numel() % self.head_size:
-            raise ValueError(f"RotaryEmbedding: {x.dtype} {list(x.shape)}, expected {self.bound().dtype} heads of "
-                             f"{self.head_size}")
-        out = x.reshape(x.shape[0], -1, self.head_size).clone(memory_format=torch.contiguous_format)
+        out = x.reshape(x.shape[0], x[:1].numel() // self.head_size, self.head_size).clone(
+            memory_format=torch.contiguous_format)
         apply_rope(out, cos, sin, interleaved=self.part.interleaved)
         return out.view(x.shape)
 
@@ -84,4 +90,6 @@ def get_rope(head_size: int, rotary_dim: int | None = None, max_position: int = 
     partial = given.get("partial_rotary_factor", partial_rotary_factor)
     part = rope(ConfigReader(values, source="get_rope"), theta=theta, interleaved=not is_neox_style,
                 rotary_dim=int((rotary_dim or head_size) * partial))
+    if part.rotary_dim > head_size:
+        raise ConfigError("get_rope.rotary_dim", part.rotary_dim, expected=f"at most head_size, {head_size}")
     return RotaryEmbedding(part, head_size)

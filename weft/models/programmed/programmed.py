@@ -156,12 +156,8 @@ class Programmed:
 
     def _unfilled(self) -> list[str]:
         """Parameters of weft's layers that are not whole yet, under their names in the model."""
-        names = []
-        for prefix, module in self.module.named_modules():
-            if isinstance(module, PublicLayer):
-                missing = [part for part in module.own_homes() if part not in module.filled]
-                names += dict.fromkeys(f"{prefix}.{part.rpartition('.')[2]}" for part in missing)
-        return names
+        return [f"{prefix}.{name}" for prefix, module in self.module.named_modules() if isinstance(module, PublicLayer)
+                for name in module.missing()]
 
     def try_step(self, step: Step) -> None:
         """As EngineModel: a first forward pass. ConfigError for a wrong shape, dtype, or numbers that are none."""

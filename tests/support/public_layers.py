@@ -1,0 +1,90 @@
+"""Public layers as the engine makes them: bound to kernels, loaded with random numbers, and in a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from isa_levels import native_levels
+from torch import Tensor, nn
+
+from weft.layers.context import LayerContext
+from weft.layers.layer import allocate
+from weft.layers.public import Attention, RotaryEmbedding, StepRef
+from weft.layers.public.embedding import tie_shared_tables
+from weft.layers.public.layer import PublicLayer
+from weft.ops.attention import attention_plan
+from weft.ops.step import Step
+
+LEVELS = ("reference", *[level for level in native_levels() if level != "amx_emulated"][-1:])
+TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 4e-2}       # of a result of size 1: the last digits of the dtype
+contexts = pytest.mark.parametrize("context", [
+    pytest.param(LayerContext(dtype, isa=level), id=f"{level}-{str(dtype)[6:]}")
+    for level in LEVELS for dtype in (torch.float32, torch.bfloat16)])
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def made(make: Callable[[], nn.Module], context: LayerContext) -> tuple[nn.Module, StepRef]:
+    """A layer, or a module of layers, bound and with memory, but without numbers."""
+    step = StepRef()
+    with default_dtype(context.dtype):
+        module = make()
+    tie_shared_tables(module)
+    for layer in public_layers(module):
+        layer.bind(context, step)
+    allocate(module, "cpu")
+    return module, step
+
+
+def loaded(make: Callable[[], nn.Module], context: LayerContext, step: Step | None = None) -> nn.Module:
+    """A layer, or a module of layers, ready to be called. step: the one that it is in from now on."""
+    module, step_ref = made(make, context)
+    for i, (_, parameter) in enumerate(sorted(module.named_parameters())):
+        parameter.weight_loader(parameter, numbers(parameter.shape, context.dtype, seed=i))
+    finish(module)
+    step_ref.begin(step)
+    return module
+
+
+def finish(module: nn.Module) -> None:
+    for layer in public_layers(module):
+        layer.finish_loading()
+        if isinstance(layer, RotaryEmbedding):
+            layer.prepare(max_model_len=64)
+        if isinstance(layer, Attention):
+            layer.paged.bind_cache(tuple(torch.full(shape, torch.nan, dtype=dtype) for shape, dtype in
+                                         zip(layer.paged.cache_shapes(4), layer.paged.cache_dtypes, strict=True)), 0)
+
+
+def public_layers(module: nn.Module) -> list[PublicLayer]:
+    return [layer for layer in module.modules() if isinstance(layer, PublicLayer)]
+
+
+def numbers(shape, dtype: torch.dtype, *, seed: int = 0) -> Tensor:
+    return (torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed)) * 0.5).to(dtype)
+
+
+def prompt_step(*query_lens: int) -> Step:
+    """The first step of as many sequences, each in blocks of its own."""
+    starts = [16 * i for i in range(len(query_lens))]
+    slots = np.concatenate([np.arange(start, start + n) for start, n in zip(starts, query_lens, strict=True)])
+    plan = attention_plan(query_lens=query_lens, seq_lens=query_lens, num_decodes=0, slots=slots,
+                          table=np.arange(len(query_lens)).reshape(-1, 1), window=None, block_size=16)
+    positions = torch.cat([torch.arange(n) for n in query_lens])
+    return Step(input_ids=torch.zeros_like(positions), positions=positions, query_lens=query_lens, caches=(plan,))
+
+
+def memory(x: Tensor) -> int:
+    return x.untyped_storage().data_ptr()
