@@ -219,4 +219,17 @@ PUBLISHED: dict[str, tuple[int, dict]] = {
         "softmax_in_fp32": False, "tie_word_embeddings": False, "tokenizer_class": "QWenTokenizer", "use_cache": True,
         "use_cache_kernel": False, "use_cache_quantization": False, "use_dynamic_ntk": True, "use_flash_attn": "auto",
         "use_logn_attn": True, "vocab_size": 151936}),
+    # Counted without BERT's pooler, a layer that no state passes (147,840 and 590,592 numbers).
+    "sentence-transformers/all-MiniLM-L6-v2": (22_713_216 - 147_840, {
+        "architectures": ["BertModel"], "attention_probs_dropout_prob": 0.1, "gradient_checkpointing": False,
+        "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "hidden_size": 384, "initializer_range": 0.02,
+        "intermediate_size": 1536, "layer_norm_eps": 1e-12, "max_position_embeddings": 512, "model_type": "bert",
+        "num_attention_heads": 12, "num_hidden_layers": 6, "pad_token_id": 0, "position_embedding_type": "absolute",
+        "type_vocab_size": 2, "use_cache": True, "vocab_size": 30522}),
+    "sentence-transformers/all-distilroberta-v1": (82_118_400 - 590_592, {
+        "architectures": ["RobertaModel"], "attention_probs_dropout_prob": 0.1, "bos_token_id": 0, "eos_token_id": 2,
+        "gradient_checkpointing": False, "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "hidden_size": 768,
+        "initializer_range": 0.02, "intermediate_size": 3072, "layer_norm_eps": 1e-05, "max_position_embeddings": 514,
+        "model_type": "roberta", "num_attention_heads": 12, "num_hidden_layers": 6, "pad_token_id": 1,
+        "position_embedding_type": "absolute", "type_vocab_size": 1, "use_cache": True, "vocab_size": 50265}),
 }

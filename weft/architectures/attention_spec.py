@@ -5,6 +5,7 @@ from __future__ import annotations
 from weft.architectures.norm_spec import NormSpec, RMSNorm
 from weft.architectures.part import Part, part
 from weft.architectures.position_spec import Alibi, Causal, Rope, SlidingWindow
+from weft.cache.masks import Bidirectional
 
 
 @part
@@ -32,7 +33,7 @@ class AttentionSpec(Part):
     head_dim: int
     scale: float
     positions: Rope | Alibi | None
-    mask: Causal | SlidingWindow
+    mask: Causal | SlidingWindow | Bidirectional
     qkv_bias: bool = False
     out_bias: bool = False
     qk_norm: QKNorm | None = None
@@ -56,8 +57,9 @@ class AttentionSpec(Part):
         return ", ".join(words + self.features())
 
     def features(self) -> list[str]:
-        """What it has besides heads: window, norms, caps, biases."""
-        words = [f"window {self.window}"] if self.window is not None else []
+        """What it has besides heads: mask, window, norms, caps, biases."""
+        words = ["bidirectional"] * isinstance(self.mask, Bidirectional)
+        words += [f"window {self.window}"] if self.window is not None else []
         if self.qk_norm is not None:
             words.append("q/k norm" if self.qk_norm.scope == "head" else
                          f"q/k norm ({self.qk_norm.scope.replace('_', ' ')})")

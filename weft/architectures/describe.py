@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from weft.architectures.registry import Architecture, architectures_of, families, find
-from weft.architectures.spec import DecoderSpec
+from weft.architectures.spec import ModelSpec
 from weft.config.engine_config import ModelConfig
 from weft.errors import ConfigError
 from weft.extend.python_file import load_python_file
@@ -17,7 +17,7 @@ from weft.resolve.reader import ConfigReader
 logger = logging.getLogger("weft")
 
 
-def describe(model: ModelConfig) -> tuple[DecoderSpec, ConfigReader]:
+def describe(model: ModelConfig) -> tuple[ModelSpec, ConfigReader]:
     """The model's spec, and the reader that knows which keys were read. Warns once of keys that nothing read.
 
     ConfigError for an unknown architecture, a key the family cannot use, an override that nothing read, or a model file

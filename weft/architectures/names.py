@@ -2,7 +2,8 @@
 
 Part names ("homes"), each followed by .weight or .bias:
 
-    embedding.tokens  embedding.positions  embedding.norm  embedding.project      final_norm  head  head.project
+    embedding.tokens  embedding.positions  embedding.token_types  embedding.norm  embedding.project
+    final_norm  head  head.project
     blocks.{i}.mixer_norm  .mixer_post_norm  .ffn_norm  .ffn_post_norm
     blocks.{i}.mixer.q  .k  .v  .o  .q_norm  .k_norm
     blocks.{i}.mixer.q  .q_a  .q_a_norm  .q_b  .kv_a  .kv_a_norm  .k_b  .v_b  .o  (MLA)

@@ -27,6 +27,7 @@ from weft.architectures.spec import (
     Rope,
     SlidingWindow,
 )
+from weft.cache.masks import Bidirectional
 from weft.resolve.reader import ConfigReader
 
 # The most common layout: Llama and all that copied it. Keys are stems of checkpoint tensors.
@@ -77,22 +78,23 @@ def rms_norm(c: ConfigReader, *, eps: float = 1e-6, offset: float = 0.0, cast_be
                    cast_before_weight=cast_before_weight)
 
 
-def layer_norm(c: ConfigReader, *, has_bias: bool = True) -> LayerNorm:
-    """LayerNorm with the config's epsilon."""
-    eps = c.positive_float("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps", default=1e-5)
-    return LayerNorm(eps=eps, has_bias=has_bias)
+def layer_norm(c: ConfigReader, *, has_bias: bool = True, eps: float = 1e-5) -> LayerNorm:
+    """LayerNorm with the config's epsilon; `eps`: the family's, where the config has none."""
+    names = ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps")
+    return LayerNorm(eps=c.positive_float(*names, default=eps), has_bias=has_bias)
 
 
 def attention(c: ConfigReader, *, positions: Rope | Alibi | None, num_kv_heads: int | None = None,
               scale: float | None = None, qkv_bias: bool = False, out_bias: bool = False, qk_norm: QKNorm | None = None,
-              softcap: float | None = None, clip: float | None = None, window: int | None = None) -> AttentionSpec:
-    """Grouped-query attention with the config's sizes; `scale` None: head_dim ** -0.5."""
+              softcap: float | None = None, clip: float | None = None, window: int | None = None,
+              mask: Bidirectional | None = None) -> AttentionSpec:
+    """Grouped-query attention with the config's sizes; `scale` None: head_dim ** -0.5. mask None: causal."""
     size = keys.head_dim(c)
     return AttentionSpec(
         num_heads=keys.num_heads(c), num_kv_heads=num_kv_heads or keys.num_kv_heads(c), head_dim=size,
         scale=size ** -0.5 if scale is None else scale, positions=positions,
-        mask=Causal() if window is None else SlidingWindow(window=window), qkv_bias=qkv_bias, out_bias=out_bias,
-        qk_norm=qk_norm, softcap=softcap, clip=clip,
+        mask=mask or (Causal() if window is None else SlidingWindow(window=window)), qkv_bias=qkv_bias,
+        out_bias=out_bias, qk_norm=qk_norm, softcap=softcap, clip=clip,
     )
 
 

@@ -15,12 +15,12 @@ from functools import cache
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from weft.architectures.spec import DecoderSpec
+from weft.architectures.spec import ModelSpec
 from weft.errors import ConfigError
 from weft.resolve.reader import ConfigReader
 
 _MARK = "__weft_architectures__"      # attribute of a function: the names that it describes
-Describe = Callable[[ConfigReader], DecoderSpec]
+Describe = Callable[[ConfigReader], ModelSpec]
 
 
 @dataclass(frozen=True, slots=True)

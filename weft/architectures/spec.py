@@ -1,9 +1,9 @@
-"""The parts a model is made of, as frozen dataclasses: a `DecoderSpec` says everything about a model but its weights.
+"""The parts a model is made of, as frozen dataclasses: a `ModelSpec` says everything about a model but its weights.
 
 The parts lie in `*_spec.py` by kind and are all named here; each says its own words by `describe()`. They know no
 torch, no file and no model's name. `architectures/*.py` build specs from configs; `layers/` has a module for each part;
-`models/decoder.py` runs the whole. What differs between models is a different part or a different value.
-Letters of shapes: docs/architecture.md.
+`models/decoder.py` and `models/encoder.py` run the whole. What differs between models is a different part or a
+different value. Letters of shapes: docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -30,10 +30,38 @@ from weft.architectures.position_spec import (
 from weft.architectures.state_spec import Mamba2Spec, MambaSpec
 
 __all__ = [
-    "Alibi", "AttentionSpec", "BlockSpec", "Causal", "DecoderSpec", "DynamicScaling", "EmbeddingSpec", "HeadSpec",
-    "LayerNorm", "LearnedPositions", "LinearScaling", "Llama3Scaling", "LongRopeScaling", "MLASpec", "MLPSpec",
-    "Mamba2Spec", "MambaSpec", "MixerSpec", "MoESpec", "NormSpec", "Part", "QKNorm", "RMSNorm", "Rope",
-    "RopeScaling", "SlidingWindow", "StateSpec", "YarnScaling", "part",
+    "Alibi",
+    "AttentionSpec",
+    "BlockSpec",
+    "Causal",
+    "DecoderSpec",
+    "DynamicScaling",
+    "EmbeddingSpec",
+    "EncoderSpec",
+    "HeadSpec",
+    "LayerNorm",
+    "LearnedPositions",
+    "LinearScaling",
+    "Llama3Scaling",
+    "LongRopeScaling",
+    "MLASpec",
+    "MLPSpec",
+    "Mamba2Spec",
+    "MambaSpec",
+    "MixerSpec",
+    "MoESpec",
+    "ModelSpec",
+    "NormSpec",
+    "Part",
+    "PoolerSpec",
+    "QKNorm",
+    "RMSNorm",
+    "Rope",
+    "RopeScaling",
+    "SlidingWindow",
+    "StateSpec",
+    "YarnScaling",
+    "part",
 ]
 
 StateSpec = MambaSpec | Mamba2Spec
@@ -77,6 +105,8 @@ class EmbeddingSpec(Part):
     (OPT 350m), which makes the projection.
     scales_given_rows: rows given instead of ids (prompt embeddings) are scaled too (Granite). False: they stand for
     tokens[id] * scale (Gemma, whose embedding scales in Transformers). Projection, positions and norm are for both.
+    token_types: rows of a second table, of which every token gets the first one added before the positions (BERT's
+    segments, of which weft knows one); 0: there is none.
     """
 
     vocab_size: int
@@ -85,6 +115,7 @@ class EmbeddingSpec(Part):
     norm: NormSpec | None = None
     embedding_dim: int | None = None
     scales_given_rows: bool = False
+    token_types: int = 0
 
 
 @part
@@ -119,3 +150,37 @@ class DecoderSpec(Part):
     names: NameMap = field(repr=False)
     gguf_names: NameMap | None = field(default=None, repr=False)
     mistral_names: NameMap | None = field(default=None, repr=False)
+
+
+@part
+class EncoderSpec(Part):
+    """A model of which the final states of the tokens are wanted; each token sees all of its prompt. Names as there.
+
+    default_pooling: the pooling of a prompt (`PoolerSpec.kind`) where the checkpoint says none.
+    """
+
+    hidden_size: int
+    vocab_size: int
+    max_position: int | None
+    embedding: EmbeddingSpec
+    blocks: tuple[BlockSpec, ...]
+    final_norm: NormSpec | None
+    default_pooling: str
+    names: NameMap = field(repr=False)
+    gguf_names: NameMap | None = field(default=None, repr=False)
+    mistral_names: NameMap | None = field(default=None, repr=False)
+
+
+@part
+class PoolerSpec(Part):
+    """What a prompt's states [T, E] become as one vector.
+
+    kind: "cls" (the first token's), "last" or "mean". normalize: the vector is scaled to length 1 unless a request says
+    otherwise.
+    """
+
+    kind: str
+    normalize: bool = True
+
+
+ModelSpec = DecoderSpec | EncoderSpec

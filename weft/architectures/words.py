@@ -1,4 +1,4 @@
-"""Parts of a `DecoderSpec` in a few words each, for the tables of `weft models` and `weft inspect`."""
+"""Parts of a `ModelSpec` in a few words each, for the tables of `weft models` and `weft inspect`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from weft.architectures.spec import BlockSpec, DecoderSpec
+from weft.architectures.spec import BlockSpec, EncoderSpec, ModelSpec
 
 
 class Describes(Protocol):
@@ -44,7 +44,7 @@ def describe(part: Describes | None, absent: str = "-", *, sizes: bool = True) -
     return absent if part is None else part.describe(sizes=sizes)
 
 
-def positions(spec: DecoderSpec) -> str:
+def positions(spec: ModelSpec) -> str:
     """How tokens know where they are."""
     kinds = _distinct(describe(block.mixer.positions, "none", sizes=False) for block in spec.blocks)
     if spec.embedding.positions is not None:
@@ -73,8 +73,8 @@ def block_norms(block: BlockSpec) -> str:
     return "; ".join(f"{place} {part.describe()}" for place, part in places if part is not None) or "-"
 
 
-def extras(spec: DecoderSpec) -> list[str]:
-    """What else makes the whole model different from the plainest decoder."""
+def extras(spec: ModelSpec) -> list[str]:
+    """What else makes the whole model different from the plainest decoder, or that it is an encoder."""
     words = []
     if any(block.parallel for block in spec.blocks):
         words.append("parallel blocks")
@@ -86,6 +86,10 @@ def extras(spec: DecoderSpec) -> list[str]:
         words.append("embedding norm")
     if spec.embedding.embedding_dim is not None:
         words.append(f"embeddings of {spec.embedding.embedding_dim}")
+    if spec.embedding.token_types:
+        words.append("token types")
+    if isinstance(spec, EncoderSpec):
+        return [*words, "encoder"]
     if spec.head.scale != 1.0:
         words.append("scaled logits")
     if spec.head.softcap is not None:

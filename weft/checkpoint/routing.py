@@ -33,6 +33,7 @@ from weft.ops.quantized import QuantizedWeight
 _NUMBER = re.compile(r"\d+")
 _PLACE = re.compile(r"\{[a-z]+\}|\d+")
 _SUFFIXES = (".weight", ".bias")
+_OLD_SUFFIXES = {".gamma": ".weight", ".beta": ".bias"}      # of norms in checkpoints that came from TensorFlow (BERT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,8 @@ class Router:
         return tuple(dict.fromkeys(found))
 
     def _spellings(self, name: str) -> tuple[str, ...]:
-        return (name, self._prefix + name) if self._prefix else (name,)
+        names = (name, *(name.removesuffix(old) + new for old, new in _OLD_SUFFIXES.items() if name.endswith(old)))
+        return (*names, *(self._prefix + name for name in names)) if self._prefix else names
 
 
 def split_suffix(name: str) -> tuple[str, str]:

@@ -25,6 +25,7 @@ COMMANDS = {
     "serve": ("weft.cli.serve", "answer OpenAI-compatible requests over HTTP, with a playground page"),
     "chat": ("weft.cli.chat", "talk to a model in the terminal"),
     "complete": ("weft.cli.complete", "let a model continue a text"),
+    "embed": ("weft.cli.embed", "turn texts into vectors with an encoder"),
     "bench latency": ("weft.cli.bench.latency", "measure the time of one batch"),
     "bench throughput": ("weft.cli.bench.throughput", "measure the tokens per second of many requests"),
     "bench serve": ("weft.cli.bench.serve", "measure a running server as its clients see it"),

@@ -28,7 +28,7 @@ SAMPLE: dict[str, Any] = {
     "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 16,
     "original_max_position_embeddings": 4096, "rms_norm_eps": 1e-6, "layer_norm_eps": 1e-5, "layer_norm_epsilon": 1e-5,
 }
-# Holds for every architecture: these belong to the engine and to parts that all families share.
+# Holds for every architecture that generates: these belong to the engine and to parts that all families share.
 EVERYWHERE = ("chunked prefill", "prefix cache", "preemption", "window-aware cache", "tied and untied heads",
               "float32, bfloat16, float16")
 
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     columns = ("architecture", "models", "positions", "attention", "norms", "feed-forward", "other")
     keys = ("name", "summary", "positions", "attention", "norms", "ffn", "other")
     print_table(columns, [[entry[key] for key in keys] for entry in entries], title=f"{len(entries)} architectures")
-    print(f"\nAll of them: {', '.join(EVERYWHERE)}.\nFamily defaults are shown; `weft inspect MODEL` shows a "
+    print(f"\nAll that generate: {', '.join(EVERYWHERE)}.\nFamily defaults are shown; `weft inspect MODEL` shows a "
           "checkpoint's own, `weft models --json` the sources.")
     return 0
 

@@ -22,6 +22,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "model_file": "Python file that describes or programs the model; FILE.py:Class names one of its classes",
         "model_class": "class of a programmed model: module:Class or file.py:Class",
         "model_impl": "auto or native",
+        "runner": "auto (what the model is for), generate or pooling: an error where the model is for the other",
         "dtype": "auto, float32, float16 or bfloat16",
         "quantization": "int8, int4 or w8a8: how weights are quantized as they are loaded; a method: that of the "
                         "checkpoint's weights, an error if it is another; none: what the checkpoint says",

@@ -25,7 +25,7 @@ KV_CACHE_DTYPE_NAMES = {**DTYPE_NAMES, "fp8": "fp8_e4m3", "int8": "int8_per_toke
 
 # vLLM's options without code in weft yet: name -> the value that means "off". Anything else is refused.
 UNBUILT: dict[str, Any] = {
-    "runner": "auto", "convert": "auto",
+    "convert": "auto",
     "quantization_config": None, "pooler_config": None, "tensor_parallel_size": 1,
     "pipeline_parallel_size": 1, "data_parallel_size": 1, "enable_expert_parallel": False, "cpu_offload_gb": 0,
     "distributed_executor_backend": None, "enable_lora": False,
@@ -61,6 +61,7 @@ class EngineArgs:
     model_file: str | None = None                 # a Python file that describes or programs the model; FILE.py:Class
     model_class: str | type | None = None         # of a programmed model: a class, "module:Class" or "file.py:Class"
     model_impl: str = "auto"                      # auto, native
+    runner: str = "auto"                          # auto (what the model is for), generate, pooling
     dtype: str = "auto"
     quantization: str | None = None               # None: as the checkpoint says; int8, int4, w8a8: at load
     seed: int = 0
@@ -110,6 +111,7 @@ class EngineArgs:
         object.__setattr__(self, "kv_cache_dtype", KV_CACHE_DTYPE_NAMES.get(self.kv_cache_dtype, self.kv_cache_dtype))
         _one_of("kv_cache_dtype", self.kv_cache_dtype, ("auto", *KV_CACHE_DTYPES))
         _one_of("model_impl", self.model_impl, ("auto", "native"))
+        _one_of("runner", self.runner, ("auto", "generate", "pooling"))
         _one_of("load_format", self.load_format, ("auto", "safetensors", "pt", "mistral", "gguf", "dummy"))
         _one_of("tokenizer_mode", self.tokenizer_mode, ("auto", "hf", "mistral"))
         _one_of("scheduling_policy", self.scheduling_policy, ("fcfs", "priority"))

@@ -61,6 +61,7 @@ class ModelConfig:
     max_logprobs: int = 20
     logprobs_mode: str = "raw_logprobs"
     enable_prompt_embeds: bool = False
+    runner: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("hf_config", "origins", "generation_defaults"):

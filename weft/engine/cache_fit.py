@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from weft.cache.groups import CacheGroup, EncoderGroup, StateGroup, WindowGroup
+from weft.cache.masks import Bidirectional
 from weft.config.engine_config import EngineConfig
 
 _LEAST_STATES = 2           # of a sequence: one to read, one to write
@@ -64,9 +65,11 @@ class CacheFit:
         if isinstance(group, EncoderGroup):
             return num_seqs * self._encoder_blocks
         most = num_seqs * -(-length // self._block_size)
+        chunks = -(-config.scheduler.max_num_batched_tokens // self._block_size)
+        if isinstance(group.mask, Bidirectional):      # blocks are held for one step only
+            return min(most, num_seqs + chunks)
         if not isinstance(group, WindowGroup):
             return most
-        chunks = -(-config.scheduler.max_num_batched_tokens // self._block_size)
         return min(most, num_seqs * (group.num_blocks(length, 1, 0) + 1) + chunks)
 
     def _counts(self, blocks: int, states: int) -> tuple[int, ...]:

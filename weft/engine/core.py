@@ -15,6 +15,7 @@ from weft.cache.manager import CacheManager
 from weft.config.allocator import give_back_freed_pages
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
+from weft.engine.memory import scheduler_config
 from weft.engine.messages import EngineInfo, EngineOutput, EngineRequest, EngineStats, StepResult
 from weft.engine.runner import Runner, SequenceResult
 from weft.engine.scheduler import Scheduler
@@ -44,7 +45,7 @@ class EngineCore:
         self.runner = Runner(config, machine)
         plan = self.runner.memory
         cache = CacheManager(plan.groups, plan.num_blocks, config.cache.enable_prefix_caching)
-        self._scheduler = Scheduler(config.scheduler, cache, max_model_len=plan.max_model_len,
+        self._scheduler = Scheduler(scheduler_config(config, plan), cache, max_model_len=plan.max_model_len,
                                     has_drafts=config.speculative is not None)
         self._proposer = make_proposer(config.speculative)
         self.stats = EngineStats()
@@ -183,6 +184,6 @@ def _prompt_tokens(seq: Sequence, start: int, count: int) -> int:
 def _output(seq: Sequence, result: SequenceResult) -> EngineOutput:
     return EngineOutput(
         request_id=seq.request_id, new_token_ids=result.token_ids, logprobs=result.logprobs,
-        prompt_logprobs=result.prompt_logprobs, finish_reason=seq.finish_reason,
+        prompt_logprobs=result.prompt_logprobs, pooled=result.pooled, finish_reason=seq.finish_reason,
         stop_reason=seq.stop_reason, num_cached_tokens=seq.num_cached_tokens or 0,
         first_scheduled_time=seq.first_scheduled_time, num_preemptions=seq.num_preemptions, error=result.error)

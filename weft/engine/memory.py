@@ -6,17 +6,22 @@ size) is fitted; what the user set and does not fit is a `MemoryPlanError` with 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from weft.cache.groups import CacheGroup, FullGroup, WindowGroup
+from weft.cache.masks import Bidirectional
 from weft.cache.need import cache_groups
-from weft.config.engine_config import EngineConfig
+from weft.config.engine_config import EngineConfig, SchedulerConfig
 from weft.config.human_bytes import human_bytes
 from weft.config.machine import Machine
 from weft.engine.cache_fit import CacheFit
-from weft.errors import MemoryPlanError
+from weft.errors import ConfigError, MemoryPlanError
 from weft.layers.layer import StepLimits
 from weft.models.engine_model import EngineModel
+
+logger = logging.getLogger("weft")
 
 DEFAULT_CACHE_BYTES = 4 << 30        # unless set, the cache takes no more than this, or than one whole context
 STATE_INTERVAL_BLOCKS = 16           # blocks from one snapshot of a sequence's states to the next
@@ -92,11 +97,41 @@ def plan_memory(built: EngineModel, config: EngineConfig, machine: Machine) -> M
                               f"weights and {human_bytes(activations)} of activations in {human_bytes(limit)} "
                               f"({source}). The largest value that fits is {room}.")
     counts, fitting = fit.fit(budget)
-    length = _context(model.max_model_len, fitting, config, budget, fit)
+    length = _context(_wanted_len(built, groups, config), fitting, config, budget, fit)
     used = sum(num * group.block_bytes for num, group in zip(counts, groups, strict=True))
     return MemoryPlan(weight_bytes=weights, activation_bytes=activations, kv_cache_bytes=used, groups=groups,
                       num_blocks=counts, block_size=cache.block_size, max_model_len=length, limit_bytes=limit,
                       limit_source=source)
+
+
+def computes_whole_prompts(groups: Sequence[CacheGroup]) -> bool:
+    """True where a token sees later ones, so that no prompt can be computed in chunks."""
+    return any(isinstance(group, FullGroup | WindowGroup) and isinstance(group.mask, Bidirectional) for group in groups)
+
+
+def scheduler_config(config: EngineConfig, plan: MemoryPlan) -> SchedulerConfig:
+    """The options for the scheduler of a model with these cache groups."""
+    if computes_whole_prompts(plan.groups):
+        return replace(config.scheduler, enable_chunked_prefill=False)
+    return config.scheduler
+
+
+def _wanted_len(built: EngineModel, groups: Sequence[CacheGroup], config: EngineConfig) -> int:
+    """max_model_len, or fewer tokens where the model or a step has fewer. A set length beyond that is an error."""
+    length = config.model.max_model_len
+    limits = []
+    if built.num_positions is not None:
+        limits.append((built.num_positions, "the positions that the model has", "The model was made for no more."))
+    if computes_whole_prompts(groups):
+        limits.append((config.scheduler.max_num_batched_tokens, "max_num_batched_tokens",
+                       "Every token sees the whole prompt, so the prompt is computed in one step."))
+    for limit, name, why in limits:
+        if length > limit and config.model.is_max_model_len_fixed:
+            raise ConfigError("max_model_len", length, expected=f"at most {limit}, {name}", hint=why)
+        if length > limit:
+            logger.warning("max_model_len is %d, %s, instead of %d. %s", limit, name, length, why)
+            length = limit
+    return length
 
 
 def _context(wanted: int, fitting: int, config: EngineConfig, budget: int, fit: CacheFit) -> int:

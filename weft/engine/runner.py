@@ -21,10 +21,11 @@ from weft.config.machine import Machine
 from weft.config.threads import nodes_of_threads
 from weft.engine.cache_tensors import bind_caches
 from weft.engine.memory import MemoryPlan, plan_memory
-from weft.engine.messages import TokenLogprobs
+from weft.engine.messages import TokenLogprobs, WireTensor
 from weft.engine.sampler import Sampled, Sampler, SampleRow
 from weft.engine.step_inputs import step_inputs, trial_step
 from weft.engine.step_plan import Scheduled, StepPlan
+from weft.engine.wire_tensor import to_wire
 from weft.models.build import build_model, layer_context
 from weft.ops.kernel import explain
 from weft.ops.native import unavailable
@@ -46,6 +47,7 @@ class SequenceResult:
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprobs] | None = None
     prompt_logprobs: list[TokenLogprobs] | None = None
+    pooled: WireTensor | None = None
     error: str | None = None
     is_dead_end: bool = False
 
@@ -84,6 +86,7 @@ class Runner:
             results = [SequenceResult() for _ in step_plan.scheduled]
             self._sample(step_plan, step, hidden, results)
             self._prompt_logprobs(step_plan, step, hidden, results)
+            self._pool(step_plan, step, hidden, results)
         return results
 
     def _sample(self, step_plan: StepPlan, step: Step, hidden: Tensor, results: list[SequenceResult]) -> None:
@@ -100,8 +103,21 @@ class Runner:
                          results: list[SequenceResult]) -> None:
         row = 0
         for item, count, result in zip(step_plan.scheduled, step.query_lens, results, strict=True):
-            if item.seq.request.params.prompt_logprobs is not None:
+            if not item.seq.is_pooling and item.seq.request.params.prompt_logprobs is not None:
                 result.prompt_logprobs = self._of_prompt(item, hidden[row : row + count])
+            row += count
+
+    def _pool(self, step_plan: StepPlan, step: Step, hidden: Tensor, results: list[SequenceResult]) -> None:
+        """Gives pooling sequences what they want of their states; their prompts are computed in one step."""
+        if self.model.pooler is None:
+            return
+        row = 0
+        for item, count, result in zip(step_plan.scheduled, step.query_lens, results, strict=True):
+            pooled = self.model.pooler(hidden[row : row + count], item.seq.request.params)
+            if pooled.isfinite().all():
+                result.pooled = to_wire(pooled)
+            else:
+                result.error = "the model's states for this request are not numbers (NaN or infinity)"
             row += count
 
     def _of_prompt(self, item: Scheduled, hidden: Tensor) -> list[TokenLogprobs]:

@@ -8,11 +8,13 @@ from itertools import accumulate
 import numpy as np
 import torch
 
-from weft.cache.groups import FREED, StateGroup
+from weft.cache.groups import FREED, CacheGroup, FullGroup, StateGroup
+from weft.cache.masks import Bidirectional, Chunked
 from weft.engine.memory import MemoryPlan
 from weft.engine.step_plan import Scheduled, StepPlan
 from weft.engine.wire_tensor import rows_from_wire
 from weft.ops.attention import AttentionPlan, attention_plan
+from weft.ops.attention.ranges import KeyRanges, bidirectional, chunked
 from weft.ops.scan_plan import ScanPlan
 from weft.ops.step import RowEmbeds, Step
 
@@ -91,5 +93,17 @@ def _attention(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...], s
         row[:count] = item.seq.block_ids[group][:count]
     rows = np.repeat(np.arange(len(items)), query_lens)
     slots = table[rows, places // size] * size + places % size
+    ranges = _ranges(memory.groups[group], query_lens, seq_lens)
     return attention_plan(query_lens=query_lens, seq_lens=seq_lens, num_decodes=num_decodes, slots=slots, table=table,
-                          window=memory.groups[group].window, block_size=size)
+                          window=memory.groups[group].window, block_size=size, ranges=ranges)
+
+
+def _ranges(group: CacheGroup, query_lens: tuple[int, ...], seq_lens: tuple[int, ...]) -> KeyRanges | None:
+    """The keys that each query sees; None: those before it, of which the plan's window says how many."""
+    match group:
+        case FullGroup(mask=Bidirectional()):
+            return bidirectional(query_lens, seq_lens)
+        case FullGroup(mask=Chunked(size=size)):
+            return chunked(query_lens, seq_lens, size)
+        case _:
+            return None

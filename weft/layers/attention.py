@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from weft.architectures.spec import Alibi, AttentionSpec, MLASpec, QKNorm, Rope
+from weft.cache.masks import CAUSAL, Bidirectional
 from weft.layers.context import LayerContext
 from weft.layers.layer import Home, Layer
 from weft.layers.linear import Linear
@@ -36,6 +37,7 @@ class SelfAttention(Layer):
         self.transform_qk = None                                # what that kernel makes of the norms' weights
         self.paged = PagedAttention(
             num_heads=spec.num_heads, num_kv_heads=spec.num_kv_heads, head_dim=spec.head_dim, window=spec.window,
+            mask=spec.mask if isinstance(spec.mask, Bidirectional) else CAUSAL,
             params=AttentionParams(scale=spec.scale, softcap=spec.softcap, alibi=_alibi(spec, heads)), context=context)
         self.scratch = context.scratch
 

@@ -41,6 +41,7 @@ class Embedding(Layer):
         self.project = _projection(width, hidden_size, context)
         rows = spec.positions.num_positions + spec.positions.offset if spec.positions else 0
         self.positions = self.parameter(rows, hidden_size, context=context) if rows else None
+        self.token_types = self.parameter(spec.token_types, hidden_size, context=context) if spec.token_types else None
         self.norm = optional_norm(spec.norm, hidden_size, context=context)
 
     def forward(self, input_ids: Tensor, positions: Tensor, given: RowEmbeds | None = None) -> Tensor:
@@ -52,6 +53,8 @@ class Embedding(Layer):
             hidden.index_copy_(0, given.rows, values.to(hidden.dtype))
         if self.project is not None:
             hidden = self.project(hidden).clone()
+        if self.token_types is not None and self.vocabulary.is_first:
+            hidden = hidden + self.token_types[0]
         if self.positions is not None and self.vocabulary.is_first:
             hidden = hidden + F.embedding(positions + self.spec.positions.offset, self.positions)
         return hidden if self.norm is None else self.norm(hidden)
@@ -93,6 +96,8 @@ class Embedding(Layer):
         homes = {"tokens.weight": Home(self.tokens.data, self, "tokens.weight", self.vocabulary)}
         if self.positions is not None:
             homes["positions.weight"] = Home(self.positions.data, self, "positions.weight")
+        if self.token_types is not None:
+            homes["token_types.weight"] = Home(self.token_types.data, self, "token_types.weight")
         if self.project is not None:
             homes |= self.project.homes()
         if self.norm is not None:
@@ -101,8 +106,8 @@ class Embedding(Layer):
 
     def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
         """As Layer; a tied table is the head's."""
-        positions = 0 if self.positions is None else self.plain_bytes(self.positions)
-        return positions + (0 if self.is_tied else table_bytes(self.case, codes.get("tokens.weight")))
+        added = sum(self.plain_bytes(table) for table in (self.positions, self.token_types) if table is not None)
+        return added + (0 if self.is_tied else table_bytes(self.case, codes.get("tokens.weight")))
 
 
 class Head(Layer):

@@ -9,18 +9,21 @@ from torch import nn
 
 from weft.architectures.describe import describe
 from weft.architectures.registry import architectures_of
+from weft.architectures.spec import EncoderSpec, PoolerSpec
 from weft.cache.need import TokensNeed
 from weft.checkpoint.reader import Checkpoint
 from weft.config.engine_config import EngineConfig, ModelConfig
 from weft.config.quantization_methods import at_load
-from weft.errors import ConfigError
+from weft.errors import ConfigError, NotBuiltError
 from weft.extend.python_file import load_python_file
 from weft.layers.context import CacheFormat, LayerContext
 from weft.models.described import Described
+from weft.models.described_encoder import DescribedEncoder
 from weft.models.engine_model import EngineModel
 from weft.models.programmed.find_class import class_in, find_class
 from weft.models.programmed.programmed import Programmed
 from weft.ops.nodes import MemoryNodes
+from weft.resolve.hf.pooling import read_pooling
 
 
 def build_model(config: EngineConfig, context: LayerContext, checkpoint: Checkpoint | None) -> EngineModel:
@@ -28,13 +31,33 @@ def build_model(config: EngineConfig, context: LayerContext, checkpoint: Checkpo
 
     ConfigError for an architecture or a key that weft cannot run, CheckpointError for files that do not fit.
     """
+    model = _built(config, context, checkpoint)
+    _check_runner(config.model.runner, model)
+    return model
+
+
+def _built(config: EngineConfig, context: LayerContext, checkpoint: Checkpoint | None) -> EngineModel:
     cls = _programmed_class(config.model)
     if cls is not None:
         return Programmed(cls, config, checkpoint, context)
     spec, reader = describe(config.model)
+    if isinstance(spec, EncoderSpec):
+        return DescribedEncoder(spec, _pooler(spec, config.model.path), reader, checkpoint, context)
     model = Described(spec, reader, checkpoint, config.model.hf_config, context)
     _check_cache_dtype(model, config)
     return model
+
+
+def _check_runner(runner: str, model: EngineModel) -> None:
+    """ConfigError where the option asks for another kind of model than this one."""
+    fitting = "generate" if "generate" in model.tasks else "pooling"
+    if runner in ("auto", fitting):
+        return
+    tasks = f"The model's tasks are {', '.join(sorted(model.tasks))}."
+    if runner == "pooling":
+        raise NotBuiltError("runner", runner, expected=f"auto or {fitting}",
+                            hint=f"{tasks} weft does not make a pooling model of one that generates (convert) yet.")
+    raise ConfigError("runner", runner, expected=f"auto or {fitting}", hint=tasks)
 
 
 def _check_cache_dtype(model: EngineModel, config: EngineConfig) -> None:
@@ -55,6 +78,13 @@ def _programmed_class(model: ModelConfig) -> type[nn.Module] | None:
     path = Path(model.model_file)
     module = load_python_file(path, field="model_file")
     return None if architectures_of(module) else class_in(module, path)
+
+
+def _pooler(spec: EncoderSpec, path: str) -> PoolerSpec:
+    """The pooling of an encoder: as its files say, else its family's, scaled to length 1."""
+    found = read_pooling(Path(path))
+    return PoolerSpec(kind=spec.default_pooling) if found is None else PoolerSpec(
+        kind=found.kind, normalize=found.normalize)
 
 
 def layer_context(config: EngineConfig, nodes: MemoryNodes | None = None) -> LayerContext:

@@ -1,4 +1,4 @@
-"""`Decoder`: the one module that runs any DecoderSpec.
+"""`Stack`, a model from token ids to final states, and `Decoder`, the one module that runs any DecoderSpec.
 
     forward(step)
       embedding(ids)                       -> hidden [T, E]
@@ -22,6 +22,7 @@ from weft.architectures.spec import (
     MambaSpec,
     MLASpec,
     MLPSpec,
+    ModelSpec,
     MoESpec,
     Rope,
 )
@@ -100,21 +101,20 @@ def _norm(norm: nn.Module | None, x: Tensor) -> Tensor:
     return x if norm is None else norm(x)
 
 
-class Decoder(Layer):
-    """Any decoder-only language model. tied: the head shares the embedding's table.
+class Stack(Layer):
+    """A model's embedding, blocks and final norm. is_tied: a head shares the embedding's table.
 
     It can be asked for its sizes as soon as it is built; `prepare` comes before its first forward.
     """
 
     __call__ = nn.Module.__call__              # once a step: hooks on the whole model are called
 
-    def __init__(self, spec: DecoderSpec, *, tied: bool, context: LayerContext) -> None:
+    def __init__(self, spec: ModelSpec, *, is_tied: bool, context: LayerContext) -> None:
         super().__init__()
         self.spec, self.dtype, self.shard = spec, context.dtype, context.shard
-        self.embedding = Embedding(spec.embedding, spec.hidden_size, is_tied=tied, context=context)
+        self.embedding = Embedding(spec.embedding, spec.hidden_size, is_tied=is_tied, context=context)
         self.blocks = nn.ModuleList(Block(block, spec.hidden_size, context=context) for block in spec.blocks)
         self.final_norm = optional_norm(spec.final_norm, spec.hidden_size, context=context)
-        self.head = Head(spec.head, self.embedding, spec.hidden_size, context=context)
         self.ropes: dict[Rope, RotaryPositions] = {}
         self.steps = StepReplay(context.isa, context.device, context.scratch)
 
@@ -139,11 +139,6 @@ class Decoder(Layer):
         tap(hidden, step, len(self.blocks))
         return hidden if self.final_norm is None else self.final_norm(hidden)
 
-    @torch.inference_mode()
-    def compute_logits(self, hidden_states: Tensor) -> Tensor:
-        """[N, E] -> [N, V] float32."""
-        return self.head(hidden_states)
-
     def caches(self) -> tuple[PagedAttention | StateLayer, ...]:
         """The layers that store something from step to step, in their order."""
         return tuple(module for module in self.modules() if isinstance(module, PagedAttention | StateLayer))
@@ -152,7 +147,23 @@ class Decoder(Layer):
         homes = _prefixed("embedding", self.embedding)
         for i, block in enumerate(self.blocks):
             homes |= _prefixed(f"blocks.{i}", block)
-        homes |= _prefixed("final_norm", self.final_norm) | _prefixed("head", self.head)
+        return homes | _prefixed("final_norm", self.final_norm)
+
+
+class Decoder(Stack):
+    """Any decoder-only language model. tied: the head shares the embedding's table."""
+
+    def __init__(self, spec: DecoderSpec, *, tied: bool, context: LayerContext) -> None:
+        super().__init__(spec, is_tied=tied, context=context)
+        self.head = Head(spec.head, self.embedding, spec.hidden_size, context=context)
+
+    @torch.inference_mode()
+    def compute_logits(self, hidden_states: Tensor) -> Tensor:
+        """[N, E] -> [N, V] float32."""
+        return self.head(hidden_states)
+
+    def homes(self) -> dict[str, Home]:
+        homes = super().homes() | _prefixed("head", self.head)
         if self.head.is_tied:                                 # one home under two names: the head finishes the table
             homes["embedding.tokens.weight"] = homes["head.weight"]
         return homes

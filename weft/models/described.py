@@ -1,4 +1,4 @@
-"""`Described`: a model that a `DecoderSpec` describes, as the engine drives it."""
+"""`Described`: a model that a `DecoderSpec` describes, as the engine drives it; `DescribedStack`: any spec's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from weft.architectures import words
 from weft.architectures.names import NameMap
-from weft.architectures.spec import DecoderSpec
+from weft.architectures.spec import DecoderSpec, ModelSpec
 from weft.checkpoint.loader import has_own_head, load_weights
 from weft.checkpoint.reader import Checkpoint
 from weft.checkpoint.report import LoadReport
@@ -18,7 +18,8 @@ from weft.errors import NotBuiltError
 from weft.layers.context import LayerContext
 from weft.layers.finishing import LayerFinisher
 from weft.layers.layer import StepLimits, allocate
-from weft.models.decoder import Decoder
+from weft.layers.pooler import Pooler
+from weft.models.decoder import Decoder, Stack
 from weft.models.engine_model import LayerWords, ModelWords
 from weft.models.sizes import cache_bytes_per_token, held_bytes, num_parameters, state_bytes, step_bytes
 from weft.ops.kernel import Choice
@@ -26,18 +27,26 @@ from weft.ops.step import Step
 from weft.resolve.reader import ConfigReader
 
 
-class Described:
-    """As EngineModel. checkpoint: None for a model that is only looked at; hf_config: says whether the head is tied."""
+class DescribedStack:
+    """What all described models share of EngineModel. checkpoint: None for a model that is only looked at."""
 
-    tasks = frozenset({"generate"})
+    has_own_head: bool
 
-    def __init__(self, spec: DecoderSpec, reader: ConfigReader, checkpoint: Checkpoint | None,
-                 hf_config: Mapping[str, Any], context: LayerContext) -> None:
-        self.spec, self.reader, self._checkpoint, self._context = spec, reader, checkpoint, context
-        self.has_own_head = needs_own_head(checkpoint, spec, hf_config)
-        self.module = Decoder(spec, tied=not self.has_own_head, context=context)
-        self.caches = self.module.caches()
-        self.prompt_embeds_size = spec.embedding.embedding_dim or spec.hidden_size
+    def __init__(self, spec: ModelSpec, module: Stack, reader: ConfigReader, checkpoint: Checkpoint | None,
+                 context: LayerContext) -> None:
+        self.spec, self.module, self.reader = spec, module, reader
+        self._checkpoint, self._context = checkpoint, context
+        self.caches = module.caches()
+        self.num_positions = None if spec.embedding.positions is None else spec.embedding.positions.num_positions
+
+    @property
+    def num_outputs(self) -> int:
+        """float32 numbers that leave the model for one wanted row."""
+        raise NotImplementedError
+
+    def head_words(self) -> str:
+        """Where the head's matrix comes from."""
+        raise NotImplementedError
 
     def words(self) -> ModelWords:
         """As EngineModel: one entry for each kind of block."""
@@ -50,9 +59,8 @@ class Described:
                 positions=words.describe(block.mixer.positions, "none"), norms=words.block_norms(block),
                 parameters=num_parameters(built), cache_bytes_per_token=cache_bytes_per_token(built),
                 state_bytes=state_bytes(built)))
-        head = "has a table of its own" if self.has_own_head else "shares the embedding's table"
         title = f"{len(spec.blocks)} layers of {spec.hidden_size}, vocabulary {spec.vocab_size}"
-        return ModelWords(title, head, tuple(rows))
+        return ModelWords(title, self.head_words(), tuple(rows))
 
     def weight_bytes(self) -> int:
         """As EngineModel. Without a checkpoint all weights are floats."""
@@ -63,7 +71,7 @@ class Described:
     def step_bytes(self, limits: StepLimits) -> int:
         """As EngineModel."""
         blocks = [block.token_bytes(self._is_native) for block in self.module.blocks]
-        return step_bytes(self.module, max(blocks, default=0), self.spec.vocab_size, limits, native=self._is_native)
+        return step_bytes(self.module, max(blocks, default=0), self.num_outputs, limits, native=self._is_native)
 
     def bytes_per_cached_token(self) -> float:
         """As EngineModel."""
@@ -87,10 +95,6 @@ class Described:
         """As EngineModel."""
         return self.module(step)
 
-    def compute_logits(self, hidden_states: Tensor) -> Tensor:
-        """As EngineModel."""
-        return self.module.compute_logits(hidden_states)
-
     def choices(self) -> Iterator[Choice]:
         """As EngineModel."""
         return self.module.choices()
@@ -108,7 +112,34 @@ class Described:
         return self._context.is_native
 
 
-def names_in(checkpoint: Checkpoint, spec: DecoderSpec) -> NameMap:
+class Described(DescribedStack):
+    """As EngineModel. hf_config: says whether the head is tied."""
+
+    tasks = frozenset({"generate"})
+    pooler: Pooler | None = None
+    module: Decoder
+
+    def __init__(self, spec: DecoderSpec, reader: ConfigReader, checkpoint: Checkpoint | None,
+                 hf_config: Mapping[str, Any], context: LayerContext) -> None:
+        self.has_own_head = needs_own_head(checkpoint, spec, hf_config)
+        super().__init__(spec, Decoder(spec, tied=not self.has_own_head, context=context), reader, checkpoint, context)
+        self.prompt_embeds_size = spec.embedding.embedding_dim or spec.hidden_size
+
+    @property
+    def num_outputs(self) -> int:
+        """As DescribedStack: logits."""
+        return self.spec.vocab_size
+
+    def head_words(self) -> str:
+        """As DescribedStack."""
+        return "has a table of its own" if self.has_own_head else "shares the embedding's table"
+
+    def compute_logits(self, hidden_states: Tensor) -> Tensor:
+        """As EngineModel."""
+        return self.module.compute_logits(hidden_states)
+
+
+def names_in(checkpoint: Checkpoint, spec: ModelSpec) -> NameMap:
     """The family's names in this kind of files. NotBuiltError when nobody has said what they are there."""
     if not checkpoint.is_gguf and not checkpoint.is_mistral:
         return spec.names

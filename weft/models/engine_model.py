@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from weft.cache.need import CacheNeed
 from weft.checkpoint.report import LoadReport
 from weft.layers.layer import StepLimits
+from weft.layers.pooler import Pooler
 from weft.ops.kernel import Choice
 from weft.ops.step import Step
 from weft.resolve.reader import ConfigReader
@@ -72,6 +73,8 @@ class EngineModel(Protocol):
     module: the torch module behind it, which hooks and `apply_model` reach. caches: its cache layers in order.
     tasks: what it is for: "generate", "embed" and so on.
     prompt_embeds_size: numbers in a row of embeddings that a prompt may bring instead of a token id; None: it may not.
+    num_positions: tokens of the longest sequence that the model can compute; None: it has no such limit.
+    pooler: for the tasks of PoolingParams; None: it is for none of them.
     reader: knows which keys of the config the model used; None:
     nobody does, because the model reads its config itself.
     """
@@ -80,6 +83,8 @@ class EngineModel(Protocol):
     caches: tuple[CacheLayer, ...]
     tasks: frozenset[str]
     prompt_embeds_size: int | None
+    num_positions: int | None
+    pooler: Pooler | None
     reader: ConfigReader | None
 
     def words(self) -> ModelWords:

@@ -11,12 +11,13 @@ from math import prod
 import torch
 from torch import nn
 
-from weft.architectures.spec import DecoderSpec
+from weft.architectures.spec import EncoderSpec, ModelSpec
 from weft.layers.context import LayerContext
 from weft.layers.layer import Home, Layer, StepLimits
 from weft.layers.paged_attention import PagedAttention
 from weft.layers.state import StateLayer
-from weft.models.decoder import Decoder
+from weft.models.decoder import Decoder, Stack
+from weft.models.encoder import Encoder
 from weft.ops.quantized import QuantizedWeight
 
 DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -91,7 +92,9 @@ def flops_per_token(model: nn.Module, *, context_len: int = 0) -> int:
     return sum(layer.flops_per_token(context_len) for layer in layers_of(model))
 
 
-def model_of(spec: DecoderSpec, *, tied: bool | None = None, context: LayerContext | None = None) -> Decoder:
-    """The model of a spec without memory, to be asked. tied: None for what the config says."""
+def model_of(spec: ModelSpec, *, tied: bool | None = None, context: LayerContext | None = None) -> Stack:
+    """The model of a spec without memory, to be asked. tied: of a decoder; None for what the config says."""
     context = context or LayerContext(torch.float32)
+    if isinstance(spec, EncoderSpec):
+        return Encoder(spec, context=context)
     return Decoder(spec, tied=spec.head.tied if tied is None else tied, context=context)

@@ -84,7 +84,7 @@ def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
         generation_defaults=defaults, quantization=find_quantization(config, files, args.quantization),
         **_model_code(args),
         seed=args.seed, max_logprobs=args.max_logprobs, logprobs_mode=args.logprobs_mode,
-        enable_prompt_embeds=args.enable_prompt_embeds,
+        enable_prompt_embeds=args.enable_prompt_embeds, runner=args.runner,
     )
 
 

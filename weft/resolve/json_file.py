@@ -11,8 +11,23 @@ from weft.errors import ConfigError
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file. ConfigError naming the file, and line and column where the text breaks off."""
+    value = _read(path)
+    if not isinstance(value, dict):
+        raise ConfigError(path.name, value, expected="a JSON object ({...})", source=str(path))
+    return value
+
+
+def read_json_list(path: Path) -> list[Any]:
+    """The list in a JSON file, otherwise as `read_json`."""
+    value = _read(path)
+    if not isinstance(value, list):
+        raise ConfigError(path.name, value, expected="a JSON list ([...])", source=str(path))
+    return value
+
+
+def _read(path: Path) -> Any:
     try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(path.name, None, expected=f"a file at {path}", hint="It is missing.") from None
     except OSError as error:
@@ -26,9 +41,6 @@ def read_json(path: Path) -> dict[str, Any]:
                           hint=f"Byte {error.start} is not.") from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(path.name, "…", expected="JSON of sane size", source=str(path), hint=f"{error}.") from error
-    if not isinstance(value, dict):
-        raise ConfigError(path.name, value, expected="a JSON object ({...})", source=str(path))
-    return value
 
 
 def read_json_if_there(path: Path) -> dict[str, Any]:

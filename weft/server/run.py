@@ -27,7 +27,7 @@ from uvicorn.config import LOGGING_CONFIG
 from weft.async_llm import AsyncLLM
 from weft.config.engine_args import EngineArgs
 from weft.config.human_bytes import human_bytes
-from weft.errors import ConfigError
+from weft.errors import ConfigError, NotBuiltError
 from weft.server.app import build_app
 from weft.server.options import ServerOptions
 
@@ -41,6 +41,10 @@ def serve(args: EngineArgs, options: ServerOptions) -> None:
     with listening_socket(options) as sock, _interruptible():
         engine = AsyncLLM.from_engine_args(args)
         try:
+            if "generate" not in engine.info.tasks:
+                raise NotBuiltError("model", engine.config.model.name, expected="a model that generates",
+                                    hint=f"Its tasks are {', '.join(engine.info.tasks)}, for which weft has no routes "
+                                    "yet: use `weft embed`, LLM.embed or LLM.encode.")
             server = _Server(engine, options)
             sock.listen(_BACKLOG)
             print(banner(engine, options, sock), flush=True)

@@ -23,6 +23,7 @@ from weft.errors import CheckpointError, ConfigError, NotBuiltError, WeftError
 from weft.layers.context import LayerContext
 from weft.layers.layer import Layer, StepLimits, allocate
 from weft.layers.paged_attention import PagedAttention
+from weft.layers.pooler import Pooler
 from weft.layers.public.embedding import tie_shared_tables
 from weft.layers.public.layer import PublicLayer, StepRef
 from weft.layers.public.linear import PublicLinear
@@ -42,6 +43,8 @@ class Programmed:
     tasks = frozenset({"generate"})
     reader = None
     prompt_embeds_size: int | None = None                     # known after the first step
+    num_positions: int | None = None
+    pooler: Pooler | None = None
 
     def __init__(self, cls: type[nn.Module], config: EngineConfig, checkpoint: Checkpoint | None,
                  context: LayerContext) -> None:

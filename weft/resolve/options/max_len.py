@@ -15,6 +15,7 @@ from weft.resolve.rope import RopeParameters, layer_types, read_rope
 KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length",
         "max_target_positions", "max_sequence_length", "max_seq_length", "seq_len")
 DEFAULT = 2048
+SENTENCE_CONFIG = "sentence_bert_config.json"      # of sentence-transformers
 
 # rope types whose config already states the extended length.
 _NOT_MULTIPLIED = frozenset({"longrope", "llama3", "yarn", "deepseek_yarn", "default"})
@@ -65,6 +66,9 @@ def model_length(config: HFConfig, directory: Path) -> ModelLength:
     if limit is None:
         logger.warning("max_model_len %d: %s has none of the keys %s.", DEFAULT, config.source, ", ".join(KEYS))
         return ModelLength(DEFAULT, DEFAULT, "default, as config.json states no length")
+    trained = read_json_if_there(directory / SENTENCE_CONFIG).get("max_seq_length")
+    if isinstance(trained, int) and 1 <= trained < limit:
+        return ModelLength(limit, trained, f"{source} (taken unasked: max_seq_length of {SENTENCE_CONFIG} = {trained})")
     original = _longrope_original(ropes)
     if original is not None and original < limit:
         return ModelLength(limit, original, f"{source} (taken unasked: original_max_position_embeddings = {original})")

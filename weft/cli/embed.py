@@ -1,0 +1,112 @@
+"""`weft embed`: texts in, one JSON line with a vector out for each, by an engine in this process.
+
+Texts are arguments, or the lines of a file or of standard input. A text that is wrong gets a line with an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weft.cli.options import add_engine_options, engine_args
+from weft.cli.parser import Parser
+from weft.errors import ConfigError, RequestError
+
+if TYPE_CHECKING:
+    from weft.llm import LLM
+
+_TEXTS_AT_ONCE = 1024      # whose vectors are held together
+
+
+def add_arguments(parser: Parser) -> None:
+    """Texts, where the vectors go, and engine options."""
+    parser.usage = "weft embed [TEXT ...] [options]"
+    parser.add_argument("texts", metavar="TEXT", nargs="*", help="a text; none: the lines of --input-file, or of "
+                        "standard input")
+    parser.add_argument("-i", "--input-file", metavar="FILE", help="a text on each line; blank lines are left out")
+    parser.add_argument("-o", "--output-file", metavar="FILE", help="where the JSON lines go; none: standard output")
+    parser.add_argument("--normalize", action=argparse.BooleanOptionalAction, default=None,
+                        help="scale vectors to length 1; none: as the model's files say, else yes")
+    parser.add_argument("--token-states", action="store_true",
+                        help="the final state of each token instead of one vector")
+    add_engine_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write a line for each text; exit status 1 when one of them is an error."""
+    texts = _texts(options)
+    output = None if options.output_file is None else _writable(Path(options.output_file))
+    from weft.llm import LLM
+
+    num_texts = num_failed = 0
+    with LLM.from_engine_args(engine_args(options)) as llm:
+        for entry in _entries(llm, texts, options):
+            print(json.dumps(entry, ensure_ascii=False), file=output or sys.stdout)
+            num_texts, num_failed = num_texts + 1, num_failed + ("error" in entry)
+    if output is not None:
+        output.close()
+        print(f"{num_texts} texts, {num_failed} failed: {options.output_file}")
+    return 1 if num_failed else 0
+
+
+def _texts(options: argparse.Namespace) -> Iterable[str]:
+    if options.texts:
+        if options.input_file is not None:
+            raise ConfigError("--input-file", options.input_file, expected="no file beside texts on the command line")
+        return options.texts
+    if options.input_file is None:
+        return _lines(sys.stdin)
+    try:
+        content = Path(options.input_file).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError("--input-file", options.input_file, expected="a text file", hint=f"{reason}.") from error
+    return _lines(content.split("\n"))
+
+
+def _lines(lines: Iterable[str]) -> Iterator[str]:
+    return (line.rstrip("\r\n") for line in lines if line.strip())
+
+
+def _writable(path: Path) -> Any:
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError("--output-file", str(path), expected="a file that can be written",
+                          hint=f"{error.strerror}.") from error
+
+
+def _entries(llm: LLM, texts: Iterable[str], options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    remaining, index = iter(texts), 0
+    while batch := list(islice(remaining, _TEXTS_AT_ONCE)):
+        try:
+            found = _embed(llm, batch, options)
+        except RequestError as error:
+            if error.field == "task":
+                raise
+            found = [_alone(llm, text, options) for text in batch]
+        for entry in found:
+            yield {"index": index} | entry
+            index += 1
+
+
+def _alone(llm: LLM, text: str, options: argparse.Namespace) -> dict[str, Any]:
+    try:
+        return _embed(llm, [text], options)[0]
+    except RequestError as error:
+        return {"error": str(error)}
+
+
+def _embed(llm: LLM, texts: Sequence[str], options: argparse.Namespace) -> list[dict[str, Any]]:
+    from weft.pooling_params import PoolingParams
+
+    params = PoolingParams(task="token_embed" if options.token_states else "embed", use_activation=options.normalize)
+    key = "token_states" if options.token_states else "embedding"
+    return [{"error": output.error} if output.outputs is None else
+            {key: output.outputs.data.tolist(), "num_tokens": len(output.prompt_token_ids)}
+            for output in llm.encode(list(texts), params, use_tqdm=False)]

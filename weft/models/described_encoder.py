@@ -1,0 +1,41 @@
+"""`DescribedEncoder`: a model that an `EncoderSpec` describes, as the engine drives it."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from weft.architectures.spec import EncoderSpec, PoolerSpec
+from weft.checkpoint.reader import Checkpoint
+from weft.layers.context import LayerContext
+from weft.layers.pooler import Pooler
+from weft.models.described import DescribedStack
+from weft.models.encoder import Encoder
+from weft.pooling_params import BUILT_TASKS
+from weft.resolve.reader import ConfigReader
+
+
+class DescribedEncoder(DescribedStack):
+    """As EngineModel. pooler_spec: how a prompt's states become one vector."""
+
+    tasks = frozenset(BUILT_TASKS)
+    prompt_embeds_size = None
+    has_own_head = False
+
+    def __init__(self, spec: EncoderSpec, pooler_spec: PoolerSpec, reader: ConfigReader,
+                 checkpoint: Checkpoint | None, context: LayerContext) -> None:
+        super().__init__(spec, Encoder(spec, context=context), reader, checkpoint, context)
+        self.pooler = Pooler(pooler_spec)
+
+    @property
+    def num_outputs(self) -> int:
+        """As DescribedStack: the final states are what leaves the model."""
+        return self.spec.hidden_size
+
+    def head_words(self) -> str:
+        """As DescribedStack."""
+        then = ", then scaled to length 1" if self.pooler.spec.normalize else ""
+        return f"none; a prompt's vector is {self.pooler.spec.kind} of its states{then}"
+
+    def compute_logits(self, hidden_states: Tensor) -> Tensor:
+        """Nobody asks an encoder for logits: it is not for the task "generate"."""
+        raise AssertionError("an encoder has no head")
