@@ -21,7 +21,7 @@ from weft.engine.process_client import Event, ProcessClient
 from weft.engine.wire import Rejected, from_wire
 from weft.errors import EngineDeadError, RequestError
 from weft.frontend.defaults import default_sampling_params
-from weft.frontend.inputs import InputProcessor, PreparedRequest
+from weft.frontend.inputs import InputProcessor, Prepared
 from weft.frontend.llm_engine import refuse_unbuilt, with_max_model_len
 from weft.frontend.outputs import OutputProcessor, RequestState, Update, Updates
 from weft.frontend.pooling import pooling_params as params_for
@@ -127,7 +127,8 @@ class AsyncLLM:
         self._bind_loop()
         if check_text("request_id", request_id) in self._streams:
             raise RequestError("request_id", request_id, expected="an id that no open request has")
-        stream = self._streams[request_id] = OutputStream(getattr(params, "output_kind", None))
+        stream = self._streams[request_id] = OutputStream(
+            params.output_kind if isinstance(params, SamplingParams) else None)
         try:
             prepared = await self._in_thread(
                 lambda: self._inputs.prepare(request_id, prompt, params, priority=priority))
@@ -204,7 +205,7 @@ class AsyncLLM:
     async def _in_thread(self, func: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, func)
 
-    def _submit(self, prepared: PreparedRequest) -> None:
+    def _submit(self, prepared: Prepared) -> None:
         self._outputs.add(prepared)
         try:
             for child in prepared.children:
@@ -255,7 +256,7 @@ class AsyncLLM:
         state, stream = update.state, self._streams.get(update.state.request_id)
         if update.output is not None and stream is not None:
             stream.put(update.output)
-        if state.is_finished and self._observers and isinstance(state, RequestState):
+        if isinstance(state, RequestState) and state.is_finished and self._observers:
             self._tell(lambda observer: observer.on_finished(state.snapshot(), state.params))
 
     def _tell(self, call: Callable[[Observer], None]) -> None:

@@ -19,12 +19,12 @@ from weft.engine.messages import EngineStats
 from weft.errors import NotBuiltError, QueueFullError, RequestError
 from weft.frontend.beam_runner import run_beam_search
 from weft.frontend.defaults import default_sampling_params
-from weft.frontend.inputs import PreparedRequest
+from weft.frontend.inputs import Prepared, PreparedRequest
 from weft.frontend.llm_engine import LLMEngine, refuse_unbuilt
 from weft.frontend.pooling import as_embedding, pooling_params
 from weft.frontend.progress import Progress
 from weft.frontend.prompts import split_prompts
-from weft.outputs import BeamSearchOutput, EmbeddingRequestOutput, PoolingRequestOutput, RequestOutput
+from weft.outputs import BeamSearchOutput, EmbeddingRequestOutput, PoolingOutput, PoolingRequestOutput, RequestOutput
 from weft.pooling_params import BUILT_TASKS, PoolingParams
 from weft.resolve.engine_config import resolve_engine_config
 from weft.sampling_params import BeamSearchParams, RequestOutputKind, SamplingParams
@@ -182,7 +182,7 @@ class LLM:
 
     def encode(self, prompts: Any, pooling_params: PoolingParams | Sequence[PoolingParams] | None = None, *,
                use_tqdm: bool | Callable[..., Any] = True, lora_request: None = None, pooling_task: str | None = None,
-               tokenization_kwargs: Mapping[str, Any] | None = None) -> list[PoolingRequestOutput]:
+               tokenization_kwargs: Mapping[str, Any] | None = None) -> list[PoolingRequestOutput[PoolingOutput]]:
         """What a pooling model makes of each prompt, in order: `outputs.data`, a float32 tensor.
 
         pooling_task: "token_embed" (also where nothing says another task), the final state of each token [T, E]; or
@@ -228,7 +228,7 @@ class LLM:
         return prepared
 
     def _pool(self, prompts: Sequence[Any], params: Any, task: str | None, use_tqdm: bool | Callable[..., Any],
-              tokenization_kwargs: Mapping[str, Any] | None) -> list[PoolingRequestOutput]:
+              tokenization_kwargs: Mapping[str, Any] | None) -> list[PoolingRequestOutput[PoolingOutput]]:
         options = _tokenization_options(tokenization_kwargs, allowed=("add_special_tokens",))
         prepared = [
             self._engine.inputs.prepare(str(next(self._ids)), prompt, pooling_params(own, task), **options)
@@ -250,7 +250,7 @@ class LLM:
         params = self.get_default_sampling_params() if params is None else params
         return _one_for_each("sampling_params", params, num_prompts)
 
-    def _run(self, prepared: Sequence[PreparedRequest], use_tqdm: bool | Callable[..., Any]) -> list[Any]:
+    def _run(self, prepared: Sequence[Prepared], use_tqdm: bool | Callable[..., Any]) -> list[Any]:
         wanted = [request.request_id for request in prepared]
         with Progress(len(wanted), use_tqdm) as progress:
             self._step_until(wanted, progress, deque(prepared))
@@ -268,7 +268,7 @@ class LLM:
         return ids
 
     def _step_until(self, wanted: Sequence[str], progress: Progress,
-                    waiting: deque[PreparedRequest] | None = None) -> None:
+                    waiting: deque[Prepared] | None = None) -> None:
         """Submit what waits as the queue has room, and step until all that is wanted has finished.
 
         Anything that comes in between (a KeyboardInterrupt too) aborts what is wanted and goes on to the caller.
@@ -289,7 +289,7 @@ class LLM:
                 self._finished.pop(request_id, None)
             raise
 
-    def _submit(self, waiting: deque[PreparedRequest]) -> None:
+    def _submit(self, waiting: deque[Prepared]) -> None:
         while waiting:
             try:
                 self._engine.submit(waiting[0])

@@ -6,7 +6,7 @@ Plain data: knows no tokenizer and no engine, and makes no tensor. `frontend/` f
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -128,12 +128,15 @@ class EmbeddingOutput:
         return len(self.embedding)
 
 
+P = TypeVar("P", PoolingOutput, EmbeddingOutput)
+
+
 @dataclass(slots=True, kw_only=True)
-class PoolingRequestOutput:
+class PoolingRequestOutput(Generic[P]):
     """A pooling request's end. outputs: None when it failed; error: why it did."""
 
     request_id: str
-    outputs: PoolingOutput | EmbeddingOutput | None
+    outputs: P | None
     prompt_token_ids: list[int]
     num_cached_tokens: int = 0
     finished: bool = True
@@ -141,5 +144,5 @@ class PoolingRequestOutput:
 
 
 @dataclass(slots=True, kw_only=True)
-class EmbeddingRequestOutput(PoolingRequestOutput):
+class EmbeddingRequestOutput(PoolingRequestOutput[EmbeddingOutput]):
     """As PoolingRequestOutput; `outputs` is an EmbeddingOutput or None."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from weft.cache.groups import CacheGroup, EncoderGroup, StateGroup, WindowGroup
+from weft.cache.groups import CacheGroup, EncoderGroup, FullGroup, StateGroup, WindowGroup
 from weft.cache.masks import Bidirectional
 from weft.config.engine_config import EngineConfig
 
@@ -66,7 +66,7 @@ class CacheFit:
             return num_seqs * self._encoder_blocks
         most = num_seqs * -(-length // self._block_size)
         chunks = -(-config.scheduler.max_num_batched_tokens // self._block_size)
-        if isinstance(group.mask, Bidirectional):      # blocks are held for one step only
+        if isinstance(group, FullGroup) and isinstance(group.mask, Bidirectional):      # held for one step only
             return min(most, num_seqs + chunks)
         if not isinstance(group, WindowGroup):
             return most

@@ -51,6 +51,18 @@ class EngineRequest(msgspec.Struct, kw_only=True):
     cache_salt: str | None = None
     prompt_embeds: WireTensor | None = None
 
+    @property
+    def sampling(self) -> SamplingParams:
+        """The parameters of a sequence to continue."""
+        assert isinstance(self.params, SamplingParams), f"{self.request_id} is pooled"
+        return self.params
+
+    @property
+    def pooling(self) -> PoolingParams:
+        """The parameters of a sequence to pool."""
+        assert isinstance(self.params, PoolingParams), f"{self.request_id} is continued"
+        return self.params
+
 
 class TokenLogprobs(msgspec.Struct, array_like=True):
     """Log-probabilities at one position: the sampled (or prompt) token first, then the likeliest, best first.

@@ -103,7 +103,7 @@ class Runner:
                          results: list[SequenceResult]) -> None:
         row = 0
         for item, count, result in zip(step_plan.scheduled, step.query_lens, results, strict=True):
-            if not item.seq.is_pooling and item.seq.request.params.prompt_logprobs is not None:
+            if not item.seq.is_pooling and item.seq.request.sampling.prompt_logprobs is not None:
                 result.prompt_logprobs = self._of_prompt(item, hidden[row : row + count])
             row += count
 
@@ -113,7 +113,7 @@ class Runner:
             return
         row = 0
         for item, count, result in zip(step_plan.scheduled, step.query_lens, results, strict=True):
-            pooled = self.model.pooler(hidden[row : row + count], item.seq.request.params)
+            pooled = self.model.pooler(hidden[row : row + count], item.seq.request.pooling)
             if pooled.isfinite().all():
                 result.pooled = to_wire(pooled)
             else:
@@ -130,7 +130,7 @@ class Runner:
             stop = min(start + _LOGIT_ROWS, last)
             logits = self.model.compute_logits(hidden[start - item.start : stop - item.start])
             next_ids = seq.token_ids[start + 1 : stop + 1]
-            out += self.sampler.prompt_logprobs(logits, next_ids, seq.request.params.prompt_logprobs)
+            out += self.sampler.prompt_logprobs(logits, next_ids, seq.request.sampling.prompt_logprobs)
         return out
 
     # What collective_rpc and apply_model reach.

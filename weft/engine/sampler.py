@@ -39,7 +39,7 @@ class SampleRow(NamedTuple):
 
     @property
     def params(self) -> SamplingParams:
-        return self.seq.request.params
+        return self.seq.request.sampling
 
     @property
     def token_ids(self) -> list[int]:

@@ -72,14 +72,16 @@ class Sequence:
     stop_reason: int | str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        request, params = self.request, self.request.params
+        request = self.request
         self.token_ids = [*request.prompt_token_ids, *request.output_token_ids]
         self.num_prompt_tokens = len(request.prompt_token_ids)
-        self.is_pooling = isinstance(params, PoolingParams)
+        self.is_pooling = isinstance(request.params, PoolingParams)
         if self.is_pooling:
             self.max_len = self.min_len = self.num_prompt_tokens
             self.end_token_ids = frozenset()
             return
+        params = request.sampling
+        assert params.max_tokens is not None, "max_tokens of an engine's request is a number"
         self.max_len = self.num_prompt_tokens + params.max_tokens
         self.min_len = self.num_prompt_tokens + params.min_tokens
         self.end_token_ids = self._eos_token_ids() | frozenset(params.stop_token_ids or ())
@@ -115,8 +117,10 @@ class Sequence:
     def reads_prefix_cache(self) -> bool:
         """False when its prompt must be computed: log-probabilities of the prompt need every position's logits, and
         pooling every position's state."""
-        params = self.request.params
-        return not self.is_pooling and params.prompt_logprobs is None and not params.skip_reading_prefix_cache
+        if self.is_pooling:
+            return False
+        params = self.request.sampling
+        return params.prompt_logprobs is None and not params.skip_reading_prefix_cache
 
     @property
     def max_stored_len(self) -> int:
@@ -150,4 +154,4 @@ class Sequence:
         return False
 
     def _eos_token_ids(self) -> frozenset[int]:
-        return frozenset() if self.request.params.ignore_eos else frozenset(self.request.eos_token_ids)
+        return frozenset() if self.request.sampling.ignore_eos else frozenset(self.request.eos_token_ids)

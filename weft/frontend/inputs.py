@@ -37,10 +37,23 @@ class PreparedRequest:
     request_id: str
     prompt: str | None
     prompt_token_ids: list[int]
-    params: SamplingParams | PoolingParams
+    params: SamplingParams
     arrival_time: float
     children: list[EngineRequest]
     num_prompt_embeds: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedPooling:
+    """One pooling request, checked. children: the one sequence that the engine gets."""
+
+    request_id: str
+    prompt_token_ids: list[int]
+    params: PoolingParams
+    children: list[EngineRequest]
+
+
+Prepared = PreparedRequest | PreparedPooling
 
 
 class InputProcessor:
@@ -63,7 +76,8 @@ class InputProcessor:
         self.eos_token_ids = sorted(i for i in eos if i is not None and 0 <= i < self.vocab_size)
 
     def prepare(self, request_id: str, prompt: Any, params: SamplingParams | PoolingParams, *, priority: int = 0,
-                arrival_time: float | None = None, add_special_tokens: bool = True) -> PreparedRequest:
+                arrival_time: float | None = None,
+                add_special_tokens: bool = True) -> Prepared:
         """The request, ready for the engine. Tokenizes, so it takes time. RequestError names what is wrong.
 
         params: SamplingParams to generate, PoolingParams with a task to pool; the model must be one for that.
@@ -78,8 +92,9 @@ class InputProcessor:
         parsed = parse_prompt(prompt)
         arrival_time = time.monotonic() if arrival_time is None else arrival_time
         shared = {"arrival_time": arrival_time, "priority": priority, "cache_salt": parsed.cache_salt}
-        make = self._generating if isinstance(params, SamplingParams) else self._pooling
-        return make(request_id, parsed, params, shared, add_special_tokens=add_special_tokens)
+        if isinstance(params, PoolingParams):
+            return self._pooling(request_id, parsed, params, shared, add_special_tokens=add_special_tokens)
+        return self._generating(request_id, parsed, params, shared, add_special_tokens=add_special_tokens)
 
     def _generating(self, request_id: str, parsed: Prompt, params: SamplingParams, shared: dict[str, Any], *,
                     add_special_tokens: bool) -> PreparedRequest:
@@ -104,7 +119,7 @@ class InputProcessor:
             arrival_time=shared["arrival_time"], children=children, num_prompt_embeds=num_tokens - len(token_ids))
 
     def _pooling(self, request_id: str, parsed: Prompt, params: PoolingParams, shared: dict[str, Any], *,
-                 add_special_tokens: bool) -> PreparedRequest:
+                 add_special_tokens: bool) -> PreparedPooling:
         if parsed.embeds is not None:
             raise RequestError("prompt_embeds", "rows", expected="text or token ids to pool")
         token_ids = self.encode(parsed, add_special_tokens=add_special_tokens)
@@ -113,8 +128,7 @@ class InputProcessor:
                                expected=f"up to max_model_len = {self.max_model_len} tokens")
         child = EngineRequest(request_id=request_id, prompt_token_ids=token_ids, params=params, eos_token_ids=[],
                               **shared)
-        return PreparedRequest(request_id=request_id, prompt=parsed.text, prompt_token_ids=token_ids, params=params,
-                               arrival_time=shared["arrival_time"], children=[child])
+        return PreparedPooling(request_id=request_id, prompt_token_ids=token_ids, params=params, children=[child])
 
     def require_task(self, task: str | None) -> None:
         """RequestError unless the model is for `task`: "generate", or one of PoolingParams'."""

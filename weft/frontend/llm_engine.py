@@ -15,7 +15,7 @@ from weft.config.machine import Machine
 from weft.engine.client import CORE, InProcessClient
 from weft.engine.messages import EngineOutput, EngineRequest
 from weft.errors import EngineDeadError, NotBuiltError
-from weft.frontend.inputs import InputProcessor, PreparedRequest
+from weft.frontend.inputs import InputProcessor, Prepared
 from weft.frontend.outputs import OutputProcessor, Updates
 from weft.outputs import PoolingRequestOutput, RequestOutput
 from weft.pooling_params import PoolingParams
@@ -50,7 +50,7 @@ class LLMEngine:
         refuse_unbuilt(lora_request=lora_request)
         self.submit(self.inputs.prepare(request_id, prompt, params, priority=priority, arrival_time=arrival_time))
 
-    def submit(self, prepared: PreparedRequest) -> None:
+    def submit(self, prepared: Prepared) -> None:
         """Queue a request that `inputs` has prepared: all of its sequences or, with an error, none."""
         self._outputs.add(prepared)
         try:

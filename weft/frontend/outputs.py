@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from weft.engine.messages import EngineOutput
 from weft.errors import RequestError
 from weft.frontend.answers import AnswerState, logprobs_dict
-from weft.frontend.inputs import PreparedRequest
+from weft.frontend.inputs import Prepared, PreparedPooling, PreparedRequest
 from weft.frontend.pooling import PoolingState
 from weft.outputs import CompletionOutput, Logprob, PoolingRequestOutput, RequestMetrics, RequestOutput
-from weft.pooling_params import PoolingParams
 from weft.sampling_params import RequestOutputKind
 from weft.text.tokenizer import Tokenizer
 
@@ -128,8 +127,8 @@ class OutputProcessor:
     def __init__(self, tokenizer: Tokenizer | None) -> None:
         self._tokenizer = tokenizer
         self._states: dict[str, RequestState | PoolingState] = {}
-        # By the engine's id.
-        self._answers: dict[str, tuple[RequestState, AnswerState] | tuple[PoolingState, PoolingState]] = {}
+        self._answers: dict[str, tuple[RequestState, AnswerState]] = {}      # by the engine's id
+        self._poolings: dict[str, PoolingState] = {}                         # likewise
 
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._states
@@ -139,14 +138,15 @@ class OutputProcessor:
         """Of the open requests, oldest first."""
         return list(self._states)
 
-    def add(self, prepared: PreparedRequest) -> None:
+    def add(self, prepared: Prepared) -> None:
         """Open a request. RequestError when its id, or that of one of its answers, is in use."""
-        used = [c.request_id for c in prepared.children if c.request_id in self._answers]
-        if prepared.request_id in self._states or used:
+        ids = [child.request_id for child in prepared.children]
+        if prepared.request_id in self._states or any(i in self._answers or i in self._poolings for i in ids):
             raise RequestError("request_id", prepared.request_id, expected="an id that no open request has")
-        is_pooling = isinstance(prepared.params, PoolingParams)
-        state = PoolingState(prepared) if is_pooling else RequestState(prepared, self._tokenizer)
-        self._states[prepared.request_id] = state
+        if isinstance(prepared, PreparedPooling):
+            self._states[prepared.request_id] = self._poolings[prepared.request_id] = PoolingState(prepared)
+            return
+        state = self._states[prepared.request_id] = RequestState(prepared, self._tokenizer)
         self._answers |= {answer.child_id: (state, answer) for answer in state.answers}
 
     def process(self, outputs: Iterable[EngineOutput]) -> Updates:
@@ -155,14 +155,18 @@ class OutputProcessor:
         touched: dict[str, RequestState | PoolingState] = {}
         abort_ids = []
         for output in outputs:
-            if output.request_id not in self._answers:
-                continue
-            state, answer = self._answers[output.request_id]
-            if state.push(answer, output, now):
-                abort_ids.append(output.request_id)
-            if answer.is_finished:
-                del self._answers[output.request_id]
-            touched[state.request_id] = state
+            if output.request_id in self._answers:
+                state, answer = self._answers[output.request_id]
+                if state.push(answer, output, now):
+                    abort_ids.append(output.request_id)
+                if answer.is_finished:
+                    del self._answers[output.request_id]
+                touched[state.request_id] = state
+            elif output.request_id in self._poolings:
+                pooling = touched[output.request_id] = self._poolings[output.request_id]
+                pooling.push(output)
+                if pooling.is_finished:
+                    del self._poolings[output.request_id]
         return Updates([self._update(state, now) for state in touched.values()], abort_ids)
 
     def end(self, request_ids: Iterable[str], reason: str = "abort", error: str | None = None) -> Updates:
@@ -173,13 +177,15 @@ class OutputProcessor:
         for state in states:
             state.finish(reason, now, error)
         for child_id in abort_ids:
-            del self._answers[child_id]
+            self._answers.pop(child_id, None)
+            self._poolings.pop(child_id, None)
         return Updates([self._update(state, now) for state in states], abort_ids)
 
     def state_of(self, child_id: str) -> RequestState | PoolingState | None:
         """The open request that the engine's id belongs to."""
-        found = self._answers.get(child_id)
-        return found and found[0]
+        if child_id in self._answers:
+            return self._answers[child_id][0]
+        return self._poolings.get(child_id)
 
     def _update(self, state: RequestState | PoolingState, now: float) -> Update:
         if state.is_finished:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from weft.engine.messages import EngineOutput, WireTensor
 from weft.errors import RequestError
-from weft.frontend.inputs import PreparedRequest
+from weft.frontend.inputs import PreparedPooling
 from weft.outputs import EmbeddingOutput, EmbeddingRequestOutput, PoolingOutput, PoolingRequestOutput
 from weft.pooling_params import PoolingParams
 
@@ -33,7 +33,7 @@ def pooling_params(given: Any, task: str | None) -> PoolingParams:
     return params.clone()
 
 
-def as_embedding(output: PoolingRequestOutput) -> EmbeddingRequestOutput:
+def as_embedding(output: PoolingRequestOutput[PoolingOutput]) -> EmbeddingRequestOutput:
     """The output of the task "embed" with its vector as a list of numbers."""
     vector = None if output.outputs is None else EmbeddingOutput(output.outputs.data.tolist())
     return EmbeddingRequestOutput(
@@ -47,7 +47,7 @@ class PoolingState:
     is_finished: the engine has ended it, or its user has.
     """
 
-    def __init__(self, prepared: PreparedRequest) -> None:
+    def __init__(self, prepared: PreparedPooling) -> None:
         self.request_id = self.child_id = prepared.request_id
         self.params = prepared.params
         self.is_finished = False
@@ -57,32 +57,26 @@ class PoolingState:
         self._error: str | None = None
 
     @property
-    def answers(self) -> list[PoolingState]:
-        """What the engine's outputs are for: this request itself."""
-        return [self]
-
-    @property
     def unfinished_ids(self) -> list[str]:
         """The engine's id, until it has ended."""
         return [] if self.is_finished else [self.child_id]
 
-    def push(self, answer: PoolingState, output: EngineOutput, now: float) -> bool:
-        """Take in one step. False: the engine ends the sequence itself."""
+    def push(self, output: EngineOutput) -> None:
+        """Take in one step."""
         self._pooled, self._error = output.pooled, output.error
         self._num_cached_tokens = output.num_cached_tokens
         self.is_finished = output.finish_reason is not None
-        return False
 
     def finish(self, reason: str, now: float, error: str | None = None) -> None:
         """End it without a result."""
         if not self.is_finished:
             self.is_finished, self._error = True, error or reason
 
-    def take_output(self, now: float) -> PoolingRequestOutput | None:
+    def take_output(self, now: float) -> PoolingRequestOutput[PoolingOutput] | None:
         """The output, once it has finished."""
         return self.snapshot() if self.is_finished else None
 
-    def snapshot(self) -> PoolingRequestOutput:
+    def snapshot(self) -> PoolingRequestOutput[PoolingOutput]:
         """The request as it is."""
         return PoolingRequestOutput(
             request_id=self.request_id, prompt_token_ids=self._prompt_token_ids, finished=self.is_finished,

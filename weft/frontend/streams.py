@@ -7,28 +7,30 @@ from __future__ import annotations
 
 import asyncio
 
-from weft.outputs import CompletionOutput, RequestOutput
+from weft.outputs import CompletionOutput, PoolingRequestOutput, RequestOutput
 from weft.sampling_params import RequestOutputKind
 
 
 class OutputStream:
     """One request's outputs, for one event loop: `put` and `fail` beside `get` of one reader.
 
-    is_aborted: somebody wants the request to end.
+    kind: None where a newer output says all. is_aborted: somebody wants the request to end.
     """
 
-    def __init__(self, kind: RequestOutputKind) -> None:
+    def __init__(self, kind: RequestOutputKind | None) -> None:
         self._kind = kind
-        self._waiting: RequestOutput | None = None
+        self._waiting: RequestOutput | PoolingRequestOutput | None = None
         self._error: BaseException | None = None
         self._arrived = asyncio.Event()
         self.is_aborted = False
 
-    def put(self, output: RequestOutput) -> None:
+    def put(self, output: RequestOutput | PoolingRequestOutput) -> None:
         """An output for the reader; none comes after an error."""
         if self._error is not None:
             return
-        self._waiting = output if self._waiting is None else merge_outputs(self._waiting, output, self._kind)
+        if isinstance(self._waiting, RequestOutput) and isinstance(output, RequestOutput):
+            output = merge_outputs(self._waiting, output, self._kind)
+        self._waiting = output
         self._arrived.set()
 
     def fail(self, error: BaseException) -> None:
@@ -36,7 +38,7 @@ class OutputStream:
         self._error = error
         self._arrived.set()
 
-    async def get(self) -> RequestOutput:
+    async def get(self) -> RequestOutput | PoolingRequestOutput:
         """The next output; waits for it."""
         await self._arrived.wait()
         output, self._waiting = self._waiting, None
@@ -47,7 +49,7 @@ class OutputStream:
         return output
 
 
-def merge_outputs(old: RequestOutput, new: RequestOutput, kind: RequestOutputKind) -> RequestOutput:
+def merge_outputs(old: RequestOutput, new: RequestOutput, kind: RequestOutputKind | None) -> RequestOutput:
     """One output that says what the two say. Deltas are joined; of cumulative outputs the newer says all."""
     if kind is not RequestOutputKind.DELTA:
         return new
