@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from http_server import running_server
 from safetensors.torch import load_file, save_file
+from tiny_encoders import write_encoder
 from tiny_llama import LAYERS, make_checkpoint
+from toy_engine import save_tokenizer
 
 import weft.embedded
 from weft import LLM, AsyncLLM, EngineArgs, SamplingParams
@@ -106,6 +108,17 @@ def test_the_embedded_model_accepts_drafts(capsys):
     assert len(accepted) == 5 and int(accepted[0]) > 0
 
 
+def test_an_encoder_turns_texts_into_numbers(tmp_path, capsys):
+    write_encoder(tmp_path)
+    save_tokenizer(tmp_path)
+
+    run(block_with("docs/guide.md", "path/to/encoder").replace("path/to/encoder", str(tmp_path)))
+
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in said[:2]] == ["64", "64"]
+    assert said[2] == "torch.Size([5, 64])"
+
+
 def test_the_model_file_describes_a_model_that_runs(biased_model, tmp_path):
     file = tmp_path / "my_arch.py"
     file.write_text(block_with("docs/adding-a-model.md", '@architecture("MyForCausalLM")'))
@@ -149,7 +162,7 @@ def test_every_python_block_is_run_by_a_test_above():
     counts = {str(page.relative_to(ROOT)): len(blocks(str(page), "python")) for page in PAGES}
 
     assert {page: count for page, count in counts.items() if count} == {
-        "README.md": 2, "docs/adding-a-model.md": 2, "docs/configuration.md": 2, "docs/guide.md": 3}
+        "README.md": 2, "docs/adding-a-model.md": 2, "docs/configuration.md": 2, "docs/guide.md": 4}
 
 
 def test_the_readme_tells_the_test_command_that_ci_runs():
