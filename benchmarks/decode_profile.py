@@ -24,7 +24,7 @@ from weft.cli.bench.workload import random_jobs
 from weft.cli.tables import print_table
 from weft.config.machine import Machine
 from weft.engine.core import EngineCore
-from weft.engine.messages import EngineRequest
+from weft.engine.process.messages import EngineRequest
 from weft.ops import native
 from weft.resolve.engine_config import resolve_engine_config
 

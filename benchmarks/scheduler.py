@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from weft.cache.groups import FullGroup, StateGroup, WindowGroup
 from weft.cache.manager import CacheManager
 from weft.config.engine_config import SchedulerConfig
-from weft.engine.messages import EngineRequest
+from weft.engine.process.messages import EngineRequest
 from weft.engine.scheduler import Scheduler
 from weft.engine.sequence import Sequence
 from weft.sampling_params import SamplingParams

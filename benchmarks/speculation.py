@@ -18,7 +18,7 @@ import time
 
 from weft import LLM, SamplingParams
 from weft.cli.tables import print_table
-from weft.engine.messages import EngineRequest
+from weft.engine.process.messages import EngineRequest
 from weft.engine.sequence import Sequence
 from weft.engine.speculation.ngram import NgramProposer
 

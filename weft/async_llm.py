@@ -15,10 +15,10 @@ from typing import Any, Protocol, TypeVar
 from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import EngineConfig, TokenizerConfig
 from weft.config.machine import Machine
-from weft.engine.client import CORE
-from weft.engine.messages import EngineInfo, EngineStats, StepResult, WireTensor
-from weft.engine.process_client import Event, ProcessClient
-from weft.engine.wire import Rejected, from_wire
+from weft.engine.process.client import CORE
+from weft.engine.process.messages import EngineInfo, EngineStats, StepResult, WireTensor
+from weft.engine.process.process_client import Event, ProcessClient
+from weft.engine.process.wire import Rejected, from_wire
 from weft.errors import EngineDeadError, RequestError
 from weft.frontend.defaults import default_sampling_params
 from weft.frontend.inputs import InputProcessor, Prepared

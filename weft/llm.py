@@ -14,8 +14,8 @@ from typing import Any
 from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
-from weft.engine.client import CORE
-from weft.engine.messages import EngineStats
+from weft.engine.process.client import CORE
+from weft.engine.process.messages import EngineStats
 from weft.errors import NotBuiltError, QueueFullError, RequestError
 from weft.frontend.beam_runner import run_beam_search
 from weft.frontend.defaults import default_sampling_params

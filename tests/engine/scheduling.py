@@ -7,7 +7,7 @@ from hashlib import sha256
 from weft.cache.groups import CacheGroup, EncoderGroup, FullGroup, StateGroup, WindowGroup
 from weft.cache.manager import CacheManager
 from weft.config.engine_config import SchedulerConfig
-from weft.engine.messages import EngineRequest
+from weft.engine.process.messages import EngineRequest
 from weft.engine.scheduler import Scheduler
 from weft.engine.sequence import Sequence
 from weft.engine.step_plan import StepPlan

@@ -9,7 +9,7 @@ from tiny_llama import make_checkpoint
 from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
 from weft.engine.core import EngineCore
-from weft.engine.messages import EngineRequest
+from weft.engine.process.messages import EngineRequest
 from weft.errors import QueueFullError, RequestError
 from weft.resolve.engine_config import resolve_engine_config
 from weft.sampling_params import SamplingParams

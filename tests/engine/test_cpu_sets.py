@@ -18,7 +18,7 @@ from tiny_llama import make_checkpoint
 from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
 from weft.config.topology import parse_cpu_list
-from weft.engine.process_client import ProcessClient
+from weft.engine.process.process_client import ProcessClient
 from weft.resolve.engine_config import resolve_engine_config
 
 WAIT_S = 60

@@ -11,7 +11,7 @@ from transformers import Olmo2Config, Olmo2ForCausalLM
 from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
 from weft.engine.core import EngineCore
-from weft.engine.messages import EngineRequest
+from weft.engine.process.messages import EngineRequest
 from weft.ops.tape import Recording
 from weft.resolve.engine_config import resolve_engine_config
 from weft.sampling_params import SamplingParams

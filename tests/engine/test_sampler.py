@@ -6,7 +6,7 @@ import pytest
 import torch
 from isa_levels import native_levels
 
-from weft.engine.messages import EngineRequest
+from weft.engine.process.messages import EngineRequest
 from weft.engine.sampler import Sampled, Sampler, SampleRow
 from weft.engine.sequence import Sequence
 from weft.sampling_params import SamplingParams

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from weft.engine.messages import NO_TOKEN, EngineRequest, WireTensor
+from weft.engine.process.messages import NO_TOKEN, EngineRequest, WireTensor
 from weft.engine.sequence import Sequence
 from weft.pooling_params import PoolingParams
 from weft.sampling_params import SamplingParams

@@ -19,9 +19,9 @@ from weft import LLM, SamplingParams
 from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
 from weft.engine.core import EngineCore
-from weft.engine.messages import EngineRequest, EngineStats
-from weft.engine.process_client import ProcessClient
-from weft.engine.resume import StatsTotal
+from weft.engine.process.messages import EngineRequest, EngineStats
+from weft.engine.process.process_client import ProcessClient
+from weft.engine.process.resume import StatsTotal
 from weft.resolve.engine_config import resolve_engine_config
 
 pytestmark = pytest.mark.skipif(not native_levels(), reason="no native kernels here")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scheduling import BLOCK_SIZE, Kind, add, apply, make_groups, make_scheduler, step, tokens
 
-from weft.engine.memory import MemoryPlan
+from weft.engine.memory.plan import MemoryPlan
 from weft.engine.step_inputs import step_inputs
 from weft.ops.attention import AttentionPlan
 from weft.ops.scan_plan import ScanPlan

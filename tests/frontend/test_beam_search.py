@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from weft.engine.messages import TokenLogprobs
+from weft.engine.process.messages import TokenLogprobs
 from weft.frontend.beam_search import BeamSearch, num_candidates
 from weft.sampling_params import BeamSearchParams
 

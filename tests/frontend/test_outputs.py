@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from toy_engine import EOS, ToyCore, make_config
 
-from weft.engine.messages import EngineOutput, TokenLogprobs
+from weft.engine.process.messages import EngineOutput, TokenLogprobs
 from weft.errors import RequestError
 from weft.frontend.answers import AnswerState
 from weft.frontend.inputs import InputProcessor

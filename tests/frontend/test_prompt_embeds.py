@@ -10,8 +10,8 @@ import pytest
 import torch
 from toy_engine import EMBEDS_SIZE, ToyCore, make_config
 
-from weft.engine.messages import NO_TOKEN
-from weft.engine.wire_tensor import from_wire
+from weft.engine.process.messages import NO_TOKEN
+from weft.engine.process.wire_tensor import from_wire
 from weft.errors import RequestError
 from weft.frontend.inputs import InputProcessor
 from weft.frontend.prompt_embeds import read_prompt_embeds

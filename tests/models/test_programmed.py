@@ -17,7 +17,7 @@ from tiny_llama import make_checkpoint
 from weft import LLM, SamplingParams
 from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
-from weft.engine.memory import plan_memory
+from weft.engine.memory.plan import plan_memory
 from weft.errors import CheckpointError, ConfigError, NotBuiltError
 from weft.models.build import build_model, layer_context
 from weft.resolve.engine_config import resolve_engine_config

@@ -82,7 +82,8 @@ def described(spec: DecoderSpec) -> dict[str, Any]:
     """What the family makes of it: parameters, and each kind of layer in words."""
     return {"parameters": num_parameters(model_of(spec)), "layers": [
         "; ".join((numbers, block.mixer.describe(), words.describe(block.mixer.positions, "none"),
-                   words.describe(block.ffn), words.block_norms(block))) for numbers, block in words.patterns(spec.blocks)]}
+                   words.describe(block.ffn), words.block_norms(block)))
+        for numbers, block in words.patterns(spec.blocks)]}
 
 
 def _leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,7 @@ from toy_engine import CORE, make_config
 
 from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
-from weft.engine.process_client import ProcessClient
+from weft.engine.process.process_client import ProcessClient
 from weft.extend.plugins import load_plugins
 from weft.resolve import parsers
 from weft.resolve.engine_config import resolve_engine_config

@@ -16,7 +16,7 @@ from pathlib import Path
 from toy_engine import EOS, make_config, save_tokenizer
 
 from weft.config.engine_config import TokenizerConfig
-from weft.engine.messages import EngineInfo, EngineOutput, EngineStats, TokenLogprobs
+from weft.engine.process.messages import EngineInfo, EngineOutput, EngineStats, TokenLogprobs
 from weft.frontend.inputs import InputProcessor
 from weft.frontend.outputs import RequestState
 from weft.frontend.prompts import parse_prompt

@@ -114,7 +114,8 @@ def test_a_request_that_forbids_every_token_is_refused_and_one_that_comes_to_it_
     options = {"model": "tiny", "prompt": "ab", "max_tokens": 9, "temperature": 0}
     with pytest.raises(openai.BadRequestError) as refused:
         client.completions.create(**options, extra_body={"allowed_token_ids": [eos], "min_tokens": 3})
-    later = client.completions.create(**options, extra_body={"allowed_token_ids": [66], "bad_words": ["aa", "bb", "cc"]})
+    later = client.completions.create(
+        **options, extra_body={"allowed_token_ids": [66], "bad_words": ["aa", "bb", "cc"]})
 
     assert refused.value.param == "allowed_token_ids" and "min_tokens = 3" in refused.value.message
     assert later.choices[0].finish_reason == "stop"

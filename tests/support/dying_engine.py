@@ -7,7 +7,7 @@ from pathlib import Path
 
 from weft.config.engine_config import EngineConfig
 from weft.engine.core import EngineCore
-from weft.engine.messages import StepResult
+from weft.engine.process.messages import StepResult
 
 CORE = "dying_engine:DyingOnce"
 STEPS = 12

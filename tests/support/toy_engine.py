@@ -30,7 +30,7 @@ from weft.config.engine_config import (
     SchedulerConfig,
     TokenizerConfig,
 )
-from weft.engine.messages import (
+from weft.engine.process.messages import (
     EngineInfo,
     EngineOutput,
     EngineRequest,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from weft.cli.inspection import Inspection
     from weft.config.engine_args import EngineArgs
     from weft.config.machine import Machine
-    from weft.engine.memory import MemoryPlan
+    from weft.engine.memory.plan import MemoryPlan
 
 _LONGEST_VALUE = 60
 

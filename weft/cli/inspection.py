@@ -16,8 +16,8 @@ from weft.checkpoint.reader import Checkpoint
 from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
-from weft.engine.memory import MemoryPlan, plan_memory, planned_groups
-from weft.engine.start_report import machine_facts
+from weft.engine.memory.plan import MemoryPlan, plan_memory, planned_groups
+from weft.engine.memory.start_report import machine_facts
 from weft.errors import CheckpointError, MemoryPlanError
 from weft.models.build import build_model, layer_context
 from weft.models.engine_model import EngineModel

@@ -1,7 +1,7 @@
 """`EngineCore`: one engine in this process. Adds requests, runs steps, and says what each step gave.
 
-Joins the scheduler, which decides, and the runner, which computes. Knows token ids only. `engine/client.py` calls it in
-the user's process, `engine/process.py` in a child.
+Joins the scheduler, which decides, and the runner, which computes. Knows token ids only. `process/client.py` calls the
+core in the user's process, `process/loop.py` in a child.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from weft.cache.manager import CacheManager
 from weft.config.allocator import give_back_freed_pages
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
-from weft.engine.memory import scheduler_config
-from weft.engine.messages import EngineInfo, EngineOutput, EngineRequest, EngineStats, StepResult
+from weft.engine.memory.plan import scheduler_config
+from weft.engine.memory.start_report import start_report
+from weft.engine.process.messages import EngineInfo, EngineOutput, EngineRequest, EngineStats, StepResult
 from weft.engine.runner import Runner, SequenceResult
 from weft.engine.scheduler import Scheduler
 from weft.engine.sequence import Sequence
 from weft.engine.speculation import make_proposer
-from weft.engine.start_report import start_report
 from weft.engine.step_plan import StepPlan
 from weft.ops.native import is_installed
 

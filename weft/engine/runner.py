@@ -19,13 +19,13 @@ from weft.config.allocator import keep_freed_pages
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.config.threads import nodes_of_threads
-from weft.engine.cache_tensors import bind_caches
-from weft.engine.memory import MemoryPlan, plan_memory
-from weft.engine.messages import TokenLogprobs, WireTensor
+from weft.engine.memory.cache_tensors import bind_caches
+from weft.engine.memory.plan import MemoryPlan, plan_memory
+from weft.engine.process.messages import TokenLogprobs, WireTensor
+from weft.engine.process.wire_tensor import to_wire
 from weft.engine.sampler import Sampled, Sampler, SampleRow
 from weft.engine.step_inputs import step_inputs, trial_step
 from weft.engine.step_plan import Scheduled, StepPlan
-from weft.engine.wire_tensor import to_wire
 from weft.models.build import build_model, layer_context
 from weft.ops.kernel import explain
 from weft.ops.native import unavailable

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weft.engine.messages import TokenLogprobs
+from weft.engine.process.messages import TokenLogprobs
 from weft.engine.sequence import Sequence
 from weft.ops.sampling import (
     EMPTY,

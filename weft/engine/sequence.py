@@ -10,7 +10,7 @@ import enum
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from weft.engine.messages import EngineRequest
+from weft.engine.process.messages import EngineRequest
 from weft.pooling_params import PoolingParams
 
 

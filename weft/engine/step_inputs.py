@@ -10,9 +10,9 @@ import torch
 
 from weft.cache.groups import FREED, CacheGroup, FullGroup, StateGroup
 from weft.cache.masks import Bidirectional, Chunked
-from weft.engine.memory import MemoryPlan
+from weft.engine.memory.plan import MemoryPlan
+from weft.engine.process.wire_tensor import rows_from_wire
 from weft.engine.step_plan import Scheduled, StepPlan
-from weft.engine.wire_tensor import rows_from_wire
 from weft.ops.attention import AttentionPlan, attention_plan
 from weft.ops.attention.ranges import KeyRanges, bidirectional, chunked
 from weft.ops.scan_plan import ScanPlan

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from weft.engine.messages import EngineOutput, TokenLogprobs
+from weft.engine.process.messages import EngineOutput, TokenLogprobs
 from weft.outputs import CompletionOutput, Logprob
 from weft.sampling_params import SamplingParams
 from weft.text.detokenizer import IncrementalDetokenizer

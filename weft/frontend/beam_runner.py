@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from weft.engine.messages import EngineOutput, EngineRequest, TokenLogprobs
+from weft.engine.process.messages import EngineOutput, EngineRequest, TokenLogprobs
 from weft.errors import RequestError, WeftError
 from weft.frontend.beam_search import BeamSearch, num_candidates
 from weft.frontend.llm_engine import LLMEngine

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from weft.engine.messages import TokenLogprobs
+from weft.engine.process.messages import TokenLogprobs
 from weft.outputs import BeamSearchSequence
 from weft.sampling_params import BeamSearchParams
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from weft.config.engine_config import EngineConfig
-from weft.engine.messages import NO_TOKEN, EngineInfo, EngineRequest, WireTensor
+from weft.engine.process.messages import NO_TOKEN, EngineInfo, EngineRequest, WireTensor
 from weft.errors import RequestError
 from weft.frontend.allowed_tokens import check_some_token_is_allowed
 from weft.frontend.prompts import Prompt, parse_prompt

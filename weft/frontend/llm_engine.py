@@ -1,6 +1,6 @@
 """`LLMEngine`: an in-process engine with text on both sides, driven step by step. `LLM` is built on it.
 
-Joins inputs (`inputs.py`), the engine (`engine/client.py`) and outputs (`outputs.py`).
+Joins inputs (`inputs.py`), the engine (`engine/process/client.py`) and outputs (`outputs.py`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
-from weft.engine.client import CORE, InProcessClient
-from weft.engine.messages import EngineOutput, EngineRequest
+from weft.engine.process.client import CORE, InProcessClient
+from weft.engine.process.messages import EngineOutput, EngineRequest
 from weft.errors import EngineDeadError, NotBuiltError
 from weft.frontend.inputs import InputProcessor, Prepared
 from weft.frontend.outputs import OutputProcessor, Updates

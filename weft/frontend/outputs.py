@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from weft.engine.messages import EngineOutput
+from weft.engine.process.messages import EngineOutput
 from weft.errors import RequestError
 from weft.frontend.answers import AnswerState, logprobs_dict
 from weft.frontend.inputs import Prepared, PreparedPooling, PreparedRequest

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from weft.engine.messages import EngineOutput, WireTensor
+from weft.engine.process.messages import EngineOutput, WireTensor
 from weft.errors import RequestError
 from weft.frontend.inputs import PreparedPooling
 from weft.outputs import EmbeddingOutput, EmbeddingRequestOutput, PoolingOutput, PoolingRequestOutput
@@ -85,6 +85,6 @@ class PoolingState:
 
 
 def _tensor(wire: WireTensor) -> Tensor:
-    from weft.engine.wire_tensor import from_wire  # needs torch, which is slow to import
+    from weft.engine.process.wire_tensor import from_wire  # needs torch, which is slow to import
 
     return from_wire(wire)

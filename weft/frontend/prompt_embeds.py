@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weft.engine.messages import WireTensor
-from weft.engine.wire_tensor import to_wire
+from weft.engine.process.messages import WireTensor
+from weft.engine.process.wire_tensor import to_wire
 from weft.errors import RequestError
 
 FIELD = "prompt_embeds"

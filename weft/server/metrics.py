@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from weft.config.engine_config import EngineConfig
-from weft.engine.messages import EngineInfo, EngineStats
+from weft.engine.process.messages import EngineInfo, EngineStats
 from weft.outputs import RequestOutput
 from weft.sampling_params import SamplingParams
 

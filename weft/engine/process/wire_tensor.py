@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from weft.engine.messages import WireTensor
+from weft.engine.process.messages import WireTensor
 
 
 def to_wire(tensor: Tensor) -> WireTensor:

@@ -14,7 +14,7 @@ from weft.config.engine_config import (
     SchedulerConfig,
     TokenizerConfig,
 )
-from weft.engine.cache_fit import CacheFit
+from weft.engine.memory.cache_fit import CacheFit
 
 FULL = FullGroup((0,), 10, 16)                 # 160 bytes a block
 WINDOW = WindowGroup(32, (1,), 10, 16)

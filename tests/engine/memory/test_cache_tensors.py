@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from weft.cache.need import CacheNeed, TokensNeed, cache_groups
-from weft.engine.cache_tensors import bind_caches
+from weft.engine.memory.cache_tensors import bind_caches
 
 
 @dataclass

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3MoeConfig
 
 from weft import EngineArgs
 from weft.checkpoint.loader import open_weights
-from weft.engine.memory import plan_memory
+from weft.engine.memory.plan import plan_memory
 from weft.errors import MemoryPlanError
 from weft.models.build import build_model, layer_context
 from weft.ops.linear import Epilogue, LinearCase, choose_linear, empty_weight, product_bytes

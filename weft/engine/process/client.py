@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from weft.config.affinity import kept_to
 from weft.config.engine_config import EngineConfig
-from weft.engine.messages import EngineInfo, EngineRequest, EngineStats, StepResult
+from weft.engine.process.messages import EngineInfo, EngineRequest, EngineStats, StepResult
 from weft.errors import EngineDeadError
 
 CORE = "weft.engine.core:EngineCore"

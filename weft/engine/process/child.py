@@ -16,13 +16,13 @@ from typing import Any
 import msgspec
 
 from weft.config.engine_config import EngineConfig
-from weft.engine.wire import Channel, Failed, FromEngine, Ready, Start, from_wire
+from weft.engine.process.wire import Channel, Failed, FromEngine, Ready, Start, from_wire
 from weft.errors import ConfigError, EngineDeadError
 
 _CLOSE_S = 5.0      # after it, a child that is still in a step is killed
 # The child imports what its parent would, whatever its working directory holds.
 _BOOT = ("import sys; fd, parent, *sys.path = sys.argv[1:]; "
-         "from weft.engine.process import main; main(int(fd), int(parent))")
+         "from weft.engine.process.loop import main; main(int(fd), int(parent))")
 
 
 class Child:

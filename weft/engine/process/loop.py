@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 
 from weft.config.affinity import keep_to
-from weft.engine.client import Core, load_core
-from weft.engine.messages import StepResult
-from weft.engine.wire import (
+from weft.engine.process.client import Core, load_core
+from weft.engine.process.messages import StepResult
+from weft.engine.process.wire import (
     Abort,
     Add,
     Call,

@@ -18,11 +18,11 @@ from concurrent.futures import Future
 from typing import Any
 
 from weft.config.engine_config import EngineConfig
-from weft.engine.child import Child
-from weft.engine.client import CORE
-from weft.engine.messages import EngineOutput, EngineRequest, EngineStats, StepResult
-from weft.engine.resume import OpenSequence, StatsTotal, running_ids
-from weft.engine.wire import Abort, Add, Call, FromEngine, Rejected, Reply, Stepped, from_wire
+from weft.engine.process.child import Child
+from weft.engine.process.client import CORE
+from weft.engine.process.messages import EngineOutput, EngineRequest, EngineStats, StepResult
+from weft.engine.process.resume import OpenSequence, StatsTotal, running_ids
+from weft.engine.process.wire import Abort, Add, Call, FromEngine, Rejected, Reply, Stepped, from_wire
 from weft.errors import EngineDeadError, WeftError
 
 logger = logging.getLogger(__name__)

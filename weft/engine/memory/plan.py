@@ -16,7 +16,7 @@ from weft.cache.need import cache_groups
 from weft.config.engine_config import EngineConfig, SchedulerConfig
 from weft.config.human_bytes import human_bytes
 from weft.config.machine import Machine
-from weft.engine.cache_fit import CacheFit
+from weft.engine.memory.cache_fit import CacheFit
 from weft.errors import ConfigError, MemoryPlanError
 from weft.layers.layer import StepLimits
 from weft.models.engine_model import EngineModel

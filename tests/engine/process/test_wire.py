@@ -7,8 +7,8 @@ import socket
 import msgspec
 import pytest
 
-from weft.engine.messages import EngineOutput, EngineRequest, EngineStats, StepResult, TokenLogprobs
-from weft.engine.wire import Abort, Add, Channel, FromEngine, Stepped, ToEngine, from_wire, to_wire
+from weft.engine.process.messages import EngineOutput, EngineRequest, EngineStats, StepResult, TokenLogprobs
+from weft.engine.process.wire import Abort, Add, Channel, FromEngine, Stepped, ToEngine, from_wire, to_wire
 from weft.errors import CheckpointError, MemoryPlanError, NotBuiltError, QueueFullError, RequestError, WeftError
 from weft.sampling_params import SamplingParams
 

@@ -11,7 +11,7 @@ from toy_engine import make_config
 
 from weft.config.fact import Fact
 from weft.config.topology import NumaNode
-from weft.engine.start_report import machine_facts, start_report
+from weft.engine.memory.start_report import machine_facts, start_report
 from weft.llm import LLM
 
 GIB = 2**30

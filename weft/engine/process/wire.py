@@ -16,7 +16,7 @@ import msgspec
 
 from weft import errors
 from weft.config.engine_config import EngineConfig
-from weft.engine.messages import EngineInfo, EngineRequest, StepResult
+from weft.engine.process.messages import EngineInfo, EngineRequest, StepResult
 
 _LENGTH = struct.Struct(">I")
 _READ_BYTES = 1 << 18

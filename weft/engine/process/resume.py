@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from weft.config.engine_config import SchedulerConfig
-from weft.engine.messages import EngineOutput, EngineRequest, EngineStats
+from weft.engine.process.messages import EngineOutput, EngineRequest, EngineStats
 from weft.sampling_params import SamplingParams
 
 _COUNTERS = ("num_steps", "prompt_tokens", "generation_tokens", "prefix_cache_queries", "prefix_cache_hits",

@@ -13,9 +13,9 @@ import psutil
 import pytest
 from toy_engine import BROKEN_CORE, CORE, DYING_CORE, EOS, SLOW_CORE, make_config
 
-from weft.engine.messages import EngineRequest, StepResult
-from weft.engine.process_client import ProcessClient
-from weft.engine.wire import Rejected, from_wire
+from weft.engine.process.messages import EngineRequest, StepResult
+from weft.engine.process.process_client import ProcessClient
+from weft.engine.process.wire import Rejected, from_wire
 from weft.errors import ConfigError, EngineDeadError, QueueFullError, RequestError, WeftError
 from weft.sampling_params import SamplingParams
 
@@ -258,7 +258,7 @@ PARENT = """
 import sys, time
 sys.path[:] = {path!r}
 from toy_engine import SLOW_CORE, make_config
-from weft.engine.process_client import ProcessClient
+from weft.engine.process.process_client import ProcessClient
 client = ProcessClient(make_config(None), print, SLOW_CORE)
 print(client.pid, flush=True)
 time.sleep(600)

@@ -27,7 +27,7 @@ from weft.config.engine_config import (
     TokenizerConfig,
 )
 from weft.config.speculative import SpeculativeConfig
-from weft.engine.memory import plan_memory
+from weft.engine.memory.plan import plan_memory
 from weft.errors import MemoryPlanError
 from weft.models.build import layer_context
 from weft.models.described import Described
