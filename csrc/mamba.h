@@ -28,7 +28,7 @@ static void mamba_lanes(const MambaArgs& a, int64_t seq, int64_t head, int64_t f
     const int64_t n = a.state_size, width = a.head_dim, group = head / (a.heads / a.groups);
     const int64_t start = a.step->starts[seq], end = a.step->starts[seq + 1];
     StateColumns state(*a.step, seq, a.states, a.heads * n * width, head * n * width + first, width);
-    if (start == end) state.copy(n, width, lanes);
+    if (start == end) state.copy(n, lanes);
     for (int64_t t = start; t < end; t++) {
         const T *x = (const T*)a.x + t * a.x_stride + head * width + first, *dt = (const T*)a.dt + t * a.dt_stride;
         WEFT_FOR_ROW(n, i, count) {
@@ -49,10 +49,9 @@ static void mamba_lanes(const MambaArgs& a, int64_t seq, int64_t head, int64_t f
         for (int64_t i = 0; i < n; i += 4)
             for (int r = 0; r < 4 && i + r < n; r++)
                 for (int j = 0; j < SCAN_VECTORS; j++) {
-                    const float* before = state.source + (i + r) * state.source_width;
                     VF kept = BY_HEAD ? decay[j] : vexp(dts[j] * load_lanes<F32, FULL>(a.a + (i + r) * width + first, lanes, j));
-                    VF h = fma(kept, load_lanes<F32, FULL>(before, lanes, j), dts[j] * xs[j] * splat(b[i + r]));
-                    store_lanes<F32, FULL>(state.target + (i + r) * width, h, lanes, j);
+                    VF h = fma(kept, state.get<FULL>(i + r, lanes, j), dts[j] * xs[j] * splat(b[i + r]));
+                    state.put<FULL>(i + r, h, lanes, j);
                     sums[r][j] = fma(h, splat(c[i + r]), sums[r][j]);
                 }
         T* out = (T*)a.out + (t * a.heads + head) * width + first;
@@ -65,7 +64,7 @@ static void mamba_lanes(const MambaArgs& a, int64_t seq, int64_t head, int64_t f
             }
             store_lanes<D, FULL>(out, y, lanes, j);
         }
-        state.advance(width);
+        state.advance();
     }
 }
 
