@@ -5,7 +5,7 @@ import torch
 from public_layers import TOLERANCE, contexts, loaded, made, memory, numbers, prompt_step
 from torch import nn
 
-from weft.errors import ConfigError, NotBuiltError
+from weft.errors import ConfigError, FieldError, NotBuiltError
 from weft.layers.context import LayerContext
 from weft.layers.public import Attention
 
@@ -177,3 +177,16 @@ def test_outside_a_step_and_twice_in_one_it_says_so():
 def test_options_that_do_not_fit_are_refused_in_the_constructor(make, error, text):
     with pytest.raises(error, match=text):
         make()
+
+
+def test_paged_attention_itself_refuses_what_its_kernel_would_misread():
+    paged, step = loaded(attention(), REFERENCE, prompt_step(*LENS)).paged, prompt_step(*LENS)
+    q, k, v = (torch.zeros(ROWS, heads, 8) for heads in (4, 2, 2))
+    heads_first, with_gaps = torch.zeros(4, ROWS, 8).transpose(0, 1), torch.zeros(ROWS, 4, 16)[..., :8]
+
+    for given, text in (((q[1:], k, v), "q.shape"), ((heads_first, k, v), r"q.stride\(\)"),
+                        ((q, k[:, :1], v), "k.shape"), ((q, k, v.half()), "v.dtype"),
+                        ((q, k, v, with_gaps), r"out.stride\(\)")):
+        with pytest.raises(FieldError, match=text):
+            paged(*given[:3], step, *given[3:])
+    assert paged.k_cache.isnan().all()

@@ -53,7 +53,7 @@ class SelfAttention(Layer):
         self.transform_qk(qkv, angles)
         q, k, v = qkv.split_with_sizes((heads, kv_heads, kv_heads), dim=1)
         out = self.scratch.take("attended", q.shape[0], heads * spec.head_dim, q.dtype)
-        out = self.paged(q, k, v, step, out.view(q.shape))
+        out = self.paged.attend(q, k, v, step, out.view(q.shape))
         return self.out(out.reshape(-1, heads * spec.head_dim), residual, alpha)
 
     def finish_loading(self) -> None:

@@ -62,7 +62,7 @@ class MLA(Layer):
         self.rotate(qkv, angles)
         q, k, v = qkv.split_with_sizes((heads, heads, heads), dim=1)
         out = self.scratch.take("attended", q.shape[0], heads * self.spec.head_dim, self.dtype)
-        out = self.paged(q, k, v, step, out.view(q.shape))
+        out = self.paged.attend(q, k, v, step, out.view(q.shape))
         return self.out(out[..., : self.spec.value_dim].flatten(1), residual, alpha)
 
     def _heads(self, x: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """`PagedAttention`: the part of every attention layer that owns a cache. It knows no weights.
 
-Whoever has queries, keys and values of a step may call it: weft's mixers, programmed models, other people's modules.
+Whoever has queries, keys and values of a step may call it. weft's own mixers, whose tensors are as kernels want them,
+call `attend`, which checks nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from weft.cache.masks import Causal, Mask
 from weft.cache.need import TokensNeed
 from weft.layers.context import LayerContext
 from weft.layers.layer import Layer, StepLimits
-from weft.ops.attention import KV_DTYPES, AttentionCase, AttentionParams, cache_shape, choose_attention
+from weft.ops.attention import (
+    KV_DTYPES,
+    AttentionCase,
+    AttentionParams,
+    cache_shape,
+    check_attention,
+    choose_attention,
+)
 from weft.ops.attention.cpu import SPLIT_QUERIES, THREAD_BYTES, state_bytes
 from weft.ops.attention.pieces import MIN_TILE, TILE_SCORES
 from weft.ops.step import Step
@@ -59,9 +67,15 @@ class PagedAttention(Layer):
         self.group = group
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, step: Step, out: Tensor | None = None) -> Tensor:
-        """Write k and v to the cache, then attend: [T, H, D] in the dtype of q.
+        """As `attend`, for tensors of others: FieldError for what the kernel would misread (ops/attention/check.py)."""
+        check_attention(q, k, v, self.k_cache, self.v_cache, step.caches[self.group], self.params, out)
+        return self.attend(q, k, v, step, out)
 
-        q: [T, H, D]; k, v: [T, Hkv, D]. out: contiguous [T, H, D], where the result may be written.
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, step: Step, out: Tensor | None = None) -> Tensor:
+        """Write k and v to the cache, then attend: [T, H, D] in the dtype of q. Nothing is checked.
+
+        q: [T, H, D]; k, v: [T, Hkv, D]; a token's heads lie together. out: contiguous [T, H, D], where the result may
+        be written.
         """
         return self.choice.run(q, k, v, self.k_cache, self.v_cache, step.caches[self.group], self.params, out)
 

@@ -40,8 +40,9 @@ from weft.layers.rope import RotaryPositions
 from weft.layers.shard import needs_sums
 from weft.layers.state import StateLayer
 from weft.models.replay import Angles, StepReplay
+from weft.ops.copy_rows import CopyCase, choose_copy
 from weft.ops.linear import BFLOAT16_PRODUCTS
-from weft.ops.step import Step, tap
+from weft.ops.step import Step
 
 _LAYERS = {AttentionSpec: SelfAttention, MLASpec: MLA, MambaSpec: Mamba, Mamba2Spec: Mamba2, MLPSpec: MLP, MoESpec: MoE}
 
@@ -116,6 +117,7 @@ class Stack(Layer):
         self.blocks = nn.ModuleList(Block(block, spec.hidden_size, context=context) for block in spec.blocks)
         self.final_norm = optional_norm(spec.final_norm, spec.hidden_size, context=context)
         self.ropes: dict[Rope, RotaryPositions] = {}
+        self.copy_rows = choose_copy(CopyCase(device=context.device, dtype=context.dtype, isa=context.isa)).run
         self.steps = StepReplay(context.isa, context.device, context.scratch)
 
     def prepare(self, *, max_model_len: int) -> None:
@@ -125,19 +127,38 @@ class Stack(Layer):
 
     @torch.inference_mode()
     def forward(self, step: Step) -> Tensor:
-        """Run the blocks over a step's packed tokens: [T, E], before the head. NotBuiltError for a shard of several."""
+        """Run the blocks over a step's packed tokens: [T, E], before the head.
+
+        NotBuiltError for a shard of several, ValueError for taps that do not fit the model.
+        """
         if self.shard is not None and self.shard.count > 1:
             raise needs_sums("residual stream", self.embedding.vocabulary)
+        self._check_taps(step)
         hidden = self.embedding(step.input_ids, step.positions, step.embeds)
         angles = {rope: rotary.angles(step.positions, self.dtype) for rope, rotary in self.ropes.items()}
         return self.steps.run(hidden, angles, step, self._run_blocks)
 
     def _run_blocks(self, hidden: Tensor, angles: Angles, step: Step) -> Tensor:
         for i, block in enumerate(self.blocks):
-            tap(hidden, step, i)
+            self._tap(hidden, step, i)
             hidden = block(hidden, step, angles.get(block.mixer.rope))
-        tap(hidden, step, len(self.blocks))
+        self._tap(hidden, step, len(self.blocks))
         return hidden if self.final_norm is None else self.final_norm(hidden)
+
+    def _tap(self, hidden: Tensor, step: Step, block: int) -> None:
+        """Keep what goes into a block, if the step asks for it."""
+        if step.taps is not None and block in step.taps:
+            self.copy_rows(hidden, step.taps[block])
+
+    def _check_taps(self, step: Step) -> None:
+        """ValueError for a tap that no block would fill, or not as it is."""
+        wanted = (len(step.input_ids), self.spec.hidden_size)
+        for block, x in (step.taps or {}).items():
+            if not 0 <= block <= len(self.blocks):
+                raise ValueError(f"step.taps[{block}]: expected 0 to {len(self.blocks)}, the number of blocks")
+            if x.shape != wanted or x.dtype != self.dtype:
+                raise ValueError(f"step.taps[{block}] is {x.dtype} {list(x.shape)}, expected {self.dtype} "
+                                 f"{list(wanted)}")
 
     def caches(self) -> tuple[PagedAttention | StateLayer, ...]:
         """The layers that store something from step to step, in their order."""

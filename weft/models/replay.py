@@ -46,6 +46,7 @@ class Recorded:
             self.angles[rope][1].copy_(sin)
         self.step.assign(step)
         self.recording.replay()
+        step.take_taps(self.step)
         return self.result
 
 
@@ -82,14 +83,16 @@ class StepReplay:
         self._recordings.clear()
 
     def _record(self, key: Hashable, hidden: Tensor, angles: Angles, step: Step, blocks: Blocks) -> Tensor:
-        recording = Recording(self._isa)
+        recording, recorded = Recording(self._isa), step.with_own_taps()
         with self._scratch.lent(self._memory), recording:
-            result = blocks(hidden, angles, step)
+            result = blocks(hidden, angles, recorded)
+        step.take_taps(recorded)
         if recording.spoilers:
             self.refusal = f"its layers use {', '.join(sorted(recording.spoilers))}"
             logger.debug("steps are not recorded: %s", self.refusal)
             return result
-        self._recordings[key] = Recorded(recording=recording, hidden=hidden, angles=angles, step=step, result=result)
+        self._recordings[key] = Recorded(recording=recording, hidden=hidden, angles=angles, step=recorded,
+                                        result=result)
         if len(self._recordings) > _MAX_RECORDINGS:
             self._recordings.popitem(last=False)
         return result

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -41,8 +41,8 @@ class Step:
     wanted_rows: the rows whose hidden states go on to the head.
     caches: what each cache group's layers read, by the group's number.
     embeds: None when every row is looked up.
-    taps: [T, E] by block number, filled with what goes into that block; the number of blocks names what comes out of
-        the last one, before the final norm.
+    taps: [T, E] by block number, in the model's dtype, filled with what goes into that block; the number of blocks
+        names what comes out of the last one, before the final norm. Described models fill them, recorded or not.
     """
 
     input_ids: Tensor
@@ -57,22 +57,25 @@ class Step:
     def shape_key(self) -> Hashable | None:
         """Steps with equal keys make the same native calls. None: not worth a recording, or not possible."""
         lens = self.query_lens
-        if self.taps or len(self.input_ids) > MAX_RECORDED_ROWS or max(lens) > _MAX_RECORDED_QUERIES:
+        if len(self.input_ids) > MAX_RECORDED_ROWS or max(lens) > _MAX_RECORDED_QUERIES:
             return None
-        return lens
+        return (lens, tuple(self.taps)) if self.taps else lens
 
     def assign(self, other: Step) -> None:
         """Take over what layers read of another step with the same `shape_key`, in this step's own memory."""
         for mine, plan in zip(self.caches, other.caches, strict=True):
             mine.assign(plan)
 
+    def with_own_taps(self) -> Step:
+        """This step with other memory for its taps: a recording's, which replays overwrite."""
+        return replace(self, taps={block: torch.empty_like(x) for block, x in self.taps.items()}) if self.taps else self
 
-def tap(hidden: Tensor, step: Step, block: int) -> None:
-    """Keep what goes into a block, if the step asks for it."""
-    if step.taps is not None and block in step.taps:
-        step.taps[block].copy_(hidden)
+    def take_taps(self, other: Step) -> None:
+        """Copy the taps of another step with the same `shape_key`; nothing to do where both have the same memory."""
+        for block, x in (self.taps or {}).items():
+            x.copy_((other.taps or {})[block])
 
 
 def empty_taps(blocks: tuple[int, ...], num_tokens: int, hidden_size: int, dtype: torch.dtype) -> dict[int, Tensor]:
-    """Memory for the taps of a step of num_tokens rows."""
+    """Memory for the taps of a step of num_tokens rows, with any content."""
     return {block: torch.empty(num_tokens, hidden_size, dtype=dtype) for block in blocks}

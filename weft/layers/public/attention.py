@@ -74,9 +74,10 @@ class Attention(PublicLayer):
         return out.reshape(query.shape if output_shape is None else output_shape)
 
     def _heads(self, name: str, x: Tensor, heads: int, rows: int) -> Tensor:
-        """[T, heads, D] in memory without gaps. ValueError names the argument that does not fit."""
+        """[T, heads, D], a token's heads together. ValueError names the argument that does not fit."""
         check_input(self, name, x, self.ready())
         if x.shape not in ((rows, heads * self.head_size), (rows, heads, self.head_size)):
             raise ValueError(f"Attention: {name} is {list(x.shape)}, expected [{rows}, {heads * self.head_size}] or "
                              f"[{rows}, {heads}, {self.head_size}]: the step's {rows} tokens")
-        return x.reshape(rows, heads, self.head_size).contiguous()
+        x = x.reshape(rows, heads, self.head_size)
+        return x if x.stride()[1:] == (self.head_size, 1) else x.contiguous()

@@ -184,7 +184,9 @@ class Programmed:
                               "enough? Try dtype=\"float32\".")
 
     def forward(self, step: Step) -> Tensor:
-        """As EngineModel."""
+        """As EngineModel. NotBuiltError for a step with taps: what a block is, only the model's code knows."""
+        if step.taps:
+            raise NotBuiltError("step.taps", sorted(step.taps), expected="none for a programmed model")
         self._step.begin(step)
         try:
             embeds = None
