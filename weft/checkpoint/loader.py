@@ -123,7 +123,7 @@ def _by_row(homes: dict[str, Home], names: NameMap) -> dict[str, Home]:
 def _rows_of(home: Home) -> Iterator[Home]:
     """A home for each row of the whole matrix."""
     num_rows, width = home.whole_shape
-    rows = Span.of(num_rows) if home.rows is None else home.rows
+    rows = home.rows if isinstance(home.rows, Span) else Span.of(num_rows)
     for row in range(num_rows):
         if rows.start <= row < rows.stop:
             yield Home(home.view[row - rows.start], home.layer, f"{home.part}, row {row}", rows=home.columns)

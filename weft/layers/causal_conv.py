@@ -10,7 +10,7 @@ from torch import Tensor
 from weft.layers.context import LayerContext
 from weft.layers.layer import Home, Layer
 from weft.layers.linear import shape_only
-from weft.layers.shard import Extent, Span
+from weft.layers.shard import Extent, extent
 from weft.ops.causal_conv import CausalConvCase, choose_causal_conv
 from weft.ops.quantized import QuantizedWeight
 from weft.ops.scan_plan import ScanPlan
@@ -21,7 +21,7 @@ class CausalConv(Layer):
 
     def __init__(self, channels: int | Extent, size: int, *, act: str, bias: bool, context: LayerContext) -> None:
         super().__init__()
-        self.channels = Span.of(channels)
+        self.channels = extent(channels)
         self.weight = self.parameter(len(self.channels), size, context=context)         # [C, K]
         self.bias = self.parameter(len(self.channels), context=context) if bias else None
         self.choice = choose_causal_conv(CausalConvCase(device=context.device, dtype=context.dtype, kernel_size=size,

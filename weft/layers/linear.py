@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from weft.layers.context import LayerContext
 from weft.layers.layer import Home, Layer
-from weft.layers.shard import Extent, Span
+from weft.layers.shard import Extent, Span, extent
 from weft.ops.linear import Epilogue, LinearCase, Product, choose_linear, empty_weight, product_bytes
 from weft.ops.quantized import QuantizedWeight, stacked
 
@@ -29,7 +29,7 @@ class Linear(Layer):
     def __init__(self, in_features: int | Span, parts: Mapping[str, int | Extent], *, bias: bool, context: LayerContext,
                  act: str | None = None, gated: bool = False) -> None:
         super().__init__()
-        self.columns, self.rows = Span.of(in_features), {part: Span.of(rows) for part, rows in parts.items()}
+        self.columns, self.rows = Span.of(in_features), {part: extent(rows) for part, rows in parts.items()}
         self.parts = {part: len(rows) for part, rows in self.rows.items()}
         out_features = sum(self.parts.values())
         self.case = linear_case(context, len(self.columns), out_features, gated=gated)

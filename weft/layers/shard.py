@@ -43,8 +43,8 @@ class Span:
         return Span(self.start * unit, self.stop * unit, self.size * unit)
 
     @staticmethod
-    def of(size: int | Extent) -> Extent:
-        """A span or spans as they are; of a number, all of so many entries."""
+    def of(size: int | Span) -> Span:
+        """A span as it is; of a number, all of so many entries."""
         return Span(0, size, size) if isinstance(size, int) else size
 
 
@@ -83,6 +83,11 @@ class Spans:
 
 
 Extent = Span | Spans
+
+
+def extent(size: int | Extent) -> Extent:
+    """As Span.of, for a dimension that may fuse several."""
+    return Span.of(size) if isinstance(size, int) else size
 
 
 @dataclass(frozen=True, slots=True)
