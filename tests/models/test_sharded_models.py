@@ -13,7 +13,7 @@ from torch import Tensor
 
 from weft.architectures.names import ChannelKernels, NameMap
 from weft.architectures.registry import families
-from weft.architectures.spec import DecoderSpec
+from weft.architectures.spec import ModelSpec
 from weft.checkpoint.loader import load_weights
 from weft.checkpoint.reader import open_checkpoint
 from weft.checkpoint.routing import Router, take_apart
@@ -23,8 +23,8 @@ from weft.layers.context import LayerContext
 from weft.layers.finishing import LayerFinisher
 from weft.layers.layer import Home, allocate
 from weft.layers.shard import Shard
-from weft.models.decoder import Decoder
-from weft.models.sizes import held_bytes
+from weft.models import sizes
+from weft.models.decoder import Stack
 from weft.ops.step import Step
 from weft.resolve.reader import ConfigReader
 
@@ -33,17 +33,17 @@ TINY = SAMPLE | {"num_hidden_layers": 2, "n_layer": 2, "vocab_size": 75, "max_po
                  "topk_group": 1}
 
 
-def model_of(spec: DecoderSpec, index: int | None = None, count: int = 2, **options: Any) -> Decoder:
+def model_of(spec: ModelSpec, index: int | None = None, count: int = 2, **options: Any) -> Stack:
     """The model, or one shard of it, with memory full of NaN."""
     shard = None if index is None else Shard(index, count)
-    model = Decoder(spec, tied=spec.head.tied, context=LayerContext(torch.float32, shard=shard, **options))
+    model = sizes.model_of(spec, context=LayerContext(torch.float32, shard=shard, **options))
     allocate(model, "cpu")
     for home in model.homes().values():
         home.view.fill_(torch.nan)
     return model
 
 
-def random_weights(spec: DecoderSpec) -> dict[str, Tensor]:
+def random_weights(spec: ModelSpec) -> dict[str, Tensor]:
     """{home: a whole matrix or vector}; a home with two names is under its first."""
     random, places, weights = torch.Generator().manual_seed(0), set(), {}
     for name, home in model_of(spec).homes().items():
@@ -82,7 +82,7 @@ def by_row(weights: dict[str, Tensor], router: Router) -> dict[str, Tensor]:
     return found
 
 
-def load(model: Decoder, path, names: NameMap) -> dict[str, Home]:
+def load(model: Stack, path, names: NameMap) -> dict[str, Home]:
     """Fill a model's homes; they are not given to kernels yet."""
     homes = model.homes()
     load_weights(homes, open_checkpoint(path), names, use_tqdm=False)
@@ -99,7 +99,7 @@ def put_together(name: str, shards: list[dict[str, Home]]) -> Tensor:
     return whole
 
 
-def described(architecture: str) -> DecoderSpec:
+def described(architecture: str) -> ModelSpec:
     return families()[architecture].describe(ConfigReader(TINY))
 
 
@@ -127,18 +127,20 @@ def test_matrices_are_divided_and_only_small_things_are_held_by_every_shard(arch
              and sum(shard[name].view.numel() for shard in shards) > home.view.numel()}
 
     one_kv_head = getattr(spec.blocks[0].mixer, "num_kv_heads", 0) == 1
-    assert twice <= {"router", "shared_gate", "positions", "project", "q_a", "kv_a", *("kv" if one_kv_head else "")}
+    assert twice <= {"router", "shared_gate", "positions", "token_types", "project", "q_a", "kv_a",
+                     *("kv" if one_kv_head else "")}
 
 
 @pytest.mark.parametrize("cpu_isa", ["reference", *native_levels()[:1]])
 @pytest.mark.parametrize("architecture", ["LlamaForCausalLM", "GPT2LMHeadModel", "DeepseekV2ForCausalLM",
-                                          "Qwen2MoeForCausalLM", "StableLmForCausalLM", "OPTForCausalLM"])
+                                          "Qwen2MoeForCausalLM", "StableLmForCausalLM", "OPTForCausalLM",
+                                          "Mamba2ForCausalLM", "BertModel"])
 def test_the_bytes_of_a_shard_are_known_before_it_is_loaded(architecture, cpu_isa, tmp_path):
     spec = described(architecture)
     save_file(stored(random_weights(spec), spec.names), tmp_path / "model.safetensors")
     for index in range(2):
         model = model_of(spec, index, isa=cpu_isa)
-        planned = held_bytes(model, {})
+        planned = sizes.held_bytes(model, {})
 
         finisher = LayerFinisher(model, model.homes())
         load_weights(model.homes(), open_checkpoint(tmp_path), spec.names, use_tqdm=False, sink=finisher)
