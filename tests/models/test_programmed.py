@@ -135,6 +135,15 @@ def test_the_plan_counts_what_a_described_model_of_the_same_layers_holds(directo
     assert groups[0] == groups[1]
 
 
+def test_inspect_says_what_is_known_of_it(directory):
+    command = [sys.executable, "-m", "weft.cli.main", "inspect", str(directory), "--model-file", FILE]
+
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert "MyLlama, 2 attention layers" in said
+    assert "programmed" in said
+
+
 def local(**methods):
     return type("Broken", (MyLlama,), methods)
 

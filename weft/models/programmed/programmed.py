@@ -85,7 +85,7 @@ class Programmed:
         rows = tuple(LayerWords(
             layers=layer_words(numbers), positions="programmed", ffn="programmed", norms="programmed",
             attention=f"{heads} heads, {kv_heads} kv heads of {size}" + (f", window {window}" if window else ""),
-            parameters=each, cache_bytes_per_token=cache_bytes_per_token(self.caches[numbers[0]]))
+            parameters=each, cache_bytes_per_token=cache_bytes_per_token(self.caches[numbers[0]]), state_bytes=0)
             for (heads, kv_heads, size, window), numbers in kinds.items())
         return ModelWords(f"{self.name}, {len(self.caches)} attention layers", "as its code says", rows)
 
