@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
 from weft.engine.core import EngineCore
-from weft.engine.messages import EngineRequest
+from weft.engine.process.messages import EngineRequest
 from weft.ops.step import Step, empty_taps
 from weft.resolve.engine_config import resolve_engine_config
 from weft.sampling_params import SamplingParams
