@@ -107,6 +107,17 @@ def wait_until_healthy(url, server):
     raise TimeoutError(url)
 
 
+def test_inspect_tells_of_a_programmed_model_without_its_weights(directory, capsys):
+    from weft.cli.main import main
+
+    assert main(["inspect", str(directory), "--model-file", f"{FILE}:MyLlama", "--max-model-len", "128"]) == 0
+    told = capsys.readouterr().out
+    assert "MyLlama, 2 attention layers" in told and "4 heads, 2 kv heads of 8" in told
+    assert "Memory plan" in told
+    assert main(["inspect", str(directory), "--model-file", f"{FILE}:MyLlama", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["layers"][0]["attention"] == "4 heads, 2 kv heads of 8"
+
+
 def test_a_prompt_may_be_embeddings(directory, wanted):
     options = {"model": str(directory), "model_class": MyLlama, "dtype": "float32", "max_model_len": 128,
                "use_tqdm_on_load": False}
