@@ -1,7 +1,7 @@
-"""`CacheManager`: gives sequences their blocks, in every cache group at once, and finds prefixes computed before.
+"""`CacheManager`: gives sequences their blocks in every cache group at once and finds cached prefixes.
 
-Pure accounting over one `BlockPool` for each group; knows no tensor and no scheduling rule. It changes a sequence's
-`block_ids`, `room` and `block_keys` and nothing else of it.
+It accounts over one `BlockPool` for each group and knows no tensor and no scheduling rule. Of a sequence it changes
+`block_ids`, `room` and `block_keys` only.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from weft.errors import ConfigError
 
 
 class CachedSequence(Protocol):
-    """What the manager sees of a sequence.
+    """The fields of a sequence that the manager reads.
 
-    block_ids: for each group its table. room: tokens, counted from the first one, for which all tables have blocks.
-    num_encoder_tokens: of the encoder's input; 0 without one.
+    block_ids: one block table for each group. room: the first `room` tokens have blocks in all tables.
+    num_encoder_tokens: tokens of the encoder's input; 0 if the model has no encoder.
     """
 
     token_ids: list[int]
@@ -37,9 +37,9 @@ class CachedSequence(Protocol):
 
 
 class CacheHit(NamedTuple):
-    """A prefix in the cache, of whole blocks in every group. Valid until blocks are next allocated.
+    """A cached prefix: `num_tokens` tokens, whole blocks in every group. Valid until the next `allocate`.
 
-    tables: for each group, the table of a sequence that goes on after `num_tokens`.
+    tables: one for each group: the table of a sequence that starts with these `num_tokens` tokens computed.
     """
 
     num_tokens: int
@@ -47,21 +47,23 @@ class CacheHit(NamedTuple):
 
 
 class CacheManager:
-    """The block pools of a model.
+    """The block pools of a model, one for each cache group.
 
     Args:
-        num_blocks: of each group's pool.
-        enable_prefix_caching: has no effect on a model without groups, or where a prefix depends on what follows it.
+        num_blocks: blocks of each group's pool.
+        enable_prefix_caching: ignored for a model without groups, and for one whose earlier tokens depend on later
+            ones (bidirectional attention).
 
     Attributes:
-        key_size: tokens of a content key: the smallest block. A larger block has the key of its last tokens, which
-            stands for all before them.
-        hit_size: tokens of the largest block: the length of a hit is a multiple of it.
-        border: a step that computes several tokens should end at its next multiple, so that states are found there;
-            None: nothing depends on where steps end.
-        is_shifting: whether `advance` has anything to do. has_states: whether a rejected token cannot be taken back.
+        key_size: tokens of one content key: the size of the smallest block. A larger block uses the key of its last
+            `key_size` tokens: each key hashes the whole prefix.
+        hit_size: tokens of the largest block. The length of a cache hit is a multiple of it.
+        border: tokens; a prefill chunk should end at a multiple of it, because recurrent states are cached only there.
+            None if the model has no such states or prefix caching is off.
+        is_shifting: True if `advance` does something for at least one group.
+        has_states: True if a group stores recurrent states, which rejected drafts have overwritten for good.
 
-    ConfigError if a group's blocks are no multiple of another group's smaller ones.
+    ConfigError if a group's block size is no multiple of the next smaller one.
     """
 
     def __init__(self, groups: Sequence[CacheGroup], num_blocks: Sequence[int], enable_prefix_caching: bool) -> None:
@@ -82,13 +84,13 @@ class CacheManager:
 
     @property
     def usage(self) -> float:
-        """Held blocks / blocks, 0 to 1, of the fullest group."""
+        """The share of held blocks in the fullest group, 0 to 1."""
         return max((pool.num_held / pool.num_blocks for pool in self.pools if pool.num_blocks), default=0.0)
 
     def find(self, seq: CachedSequence) -> CacheHit:
-        """The longest prefix of the sequence's known tokens that every group has. Changes nothing but `block_keys`.
+        """The longest prefix of the sequence's known tokens that every group has cached. Changes only `block_keys`.
 
-        The last known token is never part of it: it has to be computed for its logits.
+        The hit never includes the last known token: the model has to compute that token for its logits.
         """
         num_tokens = 0
         if self.enable_prefix_caching and seq.reads_prefix_cache:
@@ -100,15 +102,15 @@ class CacheManager:
             for group, pool in zip(self.groups, self.pools, strict=True)))
 
     def adopt(self, seq: CachedSequence, hit: CacheHit) -> None:
-        """Starts a sequence's tables with the blocks of a hit, which `find` has just returned."""
+        """Starts a sequence's tables with the blocks of `hit`, which `find` has just returned."""
         for pool, table in zip(self.pools, hit.tables, strict=True):
             pool.acquire(block_id for block_id in table if block_id != FREED)
         seq.block_ids = list(hit.tables)
 
     def allocate(self, seq: CachedSequence, num_tokens: int) -> bool:
-        """Gives every table what it needs to compute up to `num_tokens`, and sets `room`.
+        """Gives every table the blocks that the first `num_tokens` tokens need, and sets `room`.
 
-        False, and nothing changed, if a pool has too few blocks.
+        Returns False, with nothing changed, if a pool has too few free blocks.
         """
         room, parts, num_encoder_tokens = UNLIMITED, [], seq.num_encoder_tokens
         for group, pool, table in zip(self.groups, self.pools, seq.block_ids, strict=True):
@@ -125,7 +127,7 @@ class CacheManager:
         return True
 
     def publish(self, seq: CachedSequence, start: int) -> list[bytes]:
-        """Makes the blocks findable that became full since `start` tokens were computed; returns their keys."""
+        """Publishes the blocks that became full since `start` tokens were computed; returns their content keys."""
         first, end = start // self.key_size, seq.num_computed_tokens // self.key_size
         if not self.enable_prefix_caching or first == end:
             return []
@@ -136,13 +138,13 @@ class CacheManager:
         return seq.block_keys[first:end]
 
     def advance(self, seq: CachedSequence) -> None:
-        """Enters that tokens were computed, after `publish`: what no later token reads is released."""
+        """Releases the blocks that no later token reads. Called after `publish`, with `num_computed_tokens` updated."""
         for index, group, pool in self._shifting:
             if group.advance(pool, seq.block_ids[index], seq.num_computed_tokens):
                 seq.room = 0
 
     def shrink(self, seq: CachedSequence, num_tokens: int) -> None:
-        """Releases blocks at the end of the tables behind the first `num_tokens` tokens: those of rejected drafts."""
+        """Releases the blocks after the first `num_tokens` tokens: the blocks of rejected drafts."""
         for group, pool, table in zip(self.groups, self.pools, seq.block_ids, strict=True):
             num = group.num_surplus(table, num_tokens)
             if num:
@@ -151,14 +153,14 @@ class CacheManager:
             seq.room = min(seq.room, group.grow(table, num_tokens, seq.num_encoder_tokens)[1])
 
     def release(self, seq: CachedSequence) -> None:
-        """Takes all blocks from a sequence. Its last ones are evicted first: more prefixes end before them."""
+        """Takes all blocks from a sequence. The last blocks are evicted first: fewer requests share a longer prefix."""
         for pool, table in zip(self.pools, seq.block_ids, strict=True):
             pool.release(block_id for block_id in reversed(table) if block_id != FREED)
         seq.block_ids = [[] for _ in self.groups]
         seq.room = 0
 
     def reset(self) -> bool:
-        """Forgets all prefixes. False, and nothing changed, while sequences hold blocks."""
+        """Forgets all cached prefixes. Returns False, with nothing changed, while sequences hold blocks."""
         if any(pool.num_held for pool in self.pools):
             return False
         for pool in self.pools:
@@ -166,20 +168,20 @@ class CacheManager:
         return True
 
     def num_needed(self, num_tokens: int, max_chunk: int, num_encoder_tokens: int) -> list[int]:
-        """The most blocks of each group that one sequence of `num_tokens` holds at any moment."""
+        """For each group, the most blocks that one sequence of `num_tokens` tokens holds at any moment."""
         return [group.num_blocks(num_tokens, max_chunk, num_encoder_tokens) for group in self.groups]
 
     def num_missing(self, seq: CachedSequence, num_tokens: int, max_chunk: int) -> list[int]:
-        """The blocks of each group that a running sequence has still to get on its way to `num_tokens`."""
+        """For each group, the blocks that a running sequence still needs until `num_tokens` tokens are computed."""
         return [group.num_missing(table, seq.num_computed_tokens, num_tokens, max_chunk, seq.num_encoder_tokens)
                 for group, table in zip(self.groups, seq.block_ids, strict=True)]
 
     def can_hold(
         self, hit: CacheHit, num_tokens: int, max_chunk: int, num_encoder_tokens: int, num_reserved: list[int]
     ) -> bool:
-        """True if a sequence that starts with `hit` can get to `num_tokens` in free blocks, leaving the reserved ones.
+        """True if a sequence that starts with `hit` can reach `num_tokens` tokens and leave `num_reserved` blocks free.
 
-        Idle blocks of the hit count as free and are taken by it, so they are needed too.
+        num_reserved: blocks of each group. Idle blocks of the hit count as needed: they are free until `adopt`.
         """
         for (_, (group, pool)), table, reserved in zip(self._parts, hit.tables, num_reserved, strict=True):
             num_idle = sum(1 for block_id in table if block_id != FREED and not pool.is_held(block_id))
@@ -189,7 +191,7 @@ class CacheManager:
         return True
 
     def check(self, sequences: Iterable[CachedSequence]) -> None:
-        """AssertionError unless each pool balances and is held by just the tables of these sequences."""
+        """AssertionError unless each pool is consistent and exactly the tables of these sequences hold its blocks."""
         sequences = list(sequences)
         for index, (group, pool) in self._parts:
             pool.check()
@@ -205,7 +207,7 @@ class CacheManager:
             assert not any(lacking), f"a sequence has room for {seq.room} tokens, but its tables lack {lacking} blocks"
 
     def _longest_hit(self, keys: list[bytes], num_tokens: int) -> int:
-        """Each group in turn shortens the hit to what it has, until all agree."""
+        """Tokens of the longest hit: each group in turn shortens the hit to its own longest, until all agree."""
         while True:
             before = num_tokens
             for group, pool in zip(self.groups, self.pools, strict=True):
@@ -215,6 +217,6 @@ class CacheManager:
                 return num_tokens
 
     def _keys_of(self, group: CacheGroup, keys: list[bytes]) -> list[bytes]:
-        """The content keys of the group's blocks."""
+        """The content keys of the group's blocks, out of `keys` for blocks of `key_size` tokens."""
         step = group.block_size // self.key_size
         return keys if step == 1 else keys[step - 1 :: step]

@@ -1,4 +1,4 @@
-"""`Mask`: which keys of its sequence a query may see, as plain data; a window narrows it further."""
+"""`Mask`: the attention mask as plain data: which keys of its sequence a query sees. A window narrows it further."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ class Bidirectional:
 
 @dataclass(frozen=True, slots=True)
 class Chunked:
-    """The query at position p sees the keys from `size` * (p // `size`) to p (Llama 4's local attention)."""
+    """The query at position p sees the keys from `size` * (p // `size`) to p (chunked attention, as in Llama 4).
+
+    size: tokens of a chunk.
+    """
 
     size: int
 

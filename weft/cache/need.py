@@ -1,6 +1,6 @@
-"""`CacheNeed`: what one layer stores from step to step, as the layer itself states it; equal needs become groups.
+"""`CacheNeed`: what one layer keeps in the cache between steps. Layers with equal needs form a cache group.
 
-Plain values: they know no tensor, no pool and no sequence.
+Needs are plain values stated by the layers; they know no tensor, no pool and no sequence.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from weft.errors import ConfigError
 class TokensNeed:
     """Keys and values of every token.
 
-    bytes_per_token: of this layer. window: tokens a query sees, itself included; None: all that the mask allows.
-    source: index of the layer whose keys and values this layer reads instead of its own (KV sharing); then this layer
-    stores nothing, and `bytes_per_token` is 0.
+    bytes_per_token: bytes that this layer stores for each token.
+    window: tokens that a query sees, its own included; None: all that the mask allows.
+    source: index of the layer whose keys and values this layer reads (cross-layer KV sharing); such a layer stores
+        nothing, and its `bytes_per_token` is 0. None: the layer stores its own.
     """
 
     bytes_per_token: int
@@ -37,14 +38,20 @@ class TokensNeed:
 
 @dataclass(frozen=True, slots=True)
 class StateNeed:
-    """One state of fixed size for each sequence. bytes_per_state: of this layer, all its parts together."""
+    """One recurrent state of fixed size for each sequence.
+
+    bytes_per_state: bytes of this layer's state, all its tensors together.
+    """
 
     bytes_per_state: int
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderNeed:
-    """Keys and values of the encoder's tokens, written once and read by every step. bytes_per_token: of this layer."""
+    """Keys and values of the encoder's tokens (cross attention): written once, read in every step.
+
+    bytes_per_token: bytes that this layer stores for each encoder token.
+    """
 
     bytes_per_token: int
 
@@ -53,16 +60,16 @@ CacheNeed = TokensNeed | StateNeed | EncoderNeed
 
 
 def cache_groups(needs: Sequence[CacheNeed | None], *, block_size: int, state_interval: int) -> tuple[CacheGroup, ...]:
-    """Layers with needs of one kind share a group; groups in the order of their first layers.
+    """The cache groups of a model: layers of one kind share a group. Groups are in the order of their first layers.
 
     Args:
-        needs: of each layer; None for a layer that stores nothing.
-        block_size: tokens of a block of keys and values.
+        needs: the need of each layer; None for a layer that stores nothing.
+        block_size: tokens in a block of keys and values.
         state_interval: tokens from one snapshot of the states to the next, a multiple of `block_size`.
 
-    ConfigError where a layer reads the cache of a layer that sees other tokens.
+    ConfigError if a layer's `source` is no earlier storing layer with the same window and mask.
     """
-    members: dict[Hashable, dict[int, CacheNeed]] = {}            # what joins layers -> their needs
+    members: dict[Hashable, dict[int, CacheNeed]] = {}            # kind -> {layer: need}
     for layer, need in enumerate(needs):
         if need is not None:
             _check_source(layer, need, needs)

@@ -1,7 +1,7 @@
-"""Block keys: the name of a full block's content, equal when all that its keys and values depend on is equal.
+"""Content keys of full blocks (prefix hashes): equal keys mean equal keys and values.
 
-A key is a sha256 over the key before it, the block's token ids and its extras (what else changes the content: a salt,
-embeddings given instead of ids), so that one key stands for the whole prefix. Knows no block and no pool.
+A content key is the sha256 of the previous block's key, the block's token ids and its extras. Extras are other inputs
+that change the content: a cache salt, or prompt embeddings. So one key identifies the whole prefix.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _ROOT = bytes(32)      # as long as a digest, so that no first block can be take
 
 def extend_block_keys(keys: list[bytes], token_ids: list[int], block_size: int, num_blocks: int,
                       extras: Callable[[int, int], bytes]) -> None:
-    """Appends to `keys`, which holds those of the first blocks, until there are `num_blocks`.
+    """Appends content keys to `keys` until it holds the keys of the first `num_blocks` blocks.
 
-    `token_ids` must have all tokens of these blocks. extras(start, end): what the content of tokens `start` to
-    `end` - 1 depends on besides their ids and what came before them.
+    token_ids: at least all tokens of these blocks. block_size: tokens in a block.
+    extras(start, end): bytes that stand for all other inputs of tokens `start` to `end` - 1.
     """
     first = len(keys)
     if first >= num_blocks:

@@ -1,7 +1,7 @@
-"""`EngineCore`: one engine in this process. Adds requests, runs steps, and says what each step gave.
+"""`EngineCore`: one engine in this process. Takes requests, runs steps and returns each step's outputs.
 
-Joins the scheduler, which decides, and the runner, which computes. Knows token ids only. `process/client.py` calls the
-core in the user's process, `process/loop.py` in a child.
+The core joins the scheduler, which decides, and the runner, which computes. It knows token ids, no text.
+`process/client.py` calls the core in the user's process, `process/loop.py` in a child process.
 """
 
 from __future__ import annotations
@@ -60,17 +60,17 @@ class EngineCore:
         return self._scheduler.has_unfinished
 
     def add(self, request: EngineRequest) -> None:
-        """Queue a request. RequestError when it can never fit, QueueFullError when too many wait."""
+        """Queue a request. RequestError if it can never fit, QueueFullError if too many requests wait."""
         self._scheduler.add(Sequence(request))
 
     def abort(self, request_ids: Iterable[str]) -> None:
-        """End requests wherever they are, their blocks free at once; unknown ids are passed over."""
+        """End requests in any state and release their blocks at once. Unknown ids are ignored."""
         for request_id in request_ids:
             self._scheduler.abort(request_id)
         self._count(step_tokens=0)
 
     def step(self) -> StepResult:
-        """Schedule, run, apply. A sequence that cannot be computed ends with "error"; the others go on."""
+        """Schedule, run, apply. A sequence whose computation fails ends with "error"; the others go on."""
         plan = self._scheduler.schedule()
         results = self._execute(plan)
         outputs = self._apply(plan, results)
@@ -86,7 +86,7 @@ class EngineCore:
                 logger.exception("request %s failed", plan.scheduled[0].seq.request_id)
                 return [SequenceResult(error=f"{type(error).__name__}: {error}")]
             logger.exception("a step of %d sequences failed; each is run alone", len(plan.scheduled))
-        # Running a sequence again is harmless: a step never changes what it reads, and its draws are the same.
+        # A sequence can run again: a step never changes the cache entries that it reads, and its draws are the same.
         return [result for item in plan.scheduled
                 for result in self._execute(plan._replace(scheduled=(item,), num_tokens=item.num_new_tokens))]
 
@@ -95,7 +95,7 @@ class EngineCore:
         cached_before = [item.seq.num_computed_tokens for item in plan.scheduled]
         lengths = [item.seq.num_tokens for item in plan.scheduled]
         for item, result, was_alive in zip(plan.scheduled, results, alive, strict=True):
-            if result.error is not None and was_alive:          # before its blocks could be published as a prefix
+            if result.error is not None and was_alive:          # before `apply` publishes its blocks as a prefix
                 self._end(item.seq, result)
         self._scheduler.apply(plan, [result.token_ids for result in results])
         outputs = []
@@ -105,7 +105,7 @@ class EngineCore:
                 continue
             seq = item.seq
             if item.drafts:
-                result.cut(seq.num_tokens - length)             # tokens after the end of the sequence
+                result.cut(seq.num_tokens - length)             # drops tokens after the end of the sequence
                 self._count_drafts(item.drafts, result.token_ids)
             self.stats.prompt_tokens += _prompt_tokens(seq, before, item.num_new_tokens)
             self.stats.generation_tokens += len(result.token_ids)
@@ -116,13 +116,13 @@ class EngineCore:
         return outputs
 
     def _end(self, seq: Sequence, result: SequenceResult) -> None:
-        """Ends a sequence that cannot go on. One that forbids every token is no failure: it stops, and says why."""
+        """Ends a sequence with an error. If its own parameters forbid every token, it ends with "stop" and a reason."""
         self._scheduler.abort(seq.request_id, reason="stop" if result.is_dead_end else "error")
         if result.is_dead_end:
             seq.stop_reason, result.error = result.error, None
 
     def _propose(self, plan: StepPlan) -> None:
-        """Drafts what follows the tokens that this step gave."""
+        """Asks the proposer for drafts of the next step, for each sequence that this step sampled."""
         if self._proposer is None:
             return
         seqs = [item.seq for item in plan.scheduled if item.num_rows and not item.seq.is_finished]
@@ -136,7 +136,7 @@ class EngineCore:
         per_pos = stats.num_accepted_tokens_per_pos
         per_pos += [0] * (len(drafts) - len(per_pos))
         for pos, (draft, token_id) in enumerate(zip(drafts, token_ids, strict=False)):
-            per_pos[pos] += draft == token_id             # only the last token can differ
+            per_pos[pos] += draft == token_id             # only the last sampled token can differ from its draft
 
     def _count(self, *, step_tokens: int) -> None:
         stats, scheduler = self.stats, self._scheduler
@@ -149,32 +149,35 @@ class EngineCore:
         stats.step_tokens = step_tokens
 
     def reset_prefix_cache(self) -> bool:
-        """Forget all cached prefixes. False (and nothing done) while sequences hold blocks."""
+        """Forget all cached prefixes. Returns False, with nothing changed, while sequences hold blocks."""
         return self._scheduler.reset_prefix_cache()
 
     def collective_rpc(self, method: str, args: Iterable[Any] = (), kwargs: dict[str, Any] | None = None) -> list[Any]:
-        """Call a public method of the worker by name; a list with one result for each worker."""
+        """Call a public method of the worker (the runner) by name. Returns a list with one result for each worker."""
         target = None if method.startswith("_") else getattr(self.runner, method, None)
         if not callable(target):
             raise AttributeError(f"collective_rpc: the worker has no method {method!r}")
         return [target(*args, **(kwargs or {}))]
 
     def apply_model(self, func: Callable[[Any], Any]) -> list[Any]:
-        """[func(model)], one entry for each worker."""
+        """Returns [func(model)], one entry for each worker."""
         return [self.runner.apply_model(func)]
 
     def check(self) -> None:
-        """Raise when the accounting of blocks and sequences does not add up."""
+        """AssertionError if the accounting of blocks and sequences is inconsistent. For tests."""
         self._scheduler.check()
 
     def close(self) -> None:
-        """Drop model and caches."""
+        """Drop the model and the caches, and give their memory back to the system."""
         del self.runner, self._scheduler
         give_back_freed_pages()
 
 
 def _prompt_tokens(seq: Sequence, start: int, count: int) -> int:
-    """Prompt tokens of a sequence that this step accounts for: its own and, on the first step, the cached ones."""
+    """Prompt tokens that this step adds to the statistics: the computed ones and, on the first step, the cached ones.
+
+    A prompt that is computed again after a preemption does not count again.
+    """
     if seq.num_preemptions and start < seq.num_prompt_tokens:
         return 0
     first = 0 if start == (seq.num_cached_tokens or 0) else start

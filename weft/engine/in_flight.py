@@ -1,7 +1,7 @@
-"""`BlocksInFlight`: the full blocks that running prefills are about to publish, and the sequences that wait for them.
+"""`BlocksInFlight`: the full blocks that running prefills will publish, and the sequences that wait for these blocks.
 
-Siblings (n > 1) and requests with one long prefix arrive together: the first computes the prefix, and the others are
-held until it is in the cache instead of computing it again beside it. Knows keys only, no block and no pool.
+Sequences with a common prefix often arrive together, for example the n sequences of one request. The first computes the
+prefix; the others are held until the prefix is in the cache. The class knows content keys only, no block and no pool.
 """
 
 from __future__ import annotations
@@ -12,20 +12,24 @@ from weft.engine.sequence import Sequence
 
 
 class BlocksInFlight:
-    """Each key in flight has a maker, a running prefill; each held sequence awaits one key in flight."""
+    """Each key in flight has a maker (the running prefill that computes it). Each held sequence awaits one such key."""
 
     def __init__(self) -> None:
         self._makers: dict[bytes, Sequence] = {}
-        self._held: dict[bytes, list[Sequence]] = {}      # by the key they await
-        self.num_held = 0                                 # those that have not finished while they were held
+        self._held: dict[bytes, list[Sequence]] = {}      # awaited key -> held sequences
+        self.num_held = 0                                 # held sequences that have not been aborted meanwhile
 
     def start(self, seq: Sequence, keys: Iterable[bytes]) -> None:
-        """A prefill that will compute the blocks with these keys starts."""
+        """Notes that the prefill of `seq` starts and will compute the blocks with these keys."""
         for key in keys:
             self._makers.setdefault(key, seq)
 
     def hold(self, seq: Sequence, keys: Iterable[bytes]) -> bool:
-        """True if others are computing the sequence's next blocks, `keys`: it is given back when the last is there."""
+        """Holds `seq` if other sequences are computing its next blocks; returns True if it is held.
+
+        keys: content keys of the next blocks of `seq`, in order. `published` returns a held sequence as soon as the
+        last block that others compute for it is in the cache.
+        """
         awaited = None
         for key in keys:
             if key not in self._makers:
@@ -38,11 +42,11 @@ class BlocksInFlight:
         return True
 
     def discard(self) -> None:
-        """A held sequence has just got its `finish_reason`; it is never given back."""
+        """Notes that a held sequence was aborted. `published` will not return it."""
         self.num_held -= 1
 
     def published(self, keys: Iterable[bytes]) -> list[Sequence]:
-        """Blocks with these keys can be found from now on; returns the sequences that awaited them."""
+        """Notes that the blocks with these keys are in the cache; returns the sequences that awaited them."""
         freed: list[Sequence] = []
         if self._makers:
             for key in keys:
@@ -53,11 +57,12 @@ class BlocksInFlight:
         return alive
 
     def stopped(self, seq: Sequence) -> list[Sequence]:
-        """A sequence stops before its prefill is complete; returns those that awaited its blocks."""
+        """Notes that `seq` stops (aborted or preempted); returns the sequences that awaited blocks it has not computed.
+        """
         return self.published([key for key in seq.block_keys if self._makers.get(key) is seq])
 
     def check(self, running: Iterable[Sequence]) -> None:
-        """AssertionError unless all makers run and every held sequence has one to wait for."""
+        """AssertionError unless all makers run and every held sequence awaits a key in flight."""
         assert set(self._makers.values()) <= set(running), "a block in flight has a maker that does not run"
         assert self._held.keys() <= self._makers.keys(), "a sequence is held for a block that nobody computes"
         num_alive = sum(seq.finish_reason is None for seqs in self._held.values() for seq in seqs)

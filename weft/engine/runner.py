@@ -1,6 +1,6 @@
-"""The runner ("worker"): holds the model and its caches, turns a StepPlan into one forward pass and its results.
+"""The runner ("worker"): holds the model, the caches and the sampler; turns a StepPlan into one forward pass.
 
-Knows nothing of queues, blocks' owners or requests' lives.
+The runner knows nothing of queues, of block owners or of a request's life cycle.
 """
 
 from __future__ import annotations
@@ -34,14 +34,15 @@ from weft.ops.step import Step
 
 logger = logging.getLogger("weft")
 
-_LOGIT_ROWS = 256              # rows of float32 logits of a prompt held at once, for prompt_logprobs
+_LOGIT_ROWS = 256              # prompt_logprobs: rows of float32 logits in memory at a time
 
 
 @dataclass(slots=True)
 class SequenceResult:
-    """What a step gave one scheduled sequence. error: why it cannot go on; then there are no tokens.
+    """The result of a step for one scheduled sequence.
 
-    is_dead_end: it ends because its own rules forbid every token; nothing has failed.
+    error: why the sequence cannot go on; then `token_ids` is empty.
+    is_dead_end: the sequence's own parameters forbid every token; nothing has failed.
     """
 
     token_ids: list[int] = field(default_factory=list)
@@ -52,7 +53,7 @@ class SequenceResult:
     is_dead_end: bool = False
 
     def cut(self, num_tokens: int) -> None:
-        """Keeps the first tokens and their log-probabilities only."""
+        """Keeps the first `num_tokens` tokens and their log-probabilities only."""
         del self.token_ids[num_tokens:]
         if self.logprobs is not None:
             del self.logprobs[num_tokens:]
@@ -71,13 +72,13 @@ class Runner:
         report = self.model.load(max_model_len=self.memory.max_model_len, use_tqdm=config.load.use_tqdm)
         logger.debug("%s", report)
         bind_caches(self.model.caches, self.memory.groups, self.memory.num_blocks)
-        keep_freed_pages()                     # not before: weights are to go back to the system when they are freed
+        keep_freed_pages()                     # only after loading: freed weight buffers should go back to the system
         with torch.inference_mode():
             self.model.try_step(trial_step(self.memory))
         self.sampler = Sampler(config.model.logprobs_mode, config.cpu_isa)
 
     def execute(self, step_plan: StepPlan) -> list[SequenceResult]:
-        """One forward pass and its samples; one result for each scheduled sequence."""
+        """One forward pass and sampling. Returns one result for each scheduled sequence, in the plan's order."""
         if not step_plan.scheduled:
             return []
         step = step_inputs(step_plan, self.memory)
@@ -90,7 +91,10 @@ class Runner:
         return results
 
     def _sample(self, step_plan: StepPlan, step: Step, hidden: Tensor, results: list[SequenceResult]) -> None:
-        """Samples the wanted rows and gives each sequence the tokens that its own rows confirm."""
+        """Samples the wanted rows; each sequence gets the tokens up to its first rejected draft.
+
+        hidden: [T, E], the model's output for all tokens of the step.
+        """
         wanted = step.wanted_rows
         if not wanted:
             return
@@ -108,7 +112,7 @@ class Runner:
             row += count
 
     def _pool(self, step_plan: StepPlan, step: Step, hidden: Tensor, results: list[SequenceResult]) -> None:
-        """Gives pooling sequences what they want of their states; their prompts are computed in one step."""
+        """Pools the hidden states [T, E] of pooling sequences. A step computes the whole prompt of each."""
         if self.model.pooler is None:
             return
         row = 0
@@ -121,9 +125,12 @@ class Runner:
             row += count
 
     def _of_prompt(self, item: Scheduled, hidden: Tensor) -> list[TokenLogprobs]:
-        """Entries of the prompt tokens that this chunk's positions predict and that were not reported before."""
+        """Log-probabilities of the prompt tokens that this chunk's positions predict, without those reported before.
+
+        hidden: [item.num_new_tokens, E].
+        """
         seq = item.seq
-        first = max(item.start, seq.num_prompt_logprobs)                  # position whose next token comes first
+        first = max(item.start, seq.num_prompt_logprobs)                  # the first position that is not reported yet
         last = min(item.start + item.num_new_tokens, seq.num_prompt_tokens - 1)
         out: list[TokenLogprobs] = []
         for start in range(first, last, _LOGIT_ROWS):
@@ -133,17 +140,17 @@ class Runner:
             out += self.sampler.prompt_logprobs(logits, next_ids, seq.request.sampling.prompt_logprobs)
         return out
 
-    # What collective_rpc and apply_model reach.
+    # Methods that users call through collective_rpc and apply_model.
 
     def apply_model(self, func: Callable[[torch.nn.Module], Any]) -> Any:
-        """func(model). Whatever it did to the model counts from the next step on."""
+        """func(model). Drops all recordings (graph captures), so that the next step sees changes of the model."""
         try:
             return func(self.model.module)
         finally:
             self.model.forget_recordings()
 
     def list_kernels(self) -> dict[str, str]:
-        """{operator: the kernels its layers chose, with the reasons against others}."""
+        """{operator: the kernels that its layers chose, with the reasons against other kernels}."""
         return explain([*self.model.choices(), self.sampler.choice])
 
     def memory_plan(self) -> dict[str, Any]:
@@ -159,9 +166,9 @@ def _rows(item: Scheduled) -> list[SampleRow]:
 
 
 def _accept(item: Scheduled, samples: list[Sampled], result: SequenceResult) -> None:
-    """Takes samples while the draft before each was right: a row after a wrong draft answers another text.
+    """Appends samples to the result, up to and including the first that differs from its draft.
 
-    A failure behind the first row is not taken: the next step meets it again, as the first row of its sequence.
+    An error in a later row ends the acceptance without an error: the next step samples that row again as its first.
     """
     if samples and samples[0].error is not None:
         result.error, result.is_dead_end = samples[0].error, samples[0].is_dead_end
@@ -177,7 +184,7 @@ def _accept(item: Scheduled, samples: list[Sampled], result: SequenceResult) -> 
 
 
 def _memory_nodes(config: EngineConfig, machine: Machine) -> MemoryNodes | None:
-    """The nodes among which native kernels' weights are divided; None: there is one."""
+    """The NUMA nodes among which the native kernels divide each weight; None if weights are not divided."""
     if unavailable("cpu", config.cpu_isa):
         return None
     nodes = nodes_of_threads(config.num_threads, config.cpus, machine)

@@ -1,7 +1,7 @@
-"""The sampler: from logits to tokens and log-probabilities, each row by its sequence's parameters.
+"""The sampler: from logits to tokens and log-probabilities, each row with its sequence's parameters.
 
 Order of the steps: allowed ids, bad words, min_tokens, logit bias, penalties, temperature, min-p, top-k, top-p, draw.
-Knows no scheduling; a row's answer depends on its own logits, the tokens before it and the seed only.
+A row's token depends only on the row's logits, the tokens before it, the parameters and the seed, never on the batch.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from weft.ops.sampling import (
 )
 from weft.sampling_params import SamplingParams
 
-_ROWS_AT_ONCE = 64             # rows of prompt log-probabilities held in float32 together
+_ROWS_AT_ONCE = 64             # prompt_logprobs: rows in float32 at a time
 
 
 class SampleRow(NamedTuple):
-    """A row of logits: what follows a sequence's tokens and, where it speculates, the drafts assumed after these."""
+    """One row of logits: the distribution of the token after a sequence's tokens and after `drafts`."""
 
     seq: Sequence
     drafts: tuple[int, ...] = ()
@@ -43,23 +43,23 @@ class SampleRow(NamedTuple):
 
     @property
     def token_ids(self) -> list[int]:
-        """All tokens before the token to sample; not to be changed."""
+        """All tokens before the token to sample. Read only: usually the sequence's own list."""
         return [*self.seq.token_ids, *self.drafts] if self.drafts else self.seq.token_ids
 
     @property
     def num_tokens(self) -> int:
-        """Tokens before the token to sample: its position."""
+        """The number of tokens before the token to sample, which is also that token's position."""
         return len(self.seq.token_ids) + len(self.drafts)
 
     @property
     def num_output_tokens(self) -> int:
-        """Those of them that are no part of the prompt."""
+        """The number of output tokens before the token to sample."""
         return self.num_tokens - self.seq.num_prompt_tokens
 
 
 @dataclass(slots=True)
 class Sampled:
-    """One row's new token. error: why there is none; is_dead_end: because the request itself forbids them all."""
+    """One row's new token. error: why there is none. is_dead_end: the request's parameters forbid every token."""
 
     token_id: int = -1
     logprobs: TokenLogprobs | None = None
@@ -68,9 +68,14 @@ class Sampled:
 
 
 class Sampler:
-    """logprobs_mode: the numbers reported, `raw_logprobs`, `raw_logits`, `processed_logprobs` or `processed_logits`.
+    """Samples rows of logits and reports log-probabilities.
 
-    isa: level of the native kernels, or "reference". kernel: which one was chosen.
+    Args:
+        logprobs_mode: the reported numbers: `raw_logprobs`, `raw_logits`, `processed_logprobs` or `processed_logits`.
+        isa: ISA level of the native kernels, or "reference".
+
+    Attributes:
+        choice: the chosen sampling kernel.
     """
 
     def __init__(self, logprobs_mode: str, isa: str = "reference") -> None:
@@ -80,14 +85,14 @@ class Sampler:
         self._sampling = self.choice.prepare()
 
     def sample(self, logits: Tensor, rows: Seq[SampleRow]) -> list[Sampled]:
-        """A token for each row.
+        """Draws one token for each row.
 
         Args:
-            logits: [N, V] float32, one for each of `rows`; modified.
+            logits: [N, V] float32, one row for each of `rows`; modified in place.
         """
         edited = [i for i, row in enumerate(rows) if _has_edits(row)]
         reported = [i for i, row in enumerate(rows) if row.params.logprobs is not None]
-        keep, source, places = None, logits, reported                    # source: what is reported of, at which places
+        keep, source, places = None, logits, reported                    # logprobs come from rows `places` of `source`
         if reported:
             keep = "processed" if self._processed else "raw"
             if not self._processed and not set(reported).isdisjoint(edited):
@@ -108,7 +113,12 @@ class Sampler:
         return results
 
     def prompt_logprobs(self, logits: Tensor, next_ids: Seq[int], num_best: int) -> list[TokenLogprobs]:
-        """What is reported of prompt tokens: logits [n, V] of the positions before them, float32."""
+        """Log-probabilities of prompt tokens.
+
+        Args:
+            logits: [n, V] float32, of the positions before the tokens.
+            next_ids: n token ids. num_best: likeliest tokens to report for each position; -1 for the whole vocabulary.
+        """
         out: list[TokenLogprobs] = []
         for start in range(0, len(next_ids), _ROWS_AT_ONCE):
             part = logits[start : start + _ROWS_AT_ONCE]
@@ -117,14 +127,17 @@ class Sampler:
         return out
 
     def _report(self, logits: Tensor, rows: list[int], chosen: Tensor, num_best: int) -> list[TokenLogprobs]:
-        """num_best: -1 for the whole vocabulary."""
+        """Log-probabilities of `chosen` and of the `num_best` likeliest tokens, in the given rows of `logits` [N, V].
+
+        num_best: -1 for the whole vocabulary.
+        """
         vocab = logits.shape[1]
         top = self._sampling.report(logits, rows, chosen, vocab if num_best < 0 else min(num_best, vocab),
                                     as_logits=self._as_logits)
         return _token_logprobs(top, chosen.tolist())
 
     def _edit(self, logits: Tensor, row: SampleRow) -> None:
-        """Masks, bias and penalties of one row on its logits [V], in place."""
+        """Applies masks, bias and penalties to one row of logits [V], in place."""
         params, request, sampling = row.params, row.seq.request, self._sampling
         if params.allowed_token_ids is not None:
             sampling.allow_only(logits, params.allowed_token_ids)
@@ -138,7 +151,7 @@ class Sampler:
         if params.logit_bias:
             sampling.add_bias(logits, params.logit_bias)
         if _has_penalties(params):
-            has_ids = request.prompt_embeds is None      # else only the output's ids are known
+            has_ids = request.prompt_embeds is None      # with prompt_embeds only the output's ids are known
             first = row.seq.num_prompt_tokens
             sampling.penalise(logits, token_ids if has_ids else token_ids[first:], first if has_ids else 0,
                               repetition=params.repetition_penalty,
@@ -162,7 +175,7 @@ def _has_penalties(params: SamplingParams) -> bool:
 
 
 def _settings(rows: Seq[SampleRow]) -> DrawSettings | None:
-    """None where every row takes its likeliest token."""
+    """The draw settings of all rows, as arrays [N]; None if every row is greedy."""
     params = [row.params for row in rows]
     if all(p.is_greedy for p in params):
         return None

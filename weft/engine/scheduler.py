@@ -1,9 +1,8 @@
-"""The scheduler: which sequences get how many tokens in the next step, and what the step's tokens change.
+"""The scheduler (continuous batching): decides the sequences and tokens of each step and records the step's tokens.
 
-Owns the running list, the waiting queue and the preemptions; blocks are the cache manager's. Knows no tensor, no model
-and no text. A step is decided by `schedule`, carried out by the runner, and entered by `apply`.
-
-The running list is sorted by `Sequence.order` (arrival, or priority and arrival). Its last one is the one to preempt.
+`schedule` plans a step, the runner executes it, `apply` records its result. The scheduler owns the running list, the
+waiting queue and preemption; the cache manager owns the blocks. The running list is sorted by `Sequence.order`
+(arrival, or priority and arrival); its last sequence is preempted first.
 """
 
 from __future__ import annotations
@@ -24,10 +23,11 @@ from weft.errors import QueueFullError, RequestError
 class Scheduler:
     """Takes sequences, plans steps within the limits of `config`, and ends sequences.
 
-    has_drafts: sequences may come with `draft_token_ids`.
+    has_drafts: sequences may have `draft_token_ids` (speculative decoding).
 
     Attributes:
-        num_preemptions: since the start. prefix_cache_queries, prefix_cache_hits: tokens, on first admission only.
+        num_preemptions: since the start. prefix_cache_queries, prefix_cache_hits: tokens looked up and found, counted
+            when a sequence first starts.
     """
 
     def __init__(self, config: SchedulerConfig, cache: CacheManager, *, max_model_len: int,
@@ -62,16 +62,16 @@ class Scheduler:
 
     @property
     def request_ids(self) -> list[str]:
-        """Of all unfinished sequences, in the order in which they came."""
+        """The ids of all unfinished sequences, in order of arrival."""
         return list(self._sequences)
 
     @property
     def kv_cache_usage(self) -> float:
-        """Blocks in use / blocks, 0 to 1, of the fullest cache group."""
+        """The share of held blocks in the fullest cache group, 0 to 1."""
         return self._cache.usage
 
     def add(self, seq: Sequence) -> None:
-        """Queues a sequence. RequestError if it can never run, with the numbers; QueueFullError if too many wait."""
+        """Queues a sequence. RequestError, with the numbers, if it can never run; QueueFullError if too many wait."""
         self._refuse_what_never_fits(seq)
         limit = self._config.max_num_queued_reqs
         if limit is not None and self.num_waiting >= limit:
@@ -86,7 +86,7 @@ class Scheduler:
         self._wait([seq])
 
     def abort(self, request_id: str, reason: str = "abort") -> Sequence | None:
-        """Ends a sequence with `reason` wherever it is, also between `schedule` and `apply`; None if it is not here."""
+        """Ends a sequence in any state with `reason`, also between `schedule` and `apply`. None for an unknown id."""
         seq = self._sequences.get(request_id)
         if seq is None:
             return None
@@ -103,24 +103,24 @@ class Scheduler:
         return seq
 
     def schedule(self) -> StepPlan:
-        """Plans a step: decodes, chunks of running prefills, waiting sequences, then drafts, as far as limits allow.
+        """Plans a step: decodes, chunks of running prefills, waiting sequences, then drafts, within the limits.
 
-        A plan must be applied, or given up, before the next one is made.
+        Apply the plan, or drop it, before the next call.
         """
         step = OpenPlan(self._config.max_num_batched_tokens)
         for seq in self._schedule_decodes(step):
             self._schedule_chunk(seq, step)
-        if not step.preempted:         # blocks are short, and a sequence preempted now must not come back in one plan
+        if not step.preempted:         # blocks are short, and a preempted sequence must not come back in the same plan
             self._admit(step)
         if self._has_drafts:
             self._add_drafts(step)
         return step.close()
 
     def apply(self, plan: StepPlan, new_token_ids: list[list[int]]) -> list[Sequence]:
-        """Enters what a step computed; returns the sequences that it finished, their blocks released.
+        """Records the result of a step; returns the sequences that finished, with their blocks released.
 
         Args:
-            new_token_ids: for each scheduled sequence the tokens that its rows gave, none where it has no rows. Those
+            new_token_ids: for each scheduled sequence, its sampled tokens; an empty list if it has no rows. Tokens
                 after the end of a sequence are dropped.
         """
         finished = []
@@ -134,13 +134,13 @@ class Scheduler:
                 if seq.append(token_id):
                     finished.append(seq)
                     break
-            # Blocks of kept tokens only: a rejected draft's keys stay in its slot until the next step overwrites them.
+            # A rejected draft's keys stay in their slot until the next step overwrites them; surplus blocks go back.
             if drafts:
                 num_kept = item.num_kept(len(seq.token_ids) - num_known)
                 if num_kept < num_new_tokens:
                     self._cache.shrink(seq, start + num_kept)
                     if has_states:
-                        continue     # the state before the step is still there: what is kept is computed again
+                        continue     # the state before the step is still there; the next step recomputes kept tokens
                 num_new_tokens = num_kept
             seq.num_computed_tokens = end = start + num_new_tokens
             if end // key_size != start // key_size:
@@ -157,11 +157,11 @@ class Scheduler:
         return finished
 
     def reset_prefix_cache(self) -> bool:
-        """Forgets all cached prefixes. False, and nothing done, while sequences hold blocks."""
+        """Forgets all cached prefixes. Returns False, with nothing changed, while sequences hold blocks."""
         return self._cache.reset()
 
     def check(self) -> None:
-        """AssertionError unless blocks, lists and states agree. For tests: it looks at everything."""
+        """AssertionError unless blocks, lists and states agree. For tests: it is slow."""
         self._cache.check(self._running)
         self._waiting.check()
         self._in_flight.check(self._running)
@@ -190,8 +190,7 @@ class Scheduler:
         self._refuse_what_outgrows_the_cache(seq)
 
     def _refuse_what_outgrows_the_cache(self, seq: Sequence) -> None:
-        # Refused here, at its largest, so that a sequence which runs alone never runs out of blocks. The last token of
-        # all is sampled and not stored.
+        # Checked at the sequence's largest size, so that a sequence running alone never runs out of blocks.
         longest = min(seq.max_stored_len, self._longest_prompt(seq))
         needed = self._cache.num_needed(longest, self._max_chunk, seq.num_encoder_tokens)
         for num_needed, pool, group in zip(needed, self._cache.pools, self._cache.groups, strict=True):
@@ -206,16 +205,16 @@ class Scheduler:
                     hint="Ask for fewer tokens, shorten the prompt, or give the engine more kv_cache_memory_bytes.")
 
     def _longest_prompt(self, seq: Sequence) -> int:
-        """Tokens that fit the context: a sequence that is continued needs one more."""
+        """The most known tokens that a sequence may have when it is added: a generated token needs one more place."""
         return self._max_model_len if seq.is_pooling else self._max_model_len - 1
 
     def _schedule_decodes(self, step: OpenPlan) -> list[Sequence]:
-        """Gives each running sequence with one uncomputed token that token; returns the others, which are in prefill.
+        """Schedules each running sequence with one uncomputed token; returns the other running ones (prefills).
 
-        Nearly all time of a busy step goes by here: one pass, no call for a sequence whose tables have room.
+        This is the hot loop of a busy step: no call for a sequence whose tables have room.
         """
         prefills, decodes, budget = [], step.decodes, step.budget
-        for seq in self._running:                 # loses only its last ones meanwhile, none of which had its turn
+        for seq in self._running:                 # preemption only pops from the end, behind the iterator
             start = seq.num_computed_tokens
             if len(seq.token_ids) - start > 1 or seq.is_pooling:
                 prefills.append(seq)
@@ -232,14 +231,15 @@ class Scheduler:
             step.give(seq, num_tokens)
 
     def _chunk_len(self, start: int, num_uncomputed: int, budget: int) -> int:
-        """Tokens from `start` on that a step takes of a prefill; 0 if it has to wait for another step."""
+        """Tokens of a prefill, from `start` on, that this step computes; 0 if the prefill waits for another step."""
         if not self._config.enable_chunked_prefill:
             return num_uncomputed if num_uncomputed <= budget else 0
         to_border = num_uncomputed if self._cache.border is None else self._cache.border - start % self._cache.border
         return min(num_uncomputed, budget, self._max_chunk, to_border)
 
     def _make_room(self, seq: Sequence, num_tokens: int, step: OpenPlan) -> bool:
-        """Gives a running sequence blocks for `num_tokens`, preempting the last ones; False if it came to itself."""
+        """Gives a running sequence blocks for its first `num_tokens` tokens, preempting from the end of the running
+        list. False if the sequence itself was preempted."""
         while not self._cache.allocate(seq, num_tokens):
             victim = self._running.pop()
             step.take_back(victim)
@@ -257,10 +257,10 @@ class Scheduler:
         self._wait([seq, *freed])
 
     def _admit(self, step: OpenPlan) -> None:
-        """Starts waiting sequences in their order; who does not fit yet is not overtaken.
+        """Starts waiting sequences in their order, until one does not fit.
 
-        A sequence starts only if all its known tokens and the next one fit in free blocks, without those that running
-        ones need to get as far. So it is not preempted at once.
+        A sequence starts only if free blocks suffice for its known tokens and one more, and also for the known tokens
+        and one more of each running sequence. So it is not preempted at once.
         """
         reserved: list[int] | None = None
         max_num_seqs = self._config.max_num_seqs
@@ -284,9 +284,9 @@ class Scheduler:
             reserved = [a + b for a, b in zip(reserved, missing, strict=True)]
 
     def _add_drafts(self, step: OpenPlan) -> None:
-        """Gives decodes their drafts out of the tokens and blocks that all else has left; nobody is preempted.
+        """Gives decodes their drafts, within the tokens and blocks that the rest of the step left. Preempts nothing.
 
-        Blocks of rejected drafts go back after the step, so the next one starts as it would have without drafts.
+        Blocks of rejected drafts are released after the step, so speculation changes no later scheduling decision.
         """
         plain: list[Scheduled] = []
         for item in step.decodes:
@@ -300,7 +300,7 @@ class Scheduler:
         step.decodes = plain
 
     def _drafts(self, item: Scheduled, budget: int) -> tuple[int, ...]:
-        """As many of a decode's drafts as there is room for. The token after the last one is the sequence's last."""
+        """As many of a decode's drafts as fit the budget, the chunk, the blocks and the sequence's `max_len`."""
         seq, end = item.seq, item.start + 1
         num = min(len(seq.draft_token_ids), budget, self._max_chunk - 1, seq.max_len - end - 1)
         if num > 0 and end + num > seq.room and not self._cache.allocate(seq, end + num):
@@ -308,7 +308,7 @@ class Scheduler:
         return tuple(seq.draft_token_ids[: max(num, 0)])
 
     def _keys_after(self, hit: CacheHit, seq: Sequence) -> list[bytes]:
-        """Keys at which a longer hit than this one could end, were they in the cache."""
+        """The content keys, in order, at which a hit longer than `hit` could end."""
         if not seq.reads_prefix_cache:
             return []
         key_size, step = self._cache.key_size, self._cache.hit_size // self._cache.key_size
@@ -330,7 +330,7 @@ class Scheduler:
                 self.prefix_cache_hits += hit.num_tokens
 
     def _num_reserved(self) -> list[int]:
-        """Blocks of each group that running sequences will need to know one more token each."""
+        """For each group, the blocks that the running sequences need for their known tokens and one more each."""
         reserved = [0] * len(self._cache.groups)
         for seq in self._running:
             num_tokens = _next_len(seq)
@@ -351,5 +351,5 @@ class Scheduler:
 
 
 def _next_len(seq: Sequence) -> int:
-    """Tokens in the cache when one more than today's is known, as far as they are ever stored."""
+    """Tokens that the cache must hold for the known tokens and one more; at most `max_stored_len`."""
     return min(seq.num_tokens + 1, seq.max_stored_len)

@@ -1,7 +1,7 @@
-"""`Sequence`: one stream of tokens from its request to its end, and how far it has got.
+"""`Sequence`: one stream of tokens from its request to its end, with its progress.
 
-Plain data that the scheduler and the cache manager change and the runner reads. Knows no tensor, no text and no
-scheduling rule.
+A sequence is plain data: the scheduler and the cache manager change it, the runner reads it. It knows no tensor, no
+text and no scheduling rule.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ from weft.pooling_params import PoolingParams
 
 
 class State(enum.Enum):
-    """Where a sequence is."""
+    """The scheduling state of a sequence."""
 
     NEW = "new"              # no scheduler has it
     WAITING = "waiting"      # in the queue, without blocks
-    HELD = "held"            # waits, outside of the queue, for blocks that another is computing
-    RUNNING = "running"      # has blocks, and a part of every step that has room
+    HELD = "held"            # outside the queue, waiting for blocks that another sequence is computing
+    RUNNING = "running"      # has blocks; gets a part of every step that has room
     FINISHED = "finished"    # has a finish_reason and no blocks
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Sequence:
-    """One sequence, waiting, running or finished. Made from its request alone: `Sequence(request)`.
+    """One sequence: waiting, running or finished. Built from its request alone: `Sequence(request)`.
 
     Attributes:
-        token_ids: prompt and output, all that is known.
-        num_computed_tokens: the first tokens of `token_ids` whose keys and values are in the cache.
-        num_cached_tokens: prompt tokens found in the prefix cache when it first ran; None before.
-        block_ids: for each cache group its table of blocks (`cache/groups`); -1 where there is none.
-        room: tokens, counted from the first one, for which all its tables have blocks.
-        num_encoder_tokens: of the encoder's input; 0 without one.
-        block_keys: content keys of its first full blocks, as many as were needed so far (`cache/prefix.py`).
-        is_pooling: it ends when its prompt is computed; no token is sampled.
-        draft_token_ids: tokens proposed to follow `token_ids`, for the next step to verify.
-        max_len: tokens it may have, prompt included; set when the scheduler takes it.
-        order: rank among all sequences, lower goes first; set when the scheduler takes it.
-        state: where it is; the scheduler moves it.
+        token_ids: all known tokens, prompt and output.
+        num_computed_tokens: how many of the first `token_ids` have their keys and values in the cache.
+        num_cached_tokens: prompt tokens found in the prefix cache at the first start; None before.
+        block_ids: one block table for each cache group (`cache/groups`); entry -1: no block.
+        room: the first `room` tokens have blocks in all tables.
+        num_encoder_tokens: tokens of the encoder's input; 0 if the model has no encoder.
+        block_keys: content keys of the first full blocks, as many as were needed so far (`cache/prefix.py`).
+        is_pooling: the sequence ends when its prompt is computed; no token is sampled.
+        draft_token_ids: speculated tokens after `token_ids`, for the next step to verify.
+        max_len: the most tokens that the sequence may have, prompt included; the scheduler lowers it to the context.
+        order: rank among all sequences, lower first; the scheduler sets it in `add`.
+        state: scheduling state; the scheduler changes it.
         first_scheduled_time: seconds of `time.monotonic`.
-        num_prompt_logprobs: prompt positions whose log-probabilities have left the engine; the engine counts them, so
-            that a preempted sequence does not send them twice.
+        num_prompt_logprobs: prompt positions whose log-probabilities have left the engine. A preempted sequence skips
+            these positions when it runs again.
         finish_reason: None while alive, else "stop", "length", "abort" or "error".
-        stop_reason: the stop token id that ended it; None for the end-of-text token; a sentence where its own rules
-            forbid every token.
+        stop_reason: the stop token id that ended the sequence; None for the end-of-text token; a sentence if the
+            request's parameters forbid every token.
     """
 
     request: EngineRequest
@@ -61,7 +61,7 @@ class Sequence:
     is_pooling: bool = field(init=False)
     draft_token_ids: list[int] = field(default_factory=list, init=False)
     max_len: int = field(init=False)
-    min_len: int = field(init=False)                        # tokens before eos or a stop id may end it
+    min_len: int = field(init=False)                        # tokens before eos or a stop id may end the sequence
     end_token_ids: frozenset[int] = field(init=False)       # eos and stop ids together
     order: tuple[float, ...] = field(default=(), init=False)
     state: State = field(default=State.NEW, init=False)
@@ -92,7 +92,7 @@ class Sequence:
 
     @property
     def num_tokens(self) -> int:
-        """Known tokens: prompt and output."""
+        """The number of known tokens, prompt and output."""
         return len(self.token_ids)
 
     @property
@@ -101,12 +101,12 @@ class Sequence:
 
     @property
     def output_token_ids(self) -> list[int]:
-        """A copy of the generated tokens, those of a resumed request included."""
+        """A copy of the generated tokens, including `output_token_ids` of the request."""
         return self.token_ids[self.num_prompt_tokens :]
 
     @property
     def num_uncomputed_tokens(self) -> int:
-        """Known tokens that the model has still to see; 1 in decode."""
+        """The number of known tokens that the model has not computed yet; 1 in decode."""
         return len(self.token_ids) - self.num_computed_tokens
 
     @property
@@ -115,8 +115,8 @@ class Sequence:
 
     @property
     def reads_prefix_cache(self) -> bool:
-        """False when its prompt must be computed: log-probabilities of the prompt need every position's logits, and
-        pooling every position's state."""
+        """False if the whole prompt must be computed: prompt_logprobs need every position's logits, and pooling needs
+        every position's hidden state."""
         if self.is_pooling:
             return False
         params = self.request.sampling
@@ -124,14 +124,14 @@ class Sequence:
 
     @property
     def max_stored_len(self) -> int:
-        """Tokens whose keys and values the cache ever holds; a last token that is sampled is never stored."""
+        """The most tokens whose keys and values the cache ever holds: the last sampled token is never computed."""
         return self.max_len if self.is_pooling else self.max_len - 1
 
     def key_extras(self, start: int, end: int) -> bytes:
-        """What the keys and values of tokens `start` to `end` - 1 depend on besides the ids up to there.
+        """Bytes that stand for all inputs of tokens `start` to `end` - 1 other than token ids, for the content keys.
 
-        The salt counts in the first block. A digest of the rows of prompt_embeds comes last and has a fixed length, so
-        that no salt can be taken for rows.
+        The cache salt goes into the first block. The digest of the prompt_embeds rows comes last and has a fixed
+        length, so that no salt can be mistaken for rows.
         """
         request, extras = self.request, b""
         if start == 0 and request.cache_salt is not None:
@@ -141,7 +141,7 @@ class Sequence:
         return extras
 
     def append(self, token_id: int) -> bool:
-        """Takes a new token; True if it ends the sequence, which then has its `finish_reason`."""
+        """Appends a new token. Returns True if the token ends the sequence, with `finish_reason` set."""
         token_ids = self.token_ids
         token_ids.append(token_id)
         if token_id in self.end_token_ids and len(token_ids) >= self.min_len:

@@ -1,4 +1,4 @@
-"""From a StepPlan to a Step: token ids, positions, cache slots and block tables packed into tensors."""
+"""From a StepPlan to a Step: packs token ids, positions, cache slots and block tables into tensors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from weft.ops.step import RowEmbeds, Step
 
 
 def step_inputs(step_plan: StepPlan, memory: MemoryPlan) -> Step:
-    """The step. Its wanted rows are those that are sampled, in the order of the scheduled sequences."""
+    """The model's input for `step_plan`, T tokens in the order of the scheduled sequences.
+
+    `wanted_rows` are the rows to sample, in the same order.
+    """
     items = step_plan.scheduled
     query_lens = tuple(item.num_new_tokens for item in items)
     seq_lens = tuple(item.start + item.num_new_tokens for item in items)
@@ -33,7 +36,7 @@ def step_inputs(step_plan: StepPlan, memory: MemoryPlan) -> Step:
     ends, embeds = accumulate(query_lens), _embeds(items)
     input_ids = torch.tensor(token_ids)
     if embeds is not None:
-        input_ids[embeds.rows] = 0      # any id: they have none
+        input_ids[embeds.rows] = 0      # a valid id for the lookup; the prompt's own embeddings replace the result
     return Step(
         input_ids=input_ids, embeds=embeds, positions=torch.from_numpy(places), query_lens=query_lens,
         wanted_rows=tuple(row for item, end in zip(items, ends, strict=True)
@@ -44,7 +47,7 @@ def step_inputs(step_plan: StepPlan, memory: MemoryPlan) -> Step:
 
 
 def _embeds(items: Seq[Scheduled]) -> RowEmbeds | None:
-    """The rows of this step that prompts bring themselves."""
+    """The rows of this step whose embeddings come from `prompt_embeds`; None if there are none."""
     rows, values, first = [], [], 0
     for item in items:
         embeds, start = item.seq.request.prompt_embeds, item.start
@@ -59,7 +62,10 @@ def _embeds(items: Seq[Scheduled]) -> RowEmbeds | None:
 
 
 def trial_step(memory: MemoryPlan) -> Step:
-    """A step of one sequence with two tokens of id 0, in each group's first block, before any sequence has blocks."""
+    """A step for trying the model before any request: one sequence of two tokens with id 0, in each group's block 0.
+
+    With `block_size` 1 the two tokens lie in blocks 0 and 1.
+    """
     places, size = np.arange(2), memory.block_size
     table = np.array([[0] if size > 1 else [0, 1]], dtype=np.int32)
     plans = tuple(ScanPlan(query_lens=(2,), read_ids=(None,), write_ids=(0,)) if isinstance(group, StateGroup) else
@@ -70,14 +76,14 @@ def trial_step(memory: MemoryPlan) -> Step:
 
 
 def _places(items: Seq[Scheduled], num_decodes: int) -> np.ndarray:
-    """[T] int64, each token's place in its sequence, which is its place in the cache."""
+    """[T] int64: each token's position in its sequence."""
     parts = [np.fromiter((item.start for item in items[:num_decodes]), dtype=np.int64, count=num_decodes)]
     parts += [np.arange(item.start, item.start + item.num_new_tokens) for item in items[num_decodes:]]
     return np.concatenate(parts)
 
 
 def _states(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...]) -> ScanPlan:
-    """What the layers of a group of states read: a sequence's table is its state to read and its state to write."""
+    """The scan plan of a state group: the table of each sequence is (block to read, block to write)."""
     tables = [item.seq.block_ids[group] for item in items]
     return ScanPlan(query_lens=query_lens, read_ids=tuple(None if read == FREED else read for read, _ in tables),
                     write_ids=tuple(write for _, write in tables))
@@ -85,7 +91,11 @@ def _states(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...]) -> S
 
 def _attention(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...], seq_lens: tuple[int, ...],
                num_decodes: int, places: np.ndarray, memory: MemoryPlan) -> AttentionPlan:
-    """What the layers of a cache group read."""
+    """The attention plan of one cache group.
+
+    query_lens, seq_lens: for each sequence, its tokens in this step and its tokens up to the step's end.
+    places: [T] positions in the sequences.
+    """
     size = memory.block_size
     table = np.full((len(items), max(-(-n // size) for n in seq_lens)), -1, dtype=np.int32)
     for row, item, length in zip(table, items, seq_lens, strict=True):
@@ -99,7 +109,7 @@ def _attention(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...], s
 
 
 def _ranges(group: CacheGroup, query_lens: tuple[int, ...], seq_lens: tuple[int, ...]) -> KeyRanges | None:
-    """The keys that each query sees; None: those before it, of which the plan's window says how many."""
+    """The keys that each query sees; None for causal masks, where the plan's `window` says enough."""
     match group:
         case FullGroup(mask=Bidirectional()):
             return bidirectional(query_lens, seq_lens)

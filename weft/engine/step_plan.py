@@ -1,6 +1,6 @@
-"""`StepPlan`: which sequences get how many tokens in a step. Made by the scheduler, carried out by the runner.
+"""`StepPlan`: the sequences of a step and the number of tokens of each. The scheduler makes it, the runner executes it.
 
-Knows no block and no limit.
+A plan knows no block and no limit.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from weft.engine.sequence import Sequence
 
 
 class Scheduled(NamedTuple):
-    """A sequence's part of a step: positions `start` to `start + num_new_tokens` - 1 (a tuple because it is cheap).
+    """One sequence's part of a step: positions `start` to `start + num_new_tokens` - 1. A tuple, as tuples are cheap.
 
-    num_rows: rows that are sampled, the last ones: 0 unless the last known token is among the new ones, and 0 of a
-        pooling sequence; else one for that token and one after each draft.
-    drafts: tokens assumed to follow the known ones; they count among the new tokens.
+    num_rows: the last `num_rows` rows are sampled. 0 if this part ends before the last known token, or for a pooling
+        sequence; otherwise 1 + the number of drafts.
+    drafts: speculated tokens after the known ones; `num_new_tokens` includes them.
     """
 
     seq: Sequence
@@ -25,12 +25,16 @@ class Scheduled(NamedTuple):
     drafts: tuple[int, ...] = ()
 
     def num_kept(self, num_sampled: int) -> int:
-        """New tokens that stay computed when the step gave `num_sampled` tokens: each but the last was a draft."""
+        """New tokens that stay in the cache after the step gave `num_sampled` tokens; rejected drafts do not stay.
+
+        Every sampled token but the last one equals a draft.
+        """
         return self.num_new_tokens - max(0, len(self.drafts) - max(0, num_sampled - 1))
 
 
 class StepPlan(NamedTuple):
-    """One step. Sequences with one new token and one row (decodes) come first, then those with drafts."""
+    """One step. Sequences with one new token and one sampled row (decodes) come first, then sequences with drafts, then
+    prefill chunks. num_tokens: new tokens of all sequences together."""
 
     scheduled: tuple[Scheduled, ...]
     preempted: tuple[Sequence, ...]
@@ -38,7 +42,7 @@ class StepPlan(NamedTuple):
 
 
 class OpenPlan:
-    """A plan in the making: the tokens that are left to give, and who got some."""
+    """A plan under construction. budget: tokens that the step can still take."""
 
     def __init__(self, budget: int) -> None:
         self.budget = self._max_tokens = budget
@@ -55,7 +59,10 @@ class OpenPlan:
         self.budget -= num_tokens
 
     def take_back(self, seq: Sequence) -> None:
-        """A sequence is preempted. Only a decode, and of these the last, can have its part of the step by then."""
+        """Removes a preempted sequence from the plan.
+
+        The preempted sequence is the last running one. If it has a part of this step, that part is the last decode.
+        """
         if self.decodes and self.decodes[-1].seq is seq:
             self.decodes.pop()
             self.budget += 1

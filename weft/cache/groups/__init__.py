@@ -1,4 +1,4 @@
-"""Cache groups: the layers that store the same kind of thing for the same tokens, and how their blocks come and go."""
+"""Cache groups: layers that store the same kind of data for the same tokens, and the rules for their blocks."""
 
 from __future__ import annotations
 

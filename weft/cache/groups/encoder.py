@@ -1,4 +1,4 @@
-"""`EncoderGroup`: keys and values of the encoder's tokens: written once, of fixed length, read by every step."""
+"""`EncoderGroup`: the cache of cross attention: keys and values of the encoder's tokens, written once."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from weft.cache.groups.group import FREED, UNLIMITED
 class EncoderGroup:
     """Layers that attend to an encoder's output. A table has a block for each `block_size` tokens of the encoder.
 
-    A sequence gets all of it when it starts, and again after a preemption: then the encoder runs again. A cached prefix
-    of the decoder needs none of it, so this group shortens no hit.
-    bytes_per_token: of keys and values of all these layers together.
+    A sequence gets all these blocks when it starts. After a preemption it gets them again and the encoder runs again.
+    A prefix hit of the decoder does not depend on these blocks, so this group shortens no hit.
+    bytes_per_token: bytes of keys and values of all these layers together.
     """
 
     layers: tuple[int, ...]
@@ -52,10 +52,10 @@ class EncoderGroup:
         return []
 
     def publish(self, pool: BlockPool, table: list[int], keys: Sequence[bytes], first: int, num_computed: int) -> None:
-        """Nothing is findable."""
+        """Does nothing: encoder blocks are never shared."""
 
     def advance(self, pool: BlockPool, table: list[int], num_computed: int) -> bool:
-        """The whole of it stays visible."""
+        """Does nothing: every step reads all encoder blocks."""
         return False
 
     def check(self, table: list[int]) -> None:

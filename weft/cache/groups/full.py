@@ -1,4 +1,4 @@
-"""`FullGroup`: keys and values of every token, all of which a later token may see."""
+"""`FullGroup`: the cache of full attention: keys and values of every token, kept as long as the sequence runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from weft.cache.masks import CAUSAL, Bidirectional, Mask
 class FullGroup:
     """Layers without a window. A table has a block for each `block_size` tokens, in order.
 
-    bytes_per_token: of keys and values of all these layers together. mask: what each query sees of them.
+    bytes_per_token: bytes of keys and values of all these layers together. mask: which keys each query sees.
     """
 
     layers: tuple[int, ...]
@@ -29,7 +29,7 @@ class FullGroup:
 
     @property
     def can_share_prefixes(self) -> bool:
-        """False where an earlier token's keys depend on later tokens."""
+        """False for bidirectional attention: there an earlier token's keys depend on later tokens."""
         return not isinstance(self.mask, Bidirectional)
 
     @property
@@ -64,7 +64,7 @@ class FullGroup:
             pool.publish(table[index], keys[index])
 
     def advance(self, pool: BlockPool, table: list[int], num_computed: int) -> bool:
-        """Every block stays visible."""
+        """Does nothing: later tokens may see every block."""
         return False
 
     def check(self, table: list[int]) -> None:

@@ -1,7 +1,7 @@
-"""`CacheGroup`: what the cache manager asks of a kind of cache. The kinds are the other files of this folder.
+"""`CacheGroup`: the interface of a kind of cache to the cache manager. The other files of this folder implement it.
 
-A group is a frozen value: sizes and rules. What changes is its pool and each sequence's *table*, the list of its block
-ids in this group. Groups know no sequence, no scheduling rule and no tensor.
+A group is a frozen value of sizes and rules. The changing parts are the group's `BlockPool` and each sequence's *block
+table*: the list of the sequence's block ids in this group. Groups know no sequence, no scheduling rule and no tensor.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import Protocol
 
 from weft.cache.block_pool import BlockPool
 
-FREED = -1                # in a table: no block, as no query sees its tokens any more, or nothing is stored yet
-UNLIMITED = 1 << 62       # room of a table that does not grow with the tokens
+FREED = -1                # table entry without a block: no query sees its tokens any more, or nothing is stored yet
+UNLIMITED = 1 << 62       # room, in tokens, of a table whose size does not depend on the number of tokens
 
 
 class CacheGroup(Protocol):
-    """One kind of cache and the layers that share its tables.
+    """One kind of cache and the layers that share its block tables.
 
-    layers: their indices in the model.
-    block_size: tokens that a block stands for. block_bytes: of one block, all these layers together.
-    words: what the layers see of it, for people.
-    can_share_prefixes: whether what is stored of a prefix is the same whatever follows.
-    is_shifting: whether `advance` changes tables.
-    is_kept_at_borders: whether only a step that ends with a block leaves the block's content behind.
+    layers: the layers' indices in the model.
+    block_size: tokens that one block stands for. block_bytes: bytes of one block, all these layers together.
+    words: a phrase for reports: the tokens that the layers see.
+    can_share_prefixes: True if the stored data of a prefix does not depend on the tokens after it.
+    is_shifting: True if `advance` changes tables.
+    is_kept_at_borders: True if data at a block border exists only after a step that ended there (recurrent states).
     """
 
     @property
@@ -42,45 +42,49 @@ class CacheGroup(Protocol):
     def is_kept_at_borders(self) -> bool: ...
 
     def num_blocks(self, num_tokens: int, max_chunk: int, num_encoder_tokens: int) -> int:
-        """The most blocks that one sequence of `num_tokens` holds at any moment; steps take up to `max_chunk`."""
+        """The most blocks that one sequence of `num_tokens` tokens holds at any moment.
+
+        max_chunk: the most tokens of the sequence that one step computes.
+        """
         ...
 
     def grow(self, table: list[int], num_tokens: int, num_encoder_tokens: int) -> tuple[int, int]:
-        """What the table needs for the next step, after which `num_tokens` are computed.
+        """How the table grows for a step after which `num_tokens` tokens are computed.
 
-        (blocks to append, tokens that the table then has room for, counted from the sequence's first one).
+        Returns (blocks to append, room): with them the table has blocks for the first `room` tokens of the sequence.
         """
         ...
 
     def num_missing(
         self, table: list[int], num_computed: int, num_tokens: int, max_chunk: int, num_encoder_tokens: int
     ) -> int:
-        """Free blocks that a sequence needs on its way from `num_computed` to `num_tokens`, beside those it holds."""
+        """Free blocks that a sequence still needs to get from `num_computed` to `num_tokens` computed tokens."""
         ...
 
     def num_surplus(self, table: list[int], num_tokens: int) -> int:
-        """Last blocks of the table that hold none of the first `num_tokens` tokens."""
+        """The number of blocks at the table's end that hold none of the first `num_tokens` tokens."""
         ...
 
     def longest_hit(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> int:
-        """The most blocks, `num` at most, such that the pool has what the token after them needs.
+        """The length, in blocks, of the longest cached prefix of at most `num` blocks.
 
-        keys: the content keys of this group's blocks, in order.
+        A prefix is cached if the pool has all blocks that the next token reads. keys: the content keys of this group's
+        blocks, in order.
         """
         ...
 
     def found(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> list[int]:
-        """The table of a sequence that starts after `num` blocks, which `longest_hit` has allowed."""
+        """The table of a sequence that starts with `num` cached blocks; `longest_hit` returned `num` or more."""
         ...
 
     def publish(self, pool: BlockPool, table: list[int], keys: Sequence[bytes], first: int, num_computed: int) -> None:
-        """Makes the blocks from number `first` on findable that the last step filled."""
+        """Publishes the content keys of the blocks that the last step filled, from block number `first` on."""
         ...
 
     def advance(self, pool: BlockPool, table: list[int], num_computed: int) -> bool:
-        """Changes the table after a step: `num_computed` tokens are computed. Releases what nobody reads any more.
+        """Updates the table after a step, with `num_computed` tokens computed: releases blocks that no token reads.
 
-        True if the table has lost its room: it lacks a block for the next step.
+        Returns True if the table lacks a block for the next step.
         """
         ...
 

@@ -1,11 +1,11 @@
-"""`StateGroup`: one state of fixed size for each sequence, which every token changes (Mamba, short convolutions).
+"""`StateGroup`: one recurrent state of fixed size for each sequence, updated by every token (Mamba, convolutions).
 
-A step never changes what it reads: a sequence has a block to read and another one to write, and they swap roles after
-the step. So a failed step can be run again. A state at a border, a multiple of `block_size` tokens, is published: that
-block is a snapshot, read by whoever goes on from there and written by nobody.
+A step reads one block and writes another; the two swap roles after the step. So a failed step can be run again. A state
+at a border (a multiple of `block_size` tokens) is published as a snapshot: sequences with the same prefix start from
+it, and no step writes it again.
 
-    table           [read, write]      before a step; `read` is FREED where the sequence begins: all zeros
-    after the step  [write, read]      or [write] if `read` may not be written: there was none, or it is a snapshot
+    table           [read, write]      before a step; `read` is FREED at the start of a sequence: the state is zeros
+    after the step  [write, read]      or [write] if the step had no block to read, or read a snapshot
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from weft.cache.groups.group import FREED, UNLIMITED
 
 @dataclass(frozen=True, slots=True)
 class StateGroup:
-    """Layers with a state. A block is the states of all of them after some token.
+    """Layers with a recurrent state. One block holds the states of all these layers after one token.
 
-    block_size: tokens from one snapshot to the next. block_bytes: of all these layers' states together.
+    block_size: tokens from one snapshot to the next. block_bytes: bytes of all these layers' states together.
     """
 
     layers: tuple[int, ...]
@@ -51,14 +51,14 @@ class StateGroup:
         return 0
 
     def longest_hit(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> int:
-        """Only the last snapshot has to be there."""
+        """A hit needs only the snapshot at its end."""
         return next((index for index in range(num, 0, -1) if keys[index - 1] in pool), 0)
 
     def found(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> list[int]:
         return pool.find_all(keys[num - 1 : num]) if num else [FREED]
 
     def publish(self, pool: BlockPool, table: list[int], keys: Sequence[bytes], first: int, num_computed: int) -> None:
-        """Only a step that ends at a border leaves the state there."""
+        """Publishes a snapshot if the step ended at a border; other steps leave no state at one."""
         num, rest = divmod(num_computed, self.block_size)
         if not rest and num > first:
             pool.publish(table[1], keys[num - 1])

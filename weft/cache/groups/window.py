@@ -1,4 +1,4 @@
-"""`WindowGroup`: keys and values of every token, of which a query sees the last `window` only."""
+"""`WindowGroup`: the cache of sliding-window attention: a query sees the last `window` tokens only."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from weft.cache.masks import CAUSAL, Bidirectional, Mask
 
 @dataclass(frozen=True, slots=True)
 class WindowGroup:
-    """Layers with one window. A table has a place for each `block_size` tokens, in order, `FREED` in those left behind.
+    """Layers with the same window. Entry i of a table is the block of tokens i * `block_size` and following; entries
+    that have left the window are `FREED`.
 
-    window: tokens a query sees, itself included: at position p it sees p - window + 1 to p.
-    bytes_per_token: of keys and values of all these layers together. mask: narrows the window further.
+    window: tokens that a query sees, its own included: a query at position p sees p - window + 1 to p.
+    bytes_per_token: bytes of keys and values of all these layers together. mask: narrows the window further.
     """
 
     window: int
@@ -29,7 +30,7 @@ class WindowGroup:
 
     @property
     def can_share_prefixes(self) -> bool:
-        """False where an earlier token's keys depend on later tokens."""
+        """False for bidirectional attention: there an earlier token's keys depend on later tokens."""
         return not isinstance(self.mask, Bidirectional)
 
     @property
@@ -41,11 +42,11 @@ class WindowGroup:
         return self.bytes_per_token * self.block_size
 
     def num_left_behind(self, num_tokens: int) -> int:
-        """Blocks that the query at position `num_tokens`, and any later one, no longer sees."""
+        """The number of leading blocks that no query from position `num_tokens` on sees."""
         return max(0, num_tokens - self.window + 1) // self.block_size
 
     def num_blocks(self, num_tokens: int, max_chunk: int, num_encoder_tokens: int) -> int:
-        """`window` - 1 tokens before the chunk and the chunk itself, wherever block borders fall."""
+        """The blocks of `window` - 1 tokens before a chunk and of the chunk itself, for the worst block alignment."""
         span = self.window - 1 + max_chunk
         return min(-(-num_tokens // self.block_size), (span + self.block_size - 2) // self.block_size + 1)
 
@@ -66,7 +67,7 @@ class WindowGroup:
         return max(0, len(table) - -(-num_tokens // self.block_size))
 
     def longest_hit(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> int:
-        """Only the blocks that the next token sees have to be there."""
+        """A hit needs only the blocks that the token after the hit sees."""
         while True:
             first = self.num_left_behind(num * self.block_size)
             gap = next((index for index in range(num - 1, first - 1, -1) if keys[index] not in pool), None)
@@ -83,7 +84,7 @@ class WindowGroup:
             pool.publish(table[index], keys[index])
 
     def advance(self, pool: BlockPool, table: list[int], num_computed: int) -> bool:
-        end = first = (num_computed - self.window + 1) // self.block_size       # num_left_behind, or less than 0
+        end = first = (num_computed - self.window + 1) // self.block_size       # num_left_behind, or negative
         while first > 0 and table[first - 1] != FREED:
             first -= 1
         if first < end:

@@ -1,1 +1,1 @@
-"""Memory before and at start: the plan, how caches are fitted into it, their tensors, and the report at start."""
+"""Memory planning: the plan, the sizes of the cache groups, the cache tensors, and the report at start."""

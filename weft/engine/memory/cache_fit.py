@@ -1,7 +1,7 @@
-"""`CacheFit`: how many blocks each cache group gets of a number of bytes, and how long a sequence may then be.
+"""`CacheFit`: how many blocks each cache group gets out of a number of bytes, and the longest sequence that then fits.
 
-Groups of tokens get equally many blocks, a window no more than its sequences can use. States get what is left: two for
-one sequence at least, half of the bytes at most while tokens need them. Knows no weights and no machine.
+Token groups get equal numbers of blocks, but a window group no more than its sequences can use. State groups get at
+least two states. While token groups need blocks, state groups get at most half of the bytes; then they get the rest.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from weft.cache.groups import CacheGroup, EncoderGroup, FullGroup, StateGroup, W
 from weft.cache.masks import Bidirectional
 from weft.config.engine_config import EngineConfig
 
-_LEAST_STATES = 2           # of a sequence: one to read, one to write
+_LEAST_STATES = 2           # states that a sequence needs: one to read, one to write
 
 
 class FittedCache(NamedTuple):
-    """num_blocks: of each group. num_tokens: of the longest sequence that fits; 0: not one of a single token does."""
+    """num_blocks: blocks of each group. num_tokens: the longest sequence that fits, in tokens; 0 if none fits."""
 
     num_blocks: tuple[int, ...]
     num_tokens: int
 
 
 class CacheFit:
-    """The sizes that a model's groups can have under the options.
+    """Computes the sizes of a model's cache groups under the options in `config`.
 
     max_encoder_len: tokens of the longest encoder input, for encoder groups.
     """
@@ -41,11 +41,11 @@ class CacheFit:
                                 if not isinstance(group, StateGroup)), default=0)
 
     def least_bytes(self, num_tokens: int) -> int:
-        """Bytes with which one sequence of `num_tokens` fits."""
+        """The least cache size, in bytes, in which one sequence of `num_tokens` tokens fits."""
         return self._bytes(-(-num_tokens // self._block_size), _LEAST_STATES)
 
     def fit(self, num_bytes: int) -> FittedCache:
-        """The largest groups that fit."""
+        """The largest groups that fit into `num_bytes`."""
         states = self._share_of_states(num_bytes)
         blocks = self._most_blocks(num_bytes, states)
         if self._bytes(blocks, states) > num_bytes:
@@ -57,7 +57,7 @@ class CacheFit:
                            blocks * self._block_size if self._max_blocks else self._max_model_len)
 
     def _cap(self, group: CacheGroup, config: EngineConfig) -> int:
-        """The most blocks that the sequences of a step can use."""
+        """The most blocks of a group that `max_num_seqs` sequences can use, cached snapshots included."""
         length, num_seqs = config.model.max_model_len, config.scheduler.max_num_seqs
         if isinstance(group, StateGroup):
             num_snapshots = length // group.block_size if config.cache.enable_prefix_caching else 0
@@ -66,7 +66,7 @@ class CacheFit:
             return num_seqs * self._encoder_blocks
         most = num_seqs * -(-length // self._block_size)
         chunks = -(-config.scheduler.max_num_batched_tokens // self._block_size)
-        if isinstance(group, FullGroup) and isinstance(group.mask, Bidirectional):      # held for one step only
+        if isinstance(group, FullGroup) and isinstance(group.mask, Bidirectional):      # blocks live for one step only
             return min(most, num_seqs + chunks)
         if not isinstance(group, WindowGroup):
             return most
@@ -83,7 +83,7 @@ class CacheFit:
         return sum(count * group.block_bytes for count, group in zip(counts, self._groups, strict=True))
 
     def _share_of_states(self, num_bytes: int) -> int:
-        """Half of the bytes, or less where one whole context needs them; never fewer than a sequence needs."""
+        """States that fit into half of the bytes, or into less if one whole context needs the rest; at least two."""
         if not self._state_bytes:
             return 0
         context = self._bytes(-(-self._max_model_len // self._block_size), 0)

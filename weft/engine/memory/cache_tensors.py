@@ -1,4 +1,4 @@
-"""The memory of the cache: a layer's tensors for the blocks of its group. `engine/runner.py` binds them once."""
+"""The cache's memory: each layer's tensors for the blocks of its group. `engine/runner.py` binds them once."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from weft.models.engine_model import CacheLayer
 
 
 def bind_caches(layers: Sequence[CacheLayer], groups: Sequence[CacheGroup], num_blocks: Sequence[int]) -> None:
-    """Gives every layer of every group its tensors, or those of the layer whose keys and values it reads.
+    """Gives every layer its cache tensors. A layer with a `source` gets the source layer's tensors.
 
-    num_blocks: of each group.
+    num_blocks: blocks of each group.
     """
     bound: dict[int, tuple[Tensor, ...]] = {}
     for number, (group, num) in enumerate(zip(groups, num_blocks, strict=True)):
@@ -33,6 +33,6 @@ def _tensors(layer: CacheLayer, num_blocks: int) -> tuple[Tensor, ...]:
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Zeros that cost no memory until they are written: a large cache is free while it is empty."""
+    """Zeros whose pages take no memory until they are written, so an empty cache costs nothing."""
     count = math.prod(shape)
     return torch.frombuffer(lazy_zeros(count * dtype.itemsize), dtype=dtype, count=count).view(shape)

@@ -1,7 +1,7 @@
-"""The memory plan: weights, activations and cache, before a weight is read.
+"""The memory plan: bytes of weights, activations and cache, computed before a weight is read.
 
-From what the built model says of itself, the options and the machine's memory. What the user left open (context, cache
-size) is fitted; what the user set and does not fit is a `MemoryPlanError` with need, have and the largest that fits.
+The plan follows from the built model's sizes, the options and the machine's memory. Options left open (context length,
+cache size) are fitted. A set option that does not fit is a `MemoryPlanError` with the need and the largest value.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from weft.models.engine_model import EngineModel
 
 logger = logging.getLogger("weft")
 
-DEFAULT_CACHE_BYTES = 4 << 30        # unless set, the cache takes no more than this, or than one whole context
-STATE_INTERVAL_BLOCKS = 16           # blocks from one snapshot of a sequence's states to the next
+DEFAULT_CACHE_BYTES = 4 << 30        # an unset cache size is at most this, or one whole context if that needs more
+STATE_INTERVAL_BLOCKS = 16           # blocks of tokens from one snapshot of a sequence's states to the next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPlan:
-    """Bytes by purpose, and what they buy.
+    """Bytes by purpose, and the resulting sizes.
 
-    num_blocks: of each cache group. max_model_len: tokens, perhaps fewer than the model could.
-    limit_bytes: what the engine may use, and limit_source where that number comes from.
+    num_blocks: blocks of each cache group. max_model_len: tokens, perhaps fewer than the model supports.
+    limit_bytes: bytes that the engine may use. limit_source: where `limit_bytes` comes from, as words.
     """
 
     weight_bytes: int
@@ -51,7 +51,10 @@ class MemoryPlan:
 
     @property
     def num_cache_tokens(self) -> int:
-        """Tokens of a sequence (or of several) that all groups of tokens can hold together; 0 without such groups."""
+        """Tokens, of all sequences together, that the token groups can hold; 0 without such groups.
+
+        Window groups count only in a model without full groups.
+        """
         counts = list(zip(self.num_blocks, self.groups, strict=True))
         whole = [num for num, group in counts if isinstance(group, FullGroup)]
         windows = [num for num, group in counts if isinstance(group, WindowGroup)]
@@ -59,7 +62,7 @@ class MemoryPlan:
 
 
 def step_limits(config: EngineConfig) -> StepLimits:
-    """The largest step that the options allow."""
+    """The largest step that the options allow: tokens, sampled rows, context and threads."""
     num_tokens, speculative = config.scheduler.max_num_batched_tokens, config.speculative
     num_rows = config.scheduler.max_num_seqs * (1 + (speculative.num_speculative_tokens if speculative else 0))
     return StepLimits(num_tokens=num_tokens, num_wanted_rows=min(num_rows, num_tokens),
@@ -74,7 +77,7 @@ def planned_groups(built: EngineModel, config: EngineConfig) -> tuple[CacheGroup
 
 
 def plan_memory(built: EngineModel, config: EngineConfig, machine: Machine) -> MemoryPlan:
-    """Fit weights, activations and cache into the memory there is. MemoryPlanError when they do not fit."""
+    """Fit weights, activations and cache into the available memory. MemoryPlanError if they do not fit."""
     model, cache = config.model, config.cache
     weights, activations = built.weight_bytes(), built.step_bytes(step_limits(config))
     groups = planned_groups(built, config)
@@ -105,19 +108,22 @@ def plan_memory(built: EngineModel, config: EngineConfig, machine: Machine) -> M
 
 
 def computes_whole_prompts(groups: Sequence[CacheGroup]) -> bool:
-    """True where a token sees later ones, so that no prompt can be computed in chunks."""
+    """True for bidirectional attention: a token sees later tokens, so a prompt cannot be computed in chunks."""
     return any(isinstance(group, FullGroup | WindowGroup) and isinstance(group.mask, Bidirectional) for group in groups)
 
 
 def scheduler_config(config: EngineConfig, plan: MemoryPlan) -> SchedulerConfig:
-    """The options for the scheduler of a model with these cache groups."""
+    """The scheduler's options for this model; no chunked prefill if a prompt must be computed whole."""
     if computes_whole_prompts(plan.groups):
         return replace(config.scheduler, enable_chunked_prefill=False)
     return config.scheduler
 
 
 def _wanted_len(built: EngineModel, groups: Sequence[CacheGroup], config: EngineConfig) -> int:
-    """max_model_len, or fewer tokens where the model or a step has fewer. A set length beyond that is an error."""
+    """`max_model_len`, lowered to the model's positions and, for whole prompts, to the step's tokens.
+
+    ConfigError if the user has set a longer one.
+    """
     length = config.model.max_model_len
     limits = []
     if built.num_positions is not None:
@@ -135,7 +141,10 @@ def _wanted_len(built: EngineModel, groups: Sequence[CacheGroup], config: Engine
 
 
 def _context(wanted: int, fitting: int, config: EngineConfig, budget: int, fit: CacheFit) -> int:
-    """Tokens a sequence may have. A set length that does not fit is an error."""
+    """The context length in tokens: `wanted`, or `fitting` if the cache holds fewer.
+
+    MemoryPlanError if the user has set a length that does not fit.
+    """
     if wanted <= fitting:
         return wanted
     if fitting < 1:

@@ -1,6 +1,6 @@
-"""What the engine found of the machine and made of it, each number with its source: logged once when an engine starts.
+"""The report at start: the machine's properties and the settings derived from them, each number with its source.
 
-`weft inspect` shows the same facts. Decides nothing.
+The engine logs the report once. `weft inspect` shows the same facts. This module decides nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from weft.ops.native import unavailable
 
 
 def machine_facts(config: EngineConfig, machine: Machine) -> dict[str, Fact]:
-    """Facts by name: the fields of EngineConfig and of Machine, each node's under `nodes.N`. Values are plain data."""
+    """Facts by name: fields of EngineConfig and of Machine; a NUMA node's facts under `nodes.N`. Values are plain data.
+    """
     origin = config.origins.get
     facts = {
         "num_threads": Fact(config.num_threads, origin("num_threads", "config")),
@@ -38,7 +39,7 @@ def machine_facts(config: EngineConfig, machine: Machine) -> dict[str, Fact]:
 
 
 def start_report(config: EngineConfig, machine: Machine) -> list[str]:
-    """A line for threads, instruction sets, memory and caches; one for weights where nodes divide them."""
+    """Log lines for threads, instruction sets, memory and caches, and for weights if NUMA nodes divide them."""
     facts = machine_facts(config, machine)
     memory, free, l2 = machine.memory_bytes, machine.available_bytes, machine.l2_bytes
     cache = f"{l2.value // 1024} KiB a core" if l2.value is not None else "unknown"
@@ -56,8 +57,8 @@ def start_report(config: EngineConfig, machine: Machine) -> list[str]:
 
 
 def _parts(config: EngineConfig, machine: Machine) -> dict[int, tuple[int, ...]]:
-    """{number of a node: the CPUs that its part of each weight is for}; {}: weights are not divided."""
-    if unavailable("cpu", config.cpu_isa):                    # torch's kernels know no nodes
+    """{number of a NUMA node: the CPUs that compute with its part of each weight}; {} if weights are not divided."""
+    if unavailable("cpu", config.cpu_isa):                    # torch's kernels do not divide weights
         return {}
     return {node.number: node.cpus for node in nodes_of_threads(config.num_threads, config.cpus, machine)}
 

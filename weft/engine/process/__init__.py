@@ -1,1 +1,1 @@
-"""The engine across processes: what crosses, the client in one process or two, the child and its restarts."""
+"""The engine across processes: messages, the client in one process or two, the child process and its restarts."""

@@ -1,4 +1,4 @@
-"""`Child`: one engine process as its parent sees it: started, written to without blocking, read until it ends."""
+"""`Child`: the parent's handle of one engine process: starts it, sends without blocking, reads until it ends."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from weft.config.engine_config import EngineConfig
 from weft.engine.process.wire import Channel, Failed, FromEngine, Ready, Start, from_wire
 from weft.errors import ConfigError, EngineDeadError
 
-_CLOSE_S = 5.0      # after it, a child that is still in a step is killed
-# The child imports what its parent would, whatever its working directory holds.
+_CLOSE_S = 5.0      # seconds that `close` waits for a child before it kills the child
+# The child gets the parent's sys.path, so both import the same modules.
 _BOOT = ("import sys; fd, parent, *sys.path = sys.argv[1:]; "
          "from weft.engine.process.loop import main; main(int(fd), int(parent))")
 
 
 class Child:
-    """A running engine process. Built when the engine is ready.
+    """A running engine process. The constructor returns when the engine is ready.
 
-    Raises what the engine raised when it could not start, EngineDeadError when it ended without a word.
+    Raises the engine's own error if it could not start; EngineDeadError if the process ended without a message.
     """
 
     def __init__(self, config: EngineConfig, core_factory: str) -> None:
         ours, theirs = map(_above_streams, socket.socketpair())
         with theirs:
-            # In its own process group, a Ctrl-C in the terminal does not reach it: the parent decides.
+            # In its own process group the child gets no Ctrl-C of the terminal: the parent decides.
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _BOOT, str(theirs.fileno()), str(os.getpid()), *sys.path],
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, process_group=0)
@@ -55,11 +55,11 @@ class Child:
             raise
 
     def send(self, message: Any) -> None:
-        """Queue a message; what a dead child does not read is lost."""
+        """Queue a message. A message that a dying child has not read is lost."""
         self._outbox.put(message)
 
     def messages(self) -> Iterator[FromEngine]:
-        """What the child says, until it ends or `close` is called. For one thread."""
+        """The child's messages, until the child ends or `close` is called. Only one thread may iterate."""
         while True:
             try:
                 frames = self._channel.receive(timeout_ms=None)
@@ -69,7 +69,8 @@ class Child:
                 yield self._decoder.decode(frame)
 
     def close(self) -> int:
-        """End the process if it still runs; its exit code (negative: the signal that ended it)."""
+        """End the process if it still runs. Returns its exit code (negative: the number of the signal that ended it).
+        """
         with self._close_lock:
             self._outbox.put(None)
             self._channel.shutdown()
@@ -91,17 +92,20 @@ class Child:
         raise EngineDeadError(f"The engine process ended before it was ready (exit code {self.close()}).")
 
     def _write(self) -> None:
-        """The thread that writes, so that a child that is busy in a step blocks nobody."""
+        """The writer thread: a child that is busy in a step blocks this thread only."""
         while (message := self._outbox.get()) is not None:
             try:
                 self._channel.send(message)
-            except OSError:      # it died: whoever reads finds out and acts
+            except OSError:      # the child died: the reading thread notices and acts
                 return
 
 
 def _above_streams(sock: socket.socket) -> socket.socket:
-    """`sock` on a descriptor above 2: in a process without standard streams the kernel hands out 0 to 2, and the child
-    would take its socket for stdin or stdout."""
+    """`sock` on a descriptor above 2.
+
+    In a process without standard streams the kernel hands out 0 to 2; the child would take such a socket for stdin or
+    stdout.
+    """
     if sock.fileno() > 2:
         return sock
     with sock:
@@ -109,7 +113,7 @@ def _above_streams(sock: socket.socket) -> socket.socket:
 
 
 def _refuse_local_class(config: EngineConfig) -> None:
-    """ConfigError for a class that the child process could not find."""
+    """ConfigError if `model_class` is a class object: only a class named by a string can be imported in the child."""
     cls = config.model.model_class
     if cls is not None and not isinstance(cls, str):
         raise ConfigError("model_class", getattr(cls, "__qualname__", cls), expected="a class that another process can "

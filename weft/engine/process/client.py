@@ -1,6 +1,6 @@
-"""`InProcessClient`: the engine in the calling process; `Core`: what a client asks of an engine core.
+"""`InProcessClient`: the engine in the calling process; `Core`: the interface of an engine core to its client.
 
-The child-process twin is `process_client.py`. Neither knows text.
+`process_client.py` is the counterpart for a child process. Both know token ids only, no text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CORE = "weft.engine.core:EngineCore"
 
 
 class Core(Protocol):
-    """An engine: `engine/core.py`, or a toy in the tests."""
+    """An engine core: `EngineCore` in `engine/core.py`, or a toy engine in the tests."""
 
     info: EngineInfo
     stats: EngineStats
@@ -41,9 +41,9 @@ def load_core(factory: str, config: EngineConfig) -> Core:
 
 
 class InProcessClient:
-    """Drives a core by plain calls. Every method but `close` raises EngineDeadError once closed.
+    """Drives a core by plain calls. After `close`, every other method raises EngineDeadError.
 
-    Loading and steps run on the config's CPUs; in between the calling thread is as free as before.
+    Loading and steps run on the CPUs of `config.cpus`; between steps the calling thread has its own affinity again.
     """
 
     def __init__(self, config: EngineConfig, core_factory: str = CORE) -> None:
@@ -59,15 +59,15 @@ class InProcessClient:
 
     @property
     def stats(self) -> EngineStats:
-        """After the last step."""
+        """The engine's statistics after the last step."""
         return self._open().stats
 
     def add(self, request: EngineRequest) -> None:
-        """RequestError when it can never run, QueueFullError when too many wait."""
+        """Queue a request. RequestError if it can never run, QueueFullError if too many requests wait."""
         self._open().add(request)
 
     def abort(self, request_ids: Iterable[str]) -> None:
-        """Drop sequences; their blocks are free at once. Nothing more is said about them."""
+        """Drop sequences and release their blocks at once. They give no further output."""
         self._open().abort(request_ids)
 
     def step(self) -> StepResult:
@@ -76,15 +76,15 @@ class InProcessClient:
             return self._open().step()
 
     def reset_prefix_cache(self) -> bool:
-        """Forget all cached prefixes; False when something is still running on them."""
+        """Forget all cached prefixes. Returns False, with nothing changed, while sequences run."""
         return self._open().reset_prefix_cache()
 
     def collective_rpc(self, method: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> list:
-        """Call a method of each worker."""
+        """Call a method of each worker by name. Returns one result for each worker."""
         return self._open().collective_rpc(method, args, kwargs)
 
     def apply_model(self, func: Callable[[Any], Any]) -> list:
-        """Call `func(model)` in each worker."""
+        """Call `func(model)` in each worker. Returns one result for each worker."""
         return self._open().apply_model(func)
 
     def close(self) -> None:

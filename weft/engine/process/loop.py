@@ -1,7 +1,7 @@
 """The child process: one engine core, driven by messages from the parent's `ProcessClient`.
 
-Ends when the parent's end of the socket closes, so no engine outlives its parent. One bad message or request is
-answered and survived; an exception out of a step ends the process, and the parent starts another.
+The process ends when the parent's end of the socket closes, so no engine outlives its parent. A bad message or request
+gets an error as its answer. An exception out of a step ends the process, and the parent starts another one.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _IDLE_POLL_MS = 5000      # how often an idle child looks whether its parent sti
 
 
 class EngineLoop:
-    """Between two steps: read what has arrived. With nothing to do: wait for a message."""
+    """Reads arrived messages between two steps; waits for a message when there is nothing to compute."""
 
     def __init__(self, core: Core, channel: Channel, parent_pid: int) -> None:
         self._core, self._channel, self._parent_pid = core, channel, parent_pid
         self._decoder = msgspec.msgpack.Decoder(ToEngine)
 
     def run(self) -> None:
-        """Until the parent goes away (EOFError, OSError)."""
+        """Runs until the parent goes away; then EOFError or OSError."""
         while True:
             self._receive()
             if self._core.has_unfinished:
@@ -76,14 +76,14 @@ class EngineLoop:
 
     def _abort(self, message: Abort) -> None:
         self._core.abort(message.request_ids)
-        if not self._core.has_unfinished:      # no step follows that would tell that nothing runs any more
+        if not self._core.has_unfinished:      # no step follows that would report the new statistics
             self._channel.send(Stepped(StepResult(outputs=[], stats=self._core.stats)))
 
     def _add(self, message: Add) -> None:
         request_id = message.request.request_id
         try:
             self._core.add(message.request)
-        except Exception as error:      # whatever it is, it is this request's alone
+        except Exception as error:      # fails this request only, not the engine
             if not isinstance(error, WeftError):
                 logger.exception("request %s could not be added", request_id)
             self._channel.send(Rejected(request_id, to_wire(error)))
@@ -99,7 +99,7 @@ class EngineLoop:
             return Reply(call_id=call.call_id, error=to_wire(error))
 
     def _reject_frame(self, frame: bytes, error: msgspec.MsgspecError) -> None:
-        """A message that fits no schema: its request, if it names one, ends with the reason."""
+        """Logs a message that fits no schema; its request, if the message names one, is rejected with the reason."""
         logger.error("a message to the engine could not be read: %s", error)
         request_id = _request_id(frame)
         if request_id is not None:
@@ -114,7 +114,7 @@ def serve(channel: Channel, parent_pid: int) -> None:
             frames = channel.receive(timeout_ms=None)
         start = msgspec.msgpack.decode(frames[0], type=Start)
         logging.getLogger("weft").setLevel(start.log_level)
-        keep_to(start.config.cpus)      # before torch is imported: it starts threads, which stay where this one is
+        keep_to(start.config.cpus)      # before torch is imported: torch's threads inherit this thread's affinity
         load_plugins(start.config.plugins)
         try:
             core = load_core(start.core_factory, start.config)
@@ -129,11 +129,11 @@ def serve(channel: Channel, parent_pid: int) -> None:
         finally:
             core.close()
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        return      # the parent closed its end: nobody is left to tell
+        return      # the parent closed its end of the socket
 
 
 def main(fd: int, parent_pid: int) -> None:
-    """Entry point of the child. fd: its end of the socket pair."""
+    """Entry point of the child. fd: file descriptor of the child's end of the socket pair."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)      # the parent decides what Ctrl-C means
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(asctime)s engine: %(message)s")
     os.set_inheritable(fd, False)
@@ -141,7 +141,7 @@ def main(fd: int, parent_pid: int) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """The value when msgpack can carry it, else its repr."""
+    """`value` if msgpack can encode it, otherwise its repr."""
     try:
         msgspec.msgpack.encode(value)
     except (TypeError, OverflowError, ValueError):

@@ -1,7 +1,7 @@
-"""What crosses between the engine and whoever drives it: fixed schemas that msgspec turns into msgpack.
+"""Requests to the engine and its outputs: fixed schemas that msgspec encodes as msgpack.
 
-Numbers only: the engine knows no text. One `EngineRequest` is one stream of tokens; a user's request with n > 1
-is n of them (`frontend/` makes them and joins their outputs).
+The schemas hold numbers only: the engine knows no text. One `EngineRequest` is one stream of tokens; `frontend/` turns
+a user's request with n > 1 into n of them and joins their outputs.
 """
 
 from __future__ import annotations
@@ -11,33 +11,33 @@ import msgspec
 from weft.pooling_params import PoolingParams
 from weft.sampling_params import SamplingParams
 
-NO_TOKEN = -1      # in prompt_token_ids: the prompt's position is a row of prompt_embeds
+NO_TOKEN = -1      # entry of prompt_token_ids for a position that is a row of prompt_embeds
 
 
 class WireTensor(msgspec.Struct, array_like=True):
-    """A tensor as it crosses: contiguous rows, the machine's byte order. dtype: torch's name, as "float32"."""
+    """A tensor in a message: contiguous, in the machine's byte order. dtype: torch's name, for example "float32"."""
 
     dtype: str
     shape: list[int]
     data: bytes
 
     def row_bytes(self, start: int, end: int) -> bytes:
-        """The bytes of rows `start` to `end` - 1; fewer where the tensor ends before."""
+        """The bytes of rows `start` to `end` - 1; fewer if the tensor ends earlier."""
         size = len(self.data) // self.shape[0]
         return self.data[start * size : end * size]
 
 
 class EngineRequest(msgspec.Struct, kw_only=True):
-    """One sequence to compute: with SamplingParams to continue, with PoolingParams to describe by numbers.
+    """One sequence to compute: SamplingParams ask for a completion, PoolingParams for an embedding.
 
-    params: validated. Of SamplingParams `max_tokens` and `seed` are set (never None), and `stop` strings are not looked
-        at here; of PoolingParams `task` and `use_activation` are set.
-    prompt_embeds: [number of prompt tokens, E] in the model's dtype: the prompt as rows of the embedding instead of
-        token ids; `prompt_token_ids` is then NO_TOKEN for each row.
-    eos_token_ids: end the sequence with stop_reason None unless `params.ignore_eos`.
+    params: validated. SamplingParams have `max_tokens` and `seed` set (never None), and the engine ignores their `stop`
+        strings; PoolingParams have `task` and `use_activation` set.
+    prompt_embeds: [number of prompt tokens, E] in the model's dtype: embedding rows instead of token ids; then each
+        entry of `prompt_token_ids` is NO_TOKEN.
+    eos_token_ids: ids that end the sequence with stop_reason None, unless `params.ignore_eos`.
     bad_words_token_ids: token sequences that must not appear.
-    output_token_ids: tokens generated before (a request that is resumed); they count as output.
-    cache_salt: part of the prefix-cache key of the first block.
+    output_token_ids: tokens generated earlier, for a resumed request; they count as output.
+    cache_salt: part of the first block's content key in the prefix cache.
     """
 
     request_id: str
@@ -53,21 +53,21 @@ class EngineRequest(msgspec.Struct, kw_only=True):
 
     @property
     def sampling(self) -> SamplingParams:
-        """The parameters of a sequence to continue."""
+        """`params` of a request for a completion."""
         assert isinstance(self.params, SamplingParams), f"{self.request_id} is pooled"
         return self.params
 
     @property
     def pooling(self) -> PoolingParams:
-        """The parameters of a sequence to pool."""
+        """`params` of a request for pooling (an embedding)."""
         assert isinstance(self.params, PoolingParams), f"{self.request_id} is continued"
         return self.params
 
 
 class TokenLogprobs(msgspec.Struct, array_like=True):
-    """Log-probabilities at one position: the sampled (or prompt) token first, then the likeliest, best first.
+    """Log-probabilities at one position: first the sampled (or prompt) token, then the likeliest tokens, best first.
 
-    The three lists are of equal length; a token appears once. ranks count from 1.
+    The three lists have equal lengths; a token appears once. ranks count from 1.
     """
 
     token_ids: list[int]
@@ -76,17 +76,17 @@ class TokenLogprobs(msgspec.Struct, array_like=True):
 
 
 class EngineOutput(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What one step gave one sequence.
+    """The output of one step for one sequence.
 
-    new_token_ids: usually one; empty when only a state changed (abort, error), and for PoolingParams.
-    pooled: float32, what PoolingParams asked for: [E] for "embed", [T, E] for "token_embed".
-    logprobs: one for each new token, None unless asked for.
-    prompt_logprobs: pieces in order as the prompt's chunks are computed, for prompt positions 1, 2, …; None unless
-        asked for.
+    new_token_ids: usually one; empty if only the finish reason or prompt_logprobs are new, and for PoolingParams.
+    pooled: the result for PoolingParams, float32: [E] for "embed", [T, E] for "token_embed".
+    logprobs: one entry for each new token; None unless requested.
+    prompt_logprobs: entries for the next prompt positions (from position 1 on), as the prompt's chunks are computed;
+        None unless requested.
     finish_reason: None while running, else "stop", "length", "abort" or "error" (then `error` says why).
-    stop_reason: the stop token id, None for an end-of-text token; a sentence where the request forbids every token.
+    stop_reason: the stop token id; None for an end-of-text token; a sentence if the request forbids every token.
     num_cached_tokens: prompt tokens found in the prefix cache; sent with each output.
-    first_scheduled_time: engine's `time.monotonic` (one clock for all processes of a machine).
+    first_scheduled_time: seconds of the engine's `time.monotonic` (one clock for all processes of a machine).
     """
 
     request_id: str
@@ -103,7 +103,7 @@ class EngineOutput(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class EngineStats(msgspec.Struct, kw_only=True):
-    """The engine after a step. Gauges are of this moment, counters since the engine's start."""
+    """Statistics after a step. Gauges describe this moment; counters count from the engine's start."""
 
     num_running: int = 0
     num_waiting: int = 0
@@ -116,22 +116,23 @@ class EngineStats(msgspec.Struct, kw_only=True):
     num_preemptions: int = 0
     num_drafts: int = 0                  # times that a sequence's drafts were verified
     num_draft_tokens: int = 0
-    num_accepted_tokens_per_pos: list[int] = []      # drafts that became tokens, by their place among the drafts
+    num_accepted_tokens_per_pos: list[int] = []      # accepted drafts, by index among a sequence's drafts
     step_tokens: int = 0                 # tokens of this step
 
 
 class StepResult(msgspec.Struct, kw_only=True):
-    """All that one engine step says."""
+    """All outputs of one engine step, and the statistics after it."""
 
     outputs: list[EngineOutput]
     stats: EngineStats
 
 
 class EngineInfo(msgspec.Struct, kw_only=True):
-    """What an engine found out while it started: sizes in tokens, blocks and bytes, and the kernel of each operator.
+    """Properties of a started engine: sizes in tokens, blocks and bytes, and the kernel of each operator.
 
-    tasks: what the model is for: "generate", or of PoolingParams' tasks those that it has.
-    prompt_embeds_size: numbers in a row of `prompt_embeds`; None: the model takes token ids only.
+    num_blocks: blocks of each cache group. block_size: tokens in a block.
+    tasks: the model's tasks: "generate", or tasks of PoolingParams.
+    prompt_embeds_size: E, the length of a `prompt_embeds` row; None if the model takes token ids only.
     """
 
     max_model_len: int

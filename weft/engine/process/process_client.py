@@ -1,9 +1,8 @@
-"""`ProcessClient`: the engine in a child process, supervised.
+"""`ProcessClient`: the engine in a supervised child process.
 
-Keeps each open sequence's request and its tokens so far. When the child dies it is started again and the sequences go
-on from their last token with the draws they would have had: sampling is counter-based. A sequence that was running at
-two deaths is failed, as it may be the cause; after three deaths in a minute the client gives up. Knows no text and no
-event loop.
+The client keeps each open sequence's request and tokens. When the child dies, the client starts another child and the
+sequences go on from their last tokens with unchanged draws, because sampling is counter-based. A sequence that was
+running at two deaths fails, as it may be the cause. After three deaths within 60 s the client gives up.
 """
 
 from __future__ import annotations
@@ -26,25 +25,25 @@ from weft.engine.process.wire import Abort, Add, Call, FromEngine, Rejected, Rep
 from weft.errors import EngineDeadError, WeftError
 
 logger = logging.getLogger(__name__)
-MAX_DEATHS = 3              # within DEATH_WINDOW_S: the client gives up
+MAX_DEATHS = 3              # deaths within DEATH_WINDOW_S seconds after which the client gives up
 DEATH_WINDOW_S = 60.0
-MAX_DEATHS_OF_SEQUENCE = 2  # seen while running: the sequence is failed
+MAX_DEATHS_OF_SEQUENCE = 2  # deaths while a sequence was running after which the sequence fails
 
 Event = StepResult | Rejected | EngineDeadError
 
 
 class ProcessClient:
-    """Starts the child (blocking until it is ready) and drives it. All methods may be called from any thread.
+    """Starts the child, blocks until the child is ready, and drives it. Any thread may call any method.
 
-    deliver: called from the reading thread with each StepResult, each Rejected sequence, and at the end, once, with the
-        EngineDeadError when the engine will not come back.
-    Raises what the engine raised when it could not start: ConfigError, CheckpointError, MemoryPlanError, or
-    EngineDeadError when it ended without a word.
+    deliver: called from the reading thread with each StepResult and each Rejected; once, as the last call, with the
+        EngineDeadError if the engine has ended for good.
+    Raises the engine's own error if it could not start (ConfigError, CheckpointError, MemoryPlanError), or
+    EngineDeadError if the process ended without a message.
     """
 
     def __init__(self, config: EngineConfig, deliver: Callable[[Event], None], core_factory: str = CORE) -> None:
         self._config, self._deliver, self._core_factory = config, deliver, core_factory
-        self._lock = threading.Lock()      # guards all below
+        self._lock = threading.Lock()      # guards the fields below
         self._sequences: dict[str, OpenSequence] = {}
         self._calls: dict[int, Future[Any]] = {}
         self._call_ids = itertools.count()
@@ -59,29 +58,29 @@ class ProcessClient:
 
     @property
     def stats(self) -> EngineStats:
-        """After the last step; counters go on over restarts."""
+        """The statistics after the last step. Counters continue across restarts."""
         return self._stats.latest
 
     @property
     def pid(self) -> int | None:
-        """Of the child; None while there is none."""
+        """The child's process id; None during a restart."""
         child = self._child
         return child and child.pid
 
     def check_health(self) -> None:
-        """EngineDeadError when the engine has ended for good. A restart under way is healthy."""
+        """EngineDeadError if the engine has ended for good. A restarting engine counts as healthy."""
         if self._dead is not None:
             raise EngineDeadError(str(self._dead))
 
     def add(self, request: EngineRequest) -> None:
-        """Hand over a sequence; while the child is being started again it waits here."""
+        """Send a sequence to the engine. During a restart the sequence waits in this client."""
         with self._lock:
             self.check_health()
             self._sequences[request.request_id] = OpenSequence(request)
             self._send(Add(request))
 
     def abort(self, request_ids: Iterable[str]) -> None:
-        """Drop sequences, within a step; nothing more is delivered for them."""
+        """Drop sequences. Nothing more is delivered for them; the engine drops them after its current step."""
         with self._lock:
             known = [i for i in request_ids if self._sequences.pop(i, None) is not None]
             if known:
@@ -118,7 +117,7 @@ class ProcessClient:
             self._child.send(message)
 
     def _supervise(self, child: Child | None) -> None:
-        """The thread: read until the child dies, start the next, until closed or given up."""
+        """The supervising thread: reads until the child dies, then starts the next one, until closed or given up."""
         while child is not None:
             for message in child.messages():
                 self._handle(message)
@@ -144,14 +143,14 @@ class ProcessClient:
 
     def _record(self, output: EngineOutput) -> EngineOutput | None:
         sequence = self._sequences.get(output.request_id)
-        if sequence is None:      # aborted, or ended, in the meantime
+        if sequence is None:      # aborted in the meantime
             return None
         if output.finish_reason is not None:
             del self._sequences[output.request_id]
         return sequence.record(output)
 
     def _replace(self, child: Child) -> Child | None:
-        """After a death: another child that has all open sequences, or None at the end."""
+        """After a child's death: the next child with all open sequences, or None if closed or given up."""
         reason = f"The engine process ended unexpectedly (exit code {child.close()})."
         was_running = True
         while True:
@@ -174,7 +173,10 @@ class ProcessClient:
             return self._adopt(started)
 
     def _note_death(self, reason: str, *, was_running: bool) -> list[EngineOutput]:
-        """Count it; give up, or fail the sequences that were running at two deaths. Holds the lock."""
+        """Counts a death; gives up, or returns outputs that fail sequences with two deaths. The caller holds the lock.
+
+        was_running: False if the new child died while it started, so no sequence can be the cause.
+        """
         now = time.monotonic()
         self._deaths.append(now)
         if len(self._deaths) == MAX_DEATHS and now - self._deaths[0] <= DEATH_WINDOW_S:

@@ -1,4 +1,4 @@
-"""What a client keeps so that an engine process may die: each sequence's tokens so far, and totals of its counters."""
+"""The client's record for restarts of an engine process: each sequence's tokens so far, and total counters."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _COUNTERS = ("num_steps", "prompt_tokens", "generation_tokens", "prefix_cache_qu
 
 
 class OpenSequence:
-    """One sequence that has not ended: its request, and what came of it."""
+    """One unfinished sequence: its request and its tokens so far."""
 
     def __init__(self, request: EngineRequest) -> None:
         self.request = request
-        self.num_deaths = 0      # of the engine, while this may have been running
+        self.num_deaths = 0      # deaths of the engine while this sequence may have been running
         self._token_ids: list[int] = []
-        self._num_prompt_logprobs = 0      # positions delivered
-        self._num_repeated = 0             # positions that a resumed prompt computes again
+        self._num_prompt_logprobs = 0      # prompt positions delivered
+        self._num_repeated = 0             # delivered positions that a resumed prompt still computes again
 
     @property
     def has_run(self) -> bool:
-        """True once it gave a token."""
+        """True once the sequence has a generated token."""
         return bool(self._token_ids)
 
     def record(self, output: EngineOutput) -> EngineOutput:
-        """Note what a step gave. The output without prompt positions that were delivered before a restart."""
+        """Record a step's output. Returns it without prompt_logprobs that were delivered before a restart."""
         self._token_ids += output.new_token_ids
         if output.prompt_logprobs:
             repeated = min(self._num_repeated, len(output.prompt_logprobs))
@@ -42,7 +42,10 @@ class OpenSequence:
         return output
 
     def resumed(self) -> EngineRequest:
-        """The request that goes on after the last token. A prompt that gave a token has given all its logprobs."""
+        """The request that continues after the last token.
+
+        It asks for no prompt_logprobs if a token was generated: they were complete by then.
+        """
         self._num_repeated = self._num_prompt_logprobs
         params = self.request.params
         if self._token_ids and isinstance(params, SamplingParams) and params.prompt_logprobs is not None:
@@ -52,7 +55,10 @@ class OpenSequence:
 
 
 def running_ids(sequences: Mapping[str, OpenSequence], config: SchedulerConfig) -> list[str]:
-    """Those that may have been running: the first max_num_seqs, where what has tokens comes first, then the queue."""
+    """The ids of sequences that may have been running: at most max_num_seqs, in the order of the scheduler's queue.
+
+    Sequences with generated tokens come first.
+    """
     by_priority = config.policy == "priority"
 
     def place(request_id: str) -> tuple[bool, int, float]:
@@ -63,20 +69,20 @@ def running_ids(sequences: Mapping[str, OpenSequence], config: SchedulerConfig) 
 
 
 class StatsTotal:
-    """Statistics of an engine over all its processes."""
+    """Statistics of an engine across restarts of its process."""
 
     def __init__(self) -> None:
         self.latest = EngineStats()
         self._before = _counters(self.latest)
 
     def add(self, stats: EngineStats) -> EngineStats:
-        """The stats of a step, counters from the first process's start."""
+        """`stats` of a step, with counters from the first process's start."""
         self.latest = msgspec.structs.replace(
             stats, **{name: _sum(self._before[name], value) for name, value in _counters(stats).items()})
         return self.latest
 
     def restart(self) -> None:
-        """A new process counts from zero."""
+        """Notes a new process, whose counters start from zero."""
         self._before = _counters(self.latest)
 
 
@@ -85,7 +91,7 @@ def _counters(stats: EngineStats) -> dict[str, Any]:
 
 
 def _sum(before: Any, now: Any) -> Any:
-    """Of two numbers, or of two lists of numbers place by place."""
+    """The sum of two numbers, or the element-wise sum of two lists."""
     if isinstance(before, list):
         return [a + b for a, b in zip_longest(before, now, fillvalue=0)]
     return before + now

@@ -1,6 +1,7 @@
 """Messages between a client and an engine in a child process, and their socket: 4 bytes of length, then msgpack.
 
-Fixed schemas, never pickle. Errors cross as class name, text and field, and come back as the same weft error.
+Messages have fixed schemas and never use pickle. An error is sent as class name, text and field, and becomes the same
+weft error at the other end.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _READ_BYTES = 1 << 18
 
 
 class WireError(msgspec.Struct, kw_only=True):
-    """An exception, as it crosses. value: the wrong field's value as text."""
+    """An exception in a message. value: the wrong field's value as text."""
 
     kind: str
     text: str
@@ -33,7 +34,7 @@ class WireError(msgspec.Struct, kw_only=True):
 
 
 class Start(msgspec.Struct, tag=True, kw_only=True):
-    """The first message: what to build. core_factory: `module:function`. log_level: the parent's, of weft's loggers."""
+    """The first message: what to build. core_factory: `module:function`. log_level: the level of weft's loggers."""
 
     config: EngineConfig
     core_factory: str
@@ -41,7 +42,7 @@ class Start(msgspec.Struct, tag=True, kw_only=True):
 
 
 class Add(msgspec.Struct, tag=True):
-    """A sequence to generate."""
+    """A sequence to compute."""
 
     request: EngineRequest
 
@@ -87,7 +88,7 @@ class Rejected(msgspec.Struct, tag=True):
 
 
 class Reply(msgspec.Struct, tag=True, kw_only=True):
-    """What a Call gave."""
+    """The result of a Call: `value` or `error`."""
 
     call_id: int
     value: Any = None
@@ -99,7 +100,7 @@ FromEngine = Ready | Failed | Stepped | Rejected | Reply
 
 
 def to_wire(error: BaseException) -> WireError:
-    """An exception as a message."""
+    """The message for an exception."""
     if isinstance(error, errors.FieldError):
         return WireError(kind=type(error).__name__, text=str(error), field=error.field, value=str(error.value),
                          expected=error.expected)
@@ -134,11 +135,11 @@ class Channel:
         self._sock.sendall(_LENGTH.pack(len(body)) + body)
 
     def receive(self, *, timeout_ms: int | None) -> list[bytes]:
-        """Frames that have arrived; waits up to `timeout_ms` (None: for ever) for something to read.
+        """The complete messages that have arrived, undecoded. Waits up to `timeout_ms` ms (None: no limit) for data.
 
-        EOFError when the other end is gone.
+        EOFError if the other end is gone.
         """
-        if timeout_ms is None or self._poll.poll(timeout_ms):      # recv waits for ever by itself
+        if timeout_ms is None or self._poll.poll(timeout_ms):      # without a limit `recv` itself waits
             try:
                 data = self._sock.recv(_READ_BYTES)
             except ConnectionError as error:
@@ -149,12 +150,12 @@ class Channel:
         return list(self._frames())
 
     def shutdown(self) -> None:
-        """End the connection: both ends read EOF, also a thread that is reading now."""
-        with contextlib.suppress(OSError):      # the other end was first
+        """End the connection. Both ends then read EOF, including a thread that is reading now."""
+        with contextlib.suppress(OSError):      # the other end has closed already
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Give the file descriptor back, after `shutdown`."""
+        """Close the file descriptor, after `shutdown`."""
         self._sock.close()
 
     def _frames(self) -> Iterator[bytes]:

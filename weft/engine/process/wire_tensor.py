@@ -1,4 +1,4 @@
-"""Torch tensors to and from `WireTensor`, the form in which they cross between processes."""
+"""Converts torch tensors to and from `WireTensor`, their form in messages between processes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from weft.engine.process.messages import WireTensor
 
 
 def to_wire(tensor: Tensor) -> WireTensor:
-    """A copy of the tensor's numbers as plain bytes."""
+    """A copy of the tensor as plain bytes."""
     data = tensor.detach().cpu().contiguous()
     return WireTensor(dtype=str(data.dtype).removeprefix("torch."), shape=list(data.shape),
                       data=data.flatten().view(torch.uint8).numpy().tobytes())
 
 
 def from_wire(wire: WireTensor) -> Tensor:
-    """A tensor of its own memory."""
+    """The tensor, in newly allocated memory."""
     dtype = getattr(torch, wire.dtype)
     if not wire.data:
         return torch.empty(wire.shape, dtype=dtype)
@@ -24,6 +24,6 @@ def from_wire(wire: WireTensor) -> Tensor:
 
 
 def rows_from_wire(wire: WireTensor, start: int, end: int) -> Tensor:
-    """Rows `start` to `end` - 1, fewer where the tensor ends before, in their own memory; at least one."""
+    """Rows `start` to `end` - 1 in newly allocated memory; fewer if the tensor ends earlier. `start` must be in it."""
     data = bytearray(wire.row_bytes(start, end))
     return torch.frombuffer(data, dtype=getattr(torch, wire.dtype)).view(-1, *wire.shape[1:])

@@ -1,7 +1,7 @@
-"""Speculation: tokens are drafted ahead and the model verifies several of them in one step.
+"""Speculative decoding: a proposer drafts tokens, and the model verifies several drafts in one step.
 
-A proposer drafts, the scheduler gives drafts what room a step has left, and the runner accepts a draft where it equals
-the token that the sampler draws at that place. Draws depend on seed and position alone, so accepting changes no token.
+The scheduler gives drafts the room that a step has left. The runner accepts a draft that equals the token sampled at
+its position. Draws depend on seed and position alone, so speculation changes no token.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["Proposer", "make_proposer"]
 
 
 def make_proposer(config: SpeculativeConfig | None) -> Proposer | None:
-    """The proposer of an engine; None: it does not speculate."""
+    """The proposer for this configuration; None without speculative decoding."""
     if config is None:
         return None
     return NgramProposer(config.num_speculative_tokens, config.prompt_lookup_min, config.prompt_lookup_max)

@@ -1,7 +1,8 @@
-"""`NgramProposer`: drafts what followed the last tokens where the same text has them before (prompt lookup).
+"""`NgramProposer`: n-gram speculation (prompt lookup): drafts the tokens that followed an earlier copy of the last
+n-gram of the same sequence.
 
-Helps where an answer repeats its prompt or itself: code, quotes, summaries, tables. Costs one pass over the token ids
-of a sequence in each step, 4 bytes a token. Source: https://github.com/apoorvumang/prompt-lookup-decoding
+It helps if an answer repeats its prompt or itself: code, quotes, summaries, tables. It reads all token ids of a
+sequence in each step, 4 bytes a token. Source: https://github.com/apoorvumang/prompt-lookup-decoding
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from weft.engine.sequence import Sequence
 
 
 class NgramProposer:
-    """Drafts `num_drafts` tokens, or none where no n-gram of `shortest` to `longest` tokens is found."""
+    """Drafts `num_drafts` tokens, or none if no n-gram of `shortest` to `longest` tokens is found."""
 
     def __init__(self, num_drafts: int, shortest: int, longest: int) -> None:
         self._num_drafts, self._shortest, self._longest = num_drafts, shortest, longest
         self._texts: WeakKeyDictionary[Sequence, _Text] = WeakKeyDictionary()     # gone with their sequences
 
     def propose(self, seqs: Seq[Sequence]) -> list[list[int]]:
-        """Drafts for each sequence."""
+        """The drafts for each sequence; an empty list for no guess."""
         return [self._of_one(seq) for seq in seqs]
 
     def _of_one(self, seq: Sequence) -> list[int]:
@@ -35,13 +36,13 @@ class NgramProposer:
 
 
 class _Text:
-    """A sequence's token ids as an array, extended by the new ones alone: lists of Python numbers convert slowly."""
+    """A sequence's token ids as an array. Each call converts only the new ids, because converting a list is slow."""
 
     def __init__(self) -> None:
         self._memory, self._count = np.empty(0, dtype=np.int32), 0
 
     def upto(self, token_ids: list[int]) -> np.ndarray:
-        """[len(token_ids)] int32, valid until the next call. token_ids: the last call's and those that follow."""
+        """[len(token_ids)] int32, valid until the next call. token_ids: must start with the ids of the last call."""
         count = len(token_ids)
         if count > len(self._memory):
             grown = np.empty(2 * count, dtype=np.int32)
@@ -53,10 +54,13 @@ class _Text:
 
 
 def latest_match(tokens: np.ndarray, shortest: int, longest: int) -> int | None:
-    """Where the longest n-gram that also ends the text ends before, the latest such place; None if there is none.
+    """The end of the latest earlier copy of the text's last n tokens, for the largest n that has such a copy.
+
+    Args:
+        tokens: [N] ids. shortest, longest: limits of n, in tokens.
 
     Returns:
-        A place e < len(tokens) such that tokens[e - n : e] are the last n tokens, `shortest` <= n <= `longest`.
+        e < N such that tokens[e - n : e] equals the last n tokens; None if there is none.
     """
     count, found = len(tokens), None
     ends = np.flatnonzero(tokens[:-1] == tokens[-1]) + 1
@@ -72,6 +76,6 @@ def latest_match(tokens: np.ndarray, shortest: int, longest: int) -> int | None:
 
 
 def continuation(tokens: np.ndarray, end: int, num_drafts: int) -> list[int]:
-    """The `num_drafts` tokens from place `end` on; at the end of the text it goes on as it did since `end`."""
+    """The `num_drafts` tokens from index `end` on. Past the end of the text, tokens[end:] repeats."""
     period = len(tokens) - end
     return tokens[end + np.arange(num_drafts) % period].tolist()

@@ -1,4 +1,4 @@
-"""`Proposer`: what the engine asks of a way to draft tokens."""
+"""`Proposer`: the interface of speculative decoding methods to the engine."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from weft.engine.sequence import Sequence
 
 
 class Proposer(Protocol):
-    """Guesses what follows. A guess changes how many steps an answer takes, never the answer."""
+    """Guesses the next tokens. Guesses change the number of steps that a completion takes, never its tokens."""
 
     def propose(self, seqs: Seq[Sequence]) -> list[list[int]]:
-        """Drafts for each sequence: tokens assumed to follow its known ones; an empty list for no guess."""
+        """Drafts for each sequence: likely tokens after its known ones; an empty list for no guess."""
         ...
