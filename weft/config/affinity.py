@@ -1,8 +1,8 @@
-"""Keeping threads on chosen CPUs: the calling thread, and those it starts. Knows not why these CPUs.
+"""CPU affinity: keeps the calling thread, and the threads it starts, on chosen CPUs. `threads.py` chooses the CPUs.
 
-A thread is never let onto a CPU that it was kept from: what a user or an operator has set stays. An engine's own
-process is narrowed once, before it has other threads; in a user's program the calling thread is narrowed for the length
-of a step, so that it is as free as before in between, while torch's threads, which start in a step, stay narrowed.
+Affinity is only narrowed, never widened: limits that a user or an operator has set stay. An engine process is narrowed
+once, before it starts other threads. In a user's program the calling thread is narrowed for one step at a time and is
+free in between; torch's threads start inside a step, so they stay narrowed.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ logger = logging.getLogger("weft")
 
 
 def keep_to(cpus: Collection[int]) -> frozenset[int] | None:
-    """From now on run the calling thread, and threads it starts, on those of its CPUs that are in `cpus`.
+    """Restrict the calling thread, and threads it starts later, to those of its CPUs that are in `cpus`.
 
-    Returns what it was allowed before; None when nothing has changed: all of its CPUs are in `cpus`, or none is, or the
-    system has no affinity or refuses to change it (threads are then slower, not wrong).
+    Returns the CPUs it was allowed before, or None when nothing has changed: all of its CPUs are in `cpus`, none is, or
+    the system has no affinity or refuses the change (threads are then slower, not wrong).
     """
     if not hasattr(os, "sched_setaffinity"):
         return None
@@ -37,11 +37,11 @@ def keep_to(cpus: Collection[int]) -> frozenset[int] | None:
 
 @contextlib.contextmanager
 def kept_to(cpus: Collection[int]) -> Iterator[None]:
-    """`keep_to` for a block; the threads that it starts stay where they are told after it."""
+    """`keep_to` for the length of a `with` block; threads started inside the block stay restricted after it."""
     before = keep_to(cpus)
     try:
         yield
     finally:
         if before is not None:
-            with contextlib.suppress(OSError):      # an operator has taken these CPUs away meanwhile: that stands
+            with contextlib.suppress(OSError):      # an operator took these CPUs away meanwhile: respect that
                 os.sched_setaffinity(0, before)

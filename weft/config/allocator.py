@@ -1,7 +1,7 @@
-"""The C library's memory: kept between steps, given back at the end.
+"""The C library's allocator (malloc): freed memory is kept between steps and given back to the system at the end.
 
-A step allocates and frees large tensors many times. glibc returns each to the system, and the next one is paged in
-again, which took a fifth of a long prefill. Other C libraries are left as they are.
+A step allocates and frees large tensors many times. By default glibc returns each of them to the system, and the next
+allocation faults its pages in again, which took a fifth of a long prefill. Other C libraries are left as they are.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LARGEST, _LARGEST_OF_OLD_GLIBC = 1 << 30, 1 << 25
 
 
 def keep_freed_pages() -> None:
-    """From now on let freed memory wait for the next allocation."""
+    """From now on, keep freed memory in the process for the next allocation."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return
@@ -25,12 +25,12 @@ def keep_freed_pages() -> None:
 
 
 def give_back_freed_pages() -> None:
-    """Return what is free to the system."""
+    """Return the allocator's free memory to the system."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
 def lazy_zeros(num_bytes: int) -> mmap.mmap:
-    """A zeroed buffer whose pages the system hands out when they are first written, and takes back with the object."""
+    """A zeroed buffer of num_bytes; a page takes memory once it is first written, until the object is deleted."""
     return mmap.mmap(-1, max(1, num_bytes))

@@ -1,6 +1,6 @@
-"""Limits that control groups (version 1 and 2) put on this process: CPU quota and memory. `machine.py` asks.
+"""Limits that control groups (cgroup version 1 and 2) put on this process: CPU quota and memory. Used by `machine.py`.
 
-A limit can stand at any level between the process's group and the root; the smallest counts.
+A limit can be set at any level between the process's group and the root; the smallest one counts.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from pathlib import Path
 from weft.config.fact import system_text
 
 _UNLIMITED_BYTES = 1 << 60   # version 1 writes "no limit" as the largest page-aligned number
-# A limit's file and the one that says how much of it is in use. Above memory.high the kernel slows a process down.
+# (file with a limit, file with the usage counted against it). Above memory.high the kernel slows the process down.
 _MEMORY_FILES = (("memory.max", "memory.current"), ("memory.high", "memory.current"),
                  ("memory.limit_in_bytes", "memory.usage_in_bytes"))
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit, where it stands, and for memory how many bytes of it are in use without the page cache."""
+    """A limit in bytes or CPUs, the file that sets it, and for memory the bytes in use without the page cache."""
 
     value: float
     source: str
@@ -27,7 +27,7 @@ class Limit:
 
 
 def cpu_quota(root: Path) -> Limit | None:
-    """CPUs' worth of time this process may use, or None without a quota."""
+    """CPU time this process may use, in CPUs (1.5: one and a half), or None without a quota."""
     found = []
     for folder in _levels(root, "cpu"):
         quota, _, period = system_text(folder / "cpu.max").partition(" ")
@@ -41,7 +41,7 @@ def cpu_quota(root: Path) -> Limit | None:
 
 
 def memory_limits(root: Path) -> list[Limit]:
-    """Bytes this process may use and what is used of them, for each level that has a limit."""
+    """Memory limits on this process in bytes, each with its usage: one for each level that sets a limit."""
     found = []
     for folder in _levels(root, "memory"):
         for limit_name, usage_name in _MEMORY_FILES:
@@ -52,7 +52,7 @@ def memory_limits(root: Path) -> list[Limit]:
 
 
 def _levels(root: Path, controller: str) -> Iterator[Path]:
-    """Folders of the process's group and of its parents, for one controller, innermost first."""
+    """Folders of the process's control group and of the group's parents, for one controller, innermost first."""
     mount = root / "sys/fs/cgroup"
     for line in system_text(root / "proc/self/cgroup").splitlines() or ["0::/"]:
         number, _, rest = line.partition(":")
@@ -72,7 +72,7 @@ def _levels(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _used(folder: Path, usage_name: str) -> int:
-    """Bytes in use that the kernel cannot take back by dropping file pages."""
+    """Bytes in use that the kernel cannot reclaim by dropping file pages."""
     usage = system_text(folder / usage_name)
     if not usage.isdigit():
         return 0

@@ -1,7 +1,7 @@
-"""`EngineArgs`: what a user may set, under vLLM's names. Plain data, checked for type and range only.
+"""`EngineArgs`: the options a user may set, under vLLM's names. Plain data, checked for type and range only.
 
-`resolve/engine_config.py` turns it into an `EngineConfig`, where nothing is automatic any more. Options that vLLM has
-and weft does not yet build are in `UNBUILT`: their default is accepted, any other value is a `NotBuiltError`.
+`resolve/engine_config.py` turns `EngineArgs` into an `EngineConfig`, where no value is automatic any more. `UNBUILT`
+lists vLLM's options without code in weft: their default is accepted, any other value is a `NotBuiltError`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from weft.errors import ConfigError, NotBuiltError
 DTYPES = ("float32", "float16", "bfloat16")
 DTYPE_NAMES = {"float": "float32", "half": "float16", "fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
-# How keys and values may be cached, and other names of the same.
+# Data types of the KV cache, and their aliases.
 KV_CACHE_DTYPES = (*DTYPES, "fp8_e4m3", "fp8_e5m2", "int8_per_token_head")
 KV_CACHE_DTYPE_NAMES = {**DTYPE_NAMES, "fp8": "fp8_e4m3", "int8": "int8_per_token_head"}
 
-# vLLM's options without code in weft yet: name -> the value that means "off". Anything else is refused.
+# vLLM's options without code in weft yet: name -> the value that means "off". Any other value is refused.
 UNBUILT: dict[str, Any] = {
     "convert": "auto",
     "quantization_config": None, "pooler_config": None, "tensor_parallel_size": 1,
@@ -40,58 +40,58 @@ UNBUILT: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class EngineArgs:
-    """Options of an engine. None means: chosen from the checkpoint and the machine."""
+    """Options of an engine. None: weft chooses the value from the checkpoint and the machine."""
 
     model: str | None = None                      # directory, hub id, GGUF file; None: the embedded model
-    tokenizer: str | None = None                  # None: the model's
-    tokenizer_mode: str = "auto"                  # auto (by the files there are), hf, mistral
+    tokenizer: str | None = None                  # directory or hub id; None: the model's
+    tokenizer_mode: str = "auto"                  # auto (chosen from the files present), hf, mistral
     skip_tokenizer_init: bool = False
     trust_remote_code: bool = False
     revision: str | None = None
     tokenizer_revision: str | None = None
     hf_token: str | None = None
     download_dir: str | None = None
-    config_format: str = "auto"                   # auto, hf, mistral, or a name that a parser is registered for
+    config_format: str = "auto"                   # auto, hf, mistral, or the name of a registered parser
     config_parser_file: str | None = None         # a Python file that registers config parsers
-    hf_config_path: str | None = None             # directory or hub id of the config, where it is not the model's
-    code_revision: str | None = None              # of the repository that config code comes from
-    # Keys put over config.json, nested dicts merged; or a function of the config object.
+    hf_config_path: str | None = None             # directory or hub id of the config; None: the model's
+    code_revision: str | None = None              # revision of the repository that holds the config's Python code
+    # Keys that override config.json (nested dicts are merged), or a function that changes the config object.
     hf_overrides: dict[str, Any] | Callable[[Any], Any] = field(default_factory=dict)
-    plugins: tuple[str, ...] | None = None        # entry points of weft.plugins that run; None: all
+    plugins: tuple[str, ...] | None = None        # entry points of the group weft.plugins to run; None: all
     model_file: str | None = None                 # a Python file that describes or programs the model; FILE.py:Class
-    model_class: str | type | None = None         # of a programmed model: a class, "module:Class" or "file.py:Class"
+    model_class: str | type | None = None         # class of a programmed model, or "module:Class" or "file.py:Class"
     model_impl: str = "auto"                      # auto, native
-    runner: str = "auto"                          # auto (what the model is for), generate, pooling
+    runner: str = "auto"                          # auto (the model's own task), generate, pooling
     dtype: str = "auto"
-    quantization: str | None = None               # None: as the checkpoint says; int8, int4, w8a8: at load
+    quantization: str | None = None               # None: as the checkpoint says; int8, int4, w8a8: quantize at load
     seed: int = 0
-    max_model_len: int | None = None              # tokens; -1: what fits
+    max_model_len: int | None = None              # tokens; -1: as many as memory allows
     max_logprobs: int = 20                        # -1: no limit
     logprobs_mode: str = "raw_logprobs"
-    generation_config: str = "auto"               # auto: the model's; weft: none; or a directory
+    generation_config: str = "auto"               # auto: the model's; weft: none; or a directory that holds one
     override_generation_config: dict[str, Any] = field(default_factory=dict)
     chat_template: str | None = None              # a template or the path of one; None: the tokenizer's
     disable_sliding_window: bool = False
-    enable_prompt_embeds: bool = False            # True: prompts may be given as rows of the embedding
-    enforce_eager: bool = False                   # True: decode steps are not recorded, to be made again
+    enable_prompt_embeds: bool = False            # True: prompts may be given as embeddings [tokens, hidden size]
+    enforce_eager: bool = False                   # True: decode steps are not recorded and replayed (graph capture)
     load_format: str = "auto"                     # auto, safetensors, pt, mistral, gguf, dummy
     use_tqdm_on_load: bool = True
-    block_size: int = 16
+    block_size: int = 16                          # tokens in one block of the KV cache
     kv_cache_dtype: str = "auto"                  # auto: the model's dtype; or one of KV_CACHE_DTYPES
     enable_prefix_caching: bool = True
     kv_cache_memory_bytes: int | None = None
     gpu_memory_utilization: float = 0.92          # fraction of the device's memory the engine may use (CPU: see docs)
-    max_num_seqs: int | None = None
-    max_num_batched_tokens: int | None = None
+    max_num_seqs: int | None = None               # sequences in one step
+    max_num_batched_tokens: int | None = None     # tokens in one step
     enable_chunked_prefill: bool = True
-    long_prefill_token_threshold: int = 0         # longest chunk of one prompt in a step; 0: no limit
+    long_prefill_token_threshold: int = 0         # most tokens of one prompt in a step; 0: no limit
     scheduling_policy: str = "fcfs"               # fcfs, priority
-    max_num_queued_reqs: int | None = None        # requests waiting at most; beyond it: QueueFullError
-    speculative_config: dict[str, Any] | None = None      # drafts to verify; {"method": "ngram", …}
+    max_num_queued_reqs: int | None = None        # most requests that may wait; one more is a QueueFullError
+    speculative_config: dict[str, Any] | None = None      # speculative decoding: {"method": "ngram", …}
     served_model_name: tuple[str, ...] = ()
     num_threads: int | None = None                # None: the cores this process may use
-    cpu_isa: str = "auto"                         # most that native kernels may use: auto, or a level of isa.py
-    unbuilt: dict[str, Any] = field(default_factory=dict)   # options of UNBUILT, to be refused unless off
+    cpu_isa: str = "auto"                         # highest ISA level for native kernels: auto, or a level of isa.py
+    unbuilt: dict[str, Any] = field(default_factory=dict)   # options of UNBUILT as given; refused unless off
 
     def __post_init__(self) -> None:
         for name, value in self.unbuilt.items():
@@ -99,7 +99,7 @@ class EngineArgs:
                 raise TypeError(f"unknown option {name!r}")
             if value not in (UNBUILT[name], None):
                 raise NotBuiltError(name, value, expected=f"{UNBUILT[name]!r}", hint="weft has no code for it yet.")
-        for name in ("hf_overrides", "override_generation_config"):      # whose default in vLLM is None
+        for name in ("hf_overrides", "override_generation_config"):      # vLLM's default for both is None
             if getattr(self, name) is None:
                 object.__setattr__(self, name, {})
         _check_types(self)
@@ -143,7 +143,7 @@ class EngineArgs:
         return cls(**given, unbuilt={k: v for k, v in options.items() if k in UNBUILT})
 
 
-_TYPES: dict[str, tuple[Any, ...]] = {     # classes for isinstance, of which Callable is one by its own rules
+_TYPES: dict[str, tuple[Any, ...]] = {     # annotation -> what isinstance takes (Callable is no class, but works there)
     "str": (str,), "bool": (bool,), "int": (int,), "float": (float, int), "dict[str, Any]": (dict,),
     "tuple[str, ...]": (tuple,), "Callable[[Any], Any]": (Callable,), "type": (type,),
 }

@@ -1,6 +1,6 @@
-"""`EngineConfig`: all an engine needs to know, resolved, frozen and plain, so that it can travel to a child process.
+"""`EngineConfig`: all settings of one engine, resolved, frozen and plain, so that they can be sent to a child process.
 
-Made by `resolve/engine_config.py`. A part of the engine takes the part of it that it needs.
+`resolve/engine_config.py` makes it. Each part of the engine takes only the section it needs (`CacheConfig`, …).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from weft.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizationSettings:
-    """How a checkpoint says that its weights are quantized, as it was found.
+    """The quantization settings of a checkpoint, as found in its files. Interpreted by `checkpoint/quantization/`.
 
-    method: one of quantization_methods.READ. values: the object; source: its file; path: where in it, e.g.
-    "quantization_config.". Read by `checkpoint/quantization/`.
+    method: one of quantization_methods.READ. values: the JSON object with the settings; source: the file that holds it;
+    path: its place in the file, e.g. "quantization_config.".
     """
 
     method: str
@@ -29,17 +29,17 @@ class QuantizationSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """Which model, and how it is run.
+    """Which model is run, and how.
 
-    path: the folder of its files, or its GGUF file.
-    hf_config: the config after all stages, frozen; config_source: the file it is from, for messages; origins:
-    {key: source} of values that are not that file's own, and of fields of this class.
+    path: the folder of the model's files, or its GGUF file.
+    hf_config: the config after all stages, frozen; config_source: the file it was read from, for messages; origins:
+    {key: source} of config values that come from elsewhere than that file, and of fields of this class.
     dtype: "float32", "float16" or "bfloat16".
-    max_model_len: tokens a sequence may have; is_max_model_len_fixed False: the memory plan may lower it.
+    max_model_len: most tokens a sequence may have; is_max_model_len_fixed False: the memory plan may lower it.
     generation_defaults: sampling defaults from generation_config.json (temperature, top_p, max_new_tokens …).
-    quantization: of the checkpoint's weights; None: they are floats.
-    model_file: a Python file that describes or programs the model. model_class: of a programmed model: "module:Class",
-    "path/file.py:Class", or a class that only this process can reach.
+    quantization: how the checkpoint's weights are quantized; None: they are floats.
+    model_file: a Python file that describes or programs the model. model_class: class of a programmed model:
+    "module:Class", "path/file.py:Class", or a class object that only this process can reach.
     """
 
     name: str
@@ -70,7 +70,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerConfig:
-    """Where the tokenizer is. path None: token ids in, token ids out. mode: auto, hf or mistral."""
+    """Where the tokenizer is. path None: no tokenizer, token ids in and out. mode: auto, hf or mistral."""
 
     path: str | None
     mode: str = "auto"
@@ -80,7 +80,11 @@ class TokenizerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheConfig:
-    """The paged cache. dtype: one of KV_CACHE_DTYPES. kv_cache_memory_bytes None: what the memory plan finds."""
+    """The paged KV cache.
+
+    dtype: one of KV_CACHE_DTYPES. block_size: tokens in a block. kv_cache_memory_bytes None: the memory plan decides.
+    memory_utilization: fraction of the machine's memory the engine may use.
+    """
 
     dtype: str
     block_size: int = 16
@@ -95,7 +99,7 @@ class CacheConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerConfig:
-    """What one step may hold."""
+    """Limits on one step, and on the queue of waiting requests. See EngineArgs for units."""
 
     max_num_seqs: int
     max_num_batched_tokens: int
@@ -107,9 +111,10 @@ class SchedulerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadConfig:
-    """How weights are read. load_format: auto, or the one format whose files count.
+    """How weights are read.
 
-    quantization: as the user asked for, e.g. "int8" for quantizing at load.
+    load_format: auto, or the one format whose files are read.
+    quantization: the user's option, e.g. "int8" to quantize while loading.
     """
 
     load_format: str = "auto"
@@ -119,14 +124,14 @@ class LoadConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
-    """Everything about one engine.
+    """All settings of one engine.
 
-    cpus: logical CPUs that its threads run on; empty: wherever its process may.
-    cpu_isa: the highest level of `config/isa.py` that kernels may use; "reference": no native kernels.
-    enforce_eager: decode steps are not recorded (`models/replay.py`).
-    origins: {field of this class: source}, for those that come from the machine or an option about it.
-    speculative: how tokens are drafted ahead; None: they are not.
-    plugins: those that every process of the engine runs; None: all that are installed.
+    cpus: logical CPUs the engine's threads run on; empty: all that the process may use.
+    cpu_isa: the highest ISA level of `config/isa.py` that kernels may use; "reference": no native kernels.
+    enforce_eager: decode steps are not recorded and replayed (graph capture, `models/replay.py`).
+    origins: {field of this class: source}, for fields taken from the machine or from an option about the machine.
+    speculative: settings of speculative decoding; None: off.
+    plugins: names of the plugins that every process of the engine runs; None: all that are installed.
     """
 
     model: ModelConfig

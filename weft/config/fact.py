@@ -1,6 +1,6 @@
-"""`Fact`: a value and where it was read, and how the small files of `/proc` and `/sys` are read for it.
+"""`Fact`: a value together with where it was read, and helpers that read the small text files of `/proc` and `/sys`.
 
-Knows none of the files; `machine.py` and its neighbours do.
+Which files are read is decided by `machine.py` and its neighbours.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A value and the place it was read from, in words."""
+    """A value and, in words, the place it was read from."""
 
     value: Any
     source: str
 
 
 def system_text(path: Path) -> str:
-    """A small system file, or nothing where the system does not have it."""
+    """The stripped text of a small system file, or "" when the system does not have the file."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
@@ -27,7 +27,7 @@ def system_text(path: Path) -> str:
 
 
 def sizes_in_kb(text: str) -> dict[str, int]:
-    """Bytes by name from lines like `MemFree:  4181068 kB`; a node's lines have `Node 0` in front."""
+    """{name: bytes} from lines like `MemFree:  4181068 kB`; lines about a NUMA node start with `Node 0`."""
     out = {}
     for line in text.splitlines():
         name, _, rest = line.partition(":")

@@ -1,6 +1,6 @@
-"""Instruction sets: the flags a processor has, and the level of native kernels that they and the user's cap allow.
+"""Instruction sets: the processor's ISA flags, and the ISA level of native kernels that flags and the user's cap allow.
 
-The levels are an order: each holds what those before it need. What a kernel does with its level is the kernel's affair.
+Levels are ordered: a level needs the flags of all levels before it. What a kernel does at a level is in `csrc/levels`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 from weft.config.fact import Fact, system_text
 from weft.errors import ConfigError
 
-# level -> what it needs that the one before does not, as /proc/cpuinfo spells it. "reference": no native kernel at all;
-# "portable": native, for any processor.
+# level -> the flags it needs beyond those of the level before, as /proc/cpuinfo spells them. "reference": no native
+# kernels at all; "portable": native kernels for any processor.
 LEVELS: dict[str, tuple[str, ...]] = {
     "reference": (),
     "portable": (),
@@ -23,7 +23,7 @@ LEVELS: dict[str, tuple[str, ...]] = {
 }
 CPU_ISAS = ("auto", *LEVELS)          # the values of the option cpu_isa
 
-# Flags of /proc/cpuinfo that decide which kernel may run.
+# Flags of /proc/cpuinfo that decide which kernels may run.
 ISA_FLAGS = frozenset("""
     avx avx2 fma f16c avx512f avx512bw avx512vl avx512dq avx512_vnni avx512vbmi avx_vnni avx512_bf16 avx512_fp16
     amx_tile amx_bf16 amx_int8 amx_fp16 neon asimd asimddp i8mm bf16 fphp asimdhp sve sve2 svebf16 svei8mm
@@ -31,7 +31,7 @@ ISA_FLAGS = frozenset("""
 
 
 def isa_flags(root: Path) -> Fact:
-    """A frozenset of names out of ISA_FLAGS: what the first processor of /proc/cpuinfo has."""
+    """The flags of ISA_FLAGS that the first processor in /proc/cpuinfo has, as a frozenset of names."""
     for line in system_text(root / "proc/cpuinfo").splitlines():
         name, _, flags = line.partition(":")
         if name.strip() in ("flags", "Features"):
@@ -42,9 +42,9 @@ def isa_flags(root: Path) -> Fact:
 
 
 def resolve_isa(cap: str, flags: Fact) -> Fact:
-    """The highest level that kernels may use: the smaller of `cap` ("auto": none) and what `flags` allow.
+    """The ISA level that kernels may use: `cap`, or with "auto" the highest level that `flags` allow.
 
-    ConfigError for a cap that these flags do not reach; it names those that are missing.
+    ConfigError for a cap that `flags` do not reach; the error names the missing flags.
     """
     if cap == "auto":
         reached = [level for level in LEVELS if not _missing(level, flags.value)]
@@ -58,6 +58,6 @@ def resolve_isa(cap: str, flags: Fact) -> Fact:
 
 
 def _missing(level: str, flags: frozenset[str]) -> list[str]:
-    """What `flags` lack of a level and of all below it."""
+    """The flags that a level and all levels below it need and that are not in `flags`."""
     order = list(LEVELS)
     return [flag for name in order[: order.index(level) + 1] for flag in LEVELS[name] if flag not in flags]

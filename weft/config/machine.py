@@ -1,7 +1,7 @@
-"""What this process may use of the machine: cores, memory, caches and instruction sets, each with where it was read.
+"""What this process may use of the machine: cores, memory, caches and instruction sets, each with its source.
 
-Reads files below `root` (`/proc`, `/sys`), so that tests can lay out a machine of their own. Knows no torch, and
-decides nothing: how many threads run, and where, is `threads.py`.
+All files (`/proc`, `/sys`) are read below `root`, so that tests can lay out a made-up machine. This module does not
+import torch and decides nothing: `threads.py` decides how many threads run, and where.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ class Machine:
     """The machine as this process sees it.
 
     cpus: the logical CPUs this process may run on, ascending.
-    cores: of these, one of each physical core.
-    cpu_quota: CPUs' worth of time this process gets, or None.
-    num_cores: cores this process can keep busy at once: as many as `cores`, or as the quota allows.
-    memory_bytes: the most this process can ever have: the smallest of cgroup limits and physical memory.
-    available_bytes: what is free of it now, page cache counted as free.
-    nodes: a tuple of NumaNode, those next to `cpus`; never empty.
-    l2_bytes: second-level cache of one core, or None.
-    isa: a frozenset of names out of ISA_FLAGS.
+    cores: one logical CPU of each physical core among `cpus`.
+    cpu_quota: CPU time this process gets, in CPUs, or None without a quota.
+    num_cores: number of cores this process can keep busy at once: as many as `cores`, or as the quota allows.
+    memory_bytes: most memory this process can ever have: the smallest of the cgroup limits and physical memory.
+    available_bytes: the part of memory_bytes that is free now, page cache counted as free.
+    nodes: a tuple of the NumaNodes that have some of `cpus`; never empty.
+    l2_bytes: second-level cache of one core, or None where unknown.
+    isa: a frozenset of names from ISA_FLAGS.
     """
 
     cpus: Fact
@@ -46,7 +46,7 @@ class Machine:
 
     @classmethod
     def detect(cls, root: Path = Path("/"), *, affinity: Iterable[int] | None = None) -> Machine:
-        """Look at the machine below `root`; `affinity` are the logical CPUs allowed (None: ask the system)."""
+        """Read the machine's files below `root`. affinity: the logical CPUs allowed; None: ask the system."""
         cpus = _allowed_cpus() if affinity is None else _affinity(affinity)
         cores, quota, limits = one_cpu_of_each_core(root, cpus), _quota(root), memory_limits(root)
         available = _available(root, limits)
@@ -78,7 +78,7 @@ def _quota(root: Path) -> Fact:
 def _num_cores(root: Path, cpus: Fact, cores: Fact, quota: Fact) -> Fact:
     count = Fact(len(cores.value), cores.source)
     if root == Path("/") and not has_topology(root, cpus.value) and len(cpus.value) == os.cpu_count():
-        physical = psutil.cpu_count(logical=False)      # knows systems without /sys, though not which CPUs share a core
+        physical = psutil.cpu_count(logical=False)      # works without /sys, but cannot tell which CPUs share a core
         count = Fact(physical, "physical cores by psutil") if physical else count
     if quota.value is not None and quota.value < count.value:
         return Fact(max(1, int(quota.value)), f"CPU quota of {quota.value:g} in {quota.source}")

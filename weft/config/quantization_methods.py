@@ -1,6 +1,6 @@
-"""Names of quantization methods: those whose checkpoints weft reads, their aliases, and those it knows but cannot read.
+"""Names of quantization methods: the ones whose checkpoints weft reads, aliases, and known ones that it cannot read.
 
-`checkpoint/quantization/registry.py` has the code behind the names; a test keeps the two alike.
+`checkpoint/quantization/registry.py` has the code behind the names; a test compares the two lists.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 from weft.errors import ConfigError, NotBuiltError
 
 READ = ("awq", "bitsandbytes", "compressed-tensors", "fp8", "gptq", "modelopt", "mxfp4")
-GGUF = "gguf"                         # said by the file itself, and by no config
-AT_LOAD = ("int8", "int4", "w8a8")    # a checkpoint of floats, quantized while it is loaded
+GGUF = "gguf"                         # recognized by the file itself; no config names it
+AT_LOAD = ("int8", "int4", "w8a8")    # a float checkpoint is quantized while it is loaded
 ALIASES = {
     "auto_awq": "awq", "awq_marlin": "awq", "auto_gptq": "gptq", "gptq_marlin": "gptq",
     "compressed_tensors": "compressed-tensors", "modelopt_fp4": "modelopt", "fbgemm_fp8": "fp8",
 }
-# Methods of checkpoints, or of quantizing at load, that vLLM or Transformers have.
+# Methods of vLLM or Transformers, for checkpoints or for quantizing at load, that weft has no code for.
 NOT_BUILT = (
     "aqlm", "auto-round", "bitnet", "eetq", "experts_int8", "fp8_per_block", "fp8_per_channel", "fp8_per_tensor",
     "fp_quant", "gguf", "higgs", "hqq", "inc", "int8_per_channel_weight_only", "modelopt_mixed", "modelopt_mxfp8",
@@ -23,14 +23,15 @@ NOT_BUILT = (
 
 
 def at_load(method: str | None) -> str | None:
-    """How floats are quantized while they are loaded, given what the user asked for; None: not."""
+    """The user's method if it is one that quantizes floats while they are loaded, else None."""
     return method if method in AT_LOAD else None
 
 
 def method_named(name: object, *, field: str, source: str = "", is_option: bool = False) -> str:
-    """The method that a name or an alias stands for. NotBuiltError for one without code, ConfigError for no name.
+    """The method that a name or an alias stands for.
 
-    is_option: the name is a user's, who may mean a GGUF file, or quantizing at load.
+    NotBuiltError for a method that weft has no code for, ConfigError for any other name.
+    is_option: the name is the user's option, where "gguf" and the methods of AT_LOAD are allowed too.
     """
     known = (*READ, GGUF, *AT_LOAD) if is_option else READ
     method = ALIASES.get(name, name) if isinstance(name, str) else None

@@ -1,7 +1,7 @@
-"""`SpeculativeConfig`: how an engine drafts tokens ahead of the model, and how `speculative_config` says so.
+"""`SpeculativeConfig`: the settings of speculative decoding, read from the option `speculative_config`.
 
-The names are vLLM's. Fields of vLLM that only matter to methods without code in weft are accepted at the value that
-means "off" and refused at any other.
+The field names are vLLM's. Fields that only matter to methods without code in weft are accepted at the value that means
+"off" and refused at any other.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from weft.errors import ConfigError, NotBuiltError
 METHODS = ("ngram",)
 UNBUILT_METHODS = ("ngram_gpu", "suffix", "draft_model", "eagle", "eagle3", "medusa", "mlp_speculator", "mtp", "dflash",
                    "dspark", "extract_hidden_states", "custom_class")
-MAX_SPECULATIVE_TOKENS = 64    # drafts of one sequence in a step
-MAX_LOOKUP = 256               # tokens of an n-gram
-DEFAULT_LOOKUP = 5             # tokens; vLLM's, where neither bound is given
+MAX_SPECULATIVE_TOKENS = 64    # most draft tokens of one sequence in a step
+MAX_LOOKUP = 256               # most tokens in an n-gram
+DEFAULT_LOOKUP = 5             # tokens in an n-gram when neither bound is given; vLLM's default
 
 _LIMITS = {"num_speculative_tokens": MAX_SPECULATIVE_TOKENS, "prompt_lookup_max": MAX_LOOKUP,
            "prompt_lookup_min": MAX_LOOKUP}
-_NGRAM_NAMES = ("ngram", "[ngram]")      # vLLM also takes the method's name for a model's
+_NGRAM_NAMES = ("ngram", "[ngram]")      # like vLLM, these are also accepted in the field `model`
 _OFF: dict[str, Any] = {
     "draft_tensor_parallel_size": None, "quantization": None, "max_model_len": None, "revision": None,
     "code_revision": None, "enforce_eager": None, "disable_by_batch_size": None, "tensor_parallel_size": None,
@@ -35,10 +35,10 @@ _OFF: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeculativeConfig:
-    """Drafts by n-gram lookup: what followed the text's last tokens where they occurred before.
+    """Drafts by n-gram lookup: the tokens that followed an earlier occurrence of the text's last tokens.
 
-    num_speculative_tokens: drafts of one sequence in a step.
-    prompt_lookup_min, prompt_lookup_max: lengths in tokens of the n-grams that are looked up, the longest first.
+    num_speculative_tokens: most draft tokens of one sequence in a step.
+    prompt_lookup_min, prompt_lookup_max: shortest and longest n-gram looked up, in tokens; longest first.
     """
 
     method: str
@@ -48,10 +48,10 @@ class SpeculativeConfig:
 
 
 def read_speculative_config(values: Mapping[str, Any] | None) -> SpeculativeConfig | None:
-    """The option `speculative_config` as a config; None or an empty object: no drafts.
+    """The option `speculative_config` as a SpeculativeConfig; None when it is None or empty (no drafts).
 
-    ConfigError names the field that is unknown, missing or out of range, NotBuiltError a method or field of vLLM
-    without code in weft.
+    ConfigError names a field that is unknown, missing or out of range; NotBuiltError a method or field of vLLM that
+    weft has no code for.
     """
     if not values:
         return None
@@ -88,7 +88,7 @@ def _check_names(given: Mapping[str, Any]) -> None:
 
 
 def _method(given: Mapping[str, Any]) -> str:
-    """The method that is named, or that the model's name stands for."""
+    """The field `method`, or "ngram" where the field `model` says so."""
     method, model = given.get("method"), given.get("model")
     if method is None and model in _NGRAM_NAMES:
         method = "ngram"

@@ -1,8 +1,7 @@
-"""How many threads the engine has, on which CPUs they run and which nodes' memory they share: decided from the option
-and the machine's facts.
+"""Number of threads, the CPUs they run on and the NUMA nodes they use, decided from the option and the machine's facts.
 
-Threads are not tied to a CPU each: all of them may run on any of the chosen CPUs, which are one of every core. So two
-programs that a quota leaves two of 64 cores do not both sit on the first two. `affinity.py` carries it out.
+A thread is not pinned to one CPU: every thread may run on any of the chosen CPUs, which are one of each core. So two
+programs with a quota of 2 cores each do not both sit on the first two of 64. `affinity.py` sets the affinity.
 """
 
 from __future__ import annotations
@@ -19,9 +18,10 @@ logger = logging.getLogger("weft")
 
 
 def resolve_threads(num_threads: int | None, machine: Machine) -> tuple[Fact, Fact]:
-    """(number of threads, tuple of the logical CPUs they run on). num_threads: the option, which wins.
+    """(number of threads, tuple of the logical CPUs they run on). num_threads: the option; None: one thread a core.
 
-    More threads than cores take the SMT siblings too. More than can run at once are a warning in the log.
+    With more threads than cores, the cores' SMT siblings are used too. More threads than can run at once are logged as
+    a warning.
     """
     if num_threads is None:
         return machine.num_cores, machine.cores
@@ -37,10 +37,10 @@ def resolve_threads(num_threads: int | None, machine: Machine) -> tuple[Fact, Fa
 
 
 def nodes_of_threads(num_threads: int, cpus: Collection[int], machine: Machine) -> tuple[NumaNode, ...]:
-    """The nodes among which weights are divided, each with those of `cpus` (empty: all) that are next to it.
+    """The NUMA nodes that weights are divided among, each with its CPUs out of `cpus` (empty: all its CPUs).
 
-    Nodes whose memory this process may not use are left out. (): weights are not divided, as for a single node, or for
-    one thread, which may run next to any.
+    Nodes whose memory this process may not use are left out. Returns () when weights are not divided: with a single
+    node, or with one thread, which may run next to any node.
     """
     near = (replace(node, cpus=tuple(cpu for cpu in node.cpus if cpu in cpus or not cpus))
             for node in machine.nodes.value)

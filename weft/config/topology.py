@@ -1,7 +1,6 @@
-"""How the allowed CPUs lie in the machine: which are threads of one core, on which NUMA node, with how much L2 cache.
+"""CPU topology: which allowed CPUs are threads of one core, their NUMA nodes and their L2 cache. Used by `machine.py`.
 
-Reads `/sys` and `/proc` below `root`; where they tell nothing, each function says in its source what it took instead.
-`machine.py` asks.
+Reads `/sys` and `/proc` below `root`. Where these files say nothing, the returned `Fact.source` names the assumption.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ _CPU, _NODE = "sys/devices/system/cpu", "sys/devices/system/node"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumaNode:
-    """A node of the machine's memory.
+    """A NUMA node of the machine.
 
-    cpus: those of the allowed CPUs that are next to it.
-    free_bytes: what this process may take there now, page cache counted as free; 0 where its memory is not allowed.
+    cpus: the allowed CPUs of this node.
+    free_bytes: memory of the node that this process may take now, page cache counted as free; 0 if not allowed any.
     """
 
     number: int
@@ -30,7 +29,7 @@ class NumaNode:
 
 
 def parse_cpu_list(text: str) -> tuple[int, ...]:
-    """The kernel's lists, `0-3,8`, in ascending order. What is no number or range is left out."""
+    """The CPUs of a kernel list like `0-3,8`, ascending. Parts that are neither number nor range are left out."""
     found: set[int] = set()
     for part in text.split(","):
         first, _, last = part.strip().partition("-")
@@ -40,14 +39,14 @@ def parse_cpu_list(text: str) -> tuple[int, ...]:
 
 
 def cpu_list(cpus: Sequence[int]) -> str:
-    """`0-3,8` for (0, 1, 2, 3, 8)."""
+    """The kernel's list for these CPUs: `0-3,8` for (0, 1, 2, 3, 8)."""
     ordered = sorted(cpus)
     runs = [[cpu for _, cpu in run] for _, run in itertools.groupby(enumerate(ordered), lambda pair: pair[1] - pair[0])]
     return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def one_cpu_of_each_core(root: Path, cpus: Fact) -> Fact:
-    """Of the CPUs that share a core the first; all of `cpus` when the system does not tell which do."""
+    """The first CPU of each core; all of `cpus` when the system does not tell which CPUs share a core."""
     siblings = {cpu: _siblings(root, cpu) for cpu in cpus.value}
     if not all(siblings.values()):
         return Fact(cpus.value, f"{cpus.source}, topology unknown")
@@ -65,7 +64,10 @@ def has_topology(root: Path, cpus: Sequence[int]) -> bool:
 
 
 def numa_nodes(root: Path, cpus: Sequence[int], available_bytes: int) -> Fact:
-    """The nodes next to the allowed CPUs; one with all of them and `available_bytes` when the system tells of none."""
+    """The NUMA nodes that have some of `cpus`; one node with all of `cpus` when the system lists no nodes.
+
+    available_bytes: free memory of that one node.
+    """
     allowed = parse_cpu_list(_status(root, "Mems_allowed_list"))
     nodes = []
     for folder in (root / _NODE).glob("node[0-9]*"):
@@ -81,20 +83,23 @@ def numa_nodes(root: Path, cpus: Sequence[int], available_bytes: int) -> Fact:
 
 
 def l2_bytes(root: Path, cores: Sequence[int]) -> Fact:
-    """Bytes of second-level cache that one core has for itself, the least of `cores`; None where it is not told."""
+    """Bytes of L2 cache per core, the smallest among `cores`; None when the system does not tell."""
     sizes = [size for cpu in cores if (size := _l2_of(root, cpu)) is not None]
     return Fact(min(sizes), f"/{_CPU}") if sizes else Fact(None, f"no second-level cache in /{_CPU}")
 
 
 def _siblings(root: Path, cpu: int) -> tuple[int, ...]:
-    """The CPUs of this one's core, or nothing when the system does not tell. (The first name is the newer.)"""
+    """The CPUs that share a core with `cpu`, itself included; () when the system does not tell.
+
+    core_cpus_list is the newer name of the file.
+    """
     folder = root / _CPU / f"cpu{cpu}/topology"
     text = system_text(folder / "core_cpus_list") or system_text(folder / "thread_siblings_list")
     return parse_cpu_list(text)
 
 
 def _l2_of(root: Path, cpu: int) -> int | None:
-    """A cache that several cores share is divided among them."""
+    """Bytes of L2 cache of the CPU's core (a cache shared by several cores is divided by their number), or None."""
     for folder in (root / _CPU / f"cpu{cpu}/cache").glob("index*"):
         size = system_text(folder / "size")
         if system_text(folder / "level") == "2" and size.endswith("K") and size[:-1].isdigit():
@@ -110,7 +115,7 @@ def _node_free(folder: Path) -> int:
 
 
 def _status(root: Path, key: str) -> str:
-    """An entry of this process's /proc/self/status."""
+    """The value of `key` in /proc/self/status, or ""."""
     for line in system_text(root / "proc/self/status").splitlines():
         name, _, value = line.partition(":")
         if name == key:

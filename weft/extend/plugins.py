@@ -1,6 +1,6 @@
-"""Plugins: functions of installed packages, run once in every process, that register parsers, models and the like.
+"""Plugins: functions of installed packages that register parsers, models and the like, run once in every process.
 
-A plugin is an entry point of the group `weft.plugins`. One that fails is logged and left out: the rest still run.
+A plugin is an entry point of the group `weft.plugins`. A plugin that fails is logged and skipped; the rest still run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ logger = logging.getLogger("weft")
 
 
 def load_plugins(names: Collection[str] | None) -> tuple[str, ...]:
-    """Run the plugins of these names (None: all); the names of those that ran. A name that nobody has is logged."""
+    """Run the plugins with these names (None: all installed). Returns the names that ran; unknown names are logged."""
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     ran = []
     for name in sorted(found) if names is None else names:
@@ -24,7 +24,7 @@ def load_plugins(names: Collection[str] | None) -> tuple[str, ...]:
             continue
         try:
             found[name].load()()
-        except Exception:      # whatever a plugin does wrong is its own affair
+        except Exception:      # a plugin's error must not stop the engine
             logger.exception("plugin %s failed and is left out", name)
             continue
         logger.info("plugin %s loaded", name)

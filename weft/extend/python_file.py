@@ -1,4 +1,7 @@
-"""Running a user's Python file as a module: a model's description, a config parser. Knows not what is in it."""
+"""Loads a user's Python file (a model description, a config parser) as a module, and names classes across processes.
+
+Knows nothing about the file's content.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,13 @@ from weft.errors import ConfigError
 
 
 def split_class(name: str) -> tuple[str, str | None]:
-    """("path/file.py", "Class") of `path/file.py:Class`; (name, None) of a path alone."""
+    """("path/file.py", "Class") for `path/file.py:Class`; (name, None) for anything else, such as a path alone."""
     path, _, last = name.rpartition(":")
     return (path, last) if path.endswith(".py") and last.isidentifier() else (name, None)
 
 
 def portable_class(model_class: Any) -> Any:
-    """ "module:Class" where another process finds the class under that name, else the class as it is."""
+    """The class as "module:Class" if another process can import it by that name, else unchanged."""
     module, name = getattr(model_class, "__module__", "__main__"), getattr(model_class, "__qualname__", "")
     if isinstance(model_class, str) or module == "__main__" or not name.isidentifier():
         return model_class
@@ -27,7 +30,7 @@ def portable_class(model_class: Any) -> Any:
 
 
 def load_python_file(path: Path, *, field: str) -> ModuleType:
-    """The file's module, run now. ConfigError about `field` when it is no Python file or does not run."""
+    """Run the file and return it as a module. ConfigError naming `field` if it is no Python file or raises."""
     path = path.expanduser()
     if not path.is_file():
         raise ConfigError(field, str(path), expected="a Python file that exists",
@@ -37,7 +40,7 @@ def load_python_file(path: Path, *, field: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ConfigError(field, str(path), expected="a file whose name ends in .py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module      # dataclasses look their module up there
+    sys.modules[name] = module      # the dataclass decorator looks its module up in sys.modules
     try:
         spec.loader.exec_module(module)
     except Exception as error:
