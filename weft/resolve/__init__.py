@@ -1,4 +1,7 @@
-"""From a model's name to its files and one normalised config. The names below are public; each loads its module."""
+"""From a model's name to its files and one normalised config.
+
+The names below are public. A name's module is imported when the name is first used, so importing this package is cheap.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,6 +1,6 @@
-"""`HFConfig`, a model's normalised config: a directory's config.json, sent through the stages by `normalise`.
+"""`HFConfig`, a model's normalised config, and `normalise`, which makes it from config.json in stages (`stages.py`).
 
-Knows the shape of a config.json (architectures, nested text config) and no key of a family.
+Knows the shape of a config.json (architectures, nested text config), but no key that only one model family has.
 """
 
 from __future__ import annotations
@@ -22,13 +22,17 @@ from weft.resolve.reader import ConfigReader
 from weft.resolve.sizes import check_sizes
 from weft.resolve.stages import TEXT_CONFIG_KEYS, Values
 
-# Origin of a model_type that the file does not name.
+# Origin of the model_type "speculators", which such files do not name themselves.
 SPECULATORS = "there is a speculators_config"
 
 
 @dataclass(frozen=True, slots=True)
 class HFConfig:
-    """A normalised config. origins: {dotted key: where its value comes from} when that is not the file's own key."""
+    """A normalised config.
+
+    source: the file it was read from. origins: {dotted key: source of its value}, for keys whose value is not the one
+    under the same key of the file.
+    """
 
     values: dict[str, Any]
     source: str
@@ -36,7 +40,7 @@ class HFConfig:
 
     @property
     def text(self) -> Mapping[str, Any]:
-        """The language model's own values: a nested text config if there is one, else all."""
+        """The language model's values: the nested text config if there is one, else the whole config."""
         for key in TEXT_CONFIG_KEYS:
             if isinstance(self.values.get(key), dict):
                 return self.values[key]
@@ -44,7 +48,7 @@ class HFConfig:
 
     @property
     def text_path(self) -> str:
-        """Where `text` is: "" or e.g. "text_config."."""
+        """The place of `text` in the config: "" or e.g. "text_config."."""
         return next((f"{key}." for key in TEXT_CONFIG_KEYS if isinstance(self.values.get(key), dict)), "")
 
     def text_reader(self) -> ConfigReader:
@@ -59,17 +63,17 @@ class HFConfig:
 
 
 def find_config(directory: Path) -> Path:
-    """A directory's config.json. ConfigError saying what is there when there is none."""
+    """The path of a directory's config.json. ConfigError if it is missing; the error says what the directory holds."""
     path = directory / CONFIG_NAME
     if not path.is_file():
-        name, why = choose_format(directory)      # raises, unless there is Mistral's config
+        name, why = choose_format(directory)      # raises unless the directory holds a Mistral config
         raise ConfigError("model", str(directory), expected=f"a directory with a {CONFIG_NAME}",
                           hint=f"For config_format {name} {why}.")
     return path
 
 
 def read_config(directory: Path, overrides: Mapping[str, Any]) -> HFConfig:
-    """config.json with the user's overrides on top. ConfigError when it cannot be used."""
+    """A directory's config.json with the user's overrides on top. ConfigError when it cannot be used."""
     path = find_config(directory)
     return normalise(read_json(path), overrides, str(path))
 
@@ -78,7 +82,7 @@ def normalise(values: Mapping[str, Any], overrides: Mapping[str, Any], source: s
               origins: Mapping[str, str] | None = None) -> HFConfig:
     """A config's values with the user's overrides on top, through all stages (docs/configuration.md).
 
-    origins: of values that are not `source`'s own. ConfigError naming key and file.
+    origins: {dotted key: source} of values that do not come from the file `source`. ConfigError names key and file.
     """
     model_type = stages.find_model_type(values, overrides, source)
     recipe = recipe_of(model_type)
@@ -90,7 +94,7 @@ def normalise(values: Mapping[str, Any], overrides: Mapping[str, Any], source: s
     if model_type is not None and found.values.get("model_type") is None:
         found = Values(found.values | {"model_type": model_type}, found.origins | {"model_type": SPECULATORS})
     found = stages.fill_in(found, recipe, source)
-    found = stages.move_ropes(found, source, is_whole=True)      # what is filled in may be old
+    found = stages.move_ropes(found, source, is_whole=True)      # fill_in may have added old spellings
     found = stages.name_architectures(stages.name_dtypes(check_sizes(found, source)), source)
     _check_model_types(HFConfig(found.values, source))
     found = fill_text_defaults(found, source)

@@ -1,6 +1,6 @@
-"""`get_config`: a model's config as an object of Transformers, for those who want one. The engine reads dictionaries.
+"""`get_config`: a model's config as a Transformers object, for users of the library. The engine reads dictionaries.
 
-Under vLLM's name and arguments. Format, overrides and rope follow the same stages as an engine's config.
+Name and arguments are vLLM's. Config format, overrides and rope parameters are treated as for an engine's config.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ def get_config(model: str | Path, trust_remote_code: bool, revision: str | None 
                hf_overrides_fn: Callable[[PretrainedConfig], PretrainedConfig] | None = None, *,
                hf_config_path: str | Path | None = None, token: str | None = None,
                **kwargs: Any) -> PretrainedConfig:
-    """The config of a directory, of a GGUF file, or of a model on the hub, found as an engine finds it.
+    """The config of a directory, of a GGUF file, or of a model on the hub, found in the same way as an engine finds it.
 
-    hf_overrides_kw: values put over the file, a model_type among them before the class is looked up; hf_overrides_fn:
-    a function of the object; hf_config_path: the model whose config counts instead; token: for the hub; kwargs: for a
-    parser of your own. ConfigError for a model that is not found, a format that nobody reads, and values that cannot be
-    used; TypeError for keywords that nobody reads.
+    hf_overrides_kw: values put over the file's; a model_type among them decides the config class. hf_overrides_fn: a
+    function that takes the config object and returns one. hf_config_path: the model whose config is read instead.
+    token: the hub's access token. kwargs: passed on to a registered parser.
+    ConfigError for a model that is not found, a format without a parser, and values that cannot be used; TypeError for
+    keywords that weft's own parsers do not take.
     """
     field = "model" if hf_config_path is None else "hf_config_path"
     found = find_config_files(hf_config_path or model, revision=revision, token=token, has_code=trust_remote_code,
@@ -54,7 +55,7 @@ def get_config(model: str | Path, trust_remote_code: bool, revision: str | None 
         _, config = get_config_parser(config_format).parse(
             str(found.directory), trust_remote_code, revision, code_revision, hf_overrides=overrides,
             **{} if token is None else {"token": token}, **kwargs)
-        if not is_own:      # parsers of weft's own have put them over the file
+        if not is_own:      # weft's own parsers have applied the overrides already
             config.update(overrides)
     if hf_overrides_fn is not None:
         config = call_override(hf_overrides_fn, config)
@@ -63,9 +64,9 @@ def get_config(model: str | Path, trust_remote_code: bool, revision: str | None 
 
 
 def probed_model_type(function: Callable[[Any], Any]) -> str | None:
-    """The model_type that an override function sets, learnt from an empty config; None when it sets none.
+    """The model_type that an override function sets, found by calling it on an empty config; None when it sets none.
 
-    A function that cannot work on an empty config sets none as far as anyone can tell, so its error says nothing.
+    A function that raises on an empty config counts as setting none.
     """
     from transformers import PretrainedConfig
 
@@ -77,7 +78,7 @@ def probed_model_type(function: Callable[[Any], Any]) -> str | None:
 
 
 def call_override(function: Callable[[Any], Any], config: PretrainedConfig) -> PretrainedConfig:
-    """The function's result. ConfigError when it raises or gives no config."""
+    """The result of an override function. ConfigError when it raises or does not return a config."""
     from transformers import PretrainedConfig
 
     name = getattr(function, "__name__", repr(function))
@@ -93,9 +94,9 @@ def call_override(function: Callable[[Any], Any], config: PretrainedConfig) -> P
 
 
 def patch_rope_parameters(config: PretrainedConfig) -> None:
-    """`rope_parameters` in place of older spellings, in the object and in each object of its `sub_configs`.
+    """Set `rope_parameters` from older spellings, in the config object and in each of its `sub_configs`.
 
-    Changes the object. ConfigError for names that contradict each other.
+    Changes the object in place. ConfigError for names that contradict each other.
     """
     found = normalise_rope(ConfigReader(config.to_dict(), source=type(config).__name__))
     if found is not None:

@@ -1,4 +1,7 @@
-"""The contract of a config parser: a class with one method, under the names that vLLM gives them."""
+"""The contract of a config parser: a class with one method, `parse`. All names are vLLM's.
+
+`parsers.py` keeps the table of parsers; plugins and users' files may add to it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ConfigFormat(StrEnum):
-    """The formats that weft has parsers for. AUTO: by the files that are there."""
+    """The config formats that weft has parsers for. AUTO: chosen from the files that are present."""
 
     AUTO = "auto"
     HF = "hf"
@@ -20,12 +23,12 @@ class ConfigFormat(StrEnum):
 
 
 class ConfigParserBase(ABC):
-    """Reads a model's configuration out of its files. A new one is made for each config."""
+    """Reads a model's configuration from its files. Each config gets a new parser object."""
 
     @abstractmethod
     def parse(self, model: str | Path, trust_remote_code: bool, revision: str | None = None,
               code_revision: str | None = None, **kwargs: Any) -> tuple[dict[str, Any], PretrainedConfig]:
-        """(the values as the file has them, the config object) of a directory or hub id.
+        """(the file's own values, the config object) of a directory or hub id.
 
-        Where the two differ the object counts; a value that only the object has is a default of its class.
+        Where the two differ, the object's value is used. A value that only the object has is a default of its class.
         """

@@ -1,4 +1,4 @@
-"""`resolve_engine_config`: from the options a user set and the machine there is to a complete `EngineConfig`.
+"""`resolve_engine_config`: turns the user's options and the machine's facts into a complete `EngineConfig`.
 
 The one place where "automatic" gets its value. Reads a model's config files; knows no tensors and no architecture.
 """
@@ -35,13 +35,13 @@ from weft.resolve.options.max_len import resolve_max_len
 from weft.resolve.options.quantization import find_quantization
 from weft.resolve.sizes import MAX_VOCAB_SIZE
 
-# Defaults of an engine used from Python on CPU; the server sets smaller ones itself.
+# Tokens and sequences in a step, by default, for an engine used from Python on CPU. The server sets its own defaults.
 MAX_NUM_BATCHED_TOKENS = 4096
 MAX_NUM_SEQS = 256
 
 
 def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
-    """All about one engine. ConfigError, NotBuiltError or CheckpointError when something does not fit together."""
+    """The settings of one engine. ConfigError, NotBuiltError or CheckpointError when the inputs do not fit together."""
     isa = resolve_isa(args.cpu_isa, machine.isa)
     threads, cpus = resolve_threads(args.num_threads, machine)
     load_plugins(args.plugins)
@@ -65,7 +65,7 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
 
 
 def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
-    """Which model, from its files and the options about it."""
+    """The model's config, from its files and the options about it."""
     config = read_model_config(args, files.directory, files.gguf)
     dtype, dtype_source = resolve_dtype(args.dtype, config, files.directory)
     max_len, is_fixed, len_source = resolve_max_len(args.max_model_len, config, files.directory,
@@ -89,7 +89,7 @@ def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
 
 
 def _model_code(args: EngineArgs) -> dict[str, Any]:
-    """Where the model's own code is: a file to look into, or a class."""
+    """The fields model_file or model_class of a ModelConfig: the place of a programmed model's code; {} for none."""
     if args.model_file is not None and args.model_class is not None:
         raise ConfigError("model_class", args.model_class, expected="not to be set beside model_file",
                           hint=f"model_file is {args.model_file}: give FILE.py:Class as one of the two.")
@@ -103,7 +103,7 @@ def _model_code(args: EngineArgs) -> dict[str, Any]:
 
 
 def _cache_dtype(wanted: str, model_dtype: str) -> str:
-    """The cache's dtype: floats of 16 or 32 bits are the model's own."""
+    """The dtype of the KV cache. Of the 16 and 32 bit floats only the model's own dtype is built."""
     if wanted in DTYPES and wanted != model_dtype:
         raise NotBuiltError("kv_cache_dtype", wanted, expected=f"auto, or {model_dtype}, the model's dtype, or 8 bits",
                             hint=f"Set dtype to {wanted} too, or use fp8_e4m3 or int8_per_token_head.")
@@ -125,14 +125,14 @@ def _tokenizer(args: EngineArgs, files: ModelFiles) -> TokenizerConfig:
 
 
 def _load_format(args: EngineArgs, files: ModelFiles, model: ModelConfig) -> str:
-    """As asked for; else Mistral's, where the config is and such weights are there, whatever lies beside them."""
+    """The option; where it is auto: "mistral" if the config is Mistral's and its weight files exist, else "auto"."""
     is_mistral = Path(model.config_source).name == MISTRAL_CONFIG_NAME and files.gguf is None
     has_weights = is_mistral and any(files.directory.glob(MISTRAL_WEIGHTS))
     return "mistral" if args.load_format == "auto" and has_weights else args.load_format
 
 
 def _template(template: str | None) -> str | None:
-    """A template's path made absolute, because the engine may run elsewhere; a template's text as it is."""
+    """A template's path, made absolute because the engine may run in another folder; a template's text unchanged."""
     if template is None or "\n" in template or "{" in template:
         return template
     path = Path(template).expanduser()

@@ -1,4 +1,7 @@
-"""The files that engine options mean: the embedded model, or what `sources/` finds under the names of the options."""
+"""Finds the files that engine options name: model, tokenizer, config and model file.
+
+The embedded model is in the package; all other names are looked up by `sources/`, on disk or on a hub.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ EMBEDDED_NAME = "weft-embedded"
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """Where a model's files are. name: as the user gave it; source: how the folder was found.
+    """Where a model's files are. name: the model as the user named it; source: how the folder was found.
 
-    gguf: the model's weights and metadata when they are a GGUF file (of a split one any part), else None.
+    gguf: the GGUF file that holds the model's weights and metadata (any part of a split file), or None.
     """
 
     name: str
@@ -30,7 +33,7 @@ class ModelFiles:
 
 
 def find_model(args: EngineArgs) -> ModelFiles:
-    """The folder of `args.model`, downloaded where needed. ConfigError saying what was tried."""
+    """The files of `args.model`, downloaded where needed. ConfigError says where the model was looked for."""
     if args.model is None:
         return ModelFiles(EMBEDDED_NAME, weft.embedded.path(), "embedded")
     if is_remote_gguf(args.model):
@@ -46,7 +49,7 @@ def find_model(args: EngineArgs) -> ModelFiles:
 def find_tokenizer(args: EngineArgs, model: ModelFiles) -> Path:
     """The folder of the tokenizer, or the GGUF file that holds it: `args.tokenizer`, or the model's own.
 
-    The model's name at the model's revision is the model's own too, so that both are of one commit.
+    A tokenizer with the model's name and revision is taken from the model's files, so that both are of one commit.
     """
     name = args.tokenizer or args.model
     if name is None or (name == args.model and args.tokenizer_revision in (None, args.revision)):
@@ -59,9 +62,9 @@ def find_tokenizer(args: EngineArgs, model: ModelFiles) -> Path:
 
 def find_config_files(model: str | Path, *, revision: str | None = None, token: str | None = None,
                       has_code: bool = False, field: str = "model") -> Found:
-    """A model's config, with its other small files and no weights. has_code: Python files too. Errors as of `find`.
+    """A model's config and its other small files, without weights. Errors as from `find`.
 
-    field: the option that names the model, for errors.
+    has_code: Python files too. field: the option that names the model, for errors.
     """
     name = split_remote_gguf(model)[0] if is_remote_gguf(model) else str(model)
     return find(name, revision=revision, access=Access(token=token), field=field,
@@ -69,7 +72,7 @@ def find_config_files(model: str | Path, *, revision: str | None = None, token: 
 
 
 def find_model_file(name: str) -> Path:
-    """The absolute path of a Python file that describes an architecture."""
+    """The absolute path of the Python file that describes or programs a model. ConfigError when it does not exist."""
     path = Path(name).expanduser()
     if not path.is_file():
         raise ConfigError("model_file", name, expected="a Python file that exists",

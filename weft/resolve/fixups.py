@@ -1,7 +1,7 @@
-"""Fixups: what an architecture needs of its config beyond what the file says, as a table from names to small classes.
+"""Fixups: corrections of a config that its architecture needs and its file does not say. A table of small classes.
 
-A fixup sees a draft of the model's config and sets attributes on it; each key it sets has the fixup as its origin, and
-what the user overrode stays. Knows no tensors. Source of the cases: the configs of the named models.
+A fixup sets attributes on a draft of the model's config. Each key it sets gets the fixup as its origin; keys that the
+user overrode keep the user's value. Knows no tensors. Source of the cases: the configs of the named models.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from weft.resolve.origin import fixup, is_override
 
 
 class ConfigView:
-    """A config's keys as attributes; a missing one is None. `set_keys` are those that were assigned."""
+    """A config's keys as attributes; a missing key reads as None. set_keys: {key: value} of the keys assigned here."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         object.__setattr__(self, "_values", dict(values))
@@ -25,7 +25,7 @@ class ConfigView:
         return self._values.get(name)
 
     def all_values(self) -> dict[str, Any]:
-        """The keys as they are now."""
+        """All keys with their current values."""
         return dict(self._values)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -34,7 +34,7 @@ class ConfigView:
 
 
 class ModelConfigDraft:
-    """What `verify_and_update_model_config` gets: the config, and what the model's pooler does unless it is told."""
+    """The argument of `verify_and_update_model_config`: the model's config, and the defaults of the model's pooler."""
 
     def __init__(self, values: Mapping[str, Any], source: str) -> None:
         self.hf_config = ConfigView(values)
@@ -47,14 +47,14 @@ class ModelConfigDraft:
         return ConfigError(key, value, expected=expected, source=self.source)
 
     def changes(self) -> Iterator[tuple[str, Any]]:
-        """(key, value) of what was set; the pooler's settings are an object under `pooler_config`."""
+        """(key, value) of each key that a fixup set; the pooler's settings come as one object under `pooler_config`."""
         yield from self.hf_config.set_keys.items()
         if self.pooler_config.set_keys:
             yield "pooler_config", self.pooler_config.all_values()
 
 
 class VerifyAndUpdateConfig:
-    """Base of fixups. Either method may do nothing."""
+    """Base class of fixups. By default neither method changes anything."""
 
     @staticmethod
     def verify_and_update_model_config(model_config: ModelConfigDraft) -> None:
@@ -62,12 +62,12 @@ class VerifyAndUpdateConfig:
 
     @staticmethod
     def verify_and_update_config(config: EngineConfig) -> EngineConfig:
-        """The engine's config, checked, or another in its place."""
+        """Check the engine's config; returns it, or a changed copy."""
         return config
 
 
 class CausalByFlag(VerifyAndUpdateConfig):
-    """Embedding models whose config says with `use_bidirectional_attention` that tokens see those after them."""
+    """Embedding models whose config allows attention to later tokens with `use_bidirectional_attention`."""
 
     @staticmethod
     def verify_and_update_model_config(model_config: ModelConfigDraft) -> None:
@@ -76,7 +76,7 @@ class CausalByFlag(VerifyAndUpdateConfig):
 
 
 class Bidirectional(VerifyAndUpdateConfig):
-    """Decoders that were trained on as encoders."""
+    """Decoders that were further trained as encoders (bidirectional attention)."""
 
     @staticmethod
     def verify_and_update_model_config(model_config: ModelConfigDraft) -> None:
@@ -99,11 +99,11 @@ _POOLING = {"avg": "MEAN", "cls": "CLS", "last": "LAST"}
 
 
 class LlamaBidirectional(Bidirectional):
-    """Llama as an encoder; the config's `pooling` says how its tokens become one vector."""
+    """Llama as an encoder. The config's `pooling` says how the tokens' hidden states become one vector."""
 
     @staticmethod
     def verify_and_update_model_config(model_config: ModelConfigDraft) -> None:
-        """Not causal, and the pooling named."""
+        """Not causal, and the pooler's type from `pooling`."""
         Bidirectional.verify_and_update_model_config(model_config)
         pooling = model_config.hf_config.pooling
         if pooling is None:
@@ -114,11 +114,11 @@ class LlamaBidirectional(Bidirectional):
 
 
 class _EncoderRotary(VerifyAndUpdateConfig):
-    """Encoders with rotary positions: `rotary_kwargs` says what their rotary embedding is made with."""
+    """Encoders with rotary positions: `rotary_kwargs` holds the arguments of their rotary embedding."""
 
     @staticmethod
     def verify_and_update_model_config(model_config: ModelConfigDraft) -> None:
-        """`rotary_kwargs` from head size, length and rope parameters."""
+        """Set `rotary_kwargs` from head size, length and rope parameters."""
         c = model_config.hf_config
         heads, width = c.num_attention_heads, c.hidden_size
         if not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in (heads, width)):
@@ -132,11 +132,11 @@ class _EncoderRotary(VerifyAndUpdateConfig):
 
 
 class GteNew(_EncoderRotary):
-    """GTE and Snowflake's models of the same code: a gated GELU that the config calls `gelu`."""
+    """GTE, and Snowflake's models with the same code: their MLP is a gated GELU, which the config calls `gelu`."""
 
     @staticmethod
     def verify_and_update_model_config(model_config: ModelConfigDraft) -> None:
-        """`geglu`, and the rotary arguments."""
+        """Set `hidden_act` to `geglu`, and the rotary arguments."""
         if model_config.hf_config.hidden_act == "gelu":
             model_config.hf_config.hidden_act = "geglu"
         _EncoderRotary.verify_and_update_model_config(model_config)
@@ -150,11 +150,11 @@ _NOMIC_RENAMES = {
 
 
 class NomicBert(_EncoderRotary):
-    """Nomic BERT: GPT-2's names, a gated SiLU called `swiglu`, one length for training and one for use."""
+    """Nomic BERT: GPT-2's key names, a gated SiLU called `swiglu`, and separate lengths for training and for use."""
 
     @staticmethod
     def verify_and_update_model_config(model_config: ModelConfigDraft) -> None:
-        """The usual names, `silu`, and the rotary arguments."""
+        """Set the usual key names, `silu`, and the rotary arguments."""
         c = model_config.hf_config
         for old, new in _NOMIC_RENAMES.items():
             if getattr(c, new) is None and getattr(c, old) is not None:
@@ -169,35 +169,35 @@ class JinaRoberta(_EncoderRotary):
 
     @staticmethod
     def verify_and_update_model_config(model_config: ModelConfigDraft) -> None:
-        """The rotary arguments, where the config has such positions."""
+        """Set the rotary arguments if the config has rotary positions."""
         if model_config.hf_config.position_embedding_type == "rotary":
             _EncoderRotary.verify_and_update_model_config(model_config)
 
 
 class Qwen2ProcessReward(VerifyAndUpdateConfig):
-    """Qwen2 process reward: a score at each step mark."""
+    """Qwen2 process reward model: one score at each token that marks the end of a reasoning step."""
 
     @staticmethod
     def verify_and_update_model_config(model_config: ModelConfigDraft) -> None:
-        """The mark's token."""
+        """Set the id of the step token."""
         model_config.pooler_config.step_tag_id = 151651
 
 
 class ScoresWithoutActivation(VerifyAndUpdateConfig):
-    """Scores that are the head's output as it is."""
+    """Models whose scores are the head's raw output."""
 
     @staticmethod
     def verify_and_update_model_config(model_config: ModelConfigDraft) -> None:
-        """No activation over the classes."""
+        """Turn off the activation over the classes."""
         model_config.pooler_config.use_activation = False
 
 
 class Dbrx(VerifyAndUpdateConfig):
-    """DBRX: the rotary base stands in `attn_config`, where Transformers' class does not look for it."""
+    """DBRX: the rotary base is in `attn_config`, where Transformers' class does not look for it."""
 
     @staticmethod
     def verify_and_update_model_config(model_config: ModelConfigDraft) -> None:
-        """`rope_parameters` with that base, unless they have one."""
+        """Put the base into `rope_parameters` unless they have one."""
         c = model_config.hf_config
         theta = (c.attn_config or {}).get("rope_theta")
         if theta is not None and "rope_theta" not in (c.rope_parameters or {}):
@@ -205,11 +205,11 @@ class Dbrx(VerifyAndUpdateConfig):
 
 
 class JinaVLRanking(VerifyAndUpdateConfig):
-    """Jina's vision reranker: one score, moved by the mean of its logits."""
+    """Jina's vision reranker: one score, with the mean of the logits subtracted."""
 
     @staticmethod
     def verify_and_update_model_config(model_config: ModelConfigDraft) -> None:
-        """One label, and the mean."""
+        """Set one label, and the mean."""
         model_config.hf_config.num_labels = 1
         model_config.pooler_config.logit_mean = 2.65
 
@@ -236,7 +236,7 @@ MODELS_CONFIG_MAP: dict[str, type[VerifyAndUpdateConfig]] = {
 
 def fix_model_config(values: Mapping[str, Any], origins: Mapping[str, str],
                      source: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """The config as its architecture's fixup leaves it, and the origins; what the user overrode is not touched."""
+    """(values, origins) after the architecture's fixup; keys that the user overrode keep the user's value."""
     name = values["architectures"][0]
     if name not in MODELS_CONFIG_MAP:
         return dict(values), dict(origins)
@@ -247,6 +247,6 @@ def fix_model_config(values: Mapping[str, Any], origins: Mapping[str, str],
 
 
 def fix_engine_config(config: EngineConfig) -> EngineConfig:
-    """The engine's config as the architecture's fixup leaves it."""
+    """The engine's config after the architecture's fixup."""
     found = MODELS_CONFIG_MAP.get(config.model.architecture)
     return config if found is None else found.verify_and_update_config(config)

@@ -1,4 +1,7 @@
-"""Which config format a model has, by its files. Knows the names of files and nothing of what is in them."""
+"""Chooses a model's config format (Hugging Face's or Mistral's) from the names of its files.
+
+Only names are looked at; no file is opened.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,18 @@ from weft.resolve.config_parser import ConfigFormat
 CONFIG_NAME = "config.json"
 MISTRAL_CONFIG_NAME = "params.json"
 MISTRAL_WEIGHTS = "consolidated*.safetensors"
-_MAX_DEPTH = 2      # folders of a directory that are listed
+_MAX_DEPTH = 2      # levels of a directory that are listed
 
 
 def choose_format(directory: Path) -> tuple[str, str]:
-    """(format, why) of a directory. ConfigError naming both files when it has neither."""
+    """(format, why) for a directory. ConfigError when it has neither format's files; the error names both."""
     patterns = ("/".join(["*"] * depth) for depth in range(1, _MAX_DEPTH + 1))
     return format_of({path.relative_to(directory).as_posix() for pattern in patterns for path in directory.glob(pattern)
                       if path.is_file()}, str(directory))
 
 
 def format_of(names: Collection[str], model: str) -> tuple[str, str]:
-    """(format, why) for these file names: Mistral's when its config and weights are there, else Hugging Face's."""
+    """(format, why) for these file names: Mistral's when its config and weights are present, else Hugging Face's."""
     is_mistral = MISTRAL_CONFIG_NAME in names and any(fnmatch(name, MISTRAL_WEIGHTS) for name in names)
     if is_mistral:
         return ConfigFormat.MISTRAL.value, f"there are {MISTRAL_CONFIG_NAME} and {MISTRAL_WEIGHTS}"

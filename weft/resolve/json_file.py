@@ -1,4 +1,4 @@
-"""JSON files of a model, read with errors that name the file, and line and column where the text breaks off."""
+"""Reads a model's JSON files. Errors name the file, and the line and column of a syntax error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from weft.errors import ConfigError
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file. ConfigError naming the file, and line and column where the text breaks off."""
+    """The object in a JSON file. ConfigError names the file, and the line and column of a syntax error."""
     value = _read(path)
     if not isinstance(value, dict):
         raise ConfigError(path.name, value, expected="a JSON object ({...})", source=str(path))
@@ -18,7 +18,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_json_list(path: Path) -> list[Any]:
-    """The list in a JSON file, otherwise as `read_json`."""
+    """The list in a JSON file. Errors as in `read_json`."""
     value = _read(path)
     if not isinstance(value, list):
         raise ConfigError(path.name, value, expected="a JSON list ([...])", source=str(path))
@@ -44,12 +44,12 @@ def _read(path: Path) -> Any:
 
 
 def read_json_if_there(path: Path) -> dict[str, Any]:
-    """The object in an optional JSON file; empty when there is none."""
+    """The object in an optional JSON file; {} when the file does not exist."""
     return read_json(path) if path.exists() else {}
 
 
 def whole_numbers(value: Any) -> Any:
-    """`value` with 4.0 as 4, in lists too: JSON has one type of number, and some writers give whole ones a point."""
+    """`value` with whole floats (4.0) as ints (4), in lists too: JSON has one number type, and some files write 4.0."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return [whole_numbers(entry) for entry in value] if isinstance(value, list) else value

@@ -1,7 +1,7 @@
-"""`read_model_config`: from the files of a model and the options about its config to one `HFConfig`.
+"""`read_model_config`: turns a model's files and the options about its config into one `HFConfig`.
 
-Chooses the parser and says why; hands config.json and params.json to the stages without Transformers, and makes an
-object only for a function among the overrides, for another parser, and for trusted code of the checkpoint.
+Chooses the parser and logs why. config.json and params.json go through the stages as dictionaries; a Transformers
+config object is made only for an override function, a registered parser, or trusted code of the checkpoint.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ logger = logging.getLogger("weft")
 
 
 def read_model_config(args: EngineArgs, directory: Path, gguf: Path | None = None) -> HFConfig:
-    """The normalised config of the model in `directory`, or of the one that hf_config_path names.
+    """The normalised config of the model in `directory`, or of the model that args.hf_config_path names.
 
-    gguf: the model's GGUF file, whose metadata is the config where there is no config.json beside it.
+    gguf: the model's GGUF file. Its metadata is the config if there is no config.json beside it.
     """
     folder = directory if args.hf_config_path is None else _folder(args)
     is_asked = args.hf_config_path or args.config_parser_file or args.config_format != ConfigFormat.AUTO
@@ -53,7 +53,7 @@ def read_model_config(args: EngineArgs, directory: Path, gguf: Path | None = Non
         values, origins = _with_remote_defaults(read_json(path), args, folder)
     if gguf is None:
         return _overridden(args, values, source, origins)
-    values.pop("quantization_config", None)      # said of other files
+    values.pop("quantization_config", None)      # describes the safetensors files, not the GGUF file
     return maybe_patch_hf_config_from_gguf(gguf, _overridden(args, values, source, origins))
 
 
@@ -72,7 +72,7 @@ def _folder(args: EngineArgs) -> Path:
 
 
 def _format(args: EngineArgs, folder: Path) -> tuple[str, str]:
-    """(format, why). A parser file with one parser is chosen by being given."""
+    """(format, why). A parser file that registers a single parser selects that parser's format."""
     if args.config_parser_file is not None:
         found = parsers_of_file(args.config_parser_file)
         if args.config_format == ConfigFormat.AUTO and len(found) == 1:
@@ -86,7 +86,7 @@ def _format(args: EngineArgs, folder: Path) -> tuple[str, str]:
 
 
 def _parsed(name: str, args: EngineArgs, folder: Path) -> tuple[dict[str, Any], str, dict[str, str]]:
-    """(values, source, origins) of another parser's result."""
+    """(values, source, origins) from a registered parser's result."""
     source = f"{folder} (config format {name})"
     parser = get_config_parser(name)
     try:
@@ -103,7 +103,10 @@ def _parsed(name: str, args: EngineArgs, folder: Path) -> tuple[dict[str, Any], 
 
 def _with_remote_defaults(values: dict[str, Any], args: EngineArgs,
                           folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """The file's values, and what the checkpoint's own config class adds where nobody else has its class."""
+    """(values, origins): the file's values and, with trust_remote_code, defaults of the checkpoint's own config class.
+
+    A class that Transformers has too adds nothing, because weft's families know its defaults.
+    """
     if not args.trust_remote_code or remote_class(values) is None:
         return values, {}
     try:
@@ -125,13 +128,13 @@ def _with_remote_defaults(values: dict[str, Any], args: EngineArgs,
 
 def _function_changes(function: Callable[[Any], Any], values: Mapping[str, Any], source: str,
                       origins: Mapping[str, str]) -> dict[str, Any]:
-    """What an override function changes on the config's object, as overrides."""
+    """The changes that an override function makes to the config object, as a dictionary of overrides."""
     model_type = probed_model_type(function)
     chosen = {} if model_type is None else {"model_type": model_type}
     config = normalise(values, chosen, source, origins)
     try:
         before = build_config(config.values, class_of(config.values, source), source)
-    except ConfigError:      # nobody has the class, or it refuses these values: they are all that is known
+    except ConfigError:      # the class is unknown, or refuses these values: take the values alone
         before = plain_config(config.values, source)
     given = values_of(before)
     return chosen | changes(given, values_of(call_override(function, before)))

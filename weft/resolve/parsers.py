@@ -1,4 +1,4 @@
-"""Which parser reads which config format: weft's own, those of plugins and of a user's file, by name."""
+"""The table of config parsers by format name: weft's own, those of plugins, and those of a user's file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from weft.resolve.config_parser import ConfigFormat, ConfigParserBase
 from weft.resolve.hf.parser import HFConfigParser
 from weft.resolve.mistral.parser import MistralConfigParser
 
-# vLLM's name for the table, which plugins may know. Filled when modules are loaded, read when a config is.
+# The table has vLLM's name, because plugins may use it. It is filled when modules are imported.
 _CONFIG_FORMAT_TO_CONFIG_PARSER: dict[str, type[ConfigParserBase]] = {
     ConfigFormat.HF.value: HFConfigParser,
     ConfigFormat.MISTRAL.value: MistralConfigParser,
@@ -23,9 +23,10 @@ logger = logging.getLogger("weft")
 
 
 def register_config_parser(config_format: str) -> Callable[[type[ConfigParserBase]], type[ConfigParserBase]]:
-    """Mark a class as the parser of a format: `@register_config_parser("mine")`. Warns when there is one already.
+    """Class decorator that registers the parser of a format: `@register_config_parser("mine")`.
 
-    ValueError for a class that is no ConfigParserBase, and for `auto`, which is no format.
+    Replacing a registered parser logs a warning. ValueError for a class that is no ConfigParserBase, and for `auto`,
+    which is no format.
     """
 
     def register(parser: type[ConfigParserBase]) -> type[ConfigParserBase]:
@@ -42,7 +43,7 @@ def register_config_parser(config_format: str) -> Callable[[type[ConfigParserBas
 
 
 def get_config_parser(config_format: str) -> ConfigParserBase:
-    """A new parser of a format. ConfigError with the names there are."""
+    """A new parser object for a format. ConfigError for an unknown format; the error lists the known ones."""
     known = _CONFIG_FORMAT_TO_CONFIG_PARSER
     if config_format not in known:
         near = difflib.get_close_matches(str(config_format), known, n=1)
@@ -52,9 +53,9 @@ def get_config_parser(config_format: str) -> ConfigParserBase:
 
 
 def parsers_of_file(path: str) -> tuple[str, ...]:
-    """Run a Python file that registers parsers; the formats it registers.
+    """Run a Python file that registers parsers. Returns the formats it registers.
 
-    ConfigError when it does not run or registers none.
+    ConfigError when the file does not run or registers none.
     """
     module = load_python_file(Path(path), field="config_parser_file")
     found = tuple(name for name, parser in _CONFIG_FORMAT_TO_CONFIG_PARSER.items()

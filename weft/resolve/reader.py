@@ -1,7 +1,7 @@
-"""`ConfigReader`: typed reading of a model's config, remembering what was read and where each value came from.
+"""`ConfigReader`: typed reading of a model's config. It records which keys were read and where each value came from.
 
-A model never runs with a setting silently ignored: keys that nothing read are reported by `unread()`. Knows no torch
-and no architecture; `architectures/*.py` call it.
+No setting of a model is silently ignored: `unread()` reports keys that nothing read. Knows no torch and no
+architecture; `architectures/*.py` use it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from weft.resolve.json_file import whole_numbers
 from weft.resolve.origin import first_file, first_key, is_of_class, is_override
 
 _REQUIRED: Any = object()
-_TOO_LARGE = 2**63      # sizes beyond it would overflow as floats, and mean nothing
+_TOO_LARGE = 2**63      # no sensible size is larger, and converting much larger ones to float would overflow
 _NOT_NEEDED, _NOT_USED = "not needed", "not used"
 _NOT_COUNTED = (_NOT_NEEDED, _NOT_USED)
 
@@ -38,15 +38,15 @@ HARMLESS = frozenset("""
     begin_suppress_tokens
     max_seq_len seq_length model_max_length max_target_positions max_sequence_length max_seq_length seq_len
     quantization_config compression_config
-""".split())    # the last lines: what max_len.py and quantization.py of resolve/options/ read
+""".split())    # the keys of the last two lines are read by max_len.py and quantization.py of resolve/options/
 
 
 class ConfigReader:
     """Reads one (possibly nested) config dictionary.
 
-    values: the normalised config. source: the file it came from, for messages. path: where it lies in it, "" or
-    "rope_parameters."; given_path: where the file has it, if elsewhere. origins: {key: source} of values that are not
-    the file's own (`origin.py`).
+    values: the normalised config. source: the file it came from, for messages. path: its place in the normalised
+    config, "" or e.g. "rope_parameters."; given_path: its place in the file, if different. origins: {key: source} of
+    values that are not the file's own (`origin.py`).
     """
 
     def __init__(self, values: Mapping[str, Any], *, source: str = "config.json", path: str = "",
@@ -58,15 +58,16 @@ class ConfigReader:
         self._subs: dict[str, ConfigReader] = {}
         self._derived: dict[str, ConfigReader | None] = {}
 
-    # Typed access. Each takes a name, or several spellings of which the first present counts.
+    # Typed access. Each method takes one or more spellings of a key; the first one present is read.
+    # Without a default a missing key is a ConfigError; the default itself is not checked.
 
     def int(self, *names: str, default: Any = _REQUIRED) -> Any:
-        """A whole number, also one written as 4.0 (or the default as it is)."""
+        """A whole number; 4.0 counts as one."""
         return self._whole(names, default, "an integer of at most 64 bits", lambda v: isinstance(v, int)
                            and not isinstance(v, bool) and abs(v) < _TOO_LARGE)
 
     def positive(self, *names: str, default: Any = _REQUIRED) -> Any:
-        """A whole number of at least 1, also one written as 4.0: a size or a count."""
+        """A whole number of at least 1, for sizes and counts; 4.0 counts as one."""
         return self._whole(names, default, "an integer of at least 1 and at most 64 bits",
                            lambda v: isinstance(v, int) and not isinstance(v, bool) and 1 <= v < _TOO_LARGE)
 
@@ -77,7 +78,7 @@ class ConfigReader:
         return float(value) if value is not None else None
 
     def positive_float(self, *names: str, default: Any = _REQUIRED) -> Any:
-        """A finite number above 0, as a float: an epsilon, a base, a divisor."""
+        """A finite number above 0, as a float, for an epsilon, a base or a divisor."""
         value = self._typed(names, default, "a finite number above 0", lambda v: isinstance(v, int | float)
                             and not isinstance(v, bool) and 0 < v <= sys.float_info.max)
         return float(value) if value is not None else None
@@ -91,61 +92,61 @@ class ConfigReader:
         return self._typed(names, default, "a string", lambda v: isinstance(v, str))
 
     def list(self, *names: str, default: Any = _REQUIRED) -> Any:
-        """A list, as it is."""
+        """A list; its entries are not checked."""
         return self._typed(names, default, "a list", lambda v: isinstance(v, list | tuple))
 
     def dict(self, *names: str, default: Any = _REQUIRED) -> Any:
-        """A dictionary, as it is."""
+        """A dictionary; its entries are not checked."""
         return self._typed(names, default, "an object", lambda v: isinstance(v, Mapping))
 
     def choice(self, *names: str, allowed: Iterable[str], default: Any = _REQUIRED) -> Any:
-        """A string out of a set."""
+        """A string that must be one of `allowed`."""
         value = self.str(*names, default=default)
         if value is not None and value not in allowed:
             raise self.error(names[0], value, f"one of {', '.join(sorted(allowed))}")
         return value
 
     def expect(self, name: str, *allowed: Any, default: Any = _REQUIRED) -> Any:
-        """A value that must be one of `allowed`: others would change the numbers and are not built."""
+        """A value that must be one of `allowed`: weft has no code for other values, which would change the output."""
         value = self._get((name,), allowed[0] if default is _REQUIRED else default)
         if value not in allowed:
             raise self.error(name, value, " or ".join(repr(a) for a in allowed))
         return value
 
     def has(self, name: str) -> bool:
-        """True when the key is there and not null."""
+        """True when the key is present and not null."""
         return self._values.get(name) is not None
 
     def is_given(self, name: str) -> bool:
-        """True when the key is there, be it null: then the family's default does not count."""
+        """True when the key is present, even as null, so that the family's default must not be used."""
         return name in self._values
 
     def value(self, name: str) -> Any:
-        """The value as it is, unchecked and not counted as read; None when there is none."""
+        """The value of a key, unchecked and not counted as read; None when the key is missing."""
         return self._values.get(name)
 
     def all_values(self) -> Mapping[str, Any]:
-        """Everything, unchecked and not counted as read."""
+        """All values, unchecked and not counted as read."""
         return self._values
 
     def harmless(self, *names: str) -> None:
-        """Declare keys that do not change the numbers of this family."""
+        """Declare keys that do not change this family's output, so that `unread` does not report them."""
         for name in names:
             if name in self._values:
                 self._remember(name, self._values[name], _NOT_NEEDED)
 
     def sub(self, name: str) -> ConfigReader:
-        """A reader of a nested config, the same one each time."""
+        """The reader of a nested config; every call returns the same reader."""
         if name not in self._subs:
             self._subs[name] = self._below(name, self.dict(name))
         return self._subs[name]
 
     def derive(self, name: str, make: Callable[[], tuple[Mapping[str, Any], dict[str, str], tuple[str, ...]] | None],
                ) -> ConfigReader | None:
-        """A reader of what several keys say together, the same one each time; None when they say nothing.
+        """The reader of a config made from several keys; every call returns the same reader, or None if make did.
 
-        make: (values, origins of values, and under "" of all of them, keys of this reader that they replace); called
-        once.
+        make: returns (values, {key: origin} with "" for all values, keys of this reader that the values replace), or
+        None when the keys say nothing. Called once.
         """
         if name not in self._derived:
             made = make()
@@ -167,14 +168,14 @@ class ConfigReader:
     # Reports
 
     def error(self, name: str, value: Any, expected: str, hint: str = "") -> ConfigError:
-        """A ConfigError that names the key's full path, as the file spells it, and the file."""
+        """A ConfigError that names the file, and the key's full path as the file spells it."""
         origin = self._origins.get(name)
         source = "hf_overrides" if is_override(origin) else first_file(origin) or self.source
         return ConfigError(first_key(origin) or self._given_path + name, value, expected=expected, hint=hint,
                            source=source)
 
     def is_used(self, path: str) -> bool:
-        """Whether a dotted key was read and counted: not if it was declared harmless or another spelling won."""
+        """Whether the value at a dotted key was used: not if it was declared harmless or another spelling won."""
         head, _, rest = path.partition(".")
         below = self._derived.get(head) or self._subs.get(head)
         if rest and below is not None:
@@ -182,21 +183,21 @@ class ConfigReader:
         return head in self._read and not self._read[head][1].startswith(_NOT_COUNTED)
 
     def at(self, path: str) -> Any:
-        """The value at a dotted key, unchecked."""
+        """The value at a dotted key, unchecked; None when the key is missing."""
         found: Any = self._values
         for key in path.split("."):
             found = found.get(key) if isinstance(found, Mapping) else None
         return found
 
     def values_read(self) -> dict[str, tuple[Any, str]]:
-        """{path: (value, source)} of all that was read, in the order of reading."""
+        """{path: (value, source)} of all keys that were read, in the order of reading, nested readers last."""
         out = {self.path + name: entry for name, entry in self._read.items()}
         for sub in self._below_readers():
             out |= sub.values_read()
         return out
 
     def unread(self) -> dict[str, Any]:
-        """Keys that the file has, that are not null or empty, and that nothing read: {path: value}."""
+        """{path: value} of keys in the file that nothing read and whose value is not null, false or empty."""
         out = {self.path + k: v for k, v in self._values.items()
                if k not in self._read and k not in HARMLESS and not is_of_class(self._origins.get(k))
                and self._derived.get(k) is None and v is not None and v not in ({}, [], "", False)}

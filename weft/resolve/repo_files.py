@@ -1,7 +1,7 @@
-"""Files of a repository by name, whether it is a directory or on the hub: which there are, and small ones read.
+"""Lists the files of a model, and reads small ones, whether the model is a directory or a repository on a hub.
 
-Under the names that vLLM gives these functions, by the one way to files (`sources/`): revisions, offline use, tokens,
-ModelScope and errors are the engine's. Knows no file's meaning; a directory is never looked up on the network.
+The functions have vLLM's names. They find files through `sources/`, as the engine does, with the same revisions,
+offline use, tokens, ModelScope and errors. A name that is a directory is never looked up on the network.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from weft.resolve.sources.repository import Access, Repository, Request
 
 def list_repo_files(repo_id: str | Path, *, revision: str | None = None, repo_type: str | None = None,
                     token: str | None = None) -> list[str]:
-    """Names of all files, with slashes, of a directory or of a model's repository; offline what the cache knows."""
+    """Names of all files in a directory or a model's repository, with "/" separators; offline: the cached files."""
     if repo_type not in (None, "model"):
         raise ConfigError("repo_type", repo_type, expected="model")
     place = _open(repo_id, revision, token)
@@ -29,7 +29,7 @@ def list_repo_files(repo_id: str | Path, *, revision: str | None = None, repo_ty
 
 
 def file_or_path_exists(model: str | Path, config_name: str, revision: str | None = None) -> bool:
-    """Whether a directory or a repository has the file; offline what the cache knows."""
+    """Whether a directory or a repository has the file; offline: whether the cache has it."""
     place = _open(model, revision, None)
     return (place / config_name).is_file() if isinstance(place, Path) else config_name in place.names
 
@@ -44,16 +44,16 @@ def try_get_local_file(model: str | Path, file_name: str, revision: str | None =
 
     try:
         cached = huggingface_hub.try_to_load_from_cache(str(model), file_name, revision=revision)
-    except HFValidationError:      # a name that no repository can have
+    except HFValidationError:      # not a valid repository name
         return None
     return Path(cached) if isinstance(cached, str) else None
 
 
 def get_hf_file_to_dict(file_name: str, model: str | Path, revision: str | None = None,
                         token: str | None = None) -> dict[str, Any] | None:
-    """The object in a JSON file of a directory or a repository; None when it has no such file.
+    """The object in a JSON file of a directory or a repository; None when there is no such file.
 
-    ConfigError naming the file when it is not JSON.
+    ConfigError names a file that is not JSON.
     """
     place = _open(model, revision, token)
     if not isinstance(place, Path):
@@ -64,7 +64,7 @@ def get_hf_file_to_dict(file_name: str, model: str | Path, revision: str | None 
 
 
 def _open(model: str | Path, revision: str | None, token: str | None) -> Path | Repository:
-    """The directory or the repository that a name means. ConfigError saying what was tried."""
+    """The directory or the repository that a name means. ConfigError says where it was looked for."""
     name = redirected(str(model), environment.redirect_file())
     local = find_local(name)
     if local is not None:

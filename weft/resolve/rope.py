@@ -1,7 +1,7 @@
-"""Rotary parameters of a config: every spelling that configs use becomes `rope_parameters`, read as one typed object.
+"""Rotary (rope) parameters of a config: all spellings become `rope_parameters`, which are read as one typed object.
 
-`normalise_rope` moves and renames keys and remembers where they stood; `read_rope` checks them. Knows no head size: how
-much of a head is rotated is for `architectures/rope.py` to say. Source: configs of Transformers 4 and 5.
+`normalise_rope` moves and renames keys and records where they came from; `read_rope` checks the values. Knows no head
+size: `architectures/rope.py` says how much of a head is rotated. Source: configs of Transformers 4 and 5.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from weft.resolve.reader import ConfigReader
 NAME = "rope_parameters"
 _OLD_NAME = "rope_scaling"
 
-# Spellings of keys beside `rope_scaling`, in the order in which they count.
+# Spellings of keys that configs have outside `rope_scaling`; the first one present counts.
 _OUTSIDE = {
     "rope_theta": ("rope_theta", "rotary_emb_base"),
     "partial_rotary_factor": ("partial_rotary_factor", "rotary_pct", "rope_pct", "rotary_emb_fraction"),
@@ -26,7 +26,7 @@ _OUTSIDE = {
 # Old names of rope types.
 _ALIASES = {"su": "longrope", "mrope": "default", "telechat3-yarn": "yarn"}
 
-# rope_type -> (keys it needs, keys it may have), besides the three of _OUTSIDE.
+# rope_type -> (required keys, optional keys), besides the three of _OUTSIDE.
 _YARN = ("factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "attention_factor", "truncate",
          "mrope_section", "mrope_interleaved")
 _DEEPSEEK = ("beta_fast", "beta_slow", "mscale", "mscale_all_dim")
@@ -45,8 +45,9 @@ KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "openpangu": ((), ("mrope_section", "mrope_interleaved")),
     "xdrope": (("alpha",), ("xdrope_section", "factor", *_DEEPSEEK)),
 }
-# Types whose factor follows from the lengths when it is not given, and types that know a trained length.
+# Types whose factor, if missing, is max_position_embeddings / original_max_position_embeddings.
 _FACTOR_FROM_LENGTHS = frozenset({"yarn", "longrope"})
+# Types that use the length the model was trained on, original_max_position_embeddings.
 _HAS_ORIGINAL = frozenset({"dynamic", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling", "longrope",
                            "mllama4"})
 _LISTS = frozenset({"short_factor", "long_factor"})
@@ -58,7 +59,7 @@ _BOOLS = frozenset({"truncate", "use_fope", "mrope_interleaved"})
 class RopeParameters:
     """One set of rotary parameters. None: not given, and not needed for this type.
 
-    original_max_position_embeddings: the trained length, for the types that stretch it (not for linear).
+    original_max_position_embeddings: the trained length in tokens, for the types of _HAS_ORIGINAL.
     """
 
     rope_type: str
@@ -92,8 +93,11 @@ _NAMES = frozenset({f.name for f in fields(RopeParameters)} | {"type"})
 
 @dataclass(frozen=True, slots=True)
 class NormalisedRope:
-    """values: what belongs under `rope_parameters`. moves: {dotted key in it: the key it was given under}, where they
-    differ; "" is the dictionary itself. consumed: keys of the config that it replaces."""
+    """The rotary parameters of a config in one spelling.
+
+    values: the content of `rope_parameters`. moves: {dotted key in values: the config's key it comes from}, where they
+    differ; the key "" stands for the whole dictionary. consumed: keys of the config that `rope_parameters` replaces.
+    """
 
     values: dict[str, Any]
     moves: dict[str, str]
@@ -101,11 +105,11 @@ class NormalisedRope:
 
 
 def normalise_rope(c: ConfigReader, *, is_whole: bool = True) -> NormalisedRope | None:
-    """What a config says about rotary positions, in one spelling; None when it says nothing.
+    """The rotary parameters of a config in one spelling; None when the config has none.
 
-    A dictionary of dictionaries is one set of parameters for each type of layer; keys outside go into each. Values are
-    not checked here, but names that contradict each other are. Idempotent. is_whole: False for overrides, which may
-    leave out what the config below them has.
+    A dictionary of dictionaries holds one set of parameters for each layer type; keys outside it go into every set.
+    Values are not checked here; contradicting names are a ConfigError. Idempotent.
+    is_whole: False for overrides, which may leave out keys that the config itself has.
     """
     name, given = _given(c)
     outside = {key: spelling for key, spellings in _OUTSIDE.items()
@@ -133,21 +137,23 @@ def normalise_rope(c: ConfigReader, *, is_whole: bool = True) -> NormalisedRope 
 
 
 def _given(c: ConfigReader) -> tuple[str, dict[str, Any]]:
-    """(the key that states the scaling, its value). Where both are there, `rope_scaling` counts, as in Transformers 5:
-    recipes for longer contexts tell users to add it. What it leaves out (the base) is that of `rope_parameters`.
+    """(the key that holds the scaling, its value).
+
+    If both keys are present, `rope_scaling` counts, as in Transformers 5: instructions for longer contexts tell users
+    to add it. Keys that it lacks, such as the base, are taken from `rope_parameters`.
     """
     new, old = (dict(c.dict(name, default=None) or {}) for name in (NAME, _OLD_NAME))
     return (_OLD_NAME, old) if old and not is_by_layer(new) else (NAME, new) if c.has(NAME) else (_OLD_NAME, old)
 
 
 def is_by_layer(values: Mapping[str, Any]) -> bool:
-    """True for a dictionary with a set of parameters for each type of layer."""
+    """True for a dictionary that holds one set of parameters for each layer type."""
     return any(isinstance(value, Mapping) and key not in _NAMES for key, value in values.items())
 
 
 def _leaf(c: ConfigReader, given: Mapping[str, Any], path: str, outside: Mapping[str, str],
           moves: dict[str, str]) -> dict[str, Any]:
-    """One set of parameters. `path`: where it was given, e.g. "rope_scaling."."""
+    """One set of parameters. path: its place in the config, e.g. "rope_scaling.". Adds to `moves`."""
     name, _, layer = path.removesuffix(".").partition(".")
     target = f"{layer}." if layer else ""
     values: dict[str, Any] = {}
@@ -157,12 +163,12 @@ def _leaf(c: ConfigReader, given: Mapping[str, Any], path: str, outside: Mapping
     for key, value in given.items():
         new = renames.get(key, key)
         if new != key and given.get(new) is not None:
-            continue      # both names are there: `_rope_type` compares them
+            continue      # both names are present: the new one counts (`_rename_type` compares the two types)
         values[new] = value
         if name != NAME or new != key:
             moves[target + new] = path + key
     for key, spelling in outside.items():
-        # The trained length outside counts (Phi-3 has both), for the rest the one inside.
+        # If a key is both inside and outside, the one inside counts; for the trained length (Phi-3) the one outside.
         if values.get(key) is None or key == "original_max_position_embeddings":
             values[key] = c.value(spelling)
             moves[target + key] = spelling
@@ -171,12 +177,12 @@ def _leaf(c: ConfigReader, given: Mapping[str, Any], path: str, outside: Mapping
     if given.get("type", given.get("rope_type")) == "telechat3-yarn" and values.get("attention_factor") is None \
             and _is_number(factor) and factor > 0:
         values["attention_factor"] = 0.07 * math.log(factor) + 1.0
-        moves[target + "attention_factor"] = path + "factor"      # the key that it follows from
+        moves[target + "attention_factor"] = path + "factor"      # the key it was computed from
     return values
 
 
 def _rename_type(c: ConfigReader, given: Mapping[str, Any], values: dict[str, Any], path: str) -> None:
-    """Old names of types, and what they mean besides."""
+    """Replace an old name of a rope type by the current one. ConfigError if `type` and `rope_type` differ."""
     old, new = given.get("type"), given.get("rope_type")
     if isinstance(old, str) and isinstance(new, str) and _ALIASES.get(old, old) != _ALIASES.get(new, new):
         raise c.error(f"{path}rope_type", new, f"the same as type = {old!r}", "They are two names of one key.")
@@ -185,7 +191,7 @@ def _rename_type(c: ConfigReader, given: Mapping[str, Any], values: dict[str, An
         return
     values["rope_type"] = _ALIASES.get(kind, kind)
     if values["rope_type"] == "yarn" and values.get("short_factor") is not None:
-        values["rope_type"] = "longrope"      # what Phi-3's first configs called yarn
+        values["rope_type"] = "longrope"      # Phi-3's first configs called it yarn
 
 
 def _check_sections(c: ConfigReader, values: Mapping[str, Any], name: str) -> None:
@@ -198,7 +204,7 @@ def _check_sections(c: ConfigReader, values: Mapping[str, Any], name: str) -> No
 
 
 def rope_reader(c: ConfigReader) -> ConfigReader | None:
-    """A reader of the config's `rope_parameters`, whatever it calls them; None when it has none."""
+    """The reader of the config's `rope_parameters`, in whatever spelling; None when the config has none."""
 
     def make() -> tuple[Mapping[str, Any], dict[str, str], tuple[str, ...]] | None:
         found = normalise_rope(c)
@@ -210,16 +216,16 @@ def rope_reader(c: ConfigReader) -> ConfigReader | None:
 
 
 def layer_types(c: ConfigReader) -> tuple[str, ...]:
-    """The types of layers that have a set of parameters of their own; empty: there is one set for all."""
+    """The layer types that have separate sets of parameters; (): one set serves all layers."""
     values = (reader.all_values() if (reader := rope_reader(c)) else {})
     return tuple(key for key, value in values.items() if isinstance(value, Mapping) and key not in _NAMES)
 
 
 def read_rope(c: ConfigReader, layer_type: str | None = None) -> RopeParameters | None:
-    """The config's rotary parameters, or those of a type of layer. None when it has none.
+    """The config's rotary parameters, or those of a layer type; None when there are none.
 
-    ConfigError with the key as the file spells it, for an unknown type, a value of the wrong kind, a missing key, and
-    for one set of parameters asked of a config that has one for each type of layer.
+    ConfigError for an unknown rope type, a bad value, a missing key, and for a call without layer_type if the config
+    has a set of parameters for each layer type. The error names the key as the file spells it.
     """
     p, nested = rope_reader(c), layer_types(c)
     if p is None:
@@ -237,7 +243,7 @@ def read_rope(c: ConfigReader, layer_type: str | None = None) -> RopeParameters 
     found: dict[str, Any] = {key: _value(p, key) for key in needed}
     found |= {key: _value(p, key, default=None) for key in optional}
     found |= {key: _value(p, key, default=None) for key in ("rope_theta", "partial_rotary_factor")}
-    p.harmless("finetuned")      # says how the model was trained
+    p.harmless("finetuned")      # records how the model was trained
     if kind in _HAS_ORIGINAL:
         found["original_max_position_embeddings"] = _original(c, p)
     else:
@@ -284,7 +290,7 @@ def _check(p: ConfigReader, r: RopeParameters) -> None:
     if r.rope_type == "dynamic" and r.factor is None and r.alpha is None:
         raise p.error("factor", None, "a number above 0, or alpha", "The key is missing.")
     low, high = r.low_freq_factor, r.high_freq_factor
-    if low is not None and high is not None and low > high:      # Llama 4 has them equal
+    if low is not None and high is not None and low > high:      # equal is allowed: Llama 4
         raise p.error("high_freq_factor", high, f"at least low_freq_factor = {low}")
     if r.partial_rotary_factor is not None and r.partial_rotary_factor > 1:
         raise p.error("partial_rotary_factor", r.partial_rotary_factor, "a number in (0, 1]")

@@ -1,7 +1,7 @@
-"""The header of a safetensors file, read and checked against the file's length without torch.
+"""Reads the header of a safetensors file without torch, and checks it against the file's length.
 
-Format: 8 bytes little-endian header length, that many bytes of JSON {name: {dtype, shape, data_offsets}}, then data.
-Used for the dtype of a checkpoint and by `checkpoint/` to map tensors. Source: github.com/huggingface/safetensors
+Format: 8 bytes little-endian header length, the header as JSON {name: {dtype, shape, data_offsets}}, then the data.
+Used to find a checkpoint's dtype, and by `checkpoint/` to map tensors. Source: github.com/huggingface/safetensors
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _AGAIN = "The file is broken or was not written to the end: download or save it 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A tensor in the file: `start` and `stop` are bytes from the file's beginning."""
+    """A tensor in the file. start, stop: its bytes, counted from the file's beginning."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -36,7 +36,7 @@ class Entry:
 
 
 def read_header(path: Path) -> dict[str, Entry]:
-    """{tensor name: Entry} in the order of their data. CheckpointError naming the file and what is wrong with it."""
+    """{tensor name: Entry} in the order of the data in the file. CheckpointError names the file and the fault."""
     try:
         if not path.is_file():
             raise CheckpointError(f"{path}: not a file." if path.exists() else f"{path}: the file is missing.")
@@ -55,7 +55,7 @@ def read_header(path: Path) -> dict[str, Entry]:
 
 
 def majority_dtype(files: Iterable[Path]) -> str | None:
-    """The float dtype of 16 or 32 bits that most bytes of the tensors have, by torch's name; None: there are none."""
+    """The 16 or 32 bit float dtype with the most bytes in these files, by torch's name; None without such tensors."""
     counts: Counter[str] = Counter()
     for path in files:
         for entry in read_header(path).values():

@@ -1,6 +1,6 @@
-"""Bounds of the sizes in a config, asked before anything is made of them: a model of 100 million layers is a mistake.
+"""Bounds on the sizes in a config, checked before anything is built: a config with 100 million layers is a mistake.
 
-Families check what they need of a size besides (`ConfigReader.positive`); here a number only has to be sane.
+The bounds only keep numbers sane. Model families check sizes further as they read them (`ConfigReader.positive`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from weft.resolve.stages import Values, at, config_paths, replaced
 
 MAX_LAYERS, MAX_EXPERTS = 10_000, 10_000
 MAX_HEADS = 2**16
-MAX_WIDTH = 2**24          # numbers in a row: of a hidden state, of a feed-forward layer, of a head
+MAX_WIDTH = 2**24          # values in a row of a hidden state, a feed-forward layer or a head
 MAX_VOCAB_SIZE = 2**31     # token ids are kept in 32 bits
 
 _LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
@@ -31,21 +31,21 @@ _SOME_WIDTHS = ("intermediate_size", "ffn_dim", "n_inner", "inner_dim", "ffn_hid
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "n_shared_experts", "num_experts_per_tok",
             "n_group", "topk_group")
 
-# {key: (smallest, largest)} of sizes, and of lists of sizes. A key with 0 as its smallest may say that there is none.
+# {key: (smallest, largest)} for a size or for each size in a list. Smallest 0: 0 may mean that the part is absent.
 BOUNDS: Mapping[str, tuple[int, int]] = {
     **dict.fromkeys(_LAYERS, (1, MAX_LAYERS)), **dict.fromkeys(_SOME_LAYERS, (0, MAX_LAYERS)),
     **dict.fromkeys(_HEADS, (1, MAX_HEADS)), **dict.fromkeys(_WIDTHS, (1, MAX_WIDTH)),
     **dict.fromkeys(_SOME_WIDTHS, (0, MAX_WIDTH)), **dict.fromkeys(_EXPERTS, (0, MAX_EXPERTS)),
     **dict.fromkeys(("vocab_size", "padded_vocab_size"), (1, MAX_VOCAB_SIZE - 1)),
 }
-# Whole numbers without such bounds.
+# Keys that hold whole numbers without bounds here.
 _LENGTHS = ("max_position_embeddings", "n_positions", "sliding_window")
 
 
 def check_sizes(given: Values, source: str) -> Values:
-    """The config with whole numbers for sizes written as 4.0, in the configs nested in it, too.
+    """The config with sizes written as 4.0 turned into ints, in nested configs too.
 
-    ConfigError for a size out of its bounds. What is neither a number nor a list of numbers is left for its reader.
+    ConfigError for a size out of its bounds. Values that are neither numbers nor lists of numbers are left unchecked.
     """
     values, root = given.values, ConfigReader(given.values, source=source, origins=given.origins)
     for path in list(config_paths(values)):

@@ -1,8 +1,8 @@
-"""The stages from a config.json's dictionary to the normalised one, each a function of dictionaries.
+"""The stages that turn a config.json's dictionary into the normalised one. Each stage is a function of dictionaries.
 
-`normalise` in `config_file.py` runs them in this order: find_model_type, rename_keys and move_ropes (on the file's
-values and on the overrides alike), merge_overrides, fill_in, name_architectures, check_ropes; then the fixups. Knows no
-family.
+`normalise` in `config_file.py` runs them in this order: find_model_type; rename_keys and move_ropes, on the file's
+values and on the overrides; merge_overrides, fill_in, move_ropes, name_dtypes, name_architectures, check_ropes; then
+the fixups. Knows no model family.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from weft.resolve.reader import ConfigReader
 from weft.resolve.rope import NAME as ROPE
 from weft.resolve.rope import is_by_layer, layer_types, normalise_rope, read_rope
 
-# Keys under which configs of larger models nest the language model's own config, and the name that one gets.
+# Keys under which configs of larger models nest the language model's config, and another name, which is replaced.
 TEXT_CONFIG_KEYS = ("text_config", "language_config")
 _TEXT_RENAMES = {"llm_config": "text_config"}
 
@@ -40,19 +40,22 @@ ARCHITECTURE_OF_TYPE = {
     "seed_oss": "SeedOssForCausalLM", "smollm3": "SmolLM3ForCausalLM", "stablelm": "StableLmForCausalLM",
     "starcoder2": "Starcoder2ForCausalLM",
 }
-_MAX_DEPTH = 4      # configs in configs; deeper is no config of a model
+_MAX_DEPTH = 4      # levels of nested configs that are looked at
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """A config's values; origins: {dotted key: where its value comes from} when that is not the file's own key."""
+    """A config's values. origins: {dotted key: source}, for values that are not under the same key of the file."""
 
     values: dict[str, Any]
     origins: dict[str, str] = field(default_factory=dict)
 
 
 def find_model_type(values: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> str | None:
-    """The model_type, of the overrides first; `speculators` for a draft of that library that names none."""
+    """The model_type of the overrides, else of the file; `speculators` for a draft model of that library without one.
+
+    None when there is none. ConfigError when it is no string.
+    """
     for place, where in ((overrides, "hf_overrides"), (values, source)):
         found = place.get("model_type")
         if found is None:
@@ -64,7 +67,7 @@ def find_model_type(values: Mapping[str, Any], overrides: Mapping[str, Any], sou
 
 
 def rename_keys(given: Values, recipe: ConfigRecipe | None, source: str) -> Values:
-    """Old and class-specific names of keys as the usual ones, never over a value that is there."""
+    """Rename old and class-specific keys to the usual ones, unless the usual key has a value."""
     values, origins = dict(given.values), dict(given.origins)
     for old, new in (_TEXT_RENAMES | dict(recipe.renames if recipe else {})).items():
         if values.get(old) is None or values.get(new) is not None:
@@ -77,9 +80,9 @@ def rename_keys(given: Values, recipe: ConfigRecipe | None, source: str) -> Valu
 
 
 def move_ropes(given: Values, source: str, *, is_whole: bool) -> Values:
-    """`rope_parameters` in place of all older spellings, in the config and in the configs nested in it.
+    """Replace all older spellings of `rope_parameters`, in the config and in its nested configs.
 
-    is_whole: False for overrides, which may say a part only; null for the whole dictionary takes the scaling away.
+    is_whole: False for overrides, which may hold only some of the parameters.
     """
     values, origins = given.values, dict(given.origins)
     for path in list(config_paths(values)):
@@ -99,7 +102,10 @@ def move_ropes(given: Values, source: str, *, is_whole: bool) -> Values:
 
 
 def merge_overrides(given: Values, overrides: Values) -> Values:
-    """The file's values with the user's on top. A null for all rope parameters leaves base and rotated part alone."""
+    """The file's values with the user's overrides on top.
+
+    An override that sets all rope parameters to null removes the scaling, but keeps the base and the rotated part.
+    """
     values, on_top, below = dict(given.values), dict(overrides.values), dict(given.origins)
     for name in TEXT_CONFIG_KEYS:
         if isinstance(on_top.get(name), Mapping) and name not in values and "model_type" not in on_top:
@@ -119,7 +125,7 @@ def merge_overrides(given: Values, overrides: Values) -> Values:
 
 
 def fill_in(given: Values, recipe: ConfigRecipe | None, source: str) -> Values:
-    """What weft's own config class adds: values worked out from others, then defaults of keys that are missing."""
+    """Add the values of the model type's recipe: those computed from other keys, then defaults of missing keys."""
     if recipe is None:
         return given
     values, origins = dict(given.values), dict(given.origins)
@@ -134,7 +140,7 @@ def fill_in(given: Values, recipe: ConfigRecipe | None, source: str) -> Values:
 
 
 def name_dtypes(given: Values) -> Values:
-    """The usual names of dtypes (`bfloat16`) in place of others (`torch.bfloat16`, `bf16`), in nested configs, too."""
+    """Replace other names of dtypes (`torch.bfloat16`, `bf16`) by the usual one (`bfloat16`), in nested configs too."""
     values: Mapping[str, Any] = given.values
     for path in list(config_paths(values)):
         config = at(values, path)
@@ -144,13 +150,16 @@ def name_dtypes(given: Values) -> Values:
 
 
 def dtype_name(name: str) -> str:
-    """The usual name of a dtype; one that nobody knows as it is."""
+    """The usual name of a dtype; an unknown name is returned unchanged."""
     short = name.removeprefix("torch.")
     return DTYPE_NAMES.get(short, short if short in DTYPES else name)
 
 
 def name_architectures(given: Values, source: str) -> Values:
-    """`architectures` as a list of strings, from model_type when there is none. ConfigError when that says nothing."""
+    """Set `architectures` from model_type if the config lists none.
+
+    ConfigError if model_type is unknown then, or if `architectures` is no list of strings.
+    """
     names = given.values.get("architectures")
     if names:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -167,7 +176,7 @@ def name_architectures(given: Values, source: str) -> Values:
 
 
 def check_ropes(values: Mapping[str, Any], origins: Mapping[str, str], source: str) -> None:
-    """Read all rope parameters of the language model once, so that what is wrong is said before anything is built."""
+    """Read all rope parameters of the language model once, so that errors are raised before anything is built."""
     readers = [ConfigReader(values, source=source, origins=origins)]
     readers += [readers[0].sub(key) for key in TEXT_CONFIG_KEYS if isinstance(values.get(key), Mapping)]
     for reader in readers:
@@ -175,15 +184,15 @@ def check_ropes(values: Mapping[str, Any], origins: Mapping[str, str], source: s
             read_rope(reader, layer_type)
 
 
-# The nested configs: text_config, vision_config, thinker_config.text_config …
+# Nested configs: text_config, vision_config, thinker_config.text_config …
 
 
-# Parts of a model that are no configs, though their names end as those do.
+# Keys that end in _config but are no nested model configs.
 _PARTS = frozenset({"quantization_config", "compression_config", "generation_config", "attn_config", "ffn_config"})
 
 
 def config_paths(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The path of each config in a config, () first."""
+    """The paths of a config and its nested configs, as tuples of keys; () first, which is the config itself."""
     yield path
     for key, value in values.items():
         if isinstance(value, Mapping) and isinstance(key, str) and key.endswith("_config") and len(path) < _MAX_DEPTH \
@@ -199,7 +208,7 @@ def at(values: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any]:
 
 
 def replaced(values: Mapping[str, Any], path: tuple[str, ...], inner: dict[str, Any]) -> dict[str, Any]:
-    """The whole config with another one at a path."""
+    """A copy of the whole config with the config at a path replaced by `inner`."""
     if not path:
         return inner
     return {**values, path[0]: replaced(values[path[0]], path[1:], inner)}

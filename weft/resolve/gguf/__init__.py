@@ -1,1 +1,1 @@
-"""Models in GGUF files: names of files, headers, and the config that a file's metadata make."""
+"""Models in GGUF files: names of files, headers, and the config made from a file's metadata."""

@@ -1,7 +1,7 @@
-"""From a GGUF file's metadata to the config keys that families read, each with the metadata key it comes from.
+"""Turns a GGUF file's metadata into the config keys that model families read. Origins name the metadata keys.
 
-Metadata of the file's architecture that nothing here knows keep their own names, so that the family's reader reports
-them as unread. Knows no torch; what differs between families is data in `gguf/families.py`.
+Unknown metadata of the file's architecture keep their names, so that the family's reader reports them as unread. Knows
+no torch; the differences between families are data in `gguf/families.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from weft.resolve.gguf.families import GGUF_FAMILIES, GGUFFamily
 from weft.resolve.gguf.model import GGUFModel, read_gguf_model
 from weft.resolve.gguf.tokens import END_TOKENS, PREFIX
 
-# Metadata of all families, without the architecture in front.
+# Metadata key, without the architecture in front -> config key, for all families.
 KEYS: Mapping[str, str] = {
     "context_length": "max_position_embeddings", "block_count": "num_hidden_layers", "embedding_length": "hidden_size",
     "feed_forward_length": "intermediate_size", "attention.head_count": "num_attention_heads",
@@ -33,15 +33,15 @@ KEYS: Mapping[str, str] = {
     "expert_used_count": "num_experts_per_tok", "rope.freq_base_swa": "rope_local_base_freq",
 }
 _NEEDED = ("block_count", "embedding_length", "attention.head_count")
-# Of no meaning for a forward pass where nothing below asks for it.
+# Keys that do not change the output, unless code below reads them.
 _HARMLESS = ("vocab_size", "tensor_data_layout", "rope.scaling.finetuned", "rope.scaling.original_context_length")
-_MAX_FACTORS = 4096         # numbers of a rotary factor tensor: half a head
+_MAX_FACTORS = 4096         # most values in a tensor of rotary factors, which has one for each pair of a head's values
 
 
 def read_gguf_config(path: Path, overrides: Mapping[str, Any]) -> HFConfig:
     """The config of a GGUF model, given any of its files, with the user's overrides on top.
 
-    ConfigError (NotBuiltError for an unknown family) or CheckpointError, naming file and metadata key.
+    ConfigError (NotBuiltError for an unknown family) or CheckpointError; the error names file and metadata key.
     """
     metadata = _Metadata(read_gguf_model(path))
     metadata.fill()
@@ -49,9 +49,9 @@ def read_gguf_config(path: Path, overrides: Mapping[str, Any]) -> HFConfig:
 
 
 def maybe_patch_hf_config_from_gguf(model: str | Path, config: HFConfig) -> HFConfig:
-    """A config.json beside a GGUF file, with what the file's own tensors decide: vocabulary and whether it has a head.
+    """The config.json beside a GGUF file, with vocabulary size and tied embeddings corrected from the file's tensors.
 
-    Quantization that the config speaks of is that of other files, and is dropped.
+    Quantization settings of the config describe other files, so they are dropped.
     """
     gguf = read_gguf_model(Path(model))
     own: dict[str, Any] = {"tie_word_embeddings": "output.weight" not in gguf.tensors}
@@ -70,7 +70,7 @@ def maybe_patch_hf_config_from_gguf(model: str | Path, config: HFConfig) -> HFCo
 
 
 class _Metadata:
-    """One file's metadata, its family, and the config that is made of them."""
+    """One model's metadata, its family, and the config made from them (`values`, with `origins`)."""
 
     def __init__(self, gguf: GGUFModel) -> None:
         self.gguf, self.tensors = gguf, gguf.tensors
@@ -81,7 +81,7 @@ class _Metadata:
         self.family = self._family()
 
     def fill(self) -> None:
-        """Make values and origins."""
+        """Fill `values` and `origins`."""
         for name in _NEEDED:
             if self.get(name) is None:
                 raise self.error(name, None, "a value", "The key is missing.")
@@ -104,7 +104,7 @@ class _Metadata:
         self._set("torch_dtype", _dtype(self.gguf), "majority of the tensors")
 
     def get(self, name: str) -> Any:
-        """The value of a key of this architecture. A list whose entries are all alike is one value."""
+        """The value of a key of this architecture. A list with equal entries (one for each layer) becomes one value."""
         self._asked.add(name)
         value = self.gguf.metadata.get(f"{self.name}.{name}")
         if isinstance(value, np.ndarray):
@@ -149,12 +149,12 @@ class _Metadata:
     def _copy_keys(self) -> None:
         for name, key in (dict(KEYS) | dict(self.family.keys)).items():
             value = self.get(name)
-            is_dense = name.startswith("expert_") and value == 0        # written for models without experts, too
+            is_dense = name.startswith("expert_") and value == 0        # files of models without experts may have zeros
             if value is not None and key is not None and not is_dense:
                 self._set(key, value, f"{self.name}.{name}")
 
     def _report_unknown(self) -> None:
-        """Keys of this architecture that nothing asked for, under their own names: no family reads those."""
+        """Add the architecture's unread keys under their own names, so that they are reported: no family reads them."""
         for full, value in self.gguf.metadata.items():
             name = full.removeprefix(f"{self.name}.")
             if name != full and name not in self._asked and name not in _HARMLESS:
@@ -185,7 +185,10 @@ class _Metadata:
         return self._width_by_heads(), f"{self.name}.embedding_length / attention.head_count"
 
     def _latent_heads(self) -> None:
-        """Sizes of the expanded heads. Files that give these their own keys state those of the latent under the old."""
+        """Set the head sizes of latent attention (MLA), as they are after expansion from the latent.
+
+        Newer files have them in keys that end in _mla; their other keys then hold the sizes of the latent.
+        """
         own = "_mla" if self.number("attention.key_length_mla") is not None else ""
         size, rotated = self.number(f"attention.key_length{own}"), self.number("rope.dimension_count")
         if not isinstance(size, int) or not isinstance(rotated, int) or not 0 < rotated < size:
@@ -194,7 +197,7 @@ class _Metadata:
         self._set("v_head_dim", self.number(f"attention.value_length{own}"), f"{self.name}.attention.value_length{own}")
 
     def _width_by_heads(self) -> int | None:
-        """The size of a head by the usual rule; None where that is no whole number, about which the family speaks."""
+        """embedding_length / attention.head_count; None if that is no whole number (the family raises the error)."""
         width, heads = self.number("embedding_length"), self.number("attention.head_count")
         is_whole = isinstance(width, int) and isinstance(heads, int) and heads >= 1 and width % heads == 0
         return width // heads if is_whole else None
@@ -212,7 +215,7 @@ class _Metadata:
             self._set("query_pre_attn_scalar", head_dim, "the size of a head")
 
     def _layers(self) -> None:
-        """Windows by layer, and which layers of a mixture have no experts."""
+        """Set which layers have a sliding window, and which layers of a mixture of experts have none."""
         name, layers = "attention.sliding_window_pattern", self.number("block_count")
         pattern = self.get(name)
         if isinstance(layers, int) and 1 <= layers <= len(self.tensors):
@@ -240,7 +243,7 @@ class _Metadata:
         self._set("rope_parameters", rope, f"{self.name}.rope.*")
 
     def _scaling(self) -> dict[str, Any]:
-        """By `rope.scaling.type`; files older than that key, and than its name, scale linearly."""
+        """The scaling parameters, by `rope.scaling.type`. Older files lack that key, and scale linearly if at all."""
         kind = self.get("rope.scaling.type")
         if kind == "yarn":
             return self._given({
@@ -256,18 +259,23 @@ class _Metadata:
         return {"rope_type": "linear", "factor": factor} if factor or kind else {}
 
     def _yarn_scales(self) -> dict[str, Any]:
-        """One number, a tenth of DeepSeek's `mscale_all_dim`; `mscale` is taken to be the same."""
+        """DeepSeek's `mscale` and `mscale_all_dim`: ten times the file's one number, which stands for both."""
         multiplier = self.number("rope.scaling.yarn_log_multiplier")
-        scale = None if multiplier is None else round(10 * multiplier, 6)       # of a float32, without its noise
+        scale = None if multiplier is None else round(10 * multiplier, 6)       # removes the noise of float32
         return {"mscale": scale, "mscale_all_dim": scale} if scale else {}
 
     def _given(self, names: dict[str, str]) -> dict[str, Any]:
-        """{rope parameter: value} of the metadata keys that are there; rope_type as it is."""
+        """{rope parameter: value} for the metadata keys that the file has. names: {rope parameter: metadata key};
+        the entry rope_type is a value itself.
+        """
         return {key: value for key, name in names.items()
                 if (value := name if key == "rope_type" else self.number(name)) is not None}
 
     def _factors(self) -> dict[str, Any]:
-        """Tensors of factors for each frequency: Phi-3's two, or one for all lengths (how files state Llama 3's)."""
+        """Rotary factors from tensors, one value for each frequency.
+
+        Files have two tensors, for short and long texts (Phi-3), or one for all lengths (as Llama 3's scaling).
+        """
         if "rope_freqs.weight" in self.tensors:
             factors = self._floats("rope_freqs.weight")
             return {"rope_type": "longrope", "short_factor": factors, "long_factor": factors, "attention_factor": 1.0,
@@ -290,7 +298,9 @@ class _Metadata:
         raise CheckpointError(f"{self.gguf.path}: tensor {name!r} is missing.")
 
     def _tokens(self) -> None:
-        """Special token ids; every id that ends a text or a turn counts as eos. One that no token has means none."""
+        """Set special token ids. Every id that ends a text or a turn counts as eos; other ids outside the vocabulary
+        are left out.
+        """
         metadata, prefix = self.gguf.metadata, PREFIX
         ends = [metadata.get(f"{prefix}{name}_token_id") for name in ("eos", "eot", "eom")]
         texts = metadata.get(f"{prefix}tokens")
@@ -306,13 +316,13 @@ class _Metadata:
 
 
 def _fraction(part: int, whole: int) -> float:
-    """part / whole, so that int(whole * it) is part again."""
+    """part / whole, rounded up if needed so that int(whole * result) is part again."""
     value = part / whole
     return value if int(whole * value) == part else math.nextafter(value, math.inf)
 
 
 def _dtype(gguf: GGUFModel) -> str:
-    """What most numbers of the matrices are stored in; bfloat16 for quantized ones."""
+    """The dtype of most values in the matrices; quantized values count as bfloat16."""
     names = {"F32": "float32", "F64": "float32", "F16": "float16"}
     counts: Counter[str] = Counter()
     for tensor in gguf.tensors.values():

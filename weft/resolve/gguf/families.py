@@ -1,7 +1,6 @@
-"""Which model class a `general.architecture` of a GGUF file is, and what its family's metadata say and leave unsaid.
+"""Data: maps `general.architecture` of a GGUF file to a model class, and a family's metadata to config keys.
 
-Data only, used by `gguf/config.py`. A family that weft describes (`architectures/`) and that GGUF has needs an entry
-here and a name map there.
+Used by `gguf/config.py`. A family of `architectures/` that exists as GGUF too needs an entry here, a name map there.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ from typing import Any
 class GGUFFamily:
     """How one family's metadata become config keys.
 
-    keys: {metadata key without the architecture: config key}, beside those that all families share; None: not needed.
-    flags: {config key: tensor of layer 0 (or tensors, any of them) whose presence says that it is true}.
-    choices: {config key: (tensor of layer 0, the value if it is there, the value if not)}.
-    constants: config values that all files of the family have and none states.
-    has_rope: its positions are rotary, with base 10000 where the file says nothing.
-    if_above: {metadata key: (number, the family to take instead when the file says more)}.
-    if_true: {metadata key: the family to take instead when the file says true}.
-    head_dim: the config key of the size of a head.
-    is_latent: its attention is latent, with sizes of a head in keys of their own.
-    wide_scale_layers: the family has `query_pre_attn_scalar`, which files do not state: it is head_dim, but
-        hidden_size / heads in its largest model, the one of this many layers.
+    keys: {metadata key without the architecture: config key}, besides the shared KEYS; None: the key is not needed.
+    flags: {config key: name of a tensor of layer 0, or several names}; the flag is true if any of the tensors exists.
+    choices: {config key: (tensor of layer 0, the value if the tensor exists, the value if not)}.
+    constants: config values that hold for all files of the family and that no file states.
+    has_rope: the family has rotary positions, with base 10000 unless the file says otherwise.
+    if_above: {metadata key: (number, the family to use instead when the file's value is larger)}.
+    if_true: {metadata key: the family to use instead when the file's value is true}.
+    head_dim: the config key for the size of a head.
+    is_latent: the family has latent attention (MLA), whose head sizes have separate keys.
+    wide_scale_layers: for families with `query_pre_attn_scalar`, which files do not state: the number of layers of the
+        largest model, where it is hidden_size / heads. In the other models it is head_dim.
     """
 
     architecture: str
@@ -55,7 +54,7 @@ _FALCON = GGUFFamily(
 _FALCON_GROUPED = replace(_FALCON, constants={"new_decoder_architecture": True},
                           choices={"num_ln_in_parallel_attn": ("attn_norm_2.weight", 2, 1)})
 _OLMO3 = GGUFFamily(architecture="Olmo3ForCausalLM", model_type="olmo3", flags=_QKV_BIAS)
-# V2's groups are as good as their best expert: there is no key for it.
+# No metadata key says how expert groups are scored; DeepSeek V2 scores a group by its best expert.
 _DEEPSEEK2 = GGUFFamily(
     architecture="DeepseekV2ForCausalLM", model_type="deepseek_v2", is_latent=True, flags={
         "attention_bias": "attn_kv_a_mqa.bias"},
@@ -69,7 +68,7 @@ _DEEPSEEK2 = GGUFFamily(
 _DEEPSEEK2_GROUPS = replace(_DEEPSEEK2, constants={"topk_method": "group_limited_greedy"})
 _DEEPSEEK3 = replace(_DEEPSEEK2, architecture="DeepseekV3ForCausalLM", model_type="deepseek_v3")
 
-# Files state heads and a feed-forward part, of which there are none: zeros. Falcon's has norms within its mixers.
+# Mamba files state zero heads and a feed-forward size of zero. Falcon Mamba has norms inside its mixers.
 _MAMBA = GGUFFamily(
     architecture="MambaForCausalLM", model_type="mamba", has_rope=False,
     flags={"use_bias": "ssm_in.bias", "use_conv_bias": "ssm_conv1d.bias"}, keys={

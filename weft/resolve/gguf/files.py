@@ -1,7 +1,7 @@
-"""Names of GGUF models and files: which names mean one, which file of a folder is meant, which files are its parts.
+"""Names of GGUF models and files: which names mean a GGUF model, which file of a folder is meant, which are its parts.
 
-Reads no more than four bytes and lists folders; `sources/` downloads. Forms: `file.gguf`, a folder, `folder:QUANT`,
-`org/repo:QUANT`, `org/repo/file.gguf`. Parts of one model are named `x-00001-of-00003.gguf`.
+Forms: `file.gguf`, a folder, `folder:QUANT`, `org/repo:QUANT`, `org/repo/file.gguf`. Parts of one model are named
+`x-00001-of-00003.gguf`. Lists folders and reads a file's first 4 bytes, no more; `sources/` downloads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from weft.errors import CheckpointError, ConfigError
 from weft.resolve.gguf.header import MAGIC, TYPES
 
 SUFFIX = ".gguf"
-# Names of whole files' mixtures besides those of tensor types, which may be followed by a size (Q4_K_M).
+# File types that mix tensor types. Others are named by a tensor type, which one of _SIZES may follow (Q4_K_M).
 _MIXTURES = frozenset({"IQ2_M", "IQ3_M", "IQ3_XS", "MXFP4_MOE"})
 _SIZES = ("_M", "_S", "_L", "_XL", "_XS", "_XXS")
 _QUANT = re.compile(r"(?:[A-Z]+-)?[A-Z]+[0-9A-Z_]*", re.IGNORECASE)
@@ -22,7 +22,7 @@ _PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", 
 
 
 def check_gguf_file(path: str | Path) -> bool:
-    """True for a file that is named or begins like GGUF."""
+    """True for a file that is named *.gguf or begins with GGUF's magic bytes."""
     path = Path(path)
     try:
         if not path.is_file():
@@ -36,7 +36,10 @@ def check_gguf_file(path: str | Path) -> bool:
 
 
 def is_valid_gguf_quant_type(name: str) -> bool:
-    """True for QUANT of a name: a tensor type, perhaps with a size (Q4_K_M), or a mixture; a prefix (UD-) may lead."""
+    """True for the QUANT part of a name: a tensor type, perhaps with a size (Q4_K_M), or a mixture.
+
+    A prefix like UD- is allowed.
+    """
     if not _QUANT.fullmatch(name):
         return False
     name = name.upper().rpartition("-")[2]
@@ -45,18 +48,18 @@ def is_valid_gguf_quant_type(name: str) -> bool:
 
 
 def split_quant(name: str) -> tuple[str, str | None]:
-    """("org/repo", "Q4_K_M") of "org/repo:Q4_K_M"; no QUANT: None."""
+    """("org/repo", "Q4_K_M") for "org/repo:Q4_K_M"; (name, None) without a QUANT."""
     base, colon, quant = name.rpartition(":")
     return (base, quant) if colon and base and is_valid_gguf_quant_type(quant) else (name, None)
 
 
 def is_remote_gguf(model: str | Path) -> bool:
-    """True for `org/repo:QUANT` and `org/repo/file.gguf` that are nothing on this machine."""
+    """True for `org/repo:QUANT` and `org/repo/file.gguf`, unless the name is a path on this machine."""
     name = str(model)
     base, quant = split_quant(name)
     try:
         is_here = name.startswith(("/", "./", "../", "~", ".\\")) or Path(base).expanduser().exists()
-    except (OSError, ValueError):       # a name that no file can have
+    except (OSError, ValueError):       # not a valid file name
         return False
     if is_here:
         return False
@@ -65,13 +68,13 @@ def is_remote_gguf(model: str | Path) -> bool:
 
 
 def is_gguf(model: str | Path) -> bool:
-    """True for a GGUF file, or a name that means one."""
+    """True for a GGUF file, or a name that means a GGUF model."""
     base, quant = split_quant(str(model))
     return check_gguf_file(model) or is_remote_gguf(model) or (quant is not None and Path(base).expanduser().is_dir())
 
 
 def split_remote_gguf(model: str | Path) -> tuple[str, str]:
-    """(repository, QUANT or path of the file in it). ConfigError for a name that is neither."""
+    """(repository, QUANT or the file's path in the repository). ConfigError for a name of neither form."""
     name = str(model)
     if not is_remote_gguf(name):
         raise ConfigError("model", name, expected="org/repo:QUANT or org/repo/file.gguf")
@@ -83,13 +86,14 @@ def split_remote_gguf(model: str | Path) -> tuple[str, str]:
 
 
 def choose_gguf_file(names: Iterable[str], wanted: str | None, *, source: str) -> str:
-    """The file that is meant, out of the names in a repository or folder; of a split model the first part.
+    """The GGUF file that is meant, chosen from the names in a repository or folder; the first part of a split model.
 
-    wanted: QUANT, a file's name, or None for the only model there. ConfigError naming what there is.
+    wanted: QUANT, a file's name, or None for the only model present. ConfigError when none or several fit; the error
+    lists the files.
     """
     files = sorted(name for name in names if name.lower().endswith(SUFFIX) and not _is_projector(name))
     found = [name for name in files if wanted is None or _is_meant(PurePosixPath(name), wanted)]
-    models: dict[str, str] = {}         # files that are parts of one model count once
+    models: dict[str, str] = {}         # the parts of one model count once
     for name in sorted(found, key=lambda name: (name.count("-"), name)):
         models.setdefault(_without_part(name), name)
     if not models or (wanted is None and len(models) > 1):
@@ -101,16 +105,16 @@ def choose_gguf_file(names: Iterable[str], wanted: str | None, *, source: str) -
 
 
 def find_gguf(folder: Path, quant: str | None) -> Path:
-    """The GGUF file of a folder, or of a folder in it. ConfigError when there is none or the choice is open."""
+    """The GGUF file in a folder or one level below it. ConfigError when none or several fit."""
     inside = [path.relative_to(folder).as_posix() for pattern in ("*", "*/*") for path in folder.glob(pattern)
               if path.suffix.lower() == SUFFIX]
     return folder / choose_gguf_file(inside, quant, source=str(folder))
 
 
 def local_gguf(name: str) -> Path | None:
-    """The GGUF file that a name means on this machine; None when it means something else.
+    """The GGUF file that a name means on this machine; None when the name means something else.
 
-    A folder means its GGUF file when it has no other weights. ConfigError when the choice is open.
+    A folder means its GGUF file if it holds no other weights. ConfigError when several files fit.
     """
     try:
         base, quant = split_quant(name)
@@ -122,7 +126,7 @@ def local_gguf(name: str) -> Path | None:
         if quant is not None and Path(base).expanduser().is_dir():
             return find_gguf(Path(base).expanduser().resolve(), quant)
         return path.resolve() if check_gguf_file(path) else None
-    except (OSError, RuntimeError):         # a name too long, or a home that nobody has: whoever comes next says so
+    except (OSError, RuntimeError):         # name too long, or unknown home directory: `local_directory` reports it
         return None
 
 
@@ -140,7 +144,7 @@ def parts_of(path: Path) -> tuple[Path, ...]:
 
 
 def part_names(name: str) -> list[str]:
-    """The names of all files of a model, given that of any of them. CheckpointError for part 3 of 2."""
+    """The names of all files of a model, given the name of any of them. CheckpointError for a part 3 of 2."""
     match = _PART.fullmatch(name)
     if match is None:
         return [name]

@@ -1,7 +1,7 @@
-"""The header of a GGUF file, read from mapped pages and checked against the file's length without torch.
+"""Reads the header of a GGUF file from mapped pages, without torch, and checks it against the file's length.
 
-Owns the layout: magic, version, counts, metadata of typed values, tensor entries, then data at an alignment. Knows no
-model: `gguf/config.py` reads the metadata, `checkpoint/gguf_file.py` the tensors.
+File layout: magic, version, counts, metadata of typed values, tensor entries, then the aligned data. This module does
+not interpret them: `gguf/config.py` uses the metadata, `checkpoint/gguf_file.py` the tensors.
 Source: docs/gguf.md of github.com/ggml-org/ggml.
 """
 
@@ -22,7 +22,7 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 DEFAULT_ALIGNMENT = 32
 MAX_DIMENSIONS = 4
-MAX_STRINGS = 1 << 24       # of one array: a Python string needs more memory than a short one's bytes in the file
+MAX_STRINGS = 1 << 24       # in one array: a short Python string takes more memory than its bytes in the file
 _MIN_ENTRY, _MIN_TENSOR = 8 + 4 + 1, 8 + 4 + 4 + 8      # bytes of the shortest metadata entry and tensor entry
 _FLOAT32, _BOOL, _STRING, _ARRAY = 6, 7, 8, 9
 _SCALARS = {0: "<u1", 1: "<i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 7: "<u1", 10: "<u8", 11: "<i8",
@@ -32,7 +32,7 @@ _AGAIN = "The file is broken or was not written to the end: download or save it 
 
 @dataclass(frozen=True, slots=True)
 class GGUFType:
-    """How numbers are stored: `num_bytes` for each block of `block_size` numbers."""
+    """How a tensor's values are stored: `num_bytes` bytes for each block of `block_size` values."""
 
     name: str
     block_size: int
@@ -57,7 +57,7 @@ TYPES = {number: GGUFType(name, block_size, num_bytes) for number, name, block_s
 
 @dataclass(frozen=True, slots=True)
 class GGUFTensor:
-    """A tensor in the file. shape: rows first, as torch has it; `start` and `stop`: bytes from the file's beginning."""
+    """A tensor in the file. shape: rows first, as in torch. start, stop: its bytes, counted from the file's start."""
 
     type: GGUFType
     shape: tuple[int, ...]
@@ -67,7 +67,9 @@ class GGUFTensor:
 
 @dataclass(frozen=True, slots=True)
 class GGUFHeader:
-    """metadata: {key: int, float, bool, str, list of str, or numpy array}; tensors in the order of their data."""
+    """A file's header. metadata: {key: int, float, bool, str, list of str, or numpy array}. tensors: by name, in the
+    order of their data in the file.
+    """
 
     path: Path
     metadata: dict[str, Any]
@@ -75,7 +77,7 @@ class GGUFHeader:
 
 
 def read_gguf(path: Path) -> GGUFHeader:
-    """The header of one file. CheckpointError naming the file, the key or tensor and what is wrong with it."""
+    """The header of one file. CheckpointError names the file, the key or tensor, and the fault."""
     try:
         if not path.is_file():
             raise CheckpointError(f"{path}: not a file." if path.exists() else f"{path}: the file is missing.")
@@ -90,7 +92,7 @@ def read_gguf(path: Path) -> GGUFHeader:
 
 
 class _Reader:
-    """Walks over a file's bytes. Each step is bounded by the bytes that are left."""
+    """Reads a file's bytes in order, from position `at`. No read goes beyond the end of the file."""
 
     def __init__(self, path: Path, data: mmap.mmap) -> None:
         self.path, self.data, self.size, self.at = path, data, len(data), 0
@@ -172,7 +174,7 @@ class _Reader:
             raise self._fault(f"{key}: value type {kind}, expected 0 to 12")
         number = self._numbers(kind, 1, key)[0]
         if kind == _FLOAT32:
-            return float(str(number))       # 1e-06 as it was written, not 9.999999974752427e-07
+            return float(str(number))       # gives 1e-06, not 9.999999974752427e-07
         value = number.item()
         if kind != _BOOL:
             return value

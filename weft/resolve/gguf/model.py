@@ -1,6 +1,6 @@
-"""The headers of a GGUF model's files as one: most models are one file, large ones are split.
+"""The headers of a GGUF model's files, joined: most models are one file, large ones are split into parts.
 
-Each header is checked by `gguf/header.py`; what the files say of each other is checked here.
+`gguf/header.py` checks each header; this module checks that the parts belong together.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from weft.resolve.gguf.header import GGUFHeader, GGUFTensor, read_gguf
 
 @dataclass(frozen=True, slots=True)
 class GGUFModel:
-    """The headers of a model's files as one: the first file's metadata, and the tensors of all."""
+    """The joined headers of a model's files: the first file's metadata, and the tensors of all files."""
 
     path: Path
     parts: tuple[GGUFHeader, ...]
@@ -31,7 +31,7 @@ class GGUFModel:
 
 
 def read_gguf_model(path: Path) -> GGUFModel:
-    """The headers of a model, given any of its files. CheckpointError naming file and key."""
+    """The joined headers of a model, given any of its files. CheckpointError names file and key."""
     parts = tuple(read_gguf(file) for file in parts_of(path))
     first = parts[0]
     for number, part in enumerate(parts):

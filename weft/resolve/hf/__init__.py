@@ -1,1 +1,1 @@
-"""Hugging Face's format: config.json, and the config classes of Transformers, of checkpoints and of weft's own."""
+"""Hugging Face's format: config.json, and config classes from Transformers, from checkpoints and from weft itself."""

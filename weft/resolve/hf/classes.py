@@ -1,8 +1,7 @@
-"""Config objects: the class of a model_type, from Transformers, from a recipe of weft's own or from the checkpoint.
+"""Config classes by model_type, from Transformers, from weft's recipes or from the checkpoint; and their objects.
 
-What needs a class or an object imports Transformers when it is called, so it is called only there: by `get_config`, for
-overrides that are functions, and for code that comes with a checkpoint. `recipe_of` and the names of `CONFIG_REGISTRY`
-import nothing.
+Functions that need a class import Transformers when they are called. So they are called only by `get_config`, for
+override functions, and for code that comes with a checkpoint. `recipe_of` and `CONFIG_REGISTRY.name_of` import nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from weft.resolve.stages import Values, fill_in, rename_keys
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-# Keywords that some classes need when they are made without a model's code.
+# model_type -> keywords that the class needs when an object is made without the model's code.
 _KEYWORDS: dict[str, dict[str, Any]] = {
     "internvl_chat": {"has_no_defaults_at_init": True}, "NVLM_D": {"has_no_defaults_at_init": True},
     "Llama_Nemotron_Nano_VL": {"attn_implementation": "eager"},
@@ -32,11 +31,11 @@ _NESTED = ("text_config", "language_config", "vision_config", "audio_config", "p
 
 
 class RemoteCodeError(ConfigError, RuntimeError):
-    """The config's class is code of the checkpoint, and nobody said that it may run."""
+    """The config's class is code of the checkpoint, and trust_remote_code is not set."""
 
 
 class LazyConfigDict(dict[str, Any]):
-    """model_type -> config class. Stores names; the class is imported, or made, when it is asked for."""
+    """{model_type: config class}. Stores class names; a class is imported or made when it is first looked up."""
 
     def __getitem__(self, model_type: str) -> type:
         value = super().__getitem__(model_type)
@@ -52,13 +51,13 @@ class LazyConfigDict(dict[str, Any]):
         except KeyError:
             return default
 
-    # Iterators, not views: only so is a class imported when its turn comes.
+    # Iterators instead of views, so that each class is imported only when the iteration reaches it.
     def values(self) -> Iterator[type]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """All classes; imports them."""
+        """Iterate over all classes; imports them."""
         return (self[model_type] for model_type in self)
 
     def items(self) -> Iterator[tuple[str, type]]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """(model_type, class) of all; imports them."""
+        """Iterate over (model_type, class); imports the classes."""
         return ((model_type, self[model_type]) for model_type in self)
 
     def name_of(self, model_type: str) -> str | None:
@@ -77,17 +76,17 @@ CONFIG_REGISTRY = LazyConfigDict(
 
 
 def recipe_of(model_type: str | None) -> ConfigRecipe | None:
-    """The recipe of weft's own class for a model_type; None where Transformers has the class or nobody has one."""
+    """The recipe of weft's own class for a model_type; None if weft has none (Transformers or the checkpoint may)."""
     return RECIPES.get(CONFIG_REGISTRY.name_of(model_type) or "") if model_type is not None else None
 
 
 def auto_config_keywords(model_type: str | None) -> dict[str, Any]:
-    """What `from_dict` of this model_type's class is called with besides the values."""
+    """Keyword arguments for `from_dict` of this model_type's class, besides the values."""
     return dict(_KEYWORDS.get(model_type or "", {}))
 
 
 def class_named(name: str, model_type: str) -> type[PretrainedConfig]:
-    """The class of Transformers where it has one of this name, else weft's own."""
+    """Transformers' class of this name if it has one, else weft's own."""
     import transformers
 
     found = getattr(transformers, name, None)
@@ -96,9 +95,9 @@ def class_named(name: str, model_type: str) -> type[PretrainedConfig]:
 
 def class_of(values: Mapping[str, Any], model: str, *, trust_remote_code: bool = False, revision: str | None = None,
              code_revision: str | None = None) -> type[PretrainedConfig]:
-    """The class for a config's model_type: of the table, of Transformers, or of the checkpoint if it is trusted.
+    """The class for a config's model_type, from CONFIG_REGISTRY, from Transformers, or from a trusted checkpoint.
 
-    RemoteCodeError when only the checkpoint has it and it is not trusted; ConfigError when nobody has one.
+    RemoteCodeError when only the checkpoint has the class and is not trusted; ConfigError when there is no class.
     """
     model_type = values.get("model_type")
     if model_type is not None and model_type in CONFIG_REGISTRY:
@@ -119,7 +118,7 @@ def class_of(values: Mapping[str, Any], model: str, *, trust_remote_code: bool =
 
 
 def remote_class(values: Mapping[str, Any]) -> str | None:
-    """The name of the config class that comes with the checkpoint."""
+    """The name of the config class that comes with the checkpoint (auto_map), or None."""
     auto_map = values.get("auto_map")
     found = auto_map.get("AutoConfig") if isinstance(auto_map, Mapping) else None
     return found if isinstance(found, str) else None
@@ -127,9 +126,9 @@ def remote_class(values: Mapping[str, Any]) -> str | None:
 
 def build_config(values: Mapping[str, Any], cls: type[PretrainedConfig], source: str,
                  reader: ConfigReader | None = None) -> PretrainedConfig:
-    """The config object. ConfigError, naming key and value, when the class does not take the values.
+    """The config object. ConfigError, naming key and value, when the class refuses the values.
 
-    reader: of the values, where they are a part of a file, or some are of elsewhere.
+    reader: the values' reader, if they are only part of a file or partly from elsewhere; used for error messages.
     """
     keywords = auto_config_keywords(values.get("model_type"))
 
@@ -138,7 +137,7 @@ def build_config(values: Mapping[str, Any], cls: type[PretrainedConfig], source:
 
     try:
         return make(dict(values))
-    except ConfigError:      # of a class that weft has itself
+    except ConfigError:      # raised by one of weft's own classes
         raise
     except Exception as error:
         reader = reader or ConfigReader(values, source=source)
@@ -146,22 +145,23 @@ def build_config(values: Mapping[str, Any], cls: type[PretrainedConfig], source:
 
 
 def config_object(values: Mapping[str, Any], source: str) -> PretrainedConfig:
-    """The object of a resolved config: of its model_type's class, else one with the values as attributes."""
+    """The object of a resolved config, of its model_type's class; without one, an object with the values as attributes.
+    """
     plain = thaw(values)
     try:
         cls = class_of(plain, source)
-    except ConfigError:                                       # nobody has a class, or only code that is not trusted has
+    except ConfigError:      # there is no class, or only untrusted code has one
         return plain_config(plain, source)
     return build_config(plain, cls, source)
 
 
 def values_of(config: PretrainedConfig) -> dict[str, Any]:
-    """All values of a config object as a JSON file would have them."""
+    """All values of a config object, as they would be in a JSON file."""
     return json.loads(config.to_json_string(use_diff=False))
 
 
 def own_values(config: PretrainedConfig) -> dict[str, Any]:
-    """The same without what every config of Transformers has, where it says nothing about the model."""
+    """Like `values_of`, without values that equal the defaults of every Transformers config."""
     from transformers import PretrainedConfig
 
     generic = values_of(PretrainedConfig())
@@ -170,7 +170,7 @@ def own_values(config: PretrainedConfig) -> dict[str, Any]:
 
 
 def plain_config(values: Mapping[str, Any], source: str) -> PretrainedConfig:
-    """An object with the values as attributes and nothing else, for a model_type that nobody has a class for."""
+    """A config object with only the values as attributes, for a model_type without a class."""
     cls = _own_class(ConfigRecipe(name="PretrainedConfig"), values.get("model_type") or "")
     return build_config(values, cls, source)
 
@@ -210,7 +210,7 @@ def _own_class(recipe: ConfigRecipe, model_type: str) -> type[PretrainedConfig]:
 
 
 def _config_of(model: str) -> PretrainedConfig:
-    """The config of another model, which this one names."""
+    """The config object of another model, named in this model's config."""
     values = get_hf_file_to_dict("config.json", model)
     if values is None:
         raise ConfigError("config.json", None, expected=f"a file of {model}", hint="It is missing.")
@@ -220,6 +220,6 @@ def _config_of(model: str) -> PretrainedConfig:
 def _nested(values: Mapping[str, Any], source: str) -> PretrainedConfig:
     try:
         cls = class_of(values, source)
-    except ConfigError:      # an encoder that has no class: its values are all that is known
+    except ConfigError:      # no class is known for this part: take the values alone
         return plain_config(values, source)
     return build_config(values, cls, source)

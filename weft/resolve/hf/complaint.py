@@ -1,7 +1,7 @@
-"""What a config class complains about, as an error that names the key and its value.
+"""Turns an exception of a config class into a ConfigError that names the key and its value.
 
-Classes of Transformers, and of checkpoints, say what they miss in words of their own, often without a key. The key at
-fault is the one without which the class takes the values. Knows no class.
+Classes of Transformers and of checkpoints often raise errors that name no key. The key at fault is found by leaving out
+one key at a time until the class accepts the rest. Knows no particular class.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LONGEST_REASON = 500      # characters; an error of Transformers may quote the 
 
 def complaint(values: Mapping[str, Any], make: Callable[[dict[str, Any]], Any], error: Exception, *, class_name: str,
               reader: ConfigReader) -> ConfigError:
-    """A ConfigError for an exception of `make(values)`. reader: of the values, for their names in the file."""
+    """A ConfigError for an exception of `make(values)`. reader: the values' reader, for their names in the file."""
     reason = f"{type(error).__name__}: {error}"
     hint = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
     path = _fault(values, make)
@@ -31,12 +31,12 @@ def complaint(values: Mapping[str, Any], make: Callable[[dict[str, Any]], Any], 
 
 
 def _fault(values: Mapping[str, Any], make: Callable[[dict[str, Any]], Any]) -> tuple[str, ...] | None:
-    """The path of the first key without which `make` takes the values; None when no single key is at fault."""
+    """The path of the first key without which `make` accepts the values; None when no single key is at fault."""
     for key, value in values.items():
         rest = {name: other for name, other in values.items() if name != key}
         try:
             make(rest)
-        except Exception:      # another key is at fault, or this one is not alone
+        except Exception:      # another key is at fault, or more than this one
             continue
         inner = _fault(value, lambda part, rest=rest, key=key: make({**rest, key: part})) if isinstance(
             value, Mapping) else None

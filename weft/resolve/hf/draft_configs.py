@@ -1,7 +1,7 @@
-"""What the config classes of draft models (speculative decoding) work out from other values.
+"""Config values of draft models (speculative decoding) that their config classes compute from other values.
 
-Each function takes a reader of the config and returns the values that it changes or adds. Source: the classes of these
-names in github.com/vllm-project/vllm, transformers_utils/configs.
+Each function takes a reader of the config and returns the values to change or add. Source: the config classes of the
+same names in github.com/vllm-project/vllm, transformers_utils/configs.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 from weft.resolve.reader import ConfigReader
 
 MEDUSA_LENGTH = 2**20
-MAX_HEADS = 100       # of an MLP speculator; published ones have up to 5
+MAX_HEADS = 100       # most heads of an MLP speculator; published ones have up to 5
 
-# speculators_model_type -> the draft class of its layers' model_type; None: of any other.
+# speculators_model_type -> {model_type of the draft's layers: draft class}; None stands for any other model_type.
 SPECULATORS: Mapping[str, Mapping[str | None, str]] = {
     "dflash": {None: "DFlashDraftModel"},
     "dspark": {None: "Qwen3DSparkModel"},
@@ -25,7 +25,7 @@ SPECULATORS: Mapping[str, Mapping[str | None, str]] = {
 
 
 def eagle(c: ConfigReader) -> dict[str, Any]:
-    """EAGLE drafts wrap the config of a small model in `model`; its keys count, and its architecture gets a prefix."""
+    """EAGLE drafts: the keys of the small model's config in `model`, with a prefix on its architecture's name."""
     values, inner = c.all_values(), c.value("model")
     found = dict(inner) if isinstance(inner, Mapping) else {}
     found.pop("model_type", None)
@@ -41,7 +41,7 @@ def eagle(c: ConfigReader) -> dict[str, Any]:
 
 
 def medusa(c: ConfigReader) -> dict[str, Any]:
-    """Medusa heads: the number of heads and of their layers under the names that checkpoints use for them."""
+    """Medusa heads: the numbers of heads and layers, which checkpoints have under varying names."""
     values = c.all_values()
     found: dict[str, Any] = {"architectures": ["MedusaModel"], "max_seq_len": MEDUSA_LENGTH}
     for key, value in values.items():
@@ -56,7 +56,7 @@ def medusa(c: ConfigReader) -> dict[str, Any]:
 
 
 def mlp_speculator(c: ConfigReader) -> dict[str, Any]:
-    """MLP speculators: how many candidates each head keeps, 5, 4, 3, … where the config does not say.
+    """MLP speculators: the number of candidates that each head keeps, by default 5, 4, 3, 2, 1, 1, …
 
     ConfigError unless there is one number for each of the `n_predict` heads.
     """
@@ -75,9 +75,9 @@ def mlp_speculator(c: ConfigReader) -> dict[str, Any]:
 
 
 def speculators(c: ConfigReader) -> dict[str, Any]:
-    """Drafts of the speculators library: class and layers of the draft, method, verifier, how far it looks ahead.
+    """Drafts of the speculators library: the draft's class and layers, method, target model and number of draft tokens.
 
-    ConfigError for a method, or layers, that have no draft class.
+    ConfigError for a method, or a model_type of the layers, that has no draft class.
     """
     method = c.choice("speculators_model_type", allowed=SPECULATORS)
     layers = c.dict("transformer_layer_config", default=None) or {}

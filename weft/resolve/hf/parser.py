@@ -1,4 +1,4 @@
-"""The parser of Hugging Face's format: config.json through the stages, then an object of its class."""
+"""The config parser for Hugging Face's format: normalises config.json in stages, then makes an object of its class."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 
 
 class HFConfigParser(ConfigParserBase):
-    """config.json."""
+    """Reads a config.json."""
 
     def parse(self, model: str | Path, trust_remote_code: bool, revision: str | None = None,
               code_revision: str | None = None, *, hf_overrides: Mapping[str, Any] | None = None,
               token: str | None = None) -> tuple[dict[str, Any], PretrainedConfig]:
-        """(config.json as it is, the object of its normalised values, with what a hf_quant_config.json beside it says).
+        """(config.json unchanged, the config object of its normalised values).
 
-        hf_overrides: put over the file. ConfigError naming key and file, RemoteCodeError for code that is not trusted.
+        The object gets the quantization of a hf_quant_config.json beside the file if config.json has none.
+        hf_overrides: values put over the file's. ConfigError names key and file; RemoteCodeError for untrusted code.
         """
         folder = find_config_files(model, revision=revision, token=token, has_code=trust_remote_code).directory
         path = find_config(folder)
@@ -34,7 +35,7 @@ class HFConfigParser(ConfigParserBase):
         config = normalise(values, hf_overrides or {}, str(path))
         found = object_of(config, str(folder), trust_remote_code=trust_remote_code, revision=revision,
                           code_revision=code_revision)
-        beside = folder / MODELOPT_FILE      # of ModelOpt before 0.31
+        beside = folder / MODELOPT_FILE      # written by ModelOpt before 0.31
         if config.values.get("quantization_config") is None and beside.is_file():
             found.quantization_config = read_json(beside)
         return values, found

@@ -1,6 +1,6 @@
-"""How a checkpoint of sentence-transformers makes one vector of a prompt: modules.json and the config of its pooling.
+"""Reads how a sentence-transformers checkpoint pools a prompt into one vector: modules.json and its pooling's config.
 
-Knows no architecture: which pooling a model has where these files are missing is its family's to say.
+Knows no architecture; a model without these files gets its family's pooling.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PREFIX = "pooling_mode_"
 
 @dataclass(frozen=True, slots=True)
 class PoolingFiles:
-    """kind: "cls", "mean" or "last". normalize: vectors are scaled to length 1. source: the file that says the kind."""
+    """kind: "cls", "mean" or "last". normalize: vectors are scaled to length 1. source: the file with the kind."""
 
     kind: str
     normalize: bool
@@ -27,7 +27,7 @@ class PoolingFiles:
 
 
 def read_pooling(directory: Path) -> PoolingFiles | None:
-    """What the files say; None where there are none. NotBuiltError for modules or modes without code."""
+    """The pooling that the files name; None without such files. NotBuiltError for modules or modes without code."""
     path = directory / MODULES
     if not path.is_file():
         return None
@@ -51,7 +51,7 @@ def read_pooling(directory: Path) -> PoolingFiles | None:
 
 
 def _kind(config: dict[str, Any], path: Path) -> str:
-    """The one mode that is on. Newer files name it, older ones have a flag for each."""
+    """The pooling mode. Newer files name it; older ones have a flag for each mode, one of which must be true."""
     named = config.get("pooling_mode")
     if named is not None:
         on = [f"{_PREFIX}{named}", f"{_PREFIX}{named}_token", f"{_PREFIX}{named}_tokens"]

@@ -1,7 +1,7 @@
-"""Recipes of the config classes that weft has itself, because Transformers does not.
+"""Recipes: config classes of weft's own, written as data, for model types that Transformers has no class for.
 
-A recipe says as data what a class does to a config: keys under other names, defaults, and what follows from other
-values. `stages.py` applies a recipe to a dictionary; `hf/classes.py` makes a class of it where an object is asked for.
+A recipe lists renamed keys, defaults, and values computed from others. `stages.py` applies a recipe to a dictionary;
+`hf/classes.py` makes a class from it when a config object is needed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Arrange = Callable[[ConfigReader], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigRecipe:
-    """What a config class does.
+    """The work of a config class as data.
 
-    renames: {key in the file: key it becomes}, never over a value that is there; defaults: of keys that are missing;
-    arrange: the values that follow from others; wraps: {key that names a model: key of that model's config}, read
-    when the class is made an object and when the key is set on one.
+    renames: {key in the file: usual key}, unless the usual key has a value. defaults: values for missing keys.
+    arrange: returns the values computed from others. wraps: {key that names another model: key for that model's
+    config}; the other config is read when the key is set on a config object.
     """
 
     name: str
@@ -33,7 +33,7 @@ class ConfigRecipe:
 
 
 def _refined_web(c: ConfigReader) -> dict[str, Any]:
-    """The first Falcons: where the config does not say, 40b (hidden_size 8192) has the new layout, others have not."""
+    """The first Falcons: unless the config says otherwise, only 40b (hidden_size 8192) has the new decoder layout."""
     found: dict[str, Any] = {} if c.has("num_kv_heads") else {"num_kv_heads": 1}
     if not c.has("new_decoder_architecture"):
         found["new_decoder_architecture"] = c.value("hidden_size") == 8192
@@ -43,7 +43,7 @@ def _refined_web(c: ConfigReader) -> dict[str, Any]:
 _GPT2_RENAMES = {"n_embd": "hidden_size", "n_positions": "max_position_embeddings", "n_head": "num_attention_heads",
                  "n_layer": "num_hidden_layers"}
 
-# The classes that Transformers does not have.
+# Classes that Transformers does not have, by name.
 RECIPES = {recipe.name: recipe for recipe in (
     ConfigRecipe(
         name="ChatGLMConfig",

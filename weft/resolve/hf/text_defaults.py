@@ -1,5 +1,5 @@
-"""Sizes of a nested language model that its config leaves to the config class: the one case where a plain config needs
-Transformers. (LLaVA's text_config names a class and little else.)
+"""Fills in sizes that a nested text config leaves to its config class. (LLaVA's text_config names a class and little
+else.) The one case in which a plain config.json needs Transformers.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from weft.resolve.reader import ConfigReader
 from weft.resolve.rope import NAME as ROPE
 from weft.resolve.stages import TEXT_CONFIG_KEYS, Values
 
-# A text config without one of these counts on its class.
+# A text config that lacks one of these relies on its class's defaults.
 _SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "max_position_embeddings")
 
 
 def fill_text_defaults(given: Values, source: str) -> Values:
-    """The nested text config with its class's defaults, where it lacks a size and its class is known.
+    """Add its class's defaults to the nested text config, if it lacks a size and its class is known.
 
-    ConfigError when the class does not take the values that are there.
+    ConfigError when the class refuses the values.
     """
     name = next((key for key in TEXT_CONFIG_KEYS if isinstance(given.values.get(key), Mapping)), None)
     text = given.values[name] if name else {}
@@ -34,13 +34,13 @@ def fill_text_defaults(given: Values, source: str) -> Values:
     reader = ConfigReader(given.values, source=source, origins=given.origins).sub(name)
     defaults = {key: value for key, value in own_values(build_config(text, cls, source, reader)).items()
                 if key not in text and key not in (ROPE, "model_type") and not key.startswith("_name")
-                and not key.endswith("_token_id") and value is not None}      # ids are the tokenizer's to say
+                and not key.endswith("_token_id") and value is not None}      # token ids come from the tokenizer
     origins = {f"{name}.{key}": class_default(cls.__name__) for key in defaults}
     return Values(given.values | {name: {**text, **defaults}}, given.origins | origins)
 
 
 def _text_class(values: Mapping[str, Any], name: str) -> Any:
-    """The class of the text config's own model_type, or the one that the whole config's class nests; None: no class."""
+    """The class of the text config's own model_type, else the one that the whole config's class nests, else None."""
     own = _class(values[name].get("model_type"))
     return own or getattr(_class(values.get("model_type")), "sub_configs", {}).get(name)
 

@@ -1,9 +1,9 @@
-"""The mapping from a params.json to the keys of a config.json, each step a function of dictionaries.
+"""Maps a params.json to the keys of a config.json in steps, each a function of dictionaries.
 
 `adapt` runs them in this order: name_sizes, check_sizes, set_lengths, place_window, place_quantization,
-add_unused_experts, name_architecture, place_yarn, check_llama_4, nest_encoder. Keys that no step knows stay as they
-are. Every value that is not the file's own under its own key gets an origin (`origin.py`). Source: params.json files of
-mistralai's models and github.com/mistralai/mistral-inference; the keys made are those of Transformers' configs.
+add_unused_experts, name_architecture, place_yarn, check_llama_4, nest_encoder. Unknown keys stay unchanged. Every value
+that is not under the same key of the file gets an origin (`origin.py`). Source: params.json files of mistralai's models
+and github.com/mistralai/mistral-inference; the keys made are those of Transformers' configs.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LARGE = {
 }
 _LARGE_DEFAULTS = {"moe_layer_freq": 1, "first_k_dense_replace": 0, "routed_scaling_factor": 1.0, "n_group": 1,
                    "topk_group": 1, "topk_method": None, "norm_topk_prob": True, "scoring_func": "softmax"}
-_TRAINING = frozenset({"expert_parallel", "expert_model_parallel"})      # how experts were spread over devices
+_TRAINING = frozenset({"expert_parallel", "expert_model_parallel"})      # how training spread experts over devices
 _YARN = {"factor": "factor", "original_max_position_embeddings": "original_max_position_embeddings",
          "beta": "beta_fast", "alpha": "beta_slow"}
 _AUDIO = {"dim": "d_model", "n_layers": "encoder_layers", "n_heads": "encoder_attention_heads",
@@ -48,9 +48,9 @@ logger = logging.getLogger("weft")
 
 
 def adapt(params: Mapping[str, Any], beside: Mapping[str, Any], source: str, beside_source: str) -> Values:
-    """A params.json under the keys of a config.json. beside: the config.json next to it, asked for the length only.
+    """A params.json under the keys of a config.json. beside: the config.json next to it; only its length is used.
 
-    ConfigError naming the key as the file spells it.
+    ConfigError names the key as the file spells it.
     """
     given = check_sizes(name_sizes(Values(dict(params)), source), source)
     given = set_lengths(given, beside, source, beside_source)
@@ -61,7 +61,7 @@ def adapt(params: Mapping[str, Any], beside: Mapping[str, Any], source: str, bes
 
 
 def name_sizes(given: Values, source: str) -> Values:
-    """The usual names of sizes, and what the format means where it does not say."""
+    """Rename sizes to the usual keys, and add the format's defaults."""
     draft = _Draft(given, source)
     for key in (*TEXT_CONFIG_KEYS, "llm_config"):
         if key in draft.values:
@@ -74,7 +74,7 @@ def name_sizes(given: Values, source: str) -> Values:
 
 
 def set_lengths(given: Values, beside: Mapping[str, Any], source: str, beside_source: str) -> Values:
-    """`max_position_embeddings`, of the file, of the config.json beside it, or a guess; `max_seq_len` as long."""
+    """Set `max_position_embeddings` from the file, the config.json beside it, or a guess; `max_seq_len` the same."""
     draft, key = _Draft(given, source), "max_position_embeddings"
     if draft.values.get(key) is None:
         places = {"": beside} | {f"{name}.": beside[name] for name in TEXT_CONFIG_KEYS
@@ -90,7 +90,7 @@ def set_lengths(given: Values, beside: Mapping[str, Any], source: str, beside_so
 
 
 def place_window(given: Values, source: str) -> Values:
-    """A window for all layers, or a list of windows repeated over them, as a size and `layer_types`."""
+    """Split `sliding_window`, one window or a list that repeats over the layers, into one size and `layer_types`."""
     draft, window = _Draft(given, source), given.values.get("sliding_window")
     if window is None or window == 0:
         return given
@@ -113,7 +113,7 @@ def place_window(given: Values, source: str) -> Values:
 
 
 def place_quantization(given: Values, source: str) -> Values:
-    """`quantization` as a `quantization_config`: fp8, or compressed-tensors as it is."""
+    """Turn `quantization` into `quantization_config`: fp8, or compressed-tensors unchanged."""
     if not given.values.get("quantization"):
         return given
     draft = _Draft(given, source)
@@ -132,7 +132,10 @@ def place_quantization(given: Values, source: str) -> Values:
 
 
 def add_unused_experts(given: Values, source: str) -> Values:
-    """Latent attention without experts, as the class with experts has it: one expert, which no layer uses."""
+    """Give a model with latent attention (MLA) but no experts one expert that no layer uses.
+
+    The one class for latent attention has experts.
+    """
     draft = _Draft(given, source)
     if draft.values.get("qk_nope_head_dim") is None or draft.values.get("moe"):
         return given
@@ -142,7 +145,7 @@ def add_unused_experts(given: Values, source: str) -> Values:
 
 
 def name_architecture(given: Values, source: str) -> Values:
-    """`architectures` and `model_type`, and the keys about experts as that class calls them."""
+    """Set `architectures` and `model_type`, and rename the keys about experts for that class."""
     draft = _Draft(given, source)
     experts = draft.reader().dict("moe", default=None) or {}
     shared = draft.reader().sub("moe").int("num_shared_experts", default=0) if experts else 0
@@ -165,7 +168,7 @@ def name_architecture(given: Values, source: str) -> Values:
 
 
 def _place_experts(draft: _Draft, experts: dict[str, Any], names: Mapping[str, str]) -> None:
-    """The keys of `moe` at the top; what is left over stays in it, to be reported."""
+    """Move the keys of `moe` to the top level. Unknown keys stay in `moe`, where they are reported as unread."""
     made = draft.origins.pop("moe", None)
     del draft.values["moe"]
     for old, new in names.items():
@@ -176,7 +179,7 @@ def _place_experts(draft: _Draft, experts: dict[str, Any], names: Mapping[str, s
 
 
 def place_yarn(given: Values, source: str) -> Values:
-    """`yarn` as `rope_parameters`."""
+    """Turn `yarn` into `rope_parameters`."""
     if not given.values.get("yarn"):
         return given
     draft = _Draft(given, source)
@@ -199,7 +202,7 @@ def place_yarn(given: Values, source: str) -> Values:
 
 
 def check_llama_4(given: Values, source: str) -> Values:
-    """`llama_4_scaling` as it is, once it is sure that it has its two keys."""
+    """Check that `llama_4_scaling`, if present, has its two keys; changes nothing."""
     if given.values.get("llama_4_scaling"):
         reader = _Draft(given, source).reader().sub("llama_4_scaling")
         reader.positive("original_max_position_embeddings")
@@ -208,7 +211,7 @@ def check_llama_4(given: Values, source: str) -> Values:
 
 
 def nest_encoder(given: Values, source: str) -> Values:
-    """A model with an encoder for images or audio: that one's config beside the language model's `text_config`."""
+    """Nest a model that has an encoder for images or audio: the encoder's config beside a `text_config`."""
     draft = _Draft(given, source)
     parts = draft.reader().dict("multimodal", default=None) or {}
     if draft.values.get("vision_encoder"):
@@ -246,7 +249,7 @@ def _nest_audio(draft: _Draft) -> Values:
 
 
 class _Draft:
-    """Values that a step is changing, and their origins; the step's input is not touched."""
+    """A copy of the values and origins for one step to change; the step's input stays unchanged."""
 
     def __init__(self, given: Values, source: str) -> None:
         self.values, self.origins, self.source = dict(given.values), dict(given.origins), source
@@ -270,14 +273,17 @@ class _Draft:
                 self.put(key, value, FORMAT_DEFAULT)
 
     def leave(self, key: str, taken: str) -> None:
-        """An object without a key that was taken out of it; nothing where that was all it had."""
+        """Remove the key `taken` from the object at `key`, and the object too if it is empty then."""
         self.values[key] = {name: value for name, value in self.values[key].items() if name != taken}
         if not self.values[key]:
             del self.values[key]
 
     def nested(self, architecture: str, model_type: str, key: str, encoder: dict[str, Any], place: str,
                encoder_origins: Mapping[str, str] | None = None) -> Values:
-        """An encoder's config, which stood at `place`, and all else as text_config; quantization is of the whole."""
+        """The nested config: the encoder's, which was at `place`, under `key`; all else under text_config.
+
+        Quantization settings are also at the top level.
+        """
         origins = {f"text_config.{name}": self.origins.get(name) or moved(self.source, name) for name in self.values}
         origins |= {f"text_config.{name}": origin for name, origin in self.origins.items()}
         origins |= {f"{key}.{name}": origin for name, origin in (encoder_origins or {}).items()}

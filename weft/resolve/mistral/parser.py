@@ -1,7 +1,7 @@
-"""The parser of Mistral's own format: a params.json under the names of a config.json, with what one beside it adds.
+"""The config parser for Mistral's own format: a params.json, completed by a config.json beside it if there is one.
 
-The mapping is in `mistral/params.py`; here files are read, and put together: the params first, then keys that they lack
-from the config.json, then what the format means where neither says.
+`mistral/params.py` maps the keys; this module reads the files and joins them: params.json first, then keys that it
+lacks from config.json, then the format's defaults.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from weft.resolve.stages import TEXT_CONFIG_KEYS, Values, move_ropes
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-# Without these, in either file, nothing can be made of a params.json; as it spells them.
+# Required keys: {key of a config.json: the name in params.json}. Either file may hold them.
 _NEEDED = {"hidden_size": "dim", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads",
            "vocab_size": "vocab_size"}
-# Of a config.json beside the params, what is about its own arrangement of the model.
+# Keys of the config.json that are not taken over, because they belong to its own layout of the model.
 _NOT_FILLED = frozenset({*TEXT_CONFIG_KEYS, "llm_config", "vision_config", "audio_config", "auto_map", "rope_scaling",
                          ROPE})
 
 
 class MistralConfigParser(ConfigParserBase):
-    """params.json."""
+    """Reads a params.json."""
 
     def parse(self, model: str | Path, trust_remote_code: bool, revision: str | None = None,
               code_revision: str | None = None, *, hf_overrides: Mapping[str, Any] | None = None,
               token: str | None = None) -> tuple[dict[str, Any], PretrainedConfig]:
-        """(params.json as it is, an object of its normalised values, of no class in particular).
+        """(params.json unchanged, a plain config object of its normalised values).
 
-        hf_overrides: put over the file. ConfigError naming key and file.
+        hf_overrides: values put over the file's. ConfigError names key and file.
         """
         from weft.resolve.hf.classes import plain_config
 
@@ -52,14 +52,14 @@ class MistralConfigParser(ConfigParserBase):
 
 
 def read_params(folder: Path) -> tuple[Values, str]:
-    """(the config of a folder's params.json, the file). ConfigError naming the key as the file spells it."""
+    """(the config from a folder's params.json, the file's path). ConfigError names the key as the file spells it."""
     _, given, source = _read(folder)
     return given, source
 
 
 def adapt_config_dict(config_dict: dict[str, Any], defaults: Mapping[str, Any] | None = None, *,
                       source: str = MISTRAL_CONFIG_NAME, defaults_source: str = CONFIG_NAME) -> dict[str, Any]:
-    """A params.json under the keys of a config.json. defaults: the config.json beside it, for keys that it lacks."""
+    """A params.json under the keys of a config.json. defaults: the config.json beside it, for missing keys."""
     return _whole(config_dict, defaults or {}, source, defaults_source).values
 
 
@@ -83,7 +83,7 @@ def _whole(params: Mapping[str, Any], beside: Mapping[str, Any], source: str, be
 
 
 def fill(given: Values, beside: Mapping[str, Any], source: str, beside_source: str) -> Values:
-    """Keys that the params lack, from the config.json beside them."""
+    """Add keys that the params lack from the config.json beside them."""
     if not beside:
         return given
     own = move_ropes(given, source, is_whole=True)
@@ -96,7 +96,7 @@ def fill(given: Values, beside: Mapping[str, Any], source: str, beside_source: s
 
 
 def _fill_rope(own: Values, other: Values, beside_source: str, *, has_scaling: bool) -> Values:
-    """Rotary keys that the params lack; the base alone where the params have a scaling."""
+    """Add rotary keys that the params lack; if the params have a scaling, only the base."""
     rope, origins = dict(own.values.get(ROPE) or {}), dict(own.origins)
     for key, value in other.values[ROPE].items():
         path = f"{ROPE}.{key}"
@@ -107,7 +107,7 @@ def _fill_rope(own: Values, other: Values, beside_source: str, *, has_scaling: b
 
 
 def set_defaults(given: Values, source: str) -> Values:
-    """What the format means where nothing says: no window, base 10000. ConfigError for a size that is missing."""
+    """Add the format's defaults: no sliding window, rotary base 10000. ConfigError for a missing size."""
     is_nested = isinstance(given.values.get("text_config"), Mapping)
     text, path = (given.values["text_config"], "text_config.") if is_nested else (given.values, "")
     if text["architectures"] == [MAMBA]:

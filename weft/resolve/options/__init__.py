@@ -1,1 +1,1 @@
-"""What one option means for one model: its value, or what the model's files say where it is automatic."""
+"""Resolves single options for a model: a module gives each automatic option its value from the model's files."""

@@ -1,4 +1,4 @@
-"""Which dtype a model runs in: what the user asked for, else the config's, else the checkpoint's own, else float32."""
+"""The dtype a model runs in: the user's option, else the config's, else that of most weights, else float32."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from weft.resolve.config_file import HFConfig
 from weft.resolve.safetensors_header import majority_dtype
 from weft.resolve.stages import dtype_name
 
-# model_type whose activations leave the range of float16.
+# Values of model_type whose activations exceed the range of float16.
 NO_FLOAT16 = frozenset({"gemma2", "gemma3", "gemma3_text", "glm4"})
 
 logger = logging.getLogger("weft")
 
 
 def resolve_dtype(wanted: str, config: HFConfig, directory: Path) -> tuple[str, str]:
-    """(dtype, where it comes from). A float32 checkpoint stays float32. ConfigError for one the model cannot run in."""
+    """(dtype, where it comes from). A float32 checkpoint stays float32.
+
+    ConfigError for a dtype that weft does not have, or that the model overflows.
+    """
     dtype, source = (wanted, "option dtype") if wanted != "auto" else _automatic(config, directory)
     model_types = {config.values.get("model_type"), config.text.get("model_type")}
     if dtype == "float16" and (bad := next((t for t in model_types if isinstance(t, str) and t in NO_FLOAT16), None)):

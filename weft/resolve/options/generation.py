@@ -1,4 +1,4 @@
-"""Sampling defaults and the ids that end a text: from generation_config.json, config.json and the tokenizer's files."""
+"""Sampling defaults and end-of-text (EOS) token ids, read from generation_config.json, config.json and tokenizer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger("weft")
 
 
 def generation_folder(option: str, directory: Path) -> Path:
-    """The folder whose generation_config.json counts: the model's (`auto`, `weft`), or the one named."""
+    """The folder whose generation_config.json is read: the model's for `auto` and `weft`, else the folder named."""
     if option in ("auto", "weft", "vllm"):
         return directory
     folder = Path(option).expanduser()
@@ -30,7 +30,7 @@ def generation_folder(option: str, directory: Path) -> Path:
 
 
 def sampling_defaults(option: str, overrides: Mapping[str, Any], directory: Path) -> dict[str, Any]:
-    """{a name of SAMPLING_KEYS: value} that requests start from. ConfigError for values out of range."""
+    """Default sampling parameters of requests, {name of SAMPLING_KEYS: value}. ConfigError for values out of range."""
     path = generation_folder(option, directory) / GENERATION_NAME
     values = {} if option in ("weft", "vllm") else read_json_if_there(path)
     found = {key: _checked(key, values[key], str(path)) for key in SAMPLING_KEYS if values.get(key) is not None}
@@ -46,7 +46,7 @@ def sampling_defaults(option: str, overrides: Mapping[str, Any], directory: Path
 
 def sampling_origins(defaults: Mapping[str, Any], option: str, overrides: Mapping[str, Any],
                      directory: Path) -> dict[str, str]:
-    """{"sampling.KEY": source} of sampling defaults; says once in the log what requests start from, and why."""
+    """{"sampling.KEY": source} of sampling defaults. Logs the defaults and their sources."""
     path = str(generation_folder(option, directory) / GENERATION_NAME)
     origins = {f"sampling.{key}": "override_generation_config" if key in overrides else path for key in defaults}
     if defaults:
@@ -56,7 +56,10 @@ def sampling_origins(defaults: Mapping[str, Any], option: str, overrides: Mappin
 
 
 def eos_token_ids(option: str, config: HFConfig, directory: Path, vocab_size: int) -> tuple[int, ...]:
-    """Every id that ends a text: all of generation_config.json and config.json; if they have none, the tokenizer's."""
+    """All token ids that end a text: those of generation_config.json and config.json; without any, the tokenizer's.
+
+    Ids outside the vocabulary are left out and logged as a warning.
+    """
     path = generation_folder(option, directory) / GENERATION_NAME
     ids = [*_ids("eos_token_id", read_json_if_there(path).get("eos_token_id"), str(path))]
     for prefix, values in ((config.text_path, config.text), ("", config.values)):
@@ -89,7 +92,7 @@ def _ids(key: str, value: Any, source: str) -> list[int]:
 
 
 def _of_tokenizer(directory: Path) -> list[int]:
-    """The id of tokenizer_config.json's eos_token, looked up in the tokenizer's files."""
+    """[id of tokenizer_config.json's eos_token], looked up in the tokenizer's files; [] when it is not found."""
     settings = read_json_if_there(directory / "tokenizer_config.json")
     token = settings.get("eos_token")
     token = token.get("content") if isinstance(token, dict) else token

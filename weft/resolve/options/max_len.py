@@ -1,4 +1,4 @@
-"""How many tokens a sequence may have: the model's limit from its config files, and the user's wish against it."""
+"""max_model_len, the most tokens of a sequence: the model's limit from its config files, and the user's option."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ logger = logging.getLogger("weft")
 
 @dataclass(frozen=True, slots=True)
 class ModelLength:
-    """limit: what the model allows; default: what it takes unasked; source: the key (and file) the limit is from."""
+    """limit, default: most tokens the model allows, and most without the option; source: the limit's key and file."""
 
     limit: int
     default: int
@@ -37,9 +37,10 @@ class ModelLength:
 
 def resolve_max_len(wanted: int | None, config: HFConfig, directory: Path, *,
                     disable_sliding_window: bool = False) -> tuple[int, bool, str]:
-    """(max_model_len, is it fixed, its source). None and -1: the model's default, which the memory plan may lower.
+    """(max_model_len in tokens, whether it is fixed, its source).
 
-    disable_sliding_window: at most the window, within which a windowed layer sees everything.
+    wanted: the option; None and -1: the model's default, which the memory plan may lower.
+    disable_sliding_window: limit the length to the window, so that a windowed layer sees the whole sequence.
     """
     length = model_length(config, directory)
     window = _size(config, "sliding_window") if disable_sliding_window else None
@@ -54,7 +55,7 @@ def resolve_max_len(wanted: int | None, config: HFConfig, directory: Path, *,
 
 
 def model_length(config: HFConfig, directory: Path) -> ModelLength:
-    """The smallest of the config's keys, times the rope factor; the tokenizer's length when that is smaller."""
+    """The model's length: the smallest of the config's KEYS times the rope factor, or the tokenizer's if smaller."""
     found = [(size, config.text_path + key) for key in KEYS if (size := _size(config, key))]
     limit, source = min(found, default=(None, ""))
     ropes = _ropes(config)
@@ -76,7 +77,7 @@ def model_length(config: HFConfig, directory: Path) -> ModelLength:
 
 
 def _size(config: HFConfig, key: str) -> int | None:
-    """A length of the config. Null and 0 count as absent. ConfigError unless it is a whole number."""
+    """A length of the config in tokens. Null and 0 count as absent. ConfigError unless it is a whole number."""
     value = config.text.get(key)
     if value is None or (value == 0 and not isinstance(value, bool)):
         return None

@@ -1,6 +1,6 @@
-"""An override that changes nothing is an error, with the path that would work: asked after a family read its config.
+"""Refuses overrides that change nothing, and names the key that would work. Runs after a family has read its config.
 
-Knows which keys `resolve/` itself reads besides; what a family reads is known by its `ConfigReader`.
+The family's `ConfigReader` knows which keys were read; the keys that `resolve/` itself reads are listed here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from weft.resolve.origin import first_key, is_override
 from weft.resolve.reader import ConfigReader
 from weft.resolve.stages import TEXT_CONFIG_KEYS
 
-# Keys that count for an engine, whatever the family reads.
+# Keys that `resolve/` itself reads, for every family.
 _OF_RESOLVE = frozenset({
     "architectures", "auto_map", "model_type", "dtype", "torch_dtype", "eos_token_id", "vocab_size", "pooler_config",
     "quantization_config", "compression_config", "sliding_window", "tie_word_embeddings", *LENGTHS,
@@ -22,13 +22,13 @@ _OF_RESOLVE = frozenset({
 
 
 def check_overrides(reader: ConfigReader, origins: Mapping[str, str]) -> None:
-    """ConfigError for a key of hf_overrides that neither the family nor `resolve/` read.
+    """ConfigError for a key of hf_overrides that neither the family nor `resolve/` has read.
 
-    reader: of the whole config, after the family read it. origins: the config's.
+    reader: the reader of the whole config, after the family has read it. origins: the config's origins.
     """
     for path in [path for path, origin in origins.items() if is_override(origin)]:
         if isinstance(reader.at(path), Mapping) and reader.at(path):
-            continue      # its keys are asked one by one
+            continue      # the keys inside are checked one by one
         if reader.is_used(path) or is_read_by_resolve(path):
             continue
         given = first_key(origins[path]) or path
@@ -37,7 +37,7 @@ def check_overrides(reader: ConfigReader, origins: Mapping[str, str]) -> None:
 
 
 def is_read_by_resolve(path: str) -> bool:
-    """Whether a dotted key counts for an engine, whatever the family reads."""
+    """Whether `resolve/` itself reads a dotted key."""
     head, _, rest = path.partition(".")
     name = rest if head in TEXT_CONFIG_KEYS and rest else path
     return name.partition(".")[0] in _OF_RESOLVE

@@ -1,6 +1,6 @@
-"""`hf_overrides`: the user's values put over a config, and how a function's changes become such values.
+"""`hf_overrides`: merges the user's values into a config, and turns an override function's changes into such values.
 
-Knows dictionaries only; a function gets its config object from `model_config.py`.
+Knows dictionaries only; `model_config.py` makes the config object that an override function gets.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def merge(values: Mapping[str, Any], overrides: Mapping[str, Any],
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """The overrides that turn one config into the other; a key that is gone becomes null."""
+    """The overrides that turn `before` into `after`; a removed key becomes null."""
     found: dict[str, Any] = {}
     for key in (*after, *(key for key in before if key not in after)):
         old, new = before.get(key, _REMOVED), after.get(key)

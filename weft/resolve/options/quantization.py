@@ -1,6 +1,6 @@
-"""`find_quantization`: where a model directory says how its weights are quantized, and whether that is what was asked.
+"""`find_quantization`: finds a model's quantization settings and checks them against the user's option.
 
-Finds the object and its method; what the other keys mean is known by `checkpoint/quantization/`, a file per method.
+Finds the settings' JSON object and its method; `checkpoint/quantization/` interprets the other keys, one file a method.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from weft.resolve.files import ModelFiles
 from weft.resolve.json_file import read_json
 
 _KEYS = ("quantization_config", "compression_config")
-# Files beside config.json, and the method they mean when they name none (AutoGPTQ's, AutoAWQ's).
+# Files beside config.json that hold settings, and the method when they name none (ModelOpt's, AutoGPTQ's, AutoAWQ's).
 MODELOPT_FILE = "hf_quant_config.json"
 _FILES = {MODELOPT_FILE: "modelopt", "quantize_config.json": "gptq", "quant_config.json": "awq"}
 
 
 def find_quantization(config: HFConfig, files: ModelFiles, wanted: str | None) -> QuantizationSettings | None:
-    """The settings of the checkpoint's quantization, None when its weights are floats or of a GGUF file.
+    """The quantization settings of a checkpoint; None when its weights are floats or in a GGUF file.
 
-    wanted: the option `quantization`, already checked to be a name; quantizing at load takes any checkpoint.
-    ConfigError when the checkpoint says otherwise, or names no method; NotBuiltError for one that weft cannot read.
+    wanted: the option `quantization`, already checked to be a known name; quantizing at load accepts any checkpoint.
+    ConfigError when option and checkpoint differ, or the checkpoint names no method; NotBuiltError for a method that
+    weft cannot read.
     """
     if files.gguf is not None:
         if wanted in (None, GGUF, *AT_LOAD):
@@ -71,7 +72,7 @@ def _in_files(directory: Path) -> QuantizationSettings | None:
 
 
 def _of_modelopt(values: Mapping[str, Any], source: str) -> Mapping[str, Any] | None:
-    """The inner object; None where it says that nothing is quantized."""
+    """The settings inside ModelOpt's file; None when they say that nothing is quantized."""
     inner = values.get("quantization")
     if not isinstance(inner, Mapping):
         raise ConfigError("quantization", inner, expected="an object", source=source)

@@ -1,1 +1,1 @@
-"""Where a model's files come from: a local path, the Hugging Face hub, or ModelScope. `find.py` is the way in."""
+"""Sources of a model's files: a local path, the Hugging Face hub, or ModelScope. The entry point is `find.py`."""

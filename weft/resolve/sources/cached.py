@@ -1,4 +1,4 @@
-"""What the caches of the hub and of ModelScope hold: list it, remove it. Opens no socket."""
+"""Lists and removes cached models of the Hugging Face hub and of ModelScope. Opens no socket."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from weft.resolve.sources.modelscope import client_library
 class CachedModel:
     """One revision of a model on this disk.
 
-    revision: the commit, or ModelScope's name of the revision. refs: branches and tags that mean it. size_bytes: of
-    its files; revisions of one model on the hub share equal files. last_used: seconds since 1970.
+    revision: the commit, or ModelScope's name of the revision. refs: branches and tags that point to it. size_bytes:
+    bytes of its files; revisions of one hub model share equal files on disk. last_used: seconds since 1970.
     """
 
     name: str
@@ -34,19 +34,19 @@ class CachedModel:
 
 
 def cached_models(download_dir: str | None = None) -> list[CachedModel]:
-    """All of them, by name. download_dir: where to look instead of the sources' own caches."""
+    """All cached models, sorted by name. download_dir: the folder to look in instead of the sources' own caches."""
     return sorted([*_of_the_hub(download_dir), *_of_modelscope(download_dir)],
                   key=lambda model: (model.name.lower(), model.source, -model.last_used))
 
 
 def remove(models: Sequence[CachedModel], download_dir: str | None = None) -> int:
-    """Delete these revisions, and of each what no other revision of it uses. The bytes that are free now."""
+    """Delete these revisions; files that other revisions of a model use stay. Returns the number of bytes freed."""
     freed = 0
     for name in {model.name for model in models if model.source == "hub"}:
         info = huggingface_hub.scan_cache_dir(download_dir or constants.HF_HUB_CACHE)
         own = frozenset(repo for repo in info.repos if (repo.repo_type, repo.repo_id) == ("model", name))
         commits = [model.revision for model in models if (model.source, model.name) == ("hub", name)]
-        plan = replace(info, repos=own).delete_revisions(*commits)       # a copy of a repository has the same commits
+        plan = replace(info, repos=own).delete_revisions(*commits)       # a forked repository may have equal commits
         freed += plan.expected_freed_size
         plan.execute()
     for model in models:
@@ -61,7 +61,7 @@ def remove(models: Sequence[CachedModel], download_dir: str | None = None) -> in
 def _of_the_hub(download_dir: str | None) -> list[CachedModel]:
     try:
         info = huggingface_hub.scan_cache_dir(download_dir or constants.HF_HUB_CACHE)
-    except (CacheNotFound, ValueError):      # ValueError: the folder is a file
+    except (CacheNotFound, ValueError):      # ValueError: the path is a file
         return []
     return [CachedModel(name=repo.repo_id, source="hub", revision=revision.commit_hash, path=revision.snapshot_path,
                         refs=tuple(sorted(revision.refs)), size_bytes=revision.size_on_disk,

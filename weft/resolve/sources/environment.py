@@ -1,5 +1,7 @@
-"""What the environment says about sources. The only module of this floor that reads it; `huggingface_hub` and
-`modelscope_hub` read their own variables (HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE, MODELSCOPE_CACHE, …) themselves.
+"""Environment variables about sources. No other module of `resolve/` reads the environment.
+
+`huggingface_hub` and `modelscope_hub` read their own variables (HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE, MODELSCOPE_CACHE,
+…) themselves.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ _ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 def uses_modelscope() -> bool:
-    """WEFT_USE_MODELSCOPE, else VLLM_USE_MODELSCOPE: names mean models of ModelScope instead of the hub."""
+    """True when WEFT_USE_MODELSCOPE, or VLLM_USE_MODELSCOPE, is on: models are looked up on ModelScope, not the hub."""
     found = _variable("USE_MODELSCOPE")
     if found is None or found[1].lower() in _OFF:
         return False
@@ -22,7 +24,7 @@ def uses_modelscope() -> bool:
 
 
 def redirect_file() -> str | None:
-    """WEFT_MODEL_REDIRECT_PATH, else VLLM_MODEL_REDIRECT_PATH: a file that says which names mean which folders."""
+    """WEFT_MODEL_REDIRECT_PATH, or VLLM_MODEL_REDIRECT_PATH: a file that maps model names to folders (`redirected`)."""
     found = _variable("MODEL_REDIRECT_PATH")
     return found[1] if found else None
 

@@ -1,8 +1,8 @@
-"""`find`: from a name, a revision and what is wanted to a folder here, with its commit and the origin of every file.
+"""`find`: turns a name and a revision into a local folder of files, with their commit and the origin of every file.
 
-The one way to files of models, tokenizers, processors, adapters and draft models. Steps: a local path is taken as it
-is; else the repository is opened, its revision pinned to a commit; its small files are fetched; the index among them
-says which shards there are; the weights are fetched.
+All files of models, tokenizers, processors, adapters and draft models are found here. A local path is used directly.
+Otherwise the repository is opened and its revision pinned to a commit; its small files are fetched; the index among
+them lists the shards; then the weights are fetched.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from weft.resolve.sources.wanted import MODEL, Wanted
 class Found:
     """Files on this machine.
 
-    source: "local directory", "local GGUF file", "hub" or "modelscope". commit: what the revision was pinned to, None
-    for local files and where the source has no name for it. gguf: the GGUF file that is meant, if one is. origins:
-    {name: "cache", or the URL a file was downloaded from just now}, empty for local files. names: all files of the
-    repository, as far as they are known; empty for local files.
+    source: "local directory", "local GGUF file", "hub" or "modelscope". commit: the commit that the revision was pinned
+    to; None for local files and for sources without commits. gguf: the GGUF file that is meant, or None. origins:
+    {file name: "cache", or the URL it was just downloaded from}; empty for local files. names: all known files of the
+    repository; empty for local files.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Found:
 
 def find(name: str, *, revision: str | None = None, want: Wanted = MODEL, access: Access | None = None,
          field: str = "model") -> Found:
-    """The folder with the files. ConfigError about `field` saying what was tried and what to do."""
+    """The folder with the files, downloaded if needed. ConfigError names `field`, what was tried and what to do."""
     target = redirected(name, environment.redirect_file())
     local = find_local(target, field=field)
     if local is not None:
@@ -60,14 +60,14 @@ def find(name: str, *, revision: str | None = None, want: Wanted = MODEL, access
 
 
 def open_repository(request: Request) -> Repository:
-    """The repository on the hub, or on ModelScope where names mean its models. ConfigError saying what was tried."""
+    """The repository on the hub, or on ModelScope when the environment selects it. ConfigError says what was tried."""
     if not hub.is_repo_id(request.repo_id):
         raise not_there(request.name, request.field)
     return modelscope.open_modelscope(request) if environment.uses_modelscope() else hub.open_hub(request)
 
 
 def find_local(name: str, *, field: str = "model") -> Found | None:
-    """The same for a name that means something on this machine, else None. Never opens a socket."""
+    """Like `find`, but only on this machine: None for a name that means nothing here. Never opens a socket."""
     gguf = local_gguf(name)
     if gguf is not None:
         return Found(name=name, directory=gguf.parent, source="local GGUF file", gguf=gguf)
@@ -99,6 +99,6 @@ def _fetch(repository: Repository, request: Request, want: Wanted) -> Found:
 
 
 def _shards(index: Path) -> list[str]:
-    """The files that an index names; none when it is of another shape, which the reader of the weights reports."""
+    """The files that an index names; [] when the index is malformed, which the reader of the weights reports."""
     weight_map = read_json(index).get("weight_map")
     return sorted({str(file) for file in weight_map.values()}) if isinstance(weight_map, dict) else []

@@ -1,7 +1,7 @@
 """The Hugging Face hub: a repository pinned to one commit, fetched into huggingface_hub's own cache.
 
-`open_hub` asks the hub which commit a revision is and which files it has, once; everything later is of that commit.
-Without a connection, or with HF_HUB_OFFLINE, the cache answers. Files and formats mean nothing here.
+`open_hub` asks the hub once for a revision's commit and files; all later requests use that commit. Without a
+connection, or with HF_HUB_OFFLINE, the cache answers. This module knows nothing about file formats.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from weft.resolve.sources.wanted import is_needed
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-# huggingface_hub 1 is built on httpx, 2 on httpx2: HTTPError, which its errors import from there, says which.
+# huggingface_hub 1 uses httpx, 2 uses httpx2. The module of HTTPError, which its errors import, tells which.
 _http_error = errors.HTTPError  # pyright: ignore[reportPrivateImportUsage]
 _http = importlib.import_module(_http_error.__module__.partition(".")[0])
 _PASSING = (408, 429, 500, 502, 503, 504)
@@ -36,7 +36,7 @@ _PASSING = (408, 429, 500, 502, 503, 504)
 
 @dataclass(frozen=True, slots=True)
 class HubRepository:
-    """A repository on the hub that answered. sizes: bytes of each file, None where the hub does not say."""
+    """A repository on the hub that answered. sizes: {file name: bytes, or None where the hub does not say}."""
 
     request: Request
     commit: str
@@ -50,7 +50,7 @@ class HubRepository:
         return frozenset(self.sizes)
 
     def fetch(self, names: Collection[str]) -> Fetched:
-        """Download what the cache lacks."""
+        """Download the files that the cache lacks."""
         folder = _cache_dir(self.request) / repo_folder_name(repo_id=self.request.repo_id, repo_type="model")
         snapshot = folder / "snapshots" / self.commit
         missing = {name for name in names if not (snapshot / name).exists()}
@@ -75,7 +75,7 @@ class HubRepository:
 
 @dataclass(frozen=True, slots=True)
 class CachedRepository:
-    """What the cache has of a repository, when the hub is not asked or does not answer. why: it is not."""
+    """The cached files of a repository, when the hub is not asked or does not answer. why: the reason, for errors."""
 
     request: Request
     directory: Path
@@ -90,7 +90,7 @@ class CachedRepository:
         return self.directory.name
 
     def fetch(self, names: Collection[str]) -> Fetched:
-        """No download; an error naming what is not there. Files that a model may lack are not insisted on."""
+        """Download nothing. ConfigError names missing files, except those that a model may lack (`is_needed`)."""
         there = {name for name in names if (self.directory / name).exists()}
         missing = {name for name in names if name not in there and (is_needed(name) or not self.is_complete)}
         if missing:
@@ -99,7 +99,7 @@ class CachedRepository:
 
 
 def open_hub(request: Request) -> HubRepository | CachedRepository:
-    """The repository, its revision resolved to a commit. ConfigError saying what was tried and what to do."""
+    """The repository, with its revision resolved to a commit. ConfigError says what was tried and what to do."""
     if constants.HF_HUB_OFFLINE:
         return _cached(request, "HF_HUB_OFFLINE forbids to download it")
     api = huggingface_hub.HfApi(endpoint=constants.ENDPOINT, token=request.access.token)
@@ -124,7 +124,7 @@ def open_hub(request: Request) -> HubRepository | CachedRepository:
 
 
 def is_repo_id(name: str) -> bool:
-    """True when the hub could have a model of this name."""
+    """True when the name is valid for a model on the hub."""
     try:
         huggingface_hub.utils.validate_repo_id(name)
     except errors.HFValidationError:
@@ -151,7 +151,7 @@ def _cached(request: Request, why: str) -> CachedRepository:
 
 
 def _cached_listing(request: Request, commit: str) -> list[str] | None:
-    """Names of all files of a commit, when huggingface_hub (from version 2) has kept them from a download."""
+    """Names of all files of a commit, if huggingface_hub (from version 2) stored them at a download; else None."""
     read: Callable[..., list[huggingface_hub.RepoFile]] | None = getattr(huggingface_hub, "get_cached_repo_tree", None)
     if read is None:
         return None
@@ -162,7 +162,7 @@ def _cached_listing(request: Request, commit: str) -> list[str] | None:
 
 
 def _write_ref(folder: Path, revision: str, commit: str) -> None:
-    """Note which commit a branch or tag is, for the next time without a connection; a cache may be read-only."""
+    """Store in the cache which commit a branch or tag is, for offline use. A read-only cache is only a warning."""
     path = folder / "refs" / revision
     if revision == commit or (path.is_file() and path.read_text() == commit):
         return
@@ -190,24 +190,24 @@ def _is_unreachable(error: Exception) -> bool:
 
 
 def _wait_for_answer(error: Exception) -> float | None:
-    """Of the first question: no server at all is not waited for, because the cache may do."""
+    """`wait_for` of the first request: an unreachable server is not retried, because the cache may serve instead."""
     away = isinstance(error, (_http.ConnectError, _http.TimeoutException))
     return None if away else _wait_for(error)
 
 
 def _wait_for(error: Exception) -> float | None:
-    """Of `with_retries`: what passes by itself is a busy server and a connection that broke."""
+    """`wait_for` of `with_retries`: busy servers and broken connections are retried, other errors are not."""
     if isinstance(error, errors.HfHubHTTPError):
         response = error.response
         if response is None or response.status_code not in _PASSING:
             return None
         return retry_after_s(response.headers.get("Retry-After"))
-    is_short_file = type(error) is OSError and error.errno is None     # huggingface_hub's word for a wrong length
+    is_short_file = type(error) is OSError and error.errno is None     # huggingface_hub raises this for a wrong length
     return 0.0 if isinstance(error, _http.TransportError) or is_short_file else None
 
 
 def _explained(error: Exception, request: Request) -> Exception:
-    """The error for the user, from one of huggingface_hub."""
+    """The error to show the user for an error of huggingface_hub."""
     url, token = _url(request), _token(request)
     response = error.response if isinstance(error, errors.HfHubHTTPError) else None
     if messages.is_disk_full(error):
@@ -224,7 +224,7 @@ def _explained(error: Exception, request: Request) -> Exception:
 
 
 def _token(request: Request) -> str:
-    """Whether a token was sent, where it came from, and where one is looked for."""
+    """A sentence for errors: whether a token was sent, where it came from, and where tokens are looked for."""
     places = f"the option hf_token, HF_TOKEN, the file {constants.HF_TOKEN_PATH} (`hf auth login` writes it)"
     if request.access.token:
         return "The token of the option hf_token was sent."

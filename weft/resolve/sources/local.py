@@ -1,4 +1,4 @@
-"""Names that mean something on this machine: a directory, or a path that should have been one. Opens no socket."""
+"""Names that mean a directory on this machine, and errors for paths that do not exist. Opens no socket."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _SUFFIXES = (".safetensors", ".bin", ".gguf", ".json", ".pt")
 
 
 def local_directory(name: str, field: str) -> Path | None:
-    """The directory of this name; None for a name that can only mean something elsewhere.
+    """The directory of this name; None for a name that may be a hub id.
 
-    ConfigError for a file, and for what looks like a path and leads nowhere.
+    ConfigError for a file, and for a name that looks like a path and does not exist.
     """
     if not name.strip():
         raise ConfigError(field, name, expected="a directory or a hub id")
     try:
         path = Path(name).expanduser()
         is_directory, exists = path.is_dir(), path.exists()
-    except (OSError, ValueError, RuntimeError) as error:       # too long, or a home that nobody has
+    except (OSError, ValueError, RuntimeError) as error:       # name too long, or unknown home directory
         raise ConfigError(field, name, expected="a directory or a hub id", hint=f"{error}.") from error
     if is_directory:
         return path.resolve()
@@ -33,7 +33,7 @@ def local_directory(name: str, field: str) -> Path | None:
 
 
 def not_there(name: str, field: str) -> ConfigError:
-    """A path leads nowhere: the longest part of it that exists."""
+    """The error for a path that does not exist; it names the deepest parent that does."""
     absolute = Path(name).expanduser().absolute()
     parent = next((p for p in absolute.parents if p.exists()), absolute.anchor)
     return ConfigError(field, name, expected="a directory that exists",
@@ -41,15 +41,15 @@ def not_there(name: str, field: str) -> ConfigError:
 
 
 def looks_like_path(name: str) -> bool:
-    """True for a name that cannot have been meant as a hub id."""
+    """True for a name that cannot be a hub id."""
     return name.startswith(("/", "./", "../", "~", ".\\", "\\")) or name.endswith("/") or name.count("/") > 1 or (
         Path(name).suffix in _SUFFIXES)
 
 
 def redirected(name: str, file: str | None) -> str:
-    """What a redirect file says this name means instead; the name itself where it says nothing, or there is no file.
+    """The path that a redirect file gives for this name; the name itself if the file has no entry or there is no file.
 
-    The file: a JSON object {name: path}, or a line `name path` for each, separated by white space.
+    file: a JSON object {name: path}, or lines `name path`, separated by white space. ConfigError if unreadable.
     """
     if file is None:
         return name

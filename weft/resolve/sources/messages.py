@@ -1,4 +1,4 @@
-"""The errors of sources: one for each thing that goes wrong, whichever server it was. Knows no library."""
+"""The errors of sources: one function for each kind of failure, shared by all servers. Knows no client library."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXPECTED = "a local directory or a model on the hub that can be reached"
 
 
 def not_found(request: Request, url: str, token: str) -> ConfigError:
-    """There is no such repository, or nobody may know that there is."""
+    """The repository does not exist, or is private and the server hides it."""
     near = difflib.get_close_matches(Path(request.name).name, _entries(Path(request.name).parent), n=1)
     local = f" Did you mean the local path {str(Path(request.name).parent / near[0])!r}?" if near else \
         " If you meant a local path: it does not exist, seen from the folder you are in."
@@ -23,7 +23,7 @@ def not_found(request: Request, url: str, token: str) -> ConfigError:
 
 
 def no_access(request: Request, url: str, token: str, *, is_gated: bool) -> ConfigError:
-    """The repository is there, and this token may not read it."""
+    """The repository exists, but this token may not read it."""
     first = f"{url} is gated: ask for access on its page, then pass a token of that account." if is_gated else \
         f"{url} refuses: it is private, or the token is not valid."
     return _error(request, f"{first} {token}")
@@ -38,12 +38,12 @@ def no_revision(request: Request, url: str, known: Collection[str]) -> ConfigErr
 
 
 def no_file(request: Request, names: Collection[str], url: str) -> ConfigError:
-    """The repository lacks files that it must have, or that its own index names."""
+    """The repository lacks files that its own index names."""
     return _error(request, f"{url} has no {_listed(names)}.")
 
 
 def not_cached(request: Request, names: Collection[str], cache: Path, why: str) -> ConfigError:
-    """Nothing may be, or can be, downloaded, and the cache lacks something. names: empty when it has nothing at all."""
+    """Downloading is forbidden or impossible, and the cache lacks files. names: these files; empty: all are missing."""
     revision = f" at revision {request.revision}" if request.revision else ""
     lacks = f"lacks {_listed(names)} of {request.repo_id}{revision}" if names else \
         f"has no files of {request.repo_id}{revision}"
@@ -52,7 +52,7 @@ def not_cached(request: Request, names: Collection[str], cache: Path, why: str) 
 
 
 def disk_full(request: Request, folder: Path, need: int | None, free: int | None) -> ConfigError:
-    """need, free: bytes, where they are known."""
+    """The disk is too small. need, free: bytes, None where unknown."""
     sizes = f"{human_bytes(need)} are needed and {human_bytes(free)} are free" if need and free is not None else \
         "it ran full while files were written"
     return ConfigError("download_dir", str(folder), expected=f"a disk with room for {request.repo_id}",
@@ -61,7 +61,7 @@ def disk_full(request: Request, folder: Path, need: int | None, free: int | None
 
 
 def unreadable(request: Request, url: str, error: BaseException) -> ConfigError:
-    """Anything else: the server's or the connection's own words."""
+    """Any other failure, with the message of the server or the connection."""
     return _error(request, f"{url} could not be read: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
 
 
@@ -72,7 +72,7 @@ def interrupted(request: Request, folder: Path) -> KeyboardInterrupt:
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """True when a full disk is behind an error."""
+    """True when a full disk, or an exhausted quota, is the cause of an error."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True

@@ -1,8 +1,8 @@
-"""ModelScope: a repository's files as one listing has them, fetched into modelscope_hub's own cache.
+"""ModelScope: a repository's files as given by one listing, fetched into modelscope_hub's own cache.
 
-Used instead of the hub when WEFT_USE_MODELSCOPE says so. Its client names no commit; a listing says the SHA-256 of
-each file, which every download is checked against, so that one model never mixes two states. Without a connection, or
-with HF_HUB_OFFLINE, the cache answers. It retries by itself; `Backoff` is not used.
+Used instead of the hub when WEFT_USE_MODELSCOPE is on. ModelScope's client names no commits. Instead, every download is
+checked against the SHA-256 in the listing, so that one model never mixes two states. Without a connection, or with
+HF_HUB_OFFLINE, the cache answers. The client retries by itself, so `Backoff` is not used.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ DEFAULT_REVISION = "master"
 
 @dataclass(frozen=True, slots=True)
 class ModelScopeRepository:
-    """A revision that ModelScope has listed. files: {name: its Path, Size and Sha256}; cached: its folder, if any."""
+    """A revision that ModelScope has listed. files: {name: its Path, Size (bytes) and Sha256}. cached: its folder in
+    the cache, or None.
+    """
 
     request: Request
     client: Any                       # modelscope_hub.HubApi
@@ -44,7 +46,7 @@ class ModelScopeRepository:
         return frozenset(self.files)
 
     def fetch(self, names: Collection[str]) -> Fetched:
-        """Download what the cache lacks, or has in another state."""
+        """Download the files that the cache lacks or has in another state."""
         cache = _cache_dir(self.request, self.client)
         before = {name: _changed_ns(self.cached, name) for name in names}
         _check_space(self.request, cache, sum(self.files[name]["Size"] for name in names if before[name] is None))
@@ -64,7 +66,7 @@ class ModelScopeRepository:
 
 @dataclass(frozen=True, slots=True)
 class CachedModelScopeRepository:
-    """What the cache has of a repository, when ModelScope is not asked or does not answer. why: it is not."""
+    """The cached files of a repository, when ModelScope is not asked or does not answer. why: the reason."""
 
     request: Request
     directory: Path
@@ -76,12 +78,12 @@ class CachedModelScopeRepository:
 
     @property
     def names(self) -> frozenset[str]:
-        """The files that are there."""
+        """The files in the cache."""
         return frozenset(path.relative_to(self.directory).as_posix() for path in self.directory.rglob("*")
                          if path.is_file() and path.suffix != ".incomplete")
 
     def fetch(self, names: Collection[str]) -> Fetched:
-        """No download; an error naming what is not there."""
+        """Download nothing. ConfigError names missing files."""
         missing = {name for name in names if not (self.directory / name).is_file()}
         if missing:
             raise messages.not_cached(self.request, missing, self.cache, self.why)
@@ -89,7 +91,7 @@ class CachedModelScopeRepository:
 
 
 def open_modelscope(request: Request) -> ModelScopeRepository | CachedModelScopeRepository:
-    """The repository at a revision. ConfigError saying what was tried and what to do."""
+    """The repository at a revision. ConfigError says what was tried and what to do."""
     library = client_library(request.field, request.name)
     client = library.HubApi(library.HubConfig())
     if constants.HF_HUB_OFFLINE:
@@ -112,7 +114,7 @@ def open_modelscope(request: Request) -> ModelScopeRepository | CachedModelScope
 
 
 def client_library(field: str, value: object) -> ModuleType:
-    """ModelScope's client. ConfigError when it is not installed."""
+    """ModelScope's client library. ConfigError about `field` when it is not installed."""
     try:
         return importlib.import_module("modelscope_hub")
     except ImportError as error:
@@ -153,7 +155,7 @@ def _check_space(request: Request, cache: Path, need: int) -> None:
 
 
 def _explained(error: Exception, request: Request, client: Any) -> Exception:
-    """The error for the user, from one of modelscope_hub."""
+    """The error to show the user for an error of modelscope_hub."""
     library = client_library(request.field, request.name)
     url = _url(request, client)
     token = "A token is looked for in MODELSCOPE_API_TOKEN, then where `modelscope login` keeps it."
@@ -172,7 +174,7 @@ def _explained(error: Exception, request: Request, client: Any) -> Exception:
 
 
 def _known_revisions(request: Request, client: Any) -> list[str] | None:
-    """Branches and tags; None when there is no such repository."""
+    """Branches and tags; None when the repository does not exist."""
     try:
         found = client.list_repo_revisions(request.repo_id, "model")
     except client_library(request.field, request.name).HubError:

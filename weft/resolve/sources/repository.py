@@ -1,6 +1,6 @@
-"""`Repository`: a model on the hub or on ModelScope, pinned to one commit; `Access`: how to get at it.
+"""`Repository`: the interface of a model on the hub or on ModelScope, pinned to one commit; `Access`: how to reach it.
 
-What the sources have in common. Knows no server and no library of one.
+Knows no server and no client library.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from weft.resolve.sources.retry import Backoff
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How to reach repositories. token: of the hub; download_dir: where files are kept, else the source's cache."""
+    """How to reach repositories. token: the hub's access token. download_dir: the folder for files; None: the source's
+    cache.
+    """
 
     token: str | None = None
     download_dir: str | None = None
@@ -24,7 +26,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What was asked for. field: the option that errors name; name: as the user gave it."""
+    """A request for a repository. name: as the user gave it; field: the option that errors name."""
 
     name: str
     repo_id: str
@@ -35,7 +37,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A folder that holds the files asked for. origins: {name: URL it came from, or "cache"}."""
+    """A folder that holds the requested files. origins: {file name: the URL it came from, or "cache"}."""
 
     directory: Path
     origins: Mapping[str, str]
@@ -44,8 +46,7 @@ class Fetched:
 class Repository(Protocol):
     """One commit of a model.
 
-    names: its files, all of them when is_complete, else those that are in the cache. commit: None where the source
-    has no name for it.
+    names: its files; all of them if is_complete, else those in the cache. commit: None for a source without commits.
     """
 
     @property
@@ -61,5 +62,5 @@ class Repository(Protocol):
     def is_complete(self) -> bool: ...
 
     def fetch(self, names: Collection[str]) -> Fetched:
-        """See that these files are on disk. ConfigError saying what was tried, KeyboardInterrupt with a text."""
+        """Bring these files onto the disk. ConfigError says what was tried; KeyboardInterrupt has a message."""
         ...

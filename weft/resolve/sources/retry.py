@@ -1,4 +1,4 @@
-"""`Backoff`: how often and how soon a request that failed is tried again. Knows no server: callers say what passes."""
+"""`Backoff`: how often and how soon a failed request is tried again. Callers decide which errors are worth a retry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Waits double from first_s to longest_s. A server that asks for more than patience_s is not waited for."""
+    """Waits double from first_s to longest_s seconds. A server that asks for more than patience_s is not retried."""
 
     num_tries: int = 5
     first_s: float = 1.0
@@ -26,7 +26,10 @@ class Backoff:
 
 
 def with_retries(call: Callable[[], T], backoff: Backoff, wait_for: Callable[[Exception], float | None]) -> T:
-    """The result of `call`, tried again as `wait_for(error)` says: the seconds asked for, 0: ours, None: never."""
+    """The result of `call`, retried on errors.
+
+    wait_for(error) returns the seconds that the server asked for, 0 for the backoff's own wait, or None: do not retry.
+    """
     for number in range(1, backoff.num_tries + 1):
         try:
             return call()
@@ -42,7 +45,7 @@ def with_retries(call: Callable[[], T], backoff: Backoff, wait_for: Callable[[Ex
 
 
 def retry_after_s(header: str | None) -> float:
-    """Seconds of a Retry-After header, a number or a date; 0 without one or when it is neither."""
+    """Seconds of a Retry-After header, which is a number or a date; 0 without a header or when it is neither."""
     if not header:
         return 0.0
     if header.strip().isdigit():

@@ -1,4 +1,4 @@
-"""`Wanted`: which files of a repository somebody needs. Names in, names out; opens no file and knows no network."""
+"""`Wanted`: which files of a repository are needed. All functions map file names to file names; no file is opened."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ _SMALL = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.codes", "*.b
 _CODE = ("*.py",)
 _OTHER_FOLDERS = ("original", "metal", "onnx", "openvino", "coreml", "gguf", "runs", "checkpoint-*", ".*")
 _OTHER_FILES = ("training_args*", "optimizer*", "scheduler*", "rng_state*", "trainer_state*", ".*")
-# Without these a model does not run; of the small files that one may lack, the repository decides.
+# Files that a cache must hold if the repository lists them. Other small files may be missing.
 _NEEDED = ("config.json", "params.json", "adapter_config.json", "tokenizer*", "tekken.json", "*.model", "*.tiktoken",
            "vocab*", "merges.txt", "*.index.json", "*.safetensors", "*.bin", f"*{SUFFIX}", "*.py")
 _INDEX = {"safetensors": "model.safetensors.index.json", "pt": "pytorch_model.bin.index.json"}
-# Formats in order of preference -> their files at the root, the first pattern that finds some.
+# Format -> patterns of its files at the repository's root; the first pattern that matches is used.
 _PATTERNS = {"safetensors": ("model.safetensors", "model*.safetensors", "*.safetensors"),
              "pt": ("pytorch_model.bin", "pytorch_model*.bin"),
              "mistral": ("consolidated*.safetensors",),
              "adapter": ("adapter_model.safetensors", "adapter_model.bin")}
 _AUTO = ("safetensors", "pt", "mistral")
-_MODULE = re.compile(r"\d+_\w+/[^/]+\.(safetensors|bin)")       # of sentence-transformers: 2_Dense/model.safetensors
+_MODULE = re.compile(r"\d+_\w+/[^/]+\.(safetensors|bin)")       # sentence-transformers: 2_Dense/model.safetensors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What to take of a repository; config, tokenizer and processor files always.
+    """Which files to take from a repository; config, tokenizer and processor files are always taken.
 
     weights: auto (safetensors, else PyTorch's, else Mistral's, else the only GGUF model), safetensors, pt, mistral,
     gguf, adapter, or none. gguf: QUANT or path of the GGUF model that is meant. has_code: Python files too. include:
-    patterns; when there are any, what matches them and nothing else.
+    patterns; if there are any, only the files that match one are taken.
     """
 
     weights: str = "auto"
@@ -48,7 +48,7 @@ ADAPTER = Wanted(weights="adapter")
 
 
 def small_files(names: Collection[str], wanted: Wanted) -> list[str]:
-    """The files that are read before the weights; with `include` all that match."""
+    """The files that are read before the weights; with `include` all matching files."""
     if wanted.include:
         return sorted(name for name in names if _matches(name, wanted.include))
     index = index_file(names, wanted)
@@ -58,15 +58,15 @@ def small_files(names: Collection[str], wanted: Wanted) -> list[str]:
 
 
 def index_file(names: Collection[str], wanted: Wanted) -> str | None:
-    """The file that says which shards there are, of the format that is taken."""
+    """The index file that lists the shards of the chosen format, or None."""
     index = _INDEX.get(_format(names, wanted) or "")
     return index if index in names else None
 
 
 def weight_files(names: Collection[str], wanted: Wanted, shards: Sequence[str] = (), *, source: str = "") -> list[str]:
-    """The files of the weights. shards: what the index names; source: the repository, for errors.
+    """The weight files. shards: the files that the index names; source: the repository, for errors.
 
-    ConfigError when GGUF is wanted, or all there is, and the choice is open.
+    ConfigError when GGUF is wanted, or the only format present, and not exactly one model fits.
     """
     if wanted.include or wanted.weights == "none":
         return []
@@ -79,7 +79,7 @@ def weight_files(names: Collection[str], wanted: Wanted, shards: Sequence[str] =
 
 
 def gguf_parts(names: Collection[str], name: str) -> list[str]:
-    """The GGUF file and, where it is one of a split model, all others. name: its path in the repository."""
+    """All files of the GGUF model that the file `name` belongs to. name: a path in the repository."""
     path = PurePosixPath(name)
     return [str(path.with_name(part)) for part in part_names(path.name)]
 
@@ -90,7 +90,7 @@ def is_needed(name: str) -> bool:
 
 
 def assumed(names: Collection[str], wanted: Wanted) -> set[str]:
-    """Files that a repository must have, whether or not they are among the names that are known of it."""
+    """Files that a repository must have, for one whose file list is incomplete."""
     if wanted.include or wanted.weights == "none":
         return set()
     if wanted.weights == "adapter":
@@ -102,7 +102,7 @@ def assumed(names: Collection[str], wanted: Wanted) -> set[str]:
 
 
 def _format(names: Collection[str], wanted: Wanted) -> str | None:
-    """The format that is taken; None when there are no such weights, or none are wanted."""
+    """The format of the weights to take; None when there are no such weights, or none are wanted."""
     if wanted.include or wanted.weights == "none":
         return None
     if wanted.gguf or wanted.weights == "gguf":
