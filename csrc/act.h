@@ -1,4 +1,5 @@
-// Activations of rows by themselves (behind a linear layer they are part of its product), and the rows of a plain table.
+// Activations as an operator (behind a linear layer they are part of its epilogue, linear.h), and rows of an unpacked
+// table by id (embedding).
 #pragma once
 
 #include "kernels.h"
@@ -7,7 +8,7 @@
 
 namespace WEFT_NS {
 
-constexpr int64_t ACT_COLUMNS = 2048;             // columns that are worth a thread
+constexpr int64_t ACT_COLUMNS = 2048;             // columns of a task: fewer are not worth a thread
 
 template <int D> static void activation_part(const ActArgs& a, int64_t row, int64_t start, int64_t width) {
     typedef typename Float<D>::T T;
@@ -42,7 +43,7 @@ static void table_rows(const RowsArgs& a) {
     });
 }
 
-// The vector functions by themselves, for tests of their accuracy.
+// The vector functions by number, for tests of their accuracy: 0 exp, 1 tanh, 2 erf, else sigmoid.
 static void vector_function(int which, const float* x, int64_t n, float* out) {
     WEFT_FOR_ROW(n, i, count) {
         VF v = load_up_to<F32>(x + i, count);

@@ -1,9 +1,11 @@
-// Attention of a step's packed tokens over the paged cache.
+// Attention of a step's packed tokens over the paged KV cache: PagedAttention, with flash-decoding for few queries.
 //
-// Work is cut into items (attention_items.h). Long prompts' chunks are tiles of rows that go through all their keys.
-// Rows of sequences with few queries are split by segments, so that one long sequence keeps all threads busy; their
-// states lie in a buffer and are merged afterwards. Sequences that begin with the same blocks are one item as far as
-// these reach, so that the blocks are read once; the sequences' own items go on from the states that are left there.
+// Work is cut into items (attention_items.h). A long chunk of queries (prefill) is cut into tiles of rows, and each
+// tile goes through all its keys. A sequence with at most SPLIT_QUERIES queries (decode) is split along its keys into
+// segments, so that one long sequence keeps all threads busy. Each segment leaves a softmax state for each row (a
+// split-KV partial) in a buffer, and merge_row merges the states. Sequences that begin with the same blocks form a
+// prefix group: one item reads the shared blocks once for all members, and the members' own items continue from its
+// states.
 #pragma once
 
 #include "attention_items.h"
@@ -15,7 +17,8 @@ static thread_local Buffer step_buffer = {nullptr, 0};
 
 // ---- the step -------------------------------------------------------------------------------------------------------
 
-// Lists the items that cover rows [0, rows) and spans [first, last), `run` segments each; returns their number.
+// Writes the items that cover rows [0, rows) and spans [first, last) to `out`, `run` segments for each item. Returns
+// their number; out null: only counts.
 static int64_t list_items(Item* out, int32_t seq, int64_t rows, int64_t first, int64_t last, int64_t run,
                           Item::Kind kind, bool goes_on) {
     int64_t count = 0;
@@ -31,7 +34,8 @@ static int64_t list_items(Item* out, int32_t seq, int64_t rows, int64_t first, i
     return count;
 }
 
-// The keys that queries [first, stop) of a sequence see.
+// Smallest range of keys that covers what queries [first, stop) of a sequence see. token: the sequence's first row in
+// the step.
 static Extent extent(const AttentionStep& s, int64_t seq, int64_t token, int64_t first, int64_t stop) {
     Extent seen = {0, 0};
     if (s.first_keys) {
@@ -41,8 +45,9 @@ static Extent extent(const AttentionStep& s, int64_t seq, int64_t token, int64_t
     return {seen_keys(s, seq, token, first).begin, seen_keys(s, seq, token, stop - 1).end};
 }
 
-// What the rows of a sequence of few queries read: spans [first, last) in `segments` segments; its group reads the first
-// `shared` of them.
+// The spans [first, last) that a sequence with at most SPLIT_QUERIES queries reads, and the number of segments that
+// they touch. Of these spans, the sequence's prefix group reads those before `shared`. All zero for a longer chunk of
+// queries.
 struct Reach {
     int64_t first, last, segments, shared;
     bool is_split;
@@ -60,7 +65,8 @@ static Reach reach(const AttentionStep& s, int64_t seq, int64_t token) {
     return r;
 }
 
-// Items of groups, then of sequences. out null: counts only.
+// Items of the prefix groups (list_groups) and of the sequences (list_sequences), written to `out`; out null: only
+// counted. group: query heads of a KV head.
 static int64_t list_groups(const AttentionStep& s, int64_t group, int64_t run, Item* out) {
     int64_t count = 0;
     for (int64_t g = 0; g < s.num_groups; g++) {
@@ -80,7 +86,7 @@ static int64_t list_sequences(const AttentionStep& s, int64_t group, int64_t run
             count += list_items(to, (int32_t)seq, rows, r.first > r.shared ? r.first : r.shared, r.last, run, Item::SPLIT,
                                 r.shared % SEGMENT_SPANS != 0);
         } else {
-            // Each tile of rows has keys of its own.
+            // Each tile of rows reads only the keys that its rows see.
             for (int64_t row = 0; row < rows; row += ITEM_ROWS) {
                 int64_t stop = row + ITEM_ROWS < rows ? row + ITEM_ROWS : rows;
                 if (out) {
@@ -95,7 +101,7 @@ static int64_t list_sequences(const AttentionStep& s, int64_t group, int64_t run
     return count;
 }
 
-// The results of a split sequence's row: its segments' states merged in order.
+// Writes the result of one row of a split sequence: the states of its segments, merged in order of position.
 template <class T>
 static void merge_row(const Call<T>& c, int64_t seq, int64_t token, const States& states, int64_t query, int64_t head) {
     const AttentionStep& s = *c.a.step;
@@ -122,7 +128,7 @@ template <class T> static void run_attention(const AttentionArgs& a) {
     if (c.tiles) c.direct = c.bytes = false;
 #endif
     c.plain = !c.scaled && a.softcap == 0 && !a.slopes && !a.bias_by_distance;
-    // How many segments an item has: few enough for all threads to have work.
+    // run: segments of an item, 1 to 8, so that each thread gets about 8 items.
     int64_t segments = 0, floats = 0;
     for (int64_t i = 0, token = 0; i < s.num_seqs; token += s.query_lens[i], i++) {
         Reach r = reach(s, i, token);
@@ -133,7 +139,8 @@ template <class T> static void run_attention(const AttentionArgs& a) {
     int64_t run = segments * heads / (8 * num_threads());
     run = run < 1 ? 1 : run > 8 ? 8 : run;
     int64_t groups = list_groups(s, c.group, run, nullptr), count = list_sequences(s, c.group, run, nullptr);
-    // One buffer: states, rules, items, where sequences' states and tokens are.
+    // One buffer holds, in this order: the split rows' states, a States for each sequence, the items, a ScoreRule for
+    // each query head, the first row of each sequence in the step.
     size_t bytes = sizeof(float) * floats + sizeof(ScoreRule) * a.heads + sizeof(Item) * (groups + count) +
                    (sizeof(States) + sizeof(int32_t)) * s.num_seqs + 64;
     float* data = (float*)reserve(step_buffer, bytes);
@@ -155,8 +162,9 @@ template <class T> static void run_attention(const AttentionArgs& a) {
         int64_t head = i % heads;
         split_item(c, items[i / heads], tokens, states, head, rules + head * c.group, {});
     });
-    // The last sequences first: long prompts stand behind decodes, and their last tiles are the longest. Items of decodes
-    // are alike: a thread takes several, and fetches the next one's first span.
+    // Items run from the last sequence to the first: long prompts stand behind decodes, and their last tiles take
+    // longest. Decodes take equally long: where a step has nothing else, a thread takes `grain` items at a time, and
+    // prefetches the first span of the next item.
     int64_t each = count * heads / num_threads(), grain = each / 8 > 4 ? each / 8 : each < 4 ? each : 4;
     grain = s.num_tokens != s.num_seqs || grain < 1 ? 1 : grain > 16 ? 16 : grain;
     parallel_for(count * heads, grain, [&](int64_t i) {

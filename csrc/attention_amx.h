@@ -1,8 +1,9 @@
-// The two products of a span on AMX tiles, 32 rows at a time, for heads of a multiple of 32 dimensions.
+// The two products of a span of 64 keys (q . k and p . v) on AMX tiles, 32 rows at a time, for a head_dim that is a
+// multiple of 32.
 //
-// Every row of such a layer goes this way, one or many, since tiles round their sums otherwise than vectors do; a row
-// of a tile is summed on its own. Values are copied into one piece of 64 keys first: a tile takes 32 keys, a block has
-// 16.
+// Tiles round sums differently from vectors, so a layer that can use tiles uses them for every row, even for a single
+// one. Each row of a tile is summed separately: the other rows change no bit of it. The values of a span are copied
+// together first (open_span), because a tile takes 32 keys and a block has 16.
 #pragma once
 
 #include "attention_tiles.h"
@@ -15,7 +16,7 @@ namespace paged {
 
 constexpr int AMX_UNIT = 32;
 
-// Scores [rows][64]. q: rows of d numbers one after another.
+// out [rows][64] = q . keys, for at most 32 rows. q: [rows][d], contiguous.
 static void amx_scores(int rows, const uint16_t* q, const Span<uint16_t>& span, int64_t d, float* out) {
     bool two = rows > 16;
     configure_tiles(two ? 16 : rows, two ? rows - 16 : 0);
@@ -46,7 +47,8 @@ static void amx_scores(int rows, const uint16_t* q, const Span<uint16_t>& span, 
     }
 }
 
-// Adds p [rows][64] times the span's values, which lie in one piece, to out. After amx_scores of the same rows.
+// out[r] [width] += p [rows][64] times the span's values, which lie together from values[0] on. Must follow amx_scores
+// of the same rows, which configures the tiles.
 static void amx_values(int rows, const uint16_t* p, const Span<uint16_t>& span, int64_t width, float* const* out) {
     bool two = rows > 16;
     alignas(64) float sums[AMX_UNIT * 32];

@@ -1,5 +1,6 @@
-// The two products of a span of 64 keys for up to UNIT rows, where a cache has bytes: codes become pairs of bfloat16 in
-// registers. Each sum is formed in the order of attention_tiles.h, so the bits are those of a converted span.
+// The two products of a span of 64 keys for up to UNIT rows, on a cache of 8-bit codes (quantized values). The codes
+// become pairs of bfloat16 in registers. Each sum runs in the order of attention_tiles.h, so the result has the same
+// bits as on a span that was converted to bfloat16 first.
 #pragma once
 
 #include "attention_tiles.h"
@@ -7,7 +8,7 @@
 namespace WEFT_NS {
 namespace paged {
 
-// Whether a cache is read this way: heads whose dimensions fill whole tiles.
+// True if this path reads the cache: 8-bit codes, bfloat16 rows and products, and a head_dim that fills whole vectors.
 template <class T> WEFT_INLINE bool is_read_by_bytes(const KvCache& c) {
     return BF16_PRODUCTS && sizeof(T) == 2 && kv_bytes(c.kind) == 1 && c.head_dim % 64 == 0;
 }
@@ -15,11 +16,11 @@ template <class T> WEFT_INLINE bool is_read_by_bytes(const KvCache& c) {
 #if defined(__AVX512BF16__)
 typedef Steps<uint16_t> PairSteps;
 
-// Scores [rows][64]. ahead: blocks to fetch meanwhile.
+// sums [MR][64] = x . keys. ahead: blocks that are prefetched meanwhile.
 template <int MR>
 static void byte_scores(const BytePairs& pairs, const uint16_t* const* x, const uint8_t* const* keys,
                         const uint8_t* const* ahead, int64_t d, float* sums) {
-    constexpr int NV = MR <= 3 ? 4 : 2;                   // blocks: the 16 keys of one are a vector
+    constexpr int NV = MR <= 3 ? 4 : 2;                   // blocks at once: the 16 keys of a block fill a vector
     for (int b = 0; b < SPAN_BLOCKS; b += NV) {
         VF acc[MR][NV];
         for (int r = 0; r < MR; r++)
@@ -38,11 +39,11 @@ static void byte_scores(const BytePairs& pairs, const uint16_t* const* x, const 
     }
 }
 
-// Adds p [rows][64] times the span's values to out.
+// out[r] [d] += p [MR][64] times the span's values.
 template <int MR>
 static void weigh_byte_values(const BytePairs& pairs, const uint16_t* p, const uint8_t* const* values,
                               const uint8_t* const* ahead, int64_t d, float* const* out) {
-    constexpr int NV = MR <= 3 ? 4 : 2;                   // vectors of 16 dimensions
+    constexpr int NV = MR <= 3 ? 4 : 2;                   // vectors at once, each of 16 dimensions
     for (int64_t from = 0; from < d; from += NV * W) {
         VF acc[MR][NV];
         for (int r = 0; r < MR; r++)
@@ -66,7 +67,7 @@ static void weigh_byte_values(const BytePairs& pairs, const uint16_t* p, const u
     }
 }
 
-// As `scores` and `weigh_values`, of a span whose blocks lie where they are cached.
+// As `scores` and `weigh_values`, for a span whose pointers lead to the cached bytes.
 static void scores_of_bytes(const KvCache& c, int rows, const uint16_t* const* q, const Span<uint16_t>& span,
                             const Span<uint16_t>& ahead, float* sums) {
     const BytePairs pairs(byte_number(c.kind));

@@ -1,7 +1,7 @@
-// Items of attention: the rows and keys that a thread takes at once.
+// Items of attention: an item is the work that a thread takes at once.
 //
-// An item is some rows (a row is one query of one head; those of a KV head's group lie together) times one KV head
-// times a range of spans, which all its rows read together.
+// An item covers some rows, one KV head and a range of spans that all its rows read together. A row is one query of one
+// query head; the rows of the query heads that share a KV head are adjacent.
 #pragma once
 
 #include <stdlib.h>
@@ -13,11 +13,11 @@
 namespace WEFT_NS {
 namespace paged {
 
-constexpr int ITEM_ROWS = 96;             // rows that read a span together
+constexpr int ITEM_ROWS = 96;             // most rows of an item
 
 // ---- memory ---------------------------------------------------------------------------------------------------------
 
-// A buffer of a thread that grows and stays.
+// A buffer that grows on demand and is kept for later calls of its thread.
 struct Buffer {
     char* data;
     size_t size;
@@ -34,21 +34,22 @@ static thread_local Buffer item_buffer = {nullptr, 0};
 
 // ---- rows of an item ------------------------------------------------------------------------------------------------
 
+// The rows of an item.
 template <class T> struct Rows {
     int count;
     const T* q[ITEM_ROWS];                // [head_dim]
     SeenKeys keys[ITEM_ROWS];
     int32_t rule[ITEM_ROWS];              // query head within the KV head's group
-    float* state[ITEM_ROWS];              // of the segment at hand
+    float* state[ITEM_ROWS];              // softmax state of the current segment
 };
 
-// What all items of a call know.
+// What all items of a call share.
 template <class T> struct Call {
     const AttentionArgs& a;
-    int64_t d, width, group;
-    bool scaled, plain;
+    int64_t d, width, group;              // head_dim; head_dim rounded up to 16; query heads of a KV head
+    bool scaled, plain;                   // the cache has scales (int8); scores are multiplied by a factor only
     int dtype_bytes;
-    bool tiles, direct, bytes;            // on AMX; blocks are used where they lie; bytes are, for few rows
+    bool tiles, direct, bytes;            // AMX tiles; blocks are read where they lie; 8-bit ones too, for few rows
 };
 
 static ScoreRule score_rule(const AttentionArgs& a, int64_t head) {
@@ -65,7 +66,7 @@ static ScoreRule score_rule(const AttentionArgs& a, int64_t head) {
     return r;
 }
 
-// The scratch of an item: converted spans, widened queries, states.
+// Scratch memory of an item: a converted span, queries as float32, the rows' states of a segment and in total.
 template <class T> struct Scratch {
     T* spans;
     float *wide, *segment, *total;
@@ -77,7 +78,8 @@ template <class T> static Scratch<T> scratch(int64_t width) {
     return {(T*)p, (float*)(p + spans), (float*)(p + spans + wide), (float*)(p + spans + wide + states)};
 }
 
-// Puts row `query * group + g` of a sequence, whose queries begin at `token`, into an item.
+// Adds row `row` = query * group + g of a sequence to an item. token: the sequence's first row in the step. wide:
+// memory for queries that are copied.
 template <class T>
 static void add_row(const Call<T>& c, Rows<T>& rows, int64_t seq, int64_t token, int64_t row, int64_t kv_head,
                     float* wide) {
@@ -104,7 +106,7 @@ static void add_row(const Call<T>& c, Rows<T>& rows, int64_t seq, int64_t token,
     }
 }
 
-// All keys that any of some rows sees lie in [begin, end); those that see none have no say.
+// Smallest range [begin, end) that covers the keys of all rows added; a row that sees no key is ignored.
 struct Extent {
     int64_t begin, end;
 
@@ -128,7 +130,8 @@ constexpr int LARGEST_UNIT = AMX_UNIT;
 constexpr int LARGEST_UNIT = UNIT;
 #endif
 
-// `ahead` is fetched meanwhile, or null. by_bytes: the span has a cache's bytes as they are.
+// The two products of n rows with a span, by the instructions that the call uses. ahead: the span to prefetch
+// meanwhile, or null. by_bytes: the span's pointers lead to a cache's 8-bit codes.
 template <class T>
 WEFT_INLINE void multiply_keys(const Call<T>& c, [[maybe_unused]] bool by_bytes, int n, const T* const* q,
                                const Span<T>& span, const Span<T>* ahead, float* sums) {
@@ -156,13 +159,15 @@ WEFT_INLINE void multiply_values(const Call<T>& c, [[maybe_unused]] bool by_byte
     weigh_values<T>(n, p, span, ahead ? ahead->values : nullptr, c.width, out);
 }
 
-// Where a thread goes on after an item: a span of a sequence's blocks, for one head. table null: nowhere.
+// The span that a thread reads next, to be prefetched: its table of blocks, KV head, number, and the keys [begin, end)
+// that are seen. table null: there is none.
 struct Following {
     const int32_t* table;
     int64_t kv_head, span, begin, end;
 };
 
-// The spans [first, last) of one segment into the rows' states. table: blocks of the sequence (or sequences).
+// Adds spans [first, last) of one segment to the rows' states. table: blocks of the sequence, or of any member of a
+// prefix group. rules: of the KV head's query heads.
 template <class T>
 static void attend(const Call<T>& c, const Rows<T>& rows, int64_t kv_head, const int32_t* table, int64_t first,
                    int64_t last, const ScoreRule* rules, T* spans, const Following& following) {
@@ -208,14 +213,15 @@ static void attend(const Call<T>& c, const Rows<T>& rows, int64_t kv_head, const
 
 // ---- items ----------------------------------------------------------------------------------------------------------
 
-// Rows [row0, row1) of sequence `seq` (or members [row0, row1) of group `seq`), spans [span0, span1).
+// Rows [row0, row1) of sequence `seq`, spans [span0, span1). A GROUP_PART is about prefix group `seq`, whose rows are
+// member * group + g.
 struct Item {
     int32_t seq, row0, row1, span0, span1;
     enum Kind : int32_t { WHOLE, SPLIT, GROUP_PART } kind;
-    bool goes_on;                         // from states that a group's item left for its first span
+    bool goes_on;                         // the first segment continues from states that a GROUP_PART left
 };
-// Where the states of a split sequence lie: those of a row for num segments from `first` on; rows are query * heads +
-// head.
+// The segment states (split-KV partials) of a split sequence, [query * heads + head][num], for the `num` segments from
+// segment `first` on.
 struct States {
     float* data;
     int32_t first, num;
@@ -229,7 +235,8 @@ template <class T> static void finish(const Call<T>& c, const float* state, int6
     WEFT_BY_DTYPE(c.a.dtype, finish_attention<D>(state, sink, c.d, (typename Float<D>::T*)c.a.out + at))
 }
 
-// What comes after an item's segment that ends before span `to`: its next one, or what follows the item.
+// What to prefetch behind an item's segment that ends before span `to`: the item's next segment, or `following` behind
+// its last one.
 template <class T>
 static Following then(const Rows<T>& rows, int64_t kv_head, const int32_t* table, int64_t to,
                       const Item& item, const Following& following) {
@@ -238,7 +245,8 @@ static Following then(const Rows<T>& rows, int64_t kv_head, const int32_t* table
     return {table, kv_head, to, seen.begin, seen.end};
 }
 
-// All keys of the item's rows, to their results.
+// Runs a WHOLE item: attends over all keys of its rows and writes their results. token: the sequence's first row in the
+// step.
 template <class T>
 static void whole_item(const Call<T>& c, const Item& item, int64_t token, int64_t kv_head, const ScoreRule* rules,
                        const Following& following) {
@@ -253,7 +261,7 @@ static void whole_item(const Call<T>& c, const Item& item, int64_t token, int64_
         if (rows.keys[i].begin >= rows.keys[i].end) clear_state(w.total + i * size, c.width);
     for (int64_t segment = first; segment < last; segment++) {
         for (int i = 0; i < rows.count; i++) {
-            // A row's first segment becomes its total as it is.
+            // A row's first segment goes straight into its total, where nothing has to be merged yet.
             bool is_first = rows.keys[i].begin / SEGMENT == segment && rows.keys[i].begin < rows.keys[i].end;
             rows.state[i] = (is_first ? w.total : w.segment) + i * size;
             clear_state(rows.state[i], c.width);
@@ -271,7 +279,8 @@ static void whole_item(const Call<T>& c, const Item& item, int64_t token, int64_
     }
 }
 
-// The item's segments, into states.
+// Runs a SPLIT or GROUP_PART item: leaves a state for each of its rows and segments, which merge_row merges later.
+// tokens: [num_seqs], each sequence's first row in the step.
 template <class T>
 static void split_item(const Call<T>& c, const Item& item, const int32_t* tokens, const States* states, int64_t kv_head,
                        const ScoreRule* rules, const Following& following) {

@@ -1,8 +1,8 @@
-// The softmax of a row, kept while its keys come by: span after span into a state, states of segments merged in order.
+// The online softmax of a row: its spans are added to a state one after another, and the states of its segments
+// (split-KV partials) are merged in order.
 //
-// A row's spans of 64 keys and segments of 512 keys are counted from position 0 of its sequence, so that nothing but
-// the row decides the order of its sums. The functions that round are never inlined: each is the same code for every
-// caller.
+// Spans of 64 keys and segments of 512 keys are counted from position 0 of the sequence, so the order of a row's sums
+// depends on the row alone. Functions that round are never inlined, so all callers run the same code.
 #pragma once
 
 #include "attention_tiles.h"
@@ -14,8 +14,8 @@ constexpr int SEGMENT = SEGMENT_SPANS * SPAN;
 constexpr float LOG2E = 1.44269504f;
 #define WEFT_ONE_COPY static __attribute__((noinline))
 
-// [0] the largest score, in units of log 2; [16, 16 + W) sums of weights by lane; [STATE_VALUES, STATE_VALUES + width)
-// sums of weighted values.
+// Floats of a state: [0] the largest score, in units of log 2; [16, 16 + W) the sum of weights, by vector lane;
+// [STATE_VALUES, STATE_VALUES + width) the sum of weighted values.
 constexpr int STATE_SUMS = 16;
 WEFT_INLINE int64_t state_size(int64_t width) { return STATE_VALUES + width; }
 
@@ -24,7 +24,7 @@ WEFT_INLINE void clear_state(float* state, int64_t width) {
     state[0] = -__builtin_inff();
 }
 
-// 2^x for x <= 0 to 2e-7 relative; 0 for -inf, NaN for NaN. x = n + r with 0 <= r < 1; 2^r by a minimax polynomial.
+// 2^x for x <= 0, relative error 2e-7; 0 for -inf, NaN for NaN. x = n + r with 0 <= r < 1; 2^r by a minimax polynomial.
 WEFT_INLINE VF exp2_down(VF x) {
 #if defined(__AVX512F__)
     VF r = (VF)_mm512_maskz_reduce_ps(0xffff, (__m512)x, 1);                     // x - floor(x); 0 for -inf
@@ -62,7 +62,7 @@ WEFT_INLINE float largest(VF v) {
 #endif
 }
 
-// The keys [begin, end) that a row sees, and its query's place in the sequence (which may be outside of them).
+// The keys [begin, end) that a row sees, and the position of its query in the sequence, which may lie outside the keys.
 struct SeenKeys {
     int32_t begin, end, query;
 };
@@ -72,13 +72,13 @@ WEFT_INLINE SeenKeys seen_keys(const AttentionStep& s, int64_t seq, int64_t toke
     return {s.window && at >= s.window ? (int32_t)(at + 1 - s.window) : 0, at + 1, at};
 }
 
-// What a layer does to scores, for one query head.
+// What a layer does to the scores of one query head.
 struct ScoreRule {
-    float factor;                     // scores times this are in units of log 2, when there is no cap
-    float softcap, inner;             // cap in units of log 2; factor within the tanh
+    float factor;                     // brings scores to units of log 2, where there is no cap
+    float softcap, inner;             // the cap in units of log 2; factor within the tanh
     float slope, bias_factor;         // ALiBi
     bool has_alibi, is_bf16;
-    const float* by_distance;         // what is added at distance 0, with `farthest` numbers before and after it; or null
+    const float* by_distance;         // bias at distance 0, in the middle of 2 * farthest + 1 numbers; or null
     int32_t farthest;
 };
 
@@ -96,7 +96,7 @@ WEFT_INLINE VF lanes() {
     return v;
 }
 
-// What ALiBi adds for the keys from position `at` on, to a query at `query`; in units of log 2.
+// ALiBi's bias of the W keys from position `at` on, for a query at position `query`; in units of log 2.
 WEFT_INLINE VF alibi_bias(const ScoreRule& rule, float at, float query) {
     VF position = splat(at) + lanes();
     if (!rule.is_bf16) return splat(rule.slope) * (position - splat(query)) * splat(rule.bias_factor);
@@ -107,7 +107,7 @@ WEFT_INLINE VF alibi_bias(const ScoreRule& rule, float at, float query) {
     return load_bf16(rounded) * splat(rule.bias_factor);
 }
 
-// What a table by distance adds for the keys from `distance` after the query on; in units of log 2.
+// The bias by distance of the W keys from `distance` tokens after the query on; in units of log 2.
 WEFT_INLINE VF distance_bias(const ScoreRule& rule, int64_t distance) {
     const int64_t most = rule.farthest;
     VF v;
@@ -120,7 +120,8 @@ WEFT_INLINE VF distance_bias(const ScoreRule& rule, int64_t distance) {
     return v * splat(LOG2E);
 }
 
-// Scores to what is compared and exponentiated, -inf where the row does not see the key.
+// Applies the cache's scales, the rule and the mask to a row's scores t [64]: they come to units of log 2, -inf for
+// keys that the row does not see. start: position of the span's first key.
 template <class T>
 static void finish_scores(const ScoreRule& rule, const Span<T>& span, bool scaled, int64_t start, const SeenKeys& keys,
                           VF* t) {
@@ -139,8 +140,8 @@ static void finish_scores(const ScoreRule& rule, const Span<T>& span, bool scale
     }
 }
 
-// One row's scores of a span, [64] of keys from position `start`, into weights p [64] and the row's state. The row sees
-// at least one of them.
+// Adds a span to a row's softmax: makes weights p [64] of the scores [64] of the keys from position `start` on, and
+// updates the row's state. The row must see at least one of these keys.
 template <class T>
 WEFT_ONE_COPY void soften(const ScoreRule& rule, const Span<T>& span, bool scaled, bool plain, const float* scores,
                           int64_t start, const SeenKeys& keys, int64_t width, T* p, float* state) {
@@ -176,7 +177,7 @@ WEFT_ONE_COPY void soften(const ScoreRule& rule, const Span<T>& span, bool scale
     for (int i = 0; i < N; i += STEP) put_weights(p + i * W, t[i], t[i + STEP - 1]);
 }
 
-// Adds the state of a row's next segment to what its earlier ones gave.
+// Merges the state of a row's next segment into `total`, the state of its earlier segments.
 WEFT_ONE_COPY void merge_state(float* total, const float* segment, int64_t width) {
     float top = segment[0] > total[0] ? segment[0] : total[0];
     VF a = splat(exp2_down(total[0] - top)), b = splat(exp2_down(segment[0] - top));
@@ -186,7 +187,8 @@ WEFT_ONE_COPY void merge_state(float* total, const float* segment, int64_t width
         store(total + i, fma(load(segment + i), b, load(total + i) * a));
 }
 
-// A row's result, [d] of type D; zeros where it saw no key. sink: a logit in units of log 2 that weighs without a value, or null.
+// Writes a row's result to out, [d] of type D: its sum of weighted values over its sum of weights, zeros if the row saw
+// no key. sink: a logit that joins the softmax without a value, or null.
 template <int D>
 WEFT_ONE_COPY void finish_attention(const float* state, const float* sink, int64_t d, typename Float<D>::T* out) {
     float sum = hsum(load(state + STATE_SUMS)), factor = 1.0f;

@@ -1,8 +1,9 @@
 // The two products of a span of 64 keys for up to UNIT rows: scores = q . k, and values += p . v.
 //
-// Each output is a sum in the order of dimensions, or of keys, in its own vector lane: what other rows a tile has, or
-// how many, changes no bit of it. `ahead` names the next span's blocks, which
-// are fetched into the second cache meanwhile: into the first one, a core fetches only half as fast as memory delivers.
+// Each output is summed in the order of dimensions (scores) or of keys (values), in its own vector lane: the number and
+// the content of a tile's other rows change no bit of it. `ahead` names the blocks of the next span, which are
+// prefetched into the second-level cache meanwhile. A core prefetches into the first-level cache only half as fast as
+// memory delivers.
 #pragma once
 
 #include "cache_read.h"
@@ -10,10 +11,11 @@
 namespace WEFT_NS {
 namespace paged {
 
-constexpr int UNIT = 6;                                   // rows of a tile
-constexpr int SCORE_VECTORS = WEFT_LANES == 16 ? 4 : 2;   // vectors of a tile: what the registers hold
+constexpr int UNIT = 6;                                   // most rows of a tile
+constexpr int SCORE_VECTORS = WEFT_LANES == 16 ? 4 : 2;   // vectors of sums for each row of a tile; registers hold them
 
-// A step of a tile is one row of floats or of pairs: `at` reads W lanes of it, `times` adds their product.
+// A step of a tile's inner loop is one row of floats, or of bfloat16 pairs: `at` reads W lanes of the row, `each`
+// repeats a number (or pair) of x in all lanes, `times` adds their product.
 template <class T> struct Steps;
 template <> struct Steps<float> {
     static constexpr int COLUMNS = 1;                     // numbers of x in a step
@@ -117,13 +119,13 @@ static void value_tile(const T* p, const T* const* values, const T* const* ahead
         default: { constexpr int MR = 6; call; break; }                                                                \
     }
 
-// Scores [rows][64] of a unit. ahead: blocks to fetch meanwhile, or null.
+// out [rows][64] = q . keys, for up to UNIT rows. ahead: blocks to prefetch meanwhile, or null.
 template <class T>
 static void scores(int rows, const T* const* q, const Span<T>& span, const T* const* ahead, int64_t d, float* out) {
     if (ahead) { WEFT_UNIT_CASES(rows, (score_tile<T, MR, true>(q, span.keys, ahead, d, out))) }
     else { WEFT_UNIT_CASES(rows, (score_tile<T, MR, false>(q, span.keys, nullptr, d, out))) }
 }
-// Adds p [rows][64] times the span's values to out.
+// out[r] [width] += p [rows][64] times the span's values.
 template <class T>
 static void weigh_values(int rows, const T* p, const Span<T>& span, const T* const* ahead, int64_t width,
                          float* const* out) {

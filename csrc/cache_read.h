@@ -1,5 +1,5 @@
-// A span of cached keys and values (four blocks of one head) as the tiles want it: where it lies, if it lies right, or
-// converted into a scratch buffer.
+// Opens a span of cached keys and values (four blocks of one head) for the tiles: blocks whose numbers are the tiles'
+// own are used where they lie, others are converted into a scratch buffer.
 #pragma once
 
 #include "byte_numbers.h"
@@ -14,13 +14,13 @@ constexpr int SPAN = SPAN_BLOCKS * KV_BLOCK;
 // T = float: keys [head_dim][16], values [16][width]. width: head_dim rounded up to 16, the rest 0.
 template <class T> struct Span {
     const T *keys[SPAN_BLOCKS], *values[SPAN_BLOCKS];
-    const float *key_scales[SPAN_BLOCKS], *value_scales[SPAN_BLOCKS];         // [16], only of KV_INT8
+    const float *key_scales[SPAN_BLOCKS], *value_scales[SPAN_BLOCKS];         // [16] each, for KV_INT8 only
 };
 
-// What stands for blocks that no row sees: read as numbers, they are zeros.
+// Stands in for a block that no row sees: its bytes are zeros in every number format.
 alignas(64) static const uint8_t NO_BLOCK[KV_BLOCK * LARGEST_HEAD * 4 + 64] = {};
 
-// W pairs as two vectors: their first and second numbers.
+// Reads W pairs as two vectors of floats: the first and the second numbers of the pairs.
 WEFT_INLINE void read_pairs(int kind, const uint8_t* in, VF& first, VF& second) {
     if (kind == KV_BF16) {
         VU u;
@@ -46,7 +46,8 @@ WEFT_INLINE void read_pairs(int kind, const uint8_t* in, VF& first, VF& second) 
             second = (VF)((VU)__builtin_convertvector((VI)(hi & 127), VF) | (hi & 128) << 24);
             return;
         }
-        // As float16: its upper half for e5m2; for e4m3 the exponent counts from 8 less.
+        // The bits of a float16. e5m2 is its upper half; the exponent of e4m3 counts from 8 less, which the factor
+        // 256 = 2^8 below makes up for.
         if (kind == KV_E5M2) {
             lo = lo << 8;
             hi = hi << 8;
@@ -65,7 +66,8 @@ WEFT_INLINE void read_pairs(int kind, const uint8_t* in, VF& first, VF& second) 
     }
 }
 
-// n pairs (a multiple of W) for the tiles. 8 bits are exact in bfloat16.
+// Converts n pairs (a multiple of W) to the tiles' type: as pairs of bfloat16, which hold every 8-bit format exactly,
+// or as floats, the second numbers `stride` floats behind the first.
 WEFT_INLINE void convert(int kind, const uint8_t* in, int n, uint16_t* out, int) {
     for (int i = 0; i < n; i += W) {
         VF first, second;
@@ -88,10 +90,11 @@ constexpr ByteNumber byte_number(int kind) {
     return kind == KV_INT8 ? BYTE_INTEGER : kind == KV_E4M3 ? BYTE_E4M3 : BYTE_E5M2;
 }
 
-// What turns 64 bytes into two vectors of 16 pairs of bfloat16.
+// Converts 64 bytes to two vectors of 16 pairs of bfloat16.
 struct BytePairs {
     ByteLookup table;
-    // Four pairs of the first vector, four of the second, by turns: unpacking puts them together again.
+    // Order of the 8-byte words before unpacking, which takes the lower halves of all 16-byte lanes, then the upper
+    // ones.
     __m512i by_turns = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0);
 
     explicit BytePairs(ByteNumber kind) : table(kind) {}
@@ -107,8 +110,8 @@ struct BytePairs {
     }
 };
 
-// n bytes of a row of pairs as bfloat16. What is past n counts as zeros, up to a whole vector. ahead: what will be read
-// after it, which is fetched meanwhile.
+// Converts a row of n bytes to n bfloat16 numbers; bytes past n, up to a whole vector, count as zeros. ahead: the n
+// bytes to prefetch meanwhile.
 template <int KIND> static void convert_bytes(const uint8_t* in, int64_t n, uint16_t* out, const uint8_t* ahead) {
     const BytePairs pairs(byte_number(KIND));
     for (int64_t i = 0; i < n; i += 64, out += 64) {
@@ -164,14 +167,15 @@ template <class T, int KIND> static void convert_values(const uint8_t* v, int64_
         default: { constexpr int KIND = KV_INT8; call; break; }                                                        \
     }
 
-// A cache's number type is the tiles' own: keys need no conversion, nor do values whose rows are whole vectors.
+// True if the cache holds the tiles' own number type: keys then need no conversion, and neither do values whose rows
+// are whole vectors.
 template <class T> WEFT_INLINE bool is_own_type(const KvCache& c) {
     return c.kind == (sizeof(T) == 2 ? KV_BF16 : KV_F32);
 }
 
-// The span's blocks of `head`, used where they lie if `direct`. table: the sequence's blocks. Only keys in [begin, end)
-// are seen by anyone: blocks without any are not looked at. scratch: 2 * SPAN * width of T, for blocks converted into
-// one piece.
+// Opens span number `span` of one KV head. direct: blocks are used where they lie. table: ids of the sequence's blocks.
+// Blocks without a key in [begin, end) are not read, because no row sees them. scratch: [2 * SPAN * width] of T, for
+// converted blocks.
 template <class T>
 static void open_span(const KvCache& c, bool direct, int64_t head, const int32_t* table, int64_t span, int64_t begin,
                       int64_t end, T* scratch, Span<T>& out) {
@@ -198,7 +202,7 @@ static void open_span(const KvCache& c, bool direct, int64_t head, const int32_t
         out.keys[b] = (const T*)k;
         out.values[b] = (const T*)v;
         if (direct) continue;
-        // The same block of the next span, if the table goes on.
+        // The same block of the next span is prefetched, if the sequence has one.
         int32_t following = first + SPAN < end ? table[(span + 1) * SPAN_BLOCKS + b] : -1;
         int64_t after = following < 0 ? at : (following * c.kv_heads + head) * bytes;
         if (!is_own_type<T>(c)) {

@@ -1,8 +1,8 @@
-// Writing keys and values into the paged cache, a token of one head at a time.
+// Writes keys and values into the paged KV cache, one head of one token at a time.
 //
-// A kernel that makes keys (rotation) can call `write_token` itself. Calls are independent of each other's order, so
-// tokens and heads may be spread over threads: the last token that a step puts into a block it started zeroes the
-// block's remaining slots (what an earlier owner left there could be NaN, which a weight of 0 does not undo).
+// Tokens and heads may be written in any order, so threads share them. The last token that a step writes into a block
+// which the step has started also zeroes the block's remaining slots: an earlier owner may have left NaN there, and a
+// weight of 0 times NaN is NaN.
 #pragma once
 
 #include "attention_args.h"
@@ -18,10 +18,10 @@ WEFT_INLINE int64_t block_bytes(const KvCache& c) {
 }
 WEFT_INLINE float* block_scales(const KvCache& c, uint8_t* block) { return (float*)(block + KV_BLOCK * c.head_dim); }
 
-// ---- codes of 8 bit -------------------------------------------------------------------------------------------------
+// ---- 8-bit codes ----------------------------------------------------------------------------------------------------
 
-// Floats of M bits of mantissa: to nearest even, NaN to 0x7f, too large to the largest (the codes of NaN and infinity
-// are not reached).
+// The 8-bit floats with M bits of mantissa nearest to x, ties to even. NaN becomes 0x7f. Numbers beyond `largest`
+// become it, never NaN or infinity.
 template <int M, int BIAS> WEFT_INLINE VI to_fp8(VF x, float largest) {
     constexpr int SHIFT = 23 - M;
     VU u = (VU)x, sign = (u >> 24) & 0x80u;
@@ -30,7 +30,7 @@ template <int M, int BIAS> WEFT_INLINE VI to_fp8(VF x, float largest) {
     a = vmin(a, splat(largest));
     u = (VU)a;
     VU normal = ((u + ((1u << (SHIFT - 1)) - 1) + ((u >> SHIFT) & 1)) >> SHIFT) - (uint32_t)((127 - BIAS) << M);
-    constexpr uint32_t MAGIC = (uint32_t)(127 + 1 - BIAS - M + 23) << 23;        // its last place is the smallest code
+    constexpr uint32_t MAGIC = (uint32_t)(127 + 1 - BIAS - M + 23) << 23;        // its last bit: the smallest code
     VF magic = (VF)(VU{} + MAGIC);
     VU small = (VU)(a + magic) - MAGIC;
     VI is_small = a < (VF)(VU{} + ((uint32_t)(128 - BIAS) << 23));
@@ -39,7 +39,8 @@ template <int M, int BIAS> WEFT_INLINE VI to_fp8(VF x, float largest) {
     return (VI)(code | sign);
 }
 
-// Codes of n numbers; the scale they are to be multiplied with.
+// Writes the 8-bit codes (quantized values) of x [n] to out. Returns the scale that multiplies them: 1 for float
+// formats.
 WEFT_INLINE float encode_row(int kind, const float* x, int64_t n, uint8_t* out) {
     float scale = 1.0f;
     if (kind == KV_INT8) {
@@ -47,7 +48,7 @@ WEFT_INLINE float encode_row(int kind, const float* x, int64_t n, uint8_t* out) 
         for (int64_t i = 0; i < n; i += W) {
             VF v = load(x + i);
             most = vmax(v < zero() ? -v : v, most);
-            bad = bad + v * zero();                                            // NaN if there is one: it must stay one
+            bad = bad + v * zero();                                            // NaN for NaN and infinities
         }
         scale = hmax(most);
         scale = (scale > 1e-30f ? scale : 1e-30f) / 127.0f + hsum(bad);
@@ -58,7 +59,7 @@ WEFT_INLINE float encode_row(int kind, const float* x, int64_t n, uint8_t* out) 
         if (kind == KV_E4M3) code = to_fp8<3, 7>(v, 448.0f);
         else if (kind == KV_E5M2) code = to_fp8<2, 15>(v, 57344.0f);
         else {
-            code = (VI)(v / splat(scale) + splat(12582912.0f)) - 0x4b400000;   // the sum's bits count from there
+            code = (VI)(v / splat(scale) + splat(12582912.0f)) - 0x4b400000;   // 0x4b400000: bits of 12582912.0f
             code = code < 0 ? (-code & 127) | 128 : code & 127;                // sign and magnitude
         }
         VB bytes = narrow_to_bytes((VU)code);
@@ -69,7 +70,8 @@ WEFT_INLINE float encode_row(int kind, const float* x, int64_t n, uint8_t* out) 
 
 // ---- a token --------------------------------------------------------------------------------------------------------
 
-// Units of E bytes: one token's row of keys and of values put at `slot` of a block; zeroes the slots after it if asked.
+// Stores one token's k [d] and v [d] at `slot` of a block of keys and one of values, by pairs (16 and 8 bit) or as
+// floats. zero_rest: zeroes the slots behind it.
 template <class U>
 WEFT_INLINE void put_pairs(const U* k, const U* v, int64_t d, int slot, bool zero_rest, U* kb, U* vb) {
     for (int64_t i = 0; i < d; i += 2, kb += 2 * KV_BLOCK) {
@@ -95,14 +97,14 @@ WEFT_INLINE void put_floats(const float* k, const float* v, int64_t d, int slot,
     if (zero_rest) memset(vb + (slot + 1) * d, 0, sizeof(float) * d * (KV_BLOCK - 1 - slot));
 }
 
-// Token t of `num_tokens` with these slots is the last that goes into its block, and the block was begun with them.
+// True if the step starts the block of token t, token t is the step's last one in it, and slots behind it stay free.
 WEFT_INLINE bool leaves_rest(const int64_t* slots, int64_t num_tokens, int64_t t) {
     int64_t slot = slots[t], offset = slot % KV_BLOCK;
     if (offset == KV_BLOCK - 1 || (t + 1 < num_tokens && slots[t + 1] == slot + 1)) return false;
     return t >= offset && slots[t - offset] == slot - offset;
 }
 
-// One head of token t: k and v [head_dim] of type D (D and the cache's kind agree, or the kind has 8 bit).
+// Writes one head of token t. k, v: [head_dim] of type D, which is also the cache's unless that has 8 bits.
 template <int D>
 static void write_token(const KvCache& c, const int64_t* slots, int64_t num_tokens, int64_t t, int64_t head,
                         const typename Float<D>::T* k, const typename Float<D>::T* v) {

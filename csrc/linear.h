@@ -1,10 +1,10 @@
-// x @ w.T for packed weights of every kind, with bias, activation, gate and residual in the same pass.
+// x @ w.T for packed weights of every kind, with bias, activation, gate and residual in the same pass (the epilogue).
 //
-// One column group (64 rows of w) at a time. For few rows of x its codes are unpacked in registers, where they are
-// multiplied; for more they are unpacked once, in chunks of columns, into a buffer that stays in the first cache (dense
-// kinds are used as they lie), and tiles of up to MR rows of x are multiplied with it. Sums stay in a small buffer until
-// the epilogue writes the result. The sum of an output element is formed column by column, in chunks
-// whose borders depend on the weight alone: never on the number of rows, their order, or the thread.
+// A task computes one column group: 64 rows of w, that is 64 columns of the result. For few rows of x, codes (quantized
+// values) are unpacked and multiplied in registers. For more rows, they are unpacked once, in chunks of columns, into a
+// buffer that stays in the first-level cache, and tiles of up to TILE_ROWS rows of x are multiplied by it; dense
+// weights are read where they lie. An output element is summed column by column, in chunks whose borders depend on the
+// weight alone: never on the number of rows, their order, or the thread.
 #pragma once
 
 #include <stdlib.h>
@@ -21,14 +21,15 @@
 namespace WEFT_NS {
 
 constexpr int ROW_BLOCK = 192;                    // rows of x whose sums are held at once
-constexpr int CHUNK_BYTES = 8192;                 // of a panel's columns unpacked at once: both and x stay in the first cache
-constexpr int MOST_COLUMNS = 256;                 // unpacked at once, where a group of columns is larger
-constexpr int DENSE_CHUNK = 2048;                 // columns of dense weights between two visits of the sums
+constexpr int CHUNK_BYTES = 8192;                 // bytes of a panel unpacked at once; two fit the first-level cache with x
+constexpr int MOST_COLUMNS = 256;                 // most columns unpacked at once: the largest group with one scale
+constexpr int DENSE_CHUNK = 2048;                 // columns multiplied before the sums are stored, where no buffer is used
 
 // ---- one column group, all rows -------------------------------------------------------------------------------------
 
 #if defined(WEFT_AMX)
-// A chunk of unpacked bfloat16 whose groups of columns have scales, by tiles: each group's own sum first, then scaled.
+// Adds a chunk of unpacked bfloat16 to sums [rows][64] by AMX tiles, where groups of columns have scales: each group is
+// summed first, then scaled and added.
 static void scaled_by_tiles(const uint16_t* const* x, const float* const* x_sums, int64_t rows, const Chunk& chunk,
                             float* sums) {
     alignas(64) float part[32 * GROUP];
@@ -48,12 +49,13 @@ static void scaled_by_tiles(const uint16_t* const* x, const float* const* x_sums
 }
 #endif
 
-// Rows' products with the columns of one group: sums [rows][64]. x: pointers to rows.
+// Multiplies rows of x by a column group, panels pa and pb of w: sums [rows][64]. x: pointers to rows [k]. x_sums: the
+// rows' sums over each group of columns, null for a weight without offsets.
 template <class T>
 static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x, const float* const* x_sums, int64_t rows,
                      float* sums) {
     constexpr bool as_pairs = sizeof(T) == 2;
-    constexpr int unpacked = as_pairs ? W_BF16 : W_F32, column = PANEL * (int)sizeof(T);       // bytes of one
+    constexpr int unpacked = as_pairs ? W_BF16 : W_F32, column = PANEL * (int)sizeof(T);       // bytes of a column
     const bool direct = w.kind == unpacked, scaled = w.group > 0 && w.group < w.k;
 #if defined(WEFT_AMX)
     const bool by_tiles = as_pairs && (scaled ? w.group : w.k) % 32 == 0;
@@ -67,7 +69,7 @@ static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x,
     alignas(64) uint8_t buffer[2][MOST_COLUMNS * column];
     Scales scales;
     const uint8_t *panel_a = (const uint8_t*)w.data + pa * panel_bytes(w), *panel_b = (const uint8_t*)w.data + pb * panel_bytes(w);
-    const int64_t following = panels_on(pa, pb) * panel_bytes(w);      // bytes to the column group that comes next
+    const int64_t following = panels_on(pa, pb) * panel_bytes(w);      // bytes to the next column group
     const int most = scaled ? SCALED_ROWS : TILE_ROWS;
     for (int64_t k0 = 0; k0 < w.k; k0 += step) {
         Chunk chunk = {buffer[0], buffer[1], k0, k0 + step < w.k ? k0 + step : w.k, unpacked, w.zero, w.numbers, nullptr, w.group, 0};
@@ -98,7 +100,7 @@ static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x,
                 continue;
             }
 #endif
-        // While the later tiles of rows compute, the next group's columns come from memory, as far as they get.
+        // While the later tiles of rows compute, they prefetch the next column group, as far as they get.
         int64_t bytes = (chunk.k1 - k0) * column;
         for (int64_t r = 0; r < rows; r += most) {
             int count = rows - r < most ? (int)(rows - r) : most;
@@ -111,25 +113,27 @@ static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x,
 
 // ---- the end of a row -----------------------------------------------------------------------------------------------
 
-// W scales or offsets of a weight that has one for each output.
+// W scales (or offsets) from row c of panel p on, of a weight that has one scale for each row.
 WEFT_INLINE VF row_values(const Weight& w, const void* values, const uint16_t* supers, int64_t p, int c) {
     VF found = zero();
     WEFT_BY_SCALE(w.scale_kind, found = load_scale<KIND>(values, p * PANEL + c))
     return supers ? found * load_f16(supers + p * PANEL + c) : found;
 }
 
-// W sums of codes times x, of rows of w from row c of panel p on, as products: scaled, plus x_sum (the sum of x) offsets.
+// Turns W sums of codes times x into products with the weight's numbers, for the rows from row c of panel p on:
+// v * scale + x_sum * offset. x_sum: the sum of the row of x.
 WEFT_INLINE VF scaled_by_row(const Weight& w, VF v, int64_t p, int c, const float* x_sum) {
     v = v * row_values(w, w.scales, w.super_scales, p, c);
     return w.offsets ? fma(splat(*x_sum), row_values(w, w.offsets, w.super_offsets, p, c), v) : v;
 }
 
-// x_sum: the sum of the row of x, read where a weight has offsets and one group of columns.
+// The epilogue of one row of x and one column group: scales, bias, activation, gate, alpha and residual, into out.
+// sums: [64]. x_sum: the sum of the row of x, read only for a weight with offsets and one scale for each row.
 template <int D>
 static void finish_row(const LinearArgs& a, int64_t pa, int64_t pb, int64_t row, const float* sums, const float* x_sum) {
     const Weight& w = *a.w;
     typedef typename Float<D>::T T;
-    bool by_row = w.group > 0 && w.group == w.k;                       // one scale for each output
+    bool by_row = w.group > 0 && w.group == w.k;                       // one scale for each row of w
     int64_t half = w.n / 2, column = pa * PANEL, width = a.gated ? half : w.n;
     int count = a.gated ? PANEL : GROUP;
     if (width - column < count) count = (int)(width - column);
@@ -154,7 +158,7 @@ static void finish_row(const LinearArgs& a, int64_t pa, int64_t pb, int64_t row,
     }
 }
 
-// ---- the whole ------------------------------------------------------------------------------------------------------
+// ---- the whole product ----------------------------------------------------------------------------------------------
 
 WEFT_INLINE int64_t column_groups(const LinearArgs& a) {
     return a.gated ? a.w->n / 2 / PANEL : (a.w->n + GROUP - 1) / GROUP;
@@ -164,7 +168,7 @@ WEFT_INLINE int64_t column_groups(const LinearArgs& a) {
 WEFT_INLINE int64_t first_panel(const LinearArgs& a, int64_t j) { return a.gated ? j : 2 * j; }
 WEFT_INLINE int64_t second_panel(const LinearArgs& a, int64_t j) { return a.gated ? j + a.w->n / 2 / PANEL : 2 * j + 1; }
 
-// Rows [r0, r0 + rows) of column group j: at most ROW_BLOCK rows.
+// Computes rows [r0, r0 + rows) of column group j; at most ROW_BLOCK rows.
 template <class T>
 static void linear_task(const LinearArgs& a, const T* const* x, const float* const* x_sums, int64_t j, int64_t r0,
                         int64_t rows) {
@@ -194,7 +198,8 @@ static void run_linear(const LinearArgs& a, const T* const* x, const float* cons
 
 // ---- rows of x as the tiles read them -------------------------------------------------------------------------------
 
-// x as floats, and the sum of each group's columns where offsets need it.
+// A row of x as floats (widen_row), and its sum over each group of columns, which offsets are multiplied by
+// (sum_groups).
 template <int D>
 static void widen_row(const typename Float<D>::T* x, int64_t k, float* out) {
     int64_t i = 0;
@@ -213,12 +218,12 @@ static void sum_groups(const typename Float<D>::T* x, int64_t k, int64_t group, 
     }
 }
 
-// Pointers to rows as they are (bfloat16 that the level multiplies, float32) or as floats made of them, and where a
-// weight has offsets the sums of their groups.
+// Pointers to the rows of x: to x itself where the level multiplies its type (float32, some bfloat16), else to float32
+// copies.
 struct Rows {
     void* memory;
     const void** x;
-    const float** sums;         // null without offsets
+    const float** sums;         // each row's sums over the groups of columns; null for a weight without offsets
     bool pairs;                 // bfloat16 rows; else floats
 
     Rows(const Weight& w, const void* data, int dtype, int64_t count, int64_t stride) {
@@ -248,7 +253,7 @@ struct Rows {
     Rows(const Rows&) = delete;
 };
 
-// f<T>(...) for rows of T.
+// Runs `call` with T as the type of the rows' numbers: uint16_t for bfloat16, else float.
 #if defined(__AVX512BF16__)
 #define WEFT_BY_ROWS(rows, call)                                                                                       \
     if ((rows).pairs) { typedef uint16_t T; call; }                                                                    \

@@ -12,9 +12,10 @@
 
 // Source: include/uapi/linux/mempolicy.h.
 constexpr int DEFAULT = 0, PREFERRED = 1, MOVE = 2;
-constexpr int64_t FEWEST_PAGES = 8;             // less is not worth a call
+constexpr int64_t FEWEST_PAGES = 8;             // fewer pages are not worth a system call
 
-// The policy is for this move alone: the pages stay, and memory that is freed takes no policy to its next user.
+// Moves the whole pages within [start, stop) to node `number`; returns 0 or errno. The memory policy is set for this
+// move only: the pages stay, and memory that is freed later carries no policy to its next user.
 static int move_to(uintptr_t start, uintptr_t stop, int number) {
     const int64_t page = sysconf(_SC_PAGESIZE);
     start = (start + page - 1) / page * page, stop = stop / page * page;

@@ -1,7 +1,8 @@
-// A machine's memory nodes: which CPUs lie next to which, and which column groups of a packed weight belong to each.
+// A machine's memory nodes (NUMA): which CPUs belong to each node, and which column groups of a packed weight lie in
+// its memory.
 //
-// Made once for an engine whose CPUs lie on several nodes and carried by its weights; on one node there is none. Results
-// never depend on it.
+// An engine whose CPUs lie on several nodes makes one `Nodes`, and its weights point to it; an engine on one node has
+// none. Results never depend on the nodes.
 #pragma once
 
 #include <stdint.h>
@@ -14,17 +15,17 @@ constexpr int MOST_NODES = 64, MOST_NODE_NUMBERS = 1024, MOST_CPUS = 8192;
 
 struct Nodes {
     int count = 0;
-    int numbers[MOST_NODES] = {};               // as the system counts them
-    int64_t cpus_before[MOST_NODES + 1] = {};   // CPUs of the nodes before each; the last: of all
-    uint8_t of_cpu[MOST_CPUS] = {};             // index of a CPU's node; 0 for one that is no node's
+    int numbers[MOST_NODES] = {};               // the system's number of each node
+    int64_t cpus_before[MOST_NODES + 1] = {};   // number of CPUs of all nodes before each; the last: of all nodes
+    uint8_t of_cpu[MOST_CPUS] = {};             // index of each CPU's node; 0 for a CPU of no node
 };
 
-// Groups [first_group(n), first_group(n + 1)) are node n's: in proportion to its CPUs.
+// Node n holds the column groups [first_group(n), first_group(n + 1)), in proportion to its CPUs.
 static inline int64_t first_group(const Nodes& nodes, int node, int64_t groups) {
     return groups * nodes.cpus_before[node] / nodes.cpus_before[nodes.count];
 }
 
-// Index of the node that the calling thread runs on. Threads are free to move: it is looked up, not kept.
+// Index of the node that the calling thread runs on. The index is looked up each time, because threads move.
 static inline int node_here(const Nodes& nodes) {
 #if defined(__linux__)
     int cpu = sched_getcpu();
@@ -34,6 +35,7 @@ static inline int node_here(const Nodes& nodes) {
 #endif
 }
 
-// Asks the system to move the pages of each node's groups next to it, of a tensor of `bytes` whose panels are in the order
-// of a weight's: gated weights have two halves, whose groups lie side by side. Returns 0, or the first refusal's errno.
+// Asks the system to move each node's column groups of a packed tensor into the node's memory. The tensor has `bytes`
+// bytes, in the order of a weight's panels. gated: it has two halves, gate and up, and a node holds the same groups of
+// both. Returns 0, or the errno of the first refusal.
 int place_panels(const Nodes& nodes, void* data, int64_t bytes, int64_t groups, bool gated);

@@ -1,4 +1,4 @@
-// Work over OpenMP's threads: torch's own pool, because both link the same libgomp.so.1.
+// Parallel loops over OpenMP's threads. They are torch's own thread pool, because both link the same libgomp.so.1.
 #pragma once
 
 #include <stdint.h>
@@ -9,7 +9,8 @@
 #include <omp.h>
 #endif
 
-// Calls body(i) for i in [0, count), `grain` at a time, by whichever thread is free. One thread when there is little.
+// Calls body(i) for i in [0, count): a free thread takes the next `grain` indices. The calling thread does all of them
+// when count <= grain, and within another parallel loop.
 template <class Body> static inline void parallel_for(int64_t count, [[maybe_unused]] int64_t grain, const Body& body) {
 #ifdef _OPENMP
     if (count > grain && omp_get_max_threads() > 1 && !omp_in_parallel()) {
@@ -24,7 +25,7 @@ template <class Body> static inline void parallel_for(int64_t count, [[maybe_unu
     for (int64_t i = 0; i < count; i++) body(i);
 }
 
-// Pieces of work on a packed weight, or on `outer` of them: `inner` for each column group.
+// The pieces of work on `outer` packed weights of `groups` column groups each: `inner` pieces for each column group.
 struct Pieces {
     int64_t outer, groups, inner;
 };
@@ -32,12 +33,13 @@ struct Pieces {
 #ifdef _OPENMP
 constexpr int MOST_QUEUES = 256;
 
-// Pieces [next, end) that nobody has taken yet.
+// Pieces [next, end) that no thread has taken yet.
 struct alignas(64) Queue {
     int64_t next, end;
 };
 
-// Every thread first empties the queue `own()`, then helps with the others in turn. Calls body(queue, piece).
+// Calls body(queue, piece) for the pieces of all queues. Each thread first empties queue number own(), then helps with
+// the other queues in turn (work stealing).
 template <class Own, class Body> static inline void empty_queues(Queue* queues, int count, const Own& own, const Body& body) {
 #pragma omp parallel
     for (int first = own(), step = 0; step < count; step++) {
@@ -53,8 +55,9 @@ template <class Own, class Body> static inline void empty_queues(Queue* queues, 
 }
 #endif
 
-// Calls body(outer, group, inner) for all pieces. A thread takes what lies together, so that it reads one stream, and then
-// helps the others. nodes: whose the groups are, null where there is one node: then each thread has its part.
+// Calls body(outer, group, inner) for all pieces. A thread takes pieces that lie together, so that it reads one stream
+// of memory, and then helps other threads. nodes: the memory nodes that hold the column groups, a queue for each node.
+// null: one node, a queue for each thread.
 template <class Body> static inline void parallel_groups(const Nodes* nodes, Pieces p, const Body& body) {
     const int64_t pieces = p.outer * p.groups * p.inner;
 #ifdef _OPENMP
@@ -84,7 +87,7 @@ template <class Body> static inline void parallel_groups(const Nodes* nodes, Pie
     for (int64_t i = 0; i < pieces; i++) body(i / p.inner / p.groups, i / p.inner % p.groups, i % p.inner);
 }
 
-// Of the calling thread within a parallel_for, from 0 to num_threads() - 1.
+// Index of the calling thread within a parallel_for, from 0 to num_threads() - 1.
 static inline int thread_index() {
 #ifdef _OPENMP
     return omp_get_thread_num();

@@ -1,9 +1,9 @@
-// Rows of x times some columns of a column group (64 rows of w), added to sums: what linear.h is made of.
+// Rows of x times some columns of a column group (64 rows of w), added to sums: the inner loops of linear.h.
 //
-// A tile multiplies up to TILE_ROWS rows. Its columns come from a buffer of unpacked numbers, from dense panels as they lie,
-// or from codes that it unpacks in registers; where a weight has a scale for each `group` columns, the group's own sum is
-// formed first, then scaled and added. An output's sum is formed column by column in any case, so all ways give the same
-// bits for a row, whatever its company.
+// A tile multiplies up to TILE_ROWS rows. It reads w from a buffer of unpacked numbers, from dense panels where they
+// lie, or from codes (quantized values) that it unpacks in registers. Where `group` columns share a scale, the group is
+// summed first, then scaled and added. An output is always summed column by column, so every way gives a row the same
+// bits, whatever other rows the tile has.
 #pragma once
 
 #include "codes.h"
@@ -13,15 +13,17 @@
 namespace WEFT_NS {
 
 constexpr int TILE_ROWS = WEFT_LANES == 16 ? 6 : 4;
-constexpr int SCALED_ROWS = 3;       // of weights with scales for groups: two sets of sums stay in registers
-constexpr int PACKED_ROWS = 6;       // rows of x at most for which codes are unpacked in registers
-constexpr int MOST_GROUPS = 16;      // with scales, in one chunk
+constexpr int SCALED_ROWS = 3;       // rows of a tile where groups have scales: two sets of sums stay in registers
+constexpr int PACKED_ROWS = 6;       // most rows of x for which codes are unpacked in registers
+constexpr int MOST_GROUPS = 16;      // most groups of columns with scales in a chunk
 
-// Panels from one of a column group to the same one of the group that comes next: those of a gated weight lie apart.
+// Panels from a column group's panel pa to the next column group's: 1 for a gated weight, whose gate and up panels lie
+// in two halves, else 2.
 WEFT_INLINE int64_t panels_on(int64_t pa, int64_t pb) { return pb == pa + 1 ? 2 : 1; }
 
-// What the tile that begins with row r fetches while it computes, of the next column group: `skip` bytes after the chunk's
-// panels a and b, of `bytes` each. Null before the second tile, and when all of it is under way.
+// Where the tile that begins with row r prefetches the next column group while it computes. The next group's columns
+// lie `skip` bytes behind the chunk's panels a and b, `bytes` bytes in each. Null for the first tile, and once earlier
+// tiles have prefetched everything.
 WEFT_INLINE const uint8_t* next_group(const uint8_t* a, const uint8_t* b, int64_t skip, int64_t bytes, int64_t r) {
     int64_t at = (r / TILE_ROWS - 1) * (bytes / 2);
     if (r == 0 || at >= 2 * bytes) return nullptr;
@@ -30,7 +32,7 @@ WEFT_INLINE const uint8_t* next_group(const uint8_t* a, const uint8_t* b, int64_
 
 // ---- scales ---------------------------------------------------------------------------------------------------------
 
-// W scales or offsets, without the factor that bytes have.
+// W scales (or offsets) as floats; bytes without their super scale.
 template <int KIND>
 WEFT_INLINE VF load_scale(const void* values, int64_t at) {
     if constexpr (KIND == S_F32) return load((const float*)values + at);
@@ -51,14 +53,14 @@ WEFT_INLINE VF load_scale(const void* values, int64_t at) {
         default: { constexpr int KIND = S_I8; __VA_ARGS__; break; }                                                    \
     }
 
-// Of the groups of columns that a chunk has: scales and offsets [groups][64] as floats.
+// Scales and offsets [count][64] as floats, for the groups of columns of a chunk.
 struct Scales {
     int64_t count;
     bool has_offsets;
     alignas(64) float scale[MOST_GROUPS][GROUP];
     alignas(64) float offset[MOST_GROUPS][GROUP];
 
-    // Groups [first, first + groups) of panels pa and pb.
+    // Reads those of groups [first, first + groups) in panels pa and pb.
     void load(const Weight& w, int64_t pa, int64_t pb, int64_t first, int64_t groups) {
         count = groups, has_offsets = w.offsets != nullptr;
         WEFT_BY_SCALE(w.scale_kind, {
@@ -70,9 +72,9 @@ struct Scales {
     template <int KIND>
     void fill(const Weight& w, const void* values, const uint16_t* supers, int64_t pa, int64_t pb, int64_t first,
               float (*out)[GROUP]) {
-        const int64_t all = w.k / w.group, all_supers = all / w.groups_per_super;      // of a panel
+        const int64_t all = w.k / w.group, all_supers = all / w.groups_per_super;      // in a panel
         constexpr int SIZE = KIND == S_F32 ? 4 : KIND == S_F16 ? 2 : 1;
-        const int64_t to_next = panels_on(pa, pb) * all * PANEL * SIZE;        // bytes to its scales
+        const int64_t to_next = panels_on(pa, pb) * all * PANEL * SIZE;        // bytes to the next column group's
         const int64_t super = first / w.groups_per_super, end = (super + 1) * w.groups_per_super - first;
         for (int c = 0; c < GROUP; c += W) {
             int64_t p = c < PANEL ? pa : pb, at = (p * all + first) * PANEL + c % PANEL, left = end;
@@ -91,19 +93,19 @@ struct Scales {
     }
 };
 
-// The columns [k0, k1) of a column group. a, b: its two panels from column k0 on, in the form `kind`: W_F32 and W_BF16 are
-// also those of unpacked numbers. scales: of its groups of `group` columns, or null; then `zero` belongs to codes. next:
-// bytes from here to the same columns of the column group that comes next, to be fetched meanwhile; 0: nothing is.
+// Columns [k0, k1) of a column group. a, b: its two panels from column k0 on, stored as `kind`; unpacked numbers are
+// W_F32 or W_BF16. zero: the code of 0, where the chunk has codes. scales: those of its groups of `group` columns, or
+// null. next: bytes to the same columns of the next column group, which are prefetched meanwhile; 0: they are not.
 struct Chunk {
     const uint8_t *a, *b;
     int64_t k0, k1;
     int kind, zero;
-    const uint16_t* numbers;        // of codes (kernels.h)
+    const uint16_t* numbers;        // bfloat16 numbers of the codes (Weight::numbers)
     const Scales* scales;
     int64_t group, next;
 };
 
-// Fetches what a unit's columns [c0, c0 + columns), from step s on, are in the next column group.
+// Prefetches from the next column group the unit that begins with step s, for columns [c0, c0 + columns) of the 64.
 template <int KIND> WEFT_INLINE void fetch_next(const Chunk& chunk, int64_t s, int c0, int columns) {
     if (!chunk.next) return;
     const int64_t at = s / UNIT<KIND> * UNIT_BYTES<KIND> + chunk.next;
@@ -124,8 +126,9 @@ WEFT_INLINE void store_sums(const VF acc[MR][NV], float* sums) {
         for (int v = 0; v < NV; v++) store(sums + r * GROUP + v * W, acc[r][v]);
 }
 
-// Calls body(acc, first step, last step) for the chunk's steps (pairs of columns from k0 on), into sums: at once, or for
-// each group of columns into a sum of its own, which is scaled and added. x_sums: of each row's groups, for offsets.
+// Adds the chunk's steps to sums by calls of body(acc, s0, s1), which adds steps [s0, s1) to acc. A step is a pair of
+// columns, counted from k0. Without scales one call adds all steps. With scales there is a call for each group of
+// columns, whose sum is scaled and added. x_sums: each row's sums over the groups, which offsets are multiplied by.
 template <int MR, int NV, class Body>
 WEFT_INLINE void with_sums(const Chunk& chunk, const float* const* x_sums, int c0, float* sums, bool fresh, const Body& body) {
     VF acc[MR][NV];
@@ -199,11 +202,11 @@ static void rows_times(const float* const* x, const float* const* x_sums, const 
 // ---- rows of bfloat16 -----------------------------------------------------------------------------------------------
 
 #if defined(__AVX512BF16__)
-// ahead: memory that is wanted next, a cache line for each step, or null.
+// ahead: memory to prefetch, a cache line at each step, or null.
 template <int MR, int KIND>
 static void rows_times(const uint16_t* const* x, const float* const* x_sums, const Chunk& chunk, float* sums, bool fresh,
                        const uint8_t* ahead) {
-    constexpr int NV = KIND == W_BF16 || MR <= 3 ? 4 : 2;              // codes need registers for themselves
+    constexpr int NV = KIND == W_BF16 || MR <= 3 ? 4 : 2;              // codes need registers for their lookup
     const Lookup<KIND> lookup(chunk.numbers);
     const uint16_t* xs[MR];
     for (int r = 0; r < MR; r++) xs[r] = x[r] + chunk.k0;
@@ -214,7 +217,7 @@ static void rows_times(const uint16_t* const* x, const float* const* x_sums, con
             for (int64_t s = s0; s < s1; s += STEPS) {
                 const int64_t skip = s / UNIT<KIND> * UNIT_BYTES<KIND>;
                 const uint8_t *a = chunk.a + skip, *b = chunk.b + skip;
-                // A single row's products with bytes keep up with memory without this.
+                // A single row needs no prefetch with 8-bit codes: its products keep up with memory.
                 if (UNIT<KIND> > 1 && (KIND != W_Q8 || MR > 1)) fetch_next<KIND>(chunk, s, c0, NV * 16);
 #pragma GCC unroll 8
                 for (int j = 0; j < STEPS; j++) {
@@ -238,7 +241,7 @@ static void rows_times(const uint16_t* const* x, const float* const* x_sums, con
 
 // ---- by number of rows and kind -------------------------------------------------------------------------------------
 
-// Codes and 16-bit numbers in registers: up to PACKED_ROWS; buffers: up to TILE_ROWS, or SCALED_ROWS.
+// rows: at most TILE_ROWS, with scales at most SCALED_ROWS.
 template <int KIND, class T>
 static void rows_of(const T* const* x, const float* const* x_sums, int rows, const Chunk& chunk, float* sums, bool fresh,
                     const uint8_t* ahead) {
@@ -252,7 +255,7 @@ static void rows_of(const T* const* x, const float* const* x_sums, int rows, con
     }
 }
 
-// Up to TILE_ROWS rows of floats, or of bfloat16 where the level multiplies those; with scales up to SCALED_ROWS.
+// Multiplies a tile: rows of floats, or of bfloat16 on an ISA level that has bfloat16 products.
 WEFT_INLINE void tile(const float* const* x, const float* const* x_sums, int rows, const Chunk& chunk, float* sums, bool fresh,
                       const uint8_t* ahead) {
     if (chunk.kind == W_F32) rows_of<W_F32>(x, x_sums, rows, chunk, sums, fresh, ahead);

@@ -1,5 +1,5 @@
-// Selecting among the values of a long row without sorting it: the largest, the k-th largest, and the value down to which
-// the weights reach a share. All exact, and a function of the row alone.
+// Selection among the values of a long row without sorting it: the largest value (argmax), the k-th largest (top-k),
+// and the value down to which weights reach a target (top-p). Every result is exact and depends on the row alone.
 #pragma once
 
 #include "parallel.h"
@@ -10,7 +10,7 @@ namespace WEFT_NS {
 typedef double VD __attribute__((vector_size(4 * WEFT_LANES)));         // half as many lanes
 typedef float VFHalf __attribute__((vector_size(2 * WEFT_LANES)));
 
-constexpr int64_t STRIPS = 2048;                  // about so many maxima bound the k-th largest from below
+constexpr int64_t STRIPS = 2048;                  // about this many maxima bound the k-th largest value from below
 
 WEFT_INLINE bool any(VI mask) {
 #if defined(__AVX512DQ__)
@@ -24,6 +24,7 @@ WEFT_INLINE bool any(VI mask) {
 #endif
 }
 
+// Loads n <= W floats; the other lanes become `rest`.
 WEFT_INLINE VF load_or(const float* p, int64_t n, float rest) {
     if (n == W) return load(p);
     float x[W];
@@ -31,7 +32,7 @@ WEFT_INLINE VF load_or(const float* p, int64_t n, float rest) {
     return load(x);
 }
 
-// Floats summed in double precision, lane by lane, and the lanes by halves.
+// A sum of floats in double precision: first lane by lane, then halves of lanes are added to halves.
 struct WideSum {
     VD low = {}, high = {};
 
@@ -53,8 +54,8 @@ struct WideSum {
 
 struct Peak {
     float value;
-    int64_t at;                                   // the first of equal ones
-    bool is_number;                               // no NaN in the row, and the largest is not +inf
+    int64_t at;                                   // index of the largest value, the first of equal ones
+    bool is_number;                               // the row has no NaN, and its largest value is not +inf
 };
 
 static Peak peak(const float* x, int64_t n) {
@@ -81,7 +82,7 @@ static Peak peak(const float* x, int64_t n) {
     return {value, i, true};
 }
 
-// Floats as integers of the same order.
+// Floats as integers that have the same order, and back.
 WEFT_INLINE int64_t order_of(float v) {
     int32_t bits;
     memcpy(&bits, &v, 4);
@@ -95,7 +96,7 @@ WEFT_INLINE float of_order(int64_t order) {
     return v;
 }
 
-// How much weighs what is at least `low`; without weights, how many there are.
+// The total weight of the values that are at least `low`; without weights, their number.
 static double mass_from(const float* x, const float* weights, int64_t n, float low) {
     WideSum mass;
     VI count = {};
@@ -109,7 +110,7 @@ static double mass_from(const float* x, const float* weights, int64_t n, float l
         } else {
             VI is_in = v >= limit;
             if (left < W)
-                for (int64_t j = left; j < W; j++) is_in[j] = 0;          // -inf is at least -inf
+                for (int64_t j = left; j < W; j++) is_in[j] = 0;          // past the end: -inf >= a low of -inf
             count -= is_in;
         }
     }
@@ -119,8 +120,9 @@ static double mass_from(const float* x, const float* weights, int64_t n, float l
     return total;
 }
 
-// The largest value such that those at least as large reach `target`; `low` where they never do. All are at most `high`.
-// Bisection over the floats' order: sums in a fixed order are monotone in their terms, rounded or not.
+// The largest v for which the values >= v have a total weight (or number) of at least `target`; `low` if there is none.
+// No value is above `high`. Bisects the floats between low and high; this works because sums in a fixed order are
+// monotone in their terms, even when they are rounded.
 static float value_reaching(const float* x, const float* weights, int64_t n, double target, float low, float high) {
     int64_t reaches = order_of(low), beyond = order_of(high) + 1;
     while (beyond - reaches > 1) {
@@ -131,7 +133,8 @@ static float value_reaching(const float* x, const float* weights, int64_t n, dou
     return of_order(reaches);
 }
 
-// Moves what is at least `low` to the front, in order, and notes where it was (ids may be null). out may be x.
+// Copies the values that are at least `low` to out, in order, and their indices to ids; returns their number. out may
+// be x, ids may be null.
 static int64_t keep_from(const float* x, int64_t n, float low, float* out, int32_t* ids) {
     int64_t kept = 0;
     const VF limit = splat(low);
@@ -151,7 +154,8 @@ static int64_t keep_from(const float* x, int64_t n, float low, float* out, int32
 
 // The k-th largest of n values, none above `high`; 1 <= k <= n. memory: [n] floats.
 //
-// The k-th largest of the maxima of disjoint strips (a lane of a few vectors each) is no larger; few values are above it.
+// A strip is one lane of a few vectors. The k-th largest of the maxima of all strips is a lower bound, which few values
+// reach, so only those are searched.
 static float kth_largest(const float* x, int64_t n, int64_t k, float high, float* memory) {
     const float lowest = -__builtin_inff();
     int64_t vectors = n / W, length = vectors / (STRIPS / W), maxima = 0;

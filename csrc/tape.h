@@ -1,7 +1,7 @@
-// A recording of kernel calls, to be made again by one call from Python.
+// A tape records kernel calls, so that one call from Python repeats them all (graph capture and replay).
 //
-// While a tape records on a thread, each binding's call is run and kept. Arguments are kept as they are: who replays sees to
-// it that what they point to is still there, and holds what the kernels are to work on.
+// While a tape records on a thread, each binding runs its kernel and keeps the call with its arguments. Pointers are
+// kept as they are: the caller keeps the pointed-to buffers alive and refills them before each replay.
 #pragma once
 
 #include <functional>
@@ -18,7 +18,7 @@ struct Tape {
 
 inline thread_local Tape* recording_tape = nullptr;
 
-// Runs a kernel's call, and keeps it when there is a tape.
+// Runs a kernel call, and keeps it if a tape records on this thread.
 template <class Call> static inline void run_kernel(Call call) {
     call();
     if (recording_tape) recording_tape->calls.emplace_back(std::move(call));
