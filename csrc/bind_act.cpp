@@ -1,4 +1,4 @@
-// Activations, and rows of plain tables.
+// Bindings of the activations and of the rows of unpacked tables.
 #include <stdexcept>
 #include <string>
 
@@ -8,7 +8,7 @@ namespace nb = nanobind;
 
 namespace {
 
-// std::out_of_range (Python: IndexError) names the first id that is no row.
+// Throws std::out_of_range (Python: IndexError) for the first id that is no row.
 void check_ids(const int64_t* ids, int64_t count, int64_t rows) {
     for (int64_t i = 0; i < count; i++)
         if (ids[i] < 0 || ids[i] >= rows)

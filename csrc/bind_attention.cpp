@@ -1,4 +1,4 @@
-// The paged cache: writing a step's keys and values, attending to it.
+// Bindings of the paged KV cache: writing a step's keys and values, attention over the cache.
 #include <stdexcept>
 #include <string>
 
@@ -8,7 +8,7 @@ namespace nb = nanobind;
 
 namespace {
 
-// With WEFT_CHECKS: ids in tables that are outside the cache raise instead of being read.
+// Builds with WEFT_CHECKS raise for a slot or block id that lies outside the cache; other builds do not look.
 void check_slots([[maybe_unused]] const KvCache& cache, [[maybe_unused]] const int64_t* slots,
                  [[maybe_unused]] int64_t num_tokens) {
 #if defined(WEFT_CHECKS)

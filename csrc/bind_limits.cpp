@@ -1,4 +1,4 @@
-// `weft._native.limits`: the numbers of limits.h and the enumerations by name.
+// `weft._native.limits`: a dictionary of the constants and enumerations of the headers, by name.
 #include "bindings.h"
 #include "limits.h"
 

@@ -1,4 +1,4 @@
-// Packed matrices: making them, multiplying by them, reading rows of them.
+// Bindings of packed matrices: packing, products with them, reading their rows.
 #include <string.h>
 
 #include "bindings.h"

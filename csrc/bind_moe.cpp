@@ -1,4 +1,4 @@
-// The mixture of experts. Its matrices are gathered into one array of descriptors when the layer is built.
+// Bindings of the mixture of experts (MoE). `Experts` gathers the descriptors of a layer's matrices when it is built.
 #include <nanobind/stl/vector.h>
 
 #include <vector>

@@ -1,4 +1,4 @@
-// Memory nodes, placing a weight's pages on them, and a division of work that tests look at.
+// Bindings of memory nodes (NUMA): making them, moving a weight's pages to them, and the division of work, for tests.
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
@@ -16,7 +16,7 @@ namespace nb = nanobind;
 
 namespace {
 
-// number, and the CPUs next to it, of each node.
+// list: (the system's number, CPUs) of each node.
 void make_nodes(Nodes* nodes, const std::vector<std::pair<int, std::vector<int>>>& list) {
     if (list.empty() || list.size() > MOST_NODES) throw std::invalid_argument("nodes: not 1 to 64 of them");
     new (nodes) Nodes();
@@ -31,7 +31,7 @@ void make_nodes(Nodes* nodes, const std::vector<std::pair<int, std::vector<int>>
     }
 }
 
-// Who did what: (thread, outer, group, inner), each thread's pieces in its order.
+// Which thread did which piece of parallel_groups: (thread, outer, group, inner), the pieces of a thread in its order.
 typedef std::tuple<int, int64_t, int64_t, int64_t> Piece;
 std::vector<Piece> division(const Nodes* nodes, int64_t outer, int64_t groups, int64_t inner) {
     std::vector<std::vector<Piece>> of_thread(num_threads());

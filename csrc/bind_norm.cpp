@@ -1,4 +1,4 @@
-// Norms, and what is done to q and k.
+// Bindings of the norms, and of the clip, norms and rotation of q and k.
 #include "bindings.h"
 
 namespace nb = nanobind;

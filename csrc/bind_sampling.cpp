@@ -1,5 +1,5 @@
-// Sampling: draws and reports by level; a request's own changes to its row of logits, which touch few tokens of it and so
-// are the same for all levels. They take Python's lists of token ids as they are.
+// Bindings of sampling: draws and reports, compiled for each ISA level, and a request's changes to its row of logits.
+// The changes touch few tokens, so one compilation serves all levels; they take Python's lists of token ids.
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -12,7 +12,7 @@ namespace nb = nanobind;
 
 namespace {
 
-// std::out_of_range (Python: IndexError) for an id outside the vocabulary.
+// The token id as an integer. Throws std::out_of_range (Python: IndexError) for an id outside the vocabulary.
 int64_t token(nb::handle id, int64_t vocab) {
     int64_t value = nb::cast<int64_t>(id);
     if (value < 0 || value >= vocab)
@@ -35,7 +35,8 @@ void add_bias(uintptr_t row, int64_t vocab, nb::dict biases) {
     for (auto [id, bias] : biases) at<float>(row)[token(id, vocab)] += nb::cast<float>(bias);
 }
 
-// counts: [vocab], zeros before and after. The first num_prompt ids count for the repetition penalty only.
+// Penalties for the tokens in `ids`; the first num_prompt ids (the prompt) count for the repetition penalty only.
+// counts: [vocab], zeros before and after the call.
 void penalise(uintptr_t row_at, int64_t vocab, nb::list ids, int64_t num_prompt, float repetition, float frequency, float presence,
               uintptr_t counts_at) {
     float* row = at<float>(row_at);

@@ -1,4 +1,4 @@
-// Operators with a state for each sequence: the causal convolution, the gated delta rule, Mamba.
+// Bindings of the operators with a state for each sequence: the causal convolution, the gated delta rule, Mamba.
 #include "bindings.h"
 
 namespace nb = nanobind;

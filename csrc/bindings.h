@@ -1,4 +1,4 @@
-// Each kernel's bindings are in a file of their own; module.cpp calls them.
+// The functions that bind the kernels to Python, one for each bind_*.cpp; module.cpp calls them.
 #pragma once
 
 #include <nanobind/nanobind.h>

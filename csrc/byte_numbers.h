@@ -1,4 +1,4 @@
-// Numbers of 8 bits as bfloat16, by tables: a byte's upper bit is the sign, the other seven choose a row.
+// 8-bit numbers as bfloat16, by table lookup: a byte's upper bit is the sign, the other seven bits are the index.
 #pragma once
 
 #include "simd.h"
@@ -7,7 +7,7 @@ namespace WEFT_NS {
 
 enum ByteNumber : int { BYTE_INTEGER, BYTE_E4M3, BYTE_E5M2 };
 
-// The bfloat16 of m * 2^exponent, m a whole number.
+// The bits of the bfloat16 m * 2^exponent, for an integer m >= 0 of at most 8 bits.
 constexpr int bf16_of(int m, int exponent) {
     if (m == 0) return 0;
     int e = 0;
@@ -15,7 +15,7 @@ constexpr int bf16_of(int m, int exponent) {
     return (127 + e + exponent) << 7 | (m << (7 - e) & 127);
 }
 
-// High and low bytes of the bfloat16 of the 128 numbers without a sign. All are exact.
+// The high and the low bytes of the bfloat16 of all 128 numbers without a sign. All are exact.
 struct ByteTable {
     uint8_t high[128], low[128];
 
@@ -51,7 +51,7 @@ struct ByteLookup {
         }
     }
 
-    // The two bytes of each code's number.
+    // The high and the low bytes of the bfloat16 of 64 codes.
     inline __attribute__((always_inline)) void read(__m512i codes, __m512i& high_bytes, __m512i& low_bytes) const {
         const __m512i sign = _mm512_set1_epi8((char)128);
         low_bytes = _mm512_permutex2var_epi8(low[0], codes, low[1]);

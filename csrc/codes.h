@@ -1,7 +1,8 @@
-// Codes of quantized weights (and 16-bit floats) as numbers: two columns of a panel at a time, in registers or in a buffer.
+// Unpacks codes (quantized values) and 16-bit floats of a weight: two columns of a panel at a time, into registers or a
+// buffer.
 //
-// A number is the code's integer, or the float itself, without scale and offset: exact in float32, and for codes in
-// bfloat16 too. Layouts: kernels.h.
+// The number of a code is its integer (code - zero), without scale and offset. Numbers are exact in float32; those of
+// codes are exact in bfloat16 too. Layouts: kernels.h.
 #pragma once
 
 #include "byte_numbers.h"
@@ -22,7 +23,7 @@ WEFT_INLINE int64_t panel_bytes(const Weight& w) {
     }
 }
 
-// The code of column k of row c of a panel, less the weight's zero.
+// code - zero in column k, row c of a panel.
 WEFT_INLINE int code_at(const Weight& w, const uint8_t* panel, int64_t k, int c) {
     auto word = [&](int64_t at) { uint16_t v; memcpy(&v, panel + at + 4 * c + 2 * (k % 2), 2); return (int)v; };
     int64_t s = k / 2;
@@ -38,7 +39,8 @@ WEFT_INLINE int code_at(const Weight& w, const uint8_t* panel, int64_t k, int c)
     return (low | high << 4) - w.zero;
 }
 
-// Steps (pairs of columns) that are stored together, of codes more than one: a unit; and its bytes, of a panel.
+// A unit is the steps (pairs of columns) that are stored together: several for codes, one for floats. UNIT_BYTES: the
+// bytes of a panel's unit.
 template <int KIND> constexpr int UNIT = KIND == W_Q4 ? 4 : KIND == W_Q8 ? 2 : KIND == W_Q5 || KIND == W_Q6 ? 8 : 1;
 template <int KIND> constexpr int UNIT_BYTES = KIND == W_Q5 ? 320 : KIND == W_Q6 ? 384 : 128;
 
@@ -50,7 +52,7 @@ template <int KIND> WEFT_INLINE void fetch_unit(const uint8_t* p) {
 
 WEFT_INLINE VU load_words(const uint8_t* p) { VU u; memcpy(&u, p, sizeof u); return u; }
 
-// What makes a code a number: less the zero; of four bits by a table in a register, where there is one of 16 floats.
+// Turns codes into numbers by subtracting the zero. 4-bit codes are looked up in a register, where one holds 16 floats.
 struct Numbers {
     int zero;
     VF table;
@@ -58,7 +60,7 @@ struct Numbers {
     explicit Numbers(int zero) : zero(zero), table() {
         for (int i = 0; i < W; i++) table[i] = (float)(i - zero);
     }
-    // Of the lower four bits of u; what is above them may be anything.
+    // The numbers of the lower four bits of each word of u; the upper bits may be anything.
     inline __attribute__((always_inline)) VF of_four_bits(VU u) const {
 #if WEFT_LANES == 16
         return (VF)_mm512_permutexvar_ps((__m512i)u, (__m512)table);
@@ -68,7 +70,8 @@ struct Numbers {
     }
 };
 
-// Step j of the unit at `unit`, of rows [c, c + W): its two columns. j is a constant where this is unrolled.
+// Reads step j of the unit at `unit`, rows [c, c + W): the numbers of its first and its second column. Unrolled loops
+// make j a constant.
 template <int KIND>
 WEFT_INLINE void pair_floats(const uint8_t* unit, int j, int c, const Numbers& numbers, VF& first, VF& second) {
     const uint8_t* p = unit + 4 * c;
@@ -90,7 +93,7 @@ WEFT_INLINE void pair_floats(const uint8_t* unit, int j, int c, const Numbers& n
         memcpy(&codes, p, sizeof codes);
         VC negative = (VC)(codes < 0), least = (VC)(codes == -128);                                // "-0" is -128
         codes = (((codes & 127) ^ negative) - negative) | (codes & least);
-        VI i = (VI)widen(two_of_four((VI)codes, j));                   // by turns two words, of four rows, of each step
+        VI i = (VI)widen(two_of_four((VI)codes, j));                   // two words (four rows) of each step alternate
         first = __builtin_convertvector((i << 24) >> 24, VF);
         second = __builtin_convertvector((i << 16) >> 24, VF);
     } else {
@@ -111,7 +114,7 @@ WEFT_INLINE void pair_floats(const uint8_t* unit, int j, int c, const Numbers& n
     }
 }
 
-// f<KIND>() for a weight that is stored in 16 bits or less.
+// Runs its last argument with KIND as a constant, for a weight that is stored in 16 bits or less.
 #define WEFT_BY_STORAGE(kind, ...)                                                                                     \
     switch (kind) {                                                                                                    \
         case W_BF16: { constexpr int KIND = W_BF16; __VA_ARGS__; break; }                                              \
@@ -122,7 +125,8 @@ WEFT_INLINE void pair_floats(const uint8_t* unit, int j, int c, const Numbers& n
         default: { constexpr int KIND = W_Q8; __VA_ARGS__; break; }                                                    \
     }
 
-// Columns [k0, k1) of a panel as floats [k1 - k0][32]. next: bytes to what will be unpacked soon, and is fetched.
+// Unpacks columns [k0, k1) of a panel to floats [k1 - k0][32]. next: bytes to the columns that are unpacked next, which
+// are prefetched.
 static void unpack_floats(const Weight& w, const uint8_t* panel, int64_t k0, int64_t k1, float* out, int64_t next) {
     const Numbers numbers(w.zero);
     WEFT_BY_STORAGE(w.kind, {
@@ -145,7 +149,7 @@ static void unpack_floats(const Weight& w, const uint8_t* panel, int64_t k0, int
 
 #if defined(__AVX512BF16__)
 
-// What reads codes keeps in registers: the numbers of all codes.
+// The bfloat16 numbers of all codes, in registers.
 template <int KIND> struct Lookup {
     __m512i a, b;
     explicit Lookup([[maybe_unused]] const uint16_t* numbers) {
@@ -158,7 +162,7 @@ template <> struct Lookup<W_Q8> {
     explicit Lookup(const uint16_t*) {}
 };
 
-// Step j of the unit at `unit`, rows [c, c + 16). j is a constant where this is unrolled.
+// Reads step j of the unit at `unit`, rows [c, c + 16), as 16 pairs of bfloat16. Unrolled loops make j a constant.
 template <int KIND>
 WEFT_INLINE __m512i pair_of_unit(const Lookup<KIND>& t, const uint8_t* unit, int j, int c) {
     const uint8_t* p = unit + 4 * c;
@@ -187,7 +191,7 @@ WEFT_INLINE __m512i pair_of_unit(const Lookup<KIND>& t, const uint8_t* unit, int
     }
 }
 
-// Columns [k0, k1) of a panel as pairs of bfloat16 [(k1 - k0) / 2][32][2]. next: as above.
+// Unpacks columns [k0, k1) of a panel to pairs of bfloat16 [(k1 - k0) / 2][32][2]. next: as for unpack_floats.
 template <int KIND>
 static void unpack_unit_pairs(const Weight& w, const uint8_t* panel, int64_t k0, int64_t k1, uint16_t* out, int64_t next) {
     const Lookup<KIND> lookup(w.numbers);

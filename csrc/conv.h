@@ -1,5 +1,6 @@
-// The short causal convolution along a sequence, each channel by itself: y[t] = act(bias + sum_k w[k] * x[t - K + 1 + k]).
-// What came before the first token lies in the state that the sequence reads, and what later tokens need goes to the one it writes.
+// The short causal convolution along a sequence, channel by channel: y[t] = act(bias + sum_k w[k] * x[t - K + 1 + k]).
+// A state is the K - 1 rows of x before a token: a sequence reads the state before its first token, and writes the
+// state after its last one.
 #pragma once
 
 #include "kernels.h"
@@ -8,9 +9,9 @@
 
 namespace WEFT_NS {
 
-constexpr int64_t CONV_CHANNELS = 256;            // of one task
+constexpr int64_t CONV_CHANNELS = 256;            // channels of a task
 
-// SIZE: of the kernel, 0 where only the arguments know it.
+// Channels [first, first + channels) of one sequence. SIZE: the kernel size K, or 0 to take it from the arguments.
 template <int D, int SIZE> static void conv_part(const ConvArgs& a, int64_t seq, int64_t first, int64_t channels) {
     typedef typename Float<D>::T T;
     static const T zeros[CONV_CHANNELS] = {};
@@ -20,7 +21,8 @@ template <int D, int SIZE> static void conv_part(const ConvArgs& a, int64_t seq,
     const T* source = read_id < 0 ? nullptr : (const T*)a.states + read_id * before * a.channels + first;
     T *out = (T*)a.out + start * a.out_stride + first;
     T* target = (T*)a.states + a.step->write_ids[seq] * before * a.channels + first;
-    // Row t of the sequence as this chunk knows it: negative ones lie in the state, or are zeros where there is none.
+    // Row t of the sequence, counted from the step's first one. Negative rows lie in the state; without one they are
+    // zeros.
     auto row = [&](int64_t t) {
         if (t >= 0) return x + t * a.x_stride;
         return source ? source + (before + t) * a.channels : zeros;
@@ -35,7 +37,7 @@ template <int D, int SIZE> static void conv_part(const ConvArgs& a, int64_t seq,
             store_up_to<D>(out + t * a.out_stride + c, activate(sum, a.act), lanes);
         }
     }
-    // Oldest first: where the target is the source, a row is read (from further on) before it is overwritten.
+    // Oldest first: where the target is the source, a row is read from further on before that place is overwritten.
     for (int64_t k = 0; k < before; k++)
         memmove(target + k * a.channels, row(count - before + k), sizeof(T) * (size_t)channels);
 }

@@ -1,5 +1,5 @@
-// The gated delta rule, token after token. Columns of a head's state are independent of each other, so a task takes a few
-// of them through all tokens of its sequence; they stay in the first cache.
+// The gated delta rule (Gated DeltaNet), token after token. Columns of a head's state are independent of each other, so
+// a task takes a few columns through all tokens of its sequence; they stay in the first-level cache.
 #pragma once
 
 #include "kernels.h"
@@ -8,9 +8,9 @@
 
 namespace WEFT_NS {
 
-constexpr int SCAN_VECTORS = 2;                   // of columns in one task
+constexpr int SCAN_VECTORS = 2;                   // vectors of columns in a task
 
-// A row of q or k as floats, of length one if asked for, times `scale`.
+// A row of q or k, [n], as floats times `scale`; `normalises` brings it to length one first.
 template <int D>
 static void delta_row(const typename Float<D>::T* x, int64_t n, bool normalises, float scale, float* out) {
     VF squares = zero();
@@ -23,7 +23,7 @@ static void delta_row(const typename Float<D>::T* x, int64_t n, bool normalises,
     WEFT_FOR_ROW(n, i, count) store_up_to<F32>(out + i, load_up_to<F32>(out + i, count) * splat(scale), count);
 }
 
-// Vector j of a task's `lanes` columns.
+// Vector j of a task's `lanes` columns: its number of lanes, its load and its store. FULL: every vector has W lanes.
 WEFT_INLINE int64_t lanes_of(int64_t lanes, int j) {
     int64_t left = lanes - j * W;
     return left < 0 ? 0 : left < W ? left : W;
@@ -37,7 +37,8 @@ template <int D, bool FULL> WEFT_INLINE void store_lanes(typename Float<D>::T* p
     else store_part<D>(p + j * W, v, (int)lanes_of(lanes, j));
 }
 
-// A store that goes past the caches; p is aligned to a vector. Ordered before what follows by `end_streams`.
+// A non-temporal store: v goes past the caches to p, which is aligned to a vector. `end_streams` orders such stores
+// before later ones.
 WEFT_INLINE void stream(float* p, VF v) {
 #if defined(__AVX512F__)
     _mm512_stream_ps(p, (__m512)v);
@@ -55,11 +56,12 @@ WEFT_INLINE void end_streams() {
 #endif
 }
 
-// Some columns of a sequence's state: `rows` of them lie `width` floats apart, from one place of `states` before the first
-// token, to another one after the last. A sequence that reads nothing begins with zeros.
+// Some columns of a sequence's state, whose rows lie `width` floats apart. They are read from one state of `states`
+// before the first token and written to another (or the same) after the last. A sequence that reads no state begins
+// with zeros.
 //
-// A single token (a decode step) that writes another state than it reads streams it: the place is written once, and would
-// otherwise be fetched from memory first, which made such a step two to six times as long as one in place.
+// A single token (a decode step) that does not write the state it reads uses non-temporal stores. Ordinary stores would
+// fetch the target from memory first, which made such a step two to six times as long as one in place.
 struct StateColumns {
     float* target;
     const float* source;            // of the next token
@@ -88,7 +90,7 @@ struct StateColumns {
         if (streams) end_streams();
     }
 
-    // What a sequence without a token leaves: the state that it read.
+    // For a sequence without tokens: the target becomes the state that it reads.
     void copy(int64_t rows, int64_t columns) const {
         if (source != target)
             for (int64_t i = 0; i < rows; i++)
@@ -115,7 +117,7 @@ static void delta_columns(const DeltaArgs& a, int64_t seq, int64_t head, int64_t
                 for (int j = 0; j < SCAN_VECTORS; j++)
                     sums[r][j] = fma(splat(k[i + r]), state.get<FULL>(i + r, lanes, j), sums[r][j]);
         for (int j = 0; j < SCAN_VECTORS; j++) {
-            VF known = decay * ((sums[0][j] + sums[1][j]) + (sums[2][j] + sums[3][j]));   // what the state says of this key
+            VF known = decay * ((sums[0][j] + sums[1][j]) + (sums[2][j] + sums[3][j]));   // the state's value for k
             delta[j] = beta * (load_lanes<D, FULL>(v, lanes, j) - known);
             for (int r = 0; r < 4; r++) sums[r][j] = zero();
         }

@@ -1,4 +1,4 @@
-// Rows of a packed matrix by id: the embedding that shares its table with the head. Each element is read where it lies.
+// Rows of a packed matrix by id, for an embedding that shares its table with the head (tied weights).
 #pragma once
 
 #include "linear.h"
@@ -16,7 +16,7 @@ WEFT_INLINE float scale_of_row(const Weight& w, const void* values, const uint16
     }
 }
 
-// Columns [k0, k1) of the row as floats; a group of a quantized row at a time.
+// Columns [k0, k1) of a row as floats. Of a quantized row, they lie in one group, so they share a scale.
 static void row_floats(const Weight& w, int64_t row, int64_t k0, int64_t k1, float* out) {
     int64_t p = row / PANEL;
     int c = (int)(row % PANEL);

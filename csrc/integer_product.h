@@ -1,8 +1,10 @@
-// x @ w.T in integers: rows of x in 8 bits with a scale for each, times 8-bit weights with a scale for each output (W_S8).
+// x @ w.T in integers (w8a8): x in 8 bits with a scale for each row, times 8-bit weights with a scale for each output
+// (W_S8).
 //
-// A row's scale is its largest magnitude / 127, found in the call; its codes are x / scale, to nearest, ties to even. Sums of
-// codes are exact in 32 bits, so they are the same in any order, at every level: k is at most 2^17 (weft/ops/linear/integers.py
-// sees to it), since 2^17 * 127 * 128 < 2^31. A row that holds NaN or an infinity has the scale NaN, which its results become.
+// The scale of a row of x is its largest magnitude / 127, found in the call (dynamic quantization). Its codes
+// (quantized values) are x / scale, rounded to nearest, ties to even. Sums of codes are exact in 32 bits, so every
+// order and every ISA level gives the same: k is at most 2^17 (weft/ops/linear/integers.py refuses more), and 2^17 *
+// 127 * 128 < 2^31. A row with NaN or an infinity gets the scale NaN, and so NaN results.
 #pragma once
 
 #include "linear.h"
@@ -10,12 +12,13 @@
 
 namespace WEFT_NS {
 
-constexpr int INTEGER_CHUNK = 4096;                // columns between two visits of the sums
+constexpr int INTEGER_CHUNK = 4096;                // columns multiplied before the sums are stored
 
 // ---- rows of x in 8 bits --------------------------------------------------------------------------------------------
 
-// Codes as a level multiplies them: with a sign (tiles), plus 128 (VNNI, which wants one side without), or, where bytes
-// would saturate, as 16-bit numbers, of each four columns in the order 0, 2, 1, 3.
+// Codes of x in the form that a level multiplies: signed (AMX tiles); plus 128 (VNNI, which multiplies unsigned by
+// signed bytes); else as 16-bit numbers, because sums of byte products would saturate, each four columns in the order
+// 0, 2, 1, 3.
 #if defined(WEFT_AMX)
 typedef int8_t Code;
 #elif defined(__AVX512VNNI__)
@@ -42,9 +45,9 @@ WEFT_INLINE void store_codes(Code* out, VI codes) {
 #endif
 }
 
-// Returns the scale. out: [k padded to a multiple of 64], all of it written.
+// Writes the codes of a row of x to out, [k padded to a multiple of 64], and returns the row's scale.
 template <int D> static float codes_of_row(const typename Float<D>::T* x, int64_t k, Code* out) {
-    constexpr float TO_INTEGER = 12582912.0f;                        // 1.5 * 2^23: added, it leaves the integer in the mantissa
+    constexpr float TO_INTEGER = 12582912.0f;                        // 1.5 * 2^23: the sum's mantissa holds the integer
     VF most = zero(), fault = zero();
     WEFT_FOR_ROW(k, i, count) {
         VF v = load_up_to<D>(x + i, count);
@@ -62,9 +65,10 @@ template <int D> static float codes_of_row(const typename Float<D>::T* x, int64_
     return scale;
 }
 
+// The codes and scales of all rows of x. The stride is no power of two, so rows of a tile lie in different cache sets.
 struct IntegerRows {
     void* memory;
-    Code* codes;                // rows `stride` apart, which is no power of two: rows of a tile lie in different sets
+    Code* codes;                // rows `stride` codes apart
     float* scales;
     int64_t stride;
 
@@ -87,7 +91,7 @@ struct IntegerRows {
 
 #if !defined(WEFT_AMX)
 
-// The 32-bit words of a panel, each four columns of a row, as what `dot` wants.
+// W 32-bit words of a panel, each four columns of a row, in the form that `dot` multiplies.
 struct Columns {
 #if defined(__AVX512VNNI__)
     VI words;
@@ -126,8 +130,8 @@ WEFT_INLINE VI dot(VI sum, const Columns& w, const Code* x) {
 #endif
 }
 
-// MR rows times `columns` columns (a multiple of 64) of panels a and b, added to sums [MR][64]. ahead: memory that is wanted
-// next, a cache line for each four columns, or null.
+// MR rows times `columns` columns (a multiple of 64) of panels a and b, added to sums [MR][64]. ahead: memory to
+// prefetch, a cache line at each four columns, or null.
 template <int MR>
 static void integer_rows_times(const Code* x, int64_t stride, const uint8_t* a, const uint8_t* b, int64_t columns,
                                int32_t* sums, bool fresh, [[maybe_unused]] const uint8_t* ahead) {
@@ -169,9 +173,9 @@ static void integer_tile(const Code* x, int64_t stride, int rows, const uint8_t*
 }
 #endif
 
-// ---- the whole ------------------------------------------------------------------------------------------------------
+// ---- the whole product ----------------------------------------------------------------------------------------------
 
-// Rows of codes, `stride` apart, times the columns of one group: sums [rows][64].
+// Rows of codes, `stride` codes apart, times one column group, panels pa and pb: sums [rows][64].
 static void multiply_integers(const Weight& w, int64_t pa, int64_t pb, const Code* x, int64_t stride, int64_t rows,
                               int32_t* sums) {
     const int64_t k = integer_columns(w.k), size = k * PANEL;
@@ -186,7 +190,7 @@ static void multiply_integers(const Weight& w, int64_t pa, int64_t pb, const Cod
 #if defined(WEFT_AMX)
         tiles_rows(pointers, rows, a, b, k0, k0 + columns, sums, k0 == 0);
 #else
-        // While the later tiles of rows compute, the next group's columns come from memory, as far as they get.
+        // While the later tiles of rows compute, they prefetch the next column group, as far as they get.
         const int64_t skip = panels_on(pa, pb) * size;
         for (int64_t r = 0; r < rows; r += TILE_ROWS) {
             int count = rows - r < TILE_ROWS ? (int)(rows - r) : TILE_ROWS;
@@ -197,13 +201,13 @@ static void multiply_integers(const Weight& w, int64_t pa, int64_t pb, const Cod
     }
 }
 
-// A row's sums of codes as floats, times its scale. The scales of the outputs are finish_row's.
+// A row's sums of codes as floats, times the scale of the row of x. finish_row multiplies by the scales of the outputs.
 static void scaled_sums(const Weight& w, int64_t pa, int64_t pb, const int32_t* sums, float scale, float* out) {
     for (int c = 0; c < GROUP; c += W) {
         VU sum;
         memcpy(&sum, sums + c, sizeof sum);
 #if defined(WEFT_CODES_PLUS_128)
-        VU extra;                                                    // of the 128 in each code; both may wrap around
+        VU extra;                                                    // 128 * the weight's codes; both may wrap around
         memcpy(&extra, w.code_sums + (c < PANEL ? pa : pb) * PANEL + c % PANEL, sizeof extra);
         sum = sum - (extra << 7);
 #endif

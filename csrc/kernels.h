@@ -1,5 +1,5 @@
-// What every level (one compilation of the kernels for one instruction set) offers: a table of functions, and their
-// arguments as plain structs. Pointers and sizes were checked by the Python side before they come here.
+// The table of kernels that every ISA level offers, and their arguments as plain structs. A level is one compilation of
+// the kernels for one instruction set. The Python side has checked pointers and sizes before a kernel is called.
 #pragma once
 
 #include <stdint.h>
@@ -8,10 +8,11 @@
 #include "limits.h"
 #include "nodes.h"
 
-// How a matrix [n, k] is stored. All are panels of 32 rows, one after another; n is padded to a multiple of 64.
-//   dense 16 bit    [n / 32][k / 2][32][2]       pairs of columns, as bfloat16 dot products and tiles want them
+// How a matrix [n, k] is stored: as panels of 32 rows, one after another, with n padded to a multiple of 64.
+//   dense 16 bit    [n / 32][k / 2][32][2]       pairs of columns: the operand of bfloat16 dot products and tiles
 //   dense 32 bit    [n / 32][k][32]
-// Codes lie by pairs of columns, the even one in the low half of a row's 32-bit word, the odd one in the high half:
+// Codes (quantized values) lie by pairs of columns, the even column in the low half of a row's 32-bit word, the odd one
+// in the high half:
 //   4 bit           [n / 32][k / 8][32]          four pairs to a word, the first in the lowest bits of both halves
 //   6 bit           [n / 32][k / 16]             the low 4 bits of 16 columns as above [2][32], then their high 2 bits
 //                                                [32], eight pairs to a word
@@ -21,15 +22,17 @@
 //   8 bit, for integers [n / 32][K / 4][32][4]   two's complement; K is k padded by zeros to a multiple of 64
 enum WeightKind : int { W_F32 = 0, W_BF16 = 1, W_F16 = 2, W_Q4 = 4, W_Q5 = 5, W_Q6 = 6, W_Q8 = 8, W_S8 = 9 };
 
-// Scales (and offsets) of codes: [n / 32][k / group][32] of a float type, or of bytes times [n / 32][k / super][32] float16.
+// Scales (and offsets) of codes: [n / 32][k / group][32] of a float type, or of bytes. Bytes are multiplied by super
+// scales, [n / 32][k / (group * groups_per_super)][32] float16.
 enum ScaleKind : int { S_F32 = 0, S_F16 = 2, S_U8 = 3, S_I8 = 4 };
 
 struct Weight {
     int kind;
     int64_t n, k;
     const void* data;
-    // Quantized kinds: w = scale * (code - zero) + offset, for `group` columns at a time (group == k: one for a row).
-    int zero = 0;                       // of 8 bits: taken off when they were packed
+    // Quantized kinds: w = scale * (code - zero) + offset; `group` columns share a scale (group == k: one for each
+    // row).
+    int zero = 0;                       // 8-bit codes had it subtracted when they were packed
     int64_t group = 0;
     int scale_kind = S_F32;
     const void* scales = nullptr;
@@ -37,9 +40,9 @@ struct Weight {
     int64_t groups_per_super = 1;
     const uint16_t* super_scales = nullptr;
     const uint16_t* super_offsets = nullptr;
-    const int32_t* code_sums = nullptr; // W_S8: of each row's codes, [n padded]
-    uint16_t numbers[64] = {};          // code - zero as bfloat16, of codes of up to 6 bits (4 bits: twice)
-    const Nodes* nodes = nullptr;       // whose memory its column groups lie in; null where there is one node
+    const int32_t* code_sums = nullptr; // W_S8: the sum of each row's codes, [n padded]
+    uint16_t numbers[64] = {};          // code - zero as bfloat16, for each code of up to 6 bits (of 4 bits: repeated)
+    const Nodes* nodes = nullptr;       // memory nodes that hold the column groups; null on a machine with one node
 };
 
 struct LinearArgs {
@@ -76,8 +79,8 @@ struct MoEArgs {
     int act;
     const void* x;                  // [m, hidden] of dtype, contiguous, as are router_logits and out
     const void* router_logits;      // [m, num_experts], or null where the routing is given
-    const int32_t* ids;             // [m, top_k], the experts of each token, and
-    const float* weights;           // [m, top_k], their weights; or null
+    const int32_t* ids;             // [m, top_k], the experts of each token; null where router_logits decide
+    const float* weights;           // [m, top_k], the experts' weights, beside ids
     int dtype;
     int64_t m;
     const void* residual;           // [m, hidden] or null; may be out
@@ -107,7 +110,8 @@ struct RowsArgs {
     void* out;                      // [count, width]
 };
 
-// centred: LayerNorm (the mean is taken off), else RMSNorm. rounds_first: rounded to the type before the weight.
+// centred: LayerNorm (which subtracts the mean), else RMSNorm. rounds_first: the normalised row is rounded to its dtype
+// before the weight multiplies it.
 struct NormOptions {
     bool centred, rounds_first;
     float eps;
@@ -119,77 +123,80 @@ struct NormArgs {
     int dtype;
     int64_t rows, n, x_stride;
     const float *weight, *bias;     // [n] or null
-    bool adds;                      // out += alpha * the result, which is rounded first
+    bool adds;                      // out += alpha * result, where the result is rounded to dtype first
     float alpha;
     void* out;                      // may be x
     int64_t out_stride;
 };
 
-// Clip, norms of q and k heads, rotation, in place.
+// In place and in this order: clip of q, k and v; norms of q and k heads; rotation (RoPE) of q and k heads.
 struct QKArgs {
     void* qkv;                      // [tokens, (heads + 2 kv_heads) * head_dim] of dtype: q, k and v heads
     int dtype;
     int64_t tokens, stride, heads, kv_heads, head_dim;
-    float clip;                     // q, k and v into [-clip, clip] first; 0: not
+    float clip;                     // q, k and v are clamped to [-clip, clip]; 0: not
     NormOptions options;
-    const float *q_weight, *k_weight;   // [head_dim], by_head: [heads, head_dim]; null: no norms
-    const float *q_bias, *k_bias;       // as the weights, or null
-    bool by_head, over_all;         // over_all: one norm over all q heads, one over all k heads, weights [heads * head_dim]
+    const float *q_weight, *k_weight;   // [head_dim], or that of every head by by_head and over_all; null: no norms
+    const float *q_bias, *k_bias;       // shaped as the weights, or null
+    bool by_head, over_all;         // a [head_dim] for each head; one norm over all q heads, one over all k heads
     const float *cos, *sin;         // [tokens, half]
-    int64_t half;                   // pairs that turn; 0: none
-    bool interleaved;
+    int64_t half;                   // pairs of a head that are rotated; 0: none
+    bool interleaved;               // pairs (2i, 2i + 1), else (i, i + half)
 };
 
-enum RowState : uint8_t { ROW_GOOD = 0, ROW_NO_NUMBERS = 1, ROW_EMPTY = 2 };   // NaN or +inf in it; all -inf
+// What a row of logits was: good; with NaN or +inf; all -inf, so that no token is left.
+enum RowState : uint8_t { ROW_GOOD = 0, ROW_NO_NUMBERS = 1, ROW_EMPTY = 2 };
 
-// Floats of memory that sampling needs for each thread.
+// Memory that sampling needs for each thread, in floats.
 inline int64_t sampling_memory(int64_t vocab) { return (5 * vocab + 15) / 16 * 16; }
 
-// A token for each row. The arrays over rows may be null together: then every row takes its likeliest token.
+// Draws a token for each row. The arrays from temperatures to numbers are [rows], or all null: then every row takes its
+// likeliest token (greedy).
 struct DrawArgs {
     float* logits;                  // [rows, vocab], rows stride elements apart
     int64_t rows, vocab, stride;
     const float* temperatures;      // 0: the likeliest token
     const float *min_ps, *top_ps;   // 0 and 1: off
     const int64_t* top_ks;          // 0: off
-    const double* numbers;          // in (0, 1)
-    bool write_back;                // rows that are drawn become what they were drawn from
-    int64_t* tokens;
-    uint8_t* states;
-    float* memory;                  // sampling_memory(vocab) for each thread
+    const double* numbers;          // the random numbers to draw with, in (0, 1)
+    bool write_back;                // drawn rows of logits become the scaled and filtered logits that were drawn from
+    int64_t* tokens;                // [rows]
+    uint8_t* states;                // [rows], of RowState
+    float* memory;                  // sampling_memory(vocab) floats for each thread
 };
 
-// Values, ranks and likeliest tokens of some rows.
+// Reports some rows: the chosen token's value and rank, and the likeliest tokens (log-probabilities of a completion).
 struct ReportArgs {
     const float* logits;            // [.., vocab], rows stride elements apart
     int64_t vocab, stride;
     const int64_t* row_ids;         // [rows], which rows of logits
     int64_t rows;
     const int64_t* chosen_ids;      // [rows]
-    int64_t num_best;               // at most vocab
-    bool as_logits;                 // the logits themselves, else their logarithms of probabilities
-    float* chosen;                  // [rows]
-    int64_t* ranks;                 // [rows], from 1
+    int64_t num_best;               // likeliest tokens to report, at most vocab
+    bool as_logits;                 // values are the logits, else log-probabilities
+    float* chosen;                  // [rows], values of the chosen tokens
+    int64_t* ranks;                 // [rows], ranks of the chosen tokens, from 1
     int64_t* best_ids;              // [rows, num_best]
-    float* best;
-    float* memory;
+    float* best;                    // [rows, num_best], values
+    float* memory;                  // as in DrawArgs
 };
 
-// What the operators with a state for each sequence share in a step. Rows [starts[s], starts[s + 1]) are sequence s's.
+// The part of a step that all operators with a state for each sequence share. Sequence s has the rows
+// [starts[s], starts[s + 1]).
 struct ScanStep {
     int64_t num_seqs;
     const int64_t* starts;          // [num_seqs + 1]
-    const int64_t* read_ids;        // [num_seqs], the state before the first row; -1: zeros
-    const int64_t* write_ids;       // [num_seqs], where the state after the last row goes; no other sequence reads or writes it
+    const int64_t* read_ids;        // [num_seqs], the state before a sequence's first row; -1: zeros
+    const int64_t* write_ids;       // [num_seqs], the state after its last row, which no other sequence uses
 };
 
-// Rows of inputs are their stride apart. States that a step only reads stay as they are.
+// In these arguments rows of an input lie its stride (in elements) apart. A step changes no state that it only reads.
 struct ConvArgs {
     const ScanStep* step;
     const void* x;                  // [rows, channels] of dtype
     int dtype;
     int64_t x_stride, channels;
-    const float* weight;            // [size, channels], the oldest row first
+    const float* weight;            // [size, channels], the factor of the oldest row first
     int64_t size;
     const float* bias;              // [channels] or null
     int act;
@@ -209,15 +216,15 @@ struct DeltaArgs {
     int dtype;
     const float *log_decays, *betas;    // [rows, heads]
     int64_t key_heads, heads, key_dim, value_dim;
-    float scale;                    // on q
-    bool normalises;                // q and k to length one
+    float scale;                    // factor on q
+    bool normalises;                // q and k are brought to length one first
     float* states;                  // [.., heads, key_dim, value_dim]
     void* out;                      // [rows, heads, value_dim]
 };
 
 struct MambaArgs {
     const ScanStep* step;
-    bool by_head;                   // Mamba-2; Mamba-1 is one head and one group
+    bool by_head;                   // Mamba-2; else Mamba-1, which has one head and one group
     const void* x;                  // [rows, heads, head_dim] of dtype
     int64_t x_stride;
     const void* dt;                 // [rows, head_dim], by_head: [rows, heads]
@@ -231,8 +238,8 @@ struct MambaArgs {
     int dtype;
     const float* a;                 // [state_size, head_dim], by_head: [heads]; negative
     const float *d, *dt_bias;       // [head_dim], by_head: [heads]; or null
-    bool softplus;
-    float least_dt, most_dt;
+    bool softplus;                  // dt = softplus(dt + dt_bias), else dt + dt_bias
+    float least_dt, most_dt;        // then dt is clamped to these
     int64_t heads, head_dim, groups, state_size;
     float* states;                  // [.., heads, state_size, head_dim]
     void* out;                      // [rows, heads, head_dim]

@@ -21,9 +21,9 @@
 namespace WEFT_NS {
 
 constexpr int ROW_BLOCK = 192;                    // rows of x whose sums are held at once
-constexpr int CHUNK_BYTES = 8192;                 // bytes of a panel unpacked at once; two fit the first-level cache with x
+constexpr int CHUNK_BYTES = 8192;                 // bytes of a panel unpacked at once: two fit the L1 cache with x
 constexpr int MOST_COLUMNS = 256;                 // most columns unpacked at once: the largest group with one scale
-constexpr int DENSE_CHUNK = 2048;                 // columns multiplied before the sums are stored, where no buffer is used
+constexpr int DENSE_CHUNK = 2048;                 // columns multiplied before sums are stored, without a buffer
 
 // ---- one column group, all rows -------------------------------------------------------------------------------------
 

@@ -1,12 +1,13 @@
-// Selective state spaces, token after token: h = exp(dt A) h + dt x B, y = C h + D x. Mamba-1 has A and dt for each channel,
-// Mamba-2 for each head. Channels are independent, so a task takes a few of them through all tokens of its sequence.
+// Selective state spaces (Mamba), token after token: h = exp(dt A) h + dt x B, y = C h + D x. Mamba-1 has A and dt for
+// each channel, Mamba-2 for each head. Channels are independent, so a task takes a few channels through all tokens of
+// its sequence.
 #pragma once
 
 #include "gated_delta.h"
 
 namespace WEFT_NS {
 
-// log(1 + e^x), to about 2e-7 relative: log(1 + u) = 2 artanh(u / (2 + u)), by its series.
+// log(1 + e^x), relative error about 2e-7: log(1 + u) = 2 artanh(u / (2 + u)), by the series of artanh.
 WEFT_INLINE VF vsoftplus(VF x) {
     VF u = vexp(x < zero() ? x : -x), s = u / (splat(2.0f) + u), s2 = s * s;
     VF p = splat(1.0f / 17);

@@ -1,4 +1,5 @@
-// The Python module `weft._native`: tables of kernels by level. Takes addresses as integers; weft/ops checks them.
+// The Python module `weft._native`: the table of kernels of each ISA level. Bindings take addresses as integers;
+// weft/ops checks the tensors before.
 #include <nanobind/stl/string.h>
 #if defined(__linux__)
 #include <sys/syscall.h>
@@ -16,7 +17,7 @@ namespace nb = nanobind;
 namespace {
 
 #if defined(WEFT_X86)
-// Linux gives a process the tiles' registers when it asks. Source: Documentation/arch/x86/xstate.rst.
+// Asks Linux for the registers of AMX tiles, which a process must request. Source: Documentation/arch/x86/xstate.rst.
 void request_tiles() {
 #if defined(__linux__)
     constexpr long REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;
@@ -26,7 +27,7 @@ void request_tiles() {
 }
 #endif
 
-// Throws for a level that this binary was not built with.
+// The kernels of a level. Throws std::invalid_argument for a level that this binary was not built with.
 const Kernels* find(const std::string& level) {
     if (level == "portable") return kernels_portable();
 #if defined(WEFT_X86)
@@ -47,7 +48,7 @@ const Kernels* find(const std::string& level) {
 }  // namespace
 
 NB_MODULE(_native, m) {
-    nb::set_leak_warnings(false);     // tables of kernels are kept until the process ends, on purpose
+    nb::set_leak_warnings(false);     // Python keeps tables of kernels until the process ends
 
     auto kernels = nb::class_<Kernels>(m, "Kernels").def_prop_ro("name", [](const Kernels& k) { return std::string(k.name); });
     nb::class_<Tape>(m, "Tape").def(nb::init<>()).def("__len__", [](const Tape& tape) { return tape.calls.size(); });

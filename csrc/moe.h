@@ -1,15 +1,15 @@
-// A mixture of experts in one call: routing (by softmax; others are given), the experts' products for the tokens that chose
-// them, the weighted sum.
+// A mixture of experts (MoE) in one call: routing by softmax (or a routing that the caller gives), the experts'
+// products for the tokens that chose them, the weighted sum.
 //
-// Only weights of experts in use are read, each once for all its tokens. A token's result is the sum over its experts in
-// the order of their weights, so it does not depend on what else is in the call.
+// Only weights of experts in use are read, each once for all its tokens. A token's result is summed over its experts in
+// the order of its routing, so it does not depend on the other tokens of the call.
 #pragma once
 
 #include "linear.h"
 
 namespace WEFT_NS {
 
-// The top_k experts of one token, likeliest first (of equal ones the first), and their weights.
+// The top_k experts of one token, likeliest first (of equal ones the lower id), and their weights. logits: [experts].
 static void route(const float* logits, int64_t experts, int64_t top_k, bool renormalize, int32_t* ids, float* weights) {
     float best = logits[0];
     for (int64_t e = 1; e < experts; e++) best = logits[e] > best ? logits[e] : best;
@@ -38,7 +38,8 @@ static void route(const float* logits, int64_t experts, int64_t top_k, bool reno
         for (int64_t k = 0; k < top_k; k++) weights[k] /= chosen;
 }
 
-// Where things are in the one allocation of a call.
+// The one allocation of a call, divided into arrays: `reserve` returns an array's place before memory exists, `at` its
+// address afterwards.
 struct MoEMemory {
     char* memory;
     size_t used = 0;
@@ -51,8 +52,8 @@ struct MoEMemory {
     template <class T> T* at(size_t place) const { return (T*)(memory + place); }
 };
 
-// Runs one of the two products of all experts. `tokens`: pointers to the rows of x in the order of the experts; out: their
-// results in the same order.
+// Runs one of the two products of all experts. Expert e has the rows [starts[e], starts[e + 1]) of x (pointers to rows)
+// and of out, whose rows are `width` numbers.
 template <class T>
 static void expert_products(const Weight* weights, const int64_t* starts, int64_t experts, int act, bool gated,
                             const T* const* x, const float* const* sums, void* out, int out_dtype, int64_t width) {
@@ -87,7 +88,7 @@ static void moe(const MoEArgs& a) {
             route(logits + t * a.num_experts, a.num_experts, a.top_k, a.renormalize,
                   m.at<int32_t>(ids_at) + t * a.top_k, m.at<float>(weights_at) + t * a.top_k);
         });
-    // Pairs of token and expert in the order of the experts, within one in the order of the tokens.
+    // place[i]: where pair i (token, choice) lies when pairs are sorted by expert, those of an expert by token.
     memset(starts, 0, sizeof(int64_t) * (a.num_experts + 1));
     for (int64_t i = 0; i < pairs; i++) starts[ids[i] + 1]++;
     for (int64_t e = 0; e < a.num_experts; e++) starts[e + 1] += starts[e];

@@ -1,4 +1,5 @@
-// RMSNorm and LayerNorm of rows. A row's sums run over its own length in one order, whatever else is in the call.
+// RMSNorm and LayerNorm of rows. A row is summed in an order that its length alone decides, whatever else is in the
+// call.
 #pragma once
 
 #include "kernels.h"
@@ -7,17 +8,17 @@
 
 namespace WEFT_NS {
 
-constexpr int NORM_GRAIN = 8;                     // rows that are worth a thread
+constexpr int NORM_GRAIN = 8;                     // rows of a task: fewer are not worth a thread
 
-// Rounded to the type and back.
+// v, rounded to the type D.
 template <int D> WEFT_INLINE VF rounded(VF v) {
     typename Float<D>::T x[W];
     Float<D>::store(x, v);
     return Float<D>::load(x);
 }
 
-// One row of n elements; out may be x. weight, bias: [n] or null. rounds_first: the normalised row is rounded to the type
-// before the weight multiplies it. adds: out += alpha * the result.
+// One row of n elements; out may be x. weight, bias: [n] or null. rounds_first: the normalised row is rounded to the
+// type before the weight multiplies it. adds: out += alpha * the result.
 template <int D>
 static void normalise(const NormOptions& o, const typename Float<D>::T* x, const float* weight, const float* bias, int64_t n,
                       typename Float<D>::T* out, bool adds = false, float alpha = 1.0f) {
@@ -31,7 +32,7 @@ static void normalise(const NormOptions& o, const typename Float<D>::T* x, const
         if (o.centred) {
             v = v - splat(mean);
             if (count < W)
-                for (int64_t j = count; j < W; j++) v[j] = 0;             // what is past the end is no deviation
+                for (int64_t j = count; j < W; j++) v[j] = 0;             // lanes past the end have no deviation
         }
         squares = fma(v, v, squares);
     }

@@ -22,7 +22,7 @@ void pack_dense(uint32_t* data, int64_t n, int64_t units) {
     });
 }
 
-// A unit of columns of one row (kernels.h): codes [8 or 16] or for 8 bits [4].
+// Packs one row's codes of a unit of columns (kernels.h): 8 codes of 4 bits, 16 of 5 or 6 bits, 4 of 8 bits.
 static void pack_unit(const uint8_t* codes, int bits, int zero, int r, uint8_t* unit) {
     if (bits == 8) {
         for (int i = 0; i < 4; i++) {

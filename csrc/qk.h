@@ -1,11 +1,12 @@
-// What happens to q, k and v between their product and attention: clip, norms of q and k heads, rotation; in place.
+// The steps between the product that makes q, k and v and attention, in place: clip, norms of q and k heads, rotation
+// (RoPE).
 #pragma once
 
 #include "norm.h"
 
 namespace WEFT_NS {
 
-// Pairs (i, i + half) or (2i, 2i + 1) of a head turned by the token's angles.
+// Rotates the pairs (i, i + half), or interleaved (2i, 2i + 1), of a head by the token's angles. cos, sin: [half].
 template <int D>
 static void rotate(typename Float<D>::T* head, const float* cos, const float* sin, int64_t half, bool interleaved) {
     typedef typename Float<D>::T T;

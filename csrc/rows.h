@@ -1,12 +1,13 @@
-// Walking along a row of any length, a vector at a time: the last may be shorter. One loop body for both, so that an
-// element's result cannot depend on where in the row it is.
+// Loops over a row of any length, a vector at a time; the last vector may be shorter. One loop body serves both, so an
+// element's result cannot depend on its place in the row.
 #pragma once
 
 #include "simd.h"
 
 namespace WEFT_NS {
 
-// for (place, count) over n elements: count is W but for the last.
+// A loop over n elements: i is the first element of a vector, count its number of elements, W except in the last
+// vector.
 #define WEFT_FOR_ROW(n, i, count) for (int64_t i = 0, count; count = (n) - i < W ? (n) - i : W, i < (n); i += W)
 
 template <int D> WEFT_INLINE VF load_up_to(const typename Float<D>::T* p, int64_t n) {

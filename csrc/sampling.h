@@ -1,5 +1,6 @@
-// A token for each row of logits: the likeliest, or one drawn after temperature, top-k, min-p and top-p. Each row is one
-// thread's, so its sums run in one order. Filters are thresholds, as weft/ops/sampling/draw.py defines them.
+// Samples a token for each row of logits: the likeliest (greedy), or one drawn after temperature, top-k, min-p and
+// top-p. One thread does a whole row, so its sums run in one order. Filters are thresholds, defined in
+// weft/ops/sampling/draw.py.
 #pragma once
 
 #include "kernels.h"
@@ -7,9 +8,9 @@
 
 namespace WEFT_NS {
 
-constexpr int64_t DRAW_BLOCK = 512;               // weights whose sum is kept, so that the draw need not scan the row twice
+constexpr int64_t DRAW_BLOCK = 512;               // tokens of a block: block sums are kept, so a draw scans one block
 
-// The first token at which the cumulative weight exceeds number * total. sums: room for each block's sum.
+// The first token at which the cumulative weight exceeds number * total. sums: memory for the sum of each block.
 static int64_t draw_from(const float* weights, int64_t n, double number, double* sums) {
     double total = 0, before = 0;
     int64_t blocks = (n + DRAW_BLOCK - 1) / DRAW_BLOCK, last = 0;
@@ -24,7 +25,8 @@ static int64_t draw_from(const float* weights, int64_t n, double number, double*
     double target = number * total;
     int64_t b = 0;
     while (b < last && before + sums[b] <= target) before += sums[b++];
-    // Rounding may leave the target just behind a block's end: then it is the block's last token that has any weight.
+    // Rounding may leave the target just behind the block's end: then the draw is the block's last token with any
+    // weight.
     int64_t token = -1, stop = (b + 1) * DRAW_BLOCK < n ? (b + 1) * DRAW_BLOCK : n;
     for (int64_t i = b * DRAW_BLOCK; i < stop; i++) {
         if (!(weights[i] > 0)) continue;
@@ -35,10 +37,11 @@ static int64_t draw_from(const float* weights, int64_t n, double number, double*
     return token;
 }
 
-// The smallest value that top-p keeps. weights: e^(x - high), their sum is total. memory: room for two rows.
+// The smallest value that top-p keeps. weights: e^(x - high), with the sum `total`. memory: [2 * n].
 static float top_p_threshold(const float* x, const float* weights, int64_t n, double top_p, double total, float high,
                              float* memory) {
-    // Tokens below this weight have too little together to be needed, so the rest decides; halved against rounding.
+    // All tokens with less than (1 - top_p) * total / n weigh less than (1 - top_p) * total together, so top-p drops
+    // them and the others decide. Halved, to be safe from rounding.
     double cut = 0.5 * (1 - top_p) * total / (double)n;
     float *values = memory, *kept_weights = memory + n;
     int64_t kept = 0;
@@ -54,7 +57,7 @@ static float top_p_threshold(const float* x, const float* weights, int64_t n, do
     return value_reaching(values, kept_weights, kept, top_p * total, -__builtin_inff(), high);
 }
 
-// One row that is drawn. memory: five rows of floats.
+// Draws from row r: temperature, top-k, min-p, top-p, then the draw. memory: [5 * vocab].
 static void draw_row(const DrawArgs& a, int64_t r, float* memory) {
     const int64_t n = a.vocab;
     float *x = a.logits + r * a.stride, *scaled = memory, *weights = memory + n, *rest = memory + 2 * n;
@@ -111,7 +114,7 @@ static void draw(const DrawArgs& a) {
     });
 }
 
-// What is reported of rows: the chosen token's value and rank, and the likeliest tokens, of equal ones the lower id first.
+// Reports one row: the chosen token's value and rank, and the likeliest tokens, of equal ones the lower id first.
 static void report_row(const ReportArgs& a, int64_t r, float* memory) {
     const int64_t n = a.vocab;
     const float* x = a.logits + a.row_ids[r] * a.stride;
@@ -145,7 +148,7 @@ static void report_row(const ReportArgs& a, int64_t r, float* memory) {
             ids[to] = j;
         }
     }
-    for (int64_t k = found; k < a.num_best; k++) ids[k] = 0;              // fewer: the row has NaN
+    for (int64_t k = found; k < a.num_best; k++) ids[k] = 0;              // only a row with NaN has fewer
     for (int64_t k = 0; k < a.num_best; k++) values[k] = k < found ? (float)((double)x[ids[k]] - shift) : __builtin_nanf("");
 }
 

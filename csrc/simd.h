@@ -1,7 +1,8 @@
-// Vectors of W floats for one instruction set, through the compiler's vector types; compiled once per level (levels/*.cpp).
+// Vectors of W floats for one instruction set, by the compiler's vector types. Compiled once for each ISA level
+// (levels/*.cpp).
 //
-// Everything is in the namespace WEFT_NS that the including file names, and static, so that the linker can never put
-// one level's code into another. No standard templates: those would be shared between levels.
+// Everything is static, in the namespace WEFT_NS that the level names, so that the linker never puts one level's code
+// into another. No standard templates: the linker would share their instances between levels.
 #pragma once
 
 #include <stdint.h>
@@ -38,7 +39,8 @@ typedef uint16_t VH __attribute__((vector_size(2 * WEFT_LANES)));
 typedef uint8_t VB __attribute__((vector_size(WEFT_LANES)));
 typedef int8_t VC __attribute__((vector_size(4 * WEFT_LANES)));
 
-// Integers of another width. The compiler's own conversion of vectors takes bytes apart one by one.
+// Conversions of integers to another width, by instructions: the compiler's own conversion takes bytes apart one by
+// one.
 #if defined(__AVX512F__)
 WEFT_INLINE VU widen(VH h) { return (VU)_mm512_cvtepu16_epi32((__m256i)h); }
 WEFT_INLINE VU widen(VB b) { return (VU)_mm512_cvtepu8_epi32((__m128i)b); }
@@ -57,7 +59,7 @@ WEFT_INLINE VH narrow(VU u) { return __builtin_convertvector(u, VH); }
 WEFT_INLINE VB narrow_to_bytes(VU u) { return __builtin_convertvector(u, VB); }
 #endif
 
-// Of each four words of v the first two, or the last two: half = 1.
+// The first two words (half = 0) or the last two (half = 1) of each four 32-bit words of v.
 WEFT_INLINE VH two_of_four(VI v, int half) {
 #if defined(__AVX512F__)
     const __m512i words = _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 0, 0, 0, 0, 0, 0, 0, 0);
@@ -73,19 +75,20 @@ WEFT_INLINE VH two_of_four(VI v, int half) {
 #endif
 }
 
-// Begins to read the line at p into the second cache. p need not be memory of ours.
+// Prefetches the cache line at p into the second-level cache. p may be any address, also one outside our memory.
 WEFT_INLINE void fetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 WEFT_INLINE VF zero() { return VF{}; }
 WEFT_INLINE VF splat(float x) { return VF{} + x; }
 WEFT_INLINE VF load(const float* p) { VF v; memcpy(&v, p, sizeof v); return v; }
 WEFT_INLINE void store(float* p, VF v) { memcpy(p, &v, sizeof v); }
-// a * b + c, fused wherever the level can (the compiler contracts it; all call sites are the same expression).
+// a * b + c, fused where the level has fused multiply-add. The compiler contracts the expression, the same at every
+// call.
 WEFT_INLINE VF fma(VF a, VF b, VF c) { return a * b + c; }
 WEFT_INLINE VF vmax(VF a, VF b) { return a > b ? a : b; }
 WEFT_INLINE VF vmin(VF a, VF b) { return a < b ? a : b; }
 WEFT_INLINE float hsum(VF v) {
-    // Halves are added to halves: an order that the width alone decides.
+    // Halves are added to halves, so the order depends on W alone.
     float x[W];
     store(x, v);
     for (int n = W / 2; n > 0; n /= 2)
@@ -108,7 +111,7 @@ WEFT_INLINE float bf16_to_float(uint16_t h) {
     memcpy(&f, &u, 4);
     return f;
 }
-// To nearest, ties to even; NaN stays NaN.
+// Rounds to nearest, ties to even; NaN stays NaN.
 WEFT_INLINE uint16_t float_to_bf16(float f) {
     uint32_t u;
     memcpy(&u, &f, 4);
@@ -141,7 +144,7 @@ WEFT_INLINE uint16_t float_to_f16(float f) {
     uint32_t sign = (u >> 16) & 0x8000, a = u & 0x7fffffffu;
     if (a > 0x7f800000u) return (uint16_t)(sign | 0x7e00);
     if (a >= 0x477ff000u) return (uint16_t)(sign | 0x7c00);
-    if (a < 0x38800000u) {                              // subnormal: adding 0.5 leaves the rounded value in the mantissa
+    if (a < 0x38800000u) {                              // subnormal: adding 0.5 rounds the value into the mantissa
         float v;
         memcpy(&v, &a, 4);
         v += 0.5f;
@@ -214,7 +217,7 @@ template <> struct Float<F16> {
     WEFT_INLINE T put(float x) { return float_to_f16(x); }
 };
 
-// Calls `f<F32>()`, `f<BF16>()` or `f<F16>()` by a run-time dtype.
+// Runs `call` with D as a constant: F32, BF16 or F16, by a run-time dtype.
 #define WEFT_BY_DTYPE(dtype, call)                                                                                     \
     switch (dtype) {                                                                                                   \
         case F32: { constexpr int D = F32; call; break; }                                                              \
@@ -222,7 +225,7 @@ template <> struct Float<F16> {
         default: { constexpr int D = F16; call; break; }                                                               \
     }
 
-// Loads n < W elements, the rest 0; stores n < W elements.
+// Loads n < W elements, with 0 in the other lanes; stores n < W elements.
 template <int D> WEFT_INLINE VF load_part(const typename Float<D>::T* p, int n) {
     float x[W] = {};
     for (int i = 0; i < n; i++) x[i] = Float<D>::get(p[i]);
@@ -236,7 +239,7 @@ template <int D> WEFT_INLINE void store_part(typename Float<D>::T* p, VF v, int 
 
 // ---- functions ------------------------------------------------------------------------------------------------------
 
-// e^x to about 1e-7 relative. 0 below -87.3 (and for -inf), NaN for NaN, inf above 88.7.
+// e^x, relative error about 1e-7. 0 below -87.3 (and for -inf), NaN for NaN, inf above 88.7.
 // x = n ln 2 + r, |r| <= ln 2 / 2; e^r by Taylor terms up to r^7.
 WEFT_INLINE VF vexp(VF x) {
     VF lo = splat(-87.33654f), hi = splat(88.72283f);
@@ -254,7 +257,7 @@ WEFT_INLINE VF vexp(VF x) {
     p = fma(p, r, splat(1.0f));
     p = fma(p, r, splat(1.0f));
     VI k = __builtin_convertvector(n, VI);
-    VI half = k >> 1;                                                            // in two factors: 2^128 is no float
+    VI half = k >> 1;                                                            // two factors: 2^128 is no float
     VF e = p * (VF)((half + 127) << 23) * (VF)((k - half + 127) << 23);
     e = under ? zero() : e;
     e = over ? splat(__builtin_inff()) : e;
@@ -262,15 +265,15 @@ WEFT_INLINE VF vexp(VF x) {
 }
 WEFT_INLINE VF vsigmoid(VF x) { return splat(1.0f) / (splat(1.0f) + vexp(-x)); }
 WEFT_INLINE VF vtanh(VF x) {
-    // Small x by its series: there 1 - 2 / (e^2x + 1) cancels.
+    // Small x by a series, because 1 - 2 / (e^2x + 1) cancels there.
     VF ax = x < zero() ? -x : x, x2 = x * x;
     VF series = x * (splat(1.0f) + x2 * (splat(-1.0f / 3) + x2 * (splat(2.0f / 15) + x2 * splat(-17.0f / 315))));
     VF e = vexp(splat(2.0f) * x);
     VF large = splat(1.0f) - splat(2.0f) / (e + splat(1.0f));
     return ax < splat(0.15f) ? series : large;
 }
-// erf to 2.4e-7: Numerical Recipes' erfc Chebyshev fit (W. H. Press et al., 2nd ed., section 6.2), the series near 0, where
-// 1 - erfc cancels.
+// erf, error 2.4e-7: Numerical Recipes' Chebyshev fit of erfc (W. H. Press et al., 2nd ed., section 6.2), and a series
+// near 0, where 1 - erfc cancels.
 WEFT_INLINE VF verf(VF x) {
     VF z = x < zero() ? -x : x;
     VF t = splat(1.0f) / fma(splat(0.5f), z, splat(1.0f));

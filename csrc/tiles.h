@@ -1,9 +1,8 @@
-// Products of bfloat16 and of 8-bit integers on AMX tiles, and the same on an emulation of the tiles, by which both are tested
-// where there are none.
+// Products of bfloat16 and of 8-bit integers on AMX tiles. Processors without tiles test the same code on an emulation.
 //
-// A panel is two tiles of 16 columns; rows of x go by 32, in two tiles of 16. Each row of a tile is summed on its own, by
-// 64 bytes of x at a time, so a row's result does not depend on what else is in its tile. Source of the tile operations:
-// Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, TDPBF16PS and TDPBSSD.
+// A panel is two tiles of 16 columns; 32 rows of x are two tiles of 16 rows. Each row of a tile is summed separately,
+// 64 bytes of x at a time, so a row's result does not depend on the other rows. Source of the tile operations: Intel 64
+// and IA-32 Architectures Software Developer's Manual, volume 2, TDPBF16PS and TDPBSSD.
 #pragma once
 
 #include "simd.h"
@@ -73,7 +72,8 @@ WEFT_INLINE void emulated_config(const uint8_t* config) {
 
 #endif
 
-// Tiles 0 to 3: sums (rows by columns), 4 and 5: rows of x, 6 and 7: columns of the panel.
+// Tiles 0 to 3 hold sums (rows by columns), 4 and 5 rows of x, 6 and 7 columns of the panel. first_rows, second_rows:
+// rows in the two tiles of x.
 WEFT_INLINE void configure_tiles(int first_rows, int second_rows) {
     alignas(64) uint8_t config[64] = {1};                             // palette 1
     const int rows[8] = {first_rows, first_rows, second_rows, second_rows, first_rows, second_rows, 16, 16};
@@ -85,14 +85,14 @@ WEFT_INLINE void configure_tiles(int first_rows, int second_rows) {
     WEFT_TILE_CONFIG(config);
 }
 
-// Sums c += tile a times tile b, for x of T: pairs of bfloat16, or four 8-bit integers.
+// Tile c += tile a times tile b, whose 32-bit words are pairs of bfloat16 or four 8-bit integers, by the size of T.
 #define WEFT_TILES_TIMES(c, a, b)                                                                                      \
     if constexpr (sizeof(T) == 2) WEFT_TILE_PRODUCT(c, a, b);                                                          \
     else WEFT_TILE_INTEGERS(c, a, b);
 
-// One panel, up to 16 rows (TWO false) or 17 to 32 (TWO true). x: the first row, `stride` bytes apart, of which
-// `size` bytes are multiplied; panel: from the first of these columns on, 128 bytes for 4 bytes of x; sums: [rows][64] floats
-// or integers, 256 bytes apart.
+// One panel times up to 16 rows (TWO false) or 17 to 32 (TWO true). x: rows `stride` bytes apart, of which `size` bytes
+// are multiplied. panel: from the first of these columns on, 128 bytes for each 4 bytes of x. sums: floats or integers,
+// rows 256 bytes apart; fresh: they begin with 0.
 template <class T, bool TWO, class Sum>
 static void tile_panel(const uint8_t* x, int64_t stride, const uint8_t* panel, int64_t size, Sum* sums, bool fresh) {
     Sum* second = sums + 16 * 64;
@@ -132,10 +132,10 @@ static void tile_panel(const uint8_t* x, int64_t stride, const uint8_t* panel, i
     }
 }
 
-constexpr int TILE_BYTES = 4096;                                      // of a row of x at most, of one call
+constexpr int TILE_BYTES = 4096;                                      // most bytes of a row of x in one call
 
-// Rows of x times columns [k0, k1) of two panels, added to sums [rows][64]. x: pointers to rows, anywhere in memory; the
-// columns are a multiple of 64 bytes of x, and at most TILE_BYTES.
+// Rows of x times columns [k0, k1) of panels a and b, added to sums [rows][64]. x: pointers to rows, anywhere in
+// memory. The columns are a multiple of 64 bytes of a row of x, and at most TILE_BYTES. fresh: sums begin with 0.
 template <class T, class Sum>
 static void tiles_rows(const T* const* x, int64_t rows, const uint8_t* a, const uint8_t* b, int64_t k0, int64_t k1,
                        Sum* sums, bool fresh) {

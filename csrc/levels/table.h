@@ -1,4 +1,4 @@
-// The table of one level's kernels. The including file names WEFT_NS.
+// The table of one ISA level's kernels. The including file defines WEFT_NS, the level's namespace.
 #pragma once
 
 #include "../act.h"
