@@ -131,15 +131,19 @@ def test_a_prompt_may_be_embeddings(directory, wanted):
 
 
 def built(directory, cls, **options):
-    args = EngineArgs(model=str(directory), model_class=cls, dtype="float32", max_model_len=64,
-                      skip_tokenizer_init=True, **options)
+    args = EngineArgs(model=str(directory), model_class=cls, max_model_len=64, skip_tokenizer_init=True,
+                      **({"dtype": "float32"} | options))
     config = resolve_engine_config(args, Machine.detect())
     return config, build_model(config, layer_context(config), None)
 
 
-def test_the_plan_counts_what_a_described_model_of_the_same_layers_holds(directory):
-    config, programmed = built(directory, MyLlama)
-    _, described = built(directory, None)
+@pytest.mark.parametrize("options", [
+    {}, {"dtype": "bfloat16"}, {"dtype": "bfloat16", "quantization": "int8"},
+    {"dtype": "bfloat16", "cpu_isa": "reference"},
+], ids=str)
+def test_the_plan_counts_what_a_described_model_of_the_same_layers_holds(directory, options):
+    config, programmed = built(directory, MyLlama, **options)
+    _, described = built(directory, None, **options)
 
     assert programmed.weight_bytes() == described.weight_bytes()
     groups = [plan_memory(model, config, Machine.detect()).groups for model in (programmed, described)]

@@ -51,11 +51,18 @@ def made(make: Callable[[], nn.Module], context: LayerContext) -> tuple[nn.Modul
 def loaded(make: Callable[[], nn.Module], context: LayerContext, step: Step | None = None) -> nn.Module:
     """A layer, or a module of layers, ready to be called. step: the one that it is in from now on."""
     module, step_ref = made(make, context)
-    for i, (_, parameter) in enumerate(sorted(module.named_parameters())):
-        parameter.weight_loader(parameter, numbers(parameter.shape, context.dtype, seed=i))
+    values = given(module, context.dtype)
+    for name, parameter in module.named_parameters():
+        parameter.weight_loader(parameter, values[name])
     finish(module)
     step_ref.begin(step)
     return module
+
+
+def given(layer: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
+    """What `loaded` gave the layer's parameters, by name."""
+    return {name: numbers(parameter.shape, dtype, seed=i)
+            for i, (name, parameter) in enumerate(sorted(layer.named_parameters()))}
 
 
 def finish(module: nn.Module) -> None:

@@ -76,8 +76,12 @@ class PublicLayer(Layer):
         return parameter
 
     def own_parameters(self) -> dict[str, nn.Parameter]:
-        """{name: parameter} of those that this layer loads. One that another layer holds for it is not among them."""
-        return {name: parameter for name, parameter in self._parameters.items() if parameter is not None}
+        """{name: parameter} of those that this layer loads.
+
+        A parameter that another layer holds for it is not among them, nor is one that a subclass or a constructor put
+        here: such a parameter has no `weight_loader` and keeps what it was made of.
+        """
+        return {name: parameter for name, parameter in self._parameters.items() if hasattr(parameter, "weight_loader")}
 
     def bind(self, context: LayerContext, step: StepRef) -> None:
         """Choose kernels. Called once, before memory is allocated. ConfigError for a dtype that is not the model's."""
@@ -162,9 +166,12 @@ class PublicLayer(Layer):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PublicLayer:
         """What `to`, `half` and `cuda` call: nothing to do, or a ConfigError for another dtype or device."""
-        for child in self.children():
+        own = self.own_parameters()
+        if not own:
+            return super()._apply(fn, recurse)
+        for child in self.children() if recurse else ():
             child._apply(fn)
-        for name, parameter in self.own_parameters().items():
+        for name, parameter in own.items():
             here = torch.empty(0, dtype=parameter.dtype)
             there = fn(here)
             if (there.dtype, there.device) != (here.dtype, here.device):
@@ -180,8 +187,8 @@ class PublicLayer(Layer):
                                "layers in the constructor of the model.")
         copied = memo[id(self)] = self.__new__(type(self))
         vars(copied).update(deepcopy(vars(self), memo))
-        for parameter in copied.own_parameters().values():
-            parameter.weight_loader = copied.load_part        # torch copies no attributes of parameters
+        for name in self.own_parameters():
+            copied._parameters[name].weight_loader = copied.load_part         # torch copies no attributes of parameters
         return copied
 
 

@@ -22,7 +22,8 @@ _untouched = torch._C.DisableTorchFunctionSubclass
 _FACTS = {getattr(Tensor, name) for name in (
     "size", "dim", "numel", "nelement", "element_size", "stride", "is_contiguous", "is_floating_point", "__len__",
     "requires_grad_")} | {getattr(Tensor, name).__get__ for name in (
-        "shape", "dtype", "ndim", "nbytes", "itemsize", "requires_grad", "is_leaf", "grad", "grad_fn", "layout")} | {
+        "shape", "dtype", "ndim", "nbytes", "itemsize", "requires_grad", "is_leaf", "grad", "grad_fn", "layout",
+        "is_cuda", "is_sparse", "is_quantized")} | {
             getattr(Tensor, name).__set__ for name in ("requires_grad", "grad")}
 _ADDRESSES = {Tensor.data_ptr, Tensor.untyped_storage}
 _OPERATIONS = "add|sub|mul|truediv|floordiv|mod|pow|matmul|and|or|xor|lshift|rshift"
