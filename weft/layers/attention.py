@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from weft.architectures.spec import Alibi, AttentionSpec, MLASpec, QKNorm, Rope
 from weft.cache.masks import CAUSAL, Bidirectional
 from weft.layers.context import LayerContext
-from weft.layers.layer import Home, Layer
+from weft.layers.layer import NOT_FINISHED, Home, Layer
 from weft.layers.linear import Linear
 from weft.layers.norm import Norm, norm_options
 from weft.layers.paged_attention import PagedAttention
@@ -34,7 +35,7 @@ class SelfAttention(Layer):
         self.q_norm = _qk_norm(spec.qk_norm, heads, spec.head_dim, context)
         self.k_norm = _qk_norm(spec.qk_norm, kv_heads, spec.head_dim, context)
         self.qk_choice = choose_qk(_qk_case(spec, context))
-        self.transform_qk = None                                # what that kernel makes of the norms' weights
+        self.transform_qk: Callable[..., None] = NOT_FINISHED   # what that kernel makes of the norms' weights
         self.paged = PagedAttention(
             num_heads=spec.num_heads, num_kv_heads=spec.num_kv_heads, head_dim=spec.head_dim, window=spec.window,
             mask=spec.mask if isinstance(spec.mask, Bidirectional) else CAUSAL,
@@ -62,7 +63,7 @@ class SelfAttention(Layer):
             self.transform_qk = self._refuse
             return
         q, k = self.q_norm, self.k_norm
-        norms = () if q is None else (q.weight, k.weight, q.bias, k.bias)
+        norms = () if q is None or k is None else (q.weight, k.weight, q.bias, k.bias)
         self.transform_qk = self.qk_choice.prepare(*(None if p is None else p.data for p in norms))
 
     def _refuse(self, qkv: Tensor, angles: tuple[Tensor, Tensor] | None) -> None:

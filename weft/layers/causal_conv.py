@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from torch import Tensor
 
 from weft.layers.context import LayerContext
-from weft.layers.layer import Home, Layer
+from weft.layers.layer import NOT_FINISHED, Home, Layer
 from weft.layers.linear import shape_only
 from weft.layers.shard import Extent, extent
 from weft.ops.causal_conv import CausalConvCase, choose_causal_conv
@@ -27,7 +27,7 @@ class CausalConv(Layer):
         self.choice = choose_causal_conv(CausalConvCase(device=context.device, dtype=context.dtype, kernel_size=size,
                                                         act=act, isa=context.isa))
         self.scratch = context.scratch
-        self.convolve = None                                    # what the kernel makes of weight and bias
+        self.convolve: Callable[..., Tensor] = NOT_FINISHED     # what the kernel makes of weight and bias
 
     def forward(self, x: Tensor, states: Tensor, plan: ScanPlan) -> Tensor:
         """[T, C] -> [T, C], in scratch memory; states [B, K - 1, C]."""

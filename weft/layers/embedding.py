@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from weft.architectures.spec import EmbeddingSpec, HeadSpec
 from weft.layers.context import LayerContext
-from weft.layers.layer import Home, Layer
+from weft.layers.layer import NOT_FINISHED, Home, Layer
 from weft.layers.linear import Linear, linear_case, shape_only
 from weft.layers.norm import optional_norm
 from weft.layers.shard import needs_sums
@@ -36,8 +36,9 @@ class Embedding(Layer):
         self.case = linear_case(context.weight_only(), width, len(self.vocabulary), is_table=True)
         self.tokens = self.parameter(len(self.vocabulary), width, context=context)
         self.choice = choose_embedding(EmbeddingCase(device=context.device, dtype=context.dtype, isa=context.isa))
-        self.rows = None                                      # what the kernel makes of the table
-        self.takes_codes, self.codes = choose_linear(self.case).name == "native", None
+        self.rows: Callable[[Tensor], Tensor] = NOT_FINISHED  # what the kernel makes of the table
+        self.takes_codes = choose_linear(self.case).name == "native"
+        self.codes: QuantizedWeight | None = None
         self.project = _projection(width, hidden_size, context)
         rows = spec.positions.num_positions + spec.positions.offset if spec.positions else 0
         self.positions = self.parameter(rows, hidden_size, context=context) if rows else None
@@ -55,7 +56,7 @@ class Embedding(Layer):
             hidden = self.project(hidden).clone()
         if self.token_types is not None and self.vocabulary.is_first:
             hidden = hidden + self.token_types[0]
-        if self.positions is not None and self.vocabulary.is_first:
+        if self.positions is not None and self.spec.positions is not None and self.vocabulary.is_first:
             hidden = hidden + F.embedding(positions + self.spec.positions.offset, self.positions)
         return hidden if self.norm is None else self.norm(hidden)
 
@@ -71,9 +72,10 @@ class Embedding(Layer):
         """Make the table readable, unless the head does. Only rows are read here: floats stay as they are."""
         if self.is_tied:
             return
-        table = self.tokens.data if self.codes is None else self.codes
+        table = self.tokens.data
         if self.case.quantization is not None or self.codes is not None:
-            table = choose_linear(self.case).prepare(table, None, Epilogue(out_dtype=self.case.dtype))
+            weight = table if self.codes is None else self.codes
+            table = choose_linear(self.case).prepare(weight, None, Epilogue(out_dtype=self.case.dtype))
         self.read_rows_of(table)
         self.codes = None
 
@@ -123,8 +125,9 @@ class Head(Layer):
         self.choice = choose_linear(self.case)
         self.weight = None if self.is_tied else self.parameter(vocab_size, width, context=context)
         self.bias = self.parameter(vocab_size, context=context) if spec.bias else None
-        self.product: Product | None = None
-        self.takes_codes, self.codes = self.choice.name == "native", None
+        self.product: Product = NOT_FINISHED
+        self.takes_codes = self.choice.name == "native"
+        self.codes: QuantizedWeight | None = None
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """[N, E] -> logits [N, V] in float32, of their own memory; a shard's are those of its rows."""
@@ -140,7 +143,7 @@ class Head(Layer):
     def finish_loading(self) -> None:
         """Give the matrix to the kernel; a tied embedding reads its rows from the same memory."""
         (embedding,) = self._embedding
-        weight = embedding.tokens if self.is_tied else self.weight
+        weight = embedding.tokens if self.weight is None else self.weight
         bias = None if self.bias is None else self.bias.data
         self.product = self.choice.prepare(weight.data if self.codes is None else self.codes, bias,
                                                   Epilogue(out_dtype=torch.float32))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +93,20 @@ class StepLimits:
     num_wanted_rows: int
     max_model_len: int
     num_threads: int
+
+
+class _NotFinished:
+    """Stands where `finish_loading` puts what a kernel makes of weights. RuntimeError for whoever calls it."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("the layer was called before its weights were loaded: finish_loading() comes first")
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """As __call__."""
+        return self(ids)
+
+
+NOT_FINISHED = _NotFinished()
 
 
 class Layer(nn.Module):
@@ -187,7 +202,7 @@ class Layer(nn.Module):
         return 0
 
 
-def filter_none(values: Iterator[Tensor | None]) -> Iterator[Tensor]:
+def filter_none(values: Iterable[Tensor | None]) -> Iterator[Tensor]:
     """Those that are there."""
     return (value for value in values if value is not None)
 

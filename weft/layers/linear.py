@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from weft.layers.context import LayerContext
-from weft.layers.layer import Home, Layer
+from weft.layers.layer import NOT_FINISHED, Home, Layer
 from weft.layers.shard import Extent, Span, extent
 from weft.ops.linear import Epilogue, LinearCase, Product, choose_linear, empty_weight, product_bytes
 from weft.ops.quantized import QuantizedWeight, stacked
@@ -39,7 +39,7 @@ class Linear(Layer):
         self.epilogue = Epilogue(act=act, gated=gated, out_dtype=context.dtype)
         self.width = out_features // 2 if gated else out_features
         self.scratch, self.role = context.scratch, next(iter(self.parts))
-        self.product: Product | None = None
+        self.product: Product = NOT_FINISHED
         self.takes_codes = self.choice.name == "native"
         self.codes: dict[str, QuantizedWeight] = {}           # homes that were loaded as codes
 

@@ -5,9 +5,10 @@ Both keep the scan's own parameters in float32, whatever the model's dtype: deca
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch import Tensor
 from weft.architectures.spec import Mamba2Spec, MambaSpec
 from weft.layers.causal_conv import CausalConv
 from weft.layers.context import LayerContext
-from weft.layers.layer import Home
+from weft.layers.layer import NOT_FINISHED, Home
 from weft.layers.linear import Linear, shape_only
 from weft.layers.shard import Extent, Span, Spans, needs_sums
 from weft.layers.state import StateLayer
@@ -24,8 +25,10 @@ from weft.ops.norm import NormCase, NormOptions, choose_norm
 from weft.ops.quantized import QuantizedWeight
 from weft.ops.step import Step
 
+S = TypeVar("S", MambaSpec, Mamba2Spec)
 
-class _Selective(StateLayer):
+
+class _Selective(StateLayer, Generic[S]):
     """What both versions share: the products at the two ends, the convolution, and the scan's parameters.
 
     spec: of the channels that are built, all or a shard's; inner: these channels. enter: rows of the product in;
@@ -33,11 +36,12 @@ class _Selective(StateLayer):
     a_columns: decays of one of them.
     """
 
-    def __init__(self, spec: MambaSpec | Mamba2Spec, hidden_size: int, options: MambaOptions, *, inner: Span,
+    def __init__(self, spec: S, hidden_size: int, options: MambaOptions, *, inner: Span,
                  enter: Spans, convolved: Extent, scanned: Span, a_columns: tuple[int, ...] = (),
                  context: LayerContext) -> None:
         super().__init__(spec, context=context)
-        self.spec, self.scratch, self.scanned = spec, context.scratch, scanned
+        self.spec: S = spec
+        self.scratch, self.scanned = context.scratch, scanned
         self.enter = Linear(hidden_size, {"in": enter}, bias=spec.bias, context=context)
         self.conv = CausalConv(convolved, spec.conv_size, act=spec.act, bias=spec.conv_bias, context=context)
         exact = replace(context, dtype=torch.float32)
@@ -46,7 +50,7 @@ class _Selective(StateLayer):
         self.out = Linear(inner, {"o": hidden_size}, bias=spec.bias, context=context)
         self.scan_choice = choose_mamba(MambaCase(device=context.device, dtype=context.dtype, options=options,
                                                   state_size=spec.state_size, isa=context.isa))
-        self.scan = None                                        # what that kernel makes of its parameters
+        self.scan: Callable[..., Tensor] = NOT_FINISHED         # what that kernel makes of its parameters
 
     def finish_loading(self) -> None:
         """Give the scan's parameters to its kernel."""
@@ -81,7 +85,7 @@ class _Selective(StateLayer):
         return self.scratch.take("scanned", rows, self.spec.inner_size, self.dtype)
 
 
-class Mamba(_Selective):
+class Mamba(_Selective[MambaSpec]):
     """A MambaSpec with its weights."""
 
     def __init__(self, spec: MambaSpec, hidden_size: int, *, context: LayerContext) -> None:
@@ -122,7 +126,7 @@ class Mamba(_Selective):
         return super().token_bytes(native) + own * self.dtype.itemsize
 
 
-class Mamba2(_Selective):
+class Mamba2(_Selective[Mamba2Spec]):
     """A Mamba2Spec with its weights."""
 
     def __init__(self, spec: Mamba2Spec, hidden_size: int, *, context: LayerContext) -> None:
@@ -137,7 +141,7 @@ class Mamba2(_Selective):
         self.norm_options = NormOptions(centred=False, eps=spec.norm_eps, cast_before_weight=True)
         self.norm_choice = choose_norm(NormCase(device=context.device, dtype=context.dtype, options=self.norm_options,
                                                 isa=context.isa))
-        self.norms = ()                                         # of each group's channels
+        self.norms: tuple[Callable[..., Tensor], ...] = ()       # of each group's channels
 
     def forward(self, x: Tensor, step: Step, angles: None = None, residual: Tensor | None = None,
                 alpha: float = 1.0) -> Tensor:

@@ -6,6 +6,7 @@ of q and k, it is filled up with zeros.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch import Tensor
 from weft.architectures.spec import MLASpec, Rope
 from weft.layers.attention import heads_bytes
 from weft.layers.context import LayerContext
-from weft.layers.layer import Home, Layer
+from weft.layers.layer import NOT_FINISHED, Home, Layer
 from weft.layers.linear import Linear
 from weft.layers.norm import Norm
 from weft.layers.paged_attention import PagedAttention
@@ -47,7 +48,7 @@ class MLA(Layer):
         self.qk_choice = choose_qk(QKCase(
             device=context.device, dtype=context.dtype, num_heads=heads, num_kv_heads=heads, head_dim=spec.head_dim,
             half=spec.positions.rotary_dim // 2, interleaved=spec.positions.interleaved, isa=context.isa))
-        self.rotate = None                                    # what that kernel makes of no norms
+        self.rotate: Callable[..., None] = NOT_FINISHED       # what that kernel makes of no norms
         self.paged = PagedAttention(num_heads=heads, num_kv_heads=heads, head_dim=spec.head_dim,
                                     params=AttentionParams(scale=spec.scale), context=context)
 
@@ -72,7 +73,8 @@ class MLA(Layer):
         qkv = self.scratch.take("mla_qkv", tokens, 3 * heads * spec.head_dim, self.dtype)
         qkv = qkv.view(tokens, 3 * heads, spec.head_dim)
         q, k, v = qkv.split_with_sizes((heads, heads, heads), dim=1)
-        query = self.q(x if self.q_a is None else self.q_a_norm(self.q_a(x))).view(tokens, heads, keys)
+        narrow = x if self.q_a is None or self.q_a_norm is None else self.q_a_norm(self.q_a(x))
+        query = self.q(narrow).view(tokens, heads, keys)
         q[..., rotary:keys], q[..., :rotary] = query.split_with_sizes((spec.nope_dim, rotary), dim=2)
         latent, key = self.kv_a(x).split_with_sizes((spec.kv_rank, rotary), dim=1)
         k[..., :rotary] = key.unsqueeze(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from weft.architectures.spec import MLPSpec, MoESpec
 from weft.layers.context import LayerContext
-from weft.layers.layer import Home, Layer
+from weft.layers.layer import NOT_FINISHED, Home, Layer
 from weft.layers.linear import Linear, linear_case, shape_only
 from weft.ops.linear import product_bytes
 from weft.ops.moe import MoECase, Routing, choose_moe
@@ -72,7 +72,7 @@ class MoE(Layer):
             act=spec.expert.act, isa=context.isa, quantization=exact_input.quantization, nodes=context.nodes))
         self.gate_up_case = linear_case(exact_input, hidden_size, 2 * size)               # of one expert's products
         self.down_case = linear_case(exact_input, size, hidden_size)
-        self.experts = None                                   # what the kernel makes of the matrices
+        self.experts: Callable[..., Tensor] = NOT_FINISHED    # what the kernel makes of the matrices
         self.takes_codes = self.choice.name == "native"
         self.codes: dict[str, QuantizedWeight] = {}           # homes that were loaded as codes
 
@@ -81,7 +81,7 @@ class MoE(Layer):
         if residual is x:
             x = x.clone()                                     # the shared expert's part is added before the others read
         logits, scale = self.router(x), self.spec.scale
-        if self.shared_gate is not None:
+        if self.shared_gate is not None and self.shared is not None:
             out = self.experts(x, logits, self.shared(x) * torch.sigmoid(self.shared_gate(x)), scale)
             return out if residual is None else residual.add_(out, alpha=alpha)
         if self.shared is not None:
@@ -172,8 +172,9 @@ def experts_with_codes(weight: Tensor,
     """
     if not any(any(parts) for parts in codes):
         return weight
-    experts = [stacked([weight if part is None else part for part in parts]) for parts in codes]
-    if all(e is not None and e.format == experts[0].format for e in experts):
+    whole = (stacked([weight if part is None else part for part in parts]) for parts in codes)
+    experts = [expert for expert in whole if expert is not None]
+    if len(experts) == len(codes) and all(expert.format == experts[0].format for expert in experts):
         return experts
     for matrix, parts in zip(weight, codes, strict=True):
         for rows, part in zip(matrix.chunk(len(parts)), parts, strict=True):

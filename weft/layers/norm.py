@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from torch import Tensor
 
 from weft.architectures.spec import LayerNorm, NormSpec, RMSNorm
 from weft.layers.context import LayerContext
-from weft.layers.layer import Home, Layer
+from weft.layers.layer import NOT_FINISHED, Home, Layer
 from weft.layers.shard import Span
 from weft.ops.norm import NormCase, NormOptions, choose_norm
 
@@ -33,7 +34,7 @@ class Norm(Layer):
         self.options, self.scratch, self.role, self.dtype = norm_options(spec), context.scratch, role, context.dtype
         self.choice = choose_norm(NormCase(device=context.device, dtype=context.dtype, options=self.options,
                                            isa=context.isa))
-        self.normalise = None                                 # what the kernel makes of weight and bias
+        self.normalise: Callable[..., Tensor] = NOT_FINISHED   # what the kernel makes of weight and bias
 
     def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
         """[T, N] -> [T, N]; with a residual, residual += alpha * that, and it is returned."""

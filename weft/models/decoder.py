@@ -11,6 +11,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -44,7 +47,10 @@ from weft.ops.copy_rows import CopyCase, choose_copy
 from weft.ops.linear import BFLOAT16_PRODUCTS
 from weft.ops.step import Step
 
-_LAYERS = {AttentionSpec: SelfAttention, MLASpec: MLA, MambaSpec: Mamba, Mamba2Spec: Mamba2, MLPSpec: MLP, MoESpec: MoE}
+Mixer = SelfAttention | MLA | Mamba | Mamba2
+_MIXERS: dict[type, Callable[..., Mixer]] = {
+    AttentionSpec: SelfAttention, MLASpec: MLA, MambaSpec: Mamba, Mamba2Spec: Mamba2}
+_FFNS: dict[type, Callable[..., MLP | MoE]] = {MLPSpec: MLP, MoESpec: MoE}
 
 
 class Block(Layer):
@@ -53,8 +59,8 @@ class Block(Layer):
     def __init__(self, spec: BlockSpec, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
         self.spec, self.hidden_size, self.dtype, self.isa = spec, hidden_size, context.dtype, context.isa
-        self.mixer = _LAYERS[type(spec.mixer)](spec.mixer, hidden_size, context=context)
-        self.ffn = None if spec.ffn is None else _LAYERS[type(spec.ffn)](spec.ffn, hidden_size, context=context)
+        self.mixer = _MIXERS[type(spec.mixer)](spec.mixer, hidden_size, context=context)
+        self.ffn = None if spec.ffn is None else _FFNS[type(spec.ffn)](spec.ffn, hidden_size, context=context)
         self.mixer_norm = optional_norm(spec.mixer_norm, hidden_size, context=context, role="mixer_norm")
         self.ffn_norm = optional_norm(spec.ffn_norm, hidden_size, context=context, role="ffn_norm")
         self.mixer_post_norm = optional_norm(spec.mixer_post_norm, hidden_size, context=context)
@@ -77,8 +83,9 @@ class Block(Layer):
         if self.spec.parallel:
             return self._parallel(hidden, step, angles)
         if self.spec.post_residual:
-            hidden = self.mixer_norm(self.mixer(hidden, step, angles, hidden))
-            return self.ffn_norm(self.ffn(hidden, hidden))
+            hidden = _norm(self.mixer_norm, self.mixer(hidden, step, angles, hidden))
+            assert self.ffn is not None, "only blocks that add to the stream in turn may lack the second part"
+            return _norm(self.ffn_norm, self.ffn(hidden, hidden))
         alpha = self.spec.residual_scale
         if self.mixer_post_norm is None:
             self.mixer(_norm(self.mixer_norm, hidden), step, angles, hidden, alpha)
@@ -92,7 +99,8 @@ class Block(Layer):
         return self.ffn_post_norm(self.ffn(_norm(self.ffn_norm, hidden)), hidden, alpha)
 
     def _parallel(self, hidden: Tensor, step: Step, angles: tuple[Tensor, Tensor] | None) -> Tensor:
-        mixed = self.mixer_norm(hidden)
+        assert self.ffn is not None, "two parts are in parallel"
+        mixed = _norm(self.mixer_norm, hidden)
         fed = mixed if self.ffn_norm is None else self.ffn_norm(hidden)          # both norms before hidden changes
         self.mixer(mixed, step, angles, hidden, self.spec.residual_scale)
         return self.ffn(fed, hidden, self.spec.residual_scale)
@@ -122,8 +130,12 @@ class Stack(Layer):
 
     def prepare(self, *, max_model_len: int) -> None:
         """Make what depends on the longest sequence, in tokens: the frequencies of some rotary positions."""
-        ropes = dict.fromkeys(block.mixer.rope for block in self.blocks if block.mixer.rope is not None)
+        ropes = dict.fromkeys(block.mixer.rope for block in self.each_block() if block.mixer.rope is not None)
         self.ropes = {rope: RotaryPositions(rope, max_model_len=max_model_len) for rope in ropes}
+
+    def each_block(self) -> Iterable[Block]:
+        """The blocks in order, by their type, which torch's ModuleList does not know."""
+        return cast("Iterable[Block]", self.blocks)
 
     @torch.inference_mode()
     def forward(self, step: Step) -> Tensor:
@@ -139,9 +151,10 @@ class Stack(Layer):
         return self.steps.run(hidden, angles, step, self._run_blocks)
 
     def _run_blocks(self, hidden: Tensor, angles: Angles, step: Step) -> Tensor:
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(self.each_block()):
             self._tap(hidden, step, i)
-            hidden = block(hidden, step, angles.get(block.mixer.rope))
+            rope = block.mixer.rope
+            hidden = block(hidden, step, None if rope is None else angles[rope])
         self._tap(hidden, step, len(self.blocks))
         return hidden if self.final_norm is None else self.final_norm(hidden)
 
@@ -166,7 +179,7 @@ class Stack(Layer):
 
     def homes(self) -> dict[str, Home]:
         homes = _prefixed("embedding", self.embedding)
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(self.each_block()):
             homes |= _prefixed(f"blocks.{i}", block)
         return homes | _prefixed("final_norm", self.final_norm)
 

@@ -70,7 +70,7 @@ class DescribedStack:
 
     def step_bytes(self, limits: StepLimits) -> int:
         """As EngineModel."""
-        blocks = [block.token_bytes(self._is_native) for block in self.module.blocks]
+        blocks = [block.token_bytes(self._is_native) for block in self.module.each_block()]
         return step_bytes(self.module, max(blocks, default=0), self.num_outputs, limits, native=self._is_native)
 
     def bytes_per_cached_token(self) -> float:

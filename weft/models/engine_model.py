@@ -27,12 +27,13 @@ class CacheLayer(Protocol):
     need: what it stores, for the memory plan. cache_dtypes: of its tensors.
     """
 
-    need: CacheNeed
+    @property
+    def need(self) -> CacheNeed: ...
 
     @property
     def cache_dtypes(self) -> tuple[torch.dtype, ...]: ...
 
-    def cache_shapes(self, num_blocks: int) -> tuple[tuple[int, ...], ...]:
+    def cache_shapes(self, num_blocks: int, /) -> tuple[tuple[int, ...], ...]:
         """Of its tensors, for blocks numbered 0 to num_blocks - 1."""
         ...
 
@@ -79,13 +80,26 @@ class EngineModel(Protocol):
     nobody does, because the model reads its config itself.
     """
 
-    module: nn.Module
-    caches: tuple[CacheLayer, ...]
-    tasks: frozenset[str]
-    prompt_embeds_size: int | None
-    num_positions: int | None
-    pooler: Pooler | None
-    reader: ConfigReader | None
+    @property
+    def module(self) -> nn.Module: ...
+
+    @property
+    def caches(self) -> tuple[CacheLayer, ...]: ...
+
+    @property
+    def tasks(self) -> frozenset[str]: ...
+
+    @property
+    def prompt_embeds_size(self) -> int | None: ...
+
+    @property
+    def num_positions(self) -> int | None: ...
+
+    @property
+    def pooler(self) -> Pooler | None: ...
+
+    @property
+    def reader(self) -> ConfigReader | None: ...
 
     def words(self) -> ModelWords:
         """The model in words."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,16 @@ from weft.ops.step import Step
 _BUFFERS = 6        # rows of hidden states and of the widest product that a block is taken to hold at one time
 
 
+class ModelMethods(Protocol):
+    """What a programmed model has besides `forward`, as vLLM's models do."""
+
+    def embed_input_ids(self, input_ids: Tensor) -> Tensor: ...
+
+    def compute_logits(self, hidden_states: Tensor) -> Tensor: ...
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str] | None: ...
+
+
 class Programmed:
     """As EngineModel. ConfigError when the class cannot be made, or has no attention layer of weft."""
 
@@ -54,6 +64,7 @@ class Programmed:
                                 hint="weft does not know how GGUF files name a programmed model's tensors.")
         self.name, self._step = cls.__qualname__, StepRef()
         self.module = self._made(cls, config)
+        self._methods = cast("ModelMethods", self.module)      # `find_class` has seen that it has them
         tie_shared_tables(self.module)
         for module in self.module.modules():
             if isinstance(module, PublicLayer):
@@ -145,7 +156,7 @@ class Programmed:
     def _load_weights(self, checkpoint: Checkpoint) -> None:
         reading = _Reading(checkpoint)
         try:
-            loaded = self.module.load_weights(reading)
+            loaded = self._methods.load_weights(reading)
         except WeftError as error:
             raise CheckpointError(f"{self.name}.load_weights at tensor {reading.last}: {error}") from error
         except Exception as error:
@@ -165,7 +176,7 @@ class Programmed:
     def try_step(self, step: Step) -> None:
         """As EngineModel: a first forward pass. ConfigError for a wrong shape, dtype, or numbers that are none."""
         rows = len(step.input_ids)
-        looked_up = self.module.embed_input_ids(step.input_ids)
+        looked_up = self._methods.embed_input_ids(step.input_ids)
         self._check("embed_input_ids", looked_up, rows, None)
         self.prompt_embeds_size = looked_up.shape[1]
         hidden = self.forward(step)
@@ -191,7 +202,7 @@ class Programmed:
         try:
             embeds = None
             if step.embeds is not None:
-                looked_up = self.module.embed_input_ids(step.input_ids)
+                looked_up = self._methods.embed_input_ids(step.input_ids)
                 embeds = looked_up.index_copy(0, step.embeds.rows, step.embeds.values.to(looked_up.dtype))
             return self.module(step.input_ids, step.positions, intermediate_tensors=None, inputs_embeds=embeds)
         finally:
@@ -199,7 +210,7 @@ class Programmed:
 
     def compute_logits(self, hidden_states: Tensor) -> Tensor:
         """As EngineModel."""
-        return self.module.compute_logits(hidden_states).float()
+        return self._methods.compute_logits(hidden_states).float()
 
     def choices(self) -> Iterator[Choice]:
         """As EngineModel."""
