@@ -88,9 +88,9 @@ def _group(needs: dict[int, CacheNeed], block_size: int, state_interval: int) ->
             return StateGroup(layers, num_bytes, state_interval)
         case EncoderNeed():
             return EncoderGroup(layers, num_bytes, block_size)
-        case TokensNeed(window=None, mask=mask):
-            return FullGroup(layers, num_bytes, block_size, mask)
-        case TokensNeed(window=int(window), mask=mask):
+        case TokensNeed(window=window, mask=mask):
+            if window is None:
+                return FullGroup(layers, num_bytes, block_size, mask)
             return WindowGroup(window, layers, num_bytes, block_size, mask)
 
 

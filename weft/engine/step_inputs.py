@@ -8,7 +8,7 @@ from itertools import accumulate
 import numpy as np
 import torch
 
-from weft.cache.groups import FREED, CacheGroup, FullGroup, StateGroup
+from weft.cache.groups import FREED, CacheGroup, FullGroup, StateGroup, WindowGroup
 from weft.cache.masks import Bidirectional, Chunked
 from weft.engine.memory.plan import MemoryPlan
 from weft.engine.process.wire_tensor import rows_from_wire
@@ -70,7 +70,7 @@ def trial_step(memory: MemoryPlan) -> Step:
     table = np.array([[0] if size > 1 else [0, 1]], dtype=np.int32)
     plans = tuple(ScanPlan(query_lens=(2,), read_ids=(None,), write_ids=(0,)) if isinstance(group, StateGroup) else
                   attention_plan(query_lens=(2,), seq_lens=(2,), num_decodes=0, slots=places, table=table,
-                                 window=group.window, block_size=size) for group in memory.groups)
+                                 window=_window(group), block_size=size) for group in memory.groups)
     return Step(input_ids=torch.zeros(2, dtype=torch.int64), positions=torch.from_numpy(places), query_lens=(2,),
                 wanted_rows=(0, 1), caches=plans)
 
@@ -105,7 +105,7 @@ def _attention(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...], s
     slots = table[rows, places // size] * size + places % size
     ranges = _ranges(memory.groups[group], query_lens, seq_lens)
     return attention_plan(query_lens=query_lens, seq_lens=seq_lens, num_decodes=num_decodes, slots=slots, table=table,
-                          window=memory.groups[group].window, block_size=size, ranges=ranges)
+                          window=_window(memory.groups[group]), block_size=size, ranges=ranges)
 
 
 def _ranges(group: CacheGroup, query_lens: tuple[int, ...], seq_lens: tuple[int, ...]) -> KeyRanges | None:
@@ -117,3 +117,7 @@ def _ranges(group: CacheGroup, query_lens: tuple[int, ...], seq_lens: tuple[int,
             return chunked(query_lens, seq_lens, size)
         case _:
             return None
+
+
+def _window(group: CacheGroup) -> int | None:
+    return group.window if isinstance(group, WindowGroup) else None

@@ -6,7 +6,7 @@ allocated. `allocate` gives it memory, loading fills its homes, `finish_loading`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 

@@ -64,7 +64,11 @@ class Step:
     def assign(self, other: Step) -> None:
         """Take over what layers read of another step with the same `shape_key`, in this step's own memory."""
         for mine, plan in zip(self.caches, other.caches, strict=True):
-            mine.assign(plan)
+            if isinstance(mine, AttentionPlan) and isinstance(plan, AttentionPlan):
+                mine.assign(plan)
+            else:
+                assert isinstance(mine, ScanPlan) and isinstance(plan, ScanPlan), "steps of one model have equal groups"
+                mine.assign(plan)
 
     def with_own_taps(self) -> Step:
         """This step with other memory for its taps: a recording's, which replays overwrite."""

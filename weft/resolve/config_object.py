@@ -46,8 +46,8 @@ def get_config(model: str | Path, trust_remote_code: bool, revision: str | None 
     overrides = dict(hf_overrides_kw or {})
     if hf_overrides_fn is not None and (model_type := probed_model_type(hf_overrides_fn)):
         overrides["model_type"] = model_type
-    is_alone = found.gguf is not None and not (found.directory / CONFIG_NAME).is_file()
-    if is_alone and config_format == ConfigFormat.AUTO:
+    has_json = (found.directory / CONFIG_NAME).is_file()
+    if found.gguf is not None and not has_json and config_format == ConfigFormat.AUTO:
         config = object_of(read_gguf_config(found.gguf, overrides), str(model), trust_remote_code=trust_remote_code)
     else:
         if config_format == ConfigFormat.AUTO:

@@ -94,4 +94,5 @@ def _sum(before: Any, now: Any) -> Any:
     """The sum of two numbers, or the element-wise sum of two lists."""
     if isinstance(before, list):
         return [a + b for a, b in zip_longest(before, now, fillvalue=0)]
+    assert isinstance(before, int) and isinstance(now, int), "a counter stays a number, or a list"
     return before + now

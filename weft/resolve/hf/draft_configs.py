@@ -67,7 +67,7 @@ def mlp_speculator(c: ConfigReader) -> dict[str, Any]:
     kept = c.list("top_k_tokens_per_head", default=None)
     if kept is None and heads is not None:
         found["top_k_tokens_per_head"] = [max(5 - head, 1) for head in range(heads)]
-    elif heads is not None and len(kept) != heads:
+    elif heads is not None and kept is not None and len(kept) != heads:
         raise c.error("top_k_tokens_per_head", kept, f"{heads} numbers, as many as n_predict, not {len(kept)}")
     if not c.value("architectures"):
         found["architectures"] = ["MLPSpeculatorPreTrainedModel"]

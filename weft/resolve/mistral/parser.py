@@ -36,7 +36,9 @@ _NOT_FILLED = frozenset({*TEXT_CONFIG_KEYS, "llm_config", "vision_config", "audi
 class MistralConfigParser(ConfigParserBase):
     """Reads a params.json."""
 
-    def parse(self, model: str | Path, trust_remote_code: bool, revision: str | None = None,
+    # Narrower than the base class on purpose: a keyword that nobody knows is an error.
+    def parse(  # pyright: ignore[reportIncompatibleMethodOverride]
+              self, model: str | Path, trust_remote_code: bool, revision: str | None = None,
               code_revision: str | None = None, *, hf_overrides: Mapping[str, Any] | None = None,
               token: str | None = None) -> tuple[dict[str, Any], PretrainedConfig]:
         """(params.json unchanged, a plain config object of its normalised values).
