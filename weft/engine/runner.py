@@ -107,8 +107,9 @@ class Runner:
                          results: list[SequenceResult]) -> None:
         row = 0
         for item, count, result in zip(step_plan.scheduled, step.query_lens, results, strict=True):
-            if not item.seq.is_pooling and item.seq.request.sampling.prompt_logprobs is not None:
-                result.prompt_logprobs = self._of_prompt(item, hidden[row : row + count])
+            num_best = None if item.seq.is_pooling else item.seq.request.sampling.prompt_logprobs
+            if num_best is not None:
+                result.prompt_logprobs = self._of_prompt(item, hidden[row : row + count], num_best)
             row += count
 
     def _pool(self, step_plan: StepPlan, step: Step, hidden: Tensor, results: list[SequenceResult]) -> None:
@@ -124,7 +125,7 @@ class Runner:
                 result.error = "the model's states for this request are not numbers (NaN or infinity)"
             row += count
 
-    def _of_prompt(self, item: Scheduled, hidden: Tensor) -> list[TokenLogprobs]:
+    def _of_prompt(self, item: Scheduled, hidden: Tensor, num_best: int) -> list[TokenLogprobs]:
         """Log-probabilities of the prompt tokens that this chunk's positions predict, without those reported before.
 
         hidden: [item.num_new_tokens, E].
@@ -137,7 +138,7 @@ class Runner:
             stop = min(start + _LOGIT_ROWS, last)
             logits = self.model.compute_logits(hidden[start - item.start : stop - item.start])
             next_ids = seq.token_ids[start + 1 : stop + 1]
-            out += self.sampler.prompt_logprobs(logits, next_ids, seq.request.sampling.prompt_logprobs)
+            out += self.sampler.prompt_logprobs(logits, next_ids, num_best)
         return out
 
     # Methods that users call through collective_rpc and apply_model.

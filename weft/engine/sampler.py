@@ -102,7 +102,7 @@ class Sampler:
         drawn = self._sampling.draw(logits, _settings(rows), keep=keep)
         results = [Sampled(token) if state == GOOD else Sampled(error=_WHY_NOT[state], is_dead_end=state == EMPTY)
                    for token, state in zip(drawn.tokens.tolist(), drawn.states.tolist(), strict=True)]
-        for k in {rows[i].params.logprobs for i in reported}:
+        for k in {k for i in reported if (k := rows[i].params.logprobs) is not None}:
             members = [(i, place) for i, place in zip(reported, places, strict=True)
                        if rows[i].params.logprobs == k and results[i].error is None]
             if members:

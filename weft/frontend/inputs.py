@@ -166,6 +166,7 @@ class InputProcessor:
         if prompt.token_ids is not None:
             token_ids, hint = prompt.token_ids, ""
         else:
+            assert prompt.text is not None, "a prompt has text, ids or rows"
             token_ids = self._require_tokenizer("prompt").encode(prompt.text, add_special_tokens=add_special_tokens)
             hint = "The tokenizer has more tokens than the model."
         if not token_ids:

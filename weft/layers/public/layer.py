@@ -72,8 +72,12 @@ class PublicLayer(Layer):
     def new_parameter(self, *shape: int) -> nn.Parameter:
         """A parameter on "meta" that knows its loader."""
         parameter = nn.Parameter(torch.empty(shape, dtype=self.params_dtype, device="meta"), requires_grad=False)
-        parameter.weight_loader = self.load_part
+        self._give_loader(parameter)
         return parameter
+
+    def _give_loader(self, parameter: nn.Parameter) -> None:
+        """Set the `weight_loader` that a model's load_weights calls; torch's own parameters have no such attribute."""
+        vars(parameter)["weight_loader"] = self.load_part
 
     def own_parameters(self) -> dict[str, nn.Parameter]:
         """{name: parameter} of those that this layer loads.
@@ -81,7 +85,8 @@ class PublicLayer(Layer):
         A parameter that another layer holds for it is not among them, nor is one that a subclass or a constructor put
         here: such a parameter has no `weight_loader` and keeps what it was made of.
         """
-        return {name: parameter for name, parameter in self._parameters.items() if hasattr(parameter, "weight_loader")}
+        return {name: parameter for name, parameter in self._parameters.items()
+                if parameter is not None and hasattr(parameter, "weight_loader")}
 
     def bind(self, context: LayerContext, step: StepRef) -> None:
         """Choose kernels. Called once, before memory is allocated. ConfigError for a dtype that is not the model's."""
@@ -97,7 +102,7 @@ class PublicLayer(Layer):
         for name, parameter in self.own_parameters().items():
             if parameter.is_meta:
                 put_into(parameter, self.empty(name, parameter, device))
-                parameter.weight_loader = self.load_part
+                self._give_loader(parameter)
 
     def empty(self, name: str, parameter: nn.Parameter, device: str) -> Tensor:
         """Memory to load a parameter into."""
@@ -144,8 +149,9 @@ class PublicLayer(Layer):
     def keep(self, name: str, read: Callable[[], Tensor]) -> None:
         """From now on a parameter only reads what the kernel has. read(): the numbers; whether a copy or not."""
         parameter = self._parameters[name]
+        assert parameter is not None, f"{name} is a parameter that this layer does not have"
         LoadedWeight.become(parameter, f"{type(self).__name__}.{name}", read)
-        parameter.weight_loader = self.load_part
+        self._give_loader(parameter)
 
     def ready(self) -> LayerContext:
         """The context. RuntimeError before the engine has bound the layer and loaded its numbers."""
@@ -188,7 +194,9 @@ class PublicLayer(Layer):
         copied = memo[id(self)] = self.__new__(type(self))
         vars(copied).update(deepcopy(vars(self), memo))
         for name in self.own_parameters():
-            copied._parameters[name].weight_loader = copied.load_part         # torch copies no attributes of parameters
+            parameter = copied._parameters[name]
+            assert parameter is not None, "a copy has what it is copied from"
+            copied._give_loader(parameter)                    # torch copies no attributes of parameters
         return copied
 
 

@@ -25,6 +25,7 @@ _FACTS = {getattr(Tensor, name) for name in (
         "shape", "dtype", "ndim", "nbytes", "itemsize", "requires_grad", "is_leaf", "grad", "grad_fn", "layout",
         "is_cuda", "is_sparse", "is_quantized")} | {
             getattr(Tensor, name).__set__ for name in ("requires_grad", "grad")}
+_DEVICE, _IS_META = (getattr(Tensor, name).__get__ for name in ("device", "is_meta"))
 _ADDRESSES = {Tensor.data_ptr, Tensor.untyped_storage}
 _OPERATIONS = "add|sub|mul|truediv|floordiv|mod|pow|matmul|and|or|xor|lshift|rshift"
 _IN_PLACE = re.compile(rf"__set(item)?__|__i({_OPERATIONS})__|.*[^_]_")      # names of functions that write argument 0
@@ -42,7 +43,7 @@ class LoadedWeight(nn.Parameter):
         """Make a parameter one of these; whoever holds it holds this. name: for errors; read(): the numbers."""
         device = parameter.device
         put_into(parameter, torch.empty(parameter.shape, dtype=parameter.dtype, device="meta"))
-        parameter._name, parameter._read, parameter._device = name, read, device
+        vars(parameter).update(_name=name, _read=read, _device=device)
         parameter.__class__ = LoadedWeight
 
     @classmethod
@@ -51,9 +52,9 @@ class LoadedWeight(nn.Parameter):
         if func in _FACTS:
             with _untouched():
                 return func(*args, **kwargs)
-        if func is Tensor.device.__get__:
+        if func == _DEVICE:
             return args[0]._device
-        if func is Tensor.is_meta.__get__:
+        if func == _IS_META:
             return False
         for weight in tree_leaves((args, kwargs)):
             if isinstance(weight, cls) and func in _ADDRESSES:
