@@ -19,6 +19,7 @@ from weft.ops.attention import (
     KV_DTYPES,
     AttentionCase,
     AttentionParams,
+    AttentionPlan,
     cache_shape,
     check_attention,
     choose_attention,
@@ -68,7 +69,9 @@ class PagedAttention(Layer):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, step: Step, out: Tensor | None = None) -> Tensor:
         """As `attend`, for tensors of others: FieldError for what the kernel would misread (ops/attention/check.py)."""
-        check_attention(q, k, v, self.k_cache, self.v_cache, step.caches[self.group], self.params, out)
+        plan = step.caches[self.group]
+        assert isinstance(plan, AttentionPlan), "the group of a layer with keys and values has their plan"
+        check_attention(q, k, v, self.k_cache, self.v_cache, plan, self.params, out)
         return self.attend(q, k, v, step, out)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, step: Step, out: Tensor | None = None) -> Tensor:
