@@ -1,6 +1,6 @@
-"""`AsyncLLM`: a model in a supervised child process, for asyncio programs; the HTTP server is built on it.
+"""`AsyncLLM`: a model in a supervised child process, for asyncio programs. The HTTP server is built on it.
 
-Any number of requests at once, each an async iterator. One event loop at a time uses it: the one that first asks.
+It serves any number of requests at once, each as an async iterator, for one event loop at a time.
 """
 
 from __future__ import annotations
@@ -39,31 +39,31 @@ T = TypeVar("T")
 
 
 class Observer(Protocol):
-    """Is told, in the event loop, what happens."""
+    """Callbacks for engine events. `AsyncLLM` calls them in its event loop."""
 
     def on_step(self, stats: EngineStats) -> None:
-        """After each engine step."""
+        """Called after each engine step."""
 
     def on_finished(self, output: RequestOutput, params: SamplingParams) -> None:
-        """When a generating request has ended, however; `output` holds all of it, whatever the output kind."""
+        """Called when a generating request has ended, for any reason. output: all of it, regardless of output kind."""
 
 
 class AsyncLLM:
     """A language model that serves many requests at once.
 
     Attributes:
-        config: everything about the engine, resolved.
+        config: the resolved engine config.
         tokenizer, renderer: None with skip_tokenizer_init.
     """
 
     def __init__(self, config: EngineConfig, core_factory: str = CORE) -> None:
-        """Starts the child process and waits until it is ready: call it in a thread from async code."""
-        self._streams: dict[str, OutputStream] = {}      # one for each request that somebody iterates
+        """Starts the child process and blocks until it is ready. Async code should call this in a thread."""
+        self._streams: dict[str, OutputStream] = {}      # one for each request with an open iterator
         self._observers: list[Observer] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        # One thread: a fast tokenizer must not be used by two at once.
+        # One thread, because two threads must not use a fast tokenizer at once.
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="weft-tokenizer")
-        loading = self._pool.submit(_load_text, config.tokenizer)      # while the child loads the weights
+        loading = self._pool.submit(_load_text, config.tokenizer)      # runs while the child loads the weights
         self._client = ProcessClient(config, self._deliver, core_factory)
         try:
             self.tokenizer, self.renderer = loading.result()
@@ -76,32 +76,33 @@ class AsyncLLM:
 
     @classmethod
     def from_engine_args(cls, args: EngineArgs) -> AsyncLLM:
-        """An engine from the options a user set; blocks until it is ready.
+        """An engine from the user's options; blocks until it is ready.
 
-        Raises ConfigError, CheckpointError or MemoryPlanError when it cannot start.
+        Raises ConfigError, CheckpointError or MemoryPlanError if the engine cannot start.
         """
         return cls(resolve_engine_config(args, Machine.detect()))
 
     @property
     def info(self) -> EngineInfo:
-        """What the engine found out while it started."""
+        """The started engine's properties."""
         return self._client.info
 
     @property
     def stats(self) -> EngineStats:
-        """After the last step; counters since the first start."""
+        """The engine's statistics after the last step. Counters count from the first start, across restarts."""
         return self._client.stats
 
     def add_observer(self, observer: Observer) -> None:
-        """Tell `observer` of steps and finished requests."""
+        """Call `observer` after steps and for finished requests."""
         self._observers.append(observer)
 
     async def generate(self, prompt: Any, sampling_params: SamplingParams, request_id: str, *, priority: int = 0,
                        lora_request: None = None) -> AsyncGenerator[RequestOutput, None]:
-        """The request's outputs, in its output kind, until it has finished. Closing the iterator aborts the request.
+        """Iterates over the request's outputs, in its output kind, until it has finished.
 
-        Raises RequestError when the request is wrong, QueueFullError when too many wait, EngineDeadError when the
-        engine has ended for good. A request that fails in the engine ends with finish_reason "error".
+        Closing the iterator aborts the request. Raises RequestError if the request is wrong, QueueFullError if too many
+        requests wait, EngineDeadError if the engine has ended for good. A request that fails in the engine ends with
+        finish_reason "error".
         """
         refuse_unbuilt(lora_request=lora_request)
         async with aclosing(self._outputs_of(prompt, sampling_params, request_id, priority)) as outputs:
@@ -110,10 +111,10 @@ class AsyncLLM:
 
     async def encode(self, prompt: Any, pooling_params: PoolingParams | None, request_id: str, *, priority: int = 0,
                      lora_request: None = None) -> AsyncGenerator[PoolingRequestOutput, None]:
-        """What a pooling model makes of the prompt: one output, its `outputs.data` as `LLM.encode`'s.
+        """Iterates over the one output of a pooling model; `outputs.data` as in `LLM.encode`.
 
-        Without a task in the parameters "token_embed". Errors and closing as `generate`'s; a request that fails in the
-        engine has outputs None and an `error`.
+        The default task is "token_embed". Errors and closing as in `generate`; a request that fails in the engine has
+        outputs None and an `error`.
         """
         refuse_unbuilt(lora_request=lora_request)
         params = params_for(pooling_params, None)
@@ -133,7 +134,7 @@ class AsyncLLM:
             prepared = await self._in_thread(
                 lambda: self._inputs.prepare(request_id, prompt, params, priority=priority))
             self._submit(prepared)
-            if stream.is_aborted:      # while it was being prepared
+            if stream.is_aborted:      # aborted while the prompt was tokenized
                 self._end([request_id])
             is_finished = False
             while not is_finished:
@@ -141,22 +142,23 @@ class AsyncLLM:
                 is_finished = output.finished
                 yield output
         finally:
-            self._end([request_id])      # nothing to do when it has finished
+            self._end([request_id])      # no effect on a finished request
             del self._streams[request_id]
 
     async def abort(self, request_id: str) -> None:
-        """End a request: its iterator gives a last output with finish_reason "abort". An unknown id is passed over."""
+        """End a request: its iterator gives a last output with finish_reason "abort". An unknown id is ignored."""
         if request_id in self._streams:
             self._streams[request_id].is_aborted = True
         self._end([request_id])
 
     async def check_health(self) -> None:
-        """EngineDeadError when the engine has ended for good."""
+        """EngineDeadError if the engine has ended for good."""
         self._client.check_health()
 
     async def encode_prompt(self, prompt: Any, *, add_special_tokens: bool = True,
                             truncate_prompt_tokens: int | None = None) -> list[int]:
-        """A prompt's token ids, tokenized off the event loop and checked against the vocabulary, not the context."""
+        """A prompt's token ids, tokenized in a thread. Checked against the vocabulary, not against the context length.
+        """
         self._client.check_health()
         params = SamplingParams(truncate_prompt_tokens=truncate_prompt_tokens, max_tokens=None)
 
@@ -167,36 +169,39 @@ class AsyncLLM:
         return await self._in_thread(encode)
 
     async def read_prompt_embeds(self, embeds: Any) -> WireTensor:
-        """Embeddings as `{"prompt_embeds": …}` takes them, read and checked off the event loop, for `generate`."""
+        """Reads and checks embeddings in a thread. `generate` takes the result as `{"prompt_embeds": result}`."""
         self._client.check_health()
         return await self._in_thread(lambda: self._inputs.read_prompt_embeds(embeds))
 
     def get_tokenizer(self) -> Any:
-        """The transformers tokenizer, or what stands for one; None with skip_tokenizer_init."""
+        """The transformers tokenizer, or weft's replacement for it; None with skip_tokenizer_init."""
         return self.tokenizer and self.tokenizer.hf
 
     def get_default_sampling_params(self) -> SamplingParams:
-        """vLLM's defaults under the model's generation config. A new object each time."""
+        """vLLM's defaults, overridden by the model's generation config. A new object each time."""
         return default_sampling_params(self.config)
 
     async def reset_prefix_cache(self) -> bool:
-        """Forget all cached prefixes; False when running requests still use them."""
+        """Forget all cached prefixes. Returns False, with nothing changed, while requests run."""
         return await asyncio.wrap_future(self._client.call("reset_prefix_cache"))
 
     async def collective_rpc(self, method: str, timeout: float | None = None, args: Sequence[Any] = (),
                              kwargs: Mapping[str, Any] | None = None) -> list[Any]:
-        """Call a method of each worker by name, with plain data; a list of results. TimeoutError after `timeout` s."""
+        """Call a method of each worker by name, with plain data. Returns one result for each worker.
+
+        timeout: seconds until TimeoutError; None: no limit.
+        """
         future = self._client.call("collective_rpc", method, args=list(args), kwargs=dict(kwargs or {}))
         return await asyncio.wait_for(asyncio.wrap_future(future), timeout)
 
     def shutdown(self) -> None:
-        """End the engine. Open requests end with EngineDeadError. May be called twice, and from any thread."""
+        """End the engine. Open requests raise EngineDeadError. Callable from any thread, also a second time."""
         self._client.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._deliver(EngineDeadError("The engine is closed."))
 
     def _bind_loop(self) -> None:
-        """Events go to the running loop; another loop may take over when no request is open."""
+        """Sends engine events to the running event loop. Another loop may take over only while no request is open."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop and self._loop is not None and self._streams:
             raise RuntimeError("AsyncLLM has open requests in another event loop; use one loop for all.")
@@ -215,13 +220,13 @@ class AsyncLLM:
             raise
 
     def _deliver(self, event: Event) -> None:
-        """From the client's thread to the event loop."""
+        """Passes an event from the client's thread to the event loop."""
         loop = self._loop
         if loop is None:
             return
         try:
             loop.call_soon_threadsafe(self._handle, event)
-        except RuntimeError:      # the loop was closed: nobody waits for this any more
+        except RuntimeError:      # the loop is closed, so no iterator waits any more
             logger.debug("an engine event came after the event loop was closed")
 
     def _handle(self, event: Event) -> None:
@@ -237,7 +242,7 @@ class AsyncLLM:
                 self._fail(request_id, event)
 
     def _fail(self, request_id: str, error: Exception) -> None:
-        """Raise in the request's reader."""
+        """Raises `error` in the request's iterator and ends the request."""
         stream = self._streams.get(request_id)
         if stream is not None:
             stream.fail(error)
@@ -260,7 +265,7 @@ class AsyncLLM:
             self._tell(lambda observer: observer.on_finished(state.snapshot(), state.params))
 
     def _tell(self, call: Callable[[Observer], None]) -> None:
-        """An observer that fails must not end the requests it observes."""
+        """Calls all observers. An observer's exception is logged: it must not end the observed requests."""
         for observer in self._observers:
             try:
                 call(observer)
@@ -272,7 +277,7 @@ AsyncLLMEngine = AsyncLLM
 
 
 def _load_text(config: TokenizerConfig) -> tuple[Tokenizer | None, Renderer | None]:
-    """All of the tokenizer, also what it makes when first used, which would hold up the event loop."""
+    """Loads tokenizer and renderer; computes the lazily built parts now, so that they do not block the event loop."""
     if config.path is None:
         return None, None
     tokenizer = load_tokenizer(config)

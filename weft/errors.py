@@ -1,15 +1,15 @@
-"""Every error that weft raises on purpose.
+"""The exception classes of weft.
 
     WeftError
     ├── ConfigError      (ValueError)    an option or a key of a config file is wrong
-    │   └── NotBuiltError (NotImplementedError)  a known option or value that weft has no code for yet
+    │   └── NotBuiltError (NotImplementedError)  weft knows the option or value, but has no code for it yet
     ├── CheckpointError  (ValueError)    weights are missing, broken or do not fit the model
-    ├── MemoryPlanError  (MemoryError)   the model or its cache does not fit the memory there is
+    ├── MemoryPlanError  (MemoryError)   the model or its cache does not fit the available memory
     ├── RequestError     (ValueError)    one request is wrong; it ends alone
     │   └── QueueFullError               the engine takes no more requests for now
-    └── EngineDeadError  (RuntimeError)  the engine process ended and will not come back
+    └── EngineDeadError  (RuntimeError)  the engine process ended for good
 
-An error names the field, the value, what was expected and what to do. Nothing here imports weft.
+An error text names the field, the value, the expected values and a remedy. This module imports nothing of weft.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MAX_VALUE_CHARS = 200
 def _short(value: object) -> str:
     try:
         text = repr(value)
-    except ValueError:      # an integer of more digits than Python prints
+    except ValueError:      # an integer with more digits than Python converts
         text = f"<{type(value).__name__} too long to print>"
     return text if len(text) <= _MAX_VALUE_CHARS else text[: _MAX_VALUE_CHARS - 1] + "…"
 
@@ -34,7 +34,7 @@ class FieldError(WeftError, ValueError):
 
     Attributes:
         field: dotted path of the field, e.g. `rope_scaling.rope_type`.
-        value: what was given.
+        value: the given value.
     """
 
     def __init__(self, field: str, value: object, *, expected: str, hint: str = "", source: str = "") -> None:
@@ -68,4 +68,4 @@ class QueueFullError(WeftError, RuntimeError):
 
 
 class EngineDeadError(WeftError, RuntimeError):
-    """The engine process ended and will not come back. HTTP answers 503."""
+    """The engine process ended for good. HTTP answers 503."""

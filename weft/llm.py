@@ -1,6 +1,6 @@
-"""`LLM`: a model in the calling process, for Python users who have all their prompts at hand.
+"""`LLM`: offline inference: a model in the calling process, for Python programs that have all their prompts at hand.
 
-The methods and arguments are vLLM's. Closing it (or leaving its `with` block) gives the memory back.
+The methods and arguments are vLLM's. `close` (or leaving the `with` block) gives the memory back.
 """
 
 from __future__ import annotations
@@ -37,19 +37,20 @@ class LLM:
     """A language model.
 
     Attributes:
-        config: everything about the engine, resolved.
+        config: the resolved engine config.
     """
 
     def __init__(self, model: str | None = None, **options: Any) -> None:
-        """model: a directory, GGUF file or hub id; None: the model inside the package. options: those of `EngineArgs`.
+        """model: a directory, GGUF file or hub id; None: the model inside the package. options: fields of `EngineArgs`.
 
-        Raises TypeError for an unknown option, ConfigError, CheckpointError or MemoryPlanError when it cannot start.
+        Raises TypeError for an unknown option; ConfigError, CheckpointError or MemoryPlanError if the engine cannot
+        start.
         """
         self._start(resolve_engine_config(EngineArgs.from_options(model=model, **options), Machine.detect()))
 
     @classmethod
     def from_engine_args(cls, args: EngineArgs) -> LLM:
-        """An LLM from options that were checked before."""
+        """An LLM from checked options."""
         return cls.from_config(resolve_engine_config(args, Machine.detect()))
 
     @classmethod
@@ -76,7 +77,7 @@ class LLM:
         self.close()
 
     def close(self) -> None:
-        """Free the model and its cache. May be called twice; other methods then raise EngineDeadError."""
+        """Free the model and its cache. A second call has no effect; other methods then raise EngineDeadError."""
         self._engine.client.close()
 
     # Generating
@@ -85,12 +86,13 @@ class LLM:
                  use_tqdm: bool | Callable[..., Any] = True, lora_request: None = None,
                  priority: int | Sequence[int] | None = None, tokenization_kwargs: Mapping[str, Any] | None = None,
                  mm_processor_kwargs: None = None) -> list[RequestOutput]:
-        """The answers to one prompt or a list of them, in order.
+        """The answers (completions) to one prompt or a list of prompts, in order.
 
-        prompts: text, token ids, or dictionaries (TextPrompt, TokensPrompt, EmbedsPrompt). sampling_params: one for all
-        or one for each; None: the model's defaults. priority: one for all or one for each, lower first.
-        A prompt that is wrong raises RequestError before anything runs. One that fails in the engine has
-        finish_reason "error" and the others go on.
+        prompts: text, token ids, or dictionaries (TextPrompt, TokensPrompt, EmbedsPrompt).
+        sampling_params: one for all prompts or one for each; None: the model's defaults.
+        priority: one for all prompts or one for each; lower runs first.
+        A wrong prompt raises RequestError before anything runs. A prompt that fails in the engine has finish_reason
+        "error"; the others go on.
         """
         refuse_unbuilt(lora_request=lora_request, mm_processor_kwargs=mm_processor_kwargs)
         prepared = self._prepare(split_prompts(prompts), sampling_params, priority, tokenization_kwargs)
@@ -103,7 +105,8 @@ class LLM:
              continue_final_message: bool = False, tools: list[dict[str, Any]] | None = None,
              chat_template_kwargs: dict[str, Any] | None = None, tokenization_kwargs: Mapping[str, Any] | None = None,
              mm_processor_kwargs: None = None) -> list[RequestOutput]:
-        """The answers to one conversation (a list of messages) or a list of them, as `generate` gives them."""
+        """The answers to one conversation (a list of messages) or a list of conversations, as `generate` returns them.
+        """
         refuse_unbuilt(lora_request=lora_request, mm_processor_kwargs=mm_processor_kwargs)
         prepared = self._prepare_chat(
             messages, sampling_params, priority, tokenization_kwargs, chat_template=chat_template,
@@ -115,9 +118,9 @@ class LLM:
                 use_tqdm: bool | Callable[..., Any] = True, lora_request: None = None,
                 priority: int | Sequence[int] | None = None, tokenization_kwargs: Mapping[str, Any] | None = None,
                 mm_processor_kwargs: None = None) -> list[str]:
-        """As `generate`, but only hands the prompts over; their request ids. `wait_for_completion` runs them.
+        """Queue prompts as `generate` does and return their request ids. `wait_for_completion` runs them.
 
-        use_tqdm: is vLLM's; handing over shows no bar.
+        use_tqdm: accepted for vLLM's sake; queueing shows no bar.
         """
         refuse_unbuilt(lora_request=lora_request, mm_processor_kwargs=mm_processor_kwargs)
         return self._enqueue(self._prepare(split_prompts(prompts), sampling_params, priority, tokenization_kwargs))
@@ -125,13 +128,13 @@ class LLM:
     def enqueue_chat(self, messages: Any, sampling_params: SamplingParams | Sequence[SamplingParams] | None = None, *,
                      use_tqdm: bool | Callable[..., Any] = True, priority: int | Sequence[int] | None = None,
                      tokenization_kwargs: Mapping[str, Any] | None = None, **chat_options: Any) -> list[str]:
-        """As `chat`, but only hands the conversations over; their request ids."""
+        """Queue conversations as `chat` does and return their request ids. `wait_for_completion` runs them."""
         prepared = self._prepare_chat(messages, sampling_params, priority, tokenization_kwargs, **chat_options)
         return self._enqueue(prepared)
 
     def wait_for_completion(self, output_type: type | None = None, *,
                             use_tqdm: bool | Callable[..., Any] = True) -> list[RequestOutput]:
-        """Run all that was enqueued; the outputs in its order. output_type: RequestOutput, the only one."""
+        """Run all enqueued requests and return their outputs in order. output_type: None or RequestOutput."""
         if output_type not in (None, RequestOutput):
             raise NotBuiltError("output_type", output_type, expected="RequestOutput", hint="weft only generates.")
         wanted, self._enqueued = self._enqueued, []
@@ -142,37 +145,40 @@ class LLM:
     def beam_search(self, prompts: Any, params: BeamSearchParams, lora_request: None = None,
                     use_tqdm: bool | Callable[..., Any] = False,
                     concurrency_limit: int | None = None) -> list[BeamSearchOutput]:
-        """The `beam_width` likeliest continuations of each prompt. concurrency_limit: prompts searched at once."""
+        """The `beam_width` likeliest continuations of each prompt. concurrency_limit: prompts searched at a time."""
         refuse_unbuilt(lora_request=lora_request)
         return run_beam_search(self._engine, split_prompts(prompts), params, use_tqdm, concurrency_limit)
 
     # The engine
 
     def get_tokenizer(self) -> Any:
-        """The transformers tokenizer, or what stands for one. RequestError when the engine has none."""
+        """The transformers tokenizer, or weft's replacement for it. RequestError if the engine has none."""
         if self._engine.tokenizer is None:
             raise RequestError("tokenizer", None, expected="an engine without skip_tokenizer_init")
         return self._engine.tokenizer.hf
 
     def get_default_sampling_params(self) -> SamplingParams:
-        """What `generate` uses without parameters: the model's generation config. A new object each time."""
+        """The parameters that `generate` uses by default: the model's generation config. A new object each time."""
         return default_sampling_params(self.config)
 
     def get_metrics(self) -> EngineStats:
-        """The engine after its last step."""
+        """The engine's statistics after its last step."""
         return self._engine.client.stats
 
     def apply_model(self, func: Callable[[Any], Any]) -> list[Any]:
-        """Call `func(model)`; a list with one result for each worker."""
+        """Call `func(model)`. Returns a list with one result for each worker."""
         return self._engine.client.apply_model(func)
 
     def collective_rpc(self, method: str, timeout: float | None = None, args: Sequence[Any] = (),
                        kwargs: Mapping[str, Any] | None = None) -> list[Any]:
-        """Call a method of each worker by name; a list of results. timeout: in this process nothing is waited for."""
+        """Call a method of each worker by name. Returns a list with one result for each worker.
+
+        timeout: accepted for vLLM's sake; a call in this process waits for nothing.
+        """
         return self._engine.client.collective_rpc(method, args, kwargs)
 
     def reset_prefix_cache(self, reset_running_requests: bool = False, reset_connector: bool = False) -> bool:
-        """Forget all cached prefixes; False when running requests still use them."""
+        """Forget all cached prefixes. Returns False, with nothing changed, while requests run."""
         if reset_running_requests or reset_connector:
             raise NotBuiltError("reset_running_requests" if reset_running_requests else "reset_connector", True,
                                 expected="False", hint="weft has no code for it yet.")
@@ -183,11 +189,12 @@ class LLM:
     def encode(self, prompts: Any, pooling_params: PoolingParams | Sequence[PoolingParams] | None = None, *,
                use_tqdm: bool | Callable[..., Any] = True, lora_request: None = None, pooling_task: str | None = None,
                tokenization_kwargs: Mapping[str, Any] | None = None) -> list[PoolingRequestOutput[PoolingOutput]]:
-        """What a pooling model makes of each prompt, in order: `outputs.data`, a float32 tensor.
+        """The output of a pooling model for each prompt, in order: `outputs.data`, a float32 tensor.
 
-        pooling_task: "token_embed" (also where nothing says another task), the final state of each token [T, E]; or
-        "embed", one vector [E]. A wrong prompt, or a model that is not for the task, raises RequestError before
-        anything runs. A prompt that fails in the engine has outputs None and an `error`; the others go on.
+        pooling_task: "token_embed" (the default), the final hidden state of each token [T, E]; or "embed", one vector
+            [E].
+        A wrong prompt, or a task that the model does not support, raises RequestError before anything runs. A prompt
+        that fails in the engine has outputs None and an `error`; the others go on.
         """
         refuse_unbuilt(lora_request=lora_request)
         return self._pool(split_prompts(prompts), pooling_params, pooling_task, use_tqdm, tokenization_kwargs)
@@ -195,17 +202,17 @@ class LLM:
     def embed(self, prompts: Any, *, use_tqdm: bool | Callable[..., Any] = True,
               pooling_params: PoolingParams | Sequence[PoolingParams] | None = None, lora_request: None = None,
               tokenization_kwargs: Mapping[str, Any] | None = None) -> list[EmbeddingRequestOutput]:
-        """One vector for each prompt, in order: `outputs.embedding`, a list of numbers. Errors as `encode`'s."""
+        """One vector for each prompt, in order: `outputs.embedding`, a list of E numbers. Errors as in `encode`."""
         refuse_unbuilt(lora_request=lora_request)
         outputs = self._pool(split_prompts(prompts), pooling_params, "embed", use_tqdm, tokenization_kwargs)
         return [as_embedding(output) for output in outputs]
 
     def classify(self, *args: Any, **kwargs: Any) -> Any:
-        """NotBuiltError: weft runs no classifier yet."""
+        """Always NotBuiltError: weft runs no classifier yet."""
         raise _no_pooling("classify")
 
     def score(self, *args: Any, **kwargs: Any) -> Any:
-        """NotBuiltError: weft scores no pairs yet."""
+        """Always NotBuiltError: weft scores no pairs yet."""
         raise _no_pooling("score")
 
     # Inside
@@ -213,7 +220,7 @@ class LLM:
     def _prepare(self, prompts: Sequence[Any], sampling_params: Any, priority: Any,
                  tokenization_kwargs: Mapping[str, Any] | None, *, add_special_tokens: bool = True,
                  ) -> list[PreparedRequest]:
-        """Check and tokenize all prompts, so that a wrong one is found before anything runs."""
+        """Check and tokenize all prompts, so that a wrong prompt raises before anything runs."""
         params = self._params_for(sampling_params, len(prompts))
         priorities = _one_for_each("priority", 0 if priority is None else priority, len(prompts))
         options = {"add_special_tokens": add_special_tokens} | _tokenization_options(tokenization_kwargs)
@@ -224,7 +231,7 @@ class LLM:
                 own = own.clone()
                 own.truncate_prompt_tokens = truncate
             prepared.append(self._engine.inputs.prepare(str(next(self._ids)), prompt, own, priority=urgency, **options))
-            prepared[-1].params.output_kind = RequestOutputKind.FINAL_ONLY      # a copy: the user's is untouched
+            prepared[-1].params.output_kind = RequestOutputKind.FINAL_ONLY      # `params` is a copy of the user's
         return prepared
 
     def _pool(self, prompts: Sequence[Any], params: Any, task: str | None, use_tqdm: bool | Callable[..., Any],
@@ -269,9 +276,9 @@ class LLM:
 
     def _step_until(self, wanted: Sequence[str], progress: Progress,
                     waiting: deque[Prepared] | None = None) -> None:
-        """Submit what waits as the queue has room, and step until all that is wanted has finished.
+        """Run engine steps until all `wanted` requests have finished; submit `waiting` requests as the queue has room.
 
-        Anything that comes in between (a KeyboardInterrupt too) aborts what is wanted and goes on to the caller.
+        Any exception (also KeyboardInterrupt) aborts the wanted requests and reaches the caller.
         """
         waiting = deque() if waiting is None else waiting
         missing = set(wanted) - self._finished.keys()

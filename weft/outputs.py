@@ -1,6 +1,6 @@
-"""What generating and pooling return to a Python user. Names and fields are vLLM's (`RequestOutput`, `PoolingOutput`).
+"""The results of generating and pooling for a Python user. Names and fields are vLLM's.
 
-Plain data: knows no tokenizer and no engine, and makes no tensor. `frontend/` fills it.
+`RequestOutput` holds completions, `PoolingRequestOutput` embeddings. The classes are plain data, made by `frontend/`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Logprob:
     """Log-probability of one token at one position.
 
-    rank counts from 1 (the likeliest token of the vocabulary); decoded_token is its text, None without a detokenizer.
+    rank: counts from 1, the likeliest token of the vocabulary. decoded_token: the token's text; None without a
+    detokenizer.
     """
 
     logprob: float
@@ -26,7 +27,7 @@ class Logprob:
 
 @dataclass(slots=True, kw_only=True)
 class RequestMetrics:
-    """Moments in a request's life, seconds of `time.monotonic`; None until they happen."""
+    """Times of a request's events, in seconds of `time.monotonic`; None before the event."""
 
     arrival_time: float
     first_scheduled_time: float | None = None
@@ -38,12 +39,12 @@ class RequestMetrics:
 
 @dataclass(slots=True, kw_only=True)
 class CompletionOutput:
-    """One of a request's `n` answers.
+    """One of a request's `n` answers (completions).
 
-    logprobs: for each generated token {token_id: Logprob}, the sampled token first; None unless asked for.
+    logprobs: {token_id: Logprob} for each generated token, the sampled token first; None unless requested.
     finish_reason: None while running, else "stop", "length", "abort" or "error".
-    stop_reason: the stop string or stop token id that ended it; None for the end-of-text token; a sentence ("no token
-        is allowed: …") where the request's own rules left none.
+    stop_reason: the stop string or stop token id that ended the answer; None for the end-of-text token; a sentence ("no
+        token is allowed: …") if the request's parameters forbid every token.
     """
 
     index: int
@@ -56,18 +57,18 @@ class CompletionOutput:
     lora_request: None = None
 
     def finished(self) -> bool:
-        """True once no more tokens will come."""
+        """True once the answer has its finish reason."""
         return self.finish_reason is not None
 
 
 @dataclass(slots=True, kw_only=True)
 class RequestOutput:
-    """A request's state: all its answers so far.
+    """The output of a request with all its answers, as far as its output kind says.
 
-    prompt_token_ids: empty where the prompt was given as embeddings; num_prompt_embeds: then their number.
-    prompt_logprobs: one entry for each prompt token, the first None; None unless asked for.
+    prompt_token_ids: empty for a prompt given as embeddings. num_prompt_embeds: then the number of its rows.
+    prompt_logprobs: one entry for each prompt token, the first None; None unless requested.
     num_cached_tokens: prompt tokens whose keys and values came from the prefix cache.
-    error: what went wrong when a finish_reason is "error".
+    error: what went wrong, if a finish_reason is "error".
     """
 
     request_id: str
@@ -87,13 +88,13 @@ class RequestOutput:
 
     @property
     def num_prompt_tokens(self) -> int:
-        """Tokens of the prompt, whichever way it was given."""
+        """The prompt's length in tokens, for token ids and for embeddings."""
         return len(self.prompt_token_ids) + self.num_prompt_embeds
 
 
 @dataclass(slots=True, kw_only=True)
 class BeamSearchSequence:
-    """One beam: prompt and generated ids together, the text of both, and the sum of its log-probabilities."""
+    """One beam. tokens, text: prompt and generated part together. cum_logprob: sum of log-probabilities."""
 
     tokens: list[int]
     text: str | None
@@ -111,20 +112,20 @@ class BeamSearchOutput:
 
 @dataclass(slots=True, eq=False)
 class PoolingOutput:
-    """What a prompt was turned into. data: float32, [E] for the task "embed", [T, E] for "token_embed"."""
+    """The pooled prompt. data: float32, [E] for the task "embed", [T, E] for "token_embed"."""
 
     data: Tensor
 
 
 @dataclass(slots=True)
 class EmbeddingOutput:
-    """A prompt's vector as numbers."""
+    """A prompt's embedding as a list of E numbers."""
 
     embedding: list[float]
 
     @property
     def hidden_size(self) -> int:
-        """How many numbers there are."""
+        """E, the length of the embedding."""
         return len(self.embedding)
 
 
@@ -133,7 +134,7 @@ P = TypeVar("P", PoolingOutput, EmbeddingOutput)
 
 @dataclass(slots=True, kw_only=True)
 class PoolingRequestOutput(Generic[P]):
-    """A pooling request's end. outputs: None when it failed; error: why it did."""
+    """The result of a pooling request. outputs: None if it failed. error: why it failed."""
 
     request_id: str
     outputs: P | None
@@ -145,4 +146,4 @@ class PoolingRequestOutput(Generic[P]):
 
 @dataclass(slots=True, kw_only=True)
 class EmbeddingRequestOutput(PoolingRequestOutput[EmbeddingOutput]):
-    """As PoolingRequestOutput; `outputs` is an EmbeddingOutput or None."""
+    """A PoolingRequestOutput whose `outputs` is an EmbeddingOutput or None."""

@@ -1,7 +1,6 @@
-"""`PoolingParams`: which numbers about a prompt are wanted, instead of tokens that follow it.
+"""`PoolingParams`: parameters of a pooling request, which asks for embeddings of a prompt instead of a completion.
 
-Names and defaults are vLLM's. An object checks itself when it is made. Plain data that travels to the engine: knows no
-tensor and no tokenizer.
+Names and defaults are vLLM's. The constructor checks all values. The object is plain data and is sent to the engine.
 """
 
 from __future__ import annotations
@@ -14,19 +13,19 @@ from weft.errors import NotBuiltError, RequestError
 from weft.sampling_params import check_flag
 
 BUILT_TASKS = ("embed", "token_embed")
-# vLLM's other tasks, and fields without code in weft yet: anything but None is refused.
+# vLLM's other tasks and fields, which weft has no code for yet: any value but None is refused.
 _UNBUILT_TASKS = ("classify", "token_classify", "score", "reward", "encode", "plugin", "embed&token_classify")
 _UNBUILT = ("dimensions", "step_tag_id", "returned_token_ids", "extra_kwargs")
 
 
 class PoolingParams(msgspec.Struct, kw_only=True, omit_defaults=True, tag="pooling"):
-    """What one prompt is turned into. Every rule that is broken is a `RequestError` (a ValueError) naming the field.
+    """How one prompt is pooled. A wrong value is a `RequestError` (a ValueError) that names the field.
 
     Attributes:
-        task: "embed", one vector [E] for the prompt; "token_embed", the final state of each token [T, E]. None: the
-            task of the method that is called (`LLM.embed`, `LLM.encode`).
-        use_activation: scale each vector to length 1. None: for "embed" as the model's files say, else True; for
-            "token_embed" False (vLLM's default there is True).
+        task: "embed", one vector [E] for the prompt; "token_embed", the final hidden state of each token [T, E]. None:
+            the task of the called method (`LLM.embed`, `LLM.encode`).
+        use_activation: scale each vector to length 1. None: for "embed" the setting in the model's files, or True if
+            they have none; for "token_embed" False (vLLM's default there is True).
         normalize: the older name of `use_activation`.
         skip_reading_prefix_cache: accepted; pooling never reads the prefix cache, because it needs every token's state.
     """
@@ -59,5 +58,5 @@ class PoolingParams(msgspec.Struct, kw_only=True, omit_defaults=True, tag="pooli
             raise RequestError("task", self.task, expected=f"{' or '.join(BUILT_TASKS)}, or None")
 
     def clone(self) -> PoolingParams:
-        """A copy that is checked again, so that later assignments are seen."""
+        """A copy, checked again, because fields may have been assigned since."""
         return msgspec.structs.replace(self)

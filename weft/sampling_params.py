@@ -1,7 +1,7 @@
 """`SamplingParams` and `BeamSearchParams`: how a request's tokens are chosen, when it ends and what it reports.
 
-Names and defaults are vLLM's. Each object checks itself when it is made; what depends on a model is checked by
-`check_vocabulary` and by `frontend/`. Plain data that travels to the engine: knows no tensor and no tokenizer.
+Names and defaults are vLLM's. The constructors check all values; `check_vocabulary` and `frontend/` check those that
+depend on a model. The objects are plain data and are sent to the engine.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ import msgspec
 
 from weft.errors import NotBuiltError, RequestError
 
-GREEDY_TEMPERATURE = 1e-5      # below it: the likeliest token
-MIN_TEMPERATURE = 0.01         # between the two, raised to this: smaller ones overflow half precision
-MAX_COUNT = 2**31 - 1          # of tokens: anything larger is a mistake
+GREEDY_TEMPERATURE = 1e-5      # a temperature below it means greedy: the likeliest token
+MIN_TEMPERATURE = 0.01         # other temperatures below it are raised to it: smaller ones overflow half precision
+MAX_COUNT = 2**31 - 1          # tokens; a larger count is a mistake
 MAX_N = 16384
 MAX_BAD_WORDS = 128
 SEED_RANGE = (-(2**63), 2**63 - 1)
-PENALTY_RANGE = (1e-6, 1e6)    # of repetition_penalty: beyond it logits leave float32
+PENALTY_RANGE = (1e-6, 1e6)    # repetition_penalty; values outside take logits out of float32's range
 LOGIT_BIAS_LIMIT = 100.0
 
 
 class RequestOutputKind(enum.Enum):
-    """What each output of a running request holds."""
+    """The content of each output of a running request."""
 
-    CUMULATIVE = 0     # all so far
-    DELTA = 1          # what is new
-    FINAL_ONLY = 2     # nothing until the request has finished
+    CUMULATIVE = 0     # everything up to now
+    DELTA = 1          # the tokens and text since the last output
+    FINAL_ONLY = 2     # one output, when the request has finished
 
 
-# vLLM's fields without code in weft yet: name -> the value that means "off". Anything else is refused.
+# vLLM's fields that weft has no code for yet: name -> the value that means "off". Any other value is refused.
 _UNBUILT: dict[str, Any] = {
     "structured_outputs": None, "extra_args": None, "flat_logprobs": False, "logprob_token_ids": None,
     "prompt_logprob_token_ids": None, "prompt_logprob_start": None, "thinking_token_budget": None,
@@ -43,24 +43,25 @@ _UNBUILT: dict[str, Any] = {
 
 
 class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, tag="sampling"):
-    """How one request is sampled. Every rule that is broken is a `RequestError` (a ValueError) that names the field.
+    """How one request is sampled. A wrong value is a `RequestError` (a ValueError) that names the field.
 
     Attributes:
-        n: answers; child i draws with seed + i. Greedy sampling needs 1.
-        presence_penalty, frequency_penalty: -2 to 2, over generated tokens.
+        n: the number of answers (completions); answer i draws with seed + i. Greedy sampling needs 1.
+        presence_penalty, frequency_penalty: -2 to 2, over generated tokens; 0 is off.
         repetition_penalty: above 0, over prompt and generated tokens; 1 is off.
         temperature: 0 to 2; below 1e-5 is greedy.
         top_p: in (0, 1]. top_k: 0 (or -1) is off. min_p: in [0, 1].
-        seed: of this request's own draws; None (or -1): taken from the engine's seed.
-        stop: strings that end the text, cut there; the earliest match wins. None becomes [].
+        seed: seed of this request's draws; None (or -1): derived from the engine's seed.
+        stop: strings that end the text, which is cut at the earliest match. None becomes [].
         stop_token_ids: ids that end the sequence. None becomes [].
-        max_tokens: to generate at most; None fills the context. min_tokens: no end before these.
-        logprobs, prompt_logprobs: how many of the likeliest tokens to report; -1: the whole vocabulary; None: none.
+        max_tokens: the most tokens to generate; None: as many as the context holds.
+        min_tokens: tokens before which no stop string, stop id or end-of-text token ends the answer.
+        logprobs, prompt_logprobs: the number of likeliest tokens to report; -1: the whole vocabulary; None: none.
         output_kind: see RequestOutputKind. stream_interval: tokens between two streamed outputs.
         logit_bias: {token id: value}, clamped to ±100. allowed_token_ids: only these can be drawn.
         bad_words: texts that must not appear.
-        truncate_prompt_tokens: keep only the last so many prompt tokens; -1: as many as fit the context.
-        skip_reading_prefix_cache: compute the whole prompt; always true with prompt_logprobs.
+        truncate_prompt_tokens: keep only this many tokens at the prompt's end; -1: as many as fit the context.
+        skip_reading_prefix_cache: compute the whole prompt; always True with prompt_logprobs.
     """
 
     n: int = 1
@@ -113,11 +114,11 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, tag="samp
 
     @property
     def is_greedy(self) -> bool:
-        """True when the likeliest token is always taken."""
+        """True if every token is the likeliest one."""
         return self.temperature < GREEDY_TEMPERATURE
 
     def clone(self) -> SamplingParams:
-        """A copy that shares nothing with this one; checked again, so that later assignments are seen."""
+        """A copy that shares no lists with this object; checked again, because fields may have been assigned since."""
         return msgspec.structs.replace(self, **{
             name: value.copy() for name in ("stop", "stop_token_ids", "logit_bias", "allowed_token_ids", "bad_words")
             if isinstance(value := getattr(self, name), list | dict)})
@@ -204,7 +205,8 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, tag="samp
 
 
 class BeamSearchParams(msgspec.Struct, omit_defaults=True):
-    """How a prompt is searched: `beam_width` beams, the best by sum of log-probabilities / length ** length_penalty."""
+    """Parameters of a beam search with `beam_width` beams; score: sum of log-probabilities / length ** length_penalty.
+    """
 
     beam_width: int
     max_tokens: int
@@ -226,7 +228,7 @@ class BeamSearchParams(msgspec.Struct, omit_defaults=True):
 
 
 def check_text(field: str, text: Any) -> str:
-    """`text` when it is a string that UTF-8 can hold, else RequestError."""
+    """Returns `text` if it is a string that UTF-8 can encode; otherwise RequestError."""
     if not isinstance(text, str):
         raise RequestError(field, text, expected="a string")
     try:
@@ -256,7 +258,7 @@ def _whole(field: str, value: Any, low: int, high: int) -> None:
 
 
 def _number(field: str, value: Any, low: float, high: float) -> float:
-    """`value` as a float; NaN fails the comparison, and so does an integer too large for a float."""
+    """`value` as a float, if in the range. NaN and integers too large for a float fail the comparison."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
         raise RequestError(field, value, expected=f"a number from {low} to {high}")
     return float(value)
@@ -282,7 +284,7 @@ def _token_ids(field: str, value: Any) -> list[int]:
 
 
 def _logit_bias(value: Any) -> dict[int, float]:
-    """Keys may be decimal strings, as in JSON."""
+    """Checked {token id: bias}. Keys may be decimal strings, as in JSON."""
     if not isinstance(value, dict):
         raise RequestError("logit_bias", value, expected="a dictionary {token id: number}")
     bias = {}
@@ -296,5 +298,5 @@ def _logit_bias(value: Any) -> dict[int, float]:
 
 
 def _clamp(number: float) -> float:
-    """To ±100; NaN stays NaN; comparing needs no conversion, so a huge integer is no overflow."""
+    """`number` clamped to ±100. NaN stays NaN. An integer too large for a float does not overflow."""
     return float(-LOGIT_BIAS_LIMIT if number < -LOGIT_BIAS_LIMIT else min(number, LOGIT_BIAS_LIMIT))

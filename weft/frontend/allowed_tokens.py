@@ -1,4 +1,4 @@
-"""Whether a request's own rules leave a token to begin with. Knows no logits; the sampler sees what happens later."""
+"""Checks that a request's parameters allow at least one first token. The sampler checks all later tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from weft.sampling_params import SamplingParams
 
 def check_some_token_is_allowed(params: SamplingParams, eos_token_ids: Sequence[int],
                                 bad_words: Sequence[Sequence[int]], vocab_size: int) -> None:
-    """RequestError, which names the fields, if allowed_token_ids, bad_words and min_tokens together leave no token."""
+    """RequestError, naming the fields, if allowed_token_ids, bad_words and min_tokens together allow no token."""
     rules = {"bad_words (the words of one token)": {word[0] for word in bad_words if len(word) == 1}}
     if params.min_tokens:
         rule = f"min_tokens = {params.min_tokens} (until then no end-of-text token and none of stop_token_ids)"

@@ -1,6 +1,6 @@
-"""`AnswerState`: one of a request's n answers as it grows: tokens, text, logprobs, and why it ended.
+"""`AnswerState`: the state of one of a request's n answers (completions): tokens, text, logprobs, finish reason.
 
-Joins what the engine says about one sequence with the detokenizer and the stop strings. Knows no other answer.
+It joins the engine's outputs of one sequence with the detokenizer and the stop strings. It knows no other answer.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from weft.text.tokenizer import Tokenizer
 
 
 class AnswerState:
-    """One answer so far.
+    """One answer (completion), up to now.
 
-    token_ids: up to the token that ended it; with a stop string the one that completed the match, so that their text
-        is longer than `text`, which is cut at the match.
+    token_ids: all tokens up to the last one. With a stop string the last token is the one that completed the match, so
+        the tokens' text is longer than `text`, which ends at the match.
     """
 
     def __init__(self, index: int, child_id: str, prompt_token_ids: Sequence[int], params: SamplingParams,
@@ -43,11 +43,12 @@ class AnswerState:
 
     @property
     def is_finished(self) -> bool:
-        """True once no more tokens will come."""
+        """True once the answer has its finish reason."""
         return self.finish_reason is not None
 
     def push(self, output: EngineOutput) -> bool:
-        """Take in one step. True when a stop string ended the answer and the engine, which knows no text, goes on."""
+        """Add a step's output. Returns True if a stop string ended the answer, so the engine must abort its sequence.
+        """
         last = len(output.new_token_ids) - 1
         self.num_preemptions = max(self.num_preemptions, output.num_preemptions)
         for i, token_id in enumerate(output.new_token_ids):
@@ -60,7 +61,7 @@ class AnswerState:
         return False
 
     def finish(self, reason: str, stop_reason: int | str | None = None) -> None:
-        """End it; text that was held back is shown, unless it completes a stop string."""
+        """End the answer. Adds the text held back for detokenizing and stop strings, cut at a stop string."""
         if self._detokenizer is not None:
             self._show(self._detokenizer.finish())
         if self._matcher is not None:
@@ -71,22 +72,22 @@ class AnswerState:
             self.finish_reason, self.stop_reason = reason, stop_reason
 
     def is_due(self, interval: int) -> bool:
-        """True when there is something to send: an end, the first token, or `interval` new ones."""
+        """True if there is something to send: the end, the first token, or `interval` new tokens."""
         num_new = len(self.token_ids) - self._num_sent_tokens
         return not self._is_end_sent and (
             self.is_finished or num_new >= interval or (num_new > 0 and self._num_sent_tokens == 0))
 
     def mark_sent(self) -> None:
-        """All so far has been sent."""
+        """Notes that everything up to now has been sent."""
         self._num_sent_tokens, self._num_sent_chars = len(self.token_ids), len(self.text)
         self._is_end_sent = self.is_finished
 
     def whole(self) -> CompletionOutput:
-        """All so far."""
+        """The whole answer up to now."""
         return self._output(0, 0)
 
     def delta(self) -> CompletionOutput:
-        """What is new since `mark_sent`."""
+        """The tokens and text since the last `mark_sent`."""
         return self._output(self._num_sent_tokens, self._num_sent_chars)
 
     def _output(self, first_token: int, first_char: int) -> CompletionOutput:
@@ -105,7 +106,7 @@ class AnswerState:
             self._show(self._detokenizer.push((token_id,)))
 
     def _show(self, text: str) -> None:
-        """Stop strings are looked for after min_tokens; before, text passes and is no part of a match."""
+        """Adds text. Stop strings match only in the text of tokens after the first `min_tokens`."""
         if self._matcher is None or len(self.token_ids) <= self._min_tokens:
             self.text += text
             return
@@ -115,6 +116,6 @@ class AnswerState:
 
 
 def logprobs_dict(logprobs: TokenLogprobs, tokenizer: Tokenizer | None) -> dict[int, Logprob]:
-    """{token id: Logprob} in the engine's order; texts None without a tokenizer."""
+    """{token id: Logprob} in the engine's order. Without a tokenizer decoded_token is None."""
     return {token_id: Logprob(logprob, rank, None if tokenizer is None else tokenizer.token_text(token_id))
             for token_id, logprob, rank in zip(logprobs.token_ids, logprobs.logprobs, logprobs.ranks, strict=True)}

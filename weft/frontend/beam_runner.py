@@ -1,4 +1,7 @@
-"""Runs beam searches on an engine: one token a step for every live beam; the prefix cache makes that cheap."""
+"""Runs beam searches on an engine. Each round is one request of one token for each live beam.
+
+The prefix cache makes the rounds cheap: a beam's tokens are cached from the round before.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ from weft.sampling_params import BeamSearchParams, SamplingParams
 
 def run_beam_search(engine: LLMEngine, prompts: Sequence[Any], params: BeamSearchParams,
                     use_tqdm: bool | Callable[..., Any], concurrency_limit: int | None) -> list[BeamSearchOutput]:
-    """The best beams of each prompt, in order. RequestError for a wrong prompt, WeftError when the engine fails one."""
+    """The best beams of each prompt, in order. RequestError for a wrong prompt, WeftError if the engine fails at a beam.
+
+    concurrency_limit: the number of prompts searched at a time; None: all.
+    """
     if not isinstance(params, BeamSearchParams):
         raise RequestError("params", params, expected="a BeamSearchParams")
     engine.inputs.require_task("generate")

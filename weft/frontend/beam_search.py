@@ -1,6 +1,6 @@
-"""Beam search: the likeliest continuations of one prompt, grown a token at a time from the engine's logprobs.
+"""Beam search: finds the likeliest continuations of one prompt, one token at a time, from the engine's logprobs.
 
-Only the bookkeeping: `beam_runner.py` asks the engine for the next tokens of `live`.
+This module does the bookkeeping; `beam_runner.py` asks the engine for the next tokens of the live beams.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from weft.sampling_params import BeamSearchParams
 
 
 def num_candidates(params: BeamSearchParams) -> int:
-    """Next tokens wanted of each beam: the width, and as many again for beams that end."""
+    """The number of next tokens needed for each beam: twice the width, as some of them may be end-of-text tokens."""
     return 2 * params.beam_width
 
 
 class BeamSearch:
     """The beams of one prompt.
 
-    live: the beams to grow, best first; empty at the end. max_tokens: steps at most.
+    live: the beams to extend, best first; empty at the end of the search.
+    max_tokens: the most tokens that a beam generates.
     """
 
     def __init__(self, prompt_token_ids: list[int], params: BeamSearchParams, *, eos_token_ids: Collection[int],
@@ -32,7 +33,10 @@ class BeamSearch:
         self._ended: list[BeamSearchSequence] = []
 
     def advance(self, next_tokens: Iterable[TokenLogprobs]) -> None:
-        """Take the likeliest next tokens of each live beam; the best `beam_width` sequences live on."""
+        """Extend the live beams by their likeliest next tokens and keep the best `beam_width` unfinished sequences.
+
+        next_tokens: log-probabilities for each live beam, in the order of `live`.
+        """
         candidates = [
             (beam, token_id, beam.cum_logprob + logprob)
             for beam, given in zip(self.live, next_tokens, strict=True)
@@ -54,7 +58,7 @@ class BeamSearch:
             self.live = []
 
     def best(self) -> list[BeamSearchSequence]:
-        """The `beam_width` best of all that ended, best first."""
+        """The best `beam_width` finished sequences, best first."""
         return sorted(self._ended, key=self._score, reverse=True)[: self._params.beam_width]
 
     def _end(self, beam: BeamSearchSequence, eos_token_id: int, cum_logprob: float) -> None:
@@ -63,6 +67,7 @@ class BeamSearch:
                                               stop_reason=eos_token_id))
 
     def _score(self, beam: BeamSearchSequence) -> float:
-        """Sum of log-probabilities / length ** penalty; the length counts the prompt (as in vLLM) and no eos."""
+        """Sum of log-probabilities / length ** length_penalty. The length includes the prompt (as in vLLM), but no eos.
+        """
         length = len(beam.tokens) - (beam.tokens[-1] in self._eos_token_ids)
         return beam.cum_logprob / max(length, 1) ** self._params.length_penalty

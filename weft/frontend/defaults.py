@@ -1,4 +1,4 @@
-"""What holds where a request says nothing: the model's generation config as `SamplingParams`, or as single fields."""
+"""Defaults for a request's unset sampling parameters: the model's generation config, as `SamplingParams` or fields."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from weft.sampling_params import SamplingParams
 
 
 def default_fields(config: EngineConfig) -> dict[str, Any]:
-    """{field of SamplingParams: its default}, without max_new_tokens, which is a cap (`inputs.py`)."""
+    """{field of SamplingParams: its default}, without max_new_tokens, which is an upper limit (`inputs.py`)."""
     return {name: value for name, value in config.model.generation_defaults.items() if name != "max_new_tokens"}
 
 
 def default_sampling_params(config: EngineConfig) -> SamplingParams:
-    """vLLM's defaults under the model's generation config. ConfigError when a value there is out of range."""
+    """vLLM's defaults, overridden by the model's generation config. ConfigError if a value there is out of range."""
     cap = config.model.generation_defaults.get("max_new_tokens")
     try:
         return SamplingParams(**default_fields(config), **({} if cap is None else {"max_tokens": cap}))

@@ -1,6 +1,6 @@
-"""A prompt and its parameters become `EngineRequest`s: tokenized, cut, checked, one for each answer.
+"""Turns a prompt and its parameters into `EngineRequest`s: tokenizes, truncates, checks; one request for each answer.
 
-The last place that sees what a user wrote: whatever passes here is safe for the engine. Knows no queue and no output.
+This is the last check of user input: the engine trusts every request made here. It knows no queue and no output.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from weft.text.tokenizer import Tokenizer
 
 MAX_BAD_WORD_TOKENS = 1024
 _SEED_MASK = 2**63 - 1
-_METHODS = {"embed": "embed", "token_embed": "encode"}      # of LLM and AsyncLLM: the task each one is for
+_METHODS = {"embed": "embed", "token_embed": "encode"}      # task -> the method of LLM for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedRequest:
-    """One request, checked. params: a copy of the user's; children: what the engine gets, one for each answer.
+    """One checked request. params: a copy of the user's. children: the engine's requests, one for each answer.
 
-    prompt_token_ids: empty where the prompt is num_prompt_embeds rows of embeddings.
+    prompt_token_ids: empty if the prompt is `num_prompt_embeds` embedding rows.
     """
 
     request_id: str
@@ -45,7 +45,7 @@ class PreparedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedPooling:
-    """One pooling request, checked. children: the one sequence that the engine gets."""
+    """One checked pooling request. children: the engine's one request."""
 
     request_id: str
     prompt_token_ids: list[int]
@@ -57,9 +57,9 @@ Prepared = PreparedRequest | PreparedPooling
 
 
 class InputProcessor:
-    """Makes requests for one engine. info: what the engine said when it had started.
+    """Makes the requests for one engine. info: the started engine's properties.
 
-    max_model_len: tokens of prompt and output together, as the engine's memory plan left it.
+    max_model_len: the most tokens of prompt and output together, from the engine's memory plan.
     """
 
     def __init__(self, config: EngineConfig, tokenizer: Tokenizer | None, info: EngineInfo) -> None:
@@ -78,9 +78,10 @@ class InputProcessor:
     def prepare(self, request_id: str, prompt: Any, params: SamplingParams | PoolingParams, *, priority: int = 0,
                 arrival_time: float | None = None,
                 add_special_tokens: bool = True) -> Prepared:
-        """The request, ready for the engine. Tokenizes, so it takes time. RequestError names what is wrong.
+        """Check and tokenize a request. RequestError names the wrong field. Slow for long prompts (tokenizing).
 
-        params: SamplingParams to generate, PoolingParams with a task to pool; the model must be one for that.
+        prompt: a `PromptType`. params: SamplingParams to generate; PoolingParams with a task to pool. The model must
+        support the task.
         """
         if not check_text("request_id", request_id):
             raise RequestError("request_id", request_id, expected="a string that is not empty")
@@ -131,7 +132,7 @@ class InputProcessor:
         return PreparedPooling(request_id=request_id, prompt_token_ids=token_ids, params=params, children=[child])
 
     def require_task(self, task: str | None) -> None:
-        """RequestError unless the model is for `task`: "generate", or one of PoolingParams'."""
+        """RequestError unless the model supports `task`: "generate", or a task of PoolingParams."""
         tasks = ", ".join(self._info.tasks)
         if task is None:
             raise RequestError("task", None, expected=f"one of the model's tasks: {tasks}")
@@ -145,7 +146,7 @@ class InputProcessor:
         raise RequestError("task", task, expected=f"one of the model's tasks: {tasks}", hint=hint)
 
     def read_prompt_embeds(self, embeds: Any) -> WireTensor:
-        """Rows of the embedding, checked. RequestError, which names prompt_embeds, where the engine takes none."""
+        """Checked embedding rows [T, E]. RequestError for prompt_embeds if they are wrong or the engine takes none."""
         size = self._info.prompt_embeds_size
         if not self._model.enable_prompt_embeds:
             raise RequestError("prompt_embeds", type(embeds).__name__, expected="text or token ids",
@@ -160,7 +161,7 @@ class InputProcessor:
         return read_prompt_embeds(embeds, size=size, dtype=self._model.dtype, max_num_tokens=self.max_model_len - 1)
 
     def encode(self, prompt: Prompt, *, add_special_tokens: bool = True) -> list[int]:
-        """The prompt's token ids, all in the vocabulary. Given ids are taken as they are."""
+        """The prompt's token ids, checked against the vocabulary. A prompt given as token ids is not tokenized."""
         if prompt.embeds is not None:
             raise RequestError("prompt_embeds", "rows", expected="text or token ids here")
         if prompt.token_ids is not None:
@@ -178,20 +179,23 @@ class InputProcessor:
         return token_ids
 
     def truncate(self, token_ids: list[int], params: SamplingParams) -> list[int]:
-        """The last `truncate_prompt_tokens` ids; for -1 as many as leave room for max_tokens (one, when it is None)."""
+        """The last `truncate_prompt_tokens` ids. -1: as many as leave room for max_tokens (1 token if it is None)."""
         limit = params.truncate_prompt_tokens
         if limit == -1:
             limit = self.max_model_len - min(params.max_tokens or 1, self._max_new_tokens, self.max_model_len - 1)
         return token_ids if limit is None else token_ids[-limit:]
 
     def check_length(self, num_tokens: int) -> None:
-        """RequestError unless a token can follow."""
+        """RequestError unless the context has room for a prompt of `num_tokens` tokens and one more."""
         if num_tokens >= self.max_model_len:
             raise RequestError("prompt", num_tokens, hint="Shorten it, or set truncate_prompt_tokens.",
                                expected=f"fewer tokens than max_model_len = {self.max_model_len}")
 
     def _child_params(self, params: SamplingParams, num_prompt_tokens: int) -> list[SamplingParams]:
-        """For each answer its own seed; limits as numbers; prompt logprobs from the first only."""
+        """The engine's parameters for each answer: with its own seed, with limits as numbers, without stop strings.
+
+        Only the first answer asks for prompt_logprobs.
+        """
         max_tokens = min(params.max_tokens or MAX_COUNT, self._max_new_tokens, self.max_model_len - num_prompt_tokens)
         seed = _derived_seed(self._seed, next(self._numbers)) if params.seed is None else params.seed
         common = {"n": 1, "max_tokens": max_tokens, "min_tokens": min(params.min_tokens, max_tokens), "stop": [],
@@ -221,7 +225,7 @@ class InputProcessor:
                                hint="Start the engine with scheduling_policy='priority'.")
 
     def _bad_words(self, words: list[str]) -> list[list[int]]:
-        """Each word as it is and after a space: many tokenizers give the two different ids."""
+        """Token ids of each word, without and with a leading space: many tokenizers give the two different ids."""
         found: list[list[int]] = []
         for word in words:
             for text in (word.lstrip(), " " + word.lstrip()):
@@ -244,7 +248,7 @@ class InputProcessor:
 
 
 def _check_embeds_params(params: SamplingParams) -> None:
-    """RequestError for what needs the prompt's token ids, which embeddings do not tell."""
+    """RequestError for parameters that need the prompt's token ids, which are unknown with prompt_embeds."""
     for name, off in (("prompt_logprobs", None), ("repetition_penalty", 1.0), ("truncate_prompt_tokens", None)):
         if getattr(params, name) != off:
             raise RequestError(name, getattr(params, name), expected=f"{off} with prompt_embeds",
@@ -252,15 +256,15 @@ def _check_embeds_params(params: SamplingParams) -> None:
 
 
 def _distinct(token_ids: list[int] | None) -> list[int] | None:
-    """Each id once: every answer gets its own copy of them."""
+    """The ids without duplicates, because every answer gets its own copy of the list."""
     return token_ids and list(dict.fromkeys(token_ids))
 
 
 def child_id(request_id: str, index: int, n: int) -> str:
-    """The engine's name for answer `index` of n."""
+    """The engine's request id for answer `index` of n."""
     return request_id if n == 1 else f"{index}_{request_id}"
 
 
 def _derived_seed(engine_seed: int, number: int) -> int:
-    """The seed of the engine's `number`-th request without its own."""
+    """The seed of the engine's `number`-th request without a seed."""
     return int.from_bytes(blake2b(f"{engine_seed}:{number}".encode(), digest_size=8).digest(), "big") & _SEED_MASK

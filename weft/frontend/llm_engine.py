@@ -1,6 +1,6 @@
-"""`LLMEngine`: an in-process engine with text on both sides, driven step by step. `LLM` is built on it.
+"""`LLMEngine`: an in-process engine with text input and output, driven step by step. `LLM` is built on it.
 
-Joins inputs (`inputs.py`), the engine (`engine/process/client.py`) and outputs (`outputs.py`).
+It joins inputs (`inputs.py`), the engine (`engine/process/client.py`) and outputs (`outputs.py`).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from weft.text.tokenizer import Tokenizer, load_tokenizer
 
 
 class LLMEngine:
-    """Requests in, outputs out, one engine step at a time. For one thread.
+    """Takes requests and returns outputs, one engine step at a time. Only one thread may use it.
 
-    config: with the max_model_len that the memory plan left. tokenizer: None with skip_tokenizer_init.
+    config: the resolved config, with `max_model_len` from the memory plan. tokenizer: None with skip_tokenizer_init.
     """
 
     def __init__(self, config: EngineConfig, core_factory: str = CORE) -> None:
@@ -36,22 +36,22 @@ class LLMEngine:
         self.config = with_max_model_len(config, self.client.info.max_model_len)
         self.inputs = InputProcessor(config, self.tokenizer, self.client.info)
         self._outputs = OutputProcessor(self.tokenizer)
-        # Made by steps of `run_sequences`, for the next `step`.
+        # Outputs that came during `run_sequences`; the next `step` returns them.
         self._ready: list[RequestOutput | PoolingRequestOutput] = []
 
     @classmethod
     def from_engine_args(cls, args: EngineArgs) -> LLMEngine:
-        """An engine from the options a user set."""
+        """An engine from the user's options."""
         return cls(resolve_engine_config(args, Machine.detect()))
 
     def add_request(self, request_id: str, prompt: Any, params: SamplingParams | PoolingParams,
                     arrival_time: float | None = None, lora_request: None = None, *, priority: int = 0) -> None:
-        """Queue a request. RequestError when it is wrong, QueueFullError when too many wait."""
+        """Queue a request. RequestError if it is wrong, QueueFullError if too many requests wait."""
         refuse_unbuilt(lora_request=lora_request)
         self.submit(self.inputs.prepare(request_id, prompt, params, priority=priority, arrival_time=arrival_time))
 
     def submit(self, prepared: Prepared) -> None:
-        """Queue a request that `inputs` has prepared: all of its sequences or, with an error, none."""
+        """Queue a request that `inputs` has prepared: all of its sequences or, after an error, none."""
         self._outputs.add(prepared)
         try:
             for child in prepared.children:
@@ -61,24 +61,27 @@ class LLMEngine:
             raise
 
     def step(self) -> list[RequestOutput | PoolingRequestOutput]:
-        """Run one engine step; what it gave to each request, in the request's output kind."""
+        """Run one engine step. Returns the new output of each request, in the request's output kind."""
         ready, self._ready = self._ready, []
         if self._outputs.request_ids:
             self._require_work()
         return ready + self._deliver(self._outputs.process(self.client.step().outputs))
 
     def abort_request(self, request_ids: str | Iterable[str]) -> list[RequestOutput | PoolingRequestOutput]:
-        """End open requests; unknown ids are passed over. Their last outputs, finish_reason "abort"."""
+        """End open requests and return their last outputs, with finish_reason "abort". Unknown ids are ignored."""
         ids = [request_ids] if isinstance(request_ids, str) else list(request_ids)
         self._ready = [output for output in self._ready if output.request_id not in ids]
         return self._deliver(self._outputs.end(ids))
 
     def has_unfinished_requests(self) -> bool:
-        """True while `step` has something to give."""
+        """True while `step` has outputs to return."""
         return bool(self._ready or self._outputs.request_ids)
 
     def run_sequences(self, requests: Sequence[EngineRequest]) -> list[EngineOutput]:
-        """Run bare sequences of one token each to their end, beside the open requests; their outputs in order."""
+        """Run sequences of one token each to their end, and return their outputs in order.
+
+        The open requests go on meanwhile; the next `step` returns their outputs.
+        """
         found: dict[str, EngineOutput] = {}
         wanted = {request.request_id for request in requests}
         try:
@@ -105,12 +108,12 @@ class LLMEngine:
 
 
 def with_max_model_len(config: EngineConfig, max_model_len: int) -> EngineConfig:
-    """The config of an engine whose memory plan left this context."""
+    """`config` with the context length of the memory plan, in tokens."""
     return replace(config, model=replace(config.model, max_model_len=max_model_len))
 
 
 def refuse_unbuilt(**options: Any) -> None:
-    """NotBuiltError for any of vLLM's arguments without code in weft that is given."""
+    """NotBuiltError if an argument of vLLM that weft has no code for is not None."""
     for name, value in options.items():
         if value is not None:
             raise NotBuiltError(name, value, expected="None", hint="weft has no code for it yet.")

@@ -1,7 +1,7 @@
-"""What the engine says about sequences becomes what a user sees: `RequestOutput`s, n answers joined, text and all.
+"""Turns the engine's outputs of sequences into a user's `RequestOutput`s: detokenized, n answers (completions) joined.
 
-Pooling requests have a state of their own (`pooling.py`), kept beside the others. Says which sequences must be aborted
-because a stop string ended them. Knows no engine, queue or event loop.
+`OutputProcessor` also names the sequences that must be aborted because a stop string ended them. Pooling requests have
+their own state class (`pooling.py`). The module knows no engine, queue or event loop.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from weft.text.tokenizer import Tokenizer
 
 
 class RequestState:
-    """One request that has not finished (or just did)."""
+    """One open request: unfinished, or finished in the current step."""
 
     def __init__(self, prepared: PreparedRequest, tokenizer: Tokenizer | None) -> None:
         self.request_id, self.params = prepared.request_id, prepared.params
@@ -43,11 +43,11 @@ class RequestState:
 
     @property
     def unfinished_ids(self) -> list[str]:
-        """The engine's ids of the answers that go on."""
+        """The engine's request ids of the unfinished answers."""
         return [answer.child_id for answer in self.answers if not answer.is_finished]
 
     def push(self, answer: AnswerState, output: EngineOutput, now: float) -> bool:
-        """Take in one step of one answer. True when the engine must be told to abort it."""
+        """Add a step's output of one answer. Returns True if the engine must abort the sequence."""
         metrics = self._metrics
         if metrics.first_scheduled_time is None:
             metrics.first_scheduled_time = output.first_scheduled_time
@@ -65,7 +65,7 @@ class RequestState:
         return must_abort
 
     def finish(self, reason: str, now: float, error: str | None = None) -> None:
-        """End all answers that go on."""
+        """End all unfinished answers."""
         self._error = self._error or error
         for answer in self.answers:
             if not answer.is_finished:
@@ -73,7 +73,7 @@ class RequestState:
         self._metrics.finished_time = now
 
     def take_output(self, now: float) -> RequestOutput | None:
-        """What is to be sent now in the request's output kind; None when nothing is."""
+        """The output to send now, in the request's output kind; None if there is nothing to send."""
         if self.is_finished:
             self._metrics.finished_time = self._metrics.finished_time or now
         kind = self.params.output_kind
@@ -93,7 +93,7 @@ class RequestState:
         return output
 
     def snapshot(self) -> RequestOutput:
-        """All so far, whatever the output kind."""
+        """The whole output up to now, regardless of the output kind."""
         return self._output([answer.whole() for answer in self.answers], has_prompt_logprobs=True)
 
     def _output(self, answers: list[CompletionOutput], *, has_prompt_logprobs: bool) -> RequestOutput:
@@ -107,7 +107,7 @@ class RequestState:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A request that changed; output: what to send of it now, None for nothing."""
+    """A changed request. output: what to send now; None for nothing."""
 
     state: RequestState | PoolingState
     output: RequestOutput | PoolingRequestOutput | None
@@ -115,7 +115,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Updates:
-    """All that one step changed. abort_ids: sequences that the engine must drop."""
+    """The changes of one step. abort_ids: the engine's ids of sequences that the engine must drop."""
 
     updates: list[Update]
     abort_ids: list[str]
@@ -127,19 +127,19 @@ class OutputProcessor:
     def __init__(self, tokenizer: Tokenizer | None) -> None:
         self._tokenizer = tokenizer
         self._states: dict[str, RequestState | PoolingState] = {}
-        self._answers: dict[str, tuple[RequestState, AnswerState]] = {}      # by the engine's id
-        self._poolings: dict[str, PoolingState] = {}                         # likewise
+        self._answers: dict[str, tuple[RequestState, AnswerState]] = {}      # by the engine's request id
+        self._poolings: dict[str, PoolingState] = {}                         # by the engine's request id
 
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._states
 
     @property
     def request_ids(self) -> list[str]:
-        """Of the open requests, oldest first."""
+        """The ids of the open requests, oldest first."""
         return list(self._states)
 
     def add(self, prepared: Prepared) -> None:
-        """Open a request. RequestError when its id, or that of one of its answers, is in use."""
+        """Open a request. RequestError if its id, or the id of one of its answers, is in use."""
         ids = [child.request_id for child in prepared.children]
         if prepared.request_id in self._states or any(i in self._answers or i in self._poolings for i in ids):
             raise RequestError("request_id", prepared.request_id, expected="an id that no open request has")
@@ -150,7 +150,7 @@ class OutputProcessor:
         self._answers |= {answer.child_id: (state, answer) for answer in state.answers}
 
     def process(self, outputs: Iterable[EngineOutput]) -> Updates:
-        """Take in one step. Outputs of sequences that ended here before are dropped."""
+        """Add the outputs of one step. Ignores outputs of sequences that have already ended here."""
         now = time.monotonic()
         touched: dict[str, RequestState | PoolingState] = {}
         abort_ids = []
@@ -170,7 +170,7 @@ class OutputProcessor:
         return Updates([self._update(state, now) for state in touched.values()], abort_ids)
 
     def end(self, request_ids: Iterable[str], reason: str = "abort", error: str | None = None) -> Updates:
-        """End open requests at once; unknown ids are passed over."""
+        """End open requests at once. Unknown ids are ignored."""
         now = time.monotonic()
         states = [self._states[request_id] for request_id in request_ids if request_id in self._states]
         abort_ids = [child_id for state in states for child_id in state.unfinished_ids]
@@ -182,7 +182,7 @@ class OutputProcessor:
         return Updates([self._update(state, now) for state in states], abort_ids)
 
     def state_of(self, child_id: str) -> RequestState | PoolingState | None:
-        """The open request that the engine's id belongs to."""
+        """The open request of the engine's request id `child_id`; None if there is none."""
         if child_id in self._answers:
             return self._answers[child_id][0]
         return self._poolings.get(child_id)

@@ -1,6 +1,6 @@
-"""Pooling requests: which parameters they have, and `PoolingState`, one of them from its start to its one output.
+"""Pooling requests (embeddings): their parameters, and `PoolingState`, the state of one request until its one output.
 
-`PoolingState` is the twin of `RequestState` in `outputs.py`.
+`PoolingState` is the counterpart of `RequestState` in `outputs.py`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 
 def pooling_params(given: Any, task: str | None) -> PoolingParams:
-    """A copy of the user's parameters (None: the defaults) for `task`; without any task, for "token_embed".
+    """A copy of the user's parameters (None: the defaults) with their task set.
 
-    RequestError when the parameters are for another task.
+    The task is the parameters' own, else `task`, else "token_embed". RequestError if the parameters have another task
+    than `task`.
     """
     if given is None:
         given = PoolingParams()
@@ -34,7 +35,7 @@ def pooling_params(given: Any, task: str | None) -> PoolingParams:
 
 
 def as_embedding(output: PoolingRequestOutput[PoolingOutput]) -> EmbeddingRequestOutput:
-    """The output of the task "embed" with its vector as a list of numbers."""
+    """The output of the task "embed", with the vector as a list of numbers."""
     vector = None if output.outputs is None else EmbeddingOutput(output.outputs.data.tolist())
     return EmbeddingRequestOutput(
         request_id=output.request_id, outputs=vector, prompt_token_ids=output.prompt_token_ids,
@@ -42,9 +43,9 @@ def as_embedding(output: PoolingRequestOutput[PoolingOutput]) -> EmbeddingReques
 
 
 class PoolingState:
-    """One pooling request that has not finished (or just did). It has one sequence, of its own id.
+    """One open pooling request: unfinished, or finished in the current step. Its one sequence has the request's id.
 
-    is_finished: the engine has ended it, or its user has.
+    is_finished: True once the engine has finished the request or the user has ended it.
     """
 
     def __init__(self, prepared: PreparedPooling) -> None:
@@ -58,26 +59,26 @@ class PoolingState:
 
     @property
     def unfinished_ids(self) -> list[str]:
-        """The engine's id, until it has ended."""
+        """[the engine's request id] while unfinished, else []."""
         return [] if self.is_finished else [self.child_id]
 
     def push(self, output: EngineOutput) -> None:
-        """Take in one step."""
+        """Add a step's output."""
         self._pooled, self._error = output.pooled, output.error
         self._num_cached_tokens = output.num_cached_tokens
         self.is_finished = output.finish_reason is not None
 
     def finish(self, reason: str, now: float, error: str | None = None) -> None:
-        """End it without a result."""
+        """End the request without a result."""
         if not self.is_finished:
             self.is_finished, self._error = True, error or reason
 
     def take_output(self, now: float) -> PoolingRequestOutput[PoolingOutput] | None:
-        """The output, once it has finished."""
+        """The output, once the request has finished; None before."""
         return self.snapshot() if self.is_finished else None
 
     def snapshot(self) -> PoolingRequestOutput[PoolingOutput]:
-        """The request as it is."""
+        """The output up to now, finished or not."""
         return PoolingRequestOutput(
             request_id=self.request_id, prompt_token_ids=self._prompt_token_ids, finished=self.is_finished,
             outputs=None if self._pooled is None else PoolingOutput(_tensor(self._pooled)),

@@ -1,4 +1,4 @@
-"""`Progress`: the bar that `LLM.generate` shows while requests finish."""
+"""`Progress`: the progress bar of `LLM.generate` and similar methods."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from weft.outputs import PoolingRequestOutput, RequestOutput
 
 
 class Progress:
-    """Counts finished requests, and shows prompt and output tokens per second. A context manager.
+    """A context manager that counts finished requests and shows prompt and output tokens per second.
 
-    use_tqdm: False shows nothing; a callable is used in place of tqdm.
+    use_tqdm: False shows nothing; a callable replaces `tqdm`.
     """
 
     def __init__(self, total: int, use_tqdm: bool | Callable[..., Any], description: str = "Processed prompts") -> None:
@@ -31,7 +31,7 @@ class Progress:
             self._bar.close()
 
     def finished(self, output: RequestOutput | PoolingRequestOutput) -> None:
-        """One request is done."""
+        """Count a finished request and its tokens."""
         if self._bar is None:
             return
         seconds = max(time.monotonic() - self._start, 1e-9)
@@ -46,6 +46,6 @@ class Progress:
         self._bar.update(1)
 
     def advance(self, count: int) -> None:
-        """`count` items without tokens to tell are done."""
+        """Count `count` finished items whose tokens are unknown."""
         if self._bar is not None:
             self._bar.update(count)

@@ -1,8 +1,8 @@
-"""A prompt given as rows of the embedding: read, checked and put into the form that crosses to the engine.
+"""Prompts given as embedding rows: reads and checks a tensor, and converts it to the engine's message form.
 
-The text form is base64 of what `torch.save` writes, as it comes over HTTP from anyone: only numbers are read of it, its
-size is bounded before it is unpacked, and nothing of it is run. The only module here that needs torch at once; inputs
-import it when a prompt has embeddings.
+A tensor may come as base64 text of a `torch.save` file, over HTTP and untrusted: the size is checked before unpacking,
+and `weights_only` loading runs no code. This is the only frontend module that imports torch at once; `inputs.py`
+imports it only for a prompt with embeddings.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from weft.errors import RequestError
 
 FIELD = "prompt_embeds"
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-_ARCHIVE_BYTES = 1 << 20      # what torch.save may write besides the numbers
+_ARCHIVE_BYTES = 1 << 20      # bytes that a torch.save file may have besides the numbers
 
 
 def read_prompt_embeds(value: Any, *, size: int, dtype: str, max_num_tokens: int) -> WireTensor:
-    """`value`, a tensor or its base64 text, as rows [T, size] of finite numbers in `dtype`, the model's.
+    """`value`, a tensor or its base64 text, as rows [T, size] of finite numbers in the model's `dtype`.
 
-    RequestError, which names prompt_embeds, for anything else. max_num_tokens: rows at most.
+    RequestError for prompt_embeds if `value` is anything else. max_num_tokens: the most rows (T).
     """
     if isinstance(value, str):
         value = _decode(value, max_bytes=max_num_tokens * size * 4 + _ARCHIVE_BYTES)
@@ -60,7 +60,7 @@ def _words(tensor: Tensor) -> str:
 
 
 def _decode(text: str, max_bytes: int) -> Any:
-    """What `torch.save` wrote, which holds `max_bytes` at most, also unpacked."""
+    """The object in a base64 `torch.save` file of at most `max_bytes` bytes, packed and unpacked."""
     if len(text) > max_bytes * 4 // 3 + 4:
         raise RequestError(FIELD, f"{len(text)} characters", expected=f"base64 text of up to {max_bytes} bytes",
                            hint="That is what the longest prompt takes.")
@@ -77,10 +77,10 @@ def _decode(text: str, max_bytes: int) -> Any:
     try:
         value = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
         is_dense = isinstance(value, Tensor) and value.layout is torch.strided
-        if is_dense and value.untyped_storage().nbytes() > num_bytes:      # torch enlarges it unasked
+        if is_dense and value.untyped_storage().nbytes() > num_bytes:      # torch allocates the size that the file says
             raise ValueError("the tensor is larger than the numbers in it")
         return value
-    except Exception as error:      # whatever a broken archive makes torch raise
+    except Exception as error:      # torch raises many kinds of errors for a broken file
         reason = str(error).partition("\n")[0][:200]
         raise RequestError(FIELD, f"{len(text)} characters", expected=wanted,
                            hint=f"{type(error).__name__}: {reason}") from error

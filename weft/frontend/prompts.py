@@ -1,6 +1,6 @@
-"""The forms a prompt may have, and the one form the rest of weft sees: `Prompt`.
+"""The forms of a prompt that users may give, and `Prompt`, the one form that the rest of weft uses.
 
-Checks types and keys; token ids against a vocabulary, and lengths, are checked in `inputs.py`.
+This module checks types and keys; `inputs.py` checks token ids against the vocabulary, and lengths.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class TextPrompt(TypedDict):
 
 
 class TokensPrompt(TypedDict):
-    """A prompt as token ids; `prompt`, where given, is its text, for the output."""
+    """A prompt as token ids. prompt: optional text of the prompt, repeated in the output."""
 
     prompt_token_ids: list[int]
     prompt: NotRequired[str]
@@ -32,10 +32,11 @@ class TokensPrompt(TypedDict):
 
 
 class EmbedsPrompt(TypedDict):
-    """A prompt as rows of the model's embedding, for an engine with `enable_prompt_embeds`.
+    """A prompt as embedding rows, for an engine with `enable_prompt_embeds`.
 
-    prompt_embeds: [T, E], what the model's `embed_input_ids` gives of T token ids; or such a tensor as base64 text of
-    what `torch.save` writes. prompt, where given, is its text, for the output.
+    prompt_embeds: [T, E], as the model's `embed_input_ids` returns for T token ids; or the base64 text of a
+        `torch.save` file with such a tensor.
+    prompt: optional text of the prompt, repeated in the output.
     """
 
     prompt_embeds: Tensor | str
@@ -46,7 +47,7 @@ class EmbedsPrompt(TypedDict):
 PromptType = str | list[int] | TextPrompt | TokensPrompt | EmbedsPrompt
 
 _KEYS = frozenset({"prompt", "prompt_token_ids", "prompt_embeds", "cache_salt"})
-# vLLM's other keys; None (and an empty dictionary) means: not used.
+# vLLM's other keys. None or an empty dictionary means: not used.
 _UNBUILT_KEYS = frozenset({
     "encoder_prompt", "decoder_prompt", "data", "data_format", "multi_modal_data",
     "mm_processor_kwargs", "multi_modal_uuids", "media_io_kwargs", "token_type_ids",
@@ -55,9 +56,9 @@ _UNBUILT_KEYS = frozenset({
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """One prompt: text, token ids, or both (then the ids count); or embeds, as they were given, and perhaps text.
+    """One prompt: text, token ids, or embeddings. With token ids or embeddings, `text` is only repeated in the output.
 
-    cache_salt: see EngineRequest.
+    cache_salt: see EngineRequest. embeds: as the user gave them, unchecked.
     """
 
     text: str | None
@@ -67,7 +68,8 @@ class Prompt:
 
 
 def split_prompts(prompts: Any) -> list[Any]:
-    """What `LLM.generate` was given, as a list; one prompt (text, a dictionary or a list of ids) is a list of it."""
+    """The prompts given to `LLM.generate`, as a list. A single prompt (text, dictionary or list of ids) becomes a list
+    of one."""
     if isinstance(prompts, str | dict):
         return [prompts]
     if not isinstance(prompts, Sequence) or isinstance(prompts, bytes | bytearray):
@@ -77,7 +79,7 @@ def split_prompts(prompts: Any) -> list[Any]:
 
 
 def parse_prompt(prompt: Any) -> Prompt:
-    """The prompt in its one form. RequestError for a wrong type, an unknown key, bad text or nothing in it."""
+    """The user's prompt as a `Prompt`. RequestError for a wrong type, an unknown key, bad text or an empty prompt."""
     if isinstance(prompt, str):
         return Prompt(text=_text(prompt), token_ids=None)
     if isinstance(prompt, dict):
@@ -125,6 +127,6 @@ def _token_ids(token_ids: Any) -> list[int]:
     if not token_ids:
         raise RequestError("prompt_token_ids", token_ids, expected="at least one token id")
     for i, token_id in enumerate(token_ids):
-        if type(token_id) is not int:      # so that True is not 1
+        if type(token_id) is not int:      # not isinstance: True must not count as 1
             raise RequestError(f"prompt_token_ids[{i}]", token_id, expected="a token id, an integer")
     return list(token_ids)

@@ -1,6 +1,6 @@
-"""`OutputStream`: hands a request's outputs to its one reader in an event loop.
+"""`OutputStream`: passes a request's outputs to its one reader in an event loop.
 
-At most one output waits: what a slow reader has not taken is merged, so memory does not grow and nothing is lost.
+At most one output waits: outputs that a slow reader has not taken are merged, so nothing is lost and no queue grows.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from weft.sampling_params import RequestOutputKind
 
 
 class OutputStream:
-    """One request's outputs, for one event loop: `put` and `fail` beside `get` of one reader.
+    """One request's outputs, for one event loop and one reader. The engine's side calls `put` and `fail`.
 
-    kind: None where a newer output says all. is_aborted: somebody wants the request to end.
+    kind: the request's output kind; None for pooling. is_aborted: set when the user has aborted the request.
     """
 
     def __init__(self, kind: RequestOutputKind | None) -> None:
@@ -25,7 +25,7 @@ class OutputStream:
         self.is_aborted = False
 
     def put(self, output: RequestOutput | PoolingRequestOutput) -> None:
-        """An output for the reader; none comes after an error."""
+        """Hands an output to the reader. Ignored after an error."""
         if self._error is not None:
             return
         if isinstance(self._waiting, RequestOutput) and isinstance(output, RequestOutput):
@@ -34,12 +34,12 @@ class OutputStream:
         self._arrived.set()
 
     def fail(self, error: BaseException) -> None:
-        """Raise in the reader, after what waits for it."""
+        """Raises `error` in the reader, after the output that waits."""
         self._error = error
         self._arrived.set()
 
     async def get(self) -> RequestOutput | PoolingRequestOutput:
-        """The next output; waits for it."""
+        """Waits for the next output and returns it; raises the error given to `fail`."""
         await self._arrived.wait()
         output, self._waiting = self._waiting, None
         if self._error is None:
@@ -50,7 +50,7 @@ class OutputStream:
 
 
 def merge_outputs(old: RequestOutput, new: RequestOutput, kind: RequestOutputKind | None) -> RequestOutput:
-    """One output that says what the two say. Deltas are joined; of cumulative outputs the newer says all."""
+    """Merges two outputs into one. Deltas are joined; a newer output of another kind replaces the older one."""
     if kind is not RequestOutputKind.DELTA:
         return new
     answers = {answer.index: answer for answer in old.outputs}
