@@ -22,7 +22,7 @@ from weft.sampling_params import BeamSearchParams, SamplingParams
 
 def run_beam_search(engine: LLMEngine, prompts: Sequence[Any], params: BeamSearchParams,
                     use_tqdm: bool | Callable[..., Any], concurrency_limit: int | None) -> list[BeamSearchOutput]:
-    """The best beams of each prompt, in order. RequestError for a wrong prompt, WeftError if the engine fails at a beam.
+    """The best beams of each prompt, in order. RequestError for a wrong prompt; WeftError if a beam fails.
 
     concurrency_limit: the number of prompts searched at a time; None: all.
     """
