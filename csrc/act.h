@@ -8,7 +8,7 @@
 
 namespace WEFT_NS {
 
-constexpr int64_t ACT_COLUMNS = 2048;             // columns of a task: fewer are not worth a thread
+constexpr int64_t ACT_COLUMNS = 2048;  // columns of a task: fewer are not worth a thread
 
 template <int D> static void activation_part(const ActArgs& a, int64_t row, int64_t start, int64_t width) {
     typedef typename Float<D>::T T;
@@ -38,7 +38,7 @@ static void table_rows(const RowsArgs& a) {
             T* out = (T*)a.out + i * a.width;
             if (a.factor == 1.0f) memcpy(out, row, sizeof(T) * (size_t)a.width);
             else WEFT_FOR_ROW(a.width, c, count)
-                store_up_to<D>(out + c, load_up_to<D>(row + c, count) * splat(a.factor), count);
+            store_up_to<D>(out + c, load_up_to<D>(row + c, count) * splat(a.factor), count);
         })
     });
 }

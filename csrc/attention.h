@@ -27,8 +27,13 @@ static int64_t list_items(Item* out, int32_t seq, int64_t rows, int64_t first, i
             to = (from / SEGMENT_SPANS + run) * SEGMENT_SPANS;
             if (to > last) to = last;
             if (out)
-                out[count] = {seq, (int32_t)r, (int32_t)(r + ITEM_ROWS < rows ? r + ITEM_ROWS : rows), (int32_t)from,
-                              (int32_t)to, kind, goes_on && from == first};
+                out[count] = {seq,
+                              (int32_t)r,
+                              (int32_t)(r + ITEM_ROWS < rows ? r + ITEM_ROWS : rows),
+                              (int32_t)from,
+                              (int32_t)to,
+                              kind,
+                              goes_on && from == first};
             count++;
         }
     return count;
@@ -83,16 +88,21 @@ static int64_t list_sequences(const AttentionStep& s, int64_t group, int64_t run
         int64_t rows = s.query_lens[seq] * group;
         Item* to = out ? out + count : nullptr;
         if (r.is_split) {
-            count += list_items(to, (int32_t)seq, rows, r.first > r.shared ? r.first : r.shared, r.last, run, Item::SPLIT,
-                                r.shared % SEGMENT_SPANS != 0);
+            count += list_items(to, (int32_t)seq, rows, r.first > r.shared ? r.first : r.shared, r.last, run,
+                                Item::SPLIT, r.shared % SEGMENT_SPANS != 0);
         } else {
             // Each tile of rows reads only the keys that its rows see.
             for (int64_t row = 0; row < rows; row += ITEM_ROWS) {
                 int64_t stop = row + ITEM_ROWS < rows ? row + ITEM_ROWS : rows;
                 if (out) {
                     Extent seen = extent(s, seq, token, row / group, (stop - 1) / group + 1);
-                    out[count] = {(int32_t)seq, (int32_t)row, (int32_t)stop, (int32_t)(seen.begin / SPAN),
-                                  (int32_t)ceil_div(seen.end, SPAN), Item::WHOLE, false};
+                    out[count] = {(int32_t)seq,
+                                  (int32_t)row,
+                                  (int32_t)stop,
+                                  (int32_t)(seen.begin / SPAN),
+                                  (int32_t)ceil_div(seen.end, SPAN),
+                                  Item::WHOLE,
+                                  false};
                 }
                 count++;
             }
@@ -121,8 +131,16 @@ static void merge_row(const Call<T>& c, int64_t seq, int64_t token, const States
 template <class T> static void run_attention(const AttentionArgs& a) {
     const AttentionStep& s = *a.step;
     int64_t heads = a.cache.kv_heads, d = a.cache.head_dim;
-    Call<T> c = {a, d, (d + 15) / 16 * 16, a.heads / heads, a.cache.kind == KV_INT8, false, a.dtype == F32 ? 4 : 2,
-                 false, is_own_type<T>(a.cache) && d % 16 == 0, is_read_by_bytes<T>(a.cache)};
+    Call<T> c = {a,
+                 d,
+                 (d + 15) / 16 * 16,
+                 a.heads / heads,
+                 a.cache.kind == KV_INT8,
+                 false,
+                 a.dtype == F32 ? 4 : 2,
+                 false,
+                 is_own_type<T>(a.cache) && d % 16 == 0,
+                 is_read_by_bytes<T>(a.cache)};
 #if defined(WEFT_AMX)
     c.tiles = sizeof(T) == 2 && d % 32 == 0;
     if (c.tiles) c.direct = c.bytes = false;

@@ -21,31 +21,31 @@ struct KvCache {
 
 // The part of a step that all layers of a cache group share. The tokens of the sequences are packed one after another.
 struct AttentionStep {
-    int64_t num_tokens, num_seqs;     // queries and sequences
-    int64_t num_slots;                // tokens written to the cache in this step: num_tokens, except in cross attention
-    const int64_t* slots;             // [num_slots], where each token is cached: block * 16 + offset
-    const int32_t* query_lens;        // [num_seqs], queries of each sequence in this step
-    const int32_t* seq_lens;          // [num_seqs], tokens of each sequence in the cache after this step
-    const int32_t* block_table;       // [num_seqs][table_width], -1 where there is no block
+    int64_t num_tokens, num_seqs;  // queries and sequences
+    int64_t num_slots;             // tokens written to the cache in this step: num_tokens, except in cross attention
+    const int64_t* slots;          // [num_slots], where each token is cached: block * 16 + offset
+    const int32_t* query_lens;     // [num_seqs], queries of each sequence in this step
+    const int32_t* seq_lens;       // [num_seqs], tokens of each sequence in the cache after this step
+    const int32_t* block_table;    // [num_seqs][table_width], -1 where there is no block
     int64_t table_width;
-    int64_t window;                   // keys that a causal query sees, its own included; 0: all
+    int64_t window;  // keys that a causal query sees, its own included; 0: all
     // [num_tokens]: query t sees the keys [first_keys[t], end_keys[t]), counted from the first token of its sequence. A
     // query that sees no key gets zeros. Null: causal, query i of a sequence sees the keys up to its own position,
     // seq_len - query_len + i.
     const int32_t *first_keys, *end_keys;
     // Prefix groups: sequences with one query each whose first `group_spans` spans of 64 tokens are the same blocks.
     int64_t num_groups;
-    const int32_t* group_starts;      // [num_groups + 1], into group_members
-    const int32_t* group_members;     // [group_starts[num_groups]], indices of sequences
-    const int32_t* group_spans;       // [num_groups]
-    const int32_t* shared_spans;      // [num_seqs], group_spans of the sequence's group, or 0
+    const int32_t* group_starts;   // [num_groups + 1], into group_members
+    const int32_t* group_members;  // [group_starts[num_groups]], indices of sequences
+    const int32_t* group_spans;    // [num_groups]
+    const int32_t* shared_spans;   // [num_seqs], group_spans of the sequence's group, or 0
 };
 
 struct CacheWriteArgs {
     KvCache cache;
-    const int64_t* slots;             // [num_tokens]
+    const int64_t* slots;  // [num_tokens]
     int64_t num_tokens;
-    const void *k, *v;                // [num_tokens][kv_heads][head_dim] of dtype, tokens a stride (in elements) apart
+    const void *k, *v;  // [num_tokens][kv_heads][head_dim] of dtype, tokens a stride (in elements) apart
     int dtype;
     int64_t k_stride, v_stride;
 };
@@ -53,16 +53,16 @@ struct CacheWriteArgs {
 struct AttentionArgs {
     const AttentionStep* step;
     KvCache cache;
-    const void* q;                    // [num_tokens][heads][head_dim] of dtype, tokens q_stride elements apart
+    const void* q;  // [num_tokens][heads][head_dim] of dtype, tokens q_stride elements apart
     int dtype;
     int64_t q_stride, heads;
     float scale;
-    float softcap;                    // 0: none
-    const float* slopes;              // [heads], ALiBi's slopes, or null
-    float alibi_scale;                // factor on ALiBi's bias
-    bool alibi_bf16;                  // ALiBi rounds positions and products to bfloat16
-    const float* bias_by_distance;    // [heads][2 * farthest + 1], added to a score by key - query position, or null
-    int64_t farthest;                 // distances are clamped to -farthest .. farthest
-    const float* sinks;               // [heads], logits that join each row's softmax without a value, or null
-    void* out;                        // [num_tokens][heads][head_dim] of dtype
+    float softcap;                  // 0: none
+    const float* slopes;            // [heads], ALiBi's slopes, or null
+    float alibi_scale;              // factor on ALiBi's bias
+    bool alibi_bf16;                // ALiBi rounds positions and products to bfloat16
+    const float* bias_by_distance;  // [heads][2 * farthest + 1], added to a score by key - query position, or null
+    int64_t farthest;               // distances are clamped to -farthest .. farthest
+    const float* sinks;             // [heads], logits that join each row's softmax without a value, or null
+    void* out;                      // [num_tokens][heads][head_dim] of dtype
 };

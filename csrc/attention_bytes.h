@@ -20,7 +20,7 @@ typedef Steps<uint16_t> PairSteps;
 template <int MR>
 static void byte_scores(const BytePairs& pairs, const uint16_t* const* x, const uint8_t* const* keys,
                         const uint8_t* const* ahead, int64_t d, float* sums) {
-    constexpr int NV = MR <= 3 ? 4 : 2;                   // blocks at once: the 16 keys of a block fill a vector
+    constexpr int NV = MR <= 3 ? 4 : 2;  // blocks at once: the 16 keys of a block fill a vector
     for (int b = 0; b < SPAN_BLOCKS; b += NV) {
         VF acc[MR][NV];
         for (int r = 0; r < MR; r++)
@@ -43,7 +43,7 @@ static void byte_scores(const BytePairs& pairs, const uint16_t* const* x, const 
 template <int MR>
 static void weigh_byte_values(const BytePairs& pairs, const uint16_t* p, const uint8_t* const* values,
                               const uint8_t* const* ahead, int64_t d, float* const* out) {
-    constexpr int NV = MR <= 3 ? 4 : 2;                   // vectors at once, each of 16 dimensions
+    constexpr int NV = MR <= 3 ? 4 : 2;  // vectors at once, each of 16 dimensions
     for (int64_t from = 0; from < d; from += NV * W) {
         VF acc[MR][NV];
         for (int r = 0; r < MR; r++)
@@ -71,8 +71,8 @@ static void weigh_byte_values(const BytePairs& pairs, const uint16_t* p, const u
 static void scores_of_bytes(const KvCache& c, int rows, const uint16_t* const* q, const Span<uint16_t>& span,
                             const Span<uint16_t>& ahead, float* sums) {
     const BytePairs pairs(byte_number(c.kind));
-    WEFT_UNIT_CASES(rows, (byte_scores<MR>(pairs, q, (const uint8_t* const*)span.keys, (const uint8_t* const*)ahead.keys,
-                                           c.head_dim, sums)))
+    WEFT_UNIT_CASES(rows, (byte_scores<MR>(pairs, q, (const uint8_t* const*)span.keys,
+                                           (const uint8_t* const*)ahead.keys, c.head_dim, sums)))
 }
 static void weigh_values_of_bytes(const KvCache& c, int rows, const uint16_t* p, const Span<uint16_t>& span,
                                   const Span<uint16_t>& ahead, float* const* out) {

@@ -13,7 +13,7 @@
 namespace WEFT_NS {
 namespace paged {
 
-constexpr int ITEM_ROWS = 96;             // most rows of an item
+constexpr int ITEM_ROWS = 96;  // most rows of an item
 
 // ---- memory ---------------------------------------------------------------------------------------------------------
 
@@ -37,19 +37,19 @@ static thread_local Buffer item_buffer = {nullptr, 0};
 // The rows of an item.
 template <class T> struct Rows {
     int count;
-    const T* q[ITEM_ROWS];                // [head_dim]
+    const T* q[ITEM_ROWS];  // [head_dim]
     SeenKeys keys[ITEM_ROWS];
-    int32_t rule[ITEM_ROWS];              // query head within the KV head's group
-    float* state[ITEM_ROWS];              // softmax state of the current segment
+    int32_t rule[ITEM_ROWS];  // query head within the KV head's group
+    float* state[ITEM_ROWS];  // softmax state of the current segment
 };
 
 // What all items of a call share.
 template <class T> struct Call {
     const AttentionArgs& a;
-    int64_t d, width, group;              // head_dim; head_dim rounded up to 16; query heads of a KV head
-    bool scaled, plain;                   // the cache has scales (int8); scores are multiplied by a factor only
+    int64_t d, width, group;  // head_dim; head_dim rounded up to 16; query heads of a KV head
+    bool scaled, plain;       // the cache has scales (int8); scores are multiplied by a factor only
     int dtype_bytes;
-    bool tiles, direct, bytes;            // AMX tiles; blocks are read where they lie; 8-bit ones too, for few rows
+    bool tiles, direct, bytes;  // AMX tiles; blocks are read where they lie; 8-bit ones too, for few rows
 };
 
 static ScoreRule score_rule(const AttentionArgs& a, int64_t head) {
@@ -146,8 +146,8 @@ WEFT_INLINE void multiply_keys(const Call<T>& c, [[maybe_unused]] bool by_bytes,
     scores<T>(n, q, span, ahead ? ahead->keys : nullptr, c.d, sums);
 }
 template <class T>
-WEFT_INLINE void multiply_values(const Call<T>& c, [[maybe_unused]] bool by_bytes, int n, const T* p, const Span<T>& span,
-                                 const Span<T>* ahead, float* const* out) {
+WEFT_INLINE void multiply_values(const Call<T>& c, [[maybe_unused]] bool by_bytes, int n, const T* p,
+                                 const Span<T>& span, const Span<T>* ahead, float* const* out) {
 #if defined(__AVX512BF16__)
     if constexpr (sizeof(T) == 2)
         if (by_bytes) return weigh_values_of_bytes(c.a.cache, n, p, span, ahead ? *ahead : span, out);
@@ -182,8 +182,8 @@ static void attend(const Call<T>& c, const Rows<T>& rows, int64_t kv_head, const
         if (s == first || !lies) open_span(cache, lies, kv_head, table, s, seen.begin, seen.end, spans, here);
         if (lies && s + 1 < last) open_span(cache, true, kv_head, table, s + 1, seen.begin, seen.end, spans, next);
         else if (lies && following.table)
-            open_span(cache, true, following.kv_head, following.table, following.span, following.begin, following.end, spans,
-                      next);
+            open_span(cache, true, following.kv_head, following.table, following.span, following.begin, following.end,
+                      spans, next);
         else next = here;
         int64_t start = s * SPAN;
         for (int u = 0; u < rows.count; u += unit) {
@@ -218,7 +218,7 @@ static void attend(const Call<T>& c, const Rows<T>& rows, int64_t kv_head, const
 struct Item {
     int32_t seq, row0, row1, span0, span1;
     enum Kind : int32_t { WHOLE, SPLIT, GROUP_PART } kind;
-    bool goes_on;                         // the first segment continues from states that a GROUP_PART left
+    bool goes_on;  // the first segment continues from states that a GROUP_PART left
 };
 // The segment states (split-KV partials) of a split sequence, [query * heads + head][num], for the `num` segments from
 // segment `first` on.
@@ -238,8 +238,8 @@ template <class T> static void finish(const Call<T>& c, const float* state, int6
 // What to prefetch behind an item's segment that ends before span `to`: the item's next segment, or `following` behind
 // its last one.
 template <class T>
-static Following then(const Rows<T>& rows, int64_t kv_head, const int32_t* table, int64_t to,
-                      const Item& item, const Following& following) {
+static Following then(const Rows<T>& rows, int64_t kv_head, const int32_t* table, int64_t to, const Item& item,
+                      const Following& following) {
     if (to >= item.span1) return following;
     const Extent seen = extent(rows);
     return {table, kv_head, to, seen.begin, seen.end};

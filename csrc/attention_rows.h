@@ -27,7 +27,7 @@ WEFT_INLINE void clear_state(float* state, int64_t width) {
 // 2^x for x <= 0, relative error 2e-7; 0 for -inf, NaN for NaN. x = n + r with 0 <= r < 1; 2^r by a minimax polynomial.
 WEFT_INLINE VF exp2_down(VF x) {
 #if defined(__AVX512F__)
-    VF r = (VF)_mm512_maskz_reduce_ps(0xffff, (__m512)x, 1);                     // x - floor(x); 0 for -inf
+    VF r = (VF)_mm512_maskz_reduce_ps(0xffff, (__m512)x, 1);  // x - floor(x); 0 for -inf
 #else
     VF y = vmax(splat(-126.0f), x);
     VF n = (y + splat(12582912.0f)) - splat(12582912.0f);
@@ -41,7 +41,7 @@ WEFT_INLINE VF exp2_down(VF x) {
     p = fma(p, r, splat(0.693151312f));
     p = fma(p, r, splat(1.0f));
 #if defined(__AVX512F__)
-    return (VF)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)x);             // times 2^floor(x)
+    return (VF)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)x);  // times 2^floor(x)
 #else
     p = p * (VF)((__builtin_convertvector(n, VI) + 127) << 23);
     return x < splat(-126.0f) ? zero() : p;
@@ -74,11 +74,11 @@ WEFT_INLINE SeenKeys seen_keys(const AttentionStep& s, int64_t seq, int64_t toke
 
 // What a layer does to the scores of one query head.
 struct ScoreRule {
-    float factor;                     // brings scores to units of log 2, where there is no cap
-    float softcap, inner;             // the cap in units of log 2; factor within the tanh
-    float slope, bias_factor;         // ALiBi
+    float factor;              // brings scores to units of log 2, where there is no cap
+    float softcap, inner;      // the cap in units of log 2; factor within the tanh
+    float slope, bias_factor;  // ALiBi
     bool has_alibi, is_bf16;
-    const float* by_distance;         // bias at distance 0, in the middle of 2 * farthest + 1 numbers; or null
+    const float* by_distance;  // bias at distance 0, in the middle of 2 * farthest + 1 numbers; or null
     int32_t farthest;
 };
 

@@ -11,14 +11,14 @@
 namespace WEFT_NS {
 namespace paged {
 
-constexpr int UNIT = 6;                                   // most rows of a tile
-constexpr int SCORE_VECTORS = WEFT_LANES == 16 ? 4 : 2;   // vectors of sums for each row of a tile; registers hold them
+constexpr int UNIT = 6;                                  // most rows of a tile
+constexpr int SCORE_VECTORS = WEFT_LANES == 16 ? 4 : 2;  // vectors of sums for each row of a tile; registers hold them
 
 // A step of a tile's inner loop is one row of floats, or of bfloat16 pairs: `at` reads W lanes of the row, `each`
 // repeats a number (or pair) of x in all lanes, `times` adds their product.
 template <class T> struct Steps;
 template <> struct Steps<float> {
-    static constexpr int COLUMNS = 1;                     // numbers of x in a step
+    static constexpr int COLUMNS = 1;  // numbers of x in a step
     typedef VF V;
     WEFT_INLINE V at(const float* p) { return load(p); }
     WEFT_INLINE V each(const float* x) { return splat(*x); }
@@ -109,6 +109,7 @@ static void value_tile(const T* p, const T* const* values, const T* const* ahead
     for (; from < width; from += W) value_columns<T, MR, 1, AHEAD>(p, values, ahead, width, from, out);
 }
 
+// clang-format off: a table of cases
 #define WEFT_UNIT_CASES(rows, call)                                                                                    \
     switch (rows) {                                                                                                    \
         case 1: { constexpr int MR = 1; call; break; }                                                                 \
@@ -118,19 +119,26 @@ static void value_tile(const T* p, const T* const* values, const T* const* ahead
         case 5: { constexpr int MR = 5; call; break; }                                                                 \
         default: { constexpr int MR = 6; call; break; }                                                                \
     }
+// clang-format on
 
 // out [rows][64] = q . keys, for up to UNIT rows. ahead: blocks to prefetch meanwhile, or null.
 template <class T>
 static void scores(int rows, const T* const* q, const Span<T>& span, const T* const* ahead, int64_t d, float* out) {
-    if (ahead) { WEFT_UNIT_CASES(rows, (score_tile<T, MR, true>(q, span.keys, ahead, d, out))) }
-    else { WEFT_UNIT_CASES(rows, (score_tile<T, MR, false>(q, span.keys, nullptr, d, out))) }
+    if (ahead) {
+        WEFT_UNIT_CASES(rows, (score_tile<T, MR, true>(q, span.keys, ahead, d, out)))
+    } else {
+        WEFT_UNIT_CASES(rows, (score_tile<T, MR, false>(q, span.keys, nullptr, d, out)))
+    }
 }
 // out[r] [width] += p [rows][64] times the span's values.
 template <class T>
 static void weigh_values(int rows, const T* p, const Span<T>& span, const T* const* ahead, int64_t width,
                          float* const* out) {
-    if (ahead) { WEFT_UNIT_CASES(rows, (value_tile<T, MR, true>(p, span.values, ahead, width, out))) }
-    else { WEFT_UNIT_CASES(rows, (value_tile<T, MR, false>(p, span.values, nullptr, width, out))) }
+    if (ahead) {
+        WEFT_UNIT_CASES(rows, (value_tile<T, MR, true>(p, span.values, ahead, width, out)))
+    } else {
+        WEFT_UNIT_CASES(rows, (value_tile<T, MR, false>(p, span.values, nullptr, width, out)))
+    }
 }
 
 }  // namespace paged

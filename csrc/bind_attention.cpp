@@ -45,12 +45,25 @@ void check_table([[maybe_unused]] const KvCache& cache, [[maybe_unused]] const A
 }
 
 AttentionStep step(int64_t num_tokens, int64_t num_seqs, int64_t num_slots, uintptr_t slots, uintptr_t query_lens,
-                   uintptr_t seq_lens, uintptr_t block_table, int64_t table_width, int64_t window,
-                   uintptr_t first_keys, uintptr_t end_keys, int64_t num_groups, uintptr_t group_starts,
-                   uintptr_t group_members, uintptr_t group_spans, uintptr_t shared_spans) {
-    return {num_tokens, num_seqs, num_slots, at<int64_t>(slots), at<int32_t>(query_lens), at<int32_t>(seq_lens),
-            at<int32_t>(block_table), table_width, window, at<int32_t>(first_keys), at<int32_t>(end_keys), num_groups,
-            at<int32_t>(group_starts), at<int32_t>(group_members), at<int32_t>(group_spans), at<int32_t>(shared_spans)};
+                   uintptr_t seq_lens, uintptr_t block_table, int64_t table_width, int64_t window, uintptr_t first_keys,
+                   uintptr_t end_keys, int64_t num_groups, uintptr_t group_starts, uintptr_t group_members,
+                   uintptr_t group_spans, uintptr_t shared_spans) {
+    return {num_tokens,
+            num_seqs,
+            num_slots,
+            at<int64_t>(slots),
+            at<int32_t>(query_lens),
+            at<int32_t>(seq_lens),
+            at<int32_t>(block_table),
+            table_width,
+            window,
+            at<int32_t>(first_keys),
+            at<int32_t>(end_keys),
+            num_groups,
+            at<int32_t>(group_starts),
+            at<int32_t>(group_members),
+            at<int32_t>(group_spans),
+            at<int32_t>(shared_spans)};
 }
 
 KvCache cache(uintptr_t k, uintptr_t v, int kind, int64_t num_blocks, int64_t kv_heads, int64_t head_dim) {
@@ -65,34 +78,35 @@ void bind_attention(nb::module_& m, nb::class_<Kernels>& kernels) {
 #else
     m.attr("checks") = false;
 #endif
-    nb::class_<AttentionStep>(m, "AttentionStep").def("assign", [](AttentionStep& s, const AttentionStep& other) { s = other; });
+    nb::class_<AttentionStep>(m, "AttentionStep").def("assign", [](AttentionStep& s, const AttentionStep& other) {
+        s = other;
+    });
     nb::class_<KvCache>(m, "KvCache");
     m.def("attention_step", &step, nb::arg("num_tokens"), nb::arg("num_seqs"), nb::arg("num_slots"), nb::arg("slots"),
           nb::arg("query_lens"), nb::arg("seq_lens"), nb::arg("block_table"), nb::arg("table_width"), nb::arg("window"),
-          nb::arg("first_keys"), nb::arg("end_keys"),
-          nb::arg("num_groups") = 0, nb::arg("group_starts") = 0, nb::arg("group_members") = 0, nb::arg("group_spans") = 0,
-          nb::arg("shared_spans") = 0);
+          nb::arg("first_keys"), nb::arg("end_keys"), nb::arg("num_groups") = 0, nb::arg("group_starts") = 0,
+          nb::arg("group_members") = 0, nb::arg("group_spans") = 0, nb::arg("shared_spans") = 0);
     m.def("kv_cache", &cache, nb::arg("k"), nb::arg("v"), nb::arg("kind"), nb::arg("num_blocks"), nb::arg("kv_heads"),
           nb::arg("head_dim"));
     kernels
         .def("write_cache",
              [](const Kernels& kernels, const KvCache& cache, const AttentionStep& s, uintptr_t k, uintptr_t v,
                 int dtype, int64_t k_stride, int64_t v_stride) {
-                 nb::gil_scoped_release unlocked;
-                 run_kernel([=, write_cache = kernels.write_cache, &s] {
-                     check_slots(cache, s.slots, s.num_slots);
-                     write_cache({cache, s.slots, s.num_slots, at<void>(k), at<void>(v), dtype, k_stride, v_stride});
-                 });
-             })
-        .def("attention", [](const Kernels& kernels, const AttentionStep& s, const KvCache& cache, uintptr_t q,
-                             int dtype, int64_t q_stride, int64_t heads, float scale, float softcap, uintptr_t slopes,
-                             float alibi_scale, bool alibi_bf16, uintptr_t bias_by_distance, int64_t farthest,
-                             uintptr_t sinks, uintptr_t out) {
-            nb::gil_scoped_release unlocked;
-            run_kernel([=, attention = kernels.attention, &s] {
-                check_table(cache, s);
-                attention({&s, cache, at<void>(q), dtype, q_stride, heads, scale, softcap, at<float>(slopes), alibi_scale,
-                           alibi_bf16, at<float>(bias_by_distance), farthest, at<float>(sinks), at<void>(out)});
-            });
+        nb::gil_scoped_release unlocked;
+        run_kernel([=, write_cache = kernels.write_cache, &s] {
+            check_slots(cache, s.slots, s.num_slots);
+            write_cache({cache, s.slots, s.num_slots, at<void>(k), at<void>(v), dtype, k_stride, v_stride});
         });
+    })
+        .def("attention",
+             [](const Kernels& kernels, const AttentionStep& s, const KvCache& cache, uintptr_t q, int dtype,
+                int64_t q_stride, int64_t heads, float scale, float softcap, uintptr_t slopes, float alibi_scale,
+                bool alibi_bf16, uintptr_t bias_by_distance, int64_t farthest, uintptr_t sinks, uintptr_t out) {
+        nb::gil_scoped_release unlocked;
+        run_kernel([=, attention = kernels.attention, &s] {
+            check_table(cache, s);
+            attention({&s, cache, at<void>(q), dtype, q_stride, heads, scale, softcap, at<float>(slopes), alibi_scale,
+                       alibi_bf16, at<float>(bias_by_distance), farthest, at<float>(sinks), at<void>(out)});
+        });
+    });
 }

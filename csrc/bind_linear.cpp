@@ -11,13 +11,26 @@ namespace {
 Weight weight(int kind, int64_t n, int64_t k, uintptr_t data, int zero, int64_t group, int scale_kind, uintptr_t scales,
               uintptr_t offsets, int64_t groups_per_super, uintptr_t super_scales, uintptr_t super_offsets,
               uintptr_t code_sums, const Nodes* nodes) {
-    Weight w = {kind, n, k, at<void>(data), zero, group, scale_kind, at<void>(scales), at<void>(offsets), groups_per_super,
-                at<uint16_t>(super_scales), at<uint16_t>(super_offsets), at<int32_t>(code_sums), {}, nodes};
+    Weight w = {kind,
+                n,
+                k,
+                at<void>(data),
+                zero,
+                group,
+                scale_kind,
+                at<void>(scales),
+                at<void>(offsets),
+                groups_per_super,
+                at<uint16_t>(super_scales),
+                at<uint16_t>(super_offsets),
+                at<int32_t>(code_sums),
+                {},
+                nodes};
     for (int i = 0; i < 64; i++) {
         float number = (float)((kind == W_Q4 ? i & 15 : i) - zero);
         uint32_t bits;
         memcpy(&bits, &number, 4);
-        w.numbers[i] = (uint16_t)(bits >> 16);                // exact: at most 7 bits of mantissa
+        w.numbers[i] = (uint16_t)(bits >> 16);  // exact: at most 7 bits of mantissa
     }
     return w;
 }
@@ -42,21 +55,21 @@ void bind_linear(nb::module_& m, nb::class_<Kernels>& kernels) {
     });
     kernels
         .def("linear",
-             [](const Kernels& k, const Weight& w, uintptr_t x, int x_dtype, int64_t m, int64_t x_stride, uintptr_t bias,
-                int act, bool gated, uintptr_t residual, int64_t residual_stride, float alpha, uintptr_t out,
-                int out_dtype, int64_t out_stride) {
-                 nb::gil_scoped_release unlocked;
-                 run_kernel([=, linear = k.linear, &w] {
-                     linear({&w, at<void>(x), x_dtype, m, x_stride, at<float>(bias), act, gated, at<void>(residual),
-                             residual_stride, alpha, at<void>(out), out_dtype, out_stride});
-                 });
-             })
+             [](const Kernels& k, const Weight& w, uintptr_t x, int x_dtype, int64_t m, int64_t x_stride,
+                uintptr_t bias, int act, bool gated, uintptr_t residual, int64_t residual_stride, float alpha,
+                uintptr_t out, int out_dtype, int64_t out_stride) {
+        nb::gil_scoped_release unlocked;
+        run_kernel([=, linear = k.linear, &w] {
+            linear({&w, at<void>(x), x_dtype, m, x_stride, at<float>(bias), act, gated, at<void>(residual),
+                    residual_stride, alpha, at<void>(out), out_dtype, out_stride});
+        });
+    })
         .def("gather",
              [](const Kernels& k, const Weight& w, uintptr_t ids, int64_t count, uintptr_t out, int out_dtype,
                 float factor) {
-                 run_kernel([=, gather = k.gather, &w] {
-                     gather({&w, at<int64_t>(ids), count, at<void>(out), out_dtype, factor});
-                 });
-             },
-             nb::arg("w"), nb::arg("ids"), nb::arg("count"), nb::arg("out"), nb::arg("out_dtype"), nb::arg("factor") = 1.0f);
+        run_kernel(
+            [=, gather = k.gather, &w] { gather({&w, at<int64_t>(ids), count, at<void>(out), out_dtype, factor}); });
+    },
+             nb::arg("w"), nb::arg("ids"), nb::arg("count"), nb::arg("out"), nb::arg("out_dtype"),
+             nb::arg("factor") = 1.0f);
 }

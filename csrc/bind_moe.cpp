@@ -16,7 +16,8 @@ struct Experts {
 }  // namespace
 
 void bind_moe(nb::module_& m, nb::class_<Kernels>& kernels) {
-    nb::class_<Experts>(m, "Experts").def("add", [](Experts& e, const Weight& gate_up, const Weight& down) {
+    nb::class_<Experts>(m, "Experts")
+        .def("add", [](Experts& e, const Weight& gate_up, const Weight& down) {
         e.gate_up.push_back(gate_up);
         e.down.push_back(down);
     }).def(nb::init<>());

@@ -6,23 +6,49 @@ namespace nb = nanobind;
 void bind_norm(nb::module_&, nb::class_<Kernels>& kernels) {
     kernels
         .def("norm",
-             [](const Kernels& k, bool centred, bool rounds_first, float eps, uintptr_t x, int dtype, int64_t rows, int64_t n,
-                int64_t x_stride, uintptr_t weight, uintptr_t bias, bool adds, float alpha, uintptr_t out,
+             [](const Kernels& k, bool centred, bool rounds_first, float eps, uintptr_t x, int dtype, int64_t rows,
+                int64_t n, int64_t x_stride, uintptr_t weight, uintptr_t bias, bool adds, float alpha, uintptr_t out,
                 int64_t out_stride) {
-                 run_kernel([=, norm = k.norm] {
-                     norm({{centred, rounds_first, eps}, at<void>(x), dtype, rows, n, x_stride, at<float>(weight),
-                           at<float>(bias), adds, alpha, at<void>(out), out_stride});
-                 });
-             })
+        run_kernel([=, norm = k.norm] {
+            norm({{centred, rounds_first, eps},
+                  at<void>(x),
+                  dtype,
+                  rows,
+                  n,
+                  x_stride,
+                  at<float>(weight),
+                  at<float>(bias),
+                  adds,
+                  alpha,
+                  at<void>(out),
+                  out_stride});
+        });
+    })
         .def("transform_qk",
-             [](const Kernels& k, uintptr_t qkv, int dtype, int64_t tokens, int64_t stride, int64_t heads, int64_t kv_heads,
-                int64_t head_dim, float clip, bool centred, bool rounds_first, float eps, uintptr_t q_weight,
-                uintptr_t k_weight, uintptr_t q_bias, uintptr_t k_bias, bool by_head, bool over_all, uintptr_t cos,
-                uintptr_t sin, int64_t half, bool interleaved) {
-                 run_kernel([=, transform_qk = k.transform_qk] {
-                     transform_qk({at<void>(qkv), dtype, tokens, stride, heads, kv_heads, head_dim, clip,
-                                 {centred, rounds_first, eps}, at<float>(q_weight), at<float>(k_weight), at<float>(q_bias),
-                                 at<float>(k_bias), by_head, over_all, at<float>(cos), at<float>(sin), half, interleaved});
-                 });
-             });
+             [](const Kernels& k, uintptr_t qkv, int dtype, int64_t tokens, int64_t stride, int64_t heads,
+                int64_t kv_heads, int64_t head_dim, float clip, bool centred, bool rounds_first, float eps,
+                uintptr_t q_weight, uintptr_t k_weight, uintptr_t q_bias, uintptr_t k_bias, bool by_head, bool over_all,
+                uintptr_t cos, uintptr_t sin, int64_t half, bool interleaved) {
+        run_kernel([=, transform_qk = k.transform_qk] {
+            transform_qk({at<void>(qkv),
+                          dtype,
+                          tokens,
+                          stride,
+                          heads,
+                          kv_heads,
+                          head_dim,
+                          clip,
+                          {centred, rounds_first, eps},
+                          at<float>(q_weight),
+                          at<float>(k_weight),
+                          at<float>(q_bias),
+                          at<float>(k_bias),
+                          by_head,
+                          over_all,
+                          at<float>(cos),
+                          at<float>(sin),
+                          half,
+                          interleaved});
+        });
+    });
 }

@@ -37,8 +37,8 @@ void add_bias(uintptr_t row, int64_t vocab, nb::dict biases) {
 
 // Penalties for the tokens in `ids`; the first num_prompt ids (the prompt) count for the repetition penalty only.
 // counts: [vocab], zeros before and after the call.
-void penalise(uintptr_t row_at, int64_t vocab, nb::list ids, int64_t num_prompt, float repetition, float frequency, float presence,
-              uintptr_t counts_at) {
+void penalise(uintptr_t row_at, int64_t vocab, nb::list ids, int64_t num_prompt, float repetition, float frequency,
+              float presence, uintptr_t counts_at) {
     float* row = at<float>(row_at);
     int32_t* counts = at<int32_t>(counts_at);
     std::vector<int64_t> all;
@@ -70,19 +70,19 @@ void bind_sampling(nb::module_& m, nb::class_<Kernels>& kernels) {
     kernels
         .def("draw",
              [](const Kernels& k, uintptr_t logits, int64_t rows, int64_t vocab, int64_t stride, uintptr_t temperatures,
-                uintptr_t min_ps, uintptr_t top_ps, uintptr_t top_ks, uintptr_t numbers, bool write_back, uintptr_t tokens,
-                uintptr_t states, uintptr_t memory) {
-                 nb::gil_scoped_release unlocked;
-                 k.draw({at<float>(logits), rows, vocab, stride, at<float>(temperatures), at<float>(min_ps),
-                         at<float>(top_ps), at<int64_t>(top_ks), at<double>(numbers), write_back, at<int64_t>(tokens),
-                         at<uint8_t>(states), at<float>(memory)});
-             })
-        .def("report", [](const Kernels& k, uintptr_t logits, int64_t vocab, int64_t stride, uintptr_t row_ids, int64_t rows,
-                          uintptr_t chosen_ids, int64_t num_best, bool as_logits, uintptr_t chosen, uintptr_t ranks,
-                          uintptr_t best_ids, uintptr_t best, uintptr_t memory) {
-            nb::gil_scoped_release unlocked;
-            k.report({at<float>(logits), vocab, stride, at<int64_t>(row_ids), rows, at<int64_t>(chosen_ids), num_best,
-                      as_logits, at<float>(chosen), at<int64_t>(ranks), at<int64_t>(best_ids), at<float>(best),
-                      at<float>(memory)});
-        });
+                uintptr_t min_ps, uintptr_t top_ps, uintptr_t top_ks, uintptr_t numbers, bool write_back,
+                uintptr_t tokens, uintptr_t states, uintptr_t memory) {
+        nb::gil_scoped_release unlocked;
+        k.draw({at<float>(logits), rows, vocab, stride, at<float>(temperatures), at<float>(min_ps), at<float>(top_ps),
+                at<int64_t>(top_ks), at<double>(numbers), write_back, at<int64_t>(tokens), at<uint8_t>(states),
+                at<float>(memory)});
+    })
+        .def("report", [](const Kernels& k, uintptr_t logits, int64_t vocab, int64_t stride, uintptr_t row_ids,
+                          int64_t rows, uintptr_t chosen_ids, int64_t num_best, bool as_logits, uintptr_t chosen,
+                          uintptr_t ranks, uintptr_t best_ids, uintptr_t best, uintptr_t memory) {
+        nb::gil_scoped_release unlocked;
+        k.report({at<float>(logits), vocab, stride, at<int64_t>(row_ids), rows, at<int64_t>(chosen_ids), num_best,
+                  as_logits, at<float>(chosen), at<int64_t>(ranks), at<int64_t>(best_ids), at<float>(best),
+                  at<float>(memory)});
+    });
 }

@@ -37,8 +37,8 @@ struct ByteTable {
 };
 
 #if defined(__AVX512BF16__)
-alignas(64) static constexpr ByteTable byte_tables[3] = {
-    ByteTable(BYTE_INTEGER), ByteTable(BYTE_E4M3), ByteTable(BYTE_E5M2)};
+alignas(64) static constexpr ByteTable byte_tables[3] = {ByteTable(BYTE_INTEGER), ByteTable(BYTE_E4M3),
+                                                         ByteTable(BYTE_E5M2)};
 
 // A table in registers.
 struct ByteLookup {
@@ -56,7 +56,7 @@ struct ByteLookup {
         const __m512i sign = _mm512_set1_epi8((char)128);
         low_bytes = _mm512_permutex2var_epi8(low[0], codes, low[1]);
         high_bytes = _mm512_permutex2var_epi8(high[0], codes, high[1]);
-        high_bytes = _mm512_ternarylogic_epi64(high_bytes, codes, sign, 0xf8);                  // a | (b & c)
+        high_bytes = _mm512_ternarylogic_epi64(high_bytes, codes, sign, 0xf8);  // a | (b & c)
     }
 };
 #endif

@@ -14,7 +14,7 @@ constexpr int SPAN = SPAN_BLOCKS * KV_BLOCK;
 // T = float: keys [head_dim][16], values [16][width]. width: head_dim rounded up to 16, the rest 0.
 template <class T> struct Span {
     const T *keys[SPAN_BLOCKS], *values[SPAN_BLOCKS];
-    const float *key_scales[SPAN_BLOCKS], *value_scales[SPAN_BLOCKS];         // [16] each, for KV_INT8 only
+    const float *key_scales[SPAN_BLOCKS], *value_scales[SPAN_BLOCKS];  // [16] each, for KV_INT8 only
 };
 
 // Stands in for a block that no row sees: its bytes are zeros in every number format.
@@ -42,8 +42,8 @@ WEFT_INLINE void read_pairs(int kind, const uint8_t* in, VF& first, VF& second) 
         lo = u & 0xffu;
         hi = u >> 8;
         if (kind == KV_INT8) {
-            first = (VF)((VU)__builtin_convertvector((VI)(lo & 127), VF) | (lo & 128) << 24);    // sign and magnitude
-            second = (VF)((VU)__builtin_convertvector((VI)(hi & 127), VF) | (hi & 128) << 24);
+            first = (VF)((VU) __builtin_convertvector((VI)(lo & 127), VF) | (lo & 128) << 24);  // sign and magnitude
+            second = (VF)((VU) __builtin_convertvector((VI)(hi & 127), VF) | (hi & 128) << 24);
             return;
         }
         // The bits of a float16. e5m2 is its upper half; the exponent of e4m3 counts from 8 less, which the factor
@@ -138,7 +138,7 @@ template <class T, int KIND> static void convert_keys(const uint8_t* k, int64_t 
             convert(KIND, k + s * KV_BLOCK * 2 * kv_bytes(KIND), KV_BLOCK, out + s * 2 * KV_BLOCK, KV_BLOCK);
 }
 template <class T, int KIND> static void convert_values(const uint8_t* v, int64_t d, int64_t width, T* out,
-                                                           const uint8_t* ahead) {
+                                                        const uint8_t* ahead) {
     constexpr bool same = KIND == (sizeof(T) == 2 ? KV_BF16 : KV_F32);
     constexpr int rows = KIND == KV_F32 ? KV_BLOCK : KV_BLOCK / 2;
     int64_t unit = (KIND == KV_F32 ? 1 : 2) * kv_bytes(KIND), whole = d / W * W;
@@ -157,6 +157,7 @@ template <class T, int KIND> static void convert_values(const uint8_t* v, int64_
     }
 }
 
+// clang-format off: a table of cases
 #define WEFT_BY_KIND(kind, call)                                                                                       \
     switch (kind) {                                                                                                    \
         case KV_F32: { constexpr int KIND = KV_F32; call; break; }                                                     \
@@ -166,6 +167,7 @@ template <class T, int KIND> static void convert_values(const uint8_t* v, int64_
         case KV_E5M2: { constexpr int KIND = KV_E5M2; call; break; }                                                   \
         default: { constexpr int KIND = KV_INT8; call; break; }                                                        \
     }
+// clang-format on
 
 // True if the cache holds the tiles' own number type: keys then need no conversion, and neither do values whose rows
 // are whole vectors.

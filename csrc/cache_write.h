@@ -30,7 +30,7 @@ template <int M, int BIAS> WEFT_INLINE VI to_fp8(VF x, float largest) {
     a = vmin(a, splat(largest));
     u = (VU)a;
     VU normal = ((u + ((1u << (SHIFT - 1)) - 1) + ((u >> SHIFT) & 1)) >> SHIFT) - (uint32_t)((127 - BIAS) << M);
-    constexpr uint32_t MAGIC = (uint32_t)(127 + 1 - BIAS - M + 23) << 23;        // its last bit: the smallest code
+    constexpr uint32_t MAGIC = (uint32_t)(127 + 1 - BIAS - M + 23) << 23;  // its last bit: the smallest code
     VF magic = (VF)(VU{} + MAGIC);
     VU small = (VU)(a + magic) - MAGIC;
     VI is_small = a < (VF)(VU{} + ((uint32_t)(128 - BIAS) << 23));
@@ -48,7 +48,7 @@ WEFT_INLINE float encode_row(int kind, const float* x, int64_t n, uint8_t* out) 
         for (int64_t i = 0; i < n; i += W) {
             VF v = load(x + i);
             most = vmax(v < zero() ? -v : v, most);
-            bad = bad + v * zero();                                            // NaN for NaN and infinities
+            bad = bad + v * zero();  // NaN for NaN and infinities
         }
         scale = hmax(most);
         scale = (scale > 1e-30f ? scale : 1e-30f) / 127.0f + hsum(bad);
@@ -59,8 +59,8 @@ WEFT_INLINE float encode_row(int kind, const float* x, int64_t n, uint8_t* out) 
         if (kind == KV_E4M3) code = to_fp8<3, 7>(v, 448.0f);
         else if (kind == KV_E5M2) code = to_fp8<2, 15>(v, 57344.0f);
         else {
-            code = (VI)(v / splat(scale) + splat(12582912.0f)) - 0x4b400000;   // 0x4b400000: bits of 12582912.0f
-            code = code < 0 ? (-code & 127) | 128 : code & 127;                // sign and magnitude
+            code = (VI)(v / splat(scale) + splat(12582912.0f)) - 0x4b400000;  // 0x4b400000: bits of 12582912.0f
+            code = code < 0 ? (-code & 127) | 128 : code & 127;               // sign and magnitude
         }
         VB bytes = narrow_to_bytes((VU)code);
         memcpy(out + i, &bytes, sizeof bytes);

@@ -25,7 +25,11 @@ WEFT_INLINE int64_t panel_bytes(const Weight& w) {
 
 // code - zero in column k, row c of a panel.
 WEFT_INLINE int code_at(const Weight& w, const uint8_t* panel, int64_t k, int c) {
-    auto word = [&](int64_t at) { uint16_t v; memcpy(&v, panel + at + 4 * c + 2 * (k % 2), 2); return (int)v; };
+    auto word = [&](int64_t at) {
+        uint16_t v;
+        memcpy(&v, panel + at + 4 * c + 2 * (k % 2), 2);
+        return (int)v;
+    };
     int64_t s = k / 2;
     if (w.kind == W_S8) return (int8_t)panel[k / 4 * 128 + 4 * c + k % 4];
     if (w.kind == W_Q4) return (word(s / 4 * 128) >> (s % 4 * 4) & 15) - w.zero;
@@ -50,7 +54,11 @@ template <int KIND> WEFT_INLINE void fetch_unit(const uint8_t* p) {
 
 // ---- as floats, on every level --------------------------------------------------------------------------------------
 
-WEFT_INLINE VU load_words(const uint8_t* p) { VU u; memcpy(&u, p, sizeof u); return u; }
+WEFT_INLINE VU load_words(const uint8_t* p) {
+    VU u;
+    memcpy(&u, p, sizeof u);
+    return u;
+}
 
 // Turns codes into numbers by subtracting the zero. 4-bit codes are looked up in a register, where one holds 16 floats.
 struct Numbers {
@@ -91,9 +99,9 @@ WEFT_INLINE void pair_floats(const uint8_t* unit, int j, int c, const Numbers& n
     } else if constexpr (KIND == W_Q8) {
         VC codes;
         memcpy(&codes, p, sizeof codes);
-        VC negative = (VC)(codes < 0), least = (VC)(codes == -128);                                // "-0" is -128
+        VC negative = (VC)(codes < 0), least = (VC)(codes == -128);  // "-0" is -128
         codes = (((codes & 127) ^ negative) - negative) | (codes & least);
-        VI i = (VI)widen(two_of_four((VI)codes, j));                   // two words (four rows) of each step alternate
+        VI i = (VI)widen(two_of_four((VI)codes, j));  // two words (four rows) of each step alternate
         first = __builtin_convertvector((i << 24) >> 24, VF);
         second = __builtin_convertvector((i << 16) >> 24, VF);
     } else {
@@ -115,6 +123,7 @@ WEFT_INLINE void pair_floats(const uint8_t* unit, int j, int c, const Numbers& n
 }
 
 // Runs its last argument with KIND as a constant, for a weight that is stored in 16 bits or less.
+// clang-format off: a table of cases
 #define WEFT_BY_STORAGE(kind, ...)                                                                                     \
     switch (kind) {                                                                                                    \
         case W_BF16: { constexpr int KIND = W_BF16; __VA_ARGS__; break; }                                              \
@@ -124,6 +133,7 @@ WEFT_INLINE void pair_floats(const uint8_t* unit, int j, int c, const Numbers& n
         case W_Q6: { constexpr int KIND = W_Q6; __VA_ARGS__; break; }                                                  \
         default: { constexpr int KIND = W_Q8; __VA_ARGS__; break; }                                                    \
     }
+// clang-format on
 
 // Unpacks columns [k0, k1) of a panel to floats [k1 - k0][32]. next: bytes to the columns that are unpacked next, which
 // are prefetched.
@@ -173,7 +183,7 @@ WEFT_INLINE __m512i pair_of_unit(const Lookup<KIND>& t, const uint8_t* unit, int
         __m512i high, low;
         t.bytes.read(codes, high, low);
         __mmask64 least = _mm512_cmpeq_epi8_mask(codes, _mm512_set1_epi8((char)128));
-        high = _mm512_mask_mov_epi8(high, least, _mm512_set1_epi8((char)0xc3));                     // -128 is 0xc300
+        high = _mm512_mask_mov_epi8(high, least, _mm512_set1_epi8((char)0xc3));  // -128 is 0xc300
         return j == 0 ? _mm512_unpacklo_epi8(low, high) : _mm512_unpackhi_epi8(low, high);
     }
     if constexpr (KIND == W_Q5 || KIND == W_Q6) {
@@ -185,7 +195,7 @@ WEFT_INLINE __m512i pair_of_unit(const Lookup<KIND>& t, const uint8_t* unit, int
             high = _mm512_loadu_si512(p + 256);
             high = j < 2 ? _mm512_slli_epi16(high, 4 - 2 * j) : _mm512_srli_epi16(high, 2 * j - 4);
         }
-        __m512i index = _mm512_ternarylogic_epi64(_mm512_set1_epi16(15), low, high, 0xca);           // a ? b : c
+        __m512i index = _mm512_ternarylogic_epi64(_mm512_set1_epi16(15), low, high, 0xca);  // a ? b : c
         if constexpr (KIND == W_Q5) return _mm512_permutexvar_epi16(index, t.a);
         return _mm512_permutex2var_epi16(t.a, index, t.b);
     }
@@ -193,7 +203,8 @@ WEFT_INLINE __m512i pair_of_unit(const Lookup<KIND>& t, const uint8_t* unit, int
 
 // Unpacks columns [k0, k1) of a panel to pairs of bfloat16 [(k1 - k0) / 2][32][2]. next: as for unpack_floats.
 template <int KIND>
-static void unpack_unit_pairs(const Weight& w, const uint8_t* panel, int64_t k0, int64_t k1, uint16_t* out, int64_t next) {
+static void unpack_unit_pairs(const Weight& w, const uint8_t* panel, int64_t k0, int64_t k1, uint16_t* out,
+                              int64_t next) {
     const Lookup<KIND> lookup(w.numbers);
     const uint8_t* unit = panel + k0 / 2 / UNIT<KIND> * UNIT_BYTES<KIND>;
     for (int64_t s = k0 / 2; s < k1 / 2; s += UNIT<KIND>, unit += UNIT_BYTES<KIND>) {

@@ -9,7 +9,7 @@
 
 namespace WEFT_NS {
 
-constexpr int64_t CONV_CHANNELS = 256;            // channels of a task
+constexpr int64_t CONV_CHANNELS = 256;  // channels of a task
 
 // Channels [first, first + channels) of one sequence. SIZE: the kernel size K, or 0 to take it from the arguments.
 template <int D, int SIZE> static void conv_part(const ConvArgs& a, int64_t seq, int64_t first, int64_t channels) {
@@ -19,7 +19,7 @@ template <int D, int SIZE> static void conv_part(const ConvArgs& a, int64_t seq,
     const int64_t start = a.step->starts[seq], count = a.step->starts[seq + 1] - start, read_id = a.step->read_ids[seq];
     const T* x = (const T*)a.x + start * a.x_stride + first;
     const T* source = read_id < 0 ? nullptr : (const T*)a.states + read_id * before * a.channels + first;
-    T *out = (T*)a.out + start * a.out_stride + first;
+    T* out = (T*)a.out + start * a.out_stride + first;
     T* target = (T*)a.states + a.step->write_ids[seq] * before * a.channels + first;
     // Row t of the sequence, counted from the step's first one. Negative rows lie in the state; without one they are
     // zeros.
@@ -33,7 +33,8 @@ template <int D, int SIZE> static void conv_part(const ConvArgs& a, int64_t seq,
         WEFT_FOR_ROW(channels, c, lanes) {
             VF sum = a.bias ? load_up_to<F32>(a.bias + first + c, lanes) : zero();
             for (int64_t k = 0; k < size; k++)
-                sum = fma(load_up_to<F32>(a.weight + k * a.channels + first + c, lanes), load_up_to<D>(rows[k] + c, lanes), sum);
+                sum = fma(load_up_to<F32>(a.weight + k * a.channels + first + c, lanes),
+                          load_up_to<D>(rows[k] + c, lanes), sum);
             store_up_to<D>(out + t * a.out_stride + c, activate(sum, a.act), lanes);
         }
     }

@@ -8,7 +8,7 @@
 
 namespace WEFT_NS {
 
-constexpr int SCAN_VECTORS = 2;                   // vectors of columns in a task
+constexpr int SCAN_VECTORS = 2;  // vectors of columns in a task
 
 // A row of q or k, [n], as floats times `scale`; `normalises` brings it to length one first.
 template <int D>
@@ -64,11 +64,12 @@ WEFT_INLINE void end_streams() {
 // fetch the target from memory first, which made such a step two to six times as long as one in place.
 struct StateColumns {
     float* target;
-    const float* source;            // of the next token
-    int64_t width, source_width;    // source_width 0: the same zeros for each row
+    const float* source;          // of the next token
+    int64_t width, source_width;  // source_width 0: the same zeros for each row
     bool streams;
 
-    StateColumns(const ScanStep& step, int64_t seq, float* states, int64_t size, int64_t offset, int64_t width) : width(width) {
+    StateColumns(const ScanStep& step, int64_t seq, float* states, int64_t size, int64_t offset, int64_t width)
+        : width(width) {
         alignas(64) static const float zeros[SCAN_VECTORS * W] = {};
         const int64_t read_id = step.read_ids[seq];
         target = states + step.write_ids[seq] * size + offset;
@@ -117,7 +118,7 @@ static void delta_columns(const DeltaArgs& a, int64_t seq, int64_t head, int64_t
                 for (int j = 0; j < SCAN_VECTORS; j++)
                     sums[r][j] = fma(splat(k[i + r]), state.get<FULL>(i + r, lanes, j), sums[r][j]);
         for (int j = 0; j < SCAN_VECTORS; j++) {
-            VF known = decay * ((sums[0][j] + sums[1][j]) + (sums[2][j] + sums[3][j]));   // the state's value for k
+            VF known = decay * ((sums[0][j] + sums[1][j]) + (sums[2][j] + sums[3][j]));  // the state's value for k
             delta[j] = beta * (load_lanes<D, FULL>(v, lanes, j) - known);
             for (int r = 0; r < 4; r++) sums[r][j] = zero();
         }

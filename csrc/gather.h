@@ -5,7 +5,8 @@
 
 namespace WEFT_NS {
 
-WEFT_INLINE float scale_of_row(const Weight& w, const void* values, const uint16_t* super, int64_t p, int64_t g, int c) {
+WEFT_INLINE float scale_of_row(const Weight& w, const void* values, const uint16_t* super, int64_t p, int64_t g,
+                               int c) {
     int64_t groups = w.k / w.group, at = (p * groups + g) * PANEL + c, n = groups / w.groups_per_super;
     float factor = super ? f16_to_float(super[(p * n + g / w.groups_per_super) * PANEL + c]) : 1.0f;
     switch (w.scale_kind) {
@@ -49,7 +50,8 @@ static void gather(const GatherArgs& a) {
             row_floats(w, a.ids[i], k0, k1, values);
             WEFT_BY_DTYPE(a.out_dtype, {
                 typename Float<D>::T* out = (typename Float<D>::T*)a.out + i * w.k + k0;
-                for (int64_t k = 0; k < k1 - k0; k++) out[k] = Float<D>::put(Float<D>::get(Float<D>::put(values[k])) * a.factor);
+                for (int64_t k = 0; k < k1 - k0; k++)
+                    out[k] = Float<D>::put(Float<D>::get(Float<D>::put(values[k])) * a.factor);
             })
         }
     });

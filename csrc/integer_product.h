@@ -12,7 +12,7 @@
 
 namespace WEFT_NS {
 
-constexpr int INTEGER_CHUNK = 4096;                // columns multiplied before the sums are stored
+constexpr int INTEGER_CHUNK = 4096;  // columns multiplied before the sums are stored
 
 // ---- rows of x in 8 bits --------------------------------------------------------------------------------------------
 
@@ -47,12 +47,12 @@ WEFT_INLINE void store_codes(Code* out, VI codes) {
 
 // Writes the codes of a row of x to out, [k padded to a multiple of 64], and returns the row's scale.
 template <int D> static float codes_of_row(const typename Float<D>::T* x, int64_t k, Code* out) {
-    constexpr float TO_INTEGER = 12582912.0f;                        // 1.5 * 2^23: the sum's mantissa holds the integer
+    constexpr float TO_INTEGER = 12582912.0f;  // 1.5 * 2^23: the sum's mantissa holds the integer
     VF most = zero(), fault = zero();
     WEFT_FOR_ROW(k, i, count) {
         VF v = load_up_to<D>(x + i, count);
         most = vmax((VF)((VU)v & 0x7fffffffu), most);
-        fault = fault + v * zero();                                  // NaN for NaN and infinities
+        fault = fault + v * zero();  // NaN for NaN and infinities
     }
     memset(out, 0, sizeof(Code) * (size_t)integer_columns(k));
     if (hsum(fault) != 0.0f) return hsum(fault);
@@ -68,7 +68,7 @@ template <int D> static float codes_of_row(const typename Float<D>::T* x, int64_
 // The codes and scales of all rows of x. The stride is no power of two, so rows of a tile lie in different cache sets.
 struct IntegerRows {
     void* memory;
-    Code* codes;                // rows `stride` codes apart
+    Code* codes;  // rows `stride` codes apart
     float* scales;
     int64_t stride;
 
@@ -80,7 +80,8 @@ struct IntegerRows {
         int64_t size = a.x_dtype == F32 ? 4 : 2;
         parallel_for(a.m, 8, [&](int64_t r) {
             const char* row = (const char*)a.x + r * a.x_stride * size;
-            WEFT_BY_DTYPE(a.x_dtype, scales[r] = codes_of_row<D>((const typename Float<D>::T*)row, a.w->k, codes + r * stride))
+            WEFT_BY_DTYPE(a.x_dtype,
+                          scales[r] = codes_of_row<D>((const typename Float<D>::T*)row, a.w->k, codes + r * stride))
         });
     }
     ~IntegerRows() { free(memory); }
@@ -98,7 +99,7 @@ struct Columns {
     explicit Columns(VI loaded) : words(loaded) {}
 #else
     typedef int16_t VS __attribute__((vector_size(4 * WEFT_LANES)));
-    VS even, odd;               // columns 0 and 2; 1 and 3
+    VS even, odd;  // columns 0 and 2; 1 and 3
     explicit Columns(VI loaded) : even(((VS)loaded << 8) >> 8), odd((VS)loaded >> 8) {}
 #endif
 };
@@ -135,7 +136,7 @@ WEFT_INLINE VI dot(VI sum, const Columns& w, const Code* x) {
 template <int MR>
 static void integer_rows_times(const Code* x, int64_t stride, const uint8_t* a, const uint8_t* b, int64_t columns,
                                int32_t* sums, bool fresh, [[maybe_unused]] const uint8_t* ahead) {
-    constexpr int NV = W == 16 ? 4 : MR == 1 ? PANEL / W : 2;        // one row: memory is read in one go
+    constexpr int NV = W == 16 ? 4 : MR == 1 ? PANEL / W : 2;  // one row: memory is read in one go
     for (int c0 = 0; c0 < GROUP; c0 += NV * W) {
         VI acc[MR][NV];
         for (int r = 0; r < MR; r++)
@@ -207,7 +208,7 @@ static void scaled_sums(const Weight& w, int64_t pa, int64_t pb, const int32_t* 
         VU sum;
         memcpy(&sum, sums + c, sizeof sum);
 #if defined(WEFT_CODES_PLUS_128)
-        VU extra;                                                    // 128 * the weight's codes; both may wrap around
+        VU extra;  // 128 * the weight's codes; both may wrap around
         memcpy(&extra, w.code_sums + (c < PANEL ? pa : pb) * PANEL + c % PANEL, sizeof extra);
         sum = sum - (extra << 7);
 #endif

@@ -20,10 +20,10 @@
 
 namespace WEFT_NS {
 
-constexpr int ROW_BLOCK = 192;                    // rows of x whose sums are held at once
-constexpr int CHUNK_BYTES = 8192;                 // bytes of a panel unpacked at once: two fit the L1 cache with x
-constexpr int MOST_COLUMNS = 256;                 // most columns unpacked at once: the largest group with one scale
-constexpr int DENSE_CHUNK = 2048;                 // columns multiplied before sums are stored, without a buffer
+constexpr int ROW_BLOCK = 192;     // rows of x whose sums are held at once
+constexpr int CHUNK_BYTES = 8192;  // bytes of a panel unpacked at once: two fit the L1 cache with x
+constexpr int MOST_COLUMNS = 256;  // most columns unpacked at once: the largest group with one scale
+constexpr int DENSE_CHUNK = 2048;  // columns multiplied before sums are stored, without a buffer
 
 // ---- one column group, all rows -------------------------------------------------------------------------------------
 
@@ -36,13 +36,15 @@ static void scaled_by_tiles(const uint16_t* const* x, const float* const* x_sums
     for (int64_t r0 = 0; r0 < rows; r0 += 32)
         for (int64_t g = 0; g < chunk.scales->count; g++) {
             int64_t count = rows - r0 < 32 ? rows - r0 : 32, at = g * chunk.group, skip = at * 2 * PANEL;
-            tiles_rows(x + r0, count, chunk.a + skip, chunk.b + skip, chunk.k0 + at, chunk.k0 + at + chunk.group, part, true);
+            tiles_rows(x + r0, count, chunk.a + skip, chunk.b + skip, chunk.k0 + at, chunk.k0 + at + chunk.group, part,
+                       true);
             for (int64_t r = 0; r < count; r++)
                 for (int c = 0; c < GROUP; c += W) {
                     float* sum = sums + (r0 + r) * GROUP + c;
                     VF v = fma(load(part + r * GROUP + c), load(chunk.scales->scale[g] + c), load(sum));
                     if (chunk.scales->has_offsets)
-                        v = fma(splat(x_sums[r0 + r][chunk.k0 / chunk.group + g]), load(chunk.scales->offset[g] + c), v);
+                        v = fma(splat(x_sums[r0 + r][chunk.k0 / chunk.group + g]), load(chunk.scales->offset[g] + c),
+                                v);
                     store(sum, v);
                 }
         }
@@ -52,10 +54,10 @@ static void scaled_by_tiles(const uint16_t* const* x, const float* const* x_sums
 // Multiplies rows of x by a column group, panels pa and pb of w: sums [rows][64]. x: pointers to rows [k]. x_sums: the
 // rows' sums over each group of columns, null for a weight without offsets.
 template <class T>
-static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x, const float* const* x_sums, int64_t rows,
-                     float* sums) {
+static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x, const float* const* x_sums,
+                     int64_t rows, float* sums) {
     constexpr bool as_pairs = sizeof(T) == 2;
-    constexpr int unpacked = as_pairs ? W_BF16 : W_F32, column = PANEL * (int)sizeof(T);       // bytes of a column
+    constexpr int unpacked = as_pairs ? W_BF16 : W_F32, column = PANEL * (int)sizeof(T);  // bytes of a column
     const bool direct = w.kind == unpacked, scaled = w.group > 0 && w.group < w.k;
 #if defined(WEFT_AMX)
     const bool by_tiles = as_pairs && (scaled ? w.group : w.k) % 32 == 0;
@@ -64,15 +66,19 @@ static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x,
 #endif
     const bool in_registers = rows <= PACKED_ROWS && !by_tiles && !direct;
     const int64_t columns = direct || in_registers ? DENSE_CHUNK : CHUNK_BYTES / column;
-    const int64_t groups = !scaled || w.group > columns ? 1 : columns / w.group < MOST_GROUPS ? columns / w.group : MOST_GROUPS;
+    const int64_t groups = !scaled || w.group > columns      ? 1
+                           : columns / w.group < MOST_GROUPS ? columns / w.group
+                                                             : MOST_GROUPS;
     const int64_t step = scaled ? groups * w.group : columns;
     alignas(64) uint8_t buffer[2][MOST_COLUMNS * column];
     Scales scales;
-    const uint8_t *panel_a = (const uint8_t*)w.data + pa * panel_bytes(w), *panel_b = (const uint8_t*)w.data + pb * panel_bytes(w);
-    const int64_t following = panels_on(pa, pb) * panel_bytes(w);      // bytes to the next column group
+    const uint8_t *panel_a = (const uint8_t*)w.data + pa * panel_bytes(w),
+                  *panel_b = (const uint8_t*)w.data + pb * panel_bytes(w);
+    const int64_t following = panels_on(pa, pb) * panel_bytes(w);  // bytes to the next column group
     const int most = scaled ? SCALED_ROWS : TILE_ROWS;
     for (int64_t k0 = 0; k0 < w.k; k0 += step) {
-        Chunk chunk = {buffer[0], buffer[1], k0, k0 + step < w.k ? k0 + step : w.k, unpacked, w.zero, w.numbers, nullptr, w.group, 0};
+        Chunk chunk = {buffer[0], buffer[1], k0, k0 + step < w.k ? k0 + step : w.k, unpacked, w.zero, w.numbers,
+                       nullptr,   w.group,   0};
         if (direct || in_registers) {
             int64_t skip = k0 * (panel_bytes(w) / w.k);
             chunk.a = panel_a + skip, chunk.b = panel_b + skip, chunk.kind = w.kind;
@@ -130,10 +136,11 @@ WEFT_INLINE VF scaled_by_row(const Weight& w, VF v, int64_t p, int c, const floa
 // The epilogue of one row of x and one column group: scales, bias, activation, gate, alpha and residual, into out.
 // sums: [64]. x_sum: the sum of the row of x, read only for a weight with offsets and one scale for each row.
 template <int D>
-static void finish_row(const LinearArgs& a, int64_t pa, int64_t pb, int64_t row, const float* sums, const float* x_sum) {
+static void finish_row(const LinearArgs& a, int64_t pa, int64_t pb, int64_t row, const float* sums,
+                       const float* x_sum) {
     const Weight& w = *a.w;
     typedef typename Float<D>::T T;
-    bool by_row = w.group > 0 && w.group == w.k;                       // one scale for each row of w
+    bool by_row = w.group > 0 && w.group == w.k;  // one scale for each row of w
     int64_t half = w.n / 2, column = pa * PANEL, width = a.gated ? half : w.n;
     int count = a.gated ? PANEL : GROUP;
     if (width - column < count) count = (int)(width - column);
@@ -166,7 +173,9 @@ WEFT_INLINE int64_t column_groups(const LinearArgs& a) {
 
 // The two panels of column group j.
 WEFT_INLINE int64_t first_panel(const LinearArgs& a, int64_t j) { return a.gated ? j : 2 * j; }
-WEFT_INLINE int64_t second_panel(const LinearArgs& a, int64_t j) { return a.gated ? j + a.w->n / 2 / PANEL : 2 * j + 1; }
+WEFT_INLINE int64_t second_panel(const LinearArgs& a, int64_t j) {
+    return a.gated ? j + a.w->n / 2 / PANEL : 2 * j + 1;
+}
 
 // Computes rows [r0, r0 + rows) of column group j; at most ROW_BLOCK rows.
 template <class T>
@@ -223,8 +232,8 @@ static void sum_groups(const typename Float<D>::T* x, int64_t k, int64_t group, 
 struct Rows {
     void* memory;
     const void** x;
-    const float** sums;         // each row's sums over the groups of columns; null for a weight without offsets
-    bool pairs;                 // bfloat16 rows; else floats
+    const float** sums;  // each row's sums over the groups of columns; null for a weight without offsets
+    bool pairs;          // bfloat16 rows; else floats
 
     Rows(const Weight& w, const void* data, int dtype, int64_t count, int64_t stride) {
         pairs = BF16_PRODUCTS && dtype == BF16 && w.kind != W_F32 && w.kind != W_F16;
@@ -241,7 +250,8 @@ struct Rows {
             x[r] = row;
             if (groups) {
                 sums[r] = group_sums + r * groups;
-                WEFT_BY_DTYPE(dtype, sum_groups<D>((const typename Float<D>::T*)row, w.k, w.group, group_sums + r * groups))
+                WEFT_BY_DTYPE(dtype,
+                              sum_groups<D>((const typename Float<D>::T*)row, w.k, w.group, group_sums + r * groups))
             }
             if (widen) {
                 WEFT_BY_DTYPE(dtype, widen_row<D>((const typename Float<D>::T*)row, w.k, wide + r * w.k))
@@ -256,13 +266,22 @@ struct Rows {
 // Runs `call` with T as the type of the rows' numbers: uint16_t for bfloat16, else float.
 #if defined(__AVX512BF16__)
 #define WEFT_BY_ROWS(rows, call)                                                                                       \
-    if ((rows).pairs) { typedef uint16_t T; call; }                                                                    \
-    else { typedef float T; call; }
+    if ((rows).pairs) {                                                                                                \
+        typedef uint16_t T;                                                                                            \
+        call;                                                                                                          \
+    } else {                                                                                                           \
+        typedef float T;                                                                                               \
+        call;                                                                                                          \
+    }
 #else
-#define WEFT_BY_ROWS(rows, call) { typedef float T; call; }
+#define WEFT_BY_ROWS(rows, call)                                                                                       \
+    {                                                                                                                  \
+        typedef float T;                                                                                               \
+        call;                                                                                                          \
+    }
 #endif
 
-static void linear_in_integers(const LinearArgs& a);                 // integer_product.h
+static void linear_in_integers(const LinearArgs& a);  // integer_product.h
 
 static void linear(const LinearArgs& a) {
     if (a.w->kind == W_S8) return linear_in_integers(a);

@@ -50,7 +50,8 @@ static void mamba_lanes(const MambaArgs& a, int64_t seq, int64_t head, int64_t f
         for (int64_t i = 0; i < n; i += 4)
             for (int r = 0; r < 4 && i + r < n; r++)
                 for (int j = 0; j < SCAN_VECTORS; j++) {
-                    VF kept = BY_HEAD ? decay[j] : vexp(dts[j] * load_lanes<F32, FULL>(a.a + (i + r) * width + first, lanes, j));
+                    VF kept = BY_HEAD ? decay[j]
+                                      : vexp(dts[j] * load_lanes<F32, FULL>(a.a + (i + r) * width + first, lanes, j));
                     VF h = fma(kept, state.get<FULL>(i + r, lanes, j), dts[j] * xs[j] * splat(b[i + r]));
                     state.put<FULL>(i + r, h, lanes, j);
                     sums[r][j] = fma(h, splat(c[i + r]), sums[r][j]);

@@ -48,9 +48,11 @@ const Kernels* find(const std::string& level) {
 }  // namespace
 
 NB_MODULE(_native, m) {
-    nb::set_leak_warnings(false);     // Python keeps tables of kernels until the process ends
+    nb::set_leak_warnings(false);  // Python keeps tables of kernels until the process ends
 
-    auto kernels = nb::class_<Kernels>(m, "Kernels").def_prop_ro("name", [](const Kernels& k) { return std::string(k.name); });
+    auto kernels = nb::class_<Kernels>(m, "Kernels").def_prop_ro("name", [](const Kernels& k) {
+        return std::string(k.name);
+    });
     nb::class_<Tape>(m, "Tape").def(nb::init<>()).def("__len__", [](const Tape& tape) { return tape.calls.size(); });
     m.def("record", [](Tape* tape) { recording_tape = tape; }, nb::arg("tape").none());
     kernels.def("replay", [](const Kernels&, const Tape& tape) {

@@ -61,8 +61,9 @@ static void expert_products(const Weight* weights, const int64_t* starts, int64_
     int64_t size = out_dtype == F32 ? 4 : 2;
     parallel_groups(weights[0].nodes, {experts, groups, 1}, [&](int64_t e, int64_t group, int64_t) {
         int64_t first = starts[e], count = starts[e + 1] - first;
-        LinearArgs a = {weights + e, nullptr, 0, count, 0, nullptr, act, gated, nullptr, 0, 1.0f,
-                        (char*)out + first * width * size, out_dtype, width};
+        LinearArgs a = {weights + e, nullptr, 0,       count, 0,    nullptr,
+                        act,         gated,   nullptr, 0,     1.0f, (char*)out + first * width * size,
+                        out_dtype,   width};
         for (int64_t r = 0; r < count; r += ROW_BLOCK)
             linear_task<T>(a, x + first, sums ? sums + first : nullptr, group, r,
                            count - r < ROW_BLOCK ? count - r : ROW_BLOCK);
@@ -70,11 +71,13 @@ static void expert_products(const Weight* weights, const int64_t* starts, int64_
 }
 
 static void moe(const MoEArgs& a) {
-    const int64_t pairs = a.m * a.top_k, hidden = a.gate_up[0].k, inner = a.gate_up[0].n / 2, size = a.dtype == F32 ? 4 : 2;
+    const int64_t pairs = a.m * a.top_k, hidden = a.gate_up[0].k, inner = a.gate_up[0].n / 2,
+                  size = a.dtype == F32 ? 4 : 2;
     MoEMemory m;
-    size_t ids_at = m.reserve<int32_t>(pairs), weights_at = m.reserve<float>(pairs), place_at = m.reserve<int64_t>(pairs),
-           starts_at = m.reserve<int64_t>(a.num_experts + 1), next_at = m.reserve<int64_t>(a.num_experts),
-           x_at = m.reserve<void*>(pairs), sums_at = m.reserve<void*>(pairs), logits_at = m.reserve<float>(a.m * a.num_experts),
+    size_t ids_at = m.reserve<int32_t>(pairs), weights_at = m.reserve<float>(pairs),
+           place_at = m.reserve<int64_t>(pairs), starts_at = m.reserve<int64_t>(a.num_experts + 1),
+           next_at = m.reserve<int64_t>(a.num_experts), x_at = m.reserve<void*>(pairs),
+           sums_at = m.reserve<void*>(pairs), logits_at = m.reserve<float>(a.m * a.num_experts),
            inner_at = m.reserve<char>(pairs * inner * size), result_at = m.reserve<float>(pairs * hidden);
     m.memory = (char*)aligned_alloc(64, m.used);
     const int32_t* ids = a.ids ? a.ids : m.at<int32_t>(ids_at);

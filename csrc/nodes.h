@@ -15,9 +15,9 @@ constexpr int MOST_NODES = 64, MOST_NODE_NUMBERS = 1024, MOST_CPUS = 8192;
 
 struct Nodes {
     int count = 0;
-    int numbers[MOST_NODES] = {};               // the system's number of each node
-    int64_t cpus_before[MOST_NODES + 1] = {};   // number of CPUs of all nodes before each; the last: of all nodes
-    uint8_t of_cpu[MOST_CPUS] = {};             // index of each CPU's node; 0 for a CPU of no node
+    int numbers[MOST_NODES] = {};              // the system's number of each node
+    int64_t cpus_before[MOST_NODES + 1] = {};  // number of CPUs of all nodes before each; the last: of all nodes
+    uint8_t of_cpu[MOST_CPUS] = {};            // index of each CPU's node; 0 for a CPU of no node
 };
 
 // Node n holds the column groups [first_group(n), first_group(n + 1)), in proportion to its CPUs.

@@ -8,7 +8,7 @@
 
 namespace WEFT_NS {
 
-constexpr int NORM_GRAIN = 8;                     // rows of a task: fewer are not worth a thread
+constexpr int NORM_GRAIN = 8;  // rows of a task: fewer are not worth a thread
 
 // v, rounded to the type D.
 template <int D> WEFT_INLINE VF rounded(VF v) {
@@ -20,19 +20,17 @@ template <int D> WEFT_INLINE VF rounded(VF v) {
 // One row of n elements; out may be x. weight, bias: [n] or null. rounds_first: the normalised row is rounded to the
 // type before the weight multiplies it. adds: out += alpha * the result.
 template <int D>
-static void normalise(const NormOptions& o, const typename Float<D>::T* x, const float* weight, const float* bias, int64_t n,
-                      typename Float<D>::T* out, bool adds = false, float alpha = 1.0f) {
+static void normalise(const NormOptions& o, const typename Float<D>::T* x, const float* weight, const float* bias,
+                      int64_t n, typename Float<D>::T* out, bool adds = false, float alpha = 1.0f) {
     VF sum = zero(), squares = zero();
-    if (o.centred) {
-        WEFT_FOR_ROW(n, i, count) sum = sum + load_up_to<D>(x + i, count);
-    }
+    if (o.centred) { WEFT_FOR_ROW(n, i, count) sum = sum + load_up_to<D>(x + i, count); }
     float mean = o.centred ? hsum(sum) / (float)n : 0.0f;
     WEFT_FOR_ROW(n, i, count) {
         VF v = load_up_to<D>(x + i, count);
         if (o.centred) {
             v = v - splat(mean);
             if (count < W)
-                for (int64_t j = count; j < W; j++) v[j] = 0;             // lanes past the end have no deviation
+                for (int64_t j = count; j < W; j++) v[j] = 0;  // lanes past the end have no deviation
         }
         squares = fma(v, v, squares);
     }

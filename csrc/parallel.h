@@ -40,7 +40,8 @@ struct alignas(64) Queue {
 
 // Calls body(queue, piece) for the pieces of all queues. Each thread first empties queue number own(), then helps with
 // the other queues in turn (work stealing).
-template <class Own, class Body> static inline void empty_queues(Queue* queues, int count, const Own& own, const Body& body) {
+template <class Own, class Body> static inline void empty_queues(Queue* queues, int count, const Own& own,
+                                                                 const Body& body) {
 #pragma omp parallel
     for (int first = own(), step = 0; step < count; step++) {
         int n = (first + step) % count;
@@ -75,9 +76,8 @@ template <class Body> static inline void parallel_groups(const Nodes* nodes, Pie
             const int threads = omp_get_max_threads() < MOST_QUEUES ? omp_get_max_threads() : MOST_QUEUES;
             const int count = pieces < threads ? (int)pieces : threads;
             for (int n = 0; n < count; n++) queues[n] = {pieces * n / count, pieces * (n + 1) / count};
-            empty_queues(queues, count, [&] { return omp_get_thread_num() % count; }, [&](int, int64_t i) {
-                body(i / p.inner / p.groups, i / p.inner % p.groups, i % p.inner);
-            });
+            empty_queues(queues, count, [&] { return omp_get_thread_num() % count; },
+                         [&](int, int64_t i) { body(i / p.inner / p.groups, i / p.inner % p.groups, i % p.inner); });
         }
         return;
     }

@@ -13,9 +13,9 @@
 namespace WEFT_NS {
 
 constexpr int TILE_ROWS = WEFT_LANES == 16 ? 6 : 4;
-constexpr int SCALED_ROWS = 3;       // rows of a tile where groups have scales: two sets of sums stay in registers
-constexpr int PACKED_ROWS = 6;       // most rows of x for which codes are unpacked in registers
-constexpr int MOST_GROUPS = 16;      // most groups of columns with scales in a chunk
+constexpr int SCALED_ROWS = 3;   // rows of a tile where groups have scales: two sets of sums stay in registers
+constexpr int PACKED_ROWS = 6;   // most rows of x for which codes are unpacked in registers
+constexpr int MOST_GROUPS = 16;  // most groups of columns with scales in a chunk
 
 // Panels from a column group's panel pa to the next column group's: 1 for a gated weight, whose gate and up panels lie
 // in two halves, else 2.
@@ -45,6 +45,7 @@ WEFT_INLINE VF load_scale(const void* values, int64_t at) {
         return __builtin_convertvector(integers, VF);
     }
 }
+// clang-format off: a table of cases
 #define WEFT_BY_SCALE(kind, ...)                                                                                       \
     switch (kind) {                                                                                                    \
         case S_F32: { constexpr int KIND = S_F32; __VA_ARGS__; break; }                                                \
@@ -52,6 +53,7 @@ WEFT_INLINE VF load_scale(const void* values, int64_t at) {
         case S_U8: { constexpr int KIND = S_U8; __VA_ARGS__; break; }                                                  \
         default: { constexpr int KIND = S_I8; __VA_ARGS__; break; }                                                    \
     }
+// clang-format on
 
 // Scales and offsets [count][64] as floats, for the groups of columns of a chunk.
 struct Scales {
@@ -72,9 +74,9 @@ struct Scales {
     template <int KIND>
     void fill(const Weight& w, const void* values, const uint16_t* supers, int64_t pa, int64_t pb, int64_t first,
               float (*out)[GROUP]) {
-        const int64_t all = w.k / w.group, all_supers = all / w.groups_per_super;      // in a panel
+        const int64_t all = w.k / w.group, all_supers = all / w.groups_per_super;  // in a panel
         constexpr int SIZE = KIND == S_F32 ? 4 : KIND == S_F16 ? 2 : 1;
-        const int64_t to_next = panels_on(pa, pb) * all * PANEL * SIZE;        // bytes to the next column group's
+        const int64_t to_next = panels_on(pa, pb) * all * PANEL * SIZE;  // bytes to the next column group's
         const int64_t super = first / w.groups_per_super, end = (super + 1) * w.groups_per_super - first;
         for (int c = 0; c < GROUP; c += W) {
             int64_t p = c < PANEL ? pa : pb, at = (p * all + first) * PANEL + c % PANEL, left = end;
@@ -100,7 +102,7 @@ struct Chunk {
     const uint8_t *a, *b;
     int64_t k0, k1;
     int kind, zero;
-    const uint16_t* numbers;        // bfloat16 numbers of the codes (Weight::numbers)
+    const uint16_t* numbers;  // bfloat16 numbers of the codes (Weight::numbers)
     const Scales* scales;
     int64_t group, next;
 };
@@ -130,7 +132,8 @@ WEFT_INLINE void store_sums(const VF acc[MR][NV], float* sums) {
 // columns, counted from k0. Without scales one call adds all steps. With scales there is a call for each group of
 // columns, whose sum is scaled and added. x_sums: each row's sums over the groups, which offsets are multiplied by.
 template <int MR, int NV, class Body>
-WEFT_INLINE void with_sums(const Chunk& chunk, const float* const* x_sums, int c0, float* sums, bool fresh, const Body& body) {
+WEFT_INLINE void with_sums(const Chunk& chunk, const float* const* x_sums, int c0, float* sums, bool fresh,
+                           const Body& body) {
     VF acc[MR][NV];
     load_sums<MR, NV>(acc, sums + c0, fresh);
     if (!chunk.scales) body(acc, 0, (chunk.k1 - chunk.k0) / 2);
@@ -165,7 +168,8 @@ static void rows_times(const float* const* x, const float* const* x_sums, const 
     const float* xs[MR];
     for (int r = 0; r < MR; r++) xs[r] = x[r] + chunk.k0;
     for (int c0 = 0; c0 < GROUP; c0 += NV * W)
-        with_sums<MR, NV>(chunk, x_sums, c0, sums, fresh, [&](VF acc[MR][NV], int64_t s0, int64_t s1) __attribute__((always_inline)) {
+        with_sums<MR, NV>(chunk, x_sums, c0, sums, fresh,
+                          [&](VF acc[MR][NV], int64_t s0, int64_t s1) __attribute__((always_inline)) {
 #pragma GCC unroll 2
             for (int64_t s = s0; s < s1; s += UNIT<KIND>) {
                 if (UNIT<KIND> > 1) fetch_next<KIND>(chunk, s, c0, NV * W);
@@ -190,7 +194,7 @@ static void rows_times(const float* const* x, const float* const* x_sums, const 
                 }
             }
         });
-    if (chunk.k1 % 2 && KIND == W_F32)                                   // a last column without a partner
+    if (chunk.k1 % 2 && KIND == W_F32)  // a last column without a partner
         for (int r = 0; r < MR; r++)
             for (int c = 0; c < GROUP; c += W) {
                 const float* column = (const float*)(c < PANEL ? chunk.a : chunk.b) + (chunk.k1 - 1 - chunk.k0) * PANEL;
@@ -204,14 +208,15 @@ static void rows_times(const float* const* x, const float* const* x_sums, const 
 #if defined(__AVX512BF16__)
 // ahead: memory to prefetch, a cache line at each step, or null.
 template <int MR, int KIND>
-static void rows_times(const uint16_t* const* x, const float* const* x_sums, const Chunk& chunk, float* sums, bool fresh,
-                       const uint8_t* ahead) {
-    constexpr int NV = KIND == W_BF16 || MR <= 3 ? 4 : 2;              // codes need registers for their lookup
+static void rows_times(const uint16_t* const* x, const float* const* x_sums, const Chunk& chunk, float* sums,
+                       bool fresh, const uint8_t* ahead) {
+    constexpr int NV = KIND == W_BF16 || MR <= 3 ? 4 : 2;  // codes need registers for their lookup
     const Lookup<KIND> lookup(chunk.numbers);
     const uint16_t* xs[MR];
     for (int r = 0; r < MR; r++) xs[r] = x[r] + chunk.k0;
     for (int c0 = 0; c0 < GROUP; c0 += NV * 16)
-        with_sums<MR, NV>(chunk, x_sums, c0, sums, fresh, [&](VF acc[MR][NV], int64_t s0, int64_t s1) __attribute__((always_inline)) {
+        with_sums<MR, NV>(chunk, x_sums, c0, sums, fresh,
+                          [&](VF acc[MR][NV], int64_t s0, int64_t s1) __attribute__((always_inline)) {
             constexpr int STEPS = UNIT<KIND>;
 #pragma GCC unroll 2
             for (int64_t s = s0; s < s1; s += STEPS) {
@@ -243,8 +248,8 @@ static void rows_times(const uint16_t* const* x, const float* const* x_sums, con
 
 // rows: at most TILE_ROWS, with scales at most SCALED_ROWS.
 template <int KIND, class T>
-static void rows_of(const T* const* x, const float* const* x_sums, int rows, const Chunk& chunk, float* sums, bool fresh,
-                    const uint8_t* ahead) {
+static void rows_of(const T* const* x, const float* const* x_sums, int rows, const Chunk& chunk, float* sums,
+                    bool fresh, const uint8_t* ahead) {
     switch (rows) {
         case 1: rows_times<1, KIND>(x, x_sums, chunk, sums, fresh, ahead); break;
         case 2: rows_times<2, KIND>(x, x_sums, chunk, sums, fresh, ahead); break;
@@ -256,8 +261,8 @@ static void rows_of(const T* const* x, const float* const* x_sums, int rows, con
 }
 
 // Multiplies a tile: rows of floats, or of bfloat16 on an ISA level that has bfloat16 products.
-WEFT_INLINE void tile(const float* const* x, const float* const* x_sums, int rows, const Chunk& chunk, float* sums, bool fresh,
-                      const uint8_t* ahead) {
+WEFT_INLINE void tile(const float* const* x, const float* const* x_sums, int rows, const Chunk& chunk, float* sums,
+                      bool fresh, const uint8_t* ahead) {
     if (chunk.kind == W_F32) rows_of<W_F32>(x, x_sums, rows, chunk, sums, fresh, ahead);
     else { WEFT_BY_STORAGE(chunk.kind, rows_of<KIND>(x, x_sums, rows, chunk, sums, fresh, ahead)) }
 }

@@ -34,7 +34,7 @@ static void transform_token(const QKArgs& a, int64_t token) {
     int64_t rotated = a.heads + a.kv_heads, all = a.heads + 2 * a.kv_heads;
     if (a.clip > 0) {
         WEFT_FOR_ROW(all * a.head_dim, i, count)
-            store_up_to<D>(row + i, vmin(vmax(load_up_to<D>(row + i, count), splat(-a.clip)), splat(a.clip)), count);
+        store_up_to<D>(row + i, vmin(vmax(load_up_to<D>(row + i, count), splat(-a.clip)), splat(a.clip)), count);
     }
     const float* cos = a.half ? a.cos + token * a.half : nullptr;
     const float* sin = a.half ? a.sin + token * a.half : nullptr;

@@ -8,7 +8,7 @@
 
 namespace WEFT_NS {
 
-constexpr int64_t DRAW_BLOCK = 512;               // tokens of a block: block sums are kept, so a draw scans one block
+constexpr int64_t DRAW_BLOCK = 512;  // tokens of a block: block sums are kept, so a draw scans one block
 
 // The first token at which the cumulative weight exceeds number * total. sums: memory for the sum of each block.
 static int64_t draw_from(const float* weights, int64_t n, double number, double* sums) {
@@ -92,8 +92,7 @@ static void draw_row(const DrawArgs& a, int64_t r, float* memory) {
             store_up_to<F32>(weights + i, v < splat(low) ? zero() : load_or(weights + i, count, 0), count);
         }
     }
-    if (a.write_back && low > -__builtin_inff())
-        WEFT_FOR_ROW(n, i, count) {
+    if (a.write_back && low > -__builtin_inff()) WEFT_FOR_ROW(n, i, count) {
             VF v = load_or(x + i, count, 0);
             store_up_to<F32>(x + i, v < splat(low) ? splat(-__builtin_inff()) : v, count);
         }
@@ -137,7 +136,8 @@ static void report_row(const ReportArgs& a, int64_t r, float* memory) {
     int64_t* ids = a.best_ids + r * a.num_best;
     float* values = a.best + r * a.num_best;
     float low = kth_largest(x, n, a.num_best, best.value, memory);
-    int64_t ties = a.num_best - (int64_t)(low == best.value ? 0 : mass_from(x, nullptr, n, of_order(order_of(low) + 1)));
+    int64_t ties = a.num_best -
+                   (int64_t)(low == best.value ? 0 : mass_from(x, nullptr, n, of_order(order_of(low) + 1)));
     int64_t found = 0;
     WEFT_FOR_ROW(n, i, count) {
         if (found == a.num_best || !any(load_or(x + i, count, -__builtin_inff()) >= splat(low))) continue;
@@ -148,8 +148,9 @@ static void report_row(const ReportArgs& a, int64_t r, float* memory) {
             ids[to] = j;
         }
     }
-    for (int64_t k = found; k < a.num_best; k++) ids[k] = 0;              // only a row with NaN has fewer
-    for (int64_t k = 0; k < a.num_best; k++) values[k] = k < found ? (float)((double)x[ids[k]] - shift) : __builtin_nanf("");
+    for (int64_t k = found; k < a.num_best; k++) ids[k] = 0;  // only a row with NaN has fewer
+    for (int64_t k = 0; k < a.num_best; k++)
+        values[k] = k < found ? (float)((double)x[ids[k]] - shift) : __builtin_nanf("");
 }
 
 static void report(const ReportArgs& a) {

@@ -7,10 +7,10 @@
 
 namespace WEFT_NS {
 
-typedef double VD __attribute__((vector_size(4 * WEFT_LANES)));         // half as many lanes
+typedef double VD __attribute__((vector_size(4 * WEFT_LANES)));  // half as many lanes
 typedef float VFHalf __attribute__((vector_size(2 * WEFT_LANES)));
 
-constexpr int64_t STRIPS = 2048;                  // about this many maxima bound the k-th largest value from below
+constexpr int64_t STRIPS = 2048;  // about this many maxima bound the k-th largest value from below
 
 WEFT_INLINE bool any(VI mask) {
 #if defined(__AVX512DQ__)
@@ -54,8 +54,8 @@ struct WideSum {
 
 struct Peak {
     float value;
-    int64_t at;                                   // index of the largest value, the first of equal ones
-    bool is_number;                               // the row has no NaN, and its largest value is not +inf
+    int64_t at;      // index of the largest value, the first of equal ones
+    bool is_number;  // the row has no NaN, and its largest value is not +inf
 };
 
 static Peak peak(const float* x, int64_t n) {
@@ -110,7 +110,7 @@ static double mass_from(const float* x, const float* weights, int64_t n, float l
         } else {
             VI is_in = v >= limit;
             if (left < W)
-                for (int64_t j = left; j < W; j++) is_in[j] = 0;          // past the end: -inf >= a low of -inf
+                for (int64_t j = left; j < W; j++) is_in[j] = 0;  // past the end: -inf >= a low of -inf
             count -= is_in;
         }
     }

@@ -80,7 +80,11 @@ WEFT_INLINE void fetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 WEFT_INLINE VF zero() { return VF{}; }
 WEFT_INLINE VF splat(float x) { return VF{} + x; }
-WEFT_INLINE VF load(const float* p) { VF v; memcpy(&v, p, sizeof v); return v; }
+WEFT_INLINE VF load(const float* p) {
+    VF v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
 WEFT_INLINE void store(float* p, VF v) { memcpy(p, &v, sizeof v); }
 // a * b + c, fused where the level has fused multiply-add. The compiler contracts the expression, the same at every
 // call.
@@ -126,7 +130,7 @@ WEFT_INLINE float f16_to_float(uint16_t h) {
     if (e == 31) u = sign | 0x7f800000u | (m << 13);
     else if (e != 0) u = sign | ((e + 112) << 23) | (m << 13);
     else {
-        float f = (float)m * 5.9604644775390625e-08f;   // 2^-24
+        float f = (float)m * 5.9604644775390625e-08f;  // 2^-24
         memcpy(&u, &f, 4);
         u |= sign;
     }
@@ -144,7 +148,7 @@ WEFT_INLINE uint16_t float_to_f16(float f) {
     uint32_t sign = (u >> 16) & 0x8000, a = u & 0x7fffffffu;
     if (a > 0x7f800000u) return (uint16_t)(sign | 0x7e00);
     if (a >= 0x477ff000u) return (uint16_t)(sign | 0x7c00);
-    if (a < 0x38800000u) {                              // subnormal: adding 0.5 rounds the value into the mantissa
+    if (a < 0x38800000u) {  // subnormal: adding 0.5 rounds the value into the mantissa
         float v;
         memcpy(&v, &a, 4);
         v += 0.5f;
@@ -218,12 +222,14 @@ template <> struct Float<F16> {
 };
 
 // Runs `call` with D as a constant: F32, BF16 or F16, by a run-time dtype.
+// clang-format off: a table of cases
 #define WEFT_BY_DTYPE(dtype, call)                                                                                     \
     switch (dtype) {                                                                                                   \
         case F32: { constexpr int D = F32; call; break; }                                                              \
         case BF16: { constexpr int D = BF16; call; break; }                                                            \
         default: { constexpr int D = F16; call; break; }                                                               \
     }
+// clang-format on
 
 // Loads n < W elements, with 0 in the other lanes; stores n < W elements.
 template <int D> WEFT_INLINE VF load_part(const typename Float<D>::T* p, int n) {
@@ -243,9 +249,9 @@ template <int D> WEFT_INLINE void store_part(typename Float<D>::T* p, VF v, int 
 // x = n ln 2 + r, |r| <= ln 2 / 2; e^r by Taylor terms up to r^7.
 WEFT_INLINE VF vexp(VF x) {
     VF lo = splat(-87.33654f), hi = splat(88.72283f);
-    VI under = x < lo, over = x > hi;
+    VI under = x<lo, over = x> hi;
     VF y = vmin(vmax(x, lo), hi);
-    VF n = fma(y, splat(1.44269504f), splat(12582912.0f)) - splat(12582912.0f);   // rounded to an integer
+    VF n = fma(y, splat(1.44269504f), splat(12582912.0f)) - splat(12582912.0f);  // rounded to an integer
     VF r = fma(n, splat(-0.693145752f), y);
     r = fma(n, splat(-1.42860677e-6f), r);
     VF p = splat(1.0f / 5040);
@@ -257,7 +263,7 @@ WEFT_INLINE VF vexp(VF x) {
     p = fma(p, r, splat(1.0f));
     p = fma(p, r, splat(1.0f));
     VI k = __builtin_convertvector(n, VI);
-    VI half = k >> 1;                                                            // two factors: 2^128 is no float
+    VI half = k >> 1;  // two factors: 2^128 is no float
     VF e = p * (VF)((half + 127) << 23) * (VF)((k - half + 127) << 23);
     e = under ? zero() : e;
     e = over ? splat(__builtin_inff()) : e;
@@ -277,12 +283,13 @@ WEFT_INLINE VF vtanh(VF x) {
 WEFT_INLINE VF verf(VF x) {
     VF z = x < zero() ? -x : x;
     VF t = splat(1.0f) / fma(splat(0.5f), z, splat(1.0f));
-    const float c[] = {-1.26551223f, 1.00002368f, 0.37409196f, 0.09678418f, -0.18628806f,
-                       0.27886807f, -1.13520398f, 1.48851587f, -0.82215223f, 0.17087277f};
+    const float c[] = {-1.26551223f, 1.00002368f,  0.37409196f, 0.09678418f,  -0.18628806f,
+                       0.27886807f,  -1.13520398f, 1.48851587f, -0.82215223f, 0.17087277f};
     VF p = splat(c[9]);
     for (int i = 8; i >= 0; i--) p = fma(p, t, splat(c[i]));
     VF r = splat(1.0f) - t * vexp(p - z * z);
-    const float s[] = {1.12837917f, -0.376126389f, 0.112837917f, -0.0268661706f, 0.00522397762f, -0.000854832701f, 0.000120553329f};
+    const float s[] = {1.12837917f,    -0.376126389f,    0.112837917f,   -0.0268661706f,
+                       0.00522397762f, -0.000854832701f, 0.000120553329f};
     VF z2 = z * z, series = splat(s[6]);
     for (int i = 5; i >= 0; i--) series = fma(series, z2, splat(s[i]));
     r = z < splat(0.5f) ? z * series : r;
@@ -299,7 +306,10 @@ WEFT_INLINE VF activate(VF x, int act) {
         }
         case ACT_QUICK_GELU: return x * vsigmoid(splat(1.702f) * x);
         case ACT_RELU: return vmax(x, zero());
-        case ACT_RELU2: { VF y = vmax(x, zero()); return y * y; }
+        case ACT_RELU2: {
+            VF y = vmax(x, zero());
+            return y * y;
+        }
         case ACT_TANH: return vtanh(x);
         case ACT_SIGMOID: return vsigmoid(x);
         default: return x;

@@ -75,7 +75,7 @@ WEFT_INLINE void emulated_config(const uint8_t* config) {
 // Tiles 0 to 3 hold sums (rows by columns), 4 and 5 rows of x, 6 and 7 columns of the panel. first_rows, second_rows:
 // rows in the two tiles of x.
 WEFT_INLINE void configure_tiles(int first_rows, int second_rows) {
-    alignas(64) uint8_t config[64] = {1};                             // palette 1
+    alignas(64) uint8_t config[64] = {1};  // palette 1
     const int rows[8] = {first_rows, first_rows, second_rows, second_rows, first_rows, second_rows, 16, 16};
     for (int t = 0; t < 8; t++) {
         uint16_t bytes = rows[t] ? 64 : 0;
@@ -132,7 +132,7 @@ static void tile_panel(const uint8_t* x, int64_t stride, const uint8_t* panel, i
     }
 }
 
-constexpr int TILE_BYTES = 4096;                                      // most bytes of a row of x in one call
+constexpr int TILE_BYTES = 4096;  // most bytes of a row of x in one call
 
 // Rows of x times columns [k0, k1) of panels a and b, added to sums [rows][64]. x: pointers to rows, anywhere in
 // memory. The columns are a multiple of 64 bytes of a row of x, and at most TILE_BYTES. fresh: sums begin with 0.

@@ -3,18 +3,19 @@
 import pytest
 import torch
 
+from weft.config.engine_args import KV_CACHE_DTYPES
 from weft.ops import nodes
 from weft.ops.activation.cpu import ACTS
 from weft.ops.attention import cpu as attention
-from weft.ops.attention import shared_prefix
+from weft.ops.attention import KV_DTYPES, shared_prefix
 from weft.ops.causal_conv import cpu as conv
 from weft.ops.gated_delta import cpu as gated_delta
 from weft.ops.linear import cpu as linear
 from weft.ops.linear import integers
 from weft.ops.mamba import cpu as mamba
-from weft.ops.native import DTYPES, extension
+from weft.ops.native import DTYPES, extension, is_installed
 
-pytestmark = pytest.mark.skipif(extension() is None, reason="weft was installed without its native kernels")
+pytestmark = pytest.mark.skipif(not is_installed(), reason="weft was installed without its native kernels")
 
 
 def test_sizes_of_attention_are_those_of_the_kernels():
@@ -49,6 +50,7 @@ def test_numbers_of_types_are_those_of_the_kernels():
     kinds = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.float8_e4m3fn: "E4M3",
              torch.float8_e5m2: "E5M2", torch.int8: "INT8"}
     assert {dtype: limits[f"KV_{kind}"] for dtype, kind in kinds.items()} == attention.KINDS
+    assert set(attention.KINDS) == set(KV_DTYPES.values()) and set(KV_DTYPES) == set(KV_CACHE_DTYPES)
     scales = {torch.float32: "F32", torch.float16: "F16", torch.uint8: "U8", torch.int8: "I8"}
     assert {dtype: limits[f"S_{kind}"] for dtype, kind in scales.items()} == linear.SCALES
 
