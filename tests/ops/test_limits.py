@@ -6,8 +6,8 @@ import torch
 from weft.config.engine_args import KV_CACHE_DTYPES
 from weft.ops import nodes
 from weft.ops.activation.cpu import ACTS
-from weft.ops.attention import cpu as attention
 from weft.ops.attention import KV_DTYPES, shared_prefix
+from weft.ops.attention import cpu as attention
 from weft.ops.causal_conv import cpu as conv
 from weft.ops.gated_delta import cpu as gated_delta
 from weft.ops.linear import cpu as linear
