@@ -35,7 +35,7 @@ class SelfAttention(Layer):
         self.q_norm = _qk_norm(spec.qk_norm, heads, spec.head_dim, context)
         self.k_norm = _qk_norm(spec.qk_norm, kv_heads, spec.head_dim, context)
         self.qk_choice = choose_qk(_qk_case(spec, context))
-        self.transform_qk: Callable[..., None] = NOT_FINISHED   # what that kernel makes of the norms' weights
+        self.transform_qk: Callable[..., None] = NOT_FINISHED   # that kernel's pass over q and k, made of the norms' weights
         self.paged = PagedAttention(
             num_heads=spec.num_heads, num_kv_heads=spec.num_kv_heads, head_dim=spec.head_dim, window=spec.window,
             mask=spec.mask if isinstance(spec.mask, Bidirectional) else CAUSAL,
@@ -89,7 +89,7 @@ class SelfAttention(Layer):
 
 
 def heads_bytes(spec: AttentionSpec | MLASpec, dtype: torch.dtype, native: bool) -> int:
-    """Bytes for a token's q, k and v: twice in native buffers, beside what attention gives; three times with torch."""
+    """Bytes of a token's q, k and v. Native kernels hold two copies and attention's result."""
     heads = spec.num_heads * spec.head_dim
     qkv = heads + 2 * spec.num_kv_heads * spec.head_dim
     return (2 * qkv + heads if native else 3 * qkv) * dtype.itemsize

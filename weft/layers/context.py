@@ -47,15 +47,15 @@ class LayerContext:
         return unavailable(self.device, self.isa) is None
 
     def divided(self, name: str, size: int) -> Span:
-        """What is built of `size` heads, columns ...: an equal part for each shard. name: of the size, for errors."""
+        """This shard's equal part of `size` heads, columns, ... name: names the size in errors."""
         return Span.of(size) if self.shard is None else self.shard.span(name, size)
 
     def shared(self, name: str, size: int) -> Span:
-        """As `divided`; of fewer than there are shards, each is built in several shards."""
+        """As `divided`; where there are fewer entries than shards, several shards build the same entry."""
         return Span.of(size) if self.shard is None else self.shard.shared(name, size)
 
     def vocabulary(self, size: int) -> Span:
-        """What is built of the rows of embedding and head. Parts differ by one row at most, and none is padded."""
+        """This shard's rows of embedding and head. Parts differ by one row at most, and none is padded."""
         return Span.of(size) if self.shard is None else self.shard.nearly_equal("vocab_size", size)
 
     def weight_only(self) -> LayerContext:

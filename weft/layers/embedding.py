@@ -22,7 +22,7 @@ from weft.ops.step import RowEmbeds
 
 
 class Embedding(Layer):
-    """An EmbeddingSpec with its tables. is_tied: the head multiplies by the table too, and prepares it for both.
+    """An EmbeddingSpec with its tables. is_tied: the head multiplies by the same table and prepares it for both layers.
 
     vocabulary: the rows of the table that are built. A shard gives zeros for the other token ids; what is added once is
     added by the first.
@@ -36,7 +36,7 @@ class Embedding(Layer):
         self.case = linear_case(context.weight_only(), width, len(self.vocabulary), is_table=True)
         self.tokens = self.parameter(len(self.vocabulary), width, context=context)
         self.choice = choose_embedding(EmbeddingCase(device=context.device, dtype=context.dtype, isa=context.isa))
-        self.rows: Callable[[Tensor], Tensor] = NOT_FINISHED  # what the kernel makes of the table
+        self.rows: Callable[[Tensor], Tensor] = NOT_FINISHED  # the kernel's lookup, made of the loaded table
         self.takes_codes = choose_linear(self.case).name == "native"
         self.codes: QuantizedWeight | None = None
         self.project = _projection(width, hidden_size, context)
@@ -46,7 +46,7 @@ class Embedding(Layer):
         self.norm = optional_norm(spec.norm, hidden_size, context=context)
 
     def forward(self, input_ids: Tensor, positions: Tensor, given: RowEmbeds | None = None) -> Tensor:
-        """input_ids, positions [T] -> [T, E], of its own memory. given: rows that are not looked up."""
+        """input_ids, positions [T] -> newly allocated [T, E]. given: rows that are not looked up."""
         hidden = self.rows(input_ids) if self.vocabulary.is_whole else self._own_rows(input_ids)
         if given is not None:
             values = given.values * self.spec.scale if self.spec.scales_given_rows else given.values
@@ -69,7 +69,7 @@ class Embedding(Layer):
         return self.rows(ids.where(is_own, 0)).masked_fill_(~is_own.unsqueeze(-1), 0)
 
     def finish_loading(self) -> None:
-        """Make the table readable, unless the head does. Only rows are read here: floats stay as they are."""
+        """Prepare the lookup, unless the tied head does so. Floats are not packed: an embedding only reads rows."""
         if self.is_tied:
             return
         table = self.tokens.data
@@ -80,7 +80,7 @@ class Embedding(Layer):
         self.codes = None
 
     def read_rows_of(self, table: Tensor | Product) -> None:
-        """From now on rows come from a table [V, E], or from one that a product was made of."""
+        """Look rows up in a table [V, E], or in the packed table of a product."""
         self.rows = self.choice.prepare(table, self.spec.scale)
         self.tokens = shape_only(self.tokens)
 
@@ -113,7 +113,7 @@ class Embedding(Layer):
 
 
 class Head(Layer):
-    """A HeadSpec. A tied embedding's table is its matrix, else it has one of its own, of the same rows."""
+    """A HeadSpec. Its matrix is the table of a tied embedding, or a separate table with the same rows."""
 
     def __init__(self, spec: HeadSpec, embedding: Embedding, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class Head(Layer):
         self.codes: QuantizedWeight | None = None
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        """[N, E] -> logits [N, V] in float32, of their own memory; a shard's are those of its rows."""
+        """[N, E] -> newly allocated logits [N, V] float32; a shard gives the logits of its rows."""
         if self.project is not None:
             hidden_states = self.project(hidden_states)
         logits = self.product(hidden_states)
@@ -141,7 +141,7 @@ class Head(Layer):
         return logits
 
     def finish_loading(self) -> None:
-        """Give the matrix to the kernel; a tied embedding reads its rows from the same memory."""
+        """Give the matrix to the kernel. A tied embedding then looks its rows up in the packed matrix."""
         (embedding,) = self._embedding
         weight = embedding.tokens if self.weight is None else self.weight
         bias = None if self.bias is None else self.bias.data
@@ -180,10 +180,10 @@ class Head(Layer):
 
 
 def table_bytes(case: LinearCase, row: QuantizedWeight | None) -> int:
-    """Bytes of an embedding's or a head's matrix. row: one of its rows, if it stays codes."""
+    """Bytes of the matrix of an embedding or a head. row: one row of its codes; None where the matrix is floats."""
     return product_bytes(case, None if row is None else row.weight_only())
 
 
 def _projection(from_width: int, to_width: int, context: LayerContext) -> Linear | None:
-    """Between the table's width and the hidden size, where they differ."""
+    """The linear layer between the table's width and the hidden size, or None where both are equal."""
     return None if from_width == to_width else Linear(from_width, {"project": to_width}, bias=False, context=context)

@@ -1,4 +1,4 @@
-"""`LayerFinisher`: hands each layer's loaded weights to its kernel as soon as the last of them is there.
+"""`LayerFinisher`: hands a layer's weights to its kernel as soon as the last of them is loaded.
 
 So a model that is packed or quantized as it is loaded never holds more than a layer twice. Knows no files.
 """
@@ -38,7 +38,7 @@ class LayerFinisher:
         self.loaded(home)
 
     def loaded(self, home: str) -> None:
-        """A home has its numbers."""
+        """Say that a home was filled with numbers."""
         if home not in self._owners:                          # a row of a home that is stored row by row
             return
         layer, part, _ = self._owners[home]
@@ -47,7 +47,7 @@ class LayerFinisher:
             self._finish(layer)
 
     def finish(self) -> None:
-        """All is loaded: finish the layers that are left."""
+        """Finish the layers that are left once all is loaded."""
         for layer in list(self._waiting):
             self._finish(layer)
 

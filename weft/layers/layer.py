@@ -96,7 +96,7 @@ class StepLimits:
 
 
 class _NotFinished:
-    """Stands where `finish_loading` puts what a kernel makes of weights. RuntimeError for whoever calls it."""
+    """Stands where `finish_loading` puts what a kernel makes of weights. Calling it is a RuntimeError."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("the layer was called before its weights were loaded: finish_loading() comes first")

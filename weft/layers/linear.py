@@ -41,7 +41,7 @@ class Linear(Layer):
         self.scratch, self.role = context.scratch, next(iter(self.parts))
         self.product: Product = NOT_FINISHED
         self.takes_codes = self.choice.name == "native"
-        self.codes: dict[str, QuantizedWeight] = {}           # homes that were loaded as codes
+        self.codes: dict[str, QuantizedWeight] = {}           # by home: matrices loaded as codes (quantized values)
 
     def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
         """[T, in] -> [T, width]; with a residual, residual += alpha * that, and it is returned.
@@ -54,7 +54,7 @@ class Linear(Layer):
         return self.product(x, None, alpha, out)
 
     def finish_loading(self) -> None:
-        """Give the weight to the kernel. The homes no longer lead to it."""
+        """Give the weight to the kernel, which may pack it in place: the homes are no longer valid."""
         bias = None if self.bias is None else self.bias.data
         if bias is not None and not self.columns.is_first:
             bias.zero_()
@@ -84,8 +84,8 @@ class Linear(Layer):
         return homes
 
     def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
-        """As Layer. Parts of one format are packed as one matrix, others each as their own; halves of a gate with two
-        formats become floats.
+        """As Layer. Parts of one format are packed as one matrix, parts of several formats one by one. Halves of
+        a gate become floats where their formats differ.
         """
         rows = [codes.get(f"{part}.weight") for part in self.parts]
         bias = 0 if self.bias is None else self.plain_bytes(self.bias)
@@ -110,7 +110,7 @@ def linear_case(context: LayerContext, in_features: int, out_features: int, *, g
 
 def with_codes(weight: Tensor, codes: Sequence[QuantizedWeight | None],
                rows: Iterable[int]) -> Tensor | QuantizedWeight | list[Tensor | QuantizedWeight]:
-    """A loaded matrix: the numbers of `weight`, or codes for all of its rows, or a list of both by parts.
+    """A loaded matrix: the floats of `weight`, or codes for all rows, or a list of floats and codes by part.
 
     codes: of each part, None for numbers; rows: of each part.
     """
@@ -121,5 +121,5 @@ def with_codes(weight: Tensor, codes: Sequence[QuantizedWeight | None],
 
 
 def shape_only(weight: Tensor) -> nn.Parameter:
-    """What stays of a parameter whose memory a kernel took: its shape and dtype."""
+    """A parameter without memory that keeps the shape and dtype of one whose memory a kernel took."""
     return nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype, device="meta"), requires_grad=False)

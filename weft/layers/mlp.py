@@ -54,7 +54,7 @@ class MoE(Layer):
         super().__init__()
         self.columns = context.divided("intermediate_size of an expert", spec.expert.intermediate_size)
         size = len(self.columns)
-        exact = replace(context, quantization=None)        # routers are small, and decide
+        exact = replace(context, quantization=None)        # a router is small, and its choice must be exact
         self.router = Linear(hidden_size, {"router": spec.num_experts}, bias=False, context=exact)
         self.gate_up = self.parameter(spec.num_experts, 2 * size, hidden_size, context=context)
         self.down = self.parameter(spec.num_experts, hidden_size, size, context=context)
@@ -62,7 +62,7 @@ class MoE(Layer):
         self.spec = spec = replace(spec, expert=replace(spec.expert, intermediate_size=size),
                                    shared=None if self.shared is None else self.shared.spec)
         self.choice_bias = None
-        if spec.choice_bias:                                   # differs in digits that a short float does not have
+        if spec.choice_bias:                                   # float32: bfloat16 would round experts alike
             self.choice_bias = self.parameter(spec.num_experts, context=replace(context, dtype=torch.float32))
         gate = {"shared_gate": 1}
         self.shared_gate = Linear(hidden_size, gate, bias=False, context=exact) if spec.shared_gate else None
@@ -72,14 +72,14 @@ class MoE(Layer):
             act=spec.expert.act, isa=context.isa, quantization=exact_input.quantization, nodes=context.nodes))
         self.gate_up_case = linear_case(exact_input, hidden_size, 2 * size)               # of one expert's products
         self.down_case = linear_case(exact_input, size, hidden_size)
-        self.experts: Callable[..., Tensor] = NOT_FINISHED    # what the kernel makes of the matrices
+        self.experts: Callable[..., Tensor] = NOT_FINISHED    # the kernel's mixture, made of the loaded matrices
         self.takes_codes = self.choice.name == "native"
         self.codes: dict[str, QuantizedWeight] = {}           # homes that were loaded as codes
 
     def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
         """[T, E] -> [T, E]; with a residual, which may be x, residual += alpha * that, and it is returned."""
         if residual is x:
-            x = x.clone()                                     # the shared expert's part is added before the others read
+            x = x.clone()                                     # the shared expert adds to x before the experts read it
         logits, scale = self.router(x), self.spec.scale
         if self.shared_gate is not None and self.shared is not None:
             out = self.experts(x, logits, self.shared(x) * torch.sigmoid(self.shared_gate(x)), scale)
@@ -92,7 +92,7 @@ class MoE(Layer):
         return out if scale == 1 else out.mul_(scale)
 
     def finish_loading(self) -> None:
-        """Give the experts' matrices to the kernel. The homes no longer lead to them."""
+        """Give the experts' matrices to the kernel: the homes are no longer valid."""
         spec = self.spec
         routing = Routing(
             top_k=spec.num_experts_per_token, renormalize=spec.renormalize, act=spec.expert.act, scores=spec.scores,
@@ -141,7 +141,7 @@ class MoE(Layer):
         return total
 
     def token_bytes(self, native: bool) -> int:
-        """As Layer. Native kernels have the results of a token's experts in float32."""
+        """As Layer. Native kernels hold the results of a token's experts in float32."""
         shared = 0 if self.spec.shared is None else self.spec.shared.intermediate_size
         top, size, width = self.spec.num_experts_per_token, self.spec.expert.intermediate_size, self.down.element_size()
         if not native:

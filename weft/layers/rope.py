@@ -64,7 +64,7 @@ def _llama3(base: Tensor, s: Llama3Scaling) -> Tensor:
 
 def _yarn(base: Tensor, rope: Rope, s: YarnScaling) -> Tensor:
     def dimension(rotations: float) -> float:
-        """The pair that turns so many times over the original length."""
+        """The dimension pair that makes `rotations` full turns over the original length."""
         turns = s.original_max_position / (rotations * 2 * math.pi)
         return rope.rotary_dim * math.log(turns) / (2 * math.log(rope.theta))
 

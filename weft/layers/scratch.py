@@ -1,4 +1,4 @@
-"""Memory for what a layer hands to the next: one buffer for each role, used again by every layer and every step."""
+"""Memory for what a layer hands to the next: one buffer for each role, reused by every layer and every step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Scratch:
-    """Buffers by role ("qkv", "mlp" ...). What `take` returns is overwritten by the next call with the same role.
+    """Buffers by role ("qkv", "mlp" ...). The next `take` of the same role overwrites the buffer.
 
     min_rows: of each buffer; one that is asked for no more rows never moves.
     """
@@ -34,7 +34,7 @@ class Scratch:
 
     @contextmanager
     def lent(self, other: Scratch) -> Iterator[None]:
-        """Meanwhile this gives out the other's buffers."""
+        """Inside the block, hand out the buffers of the other Scratch."""
         mine = dict(vars(self))
         vars(self).update(vars(other))
         try:

@@ -44,7 +44,7 @@ class Span:
 
     @staticmethod
     def of(size: int | Span) -> Span:
-        """A span as it is; of a number, all of so many entries."""
+        """A Span unchanged, or the span of all entries for a number of entries."""
         return Span(0, size, size) if isinstance(size, int) else size
 
 

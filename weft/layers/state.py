@@ -31,12 +31,12 @@ class StateLayer(Layer):
         self.conv_states = self.scan_states = torch.empty(0)
 
     def cache_shapes(self, num_states: int) -> tuple[tuple[int, ...], ...]:
-        """Of the tensors that `bind_cache` takes, for so many states."""
+        """Shapes of the tensors that `bind_cache` takes, for num_states states."""
         return (num_states, *self.conv_shape), (num_states, *self.state_shape)
 
     @property
     def cache_dtypes(self) -> tuple[torch.dtype, ...]:
-        """Of the tensors that `bind_cache` takes."""
+        """Dtypes of the tensors that `bind_cache` takes."""
         return self.dtype, torch.float32
 
     def bytes_per_cached_token(self) -> float:

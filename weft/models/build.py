@@ -1,4 +1,4 @@
-"""`build_model`: from a resolved configuration to an EngineModel. The one place that knows the ways in."""
+"""`build_model`: from a resolved configuration to an EngineModel. The only place that knows how a model comes to be."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _pooler(spec: EncoderSpec, path: str) -> PoolerSpec:
 
 
 def layer_context(config: EngineConfig, nodes: MemoryNodes | None = None) -> LayerContext:
-    """What a configuration says to the layers. nodes: memory nodes that weights are divided among."""
+    """The LayerContext of a configuration. nodes: memory nodes that weights are divided among."""
     return LayerContext(
         getattr(torch, config.model.dtype), isa=config.cpu_isa, quantization=at_load(config.load.quantization),
         cache=CacheFormat(config.cache.dtype, config.cache.block_size), nodes=nodes)

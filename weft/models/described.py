@@ -140,7 +140,7 @@ class Described(DescribedStack):
 
 
 def names_in(checkpoint: Checkpoint, spec: ModelSpec) -> NameMap:
-    """The family's names in this kind of files. NotBuiltError when nobody has said what they are there."""
+    """The family's names in this kind of files. NotBuiltError when the family has no names for this kind."""
     if not checkpoint.is_gguf and not checkpoint.is_mistral:
         return spec.names
     kind, found = ("GGUF", spec.gguf_names) if checkpoint.is_gguf else ("consolidated", spec.mistral_names)

@@ -37,5 +37,5 @@ class DescribedEncoder(DescribedStack):
         return f"none; a prompt's vector is {self.pooler.spec.kind} of its states{then}"
 
     def compute_logits(self, hidden_states: Tensor) -> Tensor:
-        """Nobody asks an encoder for logits: it is not for the task "generate"."""
+        """Never called: the task "generate", which needs logits, is none of an encoder's."""
         raise AssertionError("an encoder has no head")

@@ -53,7 +53,7 @@ class Recorded:
 class StepReplay:
     """Runs a model's blocks, by a recording where there is one.
 
-    scratch: of the model's layers; recordings use memory of their own for it.
+    scratch: of the model's layers; recordings use separate buffers.
     refusal: why nothing is recorded; None: steps are.
     blocks(hidden [T, E], angles, step) -> [T, E] may change `hidden`. Of the step it reads what `Step.assign` copies.
     """

@@ -43,7 +43,7 @@ def held_bytes(model: Layer, codes: Mapping[str, QuantizedWeight]) -> int:
 def step_bytes(model: nn.Module, token_bytes: int, vocab_size: int, limits: StepLimits, *, native: bool) -> int:
     """Bytes of the largest step. token_bytes: of one row in the hungriest block.
 
-    Logits are float32; native sampling has one copy of them for log-probabilities and each thread rows of its own.
+    Logits are float32; native sampling holds one more copy for log-probabilities and some rows for each thread.
     """
     rows = limits.num_wanted_rows
     logits = (2 * rows + 5 * limits.num_threads) * vocab_size * 4 if native else 3 * rows * vocab_size * 4

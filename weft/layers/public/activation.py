@@ -24,7 +24,7 @@ class GatedActivation(PublicLayer):
                                                        gated=True, isa=context.isa))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., 2 * F] -> [..., F], on memory of its own."""
+        """[..., 2 * F] -> [..., F], newly allocated."""
         check_input(self, "x", x, self.ready())
         if x.shape[-1] % 2:
             raise ValueError(f"{type(self).__name__}: x is {list(x.shape)}, expected an even number of columns")

@@ -42,7 +42,7 @@ class Attention(PublicLayer):
         self._step = StepRef()
 
     def bind(self, context: LayerContext, step: StepRef) -> None:
-        """As PublicLayer; the layer gets a cache of its own."""
+        """As PublicLayer; the layer gets its own part of the paged cache."""
         super().bind(context, step)
         self._step = step
         self.paged = PagedAttention(

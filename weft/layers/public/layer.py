@@ -187,7 +187,7 @@ class PublicLayer(Layer):
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PublicLayer:
-        """A layer of its own, in the constructor of a model. RuntimeError once the layer is bound."""
+        """An independent copy, which constructors of models may make. RuntimeError once the layer is bound."""
         if self.context is not None:
             raise RuntimeError(f"{type(self).__name__} is bound to an engine, whose kernels hold its weights: copy "
                                "layers in the constructor of the model.")

@@ -22,7 +22,7 @@ from weft.ops.quantized import QuantizedWeight
 class PublicLinear(PublicLayer):
     """x @ weight.T + bias. rows: {shard id: rows} of the weight's parts, stacked in this order; None: it has no parts.
 
-    weight [N, K], bias [N] or None. Results are on memory of their own.
+    weight [N, K], bias [N] or None. Results are newly allocated.
     """
 
     def __init__(self, input_size: int, rows: Mapping[Part, int], *, bias: bool, skip_bias_add: bool,

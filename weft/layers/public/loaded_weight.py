@@ -40,7 +40,7 @@ class LoadedWeight(nn.Parameter):
 
     @staticmethod
     def become(parameter: nn.Parameter, name: str, read: Callable[[], Tensor]) -> None:
-        """Make a parameter one of these; whoever holds it holds this. name: for errors; read(): the numbers."""
+        """Turn a parameter into a LoadedWeight, for every holder of it. name: for errors; read(): the numbers."""
         device = parameter.device
         put_into(parameter, torch.empty(parameter.shape, dtype=parameter.dtype, device="meta"))
         vars(parameter).update(_name=name, _read=read, _device=device)

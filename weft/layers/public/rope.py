@@ -38,7 +38,7 @@ class RotaryEmbedding(PublicLayer):
         self._positions = RotaryPositions(self.part, max_model_len=max_model_len)
 
     def forward(self, positions: Tensor, query: Tensor, key: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """query, key [T, H * D] or [T, H, D] -> the same, rotated, on memory of their own. positions: [T]."""
+        """query, key [T, H * D] or [T, H, D] -> newly allocated, rotated tensors of the same shapes. positions: [T]."""
         self._check("query", query, positions)
         if key is not None:
             self._check("key", key, positions)
