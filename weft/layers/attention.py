@@ -35,7 +35,7 @@ class SelfAttention(Layer):
         self.q_norm = _qk_norm(spec.qk_norm, heads, spec.head_dim, context)
         self.k_norm = _qk_norm(spec.qk_norm, kv_heads, spec.head_dim, context)
         self.qk_choice = choose_qk(_qk_case(spec, context))
-        self.transform_qk: Callable[..., None] = NOT_FINISHED   # that kernel's pass over q and k, made of the norms' weights
+        self.transform_qk: Callable[..., None] = NOT_FINISHED   # its pass over q and k, with the norms' weights
         self.paged = PagedAttention(
             num_heads=spec.num_heads, num_kv_heads=spec.num_kv_heads, head_dim=spec.head_dim, window=spec.window,
             mask=spec.mask if isinstance(spec.mask, Bidirectional) else CAUSAL,
