@@ -1,4 +1,4 @@
-"""Answers batch lines with an engine of this process through the HTTP app, without a network. Heavy to import."""
+"""Answers batch lines through the HTTP app, called in this process without a network. Slow to import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lines of a batch file: OpenAI's requests in, one entry for each out. Knows no engine and no option."""
+"""The file format of OpenAI batches: reads a request from each line and makes the output entries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ URLS = ("/v1/chat/completions", "/v1/completions")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One request of the file. error: what is wrong with the line, then url and body say nothing."""
+    """One request of the file. error: what is wrong with the line; then `url` and `body` are not set."""
 
     custom_id: str | None
     url: str = ""
@@ -25,7 +25,7 @@ class Line:
 
 
 def read_lines(path: Path) -> list[Line]:
-    """The file's requests; blank lines are left out. ConfigError when it cannot be read or is no text."""
+    """The file's requests, without blank lines. ConfigError if the file cannot be read or is no UTF-8 text."""
     try:
         content = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -35,7 +35,7 @@ def read_lines(path: Path) -> list[Line]:
 
 
 def entry(line: Line, *, status: int | None = None, request_id: str | None = None, body: Any = None) -> dict[str, Any]:
-    """A line of the output: the answer, or the error that kept it from being sent."""
+    """One entry of the output: the response, or the line's error."""
     out: dict[str, Any] = {"id": f"weft-{secrets.token_hex(12)}", "custom_id": line.custom_id, "response": None,
                            "error": None}
     if line.error is not None:
@@ -46,13 +46,13 @@ def entry(line: Line, *, status: int | None = None, request_id: str | None = Non
 
 
 def is_failed(output: dict[str, Any]) -> bool:
-    """True when a line was not answered with success."""
+    """True if the entry is an error or has an error status."""
     return output["error"] is not None or output["response"]["status_code"] >= 400
 
 
 def _parsed(content: str) -> Iterator[Line]:
     seen: set[str] = set()
-    for number, text in enumerate(content.split("\n"), start=1):      # a JSON string may hold other line separators
+    for number, text in enumerate(content.split("\n"), start=1):      # JSON strings may contain other line separators
         if text.strip():
             line = _line(text, number)
             if line.custom_id in seen and line.error is None:

@@ -1,6 +1,6 @@
 """`weft chat`: a conversation in the terminal, one question with --quick, or one message from a pipe.
 
-Talks to a server; when none was named and none runs, to the model that comes with weft, in an engine of its own.
+The command talks to a server. If none was named and none runs, it starts an engine with the model that comes with weft.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ HELP = "Ctrl-C stops an answer, Ctrl-D ends. /clear forgets what was said."
 
 
 def add_arguments(parser: Parser) -> None:
-    """Whom to talk to, and about what."""
+    """The server or model, and the messages."""
     add_talk_options(parser)
     parser.add_argument("-q", "--quick", metavar="MESSAGE", help="answer this one message and end")
     parser.add_argument("--system-prompt", metavar="TEXT", help="what the model is told first")
 
 
 def add_talk_options(parser: Parser, *, max_tokens: int | None = None) -> None:
-    """What `chat` and `complete` have in common."""
+    """Options that `chat` and `complete` have in common."""
     parser.add_argument("--url", metavar="URL", help=f"an OpenAI-compatible server (default: {DEFAULT_URL}, or the "
                                                      "model that comes with weft when no server is there)")
     parser.add_argument("--model-name", metavar="NAME", help="which of the server's models (default: its first)")
@@ -58,14 +58,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def open_endpoint(options: argparse.Namespace) -> Endpoint:
-    """The server that the options name, or the default one, or an engine of our own."""
+    """The server named by the options, else the default server, else an engine in a child process."""
     if options.model is not None:
         return _local(options.model)
     key = options.api_key or api_key(os.environ)
     try:
         return ServerEndpoint(options.url or DEFAULT_URL, api_key=key, model_name=options.model_name)
     except ConnectionError as error:
-        # Only "nobody listens" may fall back: a server that refuses us is an answer.
+        # Only a refused connection (no server there) falls back to an engine; a server's error is reported.
         if options.url is not None or not _is_refused(error):
             raise
     print(f"No server at {DEFAULT_URL}: starting the model that comes with weft.", file=sys.stderr)
@@ -73,7 +73,7 @@ def open_endpoint(options: argparse.Namespace) -> Endpoint:
 
 
 def show(pieces: Iterator[str]) -> str:
-    """Print the pieces as they come; the whole text."""
+    """Prints the pieces of text as they come; returns the whole text."""
     said = []
     for piece in pieces:
         print(piece, end="", flush=True)
@@ -83,7 +83,7 @@ def show(pieces: Iterator[str]) -> str:
 
 
 def read_line(prompt: str) -> str | None:
-    """A line that the user types, None at the end of the input."""
+    """A line that the user types; None at the end of the input."""
     try:
         return input(prompt)
     except EOFError:

@@ -1,4 +1,4 @@
-"""`weft complete`: continues a text, from --quick, from a pipe, or line by line from the terminal."""
+"""`weft complete`: continues texts, from --quick, from a pipe, or line by line from the terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from weft.cli.parser import Parser
 
 
 def add_arguments(parser: Parser) -> None:
-    """Whom to ask, and for what."""
+    """The server or model, and the text."""
     add_talk_options(parser, max_tokens=128)
     parser.add_argument("-q", "--quick", metavar="TEXT", help="continue this one text and end")
 

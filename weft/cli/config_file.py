@@ -1,4 +1,4 @@
-"""`--config FILE.yaml`: a file's entries as options that the command line wins over. Knows YAML, no option by name."""
+"""`--config FILE.yaml`: options from a YAML file. The command line wins over the file. Knows no option by name."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from weft.errors import ConfigError
 
 
 def with_config_file(argv: Sequence[str], parser: Parser) -> list[str]:
-    """The arguments with the file's in front of them, `--config` taken out.
+    """The arguments without `--config`, after the options of the file.
 
-    An entry whose option is also on the command line is left out, or merged if it is an object. ConfigError names
-    file and key.
+    The command line wins over an entry with the same option; objects are merged. ConfigError names file and key.
     """
     rest, paths = _without_config(argv, "--print-config" in parser.flags())
     if not paths and "--print-config" in rest:
@@ -38,7 +37,8 @@ def with_config_file(argv: Sequence[str], parser: Parser) -> list[str]:
 
 
 def _without_config(argv: Sequence[str], may_be_bare: bool) -> tuple[list[str], list[str]]:
-    """(the other arguments, the files). may_be_bare: `--config` that no YAML file follows is `--print-config`."""
+    """(the other arguments, the files). may_be_bare: a `--config` without a YAML file after it means `--print-config`.
+    """
     rest, paths, waiting = [], [], False
     for argument, following in zip(argv, [*argv, ""][1:], strict=True):
         if waiting:

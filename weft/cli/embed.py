@@ -1,6 +1,6 @@
-"""`weft embed`: texts in, one JSON line with a vector out for each, by an engine in this process.
+"""`weft embed`: prints one JSON line with an embedding for each text, with an engine in this process.
 
-Texts are arguments, or the lines of a file or of standard input. A text that is wrong gets a line with an error.
+Texts are arguments, or the lines of a file or of standard input. A wrong text gets a line with an error.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from weft.errors import ConfigError, RequestError
 if TYPE_CHECKING:
     from weft.llm import LLM
 
-_TEXTS_AT_ONCE = 1024      # whose vectors are held together
+_TEXTS_AT_ONCE = 1024      # texts of one batch: all their vectors are in memory together
 
 
 def add_arguments(parser: Parser) -> None:
-    """Texts, where the vectors go, and engine options."""
+    """The texts, the output file, and engine options."""
     parser.usage = "weft embed [TEXT ...] [options]"
     parser.add_argument("texts", metavar="TEXT", nargs="*", help="a text; none: the lines of --input-file, or of "
                         "standard input")
@@ -38,7 +38,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write a line for each text; exit status 1 when one of them is an error."""
+    """Write a line for each text. Exit status 1 if one of them is an error."""
     texts = _texts(options)
     output = None if options.output_file is None else _writable(Path(options.output_file))
     from weft.llm import LLM

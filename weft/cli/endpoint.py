@@ -1,6 +1,7 @@
-"""Who `weft chat` and `weft complete` talk to: an OpenAI-compatible server, or a model in this process's own engine.
+"""`Endpoint`: the model behind `weft chat` and `weft complete`; `ServerEndpoint`: one at an OpenAI-compatible server.
 
-Both answer with an iterator of text pieces and keep the `Usage` of the last answer. Nothing here prints.
+`local_endpoint.py` has the other kind: a model in an engine of this command. Endpoints return an answer as an iterator
+of text pieces and keep the `Usage` of the last answer. This module prints nothing.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from typing import Any, Protocol
 import httpx
 
 DEFAULT_URL = "http://127.0.0.1:8000/v1"
-# Connecting is quick or hopeless; the first token of a long prompt may take minutes.
+# Seconds. Connecting either succeeds quickly or not at all; the first token of a long prompt may take minutes.
 TIMEOUT = httpx.Timeout(600.0, connect=5.0)
 
 
 @dataclass(slots=True)
 class Usage:
-    """What one answer took; moments in seconds of `time.perf_counter`."""
+    """Token counts and times of one answer; times in seconds of `time.perf_counter`."""
 
     started: float = field(default_factory=time.perf_counter)
     first_token: float | None = None
@@ -29,13 +30,13 @@ class Usage:
     completion_tokens: int = 0
 
     def note_text(self) -> None:
-        """Remember that text came."""
+        """Notes the time of a piece of text."""
         self.ended = time.perf_counter()
         if self.first_token is None:
             self.first_token = self.ended
 
     def summary(self) -> str:
-        """One line for people."""
+        """A line with counts, times and rate."""
         first = (self.first_token or self.started) - self.started
         total = (self.ended or self.started) - self.started
         decoding = total - first
@@ -45,25 +46,25 @@ class Usage:
 
 
 class Endpoint(Protocol):
-    """A model that answers."""
+    """A model that can be asked. name: the model's name."""
 
     name: str
     usage: Usage
 
     def chat(self, messages: list[dict[str, Any]], max_tokens: int | None) -> Iterator[str]:
-        """The answer's text as it comes. RequestError or ConnectionError when there is none."""
+        """The pieces of the answer, as they come. RequestError or ConnectionError if the request fails."""
         ...
 
     def complete(self, prompt: str, max_tokens: int | None) -> Iterator[str]:
-        """The continuation's text as it comes."""
+        """The pieces of the continuation, as they come."""
         ...
 
     def close(self) -> None:
-        """Let go of the connection or the engine."""
+        """Close the connection or the engine."""
 
 
 class ServerEndpoint:
-    """A server, as any OpenAI client sees it. ConnectionError when it cannot be reached or refuses."""
+    """An OpenAI-compatible server. ConnectionError if it cannot be reached or answers with an error."""
 
     def __init__(self, url: str, *, api_key: str | None = None, model_name: str | None = None) -> None:
         self.url = url.rstrip("/")
@@ -136,7 +137,7 @@ def events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
 
 
 def error_text(status: int, body: bytes) -> str:
-    """What an error answer says, in a line."""
+    """The message of an error response, in one line."""
     try:
         error = json.loads(body)["error"]
         message = error["message"] if isinstance(error, dict) else str(error)

@@ -1,6 +1,6 @@
-"""Environment variables that weft reads: `WEFT_X`, else `VLLM_X`. Each is the default of an option, which wins over it.
+"""Environment variables of weft: `WEFT_X`, else `VLLM_X`. A command-line option wins over its variable.
 
-Takes the mapping as an argument: `main.py` and the commands pass `os.environ`.
+Functions take the environment as an argument: `main.py` and the commands pass `os.environ`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from weft.config.isa import CPU_ISAS
 from weft.errors import ConfigError
 
-# name -> what it sets. Hugging Face's own variables (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE, HF_ENDPOINT) hold as they are.
+# Name -> meaning. Hugging Face's variables (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE, HF_ENDPOINT) keep their names.
 VARIABLES = {
     "API_KEY": "default of --api-key",
     "CPU_ISA": "default of --cpu-isa",
@@ -27,7 +27,7 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 def variable(name: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """(the variable's full name, its value), or None when it is unset or empty."""
+    """(the variable's full name, its value); None if it is unset or empty."""
     for full in (f"WEFT_{name}", f"VLLM_{name}"):
         if environ.get(full):
             return full, environ[full]
@@ -35,13 +35,13 @@ def variable(name: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
 
 
 def api_key(environ: Mapping[str, str]) -> str | None:
-    """The key that clients send and servers ask for."""
+    """The API key, for clients and for servers; None if unset."""
     found = variable("API_KEY", environ)
     return found[1] if found else None
 
 
 def cpu_isa(environ: Mapping[str, str]) -> str | None:
-    """The highest instruction set that kernels may use; None: not said."""
+    """The highest instruction set (ISA level) that kernels may use; None if unset."""
     full, value = variable("CPU_ISA", environ) or ("", None)
     if value is not None and value not in CPU_ISAS:
         raise ConfigError(full, value, expected=f"one of {', '.join(CPU_ISAS)}", source="environment")
@@ -49,25 +49,25 @@ def cpu_isa(environ: Mapping[str, str]) -> str | None:
 
 
 def kv_cache_memory_bytes(environ: Mapping[str, str]) -> int | None:
-    """CPU_KVCACHE_SPACE in bytes; 0 and unset: what the memory plan finds."""
+    """CPU_KVCACHE_SPACE (GiB) in bytes; None if 0 or unset: the memory plan decides."""
     found = variable("CPU_KVCACHE_SPACE", environ)
     return round(_number(*found) * 2 ** 30) or None if found else None
 
 
 def plugins(environ: Mapping[str, str]) -> tuple[str, ...] | None:
-    """Names of the plugins to run; None: not said."""
+    """The names of the plugins to run; None if unset."""
     found = variable("PLUGINS", environ)
     return tuple(name.strip() for name in found[1].split(",") if name.strip()) if found else None
 
 
 def server_dev_mode(environ: Mapping[str, str]) -> bool | None:
-    """Whether the server has its development routes; None: not said."""
+    """Whether the server has its development routes; None if unset."""
     found = variable("SERVER_DEV_MODE", environ)
     return None if found is None else _number(*found) != 0
 
 
 def configure_logging(environ: Mapping[str, str]) -> None:
-    """Send weft's log to stderr at LOGGING_LEVEL, and say which `WEFT_` variables are unknown."""
+    """Log to stderr at LOGGING_LEVEL, and warn of unknown `WEFT_` variables."""
     full, value = variable("LOGGING_LEVEL", environ) or ("LOGGING_LEVEL", "INFO")
     if value.upper() not in LEVELS:
         raise ConfigError(full, value, expected=f"one of {', '.join(LEVELS)}", source="environment")

@@ -1,6 +1,7 @@
-"""Flags from the fields of a dataclass: type and default are the field's own, only a help text is added.
+"""Makes command-line flags from the fields of a dataclass, which give type and default; help texts are added.
 
-A flag that is not given leaves nothing behind, so that the dataclass's default holds. Knows no dataclass by name.
+A flag that is not given sets no attribute, so that the dataclass's default holds. This module knows no dataclass by
+name.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class ListAction(argparse.Action):
 
 
 def add_fields(group: Any, cls: type, helps: Mapping[str, str], short: Mapping[str, str] | None = None) -> None:
-    """Add a flag to a parser or a group for each field of `cls` that `helps` names. short: {field: its short flag}."""
+    """Adds a flag to a parser or group for each field in `helps`. helps: {field: help}. short: {field: short flag}."""
     by_name = {f.name: f for f in fields(cls)}
     for name, text in helps.items():
         flags = [flag for flag in ((short or {}).get(name), "--" + name.replace("_", "-")) if flag]
@@ -38,7 +39,7 @@ def add_fields(group: Any, cls: type, helps: Mapping[str, str], short: Mapping[s
 
 
 def given(options: argparse.Namespace, cls: type) -> dict[str, Any]:
-    """{field: value} of the flags that were on the command line."""
+    """{field: value} of the flags on the command line."""
     return {f.name: getattr(options, f.name) for f in fields(cls) if hasattr(options, f.name)}
 
 

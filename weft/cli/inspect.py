@@ -1,4 +1,4 @@
-"""`weft inspect MODEL`: configuration with sources, layers, sizes, memory plan and kernels, without reading weights."""
+"""`weft inspect MODEL`: prints configuration, layers, sizes, memory plan and kernels without reading the weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LONGEST_VALUE = 60
 
 
 def add_arguments(parser: Parser) -> None:
-    """Engine options, and what to print."""
+    """Engine options, and the parts to print."""
     parser.usage = "weft inspect [MODEL] [options]"
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--print-config", action="store_true",
@@ -33,7 +33,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what `weft serve` would do with the same options."""
+    """Print the configuration and plan that `weft serve` would have with the same options."""
     from weft.config.machine import Machine
 
     if options.print_config:
@@ -129,7 +129,7 @@ def _print_plan(found: Inspection) -> None:
 
 
 def _blocks(plan: MemoryPlan) -> str:
-    """Blocks of each group of tokens, and how many states."""
+    """The numbers of blocks of each token group, and of states, in words."""
     counts = list(zip(plan.num_blocks, plan.groups, strict=True))
     tokens = [str(num) for num, group in counts if not isinstance(group, StateGroup)]
     parts = [f"{' + '.join(tokens)} blocks of {plan.block_size} tokens"] if tokens else []

@@ -1,6 +1,7 @@
-"""What can be said about a checkpoint without reading its weights: collected here, printed by `weft inspect`.
+"""Collects the facts about a checkpoint that `weft inspect` prints, without reading its weights.
 
-Reads config files and the weights' headers; the kernels are asked of a model without data. Heavy to import (torch).
+This module reads config files and the headers of weight files, and builds the model on the meta device. Slow to import
+(torch).
 """
 
 from __future__ import annotations
@@ -35,7 +36,11 @@ from weft.resolve.engine_config import resolve_engine_config
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A model's configuration and what follows from it. plan: None when the model does not fit, as plan_error says."""
+    """A model's configuration and the facts that follow from it.
+
+    weights: None, with `weights_error`, if they are missing or broken. plan: None, with `plan_error`, if the model does
+    not fit into memory.
+    """
 
     config: EngineConfig
     machine: Machine
@@ -47,7 +52,8 @@ class Inspection:
 
 
 def inspect_model(args: EngineArgs, machine: Machine) -> Inspection:
-    """Resolve and plan. ConfigError when the configuration is wrong; weights that are missing or broken are noted."""
+    """Resolve the configuration and plan memory. ConfigError if the configuration is wrong. Missing or broken weights
+    are only noted."""
     config = resolve_engine_config(args, machine)
     weights, weights_error = None, ""
     try:
@@ -64,7 +70,7 @@ def inspect_model(args: EngineArgs, machine: Machine) -> Inspection:
 
 
 def settings(found: Inspection) -> list[tuple[str, Any, str]]:
-    """(name, value, source) of what the engine would run with, then of each key of the model's config that was read."""
+    """(name, value, source) of the engine's settings, then of each key that was read in the model's config."""
     config, model = found.config, found.config.model
     origin = model.origins.get
     rows: list[tuple[str, Any, str]] = [
@@ -86,7 +92,7 @@ def settings(found: Inspection) -> list[tuple[str, Any, str]]:
 
 
 def sizes(found: Inspection) -> dict[str, Any]:
-    """Numbers of the whole model."""
+    """Sizes of the whole model: parameters, bytes, floating-point operations for each token, cache groups."""
     module = found.model.module
     groups = planned_groups(found.model, found.config)
     parameters = num_parameters(module)
@@ -103,7 +109,7 @@ def sizes(found: Inspection) -> dict[str, Any]:
 
 
 def _cache_group(group: CacheGroup) -> dict[str, Any]:
-    """A state's bytes are those of a sequence, whatever its length."""
+    """A cache group as plain data: bytes for each token, or for each sequence (`bytes_per_state`) in a state group."""
     is_state = isinstance(group, StateGroup)
     return {
         "layers": layer_words(group.layers), "words": group.words,
@@ -114,13 +120,13 @@ def _cache_group(group: CacheGroup) -> dict[str, Any]:
 
 
 def kernels(found: Inspection) -> dict[str, str]:
-    """{operator: the kernels that would run, with the reasons against others}."""
+    """{operator: the kernels that would run, with the reasons against other kernels}."""
     sampling = choose_sampling(SamplingCase(device="cpu", isa=found.config.cpu_isa))
     return explain([*found.model.choices(), sampling])
 
 
 def as_json(found: Inspection) -> dict[str, Any]:
-    """All of it as plain data."""
+    """The whole inspection as plain data."""
     plan = None if found.plan is None else asdict(found.plan) | {"total_bytes": found.plan.total_bytes}
     return {
         "settings": {name: {"value": value, "source": source} for name, value, source in settings(found)},
@@ -132,7 +138,7 @@ def as_json(found: Inspection) -> dict[str, Any]:
 
 
 def unread_keys(found: Inspection) -> dict[str, Any]:
-    """Keys of the config that nothing used, as far as that is known."""
+    """Keys of the config that nothing has read; {} if the model has no config reader."""
     return {} if found.model.reader is None else found.model.reader.unread()
 
 

@@ -1,6 +1,7 @@
-"""An engine of this command's own, as an `Endpoint`: `weft chat` without a server.
+"""`LocalEndpoint`: an engine that the command starts itself, for `weft chat` without a server.
 
-Heavy to import (the engine's frontend), so only the command that needs it does. Drives the event loop from outside.
+The module is slow to import (the engine's frontend), so commands import it only if needed. It runs an event loop step
+by step from synchronous code.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ class LocalEndpoint:
         self.usage = Usage()
 
     def chat(self, messages: list[dict[str, Any]], max_tokens: int | None) -> Iterator[str]:
-        """The answer to the last message. RequestError without a chat template."""
+        """The pieces of the answer to the last message. RequestError without a chat template."""
         if self._llm.renderer is None:
             raise RequestError("messages", messages, expected="a model with a tokenizer and a chat template")
         return self._answer(self._llm.renderer.render(messages), max_tokens, add_special_tokens=False)
 
     def complete(self, prompt: str, max_tokens: int | None) -> Iterator[str]:
-        """The text that follows the prompt."""
+        """The pieces of the text that follows the prompt."""
         return self._answer(prompt, max_tokens, add_special_tokens=True)
 
     def close(self) -> None:
@@ -55,7 +56,7 @@ class LocalEndpoint:
         try:
             yield from self._pieces(outputs)
         finally:
-            self._wait(outputs.aclose())      # aborts the request when the reader stopped early
+            self._wait(outputs.aclose())      # aborts the request if the caller stopped iterating early
 
     def _pieces(self, outputs: AsyncGenerator[RequestOutput, None]) -> Iterator[str]:
         while (output := self._wait(anext(outputs, None))) is not None:
@@ -71,7 +72,7 @@ class LocalEndpoint:
         try:
             return self._loop.run_until_complete(task)
         except KeyboardInterrupt:
-            # The task must have ended before anything else can be done with what it awaits.
+            # The task must end before its async generator can be used or closed.
             task.cancel()
             self._loop.run_until_complete(asyncio.wait([task]))
             raise

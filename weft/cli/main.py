@@ -1,6 +1,6 @@
-"""The `weft` command: finds the subcommand, runs it, turns errors into one line and an exit status.
+"""The `weft` command: finds the subcommand, runs it, and turns an error into one line and an exit status.
 
-A subcommand's module is imported only when it is asked for, so that `weft --version` and `--help` answer at once.
+Only the requested subcommand's module is imported, so that `weft --version` and `--help` are fast.
 Exit status: 0 done, 1 an error of weft or of a file, 2 a wrong command line, 130 interrupted.
 """
 
@@ -20,7 +20,7 @@ from weft.cli.streams import open_missing_streams
 from weft.errors import WeftError
 from weft.version import __version__
 
-# Words of the command -> (module, what it does). The module has add_arguments(parser) and run(options) -> exit status.
+# Command -> (module, summary). The module has add_arguments(parser) and run(options) -> exit status.
 COMMANDS = {
     "serve": ("weft.cli.serve", "answer OpenAI-compatible requests over HTTP, with a playground page"),
     "chat": ("weft.cli.chat", "talk to a model in the terminal"),
@@ -49,11 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
     except KeyboardInterrupt as interruption:
-        if str(interruption):       # what it leaves behind
+        if str(interruption):       # a text says what the interrupted command has left behind
             print(f"\nweft: {interruption}", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of our output went away; Python would complain once more when it flushes at exit.
+        # The reader of stdout has closed the pipe. Without this, Python's flush at exit would print another error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (WeftError, OSError) as error:
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser(command: str) -> Parser:
-    """The parser of one of COMMANDS."""
+    """The parser of `command`, a key of COMMANDS."""
     module, summary = COMMANDS[command]
     parser = Parser(prog=f"weft {command}", description=f"{summary[0].upper()}{summary[1:]}.",
                     usage=f"weft {command} [options]")
@@ -75,7 +75,7 @@ def build_parser(command: str) -> Parser:
 
 
 def overview(commands: Iterable[str] = COMMANDS, prog: str = "weft") -> str:
-    """What `weft --help` prints."""
+    """The text of `weft --help`."""
     lines = [f"usage: {prog} COMMAND [options]", "", "Runs language models: any checkpoint in, tokens out.", "",
              "commands:"]
     lines += [f"  {name:<18}{COMMANDS[name][1]}" for name in commands]
@@ -101,7 +101,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _split(argv: list[str]) -> tuple[str, list[str]]:
-    """The command's words, and the rest. Exits when there is no such command."""
+    """(command, other arguments). Exits if there is no such command."""
     group = [name for name in COMMANDS if name.startswith(argv[0] + " ")]
     if group and (len(argv) == 1 or argv[1] in ("-h", "--help")):
         print(overview(group))

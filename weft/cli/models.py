@@ -1,7 +1,7 @@
-"""`weft models`: the architectures that weft describes, each with what makes it different.
+"""`weft models`: the architectures that weft describes, with the features of each.
 
-A family is described from SAMPLE, which gives sizes only: what is shown is the family's own default. A checkpoint's
-config.json may say otherwise, which `weft inspect` shows.
+The table shows each family's defaults, because SAMPLE gives sizes only. `weft inspect` shows the features of one
+checkpoint, whose config.json may differ from the defaults.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from weft.cli.tables import print_table
 from weft.errors import ConfigError
 from weft.resolve.reader import ConfigReader
 
-# Sizes under all the names that families use, and nothing that changes how a model computes.
+# Sizes, under all key names that families use; no key that changes how a model computes.
 SAMPLE: dict[str, Any] = {
     "vocab_size": 512, "hidden_size": 64, "num_hidden_layers": 12, "num_attention_heads": 4, "head_dim": 16,
     "intermediate_size": 128, "max_position_embeddings": 8192, "n_embd": 64, "n_layer": 12, "n_head": 4,
@@ -28,13 +28,13 @@ SAMPLE: dict[str, Any] = {
     "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 16,
     "original_max_position_embeddings": 4096, "rms_norm_eps": 1e-6, "layer_norm_eps": 1e-5, "layer_norm_epsilon": 1e-5,
 }
-# Holds for every architecture that generates: these belong to the engine and to parts that all families share.
+# Features of every generating architecture, because the engine or shared parts provide them.
 EVERYWHERE = ("chunked prefill", "prefix cache", "preemption", "window-aware cache", "tied and untied heads",
               "float32, bfloat16, float16")
 
 
 def add_arguments(parser: Parser) -> None:
-    """A filter, and --json."""
+    """The word filter, and --json."""
     parser.usage = "weft models [WORD] [options]"
     parser.add_argument("word", metavar="WORD", nargs="?", help="only architectures with this in their name or summary")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def features(entry: Architecture) -> dict[str, Any]:
-    """One row: name, summary, source, and features in words (None where SAMPLE does not describe the family)."""
+    """One row: name, summary, source, and features in words (None if SAMPLE lacks a key that the family needs)."""
     document = " ".join((entry.describe.__doc__ or "").split())
     row: dict[str, Any] = {"name": entry.name, "summary": entry.summary.rstrip("."),
                            "source": document.partition("Source: ")[2].rstrip(".")}

@@ -1,6 +1,6 @@
-"""Engine options on the command line: generated from the fields of `EngineArgs` and from `UNBUILT`.
+"""Engine options on the command line, generated from the fields of `EngineArgs` and from `UNBUILT`.
 
-A help text and a group for each field, nothing else: types and defaults are the fields' own.
+This module adds only a group and a help text for each field; the fields give types and defaults.
 """
 
 from __future__ import annotations
@@ -78,17 +78,17 @@ GROUPS: dict[str, dict[str, str]] = {
                    "avx512_bf16 or amx",
     },
 }
-SERVING_TOKENS, SERVING_SEQS = 2048, 128     # of a step, for a server on CPU
+SERVING_TOKENS, SERVING_SEQS = 2048, 128     # default limits of a server's step, on CPU
 SHORT = {"quantization": "-q", "tensor_parallel_size": "-tp", "pipeline_parallel_size": "-pp",
          "data_parallel_size": "-dp", "enable_expert_parallel": "-ep", "speculative_config": "-sc",
          "compilation_config": "-cc"}
-# Flags for one field of speculative_config: {flag: (the field, how its value is read)}.
+# Flags for single fields of speculative_config: {flag: (field, function that reads its value)}.
 SPECULATION = {"--spec-method": ("method", str), "--spec-model": ("model", str),
                "--spec-tokens": ("num_speculative_tokens", human_int)}
 
 
 def add_engine_options(parser: Parser, *, positional_model: bool = False) -> None:
-    """Add a flag for each field of EngineArgs, hidden flags for what is not built, and --config."""
+    """Adds a flag for each field of EngineArgs, a hidden flag for each option in UNBUILT, and --config."""
     if positional_model:
         parser.add_argument("positional_model", metavar="MODEL", nargs="?", help="the same as --model")
     parser.add_argument("--config", metavar="FILE.yaml", help="options from a file; the command line wins")
@@ -114,9 +114,9 @@ def _field(name: str, read: Callable[[str], Any]) -> Callable[[str], dict[str, A
 
 
 def engine_args(options: argparse.Namespace, *, environ: Mapping[str, str] | None = None) -> EngineArgs:
-    """The EngineArgs that a command line asks for.
+    """The EngineArgs of a command line.
 
-    environ: where the defaults of some options are (default: this process's).
+    environ: environment variables, which give the defaults of some options (default: this process's).
     """
     environ = os.environ if environ is None else environ
     defaults = {"kv_cache_memory_bytes": kv_cache_memory_bytes(environ), "cpu_isa": cpu_isa(environ),
@@ -130,7 +130,7 @@ def engine_args(options: argparse.Namespace, *, environ: Mapping[str, str] | Non
 
 
 def serving_args(options: argparse.Namespace, *, environ: Mapping[str, str] | None = None) -> EngineArgs:
-    """The same for a server: smaller steps than offline, so that nobody waits long for the next token."""
+    """As `engine_args`, with a server's defaults: smaller steps, for a shorter time between tokens."""
     args = engine_args(options, environ=environ)
     tokens = args.max_num_batched_tokens
     if tokens is None and args.enable_chunked_prefill:

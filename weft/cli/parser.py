@@ -1,7 +1,7 @@
-"""`Parser`: argparse with weft's manners, and the spellings that a command line may use.
+"""`Parser`: argparse with one-line errors, `--help=GROUP`, and other spellings of options (`--a_b`, `--a.b=v`, `4k`).
 
-Errors are one line with the nearest known name, `--help=GROUP` shows a part, help reads the same under every Python.
-Knows no option by name.
+Errors name the nearest known option, and help looks the same under every Python version. This module knows no option by
+name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FACTORS = {"": 1} | {
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
-    """Option names first, their value once; the default at the end of the help."""
+    """Formats an option as all its names followed by its value, once."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=32)
@@ -37,7 +37,7 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 class HelpAction(argparse.Action):
-    """`--help`, `--help=listgroup`, `--help=GROUP`, `--help=WORD` (options with that word in their name)."""
+    """`--help`, `--help=listgroup`, `--help=GROUP`, `--help=WORD` (the options with WORD in their names)."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **_: Any) -> None:
         super().__init__(option_strings, argparse.SUPPRESS, nargs="?", metavar="WHAT", default=argparse.SUPPRESS,
@@ -52,7 +52,7 @@ class HelpAction(argparse.Action):
 
 
 class MergeAction(argparse.Action):
-    """Objects given more than once are merged, later keys over earlier ones; anything else replaces."""
+    """Merges JSON objects given several times; later keys win. Any other value replaces the earlier one."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
         before = getattr(namespace, self.dest, None)
@@ -62,7 +62,7 @@ class MergeAction(argparse.Action):
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser without abbreviations, whose errors are one line."""
+    """An ArgumentParser without abbreviated options and with one-line errors."""
 
     def __init__(self, **settings: Any) -> None:
         settings = {"formatter_class": Formatter, "allow_abbrev": False, "add_help": False} | settings
@@ -74,15 +74,15 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}. See {self.prog} --help.\n")
 
     def flags(self) -> tuple[str, ...]:
-        """All option strings, also of hidden options."""
+        """All option strings, including those of hidden options."""
         return tuple(self._option_string_actions)
 
     def takes(self, flag: str) -> bool:
-        """True when the option is followed by a value."""
+        """True if the option takes a value."""
         return self._option_string_actions[flag].nargs != 0
 
     def refuse_unknown(self, extras: Sequence[str]) -> None:
-        """Exit with the nearest known option when there are arguments that nothing took."""
+        """Exit with an error if there are unknown arguments; name the nearest known option."""
         if not extras:
             return
         name = extras[0].partition("=")[0]
@@ -95,7 +95,7 @@ class Parser(argparse.ArgumentParser):
 def spelled(argv: Sequence[str]) -> list[str]:
     """The arguments with `--a_b` as `--a-b`, and `--a.b.c=v` (or `--a.b.c v`) as `--a {"b": {"c": v}}`.
 
-    Keys behind the first dot stay as they are. v is JSON where it can be, else a string.
+    Keys after the first dot are unchanged. v is parsed as JSON if possible; otherwise it is a string.
     """
     out: list[str] = []
     rest = list(argv)
@@ -118,7 +118,7 @@ def spelled(argv: Sequence[str]) -> list[str]:
 
 
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Both objects in one, nested objects too; `above` wins."""
+    """Merges two objects, also nested ones; `above` wins."""
     both = [key for key in above if isinstance(above[key], dict) and isinstance(below.get(key), dict)]
     return {**below, **above, **{key: merge(below[key], above[key]) for key in both}}
 
@@ -136,7 +136,7 @@ def human_int(text: str) -> int:
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """A JSON object."""
+    """The JSON object in `text`; ArgumentTypeError for anything else."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
@@ -147,7 +147,7 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def json_or_text(text: str) -> Any:
-    """What the text says as JSON, or the text."""
+    """`text` parsed as JSON, or `text` itself if it is no JSON."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""Every value of a resolved config with its source: what `weft inspect --config` prints. Reads no weights, no torch."""
+"""Every value of a resolved config with its source, for `weft inspect --config`. Reads no weights, needs no torch."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from weft.resolve.reader import ConfigReader
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One key. source: file (and the key there, if it is another), override, class default or fixup.
+    """One key. source: a file (with the key's name there, if different), override, class default or fixup.
 
-    is_used: whether the model reads it; None when that cannot be told, because nothing describes the architecture.
+    is_used: whether the model reads the key; None if unknown, because weft does not describe the architecture.
     """
 
     key: str
@@ -29,7 +29,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """A config's values, and why the model could not be described, if it could not."""
+    """A config's values. error: why weft could not describe the model; empty if it could."""
 
     file: str
     values: tuple[Value, ...]
@@ -37,7 +37,7 @@ class Provenance:
 
 
 def provenance(model: ModelConfig) -> Provenance:
-    """All values of a model's config; of one that nothing describes too."""
+    """All values of a model's config, also of an architecture that weft does not describe."""
     reader, error = None, ""
     try:
         _, reader = describe(model)
@@ -64,5 +64,5 @@ def _leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, An
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from _leaves(value, f"{path}{key}.")
-        elif path or key not in ("dtype", "torch_dtype"):      # resolved: a row of its own
+        elif path or key not in ("dtype", "torch_dtype"):      # the resolved dtype has a separate row
             yield path + key, value

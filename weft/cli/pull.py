@@ -1,4 +1,4 @@
-"""`weft pull MODEL`: the files that weft would use of a model, into the cache, so that later runs need no network."""
+"""`weft pull MODEL`: downloads the files of a model that weft needs into the cache, so later runs need no network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WEIGHTS = ("auto", "safetensors", "pt", "mistral", "gguf", "adapter", "none")
 
 
 def add_arguments(parser: Parser) -> None:
-    """The model, and what to take of it."""
+    """The model, and the files to download."""
     parser.usage = "weft pull MODEL [options]"
     parser.add_argument("model", metavar="MODEL", help="name on the hub; one GGUF file: org/repo:Q4_K_M or "
                                                        "org/repo/file.gguf")
@@ -28,7 +28,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Download, and say what is where."""
+    """Download, and print files, sizes and the directory."""
     from weft.resolve.sources.find import find
     from weft.resolve.sources.repository import Access
     from weft.resolve.sources.wanted import Wanted

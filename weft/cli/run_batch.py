@@ -1,6 +1,6 @@
-"""`weft run-batch`: a file of OpenAI batch requests answered by an engine of its own, through the server's own routes.
+"""`weft run-batch`: answers a file of OpenAI batch requests with a new engine and the HTTP server's routes.
 
-A line that is wrong gets an error entry of its own; the output keeps the input's order.
+A wrong line gets an error entry. The output keeps the input's order.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Answer the file; exit status 1 when a line got an error."""
+    """Answer the file. Exit status 1 if a line got an error."""
     lines = read_lines(Path(options.input_file))
     output = Path(options.output_file)
     if not output.resolve().parent.is_dir():

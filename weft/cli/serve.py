@@ -1,6 +1,6 @@
-"""`weft serve`: engine options and server options, handed to `weft.server.run`.
+"""`weft serve`: passes engine options and server options to `weft.server.run`.
 
-The server is imported when it starts, so that `weft serve --help` answers at once.
+The server is imported only when it starts, so that `weft serve --help` is fast.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ GROUPS: dict[str, dict[str, str]] = {
         "enable_force_include_usage": "send token counts with every stream",
     },
 }
-# Options of older command lines that change nothing here, and the values that say so.
+# Options of older command lines that have no effect: {option: its allowed values; None: a flag without value}.
 OLDER = {"disable_log_requests": None, "disable_log_stats": None, "use_v2_block_manager": None,
          "task": ("auto", "generate")}
 
 
 def add_arguments(parser: Parser) -> None:
-    """Engine options, server options, and the ones of older command lines."""
+    """Engine options, server options, and hidden options of older command lines."""
     parser.usage = "weft serve [MODEL] [options]"
     add_engine_options(parser, positional_model=True)
     for title, helps in GROUPS.items():
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def server_options(options: argparse.Namespace, environ: Mapping[str, str]) -> ServerOptions:
-    """The ServerOptions that a command line and the environment ask for."""
+    """The ServerOptions of a command line and the environment."""
     chosen = given(options, ServerOptions)
     key, dev_mode = api_key(environ), server_dev_mode(environ)
     if key is not None:

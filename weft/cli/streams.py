@@ -1,4 +1,4 @@
-"""Standard streams of a process that was started without them, as daemons and init scripts start others."""
+"""Opens standard streams that are closed, for processes started without them (by daemons or init scripts)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import sys
 def open_missing_streams() -> None:
     """Open /dev/null for each of stdin, stdout and stderr that is closed.
 
-    A command calls this before it opens anything: a file or socket that got descriptor 0, 1 or 2 would be taken for
-    a standard stream by each child process.
+    A command calls this before it opens any file: a child process would take a file or socket with descriptor 0, 1 or 2
+    for a standard stream.
     """
     for number in range(3):
         try:

@@ -1,4 +1,4 @@
-"""Tables and numbers for people: coloured boxes on a terminal, aligned plain text anywhere else."""
+"""Prints tables: coloured boxes on a terminal, aligned plain text elsewhere. Also formats counts for people."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Row = Sequence[object]
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Row], *, title: str = "", right: Sequence[str] = ()) -> None:
-    """Print rows under columns; the columns named in `right` are aligned to the right."""
+    """Prints a table. right: names of the right-aligned columns."""
     texts = [[str(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _print_rich(columns, texts, title, right)
@@ -19,7 +19,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Row], *, title: str = "",
 
 def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "",
                 right: Sequence[str] = ()) -> str:
-    """The table as aligned text; a line of the title in front."""
+    """The table as aligned text, after a line with the title."""
     widths = [max(len(line[i]) for line in [list(columns), *rows]) for i in range(len(columns))]
     lines = [title] if title else []
     for cells in [list(columns), ["-" * width for width in widths], *rows]:
@@ -30,7 +30,7 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
 
 
 def human_count(count: float) -> str:
-    """`1.24 B` for 1,240,000,000."""
+    """A number with a unit: `1.24 B` for 1,240,000,000 (K, M, B, T)."""
     for factor, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
         if abs(count) >= factor:
             return f"{count / factor:.2f} {unit}"

@@ -1,7 +1,4 @@
-"""`build_app`: the HTTP server as an ASGI app, put together from its routers and layers.
-
-Knows the parts and their order, nothing of what they do.
-"""
+"""`build_app`: builds the HTTP server as an ASGI app from its routers and layers (middleware)."""
 
 from __future__ import annotations
 
@@ -30,9 +27,9 @@ from weft.version import __version__
 
 
 def build_app(engine: AsyncLLM, options: ServerOptions) -> FastAPI:
-    """The app that serves `engine`. The engine stays the caller's: the app does not shut it down.
+    """The app that serves `engine`. The caller shuts the engine down, not the app.
 
-    ConfigError when the model's generation config has defaults that no request could use.
+    ConfigError if the model's generation config has values out of range.
     """
     default_sampling_params(engine.config)
     metrics = EngineMetrics(engine.config, engine.info, lambda: engine.stats)
@@ -50,7 +47,7 @@ def build_app(engine: AsyncLLM, options: ServerOptions) -> FastAPI:
 
 
 def _add_layers(app: FastAPI, context: ServerContext) -> None:
-    """The last one added is the outermost: metrics see every answer, also a refusal, and all know the root path."""
+    """Adds the layers, the outermost last: all layers see the root path, and metrics also count refused requests."""
     options = context.options
     if options.api_key:
         app.add_middleware(ApiKeys, keys=options.api_key)

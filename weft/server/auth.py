@@ -1,6 +1,6 @@
-"""API keys: which paths ask for one, and the comparison.
+"""API keys: which paths need a key, and the comparison of keys.
 
-An ASGI layer around the whole app, so that no route can forget it.
+The check is an ASGI layer (middleware) around the whole app, so it covers every route.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ GUARDED = ("/v1", "/v2", "/inference", "/tokenize", "/detokenize", "/reset_prefi
 
 
 class ApiKeys:
-    """Lets a request for a guarded path through when it carries `Authorization: Bearer KEY`, else answers 401."""
+    """Passes a request for a guarded path on only if it has `Authorization: Bearer KEY`; otherwise answers 401."""
 
     def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
         self._app, self._digests = app, [_digest(key) for key in keys]
@@ -32,13 +32,13 @@ class ApiKeys:
 
     def _is_guarded(self, scope: Scope) -> bool:
         path = scope["path"]
-        inner = path.removeprefix(scope.get("root_path", ""))      # routes are looked up with and without the prefix
+        inner = path.removeprefix(scope.get("root_path", ""))      # routes match with and without the prefix
         return any(f"{found}/".startswith(f"{guarded}/") for found in (path, inner) for guarded in GUARDED)
 
     def _knows(self, authorization: str) -> bool:
         scheme, _, key = authorization.partition(" ")
         digest = _digest(key.strip())
-        matches = [hmac.compare_digest(digest, known) for known in self._digests]   # all of them: same time always
+        matches = [hmac.compare_digest(digest, known) for known in self._digests]   # all, so that the time is constant
         return scheme.lower() == "bearer" and any(matches)
 
 

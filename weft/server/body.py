@@ -1,6 +1,6 @@
-"""A request's body as a JSON object: bounded in size and depth, and an error that says what is wrong with it.
+"""Reads a request's body as a JSON object, with limits on size and depth and an error that names the fault.
 
-Knows no schema. NaN and Infinity are no JSON, and are refused.
+This module knows no schema. NaN and Infinity are not JSON and are refused.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from starlette.requests import ClientDisconnect, Request
 
 from weft.server.errors import ApiError, ClientGone
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"     # readers of JSON may pass over it (RFC 8259 section 8.1)
-_THREAD_BYTES = 256 * 1024      # a body from this size on is decoded in a thread: it would hold up the streams
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"     # JSON readers may ignore it (RFC 8259 section 8.1)
+_THREAD_BYTES = 256 * 1024      # bodies of this size or larger are decoded in a thread, so that streams go on
 
 
 async def read_object(request: Request, max_bytes: int) -> dict[str, Any]:
-    """The JSON object in `request`'s body. ApiError 400 or 413; ClientGone."""
+    """The JSON object in `request`'s body. ApiError 400 or 413 for a bad body; ClientGone if the client has left.
+
+    max_bytes: the largest allowed body.
+    """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json" and not content_type.endswith("+json"):
         raise ApiError(400, f"Content-Type = {content_type!r}: expected application/json.", "Content-Type")

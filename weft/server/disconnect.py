@@ -1,6 +1,6 @@
-"""Work that ends when its client leaves, streamed or not.
+"""Cancels a request's work when its client disconnects, for streamed and whole responses.
 
-Cancelling the work closes the engine's iterators inside it, which aborts the request there. Knows no engine.
+Cancelling the work closes the engine's iterators in it, which aborts the requests. This module knows no engine.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ T = TypeVar("T")
 
 
 async def until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`. ClientGone, with the work cancelled, as soon as the client closes its connection.
+    """Runs `work` and returns its result. If the client closes the connection, cancels `work` and raises ClientGone.
 
-    The request's body must have been read.
+    Call it only after the request's body has been read.
     """
     return await _first(asyncio.ensure_future(work), request.receive)
 
 
 class EventStream(Response):
-    """Server-sent events: `first`, then the rest of `events`, which is closed at the end and when the client leaves."""
+    """A response of server-sent events: `first`, then `events`. Closes `events` at the end and if the client leaves."""
 
     media_type = "text/event-stream"
 
@@ -54,7 +54,8 @@ class EventStream(Response):
 
 async def started_stream(request: Request, events: AsyncGenerator[bytes, None],
                          headers: Mapping[str, str]) -> EventStream:
-    """`events` as a response, once the first is there: what fails before it is an ordinary HTTP error."""
+    """A response that streams `events`. Waits for the first event: a failure before it becomes an HTTP error response.
+    """
 
     async def first_event() -> bytes:
         return await anext(events)
@@ -74,7 +75,7 @@ async def _first(work: asyncio.Future[T], receive: Receive) -> T:
 
 
 async def _cancelled(*tasks: asyncio.Future[Any]) -> None:
-    """Cancel what still runs and wait until it has cleaned up."""
+    """Cancels the tasks and waits until they have ended."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,6 +1,6 @@
-"""Errors as OpenAI's clients expect them: one JSON shape, an integer code, a dotted `param`.
+"""HTTP errors in the shape that OpenAI's clients expect: one JSON object with an integer code and a dotted `param`.
 
-Knows which of weft's errors is which HTTP status. Texts of unexpected errors stay in the log.
+This module maps weft's errors to HTTP statuses. The texts of unexpected errors go to the log only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _INTERNAL = "weft failed to serve this request; the server's log says why."
 
 
 class ApiError(Exception):
-    """An answer that is an error. `param` is the dotted path of the field at fault."""
+    """An error response. param: the dotted path of the wrong field."""
 
     def __init__(self, status: int, message: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -39,11 +39,11 @@ class ApiError(Exception):
 
 
 class ClientGone(Exception):
-    """The client closed its connection: nobody reads the answer."""
+    """The client closed its connection, so no response is sent."""
 
 
 def bad_field(field: str, value: object, *, expected: str, hint: str = "") -> ApiError:
-    """A 400 in the words of weft's own field errors."""
+    """A status 400 with the text of weft's field errors (`RequestError`)."""
     return as_api_error(RequestError(field, value, expected=expected, hint=hint))
 
 
@@ -53,7 +53,7 @@ def dotted(field: str) -> str:
 
 
 def as_api_error(error: BaseException) -> ApiError:
-    """The HTTP face of any exception; what nobody foresaw is logged and becomes a 500 that tells nothing."""
+    """The HTTP error for an exception. An unexpected one is logged and becomes a status 500 without details."""
     match error:
         case ApiError():
             return error
@@ -76,7 +76,7 @@ def error_response(error: BaseException, headers: dict[str, str] | None = None) 
 
 
 def install_error_handlers(app: Starlette) -> None:
-    """Make every error of `app` an OpenAI error object, also unknown paths and methods."""
+    """Make every error response of `app` an OpenAI error object, also for unknown paths and methods."""
 
     async def answer(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException):

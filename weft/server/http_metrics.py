@@ -1,6 +1,6 @@
-"""`http_requests_total` and `http_request_duration_seconds`: what the HTTP server answered, by route, and how long.
+"""The metrics `http_requests_total` and `http_request_duration_seconds`: responses and their durations, by route.
 
-An ASGI layer; streams count until their last byte.
+The class is an ASGI layer (middleware). The duration of a stream ends with its last byte.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _METHODS = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"})
-_UNANSWERED = 499      # the client left first; nginx's number for it
+_UNANSWERED = 499      # nginx's status for a client that left before the response
 
 
 class HttpMetrics:
-    """Counts the answers of `app` in `registry`. A path without a route is counted as handler "none"."""
+    """Counts the responses of `app` in `registry`. A path without a route has the handler "none"."""
 
     def __init__(self, app: ASGIApp, registry: CollectorRegistry) -> None:
         self._app = app

@@ -1,7 +1,7 @@
-"""What the engine did, for Prometheus: vLLM's names with the prefix `weft:`, in a registry of this app's own.
+"""Prometheus metrics of the engine: vLLM's names with the prefix `weft:`, in one registry for each app.
 
-Gauges and counters are read from the engine's last statistics when somebody asks; histograms are filled by what
-`AsyncLLM` tells its observers. Knows no HTTP.
+A scrape reads gauges and counters from the engine's last statistics; `AsyncLLM`'s observer calls fill the histograms.
+This module knows no HTTP.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ BETWEEN_TOKENS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75,
 ITERATION = (1, *(2**power for power in range(3, 15)))
 CHOICES = (1, 2, 5, 10, 20)
 _LABELS = ("model_name", "engine")
-_ENGINE = "0"          # weft runs one engine for each server
+_ENGINE = "0"          # the value of the label `engine`: a server has one engine
 
 
 def token_buckets(max_model_len: int) -> tuple[int, ...]:
-    """1, 2, 5, 10, 20, 50 … up to the longest sequence."""
+    """Histogram buckets in tokens: 1, 2, 5, 10, 20, 50 … up to `max_model_len`."""
     steps = (digit * 10**power for power in range(len(str(max_model_len)) + 1) for digit in (1, 2, 5))
     return tuple(step for step in steps if step <= max_model_len)
 
 
 class EngineMetrics:
-    """An observer of `AsyncLLM` and the registry it fills. `stats` gives the engine's latest statistics."""
+    """An observer of `AsyncLLM` with its metrics registry. stats: returns the engine's latest statistics."""
 
     def __init__(self, config: EngineConfig, info: EngineInfo, stats: Callable[[], EngineStats]) -> None:
         self.registry = CollectorRegistry()
@@ -59,12 +59,12 @@ class EngineMetrics:
             self._success.labels(*self._values, reason)
 
     def on_step(self, stats: EngineStats) -> None:
-        """One engine step ended."""
+        """Called after each engine step."""
         if stats.step_tokens:
             self._counts["iteration_tokens_total"].observe(stats.step_tokens)
 
     def on_finished(self, output: RequestOutput, params: SamplingParams) -> None:
-        """A request ended, with all its answers."""
+        """Called when a request has ended, with all its answers."""
         generated = [len(answer.token_ids) for answer in output.outputs]
         for answer in output.outputs:
             self._success.labels(*self._values, answer.finish_reason or "abort").inc()
@@ -80,11 +80,11 @@ class EngineMetrics:
             self._seconds[name].observe(max(seconds, 0.0))
 
     def between_tokens(self, seconds: float) -> None:
-        """A streamed answer's next token came `seconds` after the one before."""
+        """Records the time between two tokens of a streamed answer."""
         self._seconds["inter_token_latency_seconds"].observe(seconds)
 
     def rejected(self, reason: str) -> None:
-        """A request was refused at the door."""
+        """Counts a request that was refused before it started."""
         self._rejections.labels(*self._values, reason).inc()
 
     def _histogram(self, name: str, buckets: Iterable[float]) -> Histogram:
@@ -116,18 +116,18 @@ def _durations(output: RequestOutput, num_tokens: int) -> Iterator[tuple[str, fl
 
 
 class _StatsCollector(Collector):
-    """Gauges and counters out of `EngineStats`, at the moment they are asked for."""
+    """Gauges and counters, computed from `EngineStats` at each scrape."""
 
     def __init__(self, values: tuple[str, str], config: EngineConfig, info: EngineInfo,
                  stats: Callable[[], EngineStats]) -> None:
         self._values, self._config, self._info, self._stats = values, config, info, stats
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: names are not checked for doubles before the engine has statistics."""
+        """Returns no metrics, so that registering does not call `collect`."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Every gauge and counter of this moment."""
+        """All gauges and counters, with their current values."""
         stats = self._stats()
         gauges = (("num_requests_running", "Sequences that take part in steps.", stats.num_running),
                   ("num_requests_waiting", "Sequences that wait for their first step.", stats.num_waiting),
@@ -178,14 +178,17 @@ class _StatsCollector(Collector):
 
 
 class TokenClock:
-    """Times between the tokens of one streamed request, told to `metrics` as they pass."""
+    """Measures the times between the tokens of one streamed request and records them in `metrics`."""
 
     def __init__(self, metrics: EngineMetrics) -> None:
         self._metrics = metrics
-        self._last: dict[tuple[int, int], float] = {}      # {stream: when its last token came}
+        self._last: dict[tuple[int, int], float] = {}      # {stream: seconds at its last token}
 
     def tick(self, stream: tuple[int, int], num_tokens: int) -> None:
-        """`num_tokens` more of `stream` (prompt, answer) came now; several at once share the time."""
+        """Records `num_tokens` new tokens of `stream`. Tokens that come together share the time since the last one.
+
+        stream: (prompt index, answer index).
+        """
         now = time.monotonic()
         last = self._last.get(stream)
         self._last[stream] = now

@@ -1,6 +1,6 @@
-"""`ServerOptions`: what the HTTP server may do and where it listens, under the names of the command-line flags.
+"""`ServerOptions`: the options of the HTTP server, under the names of the command-line flags.
 
-Plain data, cheap to import: the command line reads it before anything of HTTP is loaded.
+The module is cheap to import: the command line needs it before any HTTP package is loaded.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ LOG_LEVELS = ("critical", "error", "warning", "info", "debug", "trace")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """Options of `weft serve` that are not the engine's. ConfigError names the field that is wrong.
+    """Options of `weft serve` besides the engine's. ConfigError names the wrong field.
 
-    api_key: any of these opens /v1; empty: no key is asked for.
-    allowed_origins: web pages of these origins may read answers (CORS); empty: none but our own page.
-    trust_request_chat_template: let a request bring its own chat template (it is a program that runs here).
-    max_body_bytes: longer request bodies are refused with status 413.
+    api_key: the valid keys for the guarded routes (`auth.py`); empty: no key is needed.
+    allowed_origins: origins whose web pages may read responses (CORS); empty: only the server's own page.
+    trust_request_chat_template: allow a chat template in a request (a template is a program that the server runs).
+    max_body_bytes: larger request bodies are refused with status 413.
     dev_mode: adds POST /reset_prefix_cache.
-    shutdown_timeout: seconds that running requests get to finish after SIGINT or SIGTERM.
+    shutdown_timeout: seconds that running requests have to finish after SIGINT or SIGTERM.
     """
 
     host: str = "127.0.0.1"
-    port: int = 8000                                   # 0: a free one
+    port: int = 8000                                   # 0: any free port
     uds: str | None = None                             # a Unix socket's path, instead of host and port
     root_path: str = ""
     ssl_keyfile: str | None = None

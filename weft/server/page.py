@@ -1,4 +1,4 @@
-"""The playground at `/`: the files of this package's folder, sent as they are. They load nothing from anywhere else."""
+"""The playground page at `/`: serves the static files of `playground/`. The page loads nothing from other sites."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from fastapi import APIRouter, Request, Response
 
-# The page runs no script and loads no file but its own, so a model's answer cannot either.
+# The page may run and load only its own files, so markup in a model's answer cannot run or load anything either.
 _POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}

@@ -1,4 +1,4 @@
-"""`X-Request-Id` on every answer: the client's own, or a new one. An ASGI layer, there when an option asks for it."""
+"""An optional ASGI layer (middleware): adds `X-Request-Id` to every response, with the client's id or a new one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from weft.server.openai.schemas import MAX_ID_CHARS
 
 
 class RequestIds:
-    """Adds `X-Request-Id` to the answers of `app`."""
+    """Adds `X-Request-Id` to the responses of `app`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

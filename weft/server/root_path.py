@@ -1,4 +1,4 @@
-"""The path under which a proxy shows the server: requests may come with it or without it. An ASGI layer."""
+"""An ASGI layer (middleware) for the path prefix of a reverse proxy. Requests may come with the prefix or without."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class RootPath:
-    """Tells `app` its `root_path`; routes are looked up in what follows it."""
+    """Sets `root_path` in the ASGI scope of `app`. Routes match the part of the path after it."""
 
     def __init__(self, app: ASGIApp, root_path: str) -> None:
         self._app, self._root_path = app, "/" + root_path.strip("/")

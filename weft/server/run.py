@@ -1,7 +1,7 @@
-"""`serve`: take the address, start the engine, answer until a signal comes, let running requests end, leave.
+"""`serve`: binds the address, starts the engine, serves until a signal, lets running requests finish, stops.
 
-The address is taken before the model is loaded, so that a busy port is told at once; connections that come while it
-loads wait. Knows sockets and signals, no routes.
+The address is bound before the model loads, so that a busy port is reported at once. This module knows sockets and
+signals, no routes.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from weft.server.app import build_app
 from weft.server.options import ServerOptions
 
 _BACKLOG = 2048
-_GOODBYE_SECONDS = 5      # for telling clients that their requests have ended
-_POLLED = ("/metrics", "/health", "/ping", "/load")      # asked for every second or two by those who watch
+_GOODBYE_SECONDS = 5      # time for the last error responses after the engine has ended
+_POLLED = ("/metrics", "/health", "/ping", "/load")      # monitoring requests these every few seconds
 
 
 def serve(args: EngineArgs, options: ServerOptions) -> None:
-    """Serve until SIGINT or SIGTERM. ConfigError for an address that cannot be used, and whatever stops the engine."""
+    """Serve until SIGINT or SIGTERM. ConfigError for an unusable address; the engine's errors if it cannot start."""
     with listening_socket(options) as sock, _interruptible():
         engine = AsyncLLM.from_engine_args(args)
         try:
@@ -54,7 +54,7 @@ def serve(args: EngineArgs, options: ServerOptions) -> None:
 
 
 def uvicorn_config(engine: AsyncLLM, options: ServerOptions) -> uvicorn.Config:
-    """How uvicorn runs the app."""
+    """The uvicorn configuration, with the app."""
     return uvicorn.Config(
         build_app(engine, options), log_config=_log_config(), log_level=options.uvicorn_log_level, lifespan="off",
         server_header=False, ws="none", access_log=not options.disable_uvicorn_access_log,
@@ -63,14 +63,14 @@ def uvicorn_config(engine: AsyncLLM, options: ServerOptions) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """Requests that still run `shutdown_timeout` after the signal end with an error that their clients can read."""
+    """A uvicorn server that ends requests still running `shutdown_timeout` s after the signal with a readable error."""
 
     def __init__(self, engine: AsyncLLM, options: ServerOptions) -> None:
         super().__init__(uvicorn_config(engine, options))
         self._engine, self._seconds = engine, options.shutdown_timeout
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Wait for open requests, and after a while end the engine, and they with it."""
+        """Wait for open requests; end the engine, and so the requests, after `shutdown_timeout` seconds."""
         loop = asyncio.get_running_loop()
         timer = loop.call_later(self._seconds, lambda: loop.run_in_executor(None, self._engine.shutdown))
         try:
@@ -80,10 +80,10 @@ class _Server(uvicorn.Server):
 
 
 class NotPolled(logging.Filter):
-    """Keeps successful answers to pollers out of the access log, where they would bury the requests."""
+    """Keeps successful monitoring requests out of the access log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """False for a record to leave out; its arguments are uvicorn's: client, method, path, version, status."""
+        """False for a record to drop. uvicorn's record arguments are (client, method, path, version, status)."""
         args = record.args
         return not (isinstance(args, tuple) and len(args) == 5 and args[2] in _POLLED and args[4] == 200)
 
@@ -96,7 +96,7 @@ def _log_config() -> dict[str, Any]:
 
 
 def listening_socket(options: ServerOptions) -> socket.socket:
-    """A socket bound to the address that `options` name. ConfigError when it is in use or is not this machine's."""
+    """A socket bound to the address in `options`. ConfigError if it is in use or not an address of this machine."""
     if options.uds is not None:
         return _bound_unix_socket(options.uds)
     try:
@@ -138,7 +138,7 @@ def _bound_unix_socket(path: str) -> socket.socket:
 
 
 def _is_left_over(path: str) -> bool:
-    """True for a socket file that nobody listens on."""
+    """True for a socket file without a listening process."""
     if not os.path.exists(path) or not stat.S_ISSOCK(os.stat(path).st_mode):
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -147,7 +147,7 @@ def _is_left_over(path: str) -> bool:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """SIGINT and SIGTERM end the block, its clean-up included, and not the process in the middle of it."""
+    """SIGINT and SIGTERM end the block with its clean-up, instead of ending the process at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -166,7 +166,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def banner(engine: AsyncLLM, options: ServerOptions, sock: socket.socket) -> str:
-    """What the user sees when the server answers: model, sizes, addresses."""
+    """The text printed at start: model, sizes, addresses."""
     config, info = engine.config, engine.info
     lines = [f"model       {', '.join(config.served_model_names)}  ({config.model.architecture}, {config.model.dtype}, "
              f"loaded in {info.load_seconds:.1f} s)",

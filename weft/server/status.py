@@ -1,4 +1,4 @@
-"""GET /health, /ping, /version, /load and /metrics, and in development mode POST /reset_prefix_cache."""
+"""The routes GET /health, /ping, /version, /load and /metrics; in development mode also POST /reset_prefix_cache."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""`weft bench`: measurements with a warm-up, medians and percentiles; one file each."""
+"""`weft bench`: measurements with a warm-up, medians and percentiles. One file per subcommand."""

@@ -1,4 +1,4 @@
-"""A client that measures: streams completions from an OpenAI-compatible server and notes when each piece came."""
+"""A measuring client: streams completions from an OpenAI-compatible server and records the time of each piece."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ SAMPLE_TEXT = (
 
 @dataclass(slots=True)
 class Result:
-    """One request, in seconds. gaps: between pieces of text that came one after another. error: why it failed."""
+    """The measurements of one request, in seconds.
+
+    ttft: time to the first token. latency: time to the last token. gaps: times between successive pieces of text.
+    error: why the request failed.
+    """
 
     prompt_tokens: int = 0
     output_tokens: int = 0
@@ -60,7 +64,7 @@ class Client:
         await self._http.aclose()
 
     async def vocabulary(self) -> list[Any]:
-        """Token ids that the server knows, or words where it has no /tokenize."""
+        """Token ids that are valid at the server, or words if the server has no /tokenize."""
         body = {"model": self.model, "prompt": SAMPLE_TEXT, "add_special_tokens": False}
         answer = await self._http.post("/tokenize", json=body)
         if answer.is_error:
@@ -68,7 +72,7 @@ class Client:
         return sorted(set(answer.json()["tokens"]))
 
     async def answer(self, job: Job, *, ignore_eos: bool) -> Result:
-        """Stream one completion. What goes wrong is in the result, so that the others go on."""
+        """Stream one completion. A failure is in the result, not raised, so that other requests go on."""
         prompt: Any = job.prompt_token_ids
         if isinstance(prompt[0], str):
             prompt = " ".join(prompt)

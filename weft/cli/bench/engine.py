@@ -1,4 +1,4 @@
-"""The engine that `weft bench latency` and `throughput` measure. Heavy to import."""
+"""The engine that `weft bench latency` and `throughput` measure. Slow to import."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from weft.sampling_params import SamplingParams
 
 
 class BenchEngine:
-    """Runs jobs on an LLM: greedy, to their full length, no text."""
+    """Runs jobs on an LLM: greedy, to their full length, without detokenizing."""
 
     def __init__(self, llm: LLM) -> None:
         self._llm = llm
@@ -21,7 +21,7 @@ class BenchEngine:
         self.vocabulary = range(llm.config.model.vocab_size)
 
     def generate(self, jobs: Sequence[Job]) -> list[float]:
-        """Run all jobs at once; seconds that each took from its arrival to its last token."""
+        """Run all jobs at once. Returns each job's latency in seconds, from its arrival to its end."""
         params = [SamplingParams(temperature=0.0, max_tokens=job.output_len, ignore_eos=True, detokenize=False)
                   for job in jobs]
         outputs = self._llm.generate([{"prompt_token_ids": job.prompt_token_ids} for job in jobs], params,
@@ -36,7 +36,7 @@ def _seconds(metrics: RequestMetrics | None) -> float:
 
 @contextmanager
 def open_llm(args: EngineArgs) -> Iterator[BenchEngine]:
-    """An engine for the time of a `with` block."""
+    """A context manager: an engine for the time of the `with` block."""
     llm = LLM.from_engine_args(args)
     try:
         yield BenchEngine(llm)

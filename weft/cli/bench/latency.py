@@ -1,6 +1,6 @@
-"""`weft bench latency`: how long one batch of equal requests takes, again and again.
+"""`weft bench latency`: measures the time of one batch of equally long requests, in several rounds.
 
-Each round has prompts of its own, so that the prefix cache cannot answer.
+Each round has new prompts, so that the prefix cache has no hits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a benchmark says: a table of medians and percentiles, JSON, and a plot. Knows numbers and their names only."""
+"""The report of a benchmark: a table of medians and percentiles, a JSON file and a plot, from named numbers."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Summary:
 
 
 def add_report_options(parser: Parser) -> None:
-    """--output-json and --plot."""
+    """Adds --output-json and --plot."""
     parser.add_argument("--output-json", metavar="FILE", help="write settings, results and single values")
     parser.add_argument("--plot", metavar="FILE.png", help="draw the distributions (needs matplotlib)")
 
 
 def check_report_options(options: argparse.Namespace) -> None:
-    """Refuse before measuring what could not be written after it."""
+    """ConfigError, before measuring, if the report could not be written afterwards."""
     if options.plot and importlib.util.find_spec("matplotlib") is None:
         raise ConfigError("--plot", options.plot, expected="matplotlib to be installed",
                           hint='pip install "weft[plot]".')
@@ -50,7 +50,7 @@ def check_report_options(options: argparse.Namespace) -> None:
 
 
 def percentile(values: Sequence[float], q: float) -> float:
-    """The q-th percentile (0 to 100), linear between neighbours."""
+    """The q-th percentile (q from 0 to 100), interpolated linearly."""
     ordered = sorted(values)
     at = (len(ordered) - 1) * q / 100
     low = int(at)
@@ -59,16 +59,16 @@ def percentile(values: Sequence[float], q: float) -> float:
 
 
 def summarize(values: Sequence[float]) -> Summary:
-    """Statistics of at least one value."""
+    """Statistics of `values`, which must not be empty."""
     return Summary(len(values), statistics.fmean(values), statistics.median(values), statistics.pstdev(values),
                    min(values), max(values), {q: percentile(values, q) for q in PERCENTILES})
 
 
 def report(options: argparse.Namespace, *, title: str, totals: Mapping[str, float],
            samples: Mapping[str, Sequence[float]]) -> None:
-    """Print totals and a table of samples; write the JSON and the plot that were asked for.
+    """Print totals and a table of samples; write the requested JSON file and plot.
 
-    totals: {name with its unit: number}. samples: {name with its unit: one value for each request or iteration}.
+    totals: {name with unit: number}. samples: {name with unit: one value for each request or iteration}.
     """
     print_table(("result", "value"), [(name, f"{value:,}" if isinstance(value, int) else f"{value:,.2f}")
                                     for name, value in totals.items()], title=title,
@@ -108,7 +108,7 @@ def plot(path: str, title: str, samples: Mapping[str, Sequence[float]]) -> None:
 
 def _write_json(options: argparse.Namespace, title: str, totals: Mapping[str, float],
                 summaries: Mapping[str, Summary], samples: Mapping[str, Sequence[float]]) -> None:
-    # A key never belongs into a file that people pass on.
+    # The file must not contain a key, because users share it.
     settings: dict[str, Any] = {k: v for k, v in vars(options).items() if k not in ("api_key", "hf_token", "traceback")}
     content = {"title": title, "weft": __version__, "settings": settings, "totals": dict(totals),
                "summaries": {name: asdict(summary) for name, summary in summaries.items()},

@@ -1,7 +1,7 @@
-"""`weft bench serve`: a running server as its clients see it, with any OpenAI-compatible server.
+"""`weft bench serve`: measures a running OpenAI-compatible server from a client's side.
 
-Prompts are random tokens out of those that the server's /tokenize makes of a sample text, so that all are valid there;
-without that route, random words.
+Prompts are random tokens, drawn from those that the server's /tokenize returns for a sample text, so all are valid
+there. For a server without that route prompts are random words.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 def add_arguments(parser: Parser) -> None:
-    """Whom to measure, with what load."""
+    """The server and the workload."""
     parser.add_argument("--base-url", default=DEFAULT_URL, metavar="URL", help=f"the server (default: {DEFAULT_URL})")
     parser.add_argument("--model-name", metavar="NAME", help="which of its models (default: its first)")
     parser.add_argument("--api-key", metavar="KEY", help="the server's key (default: WEFT_API_KEY)")
@@ -43,7 +43,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure and print; exit status 1 when a request failed."""
+    """Measure and print. Exit status 1 if a request failed."""
     check_report_options(options)
     results, elapsed, model = asyncio.run(_measure(options))
     good = [result for result in results if result.error is None]

@@ -1,4 +1,4 @@
-"""`weft bench throughput`: how many tokens a second come out when many requests are there at once."""
+"""`weft bench throughput`: measures tokens per second with many requests at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests of random tokens, the same for the same seed. Knows no model but the size of its vocabulary."""
+"""Makes requests of random tokens, equal for equal seeds, and the pauses between requests."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from weft.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One request: a prompt, and how many tokens to generate."""
+    """One request. output_len: the number of tokens to generate."""
 
     prompt_token_ids: list[int]
     output_len: int
 
 
 def add_lengths(parser: Parser, *, input_len: int, output_len: int) -> None:
-    """--input-len, --output-len, --workload-seed."""
+    """Adds --input-len, --output-len and --workload-seed."""
     parser.add_argument("--input-len", type=human_int, default=input_len, metavar="N",
                         help=f"tokens of a prompt (default: {input_len})")
     parser.add_argument("--output-len", type=human_int, default=output_len, metavar="N",
@@ -29,14 +29,14 @@ def add_lengths(parser: Parser, *, input_len: int, output_len: int) -> None:
 
 
 def add_spread(parser: Parser) -> None:
-    """--range-ratio."""
+    """Adds --range-ratio."""
     parser.add_argument("--range-ratio", type=float, default=0.0, metavar="X",
                         help="lengths vary by this share to both sides, 0 to below 1 (default: 0)")
 
 
 def random_jobs(vocabulary: Sequence[int], count: int, *, input_len: int, output_len: int, range_ratio: float = 0.0,
                 seed: int = 0) -> list[Job]:
-    """`count` requests of tokens drawn from `vocabulary`; lengths uniform in length * (1 ± range_ratio)."""
+    """`count` requests of tokens drawn from `vocabulary`. Lengths are uniform in length * (1 ± range_ratio)."""
     for name, value in (("--input-len", input_len), ("--output-len", output_len), ("--num-prompts", count)):
         if value < 1:
             raise ConfigError(name, value, expected="at least 1")
@@ -48,9 +48,10 @@ def random_jobs(vocabulary: Sequence[int], count: int, *, input_len: int, output
 
 
 def pauses(rate: float, *, burstiness: float = 1.0, seed: int = 0) -> Iterator[float]:
-    """Seconds between requests at `rate` a second: gamma-distributed, Poisson arrivals for burstiness 1.
+    """An endless iterator of pauses between requests, in seconds: gamma-distributed, with mean 1 / `rate`.
 
-    A smaller burstiness gives more bursts, a larger one evener pauses; an infinite rate gives none.
+    burstiness: 1 gives Poisson arrivals, a smaller value more bursts, a larger one more even pauses. An infinite rate
+    gives pauses of 0.
     """
     if not rate > 0:
         raise ConfigError("--request-rate", rate, expected="a number above 0, or inf")

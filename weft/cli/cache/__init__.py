@@ -1,1 +1,1 @@
-"""`weft cache`: what is downloaded, and how to be rid of it. One file per subcommand."""
+"""`weft cache`: lists and removes downloaded models. One file per subcommand."""

@@ -1,4 +1,4 @@
-"""`weft cache list`: the downloaded models with their sizes, revisions and when they were last used."""
+"""`weft cache list`: the downloaded models with their revisions, sizes and last use."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from weft.resolve.sources.cached import CachedModel
 
 COLUMNS = ("model", "revision", "refs", "size", "files", "last used", "from")
-_SHORT = 12      # of a commit
+_SHORT = 12      # shown characters of a commit hash
 
 
 def add_arguments(parser: Parser) -> None:
-    """A filter, and --json."""
+    """The name filter, the folder, and --json."""
     parser.usage = "weft cache list [WORD] [options]"
     parser.add_argument("word", metavar="WORD", nargs="?", help="only models with this in their name")
     parser.add_argument("--download-dir", metavar="TEXT", help="the folder to look in, instead of the usual caches")
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def print_models(models: list[CachedModel]) -> None:
-    """A table, with the sum in its title."""
+    """Prints a table of models, with the total size in the title."""
     rows = [[model.name, model.revision[:_SHORT], ", ".join(model.refs) or "-", human_bytes(model.size_bytes),
              model.num_files, _day(model.last_used), model.source] for model in models]
     total = human_bytes(sum(model.size_bytes for model in models))
@@ -51,7 +51,7 @@ def print_models(models: list[CachedModel]) -> None:
 
 
 def as_json(model: CachedModel) -> dict[str, Any]:
-    """One entry."""
+    """One entry of the JSON output."""
     return {"model": model.name, "source": model.source, "revision": model.revision, "refs": list(model.refs),
             "bytes": model.size_bytes, "files": model.num_files, "last_used": model.last_used, "path": str(model.path)}
 

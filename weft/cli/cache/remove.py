@@ -1,4 +1,4 @@
-"""`weft cache remove MODEL`: deletes downloaded models, after asking."""
+"""`weft cache remove MODEL`: deletes downloaded models after a confirmation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Which models, which revision of them, and whether to ask."""
+    """The models, the revision, the folder, and whether to ask."""
     parser.usage = "weft cache remove MODEL [MODEL ...] [options]"
     parser.add_argument("models", metavar="MODEL", nargs="+", help="names, as `weft cache list` shows them")
     parser.add_argument("--revision", metavar="TEXT",
@@ -29,7 +29,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Find, ask, delete, say what is free now. Status 1 when the answer is no."""
+    """Find the models, ask, delete them, print the freed bytes. Exit status 1 if the user says no."""
     from weft.resolve.sources.cached import cached_models, remove
 
     if options.json and not options.yes:
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _chosen(cached: list[CachedModel], name: str, revision: str | None) -> list[CachedModel]:
-    """The revisions of one model. ConfigError when there are none."""
+    """The cached revisions of one model. ConfigError if there are none."""
     models = [model for model in cached if model.name == name]
     if not models:
         names = sorted({model.name for model in cached})

@@ -1,6 +1,6 @@
-"""POST /v1/chat/completions: messages in, a message out, in OpenAI's shape, whole or as a stream.
+"""POST /v1/chat/completions in OpenAI's shape: messages in, a message out, whole or as a stream.
 
-A stream tells the role first, then pieces of content, the reason it ended, and usage where it was asked for.
+A stream sends the role, then pieces of content, the finish reason, and usage if requested.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def chat_router(context: ServerContext) -> APIRouter:
 
 @dataclass(slots=True)
 class _Job:
-    """One chat, ready to run. role: of the answer. echo: the text the answer begins with, for a continued message."""
+    """One chat request, ready to run. role: the answer's role. echo: the text before it, for a continued message."""
 
     context: ServerContext
     body: ChatBody
@@ -61,12 +61,12 @@ class _Job:
     echo: str
 
     def head(self, kind: str) -> dict[str, Any]:
-        """What the answer, and each chunk, begins with."""
+        """The first fields of the response and of each chunk."""
         return {"id": self.response_id, "object": kind, "created": self.created,
                 "model": self.body.model or self.context.model_names[0]}
 
     def logprobs(self, answer: CompletionOutput) -> dict[str, Any] | None:
-        """`logprobs` of this much of an answer, None unless they were asked for."""
+        """`logprobs` of an answer, or of a part of it; None unless requested."""
         if not self.body.logprobs or not answer.token_ids:
             return None
         return chat_logprobs(self.names, answer.token_ids, answer.logprobs or [], self.body.top_logprobs or 0)
@@ -142,7 +142,7 @@ async def _stream(job: _Job) -> AsyncGenerator[bytes, None]:
 
 
 def _openings(job: _Job, output: RequestOutput) -> list[dict[str, Any]]:
-    """The first chunk of each answer, which tells the role, and the text that is echoed."""
+    """The first chunks of each answer: one with the role and, if `echo` is set, one with the echoed text."""
     ids = {"prompt_token_ids": output.prompt_token_ids} if job.body.return_token_ids else {}
     chunks = [({"role": job.role, "content": ""}, ids)] + ([({"content": job.echo}, {})] if job.echo else [])
     return [{"choices": [{"index": index, "delta": delta, "logprobs": None, "finish_reason": None}], **extra}
@@ -150,7 +150,7 @@ def _openings(job: _Job, output: RequestOutput) -> list[dict[str, Any]]:
 
 
 def _deltas(job: _Job, answer: CompletionOutput) -> list[dict[str, Any]]:
-    """The choices for one piece of an answer: its content, where there is news, and its end."""
+    """The choices for one part of an answer: one with new content, if any, and one with the finish reason, if any."""
     choices = []
     logprobs = job.logprobs(answer)
     if answer.text or logprobs is not None or (job.body.return_token_ids and answer.token_ids):

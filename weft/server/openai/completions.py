@@ -1,6 +1,6 @@
-"""POST /v1/completions: text, token ids or embeddings in, text out, in OpenAI's shape, whole or as a stream.
+"""POST /v1/completions in OpenAI's shape: prompts as text, token ids or embeddings; completions whole or as a stream.
 
-Choice number = prompt number * n + answer number; prompts given as embeddings come first.
+Choice index = prompt index * n + answer index. Prompts given as embeddings come before the others.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def completions_router(context: ServerContext) -> APIRouter:
 
 @dataclass(slots=True)
 class _Job:
-    """One request, ready to run. texts: each prompt's own text, for echo; None where it has to be decoded."""
+    """One request, ready to run. texts: each prompt's text for `echo`; None for a prompt without text."""
 
     context: ServerContext
     body: CompletionBody
@@ -58,10 +58,10 @@ class _Job:
     texts: list[str | None]
     generation: Generation
     names: TokenNames
-    head: dict[str, Any] = field(default_factory=dict)      # what every chunk and the answer begin with
+    head: dict[str, Any] = field(default_factory=dict)      # the first fields of the response and of every chunk
 
     def echo(self, prompt: int, output: RequestOutput) -> str:
-        """The prompt's text: as it was sent, unless token ids were sent or the prompt was cut."""
+        """The prompt's text: the client's, or decoded from token ids if the prompt had no text or was truncated."""
         text = self.texts[prompt]
         if text is not None and self.params.truncate_prompt_tokens is None:
             return text
@@ -70,12 +70,12 @@ class _Job:
 
     @property
     def is_scoring(self) -> bool:
-        """True for echo with max_tokens 0: the one token that was generated is not shown."""
+        """True for max_tokens 0 (with echo). The engine then generates one token, which the response leaves out."""
         return self.body.max_tokens == 0
 
 
 def prompts_of(value: Any) -> list[Prompt]:
-    """The prompts in the four shapes of `prompt`: text, token ids, or a list of either. ApiError 400 otherwise."""
+    """The list of prompts in `prompt`, which may be text, token ids, or a list of either. ApiError 400 otherwise."""
     if isinstance(value, str) or (isinstance(value, list) and value and _is_token_ids(value)):
         return [value]
     shapes = "a string, a list of token ids, or a list of these"
@@ -90,7 +90,7 @@ def prompts_of(value: Any) -> list[Prompt]:
 
 
 async def _read_embeds(context: ServerContext, value: Any) -> list[Any]:
-    """The prompts in the two shapes of `prompt_embeds`, base64 text or a list of such. ApiError 400 otherwise."""
+    """The prompts in `prompt_embeds`, which is base64 text or a list of such texts. ApiError 400 otherwise."""
     found = []
     for text, place in zip(_listed(value), _places("prompt_embeds", value), strict=True):
         if not isinstance(text, str):
@@ -199,7 +199,7 @@ async def _stream(job: _Job) -> AsyncGenerator[bytes, None]:
 
 def _delta(job: _Job, prompt: int, output: RequestOutput, answer: CompletionOutput, echo: str,
            builders: dict[tuple[int, int], CompletionLogprobs]) -> dict[str, Any] | None:
-    """The choice of one chunk, None where there is nothing to tell yet. The first of an answer echoes the prompt."""
+    """The choice of one chunk; None if it has nothing new. The first chunk of an answer includes the echoed prompt."""
     body, is_first = job.body, (prompt, answer.index) not in builders
     builder = builders.setdefault((prompt, answer.index), CompletionLogprobs(job.names))
     text = "" if job.is_scoring else answer.text

@@ -1,6 +1,6 @@
-"""One HTTP request's way through the engine: sampling parameters, prompts as token ids, outputs of all prompts merged.
+"""Runs one HTTP request on the engine: makes sampling parameters, starts all prompts, merges their outputs.
 
-Both generating routes use it. Knows no response shape.
+Completions and chat use it. This module knows no response shape.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from weft.server.errors import ApiError, bad_field, dotted
 
 logger = logging.getLogger(__name__)
 
-MAX_ANSWERS = 16384        # prompts times n
-MAX_COPIED_IDS = 2**24     # token ids of the prompts and in lists, times n: each answer has its own copy in the engine
+MAX_ANSWERS = 16384        # answers of one HTTP request: prompts times n
+MAX_COPIED_IDS = 2**24     # token ids in prompts and lists, times n, because the engine copies them for each answer
 
 
 def sampling_params(context: ServerContext, given: dict[str, Any], *, max_tokens: int | None, logprobs: int | None,
                     prompt_logprobs: int | None, stream: bool) -> SamplingParams:
-    """SamplingParams of a request: what it gave, over the model's generation config.
+    """SamplingParams of a request: its fields in `given`, then the defaults of the model's generation config.
 
-    max_tokens None: fills the context. Raises RequestError that names the field.
+    max_tokens: None fills the context. RequestError names a wrong field.
     """
     fields = default_fields(context.engine.config) | given
     if prompt_logprobs is not None:
@@ -43,8 +43,8 @@ class Generation:
     """The engine's work for one HTTP request: one engine request for each prompt.
 
     prompts: {"prompt_token_ids": ids} or {"prompt_embeds": rows that the engine has read}.
-    places: each prompt's place in the request's body, for errors: "prompt", "prompt.3", "messages".
-    fields: the client's name for what the engine calls otherwise, e.g. {"logprobs": "top_logprobs"}.
+    places: each prompt's path in the request's body, for errors: "prompt", "prompt.3", "messages".
+    fields: {engine's field name: the client's}, for errors, if they differ: {"logprobs": "top_logprobs"}.
     """
 
     def __init__(self, context: ServerContext, prompts: Sequence[dict[str, Any]], params: SamplingParams, *,
@@ -61,7 +61,7 @@ class Generation:
         self._check_copies()
 
     def _check_lengths(self) -> None:
-        """All prompts before the first runs: a stream that has begun has no status to tell errors by."""
+        """Checks all prompts before the first runs: a started stream can no longer return an error status."""
         limit, cut = self._context.engine.info.max_model_len, self._params.truncate_prompt_tokens
         for place, prompt in zip(self._places, self._prompts, strict=True):
             num_tokens = _num_tokens(prompt)
@@ -70,7 +70,7 @@ class Generation:
                                 expected=f"fewer tokens than max_model_len = {limit}")
 
     def _check_copies(self) -> None:
-        """One small body must not fill the engine's memory: n and the number of prompts multiply what it holds."""
+        """Limits the memory that a small body can take in the engine: n multiplies the body's token ids."""
         params, limit = self._params, self._context.engine.info.max_model_len
         listed = sum(len(ids or ()) for ids in (params.stop_token_ids, params.allowed_token_ids, params.logit_bias))
         num_ids = sum(_num_copied(prompt, limit) + listed for prompt in self._prompts)
@@ -79,7 +79,7 @@ class Generation:
                             hint=f"Prompts, stop_token_ids, allowed_token_ids and logit_bias have {num_ids} for each.")
 
     async def outputs(self) -> AsyncGenerator[tuple[int, RequestOutput], None]:
-        """(prompt index, output) as they come. ApiError for what the engine refuses or fails at."""
+        """Iterates over (prompt index, output) as outputs come. ApiError if the engine refuses or fails at a prompt."""
         self._context.load += 1
         try:
             async with aclosing(merged([self._one(index) for index in range(len(self._prompts))])) as outputs:
@@ -102,7 +102,7 @@ class Generation:
             raise ApiError(400, str(error), self._param(index, error.field)) from error
 
     async def final(self) -> list[RequestOutput]:
-        """The finished output of every prompt, in their order."""
+        """The finished outputs of all prompts, in order."""
         found: dict[int, RequestOutput] = {}
         async with aclosing(self.outputs()) as outputs:
             async for index, output in outputs:
@@ -121,7 +121,7 @@ def _num_tokens(prompt: dict[str, Any]) -> int:
 
 
 def _num_copied(prompt: dict[str, Any], limit: int) -> int:
-    """Token ids, of 8 bytes each, that one answer's copy of the prompt is as large as."""
+    """The size of one answer's copy of the prompt, in token ids of 8 bytes."""
     if "prompt_token_ids" in prompt:
         return min(len(prompt["prompt_token_ids"]), limit)
     return len(prompt["prompt_embeds"].data) // 8
@@ -134,7 +134,7 @@ def _raise_failure(output: RequestOutput) -> None:
 
 
 async def merged(streams: Sequence[AsyncGenerator[Any, None]]) -> AsyncGenerator[tuple[int, Any], None]:
-    """Items of all `streams` as they come, each with its stream's index. Closes every stream at the end."""
+    """Iterates over (stream index, item) of all `streams` as items come. Closes all streams at the end."""
     if len(streams) == 1:
         async with aclosing(streams[0]) as stream:
             async for item in stream:
@@ -177,12 +177,12 @@ def usage(prompt_tokens: int, completion_tokens: int, cached_tokens: int) -> dic
 
 
 def usage_of(outputs: Sequence[RequestOutput]) -> dict[str, Any]:
-    """Usage of finished outputs: a prompt counts once, however many answers it has."""
+    """Usage of finished outputs. A prompt counts once, for any number of answers."""
     return usage(sum(output.num_prompt_tokens for output in outputs),
                  sum(len(answer.token_ids) for output in outputs for answer in output.outputs),
                  sum(output.num_cached_tokens or 0 for output in outputs))
 
 
 def token_fields(answer: CompletionOutput, wanted: bool) -> dict[str, Any]:
-    """`token_ids` of an answer where they are wanted."""
+    """{"token_ids": ids of the answer} if `wanted`, else {}."""
     return {"token_ids": answer.token_ids} if wanted else {}

@@ -1,6 +1,6 @@
-"""Log-probabilities in the two shapes of OpenAI's API, and weft's prompt_logprobs.
+"""Log-probabilities in the two shapes of OpenAI's API, and prompt_logprobs.
 
-Minus infinity, which JSON cannot hold, is written -9999.0.
+Minus infinity is written as -9999.0, because JSON has no infinity.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ Position = dict[int, Logprob]
 
 
 class TokenNames:
-    """How answers call a token: its text, or `token_id:7` when asked for or when there is no tokenizer."""
+    """The names of tokens in responses: the text, or `token_id:7` if requested or without a tokenizer."""
 
     def __init__(self, tokenizer: Tokenizer | None, *, as_ids: bool) -> None:
         self._tokenizer, self._as_ids = tokenizer, as_ids
 
     def name(self, token_id: int, entry: Logprob | None = None) -> str:
-        """The token as text."""
+        """The token's name. entry: the token's Logprob, which may have the text already."""
         if self._as_ids or self._tokenizer is None:
             return f"token_id:{token_id}"
         if entry is not None and entry.decoded_token is not None:
@@ -31,23 +31,23 @@ class TokenNames:
         return self._tokenizer.token_text(token_id)
 
     def bytes(self, token_id: int) -> list[int] | None:
-        """The token's raw bytes, which a text may only show in part."""
+        """The token's raw bytes, which may be part of a character; None without a tokenizer."""
         return None if self._tokenizer is None else list(self._tokenizer.token_bytes(token_id))
 
 
 def finite(logprob: float) -> float:
-    """`logprob`, or -9999.0 for what JSON cannot hold."""
+    """`logprob`, or -9999.0 if it is smaller (also minus infinity) or NaN."""
     return logprob if logprob > MINUS_INFINITY else MINUS_INFINITY
 
 
 class CompletionLogprobs:
-    """`choices[].logprobs` of /v1/completions for one answer; offsets go on from call to call."""
+    """`choices[].logprobs` of /v1/completions for one answer. Text offsets, in characters, continue across calls."""
 
     def __init__(self, names: TokenNames, offset: int = 0) -> None:
         self._names, self._offset = names, offset
 
     def add(self, token_ids: Sequence[int], positions: Sequence[Position | None]) -> dict[str, list[Any]]:
-        """The object for these tokens; a position None (the first of a prompt) has no log-probability."""
+        """The object for these tokens. Position None (a prompt's first token) has no log-probability."""
         found: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
         for token_id, position in zip(token_ids, positions, strict=True):
             entry = position.get(token_id) if position else None
@@ -62,7 +62,7 @@ class CompletionLogprobs:
     def _top(self, position: Position) -> dict[str, float]:
         top: dict[str, float] = {}
         for token_id, entry in position.items():
-            top.setdefault(self._names.name(token_id, entry), finite(entry.logprob))   # two tokens may share a text
+            top.setdefault(self._names.name(token_id, entry), finite(entry.logprob))   # tokens may have equal texts
         return top
 
 
@@ -82,7 +82,7 @@ def _chat_token(names: TokenNames, token_id: int, entry: Logprob) -> dict[str, A
 
 
 def prompt_logprobs(positions: Sequence[Position | None] | None) -> list[dict[str, Any] | None] | None:
-    """Prompt logprobs for JSON: {token id: {logprob, rank, decoded_token}} for each position, the first None."""
+    """Prompt logprobs for JSON: for each position {token id: {logprob, rank, decoded_token}}; the first is None."""
     if positions is None:
         return None
     return [None if position is None else {

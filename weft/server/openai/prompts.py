@@ -1,6 +1,6 @@
-"""Messages as a prompt: the rules about templates, tools and roles that a server has, then `text/chat.py`.
+"""Turns messages into a prompt: checks the server's rules about templates and tools, then calls `text/chat.py`.
 
-Rendering runs in a thread: a template is a program, and a long conversation takes a while.
+Rendering runs in a thread: a template is a program, and a long conversation takes time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from weft.server.openai.schemas import ChatBody, TokenizeBody
 
 
 async def render(context: ServerContext, body: ChatBody | TokenizeBody) -> str | list[int]:
-    """The prompt that `body.messages` make, text or token ids. ApiError 400 naming the message or field at fault."""
+    """The prompt of `body.messages`, as text or token ids. ApiError 400 names the wrong message or field."""
     renderer, messages = context.require_renderer(), body.messages or ()
     if body.chat_template is not None and not context.options.trust_request_chat_template:
         raise bad_field("chat_template", body.chat_template, expected="no template in a request",
@@ -37,7 +37,7 @@ async def render(context: ServerContext, body: ChatBody | TokenizeBody) -> str |
 
 
 def _effort(context: ServerContext, body: ChatBody | TokenizeBody) -> dict[str, str]:
-    """`reasoning_effort` where it means something; clients send it to all models, so others are spared it."""
+    """`reasoning_effort`, if the chat template reads it; {} otherwise, because clients send it to every model."""
     effort = getattr(body, "reasoning_effort", None)
     if effort is None or not context.require_renderer().reads("reasoning_effort"):
         return {}
@@ -45,7 +45,8 @@ def _effort(context: ServerContext, body: ChatBody | TokenizeBody) -> dict[str, 
 
 
 def check_tools(body: ChatBody) -> None:
-    """Tools may be shown to a template; answers are not yet parsed for calls, so anything but "none" is refused."""
+    """Refuses tool calls, which weft does not parse yet. With `tool_choice` "none" a template may still show the tools.
+    """
     choice: Any = body.tool_choice
     if body.tools is None:
         if choice not in (None, "none", "auto"):

@@ -1,7 +1,7 @@
-"""What the OpenAI routes read from a request's body, and what they do with the rest.
+"""The schemas of the OpenAI routes' request bodies, and the treatment of all other fields.
 
-A field is one of four: sampling (checked by `SamplingParams`, the same rules as in Python), declared in a schema here,
-known and without code yet (refused unless it says "off"), or unknown (ignored, and named in a response header).
+A field is of one of four kinds: a sampling field (checked by `SamplingParams`, as in Python), a field of a schema here,
+a known field without code yet (refused unless it means "off"), or an unknown one (ignored; a response header names it).
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ MAX_STOP_STRINGS = 4
 MAX_MESSAGES = 10_000
 MAX_ID_CHARS = 256
 
-# 4.0 is 4, as JSON has one type of number.
+# 4.0 is accepted as 4, because JSON has one number type.
 Int = Annotated[int, BeforeValidator(whole_numbers), Field(ge=-(2**63), lt=2**63)]
-# The logprobs of /v1/completions: chat clients send true and false, which mean 1 and none.
+# `logprobs` of /v1/completions. Chat clients send true and false, which mean 1 and null.
 Count = Annotated[Int | None, BeforeValidator(lambda value: {True: 1, False: None}[value] if isinstance(value, bool)
                                               else value)]
 Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS, pattern=r"^[\x21-\x7e]+$")]
 
-# Checked by SamplingParams, which has the same names.
+# Fields that SamplingParams checks, under the same names.
 SAMPLING = frozenset({
     "n", "presence_penalty", "frequency_penalty", "repetition_penalty", "temperature", "top_p", "top_k", "min_p",
     "seed", "stop", "stop_token_ids", "include_stop_str_in_output", "ignore_eos", "min_tokens", "prompt_logprobs",
     "logit_bias", "allowed_token_ids", "bad_words", "skip_special_tokens", "spaces_between_special_tokens",
     "truncate_prompt_tokens", "stream_interval"})
 
-# Known, without code yet: name -> the values that mean "off". Anything else is a 501.
+# Known fields without code yet: name -> the values that mean "off". Any other value is a status 501.
 UNBUILT: dict[str, tuple[Any, ...]] = {
     "logprob_token_ids": ([],), "truncation_side": ("left",), "structured_outputs": (), "guided_json": (),
     "guided_regex": (), "guided_choice": (), "guided_grammar": (), "guided_decoding_backend": (),
@@ -46,27 +46,27 @@ UNBUILT: dict[str, tuple[Any, ...]] = {
     "audio": (), "prediction": (), "modalities": (["text"],), "web_search_options": (), "media_io_kwargs": ({},),
     "mm_processor_kwargs": ({},), "include_reasoning": (True,)}
 
-# Fields of OpenAI's and vLLM's that change nothing here, so nobody needs a warning about them.
+# Fields of OpenAI and vLLM that weft may ignore silently.
 HARMLESS = frozenset({
     "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
     "session_id", "parallel_tool_calls", "length_penalty", "verbosity"})
 
 
 class Body(BaseModel):
-    """A request's body. Types are exact: "1" is no number (4.0 is 4); null is the same as absent."""
+    """A request's body. Types are strict: "1" is not a number, but 4.0 is the integer 4. null means absent."""
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True, protected_namespaces=())
 
 
 class StreamOptions(Body):
-    """What a stream tells besides text."""
+    """The `stream_options` object: whether a stream includes usage."""
 
     include_usage: bool = False
     continuous_usage_stats: bool = False
 
 
 class GenerationBody(Body):
-    """Fields that both generating routes have."""
+    """Fields that completions and chat have in common."""
 
     model: str | None = None
     stream: bool = False
@@ -80,7 +80,7 @@ class GenerationBody(Body):
 
 
 class CompletionBody(GenerationBody):
-    """POST /v1/completions. `prompt` and `prompt_embeds`, which have several shapes, are for `completions.py`."""
+    """POST /v1/completions. `completions.py` checks `prompt` and `prompt_embeds`, which have several shapes."""
 
     prompt: Annotated[Any, BeforeValidator(whole_numbers)] = None
     prompt_embeds: Any = None
@@ -90,7 +90,7 @@ class CompletionBody(GenerationBody):
 
 
 class ChatBody(GenerationBody):
-    """POST /v1/chat/completions. What a message may hold is decided by the chat template (`text/chat.py`)."""
+    """POST /v1/chat/completions. `text/chat.py` checks the messages."""
 
     messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_MESSAGES)]
     max_tokens: Int | None = None
@@ -109,7 +109,7 @@ class ChatBody(GenerationBody):
 
 
 class TokenizeBody(Body):
-    """POST /tokenize: a prompt, or messages as a chat would see them."""
+    """POST /tokenize: a prompt, or messages to render as a chat does."""
 
     model: str | None = None
     prompt: str | None = None
@@ -135,7 +135,7 @@ B = TypeVar("B", bound=Body)
 
 @dataclass(frozen=True, slots=True)
 class Parsed(Generic[B]):
-    """A body taken apart: its schema, the sampling fields that were given, and the names nobody knows."""
+    """A parsed body. sampling: the given sampling fields. ignored: the names of unknown fields."""
 
     body: B
     sampling: dict[str, Any]
@@ -143,7 +143,7 @@ class Parsed(Generic[B]):
 
 
 def parse(schema: type[B], data: dict[str, Any]) -> Parsed[B]:
-    """`data` by `schema`. ApiError 400 that names the first wrong field, NotBuiltError for what has no code yet."""
+    """Parses `data` by `schema`. ApiError 400 names the first wrong field; NotBuiltError for a field without code."""
     given = {name: value for name, value in data.items() if value is not None}
     generates = issubclass(schema, GenerationBody)
     if generates:

@@ -1,6 +1,6 @@
-"""Server-sent events of the generating routes: encoding, the closing [DONE], errors inside a stream.
+"""Server-sent events of completions and chat: encoding, the final [DONE], errors inside a stream, usage.
 
-Events are plain dicts, encoded once: no model objects are built for each token.
+Events are plain dictionaries: building a pydantic object for each token would be slow.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 def event(data: Any) -> bytes:
-    """One server-sent event that holds `data` as JSON."""
+    """One server-sent event with `data` as JSON."""
     return b"data: " + _encode(data) + b"\n\n"
 
 
 async def closed_stream(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """`events` with [DONE] at the end. A failure after the first event becomes an event; one before it is raised."""
+    """`events`, then [DONE]. An exception after the first event becomes an error event; an earlier one is raised."""
     has_begun = False
     async with aclosing(events):
         try:
@@ -42,25 +42,25 @@ async def closed_stream(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[b
 
 
 class StreamUsage:
-    """Counts a stream's tokens, for the usage that the client asked for."""
+    """Counts a stream's tokens, for the usage that the client requested."""
 
     def __init__(self, options: StreamOptions | None, *, always: bool) -> None:
         self.at_end = always or bool(options and options.include_usage)
         self._in_chunks = bool(options and options.include_usage and options.continuous_usage_stats)
-        self._prompts: dict[int, tuple[int, int]] = {}      # prompt -> its tokens, those of them found cached
-        self._generated: dict[int, int] = {}                # answer's index -> its tokens so far
+        self._prompts: dict[int, tuple[int, int]] = {}      # prompt index -> (tokens, cached tokens)
+        self._generated: dict[int, int] = {}                # choice index -> tokens up to now
 
     def count(self, prompt: int, output: RequestOutput) -> None:
-        """Take note of `output`, of prompt number `prompt`."""
+        """Counts the prompt tokens of prompt number `prompt`, once."""
         if prompt not in self._prompts:
             self._prompts[prompt] = (output.num_prompt_tokens, output.num_cached_tokens or 0)
 
     def count_answer(self, index: int, token_ids: Sequence[int]) -> None:
-        """Take note of new tokens of answer number `index`."""
+        """Counts new tokens of choice number `index`."""
         self._generated[index] = self._generated.get(index, 0) + len(token_ids)
 
     def in_chunk(self, prompt: int, index: int) -> dict[str, Any]:
-        """What a chunk says of usage: nothing, null, or the answer's numbers so far."""
+        """The `usage` field of a chunk: no field, null, or the answer's usage up to now."""
         if not self.at_end:
             return {}
         if not self._in_chunks:
@@ -69,13 +69,13 @@ class StreamUsage:
         return {"usage": usage(tokens, self._generated.get(index, 0), cached)}
 
     def total(self) -> dict[str, Any]:
-        """The whole stream's usage."""
+        """The usage of the whole stream."""
         return usage(sum(tokens for tokens, _ in self._prompts.values()), sum(self._generated.values()),
                      sum(cached for _, cached in self._prompts.values()))
 
 
 def check_stream_options(stream: bool, options: StreamOptions | None, prompt_logprobs: int | None) -> None:
-    """ApiError 400 for options that need a stream, or that a stream cannot have."""
+    """ApiError 400 for stream_options without a stream, and for prompt_logprobs with a stream."""
     if options is not None and not stream:
         raise bad_field("stream_options", options.model_dump(), expected="null when stream is false")
     if stream and prompt_logprobs is not None:

@@ -1,4 +1,4 @@
-"""POST /tokenize and /detokenize: what the tokenizer, and the chat template, make of a text, and back."""
+"""POST /tokenize and /detokenize: text or chat messages to token ids, and token ids to text."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def _tokenize(context: ServerContext, body: TokenizeBody) -> dict[str, Any
 
 async def _detokenize(context: ServerContext, token_ids: list[int]) -> str:
     tokenizer = context.require_tokenizer()
-    # Padded vocabularies: the model may generate ids that the tokenizer has no token for.
+    # A padded vocabulary: the model may generate ids that the tokenizer has no token for.
     vocab_size = max(tokenizer.vocab_size, context.engine.config.model.vocab_size)
     for i, token_id in enumerate(token_ids):
         if not 0 <= token_id < vocab_size:

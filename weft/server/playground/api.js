@@ -1,4 +1,4 @@
-// Talking to the server: the key, JSON requests, and a chat as a stream of events. Knows nothing of the page.
+// Calls to the server: the API key, JSON requests, and a chat as a stream of events. Knows nothing of the page.
 
 export class ApiError extends Error {
   constructor(status, message) {

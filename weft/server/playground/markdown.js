@@ -1,7 +1,7 @@
-// A model's answer as page elements: code blocks, lists, headings, bold, inline code; everything else is text.
-// Elements are built one by one and filled by textContent, so nothing in an answer can become markup.
+// Renders a model's answer as page elements: code blocks, lists, headings, bold, inline code; the rest is text.
+// Elements are filled by textContent, so nothing in an answer can become HTML.
 
-/** Replace what is in `target` by `text`. */
+/** Replace the content of `target` by `text`, rendered. */
 export function renderMarkdown(target, text) {
   target.replaceChildren(...blocks(text));
 }

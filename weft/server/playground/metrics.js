@@ -1,4 +1,4 @@
-// The engine's figures: reads /metrics every second or two and shows them. Stops while nobody looks at the page.
+// The engine's figures: reads /metrics every second or two and shows them. Pauses while the page is hidden.
 
 import { metricsText } from "./api.js";
 
@@ -8,7 +8,7 @@ const byId = (id) => document.getElementById(id);
 const rates = Array(SAMPLES).fill(0);
 let last = null;
 
-/** Start to show figures; `report(isUp)` is told whether the server answers. */
+/** Start to show figures. Calls `report(isUp)` with whether the server answers. */
 export function watchMetrics(report) {
   const tick = async () => {
     if (!document.hidden) {

@@ -9,14 +9,14 @@ const EXAMPLES = ["Tell me a story about a small fox.", "What is 27 + 38?", "Tel
 const byId = (id) => document.getElementById(id);
 const [messages, turns, input, send, stop, notice] = ["messages", "turns", "input", "send", "stop", "notice"].map(byId);
 const conversation = []; // {role, content, item}
-let running = null; // AbortController of the answer in work
+let running = null; // AbortController of the running answer
 
 function requestBody() {
   const history = conversation.filter((turn) => turn.content !== "").map(({ role, content }) => ({ role, content }));
   return { model: byId("model").value, messages: [...systemMessages(), ...history], ...requestFields() };
 }
 
-/** The last question asked, or the one being written, as a request of its own. */
+/** The request for the last question, or for the one being written. */
 function curlBody() {
   const body = requestBody();
   while (body.messages.at(-1)?.role === "assistant") body.messages.pop();
@@ -100,7 +100,7 @@ async function answer() {
     if (error.name !== "AbortError") fail(turn, error);
   }
   if (running === controller) setRunning(null);
-  if (turn.item.isConnected) end(turn, times, usage, finish); // else the conversation was cleared meanwhile
+  if (turn.item.isConnected) end(turn, times, usage, finish); // not connected: the conversation was cleared
 }
 
 let due = null;

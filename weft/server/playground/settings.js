@@ -1,9 +1,9 @@
-// The settings: what they say as request fields, kept in this browser. An empty field means the server's default.
+// The settings: their values as request fields, stored in this browser. An empty field means the server's default.
 
 const STORE = "weft-settings";
 const fields = () => [...document.querySelectorAll("[data-param], #system, #stop-strings")];
 
-/** Load what was kept, couple sliders and numbers, and keep every change. */
+/** Load the stored settings, couple sliders and numbers, and store every change. */
 export function setUpSettings() {
   const kept = JSON.parse(localStorage.getItem(STORE) ?? "{}");
   for (const field of fields()) field.value = kept[field.id] ?? "";
@@ -46,7 +46,7 @@ export function requestFields() {
   return set;
 }
 
-/** The system prompt as a list of no or one message. */
+/** The system prompt as a list of one message; an empty list without one. */
 export function systemMessages() {
   const content = document.getElementById("system").value.trim();
   return content ? [{ role: "system", content }] : [];
