@@ -1,4 +1,7 @@
-"""The mixers that keep keys and values of every token. `layers/attention.py` and `layers/mla.py` run them."""
+"""The mixers that cache keys and values of every token: softmax attention and latent attention (MLA).
+
+`layers/attention.py` and `layers/mla.py` run them. H, Hkv: numbers of heads and KV heads; D: size of a head.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ from weft.cache.masks import Bidirectional
 class QKNorm(Part):
     """A norm on q and k before the rotation.
 
-    scope: "head": one weight [D] shared by the heads (Qwen3, Gemma 3); "each_head": a weight [H, D] (Cohere, StableLM),
-    normalised over D; "all": a weight [H * D], normalised over all heads together (OLMo 2).
+    scope: "head": normalised over D, one weight [D] shared by the heads (Qwen3, Gemma 3); "each_head": normalised over
+    D, a weight [H, D] (Cohere, StableLM); "all": normalised over all heads together, a weight [H * D] (OLMo 2).
     """
 
     norm: NormSpec
@@ -42,11 +45,11 @@ class AttentionSpec(Part):
 
     @property
     def window(self) -> int | None:
-        """Tokens a query sees, itself included; None: all."""
+        """Number of tokens a query sees, itself included; None: no limit."""
         return self.mask.window if isinstance(self.mask, SlidingWindow) else None
 
     def describe(self, *, sizes: bool = True) -> str:
-        """`16 heads, 8 kv heads of 128`, or without sizes `grouped-query`; then `features`."""
+        """`16 heads, 8 kv heads of 128`, followed by `features`; without sizes: `grouped-query`."""
         if not sizes:
             kind = "grouped-query" if self.num_kv_heads > 1 else "multi-query"
             return "multi-head" if self.num_kv_heads == self.num_heads else kind
@@ -57,7 +60,7 @@ class AttentionSpec(Part):
         return ", ".join(words + self.features())
 
     def features(self) -> list[str]:
-        """What it has besides heads: mask, window, norms, caps, biases."""
+        """Words for everything besides heads: mask, window, norms, caps, biases."""
         words = ["bidirectional"] * isinstance(self.mask, Bidirectional)
         words += [f"window {self.window}"] if self.window is not None else []
         if self.qk_norm is not None:
@@ -74,10 +77,11 @@ class AttentionSpec(Part):
 class MLASpec(Part):
     """Multi-head latent attention: q, k and v are expanded from short normed vectors. Source: arXiv:2405.04434.
 
-    q = q_b(norm(q_a(x))), or q(x) where `q_rank` is None. kv_a(x) holds a vector of `kv_rank`, of which k_b and v_b
-    make keys and values of all heads, and a rotated key that the heads share. So a head of q and k has `nope_dim`
-    numbers without position and `positions.rotary_dim` with; one of v has `value_dim`.
-    bias: of q_a, kv_a and o.
+    q = q_b(norm(q_a(x))), or q(x) where `q_rank` is None. kv_a(x) is a latent vector [kv_rank], which k_b and v_b
+    expand to keys and values of all heads, followed by a rotated key [positions.rotary_dim] that all heads share.
+    A head of q and k has `nope_dim` values without position, then `positions.rotary_dim` rotated ones. A head of v has
+    `value_dim` values.
+    bias: whether q_a, kv_a and o have biases.
     """
 
     num_heads: int
@@ -97,7 +101,7 @@ class MLASpec(Part):
 
     @property
     def head_dim(self) -> int:
-        """Size of a cached head. Keys and values are cached expanded, the shorter ones filled up with zeros."""
+        """Size of a cached head. Keys and values are cached expanded; the shorter of the two is padded with zeros."""
         return max(self.key_dim, self.value_dim)
 
     @property
@@ -109,7 +113,7 @@ class MLASpec(Part):
         return None
 
     def describe(self, *, sizes: bool = True) -> str:
-        """`16 heads of 192 (values 128) from a latent 512`, or without sizes `latent`; then `features`."""
+        """`16 heads of 192 (values 128) from a latent 512`, followed by `features`; without sizes: `latent`."""
         if not sizes:
             return "latent"
         words = [f"{self.num_heads} heads of {self.key_dim} (values {self.value_dim}) from a latent {self.kv_rank}"]
@@ -117,5 +121,5 @@ class MLASpec(Part):
         return ", ".join(words + self.features())
 
     def features(self) -> list[str]:
-        """What it has besides heads."""
+        """Words for everything besides heads."""
         return ["bias"] * self.bias

@@ -1,6 +1,6 @@
-"""BERT and RoBERTa, encoders: every token sees all others, norms after the residual sums, learned positions.
+"""BERT and RoBERTa, encoders: every token sees all others; norms after the residual sums; learned positions.
 
-RoBERTa's positions begin after the padding token's id. A padding token within a prompt counts as any other.
+RoBERTa's positions start at the padding token's id + 1. A padding token inside a prompt is treated as any other token.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _names(prefix: str) -> NameMap:
         _LAYER + "output.dense": "blocks.{i}.ffn.down",
         _LAYER + "output.LayerNorm": "blocks.{i}.ffn_norm",
     }
-    # The pooler (a layer on the first token's state) and the heads of pre-training have no part in the states.
+    # The pooler (a layer on the first token's state) and the pre-training heads do not change the hidden states.
     return names({prefix + source: target for source, target in mapping.items()}, optional_prefix=prefix,
                  ignored=(prefix + "embeddings.position_ids", prefix + "pooler.dense"),
                  ignored_prefixes=("cls.", "lm_head."))

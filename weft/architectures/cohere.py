@@ -1,4 +1,4 @@
-"""Command R and R+: attention and MLP side by side, neighbouring rope pairs, scaled logits."""
+"""Command R, R+, R7B and A: attention and MLP in parallel, rope on neighbouring pairs, scaled logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DeepSeek-V2 and V3: latent attention, and small experts, chosen within groups of them, beside shared ones."""
+"""DeepSeek-V2 and V3: latent attention (MLA), shared experts, and many small routed experts chosen within groups."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def _rotary_dim(c: ConfigReader) -> int:
 
 
 def _decoder(c: ConfigReader, positions: Rope, *, moe: MoESpec | None, first_sparse: int = 0) -> DecoderSpec:
-    """first_sparse: the family's first layer with experts."""
+    """The whole model. moe None: no layer has experts. first_sparse: the family's default for the first layer with
+    experts.
+    """
     first, every = c.int("first_k_dense_replace", default=first_sparse), c.positive("moe_layer_freq", default=1)
     c.harmless("ep_size", "aux_loss_alpha", "seq_aux")
     norm, mixer = rms_norm(c), _attention(c, positions)
@@ -90,18 +92,18 @@ def _decoder(c: ConfigReader, positions: Rope, *, moe: MoESpec | None, first_spa
 def _attention(c: ConfigReader, positions: Rope) -> MLASpec:
     c.expect("use_mla", True)
     heads, nope = keys.num_heads(c), c.positive("qk_nope_head_dim", default=128)
-    # All heads have keys and values of their own; the other two follow from the sizes above.
+    # MLA has a key and a value for every head; the other two sizes follow from nope_dim and rotary_dim.
     c.harmless("num_key_value_heads", "head_dim", "qk_head_dim")
     return MLASpec(
         num_heads=heads, q_rank=c.positive("q_lora_rank", default=None), kv_rank=c.positive("kv_lora_rank"),
         nope_dim=nope, value_dim=c.positive("v_head_dim"), positions=positions,
         scale=(nope + positions.rotary_dim) ** -0.5 * _stretch(positions) ** 2,
-        norm=RMSNorm(eps=1e-6),               # whatever rms_norm_eps says
+        norm=RMSNorm(eps=1e-6),               # fixed in the model's code, not rms_norm_eps
         bias=c.bool("attention_bias", default=False))
 
 
 def _stretch(positions: Rope) -> float:
-    """What yarn multiplies q and k with beyond the rotation: for the whole head, not for its rotated part alone."""
+    """DeepSeek's extra YaRN factor on q and on k, for the whole head and not only its rotated part."""
     s = positions.scaling
     if not isinstance(s, YarnScaling) or not s.mscale_all_dim or s.factor <= 1:
         return 1.0
@@ -109,7 +111,7 @@ def _stretch(positions: Rope) -> float:
 
 
 def _experts(c: ConfigReader, *, renormalize: bool, scale: float, group_best: int | None) -> MoESpec:
-    """renormalize, scale: the family's, where the config is silent. group_best: as in MoESpec; None: no groups."""
+    """The experts. renormalize, scale: the family's defaults. group_best: as in MoESpec; None: no groups."""
     expert = gated_mlp(c, size="moe_intermediate_size")
     count = c.int("n_shared_experts", default=None) or 0
     shared = replace(expert, intermediate_size=count * expert.intermediate_size,
@@ -134,7 +136,7 @@ def _grouped(c: ConfigReader, moe: MoESpec, group_best: int) -> MoESpec:
 
 
 def _names(c: ConfigReader, mixer: MLASpec) -> NameMap:
-    """Layers after the last predict tokens further ahead, for speculative decoding: they are not loaded."""
+    """The Hugging Face names. Layers after the last one (multi-token prediction, for drafts) are not loaded."""
     layers, more = keys.num_layers(c), c.int("num_nextn_predict_layers", "num_mtp_layers", default=0)
     kv_b = _kv_b("model.layers.{i}.self_attn.kv_b_proj", mixer)
     return names(LLAMA_BLOCK | LLAMA_ENDS | _ATTENTION | _EXPERTS | kv_b, optional_prefix="model.",
@@ -143,7 +145,7 @@ def _names(c: ConfigReader, mixer: MLASpec) -> NameMap:
 
 
 def _gguf_names(mixer: MLASpec, moe: MoESpec | None) -> NameMap:
-    """kv_b as it is (the first files), or keys and values apart, with a matrix for each head."""
+    """The GGUF names. kv_b is one matrix (the first files), or split into k_b and v_b with one matrix for each head."""
     by_head = {
         f"blk.{{i}}.attn_{name}": Rule(f"blk.{{i}}.attn_{name}", (f"blocks.{{i}}.mixer.{name}",),
                                        HeadMatrices(transposed=name == "k_b")) for name in ("k_b", "v_b")}

@@ -1,4 +1,4 @@
-"""`describe`: from a resolved model config to its spec, by weft's families and the user's model file."""
+"""`describe`: turns a resolved model config into a `ModelSpec`, with weft's families and the user's model file."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ logger = logging.getLogger("weft")
 
 
 def describe(model: ModelConfig) -> tuple[ModelSpec, ConfigReader]:
-    """The model's spec, and the reader that knows which keys were read. Warns once of keys that nothing read.
+    """(the model's spec, the reader that knows which keys were read). Logs keys that nothing read as a warning.
 
-    ConfigError for an unknown architecture, a key the family cannot use, an override that nothing read, or a model file
-    that does not run.
+    ConfigError for an unknown architecture, a value the family cannot use, an override that nothing read, or a model
+    file that does not run.
     """
     source = model.config_source
     known: Mapping[str, Architecture] = families()
@@ -38,7 +38,7 @@ def describe(model: ModelConfig) -> tuple[ModelSpec, ConfigReader]:
 
 
 def from_file(path: Path) -> dict[str, Architecture]:
-    """The @architecture functions of a user's Python file. ConfigError when it does not run or has none."""
+    """The @architecture functions of a user's Python file. ConfigError when the file does not run or has none."""
     found = architectures_of(load_python_file(path, field="model_file"))
     if not found:
         raise ConfigError("model_file", str(path), expected="a file with a function marked @architecture(\"Name\"), or "

@@ -1,4 +1,4 @@
-"""Falcon: one key-value head, or groups of them with their own norms; rotary or ALiBi."""
+"""Falcon: one KV head (multi-query), or KV heads in groups with separate norms for attention and MLP; rope or ALiBi."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from weft.architectures.registry import architecture
 from weft.architectures.spec import Alibi, BlockSpec, DecoderSpec, LayerNorm, MLPSpec
 from weft.resolve.reader import ConfigReader
 
-# Two norms for parallel parts: the first in the file is the MLP's.
+# With two norms for parallel attention and MLP, attn_norm is the MLP's and attn_norm_2 the attention's.
 _GGUF_NORMS = {"blk.{i}.attn_norm": "blocks.{i}.ffn_norm", "blk.{i}.attn_norm_2": "blocks.{i}.mixer_norm"}
 
 
@@ -53,7 +53,7 @@ def _kv_heads(c: ConfigReader) -> int:
 
 
 def _norms(c: ConfigReader, norm: LayerNorm) -> tuple[bool, LayerNorm | None]:
-    """Whether attention and MLP are parallel, and the norm of the MLP: its own, or None for the attention's."""
+    """(whether attention and MLP are parallel, the MLP's norm or None if it shares the attention's)."""
     count = c.positive("num_ln_in_parallel_attn", default=2 if _is_new(c) else 1)
     parallel = c.bool("parallel_attn", default=True)
     if _is_new(c):

@@ -1,4 +1,4 @@
-"""The feed-forward parts that a description may name. `layers/mlp.py` runs them."""
+"""The feed-forward parts of a model description: MLP and mixture of experts (MoE). `layers/mlp.py` runs them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from weft.architectures.part import Part, part
 
 @part
 class MLPSpec(Part):
-    """down(act(up(x))), or down(act(gate(x)) * up(x)) when gated. `act` is a name of `ops/activation`."""
+    """down(act(up(x))), or down(act(gate(x)) * up(x)) if gated. act: a name of `ops/activation`."""
 
     intermediate_size: int
     act: str
@@ -24,12 +24,13 @@ class MLPSpec(Part):
 class MoESpec(Part):
     """Mixture of experts: a router picks `num_experts_per_token` of `num_experts` for each token.
 
-    Weights: `scores` of the experts ("softmax" over all, or a "sigmoid" of each), of these the top ones, renormalised
-    to sum 1 when `renormalize`, times `scale`.
-    choice_bias: a trained number is added to each expert's score for choosing, not for weighing (DeepSeek-V3).
-    num_groups: equal groups of experts, of which a token may use the `groups_per_token` best; a group is as good as
-    the sum of its `group_best` largest scores (DeepSeek-V2: 1, V3: 2).
-    shared: an MLP that every token passes, its output scaled by sigmoid(shared_gate(x)) when `shared_gate`.
+    An expert's score is the router's logit after `scores` ("softmax" over all experts, or "sigmoid" of each). The
+    experts with the top scores are picked; their weights are the scores, renormalised to sum 1 if `renormalize`, times
+    `scale`.
+    choice_bias: a trained bias per expert is added to the scores for picking, but not to the weights (DeepSeek-V3).
+    num_groups: experts form equal groups, and a token uses experts of its `groups_per_token` best groups. A group's
+    score is the sum of its `group_best` largest expert scores (DeepSeek-V2: 1, V3: 2).
+    shared: an MLP that every token passes; `shared_gate`: its output is scaled by sigmoid(shared_gate(x)).
     Source: arXiv:2401.04088 (Mixtral); groups: arXiv:2405.04434, arXiv:2412.19437.
     """
 

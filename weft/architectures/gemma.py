@@ -1,4 +1,5 @@
-"""Gemma 1, 2 and 3 (text): scaled embeddings, norms that store weight - 1, then norms after each part too."""
+"""Gemma 1, 2 and 3 (text): scaled embeddings, norms that store weight - 1; from Gemma 2 on also norms after each part.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ def gemma(c: ConfigReader) -> DecoderSpec:
     c.harmless("hidden_act")
     block = BlockSpec(
         mixer=attention(c, positions=rope(c), qkv_bias=bias, out_bias=bias),
-        # The first configs say "gelu" and mean its tanh approximation, which the weights were trained with.
+        # "gelu" in the first configs means its tanh approximation, which the weights were trained with.
         ffn=MLPSpec(intermediate_size=c.positive("intermediate_size"), gated=True,
                     act="gelu_pytorch_tanh" if act == "gelu" else act),
         mixer_norm=norm, ffn_norm=norm,
@@ -46,7 +47,7 @@ def gemma(c: ConfigReader) -> DecoderSpec:
 def gemma2(c: ConfigReader) -> DecoderSpec:
     """Gemma 2. Source: arXiv:2408.00118; config.json of google/gemma-2-9b."""
     windows = layer_windows(c, sliding_window(c, default=4096), [i % 2 == 0 for i in range(keys.num_layers(c))])
-    c.harmless("sliding_window_size")    # the same under an older name
+    c.harmless("sliding_window_size")    # older name of sliding_window
     softcap = _nullable(c, "attn_logit_softcapping", 50.0)
     bias = _common(c)
     mixers = [
@@ -74,7 +75,7 @@ def gemma3(c: ConfigReader) -> DecoderSpec:
 
 
 def _gemma3_rope(c: ConfigReader, window: int | None) -> Rope:
-    """Layers with a window have a base of their own and no scaling."""
+    """The rope of a layer. Layers with a window have another base and no scaling."""
     if has_layer_ropes(c):
         kind, theta = ("full_attention", 1e6) if window is None else ("sliding_attention", 1e4)
         return rope(c, theta=theta, layer_type=kind)
@@ -96,8 +97,8 @@ def _sandwich(c: ConfigReader, mixers: list[AttentionSpec], *, logit_softcap: fl
 
 
 def _common(c: ConfigReader) -> bool:
-    """Checks what all three share; whether the attention has biases."""
-    c.positive("head_dim")   # never hidden_size / num_attention_heads here
+    """Check the keys that all three versions share. Returns whether attention has biases."""
+    c.positive("head_dim")   # required: not hidden_size / num_attention_heads in this family
     c.expect("use_bidirectional_attention", None, False)
     return c.bool("attention_bias", default=False)
 

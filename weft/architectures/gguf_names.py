@@ -1,7 +1,7 @@
-"""How GGUF files name tensors: one vocabulary for all families, of which each takes a part, with its own changes.
+"""Tensor names in GGUF files: one vocabulary for all families, which each family may change and extend.
 
-Beside its Hugging Face names, a family passes `gguf=gguf_names(...)` to `decoder`. What the converter did to a family's
-tensors (rows of q and k in pairs, experts stacked, 1 added to norms) is a layout of `names.py` on the rule.
+Besides its Hugging Face names, a family passes `gguf=gguf_names(...)` to `decoder`. The converter's changes to a
+family's tensors (rows of q and k in pairs, stacked experts, 1 added to norms) are layouts of `names.py` on the rules.
 Source: gguf-py/gguf/tensor_mapping.py and convert_hf_to_gguf.py of github.com/ggml-org/llama.cpp.
 """
 
@@ -36,12 +36,12 @@ GGUF_POST_NORMS = {
     "blk.{i}.post_attention_norm": "blocks.{i}.mixer_post_norm",
     "blk.{i}.post_ffw_norm": "blocks.{i}.ffn_post_norm",
 }
-# Rotary factors, which `resolve/gguf/config.py` reads into the config.
+# Tensors that need no loading. `resolve/gguf/config.py` reads the rotary factors into the config.
 _IGNORED = ("rope_freqs", "rope_factors_long", "rope_factors_short", "blk.{i}.attn_rot_embd")
 
 
 def gguf_names(*changes: Rules) -> NameMap:
-    """The names of a GGUF file, with some added or replaced."""
+    """GGUF_NAMES with some rules added or replaced, as a NameMap."""
     merged: dict[str, str | tuple[str, ...] | Rule] = dict(GGUF_NAMES)
     for change in changes:
         merged |= change
@@ -49,14 +49,14 @@ def gguf_names(*changes: Rules) -> NameMap:
 
 
 def paired_qk(c: ConfigReader) -> Rules:
-    """q and k whose rows the converter put in the order of neighbouring rotary pairs."""
+    """Rules for q and k whose rows the converter reordered for rope on neighbouring pairs."""
     heads = {"q": keys.num_heads(c), "k": keys.num_kv_heads(c)}
     return {f"blk.{{i}}.attn_{name}": Rule(f"blk.{{i}}.attn_{name}", (f"blocks.{{i}}.mixer.{name}",),
                                            PairedRows(num_heads=count)) for name, count in heads.items()}
 
 
 def stacked_experts(num_experts: int) -> Rules:
-    """The router, and experts in one tensor for each matrix or (in the first files) in tensors of their own."""
+    """Rules for the router, and for experts: stacked in one tensor per matrix, or (in the first files) separate."""
     rules: dict[str, str | Rule] = {"blk.{i}.ffn_gate_inp": "blocks.{i}.ffn.router"}
     for name in ("gate", "up", "down"):
         source = f"blk.{{i}}.ffn_{name}_exps"
@@ -67,13 +67,13 @@ def stacked_experts(num_experts: int) -> Rules:
 
 
 def shared_expert() -> Rules:
-    """An expert that every token passes, with its gate."""
+    """Rules for the shared expert, which every token passes, and its gate."""
     gate = "blk.{i}.ffn_gate_inp_shexp"
     return {f"blk.{{i}}.ffn_{name}_shexp": f"blocks.{{i}}.ffn.shared.{name}" for name in ("gate", "up", "down")} | {
         gate: Rule(gate, ("blocks.{i}.ffn.shared_gate",), SingleRow())}
 
 
 def shifted_norms(by: float) -> Rules:
-    """Norms whose weights are stored with `by` added."""
+    """Rules for norms whose weights are stored with `by` added."""
     norms = {source: target for source, target in (GGUF_NAMES | GGUF_POST_NORMS).items() if source.endswith("norm")}
     return {source: Rule(source, (target,), Shifted(by=by)) for source, target in norms.items()}

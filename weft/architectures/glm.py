@@ -1,4 +1,4 @@
-"""GLM-4: neighbouring rope pairs on half of each head; the 0414 models have norms after each part, too."""
+"""GLM-4: rope on neighbouring pairs of half of each head; the 0414 models also have norms after each part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GPT-NeoX and Pythia: attention and MLP side by side, q, k and v interleaved by head."""
+"""GPT-NeoX and Pythia: attention and MLP in parallel; q, k and v interleaved by head."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GPT-J: attention and MLP side by side behind one LayerNorm, neighbouring rope pairs on part of each head."""
+"""GPT-J: attention and MLP in parallel after one LayerNorm; rope on neighbouring pairs of a part of each head."""
 
 from __future__ import annotations
 

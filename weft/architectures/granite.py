@@ -1,4 +1,4 @@
-"""Granite 3: Llama with four multipliers."""
+"""Granite 3: Llama with multipliers on embeddings, attention scores, residuals and logits."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""The sizes that every config has, under all the names that families give them.
+"""Reads the sizes that every config has, under all the key names that model families use.
 
-`parts.py`, `rope.py` and the families ask here, so that GPT-2's `n_embd` is a hidden size like any other.
+`parts.py`, `rope.py` and the families call these functions, so that GPT-2's `n_embd` is a hidden size like any other.
 """
 
 from __future__ import annotations
 
 from weft.resolve.reader import ConfigReader
 
-# Names of `ops/activation`. Gemma's old "gelu" is handled by its family.
+# Names in `ops/activation`. `gemma.py` handles the "gelu" of old Gemma configs.
 ACTIVATIONS = ("gelu", "gelu_fast", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "sigmoid", "silu",
                "swish", "tanh")
 
@@ -18,17 +18,17 @@ def hidden_size(c: ConfigReader) -> int:
 
 
 def num_layers(c: ConfigReader) -> int:
-    """L."""
+    """L, the number of layers."""
     return c.positive("num_hidden_layers", "n_layer")
 
 
 def num_heads(c: ConfigReader) -> int:
-    """H."""
+    """H, the number of query heads."""
     return c.positive("num_attention_heads", "n_head")
 
 
 def num_kv_heads(c: ConfigReader) -> int:
-    """Hkv: as many as there are heads unless the config says fewer."""
+    """Hkv, the number of KV heads: H unless the config says fewer. ConfigError unless it divides H."""
     heads = num_heads(c)
     kv_heads = c.positive("num_key_value_heads", default=heads)
     if heads % kv_heads:
@@ -37,7 +37,7 @@ def num_kv_heads(c: ConfigReader) -> int:
 
 
 def head_dim(c: ConfigReader) -> int:
-    """D: `head_dim`, or hidden_size / num_attention_heads."""
+    """D, the size of a head: `head_dim`, or hidden_size / num_attention_heads."""
     size = c.positive("head_dim", default=None)
     if size is None:
         width, heads = hidden_size(c), num_heads(c)
@@ -48,10 +48,10 @@ def head_dim(c: ConfigReader) -> int:
 
 
 def max_position(c: ConfigReader) -> int | None:
-    """The longest sequence the model was made for, where the config says."""
+    """The longest sequence in tokens that the model was made for, or None if the config does not say."""
     return c.positive("max_position_embeddings", "n_positions", default=None)
 
 
 def activation(c: ConfigReader, name: str = "hidden_act", *, default: str = "silu") -> str:
-    """A name of `ops/activation`."""
+    """The activation function, a name in `ops/activation`. name: the config's key."""
     return c.choice(name, allowed=ACTIVATIONS, default=default)

@@ -1,4 +1,4 @@
-"""Llama 1 to 3.x, the many checkpoints that use its class, and two near copies: Seed-OSS and Arcee."""
+"""Llama 1 to 3.x and the many checkpoints that use its class; and two close relatives, Seed-OSS and Arcee."""
 
 from __future__ import annotations
 

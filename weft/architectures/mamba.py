@@ -1,4 +1,4 @@
-"""Mamba 1 and 2 and Falcon Mamba: blocks of a norm and a selective state space, without attention."""
+"""Mamba 1 and 2, and Falcon Mamba: a block is a norm and a selective state space (SSM), without attention."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BLOCK = {
 }
 _ENDS = {
     "backbone.embeddings": "embedding.tokens",
-    "backbone.embedding": "embedding.tokens",             # the first checkpoints
+    "backbone.embedding": "embedding.tokens",             # in the first checkpoints
     "backbone.norm_f": "final_norm",
     "lm_head": "head",
 }
@@ -75,7 +75,7 @@ def mamba2(c: ConfigReader) -> DecoderSpec:
         raise c.error("num_heads", heads, f"hidden_size * expand / head_dim = {width} / {size}")
     if heads % groups:
         raise c.error("n_groups", groups, f"a divisor of num_heads = {heads}")
-    c.harmless("time_step_rank", "chunk_size", "norm_before_gate")      # the gate comes first whatever that key says
+    c.harmless("time_step_rank", "chunk_size", "norm_before_gate")      # the gate always comes before the norm
     mixer = Mamba2Spec(
         num_heads=heads, head_dim=size, num_groups=groups, state_size=c.positive("state_size", default=128),
         norm_eps=c.positive_float("layer_norm_epsilon", default=1e-5), dt_limits=_step_limits(c), **_common(c))
@@ -94,18 +94,18 @@ def _mamba(c: ConfigReader, norm_eps: float | None = None) -> MambaSpec:
 
 
 def _inner_size(c: ConfigReader) -> int:
-    """I: `intermediate_size`, or hidden_size * expand (a Falcon Mamba's own expand says something else)."""
+    """I, the number of channels: `intermediate_size`, else hidden_size * expand (Falcon Mamba's expand differs)."""
     return c.positive("intermediate_size", default=keys.hidden_size(c) * c.positive("expand", default=2))
 
 
 def _common(c: ConfigReader) -> dict:
-    """Fields that both versions have."""
+    """The fields that MambaSpec and Mamba2Spec share."""
     return {"conv_size": c.positive("conv_kernel", default=4), "act": keys.activation(c),
             "bias": c.bool("use_bias", default=False), "conv_bias": c.bool("use_conv_bias", default=True)}
 
 
 def _step_limits(c: ConfigReader) -> tuple[float, float]:
-    """`time_step_limit`: two numbers, the second one may be infinite, which Transformers writes as an object."""
+    """`time_step_limit`, two numbers. The second may be infinite, which Transformers writes as a JSON object."""
     limits = [math.inf if x == {"__float__": "Infinity"} else x
               for x in c.list("time_step_limit", default=(0.0, math.inf))]
     is_numbers = len(limits) == 2 and all(isinstance(x, int | float) and not isinstance(x, bool) for x in limits)
@@ -117,11 +117,11 @@ def _step_limits(c: ConfigReader) -> tuple[float, float]:
 def _decoder(c: ConfigReader, mixer: StateSpec, names: NameMap, gguf: NameMap, *, tied: bool) -> DecoderSpec:
     norm = RMSNorm(eps=c.positive_float("layer_norm_epsilon", default=1e-5))
     c.expect("rms_norm", True)
-    # How weights begin in training; how Transformers computes; the residual stream has the model's own dtype here.
+    # Initial weights in training; Transformers' choice of kernels; residual_in_fp32 (weft's has the model's dtype).
     c.harmless("time_step_min", "time_step_max", "time_step_floor", "time_step_scale", "time_step_init_scheme",
                "rescale_prenorm_residual", "use_mambapy", "use_falcon_mambapy", "use_associative_scan",
                "residual_in_fp32")
-    # What the first checkpoints have besides, from their own library.
+    # Keys that the first checkpoints have from the mamba_ssm library.
     c.harmless("d_model", "d_inner", "fused_add_norm", "pad_vocab_size_multiple", "ssm_cfg")
     block = BlockSpec(mixer=mixer, ffn=None, mixer_norm=norm, ffn_norm=None)
     return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=names, gguf=gguf, tied=tied)

@@ -1,4 +1,4 @@
-"""Mistral 7B and its kin: Llama with a sliding window."""
+"""Mistral 7B and its relatives: Llama with a sliding window."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def mistral(c: ConfigReader) -> DecoderSpec:
     """Mistral. Source: arXiv:2310.06825; config.json of mistralai/Mistral-7B-v0.1."""
     norm = rms_norm(c)
     softcap = c.positive_float("attn_logit_softcapping", default=None)
-    c.expect("llama_4_scaling", None, default=None)      # queries that grow with their position are not built
+    c.expect("llama_4_scaling", None, default=None)      # no code for queries scaled by their position
     blocks = [
         BlockSpec(mixer=attention(c, positions=rope(c), window=window, softcap=softcap), ffn=gated_mlp(c),
                   mixer_norm=norm, ffn_norm=norm)

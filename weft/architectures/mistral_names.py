@@ -1,7 +1,8 @@
-"""How files of Mistral's own format (consolidated*.safetensors) name tensors; a family that has such files takes them.
+"""Tensor names in files of Mistral's own format (consolidated*.safetensors).
 
-Beside its Hugging Face names a family passes `mistral=mistral_names(c, ...)` to `decoder`. Rows of wq and wk are in the
-order of neighbouring rotary pairs. Source: github.com/mistralai/mistral-inference, and the files of mistralai's models.
+Besides its Hugging Face names, a family with such files passes `mistral=mistral_names(c, ...)` to `decoder`. Rows of wq
+and wk are ordered for rope on neighbouring pairs. Source: github.com/mistralai/mistral-inference, and the files of
+mistralai's models.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _NAMES = {
     "layers.{i}.feed_forward.w2": "blocks.{i}.ffn.down",
     "layers.{i}.feed_forward.w3": "blocks.{i}.ffn.up",
 }
-# Experts stand in the feed-forward part, or (in newer files) in the layer itself.
+# Experts are named under feed_forward or, in newer files, directly under the layer.
 MISTRAL_EXPERTS = {source.format(place=place, i="{i}", e="{e}"): target for place in ("feed_forward.", "")
                    for source, target in {
                        "layers.{i}.{place}gate": "blocks.{i}.ffn.router",
@@ -32,12 +33,12 @@ MISTRAL_EXPERTS = {source.format(place=place, i="{i}", e="{e}"): target for plac
                        "layers.{i}.{place}experts.{e}.w2": "blocks.{i}.ffn.experts.{e}.down",
                        "layers.{i}.{place}experts.{e}.w3": "blocks.{i}.ffn.experts.{e}.up",
                    }.items()}
-# Scales of a cache of 8 bits, which weft's cache does not take from a checkpoint.
+# Scales of an 8-bit KV cache; weft's cache does not use scales from a checkpoint.
 _IGNORED = tuple(f"layers.{{i}}.attention.{name}_fake_quantizer.qscale_act" for name in ("kv", "q", "k", "v"))
 
 
 def mistral_names(c: ConfigReader, changes: Mapping[str, str] | None = None) -> NameMap:
-    """The names of a consolidated file, with some added."""
+    """The names of a consolidated file, with `changes` added or replaced."""
     heads = {"q": keys.num_heads(c), "k": keys.num_kv_heads(c)}
     paired = {f"layers.{{i}}.attention.w{name}": Rule(
         f"layers.{{i}}.attention.w{name}", (f"blocks.{{i}}.mixer.{name}",), PairedRows(num_heads=count))

@@ -1,6 +1,6 @@
-"""How a checkpoint's tensor names become part names: rules as data. `checkpoint/routing.py` applies them.
+"""Rules, as data, that map a checkpoint's tensor names to a model's part names. `checkpoint/routing.py` applies them.
 
-Part names ("homes"), each followed by .weight or .bias:
+Part names are called "homes": the places in the model that checkpoint tensors go to. Each ends in .weight or .bias:
 
     embedding.tokens  embedding.positions  embedding.token_types  embedding.norm  embedding.project
     final_norm  head  head.project
@@ -13,8 +13,8 @@ Part names ("homes"), each followed by .weight or .bias:
     blocks.{i}.ffn.router  .choice  .experts.{e}.gate  .up  .down                 (MoE)
     blocks.{i}.ffn.shared.gate  .shared.up  .shared.down  .shared_gate            (MoE)
 
-A rule's source and targets are stems: the suffix (.weight, .bias) is carried over. {i} is a layer, {e} an expert,
-{row} a row of a home that is stored row by row.
+A rule's source and targets are stems, without the suffix (.weight, .bias), which is carried over. {i} is a layer, {e}
+an expert, {row} a row of a home that is stored row by row.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plain:
-    """One tensor to one home; or rows (of the untransposed tensor) divided over the targets one after another.
+    """One tensor to one home; or its rows divided over several targets, one target after another.
 
-    transposed: a matrix is stored [in, out] (GPT-2's Conv1D). A vector is taken as it is.
+    transposed: a matrix is stored [in, out] (GPT-2's Conv1D) and transposed first. Vectors stay unchanged.
     """
 
     transposed: bool = False
@@ -35,10 +35,10 @@ class Plain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupedQKV:
-    """Fused rows ordered [group, q … q k v, D]: `num_groups` groups, each `queries_per_group` q heads, a k and a v.
+    """Fused qkv rows ordered [group, q … q k v, D]: a group has `queries_per_group` q heads, one k and one v head.
 
-    GPT-NeoX and Bloom: a group for each head, one query in it. Falcon's new layout: a group for each KV head.
-    Targets are q, k, v.
+    GPT-NeoX and Bloom: one group for each head, with one q head. Falcon's new layout: one group for each KV head.
+    The targets are q, k, v.
     """
 
     num_groups: int
@@ -48,7 +48,9 @@ class GroupedQKV:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadRows:
-    """Fused rows ordered head by head: of each head so many for each target (DeepSeek's kv_b)."""
+    """Fused rows ordered by head: in each head, sizes[0] rows for the first target, then sizes[1] for the next …
+    (DeepSeek's kv_b).
+    """
 
     num_heads: int
     sizes: tuple[int, ...]
@@ -56,9 +58,9 @@ class HeadRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadMatrices:
-    """A matrix for each head, [H, rows, columns], which the model has one below the other (GGUF's DeepSeek).
+    """One matrix for each head, stored [H, rows, columns]; the model has [H * rows, columns] (GGUF's DeepSeek).
 
-    transposed: each is stored [columns, rows].
+    transposed: stored [H, columns, rows].
     """
 
     transposed: bool = False
@@ -66,9 +68,9 @@ class HeadMatrices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedRows:
-    """Rows of each head ordered for neighbouring rotary pairs, where the model rotates halves (GGUF's Llama, Mistral).
+    """Rows of each head are ordered for rope on neighbouring pairs; the model rotates halves (GGUF's Llama, Mistral).
 
-    Head of size D: stored row 2 j + p is the model's row p D / 2 + j.
+    In a head of size D, stored row 2 * j + p is the model's row p * D / 2 + j.
     """
 
     num_heads: int
@@ -76,7 +78,7 @@ class PairedRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stacked:
-    """A target for each entry of the first dimension (GGUF's experts)."""
+    """One target for each entry of the first dimension (GGUF's experts)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,14 +95,14 @@ class SingleRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelKernels:
-    """The kernels of a convolution of each channel by itself, stored [C, 1, K], which the model has as [C, K]."""
+    """Kernels of a depthwise convolution, stored [C, 1, K]; the model has [C, K]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NegatedExp:
-    """-exp(x) is stored of the numbers x that the model has (GGUF's decays of Mamba).
+    """The file stores -exp(x) where the model has x (the decays of Mamba in GGUF).
 
-    is_vector: the numbers are a vector, stored with more dimensions.
+    is_vector: the model's tensor is a vector, stored with more dimensions.
     """
 
     is_vector: bool = False
@@ -108,7 +110,7 @@ class NegatedExp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flattened:
-    """A vector, stored with more dimensions (GGUF's norms by groups of channels)."""
+    """A vector stored with more dimensions (GGUF's norms over groups of channels)."""
 
 
 Layout = (Plain | GroupedQKV | HeadRows | HeadMatrices | PairedRows | Stacked | Shifted | SingleRow | ChannelKernels
@@ -117,7 +119,7 @@ Layout = (Plain | GroupedQKV | HeadRows | HeadMatrices | PairedRows | Stacked | 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A tensor's stem in the checkpoint, the homes it fills, and how its rows are laid out."""
+    """source: a tensor's stem in the checkpoint. targets: the homes it fills. layout: how it is stored."""
 
     source: str
     targets: tuple[str, ...]
@@ -128,10 +130,10 @@ class Rule:
 class NameMap:
     """All rules of a family.
 
-    optional_prefix: may be absent from the checkpoint's names (base-model checkpoints: `wte` for `transformer.wte`).
-    ignored: stems or whole names that hold nothing to load (buffers such as `rotary_emb.inv_freq`); {i} allowed.
-    ignored_prefixes: beginnings of the names of tensors that nothing is made of (layers that predict further tokens).
-    by_row: homes that the checkpoint stores row by row; they give way to a home for each row, `<home>.{row}`.
+    optional_prefix: a prefix that a checkpoint's names may lack (base-model checkpoints: `wte` for `transformer.wte`).
+    ignored: stems or whole names of tensors that are not loaded (buffers such as `rotary_emb.inv_freq`); may have {i}.
+    ignored_prefixes: prefixes of names that are not loaded (layers for multi-token prediction).
+    by_row: homes that the checkpoint stores row by row; each is replaced by one home per row, `<home>.{row}`.
     """
 
     rules: tuple[Rule, ...]
@@ -144,7 +146,7 @@ class NameMap:
 def names(mapping: Mapping[str, str | tuple[str, ...] | Rule], *, optional_prefix: str = "",
           ignored: tuple[str, ...] = (), ignored_prefixes: tuple[str, ...] = (),
           by_row: tuple[str, ...] = ()) -> NameMap:
-    """A NameMap from {source: target | targets | Rule with its own layout}."""
+    """A NameMap from {source: target, tuple of targets, or a Rule with a layout}."""
     rules = []
     for source, target in mapping.items():
         if isinstance(target, Rule):

@@ -1,4 +1,4 @@
-"""The norms that a description may name. `layers/norm.py` runs them."""
+"""The norms of a model description. `layers/norm.py` runs them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class RMSNorm(Part):
     """x / rms(x) * (offset + weight), in float32. Source: arXiv:1910.07467.
 
     offset: 1.0 where the checkpoint stores weight - 1 (Gemma).
-    cast_before_weight: round x / rms(x) to the model's dtype before the product (Llama), or after it (Gemma).
+    cast_before_weight: round to the model's dtype before the product with the weight (Llama), else after it (Gemma).
     """
 
     eps: float

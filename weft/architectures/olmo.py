@@ -1,4 +1,4 @@
-"""OLMo 1 to 3: first norms without weights and clipped q, k, v; later norms after each part and on all of q and k."""
+"""OLMo 1: norms without weights, and clipped q, k and v. OLMo 2 and 3: norms after each part, and on all of q and k."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def olmo3(c: ConfigReader) -> DecoderSpec:
 
 
 def _olmo3_rope(c: ConfigReader, window: int | None) -> Rope:
-    """Scaling, where there is one, is for the layers without a window."""
+    """The rope of a layer. Scaling, if there is any, applies only to layers without a window."""
     if has_layer_ropes(c):
         return rope(c, theta=5e5, layer_type="full_attention" if window is None else "sliding_attention")
     scaled = rope(c, theta=5e5)

@@ -1,4 +1,4 @@
-"""OPT: learned positions from row 2 on, ReLU, norms before or (350m) after, a narrower embedding (350m)."""
+"""OPT: learned positions that start at row 2, ReLU, norms before each part (350m: after, and a narrower embedding)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a part of a model's description is: a frozen dataclass of plain values."""
+"""`Part` and `@part`: a part of a model description is a frozen dataclass of plain values."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ T = TypeVar("T")
 
 
 class Part:
-    """Base of the parts: nothing but a mark."""
+    """Base class of all parts, without members: it marks a class as a part."""
 
     __slots__ = ()
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def part(cls: type[T]) -> type[T]:
-    """Frozen, keyword-only dataclass with slots."""
+    """Class decorator: makes a frozen, keyword-only dataclass with slots."""
     return dataclass(frozen=True, slots=True, kw_only=True)(cls)

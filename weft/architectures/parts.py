@@ -1,6 +1,6 @@
-"""Pieces that many families share: the usual attention, MLP, experts, norms, windows, names and the whole decoder.
+"""Building blocks shared by many families: the usual attention, MLP, experts, norms, windows, names and whole decoder.
 
-Each reads the keys that Hugging Face configs use. Knows no family by name.
+Each function reads the keys that Hugging Face configs use, and returns a part of `spec.py`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from weft.architectures.spec import (
 from weft.cache.masks import Bidirectional
 from weft.resolve.reader import ConfigReader
 
-# The most common layout: Llama and all that copied it. Keys are stems of checkpoint tensors.
+# The most common layout, of Llama and its many copies: {stem of a checkpoint tensor: home}.
 LLAMA_BLOCK = {
     "model.layers.{i}.input_layernorm": "blocks.{i}.mixer_norm",
     "model.layers.{i}.post_attention_layernorm": "blocks.{i}.ffn_norm",
@@ -52,7 +52,7 @@ LLAMA_ENDS = {
 LLAMA_NAMES = names(LLAMA_BLOCK | LLAMA_ENDS, optional_prefix="model.",
                     ignored=("model.layers.{i}.self_attn.rotary_emb.inv_freq", "model.rotary_emb.inv_freq"))
 
-# A norm before and one after each part (Gemma 2 and 3), and norms after only (OLMo 2).
+# Names of norms before and after each part (Gemma 2 and 3), or only after (OLMo 2).
 SANDWICH_NORMS = {
     "model.layers.{i}.post_attention_layernorm": "blocks.{i}.mixer_post_norm",
     "model.layers.{i}.pre_feedforward_layernorm": "blocks.{i}.ffn_norm",
@@ -67,19 +67,19 @@ QWEN_EXPERTS = {
 
 
 def llama_names(changes: Mapping[str, str | tuple[str, ...] | Rule], *, by_row: tuple[str, ...] = ()) -> NameMap:
-    """LLAMA_NAMES with some sources added or replaced."""
+    """LLAMA_NAMES with some rules added or replaced."""
     return names(LLAMA_BLOCK | LLAMA_ENDS | dict(changes), optional_prefix="model.", ignored=LLAMA_NAMES.ignored,
                  by_row=by_row)
 
 
 def rms_norm(c: ConfigReader, *, eps: float = 1e-6, offset: float = 0.0, cast_before_weight: bool = True) -> RMSNorm:
-    """RMSNorm with the config's epsilon; `eps`: the family's, where the config has none."""
+    """RMSNorm with the config's epsilon. eps: the family's default."""
     return RMSNorm(eps=c.positive_float("rms_norm_eps", default=eps), offset=offset,
                    cast_before_weight=cast_before_weight)
 
 
 def layer_norm(c: ConfigReader, *, has_bias: bool = True, eps: float = 1e-5) -> LayerNorm:
-    """LayerNorm with the config's epsilon; `eps`: the family's, where the config has none."""
+    """LayerNorm with the config's epsilon. eps: the family's default."""
     names = ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps")
     return LayerNorm(eps=c.positive_float(*names, default=eps), has_bias=has_bias)
 
@@ -88,7 +88,10 @@ def attention(c: ConfigReader, *, positions: Rope | Alibi | None, num_kv_heads: 
               scale: float | None = None, qkv_bias: bool = False, out_bias: bool = False, qk_norm: QKNorm | None = None,
               softcap: float | None = None, clip: float | None = None, window: int | None = None,
               mask: Bidirectional | None = None) -> AttentionSpec:
-    """Grouped-query attention with the config's sizes; `scale` None: head_dim ** -0.5. mask None: causal."""
+    """Grouped-query attention with the config's sizes.
+
+    scale None: head_dim ** -0.5. window: tokens of a sliding window, or None. mask None: causal.
+    """
     size = keys.head_dim(c)
     return AttentionSpec(
         num_heads=keys.num_heads(c), num_kv_heads=num_kv_heads or keys.num_kv_heads(c), head_dim=size,
@@ -100,14 +103,14 @@ def attention(c: ConfigReader, *, positions: Rope | Alibi | None, num_kv_heads: 
 
 def gated_mlp(c: ConfigReader, *, bias: bool = False, act: str = "hidden_act", default_act: str = "silu",
               size: str = "intermediate_size") -> MLPSpec:
-    """down(act(gate) * up); `act` and `size` are the config's keys."""
+    """down(act(gate(x)) * up(x)). act, size: the config's keys for the activation and the inner size."""
     return MLPSpec(intermediate_size=c.positive(size), act=keys.activation(c, act, default=default_act), gated=True,
                    bias=bias)
 
 
 def experts(c: ConfigReader, *, expert: MLPSpec, renormalize: bool, per_token: int, shared: MLPSpec | None = None,
             shared_gate: bool = False) -> MoESpec:
-    """Routed experts; `per_token`: the family's number of them, where the config has none."""
+    """Routed experts. per_token: the family's default for the number of experts per token."""
     count = c.positive("num_experts", "num_local_experts", "n_routed_experts")
     picked = c.positive("num_experts_per_tok", default=per_token)
     if picked > count:
@@ -117,13 +120,13 @@ def experts(c: ConfigReader, *, expert: MLPSpec, renormalize: bool, per_token: i
 
 
 def is_sparse_layer(c: ConfigReader, layer: int) -> bool:
-    """Whether a layer of Qwen's mixtures has experts, by `mlp_only_layers` and `decoder_sparse_step`."""
+    """Whether a layer of a Qwen mixture of experts has experts, from `mlp_only_layers` and `decoder_sparse_step`."""
     dense = c.list("mlp_only_layers", default=None) or ()
     return layer not in dense and (layer + 1) % c.positive("decoder_sparse_step", default=1) == 0
 
 
 def sliding_window(c: ConfigReader, *, default: int | None = None) -> int | None:
-    """`sliding_window`; null and 0 mean none. `default`: the family's, where the key is missing."""
+    """`sliding_window` in tokens; null and 0 mean none. default: the family's window if the key is missing."""
     size = c.int("sliding_window", default=None if c.is_given("sliding_window") else default)
     if size is not None and size < 0:
         raise c.error("sliding_window", size, "at least 1, or null")
@@ -131,7 +134,7 @@ def sliding_window(c: ConfigReader, *, default: int | None = None) -> int | None
 
 
 def layer_windows(c: ConfigReader, window: int | None, is_sliding: Sequence[bool] | None = None) -> list[int | None]:
-    """The window of each layer: by `layer_types` where given, else as `is_sliding` says (None: all layers)."""
+    """The window of each layer, [L]: from `layer_types` if given, else from is_sliding [L] (None: all layers slide)."""
     layers = keys.num_layers(c)
     types = c.list("layer_types", default=None)
     if types is None:
@@ -147,7 +150,10 @@ def layer_windows(c: ConfigReader, window: int | None, is_sliding: Sequence[bool
 
 
 def qwen_windows(c: ConfigReader) -> list[int | None]:
-    """The window of each layer of Qwen 2 and later: layers from `max_window_layers` on, if `use_sliding_window`."""
+    """The window of each layer of Qwen 2 and later, [L].
+
+    With `use_sliding_window`, layers from `max_window_layers` on have the window; otherwise none has.
+    """
     first, layers = c.int("max_window_layers", default=28), keys.num_layers(c)
     if not c.bool("use_sliding_window", default=False):
         c.harmless("sliding_window")
@@ -160,9 +166,10 @@ def decoder(c: ConfigReader, *, blocks: Sequence[BlockSpec], final_norm: NormSpe
             logit_scale: float = 1.0, logit_softcap: float | None = None,
             max_position: int | None = None, gguf: NameMap | None = None,
             mistral: NameMap | None = None) -> DecoderSpec:
-    """The whole model; `tied` is the family's default of tie_word_embeddings.
+    """The whole model.
 
-    gguf, mistral: the family's names in GGUF files, and in files of Mistral's own format.
+    tied: the family's default for tie_word_embeddings. gguf, mistral: the family's tensor names in GGUF files, and in
+    files of Mistral's own format.
     """
     vocab = c.positive("vocab_size")
     return DecoderSpec(

@@ -1,4 +1,4 @@
-"""Phi-1, 1.5 and 2: attention and MLP side by side behind one LayerNorm, biases, half of each head rotated."""
+"""Phi-1, 1.5 and 2: attention and MLP in parallel after one LayerNorm, with biases; rope on half of each head."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How tokens know where they are, and which tokens they see. `layers/rope.py` computes rotary positions."""
+"""Positions of tokens (rotary and its scalings, ALiBi) and masks. `layers/rope.py` computes rotary positions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LinearScaling(Part):
 
 @part
 class DynamicScaling(Part):
-    """NTK-aware base change beyond the trained length. Source: `rope_type` dynamic of Transformers."""
+    """NTK-aware change of the base beyond the trained length. Source: `rope_type` dynamic of Transformers."""
 
     factor: float
     original_max_position: int
@@ -26,7 +26,7 @@ class DynamicScaling(Part):
 
 @part
 class Llama3Scaling(Part):
-    """Low frequencies divided by a factor, high ones kept, a ramp between. Source: Llama 3.1's config.json."""
+    """Low frequencies are divided by a factor, high ones kept, with a ramp between. Source: Llama 3.1's config.json."""
 
     factor: float
     low_freq_factor: float
@@ -38,7 +38,7 @@ class Llama3Scaling(Part):
 
 @part
 class YarnScaling(Part):
-    """YaRN. Source: arXiv:2309.00071. `attention_factor` None: from factor (and mscale, mscale_all_dim)."""
+    """YaRN. Source: arXiv:2309.00071. attention_factor None: computed from factor, mscale and mscale_all_dim."""
 
     factor: float
     original_max_position: int
@@ -54,9 +54,10 @@ class YarnScaling(Part):
 
 @part
 class LongRopeScaling(Part):
-    """A factor for each frequency, one list up to the original length and one beyond. Source: arXiv:2402.13753.
+    """A divisor for each frequency: short_factor up to the original length, long_factor beyond it.
 
-    factor: max_position / original, from which `attention_factor` follows when it is None.
+    factor: max_position / original_max_position; attention_factor is computed from it when None.
+    Source: arXiv:2402.13753.
     """
 
     short_factor: tuple[float, ...]
@@ -73,7 +74,7 @@ RopeScaling = LinearScaling | DynamicScaling | Llama3Scaling | YarnScaling | Lon
 
 @part
 class Rope(Part):
-    """Rotary positions on the first `rotary_dim` of each head. Source: arXiv:2104.09864.
+    """Rotary positions on the first `rotary_dim` values of each head. Source: arXiv:2104.09864.
 
     interleaved: pairs are neighbours (GPT-J, Cohere) instead of halves (GPT-NeoX, Llama).
     """
@@ -84,7 +85,7 @@ class Rope(Part):
     scaling: RopeScaling | None = None
 
     def describe(self, *, sizes: bool = True) -> str:
-        """`rope interleaved linear`; with sizes `rope linear × 4, base 10000, 64 dims`."""
+        """`rope linear × 4, base 10000, 64 dims`; without sizes: `rope interleaved linear`."""
         kind = f"rope{' interleaved' if self.interleaved else ''}{f' {self.scaling.kind}' if self.scaling else ''}"
         if not sizes:
             return kind
@@ -94,9 +95,9 @@ class Rope(Part):
 
 @part
 class Alibi(Part):
-    """scale * slope of the head * distance, added to the scaled scores. Source: arXiv:2108.12409.
+    """scale * (the head's slope) * (distance between the tokens), added to the scaled scores. Source: arXiv:2108.12409.
 
-    is_bfloat16: slope, key position and their product are rounded to bfloat16 whatever the model's dtype (Falcon).
+    is_bfloat16: slope, key position and their product are rounded to bfloat16, whatever the model's dtype (Falcon).
     """
 
     max_bias: float = 8.0

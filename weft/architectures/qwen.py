@@ -1,4 +1,4 @@
-"""Qwen v1: Llama with a fused, biased qkv; each half of its MLP has intermediate_size / 2 rows."""
+"""Qwen v1: Llama with fused, biased qkv. gate and up have intermediate_size / 2 rows each."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def qwen(c: ConfigReader) -> DecoderSpec:
     c.expect("scale_attn_weights", True)
     c.harmless("bf16", "fp16", "fp32", "onnx_safe", "softmax_in_fp32", "tokenizer_type", "use_flash_attn",
                "use_cache_kernel", "use_cache_quantization", "attn_dropout_prob", "emb_dropout_prob")
-    # Both act only beyond seq_length, the trained length, which is then the longest there is.
+    # Dynamic NTK and logn attention, which weft has no code for, act only beyond the trained length seq_length. A model
+    # with one of them is limited to that length.
     trained = c.positive("seq_length", "max_position_embeddings", default=8192)
     stretched = c.bool("use_dynamic_ntk", default=False) or c.bool("use_logn_attn", default=False)
     c.harmless("use_logn_attn")

@@ -26,7 +26,7 @@ from weft.resolve.reader import ConfigReader
 @architecture("Qwen3ForCausalLM")
 def qwen3(c: ConfigReader) -> DecoderSpec:
     """Qwen3, dense. Source: arXiv:2505.09388; config.json of Qwen/Qwen3-8B."""
-    c.positive("head_dim")   # never hidden_size / num_attention_heads here
+    c.positive("head_dim")   # required: not hidden_size / num_attention_heads in this family
     norm = rms_norm(c)
     blocks = [
         BlockSpec(mixer=_attention(c, window), ffn=gated_mlp(c), mixer_norm=norm, ffn_norm=norm)
@@ -41,7 +41,7 @@ def qwen3_moe(c: ConfigReader) -> DecoderSpec:
     norm = rms_norm(c)
     slides = c.bool("use_sliding_window", default=False)
     window = sliding_window(c, default=4096) if slides else None
-    c.harmless("sliding_window", "max_window_layers")   # the window is for all layers or for none
+    c.harmless("sliding_window", "max_window_layers")   # all layers have the window, or none
     dense = gated_mlp(c)
     sparse = experts(c, expert=gated_mlp(c, size="moe_intermediate_size"),
                      renormalize=c.bool("norm_topk_prob", default=False), per_token=8)

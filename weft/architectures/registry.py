@@ -1,7 +1,7 @@
-"""Which function describes which architecture name of a config.json.
+"""Registry: maps architecture names of a config.json to the functions that describe them.
 
-`@architecture("Qwen3ForCausalLM")` marks a function from a ConfigReader to a spec. weft's own are found once by
-`families()`; an engine that loads a model file adds that file's to a copy (`describe.py`).
+`@architecture("Qwen3ForCausalLM")` marks a function that turns a ConfigReader into a spec. `families()` collects weft's
+own functions once; `describe.py` adds those of a user's model file to a copy.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from weft.architectures.spec import ModelSpec
 from weft.errors import ConfigError
 from weft.resolve.reader import ConfigReader
 
-_MARK = "__weft_architectures__"      # attribute of a function: the names that it describes
+_MARK = "__weft_architectures__"      # function attribute that holds the architecture names
 Describe = Callable[[ConfigReader], ModelSpec]
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A name of `config.json`'s `architectures` and the function that describes it."""
+    """An architecture name of a config.json, and the function that describes it."""
 
     name: str
     describe: Describe
 
     @property
     def summary(self) -> str:
-        """First sentence of the function's docstring."""
+        """The first line of the function's docstring, up to "Source:"."""
         return (self.describe.__doc__ or "").strip().split("\n")[0].split(" Source:")[0]
 
 
 def architecture(*names: str) -> Callable[[Describe], Describe]:
-    """Mark a function as the description of these architecture names."""
+    """Decorator: marks a function as the description of these architecture names."""
 
     def mark(describe: Describe) -> Describe:
         describe.__dict__[_MARK] = names
@@ -47,7 +47,7 @@ def architecture(*names: str) -> Callable[[Describe], Describe]:
 
 
 def architectures_of(module: ModuleType) -> dict[str, Architecture]:
-    """The marked functions defined in a module, by architecture name."""
+    """{architecture name: Architecture} of the marked functions that a module defines."""
     return {
         name: Architecture(name, value)
         for value in vars(module).values()
@@ -62,7 +62,7 @@ def _marks(value: Any) -> tuple[str, ...]:
 
 @cache
 def families() -> Mapping[str, Architecture]:
-    """Every architecture that weft describes, by name."""
+    """{architecture name: Architecture} for all of weft's families, sorted by name."""
     import weft.architectures as package
 
     found: dict[str, Architecture] = {}
@@ -75,7 +75,7 @@ def families() -> Mapping[str, Architecture]:
 
 
 def find(names: list[str], known: Mapping[str, Architecture], *, source: str) -> Architecture:
-    """The first known architecture of a config's list. ConfigError when none is known, with the nearest names."""
+    """The first known architecture in a config's list. ConfigError when none is known; it suggests similar names."""
     for name in names:
         if name in known:
             return known[name]

@@ -1,4 +1,4 @@
-"""Rotary positions of a model: a config's `RopeParameters` (`resolve/rope.py`) and a head size make a `Rope` part."""
+"""Makes a model's `Rope` part from its config's `RopeParameters` (`resolve/rope.py`) and the size of a head."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ def rope(c: ConfigReader, *, rotary_dim: int | None = None, head_dim: int | None
          partial: float = 1.0, interleaved: bool = False, layer_type: str | None = None) -> Rope:
     """The config's rotary positions.
 
-    rotary_dim: rotated numbers of each head; None: head_dim (None: the config's) times its partial rotary factor.
-    theta, partial: the family's base and partial rotary factor where the config gives none.
-    layer_type: which entry counts where `rope_parameters` has one for each type of layer.
+    rotary_dim: number of rotated values in each head; None: head_dim times the partial rotary factor.
+    head_dim: size of a head; None: the config's.
+    theta, partial: the family's defaults for the base and the partial rotary factor.
+    layer_type: the entry to use if `rope_parameters` has one for each layer type.
     ConfigError for an unknown rope type and for values that do not fit; NotBuiltError for a type without code.
     """
     p = read_rope(c, layer_type)
@@ -47,13 +48,13 @@ def rope(c: ConfigReader, *, rotary_dim: int | None = None, head_dim: int | None
 
 
 def has_layer_ropes(c: ConfigReader) -> bool:
-    """True where `rope_parameters` has an entry for each type of layer."""
+    """True if `rope_parameters` has one entry for each layer type."""
     return bool(layer_types(c))
 
 
 def _scaling(c: ConfigReader, p: RopeParameters, rotary_dim: int, layer_type: str | None) -> RopeScaling | None:
     match p.rope_type:
-        case "default":      # of mrope's sections text uses one position only, which is plain rope
+        case "default":      # mrope too: all its sections have the same position in text, which is plain rope
             return None
         case "linear":
             return LinearScaling(factor=_given(p.factor))
@@ -63,7 +64,7 @@ def _scaling(c: ConfigReader, p: RopeParameters, rotary_dim: int, layer_type: st
             return Llama3Scaling(factor=_given(p.factor), low_freq_factor=_given(p.low_freq_factor),
                                  high_freq_factor=_given(p.high_freq_factor),
                                  original_max_position=_given(p.original_max_position_embeddings))
-        case "yarn" | "deepseek_yarn":     # two names: what DeepSeek adds is for its family
+        case "yarn" | "deepseek_yarn":     # DeepSeek's extra factor is applied in `deepseek.py`
             return _yarn(p)
         case "longrope" if p.short_mscale is None and p.long_mscale is None:
             return _longrope(c, p, rotary_dim, layer_type)
@@ -98,7 +99,7 @@ def _entry(c: ConfigReader, layer_type: str | None) -> ConfigReader:
 
 
 def _given(value: T | None) -> T:
-    """A value that is there because `read_rope` refuses a config of this type without it."""
+    """`value`, which is never None here: `read_rope` refuses a config of this rope type without it."""
     assert value is not None
     return value
 

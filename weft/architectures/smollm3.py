@@ -1,4 +1,4 @@
-"""SmolLM3: Llama whose every fourth layer has no positions."""
+"""SmolLM3: Llama, but every fourth layer has no positions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def smollm3(c: ConfigReader) -> DecoderSpec:
 
 
 def _has_rope(c: ConfigReader) -> list[bool]:
-    """`no_rope_layers`, which says 1 for a layer with positions, or by `no_rope_layer_interval`."""
+    """Whether each layer has rope, [L]: from `no_rope_layers` (1 means with rope) or `no_rope_layer_interval`."""
     layers, every = keys.num_layers(c), c.positive("no_rope_layer_interval", default=4)
     given = c.list("no_rope_layers", default=None)
     if given is None:

@@ -1,9 +1,8 @@
-"""The parts a model is made of, as frozen dataclasses: a `ModelSpec` says everything about a model but its weights.
+"""The parts of a model as frozen dataclasses: a `ModelSpec` describes everything about a model except its weights.
 
-The parts lie in `*_spec.py` by kind and are all named here; each says its own words by `describe()`. They know no
-torch, no file and no model's name. `architectures/*.py` build specs from configs; `layers/` has a module for each part;
-`models/decoder.py` and `models/encoder.py` run the whole. What differs between models is a different part or a
-different value. Letters of shapes: docs/architecture.md.
+Parts are defined in `*_spec.py` by kind and exported here; a part's `describe()` returns words for tables. Parts know
+no torch, no files and no model names. `architectures/*.py` build specs from configs; `layers/` has a module for each
+part; `models/decoder.py` and `models/encoder.py` run whole models. Letters of shapes: docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -70,12 +69,12 @@ MixerSpec = AttentionSpec | MLASpec | StateSpec
 
 @part
 class BlockSpec(Part):
-    """One layer: h += scale * post(mixer(norm(h))); h += scale * post(ffn(norm(h))).
+    """One layer: h += scale * post(mixer(norm(h))); h += scale * post(ffn(norm(h))), with scale = residual_scale.
 
     parallel: mixer and ffn both read the block's input, h += mixer(mixer_norm(h)) + ffn(ffn_norm(h)); with
     `ffn_norm` None they share mixer_norm's output.
-    post_residual: the norms stand after the residual sum, h = mixer_norm(h + mixer(h)) (OPT 350m).
-    ffn None: the block is its mixer alone (Mamba).
+    post_residual: the norms are applied after the residual sum, h = mixer_norm(h + mixer(h)) (OPT 350m).
+    ffn None: the block has only a mixer (Mamba).
     """
 
     mixer: MixerSpec
@@ -91,7 +90,7 @@ class BlockSpec(Part):
 
 @part
 class LearnedPositions(Part):
-    """A trained vector for each position, at row position + offset of the table."""
+    """A trained vector for each position; the vector of position p is row p + offset of the table."""
 
     num_positions: int
     offset: int = 0
@@ -101,12 +100,12 @@ class LearnedPositions(Part):
 class EmbeddingSpec(Part):
     """Token ids to hidden states: tokens[id] * scale, projected to hidden_size, + positions[pos], then norm.
 
-    scale: rounded to the model's dtype first. embedding_dim: width of the table when it differs from the hidden size
-    (OPT 350m), which makes the projection.
-    scales_given_rows: rows given instead of ids (prompt embeddings) are scaled too (Granite). False: they stand for
-    tokens[id] * scale (Gemma, whose embedding scales in Transformers). Projection, positions and norm are for both.
-    token_types: rows of a second table, of which every token gets the first one added before the positions (BERT's
-    segments, of which weft knows one); 0: there is none.
+    scale: rounded to the model's dtype first. embedding_dim: width of the table if it differs from hidden_size (OPT
+    350m); then there is a projection.
+    scales_given_rows: prompt embeddings (rows given instead of ids) are scaled too (Granite). False: given rows replace
+    tokens[id] * scale (Gemma, whose embedding scales in Transformers). Projection, positions and norm apply to both.
+    token_types: number of rows in a second table, BERT's segments; 0: no such table. weft adds row 0 to every token,
+    before the positions.
     """
 
     vocab_size: int
@@ -122,8 +121,8 @@ class EmbeddingSpec(Part):
 class HeadSpec(Part):
     """Hidden states to logits: linear, times `scale`, then softcap * tanh(logits / softcap).
 
-    tied: what the config says of sharing the embedding's table; a checkpoint with a head of its own wins.
-    Where the embedding's width is not hidden_size, a projection to it comes first (OPT 350m).
+    tied: whether the config says that the head shares the embedding's table; a checkpoint with a separate head wins.
+    If the embedding's width is not hidden_size, a projection to that width comes first (OPT 350m).
     """
 
     bias: bool = False
@@ -134,10 +133,10 @@ class HeadSpec(Part):
 
 @part
 class DecoderSpec(Part):
-    """A decoder-only language model. `names` maps its checkpoint's tensor names to part names.
+    """A decoder-only language model.
 
-    gguf_names, mistral_names: the same for GGUF files, and for files of Mistral's own format; None: nobody has said how
-    the family is stored there.
+    names: maps tensor names of Hugging Face checkpoints to part names. gguf_names, mistral_names: the same for GGUF
+    files, and for files of Mistral's own format; None: the family cannot be loaded from such files.
     """
 
     hidden_size: int
@@ -154,9 +153,9 @@ class DecoderSpec(Part):
 
 @part
 class EncoderSpec(Part):
-    """A model of which the final states of the tokens are wanted; each token sees all of its prompt. Names as there.
+    """An encoder: its output is the tokens' final hidden states, and each token sees its whole prompt.
 
-    default_pooling: the pooling of a prompt (`PoolerSpec.kind`) where the checkpoint says none.
+    default_pooling: the pooling (`PoolerSpec.kind`) if the checkpoint names none. names …: as in DecoderSpec.
     """
 
     hidden_size: int
@@ -173,10 +172,10 @@ class EncoderSpec(Part):
 
 @part
 class PoolerSpec(Part):
-    """What a prompt's states [T, E] become as one vector.
+    """How a prompt's hidden states [T, E] become one vector [E].
 
-    kind: "cls" (the first token's), "last" or "mean". normalize: the vector is scaled to length 1 unless a request says
-    otherwise.
+    kind: "cls" (the first token's state), "last" or "mean". normalize: the vector is scaled to length 1 unless a
+    request says otherwise.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""StableLM 2 and 3B: rope on a quarter of each head, LayerNorm, a norm for each head of q and k (12B)."""
+"""StableLM 2 and 3B: rope on a quarter of each head, LayerNorm; in 12B a separate norm for each head of q and k."""
 
 from __future__ import annotations
 

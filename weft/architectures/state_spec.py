@@ -1,6 +1,6 @@
-"""The mixers that carry a state of fixed size along each sequence, instead of keys and values of every token.
+"""The mixers that keep a state of fixed size for each sequence (SSM) instead of keys and values of every token.
 
-`spec.py` counts them among a block's mixers; `layers/mamba.py` runs them.
+`layers/mamba.py` runs them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ class MambaSpec(Part):
     """A selective state space with steps and decays for each channel (Mamba 1). Source: arXiv:2312.00752.
 
     x, z = in(h); x = act(conv(x)); dt, b, c = dt_b_c(x); y = scan(x, dt(dt), b, c) * silu(z); o(y).
-    inner_size: channels I. state_size: N, numbers that a channel remembers. conv_size: rows that the convolution
-    sees. dt_rank: width of the vector that the steps are expanded from.
-    bias: of in and o; conv_bias: of the convolution.
-    norm_eps: of RMS norms without weights on dt, b and c (Falcon Mamba); None: no such norms.
+    inner_size: I, number of channels. state_size: N, values of state per channel. conv_size: tokens that the
+    convolution sees. dt_rank: width of the vector that `dt` expands to the steps.
+    bias: in and o have biases; conv_bias: the convolution has one.
+    norm_eps: epsilon of RMS norms without weights on dt, b and c (Falcon Mamba); None: no such norms.
     """
 
     inner_size: int
@@ -30,7 +30,7 @@ class MambaSpec(Part):
     conv_bias: bool = True
     norm_eps: float | None = None
 
-    positions = None                              # a token's place is in the order of the steps
+    positions = None                              # the scan itself knows the order of tokens
     window = None
 
     def describe(self, *, sizes: bool = True) -> str:
@@ -41,17 +41,17 @@ class MambaSpec(Part):
 
     @property
     def conv_channels(self) -> int:
-        """Channels that pass the convolution: x."""
+        """Number of channels that pass the convolution: x."""
         return self.inner_size
 
     @property
     def state_shape(self) -> tuple[int, int]:
-        """Of a sequence's state of the scan: [N, I]."""
+        """Shape of one sequence's scan state: (N, I)."""
         return self.state_size, self.inner_size
 
     @property
     def in_size(self) -> int:
-        """Rows of the product in: x and z."""
+        """Output size of `in`: x and z."""
         return 2 * self.inner_size
 
     def features(self) -> list[str]:
@@ -64,10 +64,11 @@ class Mamba2Spec(Part):
     """A selective state space with one step and one decay for each head (Mamba 2). Source: arXiv:2405.21060.
 
     z, x, b, c, dt = in(h); x, b, c = act(conv(x, b, c)); o(norm(scan(x, dt, b, c) * silu(z))).
-    num_heads heads of head_dim channels; state_size: N, numbers that a channel remembers; num_groups: b and c of a
-    group serve the heads of it. conv_size: rows that the convolution sees.
-    norm_eps: of the RMS norm before o, which is over each group's channels by themselves.
-    dt_limits: the steps are clamped to them. bias: of in and o; conv_bias: of the convolution.
+    num_heads, head_dim: heads, and channels in each. state_size: N, values of state per channel. num_groups: the heads
+    form equal groups, and the heads of a group share b and c. conv_size: tokens that the convolution sees.
+    norm_eps: epsilon of the RMS norm before o, which normalises each group's channels separately.
+    dt_limits: (smallest, largest) step; steps are clamped. bias: in and o have biases; conv_bias: the convolution has
+    one.
     """
 
     num_heads: int
@@ -93,22 +94,22 @@ class Mamba2Spec(Part):
 
     @property
     def inner_size(self) -> int:
-        """I, channels of all heads."""
+        """I, number of channels of all heads."""
         return self.num_heads * self.head_dim
 
     @property
     def conv_channels(self) -> int:
-        """Channels that pass the convolution: x, b and c."""
+        """Number of channels that pass the convolution: x, b and c."""
         return self.inner_size + 2 * self.num_groups * self.state_size
 
     @property
     def state_shape(self) -> tuple[int, int, int]:
-        """Of a sequence's state of the scan: [heads, N, head_dim]."""
+        """Shape of one sequence's scan state: (num_heads, N, head_dim)."""
         return self.num_heads, self.state_size, self.head_dim
 
     @property
     def in_size(self) -> int:
-        """Rows of the product in: z, x, b, c and dt."""
+        """Output size of `in`: z, x, b, c and dt."""
         return self.inner_size + self.conv_channels + self.num_heads
 
     def features(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Parts of a `ModelSpec` in a few words each, for the tables of `weft models` and `weft inspect`."""
+"""Describes parts of a `ModelSpec` in a few words, for the tables of `weft models` and `weft inspect`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from weft.architectures.spec import BlockSpec, EncoderSpec, ModelSpec
 
 
 class Describes(Protocol):
-    """A part that says its own words. sizes: with its numbers."""
+    """A part that describes itself. sizes: whether the words include numbers."""
 
     def describe(self, *, sizes: bool = True) -> str: ...
 
 
 def patterns(blocks: Sequence[BlockSpec]) -> list[tuple[str, BlockSpec]]:
-    """Each kind of block with the layers that are of it: `0-4 6-10`, or `0 2 … 24` for a regular step."""
+    """[(layers, block)] for each distinct block; layers are words as from `layer_words`."""
     layers: dict[int, list[int]] = {}
     kinds: list[BlockSpec] = []
     for i, block in enumerate(blocks):
@@ -27,7 +27,7 @@ def patterns(blocks: Sequence[BlockSpec]) -> list[tuple[str, BlockSpec]]:
 
 
 def layer_words(layers: Sequence[int]) -> str:
-    """Layer numbers, runs and regular steps written short."""
+    """Layer numbers in short form: `0-4 6-10` for runs, `0 2 … 24` for a regular step."""
     steps = {b - a for a, b in itertools.pairwise(layers)}
     if len(layers) > 3 and len(steps) == 1 and steps != {1}:
         return f"{layers[0]} {layers[1]} … {layers[-1]}"
@@ -45,7 +45,7 @@ def describe(part: Describes | None, absent: str = "-", *, sizes: bool = True) -
 
 
 def positions(spec: ModelSpec) -> str:
-    """How tokens know where they are."""
+    """The kinds of positions in the model, e.g. `learned` or `rope, none`."""
     kinds = _distinct(describe(block.mixer.positions, "none", sizes=False) for block in spec.blocks)
     if spec.embedding.positions is not None:
         kinds = ["learned", *(kind for kind in kinds if kind != "none")]
@@ -53,7 +53,7 @@ def positions(spec: ModelSpec) -> str:
 
 
 def norm_places(block: BlockSpec) -> str:
-    """Which kind of norm stands where around mixer and feed-forward part."""
+    """The kinds of norms in a block and their places, e.g. `RMSNorm before and after`."""
     kinds = _distinct(type(part).__name__ for part in (
         block.mixer_norm, block.ffn_norm, block.mixer_post_norm, block.ffn_post_norm) if part is not None)
     before = block.mixer_norm is not None and not block.post_residual
@@ -63,7 +63,7 @@ def norm_places(block: BlockSpec) -> str:
 
 
 def block_norms(block: BlockSpec) -> str:
-    """The norms of one block by place."""
+    """The norms of one block with their settings and places."""
     places = (("mixer", block.mixer_norm), ("after it", block.mixer_post_norm), ("ffn", block.ffn_norm),
               ("after it", block.ffn_post_norm))
     kinds = _distinct(part.describe() for _, part in places if part is not None)
@@ -74,7 +74,7 @@ def block_norms(block: BlockSpec) -> str:
 
 
 def extras(spec: ModelSpec) -> list[str]:
-    """What else makes the whole model different from the plainest decoder, or that it is an encoder."""
+    """Words for all other differences of the whole model from the plainest decoder."""
     words = []
     if any(block.parallel for block in spec.blocks):
         words.append("parallel blocks")
