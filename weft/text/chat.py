@@ -1,7 +1,7 @@
-"""`Renderer`, what turns a chat into a prompt; `ChatRenderer`: into its text, by the model's template.
+"""`Renderer`: the interface that turns a chat into a prompt. `ChatRenderer`: a renderer that uses the chat template.
 
-Chooses the template, gives it messages in the form it reads and only the arguments it declares; transformers renders it
-in its sandbox. Knows no engine.
+It chooses the template, and passes messages in the form that the template reads and only arguments that the template
+declares; transformers renders the template in a sandbox. Knows no engine.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from weft.text.mistral_tokenizer import MistralTokenizer
 from weft.text.template import ChatTemplate, is_template_text, named_templates
 from weft.text.tokenizer import Tokenizer
 
-# Arguments of transformers' apply_chat_template, which a request sets by fields of its own or not at all.
+# Arguments of transformers' apply_chat_template that chat_template_kwargs may not set.
 _RESERVED = frozenset({
     "conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt",
     "continue_final_message", "tokenize", "sanitize_control_tokens", "padding", "truncation", "max_length",
@@ -28,10 +28,10 @@ _RESERVED = frozenset({
 
 
 class Renderer(Protocol):
-    """What turns a chat into a prompt: text (with special tokens: encode it without adding any), or token ids."""
+    """Turns a chat into a prompt: token ids, or text with its special tokens (to be encoded without adding any)."""
 
     def reads(self, name: str) -> bool:
-        """Whether a setting of this name in `chat_template_kwargs` means something."""
+        """Whether the renderer uses a setting of this name in `chat_template_kwargs`."""
         ...
 
     def render(self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Mapping[str, Any]] | None = None,
@@ -47,9 +47,8 @@ class ChatRenderer:
     """Renders chats for one tokenizer. Safe to call from several threads."""
 
     def __init__(self, tokenizer: Tokenizer, chat_template: str | None = None) -> None:
-        """chat_template: a template's text, its path, or a name among the tokenizer's; None: those of the tokenizer.
-
-        Raises ConfigError when that one cannot be read or parsed.
+        """chat_template: a template's text, its path, or the name of one of the tokenizer's templates; None: all of the
+        tokenizer's templates. ConfigError when the template cannot be read or parsed.
         """
         self._hf = tokenizer.hf
         self._special_token_names = frozenset(self._hf.special_tokens_map)
@@ -63,7 +62,7 @@ class ChatRenderer:
                 raise ConfigError("chat_template", chat_template, expected=error.expected, hint=error.hint) from error
 
     def reads(self, name: str) -> bool:
-        """Whether the usual template has this word, so that a request's setting of the name means something."""
+        """Whether the default template contains this word, so that the setting has an effect."""
         return name in self._texts.get("default", "")
 
     def render(self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Mapping[str, Any]] | None = None,
@@ -71,10 +70,10 @@ class ChatRenderer:
                continue_final_message: bool = False, chat_template: str | None = None,
                chat_template_content_format: str = "auto",
                chat_template_kwargs: Mapping[str, Any] | None = None) -> str:
-        """The prompt of a chat; it has the special tokens already, so encode it with add_special_tokens=False.
+        """The prompt of a chat. It contains the special tokens, so encode it with add_special_tokens=False.
 
         chat_template: a template's text or the name of one of the tokenizer's, never a path: requests read no files.
-        RequestError names the field at fault, or holds the words with which the template refused.
+        RequestError names the field at fault, or holds the template's own error message.
         """
         if continue_final_message and add_generation_prompt:
             raise RequestError("continue_final_message", True, expected="false while add_generation_prompt is true",
@@ -97,8 +96,8 @@ class ChatRenderer:
     def _render(self, template: ChatTemplate, messages: list[dict[str, Any]], **options: Any) -> str:
         try:
             return self._hf.apply_chat_template(messages, chat_template=template.text, tokenize=False, **options)
-        except Exception as error:   # a template is a program: it may fail in any way, and only this request with it
-            is_refusal = type(error) is TemplateError   # the template's own raise_exception(...)
+        except Exception as error:   # a template is a program: any failure must end only this request
+            is_refusal = type(error) is TemplateError   # raised by raise_exception(...) in the template
             reason = str(error) if is_refusal else f"It failed: {type(error).__name__}: {error}"
             raise RequestError("messages", [message["role"] for message in messages],
                                expected="a chat that the chat template accepts", hint=reason) from error
@@ -132,7 +131,7 @@ class ChatRenderer:
 
 
 def make_renderer(tokenizer: Tokenizer, chat_template: str | None = None) -> Renderer:
-    """What renders chats for a tokenizer: mistral-common for its own, else a template. ConfigError as ChatRenderer."""
+    """The renderer for a tokenizer: mistral-common for its own tokenizers, else a template. ConfigError: ChatRenderer."""
     if isinstance(tokenizer.hf, MistralTokenizer):
         return MistralChatRenderer(tokenizer.hf)
     return ChatRenderer(tokenizer, chat_template)

@@ -1,7 +1,7 @@
-"""`fitting_forms`: the form in which a template shows each message's text, found by rendering marks in its place.
+"""`fitting_forms`: finds the content form in which a template shows each message's text, by rendering marks as text.
 
-One form need not serve all messages: a template may print the content of one role and walk over the parts of another.
-Knows messages and a function that renders them; knows no template.
+One form may not fit all messages: a template may print one role's content as a string and loop over another role's
+parts. Knows messages and a function that renders them; knows no template.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from weft.text.messages import ContentForm, prepare_messages
 
 Render = Callable[[list[dict[str, Any]]], str]
 
-# The order in which forms are tried for a message whose text is not shown.
+# Forms to try, in this order, for messages whose text is not shown.
 _OTHERS = (ContentForm.PARTS, ContentForm.ONE_PART, ContentForm.STRING)
 
 logger = logging.getLogger("weft")
 
 
 def fitting_forms(messages: Sequence[Mapping[str, Any]], first: ContentForm, render: Render) -> list[ContentForm]:
-    """A form for each message, in which its text is in the prompt and no list is spelled out there.
+    """A form for each message in which the prompt shows its text, and not as a printed Python list.
 
-    first: the form that the template seems to take; a message whose text it shows keeps it. render: the prompt of
-    prepared messages; an exception counts as a prompt that shows nothing. Warns of a message that no form shows.
+    first: the form that the template seems to take; messages whose text it shows keep it. render: makes the prompt of
+    prepared messages; an exception counts as an empty prompt. Messages that no form shows are logged as a warning.
     """
     marked = [_marked(message, number) for number, message in enumerate(messages)]
     forms = [first] * len(messages)
     shown = _shown(marked, forms, render)
-    for other in (*_OTHERS, *_OTHERS):      # twice: a form that makes the template fail may hide what another shows
+    for other in (*_OTHERS, *_OTHERS):      # twice: a message that makes the template fail hides the other messages
         if all(shown):
             return forms
         trial = [form if is_shown else other for form, is_shown in zip(forms, shown, strict=True)]
         found = _shown(marked, trial, render)
         if sum(found) > sum(shown):
             forms, shown = trial, found
-    if any(shown):      # else the template takes no such chat, and says so when it renders the chat itself
+    if any(shown):      # else the template refuses the chat, and raises its error when the chat itself is rendered
         lost = sorted({message["role"] for message, is_shown in zip(messages, shown, strict=True) if not is_shown})
         logger.warning("The chat template leaves out text of messages of the role %s, given as a string or as a list.",
                        " and ".join(lost))
@@ -45,7 +45,7 @@ def fitting_forms(messages: Sequence[Mapping[str, Any]], first: ContentForm, ren
 
 
 def _marked(message: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """The message with a mark in place of each text that is not empty."""
+    """The message with each non-empty text replaced by a mark."""
     content = message.get("content")
     if isinstance(content, str):
         return {**message, "content": f"weftmark{number}z0z" if content else ""}
@@ -62,10 +62,10 @@ def _marks(message: Mapping[str, Any]) -> list[str]:
 
 
 def _shown(marked: Sequence[Mapping[str, Any]], forms: Sequence[ContentForm], render: Render) -> list[bool]:
-    """Whether the prompt has all marks of each message, none of them inside a list that is spelled out."""
+    """For each message, whether the prompt contains all its marks, and none of them inside a printed list."""
     try:
         prompt = render(prepare_messages(marked, forms))
-    except Exception:   # a template is a program: it may fail in any way at a form that it does not take
+    except Exception:   # a template is a program: it may fail in any way on an unexpected form
         return [False] * len(marked)
     spelled = set(re.findall(r"""["']text["']\s*:\s*["'](weftmark\d+z\d+z)""", prompt))
     return [all(mark in prompt and mark not in spelled for mark in _marks(message)) for message in marked]

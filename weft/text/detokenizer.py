@@ -1,7 +1,7 @@
-"""`IncrementalDetokenizer`: the text of one stream of tokens, piece by piece as the tokens come.
+"""`IncrementalDetokenizer`: decodes one stream of tokens to text, as the tokens arrive.
 
-Starts from the tail of the prompt, so that the first generated word keeps its space and a character begun by the prompt
-completes. Knows no stop strings (`stop.py`) and no engine.
+It starts from the tail of the prompt, so that the first generated word keeps its space and a character begun in the
+prompt is completed. Knows no stop strings (`stop.py`) and no engine.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 from weft.text.tokenizer import Tokenizer
 
-_NUM_TAIL_TOKENS = 16   # more than any character, and any pattern of spaces to clean up, can span
+_NUM_TAIL_TOKENS = 16   # more tokens than any character, and any pattern of `Cleanup`, can span
 
 
 class IncrementalDetokenizer:
-    """What generated tokens add to the text of a prompt.
+    """The text that generated tokens add to a prompt.
 
-    The pushes and the finish together are `decode(prompt + output)` without the beginning it shares with
-    `decode(prompt)`. Costs the same for each token however long the prompt and the output are.
+    All results of `push` and `finish` joined are `decode(prompt + output)` without the prefix that it shares with
+    `decode(prompt)`. The cost of a token does not depend on the lengths of prompt and output.
     """
 
     def __init__(self, tokenizer: Tokenizer, prompt_token_ids: Sequence[int], *, skip_special_tokens: bool = True,
@@ -25,18 +25,18 @@ class IncrementalDetokenizer:
         self._joiner = tokenizer.joiner(skip_special_tokens=skip_special_tokens,
                                         spaces_between_special_tokens=spaces_between_special_tokens)
         self._joiner.push(self._tail(tokenizer, prompt_token_ids))
-        self._shown_by_prompt = self._joiner.peek()   # decode(prompt) ends with it, but more tokens may change it
+        self._shown_by_prompt = self._joiner.peek()   # the end of decode(prompt), which more tokens may change
 
     def push(self, token_ids: Sequence[int]) -> str:
         """The new text that is certain: no half character, nothing that a later token could change."""
         return self._beyond_prompt(self._joiner.push(token_ids))
 
     def finish(self) -> str:
-        """What was held back; bytes that never became a character are U+FFFD."""
+        """The text that was held back; bytes that never became a character are U+FFFD."""
         return self._beyond_prompt(self._joiner.peek())
 
     def _tail(self, tokenizer: Tokenizer, prompt_token_ids: Sequence[int]) -> list[int]:
-        """The last tokens of the prompt that have text; a run of byte tokens is not cut."""
+        """The last tokens of the prompt that have text, without cutting a run of byte tokens."""
         tail: list[int] = []
         for token_id in reversed(prompt_token_ids):
             if len(tail) >= _NUM_TAIL_TOKENS and tokenizer.pieces.byte(tail[-1]) is None:

@@ -1,7 +1,7 @@
-"""A transformers tokenizer made of a GGUF file's metadata: byte-level BPE, or SentencePiece's BPE by scores.
+"""Makes a transformers tokenizer from a GGUF file's metadata: byte-level BPE, or SentencePiece's BPE by scores.
 
-Reads `tokenizer.*` keys and no tensor. Called by `tokenizer.py` when a model's tokenizer is a GGUF file; transformers
-is imported only then.
+Reads the `tokenizer.*` keys and no tensors. Called by `tokenizer.py` when a model's tokenizer is in a GGUF file;
+transformers is imported only then.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from weft.text.gguf_words import WORD_RULES, WordRule
 
 logger = logging.getLogger("weft")
 
-_SPECIAL = ("bos", "eos", "unknown", "padding", "seperator", "mask")           # as the keys spell them
-_DEFAULT_IDS = {"llama": {"bos": 1, "eos": 2, "unknown": 0}, "gpt2": {}}     # of files that do not say
+_SPECIAL = ("bos", "eos", "unknown", "padding", "seperator", "mask")           # spelled as in the metadata keys
+_DEFAULT_IDS = {"llama": {"bos": 1, "eos": 2, "unknown": 0}, "gpt2": {}}     # for files without the keys
 _HINT = "Pass --tokenizer DIR, or skip_tokenizer_init=True to work with token ids only."
 
 
 def gguf_tokenizer(path: Path) -> Any:
-    """The tokenizer in a GGUF model, given any of its files. ConfigError or CheckpointError naming file and key."""
+    """The tokenizer in a GGUF model, given any of its files. ConfigError or CheckpointError names file and key."""
     # transformers takes half a second to import and weft must answer --version without it.
     from transformers import PreTrainedTokenizerFast
 
@@ -42,7 +42,7 @@ def gguf_tokenizer(path: Path) -> Any:
 
 
 class TokenizerKeys:
-    """The tokenizer's keys of one file."""
+    """The tokenizer keys of one file, and the tokenizer made from them."""
 
     def __init__(self, path: Path) -> None:
         header = read_gguf(parts_of(path)[0])
@@ -58,7 +58,7 @@ class TokenizerKeys:
         self._special_ids = {name: self._special_id(name) for name in _SPECIAL}
 
     def get(self, key: str, kind: type, *default: Any) -> Any:
-        """A key's value, or the default. ConfigError when it is of another type, or missing without a default."""
+        """A key's value, or the default. ConfigError for a value of another type, or a missing key without default."""
         value = self._metadata.get(key)
         if value is None and default:
             return default[0]
@@ -72,9 +72,9 @@ class TokenizerKeys:
         return ConfigError(key, shown, expected=expected, source=str(self.path), hint=hint + _HINT)
 
     def _special_id(self, name: str) -> int | None:
-        """The id of one of _SPECIAL; None where the file names none, or with a warning an id that no token has.
+        """The id of one of _SPECIAL; None if the file has none, or (with a warning) an id outside the vocabulary.
 
-        Converters write the -1 of a config, which means none, as an unsigned number.
+        Converters write a config's -1, which means none, as an unsigned number.
         """
         key = f"{PREFIX}{name}_token_id"
         value = self.get(key, int, _DEFAULT_IDS.get(self.kind, {}).get(name))
@@ -87,12 +87,12 @@ class TokenizerKeys:
         return None
 
     def special(self, name: str) -> str | None:
-        """The text of one of _SPECIAL."""
+        """The text of one of _SPECIAL, or None."""
         number = self._special_ids[name]
         return None if number is None else self.tokens[number]
 
     def chat_templates(self) -> str | dict[str, str] | None:
-        """The template, or all of them by name where there are several."""
+        """The chat template; {name: template} if there are several; None if there is none."""
         prefix = "tokenizer.chat_template"
         default = self.get(prefix, str, None)
         named = {key.removeprefix(f"{prefix}."): self.get(key, str) for key in self._metadata
@@ -102,7 +102,7 @@ class TokenizerKeys:
         return named if default is None else {"default": default} | named
 
     def backend(self) -> Tokenizer:
-        """The tokenizer itself, its added tokens included."""
+        """The tokenizer itself, with its added tokens."""
         if self.kind == "gpt2":
             tokenizer, adds_bos = self._byte_level()
         elif self.kind == "llama":
@@ -115,7 +115,7 @@ class TokenizerKeys:
         return tokenizer
 
     def _vocabulary(self) -> dict[str, int]:
-        """{token: id}, without the ids that only fill the vocabulary up. Of equal tokens the first counts."""
+        """{token: id}, without padding ids. Of equal tokens the first one counts."""
         used = (i for i, token in enumerate(self.tokens) if not (self.types[i] == UNUSED and token.startswith("[PAD")))
         out: dict[str, int] = {}
         for i in used:
@@ -160,7 +160,8 @@ class TokenizerKeys:
         return tokenizer
 
     def _merges(self, vocabulary: dict[str, int]) -> list[tuple[str, str]]:
-        """SentencePiece merges the neighbours whose union has the highest score: as a list, best first."""
+        """SentencePiece's rule (merge the neighbours whose union has the highest score) as a list of merges, in order.
+        """
         scores = self.get(f"{PREFIX}scores", np.ndarray)
         if len(scores) != len(self.tokens):
             raise self.error(f"{PREFIX}scores", scores, f"{len(self.tokens)} numbers, one for each token")
@@ -170,7 +171,7 @@ class TokenizerKeys:
                 if piece[:cut] in vocabulary and piece[cut:] in vocabulary]
 
     def _add_tokens(self, tokenizer: Tokenizer) -> None:
-        """Tokens that are found in a text as they are: control tokens, and those that users defined."""
+        """Add the tokens that are matched in a text as a whole: control tokens and user-defined ones."""
         named = set(self._special_ids.values())
         numbers = np.flatnonzero(np.isin(self.types, (CONTROL, USER_DEFINED, UNKNOWN))).tolist()
         tokenizer.add_tokens([

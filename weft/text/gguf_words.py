@@ -1,7 +1,7 @@
-"""How byte-level tokenizers in GGUF files cut a text before merging: `tokenizer.ggml.pre` names one of these rules.
+"""Pre-tokenizers of byte-level tokenizers in GGUF files: the rules by which a text is split into words before merging.
 
-A file has only the name; the rule is what the model's own tokenizer.json says, as llama.cpp knows it too. Knows no
-vocabulary. Source: the tokenizer.json of each model; llama-vocab.cpp of github.com/ggml-org/llama.cpp for the names.
+A file holds only a rule's name, in `tokenizer.ggml.pre`. The rules are from the tokenizer.json of each model, the names
+from llama-vocab.cpp of github.com/ggml-org/llama.cpp. Knows no vocabulary.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ _LETTERS_CASED = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{
 
 
 def _words(digits: str) -> str:
-    """Contractions, words with the sign before them, numbers, signs with the newlines after them, spaces."""
+    """A pattern that matches contractions, words with one sign before, numbers, signs with newlines after, and spaces.
+    """
     return rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_SPACES}"
 
 
 def _cased_words(digits: str, contractions: str) -> str:
-    """Words that end where lower case is followed by upper case."""
+    """Like `_words`, but a word ends where an upper case letter follows a lower case one."""
     letters = _LETTERS_CASED.replace("{c}", contractions)
     return rf"{letters}|{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_SPACES}"
 
 
 def _split(*patterns: str) -> Any:
-    """Cut by each pattern in turn, then spell bytes."""
+    """A pre-tokenizer that splits by each pattern in turn, then maps bytes to characters."""
     cuts = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in patterns]
     return pre_tokenizers.Sequence([*cuts, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
@@ -51,9 +52,9 @@ def _falcon() -> Any:
 
 @dataclass(frozen=True, slots=True)
 class WordRule:
-    """How a text is cut. composes: accents are put together first (NFC).
+    """How a text is split into words. make: returns the pre-tokenizer. composes: the text is normalised to NFC first.
 
-    ignores_merges: a word that is a token is taken whole. adds_bos: where the file does not say.
+    ignores_merges: a word that is a token is not merged from pieces. adds_bos: the default for files that do not say.
     """
 
     make: Callable[[], Any]

@@ -1,7 +1,7 @@
-"""Joiners: token ids in, the text that is certain out, one class for each kind of decoder; `TextJoiner` picks one.
+"""Joiners: streaming decoders from token ids to certain text, one class for each kind of decoder.
 
-Each remembers only what is not certain yet, so a token costs the same at the start and at the end of a long text.
-Knows pieces of tokens; knows no prompt and no request (`detokenizer.py` does).
+`TextJoiner` chooses the class. A joiner remembers only text that is not certain yet, so a token costs the same at the
+start and at the end of a long text. Knows pieces of tokens (`pieces.py`), but no prompt and no request.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Protocol
 from weft.text.cleanup import Cleanup
 from weft.text.pieces import Kind, Pieces
 
-_MAX_UNSURE_TOKENS = 8   # no character has more than four bytes: beyond it U+FFFD is what the tokens say
+_MAX_UNSURE_TOKENS = 8   # a character has at most 4 bytes: with more tokens, U+FFFD is the real text
 
 
 class Joiner(Protocol):
-    """What the three kinds share."""
+    """The interface of the three kinds of joiners."""
 
     def push(self, token_ids: list[int]) -> str:
         """The new text that no later token can change."""
         ...
 
     def peek(self) -> str:
-        """What would follow if no more tokens came; changes nothing."""
+        """The rest of the text if no more tokens came; changes nothing."""
         ...
 
 
 class ByteJoiner:
-    """Tokens are bytes: text comes out as its characters complete, and U+FFFD as soon as bytes are proved invalid."""
+    """For tokens that are bytes: returns each character once it is complete, and U+FFFD once bytes prove invalid."""
 
     def __init__(self, pieces: Pieces) -> None:
         self._pieces = pieces
@@ -43,10 +43,10 @@ class ByteJoiner:
 
 
 class SegmentJoiner:
-    """Tokens are texts: each comes out at once, a run of byte tokens when it ends.
+    """For tokens that are texts: returns each token's text at once, and a run of byte tokens when it ends.
 
-    A byte-fallback decoder turns a run into U+FFFD as a whole when any of it is invalid, so that nothing of a run is
-    certain before its end.
+    A byte-fallback decoder turns a whole run into U+FFFD if any byte of it is invalid, so no part of a run is certain
+    before its end.
     """
 
     def __init__(self, pieces: Pieces, *, spaces_between_special_tokens: bool) -> None:
@@ -82,9 +82,9 @@ class SegmentJoiner:
 
 
 class WindowJoiner:
-    """Any decoder at all: decodes the last few tokens with and without the new ones and compares.
+    """For any decoder: decodes the last few tokens with and without the new ones, and compares.
 
-    Waits while the text ends with U+FFFD, which may be half a character, but never for more than a few tokens.
+    It waits while the text ends with U+FFFD, which may be half a character, but only for _MAX_UNSURE_TOKENS tokens.
     """
 
     def __init__(self, pieces: Pieces) -> None:
@@ -108,7 +108,7 @@ class WindowJoiner:
 
 
 class TextJoiner:
-    """The joiner of a tokenizer, with special tokens left out and spaces cleaned up as asked."""
+    """A tokenizer's joiner. skip_special_tokens: leave them out. cleans_up: remove spaces before punctuation."""
 
     def __init__(self, pieces: Pieces, *, skip_special_tokens: bool, spaces_between_special_tokens: bool,
                  cleans_up: bool) -> None:
@@ -129,7 +129,7 @@ class TextJoiner:
         return self._cleanup.push(text) if self._cleanup else text
 
     def peek(self) -> str:
-        """What would follow if no more tokens came; changes nothing."""
+        """The rest of the text if no more tokens came; changes nothing."""
         text = self._joiner.peek()
         return self._cleanup.peek(text) if self._cleanup else text
 

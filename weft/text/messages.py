@@ -1,4 +1,7 @@
-"""The messages of a chat, checked and put into the form that a template reads. Knows no template and no tokenizer."""
+"""Checks the messages of a chat and puts them into the form that a template reads.
+
+Knows no template and no tokenizer.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,16 @@ from typing import Any
 
 from weft.errors import RequestError
 
-_TEXT_KEYS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}   # type -> its key
+_TEXT_KEYS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}   # type -> text's key
 
 
 class ContentForm(Enum):
-    """What a template takes as a message's content."""
+    """The form of a message's content that a template takes."""
 
     STRING = "string"   # a string: the texts of several parts are joined by newlines
     PARTS = "openai"    # a list of parts: a string becomes one part
-    ONE_PART = "one"    # a list of one part, which has all texts
-    EITHER = "either"   # both: as it was given
+    ONE_PART = "one"    # a list of one part, which holds all texts, joined by newlines
+    EITHER = "either"   # string or list, as given
 
 
 _LISTS = (ContentForm.PARTS, ContentForm.ONE_PART)
@@ -26,10 +29,10 @@ _LISTS = (ContentForm.PARTS, ContentForm.ONE_PART)
 
 def prepare_messages(messages: Sequence[Mapping[str, Any]],
                      forms: ContentForm | Sequence[ContentForm]) -> list[dict[str, Any]]:
-    """Copies of the messages for a template: content in its form, arguments of tool calls parsed, nulls left out.
+    """Copies of the messages for a template: content in the given form, tool calls' arguments parsed, nulls left out.
 
-    forms: of all messages, or of each. Keys that weft does not know pass through. RequestError that names the place,
-    such as `messages[1].content[0]`.
+    forms: one for all messages, or one for each. Unknown keys are kept. RequestError names the place, for example
+    `messages[1].content[0]`.
     """
     if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence) or not messages:
         raise RequestError("messages", messages, expected="a list of at least one message")
@@ -38,7 +41,7 @@ def prepare_messages(messages: Sequence[Mapping[str, Any]],
 
 
 def objects(field: str, items: Any) -> list[dict[str, Any]] | None:
-    """A list of objects as it is, None when there are none. RequestError naming the one that is no object."""
+    """A copy of a list of objects, or None when it is empty or None. RequestError names an entry that is no object."""
     if items is None:
         return None
     if isinstance(items, str | Mapping) or not isinstance(items, Sequence):
@@ -55,7 +58,7 @@ def _prepare(message: Mapping[str, Any], form: ContentForm, field: str) -> dict[
     role = message.get("role")
     if not isinstance(role, str) or not role:
         raise RequestError(f"{field}.role", role, expected="a string such as user, assistant, system or tool")
-    # Clients send null for what is not there, and templates ask whether a key is defined.
+    # Clients send null for missing keys, but templates test whether a key is defined.
     prepared = {key: value for key, value in message.items() if value is not None}
     prepared["content"] = _content(message.get("content"), role, form, f"{field}.content")
     if calls := prepared.pop("tool_calls", None):
@@ -64,7 +67,7 @@ def _prepare(message: Mapping[str, Any], form: ContentForm, field: str) -> dict[
 
 
 def _content(content: Any, role: str, form: ContentForm, field: str) -> str | list[dict[str, str]]:
-    if content is None and role == "assistant":   # it may only call tools
+    if content is None and role == "assistant":   # the message may consist of tool calls only
         return [] if form in _LISTS else ""
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if form in _LISTS else content
@@ -100,7 +103,7 @@ def _tool_calls(calls: Any, field: str) -> list[dict[str, Any]]:
 
 
 def _tool_call(call: Any, field: str) -> dict[str, Any]:
-    """A tool call with its arguments as an object, which is what templates expect; clients send them as JSON text."""
+    """A tool call with its arguments as an object, as templates expect; clients send them as JSON text."""
     if isinstance(call, Mapping) and isinstance(call.get("function"), Mapping):
         return {**call, "function": _function(call["function"], f"{field}.function")}
     return _function(call, field)

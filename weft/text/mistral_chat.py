@@ -1,6 +1,7 @@
-"""`MistralChatRenderer`: a chat becomes token ids by mistral-common, which knows each version's form of a prompt.
+"""`MistralChatRenderer`: turns a chat into token ids with mistral-common, which knows each version's prompt format.
 
-Stands where `ChatRenderer` does for other tokenizers; there is no template, and text never becomes a control token.
+It takes the place of `ChatRenderer` for mistral-common's tokenizers. There is no template, and text never becomes a
+control token.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ class MistralChatRenderer:
                continue_final_message: bool = False, chat_template: str | None = None,
                chat_template_content_format: str = "auto",
                chat_template_kwargs: Mapping[str, Any] | None = None) -> list[int]:
-        """The prompt of a chat as token ids, special ones included.
+        """The prompt of a chat as token ids, special tokens included.
 
-        RequestError names the field at fault, or holds the words with which mistral-common refused.
+        RequestError names the field at fault, or holds mistral-common's own error message.
         """
         if continue_final_message and add_generation_prompt:
             raise RequestError("continue_final_message", True, expected="false while add_generation_prompt is true",
@@ -48,7 +49,7 @@ class MistralChatRenderer:
         prepared, tools = prepare_messages(messages, ContentForm.EITHER), objects("tools", tools)
         try:
             return self._tokenizer.chat_ids(prepared, tools, continue_final_message=continue_final_message, **settings)
-        except Exception as error:   # many kinds, and all of them about this request
+        except Exception as error:   # mistral-common raises many types, all about this request
             raise RequestError("messages", [message["role"] for message in prepared],
                                expected="a chat that mistral-common accepts", hint=str(error)) from error
 

@@ -1,7 +1,7 @@
-"""A tokenizer of mistral-common with the face of a transformers tokenizer: tekken.json, or tokenizer.model.v*.
+"""A mistral-common tokenizer (tekken.json or tokenizer.model.v*) with the interface of a transformers tokenizer.
 
-Which file of a folder it is, and whether `auto` means it, is said here. mistral-common (extra `mistral`) is imported
-only when such a tokenizer is loaded. Called by `tokenizer.py`.
+Also finds its file in a folder, and decides whether tokenizer_mode `auto` uses it. mistral-common (extra `mistral`) is
+imported only when such a tokenizer is loaded. Used by `tokenizer.py`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from weft.text.pieces import Kind, Pieces
 
 TEKKEN = "tekken.json"
 _VERSIONED = re.compile(r"tokenizer\.model\.v(\d+)(m\d+)?")
-_UNVERSIONED = "tokenizer.model"      # of the first version, which mistral-common reads too
+_UNVERSIONED = "tokenizer.model"      # the first version; mistral-common reads it too
 _HUGGING_FACE = ("tokenizer.json", "tokenizer_config.json")
 
 
 def mistral_file(directory: Path) -> Path | None:
-    """The tokenizer's file that mistral-common reads: tekken.json, else the newest version, else the first."""
+    """A folder's file for mistral-common: tekken.json, else the newest tokenizer.model.v*, else tokenizer.model."""
     names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
     versions = {name: (int(match[1]), match[2] or "") for name in names if (match := _VERSIONED.fullmatch(name))}
     found = [TEKKEN, *sorted(versions, key=versions.__getitem__, reverse=True), _UNVERSIONED]
@@ -32,7 +32,7 @@ def mistral_file(directory: Path) -> Path | None:
 
 
 def is_mistral_only(directory: Path) -> bool:
-    """Whether a folder has a tokenizer for mistral-common, and none of Hugging Face's."""
+    """Whether a folder has a tokenizer for mistral-common and none in Hugging Face's format."""
     file = mistral_file(directory)
     if file is None or any((directory / name).is_file() for name in _HUGGING_FACE):
         return False
@@ -41,9 +41,9 @@ def is_mistral_only(directory: Path) -> bool:
 
 
 class MistralTokenizer:
-    """What weft and its users need of a transformers tokenizer, by mistral-common.
+    """The part of a transformers tokenizer's interface that weft and its users need, implemented with mistral-common.
 
-    Texts never become special tokens here, whatever they spell; chats do, by `apply_chat_template`.
+    `encode` never turns text into special tokens, whatever the text spells; only `apply_chat_template` adds them.
 
     Attributes:
         mistral: the MistralTokenizer of mistral-common.
@@ -66,15 +66,15 @@ class MistralTokenizer:
         return self.vocab_size
 
     def get_vocab(self) -> dict[str, int]:
-        """{token: id}; of tokens that are no text on their own, and so spelled alike, one."""
+        """{token: id}. Tokens that are only part of a character are all spelled alike; the dict has one of them."""
         return {token: token_id for token_id, token in enumerate(self._tokenizer.vocab())}
 
     def encode(self, text: str, add_special_tokens: bool = True, **_: Any) -> list[int]:
-        """Token ids, after the one that begins a text if `add_special_tokens`."""
+        """Token ids of a text, with the BOS token first if `add_special_tokens`."""
         return self._tokenizer.encode(text, bos=add_special_tokens, eos=False)
 
     def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = False, **_: Any) -> str:
-        """The text; special tokens are spelled out, or left out."""
+        """The text of token ids; special tokens are spelled out, or left out if skip_special_tokens."""
         special = frozenset(self.all_special_ids)
         if skip_special_tokens:
             token_ids = [token_id for token_id in token_ids if token_id not in special]
@@ -90,18 +90,18 @@ class MistralTokenizer:
     def apply_chat_template(self, conversation: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None
                             = None, *, add_generation_prompt: bool = True, continue_final_message: bool = False,
                             tokenize: bool = True, **settings: Any) -> list[int] | str:
-        """A chat as token ids, or as text to look at, with the arguments of transformers' method of this name.
+        """A chat as token ids, or as readable text; the arguments are those of transformers' method of this name.
 
-        add_generation_prompt: the format's ends of turns say it anyway. settings: as of `chat_ids`.
+        add_generation_prompt: has no effect, because the format needs no generation prompt. settings: as in `chat_ids`.
         """
         token_ids = self.chat_ids(conversation, tools, continue_final_message=continue_final_message, **settings)
         return token_ids if tokenize else self.decode(token_ids)
 
     def chat_ids(self, conversation: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None, *,
                  continue_final_message: bool, **settings: Any) -> list[int]:
-        """A chat as token ids. Raises whatever mistral-common refuses a chat with.
+        """A chat as token ids. Errors are mistral-common's own.
 
-        settings: of mistral-common's ChatCompletionRequest.
+        settings: further fields of mistral-common's ChatCompletionRequest.
         """
         from mistral_common.protocol.instruct.request import ChatCompletionRequest
 
@@ -111,7 +111,7 @@ class MistralTokenizer:
         return self.mistral.encode_chat_completion(request).tokens
 
     def pieces(self) -> Pieces:
-        """What single tokens add to a text: bytes, or (with SentencePiece) texts."""
+        """The pieces that single tokens add to a text: bytes, or with SentencePiece texts."""
         return Pieces(tokens=list(self._tokenizer.vocab()), special_ids=frozenset(self.all_special_ids),
                       kind=Kind.BYTES if self._is_tekken else Kind.SEGMENTS, decode=self.decode,
                       bytes_of=self._bytes if self._is_tekken else None)
@@ -122,7 +122,7 @@ class MistralTokenizer:
         return self._tokenizer.id_to_byte_piece(token_id, SpecialTokenPolicy.KEEP)
 
     def _after(self, token_ids: list[int]) -> str:
-        """The text of tokens that do not begin a text: SentencePiece drops the space before the first word only."""
+        """The text of tokens inside a text. (At the beginning SentencePiece drops the space before the first word.)"""
         anchor = self._tokenizer.encode("a", bos=False, eos=False)
         return self._tokenizer.decode([*anchor, *token_ids])[len(self._tokenizer.decode(anchor)):]
 
@@ -137,6 +137,6 @@ def _load(path: Path) -> Any:
 
     try:
         return Loaded.from_file(str(path))
-    except Exception as error:      # whatever mistral-common raises, the cause is in this file
+    except Exception as error:      # mistral-common raises many types; the cause is always this file
         raise ConfigError("tokenizer", str(path), expected="a tokenizer that mistral-common can read",
                           hint=f"{type(error).__name__}: {error}") from error

@@ -1,7 +1,7 @@
-"""`Pieces`: what one token adds to a text, for every kind of decoder a tokenizer may have.
+"""`Pieces`: the text or bytes that one token adds to a text, for every kind of decoder that a tokenizer may have.
 
-Knows the tokenizer's decoder and special tokens; knows no request and keeps no state but remembered pieces.
-`tokenizer.py` builds it, `joiner.py` strings pieces together.
+Knows the tokenizer's decoder and special tokens, but no request. Its only state is a cache of pieces. `tokenizer.py`
+builds it; `joiner.py` joins pieces to text.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 class Kind(Enum):
-    """How the texts of single tokens make up the text of many."""
+    """How the text of many tokens follows from the pieces of single tokens."""
 
-    BYTES = "bytes"         # a token is a string of bytes, the text their UTF-8 decoding (byte-level BPE)
-    SEGMENTS = "segments"   # a token, or an unbroken run of byte tokens, adds its text whatever its neighbours are
-    WINDOW = "window"       # anything else: only a decoded stretch of tokens tells
+    BYTES = "bytes"         # a token is a string of bytes; the text is the UTF-8 decoding of all bytes (byte-level BPE)
+    SEGMENTS = "segments"   # a token, or an unbroken run of byte tokens, adds the same text beside any neighbours
+    WINDOW = "window"       # any other decoder: several tokens must be decoded together
 
 
 class Pieces:
     """The pieces of one tokenizer.
 
     tokens: the token of each id, None where the vocabulary has a gap. special_ids: ids that `skip_special_tokens`
-    leaves out. decode: ids to text, special tokens spelled out. has_byte_tokens: `<0xE4>` is a byte. bytes_of: a
-    token's own bytes, where tokens are bytes.
+    leaves out. decode: ids to text, special tokens spelled out. has_byte_tokens: tokens like `<0xE4>` are bytes.
+    bytes_of: the bytes of a token, given its id; needed for Kind.BYTES.
     """
 
     def __init__(self, *, tokens: list[str | None], special_ids: frozenset[int], kind: Kind,
@@ -65,7 +65,7 @@ class Pieces:
         return known
 
     def first(self, token_ids: Sequence[int]) -> str:
-        """The text of tokens at the very beginning of a text."""
+        """The text of tokens at the beginning of a text."""
         return self._decode(list(token_ids))
 
     def inner(self, token_ids: Sequence[int]) -> str:
@@ -78,7 +78,7 @@ class Pieces:
         return known
 
     def text(self, token_id: int) -> str:
-        """The text of one token alone, with the space it brings along; half a character is U+FFFD."""
+        """The text of one token, with its leading space; half a character is U+FFFD, an unknown id is ""."""
         if self.token(token_id) is None:
             return ""
         if self.kind is Kind.BYTES:
@@ -91,7 +91,7 @@ class Pieces:
         return self.first([anchor_id, *token_ids])[len(anchor_text):]
 
     def _find_anchor(self) -> tuple[int, str] | None:
-        """A plain word (id, text): whatever is decoded after it is not at the beginning of a text."""
+        """(id, text) of a plain word. Tokens decoded after it are not at the beginning of a text."""
         for token_id, token in enumerate(self._tokens):
             if token and token.isalnum() and token_id not in self.special_ids:
                 text = self.first([token_id])
@@ -122,14 +122,16 @@ def pieces_of(hf: Any, special_ids: frozenset[int]) -> Pieces:
 
 
 def _spelled_bytes(token: str) -> bytes:
-    """A token of byte-level BPE. One that was added may have characters outside the alphabet: it stands for itself."""
+    """The bytes of a token of byte-level BPE. An added token may have other characters; it stands for its own text."""
     values = [value for char in token if (value := _BYTE_OF.get(char)) is not None]
     return bytes(values) if len(values) == len(token) else token.encode("utf-8", "replace")
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """{character: byte} of byte-level BPE. Source: GPT-2's encoder; printable Latin-1 stands for itself, the other
-    bytes in order are the characters from U+0100 on."""
+    """{character: byte} of byte-level BPE. Source: GPT-2's encoder.
+
+    Printable Latin-1 characters stand for themselves; the other bytes, in order, are the characters from U+0100 on.
+    """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
@@ -144,19 +146,19 @@ def _tokens(hf: Any) -> list[str | None]:
     tokens: list[str | None] = [None] * (max(vocab.values(), default=-1) + 1)
     for token, token_id in vocab.items():
         tokens[token_id] = token
-    # Two ids may share a spelling, which the dict knows under one of them only.
+    # Two ids may have the same spelling, and `vocab` has only one of them.
     return [hf.convert_ids_to_tokens(i) if token is None else token for i, token in enumerate(tokens)]
 
 
 def _byte_tokens(tokens: list[str | None]) -> dict[int, int]:
-    """{id: byte} of the tokens such as `<0xE4>`."""
+    """{id: byte} for tokens such as `<0xE4>`."""
     matches = ((i, _BYTE_TOKEN.fullmatch(token)) for i, token in enumerate(tokens)
                if isinstance(token, str) and len(token) == len("<0xE4>"))
     return {i: int(match[1], 16) for i, match in matches if match}
 
 
 def _decoders(hf: Any) -> list[dict[str, Any]] | None:
-    """The steps of the tokenizer's decoder, [] when it only puts spaces between tokens, None when it is Python code."""
+    """The steps of the tokenizer's decoder; [] if it only puts spaces between tokens; None if it is Python code."""
     backend = getattr(hf, "backend_tokenizer", None)
     if backend is None:
         return None
@@ -180,12 +182,12 @@ def _kind(decoders: list[dict[str, Any]] | None) -> Kind:
 
 
 def _keeps_segments_apart(decoder: dict[str, Any], is_fused: bool) -> bool:
-    """True when no token's text depends on its neighbours after this step, except for being the first."""
+    """True when, after this step, a token's text does not depend on its neighbours, except at the text's beginning."""
     match decoder["type"]:
         case "Fuse" | "WordPiece" | "ByteFallback" | "Metaspace":
             return True
         case "Replace":   # on fused text a pattern of several characters may span tokens
             return not is_fused or len(decoder["pattern"].get("String", "??")) == 1
-        case "Strip":     # on fused text it strips the ends of the whole
+        case "Strip":     # on fused text it strips the ends of the whole text
             return not is_fused or (decoder["start"] <= 1 and decoder["stop"] == 0)
     return False

@@ -1,6 +1,6 @@
-"""`StopMatcher`: finds the first stop string in a text that streams in, and cuts the text there.
+"""`StopMatcher`: finds the first stop string in a streaming text, and cuts the text there.
 
-Knows no tokens; `frontend/answers.py` feeds it what the detokenizer found certain.
+Knows no tokens; `frontend/answers.py` passes it the detokenizer's text.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 class StopMatcher:
     """Cuts one text at its earliest stop string.
 
-    The match with the smallest start wins, of several there the shortest. How the text is cut into pushes does not
-    matter: a match waits while an earlier, longer one may still complete. Until then the longest stop string minus one
-    characters are held back.
+    The match with the earliest start wins; of several with the same start, the shortest. The result does not depend on
+    how the text is divided into pushes: a match waits while an earlier start may still complete. Until a match, the
+    last characters are held back, one fewer than the longest stop string has.
 
     Attributes:
-        matched: the stop string found, None so far; `finish` may still set it when a match waits.
+        matched: the stop string found, or None so far; `finish` may still set it if a match waits.
     """
 
     def __init__(self, stop: Sequence[str], *, include_stop_str: bool) -> None:
@@ -27,7 +27,7 @@ class StopMatcher:
         self.matched: str | None = None
 
     def push(self, text: str) -> str:
-        """The text that is safe to show; nothing once a stop string was found."""
+        """The new text that is safe to show; "" once a stop string was found."""
         if self.matched is not None:
             return ""
         self._held += text
@@ -39,7 +39,7 @@ class StopMatcher:
         return safe
 
     def finish(self) -> str:
-        """The rest of the text, up to a match that was waiting; nothing once a stop string was found."""
+        """The rest of the text, up to a match that was waiting; "" once a stop string was found."""
         start, found = self._earliest()
         if self.matched is None and found is not None:
             return self._cut(start, found)
@@ -47,7 +47,7 @@ class StopMatcher:
         return rest
 
     def _earliest(self) -> tuple[int, str | None]:
-        # min keeps the first of equals, and the shortest come first.
+        # min keeps the first of equal starts, and self._stop is sorted by length.
         matches = ((self._held.find(stop), stop) for stop in self._stop)
         return min(((start, stop) for start, stop in matches if start >= 0), key=lambda m: m[0], default=(0, None))
 

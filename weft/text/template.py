@@ -1,4 +1,4 @@
-"""`ChatTemplate`: one Jinja template and what it says about itself: its keyword arguments and its form of content.
+"""`ChatTemplate`: one parsed Jinja chat template, with its keyword arguments and the form of content that it reads.
 
 Knows no tokenizer and renders nothing; `chat.py` chooses a template and renders it.
 """
@@ -14,12 +14,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from weft.errors import ConfigError
 
-# What every template may use without declaring it: its inputs and the functions of the environment it runs in.
+# Names that every template is given: its inputs, and the functions of its environment.
 GIVEN_NAMES = frozenset({"messages", "tools", "documents", "add_generation_prompt", "raise_exception", "strftime_now"})
 
 
 class _GenerationBlock(Extension):
-    """`{% generation %}…{% endgeneration %}` marks what an assistant wrote; it matters in training only."""
+    """The block `{% generation %}…{% endgeneration %}`: it marks an assistant's text for training; no effect here."""
 
     tags = {"generation"}   # noqa: RUF012 (Jinja's own protocol)
 
@@ -29,12 +29,12 @@ class _GenerationBlock(Extension):
 
 
 def is_template_text(text: str) -> bool:
-    """True for a template, False for what can only be the name of one or a path."""
+    """True for a template's text, False for a string that can only be a name or a path."""
     return "{{" in text or "{%" in text
 
 
 def read_template(text_or_path: str) -> str:
-    """The text of a template given as text or as the path of a file. ConfigError when there is no such file."""
+    """The text of a template given as text or as a file's path. ConfigError when the file cannot be read."""
     if is_template_text(text_or_path):
         return text_or_path
     try:
@@ -49,9 +49,9 @@ class ChatTemplate:
 
     Attributes:
         text: the template.
-        declared: keyword arguments it reads, apart from what every template is given and the special tokens.
-        takes_parts: somewhere it loops over a message's content, or takes an entry or a filter of it, as of a list.
-        tests_string: it asks whether a content is a string, so it takes strings too.
+        declared: keyword arguments that it reads, without those given to every template and the special tokens.
+        takes_parts: it uses a message's content as a list: loops over it, indexes it or applies a list filter.
+        tests_string: it tests whether a content is a string, so it takes strings too.
     """
 
     def __init__(self, text: str, *, special_token_names: frozenset[str] = frozenset()) -> None:
@@ -66,23 +66,23 @@ class ChatTemplate:
         self.takes_parts, self.tests_string = use.takes_parts, use.tests_string
 
     def reads(self, name: str) -> bool:
-        """True when the template looks at the variable `name`."""
+        """True when the template reads the variable `name`."""
         return name in self._read
 
 
-# Filters that make sense of a list of parts only.
+# Filters that only make sense for a list of parts.
 _LIST_FILTERS = frozenset({"first", "last", "map", "reject", "rejectattr", "select", "selectattr"})
 
 
 class _ContentUse:
-    """Follows `messages` through a template's variables, loops and macros to the uses of a message's content."""
+    """Finds how a template uses a message's content, by following `messages` through variables, loops and macros."""
 
     def __init__(self, tree: nodes.Template) -> None:
         self.takes_parts = self.tests_string = False
         self._roles: dict[str, set[str]] = {"list": {"messages"}, "message": set(), "content": set()}
         self._macros = {macro.name: macro for macro in tree.find_all(nodes.Macro)}
         before = -1
-        while before != (before := self._num_known()):   # until nothing new is learned: a name may be used before it
+        while before != (before := self._num_known()):   # repeat until nothing new: a macro may come after its use
             for node in tree.find_all((nodes.Assign, nodes.For, nodes.Call, nodes.Test, nodes.Getitem, nodes.Filter)):
                 self._learn(node)
 
@@ -112,7 +112,7 @@ class _ContentUse:
             self._roles[role].add(name)
 
     def _role(self, node: nodes.Node) -> str | None:
-        """ "list", "message" or "content" when the expression is one, else None."""
+        """The role of an expression: "list" (of messages), "message", "content" or None."""
         name = _name(node)
         if name is not None:
             for role, names in self._roles.items():
@@ -138,7 +138,7 @@ class _ContentUse:
 
 
 def _name(node: nodes.Node) -> str | None:
-    """The spelling of a variable or of an attribute of a namespace."""
+    """The name of a variable, or `namespace.attribute`; None for other expressions."""
     match node:
         case nodes.Name(name=name):
             return name
@@ -148,9 +148,9 @@ def _name(node: nodes.Node) -> str | None:
 
 
 def named_templates(own: str | dict[str, str] | None, override: str | None) -> dict[str, str]:
-    """{name: text} of the templates in force: the tokenizer's own, or only `override` (a text, a path, a name in own).
+    """{name: text} of the templates to use: the tokenizer's own, or only `override` (a text, a path, a name in `own`).
 
-    The usual one is called "default", the one for requests with tools "tool_use". Empty when there is none.
+    "default" is the usual template, "tool_use" the one for requests with tools. Empty when there is none.
     """
     named = {"default": own} if isinstance(own, str) else dict(own or {})
     if override is None:

@@ -1,4 +1,4 @@
-"""`Tokenizer`: text to token ids and back, around a transformers tokenizer (or what has its face), and its loading.
+"""`Tokenizer`: text to token ids and back, around a transformers tokenizer or a MistralTokenizer; and its loading.
 
 Knows no chat (`chat.py`) and no stream (`detokenizer.py`). Imports transformers only when a tokenizer is loaded.
 """
@@ -21,14 +21,14 @@ from weft.text.mistral_tokenizer import MistralTokenizer, is_mistral_only, mistr
 from weft.text.pieces import Pieces, pieces_of
 from weft.text.template import named_templates
 
-# The files that AutoTokenizer can start from; each line alone is enough.
+# Sets of files that AutoTokenizer can load a tokenizer from; one complete set is enough.
 TOKENIZER_FILES = (
     ("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"), ("vocab.txt",), ("spiece.model",),
     ("sentencepiece.bpe.model",), ("tiktoken.model",), ("tekken.json",),
 )
 _SENTENCEPIECE_FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 
-# Classes that add nothing to what tokenizer.json and tokenizer_config.json say; others may name special tokens.
+# Classes that add nothing to tokenizer.json and tokenizer_config.json; other classes may name special tokens.
 _PLAIN_CLASSES = frozenset({
     "PreTrainedTokenizer", "TokenizersBackend", "Qwen2Tokenizer", "GPT2Tokenizer", "GPTNeoXTokenizer",
 })
@@ -38,14 +38,15 @@ class Tokenizer:
     """A tokenizer.
 
     Attributes:
-        hf: the transformers tokenizer, or a MistralTokenizer, which has its face.
+        hf: the transformers tokenizer, or a MistralTokenizer, which has the same interface.
         special_ids: ids that `skip_special_tokens` leaves out.
-        pieces: what single tokens add to a text.
-        chat_templates: {name: text} of the chat templates in force.
+        pieces: the text or bytes that single tokens add to a text.
+        chat_templates: {name: text} of the chat templates to use.
     """
 
     def __init__(self, hf: Any, *, chat_template: str | None = None) -> None:
-        """chat_template: a text, a path or a name, in place of the tokenizer's own. ConfigError if it is none."""
+        """chat_template: a text, a path or a name, in place of the tokenizer's own. ConfigError if it is none of these.
+        """
         self.hf = hf
         marked = {token_id for token_id, token in hf.added_tokens_decoder.items() if token.special}
         self.special_ids: frozenset[int] = frozenset(marked | set(hf.all_special_ids))
@@ -53,32 +54,32 @@ class Tokenizer:
 
     @cached_property
     def pieces(self) -> Pieces:
-        """Made when first needed: it reads the whole vocabulary."""
+        """The tokenizer's pieces. Made when first needed, because this reads the whole vocabulary."""
         is_mistral = isinstance(self.hf, MistralTokenizer)
         return self.hf.pieces() if is_mistral else pieces_of(self.hf, self.special_ids)
 
     @property
     def vocab_size(self) -> int:
-        """The largest id plus one, added tokens included. The model's own may be larger (padding)."""
+        """The largest id plus one, added tokens included. The model's vocab_size may be larger (padding)."""
         return self.pieces.num_ids
 
     @property
     def eos_token_id(self) -> int | None:
-        """The id that ends a text, None when the tokenizer names none."""
+        """The id of the token that ends a text; None when the tokenizer names none."""
         return self.hf.eos_token_id
 
     @property
     def bos_token_id(self) -> int | None:
-        """The id that begins a text, None when the tokenizer names none."""
+        """The id of the token that begins a text; None when the tokenizer names none."""
         return self.hf.bos_token_id
 
     @property
     def chat_template(self) -> str | None:
-        """The text of the default chat template in force."""
+        """The text of the default chat template, or None."""
         return self.chat_templates.get("default")
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        """The token ids of a text. RequestError when it cannot be UTF-8 (a lone surrogate)."""
+        """The token ids of a text. RequestError when the text is no valid Unicode (a lone surrogate)."""
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
@@ -88,38 +89,38 @@ class Tokenizer:
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True,
                spaces_between_special_tokens: bool = True) -> str:
-        """The text of token ids; ids outside the vocabulary have none.
+        """The text of token ids; ids outside the vocabulary add nothing.
 
-        spaces_between_special_tokens False: no space before a special token that follows another, where the decoder
-        puts one between any two tokens.
+        spaces_between_special_tokens False: no space between two special tokens, for decoders that put a space between
+        any two tokens.
         """
         joiner = self.joiner(skip_special_tokens=skip_special_tokens,
                              spaces_between_special_tokens=spaces_between_special_tokens)
         return joiner.push(token_ids) + joiner.peek()
 
     def joiner(self, *, skip_special_tokens: bool, spaces_between_special_tokens: bool) -> TextJoiner:
-        """A fresh joiner of tokens to text."""
+        """A new joiner, which turns a stream of tokens into text."""
         return TextJoiner(self.pieces, skip_special_tokens=skip_special_tokens, cleans_up=self._cleans_up,
                           spaces_between_special_tokens=spaces_between_special_tokens)
 
     def token_text(self, token_id: int) -> str:
-        """The text of one token as it stands inside a text, with its leading space; '' for ids outside."""
+        """The text of one token inside a text, with its leading space; "" for ids outside the vocabulary."""
         return self.pieces.text(token_id)
 
     def token_bytes(self, token_id: int) -> bytes:
-        """The bytes of one token: its own where tokens are bytes, else the UTF-8 of `token_text`."""
+        """The bytes of one token: its own if tokens are bytes, else the UTF-8 of `token_text`."""
         return self.pieces.bytes(token_id)
 
     @cached_property
     def _cleans_up(self) -> bool:
-        # Many byte-level tokenizers say that they want it; transformers ignores them, for it would eat real spaces.
+        # Many byte-level tokenizers ask for cleanup. transformers ignores this: cleanup would remove real spaces.
         backend = getattr(self.hf, "backend_tokenizer", None)
         is_bpe = backend is not None and type(backend.model).__name__ == "BPE"
         return bool(self.hf.clean_up_tokenization_spaces) and not is_bpe
 
 
 def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
-    """The tokenizer in `config.path`, a folder or a GGUF file. ConfigError that names what is missing or broken."""
+    """The tokenizer in `config.path`, a folder or a GGUF file. ConfigError names the missing or broken file."""
     if config.path is not None and check_gguf_file(config.path):
         return Tokenizer(_of_gguf(Path(config.path)), chat_template=config.chat_template)
     if config.mode == "mistral" or (config.mode == "auto" and is_mistral_only(Path(config.path or ""))):
@@ -132,22 +133,22 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
 
             hf = PreTrainedTokenizerFast.from_pretrained(directory, local_files_only=True)
         else:
-            # As above; AutoTokenizer needs another second, because it imports torch and every model's config.
+            # AutoTokenizer takes another second, because it imports torch and every model's config.
             from transformers import AutoTokenizer
 
-            # mistral_format: else mistral-common is taken where it is installed, and otherwise not.
+            # mistral_format=False: otherwise the result would depend on whether mistral-common is installed.
             hf = _as_the_file_says(directory, AutoTokenizer.from_pretrained(
                 directory, trust_remote_code=config.trust_remote_code, local_files_only=True, mistral_format=False))
-    except Exception as error:   # whatever transformers and remote code raise, the cause is a file in this directory
+    except Exception as error:   # transformers and remote code raise many types; the cause is a file in this directory
         raise _unusable(directory, f"transformers could not load it: {type(error).__name__}: {error}") from error
     return Tokenizer(hf, chat_template=config.chat_template)
 
 
 def _as_the_file_says(directory: Path, hf: Any) -> Any:
-    """`hf` with the pipeline of its tokenizer.json: what comes before and after merging, and the merges.
+    """`hf` with the pipeline of its tokenizer.json: normaliser, pre-tokenizer, merges and decoder.
 
-    For a class with an `__init__` Transformers makes a pipeline of the class's own out of the file's vocabulary, which
-    may have other ids for a text than the file states and the model was trained with.
+    Transformers rebuilds the pipeline of a class that has an `__init__` from the vocabulary alone. The rebuilt pipeline
+    may give a text other ids than the file's, which the model was trained with.
     """
     path, cls = directory / "tokenizer.json", type(hf)
     is_rebuilt = "__init__" in cls.__dict__ and cls.__module__.startswith("transformers.models.")
@@ -160,7 +161,7 @@ def _as_the_file_says(directory: Path, hf: Any) -> Any:
     known = {token.content for token in stated.get_added_tokens_decoder().values()}
     stated.add_tokens([token for _, token in sorted(made.get_added_tokens_decoder().items())
                        if token.content not in known])
-    stated.post_processor = made.post_processor      # the file's, unless the class has another
+    stated.post_processor = made.post_processor      # the file's, unless the class sets another
     hf._tokenizer = stated
     return hf
 
@@ -170,7 +171,7 @@ def _of_gguf(path: Path) -> Any:
         return gguf_tokenizer(path)
     except WeftError:
         raise
-    except Exception as error:      # whatever tokenizers and transformers raise, the cause is in the file's metadata
+    except Exception as error:      # tokenizers and transformers raise many types; the cause is the file's metadata
         raise ConfigError("tokenizer", str(path), expected="a GGUF file with a whole tokenizer",
                           hint=f"{type(error).__name__}: {error}. Pass --tokenizer DIR, or skip_tokenizer_init=True to "
                           "work with token ids only.") from error
@@ -189,7 +190,7 @@ def _of_mistral(config: TokenizerConfig) -> MistralTokenizer:
 
 
 def _directory(config: TokenizerConfig) -> Path:
-    """The tokenizer's directory, once it is sure that it holds the files of one."""
+    """The tokenizer's directory. ConfigError unless it holds the files of a tokenizer."""
     if config.path is None:
         raise ConfigError("tokenizer", None, expected="a directory", hint="Pass --tokenizer DIR.")
     directory = Path(config.path)
@@ -211,7 +212,7 @@ def _unusable(directory: Path, reason: str) -> ConfigError:
 
 
 def _is_plain(directory: Path) -> bool:
-    """True when tokenizer.json can be loaded as it is: its class is generic and its special tokens are written down."""
+    """True when tokenizer.json can be loaded directly: the class is generic and the files name the special tokens."""
     if not (directory / "tokenizer.json").is_file():
         return False
     path = directory / "tokenizer_config.json"
