@@ -227,8 +227,8 @@ static void sum_groups(const typename Float<D>::T* x, int64_t k, int64_t group, 
     }
 }
 
-// Pointers to the rows of x: to x itself where the level multiplies its type (float32, some bfloat16), else to float32
-// copies.
+// Pointers to the rows of x: to x itself where the level multiplies its type (float32, or bfloat16 with bfloat16
+// products), else to float32 copies.
 struct Rows {
     void* memory;
     const void** x;

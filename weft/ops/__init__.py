@@ -1,4 +1,4 @@
-"""Operators: a folder each, with the public names in `__init__`, the definition in `reference.py`, kernels beside it.
+"""Operators, a folder each: public names in `__init__`, the definition in `reference.py`, faster kernels beside it.
 
-A layer asks for a kernel once, when it is built (`choose`), and runs it ever after. Knows no model.
+A layer chooses a kernel once, when it is built (`choose`), and runs that kernel from then on. Operators know no model.
 """

@@ -1,4 +1,4 @@
-"""Choosing a kernel: each says why it refuses a case; the first that does not is taken, the reasons are kept."""
+"""Choosing a kernel (dispatch): the first kernel that does not refuse a case is taken; the others' reasons are kept."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ def never(case: Any) -> None:
 class Kernel:
     """One way to compute an operator.
 
+    run(...): computes the operator; None for operators with weights.
     refuses(case): None when the kernel computes the case, else the reason why not, in a few words.
-    prepare(...): for operators with weights, what to call instead of `run`, made once of the loaded weights.
+    prepare(...): for operators with weights: takes the loaded weights once and returns what replaces `run`.
     """
 
     name: str
@@ -30,7 +31,7 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The kernel that a layer runs, and why the ones before it were not taken."""
+    """The kernel that a layer runs. refused: (name, reason) of each kernel that was tried before."""
 
     operator: str
     kernel: Kernel
@@ -44,7 +45,7 @@ class Choice:
 
     @property
     def prepare(self) -> Callable[..., Any]:
-        """The kernel's function of loaded weights."""
+        """The kernel's function that takes the loaded weights."""
         assert self.kernel.prepare is not None, f"{self.operator}: run, not prepared"
         return self.kernel.prepare
 
@@ -71,7 +72,7 @@ def choose(operator: str, kernels: Sequence[Kernel], case: Any) -> Choice:
 
 
 def explain(choices: Iterable[Choice]) -> dict[str, str]:
-    """{operator: the kernels that a model's layers chose, with the reasons against others}, by name."""
+    """{operator: the kernels that a model's layers chose, with the reasons against others}, sorted by operator."""
     chosen: dict[str, dict[str, None]] = {}
     for choice in choices:
         chosen.setdefault(choice.operator, {})[str(choice)] = None

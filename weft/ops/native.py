@@ -1,6 +1,6 @@
-"""The native kernels of an instruction-set level, and why there are none where there are none.
+"""The native kernels of an ISA (instruction-set) level, or the reason why a device has none.
 
-`config.cpu_isa` names the level; "reference" asks for plain torch. Knows no operator: each has its own `cpu.py`.
+`config.cpu_isa` names the level; "reference" asks for plain torch. The operators' bindings are in each one's `cpu.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 if TYPE_CHECKING:
     from weft._native import Kernels
 
-# The numbers by which csrc/simd.h knows element types.
+# The kernels' numbers of element types, DType in csrc/limits.h.
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 
 
@@ -29,7 +29,7 @@ def is_installed() -> bool:
 
 
 @cache
-def extension():      # its type is the module's own: weft/_native.pyi
+def extension():      # no annotation: the type is that of the module, weft/_native.pyi
     """The compiled module. ImportError where the package was built without it."""
     import weft._native as native
 
@@ -47,5 +47,5 @@ def unavailable(device: str, isa: str) -> str | None:
 
 @cache
 def kernels(isa: str) -> Kernels:
-    """The table of kernels of a level. Only where `unavailable` has no reason."""
+    """The table of kernels of an ISA level. Call it only where `unavailable` returns None."""
     return extension().kernels(isa)

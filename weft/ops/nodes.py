@@ -1,7 +1,7 @@
-"""`MemoryNodes`: the nodes among which packed weights are divided, as the kernels know them (csrc/nodes.h).
+"""`MemoryNodes`: the memory nodes (NUMA) that packed weights are divided among, as the kernels see them (csrc/nodes.h).
 
-A node has a part of every weight's column groups, in proportion to its CPUs. Their pages are moved next to it when the
-weight is packed, and the kernels let a thread take groups of the node it runs on first. No number depends on it.
+A node holds a part of every weight's column groups, in proportion to its CPUs. The pages are moved to the node when the
+weight is packed. A thread of a kernel first takes groups of the node that it runs on. Results never depend on nodes.
 """
 
 from __future__ import annotations
@@ -18,22 +18,25 @@ from weft.ops.native import extension
 
 logger = logging.getLogger("weft")
 
-PANEL = 32                     # rows of a packed matrix in a panel; csrc/limits.h
+PANEL = 32                     # rows of a panel of a packed matrix; csrc/limits.h
 
 
 class MemoryNodes:
-    """The nodes of one engine. refused: why the system would not move pages, or None; then it is asked no more."""
+    """The nodes of one engine.
+
+    refused: why the system did not move pages, or None. After a refusal no more pages are moved.
+    """
 
     def __init__(self, nodes: Sequence[NumaNode]) -> None:
         self.native: Any = extension().Nodes([(node.number, list(node.cpus)) for node in nodes])
         self.refused: str | None = None
 
     def place(self, tensors: Iterable[Tensor], rows: int, *, gated: bool) -> None:
-        """Move pages of a packed weight's tensors to their nodes. rows: of the weight, with padding.
+        """Move the pages of a packed weight's tensors to their nodes. rows: rows of the weight with padding.
 
-        A refusal is a warning, once: results are the same and threads read from farther away.
+        A refusal by the system is one warning: results are the same, but threads read from more distant memory.
         """
-        groups = rows // (2 * PANEL)                         # two panels each, also of a gate and what it is a gate of
+        groups = rows // (2 * PANEL)    # a column group is two panels (gated: one gate panel and its up panel)
         for tensor in tensors:
             if self.refused is None:
                 self._note(extension().place_panels(self.native, tensor.data_ptr(), tensor.nbytes, groups, gated))

@@ -1,8 +1,8 @@
-"""`ScanPlan`: which rows of a step are whose, and which states they begin and end with, for operators that carry a
-state along each sequence (the causal convolution, the gated delta rule, Mamba).
+"""`ScanPlan`: each sequence's rows in a step, and the states that it reads and writes, for operators that carry a state
+along each sequence (the causal convolution, the gated delta rule, Mamba).
 
-A state has a source and a target, so a step never changes what it reads: it may be run again after a failure, a prefix
-may be kept as a snapshot, and several sequences may go on from one state. Knows no kernel and no model.
+A sequence reads one state and may write another, so that a step can be run again after a failure, a prefix's state can
+be kept as a snapshot, and several sequences can continue from one state. The module knows no kernel and no model.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from weft.ops.native import extension
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ScanPlan:
-    """A step for all layers that share their state ids; made once.
+    """A step for all layers that share their state ids; made once a step.
 
     query_lens: S, rows of each sequence, packed one after another.
-    read_ids: S, the id of the state before each sequence's first row; None: zeros, where a sequence begins. Several
-        sequences may read one state.
-    write_ids: S, where the state after its last row goes; no two the same, and none that another sequence reads. The
-        id that a sequence reads may be the one it writes: its state is then advanced in place.
-    ValueError for ids that break this.
+    read_ids: S, the id of the state before each sequence's first row; None where the sequence begins: its state is
+        zeros. Several sequences may read one state.
+    write_ids: S, the id of the state after each sequence's last row; all different, and no sequence reads an id that
+        another one writes. A sequence may write the id that it reads: its state then advances in place.
+    ValueError for ids that break these rules.
     """
 
     query_lens: tuple[int, ...]
@@ -54,28 +54,28 @@ class ScanPlan:
 
     @cached_property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """starts [S + 1], read_ids [S] (-1 for None), write_ids [S]: int64, what the native kernels read."""
+        """starts [S + 1], read_ids [S] (-1 for None), write_ids [S]: int64, for the native kernels."""
         starts, reads = [0, *accumulate(self.query_lens)], [-1 if read is None else read for read in self.read_ids]
         return np.array(starts, np.int64), np.array(reads, np.int64), np.array(self.write_ids, np.int64)
 
     @cached_property
     def native(self) -> Any:
-        """The step as the native kernels read it; its addresses are those of this plan's arrays."""
+        """The step for the native kernels; it points into this plan's arrays."""
         return extension().scan_step(len(self.query_lens), *(ids.ctypes.data for ids in self.arrays))
 
     def assign(self, other: ScanPlan) -> None:
-        """Make kernels that were recorded with this plan read `other`, which must live until they have run."""
+        """Make kernel calls that were recorded with this plan read `other`, which must live until they have run."""
         self.native.assign(other.native)
 
     def sequences(self) -> Iterator[tuple[slice, int | None, int]]:
-        """(rows, id of the state before them, id of the state after them) of each sequence."""
+        """Yield (rows, id of the state before them, id of the state after them) for each sequence."""
         start = 0
         for length, read, write in zip(self.query_lens, self.read_ids, self.write_ids, strict=True):
             yield slice(start, start + length), read, write
             start += length
 
     def check(self, rows: int, states: Tensor) -> None:
-        """ValueError unless the step has so many rows and `states` holds every state."""
+        """ValueError unless the step has `rows` rows and `states` [B, ...] holds every state of the plan."""
         if rows != self.num_tokens:
             raise ValueError(f"{rows} rows, the sequences have {self.num_tokens}")
         least, most = self._extremes
@@ -85,13 +85,13 @@ class ScanPlan:
 
     @cached_property
     def _extremes(self) -> tuple[int, int]:
-        """The least and the largest id; (0, -1) without sequences."""
+        """The smallest and the largest id; (0, -1) without sequences."""
         ids = [*self.write_ids, *(read for read in self.read_ids if read is not None)]
         return min(ids, default=0), max(ids, default=-1)
 
 
 def state_before(states: Tensor, read_id: int | None) -> Tensor:
-    """A copy of state `read_id` of states [B, ...], or zeros: what the reference kernels begin with."""
+    """The state that a reference kernel begins with: a copy of states[read_id], states [B, ...]; zeros for None."""
     return torch.zeros_like(states[0]) if read_id is None else states[read_id].clone()
 
 

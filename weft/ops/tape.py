@@ -1,8 +1,8 @@
-"""`Recording`: native calls kept on a tape while Python makes them, and whether repeating them alone would do the same.
+"""`Recording`: graph capture for native kernels. It keeps their calls on a tape, and checks that a replay is complete.
 
-A replay calls the kernels with the same addresses, and runs no Python and no torch. So a recording is good only if all
-that moved numbers were native kernels: torch's own operators are watched, and any that is neither a view nor new memory
-spoils it. Memory that was made meanwhile is kept as long as the recording.
+A replay calls the kernels with the same addresses; it runs no Python and no torch. So a recording is valid only if
+native kernels computed everything: a torch operator that neither makes a view nor allocates memory spoils it.
+Memory that was allocated while recording lives as long as the recording.
 """
 
 from __future__ import annotations
@@ -17,10 +17,7 @@ from weft.ops.native import extension, kernels
 
 
 class Recording(TorchDispatchMode):
-    """`with recording:` around the calls, then `replay()`.
-
-    spoilers: torch's operators that a replay would leave out.
-    """
+    """`with recording:` around the calls, then `replay()`. spoilers: torch operators that a replay would leave out."""
 
     def __init__(self, isa: str) -> None:
         super().__init__()
@@ -30,7 +27,7 @@ class Recording(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """No: torch would import its compiler, which takes a second, to keep it away from what is not compiled."""
+        """False. With True torch would import its compiler (about 1 s) to keep it away, though nothing is compiled."""
         return False
 
     def __enter__(self) -> Recording:
@@ -58,13 +55,13 @@ class Recording(TorchDispatchMode):
 
 
 def _is_view(func: Any, args: Any, results: list[Tensor]) -> bool:
-    """All results lie in an argument's memory, and nothing was written."""
+    """True if every result lies in the memory of an argument, and the operator writes nothing."""
     memory = {_address(x) for x in tree_iter(args) if isinstance(x, Tensor)}
     return not func._schema.is_mutable and bool(results) and all(_address(x) in memory for x in results)
 
 
 def _address(x: Tensor) -> object:
-    """Of the tensor's memory; equal to nothing for tensors of oneDNN's, which hide theirs."""
+    """The address of a tensor's memory. oneDNN's tensors hide it: they get an object that equals no other."""
     try:
         return x.untyped_storage().data_ptr()
     except NotImplementedError:

@@ -1,6 +1,6 @@
 """Activations by their names in config files: torch's functions are the definition, `cpu.py` has weft's kernel.
 
-A kernel runs `run(x, out=None)`. Behind a linear layer the activation is part of its product: see ops/linear.
+A kernel runs `run(x, out=None)`. The activation behind a linear layer is part of its epilogue instead: see ops/linear.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ACTIVATIONS = {
 
 
 def activation(name: str):
-    """The function of a name. ConfigError names the ones there are."""
+    """The torch function with this name. ConfigError for an unknown name lists the known ones."""
     if name not in ACTIVATIONS:
         raise ConfigError("hidden_act", name, expected=f"one of {', '.join(sorted(ACTIVATIONS))}")
     return ACTIVATIONS[name]
@@ -47,7 +47,7 @@ def activation(name: str):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivationCase:
-    """What decides which kernel computes an activation. gated: act(first half of the columns) * second half."""
+    """Decides which kernel computes an activation. gated: act(first half of the columns) * second half."""
 
     device: str
     dtype: torch.dtype

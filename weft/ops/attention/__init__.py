@@ -1,9 +1,9 @@
-"""Attention over the paged cache.
+"""Attention over the paged KV cache.
 
-`AttentionCase` is what a layer knows when it is built, `attention_plan` what a step needs once for all layers of a
-cache group, and a kernel runs `run(q, k, v, k_cache, v_cache, plan, params)`. Which keys a query sees is the plan's
-`KeyRanges` (`ranges.py` makes them for each kind of mask). `reference.py` is the definition, `cpu.py` weft's kernel;
-`check_attention` is for callers whose tensors others made.
+An `AttentionCase` holds what a layer knows when it is built. `attention_plan` makes what a step needs once for all
+layers of a cache group. A kernel runs `run(q, k, v, k_cache, v_cache, plan, params)`. The mask of a plan is its
+`KeyRanges`; `ranges.py` makes them for each kind of mask. `reference.py` is the definition, `cpu.py` weft's kernel;
+`check_attention` checks calls whose tensors come from foreign code.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionCase:
-    """What decides which kernel an attention layer can run.
+    """The properties that decide which kernel an attention layer can run.
 
-    isa: level of the native kernels, or "reference". cache_dtype: None for the model's.
+    isa: ISA level of the native kernels, or "reference". cache_dtype: None for the model's dtype. block_size: tokens.
     """
 
     device: str

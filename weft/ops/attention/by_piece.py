@@ -1,4 +1,4 @@
-"""Kernels that go through a plan piece by piece: this makes one of a function that attends for one piece."""
+"""`by_piece` makes a kernel of a function that attends for one piece (tile) of a plan."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Attend = Callable[[Tensor, Tensor, Tensor, Piece, AttentionParams], Tensor]
 
 
 def by_piece(attend: Attend) -> Callable[..., Tensor]:
-    """A kernel with the contract of `reference.run`."""
+    """A kernel with the contract of `reference.run`, which calls `attend` for each piece."""
 
     def run(q: Tensor, k: Tensor | None, v: Tensor | None, k_cache: Tensor, v_cache: Tensor, plan: AttentionPlan,
             params: AttentionParams, out: Tensor | None = None) -> Tensor:

@@ -1,8 +1,8 @@
-"""`check_attention`: whether a call of an attention kernel is one that the kernels can take.
+"""`check_attention`: raises for a call of an attention kernel whose arguments the kernel would misread.
 
-The kernels themselves check nothing: described layers give them what they were built for, microseconds apart. Callers
-that pass on tensors of others (programmed models, Transformers' modules) call this first. A call costs microseconds;
-block ids are looked at once for each plan.
+The kernels check nothing themselves, because described layers call them every few microseconds with arguments that fit.
+Callers that pass on foreign tensors (programmed models, Transformers' modules) call this first. A check takes
+microseconds; block ids are checked once for each plan.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ def check_attention(q: Tensor, k: Tensor | None, v: Tensor | None, k_cache: Tens
                     plan: AttentionPlan, params: AttentionParams, out: Tensor | None = None) -> None:
     """FieldError for the first argument of `reference.run` that a kernel would misread.
 
-    Tokens of q, k and v may lie any number of elements apart, each with its own stride; the heads of a token lie
-    together.
+    q, k and v may each have any stride between tokens; the heads of a token must lie together.
     """
     shape, dtype, device = q.shape, q.dtype, q.device
     if len(shape) != 3 or shape[0] != plan.num_queries:
@@ -63,7 +62,7 @@ def _same(name: str, what: str, value: Any, wanted: Any, whose: str) -> None:
 
 
 def _check_memory(name: str, x: Tensor, device: torch.device) -> None:
-    """On q's device, in memory without gaps."""
+    """FieldError unless x is contiguous and on q's device."""
     _same(name, ".device", x.device, device, "q's")
     if not x.is_contiguous():
         raise FieldError(f"{name}.stride()", x.stride(), expected=f"contiguous {list(x.shape)}",
@@ -71,7 +70,7 @@ def _check_memory(name: str, x: Tensor, device: torch.device) -> None:
 
 
 def _check_heads(name: str, x: Tensor, shape: tuple[int, ...]) -> None:
-    """[.., H, D]: the heads of a token lie together. Strides of dimensions of size one say nothing."""
+    """FieldError unless the heads of each token of x, [.., H, D], lie together. Size 1: any stride."""
     stride = x.stride()
     if (stride[2] != 1 and shape[2] > 1) or (stride[1] != shape[2] and shape[1] > 1):
         raise FieldError(f"{name}.stride()", stride, expected=f"(any, {shape[2]}, 1), a token's heads together",
@@ -80,7 +79,7 @@ def _check_heads(name: str, x: Tensor, shape: tuple[int, ...]) -> None:
 
 def _check_caches(shape: torch.Size, dtype: torch.dtype, device: torch.device, k_cache: Tensor, v_cache: Tensor,
                   plan: AttentionPlan) -> None:
-    """shape, dtype, device: q's."""
+    """FieldError unless the caches fit q and the plan. shape, dtype, device: those of q."""
     heads, head_dim, stored, sizes = shape[1], shape[2], k_cache.dtype, k_cache.shape
     if stored not in KINDS or (stored.itemsize > 1 and stored != dtype):
         raise FieldError("k_cache.dtype", stored, expected=f"{dtype}, q's, or 8 bits")
@@ -95,7 +94,7 @@ def _check_caches(shape: torch.Size, dtype: torch.dtype, device: torch.device, k
 
 
 def _check_new(name: str, x: Tensor | None, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
-    """The step's new keys or values, [N, Hkv, D]; none where the plan has no slots."""
+    """FieldError unless x, the step's new keys or values, has the shape [N, Hkv, D]; None fits a plan without slots."""
     if x is None:
         if shape[0]:
             raise FieldError(name, None, expected=f"{shape[0]} new keys and values: the plan has slots for them")
@@ -114,7 +113,7 @@ def _check_numbers(name: str, x: Tensor, shape: tuple[int, ...], device: torch.d
 
 
 def _check_blocks(plan: AttentionPlan, num_blocks: int) -> None:
-    """Slots and all blocks that a query of the plan sees are in a cache of so many blocks."""
+    """FieldError unless the plan's slots, and all blocks that its queries see, lie in a cache of num_blocks blocks."""
     slots, table, size, num_seqs = plan.slots, plan.table, plan.block_size, len(plan.seq_lens)
     if table.shape[0] != num_seqs or len(plan.query_lens) != num_seqs:
         raise FieldError("plan.table.shape", table.shape, expected=f"[{num_seqs}, M], a row for each of seq_lens")

@@ -1,7 +1,7 @@
 """Paged attention by weft's native kernel (csrc/attention.h).
 
-Bound: decode reads the cached keys and values once, at the speed of memory; a prompt runs at the speed of the level's
-products (`benchmarks/attention.py` prints both fractions). Each row is bitwise the same in any company.
+Bound: decode reads the cached keys and values once, at memory bandwidth; prefill runs at the speed of the ISA level's
+products (`benchmarks/attention.py` prints both fractions). A row's bits do not depend on the other rows of the batch.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from weft.ops.attention.plan import AttentionPlan
 from weft.ops.attention.shared_prefix import BLOCK_SIZE
 from weft.ops.native import DTYPES, extension, kernels
 
-# Numbers of csrc/limits.h, which tests/ops/test_limits.py compares: plans are made without the extension too.
+# Constants of csrc/limits.h, repeated because plans are made without the extension too (tests/ops/test_limits.py).
 SPLIT_QUERIES = 16             # sequences with at most this many queries are split along the keys (flash-decoding)
 SEGMENT, STATE_VALUES = 512, 32            # tokens of a segment; floats of its state besides the weighted values
 MAX_HEAD_DIM = 256
-THREAD_BYTES = 1 << 20         # scratch of a thread, for the rows that it works on
-# The numbers by which csrc/attention_args.h knows how a cache is stored.
+THREAD_BYTES = 1 << 20         # scratch memory of a thread, in bytes
+# The kernels' numbers of cache formats, KvKind in csrc/attention_args.h.
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.float8_e4m3fn: 3, torch.float8_e5m2: 4,
          torch.int8: 5}
 
 
 def refuses(dtype: torch.dtype, kv_dtype: torch.dtype, head_dim: int, block_size: int) -> str | None:
-    """Why the kernel cannot run a layer on a processor that has native kernels."""
+    """Why the native kernel cannot run a layer; None when it can."""
     if dtype not in DTYPES:
         return f"{dtype}"
     if kv_dtype not in KINDS or (kv_dtype.itemsize > 1 and kv_dtype != dtype):
@@ -43,7 +43,7 @@ def state_bytes(num_heads: int, head_dim: int, num_tokens: int) -> float:
 
 
 def make_run(isa: str) -> Callable[..., Tensor]:
-    """`run` with the contract of `reference.run`, by the kernels of a level."""
+    """The kernel of an ISA level, with the contract of `reference.run`."""
     table, cache_of = kernels(isa), extension().kv_cache
 
     def run(q: Tensor, k: Tensor | None, v: Tensor | None, k_cache: Tensor, v_cache: Tensor, plan: AttentionPlan,

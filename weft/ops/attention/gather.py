@@ -1,7 +1,7 @@
-"""Rows of the cache: where a step's keys and values go, and which rows a piece reads.
+"""Writing a step's keys and values to the cache, and gathering the rows that a piece reads.
 
-A cache is [B, Hkv, P, R]: within a block each head's tokens lie together, so that gathering blocks head by head gives
-[s, Hkv, L, D] without another copy, which is what batched products want.
+A cache is [B, Hkv, P, R]. The tokens of a head lie together within a block, so that gathering blocks head by head gives
+[s, Hkv, L, D], the operand of batched products, without another copy.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def piece_keys(piece: Piece, new: Tensor | None, cache: Tensor, dtype: torch.dty
     """[s, Hkv, L, D] of one piece, in `dtype`. new: the step's new k (or v), [N, Hkv, D]; cache: [B, Hkv, P, R]."""
     if new is not None and piece.local is not None:
         own = new[piece.local]
-        if cache.dtype != dtype:                                       # as they would come back from the cache
+        if cache.dtype != dtype:                                       # round as the cache would
             own = decode(encode(own.reshape(-1, own.shape[-1]), cache.dtype), dtype).view(own.shape)
         return own.transpose(0, 1).unsqueeze(0)
     _, kv_heads, block_size, size = cache.shape
@@ -39,5 +39,5 @@ def piece_keys(piece: Piece, new: Tensor | None, cache: Tensor, dtype: torch.dty
 
 
 def _movable(x: Tensor) -> Tensor:
-    """The same memory as a type that torch's indexing knows."""
+    """x as uint8 if its elements have 8 bits: torch's indexing does not know all 8-bit types."""
     return x.view(torch.uint8) if x.dtype.itemsize == 1 else x

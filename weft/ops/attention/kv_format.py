@@ -1,8 +1,8 @@
-"""How keys and values are cached: as the model's floats, as floats of 8 bits, or as integers with a scale.
+"""Formats of cached keys and values: the model's floats, 8-bit floats, or 8-bit integers with a scale.
 
-A cache is [B, Hkv, P, R]: R is D, or for int8 D + 4, a float32 scale after each row's codes. The tensor's type names
-the format. Within a block of a head a kernel may order the numbers as it likes (csrc/attention_args.h does); only who
-writes a cache reads it.
+A cache is [B, Hkv, P, R]. R is D; for int8 R is D + 4: a float32 scale follows each row's codes (quantized values). The
+tensor's dtype names the format. A kernel may order the numbers within a head's block as it likes
+(csrc/attention_args.h does), because only the kernel that writes a cache reads it.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# kv_cache_dtype -> type of the cache.
+# kv_cache_dtype -> dtype of the cache.
 KV_DTYPES = {
     "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "fp8_e4m3": torch.float8_e4m3fn,
     "fp8_e5m2": torch.float8_e5m2, "int8_per_token_head": torch.int8,
 }
 _SCALE_BYTES = 4
-_LEAST = 1e-30                 # largest number of a row at least, for its scale
+_LEAST = 1e-30                 # lower bound of a row's max |x|, so that its scale is never 0
 
 
 def cache_shape(num_blocks: int, kv_heads: int, block_size: int, head_dim: int, dtype: torch.dtype) -> tuple[int, ...]:
-    """[B, Hkv, P, R]."""
+    """[B, Hkv, P, R], the shape of a cache of keys or of values."""
     return num_blocks, kv_heads, block_size, head_dim + (_SCALE_BYTES if dtype == torch.int8 else 0)
 
 
 def encode(x: Tensor, dtype: torch.dtype) -> Tensor:
     """[n, D] floats as rows of a cache, [n, R] of `dtype`.
 
-    Floats of 8 bits: to nearest even, what is too large becomes the largest. int8: codes are x / scale to nearest even,
-    scale = max |x| / 127.
+    8-bit floats: rounded to nearest even; numbers that are too large become the largest. int8: codes are x / scale,
+    rounded to nearest even, with scale = max |x| / 127.
     """
     if dtype == torch.int8:
         scale = x.float().abs().amax(-1, keepdim=True).clamp(min=_LEAST) / 127

@@ -1,7 +1,8 @@
 """A piece of attention by two batched matrix products and a softmax.
 
-Does all that the reference does (soft cap too). On CPUs without AMX it is twice as fast as torch's fused kernel, for
-prompts in bfloat16 and for decodes. Scores are rounded to the model's dtype once; the softmax sums in float32.
+It computes everything that the reference does, except sinks. On CPUs without AMX it is twice as fast as torch's fused
+kernel, for prompts in bfloat16 and for decodes. Scores are rounded to the model's dtype once; the softmax sums in
+float32.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, piece: Piece, params: Attent
     s, n, (heads, size), kv_heads = piece.num_seqs, piece.num_queries, q.shape[1:], keys.shape[1]
     group = heads // kv_heads
     queries = q.view(s, n, kv_heads, group, size).permute(0, 2, 3, 1, 4).reshape(s, kv_heads, group * n, size)
-    transposed = keys.contiguous().transpose(-1, -2)                                  # contiguous: three times as fast
+    transposed = keys.contiguous().transpose(-1, -2)                                  # contiguous keys: 3x as fast
     if s == 1 and piece.mask is not None and params.adds_nothing:
-        # Scale and mask within the product.
+        # The product itself adds the mask and multiplies by the scale.
         scores = torch.baddbmm(piece.grouped_mask(group, q.dtype), queries[0], transposed[0], alpha=params.scale)
         weights = torch.softmax(scores, dim=-1).unsqueeze(0)
     else:
@@ -31,7 +32,7 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, piece: Piece, params: Attent
 
 
 def _weights(scores: Tensor, piece: Piece, params: AttentionParams) -> Tensor:
-    """scores [s, Hkv, G, n, L] float32, unscaled and overwritten; the softmax of them, float32."""
+    """The softmax weights, float32, of unscaled scores [s, Hkv, G, n, L] float32, which are overwritten."""
     scores.mul_(params.scale)
     if params.softcap is not None:
         scores.div_(params.softcap).tanh_().mul_(params.softcap)

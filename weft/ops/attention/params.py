@@ -1,4 +1,4 @@
-"""What stays the same for an attention layer from step to step."""
+"""`AttentionParams`: the parameters of an attention layer that stay the same from step to step."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class AlibiBias:
-    """What ALiBi adds to the scaled scores of a key, up to a constant for each query, which a softmax does not see.
+    """ALiBi's bias on the scaled scores, up to a constant for each query, which the softmax does not see.
 
-    slopes: [H] float32; scale: factor on the bias; is_bfloat16: position and product rounded to bfloat16 (Falcon's
-    published code), which needs absolute positions. Source: arXiv:2108.12409.
+    slopes: [H] float32. scale: factor on the bias. is_bfloat16: position and product are rounded to bfloat16, as in
+    Falcon's published code; this needs absolute positions. Source: arXiv:2108.12409.
     """
 
     slopes: Tensor
@@ -31,13 +31,14 @@ class AlibiBias:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class AttentionParams:
-    """scale: factor on q·k; softcap: scores become softcap * tanh(scores / softcap).
+    """The parameters of an attention layer.
 
+    scale: factor on q·k. softcap: scores become softcap * tanh(scores / softcap).
     bias_by_distance: [H, 2M + 1] float32, contiguous, added to the scores after the cap: column M + d for a key d
-    tokens after the query, with d clamped to -M .. M (T5's relative bias, arXiv:1910.10683, one number for each
-    distance instead of each bucket). The query's place is seq_len - query_len + i, so the bias is for self-attention:
-    T5's cross attention has none.
-    sinks: [H] float32, logits that join each row's softmax and weigh no value.
+        tokens after the query, with d clamped to -M .. M (T5's relative bias, arXiv:1910.10683, with one number for
+        each distance instead of each bucket). Only for self-attention, because query i of a sequence counts as
+        position seq_len - query_len + i; T5's cross attention has no bias.
+    sinks: [H] float32, logits that join each row's softmax without a value.
     """
 
     scale: float
@@ -48,12 +49,12 @@ class AttentionParams:
 
     @property
     def adds_nothing(self) -> bool:
-        """Scores are q·k times the scale."""
+        """True if scores are just q·k times the scale."""
         return self.softcap is None and self.alibi is None and self.bias_by_distance is None
 
 
 def distance_bias(bias_by_distance: Tensor, distances: Tensor) -> Tensor:
-    """[H, *distances.shape] float32: what is added to scores at distances key - query (int64)."""
+    """[H, *distances.shape] float32: the bias at `distances` (int64, key position - query position)."""
     most = bias_by_distance.shape[1] // 2
     return bias_by_distance[:, distances.clamp(-most, most) + most]
 

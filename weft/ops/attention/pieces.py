@@ -1,5 +1,5 @@
-"""A step cut into pieces for the kernels made of torch's batched calls: decodes of similar length together, a prefill
-chunk in tiles of queries. A piece gathers whole blocks; the mask hides the keys that a query does not see.
+"""Pieces (tiles) of a step for kernels that are made of torch's batched calls: decodes of similar length share a piece,
+a prefill chunk is cut into tiles of queries. A piece gathers whole blocks; its mask hides keys from queries.
 
         keys lo ……………………………… hi            lo: first key that a query of the piece sees, rounded down to a block
       query 0  ■ ■ ■ ■ ■ □ □ □              hi: end of the last one, rounded up to a block
@@ -17,25 +17,25 @@ from torch import Tensor
 
 from weft.ops.attention.ranges import KeyRanges, places
 
-MIN_TILE = 16                  # queries in one call at least, of a chunk that has them
-_MAX_TILE = 128                # queries in one call at most: keys after a tile's last query are not computed
-TILE_SCORES = 2 ** 19          # queries * keys in one call, about: bounds the scores' memory
-_DECODE_SPREAD = 1.3           # a batched decode call holds lengths at most this factor apart,
-_DECODE_KEYS = 2048            # and about so many keys: what is gathered should still be in the cache when it is used
+MIN_TILE = 16                  # fewest queries of a tile, if the chunk has them
+_MAX_TILE = 128                # most queries of a tile: smaller tiles compute fewer scores that the mask hides
+TILE_SCORES = 2 ** 19          # about the most queries * keys of a tile, which bounds the memory of its scores
+_DECODE_SPREAD = 1.3           # lengths of the decodes of a piece differ at most by this factor
+_DECODE_KEYS = 2048            # about the most keys of a piece of decodes: they stay in the CPU's cache until used
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Piece:
     """One batched call: `num_seqs` sequences with `num_queries` queries each.
 
-    rows: rows of the step's q, a slice or [s * n] int64.
-    local: rows of the step's own k and v (a prompt's first chunk needs no cache); then block_ids is None.
-    block_ids: [s * m] int64, blocks to gather; past its end a sequence's last block again, so that none is foreign.
+    rows: the piece's rows of the step's q, a slice or [s * n] int64.
+    local: rows of the step's own k and v to read instead of the cache (a prompt's first chunk); then block_ids is None.
+    block_ids: [s * m] int64, blocks to gather. A shorter sequence repeats its last block, so that no block is foreign.
     mask: [s, 1, n, L] float32, 0 or -inf; None when each query sees all L keys.
     key_positions: [s, 1, 1, L] float32; last_position: [s, 1, 1, 1] float32, of the last query (both for ALiBi).
-    distances: [s, n, L] int64, key - query.
-    blind: [s * n] bool, the queries that see no key, whose results are zeros; None when there is none.
-    rows_by_heads, bias_by_group: what block_rows and grouped_mask made, so that the layers of a step share it.
+    distances: [s, n, L] int64, key position - query position.
+    blind: [s * n] bool, queries that see no key, whose results are zeros; None when every query sees one.
+    rows_by_heads, bias_by_group: results of block_rows and grouped_mask, kept for the other layers of the step.
     """
 
     rows: slice | Tensor
@@ -53,14 +53,14 @@ class Piece:
     bias_by_group: dict[tuple[int, torch.dtype], Tensor] = field(default_factory=dict, init=False)
 
     def grouped_mask(self, group: int, dtype: torch.dtype) -> Tensor:
-        """[group * n, L]: the mask of the first sequence, once for each query head of a KV head."""
+        """[group * n, L]: the mask of the first sequence, repeated for the `group` query heads of a KV head."""
         assert self.mask is not None
         if (group, dtype) not in self.bias_by_group:
             self.bias_by_group[group, dtype] = self.mask[0, 0].to(dtype).repeat(group, 1)
         return self.bias_by_group[group, dtype]
 
     def block_rows(self, kv_heads: int) -> Tensor:
-        """[s * Hkv * m]: rows of a cache seen as [B * Hkv, P * D], in the order sequence, head, block."""
+        """[s * Hkv * m]: rows of a cache viewed as [B * Hkv, P * R], in the order sequence, head, block."""
         assert self.block_ids is not None
         if kv_heads not in self.rows_by_heads:
             heads = torch.arange(kv_heads).view(1, -1, 1)
@@ -82,7 +82,7 @@ def make_pieces(query_lens: Sequence[int], seq_lens: Sequence[int], num_decodes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _PieceMaker:
-    """What the pieces of a step are made of. positions: [T], places of the queries; the rest as in make_pieces."""
+    """Makes the pieces of a step. positions: [T], places of queries in their sequences; the rest as in make_pieces."""
 
     seq_lens: Sequence[int]
     table: Tensor
@@ -92,7 +92,7 @@ class _PieceMaker:
     block_size: int
 
     def decodes(self, num_decodes: int) -> list[Piece]:
-        spans = []                                  # (blocks, first block, sequence)
+        spans = []                                  # (number of blocks, first block, sequence)
         for seq in range(num_decodes):
             first, last = self._blocks(slice(seq, seq + 1))
             spans.append((last - first, first, seq))
@@ -108,7 +108,7 @@ class _PieceMaker:
         return pieces
 
     def _blocks(self, rows: slice) -> tuple[int, int]:
-        """[first, last) blocks that some rows of a sequence see; one where they see none."""
+        """The blocks [first, last) that these rows of a sequence see; (0, 1) where they see no key."""
         first, end = self.ranges.first[rows], self.ranges.end[rows]
         sees = first < end
         if not sees.any():
@@ -121,7 +121,7 @@ class _PieceMaker:
         firsts = torch.tensor([first for _, first, _ in spans])[:, None]
         own = torch.tensor([first + blocks - 1 for blocks, first, _ in spans])[:, None]     # the last block of each
         blocks = self.table[seqs[:, None], torch.minimum(firsts + torch.arange(width), own)]
-        keys = firsts * size + torch.arange(width * size)                                   # [s, L] positions
+        keys = firsts * size + torch.arange(width * size)                                   # [s, L], places of keys
         rows = slice(0, len(spans)) if [s for _, _, s in spans] == list(range(len(spans))) else seqs
         return self._piece(rows, seqs[:, None].numpy(), keys, block_ids=blocks.reshape(-1))
 
@@ -142,13 +142,13 @@ class _PieceMaker:
         return pieces
 
     def _keys(self, rows: slice) -> tuple[int, int]:
-        """[first, last) keys that some rows of a sequence see; one where they see none."""
+        """The keys [first, last) that these rows of a sequence see; (0, 1) where they see no key."""
         first, end = self.ranges.first[rows], self.ranges.end[rows]
         sees = first < end
         return (int(first[sees].min()), int(end[sees].max())) if sees.any() else (0, 1)
 
     def _is_local(self, seq: int, row: int, num_queries: int) -> bool:
-        """The sequence's keys are the step's own, in the rows of its queries."""
+        """True if all keys of the sequence are new in this step and lie in the rows of its queries."""
         if num_queries != self.seq_lens[seq] or row + num_queries > len(self.slots):
             return False
         at, size = np.arange(num_queries), self.block_size
@@ -157,7 +157,7 @@ class _PieceMaker:
 
     def _piece(self, rows: slice | Tensor, queries: np.ndarray, keys: Tensor, local: slice | None = None,
                block_ids: Tensor | None = None) -> Piece:
-        """queries: [s, n], rows of the step; keys: [s, L], places of keys."""
+        """A piece. queries: [s, n], rows of the step; keys: [s, L], places of the keys in their sequences."""
         first, end, at = (torch.from_numpy(x[queries].astype(np.int64)) for x in (*self.ranges, self.positions))
         hidden = (keys[:, None] < first[..., None]) | (keys[:, None] >= end[..., None])         # [s, n, L]
         blind = (first >= end).view(-1)

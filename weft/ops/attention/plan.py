@@ -1,4 +1,7 @@
-"""What the attention kernels read of a step, made once for all layers of a cache group; what few read, lazily."""
+"""`AttentionPlan`: what attention kernels read of a step, made once for all layers of a cache group.
+
+Parts that only some kernels read are made lazily.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +25,17 @@ from weft.ops.native import extension
 class AttentionPlan:
     """A step for one cache group.
 
-    query_lens: S, queries of each sequence in this step; seq_lens: S, its tokens in the cache after this step (in cross
-    attention the encoder's, whatever the number of queries).
-    num_decodes: so many sequences, the first ones, have one query each.
+    query_lens: S, queries of each sequence in this step.
+    seq_lens: S, tokens of each sequence in the cache after this step; in cross attention the encoder's tokens.
+    num_decodes: the first num_decodes sequences have one query each.
     slots: [N] int64, where new keys and values go: block * block_size + offset. N is T in self-attention, 0 where all
-    keys are cached already, and an encoder's new tokens where a cross layer writes them.
-    table: [S, M] int32, the sequences' blocks; -1 where there is none.
-    window: tokens that a causal query sees, itself included; None for all.
+        keys are cached already, and the number of the encoder's new tokens where a cross-attention layer writes them.
+    table: [S, M] int32, block ids of each sequence; -1 where it has no block.
+    window: keys that a causal query sees, its own included; None for all.
+    block_size: tokens of a block.
     ranges: the keys that each query sees (ranges.py); None for causal queries.
-    rows_by_heads: what slot_rows made, so that the layers of a step share it.
-    checked: numbers of blocks of the caches that check_attention has compared the plan with.
+    rows_by_heads: results of slot_rows, kept for the other layers of the step.
+    checked: block counts of the caches that check_attention has compared this plan with.
     """
 
     query_lens: tuple[int, ...]
@@ -47,32 +51,32 @@ class AttentionPlan:
 
     @cached_property
     def num_queries(self) -> int:
-        """T."""
+        """T, queries of the step."""
         return sum(self.query_lens)
 
-    # What kernels made of torch's operators read.
+    # For kernels that are made of torch's operators.
 
     @cached_property
     def slot_mapping(self) -> Tensor:
-        """[N] int64."""
+        """`slots` as a tensor, [N] int64."""
         return torch.from_numpy(self.slots)
 
     @cached_property
     def block_table(self) -> Tensor:
-        """[S, M] int64."""
+        """`table` as a tensor, [S, M] int64."""
         return torch.from_numpy(self.table.astype(np.int64))
 
     @cached_property
     def fresh_blocks(self) -> Tensor:
-        """[n] int64, blocks that this step starts and does not fill. They are zeroed first: a call reads whole blocks,
-        and what an earlier owner left there could be NaN, which a weight of 0 does not undo.
+        """[n] int64, blocks that this step starts and does not fill. They are zeroed first, because kernels read whole
+        blocks: an earlier owner may have left NaN there, and a weight of 0 times NaN is NaN.
         """
         blocks, offsets = self.slots // self.block_size, self.slots % self.block_size
         return torch.from_numpy(np.setdiff1d(blocks[offsets == 0], blocks[offsets == self.block_size - 1]))
 
     @cached_property
     def key_ranges(self) -> KeyRanges:
-        """The keys that each query sees, also where the plan says it by causality and a window."""
+        """The keys that each query sees, as arrays, also for causal plans and plans with a window."""
         if self.ranges is not None:
             return self.ranges
         if self.window is None:
@@ -87,22 +91,22 @@ class AttentionPlan:
 
     @property
     def is_one_piece(self) -> bool:
-        """The whole step is one call, on q as it is."""
+        """True if the step is one piece that takes q as it is."""
         return len(self.pieces) == 1 and isinstance(self.pieces[0].rows, slice)
 
     def slot_rows(self, kv_heads: int) -> Tensor:
-        """[N * Hkv]: rows of a cache seen as [B * Hkv * P, ...], in the order token, head."""
+        """[N * Hkv]: rows of a cache viewed as [B * Hkv * P, R], in the order token, head."""
         if kv_heads not in self.rows_by_heads:
             blocks, offsets = self.slot_mapping // self.block_size, self.slot_mapping % self.block_size
             heads = blocks.unsqueeze(1) * kv_heads + torch.arange(kv_heads)
             self.rows_by_heads[kv_heads] = (heads * self.block_size + offsets.unsqueeze(1)).view(-1)
         return self.rows_by_heads[kv_heads]
 
-    # What the native kernel reads.
+    # For the native kernel.
 
     @cached_property
     def prefixes(self) -> SharedPrefixes:
-        """Decodes that begin with the same blocks, which the native kernel reads once for all of them."""
+        """Prefix groups: decodes that begin with the same blocks, which the native kernel reads once for a group."""
         decodes, num_seqs = slice(self.num_decodes), len(self.seq_lens)
         if self.ranges is None:
             lens = self.seq_lens[decodes] if self.window is None else [0] * self.num_decodes
@@ -117,7 +121,7 @@ class AttentionPlan:
 
     @cached_property
     def native(self) -> Any:
-        """The step as the native kernel reads it; its addresses are those of this plan's arrays."""
+        """The step for the native kernel; it points into this plan's arrays."""
         lengths, shared, ranges = self.lengths, self.prefixes, self.ranges
         return extension().attention_step(
             self.num_queries, len(self.seq_lens), len(self.slots), self.slots.ctypes.data, lengths.ctypes.data,
@@ -125,7 +129,7 @@ class AttentionPlan:
             *((0, 0) if ranges is None else (ranges.first.ctypes.data, ranges.end.ctypes.data)), *shared.addresses)
 
     def assign(self, other: AttentionPlan) -> None:
-        """Make the native kernel read another plan of as many queries of each sequence where it read this one."""
+        """Make kernel calls that were recorded with this plan read `other`, a plan with the same query_lens."""
         self.native.assign(other.native)
 
 

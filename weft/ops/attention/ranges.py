@@ -1,7 +1,7 @@
-"""`KeyRanges`: which keys each query of a step sees, as data. One function for each kind of mask.
+"""`KeyRanges`: the attention mask as data, the keys that each query of a step sees. Each kind of mask has a function.
 
-A query sees the keys [first, end) of its own sequence, counted from the sequence's first token. Rows are queries 0 to 5
-of one sequence, columns are keys 0 to 5, ■ is seen:
+A query sees the keys [first, end) of its sequence, counted from the sequence's first token. In the drawings rows are
+queries 0 to 5 of one sequence, columns are keys 0 to 5, and ■ is a key that the query sees:
 
     causal        sliding_window(3)  bidirectional  chunked(3)     prefix_lm(3)   spans((2, 5))  cross, 4 keys
     ■ · · · · ·   ■ · · · · ·        ■ ■ ■ ■ ■ ■    ■ · · · · ·    ■ ■ ■ · · ·    ■ · · · · ·    ■ ■ ■ ■
@@ -11,9 +11,9 @@ of one sequence, columns are keys 0 to 5, ■ is seen:
     ■ ■ ■ ■ ■ ·   · · ■ ■ ■ ·        ■ ■ ■ ■ ■ ■    · · · ■ ■ ·    ■ ■ ■ ■ ■ ·    ■ ■ ■ ■ ■ ·    ■ ■ ■ ■
     ■ ■ ■ ■ ■ ■   · · · ■ ■ ■        ■ ■ ■ ■ ■ ■    · · · ■ ■ ■    ■ ■ ■ ■ ■ ■    ■ ■ ■ ■ ■ ■    ■ ■ ■ ■
 
-Every function takes query_lens (S, queries of each sequence in the step) and seq_lens (S, its tokens in the cache after
-the step). Query i of a sequence has the place seq_len - query_len + i. A query sees cached keys only: what it sees must
-be in the cache when the step ends, so a prefix, a span and a bidirectional sequence are never cut by a chunk's end.
+Every function takes query_lens (S, queries of each sequence in the step) and seq_lens (S, tokens of each sequence in
+the cache after the step). Query i of a sequence has the place seq_len - query_len + i. All keys that a query sees must
+be in the cache when the step ends. So a chunk must not end within a prefix, a span or a bidirectional sequence.
 Causal steps and steps with a window need no arrays: a plan without ranges is causal (AttentionPlan.window).
 """
 
@@ -28,7 +28,7 @@ from weft.errors import FieldError
 
 
 class KeyRanges(NamedTuple):
-    """first, end: [T] int32, the keys [first, end) that each query of a step sees; none where first >= end."""
+    """first, end: [T] int32, the keys [first, end) that each query of a step sees; no key where first >= end."""
 
     first: np.ndarray
     end: np.ndarray
@@ -40,20 +40,20 @@ def places(query_lens: Sequence[int], seq_lens: Sequence[int]) -> np.ndarray:
 
 
 def causal(query_lens: Sequence[int], seq_lens: Sequence[int]) -> KeyRanges:
-    """All keys up to the query's own."""
+    """Each query sees all keys up to its own."""
     at = places(query_lens, seq_lens)
     return KeyRanges(np.zeros_like(at), at + 1)
 
 
 def sliding_window(query_lens: Sequence[int], seq_lens: Sequence[int], window: int) -> KeyRanges:
-    """The last `window` keys up to the query's own. Source: arXiv:2310.06825."""
+    """Each query sees the last `window` keys up to its own. Source: arXiv:2310.06825."""
     at = places(query_lens, seq_lens)
     return KeyRanges(np.maximum(at + 1 - window, 0), at + 1)
 
 
 def bidirectional(query_lens: Sequence[int], seq_lens: Sequence[int], radius: int | None = None) -> KeyRanges:
-    """All keys of the sequence, or those at most `radius` tokens before or after the query (ModernBERT's local layers,
-    arXiv:2412.13663).
+    """Each query sees all keys of its sequence, or those at most `radius` tokens before or after the query
+    (ModernBERT's local layers, arXiv:2412.13663).
     """
     lengths = _repeated(seq_lens, query_lens)
     if radius is None:
@@ -63,7 +63,7 @@ def bidirectional(query_lens: Sequence[int], seq_lens: Sequence[int], radius: in
 
 
 def chunked(query_lens: Sequence[int], seq_lens: Sequence[int], chunk: int) -> KeyRanges:
-    """Keys up to the query's own from the start of its chunk on; chunks have `chunk` tokens (Llama 4's
+    """Each query sees the keys from the start of its chunk up to its own; a chunk has `chunk` tokens (Llama 4's
     attention_chunk_size).
     """
     at = places(query_lens, seq_lens)
@@ -71,19 +71,20 @@ def chunked(query_lens: Sequence[int], seq_lens: Sequence[int], chunk: int) -> K
 
 
 def prefix_lm(query_lens: Sequence[int], seq_lens: Sequence[int], prefix_lens: Sequence[int]) -> KeyRanges:
-    """The first tokens of a sequence, prefix_lens [S] many, see each other; later ones are causal (PaliGemma,
-    arXiv:2407.07726). FieldError where a prefix has a query but is not wholly in the cache.
+    """The tokens of a sequence's prefix see the whole prefix; later tokens are causal (PaliGemma, arXiv:2407.07726).
+
+    prefix_lens: S, tokens of each prefix. FieldError where a prefix has a query but is not wholly in the cache.
     """
     return spans(query_lens, seq_lens, [[(0, n)] if n else [] for n in prefix_lens])
 
 
 def spans(query_lens: Sequence[int], seq_lens: Sequence[int], seq_spans: Sequence[Sequence[tuple[int, int]]],
           window: int | None = None) -> KeyRanges:
-    """Tokens of a span (an image's) see all of their span and, as every token, what is before them: all of it, or the
-    last `window` keys (Gemma 3, arXiv:2503.19786).
+    """A token of a span (an image) sees its whole span. Besides, every token sees the keys up to its own: all of them,
+    or the last `window` (Gemma 3, arXiv:2503.19786).
 
-    seq_spans: for each sequence the [first, end) of its spans. FieldError where a span has a query but is not wholly in
-    the cache.
+    seq_spans: the [first, end) of each span, for each sequence. FieldError where a span has a query but is not wholly
+    in the cache.
     """
     ranges = causal(query_lens, seq_lens) if window is None else sliding_window(query_lens, seq_lens, window)
     at, row = places(query_lens, seq_lens), 0
@@ -101,16 +102,17 @@ def spans(query_lens: Sequence[int], seq_lens: Sequence[int], seq_spans: Sequenc
 
 
 def cross(query_lens: Sequence[int], seq_lens: Sequence[int]) -> KeyRanges:
-    """All keys of another stream, an encoder's: seq_lens are its tokens, query_lens those of the decoder."""
+    """Each query sees all keys of an encoder: seq_lens are the encoder's tokens, query_lens the decoder's."""
     return bidirectional(query_lens, seq_lens)
 
 
 def _repeated(values: Sequence[int] | np.ndarray, query_lens: Sequence[int]) -> np.ndarray:
-    """[T] int32: each sequence's value, once for each of its queries."""
+    """[T] int32: each sequence's value, repeated for each of its queries."""
     return np.repeat(np.asarray(values, dtype=np.int32), query_lens)
 
 
 def _starts(query_lens: Sequence[int], seq_lens: Sequence[int]) -> np.ndarray:
+    """[T] int32: the place of the sequence's first query, for each query."""
     return _repeated(np.asarray(seq_lens, dtype=np.int32) - np.asarray(query_lens, dtype=np.int32), query_lens)
 
 

@@ -1,4 +1,4 @@
-"""The definition of attention over the paged cache: one sequence at a time, in float32, written to be read."""
+"""The definition of attention over the paged KV cache: one sequence at a time, in float32, written to be read."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def run(q: Tensor, k: Tensor | None, v: Tensor | None, k_cache: Tensor, v_cache:
     """Write this step's keys and values to the cache, then attend.
 
     Args:
-        q: [T, H, D]; k, v: [N, Hkv, D], any float dtype; None where the plan has no slots: the keys are cached already.
+        q: [T, H, D], any float dtype. k, v: [N, Hkv, D], or None where the plan has no slots (all keys are cached).
         k_cache, v_cache: [B, Hkv, P, R], modified (kv_format.py).
-        out: [T, H, D], contiguous, in the dtype of q; may be used for the result.
+        out: [T, H, D], contiguous, in the dtype of q: memory that a kernel may use for the result.
     Returns:
         [T, H, D] in the dtype of q; zeros for a query that sees no key.
     Source: PagedAttention, arXiv:2309.06180 section 4; grouped queries, arXiv:2305.13245.
@@ -34,7 +34,7 @@ def run(q: Tensor, k: Tensor | None, v: Tensor | None, k_cache: Tensor, v_cache:
         hidden = (position < first[:, None]) | (position >= end[:, None])                              # [q, L]
         keys, values = (
             decode(cache[used].transpose(1, 2).flatten(0, 1)[:length], torch.float32)
-            .masked_fill(hidden.all(0)[:, None, None], 0)                # keys that no query sees may be in no block
+            .masked_fill(hidden.all(0)[:, None, None], 0)                # keys that no query sees may have no block
             .repeat_interleave(group, dim=1)                                                           # [L, H, D]
             for cache in (k_cache, v_cache))
         scores = torch.einsum("qhd,khd->hqk", q_seq, keys) * params.scale

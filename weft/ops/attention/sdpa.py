@@ -1,4 +1,4 @@
-"""A piece of attention by torch's fused scaled_dot_product_attention. Knows no soft cap."""
+"""A piece of attention by torch's fused scaled_dot_product_attention, without soft cap and sinks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, piece: Piece, params: Attent
     s, n, (heads, size), kv_heads = piece.num_seqs, piece.num_queries, q.shape[1:], keys.shape[1]
     mask = _bias(piece, params)
     if n == 1:
-        # The query heads of a group become queries of one KV head: the kernel then reads each key once.
+        # The query heads of a KV head become queries of one head, so that the kernel reads each key once.
         grouped = q.view(s, kv_heads, heads // kv_heads, size)
         if mask is not None:
             by_head = mask.shape[1] > 1
@@ -28,7 +28,7 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, piece: Piece, params: Attent
 
 
 def _bias(piece: Piece, params: AttentionParams) -> Tensor | None:
-    """[s, 1 or H, n, L], added to the scores."""
+    """The sum of mask and biases, [s, 1 or H, n, L], that is added to the scores; None for no sum."""
     bias = piece.mask
     if params.alibi is not None:
         alibi = params.alibi.bias(piece.key_positions, piece.last_position)

@@ -1,6 +1,6 @@
-"""Which decodes of a step begin with the same blocks, and how far: their keys are then read once for all of them.
+"""Prefix groups: decodes of a step that begin with the same blocks, whose keys the kernel reads once for the group.
 
-Knows block tables only. Sequences share blocks because they found the same cached prefix.
+Sequences share blocks when they found the same cached prefix. The module looks at block tables only.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ SPAN_BLOCKS, BLOCK_SIZE = 4, 16        # blocks of a span, which the native kern
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharedPrefixes:
-    """Groups of sequences, each in one group at most.
+    """Prefix groups; a sequence is in at most one.
 
-    starts: [G + 1] int32, into members; members: int32, sequences; spans: [G] int32, whole spans that a group shares;
-    shared: [S] int32, those of a sequence's group, or 0.
+    starts: [G + 1] int32, where each group begins in `members`. members: int32, indices of sequences.
+    spans: [G] int32, whole spans that a group shares. shared: [S] int32, `spans` of each sequence's group, or 0.
     """
 
     starts: np.ndarray
@@ -28,7 +28,7 @@ class SharedPrefixes:
 
     @property
     def addresses(self) -> tuple[int, ...]:
-        """As csrc takes them: number of groups and the arrays' addresses; none where there are no groups."""
+        """Arguments for the native kernel: the number of groups and the arrays' addresses; empty without groups."""
         if not len(self.spans):
             return ()
         return (len(self.spans), self.starts.ctypes.data, self.members.ctypes.data, self.spans.ctypes.data,
@@ -36,10 +36,11 @@ class SharedPrefixes:
 
 
 def shared_prefixes(table: np.ndarray, num_seen: Sequence[int] | np.ndarray, num_seqs: int) -> SharedPrefixes:
-    """Groups of the sequences of `table` ([n, M], of one query each), the first n of a step's num_seqs.
+    """The prefix groups of a step of num_seqs sequences.
 
-    num_seen: n, the first keys of its sequence that a query sees; 0 for a query that does not see them all from the
-    first one on, such as one with a window. Such sequences are in no group.
+    table: [n, M], block ids of the first n sequences, which have one query each.
+    num_seen: n, how many keys from the first one on each query sees without a gap; 0 for a query that does not see the
+        first key, such as one with a window. A sequence with 0 is in no group.
     """
     groups: list[tuple[np.ndarray, int]] = []
     if len(table) > 1 and table.shape[1] > SPAN_BLOCKS:
@@ -57,15 +58,16 @@ def shared_prefixes(table: np.ndarray, num_seen: Sequence[int] | np.ndarray, num
 
 
 def _by_block(table: np.ndarray, rows: np.ndarray, column: int) -> list[np.ndarray]:
-    """Those of `rows` that have the same block in a column, two or more."""
+    """`rows`, parted into those with the same block in a column; only parts of two rows or more."""
     ids, inverse, counts = np.unique(table[rows, column], return_inverse=True, return_counts=True)
     return [rows[inverse == i] for i in np.flatnonzero(counts > 1) if ids[i] >= 0]
 
 
 def _best(table: np.ndarray, num_seen: np.ndarray, rows: np.ndarray, column: int) -> tuple[int, list]:
-    """(spans that are not read again, groups) of rows that share the blocks before `column` and that one.
+    """(spans that need not be read again, groups) of rows that share the blocks up to `column`, itself included.
 
-    The rows are one group as far as all of them reach, or the groups into which they part there, whichever saves more.
+    The rows form one group as far as all of them share blocks, or the smaller groups into which they part after that
+    point, whichever saves more.
     """
     equal = (table[rows] == table[rows[0]]).all(axis=0) & (table[rows[0]] >= 0)
     end = len(equal) if equal.all() else int(np.argmin(equal))

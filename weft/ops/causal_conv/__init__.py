@@ -1,7 +1,7 @@
 """The short causal convolution of hybrid models, channel by channel, with a state for each sequence.
 
-A kernel's `prepare(weight [C, K], bias [C] or None)` makes what is called with x [T, C], states [B, K - 1, C] (a
-sequence's last K - 1 rows, oldest first) and a ScanPlan. `reference.py` is the definition.
+A kernel's `prepare(weight [C, K], bias [C] or None)` returns a function of x [T, C], states [B, K - 1, C] and a
+ScanPlan. A state is the last K - 1 rows of a sequence, oldest first. `reference.py` is the definition.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["CausalConvCase", "choose_causal_conv"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CausalConvCase:
-    """What decides which kernel a layer can run. act: a name of ops/activation, or None."""
+    """The properties that decide which kernel a layer can run. act: a name of ops/activation, or None."""
 
     device: str
     dtype: torch.dtype
@@ -43,7 +43,7 @@ def _native_refuses(case: CausalConvCase) -> str | None:
 
 
 def choose_causal_conv(case: CausalConvCase) -> Choice:
-    """The kernel whose `prepare(weight, bias)` makes a layer's convolution."""
+    """The kernel whose `prepare(weight, bias)` returns a layer's convolution."""
     act = None if case.act is None else ACTIVATIONS[case.act]
     return choose("causal_conv", (
         Kernel("native", refuses=_native_refuses,

@@ -1,4 +1,4 @@
-"""The causal convolution by weft's native kernel (csrc/conv.h). The bound: reading x and writing the result."""
+"""The causal convolution by weft's native kernel (csrc/conv.h). Bound: memory, reading x and writing the result."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from weft.ops.activation.cpu import ACTS
 from weft.ops.native import DTYPES, kernels
 from weft.ops.scan_plan import ScanPlan, result_memory
 
-LONGEST = 16                   # kernel sizes up to this; csrc/limits.h
+LONGEST = 16                   # largest kernel size; csrc/limits.h
 
 
 class NativeCausalConv:
-    """As ReferenceCausalConv."""
+    """A kernel with the contract of ReferenceCausalConv."""
 
     def __init__(self, act: str | None, dtype: torch.dtype, isa: str, weight: Tensor, bias: Tensor | None) -> None:
         self._conv, self._act, self._dtype = kernels(isa).conv, ACTS[act], dtype

@@ -20,9 +20,9 @@ class ReferenceCausalConv:
         self.act, self.weight, self.bias = act, weight, bias
 
     def __call__(self, x: Tensor, states: Tensor, plan: ScanPlan, out: Tensor | None = None) -> Tensor:
-        """[T, C] -> [T, C]; the state after each sequence's last row is written to the plan's write_ids.
+        """x [T, C] -> [T, C]. states: [B, K - 1, C], read at the plan's read_ids and written at its write_ids.
 
-        out: memory for the result, not x's own.
+        out: memory for the result, which must not be that of x.
         """
         plan.check(len(x), states)
         out, weight = result_memory(x, out), self.weight.float()

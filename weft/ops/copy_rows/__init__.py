@@ -1,6 +1,6 @@
-"""out[:] = x, row by row. `Tensor.copy_` is the definition; weft's kernel does the same where steps are recorded.
+"""out[:] = x, row by row. `Tensor.copy_` is the definition; weft's kernel copies where steps are recorded.
 
-A recording (ops/tape) holds calls of weft's kernels only, so a copy within a model's blocks has to be one.
+A recording (graph capture, ops/tape) holds calls of weft's kernels only, so copies within a model's blocks need one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from weft.ops.native import DTYPES, unavailable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyCase:
-    """What decides which kernel copies rows."""
+    """The properties that decide which kernel copies rows."""
 
     device: str
     dtype: torch.dtype
@@ -29,7 +29,7 @@ def _native_refuses(case: CopyCase) -> str | None:
 
 
 def choose_copy(case: CopyCase) -> Choice:
-    """The kernel that runs `run(x, out)`: [T, N] to [T, N] of x's dtype. ValueError for another shape or dtype."""
+    """The kernel that runs `run(x, out)`: x [T, N] to out [T, N], of x's dtype. ValueError if shape or dtype differ."""
     native = None if _native_refuses(case) else NativeCopy(case.isa)
     return choose("copy_rows", (Kernel("native", native, _native_refuses), Kernel("torch", _torch, never)), case)
 

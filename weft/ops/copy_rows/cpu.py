@@ -1,6 +1,6 @@
-"""Copies of rows by weft's native kernel of activations (csrc/act.h); without an activation it copies.
+"""Copies of rows by weft's native activation kernel (csrc/act.h), which copies when it is given no activation.
 
-Bound: memory.
+Bound: memory bandwidth.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class NativeCopy:
 
 
 def check_copy(x: Tensor, out: Tensor) -> None:
-    """ValueError unless out has x's shape, dtype and device, and the numbers of a row lie together in both."""
+    """ValueError unless out has x's shape, [T, N], dtype and device, and rows without gaps as x has."""
     same = x.shape == out.shape and x.dtype == out.dtype and x.device == out.device
     if not same or x.dim() != 2 or (x.shape[1] > 1 and (x.stride(1) != 1 or out.stride(1) != 1)):
         raise ValueError(f"out is {out.dtype} {list(out.shape)} of strides {out.stride()} on {out.device}, x is "

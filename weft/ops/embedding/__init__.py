@@ -1,7 +1,7 @@
-"""Rows of a token table by id, times a factor. `reference.py` is the definition, `cpu.py` weft's kernel.
+"""The token embedding: rows of a table by id, times a factor. `reference.py` is the definition, `cpu.py` weft's kernel.
 
-A kernel's `prepare(table, scale)` makes what is called with ids; the table is a tensor [V, E] or a packed one, which a
-head shares (a `Product` of ops/linear).
+A kernel's `prepare(table, scale)` returns a function of ids. The table is a tensor [V, E], or the packed weight of a
+head that shares it (tied weights, a `Product` of ops/linear).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["EmbeddingCase", "choose_embedding"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingCase:
-    """What decides which kernel reads a token table."""
+    """The properties that decide which kernel reads a token table."""
 
     device: str
     dtype: torch.dtype
@@ -36,7 +36,7 @@ def _native_refuses(case: EmbeddingCase) -> str | None:
 
 
 def choose_embedding(case: EmbeddingCase) -> Choice:
-    """The kernel whose `prepare(table, scale)` makes a layer's rows: called with ids [T] int64, gives [T, E]."""
+    """The kernel whose `prepare(table, scale)` returns a layer's lookup: ids [T] int64 -> [T, E]."""
     return choose("embedding", (
         Kernel("native", refuses=_native_refuses, prepare=partial(_native, case)),
         Kernel("torch", refuses=never, prepare=partial(reference.ReferenceRows, case.dtype)),
@@ -44,7 +44,7 @@ def choose_embedding(case: EmbeddingCase) -> Choice:
 
 
 def _native(case: EmbeddingCase, table: Tensor | Product, scale: float = 1.0) -> cpu.NativeRows:
-    if isinstance(table, TorchProduct):                       # which keeps its weight as it is
+    if isinstance(table, TorchProduct):                       # a TorchProduct keeps its weight unpacked
         table = table.weight
     assert isinstance(table, Tensor | NativeProduct), "a head that shares its table packs it whole"
     return cpu.NativeRows(case.dtype, case.isa, table, scale)

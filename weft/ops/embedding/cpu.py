@@ -1,4 +1,4 @@
-"""Rows of a token table by weft's native kernels (csrc/act.h; csrc/gather.h for packed tables). The bound: memory."""
+"""Rows of a token table by weft's native kernels (csrc/act.h; csrc/gather.h for packed tables). Bound: memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from weft.ops.native import DTYPES, extension, kernels
 
 
 class NativeRows:
-    """As ReferenceRows; a packed table has to be a native product of the dtype."""
+    """A kernel with the contract of ReferenceRows; a packed table has to be a native product of the same dtype."""
 
     def __init__(self, dtype: torch.dtype, isa: str, table: Tensor | NativeProduct, scale: float = 1.0) -> None:
         self._table, self._dtype, self._type = table, dtype, DTYPES[dtype]

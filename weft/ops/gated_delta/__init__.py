@@ -1,4 +1,4 @@
-"""The gated delta rule (Gated DeltaNet): linear attention whose state forgets, and corrects what it says of a key.
+"""The gated delta rule (Gated DeltaNet): linear attention whose state decays and corrects the value it holds for a key.
 
 A kernel runs `run(q, k, v, log_decays, betas, states, plan)`. `reference.py` is the definition.
 """
@@ -19,7 +19,7 @@ __all__ = ["GatedDeltaCase", "choose_gated_delta"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatedDeltaCase:
-    """What decides which kernel a layer can run.
+    """The properties that decide which kernel a layer can run.
 
     scale: factor on q, usually key_dim ** -0.5. normalises: q and k are brought to length one first.
     """

@@ -1,7 +1,7 @@
 """The gated delta rule by weft's native kernel (csrc/gated_delta.h).
 
-Token after token, so that a chunk's end changes nothing. The bound: reading and writing each state once a token, in the
-first cache for prompts, in memory for decodes of many sequences.
+It goes token by token, so the end of a chunk changes no bit. Bound: each token reads and writes the state once, in the
+first-level cache for prompts, in memory for decodes of many sequences.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 from weft.ops.native import DTYPES, kernels
 from weft.ops.scan_plan import ScanPlan
 
-LARGEST_KEY = 256              # csrc/limits.h
+LARGEST_KEY = 256              # most dimensions of a key; csrc/limits.h
 
 
 class NativeGatedDelta:

@@ -13,9 +13,9 @@ def gated_delta(q: Tensor, k: Tensor, v: Tensor, log_decays: Tensor, betas: Tens
     """S = exp(g) S;  S += beta k (v - S^T k)^T;  o = S^T q * scale, for each head of each sequence.
 
     Args:
-        q, k: [T, Hk, Dk]; a key head serves H / Hk value heads next to each other. v: [T, H, Dv].
+        q, k: [T, Hk, Dk]; a key head serves H / Hk adjacent value heads. v: [T, H, Dv].
         log_decays, betas: [T, H] float32; g is at most 0, beta usually in (0, 1).
-        states: [B, H, Dk, Dv] float32; the plan says which are read, and which written.
+        states: [B, H, Dk, Dv] float32, read at the plan's read_ids and written at its write_ids.
         normalises: q and k are divided by their lengths first, sqrt(sum of squares + 1e-6).
     Returns:
         [T, H, Dv] in the dtype of v.

@@ -1,8 +1,8 @@
-"""x @ weight.T + bias and what follows: defined in `reference.py`, weft's kernels in `cpu.py` and for products of
-integers in `integers.py`, torch's in `onednn.py`.
+"""Linear layers: x @ weight.T + bias and the epilogue. `reference.py` is the definition; weft's kernels are in `cpu.py`
+and, for integers (w8a8), in `integers.py`; `onednn.py` has torch's.
 
-A kernel's `prepare(weight, bias, epilogue)` makes a `Product` of a loaded weight: floats, a QuantizedWeight, or
-a list of both, one below another.
+A kernel's `prepare(weight, bias, epilogue)` makes a `Product` of a loaded weight: floats, a QuantizedWeight, or a list
+of these whose rows follow each other.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ __all__ = ["Epilogue", "LinearCase", "Product", "choose_linear", "empty_weight",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinearCase:
-    """What decides which linear kernel a layer can run.
+    """The properties that decide which linear kernel a layer can run.
 
-    isa: level of the native kernels, or "reference". is_table: rows of the weight are read too, by an embedding.
-    quantization: None, or a method of ops/quantized by which the weight is quantized when it has been loaded.
-    nodes: among which a native kernel's packed weight is divided; None: one.
+    isa: ISA level of the native kernels, or "reference". is_table: an embedding also reads rows of the weight.
+    quantization: the method of ops/quantized by which a loaded weight is quantized, or None.
+    nodes: the memory nodes that a native kernel's packed weight is divided among; None: one node.
     """
 
     device: str
@@ -46,7 +46,7 @@ class LinearCase:
     nodes: MemoryNodes | None = field(default=None, compare=False, repr=False)
 
 
-BFLOAT16_PRODUCTS = ("avx512_bf16", "amx")       # levels that multiply bfloat16 as it is; others widen x to float32
+BFLOAT16_PRODUCTS = ("avx512_bf16", "amx")       # ISA levels that multiply bfloat16; others widen x to float32
 
 
 def _native_refuses(case: LinearCase) -> str | None:
@@ -84,17 +84,17 @@ def choose_linear(case: LinearCase) -> Choice:
 
 
 def empty_weight(case: LinearCase) -> Tensor:
-    """[N, K] to load a weight into, laid out so that native kernels can pack it in place."""
+    """An empty [N, K] to load a weight into, with padding so that native kernels can pack it in place."""
     return cpu.padded_empty(case.out_features, case.in_features, case.dtype, case.device)
 
 
 def product_bytes(case: LinearCase, codes: QuantizedWeight | None = None) -> int:
-    """Memory of what the case's kernel makes of a weight without bias.
+    """Bytes of the Product that the case's kernel makes of a weight without bias.
 
-    codes: a row of a weight that is loaded as codes, whose numbers do not count; None: of floats.
+    codes: one row in the format of a weight that is loaded quantized (its values do not matter); None: floats.
     """
     rows, columns = case.out_features, case.in_features
-    floats = -(-rows // cpu.ROW_PADDING) * cpu.ROW_PADDING * columns * case.dtype.itemsize       # of empty_weight
+    floats = -(-rows // cpu.ROW_PADDING) * cpu.ROW_PADDING * columns * case.dtype.itemsize       # as empty_weight
     if choose_linear(case).name != "native":
         is_coded = case.quantization == "w8a8" if codes is None else codes.int8_activations
         return rows * (columns + 4) if is_coded else floats
@@ -114,7 +114,7 @@ def _native(case: LinearCase, weight: Tensor | QuantizedWeight | list[Tensor | Q
         if not epilogue.gated:
             return cpu.NativeParts([_native_matrix(case, *part, epilogue) for part in _with_biases(weight, bias)])
         weight = _as_floats(case, weight)                     # both halves of a gate are one product
-    if epilogue.gated and case.out_features % 64:             # panels hold no whole halves: the gate is another call
+    if epilogue.gated and case.out_features % 64:             # no panel border between the halves: a second call gates
         assert epilogue.act is not None, "a linear layer's gate has an activation"
         gate = ActivationCase(device=case.device, dtype=case.dtype, act=epilogue.act, gated=True, isa=case.isa)
         plain = _native_matrix(case, weight, bias, Epilogue(out_dtype=case.dtype))
@@ -157,6 +157,6 @@ def _as_floats(case: LinearCase, weights: Sequence[Tensor | QuantizedWeight]) ->
 
 def _with_biases(weights: Sequence[Tensor | QuantizedWeight],
                  bias: Tensor | None) -> Iterator[tuple[Tensor | QuantizedWeight, Tensor | None]]:
-    """(weight, its part of the bias) of each part."""
+    """Yield (weight, its part of the bias) for each part."""
     biases = [None] * len(weights) if bias is None else bias.split([w.shape[0] for w in weights])
     return zip(weights, biases, strict=True)

@@ -1,6 +1,6 @@
-"""Linear layers by weft's native kernels (csrc/linear.h), on weights packed once, dense ones in place.
+"""Linear layers by weft's native kernels (csrc/linear.h), on weights that are packed once, dense ones in place.
 
-The bound: memory for few rows (each weight is read once), the processor's products for many.
+Bound: memory for few rows (each weight is read once), the processor's products for many rows.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from weft.ops.native import DTYPES, extension, kernels
 from weft.ops.nodes import MemoryNodes
 from weft.ops.quantized import QuantizedWeight
 
-ROW_PADDING = 64               # rows of a packed matrix are a multiple of this
-SCALES = {torch.float32: 0, torch.float16: 2, torch.uint8: 3, torch.int8: 4}
-_GROUPS = (16, 32, 64, 128, 256)     # columns that may share a scale; fewer than a row's
+ROW_PADDING = 64               # rows of a packed matrix are padded to a multiple of this
+SCALES = {torch.float32: 0, torch.float16: 2, torch.uint8: 3, torch.int8: 4}      # ScaleKind in csrc/kernels.h
+_GROUPS = (16, 32, 64, 128, 256)     # group sizes that the kernels know, in columns, besides a whole row
 
 
 class NativeProduct:
-    """A Product on packed panels. shape: [N, K]; weight: their descriptor; tensors: what it points to, kept alive."""
+    """A Product on packed panels. shape: [N, K]. weight: the native descriptor. tensors: the memory it points to."""
 
     def __init__(self, isa: str, weight: Any, shape: torch.Size, tensors: tuple[Tensor, ...], bias: Tensor | None,
                  epilogue: Epilogue, dtype: torch.dtype) -> None:
@@ -56,7 +56,7 @@ class NativeProduct:
 
     @property
     def num_bytes(self) -> int:
-        """Memory of the packed weight, its scales and the bias."""
+        """Bytes of the packed weight, its scales and the bias."""
         return sum(t.nbytes for t in self._tensors if t is not None)
 
     def rows(self, ids: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class NativeProduct:
 
 
 class NativeParts:
-    """A Product of several, side by side: parts of one layer that are stored in different formats."""
+    """A Product of several parts of one layer, side by side, because they are stored in different formats."""
 
     def __init__(self, products: Sequence[NativeProduct]) -> None:
         self._products = products
@@ -84,12 +84,12 @@ class NativeParts:
         return out
 
     def rows(self, ids: Tensor) -> Tensor:
-        """Not to be had: a table is one part."""
+        """AssertionError: a weight whose rows are read (a table) is one part."""
         raise AssertionError("a table has one part")
 
 
 class NativeGate:
-    """A Product whose gate follows it: act(first half of its columns) * second half, by `run`."""
+    """A Product whose gate is a second kernel call, `run`: act(first half of the columns) * second half."""
 
     def __init__(self, product: NativeProduct, run: Callable[..., Tensor]) -> None:
         self._product, self._run = product, run
@@ -101,18 +101,18 @@ class NativeGate:
         return result if residual is None else residual.add_(result, alpha=alpha)
 
     def rows(self, ids: Tensor) -> Tensor:
-        """Not to be had: a table has no gate."""
+        """AssertionError: a weight whose rows are read (a table) has no gate."""
         raise AssertionError("a table has no gate")
 
 
 def padded_empty(rows: int, columns: int, dtype: torch.dtype, device: str) -> Tensor:
-    """[rows, columns] within storage whose rows are padded, so that `pack_dense` needs no other memory."""
+    """An empty [rows, columns] in storage with padded rows, so that `pack_dense` works in place."""
     return torch.empty(-(-rows // ROW_PADDING) * ROW_PADDING, columns, dtype=dtype, device=device)[:rows]
 
 
 def dense_product(weight: Tensor, bias: Tensor | None, epilogue: Epilogue, isa: str,
                   nodes: MemoryNodes | None = None) -> NativeProduct:
-    """Pack a weight of `padded_empty` in place (its rows are no longer rows) and make its product."""
+    """Pack a weight and return its product. A weight of `padded_empty` is packed in place, so its rows are gone."""
     rows, columns = weight.shape
     padded = -(-rows // ROW_PADDING) * ROW_PADDING
     room = weight.untyped_storage().nbytes() // weight.element_size()
@@ -129,7 +129,7 @@ def dense_product(weight: Tensor, bias: Tensor | None, epilogue: Epilogue, isa: 
 
 def quantized_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Epilogue, isa: str,
                       dtype: torch.dtype, nodes: MemoryNodes | None = None) -> NativeProduct:
-    """Pack codes and scales and make the product; dtype: of x. ValueError for what `refuses_quantized` refuses."""
+    """Pack codes and scales, and return the product. dtype: x's. ValueError for what `refuses_quantized` refuses."""
     weight = _with_supported_groups(weight)
     rows, columns = weight.shape
     padded, bits = -(-rows // ROW_PADDING) * ROW_PADDING, _packed_bits(weight)
@@ -148,7 +148,7 @@ def quantized_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Ep
 
 
 def packed_bytes(rows: int, codes: QuantizedWeight) -> int:
-    """Memory of the product, without bias, of a weight of so many rows like those of `codes`."""
+    """Bytes of the product, without bias, of a weight with `rows` rows in the format of `codes`."""
     codes = _with_supported_groups(codes)
     columns, scales = codes.shape[1], (codes.scales, codes.offsets)
     supers = [t.half() for t in (codes.super_scales, codes.super_offsets) if t is not None]
@@ -157,12 +157,12 @@ def packed_bytes(rows: int, codes: QuantizedWeight) -> int:
 
 
 def _packed_bits(weight: QuantizedWeight) -> int:
-    """Codes of 5 and 6 bits lie 16 columns at a time."""
+    """Bits of a packed code: codes of 5 and 6 bits are packed 16 columns at a time, else as 8 bits."""
     return 8 if weight.bits in (5, 6) and weight.shape[1] % 16 else weight.bits
 
 
 def refuses_quantized(columns: int, group_size: int) -> str | None:
-    """Why the kernels cannot take codes of such groups."""
+    """Why the kernels cannot take quantized rows of `columns` columns with such groups; None when they can."""
     if columns % 8:
         return f"{columns} columns: not a multiple of 8"
     if group_size != columns and not any(group_size % g == 0 for g in _GROUPS):
@@ -171,8 +171,8 @@ def refuses_quantized(columns: int, group_size: int) -> str | None:
 
 
 def _with_supported_groups(weight: QuantizedWeight) -> QuantizedWeight:
-    """What kernels take: large groups cut into smaller ones with the same scale, scales of other float types made
-    float32, 8-bit codes around 128.
+    """The same weight in a form that the kernels take: large groups are cut into smaller ones with the same scale,
+    scales of other float types become float32, 8-bit codes are counted from 128.
     """
     reason = refuses_quantized(weight.shape[1], weight.group_size)
     if reason is not None:
@@ -187,7 +187,7 @@ def _with_supported_groups(weight: QuantizedWeight) -> QuantizedWeight:
             return weight
     times = weight.group_size // size
     scales, offsets, zero = weight.group_scales(), weight.group_offsets(), weight.zero
-    if not fits:                                              # code - zero is to be a number of 8 bits with a sign
+    if not fits:                                              # code - zero has to fit in a signed 8-bit integer
         shift = scales * (128 - zero)
         offsets, zero = shift if offsets is None else offsets + shift, 128
     return QuantizedWeight(codes=weight.codes, bits=weight.bits, zero=zero, group_size=size,
@@ -196,7 +196,7 @@ def _with_supported_groups(weight: QuantizedWeight) -> QuantizedWeight:
 
 
 def packed_scales(values: Tensor, rows: int) -> Tensor:
-    """[N, G] as panels of 32 rows."""
+    """values [N, G], packed as panels of 32 rows."""
     values = values.contiguous()
     out = torch.empty(-(-rows // ROW_PADDING) * ROW_PADDING * values.shape[1], dtype=values.dtype)
     extension().pack_scales(values.data_ptr(), rows, values.shape[1], values.element_size(), out.data_ptr())
@@ -204,7 +204,7 @@ def packed_scales(values: Tensor, rows: int) -> Tensor:
 
 
 def placed_nodes(nodes: MemoryNodes | None, tensors: Sequence[Tensor], rows: int, epilogue: Epilogue) -> Any:
-    """Move the pages of packed tensors to their nodes; what the weight's descriptor is to know of these."""
+    """Move the pages of packed tensors to their nodes. Returns the native nodes, for the weight's descriptor."""
     if nodes is None:
         return None
     nodes.place(tensors, rows, gated=epilogue.gated)

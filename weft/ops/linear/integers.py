@@ -1,7 +1,7 @@
-"""Linear layers in integers by weft's native kernels (csrc/integer_product.h): 8-bit weights, x in 8 bits by row.
+"""Linear layers in integers (w8a8) by weft's native kernels (csrc/integer_product.h): weights and x in 8 bits.
 
-`reference.IntegerProduct` is the definition. The bound: memory for few rows, half of what bfloat16 reads; the
-processor's products of bytes for many.
+`reference.IntegerProduct` is the definition. Bound: memory for few rows, half the bytes that bfloat16 reads; the
+processor's products of bytes for many rows.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from weft.ops.native import extension
 from weft.ops.nodes import MemoryNodes
 from weft.ops.quantized import QuantizedWeight
 
-MOST_COLUMNS = 1 << 17         # sums of 127 * 128 each stay in 32 bits
-KIND, COLUMN_PADDING = 9, 64   # W_S8 of csrc/kernels.h; csrc/limits.h
+MOST_COLUMNS = 1 << 17         # sums of this many products of at most 127 * 128 stay in 32 bits
+KIND, COLUMN_PADDING = 9, 64   # W_S8 of csrc/kernels.h; INTEGER_COLUMNS of csrc/limits.h
 
 
 def refuses(columns: int) -> str | None:
-    """Why the kernels cannot sum products of so many columns."""
+    """Why the kernels cannot sum the products of `columns` columns; None when they can."""
     return f"{columns} columns: sums of more than {MOST_COLUMNS} leave 32 bits" if columns > MOST_COLUMNS else None
 
 
 def packed_bytes(rows: int, columns: int) -> int:
-    """Memory of such a product without bias: codes, a scale and a sum for each row."""
+    """Bytes of an integer product without bias: codes, a 4-byte scale and a 4-byte sum for each row."""
     padded, wide = (-(-size // by) * by for size, by in ((rows, ROW_PADDING), (columns, COLUMN_PADDING)))
     return padded * (wide + 8)
 
 
 def integer_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Epilogue, isa: str,
                     dtype: torch.dtype, nodes: MemoryNodes | None = None) -> NativeProduct:
-    """Pack a weight with int8_activations and make the product; dtype: of x. Only where `refuses` has no reason."""
+    """Pack a weight with int8_activations and return its product. dtype: x's. Only where `refuses` returns None."""
     rows, columns = weight.shape
     padded, wide = (-(-size // by) * by for size, by in ((rows, ROW_PADDING), (columns, COLUMN_PADDING)))
     panels, sums = torch.empty(padded * wide, dtype=torch.uint8), torch.empty(padded, dtype=torch.int32)

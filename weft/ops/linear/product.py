@@ -1,4 +1,4 @@
-"""What a linear kernel makes of a loaded weight: something to call with x, and to read rows of."""
+"""`Product`: a loaded weight as a linear kernel prepares it, to be multiplied with x and read by rows."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epilogue:
-    """What follows the product in the same pass.
+    """The operations that follow the product in the same pass.
 
-    act: a name of ops/activation, or None. gated: the first half of the columns passes `act` and multiplies the second.
-    out_dtype: of the result.
+    act: a name of ops/activation, or None. gated: the result is act(first half of the columns) * second half.
+    out_dtype: dtype of the result.
     """
 
     act: str | None = None
@@ -27,13 +27,13 @@ class Product(Protocol):
 
     def __call__(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0,
                  out: Tensor | None = None) -> Tensor:
-        """[T, K] -> [T, N] (gated: N / 2).
+        """x [T, K] -> [T, N] (gated: [T, N / 2]).
 
-        residual: [T, N], to which alpha times the result is added in place; then it is what is returned.
-        out: where the result may be written, if there is no residual; it need not be used.
+        residual: shaped as the result; residual += alpha * result in place, and it is returned.
+        out: memory that may be used for the result if there is no residual.
         """
         ...
 
     def rows(self, ids: Tensor) -> Tensor:
-        """Rows of the weight in the model's dtype, [T, K], by ids [T] int64."""
+        """Rows of the weight by ids [T] int64, -> [T, K] in the model's dtype."""
         ...

@@ -1,4 +1,4 @@
-"""The definition of a linear layer, of floats and of integers, and what may follow it in the same pass, by torch."""
+"""The definition of linear layers, of floats and of integers, and of their epilogue, in torch."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from weft.ops.activation import activation
 from weft.ops.linear.product import Epilogue
 from weft.ops.quantized import QuantizedWeight
 
-_EXACT = 1024                  # products of 127 * 128 each, whose sum float32 holds exactly: 2 ** 24
+_EXACT = 1024                  # float32 holds sums of this many products of at most 127 * 128 exactly (2 ** 24)
 
 
 class TorchProduct:
-    """A Product on the weight as it is, [N, K] in the model's dtype; bias [N] or None."""
+    """A Product on the unpacked weight, [N, K] in the model's dtype; bias [N] or None."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, epilogue: Epilogue) -> None:
         self.weight, self.bias, self.epilogue = weight, bias, epilogue
@@ -29,7 +29,7 @@ class TorchProduct:
         return result if residual is None else residual.add_(result, alpha=alpha)
 
     def multiply(self, x: Tensor) -> Tensor:
-        """x @ weight.T + bias."""
+        """x [T, K] -> x @ weight.T + bias, [T, N]."""
         return F.linear(x, self.weight, self.bias)
 
     def rows(self, ids: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class IntegerProduct(TorchProduct):
         self.scales = weight.scales.float().flatten()
 
     def multiply(self, x: Tensor) -> Tensor:
-        """As TorchProduct, in float32. Sums of codes are exact: of a piece of columns in float32, of all in float64."""
+        """As TorchProduct, in float32. Sums of codes are exact: of _EXACT columns in float32, of all in float64."""
         codes, scale = quantized_rows(x.float())
         total = torch.zeros(x.shape[0], self.weight.shape[0], dtype=torch.float64)
         for mine, theirs in zip(codes.split(_EXACT, dim=1), self.weight.split(_EXACT, dim=1), strict=True):
@@ -59,12 +59,15 @@ class IntegerProduct(TorchProduct):
         return result if self.bias is None else result + self.bias
 
     def rows(self, ids: Tensor) -> Tensor:
-        """As Product, in the dtype of results."""
+        """As Product, in the epilogue's out_dtype."""
         return (self.weight[ids].float() * self.scales[ids].unsqueeze(-1)).to(self.epilogue.out_dtype)
 
 
 def quantized_rows(x: Tensor) -> tuple[Tensor, Tensor]:
-    """x [T, K] float32 -> (codes [T, K] float32, integers from -127 to 127; scales [T, 1], NaN for rows not finite)."""
+    """Quantize the rows of x [T, K] float32 to 8 bits.
+
+    Returns (codes [T, K] float32, integers from -127 to 127; scales [T, 1], NaN for a row that is not finite).
+    """
     is_finite = x.isfinite().all(dim=-1, keepdim=True)
     x = x.where(is_finite, 0.0)
     scale = x.abs().amax(dim=-1, keepdim=True) / 127
@@ -73,7 +76,7 @@ def quantized_rows(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class TorchParts(TorchProduct):
-    """A Product of several, side by side: parts of one layer that are stored in different formats."""
+    """A Product of several parts of one layer, side by side, because they are stored in different formats."""
 
     def __init__(self, parts: Sequence[TorchProduct], epilogue: Epilogue) -> None:
         super().__init__(parts[0].weight, None, epilogue)
@@ -84,12 +87,12 @@ class TorchParts(TorchProduct):
         return torch.cat([part.multiply(x) for part in self._parts], dim=-1)
 
     def rows(self, ids: Tensor) -> Tensor:
-        """Not to be had: a table is one part."""
+        """AssertionError: a weight whose rows are read (a table) is one part."""
         raise AssertionError("a table has one part")
 
 
 def finished(product: Tensor, act, epilogue: Epilogue) -> Tensor:
-    """Activation and gate of [T, N]; act: the function, or None."""
+    """Apply an epilogue to a product [T, N]. act: the activation function, or None."""
     if epilogue.gated:
         gate, up = product.chunk(2, dim=-1)
         product = act(gate).mul_(up)

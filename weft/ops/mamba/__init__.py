@@ -1,6 +1,6 @@
 """Selective state spaces: Mamba-1 (steps and decays for each channel) and Mamba-2 (for each head).
 
-A kernel's `prepare(a, d, dt_bias)` makes what is called with x, dt, b, c, states, a ScanPlan and maybe z.
+A kernel's `prepare(a, d, dt_bias)` returns a function of x, dt, b, c, states, a ScanPlan and optionally z.
 `reference.py` is the definition.
 """
 
@@ -21,7 +21,7 @@ __all__ = ["MambaCase", "MambaOptions", "choose_mamba"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MambaCase:
-    """What decides which kernel a layer can run."""
+    """The properties that decide which kernel a layer can run."""
 
     device: str
     dtype: torch.dtype
@@ -40,7 +40,7 @@ def _native_refuses(case: MambaCase) -> str | None:
 
 
 def choose_mamba(case: MambaCase) -> Choice:
-    """The kernel whose `prepare(a, d, dt_bias)` makes a layer's scan; d and dt_bias may be None."""
+    """The kernel whose `prepare(a, d, dt_bias)` returns a layer's scan; d and dt_bias may be None."""
     return choose("mamba", (
         Kernel("native", refuses=_native_refuses, prepare=partial(cpu.NativeMamba, case.options, case.isa)),
         Kernel("reference", refuses=never, prepare=partial(reference.ReferenceMamba, case.options)),

@@ -1,7 +1,7 @@
 """Mamba's scans by weft's native kernel (csrc/mamba.h).
 
-Token after token, so that a chunk's end changes nothing. The bound: for Mamba-1 an exponential a state and token, for
-Mamba-2 reading and writing each state once a token.
+They go token by token, so the end of a chunk changes no bit. Bound: for Mamba-1 one exponential for each state and
+token, for Mamba-2 reading and writing each state once a token.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from weft.ops.mamba.options import MambaOptions
 from weft.ops.native import DTYPES, kernels
 from weft.ops.scan_plan import ScanPlan, result_memory
 
-LARGEST_STATE = 256            # csrc/limits.h
+LARGEST_STATE = 256            # largest state size; csrc/limits.h
 
 
 class NativeMamba:

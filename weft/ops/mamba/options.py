@@ -1,4 +1,4 @@
-"""What kind of scan: the same for every kernel."""
+"""`MambaOptions`: the kind of scan, for every kernel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MambaOptions:
-    """by_head: Mamba-2. softplus: dt passes it after its bias. dt_limits: then dt is clamped to them."""
+    """by_head: Mamba-2, else Mamba-1. softplus: applied to dt + bias. dt_limits: dt is clamped to these afterwards."""
 
     by_head: bool
     softplus: bool = True

@@ -24,16 +24,16 @@ class ReferenceMamba:
 
     def __call__(self, x: Tensor, dt: Tensor, b: Tensor, c: Tensor, states: Tensor, plan: ScanPlan,
                  z: Tensor | None = None, out: Tensor | None = None) -> Tensor:
-        """The scan of each sequence, from the state that the plan says it reads to the one it writes.
+        """Scan each sequence.
 
         Args:
             x: [T, C]; by head [T, H, P]. dt: [T, C]; by head [T, H], before bias and softplus.
-            b, c: [T, N]; by head [T, G, N], a group serving H / G heads next to each other.
-            states: [B, N, C]; by head [B, H, N, P], float32.
-            z: like x, or None; y is multiplied by silu(z).
-            out: memory for the result, contiguous; not x's own.
+            b, c: [T, N]; by head [T, G, N], where a group serves H / G adjacent heads.
+            states: [B, N, C]; by head [B, H, N, P], float32; read at the plan's read_ids, written at its write_ids.
+            z: shaped as x, or None; y is multiplied by silu(z).
+            out: contiguous memory for the result, which must not be that of x.
         Returns:
-            Like x.
+            y, of x's shape and dtype.
         """
         plan.check(len(x), states)
         steps, wide, out = self._steps(dt), x.float(), result_memory(x, out)

@@ -1,6 +1,6 @@
-"""Mixture of experts: routing and the experts' products. `reference.py` is the definition.
+"""Mixture of experts (MoE): routing and the experts' products. `reference.py` is the definition.
 
-A kernel's `prepare(gate_up [X, 2F, E], down [X, E, F], routing)` makes what is called with x and the router's logits.
+A kernel's `prepare(gate_up [X, 2F, E], down [X, E, F], routing)` returns a function of x and the router's logits.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["MoECase", "Routing", "choose_moe"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoECase:
-    """What decides which kernel a mixture-of-experts layer can run. Fields as in LinearCase."""
+    """The properties that decide which kernel a mixture-of-experts layer can run. Fields as in LinearCase."""
 
     device: str
     dtype: torch.dtype
@@ -54,7 +54,7 @@ def _native_refuses(case: MoECase) -> str | None:
 
 
 def choose_moe(case: MoECase) -> Choice:
-    """The kernel whose `prepare(gate_up, down, routing)` makes a layer's experts."""
+    """The kernel whose `prepare(gate_up, down, routing)` returns a layer's experts."""
     return choose("moe", (
         Kernel("native", refuses=_native_refuses, prepare=partial(_native, case)),
         Kernel("grouped", refuses=never, prepare=partial(_torch, case, grouped.GroupedExperts)),

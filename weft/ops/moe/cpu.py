@@ -1,8 +1,7 @@
-"""The mixture of experts by weft's native kernel (csrc/moe.h): routing, products and sum in one call.
+"""The mixture of experts by weft's native kernel (csrc/moe.h): routing, products and weighted sum in one call.
 
-Routing by more than a softmax and its largest is done in torch before it.
-
-The bound: memory for few tokens, and only the experts in use are read.
+Torch does the routing before the call, unless it is plain: softmax and top-k. Bound: memory for few tokens; only the
+weights of experts in use are read.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from weft.ops.native import DTYPES, extension, kernels
 from weft.ops.nodes import MemoryNodes
 from weft.ops.quantized import QuantizedWeight, quantize
 
-# Of each expert a matrix: [X, N, K], or codes.
+# A matrix [N, K] of each expert: floats [X, N, K], or quantized.
 Experts = Tensor | Sequence[QuantizedWeight]
 
 
 class NativeExperts:
-    """As ReferenceExperts, on matrices packed expert by expert."""
+    """A kernel with the contract of ReferenceExperts, on matrices packed expert by expert."""
 
     def __init__(self, gate_up: Experts, down: Experts, routing: Routing, isa: str, dtype: torch.dtype,
                  quantization: str | None, nodes: MemoryNodes | None = None) -> None:
@@ -40,7 +39,7 @@ class NativeExperts:
         self._act, self._type, self._num_experts = ACTS[routing.act], DTYPES[dtype], len(gate_up)
 
     def __call__(self, x: Tensor, router_logits: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
-        """As ReferenceExperts; x and router_logits of the model's dtype. ValueError for another dtype or shape."""
+        """As ReferenceExperts, with x and router_logits in the model's dtype. ValueError for another dtype or shape."""
         if x.dtype != self._dtype or router_logits.dtype != self._dtype:
             raise ValueError(f"x is {x.dtype}, router_logits {router_logits.dtype}; both have to be {self._dtype}")
         if router_logits.shape != (x.shape[0], self._num_experts):

@@ -1,4 +1,4 @@
-"""Experts by groups of tokens, in torch: each expert in use is read once and multiplies all its tokens together."""
+"""Experts in torch, by groups of tokens: the weights of an expert in use are read once, for all its tokens."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from weft.ops.moe.reference import ReferenceExperts
 
 
 class GroupedExperts(ReferenceExperts):
-    """As ReferenceExperts; the products are in x's dtype."""
+    """A kernel with the contract of ReferenceExperts; its products are in x's dtype."""
 
     def sum_of_experts(self, x: Tensor, router_logits: Tensor) -> Tensor:
         """x [T, E], router_logits [T, X] -> [T, E] in x's dtype."""
         weights, experts = self.routing.route(router_logits)
-        order = experts.flatten().argsort(stable=True)                       # assignments, sorted by expert
+        order = experts.flatten().argsort(stable=True)                       # (token, expert) pairs, sorted by expert
         tokens = order // self.routing.top_k
         counts = torch.bincount(experts.flatten(), minlength=self.gate_up.shape[0]).tolist()
         scale = weights.flatten()[order].to(x.dtype).unsqueeze(-1)

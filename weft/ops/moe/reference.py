@@ -10,7 +10,7 @@ from weft.ops.moe.routing import Routing
 
 
 class ReferenceExperts:
-    """sum over a token's experts of weight * down(act(gate(x)) * up(x)), in float32.
+    """The sum over a token's experts of weight * down(act(gate(x)) * up(x)), in float32.
 
     gate_up: [X, 2F, E], gate rows first; down: [X, E, F]. Source: arXiv:2401.04088.
     """
@@ -19,7 +19,7 @@ class ReferenceExperts:
         self.gate_up, self.down, self.routing, self.act = gate_up, down, routing, activation(routing.act)
 
     def __call__(self, x: Tensor, router_logits: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
-        """x [T, E], router_logits [T, X] -> [T, E]; with a residual, residual += alpha * that, and it is returned."""
+        """x [T, E], router_logits [T, X] -> [T, E]. With a residual, returns residual += alpha * result, in place."""
         out = self.sum_of_experts(x, router_logits)
         return out if residual is None else residual.add_(out, alpha=alpha)
 

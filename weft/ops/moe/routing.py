@@ -1,4 +1,4 @@
-"""Which experts a token takes, and with what weight: what every kernel of the mixture is told."""
+"""`Routing`: the rule that chooses each token's experts and their weights, for every kernel of the mixture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-_LEAST = 1e-20      # added to a sum of weights, which sigmoids may leave at 0
+_LEAST = 1e-20      # added to a sum of weights, because a sum of sigmoids may be 0
 
 
 def _softmax(logits: Tensor) -> Tensor:
@@ -17,8 +17,8 @@ def _softmax(logits: Tensor) -> Tensor:
 
 
 def _sigmoid(logits: Tensor) -> Tensor:
-    """By a softmax with a 0 beside the logits, which rounds all rows alike; torch's own sigmoid rounds a number by
-    where it lies in memory.
+    """A sigmoid that rounds all rows alike: a softmax over the logits and a 0, from which each sigmoid follows. Torch's
+    sigmoid rounds a number depending on its place in memory.
     """
     weights = pad(logits.double(), (0, 1)).softmax(dim=-1)
     of_each, of_zero = weights[..., :-1], weights[..., -1:]
@@ -30,11 +30,13 @@ SCORES: dict[str, Callable[[Tensor], Tensor]] = {"softmax": _softmax, "sigmoid":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
-    """The `top_k` experts with the largest scores, their weights rescaled to sum 1 if `renormalize`.
+    """A token takes the `top_k` experts with the largest scores; `renormalize` rescales their weights to the sum 1.
 
-    act: the experts' activation, a name of ops/activation. scores: softmax over all experts, or a sigmoid of each.
-    num_groups: equal groups of experts, of which those in the `groups_per_token` best may be taken; a group is as good
-    as the sum of its `group_best` largest scores. choice_bias: [X] float32, added to the scores for choosing only.
+    act: the experts' activation, a name of ops/activation.
+    scores: "softmax" over all experts, or "sigmoid" of each.
+    num_groups: experts form equal groups, and a token takes experts of its `groups_per_token` best groups only. A group
+        is ranked by the sum of its `group_best` largest scores.
+    choice_bias: [X] float32, added to the scores for the choice only, not for the weights.
     Source: arXiv:2405.04434 section 2.2.2, arXiv:2412.19437 section 2.1.2.
     """
 
@@ -49,11 +51,11 @@ class Routing:
 
     @property
     def is_plain(self) -> bool:
-        """Softmax and the largest of it, which native kernels do themselves."""
+        """True for softmax and top-k without groups and bias, which native kernels compute themselves."""
         return self.scores == "softmax" and self.num_groups == 1 and self.choice_bias is None
 
     def route(self, router_logits: Tensor) -> tuple[Tensor, Tensor]:
-        """(weights [T, K] float32, expert ids [T, K]) from [T, X]."""
+        """router_logits [T, X] -> (weights [T, K] float32, expert ids [T, K] int64)."""
         scores = SCORES[self.scores](router_logits.float())
         choice = scores if self.choice_bias is None else scores + self.choice_bias
         experts = self._best_groups(choice).topk(self.top_k, dim=-1).indices
@@ -61,7 +63,7 @@ class Routing:
         return (weights / (weights.sum(-1, keepdim=True) + _LEAST) if self.renormalize else weights), experts
 
     def _best_groups(self, choice: Tensor) -> Tensor:
-        """[T, X] with -inf for the experts of the other groups."""
+        """The scores [T, X] for choosing, with -inf for experts outside each token's best groups."""
         if self.num_groups == 1:
             return choice
         grouped = choice.unflatten(-1, (self.num_groups, -1))

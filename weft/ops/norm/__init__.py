@@ -1,6 +1,6 @@
-"""Norms over the last dimension: defined in `reference.py`, weft's kernel in `cpu.py`, torch's one call in `fused.py`.
+"""RMSNorm and LayerNorm: defined in `reference.py`; `cpu.py` is weft's kernel, `fused.py` calls torch's functions.
 
-A kernel's `prepare(weight, bias, options)` makes what is called with x.
+A kernel's `prepare(weight, bias, options)` returns a function of x.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["NormCase", "NormOptions", "choose_norm"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NormCase:
-    """What decides which norm kernel a layer can run."""
+    """The properties that decide which norm kernel a layer can run."""
 
     device: str
     dtype: torch.dtype
@@ -42,7 +42,7 @@ _TORCH = (
 
 
 def choose_norm(case: NormCase) -> Choice:
-    """The kernel whose `prepare(weight, bias, options)` makes a layer's norm: called with x and maybe `out`."""
+    """The kernel whose `prepare(weight, bias, options)` returns a layer's norm, a function of x."""
     native = Kernel("native", refuses=_native_refuses,
                     prepare=lambda weight, bias, options: cpu.NativeNorm(weight, bias, options, case.dtype, case.isa))
     return choose("norm", (native, *_TORCH), case)

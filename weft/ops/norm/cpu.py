@@ -1,4 +1,4 @@
-"""The norms by weft's native kernel (csrc/norm.h). The bound: reading x and writing the result, from the caches."""
+"""The norms by weft's native kernel (csrc/norm.h). Bound: reading x and writing the result, in the CPU's caches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from weft.ops.norm.options import NormOptions
 
 
 class NativeNorm:
-    """As ReferenceNorm for x [T, N] and a weight and bias [N]."""
+    """A kernel with the contract of ReferenceNorm, for x [T, N] and a weight and bias [N]."""
 
     def __init__(self, weight: Tensor | None, bias: Tensor | None, options: NormOptions, dtype: torch.dtype,
                  isa: str) -> None:
@@ -22,7 +22,7 @@ class NativeNorm:
 
     def __call__(self, x: Tensor, out: Tensor | None = None, residual: Tensor | None = None,
                  alpha: float = 1.0) -> Tensor:
-        """[T, N] -> [T, N], in `out` or the residual if one is given. ValueError for an unfit dtype or shape."""
+        """x [T, N] -> [T, N], in the residual or `out` if one is given. ValueError for an unfit dtype or shape."""
         if x.dtype != self._dtype:
             raise ValueError(f"x is {x.dtype}, the norm was made for {self._dtype}")
         if x.stride(1) != 1:
@@ -41,7 +41,7 @@ class NativeNorm:
 
 
 def norm_weight(weight: Tensor | None, options: NormOptions) -> Tensor | None:
-    """The factors as float32: offset + weight, summed in the type in which the definition sums them."""
+    """The factors as float32: offset + weight, added in the dtype that the definition adds them in."""
     if weight is None:
         return None
     if options.cast_before_weight:

@@ -1,4 +1,4 @@
-"""The norms through torch's own functions. They round once, at the end, whatever `cast_before_weight` says."""
+"""The norms by torch's functions. They round once, at the end, whatever `cast_before_weight` says."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FusedNorm(ReferenceNorm):
 
 def rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
     """As `reference.rms_norm` with offset 0."""
-    if weight is not None and weight.dim() > 1:                # a weight for each head: torch would norm over both
+    if weight is not None and weight.dim() > 1:                # a weight [H, D]: torch would normalise over all of it
         return F.rms_norm(x, (x.shape[-1],), None, eps) * weight
     return F.rms_norm(x, (x.shape[-1],), weight, eps)
 

@@ -1,4 +1,4 @@
-"""What kind of norm: the same for every kernel."""
+"""`NormOptions`: the kind of norm, for every kernel."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 class NormOptions:
     """RMSNorm, or LayerNorm when `centred`.
 
-    offset: added to the stored weight (Gemma stores it minus one).
-    cast_before_weight: x is rounded to its dtype before the weight multiplies it (Llama), or after (Gemma).
+    eps: added to the variance. offset: added to the stored weight (Gemma stores its weights minus one).
+    cast_before_weight: the normalised x is rounded to x's dtype before the weight multiplies it (Llama), else after it
+        (Gemma).
     """
 
     centred: bool

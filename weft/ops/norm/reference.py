@@ -16,7 +16,9 @@ class ReferenceNorm:
 
     def __call__(self, x: Tensor, out: Tensor | None = None, residual: Tensor | None = None,
                  alpha: float = 1.0) -> Tensor:
-        """[..., N] -> [..., N]. out: may be used for the result. residual += alpha * the result, and is returned."""
+        """x [..., N] -> [..., N]. out: memory that may be used for the result. With a residual, returns residual +=
+        alpha * result, in place.
+        """
         result = self.norm(x)
         return result if residual is None else residual.add_(result, alpha=alpha)
 
@@ -32,8 +34,8 @@ def rms_norm(x: Tensor, weight: Tensor | None, eps: float, offset: float, cast_b
     """x / sqrt(mean(x^2) + eps) * (offset + weight) over the last dimension.
 
     Args:
-        x: [..., N]; weight: broadcast against x's last dimensions, or None: there is no factor.
-        cast_before_weight: round the normalised x to x's dtype before the product (Llama), or after it (Gemma).
+        x: [..., N]. weight: broadcast against x's last dimensions; None for no factor.
+        cast_before_weight: round the normalised x to x's dtype before the product (Llama), else after it (Gemma).
     Source: arXiv:1910.07467.
     """
     wide = x.float()

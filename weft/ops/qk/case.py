@@ -1,4 +1,4 @@
-"""What an attention layer does to q, k and v before it attends."""
+"""`QKCase`: the clip, norms and rotation that an attention layer applies to q, k and v."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from weft.ops.norm.options import NormOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QKCase:
-    """In this order: clip, norm, rotation.
+    """Clip, norm and rotation, in this order.
 
-    clip: q, k and v are clamped to [-clip, clip]; None: not.
-    norm: of q and k, None for none; scope: "head" (one weight [D]), "each_head" ([H, D]) or "all" ([H * D], over all
-        heads together).
-    half: pairs of a head that turn, 0 for none; interleaved: pairs (2i, 2i + 1), else (i, i + half).
+    clip: q, k and v are clamped to [-clip, clip]; None for no clip.
+    norm: norm of q and k, None for none. scope: "head" (one weight [D] for all heads), "each_head" (weights [H, D]) or
+        "all" (weight [H * D], one norm over all heads together).
+    half: pairs of a head that are rotated, 0 for none. interleaved: pairs (2i, 2i + 1), else (i, i + half).
     """
 
     device: str

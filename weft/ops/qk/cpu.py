@@ -11,7 +11,7 @@ from weft.ops.qk.case import QKCase
 
 
 class NativeQK:
-    """As ReferenceQK; each intermediate result stays in float32 but where the case rounds it."""
+    """A kernel with the contract of ReferenceQK. Each clip, norm and rotation computes in float32."""
 
     def __init__(self, case: QKCase, *norms: Tensor | None) -> None:
         self._transform, self._type = kernels(case.isa).transform_qk, DTYPES[case.dtype]
@@ -27,7 +27,7 @@ class NativeQK:
         self._case = case
 
     def __call__(self, qkv: Tensor, angles: tuple[Tensor, Tensor] | None) -> None:
-        """As ReferenceQK. ValueError for another dtype, or memory that is not contiguous."""
+        """As ReferenceQK. ValueError for another dtype, or a qkv that is not contiguous."""
         if qkv.dtype != self._case.dtype or not qkv.is_contiguous():
             raise ValueError(f"qkv: {qkv.dtype} with strides {qkv.stride()}, expected contiguous {self._case.dtype}")
         cos, sin = (0, 0) if angles is None else (angles[0].data_ptr(), angles[1].data_ptr())

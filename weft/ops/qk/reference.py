@@ -1,4 +1,4 @@
-"""The definition, in torch."""
+"""The definition of clip, norms and rotation of q, k and v, in torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from weft.ops.rope import apply_rope
 
 
 class ReferenceQK:
-    """Clip, norms and rotation of fused q, k and v. norms: weights of q and k, their biases, by the case's scope."""
+    """Clip, norms and rotation of fused q, k and v. norms: q's weight, k's weight, q's bias, k's bias (QKCase.scope)."""
 
     def __init__(self, case: QKCase, *norms: Tensor | None) -> None:
         self.case, self.norms = case, None
@@ -20,7 +20,7 @@ class ReferenceQK:
             self.norms = [norm(w, b, case.norm) for w, b in zip(norms[:2], norms[2:], strict=True)]
 
     def __call__(self, qkv: Tensor, angles: tuple[Tensor, Tensor] | None) -> None:
-        """Change qkv [T, H + 2 Hkv, D]; angles: cos and sin, [T, half] float32."""
+        """Change qkv [T, H + 2 Hkv, D] in place. angles: cos and sin, [T, half] float32 each."""
         case, heads = self.case, self.case.num_heads
         if case.clip is not None:
             qkv.clamp_(-case.clip, case.clip)

@@ -1,4 +1,4 @@
-"""Matrices of few bits: the one form that every format is read into, made from floats, and that kernels pack."""
+"""Quantized matrices. `QuantizedWeight` is their one form: checkpoint formats and floats become it, kernels pack it."""
 
 from weft.ops.quantized.quantize import METHODS, quantize, weight_only
 from weft.ops.quantized.weight import QuantizedWeight, stacked

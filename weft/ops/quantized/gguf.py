@@ -1,8 +1,8 @@
-"""GGUF's quantized blocks as numbers: the affine formats as a `QuantizedWeight`, the others as floats.
+"""Decodes GGUF's quantized blocks: affine formats to a `QuantizedWeight`, others to floats. Knows layouts, no files.
 
-Knows block layouts and no file. `raw` is always the bytes of whole rows, uint8 of any shape; `shape` is the tensor's,
-whose last dimension is a multiple of the block. A block has codes and a float16 scale, perhaps one for offsets; where
-it has 256 numbers, its sub-blocks have small integer scales of their own.
+`raw` is the bytes of whole rows, uint8 of any shape. `shape` is the tensor's; its last dimension is a multiple of the
+block size. A block has codes (quantized values) and a float16 scale, in some formats also a float16 scale of offsets.
+In a block of 256 numbers, each sub-block has a small integer scale besides.
 Source: ggml-common.h and ggml-quants.c of github.com/ggml-org/ggml.
 """
 
@@ -19,12 +19,12 @@ from torch import Tensor
 from weft.errors import NotBuiltError
 from weft.ops.quantized.weight import QuantizedWeight
 
-_PIECE = 1 << 18        # numbers dequantized at a time: float32 copies stay small, and in the cache (3x faster)
+_PIECE = 1 << 18        # numbers dequantized at a time, so that float32 copies stay in the CPU's cache (3x faster)
 _NONLINEAR = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)     # values of IQ4's codes
 
 
 def to_quantized(kind: str, raw: Tensor, shape: Sequence[int]) -> QuantizedWeight:
-    """The exact matrix [prod(shape[:-1]), shape[-1]] of an affine format. ValueError for another: see `is_affine`."""
+    """The exact matrix [prod(shape[:-1]), shape[-1]]. ValueError for a format that is not affine (`is_affine`)."""
     if kind not in _AFFINE:
         raise ValueError(f"{kind} has no affine codes: expected one of {', '.join(_AFFINE)}")
     rows, columns = math.prod(shape[:-1]), shape[-1]
@@ -32,12 +32,12 @@ def to_quantized(kind: str, raw: Tensor, shape: Sequence[int]) -> QuantizedWeigh
 
 
 def is_affine(kind: str) -> bool:
-    """True for the formats that `to_quantized` takes."""
+    """True for formats whose numbers are scale * code + offset, which `to_quantized` takes."""
     return kind in _AFFINE
 
 
 def dequantize(kind: str, raw: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-    """The numbers, computed in float32 and rounded to dtype. NotBuiltError for a format without code here."""
+    """A tensor's numbers, computed in float32 and rounded to dtype. NotBuiltError for a format without a decoder."""
     rows, columns = math.prod(shape[:-1]), shape[-1]
     out = torch.empty(rows, columns, dtype=dtype)
     if out.numel() == 0:
@@ -52,10 +52,10 @@ def dequantize(kind: str, raw: Tensor, shape: Sequence[int], dtype: torch.dtype 
 
 @contextmanager
 def _one_thread_each() -> Iterator[ThreadPoolExecutor]:
-    """As many workers as torch has threads, in each of which it uses one.
+    """A pool of as many workers as torch has threads; within a worker torch uses one thread.
 
-    A piece takes forty small operations; were each divided over torch's own threads, they would wait for one another
-    forty times, which on a busy machine took ten times as long.
+    A piece takes about 40 small operations. If torch divided each over its threads, the threads would wait for one
+    another 40 times, which took ten times as long on a busy machine.
     """
     count = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -75,7 +75,7 @@ def _values(kind: str, raw: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _by_gguf_package(kind: str, raw: Tensor) -> Tensor:
-    """Formats with large code books, for which the gguf package has the tables."""
+    """Decode formats with large code books, whose tables are in the gguf package."""
     try:
         import gguf  # an extra: only these rare formats need it
     except ImportError as error:
@@ -89,7 +89,7 @@ def _by_gguf_package(kind: str, raw: Tensor) -> Tensor:
 
 
 class _Blocks:
-    """A matrix's blocks: fields are taken in the order of their bytes."""
+    """The blocks of a matrix. Each call takes the next field of all blocks, in the order of a block's bytes."""
 
     def __init__(self, raw: Tensor, rows: int, columns: int, block_size: int) -> None:
         self.rows, self.columns = rows, columns
@@ -97,37 +97,39 @@ class _Blocks:
         self._at = 0
 
     def bytes(self, count: int) -> Tensor:
-        """[blocks, count] uint8."""
+        """The next `count` bytes of each block, [blocks, count] uint8."""
         self._at += count
         return self._data[:, self._at - count:self._at]
 
     def half(self) -> Tensor:
-        """[rows, blocks of a row] float32, from one float16."""
+        """The next float16 of each block, as [rows, blocks of a row] float32."""
         return self.per_row(self.bytes(2).contiguous().view(torch.float16).float())
 
     def per_row(self, values: Tensor) -> Tensor:
-        """Values of blocks, [blocks, n] -> [rows, n * blocks of a row]."""
+        """Reshape values of blocks, [blocks, n] -> [rows, n * blocks of a row]."""
         return values.reshape(self.rows, -1)
 
 
 def _nibbles(packed: Tensor, size: int) -> Tensor:
-    """[blocks, n] bytes -> [blocks, 2 n]: in each run of `size` bytes, first all low halves, then all high ones."""
+    """[blocks, n] bytes -> [blocks, 2 n] 4-bit codes: of each run of `size` bytes all low halves, then all high ones."""
     runs = packed.unflatten(1, (-1, 1, size))
     return torch.cat((runs & 15, runs >> 4), dim=2).flatten(1)
 
 
 def _bit_planes(packed: Tensor, size: int, bits: int) -> Tensor:
-    """[blocks, n] bytes -> [blocks, 8 / bits * n]: in each run of `size` bytes, `bits` of all, then the next ones."""
+    """[blocks, n] bytes -> [blocks, 8 / bits * n] codes: for each run of `size` bytes, the lowest `bits` bits of all
+    bytes, then their next bits, and so on.
+    """
     runs = packed.unflatten(1, (-1, 1, size))
     return torch.cat([runs >> shift & (1 << bits) - 1 for shift in range(0, 8, bits)], dim=2).flatten(1)
 
 
 def _bits_of_32(packed: Tensor) -> Tensor:
-    """[blocks, 4] bytes -> [blocks, 32]: their bits, lowest first."""
+    """[blocks, 4] bytes -> [blocks, 32] bits, lowest first."""
     return (packed.unsqueeze(-1) >> torch.arange(8, dtype=torch.uint8) & 1).flatten(1)
 
 
-# Formats of 32 numbers
+# Formats with blocks of 32 numbers.
 
 
 def _q4_0(b: _Blocks) -> QuantizedWeight:
@@ -166,7 +168,7 @@ def _iq4_nl(b: _Blocks) -> Tensor:
     return _nonlinear(b, _nibbles(b.bytes(16), 16), scales)
 
 
-# Formats of 256 numbers
+# Formats with blocks of 256 numbers (K-quants).
 
 
 def _q2_k(b: _Blocks) -> QuantizedWeight:
@@ -201,7 +203,12 @@ def _q5_k(b: _Blocks) -> QuantizedWeight:
 
 
 def _six_bit_pairs(packed: Tensor) -> tuple[Tensor, Tensor]:
-    """8 scales and 8 offsets of 6 bits out of 12 bytes: the last four have their low bits in the third word."""
+    """[blocks, 12] bytes -> 8 scales and 8 offsets of 6 bits, [blocks, 8] each.
+
+    The bytes of the first word (4 bytes) hold the first four scales in their low 6 bits, those of the second word the
+    first four offsets. The last four scales and offsets have their low 4 bits in the third word, and their high 2 bits in
+    the high bits of the first and second word.
+    """
     first, second, third = packed[:, :4], packed[:, 4:8], packed[:, 8:]
     scales = torch.cat((first & 63, third & 15 | first >> 6 << 4), dim=1)
     offsets = torch.cat((second & 63, third >> 4 | second >> 6 << 4), dim=1)

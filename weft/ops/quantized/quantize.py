@@ -1,8 +1,8 @@
-"""Quantizing a matrix at load: 8 bits with a scale for each row, or 4 bits with a scale for each 64 columns.
+"""Quantizes a matrix at load: to 8 bits with a scale for each row, or to 4 bits with a scale for each 64 columns.
 
-int8 and w8a8 make the same matrix; products of w8a8 take x in 8 bits too, those of int8 and int4 take floats. Rounding
-to nearest. 4 bits: the scale maps the group's largest value, with its sign, to -8, so that all 16 codes are used (as
-GGUF's Q4_0 does).
+int8 and w8a8 make the same matrix; products of w8a8 quantize x to 8 bits too, those of int8 and int4 take x as floats.
+Codes are rounded to nearest. With 4 bits, the scale maps a group's number of largest magnitude, with its sign, to -8, so
+that all 16 codes are used (as in GGUF's Q4_0).
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from weft.ops.quantized.weight import QuantizedWeight
 
 METHODS = ("int8", "int4", "w8a8")
 INT4_GROUP = 64
-_ROWS = 1024                   # rows in float32 at once
+_ROWS = 1024                   # rows that are copied to float32 at a time
 
 
 def group_size(method: str, columns: int) -> int:
-    """Columns that share a scale: int4 takes the largest of 64, 32 and 16 that divides them, else the row."""
+    """Columns that share a scale: for int4 the largest of 64, 32 and 16 that divides `columns`, else the whole row."""
     if method != "int4":
         return columns
     return next((g for g in (INT4_GROUP, 32, 16) if columns % g == 0), columns)
 
 
 def weight_only(method: str | None) -> str | None:
-    """The method by which the same matrix is made where x is not coded: for tables, heads and experts."""
+    """The method that makes the same matrix for products with floats (tables, heads and experts): int8 for w8a8."""
     return "int8" if method == "w8a8" else method
 
 
 def quantize(weight: Tensor, method: str) -> QuantizedWeight:
-    """[N, K] floats as codes; method: of METHODS."""
+    """Quantize a weight, [N, K] floats. method: one of METHODS."""
     rows, columns = weight.shape
     size, bits = group_size(method, columns), 4 if method == "int4" else 8
     codes = torch.empty(rows, columns, dtype=torch.uint8)
@@ -44,7 +44,7 @@ def quantize(weight: Tensor, method: str) -> QuantizedWeight:
 
 
 def _quantize(groups: Tensor, bits: int, codes: Tensor, scales: Tensor) -> None:
-    """groups: [n, G, size] float32, overwritten; codes: [n, G, size], scales: [n, G], both filled."""
+    """Fill codes [n, G, size] and scales [n, G] from groups [n, G, size] float32, which are overwritten."""
     if bits == 8:
         scales.copy_(groups.abs().amax(-1) / 127)
     else:

@@ -1,7 +1,7 @@
-"""`QuantizedWeight`: a matrix as integer codes with a scale for each group of columns.
+"""`QuantizedWeight`: a matrix as integer codes (quantized values) with a scale for each group of columns.
 
-Checkpoint formats (GPTQ, AWQ, compressed-tensors, GGUF ...) are read into it, quantizing at load makes it, kernels pack
-it. Knows no file and no kernel.
+Checkpoint formats (GPTQ, AWQ, compressed-tensors, GGUF ...) and quantization at load produce it; kernels pack it. The
+module knows no file and no kernel.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ class QuantizedWeight:
     """w[n, k] = scale(n, g) * (codes[n, k] - zero) + offset(n, g), where g = k // group_size.
 
     codes: [N, K] uint8, each below 2 ** bits; bits: 4, 5, 6 or 8.
-    zero: the code of 0 where there is no offset: 8 for symmetric 4-bit codes, 128 for 8-bit ones, 0 with offsets.
-    group_size: columns that share a scale, a divisor of K (K: one scale for a row).
-    scales, offsets: [N, K / group_size]. Floats are the scale and the offset themselves (offsets None: 0). Integers are
-        multiplied by super_scales and super_offsets, [N, K / super_size] float, as in GGUF's K-quants.
-    int8_activations: products are in integers, x in 8 bits with a scale for each row (ops/linear/reference.py). Only of
-        8-bit codes around 128 with one scale for a row.
+    zero: the code that means 0 without an offset: 8 for symmetric 4-bit codes, 128 for 8-bit codes, 0 with offsets.
+    group_size: columns that share a scale, a divisor of K (K: one scale for each row).
+    scales, offsets: [N, K / group_size]. Floats are the scales and offsets themselves (offsets None: 0). Integers are
+        multiplied by super_scales and super_offsets, [N, K / super_size] floats, as in GGUF's K-quants.
+    int8_activations: products are in integers, with x quantized to 8 bits row by row (w8a8, ops/linear/reference.py).
+        The codes must have 8 bits, the zero 128 and one scale for each row.
     """
 
     codes: Tensor
@@ -72,24 +72,25 @@ class QuantizedWeight:
 
     @property
     def format(self) -> tuple:
-        """All but the numbers: matrices of equal formats can be stacked."""
+        """Everything except the values and the number of rows; matrices of equal formats can be stacked."""
         tensors = (self.scales, self.offsets, self.super_scales, self.super_offsets)
         return (self.bits, self.zero, self.group_size, self.shape[1], self.int8_activations,
                 *(None if t is None else (t.dtype, t.shape[1]) for t in tensors))
 
     def weight_only(self) -> QuantizedWeight:
-        """The matrix, its products with floats."""
+        """The same matrix for products with floats: without int8_activations."""
         return replace(self, int8_activations=False)
 
     def rows(self, index: Tensor) -> QuantizedWeight:
-        """The matrix of these rows, index [n] int64; all of its tensors are new."""
+        """The matrix of these rows, in new tensors. index: [n] int64."""
         fields = ("codes", "scales", "offsets", "super_scales", "super_offsets")
         return replace(self, **{name: value[index] for name in fields if (value := getattr(self, name)) is not None})
 
     def columns(self, start: int, stop: int) -> QuantizedWeight:
-        """The matrix of columns start to stop (exclusive), exactly; all of its tensors are new.
+        """The exact matrix of columns start to stop (exclusive), in new tensors.
 
-        Where a cut falls into a group, groups become as small as the cut wants, their scales repeated.
+        Where a cut falls into a group, all groups are divided into smaller ones that the cut does not touch; each
+        repeats the scale of its old group.
         """
         columns, cut = self.shape[1], (start, stop)
         size = _cut_size(self.group_size, cut)
@@ -101,15 +102,15 @@ class QuantizedWeight:
         return replace(self, codes=self.codes[:, start:stop].contiguous(), group_size=size, **fields)
 
     def group_scales(self) -> Tensor:
-        """[N, K / group_size] float32: scale(n, g)."""
+        """scale(n, g), [N, K / group_size] float32."""
         return _expanded(self.scales, self.super_scales)
 
     def group_offsets(self) -> Tensor | None:
-        """[N, K / group_size] float32: offset(n, g); None: no offsets."""
+        """offset(n, g), [N, K / group_size] float32; None without offsets."""
         return None if self.offsets is None else _expanded(self.offsets, self.super_offsets)
 
     def dequantize(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """[N, K]: the matrix itself, computed in float32."""
+        """The numbers of the matrix, [N, K], computed in float32 and rounded to dtype."""
         rows, columns = self.shape
         values = (self.codes.float() - self.zero).view(rows, -1, self.group_size) * self.group_scales().unsqueeze(-1)
         offsets = self.group_offsets()
@@ -119,7 +120,7 @@ class QuantizedWeight:
 
 
 def stacked(weights: Sequence[QuantizedWeight | Tensor]) -> QuantizedWeight | None:
-    """Matrices one below another as one, or None when they are not all codes of one format."""
+    """Stack matrices by rows into one; None unless all are quantized in one format."""
     first = weights[0]
     if not isinstance(first, QuantizedWeight):
         return None
@@ -131,13 +132,13 @@ def stacked(weights: Sequence[QuantizedWeight | Tensor]) -> QuantizedWeight | No
 
 
 def _cut_size(size: int, cut: tuple[int, int]) -> int:
-    """Columns of a group once groups of `size` columns are cut at two columns."""
+    """Group size after groups of `size` columns are cut at two columns (start, stop)."""
     start, stop = cut
     return stop - start if start // size == (stop - 1) // size else gcd(size, start, stop)
 
 
 def _cut(values: Tensor, columns: int, cut: tuple[int, int], size: int) -> Tensor:
-    """Values of the groups of so many columns, as values of groups of `size` columns between two columns."""
+    """Values [N, groups] of a matrix of `columns` columns -> values of the groups of `size` columns within a cut."""
     firsts = torch.arange(*cut, size)                         # the first column of each new group
     return values[:, firsts // (columns // values.shape[1])]
 

@@ -1,4 +1,4 @@
-"""Rotating q and k by position. One form in plain torch, in place, is both definition and kernel so far."""
+"""Rotary position embedding (RoPE) of q and k in torch, in place: the definition, which ops/qk's torch kernel calls."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Sampling tokens from logits: counter-based random numbers, filters of the distribution, log-probabilities.
 
-Each row's result depends on that row alone. `draw.py` and `logprobs.py` define it on tensors, `reference.py` for the
-rows of a step; `cpu.py` is weft's kernel. A kernel's `prepare()` makes what a sampler holds.
+A row's result depends on that row alone. `draw.py` and `logprobs.py` define sampling on tensors, `reference.py` for the
+rows of a step; `cpu.py` is weft's kernel. A kernel's `prepare()` returns a sampler's TorchSampling or NativeSampling.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingCase:
-    """What decides which kernel a sampler can run."""
+    """The properties that decide which kernel a sampler can run."""
 
     device: str
     isa: str = "reference"
 
 
 def choose_sampling(case: SamplingCase) -> Choice:
-    """The kernel whose `prepare()` makes a sampler's TorchSampling or NativeSampling."""
+    """The kernel whose `prepare()` returns a sampler's TorchSampling or NativeSampling."""
     return choose("sampling", (
         Kernel("native", refuses=lambda c: unavailable(c.device, c.isa), prepare=partial(NativeSampling, case.isa)),
         Kernel("torch", refuses=never, prepare=TorchSampling),

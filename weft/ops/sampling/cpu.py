@@ -1,8 +1,8 @@
-"""Sampling by weft's native kernels (csrc/sampling.h, csrc/selection.h). The bound: reading a row a few times.
+"""Sampling by weft's native kernels (csrc/sampling.h, csrc/selection.h). Bound: memory, reading a row a few times.
 
-As TorchSampling but for rounding: a probability is computed to about 1e-6 of itself, so a draw or a top-p filter can
-differ from the definition where its number lies so close to a token's edge. Equally likely tokens are reported in the
-order of their ids, and ranks count logits, not their rounded logarithms.
+Results are those of TorchSampling up to rounding: probabilities have a relative error of about 1e-6, so a draw or a
+top-p filter can differ where its number lies that close to a token's edge. Equally likely tokens are reported in the
+order of their ids. Ranks compare logits, not rounded log-probabilities.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from weft.ops.sampling.logprobs import TopLogprobs
 from weft.ops.sampling.reference import TorchSampling
 from weft.ops.sampling.settings import Drawn, DrawSettings
 
-_MOST_SORTED = 1024            # more likeliest tokens than this are sorted by torch
+_MOST_SORTED = 1024            # most likeliest tokens that the kernel sorts; torch sorts more
 
 
 class NativeSampling:
-    """As TorchSampling. IndexError for a token id outside the vocabulary.
+    """A kernel with the contract of TorchSampling.
 
-    ValueError for logits that are not float32, or whose rows are not contiguous.
+    IndexError for a token id outside the vocabulary. ValueError for logits that are not float32 or have rows with gaps.
     """
 
     def __init__(self, isa: str) -> None:

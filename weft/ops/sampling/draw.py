@@ -1,6 +1,6 @@
-"""Filtering logits by min-p, top-k and top-p, and drawing one token a row by inverting the cumulative sum.
+"""Filters logits by min-p, top-k and top-p, and draws one token a row by inverting the cumulative sum.
 
-A filter is a threshold on the logits, so tokens with equal logits stay or go together and no order of sorting matters.
+Every filter is a threshold on the logits, so tokens with equal logits stay or go together, in whatever order they sort.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_CANDIDATES = 1024             # top-p looks among so many of the likeliest tokens before it sorts a whole row
+_CANDIDATES = 1024             # top-p looks among this many of the likeliest tokens before it sorts a whole row
 
 
 def filter_logits(logits: Tensor, *, min_p: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def filter_logits(logits: Tensor, *, min_p: Tensor, top_k: Tensor, top_p: Tensor
 
 
 def _top_p_threshold(logits: Tensor, best: Tensor, top_p: float) -> Tensor:
-    """The smallest logit that stays. logits: [V], others -inf; best: the largest of them, descending."""
+    """The smallest logit that top-p keeps. logits: [V], -inf where filtered. best: the largest logits, descending."""
     total = logits.logsumexp(-1)
     reached = (best - total).exp().double().cumsum(-1)
     if reached[-1] < top_p and best.shape[0] < logits.shape[0]:
@@ -58,6 +58,6 @@ def draw_tokens(logits: Tensor, numbers: Tensor) -> Tensor:
     cumulative = torch.softmax(logits, dim=-1).cumsum(-1, dtype=torch.float64)
     targets = numbers[:, None] * cumulative[:, -1:]
     tokens = torch.searchsorted(cumulative, targets, right=True)[:, 0]
-    # Rounding may place the target at the very end, behind the last token that has any probability.
+    # Rounding may place the target at the end of the row, behind the last token with any probability.
     last = (cumulative < cumulative[:, -1:]).sum(-1)
     return torch.minimum(tokens, last)

@@ -10,7 +10,11 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TopLogprobs:
-    """For N positions: the chosen tokens' values [N] and ranks [N] (from 1), the best ids and values [N, k]."""
+    """Log-probabilities (or logits) of N positions.
+
+    chosen, ranks: [N], values of the chosen tokens and their ranks (from 1).
+    best_ids, best: [N, k], ids and values of the likeliest tokens.
+    """
 
     chosen: Tensor
     ranks: Tensor
@@ -19,7 +23,8 @@ class TopLogprobs:
 
 
 def top_logprobs(values: Tensor, chosen_ids: Tensor, num_best: int) -> TopLogprobs:
-    """Args:
+    """The TopLogprobs of N positions.
+
     values: [N, V] float32, log-probabilities (or logits, where those are reported).
     chosen_ids: [N] int64. num_best: k, 0 for none.
     """

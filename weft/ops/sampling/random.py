@@ -1,4 +1,4 @@
-"""Random numbers that are a function of (seed, position): no state, so no batch, order or process can change them."""
+"""Counter-based random numbers: a function of (seed, position), so no batch, order or process can change them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)          # 2^64 / golden ratio, odd
 
 
 def uniforms(seeds: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """One number in (0, 1) for each pair.
+    """One number in (0, 1) for each pair (seed, position).
 
     Args:
-        seeds: [N] uint64 (negative seeds wrapped); positions: [N] uint64, place of the token in its sequence.
+        seeds: [N] uint64 (negative seeds wrapped). positions: [N] uint64, the token's place in its sequence.
     Returns:
         [N] float64.
-    Source: SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), read at the given place of its sequence.
+    Source: SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), whose number `position` is computed directly.
     """
     with np.errstate(over="ignore"):
         bits = _mix(_mix(seeds + _STEP) + (positions + np.uint64(1)) * _STEP)

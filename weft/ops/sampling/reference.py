@@ -1,4 +1,4 @@
-"""The definition of sampling a step's rows, in torch: what each request does to its row, the draw, what is reported."""
+"""The definition of sampling a step's rows, in torch: a request's changes to its row, the draw, the log-probabilities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from weft.ops.sampling.settings import EMPTY, NO_NUMBERS, Drawn, DrawSettings
 
 
 class TorchSampling:
-    """Sampling of logits [N, V] float32. `row` is one of their rows, [V], changed in place."""
+    """Sampling from logits [N, V] float32. `row` is one of their rows, [V], and is changed in place."""
 
     def allow_only(self, row: Tensor, ids: list[int]) -> None:
         """Mask every other token."""
@@ -26,12 +26,17 @@ class TorchSampling:
         row[ids] = -torch.inf
 
     def add_bias(self, row: Tensor, biases: dict[int, float]) -> None:
-        """Add each token's value."""
+        """Add a bias to tokens. biases: {token id: bias}."""
         row[list(biases)] += torch.tensor(list(biases.values()))
 
     def penalise(self, row: Tensor, token_ids: list[int], num_prompt_tokens: int, *, repetition: float,
                  frequency: float, presence: float) -> None:
-        """Lower what was seen: by a factor (prompt and output), by its count in the output, for being there at all."""
+        """Lower the logits of seen tokens.
+
+        repetition: factor for tokens of prompt and output. frequency: subtracted for each occurrence in the output.
+        presence: subtracted once for each token of the output.
+        token_ids: the prompt's num_prompt_tokens tokens, then the output's.
+        """
         if repetition != 1:
             seen = torch.tensor(token_ids).unique()
             values = row[seen]
@@ -45,9 +50,10 @@ class TorchSampling:
         """A token for each row.
 
         Args:
-            settings: None: the likeliest of each row, the first of equal ones.
-            keep: what logits hold afterwards: what they did, what was drawn from (divided by the temperature, -inf
-                where filtered out), or anything.
+            logits: [N, V] float32.
+            settings: None takes the likeliest token of each row (greedy), the first of equal ones.
+            keep: the content of `logits` afterwards: "raw" leaves it as it was, "processed" makes it the logits that were
+                drawn from (divided by the temperature, -inf where filtered out); None allows anything.
         """
         rows = [] if settings is None else settings.temperatures.nonzero()[0].tolist()
         if rows and keep == "raw":
@@ -64,7 +70,10 @@ class TorchSampling:
 
     def report(self, logits: Tensor, row_ids: list[int], chosen_ids: Tensor, num_best: int, *,
                as_logits: bool) -> TopLogprobs:
-        """The values of some rows' chosen tokens and of their `num_best` likeliest, as logits or log-probabilities."""
+        """The logits or log-probabilities of the chosen tokens and of the `num_best` likeliest ones, for some rows.
+
+        row_ids: R, rows of logits [N, V]. chosen_ids: [R] int64.
+        """
         values = logits if len(row_ids) == len(logits) else logits[row_ids]
         if not as_logits:
             values = torch.log_softmax(values, dim=-1)

@@ -1,4 +1,4 @@
-"""What sampling is asked for and what it answers, as arrays over the rows of a step."""
+"""The settings and the results of a draw, as arrays over the rows of a step."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-# Why a row has no token: NaN or +inf among its logits; every token masked.
+# States of a drawn row: it has a token; it has none, because its logits hold NaN or +inf; none, because all are masked.
 GOOD, NO_NUMBERS, EMPTY = 0, 1, 2
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class DrawSettings:
-    """[N] each. temperatures: float32, 0 for the likeliest token, which the other fields leave alone.
+    """The settings of each row, arrays [N].
 
-    min_ps, top_ps: float32, off at 0 and 1. top_ks: int64, off at 0. numbers: float64 in (0, 1), what is drawn with.
+    temperatures: float32; 0 takes the likeliest token (greedy), whatever the other fields say.
+    min_ps: float32, 0 for off. top_ps: float32, 1 for off. top_ks: int64, 0 for off.
+    numbers: float64 in (0, 1), the random numbers to draw with.
     """
 
     temperatures: np.ndarray
@@ -27,7 +29,7 @@ class DrawSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """tokens: [N] int64; states: [N] uint8, whether there is a token. One without means nothing."""
+    """tokens: [N] int64. states: [N] uint8, GOOD, NO_NUMBERS or EMPTY; a token counts only if its state is GOOD."""
 
     tokens: Tensor
     states: Tensor
