@@ -1,7 +1,7 @@
 """The steps between the projection to q, k and v and attention: clip, norms of q and k, rotation by position (RoPE).
 
-A kernel's `prepare(q_weight, k_weight, q_bias, k_bias)` (no arguments: no norms) returns a function of the fused qkv and
-the step's angles, which changes qkv in place. `reference.py` is the definition.
+A kernel's `prepare(q_weight, k_weight, q_bias, k_bias)` (no arguments: no norms) returns a function of the fused
+qkv and the step's angles, which changes qkv in place. `reference.py` is the definition.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from weft.ops.rope import apply_rope
 
 
 class ReferenceQK:
-    """Clip, norms and rotation of fused q, k and v. norms: q's weight, k's weight, q's bias, k's bias (QKCase.scope)."""
+    """Clip, norms and rotation of fused q, k and v. norms: q's weight, k's weight, q's bias, k's bias (see QKCase)."""
 
     def __init__(self, case: QKCase, *norms: Tensor | None) -> None:
         self.case, self.norms = case, None

@@ -111,7 +111,7 @@ class _Blocks:
 
 
 def _nibbles(packed: Tensor, size: int) -> Tensor:
-    """[blocks, n] bytes -> [blocks, 2 n] 4-bit codes: of each run of `size` bytes all low halves, then all high ones."""
+    """[blocks, n] bytes -> [blocks, 2 n] codes: of each run of `size` bytes all low halves, then all high ones."""
     runs = packed.unflatten(1, (-1, 1, size))
     return torch.cat((runs & 15, runs >> 4), dim=2).flatten(1)
 
@@ -206,8 +206,8 @@ def _six_bit_pairs(packed: Tensor) -> tuple[Tensor, Tensor]:
     """[blocks, 12] bytes -> 8 scales and 8 offsets of 6 bits, [blocks, 8] each.
 
     The bytes of the first word (4 bytes) hold the first four scales in their low 6 bits, those of the second word the
-    first four offsets. The last four scales and offsets have their low 4 bits in the third word, and their high 2 bits in
-    the high bits of the first and second word.
+    first four offsets. The last four scales and offsets have their low 4 bits in the third word, and their high 2 bits
+    in the high bits of the first and second word.
     """
     first, second, third = packed[:, :4], packed[:, 4:8], packed[:, 8:]
     scales = torch.cat((first & 63, third & 15 | first >> 6 << 4), dim=1)

@@ -1,8 +1,8 @@
 """Quantizes a matrix at load: to 8 bits with a scale for each row, or to 4 bits with a scale for each 64 columns.
 
 int8 and w8a8 make the same matrix; products of w8a8 quantize x to 8 bits too, those of int8 and int4 take x as floats.
-Codes are rounded to nearest. With 4 bits, the scale maps a group's number of largest magnitude, with its sign, to -8, so
-that all 16 codes are used (as in GGUF's Q4_0).
+Codes are rounded to nearest. With 4 bits, the scale maps a group's number of largest magnitude, with its sign, to -8,
+so that all 16 codes are used (as in GGUF's Q4_0).
 """
 
 from __future__ import annotations

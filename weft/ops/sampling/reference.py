@@ -1,4 +1,4 @@
-"""The definition of sampling a step's rows, in torch: a request's changes to its row, the draw, the log-probabilities."""
+"""The definition of sampling a step's rows, in torch: a request's changes to its row, the draw, log-probabilities."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class TorchSampling:
         Args:
             logits: [N, V] float32.
             settings: None takes the likeliest token of each row (greedy), the first of equal ones.
-            keep: the content of `logits` afterwards: "raw" leaves it as it was, "processed" makes it the logits that were
-                drawn from (divided by the temperature, -inf where filtered out); None allows anything.
+            keep: the content of `logits` afterwards: "raw" leaves it as it was, "processed" makes it the logits that
+                were drawn from (divided by the temperature, -inf where filtered out); None allows anything.
         """
         rows = [] if settings is None else settings.temperatures.nonzero()[0].tolist()
         if rows and keep == "raw":
