@@ -30,10 +30,10 @@ from machine import BUFFER_BYTES, measure_apart, print_bounds
 from workloads import Workload, batch, decode, prefill, shared
 
 from weft import LLM, SamplingParams
-from weft.architectures.describe import describe
 from weft.architectures.spec import DecoderSpec, MoESpec
 from weft.cli.tables import human_bytes, print_table
 from weft.config.machine import Machine
+from weft.models.describe import describe
 from weft.models.sizes import model_of, num_parameters
 
 WORKLOADS = (prefill(512), prefill(8192), decode(512), decode(16384), batch(32), shared(32))

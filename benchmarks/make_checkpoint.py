@@ -21,10 +21,10 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import families, find
 from weft.architectures.spec import DecoderSpec
 from weft.models.sizes import model_of, parameter_shapes
-from weft.resolve.reader import ConfigReader
 
 # Values of published config.json files; a cut one says so.
 SHAPES: dict[str, dict[str, Any]] = {

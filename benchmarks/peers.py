@@ -39,9 +39,9 @@ from peer_table import NAMES, WEFT, FoundPeer, find_peers
 from workloads import Workload, batch, decode, prefill, shared
 
 from weft import EngineArgs
-from weft.architectures.describe import describe
 from weft.cli.tables import print_table
 from weft.config.machine import Machine
+from weft.models.describe import describe
 from weft.resolve.engine_config import resolve_engine_config
 
 BATCH_SIZES = (1, 4, 8, 16, 32)

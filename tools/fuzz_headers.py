@@ -21,12 +21,12 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["weft"]):
+    from weft.architectures.reader import ConfigReader
     from weft.architectures.registry import families, find
     from weft.errors import WeftError
     from weft.resolve.gguf.config import read_gguf_config
     from weft.resolve.gguf.families import GGUF_FAMILIES
     from weft.resolve.gguf.header import read_gguf
-    from weft.resolve.reader import ConfigReader
     from weft.resolve.safetensors_header import read_header
     from weft.text.gguf_tokenizer import TokenizerKeys
 

@@ -19,9 +19,9 @@ from tiny_variants import VARIANTS
 from torch import Tensor
 
 from weft import LLM, SamplingParams
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import families, find
 from weft.outputs import RequestOutput
-from weft.resolve.reader import ConfigReader
 
 PROMPT_LENGTHS = (1, 5, 17, 40, 100)
 NEW_TOKENS = 24

@@ -11,12 +11,12 @@ from tiny_variants import STATE_VARIANTS, VARIANTS
 
 from weft.architectures.keys import ACTIVATIONS
 from weft.architectures.names import GroupedQKV
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import families, find
 from weft.architectures.spec import Alibi, DecoderSpec, LinearScaling, MoESpec
 from weft.errors import ConfigError
 from weft.models.sizes import model_of, num_parameters
 from weft.ops import activation
-from weft.resolve.reader import ConfigReader
 
 
 def describe(config: dict) -> tuple[DecoderSpec, ConfigReader]:

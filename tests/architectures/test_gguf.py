@@ -19,11 +19,11 @@ from tiny_models import transformers_model, write_checkpoint
 from tiny_variants import STATE_VARIANTS, VARIANTS, Tiny
 
 from weft import LLM, SamplingParams
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import families, find
 from weft.resolve.gguf.config import read_gguf_config
 from weft.resolve.gguf.families import GGUF_FAMILIES
 from weft.resolve.gguf.header import read_gguf
-from weft.resolve.reader import ConfigReader
 
 # Variants that a GGUF file can state. The others have what the format (and llama.cpp) has no key for.
 NAMES = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from weft.architectures.reader import ConfigReader
 from weft.architectures.rope import rope
 from weft.architectures.spec import (
     DynamicScaling,
@@ -14,7 +15,6 @@ from weft.architectures.spec import (
     YarnScaling,
 )
 from weft.errors import ConfigError
-from weft.resolve.reader import ConfigReader
 
 BASE = {"hidden_size": 64, "num_attention_heads": 4, "max_position_embeddings": 256}
 

@@ -15,11 +15,11 @@ from tiny_models import write_checkpoint
 from tiny_variants import STATE_VARIANTS
 
 from weft import LLM
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import families, find
 from weft.cache.manager import CacheManager
 from weft.engine.runner import Runner
 from weft.errors import ConfigError
-from weft.resolve.reader import ConfigReader
 
 INTERVAL = 16
 

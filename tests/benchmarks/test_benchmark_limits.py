@@ -6,9 +6,9 @@ from machine import Bounds
 from make_checkpoint import SHAPES, checkpoint_name
 from workloads import Workload, decode, prefill
 
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import families, find
 from weft.models.sizes import model_of, num_active_parameters, num_parameters
-from weft.resolve.reader import ConfigReader
 
 KV_BYTES = 28 * 2 * 8 * 128 * 2                 # of a token: layers * (k, v) * heads * head_dim * bfloat16
 HEAD = 2 * 151936 * 1024                        # operations of the head for a token

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from tiny_llama import make_checkpoint
 
 from weft.architectures import words
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import families
 from weft.architectures.spec import DecoderSpec
 from weft.cli.models import SAMPLE, features
@@ -18,7 +19,6 @@ from weft.config.human_bytes import human_bytes
 from weft.config.machine import Machine
 from weft.config.topology import cpu_list
 from weft.llm import LLM
-from weft.resolve.reader import ConfigReader
 
 # Of the tiny checkpoint: q and o, k and v, three matrices of the MLP, two norms; then the table and the last norm.
 BLOCK_PARAMETERS = 2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 48 + 2 * 32

@@ -8,6 +8,7 @@ from transformers.models.falcon_mamba.modeling_falcon_mamba import FalconMambaMi
 from transformers.models.mamba.modeling_mamba import MambaMixer
 from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
 
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import families
 from weft.architectures.spec import MambaSpec
 from weft.checkpoint.routing import Router, take_apart
@@ -17,7 +18,6 @@ from weft.layers.mamba import Mamba, Mamba2
 from weft.ops.scan_plan import ScanPlan
 from weft.ops.step import Step
 from weft.ops.tape import Recording
-from weft.resolve.reader import ConfigReader
 
 SIZES = {"hidden_size": 48, "num_hidden_layers": 1, "vocab_size": 100, "state_size": 12, "conv_kernel": 4}
 HEADS = SIZES | {"num_heads": 6, "head_dim": 16, "n_groups": 1}

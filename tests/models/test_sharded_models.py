@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from weft.architectures.names import ChannelKernels, NameMap
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import families
 from weft.architectures.spec import ModelSpec
 from weft.checkpoint.loader import load_weights
@@ -26,7 +27,6 @@ from weft.layers.shard import Shard
 from weft.models import sizes
 from weft.models.decoder import Stack
 from weft.ops.step import Step
-from weft.resolve.reader import ConfigReader
 
 TINY = SAMPLE | {"num_hidden_layers": 2, "n_layer": 2, "vocab_size": 75, "max_position_embeddings": 64,
                  "n_positions": 64, "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4, "n_group": 2,

@@ -9,6 +9,7 @@ import pytest
 import torch
 from published_configs import PUBLISHED
 
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import families
 from weft.architectures.spec import DecoderSpec
 from weft.cache.groups import FullGroup, WindowGroup
@@ -23,7 +24,6 @@ from weft.models.sizes import (
     num_parameters,
     parameter_shapes,
 )
-from weft.resolve.reader import ConfigReader
 
 # From the config.json files of Qwen2.5-0.5B, Qwen3-0.6B, Llama-3.2-1B and Mixtral-8x7B-v0.1.
 QWEN2_5 = {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14,

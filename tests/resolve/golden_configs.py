@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from weft.architectures import words
-from weft.architectures.describe import describe
+from weft.architectures.origin import source_of
 from weft.architectures.registry import families
 from weft.architectures.spec import DecoderSpec
 from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import ModelConfig
 from weft.errors import ConfigError
+from weft.models.describe import describe
 from weft.models.sizes import model_of, num_parameters
 from weft.resolve.engine_config import resolve_model
 from weft.resolve.files import find_model
-from weft.resolve.origin import source_of
 
 NO_TENSORS = (2).to_bytes(8, "little") + b"{}"      # a whole safetensors file
 FOLDER = Path(__file__).parent / "golden"

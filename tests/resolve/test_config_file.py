@@ -3,11 +3,11 @@
 import pytest
 from model_dir import write_model
 
+from weft.architectures.reader import ConfigReader
 from weft.errors import ConfigError
 from weft.resolve.config_file import read_config
 from weft.resolve.json_file import read_json
 from weft.resolve.options.overrides import merge
-from weft.resolve.reader import ConfigReader
 
 BROKEN_JSON = [
     ('{"a": 1,\n  "b": }', ["Line 2, column 8", "expected valid JSON"]),

@@ -189,7 +189,7 @@ def test_a_directory_is_listed_without_the_network(tmp_path, monkeypatch):
 def test_a_plain_config_needs_neither_transformers_nor_torch(tmp_path):
     code = ("import sys; from pathlib import Path; from weft.config.engine_args import EngineArgs as A; "
             "from weft.resolve.engine_config import resolve_model; from weft.resolve.files import find_model; "
-            "from weft.architectures.describe import describe; a = A(model=sys.argv[1]); "
+            "from weft.models.describe import describe; a = A(model=sys.argv[1]); "
             "describe(resolve_model(a, find_model(a))); "
             "print([m for m in ('torch', 'transformers') if m in sys.modules])")
 

@@ -7,10 +7,10 @@ import random
 import pytest
 from golden_configs import NO_TENSORS, entries
 
-from weft.architectures.describe import describe
 from weft.architectures.registry import families
 from weft.config.engine_args import EngineArgs
 from weft.errors import ConfigError
+from weft.models.describe import describe
 from weft.resolve.engine_config import resolve_model
 from weft.resolve.files import find_model
 

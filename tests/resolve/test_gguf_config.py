@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from gguf_bytes import ARRAY, BOOL, F32, STRING, U32, entry, tensor, write
 
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import families, find
 from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
@@ -14,7 +15,6 @@ from weft.resolve import maybe_patch_hf_config_from_gguf
 from weft.resolve.config_file import read_config
 from weft.resolve.engine_config import resolve_engine_config
 from weft.resolve.gguf.config import read_gguf_config
-from weft.resolve.reader import ConfigReader
 
 KINDS = {bool: BOOL, int: U32, float: F32, str: STRING}
 BASE = {"context_length": 128, "embedding_length": 64, "block_count": 2, "attention.head_count": 4,

@@ -6,9 +6,9 @@ import pytest
 from golden_configs import NO_TENSORS
 from model_dir import write_model
 
-from weft.architectures.describe import describe
 from weft.config.engine_args import EngineArgs
 from weft.errors import ConfigError
+from weft.models.describe import describe
 from weft.resolve import adapt_config_dict, get_config
 from weft.resolve.engine_config import resolve_model
 from weft.resolve.files import find_model

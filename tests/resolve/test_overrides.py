@@ -2,12 +2,12 @@
 
 import pytest
 
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import families
 from weft.errors import ConfigError
 from weft.resolve.config_file import normalise
 from weft.resolve.options.override_check import check_overrides
 from weft.resolve.options.overrides import changes
-from weft.resolve.reader import ConfigReader
 
 LLAMA = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 100, "hidden_size": 32,
          "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 512}

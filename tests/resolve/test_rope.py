@@ -4,9 +4,9 @@ import math
 
 import pytest
 
+from weft.architectures.reader import ConfigReader
+from weft.architectures.rope_parameters import KEYS, RopeParameters, layer_types, normalise_rope, read_rope
 from weft.errors import ConfigError
-from weft.resolve.reader import ConfigReader
-from weft.resolve.rope import KEYS, RopeParameters, layer_types, normalise_rope, read_rope
 
 LENGTH = {"max_position_embeddings": 256}
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from weft.architectures import keys
 from weft.architectures.names import NameMap, Rule, names
 from weft.architectures.parts import attention, layer_norm
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, EmbeddingSpec, EncoderSpec, LearnedPositions, MLPSpec
 from weft.cache.masks import Bidirectional
-from weft.resolve.reader import ConfigReader
 
 _LAYER = "encoder.layer.{i}."
 

@@ -6,9 +6,9 @@ from weft.architectures import keys
 from weft.architectures.gguf_names import GGUF_FUSED_QKV, gguf_names
 from weft.architectures.names import GroupedQKV, NameMap, Rule, names
 from weft.architectures.parts import attention, decoder, layer_norm
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import Alibi, BlockSpec, DecoderSpec, EmbeddingSpec, MLPSpec
-from weft.resolve.reader import ConfigReader
 
 
 @architecture("BloomForCausalLM")

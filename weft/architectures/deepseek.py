@@ -19,9 +19,9 @@ from weft.architectures.parts import (
     rms_norm,
     rope,
 )
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec, MLASpec, MoESpec, RMSNorm, Rope, YarnScaling
-from weft.resolve.reader import ConfigReader
 
 _ATTENTION = {
     "model.layers.{i}.self_attn.q_a_proj": "blocks.{i}.mixer.q_a",

@@ -6,9 +6,9 @@ from weft.architectures import keys
 from weft.architectures.gguf_names import GGUF_FUSED_QKV, gguf_names
 from weft.architectures.names import GroupedQKV, NameMap, Rule, names
 from weft.architectures.parts import attention, decoder, layer_norm, rope
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import Alibi, BlockSpec, DecoderSpec, LayerNorm, MLPSpec
-from weft.resolve.reader import ConfigReader
 
 # With two norms for parallel attention and MLP, attn_norm is the MLP's and attn_norm_2 the attention's.
 _GGUF_NORMS = {"blk.{i}.attn_norm": "blocks.{i}.ffn_norm", "blk.{i}.attn_norm_2": "blocks.{i}.mixer_norm"}

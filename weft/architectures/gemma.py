@@ -17,10 +17,10 @@ from weft.architectures.parts import (
     rope,
     sliding_window,
 )
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.rope import has_layer_ropes
 from weft.architectures.spec import AttentionSpec, BlockSpec, DecoderSpec, EmbeddingSpec, MLPSpec, QKNorm, RMSNorm, Rope
-from weft.resolve.reader import ConfigReader
 
 _GGUF_NAMES = gguf_names(shifted_norms(1.0))
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from weft.architectures import keys
 from weft.architectures.names import NameMap, PairedRows, Rule, Shifted, SingleRow, Stacked, names
-from weft.resolve.reader import ConfigReader
+from weft.architectures.reader import ConfigReader
 
 Rules = Mapping[str, str | tuple[str, ...] | Rule]
 

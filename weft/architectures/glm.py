@@ -5,9 +5,9 @@ from __future__ import annotations
 from weft.architectures import keys
 from weft.architectures.gguf_names import GGUF_FUSED_QKV, GGUF_POST_NORMS, gguf_names
 from weft.architectures.parts import attention, decoder, gated_mlp, llama_names, rms_norm, rope
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import AttentionSpec, BlockSpec, DecoderSpec
-from weft.resolve.reader import ConfigReader
 
 _FUSED = {"model.layers.{i}.mlp.gate_up_proj": ("blocks.{i}.ffn.gate", "blocks.{i}.ffn.up")}
 _POST_NORMS = {

@@ -6,9 +6,9 @@ from weft.architectures import keys
 from weft.architectures.gguf_names import GGUF_FUSED_QKV, gguf_names
 from weft.architectures.names import Plain, Rule, names
 from weft.architectures.parts import attention, decoder, layer_norm
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec, EmbeddingSpec, LearnedPositions, MLPSpec
-from weft.resolve.reader import ConfigReader
 
 
 def _stored_in_out(source: str, *targets: str) -> dict[str, Rule]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from weft.architectures import keys
 from weft.architectures.gguf_names import gguf_names, paired_qk
 from weft.architectures.parts import LLAMA_NAMES, attention, decoder, gated_mlp, rms_norm, rope
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec, EmbeddingSpec
-from weft.resolve.reader import ConfigReader
 
 
 @architecture("GraniteForCausalLM")

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from weft.resolve.reader import ConfigReader
+from weft.architectures.reader import ConfigReader
 
 # Names in `ops/activation`. `gemma.py` handles the "gelu" of old Gemma configs.
 ACTIVATIONS = ("gelu", "gelu_fast", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "sigmoid", "silu",

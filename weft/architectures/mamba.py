@@ -8,9 +8,9 @@ from weft.architectures import keys
 from weft.architectures.gguf_names import GGUF_NAMES
 from weft.architectures.names import ChannelKernels, Flattened, NameMap, NegatedExp, Rule, names
 from weft.architectures.parts import decoder
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec, Mamba2Spec, MambaSpec, RMSNorm, StateSpec
-from weft.resolve.reader import ConfigReader
 
 _BLOCK = {
     "backbone.layers.{i}.norm": "blocks.{i}.mixer_norm",

@@ -14,9 +14,9 @@ from weft.architectures.parts import (
     rope,
     sliding_window,
 )
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec
-from weft.resolve.reader import ConfigReader
 
 
 @architecture("MistralForCausalLM")

@@ -15,9 +15,9 @@ from weft.architectures.parts import (
     rope,
     sliding_window,
 )
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec
-from weft.resolve.reader import ConfigReader
 
 _EXPERTS = {
     "model.layers.{i}.block_sparse_moe.gate": "blocks.{i}.ffn.router",

@@ -16,10 +16,10 @@ from weft.architectures.parts import (
     rope,
     sliding_window,
 )
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.rope import has_layer_ropes
 from weft.architectures.spec import BlockSpec, DecoderSpec, LayerNorm, QKNorm, Rope
-from weft.resolve.reader import ConfigReader
 
 
 @architecture("OlmoForCausalLM")

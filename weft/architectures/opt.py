@@ -5,9 +5,9 @@ from __future__ import annotations
 from weft.architectures import keys
 from weft.architectures.names import names
 from weft.architectures.parts import attention, decoder
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec, EmbeddingSpec, LayerNorm, LearnedPositions, MLPSpec
-from weft.resolve.reader import ConfigReader
 
 _LAYER = "model.decoder.layers.{i}."
 _NAMES = names({

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from weft.architectures import keys
 from weft.architectures.names import NameMap, Rule, names
+from weft.architectures.reader import ConfigReader
 from weft.architectures.rope import rope
 from weft.architectures.spec import (
     Alibi,
@@ -28,7 +29,6 @@ from weft.architectures.spec import (
     SlidingWindow,
 )
 from weft.cache.masks import Bidirectional
-from weft.resolve.reader import ConfigReader
 
 # The most common layout, of Llama and its many copies: {stem of a checkpoint tensor: home}.
 LLAMA_BLOCK = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from weft.architectures import keys
 from weft.architectures.gguf_names import GGUF_FUSED_QKV, gguf_names
 from weft.architectures.parts import attention, decoder, layer_norm, llama_names, rope
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec, MLPSpec, QKNorm
-from weft.resolve.reader import ConfigReader
 
 _NAMES = llama_names({
     "model.layers.{i}.self_attn.dense": "blocks.{i}.mixer.o",

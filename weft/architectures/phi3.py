@@ -13,9 +13,9 @@ from weft.architectures.parts import (
     rope,
     sliding_window,
 )
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec
-from weft.resolve.reader import ConfigReader
 
 _FUSED = {
     "model.layers.{i}.self_attn.qkv_proj": ("blocks.{i}.mixer.q", "blocks.{i}.mixer.k", "blocks.{i}.mixer.v"),

@@ -6,9 +6,9 @@ from weft.architectures import keys
 from weft.architectures.gguf_names import GGUF_FUSED_QKV, gguf_names
 from weft.architectures.names import names
 from weft.architectures.parts import decoder, rope
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import AttentionSpec, BlockSpec, Causal, DecoderSpec, MLPSpec, RMSNorm
-from weft.resolve.reader import ConfigReader
 
 _LAYER = "transformer.h.{i}."
 _NAMES = names({

@@ -16,9 +16,9 @@ from weft.architectures.parts import (
     rms_norm,
     rope,
 )
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec
-from weft.resolve.reader import ConfigReader
 
 
 @architecture("Qwen2ForCausalLM")

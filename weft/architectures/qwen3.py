@@ -18,9 +18,9 @@ from weft.architectures.parts import (
     rope,
     sliding_window,
 )
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import AttentionSpec, BlockSpec, DecoderSpec, QKNorm
-from weft.resolve.reader import ConfigReader
 
 
 @architecture("Qwen3ForCausalLM")

@@ -15,9 +15,9 @@ from functools import cache
 from types import MappingProxyType, ModuleType
 from typing import Any
 
+from weft.architectures.reader import ConfigReader
 from weft.architectures.spec import ModelSpec
 from weft.errors import ConfigError
-from weft.resolve.reader import ConfigReader
 
 _MARK = "__weft_architectures__"      # function attribute that holds the architecture names
 Describe = Callable[[ConfigReader], ModelSpec]

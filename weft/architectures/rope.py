@@ -1,10 +1,12 @@
-"""Makes a model's `Rope` part from its config's `RopeParameters` (`resolve/rope.py`) and the size of a head."""
+"""Rotary positions of a model: the `RopeParameters` of a config and a head size make a `Rope` part."""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
 from weft.architectures import keys
+from weft.architectures.reader import ConfigReader
+from weft.architectures.rope_parameters import RopeParameters, layer_types, read_rope, rope_reader
 from weft.architectures.spec import (
     DynamicScaling,
     LinearScaling,
@@ -15,11 +17,9 @@ from weft.architectures.spec import (
     YarnScaling,
 )
 from weft.errors import NotBuiltError
-from weft.resolve.reader import ConfigReader
-from weft.resolve.rope import RopeParameters, layer_types, read_rope, rope_reader
 
 T = TypeVar("T")
-# Types of `resolve/rope.py` that `layers/rope.py` computes.
+# Types of `architectures/rope_parameters.py` that `layers/rope.py` computes.
 ROPE_TYPES = ("default", "linear", "dynamic", "llama3", "yarn", "deepseek_yarn", "longrope")
 
 

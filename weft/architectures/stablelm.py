@@ -5,9 +5,9 @@ from __future__ import annotations
 from weft.architectures import keys
 from weft.architectures.gguf_names import gguf_names
 from weft.architectures.parts import attention, decoder, gated_mlp, layer_norm, llama_names, rope
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec, QKNorm
-from weft.resolve.reader import ConfigReader
 
 _NAMES = llama_names({
     "model.layers.{i}.self_attn.q_layernorm.norms.{row}": "blocks.{i}.mixer.q_norm.{row}",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from weft.architectures import keys
 from weft.architectures.gguf_names import gguf_names
 from weft.architectures.parts import attention, decoder, layer_norm, layer_windows, llama_names, rope, sliding_window
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec, MLPSpec
-from weft.resolve.reader import ConfigReader
 
 _NAMES = llama_names({
     "model.layers.{i}.mlp.c_fc": "blocks.{i}.ffn.up",

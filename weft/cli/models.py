@@ -11,11 +11,11 @@ import json
 from typing import Any
 
 from weft.architectures import words
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import Architecture, families
 from weft.cli.parser import Parser
 from weft.cli.tables import print_table
 from weft.errors import ConfigError
-from weft.resolve.reader import ConfigReader
 
 # Sizes, under all key names that families use; no key that changes how a model computes.
 SAMPLE: dict[str, Any] = {

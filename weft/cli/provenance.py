@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from weft.architectures.describe import describe
+from weft.architectures.origin import source_of
+from weft.architectures.reader import ConfigReader
 from weft.config.engine_config import ModelConfig
 from weft.errors import ConfigError
+from weft.models.describe import describe
 from weft.resolve.options.override_check import is_read_by_resolve
-from weft.resolve.origin import source_of
-from weft.resolve.reader import ConfigReader
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from weft.architectures.describe import describe
 from weft.architectures.registry import architectures_of
 from weft.architectures.spec import EncoderSpec, PoolerSpec
 from weft.cache.need import TokensNeed
@@ -17,6 +16,7 @@ from weft.config.quantization_methods import at_load
 from weft.errors import ConfigError, NotBuiltError
 from weft.extend.python_file import load_python_file
 from weft.layers.context import CacheFormat, LayerContext
+from weft.models.describe import describe
 from weft.models.described import Described
 from weft.models.described_encoder import DescribedEncoder
 from weft.models.engine_model import EngineModel

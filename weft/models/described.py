@@ -9,6 +9,7 @@ from torch import Tensor
 
 from weft.architectures import words
 from weft.architectures.names import NameMap
+from weft.architectures.reader import ConfigReader
 from weft.architectures.spec import DecoderSpec, ModelSpec
 from weft.checkpoint.loader import has_own_head, load_weights
 from weft.checkpoint.reader import Checkpoint
@@ -24,7 +25,6 @@ from weft.models.engine_model import LayerWords, ModelWords
 from weft.models.sizes import cache_bytes_per_token, held_bytes, num_parameters, state_bytes, step_bytes
 from weft.ops.kernel import Choice
 from weft.ops.step import Step
-from weft.resolve.reader import ConfigReader
 
 
 class DescribedStack:

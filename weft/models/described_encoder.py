@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from weft.architectures.reader import ConfigReader
 from weft.architectures.spec import EncoderSpec, PoolerSpec
 from weft.checkpoint.reader import Checkpoint
 from weft.layers.context import LayerContext
@@ -11,7 +12,6 @@ from weft.layers.pooler import Pooler
 from weft.models.described import DescribedStack
 from weft.models.encoder import Encoder
 from weft.pooling_params import BUILT_TASKS
-from weft.resolve.reader import ConfigReader
 
 
 class DescribedEncoder(DescribedStack):

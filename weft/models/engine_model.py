@@ -12,13 +12,13 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from weft.architectures.reader import ConfigReader
 from weft.cache.need import CacheNeed
 from weft.checkpoint.report import LoadReport
 from weft.layers.layer import StepLimits
 from weft.layers.pooler import Pooler
 from weft.ops.kernel import Choice
 from weft.ops.step import Step
-from weft.resolve.reader import ConfigReader
 
 
 class CacheLayer(Protocol):

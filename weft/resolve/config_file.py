@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from weft.architectures.origin import OVERRIDE
+from weft.architectures.reader import ConfigReader
 from weft.errors import ConfigError
 from weft.resolve import stages
 from weft.resolve.fixups import fix_model_config
@@ -17,8 +19,6 @@ from weft.resolve.formats import CONFIG_NAME, choose_format
 from weft.resolve.hf.classes import recipe_of
 from weft.resolve.hf.text_defaults import fill_text_defaults
 from weft.resolve.json_file import read_json
-from weft.resolve.origin import OVERRIDE
-from weft.resolve.reader import ConfigReader
 from weft.resolve.sizes import check_sizes
 from weft.resolve.stages import TEXT_CONFIG_KEYS, Values
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weft.architectures.reader import ConfigReader
+from weft.architectures.rope_parameters import NAME, is_by_layer, normalise_rope
 from weft.errors import ConfigError
 from weft.resolve.config_parser import ConfigFormat
 from weft.resolve.files import find_config_files
@@ -16,8 +18,6 @@ from weft.resolve.formats import CONFIG_NAME, choose_format, format_of
 from weft.resolve.gguf.config import read_gguf_config
 from weft.resolve.hf.parser import object_of
 from weft.resolve.parsers import get_config_parser
-from weft.resolve.reader import ConfigReader
-from weft.resolve.rope import NAME, is_by_layer, normalise_rope
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from weft.architectures.origin import fixup, is_override
 from weft.config.engine_config import EngineConfig
 from weft.errors import ConfigError
-from weft.resolve.origin import fixup, is_override
 
 
 class ConfigView:

@@ -48,12 +48,5 @@ def read_json_if_there(path: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
 
 
-def whole_numbers(value: Any) -> Any:
-    """`value` with whole floats (4.0) as ints (4), in lists too: JSON has one number type, and some files write 4.0."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return [whole_numbers(entry) for entry in value] if isinstance(value, list) else value
-
-
 def _excerpt(error: json.JSONDecodeError) -> str:
     return error.doc[max(0, error.pos - 20):error.pos + 20]

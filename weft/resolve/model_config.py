@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from weft.architectures.origin import class_default, moved
 from weft.config.engine_args import EngineArgs
 from weft.errors import ConfigError
 from weft.resolve.config_file import HFConfig, find_config, normalise
@@ -24,7 +25,6 @@ from weft.resolve.hf.classes import build_config, class_of, own_values, plain_co
 from weft.resolve.json_file import read_json
 from weft.resolve.mistral.parser import read_params
 from weft.resolve.options.overrides import changes
-from weft.resolve.origin import class_default, moved
 from weft.resolve.parsers import get_config_parser, parsers_of_file
 
 logger = logging.getLogger("weft")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from weft.resolve.json_file import whole_numbers
-from weft.resolve.reader import ConfigReader
+from weft.architectures.reader import ConfigReader
+from weft.config.whole_numbers import whole_numbers
 from weft.resolve.stages import Values, at, config_paths, replaced
 
 MAX_LAYERS, MAX_EXPERTS = 10_000, 10_000

@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from weft.architectures.origin import OVERRIDE, arranged, class_default, is_override, moved
+from weft.architectures.reader import ConfigReader
+from weft.architectures.rope_parameters import NAME as ROPE
+from weft.architectures.rope_parameters import is_by_layer, layer_types, normalise_rope, read_rope
 from weft.config.engine_args import DTYPE_NAMES, DTYPES
 from weft.errors import ConfigError
 from weft.resolve.hf.recipes import ConfigRecipe
 from weft.resolve.options.overrides import merge
-from weft.resolve.origin import OVERRIDE, arranged, class_default, is_override, moved
-from weft.resolve.reader import ConfigReader
-from weft.resolve.rope import NAME as ROPE
-from weft.resolve.rope import is_by_layer, layer_types, normalise_rope, read_rope
 
 # Keys under which configs of larger models nest the language model's config, and another name, which is replaced.
 TEXT_CONFIG_KEYS = ("text_config", "language_config")

@@ -7,7 +7,6 @@ from isa_levels import native_levels
 from quantized_llama import config_of, make_pair, opened
 from test_formats import FORMATS, each_format
 
-from weft.architectures.describe import describe
 from weft.checkpoint.loader import load_weights
 from weft.checkpoint.stored_codes import stored_codes
 from weft.layers.context import LayerContext
@@ -15,6 +14,7 @@ from weft.layers.finishing import LayerFinisher
 from weft.layers.layer import allocate
 from weft.layers.shard import Shard
 from weft.models.decoder import Decoder
+from weft.models.describe import describe
 from weft.models.sizes import held_bytes
 
 COUNT = 2

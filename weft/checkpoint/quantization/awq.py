@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from weft.architectures.reader import ConfigReader
 from weft.checkpoint.quantization.bits import unpack
 from weft.checkpoint.quantization.column_groups import grouped
 from weft.checkpoint.quantization.layout import (
@@ -27,7 +28,6 @@ from weft.checkpoint.quantization.layout import (
 from weft.checkpoint.quantization.matrix import QuantizedMatrix
 from weft.checkpoint.quantization.module_names import matching, name_list
 from weft.checkpoint.tensor_info import TensorInfo
-from weft.resolve.reader import ConfigReader
 
 _PARTS = (".qweight", ".qzeros", ".scales")
 _NIBBLE_OF_OUTPUT = [0, 4, 1, 5, 2, 6, 3, 7]        # the nibbles of a word hold outputs 0, 2, 4, 6, 1, 3, 5, 7

@@ -17,6 +17,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
+from weft.architectures.reader import ConfigReader
 from weft.checkpoint.quantization.layout import (
     FLOATS,
     Codes,
@@ -29,7 +30,6 @@ from weft.checkpoint.quantization.layout import (
 from weft.checkpoint.quantization.matrix import QuantizedMatrix
 from weft.checkpoint.quantization.module_names import matching, name_list
 from weft.checkpoint.tensor_info import TensorInfo
-from weft.resolve.reader import ConfigReader
 
 _STATES = tuple(f".weight.quant_state.bitsandbytes__{kind}" for kind in ("nf4", "fp4"))
 _NESTED = (".weight.nested_absmax", ".weight.nested_quant_map")

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from weft.architectures.reader import ConfigReader
 from weft.checkpoint.quantization.module_names import matching, name_list
 from weft.checkpoint.tensor_info import TensorInfo
-from weft.resolve.reader import ConfigReader
 
 # format -> the kinds of layout it may have, by the type of the weights.
 _KINDS = {

@@ -15,6 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from weft.architectures.reader import ConfigReader
 from weft.checkpoint.quantization import compressed_groups
 from weft.checkpoint.quantization.bits import unpack
 from weft.checkpoint.quantization.column_groups import grouped
@@ -33,7 +34,6 @@ from weft.checkpoint.quantization.layout import (
 from weft.checkpoint.quantization.matrix import QuantizedMatrix
 from weft.checkpoint.quantization.module_names import matching
 from weft.checkpoint.tensor_info import TensorInfo
-from weft.resolve.reader import ConfigReader
 
 logger = logging.getLogger("weft")
 

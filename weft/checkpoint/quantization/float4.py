@@ -14,12 +14,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from weft.architectures.reader import ConfigReader
 from weft.checkpoint.quantization.bits import FP4_VALUES
 from weft.checkpoint.quantization.layout import Layout, Misfit, ignored_but_stored, need, need_matrix
 from weft.checkpoint.quantization.matrix import ScaledMatrix, powers_of_two
 from weft.checkpoint.quantization.module_names import matching, name_list
 from weft.checkpoint.tensor_info import TensorInfo
-from weft.resolve.reader import ConfigReader
 
 NV_GROUP = 16
 _MX_GROUP = 32

@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from weft.architectures.reader import ConfigReader
 from weft.checkpoint.quantization.layout import (
     FLOAT8,
     FLOATS,
@@ -25,7 +26,6 @@ from weft.checkpoint.quantization.layout import (
 from weft.checkpoint.quantization.matrix import ScaledMatrix, powers_of_two
 from weft.checkpoint.quantization.module_names import matching, name_list
 from weft.checkpoint.tensor_info import TensorInfo
-from weft.resolve.reader import ConfigReader
 
 _SCALES = (".weight_scale_inv", ".weight_scale", ".qscale_weight")
 _SCALE_DTYPES = (*FLOATS, torch.float8_e8m0fnu, torch.uint8)

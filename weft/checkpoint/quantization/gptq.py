@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from weft.architectures.reader import ConfigReader
 from weft.checkpoint.quantization.bits import unpack
 from weft.checkpoint.quantization.column_groups import grouped
 from weft.checkpoint.quantization.layout import (
@@ -30,7 +31,6 @@ from weft.checkpoint.quantization.matrix import QuantizedMatrix
 from weft.checkpoint.quantization.module_names import compiled
 from weft.checkpoint.tensor_info import TensorInfo
 from weft.errors import CheckpointError
-from weft.resolve.reader import ConfigReader
 
 _BITS = (2, 3, 4, 8)
 _PARTS = (".qweight", ".qzeros", ".scales", ".g_idx")

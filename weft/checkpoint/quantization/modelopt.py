@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from weft.architectures.reader import ConfigReader
 from weft.checkpoint.quantization.float4 import NV_GROUP, nvfp4_layout
 from weft.checkpoint.quantization.float8 import float8_layout
 from weft.checkpoint.quantization.layout import FLOAT8, Layout, Misfit, ignored_but_stored
 from weft.checkpoint.quantization.module_names import matching, name_list
 from weft.checkpoint.tensor_info import TensorInfo
-from weft.resolve.reader import ConfigReader
 
 _ALGORITHMS = ("FP8", "FP8_PER_CHANNEL_PER_TOKEN", "NVFP4")
 _IGNORED = ("exclude_modules", "ignore")

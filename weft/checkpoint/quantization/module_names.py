@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 
-from weft.resolve.reader import ConfigReader
+from weft.architectures.reader import ConfigReader
 
 _EXPRESSION = re.compile(r"[*\\^$|()\[\]+?]")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from weft.architectures.reader import ConfigReader
 from weft.checkpoint.quantization import awq, bitsandbytes, compressed_tensors, float4, float8, gptq, modelopt
 from weft.checkpoint.quantization.layout import Format
 from weft.config.engine_config import QuantizationSettings
-from weft.resolve.reader import ConfigReader
 
 logger = logging.getLogger("weft")
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from weft.architectures.reader import ConfigReader
 from weft.architectures.rope import rope
 from weft.architectures.spec import Rope
 from weft.errors import ConfigError
@@ -15,7 +16,6 @@ from weft.layers.context import LayerContext
 from weft.layers.public.layer import PublicLayer, StepRef, check_input, check_sizes, unsupported
 from weft.layers.rope import RotaryPositions
 from weft.ops.rope import apply_rope
-from weft.resolve.reader import ConfigReader
 
 
 class RotaryEmbedding(PublicLayer):

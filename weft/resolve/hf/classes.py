@@ -10,11 +10,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from weft.architectures.reader import ConfigReader
 from weft.config.frozen import thaw
 from weft.errors import ConfigError
 from weft.resolve.hf.complaint import complaint
 from weft.resolve.hf.recipes import RECIPES, ConfigRecipe
-from weft.resolve.reader import ConfigReader
 from weft.resolve.repo_files import get_hf_file_to_dict
 from weft.resolve.stages import Values, fill_in, rename_keys
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from weft.architectures.reader import ConfigReader
 from weft.errors import ConfigError
-from weft.resolve.reader import ConfigReader
 
 _LONGEST_REASON = 500      # characters; an error of Transformers may quote the whole config
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from weft.resolve.reader import ConfigReader
+from weft.architectures.reader import ConfigReader
 
 MEDUSA_LENGTH = 2**20
 MAX_HEADS = 100       # most heads of an MLP speculator; published ones have up to 5

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weft.architectures.reader import ConfigReader
 from weft.resolve.config_file import HFConfig, find_config, normalise
 from weft.resolve.config_parser import ConfigParserBase
 from weft.resolve.files import find_config_files
 from weft.resolve.hf.classes import build_config, class_of
 from weft.resolve.json_file import read_json
 from weft.resolve.options.quantization import MODELOPT_FILE
-from weft.resolve.reader import ConfigReader
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

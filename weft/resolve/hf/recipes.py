@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from weft.architectures.reader import ConfigReader
 from weft.resolve.hf import draft_configs
-from weft.resolve.reader import ConfigReader
 
 Arrange = Callable[[ConfigReader], dict[str, Any]]
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from weft.architectures.origin import class_default
+from weft.architectures.reader import ConfigReader
+from weft.architectures.rope_parameters import NAME as ROPE
 from weft.errors import ConfigError
-from weft.resolve.origin import class_default
-from weft.resolve.reader import ConfigReader
-from weft.resolve.rope import NAME as ROPE
 from weft.resolve.stages import TEXT_CONFIG_KEYS, Values
 
 # A text config that lacks one of these relies on its class's defaults.

@@ -12,9 +12,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from weft.resolve.origin import arranged, class_default, moved
-from weft.resolve.reader import ConfigReader
-from weft.resolve.rope import NAME as ROPE
+from weft.architectures.origin import arranged, class_default, moved
+from weft.architectures.reader import ConfigReader
+from weft.architectures.rope_parameters import NAME as ROPE
 from weft.resolve.sizes import check_sizes
 from weft.resolve.stages import TEXT_CONFIG_KEYS, Values
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weft.architectures.origin import is_of_class, moved
+from weft.architectures.rope_parameters import NAME as ROPE
 from weft.errors import ConfigError
 from weft.resolve.config_file import normalise
 from weft.resolve.config_parser import ConfigParserBase
@@ -17,8 +19,6 @@ from weft.resolve.files import find_config_files
 from weft.resolve.formats import CONFIG_NAME, MISTRAL_CONFIG_NAME, MISTRAL_WEIGHTS
 from weft.resolve.json_file import read_json, read_json_if_there
 from weft.resolve.mistral.params import FORMAT_DEFAULT, LARGE, MAMBA, adapt
-from weft.resolve.origin import is_of_class, moved
-from weft.resolve.rope import NAME as ROPE
 from weft.resolve.safetensors_header import majority_dtype
 from weft.resolve.stages import TEXT_CONFIG_KEYS, Values, move_ropes
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from weft.config.whole_numbers import whole_numbers
 from weft.errors import ConfigError, RequestError
 from weft.resolve.config_file import HFConfig
-from weft.resolve.json_file import read_json_if_there, whole_numbers
+from weft.resolve.json_file import read_json_if_there
 from weft.sampling_params import SamplingParams
 
 GENERATION_NAME = "generation_config.json"

@@ -7,10 +7,10 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from weft.architectures.rope_parameters import RopeParameters, layer_types, read_rope
 from weft.errors import ConfigError
 from weft.resolve.config_file import HFConfig
 from weft.resolve.json_file import read_json_if_there
-from weft.resolve.rope import RopeParameters, layer_types, read_rope
 
 KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length",
         "max_target_positions", "max_sequence_length", "max_seq_length", "seq_len")

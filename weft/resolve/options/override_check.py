@@ -8,10 +8,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
+from weft.architectures.origin import first_key, is_override
+from weft.architectures.reader import ConfigReader
 from weft.errors import ConfigError
 from weft.resolve.options.max_len import KEYS as LENGTHS
-from weft.resolve.origin import first_key, is_override
-from weft.resolve.reader import ConfigReader
 from weft.resolve.stages import TEXT_CONFIG_KEYS
 
 # Keys that `resolve/` itself reads, for every family.

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from weft.architectures.origin import OVERRIDE
 from weft.errors import ConfigError
-from weft.resolve.origin import OVERRIDE
 
 # A dictionary, or a function from a config object to one.
 HfOverrides = dict[str, Any] | Callable[[Any], Any]

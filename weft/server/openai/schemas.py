@@ -13,8 +13,8 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from weft.config.whole_numbers import whole_numbers
 from weft.errors import NotBuiltError
-from weft.resolve.json_file import whole_numbers
 from weft.server.errors import ApiError, bad_field
 
 MAX_PROMPTS = 1024

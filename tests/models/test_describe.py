@@ -2,9 +2,9 @@
 
 import pytest
 
-from weft.architectures.describe import describe
 from weft.config.engine_config import ModelConfig
 from weft.errors import ConfigError
+from weft.models.describe import describe
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 2,
           "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 512}

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from weft.architectures.origin import first_file, first_key, is_of_class, is_override
+from weft.config.whole_numbers import whole_numbers
 from weft.errors import ConfigError
-from weft.resolve.json_file import whole_numbers
-from weft.resolve.origin import first_file, first_key, is_of_class, is_override
 
 _REQUIRED: Any = object()
 _TOO_LARGE = 2**63      # no sensible size is larger, and converting much larger ones to float would overflow

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeGuard
 
-from weft.resolve.origin import moved
-from weft.resolve.reader import ConfigReader
+from weft.architectures.origin import moved
+from weft.architectures.reader import ConfigReader
 
 NAME = "rope_parameters"
 _OLD_NAME = "rope_scaling"

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import Architecture, architectures_of, families, find
 from weft.architectures.spec import ModelSpec
 from weft.config.engine_config import ModelConfig
 from weft.errors import ConfigError
 from weft.extend.python_file import load_python_file
 from weft.resolve.options.override_check import check_overrides
-from weft.resolve.reader import ConfigReader
 
 logger = logging.getLogger("weft")
 
