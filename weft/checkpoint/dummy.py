@@ -1,4 +1,4 @@
-"""Random weights in place, for measuring speed without a checkpoint (`load_format=dummy`)."""
+"""Fills a model with random weights, to measure speed without a checkpoint (`load_format=dummy`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RANGE = 1e-3
 
 @torch.no_grad()
 def fill_dummy(homes: Mapping[str, Tensor]) -> None:
-    """Uniform values in [-RANGE, RANGE) in every home, the same each time for the same names and shapes."""
+    """Fill every home with uniform values in [-RANGE, RANGE); equal names and shapes give equal values."""
     generator = torch.Generator().manual_seed(SEED)
     for name in sorted(homes):
         homes[name].uniform_(-RANGE, RANGE, generator=generator)

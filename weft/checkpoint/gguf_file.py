@@ -1,6 +1,7 @@
-"""One GGUF file, memory-mapped: numbers as views of its pages, quantized blocks as numbers, integer codes or bytes.
+"""One memory-mapped GGUF file. Float tensors are views of its pages; quantized blocks are returned as floats, as codes
+(quantized values) or as bytes.
 
-The header is checked by `resolve/gguf/header.py`, block formats are known to `ops/quantized/gguf.py`.
+`resolve/gguf/header.py` checks the header; `ops/quantized/gguf.py` knows the block formats.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F
 
 
 class GGUFShard:
-    """A file of tensors. dtype: what quantized ones are read as."""
+    """A file of tensors. dtype: the dtype that `read` dequantizes to."""
 
     def __init__(self, header: GGUFHeader, dtype: torch.dtype) -> None:
         self.file, self._dtype, self._entries = header.path, dtype, header.tensors
         self.tensors = {name: self._info(name, entry) for name, entry in header.tensors.items()}
 
     def is_mapped(self, name: str) -> bool:
-        """False for a tensor that had to be copied out of the file's pages."""
+        """False for a tensor that `read` must copy: quantized, or not aligned to its dtype."""
         entry = self._entries[name]
         return not entry.type.is_quantized and entry.start % DTYPES[entry.type.name].itemsize == 0
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, Tensor]]:
-        """These tensors in the order of the file: views of its pages, or numbers made of quantized blocks."""
+        """These tensors in the order of the file: views of its pages, or dequantized floats."""
         pages = self._pages()
         for name, entry in self._entries.items():
             if name not in names:
@@ -51,11 +52,11 @@ class GGUFShard:
                 yield name, raw.view(DTYPES[entry.type.name]).view(entry.shape)
 
     def has_codes(self, name: str) -> bool:
-        """Whether the tensor's format is integer codes with scales."""
+        """Whether the tensor's format is integer codes with scales (and offsets)."""
         return is_affine(self._entries[name].type.name)
 
     def code_row(self, name: str) -> QuantizedWeight | None:
-        """A row of zeros in the tensor's format, or None when it has no codes."""
+        """A row of zeros in the tensor's format, for its sizes; None when the tensor has no codes."""
         entry = self._entries[name]
         if not self.has_codes(name) or entry.stop == entry.start:
             return None
@@ -63,7 +64,7 @@ class GGUFShard:
         return _row_of_zeros(entry.type.name, entry.shape[-1], row_bytes)
 
     def quantized(self, name: str) -> QuantizedWeight | None:
-        """The tensor as integer codes, or None when its format has none."""
+        """The tensor as integer codes, or None when its format has no codes."""
         entry = self._entries[name]
         return to_quantized(entry.type.name, self.raw(name), entry.shape) if self.has_codes(name) else None
 

@@ -1,4 +1,4 @@
-"""Long lists of tensor names made short: names that differ in numbers only become one line with ranges."""
+"""Shortens long lists of tensor names: names that differ only in numbers become one line with ranges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAX_FILES = 2
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Names of one pattern that share a description. ranges: for each number of the pattern, the values it takes."""
+    """Names of one pattern that share a description. ranges: the values of each number in the pattern."""
 
     pattern: str
     first: str
@@ -29,7 +29,7 @@ class Group:
         return _fill(self.pattern, self.ranges)
 
     def renamed(self, other: str) -> str:
-        """Another name that belongs to `first`, with this group's ranges in place of the numbers they share."""
+        """The name `other`, which belongs to `first`, with this group's ranges in place of the numbers of `first`."""
         own = list(zip(_NUMBER.findall(self.first), map(_range, self.ranges), strict=True))
 
         def shown(number: re.Match[str]) -> str:
@@ -46,7 +46,7 @@ class Group:
 
 
 def pattern_of(name: str) -> str:
-    """The name with {i} for each number that stands between dots."""
+    """The name with {i} for each number between dots."""
     return re.sub(r"(?<=\.)\d+(?=\.)", "{i}", name)
 
 
@@ -59,7 +59,7 @@ def group_names(entries: Iterable[tuple[str, str, Path | None]]) -> list[Group]:
 
 
 def _groups(members: list[tuple[str, Path | None]], description: str) -> Iterator[Group]:
-    """One group when the numbers are all combinations of their values, else one for each value of the first number."""
+    """One group if the numbers are all combinations of their values, else groups by the first number that varies."""
     names = [name for name, _ in members]
     numbers = [tuple(map(int, _NUMBER.findall(name))) for name in names]
     ranges = tuple(tuple(sorted(set(values))) for values in zip(*numbers, strict=True))
@@ -79,7 +79,7 @@ def _fill(pattern: str, ranges: tuple[tuple[int, ...], ...]) -> str:
 
 
 def _range(values: tuple[int, ...]) -> str:
-    """{0..27}, {0,2,5..7}, or the number alone."""
+    """The values as `{0..27}`, `{0,2,5..7}`, or a single number."""
     if len(values) == 1:
         return str(values[0])
     runs: list[list[int]] = []

@@ -1,6 +1,7 @@
-"""`open_weights`: a model's checkpoint. `load_weights`: every tensor of it copied into its home.
+"""`open_weights` opens a model's checkpoint. `load_weights` copies each of its tensors to its home.
 
-Names, shapes and dtypes are checked first: nothing is copied when anything does not fit, and the error lists it all.
+A home is the place in the model that a checkpoint's tensor goes to (`layers/layer.py`). Names, shapes and dtypes are
+checked first: if anything does not fit, nothing is copied, and the error lists all faults.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ EMBEDDING, HEAD = "embedding.tokens.weight", "head.weight"
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Which tensor goes where. ignored: tensors that are not read."""
+    """The checked routes. routes: {tensor name: route to its homes}. ignored: names of tensors that are not read."""
 
     routes: dict[str, Route]
     ignored: tuple[str, ...]
 
 
 def open_weights(model: ModelConfig, load: LoadConfig) -> Checkpoint:
-    """The model's checkpoint; a quantized one as the weights that it stands for, in the dtype the model computes in.
+    """The model's checkpoint. A quantized one is viewed as the weights that it represents, in the model's dtype.
 
-    ConfigError for settings of a quantization that cannot be used, CheckpointError for files that do not fit them.
+    ConfigError for quantization settings that cannot be used, CheckpointError for files that do not fit them.
     """
     dtype = getattr(torch, model.dtype)
     form = None if model.quantization is None else read_format(model.quantization)
@@ -56,25 +57,27 @@ def open_weights(model: ModelConfig, load: LoadConfig) -> Checkpoint:
 
 
 class WeightSink(Protocol):
-    """What a model wants to hear while it is loaded (`layers/finishing.py`)."""
+    """Receives weights while a model is loaded (implemented in `layers/finishing.py`)."""
 
     def takes_codes(self, home: str, *, int8_activations: bool = False) -> bool:
-        """Whether a home may be given integer codes instead of numbers. int8_activations: as QuantizedWeight's."""
+        """Whether a home takes integer codes (quantized values) instead of floats. int8_activations: as in
+        QuantizedWeight.
+        """
         ...
 
     def take(self, home: str, weight: QuantizedWeight) -> None:
-        """Codes for a home: of what belongs to it."""
+        """Receive the codes for a home, already cut to its part of the whole tensor."""
 
     def loaded(self, home: str) -> None:
-        """A home was filled with numbers; nothing here refers to it any more."""
+        """A home was filled with floats; the loader holds no reference to it any more."""
 
 
 def load_weights(homes: dict[str, Home], checkpoint: Checkpoint, names: NameMap, *, use_tqdm: bool = True,
                  sink: WeightSink | None = None) -> LoadReport:
-    """Fill `homes` (part name + suffix -> home) from a checkpoint, each with what belongs to it of a whole tensor.
+    """Fill `homes` ({part name + suffix: home}) from a checkpoint, each with its part of a whole tensor.
 
-    Names that lead to one home (a head that shares the embedding's table) are filled once; the checkpoint may have
-    equal tensors for them. Loading lets go of the views as soon as they are filled.
+    A home with several names (a head that shares the embedding's table) is filled once; the checkpoint may have equal
+    tensors for the other names. The loader drops each view as soon as it is filled.
     CheckpointError: tensors without a home, homes without a tensor, clashes of shape or dtype, all in one report.
     """
     started = time.perf_counter()
@@ -103,13 +106,16 @@ def load_weights(homes: dict[str, Home], checkpoint: Checkpoint, names: NameMap,
 
 
 def _own_names(homes: Mapping[str, Home]) -> dict[str, str]:
-    """{name: the first name of the same home}."""
+    """{name of a home: the first name of the same home}."""
     first: dict[tuple[object, str], str] = {}
     return {name: first.setdefault(home.place, name) for name, home in homes.items()}
 
 
 def _by_row(homes: dict[str, Home], names: NameMap) -> dict[str, Home]:
-    """Homes that the checkpoint stores row by row, replaced by their rows; rows of other shards by empty homes."""
+    """`homes` with those that the checkpoint stores row by row replaced by a home for each row of the whole matrix.
+
+    Rows that belong to other shards get empty homes.
+    """
     out = {}
     for name, home in homes.items():
         stem, suffix = split_suffix(name)
@@ -121,7 +127,7 @@ def _by_row(homes: dict[str, Home], names: NameMap) -> dict[str, Home]:
 
 
 def _rows_of(home: Home) -> Iterator[Home]:
-    """A home for each row of the whole matrix."""
+    """A home for each row of the whole matrix; empty for rows of other shards."""
     num_rows, width = home.whole_shape
     rows = home.rows if isinstance(home.rows, Span) else Span.of(num_rows)
     for row in range(num_rows):
@@ -132,9 +138,10 @@ def _rows_of(home: Home) -> Iterator[Home]:
 
 
 def has_own_head(checkpoint: Checkpoint, names: NameMap, *, says_untied: bool = False) -> bool:
-    """True when the checkpoint has a head that is not just a copy of its embedding table.
+    """True when the checkpoint has a head that is not a copy of its embedding table.
 
-    says_untied: the config states that there is one: a checkpoint without it is incomplete, and `load_weights` says so.
+    says_untied: the config states that there is a separate head; a checkpoint without one then counts as having it, so
+    that `load_weights` reports it as missing.
     """
     router = Router(names)
     head, embedding = _filling(checkpoint, router, HEAD), _filling(checkpoint, router, EMBEDDING)
@@ -152,7 +159,9 @@ def _filling(checkpoint: Checkpoint, router: Router, home: str) -> str | None:
 
 
 def _plan(homes: dict[str, Home], own_names: Mapping[str, str], checkpoint: Checkpoint, router: Router) -> _Plan:
-    """Routes of all tensors, checked. CheckpointError with every fault. own_names: as `_own_names`, before rows."""
+    """The checked routes of all tensors. CheckpointError lists every fault. own_names: `_own_names` of the homes before
+    `_by_row`.
+    """
     faults, routes, ignored = Faults(checkpoint.path, router), {}, []
     filled: dict[str, TensorInfo] = {}
     for info, is_second in _second_names_last(checkpoint, router, own_names):
@@ -183,14 +192,14 @@ def _plan(homes: dict[str, Home], own_names: Mapping[str, str], checkpoint: Chec
 
 
 def _own_route(router: Router, name: str, own_names: Mapping[str, str]) -> Route | None:
-    """A tensor's route to homes under their own names."""
+    """A tensor's route, with each home under its first name; None without a route."""
     route = router.route(name)
     return None if route is None else replace(route, homes=tuple(own_names.get(home, home) for home in route.homes))
 
 
 def _second_names_last(checkpoint: Checkpoint, router: Router,
                        own_names: Mapping[str, str]) -> list[tuple[TensorInfo, bool]]:
-    """(tensor, whether it is for the second name of a home) of all tensors; those that are come last."""
+    """(tensor, whether it is for another than the first name of a home) for all tensors; such tensors come last."""
     found = [(info, router.route(name) != _own_route(router, name, own_names))
              for name, info in checkpoint.tensors.items()]
     return sorted(found, key=lambda entry: entry[1])
@@ -214,19 +223,19 @@ def _fits(homes: dict[str, Home], info: TensorInfo, route: Route, faults: Faults
 
 
 def _num_rows(homes: Iterable[Home]) -> list[int]:
-    """Rows of the whole tensors that homes are parts of."""
+    """For each home, the number of rows of the whole tensor that it is a part of."""
     return [home.whole_shape[0] if home.view.dim() else 1 for home in homes]
 
 
 def _as_codes(routes: dict[str, Route], checkpoint: Checkpoint, sink: WeightSink) -> list[str]:
-    """Quantized tensors whose rows all have homes that take codes."""
+    """Names of the quantized tensors whose homes all take codes."""
     return [name for name, route in routes.items() if checkpoint.has_codes(name) and has_rows(route.layout)
             and all(sink.takes_codes(home, int8_activations=checkpoint.has_int8_activations(name))
                     for home in route.homes)]
 
 
 def _take(homes: dict[str, Home], checkpoint: Checkpoint, name: str, route: Route, sink: WeightSink) -> bool:
-    """Give a tensor's codes to its homes; False where reading shows columns in an order of their own (GPTQ's g_idx)."""
+    """Give a tensor's codes to its homes. Returns False if reading shows reordered columns (GPTQ's g_idx)."""
     weight = checkpoint.quantized(name)
     if weight is None:
         return False
@@ -249,15 +258,16 @@ def _copy_all(homes: dict[str, Home], checkpoint: Checkpoint, routes: dict[str, 
             _copy(target.view, own, name, checkpoint if is_view else None)
         bar.update(checkpoint.tensors[name].num_bytes)
         if sink is not None:
-            targets = target = None                          # what a kernel packs must not be held here
+            targets = target = None                          # hold no reference to weights that a kernel packs
             for filled in routes[name].homes:
                 sink.loaded(filled)
 
 
 def _copy(home: Tensor, part: Tensor, name: str, checkpoint: Checkpoint | None) -> None:
-    """Row by row where a part is large and its rows lie in order in the file: pages go as soon as they are copied.
+    """Copy a part to its home. A large part whose rows are in order in the file is copied in pieces of PIECE_BYTES, and
+    each piece's pages are dropped at once.
 
-    checkpoint: None for a part that is a copy of the file's, on memory of its own.
+    checkpoint: the part's checkpoint; None for a part that is no view of the file's pages.
     """
     num_bytes = part.numel() * part.element_size()
     if checkpoint is None or num_bytes <= PIECE_BYTES or part.dim() < 2 or not _lies_in_rows(part):
@@ -270,5 +280,5 @@ def _copy(home: Tensor, part: Tensor, name: str, checkpoint: Checkpoint | None) 
 
 
 def _lies_in_rows(part: Tensor) -> bool:
-    """Whether the rows of a tensor follow one another in memory, perhaps with columns of other shards between them."""
+    """Whether the rows of a tensor are in order in memory; columns of other shards may lie between them."""
     return part[0].is_contiguous() and part.stride(0) >= part[0].numel()

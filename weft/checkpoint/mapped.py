@@ -1,6 +1,6 @@
-"""Memory-mapped file pages: dropping those that have been copied, so that a model is never resident twice.
+"""Drops memory-mapped file pages once they have been copied, so that a model is never in memory twice.
 
-Pages of a mapped file count as this process's memory once touched, until they are dropped.
+A touched page of a mapped file counts as this process's memory until it is dropped.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _MADV_DONTNEED = 4
 
 
 def drop_pages(tensor: Tensor) -> None:
-    """Take a mapped tensor's pages out of this process; touching them again reads the file's cache again.
+    """Drop a mapped tensor's pages from this process; the next access reads them from the page cache or file again.
 
-    Only for tensors on unmodified pages of a mapped file: others would lose their content. Does nothing outside Linux,
-    where the kernel has to find out by itself.
+    Only for tensors on unmodified pages of a mapped file: other tensors would lose their content. Outside Linux this
+    does nothing, and the kernel reclaims pages by itself.
     """
     madvise = _madvise()
     if madvise is None or tensor.numel() == 0:

@@ -1,6 +1,6 @@
 """`Checkpoint`: the named tensors of a model directory, read one after another from memory-mapped files.
 
-`open_checkpoint` chooses the files and reads their headers only. Knows no model and no part name.
+`open_checkpoint` chooses the files and reads only their headers. Knows no model and no part names.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from weft.ops.quantized import QuantizedWeight
 from weft.resolve.gguf.files import check_gguf_file
 from weft.resolve.gguf.model import read_gguf_model
 
-PIECE_BYTES = 32 * 2**20      # copied or compared at a time, so that few mapped pages are resident at once
+PIECE_BYTES = 32 * 2**20      # bytes copied or compared at a time, so that few mapped pages are in memory at once
 
 
 class Shard(Protocol):
@@ -35,7 +35,7 @@ class Shard(Protocol):
     tensors: dict[str, TensorInfo]
 
     def is_mapped(self, name: str) -> bool:
-        """True when this tensor's memory is unmodified pages of the file, which can be dropped after use."""
+        """True when the tensor is a view of the file's unmodified pages, which can be dropped after use."""
         ...
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, Tensor]]:
@@ -44,9 +44,9 @@ class Shard(Protocol):
 
 
 class Checkpoint:
-    """Tensors by name. is_dummy: there are none, and weights are to be invented.
+    """The tensors of a model by name. is_dummy: there are no tensors, and weights are random.
 
-    is_gguf, is_mistral: names are those of GGUF, or of Mistral's own format.
+    is_gguf, is_mistral: tensor names are those of GGUF, or of Mistral's own format.
     """
 
     def __init__(self, path: Path, shards: Sequence[Shard] = (), tensors: dict[str, TensorInfo] | None = None, *,
@@ -61,7 +61,7 @@ class Checkpoint:
         return tuple(self._shards)
 
     def read(self, names: Collection[str] | None = None) -> Iterator[tuple[str, Tensor]]:
-        """(name, tensor) of all or some tensors in file order. Asking for the next drops the pages of the last."""
+        """(name, tensor) of all or some tensors in file order. Advancing drops the pages of the tensor before."""
         wanted = self.tensors.keys() if names is None else names
         for shard in self._shards.values():
             here = {n for n in wanted if n in shard.tensors and self.tensors[n].file == shard.file}
@@ -70,11 +70,11 @@ class Checkpoint:
                 self.release(name, tensor)
 
     def is_spare(self, name: str) -> bool:
-        """True for a tensor that may be left out where the model has no parameter for it."""
+        """True for a tensor that may be left out if the model has no parameter for it."""
         return False
 
     def cost(self, as_codes: Collection[str] = ()) -> str:
-        """What reading costs beyond copying, in a sentence; empty: nothing. as_codes: tensors that stay as they are."""
+        """A sentence about the memory that dequantizing costs, or "". as_codes: tensors that stay quantized."""
         found = [info for name, info in self.tensors.items() if info.quantization is not None and name not in as_codes]
         if not found:
             return ""
@@ -86,46 +86,46 @@ class Checkpoint:
                 f"of memory instead of {human_bytes(stored)}.")
 
     def has_codes(self, name: str) -> bool:
-        """Whether `quantized` has something to give for a tensor."""
+        """Whether a tensor has integer codes (quantized values), which `quantized` returns."""
         shard = self._shards[self.tensors[name].file]
         return isinstance(shard, GGUFShard) and shard.has_codes(name)
 
     def code_row(self, name: str) -> QuantizedWeight | None:
-        """A row of zeros in the format that `quantized` gives a tensor in, told from headers; None: it has none."""
+        """A row of zeros in the format of `quantized`, known from headers alone; None for a tensor without codes."""
         shard = self._shards[self.tensors[name].file]
         return shard.code_row(name) if isinstance(shard, GGUFShard) else None
 
     def has_int8_activations(self, name: str) -> bool:
-        """Whether a tensor of codes is to be multiplied in integers (QuantizedWeight.int8_activations)."""
+        """Whether products with a tensor's codes are computed in integers (QuantizedWeight.int8_activations)."""
         return False
 
     def quantized(self, name: str) -> QuantizedWeight | None:
-        """A tensor as the integer codes it is stored in; None where it is stored otherwise, and `read` gives numbers.
+        """A tensor as its stored integer codes; None for a tensor without codes, which only `read` returns.
 
-        Rows are those of the tensor with all dimensions but the last flattened. `routing.quantized_parts` takes it
-        apart for its homes.
+        Rows are those of the tensor with all dimensions but the last flattened. `routing.quantized_parts` divides it
+        among its homes.
         """
         shard = self._shards[self.tensors[name].file]
         return shard.quantized(name) if isinstance(shard, GGUFShard) else None
 
     def stored(self, name: str) -> Tensor:
-        """A tensor as it is stored: its numbers, or the bytes of its quantized blocks."""
+        """A tensor in its stored form: its values, or the bytes of its quantized blocks."""
         shard = self._shards[self.tensors[name].file]
         if self.tensors[name].quantization is not None and isinstance(shard, GGUFShard):
             return shard.raw(name)
         return next(tensor for _, tensor in shard.read([name]))
 
     def release(self, name: str, tensor: Tensor) -> None:
-        """Let go of the memory behind a piece of tensor `name`; reading the piece again is possible."""
+        """Drop the memory-mapped pages behind a piece of tensor `name`; the piece can be read again."""
         if self._shards[self.tensors[name].file].is_mapped(name):
             drop_pages(tensor)
 
 
 def open_checkpoint(path: Path, load_format: str = "auto", dtype: torch.dtype = torch.float32) -> Checkpoint:
-    """The checkpoint in a directory (or one weight file). CheckpointError naming the file that is missing or broken.
+    """The checkpoint in a directory (or one weight file). CheckpointError names the file that is missing or broken.
 
-    load_format: auto, safetensors, pt, mistral, gguf, or dummy (no file is touched). dtype: of quantized tensors once
-    read.
+    load_format: auto, safetensors, pt, mistral, gguf, or dummy (no file is opened). dtype: the dtype that GGUF's
+    quantized tensors are dequantized to.
     """
     if load_format == "dummy":
         return Checkpoint(path, is_dummy=True)
@@ -140,7 +140,7 @@ def open_checkpoint(path: Path, load_format: str = "auto", dtype: torch.dtype = 
 
 
 def _by_name(shards: Sequence[Shard], found: WeightFiles) -> dict[str, TensorInfo]:
-    """All tensors; where the index says which file a name is in, that one."""
+    """{name: tensor} of all shards. A name in the index is taken only from the file that the index gives."""
     tensors: dict[str, TensorInfo] = {}
     for shard in shards:
         for name, info in shard.tensors.items():

@@ -1,6 +1,6 @@
-"""What loading has to say: `LoadReport` when it worked, `Faults` when names, shapes or dtypes do not fit.
+"""Reports of loading: `LoadReport` after success, `Faults` when names, shapes or dtypes do not fit.
 
-Long lists are grouped: `blocks.{0..27}.mixer.q.weight` is one line.
+Long lists are grouped: `blocks.{0..27}.mixer.q.weight` is one line. A "home" is a place in the model for a tensor.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_LINES = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadReport:
-    """A model's weights were loaded: how many tensors and bytes, from which files, in what time."""
+    """Loading succeeded: numbers of tensors and bytes, the files, and the time in seconds."""
 
     num_tensors: int
     num_bytes: int
@@ -41,7 +41,7 @@ class LoadReport:
 
 @dataclass(slots=True)
 class Faults:
-    """All that does not fit between a checkpoint and a model. True when there is anything."""
+    """All mismatches between a checkpoint and a model. True when there are any."""
 
     path: Path
     router: Router
@@ -134,7 +134,7 @@ def _lines(entries: Iterable[tuple[str, str, Path | None]]) -> list[str]:
 
 
 def _nearest(pattern: str, names: dict[str, str]) -> str | None:
-    """The name whose pattern is most like `pattern`, with marks for its numbers."""
+    """The pattern in `names` that is most similar to `pattern`, or None."""
     found = difflib.get_close_matches(pattern, names, n=1, cutoff=0.6)
     return found[0] if found else None
 

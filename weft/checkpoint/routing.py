@@ -1,4 +1,4 @@
-"""From a checkpoint's tensor names to the model's part names: a family's NameMap applied, fused layouts taken apart.
+"""Maps a checkpoint's tensor names to the model's homes (part names) by a family's NameMap, and splits fused tensors.
 
 Knows names and shapes; reads no file.
 """
@@ -33,19 +33,19 @@ from weft.ops.quantized import QuantizedWeight
 _NUMBER = re.compile(r"\d+")
 _PLACE = re.compile(r"\{[a-z]+\}|\d+")
 _SUFFIXES = (".weight", ".bias")
-_OLD_SUFFIXES = {".gamma": ".weight", ".beta": ".bias"}      # of norms in checkpoints that came from TensorFlow (BERT)
+_OLD_SUFFIXES = {".gamma": ".weight", ".beta": ".bias"}      # norms of checkpoints converted from TensorFlow (BERT)
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The homes of one tensor, in the order of its rows."""
+    """The homes of one tensor, in the order of its rows, and how it is stored."""
 
     homes: tuple[str, ...]
     layout: Layout
 
 
 class Router:
-    """Looks names up by their shape: each number in them replaced by a mark."""
+    """Finds the rule for a tensor name. Rules are looked up by the name with each number replaced by a mark."""
 
     def __init__(self, names: NameMap) -> None:
         self._prefix, self._ignored_prefixes = names.optional_prefix, names.ignored_prefixes
@@ -60,7 +60,7 @@ class Router:
             self._ignored.setdefault(_mark(pattern), []).append(pattern)
 
     def route(self, name: str) -> Route | None:
-        """Where a tensor goes, or None."""
+        """The route of a tensor to its homes, or None when no rule fits or the name is ignored."""
         if name.startswith(self._ignored_prefixes):
             return None
         for full in self._spellings(name):
@@ -72,7 +72,7 @@ class Router:
         return None
 
     def is_ignored(self, name: str) -> bool:
-        """True for a tensor that holds nothing to load."""
+        """True for a tensor that need not be loaded."""
         return name.startswith(self._ignored_prefixes) or any(
                    _match(pattern, text) is not None
                    for full in self._spellings(name) for text in (full, split_suffix(full)[0])
@@ -81,7 +81,7 @@ class Router:
     def sources_of(self, home: str) -> tuple[str, ...]:
         """Names of the tensors that would fill a home."""
         found = []
-        for stem, suffix in (split_suffix(home), (home, "")):      # a target may say the suffix itself: `mixer.dt.bias`
+        for stem, suffix in (split_suffix(home), (home, "")):      # a target may include the suffix: `mixer.dt.bias`
             for rule in self._sources.get(_mark(stem), ()):
                 for target in rule.targets:
                     numbers = _match(target, stem)
@@ -95,7 +95,7 @@ class Router:
 
 
 def split_suffix(name: str) -> tuple[str, str]:
-    """("a.b", ".weight") of "a.b.weight"; no suffix when it ends otherwise."""
+    """("a.b", ".weight") for "a.b.weight"; (name, "") when the name ends in neither .weight nor .bias."""
     for suffix in _SUFFIXES:
         if name.endswith(suffix):
             return name.removesuffix(suffix), suffix
@@ -103,14 +103,14 @@ def split_suffix(name: str) -> tuple[str, str]:
 
 
 def matches(pattern: str, stem: str) -> bool:
-    """True when a stem is what a pattern of names.py describes."""
+    """True when a stem matches a pattern of names.py."""
     return _mark(pattern) == _mark(stem) and _match(pattern, stem) is not None
 
 
 def take_apart(layout: Layout, tensor: Tensor, num_rows: Sequence[int]) -> list[Tensor]:
-    """A tensor's part for each home, in order, without copying where the layout allows it.
+    """The parts of a tensor for its homes, in order; views where the layout allows it.
 
-    num_rows: first dimension of each home. ValueError saying why when the tensor cannot be divided so.
+    num_rows: first dimension of each home. ValueError says why the tensor does not fit the layout.
     """
     match layout:
         case Plain():
@@ -138,16 +138,16 @@ def take_apart(layout: Layout, tensor: Tensor, num_rows: Sequence[int]) -> list[
 
 
 def has_rows(layout: Layout) -> bool:
-    """Whether a layout only orders the rows of a matrix, so that rows of integer codes can be taken apart by it."""
+    """Whether a layout only divides and reorders rows, so that it also works for rows of integer codes."""
     changes_more = isinstance(layout, Shifted | SingleRow | ChannelKernels | NegatedExp | Flattened)
     return not changes_more and not getattr(layout, "transposed", False)
 
 
 def quantized_parts(layout: Layout, weight: QuantizedWeight, shape: Sequence[int],
                     num_rows: Sequence[int]) -> list[QuantizedWeight]:
-    """As `take_apart` for a tensor of integer codes. shape: the tensor's in its file.
+    """`take_apart` for a tensor of integer codes. shape: the tensor's shape in its file.
 
-    ValueError for a layout that does not `has_rows`, and for rows that do not fit.
+    ValueError for a layout without `has_rows`, and for rows that do not fit.
     """
     if not has_rows(layout):
         raise ValueError(f"{type(layout).__name__} changes more than the order of rows")
@@ -165,7 +165,7 @@ def _rows(tensor: Tensor, num_rows: Sequence[int]) -> list[Tensor]:
 
 
 def _groups(layout: GroupedQKV, tensor: Tensor) -> list[Tensor]:
-    """q, k and v out of [num_groups * (queries + 2) * D, ...]."""
+    """q, k and v from [num_groups * (queries_per_group + 2) * D, ...]."""
     rows = layout.num_groups * (layout.queries_per_group + 2) * layout.head_dim
     if tensor.dim() == 0 or tensor.shape[0] != rows:
         raise ValueError(f"rows must be {layout.num_groups} groups x ({layout.queries_per_group} q + k + v) x "
@@ -189,7 +189,7 @@ def _below_each_other(tensor: Tensor, *, transposed: bool) -> Tensor:
 
 
 def _halves(tensor: Tensor, num_heads: int) -> Tensor:
-    """Rows in neighbouring pairs put into two halves for each head."""
+    """Reorder the rows of each head from neighbouring pairs to two halves."""
     if tensor.dim() == 0 or tensor.shape[0] % (2 * num_heads):
         raise ValueError(f"rows must be pairs for each of {num_heads} heads")
     return tensor.unflatten(0, (num_heads, -1, 2)).transpose(1, 2).flatten(0, 2)
@@ -206,7 +206,7 @@ def _mark(name: str) -> str:
 
 
 def _match(pattern: str, text: str) -> dict[str, str] | None:
-    """{"{i}": "12", ...} when `text`, of the same shape, agrees with the pattern's own numbers."""
+    """{"{i}": "12", ...} if `text`, with equal `_mark`, has the pattern's fixed numbers; else None."""
     numbers: dict[str, str] = {}
     for place, number in zip(_PLACE.findall(pattern), _NUMBER.findall(text), strict=True):
         if place != number and (not place.startswith("{") or numbers.setdefault(place, number) != number):

@@ -1,4 +1,4 @@
-"""One safetensors file, memory-mapped. The header is checked by `resolve/safetensors_header.py`."""
+"""One memory-mapped safetensors file. `resolve/safetensors_header.py` checks its header."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DTYPES = {
 
 
 class SafetensorsShard:
-    """A file of tensors. CheckpointError when it is missing, cut off or broken."""
+    """A file of tensors. CheckpointError when the file is missing, truncated or broken."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -32,11 +32,11 @@ class SafetensorsShard:
                         for name, entry in self._entries.items()}
 
     def is_mapped(self, name: str) -> bool:
-        """False for a tensor that had to be copied out of the file's pages."""
+        """False for a tensor that `read` must copy, because its data are not aligned to its dtype."""
         return _is_aligned(self._entries[name])
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, Tensor]]:
-        """These tensors in the order of the file, as views of its pages."""
+        """These tensors in the order of the file, as views of its pages (copies where not aligned)."""
         try:
             with self.file.open("rb") as file:
                 pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
@@ -59,5 +59,5 @@ def _view(pages: mmap.mmap, entry: Entry) -> Tensor:
 
 
 def _is_aligned(entry: Entry) -> bool:
-    """The format allows data to start where no dtype wider than a byte may be read from."""
+    """Whether the data are aligned to their dtype, which the format does not guarantee."""
     return entry.start % DTYPES[entry.dtype].itemsize == 0

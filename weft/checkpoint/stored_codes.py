@@ -1,4 +1,4 @@
-"""Which weights of a checkpoint stay codes (quantized values), told from names and headers alone."""
+"""Finds the weights of a checkpoint that can stay codes (quantized values), from names and headers alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from weft.ops.quantized import QuantizedWeight
 
 
 def stored_codes(checkpoint: Checkpoint, names: NameMap) -> dict[str, QuantizedWeight]:
-    """{home: a whole row in the format of its codes} of the matrices that stay codes where their layer takes them."""
+    """{home: a row of zeros in the format of its codes}, for matrices that stay codes if their layer takes codes."""
     if checkpoint.is_dummy:
         return {}
     router, found = Router(names), {}

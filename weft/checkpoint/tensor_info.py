@@ -1,4 +1,4 @@
-"""`TensorInfo`: what is known of a tensor before it is read."""
+"""`TensorInfo`: what a checkpoint's headers say about a tensor before it is read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import torch
 class TensorInfo:
     """A tensor of a checkpoint and the file it is in.
 
-    dtype: as it is read. quantization: the format of few bits that it is stored in, and stored_bytes its size there.
+    dtype: the dtype after reading. quantization, stored_bytes: the quantized format it is stored in, and its bytes in
+    the file; None: it is stored in `dtype`.
     """
 
     name: str
@@ -29,5 +30,5 @@ class TensorInfo:
 
     @property
     def dtype_name(self) -> str:
-        """How its numbers are stored."""
+        """The stored format in words: the quantization, or the dtype."""
         return self.quantization or str(self.dtype).removeprefix("torch.")

@@ -1,4 +1,4 @@
-"""One PyTorch file (`torch.save` of a state dict), read with `weights_only` so that no code in it runs."""
+"""One PyTorch file (`torch.save` of a state dict), read with `weights_only`, so that no code in the file runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _AGAIN = "Download it again, or take the safetensors files of the model."
 
 
 class TorchShard:
-    """A file of tensors. CheckpointError when it is missing, broken, or holds something other than tensors."""
+    """A file of tensors. CheckpointError when the file is missing, broken, or holds anything but tensors."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -31,7 +31,7 @@ class TorchShard:
                         for name, tensor in self._load().items()}
 
     def is_mapped(self, name: str) -> bool:
-        """False for all tensors of a file that can only be read whole."""
+        """False for all tensors of a file that cannot be memory-mapped."""
         return self._can_map
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, Tensor]]:
@@ -46,7 +46,7 @@ class TorchShard:
         except pickle.UnpicklingError as error:
             raise CheckpointError(f"{self.file}: is broken or holds more than tensors, which weft does not run. "
                                   f"{_AGAIN} ({str(error).splitlines()[0]})") from error
-        except Exception as error:      # a broken file makes torch's unpickler fail in any way
+        except Exception as error:      # on a broken file torch's unpickler may raise any exception
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise CheckpointError(f"{self.file}: cannot be read as a PyTorch file: {first} {_AGAIN}") from error
         if not isinstance(state, dict) or not all(isinstance(value, Tensor) and isinstance(name, str)
@@ -60,7 +60,9 @@ class TorchShard:
 
 
 def _can_map(file: Path) -> bool:
-    """False for files of torch before 1.6, and for those of another byte order, which loading would modify."""
+    """Whether the file can be memory-mapped: not if it is from torch before 1.6, or of another byte order, because
+    loading would modify it.
+    """
     try:
         if not zipfile.is_zipfile(file):
             return False

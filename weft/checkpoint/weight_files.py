@@ -1,4 +1,4 @@
-"""Which files of a directory hold its weights. Reads index files, opens no weights."""
+"""Finds the files of a directory that hold its weights. Reads index files, but opens no weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from weft.errors import CheckpointError, ConfigError
 from weft.resolve.json_file import read_json
 
-# Kinds of files, each as stem and suffix; and load_format -> kinds in order of preference.
+# Kinds of files as (stem, suffix), and {load_format: kinds in order of preference}.
 _SAFETENSORS, _TORCH, _MISTRAL = ("model", "safetensors"), ("pytorch_model", "bin"), ("consolidated", "safetensors")
 _FORMATS = {"auto": (_SAFETENSORS, _TORCH, _MISTRAL), "safetensors": (_SAFETENSORS,), "pt": (_TORCH,),
             "mistral": (_MISTRAL,)}
@@ -20,9 +20,9 @@ _WEIGHT_SUFFIXES = (".gguf", ".h5", ".msgpack", ".ot", ".pth", ".pt", ".bin", ".
 
 @dataclass(frozen=True, slots=True)
 class WeightFiles:
-    """Files in reading order. owner: {tensor name: file} as the index says; index: the index file if there is one.
+    """The weight files in reading order. owner: {tensor name: file} from the index; index: the index file, or None.
 
-    is_mistral: tensors have the names of Mistral's own format.
+    is_mistral: tensor names are those of Mistral's own format.
     """
 
     files: tuple[Path, ...]
@@ -33,7 +33,7 @@ class WeightFiles:
 
 
 def find_weight_files(path: Path, load_format: str) -> WeightFiles:
-    """The weights in a directory, or the file itself. CheckpointError when there are none or a shard is missing."""
+    """The weight files of a directory, or the file `path`. CheckpointError when there are none, or one is missing."""
     if path.is_file():
         return WeightFiles((path,), path.suffix == ".safetensors", is_mistral=path.name.startswith(_MISTRAL[0]))
     for kind in _FORMATS[load_format]:

@@ -131,7 +131,7 @@ class ChatRenderer:
 
 
 def make_renderer(tokenizer: Tokenizer, chat_template: str | None = None) -> Renderer:
-    """The renderer for a tokenizer: mistral-common for its own, else a template. ConfigError: ChatRenderer."""
+    """The renderer for a tokenizer: mistral-common's for its tokenizers, else a ChatRenderer, with its ConfigErrors."""
     if isinstance(tokenizer.hf, MistralTokenizer):
         return MistralChatRenderer(tokenizer.hf)
     return ChatRenderer(tokenizer, chat_template)

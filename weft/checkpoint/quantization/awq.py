@@ -1,6 +1,7 @@
-"""AWQ (arXiv:2306.00978) as AutoAWQ's "gemm" stores it: .qweight, .qzeros and .scales of the transposed matrix.
+"""AWQ (arXiv:2306.00978) in AutoAWQ's "gemm" format: .qweight, .qzeros and .scales of the transposed matrix.
 
-qweight: [K, N / 8] int32, qzeros: [G, N / 8], scales: [G, N]. A word holds eight outputs in an order of its own.
+qweight: [K, N / 8] int32; qzeros: [G, N / 8] int32; scales: [G, N] floats, for G groups of the K inputs. A word holds
+the 4-bit codes (quantized values) of eight outputs, not in their natural order.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ _IGNORED = "modules_to_not_convert"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AWQ:
-    """group_size: inputs that share a scale, -1: all. not_converted: patterns of modules that are not quantized."""
+    """The settings. group_size: number of inputs that share a scale; -1: all. not_converted: patterns of modules that
+    are not quantized.
+    """
 
     group_size: int
     not_converted: tuple[str, ...]
@@ -69,12 +72,12 @@ def _decode(tensors: Mapping[str, Tensor], *, group_size: int) -> QuantizedMatri
 
 
 def _outputs(words: Tensor) -> Tensor:
-    """[R, N / 8] int32 -> [N, R] uint8."""
+    """Unpack and transpose: [R, N / 8] int32 -> [N, R] uint8."""
     return unpack(words, 4).unflatten(1, (-1, 8))[:, :, _NIBBLE_OF_OUTPUT].flatten(1).t().contiguous()
 
 
 def read(c: ConfigReader) -> AWQ:
-    """The settings. ConfigError naming the key that cannot be used."""
+    """The settings as an AWQ. ConfigError names the key that cannot be used."""
     c.harmless(*_HARMLESS)
     bits = c.int("bits", "w_bit")
     if bits != 4:

@@ -1,4 +1,4 @@
-"""Small integers out of the words they are packed in, and the values of 4-bit floats. Knows no format."""
+"""Unpacks small integers from words, and lists the values of 4-bit floats. Knows no checkpoint format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FP4_VALUES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2
 
 
 def nibbles(packed: Tensor) -> Tensor:
-    """[..., n] uint8 -> [..., 2 n] uint8: of each byte the low four bits, then the high ones."""
+    """[..., n] uint8 -> [..., 2 * n] uint8: for each byte the low four bits, then the high four."""
     return torch.stack((packed & 15, packed >> 4), dim=-1).flatten(-2)
 
 

@@ -1,8 +1,9 @@
 """bitsandbytes: NF4 and FP4 (arXiv:2305.14314), with double quantization or not, and int8 (arXiv:2208.07339).
 
-4 bits: .weight is bytes of two codes, high nibble first, of the matrix row after row; .weight.absmax the scale of each
-block of them (itself coded when .weight.nested_* are there), .weight.quant_map the 16 values, and
-.weight.quant_state.bitsandbytes__TYPE JSON with the shape. int8: .weight [N, K] int8 and .SCB, the largest of each row.
+4 bits: .weight holds the codes (quantized values) of the matrix in row-major order, two in a byte, high nibble first;
+.weight.absmax has a scale for each block of codes, itself quantized if there are .weight.nested_*; .weight.quant_map
+has the 16 values, and .weight.quant_state.bitsandbytes__TYPE is JSON with the shape. int8: .weight [N, K] int8, and
+.SCB [N] float32, the largest absolute value of each row.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _PIECE_BLOCKS = 1 << 15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BitsAndBytes:
-    """bits: 4 or 8. not_converted: patterns of modules that are not quantized."""
+    """The settings. bits: 4 or 8. not_converted: patterns of modules that are not quantized."""
 
     bits: int
     not_converted: tuple[str, ...]
@@ -97,7 +98,11 @@ def _four_bits(stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor]) ->
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _State:
-    """What quant_state says. nested_block: scales that share a scale, None: they are not coded."""
+    """The content of quant_state.
+
+    block: number of codes that share a scale. nested_block: number of scales that share a scale; None: scales are not
+    quantized.
+    """
 
     shape: tuple[int, int]
     block: int
@@ -135,16 +140,16 @@ def _is_count(value: Any) -> TypeGuard[int]:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class _TableMatrix:
-    """Codes into a table of 16 values, high nibble first, with a scale for each block of the flattened matrix."""
+    """A matrix of 4-bit indices into a table, with a scale for each block of the flattened matrix."""
 
-    packed: Tensor      # [ceil(N * K / 2)] uint8
+    packed: Tensor      # [ceil(N * K / 2)] uint8, high nibble first
     table: Tensor       # [16] float32
     scales: Tensor      # [ceil(N * K / block)] float32
     block: int
     shape: tuple[int, int]
 
     def dequantize(self, dtype: torch.dtype) -> Tensor:
-        """[N, K]."""
+        """The weight, [N, K]."""
         out = torch.empty(math.prod(self.shape), dtype=dtype)
         step = _PIECE_BLOCKS * self.block
         for start in range(0, len(out), step):
@@ -165,10 +170,10 @@ def _decode_four_bits(tensors: Mapping[str, Tensor], *, state: _State) -> _Table
 
 
 def read(c: ConfigReader) -> BitsAndBytes:
-    """The settings. ConfigError naming the key that cannot be used."""
+    """The settings as a BitsAndBytes. ConfigError names the key that cannot be used."""
     c.harmless(*_HARMLESS)
     four, eight = c.bool("load_in_4bit", default=False), c.bool("load_in_8bit", default=False)
     if four == eight:
         raise c.error("load_in_4bit", four, f"true, or load_in_8bit (which is {str(eight).lower()}), one of them")
-    c.choice("bnb_4bit_quant_type", allowed=("nf4", "fp4"), default="nf4")      # quant_map has the values
+    c.choice("bnb_4bit_quant_type", allowed=("nf4", "fp4"), default="nf4")      # the values come from quant_map
     return BitsAndBytes(bits=4 if four else 8, not_converted=name_list(c, _IGNORED))

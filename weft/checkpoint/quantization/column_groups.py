@@ -1,4 +1,4 @@
-"""From integer codes with scales and zero points for groups of columns to a `QuantizedMatrix`. Knows no format."""
+"""Makes a `QuantizedMatrix` from integer codes with scales and zero points for groups of columns. Knows no format."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from weft.checkpoint.quantization.matrix import QuantizedMatrix
 
 def grouped(codes: Tensor, bits: int, group_size: int, scales: Tensor, zeros: Tensor,
             group_of: Tensor | None = None) -> QuantizedMatrix:
-    """w[n, k] = scales[n, g] * (codes[n, k] - zeros[n, g]), g = group_of[k], or k // group_size where that is None.
+    """w[n, k] = scales[n, g] * (codes[n, k] - zeros[n, g]), with g = group_of[k] (None: k // group_size).
 
-    codes: [N, K] uint8; scales: [N, G]; zeros: [N, G] uint8; group_of: [K] integers. Groups that are no neighbours are
-    brought together by an order of the columns; where they differ in size, each column gets a scale of its own.
-    ValueError for a group that has no scale.
+    codes: [N, K] uint8; scales: [N, G]; zeros: [N, G] uint8; group_of: [K] integers. Columns of a group that are not
+    adjacent are reordered; if groups differ in size, each column becomes a group. ValueError for a group without a
+    scale.
     """
     num_columns, num_groups = codes.shape[1], scales.shape[1]
     neighbours = torch.arange(num_columns) // group_size

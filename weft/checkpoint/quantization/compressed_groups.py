@@ -1,4 +1,4 @@
-"""`config_groups` of compressed-tensors: which modules a group has, and how their weights and activations are coded."""
+"""`config_groups` of compressed-tensors: a group's modules, and how their weights and activations are quantized."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from weft.architectures.reader import ConfigReader
 from weft.checkpoint.quantization.module_names import matching, name_list
 from weft.checkpoint.tensor_info import TensorInfo
 
-# format -> the kinds of layout it may have, by the type of the weights.
+# format -> {type of the weights: kind of layout}.
 _KINDS = {
     "pack-quantized": {"int": "packed"},
     "int-quantized": {"int": "int8"},
@@ -25,7 +25,7 @@ _LINEAR = "Linear"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activations:
-    """How the settings want the group's inputs coded."""
+    """How a group's inputs are quantized, according to the settings."""
 
     bits: int
     type: str
@@ -35,7 +35,7 @@ class Activations:
 
     @property
     def is_int8_by_token(self) -> bool:
-        """8-bit integers around 0 with a scale for each token, found at run time: as products in integers take them."""
+        """Symmetric 8-bit integers with a scale per token computed at run time, as weft's integer products need."""
         return self == Activations(bits=8, type="int", strategy="token", is_dynamic=True, is_symmetric=True)
 
     def __str__(self) -> str:
@@ -45,9 +45,11 @@ class Activations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """kind: packed, int8, float8 or nvfp4. group_size None: a scale for a row or for all. block: of rows and columns.
+    """One entry of config_groups.
 
-    targets: names, patterns, or classes of modules, of which "Linear" is any matrix.
+    targets: names, patterns, or classes of modules; "Linear" means any matrix. kind: packed, int8, float8 or nvfp4.
+    group_size: columns that share a scale; None: a scale for a row or for the matrix. block: (rows, columns) that share
+    a scale.
     """
 
     targets: tuple[str, ...]
@@ -60,18 +62,20 @@ class Group:
 
     @property
     def int8_activations(self) -> bool:
-        """Whether its products are in integers: 8-bit codes around 0, no scales within a row, such activations."""
+        """Whether products are computed in integers: symmetric 8-bit codes, one scale per row, and activations that are
+        `is_int8_by_token`.
+        """
         has_bytes = self.kind == "int8" or (self.kind == "packed" and self.bits == 8)
         return (has_bytes and self.is_symmetric and self.group_size is None and self.activations is not None
                 and self.activations.is_int8_by_token)
 
     def block_of(self, stored: Mapping[str, TensorInfo]) -> tuple[int, int] | None:
-        """What shares a scale, where groups are blocks of one row."""
+        """The (rows, columns) that share a scale; a group is a block of one row."""
         return (1, self.group_size) if self.group_size is not None else self.block
 
 
 def of(stem: str, groups: tuple[Group, ...]) -> Group | None:
-    """The group of a module: one that names it counts before one that names its class."""
+    """The group of a module, or None. A group that names the module wins over one that names its class."""
     for group in groups:
         if matching(stem, tuple(target for target in group.targets if not _CLASS.fullmatch(target))):
             return group
@@ -79,7 +83,7 @@ def of(stem: str, groups: tuple[Group, ...]) -> Group | None:
 
 
 def read(c: ConfigReader) -> tuple[tuple[Group, ...], tuple[str, ...]]:
-    """(groups, patterns of ignored modules). ConfigError naming the key that cannot be used."""
+    """(groups, patterns of ignored modules). ConfigError names the key that cannot be used."""
     c.harmless("quant_method", "quantization_status", "global_compression_ratio", "kv_cache_scheme", "version",
                "dequantize")
     sparsity = c.sub("sparsity_config") if c.dict("sparsity_config", default={}) else None

@@ -1,8 +1,8 @@
-"""compressed-tensors (llm-compressor): groups of modules, each with its own bits, scales and packing.
+"""compressed-tensors (llm-compressor): groups of modules that differ in bits, scales and packing.
 
-Packed integers: .weight_packed [N, K * bits / 32] int32 (unsigned, lowest bits first), .weight_scale, .weight_shape and
-perhaps .weight_zero_point, .weight_g_idx. Plain: .weight int8 or float8 and .weight_scale. NVFP4: .weight_packed uint8,
-.weight_scale, .weight_global_scale. Source: the package's compressors and quantization/quant_args.py.
+Packed integers: .weight_packed [N, K * bits / 32] int32 (unsigned, lowest bits first), .weight_scale, .weight_shape,
+optionally .weight_zero_point and .weight_g_idx. Plain: .weight int8 or float8, and .weight_scale. NVFP4: .weight_packed
+uint8, .weight_scale, .weight_global_scale. Source: the package's compressors and quantization/quant_args.py.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ _ZERO, _ORDER, _SHAPE = ".weight_zero_point", ".weight_g_idx", ".weight_shape"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressedTensors:
-    """groups: the first whose targets name a module is the module's. ignored: patterns of modules of no group."""
+    """The settings. groups: a module belongs to the first group whose targets name it. ignored: patterns of modules
+    without a group.
+    """
 
     groups: tuple[Group, ...]
     ignored: tuple[str, ...]
@@ -111,7 +113,7 @@ def _packed_shape(stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor],
 
 def _decode(tensors: Mapping[str, Tensor], *, shape: tuple[int, int], group: Group, group_size: int) -> QuantizedMatrix:
     rows, columns = shape
-    half = 2 ** (group.bits - 1) if group.kind == "packed" else 128          # the code of 0
+    half = 2 ** (group.bits - 1) if group.kind == "packed" else 128          # the code that stands for 0
     if group.kind == "packed":
         codes = unpack(tensors[".weight_packed"], group.bits)[:, :columns]
     else:
@@ -129,12 +131,12 @@ def _decode(tensors: Mapping[str, Tensor], *, shape: tuple[int, int], group: Gro
 
 
 def _spread(values: Tensor, rows: int) -> Tensor:
-    """[N, G] of a scale for each group, for each row, or for all."""
+    """Scales as [N, G], from one scale for each group, each row, or the whole matrix."""
     return values if values.dim() == 2 and values.shape[0] == rows else values.reshape(-1, 1).expand(rows, 1)
 
 
 def read(c: ConfigReader) -> CompressedTensors:
-    """The settings. ConfigError naming the key that cannot be used."""
+    """The settings as a CompressedTensors. ConfigError names the key that cannot be used."""
     groups, ignored = compressed_groups.read(c)
     for group in groups:
         if group.activations is not None and not group.int8_activations:

@@ -1,8 +1,8 @@
-"""4-bit floats (E2M1) with scales for groups of 16 or 32: NVFP4 matrices, and MXFP4 experts as gpt-oss stores them.
+"""4-bit floats (E2M1) with scales for groups of 16 or 32: NVFP4 matrices, and MXFP4 experts in gpt-oss's format.
 
-NVFP4: [N, K / 2] uint8, low nibble first; a float8 scale for 16 values and one float32 factor for the matrix.
-MXFP4: `X_blocks` [X, N, K / 32, 16] uint8 and `X_scales` [X, N, K / 32] exponents for the tensor X: [X, K, N], which is
-how the checkpoint in floats has it. Sources: OCP Microscaling Formats v1.0; the model card of openai/gpt-oss-120b.
+NVFP4: [N, K / 2] uint8, low nibble first; a float8 scale for every 16 values and one float32 factor for the matrix.
+MXFP4: NAME_blocks [X, N, K / 32, 16] uint8 and NAME_scales [X, N, K / 32] exponents, for the X experts' tensor NAME
+[X, K, N] of a float checkpoint. Sources: OCP Microscaling Formats v1.0; the model card of openai/gpt-oss-120b.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ _IGNORED = "modules_to_not_convert"
 
 
 def nvfp4_layout(stored: Mapping[str, TensorInfo], packed: str, factor: str, *, is_divisor: bool) -> Layout:
-    """The layout of NVFP4 codes of suffix `packed`, .weight_scale, and the matrix's factor (or divisor)."""
+    """The layout of an NVFP4 matrix.
+
+    packed: suffix of the codes. factor: suffix of the matrix's factor, or if is_divisor of its divisor. The scales are
+    .weight_scale.
+    """
     rows, half = need_matrix(stored, packed, (torch.uint8,))
     if half * 2 % NV_GROUP:
         raise Misfit(f"{packed} has {half * 2} columns, which groups of {NV_GROUP} do not divide")
@@ -44,18 +48,18 @@ def _decode_nvfp4(tensors: Mapping[str, Tensor], *, packed: str, factor: str, is
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Transposed:
-    """Experts that are stored with their outputs first."""
+    """Experts that are stored [X, N, K] and used as [X, K, N]."""
 
     matrix: ScaledMatrix
 
     def dequantize(self, dtype: torch.dtype) -> Tensor:
-        """[X, K, N]."""
+        """The weight, [X, K, N]."""
         return self.matrix.dequantize(dtype).transpose(1, 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MXFP4:
-    """not_converted: patterns of modules that are not quantized."""
+    """The settings. not_converted: patterns of modules that are not quantized."""
 
     not_converted: tuple[str, ...]
 
@@ -85,6 +89,6 @@ def _decode_mxfp4(tensors: Mapping[str, Tensor]) -> _Transposed:
 
 
 def read_mxfp4(c: ConfigReader) -> MXFP4:
-    """The settings. ConfigError naming the key that cannot be used."""
+    """The settings as an MXFP4. ConfigError names the key that cannot be used."""
     c.harmless("quant_method", "dequantize")
     return MXFP4(not_converted=name_list(c, _IGNORED))

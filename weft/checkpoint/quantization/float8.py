@@ -1,8 +1,8 @@
-"""8-bit floats with scales: one for the matrix, one for a row, or one for a block (DeepSeek-V3, arXiv:2412.19437).
+"""8-bit floats with one scale for the matrix, for each row, or for each block (DeepSeek-V3, arXiv:2412.19437).
 
-`fp8` of config.json; the same layout of tensors serves compressed-tensors and ModelOpt. .weight: [N, K] float8;
-.weight_scale_inv, .weight_scale or .qscale_weight (Mistral's files): what the stored values are multiplied by; scales
-of activations are not needed.
+Method `fp8` of config.json; compressed-tensors and ModelOpt share the layout. .weight: [N, K] float8.
+.weight_scale_inv, .weight_scale or .qscale_weight (Mistral's files): scales that multiply the stored values. Scales of
+activations are not used.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _IGNORED = ("modules_to_not_convert", "ignored_layers")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Float8:
-    """block: rows and columns that share a scale, None: a scale for the matrix or for each row."""
+    """The settings. block: (rows, columns) that share a scale; None: one scale for the matrix or for each row."""
 
     block: tuple[int, int] | None
     not_converted: tuple[str, ...]
@@ -56,7 +56,7 @@ class Float8:
 
 
 def float8_layout(stored: Mapping[str, TensorInfo], suffix: str, block: tuple[int, int] | None) -> Layout:
-    """The layout of a float8 .weight and its scales of a suffix."""
+    """The layout of a float8 .weight. suffix: its scales. block: as in Float8."""
     rows, columns = shape = need_matrix(stored, ".weight", FLOAT8)
     if block is None:
         scale = need(stored, suffix, _SCALE_DTYPES, (), (1,), (1, 1), (rows,), (rows, 1))
@@ -75,7 +75,7 @@ def _decode(tensors: Mapping[str, Tensor], *, suffix: str, block: tuple[int, int
 
 
 def read(c: ConfigReader) -> Float8:
-    """The settings. ConfigError naming the key that cannot be used."""
+    """The settings as a Float8. ConfigError names the key that cannot be used."""
     c.harmless("quant_method", "dequantize", "scale_fmt", "kv_cache_scheme", "kv_cache_quant_method",
                "activation_scale_ub", "is_checkpoint_fp8_serialized")
     c.choice("activation_scheme", allowed=("dynamic", "static"), default=None)

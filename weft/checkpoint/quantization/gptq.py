@@ -1,7 +1,8 @@
-"""GPTQ (arXiv:2210.17323) as AutoGPTQ and GPTQModel store it: .qweight, .qzeros, .scales, .g_idx.
+"""GPTQ (arXiv:2210.17323) in the format of AutoGPTQ and GPTQModel: .qweight, .qzeros, .scales, .g_idx.
 
-qweight: [K * bits / 32, N] int32, codes of a column of the stored matrix after each other. qzeros: [G, N * bits / 32],
-in checkpoints of the format "gptq" less one. scales: [G, N]. g_idx: [K], the group of each input.
+qweight: [K * bits / 32, N] int32; a column holds the codes (quantized values) of one output, packed one after another.
+qzeros: [G, N * bits / 32] zero points, one too low in the checkpoint format "gptq". scales: [G, N]. g_idx: [K], the
+group of each input.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from weft.errors import CheckpointError
 
 _BITS = (2, 3, 4, 8)
 _PARTS = (".qweight", ".qzeros", ".scales", ".g_idx")
-# How the quantizer worked, and what other engines do with the result.
+# Keys about how the quantizer worked, and for other engines.
 _HARMLESS = (
     "quant_method", "method", "true_sequential", "damp_percent", "damp_auto_increment", "static_groups", "mse",
     "dataset", "model_name_or_path", "model_file_base_name", "model_seqlen", "quantizer", "meta", "use_exllama",
@@ -47,7 +48,7 @@ _HARMLESS = (
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """An entry of `dynamic`. bits None: modules of this name are not quantized."""
+    """An entry of `dynamic`. expression: matches the stems of modules. bits None: these modules are not quantized."""
 
     expression: re.Pattern[str]
     key: str
@@ -57,10 +58,11 @@ class Override:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GPTQ:
-    """bits, group_size (-1: one group) and overrides by name. zero_shift: what stored zero points lack.
-    is_symmetric: they are all the middle of the codes, which they say themselves, too.
+    """The settings.
 
-    has_order: columns of a group may lie apart, and g_idx says where. has_head: lm_head is quantized, too.
+    bits, group_size: group_size inputs share a scale; -1: all. zero_shift: number to add to stored zero points.
+    is_symmetric: all zero points are the middle of the codes' range. has_order: inputs of a group need not be adjacent
+    (act-order), and g_idx names their groups. has_head: lm_head is quantized too. overrides: other sizes by module.
     """
 
     bits: int
@@ -95,7 +97,7 @@ class GPTQ:
                       codes=None if self.has_order else codes)
 
     def _of(self, stem: str) -> tuple[int, int]:
-        """(bits, group size) of a module that is stored quantized."""
+        """(bits, group size) of a quantized module. Misfit if the settings say that it is not quantized."""
         for override in self.overrides:
             if override.expression.match(stem):
                 if override.bits is None:
@@ -116,7 +118,7 @@ class GPTQ:
 
 
 def read(c: ConfigReader) -> GPTQ:
-    """The settings. ConfigError naming the key that cannot be used."""
+    """The settings as a GPTQ. ConfigError names the key that cannot be used."""
     c.harmless(*_HARMLESS)
     c.expect("is_marlin_format", False, default=False)
     c.expect("pack_dtype", "int32", default="int32")
@@ -139,7 +141,10 @@ def _sizes(c: ConfigReader, bits: int | None = None, group_size: int = -1) -> tu
 
 
 def _override(c: ConfigReader, key: str, bits: int, group_size: int) -> Override:
-    """`+:expression` or `expression`: {bits, group_size …}; `-:expression`: not quantized. Source: GPTQModel."""
+    """An entry of `dynamic`: `expression` or `+:expression` sets bits, group_size …; `-:expression`: not quantized.
+
+    Source: GPTQModel.
+    """
     dynamic = c.sub("dynamic")
     expression = compiled(dynamic, key, key.removeprefix("-:").removeprefix("+:"))
     values = dynamic.sub(key) if dynamic.has(key) else None

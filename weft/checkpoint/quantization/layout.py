@@ -1,6 +1,7 @@
-"""`Format`: what a quantization method has to answer; `Layout`: how one matrix of a checkpoint is stored.
+"""`Format`: the interface of a quantization method; `Layout`: how one matrix of a checkpoint is stored.
 
-A matrix is a group of stored tensors of one stem, e.g. `model.layers.0.mlp.up_proj` with .qweight, .qzeros and .scales.
+A quantized matrix is a group of tensors with the same stem, e.g. `model.layers.0.mlp.up_proj` with the suffixes
+.qweight, .qzeros and .scales. "Codes" are the quantized values, as integers.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 
 
 class Misfit(Exception):
-    """Why the tensors of a stem are no matrix of the format. The view collects them into one CheckpointError."""
+    """The tensors of a stem do not fit the format. `view.py` collects all misfits into one CheckpointError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """The format of a QuantizedMatrix, as far as settings and headers say: has_offsets: zero points differ."""
+    """The format of a QuantizedMatrix, as known from settings and headers.
+
+    group_size: columns that share a scale. scales: their dtype. has_offsets: zero points differ between groups.
+    """
 
     bits: int
     group_size: int
@@ -35,16 +39,17 @@ class Codes:
     has_offsets: bool = False
 
     def row(self, columns: int, *, int8_activations: bool = False) -> QuantizedWeight:
-        """A row of zeros in the form that `QuantizedMatrix.packable` gives."""
+        """A row of `columns` zeros in the form that `QuantizedMatrix.packable` returns, for its sizes."""
         return _row(self, columns, int8_activations)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """shape: of the weight that the group stands for. decode: from its tensors, by suffix, to the matrix.
+    """How a group of tensors stores one weight.
 
-    codes: the matrix is a QuantizedMatrix of this format, its columns in their own order as far as the settings say.
-    int8_activations: as QuantizedWeight's.
+    shape: the weight's shape. decode: makes the matrix from {suffix: tensor}. codes: the format if the matrix is a
+    QuantizedMatrix whose columns are, by the settings, in their natural order; else None. int8_activations: as in
+    QuantizedWeight.
     """
 
     shape: tuple[int, ...]
@@ -54,15 +59,15 @@ class Layout:
 
     @property
     def has_codes(self) -> bool:
-        """Whether the matrix is codes that kernels may take."""
+        """Whether kernels can multiply with the matrix's codes directly."""
         return self.codes is not None
 
 
 class Format(Protocol):
-    """The quantization of one checkpoint: its settings, read and checked, and the layout of its tensors.
+    """The quantization of one checkpoint: its checked settings, and the layout of its tensors.
 
-    method: its name. suffixes: of the tensors that make up a matrix, all of them. whole: what a matrix's stem is
-    followed by in the name of the weight it stands for. facts: suffixes of small tensors whose content says the layout.
+    method: its name. suffixes: all suffixes of the tensors that make up a matrix. whole: the suffix that makes a stem
+    the weight's name (".weight"). facts: suffixes of small tensors whose content decides the layout.
     """
 
     @property
@@ -78,13 +83,16 @@ class Format(Protocol):
     def facts(self) -> tuple[str, ...]: ...
 
     def layout(self, stem: str, stored: Mapping[str, TensorInfo], facts: Mapping[str, Tensor]) -> Layout | None:
-        """How the tensors of a stem are to be read; None: they are what they are. Misfit when neither."""
+        """The layout of a stem's tensors; None: they are not quantized and read unchanged. Misfit when neither fits.
+
+        stored: {suffix: tensor}. facts: {suffix: content} of the small tensors named by `facts`.
+        """
         ...
 
 
 def need(stored: Mapping[str, TensorInfo], suffix: str, dtypes: Collection[torch.dtype],
          *shapes: tuple[int, ...]) -> TensorInfo:
-    """The tensor of a suffix. Misfit unless it is there, of one of the dtypes and (when given) of one of the shapes."""
+    """The tensor with a suffix. Misfit if it is missing, or has none of the dtypes or (if given) of the shapes."""
     info = stored.get(suffix)
     if info is None:
         raise Misfit(f"{suffix} is missing; there {'is' if len(stored) == 1 else 'are'} {', '.join(stored)}")
@@ -98,7 +106,7 @@ def need(stored: Mapping[str, TensorInfo], suffix: str, dtypes: Collection[torch
 
 
 def stored_as_parts(stored: Mapping[str, TensorInfo], parts: Collection[str]) -> bool:
-    """Whether a stem is stored as these tensors. Misfit when it is stored as a plain weight, too."""
+    """Whether a stem is stored as these parts. Misfit when it is also stored as a plain .weight."""
     if not any(suffix in stored for suffix in parts):
         return False
     if ".weight" in stored:
@@ -107,7 +115,7 @@ def stored_as_parts(stored: Mapping[str, TensorInfo], parts: Collection[str]) ->
 
 
 def need_matrix(stored: Mapping[str, TensorInfo], suffix: str, dtypes: Collection[torch.dtype]) -> tuple[int, int]:
-    """The shape of a tensor of two dimensions, none of them 0."""
+    """(rows, columns) of the tensor with a suffix. Misfit unless it has two dimensions, none of size 0."""
     info = need(stored, suffix, dtypes)
     if len(info.shape) != 2 or 0 in info.shape:
         raise Misfit(f"{suffix} is {info.dtype_name} {list(info.shape)}, expected two dimensions")
@@ -115,7 +123,7 @@ def need_matrix(stored: Mapping[str, TensorInfo], suffix: str, dtypes: Collectio
 
 
 def ignored_but_stored(stem: str, pattern: str, key: str) -> Misfit:
-    """The Misfit of a quantized matrix that the settings say is none."""
+    """The Misfit for a quantized matrix that the settings exclude from quantization."""
     return Misfit(f"is stored quantized, but {key} names it ({pattern!r})")
 
 

@@ -1,6 +1,6 @@
-"""What a group of stored tensors decodes to: `QuantizedMatrix` (integer codes) or `ScaledMatrix` (small floats).
+"""Decoded groups of stored tensors: `QuantizedMatrix` (integer codes) and `ScaledMatrix` (small floats).
 
-Both give their values in a dtype of choice, computed in float32 a few rows at a time. Knows no format and no file.
+Both dequantize to a given dtype, computing in float32 a few rows at a time. Knows no format and no file.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch import Tensor
 from weft.checkpoint.quantization.bits import nibbles
 from weft.ops.quantized import QuantizedWeight
 
-_PIECE_VALUES = 1 << 22        # values computed at a time
+_PIECE_VALUES = 1 << 22        # number of values dequantized at a time
 
 
 class Matrix(Protocol):
     """A weight in its stored form."""
 
     def dequantize(self, dtype: torch.dtype) -> Tensor:
-        """The weight itself, in the shape of its `Layout`."""
+        """The weight as floats, in the shape of its `Layout`."""
         ...
 
 
@@ -30,9 +30,10 @@ class Matrix(Protocol):
 class QuantizedMatrix:
     """w[n, columns[k]] = scales[n, g] * (codes[n, k] - zeros[n, g]), where g = k // group_size.
 
-    codes: [N, K] uint8, below 2 ** bits; scales: [N, K / group_size] floats; zeros: of the same shape, uint8.
-    columns: [K] int64, None: 0, 1 ... K - 1. A product with the codes takes x[:, columns]. GPTQ's act-order makes such
-    matrices: columns of a group lie apart. int8_activations: as QuantizedWeight's.
+    codes: [N, K] uint8, below 2 ** bits; scales: [N, K / group_size] floats; zeros: the same shape, uint8.
+    columns: [K] int64, or None for the natural order 0 … K - 1. A product with reordered codes takes x[:, columns];
+    GPTQ's act-order, where columns of a group need not be adjacent, makes such matrices. int8_activations: as in
+    QuantizedWeight.
     """
 
     codes: Tensor
@@ -44,9 +45,9 @@ class QuantizedMatrix:
     int8_activations: bool = False
 
     def packable(self) -> QuantizedWeight:
-        """The matrix, its columns in the order of the codes, in the form that kernels pack.
+        """The matrix in the form that kernels pack, with columns in the order of the codes.
 
-        One zero where all are the same, else offsets, which are exact for scales of 16 bits.
+        Equal zero points become one `zero`. Different ones become offsets, which are exact for 16-bit scales.
         """
         zero = int(self.zeros[0, 0])
         same = bool((self.zeros == zero).all())
@@ -56,7 +57,7 @@ class QuantizedMatrix:
             offsets=None if same else -self.zeros.float() * self.scales.float(), int8_activations=self.int8_activations)
 
     def dequantize(self, dtype: torch.dtype) -> Tensor:
-        """[N, K]."""
+        """The weight, [N, K]."""
         out = torch.empty(self.codes.shape, dtype=dtype)
         for rows in _pieces(*self.codes.shape):
             codes = self.codes[rows].unflatten(1, (-1, self.group_size)).float()
@@ -69,9 +70,9 @@ class QuantizedMatrix:
 class ScaledMatrix:
     """w[n, k] = value(codes[n, k]) * scales[n // block[0], k // block[1]].
 
-    codes: [N, K] floats, the values; with a table [N, K / 2] uint8, two indices in a byte, low first.
+    codes: [N, K] floats, the values; with a table [N, K / 2] uint8, two indices in a byte, low nibble first.
     scales: [ceil(N / block[0]), ceil(K / block[1])] float32. table: [16] float32.
-    shape: of the weight: [N, K], or more dimensions of as many rows.
+    shape: the weight's shape: [N, K], or [..., K] with N rows in all.
     """
 
     codes: Tensor
@@ -81,7 +82,7 @@ class ScaledMatrix:
     table: Tensor | None = None
 
     def dequantize(self, dtype: torch.dtype) -> Tensor:
-        """`shape`."""
+        """The weight, in `shape`."""
         num_rows, num_columns = self.codes.shape[0], self.shape[-1]
         high, wide = self.block
         out = torch.empty(num_rows, num_columns, dtype=dtype)
@@ -95,7 +96,7 @@ class ScaledMatrix:
 
 
 def powers_of_two(exponents: Tensor) -> Tensor:
-    """float32 scales of E8M0 bytes (uint8, or the float dtype of that name): 2 ** (byte - 127)."""
+    """Scales 2 ** (byte - 127), float32, from E8M0 bytes (uint8 or torch.float8_e8m0fnu)."""
     return torch.ldexp(torch.ones(exponents.shape), exponents.view(torch.uint8).int() - 127)
 
 

@@ -1,4 +1,4 @@
-"""NVIDIA ModelOpt: FP8 and NVFP4, by `hf_quant_config.json` or the same keys in config.json.
+"""NVIDIA ModelOpt: FP8 and NVFP4, with settings in `hf_quant_config.json` or under the same keys in config.json.
 
 FP8: .weight float8, .weight_scale. NVFP4: .weight [N, K / 2] uint8, .weight_scale, .weight_scale_2.
 """
@@ -24,7 +24,7 @@ _IGNORED = ("exclude_modules", "ignore")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOpt:
-    """algorithm: one of _ALGORITHMS. excluded: patterns of modules that are not quantized."""
+    """The settings. algorithm: one of _ALGORITHMS. excluded: patterns of modules that are not quantized."""
 
     algorithm: str
     excluded: tuple[str, ...]
@@ -48,7 +48,7 @@ class ModelOpt:
 
 
 def read(c: ConfigReader) -> ModelOpt:
-    """The settings. ConfigError naming the key that cannot be used."""
+    """The settings as a ModelOpt. ConfigError names the key that cannot be used."""
     c.harmless("quant_method", "producer", "kv_cache_quant_algo", "kv_cache_scheme", "config_groups")
     algorithm = c.choice("quant_algo", allowed=_ALGORITHMS)
     if algorithm == "NVFP4":

@@ -1,6 +1,6 @@
-"""Lists of module names in quantization settings: plain names, `re:` expressions and wildcards, matched against stems.
+"""Matches stems against the module names in quantization settings: plain names, `re:` expressions and wildcards.
 
-Stems are a checkpoint's own names, before any renaming, such as `model.layers.0.mlp.up_proj`.
+Stems are a checkpoint's own names without suffix, such as `model.layers.0.mlp.up_proj`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _EXPRESSION = re.compile(r"[*\\^$|()\[\]+?]")
 
 
 def name_list(reader: ConfigReader, *keys: str) -> tuple[str, ...]:
-    """The patterns under the first of `keys` that is there. ConfigError unless they are strings that compile."""
+    """The patterns under the first of `keys` that is present. ConfigError unless they are valid strings."""
     patterns = reader.list(*keys, default=None) or ()
     for pattern in patterns:
         if not isinstance(pattern, str):
@@ -25,7 +25,7 @@ def name_list(reader: ConfigReader, *keys: str) -> tuple[str, ...]:
 
 
 def compiled(reader: ConfigReader, key: str, expression: str) -> re.Pattern[str]:
-    """A regular expression of the settings. ConfigError for one that is none."""
+    """A regular expression of the settings, compiled. ConfigError when it is invalid."""
     try:
         return re.compile(expression)
     except re.error as error:
@@ -33,11 +33,11 @@ def compiled(reader: ConfigReader, key: str, expression: str) -> re.Pattern[str]
 
 
 def matching(stem: str, patterns: tuple[str, ...]) -> str | None:
-    """The first pattern that names a stem, None when none does.
+    """The first pattern that matches a stem, or None.
 
-    `re:X`: X matches from the start of the stem. A name: whole segments of the stem, so that `mlp.gate` names
-    `model.layers.0.mlp.gate` and all below it, and not `mlp.gate_proj`. A name with wildcards: the whole stem, or as an
-    expression up to the end of a segment.
+    `re:X`: X matches from the start of the stem. A plain name matches whole segments: `mlp.gate` matches
+    `model.layers.0.mlp.gate` and all modules below it, but not `mlp.gate_proj`. A name with wildcards matches the whole
+    stem; or, read as a regular expression, from the stem's start up to the end of a segment.
     """
     return next((pattern for pattern in patterns if _names(pattern, stem)), None)
 
@@ -51,5 +51,5 @@ def _names(pattern: str, stem: str) -> bool:
         return True
     try:
         return re.match(rf"(?:{pattern})(?:(?<=\.)|(?=\.|$))", stem) is not None
-    except re.error:                    # a wildcard like "*.gate" is no expression
+    except re.error:                    # a wildcard like "*.gate" is no valid expression
         return False

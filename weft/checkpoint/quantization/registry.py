@@ -1,4 +1,4 @@
-"""The formats by method, and `read_format`: the settings of a checkpoint read by the format they name."""
+"""The table of quantization formats by method, and `read_format`, which reads a checkpoint's settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FORMATS: dict[str, Callable[[ConfigReader], Format]] = {
 
 
 def read_format(settings: QuantizationSettings) -> Format:
-    """The format of a checkpoint. ConfigError naming the key that cannot be used; unknown keys are warned about."""
+    """The format of a checkpoint. ConfigError names the key that cannot be used; a warning in the log unknown keys."""
     reader = ConfigReader(settings.values, source=settings.source, path=settings.path)
     found = FORMATS[settings.method](reader)
     unread = reader.unread()

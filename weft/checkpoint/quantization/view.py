@@ -1,7 +1,7 @@
-"""`QuantizedCheckpoint`: a quantized checkpoint seen as the weights that it stands for.
+"""`QuantizedCheckpoint`: a view of a quantized checkpoint as the float weights that it represents.
 
-A group of stored tensors (.qweight, .scales ...) is one tensor, with the name, shape and dtype that it would have in a
-checkpoint of floats; so what routes, checks and copies tensors does not know that there is a group.
+A group of stored tensors (.qweight, .scales ...) appears as one tensor, with the name, shape and dtype that it would
+have in a float checkpoint. So the code that routes, checks and copies tensors needs to know nothing of groups.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from weft.checkpoint.tensor_info import TensorInfo
 from weft.errors import CheckpointError
 from weft.ops.quantized import QuantizedWeight
 
-# Scales of quantized attention and of a quantized cache: weft's cache takes none from a checkpoint.
+# Scales of quantized attention and of a quantized KV cache, which weft does not use.
 _CACHE_SCALES = (".k_scale", ".v_scale", ".q_scale", ".kv_scale", ".prob_scale", ".k_proj.output_scale",
                  ".v_proj.output_scale", ".k_zero_point", ".v_zero_point", "_fake_quantizer.qscale_act")
 _MAX_LINES = 40
@@ -29,16 +29,17 @@ _MAX_LINES = 40
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """members: {suffix: stored name}."""
+    """The stored tensors of one weight. members: {suffix: stored name}."""
 
     layout: Layout
     members: dict[str, str]
 
 
 class QuantizedCheckpoint(Checkpoint):
-    """tensors: the weights, those of groups in `dtype`. cache_scales: stored names that are left out.
+    """A checkpoint whose groups of quantized tensors are single weights.
 
-    CheckpointError when a group lacks a tensor or has one of another shape or dtype than its format wants.
+    tensors: all weights; those of groups have the dtype `dtype`. cache_scales: stored names that are left out.
+    CheckpointError when a group lacks a tensor, or a tensor has a shape or dtype that does not fit the format.
     """
 
     def __init__(self, stored: Checkpoint, form: Format, dtype: torch.dtype) -> None:
@@ -53,7 +54,7 @@ class QuantizedCheckpoint(Checkpoint):
         return self._files.files
 
     def read(self, names: Collection[str] | None = None) -> Iterator[tuple[str, Tensor]]:
-        """(name, tensor) of all or some weights, dequantized where they are groups, one at a time."""
+        """(name, tensor) of all or some weights, one at a time; groups are dequantized."""
         for name, value in self._decoded(self.tensors.keys() if names is None else names):
             yield name, value if isinstance(value, Tensor) else value.dequantize(self._dtype)
 
@@ -70,17 +71,17 @@ class QuantizedCheckpoint(Checkpoint):
         return name in self._groups and self._groups[name].layout.int8_activations
 
     def quantized(self, name: str) -> QuantizedWeight | None:
-        """A weight as integer codes; None for one that is stored otherwise, or whose columns are in another order."""
+        """A weight as integer codes; None for a weight without codes, or with reordered columns."""
         value = self.decoded(name)
         return value.packable() if isinstance(value, QuantizedMatrix) and value.columns is None else None
 
     def decoded(self, name: str) -> Matrix | None:
-        """A weight in its stored form; None for one that is no group."""
+        """A weight in its stored form; None for a weight that is no group."""
         value = next(self._decoded([name]))[1] if name in self._groups else None
         return None if isinstance(value, Tensor) else value
 
     def stored(self, name: str) -> Tensor:
-        """A weight's numbers: of a group, what it stands for."""
+        """A weight as floats; a group is dequantized."""
         return next(self.read([name]))[1]
 
     def release(self, name: str, tensor: Tensor) -> None:
@@ -88,12 +89,12 @@ class QuantizedCheckpoint(Checkpoint):
             self._files.release(name, tensor)
 
     def is_spare(self, name: str) -> bool:
-        """True for a bias of zeros beside a quantized matrix, which some quantizers write for every linear layer."""
+        """True for an all-zero bias of a quantized matrix, which some quantizers write for every linear layer."""
         weight = f"{name.removesuffix('.bias')}.weight"
         return name.endswith(".bias") and weight in self._groups and not dict(self.read([name]))[name].any()
 
     def cost(self, as_codes: Collection[str] = ()) -> str:
-        """As of any checkpoint; and what the settings or the files have that comes to nothing."""
+        """As in `Checkpoint`, with notes on settings without quantized tensors and on unused scales."""
         notes = [super().cost(as_codes)]
         if not self._groups:
             notes.append(f"{self.path}: quantized by {self.method}, its settings say, but no tensor is.")
@@ -102,7 +103,7 @@ class QuantizedCheckpoint(Checkpoint):
         return " ".join(filter(None, notes))
 
     def _view(self, form: Format) -> dict[str, TensorInfo]:
-        """The weights in the order of the files, and `_groups` filled."""
+        """The weights in the order of the files. Fills `_groups`."""
         left_out = set(self.cache_scales)
         stems = _by_stem(form, {name: info for name, info in self._files.tensors.items() if name not in left_out})
         facts = self._facts(form, stems)
@@ -141,7 +142,10 @@ class QuantizedCheckpoint(Checkpoint):
         return {name: tensor.clone() for name, tensor in self._files.read(names)}
 
     def _decoded(self, names: Collection[str]) -> Iterator[tuple[str, Tensor | Matrix]]:
-        """One pass over the files, each group when its last tensor was met; mapped ones cost nothing till then."""
+        """Decode in one pass over the files; a group is decoded when its last tensor is read.
+
+        Waiting tensors that are memory-mapped take no memory.
+        """
         grouped = [name for name in names if name in self._groups]
         owner = {member: name for name in grouped for member in self._groups[name].members.values()}
         plain = set(names) - self._groups.keys()
@@ -160,7 +164,7 @@ class QuantizedCheckpoint(Checkpoint):
 
 
 def _by_stem(form: Format, tensors: Mapping[str, TensorInfo]) -> dict[str, dict[str, TensorInfo]]:
-    """{stem: {suffix: tensor}}; a tensor whose name ends in no suffix of the format is its own stem."""
+    """{stem: {suffix: tensor}}. A name without one of the format's suffixes is a stem with the suffix ""."""
     suffixes = sorted(form.suffixes, key=len, reverse=True)
     stems: dict[str, dict[str, TensorInfo]] = {}
     for name, info in tensors.items():
