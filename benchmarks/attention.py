@@ -1,12 +1,12 @@
-"""The native attention kernel against the machine: the speed of reading memory, and that of the matrix product.
+"""Compares the native attention kernel with the machine's bounds: memory bandwidth and matrix-product speed (roofline).
 
     python benchmarks/attention.py
 
-Both bounds are measured first, in the same run and between the kernel's own runs: the speed at which all threads read
-a large buffer (a product of one row, which does nothing but read its matrix), and that of a large matrix product
-of the same level. A step takes at least the time to read its cached keys and values once (shared ones once for all),
-and the time of the operations that its rows need; the longer of the two is the bound, and the fraction printed is of
-that. What the kernel does beyond (masked keys, exponentials) counts against it.
+Both bounds are measured in the same run, in turns with the kernel: the speed at which all threads read a large buffer
+(a product of one row, which only reads its matrix), and the speed of a large matrix product at the same ISA level. A
+step takes at least the time to read its cached keys and values once (shared ones once in all), and at least the time of
+the operations that its rows need. The longer time is the bound, and the printed fraction is bound / measured time. The
+kernel's further work (masked keys, exponentials) counts against it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 class Bench:
-    """Makes steps of a shape, times the kernel and its bound in turns."""
+    """Makes steps of a shape; times the kernel and its bounds in turns."""
 
     def __init__(self, options: argparse.Namespace, isa: str) -> None:
         self.options, self.isa, self.dtype = options, isa, getattr(torch, options.dtype)
@@ -75,13 +75,13 @@ class Bench:
         return lambda: product(x, out=out)
 
     def decode(self, num_seqs: int, length: int, *, shared: int = 0) -> tuple[str, ...]:
-        """One token for each of some sequences, whose first `shared` tokens are in the same blocks."""
+        """A decode step: one token for each sequence. The first `shared` tokens of all sequences share their blocks."""
         name = f"decode {num_seqs} x {length}" + (f", {shared} shared" if shared else "")
         return self._row(name, self._step([1] * num_seqs, [length] * num_seqs, shared),
                          shared + num_seqs * (length - shared), num_seqs * length)
 
     def prompt(self, length: int) -> tuple[str, ...]:
-        """One prompt."""
+        """A prefill step of one prompt."""
         return self._row(f"prompt {length}", self._step([length], [length]), length, length * (length + 1) // 2)
 
     def _step(self, query_lens: list[int], seq_lens: list[int], shared: int = 0) -> Callable[[], Tensor]:
@@ -96,7 +96,7 @@ class Bench:
         return lambda: self.kernel(q, k, v, *caches, plan, params)
 
     def _row(self, name: str, step: Callable[[], Tensor], cached: int, seen: int) -> tuple[str, ...]:
-        """The best of some rounds, in turns with the bounds. cached: tokens to read; seen: keys of all rows."""
+        """The best of several rounds, in turns with the bounds. cached: tokens to read; seen: keys of all rows."""
         options = self.options
         shape = cache_shape(1, options.kv_heads, BLOCK, options.head_dim, self.cache_dtype)
         num_bytes = 2 * torch.Size(shape).numel() * self.cache_dtype.itemsize * cached // BLOCK
@@ -117,13 +117,13 @@ class Bench:
 
 
 def _written(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """A cache in memory as the engine's, each page of it written."""
+    """A cache in the same kind of memory as the engine's, with every page written."""
     pages = torch.frombuffer(lazy_zeros(math.prod(shape) * dtype.itemsize), dtype=torch.uint8)
     return pages.zero_().view(dtype)[: math.prod(shape)].view(shape)
 
 
 def _plan(query_lens: list[int], seq_lens: list[int], shared: int) -> tuple[AttentionPlan, int]:
-    """(a plan whose sequences' blocks lie at random, number of blocks)."""
+    """(a plan whose sequences have blocks at random places, number of blocks)."""
     generator, num_shared = np.random.default_rng(0), shared // BLOCK
     counts = [-(-length // BLOCK) - num_shared for length in seq_lens]
     free = generator.permutation(num_shared + sum(counts))

@@ -1,11 +1,11 @@
-"""How much of a decode step is not kernels: the engine's own cost, for 1 and 32 sequences.
+"""Measures the share of a decode step that is spent outside kernels (the engine's overhead), for 1 and 32 sequences.
 
     python benchmarks/decode_profile.py /tmp/qwen3-0.6b
 
-A clock around each call of a native kernel tells the time of a step inside kernels. What is left of the same step is
-Python, bookkeeping, and the few torch operators of a step: scheduling, making the step's tensors, calling kernels,
-taking the result apart, and the clock's own cost, so the share is an upper bound. The goal is under 5 %. Times by phase
-come from clocks around the phases' calls. Without native kernels there is nothing to measure, and the command says so.
+A clock around each call of a native kernel measures the time inside kernels. The rest of the step is Python and the few
+torch operators of a step: scheduling, making the step's tensors, calling kernels, handling the result. The clocks' own
+cost is included, so the share is an upper bound. The goal is under 5 %. Times by phase come from clocks around the
+phases' calls. Without native kernels the command has nothing to measure, and says so.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Clock:
         self.seconds: dict[str, float] = {}
 
     def watch(self, owner: Any, method: str, name: str) -> None:
-        """From now on count the time in `owner.method` under `name`."""
+        """From now on, add up the time in `owner.method` under `name`."""
         inner: Callable[..., Any] = getattr(owner, method)
 
         def clocked(*args: Any, **kwargs: Any) -> Any:
@@ -77,7 +77,7 @@ def main() -> None:
 
 def measure(engine: EngineCore, batch_size: int, vocabulary: range, clock: Clock, kernels: ClockedKernels,
             options: argparse.Namespace) -> tuple[float, float, float]:
-    """Of a decode step: its seconds, its seconds outside kernels, their share. Leaves the phases in the clock."""
+    """(seconds of a decode step, seconds outside kernels, their share). The clock keeps the times of the phases."""
     submit(engine, batch_size, vocabulary, options)
     while engine.stats.generation_tokens == 0 or engine.stats.step_tokens != batch_size:     # until all only decode
         engine.step()
@@ -93,7 +93,7 @@ def measure(engine: EngineCore, batch_size: int, vocabulary: range, clock: Clock
 
 
 def submit(engine: EngineCore, batch_size: int, vocabulary: range, options: argparse.Namespace) -> None:
-    """Queue requests that go on for longer than is measured."""
+    """Queue requests that run for longer than the measurement."""
     jobs = random_jobs(vocabulary, batch_size, input_len=options.prompt_len,
                        output_len=4 * options.steps + 64, seed=batch_size)
     for i, job in enumerate(jobs):
@@ -130,7 +130,7 @@ class ClockedKernels:
 
 
 def clock_kernels(isa: str) -> ClockedKernels:
-    """Put the clocked table in the place of the level's in every operator, before an engine is made."""
+    """Replace the kernel table of the ISA level by the clocked one in every operator, before an engine is made."""
     if native.unavailable("cpu", isa):
         raise SystemExit(f"no native kernels: {native.unavailable('cpu', isa)}")
     clocked = ClockedKernels(native.kernels(isa))
@@ -142,7 +142,7 @@ def clock_kernels(isa: str) -> ClockedKernels:
 
 
 def clocks(engine: EngineCore) -> Clock:
-    """Clocks around the phases of a step. Reaches into the engine: phases are its own affair."""
+    """Put clocks around the phases of a step. Uses private methods of the engine."""
     clock = Clock()
     clock.watch(engine._scheduler, "schedule", "schedule")
     clock.watch(engine.runner, "execute", "execute (the model and sampling)")

@@ -1,14 +1,14 @@
-"""What weft does with one model, each number beside its goal and beside the limit of this machine.
+"""Measures weft with one model; the table shows each value beside its goal and the limit of this machine.
 
     python benchmarks/make_checkpoint.py qwen3-0.6b /tmp/qwen3-0.6b
     python benchmarks/engine.py /tmp/qwen3-0.6b
     python benchmarks/engine.py /tmp/qwen3-0.6b --quantization int4 --rows prefill-512,decode-512
 
-Rows: start to first token of a new process (warm file cache), the workloads of `workloads.py`, and the peak memory
-against the plan. `limit` is the rate at which the machine could do the row's work, from bytes and operations
-(`limits.py` says which) and the bounds measured before and after the rows in this run (`machine.py`); `of limit` is the
-value divided by it. Goals are those of the 0.6B shape on two cores with AMX, fractions those of any machine; a row with
-`--shrink` has none. Values are medians of `--rounds`, memory is one number. Run it on a machine that does nothing else.
+Rows: time from start to first token of a new process (warm file cache), the workloads of `workloads.py`, and the peak
+memory against the memory plan. `limit` is the highest rate that this machine allows for the row's work: from bytes and
+operations (`limits.py`) and from bounds measured before and after the rows (`machine.py`). `of limit` is value / limit.
+Goals in tokens a second are for the 0.6B shape on two cores with AMX; goals as fractions hold for any machine; a row
+with `--shrink` has none. Values are medians of `--rounds`; memory is one number. Run it on an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ print("first token", flush=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A row: each round's value, and the machine's limit where there is one."""
+    """A row: the value of each round, and the machine's limit or None."""
 
     key: str
     title: str
@@ -130,14 +130,14 @@ def parse_options() -> argparse.Namespace:
 
 
 def engine_options(options: argparse.Namespace) -> dict[str, Any]:
-    """What the engine is given besides the model."""
+    """Options of the engine besides the model."""
     given = {"num_threads": options.num_threads, "quantization": options.quantization}
     return {"kv_cache_memory_bytes": options.kv_cache_memory_bytes} | {
         name: value for name, value in given.items() if value is not None}
 
 
 def weight_kind(spec: DecoderSpec, options: argparse.Namespace) -> str:
-    """Which of GOALS the model is measured against."""
+    """The key of GOALS for this model."""
     if options.quantization:
         return options.quantization if options.quantization in GOALS else "other"
     if options.model.endswith(".gguf"):
@@ -159,7 +159,7 @@ def start_to_first_token(options: argparse.Namespace) -> Result:
 
 
 def run(llm: LLM, workload: Workload, rounds: int) -> list[float]:
-    """The workload's rate in each round, after one that does not count."""
+    """The workload's rate in each round, after one warm-up round."""
     values = []
     for i in range(rounds + 1):
         prompts = [{"prompt_token_ids": ids} for ids in workload.prompts(llm.config.model.vocab_size, i)]
@@ -175,7 +175,7 @@ def run(llm: LLM, workload: Workload, rounds: int) -> list[float]:
 
 
 def peak_memory(llm: LLM) -> Result:
-    """The most memory this process had, of what the engine planned."""
+    """Peak memory of this process, compared with the engine's plan."""
     plan = llm.collective_rpc("memory_plan")[0]
     planned = plan["weight_bytes"] + plan["activation_bytes"] + plan["kv_cache_bytes"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -185,7 +185,7 @@ def peak_memory(llm: LLM) -> Result:
 
 def print_results(results: Sequence[Result], goals: Mapping[str, tuple[float | None, float | None]],
                   is_goal_shape: bool, title: str) -> None:
-    """The table. Goals in tokens a second are shown for their shape only, fractions and the plan's always."""
+    """Print the table. Goals in tokens a second are shown only for the shape they are for; other goals always."""
     rows = []
     for result in results:
         goal, share_goal = goals.get(result.key, (None, None))

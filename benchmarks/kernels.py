@@ -1,11 +1,10 @@
-"""The small native kernels, each beside what the machine can do.
+"""Compares the small native kernels with the machine's bounds.
 
     python benchmarks/kernels.py --num-threads 2
 
-Rows of memory-bound kernels count the bytes that must be read and written, and are divided by the measured streaming
-read; rows of scans count multiplications and additions, and are divided by the measured float32 product. Fractions
-above 1 mean that the data stay in the caches. Products and attention have benchmarks of
-their own (`products.py`, `attention.py`).
+For memory-bound kernels, the bytes that must be read and written a second are divided by the measured streaming read.
+For scans, the multiplications and additions a second are divided by the measured float32 product. A fraction above 1
+means that the data stay in the caches. `products.py` and `attention.py` measure products and attention.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ def main() -> None:
 
 def timed_row(kernel: str, size: str, work: float, counts_bytes: bool, call, *, bounds: machine.Bounds,
               rounds: int) -> Timed:
-    """The best of several rounds; a call of microseconds is repeated within a round."""
+    """Time a kernel: the best of several rounds. A call of microseconds is repeated within a round."""
     call()
     repeats = max(1, int(2e-3 / max(machine.seconds(call), 1e-6)))
     best = min(machine.seconds(lambda: [call() for _ in range(repeats)]) for _ in range(rounds)) / repeats
@@ -94,7 +93,7 @@ def print_timed(timed: list[Timed], title: str) -> None:
 
 
 def stateless(rows: int, isa: str) -> Iterator[tuple]:
-    """(kernel, size, work, whether it is bytes, call)."""
+    """Kernels without states, as (kernel, size, work, whether the work is bytes, call)."""
     on = {"device": "cpu", "dtype": DTYPE, "isa": isa}
     options = NormOptions(centred=False, eps=1e-6)
     norm = choose_norm(NormCase(**on, options=options)).prepare(torch.ones(HIDDEN, dtype=DTYPE), None, options)
@@ -120,7 +119,7 @@ def stateless(rows: int, isa: str) -> Iterator[tuple]:
 
 
 def sampling(rows: int, isa: str) -> Iterator[tuple]:
-    """As `stateless`. Only reading the logits once counts."""
+    """Sampling, as in `stateless`. The work is one reading of the logits."""
     kernel = choose_sampling(SamplingCase(device="cpu", isa=isa)).prepare()
     logits, size = 3 * torch.randn(rows, VOCAB), f"[{rows}, {VOCAB}]"
     work, chosen = 4 * logits.numel(), torch.zeros(rows, dtype=torch.int64)
@@ -137,7 +136,7 @@ def sampling(rows: int, isa: str) -> Iterator[tuple]:
 
 
 def scans(rows: int, isa: str) -> Iterator[tuple]:
-    """As `stateless`, of one sequence with so many tokens: sizes of Qwen3-Next, Mamba 2.8B and Mamba-2 2.7B."""
+    """Scans over one sequence, as in `stateless`, in the sizes of Qwen3-Next, Mamba 2.8B and Mamba-2 2.7B."""
     on = {"device": "cpu", "dtype": DTYPE, "isa": isa}
     plan = ScanPlan(query_lens=(rows,), read_ids=(0,), write_ids=(0,))
     channels = 8192

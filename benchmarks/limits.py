@@ -1,22 +1,22 @@
-"""The most that a machine allows a model on a workload: from the bytes and operations that must be, and its bounds.
+"""The highest rate that a machine allows for a model and a workload (roofline), from necessary bytes and operations.
 
 A limit is a rate of the same kind as the workload's (`workloads.py`). It assumes that a step takes the longer of two
-times, reading at the streaming bandwidth and computing at the matrix product's rate in the model's dtype:
+times: reading at the streaming bandwidth, and computing at the speed of matrix products in the model's dtype.
 
-- A prompt's step computes 2 operations for each weight of a matrix and token (the experts in use only), the head for
-  the last token of each sequence only, and attention: 4 * heads * head_dim operations for each layer and each token
-  that a token sees, itself included, or those of its window. It reads the weights once. A shared prefix is computed
-  once, the own parts of the prompts after it. All prompts together are one step.
-- A decode step reads every weight once, and the keys and values of every token that is seen; of a shared prefix once
-  for all sequences. Its context is the mean one, prompt plus half of the generated tokens.
-- Weights that are read: all parameters, but an embedding table only where it is the head too. Of X experts of which
-  each token uses K, a step of S tokens reads X * (1 - (1 - K/X) ** S): what is expected where the router favours none.
-- Bytes of a weight: the dtype's; with quantization="int8" or "w8a8" 1 (and 4 for each row); with "int4" 1/2 and 2 for a
-  scale of each group of 64; of a GGUF file the bytes that its tensors have there.
-- Keys and values have the model's dtype. Writing, norms, activations and sampling are taken to be free.
+- A prefill step computes 2 operations for each token and each weight of a matrix (for experts: only those in use); the
+  head only for the last token of each sequence; and attention, 4 * heads * head_dim operations in each layer for each
+  pair of a token and a token that it sees. It reads the weights once. A shared prefix is computed once, followed by the
+  rest of each prompt. All prompts together are one step.
+- A decode step reads every weight once, and the keys and values of every token that is seen; those of a shared prefix
+  once for all sequences. The context is taken as the mean: the prompt plus half of the generated tokens.
+- Weights that are read: all parameters, but an embedding table only if it is also the head. With X experts of which
+  each token uses K, a step of S tokens reads X * (1 - (1 - K/X) ** S) experts, the mean for an unbiased router.
+- Bytes of a weight: those of the dtype; with quantization="int8" or "w8a8" 1, and 4 for each row; with "int4" 1/2, and
+  2 for the scale of each group of 64; in a GGUF file the stored bytes of its tensors.
+- Keys and values have the model's dtype. Writing, norms, activations and sampling count as free.
 
-Products with 8-bit weights and activations can be faster than bfloat16's; the limit of a prompt does not count on it.
-Knows arithmetic only: no engine, no clock.
+Products of 8-bit weights and activations can be faster than bfloat16's; the limit of a prompt ignores this. This module
+only computes: it runs no engine and measures no time.
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ from weft.models.decoder import Decoder
 from weft.models.sizes import DTYPE_BYTES, flops_per_token, model_of, parameter_shapes
 
 INT4_GROUP = 64
-NUM_SAMPLES = 32      # contexts at which attention's cost is taken: exact but where a window ends between them
+NUM_SAMPLES = 32      # contexts at which attention's cost is computed; exact unless a window ends between two of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightBytes:
-    """Bytes that a step reads of the weights.
+    """Bytes of the weights that a step reads.
 
-    always: of all but the experts. experts: of all experts together, of which a token uses `share`.
+    always: bytes of all weights but the experts. experts: bytes of all experts together; a token uses the fraction
+    `share` of them.
     """
 
     always: float
@@ -51,7 +52,7 @@ class WeightBytes:
     share: float = 1.0
 
     def read(self, num_tokens: int) -> float:
-        """Of a step of so many tokens."""
+        """Bytes that a step of `num_tokens` tokens reads."""
         return self.always + self.experts * (1 - (1 - self.share) ** num_tokens)
 
 
@@ -66,7 +67,7 @@ class Limits:
 
     @cached_property
     def model(self) -> Decoder:
-        """The model without memory, which is asked for its sizes."""
+        """The model on the "meta" device, without memory, for its sizes."""
         return model_of(self.spec, context=LayerContext(getattr(torch, self.dtype), cache=CacheFormat(self.dtype)))
 
     def rate(self, workload: Workload) -> float:
@@ -81,7 +82,7 @@ class Limits:
         return len(workload.prompt_lens) * workload.output_len / seconds
 
     def prompt_seconds(self, workload: Workload) -> float:
-        """Of computing all prompts."""
+        """Seconds to compute all prompts."""
         pieces = [(workload.shared_len, length) for length in workload.prompt_lens]
         if workload.shared_len:
             pieces.append((0, workload.shared_len))
@@ -91,7 +92,7 @@ class Limits:
         return self._step_seconds(self.weights.read(num_tokens), operations)
 
     def decode_seconds(self, workload: Workload) -> float:
-        """Of one step of all sequences, at the mean of their contexts."""
+        """Seconds of one decode step of all sequences, at their mean context."""
         grown = workload.output_len / 2
         contexts = [length + grown for length in workload.prompt_lens]
         read = self.weights.read(len(contexts)) + self.cache_bytes(workload.shared_len)
@@ -100,7 +101,7 @@ class Limits:
         return self._step_seconds(read, operations)
 
     def prompt_operations(self, start: int, end: int) -> float:
-        """Of computing the tokens from position `start` to `end`, without the head."""
+        """Operations to compute the tokens from position `start` to `end`, without the head."""
         body = flops_per_token(self.model) - self._head_operations()
         seen = [start + 1 + (end - 1 - start) * i // NUM_SAMPLES for i in range(NUM_SAMPLES + 1)]
         costs = [flops_per_token(self.model, context_len=context) - flops_per_token(self.model) for context in seen]
@@ -109,7 +110,7 @@ class Limits:
         return (end - start) * body + attention
 
     def cache_bytes(self, context_len: float) -> float:
-        """Keys and values that a token sees at a context."""
+        """Bytes of the keys and values that a token sees at a context."""
         return sum(layer.need.bytes_per_token * min(context_len, layer.need.window or context_len)
                    for layer in self.model.caches())
 
@@ -121,12 +122,12 @@ class Limits:
 
 
 def weights_of(spec: DecoderSpec, dtype: str, model: str, quantization: str | None) -> WeightBytes:
-    """Of a model as the engine runs it: a GGUF file, or a checkpoint in a dtype, perhaps quantized at load."""
+    """Bytes of a model's weights as the engine runs it: from a GGUF file, or in a dtype, perhaps quantized at load."""
     return gguf_weight_bytes(spec, Path(model)) if model.endswith(".gguf") else weight_bytes(spec, dtype, quantization)
 
 
 def weight_bytes(spec: DecoderSpec, dtype: str, quantization: str | None) -> WeightBytes:
-    """Of a model whose weights have a dtype, or are quantized when it is loaded: "int8", "int4", "w8a8" or None."""
+    """Bytes of weights in a dtype, or quantized at load with "int8", "int4" or "w8a8" (None: not quantized)."""
     if quantization not in (None, "int8", "int4", "w8a8"):
         raise SystemExit(f"--quantization {quantization}: how many bytes its weights have is not known here; "
                          "expected int8, int4 or w8a8, or say it in benchmarks/limits.py")
@@ -143,7 +144,7 @@ def weight_bytes(spec: DecoderSpec, dtype: str, quantization: str | None) -> Wei
 
 
 def gguf_weight_bytes(spec: DecoderSpec, path: Path) -> WeightBytes:
-    """Of a GGUF file. Needs the package gguf."""
+    """Bytes of the weights in a GGUF file. Needs the package gguf."""
     from gguf import GGUFReader
 
     sizes = {tensor.name: int(tensor.n_bytes) for tensor in GGUFReader(path).tensors}
@@ -162,7 +163,7 @@ def _bytes_of(shape: tuple[int, ...], dtype: str, quantization: str | None) -> f
 
 
 def _expert_share(spec: DecoderSpec) -> float:
-    """The share of its experts that a token uses; 1 without experts. Blocks of one model have the same number."""
+    """The fraction of the experts that a token uses; 1 without experts. All blocks have equally many experts."""
     shares = {block.ffn.num_experts_per_token / block.ffn.num_experts for block in spec.blocks
               if isinstance(block.ffn, MoESpec)}
     return max(shares, default=1.0)

@@ -1,12 +1,12 @@
-"""What this machine can do at most: streaming reads, and matrix products in bfloat16 and float32.
+"""Measures the machine's bounds: streaming reads from memory, and matrix products in bfloat16 and float32.
 
     python benchmarks/machine.py --num-threads 2
 
-Every other benchmark divides by these bounds, measured in the same run (`measure_apart`). Each bound is the best of
-several ways to reach it, each tried several times: a bound is what the machine can do, not what one call does.
+The other benchmarks divide by these bounds, measured in the same run (`measure_apart`). Each bound is the best of
+several methods, each tried several times: it stands for the machine and not for one library call.
 
-- Streaming read: all threads read a buffer of 1 GiB once, far beyond any cache. Ways: torch sums of int64 and of
-  float32, a float32 dot product, numpy sums in threads.
+- Streaming read: all threads read a buffer of 1 GiB once, far larger than any cache. Methods: torch sums of int64 and
+  of float32, a float32 dot product, numpy sums in threads.
 - Products: torch's `linear` (oneDNN) on square and on model-like shapes.
 
 Knows no model and no engine.
@@ -33,15 +33,15 @@ from weft.config.machine import Machine
 BUFFER_BYTES = 1 << 30
 # (tokens, in, out) of a product.
 SHAPES = ((2048, 2048, 2048), (512, 1024, 6144), (2048, 1024, 6144))
-FLOAT32_DIVISOR = 4      # of the tokens of a float32 product, which is slower
+FLOAT32_DIVISOR = 4      # float32 products are slower: the tokens of a product are divided by it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """The most this machine does, with `num_threads` threads.
+    """The machine's bounds with `num_threads` threads.
 
     read: bytes a second of a streaming read. bfloat16, float32: floating-point operations a second of a matrix product.
-    *_by: the way that reached it.
+    *_by: the method that reached the bound.
     """
 
     num_threads: int
@@ -53,11 +53,11 @@ class Bounds:
     float32_by: str
 
     def product(self, dtype: str) -> float:
-        """Operations a second with inputs of a dtype; float16 counts as bfloat16, which is as wide."""
+        """Operations a second with inputs of a dtype; float16 is taken to be as fast as bfloat16."""
         return self.float32 if dtype == "float32" else self.bfloat16
 
     def best(self, other: Bounds) -> Bounds:
-        """The larger of each bound, of two measurements of one run."""
+        """For each bound, the larger value of two measurements."""
         kept = {}
         for name in ("read", "bfloat16", "float32"):
             source = max(self, other, key=lambda bounds: getattr(bounds, name))
@@ -89,7 +89,7 @@ def print_bounds(bounds: Bounds) -> None:
 
 
 def measure(num_threads: int, *, buffer_bytes: int = BUFFER_BYTES, rounds: int = 5) -> Bounds:
-    """The bounds. Sets torch's threads of this process and holds `buffer_bytes` meanwhile."""
+    """The bounds. Sets the number of torch's threads, and holds `buffer_bytes` bytes while it runs."""
     torch.set_num_threads(num_threads)
     read, read_by = best(read_ways(num_threads, buffer_bytes), rounds)
     bfloat16, bfloat16_by = best(product_ways(torch.bfloat16), rounds)
@@ -99,7 +99,7 @@ def measure(num_threads: int, *, buffer_bytes: int = BUFFER_BYTES, rounds: int =
 
 
 def measure_apart(num_threads: int, *, buffer_bytes: int = BUFFER_BYTES, rounds: int = 5) -> Bounds:
-    """The bounds, measured in a process of its own, so that the caller's memory and threads stay what they are."""
+    """The bounds, measured in a separate process, so that the caller's memory and threads do not change."""
     code = ("import dataclasses, json, sys; sys.path.insert(0, sys.argv[1]); import machine; "
             "print(json.dumps(dataclasses.asdict(machine.measure(int(sys.argv[2]), buffer_bytes=int(sys.argv[3]), "
             "rounds=int(sys.argv[4])))))")
@@ -109,12 +109,12 @@ def measure_apart(num_threads: int, *, buffer_bytes: int = BUFFER_BYTES, rounds:
     return Bounds(**json.loads(done.stdout))
 
 
-# A way: the work that one call does (bytes or operations), and the call.
+# A method: the work of one call (bytes or operations), and the call.
 Ways = Mapping[str, tuple[float, Callable[[], object]]]
 
 
 def best(ways: Ways, rounds: int) -> tuple[float, str]:
-    """The highest rate of any way in any round, and the way's name."""
+    """(highest rate of any method in any round, the method's name)."""
     rates = {}
     for name, (work, call) in ways.items():
         call()
@@ -124,14 +124,14 @@ def best(ways: Ways, rounds: int) -> tuple[float, str]:
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """How long one call takes."""
+    """Seconds of one call."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
 
 
 def read_ways(num_threads: int, buffer_bytes: int) -> Ways:
-    """Ways to read a buffer once."""
+    """Methods that read a buffer once."""
     buffer = torch.ones(buffer_bytes // 8, dtype=torch.int64)      # written, so that its pages exist
     floats = buffer.view(torch.float32)
     halves = floats.chunk(2)

@@ -1,9 +1,9 @@
-"""Writes a checkpoint of a published shape with random weights, to measure with: real sizes, meaningless text.
+"""Writes a checkpoint with the shape of a published model and random weights, for benchmarks: its text is meaningless.
 
     python benchmarks/make_checkpoint.py qwen3-0.6b /tmp/qwen3-0.6b
 
-bfloat16 weights in one safetensors file, a byte-level BPE tokenizer of the full vocabulary (trained on the standard
-library's sources, filled up with words that no merge reaches), a ChatML template.
+The checkpoint has bfloat16 weights in one safetensors file, a byte-level BPE tokenizer with the full vocabulary
+(trained on the standard library's sources, then filled up with words that no merge reaches) and a ChatML template.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from weft.architectures.registry import families, find
 from weft.architectures.spec import DecoderSpec
 from weft.models.sizes import model_of, parameter_shapes
 
-# Values of published config.json files; a cut one says so.
+# Values of published config.json files. Shapes that were reduced say so.
 SHAPES: dict[str, dict[str, Any]] = {
     "qwen3-0.6b": {
         "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_size": 1024, "intermediate_size": 3072,
@@ -46,8 +46,8 @@ SHAPES: dict[str, dict[str, Any]] = {
         "vocab_size": 128256, "tie_word_embeddings": True, "max_position_embeddings": 131072, "rms_norm_eps": 1e-5,
         "rope_theta": 500000.0, "hidden_act": "silu",
     },
-    # Qwen3-30B-A3B cut in width, depth and number of experts: 1.53 B parameters, 0.39 B of them used for a token.
-    # Embedding and head 155.6 M; a layer's attention 5.2 M, its 64 experts 1.57 M each, of which a token uses 8.
+    # Qwen3-30B-A3B, reduced in width, depth and number of experts: 1.53 B parameters, of which a token uses 0.39 B.
+    # Embedding and head have 155.6 M; a layer's attention has 5.2 M, and its 64 experts 1.57 M each; a token uses 8.
     "qwen3-moe-1.5b": {
         "architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "hidden_size": 1024,
         "intermediate_size": 3072, "moe_intermediate_size": 512, "num_experts": 64, "num_experts_per_tok": 8,
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def write_weights(path: Path, config: dict[str, Any], seed: int) -> int:
-    """Normal weights of deviation 0.02, norms 1, biases 0; the number of parameters."""
+    """Write normal weights of deviation 0.02, norms 1 and biases 0. Returns the number of parameters."""
     source = str(path.parent / "config.json")
     spec = find(config["architectures"], families(), source=source).describe(ConfigReader(config, source=source))
     generator = torch.Generator().manual_seed(seed)

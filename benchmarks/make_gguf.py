@@ -1,10 +1,10 @@
-"""Writes the Qwen3 shape as a Q4_K_M file of random blocks, to measure with: real sizes, meaningless text.
+"""Writes a Q4_K_M GGUF file with the shape of a Qwen3 checkpoint and random blocks, for benchmarks.
 
     python benchmarks/make_checkpoint.py qwen3-0.6b /tmp/qwen3-0.6b
     python benchmarks/make_gguf.py /tmp/qwen3-0.6b /tmp/qwen3-0.6b-q4_k_m.gguf
 
-Which tensors are Q6_K and which Q4_K is llama.cpp's recipe (`llama_tensor_get_type` in its llama-quant.cpp). Needs the
-package gguf.
+The choice between Q6_K and Q4_K for each tensor follows llama.cpp (`llama_tensor_get_type` in llama-quant.cpp). Needs
+the package gguf.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 import gguf
 import numpy as np
 
-SCALES = {"Q4_K": (0, 2), "Q6_K": (208,)}                     # where a block's float16 scales are
-SIZES = {"Q4_K": 0.02 / 280, "Q6_K": 0.02 / 1200}             # of scales, for numbers of about 0.02
+SCALES = {"Q4_K": (0, 2), "Q6_K": (208,)}                     # byte offsets of a block's float16 scales
+SIZES = {"Q4_K": 0.02 / 280, "Q6_K": 0.02 / 1200}             # scales that give weights of about 0.02
 
 
 def main() -> None:
@@ -94,7 +94,7 @@ def add_tensors(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
 
 
 def blocks(random: np.random.Generator, kind: str, rows: int, columns: int) -> np.ndarray:
-    """[rows, bytes] of a format of 256 numbers: every bit random, only the scales of sane size."""
+    """Random blocks of a format with 256 values a block, [rows, bytes]; only the scales are set to sane sizes."""
     length, num_bytes = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
     raw = random.integers(0, 256, (rows * columns // length, num_bytes), dtype=np.uint8)
     for at in SCALES[kind]:

@@ -1,6 +1,6 @@
-"""Which engines `peers.py` knows, how each is found on a machine, and how to install one that is not there.
+"""The table of engines for `peers.py`: how each is found on a machine, which runner drives it, and how to install it.
 
-Knows where a peer is and which runner speaks to it; runs nothing but a look for its module.
+Only looks for modules and executables; runs no engine.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ RUNNERS = Path(__file__).parent / "peer_runners"
 class Peer:
     """An engine.
 
-    module: what its Python must be able to import; program: or the executable that must be there. own_format: the
-    `--model-for` it needs, in words; empty where it reads the checkpoint.
+    module: the module that its Python must be able to import; program: or the executable that must exist. own_format:
+    the model that it needs by `--model-for`, in words; empty if it reads the checkpoint.
     """
 
     runner: str
@@ -33,7 +33,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundPeer:
-    """An engine that is here: how its runner is started, the model it gets, its executable where it has one."""
+    """An engine found on this machine: the command of its runner, its model, and its executable or None."""
 
     name: str
     command: tuple[str, ...]
@@ -66,7 +66,7 @@ NAMES = tuple(PEERS)
 
 def find_peers(names: Sequence[str], places: Mapping[str, str], models: Mapping[str, str],
                checkpoint: str) -> tuple[list[FoundPeer], dict[str, str]]:
-    """The named engines that are here, in order, and {name: what to do} of those that are not.
+    """(the named engines that were found, in order; {name: how to get it} of the missing ones).
 
     places: {name: Python or executable}. models: {name: model in its own format}.
     """
@@ -87,6 +87,6 @@ def find_peers(names: Sequence[str], places: Mapping[str, str], models: Mapping[
 
 
 def can_import(python: str, module: str) -> bool:
-    """Whether a Python has a module; it is not run."""
+    """Whether a Python can find a module; the module is not imported."""
     code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
     return shutil.which(python) is not None and subprocess.run([python, "-c", code], check=False).returncode == 0

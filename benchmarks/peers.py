@@ -1,13 +1,14 @@
-"""weft beside vLLM (CPU), llama.cpp, OpenVINO GenAI and Transformers: the same token ids, in turns, ratios of one run.
+"""Compares weft with vLLM (CPU), llama.cpp, OpenVINO GenAI and Transformers, on the same token ids and in turns.
 
     python benchmarks/peers.py /tmp/qwen3-0.6b --output-json peers.json \\
         --peer vllm=/tmp/venv-vllm/bin/python --peer openvino=/tmp/venv-ov/bin/python \\
         --peer llama.cpp=/tmp/llama/build/bin/llama-server \\
         --model-for openvino=/tmp/qwen3-0.6b-ov --model-for llama.cpp=/tmp/qwen3-0.6b-bf16.gguf
 
-Each peer runs in a process and a Python of its own (`peer_runners/`), never two at once: a peer is started, runs all
-workloads, ends, and the next one follows; `--rounds` repeats the whole turn. A peer is looked for in this Python and on
-PATH, or taken from where `--peer` says; one that is not there is named with how to install it, and the others run.
+Each peer runs in a separate process with its own Python (`peer_runners/`), never two at once: a peer is started, runs
+all workloads and ends, then the next one follows; `--rounds` repeats the whole turn. A peer is looked for in this
+Python and on PATH, unless `--peer` gives its place. For a missing peer the command prints how to install it, and runs
+the others.
 
 Two peers need the model in their own format, given by `--model-for`:
 
@@ -16,8 +17,8 @@ Two peers need the model in their own format, given by `--model-for`:
     python benchmarks/peer_runners/convert_for_llama_cpp.py LLAMA_CPP_SOURCE /tmp/qwen3-0.6b \\
         --outfile /tmp/qwen3-0.6b-bf16.gguf --outtype bf16
 
-The table shows each engine's rate (`workloads.py` defines them; medians of all tries) and, in brackets, the ratio to
-weft's: above 1 the peer is faster. `limit` is the machine's (`limits.py`). `plots.py` draws the JSON.
+The table shows each engine's rate (defined in `workloads.py`; medians of all rounds) and, in brackets, the ratio to
+weft's rate: above 1 the peer is faster. `limit` is the machine's limit (`limits.py`). `plots.py` draws the JSON.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ WORKLOADS = (prefill(512), *(decode(context) for context in CONTEXTS), *(batch(s
 
 @dataclass(slots=True)
 class Measured:
-    """What an engine did: its version, seconds from starting its process until it was ready, rates by workload."""
+    """An engine's results: its version, seconds from starting its process until it was ready, rates by workload."""
 
     version: str = ""
     start_seconds: list[float] = field(default_factory=list)
@@ -65,7 +66,7 @@ class Measured:
 
 
 class PeerFailed(Exception):
-    """A peer ended or did not do what it was asked."""
+    """A peer ended early or gave a wrong answer."""
 
 
 def main() -> None:
@@ -145,7 +146,7 @@ def named(parser: argparse.ArgumentParser, option: str, pairs: Sequence[str]) ->
 
 def take_turn(peer: FoundPeer, measured: Measured, workloads: Sequence[Workload], num_threads: int, vocab_size: int,
               options: argparse.Namespace, round_index: int) -> None:
-    """Start a peer, run the workloads, end it. What it did, or why not, goes into `measured`."""
+    """Start a peer, run the workloads, end it. The results, or the reason for failing, go into `measured`."""
     setup = {"model": peer.model, "num_threads": num_threads, "program": peer.program,
              "max_len": max(workload.max_len for workload in workloads),
              "max_total_len": max(workload.total_len for workload in workloads),
@@ -178,7 +179,7 @@ def rate(process: subprocess.Popen[str], workload: Workload, vocab_size: int, ro
 
 
 def ask(process: subprocess.Popen[str], request: Mapping[str, Any]) -> dict[str, Any]:
-    """One line to the runner, one back."""
+    """Send one line to the runner and return its answer."""
     try:
         process.stdin.write(json.dumps(request) + "\n")
         process.stdin.flush()

@@ -1,9 +1,9 @@
-"""Draws what `peers.py` measured: output tokens a second against batch size, decode speed against context length.
+"""Draws the results of `peers.py`: output tokens a second against batch size, and decode speed against context length.
 
     python benchmarks/plots.py peers.json docs/images
 
-Writes `peers-batch.png` and `peers-context.png`: a line for each engine, weft's the strongest, and the machine's limit.
-An engine that did not run a workload has no point there; a plot with no workload is not written. Needs matplotlib
+Writes `peers-batch.png` and `peers-context.png`, with a line for each engine (weft's is the thickest) and the machine's
+limit. A workload that an engine did not run has no point; a plot without workloads is not written. Needs matplotlib
 (`pip install "weft[plot]"`).
 """
 
@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# Distinguishable with colour-blind eyes and by their marks. Source: Okabe and Ito, "Color Universal Design" (2008).
+# Colours that colour-blind readers can tell apart, and different marks. Source: Okabe and Ito, "Color Universal Design"
+# (2008).
 STYLES = {"weft": ("#d55e00", "o"), "vllm": ("#0072b2", "s"), "llama.cpp": ("#009e73", "^"),
           "openvino": ("#cc79a7", "D"), "transformers": ("#56b4e9", "v")}
 
@@ -37,7 +38,7 @@ def main() -> None:
 
 def draw(content: Mapping[str, Any], path: Path, prefix: str, x_of: Callable[[Mapping[str, Any]], int], *,
          x_label: str, y_label: str) -> None:
-    """A plot of the workloads whose key starts with `prefix`, each at `x_of` it."""
+    """Plot the workloads whose key starts with `prefix`; x_of: a workload's place on the x axis."""
     workloads = sorted((workload for workload in content["workloads"] if workload["key"].startswith(prefix)), key=x_of)
     if not workloads:
         print(f"{path}: not drawn, no workload {prefix}* was measured")
@@ -68,7 +69,7 @@ def draw(content: Mapping[str, Any], path: Path, prefix: str, x_of: Callable[[Ma
 
 
 def finish(axis: Any, positions: Sequence[int], x_label: str, y_label: str) -> None:
-    """Doubling steps on x, zero at the bottom of y, a quiet grid, the legend beside the lines."""
+    """Set the axes (powers of two on x, y from zero), the grid and the legend beside the lines."""
     axis.set_xscale("log", base=2)
     axis.set_xticks(positions, [f"{position:,}" for position in positions])
     axis.minorticks_off()

@@ -1,11 +1,11 @@
-"""The native linear kernels on weights of every kind, against the machine: reading memory, and the matrix product.
+"""Compares the native linear kernels, on weights of every kind, with memory bandwidth and matrix-product speed.
 
     python benchmarks/products.py
 
-Both bounds are measured in the same run, in turns with the kernels: a streaming read by all threads, and bfloat16's own
+Both bounds are measured in the same run, in turns with the kernels: a streaming read by all threads, and the bfloat16
 product of many rows on a matrix that stays in the cache. A product takes at least the time to read its weight once,
-scales included, and that of its multiplications; the longer of the two is the bound, and the fraction is of that.
-w8a8 is held against bfloat16's product too, which its own, of integers, can exceed.
+scales included, and at least the time of its multiplications. The longer time is the bound, and the printed fraction is
+bound / measured time. w8a8 computes in integers and can exceed the bound, because that is for bfloat16.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def measured(options: argparse.Namespace, isa: str) -> Iterator[tuple[str, ...]]:
-    """A line of the table for each kind and number of rows."""
+    """The lines of the table, one for each kind of weight and number of rows."""
     ways = machine.read_ways(torch.get_num_threads(), options.buffer_bytes)
     read_bytes, read = max(ways.values(), key=lambda way: way[0] / machine.seconds(way[1]))
     multiply = product("bfloat16", 4096, 2048, isa)[0]
@@ -67,7 +67,7 @@ def measured(options: argparse.Namespace, isa: str) -> Iterator[tuple[str, ...]]
 
 def line(kind: str, rows: int, seconds: float, memory: tuple[float, float],
          work: tuple[float, float]) -> tuple[str, ...]:
-    """memory: bytes and bytes a second; work: operations and operations a second."""
+    """One line of the table. memory: (bytes, bytes a second of the bound); work: the same for operations."""
     by_bytes = memory[0] / memory[1] > work[0] / work[1]
     (amount, bound), unit = (memory, "GB/s") if by_bytes else (work, "GFLOP/s")
     return (kind, str(rows), f"{seconds * 1e3:.2f}", f"{amount / seconds / 1e9:.1f} {unit}",
@@ -75,7 +75,7 @@ def line(kind: str, rows: int, seconds: float, memory: tuple[float, float],
 
 
 def product(kind: str, n: int, k: int, isa: str) -> tuple[Callable[..., Tensor], int]:
-    """(the product, bytes of its weight as it is packed)."""
+    """(the product, bytes of its packed weight)."""
     quantization = kind if kind in ("w8a8", "int8", "int4") else None
     case = LinearCase(device="cpu", dtype=torch.bfloat16, in_features=k, out_features=n, isa=isa,
                       quantization=quantization)
@@ -89,7 +89,7 @@ def product(kind: str, n: int, k: int, isa: str) -> tuple[Callable[..., Tensor],
 
 
 def codes_of(kind: str, n: int, k: int) -> QuantizedWeight:
-    """A matrix in the form of a GGUF format, of random codes."""
+    """A matrix in a GGUF format with random codes (quantized values)."""
     bits = int(kind[1])
     codes = torch.randint(0, 1 << bits, (n, k), dtype=torch.uint8)
     if kind.endswith("_0"):

@@ -1,4 +1,4 @@
-"""What a step costs besides the model: scheduling, block accounting, entering tokens. The model here makes tokens up.
+"""Measures the cost of a step without the model: scheduling, block accounting, appending tokens. Tokens are made up.
 
     python benchmarks/scheduler.py --running 256 --waiting 10000
 
@@ -27,9 +27,10 @@ MAX_NUM_BATCHED_TOKENS = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """A load: lengths of prompts and answers in tokens, and the pool in blocks for each running sequence.
+    """A load: lengths of prompts and answers in tokens, and blocks of the pool for each running sequence.
 
-    Answers have `max_tokens`, or where `is_staggered` between 1 and twice as many, so that they end at different steps.
+    Answers have `max_tokens` tokens; with `is_staggered` between 1 and twice as many, so that they end at different
+    steps.
     """
 
     name: str
@@ -117,7 +118,7 @@ def make_sequences(scenario: Scenario) -> Iterator[Sequence]:
 
 
 def refill(scheduler: Scheduler, sequences: Iterator[Sequence], num_waiting: int) -> list[int]:
-    """Fills the queue; returns the nanoseconds that each `add` took."""
+    """Fill the queue. Returns the nanoseconds of each `add`."""
     times = []
     while scheduler.num_waiting < num_waiting:
         seq = next(sequences)
@@ -128,7 +129,7 @@ def refill(scheduler: Scheduler, sequences: Iterator[Sequence], num_waiting: int
 
 
 def measure_step(scheduler: Scheduler) -> tuple[int, int]:
-    """One step; the nanoseconds of its two halves."""
+    """Run one step. Returns the nanoseconds of its two halves."""
     start = time.process_time_ns()
     plan = scheduler.schedule()
     scheduled = time.process_time_ns()
@@ -139,7 +140,7 @@ def measure_step(scheduler: Scheduler) -> tuple[int, int]:
 
 
 def aborts(scheduler: Scheduler) -> list[int]:
-    """Aborts a thousand waiting and running sequences at random; the nanoseconds that each took."""
+    """Abort a thousand random sequences, waiting or running. Returns the nanoseconds of each."""
     times = []
     for request_id in random.Random(1).sample(scheduler.request_ids, min(1000, len(scheduler.request_ids))):
         start = time.process_time_ns()

@@ -1,12 +1,13 @@
-"""Decode of one sequence with n-gram speculation beside decode without, in turns, in one process.
+"""Compares decoding one sequence with and without n-gram speculation, in turns, in one process.
 
     python benchmarks/make_checkpoint.py qwen3-0.6b /tmp/qwen3-0.6b
     python benchmarks/speculation.py /tmp/qwen3-0.6b
 
-Rows: a text that repeats itself (random weights soon repeat themselves when decoded greedily: that answer is the
-context, and goes on), and texts where nothing repeats (drawn at temperature 1), after a short and a long context. The
-goals: 1.8 times the speed where the text repeats, less than 3 % lost where nothing does. `tokens a step` says how many
-drafts were right; the cost of a verified step over a decode follows from it. Values are medians of `--rounds`.
+Rows: a text that repeats itself (a model with random weights soon repeats itself under greedy decoding; such an answer
+is the context, and is continued), and texts without repetition (sampled at temperature 1) after a short and a long
+context. The goals: 1.8 times the speed for a repeating text, less than 3 % slower without repetition. `tokens a step`
+tells how many drafts were accepted; from it follows the cost of a step that verifies drafts, compared with a plain
+decode step. Values are medians of `--rounds`.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def parse_options() -> argparse.Namespace:
 
 
 def context(llm: LLM, length: int) -> list[int]:
-    """Token ids at random."""
+    """Random token ids."""
     return random.Random(length).choices(range(FIRST_TOKEN_ID, llm.config.model.vocab_size), k=length)
 
 
@@ -72,7 +73,7 @@ def generate(llm: LLM, tokens: list[int], params: SamplingParams) -> tuple[list[
 
 def measure(title: str, tokens: list[int], temperature: float, engines: tuple[LLM, LLM],
             options: argparse.Namespace) -> tuple[str, ...]:
-    """A row. AssertionError if the answers differ."""
+    """Measure one row. AssertionError if the answers with and without speculation differ."""
     params = SamplingParams(temperature=temperature, seed=1, max_tokens=options.output_len, ignore_eos=True,
                             detokenize=False)
     answers = [generate(llm, tokens, params)[0] for llm in engines]          # fills the prefix cache
@@ -91,7 +92,7 @@ def measure(title: str, tokens: list[int], temperature: float, engines: tuple[LL
 
 
 def lookup_seconds(tokens: list[int], options: argparse.Namespace) -> float:
-    """Seconds of a lookup when the text grows by a token each time."""
+    """Seconds of one lookup, while the text grows by a token before each."""
     proposer = NgramProposer(options.num_drafts, options.lookup_max, options.lookup_max)
     seq = Sequence(EngineRequest(request_id="", prompt_token_ids=tokens, eos_token_ids=[], arrival_time=0.0,
                                  params=SamplingParams(max_tokens=LOOKUPS)))

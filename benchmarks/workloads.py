@@ -1,7 +1,7 @@
-"""What is run on an engine: prompts of token ids, how many tokens to generate, and which rate comes of the times.
+"""Workloads: prompts of token ids, the number of tokens to generate, and the rate to compute from the times.
 
-`engine.py` and `peers.py` share these, so their numbers mean the same. Knows no engine: token ids only, drawn at random
-with a fixed seed. Three rates, all in tokens a second:
+`engine.py` and `peers.py` share them, so that their numbers are comparable. Token ids are drawn at random with a fixed
+seed. There are three rates, all in tokens a second:
 
 - prefill: prompt tokens / time to the first token;
 - decode: generated tokens after the first / time from the first token to the last;
@@ -18,10 +18,10 @@ FIRST_TOKEN_ID = 3      # below are the special tokens of make_checkpoint.py
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """Requests that come at once and run to their full length.
+    """Requests that are submitted at once and run to their full length.
 
     key: short name. rate: "prefill", "decode" or "output". prompt_lens: tokens of each prompt, shared ones included.
-    shared_len: first tokens that all prompts share. output_len: tokens to generate for each.
+    shared_len: number of first tokens that all prompts share. output_len: tokens to generate for each prompt.
     """
 
     key: str
@@ -32,7 +32,7 @@ class Workload:
 
     @property
     def title(self) -> str:
-        """In words, with the lengths it has."""
+        """The workload in words, with its lengths."""
         low, high = min(self.prompt_lens), max(self.prompt_lens)
         if self.rate == "prefill":
             return f"prefill, one prompt of {low}"
@@ -45,16 +45,16 @@ class Workload:
 
     @property
     def max_len(self) -> int:
-        """Tokens of its longest sequence."""
+        """Tokens of the longest sequence."""
         return max(self.prompt_lens) + self.output_len
 
     @property
     def total_len(self) -> int:
-        """Tokens of all its sequences, the shared prefix counted for each."""
+        """Tokens of all sequences; the shared prefix counts for each."""
         return sum(self.prompt_lens) + len(self.prompt_lens) * self.output_len
 
     def shrunk(self, divisor: int) -> Workload:
-        """The same with all lengths divided, for a quick try: at least 1 token each, and 2 new ones to decode."""
+        """A copy with all lengths divided, for a quick try: at least 1 token each, and 2 generated ones for decode."""
         def less(length: int, least: int = 1) -> int:
             return max(least, length // divisor)
 
@@ -65,8 +65,8 @@ class Workload:
     def prompts(self, vocab_size: int, round_index: int) -> list[list[int]]:
         """Token ids of each prompt.
 
-        Each round has its own prompts, so that no prefix cache helps; those of a decode stay, because computing a long
-        prompt again measures nothing there.
+        Each round has different prompts, so that no prefix cache helps. Prompts for "decode" stay the same, because the
+        time of computing them is not measured.
         """
         draw = random.Random(f"{self.key} {0 if self.rate == 'decode' else round_index}")
         vocabulary = range(min(FIRST_TOKEN_ID, vocab_size - 1), vocab_size)
@@ -83,7 +83,7 @@ class Workload:
 
 
 def spread(low: int, high: int, count: int) -> tuple[int, ...]:
-    """`count` lengths evenly from low to high; one alone has the middle."""
+    """`count` lengths, evenly spaced from low to high; for one, the middle."""
     if count == 1:
         return ((low + high) // 2,)
     return tuple(low + (high - low) * i // (count - 1) for i in range(count))
@@ -95,7 +95,7 @@ def prefill(prompt_len: int) -> Workload:
 
 
 def decode(context_len: int, output_len: int = 65) -> Workload:
-    """One sequence that goes on after a prompt."""
+    """One sequence that is decoded after a prompt."""
     return Workload(key=f"decode-{context_len}", rate="decode", prompt_lens=(context_len,), output_len=output_len)
 
 

@@ -1,8 +1,8 @@
-"""The card of the embedded model: measure a written checkpoint with Transformers and describe it in README.md.
+"""Writes the embedded model's card: measures its checkpoint with Transformers, and describes it in README.md.
 
     python tools/embedded_card.py run/state.pt          # measure and describe again, without training
 
-It reads the checkpoint from its folder, as a user would, and knows of the training only the schedule and the history.
+The checkpoint is read from its folder, as by a user; of the training only the schedule and the history are used.
 """
 
 import argparse
@@ -81,7 +81,7 @@ class Checkpoint:
 
 
 def measure_sums(checkpoint: Checkpoint, pairs: list[tuple[int, int]]) -> dict[str, float]:
-    """Of each phrasing, the share of the pairs answered right with greedy decoding."""
+    """For each phrasing, the share of pairs that greedy decoding answers correctly."""
     accuracy = {}
     for phrasing in PHRASINGS:
         right = 0
@@ -94,7 +94,7 @@ def measure_sums(checkpoint: Checkpoint, pairs: list[tuple[int, int]]) -> dict[s
 
 
 def measure_subjects(checkpoint: Checkpoint, count: int = 200) -> dict[str, float]:
-    """Of each kind of request for a story, the share (greedy) whose story holds every subject that was named."""
+    """For each kind of request for a story, the share of greedy stories that contain every subject that was named."""
     rng, shares = random.Random(0), {}
     for ask, kinds in SUBJECTS.items():
         subjects = [[rng.choice(words) for words in kinds] for _ in range(count)]

@@ -1,7 +1,7 @@
-"""The text the embedded model is trained on: sums, stories, small talk and requests it must decline.
+"""Generates the training text of the embedded model: sums, stories, small talk and requests that it must decline.
 
-A document is a list of segments, (text, weight), where weight scales the loss of the segment's tokens: what the user
-says is read and not learned. Nothing is downloaded; all of it is drawn from a seeded `random.Random`.
+A document is a list of segments (text, weight). The weight scales the loss of the segment's tokens; it is 0 for the
+user's words, which are read but not learned. Nothing is downloaded; a seeded `random.Random` draws all text.
 """
 
 import hashlib
@@ -70,7 +70,7 @@ def held_out_pairs() -> list[tuple[int, int]]:
 
 
 def scuff(rng: random.Random, text: str) -> str:
-    """The text as people type: at times without capitals, without or with other punctuation."""
+    """The text as people type it: sometimes without capitals, or with missing or other punctuation."""
     if rng.random() < 0.3:
         text = text.lower()
     elif rng.random() < 0.05:
@@ -104,7 +104,7 @@ def no_sum_turn(rng: random.Random) -> Turn:
 
 
 def story_subject(rng: random.Random) -> tuple[str, Hero, dict]:
-    """What the story shall be about, the hero, and what else `make_story` must use."""
+    """(the story's subject in words, its hero, further arguments for `make_story`)."""
     invented = 0.12 if rng.random() < 0.5 else 0.0
     hero, draw = make_hero(rng, invented=invented), rng.random()
     if draw < 0.3:
@@ -161,7 +161,7 @@ def _word(rng: random.Random) -> str:
 
 
 def _noise(rng: random.Random) -> str:
-    """Characters without sense, from every corner of Unicode, so that each byte has been seen."""
+    """Random characters from all of Unicode, so that every byte occurs in training."""
     kinds = ((33, 126), (33, 126), (97, 122), (160, 591), (880, 1279), (0x4E00, 0x9FA5), (0x1F300, 0x1F64F),
              (0x3040, 0x30FF), (1, 0xD7FF))
     low, high = rng.choice(kinds)
@@ -196,7 +196,7 @@ def name_turns(rng: random.Random) -> list[Turn]:
 
 
 def any_turns(rng: random.Random, count: int) -> list[Turn]:
-    """Some turns of all kinds; after a story, at times a question about it or a wish for more."""
+    """Some turns of all kinds; after a story sometimes a question about it, or a request for more."""
     turns: list[Turn] = []
     while len(turns) < count:
         draw = rng.random()

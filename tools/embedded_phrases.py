@@ -1,7 +1,7 @@
-"""What users say to the embedded model and what it answers: plain tables, filled in by `embedded_data.py`.
+"""Tables of users' requests to the embedded model and of its answers; `embedded_data.py` fills in the placeholders.
 
 In a request {a} and {b} are numbers up to 99, {c} and {d} larger ones, {s} a noun phrase like "a story about a fox",
-{w} any word, {W} the same with a capital, {n} a number, {t} some words in a row and {x} characters without sense.
+{w} any word, {W} the same word with a capital, {n} a number, {t} several words in a row and {x} random characters.
 """
 
 

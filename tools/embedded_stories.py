@@ -1,7 +1,7 @@
-"""Short stories for the embedded model: a cast is drawn, a plot is chosen, its beats are filled in.
+"""Short stories for the embedded model: draws a cast, chooses a plot, and fills in its beats (story steps).
 
-Everything here is plain Python over a seeded `random.Random`; it knows nothing of chats, tokens or torch.
-`embedded_data.py` asks for stories and wraps them into dialogues.
+Plain Python over a seeded `random.Random`, without chats, tokens or torch. `embedded_data.py` asks for stories, and
+wraps them into dialogues.
 """
 
 

@@ -4,9 +4,9 @@
     python tools/fuzz_headers.py gguf [libFuzzer options, e.g. -max_total_time=300 CORPUS_DIR]
     python tools/fuzz_headers.py safetensors ...
 
-A file may be read or refused with one of weft's errors that names it; anything else (another exception, much memory,
-much time) is a finding: libFuzzer writes the file that caused it and stops. Of a GGUF file the header, the config, the
-model's description and the tokenizer are made, of a safetensors file the header.
+A reader may accept a file, or refuse it with one of weft's errors that names the file. Anything else (another
+exception, much memory, much time) is a finding: libFuzzer writes the file that caused it, and stops. From a GGUF file
+the header, the config, the model's description and the tokenizer are made; from a safetensors file only the header.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LIMITS = ("-rss_limit_mb=3000", "-timeout=10", "-max_len=4096")
 
 
 def read_all_of_gguf(path: Path) -> None:
-    """What resolving does with a file, up to the description of the model and the tokenizer."""
+    """Resolve a file, up to the description of the model and the tokenizer."""
     read_gguf(path)
     config = read_gguf_config(path, {})
     reader = ConfigReader(config.values, source=config.source, origins=config.origins)
@@ -50,7 +50,7 @@ TARGETS: dict[str, Callable[[Path], object]] = {"gguf": read_all_of_gguf, "safet
 
 
 def seeds(target: str) -> list[bytes]:
-    """Small whole files to begin with."""
+    """Small valid files as the fuzzer's first inputs."""
     if target == "safetensors":
         header = b'{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
         return [struct.pack("<Q", len(header)) + header + bytes(8)]

@@ -1,4 +1,4 @@
-"""Resolve the golden configs anew and write what comes out beside each, for review: `git diff` shows what changed.
+"""Resolves the golden configs again and writes each result beside its config, for review with `git diff`.
 
     python tools/golden_configs.py            write tests/resolve/golden/*.json
     python tools/golden_configs.py --check    only say which entries differ
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def text(entries: list[dict]) -> str:
-    """JSON with a line for each key of an entry: short enough to read, long enough to compare."""
+    """JSON with one line for each key of an entry, so that it is readable and `git diff` is useful."""
     lines = []
     for entry in entries:
         parts = []

@@ -1,7 +1,7 @@
-"""Writes docs/cli.md from the commands' own --help, so that the page cannot say anything else.
+"""Writes docs/cli.md from the commands' --help texts, so that the page and --help agree.
 
     python tools/make_cli_docs.py            writes the page
-    python tools/make_cli_docs.py --check    exit status 1 when the page is not what --help says
+    python tools/make_cli_docs.py --check    exit status 1 when the page differs from --help
 
 A test runs the check.
 """

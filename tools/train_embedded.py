@@ -1,11 +1,11 @@
-"""Train the model that ships inside weft, from nothing but this folder: text, tokenizer, weights, card.
+"""Trains the model that ships with weft, from this folder alone: makes text, tokenizer, weights and model card.
 
     python tools/train_embedded.py                      # the defaults made the shipped checkpoint
     python tools/train_embedded.py --resume run/state.pt
-    OMP_WAIT_POLICY=passive python tools/train_embedded.py   # several times as fast where other programs run
+    OMP_WAIT_POLICY=passive python tools/train_embedded.py   # several times as fast beside other busy programs
 
-The text comes from `embedded_data.py`, the model from `embedded_model.py`, the card from `embedded_card.py`. Every step
-draws its text from (seed, step), so an interrupted run goes on exactly where it stopped.
+The text comes from `embedded_data.py`, the model from `embedded_model.py`, the card from `embedded_card.py`. A step's
+text depends only on (seed, step), so an interrupted run resumes exactly where it stopped.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def row_len(schedule: Schedule, step: int) -> int:
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:
-    """Linear warm-up, the first part of a cosine, of a line, and a steeper line down to a hundredth of the peak."""
+    """Linear warm-up, then part of a cosine, then a line, then a steeper line down to a hundredth of the peak."""
     if step < schedule.warmup_steps:
         return schedule.peak_lr * (step + 1) / schedule.warmup_steps
     done = (min(step, schedule.anneal_from) - schedule.warmup_steps) / (schedule.cosine_steps - schedule.warmup_steps)
@@ -68,14 +68,14 @@ def learning_rate(schedule: Schedule, step: int) -> float:
 
 
 def sum_share(schedule: Schedule, step: int) -> float:
-    """The share of sums among the documents of a step: high until sums are learned, low after."""
+    """The share of sums among the documents of a step: high until sums are learned, then low."""
     if step >= schedule.anneal_from:
         return schedule.last_sum_share
     return schedule.first_sum_share - schedule.sum_share_fall * step / schedule.cosine_steps
 
 
 def train_tokenizer(schedule: Schedule) -> Tokenizer:
-    """A byte-level BPE over 20,000 documents; each digit is a token of its own."""
+    """Train a byte-level BPE tokenizer on 20,000 documents; each digit is a separate token."""
     rng = random.Random(f"tokenizer {schedule.seed}")
     texts = ("".join(text for text, _ in make_document(rng, 0.2)) for _ in range(20000))
     tokenizer = Tokenizer(models.BPE())
@@ -98,7 +98,7 @@ def train_tokenizer(schedule: Schedule) -> Tokenizer:
 
 
 def documents(schedule: Schedule, step: int, length: int) -> Iterator[Document]:
-    """The documents of a step, without end; long rows hold long chats at times."""
+    """An endless iterator over the documents of a step; long rows sometimes hold long chats."""
     rng = random.Random(f"step {schedule.seed} {step}")
     share = sum_share(schedule, step)
     while True:
@@ -128,7 +128,7 @@ def make_batch(schedule: Schedule, tokenizer: Tokenizer, step: int) -> tuple[tor
 
 @torch.no_grad()
 def sum_accuracy(model: Llama, tokenizer: Tokenizer) -> float:
-    """The share of held-out sums whose result the model would write, each in a chat of its own."""
+    """The share of held-out sums that the model answers correctly, each in a separate chat."""
     right, pairs = 0, held_out_pairs()[::3]
     for a, b in pairs:
         prompt = tokenizer.encode(f"{START}user\nWhat is {a} + {b}?{END}\n{START}assistant\n{a} + {b} =").ids
@@ -140,7 +140,7 @@ def sum_accuracy(model: Llama, tokenizer: Tokenizer) -> float:
 
 
 def make_optimizer(model: Llama, schedule: Schedule) -> torch.optim.Optimizer:
-    """AdamW; norm weights do not decay."""
+    """AdamW, without weight decay for norm weights."""
     matrices = [weight for weight in model.parameters() if weight.dim() == 2]
     norms = [weight for weight in model.parameters() if weight.dim() == 1]
     groups = [{"params": matrices, "weight_decay": schedule.weight_decay}, {"params": norms, "weight_decay": 0.0}]

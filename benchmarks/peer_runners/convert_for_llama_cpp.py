@@ -2,9 +2,9 @@
 
     python benchmarks/peer_runners/convert_for_llama_cpp.py LLAMA_CPP_DIR CHECKPOINT --outfile MODEL.gguf --outtype bf16
 
-The converter looks the tokenizer up by a hash of what it does with a test text and refuses any it has not listed.
-Measuring sends token ids, so the name of the pre-tokenizer means nothing here: it is said to be GPT-2's. Arguments
-after LLAMA_CPP_DIR are the converter's own. Needs torch, transformers, sentencepiece and numpy.
+The converter identifies a tokenizer by a hash of its output for a test text, and refuses unlisted hashes. Benchmarks
+send token ids, so the pre-tokenizer does not matter: this script names GPT-2's. Arguments after LLAMA_CPP_DIR go to the
+converter. Needs torch, transformers, sentencepiece and numpy.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What `peers.py` and the runners say to each other: one JSON object a line, on the runner's stdin and stdout.
+"""The protocol between `peers.py` and the runners: one JSON object a line, on the runner's stdin and stdout.
 
 The first line is a `Setup`; the runner starts its engine and answers `{"version": …}`. Each further line is
-`{"prompts": [[token ids], …], "output_len": n}`: all prompts come at once, each is to get exactly n tokens, greedily,
-whatever token ends a text. The runner answers `{"seconds": …, "first_token_seconds": …, "num_tokens": …}`: times from
-submitting to the last token, and to the moment when every sequence had its first; the tokens that were generated. It
-ends when stdin does. An error is the runner's traceback on stderr and its exit code.
+`{"prompts": [[token ids], …], "output_len": n}`: all prompts are submitted at once, and each gets exactly n tokens,
+sampled greedily, with end-of-text tokens ignored. The runner answers `{"seconds": …, "first_token_seconds": …,
+"num_tokens": …}`: seconds from submitting to the last token, seconds until every sequence had its first token, and the
+number of generated tokens. The runner ends when stdin ends. On an error it writes a traceback to stderr and exits.
 
 Standard library only: every runner runs in its engine's own Python.
 """
@@ -22,11 +22,11 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What an engine is started with.
+    """The settings for starting an engine.
 
-    model: path in the engine's own format. max_len: tokens of the longest sequence; max_total_len: of all sequences
-    that run at once. max_batch: sequences at once. program: the engine's executable, None where there is none.
-    quantization: how to quantize at load, None: as the model's files are.
+    model: path of the model in the engine's format. max_len: tokens of the longest sequence; max_total_len: tokens of
+    all sequences that run at once. max_batch: number of sequences that run at once. program: the engine's executable,
+    or None. quantization: how to quantize at load; None: not.
     """
 
     model: str
@@ -40,7 +40,8 @@ class Setup:
 
 @dataclass(slots=True)
 class Times:
-    """Of one call: seconds to the last token, seconds until each sequence had one, tokens generated in all."""
+    """Times of one call: seconds to the last token, seconds until each sequence had a token, and all tokens generated.
+    """
 
     seconds: float
     first_token_seconds: float
@@ -48,7 +49,7 @@ class Times:
 
 
 class Engine(Protocol):
-    """A peer that has been started. `version` names it."""
+    """A started peer. version: its name and version."""
 
     version: str
 
@@ -56,11 +57,11 @@ class Engine(Protocol):
         """Run all prompts at once, to exactly `output_len` tokens each."""
 
     def close(self) -> None:
-        """End what it started."""
+        """Stop the engine."""
 
 
 def serve(start: Callable[[Setup], Engine]) -> None:
-    """Answer stdin until it ends. What the engine itself prints goes to stderr."""
+    """Answer the lines of stdin until it ends. Output of the engine itself goes to stderr."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
@@ -78,13 +79,13 @@ def serve(start: Callable[[Setup], Engine]) -> None:
 
 
 def answer(file, content: dict[str, object]) -> None:
-    """One line."""
+    """Write one line of JSON."""
     file.write(json.dumps(content) + "\n")
     file.flush()
 
 
 class FirstTokens:
-    """Watches the tokens of some sequences come, and says when each had one."""
+    """Counts the tokens of several sequences, and records the time at which every one had its first token."""
 
     def __init__(self, num_seqs: int) -> None:
         self._waiting = num_seqs
@@ -93,7 +94,7 @@ class FirstTokens:
         self._counts = [0] * num_seqs
 
     def add(self, seq: int, num_tokens: int) -> None:
-        """A sequence has so many tokens more."""
+        """A sequence has got more tokens."""
         if num_tokens and not self._counts[seq]:
             self._waiting -= 1
             if not self._waiting:
@@ -101,5 +102,5 @@ class FirstTokens:
         self._counts[seq] += num_tokens
 
     def times(self) -> Times:
-        """Now that all have ended."""
+        """The times, once all sequences have ended."""
         return Times(time.perf_counter() - self._start, self._first, sum(self._counts))

@@ -1,4 +1,4 @@
-"""llama.cpp: its server, asked with token ids over HTTP, one connection for each sequence. Standard library only."""
+"""Runner for llama.cpp: its server gets token ids over HTTP, one connection per sequence. Standard library only."""
 
 from __future__ import annotations
 

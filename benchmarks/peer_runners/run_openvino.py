@@ -1,4 +1,4 @@
-"""OpenVINO GenAI: its continuous-batching pipeline, stepped by hand. The model is an export of optimum-intel."""
+"""Runner for OpenVINO GenAI: its continuous-batching pipeline, step by step, with a model exported by optimum-intel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transformers: `generate` on a left-padded batch."""
+"""Runner for Transformers: `generate` on a left-padded batch."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Transformers:
 
 
 class CountTokens(StoppingCriteria):
-    """Stops nothing; is called after each token of the whole batch."""
+    """A stopping criterion that never stops: Transformers calls it after each token of the whole batch."""
 
     def __init__(self, watch: FirstTokens, num_seqs: int) -> None:
         self._watch, self._num_seqs = watch, num_seqs

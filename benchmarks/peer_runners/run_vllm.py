@@ -1,4 +1,4 @@
-"""vLLM on the CPU, its engine stepped in this process."""
+"""Runner for vLLM on the CPU, whose engine runs in this process, step by step."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ KV_CACHE_GIB = "4"
 
 
 class Vllm:
-    """An `LLM` in whose engine requests are put and stepped by hand, so that the first tokens are seen."""
+    """An `LLM` whose engine is stepped directly, so that the times of first tokens are known."""
 
     def __init__(self, setup: Setup) -> None:
-        # vLLM takes these from the environment only, before it is imported.
+        # vLLM reads these only from the environment, when it is imported.
         os.environ |= {"VLLM_CPU_KVCACHE_SPACE": KV_CACHE_GIB, "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
                        "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
         import vllm

@@ -1,4 +1,4 @@
-"""weft, through `LLM`."""
+"""Runner for weft, through its class `LLM`."""
 
 from __future__ import annotations
 
