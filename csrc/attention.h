@@ -157,15 +157,16 @@ template <class T> static void run_attention(const AttentionArgs& a) {
     int64_t run = segments * heads / (8 * num_threads());
     run = run < 1 ? 1 : run > 8 ? 8 : run;
     int64_t groups = list_groups(s, c.group, run, nullptr), count = list_sequences(s, c.group, run, nullptr);
-    // One buffer holds, in this order: the split rows' states, a States for each sequence, the items, a ScoreRule for
-    // each query head, the first row of each sequence in the step.
+    // One buffer holds, in this order: the split rows' states, a States for each sequence, a ScoreRule for each query
+    // head, the items, the first row of each sequence in the step. What holds pointers comes first: a state is an even
+    // number of floats, an item an odd number of 32 bits.
     size_t bytes = sizeof(float) * floats + sizeof(ScoreRule) * a.heads + sizeof(Item) * (groups + count) +
                    (sizeof(States) + sizeof(int32_t)) * s.num_seqs + 64;
     float* data = (float*)reserve(step_buffer, bytes);
     States* states = (States*)(data + floats);
-    Item* items = (Item*)(states + s.num_seqs);
-    ScoreRule* rules = (ScoreRule*)(items + groups + count);
-    int32_t* tokens = (int32_t*)(rules + a.heads);
+    ScoreRule* rules = (ScoreRule*)(states + s.num_seqs);
+    Item* items = (Item*)(rules + a.heads);
+    int32_t* tokens = (int32_t*)(items + groups + count);
     for (int64_t i = 0, token = 0; i < s.num_seqs; token += s.query_lens[i], i++) {
         Reach r = reach(s, i, token);
         tokens[i] = (int32_t)token;
