@@ -1,7 +1,7 @@
 """Registry: maps architecture names of a config.json to the functions that describe them.
 
 `@architecture("Qwen3ForCausalLM")` marks a function that turns a ConfigReader into a spec. `families()` collects weft's
-own functions once; `describe.py` adds those of a user's model file to a copy.
+own functions once; `models/describe.py` adds those of a user's model file to a copy.
 """
 
 from __future__ import annotations

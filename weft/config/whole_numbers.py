@@ -1,4 +1,4 @@
-"""`whole_numbers`: JSON has one type of number, and some writers spell the whole ones 4.0."""
+"""`whole_numbers`: turns whole floats from JSON into ints. JSON has one number type, and some files write 4 as 4.0."""
 
 from __future__ import annotations
 

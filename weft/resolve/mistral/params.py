@@ -2,8 +2,8 @@
 
 `adapt` runs them in this order: name_sizes, check_sizes, set_lengths, place_window, place_quantization,
 add_unused_experts, name_architecture, place_yarn, check_llama_4, nest_encoder. Unknown keys stay unchanged. Every value
-that is not under the same key of the file gets an origin (`origin.py`). Source: params.json files of mistralai's models
-and github.com/mistralai/mistral-inference; the keys made are those of Transformers' configs.
+that is not under the same key of the file gets an origin (`architectures/origin.py`). Source: params.json files of
+mistralai's models and github.com/mistralai/mistral-inference; the keys made are those of Transformers' configs.
 """
 
 from __future__ import annotations
