@@ -82,7 +82,7 @@ class _ContentUse:
         self._roles: dict[str, set[str]] = {"list": {"messages"}, "message": set(), "content": set()}
         self._macros = {macro.name: macro for macro in tree.find_all(nodes.Macro)}
         before = -1
-        while before != (before := self._num_known()):   # repeat until nothing new: a macro may come after its use
+        while before != (before := self._num_known()):   # repeat: a macro's body comes before the calls
             for node in tree.find_all((nodes.Assign, nodes.For, nodes.Call, nodes.Test, nodes.Getitem, nodes.Filter)):
                 self._learn(node)
 
