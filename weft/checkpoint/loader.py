@@ -35,6 +35,7 @@ logger = logging.getLogger("weft")
 
 EMBEDDING, HEAD = "embedding.tokens.weight", "head.weight"
 
+
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """The checked routes. routes: {tensor name: route to its homes}. ignored: names of tensors that are not read."""
