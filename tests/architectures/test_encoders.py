@@ -238,6 +238,11 @@ def test_the_runner_may_be_named_and_must_be_the_models(bert, tmp_path):
         engine(make_checkpoint(tmp_path / "llama"), runner="pooling")
 
 
+def test_drafts_for_a_model_that_generates_nothing_are_refused(bert):
+    with pytest.raises(ConfigError, match=r"speculative_config = .*ngram.*None. BertModel generates no tokens"):
+        engine(bert[0], speculative_config={"method": "ngram", "num_speculative_tokens": 2})
+
+
 def test_states_that_are_no_numbers_fail_their_request_and_leave_the_others_alone(tmp_path):
     model = write_encoder(tmp_path)
     with torch.no_grad():

@@ -1,6 +1,7 @@
 """A programmed model gives the described model's tokens in any company, and faults of its class are told at start."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -219,6 +220,48 @@ def test_a_wrong_result_is_refused_before_a_request_runs(directory, forward, tex
         answers(directory, model_class=local(forward=forward))
 
 
+def raising(self, *args, **kwargs):
+    raise ZeroDivisionError("planted")
+
+
+@pytest.mark.parametrize("method", ["embed_input_ids", "forward", "compute_logits"])
+def test_an_exception_in_the_first_step_names_the_method(directory, method):
+    with pytest.raises(ConfigError, match=rf"model_class.{method} = 'Broken'.*ZeroDivisionError: planted"):
+        answers(directory, model_class=local(**{method: raising}))
+
+
+MARK = 77      # a token that none of the answers has
+
+
+@pytest.mark.parametrize(("method", "broken", "text"), [
+    ("forward", lambda x: x[:1], r"model_class.forward = '.*Marked returned \[1, 32\]'"),
+    ("forward", lambda x: None, r"model_class.forward = '.*Marked returned NoneType'"),
+    ("compute_logits", lambda x: x[:, :7], r"model_class.compute_logits = '.*Marked returned \[1, 7\]'"),
+    ("compute_logits", lambda x: torch.cat([x, x]), r"model_class.compute_logits = '.*Marked returned \[2, 259\]'"),
+])
+def test_a_wrong_result_while_serving_ends_its_request_only(directory, wanted, method, broken, text):
+    class Marked(MyLlama):
+        def forward(self, input_ids, *args, **kwargs):
+            self.is_marked = MARK in input_ids
+            hidden = super().forward(input_ids, *args, **kwargs)
+            return broken(hidden) if self.is_marked and method == "forward" else hidden
+
+        def compute_logits(self, hidden_states):
+            logits = super().compute_logits(hidden_states)
+            return broken(logits) if self.is_marked and method == "compute_logits" else logits
+
+    assert MARK not in {token for tokens in wanted for token in tokens}
+    prompts = [*PROMPTS[:2], {"prompt_token_ids": [9, 9, MARK]}, *PROMPTS[2:]]
+    params = SamplingParams(temperature=0, max_tokens=12, ignore_eos=True)
+    with LLM(model=str(directory), model_class=Marked, dtype="float32", max_model_len=128,
+             use_tqdm_on_load=False) as llm:
+        outputs = llm.generate(prompts, params, use_tqdm=False)
+
+    bad = outputs.pop(2)
+    assert bad.outputs[0].finish_reason == "error" and re.search(text, bad.error)
+    assert [output.outputs[0].token_ids for output in outputs] == wanted
+
+
 def test_a_parameter_that_nothing_fills_refuses_the_start(directory):
     def load_weights(self, weights):
         return MyLlama.load_weights(self, ((name, x) for name, x in weights if "o_proj" not in name))
@@ -260,6 +303,18 @@ def test_a_file_with_two_models_asks_which(directory, tmp_path):
     path.write_text(Path(FILE).read_text() + "\n\nclass Other(MyLlama):\n    pass\n")
 
     with pytest.raises(ConfigError, match=r"(?s)a file with one model, or FILE.py:Class.*MyLlama, Other"):
+        answers(directory, model_file=str(path))
+
+
+@pytest.mark.parametrize(("text", "reason"), [
+    ("import sys; sys.exit(3)", "SystemExit: 3"), ("def model(:", "SyntaxError"),
+    ("import no_such", "ModuleNotFoundError"),
+])
+def test_a_file_that_does_not_run_says_why(directory, tmp_path, text, reason):
+    path = tmp_path / "broken.py"
+    path.write_text(text)
+
+    with pytest.raises(ConfigError, match=rf"model_file = '.*broken.py': expected a Python file that runs. {reason}"):
         answers(directory, model_file=str(path))
 
 

@@ -43,7 +43,7 @@ def load_python_file(path: Path, *, field: str) -> ModuleType:
     sys.modules[name] = module      # the dataclass decorator looks its module up in sys.modules
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:      # a script that calls sys.exit would end the engine without a word
         del sys.modules[name]
         raise ConfigError(field, str(path), expected="a Python file that runs",
                           hint=f"{type(error).__name__}: {error}") from error

@@ -33,6 +33,7 @@ def build_model(config: EngineConfig, context: LayerContext, checkpoint: Checkpo
     """
     model = _built(config, context, checkpoint)
     _check_runner(config.model.runner, model)
+    _check_speculation(config, model)
     return model
 
 
@@ -58,6 +59,13 @@ def _check_runner(runner: str, model: EngineModel) -> None:
         raise NotBuiltError("runner", runner, expected=f"auto or {fitting}",
                             hint=f"{tasks} weft does not make a pooling model of one that generates (convert) yet.")
     raise ConfigError("runner", runner, expected=f"auto or {fitting}", hint=tasks)
+
+
+def _check_speculation(config: EngineConfig, model: EngineModel) -> None:
+    """ConfigError for drafts where no tokens are generated."""
+    if config.speculative is not None and "generate" not in model.tasks:
+        raise ConfigError("speculative_config", {"method": config.speculative.method}, expected="None",
+                          hint=f"{config.model.architecture} generates no tokens, so there is nothing to draft.")
 
 
 def _check_cache_dtype(model: EngineModel, config: EngineConfig) -> None:

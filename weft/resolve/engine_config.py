@@ -106,7 +106,7 @@ def _cache_dtype(wanted: str, model_dtype: str) -> str:
     """The dtype of the KV cache. Of the 16 and 32 bit floats only the model's own dtype is built."""
     if wanted in DTYPES and wanted != model_dtype:
         raise NotBuiltError("kv_cache_dtype", wanted, expected=f"auto, or {model_dtype}, the model's dtype, or 8 bits",
-                            hint=f"Set dtype to {wanted} too, or use fp8_e4m3 or int8_per_token_head.")
+                            hint=f"Set dtype to {wanted} too. Keys and values may be fp8_e4m3 or int8_per_token_head.")
     return model_dtype if wanted == "auto" else wanted
 
 

@@ -6,7 +6,7 @@ made. Then the engine binds these layers: to kernels, to a cache, and to the `St
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, Protocol, cast
@@ -174,43 +174,60 @@ class Programmed:
                 for name in module.missing()]
 
     def try_step(self, step: Step) -> None:
-        """As EngineModel: a first forward pass. ConfigError for a wrong shape, dtype, or numbers that are none."""
-        rows = len(step.input_ids)
-        looked_up = self._methods.embed_input_ids(step.input_ids)
-        self._check("embed_input_ids", looked_up, rows, None)
+        """As EngineModel: a first forward pass. ConfigError for a wrong shape, NaN, infinity or any exception."""
+        looked_up = self._tried("embed_input_ids", lambda: self._embeds(step.input_ids))
         self.prompt_embeds_size = looked_up.shape[1]
-        hidden = self.forward(step)
-        self._check("forward", hidden, rows, None)
-        logits = self.compute_logits(hidden)
-        self._check("compute_logits", logits, rows, self._vocab_size)
+        hidden = self._tried("forward", lambda: self.forward(step))
+        self._tried("compute_logits", lambda: self.compute_logits(hidden))
 
-    def _check(self, method: str, x: Any, rows: int, columns: int | None) -> None:
-        wanted = f"a tensor [{rows}, {'E' if columns is None else columns}]"
-        if not isinstance(x, Tensor) or x.dim() != 2 or x.shape[0] != rows or columns not in (None, x.shape[1]):
-            found = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
-            raise ConfigError(f"model_class.{method}", f"{self.name} returned {found}", expected=wanted)
+    def _tried(self, method: str, call: Callable[[], Tensor]) -> Tensor:
+        try:
+            x = call()
+        except WeftError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"model_class.{method}", self.name, expected="a method that runs on a first step",
+                              hint=f"{type(error).__name__}: {error}") from error
         if not x.isfinite().all():
             raise ConfigError(f"model_class.{method}", f"{self.name} returned NaN or infinite numbers",
-                              expected=f"{wanted} of finite numbers", hint="Are all weights loaded, and the dtype wide "
+                              expected="finite numbers", hint="Are all weights loaded, and the dtype wide "
                               "enough? Try dtype=\"float32\".")
+        return x
+
+    def _checked(self, method: str, x: Any, rows: int, columns: int | None) -> Tensor:
+        """x, what a method of the class returned in a step; ConfigError unless it is [rows, columns]."""
+        if not isinstance(x, Tensor) or x.dim() != 2 or x.shape[0] != rows or columns not in (None, x.shape[1]):
+            found = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise ConfigError(f"model_class.{method}", f"{self.name} returned {found}",
+                              expected=f"a tensor [{rows}, {'E' if columns is None else columns}]")
+        return x
+
+    def _embeds(self, input_ids: Tensor) -> Tensor:
+        return self._checked("embed_input_ids", self._methods.embed_input_ids(input_ids), len(input_ids),
+                             self.prompt_embeds_size)
 
     def forward(self, step: Step) -> Tensor:
-        """As EngineModel. NotBuiltError for a step with taps: what a block is, only the model's code knows."""
+        """As EngineModel. ConfigError for a result that has not one row for each token.
+
+        NotBuiltError for a step with taps: what a block is, only the model's code knows.
+        """
         if step.taps:
             raise NotBuiltError("step.taps", sorted(step.taps), expected="none for a programmed model")
         self._step.begin(step)
         try:
             embeds = None
             if step.embeds is not None:
-                looked_up = self._methods.embed_input_ids(step.input_ids)
+                looked_up = self._embeds(step.input_ids)
                 embeds = looked_up.index_copy(0, step.embeds.rows, step.embeds.values.to(looked_up.dtype))
-            return self.module(step.input_ids, step.positions, intermediate_tensors=None, inputs_embeds=embeds)
+            hidden = self.module(step.input_ids, step.positions, intermediate_tensors=None, inputs_embeds=embeds)
+            return self._checked("forward", hidden, len(step.input_ids), None)
         finally:
             self._step.begin(None)
 
     def compute_logits(self, hidden_states: Tensor) -> Tensor:
-        """As EngineModel."""
-        return self._methods.compute_logits(hidden_states).float()
+        """As EngineModel. ConfigError for logits of another shape."""
+        logits = self._methods.compute_logits(hidden_states)
+        return self._checked("compute_logits", logits, len(hidden_states), self._vocab_size).float()
 
     def choices(self) -> Iterator[Choice]:
         """As EngineModel."""
