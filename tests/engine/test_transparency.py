@@ -60,6 +60,12 @@ def test_chunks_of_seven_tokens_change_nothing(directory, alone):
     assert llm_core["max_model_len"] == 256
 
 
+def test_one_sequence_at_a_time_has_the_whole_context(directory, alone):
+    with engine(directory, max_num_batched_tokens=8, max_num_seqs=1) as llm:
+        assert tokens(llm.generate(prompts(16), GREEDY, use_tqdm=False)) == alone
+        assert llm.collective_rpc("memory_plan")[0]["max_model_len"] == 256
+
+
 def test_cached_prefixes_change_nothing_and_are_counted(directory, alone):
     with engine(directory) as llm:
         first = llm.generate(prompts(16), GREEDY, use_tqdm=False)

@@ -39,6 +39,14 @@ def test_groups_of_tokens_get_equally_many_blocks_until_a_window_has_enough():
     assert window == 4 * (3 + 1) + 4           # 4 sequences of 3 blocks and one that is begun, and a step of 64 tokens
 
 
+def test_windows_alone_hold_a_whole_context_in_fewer_blocks():
+    fitted = fit(WINDOW, seqs=1).fit(1 << 30)
+
+    assert fitted == ((1 * (3 + 1) + 4,), 1024)
+    assert fit(WINDOW, seqs=1).fit(fit(WINDOW, seqs=1).least_bytes(1024)) == fitted
+    assert fit(WINDOW, seqs=1).fit(8 * 160 - 1).num_tokens == 7 * 16
+
+
 def test_a_model_of_states_alone_holds_sequences_of_any_length_two_states_each():
     fitted = fit(STATE, prefix_caching=False).fit(5_500)
 
@@ -94,7 +102,7 @@ def test_a_model_without_caches_needs_no_bytes_and_limits_no_sequence():
 
 
 @given(num_bytes=st.integers(0, 100_000), groups=st.sampled_from(
-    [(FULL,), (FULL, WINDOW), (STATE,), (STATE, FULL, WINDOW), (ENCODER, FULL, STATE)]))
+    [(FULL,), (WINDOW,), (FULL, WINDOW), (STATE,), (STATE, FULL, WINDOW), (ENCODER, FULL, STATE)]))
 def test_groups_never_take_more_than_the_bytes_and_hold_the_sequence_that_they_promise(groups, num_bytes):
     candidate = fit(*groups, max_encoder_len=40)
     num_blocks, num_tokens = candidate.fit(num_bytes)

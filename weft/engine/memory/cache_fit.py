@@ -53,8 +53,10 @@ class CacheFit:
         if self._state_bytes:
             left = num_bytes - self._bytes(blocks, 0)
             states = min(self._max_states, left // self._state_bytes)
-        return FittedCache(self._counts(blocks, states),
-                           blocks * self._block_size if self._max_blocks else self._max_model_len)
+        num_tokens = blocks * self._block_size
+        if blocks == self._max_blocks:         # all that `max_num_seqs` whole contexts can use
+            num_tokens = max(num_tokens, self._max_model_len)
+        return FittedCache(self._counts(blocks, states), num_tokens)
 
     def _cap(self, group: CacheGroup, config: EngineConfig) -> int:
         """The most blocks of a group that `max_num_seqs` sequences can use, cached snapshots included."""
