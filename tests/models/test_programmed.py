@@ -220,6 +220,21 @@ def test_a_wrong_result_is_refused_before_a_request_runs(directory, forward, tex
         answers(directory, model_class=local(forward=forward))
 
 
+def test_logits_may_be_a_view(directory):
+    def compute_logits(self, hidden_states):
+        return MyLlama.compute_logits(self, hidden_states).t().contiguous().t()
+
+    params = SamplingParams(temperature=0, max_tokens=4, ignore_eos=True, logprobs=1, prompt_logprobs=1)
+    found = []
+    for cls in (MyLlama, local(compute_logits=compute_logits)):
+        with LLM(model=str(directory), model_class=cls, dtype="float32", max_model_len=128,
+                 use_tqdm_on_load=False) as llm:
+            found.append([(output.prompt_logprobs, output.outputs[0].logprobs)
+                          for output in llm.generate(PROMPTS, params, use_tqdm=False)])
+
+    assert found[0] == found[1] and len(found[0][1][1]) == 4
+
+
 def raising(self, *args, **kwargs):
     raise ZeroDivisionError("planted")
 

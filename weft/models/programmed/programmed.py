@@ -227,7 +227,7 @@ class Programmed:
     def compute_logits(self, hidden_states: Tensor) -> Tensor:
         """As EngineModel. ConfigError for logits of another shape."""
         logits = self._methods.compute_logits(hidden_states)
-        return self._checked("compute_logits", logits, len(hidden_states), self._vocab_size).float()
+        return self._checked("compute_logits", logits, len(hidden_states), self._vocab_size).float().contiguous()
 
     def choices(self) -> Iterator[Choice]:
         """As EngineModel."""
