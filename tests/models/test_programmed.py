@@ -213,6 +213,8 @@ def test_a_model_with_a_cache_of_its_own_is_refused(directory):
 @pytest.mark.parametrize(("forward", "text"), [
     (lambda self, *args, **kwargs: MyLlama.forward(self, *args, **kwargs)[:1], r"returned \[1, 32\]"),
     (lambda self, *args, **kwargs: MyLlama.forward(self, *args, **kwargs) * torch.nan, "NaN"),
+    (lambda self, *args, **kwargs: MyLlama.forward(self, *args, **kwargs).long(), "returned torch.int64 on cpu"),
+    (lambda self, *args, **kwargs: MyLlama.forward(self, *args, **kwargs).to("meta"), "returned torch.float32 on meta"),
     (lambda self, *args, **kwargs: None, "returned NoneType"),
 ])
 def test_a_wrong_result_is_refused_before_a_request_runs(directory, forward, text):

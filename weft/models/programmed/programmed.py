@@ -195,11 +195,14 @@ class Programmed:
         return x
 
     def _checked(self, method: str, x: Any, rows: int, columns: int | None) -> Tensor:
-        """x, what a method of the class returned in a step; ConfigError unless it is [rows, columns]."""
+        """x, what a method of the class returned in a step; ConfigError unless it is floats [rows, columns]."""
         if not isinstance(x, Tensor) or x.dim() != 2 or x.shape[0] != rows or columns not in (None, x.shape[1]):
             found = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
             raise ConfigError(f"model_class.{method}", f"{self.name} returned {found}",
                               expected=f"a tensor [{rows}, {'E' if columns is None else columns}]")
+        if not x.is_floating_point() or x.device.type != self._context.device:
+            raise ConfigError(f"model_class.{method}", f"{self.name} returned {x.dtype} on {x.device}",
+                              expected=f"floats on {self._context.device}")
         return x
 
     def _embeds(self, input_ids: Tensor) -> Tensor:
