@@ -110,6 +110,13 @@ def test_a_tokenizers_length_that_says_nothing_does_not_count(tmp_path, value):
     assert max_len(tmp_path, files={"tokenizer_config.json": {"model_max_length": value}})[0] == 512
 
 
+def test_a_model_that_states_no_length_takes_any_wish_without_a_warning(tmp_path, caplog):
+    found = max_len(tmp_path, 100_000, without=["max_position_embeddings"])
+
+    assert found == (100_000, True, "option max_model_len")
+    assert "max_model_len" not in caplog.text
+
+
 def test_no_key_at_all_is_2048_with_a_warning(tmp_path, caplog):
     assert max_len(tmp_path, without=["max_position_embeddings"])[0] == 2048
     assert "max_model_len 2048" in caplog.text

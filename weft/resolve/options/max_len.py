@@ -47,6 +47,9 @@ def resolve_max_len(wanted: int | None, config: HFConfig, directory: Path, *,
     if window is not None and window < length.limit:
         length = ModelLength(window, window, "sliding_window, which disable_sliding_window makes the limit")
     if wanted is None or wanted == -1:
+        if length.limit == _UNBOUNDED:
+            logger.warning("max_model_len %d: %s has none of the keys %s; set max_model_len for more.", DEFAULT,
+                           config.source, ", ".join(KEYS))
         return length.default, False, length.source
     if wanted > length.limit:
         raise ConfigError("max_model_len", wanted, expected=f"at most {length.limit}, the model's {length.source}",
@@ -65,8 +68,7 @@ def model_length(config: HFConfig, directory: Path) -> ModelLength:
     if isinstance(in_tokenizer, int | float) and 1 <= in_tokenizer < (limit or _UNBOUNDED):
         limit, source = int(in_tokenizer), "model_max_length of tokenizer_config.json"
     if limit is None:
-        logger.warning("max_model_len %d: %s has none of the keys %s.", DEFAULT, config.source, ", ".join(KEYS))
-        return ModelLength(DEFAULT, DEFAULT, "default, as config.json states no length")
+        return ModelLength(_UNBOUNDED, DEFAULT, "default, as config.json states no length")
     trained = read_json_if_there(directory / SENTENCE_CONFIG).get("max_seq_length")
     if isinstance(trained, int) and 1 <= trained < limit:
         return ModelLength(limit, trained, f"{source} (taken unasked: max_seq_length of {SENTENCE_CONFIG} = {trained})")
