@@ -31,7 +31,8 @@ from workloads import Workload, batch, decode, prefill, shared
 
 from weft import LLM, SamplingParams
 from weft.architectures.spec import DecoderSpec, MoESpec
-from weft.cli.tables import human_bytes, print_table
+from weft.cli.tables import print_table
+from weft.config.human_bytes import human_bytes
 from weft.config.machine import Machine
 from weft.models.describe import describe
 from weft.models.sizes import model_of, num_parameters
