@@ -139,7 +139,8 @@ class Layer(nn.Module):
         """Give this layer's own parameters uninitialised memory."""
         for name, parameter in self._parameters.items():
             if parameter is not None:
-                self._parameters[name] = nn.Parameter(torch.empty_like(parameter, device=device), requires_grad=False)
+                memory = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
+                self._parameters[name] = nn.Parameter(memory, requires_grad=False)
 
     def own_homes(self) -> dict[str, Home]:
         """{part name: home} of this layer's own parameters. By default the parameters under their attribute names."""

@@ -106,7 +106,7 @@ class PublicLayer(Layer):
 
     def empty(self, name: str, parameter: nn.Parameter, device: str) -> Tensor:
         """Memory to load a parameter into."""
-        return torch.empty_like(parameter, device=device)
+        return torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
 
     def homes_of(self, name: str, parameter: nn.Parameter) -> dict[str, Tensor]:
         """{home: view} of one parameter: all of it under its name, unless parts are loaded apart."""
