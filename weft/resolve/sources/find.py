@@ -14,7 +14,7 @@ from pathlib import Path
 from weft.errors import ConfigError
 from weft.resolve.gguf.files import is_remote_gguf, local_gguf, split_remote_gguf
 from weft.resolve.json_file import read_json
-from weft.resolve.sources import environment, hub, messages, modelscope, wanted
+from weft.resolve.sources import environment, messages, wanted
 from weft.resolve.sources.local import local_directory, not_there, redirected
 from weft.resolve.sources.repository import Access, Repository, Request
 from weft.resolve.sources.wanted import MODEL, Wanted
@@ -61,6 +61,9 @@ def find(name: str, *, revision: str | None = None, want: Wanted = MODEL, access
 
 def open_repository(request: Request) -> Repository:
     """The repository on the hub, or on ModelScope when the environment selects it. ConfigError says what was tried."""
+    # Imported here because the network clients behind these two take 0.1 s, and a local model needs neither.
+    from weft.resolve.sources import hub, modelscope
+
     if not hub.is_repo_id(request.repo_id):
         raise not_there(request.name, request.field)
     return modelscope.open_modelscope(request) if environment.uses_modelscope() else hub.open_hub(request)
