@@ -13,7 +13,7 @@ from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
 from weft.engine.core import EngineCore
 from weft.engine.process.messages import EngineRequest
-from weft.ops.step import Step, empty_taps
+from weft.ops.step import Step
 from weft.resolve.engine_config import resolve_engine_config
 from weft.sampling_params import SamplingParams
 
@@ -39,7 +39,7 @@ def tapped(core, monkeypatch, blocks):
     forward, execute = runner.model.forward, runner.execute
 
     def forward_with_taps(step):
-        step = replace(step, taps=empty_taps(blocks, len(step.input_ids), 32, torch.float32))
+        step = replace(step, taps={block: torch.empty(len(step.input_ids), 32) for block in blocks})
         for x in step.taps.values():
             x.fill_(torch.nan)
         out = forward(step)

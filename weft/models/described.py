@@ -28,25 +28,19 @@ from weft.ops.step import Step
 
 
 class DescribedStack:
-    """What all described models share of EngineModel. checkpoint: None for a model that is only looked at."""
+    """What all described models share of EngineModel.
 
-    has_own_head: bool
+    checkpoint: None for a model that is only looked at. num_outputs: float32 numbers that leave the model for one
+    wanted row. head: where the head's matrix comes from, in words.
+    """
 
     def __init__(self, spec: ModelSpec, module: Stack, reader: ConfigReader, checkpoint: Checkpoint | None,
-                 context: LayerContext) -> None:
+                 context: LayerContext, *, num_outputs: int, head: str) -> None:
         self.spec, self.module, self.reader = spec, module, reader
         self._checkpoint, self._context = checkpoint, context
+        self._num_outputs, self._head = num_outputs, head
         self.caches = module.caches()
         self.num_positions = None if spec.embedding.positions is None else spec.embedding.positions.num_positions
-
-    @property
-    def num_outputs(self) -> int:
-        """float32 numbers that leave the model for one wanted row."""
-        raise NotImplementedError
-
-    def head_words(self) -> str:
-        """Where the head's matrix comes from."""
-        raise NotImplementedError
 
     def words(self) -> ModelWords:
         """As EngineModel: one entry for each kind of block."""
@@ -60,7 +54,7 @@ class DescribedStack:
                 parameters=num_parameters(built), cache_bytes_per_token=cache_bytes_per_token(built),
                 state_bytes=state_bytes(built)))
         title = f"{len(spec.blocks)} layers of {spec.hidden_size}, vocabulary {spec.vocab_size}"
-        return ModelWords(title, self.head_words(), tuple(rows))
+        return ModelWords(title, self._head, tuple(rows))
 
     def weight_bytes(self) -> int:
         """As EngineModel. Without a checkpoint all weights are floats."""
@@ -70,8 +64,9 @@ class DescribedStack:
 
     def step_bytes(self, limits: StepLimits) -> int:
         """As EngineModel."""
-        blocks = [block.token_bytes(self._is_native) for block in self.module.each_block()]
-        return step_bytes(self.module, max(blocks, default=0), self.num_outputs, limits, native=self._is_native)
+        native = self._context.is_native
+        blocks = [block.token_bytes(native) for block in self.module.each_block()]
+        return step_bytes(self.module, max(blocks, default=0), self._num_outputs, limits, native=native)
 
     def bytes_per_cached_token(self) -> float:
         """As EngineModel."""
@@ -107,10 +102,6 @@ class DescribedStack:
         """As EngineModel."""
         self.module.steps.refusal = reason
 
-    @property
-    def _is_native(self) -> bool:
-        return self._context.is_native
-
 
 class Described(DescribedStack):
     """As EngineModel. hf_config: says whether the head is tied."""
@@ -121,18 +112,11 @@ class Described(DescribedStack):
 
     def __init__(self, spec: DecoderSpec, reader: ConfigReader, checkpoint: Checkpoint | None,
                  hf_config: Mapping[str, Any], context: LayerContext) -> None:
-        self.has_own_head = needs_own_head(checkpoint, spec, hf_config)
-        super().__init__(spec, Decoder(spec, tied=not self.has_own_head, context=context), reader, checkpoint, context)
+        has_own = needs_own_head(checkpoint, spec, hf_config)
+        super().__init__(spec, Decoder(spec, tied=not has_own, context=context), reader, checkpoint, context,
+                         num_outputs=spec.vocab_size,
+                         head="has a table of its own" if has_own else "shares the embedding's table")
         self.prompt_embeds_size = spec.embedding.embedding_dim or spec.hidden_size
-
-    @property
-    def num_outputs(self) -> int:
-        """As DescribedStack: logits."""
-        return self.spec.vocab_size
-
-    def head_words(self) -> str:
-        """As DescribedStack."""
-        return "has a table of its own" if self.has_own_head else "shares the embedding's table"
 
     def compute_logits(self, hidden_states: Tensor) -> Tensor:
         """As EngineModel."""

@@ -19,22 +19,14 @@ class DescribedEncoder(DescribedStack):
 
     tasks = frozenset(BUILT_TASKS)
     prompt_embeds_size = None
-    has_own_head = False
 
     def __init__(self, spec: EncoderSpec, pooler_spec: PoolerSpec, reader: ConfigReader,
                  checkpoint: Checkpoint | None, context: LayerContext) -> None:
-        super().__init__(spec, Encoder(spec, context=context), reader, checkpoint, context)
+        then = ", then scaled to length 1" if pooler_spec.normalize else ""
+        super().__init__(spec, Encoder(spec, context=context), reader, checkpoint, context,
+                         num_outputs=spec.hidden_size,
+                         head=f"none; a prompt's vector is {pooler_spec.kind} of its states{then}")
         self.pooler = Pooler(pooler_spec)
-
-    @property
-    def num_outputs(self) -> int:
-        """As DescribedStack: the final states are what leaves the model."""
-        return self.spec.hidden_size
-
-    def head_words(self) -> str:
-        """As DescribedStack."""
-        then = ", then scaled to length 1" if self.pooler.spec.normalize else ""
-        return f"none; a prompt's vector is {self.pooler.spec.kind} of its states{then}"
 
     def compute_logits(self, hidden_states: Tensor) -> Tensor:
         """Never called: the task "generate", which needs logits, is none of an encoder's."""

@@ -84,8 +84,3 @@ class Step:
         """Copy the taps of `other`, a step with the same `shape_key`, into this step's."""
         for block, x in (self.taps or {}).items():
             x.copy_((other.taps or {})[block])
-
-
-def empty_taps(blocks: tuple[int, ...], num_tokens: int, hidden_size: int, dtype: torch.dtype) -> dict[int, Tensor]:
-    """Uninitialised taps, {block: [num_tokens, hidden_size]}, for a step of num_tokens rows."""
-    return {block: torch.empty(num_tokens, hidden_size, dtype=dtype) for block in blocks}
