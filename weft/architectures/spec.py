@@ -132,8 +132,8 @@ class HeadSpec(Part):
 
 
 @part
-class DecoderSpec(Part):
-    """A decoder-only language model.
+class StackSpec(Part):
+    """What every model has: an embedding, blocks and a final norm.
 
     names: maps tensor names of Hugging Face checkpoints to part names. gguf_names, mistral_names: the same for GGUF
     files, and for files of Mistral's own format; None: the family cannot be loaded from such files.
@@ -145,29 +145,26 @@ class DecoderSpec(Part):
     embedding: EmbeddingSpec
     blocks: tuple[BlockSpec, ...]
     final_norm: NormSpec | None
-    head: HeadSpec
     names: NameMap = field(repr=False)
     gguf_names: NameMap | None = field(default=None, repr=False)
     mistral_names: NameMap | None = field(default=None, repr=False)
 
 
 @part
-class EncoderSpec(Part):
+class DecoderSpec(StackSpec):
+    """A decoder-only language model."""
+
+    head: HeadSpec
+
+
+@part
+class EncoderSpec(StackSpec):
     """An encoder: its output is the tokens' final hidden states, and each token sees its whole prompt.
 
-    default_pooling: the pooling (`PoolerSpec.kind`) if the checkpoint names none. names …: as in DecoderSpec.
+    default_pooling: the pooling (`PoolerSpec.kind`) if the checkpoint names none.
     """
 
-    hidden_size: int
-    vocab_size: int
-    max_position: int | None
-    embedding: EmbeddingSpec
-    blocks: tuple[BlockSpec, ...]
-    final_norm: NormSpec | None
     default_pooling: str
-    names: NameMap = field(repr=False)
-    gguf_names: NameMap | None = field(default=None, repr=False)
-    mistral_names: NameMap | None = field(default=None, repr=False)
 
 
 @part
