@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from weft.cache.block_pool import BlockPool
 from weft.cache.groups.group import FREED
-from weft.cache.masks import CAUSAL, Bidirectional, Mask
+from weft.cache.groups.token_blocks import TokenBlocks
+from weft.cache.masks import CAUSAL, Mask
 
 
 @dataclass(frozen=True, slots=True)
-class WindowGroup:
+class WindowGroup(TokenBlocks):
     """Layers with the same window. Entry i of a table is the block of tokens i * `block_size` and following; entries
     that have left the window are `FREED`.
 
@@ -29,17 +30,8 @@ class WindowGroup:
     is_kept_at_borders = False
 
     @property
-    def can_share_prefixes(self) -> bool:
-        """False for bidirectional attention: there an earlier token's keys depend on later tokens."""
-        return not isinstance(self.mask, Bidirectional)
-
-    @property
     def words(self) -> str:
         return f"window {self.window}"
-
-    @property
-    def block_bytes(self) -> int:
-        return self.bytes_per_token * self.block_size
 
     def num_left_behind(self, num_tokens: int) -> int:
         """The number of leading blocks that no query from position `num_tokens` on sees."""
@@ -50,21 +42,12 @@ class WindowGroup:
         span = self.window - 1 + max_chunk
         return min(-(-num_tokens // self.block_size), (span + self.block_size - 2) // self.block_size + 1)
 
-    def grow(self, table: list[int], num_tokens: int, num_encoder_tokens: int) -> tuple[int, int]:
-        num_blocks, num_held = -(-num_tokens // self.block_size), len(table)
-        if num_blocks <= num_held:
-            return 0, num_held * self.block_size
-        return num_blocks - num_held, num_blocks * self.block_size
-
     def num_missing(
         self, table: list[int], num_computed: int, num_tokens: int, max_chunk: int, num_encoder_tokens: int
     ) -> int:
         num_visible = len(table) - self.num_left_behind(num_computed)
         return max(0, min(-(-num_tokens // self.block_size) - len(table),
                           self.num_blocks(num_tokens, max_chunk, num_encoder_tokens) - num_visible))
-
-    def num_surplus(self, table: list[int], num_tokens: int) -> int:
-        return max(0, len(table) - -(-num_tokens // self.block_size))
 
     def longest_hit(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> int:
         """A hit needs only the blocks that the token after the hit sees."""
@@ -78,10 +61,6 @@ class WindowGroup:
     def found(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> list[int]:
         num_left_behind = self.num_left_behind(num * self.block_size)
         return [FREED] * num_left_behind + pool.find_all(keys[num_left_behind:num])
-
-    def publish(self, pool: BlockPool, table: list[int], keys: Sequence[bytes], first: int, num_computed: int) -> None:
-        for index in range(first, num_computed // self.block_size):
-            pool.publish(table[index], keys[index])
 
     def advance(self, pool: BlockPool, table: list[int], num_computed: int) -> bool:
         end = first = (num_computed - self.window + 1) // self.block_size       # num_left_behind, or negative
