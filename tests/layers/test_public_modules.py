@@ -10,6 +10,7 @@ from torch import nn
 from weft.errors import ConfigError
 from weft.layers.context import LayerContext
 from weft.layers.public import (
+    Attention,
     LogitsProcessor,
     MergedColumnParallelLinear,
     ParallelLMHead,
@@ -201,6 +202,9 @@ def test_a_weight_can_be_printed():
     (lambda: VocabParallelEmbedding(0, 4), "num_embeddings = 0"),
     (lambda: RMSNorm(8, var_hidden_size=4), "var_hidden_size = 4"),
     (lambda: VocabParallelEmbedding(8, 4, org_num_embeddings=6), "org_num_embeddings = 6"),
+    (lambda: ReplicatedLinear(4, 4, quant_config="fp8"), "ReplicatedLinear.quant_config = 'fp8'"),
+    (lambda: ParallelLMHead(8, 4, quant_config="fp8"), "ParallelLMHead.quant_config = 'fp8'"),
+    (lambda: Attention(2, 8, 1.0, quant_config="fp8"), "Attention.quant_config = 'fp8'"),
 ])
 def test_sizes_and_options_without_code_are_refused_in_the_constructor(make, text):
     with pytest.raises(ConfigError, match=text):

@@ -24,7 +24,8 @@ class Attention(PublicLayer):
                  attn_type: str = "decoder", kv_sharing_target_layer_name: str | None = None,
                  sinks: Tensor | None = None) -> None:
         super().__init__()
-        unsupported("Attention", alibi_slopes=alibi_slopes, kv_sharing_target_layer_name=kv_sharing_target_layer_name)
+        unsupported("Attention", alibi_slopes=alibi_slopes, quant_config=quant_config,
+                    kv_sharing_target_layer_name=kv_sharing_target_layer_name)
         if attn_type != "decoder":
             raise NotBuiltError("Attention.attn_type", attn_type, expected='"decoder"',
                                 hint="Encoders and cross attention of programmed models are not built yet.")

@@ -31,8 +31,8 @@ class VocabParallelEmbedding(PublicLayer):
                  org_num_embeddings: int | None = None, padding_size: int = DEFAULT_VOCAB_PADDING_SIZE,
                  quant_config: Any = None, prefix: str = "") -> None:
         super().__init__()
-        unsupported(type(self).__name__, org_num_embeddings=None if org_num_embeddings == num_embeddings
-                    else org_num_embeddings)
+        unsupported(type(self).__name__, quant_config=quant_config,
+                    org_num_embeddings=None if org_num_embeddings == num_embeddings else org_num_embeddings)
         check_sizes(self, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.params_dtype = params_dtype or self.params_dtype
         self.num_embeddings = self.org_vocab_size = self.num_embeddings_padded = num_embeddings
@@ -124,7 +124,7 @@ class ParallelLMHead(VocabParallelEmbedding):
     def __init__(self, num_embeddings: int, embedding_dim: int, bias: bool = False,
                  params_dtype: torch.dtype | None = None, org_num_embeddings: int | None = None,
                  padding_size: int = DEFAULT_VOCAB_PADDING_SIZE, quant_config: Any = None, prefix: str = "") -> None:
-        super().__init__(num_embeddings, embedding_dim, params_dtype, org_num_embeddings, padding_size)
+        super().__init__(num_embeddings, embedding_dim, params_dtype, org_num_embeddings, padding_size, quant_config)
         self.bias = self.new_parameter(num_embeddings) if bias else None
         self.is_head = True
 

@@ -26,8 +26,9 @@ class PublicLinear(PublicLayer):
     """
 
     def __init__(self, input_size: int, rows: Mapping[Part, int], *, bias: bool, skip_bias_add: bool,
-                 return_bias: bool, params_dtype: torch.dtype | None = None) -> None:
+                 return_bias: bool, params_dtype: torch.dtype | None, quant_config: Any) -> None:
         super().__init__()
+        unsupported(type(self).__name__, quant_config=quant_config)
         check_sizes(self, input_size=input_size, **{f"output_size[{part!r}]": count for part, count in rows.items()})
         self.params_dtype = params_dtype or self.params_dtype
         self.input_size, self.output_size, self.rows = input_size, sum(rows.values()), dict(rows)
@@ -101,7 +102,7 @@ class ReplicatedLinear(PublicLinear):
                  params_dtype: torch.dtype | None = None, quant_config: Any = None, prefix: str = "", *,
                  return_bias: bool = True, disable_tp: bool = False) -> None:
         super().__init__(input_size, {None: output_size}, bias=bias, skip_bias_add=skip_bias_add,
-                         return_bias=return_bias, params_dtype=params_dtype)
+                         return_bias=return_bias, params_dtype=params_dtype, quant_config=quant_config)
 
 
 class ColumnParallelLinear(PublicLinear):
@@ -111,7 +112,7 @@ class ColumnParallelLinear(PublicLinear):
                  skip_bias_add: bool = False, params_dtype: torch.dtype | None = None, quant_config: Any = None,
                  prefix: str = "", *, return_bias: bool = True, disable_tp: bool = False) -> None:
         super().__init__(input_size, {None: output_size}, bias=bias, skip_bias_add=skip_bias_add,
-                         return_bias=return_bias, params_dtype=params_dtype)
+                         return_bias=return_bias, params_dtype=params_dtype, quant_config=quant_config)
 
 
 class RowParallelLinear(PublicLinear):
@@ -122,7 +123,7 @@ class RowParallelLinear(PublicLinear):
                  quant_config: Any = None, prefix: str = "", *, return_bias: bool = True,
                  disable_tp: bool = False) -> None:
         super().__init__(input_size, {None: output_size}, bias=bias, skip_bias_add=skip_bias_add,
-                         return_bias=return_bias, params_dtype=params_dtype)
+                         return_bias=return_bias, params_dtype=params_dtype, quant_config=quant_config)
 
 
 class MergedColumnParallelLinear(PublicLinear):
@@ -132,7 +133,7 @@ class MergedColumnParallelLinear(PublicLinear):
                  skip_bias_add: bool = False, params_dtype: torch.dtype | None = None, quant_config: Any = None,
                  prefix: str = "", *, return_bias: bool = True, disable_tp: bool = False) -> None:
         super().__init__(input_size, dict(enumerate(output_sizes)), bias=bias, skip_bias_add=skip_bias_add,
-                         return_bias=return_bias, params_dtype=params_dtype)
+                         return_bias=return_bias, params_dtype=params_dtype, quant_config=quant_config)
         self.output_sizes = list(output_sizes)
 
 
@@ -150,7 +151,7 @@ class QKVParallelLinear(PublicLinear):
         kv_heads = total_num_heads if total_num_kv_heads is None else total_num_kv_heads
         super().__init__(hidden_size, {"q": total_num_heads * head_size, "k": kv_heads * head_size,
                                        "v": kv_heads * head_size}, bias=bias, skip_bias_add=skip_bias_add,
-                         return_bias=return_bias, params_dtype=params_dtype)
+                         return_bias=return_bias, params_dtype=params_dtype, quant_config=quant_config)
         self.hidden_size, self.head_size = hidden_size, head_size
         self.total_num_heads = self.num_heads = total_num_heads
         self.total_num_kv_heads = self.num_kv_heads = kv_heads
