@@ -19,6 +19,7 @@ from weft.layers.public import (
     RMSNorm,
     SiluAndMul,
     VocabParallelEmbedding,
+    get_rope,
 )
 
 WIDTH = 24
@@ -204,6 +205,7 @@ def test_a_weight_can_be_printed():
     (lambda: VocabParallelEmbedding(8, 4, org_num_embeddings=6), "org_num_embeddings = 6"),
     (lambda: ReplicatedLinear(4, 4, quant_config="fp8"), "ReplicatedLinear.quant_config = 'fp8'"),
     (lambda: ParallelLMHead(8, 4, quant_config="fp8"), "ParallelLMHead.quant_config = 'fp8'"),
+    (lambda: get_rope(8, dtype=torch.float16), "get_rope.dtype = torch.float16"),
     (lambda: Attention(2, 8, 1.0, quant_config="fp8"), "Attention.quant_config = 'fp8'"),
 ])
 def test_sizes_and_options_without_code_are_refused_in_the_constructor(make, text):

@@ -77,18 +77,20 @@ def get_rope(head_size: int, rotary_dim: int | None = None, max_position: int = 
              rope_parameters: Mapping[str, Any] | None = None) -> RotaryEmbedding:
     """The rotary positions of a config. Arguments as vLLM's function, of both generations.
 
-    rope_parameters: the config's, with rope_theta in it; older models give `base` and `rope_scaling`.
+    rope_parameters: the config's, with rope_theta in it; older models give `base` and `rope_scaling`. dtype: the
+    model's, in which cos and sin are rounded.
     ConfigError for an unknown type or values that do not fit; NotBuiltError for a type without code.
     """
-    unsupported("get_rope", dual_chunk_attention_config=dual_chunk_attention_config)
+    unsupported("get_rope", dual_chunk_attention_config=dual_chunk_attention_config,
+                dtype=None if dtype == torch.get_default_dtype() else dtype)
     if rope_parameters is not None and rope_scaling is not None:
         raise ConfigError("rope_scaling", dict(rope_scaling), expected="either rope_parameters or rope_scaling")
     values: dict[str, Any] = {"head_dim": head_size, "max_position_embeddings": max_position}
     given = dict(rope_parameters or rope_scaling or {})
-    theta = given.setdefault("rope_theta", 10000.0 if base is None else base)
+    given.setdefault("rope_theta", 10000.0 if base is None else base)
     values["rope_parameters"] = {"rope_type": given.pop("type", "default"), **given}
     partial = given.get("partial_rotary_factor", partial_rotary_factor)
-    part = rope(ConfigReader(values, source="get_rope"), theta=theta, interleaved=not is_neox_style,
+    part = rope(ConfigReader(values, source="get_rope"), interleaved=not is_neox_style,
                 rotary_dim=int((rotary_dim or head_size) * partial))
     if part.rotary_dim > head_size:
         raise ConfigError("get_rope.rotary_dim", part.rotary_dim, expected=f"at most head_size, {head_size}")
