@@ -33,7 +33,7 @@ from workloads import Workload
 from weft.architectures.spec import DecoderSpec, MoESpec
 from weft.layers.context import CacheFormat, LayerContext
 from weft.models.decoder import Decoder
-from weft.models.sizes import DTYPE_BYTES, flops_per_token, model_of, parameter_shapes
+from weft.models.sizes import flops_per_token, model_of, parameter_shapes
 
 INT4_GROUP = 64
 NUM_SAMPLES = 32      # contexts at which attention's cost is computed; exact unless a window ends between two of them
@@ -156,7 +156,7 @@ def gguf_weight_bytes(spec: DecoderSpec, path: Path) -> WeightBytes:
 
 def _bytes_of(shape: tuple[int, ...], dtype: str, quantization: str | None) -> float:
     if len(shape) < 2 or quantization is None:
-        return prod(shape) * DTYPE_BYTES[dtype]
+        return prod(shape) * getattr(torch, dtype).itemsize
     if quantization in ("int8", "w8a8"):
         return prod(shape) + 4 * shape[0]
     return prod(shape) * (1 / 2 + 2 / INT4_GROUP)

@@ -23,8 +23,8 @@ from weft.errors import CheckpointError, MemoryPlanError
 from weft.models.build import build_model, layer_context
 from weft.models.engine_model import EngineModel
 from weft.models.sizes import (
-    DTYPE_BYTES,
     cache_bytes_per_token,
+    float_bytes,
     flops_per_token,
     num_active_parameters,
     num_parameters,
@@ -99,7 +99,7 @@ def sizes(found: Inspection) -> dict[str, Any]:
     return {
         "parameters": parameters,
         "active_parameters": num_active_parameters(module),
-        "weight_bytes": parameters * DTYPE_BYTES[found.config.model.dtype],
+        "weight_bytes": float_bytes(module, found.config.model.dtype),
         "kv_bytes_per_token": cache_bytes_per_token(module),
         "flops_per_token": flops_per_token(module),
         "head": found.model.words().head,

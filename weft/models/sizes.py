@@ -20,8 +20,6 @@ from weft.models.decoder import Decoder, Stack
 from weft.models.encoder import Encoder
 from weft.ops.quantized import QuantizedWeight
 
-DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
-
 
 def layers_of(model: nn.Module) -> Iterator[Layer]:
     """All layers of a model, at any depth."""
@@ -40,15 +38,16 @@ def held_bytes(model: Layer, codes: Mapping[str, QuantizedWeight]) -> int:
     return sum(layer.held_bytes(by_layer.get(layer, {})) for layer in layers_of(model))
 
 
-def step_bytes(model: nn.Module, token_bytes: int, vocab_size: int, limits: StepLimits, *, native: bool) -> int:
-    """Bytes of the largest step. token_bytes: of one row in the hungriest block.
+def step_bytes(model: nn.Module, token_bytes: int, num_outputs: int, limits: StepLimits, *, native: bool) -> int:
+    """Bytes of the largest step. token_bytes: of one row in the hungriest block. num_outputs: of one wanted row.
 
-    Logits are float32; native sampling holds one more copy for log-probabilities and some rows for each thread.
+    Outputs (logits, or an encoder's states) are float32; native sampling holds one more copy for log-probabilities and
+    some rows for each thread.
     """
     rows = limits.num_wanted_rows
-    logits = (2 * rows + 5 * limits.num_threads) * vocab_size * 4 if native else 3 * rows * vocab_size * 4
+    outputs = (2 * rows + 5 * limits.num_threads if native else 3 * rows) * num_outputs * 4
     fixed = max((layer.step_bytes(limits) for layer in layers_of(model)), default=0)
-    return limits.num_tokens * token_bytes + logits + fixed
+    return limits.num_tokens * token_bytes + outputs + fixed
 
 
 def parameter_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -67,6 +66,11 @@ def parameter_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
 def num_parameters(model: nn.Module) -> int:
     """Numbers that a model or layer holds; a shared table counts once."""
     return sum(map(prod, parameter_shapes(model).values()))
+
+
+def float_bytes(model: nn.Module, dtype: str) -> int:
+    """Bytes of all numbers of a model as floats of a dtype, "bfloat16" and the like."""
+    return num_parameters(model) * getattr(torch, dtype).itemsize
 
 
 def num_active_parameters(model: nn.Module) -> int:
