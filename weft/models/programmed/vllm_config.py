@@ -84,13 +84,13 @@ def _spell_rope_both_ways(config: Any) -> None:
     """`rope_theta` and `rope_scaling` beside `rope_parameters`.
 
     Transformers 5 keeps rotary positions in `rope_parameters` only; a model file that reads the older names with a
-    default would be wrong without a word.
+    default would be wrong without a word. Its later versions have `rope_scaling` as another name of the whole
+    `rope_parameters`, which must not be assigned.
     """
     found = getattr(config, "rope_parameters", None)
     if not isinstance(found, dict) or any(isinstance(value, dict) for value in found.values()):
         return                                                # none, or one for each type of layer
     if getattr(config, "rope_theta", None) is None and "rope_theta" in found:
         config.rope_theta = found["rope_theta"]
-    scaling = {key: value for key, value in found.items() if key not in ("rope_theta", "partial_rotary_factor")}
-    if scaling.get("rope_type", "default") != "default" and "rope_scaling" not in vars(config):
-        config.rope_scaling = scaling
+    if not hasattr(type(config), "rope_scaling") and found.get("rope_type", "default") != "default":
+        config.rope_scaling = dict(found)
