@@ -287,6 +287,27 @@ def test_a_parameter_that_nothing_fills_refuses_the_start(directory):
         answers(directory, model_class=local(load_weights=load_weights))
 
 
+class WithForeign(MyLlama):
+    def __init__(self, *, vllm_config, prefix=""):
+        super().__init__(vllm_config=vllm_config, prefix=prefix)
+        self.extra = torch.nn.Linear(4, 4)
+        torch.nn.init.zeros_(self.extra.weight)
+
+
+def test_a_foreign_modules_parameter_counts_where_load_weights_says_what_it_filled(directory, wanted):
+    def loads_and_says_nothing(self, weights):
+        MyLlama.load_weights(self, weights)
+
+    def sets_it(self, weights):
+        return MyLlama.load_weights(self, weights) | {"extra.weight", "extra.bias"}
+
+    with pytest.raises(CheckpointError, match=r"filled nothing into extra.weight, extra.bias"):
+        answers(directory, model_class=WithForeign)
+    for load_weights in (loads_and_says_nothing, sets_it):
+        model_class = type("Fine", (WithForeign,), {"load_weights": load_weights})
+        assert answers(directory, PROMPTS[:1], model_class=model_class) == wanted[:1]
+
+
 def test_a_fault_in_load_weights_names_the_tensor(directory):
     def load_weights(self, weights):
         return MyLlama.load_weights(self, ((f"stray.{name}", x) for name, x in weights))

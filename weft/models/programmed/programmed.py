@@ -6,7 +6,7 @@ made. Then the engine binds these layers: to kernels, to a cache, and to the `St
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, Protocol, cast
@@ -162,16 +162,26 @@ class Programmed:
         except Exception as error:
             raise CheckpointError(f"{self.name}.load_weights at tensor {reading.last}: {type(error).__name__}: "
                                   f"{error}. Does the model have a parameter for this tensor?") from error
-        empty = [name for name in self._unfilled() if loaded is None or name not in loaded]
+        empty = self._unfilled(loaded)
         if empty:
             shown = ", ".join(empty[:8]) + (f" and {len(empty) - 8} more" if len(empty) > 8 else "")
             raise CheckpointError(f"{self.name}.load_weights filled nothing into {shown}: the checkpoint lacks them, "
                                   "or load_weights passes over their tensors.")
 
-    def _unfilled(self) -> list[str]:
-        """Parameters of weft's layers that are not whole yet, under their names in the model."""
-        return [f"{prefix}.{name}" for prefix, module in self.module.named_modules() if isinstance(module, PublicLayer)
-                for name in module.missing()]
+    def _unfilled(self, loaded: Container[str] | None) -> list[str]:
+        """Names in the model of the parameters that nothing filled.
+
+        loaded: what load_weights returned. weft's layers know themselves what they lack; of other modules' parameters
+        only `loaded` tells, and None tells nothing.
+        """
+        empty = []
+        for prefix, module in self.module.named_modules():
+            if isinstance(module, PublicLayer):
+                names = [f"{prefix}.{name}" for name in module.missing()]
+            else:
+                names = [] if loaded is None else [name for name, _ in module.named_parameters(prefix, recurse=False)]
+            empty += [name for name in names if loaded is None or name not in loaded]
+        return empty
 
     def try_step(self, step: Step) -> None:
         """As EngineModel: a first forward pass. ConfigError for a wrong shape, NaN, infinity or any exception."""
