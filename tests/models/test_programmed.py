@@ -73,6 +73,19 @@ def test_every_way_to_name_the_class(directory, wanted, option):
     assert answers(directory, PROMPTS[:1], **option) == wanted[:1]
 
 
+@pytest.mark.parametrize("code", [
+    Path(FILE).read_text(),
+    "from weft.architectures.llama import llama\nfrom weft.architectures.registry import architecture\n"
+    "mine = architecture('LlamaForCausalLM')(lambda c: llama(c))\n",
+], ids=["programmed", "described"])
+def test_a_model_file_runs_once(directory, tmp_path, code):
+    (tmp_path / "mine.py").write_text(f"{code}\nopen({str(tmp_path / 'runs')!r}, 'a').write('x')\n")
+
+    answers(directory, PROMPTS[:1], 1, model_file=str(tmp_path / "mine.py"))
+
+    assert (tmp_path / "runs").read_text() == "x"
+
+
 @pytest.mark.parametrize("quantization", ["int8", "int4", "w8a8"])
 def test_quantized_at_load_as_the_described_one(directory, quantization):
     assert (answers(directory, model_class=MyLlama, quantization=quantization)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import nn
@@ -38,10 +39,12 @@ def build_model(config: EngineConfig, context: LayerContext, checkpoint: Checkpo
 
 
 def _built(config: EngineConfig, context: LayerContext, checkpoint: Checkpoint | None) -> EngineModel:
-    cls = _programmed_class(config.model)
+    file = config.model.model_file
+    code = None if file is None else load_python_file(Path(file), field="model_file")
+    cls = _programmed_class(config.model, code)
     if cls is not None:
         return Programmed(cls, config, checkpoint, context)
-    spec, reader = describe(config.model)
+    spec, reader = describe(config.model, code)
     if isinstance(spec, EncoderSpec):
         return DescribedEncoder(spec, _pooler(spec, config.model.path), reader, checkpoint, context)
     model = Described(spec, reader, checkpoint, config.model.hf_config, context)
@@ -77,15 +80,13 @@ def _check_cache_dtype(model: EngineModel, config: EngineConfig) -> None:
                           hint="States are kept in float32, rows before a convolution in the model's dtype.")
 
 
-def _programmed_class(model: ModelConfig) -> type[nn.Module] | None:
-    """The class of a programmed model; None for a model that is described."""
+def _programmed_class(model: ModelConfig, code: ModuleType | None) -> type[nn.Module] | None:
+    """The class of a programmed model; None for a model that is described. code: the model file, if there is one."""
     if model.model_class is not None:
         return find_class(model.model_class)
-    if model.model_file is None:
+    if code is None or architectures_of(code):
         return None
-    path = Path(model.model_file)
-    module = load_python_file(path, field="model_file")
-    return None if architectures_of(module) else class_in(module, path)
+    return class_in(code)
 
 
 def _pooler(spec: EncoderSpec, path: str) -> PoolerSpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import Architecture, architectures_of, families, find
@@ -17,16 +18,18 @@ from weft.resolve.options.override_check import check_overrides
 logger = logging.getLogger("weft")
 
 
-def describe(model: ModelConfig) -> tuple[ModelSpec, ConfigReader]:
+def describe(model: ModelConfig, code: ModuleType | None = None) -> tuple[ModelSpec, ConfigReader]:
     """(the model's spec, the reader that knows which keys were read). Logs keys that nothing read as a warning.
 
+    code: the model file as a module, from a caller that has run the file; None: `describe` runs the file, if any.
     ConfigError for an unknown architecture, a value the family cannot use, an override that nothing read, or a model
     file that does not run.
     """
     source = model.config_source
     known: Mapping[str, Architecture] = families()
     if model.model_file is not None:
-        known = {**known, **from_file(Path(model.model_file))}
+        code = code or load_python_file(Path(model.model_file), field="model_file")
+        known = {**known, **_own(code, model.model_file)}
     reader = ConfigReader(model.hf_config, source=source, origins=model.origins)
     spec = find(model.hf_config["architectures"], known, source=source).describe(reader)
     check_overrides(reader, model.origins)
@@ -37,11 +40,11 @@ def describe(model: ModelConfig) -> tuple[ModelSpec, ConfigReader]:
     return spec, reader
 
 
-def from_file(path: Path) -> dict[str, Architecture]:
-    """The @architecture functions of a user's Python file. ConfigError when the file does not run or has none."""
-    found = architectures_of(load_python_file(path, field="model_file"))
+def _own(code: ModuleType, path: str) -> dict[str, Architecture]:
+    """The @architecture functions of the user's model file. ConfigError when the file has none."""
+    found = architectures_of(code)
     if not found:
-        raise ConfigError("model_file", str(path), expected="a file with a function marked @architecture(\"Name\"), or "
+        raise ConfigError("model_file", path, expected="a file with a function marked @architecture(\"Name\"), or "
                           "with the class of a programmed model",
                           hint="docs/adding-a-model.md shows one.")
     return found

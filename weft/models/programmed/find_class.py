@@ -36,13 +36,13 @@ def find_class(model_class: Any) -> type[nn.Module]:
     return check_class(model_class)
 
 
-def class_in(module: ModuleType, path: Path) -> type[nn.Module] | None:
+def class_in(module: ModuleType) -> type[nn.Module] | None:
     """The one programmed model that a model file defines; None: it defines none. ConfigError when it has several."""
     found = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, nn.Module)
              and value.__module__ == module.__name__ and hasattr(value, "compute_logits")]
     if len(found) > 1:
         names = ", ".join(cls.__name__ for cls in found)
-        raise ConfigError("model_file", str(path), expected="a file with one model, or FILE.py:Class",
+        raise ConfigError("model_file", module.__file__, expected="a file with one model, or FILE.py:Class",
                           hint=f"It defines {names}.")
     return check_class(found[0]) if found else None
 
