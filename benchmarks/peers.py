@@ -30,6 +30,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -166,7 +167,8 @@ def take_turn(peer: FoundPeer, measured: Measured, workloads: Sequence[Workload]
             measured.failure = str(failure)
             print(f"{peer.name}: {failure}", file=sys.stderr)
         finally:
-            process.stdin.close()
+            with suppress(BrokenPipeError):      # of a process that has ended; `ask` told of that
+                process.stdin.close()
 
 
 def rate(process: subprocess.Popen[str], workload: Workload, vocab_size: int, round_index: int) -> float:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,25 @@ def test_an_engine_that_fails_is_told_and_the_others_go_on(measured):
     row = next(line for line in done.stdout.splitlines() if line.startswith("prefill, one prompt of 8"))
     weft, vllm, *transformers = row.removeprefix("prefill, one prompt of 8").split()
     assert float(weft.replace(",", "")) > 0 and vllm == "failed" and transformers
+
+
+def test_a_process_that_ended_before_the_first_request_is_told(monkeypatch, capsys):
+    import peers
+    popen = subprocess.Popen
+
+    def ended(*args, **options):
+        process = popen(*args, **options)
+        process.wait()
+        return process
+
+    monkeypatch.setattr(peers.subprocess, "Popen", ended)
+    measured = peers.Measured()
+    peer = peers.FoundPeer(name="vllm", command=("true",), model="/model", program=None)
+
+    peers.take_turn(peer, measured, peers.WORKLOADS, 1, 100, Namespace(quantization=None, tries=1), 0)
+
+    assert measured.failure == "its process ended; what it said stands above"
+    assert capsys.readouterr().err.startswith("vllm: its process ended")
 
 
 def test_both_plots_are_drawn_from_the_json(run, measured, tmp_path):
