@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -101,7 +102,21 @@ def test_a_reader_that_goes_away_is_no_error():
     ran = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=60)
 
     assert ran.stdout.endswith("architectures\n")
-    assert ran.stderr.strip() in ("0", "141")      # 0 where the pipe took all of it before head left
+    assert ran.stderr.strip() in ("0", "141")      # 0 where the pipe took the whole text before head left
+
+
+@pytest.mark.parametrize("arguments", [["models"], ["--version"], ["--help"], ["serve", "--help"]], ids=" ".join)
+def test_a_reader_that_has_gone_before_the_first_line_is_no_error(arguments):
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ran = subprocess.run([sys.executable, "-m", "weft.cli.main", *arguments], stdout=writing, env=buffered,
+                             stderr=subprocess.PIPE, text=True, timeout=60)
+    finally:
+        os.close(writing)
+
+    assert (ran.returncode, ran.stderr) == (141, "")
 
 
 def test_an_unknown_variable_of_ours_is_told(caplog):

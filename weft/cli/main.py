@@ -1,7 +1,8 @@
 """The `weft` command: finds the subcommand, runs it, and turns an error into one line and an exit status.
 
 Only the requested subcommand's module is imported, so that `weft --version` and `--help` are fast.
-Exit status: 0 done, 1 an error of weft or of a file, 2 a wrong command line, 130 interrupted.
+Exit status: 0 done, 1 an error of weft or of a file, 2 a wrong command line, 130 interrupted, 141
+stdout was closed by its reader.
 """
 
 from __future__ import annotations
@@ -36,32 +37,19 @@ COMMANDS = {
     "cache remove": ("weft.cli.cache.remove", "delete downloaded models"),
     "run-batch": ("weft.cli.run_batch", "answer a file of OpenAI batch requests"),
 }
-EXIT_STATUS = "Exit status: 0 done, 1 an error, 2 a wrong command line, 130 interrupted."
+EXIT_STATUS = "Exit status: 0 done, 1 an error, 2 a wrong command line, 130 interrupted, 141 stdout was closed."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: this process's) and return the exit status."""
     open_missing_streams()
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    wants_traceback = "--traceback" in arguments
     try:
-        return _run([a for a in arguments if a != "--traceback"])
-    except SystemExit as ending:
-        return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
-    except KeyboardInterrupt as interruption:
-        if str(interruption):       # a text says what the interrupted command has left behind
-            print(f"\nweft: {interruption}", file=sys.stderr)
-        return 130
+        status = _status(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()      # a reader that has gone is found here; at exit, Python would print an error of its own
+        return status
     except BrokenPipeError:
-        # The reader of stdout has closed the pipe. Without this, Python's flush at exit would print another error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())      # for the flush at exit
         return 141
-    except (WeftError, OSError) as error:
-        if wants_traceback:
-            traceback.print_exc()
-        else:
-            print(f"weft: error: {error}", file=sys.stderr)
-        return 1
 
 
 def build_parser(command: str) -> Parser:
@@ -83,6 +71,27 @@ def overview(commands: Iterable[str] = COMMANDS, prog: str = "weft") -> str:
               "  --version         print the version", "  --traceback       show where an error came from", "",
               EXIT_STATUS]
     return "\n".join(lines)
+
+
+def _status(arguments: list[str]) -> int:
+    """Run the command and return the exit status. BrokenPipeError when the reader of stdout has closed the pipe."""
+    wants_traceback = "--traceback" in arguments
+    try:
+        return _run([a for a in arguments if a != "--traceback"])
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+    except KeyboardInterrupt as interruption:
+        if str(interruption):       # a text says what the interrupted command has left behind
+            print(f"\nweft: {interruption}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        raise
+    except (WeftError, OSError) as error:
+        if wants_traceback:
+            traceback.print_exc()
+        else:
+            print(f"weft: error: {error}", file=sys.stderr)
+        return 1
 
 
 def _run(argv: list[str]) -> int:

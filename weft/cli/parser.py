@@ -44,10 +44,7 @@ class HelpAction(argparse.Action):
                          help="show this; WHAT: listgroup, a group's name, or a piece of an option's name")
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
-        if values is None:
-            parser.print_help()
-        else:
-            print(_part_of_help(parser, str(values)), end="")
+        print(parser.format_help() if values is None else _part_of_help(parser, str(values)), end="")
         parser.exit()
 
 
