@@ -94,6 +94,16 @@ def test_files_that_cannot_be_used_are_named_before_the_model_is_loaded(weft, ti
     assert ran.status == 1 and message in ran.err
 
 
+def test_an_earlier_output_stays_where_the_command_line_or_the_checkpoint_is_wrong(weft, tiny, tmp_path):
+    output = tmp_path / "out.jsonl"
+    output.write_text("earlier\n")
+
+    assert weft("embed", "text", "-o", output, "--model", tiny[0], "--dtype", "float7").status != 0
+    assert weft("embed", "text", "-o", output, "--model", tmp_path / "nowhere").status == 1
+
+    assert output.read_text() == "earlier\n"
+
+
 def test_a_server_for_an_encoder_says_what_there_is_instead(weft, tiny):
     ran = weft("serve", tiny[0], "--port", "0", *ENGINE)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weft.errors import ConfigError
+from weft.cli.files import read_text
 
 URLS = ("/v1/chat/completions", "/v1/completions")
 
@@ -26,12 +26,7 @@ class Line:
 
 def read_lines(path: Path) -> list[Line]:
     """The file's requests, without blank lines. ConfigError if the file cannot be read or is no UTF-8 text."""
-    try:
-        content = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError("--input-file", str(path), expected="a text file of JSON lines", hint=f"{reason}.") from error
-    return list(_parsed(content))
+    return list(_parsed(read_text("--input-file", path, expected="a text file of JSON lines")))
 
 
 def entry(line: Line, *, status: int | None = None, request_id: str | None = None, body: Any = None) -> dict[str, Any]:

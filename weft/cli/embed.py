@@ -9,10 +9,12 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
+from weft.cli.files import check_output, read_text
 from weft.cli.options import add_engine_options, engine_args
 from weft.cli.parser import Parser
 from weft.errors import ConfigError, RequestError
@@ -40,16 +42,16 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write a line for each text. Exit status 1 if one of them is an error."""
     texts = _texts(options)
-    output = None if options.output_file is None else _writable(Path(options.output_file))
+    if options.output_file is not None:
+        check_output("--output-file", options.output_file)
     from weft.llm import LLM
 
     num_texts = num_failed = 0
-    with LLM.from_engine_args(engine_args(options)) as llm:
+    with LLM.from_engine_args(engine_args(options)) as llm, _output(options.output_file) as output:
         for entry in _entries(llm, texts, options):
-            print(json.dumps(entry, ensure_ascii=False), file=output or sys.stdout)
+            print(json.dumps(entry, ensure_ascii=False), file=output)
             num_texts, num_failed = num_texts + 1, num_failed + ("error" in entry)
-    if output is not None:
-        output.close()
+    if options.output_file is not None:
         print(f"{num_texts} texts, {num_failed} failed: {options.output_file}")
     return 1 if num_failed else 0
 
@@ -61,24 +63,15 @@ def _texts(options: argparse.Namespace) -> Iterable[str]:
         return options.texts
     if options.input_file is None:
         return _lines(sys.stdin)
-    try:
-        content = Path(options.input_file).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError("--input-file", options.input_file, expected="a text file", hint=f"{reason}.") from error
-    return _lines(content.split("\n"))
+    return _lines(read_text("--input-file", options.input_file, expected="a text file").split("\n"))
 
 
 def _lines(lines: Iterable[str]) -> Iterator[str]:
     return (line.rstrip("\r\n") for line in lines if line.strip())
 
 
-def _writable(path: Path) -> Any:
-    try:
-        return path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError("--output-file", str(path), expected="a file that can be written",
-                          hint=f"{error.strerror}.") from error
+def _output(path: str | None) -> AbstractContextManager[TextIO]:
+    return nullcontext(sys.stdout) if path is None else Path(path).open("w", encoding="utf-8")
 
 
 def _entries(llm: LLM, texts: Iterable[str], options: argparse.Namespace) -> Iterator[dict[str, Any]]:

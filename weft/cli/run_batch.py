@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 
 from weft.cli.batch_file import is_failed, read_lines
+from weft.cli.files import check_output
 from weft.cli.options import add_engine_options, engine_args
 from weft.cli.parser import Parser, human_int
-from weft.errors import ConfigError
 
 
 def add_arguments(parser: Parser) -> None:
@@ -29,8 +29,7 @@ def run(options: argparse.Namespace) -> int:
     """Answer the file. Exit status 1 if a line got an error."""
     lines = read_lines(Path(options.input_file))
     output = Path(options.output_file)
-    if not output.resolve().parent.is_dir():
-        raise ConfigError("--output-file", str(output), expected="a file in a directory that exists")
+    check_output("--output-file", output)
     from weft.cli.batch import answer_all
 
     entries = answer_all(engine_args(options), lines, max_concurrency=options.max_concurrency)

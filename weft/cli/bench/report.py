@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from weft.cli.files import check_output
 from weft.cli.parser import Parser
 from weft.cli.tables import print_table
 from weft.errors import ConfigError
@@ -45,8 +46,8 @@ def check_report_options(options: argparse.Namespace) -> None:
                           hint='pip install "weft[plot]".')
     for name in ("output_json", "plot"):
         path = getattr(options, name)
-        if path and not Path(path).resolve().parent.is_dir():
-            raise ConfigError("--" + name.replace("_", "-"), path, expected="a file in a directory that exists")
+        if path:
+            check_output("--" + name.replace("_", "-"), path)
 
 
 def percentile(values: Sequence[float], q: float) -> float:
