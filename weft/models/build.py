@@ -91,9 +91,7 @@ def _programmed_class(model: ModelConfig, code: ModuleType | None) -> type[nn.Mo
 
 def _pooler(spec: EncoderSpec, path: str) -> PoolerSpec:
     """The pooling of an encoder: as its files say, else its family's, scaled to length 1."""
-    found = read_pooling(Path(path))
-    return PoolerSpec(kind=spec.default_pooling) if found is None else PoolerSpec(
-        kind=found.kind, normalize=found.normalize)
+    return read_pooling(Path(path)) or PoolerSpec(kind=spec.default_pooling)
 
 
 def layer_context(config: EngineConfig, nodes: MemoryNodes | None = None) -> LayerContext:

@@ -5,10 +5,10 @@ Knows no architecture; a model without these files gets its family's pooling.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from weft.architectures.spec import PoolerSpec
 from weft.errors import ConfigError, NotBuiltError
 from weft.resolve.json_file import read_json, read_json_list
 
@@ -17,16 +17,7 @@ _KINDS = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "
 _PREFIX = "pooling_mode_"
 
 
-@dataclass(frozen=True, slots=True)
-class PoolingFiles:
-    """kind: "cls", "mean" or "last". normalize: vectors are scaled to length 1. source: the file with the kind."""
-
-    kind: str
-    normalize: bool
-    source: str
-
-
-def read_pooling(directory: Path) -> PoolingFiles | None:
+def read_pooling(directory: Path) -> PoolerSpec | None:
     """The pooling that the files name; None without such files. NotBuiltError for modules or modes without code."""
     path = directory / MODULES
     if not path.is_file():
@@ -47,7 +38,7 @@ def read_pooling(directory: Path) -> PoolingFiles | None:
                                     hint="weft has no code for it yet.", source=str(path))
     if pooling is None:
         return None
-    return PoolingFiles(_kind(read_json(pooling), pooling), normalize, str(pooling))
+    return PoolerSpec(kind=_kind(read_json(pooling), pooling), normalize=normalize)
 
 
 def _kind(config: dict[str, Any], path: Path) -> str:
