@@ -183,6 +183,18 @@ def test_what_is_enqueued_runs_when_it_is_waited_for(llm):
     assert llm.wait_for_completion(use_tqdm=False) == []
 
 
+def test_enqueued_conversations_get_the_answers_of_chat(llm):
+    conversations = [[{"role": "user", "content": text}] for text in ("hi", "ho")]
+    options = {"add_generation_prompt": False}
+    wanted = llm.chat(conversations, GREEDY, use_tqdm=False, **options)
+
+    ids = llm.enqueue_chat(conversations, GREEDY, **options)
+    outputs = llm.wait_for_completion(use_tqdm=False)
+
+    assert [o.request_id for o in outputs] == ids
+    assert [(o.prompt, o.outputs[0].text) for o in outputs] == [(o.prompt, o.outputs[0].text) for o in wanted]
+
+
 def test_beam_search_gives_the_best_sequences_with_their_texts(llm):
     enqueued = llm.enqueue("a", GREEDY)
     [first, _] = llm.beam_search(["abc", [97, 98]], BeamSearchParams(beam_width=2, max_tokens=2), concurrency_limit=1)

@@ -128,7 +128,11 @@ class LLM:
     def enqueue_chat(self, messages: Any, sampling_params: SamplingParams | Sequence[SamplingParams] | None = None, *,
                      use_tqdm: bool | Callable[..., Any] = True, priority: int | Sequence[int] | None = None,
                      tokenization_kwargs: Mapping[str, Any] | None = None, **chat_options: Any) -> list[str]:
-        """Queue conversations as `chat` does and return their request ids. `wait_for_completion` runs them."""
+        """Queue conversations as `chat` does and return their request ids. `wait_for_completion` runs them.
+
+        use_tqdm: accepted for vLLM's sake; queueing shows no bar. chat_options: the arguments of `chat` from
+        chat_template to chat_template_kwargs.
+        """
         prepared = self._prepare_chat(messages, sampling_params, priority, tokenization_kwargs, **chat_options)
         return self._enqueue(prepared)
 
