@@ -7,10 +7,11 @@ import random
 
 import pytest
 import torch
+from company import logits
 from isa_levels import native_levels
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from weft import LLM, SamplingParams
+from weft import LLM
 
 LEVELS = [level for level in native_levels() if level != "amx_emulated"]           # those that an engine may use
 pytestmark = pytest.mark.skipif(not native_levels(), reason="no native kernels here")
@@ -33,24 +34,7 @@ WAYS = {
     "w8a8": {"quantization": "w8a8"},
     "int8-cache": {"kv_cache_dtype": "int8"},
 }
-PARAMS = SamplingParams(temperature=0, max_tokens=18, ignore_eos=True, logprobs=-1)
-COUNT = 32
-
-
-def prompts():
-    """32 prompts of up to 150 tokens; eight begin with the same 70."""
-    rng = random.Random(5)
-    shared = [rng.randrange(250) for _ in range(70)]
-    return [(shared if i % 4 == 0 else []) + [rng.randrange(250) for _ in range(rng.choice([1, 5, 16, 40, 80]))]
-            for i in range(COUNT)]
-
-
-def logits(llm, order=range(COUNT)):
-    """{prompt's number: the logits of each new token, by token id}."""
-    asked = prompts()
-    outputs = llm.generate([{"prompt_token_ids": asked[i]} for i in order], PARAMS, use_tqdm=False)
-    return {i: [{token: entry.logprob for token, entry in position.items()} for position in output.outputs[0].logprobs]
-            for i, output in zip(order, outputs, strict=True)}, outputs
+EVERY = range(32)      # numbers of the prompts
 
 
 def engine(directory, **options):
@@ -81,23 +65,24 @@ def test_logits_are_bitwise_the_same_whatever_happens_around_a_request(checkpoin
     options = {"cpu_isa": isa, "num_threads": 1} | WAYS.get(way, {})
     alone = {}
     with engine(directory, **options) as llm:
-        for i in range(COUNT):
+        for i in EVERY:
             alone |= logits(llm, [i])[0]
         plan = llm.collective_rpc("memory_plan")[0]
     small = 40 * plan["kv_cache_bytes"] // max(plan["num_blocks"])        # 40 blocks: less than they need together
-    assert len({str(found) for found in alone.values()}) > COUNT - 4, "the requests differ, so that a mix-up would show"
+    num_answers = len({str(found) for found in alone.values()})
+    assert num_answers > len(EVERY) - 4, "the requests differ, so that a mix-up would show"
 
-    order = random.Random(1).sample(range(COUNT), COUNT)
+    order = random.Random(1).sample(EVERY, len(EVERY))
     with engine(directory, **options | {"num_threads": 2}) as llm:
         assert logits(llm, order)[0] == alone, "in a shuffled batch on two threads"
     with engine(directory, max_num_batched_tokens=33, max_num_seqs=32, **options) as llm:
-        assert logits(llm)[0] == alone, "in chunks of at most 33 tokens"
+        assert logits(llm, EVERY)[0] == alone, "in chunks of at most 33 tokens"
     with engine(directory, **options | {"enable_prefix_caching": True}) as llm:
-        logits(llm)
+        logits(llm, EVERY)
         found, outputs = logits(llm, order)
         assert sum(output.num_cached_tokens for output in outputs) > 500
         assert found == alone, "from cached prefixes"
     with engine(directory, kv_cache_memory_bytes=small, **options) as llm:
-        found, outputs = logits(llm)
+        found, outputs = logits(llm, EVERY)
         assert sum(output.metrics.num_preemptions for output in outputs) > 0
         assert found == alone, "preempted"

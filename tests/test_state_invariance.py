@@ -10,6 +10,7 @@ from itertools import cycle
 
 import pytest
 import torch
+from company import logits
 from isa_levels import native_levels
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -56,24 +57,7 @@ WAYS = {"int8": {"quantization": "int8"}, "int4": {"quantization": "int4"}, "w8a
 CASES = [(model, isa, way) for model in (*MODELS, "hybrid") for isa in LEVELS for way in ("dense", *WAYS)
          if (way == "dense" and (isa == LEVELS[-1] or model in ("mamba", "mamba2")))
          or (isa == LEVELS[-1] and model in ("mamba", "hybrid"))]
-PARAMS = SamplingParams(temperature=0, max_tokens=18, ignore_eos=True, logprobs=-1)
-COUNT = 24
-
-
-def prompts():
-    """Prompts of up to 150 tokens; a quarter of them begin with the same 70."""
-    rng = random.Random(5)
-    shared = [rng.randrange(250) for _ in range(70)]
-    return [(shared if i % 4 == 0 else []) + [rng.randrange(250) for _ in range(rng.choice([1, 5, 16, 40, 80]))]
-            for i in range(COUNT)]
-
-
-def logits(llm, order=range(COUNT)):
-    """({prompt's number: the logits of each new token, by token id}, the outputs)."""
-    asked = prompts()
-    outputs = llm.generate([{"prompt_token_ids": asked[i]} for i in order], PARAMS, use_tqdm=False)
-    return {i: [{token: entry.logprob for token, entry in position.items()} for position in output.outputs[0].logprobs]
-            for i, output in zip(order, outputs, strict=True)}, outputs
+EVERY = range(24)      # numbers of the prompts
 
 
 def engine(directory, **options):
@@ -131,26 +115,27 @@ def test_logits_are_bitwise_the_same_whatever_happens_around_a_request(checkpoin
     options = {"cpu_isa": isa, "num_threads": 1} | WAYS.get(way, {})
     alone = {}
     with engine(directory, enforce_eager=True, **options) as llm:
-        for i in range(COUNT):
+        for i in EVERY:
             alone |= logits(llm, [i])[0]
-    assert len({str(found) for found in alone.values()}) > COUNT - 4, "the requests differ, so that a mix-up would show"
+    num_answers = len({str(found) for found in alone.values()})
+    assert num_answers > len(EVERY) - 4, "the requests differ, so that a mix-up would show"
 
-    order = random.Random(1).sample(range(COUNT), COUNT)
+    order = random.Random(1).sample(EVERY, len(EVERY))
     with engine(directory, **options | {"num_threads": 2}) as llm:
         assert logits(llm, order)[0] == alone, "in a shuffled batch on two threads, recorded"
     with engine(directory, max_num_batched_tokens=33, max_num_seqs=32, **options) as llm:
-        assert logits(llm)[0] == alone, "in chunks of at most 33 tokens"
+        assert logits(llm, EVERY)[0] == alone, "in chunks of at most 33 tokens"
     with engine(directory, **options | {"enable_prefix_caching": True}) as llm:
-        logits(llm)
+        logits(llm, EVERY)
         found, outputs = logits(llm, order)
         assert found == alone, "from snapshots"
         assert model == "hybrid" or sum(output.num_cached_tokens for output in outputs) > 500      # see the test below
     drafts = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 1, "prompt_lookup_min": 1}
     with engine(directory, speculative_config=drafts, **options) as llm:
-        assert logits(llm)[0] == alone, "with drafts, most of them wrong"
+        assert logits(llm, EVERY)[0] == alone, "with drafts, most of them wrong"
     monkeypatch.setattr(Runner, "execute", failing(Runner.execute))
     with engine(directory, **options) as llm:
-        assert logits(llm)[0] == alone, "after steps that failed when their work was done"
+        assert logits(llm, EVERY)[0] == alone, "after steps that failed when their work was done"
 
 
 def failing(execute):
@@ -183,11 +168,11 @@ def test_a_hybrid_goes_on_from_keys_and_states_that_end_at_one_border(checkpoint
 def test_a_hybrid_that_is_preempted_gives_the_same_bits(checkpoints):
     directory, options = checkpoints["hybrid"], {"cpu_isa": LEVELS[-1], "num_threads": 1}
     with engine(directory, **options) as llm:
-        wanted, _ = logits(llm)
+        wanted, _ = logits(llm, EVERY)
         plan = llm.collective_rpc("memory_plan")[0]
     assert plan["num_blocks"]
     with engine(directory, kv_cache_memory_bytes=plan["kv_cache_bytes"] // 40, **options) as llm:
-        found, outputs = logits(llm)
+        found, outputs = logits(llm, EVERY)
 
     assert sum(output.metrics.num_preemptions for output in outputs) > 0
     assert found == wanted

@@ -4,6 +4,7 @@ import gguf
 import pytest
 import torch
 from checkpoints import NAMES, as_homes, homes, save, tensors
+from code_sink import CodeSink
 from gguf_blocks import KINDS, random_rows
 
 from weft.architectures.names import GroupedQKV, HeadRows, Plain, Rule, names
@@ -84,22 +85,6 @@ def test_a_missing_tensor_is_reported_in_its_whole_shape(tmp_path):
 
     with pytest.raises(CheckpointError, match=r"a\.weight  \[4, 4\]; expected a\.weight"):
         load(tmp_path, found, names({"a": "a", "b": "b"}))
-
-
-class CodeSink:
-    """Takes all the codes it can get."""
-
-    def __init__(self):
-        self.codes = {}
-
-    def takes_codes(self, home, *, int8_activations=False):
-        return True
-
-    def take(self, home, weight):
-        self.codes[home] = weight
-
-    def loaded(self, home):
-        pass
 
 
 @pytest.mark.parametrize("count", [2, 3])

@@ -4,34 +4,34 @@ import copy
 
 import pytest
 import torch
-from public_layers import contexts, default_dtype, finish, given, loaded, made, memory, numbers
+from public_layers import (
+    LAYERS,
+    REFERENCE,
+    WIDTH,
+    contexts,
+    default_dtype,
+    finish,
+    given,
+    layers,
+    loaded,
+    made,
+    memory,
+    numbers,
+)
 from torch import nn
 
 from weft.errors import ConfigError
-from weft.layers.context import LayerContext
 from weft.layers.public import (
     Attention,
     LogitsProcessor,
     MergedColumnParallelLinear,
     ParallelLMHead,
-    QKVParallelLinear,
     ReplicatedLinear,
     RMSNorm,
     SiluAndMul,
     VocabParallelEmbedding,
     get_rope,
 )
-
-WIDTH = 24
-REFERENCE = LayerContext(torch.float32)
-LAYERS = {
-    "linear": lambda: ReplicatedLinear(WIDTH, 10, return_bias=False),
-    "qkv": lambda: QKVParallelLinear(WIDTH, 8, 4, 2, return_bias=False),
-    "norm": lambda: RMSNorm(WIDTH),
-    "embedding": lambda: VocabParallelEmbedding(40, WIDTH),
-    "head": lambda: ParallelLMHead(40, WIDTH, bias=True),
-}
-layers = pytest.mark.parametrize("name", LAYERS)
 
 
 class Model(nn.Module):

@@ -6,33 +6,15 @@ import io
 import pytest
 import torch
 import torch.nn.functional as F
-from public_layers import LEVELS, contexts, finish, given, loaded, made, numbers
+from public_layers import LAYERS, LEVELS, REFERENCE, WIDTH, contexts, finish, given, layers, loaded, made, numbers
 from torch import nn
 
 from weft.errors import CheckpointError, ConfigError
 from weft.layers.context import LayerContext
 from weft.layers.public import (
-    MergedColumnParallelLinear,
-    ParallelLMHead,
-    QKVParallelLinear,
     ReplicatedLinear,
-    RMSNorm,
-    VocabParallelEmbedding,
     default_weight_loader,
 )
-
-WIDTH = 24
-REFERENCE = LayerContext(torch.float32)
-LAYERS = {
-    "linear": lambda: ReplicatedLinear(WIDTH, 10, return_bias=False),
-    "qkv": lambda: QKVParallelLinear(WIDTH, 8, 4, 2, return_bias=False),
-    "merged": lambda: MergedColumnParallelLinear(WIDTH, [7, 9], bias=False, return_bias=False),
-    "norm": lambda: RMSNorm(WIDTH),
-    "embedding": lambda: VocabParallelEmbedding(40, WIDTH),
-    "head": lambda: ParallelLMHead(40, WIDTH, bias=True),
-}
-layers = pytest.mark.parametrize("name", LAYERS)
-
 
 # Reading
 

@@ -13,7 +13,17 @@ from torch import Tensor, nn
 
 from weft.layers.context import LayerContext
 from weft.layers.layer import allocate
-from weft.layers.public import Attention, RotaryEmbedding, StepRef
+from weft.layers.public import (
+    Attention,
+    MergedColumnParallelLinear,
+    ParallelLMHead,
+    QKVParallelLinear,
+    ReplicatedLinear,
+    RMSNorm,
+    RotaryEmbedding,
+    StepRef,
+    VocabParallelEmbedding,
+)
 from weft.layers.public.embedding import tie_shared_tables
 from weft.layers.public.layer import PublicLayer
 from weft.ops.attention import attention_plan
@@ -24,6 +34,17 @@ TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 4e-2}       # of a result of s
 contexts = pytest.mark.parametrize("context", [
     pytest.param(LayerContext(dtype, isa=level), id=f"{level}-{str(dtype)[6:]}")
     for level in LEVELS for dtype in (torch.float32, torch.bfloat16)])
+WIDTH = 24
+REFERENCE = LayerContext(torch.float32)
+LAYERS = {
+    "linear": lambda: ReplicatedLinear(WIDTH, 10, return_bias=False),
+    "qkv": lambda: QKVParallelLinear(WIDTH, 8, 4, 2, return_bias=False),
+    "merged": lambda: MergedColumnParallelLinear(WIDTH, [7, 9], bias=False, return_bias=False),
+    "norm": lambda: RMSNorm(WIDTH),
+    "embedding": lambda: VocabParallelEmbedding(40, WIDTH),
+    "head": lambda: ParallelLMHead(40, WIDTH, bias=True),
+}
+layers = pytest.mark.parametrize("name", LAYERS)
 
 
 @contextmanager

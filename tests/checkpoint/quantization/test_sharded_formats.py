@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from code_sink import CodeSink
 from held_weights import held_bytes as really_held
 from isa_levels import native_levels
 from quantized_llama import config_of, make_pair, opened
@@ -18,22 +19,6 @@ from weft.models.describe import describe
 from weft.models.sizes import held_bytes
 
 COUNT = 2
-
-
-class CodeSink:
-    """Takes all the codes it can get."""
-
-    def __init__(self):
-        self.codes = {}
-
-    def takes_codes(self, home, *, int8_activations=False):
-        return True
-
-    def take(self, home, weight):
-        self.codes[home] = weight
-
-    def loaded(self, home):
-        pass
 
 
 def model_of(directory, index=None, **options):

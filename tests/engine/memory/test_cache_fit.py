@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from made_config import made_config
 
 from weft.cache.groups import CacheGroup, EncoderGroup, FullGroup, StateGroup, WindowGroup
-from weft.config.engine_config import (
-    CacheConfig,
-    EngineConfig,
-    LoadConfig,
-    ModelConfig,
-    SchedulerConfig,
-    TokenizerConfig,
-)
 from weft.engine.memory.cache_fit import CacheFit
 
 FULL = FullGroup((0,), 10, 16)                 # 160 bytes a block
@@ -23,13 +16,7 @@ ENCODER = EncoderGroup((3,), 10, 16)
 
 
 def fit(*groups: CacheGroup, length: int = 1024, seqs: int = 4, prefix_caching: bool = True, **options) -> CacheFit:
-    model = ModelConfig(name="m", path=".", architecture="A", hf_config={}, dtype="float32", max_model_len=length,
-                        is_max_model_len_fixed=False, vocab_size=100, eos_token_ids=())
-    config = EngineConfig(
-        model=model, tokenizer=TokenizerConfig(path=None), load=LoadConfig(), num_threads=1, served_model_names=("m",),
-        cache=CacheConfig(dtype="float32", enable_prefix_caching=prefix_caching),
-        scheduler=SchedulerConfig(max_num_seqs=seqs, max_num_batched_tokens=64))
-    return CacheFit(groups, config, **options)
+    return CacheFit(groups, made_config(length=length, seqs=seqs, enable_prefix_caching=prefix_caching), **options)
 
 
 def test_groups_of_tokens_get_equally_many_blocks_until_a_window_has_enough():

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 from machines import made_machine
+from made_config import made_config
 
 from weft.architectures.names import NameMap
 from weft.architectures.spec import (
@@ -18,14 +19,6 @@ from weft.architectures.spec import (
     SlidingWindow,
 )
 from weft.cache.need import CacheNeed, StateNeed, TokensNeed
-from weft.config.engine_config import (
-    CacheConfig,
-    EngineConfig,
-    LoadConfig,
-    ModelConfig,
-    SchedulerConfig,
-    TokenizerConfig,
-)
 from weft.config.speculative import SpeculativeConfig
 from weft.engine.memory.plan import plan_memory
 from weft.errors import MemoryPlanError
@@ -56,26 +49,8 @@ def spec(*windows):
     )
 
 
-def config(*, length=1024, fixed=False, kv_bytes=None, seqs=4, tokens=64, utilization=1.0):
-    return EngineConfig(
-        model=ModelConfig(
-            name="m",
-            path=".",
-            architecture="A",
-            hf_config={},
-            dtype="float32",
-            max_model_len=length,
-            is_max_model_len_fixed=fixed,
-            vocab_size=100,
-            eos_token_ids=(),
-        ),
-        tokenizer=TokenizerConfig(path=None),
-        load=LoadConfig(),
-        num_threads=1,
-        served_model_names=("m",),
-        cache=CacheConfig(dtype="float32", kv_cache_memory_bytes=kv_bytes, memory_utilization=utilization),
-        scheduler=SchedulerConfig(max_num_seqs=seqs, max_num_batched_tokens=tokens),
-    )
+def config(*, kv_bytes=None, utilization=1.0, **options):
+    return made_config(kv_cache_memory_bytes=kv_bytes, memory_utilization=utilization, **options)
 
 
 def plan_of(spec, config, machine):
