@@ -39,7 +39,8 @@ class SelfAttention(Layer):
         self.paged = PagedAttention(
             num_heads=spec.num_heads, num_kv_heads=spec.num_kv_heads, head_dim=spec.head_dim, window=spec.window,
             mask=spec.mask if isinstance(spec.mask, Bidirectional) else CAUSAL,
-            params=AttentionParams(scale=spec.scale, softcap=spec.softcap, alibi=_alibi(spec, heads)), context=context)
+            params=AttentionParams(scale=spec.scale, softcap=spec.softcap, alibi=_alibi(spec, heads)), context=context,
+            is_checked=False)
         self.scratch = context.scratch
 
     def forward(self, x: Tensor, step: Step, angles: tuple[Tensor, Tensor] | None,
@@ -54,7 +55,7 @@ class SelfAttention(Layer):
         self.transform_qk(qkv, angles)
         q, k, v = qkv.split_with_sizes((heads, kv_heads, kv_heads), dim=1)
         out = self.scratch.take("attended", q.shape[0], heads * spec.head_dim, q.dtype)
-        out = self.paged.attend(q, k, v, step, out.view(q.shape))
+        out = self.paged(q, k, v, step, out.view(q.shape))
         return self.out(out.reshape(-1, heads * spec.head_dim), residual, alpha)
 
     def finish_loading(self) -> None:
@@ -99,7 +100,9 @@ def _qk_norm(spec: QKNorm | None, heads: Span, head_dim: int, context: LayerCont
     if spec is None:
         return None
     shape = {"head": (head_dim,), "each_head": (heads, head_dim), "all": (heads.times(head_dim),)}[spec.scope]
-    return Norm(spec.norm, *shape, context=context)
+    norm = Norm(spec.norm, *shape, context=context)
+    norm.runs_in = "the mixer"
+    return norm
 
 
 def _qk_case(spec: AttentionSpec, context: LayerContext) -> QKCase:

@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from weft.errors import CheckpointError
+from weft.errors import CheckpointError, NotBuiltError
+from weft.layers.calls import LayerType, call_with_hooks
 from weft.layers.context import LayerContext
 from weft.layers.shard import Extent, Span
 from weft.ops.kernel import Choice
@@ -109,23 +111,55 @@ class _NotFinished:
 NOT_FINISHED = _NotFinished()
 
 
-class Layer(nn.Module):
+class Layer(nn.Module, metaclass=LayerType):
     """A part as a module.
 
     `homes()` are places in its parameters under part names, which loading fills; `finish_loading()` is called once
     after that, on every layer (see finishing.py); `choices()` are the kernels it runs.
     takes_codes: its matrices may come as codes (quantized values), through `take`. takes_integers: the layer accepts
     codes with int8_activations on every kernel, also the reference.
+    runs_in: the layer around this one, in words, when only that layer's kernel reads this one's parameters: then this
+    layer is never called.
     """
 
     takes_codes = False
     takes_integers = False
+    runs_in: str | None = None
 
     def __init_subclass__(cls, **kwargs: object) -> None:
-        """A layer is called without torch's hooks, which cost as much as a small kernel, unless it has a `__call__`."""
+        """A layer is called straight, without torch's hooks (see calls.py), unless its class has a `__call__`."""
         super().__init_subclass__(**kwargs)
         if "forward" in vars(cls) and "__call__" not in vars(cls):
             cls.__call__ = cls.forward
+
+    def register_forward_hook(self, *args: Any, **kwargs: Any) -> RemovableHandle:
+        """As torch. A result that lies in a shared buffer is overwritten later: clone what is kept."""
+        self._require_calls("hook")
+        handle = super().register_forward_hook(*args, **kwargs)
+        call_with_hooks(self)
+        return handle
+
+    def register_forward_pre_hook(self, *args: Any, **kwargs: Any) -> RemovableHandle:
+        """As torch."""
+        self._require_calls("hook")
+        handle = super().register_forward_pre_hook(*args, **kwargs)
+        call_with_hooks(self)
+        return handle
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As nn.Module. A `forward` takes effect with the next call."""
+        if name == "forward":
+            self._require_calls("forward")
+        super().__setattr__(name, value)
+        if name == "forward":
+            call_with_hooks(self)
+
+    def _require_calls(self, change: str) -> None:
+        """NotBuiltError for a change of a layer that is never called."""
+        if self.runs_in is not None:
+            raise NotBuiltError(f"{type(self).__name__}.{change}", "a function",
+                                expected=f"a {change} of {self.runs_in}",
+                                hint=f"The kernel of {self.runs_in} computes this part together with others.")
 
     def bind_children(self) -> None:
         """Make the children plain attributes, which are found at once; torch's own way to them is slow."""

@@ -50,7 +50,7 @@ class MLA(Layer):
             half=spec.positions.rotary_dim // 2, interleaved=spec.positions.interleaved, isa=context.isa))
         self.rotate: Callable[..., None] = NOT_FINISHED       # what that kernel makes of no norms
         self.paged = PagedAttention(num_heads=heads, num_kv_heads=heads, head_dim=spec.head_dim,
-                                    params=AttentionParams(scale=spec.scale), context=context)
+                                    params=AttentionParams(scale=spec.scale), context=context, is_checked=False)
 
     def forward(self, x: Tensor, step: Step, angles: tuple[Tensor, Tensor], residual: Tensor | None = None,
                 alpha: float = 1.0) -> Tensor:
@@ -63,7 +63,7 @@ class MLA(Layer):
         self.rotate(qkv, angles)
         q, k, v = qkv.split_with_sizes((heads, heads, heads), dim=1)
         out = self.scratch.take("attended", q.shape[0], heads * self.spec.head_dim, self.dtype)
-        out = self.paged.attend(q, k, v, step, out.view(q.shape))
+        out = self.paged(q, k, v, step, out.view(q.shape))
         return self.out(out[..., : self.spec.value_dim].flatten(1), residual, alpha)
 
     def _heads(self, x: Tensor) -> Tensor:

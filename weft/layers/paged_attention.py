@@ -1,7 +1,7 @@
 """`PagedAttention`: the part of every attention layer that owns a cache. It knows no weights.
 
 Whoever has queries, keys and values of a step may call it. weft's own mixers, whose tensors are as kernels want them,
-call `attend`, which checks nothing.
+build it without checks.
 """
 
 from __future__ import annotations
@@ -33,12 +33,15 @@ class PagedAttention(Layer):
     """Attention of a step's queries over the keys and values in the cache, this step's included.
 
     window: tokens a query sees, itself included; None: all that the mask allows.
+    is_checked: what `forward` is given may be of any shape and layout, as tensors of others are.
     need: what the layer stores, for the memory plan. group: number of its cache group, given when caches are bound.
     """
 
     def __init__(self, *, num_heads: int, num_kv_heads: int, head_dim: int, params: AttentionParams,
-                 context: LayerContext, window: int | None = None, mask: Mask = Causal()) -> None:
+                 context: LayerContext, window: int | None = None, mask: Mask = Causal(),
+                 is_checked: bool = True) -> None:
         super().__init__()
+        self.is_checked = is_checked
         self.num_heads, self.num_kv_heads, self.head_dim, self.params = num_heads, num_kv_heads, head_dim, params
         self.dtype = context.dtype
         self.cache_dtype = context.dtype if context.cache is None else KV_DTYPES[context.cache.dtype]
@@ -68,19 +71,16 @@ class PagedAttention(Layer):
         self.group = group
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, step: Step, out: Tensor | None = None) -> Tensor:
-        """As `attend`, for tensors of others: FieldError for what the kernel would misread (ops/attention/check.py)."""
-        plan = step.caches[self.group]
-        assert isinstance(plan, AttentionPlan), "the group of a layer with keys and values has their plan"
-        check_attention(q, k, v, self.k_cache, self.v_cache, plan, self.params, out)
-        return self.attend(q, k, v, step, out)
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, step: Step, out: Tensor | None = None) -> Tensor:
-        """Write k and v to the cache, then attend: [T, H, D] in the dtype of q. Nothing is checked.
+        """Write k and v to the cache, then attend: [T, H, D] in the dtype of q.
 
         q: [T, H, D]; k, v: [T, Hkv, D]; a token's heads lie together. out: contiguous [T, H, D], where the result may
-        be written.
+        be written. With `is_checked`, FieldError for what the kernel would misread (ops/attention/check.py).
         """
-        return self.choice.run(q, k, v, self.k_cache, self.v_cache, step.caches[self.group], self.params, out)
+        plan = step.caches[self.group]
+        if self.is_checked:
+            assert isinstance(plan, AttentionPlan), "the group of a layer with keys and values has their plan"
+            check_attention(q, k, v, self.k_cache, self.v_cache, plan, self.params, out)
+        return self.choice.run(q, k, v, self.k_cache, self.v_cache, plan, self.params, out)
 
     def step_bytes(self, limits: StepLimits) -> int:
         """As Layer. Native: states of a chunk's last rows beside a whole context, and threads' buffers; else scores."""

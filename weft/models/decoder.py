@@ -30,6 +30,7 @@ from weft.architectures.spec import (
     Rope,
 )
 from weft.layers.attention import SelfAttention
+from weft.layers.calls import Watch
 from weft.layers.context import LayerContext
 from weft.layers.embedding import Embedding, Head
 from weft.layers.layer import Home, Layer
@@ -88,10 +89,10 @@ class Block(Layer):
             return _norm(self.ffn_norm, self.ffn(hidden, hidden))
         alpha = self.spec.residual_scale
         if self.mixer_post_norm is None:
-            self.mixer(_norm(self.mixer_norm, hidden), step, angles, hidden, alpha)
+            hidden = self.mixer(_norm(self.mixer_norm, hidden), step, angles, hidden, alpha)
         else:
             mixed = self.mixer(_norm(self.mixer_norm, hidden), step, angles)
-            self.mixer_post_norm(mixed, hidden, alpha)
+            hidden = self.mixer_post_norm(mixed, hidden, alpha)
         if self.ffn is None:
             return hidden
         if self.ffn_post_norm is None:
@@ -102,7 +103,7 @@ class Block(Layer):
         assert self.ffn is not None, "two parts are in parallel"
         mixed = _norm(self.mixer_norm, hidden)
         fed = mixed if self.ffn_norm is None else self.ffn_norm(hidden)          # both norms before hidden changes
-        self.mixer(mixed, step, angles, hidden, self.spec.residual_scale)
+        hidden = self.mixer(mixed, step, angles, hidden, self.spec.residual_scale)
         return self.ffn(fed, hidden, self.spec.residual_scale)
 
 
@@ -126,7 +127,8 @@ class Stack(Layer):
         self.final_norm = optional_norm(spec.final_norm, spec.hidden_size, context=context)
         self.ropes: dict[Rope, RotaryPositions] = {}
         self.copy_rows = choose_copy(CopyCase(device=context.device, dtype=context.dtype, isa=context.isa)).run
-        self.steps = StepReplay(context.isa, context.device, context.scratch)
+        watch = Watch(module for module in self.modules() if module is not self)        # this one runs in each step
+        self.steps = StepReplay(context.isa, context.device, context.scratch, watch)
 
     def prepare(self, *, max_model_len: int) -> None:
         """Make what depends on the longest sequence, in tokens: the frequencies of some rotary positions."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from weft.architectures.spec import Rope
+from weft.layers.calls import Watch
 from weft.layers.scratch import Scratch
 from weft.ops.native import unavailable
 from weft.ops.step import MAX_RECORDED_ROWS, Step
@@ -53,13 +54,14 @@ class Recorded:
 class StepReplay:
     """Runs a model's blocks, by a recording where there is one.
 
-    scratch: of the model's layers; recordings use separate buffers.
+    scratch: of the model's layers; recordings use separate buffers. watch: over the layers; while it says that one is
+    changed, nothing is recorded and nothing made again.
     refusal: why nothing is recorded; None: steps are.
     blocks(hidden [T, E], angles, step) -> [T, E] may change `hidden`. Of the step it reads what `Step.assign` copies.
     """
 
-    def __init__(self, isa: str, device: str, scratch: Scratch) -> None:
-        self._isa, self._scratch = isa, scratch
+    def __init__(self, isa: str, device: str, scratch: Scratch, watch: Watch) -> None:
+        self._isa, self._scratch, self._watch = isa, scratch, watch
         self._memory = Scratch(MAX_RECORDED_ROWS)
         self._recordings: OrderedDict[Hashable, Recorded] = OrderedDict()
         self._last_key: Hashable | None = None
@@ -67,7 +69,7 @@ class StepReplay:
 
     def run(self, hidden: Tensor, angles: Angles, step: Step, blocks: Blocks) -> Tensor:
         """[T, E] -> [T, E]. The second step in a row with the same `shape_key` is recorded."""
-        key = None if self.refusal is not None else step.shape_key
+        key = None if self.refusal is not None or self._watch.is_changed else step.shape_key
         is_again, self._last_key = key == self._last_key, key
         if key is None:
             return blocks(hidden, angles, step)
