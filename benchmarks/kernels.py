@@ -30,6 +30,7 @@ from weft.ops.gated_delta import GatedDeltaCase, choose_gated_delta
 from weft.ops.mamba import MambaCase, MambaOptions, choose_mamba
 from weft.ops.norm import NormCase, NormOptions, choose_norm
 from weft.ops.qk import QKCase, choose_qk
+from weft.ops.rope import RopeCase, choose_rope
 from weft.ops.sampling import DrawSettings, SamplingCase, choose_sampling
 from weft.ops.scan_plan import ScanPlan
 
@@ -100,6 +101,10 @@ def stateless(rows: int, isa: str) -> Iterator[tuple]:
     x, out = torch.randn(rows, HIDDEN).to(DTYPE), torch.empty(rows, HIDDEN, dtype=DTYPE)
     yield "norm", f"[{rows}, {HIDDEN}]", 2 * BYTES * x.numel(), True, lambda: norm(x, out)
 
+    residual, total = torch.randn(rows, HIDDEN).to(DTYPE), torch.empty(rows, HIDDEN, dtype=DTYPE)
+    yield ("residual and norm", f"[{rows}, {HIDDEN}]", 4 * BYTES * x.numel(), True,
+           lambda: norm.add(x, residual, out, total))
+
     case = QKCase(**on, num_heads=HEADS, num_kv_heads=KV_HEADS, head_dim=HEAD_DIM, norm=options, half=HEAD_DIM // 2)
     weight = torch.ones(HEAD_DIM, dtype=DTYPE)
     transform_qk = choose_qk(case).prepare(weight, weight, None, None)
@@ -107,6 +112,11 @@ def stateless(rows: int, isa: str) -> Iterator[tuple]:
     angles = torch.ones(rows, HEAD_DIM // 2), torch.zeros(rows, HEAD_DIM // 2)
     yield ("qk", f"[{rows}, {HEADS} + {KV_HEADS}, {HEAD_DIM}]", 2 * BYTES * rows * (HEADS + KV_HEADS) * HEAD_DIM, True,
            lambda: transform_qk(qkv, angles))
+
+    rotate = choose_rope(RopeCase(**on, head_dim=HEAD_DIM, half=HEAD_DIM // 2)).run
+    q, k = qkv[:, :HEADS], qkv[:, HEADS : HEADS + KV_HEADS]
+    yield ("rope, q and k apart", f"[{rows}, {HEADS} + {KV_HEADS}, {HEAD_DIM}]",
+           2 * BYTES * rows * (HEADS + KV_HEADS) * HEAD_DIM, True, lambda: rotate(q, k, angles))
 
     act = choose_activation(ActivationCase(**on, act="silu", gated=True)).run
     gate_up, inner = torch.randn(rows, 2 * INNER).to(DTYPE), torch.empty(rows, INNER, dtype=DTYPE)

@@ -46,6 +46,13 @@ SHAPES: dict[str, dict[str, Any]] = {
         "vocab_size": 128256, "tie_word_embeddings": True, "max_position_embeddings": 131072, "rms_norm_eps": 1e-5,
         "rope_theta": 500000.0, "hidden_act": "silu",
     },
+    # Qwen3 0.6B as a Llama, which has no norms of q and k: for `programmed.py`.
+    "llama-0.6b": {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 1024, "intermediate_size": 3072,
+        "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
+        "vocab_size": 151936, "tie_word_embeddings": True, "max_position_embeddings": 40960, "rms_norm_eps": 1e-6,
+        "rope_theta": 1000000.0, "hidden_act": "silu",
+    },
     # Qwen3-30B-A3B, reduced in width, depth and number of experts: 1.53 B parameters, of which a token uses 0.39 B.
     # Embedding and head have 155.6 M; a layer's attention has 5.2 M, and its 64 experts 1.57 M each; a token uses 8.
     "qwen3-moe-1.5b": {

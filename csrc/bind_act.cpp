@@ -1,22 +1,7 @@
 // Bindings of the activations and of the rows of unpacked tables.
-#include <stdexcept>
-#include <string>
-
 #include "bindings.h"
 
 namespace nb = nanobind;
-
-namespace {
-
-// Throws std::out_of_range (Python: IndexError) for the first id that is no row.
-void check_ids(const int64_t* ids, int64_t count, int64_t rows) {
-    for (int64_t i = 0; i < count; i++)
-        if (ids[i] < 0 || ids[i] >= rows)
-            throw std::out_of_range("ids[" + std::to_string(i) + "] = " + std::to_string(ids[i]) + ": expected below " +
-                                    std::to_string(rows) + ", the rows of the table");
-}
-
-}  // namespace
 
 void bind_act(nb::module_& m, nb::class_<Kernels>& kernels) {
     m.def("check_ids", [](uintptr_t ids, int64_t count, int64_t rows) { check_ids(at<int64_t>(ids), count, rows); });

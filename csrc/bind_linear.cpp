@@ -67,8 +67,10 @@ void bind_linear(nb::module_& m, nb::class_<Kernels>& kernels) {
         .def("gather",
              [](const Kernels& k, const Weight& w, uintptr_t ids, int64_t count, uintptr_t out, int out_dtype,
                 float factor) {
-        run_kernel(
-            [=, gather = k.gather, &w] { gather({&w, at<int64_t>(ids), count, at<void>(out), out_dtype, factor}); });
+        run_kernel([=, gather = k.gather, &w] {
+            check_ids(at<int64_t>(ids), count, w.n);
+            gather({&w, at<int64_t>(ids), count, at<void>(out), out_dtype, factor});
+        });
     },
              nb::arg("w"), nb::arg("ids"), nb::arg("count"), nb::arg("out"), nb::arg("out_dtype"),
              nb::arg("factor") = 1.0f);

@@ -1,4 +1,4 @@
-// Bindings of the norms, and of the clip, norms and rotation of q and k.
+// Bindings of the norms, of the clip, norms and rotation of q and k, and of the rotation alone.
 #include "bindings.h"
 
 namespace nb = nanobind;
@@ -22,6 +22,38 @@ void bind_norm(nb::module_&, nb::class_<Kernels>& kernels) {
                   alpha,
                   at<void>(out),
                   out_stride});
+        });
+    })
+        .def("add_norm",
+             [](const Kernels& k, bool centred, bool rounds_first, float eps, uintptr_t x, int64_t x_stride,
+                uintptr_t residual, int64_t residual_stride, int dtype, int64_t rows, int64_t n, uintptr_t weight,
+                uintptr_t bias, uintptr_t sum, int64_t sum_stride, uintptr_t out, int64_t out_stride) {
+        run_kernel([=, add_norm = k.add_norm] {
+            add_norm({{centred, rounds_first, eps},
+                      at<void>(x),
+                      x_stride,
+                      at<void>(residual),
+                      residual_stride,
+                      dtype,
+                      rows,
+                      n,
+                      at<float>(weight),
+                      at<float>(bias),
+                      at<void>(sum),
+                      sum_stride,
+                      at<void>(out),
+                      out_stride});
+        });
+    })
+        .def("rotate",
+             [](const Kernels& k, uintptr_t q, int64_t q_stride, int64_t heads, uintptr_t keys, int64_t k_stride,
+                int64_t kv_heads, int dtype, int64_t tokens, int64_t head_dim, uintptr_t cos, uintptr_t sin,
+                int64_t half, bool interleaved, uintptr_t q_out, int64_t q_out_stride, uintptr_t k_out,
+                int64_t k_out_stride) {
+        run_kernel([=, rotate = k.rotate] {
+            rotate({at<void>(q), q_stride, heads, at<void>(keys), k_stride, kv_heads, dtype, tokens, head_dim,
+                    at<float>(cos), at<float>(sin), half, interleaved, at<void>(q_out), q_out_stride, at<void>(k_out),
+                    k_out_stride});
         });
     })
         .def("transform_qk",

@@ -3,10 +3,21 @@
 
 #include <nanobind/nanobind.h>
 
+#include <stdexcept>
+#include <string>
+
 #include "kernels.h"
 #include "tape.h"
 
 template <class T> static inline T* at(uintptr_t address) { return reinterpret_cast<T*>(address); }
+
+// Throws std::out_of_range (Python: IndexError) for the first id that is no row.
+static inline void check_ids(const int64_t* ids, int64_t count, int64_t rows) {
+    for (int64_t i = 0; i < count; i++)
+        if (ids[i] < 0 || ids[i] >= rows)
+            throw std::out_of_range("ids[" + std::to_string(i) + "] = " + std::to_string(ids[i]) + ": expected below " +
+                                    std::to_string(rows) + ", the rows of the table");
+}
 
 void bind_linear(nanobind::module_& m, nanobind::class_<Kernels>& kernels);
 void bind_act(nanobind::module_& m, nanobind::class_<Kernels>& kernels);

@@ -129,6 +129,22 @@ struct NormArgs {
     int64_t out_stride;
 };
 
+// sum = x + residual, rounded to dtype; out = norm(sum). Rows lie their stride apart.
+struct AddNormArgs {
+    NormOptions options;
+    const void* x;  // [rows, n] of dtype
+    int64_t x_stride;
+    const void* residual;  // [rows, n]
+    int64_t residual_stride;
+    int dtype;
+    int64_t rows, n;
+    const float *weight, *bias;  // [n] or null
+    void* sum;                   // [rows, n]; may be x or residual
+    int64_t sum_stride;
+    void* out;  // [rows, n]; not sum
+    int64_t out_stride;
+};
+
 // In place and in this order: clip of q, k and v; norms of q and k heads; rotation (RoPE) of q and k heads.
 struct QKArgs {
     void* qkv;  // [tokens, (heads + 2 kv_heads) * head_dim] of dtype: q, k and v heads
@@ -142,6 +158,23 @@ struct QKArgs {
     const float *cos, *sin;            // [tokens, half]
     int64_t half;                      // pairs of a head that are rotated; 0: none
     bool interleaved;                  // pairs (2i, 2i + 1), else (i, i + half)
+};
+
+// Rotation (RoPE) of the first 2 * half dimensions of each head; the others are copied. Rows lie their stride apart.
+struct RotateArgs {
+    const void* q;  // [tokens, heads * head_dim] of dtype
+    int64_t q_stride, heads;
+    const void* k;  // [tokens, kv_heads * head_dim]; not read where kv_heads is 0
+    int64_t k_stride, kv_heads;
+    int dtype;
+    int64_t tokens, head_dim;
+    const float *cos, *sin;  // [tokens, half]
+    int64_t half;
+    bool interleaved;  // pairs (2i, 2i + 1), else (i, i + half)
+    void* q_out;       // [tokens, heads * head_dim]; may be q
+    int64_t q_out_stride;
+    void* k_out;  // [tokens, kv_heads * head_dim]; may be k
+    int64_t k_out_stride;
 };
 
 // What a row of logits was: good; with NaN or +inf; all -inf, so that no token is left.
@@ -251,7 +284,9 @@ struct Kernels {
     void (*gather)(const GatherArgs&);
     void (*moe)(const MoEArgs&);
     void (*norm)(const NormArgs&);
+    void (*add_norm)(const AddNormArgs&);
     void (*transform_qk)(const QKArgs&);
+    void (*rotate)(const RotateArgs&);
     void (*write_cache)(const CacheWriteArgs&);
     void (*attention)(const AttentionArgs&);
     void (*activation)(const ActArgs&);

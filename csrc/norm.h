@@ -57,4 +57,17 @@ static void norm(const NormArgs& a) {
     });
 }
 
+template <int D> static void add_and_normalise(const AddNormArgs& a, int64_t r) {
+    typedef typename Float<D>::T T;
+    const T *x = (const T*)a.x + r * a.x_stride, *residual = (const T*)a.residual + r * a.residual_stride;
+    T* sum = (T*)a.sum + r * a.sum_stride;
+    WEFT_FOR_ROW(a.n, i, count)
+    store_up_to<D>(sum + i, load_up_to<D>(x + i, count) + load_up_to<D>(residual + i, count), count);
+    normalise<D>(a.options, sum, a.weight, a.bias, a.n, (T*)a.out + r * a.out_stride);
+}
+
+static void add_norm(const AddNormArgs& a) {
+    parallel_for(a.rows, NORM_GRAIN, [&](int64_t r) { WEFT_BY_DTYPE(a.dtype, add_and_normalise<D>(a, r)) });
+}
+
 }  // namespace WEFT_NS

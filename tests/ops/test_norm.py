@@ -71,6 +71,56 @@ def test_a_residual_of_another_shape_or_dtype_is_an_error(isa, residual):
         native(isa, torch.float32, KINDS["rms"], torch.ones(8))(torch.ones(1, 8), residual=residual)
 
 
+def rows_in_nan(rows, columns, dtype, seed):
+    """[rows, columns], as every second row and inner columns of memory that holds NaN elsewhere."""
+    view = torch.full((2 * rows, columns + 9), torch.nan, dtype=dtype)[::2, 4 : 4 + columns]
+    return view.copy_(random(rows, columns, seed=seed))
+
+
+@levels
+@floats
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(1, 7), (9, 301), (3, 64)], ids=str)
+def test_a_residual_may_be_added_first_and_the_sum_is_kept(isa, dtype, kind, shape):
+    options, weight = KINDS[kind], random(shape[1], seed=1).to(dtype)
+    bias = random(shape[1], seed=2).to(dtype) if options.centred else None
+    x, residual = (rows_in_nan(*shape, dtype, seed) for seed in (3, 4))
+    norm = native(isa, dtype, options, weight, bias)
+
+    out, total = norm.add(x, residual)
+
+    assert torch.equal(total, x + residual) and torch.equal(out, norm(total))
+    expected = reference.ReferenceNorm(weight, bias, options).add(x, residual)
+    torch.testing.assert_close((out, total), expected, atol=TOLERANCE[dtype], rtol=TOLERANCE[dtype])
+
+
+@levels
+@floats
+@pytest.mark.parametrize("kind", KINDS)
+def test_adding_first_gives_a_row_the_same_bits_alone_and_in_memory_that_is_given(isa, dtype, kind):
+    x, residual = rows_in_nan(40, 70, dtype, 3), rows_in_nan(40, 70, dtype, 4)
+    norm = native(isa, dtype, KINDS[kind], random(70, seed=1).to(dtype))
+    out, total = norm.add(x, residual)
+
+    for i in range(40):
+        assert torch.equal(norm.add(x[i : i + 1].clone(), residual[i : i + 1].clone())[0], out[i : i + 1])
+    stream, given = residual.clone(), rows_in_nan(40, 70, dtype, 5)
+    in_place = norm.add(x, stream, given, stream)
+    assert in_place[0] is given and in_place[1] is stream
+    assert torch.equal(given, out) and torch.equal(stream, total)
+
+
+@levels
+def test_adding_first_refuses_what_does_not_fit(isa):
+    norm, x = native(isa, torch.float32, KINDS["rms"], torch.ones(8)), torch.ones(2, 8)
+    for arguments, said in (((x, torch.ones(1, 8)), r"residual is .*\(1, 8\)"),
+                            ((x, x, torch.ones(2, 8).half()), r"out is torch\.float16"),
+                            ((x, x, None, torch.ones(2, 16)[:, ::2]), r"total is .*stride \(16, 2\)"),
+                            ((x, x, x, x), "out and total are the same memory")):
+        with pytest.raises(ValueError, match=said):
+            norm.add(*arguments)
+
+
 @levels
 @floats
 @pytest.mark.parametrize("kind", KINDS)

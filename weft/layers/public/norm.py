@@ -54,8 +54,8 @@ class RMSNorm(PublicLayer):
         if residual.shape != x.shape:
             raise ValueError(f"{type(self).__name__}: residual is {list(residual.shape)}, expected {list(x.shape)} "
                              "like x")
-        total = x + residual
-        return self._norm(total), total
+        out, total = self.normalise.add(x.reshape(-1, self.hidden_size), residual.reshape(-1, self.hidden_size))
+        return out.view(x.shape), total.view(x.shape)
 
     def _norm(self, x: Tensor) -> Tensor:
         return self.normalise(x.reshape(-1, self.hidden_size)).view(x.shape)

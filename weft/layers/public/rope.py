@@ -15,7 +15,7 @@ from weft.errors import ConfigError
 from weft.layers.context import LayerContext
 from weft.layers.public.layer import PublicLayer, StepRef, check_input, check_sizes, unsupported
 from weft.layers.rope import RotaryPositions
-from weft.ops.rope import apply_rope
+from weft.ops.rope import RopeCase, choose_rope
 
 
 class RotaryEmbedding(PublicLayer):
@@ -32,6 +32,9 @@ class RotaryEmbedding(PublicLayer):
         """As PublicLayer."""
         super().bind(context, step)
         self._step = step
+        self.choice = choose_rope(RopeCase(
+            device=context.device, dtype=context.dtype, head_dim=self.head_size, half=self.rotary_dim // 2,
+            interleaved=self.part.interleaved, isa=context.isa))
 
     def prepare(self, *, max_model_len: int) -> None:
         """Make the frequencies, some of which depend on the longest sequence, in tokens."""
@@ -42,8 +45,9 @@ class RotaryEmbedding(PublicLayer):
         self._check("query", query, positions)
         if key is not None:
             self._check("key", key, positions)
-        cos, sin = self._angles(positions, query.dtype)
-        return self._rotated(query, cos, sin), None if key is None else self._rotated(key, cos, sin)
+        q, k = self.choice.run(self._heads(query), None if key is None else self._heads(key),
+                               self._angles(positions, query.dtype))
+        return q.view(query.shape), k if k is None or key is None else k.view(key.shape)
 
     def _check(self, name: str, x: Tensor, positions: Tensor) -> None:
         check_input(self, name, x, self.ready())
@@ -54,20 +58,18 @@ class RotaryEmbedding(PublicLayer):
             raise ValueError(f"RotaryEmbedding: positions are {list(positions.shape)} on {positions.device}, expected "
                              f"[{x.shape[0]}] on {x.device}: one for each row of {name}")
 
-    def _angles(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """cos and sin [T, 1, R / 2]. Layers with one part and equal positions share them during a step."""
-        assert self._positions is not None, "the engine prepares the frequencies before the first step"
-        positions_of, cos, sin = self._step.memo.get(self.part, (None, None, None))
-        if positions_of is None or not torch.equal(positions_of, positions):
-            cos, sin = (x.to(dtype).unsqueeze(1) for x in self._positions.angles(positions, dtype))
-            self._step.memo[self.part] = positions.clone(), cos, sin      # the caller may change positions in place
-        return cos, sin
+    def _heads(self, x: Tensor) -> Tensor:
+        """[T, H * D] or [T, H, D] -> [T, H, D]."""
+        return x.reshape(x.shape[0], x[:1].numel() // self.head_size, self.head_size)
 
-    def _rotated(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        out = x.reshape(x.shape[0], x[:1].numel() // self.head_size, self.head_size).clone(
-            memory_format=torch.contiguous_format)
-        apply_rope(out, cos, sin, interleaved=self.part.interleaved)
-        return out.view(x.shape)
+    def _angles(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """cos and sin, [T, R / 2] float32. Layers with one part and equal positions share them during a step."""
+        assert self._positions is not None, "the engine prepares the frequencies before the first step"
+        positions_of, angles = self._step.memo.get(self.part, (None, None))
+        if positions_of is None or angles is None or not torch.equal(positions_of, positions):
+            angles = self._positions.angles(positions, dtype)
+            self._step.memo[self.part] = positions.clone(), angles        # the caller may change positions in place
+        return angles
 
 
 def get_rope(head_size: int, rotary_dim: int | None = None, max_position: int = 8192, base: float | None = None,

@@ -1,6 +1,6 @@
 """RMSNorm and LayerNorm: defined in `reference.py`; `cpu.py` is weft's kernel, `fused.py` calls torch's functions.
 
-A kernel's `prepare(weight, bias, options)` returns a function of x.
+A kernel's `prepare(weight, bias, options)` returns a function of x, whose `add(x, residual)` adds before it norms.
 """
 
 from __future__ import annotations

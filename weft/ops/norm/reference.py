@@ -22,6 +22,12 @@ class ReferenceNorm:
         result = self.norm(x)
         return result if residual is None else residual.add_(result, alpha=alpha)
 
+    def add(self, x: Tensor, residual: Tensor, out: Tensor | None = None,
+            total: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(norm(x + residual), x + residual), [..., N] each. out, total: memory that may be used for the results."""
+        total = x + residual
+        return self.norm(total), total
+
     def norm(self, x: Tensor) -> Tensor:
         """[..., N] -> [..., N]."""
         o = self.options

@@ -7,7 +7,7 @@ from torch import Tensor
 from weft.ops.norm.fused import FusedNorm
 from weft.ops.norm.reference import ReferenceNorm
 from weft.ops.qk.case import QKCase
-from weft.ops.rope import apply_rope
+from weft.ops.rope.reference import apply_rope
 
 
 class ReferenceQK:

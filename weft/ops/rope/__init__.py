@@ -1,24 +1,28 @@
-"""Rotary position embedding (RoPE) of q and k in torch, in place: the definition, which ops/qk's torch kernel calls."""
+"""Rotary position embedding (RoPE) of q and k that lie apart: `reference.py` is the definition, `cpu.py` weft's kernel.
+
+A kernel runs `run(q, k, angles)` and leaves q and k as they are. Where q, k and v are one tensor, as in described
+models, ops/qk rotates in place.
+"""
 
 from __future__ import annotations
 
-from torch import Tensor
+from weft.ops.kernel import Choice, Kernel, choose, never
+from weft.ops.native import DTYPES, unavailable
+from weft.ops.rope.case import RopeCase
+from weft.ops.rope.cpu import NativeRope
+from weft.ops.rope.reference import ReferenceRope, apply_rope
+
+__all__ = ["RopeCase", "apply_rope", "choose_rope"]
 
 
-def apply_rope(x: Tensor, cos: Tensor, sin: Tensor, *, interleaved: bool) -> None:
-    """Rotate the first dimensions of each head, in place.
+def _native_refuses(case: RopeCase) -> str | None:
+    return unavailable(case.device, case.isa) or (None if case.dtype in DTYPES else f"{case.dtype}")
 
-    Args:
-        x: [T, heads, D], any strides; modified.
-        cos, sin: [T, 1, R / 2] in x's dtype; R <= D dimensions are rotated.
-        interleaved: pairs are dimensions (2i, 2i + 1), else (i, i + R / 2).
-    Source: arXiv:2104.09864.
-    """
-    half = cos.shape[-1]
-    if interleaved:
-        first, second = x[..., 0 : 2 * half : 2], x[..., 1 : 2 * half : 2]
-    else:
-        first, second = x[..., :half], x[..., half : 2 * half]
-    first_sin, second_sin = first * sin, second * sin
-    first.mul_(cos).sub_(second_sin)
-    second.mul_(cos).add_(first_sin)
+
+def choose_rope(case: RopeCase) -> Choice:
+    """The kernel that runs `run(q, k, angles)`; see ReferenceRope."""
+    native = None if _native_refuses(case) else NativeRope(case)
+    return choose("rope", (
+        Kernel("native", native, _native_refuses),
+        Kernel("torch", ReferenceRope(case), never),
+    ), case)
