@@ -4,6 +4,7 @@
     ├── ConfigError      (ValueError)    an option or a key of a config file is wrong
     │   └── NotBuiltError (NotImplementedError)  weft knows the option or value, but has no code for it yet
     ├── CheckpointError  (ValueError)    weights are missing, broken or do not fit the model
+    │   └── NoWeightsError               there are no weight files at all
     ├── MemoryPlanError  (MemoryError)   the model or its cache does not fit the available memory
     ├── RequestError     (ValueError)    one request is wrong; it ends alone
     │   └── QueueFullError               the engine takes no more requests for now
@@ -53,6 +54,10 @@ class NotBuiltError(ConfigError, NotImplementedError):
 
 class CheckpointError(WeftError, ValueError):
     """Weights are missing, broken or do not fit the model; the text lists files and names."""
+
+
+class NoWeightsError(CheckpointError):
+    """A model's directory holds no weight files."""
 
 
 class MemoryPlanError(WeftError, MemoryError):

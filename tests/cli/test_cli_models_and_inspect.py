@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import programmed_llama
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,11 +20,13 @@ from weft.cli.tables import human_count, plain_table
 from weft.config.human_bytes import human_bytes
 from weft.config.machine import Machine
 from weft.config.topology import cpu_list
+from weft.errors import CheckpointError
 from weft.llm import LLM
 
 # Of the tiny checkpoint: q and o, k and v, three matrices of the MLP, two norms; then the table and the last norm.
 BLOCK_PARAMETERS = 2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 48 + 2 * 32
 PARAMETERS = 2 * BLOCK_PARAMETERS + 259 * 32 + 32
+PROGRAMMED = str(Path(programmed_llama.__file__).resolve())
 
 
 def gemma3() -> DecoderSpec:
@@ -129,6 +133,62 @@ def test_inspect_needs_no_weights_and_says_so(weft, tmp_path):
 
     assert ran.status == 0
     assert "safetensors" in ran.out and "Memory plan" in ran.out
+
+
+def test_inspect_starts_with_the_summary_and_the_memory_plan(weft, checkpoint):
+    out = weft("inspect", checkpoint).out
+
+    places = [out.index(text) for text in ("LlamaForCausalLM, described by weft", "every tensor has a home",
+                                           "Memory plan", "Description", "num_threads")]
+    assert places == sorted(places)
+
+
+def test_inspect_shows_each_value_of_the_description_that_is_no_default(weft, tmp_path):
+    directory = make_checkpoint(tmp_path / "granite", architectures=["GraniteForCausalLM"], model_type="granite",
+                                residual_multiplier=0.25, attention_multiplier=0.5)
+
+    found = json.loads(weft("inspect", directory, "--json").out)["description"]
+
+    assert found["blocks.0-1"] == {"kind": "BlockSpec", "values": {"residual_scale": 0.25}}
+    assert found["blocks.0-1.mixer"]["values"] == {"num_heads": 4, "num_kv_heads": 2, "head_dim": 8, "scale": 0.5}
+    assert found["blocks.0-1.mixer.positions"]["values"] == {"theta": 10000.0, "rotary_dim": 8}
+    assert list(found)[:2] == ["model", "embedding"] and list(found)[-2:] == ["final_norm", "head"]
+    assert "residual_scale = 0.25" in weft("inspect", directory).out
+
+
+@pytest.mark.parametrize("options", [[], ["--model-file", PROGRAMMED]], ids=["described", "programmed"])
+@pytest.mark.parametrize("changes", [{"num_hidden_layers": 3}, {"num_hidden_layers": 1}, {"intermediate_size": 40}],
+                         ids=["home without a tensor", "tensor without a home", "shape"])
+def test_inspect_ends_as_loading_does_where_weights_do_not_fit(weft, tmp_path, options, changes):
+    directory = make_checkpoint(tmp_path / "model", **changes)
+
+    ran = weft("inspect", directory, *options)
+
+    with pytest.raises(CheckpointError) as loading:
+        LLM(str(directory), **({"model_file": PROGRAMMED} if options else {}), use_tqdm_on_load=False)
+    assert ran.status == 1
+    assert "would fail" in ran.out and "Kernels" in ran.out
+    assert ran.err.partition("weft: error: ")[2].strip() == str(loading.value)
+
+
+def test_inspect_passes_what_loads(weft, checkpoint):
+    described, programmed = weft("inspect", checkpoint), weft("inspect", checkpoint, "--model-file", PROGRAMMED)
+
+    assert (described.status, programmed.status) == (0, 0)
+    assert "every tensor has a home" in programmed.out
+
+
+def test_inspect_says_where_headers_do_not_tell_whether_weights_load(weft, checkpoint, tmp_path):
+    code = Path(PROGRAMMED).read_text()
+    assert "        for name, tensor in weights:\n" in code
+    (tmp_path / "mine.py").write_text(code.replace(
+        "        for name, tensor in weights:\n",
+        "        for name, tensor in weights:\n            assert tensor.abs().max().item() < 1e3\n"))
+
+    ran = weft("inspect", checkpoint, "--model-file", tmp_path / "mine.py")
+
+    assert ran.status == 0
+    assert "Headers alone do not tell" in ran.out
 
 
 def test_inspect_lists_the_keys_that_nothing_read(weft, tmp_path):

@@ -1,4 +1,5 @@
 """`open_weights` opens a model's checkpoint. `load_weights` copies each of its tensors to its home.
+`check_weights` finds the same faults from the files' headers alone.
 
 A home is the place in the model that a checkpoint's tensor goes to (`layers/layer.py`). Names, shapes and dtypes are
 checked first: if anything does not fit, nothing is copied, and the error lists all faults.
@@ -104,6 +105,15 @@ def load_weights(homes: dict[str, Home], checkpoint: Checkpoint, names: NameMap,
         _copy_all(homes, checkpoint, as_numbers, bar, sink)
     return LoadReport(num_tensors=len(plan.routes), num_bytes=num_bytes, seconds=time.perf_counter() - started,
                       files=checkpoint.files, is_head_tied=tied, ignored=plan.ignored)
+
+
+def check_weights(homes: dict[str, Home], checkpoint: Checkpoint, names: NameMap) -> None:
+    """The CheckpointError that `load_weights` would raise for names, shapes and dtypes. Homes need no memory."""
+    if checkpoint.is_dummy:
+        return
+    own_names = _own_names(homes)
+    own = _by_row({name: home for name, home in homes.items() if own_names[name] == name}, names)
+    _plan(own, own_names, checkpoint, Router(names))
 
 
 def _own_names(homes: Mapping[str, Home]) -> dict[str, str]:

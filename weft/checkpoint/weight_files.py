@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from weft.errors import CheckpointError, ConfigError
+from weft.errors import CheckpointError, ConfigError, NoWeightsError
 from weft.resolve.json_file import read_json
 
 # Kinds of files as (stem, suffix), and {load_format: kinds in order of preference}.
@@ -33,7 +33,9 @@ class WeightFiles:
 
 
 def find_weight_files(path: Path, load_format: str) -> WeightFiles:
-    """The weight files of a directory, or the file `path`. CheckpointError when there are none, or one is missing."""
+    """The weight files of a directory, or the file `path`. NoWeightsError when there are none,
+    CheckpointError when one is missing.
+    """
     if path.is_file():
         return WeightFiles((path,), path.suffix == ".safetensors", is_mistral=path.name.startswith(_MISTRAL[0]))
     for kind in _FORMATS[load_format]:
@@ -41,7 +43,7 @@ def find_weight_files(path: Path, load_format: str) -> WeightFiles:
         if found is not None:
             return found
     wanted = " or ".join(_PATTERNS[kind] for kind in _FORMATS[load_format][:2])
-    raise CheckpointError(f"{path}: no weights: looked for {wanted}. {_what_is_there(path)}")
+    raise NoWeightsError(f"{path}: no weights: looked for {wanted}. {_what_is_there(path)}")
 
 
 def _find(path: Path, kind: tuple[str, str]) -> WeightFiles | None:

@@ -1,9 +1,13 @@
-"""`weft inspect MODEL`: prints configuration, layers, sizes, memory plan and kernels without reading the weights."""
+"""`weft inspect MODEL`: prints summary, memory plan, description, configuration and kernels without reading weights.
+
+The checks of loading run on the headers of the weight files; where loading would fail, the command ends as it does.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 from weft.cache.groups import StateGroup
@@ -13,6 +17,7 @@ from weft.cli.tables import human_count, print_table
 from weft.config.human_bytes import human_bytes
 
 if TYPE_CHECKING:
+    from weft.architectures.differences import Difference
     from weft.cli.inspection import Inspection
     from weft.config.engine_args import EngineArgs
     from weft.config.machine import Machine
@@ -33,7 +38,10 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the configuration and plan that `weft serve` would have with the same options."""
+    """Print the configuration and plan that `weft serve` would have with the same options.
+
+    CheckpointError, after all is printed, where loading the weights would raise it.
+    """
     from weft.config.machine import Machine
 
     if options.print_config:
@@ -43,13 +51,18 @@ def run(options: argparse.Namespace) -> int:
     found = inspection.inspect_model(serving_args(options), Machine.detect())
     if options.json:
         print(json.dumps(inspection.as_json(found), indent=2, default=str))
-        return 0
-    if not options.kernels:
-        _print_settings(inspection.settings(found), inspection.unread_keys(found), found.config.model.path)
-        _print_layers(found)
-        _print_sizes(inspection.sizes(found))
-        _print_plan(found)
-    _print_kernels(inspection.kernels(found))
+    else:
+        if not options.kernels:
+            print_table(("model", ""), list(inspection.summary(found).items()), title=found.config.model.name)
+            _print_plan(found)
+            _print_layers(found)
+            _print_description(inspection.description(found))
+            _print_sizes(inspection.sizes(found))
+            _print_settings(inspection.settings(found), inspection.unread_keys(found), found.config.model.path)
+        _print_kernels(inspection.kernels(found))
+    if found.load_error is not None:
+        sys.stdout.flush()                       # the report comes last, after the tables
+        raise found.load_error
     return 0
 
 
@@ -75,11 +88,21 @@ def _print_config(args: EngineArgs, machine: Machine, *, as_json: bool) -> int:
 def _print_settings(rows: list[tuple[str, Any, str]], unread: dict[str, Any], directory: str) -> None:
     shown = [(name, human_bytes(value) if name.endswith("_bytes") and isinstance(value, int) else _short(value),
               source.removeprefix(f"{directory}/")) for name, value, source in rows]
+    print()
     print_table(("setting", "value", "from"), shown, title=directory)
     if unread:
         print()
         print_table(("key", "value"), [(key, _short(value)) for key, value in unread.items()],
                     title="Keys of config.json that weft does not know and does not use")
+
+
+def _print_description(parts: list[Difference] | None) -> None:
+    if parts is None:
+        return
+    rows = [(part.place, part.kind, ", ".join(f"{name} = {_short(value)}" for name, value in part.values.items())
+             or "-") for part in parts]
+    print()
+    print_table(("part", "kind", "values that are not its defaults"), rows, title="Description")
 
 
 def _print_layers(found: Inspection) -> None:
@@ -93,12 +116,7 @@ def _print_layers(found: Inspection) -> None:
 
 
 def _print_sizes(sizes: dict[str, Any]) -> None:
-    active = sizes["active_parameters"]
-    idle = f", {human_count(active)} of them for each token" if active != sizes["parameters"] else ""
-    rows = [("parameters", f"{human_count(sizes['parameters'])} ({sizes['parameters']:,}){idle}"),
-            ("weights", human_bytes(sizes["weight_bytes"])),
-            ("head", sizes["head"]),
-            ("checkpoint", sizes["checkpoint"]),
+    rows = [("head", sizes["head"]),
             ("cache per token", human_bytes(sizes["kv_bytes_per_token"])),
             ("operations per token", f"{human_count(sizes['flops_per_token'])} flop, attention left out")]
     rows += [(f"  layers {group['layers']}", f"{_rate(group)}, {group['words']}") for group in sizes["cache_groups"]]

@@ -9,17 +9,20 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from weft.architectures.differences import Difference, differences
 from weft.architectures.registry import families
 from weft.architectures.words import layer_words
 from weft.cache.groups import CacheGroup, StateGroup, WindowGroup
 from weft.checkpoint.loader import open_weights
 from weft.checkpoint.reader import Checkpoint
+from weft.cli.tables import human_count
 from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import EngineConfig
+from weft.config.human_bytes import human_bytes
 from weft.config.machine import Machine
 from weft.engine.memory.plan import MemoryPlan, plan_memory, planned_groups
 from weft.engine.memory.start_report import machine_facts
-from weft.errors import CheckpointError, MemoryPlanError
+from weft.errors import CheckpointError, MemoryPlanError, NotBuiltError, NoWeightsError
 from weft.models.build import build_model, layer_context
 from weft.models.engine_model import EngineModel
 from weft.models.sizes import (
@@ -39,7 +42,8 @@ class Inspection:
     """A model's configuration and the facts that follow from it.
 
     weights: None, with `weights_error`, if they are missing or broken. plan: None, with `plan_error`, if the model does
-    not fit into memory.
+    not fit into memory. load_error: what loading would raise, as far as headers tell; None also where there are no
+    weight files. not_checked: what headers do not tell, in words.
     """
 
     config: EngineConfig
@@ -49,24 +53,76 @@ class Inspection:
     weights_error: str
     plan: MemoryPlan | None
     plan_error: str
+    load_error: CheckpointError | NotBuiltError | None
+    not_checked: str
 
 
 def inspect_model(args: EngineArgs, machine: Machine) -> Inspection:
     """Resolve the configuration and plan memory. ConfigError if the configuration is wrong. Missing or broken weights
     are only noted."""
     config = resolve_engine_config(args, machine)
-    weights, weights_error = None, ""
+    weights, weights_error, load_error, not_checked = None, "", None, ""
     try:
         weights = open_weights(config.model, config.load)
     except CheckpointError as error:
-        weights_error = str(error)
+        weights_error, load_error = str(error), None if isinstance(error, NoWeightsError) else error
     model = build_model(config, layer_context(config), weights)
     plan, plan_error = None, ""
     try:
         plan = plan_memory(model, config, machine)
     except MemoryPlanError as error:
         plan_error = str(error)
-    return Inspection(config, machine, model, weights, weights_error, plan, plan_error)
+    try:
+        not_checked = model.check_weights()
+    except (CheckpointError, NotBuiltError) as error:
+        load_error = error
+    return Inspection(config, machine, model, weights, weights_error, plan, plan_error, load_error, not_checked)
+
+
+def summary(found: Inspection) -> dict[str, str]:
+    """The model in a few rows: its kind, its size, its files and whether they would load."""
+    model, words = found.config.model, found.model.words()
+    method = "" if model.quantization is None else f", quantized by {model.quantization.method}"
+    return {
+        "architecture": f"{model.architecture}, {_origin(found)}",
+        "shape": words.title,
+        "parameters": _parameters(found),
+        "weights": f"{human_bytes(float_bytes(found.model.module, model.dtype))} in {model.dtype}{method}",
+        "checkpoint": found.weights_error or _weights_words(found.weights),
+        "loading": _loading(found),
+    }
+
+
+def _origin(found: Inspection) -> str:
+    model = found.config.model
+    if description(found) is None:
+        return f"programmed in {model.model_file or model.model_class}"
+    if model.model_file is not None:
+        return f"described in {model.model_file}"
+    return "described by weft"
+
+
+def _parameters(found: Inspection) -> str:
+    module = found.model.module
+    total, active = num_parameters(module), num_active_parameters(module)
+    return f"{human_count(total)} ({total:,})" + (f", {human_count(active)} of them for each token"
+                                                  if active != total else "")
+
+
+def _loading(found: Inspection) -> str:
+    if found.load_error is not None:
+        return "would fail; the report is at the end"
+    if found.weights is None:
+        return "not checked: there are no weights"
+    if found.weights.is_dummy:
+        return "random weights"
+    return found.not_checked or "every tensor has a home of its shape, and every home a tensor"
+
+
+def description(found: Inspection) -> list[Difference] | None:
+    """The values of the description that are not defaults of their parts; None for a model that is not described."""
+    spec = getattr(found.model, "spec", None)
+    return None if spec is None else differences(spec)
 
 
 def settings(found: Inspection) -> list[tuple[str, Any, str]]:
@@ -129,6 +185,10 @@ def as_json(found: Inspection) -> dict[str, Any]:
     """The whole inspection as plain data."""
     plan = None if found.plan is None else asdict(found.plan) | {"total_bytes": found.plan.total_bytes}
     return {
+        "summary": summary(found),
+        "load_error": None if found.load_error is None else str(found.load_error),
+        "description": None if (parts := description(found)) is None else {
+            part.place: {"kind": part.kind, "values": part.values} for part in parts},
         "settings": {name: {"value": value, "source": source} for name, value, source in settings(found)},
         "layers": [asdict(row) for row in found.model.words().layers], "sizes": sizes(found),
         "memory_plan": plan, "memory_plan_error": found.plan_error or None,

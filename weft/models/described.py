@@ -11,7 +11,7 @@ from weft.architectures import words
 from weft.architectures.names import NameMap
 from weft.architectures.reader import ConfigReader
 from weft.architectures.spec import DecoderSpec, ModelSpec
-from weft.checkpoint.loader import has_own_head, load_weights
+from weft.checkpoint.loader import check_weights, has_own_head, load_weights
 from weft.checkpoint.reader import Checkpoint
 from weft.checkpoint.report import LoadReport
 from weft.checkpoint.stored_codes import stored_codes
@@ -71,6 +71,12 @@ class DescribedStack:
     def bytes_per_cached_token(self) -> float:
         """As EngineModel."""
         return max((layer.bytes_per_cached_token() for layer in self.caches), default=0)
+
+    def check_weights(self) -> str:
+        """As EngineModel: names, shapes and dtypes of all tensors."""
+        if self._checkpoint is not None:
+            check_weights(self.module.homes(), self._checkpoint, names_in(self._checkpoint, self.spec))
+        return ""
 
     def load(self, *, max_model_len: int, use_tqdm: bool) -> LoadReport:
         """As EngineModel."""

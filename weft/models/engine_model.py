@@ -117,6 +117,13 @@ class EngineModel(Protocol):
         """Bytes that a step needs besides for each cached token that it reads."""
         ...
 
+    def check_weights(self) -> str:
+        """The CheckpointError that `load` would raise, as far as the headers of the files tell.
+
+        Returns a sentence about what headers do not tell, or "". The model cannot be loaded afterwards.
+        """
+        ...
+
     def load(self, *, max_model_len: int, use_tqdm: bool) -> LoadReport:
         """Allocate and fill all weights. CheckpointError with every fault when the files do not fit the model."""
         ...

@@ -29,6 +29,7 @@ from weft.layers.public.layer import PublicLayer, StepRef
 from weft.layers.public.linear import PublicLinear
 from weft.layers.public.rope import RotaryEmbedding
 from weft.models.engine_model import LayerWords, ModelWords
+from weft.models.programmed.reading import Headers, Reading, drop_memory, needs_numbers
 from weft.models.programmed.vllm_config import vllm_config
 from weft.models.sizes import cache_bytes_per_token, layers_of, num_parameters, step_bytes
 from weft.ops.kernel import Choice
@@ -118,6 +119,19 @@ class Programmed:
         """As EngineModel."""
         return max(layer.bytes_per_cached_token() for layer in self.caches)
 
+    def check_weights(self) -> str:
+        """As EngineModel: `load_weights` runs over tensors without numbers, into parameters without memory."""
+        if self._checkpoint is None or self._checkpoint.is_dummy:
+            return ""
+        drop_memory(self.module)
+        try:
+            self._load_weights(Headers(self._checkpoint))
+        except CheckpointError as error:
+            if not needs_numbers(error.__cause__):
+                raise
+            return f"{error} Headers alone do not tell whether the weights fit."
+        return ""
+
     def load(self, *, max_model_len: int, use_tqdm: bool) -> LoadReport:
         """As EngineModel, by the model's own `load_weights`. A parameter that nothing filled is an error."""
         checkpoint, start = self._checkpoint, perf_counter()
@@ -129,7 +143,7 @@ class Programmed:
             fill_dummy({name: parameter.data for name, parameter in self.module.named_parameters()})
         else:
             self._finish_early(unfinished)
-            self._load_weights(checkpoint)
+            self._load_weights(Reading(checkpoint))
         for layer in unfinished:
             layer.finish_loading()
             if isinstance(layer, RotaryEmbedding):
@@ -153,8 +167,7 @@ class Programmed:
             if isinstance(layer, PublicLinear):
                 layer.on_full = finish
 
-    def _load_weights(self, checkpoint: Checkpoint) -> None:
-        reading = _Reading(checkpoint)
+    def _load_weights(self, reading: Reading) -> None:
         try:
             loaded = self._methods.load_weights(reading)
         except WeftError as error:
@@ -252,18 +265,6 @@ class Programmed:
 
     def refuse_recordings(self, reason: str) -> None:
         """Nothing is recorded anyway."""
-
-
-class _Reading(Iterable[tuple[str, Tensor]]):
-    """A checkpoint's (name, tensor) pairs, once. last: the name given last."""
-
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._checkpoint, self.last = checkpoint, "(none read)"
-
-    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
-        for name, tensor in self._checkpoint.read(self._checkpoint.tensors):
-            self.last = name
-            yield name, tensor
 
 
 @contextmanager
