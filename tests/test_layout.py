@@ -21,6 +21,7 @@ LAYERS = (
     "outputs",
     "config",
     "extend",
+    "parallel",
     "ops",
     "cache",
     "architectures",

@@ -6,9 +6,24 @@ They own the memory of their results, take strided and aliased inputs, and run u
 
 from __future__ import annotations
 
-from weft.layers.public.activation import GeluAndMul, SiluAndMul
+from weft.layers.public.activation import (
+    XIELU,
+    FastGELU,
+    FatreluAndMul,
+    GeluAndMul,
+    MulAndSilu,
+    NewGELU,
+    QuickGELU,
+    ReLUSquaredActivation,
+    SiluAndMul,
+    SiluAndMulWithClamp,
+    SwigluOAIAndMul,
+    get_act_and_mul_fn,
+    get_act_fn,
+)
 from weft.layers.public.attention import Attention
-from weft.layers.public.embedding import ParallelLMHead, VocabParallelEmbedding
+from weft.layers.public.auto_weights_loader import AutoWeightsLoader
+from weft.layers.public.embedding import DEFAULT_VOCAB_PADDING_SIZE, ParallelLMHead, VocabParallelEmbedding
 from weft.layers.public.layer import StepRef
 from weft.layers.public.linear import (
     ColumnParallelLinear,
@@ -20,10 +35,57 @@ from weft.layers.public.linear import (
 from weft.layers.public.logits import LogitsProcessor
 from weft.layers.public.norm import GemmaRMSNorm, RMSNorm
 from weft.layers.public.rope import RotaryEmbedding, get_rope
-from weft.layers.public.weights import default_weight_loader, maybe_prefix
+from weft.layers.public.stages import (
+    IntermediateTensors,
+    PPMissingLayer,
+    extract_layer_index,
+    is_pp_missing_parameter,
+    make_empty_intermediate_tensors_factory,
+    make_layers,
+    maybe_prefix,
+)
+from weft.layers.public.weights import default_weight_loader, maybe_remap_kv_scale_name, set_weight_attrs
+from weft.layers.public.weights_mapper import WeightsMapper
 
 __all__ = [
-    "Attention", "ColumnParallelLinear", "GeluAndMul", "GemmaRMSNorm", "LogitsProcessor", "MergedColumnParallelLinear",
-    "ParallelLMHead", "QKVParallelLinear", "RMSNorm", "ReplicatedLinear", "RotaryEmbedding", "RowParallelLinear",
-    "SiluAndMul", "StepRef", "VocabParallelEmbedding", "default_weight_loader", "get_rope", "maybe_prefix",
+    "DEFAULT_VOCAB_PADDING_SIZE",
+    "XIELU",
+    "Attention",
+    "AutoWeightsLoader",
+    "ColumnParallelLinear",
+    "FastGELU",
+    "FatreluAndMul",
+    "GeluAndMul",
+    "GemmaRMSNorm",
+    "IntermediateTensors",
+    "LogitsProcessor",
+    "MergedColumnParallelLinear",
+    "MulAndSilu",
+    "NewGELU",
+    "PPMissingLayer",
+    "ParallelLMHead",
+    "QKVParallelLinear",
+    "QuickGELU",
+    "RMSNorm",
+    "ReLUSquaredActivation",
+    "ReplicatedLinear",
+    "RotaryEmbedding",
+    "RowParallelLinear",
+    "SiluAndMul",
+    "SiluAndMulWithClamp",
+    "StepRef",
+    "SwigluOAIAndMul",
+    "VocabParallelEmbedding",
+    "WeightsMapper",
+    "default_weight_loader",
+    "extract_layer_index",
+    "get_act_and_mul_fn",
+    "get_act_fn",
+    "get_rope",
+    "is_pp_missing_parameter",
+    "make_empty_intermediate_tensors_factory",
+    "make_layers",
+    "maybe_prefix",
+    "maybe_remap_kv_scale_name",
+    "set_weight_attrs",
 ]

@@ -16,7 +16,8 @@ from weft.layers.layer import Home, Layer
 from weft.layers.public.loaded_weight import LoadedWeight, put_into
 from weft.ops.step import Step
 
-Part = str | int | None
+Part = str | int | tuple[int, ...] | None
+_SHARD = "stacked_shard_id"      # the attribute of a tensor that is a part of a fused parameter
 
 
 @dataclass(slots=True)
@@ -119,10 +120,14 @@ class PublicLayer(Layer):
 
     def load_part(self, parameter: nn.Parameter, tensor: Tensor, part: Part = None) -> None:
         """Copy a checkpoint's tensor into a parameter of this layer. part: only layers with parts take one."""
-        name = next(name for name, mine in self._parameters.items() if mine is parameter)
+        name, part = self.name_of(parameter), shard_of(tensor) if part is None else part
         if part is not None:
             raise ConfigError(f"{type(self).__name__}.{name} shard", part, expected="none: the weight has no parts")
         self.fill(name, tensor)
+
+    def name_of(self, parameter: nn.Parameter) -> str:
+        """The name of one of this layer's own parameters."""
+        return next(name for name, mine in self._parameters.items() if mine is parameter)
 
     def fill(self, home: str, tensor: Tensor) -> None:
         """Copy a tensor to a home. CheckpointError as Home.fill, and when the kernel has the numbers already."""
@@ -198,6 +203,18 @@ class PublicLayer(Layer):
             assert parameter is not None, "a copy has what it is copied from"
             copied._give_loader(parameter)                    # torch copies no attributes of parameters
         return copied
+
+
+def with_shard(tensor: Tensor, part: Part) -> Tensor:
+    """The same numbers, known to be a part of a fused parameter: a `weight_loader` without a shard id uses it."""
+    tensor = tensor.detach()
+    setattr(tensor, _SHARD, part)
+    return tensor
+
+
+def shard_of(tensor: Tensor) -> Part:
+    """The shard id that `with_shard` gave a tensor; None: it has none."""
+    return getattr(tensor, _SHARD, None)
 
 
 def check_input(layer: nn.Module, name: str, x: Any, context: LayerContext, width: int | None = None) -> None:

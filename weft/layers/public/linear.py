@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from weft.errors import ConfigError
 from weft.layers.context import LayerContext
 from weft.layers.linear import linear_case
-from weft.layers.public.layer import Part, PublicLayer, StepRef, check_input, check_sizes, unsupported
+from weft.layers.public.layer import Part, PublicLayer, StepRef, check_input, check_sizes, shard_of, unsupported
 from weft.ops.linear import Epilogue, Product, choose_linear, empty_weight, product_bytes
 from weft.ops.quantized import QuantizedWeight
 
@@ -54,7 +54,7 @@ class PublicLinear(PublicLayer):
 
     def load_part(self, parameter: nn.Parameter, tensor: Tensor, part: Part = None) -> None:
         """As PublicLayer. part None: the whole, all parts one after another."""
-        name = "bias" if parameter is self.bias else "weight"
+        name, part = self.name_of(parameter), shard_of(tensor) if part is None else part
         if part is not None:
             if part not in self.rows:
                 known = ", ".join(repr(part) for part in self.rows if part is not None) or "none: it has no parts"
