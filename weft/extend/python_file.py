@@ -1,4 +1,4 @@
-"""Loads a user's Python file (a model description, a config parser) as a module, and names classes across processes.
+"""Loads a user's Python file (a model description, a config parser) as a module.
 
 Knows nothing about the file's content.
 """
@@ -10,23 +10,15 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from weft.errors import ConfigError
+from weft.extend.user_frame import told_with_place
 
 
 def split_class(name: str) -> tuple[str, str | None]:
     """("path/file.py", "Class") for `path/file.py:Class`; (name, None) for anything else, such as a path alone."""
     path, _, last = name.rpartition(":")
     return (path, last) if path.endswith(".py") and last.isidentifier() else (name, None)
-
-
-def portable_class(model_class: Any) -> Any:
-    """The class as "module:Class" if another process can import it by that name, else unchanged."""
-    module, name = getattr(model_class, "__module__", "__main__"), getattr(model_class, "__qualname__", "")
-    if isinstance(model_class, str) or module == "__main__" or not name.isidentifier():
-        return model_class
-    return f"{module}:{name}" if getattr(sys.modules.get(module), name, None) is model_class else model_class
 
 
 def load_python_file(path: Path, *, field: str) -> ModuleType:
@@ -46,5 +38,5 @@ def load_python_file(path: Path, *, field: str) -> ModuleType:
     except (Exception, SystemExit) as error:      # a script that calls sys.exit would end the engine without a word
         del sys.modules[name]
         raise ConfigError(field, str(path), expected="a Python file that runs",
-                          hint=f"{type(error).__name__}: {error}") from error
+                          hint=told_with_place(error)) from error
     return module

@@ -22,8 +22,9 @@ from weft.config.machine import Machine
 from weft.config.speculative import read_speculative_config
 from weft.config.threads import resolve_threads
 from weft.errors import ConfigError, NotBuiltError
+from weft.extend.named_object import portable_name
 from weft.extend.plugins import load_plugins
-from weft.extend.python_file import portable_class, split_class
+from weft.extend.python_file import split_class
 from weft.resolve.config_file import HFConfig
 from weft.resolve.files import ModelFiles, find_model, find_model_file, find_tokenizer
 from weft.resolve.fixups import fix_engine_config
@@ -94,7 +95,8 @@ def _model_code(args: EngineArgs) -> dict[str, Any]:
         raise ConfigError("model_class", args.model_class, expected="not to be set beside model_file",
                           hint=f"model_file is {args.model_file}: give FILE.py:Class as one of the two.")
     if args.model_class is not None:
-        return {"model_class": portable_class(args.model_class)}
+        is_named = isinstance(args.model_class, str)
+        return {"model_class": args.model_class if is_named else portable_name(args.model_class) or args.model_class}
     if args.model_file is None:
         return {}
     path, name = split_class(args.model_file)

@@ -1,0 +1,53 @@
+"""Loads what "module:Name" or "path/file.py:Name" names, and finds such a name for an object.
+
+Knows nothing about the object. Each class or description of a model that is given by name comes through here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+from weft.errors import ConfigError
+from weft.extend.python_file import load_python_file
+from weft.extend.user_frame import told_with_place
+
+
+def split_name(text: str, *, field: str) -> tuple[str, str]:
+    """("module" or "path/file.py", "Name"). ConfigError naming `field` for text of another form."""
+    place, _, name = text.rpartition(":")
+    if not place or not name.isidentifier():
+        raise ConfigError(field, text, expected='a class, "module:Class" or "path/file.py:Class"')
+    return place, name
+
+
+def load_named(text: str, *, field: str) -> Any:
+    """The object. ConfigError naming `field` if there is none; of a module that breaks it names file and line."""
+    place, name = split_name(text, field=field)
+    if place.endswith(".py"):
+        module = load_python_file(Path(place), field=field)
+    else:
+        try:
+            module = importlib.import_module(place)
+        except (Exception, SystemExit) as error:
+            raise ConfigError(field, text, expected="a module that can be imported",
+                              hint=told_with_place(error)) from error
+    if not hasattr(module, name):
+        near = ", ".join(key for key, value in vars(module).items() if inspect.isclass(value)) or "no class"
+        raise ConfigError(field, text, expected=f"a class of {place}", hint=f"It has {near}.")
+    return getattr(module, name)
+
+
+def portable_name(value: Any) -> str | None:
+    """The name under which another process can load a class or function; None for what only this process has."""
+    module, name = sys.modules.get(getattr(value, "__module__", "")), getattr(value, "__qualname__", "")
+    if module is None or module.__name__ == "__main__" or getattr(module, name, None) is not value:
+        return None
+    top = module.__name__.partition(".")[0]
+    if any(finder.find_spec(top, None) is not None for finder in sys.meta_path):
+        return f"{module.__name__}:{name}"
+    file = getattr(module, "__file__", None) or ""
+    return f"{Path(file).resolve()}:{name}" if file.endswith(".py") else None

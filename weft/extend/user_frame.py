@@ -1,0 +1,46 @@
+"""`told_with_place`: an exception of a user's code in words, with the last file and line of that code."""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from pathlib import Path
+
+_STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
+_SITE = ("/site-packages/", "/dist-packages/")
+
+
+def told_with_place(error: BaseException) -> str:
+    """`ZeroDivisionError: division by zero (mine.py, line 3)`. The place is left out if the error passed no file."""
+    words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, SyntaxError):                        # its words name file and line already
+        return words
+    place = last_user_frame(error)
+    return words if place is None else f"{words} ({place.filename}, line {place.lineno})"
+
+
+def last_user_frame(error: BaseException) -> traceback.FrameSummary | None:
+    """The innermost frame of the code that was being run, rather than of the libraries that it called.
+
+    That code is the file of the first frame that is not Python's own machinery, and what lies in the same package.
+    """
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_machinery(frame.filename)]
+    if not frames:
+        return None
+    package = _package(frames[0].filename)
+    return next(frame for frame in reversed(frames) if frame.filename == frames[0].filename
+                or (package is not None and frame.filename.startswith(package)))
+
+
+def _is_machinery(file: str) -> bool:
+    """Frames of importing, and weft's own that asked for the import."""
+    is_library = file.startswith(_STANDARD) and not any(site in file for site in _SITE)
+    return file.startswith("<frozen ") or is_library or Path(file).parent == Path(__file__).parent
+
+
+def _package(file: str) -> str | None:
+    """The folder of the outermost package that a file belongs to, with a slash; None for a file on its own."""
+    folder, found = Path(file).parent, None
+    while (folder / "__init__.py").is_file():
+        folder, found = folder.parent, folder
+    return None if found is None else f"{found}/"
