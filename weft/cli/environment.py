@@ -22,6 +22,7 @@ VARIABLES = {
     "MODEL_REDIRECT_PATH": "a file that says which names mean which folders: a JSON object, or lines `name path`",
     "SERVER_DEV_MODE": "default of --dev-mode: 0 or 1",
     "USE_MODELSCOPE": "1: names that are no local path mean models of ModelScope",
+    "VLLM_VERSION": "default of --vllm-version",
 }
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -58,6 +59,11 @@ def plugins(environ: Mapping[str, str]) -> tuple[str, ...] | None:
     """The names of the plugins to run; None if unset."""
     found = variable("PLUGINS", environ)
     return tuple(name.strip() for name in found[1].split(",") if name.strip()) if found else None
+
+
+def vllm_version(environ: Mapping[str, str]) -> str | None:
+    """What `vllm.__version__` is in files written for vLLM; None if WEFT_VLLM_VERSION is unset."""
+    return environ.get("WEFT_VLLM_VERSION") or None
 
 
 def server_dev_mode(environ: Mapping[str, str]) -> bool | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from weft.cli.environment import cpu_isa, kv_cache_memory_bytes, plugins
+from weft.cli.environment import cpu_isa, kv_cache_memory_bytes, plugins, vllm_version
 from weft.cli.flags import add_fields, given
 from weft.cli.parser import MergeAction, Parser, human_int, json_or_text
 from weft.config.engine_args import UNBUILT, EngineArgs
@@ -48,7 +48,10 @@ GROUPS: dict[str, dict[str, str]] = {
         "code_revision": "the revision of config code that comes with a checkpoint",
         "tokenizer_revision": "the tokenizer's branch, tag or commit",
         "trust_remote_code": "let tokenizer and config run code from the checkpoint",
-        "plugins": "plugins (entry points of weft.plugins) to run; none given: all that are installed",
+        "plugins": "plugins (entry points of weft.plugins and vllm.general_plugins) to run; none given: all",
+        "vllm_version": "vllm.__version__ in plugins and model files that were written for vLLM",
+        "vllm_modules": "whose modules `import vllm` gives such files: auto (the installed vLLM's, if any), weft or "
+                        "installed",
         "hf_token": "token for the hub",
     },
     "load": {
@@ -120,7 +123,7 @@ def engine_args(options: argparse.Namespace, *, environ: Mapping[str, str] | Non
     """
     environ = os.environ if environ is None else environ
     defaults = {"kv_cache_memory_bytes": kv_cache_memory_bytes(environ), "cpu_isa": cpu_isa(environ),
-                "plugins": plugins(environ)}
+                "plugins": plugins(environ), "vllm_version": vllm_version(environ)}
     chosen: dict[str, Any] = {name: value for name, value in defaults.items() if value is not None}
     chosen |= given(options, EngineArgs)
     chosen |= {name: getattr(options, name) for name in UNBUILT if hasattr(options, name)}

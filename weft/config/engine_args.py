@@ -23,6 +23,10 @@ DTYPE_NAMES = {"float": "float32", "half": "float16", "fp32": "float32", "fp16":
 KV_CACHE_DTYPES = (*DTYPES, "fp8_e4m3", "fp8_e5m2", "int8_per_token_head")
 KV_CACHE_DTYPE_NAMES = {**DTYPE_NAMES, "fp8": "fp8_e4m3", "int8": "int8_per_token_head"}
 
+# vllm.__version__ in files written for vLLM: the newest branch of those that look at it. Whose modules they import.
+VLLM_VERSION = "0.32.0"
+VLLM_MODULES = ("auto", "weft", "installed")
+
 # vLLM's options without code in weft yet: name -> the value that means "off". Any other value is refused.
 UNBUILT: dict[str, Any] = {
     "convert": "auto",
@@ -57,7 +61,11 @@ class EngineArgs:
     code_revision: str | None = None              # revision of the repository that holds the config's Python code
     # Keys that override config.json (nested dicts are merged), or a function that changes the config object.
     hf_overrides: dict[str, Any] | Callable[[Any], Any] = field(default_factory=dict)
-    plugins: tuple[str, ...] | None = None        # entry points of the group weft.plugins to run; None: all
+    plugins: tuple[str, ...] | None = None        # plugins (weft.plugins, vllm.general_plugins); None: all
+    # `vllm.__version__` in files written for vLLM, and whose modules their imports get: auto (the installed vLLM's, if
+    # there is one, else weft's), weft, installed.
+    vllm_version: str = VLLM_VERSION
+    vllm_modules: str = "auto"
     model_file: str | None = None                 # a Python file that describes or programs the model; FILE.py:Class
     model_class: str | type | None = None         # class of a programmed model, or "module:Class" or "file.py:Class"
     model_impl: str = "auto"                      # auto, native
@@ -114,6 +122,7 @@ class EngineArgs:
         _one_of("runner", self.runner, ("auto", "generate", "pooling"))
         _one_of("load_format", self.load_format, ("auto", "safetensors", "pt", "mistral", "gguf", "dummy"))
         _one_of("tokenizer_mode", self.tokenizer_mode, ("auto", "hf", "mistral"))
+        _one_of("vllm_modules", self.vllm_modules, VLLM_MODULES)
         _one_of("scheduling_policy", self.scheduling_policy, ("fcfs", "priority"))
         _one_of("cpu_isa", self.cpu_isa, CPU_ISAS)
         _one_of("logprobs_mode", self.logprobs_mode,

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from weft.compat.vllm.finder import answering, give_access
 from weft.errors import ConfigError
 from weft.extend.user_frame import told_with_place
 
@@ -33,8 +34,10 @@ def load_python_file(path: Path, *, field: str) -> ModuleType:
         raise ConfigError(field, str(path), expected="a file whose name ends in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module      # the dataclass decorator looks its module up in sys.modules
+    give_access(module)
     try:
-        spec.loader.exec_module(module)
+        with answering():
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:      # a script that calls sys.exit would end the engine without a word
         del sys.modules[name]
         raise ConfigError(field, str(path), expected="a Python file that runs",

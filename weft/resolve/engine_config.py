@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from weft.compat.vllm.version import ANSWER
 from weft.config.engine_args import DTYPES, EngineArgs
 from weft.config.engine_config import (
     CacheConfig,
@@ -45,6 +46,7 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
     """The settings of one engine. ConfigError, NotBuiltError or CheckpointError when the inputs do not fit together."""
     isa = resolve_isa(args.cpu_isa, machine.isa)
     threads, cpus = resolve_threads(args.num_threads, machine)
+    ANSWER.choose(args.vllm_version, args.vllm_modules)
     load_plugins(args.plugins)
     files = find_model(args)
     model = resolve_model(args, files)
@@ -62,6 +64,7 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
         speculative=read_speculative_config(args.speculative_config),
         origins={"num_threads": threads.source, "cpus": cpus.source, "cpu_isa": isa.source},
         served_model_names=args.served_model_name or (model.name,), plugins=args.plugins,
+        vllm_version=args.vllm_version, vllm_modules=args.vllm_modules,
     ))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from weft.compat.vllm.version import ANSWER
 from weft.config.affinity import keep_to
 from weft.engine.process.client import Core, load_core
 from weft.engine.process.messages import StepResult
@@ -115,6 +116,7 @@ def serve(channel: Channel, parent_pid: int) -> None:
         start = msgspec.msgpack.decode(frames[0], type=Start)
         logging.getLogger("weft").setLevel(start.log_level)
         keep_to(start.config.cpus)      # before torch is imported: torch's threads inherit this thread's affinity
+        ANSWER.choose(start.config.vllm_version, start.config.vllm_modules)
         load_plugins(start.config.plugins)
         try:
             core = load_core(start.core_factory, start.config)

@@ -1,0 +1,55 @@
+"""Why weft has no object for a part of vLLM: {path: reason}. The longest path that a name begins with counts."""
+
+from __future__ import annotations
+
+_KERNEL = "this is a kernel for GPUs, and weft's operators are its own (weft.ops)"
+_WORKER = "weft has its own workers, runners and schedulers, which vLLM's internals do not describe"
+_BACKEND = "weft chooses the kernels of attention itself, and plans its cache itself"
+
+REASONS = {
+    "vllm._C": _KERNEL,
+    "vllm._custom_ops": _KERNEL,
+    "vllm._ipex_ops": _KERNEL,
+    "vllm.vllm_flash_attn": _KERNEL,
+    "vllm.triton_utils": _KERNEL,
+    "vllm.third_party": _KERNEL,
+    "vllm.model_executor.layers.fla": _KERNEL,
+    "vllm.model_executor.layers.mamba.ops": _KERNEL,
+    "vllm.model_executor.layers.fused_moe.fused_moe": _KERNEL,
+    "vllm.attention.ops": _KERNEL,
+    "vllm.v1.attention.ops": _KERNEL,
+    "vllm.lora.ops": _KERNEL,
+    "vllm.utils.flashinfer": _KERNEL,
+    "vllm.utils.deep_gemm": _KERNEL,
+    "vllm.attention.backends": _BACKEND,
+    "vllm.attention.selector": _BACKEND,
+    "vllm.v1.attention": _BACKEND,
+    "vllm.v1.kv_cache_interface": _BACKEND,
+    "vllm.v1.worker": _WORKER,
+    "vllm.v1.core": _WORKER,
+    "vllm.v1.engine": _WORKER,
+    "vllm.v1.executor": _WORKER,
+    "vllm.v1.spec_decode": _WORKER,
+    "vllm.worker": _WORKER,
+    "vllm.core": _WORKER,
+    "vllm.executor": _WORKER,
+    "vllm.lora": "weft has its own adapters, without a class for each layer",
+    "vllm.platforms": "weft runs on the CPU and asks no platform plugin",
+    "vllm.model_executor.layers.quantization": "weft reads quantized checkpoints itself (weft.checkpoint.quantization)",
+    "vllm.compilation": "weft records decode steps instead of compiling a graph",
+    "vllm.multimodal": "models with images, audio or video are not built yet",
+    "vllm.inputs": "inputs with images, audio or video are not built yet",
+    "vllm.envs": "this variable of vLLM changes nothing in weft",
+    "vllm.distributed": "weft has no such collective",
+    "vllm.model_executor.models": "weft has no class of its own for this model that others may borrow",
+}
+
+
+def reason_for(name: str) -> str | None:
+    """The reason for the longest path in REASONS that is `name` or that `name` lies below; None if there is none."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        found = REASONS.get(".".join(parts[:end]))
+        if found is not None:
+            return found
+    return None
