@@ -29,7 +29,8 @@ This page is made by `tools/make_cli_docs.py` from what `--help` prints.
 - `--help=listgroup` lists the groups of a command's options, `--help=cache` shows one, `--help=len` shows the options
   with that in their name.
 - An error is one line on stderr; `--traceback` shows where it came from.
-- vLLM's options that weft has no code for are known: their default is accepted, any other value is refused.
+- All options of vLLM 0.6 to 0.33 are known; those that are not listed here are translated, have no effect (which is
+  told once), or are refused with what to do instead.
 """
 ENVIRONMENT = """\
 ## Environment

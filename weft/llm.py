@@ -46,7 +46,7 @@ class LLM:
         Raises TypeError for an unknown option; ConfigError, CheckpointError or MemoryPlanError if the engine cannot
         start.
         """
-        self._start(resolve_engine_config(EngineArgs.from_options(model=model, **options), Machine.detect()))
+        self._start(resolve_engine_config(EngineArgs(model=model, **options), Machine.detect()))
 
     @classmethod
     def from_engine_args(cls, args: EngineArgs) -> LLM:

@@ -11,7 +11,9 @@ from weft.cli.config_file import with_config_file
 from weft.cli.main import build_parser
 from weft.cli.options import GROUPS, SERVING_SEQS, SERVING_TOKENS, engine_args, serving_args
 from weft.cli.parser import spelled
-from weft.config.engine_args import UNBUILT, EngineArgs
+from weft.compat.vllm.options.engine import ENGINE
+from weft.compat.vllm.options.row import REFUSED
+from weft.config.engine_args import EngineArgs
 from weft.errors import ConfigError, NotBuiltError
 from weft.server.options import ServerOptions
 
@@ -30,7 +32,7 @@ def args_of(*argv: str, environ: dict[str, str] | None = None) -> EngineArgs:
 def test_every_field_of_engine_args_has_a_flag_with_help():
     described = {name: text for helps in GROUPS.values() for name, text in helps.items()}
 
-    assert described.keys() == {f.name for f in fields(EngineArgs)} - {"unbuilt"}
+    assert described.keys() == {f.name for f in fields(EngineArgs)}
     assert all(described.values())
 
 
@@ -86,17 +88,18 @@ def test_api_keys_may_be_repeated_listed_or_json(keys):
     assert serve.server_options(parsed(*keys), {}).api_key == ("a", "b")
 
 
-@pytest.mark.parametrize("name", UNBUILT)
+@pytest.mark.parametrize("name", [name for name, option in ENGINE.items() if option.state == REFUSED])
 def test_an_option_without_code_is_known_and_refused(name):
     flag = "--" + name.replace("_", "-")
-    given = [flag] if UNBUILT[name] is False else [flag, "7"]
+    given = [flag] if any(off is False for off in ENGINE[name].off) else [flag, "7"]
 
     with pytest.raises(NotBuiltError, match=name):
         args_of(*given)
 
 
 @pytest.mark.parametrize("given", [
-    ("-tp", "1"), ("--kv-cache-dtype", "auto"), ("--no-enable-lora",), ("--runner", "auto"),
+    ("-tp", "1"), ("--kv-cache-dtype", "auto"), ("--no-enable-lora",), ("--runner", "auto"), ("-O3",),
+    ("--swap-space", "4"), ("--cudagraph-capture-sizes", "1", "2", "4"), ("--compilation-config.level=3",),
 ])
 def test_the_default_of_an_option_without_code_is_accepted(given):
     assert args_of(*given).max_num_seqs is None

@@ -76,6 +76,6 @@ def test_what_vllm_has_and_weft_has_not_is_refused_by_name(change):
 @pytest.mark.parametrize("value", ["ngram", 5, ["ngram"], True])
 def test_anything_but_an_object_is_refused(value):
     with pytest.raises(ConfigError) as caught:
-        EngineArgs.from_options(speculative_config=value)
+        EngineArgs(speculative_config=value)
 
     assert caught.value.field == "speculative_config"

@@ -1,20 +1,23 @@
-"""Engine options on the command line, generated from the fields of `EngineArgs` and from `UNBUILT`.
+"""Engine options on the command line, generated from the fields of `EngineArgs` and from the table of vLLM's options.
 
-This module adds only a group and a help text for each field; the fields give types and defaults.
+This module adds only a group and a help text for each field; the fields give types and defaults. vLLM's other options
+(`compat/vllm/options/`) are hidden flags.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 from weft.cli.environment import cpu_isa, kv_cache_memory_bytes, plugins, vllm_version
 from weft.cli.flags import add_fields, given
-from weft.cli.parser import MergeAction, Parser, human_int, json_or_text
-from weft.config.engine_args import UNBUILT, EngineArgs
+from weft.cli.parser import MergeAction, Parser, json_or_text
+from weft.compat.vllm.options.engine import ENGINE
+from weft.compat.vllm.options.row import Option
+from weft.config.engine_args import EngineArgs
 
 GROUPS: dict[str, dict[str, str]] = {
     "model": {
@@ -84,36 +87,52 @@ GROUPS: dict[str, dict[str, str]] = {
 SERVING_TOKENS, SERVING_SEQS = 2048, 128     # default limits of a server's step, on CPU
 SHORT = {"quantization": "-q", "tensor_parallel_size": "-tp", "pipeline_parallel_size": "-pp",
          "data_parallel_size": "-dp", "enable_expert_parallel": "-ep", "speculative_config": "-sc",
-         "compilation_config": "-cc"}
-# Flags for single fields of speculative_config: {flag: (field, function that reads its value)}.
-SPECULATION = {"--spec-method": ("method", str), "--spec-model": ("model", str),
-               "--spec-tokens": ("num_speculative_tokens", human_int)}
+         "compilation_config": "-cc", "attention_config": "-ac", "diffusion_config": "-dc", "optimization_level": "-O",
+         "nnodes": "-n", "node_rank": "-r", "decode_context_parallel_size": "-dcp",
+         "prefill_context_parallel_size": "-pcp", "data_parallel_rank": "-dpn", "data_parallel_start_rank": "-dpr",
+         "data_parallel_size_local": "-dpl", "data_parallel_address": "-dpa", "data_parallel_rpc_port": "-dpp",
+         "data_parallel_backend": "-dpb", "data_parallel_hybrid_lb": "-dph", "data_parallel_external_lb": "-dpe",
+         "data_parallel_multi_port_external_lb": "-dpm"}
+_PREFIX = "vllm_"      # of attributes for options of vLLM, which must not be taken for the command's own
+# Options of vLLM that are shown, although they are no fields of EngineArgs: {name: help}.
+SHOWN = {"spec_method": "the same as --speculative-config.method",
+         "spec_model": "the same as --speculative-config.model",
+         "spec_tokens": "the same as --speculative-config.num_speculative_tokens"}
 
 
-def add_engine_options(parser: Parser, *, positional_model: bool = False) -> None:
-    """Adds a flag for each field of EngineArgs, a hidden flag for each option in UNBUILT, and --config."""
+def add_engine_options(parser: Parser, *, positional_model: bool = False, other: Collection[str] = ()) -> None:
+    """Adds a flag for each field of EngineArgs, one for each other option of vLLM's engine, and --config.
+
+    other: options of vLLM's engine whose flags the command itself adds, with another meaning.
+    """
     if positional_model:
         parser.add_argument("positional_model", metavar="MODEL", nargs="?", help="the same as --model")
     parser.add_argument("--config", metavar="FILE.yaml", help="options from a file; the command line wins")
     groups = {title: parser.add_argument_group(title) for title in GROUPS}
     for title, helps in GROUPS.items():
         add_fields(groups[title], EngineArgs, helps, SHORT)
-    for flag, (name, read) in SPECULATION.items():
-        groups["scheduler"].add_argument(
-            flag, dest="speculative_config", action=MergeAction, default=argparse.SUPPRESS, type=_field(name, read),
-            metavar="X", help=f"the same as --speculative-config.{name}")
-    for name, off in UNBUILT.items():
-        flags = [flag for flag in (SHORT.get(name), "--" + name.replace("_", "-")) if flag]
-        shape: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if isinstance(off, bool) else \
-                {"action": MergeAction, "type": json_or_text}
-        parser.add_argument(*flags, dest=name, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **shape)
+    for name, text in SHOWN.items():
+        add_option(groups["scheduler"], ENGINE[name], text)
+    own = {name for helps in GROUPS.values() for name in helps} | SHOWN.keys() | set(other)
+    for name in sorted(ENGINE.keys() - own):
+        add_option(parser, ENGINE[name])
 
 
-def _field(name: str, read: Callable[[str], Any]) -> Callable[[str], dict[str, Any]]:
-    def field(text: str) -> dict[str, Any]:
-        return {name: read(text)}
+def add_option(group: Any, option: Option, text: str = argparse.SUPPRESS) -> None:
+    """Adds a flag for an option of vLLM to a parser or group, with the help `text` (none: hidden). `given_of` reads it.
+    """
+    flags = [flag for flag in (SHORT.get(option.name), "--" + option.name.replace("_", "-")) if flag]
+    shape: dict[str, Any] = {"action": MergeAction, "type": json_or_text, "metavar": "X"}
+    if any(isinstance(off, bool) for off in option.off):
+        shape = {"action": argparse.BooleanOptionalAction}
+    elif [] in option.off:
+        shape |= {"action": "store", "nargs": "+"}
+    group.add_argument(*flags, dest=_PREFIX + option.name, default=argparse.SUPPRESS, help=text, **shape)
 
-    return field
+
+def given_of(options: argparse.Namespace, rows: Mapping[str, Option]) -> dict[str, Any]:
+    """{name: value} of the flags on the command line that `add_option` has added for `rows`."""
+    return {name: getattr(options, _PREFIX + name) for name in rows if hasattr(options, _PREFIX + name)}
 
 
 def engine_args(options: argparse.Namespace, *, environ: Mapping[str, str] | None = None) -> EngineArgs:
@@ -126,10 +145,10 @@ def engine_args(options: argparse.Namespace, *, environ: Mapping[str, str] | Non
                 "plugins": plugins(environ), "vllm_version": vllm_version(environ)}
     chosen: dict[str, Any] = {name: value for name, value in defaults.items() if value is not None}
     chosen |= given(options, EngineArgs)
-    chosen |= {name: getattr(options, name) for name in UNBUILT if hasattr(options, name)}
+    chosen |= given_of(options, ENGINE)
     if getattr(options, "positional_model", None) is not None:
         chosen["model"] = options.positional_model
-    return EngineArgs.from_options(**chosen)
+    return EngineArgs(**chosen)
 
 
 def serving_args(options: argparse.Namespace, *, environ: Mapping[str, str] | None = None) -> EngineArgs:

@@ -6,18 +6,18 @@ The server is imported only when it starts, so that `weft serve --help` is fast.
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 from collections.abc import Mapping
-from typing import Any
 
 from weft.cli.environment import api_key, server_dev_mode
 from weft.cli.flags import add_fields, given
-from weft.cli.options import add_engine_options, serving_args
+from weft.cli.options import add_engine_options, add_option, given_of, serving_args
 from weft.cli.parser import Parser
+from weft.compat.vllm.options.accept import accept
+from weft.compat.vllm.options.engine import ENGINE
+from weft.compat.vllm.options.row import SAME
+from weft.compat.vllm.options.serve import SERVE
 from weft.server.options import ServerOptions
-
-logger = logging.getLogger(__name__)
 
 GROUPS: dict[str, dict[str, str]] = {
     "server": {
@@ -49,28 +49,23 @@ GROUPS: dict[str, dict[str, str]] = {
         "enable_force_include_usage": "send token counts with every stream",
     },
 }
-# Options of older command lines that have no effect: {option: its allowed values; None: a flag without value}.
-OLDER = {"disable_log_requests": None, "disable_log_stats": None, "use_v2_block_manager": None,
-         "task": ("auto", "generate")}
 
 
 def add_arguments(parser: Parser) -> None:
-    """Engine options, server options, and hidden options of older command lines."""
+    """Engine options, server options, and hidden flags for the other ones of `vllm serve`."""
     parser.usage = "weft serve [MODEL] [options]"
-    add_engine_options(parser, positional_model=True)
+    own = {name for helps in GROUPS.values() for name in helps}
+    add_engine_options(parser, positional_model=True, other=own)
     for title, helps in GROUPS.items():
         add_fields(parser.add_argument_group(title), ServerOptions, helps)
-    for name, values in OLDER.items():
-        shape: dict[str, Any] = {"choices": values} if values else {"action": "store_true"}
-        parser.add_argument("--" + name.replace("_", "-"), default=argparse.SUPPRESS, help=argparse.SUPPRESS, **shape)
+    for option in SERVE.values():
+        if option.state != SAME and option.name not in ENGINE:
+            add_option(parser, option)
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until interrupted."""
     args, server = serving_args(options), server_options(options, os.environ)
-    for name in OLDER:
-        if hasattr(options, name):
-            logger.warning("--%s is of older versions and changes nothing", name.replace("_", "-"))
     from weft.server.run import serve
 
     serve(args, server)
@@ -79,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
 
 def server_options(options: argparse.Namespace, environ: Mapping[str, str]) -> ServerOptions:
     """The ServerOptions of a command line and the environment."""
-    chosen = given(options, ServerOptions)
+    chosen = given(options, ServerOptions) | accept(SERVE, given_of(options, SERVE), known=())
     key, dev_mode = api_key(environ), server_dev_mode(environ)
     if key is not None:
         chosen.setdefault("api_key", (key,))

@@ -1,20 +1,22 @@
 """`EngineArgs`: the options a user may set, under vLLM's names. Plain data, checked for type and range only.
 
-`resolve/engine_config.py` turns `EngineArgs` into an `EngineConfig`, where no value is automatic any more. `UNBUILT`
-lists vLLM's options without code in weft: their default is accepted, any other value is a `NotBuiltError`.
+`resolve/engine_config.py` turns `EngineArgs` into an `EngineConfig`, where no value is automatic any more. Options that
+vLLM has and weft has not are treated as `compat/vllm/options/` says.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
+from weft.compat.vllm.options.accept import accept
+from weft.compat.vllm.options.engine import ENGINE
 from weft.config.isa import CPU_ISAS
 from weft.config.quantization_methods import method_named
 from weft.config.speculative import read_speculative_config
-from weft.errors import ConfigError, NotBuiltError
+from weft.errors import ConfigError
 
 DTYPES = ("float32", "float16", "bfloat16")
 DTYPE_NAMES = {"float": "float32", "half": "float16", "fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
@@ -27,24 +29,14 @@ KV_CACHE_DTYPE_NAMES = {**DTYPE_NAMES, "fp8": "fp8_e4m3", "int8": "int8_per_toke
 VLLM_VERSION = "0.32.0"
 VLLM_MODULES = ("auto", "weft", "installed")
 
-# vLLM's options without code in weft yet: name -> the value that means "off". Any other value is refused.
-UNBUILT: dict[str, Any] = {
-    "convert": "auto",
-    "quantization_config": None, "pooler_config": None, "tensor_parallel_size": 1,
-    "pipeline_parallel_size": 1, "data_parallel_size": 1, "enable_expert_parallel": False, "cpu_offload_gb": 0,
-    "distributed_executor_backend": None, "enable_lora": False,
-    "structured_outputs_config": None, "compilation_config": None, "mm_processor_kwargs": None,
-    "logits_processors": None,
-    "limit_mm_per_prompt": None, "allowed_local_media_path": "", "allowed_media_domains": None,
-    "kv_transfer_config": None,
-    "reasoning_parser": "", "enable_sleep_mode": False, "attention_backend": None,
-    "swap_space": None, "num_gpu_blocks_override": None,
-}
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False)
 class EngineArgs:
-    """Options of an engine. None: weft chooses the value from the checkpoint and the machine."""
+    """Options of an engine. None: weft chooses the value from the checkpoint and the machine.
+
+    The constructor takes the fields below and every option of vLLM 0.6 to 0.33. Raises TypeError for an unknown name,
+    NotBuiltError for a value that weft cannot honour, ConfigError for a wrong one.
+    """
 
     model: str | None = None                      # directory, hub id, GGUF file; None: the embedded model
     tokenizer: str | None = None                  # directory or hub id; None: the model's
@@ -99,17 +91,17 @@ class EngineArgs:
     served_model_name: tuple[str, ...] = ()
     num_threads: int | None = None                # None: the cores this process may use
     cpu_isa: str = "auto"                         # highest ISA level for native kernels: auto, or a level of isa.py
-    unbuilt: dict[str, Any] = field(default_factory=dict)   # options of UNBUILT as given; refused unless off
 
-    def __post_init__(self) -> None:
-        for name, value in self.unbuilt.items():
-            if name not in UNBUILT:
-                raise TypeError(f"unknown option {name!r}")
-            if value not in (UNBUILT[name], None):
-                raise NotBuiltError(name, value, expected=f"{UNBUILT[name]!r}", hint="weft has no code for it yet.")
-        for name in ("hf_overrides", "override_generation_config"):      # vLLM's default for both is None
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, {})
+    def __init__(self, model: str | None = None, **options: Any) -> None:
+        own = {f.name: f for f in fields(self)}
+        chosen = _plain(accept(ENGINE, {"model": model, **options}, known=own))
+        for name, f in own.items():
+            value = chosen.get(name)
+            use_default = value is None and not _takes_none(f)      # vLLM's default of many options is None
+            object.__setattr__(self, name, _default(f) if name not in chosen or use_default else value)
+        self._check()
+
+    def _check(self) -> None:
         _check_types(self)
         object.__setattr__(self, "dtype", DTYPE_NAMES.get(self.dtype, self.dtype))
         _one_of("dtype", self.dtype, ("auto", *DTYPES))
@@ -130,26 +122,26 @@ class EngineArgs:
         _check_ranges(self)
         read_speculative_config(self.speculative_config)
 
-    @classmethod
-    def from_options(cls, **options: Any) -> EngineArgs:
-        """EngineArgs from vLLM's keyword arguments. TypeError for an unknown name, NotBuiltError for an unbuilt one."""
-        known = {f.name for f in fields(cls)} - {"unbuilt"}
-        unknown = [name for name in options if name not in known and name not in UNBUILT]
-        if unknown:
-            import difflib
 
-            near = difflib.get_close_matches(unknown[0], known | UNBUILT.keys(), n=1)
-            raise TypeError(f"unknown option {unknown[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-        given = {k: v for k, v in options.items() if k in known}
-        if given.get("max_model_len") == "auto":
-            given["max_model_len"] = -1
-        if isinstance(given.get("served_model_name"), str):
-            given["served_model_name"] = (given["served_model_name"],)
-        if isinstance(given.get("plugins"), list):
-            given["plugins"] = tuple(given["plugins"])
-        if isinstance(given.get("served_model_name"), list) or given.get("served_model_name", ()) is None:
-            given["served_model_name"] = tuple(given["served_model_name"] or ())
-        return cls(**given, unbuilt={k: v for k, v in options.items() if k in UNBUILT})
+def _plain(given: dict[str, Any]) -> dict[str, Any]:
+    """The options with one spelling for each value: names and plugins as tuples, "auto" for max_model_len as -1."""
+    plain = dict(given)
+    if plain.get("max_model_len") == "auto":
+        plain["max_model_len"] = -1
+    if isinstance(plain.get("served_model_name"), str):
+        plain["served_model_name"] = (plain["served_model_name"],)
+    for name in ("served_model_name", "plugins"):
+        if isinstance(plain.get(name), list):
+            plain[name] = tuple(plain[name])
+    return plain
+
+
+def _takes_none(f: Field[Any]) -> bool:
+    return "None" in str(f.type).split(" | ")
+
+
+def _default(f: Field[Any]) -> Any:
+    return f.default if f.default_factory is MISSING else f.default_factory()
 
 
 _TYPES: dict[str, tuple[Any, ...]] = {     # annotation -> what isinstance takes (Callable is no class, but works there)
@@ -162,7 +154,7 @@ def _check_types(args: EngineArgs) -> None:
     for f in fields(args):
         names = [part.strip() for part in str(f.type).split(" | ")]
         value = getattr(args, f.name)
-        if value is None and "None" in names:
+        if value is None and _takes_none(f):
             continue
         wanted = tuple(t for name in names for t in _TYPES.get(name, ()))
         if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):

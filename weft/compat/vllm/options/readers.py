@@ -1,0 +1,95 @@
+"""Functions that read an option's value in vLLM's spelling: (name, value) -> options of weft."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from weft.errors import ConfigError, NotBuiltError
+
+Read = Callable[[str, Any], Mapping[str, Any]]
+# vLLM's tasks before 0.12 -> (runner, convert)
+_TASKS = {
+    "auto": ("auto", "auto"), "generate": ("generate", "none"), "embed": ("pooling", "embed"),
+    "embedding": ("pooling", "embed"), "classify": ("pooling", "classify"), "score": ("pooling", "classify"),
+    "reward": ("pooling", "reward"), "pooling": ("pooling", "auto"), "encode": ("pooling", "auto"),
+}
+_SPECULATION = {
+    "speculative_model": "model",
+    "spec_model": "model",
+    "spec_method": "method",
+    "spec_tokens": "num_speculative_tokens",
+    "num_speculative_tokens": "num_speculative_tokens",
+    "ngram_prompt_lookup_max": "prompt_lookup_max",
+    "ngram_prompt_lookup_min": "prompt_lookup_min",
+    "speculative_model_quantization": "quantization",
+    "speculative_draft_tensor_parallel_size": "draft_tensor_parallel_size",
+    "speculative_max_model_len": "max_model_len",
+    "speculative_disable_by_batch_size": "disable_by_batch_size",
+}
+
+
+def renamed(**values: str) -> Read:
+    """A reader of an option whose values have other names here: {vLLM's value: weft's value}."""
+    def read(name: str, value: Any) -> dict[str, Any]:
+        return {name: values.get(value, value) if isinstance(value, str) else value}
+
+    return read
+
+
+read_tokenizer_mode = renamed(slow="hf")
+read_model_impl = renamed(vllm="native")
+read_generation_config = renamed(vllm="weft")
+read_load_format = renamed(hf="auto", fastsafetensors="auto", runai_streamer="auto", bitsandbytes="auto")
+
+
+def read_dtype(name: str, value: Any) -> dict[str, Any]:
+    """A torch dtype by its name: `torch.float16` is "float16"."""
+    text = str(value)
+    return {name: text.removeprefix("torch.") if text.startswith("torch.") else value}
+
+
+def read_hf_token(name: str, value: Any) -> dict[str, Any]:
+    """vLLM's True means the token that the hub's command line has stored, which weft uses anyway."""
+    return {name: None if isinstance(value, bool) else value}
+
+
+def read_task(name: str, value: Any) -> dict[str, Any]:
+    """A task as the runner that does it."""
+    if not isinstance(value, str) or value not in _TASKS:
+        raise ConfigError(name, value, expected=f"one of {', '.join(_TASKS)}", hint="The newer option is `runner`.")
+    runner, convert = _TASKS[value]
+    return {"runner": runner} | read_convert("convert", convert, asked=f"{name}={value!r}")
+
+
+def read_convert(name: str, value: Any, asked: str = "") -> dict[str, Any]:
+    """"none", "auto": nothing. "embed": the pooling runner, which weft has for models that are made to embed."""
+    if value in ("auto", "none"):
+        return {}
+    if value == "embed":
+        return {"runner": "pooling"}
+    if value in ("classify", "reward"):
+        raise NotBuiltError(name, value, expected="auto, none or embed",
+                            hint=(f"It is what {asked} asks for. " if asked else "") + "weft runs no classifier yet.")
+    raise ConfigError(name, value, expected="auto, none, embed or classify")
+
+
+def read_rope(name: str, value: Any) -> dict[str, Any]:
+    """A rope option as the key of config.json that it overrides."""
+    if isinstance(value, str) and name == "rope_scaling":
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise ConfigError(name, value, expected="a JSON object") from error
+    return {"hf_overrides": {name: value}} if value != {} else {}
+
+
+def read_memory_share(_: str, value: Any) -> dict[str, Any]:
+    """The newer name of an option that weft knows by its older name."""
+    return {"gpu_memory_utilization": value}
+
+
+def read_speculation(name: str, value: Any) -> dict[str, Any]:
+    """An option as the field of `speculative_config` that it became."""
+    return {"speculative_config": {_SPECULATION[name]: value}}
