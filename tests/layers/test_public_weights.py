@@ -12,6 +12,7 @@ from torch import nn
 from weft.errors import CheckpointError, ConfigError
 from weft.layers.context import LayerContext
 from weft.layers.public import (
+    QuantizationConfig,
     ReplicatedLinear,
     default_weight_loader,
 )
@@ -75,12 +76,15 @@ def test_weights_can_be_copied_and_pickled(context, name):
 
 
 @pytest.mark.parametrize("quantization", ["int8", "int4", "w8a8"])
-def test_a_quantized_weight_reads_as_the_numbers_that_the_product_uses(quantization):
+def test_a_layer_with_a_quant_config_is_quantized_and_its_weight_reads_as_what_the_product_uses(quantization):
     for level in LEVELS:
         context = LayerContext(torch.float32, isa=level, quantization=quantization)
-        layer = loaded(lambda: ReplicatedLinear(64, 32, bias=False, return_bias=False), context)
-        x = torch.eye(64)
+        given_method, left_out = (
+            loaded(lambda config=config: ReplicatedLinear(64, 32, bias=False, return_bias=False, quant_config=config),
+                   context) for config in (QuantizationConfig(quantization), None))
+        layer, x = given_method, torch.eye(64)
 
+        assert torch.equal(left_out.weight, numbers((32, 64), torch.float32))
         torch.testing.assert_close(layer(x), layer.weight.t(), rtol=0, atol=1e-5)
         assert 0 < (layer.weight - numbers((32, 64), torch.float32)).abs().max() < 0.2
 

@@ -13,6 +13,7 @@ import programmed_llama
 import pytest
 import torch
 from programmed_llama import MyLlama
+from safetensors.torch import load_file, save_file
 from tiny_llama import make_checkpoint
 
 from weft import LLM, SamplingParams
@@ -216,8 +217,8 @@ def test_a_model_with_a_cache_of_its_own_is_refused(directory):
     class OwnCache(MyLlama):
         def __init__(self, *, vllm_config, prefix=""):
             super().__init__(vllm_config=vllm_config, prefix=prefix)
-            for layer in self.layers:
-                layer.attn = torch.nn.Identity()
+            for layer in self.model.layers:
+                layer.self_attn.attn = torch.nn.Identity()
 
     with pytest.raises(ConfigError, match=r"model_class = 'test_.*OwnCache': expected .*Attention layers"):
         built(directory, OwnCache)
@@ -296,7 +297,7 @@ def test_a_parameter_that_nothing_fills_refuses_the_start(directory):
     def load_weights(self, weights):
         return MyLlama.load_weights(self, ((name, x) for name, x in weights if "o_proj" not in name))
 
-    with pytest.raises(CheckpointError, match=r"filled nothing into layers.0.o_proj.weight"):
+    with pytest.raises(CheckpointError, match=r"filled nothing into model.layers.0.self_attn.o_proj.weight"):
         answers(directory, model_class=local(load_weights=load_weights))
 
 
@@ -325,8 +326,42 @@ def test_a_fault_in_load_weights_names_the_tensor(directory):
     def load_weights(self, weights):
         return MyLlama.load_weights(self, ((f"stray.{name}", x) for name, x in weights))
 
-    with pytest.raises(CheckpointError, match=r"(?s)load_weights at tensor .*KeyError"):
+    with pytest.raises(CheckpointError, match=r"load_weights at tensor .*: .*tensor stray\.\S+ has no parameter"):
         answers(directory, model_class=local(load_weights=load_weights))
+
+
+def with_tensors(directory, path, more):
+    """The checkpoint with more tensors."""
+    for file in directory.iterdir():
+        (path / file.name).write_bytes(file.read_bytes())
+    save_file(load_file(directory / "model.safetensors") | more, path / "model.safetensors")
+    return path
+
+
+def test_a_tensor_that_nothing_takes_refuses_the_start(directory, tmp_path):
+    path = with_tensors(directory, tmp_path, {
+        "model.layers.1.mlp.down_proj.bias": torch.ones(32), "model.layers.2.norm.weight": torch.ones(32)})
+
+    def load_weights(self, weights):
+        return MyLlama.load_weights(self, ((name, x) for name, x in weights
+                                           if not re.search(r"down_proj\.bias|layers\.2\.", name)))
+
+    with pytest.raises(CheckpointError, match=r"took nothing from model\.layers\.1\.mlp\.down_proj\.bias, "
+                                              r"model\.layers\.2\.norm\.weight:"):
+        answers(path, model_class=local(load_weights=load_weights))
+
+
+def test_tables_copies_and_whole_parts_may_be_left_out(directory, wanted, tmp_path, caplog):
+    path = with_tensors(directory, tmp_path, {
+        "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4), "vision.proj.weight": torch.ones(2, 2),
+        "vision.proj.bias": torch.ones(2)})
+
+    def load_weights(self, weights):
+        return MyLlama.load_weights(self, ((name, x) for name, x in weights
+                                           if "inv_freq" not in name and "vision" not in name))
+
+    assert answers(path, model_class=local(load_weights=load_weights)) == wanted
+    assert "takes nothing of these parts of the checkpoint: vision" in caplog.text
 
 
 def test_weights_of_another_model_name_both_shapes(directory, tmp_path):

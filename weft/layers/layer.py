@@ -73,10 +73,16 @@ class Home:
 
     @torch.no_grad()
     def fill(self, tensor: Tensor) -> None:
-        """Copy what belongs here of a checkpoint's tensor. CheckpointError for another shape, or no plain floats.
+        """Copy what belongs here of a checkpoint's tensor. CheckpointError as `check`.
 
         A tensor on "meta" (shape and dtype from a file's header) is checked only.
         """
+        self.check(tensor)
+        if not tensor.is_meta:
+            self.view.copy_(self.cut(tensor))
+
+    def check(self, tensor: Tensor) -> None:
+        """CheckpointError for a tensor of another shape or without plain floats, and for a home without memory."""
         name = f"{type(self.layer).__name__}.{self.part}"
         if self.view.is_meta and not tensor.is_meta:
             raise CheckpointError(f"{name}: the layer has no memory to load into: the engine gave it none yet, or its "
@@ -87,8 +93,6 @@ class Home:
         if tensor.dtype not in WEIGHT_DTYPES:
             raise CheckpointError(f"{name}: the checkpoint's tensor is {str(tensor.dtype).removeprefix('torch.')}, "
                                   "expected floats of 16, 32 or 64 bits: quantized weights need their scales.")
-        if not tensor.is_meta:
-            self.view.copy_(self.cut(tensor))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

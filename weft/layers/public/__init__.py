@@ -34,6 +34,7 @@ from weft.layers.public.linear import (
 )
 from weft.layers.public.logits import LogitsProcessor
 from weft.layers.public.norm import GemmaRMSNorm, RMSNorm
+from weft.layers.public.quant_config import QuantizationConfig
 from weft.layers.public.rope import RotaryEmbedding, get_rope
 from weft.layers.public.stages import (
     IntermediateTensors,
@@ -65,6 +66,7 @@ __all__ = [
     "PPMissingLayer",
     "ParallelLMHead",
     "QKVParallelLinear",
+    "QuantizationConfig",
     "QuickGELU",
     "RMSNorm",
     "ReLUSquaredActivation",

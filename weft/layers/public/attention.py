@@ -23,8 +23,8 @@ class Attention(PublicLayer):
                  logits_soft_cap: float | None = None, per_layer_sliding_window: int | None = None, prefix: str = "",
                  attn_type: str = "decoder", kv_sharing_target_layer_name: str | None = None,
                  sinks: Tensor | None = None) -> None:
-        super().__init__()
-        unsupported("Attention", alibi_slopes=alibi_slopes, quant_config=quant_config,
+        super().__init__(quant_config, prefix)
+        unsupported("Attention", alibi_slopes=alibi_slopes,
                     kv_sharing_target_layer_name=kv_sharing_target_layer_name)
         if attn_type != "decoder":
             raise NotBuiltError("Attention.attn_type", attn_type, expected='"decoder"',

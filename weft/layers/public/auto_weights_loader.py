@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from weft.errors import CheckpointError
 from weft.layers.public.stages import PPMissingLayer
+from weft.layers.public.stored_tensor import leave_out
 from weft.layers.public.weights import default_weight_loader
 from weft.layers.public.weights_mapper import WeightsMapper
 
@@ -43,8 +44,14 @@ class AutoWeightsLoader:
         CheckpointError for a tensor that no parameter takes.
         """
         weights = weights if mapper is None else mapper.apply(weights)
-        wanted = ((name, tensor) for name, tensor in weights if not self._is_skipped(name))
-        return set(self._load("", self.module, wanted))
+        return set(self._load("", self.module, self._wanted(weights)))
+
+    def _wanted(self, weights: _Pairs) -> Iterator[tuple[str, Tensor]]:
+        for name, tensor in weights:
+            if self._is_skipped(name):
+                leave_out(tensor)
+            else:
+                yield name, tensor
 
     def _is_skipped(self, name: str) -> bool:
         return name.startswith(tuple(self.skip_prefixes)) or any(part in name for part in self.skip_substrs)
@@ -77,7 +84,9 @@ class AutoWeightsLoader:
             if target is not None and not rest:
                 default_weight_loader(target, tensor)
                 yield full
-            elif not self._may_be_unexpected(full):
+            elif self._may_be_unexpected(full):
+                leave_out(tensor)
+            else:
                 raise CheckpointError(self._unexpected(full, prefix, module))
 
     def _unexpected(self, full: str, prefix: str, module: nn.Module) -> str:
@@ -103,5 +112,5 @@ def _after(first: str, name: str) -> str:
 
 
 def _use_up(weights: _Pairs) -> None:
-    for _ in weights:
-        pass
+    for _, tensor in weights:
+        leave_out(tensor)

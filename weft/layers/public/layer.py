@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,8 @@ from weft.errors import CheckpointError, ConfigError
 from weft.layers.context import LayerContext
 from weft.layers.layer import Home, Layer
 from weft.layers.public.loaded_weight import LoadedWeight, put_into
+from weft.layers.public.quant_config import check_quant_config
+from weft.layers.public.stored_tensor import StoredTensor
 from weft.ops.step import Step
 
 Part = str | int | tuple[int, ...] | None
@@ -52,14 +54,17 @@ class PublicLayer(Layer):
     """
 
     __call__ = nn.Module.__call__      # foreign code may hook these layers and replace their `forward`
+    may_finish_early = False           # True where weights can go to the kernel as soon as all are loaded
     is_loaded = False                  # True once the kernels have the numbers; then no parameter can be changed
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         """As nn.Module: without the short way of Layer, which leaves out hooks."""
         super(Layer, cls).__init_subclass__(**kwargs)
 
-    def __init__(self) -> None:
+    def __init__(self, quant_config: Any = None, prefix: str = "") -> None:
         super().__init__()
+        self.is_quantized = check_quant_config(type(self).__name__, quant_config)
+        self.quant_config, self.prefix = quant_config, prefix
         self.context: LayerContext | None = None
         self.filled: set[str] = set()                         # homes that have their numbers
         self.on_full: Callable[[PublicLayer], None] | None = None
@@ -96,7 +101,7 @@ class PublicLayer(Layer):
                 raise ConfigError(f"{type(self).__name__}.{name}", parameter.dtype,
                                   expected=f"{context.dtype}, the model's dtype",
                                   hint="weft computes all layers of a model in one dtype.")
-        self.context = context
+        self.context = context if self.is_quantized else replace(context, quantization=None)
 
     def allocate(self, device: str) -> None:
         """As Layer. A parameter that already has memory, as one that layers share, keeps it."""
@@ -109,14 +114,14 @@ class PublicLayer(Layer):
         """Memory to load a parameter into."""
         return torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
 
-    def homes_of(self, name: str, parameter: nn.Parameter) -> dict[str, Tensor]:
-        """{home: view} of one parameter: all of it under its name, unless parts are loaded apart."""
-        return {name: parameter.data}
+    def homes_of(self, name: str, parameter: nn.Parameter) -> dict[str, Home]:
+        """{part name: home} of one parameter: all of it under its name, unless parts are loaded apart."""
+        return {name: Home(parameter.data, self, name)}
 
     def own_homes(self) -> dict[str, Home]:
         """As Layer: of the parameters that this layer loads."""
-        return {home: Home(view, self, home) for name, parameter in self.own_parameters().items()
-                for home, view in self.homes_of(name, parameter).items()}
+        return {part: home for name, parameter in self.own_parameters().items()
+                for part, home in self.homes_of(name, parameter).items()}
 
     def load_part(self, parameter: nn.Parameter, tensor: Tensor, part: Part = None) -> None:
         """Copy a checkpoint's tensor into a parameter of this layer. part: only layers with parts take one."""
@@ -135,10 +140,24 @@ class PublicLayer(Layer):
             raise CheckpointError(f"{type(self).__name__}.{home}: loaded again after its kernel took the numbers; the "
                                   "checkpoint has this weight twice, or load_weights gives it twice.")
         homes = self.own_homes()
-        homes[home].fill(tensor)
+        if not self._took_codes(home, homes[home], tensor):
+            homes[home].fill(tensor.numbers() if isinstance(tensor, StoredTensor) else tensor)
         self.filled.add(home)
         if self.on_full is not None and self.filled >= homes.keys():
             self.on_full(self)
+
+    def _took_codes(self, part: str, home: Home, tensor: Tensor) -> bool:
+        """Take a matrix as codes, where the tensor has some and the kernel computes with them. False: as floats."""
+        if not isinstance(tensor, StoredTensor) or not tensor.has_codes or len(home.whole_shape) < 2:
+            return False
+        if not self.takes_codes and not (self.takes_integers and tensor.has_int8_activations):
+            return False
+        home.check(tensor)
+        codes = tensor.codes()
+        if codes is None:
+            return False
+        self.take(part, home.cut_codes(codes))
+        return True
 
     def missing(self) -> list[str]:
         """Names of the parameters that loading has not filled, or not with all parts."""
@@ -158,13 +177,18 @@ class PublicLayer(Layer):
         LoadedWeight.become(parameter, f"{type(self).__name__}.{name}", read)
         self._give_loader(parameter)
 
-    def ready(self) -> LayerContext:
-        """The context. RuntimeError before the engine has bound the layer and loaded its numbers."""
+    def bound(self) -> LayerContext:
+        """The context. RuntimeError before the engine has bound the layer."""
         if self.context is None:
             raise RuntimeError(f"{type(self).__name__} is not bound to an engine: only the engine runs the model.")
+        return self.context
+
+    def ready(self) -> LayerContext:
+        """The context. RuntimeError before the engine has bound the layer and loaded its numbers."""
+        context = self.bound()
         if not self.is_loaded:
             raise RuntimeError(f"{type(self).__name__} was called before its weights were loaded.")
-        return self.context
+        return context
 
     # What torch lets anybody do with a module.
 

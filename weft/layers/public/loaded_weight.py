@@ -19,13 +19,13 @@ from weft.errors import ConfigError
 _untouched = torch._C.DisableTorchFunctionSubclass
 
 # Answered from shape and dtype, which lie on "meta".
-_FACTS = {getattr(Tensor, name) for name in (
+FACTS = {getattr(Tensor, name) for name in (
     "size", "dim", "numel", "nelement", "element_size", "stride", "is_contiguous", "is_floating_point", "__len__",
     "requires_grad_")} | {getattr(Tensor, name).__get__ for name in (
         "shape", "dtype", "ndim", "nbytes", "itemsize", "requires_grad", "is_leaf", "grad", "grad_fn", "layout",
         "is_cuda", "is_sparse", "is_quantized")} | {
             getattr(Tensor, name).__set__ for name in ("requires_grad", "grad")}
-_DEVICE, _IS_META = (getattr(Tensor, name).__get__ for name in ("device", "is_meta"))
+DEVICE, IS_META = (getattr(Tensor, name).__get__ for name in ("device", "is_meta"))
 _ADDRESSES = {Tensor.data_ptr, Tensor.untyped_storage}
 _OPERATIONS = "add|sub|mul|truediv|floordiv|mod|pow|matmul|and|or|xor|lshift|rshift"
 _IN_PLACE = re.compile(rf"__set(item)?__|__i({_OPERATIONS})__|.*[^_]_")      # names of functions that write argument 0
@@ -49,12 +49,12 @@ class LoadedWeight(nn.Parameter):
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in _FACTS:
+        if func in FACTS:
             with _untouched():
                 return func(*args, **kwargs)
-        if func == _DEVICE:
+        if func == DEVICE:
             return args[0]._device
-        if func == _IS_META:
+        if func == IS_META:
             return False
         for weight in tree_leaves((args, kwargs)):
             if isinstance(weight, cls) and func in _ADDRESSES:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from weft.layers.public.layer import Part, with_shard
+from weft.layers.public.stored_tensor import leave_out
 
 _Value = TypeVar("_Value")
 Names = Mapping[str, str | None]
@@ -38,7 +39,9 @@ class WeightsMapper:
         """(new name, tensor) of the tensors that are not dropped. A part of a fused parameter knows its shard id."""
         for name, tensor in weights:
             new, part = self.map(name)
-            if new is not None:
+            if new is None:
+                leave_out(tensor)
+            else:
                 yield new, tensor if part is None else with_shard(tensor, part)
 
     def apply_list(self, values: list[str]) -> list[str]:

@@ -6,8 +6,10 @@ made. Then the engine binds these layers: to kernels, to a cache, and to the `St
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from math import prod
 from time import perf_counter
 from typing import Any, Protocol, cast
 
@@ -22,6 +24,7 @@ from weft.config.engine_config import EngineConfig
 from weft.errors import CheckpointError, ConfigError, NotBuiltError, WeftError
 from weft.layers.context import LayerContext
 from weft.layers.layer import Layer, StepLimits, allocate
+from weft.layers.linear import linear_case
 from weft.layers.paged_attention import PagedAttention
 from weft.layers.pooler import Pooler
 from weft.layers.public.embedding import tie_shared_tables
@@ -29,10 +32,12 @@ from weft.layers.public.layer import PublicLayer, StepRef
 from weft.layers.public.linear import PublicLinear
 from weft.layers.public.rope import RotaryEmbedding
 from weft.models.engine_model import LayerWords, ModelWords
+from weft.models.programmed.filled import check_filled, check_used
 from weft.models.programmed.reading import Headers, Reading, drop_memory, needs_numbers
 from weft.models.programmed.vllm_config import vllm_config
 from weft.models.sizes import cache_bytes_per_token, layers_of, num_parameters, step_bytes
 from weft.ops.kernel import Choice
+from weft.ops.linear import product_bytes
 from weft.ops.step import Step
 
 _BUFFERS = 6        # rows of hidden states and of the widest product that a block is taken to hold at one time
@@ -60,6 +65,7 @@ class Programmed:
     def __init__(self, cls: type[nn.Module], config: EngineConfig, checkpoint: Checkpoint | None,
                  context: LayerContext) -> None:
         self._checkpoint, self._context, self._vocab_size = checkpoint, context, config.model.vocab_size
+        self._hf_config = config.model.hf_config
         if checkpoint is not None and checkpoint.is_gguf:
             raise NotBuiltError("model", str(checkpoint.path), expected="safetensors or PyTorch files",
                                 hint="weft does not know how GGUF files name a programmed model's tensors.")
@@ -106,7 +112,21 @@ class Programmed:
         foreign = {id(tensor): tensor.numel() * tensor.element_size() for module in self.module.modules()
                    if not isinstance(module, Layer)
                    for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False))}
-        return sum(foreign.values()) + sum(layer.held_bytes({}) for layer in layers_of(self.module))
+        held = sum(foreign.values()) + sum(layer.held_bytes({}) for layer in layers_of(self.module))
+        return held - self._bytes_saved_by_codes()
+
+    def _bytes_saved_by_codes(self) -> int:
+        """Bytes by which the checkpoint's codes are smaller than their numbers, as far as layers of weft take them.
+
+        Which layer takes a tensor, only load_weights knows: each one is counted as the matrix of a product.
+        """
+        checkpoint, saved = self._checkpoint, 0
+        for name in self._coded() if self._context.is_native else ():
+            assert checkpoint is not None
+            *rows, columns = checkpoint.tensors[name].shape
+            case = linear_case(replace(self._context, quantization=None), columns, prod(rows), is_table=True)
+            saved += product_bytes(case) - product_bytes(case, checkpoint.code_row(name))
+        return saved
 
     def step_bytes(self, limits: StepLimits) -> int:
         """As EngineModel; what lies between foreign operators is an estimate by the widest product."""
@@ -154,8 +174,8 @@ class Programmed:
                           is_head_tied=False)
 
     def _finish_early(self, unfinished: dict[PublicLayer, None]) -> None:
-        """Quantize a product as soon as its weight is whole, so that no more than a layer is held twice."""
-        if self._context.quantization is None:
+        """Quantize or pack a product as soon as its weight is whole, so that no more than a layer is held twice."""
+        if self._context.quantization is None and not self._coded():
             return
 
         def finish(layer: PublicLayer) -> None:
@@ -164,8 +184,12 @@ class Programmed:
             layer.finish_loading()
 
         for layer in unfinished:
-            if isinstance(layer, PublicLinear):
+            if layer.may_finish_early:
                 layer.on_full = finish
+
+    def _coded(self) -> list[str]:
+        """Names of the checkpoint's tensors that have codes (quantized values)."""
+        return [] if self._checkpoint is None else list(filter(self._checkpoint.has_codes, self._checkpoint.tensors))
 
     def _load_weights(self, reading: Reading) -> None:
         try:
@@ -175,26 +199,8 @@ class Programmed:
         except Exception as error:
             raise CheckpointError(f"{self.name}.load_weights at tensor {reading.last}: {type(error).__name__}: "
                                   f"{error}. Does the model have a parameter for this tensor?") from error
-        empty = self._unfilled(loaded)
-        if empty:
-            shown = ", ".join(empty[:8]) + (f" and {len(empty) - 8} more" if len(empty) > 8 else "")
-            raise CheckpointError(f"{self.name}.load_weights filled nothing into {shown}: the checkpoint lacks them, "
-                                  "or load_weights passes over their tensors.")
-
-    def _unfilled(self, loaded: Container[str] | None) -> list[str]:
-        """Names in the model of the parameters that nothing filled.
-
-        loaded: what load_weights returned. weft's layers know themselves what they lack; of other modules' parameters
-        only `loaded` tells, and None tells nothing.
-        """
-        empty = []
-        for prefix, module in self.module.named_modules():
-            if isinstance(module, PublicLayer):
-                names = [f"{prefix}.{name}" for name in module.missing()]
-            else:
-                names = [] if loaded is None else [name for name, _ in module.named_parameters(prefix, recurse=False)]
-            empty += [name for name in names if loaded is None or name not in loaded]
-        return empty
+        check_filled(self.name, self.module, loaded)
+        check_used(self.name, reading, self._hf_config)
 
     def try_step(self, step: Step) -> None:
         """As EngineModel: a first forward pass. ConfigError for a wrong shape, NaN, infinity or any exception."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -10,29 +12,55 @@ from torch import Tensor, nn
 from weft.checkpoint.reader import Checkpoint
 from weft.layers.layer import Layer
 from weft.layers.public.loaded_weight import put_into
+from weft.layers.public.stored_tensor import Source, StoredTensor
 
 
 class Reading(Iterable[tuple[str, Tensor]]):
-    """A checkpoint's (name, tensor) pairs, once. last: the name given last."""
+    """A checkpoint's (name, handle) pairs, once, in the order of its tensors.
+
+    last: the name given last. given, used: names of the handles that were given out, and of those that something took.
+    """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self._checkpoint, self.last = checkpoint, "(none read)"
+        self.checkpoint, self.last = checkpoint, "(none read)"
+        self.given: list[str] = []
+        self.used: set[str] = set()
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
-        for name, tensor in self._tensors():
+        for name, source in self._sources():
             self.last = name
-            yield name, tensor
+            self.given.append(name)
+            info = self.checkpoint.tensors[name]
+            yield name, StoredTensor.of(info.shape, info.dtype, source)
 
-    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
-        return self._checkpoint.read(self._checkpoint.tensors)
+    def _sources(self) -> Iterator[tuple[str, Source]]:
+        """How each tensor is read. Tensors without codes are read in runs, one after another in a file's order."""
+        checkpoint = self.checkpoint
+        for has_codes, names in groupby(checkpoint.tensors, checkpoint.has_codes):
+            if has_codes:
+                yield from ((name, self._coded(name)) for name in names)
+                continue
+            for name, tensor in checkpoint.read(list(names)):
+                yield name, Source(numbers=partial(_given, tensor), on_use=partial(self.used.add, name))
+
+    def _coded(self, name: str) -> Source:
+        checkpoint = self.checkpoint
+        return Source(numbers=lambda: next(iter(checkpoint.read([name])))[1], on_use=partial(self.used.add, name),
+                      codes=partial(checkpoint.quantized, name),
+                      int8_activations=checkpoint.has_int8_activations(name))
 
 
 class Headers(Reading):
-    """The same pairs with tensors on "meta", which have shape and dtype but no numbers: no weights are read."""
+    """The same pairs with numbers on "meta", which have shape and dtype only: no weights are read."""
 
-    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
-        for name, info in self._checkpoint.tensors.items():
-            yield name, torch.empty(info.shape, dtype=info.dtype, device="meta")
+    def _sources(self) -> Iterator[tuple[str, Source]]:
+        for name, info in self.checkpoint.tensors.items():
+            numbers = partial(torch.empty, info.shape, dtype=info.dtype, device="meta")
+            yield name, Source(numbers=numbers, on_use=partial(self.used.add, name))
+
+
+def _given(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def drop_memory(model: nn.Module) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from weft.config.engine_config import EngineConfig
+from weft.layers.public.quant_config import QuantizationConfig
 from weft.resolve.hf.classes import config_object
 
 
@@ -58,7 +59,7 @@ class VllmConfig:
     cache_config: CacheView
     parallel_config: ParallelView
     scheduler_config: SchedulerView
-    quant_config: None = None
+    quant_config: QuantizationConfig | None = None
     lora_config: None = None
     speculative_config: None = None
 
@@ -75,9 +76,16 @@ def vllm_config(config: EngineConfig) -> VllmConfig:
             model=config.model.path, hf_config=hf_config, hf_text_config=hf_config if text is None else text,
             dtype=getattr(torch, config.model.dtype), max_model_len=config.model.max_model_len, seed=config.model.seed),
         cache_config=CacheView(block_size=config.cache.block_size, cache_dtype=config.cache.dtype),
-        parallel_config=ParallelView(),
+        parallel_config=ParallelView(), quant_config=_quant_config(config),
         scheduler_config=SchedulerView(max_num_seqs=config.scheduler.max_num_seqs,
                                        max_num_batched_tokens=config.scheduler.max_num_batched_tokens))
+
+
+def _quant_config(config: EngineConfig) -> QuantizationConfig | None:
+    """Of a quantized checkpoint, or of the option that quantizes while loading; None: weights stay floats."""
+    stored, option = config.model.quantization, config.load.quantization
+    name = option if stored is None else stored.method
+    return None if name is None else QuantizationConfig(name)
 
 
 def _spell_rope_both_ways(config: Any) -> None:

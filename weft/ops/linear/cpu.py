@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from weft.ops.activation.cpu import ACTS
-from weft.ops.linear.product import Epilogue
+from weft.ops.linear.product import Epilogue, rows_of_parts
 from weft.ops.native import DTYPES, extension, kernels
 from weft.ops.nodes import MemoryNodes
 from weft.ops.quantized import QuantizedWeight
@@ -84,8 +84,8 @@ class NativeParts:
         return out
 
     def rows(self, ids: Tensor) -> Tensor:
-        """AssertionError: a weight whose rows are read (a table) is one part."""
-        raise AssertionError("a table has one part")
+        """As Product."""
+        return rows_of_parts(self._products, self._ends, ids)
 
 
 class NativeGate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,3 +38,15 @@ class Product(Protocol):
     def rows(self, ids: Tensor) -> Tensor:
         """Rows of the weight by ids [T] int64, -> [T, K] in the model's dtype."""
         ...
+
+
+def rows_of_parts(products: Sequence[Product], ends: Sequence[int], ids: Tensor) -> Tensor:
+    """Rows by ids of a weight whose rows are divided among several products. ends: the row after each one's last."""
+    found = []
+    for product, start, end in zip(products, (0, *ends), ends, strict=False):
+        at = ((ids >= start) & (ids < end)).nonzero().flatten()
+        found.append((at, product.rows(ids[at] - start)))
+    out = found[0][1].new_empty(len(ids), found[0][1].shape[1])
+    for at, rows in found:
+        out[at] = rows
+    return out

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from weft.ops.activation import activation
-from weft.ops.linear.product import Epilogue
+from weft.ops.linear.product import Epilogue, rows_of_parts
 from weft.ops.quantized import QuantizedWeight
 
 _EXACT = 1024                  # float32 holds sums of this many products of at most 127 * 128 exactly (2 ** 24)
@@ -80,15 +81,15 @@ class TorchParts(TorchProduct):
 
     def __init__(self, parts: Sequence[TorchProduct], epilogue: Epilogue) -> None:
         super().__init__(parts[0].weight, None, epilogue)
-        self._parts = parts
+        self._parts, self._ends = parts, list(accumulate(len(part.weight) for part in parts))
 
     def multiply(self, x: Tensor) -> Tensor:
         """As TorchProduct, in the widest dtype of the parts' products."""
         return torch.cat([part.multiply(x) for part in self._parts], dim=-1)
 
     def rows(self, ids: Tensor) -> Tensor:
-        """AssertionError: a weight whose rows are read (a table) is one part."""
-        raise AssertionError("a table has one part")
+        """As Product."""
+        return rows_of_parts(self._parts, self._ends, ids)
 
 
 def finished(product: Tensor, act, epilogue: Epilogue) -> Tensor:

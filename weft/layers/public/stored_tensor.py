@@ -1,0 +1,158 @@
+"""`StoredTensor`: a checkpoint's tensor as the `load_weights` of foreign models sees it: a handle, read when used.
+
+Layers of weft take codes (quantized values) from it as they are stored; every other use reads the numbers. So a model
+loads from a quantized checkpoint without a word about it, and no more than one tensor is in memory as floats. The
+handle also tells its owner that it was used, by which tensors that nothing took are found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+
+from weft.layers.public.loaded_weight import DEVICE, FACTS, IS_META
+from weft.ops.quantized import QuantizedWeight
+
+_untouched = torch._C.DisableTorchFunctionSubclass
+
+# Functions that pick entries of the first dimension, of which codes can be picked, too.
+_PICKS = {Tensor.__getitem__, Tensor.narrow, Tensor.split, Tensor.chunk, Tensor.unbind, Tensor.__iter__, torch.narrow,
+          torch.split, torch.chunk, torch.unbind}
+_SAME = {Tensor.detach, Tensor.contiguous, Tensor.cpu, torch.detach}      # of a handle: the same handle
+
+
+@dataclass(eq=False, kw_only=True)
+class Source:
+    """How a tensor is read. numbers(): all of it as floats. codes(): its codes; None: it has none after all.
+
+    on_use(): called when something takes the tensor. int8_activations: as QuantizedWeight's.
+    """
+
+    numbers: Callable[[], Tensor]
+    on_use: Callable[[], None]
+    codes: Callable[[], QuantizedWeight | None] | None = None
+    int8_activations: bool = False
+    held: Any = None                     # what was read, while parts of the tensor are taken one by one
+
+
+class StoredTensor(Tensor):
+    """shape, dtype: of the numbers. It can be read, and cut along its first dimension; results are plain tensors."""
+
+    _source: Source
+    _entries: Tensor | None              # row numbers of the part that this handle is; None: all
+
+    @staticmethod
+    def of(shape: tuple[int, ...], dtype: torch.dtype, source: Source, entries: Tensor | None = None) -> StoredTensor:
+        """A handle. entries: the rows of this part, in the shape without the last dimension; None: all."""
+        handle = torch.empty(shape, dtype=dtype, device="meta").as_subclass(StoredTensor)
+        handle._source, handle._entries = source, entries
+        return handle
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether `codes` may give codes."""
+        return self._source.codes is not None
+
+    @property
+    def has_int8_activations(self) -> bool:
+        """As QuantizedWeight.int8_activations."""
+        return self._source.int8_activations
+
+    def leave_out(self) -> None:
+        """The tensor is not needed: as if something had taken it."""
+        self._source.on_use()
+
+    def codes(self) -> QuantizedWeight | None:
+        """The codes [rows, columns], all dimensions but the last flattened; None: only `numbers` can be read."""
+        source = self._source
+        source.on_use()
+        if source.codes is None:
+            return None
+        if self._entries is None:
+            return source.codes()
+        if not isinstance(source.held, QuantizedWeight):
+            source.held = source.codes()
+        return None if source.held is None else source.held.rows(self._entries.flatten())
+
+    def numbers(self) -> Tensor:
+        """A plain tensor of the handle's shape."""
+        source = self._source
+        source.on_use()
+        if self._entries is None:
+            return source.numbers()
+        if not isinstance(source.held, Tensor):
+            source.held = source.numbers()
+        return source.held.reshape(-1, source.held.shape[-1])[self._entries.flatten()].view(_shape(self))
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in FACTS:
+            with _untouched():
+                return func(*args, **kwargs)
+        if func == DEVICE:
+            return torch.device("cpu")
+        if func == IS_META:
+            return False
+        if func in _SAME and isinstance(args[0], cls):
+            return args[0]._same()
+        if func in _PICKS and isinstance(args[0], cls) and _is_of_first(func, args, kwargs) and args[0].has_codes:
+            return args[0]._picked(func, args[1:], kwargs)
+        args, kwargs = tree_map(lambda x: x.numbers() if isinstance(x, cls) else x, (args, kwargs))
+        return func(*args, **kwargs)
+
+    def _same(self) -> StoredTensor:
+        with _untouched():
+            return StoredTensor.of(tuple(self.shape), self.dtype, self._source, self._entries)
+
+    def _picked(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """What `func` picks of the first dimension, as handles."""
+        shape = _shape(self)
+        rows = torch.arange(_prod(shape[:-1])).view(shape[:-1]) if self._entries is None else self._entries
+        picked = func(rows, *args, **kwargs)
+        return tree_map(lambda part: self._part(part, shape[-1]) if isinstance(part, Tensor) else part, picked)
+
+    def _part(self, rows: Tensor, columns: int) -> StoredTensor:
+        with _untouched():
+            return StoredTensor.of((*rows.shape, columns), self.dtype, self._source, rows)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickled as a plain tensor."""
+        return self.numbers().clone().__reduce_ex__(protocol)
+
+
+def leave_out(tensor: Tensor) -> None:
+    """Say that a tensor of a checkpoint is not needed on purpose."""
+    if isinstance(tensor, StoredTensor):
+        tensor.leave_out()
+
+
+def _shape(handle: StoredTensor) -> tuple[int, ...]:
+    with _untouched():
+        return tuple(handle.shape)
+
+
+def _is_of_first(func: Any, args: Any, kwargs: Any) -> bool:
+    """Whether a call of a function of `_PICKS` is about the first dimension of a tensor that has more than one."""
+    if len(_shape(args[0])) < 2 or any(isinstance(x, StoredTensor) for x in tree_leaves((args[1:], kwargs))):
+        return False
+    if func == Tensor.__getitem__:
+        return isinstance(args[1], int | slice)
+    if func == Tensor.__iter__:
+        return True
+    places = {"unbind": 1}
+    at = places.get(func.__name__, 2) if func.__name__ != "narrow" else 1
+    dim = kwargs.get("dim", args[at] if len(args) > at else 0)
+    return dim in (0, -len(_shape(args[0])))
+
+
+def _prod(sizes: tuple[int, ...]) -> int:
+    total = 1
+    for size in sizes:
+        total *= size
+    return total
