@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from weft.frontend.llm_engine import LLMEngine
     from weft.frontend.prompts import PromptType, TextPrompt, TokensPrompt
     from weft.llm import LLM
+    from weft.models.registry.registry import ModelRegistry
     from weft.outputs import (
         BeamSearchOutput,
         BeamSearchSequence,
@@ -54,6 +55,7 @@ _HOMES = {
     "BeamSearchParams": "weft.sampling_params",
     "RequestOutputKind": "weft.sampling_params",
     "PoolingParams": "weft.pooling_params",
+    "ModelRegistry": "weft.models.registry.registry",
     "PromptType": "weft.frontend.prompts",
     "TextPrompt": "weft.frontend.prompts",
     "TokensPrompt": "weft.frontend.prompts",
@@ -96,6 +98,7 @@ __all__ = [  # the names of _HOMES, which a test compares; written out for type 
     "LLMEngine",
     "Logprob",
     "MemoryPlanError",
+    "ModelRegistry",
     "NotBuiltError",
     "PoolingOutput",
     "PoolingParams",

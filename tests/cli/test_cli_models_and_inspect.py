@@ -14,8 +14,9 @@ from tiny_llama import make_checkpoint
 from weft.architectures import words
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import families
+from weft.architectures.sample import SAMPLE
 from weft.architectures.spec import DecoderSpec
-from weft.cli.models import SAMPLE, features
+from weft.cli.models import features
 from weft.cli.tables import human_count, plain_table
 from weft.config.human_bytes import human_bytes
 from weft.config.machine import Machine

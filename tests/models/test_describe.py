@@ -4,6 +4,7 @@ import pytest
 
 from weft.config.engine_config import ModelConfig
 from weft.errors import ConfigError
+from weft.models.choose import choose_model
 from weft.models.describe import describe
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 2,
@@ -27,8 +28,13 @@ def model(model_file=None, **changes):
                        model_file=None if model_file is None else str(model_file))
 
 
+def described(found):
+    """(spec, reader) as the engine gets them."""
+    return describe(found, choose_model(found))
+
+
 def test_a_known_architecture_becomes_its_spec(caplog):
-    spec, reader = describe(model())
+    spec, reader = described(model())
 
     assert (spec.hidden_size, len(spec.blocks)) == (32, 2)
     assert reader.values_read()["hidden_size"] == (32, "/models/m/config.json")
@@ -36,16 +42,16 @@ def test_a_known_architecture_becomes_its_spec(caplog):
 
 
 def test_the_first_known_of_several_names_counts():
-    assert len(describe(model(architectures=["Unknown", "LlamaForCausalLM"]))[0].blocks) == 2
+    assert len(described(model(architectures=["Unknown", "LlamaForCausalLM"]))[0].blocks) == 2
 
 
 def test_an_unknown_architecture_is_an_error_with_the_nearest_names():
     with pytest.raises(ConfigError, match=r"Nearest: LlamaForCausalLM.*--model-file"):
-        describe(model(architectures=["LamaForCausalLM"]))
+        described(model(architectures=["LamaForCausalLM"]))
 
 
 def test_keys_that_nothing_read_are_warned_of_once_with_their_values(caplog):
-    describe(model(secret_scale=3.5, other_key="x"))
+    described(model(secret_scale=3.5, other_key="x"))
 
     assert len(caplog.records) == 1
     assert "other_key = 'x', secret_scale = 3.5" in caplog.text
@@ -54,8 +60,8 @@ def test_keys_that_nothing_read_are_warned_of_once_with_their_values(caplog):
 def test_a_model_file_adds_architectures_and_wins_over_wefts_own(tmp_path, caplog):
     (tmp_path / "mine.py").write_text(MINE)
 
-    assert len(describe(model(tmp_path / "mine.py", architectures=["MineForCausalLM"]))[0].blocks) == 2
-    _, reader = describe(model(tmp_path / "mine.py", my_key=4))
+    assert len(described(model(tmp_path / "mine.py", architectures=["MineForCausalLM"]))[0].blocks) == 2
+    _, reader = described(model(tmp_path / "mine.py", my_key=4))
 
     assert "my_key" in reader.values_read()
     assert caplog.text == ""
@@ -69,7 +75,7 @@ def test_a_model_file_that_is_no_use_is_an_error_that_says_why(tmp_path, text, s
     (tmp_path / "mine.py").write_text(text)
 
     with pytest.raises(ConfigError, match=r"^model_file = ") as caught:
-        describe(model(tmp_path / "mine.py"))
+        described(model(tmp_path / "mine.py"))
 
     assert said in str(caught.value)
 
@@ -78,4 +84,4 @@ def test_a_model_file_has_to_be_called_py(tmp_path):
     (tmp_path / "mine.txt").write_text(MINE)
 
     with pytest.raises(ConfigError, match=r"ends in \.py"):
-        describe(model(tmp_path / "mine.txt"))
+        described(model(tmp_path / "mine.txt"))

@@ -14,11 +14,11 @@ from torch import Tensor
 from weft.architectures.names import ChannelKernels, NameMap
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import families
+from weft.architectures.sample import SAMPLE
 from weft.architectures.spec import ModelSpec
 from weft.checkpoint.loader import load_weights
 from weft.checkpoint.reader import open_checkpoint
 from weft.checkpoint.routing import Router, take_apart
-from weft.cli.models import SAMPLE
 from weft.errors import NotBuiltError
 from weft.layers.context import LayerContext
 from weft.layers.finishing import LayerFinisher

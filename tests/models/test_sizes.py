@@ -11,10 +11,10 @@ from published_configs import PUBLISHED
 
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import families
+from weft.architectures.sample import SAMPLE
 from weft.architectures.spec import DecoderSpec
 from weft.cache.groups import FullGroup, WindowGroup
 from weft.cache.need import cache_groups
-from weft.cli.models import SAMPLE
 from weft.layers.context import LayerContext
 from weft.layers.layer import allocate
 from weft.models.sizes import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType, ModuleType
@@ -56,6 +56,11 @@ def architectures_of(module: ModuleType) -> dict[str, Architecture]:
     }
 
 
+def is_description(value: Any) -> bool:
+    """True for a function marked by `@architecture`."""
+    return bool(_marks(value))
+
+
 def _marks(value: Any) -> tuple[str, ...]:
     return getattr(value, _MARK, ()) if callable(value) else ()
 
@@ -79,8 +84,13 @@ def find(names: list[str], known: Mapping[str, Architecture], *, source: str) ->
     for name in names:
         if name in known:
             return known[name]
-    near = [m for n in names for m in difflib.get_close_matches(n, known, n=3, cutoff=0.6)]
-    hint = f"Nearest: {', '.join(dict.fromkeys(near))}. " if near else ""
-    hint += "Describe it in a file (docs/adding-a-model.md) and pass --model-file."
     raise ConfigError("architectures", names, expected=f"one of the {len(known)} that `weft models` lists",
-                      source=source, hint=hint)
+                      source=source, hint=f"{nearest(names, known)}Describe it in a file (docs/adding-a-model.md) and "
+                      "pass --model-file.")
+
+
+def nearest(names: Iterable[str], known: Iterable[str]) -> str:
+    """`Nearest: A, B. ` with known names that look like one of `names`; empty if none does."""
+    pool = list(known)
+    near = [match for name in names for match in difflib.get_close_matches(name, pool, n=3, cutoff=0.6)]
+    return f"Nearest: {', '.join(dict.fromkeys(near))}. " if near else ""

@@ -15,6 +15,7 @@ from weft.errors import ConfigError
 # Name -> meaning. Hugging Face's variables (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE, HF_ENDPOINT) keep their names.
 VARIABLES = {
     "API_KEY": "default of --api-key",
+    "CACHE_ROOT": "the folder for what weft finds out once and keeps (~/.cache/weft)",
     "CPU_ISA": "default of --cpu-isa",
     "CPU_KVCACHE_SPACE": "default of --kv-cache-memory-bytes, in GiB",
     "LOGGING_LEVEL": "DEBUG, INFO, WARNING or ERROR (INFO)",

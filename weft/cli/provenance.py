@@ -8,8 +8,10 @@ from typing import Any
 
 from weft.architectures.origin import source_of
 from weft.architectures.reader import ConfigReader
+from weft.architectures.registry import Architecture
 from weft.config.engine_config import ModelConfig
 from weft.errors import ConfigError
+from weft.models.choose import choose_model
 from weft.models.describe import describe
 from weft.resolve.options.override_check import is_read_by_resolve
 
@@ -40,7 +42,11 @@ def provenance(model: ModelConfig) -> Provenance:
     """All values of a model's config, also of an architecture that weft does not describe."""
     reader, error = None, ""
     try:
-        _, reader = describe(model)
+        chosen = choose_model(model)
+        if isinstance(chosen, Architecture):
+            _, reader = describe(model, chosen)
+        else:
+            error = f"The code of {chosen.__qualname__} reads the config."
     except ConfigError as caught:
         error = str(caught)
     rows = [Value(key, value, source_of(key, model.origins, model.config_source),

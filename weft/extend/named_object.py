@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from weft.compat.vllm.finder import answering
 from weft.errors import ConfigError
 from weft.extend.python_file import load_python_file
 from weft.extend.user_frame import told_with_place
@@ -31,7 +32,8 @@ def load_named(text: str, *, field: str) -> Any:
         module = load_python_file(Path(place), field=field)
     else:
         try:
-            module = importlib.import_module(place)
+            with answering():
+                module = importlib.import_module(place)
         except (Exception, SystemExit) as error:
             raise ConfigError(field, text, expected="a module that can be imported",
                               hint=told_with_place(error)) from error

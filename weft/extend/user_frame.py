@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 
 _STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
+_WEFT = f"{Path(__file__).parent.parent}/"
 _SITE = ("/site-packages/", "/dist-packages/")
 
 
@@ -35,7 +36,7 @@ def last_user_frame(error: BaseException) -> traceback.FrameSummary | None:
 def _is_machinery(file: str) -> bool:
     """Frames of importing, and weft's own that asked for the import."""
     is_library = file.startswith(_STANDARD) and not any(site in file for site in _SITE)
-    return file.startswith("<frozen ") or is_library or Path(file).parent == Path(__file__).parent
+    return file.startswith("<frozen ") or is_library or file.startswith(_WEFT)
 
 
 def _package(file: str) -> str | None:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 
 import torch
 from torch import nn
 
-from weft.architectures.registry import architectures_of
+from weft.architectures.registry import Architecture
 from weft.architectures.spec import EncoderSpec, PoolerSpec
 from weft.cache.need import TokensNeed
 from weft.checkpoint.reader import Checkpoint
-from weft.config.engine_config import EngineConfig, ModelConfig
+from weft.config.engine_config import EngineConfig
 from weft.config.quantization_methods import at_load
 from weft.errors import ConfigError, NotBuiltError
-from weft.extend.python_file import load_python_file
 from weft.layers.context import CacheFormat, LayerContext
+from weft.models.choose import choose_model
 from weft.models.describe import describe
 from weft.models.described import Described
 from weft.models.described_encoder import DescribedEncoder
 from weft.models.engine_model import EngineModel
-from weft.models.programmed.find_class import class_in, find_class
+from weft.models.interfaces_base import is_text_generation_model
 from weft.models.programmed.programmed import Programmed
 from weft.ops.nodes import MemoryNodes
 from weft.resolve.hf.pooling import read_pooling
@@ -39,12 +38,10 @@ def build_model(config: EngineConfig, context: LayerContext, checkpoint: Checkpo
 
 
 def _built(config: EngineConfig, context: LayerContext, checkpoint: Checkpoint | None) -> EngineModel:
-    file = config.model.model_file
-    code = None if file is None else load_python_file(Path(file), field="model_file")
-    cls = _programmed_class(config.model, code)
-    if cls is not None:
-        return Programmed(cls, config, checkpoint, context)
-    spec, reader = describe(config.model, code)
+    chosen = choose_model(config.model)
+    if not isinstance(chosen, Architecture):
+        return _programmed(chosen, config, context, checkpoint)
+    spec, reader = describe(config.model, chosen)
     if isinstance(spec, EncoderSpec):
         return DescribedEncoder(spec, _pooler(spec, config.model.path), reader, checkpoint, context)
     model = Described(spec, reader, checkpoint, config.model.hf_config, context)
@@ -80,13 +77,12 @@ def _check_cache_dtype(model: EngineModel, config: EngineConfig) -> None:
                           hint="States are kept in float32, rows before a convolution in the model's dtype.")
 
 
-def _programmed_class(model: ModelConfig, code: ModuleType | None) -> type[nn.Module] | None:
-    """The class of a programmed model; None for a model that is described. code: the model file, if there is one."""
-    if model.model_class is not None:
-        return find_class(model.model_class)
-    if code is None or architectures_of(code):
-        return None
-    return class_in(code)
+def _programmed(cls: type[nn.Module], config: EngineConfig, context: LayerContext,
+                checkpoint: Checkpoint | None) -> Programmed:
+    if not is_text_generation_model(cls):
+        raise NotBuiltError("model_class", cls.__qualname__, expected="a model with compute_logits",
+                            hint="weft runs programmed models that generate; those that only pool have no code yet.")
+    return Programmed(cls, config, checkpoint, context)
 
 
 def _pooler(spec: EncoderSpec, path: str) -> PoolerSpec:

@@ -57,7 +57,7 @@ def check_class(cls: Any, *, field: str = "model_class") -> type:
     check_model_api(cls, name)
     protocol, needs = (PoolingModel, _POOLING) if is_pooling_model(cls) else (TextGenerationModel, _GENERATING)
     for method in needs:
-        if not _has_own(cls, method):
+        if not _has_own(cls, method) or not callable(getattr(cls, method)):
             raise ConfigError(field, name, expected=f"a method {signature_words(protocol, method)}",
                               hint="docs/adding-a-model.md has a complete example.")
         fault = _fault(cls, protocol, method)

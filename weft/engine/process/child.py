@@ -18,6 +18,7 @@ import msgspec
 from weft.config.engine_config import EngineConfig
 from weft.engine.process.wire import Channel, Failed, FromEngine, Ready, Start, from_wire
 from weft.errors import ConfigError, EngineDeadError
+from weft.models.registry.crossing import names_to_send
 
 _CLOSE_S = 5.0      # seconds that `close` waits for a child before it kills the child
 # The child gets the parent's sys.path, so both import the same modules.
@@ -47,7 +48,8 @@ class Child:
         self._close_lock = threading.Lock()
         _refuse_local_class(config)
         self.send(Start(config=config, core_factory=core_factory,
-                        log_level=logging.getLogger("weft").getEffectiveLevel()))
+                        log_level=logging.getLogger("weft").getEffectiveLevel(),
+                        models=names_to_send(config.model.hf_config.get("architectures", ()))))
         try:
             self.info = self._await_ready()
         except BaseException:      # KeyboardInterrupt too: no process stays behind

@@ -34,6 +34,7 @@ from weft.engine.process.wire import (
 )
 from weft.errors import NotBuiltError, WeftError
 from weft.extend.plugins import load_plugins
+from weft.models.registry.crossing import register_sent
 
 logger = logging.getLogger(__name__)
 _IDLE_POLL_MS = 5000      # how often an idle child looks whether its parent still lives
@@ -119,6 +120,7 @@ def serve(channel: Channel, parent_pid: int) -> None:
         ANSWER.choose(start.config.vllm_version, start.config.vllm_modules)
         load_plugins(start.config.plugins)
         try:
+            register_sent(start.models)
             core = load_core(start.core_factory, start.config)
         except Exception as error:      # to the parent, which raises it
             if not isinstance(error, WeftError):

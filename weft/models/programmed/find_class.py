@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from types import ModuleType
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from weft.errors import ConfigError
 from weft.extend.named_object import load_named
-from weft.models.interface_check import check_class
+from weft.models.interface_check import check_class, is_torch_module
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def find_class(model_class: Any) -> type[nn.Module]:
@@ -25,7 +25,7 @@ def find_class(model_class: Any) -> type[nn.Module]:
 
 def class_in(module: ModuleType) -> type[nn.Module] | None:
     """The one programmed model that a model file defines; None: it defines none. ConfigError when it has several."""
-    found = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, nn.Module)
+    found = [value for value in vars(module).values() if is_torch_module(value)
              and value.__module__ == module.__name__ and hasattr(value, "compute_logits")]
     if len(found) > 1:
         names = ", ".join(cls.__name__ for cls in found)

@@ -1,4 +1,4 @@
-"""Environment variables about sources. No other module of `resolve/` reads the environment.
+"""Environment variables about sources and caches. No other module of `resolve/` reads the environment.
 
 `huggingface_hub` and `modelscope_hub` read their own variables (HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE, MODELSCOPE_CACHE,
 …) themselves.
@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from weft.errors import ConfigError
 
@@ -27,6 +28,12 @@ def redirect_file() -> str | None:
     """WEFT_MODEL_REDIRECT_PATH, or VLLM_MODEL_REDIRECT_PATH: a file that maps model names to folders (`redirected`)."""
     found = _variable("MODEL_REDIRECT_PATH")
     return found[1] if found else None
+
+
+def cache_root() -> Path:
+    """The folder for what weft finds out once and keeps: WEFT_CACHE_ROOT, or VLLM_CACHE_ROOT, else ~/.cache/weft."""
+    found = _variable("CACHE_ROOT")
+    return Path(found[1] if found else "~/.cache/weft").expanduser()
 
 
 def has_token_variable() -> bool:

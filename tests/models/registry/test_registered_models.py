@@ -1,0 +1,115 @@
+"""A registered model runs wherever a config.json names its architecture: in this process and in the engine's own."""
+
+import asyncio
+import re
+
+import pytest
+from programmed_llama import MyLlama
+from tiny_llama import make_checkpoint
+
+from weft import LLM, AsyncLLM, ModelRegistry, SamplingParams
+from weft.architectures.llama import llama
+from weft.architectures.registry import architecture
+from weft.config.engine_args import EngineArgs
+from weft.errors import ConfigError, NotBuiltError
+
+PROMPT = {"prompt_token_ids": [5, 9, 17, 3, 40]}
+OPTIONS = {"dtype": "float32", "max_model_len": 64, "use_tqdm_on_load": False, "num_threads": 1}
+PARAMS = SamplingParams(temperature=0, max_tokens=8, ignore_eos=True)
+
+
+@architecture("Mine")
+def mine(c):
+    """Mine."""
+    return llama(c)
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory):
+    return answer(make_checkpoint(tmp_path_factory.mktemp("llama")))
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return make_checkpoint(tmp_path / "model", architectures=["LazyForCausalLM"])
+
+
+def answer(directory, **options):
+    with LLM(model=str(directory), **OPTIONS, **options) as llm:
+        return list(llm.generate(PROMPT, PARAMS, use_tqdm=False)[0].outputs[0].token_ids)
+
+
+async def answer_of_another_process(directory):
+    engine = AsyncLLM.from_engine_args(EngineArgs(model=str(directory), **OPTIONS))
+    try:
+        async for output in engine.generate(PROMPT, PARAMS, "one"):
+            last = output
+        return list(last.outputs[0].token_ids)
+    finally:
+        engine.shutdown()
+
+
+@pytest.mark.parametrize("model", [
+    MyLlama, mine, "lazy_models.one:Lazy", "lazy_models.one:described", "{}/one.py:Lazy",
+], ids=["class", "description", "module:Class", "module:function", "file:Class"])
+def test_in_this_process(directory, wanted, package, model):
+    ModelRegistry.register_model("LazyForCausalLM", model.format(package) if isinstance(model, str) else model)
+
+    assert answer(directory) == wanted
+
+
+@pytest.mark.parametrize("model", [MyLlama, "lazy_models.one:described", "{}/one.py:Lazy"],
+                         ids=["class", "module:function", "file:Class"])
+def test_in_the_engines_process(directory, wanted, package, model):
+    ModelRegistry.register_model("LazyForCausalLM", model.format(package) if isinstance(model, str) else model)
+
+    assert asyncio.run(answer_of_another_process(directory)) == wanted
+
+
+def test_a_class_that_only_this_process_has_is_refused_by_the_engines_process(directory):
+    class Local(MyLlama):
+        pass
+
+    ModelRegistry.register_model("LazyForCausalLM", Local)
+
+    with pytest.raises(ConfigError, match=r"register_model = '.*Local' \(in LazyForCausalLM\): .*Put the class"):
+        asyncio.run(answer_of_another_process(directory))
+
+
+def test_a_registered_class_wins_over_the_family(tmp_path, wanted):
+    seen = []
+
+    class Seen(MyLlama):
+        def compute_logits(self, hidden_states):
+            seen.append(len(hidden_states))
+            return super().compute_logits(hidden_states)
+
+    ModelRegistry.register_model("LlamaForCausalLM", Seen)
+
+    assert answer(make_checkpoint(tmp_path / "m")) == wanted and seen
+
+
+def test_a_model_that_only_pools_is_refused_by_name(directory):
+    pools = type("Pools", (MyLlama,), {"is_pooling_model": True, "pooler": None, "compute_logits": None})
+    ModelRegistry.register_model("LazyForCausalLM", pools)
+
+    with pytest.raises(NotBuiltError, match=r"Pools.*those that only pool have no code yet"):
+        answer(directory)
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("LamaForCausalLM", "Neither weft nor vLLM knows it. Nearest: LlamaForCausalLM"),
+    ("XverseForCausalLM", "vLLM had XverseForCausalLM until 0.23.0 and dropped it; weft has no code for it"),
+    ("BartModel", "only a plugin serves it: https://github.com/vllm-project/bart-plugin"),
+    ("LlamaForSequenceClassification", "LlamaForSequenceClassification is LlamaForCausalLM with another end"),
+])
+def test_a_checkpoint_that_nothing_runs_says_why(tmp_path, name, words):
+    with pytest.raises(ConfigError, match=rf"architectures = \['{name}'\] \(in .*config.json\).*{re.escape(words)}"):
+        answer(make_checkpoint(tmp_path / "m", architectures=[name]))
+
+
+def test_a_registered_model_that_breaks_on_import_names_its_line(directory, package):
+    ModelRegistry.register_model("LazyForCausalLM", "lazy_models.broken:Model")
+
+    with pytest.raises(ConfigError, match=r"JSONDecodeError: .*broken.py, line 3\)"):
+        answer(directory)
