@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from weft import PoolingParams, SamplingParams
-from weft.errors import NotBuiltError, RequestError
+from weft.errors import ConfigError, NotBuiltError, RequestError
 
 
 def test_without_arguments_all_is_left_to_the_method_and_the_model():
@@ -38,7 +38,7 @@ def test_fields_without_code_are_refused(field):
         PoolingParams(**{field: 0})
 
 
-@pytest.mark.parametrize("field", ["use_activation", "normalize", "skip_reading_prefix_cache"])
+@pytest.mark.parametrize("field", ["use_activation", "skip_reading_prefix_cache"])
 def test_flags_are_flags(field):
     with pytest.raises(RequestError, match=rf"{field} = 1: expected True or False"):
         PoolingParams(**{field: 1})
@@ -46,7 +46,7 @@ def test_flags_are_flags(field):
 
 def test_normalize_is_the_older_name_of_use_activation():
     assert PoolingParams(normalize=False).use_activation is False
-    with pytest.raises(RequestError, match=r"normalize = True.*use_activation = False"):
+    with pytest.raises(ConfigError, match=r"normalize = True.*use_activation = False"):
         PoolingParams(normalize=True, use_activation=False)
 
 

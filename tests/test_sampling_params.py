@@ -7,7 +7,7 @@ import math
 import msgspec
 import pytest
 
-from weft.errors import NotBuiltError, RequestError
+from weft.errors import RequestError
 from weft.sampling_params import BeamSearchParams, RequestOutputKind, SamplingParams
 
 NAN, INF, HUGE = math.nan, math.inf, 10**400
@@ -61,18 +61,6 @@ def test_a_wrong_entry_of_a_list_is_named(field, value, path):
         SamplingParams(**{field: value})
 
     assert error.value.field == path
-
-
-@pytest.mark.parametrize("field", [
-    "structured_outputs", "extra_args", "flat_logprobs", "logprob_token_ids", "prompt_logprob_token_ids",
-    "prompt_logprob_start", "thinking_token_budget", "repetition_detection", "watermarking",
-    "routed_experts_prompt_start", "trace_decode_token_ids", "skip_clone",
-])
-def test_fields_without_code_take_only_their_default(field):
-    SamplingParams(**{field: getattr(SamplingParams(), field)})
-
-    with pytest.raises(NotBuiltError, match=field):
-        SamplingParams(**{field: {"a": 1}})
 
 
 def test_an_unknown_field_is_a_type_error():

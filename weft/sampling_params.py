@@ -9,11 +9,13 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
-from weft.errors import NotBuiltError, RequestError
+from weft.compat.vllm.options.params import Accept, VllmParams
+from weft.compat.vllm.options.sampling import accept_beams, accept_sampling
+from weft.errors import RequestError
 
 GREEDY_TEMPERATURE = 1e-5      # a temperature below it means greedy: the likeliest token
 MIN_TEMPERATURE = 0.01         # other temperatures below it are raised to it: smaller ones overflow half precision
@@ -33,17 +35,10 @@ class RequestOutputKind(enum.Enum):
     FINAL_ONLY = 2     # one output, when the request has finished
 
 
-# vLLM's fields that weft has no code for yet: name -> the value that means "off". Any other value is refused.
-_UNBUILT: dict[str, Any] = {
-    "structured_outputs": None, "extra_args": None, "flat_logprobs": False, "logprob_token_ids": None,
-    "prompt_logprob_token_ids": None, "prompt_logprob_start": None, "thinking_token_budget": None,
-    "repetition_detection": None, "watermarking": None, "routed_experts_prompt_start": 0,
-    "trace_decode_token_ids": None, "skip_clone": False,
-}
-
-
-class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, tag="sampling"):
+class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_defaults=True, tag="sampling"):
     """How one request is sampled. A wrong value is a `RequestError` (a ValueError) that names the field.
+
+    The constructor also takes the other fields of vLLM 0.6 to 0.33, as `compat/vllm/options/sampling.py` says.
 
     Attributes:
         n: the number of answers (completions); answer i draws with seed + i. Greedy sampling needs 1.
@@ -91,21 +86,10 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, tag="samp
     bad_words: list[str] | None = None
     truncate_prompt_tokens: int | None = None
     skip_reading_prefix_cache: bool | None = None
-    structured_outputs: Any = None
-    extra_args: Any = None
-    flat_logprobs: bool = False
-    logprob_token_ids: Any = None
-    prompt_logprob_token_ids: Any = None
-    prompt_logprob_start: Any = None
-    thinking_token_budget: Any = None
-    repetition_detection: Any = None
-    watermarking: Any = None
-    routed_experts_prompt_start: int = 0
-    trace_decode_token_ids: Any = None
-    skip_clone: bool = False
+
+    accept: ClassVar[Accept] = accept_sampling
 
     def __post_init__(self) -> None:
-        _refuse_unbuilt(self)
         self._check_flags()
         self._check_sampling()
         self._check_lengths()
@@ -204,7 +188,7 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, tag="samp
                 raise RequestError("bad_words", len(self.bad_words), expected=f"at most {MAX_BAD_WORDS} words")
 
 
-class BeamSearchParams(msgspec.Struct, omit_defaults=True):
+class BeamSearchParams(msgspec.Struct, metaclass=VllmParams, omit_defaults=True):
     """Parameters of a beam search with `beam_width` beams; score: sum of log-probabilities / length ** length_penalty.
     """
 
@@ -214,11 +198,11 @@ class BeamSearchParams(msgspec.Struct, omit_defaults=True):
     temperature: float = 0.0
     length_penalty: float = 1.0
     include_stop_str_in_output: bool = False
-    structured_outputs: Any = None
     skip_special_tokens: bool = True
 
+    accept: ClassVar[Accept] = accept_beams
+
     def __post_init__(self) -> None:
-        _refuse_unbuilt(self)
         _whole("beam_width", self.beam_width, 1, MAX_N)
         _whole("max_tokens", self.max_tokens, 1, MAX_COUNT)
         for name in ("ignore_eos", "include_stop_str_in_output", "skip_special_tokens"):
@@ -237,13 +221,6 @@ def check_text(field: str, text: Any) -> str:
         raise RequestError(field, text, expected="text that UTF-8 can hold",
                            hint=f"There is a lone surrogate at character {error.start}.") from None
     return text
-
-
-def _refuse_unbuilt(params: msgspec.Struct) -> None:
-    for name, off in _UNBUILT.items():
-        value = getattr(params, name, off)
-        if value is not off and not (type(value) is type(off) and value == off):
-            raise NotBuiltError(name, value, expected=repr(off), hint="weft has no code for it yet.")
 
 
 def check_flag(field: str, value: Any) -> None:

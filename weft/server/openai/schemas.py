@@ -1,20 +1,21 @@
 """The schemas of the OpenAI routes' request bodies, and the treatment of all other fields.
 
 A field is of one of four kinds: a sampling field (checked by `SamplingParams`, as in Python), a field of a schema here,
-a known field without code yet (refused unless it means "off"), or an unknown one (ignored; a response header names it).
+another known field (`compat/vllm/options/requests.py` says which values are accepted), or an unknown one (ignored; a
+response header names it).
 """
 
 from __future__ import annotations
 
-from collections.abc import Set
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from weft.compat.vllm.options.requests import GENERATING, accept_field
+from weft.compat.vllm.options.row import SAME
 from weft.config.whole_numbers import whole_numbers
-from weft.errors import NotBuiltError
 from weft.server.errors import ApiError, bad_field
 
 MAX_PROMPTS = 1024
@@ -36,20 +37,8 @@ SAMPLING = frozenset({
     "logit_bias", "allowed_token_ids", "bad_words", "skip_special_tokens", "spaces_between_special_tokens",
     "truncate_prompt_tokens", "stream_interval"})
 
-# Known fields without code yet: name -> the values that mean "off". Any other value is a status 501.
-UNBUILT: dict[str, tuple[Any, ...]] = {
-    "logprob_token_ids": ([],), "truncation_side": ("left",), "structured_outputs": (), "guided_json": (),
-    "guided_regex": (), "guided_choice": (), "guided_grammar": (), "guided_decoding_backend": (),
-    "return_token_offsets": (False,), "kv_transfer_params": (), "weft_xargs": ({},), "vllm_xargs": ({},),
-    "repetition_detection": (), "thinking_token_budget": (-1,), "prompt_embeds": (), "suffix": ("",), "best_of": (1,),
-    "use_beam_search": (False,), "response_format": ({"type": "text"},), "functions": ([],), "function_call": ("none",),
-    "audio": (), "prediction": (), "modalities": (["text"],), "web_search_options": (), "media_io_kwargs": ({},),
-    "mm_processor_kwargs": ({},), "include_reasoning": (True,)}
-
-# Fields of OpenAI and vLLM that weft may ignore silently.
-HARMLESS = frozenset({
-    "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
-    "session_id", "parallel_tool_calls", "length_penalty", "verbosity"})
+# Known fields that no code here reads.
+_UNREAD = frozenset(name for name, option in GENERATING.items() if option.state != SAME)
 
 
 class Body(BaseModel):
@@ -147,23 +136,16 @@ def parse(schema: type[B], data: dict[str, Any]) -> Parsed[B]:
     given = {name: value for name, value in data.items() if value is not None}
     generates = issubclass(schema, GenerationBody)
     if generates:
-        _refuse_unbuilt(given, UNBUILT.keys() - schema.model_fields.keys())
+        for name in given.keys() & _UNREAD - schema.model_fields.keys():
+            accept_field({key: whole_numbers(value) for key, value in given.items() if key in (name, "n")}, name)
     try:
         body = schema.model_validate(given)
     except ValidationError as error:
         raise _field_error(error.errors(include_url=False)[0]) from None
     sampling = {name: whole_numbers(given[name]) for name in SAMPLING & given.keys()} if generates else {}
     _check_stop(sampling.get("stop"))
-    known = schema.model_fields.keys() | (SAMPLING | UNBUILT.keys() | HARMLESS if generates else set())
+    known = schema.model_fields.keys() | (SAMPLING | _UNREAD if generates else set())
     return Parsed(body, sampling, tuple(sorted(given.keys() - known)))
-
-
-def _refuse_unbuilt(given: dict[str, Any], unbuilt: Set[str]) -> None:
-    for name in unbuilt & given.keys():
-        value = whole_numbers(given[name])
-        if not any(type(value) is type(off) and value == off for off in UNBUILT[name]):
-            offs = " or ".join(["null", *map(repr, UNBUILT[name])])
-            raise NotBuiltError(name, given[name], expected=offs, hint="weft has no code for it yet.")
 
 
 def _check_stop(stop: Any) -> None:

@@ -25,7 +25,7 @@ def accept(rows: Mapping[str, Option], given: Mapping[str, Any], *, known: Colle
     chosen: dict[str, Any] = {}
     asked: dict[str, str] = {}      # name of a chosen option -> the given name that it comes from
     for name, value in sorted(given.items(), key=lambda item: item[0] not in known):      # weft's own names first
-        for key, new in _accepted(rows.get(name), name, value).items():
+        for key, new in _accepted(rows, name, value).items():
             if key in chosen:
                 new = _joined(key, chosen[key], asked[key], name, value, new)
             chosen[key], asked[key] = new, asked.get(key, name)
@@ -40,18 +40,29 @@ def refuse_unknown(given: Iterable[str], known: Collection[str]) -> None:
             raise TypeError(f"unknown option {name!r}" + (f"; did you mean {near}?" if near else ""))
 
 
-def _accepted(option: Option | None, name: str, value: Any) -> Mapping[str, Any]:
+def _accepted(rows: Mapping[str, Option], name: str, value: Any) -> Mapping[str, Any]:
+    option = rows.get(name)
     if option is None or option.state == SAME:
         return {name: value} if option is None or option.read is None or value is None else option.read(name, value)
     if option.is_off(value):
         return {}
     if option.read is not None:
-        return option.read(name, value)
+        return _translated(rows, option, value)
     if option.state == REFUSED:
         expected = " or ".join([repr(off) for off in option.off] or ["None"])
         raise NotBuiltError(name, value, expected=expected, hint=option.say)
     tell(name, option.say)
     return {}
+
+
+def _translated(rows: Mapping[str, Option], option: Option, value: Any) -> Mapping[str, Any]:
+    assert option.read is not None
+    new = option.read(option.name, value)
+    for name in new:
+        target = rows.get(name)
+        if target is not None and target.state == REFUSED:
+            raise NotBuiltError(option.name, value, expected="None", hint=f"It means `{name}`: {target.say}")
+    return new
 
 
 @cache

@@ -93,3 +93,18 @@ def read_memory_share(_: str, value: Any) -> dict[str, Any]:
 def read_speculation(name: str, value: Any) -> dict[str, Any]:
     """An option as the field of `speculative_config` that it became."""
     return {"speculative_config": {_SPECULATION[name]: value}}
+
+
+def read_activation(_: str, value: Any) -> dict[str, Any]:
+    """An older name of `use_activation`."""
+    return {"use_activation": value}
+
+
+def read_guided_decoding(_: str, value: Any) -> dict[str, Any]:
+    """The older name of `structured_outputs`, whose object has the same fields."""
+    return {"structured_outputs": value}
+
+
+def read_guided_field(name: str, value: Any) -> dict[str, Any]:
+    """`guided_json` and its like in a request's body, as a field of `structured_outputs`."""
+    return {"structured_outputs": {name.removeprefix("guided_"): value}}

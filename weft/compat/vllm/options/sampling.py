@@ -1,0 +1,88 @@
+"""Fields of vLLM's `SamplingParams` and `BeamSearchParams`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from weft.compat.vllm.options.accept import accept
+from weft.compat.vllm.options.readers import read_guided_decoding
+from weft.compat.vllm.options.row import NO_EFFECT, REFUSED, SAME, TRANSLATED, Option, table
+
+_NOT_YET = "weft has no code for it yet."
+_BEAMS = "Call `LLM.beam_search(prompts, BeamSearchParams(beam_width=…, max_tokens=…))`."
+_BEST = "Ask for `n` answers with `logprobs` and take those of the highest `cumulative_logprob`."
+
+SAMPLING = table((
+    Option("n", "0.6+", SAME),
+    Option("presence_penalty", "0.6+", SAME),
+    Option("frequency_penalty", "0.6+", SAME),
+    Option("repetition_penalty", "0.6+", SAME),
+    Option("temperature", "0.6+", SAME),
+    Option("top_p", "0.6+", SAME),
+    Option("top_k", "0.6+", SAME),
+    Option("min_p", "0.6+", SAME),
+    Option("seed", "0.6+", SAME),
+    Option("stop", "0.6+", SAME),
+    Option("stop_token_ids", "0.6+", SAME),
+    Option("ignore_eos", "0.6+", SAME),
+    Option("max_tokens", "0.6+", SAME),
+    Option("min_tokens", "0.6+", SAME),
+    Option("logprobs", "0.6+", SAME),
+    Option("prompt_logprobs", "0.6+", SAME),
+    Option("detokenize", "0.6+", SAME),
+    Option("skip_special_tokens", "0.6+", SAME),
+    Option("spaces_between_special_tokens", "0.6+", SAME),
+    Option("include_stop_str_in_output", "0.6+", SAME),
+    Option("truncate_prompt_tokens", "0.6-0.14", SAME),
+    Option("bad_words", "0.6+", SAME),
+    Option("output_kind", "0.6+", SAME),
+    Option("logit_bias", "0.6+", SAME),
+    Option("allowed_token_ids", "0.6+", SAME),
+    Option("skip_reading_prefix_cache", "0.11+", SAME),
+    Option("stream_interval", "0.30+", SAME),
+    Option("best_of", "0.6-0.11", REFUSED, off=(1,), say=_BEST),      # equal to n: see `accept_sampling`
+    Option("use_beam_search", "0.6", REFUSED, off=(False,), say=_BEAMS),
+    Option("early_stopping", "0.6", NO_EFFECT, off=(False,), say="it belongs to beam search"),
+    Option("length_penalty", "0.6", NO_EFFECT, off=(1.0,), say="it belongs to beam search"),
+    Option("guided_decoding", "0.6-0.11", TRANSLATED, read=read_guided_decoding, say="`structured_outputs`"),
+    Option("structured_outputs", "0.11+", REFUSED, say=_NOT_YET),
+    Option("logits_processors", "0.6-0.14", REFUSED, off=([],), say=_NOT_YET),
+    Option("extra_args", "0.8+", REFUSED, off=({},), say=_NOT_YET),
+    Option("flat_logprobs", "0.13+", REFUSED, off=(False,), say=_NOT_YET),
+    Option("logprob_token_ids", "0.22+", REFUSED, off=([],), say=_NOT_YET),
+    Option("prompt_logprob_token_ids", "0.32+", REFUSED, off=([],), say=_NOT_YET),
+    Option("prompt_logprob_start", "0.32+", REFUSED, say=_NOT_YET),
+    Option("thinking_token_budget", "0.22+", REFUSED, off=(-1,), say=_NOT_YET),
+    Option("repetition_detection", "0.18+", REFUSED, say=_NOT_YET),
+    Option("trace_decode_token_ids", "0.30+", REFUSED, off=([],), say=_NOT_YET),
+    Option("routed_experts_prompt_start", "0.22+", REFUSED, off=(0,), say=_NOT_YET),
+    Option("watermarking", "0.30+", NO_EFFECT, off=(True, False), say="weft marks no text"),
+    Option("skip_clone", "0.14+", NO_EFFECT, off=(True, False), say="weft decides itself when it copies parameters"),
+    Option("output_text_buffer_length", "0.6+", NO_EFFECT, off=(0,), say="it is computed from the stop strings"),
+))
+
+BEAM = table((
+    Option("beam_width", "0.6+", SAME),
+    Option("max_tokens", "0.6+", SAME),
+    Option("ignore_eos", "0.6+", SAME),
+    Option("temperature", "0.6+", SAME),
+    Option("length_penalty", "0.6+", SAME),
+    Option("include_stop_str_in_output", "0.6+", SAME),
+    Option("skip_special_tokens", "0.30+", SAME),
+    Option("structured_outputs", "0.26+", REFUSED, say=_NOT_YET),
+    Option("allowed_token_ids", "0.33+", REFUSED, off=([],), say=_NOT_YET),
+    Option("watermarking", "0.32+", NO_EFFECT, off=(True, False), say="weft marks no text"),
+))
+
+
+def accept_sampling(given: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """`accept` for SamplingParams. `best_of` equal to `n` asks for nothing that `n` does not."""
+    is_n = given.get("best_of") is not None and given["best_of"] == given.get("n", 1)
+    return accept(SAMPLING, {name: value for name, value in given.items() if not (is_n and name == "best_of")},
+                  known=known)
+
+
+def accept_beams(given: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """`accept` for BeamSearchParams."""
+    return accept(BEAM, given, known=known)
