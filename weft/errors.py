@@ -2,6 +2,7 @@
 
     WeftError
     ├── ConfigError      (ValueError)    an option or a key of a config file is wrong
+    │   ├── DescriptionError             a model description is wrong
     │   └── NotBuiltError (NotImplementedError)  weft knows the option or value, but has no code for it yet
     ├── CheckpointError  (ValueError)    weights are missing, broken or do not fit the model
     │   └── NoWeightsError               there are no weight files at all
@@ -46,6 +47,10 @@ class FieldError(WeftError, ValueError):
 
 class ConfigError(FieldError):
     """An engine option or a key of a model's config file is wrong."""
+
+
+class DescriptionError(ConfigError):
+    """A part of a model description has a field or a value that it cannot have."""
 
 
 class NotBuiltError(ConfigError, NotImplementedError):

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
-from weft.architectures.norm_spec import NormSpec, RMSNorm
+from typing import Literal
+
+from weft.architectures.norm_spec import LayerNorm, RMSNorm
 from weft.architectures.part import Part, part
+from weft.architectures.part_kinds import MixerSpec
 from weft.architectures.position_spec import Alibi, Causal, Rope, SlidingWindow
 from weft.cache.masks import Bidirectional
 
@@ -19,12 +22,12 @@ class QKNorm(Part):
     D, a weight [H, D] (Cohere, StableLM); "all": normalised over all heads together, a weight [H * D] (OLMo 2).
     """
 
-    norm: NormSpec
-    scope: str = "head"
+    norm: RMSNorm | LayerNorm
+    scope: Literal["head", "each_head", "all"] = "head"
 
 
 @part
-class AttentionSpec(Part):
+class AttentionSpec(MixerSpec):
     """Softmax attention with grouped queries. Source: arXiv:1706.03762, arXiv:2305.13245.
 
     scale: factor on the scores; softcap: scores become softcap * tanh(scores / softcap); clip: q, k and v are clamped
@@ -74,7 +77,7 @@ class AttentionSpec(Part):
 
 
 @part
-class MLASpec(Part):
+class MLASpec(MixerSpec):
     """Multi-head latent attention: q, k and v are expanded from short normed vectors. Source: arXiv:2405.04434.
 
     q = q_b(norm(q_a(x))), or q(x) where `q_rank` is None. kv_a(x) is a latent vector [kv_rank], which k_b and v_b

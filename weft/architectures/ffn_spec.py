@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from weft.architectures.part import Part, part
+from typing import Literal
+
+from weft.architectures.part import part
+from weft.architectures.part_kinds import FfnSpec
+
+# Names of `ops/activation`.
+Activation = Literal["gelu", "gelu_fast", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "sigmoid",
+                     "silu", "swish", "tanh"]
 
 
 @part
-class MLPSpec(Part):
+class MLPSpec(FfnSpec):
     """down(act(up(x))), or down(act(gate(x)) * up(x)) if gated. act: a name of `ops/activation`."""
 
     intermediate_size: int
-    act: str
+    act: Activation
     gated: bool
     bias: bool = False
 
@@ -21,7 +28,7 @@ class MLPSpec(Part):
 
 
 @part
-class MoESpec(Part):
+class MoESpec(FfnSpec):
     """Mixture of experts: a router picks `num_experts_per_token` of `num_experts` for each token.
 
     An expert's score is the router's logit after `scores` ("softmax" over all experts, or "sigmoid" of each). The
@@ -38,7 +45,7 @@ class MoESpec(Part):
     num_experts_per_token: int
     expert: MLPSpec
     renormalize: bool = True
-    scores: str = "softmax"
+    scores: Literal["softmax", "sigmoid"] = "softmax"
     scale: float = 1.0
     choice_bias: bool = False
     num_groups: int = 1

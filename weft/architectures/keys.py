@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
+from weft.architectures.ffn_spec import Activation
 from weft.architectures.reader import ConfigReader
 
-# Names in `ops/activation`. `gemma.py` handles the "gelu" of old Gemma configs.
-ACTIVATIONS = ("gelu", "gelu_fast", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "sigmoid", "silu",
-               "swish", "tanh")
+ACTIVATIONS = get_args(Activation)      # `gemma.py` handles the "gelu" of old Gemma configs
 
 
 def hidden_size(c: ConfigReader) -> int:
@@ -52,6 +53,6 @@ def max_position(c: ConfigReader) -> int | None:
     return c.positive("max_position_embeddings", "n_positions", default=None)
 
 
-def activation(c: ConfigReader, name: str = "hidden_act", *, default: str = "silu") -> str:
+def activation(c: ConfigReader, name: str = "hidden_act", *, default: Activation = "silu") -> Activation:
     """The activation function, a name in `ops/activation`. name: the config's key."""
     return c.choice(name, allowed=ACTIVATIONS, default=default)

@@ -22,9 +22,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from weft.architectures.part import Part, part
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plain:
+
+@part
+class Plain(Part):
     """One tensor to one home; or its rows divided over several targets, one target after another.
 
     transposed: a matrix is stored [in, out] (GPT-2's Conv1D) and transposed first. Vectors stay unchanged.
@@ -33,8 +35,8 @@ class Plain:
     transposed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupedQKV:
+@part
+class GroupedQKV(Part):
     """Fused qkv rows ordered [group, q … q k v, D]: a group has `queries_per_group` q heads, one k and one v head.
 
     GPT-NeoX and Bloom: one group for each head, with one q head. Falcon's new layout: one group for each KV head.
@@ -46,8 +48,8 @@ class GroupedQKV:
     head_dim: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeadRows:
+@part
+class HeadRows(Part):
     """Fused rows ordered by head: in each head, sizes[0] rows for the first target, then sizes[1] for the next …
     (DeepSeek's kv_b).
     """
@@ -56,8 +58,8 @@ class HeadRows:
     sizes: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeadMatrices:
+@part
+class HeadMatrices(Part):
     """One matrix for each head, stored [H, rows, columns]; the model has [H * rows, columns] (GGUF's DeepSeek).
 
     transposed: stored [H, columns, rows].
@@ -66,8 +68,8 @@ class HeadMatrices:
     transposed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairedRows:
+@part
+class PairedRows(Part):
     """Rows of each head are ordered for rope on neighbouring pairs; the model rotates halves (GGUF's Llama, Mistral).
 
     In a head of size D, stored row 2 * j + p is the model's row p * D / 2 + j.
@@ -76,30 +78,30 @@ class PairedRows:
     num_heads: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stacked:
+@part
+class Stacked(Part):
     """One target for each entry of the first dimension (GGUF's experts)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shifted:
+@part
+class Shifted(Part):
     """The tensor is stored with `by` added (GGUF's Gemma norms)."""
 
     by: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SingleRow:
+@part
+class SingleRow(Part):
     """A matrix of one row, stored as a vector (GGUF drops dimensions of 1)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelKernels:
+@part
+class ChannelKernels(Part):
     """Kernels of a depthwise convolution, stored [C, 1, K]; the model has [C, K]."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NegatedExp:
+@part
+class NegatedExp(Part):
     """The file stores -exp(x) where the model has x (the decays of Mamba in GGUF).
 
     is_vector: the model's tensor is a vector, stored with more dimensions.
@@ -108,10 +110,12 @@ class NegatedExp:
     is_vector: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flattened:
+@part
+class Flattened(Part):
     """A vector stored with more dimensions (GGUF's norms over groups of channels)."""
 
+
+_AS_IT_IS = Plain()
 
 Layout = (Plain | GroupedQKV | HeadRows | HeadMatrices | PairedRows | Stacked | Shifted | SingleRow | ChannelKernels
           | NegatedExp | Flattened)
@@ -123,11 +127,11 @@ class Rule:
 
     source: str
     targets: tuple[str, ...]
-    layout: Layout = Plain()
+    layout: Layout = _AS_IT_IS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NameMap:
+@part
+class NameMap(Part):
     """All rules of a family.
 
     optional_prefix: a prefix that a checkpoint's names may lack (base-model checkpoints: `wte` for `transformer.wte`).

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from weft.architectures.part import Part, part
+from weft.architectures.part import part
+from weft.architectures.part_kinds import NormSpec
 
 
 @part
-class RMSNorm(Part):
+class RMSNorm(NormSpec):
     """x / rms(x) * (offset + weight), in float32. Source: arXiv:1910.07467.
 
     offset: 1.0 where the checkpoint stores weight - 1 (Gemma).
@@ -17,23 +18,21 @@ class RMSNorm(Part):
     offset: float = 0.0
     cast_before_weight: bool = True
 
-    def describe(self) -> str:
+    def describe(self, *, sizes: bool = True) -> str:
         """`RMS 1e-06`."""
         return f"RMS {self.eps:g}" + (f", weight + {self.offset:g}" if self.offset else "")
 
 
 @part
-class LayerNorm(Part):
+class LayerNorm(NormSpec):
     """(x - mean) / std * weight + bias, in float32. Source: arXiv:1607.06450."""
 
     eps: float
     has_weight: bool = True
     has_bias: bool = True
 
-    def describe(self) -> str:
+    def describe(self, *, sizes: bool = True) -> str:
         """`Layer 1e-05, no bias`."""
         left_out = [word for word, has in (("weight", self.has_weight), ("bias", self.has_bias)) if not has]
         return f"Layer {self.eps:g}" + (f", no {' and no '.join(left_out)}" if left_out else "")
 
-
-NormSpec = RMSNorm | LayerNorm

@@ -12,6 +12,7 @@ from weft.architectures.names import NameMap, Rule, names
 from weft.architectures.reader import ConfigReader
 from weft.architectures.rope import rope
 from weft.architectures.spec import (
+    Activation,
     Alibi,
     AttentionSpec,
     BlockSpec,
@@ -29,6 +30,7 @@ from weft.architectures.spec import (
     SlidingWindow,
 )
 from weft.cache.masks import Bidirectional
+from weft.errors import DescriptionError
 
 # The most common layout, of Llama and its many copies: {stem of a checkpoint tensor: home}.
 LLAMA_BLOCK = {
@@ -101,7 +103,7 @@ def attention(c: ConfigReader, *, positions: Rope | Alibi | None, num_kv_heads: 
     )
 
 
-def gated_mlp(c: ConfigReader, *, bias: bool = False, act: str = "hidden_act", default_act: str = "silu",
+def gated_mlp(c: ConfigReader, *, bias: bool = False, act: str = "hidden_act", default_act: Activation = "silu",
               size: str = "intermediate_size") -> MLPSpec:
     """down(act(gate(x)) * up(x)). act, size: the config's keys for the activation and the inner size."""
     return MLPSpec(intermediate_size=c.positive(size), act=keys.activation(c, act, default=default_act), gated=True,
@@ -172,6 +174,9 @@ def decoder(c: ConfigReader, *, blocks: Sequence[BlockSpec], final_norm: NormSpe
     files of Mistral's own format.
     """
     vocab = c.positive("vocab_size")
+    if c.is_given("num_hidden_layers") and len(blocks) != keys.num_layers(c):
+        raise DescriptionError("decoder.blocks", f"{len(blocks)} blocks",
+                               expected=f"num_hidden_layers = {keys.num_layers(c)} blocks, one for each layer")
     return DecoderSpec(
         hidden_size=keys.hidden_size(c), vocab_size=vocab, max_position=max_position or keys.max_position(c),
         embedding=embedding or EmbeddingSpec(vocab_size=vocab), blocks=tuple(blocks), final_norm=final_norm,

@@ -84,6 +84,8 @@ class Rope(Part):
     interleaved: bool = False
     scaling: RopeScaling | None = None
 
+    is_open = True
+
     def describe(self, *, sizes: bool = True) -> str:
         """`rope linear × 4, base 10000, 64 dims`; without sizes: `rope interleaved linear`."""
         kind = f"rope{' interleaved' if self.interleaved else ''}{f' {self.scaling.kind}' if self.scaling else ''}"

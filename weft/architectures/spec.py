@@ -8,12 +8,14 @@ part; `models/decoder.py` and `models/encoder.py` run whole models. Letters of s
 from __future__ import annotations
 
 from dataclasses import field
+from typing import Literal
 
 from weft.architectures.attention_spec import AttentionSpec, MLASpec, QKNorm
-from weft.architectures.ffn_spec import MLPSpec, MoESpec
+from weft.architectures.ffn_spec import Activation, MLPSpec, MoESpec
 from weft.architectures.names import NameMap
-from weft.architectures.norm_spec import LayerNorm, NormSpec, RMSNorm
+from weft.architectures.norm_spec import LayerNorm, RMSNorm
 from weft.architectures.part import Part, part
+from weft.architectures.part_kinds import FfnSpec, MixerSpec, NormSpec
 from weft.architectures.position_spec import (
     Alibi,
     Causal,
@@ -29,6 +31,7 @@ from weft.architectures.position_spec import (
 from weft.architectures.state_spec import Mamba2Spec, MambaSpec
 
 __all__ = [
+    "Activation",
     "Alibi",
     "AttentionSpec",
     "BlockSpec",
@@ -37,6 +40,7 @@ __all__ = [
     "DynamicScaling",
     "EmbeddingSpec",
     "EncoderSpec",
+    "FfnSpec",
     "HeadSpec",
     "LayerNorm",
     "LearnedPositions",
@@ -53,6 +57,7 @@ __all__ = [
     "NormSpec",
     "Part",
     "PoolerSpec",
+    "PoolingKind",
     "QKNorm",
     "RMSNorm",
     "Rope",
@@ -64,7 +69,7 @@ __all__ = [
 ]
 
 StateSpec = MambaSpec | Mamba2Spec
-MixerSpec = AttentionSpec | MLASpec | StateSpec
+PoolingKind = Literal["cls", "last", "mean"]
 
 
 @part
@@ -78,7 +83,7 @@ class BlockSpec(Part):
     """
 
     mixer: MixerSpec
-    ffn: MLPSpec | MoESpec | None
+    ffn: FfnSpec | None
     mixer_norm: NormSpec | None
     ffn_norm: NormSpec | None
     mixer_post_norm: NormSpec | None = None
@@ -86,6 +91,8 @@ class BlockSpec(Part):
     parallel: bool = False
     post_residual: bool = False
     residual_scale: float = 1.0
+
+    is_open = True
 
 
 @part
@@ -164,7 +171,7 @@ class EncoderSpec(StackSpec):
     default_pooling: the pooling (`PoolerSpec.kind`) if the checkpoint names none.
     """
 
-    default_pooling: str
+    default_pooling: PoolingKind
 
 
 @part
@@ -175,7 +182,7 @@ class PoolerSpec(Part):
     request says otherwise.
     """
 
-    kind: str
+    kind: PoolingKind
     normalize: bool = True
 
 

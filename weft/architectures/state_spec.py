@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 
-from weft.architectures.part import Part, part
+from weft.architectures.ffn_spec import Activation
+from weft.architectures.part import part
+from weft.architectures.part_kinds import MixerSpec
 
 
 @part
-class MambaSpec(Part):
+class MambaSpec(MixerSpec):
     """A selective state space with steps and decays for each channel (Mamba 1). Source: arXiv:2312.00752.
 
     x, z = in(h); x = act(conv(x)); dt, b, c = dt_b_c(x); y = scan(x, dt(dt), b, c) * silu(z); o(y).
@@ -25,7 +27,7 @@ class MambaSpec(Part):
     state_size: int
     conv_size: int
     dt_rank: int
-    act: str = "silu"
+    act: Activation = "silu"
     bias: bool = False
     conv_bias: bool = True
     norm_eps: float | None = None
@@ -54,13 +56,9 @@ class MambaSpec(Part):
         """Output size of `in`: x and z."""
         return 2 * self.inner_size
 
-    def features(self) -> list[str]:
-        """Nothing: `describe` says all."""
-        return []
-
 
 @part
-class Mamba2Spec(Part):
+class Mamba2Spec(MixerSpec):
     """A selective state space with one step and one decay for each head (Mamba 2). Source: arXiv:2405.21060.
 
     z, x, b, c, dt = in(h); x, b, c = act(conv(x, b, c)); o(norm(scan(x, dt, b, c) * silu(z))).
@@ -77,7 +75,7 @@ class Mamba2Spec(Part):
     state_size: int
     conv_size: int
     norm_eps: float
-    act: str = "silu"
+    act: Activation = "silu"
     bias: bool = False
     conv_bias: bool = True
     dt_limits: tuple[float, float] = (0.0, math.inf)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from weft.architectures.spec import BlockSpec, EncoderSpec, ModelSpec
+from weft.architectures.spec import BlockSpec, EncoderSpec, MixerSpec, ModelSpec
 
 
 class Describes(Protocol):
@@ -44,9 +44,14 @@ def describe(part: Describes | None, absent: str = "-", *, sizes: bool = True) -
     return absent if part is None else part.describe(sizes=sizes)
 
 
+def mixer_positions(mixer: MixerSpec, *, sizes: bool = True) -> str:
+    """The positions of one mixer, e.g. `rope, base 10000, 64 dims` or `none`."""
+    return describe(getattr(mixer, "positions", None), "none", sizes=sizes)
+
+
 def positions(spec: ModelSpec) -> str:
     """The kinds of positions in the model, e.g. `learned` or `rope, none`."""
-    kinds = _distinct(describe(block.mixer.positions, "none", sizes=False) for block in spec.blocks)
+    kinds = _distinct(mixer_positions(block.mixer, sizes=False) for block in spec.blocks)
     if spec.embedding.positions is not None:
         kinds = ["learned", *(kind for kind in kinds if kind != "none")]
     return ", ".join(kinds)

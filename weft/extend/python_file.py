@@ -12,7 +12,8 @@ from pathlib import Path
 from types import ModuleType
 
 from weft.compat.vllm.finder import answering, give_access
-from weft.errors import ConfigError
+from weft.errors import ConfigError, DescriptionError
+from weft.extend.author_line import with_line
 from weft.extend.user_frame import told_with_place
 
 
@@ -40,6 +41,8 @@ def load_python_file(path: Path, *, field: str) -> ModuleType:
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:      # a script that calls sys.exit would end the engine without a word
         del sys.modules[name]
+        if isinstance(error, DescriptionError):
+            raise with_line(str(path), error) from error
         raise ConfigError(field, str(path), expected="a Python file that runs",
                           hint=told_with_place(error)) from error
     return module

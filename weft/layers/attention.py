@@ -49,6 +49,10 @@ class SelfAttention(Layer):
 
         angles: cos and sin of the tokens' positions, [T, R / 2] float32, when the spec has rotary positions.
         """
+        return self.out(self.attended(x, step, angles), residual, alpha)
+
+    def attended(self, x: Tensor, step: Step, angles: tuple[Tensor, Tensor] | None) -> Tensor:
+        """[T, E] -> [T, H * D], all heads' results before the product out."""
         spec = self.spec
         heads, kv_heads = spec.num_heads, spec.num_kv_heads
         qkv = self.qkv(x).view(-1, heads + 2 * kv_heads, spec.head_dim)                # [T, H + 2 Hkv, D]
@@ -56,7 +60,7 @@ class SelfAttention(Layer):
         q, k, v = qkv.split_with_sizes((heads, kv_heads, kv_heads), dim=1)
         out = self.scratch.take("attended", q.shape[0], heads * spec.head_dim, q.dtype)
         out = self.paged(q, k, v, step, out.view(q.shape))
-        return self.out(out.reshape(-1, heads * spec.head_dim), residual, alpha)
+        return out.reshape(-1, heads * spec.head_dim)
 
     def finish_loading(self) -> None:
         """Give the weights of q's and k's norms to their kernel."""

@@ -1,15 +1,17 @@
-"""The norms of a spec as modules."""
+"""The norms of a spec as modules: weft's own, and those that users' files register."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 from torch import Tensor
 
 from weft.architectures.spec import LayerNorm, NormSpec, RMSNorm
 from weft.layers.context import LayerContext
 from weft.layers.layer import NOT_FINISHED, Home, Layer
+from weft.layers.registry import layer_of, register_part
 from weft.layers.shard import Span
 from weft.ops.norm import NormCase, NormOptions, choose_norm
 
@@ -23,7 +25,8 @@ class Norm(Layer):
         their own.
     """
 
-    def __init__(self, spec: NormSpec, *shape: int | Span, context: LayerContext, role: str | None = None) -> None:
+    def __init__(self, spec: RMSNorm | LayerNorm, *shape: int | Span, context: LayerContext,
+                 role: str | None = None) -> None:
         super().__init__()
         spans = [Span.of(size) for size in shape]
         self.rows, sizes = spans[0], [len(span) for span in spans]
@@ -54,13 +57,17 @@ class Norm(Layer):
             *(None if p is None else p.data for p in (self.weight, self.bias)), self.options)
 
 
-def norm_options(spec: NormSpec) -> NormOptions:
+def norm_options(spec: RMSNorm | LayerNorm) -> NormOptions:
     """A spec's norm as operators know it."""
     if isinstance(spec, LayerNorm):
         return NormOptions(centred=True, eps=spec.eps)
     return NormOptions(centred=False, eps=spec.eps, offset=spec.offset, cast_before_weight=spec.cast_before_weight)
 
 
-def optional_norm(spec: NormSpec | None, *shape: int, context: LayerContext, role: str | None = None) -> Norm | None:
-    """A Norm, or None where the spec has none."""
-    return None if spec is None else Norm(spec, *shape, context=context, role=role)
+def optional_norm(spec: NormSpec | None, size: int, *, context: LayerContext, role: str | None = None) -> Norm | None:
+    """The layer of a norm over `size` numbers, or None where the spec has none."""
+    return None if spec is None else cast("Norm", layer_of(spec)(spec, size, context=context, role=role))
+
+
+register_part(RMSNorm, Norm)
+register_part(LayerNorm, Norm)

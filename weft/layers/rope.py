@@ -15,6 +15,7 @@ from weft.architectures.spec import (
     Rope,
     YarnScaling,
 )
+from weft.layers.registry import register_part
 
 
 class RotaryPositions:
@@ -31,6 +32,9 @@ class RotaryPositions:
         """(cos, sin), each [T, R / 2] float32, rounded to dtype as published code does, from positions [T]."""
         angles = torch.outer(positions.float(), self.inverse_frequencies)
         return (angles.cos() * self.factor).to(dtype).float(), (angles.sin() * self.factor).to(dtype).float()
+
+
+register_part(Rope, RotaryPositions)
 
 
 def rotary_frequencies(rope: Rope, *, max_model_len: int) -> tuple[Tensor, float]:

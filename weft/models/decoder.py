@@ -11,35 +11,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from weft.architectures.spec import (
-    AttentionSpec,
-    BlockSpec,
-    DecoderSpec,
-    Mamba2Spec,
-    MambaSpec,
-    MLASpec,
-    MLPSpec,
-    ModelSpec,
-    MoESpec,
-    Rope,
-)
-from weft.layers.attention import SelfAttention
+from weft.architectures.spec import BlockSpec, DecoderSpec, ModelSpec, Rope
 from weft.layers.calls import Watch
 from weft.layers.context import LayerContext
 from weft.layers.embedding import Embedding, Head
 from weft.layers.layer import Home, Layer
 from weft.layers.linear import Linear
-from weft.layers.mamba import Mamba, Mamba2
-from weft.layers.mla import MLA
-from weft.layers.mlp import MLP, MoE
 from weft.layers.norm import optional_norm
 from weft.layers.paged_attention import PagedAttention
+from weft.layers.parts import make_ffn, make_mixer, rope_of
+from weft.layers.registry import layer_of, register_part
 from weft.layers.rope import RotaryPositions
 from weft.layers.shard import needs_sums
 from weft.layers.state import StateLayer
@@ -48,11 +35,6 @@ from weft.ops.copy_rows import CopyCase, choose_copy
 from weft.ops.linear import BFLOAT16_PRODUCTS
 from weft.ops.step import Step
 
-Mixer = SelfAttention | MLA | Mamba | Mamba2
-_MIXERS: dict[type, Callable[..., Mixer]] = {
-    AttentionSpec: SelfAttention, MLASpec: MLA, MambaSpec: Mamba, Mamba2Spec: Mamba2}
-_FFNS: dict[type, Callable[..., MLP | MoE]] = {MLPSpec: MLP, MoESpec: MoE}
-
 
 class Block(Layer):
     """A BlockSpec with its weights: mixer and feed-forward part, if it has one, around the residual stream."""
@@ -60,8 +42,8 @@ class Block(Layer):
     def __init__(self, spec: BlockSpec, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
         self.spec, self.hidden_size, self.dtype, self.isa = spec, hidden_size, context.dtype, context.isa
-        self.mixer = _MIXERS[type(spec.mixer)](spec.mixer, hidden_size, context=context)
-        self.ffn = None if spec.ffn is None else _FFNS[type(spec.ffn)](spec.ffn, hidden_size, context=context)
+        self.mixer = make_mixer(spec.mixer, hidden_size, context=context)
+        self.ffn = make_ffn(spec.ffn, hidden_size, context=context)
         self.mixer_norm = optional_norm(spec.mixer_norm, hidden_size, context=context, role="mixer_norm")
         self.ffn_norm = optional_norm(spec.ffn_norm, hidden_size, context=context, role="ffn_norm")
         self.mixer_post_norm = optional_norm(spec.mixer_post_norm, hidden_size, context=context)
@@ -107,6 +89,9 @@ class Block(Layer):
         return self.ffn(fed, hidden, self.spec.residual_scale)
 
 
+register_part(BlockSpec, Block)
+
+
 def _norm(norm: nn.Module | None, x: Tensor) -> Tensor:
     return x if norm is None else norm(x)
 
@@ -123,7 +108,8 @@ class Stack(Layer):
         super().__init__()
         self.spec, self.dtype, self.shard = spec, context.dtype, context.shard
         self.embedding = Embedding(spec.embedding, spec.hidden_size, is_tied=is_tied, context=context)
-        self.blocks = nn.ModuleList(Block(block, spec.hidden_size, context=context) for block in spec.blocks)
+        self.blocks = nn.ModuleList(layer_of(block)(block, spec.hidden_size, context=context)
+                                    for block in spec.blocks)
         self.final_norm = optional_norm(spec.final_norm, spec.hidden_size, context=context)
         self.ropes: dict[Rope, RotaryPositions] = {}
         self.copy_rows = choose_copy(CopyCase(device=context.device, dtype=context.dtype, isa=context.isa)).run
@@ -132,8 +118,8 @@ class Stack(Layer):
 
     def prepare(self, *, max_model_len: int) -> None:
         """Make what depends on the longest sequence, in tokens: the frequencies of some rotary positions."""
-        ropes = dict.fromkeys(block.mixer.rope for block in self.each_block() if block.mixer.rope is not None)
-        self.ropes = {rope: RotaryPositions(rope, max_model_len=max_model_len) for rope in ropes}
+        ropes = dict.fromkeys(rope for block in self.each_block() if (rope := rope_of(block.mixer)) is not None)
+        self.ropes = {rope: layer_of(rope)(rope, max_model_len=max_model_len) for rope in ropes}
 
     def each_block(self) -> Iterable[Block]:
         """The blocks in order, by their type, which torch's ModuleList does not know."""
@@ -155,7 +141,7 @@ class Stack(Layer):
     def _run_blocks(self, hidden: Tensor, angles: Angles, step: Step) -> Tensor:
         for i, block in enumerate(self.each_block()):
             self._tap(hidden, step, i)
-            rope = block.mixer.rope
+            rope = rope_of(block.mixer)
             hidden = block(hidden, step, None if rope is None else angles[rope])
         self._tap(hidden, step, len(self.blocks))
         return hidden if self.final_norm is None else self.final_norm(hidden)

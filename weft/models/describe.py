@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from inspect import unwrap
 
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import Architecture
-from weft.architectures.spec import ModelSpec
+from weft.architectures.spec import DecoderSpec, EncoderSpec, ModelSpec
 from weft.config.engine_config import ModelConfig
+from weft.errors import DescriptionError, WeftError
+from weft.extend.author_line import line_in, with_line
 from weft.resolve.options.override_check import check_overrides
 
 logger = logging.getLogger("weft")
@@ -20,10 +23,31 @@ def describe(model: ModelConfig, architecture: Architecture) -> tuple[ModelSpec,
     """
     source = model.config_source
     reader = ConfigReader(model.hf_config, source=source, origins=model.origins)
-    spec = architecture.describe(reader)
+    spec = _described(architecture, reader)
     check_overrides(reader, model.origins)
     unread = reader.unread()
     if unread:
         logger.warning("%s: keys that weft does not know and does not use: %s", source,
                        ", ".join(f"{key} = {value!r}" for key, value in sorted(unread.items())))
     return spec, reader
+
+
+def _described(entry: Architecture, reader: ConfigReader) -> ModelSpec:
+    """What a function says about the model. DescriptionError with file and line for a mistake in a user's function."""
+    function = unwrap(entry.describe)
+    name, file = getattr(function, "__name__", repr(function)), getattr(function, "__code__", None)
+    file = "" if file is None else file.co_filename
+    try:
+        spec = entry.describe(reader)
+    except DescriptionError as error:
+        raise with_line(file, error) from error
+    except WeftError:
+        raise
+    except Exception as error:
+        line = line_in(file, error)
+        raise DescriptionError(f"{name}()", error, expected="a function that returns a DecoderSpec or EncoderSpec",
+                               source=file if line is None else f"{file}, line {line}") from error
+    if not isinstance(spec, DecoderSpec | EncoderSpec):
+        raise DescriptionError(f"{name}()", spec, expected="a DecoderSpec or EncoderSpec", source=file,
+                               hint="End the function with `return decoder(c, ...)`.")
+    return spec

@@ -50,7 +50,7 @@ class DescribedStack:
             built = self.module.blocks[spec.blocks.index(block)]
             rows.append(LayerWords(
                 layers=numbers, attention=block.mixer.describe(), ffn=words.describe(block.ffn),
-                positions=words.describe(block.mixer.positions, "none"), norms=words.block_norms(block),
+                positions=words.mixer_positions(block.mixer), norms=words.block_norms(block),
                 parameters=num_parameters(built), cache_bytes_per_token=cache_bytes_per_token(built),
                 state_bytes=state_bytes(built)))
         title = f"{len(spec.blocks)} layers of {spec.hidden_size}, vocabulary {spec.vocab_size}"

@@ -1,0 +1,48 @@
+"""Makes the layers of a block's parts, and registers weft's own mixers and feed-forward parts."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from weft.architectures.spec import (
+    AttentionSpec,
+    FfnSpec,
+    Mamba2Spec,
+    MambaSpec,
+    MixerSpec,
+    MLASpec,
+    MLPSpec,
+    MoESpec,
+    Rope,
+)
+from weft.layers.attention import SelfAttention
+from weft.layers.context import LayerContext
+from weft.layers.mamba import Mamba, Mamba2
+from weft.layers.mla import MLA
+from weft.layers.mlp import MLP, MoE
+from weft.layers.registry import layer_of, register_part
+
+Mixer = SelfAttention | MLA | Mamba | Mamba2                   # and layers of other files, which are called alike
+Ffn = MLP | MoE
+
+register_part(AttentionSpec, SelfAttention)
+register_part(MLASpec, MLA)
+register_part(MambaSpec, Mamba)
+register_part(Mamba2Spec, Mamba2)
+register_part(MLPSpec, MLP)
+register_part(MoESpec, MoE)
+
+
+def make_mixer(spec: MixerSpec, hidden_size: int, *, context: LayerContext) -> Mixer:
+    """The layer of a mixer."""
+    return cast("Mixer", layer_of(spec)(spec, hidden_size, context=context))
+
+
+def make_ffn(spec: FfnSpec | None, hidden_size: int, *, context: LayerContext) -> Ffn | None:
+    """The layer of a feed-forward part; None where the block has none."""
+    return None if spec is None else cast("Ffn", layer_of(spec)(spec, hidden_size, context=context))
+
+
+def rope_of(mixer: Mixer) -> Rope | None:
+    """The rotary positions whose angles a mixer wants."""
+    return getattr(mixer, "rope", None)
