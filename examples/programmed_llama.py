@@ -19,6 +19,7 @@ from weft.layers.public import (
     make_empty_intermediate_tensors_factory,
     make_layers,
     maybe_prefix,
+    support_torch_compile,
 )
 from weft.layers.public import IntermediateTensors as Intermediate
 from weft.parallel import get_pp_group
@@ -75,6 +76,7 @@ class LlamaDecoderLayer(nn.Module):
         return self.mlp(hidden), residual
 
 
+@support_torch_compile          # branches depend on no numbers, so decode steps are recorded
 class LlamaModel(nn.Module):
     def __init__(self, *, vllm_config, prefix=""):
         super().__init__()

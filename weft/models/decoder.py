@@ -30,7 +30,7 @@ from weft.layers.registry import layer_of, register_part
 from weft.layers.rope import RotaryPositions
 from weft.layers.shard import needs_sums
 from weft.layers.state import StateLayer
-from weft.models.replay import Angles, StepReplay
+from weft.models.replay import Inputs, StepReplay
 from weft.ops.copy_rows import CopyCase, choose_copy
 from weft.ops.linear import BFLOAT16_PRODUCTS
 from weft.ops.step import Step
@@ -135,10 +135,14 @@ class Stack(Layer):
             raise needs_sums("residual stream", self.embedding.vocabulary)
         self._check_taps(step)
         hidden = self.embedding(step.input_ids, step.positions, step.embeds)
-        angles = {rope: rotary.angles(step.positions, self.dtype) for rope, rotary in self.ropes.items()}
-        return self.steps.run(hidden, angles, step, self._run_blocks)
+        angles = [rotary.angles(step.positions, self.dtype) for rotary in self.ropes.values()]
+        inputs = [hidden, *(x for pair in angles for x in pair)]
+        return self.steps.run(inputs, step, self._run_blocks)
 
-    def _run_blocks(self, hidden: Tensor, angles: Angles, step: Step) -> Tensor:
+    def _run_blocks(self, inputs: Inputs, step: Step) -> Tensor:
+        """inputs: hidden states [T, E]; then for each of `ropes` cos and sin, [T, R / 2] each."""
+        hidden, *turns = inputs
+        angles = dict(zip(self.ropes, zip(turns[::2], turns[1::2], strict=True), strict=True))
         for i, block in enumerate(self.each_block()):
             self._tap(hidden, step, i)
             rope = rope_of(block.mixer)

@@ -2,26 +2,32 @@
 
 A replay calls the kernels with the same addresses; it runs no Python and no torch. So a recording is valid only if
 native kernels computed everything: a torch operator that neither makes a view nor allocates memory spoils it.
-Memory that was allocated while recording lives as long as the recording.
+Memory that is allocated while recording comes from an arena (`ops/arena.py`) and lives as long as the recording.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from weft.ops.arena import Arena
 from weft.ops.native import extension, kernels
 
 
 class Recording(TorchDispatchMode):
-    """`with recording:` around the calls, then `replay()`. spoilers: torch operators that a replay would leave out."""
+    """`with recording:` around the calls, then `replay()`. spoilers: torch operators that a replay would leave out.
 
-    def __init__(self, isa: str) -> None:
+    arena: memory for what the calls allocate; recordings that are replayed one at a time may share it.
+    """
+
+    def __init__(self, isa: str, arena: Arena | None = None) -> None:
         super().__init__()
         self._replay, self._tape = kernels(isa).replay, extension().Tape()
+        self._arena = arena or Arena()
         self._kept: list[Tensor] = []
         self.spoilers: set[str] = set()
 
@@ -40,11 +46,19 @@ class Recording(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
+        if func.name().startswith("aten::empty"):
+            return self._allocated(result)
         results = [x for x in tree_iter(result) if isinstance(x, Tensor)]
-        if not func.name().startswith("aten::empty") and not _is_view(func, args, results):
+        if not _is_view(func, args, results):
             self.spoilers.add(func.name())
-        self._kept += results
         return result
+
+    def _allocated(self, x: Tensor) -> Tensor:
+        """x, or memory of the arena in its place."""
+        if x.device.type == "cpu" and x.layout == torch.strided and x.numel():
+            return self._arena.empty_like(x)
+        self._kept.append(x)
+        return x
 
     def __len__(self) -> int:
         return len(self._tape)

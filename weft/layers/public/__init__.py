@@ -23,6 +23,7 @@ from weft.layers.public.activation import (
 )
 from weft.layers.public.attention import Attention
 from weft.layers.public.auto_weights_loader import AutoWeightsLoader
+from weft.layers.public.compile import ignore_torch_compile, support_torch_compile
 from weft.layers.public.embedding import DEFAULT_VOCAB_PADDING_SIZE, ParallelLMHead, VocabParallelEmbedding
 from weft.layers.public.layer import StepRef
 from weft.layers.public.linear import (
@@ -84,10 +85,12 @@ __all__ = [
     "get_act_and_mul_fn",
     "get_act_fn",
     "get_rope",
+    "ignore_torch_compile",
     "is_pp_missing_parameter",
     "make_empty_intermediate_tensors_factory",
     "make_layers",
     "maybe_prefix",
     "maybe_remap_kv_scale_name",
     "set_weight_attrs",
+    "support_torch_compile",
 ]

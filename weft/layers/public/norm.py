@@ -9,6 +9,7 @@ from torch import Tensor
 
 from weft.layers.context import LayerContext
 from weft.layers.public.layer import PublicLayer, StepRef, check_input, check_sizes, unsupported
+from weft.ops.copy_rows import CopyCase, choose_copy
 from weft.ops.norm import NormCase, NormOptions, choose_norm
 
 
@@ -35,6 +36,7 @@ class RMSNorm(PublicLayer):
                                    cast_before_weight=self.cast_before_weight)
         self.choice = choose_norm(NormCase(device=context.device, dtype=context.dtype, options=self.options,
                                            isa=context.isa))
+        self.copy_choice = choose_copy(CopyCase(device=context.device, dtype=context.dtype, isa=context.isa))
 
     def finish_loading(self) -> None:
         """As Layer."""
@@ -54,11 +56,20 @@ class RMSNorm(PublicLayer):
         if residual.shape != x.shape:
             raise ValueError(f"{type(self).__name__}: residual is {list(residual.shape)}, expected {list(x.shape)} "
                              "like x")
-        out, total = self.normalise.add(x.reshape(-1, self.hidden_size), residual.reshape(-1, self.hidden_size))
+        out, total = self.normalise.add(self._rows(x), self._rows(residual))
         return out.view(x.shape), total.view(x.shape)
 
     def _norm(self, x: Tensor) -> Tensor:
-        return self.normalise(x.reshape(-1, self.hidden_size)).view(x.shape)
+        return self.normalise(self._rows(x)).view(x.shape)
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """[..., N] -> [rows, N]. Heads of a wider row (q within qkv) are copied by a kernel, which can be recorded."""
+        size = self.hidden_size
+        if x.dim() == 3 and x.stride()[1:] == (size, 1) and x.stride(0) > x.shape[1] * size and len(x) > 1:
+            packed = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+            self.copy_choice.run(x.flatten(1), packed.flatten(1))
+            x = packed
+        return x.reshape(-1, size)
 
 
 class GemmaRMSNorm(RMSNorm):

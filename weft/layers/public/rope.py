@@ -64,12 +64,17 @@ class RotaryEmbedding(PublicLayer):
 
     def _angles(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """cos and sin, [T, R / 2] float32. Layers with one part and equal positions share them during a step."""
-        assert self._positions is not None, "the engine prepares the frequencies before the first step"
         positions_of, angles = self._step.memo.get(self.part, (None, None))
-        if positions_of is None or angles is None or not torch.equal(positions_of, positions):
-            angles = self._positions.angles(positions, dtype)
-            self._step.memo[self.part] = positions.clone(), angles        # the caller may change positions in place
+        if angles is not None and (positions is positions_of or torch.equal(positions_of, positions)):
+            return angles
+        angles = self.angles_of(positions, dtype)
+        self._step.memo[self.part] = positions.clone(), angles            # the caller may change positions in place
         return angles
+
+    def angles_of(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """cos and sin of positions [T], each [T, R / 2] float32, rounded to dtype."""
+        assert self._positions is not None, "the engine prepares the frequencies before the first step"
+        return self._positions.angles(positions, dtype)
 
 
 def get_rope(head_size: int, rotary_dim: int | None = None, max_position: int = 8192, base: float | None = None,

@@ -34,6 +34,7 @@ from weft.layers.public.rope import RotaryEmbedding
 from weft.models.engine_model import LayerWords, ModelWords
 from weft.models.programmed.filled import check_filled, check_used
 from weft.models.programmed.reading import Headers, Reading, drop_memory, needs_numbers
+from weft.models.programmed.recorded import record_marked
 from weft.models.programmed.vllm_config import vllm_config
 from weft.models.sizes import cache_bytes_per_token, layers_of, num_parameters, step_bytes
 from weft.ops.kernel import Choice
@@ -70,7 +71,7 @@ class Programmed:
             raise NotBuiltError("model", str(checkpoint.path), expected="safetensors or PyTorch files",
                                 hint="weft does not know how GGUF files name a programmed model's tensors.")
         self.name, self._step = cls.__qualname__, StepRef()
-        self.module = self._made(cls, config)
+        self.module = self._made(cls, config, seen := vllm_config(config))
         self._methods = cast("ModelMethods", self.module)      # `find_class` has seen that it has them
         tie_shared_tables(self.module)
         for module in self.module.modules():
@@ -81,9 +82,9 @@ class Programmed:
             raise ConfigError("model_class", self.name, expected="a model with weft.layers.public.Attention layers",
                               hint="It has none, so it would see the tokens of one step only; a cache of its own "
                               "cannot follow the engine's batches, chunks and preemptions.")
+        self.recorded = record_marked(self.module, self._step, context, seen)
 
-    def _made(self, cls: type[nn.Module], config: EngineConfig) -> nn.Module:
-        seen = vllm_config(config)
+    def _made(self, cls: type[nn.Module], config: EngineConfig, seen: Any) -> nn.Module:
         with _default_dtype(self._context.dtype), torch.no_grad():
             try:
                 return cls(vllm_config=seen, prefix="").eval()
@@ -267,10 +268,14 @@ class Programmed:
             yield from (value for value in vars(layer).values() if isinstance(value, Choice))
 
     def forget_recordings(self) -> None:
-        """Nothing is recorded: between weft's layers other code runs."""
+        """As EngineModel."""
+        for module in self.recorded:
+            module.forget()
 
     def refuse_recordings(self, reason: str) -> None:
-        """Nothing is recorded anyway."""
+        """As EngineModel."""
+        for module in self.recorded:
+            module.steps.refuse(reason)
 
 
 @contextmanager
