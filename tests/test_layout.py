@@ -36,6 +36,7 @@ LAYERS = (
     "frontend",
     "llm",
     "async_llm",
+    "testing",
     "server",
     "cli",
 )

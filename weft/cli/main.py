@@ -32,6 +32,7 @@ COMMANDS = {
     "bench serve": ("weft.cli.bench.serve", "measure a running server as its clients see it"),
     "models": ("weft.cli.models", "list the architectures that weft runs"),
     "inspect": ("weft.cli.inspect", "explain a checkpoint without reading its weights"),
+    "verify": ("weft.cli.verify", "compare a model with Transformers, and name the part that differs"),
     "pull": ("weft.cli.pull", "download a model"),
     "cache list": ("weft.cli.cache.listing", "show the models that are downloaded"),
     "cache remove": ("weft.cli.cache.remove", "delete downloaded models"),

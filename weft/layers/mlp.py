@@ -48,6 +48,7 @@ class MoE(Layer):
     """A router, its experts' matrices stacked, and the shared expert if there is one.
 
     spec: of the columns in between that are built. A shard has the router and a part of every expert.
+    routing: the rule that chooses experts, once the weights are loaded.
     """
 
     def __init__(self, spec: MoESpec, hidden_size: int, *, context: LayerContext) -> None:
@@ -72,6 +73,7 @@ class MoE(Layer):
             act=spec.expert.act, isa=context.isa, quantization=exact_input.quantization, nodes=context.nodes))
         self.gate_up_case = linear_case(exact_input, hidden_size, 2 * size)               # of one expert's products
         self.down_case = linear_case(exact_input, size, hidden_size)
+        self.routing: Routing
         self.experts: Callable[..., Tensor] = NOT_FINISHED    # the kernel's mixture, made of the loaded matrices
         self.takes_codes = self.choice.name == "native"
         self.codes: dict[str, QuantizedWeight] = {}           # homes that were loaded as codes
@@ -94,13 +96,13 @@ class MoE(Layer):
     def finish_loading(self) -> None:
         """Give the experts' matrices to the kernel: the homes are no longer valid."""
         spec = self.spec
-        routing = Routing(
+        self.routing = Routing(
             top_k=spec.num_experts_per_token, renormalize=spec.renormalize, act=spec.expert.act, scores=spec.scores,
             num_groups=spec.num_groups, groups_per_token=spec.groups_per_token, group_best=spec.group_best,
             choice_bias=None if self.choice_bias is None else self.choice_bias.data)
         gate_up, down = (experts_with_codes(weight.data, self._codes_of(names, self.codes))
                          for weight, names in ((self.gate_up, ("gate", "up")), (self.down, ("down",))))
-        self.experts = self.choice.prepare(gate_up, down, routing)
+        self.experts = self.choice.prepare(gate_up, down, self.routing)
         self.gate_up, self.down, self.codes = shape_only(self.gate_up), shape_only(self.down), {}
 
     def take(self, part: str, weight: QuantizedWeight) -> None:
