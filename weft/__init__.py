@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         RequestError,
         WeftError,
     )
+    from weft.extend.model_api import MODEL_API
     from weft.frontend.llm_engine import LLMEngine
     from weft.frontend.prompts import PromptType, TextPrompt, TokensPrompt
     from weft.llm import LLM
@@ -55,6 +56,7 @@ _HOMES = {
     "BeamSearchParams": "weft.sampling_params",
     "RequestOutputKind": "weft.sampling_params",
     "PoolingParams": "weft.pooling_params",
+    "MODEL_API": "weft.extend.model_api",
     "ModelRegistry": "weft.models.registry.registry",
     "PromptType": "weft.frontend.prompts",
     "TextPrompt": "weft.frontend.prompts",
@@ -82,6 +84,7 @@ _REAL_NAMES = {"AsyncEngineArgs": "EngineArgs"}
 
 __all__ = [  # the names of _HOMES, which a test compares; written out for type checkers
     "LLM",
+    "MODEL_API",
     "AsyncEngineArgs",
     "AsyncLLM",
     "AsyncLLMEngine",

@@ -7,7 +7,8 @@ from programmed_llama import MyLlama
 from torch import nn
 
 from weft.errors import ConfigError
-from weft.models import interfaces, interfaces_base, model_api
+from weft.extend import model_api
+from weft.models import interfaces, interfaces_base
 from weft.models.interface_check import ABILITIES, check_class, claims_without_members
 
 FLAGS = {
@@ -157,11 +158,21 @@ def test_a_class_for_a_newer_version_is_refused():
 
 def test_a_class_for_an_older_version_is_told_what_changed(monkeypatch):
     monkeypatch.setattr(model_api, "MODEL_API", 3)
+    monkeypatch.setattr(model_api, "SUPPORTED", (3,))
     monkeypatch.setattr(model_api, "CHANGES", {1: "first", 2: "forward takes a step", 3: "names changed"})
 
     with pytest.raises(ConfigError, match=r"2: forward takes a step; 3: names changed\. Adapt the model"):
         check_class(type("Mine", (MyLlama,), {"requires_model_api": 1}))
 
 
+def test_a_version_that_is_not_the_newest_may_be_supported(monkeypatch):
+    monkeypatch.setattr(model_api, "SUPPORTED", (1, 2))
+    monkeypatch.setattr(model_api, "MODEL_API", 2)
+
+    for version in (1, 2):
+        check_class(type("Mine", (MyLlama,), {"requires_model_api": version}))
+
+
 def test_every_version_says_what_changed():
     assert list(model_api.CHANGES) == list(range(1, model_api.MODEL_API + 1))
+    assert model_api.MODEL_API in model_api.SUPPORTED

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 
 import pytest
@@ -65,8 +66,33 @@ def test_all_plugins_run_and_one_that_fails_is_logged(installed, caplog):
         assert load_plugins(None) == ("good", "other")
 
     assert installed() == ["good", "other"]
-    assert "plugin bad failed and is left out" in caplog.text
-    assert "ZeroDivisionError" in caplog.text
+    [error] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    line = PLUGINS[:PLUGINS.index("1 / 0")].count("\n") + 1
+    assert error == ("plugin bad (some_plugin:bad) failed and is left out: ZeroDivisionError: division by zero "
+                     f"({sys.modules['some_plugin'].__file__}, line {line})")
+
+
+def test_a_plugin_that_breaks_on_import_is_one_error_and_the_others_load(installed, tmp_path, caplog):
+    (tmp_path / "broken_plugin.py").write_text("import no_such_module\n")
+    entries = tmp_path / "some_plugin-1.0.dist-info" / "entry_points.txt"
+    entries.write_text(entries.read_text() + "broken = broken_plugin:register\nleaves = broken_plugin.gone:register\n")
+
+    assert load_plugins(None) == ("good", "other")
+
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 3
+    assert re.search(r"plugin broken \(broken_plugin:register\) .*No module named 'no_such_module' \(.*, line 1\)$",
+                     errors[1])
+
+
+def test_a_plugin_may_do_its_work_when_it_is_imported(installed, tmp_path):
+    (tmp_path / "at_import.py").write_text("import some_plugin\nsome_plugin.ran.append('at import')\n")
+    entries = tmp_path / "some_plugin-1.0.dist-info" / "entry_points.txt"
+    entries.write_text(entries.read_text() + "module = at_import\n")
+
+    assert load_plugins(("module",)) == ("module",)
+    assert installed() == ["at import"]
+    del sys.modules["at_import"]
 
 
 def test_only_the_named_ones_run_in_their_order_and_an_unknown_name_is_logged(installed, caplog):

@@ -11,6 +11,8 @@ from collections.abc import Collection
 from importlib.metadata import EntryPoint, entry_points
 
 from weft.compat.vllm.finder import answering
+from weft.extend.model_api import check_model_api
+from weft.extend.user_frame import told_with_place
 
 GROUPS = ("vllm.general_plugins", "weft.plugins")      # of two plugins with one name, the last group's runs
 
@@ -26,14 +28,23 @@ def load_plugins(names: Collection[str] | None) -> tuple[str, ...]:
             logger.warning("plugin %s is not installed; there are: %s", name, ", ".join(sorted(found)) or "none")
             continue
         try:
-            with answering():
-                found[name].load()()
-        except Exception:      # a plugin's error must not stop the engine
-            logger.exception("plugin %s failed and is left out", name)
+            _run(found[name])
+        except (Exception, SystemExit) as error:      # a plugin's error must not stop the engine
+            logger.error("plugin %s (%s) failed and is left out: %s", name, found[name].value, told_with_place(error))
+            logger.debug("plugin %s", name, exc_info=error)
             continue
         logger.info("plugin %s loaded", name)
         ran.append(name)
     return tuple(ran)
+
+
+def _run(plugin: EntryPoint) -> None:
+    """Load the plugin and call it, if it is a function; one that is a module has done its work when it is imported."""
+    with answering():
+        loaded = plugin.load()
+        check_model_api(loaded, plugin.value)
+        if callable(loaded):
+            loaded()
 
 
 def installed(*groups: str) -> dict[str, EntryPoint]:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from weft.errors import ConfigError
+from weft.extend.model_api import check_model_api
 from weft.models import interfaces
 from weft.models.interfaces_base import PoolingModel, TextGenerationModel, has_member, is_pooling_model
-from weft.models.model_api import check_model_api
 
 logger = logging.getLogger("weft")
 _GENERATING = ("__init__", "embed_input_ids", "forward", "compute_logits", "load_weights")

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from weft.architectures.registry import Architecture, Describe, is_description
+from weft.extend.model_api import check_model_api
 from weft.extend.named_object import load_named, portable_name
 from weft.models.interface_check import check_class
-from weft.models.model_api import check_model_api
 from weft.models.registry.look import look
 from weft.models.registry.model_info import ModelInfo
 

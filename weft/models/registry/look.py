@@ -23,9 +23,9 @@ from typing import Any
 
 from weft.architectures.registry import is_description
 from weft.errors import ConfigError
+from weft.extend.model_api import MODEL_API
 from weft.extend.named_object import load_named
 from weft.models.interface_check import check_class
-from weft.models.model_api import MODEL_API
 from weft.models.registry.model_info import ModelInfo
 from weft.resolve.sources.environment import cache_root
 from weft.version import __version__
