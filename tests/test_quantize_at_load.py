@@ -21,6 +21,7 @@ def answers(directory, **options):
     return [o.outputs[0].token_ids for o in outputs], [o.outputs[0].cumulative_logprob for o in outputs], plan
 
 
+@pytest.mark.proves("quantization", None, "LlamaForCausalLM")
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("method", ["int8", "int4"])
 def test_answers_are_those_of_the_checkpoint_whose_matrices_were_rounded_so(method, isa, tmp_path):

@@ -109,6 +109,7 @@ def test_every_key_that_transformers_writes_is_read_or_known_to_be_harmless(tiny
     assert reader.unread() == {}
 
 
+@pytest.mark.proves("tested", "tiny", VARIANTS | {"qwen-v1": "QWenLMHeadModel"})
 def test_prompt_and_greedy_tokens_have_the_expected_logprobs(tiny: TinyModel):
     with engine(tiny, enable_prefix_caching=False) as llm:
         outputs = generate(llm, prompt_logprobs=0)

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tiny_encoders import (
+    ARCHITECTURE_OF,
     KINDS,
     MAX_LEN,
     prompts,
@@ -54,6 +55,8 @@ def embed(llm: LLM, prompts: list[list[int]], **params) -> Tensor:
     return torch.tensor([output.outputs.embedding for output in outputs])
 
 
+@pytest.mark.proves("tested", "tiny", ARCHITECTURE_OF)
+@pytest.mark.proves("pooling", "tiny", ARCHITECTURE_OF)
 @pytest.mark.parametrize("isa", ["auto", "portable", "reference"])
 def test_token_states_are_those_of_transformers_alone_and_in_company(tiny, isa):
     path, model = tiny

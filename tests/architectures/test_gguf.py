@@ -70,6 +70,7 @@ def check_same(found, expected, tolerance: float = TOLERANCE) -> None:
         assert tokens == expected_tokens
 
 
+@pytest.mark.proves("gguf", "name", MODELS)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_float32_file_gives_the_tokens_of_the_safetensors(name, tmp_path, caplog):
     model = write_checkpoint(MODELS[name], tmp_path / "hf")
@@ -100,6 +101,7 @@ def test_each_family_that_is_read_is_tested():
     assert set(GGUF_FAMILIES) - tested == {"qwen"}        # which Transformers does not have: see below
 
 
+@pytest.mark.proves("gguf", None, "QWenLMHeadModel")
 def test_qwen_1_which_transformers_lacks_is_read_too(tmp_path):
     (tmp_path / "hf").mkdir()
     model = QwenV1()

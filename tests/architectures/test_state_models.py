@@ -45,6 +45,7 @@ def test_every_key_that_transformers_writes_is_read_or_known_to_be_harmless(tiny
     assert reader.unread() == {}
 
 
+@pytest.mark.proves("tested", "tiny", STATE_VARIANTS)
 @pytest.mark.parametrize("isa", ["reference", "auto"])
 def test_prompt_and_greedy_tokens_have_the_expected_logprobs(tiny: TinyModel, isa: str):
     with engine(tiny, enable_prefix_caching=False, cpu_isa=isa) as llm:

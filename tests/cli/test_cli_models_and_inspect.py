@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import programmed_llama
@@ -17,16 +19,18 @@ from weft.architectures.registry import families
 from weft.architectures.sample import SAMPLE
 from weft.architectures.spec import DecoderSpec
 from weft.cli.models import features
-from weft.cli.tables import human_count, plain_table
+from weft.cli.tables import _width, human_count, plain_table
 from weft.config.human_bytes import human_bytes
 from weft.config.machine import Machine
 from weft.config.topology import cpu_list
 from weft.errors import CheckpointError
 from weft.llm import LLM
+from weft.models.registry import ModelRegistry
 
 # Of the tiny checkpoint: q and o, k and v, three matrices of the MLP, two norms; then the table and the last norm.
 BLOCK_PARAMETERS = 2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 48 + 2 * 32
 PARAMETERS = 2 * BLOCK_PARAMETERS + 259 * 32 + 32
+ROOT = Path(__file__).parent.parent.parent
 PROGRAMMED = str(Path(programmed_llama.__file__).resolve())
 
 
@@ -58,6 +62,57 @@ def test_every_architecture_has_a_summary_a_source_and_features(entry):
 ])
 def test_features_are_those_of_the_family(name, column, expected):
     assert features(families()[name])[column] == expected
+
+
+def test_models_shows_what_weft_can_do_with_each(weft):
+    lines = weft("models").out.splitlines()
+
+    assert lines[1].split("  ")[0] == "architecture" and "runs as" in lines[1] and "tested" in lines[1]
+    [llama] = [line for line in lines if line.startswith("LlamaForCausalLM")]
+    [bert] = [line for line in lines if line.startswith("BertModel")]
+    assert llama.split() == ["LlamaForCausalLM", "native", "⚠️", "✅", "✅", "✅"]      # tensor to tested, no pooling
+    assert bert.split() == ["BertModel", "native", "⚠️", "⚠️", "✅", "✅"]             # no GGUF, but pooling
+    assert _place(llama, "tested", lines[1]) and _place(bert, "tested", lines[1])
+
+
+def _place(line, column, head):
+    """Whether a row's sign stands below the head of its column, counted in columns of a terminal."""
+    return _width(line[:line.rindex("✅")]) == head.index(column)
+
+
+def test_models_shows_parts_when_asked(weft):
+    out = weft("models", "bloom", "--parts").out
+
+    assert "ALiBi" in out and "All that generate: chunked prefill" in out
+
+
+def test_models_shows_what_a_plugin_registered(weft, monkeypatch):
+    monkeypatch.setattr(ModelRegistry, "models", {})
+    monkeypatch.setattr("weft.cli.models.load_plugins", lambda names: ModelRegistry.register_model(
+        "PluginForCausalLM", programmed_llama.MyLlama))
+
+    [entry] = json.loads(weft("models", "pluginfor", "--json").out)["architectures"]
+
+    assert entry["summary"] == "registered as programmed_llama.MyLlama"
+    assert entry["support"]["runs as"] == "programmed" and entry["support"]["tested"] == "no"
+
+
+def test_models_says_what_is_wrong_with_a_registered_model(weft, monkeypatch, tmp_path):
+    monkeypatch.setenv("WEFT_CACHE_ROOT", str(tmp_path))
+    monkeypatch.setattr(ModelRegistry, "models", {})
+    ModelRegistry.register_model("PluginForCausalLM", "no_such_module:Model")
+
+    [entry] = json.loads(weft("models", "pluginfor", "--json").out)["architectures"]
+
+    assert entry["support"]["runs as"] == "nothing" and "No module named 'no_such_module'" in entry["summary"]
+
+
+def test_the_table_of_the_docs_and_the_results_of_tests_are_current():
+    command = [sys.executable, ROOT / "tools" / "model_table.py", "--check"]
+
+    said = subprocess.run(command, capture_output=True, text=True)
+
+    assert said.stdout == "current\n", said.stdout + said.stderr
 
 
 def test_models_can_be_filtered_by_a_word(weft):

@@ -103,6 +103,7 @@ def described(architecture: str) -> ModelSpec:
     return families()[architecture].describe(ConfigReader(TINY))
 
 
+@pytest.mark.proves("tensor", "architecture")
 @pytest.mark.parametrize("count", [1, 2, 4])
 @pytest.mark.parametrize("architecture", families())
 def test_shards_put_together_are_the_whole(architecture, count, tmp_path):

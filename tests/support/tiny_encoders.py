@@ -22,7 +22,9 @@ KINDS: dict[str, Callable[[], nn.Module]] = {
     "roberta-padding-3": lambda: _model("Roberta", max_position_embeddings=MAX_LEN + 4, pad_token_id=3),
 }
 
-ARCHITECTURES = {"BertModel", "RobertaModel"}      # of KINDS
+ARCHITECTURE_OF = {"bert": "BertModel", "bert-relu": "BertModel", "roberta": "RobertaModel",
+                   "roberta-padding-3": "RobertaModel"}
+ARCHITECTURES = set(ARCHITECTURE_OF.values())
 
 
 def write_encoder(directory: Path, kind: str = "bert") -> nn.Module:

@@ -61,6 +61,11 @@ def is_description(value: Any) -> bool:
     return bool(_marks(value))
 
 
+def names_of(entry: Architecture) -> tuple[str, ...]:
+    """All names that the description of an architecture serves."""
+    return _marks(entry.describe) or (entry.name,)
+
+
 def _marks(value: Any) -> tuple[str, ...]:
     return getattr(value, _MARK, ()) if callable(value) else ()
 

@@ -1,6 +1,6 @@
-"""`weft models`: the architectures that weft describes, with the features of each.
+"""`weft models`: the architectures that run, and what weft can do with each; `--parts`: what weft's own are made of.
 
-The table shows each family's defaults, because SAMPLE gives sizes only. `weft inspect` shows the features of one
+The parts are each family's defaults, because SAMPLE gives sizes only. `weft inspect` shows the features of one
 checkpoint, whose config.json may differ from the defaults.
 """
 
@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from typing import Any
 
 from weft.architectures import words
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import Architecture, families
 from weft.architectures.sample import SAMPLE
+from weft.cli.environment import plugins
 from weft.cli.parser import Parser
 from weft.cli.tables import print_table
 from weft.errors import ConfigError
+from weft.extend.plugins import load_plugins
+from weft.models.registry.support import COLUMNS, Support, mark, support_rows
 
 # Features of every generating architecture, because the engine or shared parts provide them.
 EVERYWHERE = ("chunked prefill", "prefix cache", "preemption", "window-aware cache", "tied and untied heads",
@@ -24,26 +28,44 @@ EVERYWHERE = ("chunked prefill", "prefix cache", "preemption", "window-aware cac
 
 
 def add_arguments(parser: Parser) -> None:
-    """The word filter, and --json."""
+    """The word filter, --parts and --json."""
     parser.usage = "weft models [WORD] [options]"
     parser.add_argument("word", metavar="WORD", nargs="?", help="only architectures with this in their name or summary")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--parts", action="store_true", help="show what the families of weft's own are made of")
+    parser.add_argument("--json", action="store_true", help="print JSON, with both")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the table."""
+    """Print the table. Plugins run first, because they may register models."""
+    load_plugins(plugins(os.environ))
     word = (options.word or "").lower()
-    entries = [entry for entry in map(features, families().values())
-               if word in f"{entry['name']} {entry['summary']}".lower()]
+    rows = [row for row in support_rows() if word in f"{row.name} {row.summary}".lower()]
     if options.json:
-        print(json.dumps({"features_of_all": EVERYWHERE, "architectures": entries}, indent=2))
-        return 0
+        entries = [_entry(row) for row in rows]
+        print(json.dumps({"features_of_all": EVERYWHERE, "architectures": entries}, indent=2, ensure_ascii=False))
+    elif options.parts:
+        _print_parts([features(families()[row.name]) for row in rows if row.columns["runs as"] == "native"])
+    else:
+        print_table(("architecture", *COLUMNS),
+                    [[row.name, *(mark(row.columns[column]) for column in COLUMNS)] for row in rows],
+                    title=f"{len(rows)} architectures")
+        print("\n✅ code and a test of this architecture; ⚠️ code that others' tests cover, or that the engine does\n"
+              "not use yet. `weft models --parts` shows what they are made of, docs/models.md explains the columns.")
+    return 0
+
+
+def _entry(row: Support) -> dict[str, Any]:
+    """A row as plain data, with its parts if weft describes the architecture."""
+    parts = features(families()[row.name]) if row.columns["runs as"] == "native" else {}
+    return {"name": row.name, "summary": row.summary, **parts, "support": dict(row.columns)}
+
+
+def _print_parts(entries: list[dict[str, Any]]) -> None:
     columns = ("architecture", "models", "positions", "attention", "norms", "feed-forward", "other")
     keys = ("name", "summary", "positions", "attention", "norms", "ffn", "other")
     print_table(columns, [[entry[key] for key in keys] for entry in entries], title=f"{len(entries)} architectures")
     print(f"\nAll that generate: {', '.join(EVERYWHERE)}.\nFamily defaults are shown; `weft inspect MODEL` shows a "
           "checkpoint's own, `weft models --json` the sources.")
-    return 0
 
 
 def features(entry: Architecture) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from collections.abc import Sequence
 
 Row = Sequence[object]
@@ -20,13 +21,23 @@ def print_table(columns: Sequence[str], rows: Sequence[Row], *, title: str = "",
 def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "",
                 right: Sequence[str] = ()) -> str:
     """The table as aligned text, after a line with the title."""
-    widths = [max(len(line[i]) for line in [list(columns), *rows]) for i in range(len(columns))]
+    widths = [max(_width(line[i]) for line in [list(columns), *rows]) for i in range(len(columns))]
     lines = [title] if title else []
     for cells in [list(columns), ["-" * width for width in widths], *rows]:
-        padded = (cell.rjust(width) if column in right else cell.ljust(width)
+        padded = (_pad(cell, width, is_right=column in right)
                   for cell, width, column in zip(cells, widths, columns, strict=True))
         lines.append("  ".join(padded).rstrip())
     return "\n".join(lines)
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that a text takes. A wide sign takes two, and so does one that is followed by U+FE0F."""
+    return len(text) + sum(unicodedata.east_asian_width(sign) in "WF" for sign in text)
+
+
+def _pad(text: str, width: int, *, is_right: bool) -> str:
+    spaces = " " * (width - _width(text))
+    return spaces + text if is_right else text + spaces
 
 
 def human_count(count: float) -> str:

@@ -16,9 +16,10 @@ from weft.models import interfaces, interfaces_base
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """The abilities of a model. architecture: the name of the class, or of the description."""
+    """The abilities of a model. architecture: the name of the class, or of the description (is_described)."""
 
     architecture: str
+    is_described: bool = False
     is_text_generation_model: bool = False
     is_pooling_model: bool = False
     default_seq_pooling_type: str = "LAST"
@@ -75,8 +76,8 @@ class ModelInfo:
         except ConfigError:
             if config is not None:
                 raise
-            return cls(architecture=architecture.name, is_text_generation_model=True)
-        return cls(architecture=architecture.name, **_abilities(spec))
+            return cls(architecture=architecture.name, is_described=True, is_text_generation_model=True)
+        return cls(architecture=architecture.name, is_described=True, **_abilities(spec))
 
 
 def _abilities(spec: ModelSpec) -> dict[str, Any]:
