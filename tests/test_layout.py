@@ -63,7 +63,7 @@ WITHOUT_TORCH = (
     "cli",
 )
 # Files that may read the environment: the commands, and what says which hub names are looked up on.
-ENVIRONMENT = ("cli/", "resolve/sources/environment.py")
+ENVIRONMENT = ("cli/", "compat/vllm/__main__.py", "resolve/sources/environment.py")
 MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 
 

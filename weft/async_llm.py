@@ -75,12 +75,15 @@ class AsyncLLM:
         self._outputs = OutputProcessor(self.tokenizer)
 
     @classmethod
-    def from_engine_args(cls, args: EngineArgs) -> AsyncLLM:
+    def from_engine_args(cls, engine_args: EngineArgs, start_engine_loop: bool = True, usage_context: Any = None,
+                         stat_loggers: None = None) -> AsyncLLM:
         """An engine from the user's options; blocks until it is ready.
 
+        start_engine_loop, usage_context: accepted for vLLM's sake; the engine always runs, and reports to nobody.
         Raises ConfigError, CheckpointError or MemoryPlanError if the engine cannot start.
         """
-        return cls(resolve_engine_config(args, Machine.detect()))
+        refuse_unbuilt(stat_loggers=stat_loggers)
+        return cls(resolve_engine_config(engine_args, Machine.detect()))
 
     @property
     def info(self) -> EngineInfo:

@@ -49,9 +49,9 @@ class LLM:
         self._start(resolve_engine_config(EngineArgs(model=model, **options), Machine.detect()))
 
     @classmethod
-    def from_engine_args(cls, args: EngineArgs) -> LLM:
+    def from_engine_args(cls, engine_args: EngineArgs) -> LLM:
         """An LLM from checked options."""
-        return cls.from_config(resolve_engine_config(args, Machine.detect()))
+        return cls.from_config(resolve_engine_config(engine_args, Machine.detect()))
 
     @classmethod
     def from_config(cls, config: EngineConfig, core_factory: str = CORE) -> LLM:

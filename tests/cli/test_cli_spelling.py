@@ -6,7 +6,8 @@ import argparse
 
 import pytest
 
-from weft.cli.parser import human_int, merge, spelled
+from weft.cli.parser import spelled
+from weft.config.flags import human_int, merge
 
 
 @pytest.mark.parametrize(("given", "meant"), [

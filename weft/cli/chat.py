@@ -15,8 +15,9 @@ from typing import Any
 
 from weft.cli.endpoint import DEFAULT_URL, Endpoint, ServerEndpoint
 from weft.cli.environment import api_key
-from weft.cli.parser import Parser, human_int
+from weft.cli.parser import Parser
 from weft.config.engine_args import EngineArgs
+from weft.config.flags import human_int
 from weft.errors import WeftError
 
 HELP = "Ctrl-C stops an answer, Ctrl-D ends. /clear forgets what was said."

@@ -13,11 +13,12 @@ from dataclasses import replace
 from typing import Any
 
 from weft.cli.environment import cpu_isa, kv_cache_memory_bytes, plugins, vllm_version
-from weft.cli.flags import add_fields, given
-from weft.cli.parser import MergeAction, Parser, json_or_text
+from weft.cli.parser import Parser
 from weft.compat.vllm.options.engine import ENGINE
 from weft.compat.vllm.options.row import Option
 from weft.config.engine_args import EngineArgs
+from weft.config.engine_flags import SHORT, add_option
+from weft.config.flags import add_fields, given
 
 GROUPS: dict[str, dict[str, str]] = {
     "model": {
@@ -85,14 +86,6 @@ GROUPS: dict[str, dict[str, str]] = {
     },
 }
 SERVING_TOKENS, SERVING_SEQS = 2048, 128     # default limits of a server's step, on CPU
-SHORT = {"quantization": "-q", "tensor_parallel_size": "-tp", "pipeline_parallel_size": "-pp",
-         "data_parallel_size": "-dp", "enable_expert_parallel": "-ep", "speculative_config": "-sc",
-         "compilation_config": "-cc", "attention_config": "-ac", "diffusion_config": "-dc", "optimization_level": "-O",
-         "nnodes": "-n", "node_rank": "-r", "decode_context_parallel_size": "-dcp",
-         "prefill_context_parallel_size": "-pcp", "data_parallel_rank": "-dpn", "data_parallel_start_rank": "-dpr",
-         "data_parallel_size_local": "-dpl", "data_parallel_address": "-dpa", "data_parallel_rpc_port": "-dpp",
-         "data_parallel_backend": "-dpb", "data_parallel_hybrid_lb": "-dph", "data_parallel_external_lb": "-dpe",
-         "data_parallel_multi_port_external_lb": "-dpm"}
 _PREFIX = "vllm_"      # of attributes for options of vLLM, which must not be taken for the command's own
 # Options of vLLM that are shown, although they are no fields of EngineArgs: {name: help}.
 SHOWN = {"spec_method": "the same as --speculative-config.method",
@@ -112,26 +105,19 @@ def add_engine_options(parser: Parser, *, positional_model: bool = False, other:
     for title, helps in GROUPS.items():
         add_fields(groups[title], EngineArgs, helps, SHORT)
     for name, text in SHOWN.items():
-        add_option(groups["scheduler"], ENGINE[name], text)
+        add_option(groups["scheduler"], ENGINE[name], dest=_PREFIX + name, text=text)
     own = {name for helps in GROUPS.values() for name in helps} | SHOWN.keys() | set(other)
     for name in sorted(ENGINE.keys() - own):
-        add_option(parser, ENGINE[name])
+        add_hidden(parser, ENGINE[name])
 
 
-def add_option(group: Any, option: Option, text: str = argparse.SUPPRESS) -> None:
-    """Adds a flag for an option of vLLM to a parser or group, with the help `text` (none: hidden). `given_of` reads it.
-    """
-    flags = [flag for flag in (SHORT.get(option.name), "--" + option.name.replace("_", "-")) if flag]
-    shape: dict[str, Any] = {"action": MergeAction, "type": json_or_text, "metavar": "X"}
-    if any(isinstance(off, bool) for off in option.off):
-        shape = {"action": argparse.BooleanOptionalAction}
-    elif [] in option.off:
-        shape |= {"action": "store", "nargs": "+"}
-    group.add_argument(*flags, dest=_PREFIX + option.name, default=argparse.SUPPRESS, help=text, **shape)
+def add_hidden(parser: Parser, option: Option) -> None:
+    """Adds a flag without help for an option of vLLM. `given_of` reads it."""
+    add_option(parser, option, dest=_PREFIX + option.name)
 
 
 def given_of(options: argparse.Namespace, rows: Mapping[str, Option]) -> dict[str, Any]:
-    """{name: value} of the flags on the command line that `add_option` has added for `rows`."""
+    """{name: value} of the flags on the command line that `add_hidden` has added for `rows`."""
     return {name: getattr(options, _PREFIX + name) for name in rows if hasattr(options, _PREFIX + name)}
 
 

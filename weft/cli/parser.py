@@ -9,16 +9,10 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-_NUMBER = re.compile(r"(-?\d+(?:\.\d+)?)([kKmMgGtT]?)")
-_FACTORS = {"": 1} | {
-    letter: base ** power
-    for power, letters in enumerate(("kK", "mM", "gG", "tT"), start=1)
-    for letter, base in zip(letters, (1000, 1024), strict=True)
-}
+from weft.config.flags import json_or_text
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
@@ -46,16 +40,6 @@ class HelpAction(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
         print(parser.format_help() if values is None else _part_of_help(parser, str(values)), end="")
         parser.exit()
-
-
-class MergeAction(argparse.Action):
-    """Merges JSON objects given several times; later keys win. Any other value replaces the earlier one."""
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
-        before = getattr(namespace, self.dest, None)
-        if isinstance(before, dict) and isinstance(values, dict):
-            values = merge(before, values)
-        setattr(namespace, self.dest, values)
 
 
 class Parser(argparse.ArgumentParser):
@@ -112,43 +96,6 @@ def spelled(argv: Sequence[str]) -> list[str]:
         else:
             out.append(flag + "".join(f".{key}" for key in keys) + equals + value)
     return out
-
-
-def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Merges two objects, also nested ones; `above` wins."""
-    both = [key for key in above if isinstance(above[key], dict) and isinstance(below.get(key), dict)]
-    return {**below, **above, **{key: merge(below[key], above[key]) for key in both}}
-
-
-def human_int(text: str) -> int:
-    """A whole number: `4096`, `1k` = 1000, `1K` = 1024, `25.6k` = 25600, and so on with m, g and t."""
-    match = _NUMBER.fullmatch(text.strip().replace("_", ""))
-    if match is None:
-        raise argparse.ArgumentTypeError(f"expected a whole number such as 4096, 4k or 4K, got {text!r}")
-    digits, _, decimals = match[1].partition(".")
-    scaled = int(digits + decimals) * _FACTORS[match[2]]
-    if scaled % 10 ** len(decimals):
-        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
-    return scaled // 10 ** len(decimals)
-
-
-def json_object(text: str) -> dict[str, Any]:
-    """The JSON object in `text`; ArgumentTypeError for anything else."""
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text!r} ({error})") from error
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text!r}")
-    return value
-
-
-def json_or_text(text: str) -> Any:
-    """`text` parsed as JSON, or `text` itself if it is no JSON."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
 
 
 def _nested(keys: Sequence[str], value: Any) -> Any:

@@ -12,7 +12,8 @@ from pathlib import Path
 from weft.cli.batch_file import is_failed, read_lines
 from weft.cli.files import check_output
 from weft.cli.options import add_engine_options, engine_args
-from weft.cli.parser import Parser, human_int
+from weft.cli.parser import Parser
+from weft.config.flags import human_int
 
 
 def add_arguments(parser: Parser) -> None:

@@ -10,13 +10,13 @@ import os
 from collections.abc import Mapping
 
 from weft.cli.environment import api_key, server_dev_mode
-from weft.cli.flags import add_fields, given
-from weft.cli.options import add_engine_options, add_option, given_of, serving_args
+from weft.cli.options import add_engine_options, add_hidden, given_of, serving_args
 from weft.cli.parser import Parser
 from weft.compat.vllm.options.accept import accept
 from weft.compat.vllm.options.engine import ENGINE
 from weft.compat.vllm.options.row import SAME
 from weft.compat.vllm.options.serve import SERVE
+from weft.config.flags import add_fields, given
 from weft.server.options import ServerOptions
 
 GROUPS: dict[str, dict[str, str]] = {
@@ -60,7 +60,7 @@ def add_arguments(parser: Parser) -> None:
         add_fields(parser.add_argument_group(title), ServerOptions, helps)
     for option in SERVE.values():
         if option.state != SAME and option.name not in ENGINE:
-            add_option(parser, option)
+            add_hidden(parser, option)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -6,13 +6,16 @@ vLLM has and weft has not are treated as `compat/vllm/options/` says.
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 from weft.compat.vllm.options.accept import accept
 from weft.compat.vllm.options.engine import ENGINE
+from weft.config.engine_flags import add_engine_flags, engine_options
+from weft.config.flags import default_of
 from weft.config.isa import CPU_ISAS
 from weft.config.quantization_methods import method_named
 from weft.config.speculative import read_speculative_config
@@ -98,8 +101,19 @@ class EngineArgs:
         for name, f in own.items():
             value = chosen.get(name)
             use_default = value is None and not _takes_none(f)      # vLLM's default of many options is None
-            object.__setattr__(self, name, _default(f) if name not in chosen or use_default else value)
+            object.__setattr__(self, name, default_of(f) if name not in chosen or use_default else value)
         self._check()
+
+    @staticmethod
+    def add_cli_args(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        """Add a flag for every option to a parser of the caller's, and return it. `from_cli_args` reads its result."""
+        add_engine_flags(parser, EngineArgs)
+        return parser
+
+    @classmethod
+    def from_cli_args(cls, args: argparse.Namespace) -> EngineArgs:
+        """The options of a parsed command line; other attributes are left alone."""
+        return cls(**engine_options(args, cls))
 
     def _check(self) -> None:
         _check_types(self)
@@ -138,10 +152,6 @@ def _plain(given: dict[str, Any]) -> dict[str, Any]:
 
 def _takes_none(f: Field[Any]) -> bool:
     return "None" in str(f.type).split(" | ")
-
-
-def _default(f: Field[Any]) -> Any:
-    return f.default if f.default_factory is MISSING else f.default_factory()
 
 
 _TYPES: dict[str, tuple[Any, ...]] = {     # annotation -> what isinstance takes (Callable is no class, but works there)

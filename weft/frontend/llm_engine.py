@@ -40,9 +40,11 @@ class LLMEngine:
         self._ready: list[RequestOutput | PoolingRequestOutput] = []
 
     @classmethod
-    def from_engine_args(cls, args: EngineArgs) -> LLMEngine:
-        """An engine from the user's options."""
-        return cls(resolve_engine_config(args, Machine.detect()))
+    def from_engine_args(cls, engine_args: EngineArgs, usage_context: Any = None,
+                         stat_loggers: None = None) -> LLMEngine:
+        """An engine from the user's options. usage_context: accepted for vLLM's sake; weft reports to nobody."""
+        refuse_unbuilt(stat_loggers=stat_loggers)
+        return cls(resolve_engine_config(engine_args, Machine.detect()))
 
     def add_request(self, request_id: str, prompt: Any, params: SamplingParams | PoolingParams,
                     arrival_time: float | None = None, lora_request: None = None, *, priority: int = 0) -> None:

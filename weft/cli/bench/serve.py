@@ -17,7 +17,8 @@ from weft.cli.bench.client import Client, Result
 from weft.cli.bench.report import add_report_options, check_report_options, report
 from weft.cli.bench.workload import Job, add_lengths, add_spread, pauses, random_jobs
 from weft.cli.environment import api_key
-from weft.cli.parser import Parser, human_int
+from weft.cli.parser import Parser
+from weft.config.flags import human_int
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 

@@ -8,7 +8,8 @@ import time
 from weft.cli.bench.report import add_report_options, check_report_options, report
 from weft.cli.bench.workload import add_lengths, add_spread, random_jobs
 from weft.cli.options import add_engine_options, engine_args
-from weft.cli.parser import Parser, human_int
+from weft.cli.parser import Parser
+from weft.config.flags import human_int
 
 
 def add_arguments(parser: Parser) -> None:

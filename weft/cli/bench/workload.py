@@ -6,7 +6,8 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from weft.cli.parser import Parser, human_int
+from weft.cli.parser import Parser
+from weft.config.flags import human_int
 from weft.errors import ConfigError
 
 

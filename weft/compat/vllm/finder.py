@@ -90,6 +90,22 @@ def _mentions_vllm(loader: SourceFileLoader) -> bool:
         return False
 
 
+class _ScriptFinder(MetaPathFinder):
+    """Finds modules of vllm for every importer of the process."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+                  ) -> ModuleSpec | None:
+        return ModuleSpec(fullname, _VllmLoader(), is_package=True) if is_vllm(fullname) else None
+
+
+def install() -> VllmModule:
+    """From now on, `import vllm…` anywhere in the process means weft's modules. Returns the module `vllm`."""
+    if not any(isinstance(finder, _ScriptFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _ScriptFinder())
+    sys.modules["vllm"] = root()
+    return root()
+
+
 @contextmanager
 def answering() -> Iterator[None]:
     """Modules that are imported meanwhile, and mention vllm, see weft's modules. With the installed vLLM: nothing."""

@@ -11,8 +11,9 @@ from weft.compat.vllm.tables.layers import LAYERS
 from weft.compat.vllm.tables.models import MODELS
 from weft.compat.vllm.tables.row import Row
 from weft.compat.vllm.tables.runtime import RUNTIME
+from weft.compat.vllm.tables.scripts import SCRIPTS
 
-ROWS: tuple[Row, ...] = (*LAYERS, *MODELS, *RUNTIME, *ENGINE)
+ROWS: tuple[Row, ...] = (*LAYERS, *MODELS, *RUNTIME, *ENGINE, *SCRIPTS)
 
 
 @cache

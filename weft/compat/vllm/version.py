@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
+from pathlib import Path
 
 from weft.config.engine_args import VLLM_VERSION
 
@@ -29,11 +30,13 @@ class Answer:
 
 
 ANSWER = Answer()
+SHIM = Path(__file__).parent / "shim"      # on the path of scripts' child processes; holds a `vllm`
 
 
 def is_installed() -> bool:
-    """Whether the real vLLM can be imported."""
-    return PathFinder.find_spec("vllm") is not None
+    """Whether the real vLLM can be imported. `shim/`, first on the path of a script that runs on weft, is not real."""
+    found = PathFinder.find_spec("vllm")
+    return found is not None and str(SHIM) not in (found.origin or "")
 
 
 def version_tuple(version: str) -> tuple[int | str, ...]:

@@ -8,15 +8,69 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
-from weft.cli.parser import MergeAction, human_int, json_object
+_NUMBER = re.compile(r"(-?\d+(?:\.\d+)?)([kKmMgGtT]?)")
+_FACTORS = {"": 1} | {
+    letter: base ** power
+    for power, letters in enumerate(("kK", "mM", "gG", "tT"), start=1)
+    for letter, base in zip(letters, (1000, 1024), strict=True)
+}
+
+
+def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Merges two objects, also nested ones; `above` wins."""
+    both = [key for key in above if isinstance(above[key], dict) and isinstance(below.get(key), dict)]
+    return {**below, **above, **{key: merge(below[key], above[key]) for key in both}}
+
+
+def human_int(text: str) -> int:
+    """A whole number: `4096`, `1k` = 1000, `1K` = 1024, `25.6k` = 25600, and so on with m, g and t."""
+    match = _NUMBER.fullmatch(text.strip().replace("_", ""))
+    if match is None:
+        raise argparse.ArgumentTypeError(f"expected a whole number such as 4096, 4k or 4K, got {text!r}")
+    digits, _, decimals = match[1].partition(".")
+    scaled = int(digits + decimals) * _FACTORS[match[2]]
+    if scaled % 10 ** len(decimals):
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
+    return scaled // 10 ** len(decimals)
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The JSON object in `text`; ArgumentTypeError for anything else."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text!r} ({error})") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text!r}")
+    return value
+
+
+def json_or_text(text: str) -> Any:
+    """`text` parsed as JSON, or `text` itself if it is no JSON."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
 
 _KINDS: dict[str, tuple[Callable[[str], Any], str]] = {
     "int": (human_int, "N"), "float": (float, "X"), "str": (str, "TEXT"), "dict[str, Any]": (json_object, "JSON"),
 }
+
+
+class MergeAction(argparse.Action):
+    """Merges JSON objects given several times; later keys win. Any other value replaces the earlier one."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
+        before = getattr(namespace, self.dest, None)
+        if isinstance(before, dict) and isinstance(values, dict):
+            values = merge(before, values)
+        setattr(namespace, self.dest, values)
 
 
 class ListAction(argparse.Action):
@@ -54,8 +108,13 @@ def _shape(f: Field[Any]) -> dict[str, Any]:
     return {"type": convert, "metavar": metavar, **action}
 
 
+def default_of(f: Field[Any]) -> Any:
+    """The default of a dataclass's field."""
+    return f.default if f.default_factory is MISSING else f.default_factory()
+
+
 def _default(f: Field[Any]) -> str:
-    value = f.default if f.default_factory is MISSING else f.default_factory()
+    value = default_of(f)
     if value in (None, "", (), {}) or value is False:
         return ""
     return f" (default: {'on' if value is True else ' '.join(value) if isinstance(value, tuple) else value})"

@@ -1,0 +1,62 @@
+"""Small helpers of vLLM that scripts import."""
+
+from __future__ import annotations
+
+import enum
+import gc
+import itertools
+import uuid
+from pathlib import Path
+
+from weft.errors import ConfigError
+
+
+def random_uuid() -> str:
+    """32 hexadecimal digits, for a request's id."""
+    return uuid.uuid4().hex
+
+
+class Counter:
+    """Counts 0, 1, 2, … with `next`."""
+
+    def __init__(self, start: int = 0) -> None:
+        self._numbers = itertools.count(start)
+
+    def __next__(self) -> int:
+        return next(self._numbers)
+
+
+class UsageContext(enum.StrEnum):
+    """Who makes an engine; nothing in weft depends on it."""
+
+    UNKNOWN_CONTEXT = "UNKNOWN_CONTEXT"
+    LLM_CLASS = "LLM_CLASS"
+    API_SERVER = "API_SERVER"
+    OPENAI_API_SERVER = "OPENAI_API_SERVER"
+    OPENAI_BATCH_RUNNER = "OPENAI_BATCH_RUNNER"
+    ENGINE_CONTEXT = "ENGINE_CONTEXT"
+
+
+def cleanup_dist_env_and_memory(shutdown_ray: bool = False) -> None:
+    """Collect garbage, which frees the models that nothing refers to any more. weft has no process groups to end."""
+    gc.collect()
+
+
+def destroy_model_parallel() -> None:
+    """Nothing to end: one process runs a whole model."""
+
+
+def destroy_distributed_environment() -> None:
+    """Nothing to end: one process runs a whole model."""
+
+
+def load_chat_template(chat_template: Path | str | None, *, is_literal: bool = False) -> str | None:
+    """The text of a template that is given as itself or as the path of a file."""
+    if chat_template is None or is_literal:
+        return None if chat_template is None else str(chat_template)
+    try:
+        return Path(chat_template).read_text(encoding="utf-8")
+    except OSError as error:
+        if any(letter in str(chat_template) for letter in "{}\n"):
+            return str(chat_template)
+        raise ConfigError("chat_template", str(chat_template), expected="a template or the path of one") from error
