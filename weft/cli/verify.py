@@ -7,7 +7,8 @@ import json
 from typing import TYPE_CHECKING
 
 from weft.cli.options import add_engine_options, engine_args
-from weft.cli.parser import Parser, human_int
+from weft.cli.parser import Parser
+from weft.config.flags import human_int
 
 if TYPE_CHECKING:
     from weft.testing import Settings
