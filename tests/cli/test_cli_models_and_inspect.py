@@ -70,14 +70,29 @@ def test_models_shows_what_weft_can_do_with_each(weft):
     assert lines[1].split("  ")[0] == "architecture" and "runs as" in lines[1] and "tested" in lines[1]
     [llama] = [line for line in lines if line.startswith("LlamaForCausalLM")]
     [bert] = [line for line in lines if line.startswith("BertModel")]
-    assert llama.split() == ["LlamaForCausalLM", "native", "⚠️", "✅", "✅", "✅"]      # tensor to tested, no pooling
-    assert bert.split() == ["BertModel", "native", "⚠️", "⚠️", "✅", "✅"]             # no GGUF, but pooling
     assert _place(llama, "tested", lines[1]) and _place(bert, "tested", lines[1])
+
+
+def test_what_a_cell_says_is_what_code_and_tests_have(weft):
+    support = {entry["name"]: entry["support"] for entry in json.loads(weft("models", "--json").out)["architectures"]}
+
+    assert (support["LlamaForCausalLM"]["GGUF"], support["LlamaForCausalLM"]["pooling"]) == ("yes", "no")
+    assert (support["BertModel"]["GGUF"], support["BertModel"]["pooling"]) == ("no", "yes")
+    assert support["GPTJForCausalLM"]["GGUF"] == "no"                    # its description has no GGUF names
+    assert {cells["tested"] for cells in support.values()} == {"yes"}
 
 
 def _place(line, column, head):
     """Whether a row's sign stands below the head of its column, counted in columns of a terminal."""
     return _width(line[:line.rindex("✅")]) == head.index(column)
+
+
+def test_a_word_finds_names_without_code_too(weft):
+    out = weft("models", "baichuan").out
+
+    assert out.startswith("0 architectures")
+    assert "Known to vLLM, without code here: BaiChuanForCausalLM, BaichuanForCausalLM." in out
+    assert "without code here" not in weft("models").out
 
 
 def test_models_shows_parts_when_asked(weft):

@@ -21,6 +21,7 @@ from weft.cli.tables import print_table
 from weft.errors import ConfigError
 from weft.extend.plugins import load_plugins
 from weft.models.registry.support import COLUMNS, Support, mark, support_rows
+from weft.models.registry.table import TABLE
 
 # Features of every generating architecture, because the engine or shared parts provide them.
 EVERYWHERE = ("chunked prefill", "prefix cache", "preemption", "window-aware cache", "tied and untied heads",
@@ -51,6 +52,9 @@ def run(options: argparse.Namespace) -> int:
                     title=f"{len(rows)} architectures")
         print("\n✅ code and a test of this architecture; ⚠️ code that others' tests cover, or that the engine does\n"
               "not use yet. `weft models --parts` shows what they are made of, docs/models.md explains the columns.")
+        others = sorted({row.name for row in TABLE if word and word in row.name.lower()} - {row.name for row in rows})
+        if others:
+            print(f"\nKnown to vLLM, without code here: {', '.join(others)}.")
     return 0
 
 

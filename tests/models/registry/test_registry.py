@@ -17,6 +17,7 @@ from weft.models.registry import (
     _LazyRegisteredModel,
     _ModelRegistry,
     _RegisteredModel,
+    entries,
     look,
 )
 
@@ -253,6 +254,15 @@ def test_a_process_that_dies_while_importing_is_an_error_with_its_last_words(pac
 
     with pytest.raises(ConfigError, match="ended with 3: farewell"):
         ModelRegistry.inspect_model_cls("LazyForCausalLM")
+
+
+def test_a_class_that_the_check_wraps_goes_by_its_own_name(monkeypatch):
+    monkeypatch.setattr(entries, "check_class", lambda cls, field: type(cls.__name__, (cls,), {}))
+
+    entry = _RegisteredModel.from_model_cls(MyLlama)
+
+    assert entry.load_model_cls() is not MyLlama and issubclass(entry.load_model_cls(), MyLlama)
+    assert entry.portable() == "programmed_llama:MyLlama" and entry.words() == "programmed_llama.MyLlama"
 
 
 def test_a_dictionary_of_entries_may_be_edited_directly():

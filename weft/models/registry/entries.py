@@ -47,16 +47,21 @@ class Entry(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _RegisteredModel:
-    """A model whose code is loaded. interfaces: None for a description, whose abilities depend on the config."""
+    """A model whose code is loaded.
+
+    interfaces: None for a description, whose abilities depend on the config. given: what was registered, where
+    `model_cls` was made from it by the check of interfaces; None: `model_cls` itself.
+    """
 
     interfaces: ModelInfo | None
     model_cls: Target
+    given: Target | None = None
 
     @classmethod
     def from_model_cls(cls, model: Target) -> _RegisteredModel:
         """Checked against the interfaces. ConfigError for what no engine could drive."""
         found = checked(model)
-        return cls(ModelInfo.from_model_cls(found) if isinstance(found, type) else None, found)
+        return cls(ModelInfo.from_model_cls(found) if isinstance(found, type) else None, found, model)
 
     def target(self) -> Target:
         return self.model_cls
@@ -68,10 +73,11 @@ class _RegisteredModel:
         return running_class(self.model_cls)
 
     def portable(self) -> str | None:
-        return portable_name(self.model_cls)
+        return portable_name(self.given or self.model_cls)
 
     def words(self) -> str:
-        return f"{self.model_cls.__module__}.{self.model_cls.__qualname__}"
+        given = self.given or self.model_cls
+        return f"{given.__module__}.{given.__qualname__}"
 
 
 @dataclass(slots=True)
