@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import programmed_llama
 import pytest
 from http_server import running_server
 from safetensors.torch import load_file, save_file
@@ -16,7 +20,7 @@ from tiny_llama import LAYERS, make_checkpoint
 from toy_engine import save_tokenizer
 
 import weft.embedded
-from weft import LLM, AsyncLLM, EngineArgs, SamplingParams
+from weft import LLM, AsyncLLM, EngineArgs, ModelRegistry, SamplingParams
 from weft.cli.main import COMMANDS, build_parser
 from weft.cli.parser import spelled
 from weft.server.options import ServerOptions
@@ -158,11 +162,48 @@ def test_a_function_of_the_config_is_an_override(capsys):
     assert capsys.readouterr().out.strip()
 
 
+@pytest.fixture
+def my_llama(tmp_path, monkeypatch):
+    monkeypatch.setattr(ModelRegistry, "models", {})
+    return make_checkpoint(tmp_path / "model", architectures=["MyLlamaForCausalLM"])
+
+
+def test_a_registered_class_runs(my_llama, capsys):
+    run(block_with("docs/plugins.md", "LLM(").replace("path/to/my-llama", str(my_llama)))
+
+    assert len(capsys.readouterr().out.splitlines()) >= 1
+    assert ModelRegistry.models.keys() == {"MyLlamaForCausalLM"}
+
+
+def test_the_plugin_is_found_and_its_model_runs(my_llama, tmp_path, monkeypatch):
+    [project] = blocks("docs/plugins.md", "toml")
+    package, info = tmp_path / "my_models", tmp_path / "my_models-1.0.dist-info"
+    package.mkdir()
+    info.mkdir()
+    (package / "__init__.py").write_text(block_with("docs/plugins.md", "def register"))
+    shutil.copy(programmed_llama.__file__, package / "llama.py")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-models\nVersion: 1.0\n")
+    entries = tomllib.loads(project)["project"]["entry-points"]["weft.plugins"]
+    (info / "entry_points.txt").write_text("[weft.plugins]\n" + "".join(f"{k} = {v}\n" for k, v in entries.items()))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    try:
+        with LLM(model=str(my_llama), use_tqdm_on_load=False, plugins=["my-models"]) as llm:
+            [output] = llm.generate("abc", GREEDY, use_tqdm=False)
+            names = llm.apply_model(lambda model: Path(sys.modules[type(model).__module__].__file__).parent.name)
+    finally:
+        for name in [name for name in sys.modules if name.split(".")[0] == "my_models"]:
+            del sys.modules[name]
+
+    assert len(output.outputs[0].token_ids) == 5 and names == ["my_models"]
+
+
 def test_every_python_block_is_run_by_a_test_above():
     counts = {str(page.relative_to(ROOT)): len(blocks(str(page), "python")) for page in PAGES}
 
     assert {page: count for page, count in counts.items() if count} == {
-        "README.md": 2, "docs/adding-a-model.md": 2, "docs/configuration.md": 2, "docs/guide.md": 4}
+        "README.md": 2, "docs/adding-a-model.md": 2, "docs/configuration.md": 2, "docs/guide.md": 4,
+        "docs/plugins.md": 2}
 
 
 def test_the_readme_tells_the_test_command_that_ci_runs():
