@@ -24,6 +24,7 @@ from weft.engine.sequence import Sequence
 from weft.engine.speculation import make_proposer
 from weft.engine.step_plan import StepPlan
 from weft.ops.native import is_installed
+from weft.sampling_params import SamplingParams
 
 logger = logging.getLogger("weft")
 
@@ -61,6 +62,8 @@ class EngineCore:
 
     def add(self, request: EngineRequest) -> None:
         """Queue a request. RequestError if it can never fit, QueueFullError if too many requests wait."""
+        if isinstance(request.params, SamplingParams):
+            self.runner.sampler.check_params(request.params)
         self._scheduler.add(Sequence(request))
 
     def abort(self, request_ids: Iterable[str]) -> None:
