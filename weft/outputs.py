@@ -45,6 +45,8 @@ class CompletionOutput:
     finish_reason: None while running, else "stop", "length", "abort" or "error".
     stop_reason: the stop string or stop token id that ended the answer; None for the end-of-text token; a sentence ("no
         token is allowed: …") if the request's parameters forbid every token.
+    extra_outputs: {name: rows} for SamplingParams.extra_outputs: row i belongs to token i of the answer. The last token
+        has no row, because the model was never given it.
     """
 
     index: int
@@ -55,6 +57,7 @@ class CompletionOutput:
     finish_reason: str | None = None
     stop_reason: int | str | None = None
     lora_request: None = None
+    extra_outputs: dict[str, Tensor] | None = None
 
     def finished(self) -> bool:
         """True once the answer has its finish reason."""
@@ -69,6 +72,7 @@ class RequestOutput:
     prompt_logprobs: one entry for each prompt token, the first None; None unless requested.
     num_cached_tokens: prompt tokens whose keys and values came from the prefix cache.
     error: what went wrong, if a finish_reason is "error".
+    extra_outputs: {name: rows} for SamplingParams.extra_outputs: a row for each token of the prompt.
     """
 
     request_id: str
@@ -85,6 +89,7 @@ class RequestOutput:
     kv_transfer_params: None = None
     error: str | None = None
     num_prompt_embeds: int = 0
+    extra_outputs: dict[str, Tensor] | None = None
 
     @property
     def num_prompt_tokens(self) -> int:

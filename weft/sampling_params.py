@@ -56,10 +56,9 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
         logit_bias: {token id: value}, clamped to ±100. allowed_token_ids: only these can be drawn.
         bad_words: texts that must not appear.
         truncate_prompt_tokens: keep only this many tokens at the prompt's end; -1: as many as fit the context.
-        skip_reading_prefix_cache: compute the whole prompt; always True with prompt_logprobs.
-        logits_processors: functions (output token ids, logits [V]) -> logits, or (prompt token ids, output token ids,
-            logits) -> logits; only where the engine runs in the calling process. An exception ends the request.
-        extra_args: plain data that the engine's logits processors read.
+        skip_reading_prefix_cache: compute the whole prompt; always True with prompt_logprobs and extra_outputs.
+        extra_outputs: names of what the model computes besides tokens, for each token: "hidden_states.3" enters block
+            3, "hidden_states.last" goes to the head, others are the model's own. For Python only, not over HTTP.
     """
 
     n: int = 1
@@ -89,8 +88,7 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
     bad_words: list[str] | None = None
     truncate_prompt_tokens: int | None = None
     skip_reading_prefix_cache: bool | None = None
-    logits_processors: list[Any] | None = None
-    extra_args: dict[str, Any] | None = None
+    extra_outputs: list[str] | None = None
 
     accept: ClassVar[Accept] = accept_sampling
 
@@ -110,7 +108,7 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
         """A copy that shares no lists with this object; checked again, because fields may have been assigned since."""
         return msgspec.structs.replace(self, **{
             name: value.copy() for name in ("stop", "stop_token_ids", "logit_bias", "allowed_token_ids", "bad_words",
-                                        "logits_processors", "extra_args")
+                                                       "extra_outputs")
             if isinstance(value := getattr(self, name), list | dict)})
 
     def check_vocabulary(self, vocab_size: int) -> None:
@@ -166,10 +164,14 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
             _whole("truncate_prompt_tokens", self.truncate_prompt_tokens, -1, MAX_COUNT)
             if self.truncate_prompt_tokens == 0:
                 raise RequestError("truncate_prompt_tokens", 0, expected="at least 1, or -1 for what fits")
-        if self.prompt_logprobs is not None:
+        if self.extra_outputs is not None:
+            self.extra_outputs = list(dict.fromkeys(_strings("extra_outputs", self.extra_outputs))) or None
+        for name in ("prompt_logprobs", "extra_outputs"):
+            if getattr(self, name) is None:
+                continue
             if self.skip_reading_prefix_cache is False:
-                raise RequestError("skip_reading_prefix_cache", False, expected="True with prompt_logprobs",
-                                   hint="Logprobs of a cached prompt are never computed.")
+                raise RequestError("skip_reading_prefix_cache", False, expected=f"True with {name}",
+                                   hint="They are never computed for a prompt that is found in the cache.")
             self.skip_reading_prefix_cache = True
 
     def _check_stop(self) -> None:
@@ -188,11 +190,6 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
                 raise RequestError("allowed_token_ids", [], expected="at least one token id, or None for all")
         if self.logit_bias is not None:
             self.logit_bias = _logit_bias(self.logit_bias)
-        for i, function in enumerate(self.logits_processors or ()):
-            if not callable(function):
-                raise RequestError(f"logits_processors[{i}]", function, expected="a function")
-        if self.extra_args is not None and not isinstance(self.extra_args, dict):
-            raise RequestError("extra_args", self.extra_args, expected="a dictionary")
         if self.bad_words is not None:
             self.bad_words = _strings("bad_words", self.bad_words)
             if len(self.bad_words) > MAX_BAD_WORDS:

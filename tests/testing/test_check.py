@@ -150,10 +150,10 @@ def test_a_programmed_model(tmp_path):
 
 
 @pytest.mark.parametrize(("change", "part", "kind"), [
-    (("h, d, d ** -0.5", "h, d, 2 * d ** -0.5"), "o_proj", "attention before this product"),
+    (("d, d ** -0.5", "d, 2 * d ** -0.5"), "o_proj", "attention before this product"),
     (("eps=", "eps=3 * "), "layernorm", "epsilon of the norm"),
     (("SiluAndMul()", "GeluAndMul()"), "act_fn", "activation"),
-    (("hidden, residual = self.post", "residual = residual * 2; hidden, residual = self.post"),
+    (("hidden, residual = self.post", "residual = residual * 2\n        hidden, residual = self.post"),
      "post_attention_layernorm", "a residual sum"),
 ])
 def test_a_fault_of_a_programmed_model_is_named(tmp_path, change, part, kind):

@@ -24,7 +24,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "model": {
         "model": "checkpoint directory, .gguf file or hub name; none: the model that comes with weft",
         "model_file": "Python file that describes or programs the model; FILE.py:Class names one of its classes",
-        "model_class": "class or @architecture function that runs the model: module:Name or file.py:Name",
+        "model_class": "class of a programmed model: module:Class or file.py:Class",
         "model_impl": "auto or native",
         "runner": "auto (what the model is for), generate or pooling: an error where the model is for the other",
         "dtype": "auto, float32, float16 or bfloat16",
@@ -78,7 +78,6 @@ GROUPS: dict[str, dict[str, str]] = {
         "long_prefill_token_threshold": "longest piece of one prompt in a step; 0: no limit",
         "scheduling_policy": "fcfs or priority",
         "max_num_queued_reqs": "most waiting requests; more are refused; none: no limit",
-        "logits_processors": "classes that change the logits of every step: module:Class or file.py:Class",
         "speculative_config": 'JSON object: tokens are drafted ahead and verified together, e.g. {"method": "ngram", '
                               '"num_speculative_tokens": 5}',
         "num_threads": "threads of the model; none: the cores this process may use",

@@ -62,8 +62,7 @@ class EngineArgs:
     vllm_version: str = VLLM_VERSION
     vllm_modules: str = "auto"
     model_file: str | None = None                 # a Python file that describes or programs the model; FILE.py:Class
-    # What runs the model: a class, a function marked by @architecture, or "module:Name" or "file.py:Name" of either.
-    model_class: str | type | Callable[[Any], Any] | None = None
+    model_class: str | type | None = None         # class of a programmed model, or "module:Class" or "file.py:Class"
     model_impl: str = "auto"                      # auto, native
     runner: str = "auto"                          # auto (the model's own task), generate, pooling
     dtype: str = "auto"
@@ -91,7 +90,6 @@ class EngineArgs:
     long_prefill_token_threshold: int = 0         # most tokens of one prompt in a step; 0: no limit
     scheduling_policy: str = "fcfs"               # fcfs, priority
     max_num_queued_reqs: int | None = None        # most requests that may wait; one more is a QueueFullError
-    logits_processors: tuple[str, ...] = ()       # classes, "module:Class" or "file.py:Class": see docs/guide.md
     speculative_config: dict[str, Any] | None = None      # speculative decoding: {"method": "ngram", …}
     served_model_name: tuple[str, ...] = ()
     num_threads: int | None = None                # None: the cores this process may use
@@ -146,7 +144,7 @@ def _plain(given: dict[str, Any]) -> dict[str, Any]:
         plain["max_model_len"] = -1
     if isinstance(plain.get("served_model_name"), str):
         plain["served_model_name"] = (plain["served_model_name"],)
-    for name in ("served_model_name", "plugins", "logits_processors"):
+    for name in ("served_model_name", "plugins"):
         if isinstance(plain.get(name), list):
             plain[name] = tuple(plain[name])
     return plain

@@ -38,8 +38,8 @@ class ModelConfig:
     max_model_len: most tokens a sequence may have; is_max_model_len_fixed False: the memory plan may lower it.
     generation_defaults: sampling defaults from generation_config.json (temperature, top_p, max_new_tokens …).
     quantization: how the checkpoint's weights are quantized; None: they are floats.
-    model_file: a Python file that describes or programs the model. model_class: what runs the model:
-    "module:Name", "path/file.py:Name", or a class or description that only this process can reach.
+    model_file: a Python file that describes or programs the model. model_class: class of a programmed model:
+    "module:Class", "path/file.py:Class", or a class object that only this process can reach.
     """
 
     name: str
@@ -132,8 +132,6 @@ class EngineConfig:
     origins: {field of this class: source}, for fields taken from the machine or from an option about the machine.
     speculative: settings of speculative decoding; None: off.
     plugins: names of the plugins that every process of the engine runs; None: all that are installed.
-    logits_processors: classes that change the logits of all requests: "module:Class", "path/file.py:Class", or a class
-    object that only this process can reach.
     vllm_version, vllm_modules: what `import vllm` means to plugins and model files, see EngineArgs.
     """
 
@@ -149,7 +147,6 @@ class EngineConfig:
     enforce_eager: bool = False
     speculative: SpeculativeConfig | None = None
     plugins: tuple[str, ...] | None = None
-    logits_processors: tuple[Any, ...] = ()
     vllm_version: str = "0.32.0"
     vllm_modules: str = "auto"
     origins: dict[str, str] = field(default_factory=dict)

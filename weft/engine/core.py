@@ -23,8 +23,8 @@ from weft.engine.scheduler import Scheduler
 from weft.engine.sequence import Sequence
 from weft.engine.speculation import make_proposer
 from weft.engine.step_plan import StepPlan
+from weft.models.extra_outputs import extra_output_names
 from weft.ops.native import is_installed
-from weft.sampling_params import SamplingParams
 
 logger = logging.getLogger("weft")
 
@@ -54,7 +54,8 @@ class EngineCore:
             max_model_len=plan.max_model_len, num_blocks=list(plan.num_blocks), block_size=plan.block_size,
             weight_bytes=plan.weight_bytes, activation_bytes=plan.activation_bytes, kv_cache_bytes=plan.kv_cache_bytes,
             load_seconds=time.monotonic() - start, kernels=self.runner.list_kernels(),
-            tasks=sorted(self.runner.model.tasks), prompt_embeds_size=self.runner.model.prompt_embeds_size)
+            tasks=sorted(self.runner.model.tasks), prompt_embeds_size=self.runner.model.prompt_embeds_size,
+            extra_outputs=list(extra_output_names(self.runner.model)))
 
     @property
     def has_unfinished(self) -> bool:
@@ -62,8 +63,6 @@ class EngineCore:
 
     def add(self, request: EngineRequest) -> None:
         """Queue a request. RequestError if it can never fit, QueueFullError if too many requests wait."""
-        if isinstance(request.params, SamplingParams):
-            self.runner.sampler.check_params(request.params)
         self._scheduler.add(Sequence(request))
 
     def abort(self, request_ids: Iterable[str]) -> None:
@@ -114,7 +113,9 @@ class EngineCore:
             self.stats.generation_tokens += len(result.token_ids)
             if result.prompt_logprobs:
                 seq.num_prompt_logprobs += len(result.prompt_logprobs)
-            if seq.is_finished or result.token_ids or result.prompt_logprobs:
+            if result.extra_outputs:
+                seq.num_extra_rows += next(iter(result.extra_outputs.values())).shape[0]
+            if seq.is_finished or result.token_ids or result.prompt_logprobs or result.extra_outputs:
                 outputs.append(_output(seq, result))
         return outputs
 
@@ -190,6 +191,7 @@ def _prompt_tokens(seq: Sequence, start: int, count: int) -> int:
 def _output(seq: Sequence, result: SequenceResult) -> EngineOutput:
     return EngineOutput(
         request_id=seq.request_id, new_token_ids=result.token_ids, logprobs=result.logprobs,
-        prompt_logprobs=result.prompt_logprobs, pooled=result.pooled, finish_reason=seq.finish_reason,
+        prompt_logprobs=result.prompt_logprobs, pooled=result.pooled, extra_outputs=result.extra_outputs,
+        finish_reason=seq.finish_reason,
         stop_reason=seq.stop_reason, num_cached_tokens=seq.num_cached_tokens or 0,
         first_scheduled_time=seq.first_scheduled_time, num_preemptions=seq.num_preemptions, error=result.error)

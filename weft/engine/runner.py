@@ -19,8 +19,6 @@ from weft.config.allocator import keep_freed_pages
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.config.threads import nodes_of_threads
-from weft.engine.logits_processors.batch import BatchProcessors
-from weft.engine.logits_processors.find import find_processors
 from weft.engine.memory.cache_tensors import bind_caches
 from weft.engine.memory.plan import MemoryPlan, plan_memory
 from weft.engine.process.messages import TokenLogprobs, WireTensor
@@ -28,10 +26,8 @@ from weft.engine.process.wire_tensor import to_wire
 from weft.engine.sampler import Sampled, Sampler, SampleRow
 from weft.engine.step_inputs import step_inputs, trial_step
 from weft.engine.step_plan import Scheduled, StepPlan
-from weft.errors import ConfigError
 from weft.models.build import build_model, layer_context
-from weft.models.engine_model import EngineModel
-from weft.models.programmed.vllm_config import vllm_config
+from weft.models.extra_outputs import forward_with
 from weft.ops.kernel import explain
 from weft.ops.native import unavailable
 from weft.ops.nodes import MemoryNodes
@@ -54,6 +50,7 @@ class SequenceResult:
     logprobs: list[TokenLogprobs] | None = None
     prompt_logprobs: list[TokenLogprobs] | None = None
     pooled: WireTensor | None = None
+    extra_outputs: dict[str, WireTensor] | None = None
     error: str | None = None
     is_dead_end: bool = False
 
@@ -71,7 +68,6 @@ class Runner:
         torch.set_num_threads(config.num_threads)
         context = layer_context(config, _memory_nodes(config, machine))
         self.model = build_model(config, context, open_weights(config.model, config.load))
-        processors = _processors(config, self.model)
         self.memory: MemoryPlan = plan_memory(self.model, config, machine)
         if config.enforce_eager:
             self.model.refuse_recordings("enforce_eager")
@@ -81,7 +77,7 @@ class Runner:
         keep_freed_pages()                     # only after loading: freed weight buffers should go back to the system
         with torch.inference_mode():
             self.model.try_step(trial_step(self.memory))
-        self.sampler = Sampler(config.model.logprobs_mode, config.cpu_isa, processors)
+        self.sampler = Sampler(config.model.logprobs_mode, config.cpu_isa)
 
     def execute(self, step_plan: StepPlan) -> list[SequenceResult]:
         """One forward pass and sampling. Returns one result for each scheduled sequence, in the plan's order."""
@@ -89,11 +85,14 @@ class Runner:
             return []
         step = step_inputs(step_plan, self.memory)
         with torch.inference_mode():
-            hidden = self.model.forward(step)
+            names = _extra_names(step_plan)
+            hidden, extra = forward_with(self.model, step, names) if names else (self.model.forward(step), {})
             results = [SequenceResult() for _ in step_plan.scheduled]
             self._sample(step_plan, step, hidden, results)
             self._prompt_logprobs(step_plan, step, hidden, results)
             self._pool(step_plan, step, hidden, results)
+        if extra:
+            _give_extra(step_plan, step, extra, results)
         return results
 
     def _sample(self, step_plan: StepPlan, step: Step, hidden: Tensor, results: list[SequenceResult]) -> None:
@@ -172,6 +171,25 @@ def _rows(item: Scheduled) -> list[SampleRow]:
     return [SampleRow(item.seq, item.drafts[:count]) for count in range(item.num_rows)]
 
 
+def _extra_names(step_plan: StepPlan) -> dict[str, None]:
+    """The extra outputs that sequences of a step ask for."""
+    return {name: None for item in step_plan.scheduled if not item.seq.is_pooling
+            for name in item.seq.request.sampling.extra_outputs or ()}
+
+
+def _give_extra(step_plan: StepPlan, step: Step, extra: dict[str, Tensor], results: list[SequenceResult]) -> None:
+    """Each sequence's rows of extra outputs [T, ...], without those that left the engine before, or rejected drafts."""
+    row = 0
+    for item, count, result in zip(step_plan.scheduled, step.query_lens, results, strict=True):
+        names = None if item.seq.is_pooling else item.seq.request.sampling.extra_outputs
+        if names and result.error is None:
+            first = row + max(item.seq.num_extra_rows - item.start, 0)
+            last = row + item.num_kept(len(result.token_ids))
+            if first < last:
+                result.extra_outputs = {name: to_wire(extra[name][first:last]) for name in names}
+        row += count
+
+
 def _accept(item: Scheduled, samples: list[Sampled], result: SequenceResult) -> None:
     """Appends samples to the result, up to and including the first that differs from its draft.
 
@@ -188,24 +206,6 @@ def _accept(item: Scheduled, samples: list[Sampled], result: SequenceResult) -> 
             result.logprobs = [*(result.logprobs or ()), sample.logprobs]
         if sample.token_id != draft:
             return
-
-
-def _processors(config: EngineConfig, model: EngineModel) -> BatchProcessors | None:
-    """The logits processors of the option and of entry points; None: there are none, or the model has no logits.
-
-    ConfigError for a model or an option that they do not go with.
-    """
-    classes = find_processors(config.logits_processors)
-    names = [cls.__name__ for cls in classes]
-    if classes and "generate" not in model.tasks:
-        if config.logits_processors:
-            raise ConfigError("logits_processors", names, expected="none", hint="The model generates no tokens.")
-        return None
-    if classes and config.speculative is not None:
-        raise ConfigError("logits_processors", names, expected="none with speculative_config", hint="A processor's "
-                          "state belongs to tokens that are drawn, and drafts may be rejected. Functions of single "
-                          "requests (SamplingParams.logits_processors) go with speculation.")
-    return BatchProcessors(classes, vllm_config(config)) if classes else None
 
 
 def _memory_nodes(config: EngineConfig, machine: Machine) -> MemoryNodes | None:

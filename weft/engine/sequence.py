@@ -42,6 +42,7 @@ class Sequence:
         order: rank among all sequences, lower first; the scheduler sets it in `add`.
         state: scheduling state; the scheduler changes it.
         first_scheduled_time: seconds of `time.monotonic`.
+        num_extra_rows: positions whose extra outputs have left the engine; a preempted sequence skips them as well.
         num_prompt_logprobs: prompt positions whose log-probabilities have left the engine. A preempted sequence skips
             these positions when it runs again.
         finish_reason: None while alive, else "stop", "length", "abort" or "error".
@@ -67,6 +68,7 @@ class Sequence:
     state: State = field(default=State.NEW, init=False)
     num_preemptions: int = field(default=0, init=False)
     num_prompt_logprobs: int = field(default=0, init=False)
+    num_extra_rows: int = field(default=0, init=False)
     first_scheduled_time: float | None = field(default=None, init=False)
     finish_reason: str | None = field(default=None, init=False)
     stop_reason: int | str | None = field(default=None, init=False)
@@ -115,8 +117,8 @@ class Sequence:
 
     @property
     def reads_prefix_cache(self) -> bool:
-        """False if the whole prompt must be computed: prompt_logprobs need every position's logits, and pooling needs
-        every position's hidden state."""
+        """False if the whole prompt must be computed: prompt_logprobs need every position's logits, pooling and
+        extra_outputs every position's hidden state."""
         if self.is_pooling:
             return False
         params = self.request.sampling

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weft.engine.process.messages import EngineOutput, TokenLogprobs
+from weft.frontend.extra_rows import ExtraRows
 from weft.outputs import CompletionOutput, Logprob
 from weft.sampling_params import SamplingParams
 from weft.text.detokenizer import IncrementalDetokenizer
@@ -23,7 +24,7 @@ class AnswerState:
     """
 
     def __init__(self, index: int, child_id: str, prompt_token_ids: Sequence[int], params: SamplingParams,
-                 tokenizer: Tokenizer | None) -> None:
+                 tokenizer: Tokenizer | None, num_prompt_tokens: int) -> None:
         self.index, self.child_id = index, child_id
         self.token_ids: list[int] = []
         self.text = ""
@@ -32,6 +33,8 @@ class AnswerState:
         self.finish_reason: str | None = None
         self.stop_reason: int | str | None = None
         self.num_preemptions = 0
+        self.extra_rows = None if params.extra_outputs is None else ExtraRows(num_prompt_tokens)
+        self._num_sent_rows = 0
         self._min_tokens, self._shows_stop = params.min_tokens, params.include_stop_str_in_output
         self._tokenizer = tokenizer if params.detokenize else None
         self._detokenizer = None if self._tokenizer is None else IncrementalDetokenizer(
@@ -49,6 +52,8 @@ class AnswerState:
     def push(self, output: EngineOutput) -> bool:
         """Add a step's output. Returns True if a stop string ended the answer, so the engine must abort its sequence.
         """
+        if self.extra_rows is not None and output.extra_outputs:
+            self.extra_rows.push(output.extra_outputs)
         last = len(output.new_token_ids) - 1
         self.num_preemptions = max(self.num_preemptions, output.num_preemptions)
         for i, token_id in enumerate(output.new_token_ids):
@@ -80,22 +85,25 @@ class AnswerState:
     def mark_sent(self) -> None:
         """Notes that everything up to now has been sent."""
         self._num_sent_tokens, self._num_sent_chars = len(self.token_ids), len(self.text)
+        self._num_sent_rows = max(len(self.token_ids) - 1, 0)
         self._is_end_sent = self.is_finished
 
     def whole(self) -> CompletionOutput:
         """The whole answer up to now."""
-        return self._output(0, 0)
+        return self._output(0, 0, 0)
 
     def delta(self) -> CompletionOutput:
         """The tokens and text since the last `mark_sent`."""
-        return self._output(self._num_sent_tokens, self._num_sent_chars)
+        return self._output(self._num_sent_tokens, self._num_sent_chars, self._num_sent_rows)
 
-    def _output(self, first_token: int, first_char: int) -> CompletionOutput:
+    def _output(self, first_token: int, first_char: int, first_row: int) -> CompletionOutput:
         return CompletionOutput(
             index=self.index, text=self.text[first_char:], token_ids=self.token_ids[first_token:],
             cumulative_logprob=self.cumulative_logprob,
             logprobs=None if self.logprobs is None else self.logprobs[first_token:],
-            finish_reason=self.finish_reason, stop_reason=self.stop_reason)
+            finish_reason=self.finish_reason, stop_reason=self.stop_reason,
+            extra_outputs=None if self.extra_rows is None else
+            self.extra_rows.of_answer(first_row, len(self.token_ids)))
 
     def _push_token(self, token_id: int, logprobs: TokenLogprobs | None, *, is_hidden: bool) -> None:
         self.token_ids.append(token_id)

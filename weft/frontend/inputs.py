@@ -209,6 +209,10 @@ class InputProcessor:
 
     def _check_params(self, params: SamplingParams) -> None:
         params.check_vocabulary(self.vocab_size)
+        for name in params.extra_outputs or ():
+            if name not in self._info.extra_outputs:
+                raise RequestError("extra_outputs", name, expected="names that this model has",
+                                   hint=f"It has {', '.join(self._info.extra_outputs) or 'none'}.")
         for name in ("logprobs", "prompt_logprobs"):
             value = getattr(params, name)
             if value is not None and (self.vocab_size if value == -1 else value) > self._max_logprobs:

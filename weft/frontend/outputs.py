@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from weft.engine.process.messages import EngineOutput
 from weft.errors import RequestError
@@ -19,13 +20,17 @@ from weft.outputs import CompletionOutput, Logprob, PoolingRequestOutput, Reques
 from weft.sampling_params import RequestOutputKind
 from weft.text.tokenizer import Tokenizer
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 class RequestState:
     """One open request: unfinished, or finished in the current step."""
 
     def __init__(self, prepared: PreparedRequest, tokenizer: Tokenizer | None) -> None:
         self.request_id, self.params = prepared.request_id, prepared.params
-        self.answers = [AnswerState(i, child.request_id, prepared.prompt_token_ids, prepared.params, tokenizer)
+        self.answers = [AnswerState(i, child.request_id, prepared.prompt_token_ids, prepared.params, tokenizer,
+                                    len(child.prompt_token_ids))
                         for i, child in enumerate(prepared.children)]
         self._prepared = prepared
         self._tokenizer = tokenizer if prepared.params.detokenize else None
@@ -102,7 +107,13 @@ class RequestState:
             request_id=self.request_id, prompt=self._prepared.prompt, outputs=answers, finished=self.is_finished,
             prompt_token_ids=self._prepared.prompt_token_ids, prompt_logprobs=logprobs and list(logprobs),
             metrics=replace(self._metrics), num_cached_tokens=self._num_cached_tokens, error=self._error,
-            num_prompt_embeds=self._prepared.num_prompt_embeds)
+            num_prompt_embeds=self._prepared.num_prompt_embeds,
+            extra_outputs=self._extra_of_prompt() if has_prompt_logprobs else None)
+
+    def _extra_of_prompt(self) -> dict[str, Tensor] | None:
+        """The first answer's rows of the prompt, which are those of all answers."""
+        rows = self.answers[0].extra_rows
+        return None if rows is None else rows.of_prompt()
 
 
 @dataclass(frozen=True, slots=True)

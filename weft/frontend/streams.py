@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
+from weft.frontend.extra_rows import joined_rows
 from weft.outputs import CompletionOutput, PoolingRequestOutput, RequestOutput
 from weft.sampling_params import RequestOutputKind
 
@@ -59,6 +60,7 @@ def merge_outputs(old: RequestOutput, new: RequestOutput, kind: RequestOutputKin
         answers[answer.index] = answer if earlier is None else _join(earlier, answer)
     new.outputs = [answers[index] for index in sorted(answers)]
     new.prompt_logprobs = old.prompt_logprobs if new.prompt_logprobs is None else new.prompt_logprobs
+    new.extra_outputs = old.extra_outputs if new.extra_outputs is None else new.extra_outputs
     return new
 
 
@@ -66,4 +68,6 @@ def _join(old: CompletionOutput, new: CompletionOutput) -> CompletionOutput:
     new.text = old.text + new.text
     new.token_ids = old.token_ids + new.token_ids
     new.logprobs = None if new.logprobs is None else (old.logprobs or []) + new.logprobs
+    if old.extra_outputs is not None and new.extra_outputs is not None:
+        new.extra_outputs = joined_rows(old.extra_outputs, new.extra_outputs)
     return new

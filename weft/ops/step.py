@@ -46,6 +46,7 @@ class Step:
     taps: {block number: [T, E] in the model's dtype}, filled with the hidden states that enter that block. The key
         num_blocks stands for the output of the last block, before the final norm. Described models fill the taps,
         whether a step is recorded or not.
+    is_eager: the step is neither recorded nor made again from a recording, because Python code must run in it.
     """
 
     input_ids: Tensor
@@ -55,6 +56,7 @@ class Step:
     caches: tuple[CachePlan, ...] = ()
     embeds: RowEmbeds | None = None
     taps: dict[int, Tensor] | None = None
+    is_eager: bool = False
 
     @property
     def shape_key(self) -> Hashable | None:
@@ -63,7 +65,7 @@ class Step:
         None: the step is not recorded.
         """
         lens = self.query_lens
-        if len(self.input_ids) > MAX_RECORDED_ROWS or max(lens) > _MAX_RECORDED_QUERIES:
+        if self.is_eager or len(self.input_ids) > MAX_RECORDED_ROWS or max(lens) > _MAX_RECORDED_QUERIES:
             return None
         return (lens, tuple(self.taps)) if self.taps else lens
 

@@ -175,7 +175,8 @@ class _Comparison:
         runs = self._runs
         if not runs.has_head or self._num_new < 2:
             return None
-        return runs.compute([runs.request("decode", self._prompt, self._num_new)], budget=len(self._prompt))["decode"]
+        request = runs.request("decode", self._prompt, self._num_new)
+        return runs.compute([request], budget=len(self._prompt), is_hooked=False)["decode"]
 
     def _forward(self, rows: Rows, trace: Trace) -> Check:
         _, ours = rows.at(LOGITS)

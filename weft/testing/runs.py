@@ -79,10 +79,11 @@ class Runs:
 
     @torch.inference_mode()
     def compute(self, requests: Sequence[EngineRequest], then: Sequence[EngineRequest] = (), *, budget: int,
-                waits: bool = False, caches_prefixes: bool = False) -> dict[str, Rows]:
+                waits: bool = False, caches_prefixes: bool = False, is_hooked: bool = True) -> dict[str, Rows]:
         """Run requests; {request id: its rows}. budget: tokens of the largest step.
 
         then: requests that come after the first step of the others; with `waits`, after their end.
+        is_hooked False: where only hooks could see the blocks, they are not seen, so that steps may be recorded.
         """
         limits = replace(scheduler_config(self.config, self.memory), max_num_batched_tokens=budget)
         cache = CacheManager(self.memory.groups, self.memory.num_blocks, caches_prefixes)
@@ -95,7 +96,7 @@ class Runs:
         while scheduler.has_unfinished or late:
             if scheduler.has_unfinished:
                 plan = scheduler.schedule()
-                scheduler.apply(plan, self._step(plan, found))
+                scheduler.apply(plan, self._step(plan, found, is_hooked=is_hooked))
             if late and not (waits and scheduler.has_unfinished):
                 for seq in late:
                     scheduler.add(seq)
@@ -111,10 +112,10 @@ class Runs:
         scheduler.add(EngineSequence(self.request("single", token_ids)))
         return step_inputs(scheduler.schedule(), self.memory)
 
-    def _step(self, plan: StepPlan, found: dict[str, Rows]) -> list[list[int]]:
+    def _step(self, plan: StepPlan, found: dict[str, Rows], *, is_hooked: bool) -> list[list[int]]:
         """Run a step and keep its rows; the new tokens of each sequence."""
         step = step_inputs(plan, self.memory)
-        with self._borders(step) as (step, borders):
+        with self._borders(step, is_hooked=is_hooked) as (step, borders):
             hidden = self.model.forward(step).clone()
         last = self.model.compute_logits(hidden).clone() if self.has_head else hidden
         first, tokens = 0, []
@@ -127,7 +128,7 @@ class Runs:
         return tokens
 
     @contextmanager
-    def _borders(self, step: Step) -> Iterator[tuple[Step, dict[str, Tensor]]]:
+    def _borders(self, step: Step, *, is_hooked: bool) -> Iterator[tuple[Step, dict[str, Tensor]]]:
         """(the step to run, {block: [T, E] that comes out of it}), filled while the model runs."""
         module = self.model.module
         if isinstance(module, Stack):
@@ -137,7 +138,7 @@ class Runs:
             return
         borders: dict[str, Tensor] = {}
         with ExitStack() as stack:
-            for name, layer in self.blocks:
+            for name, layer in self.blocks if is_hooked else ():
                 stack.callback(layer.register_forward_hook(_keep(borders, name, len(step.input_ids))).remove)
             yield step, borders
 

@@ -26,6 +26,11 @@ class WireTensor(msgspec.Struct, array_like=True):
         size = len(self.data) // self.shape[0]
         return self.data[start * size : end * size]
 
+    def without(self, num_rows: int) -> WireTensor:
+        """The tensor without its first rows."""
+        left = max(self.shape[0] - num_rows, 0)
+        return WireTensor(self.dtype, [left, *self.shape[1:]], self.row_bytes(num_rows, self.shape[0]))
+
 
 class EngineRequest(msgspec.Struct, kw_only=True):
     """One sequence to compute: SamplingParams ask for a completion, PoolingParams for an embedding.
@@ -83,6 +88,7 @@ class EngineOutput(msgspec.Struct, kw_only=True, omit_defaults=True):
     logprobs: one entry for each new token; None unless requested.
     prompt_logprobs: entries for the next prompt positions (from position 1 on), as the prompt's chunks are computed;
         None unless requested.
+    extra_outputs: {name: rows of the next positions} as they are computed, from the prompt's first token on.
     finish_reason: None while running, else "stop", "length", "abort" or "error" (then `error` says why).
     stop_reason: the stop token id; None for an end-of-text token; a sentence if the request forbids every token.
     num_cached_tokens: prompt tokens found in the prefix cache; sent with each output.
@@ -94,6 +100,7 @@ class EngineOutput(msgspec.Struct, kw_only=True, omit_defaults=True):
     logprobs: list[TokenLogprobs] | None = None
     prompt_logprobs: list[TokenLogprobs] | None = None
     pooled: WireTensor | None = None
+    extra_outputs: dict[str, WireTensor] | None = None
     finish_reason: str | None = None
     stop_reason: int | str | None = None
     num_cached_tokens: int = 0
@@ -133,6 +140,7 @@ class EngineInfo(msgspec.Struct, kw_only=True):
     num_blocks: blocks of each cache group. block_size: tokens in a block.
     tasks: the model's tasks: "generate", or tasks of PoolingParams.
     prompt_embeds_size: E, the length of a `prompt_embeds` row; None if the model takes token ids only.
+    extra_outputs: names that `SamplingParams.extra_outputs` may hold.
     """
 
     max_model_len: int
@@ -145,3 +153,4 @@ class EngineInfo(msgspec.Struct, kw_only=True):
     kernels: dict[str, str]
     tasks: list[str]
     prompt_embeds_size: int | None = None
+    extra_outputs: list[str] = []

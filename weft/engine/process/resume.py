@@ -25,6 +25,8 @@ class OpenSequence:
         self._token_ids: list[int] = []
         self._num_prompt_logprobs = 0      # prompt positions delivered
         self._num_repeated = 0             # delivered positions that a resumed prompt still computes again
+        self._num_extra_rows = 0           # positions of extra outputs delivered
+        self._num_repeated_rows = 0        # as _num_repeated, of extra outputs
 
     @property
     def has_run(self) -> bool:
@@ -32,13 +34,21 @@ class OpenSequence:
         return bool(self._token_ids)
 
     def record(self, output: EngineOutput) -> EngineOutput:
-        """Record a step's output. Returns it without prompt_logprobs that were delivered before a restart."""
+        """Record a step's output. Returns it without prompt_logprobs and extra outputs that were delivered before a
+        restart.
+        """
         self._token_ids += output.new_token_ids
         if output.prompt_logprobs:
             repeated = min(self._num_repeated, len(output.prompt_logprobs))
             self._num_repeated -= repeated
             output.prompt_logprobs = output.prompt_logprobs[repeated:]
             self._num_prompt_logprobs += len(output.prompt_logprobs)
+        if output.extra_outputs:
+            num_rows = next(iter(output.extra_outputs.values())).shape[0]
+            repeated = min(self._num_repeated_rows, num_rows)
+            self._num_repeated_rows -= repeated
+            self._num_extra_rows += num_rows - repeated
+            output.extra_outputs = {name: rows.without(repeated) for name, rows in output.extra_outputs.items()}
         return output
 
     def resumed(self) -> EngineRequest:
@@ -46,7 +56,7 @@ class OpenSequence:
 
         It asks for no prompt_logprobs if a token was generated: they were complete by then.
         """
-        self._num_repeated = self._num_prompt_logprobs
+        self._num_repeated, self._num_repeated_rows = self._num_prompt_logprobs, self._num_extra_rows
         params = self.request.params
         if self._token_ids and isinstance(params, SamplingParams) and params.prompt_logprobs is not None:
             params = msgspec.structs.replace(params, prompt_logprobs=None)
