@@ -1,5 +1,7 @@
 """A public `Attention` gives the definition's rows for any view of q, k and v, and runs only in a step, once."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from public_layers import TOLERANCE, contexts, loaded, made, memory, numbers, prompt_step
@@ -7,7 +9,17 @@ from torch import nn
 
 from weft.errors import ConfigError, FieldError, NotBuiltError
 from weft.layers.context import LayerContext
-from weft.layers.public import Attention
+from weft.layers.public import (
+    Attention,
+    AttentionType,
+    ChunkedLocalAttention,
+    CrossAttention,
+    EncoderOnlyAttention,
+    MMEncoderAttention,
+)
+from weft.layers.public.attention import share_caches
+from weft.ops.attention import ranges
+from weft.ops.attention.params import alibi_slopes
 
 REFERENCE = LayerContext(torch.float32)
 LENS = 5, 3
@@ -171,8 +183,10 @@ def test_outside_a_step_and_twice_in_one_it_says_so():
     (attention(size=-8), ConfigError, "Attention.head_size = -8"),
     (attention(per_layer_sliding_window=0), ConfigError, "per_layer_sliding_window = 0"),
     (attention(sinks=torch.zeros(3)), ConfigError, r"Attention.sinks = \[3\]: expected \[4\]"),
-    (attention(alibi_slopes=torch.zeros(4)), ConfigError, "Attention.alibi_slopes"),
-    (attention(attn_type="encoder"), NotBuiltError, "attn_type = 'encoder'"),
+    (attention(alibi_slopes=torch.zeros(3)), ConfigError, r"Attention.alibi_slopes = \[3\]: expected \[4\]"),
+    (attention(use_alibi_sqrt=True), ConfigError, "use_alibi_sqrt = True"),
+    (attention(attn_type="decoders"), ConfigError, "expected decoder, encoder, encoder_only, encoder_decoder"),
+    (attention(colour=True), ConfigError, "Attention.colour = True: expected a keyword that weft's layer knows"),
 ])
 def test_options_that_do_not_fit_are_refused_in_the_constructor(make, error, text):
     with pytest.raises(error, match=text):
@@ -190,3 +204,102 @@ def test_paged_attention_itself_refuses_what_its_kernel_would_misread():
         with pytest.raises(FieldError, match=text):
             paged(*given[:3], step, *given[3:])
     assert paged.k_cache.isnan().all()
+
+
+# Kinds of attention
+
+def masked(q, k, v, allowed, bias=0.0):
+    """[L, H * D] of one sequence. allowed: [L, L] which keys a query sees; bias: on the scores, [H, L, L]."""
+    q, k, v = (x.float().view(len(x), -1, 8) for x in (q, k, v))
+    k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
+    scores = torch.einsum("qhd,khd->hqk", q, k) * 0.3 + bias
+    return torch.einsum("hqk,khd->qhd", scores.masked_fill(~allowed, -torch.inf).softmax(-1), v).flatten(1)
+
+
+def close(found, wanted, context):
+    tolerance = TOLERANCE[context.dtype]
+    torch.testing.assert_close(found.float(), wanted, rtol=tolerance, atol=tolerance)
+
+
+@contexts
+def test_alibi_slopes_of_the_heads(context):
+    q, k, v = qkv(context.dtype)[:5].split([32, 16, 16], dim=-1)
+    slopes = alibi_slopes(4)
+    layer = loaded(attention(alibi_slopes=slopes.tolist()), context, prompt_step(5))
+    distance = torch.arange(5).view(1, -1) - torch.arange(5).view(-1, 1)
+
+    close(layer(q, k, v), masked(q, k, v, distance <= 0, slopes.view(-1, 1, 1) * distance), context)
+
+
+@contexts
+def test_an_encoders_tokens_see_all_of_their_sequence(context):
+    layer = loaded(lambda: EncoderOnlyAttention(4, 8, 0.3, num_kv_heads=2), context)
+    step = prompt_step(*LENS)
+    plan = replace(step.caches[0], ranges=ranges.bidirectional(LENS, LENS))
+    layer._step.begin(replace(step, caches=(plan,)))
+    parts = qkv(context.dtype).split([32, 16, 16], dim=-1)
+
+    wanted = torch.cat([masked(*one, torch.ones(len(one[0]), len(one[0]), dtype=torch.bool))
+                        for one in zip(*(x.split(LENS) for x in parts), strict=True)])
+    close(layer(*parts), wanted, context)
+    assert (layer.attn_type, str(layer.paged.need.mask)) == (AttentionType.ENCODER_ONLY, "Bidirectional()")
+
+
+def test_the_cache_group_of_chunked_attention_has_its_chunks():
+    layer = loaded(lambda: ChunkedLocalAttention(4, 8, 0.3, 3, num_kv_heads=2), REFERENCE)
+
+    assert layer.paged.need.mask.size == 3
+
+
+@pytest.mark.parametrize("make", [lambda: CrossAttention(4, 8, 0.3), attention(attn_type="encoder")])
+def test_attention_beside_a_decoder_can_be_made_and_a_call_says_that_it_is_not_built(make):
+    layer, _ = made(make, REFERENCE)
+    layer.finish_loading()
+
+    with pytest.raises(NotBuiltError, match=r"attn_type = 'encoder(_decoder)?'"):
+        layer(torch.zeros(3, 32), torch.zeros(3, 32), torch.zeros(3, 32))
+
+
+def test_attention_of_an_image_encoder_keeps_its_inputs_apart():
+    q, k, v = (numbers((1, ROWS, width), torch.float32, seed=i) for i, width in enumerate((32, 16, 16)))
+
+    out = MMEncoderAttention(4, 8, 0.3, num_kv_heads=2)(q, k, v, cu_seqlens=torch.tensor([0, 5, 8]))
+
+    parts = zip(*(x[0].split(LENS) for x in (q, k, v)), strict=True)
+    wanted = torch.cat([masked(*one, torch.ones(len(one[0]), len(one[0]), dtype=torch.bool)) for one in parts])
+    torch.testing.assert_close(out[0], wanted)
+
+
+@contexts
+def test_a_layer_may_read_the_keys_and_values_of_an_earlier_one(context):
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = Attention(4, 8, 0.3, num_kv_heads=2, prefix="layers.0.attn")
+            self.second = Attention(4, 8, 0.3, num_kv_heads=2, prefix="layers.1.attn",
+                                    kv_sharing_target_layer_name="layers.0.attn")
+
+    model = loaded(Two, context, prompt_step(*LENS))
+    first, second = share_caches(model)
+    second.bind_cache((first.k_cache, first.v_cache), 0)
+    q, k, v = qkv(context.dtype).split([32, 16, 16], dim=-1)
+
+    out = model.first(q, k, v)
+
+    assert (second.need.source, second.need.bytes_per_token) == (0, 0)
+    close(model.second(q, None, None), definition(q, k, v), context)
+    assert torch.equal(model.second._step.current(model).positions, prompt_step(*LENS).positions)
+    close(out, definition(q, k, v), context)
+
+
+def test_a_layer_that_reads_of_no_earlier_one_is_refused():
+    class Two(nn.Module):
+        def __init__(self, second):
+            super().__init__()
+            self.first = Attention(4, 8, 0.3, prefix="layers.0.attn", kv_sharing_target_layer_name="layers.1.attn")
+            self.second = Attention(4, 8, 0.3, prefix=second)
+
+    with pytest.raises(ConfigError, match=r"kv_sharing_target_layer_name = 'layers\.1\.attn'"):
+        share_caches(made(lambda: Two("layers.1.attn"), REFERENCE)[0])
+    with pytest.raises(ConfigError, match=r"Attention.prefix = 'layers\.0\.attn'"):
+        share_caches(made(lambda: Two("layers.0.attn"), REFERENCE)[0])

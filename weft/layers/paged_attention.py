@@ -6,6 +6,7 @@ build it without checks.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 import torch
@@ -81,6 +82,15 @@ class PagedAttention(Layer):
             assert isinstance(plan, AttentionPlan), "the group of a layer with keys and values has their plan"
             check_attention(q, k, v, self.k_cache, self.v_cache, plan, self.params, out)
         return self.choice.run(q, k, v, self.k_cache, self.v_cache, plan, self.params, out)
+
+    def read(self, q: Tensor, step: Step, out: Tensor | None = None) -> Tensor:
+        """As `forward`, over keys and values that the layer whose cache this is has written in this step."""
+        plan = step.caches[self.group]
+        assert isinstance(plan, AttentionPlan), "the group of a layer with keys and values has their plan"
+        plan = replace(plan, slots=plan.slots[:0])
+        none = q.new_empty(0, self.num_kv_heads, self.head_dim)
+        check_attention(q, none, none, self.k_cache, self.v_cache, plan, self.params, out)
+        return self.choice.run(q, none, none, self.k_cache, self.v_cache, plan, self.params, out)
 
     def step_bytes(self, limits: StepLimits) -> int:
         """As Layer. Native: states of a chunk's last rows beside a whole context, and threads' buffers; else scores."""

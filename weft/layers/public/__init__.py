@@ -21,10 +21,18 @@ from weft.layers.public.activation import (
     get_act_and_mul_fn,
     get_act_fn,
 )
-from weft.layers.public.attention import Attention
+from weft.layers.public.attention import (
+    Attention,
+    AttentionType,
+    ChunkedLocalAttention,
+    CrossAttention,
+    EncoderOnlyAttention,
+    MMEncoderAttention,
+)
 from weft.layers.public.auto_weights_loader import AutoWeightsLoader
 from weft.layers.public.compile import ignore_torch_compile, support_torch_compile
 from weft.layers.public.embedding import DEFAULT_VOCAB_PADDING_SIZE, ParallelLMHead, VocabParallelEmbedding
+from weft.layers.public.fused_moe import FusedMoE, SharedFusedMoE
 from weft.layers.public.layer import StepRef
 from weft.layers.public.linear import (
     ColumnParallelLinear,
@@ -53,14 +61,20 @@ __all__ = [
     "DEFAULT_VOCAB_PADDING_SIZE",
     "XIELU",
     "Attention",
+    "AttentionType",
     "AutoWeightsLoader",
+    "ChunkedLocalAttention",
     "ColumnParallelLinear",
+    "CrossAttention",
+    "EncoderOnlyAttention",
     "FastGELU",
     "FatreluAndMul",
+    "FusedMoE",
     "GeluAndMul",
     "GemmaRMSNorm",
     "IntermediateTensors",
     "LogitsProcessor",
+    "MMEncoderAttention",
     "MergedColumnParallelLinear",
     "MulAndSilu",
     "NewGELU",
@@ -74,6 +88,7 @@ __all__ = [
     "ReplicatedLinear",
     "RotaryEmbedding",
     "RowParallelLinear",
+    "SharedFusedMoE",
     "SiluAndMul",
     "SiluAndMulWithClamp",
     "StepRef",

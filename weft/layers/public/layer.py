@@ -67,6 +67,7 @@ class PublicLayer(Layer):
         self.quant_config, self.prefix = quant_config, prefix
         self.context: LayerContext | None = None
         self.filled: set[str] = set()                         # homes that have their numbers
+        self._num_homes = 0                                   # of all parameters, once it was counted
         self.on_full: Callable[[PublicLayer], None] | None = None
         self.params_dtype = torch.get_default_dtype()
 
@@ -139,12 +140,18 @@ class PublicLayer(Layer):
         if self.is_loaded:
             raise CheckpointError(f"{type(self).__name__}.{home}: loaded again after its kernel took the numbers; the "
                                   "checkpoint has this weight twice, or load_weights gives it twice.")
-        homes = self.own_homes()
-        if not self._took_codes(home, homes[home], tensor):
-            homes[home].fill(tensor.numbers() if isinstance(tensor, StoredTensor) else tensor)
+        place = self.home(home)
+        if not self._took_codes(home, place, tensor):
+            place.fill(tensor.numbers() if isinstance(tensor, StoredTensor) else tensor)
         self.filled.add(home)
-        if self.on_full is not None and self.filled >= homes.keys():
-            self.on_full(self)
+        if self.on_full is not None:
+            self._num_homes = self._num_homes or len(self.own_homes())
+            if len(self.filled) == self._num_homes:
+                self.on_full(self)
+
+    def home(self, part: str) -> Home:
+        """The home with a part name."""
+        return self.own_homes()[part]
 
     def _took_codes(self, part: str, home: Home, tensor: Tensor) -> bool:
         """Take a matrix as codes, where the tensor has some and the kernel computes with them. False: as floats."""

@@ -25,8 +25,8 @@ from weft.errors import CheckpointError, ConfigError, NotBuiltError, WeftError
 from weft.layers.context import LayerContext
 from weft.layers.layer import Layer, StepLimits, allocate
 from weft.layers.linear import linear_case
-from weft.layers.paged_attention import PagedAttention
 from weft.layers.pooler import Pooler
+from weft.layers.public.attention import share_caches
 from weft.layers.public.embedding import tie_shared_tables
 from weft.layers.public.layer import PublicLayer, StepRef
 from weft.layers.public.linear import PublicLinear
@@ -77,7 +77,7 @@ class Programmed:
         for module in self.module.modules():
             if isinstance(module, PublicLayer):
                 module.bind(context, self._step)
-        self.caches = tuple(module for module in self.module.modules() if isinstance(module, PagedAttention))
+        self.caches = share_caches(self.module)
         if not self.caches:
             raise ConfigError("model_class", self.name, expected="a model with weft.layers.public.Attention layers",
                               hint="It has none, so it would see the tokens of one step only; a cache of its own "

@@ -5,6 +5,7 @@ A kernel runs `run(x, out=None)`. The activation behind a linear layer is part o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,6 +31,12 @@ def _gelu_tanh(x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh")
 
 
+def _swigluoai(x: Tensor, alpha: float = 1.702, limit: float = 7.0) -> Tensor:
+    """[..., 2F] -> [..., F]: gate and up are even and odd columns (gpt-oss, arXiv:2508.10925)."""
+    gate, up = x[..., ::2].clamp(max=limit), x[..., 1::2].clamp(-limit, limit)
+    return (up + 1) * (gate * torch.sigmoid(gate * alpha))
+
+
 # Names as in Transformers' ACT2FN.
 ACTIVATIONS = {
     "silu": F.silu, "swish": F.silu, "gelu": F.gelu, "gelu_new": _gelu_tanh, "gelu_fast": _gelu_tanh,
@@ -43,6 +50,15 @@ def activation(name: str):
     if name not in ACTIVATIONS:
         raise ConfigError("hidden_act", name, expected=f"one of {', '.join(sorted(ACTIVATIONS))}")
     return ACTIVATIONS[name]
+
+
+# Gates that are no activation of one half times the other half.
+GATES: dict[str, Callable[[Tensor], Tensor]] = {"swigluoai": _swigluoai}
+
+
+def gate(name: str) -> Callable[[Tensor], Tensor]:
+    """The function [..., 2F] -> [..., F] of a gated activation. ConfigError for an unknown name."""
+    return GATES[name] if name in GATES else partial(_torch, activation(name), True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,24 +15,29 @@ from weft.ops.activation.cpu import ACTS
 from weft.ops.kernel import Choice, Kernel, choose, never
 from weft.ops.linear.cpu import refuses_quantized
 from weft.ops.moe import cpu, grouped, reference
-from weft.ops.moe.routing import Routing
+from weft.ops.moe.reference import Biases
+from weft.ops.moe.routing import Routed, Routing
 from weft.ops.native import unavailable
 from weft.ops.nodes import MemoryNodes
 from weft.ops.quantized import quantize
 from weft.ops.quantized.quantize import group_size
 
-__all__ = ["MoECase", "Routing", "choose_moe"]
+__all__ = ["Biases", "MoECase", "Routed", "Routing", "choose_moe"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoECase:
-    """The properties that decide which kernel a mixture-of-experts layer can run. Fields as in LinearCase."""
+    """The properties that decide which kernel a mixture-of-experts layer can run. Fields as in LinearCase.
+
+    has_bias: the experts' products have biases.
+    """
 
     device: str
     dtype: torch.dtype
     hidden_size: int
     intermediate_size: int
     act: str
+    has_bias: bool = False
     isa: str = "reference"
     quantization: str | None = None
     nodes: MemoryNodes | None = field(default=None, compare=False, repr=False)
@@ -44,6 +49,8 @@ def _native_refuses(case: MoECase) -> str | None:
         return reason
     if case.act not in ACTS:
         return f"activation {case.act}"
+    if case.has_bias:
+        return "biases of experts"
     if case.hidden_size % 2 or case.intermediate_size % 32:
         return f"experts of {case.hidden_size} x {case.intermediate_size}: not multiples of 2 and 32"
     if case.quantization is not None:
@@ -54,7 +61,7 @@ def _native_refuses(case: MoECase) -> str | None:
 
 
 def choose_moe(case: MoECase) -> Choice:
-    """The kernel whose `prepare(gate_up, down, routing)` returns a layer's experts."""
+    """The kernel whose `prepare(gate_up, down, routing, biases=None)` returns a layer's experts."""
     return choose("moe", (
         Kernel("native", refuses=_native_refuses, prepare=partial(_native, case)),
         Kernel("grouped", refuses=never, prepare=partial(_torch, case, grouped.GroupedExperts)),
@@ -62,14 +69,16 @@ def choose_moe(case: MoECase) -> Choice:
     ), case)
 
 
-def _native(case: MoECase, gate_up: cpu.Experts, down: cpu.Experts, routing: Routing) -> cpu.NativeExperts:
+def _native(case: MoECase, gate_up: cpu.Experts, down: cpu.Experts, routing: Routing,
+            biases: Biases | None = None) -> cpu.NativeExperts:
+    assert biases is None, "the native kernel refuses experts with biases"
     return cpu.NativeExperts(gate_up, down, routing, case.isa, case.dtype, case.quantization, case.nodes)
 
 
 def _torch(case: MoECase, make: type[reference.ReferenceExperts], gate_up: Tensor, down: Tensor,
-           routing: Routing) -> reference.ReferenceExperts:
+           routing: Routing, biases: Biases | None = None) -> reference.ReferenceExperts:
     if case.quantization is not None:
         for experts in (gate_up, down):
             for weight in experts:
                 weight.copy_(quantize(weight, case.quantization).dequantize(case.dtype))
-    return make(gate_up, down, routing)
+    return make(gate_up, down, routing, biases)

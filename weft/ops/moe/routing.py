@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +24,13 @@ def _sigmoid(logits: Tensor) -> Tensor:
     weights = pad(logits.double(), (0, 1)).softmax(dim=-1)
     of_each, of_zero = weights[..., :-1], weights[..., -1:]
     return (of_each / (of_each + of_zero)).float()
+
+
+class Routed(NamedTuple):
+    """Each token's experts. weights: [T, K] float32. experts: [T, K] int64, expert ids."""
+
+    weights: Tensor
+    experts: Tensor
 
 
 SCORES: dict[str, Callable[[Tensor], Tensor]] = {"softmax": _softmax, "sigmoid": _sigmoid}
@@ -54,13 +62,15 @@ class Routing:
         """True for softmax and top-k without groups and bias, which native kernels compute themselves."""
         return self.scores == "softmax" and self.num_groups == 1 and self.choice_bias is None
 
-    def route(self, router_logits: Tensor) -> tuple[Tensor, Tensor]:
-        """router_logits [T, X] -> (weights [T, K] float32, expert ids [T, K] int64)."""
+    def route(self, router_logits: Tensor | Routed) -> Routed:
+        """router_logits [T, X] -> each token's experts. What is routed already stays as it is."""
+        if isinstance(router_logits, Routed):
+            return router_logits
         scores = SCORES[self.scores](router_logits.float())
         choice = scores if self.choice_bias is None else scores + self.choice_bias
         experts = self._best_groups(choice).topk(self.top_k, dim=-1).indices
         weights = scores.gather(-1, experts)
-        return (weights / (weights.sum(-1, keepdim=True) + _LEAST) if self.renormalize else weights), experts
+        return Routed(weights / (weights.sum(-1, keepdim=True) + _LEAST) if self.renormalize else weights, experts)
 
     def _best_groups(self, choice: Tensor) -> Tensor:
         """The scores [T, X] for choosing, with -inf for experts outside each token's best groups."""
