@@ -25,7 +25,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "model": "checkpoint directory, .gguf file or hub name; none: the model that comes with weft",
         "model_file": "Python file that describes or programs the model; FILE.py:Class names one of its classes",
         "model_class": "class of a programmed model: module:Class or file.py:Class",
-        "model_impl": "auto or native",
+        "model_impl": "auto (native where weft has the architecture), native or transformers",
         "runner": "auto (what the model is for), generate or pooling: an error where the model is for the other",
         "dtype": "auto, float32, float16 or bfloat16",
         "quantization": "int8, int4 or w8a8: how weights are quantized as they are loaded; a method: that of the "
@@ -51,7 +51,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "revision": "branch, tag or commit on the hub",
         "code_revision": "the revision of config code that comes with a checkpoint",
         "tokenizer_revision": "the tokenizer's branch, tag or commit",
-        "trust_remote_code": "let tokenizer and config run code from the checkpoint",
+        "trust_remote_code": "let tokenizer, config and model run code from the checkpoint",
         "plugins": "plugins (entry points of weft.plugins and vllm.general_plugins) to run; none given: all",
         "vllm_version": "vllm.__version__ in plugins and model files that were written for vLLM",
         "vllm_modules": "whose modules `import vllm` gives such files: auto (the installed vLLM's, if any), weft or "

@@ -63,7 +63,7 @@ class EngineArgs:
     vllm_modules: str = "auto"
     model_file: str | None = None                 # a Python file that describes or programs the model; FILE.py:Class
     model_class: str | type | None = None         # class of a programmed model, or "module:Class" or "file.py:Class"
-    model_impl: str = "auto"                      # auto, native
+    model_impl: str = "auto"                      # auto (native if weft has the architecture), native, transformers
     runner: str = "auto"                          # auto (the model's own task), generate, pooling
     dtype: str = "auto"
     quantization: str | None = None               # None: as the checkpoint says; int8, int4, w8a8: quantize at load
@@ -124,7 +124,7 @@ class EngineArgs:
             object.__setattr__(self, "quantization", method)
         object.__setattr__(self, "kv_cache_dtype", KV_CACHE_DTYPE_NAMES.get(self.kv_cache_dtype, self.kv_cache_dtype))
         _one_of("kv_cache_dtype", self.kv_cache_dtype, ("auto", *KV_CACHE_DTYPES))
-        _one_of("model_impl", self.model_impl, ("auto", "native"))
+        _one_of("model_impl", self.model_impl, ("auto", "native", "transformers"))
         _one_of("runner", self.runner, ("auto", "generate", "pooling"))
         _one_of("load_format", self.load_format, ("auto", "safetensors", "pt", "mistral", "gguf", "dummy"))
         _one_of("tokenizer_mode", self.tokenizer_mode, ("auto", "hf", "mistral"))

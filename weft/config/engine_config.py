@@ -40,6 +40,8 @@ class ModelConfig:
     quantization: how the checkpoint's weights are quantized; None: they are floats.
     model_file: a Python file that describes or programs the model. model_class: class of a programmed model:
     "module:Class", "path/file.py:Class", or a class object that only this process can reach.
+    model_impl: auto, native or transformers. trust_remote_code: code that comes with the checkpoint may run;
+    code_revision: of the repository that holds it.
     """
 
     name: str
@@ -57,6 +59,9 @@ class ModelConfig:
     config_source: str = "config.json"
     model_file: str | None = None
     model_class: Any = None
+    model_impl: str = "auto"
+    trust_remote_code: bool = False
+    code_revision: str | None = None
     seed: int = 0
     max_logprobs: int = 20
     logprobs_mode: str = "raw_logprobs"

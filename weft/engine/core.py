@@ -45,7 +45,8 @@ class EngineCore:
                            "rounding depends on the batch. Install a C++ compiler (g++), then weft again.")
         self.runner = Runner(config, machine)
         plan = self.runner.memory
-        cache = CacheManager(plan.groups, plan.num_blocks, config.cache.enable_prefix_caching)
+        shares = config.cache.enable_prefix_caching and self.runner.model.shares_prefixes
+        cache = CacheManager(plan.groups, plan.num_blocks, shares)
         self._scheduler = Scheduler(scheduler_config(config, plan), cache, max_model_len=plan.max_model_len,
                                     has_drafts=config.speculative is not None)
         self._proposer = make_proposer(config.speculative)
@@ -67,8 +68,10 @@ class EngineCore:
 
     def abort(self, request_ids: Iterable[str]) -> None:
         """End requests in any state and release their blocks at once. Unknown ids are ignored."""
-        for request_id in request_ids:
+        ended = tuple(request_ids)
+        for request_id in ended:
             self._scheduler.abort(request_id)
+        self.runner.end_sequences(ended)
         self._count(step_tokens=0)
 
     def step(self) -> StepResult:
@@ -100,6 +103,7 @@ class EngineCore:
             if result.error is not None and was_alive:          # before `apply` publishes its blocks as a prefix
                 self._end(item.seq, result)
         self._scheduler.apply(plan, [result.token_ids for result in results])
+        self.runner.end_sequences([item.seq.request_id for item in plan.scheduled if item.seq.is_finished])
         outputs = []
         for item, result, was_alive, before, length in zip(
                 plan.scheduled, results, alive, cached_before, lengths, strict=True):

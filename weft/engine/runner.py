@@ -6,7 +6,7 @@ The runner knows nothing of queues, of block owners or of a request's life cycle
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice, zip_longest
 from typing import Any
@@ -20,7 +20,7 @@ from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.config.threads import nodes_of_threads
 from weft.engine.memory.cache_tensors import bind_caches
-from weft.engine.memory.plan import MemoryPlan, plan_memory
+from weft.engine.memory.plan import MemoryPlan, plan_memory, planned_groups
 from weft.engine.process.messages import TokenLogprobs, WireTensor
 from weft.engine.process.wire_tensor import to_wire
 from weft.engine.sampler import Sampled, Sampler, SampleRow
@@ -73,6 +73,8 @@ class Runner:
             self.model.refuse_recordings("enforce_eager")
         report = self.model.load(max_model_len=self.memory.max_model_len, use_tqdm=config.load.use_tqdm)
         logger.debug("%s", report)
+        if planned_groups(self.model, config) != self.memory.groups:      # loading showed that it needs other caches
+            self.memory = plan_memory(self.model, config, machine)
         bind_caches(self.model.caches, self.memory.groups, self.memory.num_blocks)
         keep_freed_pages()                     # only after loading: freed weight buffers should go back to the system
         with torch.inference_mode():
@@ -81,6 +83,7 @@ class Runner:
 
     def execute(self, step_plan: StepPlan) -> list[SequenceResult]:
         """One forward pass and sampling. Returns one result for each scheduled sequence, in the plan's order."""
+        self.model.end_sequences([seq.request_id for seq in step_plan.preempted])
         if not step_plan.scheduled:
             return []
         step = step_inputs(step_plan, self.memory)
@@ -94,6 +97,10 @@ class Runner:
         if extra:
             _give_extra(step_plan, step, extra, results)
         return results
+
+    def end_sequences(self, request_ids: Iterable[str]) -> None:
+        """These sequences will not be scheduled again."""
+        self.model.end_sequences(request_ids)
 
     def _sample(self, step_plan: StepPlan, step: Step, hidden: Tensor, results: list[SequenceResult]) -> None:
         """Samples the wanted rows; each sequence gets the tokens up to its first rejected draft.

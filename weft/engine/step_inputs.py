@@ -38,7 +38,8 @@ def step_inputs(step_plan: StepPlan, memory: MemoryPlan) -> Step:
     if embeds is not None:
         input_ids[embeds.rows] = 0      # a valid id for the lookup; the prompt's own embeddings replace the result
     return Step(
-        input_ids=input_ids, embeds=embeds, positions=torch.from_numpy(places), query_lens=query_lens,
+        input_ids=input_ids, embeds=embeds, request_ids=tuple(item.seq.request_id for item in items),
+        positions=torch.from_numpy(places), query_lens=query_lens,
         wanted_rows=tuple(row for item, end in zip(items, ends, strict=True)
                           for row in range(end - item.num_rows, end)),
         caches=tuple(_states(number, items, query_lens) if isinstance(group, StateGroup) else

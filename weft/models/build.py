@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from weft.architectures.registry import Architecture
 from weft.architectures.spec import EncoderSpec, PoolerSpec
 from weft.cache.need import TokensNeed
 from weft.checkpoint.reader import Checkpoint
-from weft.config.engine_config import EngineConfig
+from weft.config.engine_config import EngineConfig, ModelConfig
 from weft.config.quantization_methods import at_load
 from weft.errors import ConfigError, NotBuiltError
 from weft.layers.context import CacheFormat, LayerContext
@@ -22,8 +23,13 @@ from weft.models.described_encoder import DescribedEncoder
 from weft.models.engine_model import EngineModel
 from weft.models.interfaces_base import is_text_generation_model
 from weft.models.programmed.programmed import Programmed
+from weft.models.registry import ModelRegistry
+from weft.models.transformers.build import transformers_model
+from weft.models.transformers.find_class import is_known
 from weft.ops.nodes import MemoryNodes
 from weft.resolve.hf.pooling import read_pooling
+
+logger = logging.getLogger("weft")
 
 
 def build_model(config: EngineConfig, context: LayerContext, checkpoint: Checkpoint | None) -> EngineModel:
@@ -38,6 +44,10 @@ def build_model(config: EngineConfig, context: LayerContext, checkpoint: Checkpo
 
 
 def _built(config: EngineConfig, context: LayerContext, checkpoint: Checkpoint | None) -> EngineModel:
+    reason = _transformers_reason(config.model)
+    if reason is not None:
+        logger.info("%s runs through Transformers: %s", config.model.architecture, reason)
+        return transformers_model(config, context, checkpoint)
     chosen = choose_model(config.model)
     if not isinstance(chosen, Architecture):
         return _programmed(chosen, config, context, checkpoint)
@@ -47,6 +57,22 @@ def _built(config: EngineConfig, context: LayerContext, checkpoint: Checkpoint |
     model = Described(spec, reader, checkpoint, config.model.hf_config, context)
     _check_cache_dtype(model, config)
     return model
+
+
+def _transformers_reason(model: ModelConfig) -> str | None:
+    """Why a model runs through Transformers; None: weft has code for it, or nobody has.
+
+    ConfigError for model_impl transformers beside code for the model.
+    """
+    code = model.model_file or model.model_class
+    if model.model_impl == "transformers":
+        if code is not None:
+            raise ConfigError("model_impl", "transformers", expected="auto or native beside model_file or model_class")
+        return "option model_impl"
+    names = model.hf_config["architectures"]
+    if model.model_impl == "native" or code is not None or any(map(ModelRegistry.entry_of, names)):
+        return None
+    return "weft has no description of its own" if is_known(model) else None
 
 
 def _check_runner(runner: str, model: EngineModel) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -33,6 +33,8 @@ class DescribedStack:
     checkpoint: None for a model that is only looked at. num_outputs: float32 numbers that leave the model for one
     wanted row. head: where the head's matrix comes from, in words.
     """
+
+    shares_prefixes = True
 
     def __init__(self, spec: ModelSpec, module: Stack, reader: ConfigReader, checkpoint: Checkpoint | None,
                  context: LayerContext, *, num_outputs: int, head: str) -> None:
@@ -95,6 +97,9 @@ class DescribedStack:
     def forward(self, step: Step) -> Tensor:
         """As EngineModel."""
         return self.module(step)
+
+    def end_sequences(self, request_ids: Iterable[str]) -> None:
+        """Nothing: the cache is the engine's."""
 
     def choices(self) -> Iterator[Choice]:
         """As EngineModel."""

@@ -5,7 +5,7 @@ The engine knows numbers, homes and forward passes; what a model is made of stay
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -75,6 +75,7 @@ class EngineModel(Protocol):
     tasks: what it is for: "generate", "embed" and so on.
     prompt_embeds_size: numbers in a row of embeddings that a prompt may bring instead of a token id; None: it may not.
     num_positions: tokens of the longest sequence that the model can compute; None: it has no such limit.
+    shares_prefixes: whether the engine may keep blocks of the cache for other sequences that begin alike.
     pooler: for the tasks of PoolingParams; None: it is for none of them.
     reader: knows which keys of the config the model used; None:
     nobody does, because the model reads its config itself.
@@ -94,6 +95,9 @@ class EngineModel(Protocol):
 
     @property
     def num_positions(self) -> int | None: ...
+
+    @property
+    def shares_prefixes(self) -> bool: ...
 
     @property
     def pooler(self) -> Pooler | None: ...
@@ -125,7 +129,10 @@ class EngineModel(Protocol):
         ...
 
     def load(self, *, max_model_len: int, use_tqdm: bool) -> LoadReport:
-        """Allocate and fill all weights. CheckpointError with every fault when the files do not fit the model."""
+        """Allocate and fill all weights. CheckpointError with every fault when the files do not fit the model.
+
+        `caches` may be others afterwards, where only the loaded model shows what it needs.
+        """
         ...
 
     def try_step(self, step: Step) -> None:
@@ -138,6 +145,11 @@ class EngineModel(Protocol):
 
     def compute_logits(self, hidden_states: Tensor) -> Tensor:
         """[N, E] -> [N, V] float32."""
+        ...
+
+    def end_sequences(self, request_ids: Iterable[str]) -> None:
+        """These sequences ended or were preempted: drop what the model itself keeps of them. Unknown ids are ignored.
+        """
         ...
 
     def choices(self) -> Iterator[Choice]:

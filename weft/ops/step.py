@@ -43,6 +43,7 @@ class Step:
     wanted_rows: the rows whose hidden states go to the head.
     caches: the plan that the layers of each cache group read, by the group's number.
     embeds: hidden states that replace looked-up ones; None when every row is looked up.
+    request_ids: S, the request of each sequence, for models that keep caches of their own; () where there is none.
     taps: {block number: [T, E] in the model's dtype}, filled with the hidden states that enter that block. The key
         num_blocks stands for the output of the last block, before the final norm. Described models fill the taps,
         whether a step is recorded or not.
@@ -55,6 +56,7 @@ class Step:
     wanted_rows: tuple[int, ...] = ()
     caches: tuple[CachePlan, ...] = ()
     embeds: RowEmbeds | None = None
+    request_ids: tuple[str, ...] = ()
     taps: dict[int, Tensor] | None = None
     is_eager: bool = False
 

@@ -86,7 +86,8 @@ def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
         origins=config.origins | default_sources | {"dtype": dtype_source, "max_model_len": len_source,
                                                     "model_path": files.source},
         generation_defaults=defaults, quantization=find_quantization(config, files, args.quantization),
-        **_model_code(args),
+        **_model_code(args), model_impl=args.model_impl, trust_remote_code=args.trust_remote_code,
+        code_revision=args.code_revision,
         seed=args.seed, max_logprobs=args.max_logprobs, logprobs_mode=args.logprobs_mode,
         enable_prompt_embeds=args.enable_prompt_embeds, runner=args.runner,
     )

@@ -59,6 +59,7 @@ class Programmed:
 
     tasks = frozenset({"generate"})
     reader = None
+    shares_prefixes = True
     prompt_embeds_size: int | None = None                     # known after the first step
     num_positions: int | None = None
     pooler: Pooler | None = None
@@ -261,6 +262,9 @@ class Programmed:
         """As EngineModel. ConfigError for logits of another shape."""
         logits = self._methods.compute_logits(hidden_states)
         return self._checked("compute_logits", logits, len(hidden_states), self._vocab_size).float().contiguous()
+
+    def end_sequences(self, request_ids: Iterable[str]) -> None:
+        """Nothing: the cache is the engine's."""
 
     def choices(self) -> Iterator[Choice]:
         """As EngineModel."""

@@ -15,6 +15,7 @@ from weft.config.frozen import thaw
 from weft.errors import ConfigError
 from weft.resolve.hf.complaint import complaint
 from weft.resolve.hf.recipes import RECIPES, ConfigRecipe
+from weft.resolve.hf.remote_code import load_remote_class
 from weft.resolve.repo_files import get_hf_file_to_dict
 from weft.resolve.stages import Values, fill_in, rename_keys
 
@@ -114,7 +115,8 @@ def class_of(values: Mapping[str, Any], model: str, *, trust_remote_code: bool =
         raise RemoteCodeError("auto_map.AutoConfig", reference, source=model, expected="code that you trust",
                               hint=f"model_type {model_type!r} needs it: look at it, then pass trust_remote_code=True "
                               "or --trust-remote-code.")
-    return _load_remote(reference, model, revision=revision, code_revision=code_revision)
+    return load_remote_class(reference, model, field="auto_map.AutoConfig", revision=revision,
+                             code_revision=code_revision)
 
 
 def remote_class(values: Mapping[str, Any]) -> str | None:
@@ -173,16 +175,6 @@ def plain_config(values: Mapping[str, Any], source: str) -> PretrainedConfig:
     """A config object with only the values as attributes, for a model_type without a class."""
     cls = _own_class(ConfigRecipe(name="PretrainedConfig"), values.get("model_type") or "")
     return build_config(values, cls, source)
-
-
-def _load_remote(reference: str, model: str, *, revision: str | None, code_revision: str | None) -> type:
-    from transformers.dynamic_module_utils import get_class_from_dynamic_module
-
-    try:
-        return get_class_from_dynamic_module(reference, model, revision=revision, code_revision=code_revision)
-    except Exception as error:
-        raise ConfigError("auto_map.AutoConfig", reference, expected="a config class that can be imported",
-                          source=model, hint=f"{type(error).__name__}: {error}") from error
 
 
 def _own_class(recipe: ConfigRecipe, model_type: str) -> type[PretrainedConfig]:

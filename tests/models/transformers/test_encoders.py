@@ -1,0 +1,31 @@
+"""Encoders of Transformers pool what Transformers' hidden states give."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny_encoders import token_states, write_sentence_files
+from tiny_transformers import write_kind
+
+from weft import LLM
+
+PROMPTS = [[5 + i, 77, 19 + 2 * i, 105] * (1 + 3 * i) for i in range(4)]
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+@pytest.mark.parametrize("mode", [None, "mean_tokens"])
+def test_embeddings_in_company(tmp_path, kind, mode):
+    model = write_kind(tmp_path, kind)
+    if mode is not None:
+        write_sentence_files(tmp_path, mode=mode)
+    states = [token_states(model, prompt) for prompt in PROMPTS]
+    wanted = [F.normalize(state[0] if mode is None else state.mean(0), dim=-1) for state in states]
+
+    with LLM(model=str(tmp_path), dtype="float32", max_model_len=96, skip_tokenizer_init=True, num_threads=1,
+             use_tqdm_on_load=False, model_impl="transformers") as llm:
+        outputs = llm.embed([{"prompt_token_ids": prompt} for prompt in PROMPTS], use_tqdm=False)
+        found = [torch.tensor(output.outputs.embedding) for output in outputs]
+        assert llm.apply_model(lambda module: (type(module).__name__, module.level)) == [
+            ("TransformersEmbeddingModel", "wired")]
+
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)

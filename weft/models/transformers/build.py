@@ -1,0 +1,60 @@
+"""`transformers_model`: from a configuration to a TransformersModel, or the reason why there can be none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from weft.architectures.spec import PoolerSpec
+from weft.checkpoint.reader import Checkpoint
+from weft.config.engine_config import EngineConfig, ModelConfig
+from weft.config.frozen import thaw
+from weft.errors import NotBuiltError
+from weft.layers.context import LayerContext
+from weft.models.transformers.attention import register
+from weft.models.transformers.find_class import find_class
+from weft.models.transformers.model import TransformersModel
+from weft.resolve.hf.classes import build_config, class_of
+from weft.resolve.hf.pooling import read_pooling
+
+
+def transformers_model(config: EngineConfig, context: LayerContext, checkpoint: Checkpoint | None) -> TransformersModel:
+    """The model, without memory yet. ConfigError, NotBuiltError as `find_class`, and for what the backend lacks."""
+    model = config.model
+    if checkpoint is not None and (checkpoint.is_gguf or checkpoint.is_mistral):
+        raise NotBuiltError("model", model.path, expected="files in Transformers' layout for model_impl transformers")
+    if model.quantization is not None:
+        raise NotBuiltError("quantization_config", model.quantization.method, source=model.config_source,
+                            expected="none for a model that runs through Transformers",
+                            hint="Use float weights; quantization=\"int8\" or \"int4\" quantizes at load.")
+    cls, hf_config = find_class(model), _config_object(model)
+    if getattr(hf_config, "is_encoder_decoder", False) and "ForCausalLM" not in cls.__name__:
+        raise NotBuiltError("is_encoder_decoder", True, expected="false", source=model.config_source,
+                            hint=f"{cls.__name__} has an encoder, and weft's requests have no input for one yet.")
+    register()
+    pooler = read_pooling(Path(model.path)) or PoolerSpec(kind=_default_pooling(hf_config))
+    return TransformersModel(cls, hf_config, config, checkpoint, context, pooler)
+
+
+def _config_object(model: ModelConfig) -> Any:
+    """The config as the class wants it. ConfigError when its class is not trusted or refuses the values."""
+    values = _with_floats(thaw(model.hf_config))
+    cls = class_of(values, model.path, trust_remote_code=model.trust_remote_code, code_revision=model.code_revision)
+    return build_config(values, cls, model.config_source)
+
+
+def _with_floats(value: Any) -> Any:
+    """Numbers that JSON has no words for, which Transformers writes as {"__float__": "Infinity"}, as numbers."""
+    if isinstance(value, dict):
+        if value.keys() == {"__float__"}:
+            return float(value["__float__"])
+        return {key: _with_floats(each) for key, each in value.items()}
+    return [_with_floats(each) for each in value] if isinstance(value, list) else value
+
+
+def _default_pooling(hf_config: Any) -> str:
+    """Decoders pool their last token, encoders their first."""
+    is_decoder = getattr(hf_config, "is_decoder", None) or getattr(hf_config, "use_cache", None)
+    return "last" if is_decoder and not hasattr(hf_config, "type_vocab_size") else "cls"
+
+

@@ -1,0 +1,329 @@
+"""`TransformersModel`: a model class of Transformers as the engine drives it.
+
+It is wired if that can be done and gives the right numbers: attention over weft's paged cache, sequences packed. Else
+the model stays as it is, with a cache of its own for each sequence.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from weft.architectures.spec import PoolerSpec
+from weft.architectures.words import layer_words
+from weft.cache.masks import CAUSAL, Bidirectional
+from weft.cache.need import TokensNeed
+from weft.checkpoint.reader import Checkpoint
+from weft.checkpoint.report import LoadReport
+from weft.config.engine_config import EngineConfig
+from weft.errors import ConfigError, NotBuiltError, WeftError
+from weft.layers.context import LayerContext
+from weft.layers.layer import StepLimits
+from weft.layers.paged_attention import PagedAttention
+from weft.layers.pooler import Pooler
+from weft.layers.public.layer import StepRef
+from weft.models.engine_model import LayerWords, ModelWords
+from weft.models.sizes import layers_of, num_parameters, step_bytes
+from weft.models.transformers.attention import PAGED, Wire
+from weft.models.transformers.cache_own import OwnCaches
+from weft.models.transformers.check import check_wired, difference, fit_own, trial_ids
+from weft.models.transformers.kinds import module_class
+from weft.models.transformers.load import load_model
+from weft.models.transformers.outline import call_model, first_states, outline
+from weft.models.transformers.wiring import NotWiredError, Site, find_sites, meta_model
+from weft.ops.attention import AttentionParams
+from weft.ops.kernel import Choice
+from weft.ops.step import Step
+from weft.pooling_params import BUILT_TASKS
+
+logger = logging.getLogger("weft")
+
+_BUFFERS = 8        # rows of the widest product that a block of foreign code is taken to hold at one time
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCacheLayer:
+    """Stands for the caches that Transformers' objects hold: the engine counts their memory, and allocates none."""
+
+    need: TokensNeed
+    cache_dtypes: tuple[torch.dtype, ...] = ()
+
+    def cache_shapes(self, num_blocks: int) -> tuple[tuple[int, ...], ...]:
+        """As CacheLayer: no tensors."""
+        return ()
+
+    def bind_cache(self, tensors: tuple[Tensor, ...], group: int) -> None:
+        """As CacheLayer."""
+
+
+class TransformersModel:
+    """As EngineModel. cls: the class of Transformers. pooler_spec: of models that do not generate.
+
+    ConfigError when the class cannot be made from the config.
+    """
+
+    reader = None
+    prompt_embeds_size: int | None = None
+    num_positions: int | None = None
+
+    def __init__(self, cls: Any, hf_config: Any, config: EngineConfig, checkpoint: Checkpoint | None,
+                 context: LayerContext, pooler_spec: PoolerSpec) -> None:
+        self._cls, self._hf_config, self._config = cls, hf_config, config
+        self._checkpoint, self._context, self._step = checkpoint, context, StepRef()
+        self.name, self._outline = cls.__name__, None
+        model = self._without_memory()
+        generates = model.get_output_embeddings() is not None
+        self.pooler = None if generates else Pooler(pooler_spec)
+        self.tasks = frozenset({"generate"}) if generates else frozenset(BUILT_TASKS)
+        self.module = module_class("generate" if generates else "embed", config.model.hf_config)(model)
+        self.own_caches: OwnCaches | None = None
+        self._first_position = 0                              # the position of a sequence's first token
+        try:
+            self._outline, self._sites = find_sites(model, _num_layers(hf_config))
+            self.caches: tuple[Any, ...] = tuple(self._paged(site) for site in self._sites)
+            self.shares_prefixes = True
+        except (NotWiredError, WeftError) as reason:
+            self._keep_own(str(reason))
+
+    def _without_memory(self) -> Any:
+        try:
+            return meta_model(self._cls, self._hf_config, self._context.dtype)
+        except Exception as error:
+            raise ConfigError("architectures", self.name, expected="a class that can be made from this config",
+                              source=self._config.model.config_source,
+                              hint=f"{type(error).__name__}: {error}") from error
+
+    def _paged(self, site: Site) -> PagedAttention:
+        sinks = None if site.sinks is None else torch.zeros(site.num_heads)
+        return PagedAttention(num_heads=site.num_heads, num_kv_heads=site.num_kv_heads, head_dim=site.head_dim,
+                              window=site.window, mask=site.mask, context=self._context,
+                              params=AttentionParams(scale=site.scale, softcap=site.softcap, sinks=sinks))
+
+    def _keep_own(self, reason: str) -> None:
+        """From now on the model keeps its own attention and caches."""
+        logger.warning("%s runs unmodified with its own cache, one sequence after another, which is slower: %s",
+                       self.name, reason)
+        self._sites, self.shares_prefixes = (), False
+        self.module.level, self.module.reason = "own cache", reason
+        mask = CAUSAL if self.pooler is None else Bidirectional()
+        self.caches = (OwnCacheLayer(TokensNeed(_own_bytes(self._hf_config, self._context.dtype), None, mask)),)
+
+    @property
+    def is_wired(self) -> bool:
+        """Whether attention goes over weft's cache."""
+        return bool(self._sites)
+
+    def words(self) -> ModelWords:
+        """As EngineModel."""
+        model = self.module.model
+        kinds: dict[tuple[Any, ...], list[int]] = {}
+        for number, site in enumerate(self._sites):
+            kinds.setdefault((site.num_heads, site.num_kv_heads, site.head_dim, site.window), []).append(number)
+        each = num_parameters(model) // max(1, len(self._sites))
+        rows = tuple(LayerWords(
+            layers=layer_words(numbers), positions="Transformers", ffn="Transformers", norms="Transformers",
+            attention=f"{heads} heads, {kv_heads} kv heads of {size}" + (f", window {window}" if window else ""),
+            parameters=each, cache_bytes_per_token=self.caches[numbers[0]].need.bytes_per_token, state_bytes=0)
+            for (heads, kv_heads, size, window), numbers in kinds.items())
+        how = "wired to weft's cache" if self._sites else "unmodified, with its own cache"
+        return ModelWords(f"{self.name} of Transformers, {how}", "as its code says", rows)
+
+    def weight_bytes(self) -> int:
+        """As EngineModel: parameters and buffers, those that modules share once."""
+        tensors = {id(x): x for x in (*self.module.parameters(), *self.module.buffers())}
+        return sum(x.numel() * x.element_size() for x in tensors.values())
+
+    def step_bytes(self, limits: StepLimits) -> int:
+        """As EngineModel; what lies between foreign operators is an estimate by the widest matrix."""
+        matrices = [p for p in self.module.parameters() if p.dim() >= 2 and p.shape[0] != self._vocab_size]
+        widest = max((max(p.shape) for p in matrices), default=0)
+        token_bytes = _BUFFERS * widest * max(self._context.dtype.itemsize, 4)
+        native = self._context.is_native
+        fixed = max((layer.step_bytes(limits) for layer in self.caches if isinstance(layer, PagedAttention)), default=0)
+        return fixed + step_bytes(self.module, token_bytes, self._vocab_size, limits, native=native)
+
+    @property
+    def _vocab_size(self) -> int:
+        return self._config.model.vocab_size
+
+    def bytes_per_cached_token(self) -> float:
+        """As EngineModel."""
+        return max((layer.bytes_per_cached_token() for layer in self.caches if isinstance(layer, PagedAttention)),
+                   default=0)
+
+    def check_weights(self) -> str:
+        """As EngineModel: nothing is compared, because only Transformers knows how it maps the tensors' names."""
+        return "Transformers compares the tensors' names and shapes when it loads the model."
+
+    def load(self, *, max_model_len: int, use_tqdm: bool) -> LoadReport:
+        """As EngineModel, by Transformers' own loading; then the check run, after which `caches` may have changed."""
+        checkpoint, start = self._checkpoint, perf_counter()
+        assert checkpoint is not None, "a model that is only looked at has no weights"
+        model = load_model(self._cls, self._hf_config, checkpoint, self._config.model.path, self._context.dtype,
+                           load_format=self._config.load.load_format, use_tqdm=use_tqdm)
+        self.module.model = model
+        with torch.inference_mode():
+            self._choose(model)
+        tensors = checkpoint.tensors
+        return LoadReport(num_tensors=len(tensors), num_bytes=sum(info.num_bytes for info in tensors.values()),
+                          seconds=perf_counter() - start, files=checkpoint.files, is_head_tied=False)
+
+    def _choose(self, model: Any) -> None:
+        """Wire the model if that gives its own numbers on a few tokens; else keep its own caches."""
+        tokens = trial_ids(self._vocab_size)
+        wanted = self._outlined(model, tokens)
+        if self._sites:
+            self._wire(model)
+            problem = self._problem(tokens, wanted)
+            pad = getattr(model.config, "pad_token_id", None)
+            if problem is not None and isinstance(pad, int):       # positions that begin after the padding's
+                self._first_position = pad + 1
+                if self._problem(tokens, wanted) is None:
+                    problem = None
+            if problem is not None:
+                model.set_attn_implementation("eager")
+                self._keep_own(f"wired to weft's cache, {problem}")
+        if self._sites:
+            logger.info("%s of Transformers is wired to weft's cache: %d attention modules, checked on %d tokens",
+                        self.name, len(self._sites), sum(map(len, tokens)))
+            return
+        backbone = None if self._outline is None else model.get_submodule(self._outline.backbone)
+        self.own_caches = OwnCaches(model, backbone)
+        fit_own(self.own_caches, tokens[0], wanted[0])
+        by = {0: "computes every step from the first token", 1: "continues by one token", None: "continues by chunks"}
+        logger.info("%s of Transformers %s", self.name, by[self.own_caches.continues_by])
+
+    def _outlined(self, model: Any, tokens: list[list[int]]) -> list[Tensor]:
+        """The states [T, E] of each sequence as the unmodified model has them; its logits if it has no separate head.
+        """
+        wanted, logits = [], None
+        for ids in tokens:
+            batch = torch.tensor([ids])
+            try:
+                found, states, result = outline(model, batch)
+                states, logits = first_states(states)[0], getattr(result, "logits", None)
+                if logits is not None:
+                    problem = difference(found.logits(model, states), logits[0])
+                    if problem is not None:
+                        raise NotWiredError(f"its logits are not made of its hidden states alone ({problem})")
+                self._outline = found
+                wanted.append(states)
+            except Exception as error:
+                if self._sites:
+                    self._keep_own(str(error))
+                self._outline = None
+                wanted.append(call_model(model, batch).logits[0])
+        return wanted
+
+    def _wire(self, model: Any) -> None:
+        for site, paged in zip(self._sites, self.caches, strict=True):
+            module = model.get_submodule(site.name)
+            if site.sinks is not None:
+                paged.params = replace(paged.params, sinks=getattr(module, site.sinks).detach().float().clone())
+            vars(module)["weft"] = Wire(paged, self._step, site.value_dim)
+        model.set_attn_implementation(PAGED)
+
+    def _problem(self, tokens: list[list[int]], wanted: list[Tensor]) -> str | None:
+        try:
+            return check_wired(self.forward, self.caches, tokens, wanted)
+        except Exception as error:
+            logger.debug("the wired model failed", exc_info=True)
+            return f"it raises {type(error).__name__}: {str(error)[:200]}"
+
+    def try_step(self, step: Step) -> None:
+        """As EngineModel: a first forward pass. ConfigError for NaN or infinity."""
+        hidden = self.forward(replace(step, request_ids=("trial",)))
+        self.end_sequences(["trial"])
+        values = hidden if self.pooler is not None else self.compute_logits(hidden)
+        if values.isnan().any() or not values.isfinite().any(dim=-1).all():
+            raise ConfigError("dtype", self._config.model.dtype, expected=f"one in which {self.name} gives numbers",
+                              hint="A first step gave NaN or infinity. Are the weights whole? Try dtype=\"float32\".")
+
+    def forward(self, step: Step) -> Tensor:
+        """As EngineModel; logits [T, V] instead of states where the model has no separate head.
+
+        NotBuiltError for a step with taps.
+        """
+        if step.taps:
+            raise NotBuiltError("step.taps", sorted(step.taps), expected="none for a model of Transformers")
+        if self.own_caches is not None:
+            return self._each_alone(self.own_caches, step)
+        assert self._outline is not None, "a wired model has an outline"
+        self._step.begin(step)
+        try:
+            positions = step.positions.unsqueeze(0) + self._first_position
+            return self._outline.states(self.module.model, step.input_ids.unsqueeze(0), positions)[0]
+        finally:
+            self._step.begin(None)
+
+    def _each_alone(self, own: OwnCaches, step: Step) -> Tensor:
+        rows, out = 0, []
+        for request_id, count in zip(step.request_ids, step.query_lens, strict=True):
+            ids = step.input_ids[rows : rows + count].tolist()
+            out.append(own.states(request_id, int(step.positions[rows]), ids))
+            rows += count
+        return torch.cat(out)
+
+    def end_sequences(self, request_ids: Iterable[str]) -> None:
+        """As EngineModel."""
+        if self.own_caches is not None:
+            self.own_caches.end(request_ids)
+
+    def compute_logits(self, hidden_states: Tensor) -> Tensor:
+        """As EngineModel. ConfigError for more logits than the vocabulary has ids."""
+        logits = hidden_states
+        if self._outline is not None:
+            logits = self._outline.logits(self.module.model, hidden_states)
+        if logits.shape[-1] < self._vocab_size:                # ids without a row in the head are never likely
+            logits = F.pad(logits, (0, self._vocab_size - logits.shape[-1]), value=-torch.inf)
+        if logits.shape[-1] > self._vocab_size:
+            raise ConfigError("vocab_size", self._vocab_size, expected=f"{logits.shape[-1]}, as {self.name} has",
+                              source=self._config.model.config_source)
+        return logits.float().contiguous()
+
+    def choices(self) -> Iterator[Choice]:
+        """As EngineModel."""
+        for layer in (*layers_of(self.module), *self.caches):
+            yield from (value for value in vars(layer).values() if isinstance(value, Choice)) \
+                if isinstance(layer, nn.Module) else ()
+
+    def forget_recordings(self) -> None:
+        """Nothing is recorded: between weft's layers other code runs."""
+
+    def refuse_recordings(self, reason: str) -> None:
+        """Nothing is recorded anyway."""
+
+
+def _num_layers(hf_config: Any) -> int | None:
+    found = getattr(_text(hf_config), "num_hidden_layers", None)
+    return found if isinstance(found, int) else None
+
+
+def _text(hf_config: Any) -> Any:
+    try:
+        return hf_config.get_text_config(decoder=True)
+    except ValueError:                                        # several parts could be meant
+        return hf_config
+
+
+def _own_bytes(hf_config: Any, dtype: torch.dtype) -> int:
+    """Bytes that a cache of Transformers is taken to need for a token: keys and values in all layers."""
+    text = _text(hf_config)
+
+    def number(name: str, default: int) -> int:
+        try:
+            found = getattr(text, name, None)
+        except (AttributeError, RuntimeError):               # it differs between layers
+            found = None
+        return found if isinstance(found, int) and found > 0 else default
+
+    heads = number("num_attention_heads", 1)
+    size = number("head_dim", number("hidden_size", 1024) // heads or 1)
+    return 2 * number("num_hidden_layers", 32) * number("num_key_value_heads", heads) * size * dtype.itemsize

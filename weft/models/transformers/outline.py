@@ -1,0 +1,115 @@
+"""`Outline`: how a Transformers model is called, found by calling it once on the "meta" device or with its weights.
+
+The top module (`LlamaForCausalLM`) calls its backbone (`LlamaModel`), which returns hidden states; what the top does
+with them afterwards is the head. weft calls backbone and head apart, because only some rows are sampled.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Arguments of the top and of backbones under which token ids and positions go in.
+_IDS, _POSITIONS = "input_ids", "position_ids"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outline:
+    """backbone: the module's name in the model, "" for the model itself. keywords: how the model calls it, without
+    token ids and positions. takes_positions: whether it takes `position_ids`. output: class of what it returns."""
+
+    backbone: str
+    keywords: Mapping[str, Any]
+    takes_positions: bool
+    output: type
+
+    def states(self, model: nn.Module, input_ids: Tensor, positions: Tensor | None) -> Tensor:
+        """Hidden states [1, T, E] of input_ids [1, T]. positions: [1, T]; None: the model counts them itself."""
+        given = {_IDS: input_ids} if positions is None else {_IDS: input_ids, _POSITIONS: positions}
+        return first_states(model.get_submodule(self.backbone)(**self.keywords, **given))
+
+    def logits(self, model: nn.Module, hidden_states: Tensor) -> Tensor:
+        """[N, E] -> [N, V], by the model's own forward with the backbone's result put in its place."""
+        result = self.output(last_hidden_state=hidden_states.unsqueeze(0))
+        with _replaced(model.get_submodule(self.backbone), result):
+            out = model(**{_IDS: torch.zeros(1, len(hidden_states), dtype=torch.int64), "use_cache": False})
+        return out.logits[0]
+
+
+@contextmanager
+def _replaced(module: nn.Module, result: Any) -> Iterator[None]:
+    """The module returns `result`, whatever it is called with."""
+    vars(module)["forward"] = lambda *args, **keywords: result
+    try:
+        yield
+    finally:
+        del vars(module)["forward"]
+
+
+def first_states(output: Any) -> Tensor:
+    """The final hidden states of what a backbone returned."""
+    states = getattr(output, "last_hidden_state", None)
+    return output[0] if states is None else states
+
+
+def takes_argument(module: nn.Module, name: str) -> bool:
+    """Whether a module's forward names this argument."""
+    return name in inspect.signature(module.forward).parameters
+
+
+def call_model(model: nn.Module, input_ids: Tensor) -> Any:
+    """Call the whole model [1, T], without a cache; it counts the positions."""
+    return model(**({_IDS: input_ids} | _flags(model)))
+
+
+def outline(model: nn.Module, input_ids: Tensor) -> tuple[Outline, Any, Any]:
+    """(outline, what the backbone returned, what the model returned), from one call. ValueError when it is of no form
+    that weft can call in two parts.
+
+    input_ids: [1, T], on the model's device.
+    """
+    called: list[tuple[nn.Module, dict[str, Any], Any]] = []
+    handles = [child.register_forward_hook(_noting(called, child), with_kwargs=True)
+               for child in model.modules() if child is not model]
+    try:
+        result = call_model(model, input_ids)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if getattr(result, "logits", None) is None:
+        return Outline("", _flags(model), takes_argument(model, _POSITIONS), type(result)), result, result
+    names = {module: name for name, module in model.named_modules()}
+    for module, keywords, output in called:
+        if hasattr(output, "last_hidden_state"):
+            kept = _constant(keywords, input_ids)
+            return Outline(names[module], kept, takes_argument(module, _POSITIONS), type(output)), output, result
+    raise ValueError("no module within it takes input_ids and returns hidden states")
+
+
+def _noting(called: list[tuple[nn.Module, dict[str, Any], Any]], module: nn.Module) -> Any:
+    def note(_module: nn.Module, args: Any, keywords: dict[str, Any], output: Any) -> None:
+        names = list(inspect.signature(module.forward).parameters) if args else []
+        given = dict(zip(names, args, strict=False)) | keywords
+        if isinstance(given.get(_IDS), Tensor):
+            called.insert(0, (module, given, output))         # an outer module ends after those within it
+
+    return note
+
+
+def _constant(keywords: Mapping[str, Any], input_ids: Tensor) -> dict[str, Any]:
+    """The keywords that do not change with the tokens. ValueError for a tensor that weft could not make again."""
+    kept = {key: value for key, value in keywords.items() if key not in (_IDS, _POSITIONS)}
+    for key, value in kept.items():
+        if isinstance(value, Tensor) and value is not input_ids:
+            raise ValueError(f"its backbone is given {key}, a tensor that weft does not know")
+    return kept
+
+
+def _flags(model: nn.Module) -> dict[str, Any]:
+    return {"use_cache": False} if takes_argument(model, "use_cache") else {}
