@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import statistics
 
 import pytest
 
+from weft.cli.bench.backends import measure
 from weft.cli.bench.report import percentile, summarize
 from weft.cli.bench.workload import pauses, random_jobs
 from weft.errors import ConfigError
@@ -92,3 +94,21 @@ def test_a_plot_without_matplotlib_is_refused_before_anything_is_measured(weft, 
     ran = weft("bench", "latency", "--plot", "x.png")
 
     assert ran.status == 1 and 'pip install "weft[plot]"' in ran.err
+
+
+def test_backends_take_turns_and_the_first_round_does_not_count():
+    order = []
+
+    def engine(name, first, rest):
+        def times(jobs):
+            order.append(name)
+            return first, rest
+        return times
+
+    options = argparse.Namespace(prefill_len=8, decode_batches=(2,), decode_len=4, num_iters=2, workload_seed=0)
+    samples = measure({"native": engine("n", 1.0, 2.0), "transformers": engine("t", 3.0, 4.0)}, options, range(9))
+
+    assert "".join(order) == "tntn" + "ntnt" + "tntn"
+    assert samples == {("native", "prefill of 8 tokens"): [1.0, 1.0], ("native", "decode step of 2"): [0.5, 0.5],
+                       ("transformers", "prefill of 8 tokens"): [3.0, 3.0],
+                       ("transformers", "decode step of 2"): [1.0, 1.0]}

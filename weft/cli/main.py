@@ -29,6 +29,7 @@ COMMANDS = {
     "embed": ("weft.cli.embed", "turn texts into vectors with an encoder"),
     "bench latency": ("weft.cli.bench.latency", "measure the time of one batch"),
     "bench throughput": ("weft.cli.bench.throughput", "measure the tokens per second of many requests"),
+    "bench backends": ("weft.cli.bench.backends", "compare a model by weft's description and through Transformers"),
     "bench serve": ("weft.cli.bench.serve", "measure a running server as its clients see it"),
     "models": ("weft.cli.models", "list the architectures that weft runs"),
     "inspect": ("weft.cli.inspect", "explain a checkpoint without reading its weights"),

@@ -19,6 +19,7 @@ from weft.resolve.engine_config import resolve_engine_config
 PROMPTS = [[5 + i, 77, 19 + 2 * i, 105, 130 + i] * (1 + 2 * i) for i in range(4)]
 GENERATING = ["llama", "qwen3", "gemma2", "gpt-oss", "mixtral", "deepseek-v3", "gpt2", "phi", "bloom", "mamba", "lfm2"]
 UNMODIFIED = {"bloom", "mamba", "lfm2"}
+FUSED = {"llama", "qwen3", "gemma2", "mixtral"}
 WITH_EXPERTS = {"gpt-oss", "mixtral", "deepseek-v3"}
 WAYS = {"in company": {}, "chunked": {"max_num_batched_tokens": 7, "max_num_seqs": 3},
         "reference kernels": {"cpu_isa": "reference"}, "preempted": {"num_blocks": 7},
@@ -85,8 +86,8 @@ def test_the_module_says_its_kind_and_level(made):
         ((name, level, reason),) = llm.apply_model(lambda module: (type(module).__name__, module.level, module.reason))
 
     assert name == ("TransformersMoEForCausalLM" if kind in WITH_EXPERTS else "TransformersForCausalLM")
-    assert (level == "own cache") == (kind in UNMODIFIED)
-    assert bool(reason) == (kind in UNMODIFIED)
+    assert level == ("own cache" if kind in UNMODIFIED else "wired and fused" if kind in FUSED else "wired")
+    assert bool(reason) == (kind not in FUSED)
 
 
 def test_a_prefix_is_found_again_where_the_cache_is_wefts(made):
@@ -135,11 +136,28 @@ def test_caches_of_sequences_that_ended_or_were_aborted_are_dropped(tmp_path):
     assert len(held) == 0
 
 
-def test_bfloat16_is_wired_too(tmp_path):
-    write_kind(tmp_path, "llama", torch.bfloat16)
+@pytest.mark.parametrize("kind", ["qwen3", "mixtral"])
+def test_bfloat16_is_fused_too(tmp_path, kind):
+    write_kind(tmp_path, kind, torch.bfloat16)
 
     with engine(tmp_path, dtype="bfloat16") as llm:
-        assert llm.apply_model(lambda module: module.level) != ["own cache"]
+        assert llm.apply_model(lambda module: module.level) == ["wired and fused"]
+
+
+def test_weights_are_quantized_at_load_as_a_described_models_are(tmp_path):
+    write_kind(tmp_path, "llama")
+
+    with engine(tmp_path, quantization="int8", model_impl="native") as llm:
+        wanted, _ = tokens(llm)
+    with engine(tmp_path, quantization="int8") as llm:
+        assert tokens(llm)[0] == wanted
+
+
+def test_quantization_at_load_is_refused_where_transformers_matrices_stay(tmp_path):
+    write_kind(tmp_path, "phi")
+
+    with pytest.raises(NotBuiltError, match="quantization"):
+        engine(tmp_path, quantization="int8")
 
 
 def test_auto_takes_transformers_where_weft_has_no_description(tmp_path, caplog):

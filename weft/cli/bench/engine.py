@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from weft.cli.bench.workload import Job
 from weft.config.engine_args import EngineArgs
 from weft.llm import LLM
-from weft.outputs import RequestMetrics
+from weft.outputs import RequestMetrics, RequestOutput
 from weft.sampling_params import SamplingParams
 
 
@@ -22,11 +23,26 @@ class BenchEngine:
 
     def generate(self, jobs: Sequence[Job]) -> list[float]:
         """Run all jobs at once. Returns each job's latency in seconds, from its arrival to its end."""
+        return [_seconds(output.metrics) for output in self._run(jobs)]
+
+
+    def times(self, jobs: Sequence[Job]) -> tuple[float, float]:
+        """Run all jobs at once. Returns (seconds to the last first token, seconds from there to the end)."""
+        start = time.monotonic()
+        metrics = [output.metrics for output in self._run(jobs)]
+        first = max(each.first_token_time or start for each in metrics if each is not None)
+        return first - start, max(each.finished_time or start for each in metrics if each is not None) - first
+
+    def model_level(self) -> str:
+        """How a model of Transformers runs."""
+        (level,) = self._llm.apply_model(lambda module: getattr(module, "level", "native"))
+        return level
+
+    def _run(self, jobs: Sequence[Job]) -> list[RequestOutput]:
         params = [SamplingParams(temperature=0.0, max_tokens=job.output_len, ignore_eos=True, detokenize=False)
                   for job in jobs]
-        outputs = self._llm.generate([{"prompt_token_ids": job.prompt_token_ids} for job in jobs], params,
-                                     use_tqdm=False)
-        return [_seconds(output.metrics) for output in outputs]
+        return self._llm.generate([{"prompt_token_ids": job.prompt_token_ids} for job in jobs], params,
+                                  use_tqdm=False)
 
 
 def _seconds(metrics: RequestMetrics | None) -> float:

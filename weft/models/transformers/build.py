@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from weft.architectures.spec import PoolerSpec
+from weft.architectures.spec import PoolerSpec, PoolingKind
 from weft.checkpoint.reader import Checkpoint
 from weft.config.engine_config import EngineConfig, ModelConfig
 from weft.config.frozen import thaw
@@ -52,7 +52,7 @@ def _with_floats(value: Any) -> Any:
     return [_with_floats(each) for each in value] if isinstance(value, list) else value
 
 
-def _default_pooling(hf_config: Any) -> str:
+def _default_pooling(hf_config: Any) -> PoolingKind:
     """Decoders pool their last token, encoders their first."""
     is_decoder = getattr(hf_config, "is_decoder", None) or getattr(hf_config, "use_cache", None)
     return "last" if is_decoder and not hasattr(hf_config, "type_vocab_size") else "cls"

@@ -13,8 +13,23 @@ _CAUSAL = "AutoModelForCausalLM"
 
 
 def is_known(model: ModelConfig) -> bool:
-    """Whether Transformers, or the checkpoint's own code, has a class for the model. Imports Transformers."""
-    return _own_class(model.hf_config["architectures"]) is not None or _reference(model.hf_config) is not None
+    """Whether Transformers, or the checkpoint's own code, has a class for the model. Imports Transformers.
+
+    Transformers' class counts only where it takes configs of this model_type.
+    """
+    if _reference(model.hf_config) is not None:
+        return True
+    found, model_type = _own_class(model.hf_config["architectures"]), model.hf_config.get("model_type")
+    if found is None or getattr(found.config_class, "model_type", None) == model_type:
+        return found is not None
+    from transformers.models.auto import modeling_auto
+
+    tables = [table for name, table in vars(modeling_auto).items() if name.endswith("_MAPPING_NAMES")]
+    return any(found.__name__ in _listed(table.get(model_type)) for table in tables)
+
+
+def _listed(names: Any) -> tuple[str, ...]:
+    return names if isinstance(names, tuple) else (names,)
 
 
 def find_class(model: ModelConfig) -> Any:

@@ -34,6 +34,7 @@ from weft.models.sizes import layers_of, num_parameters, step_bytes
 from weft.models.transformers.attention import PAGED, Wire
 from weft.models.transformers.cache_own import OwnCaches
 from weft.models.transformers.check import check_wired, difference, fit_own, trial_ids
+from weft.models.transformers.fuse import Fusion, held_bytes
 from weft.models.transformers.kinds import module_class
 from weft.models.transformers.load import load_model
 from weft.models.transformers.outline import call_model, first_states, outline
@@ -85,12 +86,19 @@ class TransformersModel:
         self.module = module_class("generate" if generates else "embed", config.model.hf_config)(model)
         self.own_caches: OwnCaches | None = None
         self._first_position = 0                              # the position of a sequence's first token
+        self.fusion: Fusion | None = None
         try:
             self._outline, self._sites = find_sites(model, _num_layers(hf_config))
             self.caches: tuple[Any, ...] = tuple(self._paged(site) for site in self._sites)
             self.shares_prefixes = True
         except (NotWiredError, WeftError) as reason:
             self._keep_own(str(reason))
+            return
+        try:
+            self.fusion = Fusion(model, self._outline, self._sites, context, self._step)
+            self.caches = self.fusion.caches
+        except (NotWiredError, WeftError) as reason:
+            self._stay_unfused(str(reason))
 
     def _without_memory(self) -> Any:
         try:
@@ -115,10 +123,14 @@ class TransformersModel:
         mask = CAUSAL if self.pooler is None else Bidirectional()
         self.caches = (OwnCacheLayer(TokensNeed(_own_bytes(self._hf_config, self._context.dtype), None, mask)),)
 
-    @property
-    def is_wired(self) -> bool:
-        """Whether attention goes over weft's cache."""
-        return bool(self._sites)
+    def _stay_unfused(self, reason: str) -> None:
+        """From now on only attention is weft's."""
+        if self._context.quantization is not None:
+            raise NotBuiltError("quantization", self._config.load.quantization, expected="None",
+                                hint=f"{self.name} keeps Transformers' matrices: {reason}.")
+        self.fusion = None
+        self.caches = tuple(self._paged(site) for site in self._sites)
+        self.module.level, self.module.reason = "wired", reason
 
     def words(self) -> ModelWords:
         """As EngineModel."""
@@ -137,8 +149,10 @@ class TransformersModel:
 
     def weight_bytes(self) -> int:
         """As EngineModel: parameters and buffers, those that modules share once."""
-        tensors = {id(x): x for x in (*self.module.parameters(), *self.module.buffers())}
-        return sum(x.numel() * x.element_size() for x in tensors.values())
+        replaced = set() if self.fusion is None else self.fusion.replaced
+        tensors = {id(x): x for x in (*self.module.parameters(), *self.module.buffers()) if id(x) not in replaced}
+        held = 0 if self.fusion is None else held_bytes(self.fusion.stack)
+        return held + sum(x.numel() * x.element_size() for x in tensors.values())
 
     def step_bytes(self, limits: StepLimits) -> int:
         """As EngineModel; what lies between foreign operators is an estimate by the widest matrix."""
@@ -166,20 +180,32 @@ class TransformersModel:
         """As EngineModel, by Transformers' own loading; then the check run, after which `caches` may have changed."""
         checkpoint, start = self._checkpoint, perf_counter()
         assert checkpoint is not None, "a model that is only looked at has no weights"
-        model = load_model(self._cls, self._hf_config, checkpoint, self._config.model.path, self._context.dtype,
-                           load_format=self._config.load.load_format, use_tqdm=use_tqdm)
-        self.module.model = model
+        self._use_tqdm = use_tqdm
+        self.module.model = model = self._read()
         with torch.inference_mode():
             self._choose(model)
         tensors = checkpoint.tensors
         return LoadReport(num_tensors=len(tensors), num_bytes=sum(info.num_bytes for info in tensors.values()),
                           seconds=perf_counter() - start, files=checkpoint.files, is_head_tied=False)
 
+    def _read(self, before: Any = None) -> Any:
+        """The model with its weights. before: a model whose memory can be given back first."""
+        if before is not None:
+            before.to("meta")
+        assert self._checkpoint is not None
+        return load_model(self._cls, self._hf_config, self._checkpoint, self._config.model.path, self._context.dtype,
+                          load_format=self._config.load.load_format, use_tqdm=self._use_tqdm)
+
     def _choose(self, model: Any) -> None:
         """Wire the model if that gives its own numbers on a few tokens; else keep its own caches."""
         tokens = trial_ids(self._vocab_size)
         wanted = self._outlined(model, tokens)
-        if self._sites:
+        if self.fusion is not None:
+            problem = self._fused_problem(model, tokens, wanted)
+            if problem is not None:
+                self._stay_unfused(f"with weft's layers, {problem}")
+                self.module.model = model = self._read(model)
+        if self._sites and self.fusion is None:
             self._wire(model)
             problem = self._problem(tokens, wanted)
             pad = getattr(model.config, "pad_token_id", None)
@@ -191,14 +217,25 @@ class TransformersModel:
                 model.set_attn_implementation("eager")
                 self._keep_own(f"wired to weft's cache, {problem}")
         if self._sites:
-            logger.info("%s of Transformers is wired to weft's cache: %d attention modules, checked on %d tokens",
-                        self.name, len(self._sites), sum(map(len, tokens)))
+            why = f"; not fused, because {self.module.reason}" if self.module.reason else ""
+            logger.info("%s of Transformers is %s: %d attention modules, checked on %d tokens%s", self.name,
+                        self.module.level, len(self._sites), sum(map(len, tokens)), why)
             return
         backbone = None if self._outline is None else model.get_submodule(self._outline.backbone)
         self.own_caches = OwnCaches(model, backbone)
         fit_own(self.own_caches, tokens[0], wanted[0])
         by = {0: "computes every step from the first token", 1: "continues by one token", None: "continues by chunks"}
         logger.info("%s of Transformers %s", self.name, by[self.own_caches.continues_by])
+
+    def _fused_problem(self, model: Any, tokens: list[list[int]], wanted: list[Tensor]) -> str | None:
+        assert self.fusion is not None
+        try:
+            self.fusion.fuse(model)
+            self.module.level = "wired and fused"
+        except Exception as error:
+            logger.debug("fusing failed", exc_info=True)
+            return f"{type(error).__name__}: {str(error)[:200]}"
+        return self._problem(tokens, wanted)
 
     def _outlined(self, model: Any, tokens: list[list[int]]) -> list[Tensor]:
         """The states [T, E] of each sequence as the unmodified model has them; its logits if it has no separate head.
@@ -290,15 +327,19 @@ class TransformersModel:
 
     def choices(self) -> Iterator[Choice]:
         """As EngineModel."""
-        for layer in (*layers_of(self.module), *self.caches):
-            yield from (value for value in vars(layer).values() if isinstance(value, Choice)) \
-                if isinstance(layer, nn.Module) else ()
+        layers = [layer for layer in (*layers_of(self.module), *self.caches) if isinstance(layer, nn.Module)]
+        for layer in dict.fromkeys(layers):
+            yield from (value for value in vars(layer).values() if isinstance(value, Choice))
 
     def forget_recordings(self) -> None:
-        """Nothing is recorded: between weft's layers other code runs."""
+        """As EngineModel."""
+        if self.fusion is not None:
+            self.fusion.stack.steps.forget()
 
     def refuse_recordings(self, reason: str) -> None:
-        """Nothing is recorded anyway."""
+        """As EngineModel."""
+        if self.fusion is not None:
+            self.fusion.stack.steps.refuse(reason)
 
 
 def _num_layers(hf_config: Any) -> int | None:

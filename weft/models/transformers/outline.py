@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 # Arguments of the top and of backbones under which token ids and positions go in.
 _IDS, _POSITIONS = "input_ids", "position_ids"
@@ -34,12 +35,40 @@ class Outline:
         given = {_IDS: input_ids} if positions is None else {_IDS: input_ids, _POSITIONS: positions}
         return first_states(model.get_submodule(self.backbone)(**self.keywords, **given))
 
+    def look(self, model: nn.Module) -> None:
+        """Call a model without memory once more."""
+        ids = torch.zeros(1, 4, dtype=torch.int64, device="meta")
+        with torch.no_grad(), Answering():
+            self.states(model, ids, None)
+
     def logits(self, model: nn.Module, hidden_states: Tensor) -> Tensor:
         """[N, E] -> [N, V], by the model's own forward with the backbone's result put in its place."""
         result = self.output(last_hidden_state=hidden_states.unsqueeze(0))
         with _replaced(model.get_submodule(self.backbone), result):
             out = model(**{_IDS: torch.zeros(1, len(hidden_states), dtype=torch.int64), "use_cache": False})
         return out.logits[0]
+
+
+class Answering(TorchDispatchMode):
+    """On the "meta" device numbers are asked for in vain. Conditions get the answer True, other questions 1.
+
+    Models ask whether a batch is not padded, not packed or short. Wrong answers cannot do harm: they change numbers,
+    which nobody reads here, or the number of calls, which is checked.
+    """
+
+    _LIMIT = 10_000
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._num_answers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
+            self._num_answers += 1
+            if self._num_answers > self._LIMIT:
+                raise RuntimeError("it loops on numbers")
+            return True if args[0].dtype == torch.bool else 1
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager

@@ -12,11 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from weft.cache.masks import CAUSAL, Bidirectional, Chunked, Mask
 from weft.models.transformers.attention import LOOKING, AttentionCall
-from weft.models.transformers.outline import Outline, outline
+from weft.models.transformers.outline import Answering, Outline, outline
 
 TRIAL_TOKENS = 6
 _FAR = (1 << 22) + 12345            # a position past every window and chunk
@@ -48,6 +47,28 @@ class Site:
     sinks: str | None
 
 
+@dataclass(slots=True)
+class LayerCall:
+    """How the first decoder layer is called. rotary_dim: of the `position_embeddings` it is given, None: of none."""
+
+    rotary_dim: int | None = None
+    returns_tuple: bool = False
+
+
+def watch_layer(layer: nn.Module) -> LayerCall:
+    """Notes how a layer is called, from now on."""
+    seen = LayerCall()
+
+    def note(module: nn.Module, args: Any, keywords: dict[str, Any], output: Any) -> None:
+        given = keywords.get("position_embeddings")
+        if isinstance(given, tuple) and all(isinstance(x, Tensor) and x.dim() == 3 for x in given):
+            seen.rotary_dim = given[0].shape[-1]
+        seen.returns_tuple = isinstance(output, tuple)
+
+    layer.register_forward_hook(note, with_kwargs=True)
+    return seen
+
+
 def find_sites(model: nn.Module, num_layers: int | None) -> tuple[Outline, tuple[Site, ...]]:
     """How to call a model on the "meta" device, and its attention modules. NotWiredError says why it has to stay as
     it is. num_layers: that its config states.
@@ -57,7 +78,7 @@ def find_sites(model: nn.Module, num_layers: int | None) -> tuple[Outline, tuple
         vars(module)["weft_calls"] = calls
     ids = torch.zeros(1, TRIAL_TOKENS, dtype=torch.int64, device="meta")
     try:
-        with torch.no_grad(), _Answering():
+        with torch.no_grad(), Answering():
             found, _, _ = outline(model, ids)
     except Exception as error:
         raise NotWiredError(f"it does not run without numbers: {type(error).__name__}: {str(error)[:160]}") from error
@@ -73,28 +94,6 @@ def find_sites(model: nn.Module, num_layers: int | None) -> tuple[Outline, tuple
     if num_layers is not None and len(calls) < num_layers:
         raise NotWiredError(f"{len(calls)} of its {num_layers} layers attend through Transformers' functions")
     return found, tuple(_site(names[call.module], call) for call in calls)
-
-
-class _Answering(TorchDispatchMode):
-    """On the "meta" device numbers are asked for in vain. Conditions get the answer True, other questions 1.
-
-    Models ask whether a batch is not padded, not packed or short. Wrong answers cannot do harm: they change numbers,
-    which nobody reads here, or the number of calls, which is checked.
-    """
-
-    _LIMIT = 10_000
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._num_answers = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
-            self._num_answers += 1
-            if self._num_answers > self._LIMIT:
-                raise NotWiredError("it loops on numbers")
-            return True if args[0].dtype == torch.bool else 1
-        return func(*args, **(kwargs or {}))
 
 
 def _site(name: str, call: AttentionCall) -> Site:
