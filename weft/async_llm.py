@@ -20,6 +20,7 @@ from weft.engine.process.messages import EngineInfo, EngineStats, StepResult, Wi
 from weft.engine.process.process_client import Event, ProcessClient
 from weft.engine.process.wire import Rejected, from_wire
 from weft.errors import EngineDeadError, RequestError
+from weft.extend.function_name import name_of
 from weft.frontend.defaults import default_sampling_params
 from weft.frontend.inputs import InputProcessor, Prepared
 from weft.frontend.llm_engine import refuse_unbuilt, with_max_model_len
@@ -188,13 +189,22 @@ class AsyncLLM:
         """Forget all cached prefixes. Returns False, with nothing changed, while requests run."""
         return await asyncio.wrap_future(self._client.call("reset_prefix_cache"))
 
-    async def collective_rpc(self, method: str, timeout: float | None = None, args: Sequence[Any] = (),
-                             kwargs: Mapping[str, Any] | None = None) -> list[Any]:
+    async def apply_model(self, func: Callable[[Any], Any]) -> list[Any]:
+        """Call `func(model)` in the engine's process. Returns a list with one result, plain data, for each worker.
+
+        ConfigError for a function that another process cannot import, such as a lambda.
+        """
+        return await self.collective_rpc("apply_model", args=(name_of(func, field="func"),))
+
+    async def collective_rpc(self, method: str | Callable[..., Any], timeout: float | None = None,
+                             args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> list[Any]:
         """Call a method of each worker by name, with plain data. Returns one result for each worker.
 
-        timeout: seconds until TimeoutError; None: no limit.
+        method: a name; or a function that another process can import, called as method(worker, ...): ConfigError for
+            any other. timeout: seconds until TimeoutError; None: no limit.
         """
-        future = self._client.call("collective_rpc", method, args=list(args), kwargs=dict(kwargs or {}))
+        name = method if isinstance(method, str) else name_of(method, field="method")
+        future = self._client.call("collective_rpc", name, args=list(args), kwargs=dict(kwargs or {}))
         return await asyncio.wait_for(asyncio.wrap_future(future), timeout)
 
     def shutdown(self) -> None:

@@ -173,9 +173,9 @@ class LLM:
         """Call `func(model)`. Returns a list with one result for each worker."""
         return self._engine.client.apply_model(func)
 
-    def collective_rpc(self, method: str, timeout: float | None = None, args: Sequence[Any] = (),
+    def collective_rpc(self, method: str | Callable[..., Any], timeout: float | None = None, args: Sequence[Any] = (),
                        kwargs: Mapping[str, Any] | None = None) -> list[Any]:
-        """Call a method of each worker by name. Returns a list with one result for each worker.
+        """Call a method of each worker by name, or method(worker, ...). Returns a list with one result for each worker.
 
         timeout: accepted for vLLM's sake; a call in this process waits for nothing.
         """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from weft.cache.manager import CacheManager
@@ -23,6 +23,7 @@ from weft.engine.scheduler import Scheduler
 from weft.engine.sequence import Sequence
 from weft.engine.speculation import make_proposer
 from weft.engine.step_plan import StepPlan
+from weft.extend.function_name import function_named
 from weft.models.extra_outputs import extra_output_names
 from weft.ops.native import is_installed
 
@@ -160,14 +161,21 @@ class EngineCore:
         """Forget all cached prefixes. Returns False, with nothing changed, while sequences hold blocks."""
         return self._scheduler.reset_prefix_cache()
 
-    def collective_rpc(self, method: str, args: Iterable[Any] = (), kwargs: dict[str, Any] | None = None) -> list[Any]:
-        """Call a public method of the worker (the runner) by name. Returns a list with one result for each worker."""
+    def collective_rpc(self, method: str | Callable[..., Any], args: Iterable[Any] = (),
+                       kwargs: Mapping[str, Any] | None = None) -> list[Any]:
+        """Call a public method of the worker (the runner) by name, or function(worker, ...).
+
+        method: a name, a function, or `module:function`. Returns a list with one result for each worker.
+        """
+        if not isinstance(method, str) or ":" in method:
+            function = function_named(method, field="method") if isinstance(method, str) else method
+            return [self.runner.apply(function, *args, **(kwargs or {}))]
         target = None if method.startswith("_") else getattr(self.runner, method, None)
         if not callable(target):
             raise AttributeError(f"collective_rpc: the worker has no method {method!r}")
         return [target(*args, **(kwargs or {}))]
 
-    def apply_model(self, func: Callable[[Any], Any]) -> list[Any]:
+    def apply_model(self, func: Callable[[Any], Any] | str) -> list[Any]:
         """Returns [func(model)], one entry for each worker."""
         return [self.runner.apply_model(func)]
 

@@ -26,6 +26,7 @@ from weft.engine.process.wire_tensor import to_wire
 from weft.engine.sampler import Sampled, Sampler, SampleRow
 from weft.engine.step_inputs import step_inputs, trial_step
 from weft.engine.step_plan import Scheduled, StepPlan
+from weft.extend.function_name import function_named
 from weft.models.build import build_model, layer_context
 from weft.models.extra_outputs import forward_with
 from weft.ops.kernel import explain
@@ -155,10 +156,18 @@ class Runner:
 
     # Methods that users call through collective_rpc and apply_model.
 
-    def apply_model(self, func: Callable[[torch.nn.Module], Any]) -> Any:
-        """func(model). Drops all recordings (graph captures), so that the next step sees changes of the model."""
+    def apply_model(self, func: Callable[[torch.nn.Module], Any] | str) -> Any:
+        """func(model). func: a function or `module:function`.
+
+        Drops all recordings (graph captures), so that the next step sees changes of the model.
+        """
+        function = function_named(func, field="func") if isinstance(func, str) else func
+        return self.apply(lambda worker: function(worker.model.module))
+
+    def apply(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """function(this worker, ...). Drops all recordings, as `apply_model`."""
         try:
-            return func(self.model.module)
+            return function(self, *args, **kwargs)
         finally:
             self.model.forget_recordings()
 

@@ -29,7 +29,8 @@ class Core(Protocol):
     @property
     def has_unfinished(self) -> bool: ...
     def reset_prefix_cache(self) -> bool: ...
-    def collective_rpc(self, method: str, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> list[Any]: ...
+    def collective_rpc(self, method: str | Callable[..., Any], args: Sequence[Any],
+                       kwargs: Mapping[str, Any] | None) -> list[Any]: ...
     def apply_model(self, func: Callable[[Any], Any]) -> list[Any]: ...
     def close(self) -> None: ...
 
@@ -79,8 +80,9 @@ class InProcessClient:
         """Forget all cached prefixes. Returns False, with nothing changed, while sequences run."""
         return self._open().reset_prefix_cache()
 
-    def collective_rpc(self, method: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> list:
-        """Call a method of each worker by name. Returns one result for each worker."""
+    def collective_rpc(self, method: str | Callable[..., Any], args: Sequence[Any] = (),
+                       kwargs: Mapping[str, Any] | None = None) -> list:
+        """Call a method of each worker by name, or method(worker, ...). Returns one result for each worker."""
         return self._open().collective_rpc(method, args, kwargs)
 
     def apply_model(self, func: Callable[[Any], Any]) -> list:
