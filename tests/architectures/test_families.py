@@ -164,9 +164,12 @@ def test_deepseek_scales_scores_beyond_what_yarn_does_to_the_rotated_part():
     assert mixer.scale == pytest.approx(192 ** -0.5 * (0.0707 * math.log(40) + 1) ** 2)
     assert plain.scale == 192 ** -0.5
     assert mixer.positions.interleaved
-    assert published("deepseek-ai/DeepSeek-V2-Lite", rope_scaling={
-        "rope_type": "deepseek_yarn", "beta_fast": 32, "beta_slow": 1, "factor": 40, "mscale": 0.707,
-        "mscale_all_dim": 0.707, "original_max_position_embeddings": 4096}).blocks[0].mixer == mixer
+    yarn = {"beta_fast": 32, "beta_slow": 1, "factor": 40, "mscale": 0.707, "mscale_all_dim": 0.707,
+            "original_max_position_embeddings": 4096}
+    own, without = (published("deepseek-ai/DeepSeek-V2-Lite", rope_scaling=yarn | {"rope_type": kind}).blocks[0].mixer
+                    for kind in ("deepseek_yarn", "deepseek_llama_scaling"))
+    assert own == mixer
+    assert (without.positions, without.scale) == (mixer.positions, 192 ** -0.5)
 
 
 def test_deepseek_v3_scores_by_sigmoid_with_a_bias_and_leaves_the_layers_that_predict_further_out():

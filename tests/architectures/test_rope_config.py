@@ -11,6 +11,9 @@ from weft.architectures.spec import (
     LinearScaling,
     Llama3Scaling,
     LongRopeScaling,
+    NTKAlphaScaling,
+    NTKScaling,
+    ProportionalScaling,
     Rope,
     YarnScaling,
 )
@@ -75,7 +78,21 @@ def test_head_dim_counts_before_hidden_size_and_rotary_dim_before_both():
     ({"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [2] * 8,
       "original_max_position_embeddings": 64},
      LongRopeScaling(short_factor=(1.0,) * 8, long_factor=(2.0,) * 8, original_max_position=64, factor=4.0)),
-], ids=["linear", "dynamic", "llama3", "yarn", "yarn with all keys", "longrope"])
+    ({"rope_type": "ntk", "factor": 4.0, "mixed_b": 0.5}, NTKScaling(factor=4.0, mixed_b=0.5)),
+    ({"rope_type": "dynamic", "alpha": 1000.0}, NTKAlphaScaling(alpha=1000.0)),
+    ({"rope_type": "dynamic", "factor": 2, "max_trained_positions": 32},
+     DynamicScaling(factor=2.0, original_max_position=32)),
+    ({"rope_type": "deepseek_llama_scaling", "factor": 4.0, "original_max_position_embeddings": 64},
+     YarnScaling(factor=4.0, original_max_position=64)),
+    ({"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [2] * 8, "factor": 4.0,
+      "original_max_position_embeddings": 64, "short_mscale": 1.1, "long_mscale": 1.2},
+     LongRopeScaling(short_factor=(1.0,) * 8, long_factor=(2.0,) * 8, original_max_position=64, factor=4.0,
+                     short_mscale=1.1, long_mscale=1.2)),
+    ({"rope_type": "proportional", "partial_rotary_factor": 0.25, "factor": 2.0},
+     ProportionalScaling(rotated=4, factor=2.0)),
+    ({"rope_type": "proportional"}, ProportionalScaling(rotated=16)),
+], ids=["linear", "dynamic", "llama3", "yarn", "yarn with all keys", "longrope", "ntk", "alpha", "trained length",
+        "deepseek_llama_scaling", "longrope with mscale", "proportional", "proportional, all"])
 @pytest.mark.parametrize("place", ["rope_parameters", "rope_scaling"])
 def test_each_rope_type_reads_its_keys_and_leaves_none_over(place, values, expected):
     c = reader(**{place: values})
@@ -114,8 +131,10 @@ LONG = {"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [1.0]
 
 @pytest.mark.parametrize(("config", "field", "expected"), [
     ({"rope_parameters": {"rope_type": "spiral"}}, "rope_parameters.rope_type", "longrope"),
-    ({"rope_scaling": {"type": "ntk", "factor": 2.0}}, "rope_scaling.type", "default, linear"),
-    ({"rope_scaling": {"rope_type": "dynamic", "alpha": 2.0}}, "rope_scaling.rope_type", "default, linear"),
+    ({"rope_scaling": {"type": "mllama4", "factor": 2.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}},
+     "rope_scaling.type", "default, linear"),
+    ({"rope_scaling": {"rope_type": "xdrope", "alpha": 2.0}}, "rope_scaling.rope_type", "default, linear"),
+    ({"rope_scaling": {"rope_type": "default", "use_fope": True}}, "rope_scaling.rope_type", "default, linear"),
     ({"rope_scaling": {"type": "linear", "rope_type": "yarn"}}, "rope_scaling.rope_type", "as type = 'linear'"),
     ({"rope_parameters": {"rope_type": "linear"}}, "rope_parameters.factor", "a value"),
     ({"rope_parameters": {"rope_type": "linear", "factor": 0}}, "rope_parameters.factor", "above 0"),

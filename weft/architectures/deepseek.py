@@ -21,6 +21,7 @@ from weft.architectures.parts import (
 )
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
+from weft.architectures.rope_parameters import read_rope
 from weft.architectures.spec import BlockSpec, DecoderSpec, MLASpec, MoESpec, RMSNorm, Rope, YarnScaling
 
 _ATTENTION = {
@@ -97,14 +98,19 @@ def _attention(c: ConfigReader, positions: Rope) -> MLASpec:
     return MLASpec(
         num_heads=heads, q_rank=c.positive("q_lora_rank", default=None), kv_rank=c.positive("kv_lora_rank"),
         nope_dim=nope, value_dim=c.positive("v_head_dim"), positions=positions,
-        scale=(nope + positions.rotary_dim) ** -0.5 * _stretch(positions) ** 2,
+        scale=(nope + positions.rotary_dim) ** -0.5 * _stretch(c, positions) ** 2,
         norm=RMSNorm(eps=1e-6),               # fixed in the model's code, not rms_norm_eps
         bias=c.bool("attention_bias", default=False))
 
 
-def _stretch(positions: Rope) -> float:
-    """DeepSeek's extra YaRN factor on q and on k, for the whole head and not only its rotated part."""
-    s = positions.scaling
+def _stretch(c: ConfigReader, positions: Rope) -> float:
+    """DeepSeek's extra YaRN factor on q and on k, for the whole head and not only its rotated part.
+
+    The rope type deepseek_llama_scaling goes without.
+    """
+    s, parameters = positions.scaling, read_rope(c)
+    if parameters is not None and parameters.rope_type == "deepseek_llama_scaling":
+        return 1.0
     if not isinstance(s, YarnScaling) or not s.mscale_all_dim or s.factor <= 1:
         return 1.0
     return 0.1 * s.mscale_all_dim * math.log(s.factor) + 1.0

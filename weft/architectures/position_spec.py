@@ -25,6 +25,43 @@ class DynamicScaling(Part):
 
 
 @part
+class NTKScaling(Part):
+    """NTK-aware change of the frequencies for all lengths. Source: `rope_type` ntk of vLLM.
+
+    mixed_b None: the base is multiplied by the factor, and frequencies are divided by factor ** (2 / rotary_dim). Else
+    frequency i, from 1, is divided by exp(log(factor) * (i / (rotary_dim / 2)) ** mixed_b).
+    """
+
+    factor: float
+    mixed_b: float | None = None
+
+    kind = "ntk"
+
+
+@part
+class NTKAlphaScaling(Part):
+    """The base times alpha ** (rotary_dim / (rotary_dim - 2)). Source: `rope_type` dynamic with alpha (HunYuan)."""
+
+    alpha: float
+
+    kind = "ntk-alpha"
+
+
+@part
+class ProportionalScaling(Part):
+    """The first `rotated` of a head's values turn as those of a whole head would, the others not at all.
+
+    The pairs are those of the whole head. factor: frequencies are divided by it.
+    Source: `rope_type` proportional of Transformers.
+    """
+
+    rotated: int
+    factor: float = 1.0
+
+    kind = "proportional"
+
+
+@part
 class Llama3Scaling(Part):
     """Low frequencies are divided by a factor, high ones kept, with a ramp between. Source: Llama 3.1's config.json."""
 
@@ -57,6 +94,7 @@ class LongRopeScaling(Part):
     """A divisor for each frequency: short_factor up to the original length, long_factor beyond it.
 
     factor: max_position / original_max_position; attention_factor is computed from it when None.
+    short_mscale, long_mscale: the factor on cos and sin beside short_factor and long_factor; None: attention_factor.
     Source: arXiv:2402.13753.
     """
 
@@ -65,11 +103,14 @@ class LongRopeScaling(Part):
     original_max_position: int
     factor: float | None = None
     attention_factor: float | None = None
+    short_mscale: float | None = None
+    long_mscale: float | None = None
 
     kind = "longrope"
 
 
-RopeScaling = LinearScaling | DynamicScaling | Llama3Scaling | YarnScaling | LongRopeScaling
+RopeScaling = (LinearScaling | DynamicScaling | NTKScaling | NTKAlphaScaling | ProportionalScaling | Llama3Scaling
+               | YarnScaling | LongRopeScaling)
 
 
 @part

@@ -12,6 +12,9 @@ from weft.architectures.spec import (
     LinearScaling,
     Llama3Scaling,
     LongRopeScaling,
+    NTKAlphaScaling,
+    NTKScaling,
+    ProportionalScaling,
     Rope,
     RopeScaling,
     YarnScaling,
@@ -20,7 +23,8 @@ from weft.errors import NotBuiltError
 
 T = TypeVar("T")
 # Types of `architectures/rope_parameters.py` that `layers/rope.py` computes.
-ROPE_TYPES = ("default", "linear", "dynamic", "llama3", "yarn", "deepseek_yarn", "longrope")
+ROPE_TYPES = ("default", "linear", "ntk", "dynamic", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling",
+              "longrope", "proportional")
 
 
 def rope(c: ConfigReader, *, rotary_dim: int | None = None, head_dim: int | None = None, theta: float = 10000.0,
@@ -39,11 +43,18 @@ def rope(c: ConfigReader, *, rotary_dim: int | None = None, head_dim: int | None
         base = c.float("rope_theta", default=theta)
     if part is None:
         part = c.float("partial_rotary_factor", default=partial)
+    rotated = None
+    if p is not None and p.rope_type == "proportional":      # part of a head turns, in the pairs of the whole head
+        rotary_dim = head_dim or keys.head_dim(c)
+        rotated = int(rotary_dim * part // 2) * 2
     if rotary_dim is None:
         rotary_dim = int((head_dim or keys.head_dim(c)) * part)
     if rotary_dim < 2 or rotary_dim % 2:
         raise c.error("head_dim", keys.head_dim(c), f"an even number of rotated dimensions, not {rotary_dim}")
-    scaling = None if p is None else _scaling(c, p, rotary_dim, layer_type)
+    if p is None or p.rope_type == "proportional":
+        scaling = None if p is None else ProportionalScaling(rotated=_given(rotated), factor=p.factor or 1.0)
+    else:
+        scaling = _scaling(c, p, rotary_dim, layer_type)
     return Rope(theta=base, rotary_dim=rotary_dim, interleaved=interleaved, scaling=scaling)
 
 
@@ -54,19 +65,24 @@ def has_layer_ropes(c: ConfigReader) -> bool:
 
 def _scaling(c: ConfigReader, p: RopeParameters, rotary_dim: int, layer_type: str | None) -> RopeScaling | None:
     match p.rope_type:
-        case "default":      # mrope too: all its sections have the same position in text, which is plain rope
+        case "default" if not p.use_fope:   # mrope too: all its sections have the same position in text: plain rope
             return None
         case "linear":
             return LinearScaling(factor=_given(p.factor))
-        case "dynamic" if p.factor is not None and p.alpha is None:
-            return DynamicScaling(factor=p.factor, original_max_position=_max_position(c))
+        case "ntk":
+            return NTKScaling(factor=_given(p.factor), mixed_b=p.mixed_b)
+        case "dynamic" if p.alpha is not None:
+            return NTKAlphaScaling(alpha=p.alpha)
+        case "dynamic":
+            return DynamicScaling(factor=_given(p.factor), original_max_position=p.max_trained_positions
+                                  or _max_position(c))
         case "llama3":
             return Llama3Scaling(factor=_given(p.factor), low_freq_factor=_given(p.low_freq_factor),
                                  high_freq_factor=_given(p.high_freq_factor),
                                  original_max_position=_given(p.original_max_position_embeddings))
-        case "yarn" | "deepseek_yarn":     # DeepSeek's extra factor is applied in `deepseek.py`
+        case "yarn" | "deepseek_yarn" | "deepseek_llama_scaling":     # `deepseek.py` applies DeepSeek's extra factor
             return _yarn(p)
-        case "longrope" if p.short_mscale is None and p.long_mscale is None:
+        case "longrope":
             return _longrope(c, p, rotary_dim, layer_type)
         case _:
             error = _entry(c, layer_type).error("rope_type", p.rope_type, "")
@@ -90,7 +106,8 @@ def _longrope(c: ConfigReader, p: RopeParameters, rotary_dim: int, layer_type: s
                                               f"frequency, not {len(values)}")
     return LongRopeScaling(short_factor=short, long_factor=long,
                            original_max_position=_given(p.original_max_position_embeddings), factor=p.factor,
-                           attention_factor=p.attention_factor)
+                           attention_factor=p.attention_factor, short_mscale=p.short_mscale,
+                           long_mscale=p.long_mscale)
 
 
 def _entry(c: ConfigReader, layer_type: str | None) -> ConfigReader:

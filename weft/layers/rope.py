@@ -12,6 +12,9 @@ from weft.architectures.spec import (
     LinearScaling,
     Llama3Scaling,
     LongRopeScaling,
+    NTKAlphaScaling,
+    NTKScaling,
+    ProportionalScaling,
     Rope,
     YarnScaling,
 )
@@ -43,11 +46,17 @@ def rotary_frequencies(rope: Rope, *, max_model_len: int) -> tuple[Tensor, float
     if isinstance(scaling, DynamicScaling) and max_model_len > scaling.original_max_position:
         stretch = scaling.factor * max_model_len / scaling.original_max_position - (scaling.factor - 1)
         theta *= stretch ** (rope.rotary_dim / (rope.rotary_dim - 2))
+    if isinstance(scaling, NTKAlphaScaling):
+        theta *= scaling.alpha ** (rope.rotary_dim / (rope.rotary_dim - 2))
     exponents = torch.arange(0, rope.rotary_dim, 2, dtype=torch.int64).float() / rope.rotary_dim
     base = 1.0 / theta ** exponents
     match scaling:
         case LinearScaling(factor=factor):
             return base / factor, 1.0
+        case NTKScaling():
+            return _ntk(theta, exponents, rope.rotary_dim, scaling), 1.0
+        case ProportionalScaling(rotated=rotated, factor=factor):
+            return torch.where(torch.arange(len(base)) < rotated // 2, base, 0.0) / factor, 1.0
         case Llama3Scaling():
             return _llama3(base, scaling), 1.0
         case YarnScaling():
@@ -56,6 +65,13 @@ def rotary_frequencies(rope: Rope, *, max_model_len: int) -> tuple[Tensor, float
             return _longrope(theta, exponents, scaling, max_model_len)
         case _:
             return base, 1.0
+
+
+def _ntk(theta: float, exponents: Tensor, rotary_dim: int, s: NTKScaling) -> Tensor:
+    if s.mixed_b is None:
+        return 1.0 / (theta * s.factor) ** exponents / s.factor ** (2 / rotary_dim)
+    places = torch.arange(1, rotary_dim // 2 + 1).float() / (rotary_dim // 2)
+    return 1.0 / theta ** exponents / torch.exp(math.log(s.factor) * places ** s.mixed_b)
 
 
 def _llama3(base: Tensor, s: Llama3Scaling) -> Tensor:
@@ -95,8 +111,9 @@ def _yarn_factor(s: YarnScaling) -> float:
 
 
 def _longrope(theta: float, exponents: Tensor, s: LongRopeScaling, max_model_len: int) -> tuple[Tensor, float]:
-    factors = s.long_factor if max_model_len > s.original_max_position else s.short_factor
-    attention_factor = s.attention_factor
+    is_long = max_model_len > s.original_max_position
+    factors, mscale = (s.long_factor, s.long_mscale) if is_long else (s.short_factor, s.short_mscale)
+    attention_factor = s.attention_factor if mscale is None else mscale
     if attention_factor is None:
         factor = s.factor or 1.0
         attention_factor = 1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(s.original_max_position))

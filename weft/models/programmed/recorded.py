@@ -146,7 +146,7 @@ class RecordedModule:
         """By the recording, or recorded now on tensors of the recording's own."""
         values = [*args, *kwargs.values()]
         places = [i for i, value in enumerate(values) if isinstance(value, Tensor)]
-        parts, angles = self._angles(self._positions(args, kwargs))
+        keys, angles = self._angles(self._positions(args, kwargs))
 
         def body(inputs: Inputs, recorded: Step) -> Any:
             given = list(values)
@@ -154,8 +154,8 @@ class RecordedModule:
                 given[place] = x
             own_args, own_kwargs = given[: len(args)], dict(zip(kwargs, given[len(args) :], strict=True))
             positions, turns = self._positions(own_args, own_kwargs), inputs[len(places) :]
-            for part, cos, sin in zip(parts, turns[::2], turns[1::2], strict=True):
-                self._ref.memo[part] = positions, (cos, sin)
+            for memo_key, cos, sin in zip(keys, turns[::2], turns[1::2], strict=True):
+                self._ref.memo[memo_key] = positions, (cos, sin)
             before, self._ref.step = self._ref.step, recorded
             try:
                 return self._forward(*own_args, **own_kwargs)
@@ -168,13 +168,13 @@ class RecordedModule:
         return self.__signature__.bind(*args, **kwargs).arguments.get("positions")
 
     def _angles(self, positions: Any) -> tuple[list[Any], list[Tensor]]:
-        """(the rotary parts of the module, cos and sin of each) for the positions that a call is given."""
+        """(the memo keys of the module's rotary layers, cos and sin of each) for the positions that a call is given."""
         if self._ropes is None:
-            ropes = {layer.part: layer for layer in self._module.modules() if isinstance(layer, RotaryEmbedding)}
+            ropes = {layer.memo_key: layer for layer in self._module.modules() if isinstance(layer, RotaryEmbedding)}
             self._ropes = tuple(ropes.values())
         if not isinstance(positions, Tensor):
             return [], []
-        return ([layer.part for layer in self._ropes],
+        return ([layer.memo_key for layer in self._ropes],
                 [x for layer in self._ropes for x in layer.angles_of(positions, self._dtype)])
 
 
