@@ -55,6 +55,16 @@ def test_the_speculation_benchmark_prints_each_text_with_its_ratio(run, checkpoi
     assert done.stdout.count("a lookup in ") == 2
 
 
+def test_the_programmed_benchmark_prints_each_step_with_its_ratio(run, checkpoint):
+    done = run("programmed.py", checkpoint, "--prompt-len", 16, "--context-len", 8, "--batch-sizes", 1, 3, "--rounds",
+               2, "--num-threads", 1, "--clock", "cpu")
+
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()[3:]]
+    assert [row[:2] for row in rows] == [["prefill", "16"], ["decode", "1"], ["decode", "3"]]
+    assert all(float(number) > 0 for row in rows for number in row[2:])
+
+
 def test_a_gguf_file_of_random_blocks_is_one_that_runs(run, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({
         "model_type": "qwen3", "max_position_embeddings": 512, "num_hidden_layers": 8, "hidden_size": 256,
