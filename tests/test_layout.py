@@ -132,6 +132,13 @@ def test_floors_without_torch_do_not_import_it(path):
     assert heavy == []
 
 
+def test_files_of_tests_have_names_of_their_own():
+    """pytest imports them by their names alone."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+
+    assert {name for name in names if names.count(name) > 1} == set()
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_files_are_short(path):
     assert len(path.read_text().splitlines()) <= 400
