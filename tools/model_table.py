@@ -29,7 +29,8 @@ PAGE = ROOT / "docs" / "models.md"
 FILES = ("tests/architectures/test_against_transformers.py", "tests/architectures/test_state_models.py",
          "tests/architectures/test_encoders.py", "tests/architectures/test_quantized_families.py",
          "tests/architectures/test_gguf.py", "tests/test_quantize_at_load.py",
-         "tests/models/test_sharded_models.py")
+         "tests/models/test_sharded_models.py", "tests/models/transformers/test_transformers_model.py",
+         "tests/models/transformers/test_transformers_encoders.py")
 INTRODUCTION = """\
 # Architectures
 
@@ -38,6 +39,7 @@ same table. ✅: there is code, and a test of this architecture compares the ans
 architectures' tests cover, or code that the engine does not use yet. Blank: there is none.
 
 - *runs as*: a description of weft's own (native), a torch module (programmed), or Transformers' code (transformers).
+  The last is listed where weft's tests run it; weft tries it for every other architecture that Transformers has.
 - *tensor*: matrices are divided for several processes; until the engine starts such processes, ⚠️ at most.
 - *quantization*: int8, int4 and w8a8 at load, and quantized checkpoints.
 - *tested*: tokens and log-probabilities, or states, against Transformers or plain torch, in company and in chunks.

@@ -43,6 +43,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "roberta": ("Roberta", _SIZES | {"max_position_embeddings": MAX_LEN + 2, "pad_token_id": 1, "bos_token_id": 0}),
 }
 _ENDINGS = {"gpt2": "LMHeadModel", "bert": "Model", "roberta": "Model"}
+ARCHITECTURE_OF = {kind: stem + _ENDINGS.get(kind, "ForCausalLM") for kind, (stem, _) in KINDS.items()}
 
 
 def write_kind(directory: Path, kind: str, dtype: torch.dtype = torch.float32) -> nn.Module:

@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         entries = [_entry(row) for row in rows]
         print(json.dumps({"features_of_all": EVERYWHERE, "architectures": entries}, indent=2, ensure_ascii=False))
     elif options.parts:
-        _print_parts([features(families()[row.name]) for row in rows if row.columns["runs as"] == "native"])
+        _print_parts([features(families()[row.name]) for row in rows if row.columns["runs as"].startswith("native")])
     else:
         print_table(("architecture", *COLUMNS),
                     [[row.name, *(mark(row.columns[column]) for column in COLUMNS)] for row in rows],
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _entry(row: Support) -> dict[str, Any]:
     """A row as plain data, with its parts if weft describes the architecture."""
-    parts = features(families()[row.name]) if row.columns["runs as"] == "native" else {}
+    parts = features(families()[row.name]) if row.columns["runs as"].startswith("native") else {}
     return {"name": row.name, "summary": row.summary, **parts, "support": dict(row.columns)}
 
 

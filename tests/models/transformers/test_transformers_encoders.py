@@ -4,13 +4,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tiny_encoders import token_states, write_sentence_files
-from tiny_transformers import write_kind
+from tiny_transformers import ARCHITECTURE_OF, write_kind
 
 from weft import LLM
 
 PROMPTS = [[5 + i, 77, 19 + 2 * i, 105] * (1 + 3 * i) for i in range(4)]
 
 
+@pytest.mark.proves("transformers", "kind", ARCHITECTURE_OF)
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
 @pytest.mark.parametrize("mode", [None, "mean_tokens"])
 def test_embeddings_in_company(tmp_path, kind, mode):

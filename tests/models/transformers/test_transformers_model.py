@@ -5,7 +5,7 @@ import logging
 
 import pytest
 import torch
-from tiny_transformers import greedy, write_custom, write_kind
+from tiny_transformers import ARCHITECTURE_OF, greedy, write_custom, write_kind
 from transformers import AutoModelForCausalLM
 
 from weft import LLM, SamplingParams
@@ -47,6 +47,7 @@ def tokens(llm, prompts=PROMPTS):
     return [list(output.outputs[0].token_ids) for output in outputs], outputs
 
 
+@pytest.mark.proves("transformers", "made", ARCHITECTURE_OF)
 @pytest.mark.parametrize("way", ["chunked", "preempted"])
 def test_tokens_are_those_of_transformers(made, way):
     check(made, way)

@@ -33,7 +33,7 @@ _BY_OPTION = {"LoRA": "enable_lora", "pipeline": "pipeline_parallel_size", "medi
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """A row. columns: COLUMNS to YES, PARTLY or NO; but "runs as" to native, programmed, described, transformers."""
+    """A row. columns: COLUMNS to YES, PARTLY or NO; but "runs as" to how, in words."""
 
     name: str
     summary: str
@@ -65,7 +65,7 @@ def _family(entry: Architecture) -> Support:
     proven = {column for name in names_of(entry) for column in tested().get(name, ())}
     has_gguf = spec is not None and spec.gguf_names is not None
     cells = {
-        "runs as": "native",
+        "runs as": "native or transformers" if "transformers" in proven else "native",
         "tensor": (YES if _has_option("tensor_parallel_size") else PARTLY) if "tensor" in proven else NO,
         "quantization": YES if "quantization" in proven else PARTLY,
         "GGUF": (YES if "gguf" in proven else PARTLY) if has_gguf else NO,
