@@ -103,9 +103,9 @@ def test_a_model_that_only_pools_is_refused_by_name(directory):
     ("BartModel", "only a plugin serves it: https://github.com/vllm-project/bart-plugin"),
     ("LlamaForSequenceClassification", "LlamaForSequenceClassification is LlamaForCausalLM with another end"),
 ])
-def test_a_checkpoint_that_nothing_runs_says_why(tmp_path, name, words):
+def test_a_checkpoint_that_weft_has_no_code_for_says_why(tmp_path, name, words):
     with pytest.raises(ConfigError, match=rf"architectures = \['{name}'\] \(in .*config.json\).*{re.escape(words)}"):
-        answer(make_checkpoint(tmp_path / "m", architectures=[name]))
+        answer(make_checkpoint(tmp_path / "m", architectures=[name]), model_impl="native")
 
 
 def test_a_registered_model_that_breaks_on_import_names_its_line(directory, package):
