@@ -25,6 +25,7 @@ from weft.engine.memory.start_report import machine_facts
 from weft.errors import CheckpointError, MemoryPlanError, NotBuiltError, NoWeightsError
 from weft.models.build import build_model, layer_context
 from weft.models.engine_model import EngineModel
+from weft.models.registry import ModelRegistry
 from weft.models.sizes import (
     cache_bytes_per_token,
     float_bytes,
@@ -95,11 +96,11 @@ def summary(found: Inspection) -> dict[str, str]:
 
 def _origin(found: Inspection) -> str:
     model = found.config.model
+    registered = ModelRegistry.models.get(model.architecture)
+    place = model.model_file or model.model_class or (None if registered is None else registered.words())
     if description(found) is None:
-        return f"programmed in {model.model_file or model.model_class}"
-    if model.model_file is not None:
-        return f"described in {model.model_file}"
-    return "described by weft"
+        return f"programmed in {place}"
+    return "described by weft" if place is None else f"described in {place}"
 
 
 def _parameters(found: Inspection) -> str:

@@ -24,7 +24,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "model": {
         "model": "checkpoint directory, .gguf file or hub name; none: the model that comes with weft",
         "model_file": "Python file that describes or programs the model; FILE.py:Class names one of its classes",
-        "model_class": "class of a programmed model: module:Class or file.py:Class",
+        "model_class": "class or @architecture function that runs the model: module:Name or file.py:Name",
         "model_impl": "auto (native where weft has the architecture), native or transformers",
         "runner": "auto (what the model is for), generate or pooling: an error where the model is for the other",
         "dtype": "auto, float32, float16 or bfloat16",

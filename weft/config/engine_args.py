@@ -62,7 +62,8 @@ class EngineArgs:
     vllm_version: str = VLLM_VERSION
     vllm_modules: str = "auto"
     model_file: str | None = None                 # a Python file that describes or programs the model; FILE.py:Class
-    model_class: str | type | None = None         # class of a programmed model, or "module:Class" or "file.py:Class"
+    # What runs the model: a class, a function marked by @architecture, or "module:Name" or "file.py:Name" of either.
+    model_class: str | type | Callable[[Any], Any] | None = None
     model_impl: str = "auto"                      # auto (native if weft has the architecture), native, transformers
     runner: str = "auto"                          # auto (the model's own task), generate, pooling
     dtype: str = "auto"

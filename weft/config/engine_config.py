@@ -38,8 +38,8 @@ class ModelConfig:
     max_model_len: most tokens a sequence may have; is_max_model_len_fixed False: the memory plan may lower it.
     generation_defaults: sampling defaults from generation_config.json (temperature, top_p, max_new_tokens …).
     quantization: how the checkpoint's weights are quantized; None: they are floats.
-    model_file: a Python file that describes or programs the model. model_class: class of a programmed model:
-    "module:Class", "path/file.py:Class", or a class object that only this process can reach.
+    model_file: a Python file that describes or programs the model. model_class: what runs the model:
+    "module:Name", "path/file.py:Name", or a class or description that only this process can reach.
     model_impl: auto, native or transformers. trust_remote_code: code that comes with the checkpoint may run;
     code_revision: of the repository that holds it.
     """

@@ -12,6 +12,7 @@ from weft.errors import ConfigError
 from weft.extend.python_file import load_python_file
 from weft.models.programmed.find_class import class_in, find_class
 from weft.models.registry import ModelRegistry
+from weft.models.registry.entries import Target
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,26 +21,29 @@ if TYPE_CHECKING:
 def choose_model(model: ModelConfig) -> type[nn.Module] | Architecture:
     """The class of a programmed model, or a description. Runs the model file, if there is one.
 
-    The option `model_class` and a class in the model file serve any architecture. Else the first name of the config's
-    `architectures` counts that the model file describes, or that the registry knows.
+    What the option `model_class` names and a class in the model file serve any architecture. Else the first name of the
+    config's `architectures` counts that the model file describes, or that the registry knows.
     ConfigError for names that nobody knows, and for a model file that does not run or has nothing to offer.
     """
+    names = model.hf_config["architectures"]
     if model.model_class is not None:
-        return find_class(model.model_class)
+        return _as_chosen(names[0], find_class(model.model_class))
     file = model.model_file
     code = None if file is None else load_python_file(Path(file), field="model_file")
     own = {} if code is None else architectures_of(code)
     if code is not None and not own:
         return _class_of(code)
-    names = model.hf_config["architectures"]
     for name in names:
         if name in own:
             return own[name]
         entry = ModelRegistry.entry_of(name)
         if entry is not None:
-            target = entry.target()
-            return target if isinstance(target, type) else Architecture(name, target)
+            return _as_chosen(name, entry.target())
     raise ModelRegistry.refusal(names, source=model.config_source)
+
+
+def _as_chosen(name: str, target: Target) -> type[nn.Module] | Architecture:
+    return target if isinstance(target, type) else Architecture(name, target)
 
 
 def _class_of(code: ModuleType) -> type[nn.Module]:

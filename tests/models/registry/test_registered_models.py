@@ -10,6 +10,7 @@ from tiny_llama import make_checkpoint
 from weft import LLM, AsyncLLM, ModelRegistry, SamplingParams
 from weft.architectures.llama import llama
 from weft.architectures.registry import architecture
+from weft.cli.main import main
 from weft.config.engine_args import EngineArgs
 from weft.errors import ConfigError, NotBuiltError
 
@@ -64,6 +65,25 @@ def test_in_the_engines_process(directory, wanted, package, model):
     ModelRegistry.register_model("LazyForCausalLM", model.format(package) if isinstance(model, str) else model)
 
     assert asyncio.run(answer_of_another_process(directory)) == wanted
+
+
+@pytest.mark.parametrize("option", [
+    {"model_class": mine}, {"model_class": "lazy_models.one:described"}, {"model_file": "{}/one.py:described"},
+], ids=["function", "module:function", "file:function"])
+def test_an_option_may_name_a_description(directory, wanted, package, option):
+    given = {name: value.format(package) if isinstance(value, str) else value for name, value in option.items()}
+
+    assert answer(directory, **given) == wanted
+
+
+@pytest.mark.parametrize(("model", "words"), [
+    (mine, "described in test_registered_models.mine"), (MyLlama, "programmed in programmed_llama.MyLlama"),
+], ids=["description", "class"])
+def test_inspect_says_what_was_registered(directory, capsys, model, words):
+    ModelRegistry.register_model("LazyForCausalLM", model)
+
+    assert main(["inspect", str(directory), "--max-model-len", "64"]) == 0
+    assert words in capsys.readouterr().out
 
 
 def test_a_class_that_only_this_process_has_is_refused_by_the_engines_process(directory):

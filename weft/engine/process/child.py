@@ -115,7 +115,7 @@ def _above_streams(sock: socket.socket) -> socket.socket:
 
 
 def _refuse_local_class(config: EngineConfig) -> None:
-    """ConfigError if `model_class` is a class object: only a class named by a string can be imported in the child."""
+    """ConfigError if `model_class` is no string: only what has a name can be imported in the child."""
     cls = config.model.model_class
     if cls is not None and not isinstance(cls, str):
         raise ConfigError("model_class", getattr(cls, "__qualname__", cls), expected="a class that another process can "

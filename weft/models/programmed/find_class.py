@@ -1,4 +1,4 @@
-"""From `model_class` or a model file to the class of a programmed model, with its interface checked."""
+"""From `model_class` or a model file to the class of a programmed model, or the description, that is to be run."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 from weft.errors import ConfigError
 from weft.extend.named_object import load_named
 from weft.models.interface_check import check_class, is_torch_module
+from weft.models.registry.entries import Target, checked
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def find_class(model_class: Any) -> type[nn.Module]:
-    """The class. model_class: the class itself, "module:Class" or "path/file.py:Class".
+def find_class(model_class: Any) -> Target:
+    """The class, or the function marked by @architecture. model_class: itself, "module:Name" or "path/file.py:Name".
 
     ConfigError when there is none, or when a method is missing or has another signature.
     """
-    if isinstance(model_class, str):
-        return check_class(load_named(model_class, field="model_class"))
-    return check_class(model_class)
+    found = load_named(model_class, field="model_class") if isinstance(model_class, str) else model_class
+    return checked(found, field="model_class")
 
 
 def class_in(module: ModuleType) -> type[nn.Module] | None:

@@ -113,12 +113,15 @@ class _LazyRegisteredModel:
         return self.portable()
 
 
-def checked(model: Any) -> Target:
-    """The model, checked as far as can be known without a config. ConfigError for what no engine could drive."""
+def checked(model: Any, *, field: str = FIELD) -> Target:
+    """The model, checked as far as can be known without a config.
+
+    ConfigError naming `field` for what is neither a class nor a description, and for what no engine could drive.
+    """
     if is_description(model):
         check_model_api(model, model.__qualname__)
         return model
-    return check_class(model, field=FIELD)
+    return check_class(model, field=field)
 
 
 def running_class(target: Target) -> type:
