@@ -50,6 +50,8 @@ class SupportsMultiModal(Protocol):
     supports_multimodal: ClassVar[Literal[True]] = True
     supports_multimodal_raw_input_only: ClassVar[bool] = False
     supports_encoder_tp_data: ClassVar[bool] = False
+    merge_by_field_config: ClassVar[bool] = True                     # read by files for older versions of vLLM
+    multimodal_cpu_fields: ClassVar[frozenset[str]] = frozenset()    # the same
     _processor_factory: ClassVar[Any]
 
     @classmethod

@@ -256,6 +256,14 @@ def test_a_process_that_dies_while_importing_is_an_error_with_its_last_words(pac
         ModelRegistry.inspect_model_cls("LazyForCausalLM")
 
 
+def test_a_process_that_takes_too_long_to_import_is_ended(package, monkeypatch):
+    monkeypatch.setattr(look, "_LIMIT_S", 0.01)
+    ModelRegistry.register_model("LazyForCausalLM", "lazy_models.one:Lazy")
+
+    with pytest.raises(ConfigError, match=r"was ended after 0.01 s\."):
+        ModelRegistry.inspect_model_cls("LazyForCausalLM")
+
+
 def test_a_class_that_the_check_wraps_goes_by_its_own_name(monkeypatch):
     monkeypatch.setattr(entries, "check_class", lambda cls, field: type(cls.__name__, (cls,), {}))
 

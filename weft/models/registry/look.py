@@ -98,16 +98,25 @@ def _source_file(cls: type) -> str | None:
 def _ask_child(module_name: str, class_name: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="weft-look-") as folder:
         answer = Path(folder) / "answer.json"
-        ended = subprocess.run([sys.executable, "-c", _BOOT, module_name, class_name, str(answer), *sys.path],
-                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
+        why = _run([_BOOT, module_name, class_name, str(answer), *sys.path])
         if not answer.is_file():
-            last = (ended.stderr.strip().splitlines() or ["It printed nothing."])[-1]
             raise ConfigError("register_model", f"{module_name}:{class_name}", expected="a module that can be imported",
-                              hint=f"The process that imported it ended with {ended.returncode}: {last}")
+                              hint=f"The process that imported it {why}")
         found = json.loads(answer.read_text(encoding="utf-8"))
     if "error" in found:
         raise ConfigError(**found["error"])
     return found
+
+
+def _run(arguments: list[str]) -> str:
+    """Run Python with a program and its arguments. Returns how it ended, in words."""
+    try:
+        ended = subprocess.run([sys.executable, "-c", *arguments], stdin=subprocess.DEVNULL, capture_output=True,
+                               text=True, timeout=_LIMIT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return f"was ended after {_LIMIT_S:g} s."
+    last = (ended.stderr.strip().splitlines() or ["It printed nothing."])[-1]
+    return f"ended with {ended.returncode}: {last}"
 
 
 def _kept_file(module_name: str, class_name: str, source: Path) -> Path:
