@@ -161,6 +161,18 @@ def test_what_has_no_effect_is_told_once(tmp_path, environment):
     assert ended.stderr.count("swap_space has no effect") == 1
 
 
+def test_a_script_that_has_a_substitute_for_a_name_uses_it(tmp_path, environment):
+    source = """
+try:
+    from vllm.some.place import helper
+except ImportError:
+    def helper():
+        return "own"
+print(helper())
+"""
+    assert run(source, tmp_path, environment).stdout == "own\n"
+
+
 def test_a_scripts_neighbours_and_arguments_are_as_python_gives_them(tmp_path, environment):
     (tmp_path / "neighbour.py").write_text("from vllm import __version__ as version\n")
 

@@ -17,7 +17,9 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import ModuleType
 from typing import Any
 
+from weft.compat.vllm.asker import asker
 from weft.compat.vllm.modules import VllmModule, submodule
+from weft.compat.vllm.table import module_paths
 from weft.compat.vllm.version import ANSWER, is_installed
 
 logger = logging.getLogger("weft")
@@ -95,7 +97,10 @@ class _ScriptFinder(MetaPathFinder):
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
                   ) -> ModuleSpec | None:
-        return ModuleSpec(fullname, _VllmLoader(), is_package=True) if is_vllm(fullname) else None
+        name = fullname.rpartition(".")[2]
+        if not is_vllm(fullname) or (fullname not in module_paths() and asker().has_substitute(name)):
+            return None      # `from vllm.x import name`, of a script that says itself what to do without the name
+        return ModuleSpec(fullname, _VllmLoader(), is_package=True)
 
 
 def install() -> VllmModule:
