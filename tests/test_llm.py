@@ -39,6 +39,14 @@ def test_one_prompt_of_any_form_gives_one_output(llm, prompt):
     assert output.outputs[0].finish_reason == "length"
 
 
+def test_token_ids_may_come_under_vllms_older_name(llm):
+    given = llm.generate(prompt_token_ids=[[5, 6], [7]], sampling_params=GREEDY, use_tqdm=False)
+
+    assert [output.prompt_token_ids for output in given] == [[5, 6], [7]]
+    with pytest.raises(RequestError, match="prompt_token_ids"):
+        llm.generate("a", prompt_token_ids=[1])
+
+
 def test_outputs_keep_the_order_of_mixed_prompts_whenever_they_finish(llm):
     params = [SamplingParams(temperature=0.0, max_tokens=n) for n in (9, 1, 4)]
 

@@ -82,19 +82,24 @@ class LLM:
 
     # Generating
 
-    def generate(self, prompts: Any, sampling_params: SamplingParams | Sequence[SamplingParams] | None = None, *,
+    def generate(self, prompts: Any = None, sampling_params: SamplingParams | Sequence[SamplingParams] | None = None, *,
                  use_tqdm: bool | Callable[..., Any] = True, lora_request: None = None,
                  priority: int | Sequence[int] | None = None, tokenization_kwargs: Mapping[str, Any] | None = None,
-                 mm_processor_kwargs: None = None) -> list[RequestOutput]:
+                 mm_processor_kwargs: None = None, prompt_token_ids: Any = None) -> list[RequestOutput]:
         """The answers (completions) to one prompt or a list of prompts, in order.
 
         prompts: text, token ids, or dictionaries (TextPrompt, TokensPrompt, EmbedsPrompt).
         sampling_params: one for all prompts or one for each; None: the model's defaults.
         priority: one for all prompts or one for each; lower runs first.
+        prompt_token_ids: vLLM's older argument for prompts of token ids, instead of `prompts`.
         A wrong prompt raises RequestError before anything runs. A prompt that fails in the engine has finish_reason
         "error"; the others go on.
         """
         refuse_unbuilt(lora_request=lora_request, mm_processor_kwargs=mm_processor_kwargs)
+        if prompt_token_ids is not None and prompts is not None:
+            raise RequestError("prompt_token_ids", prompt_token_ids, expected="None beside prompts",
+                               hint="Give the token ids as the prompts.")
+        prompts = prompts if prompt_token_ids is None else prompt_token_ids
         prepared = self._prepare(split_prompts(prompts), sampling_params, priority, tokenization_kwargs)
         return self._run(prepared, use_tqdm)
 
