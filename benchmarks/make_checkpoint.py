@@ -53,6 +53,14 @@ SHAPES: dict[str, dict[str, Any]] = {
         "vocab_size": 151936, "tie_word_embeddings": True, "max_position_embeddings": 40960, "rms_norm_eps": 1e-6,
         "rope_theta": 1000000.0, "hidden_act": "silu",
     },
+    # Mixtral 8x7B, reduced in width, depth and vocabulary: 405 M parameters, of which a token uses 179 M.
+    "mixtral-0.4b": {
+        "architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "hidden_size": 1024,
+        "intermediate_size": 1024, "num_local_experts": 8, "num_experts_per_tok": 2, "num_hidden_layers": 12,
+        "num_attention_heads": 16, "num_key_value_heads": 8, "vocab_size": 32000, "tie_word_embeddings": False,
+        "max_position_embeddings": 32768, "rms_norm_eps": 1e-5, "rope_theta": 1000000.0, "hidden_act": "silu",
+        "sliding_window": None,
+    },
     # Qwen3-30B-A3B, reduced in width, depth and number of experts: 1.53 B parameters, of which a token uses 0.39 B.
     # Embedding and head have 155.6 M; a layer's attention has 5.2 M, and its 64 experts 1.57 M each; a token uses 8.
     "qwen3-moe-1.5b": {
