@@ -138,6 +138,12 @@ def test_the_table_of_the_docs_and_the_results_of_tests_are_current():
     assert said.stdout == "current\n", said.stdout + said.stderr
 
 
+def test_inspect_says_that_transformers_code_runs_a_model(weft, checkpoint):
+    said = weft("inspect", checkpoint, "--model-impl", "transformers").out
+
+    assert "LlamaForCausalLM, by Transformers' code" in said
+
+
 def test_models_can_be_filtered_by_a_word(weft):
     out = weft("models", "mixtral").out
 

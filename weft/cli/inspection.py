@@ -99,7 +99,7 @@ def _origin(found: Inspection) -> str:
     registered = ModelRegistry.models.get(model.architecture)
     place = model.model_file or model.model_class or (None if registered is None else registered.words())
     if description(found) is None:
-        return f"programmed in {place}"
+        return "by Transformers' code" if place is None else f"programmed in {place}"
     return "described by weft" if place is None else f"described in {place}"
 
 
