@@ -112,6 +112,12 @@ def test_the_embedded_model_accepts_drafts(capsys):
     assert len(accepted) == 5 and int(accepted[0]) > 0
 
 
+def test_a_logits_processor_favours_the_token_that_a_request_names(capsys):
+    run(block_with("docs/guide.md", "class Favour"))
+
+    assert capsys.readouterr().out == "[42, 42, 42]\n"
+
+
 def test_an_encoder_turns_texts_into_numbers(tmp_path, capsys):
     write_encoder(tmp_path)
     save_tokenizer(tmp_path)

@@ -59,6 +59,9 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
         skip_reading_prefix_cache: compute the whole prompt; always True with prompt_logprobs and extra_outputs.
         extra_outputs: names of what the model computes besides tokens, for each token: "hidden_states.3" enters block
             3, "hidden_states.last" goes to the head, others are the model's own. For Python only, not over HTTP.
+        logits_processors: functions (output token ids, logits [V]) -> logits, or (prompt token ids, output token ids,
+            logits) -> logits; only where the engine runs in the calling process. An exception ends the request.
+        extra_args: plain data that the engine's logits processors read.
     """
 
     n: int = 1
@@ -89,6 +92,8 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
     truncate_prompt_tokens: int | None = None
     skip_reading_prefix_cache: bool | None = None
     extra_outputs: list[str] | None = None
+    logits_processors: list[Any] | None = None
+    extra_args: dict[str, Any] | None = None
 
     accept: ClassVar[Accept] = accept_sampling
 
@@ -108,7 +113,7 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
         """A copy that shares no lists with this object; checked again, because fields may have been assigned since."""
         return msgspec.structs.replace(self, **{
             name: value.copy() for name in ("stop", "stop_token_ids", "logit_bias", "allowed_token_ids", "bad_words",
-                                                       "extra_outputs")
+                                                       "extra_outputs", "logits_processors", "extra_args")
             if isinstance(value := getattr(self, name), list | dict)})
 
     def check_vocabulary(self, vocab_size: int) -> None:
@@ -190,6 +195,11 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
                 raise RequestError("allowed_token_ids", [], expected="at least one token id, or None for all")
         if self.logit_bias is not None:
             self.logit_bias = _logit_bias(self.logit_bias)
+        for i, function in enumerate(self.logits_processors or ()):
+            if not callable(function):
+                raise RequestError(f"logits_processors[{i}]", function, expected="a function")
+        if self.extra_args is not None and not isinstance(self.extra_args, dict):
+            raise RequestError("extra_args", self.extra_args, expected="a dictionary")
         if self.bad_words is not None:
             self.bad_words = _strings("bad_words", self.bad_words)
             if len(self.bad_words) > MAX_BAD_WORDS:

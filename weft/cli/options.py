@@ -78,6 +78,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "long_prefill_token_threshold": "longest piece of one prompt in a step; 0: no limit",
         "scheduling_policy": "fcfs or priority",
         "max_num_queued_reqs": "most waiting requests; more are refused; none: no limit",
+        "logits_processors": "classes that change the logits of every step: module:Class or file.py:Class",
         "speculative_config": 'JSON object: tokens are drafted ahead and verified together, e.g. {"method": "ngram", '
                               '"num_speculative_tokens": 5}',
         "num_threads": "threads of the model; none: the cores this process may use",

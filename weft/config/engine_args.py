@@ -91,6 +91,7 @@ class EngineArgs:
     long_prefill_token_threshold: int = 0         # most tokens of one prompt in a step; 0: no limit
     scheduling_policy: str = "fcfs"               # fcfs, priority
     max_num_queued_reqs: int | None = None        # most requests that may wait; one more is a QueueFullError
+    logits_processors: tuple[str, ...] = ()       # classes, "module:Class" or "file.py:Class": see docs/guide.md
     speculative_config: dict[str, Any] | None = None      # speculative decoding: {"method": "ngram", …}
     served_model_name: tuple[str, ...] = ()
     num_threads: int | None = None                # None: the cores this process may use
@@ -145,7 +146,7 @@ def _plain(given: dict[str, Any]) -> dict[str, Any]:
         plain["max_model_len"] = -1
     if isinstance(plain.get("served_model_name"), str):
         plain["served_model_name"] = (plain["served_model_name"],)
-    for name in ("served_model_name", "plugins"):
+    for name in ("served_model_name", "plugins", "logits_processors"):
         if isinstance(plain.get(name), list):
             plain[name] = tuple(plain[name])
     return plain

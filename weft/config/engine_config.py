@@ -137,6 +137,8 @@ class EngineConfig:
     origins: {field of this class: source}, for fields taken from the machine or from an option about the machine.
     speculative: settings of speculative decoding; None: off.
     plugins: names of the plugins that every process of the engine runs; None: all that are installed.
+    logits_processors: classes that change the logits of all requests: "module:Class", "path/file.py:Class", or a class
+    object that only this process can reach.
     vllm_version, vllm_modules: what `import vllm` means to plugins and model files, see EngineArgs.
     """
 
@@ -152,6 +154,7 @@ class EngineConfig:
     enforce_eager: bool = False
     speculative: SpeculativeConfig | None = None
     plugins: tuple[str, ...] | None = None
+    logits_processors: tuple[Any, ...] = ()
     vllm_version: str = "0.32.0"
     vllm_modules: str = "auto"
     origins: dict[str, str] = field(default_factory=dict)

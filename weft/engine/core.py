@@ -26,6 +26,7 @@ from weft.engine.step_plan import StepPlan
 from weft.extend.function_name import function_named
 from weft.models.extra_outputs import extra_output_names
 from weft.ops.native import is_installed
+from weft.sampling_params import SamplingParams
 
 logger = logging.getLogger("weft")
 
@@ -65,6 +66,8 @@ class EngineCore:
 
     def add(self, request: EngineRequest) -> None:
         """Queue a request. RequestError if it can never fit, QueueFullError if too many requests wait."""
+        if isinstance(request.params, SamplingParams):
+            self.runner.sampler.check_params(request.params)
         self._scheduler.add(Sequence(request))
 
     def abort(self, request_ids: Iterable[str]) -> None:

@@ -19,6 +19,8 @@ from weft.config.allocator import keep_freed_pages
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.config.threads import nodes_of_threads
+from weft.engine.logits_processors.batch import BatchProcessors
+from weft.engine.logits_processors.find import find_processors
 from weft.engine.memory.cache_tensors import bind_caches
 from weft.engine.memory.plan import MemoryPlan, plan_memory, planned_groups
 from weft.engine.process.messages import TokenLogprobs, WireTensor
@@ -26,9 +28,12 @@ from weft.engine.process.wire_tensor import to_wire
 from weft.engine.sampler import Sampled, Sampler, SampleRow
 from weft.engine.step_inputs import step_inputs, trial_step
 from weft.engine.step_plan import Scheduled, StepPlan
+from weft.errors import ConfigError
 from weft.extend.function_name import function_named
 from weft.models.build import build_model, layer_context
+from weft.models.engine_model import EngineModel
 from weft.models.extra_outputs import forward_with
+from weft.models.programmed.vllm_config import vllm_config
 from weft.ops.kernel import explain
 from weft.ops.native import unavailable
 from weft.ops.nodes import MemoryNodes
@@ -69,6 +74,7 @@ class Runner:
         torch.set_num_threads(config.num_threads)
         context = layer_context(config, _memory_nodes(config, machine))
         self.model = build_model(config, context, open_weights(config.model, config.load))
+        processors = _processors(config, self.model)
         self.memory: MemoryPlan = plan_memory(self.model, config, machine)
         if config.enforce_eager:
             self.model.refuse_recordings("enforce_eager")
@@ -80,7 +86,7 @@ class Runner:
         keep_freed_pages()                     # only after loading: freed weight buffers should go back to the system
         with torch.inference_mode():
             self.model.try_step(trial_step(self.memory))
-        self.sampler = Sampler(config.model.logprobs_mode, config.cpu_isa)
+        self.sampler = Sampler(config.model.logprobs_mode, config.cpu_isa, processors)
 
     def execute(self, step_plan: StepPlan) -> list[SequenceResult]:
         """One forward pass and sampling. Returns one result for each scheduled sequence, in the plan's order."""
@@ -222,6 +228,24 @@ def _accept(item: Scheduled, samples: list[Sampled], result: SequenceResult) -> 
             result.logprobs = [*(result.logprobs or ()), sample.logprobs]
         if sample.token_id != draft:
             return
+
+
+def _processors(config: EngineConfig, model: EngineModel) -> BatchProcessors | None:
+    """The logits processors of the option and of entry points; None: there are none, or the model has no logits.
+
+    ConfigError for a model or an option that they do not go with.
+    """
+    classes = find_processors(config.logits_processors)
+    names = [cls.__name__ for cls in classes]
+    if classes and "generate" not in model.tasks:
+        if config.logits_processors:
+            raise ConfigError("logits_processors", names, expected="none", hint="The model generates no tokens.")
+        return None
+    if classes and config.speculative is not None:
+        raise ConfigError("logits_processors", names, expected="none with speculative_config", hint="A processor's "
+                          "state belongs to tokens that are drawn, and drafts may be rejected. Functions of single "
+                          "requests (SamplingParams.logits_processors) go with speculation.")
+    return BatchProcessors(classes, vllm_config(config)) if classes else None
 
 
 def _memory_nodes(config: EngineConfig, machine: Machine) -> MemoryNodes | None:

@@ -1,6 +1,7 @@
 """The sampler: from logits to tokens and log-probabilities, each row with its sequence's parameters.
 
-Order of the steps: allowed ids, bad words, min_tokens, logit bias, penalties, temperature, min-p, top-k, top-p, draw.
+Order of the steps: allowed ids, bad words, min_tokens, logit bias, logits processors, penalties, temperature (with the
+processors that leave the likeliest token alone), min-p, top-k, top-p, draw.
 A row's token depends only on the row's logits, the tokens before it, the parameters and the seed, never on the batch.
 """
 
@@ -14,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from weft.engine.logits_processors.batch import BatchProcessors
+from weft.engine.logits_processors.interface import bound, put_row
 from weft.engine.process.messages import TokenLogprobs
 from weft.engine.sequence import Sequence
 from weft.ops.sampling import (
@@ -73,16 +76,18 @@ class Sampler:
     Args:
         logprobs_mode: the reported numbers: `raw_logprobs`, `raw_logits`, `processed_logprobs` or `processed_logits`.
         isa: ISA level of the native kernels, or "reference".
+        processors: logits processors of all requests; then there is one row for each sequence.
 
     Attributes:
         choice: the chosen sampling kernel.
     """
 
-    def __init__(self, logprobs_mode: str, isa: str = "reference") -> None:
+    def __init__(self, logprobs_mode: str, isa: str = "reference", processors: BatchProcessors | None = None) -> None:
         self._processed = logprobs_mode.startswith("processed")
         self._as_logits = logprobs_mode.endswith("logits")
         self.choice = choose_sampling(SamplingCase(device="cpu", isa=isa))
         self._sampling = self.choice.prepare()
+        self._processors = processors
 
     def sample(self, logits: Tensor, rows: Seq[SampleRow]) -> list[Sampled]:
         """Draws one token for each row.
@@ -90,18 +95,19 @@ class Sampler:
         Args:
             logits: [N, V] float32, one row for each of `rows`; modified in place.
         """
-        edited = [i for i, row in enumerate(rows) if _has_edits(row)]
+        edited = [i for i, row in enumerate(rows) if self._processors is not None or _has_edits(row)]
         reported = [i for i, row in enumerate(rows) if row.params.logprobs is not None]
         keep, source, places = None, logits, reported                    # logprobs come from rows `places` of `source`
         if reported:
             keep = "processed" if self._processed else "raw"
             if not self._processed and not set(reported).isdisjoint(edited):
                 keep, source, places = None, logits[reported], list(range(len(reported)))
-        for i in edited:
-            self._edit(logits[i], rows[i])
+        failed = self._edit(logits, rows, edited) if edited else {}
         drawn = self._sampling.draw(logits, _settings(rows), keep=keep)
         results = [Sampled(token) if state == GOOD else Sampled(error=_WHY_NOT[state], is_dead_end=state == EMPTY)
                    for token, state in zip(drawn.tokens.tolist(), drawn.states.tolist(), strict=True)]
+        for i, why in failed.items():
+            results[i] = Sampled(error=why)
         for k in {k for i in reported if (k := rows[i].params.logprobs) is not None}:
             members = [(i, place) for i, place in zip(reported, places, strict=True)
                        if rows[i].params.logprobs == k and results[i].error is None]
@@ -136,8 +142,32 @@ class Sampler:
                                     as_logits=self._as_logits)
         return _token_logprobs(top, chosen.tolist())
 
-    def _edit(self, logits: Tensor, row: SampleRow) -> None:
-        """Applies masks, bias and penalties to one row of logits [V], in place."""
+    def check_params(self, params: SamplingParams) -> None:
+        """RequestError for parameters that a logits processor refuses."""
+        if self._processors is not None:
+            self._processors.check(params)
+
+    def _edit(self, logits: Tensor, rows: Seq[SampleRow], edited: Seq[int]) -> dict[int, str]:
+        """Applies masks, bias, logits processors and penalties to rows of logits [N, V], in place.
+
+        Returns {row: why its request ends} where a processor failed.
+        """
+        for i in edited:
+            self._mask(logits[i], rows[i])
+        failed = _run_functions(logits, rows, edited)
+        seqs = [row.seq for row in rows]
+        if self._processors is not None:
+            self._processors.begin(seqs)
+            failed = self._processors.apply(logits, seqs, None) | failed
+        for i in edited:
+            self._penalise(logits[i], rows[i])
+        if self._processors is not None:
+            temperatures = [0.0 if row.params.is_greedy else row.params.temperature for row in rows]
+            failed = self._processors.apply(logits, seqs, temperatures) | failed
+        return failed
+
+    def _mask(self, logits: Tensor, row: SampleRow) -> None:
+        """Applies masks and bias to one row of logits [V], in place."""
         params, request, sampling = row.params, row.seq.request, self._sampling
         if params.allowed_token_ids is not None:
             sampling.allow_only(logits, params.allowed_token_ids)
@@ -150,6 +180,10 @@ class Sampler:
             sampling.forbid(logits, bad)
         if params.logit_bias:
             sampling.add_bias(logits, params.logit_bias)
+
+    def _penalise(self, logits: Tensor, row: SampleRow) -> None:
+        """Applies penalties to one row of logits [V], in place."""
+        params, request, sampling, token_ids = row.params, row.seq.request, self._sampling, row.token_ids
         if _has_penalties(params):
             has_ids = request.prompt_embeds is None      # with prompt_embeds only the output's ids are known
             first = row.seq.num_prompt_tokens
@@ -167,7 +201,23 @@ _WHY_NOT = {
 def _has_edits(row: SampleRow) -> bool:
     params = row.params
     return bool(params.allowed_token_ids is not None or row.seq.request.bad_words_token_ids or params.logit_bias
-                or params.min_tokens > row.num_output_tokens or _has_penalties(params))
+                or params.min_tokens > row.num_output_tokens or params.logits_processors or _has_penalties(params))
+
+
+def _run_functions(logits: Tensor, rows: Seq[SampleRow], edited: Seq[int]) -> dict[int, str]:
+    """Run the requests' own logits processors on their rows of logits [N, V]; {row: what went wrong}."""
+    failed = {}
+    for i in edited:
+        row = rows[i]
+        for function in row.params.logits_processors or ():
+            first, token_ids = row.seq.num_prompt_tokens, row.token_ids
+            prompt = token_ids[:first] if row.seq.request.prompt_embeds is None else None
+            try:
+                put_row(logits, i, bound(function, prompt, token_ids[first:])(logits[i]))
+            except Exception as error:      # of a user's code: it ends this request
+                failed[i] = f"logits_processors: {type(error).__name__}: {error}"
+                break
+    return failed
 
 
 def _has_penalties(params: SamplingParams) -> bool:

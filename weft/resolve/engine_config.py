@@ -64,6 +64,7 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
         speculative=read_speculative_config(args.speculative_config),
         origins={"num_threads": threads.source, "cpus": cpus.source, "cpu_isa": isa.source},
         served_model_names=args.served_model_name or (model.name,), plugins=args.plugins,
+        logits_processors=tuple(_portable(value) for value in args.logits_processors),
         vllm_version=args.vllm_version, vllm_modules=args.vllm_modules,
     ))
 
@@ -106,6 +107,14 @@ def _model_code(args: EngineArgs) -> dict[str, Any]:
     path, name = split_class(args.model_file)
     found = str(find_model_file(path))
     return {"model_file": found} if name is None else {"model_class": f"{found}:{name}"}
+
+
+def _portable(value: Any) -> Any:
+    """A class under a name by which other processes find it, a file's path made absolute; else unchanged."""
+    if not isinstance(value, str):
+        return portable_name(value) or value
+    path, name = split_class(value)
+    return value if name is None else f"{Path(path).expanduser().resolve()}:{name}"
 
 
 def _cache_dtype(wanted: str, model_dtype: str) -> str:

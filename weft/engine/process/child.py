@@ -115,9 +115,10 @@ def _above_streams(sock: socket.socket) -> socket.socket:
 
 
 def _refuse_local_class(config: EngineConfig) -> None:
-    """ConfigError if `model_class` is no string: only what has a name can be imported in the child."""
-    cls = config.model.model_class
-    if cls is not None and not isinstance(cls, str):
-        raise ConfigError("model_class", getattr(cls, "__qualname__", cls), expected="a class that another process can "
-                          'import: "module:Class" or "path/file.py:Class"',
-                          hint="The engine runs in a process of its own here. Move the class to a file.")
+    """ConfigError if a class was given as an object: only what has a name can be imported in the child."""
+    for field, cls in (("model_class", config.model.model_class),
+                       *(("logits_processors", cls) for cls in config.logits_processors)):
+        if cls is not None and not isinstance(cls, str):
+            raise ConfigError(field, getattr(cls, "__qualname__", cls), expected="a class that another process can "
+                              'import: "module:Class" or "path/file.py:Class"',
+                              hint="The engine runs in a process of its own here. Move the class to a file.")

@@ -16,13 +16,16 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any
 
+import msgspec
+
 from weft.config.engine_config import EngineConfig
 from weft.engine.process.child import Child
 from weft.engine.process.client import CORE
 from weft.engine.process.messages import EngineOutput, EngineRequest, EngineStats, StepResult
 from weft.engine.process.resume import OpenSequence, StatsTotal, running_ids
 from weft.engine.process.wire import Abort, Add, Call, FromEngine, Rejected, Reply, Stepped, from_wire
-from weft.errors import EngineDeadError, WeftError
+from weft.errors import EngineDeadError, RequestError, WeftError
+from weft.sampling_params import SamplingParams
 
 logger = logging.getLogger(__name__)
 MAX_DEATHS = 3              # deaths within DEATH_WINDOW_S seconds after which the client gives up
@@ -73,7 +76,11 @@ class ProcessClient:
             raise EngineDeadError(str(self._dead))
 
     def add(self, request: EngineRequest) -> None:
-        """Send a sequence to the engine. During a restart the sequence waits in this client."""
+        """Send a sequence to the engine. During a restart the sequence waits in this client.
+
+        RequestError for parameters that cannot go to another process.
+        """
+        _refuse_what_cannot_be_sent(request)
         with self._lock:
             self.check_health()
             self._sequences[request.request_id] = OpenSequence(request)
@@ -213,6 +220,22 @@ class ProcessClient:
         for future in calls.values():
             if future.set_running_or_notify_cancel():
                 future.set_exception(error)
+
+
+def _refuse_what_cannot_be_sent(request: EngineRequest) -> None:
+    params = request.params
+    if not isinstance(params, SamplingParams):
+        return
+    if params.logits_processors:
+        raise RequestError("logits_processors", params.logits_processors, expected="None where the engine runs in a "
+                           "process of its own", hint="Give the engine a class instead (logits_processors="
+                           "[\"module:Class\"]), and extra_args to the request.")
+    if params.extra_args:
+        try:
+            msgspec.msgpack.encode(params.extra_args)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise RequestError("extra_args", params.extra_args, expected="plain data (numbers, texts, lists)",
+                               hint=str(error)) from error
 
 
 def _resolve(future: Future[Any], reply: Reply) -> None:

@@ -65,6 +65,8 @@ class GenerationBody(Body):
     request_id: Identifier | None = None
     return_tokens_as_token_ids: bool | None = None
     return_token_ids: bool = False
+    vllm_xargs: dict[str, Any] = Field(default_factory=dict)
+    weft_xargs: dict[str, Any] = Field(default_factory=dict)
     cache_salt: Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS)] | None = None
 
 
@@ -144,6 +146,8 @@ def parse(schema: type[B], data: dict[str, Any]) -> Parsed[B]:
         raise _field_error(error.errors(include_url=False)[0]) from None
     sampling = {name: whole_numbers(given[name]) for name in SAMPLING & given.keys()} if generates else {}
     _check_stop(sampling.get("stop"))
+    if isinstance(body, GenerationBody) and (extra := body.vllm_xargs | body.weft_xargs):
+        sampling["extra_args"] = extra
     known = schema.model_fields.keys() | (SAMPLING | _UNREAD if generates else set())
     return Parsed(body, sampling, tuple(sorted(given.keys() - known)))
 

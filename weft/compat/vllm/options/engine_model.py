@@ -71,7 +71,7 @@ ROWS = (
            say="weft reads a pooler's settings from the model's files; leave the option out."),
     Option("quantization_config", "0.22+", REFUSED,
            say="Give `quantization=\"int8\"`, `\"int4\"` or `\"w8a8\"` to quantize at load."),
-    Option("logits_processors", "0.10+", REFUSED, off=([],), say=_NOT_YET),
+    Option("logits_processors", "0.10+", SAME),
     Option("logits_processor_pattern", "0.6-0.14", REFUSED, say=_NOT_YET),
     Option("io_processor_plugin", "0.10+", REFUSED, say=_NOT_YET),
     Option("override_attention_dtype", "0.9-0.26", REFUSED, say=_NOT_YET),

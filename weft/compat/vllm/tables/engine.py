@@ -19,5 +19,8 @@ ENGINE = (
     Row("weft", "RequestOutput CompletionOutput PoolingOutput PoolingRequestOutput EmbeddingOutput "
         "EmbeddingRequestOutput", "vllm.outputs"),
     Row("weft", "Logprob", "vllm.logprobs", "vllm.sequence"),
+    Row("weft.engine.logits_processors.interface", "LogitsProcessor AdapterLogitsProcessor BatchUpdate "
+        "MoveDirectionality RequestLogitsProcessor", "vllm.v1.sample.logits_processor",
+        "vllm.v1.sample.logits_processor.interface"),
     Row("weft", "BeamSearchSequence BeamSearchOutput", "vllm.beam_search"),
 )
