@@ -69,10 +69,13 @@ def made(make: Callable[[], nn.Module], context: LayerContext) -> tuple[nn.Modul
     return module, step
 
 
-def loaded(make: Callable[[], nn.Module], context: LayerContext, step: Step | None = None) -> nn.Module:
-    """A layer, or a module of layers, ready to be called. step: the one that it is in from now on."""
+def loaded(make: Callable[[], nn.Module], context: LayerContext, step: Step | None = None, *,
+           values: dict[str, Tensor] | None = None) -> nn.Module:
+    """A layer, or a module of layers, ready to be called. step: the one that it is in from now on. values: of the
+    parameters; None: `given`.
+    """
     module, step_ref = made(make, context)
-    values = given(module, context.dtype)
+    values = given(module, context.dtype) if values is None else values
     for name, parameter in module.named_parameters():
         parameter.weight_loader(parameter, values[name])
     finish(module)

@@ -26,29 +26,31 @@ def all_reduce(x: Tensor, group: ProcessGroup) -> Tensor:
 
 def all_gather(x: Tensor, dim: int, group: ProcessGroup) -> Tensor:
     """All processes' x, in the order of ranks, along one dimension. x has one shape in all processes."""
-    mine = x.contiguous()
-    raw = mine.view(torch.int16) if mine.dtype in _HALVES else mine
+    raw = _raw(x.contiguous())
     parts = [torch.empty_like(raw) for _ in range(group.size())]
     dist.all_gather(parts, raw, group=group)
-    return torch.cat([part.view(x.dtype) for part in parts], dim=dim)
+    return torch.cat([part.view(x.dtype).view(x.shape) for part in parts], dim=dim)
 
 
 def broadcast(x: Tensor, source: int, group: ProcessGroup) -> Tensor:
     """The x of one process, which all others receive. source: its rank in the group."""
     sent = x.contiguous().clone()
-    raw = sent.view(torch.int16) if sent.dtype in _HALVES else sent
-    dist.broadcast(raw, src=dist.get_global_rank(group, source), group=group)
+    dist.broadcast(_raw(sent), src=dist.get_global_rank(group, source), group=group)
     return sent
 
 
 def send(x: Tensor, target: int, group: ProcessGroup) -> None:
     """Send x to a process, by its rank in the group."""
-    sent = x.contiguous()
-    dist.send(sent.view(torch.int16) if sent.dtype in _HALVES else sent, dist.get_global_rank(group, target), group)
+    dist.send(_raw(x.contiguous()), dist.get_global_rank(group, target), group)
 
 
 def receive(shape: Sequence[int], dtype: torch.dtype, source: int, group: ProcessGroup) -> Tensor:
     """A tensor that a process sent, by its rank in the group."""
     x = torch.empty(tuple(shape), dtype=dtype)
-    dist.recv(x.view(torch.int16) if dtype in _HALVES else x, dist.get_global_rank(group, source), group)
+    dist.recv(_raw(x), dist.get_global_rank(group, source), group)
     return x
+
+
+def _raw(x: Tensor) -> Tensor:
+    """A contiguous tensor's memory as bytes, because gloo knows no floats of 16 bits."""
+    return x.view(-1).view(torch.uint8)

@@ -1,0 +1,31 @@
+"""Two processes that divide a layer compute what one computes with the whole layer."""
+
+import pytest
+import torch
+from two_ranks import CASES, results, run_two
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    return run_two(tmp_path_factory.mktemp("ranks"))
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return results()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_process_has_the_result_of_one(ranks, alone, name):
+    for found in ranks:
+        torch.testing.assert_close(found[name], alone[name], rtol=2e-5, atol=2e-5)
+
+
+def test_sums_parts_and_messages_between_processes(ranks):
+    for rank, found in enumerate(ranks):
+        assert found["sum"].tolist() == [3, 3] and found["sum"].dtype == torch.bfloat16
+        assert found["gathered"].tolist() == [1, 1, 2, 2]
+        assert found["sent"].tolist() == [2, 2]
+        assert found["scattered"].tolist() == [3]
+        assert found.get("a", found["sent"]).tolist() == ([2, 2] if rank == 0 else [1, 1])
+    assert ranks[1]["b"].dtype == torch.float32

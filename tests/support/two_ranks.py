@@ -1,0 +1,124 @@
+"""Public layers in two processes that divide them, over gloo: `run_two(path)` gives what each process computed."""
+
+from __future__ import annotations
+
+import multiprocessing
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from public_layers import REFERENCE, loaded, numbers
+from torch import Tensor, nn
+
+from weft.layers.public import (
+    ColumnParallelLinear,
+    FusedMoE,
+    LogitsProcessor,
+    MergedColumnParallelLinear,
+    ParallelLMHead,
+    QKVParallelLinear,
+    RowParallelLinear,
+    VocabParallelEmbedding,
+)
+from weft.parallel import Group, Ranks, get_tp_group, running_on
+
+E, ROWS = 32, 5
+IDS = torch.tensor([0, 40, 20, 21, 3])
+
+
+class Logits(nn.Module):
+    """A head with a bias as a model calls it."""
+
+    def __init__(self):
+        super().__init__()
+        self.lm_head, self.processor = ParallelLMHead(41, E, bias=True), LogitsProcessor(41)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.processor(self.lm_head, x)
+
+
+class Block(nn.Module):
+    """A layer of a model: q, k and v with fewer key heads than processes, and a gated MLP."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv = QKVParallelLinear(E, 8, 4, 1, return_bias=False)
+        self.o = RowParallelLinear(E, E, return_bias=False)
+        self.up = MergedColumnParallelLinear(E, [64, 64], bias=False, return_bias=False)
+        self.down = RowParallelLinear(64, E, bias=False, return_bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).split(self.qkv.output_partition_sizes, dim=-1)
+        x = x + self.o(q * (k + v).repeat(1, q.shape[1] // k.shape[1]))
+        gate, up = self.up(x).chunk(2, dim=-1)
+        return x + self.down(gate.sigmoid() * up)
+
+
+def x_of(width: int) -> Tensor:
+    return numbers((ROWS, width), torch.float32, seed=3)
+
+
+MOE = {"num_experts": 4, "top_k": 2, "hidden_size": E, "intermediate_size": 64, "has_bias": True}
+# name: (constructor, call that gives the whole result in every process)
+CASES = {
+    "column, gathered": (lambda: ColumnParallelLinear(E, 10, gather_output=True, return_bias=False),
+                         lambda layer: layer(x_of(E))),
+    "merged, gathered": (lambda: MergedColumnParallelLinear(E, [6, 10], gather_output=True, return_bias=False),
+                         lambda layer: layer(x_of(E))),
+    "row with a bias": (lambda: RowParallelLinear(E, 6, input_is_parallel=False, return_bias=False),
+                        lambda layer: layer(x_of(E))),
+    "row, bias left out": (lambda: RowParallelLinear(E, 6, input_is_parallel=False, skip_bias_add=True),
+                           lambda layer: sum(layer(x_of(E)))),
+    "not divided": (lambda: ColumnParallelLinear(E, 7, disable_tp=True, return_bias=False),
+                    lambda layer: layer(x_of(E))),
+    "embedding": (lambda: VocabParallelEmbedding(41, E), lambda layer: layer(IDS)),
+    "embedding with more rows": (lambda: VocabParallelEmbedding(45, E, org_num_embeddings=41),
+                                 lambda layer: layer(IDS)),
+    "head": (Logits, lambda layer: layer(x_of(E))),
+    "experts": (lambda: FusedMoE(**MOE, reduce_results=True), lambda layer: layer(x_of(E), x_of(4))),
+    "block": (Block, lambda layer: layer(x_of(E))),
+}
+
+
+def whole_values(make) -> dict[str, Tensor]:
+    """Numbers of a layer's parameters as one process has them, and as a checkpoint stores them."""
+    with running_on(Ranks()):
+        module = make()
+    return {name: numbers(parameter.shape, torch.float32, seed=i)[: 41 if parameter.shape[0] == 45 else None]
+            for i, (name, parameter) in enumerate(sorted(module.named_parameters()))}
+
+
+def results() -> dict[str, Tensor]:
+    """The result of each case in this process."""
+    return {name: call(loaded(make, REFERENCE, values=whole_values(make))) for name, (make, call) in CASES.items()}
+
+
+def run_two(path: Path) -> list[dict[str, Tensor]]:
+    """What processes 0 and 1 computed."""
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_rank, args=(rank, str(path))) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(200)
+        assert process.exitcode == 0, "a process failed: its traceback is on stderr"
+    return [torch.load(path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+def _rank(rank: int, path: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{path}/store", rank=rank, world_size=2,
+                            timeout=timedelta(seconds=150))
+    world = dist.group.WORLD
+    with running_on(Ranks(tensor=Group(world), pipeline=Group(world))):
+        found = results()
+        group, mine = get_tp_group(), torch.full((2,), rank + 1, dtype=torch.bfloat16)
+        found |= {"sum": group.all_reduce(mine), "gathered": group.all_gather(mine), "sent": group.broadcast(mine, 1),
+                  "scattered": group.reduce_scatter(mine)}
+        if group.is_first_rank:
+            group.send_tensors({"a": mine, "b": mine.float()})
+        else:
+            found |= group.receive_tensors({"a": mine, "b": mine.float()})
+    torch.save(found, f"{path}/{rank}.pt")
+    dist.destroy_process_group()
