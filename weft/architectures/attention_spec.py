@@ -18,6 +18,7 @@ from weft.cache.masks import Bidirectional
 class QKNorm(Part):
     """A norm on q and k before the rotation.
 
+    norm: its kind.
     scope: "head": normalised over D, one weight [D] shared by the heads (Qwen3, Gemma 3); "each_head": normalised over
     D, a weight [H, D] (Cohere, StableLM); "all": normalised over all heads together, a weight [H * D] (OLMo 2).
     """
@@ -30,6 +31,8 @@ class QKNorm(Part):
 class AttentionSpec(MixerSpec):
     """Softmax attention with grouped queries. Source: arXiv:1706.03762, arXiv:2305.13245.
 
+    num_heads: H. num_kv_heads: Hkv, a divisor of H. head_dim: D. positions: how positions enter; None: not here. mask:
+    what a token sees. qkv_bias, out_bias: the products have biases. qk_norm: norms of q and k.
     scale: factor on the scores; softcap: scores become softcap * tanh(scores / softcap); clip: q, k and v are clamped
     to [-clip, clip] (OLMo 1).
     """
@@ -84,6 +87,9 @@ class MLASpec(MixerSpec):
     expand to keys and values of all heads, followed by a rotated key [positions.rotary_dim] that all heads share.
     A head of q and k has `nope_dim` values without position, then `positions.rotary_dim` rotated ones. A head of v has
     `value_dim` values.
+    num_heads: H. q_rank: width of q's latent vector; None: q has none. kv_rank: width of the latent vector of keys and
+    values. nope_dim, value_dim: as said. scale: factor on the scores. positions: of the rotated parts. norm: of the
+    latent vectors.
     bias: whether q_a, kv_a and o have biases.
     """
 

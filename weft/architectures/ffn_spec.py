@@ -14,7 +14,10 @@ Activation = Literal["gelu", "gelu_fast", "gelu_new", "gelu_pytorch_tanh", "quic
 
 @part
 class MLPSpec(FfnSpec):
-    """down(act(up(x))), or down(act(gate(x)) * up(x)) if gated. act: a name of `ops/activation`."""
+    """down(act(up(x))), or down(act(gate(x)) * up(x)) if gated.
+
+    intermediate_size: F. act: a name of `ops/activation`. gated: whether there is a gate. bias: of all products.
+    """
 
     intermediate_size: int
     act: Activation
@@ -34,10 +37,11 @@ class MoESpec(FfnSpec):
     An expert's score is the router's logit after `scores` ("softmax" over all experts, or "sigmoid" of each). The
     experts with the top scores are picked; their weights are the scores, renormalised to sum 1 if `renormalize`, times
     `scale`.
+    num_experts: X. num_experts_per_token: K. expert: one of them; all are alike. renormalize, scores, scale: as said.
     choice_bias: a trained bias per expert is added to the scores for picking, but not to the weights (DeepSeek-V3).
-    num_groups: experts form equal groups, and a token uses experts of its `groups_per_token` best groups. A group's
-    score is the sum of its `group_best` largest expert scores (DeepSeek-V2: 1, V3: 2).
-    shared: an MLP that every token passes; `shared_gate`: its output is scaled by sigmoid(shared_gate(x)).
+    num_groups: experts form equal groups. groups_per_token: a token uses experts of so many groups, its best.
+    group_best: a group's score is the sum of so many of its largest expert scores (DeepSeek-V2: 1, V3: 2).
+    shared: an MLP that every token passes. shared_gate: its output is scaled by sigmoid(shared_gate(x)).
     Source: arXiv:2401.04088 (Mixtral); groups: arXiv:2405.04434, arXiv:2412.19437.
     """
 

@@ -40,7 +40,7 @@ class GroupedQKV(Part):
     """Fused qkv rows ordered [group, q … q k v, D]: a group has `queries_per_group` q heads, one k and one v head.
 
     GPT-NeoX and Bloom: one group for each head, with one q head. Falcon's new layout: one group for each KV head.
-    The targets are q, k, v.
+    The targets are q, k, v. num_groups, queries_per_group, head_dim: as said.
     """
 
     num_groups: int
@@ -52,6 +52,8 @@ class GroupedQKV(Part):
 class HeadRows(Part):
     """Fused rows ordered by head: in each head, sizes[0] rows for the first target, then sizes[1] for the next …
     (DeepSeek's kv_b).
+
+    num_heads: of the fused rows. sizes: rows of one head for each target.
     """
 
     num_heads: int
@@ -72,7 +74,7 @@ class HeadMatrices(Part):
 class PairedRows(Part):
     """Rows of each head are ordered for rope on neighbouring pairs; the model rotates halves (GGUF's Llama, Mistral).
 
-    In a head of size D, stored row 2 * j + p is the model's row p * D / 2 + j.
+    num_heads: of the rows. In a head of size D, stored row 2 * j + p is the model's row p * D / 2 + j.
     """
 
     num_heads: int
@@ -85,7 +87,10 @@ class Stacked(Part):
 
 @part
 class Shifted(Part):
-    """The tensor is stored with `by` added (GGUF's Gemma norms)."""
+    """The tensor is stored with `by` added (GGUF's Gemma norms).
+
+    by: what was added.
+    """
 
     by: float
 

@@ -10,7 +10,7 @@ from weft.architectures.part_kinds import NormSpec
 class RMSNorm(NormSpec):
     """x / rms(x) * (offset + weight), in float32. Source: arXiv:1910.07467.
 
-    offset: 1.0 where the checkpoint stores weight - 1 (Gemma).
+    eps: is added to the mean square. offset: 1.0 where the checkpoint stores weight - 1 (Gemma).
     cast_before_weight: round to the model's dtype before the product with the weight (Llama), else after it (Gemma).
     """
 
@@ -25,7 +25,10 @@ class RMSNorm(NormSpec):
 
 @part
 class LayerNorm(NormSpec):
-    """(x - mean) / std * weight + bias, in float32. Source: arXiv:1607.06450."""
+    """(x - mean) / std * weight + bias, in float32. Source: arXiv:1607.06450.
+
+    eps: is added to the variance. has_weight, has_bias: whether there is one.
+    """
 
     eps: float
     has_weight: bool = True

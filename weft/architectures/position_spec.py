@@ -7,7 +7,10 @@ from weft.architectures.part import Part, part
 
 @part
 class LinearScaling(Part):
-    """Positions divided by a factor."""
+    """Positions divided by a factor.
+
+    factor: of the trained length.
+    """
 
     factor: float
 
@@ -16,7 +19,10 @@ class LinearScaling(Part):
 
 @part
 class DynamicScaling(Part):
-    """NTK-aware change of the base beyond the trained length. Source: `rope_type` dynamic of Transformers."""
+    """NTK-aware change of the base beyond the trained length. Source: `rope_type` dynamic of Transformers.
+
+    factor: of the trained length. original_max_position: the trained length in tokens.
+    """
 
     factor: float
     original_max_position: int
@@ -28,7 +34,7 @@ class DynamicScaling(Part):
 class NTKScaling(Part):
     """NTK-aware change of the frequencies for all lengths. Source: `rope_type` ntk of vLLM.
 
-    mixed_b None: the base is multiplied by the factor, and frequencies are divided by factor ** (2 / rotary_dim). Else
+    factor, mixed_b: with mixed_b None the base is multiplied by the factor, and frequencies are divided by factor ** (2 / rotary_dim). Else
     frequency i, from 1, is divided by exp(log(factor) * (i / (rotary_dim / 2)) ** mixed_b).
     """
 
@@ -40,7 +46,10 @@ class NTKScaling(Part):
 
 @part
 class NTKAlphaScaling(Part):
-    """The base times alpha ** (rotary_dim / (rotary_dim - 2)). Source: `rope_type` dynamic with alpha (HunYuan)."""
+    """The base times alpha ** (rotary_dim / (rotary_dim - 2)). Source: `rope_type` dynamic with alpha (HunYuan).
+
+    alpha: as said.
+    """
 
     alpha: float
 
@@ -51,7 +60,7 @@ class NTKAlphaScaling(Part):
 class ProportionalScaling(Part):
     """The first `rotated` of a head's values turn as those of a whole head would, the others not at all.
 
-    The pairs are those of the whole head. factor: frequencies are divided by it.
+    The pairs are those of the whole head. rotated: as said. factor: frequencies are divided by it.
     Source: `rope_type` proportional of Transformers.
     """
 
@@ -63,7 +72,11 @@ class ProportionalScaling(Part):
 
 @part
 class Llama3Scaling(Part):
-    """Low frequencies are divided by a factor, high ones kept, with a ramp between. Source: Llama 3.1's config.json."""
+    """Low frequencies are divided by a factor, high ones kept, with a ramp between. Source: Llama 3.1's config.json.
+
+    factor: divides the low frequencies. low_freq_factor, high_freq_factor: where the ramp begins and ends, in turns
+    over the trained length. original_max_position: the trained length in tokens.
+    """
 
     factor: float
     low_freq_factor: float
@@ -75,7 +88,13 @@ class Llama3Scaling(Part):
 
 @part
 class YarnScaling(Part):
-    """YaRN. Source: arXiv:2309.00071. attention_factor None: computed from factor, mscale and mscale_all_dim."""
+    """YaRN. Source: arXiv:2309.00071.
+
+    factor: of the trained length. original_max_position: the trained length in tokens. beta_fast, beta_slow: turns
+    where the ramp ends and begins. attention_factor: on cos and sin; None: computed from factor, mscale and
+    mscale_all_dim. mscale, mscale_all_dim: weights of that computation. truncate: the ramp begins and ends at whole
+    dimensions.
+    """
 
     factor: float
     original_max_position: int
@@ -93,7 +112,8 @@ class YarnScaling(Part):
 class LongRopeScaling(Part):
     """A divisor for each frequency: short_factor up to the original length, long_factor beyond it.
 
-    factor: max_position / original_max_position; attention_factor is computed from it when None.
+    short_factor, long_factor: [R / 2] each. original_max_position: the trained length in tokens.
+    factor: max_position / original_max_position. attention_factor: on cos and sin; None: computed from factor.
     short_mscale, long_mscale: the factor on cos and sin beside short_factor and long_factor; None: attention_factor.
     Source: arXiv:2402.13753.
     """
@@ -117,6 +137,7 @@ RopeScaling = (LinearScaling | DynamicScaling | NTKScaling | NTKAlphaScaling | P
 class Rope(Part):
     """Rotary positions on the first `rotary_dim` values of each head. Source: arXiv:2104.09864.
 
+    theta: the base of the frequencies. rotary_dim: R, an even number. scaling: how long sequences are stretched to.
     interleaved: pairs are neighbours (GPT-J, Cohere) instead of halves (GPT-NeoX, Llama).
     """
 
@@ -140,6 +161,7 @@ class Rope(Part):
 class Alibi(Part):
     """scale * (the head's slope) * (distance between the tokens), added to the scaled scores. Source: arXiv:2108.12409.
 
+    max_bias: the slopes are powers of 2 ** (-max_bias / H). scale: a factor on the bias.
     is_bfloat16: slope, key position and their product are rounded to bfloat16, whatever the model's dtype (Falcon).
     """
 
@@ -159,6 +181,9 @@ class Causal(Part):
 
 @part
 class SlidingWindow(Part):
-    """Each token sees itself and the `window` - 1 tokens before it."""
+    """Each token sees itself and the `window` - 1 tokens before it.
+
+    window: tokens.
+    """
 
     window: int

@@ -82,6 +82,8 @@ PoolingKind = Literal["cls", "last", "mean"]
 class BlockSpec(Part):
     """One layer: h += scale * post(mixer(norm(h))); h += scale * post(ffn(norm(h))), with scale = residual_scale.
 
+    mixer: where tokens meet. mixer_norm, ffn_norm: before the parts. mixer_post_norm, ffn_post_norm: after them, before
+    the sum (Gemma 2, OLMo 2). residual_scale: a factor on what is added (Granite).
     parallel: mixer and ffn both read the block's input, h += mixer(mixer_norm(h)) + ffn(ffn_norm(h)); with
     `ffn_norm` None they share mixer_norm's output.
     post_residual: the norms are applied after the residual sum, h = mixer_norm(h + mixer(h)) (OPT 350m).
@@ -103,7 +105,10 @@ class BlockSpec(Part):
 
 @part
 class LearnedPositions(Part):
-    """A trained vector for each position; the vector of position p is row p + offset of the table."""
+    """A trained vector for each position; the vector of position p is row p + offset of the table.
+
+    num_positions: of the longest sequence. offset: rows before position 0 (OPT).
+    """
 
     num_positions: int
     offset: int = 0
@@ -113,7 +118,8 @@ class LearnedPositions(Part):
 class EmbeddingSpec(Part):
     """Token ids to hidden states: tokens[id] * scale, projected to hidden_size, + positions[pos], then norm.
 
-    scale: rounded to the model's dtype first. embedding_dim: width of the table if it differs from hidden_size (OPT
+    vocab_size: rows of the table. scale: a factor, rounded to the model's dtype first. positions: trained positions
+    that are added. norm: the last step. embedding_dim: width of the table if it differs from hidden_size (OPT
     350m); then there is a projection.
     scales_given_rows: prompt embeddings (rows given instead of ids) are scaled too (Granite). False: given rows replace
     tokens[id] * scale (Gemma, whose embedding scales in Transformers). Projection, positions and norm apply to both.
@@ -134,6 +140,7 @@ class EmbeddingSpec(Part):
 class HeadSpec(Part):
     """Hidden states to logits: linear, times `scale`, then softcap * tanh(logits / softcap).
 
+    bias: one for each token. scale: a factor on the logits. softcap: None: no such cap.
     tied: whether the config says that the head shares the embedding's table; a checkpoint with a separate head wins.
     If the embedding's width is not hidden_size, a projection to that width comes first (OPT 350m).
     """
@@ -148,6 +155,9 @@ class HeadSpec(Part):
 class StackSpec(Part):
     """What every model has: an embedding, blocks and a final norm.
 
+    hidden_size: E, width of the hidden states. vocab_size: V, number of tokens. max_position: the longest sequence that
+    the model was made for; None: unknown. embedding: the first end. blocks: one for each layer. final_norm: after the
+    last block; None: no such norm.
     names: maps tensor names of Hugging Face checkpoints to part names. gguf_names, mistral_names: the same for GGUF
     files, and for files of Mistral's own format; None: the family cannot be loaded from such files.
     """
@@ -165,7 +175,10 @@ class StackSpec(Part):
 
 @part
 class DecoderSpec(StackSpec):
-    """A decoder-only language model."""
+    """A decoder-only language model.
+
+    head: the last end.
+    """
 
     head: HeadSpec
 

@@ -19,7 +19,7 @@ class MambaSpec(MixerSpec):
     x, z = in(h); x = act(conv(x)); dt, b, c = dt_b_c(x); y = scan(x, dt(dt), b, c) * silu(z); o(y).
     inner_size: I, number of channels. state_size: N, values of state per channel. conv_size: tokens that the
     convolution sees. dt_rank: width of the vector that `dt` expands to the steps.
-    bias: in and o have biases; conv_bias: the convolution has one.
+    act: after the convolution. bias: in and o have biases; conv_bias: the convolution has one.
     norm_eps: epsilon of RMS norms without weights on dt, b and c (Falcon Mamba); None: no such norms.
     """
 
@@ -65,8 +65,8 @@ class Mamba2Spec(MixerSpec):
     num_heads, head_dim: heads, and channels in each. state_size: N, values of state per channel. num_groups: the heads
     form equal groups, and the heads of a group share b and c. conv_size: tokens that the convolution sees.
     norm_eps: epsilon of the RMS norm before o, which normalises each group's channels separately.
-    dt_limits: (smallest, largest) step; steps are clamped. bias: in and o have biases; conv_bias: the convolution has
-    one.
+    act: after the convolution. dt_limits: (smallest, largest) step; steps are clamped. bias: in and o have biases;
+    conv_bias: the convolution has one.
     """
 
     num_heads: int
