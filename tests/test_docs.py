@@ -177,14 +177,20 @@ def test_a_part_of_ones_own_runs_from_the_file_of_its_model(tmp_path):
 
 def test_a_file_written_for_vllm_runs_as_it_is(tmp_path):
     file, llama = tmp_path / "my_vllm_llama.py", str(make_checkpoint(tmp_path / "llama"))
-    code = (ROOT / "examples" / "programmed_llama.py").read_text()
-    imports = block_with("docs/adding-a-model.md", "from vllm.model_executor")
-    file.write_text(imports + code[code.index("\n_STACKED") :])
+    file.write_text(block_with("docs/adding-a-model.md", "from vllm.model_executor"))
 
     with LLM(model=llama, use_tqdm_on_load=False) as llm:
         wanted = llm.generate("abc", GREEDY, use_tqdm=False)[0].outputs[0].token_ids
     with LLM(model=llama, model_file=str(file), use_tqdm_on_load=False) as llm:
         assert llm.generate("abc", GREEDY, use_tqdm=False)[0].outputs[0].token_ids == wanted
+
+
+def test_nothing_has_to_be_done_for_a_model_that_transformers_has(tmp_path, capsys):
+    source = block_with("docs/adding-a-model.md", 'model_impl="transformers"')
+
+    run(source.replace("path/to/model", str(make_checkpoint(tmp_path / "llama"))))
+
+    assert capsys.readouterr().out
 
 
 def test_the_page_of_parts_is_what_the_code_says():
@@ -258,7 +264,7 @@ def test_every_python_block_is_run_by_a_test_above():
     counts = {str(page.relative_to(ROOT)): len(blocks(str(page), "python")) for page in PAGES}
 
     assert {page: count for page, count in counts.items() if count} == {
-        "README.md": 2, "docs/adding-a-model.md": 5, "docs/configuration.md": 2, "docs/guide.md": 5,
+        "README.md": 2, "docs/adding-a-model.md": 6, "docs/configuration.md": 2, "docs/guide.md": 5,
         "docs/plugins.md": 2}
 
 
