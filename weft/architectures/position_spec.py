@@ -34,8 +34,9 @@ class DynamicScaling(Part):
 class NTKScaling(Part):
     """NTK-aware change of the frequencies for all lengths. Source: `rope_type` ntk of vLLM.
 
-    factor, mixed_b: with mixed_b None the base is multiplied by the factor, and frequencies are divided by factor ** (2 / rotary_dim). Else
-    frequency i, from 1, is divided by exp(log(factor) * (i / (rotary_dim / 2)) ** mixed_b).
+    factor, mixed_b: with mixed_b None the base is multiplied by the factor, and frequencies are divided by
+    factor ** (2 / rotary_dim). Else frequency i, from 1, is divided by
+    exp(log(factor) * (i / (rotary_dim / 2)) ** mixed_b).
     """
 
     factor: float
