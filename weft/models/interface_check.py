@@ -49,12 +49,17 @@ ABILITIES = (
 def check_class(cls: Any, *, field: str = "model_class") -> type:
     """The class, if a model can be made and driven by it; abilities that it claims and lacks are warned of.
 
+    A class with the interface of an older vLLM is bridged: the result is a subclass with the engine's interface.
+
     ConfigError names `field`, the method and the expected signature, or the version of the interface that it asks for.
     """
     name = getattr(cls, "__qualname__", repr(cls))
     if not is_torch_module(cls):
         raise ConfigError(field, name, expected="a class that is a torch.nn.Module")
+    from weft.models.vllm.generations import adapted  # here, because it imports torch, which this module does not
+
     check_model_api(cls, name)
+    cls = adapted(cls)
     protocol, needs = (PoolingModel, _POOLING) if is_pooling_model(cls) else (TextGenerationModel, _GENERATING)
     for method in needs:
         if not _has_own(cls, method) or not callable(getattr(cls, method)):

@@ -34,9 +34,11 @@ SHIM = Path(__file__).parent / "shim"      # on the path of scripts' child proce
 
 
 def is_installed() -> bool:
-    """Whether the real vLLM can be imported. `shim/`, first on the path of a script that runs on weft, is not real."""
+    """Whether the real vLLM can be imported. `shim/`, first on the path of a script that runs on weft, is not real; nor
+    is a folder of this name without an __init__.py.
+    """
     found = PathFinder.find_spec("vllm")
-    return found is not None and str(SHIM) not in (found.origin or "")
+    return found is not None and found.origin is not None and str(SHIM) not in found.origin
 
 
 def version_tuple(version: str) -> tuple[int | str, ...]:

@@ -92,14 +92,21 @@ class Attention(PublicLayer):
             self.paged.params = replace(self.paged.params, sinks=sinks.detach().float().clone())
         super().finish_loading()
 
-    def forward(self, query: Tensor, key: Tensor | None, value: Tensor | None, output_shape: Any = None) -> Tensor:
+    def forward(self, query: Tensor, key: Tensor | None, value: Tensor | None, *older: Any,
+                output_shape: Any = None, **named: Any) -> Tensor:
         """query [T, H * D] or [T, H, D]; key, value alike with Hkv heads. Returns query's shape, or output_shape.
 
         key, value: None is allowed where the layer reads those of another.
+        older, named: output_shape by place, or the cache and metadata that models of vLLM before 0.8 pass: the layer
+        finds both itself.
         RuntimeError outside a step, and when it is called twice in one: the cache has one key for each token.
         NotBuiltError for an encoder with a decoder, and for attention over one.
         """
         self.ready()
+        output_shape = next((value for value in older if isinstance(value, torch.Size)), output_shape)
+        unknown = named.keys() - {"kv_cache", "attn_metadata"}
+        if unknown:
+            raise TypeError(f"Attention was called with {', '.join(sorted(unknown))}: expected query, key, value")
         if not self.has_cache:
             raise NotBuiltError("Attention.attn_type", str(self.attn_type), expected='"decoder" or "encoder_only"',
                                 hint="The engine does not run encoders of programmed models beside a decoder yet.")

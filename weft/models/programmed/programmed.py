@@ -35,8 +35,9 @@ from weft.models.engine_model import LayerWords, ModelWords
 from weft.models.programmed.filled import check_filled, check_used
 from weft.models.programmed.reading import Headers, Reading, drop_memory, needs_numbers
 from weft.models.programmed.recorded import record_marked
-from weft.models.programmed.vllm_config import vllm_config
 from weft.models.sizes import cache_bytes_per_token, layers_of, num_parameters, step_bytes
+from weft.models.vllm.forward_context import running_step
+from weft.models.vllm.vllm_config import set_current_vllm_config, vllm_config
 from weft.ops.kernel import Choice
 from weft.ops.linear import product_bytes
 from weft.ops.step import Step
@@ -72,7 +73,8 @@ class Programmed:
             raise NotBuiltError("model", str(checkpoint.path), expected="safetensors or PyTorch files",
                                 hint="weft does not know how GGUF files name a programmed model's tensors.")
         self.name, self._step = cls.__qualname__, StepRef()
-        self.module = self._made(cls, config, seen := vllm_config(config))
+        self._vllm_config = vllm_config(config)
+        self.module = self._made(cls, config)
         self._methods = cast("ModelMethods", self.module)      # `find_class` has seen that it has them
         tie_shared_tables(self.module)
         for module in self.module.modules():
@@ -83,10 +85,11 @@ class Programmed:
             raise ConfigError("model_class", self.name, expected="a model with weft.layers.public.Attention layers",
                               hint="It has none, so it would see the tokens of one step only; a cache of its own "
                               "cannot follow the engine's batches, chunks and preemptions.")
-        self.recorded = record_marked(self.module, self._step, context, seen)
+        self.recorded = record_marked(self.module, self._step, context, self._vllm_config)
 
-    def _made(self, cls: type[nn.Module], config: EngineConfig, seen: Any) -> nn.Module:
-        with _default_dtype(self._context.dtype), torch.no_grad():
+    def _made(self, cls: type[nn.Module], config: EngineConfig) -> nn.Module:
+        seen = self._vllm_config
+        with _default_dtype(self._context.dtype), set_current_vllm_config(seen), torch.no_grad():
             try:
                 return cls(vllm_config=seen, prefix="").eval()
             except WeftError:
@@ -253,7 +256,8 @@ class Programmed:
             if step.embeds is not None:
                 looked_up = self._embeds(step.input_ids)
                 embeds = looked_up.index_copy(0, step.embeds.rows, step.embeds.values.to(looked_up.dtype))
-            hidden = self.module(step.input_ids, step.positions, intermediate_tensors=None, inputs_embeds=embeds)
+            with running_step(step, self._vllm_config):
+                hidden = self.module(step.input_ids, step.positions, intermediate_tensors=None, inputs_embeds=embeds)
             return self._checked("forward", hidden, len(step.input_ids), None)
         finally:
             self._step.begin(None)

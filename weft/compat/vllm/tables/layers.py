@@ -9,17 +9,23 @@ _LAYERS = "vllm.model_executor.layers"
 _ATTENTION = ("vllm.attention", "vllm.attention.layer", f"{_LAYERS}.attention", f"{_LAYERS}.attention.attention",
               f"{_LAYERS}.attention_layer_base", "vllm.model_executor.layers.attention.layer")
 
+_UTILS = "vllm.model_executor.models.utils"
+_LOADING = ("vllm.model_executor.model_loader.weight_utils", "vllm.model_executor.weight_utils")
+
 LAYERS = (
     Row(_PUBLIC, "ColumnParallelLinear MergedColumnParallelLinear QKVParallelLinear ReplicatedLinear RowParallelLinear",
         f"{_LAYERS}.linear"),
-    Row(_PUBLIC, "ParallelLMHead VocabParallelEmbedding", f"{_LAYERS}.vocab_parallel_embedding"),
-    Row("weft.layers.public.embedding", "DEFAULT_VOCAB_PADDING_SIZE", f"{_LAYERS}.vocab_parallel_embedding"),
+    Row(_PUBLIC, "ParallelLMHead VocabParallelEmbedding DEFAULT_VOCAB_PADDING_SIZE",
+        f"{_LAYERS}.vocab_parallel_embedding"),
+    Row("weft.layers.public.quant_config", "QuantizationConfig", f"{_LAYERS}.quantization",
+        f"{_LAYERS}.quantization.base_config"),
     Row(_PUBLIC, "LogitsProcessor", f"{_LAYERS}.logits_processor"),
     Row(_PUBLIC, "Attention", *_ATTENTION),
     Row(_PUBLIC, "RotaryEmbedding get_rope", f"{_LAYERS}.rotary_embedding", f"{_LAYERS}.rotary_embedding.base"),
     Row(_PUBLIC, "RMSNorm GemmaRMSNorm", f"{_LAYERS}.layernorm"),
-    Row(_PUBLIC, "SiluAndMul GeluAndMul", f"{_LAYERS}.activation"),
-    Row(_PUBLIC, "default_weight_loader", "vllm.model_executor.model_loader.weight_utils",
-        "vllm.model_executor.weight_utils"),
-    Row(_PUBLIC, "maybe_prefix", "vllm.model_executor.models.utils"),
+    Row(_PUBLIC, "FastGELU FatreluAndMul GeluAndMul MulAndSilu NewGELU QuickGELU ReLUSquaredActivation SiluAndMul "
+        "SiluAndMulWithClamp SwigluOAIAndMul XIELU get_act_and_mul_fn get_act_fn", f"{_LAYERS}.activation"),
+    Row(_PUBLIC, "default_weight_loader maybe_remap_kv_scale_name", *_LOADING),
+    Row(_PUBLIC, "AutoWeightsLoader PPMissingLayer WeightsMapper extract_layer_index is_pp_missing_parameter "
+        "make_empty_intermediate_tensors_factory make_layers maybe_prefix", _UTILS),
 )

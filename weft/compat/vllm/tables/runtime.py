@@ -4,4 +4,54 @@ from __future__ import annotations
 
 from weft.compat.vllm.tables.row import Row
 
-RUNTIME: tuple[Row, ...] = ()
+_OWN = "weft.models.vllm"
+_VIEWS = f"{_OWN}.config_views"
+_UTILS = "vllm.utils"
+_SAMPLING_METADATA = ("vllm.model_executor.sampling_metadata", "vllm.model_executor", "vllm.v1.sample.metadata",
+                      "vllm.model_executor.layers.sampler")
+
+RUNTIME = (
+    Row(f"{_OWN}.vllm_config", "VllmConfig get_current_vllm_config get_current_vllm_config_or_none "
+        "set_current_vllm_config", "vllm.config", "vllm.config.vllm"),
+    Row(_VIEWS, "ModelConfig", "vllm.config", "vllm.config.model"),
+    Row(_VIEWS, "CacheConfig", "vllm.config", "vllm.config.cache"),
+    Row(_VIEWS, "ParallelConfig", "vllm.config", "vllm.config.parallel"),
+    Row(_VIEWS, "SchedulerConfig", "vllm.config", "vllm.config.scheduler"),
+    Row(_VIEWS, "DeviceConfig", "vllm.config", "vllm.config.device"),
+    Row(_VIEWS, "CompilationConfig CompilationLevel CompilationMode CUDAGraphMode", "vllm.config",
+        "vllm.config.compilation"),
+    Row(f"{_OWN}.forward_context", "BatchDescriptor ForwardContext get_forward_context is_forward_context_available",
+        "vllm.forward_context"),
+    Row(f"{_OWN}.forward_context", "AttentionMetadata", "vllm.attention", "vllm.attention.backends.abstract",
+        "vllm.v1.attention.backend", "vllm.attention.backends.utils"),
+    Row(f"{_OWN}.logger", "init_logger logger", "vllm.logger"),
+    Row(f"{_OWN}.platform", "current_platform Platform PlatformEnum", "vllm.platforms"),
+    Row(f"{_OWN}.platform", "Platform PlatformEnum", "vllm.platforms.interface"),
+    Row(f"{_OWN}.envs", "*", "vllm.envs"),
+    Row(f"{_OWN}.helpers", "cdiv round_up round_down", _UTILS, f"{_UTILS}.math_utils"),
+    Row(f"{_OWN}.helpers", "is_list_of", _UTILS, f"{_UTILS}.collection_utils"),
+    Row(f"{_OWN}.helpers", "set_default_torch_dtype", _UTILS, f"{_UTILS}.torch_utils",
+        "vllm.model_executor.model_loader.utils", "vllm.model_executor.utils"),
+    Row(f"{_OWN}.helpers", "direct_register_custom_op vllm_lib STR_DTYPE_TO_TORCH_DTYPE", _UTILS,
+        f"{_UTILS}.torch_utils"),
+    Row(f"{_OWN}.helpers", "resolve_obj_by_qualname", _UTILS, f"{_UTILS}.import_utils"),
+    Row(f"{_OWN}.helpers", "is_pin_memory_available", _UTILS, f"{_UTILS}.platform_utils"),
+    Row(f"{_OWN}.helpers", "LayerBlockType", _UTILS, "vllm.config", "vllm.config.model"),
+    Row(f"{_OWN}.sampling", "SamplingMetadata", *_SAMPLING_METADATA),
+    Row(f"{_OWN}.sampling", "SamplerOutput", "vllm.sequence", "vllm.model_executor.layers.sampler", "vllm.v1.outputs"),
+    Row(f"{_OWN}.sampling", "Sampler get_sampler", "vllm.model_executor.layers.sampler"),
+    Row(f"{_OWN}.sampling", "Sampler", "vllm.v1.sample.sampler"),
+    Row(f"{_OWN}.media", "MULTIMODAL_REGISTRY MultiModalRegistry", "vllm.multimodal", "vllm.multimodal.registry"),
+    Row(f"{_OWN}.media", "INPUT_REGISTRY InputRegistry", "vllm.inputs", "vllm.inputs.registry"),
+    Row(f"{_OWN}.media", "flatten_bn merge_multimodal_embeddings "
+        "_merge_multimodal_embeddings=merge_multimodal_embeddings_where _flatten_embeddings=flat_embeddings",
+        "vllm.model_executor.models.utils"),
+    Row("weft.layers.public", "set_weight_attrs", "vllm.model_executor.utils"),
+    Row("weft.layers.public", "IntermediateTensors", "vllm.sequence"),
+    Row("weft.parallel", "divide split_tensor_along_last_dim", "vllm.distributed", "vllm.distributed.utils"),
+    Row("weft.parallel", "get_dp_group get_ep_group get_pp_group get_tp_group get_tensor_model_parallel_rank "
+        "get_tensor_model_parallel_world_size", "vllm.distributed", "vllm.distributed.parallel_state",
+        "vllm.model_executor.parallel_utils.parallel_state"),
+    Row("weft.parallel", "tensor_model_parallel_all_gather tensor_model_parallel_all_reduce", "vllm.distributed",
+        "vllm.distributed.communication_op", "vllm.model_executor.parallel_utils.communication_op"),
+)

@@ -8,7 +8,7 @@ from weft.architectures.spec import LinearScaling, Rope
 from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
 from weft.layers.public import get_rope
-from weft.models.programmed.vllm_config import vllm_config
+from weft.models.vllm.vllm_config import vllm_config
 from weft.resolve.engine_config import resolve_engine_config
 
 LINEAR = {"rope_type": "linear", "factor": 2.0}

@@ -1,0 +1,20 @@
+"""`vllm.envs`: variables that model files look at, with the values that are true of weft. None is read from outside."""
+
+from __future__ import annotations
+
+VLLM_USE_V1 = True
+VLLM_USE_MODELSCOPE = False
+VLLM_TARGET_DEVICE = "cpu"
+VLLM_MLA_DISABLE = False
+VLLM_USE_TRITON_FLASH_ATTN = False
+VLLM_ATTENTION_BACKEND = None
+VLLM_FLASH_ATTN_VERSION = None
+VLLM_PP_LAYER_PARTITION = None
+VLLM_ENABLE_V1_MULTIPROCESSING = True
+VLLM_BATCH_INVARIANT = True
+VLLM_DISABLE_SHARED_EXPERTS_STREAM = True
+VLLM_SHARED_EXPERTS_STREAM_TOKEN_THRESHOLD = 0
+VLLM_MOE_DP_CHUNK_SIZE = 256
+VLLM_ROCM_USE_AITER = False
+VLLM_LOGGING_LEVEL = "INFO"
+VLLM_WORKER_MULTIPROC_METHOD = "spawn"
