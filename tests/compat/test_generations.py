@@ -1,6 +1,9 @@
 """Model files in the style of each of vLLM's generations give the right tokens, in company and in chunks."""
 
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +73,40 @@ def test_the_bridges_are_said_once(directory, caplog):
     said = [record.message for record in caplog.records if "generation" in record.message]
     assert said == ["MyG0ForCausalLM is written for vLLM's generation g0: weft bridges __init__, embed_input_ids, "
                     "forward, compute_logits"]
+
+
+def test_a_plugin_of_vllms_group_registers_a_model(directory, wanted, tmp_path):
+    """In a process of its own, with an installed package and a child process of the engine."""
+    package = tmp_path / "my_vllm_plugin"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "def register():\n    from vllm import ModelRegistry\n"
+        "    ModelRegistry.register_model('LlamaForCausalLM', 'my_vllm_plugin.model:MyG1ForCausalLM')\n")
+    (package / "model.py").write_text((FILES / "g1_llama.py").read_text())
+    info = tmp_path / "my_vllm_plugin-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-vllm-plugin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[vllm.general_plugins]\nmine = my_vllm_plugin:register\n")
+    code = f"""
+import asyncio
+from weft import AsyncLLM, EngineArgs, SamplingParams
+async def main():
+    engine = AsyncLLM.from_engine_args(EngineArgs(**{options(directory)!r}))
+    params = SamplingParams(temperature=0, max_tokens=8, ignore_eos=True)
+    for number, prompt in enumerate({PROMPTS[:2]!r}):
+        async for output in engine.generate(prompt, params, request_id=str(number)):
+            last = output
+        print(last.outputs[0].token_ids)
+    engine.shutdown()
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+    (tmp_path / "script.py").write_text(code)
+
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    out = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, env=environment)
+
+    assert out.stdout.splitlines() == [str(ids) for ids in wanted["g1"][:2]], out.stderr
 
 
 def test_a_class_of_todays_interface_is_left_alone():

@@ -7,6 +7,8 @@ from weft.compat.vllm.tables.row import Row
 _MODELS = "vllm.model_executor.models"
 
 MODELS = (
+    Row("weft.models.registry", "*", f"{_MODELS}.registry"),
+    Row("weft.models.registry", "ModelRegistry", "vllm", _MODELS),
     Row("weft.models.interfaces", "*", f"{_MODELS}.interfaces"),
     Row("weft.models.interfaces_base", "*", f"{_MODELS}.interfaces_base"),
     Row("weft.models.interfaces_base", "VllmModel=Model VllmModelForPooling=PoolingModel "
