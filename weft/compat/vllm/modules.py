@@ -9,7 +9,8 @@ from typing import Any
 
 from weft.compat.vllm.asker import asker
 from weft.compat.vllm.placeholder import Placeholder, later_class, refuse
-from weft.compat.vllm.table import later, module_paths, names, whole_modules
+from weft.compat.vllm.table import module_paths, names, whole_modules
+from weft.compat.vllm.tables.later import later_reason
 from weft.compat.vllm.version import ANSWER, version_tuple
 
 _VERSIONS = {"__version__": lambda: ANSWER.version, "version": lambda: ANSWER.version,
@@ -42,24 +43,25 @@ class VllmModule(ModuleType):
         path = self.__name__
         if (path, name) in names():
             return resolve(names()[path, name])
-        if path in whole_modules() and hasattr(importlib.import_module(whole_modules()[path]), name):
-            return resolve(f"{whole_modules()[path]}:{name}")
+        for whole in whole_modules().get(path, ()):
+            if hasattr(importlib.import_module(whole), name):
+                return resolve(f"{whole}:{name}")
         if f"{path}.{name}" in module_paths() or f"{path}.{name}" in _VERSION_PATHS:
             return VllmModule(f"{path}.{name}")
-        if (path, name) in later():
-            return later_class(path, name, later()[path, name])
-        asked = asker()
+        asked, reason = asker(), later_reason(path, name)
         if asked.has_substitute(name):
             raise AttributeError(f"weft has no {path}.{name}, and {asked} has a substitute")
+        if reason is not None:
+            return later_class(path, name, reason)
         return Placeholder(f"{path}.{name}", asked)
 
     def _public_names(self) -> set[str]:
         """What `import *` gives: the table's names, and those of a whole module."""
         path = self.__name__
         found = {name for key, name in names() if key == path}
-        if path in whole_modules():
-            found |= {name for name in vars(importlib.import_module(whole_modules()[path])) if not name.startswith("_")}
-        return found
+        for whole in whole_modules().get(path, ()):
+            found |= {name for name in vars(importlib.import_module(whole)) if not name.startswith("_")}
+        return found - {"annotations"}
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, VllmModule) or name.startswith("__"):

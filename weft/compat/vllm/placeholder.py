@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from abc import ABCMeta
-from typing import Any, NoReturn, Optional, Union
+from typing import Any, NoReturn, Union
 
 from weft.compat.vllm.asker import Asker, asker
 from weft.compat.vllm.reasons import reason_for
@@ -59,13 +59,21 @@ class Placeholder:
         refuse(self.__qualname__, "iterated over", self._asked)
 
     def __or__(self, other: Any) -> Any:
-        return Optional[self] if other is None else Union[self, other]      # noqa: UP007, UP045
+        return _union(self, other) or self
 
     def __ror__(self, other: Any) -> Any:
-        return Union[other, self]                                           # noqa: UP007
+        return _union(other, self) or self
 
     def __repr__(self) -> str:
         return f"<placeholder for {self.__qualname__}>"
+
+
+def _union(left: Any, right: Any) -> Any:
+    """The union of two annotations; None where one is a value, as in `placeholder.attribute | value`."""
+    try:
+        return Union[left, right]      # noqa: UP007
+    except TypeError:
+        return None
 
 
 class LaterType(ABCMeta):
@@ -86,7 +94,15 @@ class LaterType(ABCMeta):
 def later_class(path: str, name: str, reason: str) -> type:
     """A class that files may subclass, `[…]` and annotate with. reason: why no object of it can be made."""
     return LaterType(name, (), {"__module__": path, "__qualname__": name, "_weft_later": reason, "__doc__": reason,
-                                "__class_getitem__": classmethod(lambda cls, item: cls)})
+                                "__class_getitem__": classmethod(_itself), "__init_subclass__": classmethod(_any)})
+
+
+def _itself(cls: type, item: Any) -> type:
+    return cls
+
+
+def _any(cls: type, **options: Any) -> None:
+    """Options of a class statement, as of a TypedDict, are not looked at."""
 
 
 def refuse(name: str, action: str, asked: Asker, reason: str = "") -> NoReturn:

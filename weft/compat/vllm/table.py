@@ -29,22 +29,19 @@ def names() -> MappingProxyType[tuple[str, str], str]:
 
 
 @cache
-def whole_modules() -> MappingProxyType[str, str]:
-    """{path: weft module} of the modules whose every name is the weft module's name."""
-    return MappingProxyType({path: row.home for row in ROWS if row.names == "*" for path in row.paths})
-
-
-@cache
-def later() -> MappingProxyType[tuple[str, str], str]:
-    """{(path, name): reason} of the classes that may be subclassed although weft cannot make objects of them yet."""
-    return MappingProxyType({(path, name): reason for reason, paths, words in LATER
-                             for path in paths for name in words.split()})
+def whole_modules() -> MappingProxyType[str, tuple[str, ...]]:
+    """{path: weft modules} of the paths at which every name of these modules is found; the first that has it counts."""
+    found: dict[str, tuple[str, ...]] = {}
+    for row in ROWS:
+        for path in row.paths if row.names == "*" else ():
+            found[path] = (*found.get(path, ()), row.home)
+    return MappingProxyType(found)
 
 
 @cache
 def module_paths() -> frozenset[str]:
     """Every module path of the table, with its parents."""
-    paths = {path for path, _ in (*names(), *later())} | set(whole_modules())
+    paths = {path for path, _ in names()} | set(whole_modules()) | set(LATER)
     return frozenset(".".join(path.split(".")[:end]) for path in paths for end in range(1, path.count(".") + 2))
 
 

@@ -1,21 +1,16 @@
 """Llama as a programmed model, for files that borrow its classes. Source: arXiv:2302.13971; names: vLLM.
-
-`import *` from this module gives what such files take from vLLM's module of the same name, so the imports are many.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any, ClassVar, Optional, Union  # noqa: F401  given by `import *`
+from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
-from transformers import LlamaConfig
 
 from weft.errors import ConfigError
 from weft.layers.public import (
-    DEFAULT_VOCAB_PADDING_SIZE,  # noqa: F401
     Attention,
     AutoWeightsLoader,
     IntermediateTensors,
@@ -26,7 +21,6 @@ from weft.layers.public import (
     QKVParallelLinear,
     RMSNorm,
     RowParallelLinear,
-    SiluAndMul,  # noqa: F401
     VocabParallelEmbedding,
     default_weight_loader,
     extract_layer_index,
@@ -292,6 +286,3 @@ class LlamaForCausalLM(nn.Module, SupportsLoRA, SupportsPP):
         """Names of the parameters that were filled."""
         skipped = ["lm_head."] if self.config.tie_word_embeddings else None
         return AutoWeightsLoader(self, skip_prefixes=skipped).load_weights(weights)
-
-
-_GIVEN_BY_STAR = (torch, LlamaConfig)

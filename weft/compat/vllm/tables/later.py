@@ -1,5 +1,44 @@
-"""Classes that files subclass when they are imported, of parts that weft does not have yet: (reason, paths, names)."""
+"""Parts of vLLM whose classes files subclass when they are imported, although weft does not have the part: {path: reason}.
+
+Each class below such a path may be subclassed and annotated with; making an object raises, with the reason. A class is a
+name that begins with a capital and has a small letter.
+"""
 
 from __future__ import annotations
 
-LATER: tuple[tuple[str, tuple[str, ...], str], ...] = ()
+_MEDIA = "models with images, audio or video are not built yet"
+_POOLING = "pooling of programmed models is not built yet"
+_STATES = "states (Mamba, linear attention, short convolutions) of programmed models are not built yet"
+_PARSERS = "parsers of tool calls and of reasoning are not built yet"
+
+LATER = {
+    "vllm.multimodal": _MEDIA,
+    "vllm.inputs": _MEDIA,
+    "vllm.config.multimodal": _MEDIA,
+    "vllm.model_executor.models.interfaces": "weft has no code for this ability of models yet",
+    "vllm.model_executor.models": "weft has no class of its own for this model that others may borrow",
+    "vllm.model_executor.layers.pooler": _POOLING,
+    "vllm.model_executor.pooling_metadata": _POOLING,
+    "vllm.v1.pool": _POOLING,
+    "vllm.model_executor.layers.mamba": _STATES,
+    "vllm.model_executor.layers.attention": "this kind of attention is not built for programmed models yet",
+    "vllm.attention.layers": "this kind of attention is not built for programmed models yet",
+    "vllm.tool_parsers": _PARSERS,
+    "vllm.reasoning": _PARSERS,
+    "vllm.parser": _PARSERS,
+    "vllm.entrypoints.openai": _PARSERS,
+    "vllm.v1.sample.logits_processor": "logits processors are not built yet",
+    "vllm.plugins.io_processors": "processors of inputs and outputs of pooling models are not built yet",
+    "vllm.transformers_utils.configs": "weft has no config class of this name",
+    "vllm.model_executor.layers.quantization": "weft reads quantized checkpoints itself (weft.checkpoint.quantization)",
+}
+
+
+def later_reason(path: str, name: str) -> str | None:
+    """Why no object of the class `path.name` can be made; None for a name that may not be subclassed either."""
+    word = name.lstrip("_")
+    if not word[:1].isupper() or word.isupper():
+        return None
+    parts = path.split(".")
+    found = (LATER.get(".".join(parts[:end])) for end in range(len(parts), 0, -1))
+    return next((reason for reason in found if reason is not None), None)

@@ -13,6 +13,7 @@ _UTILS = "vllm.model_executor.models.utils"
 _LOADING = ("vllm.model_executor.model_loader.weight_utils", "vllm.model_executor.weight_utils")
 
 LAYERS = (
+    Row("weft.layers.public.compile", "support_torch_compile ignore_torch_compile", "vllm.compilation.decorators"),
     Row(_PUBLIC, "ColumnParallelLinear MergedColumnParallelLinear QKVParallelLinear ReplicatedLinear RowParallelLinear",
         f"{_LAYERS}.linear"),
     Row(_PUBLIC, "ParallelLMHead VocabParallelEmbedding DEFAULT_VOCAB_PADDING_SIZE",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from weft.compat.vllm.tables.row import Row
 
 _MODELS = "vllm.model_executor.models"
+_LIBRARY = ("gemma2", "gpt2", "llama", "opt", "qwen2", "qwen3", "siglip")
 
 MODELS = (
     Row("weft.models.registry", "*", f"{_MODELS}.registry"),
@@ -16,8 +17,8 @@ MODELS = (
         f"{_MODELS}.interfaces", _MODELS),
     Row("weft.models.interfaces_base", "attn_type default_pooling_type is_pooling_model is_text_generation_model",
         f"{_MODELS}.interfaces_base", f"{_MODELS}.interfaces", _MODELS),
-    *(Row(f"weft.models.library.{name}", "*", f"{_MODELS}.{name}")
-      for name in ("gemma2", "gpt2", "llama", "opt", "qwen2", "qwen3", "siglip")),
+    *(Row(f"weft.models.library.{name}", "*", f"{_MODELS}.{name}") for name in _LIBRARY),
+    Row("weft.models.vllm.model_star", "*", *(f"{_MODELS}.{name}" for name in _LIBRARY)),
     Row("weft.models.interfaces", "HasInnerState SupportsLoRA SupportsMRoPE SupportsMultiModal SupportsPP "
         "SupportsTranscription has_inner_state supports_lora supports_mrope supports_multimodal supports_pp "
         "supports_transcription", _MODELS),
