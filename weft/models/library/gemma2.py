@@ -142,9 +142,13 @@ class Gemma2Model(nn.Module):
         self.make_empty_intermediate_tensors = make_empty_intermediate_tensors_factory(
             ["hidden_states", "residual"], config.hidden_size)
 
+    def get_input_embeddings(self, input_ids: Tensor) -> Tensor:
+        """[T] -> [T, E], not yet scaled. The older name, which subclasses may override too."""
+        return self.embed_tokens(input_ids)
+
     def embed_input_ids(self, input_ids: Tensor) -> Tensor:
         """[T] -> [T, E], not yet scaled."""
-        return self.embed_tokens(input_ids)
+        return self.get_input_embeddings(input_ids)
 
     def forward(self, input_ids: Tensor | None, positions: Tensor,
                 intermediate_tensors: IntermediateTensors | None = None,
@@ -187,9 +191,13 @@ class Gemma2ForCausalLM(nn.Module):
         self.logits_processor = LogitsProcessor(config.vocab_size, soft_cap=config.final_logit_softcapping)
         self.make_empty_intermediate_tensors = self.model.make_empty_intermediate_tensors
 
+    def get_input_embeddings(self, input_ids: Tensor) -> Tensor:
+        """[T] -> [T, E]. The older name, which subclasses may override too."""
+        return self.model.embed_input_ids(input_ids)
+
     def embed_input_ids(self, input_ids: Tensor) -> Tensor:
         """[T] -> [T, E]."""
-        return self.model.embed_input_ids(input_ids)
+        return self.get_input_embeddings(input_ids)
 
     def forward(self, input_ids: Tensor | None, positions: Tensor,
                 intermediate_tensors: IntermediateTensors | None = None,
@@ -197,8 +205,8 @@ class Gemma2ForCausalLM(nn.Module):
         """As Gemma2Model."""
         return self.model(input_ids, positions, intermediate_tensors, inputs_embeds)
 
-    def compute_logits(self, hidden_states: Tensor) -> Tensor | None:
-        """[N, E] -> [N, V]."""
+    def compute_logits(self, hidden_states: Tensor, *older: Any) -> Tensor | None:
+        """[N, E] -> [N, V]. older: sampling metadata of older vLLM, not used."""
         return self.logits_processor(self.model.embed_tokens, hidden_states)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:

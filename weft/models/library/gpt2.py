@@ -110,9 +110,13 @@ class GPT2Model(nn.Module):
         self.make_empty_intermediate_tensors = make_empty_intermediate_tensors_factory(
             ["hidden_states"], config.n_embd)
 
+    def get_input_embeddings(self, input_ids: Tensor) -> Tensor:
+        """[T] -> [T, E], without positions. The older name, which subclasses may override too."""
+        return self.wte(input_ids)
+
     def embed_input_ids(self, input_ids: Tensor) -> Tensor:
         """[T] -> [T, E], without positions."""
-        return self.wte(input_ids)
+        return self.get_input_embeddings(input_ids)
 
     def forward(self, input_ids: Tensor | None, position_ids: Tensor,
                 intermediate_tensors: IntermediateTensors | None = None,
@@ -152,9 +156,13 @@ class GPT2LMHeadModel(nn.Module):
         self.logits_processor = LogitsProcessor(config.vocab_size)
         self.make_empty_intermediate_tensors = self.transformer.make_empty_intermediate_tensors
 
+    def get_input_embeddings(self, input_ids: Tensor) -> Tensor:
+        """[T] -> [T, E]. The older name, which subclasses may override too."""
+        return self.transformer.embed_input_ids(input_ids)
+
     def embed_input_ids(self, input_ids: Tensor) -> Tensor:
         """[T] -> [T, E]."""
-        return self.transformer.embed_input_ids(input_ids)
+        return self.get_input_embeddings(input_ids)
 
     def forward(self, input_ids: Tensor | None, positions: Tensor,
                 intermediate_tensors: IntermediateTensors | None = None,
@@ -162,8 +170,8 @@ class GPT2LMHeadModel(nn.Module):
         """[T, E], or what the next stage of a pipeline takes."""
         return self.transformer(input_ids, positions, intermediate_tensors, inputs_embeds)
 
-    def compute_logits(self, hidden_states: Tensor) -> Tensor | None:
-        """[N, E] -> [N, V]."""
+    def compute_logits(self, hidden_states: Tensor, *older: Any) -> Tensor | None:
+        """[N, E] -> [N, V]. older: sampling metadata of older vLLM, not used."""
         return self.logits_processor(self.lm_head, hidden_states)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:

@@ -167,9 +167,13 @@ class OPTModel(nn.Module):
         self.make_empty_intermediate_tensors = make_empty_intermediate_tensors_factory(
             ["hidden_states"], config.hidden_size)
 
+    def get_input_embeddings(self, input_ids: Tensor) -> Tensor:
+        """[T] -> [T, word_embed_proj_dim]. The older name, which subclasses may override too."""
+        return self.decoder.embed_input_ids(input_ids)
+
     def embed_input_ids(self, input_ids: Tensor) -> Tensor:
         """[T] -> [T, word_embed_proj_dim]."""
-        return self.decoder.embed_input_ids(input_ids)
+        return self.get_input_embeddings(input_ids)
 
     def forward(self, input_ids: Tensor | None, positions: Tensor,
                 intermediate_tensors: IntermediateTensors | None = None,
@@ -201,9 +205,13 @@ class OPTForCausalLM(nn.Module):
         self.logits_processor = LogitsProcessor(config.vocab_size)
         self.make_empty_intermediate_tensors = self.model.make_empty_intermediate_tensors
 
+    def get_input_embeddings(self, input_ids: Tensor) -> Tensor:
+        """[T] -> [T, word_embed_proj_dim]. The older name, which subclasses may override too."""
+        return self.model.embed_input_ids(input_ids)
+
     def embed_input_ids(self, input_ids: Tensor) -> Tensor:
         """[T] -> [T, word_embed_proj_dim]."""
-        return self.model.embed_input_ids(input_ids)
+        return self.get_input_embeddings(input_ids)
 
     def forward(self, input_ids: Tensor | None, positions: Tensor,
                 intermediate_tensors: IntermediateTensors | None = None,
@@ -211,8 +219,8 @@ class OPTForCausalLM(nn.Module):
         """As OPTDecoder."""
         return self.model(input_ids, positions, intermediate_tensors, inputs_embeds)
 
-    def compute_logits(self, hidden_states: Tensor) -> Tensor | None:
-        """[N, word_embed_proj_dim] -> [N, V]."""
+    def compute_logits(self, hidden_states: Tensor, *older: Any) -> Tensor | None:
+        """[N, word_embed_proj_dim] -> [N, V]. older: sampling metadata of older vLLM, not used."""
         return self.logits_processor(self.lm_head, hidden_states)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:

@@ -1,4 +1,4 @@
-"""`CustomOp`: vLLM's base of layers with a forward for each device. On the CPU that is `forward_cpu` or `forward_native`."""
+"""`CustomOp`: vLLM's base of layers with a forward for each device. On the CPU: `forward_cpu` or `forward_native`."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from weft.models.vllm.vllm_config import VllmConfig, set_current_vllm_config
 
 # Architectures with a programmed class of weft's own: {name: module of weft.models.library}.
 LIBRARY = {
-    "LlamaForCausalLM": "llama", "MistralForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3",
-    "Gemma2ForCausalLM": "gemma2", "OPTForCausalLM": "opt", "GPT2LMHeadModel": "gpt2",
+    "LlamaForCausalLM": "llama", "MistralForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2",
+    "Qwen3ForCausalLM": "qwen3", "Gemma2ForCausalLM": "gemma2", "OPTForCausalLM": "opt", "GPT2LMHeadModel": "gpt2",
 }
 _CLASSES = {"MistralForCausalLM": "LlamaForCausalLM"}
 

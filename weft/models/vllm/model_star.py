@@ -1,11 +1,11 @@
-"""What `from vllm.model_executor.models.<model> import *` gives besides the model's own classes: that module's imports."""
+"""What `from vllm.model_executor.models.<model> import *` gives besides the model's classes: the module's imports."""
 
 # ruff: noqa: F401
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Any, List, Optional, Set, Tuple, Union      # noqa: UP035
+from typing import Any, List, Optional, Set, Tuple, Union  # noqa: UP035
 
 import torch
 import torch.nn.functional as F

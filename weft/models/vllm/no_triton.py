@@ -1,4 +1,4 @@
-"""`vllm.triton_utils` where there is no Triton: files that define Triton kernels import, and calling a kernel raises."""
+"""`vllm.triton_utils` without Triton: files that define Triton kernels import, and calling a kernel raises."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Triton:
 
     heuristics = autotune
 
-    def Config(self, *unused: Any, **named: Any) -> None:      # noqa: N802  triton's name
+    def Config(self, *unused: Any, **named: Any) -> None:
         """A choice of autotune."""
 
     def cdiv(self, a: int, b: int) -> int:

@@ -1,4 +1,4 @@
-"""Registries of parts that weft does not have yet: they take what files register at import, and say that it is not used."""
+"""Registries of parts that weft does not have yet: they take what files register, and say that it is not used."""
 
 from __future__ import annotations
 

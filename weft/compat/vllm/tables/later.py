@@ -1,7 +1,7 @@
-"""Parts of vLLM whose classes files subclass when they are imported, although weft does not have the part: {path: reason}.
+"""Parts of vLLM whose classes files subclass when they are imported, although weft lacks the part: {path: reason}.
 
-Each class below such a path may be subclassed and annotated with; making an object raises, with the reason. A class is a
-name that begins with a capital and has a small letter.
+Each class below such a path may be subclassed and annotated with; making an object raises, with the reason. A name is
+taken for a class if it begins with a capital and has a small letter.
 """
 
 from __future__ import annotations
