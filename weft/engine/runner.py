@@ -33,7 +33,7 @@ from weft.extend.function_name import function_named
 from weft.models.build import build_model, layer_context
 from weft.models.engine_model import EngineModel
 from weft.models.extra_outputs import forward_with
-from weft.models.programmed.vllm_config import vllm_config
+from weft.models.vllm.vllm_config import vllm_config
 from weft.ops.kernel import explain
 from weft.ops.native import unavailable
 from weft.ops.nodes import MemoryNodes
