@@ -190,8 +190,8 @@ class TransformersModel:
 
     def _read(self, before: Any = None) -> Any:
         """The model with its weights. before: a model whose memory can be given back first."""
-        if before is not None:
-            before.to("meta")
+        for module in () if before is None else before.modules():
+            module._parameters.clear()
         assert self._checkpoint is not None
         return load_model(self._cls, self._hf_config, self._checkpoint, self._config.model.path, self._context.dtype,
                           load_format=self._config.load.load_format, use_tqdm=self._use_tqdm)
