@@ -33,7 +33,7 @@ REASONS = {
     "vllm.worker": _WORKER,
     "vllm.core": _WORKER,
     "vllm.executor": _WORKER,
-    "vllm.lora": "weft has its own adapters, without a class for each layer",
+    "vllm.lora": "weft runs no adapters (LoRA) yet",
     "vllm.platforms": "weft runs on the CPU and asks no platform plugin",
     "vllm.model_executor.layers.quantization": "weft reads quantized checkpoints itself (weft.checkpoint.quantization)",
     "vllm.compilation": "weft records decode steps instead of compiling a graph",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from weft.compat.vllm.options.readers import (
-    read_speculation,
-)
-from weft.compat.vllm.options.row import NO_EFFECT, REFUSED, SAME, TRANSLATED, Option
+from weft.compat.vllm.options.readers import read_speculation
+from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, TRANSLATED, Option
 
 _MERGE = "weft runs no adapters yet: merge the adapter into the checkpoint (peft's `merge_and_unload`)."
 _ADAPTERS = "weft runs no adapters yet"
@@ -67,7 +65,7 @@ ROWS = (
     Option("mm_processor_device", "0.30+", NO_EFFECT, off=("auto",), say=_MEDIA),
     Option("mm_device_do_normalize", "0.30+", NO_EFFECT, off=(True,), say=_MEDIA),
     Option("ec_manager_config", "0.30+", NO_EFFECT, off=({},), say=_MEDIA),
-    Option("mm_encoder_only", "0.18+", REFUSED, off=(False,), say="weft has no code for it yet."),
+    Option("mm_encoder_only", "0.18+", REFUSED, off=(False,), say=NOT_YET),
     Option("speculative_config", "0.8+", SAME),
     Option("speculative_model", "0.6-0.7", TRANSLATED, read=read_speculation, say=_SPECULATION),
     Option("num_speculative_tokens", "0.6-0.7", TRANSLATED, read=read_speculation, say=_SPECULATION),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from weft.compat.vllm.options.row import NO_EFFECT, REFUSED, SAME, Option
+from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, Option
 
 _IN_MEMORY = "weights lie in main memory already"
 _CACHE_IN_MEMORY = "the cache lies in main memory already; `kv_cache_memory_bytes` sets its size"
 _PREFIXES = "prefixes are kept by weft's own keys until their memory is needed"
 _STATES = "weft keeps the states of recurrent layers in blocks of their own"
 _STATE_DTYPE = "weft keeps such states in the model's dtype; leave the option out."
-_NOT_YET = "weft has no code for it yet."
 _STEPS = "the scheduler has steps of one kind, of up to `max_num_batched_tokens` tokens"
 
 ROWS = (
@@ -61,11 +60,11 @@ ROWS = (
            say="weft's 8-bit caches need no scales from a file; leave the option out."),
     Option("kv_cache_dtype_skip_layers", "0.22+", REFUSED, off=([],),
            say="All layers have one cache dtype (`kv_cache_dtype`); leave the option out."),
-    Option("kv_transfer_config", "0.6+", REFUSED, say=_NOT_YET),
-    Option("ec_transfer_config", "0.11+", REFUSED, say=_NOT_YET),
-    Option("kv_events_config", "0.9+", REFUSED, say=_NOT_YET),
-    Option("weight_transfer_config", "0.18+", REFUSED, say=_NOT_YET),
-    Option("enable_sleep_mode", "0.7+", REFUSED, off=(False,), say=_NOT_YET),
+    Option("kv_transfer_config", "0.6+", REFUSED, say=NOT_YET),
+    Option("ec_transfer_config", "0.11+", REFUSED, say=NOT_YET),
+    Option("kv_events_config", "0.9+", REFUSED, say=NOT_YET),
+    Option("weight_transfer_config", "0.18+", REFUSED, say=NOT_YET),
+    Option("enable_sleep_mode", "0.7+", REFUSED, off=(False,), say=NOT_YET),
     Option("sleep_preserve_parameter_names", "0.32+", NO_EFFECT, off=([],), say="it needs `enable_sleep_mode`"),
     Option("num_scheduler_steps", "0.6-0.9", NO_EFFECT, off=(1,), say=_STEPS),
     Option("multi_step_stream_outputs", "0.6-0.9", NO_EFFECT, off=(True, False), say=_STEPS),

@@ -14,9 +14,8 @@ from weft.compat.vllm.options.readers import (
     read_task,
     read_tokenizer_mode,
 )
-from weft.compat.vllm.options.row import NO_EFFECT, REFUSED, SAME, TRANSLATED, Option
+from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, TRANSLATED, Option
 
-_NOT_YET = "weft has no code for it yet."
 _REASONING = "Leave it out: the thinking part of an answer stays in its text."
 _STRUCTURES = "requests with a structure are refused one by one until weft has code for them"
 _READER = "weft reads safetensors in place, with its own threads"
@@ -72,16 +71,16 @@ ROWS = (
     Option("quantization_config", "0.22+", REFUSED,
            say="Give `quantization=\"int8\"`, `\"int4\"` or `\"w8a8\"` to quantize at load."),
     Option("logits_processors", "0.10+", SAME),
-    Option("logits_processor_pattern", "0.6-0.14", REFUSED, say=_NOT_YET),
-    Option("io_processor_plugin", "0.10+", REFUSED, say=_NOT_YET),
-    Option("override_attention_dtype", "0.9-0.26", REFUSED, say=_NOT_YET),
-    Option("diffusion_config", "0.26+", REFUSED, say=_NOT_YET),
-    Option("engram_config", "0.30+", REFUSED, say=_NOT_YET),
-    Option("enable_trace_replay", "0.30+", REFUSED, off=(False,), say=_NOT_YET),
-    Option("enable_return_routed_experts", "0.14+", REFUSED, off=(False,), say=_NOT_YET),
-    Option("return_sampling_mask", "0.30+", REFUSED, off=(False,), say=_NOT_YET),
-    Option("aux_output_config", "0.32+", REFUSED, off=({},), say=_NOT_YET),
-    Option("watermark_config", "0.30+", REFUSED, say=_NOT_YET),
+    Option("logits_processor_pattern", "0.6-0.14", REFUSED, say=NOT_YET),
+    Option("io_processor_plugin", "0.10+", REFUSED, say=NOT_YET),
+    Option("override_attention_dtype", "0.9-0.26", REFUSED, say=NOT_YET),
+    Option("diffusion_config", "0.26+", REFUSED, say=NOT_YET),
+    Option("engram_config", "0.30+", REFUSED, say=NOT_YET),
+    Option("enable_trace_replay", "0.30+", REFUSED, off=(False,), say=NOT_YET),
+    Option("enable_return_routed_experts", "0.14+", REFUSED, off=(False,), say=NOT_YET),
+    Option("return_sampling_mask", "0.30+", REFUSED, off=(False,), say=NOT_YET),
+    Option("aux_output_config", "0.32+", REFUSED, off=({},), say=NOT_YET),
+    Option("watermark_config", "0.30+", REFUSED, say=NOT_YET),
     Option("reasoning_parser", "0.8+", REFUSED, off=("",), say=_REASONING),
     Option("reasoning_parser_plugin", "0.11+", REFUSED, off=("",), say=_REASONING),
     Option("enable_reasoning", "0.8-0.9", REFUSED, off=(False,), say=_REASONING),

@@ -38,6 +38,17 @@ def renamed(**values: str) -> Read:
     return read
 
 
+def becomes(option: str) -> Read:
+    """A reader of an option that weft has under another name, with the same values."""
+    def read(_: str, value: Any) -> dict[str, Any]:
+        return {option: value}
+
+    return read
+
+
+read_memory_share = becomes("gpu_memory_utilization")
+read_activation = becomes("use_activation")
+read_guided_decoding = becomes("structured_outputs")
 read_tokenizer_mode = renamed(slow="hf")
 read_model_impl = renamed(vllm="native")
 read_generation_config = renamed(vllm="weft")
@@ -85,24 +96,9 @@ def read_rope(name: str, value: Any) -> dict[str, Any]:
     return {"hf_overrides": {name: value}} if value != {} else {}
 
 
-def read_memory_share(_: str, value: Any) -> dict[str, Any]:
-    """The newer name of an option that weft knows by its older name."""
-    return {"gpu_memory_utilization": value}
-
-
 def read_speculation(name: str, value: Any) -> dict[str, Any]:
     """An option as the field of `speculative_config` that it became."""
     return {"speculative_config": {_SPECULATION[name]: value}}
-
-
-def read_activation(_: str, value: Any) -> dict[str, Any]:
-    """An older name of `use_activation`."""
-    return {"use_activation": value}
-
-
-def read_guided_decoding(_: str, value: Any) -> dict[str, Any]:
-    """The older name of `structured_outputs`, whose object has the same fields."""
-    return {"structured_outputs": value}
 
 
 def read_guided_field(name: str, value: Any) -> dict[str, Any]:

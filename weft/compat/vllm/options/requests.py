@@ -10,9 +10,8 @@ from typing import Any
 
 from weft.compat.vllm.options.accept import accept
 from weft.compat.vllm.options.readers import read_guided_field
-from weft.compat.vllm.options.row import NO_EFFECT, REFUSED, SAME, TRANSLATED, Option, table
+from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, TRANSLATED, Option, table
 
-_NOT_YET = "weft has no code for it yet."
 _BEST = "Ask for `n` answers with `logprobs` and choose among them."
 _BEAMS = "Beam search is `LLM.beam_search` in Python."
 _TEXT = "weft takes and gives text only."
@@ -79,26 +78,26 @@ GENERATING = table((
     Option("guided_whitespace_pattern", "0.6-0.11", TRANSLATED, read=read_guided_field, say=_GUIDED),
     Option("structural_tag", "0.8-0.11", TRANSLATED, read=read_guided_field, say=_GUIDED),
     Option("guided_decoding_backend", "0.6-0.11", NO_EFFECT, say="it says how, not whether, an answer has a structure"),
-    Option("structured_outputs", "0.11+", REFUSED, say=_NOT_YET),
-    Option("response_format", "0.6+", REFUSED, off=({"type": "text"},), say=_NOT_YET),
-    Option("suffix", "0.6+", REFUSED, off=("",), say=_NOT_YET),
+    Option("structured_outputs", "0.11+", REFUSED, say=NOT_YET),
+    Option("response_format", "0.6+", REFUSED, off=({"type": "text"},), say=NOT_YET),
+    Option("suffix", "0.6+", REFUSED, off=("",), say=NOT_YET),
     Option("logits_processors", "0.6-0.14", REFUSED, off=([],),
            say="Start the server with `--logits-processors module:Class`, and send `vllm_xargs`."),
-    Option("logprob_token_ids", "0.26+", REFUSED, off=([],), say=_NOT_YET),
-    Option("truncation_side", "0.22+", REFUSED, off=("left",), say=_NOT_YET),
-    Option("return_token_offsets", "0.26+", REFUSED, off=(False,), say=_NOT_YET),
-    Option("return_prompt_text", "0.22+", REFUSED, off=(False,), say=_NOT_YET),
-    Option("return_assistant_tokens_mask", "0.26-0.30", REFUSED, off=(False,), say=_NOT_YET),
+    Option("logprob_token_ids", "0.26+", REFUSED, off=([],), say=NOT_YET),
+    Option("truncation_side", "0.22+", REFUSED, off=("left",), say=NOT_YET),
+    Option("return_token_offsets", "0.26+", REFUSED, off=(False,), say=NOT_YET),
+    Option("return_prompt_text", "0.22+", REFUSED, off=(False,), say=NOT_YET),
+    Option("return_assistant_tokens_mask", "0.26-0.30", REFUSED, off=(False,), say=NOT_YET),
     Option("return_mm_kwargs", "0.32+", REFUSED, off=(False,), say=_TEXT),
-    Option("return_weight_versions", "0.33+", REFUSED, off=(False,), say=_NOT_YET),
-    Option("kv_transfer_params", "0.9+", REFUSED, say=_NOT_YET),
-    Option("ec_transfer_params", "0.26+", REFUSED, say=_NOT_YET),
+    Option("return_weight_versions", "0.33+", REFUSED, off=(False,), say=NOT_YET),
+    Option("kv_transfer_params", "0.9+", REFUSED, say=NOT_YET),
+    Option("ec_transfer_params", "0.26+", REFUSED, say=NOT_YET),
     Option("vllm_xargs", "0.9+", SAME, say="`extra_args` of the parameters"),
     Option("weft_xargs", "", SAME, say="as `vllm_xargs`"),
-    Option("repetition_detection", "0.18+", REFUSED, say=_NOT_YET),
-    Option("thinking_token_budget", "0.22+", REFUSED, off=(-1,), say=_NOT_YET),
-    Option("routed_experts_prompt_start", "0.30+", REFUSED, off=(0,), say=_NOT_YET),
-    Option("include_reasoning", "0.10+", REFUSED, off=(True,), say=_NOT_YET),
+    Option("repetition_detection", "0.18+", REFUSED, say=NOT_YET),
+    Option("thinking_token_budget", "0.22+", REFUSED, off=(-1,), say=NOT_YET),
+    Option("routed_experts_prompt_start", "0.30+", REFUSED, off=(0,), say=NOT_YET),
+    Option("include_reasoning", "0.10+", REFUSED, off=(True,), say=NOT_YET),
     Option("media_io_kwargs", "0.18+", REFUSED, off=({},), say=_TEXT),
     Option("mm_processor_kwargs", "0.7+", REFUSED, off=({},), say=_TEXT),
     Option("mm_payload", "0.32+", NO_EFFECT, say="weft takes text only"),
@@ -110,8 +109,8 @@ GENERATING = table((
     Option("function_call", "", REFUSED, off=("none",), say="Send `tool_choice`."),
     Option("audio", "", REFUSED, say=_TEXT),
     Option("modalities", "", REFUSED, off=(["text"],), say=_TEXT),
-    Option("prediction", "", REFUSED, say=_NOT_YET),
-    Option("web_search_options", "", REFUSED, say=_NOT_YET),
+    Option("prediction", "", REFUSED, say=NOT_YET),
+    Option("web_search_options", "", REFUSED, say=NOT_YET),
     Option("metadata", "", NO_EFFECT, say=_RECORDS),
     Option("store", "", NO_EFFECT, say=_RECORDS),
     Option("service_tier", "", NO_EFFECT, say="requests are served alike; `priority` orders them"),

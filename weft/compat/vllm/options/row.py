@@ -11,6 +11,7 @@ TRANSLATED = "translated"         # the value becomes other options of weft
 NO_EFFECT = "no effect"           # any value is accepted; one that asks for something is told once
 REFUSED = "refused"               # only values that mean what weft does anyway are accepted
 STATES = (SAME, TRANSLATED, NO_EFFECT, REFUSED)
+NOT_YET = "weft has no code for it yet."      # of a refused option that has no substitute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

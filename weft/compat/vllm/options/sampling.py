@@ -7,9 +7,8 @@ from typing import Any
 
 from weft.compat.vllm.options.accept import accept
 from weft.compat.vllm.options.readers import read_guided_decoding
-from weft.compat.vllm.options.row import NO_EFFECT, REFUSED, SAME, TRANSLATED, Option, table
+from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, TRANSLATED, Option, table
 
-_NOT_YET = "weft has no code for it yet."
 _BEAMS = "Call `LLM.beam_search(prompts, BeamSearchParams(beam_width=…, max_tokens=…))`."
 _BEST = "Ask for `n` answers with `logprobs` and take those of the highest `cumulative_logprob`."
 
@@ -46,17 +45,17 @@ SAMPLING = table((
     Option("early_stopping", "0.6", NO_EFFECT, off=(False,), say="it belongs to beam search"),
     Option("length_penalty", "0.6", NO_EFFECT, off=(1.0,), say="it belongs to beam search"),
     Option("guided_decoding", "0.6-0.11", TRANSLATED, read=read_guided_decoding, say="`structured_outputs`"),
-    Option("structured_outputs", "0.11+", REFUSED, say=_NOT_YET),
+    Option("structured_outputs", "0.11+", REFUSED, say=NOT_YET),
     Option("logits_processors", "0.6-0.14", SAME, say="functions; only in the engine's own process"),
     Option("extra_args", "0.8+", SAME, say="plain data, for logits processors"),
-    Option("flat_logprobs", "0.13+", REFUSED, off=(False,), say=_NOT_YET),
-    Option("logprob_token_ids", "0.22+", REFUSED, off=([],), say=_NOT_YET),
-    Option("prompt_logprob_token_ids", "0.32+", REFUSED, off=([],), say=_NOT_YET),
-    Option("prompt_logprob_start", "0.32+", REFUSED, say=_NOT_YET),
-    Option("thinking_token_budget", "0.22+", REFUSED, off=(-1,), say=_NOT_YET),
-    Option("repetition_detection", "0.18+", REFUSED, say=_NOT_YET),
-    Option("trace_decode_token_ids", "0.30+", REFUSED, off=([],), say=_NOT_YET),
-    Option("routed_experts_prompt_start", "0.22+", REFUSED, off=(0,), say=_NOT_YET),
+    Option("flat_logprobs", "0.13+", REFUSED, off=(False,), say=NOT_YET),
+    Option("logprob_token_ids", "0.22+", REFUSED, off=([],), say=NOT_YET),
+    Option("prompt_logprob_token_ids", "0.32+", REFUSED, off=([],), say=NOT_YET),
+    Option("prompt_logprob_start", "0.32+", REFUSED, say=NOT_YET),
+    Option("thinking_token_budget", "0.22+", REFUSED, off=(-1,), say=NOT_YET),
+    Option("repetition_detection", "0.18+", REFUSED, say=NOT_YET),
+    Option("trace_decode_token_ids", "0.30+", REFUSED, off=([],), say=NOT_YET),
+    Option("routed_experts_prompt_start", "0.22+", REFUSED, off=(0,), say=NOT_YET),
     Option("watermarking", "0.30+", NO_EFFECT, off=(True, False), say="weft marks no text"),
     Option("skip_clone", "0.14+", NO_EFFECT, off=(True, False), say="weft decides itself when it copies parameters"),
     Option("output_text_buffer_length", "0.6+", NO_EFFECT, off=(0,), say="it is computed from the stop strings"),
@@ -70,8 +69,8 @@ BEAM = table((
     Option("length_penalty", "0.6+", SAME),
     Option("include_stop_str_in_output", "0.6+", SAME),
     Option("skip_special_tokens", "0.30+", SAME),
-    Option("structured_outputs", "0.26+", REFUSED, say=_NOT_YET),
-    Option("allowed_token_ids", "0.33+", REFUSED, off=([],), say=_NOT_YET),
+    Option("structured_outputs", "0.26+", REFUSED, say=NOT_YET),
+    Option("allowed_token_ids", "0.33+", REFUSED, off=([],), say=NOT_YET),
     Option("watermarking", "0.32+", NO_EFFECT, off=(True, False), say="weft marks no text"),
 ))
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from weft.compat.vllm.options.row import NO_EFFECT, REFUSED, SAME, Option, table
+from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, Option, table
 
 _TOOLS = "Leave it out: tool calls are not parsed yet, their text stays in the answer."
-_NOT_YET = "weft has no code for it yet."
 _LOGS = "requests and answers are not logged"
 _ONE_SERVER = "one process serves, and another one runs the model"
 _PROXY = "Let a proxy in front do it, and leave the option out."
@@ -49,14 +48,14 @@ SERVE = table((
     Option("tool_strict_level", "0.32+", NO_EFFECT, off=("auto",), say="tool calls are not parsed yet"),
     Option("exclude_tools_when_tool_choice_none", "0.10+", REFUSED, off=(False,),
            say="Send no `tools` when `tool_choice` is none."),
-    Option("expand_tools_even_if_tool_choice_none", "0.9", REFUSED, off=(False,), say=_NOT_YET),
+    Option("expand_tools_even_if_tool_choice_none", "0.9", REFUSED, off=(False,), say=NOT_YET),
     Option("tokens_only", "0.11+", REFUSED, off=(False,), say="Give `skip_tokenizer_init=True`."),
     Option("headless", "0.9+", REFUSED, off=(False,), say="weft has no nodes without a server."),
     Option("api_server_count", "0.9+", NO_EFFECT, off=(1,), say=_ONE_SERVER),
     Option("disable_frontend_multiprocessing", "0.6-0.18", NO_EFFECT, off=(False,), say=_ONE_SERVER),
     Option("grpc", "0.18+", REFUSED, off=(False,), say="weft serves HTTP only."),
     Option("grpc_port", "0.32+", REFUSED, say="weft serves HTTP only."),
-    Option("enable_scale_out", "0.30+", REFUSED, off=(False,), say=_NOT_YET),
+    Option("enable_scale_out", "0.30+", REFUSED, off=(False,), say=NOT_YET),
     Option("data_parallel_supervisor_port", "0.22+", NO_EFFECT, off=(9256,), say=_ONE_SERVER),
     Option("dp_supervisor_probe_interval_s", "0.22+", NO_EFFECT, off=(5.0,), say=_ONE_SERVER),
     Option("dp_supervisor_probe_timeout_s", "0.22+", NO_EFFECT, off=(5.0,), say=_ONE_SERVER),
@@ -73,7 +72,7 @@ SERVE = table((
            say="cached tokens are always in the usage"),
     Option("enable_server_load_tracking", "0.8+", NO_EFFECT, off=(False, True),
            say="`/load` and `/metrics` are always there"),
-    Option("enable_tokenizer_info_endpoint", "0.10+", REFUSED, off=(False,), say=_NOT_YET),
+    Option("enable_tokenizer_info_endpoint", "0.10+", REFUSED, off=(False,), say=NOT_YET),
     Option("enable_per_request_metrics", "0.26+", REFUSED, off=(False,), say="`/metrics` has the server's numbers."),
     Option("h11_max_incomplete_event_size", "0.10+", NO_EFFECT, say="the server's parser has limits of its own"),
     Option("h11_max_header_count", "0.10+", NO_EFFECT, say="the server's parser has limits of its own"),
