@@ -37,6 +37,9 @@ SAMPLING = frozenset({
     "logit_bias", "allowed_token_ids", "bad_words", "skip_special_tokens", "spaces_between_special_tokens",
     "truncate_prompt_tokens", "stream_interval"})
 
+# Fields of SamplingParams that bodies do not have, because JSON answers hold no tensors.
+_PYTHON_ONLY = ("extra_outputs",)
+
 # Known fields that no code here reads.
 _UNREAD = frozenset(name for name, option in GENERATING.items() if option.state != SAME)
 
@@ -138,6 +141,7 @@ def parse(schema: type[B], data: dict[str, Any]) -> Parsed[B]:
     given = {name: value for name, value in data.items() if value is not None}
     generates = issubclass(schema, GenerationBody)
     if generates:
+        _refuse_python_only(given)
         for name in given.keys() & _UNREAD - schema.model_fields.keys():
             accept_field({key: whole_numbers(value) for key, value in given.items() if key in (name, "n")}, name)
     try:
@@ -150,6 +154,13 @@ def parse(schema: type[B], data: dict[str, Any]) -> Parsed[B]:
         sampling["extra_args"] = extra
     known = schema.model_fields.keys() | (SAMPLING | _UNREAD if generates else set())
     return Parsed(body, sampling, tuple(sorted(given.keys() - known)))
+
+
+def _refuse_python_only(given: dict[str, Any]) -> None:
+    for name in _PYTHON_ONLY:
+        if name in given:
+            raise bad_field(name, given[name], expected="null",
+                            hint=f"The server's answers hold no tensors: use SamplingParams({name}=...) in Python.")
 
 
 def _check_stop(stop: Any) -> None:
