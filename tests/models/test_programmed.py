@@ -261,6 +261,20 @@ def test_an_exception_in_the_first_step_names_the_method(directory, method):
         answers(directory, model_class=local(**{method: raising}))
 
 
+def leaving(self, *args, **kwargs):
+    sys.exit("planted")
+
+
+@pytest.mark.parametrize("method", ["__init__", "load_weights", "forward"])
+def test_a_model_that_exits_at_start_is_an_error_of_the_class(directory, method):
+    def __init__(self, *, vllm_config, prefix=""):
+        sys.exit("planted")
+
+    broken = local(**{method: __init__ if method == "__init__" else leaving})
+    with pytest.raises((ConfigError, CheckpointError), match=r"Broken.*SystemExit: planted"):
+        answers(directory, model_class=broken)
+
+
 MARK = 77      # a token that none of the answers has
 
 

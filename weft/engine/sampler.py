@@ -194,7 +194,7 @@ class Sampler:
 
 _WHY_NOT = {
     NO_NUMBERS: "the model's logits for this request are not numbers (NaN or infinity)",
-    EMPTY: "no token is allowed: allowed_token_ids, bad_words and min_tokens together leave none",
+    EMPTY: "no token is allowed: allowed_token_ids, bad_words, min_tokens and logits processors together leave none",
 }
 
 
@@ -214,7 +214,7 @@ def _run_functions(logits: Tensor, rows: Seq[SampleRow], edited: Seq[int]) -> di
             prompt = token_ids[:first] if row.seq.request.prompt_embeds is None else None
             try:
                 put_row(logits, i, bound(function, prompt, token_ids[first:])(logits[i]))
-            except Exception as error:      # of a user's code: it ends this request
+            except (Exception, SystemExit) as error:      # of a user's code: it ends this request
                 failed[i] = f"logits_processors: {type(error).__name__}: {error}"
                 break
     return failed

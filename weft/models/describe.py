@@ -43,7 +43,7 @@ def _described(entry: Architecture, reader: ConfigReader) -> ModelSpec:
         raise with_line(file, error) from error
     except WeftError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line = line_in(file, error)
         raise DescriptionError(f"{name}()", error, expected="a function that returns a DecoderSpec or EncoderSpec",
                                source=file if line is None else f"{file}, line {line}") from error

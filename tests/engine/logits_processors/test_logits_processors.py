@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 import torch
@@ -52,6 +53,8 @@ class Only(LogitsProcessor):
         for index, token in self.tokens.items():
             if token == 66:
                 raise RuntimeError("66 is not wanted")
+            if token == 67:
+                sys.exit("67 ends")
             kept = logits[index, token].clone()
             logits[index] = -torch.inf
             logits[index, token] = kept
@@ -65,6 +68,8 @@ class Count(AdapterLogitsProcessor):
         wanted = (params.extra_args or {}).get("count")
         if wanted == "never":
             raise ValueError("never counts")
+        if wanted == "exit":
+            return lambda output_token_ids, logits: sys.exit(3)
         return None if wanted is None else self.count if wanted == "on" else self.count_badly
 
     def count(self, output_token_ids, logits):
@@ -167,7 +172,9 @@ def test_reported_logprobs_are_those_before_the_processors_unless_processed(dire
     (Count, {"count": "badly"}, "RuntimeError: after 5 tokens of the prompt"),
     (Count, {"count": "never"}, "ValueError: never counts"),
     (Only, {"only": 66}, "RuntimeError: 66 is not wanted"),
-], ids=["a request's function", "its making", "the whole batch"])
+    (Count, {"count": "exit"}, "SystemExit: 3"),
+    (Only, {"only": 67}, "Only raised SystemExit: 67 ends"),
+], ids=["a request's function", "its making", "the whole batch", "a function that exits", "a batch that exits"])
 def test_a_processor_that_raises_ends_its_own_request_only(directory, plain, processor, args, said):
     with engine(directory, processor) as llm:
         outputs = llm.generate(PROMPTS, [greedy(extra_args=args), *[greedy()] * 4], use_tqdm=False)
@@ -204,13 +211,14 @@ def test_functions_of_a_request_see_its_tokens_with_speculation_too(directory, p
 
 @pytest.mark.parametrize(("function", "said"), [
     (lambda output, logits: logits[:5], "returned"), (lambda output, logits: 1 / 0, "ZeroDivisionError"),
-    (lambda logits: logits, "takes 1 arguments"),
+    (lambda logits: logits, "takes 1 arguments"), (lambda output, logits: sys.exit(3), "SystemExit: 3"),
 ])
 def test_a_function_that_fails_ends_its_request(directory, plain, function, said):
     with engine(directory) as llm:
         outputs = llm.generate(PROMPTS[:2], [greedy(logits_processors=[function]), greedy()], use_tqdm=False)
 
-    assert outputs[0].outputs[0].finish_reason == "error" and outputs[1].outputs[0].token_ids == plain[1]
+    assert outputs[0].outputs[0].finish_reason == "error" and said in outputs[0].error
+    assert outputs[1].outputs[0].token_ids == plain[1]
 
 
 def test_in_a_process_of_its_own_classes_are_named_and_functions_refused(directory, tmp_path):
@@ -258,6 +266,15 @@ def test_a_class_that_cannot_be_made_is_told_at_start(directory):
             raise KeyError("no table")
 
     with pytest.raises(ConfigError, match=r"logits_processors = 'Broken'.*KeyError: 'no table'"):
+        engine(directory, Broken)
+
+
+def test_a_class_that_cannot_say_whether_it_is_invariant_is_told_at_start(directory):
+    class Broken(Only):
+        def is_argmax_invariant(self):
+            raise KeyError("no answer")
+
+    with pytest.raises(ConfigError, match=r"logits_processors = 'Broken'.*is_argmax_invariant.*KeyError"):
         engine(directory, Broken)
 
 

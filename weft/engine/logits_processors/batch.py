@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Sequence as Seq
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -28,7 +30,7 @@ class BatchProcessors:
     def _make(self) -> None:
         self._places, self._update = Places(), None
         self._processors = [_made(cls, self._vllm_config) for cls in self._classes]
-        self._are_invariant = [bool(processor.is_argmax_invariant()) for processor in self._processors]
+        self._are_invariant = [_is_invariant(processor) for processor in self._processors]
 
     def check(self, params: SamplingParams) -> None:
         """RequestError for parameters that a processor refuses."""
@@ -37,7 +39,7 @@ class BatchProcessors:
             try:
                 if validate is not None:
                     validate(params)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise RequestError("extra_args", params.extra_args, expected=f"what {cls.__name__} takes",
                                    hint=str(error)) from error
 
@@ -46,7 +48,8 @@ class BatchProcessors:
         update = self._places.update(seqs)
         try:
             for processor in self._processors:
-                processor.update_state(update)
+                with _without_exit(processor):
+                    processor.update_state(update)
         except Exception:
             self._make()                                      # what each knows of the batch may be half of the update
             raise
@@ -81,16 +84,34 @@ class BatchProcessors:
 def _applied(processor: LogitsProcessor, batch: Tensor) -> tuple[Tensor, dict[int, Exception]]:
     if isinstance(processor, AdapterLogitsProcessor) and type(processor).apply is AdapterLogitsProcessor.apply:
         return batch, processor.apply_rows(batch)
-    result = processor.apply(batch)
+    with _without_exit(processor):
+        result = processor.apply(batch)
     if not isinstance(result, Tensor) or result.shape != batch.shape:
         found = list(result.shape) if isinstance(result, Tensor) else type(result).__name__
         raise ValueError(f"{type(processor).__name__}.apply returned {found}, expected logits {list(batch.shape)}")
     return result, {}
 
 
+@contextmanager
+def _without_exit(processor: LogitsProcessor) -> Iterator[None]:
+    """sys.exit of a user's code is an error of the request, and does not end the engine."""
+    try:
+        yield
+    except SystemExit as error:
+        raise RuntimeError(f"{type(processor).__name__} raised SystemExit: {error}") from error
+
+
+def _is_invariant(processor: LogitsProcessor) -> bool:
+    try:
+        return bool(processor.is_argmax_invariant())
+    except (Exception, SystemExit) as error:
+        raise ConfigError("logits_processors", type(processor).__name__, hint=f"{type(error).__name__}: {error}",
+                          expected="a class whose is_argmax_invariant() says True or False") from error
+
+
 def _made(cls: type[LogitsProcessor], vllm_config: Any) -> LogitsProcessor:
     try:
         return cls(vllm_config, torch.device("cpu"), False)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError("logits_processors", cls.__name__, hint=f"{type(error).__name__}: {error}",
                           expected="a class made by (vllm_config, device, is_pin_memory)") from error

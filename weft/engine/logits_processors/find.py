@@ -29,7 +29,7 @@ def find_processors(given: Sequence[Any]) -> list[type[LogitsProcessor]]:
         try:
             with answering():
                 found.append(_checked(entry.load()))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigError("logits_processors", f"entry point {name}", expected="a logits processor that can be "
                               "imported", hint=f"{type(error).__name__}: {error}") from error
         logger.info("logits processor %s of an entry point", name)

@@ -111,7 +111,7 @@ class AdapterLogitsProcessor(LogitsProcessor):
                 function = self.new_req_logits_processor(params)
                 if function is not None:
                     self._rows[index] = bound(function, prompt, output)
-            except Exception as error:      # of a user's code: it ends this request
+            except (Exception, SystemExit) as error:      # of a user's code: it ends this request
                 self._errors[index] = error
         for first, second, direction in batch_update.moved:
             for by_index in (self._rows, self._errors):
@@ -129,7 +129,7 @@ class AdapterLogitsProcessor(LogitsProcessor):
         for index, function in self._rows.items():
             try:
                 put_row(logits, index, function(logits[index]))
-            except Exception as error:      # of a user's code: it ends this request
+            except (Exception, SystemExit) as error:      # of a user's code: it ends this request
                 errors[index] = error
         return errors
 

@@ -97,7 +97,7 @@ class EngineLoop:
             if call.method == "collective_rpc":
                 return Reply(call_id=call.call_id, value=_plain(self._core.collective_rpc(*call.args, **call.kwargs)))
             raise NotBuiltError("method", call.method, expected="reset_prefix_cache or collective_rpc")
-        except Exception as error:      # goes to the caller
+        except (Exception, SystemExit) as error:      # goes to the caller
             return Reply(call_id=call.call_id, error=to_wire(error))
 
     def _reject_frame(self, frame: bytes, error: msgspec.MsgspecError) -> None:
@@ -122,7 +122,7 @@ def serve(channel: Channel, parent_pid: int) -> None:
         try:
             register_sent(start.models)
             core = load_core(start.core_factory, start.config)
-        except Exception as error:      # to the parent, which raises it
+        except (Exception, SystemExit) as error:      # to the parent, which raises it
             if not isinstance(error, WeftError):
                 logger.exception("the engine could not start")
             channel.send(Failed(to_wire(error)))

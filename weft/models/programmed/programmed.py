@@ -94,7 +94,7 @@ class Programmed:
                 return cls(vllm_config=seen, prefix="").eval()
             except WeftError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise ConfigError("model_class", self.name, expected="a class that can be made from this config",
                                   source=config.model.config_source, hint=f"{type(error).__name__}: {error}") from error
 
@@ -201,7 +201,7 @@ class Programmed:
             loaded = self._methods.load_weights(reading)
         except WeftError as error:
             raise CheckpointError(f"{self.name}.load_weights at tensor {reading.last}: {error}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise CheckpointError(f"{self.name}.load_weights at tensor {reading.last}: {type(error).__name__}: "
                                   f"{error}. Does the model have a parameter for this tensor?") from error
         check_filled(self.name, self.module, loaded)
@@ -219,7 +219,7 @@ class Programmed:
             x = call()
         except WeftError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigError(f"model_class.{method}", self.name, expected="a method that runs on a first step",
                               hint=f"{type(error).__name__}: {error}") from error
         if not x.isfinite().all():

@@ -31,7 +31,7 @@ def load_model(cls: Any, hf_config: Any, checkpoint: Checkpoint, path: str, dtyp
     try:
         model, info = cls.from_pretrained(path, config=hf_config, dtype=dtype, local_files_only=True,
                                           use_safetensors=is_safe, output_loading_info=True, **keywords)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CheckpointError(f"{path}: Transformers cannot load {cls.__name__} from it: {type(error).__name__}: "
                               f"{error}") from error
     finally:

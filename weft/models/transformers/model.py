@@ -103,7 +103,7 @@ class TransformersModel:
     def _without_memory(self) -> Any:
         try:
             return meta_model(self._cls, self._hf_config, self._context.dtype)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigError("architectures", self.name, expected="a class that can be made from this config",
                               source=self._config.model.config_source,
                               hint=f"{type(error).__name__}: {error}") from error

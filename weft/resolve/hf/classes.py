@@ -141,7 +141,7 @@ def build_config(values: Mapping[str, Any], cls: type[PretrainedConfig], source:
         return make(dict(values))
     except ConfigError:      # raised by one of weft's own classes
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reader = reader or ConfigReader(values, source=source)
         raise complaint(values, make, error, class_name=cls.__name__, reader=reader) from error
 

@@ -29,7 +29,7 @@ def load_remote_class(reference: str, model: str, *, field: str, revision: str |
                    code_revision or revision or _snapshot(Path(model)) or "of the local directory", field, reference)
     try:
         return get_class_from_dynamic_module(reference, model, revision=revision, code_revision=code_revision)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(field, reference, expected="a class that can be imported", source=model,
                           hint=f"{type(error).__name__}: {error}") from error
 
