@@ -10,7 +10,7 @@ from tiny_llama import make_checkpoint
 
 from weft import LLM, AsyncLLM, EngineArgs
 from weft.errors import ConfigError, WeftError
-from weft.extend.function_name import function_named, name_of
+from weft.extend.named_object import load_named, name_of_function
 
 OPTIONS = {"max_model_len": 64, "num_threads": 1, "use_tqdm_on_load": False}
 
@@ -53,11 +53,11 @@ def test_in_the_engines_process_functions_go_by_name(directory, monkeypatch):
 
 
 def test_names_of_functions():
-    assert name_of(num_blocks, field="f") == "model_functions:num_blocks"
-    assert function_named("model_functions:num_blocks", field="f") is num_blocks
+    assert name_of_function(num_blocks, field="f") == "model_functions:num_blocks"
+    assert load_named("model_functions:num_blocks", field="f") is num_blocks
     for wrong in (lambda: None, int.bit_length, [].append):
         with pytest.raises(ConfigError, match="f = "):
-            name_of(wrong, field="f")
+            name_of_function(wrong, field="f")
     for text in ("model_functions:none", "nowhere.at.all:f", ":f"):
-        with pytest.raises(ConfigError, match="module:function"):
-            function_named(text, field="f")
+        with pytest.raises(ConfigError, match="f = "):
+            load_named(text, field="f")

@@ -20,7 +20,7 @@ from weft.engine.process.messages import EngineInfo, EngineStats, StepResult, Wi
 from weft.engine.process.process_client import Event, ProcessClient
 from weft.engine.process.wire import Rejected, from_wire
 from weft.errors import EngineDeadError, RequestError
-from weft.extend.function_name import name_of
+from weft.extend.named_object import name_of_function
 from weft.frontend.defaults import default_sampling_params
 from weft.frontend.inputs import InputProcessor, Prepared
 from weft.frontend.llm_engine import refuse_unbuilt, with_max_model_len
@@ -194,7 +194,7 @@ class AsyncLLM:
 
         ConfigError for a function that another process cannot import, such as a lambda.
         """
-        return await self.collective_rpc("apply_model", args=(name_of(func, field="func"),))
+        return await self.collective_rpc("apply_model", args=(name_of_function(func, field="func"),))
 
     async def collective_rpc(self, method: str | Callable[..., Any], timeout: float | None = None,
                              args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> list[Any]:
@@ -203,7 +203,7 @@ class AsyncLLM:
         method: a name; or a function that another process can import, called as method(worker, ...): ConfigError for
             any other. timeout: seconds until TimeoutError; None: no limit.
         """
-        name = method if isinstance(method, str) else name_of(method, field="method")
+        name = method if isinstance(method, str) else name_of_function(method, field="method")
         future = self._client.call("collective_rpc", name, args=list(args), kwargs=dict(kwargs or {}))
         return await asyncio.wait_for(asyncio.wrap_future(future), timeout)
 

@@ -205,7 +205,7 @@ def test_another_signature_is_refused_with_the_expected_one(directory, methods, 
 
 @pytest.mark.parametrize(("model_class", "text"), [
     ("weft.nowhere:Model", "a module that can be imported"), ("json:loads", "a class that is a torch.nn.Module"),
-    ("json:Model", "a class of json"), ("MyLlama", 'a class, "module:Class" or "path/file.py:Class"'),
+    ("json:Model", "a name that json has"), ("MyLlama", '"module:Name" or "path/file.py:Name"'),
     (dict, "torch.nn.Module"),
 ])
 def test_a_class_that_is_none_is_refused(directory, model_class, text):

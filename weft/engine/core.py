@@ -23,7 +23,7 @@ from weft.engine.scheduler import Scheduler
 from weft.engine.sequence import Sequence
 from weft.engine.speculation import make_proposer
 from weft.engine.step_plan import StepPlan
-from weft.extend.function_name import function_named
+from weft.extend.named_object import load_named
 from weft.models.extra_outputs import extra_output_names
 from weft.ops.native import is_installed
 from weft.sampling_params import SamplingParams
@@ -168,10 +168,10 @@ class EngineCore:
                        kwargs: Mapping[str, Any] | None = None) -> list[Any]:
         """Call a public method of the worker (the runner) by name, or function(worker, ...).
 
-        method: a name, a function, or `module:function`. Returns a list with one result for each worker.
+        method: a name, a function, or "module:Name" of one. Returns a list with one result for each worker.
         """
         if not isinstance(method, str) or ":" in method:
-            function = function_named(method, field="method") if isinstance(method, str) else method
+            function = load_named(method, field="method") if isinstance(method, str) else method
             return [self.runner.apply(function, *args, **(kwargs or {}))]
         target = None if method.startswith("_") else getattr(self.runner, method, None)
         if not callable(target):

@@ -29,7 +29,7 @@ from weft.engine.sampler import Sampled, Sampler, SampleRow
 from weft.engine.step_inputs import step_inputs, trial_step
 from weft.engine.step_plan import Scheduled, StepPlan
 from weft.errors import ConfigError
-from weft.extend.function_name import function_named
+from weft.extend.named_object import load_named
 from weft.models.build import build_model, layer_context
 from weft.models.engine_model import EngineModel
 from weft.models.extra_outputs import forward_with
@@ -163,11 +163,11 @@ class Runner:
     # Methods that users call through collective_rpc and apply_model.
 
     def apply_model(self, func: Callable[[torch.nn.Module], Any] | str) -> Any:
-        """func(model). func: a function or `module:function`.
+        """func(model). func: a function or "module:Name" of one.
 
         Drops all recordings (graph captures), so that the next step sees changes of the model.
         """
-        function = function_named(func, field="func") if isinstance(func, str) else func
+        function = load_named(func, field="func") if isinstance(func, str) else func
         return self.apply(lambda worker: function(worker.model.module))
 
     def apply(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

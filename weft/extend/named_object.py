@@ -1,6 +1,6 @@
 """Loads what "module:Name" or "path/file.py:Name" names, and finds such a name for an object.
 
-Knows nothing about the object. Each class or description of a model that is given by name comes through here.
+Knows nothing about the object. Each class, description or function that is given by name comes through here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def split_name(text: str, *, field: str) -> tuple[str, str]:
     """("module" or "path/file.py", "Name"). ConfigError naming `field` for text of another form."""
     place, _, name = text.rpartition(":")
     if not place or not name.isidentifier():
-        raise ConfigError(field, text, expected='a class, "module:Class" or "path/file.py:Class"')
+        raise ConfigError(field, text, expected='"module:Name" or "path/file.py:Name"')
     return place, name
 
 
@@ -38,8 +38,8 @@ def load_named(text: str, *, field: str) -> Any:
             raise ConfigError(field, text, expected="a module that can be imported",
                               hint=told_with_place(error)) from error
     if not hasattr(module, name):
-        near = ", ".join(key for key, value in vars(module).items() if inspect.isclass(value)) or "no class"
-        raise ConfigError(field, text, expected=f"a class of {place}", hint=f"It has {near}.")
+        near = ", ".join(key for key, value in vars(module).items() if inspect.isclass(value)) or "none"
+        raise ConfigError(field, text, expected=f"a name that {place} has", hint=f"Its classes: {near}.")
     return getattr(module, name)
 
 
@@ -53,3 +53,13 @@ def portable_name(value: Any) -> str | None:
         return f"{module.__name__}:{name}"
     file = getattr(module, "__file__", None) or ""
     return f"{Path(file).resolve()}:{name}" if file.endswith(".py") else None
+
+
+def name_of_function(function: Any, *, field: str) -> str:
+    """A function's `portable_name`, which messages carry instead of it. ConfigError for one without, e.g. a lambda."""
+    name = portable_name(function)
+    if name is None:
+        raise ConfigError(field, getattr(function, "__qualname__", repr(function)), expected="a function at the top of "
+                          "a module that can be imported, because the engine runs in another process",
+                          hint="Put the function into a module, or use LLM, whose engine is in this process.")
+    return name
