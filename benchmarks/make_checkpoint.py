@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from weft.architectures.reader import ConfigReader
-from weft.architectures.registry import families, find
+from weft.architectures.registry import families
 from weft.architectures.spec import DecoderSpec
 from weft.models.sizes import model_of, parameter_shapes
 
@@ -97,7 +97,7 @@ def main() -> None:
 def write_weights(path: Path, config: dict[str, Any], seed: int) -> int:
     """Write normal weights of deviation 0.02, norms 1 and biases 0. Returns the number of parameters."""
     source = str(path.parent / "config.json")
-    spec = find(config["architectures"], families(), source=source).describe(ConfigReader(config, source=source))
+    spec = families()[config["architectures"][0]].describe(ConfigReader(config, source=source))
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for home, shape in parameter_shapes(model_of(spec)).items():

@@ -22,8 +22,9 @@ import atheris
 
 with atheris.instrument_imports(include=["weft"]):
     from weft.architectures.reader import ConfigReader
-    from weft.architectures.registry import families, find
+    from weft.architectures.registry import families
     from weft.errors import WeftError
+    from weft.models.registry import ModelRegistry
     from weft.resolve.gguf.config import read_gguf_config
     from weft.resolve.gguf.families import GGUF_FAMILIES
     from weft.resolve.gguf.header import read_gguf
@@ -40,7 +41,7 @@ def read_all_of_gguf(path: Path) -> None:
     read_gguf(path)
     config = read_gguf_config(path, {})
     reader = ConfigReader(config.values, source=config.source, origins=config.origins)
-    find([config.architecture], families(), source=config.source).describe(reader)
+    ModelRegistry.find(config.architecture, source=config.source)[1].target()(reader)
     keys = TokenizerKeys(path)
     keys.chat_templates()
     keys.special("bos")

@@ -113,7 +113,7 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
         """A copy that shares no lists with this object; checked again, because fields may have been assigned since."""
         return msgspec.structs.replace(self, **{
             name: value.copy() for name in ("stop", "stop_token_ids", "logit_bias", "allowed_token_ids", "bad_words",
-                                                       "extra_outputs", "logits_processors", "extra_args")
+                                                  "extra_outputs", "logits_processors", "extra_args")
             if isinstance(value := getattr(self, name), list | dict)})
 
     def check_vocabulary(self, vocab_size: int) -> None:
@@ -176,7 +176,7 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
                 continue
             if self.skip_reading_prefix_cache is False:
                 raise RequestError("skip_reading_prefix_cache", False, expected=f"True with {name}",
-                                   hint="They are never computed for a prompt that is found in the cache.")
+                                   hint=f"{name} are not computed for the part of a prompt that is found in the cache.")
             self.skip_reading_prefix_cache = True
 
     def _check_stop(self) -> None:

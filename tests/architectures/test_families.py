@@ -12,7 +12,7 @@ from tiny_variants import STATE_VARIANTS, VARIANTS
 from weft.architectures.keys import ACTIVATIONS
 from weft.architectures.names import GroupedQKV
 from weft.architectures.reader import ConfigReader
-from weft.architectures.registry import families, find
+from weft.architectures.registry import families
 from weft.architectures.spec import Alibi, DecoderSpec, LinearScaling, MoESpec
 from weft.errors import ConfigError
 from weft.models.sizes import model_of, num_parameters
@@ -21,7 +21,7 @@ from weft.ops import activation
 
 def describe(config: dict) -> tuple[DecoderSpec, ConfigReader]:
     reader = ConfigReader(config)
-    return find(config["architectures"], families(), source="config.json").describe(reader), reader
+    return families()[config["architectures"][0]].describe(reader), reader
 
 
 def published(name: str, **changes) -> DecoderSpec:

@@ -20,7 +20,7 @@ from tiny_variants import STATE_VARIANTS, VARIANTS, Tiny
 
 from weft import LLM, SamplingParams
 from weft.architectures.reader import ConfigReader
-from weft.architectures.registry import families, find
+from weft.architectures.registry import families
 from weft.resolve.gguf.config import read_gguf_config
 from weft.resolve.gguf.families import GGUF_FAMILIES
 from weft.resolve.gguf.header import read_gguf
@@ -89,7 +89,7 @@ def test_every_key_of_the_metadata_is_read(name, tmp_path):
     config = read_gguf_config(path, {})
     reader = ConfigReader(config.values, source=config.source, origins=config.origins)
 
-    find([config.architecture], families(), source=config.source).describe(reader)
+    families()[config.architecture].describe(reader)
 
     assert reader.unread() == {}
     assert config.values["torch_dtype"] == "float32"

@@ -7,7 +7,7 @@ from make_checkpoint import SHAPES, checkpoint_name
 from workloads import Workload, decode, prefill
 
 from weft.architectures.reader import ConfigReader
-from weft.architectures.registry import families, find
+from weft.architectures.registry import families
 from weft.models.sizes import model_of, num_active_parameters, num_parameters
 
 KV_BYTES = 28 * 2 * 8 * 128 * 2                 # of a token: layers * (k, v) * heads * head_dim * bfloat16
@@ -21,7 +21,7 @@ SLOW_PRODUCT = Bounds(num_threads=1, read=1e15, read_by="", bfloat16=1e12, bfloa
 
 def spec_of(shape):
     config = SHAPES[shape]
-    return find(config["architectures"], families(), source="config.json").describe(
+    return families()[config["architectures"][0]].describe(
         ConfigReader(config, source="config.json"))
 
 

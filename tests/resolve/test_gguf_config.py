@@ -7,7 +7,7 @@ import pytest
 from gguf_bytes import ARRAY, BOOL, F32, STRING, U32, entry, tensor, write
 
 from weft.architectures.reader import ConfigReader
-from weft.architectures.registry import families, find
+from weft.architectures.registry import families
 from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
 from weft.errors import CheckpointError, ConfigError, NotBuiltError
@@ -49,7 +49,7 @@ def config(tmp_path, architecture="llama", overrides=None, **options):
 
 def spec_of(found):
     reader = ConfigReader(found.values, source=found.source, origins=found.origins)
-    return find([found.architecture], families(), source=found.source).describe(reader), reader
+    return families()[found.architecture].describe(reader), reader
 
 
 def test_keys_have_their_hugging_face_names_and_remember_where_they_are_from(tmp_path):

@@ -38,4 +38,3 @@ class LayerNorm(NormSpec):
         """`Layer 1e-05, no bias`."""
         left_out = [word for word, has in (("weight", self.has_weight), ("bias", self.has_bias)) if not has]
         return f"Layer {self.eps:g}" + (f", no {' and no '.join(left_out)}" if left_out else "")
-

@@ -1,7 +1,7 @@
 """Registry: maps architecture names of a config.json to the functions that describe them.
 
 `@architecture("Qwen3ForCausalLM")` marks a function that turns a ConfigReader into a spec. `families()` collects weft's
-own functions once; `models/describe.py` adds those of a user's model file to a copy.
+own functions once. What a user's model file or `ModelRegistry` adds, `models/choose.py` and `models/registry/` know.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 
 from weft.architectures.reader import ConfigReader
 from weft.architectures.spec import ModelSpec
-from weft.errors import ConfigError
 
 _MARK = "__weft_architectures__"      # function attribute that holds the architecture names
 Describe = Callable[[ConfigReader], ModelSpec]
@@ -82,16 +81,6 @@ def families() -> Mapping[str, Architecture]:
                 raise ValueError(f"architecture {name} is described twice, the second time in {info.name}.py")
             found[name] = entry
     return MappingProxyType(dict(sorted(found.items())))
-
-
-def find(names: list[str], known: Mapping[str, Architecture], *, source: str) -> Architecture:
-    """The first known architecture in a config's list. ConfigError when none is known; it suggests similar names."""
-    for name in names:
-        if name in known:
-            return known[name]
-    raise ConfigError("architectures", names, expected=f"one of the {len(known)} that `weft models` lists",
-                      source=source, hint=f"{nearest(names, known)}Describe it in a file (docs/adding-a-model.md) and "
-                      "pass --model-file.")
 
 
 def nearest(names: Iterable[str], known: Iterable[str]) -> str:

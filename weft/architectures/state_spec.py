@@ -109,7 +109,3 @@ class Mamba2Spec(MixerSpec):
     def in_size(self) -> int:
         """Output size of `in`: z, x, b, c and dt."""
         return self.inner_size + self.conv_channels + self.num_heads
-
-    def features(self) -> list[str]:
-        """Nothing: `describe` says all."""
-        return []

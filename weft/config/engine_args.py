@@ -28,9 +28,9 @@ DTYPE_NAMES = {"float": "float32", "half": "float16", "fp32": "float32", "fp16":
 KV_CACHE_DTYPES = (*DTYPES, "fp8_e4m3", "fp8_e5m2", "int8_per_token_head")
 KV_CACHE_DTYPE_NAMES = {**DTYPE_NAMES, "fp8": "fp8_e4m3", "int8": "int8_per_token_head"}
 
-# vllm.__version__ in files written for vLLM: the newest branch of those that look at it. Whose modules they import.
+# Default of `vllm.__version__` in files written for vLLM: those that look at it then take their newest branch.
 VLLM_VERSION = "0.32.0"
-VLLM_MODULES = ("auto", "weft", "installed")
+VLLM_MODULES = ("auto", "weft", "installed")      # whose modules such files import
 
 
 @dataclass(frozen=True, kw_only=True, init=False)

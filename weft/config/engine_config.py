@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from weft.config.engine_args import VLLM_VERSION
 from weft.config.frozen import freeze
 from weft.config.speculative import SpeculativeConfig
 from weft.errors import ConfigError
@@ -155,6 +156,6 @@ class EngineConfig:
     speculative: SpeculativeConfig | None = None
     plugins: tuple[str, ...] | None = None
     logits_processors: tuple[Any, ...] = ()
-    vllm_version: str = "0.32.0"
+    vllm_version: str = VLLM_VERSION
     vllm_modules: str = "auto"
     origins: dict[str, str] = field(default_factory=dict)

@@ -216,4 +216,3 @@ def replaced(values: Mapping[str, Any], path: tuple[str, ...], inner: dict[str, 
 
 def _dotted(path: tuple[str, ...]) -> str:
     return "".join(f"{key}." for key in path)
-

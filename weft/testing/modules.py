@@ -134,4 +134,3 @@ def _kept(model: nn.Module, mine: Trace) -> Iterator[None]:
                 stack.callback(module.register_forward_pre_hook(before(name), with_kwargs=True).remove)
                 stack.callback(module.register_forward_hook(after(name)).remove)
         yield
-

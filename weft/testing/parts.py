@@ -221,4 +221,3 @@ def _words(norm: Layer | nn.Module) -> str:
     options = norm.options
     kind = "LayerNorm" if options.centred else "RMSNorm"
     return f"{kind}, eps {options.eps:g}" + (f", offset {options.offset:g}" if options.offset else "")
-

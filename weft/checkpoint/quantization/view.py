@@ -171,4 +171,3 @@ def _by_stem(form: Format, tensors: Mapping[str, TensorInfo]) -> dict[str, dict[
         suffix = next((suffix for suffix in suffixes if name.endswith(suffix)), "")
         stems.setdefault(name.removesuffix(suffix), {})[suffix] = info
     return stems
-

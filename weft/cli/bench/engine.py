@@ -25,7 +25,6 @@ class BenchEngine:
         """Run all jobs at once. Returns each job's latency in seconds, from its arrival to its end."""
         return [_seconds(output.metrics) for output in self._run(jobs)]
 
-
     def times(self, jobs: Sequence[Job]) -> tuple[float, float]:
         """Run all jobs at once. Returns (seconds to the last first token, seconds from there to the end)."""
         start = time.monotonic()

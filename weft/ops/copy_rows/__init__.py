@@ -37,4 +37,3 @@ def choose_copy(case: CopyCase) -> Choice:
 def _torch(x: Tensor, out: Tensor) -> None:
     check_copy(x, out)
     out.copy_(x)
-
