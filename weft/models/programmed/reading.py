@@ -18,18 +18,16 @@ from weft.layers.public.stored_tensor import Source, StoredTensor
 class Reading(Iterable[tuple[str, Tensor]]):
     """A checkpoint's (name, handle) pairs, once, in the order of its tensors.
 
-    last: the name given last. given, used: names of the handles that were given out, and of those that something took.
+    last: the name given last. used: names of the handles that something took.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint, self.last = checkpoint, "(none read)"
-        self.given: list[str] = []
         self.used: set[str] = set()
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         for name, source in self._sources():
             self.last = name
-            self.given.append(name)
             info = self.checkpoint.tensors[name]
             yield name, StoredTensor.of(info.shape, info.dtype, source)
 
