@@ -30,6 +30,7 @@ from machine import BUFFER_BYTES, measure_apart, print_bounds
 from workloads import Workload, batch, decode, prefill, shared
 
 from weft import LLM, SamplingParams
+from weft.architectures.registry import families
 from weft.architectures.spec import DecoderSpec, MoESpec
 from weft.cli.tables import print_table
 from weft.config.human_bytes import human_bytes
@@ -83,7 +84,8 @@ def main() -> None:
     before = measure_apart(threads, buffer_bytes=options.buffer_bytes)
     results = [start_to_first_token(options)] if START in options.rows else []
     llm = LLM(options.model, use_tqdm_on_load=False, **engine_options(options))
-    model, (spec, _) = llm.config.model, describe(llm.config.model)
+    model = llm.config.model
+    spec, _ = describe(model, families()[model.architecture])
     weights = weights_of(spec, model.dtype, options.model, options.quantization)
     workloads = [workload for workload in WORKLOADS if workload.key in options.rows]
     rates = [run(llm, workload.shrunk(options.shrink), options.rounds) for workload in workloads]

@@ -41,6 +41,7 @@ from peer_table import NAMES, WEFT, FoundPeer, find_peers
 from workloads import Workload, batch, decode, prefill, shared
 
 from weft import EngineArgs
+from weft.architectures.registry import families
 from weft.cli.tables import print_table
 from weft.config.machine import Machine
 from weft.models.describe import describe
@@ -81,7 +82,7 @@ def main() -> None:
     workloads = [workload.shrunk(options.shrink) for workload in WORKLOADS if workload.key in options.rows]
     model = options.models.get(WEFT, options.model)
     config = resolve_engine_config(EngineArgs(model=model, num_threads=options.num_threads), Machine.detect())
-    spec, _ = describe(config.model)
+    spec, _ = describe(config.model, families()[config.model.architecture])
     weights = weights_of(spec, config.model.dtype, model, options.quantization)
     measured = {peer.name: Measured() for peer in found}
     bounds = measure_apart(config.num_threads, buffer_bytes=options.buffer_bytes)

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "resolve")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "resolve"), str(ROOT / "tests" / "support")]
 
 from golden_configs import files, outcome  # noqa: E402
 

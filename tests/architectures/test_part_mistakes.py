@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from descriptions import description_of
 
 from weft.architectures.names import GroupedQKV
 from weft.architectures.spec import (
@@ -20,8 +21,6 @@ from weft.architectures.spec import (
 )
 from weft.config.engine_config import ModelConfig
 from weft.errors import ConfigError, DescriptionError
-from weft.models.choose import choose_model
-from weft.models.describe import describe
 
 NORM = RMSNorm(eps=1e-6)
 MLP = MLPSpec(intermediate_size=8, act="silu", gated=True)
@@ -110,7 +109,7 @@ def described(tmp_path, line, change):
     model = ModelConfig(name="m", path="/models/m", architecture="", hf_config=CONFIG, dtype="float32",
                         max_model_len=8, is_max_model_len_fixed=True, vocab_size=100, eos_token_ids=(),
                         model_file=str(path))
-    return describe(model, choose_model(model))
+    return description_of(model)
 
 
 @pytest.mark.parametrize(("line", "change", "said"), [

@@ -8,7 +8,7 @@ from checkpoints import as_homes
 from gguf_blocks import random_rows
 
 from weft.architectures.names import PairedRows, Plain, Rule, Shifted, SingleRow, Stacked, names
-from weft.architectures.spec import DecoderSpec, HeadSpec
+from weft.architectures.spec import DecoderSpec, EmbeddingSpec, HeadSpec
 from weft.checkpoint import loader
 from weft.checkpoint.loader import load_weights
 from weft.checkpoint.reader import Checkpoint, open_checkpoint, same_content
@@ -170,8 +170,8 @@ def test_only_pages_of_the_file_are_let_go_never_a_copy_of_them(tmp_path, monkey
 
 def test_a_family_without_gguf_names_is_an_error_that_says_so(tmp_path):
     checkpoint = open_checkpoint(write(tmp_path / "m.gguf", a=MATRIX))
-    spec = DecoderSpec(hidden_size=1, vocab_size=1, max_position=None, embedding=None, blocks=(), final_norm=None,
-                       head=HeadSpec(), names=names({}))
+    spec = DecoderSpec(hidden_size=1, vocab_size=1, max_position=None, embedding=EmbeddingSpec(vocab_size=1),
+                       blocks=(), final_norm=None, head=HeadSpec(), names=names({}))
 
     with pytest.raises(NotBuiltError, match="weft does not know how GGUF files name this family's tensors"):
         names_in(checkpoint, spec)

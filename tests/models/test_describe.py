@@ -1,11 +1,10 @@
 """From a resolved config to a spec, by weft's families or a user's file."""
 
 import pytest
+from descriptions import description_of
 
 from weft.config.engine_config import ModelConfig
 from weft.errors import ConfigError
-from weft.models.choose import choose_model
-from weft.models.describe import describe
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 2,
           "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 512}
@@ -28,13 +27,8 @@ def model(model_file=None, **changes):
                        model_file=None if model_file is None else str(model_file))
 
 
-def described(found):
-    """(spec, reader) as the engine gets them."""
-    return describe(found, choose_model(found))
-
-
 def test_a_known_architecture_becomes_its_spec(caplog):
-    spec, reader = described(model())
+    spec, reader = description_of(model())
 
     assert (spec.hidden_size, len(spec.blocks)) == (32, 2)
     assert reader.values_read()["hidden_size"] == (32, "/models/m/config.json")
@@ -42,16 +36,16 @@ def test_a_known_architecture_becomes_its_spec(caplog):
 
 
 def test_the_first_known_of_several_names_counts():
-    assert len(described(model(architectures=["Unknown", "LlamaForCausalLM"]))[0].blocks) == 2
+    assert len(description_of(model(architectures=["Unknown", "LlamaForCausalLM"]))[0].blocks) == 2
 
 
 def test_an_unknown_architecture_is_an_error_with_the_nearest_names():
     with pytest.raises(ConfigError, match=r"Nearest: LlamaForCausalLM.*--model-file"):
-        described(model(architectures=["LamaForCausalLM"]))
+        description_of(model(architectures=["LamaForCausalLM"]))
 
 
 def test_keys_that_nothing_read_are_warned_of_once_with_their_values(caplog):
-    described(model(secret_scale=3.5, other_key="x"))
+    description_of(model(secret_scale=3.5, other_key="x"))
 
     assert len(caplog.records) == 1
     assert "other_key = 'x', secret_scale = 3.5" in caplog.text
@@ -60,8 +54,8 @@ def test_keys_that_nothing_read_are_warned_of_once_with_their_values(caplog):
 def test_a_model_file_adds_architectures_and_wins_over_wefts_own(tmp_path, caplog):
     (tmp_path / "mine.py").write_text(MINE)
 
-    assert len(described(model(tmp_path / "mine.py", architectures=["MineForCausalLM"]))[0].blocks) == 2
-    _, reader = described(model(tmp_path / "mine.py", my_key=4))
+    assert len(description_of(model(tmp_path / "mine.py", architectures=["MineForCausalLM"]))[0].blocks) == 2
+    _, reader = description_of(model(tmp_path / "mine.py", my_key=4))
 
     assert "my_key" in reader.values_read()
     assert caplog.text == ""
@@ -75,7 +69,7 @@ def test_a_model_file_that_is_no_use_is_an_error_that_says_why(tmp_path, text, s
     (tmp_path / "mine.py").write_text(text)
 
     with pytest.raises(ConfigError, match=r"^model_file = ") as caught:
-        described(model(tmp_path / "mine.py"))
+        description_of(model(tmp_path / "mine.py"))
 
     assert said in str(caught.value)
 
@@ -84,4 +78,4 @@ def test_a_model_file_has_to_be_called_py(tmp_path):
     (tmp_path / "mine.txt").write_text(MINE)
 
     with pytest.raises(ConfigError, match=r"ends in \.py"):
-        described(model(tmp_path / "mine.txt"))
+        description_of(model(tmp_path / "mine.txt"))

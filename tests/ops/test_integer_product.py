@@ -202,12 +202,13 @@ def test_rows_of_a_matrix_of_integers_are_its_rows(isa):
     assert torch.equal(product(weight, "reference", torch.float32).rows(ids), weight.dequantize()[ids])
 
 
-def test_a_table_of_parts_has_no_rows():
+def test_rows_of_a_product_in_parts_are_those_of_its_parts():
     epilogue = Epilogue(out_dtype=torch.float32)
-    parts = TorchParts([IntegerProduct(quantize(random(8, 64), "w8a8"), None, epilogue)], epilogue)
+    codes = [quantize(random(rows, 64), "w8a8") for rows in (8, 5)]
+    parts = TorchParts([IntegerProduct(part, None, epilogue) for part in codes], epilogue)
 
-    with pytest.raises(AssertionError):
-        parts.rows(torch.tensor([0]))
+    wanted = torch.cat([part.dequantize() for part in codes])
+    assert torch.equal(parts.rows(torch.tensor([12, 0, 7, 8])), wanted[[12, 0, 7, 8]])
 
 
 def test_only_bytes_around_128_with_a_scale_for_each_row_are_multiplied_in_integers():

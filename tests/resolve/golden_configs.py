@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from descriptions import description_of
+
 from weft.architectures import words
 from weft.architectures.origin import source_of
 from weft.architectures.registry import families
@@ -20,7 +22,6 @@ from weft.architectures.spec import DecoderSpec
 from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import ModelConfig
 from weft.errors import ConfigError
-from weft.models.describe import describe
 from weft.models.sizes import model_of, num_parameters
 from weft.resolve.engine_config import resolve_model
 from weft.resolve.files import find_model
@@ -60,7 +61,7 @@ def outcome(entry: dict[str, Any], directory: Path) -> dict[str, Any]:
                   "eos_token_ids": list(model.eos_token_ids),
                   "changed": dict(changed(model, entry.get("params") or entry["config"]))}
         if any(name in families() for name in model.hf_config["architectures"]):
-            result |= described(describe(model)[0])
+            result |= described(description_of(model)[0])
         return {"result": _without(result, f"{directory.resolve()}/")}
     except ConfigError as error:
         return {"error": _without(str(error), f"{directory.resolve()}/")}

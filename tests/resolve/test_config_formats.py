@@ -189,8 +189,9 @@ def test_a_directory_is_listed_without_the_network(tmp_path, monkeypatch):
 def test_a_plain_config_needs_neither_transformers_nor_torch(tmp_path):
     code = ("import sys; from pathlib import Path; from weft.config.engine_args import EngineArgs as A; "
             "from weft.resolve.engine_config import resolve_model; from weft.resolve.files import find_model; "
-            "from weft.models.describe import describe; a = A(model=sys.argv[1]); "
-            "describe(resolve_model(a, find_model(a))); "
+            "from weft.models.describe import describe; from weft.architectures.registry import families; "
+            "a = A(model=sys.argv[1]); model = resolve_model(a, find_model(a)); "
+            "describe(model, families()[model.hf_config['architectures'][0]]); "
             "print([m for m in ('torch', 'transformers') if m in sys.modules])")
 
     out = subprocess.run([sys.executable, "-c", code, write_model(tmp_path)], capture_output=True, text=True,

@@ -5,12 +5,12 @@ import json
 import random
 
 import pytest
+from descriptions import description_of
 from golden_configs import NO_TENSORS, entries
 
 from weft.architectures.registry import families
 from weft.config.engine_args import EngineArgs
 from weft.errors import ConfigError
-from weft.models.describe import describe
 from weft.resolve.engine_config import resolve_model
 from weft.resolve.files import find_model
 
@@ -65,7 +65,7 @@ def check(directory, text, file="config.json"):
     try:
         model = resolve_model(args, find_model(args))
         if any(name in families() for name in model.hf_config["architectures"]):
-            describe(model)
+            description_of(model)
     except ConfigError as error:
         assert error.field
         assert str(directory) in str(error) or file in str(error), f"names no file: {error}"

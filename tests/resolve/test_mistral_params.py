@@ -3,12 +3,12 @@
 import json
 
 import pytest
+from descriptions import description_of
 from golden_configs import NO_TENSORS
 from model_dir import write_model
 
 from weft.config.engine_args import EngineArgs
 from weft.errors import ConfigError
-from weft.models.describe import describe
 from weft.resolve import adapt_config_dict, get_config
 from weft.resolve.engine_config import resolve_model
 from weft.resolve.files import find_model
@@ -124,7 +124,7 @@ def test_types_of_layers_that_are_given_stay():
 def test_no_window_is_no_window_though_the_family_has_one(nothing, tmp_path):
     assert "layer_types" not in step(place_window, **nothing).values
 
-    spec, _ = describe(resolved(write_params(tmp_path, **nothing)))
+    spec, _ = description_of(resolved(write_params(tmp_path, **nothing)))
     assert all(block.mixer.mask.__class__.__name__ == "Causal" for block in spec.blocks)
 
 
@@ -252,7 +252,7 @@ def test_a_dense_model_with_llama_4_scaling_is_refused_not_run_without_it(tmp_pa
     path = write_params(tmp_path, llama_4_scaling={"original_max_position_embeddings": 64, "beta": 0.1})
 
     with pytest.raises(ConfigError, match=r"^llama_4_scaling = "):
-        describe(resolved(path))
+        description_of(resolved(path))
 
 
 # Encoders
@@ -352,14 +352,14 @@ def test_an_error_about_a_value_of_config_json_names_that_file(tmp_path):
     write_model(path, num_attention_heads=4, final_logit_softcapping="loud")
 
     with pytest.raises(ConfigError, match=r"^final_logit_softcapping = 'loud' \(in .*/config\.json\)"):
-        describe(resolved(path))
+        description_of(resolved(path))
 
 
 # From end to end
 
 
 def test_a_key_that_nobody_knows_is_reported(tmp_path, caplog):
-    describe(resolved(write_params(tmp_path, strange=3)))
+    description_of(resolved(write_params(tmp_path, strange=3)))
 
     assert "params.json: keys that weft does not know and does not use: strange = 3" in caplog.text
 
@@ -382,4 +382,4 @@ def test_an_architecture_that_nobody_describes_is_the_usual_error(tmp_path):
 
     assert model.hf_config["n_routed_experts"] == 8
     with pytest.raises(ConfigError, match=r"^architectures = .*MistralLarge3ForCausalLM"):
-        describe(model)
+        description_of(model)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from code_sink import CodeSink
+from descriptions import description_of
 from held_weights import held_bytes as really_held
 from isa_levels import native_levels
 from quantized_llama import config_of, make_pair, opened
@@ -15,7 +16,6 @@ from weft.layers.finishing import LayerFinisher
 from weft.layers.layer import allocate
 from weft.layers.shard import Shard
 from weft.models.decoder import Decoder
-from weft.models.describe import describe
 from weft.models.sizes import held_bytes
 
 COUNT = 2
@@ -23,7 +23,7 @@ COUNT = 2
 
 def model_of(directory, index=None, **options):
     """The model without memory, and its spec. index: of a shard."""
-    spec, _ = describe(config_of(directory).model)
+    spec, _ = description_of(config_of(directory).model)
     shard = None if index is None else Shard(index, COUNT)
     context = LayerContext(torch.float32, shard=shard, **options)
     return Decoder(spec, tied=spec.head.tied, context=context), spec
