@@ -27,6 +27,10 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, piece: Piece, params: Attent
     else:
         scores = torch.matmul(queries, transposed).view(s, kv_heads, group, n, piece.num_keys)
         weights = _weights(scores.float(), piece, params).to(q.dtype).view(s, kv_heads, group * n, -1)
+    if piece.blind is not None:
+        # Rows without a key are NaN. oneDNN's bfloat16 products with AMX carry a row's NaN into its neighbours.
+        blind = piece.blind.view(s, 1, 1, n).expand(s, 1, group, n).reshape(s, 1, group * n, 1)
+        weights = weights.masked_fill(blind, 0)
     out = torch.matmul(weights, values)                                               # [s, Hkv, G * n, D]
     return out.view(s, kv_heads, group, n, size).permute(0, 3, 1, 2, 4).reshape(s * n, heads, size)
 
