@@ -39,6 +39,8 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
                         "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}),
     "lfm2": ("Lfm2", _SIZES | {"num_key_value_heads": 2, "block_auto_adjust_ff_dim": False,
                                "layer_types": ["conv", "full_attention", "conv"]}),
+    "smollm3": ("SmolLM3", _SIZES | {"num_key_value_heads": 2, "tie_word_embeddings": True,
+                                     "no_rope_layers": [1, 0, 1]}),
     "bert": ("Bert", _SIZES),
     "roberta": ("Roberta", _SIZES | {"max_position_embeddings": MAX_LEN + 2, "pad_token_id": 1, "bos_token_id": 0}),
 }

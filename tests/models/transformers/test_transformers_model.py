@@ -148,10 +148,18 @@ def test_bfloat16_is_fused_too(tmp_path, kind):
 def test_weights_are_quantized_at_load_as_a_described_models_are(tmp_path):
     write_kind(tmp_path, "llama")
 
-    with engine(tmp_path, quantization="int8", model_impl="native") as llm:
-        wanted, _ = tokens(llm)
-    with engine(tmp_path, quantization="int8") as llm:
-        assert tokens(llm)[0] == wanted
+    def logprobs(**options):
+        with engine(tmp_path, **options) as llm:
+            params = SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=0)
+            outputs = llm.generate([{"prompt_token_ids": prompt} for prompt in PROMPTS], params, use_tqdm=False)
+        return torch.tensor([next(iter(position.values())).logprob for output in outputs
+                             for position in output.prompt_logprobs[1:]])
+
+    found, described, exact = (logprobs(**options) for options in (
+        {"quantization": "int8"}, {"quantization": "int8", "model_impl": "native"}, {}))
+
+    assert (found - exact).abs().max() > 1e-3                  # the weights are codes
+    assert (found - described).abs().mean() < (found - exact).abs().mean()
 
 
 def test_quantization_at_load_is_refused_where_transformers_matrices_stay(tmp_path):
@@ -230,3 +238,15 @@ def test_a_model_file_beside_model_impl_transformers_is_refused(tmp_path):
 
     with pytest.raises(ConfigError, match="model_impl"):
         engine(tmp_path, model_file=str(code))
+
+
+def test_layers_that_compute_something_else_than_their_parts_say_stay_transformers(tmp_path):
+    model = write_kind(tmp_path, "smollm3")               # its second layer does not rotate
+    wanted = [greedy(model, prompt, COUNT) for prompt in PROMPTS]
+
+    with engine(tmp_path) as llm:
+        assert tokens(llm)[0] == wanted
+        ((level, reason),) = llm.apply_model(lambda module: (module.level, module.reason))
+
+    assert level == "wired"
+    assert "with weft's layers, states differ" in reason

@@ -81,7 +81,7 @@ class BatchProcessors:
         return errors
 
 
-def _applied(processor: LogitsProcessor, batch: Tensor) -> tuple[Tensor, dict[int, Exception]]:
+def _applied(processor: LogitsProcessor, batch: Tensor) -> tuple[Tensor, dict[int, BaseException]]:
     if isinstance(processor, AdapterLogitsProcessor) and type(processor).apply is AdapterLogitsProcessor.apply:
         return batch, processor.apply_rows(batch)
     with _without_exit(processor):

@@ -89,7 +89,7 @@ class AdapterLogitsProcessor(LogitsProcessor):
 
     def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
         self._rows: dict[int, Callable[[Tensor], Tensor]] = {}      # by the request's index
-        self._errors: dict[int, Exception] = {}                     # of new_req_logits_processor
+        self._errors: dict[int, BaseException] = {}                     # of new_req_logits_processor
 
     @abstractmethod
     def new_req_logits_processor(self, params: SamplingParams) -> RequestLogitsProcessor | None:
@@ -123,7 +123,7 @@ class AdapterLogitsProcessor(LogitsProcessor):
             raise error
         return logits
 
-    def apply_rows(self, logits: Tensor) -> dict[int, Exception]:
+    def apply_rows(self, logits: Tensor) -> dict[int, BaseException]:
         """Change the rows in place; {index: exception} of the requests whose functions failed."""
         errors = dict(self._errors)
         for index, function in self._rows.items():

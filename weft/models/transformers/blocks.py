@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,9 @@ from weft.architectures.position_spec import Causal, Rope, SlidingWindow
 from weft.architectures.spec import BlockSpec
 from weft.cache.masks import CAUSAL
 from weft.layers.context import LayerContext
+from weft.layers.layer import Layer
 from weft.models.decoder import Block
 from weft.models.transformers.wiring import NotWiredError, Site
-from weft.ops.activation import activation
 
 _PROJECTIONS = {"q_proj": "q", "k_proj": "k", "v_proj": "v", "o_proj": "o"}
 _MLP = {"gate_proj": "gate", "up_proj": "up", "down_proj": "down"}
@@ -58,10 +58,11 @@ def block_spec(layer: nn.Module, site: Site, config: Any, rotary_dim: int, dtype
     if places is None or len(rest) != 1:
         raise NotWiredError(f"a layer of {', '.join((*norms, *rest))}")
     (ffn,) = rest.values()
+    absent: dict[str, Any] = dict.fromkeys({"mixer_norm", "ffn_norm"} - set(places.values()))
     return BlockSpec(
         mixer=_attention_spec(mixer, site, rotary_dim, dtype), ffn=_ffn_spec(ffn, config),
         **{place: _norm_spec(norms[name], dtype) for name, place in places.items()},
-        **{place: None for place in ("mixer_norm", "ffn_norm") if place not in places.values()})
+        **absent)
 
 
 def _others(layer: nn.Module, mixer: nn.Module) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
@@ -84,7 +85,8 @@ def _attention_spec(module: nn.Module, site: Site, rotary_dim: int, dtype: torch
         if children.keys() != {"q_norm", "k_norm"}:
             raise NotWiredError(f"attention with {', '.join(children)}")
         norm = children["q_norm"]
-        scope = {site.head_dim: "head", site.num_heads * site.head_dim: "all"}.get(_width(norm))
+        scopes: dict[int, Literal["head", "all"]] = {site.head_dim: "head", site.num_heads * site.head_dim: "all"}
+        scope = scopes.get(_width(norm))
         if scope is None:
             raise NotWiredError("norms of q and k of another size")
         qk_norm = QKNorm(norm=_norm_spec(norm, dtype), scope=scope)
@@ -100,7 +102,6 @@ def _ffn_spec(module: nn.Module, config: Any) -> MLPSpec | MoESpec:
     children = {name: child for name, child in module.named_children() if _has_weights(child)}
     if act is None:
         raise NotWiredError("an activation that weft has not")
-    activation(act)
     if children.keys() == _MLP.keys() and all(type(child) is nn.Linear for child in children.values()):
         linears = cast("dict[str, nn.Linear]", children)
         if len({linear.bias is not None for linear in linears.values()}) > 1:
@@ -173,7 +174,8 @@ def fill_block(block: Block, layer: nn.Module, mixer: str, device: str) -> None:
     names |= {f"{mixer}.{name}": f"mixer.{name}" for name in ("q_norm", "k_norm")} | places
     names |= {f"{ffn}.{name}": f"ffn.{part}" for name, part in _MLP.items()} | {f"{ffn}.gate": "ffn.router"}
     for module in block.modules():
-        cast("Any", module).allocate(device) if hasattr(module, "allocate") else None
+        if isinstance(module, Layer):
+            module.allocate(device)
     homes = _homes(block)
     for name, tensor in tensors.items():
         stem, _, kind = name.rpartition(".")

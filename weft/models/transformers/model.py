@@ -269,7 +269,8 @@ class TransformersModel:
 
     def _problem(self, tokens: list[list[int]], wanted: list[Tensor]) -> str | None:
         try:
-            return check_wired(self.forward, self.caches, tokens, wanted)
+            return check_wired(self.forward, self.caches, tokens, wanted,
+                               is_quantized=self._context.quantization is not None)
         except Exception as error:
             logger.debug("the wired model failed", exc_info=True)
             return f"it raises {type(error).__name__}: {str(error)[:200]}"

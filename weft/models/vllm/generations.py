@@ -70,6 +70,13 @@ def _required(cls: type, method: str) -> list[str]:
             if parameter.default is inspect.Parameter.empty and parameter.kind not in kinds]
 
 
+def _takes_two(parameters: Iterable[inspect.Parameter]) -> bool:
+    """Whether a method may be given two arguments by place."""
+    kinds = [parameter.kind for parameter in parameters]
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return inspect.Parameter.VAR_POSITIONAL in kinds or sum(kind in by_place for kind in kinds) >= 2
+
+
 def _takes(cls: type, method: str, name: str) -> bool:
     parameters = _parameters(cls, method)
     return name in parameters or any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
@@ -140,7 +147,7 @@ def _table(model: nn.Module) -> nn.Module:
 def _forward(cls: type[nn.Module]) -> Callable[..., Tensor] | None:
     """forward(input_ids, positions, intermediate_tensors, inputs_embeds) for one with other arguments."""
     parameters = _parameters(cls, "forward")
-    if not parameters:
+    if not parameters or not _takes_two(parameters.values()):
         return None
     older = [name for name in ("kv_caches", "attn_metadata") if name in parameters]
     optional = [name for name in ("intermediate_tensors", "inputs_embeds") if _takes(cls, "forward", name)]

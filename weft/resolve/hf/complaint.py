@@ -15,8 +15,8 @@ from weft.errors import ConfigError
 _LONGEST_REASON = 500      # characters; an error of Transformers may quote the whole config
 
 
-def complaint(values: Mapping[str, Any], make: Callable[[dict[str, Any]], Any], error: Exception, *, class_name: str,
-              reader: ConfigReader) -> ConfigError:
+def complaint(values: Mapping[str, Any], make: Callable[[dict[str, Any]], Any], error: BaseException, *,
+              class_name: str, reader: ConfigReader) -> ConfigError:
     """A ConfigError for an exception of `make(values)`. reader: the values' reader, for their names in the file."""
     reason = f"{type(error).__name__}: {error}"
     hint = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
