@@ -7,13 +7,23 @@ import gc
 import itertools
 import uuid
 from pathlib import Path
+from typing import Any
 
-from weft.errors import ConfigError
+from weft.errors import ConfigError, NotBuiltError
 
 
 def random_uuid() -> str:
     """32 hexadecimal digits, for a request's id."""
     return uuid.uuid4().hex
+
+
+def token_inputs(prompt_token_ids: list[int], token_type_ids: list[int] | None = None, prompt: str | None = None,
+                 cache_salt: str | None = None) -> dict[str, Any]:
+    """The prompt as tokens, in the form that inputs have in vLLM. NotBuiltError for token_type_ids."""
+    if token_type_ids is not None:
+        raise NotBuiltError("token_inputs.token_type_ids", "set", expected="None")
+    given = {"prompt": prompt, "cache_salt": cache_salt}
+    return {"type": "token", "prompt_token_ids": prompt_token_ids} | {k: v for k, v in given.items() if v is not None}
 
 
 class Counter:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from weft.compat.vllm.tables.later import LATER
+
 _KERNEL = "this is a kernel for GPUs, and weft's operators are its own (weft.ops)"
 _WORKER = "weft has its own workers, runners and schedulers, which vLLM's internals do not describe"
 _BACKEND = "weft chooses the kernels of attention itself, and plans its cache itself"
 
 REASONS = {
+    **LATER,
     "vllm._C": _KERNEL,
     "vllm._custom_ops": _KERNEL,
     "vllm._ipex_ops": _KERNEL,
@@ -35,13 +38,18 @@ REASONS = {
     "vllm.executor": _WORKER,
     "vllm.lora": "weft runs no adapters (LoRA) yet",
     "vllm.platforms": "weft runs on the CPU and asks no platform plugin",
-    "vllm.model_executor.layers.quantization": "weft reads quantized checkpoints itself (weft.checkpoint.quantization)",
     "vllm.compilation": "weft records decode steps instead of compiling a graph",
-    "vllm.multimodal": "models with images, audio or video are not built yet",
-    "vllm.inputs": "inputs with images, audio or video are not built yet",
     "vllm.envs": "this variable of vLLM changes nothing in weft",
     "vllm.distributed": "weft has no such collective",
-    "vllm.model_executor.models": "weft has no class of its own for this model that others may borrow",
+    "vllm.model_executor.models.vision": "weft has no towers for images yet",
+    "vllm.model_executor.layers.rotary_embedding": "get_rope makes each kind that weft has, by rope_parameters",
+    "vllm.config.speech_to_text": "models that turn speech to text are not built yet",
+    "vllm.config.SpeechToTextConfig": "models that turn speech to text are not built yet",
+    "vllm.v1.attention.backends.registry.MambaAttentionBackendEnum": "states of programmed models are not built yet",
+    "vllm.sequence": "weft's engine has no such object for a sequence; SequenceData was vLLM 0.6's",
+    "vllm.transformers_utils.processor": "models with images, audio or video are not built yet",
+    "vllm.transformers_utils.tokenizer": "weft makes its tokenizer itself (llm.get_tokenizer())",
+    "vllm.tokenizers": "weft makes its tokenizer itself (llm.get_tokenizer())",
 }
 
 

@@ -196,8 +196,13 @@ def get_act_fn(act_fn_name: str) -> nn.Module:
         return _CLASSES[name]()
     if name in ACTIVATIONS:
         return Activation(name)
-    known = ", ".join(sorted(ACTIVATIONS.keys() | _CLASSES.keys()))
-    raise ConfigError("get_act_fn", act_fn_name, expected=f"one of {known}, or a class of {_TORCH_MODULES}activation")
+    raise ConfigError("get_act_fn", act_fn_name,
+                      expected=f"one of {', '.join(known_acts())}, or a class of {_TORCH_MODULES}activation")
+
+
+def known_acts() -> list[str]:
+    """The names that `get_act_fn` takes, sorted."""
+    return sorted(ACTIVATIONS.keys() | _CLASSES.keys())
 
 
 def get_act_and_mul_fn(act_fn_name: str) -> nn.Module:

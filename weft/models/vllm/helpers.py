@@ -9,7 +9,10 @@ from enum import Enum
 from typing import Any, TypeGuard, TypeVar
 
 import torch
+from torch import Tensor
 from torch.library import Library, infer_schema
+
+from weft.parallel import get_tensor_model_parallel_rank, get_tensor_model_parallel_world_size
 
 T = TypeVar("T")
 STR_DTYPE_TO_TORCH_DTYPE = {
@@ -47,6 +50,34 @@ def is_list_of(value: object, typ: type[T] | tuple[type[T], ...], *, check: str 
     if not isinstance(value, list):
         return False
     return all(isinstance(item, typ) for item in (value[:1] if check == "first" else value))
+
+
+def length_from_prompt_token_ids_or_embeds(prompt_token_ids: list[int] | None, prompt_embeds: Tensor | None) -> int:
+    """A prompt's length in tokens. prompt_embeds: [T, H]. ValueError if neither is given or their lengths differ."""
+    lengths = {len(given) for given in (prompt_token_ids, prompt_embeds) if given is not None}
+    if len(lengths) != 1:
+        raise ValueError(f"prompt_token_ids and prompt_embeds have the lengths {sorted(lengths)}, expected one length")
+    return lengths.pop()
+
+
+def cast_overflow_tensors(tensors: Tensor, offset: float = 1000) -> Tensor:
+    """The tensor, or if a number in it is infinite or NaN: the tensor within the dtype's range less `offset`."""
+    if torch.isfinite(tensors).all():
+        return tensors
+    limit = torch.finfo(tensors.dtype).max - offset
+    return tensors.clamp(-limit, limit)
+
+
+def sequence_parallel_chunk(x: Tensor) -> Tensor:
+    """This rank's share of the rows of x [T, ...] among the ranks of tensor parallelism; rows of zeros fill the last.
+
+    Result: [ceil(T / ranks), ...].
+    """
+    ranks, rank = get_tensor_model_parallel_world_size(), get_tensor_model_parallel_rank()
+    rows = cdiv(len(x), ranks)
+    missing = rows * ranks - len(x)
+    filled = torch.cat([x, x.new_zeros(missing, *x.shape[1:])]) if missing else x
+    return filled[rank * rows:(rank + 1) * rows]
 
 
 @contextmanager

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 T = TypeVar("T", bound=type)
 Nested = Tensor | Sequence["Nested"]
+
+
+class ImageSize(NamedTuple):
+    """In pixels."""
+
+    width: int
+    height: int
 
 
 @dataclass(frozen=True)

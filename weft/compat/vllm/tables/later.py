@@ -27,7 +27,7 @@ LATER = {
     "vllm.reasoning": _PARSERS,
     "vllm.parser": _PARSERS,
     "vllm.entrypoints.openai": _PARSERS,
-    "vllm.v1.sample.logits_processor": "logits processors are not built yet",
+    "vllm.v1.sample.logits_processor": "weft's engine applies its own processors of logits itself",
     "vllm.plugins.io_processors": "processors of inputs and outputs of pooling models are not built yet",
     "vllm.transformers_utils.configs": "weft has no config class of this name",
     "vllm.model_executor.layers.quantization": "weft reads quantized checkpoints itself (weft.checkpoint.quantization)",

@@ -8,6 +8,8 @@ _PUBLIC = "weft.layers.public"
 _LAYERS = "vllm.model_executor.layers"
 _ATTENTION = ("vllm.attention", "vllm.attention.layer", f"{_LAYERS}.attention", f"{_LAYERS}.attention.attention",
               f"{_LAYERS}.attention_layer_base", "vllm.model_executor.layers.attention.layer")
+_KINDS = (("ChunkedLocalAttention", "chunked_local_attention"), ("CrossAttention", "cross_attention"),
+          ("EncoderOnlyAttention", "encoder_only_attention"), ("MMEncoderAttention", "mm_encoder_attention"))
 
 _UTILS = "vllm.model_executor.models.utils"
 _LOADING = ("vllm.model_executor.model_loader.weight_utils", "vllm.model_executor.weight_utils")
@@ -22,7 +24,17 @@ LAYERS = (
         f"{_LAYERS}.quantization.base_config"),
     Row(_PUBLIC, "LogitsProcessor", f"{_LAYERS}.logits_processor"),
     Row(_PUBLIC, "Attention", *_ATTENTION),
+    Row(_PUBLIC, "AttentionType", "vllm.attention", "vllm.attention.backends.abstract", "vllm.v1.attention.backend",
+        "vllm.attention.selector"),
+    *(Row(_PUBLIC, name, f"{_LAYERS}.attention", f"{_LAYERS}.attention.{module}", f"vllm.attention.layers.{module}")
+      for name, module in _KINDS),
+    Row(_PUBLIC, "MMEncoderAttention", *_ATTENTION[:2]),
+    Row(_PUBLIC, "FusedMoE", f"{_LAYERS}.fused_moe", f"{_LAYERS}.fused_moe.layer"),
+    Row(_PUBLIC, "SharedFusedMoE", f"{_LAYERS}.fused_moe", f"{_LAYERS}.fused_moe.shared_fused_moe",
+        f"{_LAYERS}.shared_fused_moe"),
     Row(_PUBLIC, "RotaryEmbedding get_rope", f"{_LAYERS}.rotary_embedding", f"{_LAYERS}.rotary_embedding.base"),
+    Row("weft.models.vllm.editable", "_ROPE_DICT", f"{_LAYERS}.rotary_embedding"),
+    Row("weft.models.vllm.editable", "_ACTIVATION_REGISTRY", f"{_LAYERS}.activation"),
     Row(_PUBLIC, "RMSNorm GemmaRMSNorm", f"{_LAYERS}.layernorm"),
     Row(_PUBLIC, "FastGELU FatreluAndMul GeluAndMul MulAndSilu NewGELU QuickGELU ReLUSquaredActivation SiluAndMul "
         "SiluAndMulWithClamp SwigluOAIAndMul XIELU get_act_and_mul_fn get_act_fn", f"{_LAYERS}.activation"),

@@ -17,6 +17,8 @@ MODELS = (
         f"{_MODELS}.interfaces", _MODELS),
     Row("weft.models.interfaces_base", "attn_type default_pooling_type is_pooling_model is_text_generation_model",
         f"{_MODELS}.interfaces_base", f"{_MODELS}.interfaces", _MODELS),
+    Row("weft.models.vllm.eagle", "EagleModelMixin", f"{_MODELS}.interfaces"),
+    Row("weft.models.vllm.module_mapping", "ModelKeys MultiModelKeys", f"{_MODELS}.module_mapping"),
     *(Row(f"weft.models.library.{name}", "*", f"{_MODELS}.{name}") for name in _LIBRARY),
     Row("weft.models.vllm.model_star", "*", *(f"{_MODELS}.{name}" for name in _LIBRARY)),
     Row("weft.models.interfaces", "HasInnerState SupportsLoRA SupportsMRoPE SupportsMultiModal SupportsPP "

@@ -31,6 +31,8 @@ RUNTIME = (
     Row(f"{_OWN}.custom_op", "CustomOp PluggableLayer", "vllm.model_executor.custom_op"),
     Row(f"{_OWN}.inner_model", "init_vllm_registered_model", "vllm.model_executor.models.utils"),
     Row(f"{_OWN}.helpers", "cdiv round_up round_down", _UTILS, f"{_UTILS}.math_utils"),
+    Row(f"{_OWN}.helpers", "length_from_prompt_token_ids_or_embeds", _UTILS, f"{_UTILS}.torch_utils"),
+    Row(f"{_OWN}.helpers", "cast_overflow_tensors sequence_parallel_chunk", "vllm.model_executor.models.utils"),
     Row(f"{_OWN}.helpers", "is_list_of", _UTILS, f"{_UTILS}.collection_utils"),
     Row(f"{_OWN}.helpers", "set_default_torch_dtype", _UTILS, f"{_UTILS}.torch_utils",
         "vllm.model_executor.model_loader.utils", "vllm.model_executor.utils"),
@@ -45,6 +47,7 @@ RUNTIME = (
     Row(f"{_OWN}.sampling", "Sampler", "vllm.v1.sample.sampler"),
     Row(f"{_OWN}.media", "MULTIMODAL_REGISTRY MultiModalRegistry", "vllm.multimodal", "vllm.multimodal.registry"),
     Row(f"{_OWN}.media", "INPUT_REGISTRY InputRegistry", "vllm.inputs", "vllm.inputs.registry"),
+    Row(f"{_OWN}.media", "ImageSize", "vllm.multimodal.parse"),
     Row(f"{_OWN}.media", "flatten_bn merge_multimodal_embeddings "
         "_merge_multimodal_embeddings=merge_multimodal_embeddings_where _flatten_embeddings=flat_embeddings",
         "vllm.model_executor.models.utils"),

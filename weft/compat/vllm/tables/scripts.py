@@ -8,6 +8,7 @@ SCRIPTS = (
     Row("weft.cli.flexible", "FlexibleArgumentParser", "vllm.utils", "vllm.utils.argparse_utils"),
     Row("weft.compat.vllm.helpers", "random_uuid Counter", "vllm.utils"),
     Row("weft.compat.vllm.helpers", "random_uuid", "vllm.utils.uuid_utils"),
+    Row("weft.compat.vllm.helpers", "token_inputs", "vllm.inputs", "vllm.inputs.data", "vllm.inputs.llm"),
     Row("weft.compat.vllm.helpers", "Counter", "vllm.utils.counter"),
     Row("weft.compat.vllm.helpers", "cleanup_dist_env_and_memory", "vllm.distributed",
         "vllm.distributed.parallel_state"),
