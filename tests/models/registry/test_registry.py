@@ -277,3 +277,10 @@ def test_a_dictionary_of_entries_may_be_edited_directly():
     ModelRegistry.models["MineForCausalLM"] = _RegisteredModel.from_model_cls(MyLlama)
 
     assert ModelRegistry.resolve_model_cls("MineForCausalLM") == (MyLlama, "MineForCausalLM")
+
+
+@pytest.mark.parametrize("wrong", [None, 5, [], [None], ["LlamaForCausalLM", 5]])
+def test_what_is_no_name_of_an_architecture_is_told(wrong):
+    for ask in (ModelRegistry.resolve_model_cls, ModelRegistry.inspect_model_cls, ModelRegistry.is_hybrid_model):
+        with pytest.raises(ConfigError, match=r"architectures = .*: expected at least one name"):
+            ask(wrong)

@@ -160,10 +160,10 @@ ModelRegistry = _ModelRegistry()
 
 
 def _names(architectures: str | Sequence[str]) -> list[str]:
-    names = [architectures] if isinstance(architectures, str) else list(architectures)
-    if not names:
+    names = [architectures] if isinstance(architectures, str) else architectures
+    if not isinstance(names, Sequence) or not names or not all(isinstance(name, str) for name in names):
         raise ConfigError("architectures", names, expected="at least one name")
-    return names
+    return list(names)
 
 
 def _values(model_config: Any) -> Mapping[str, Any] | None:
