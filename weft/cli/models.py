@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from dataclasses import asdict
 from typing import Any
 
 from weft.architectures import words
@@ -18,6 +19,7 @@ from weft.architectures.sample import SAMPLE
 from weft.cli.environment import plugins
 from weft.cli.parser import Parser
 from weft.cli.tables import print_table
+from weft.compat.vllm.check import check_plugin
 from weft.errors import ConfigError
 from weft.extend.plugins import load_plugins
 from weft.models.registry.support import COLUMNS, Support, mark, support_rows
@@ -34,10 +36,14 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("word", metavar="WORD", nargs="?", help="only architectures with this in their name or summary")
     parser.add_argument("--parts", action="store_true", help="show what the families of weft's own are made of")
     parser.add_argument("--json", action="store_true", help="print JSON, with both")
+    parser.add_argument("--check-plugin", metavar="PATH|PACKAGE", help="list what a plugin or model file imports from "
+                        "vLLM and what weft lacks of it, without running it; ends with 1 if its import would fail")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the table. Plugins run first, because they may register models."""
+    if options.check_plugin is not None:
+        return _check_plugin(options.check_plugin, as_json=options.json)
     load_plugins(plugins(os.environ))
     word = (options.word or "").lower()
     rows = [row for row in support_rows() if word in f"{row.name} {row.summary}".lower()]
@@ -56,6 +62,18 @@ def run(options: argparse.Namespace) -> int:
         if others:
             print(f"\nKnown to vLLM, without code here: {', '.join(others)}.")
     return 0
+
+
+def _check_plugin(place: str, *, as_json: bool) -> int:
+    """Print each name that the plugin needs. Returns 1 if one stops its import."""
+    needs = check_plugin(place)
+    if as_json:
+        print(json.dumps([asdict(need) for need in needs], indent=2))
+    else:
+        print_table(("line", "name", "state", "note"),
+                    [[f"{need.file}:{need.line}", need.name, need.state + ", stops the import" * need.stops, need.note]
+                     for need in needs], title=f"{len(needs)} names of vLLM")
+    return int(any(need.stops for need in needs))
 
 
 def _entry(row: Support) -> dict[str, Any]:
