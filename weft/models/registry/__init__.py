@@ -5,16 +5,12 @@ Names and form are vLLM's. `ModelRegistry` is the one registry of a process; not
 
 from __future__ import annotations
 
-from weft.models.registry.entries import _LazyRegisteredModel, _RegisteredModel
-from weft.models.registry.model_info import ModelInfo
-from weft.models.registry.registry import ModelRegistry, _ModelRegistry
-from weft.models.registry.table import (
+from weft.models.registry.dictionaries import (
     _CROSS_ENCODER_MODELS,
     _EMBEDDING_MODELS,
     _LATE_INTERACTION_MODELS,
+    _MODELS,
     _MULTIMODAL_MODELS,
-    _OOT_SUPPORTED_MODELS,
-    _PREVIOUSLY_SUPPORTED_MODELS,
     _REWARD_MODELS,
     _SEQUENCE_CLASSIFICATION_MODELS,
     _SPECULATIVE_DECODING_MODELS,
@@ -24,6 +20,10 @@ from weft.models.registry.table import (
     _TRANSFORMERS_SUPPORTED_MODELS,
     _VLLM_MODELS,
 )
+from weft.models.registry.entries import _LazyRegisteredModel, _RegisteredModel
+from weft.models.registry.model_info import ModelInfo
+from weft.models.registry.registry import ModelRegistry, _ModelRegistry
+from weft.models.registry.table import _OOT_SUPPORTED_MODELS, _PREVIOUSLY_SUPPORTED_MODELS
 
 _ModelInfo = ModelInfo      # vLLM's name of it
 
@@ -31,6 +31,7 @@ __all__ = [
     "_CROSS_ENCODER_MODELS",
     "_EMBEDDING_MODELS",
     "_LATE_INTERACTION_MODELS",
+    "_MODELS",
     "_MULTIMODAL_MODELS",
     "_OOT_SUPPORTED_MODELS",
     "_PREVIOUSLY_SUPPORTED_MODELS",
