@@ -14,6 +14,6 @@ def test_each_kernel_has_a_row_with_its_share_of_the_machine(run, tmp_path, isa)
     rows = json.loads((tmp_path / "rows.json").read_text())
     assert {row["kernel"].split(",")[0] for row in rows} == {
         "norm", "qk", "activation", "embedding", "draw", "argmax", "logprobs", "causal conv", "gated delta", "mamba 1",
-        "mamba 2"}
+        "mamba 2", "residual and norm", "rope"}
     assert all(row["milliseconds"] > 0 and row["fraction"] > 0 for row in rows)
     assert all(row["kernel"] in done.stdout for row in rows)

@@ -162,7 +162,8 @@ def test_inspect_tells_parameters_bytes_and_cache_counted_by_hand(weft, checkpoi
         "cache_bytes_per_token": 2 * 2 * 8 * 4, "state_bytes": 0}]
 
 
-def test_inspect_tells_how_weights_are_quantized_and_what_that_costs(weft, checkpoint):
+def test_inspect_tells_how_weights_are_quantized_and_what_that_costs(weft, tmp_path):
+    checkpoint = make_checkpoint(tmp_path / "tiny")
     config = checkpoint / "config.json"
     settings = {"quant_method": "fp8", "activation_scheme": "dynamic"}
     config.write_text(json.dumps(json.loads(config.read_text()) | {"quantization_config": settings}))
