@@ -17,8 +17,10 @@ def alone():
 
 @pytest.mark.parametrize("name", CASES)
 def test_each_process_has_the_result_of_one(ranks, alone, name):
+    wanted = alone[name]
+    digits = 2e-5 * max(1.0, float(wanted.abs().max()))        # sums of other orders differ by parts of the largest
     for found in ranks:
-        torch.testing.assert_close(found[name], alone[name], rtol=2e-5, atol=2e-5)
+        torch.testing.assert_close(found[name], wanted, rtol=2e-5, atol=digits)
 
 
 def test_sums_parts_and_messages_between_processes(ranks):
