@@ -2,12 +2,20 @@
 
 import pytest
 import torch
-from two_ranks import CASES, results, run_two
+from tiny_llama import make_checkpoint
+from two_ranks import CASES, model_logits, results, run_two
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
-    return run_two(tmp_path_factory.mktemp("ranks"))
+def directory(tmp_path_factory):
+    path = tmp_path_factory.mktemp("ranks")
+    make_checkpoint(path / "model")
+    return path
+
+
+@pytest.fixture(scope="module")
+def ranks(directory):
+    return run_two(directory)
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +29,12 @@ def test_each_process_has_the_result_of_one(ranks, alone, name):
     digits = 2e-5 * max(1.0, float(wanted.abs().max()))        # sums of other orders differ by parts of the largest
     for found in ranks:
         torch.testing.assert_close(found[name], wanted, rtol=2e-5, atol=digits)
+
+
+def test_a_programmed_model_in_two_processes_gives_the_logits_of_one(ranks, directory):
+    alone = model_logits(directory / "model")
+    for found in ranks:
+        torch.testing.assert_close(found["model"], alone, rtol=2e-4, atol=5e-5 * float(alone.abs().max()))
 
 
 def test_sums_parts_and_messages_between_processes(ranks):

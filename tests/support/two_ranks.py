@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import multiprocessing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from public_layers import REFERENCE, loaded, numbers
+from programmed_llama import MyLlama
+from public_layers import REFERENCE, loaded, numbers, prompt_step
 from torch import Tensor, nn
 
+from weft.checkpoint.loader import open_weights
+from weft.config.engine_args import EngineArgs
+from weft.config.machine import Machine
 from weft.layers.public import (
     ColumnParallelLinear,
     FusedMoE,
@@ -21,7 +26,9 @@ from weft.layers.public import (
     RowParallelLinear,
     VocabParallelEmbedding,
 )
+from weft.models.build import build_model, layer_context
 from weft.parallel import Group, Ranks, get_tp_group, running_on
+from weft.resolve.engine_config import resolve_engine_config
 
 E, ROWS = 32, 5
 IDS = torch.tensor([0, 40, 20, 21, 3])
@@ -94,6 +101,20 @@ def results() -> dict[str, Tensor]:
     return {name: call(loaded(make, REFERENCE, values=whole_values(make))) for name, (make, call) in CASES.items()}
 
 
+def model_logits(path: Path) -> Tensor:
+    """Logits [8, V] of a step with two prompts through a programmed model, as this process has them."""
+    config = resolve_engine_config(
+        EngineArgs(model=str(path), model_class=MyLlama, dtype="float32", max_model_len=64, cpu_isa="reference"),
+        Machine.detect())
+    model = build_model(config, layer_context(config), open_weights(config.model, config.load))
+    model.load(max_model_len=64, use_tqdm=False)
+    for layer in model.caches:
+        layer.bind_cache(tuple(torch.full(shape, torch.nan, dtype=dtype) for shape, dtype in
+                               zip(layer.cache_shapes(4), layer.cache_dtypes, strict=True)), 0)
+    step = replace(prompt_step(5, 3), input_ids=torch.tensor([7, 200, 3, 258, 0, 9, 130, 129]))
+    return model.compute_logits(model.forward(step))
+
+
 def run_two(path: Path) -> list[dict[str, Tensor]]:
     """What processes 0 and 1 computed."""
     context = multiprocessing.get_context("spawn")
@@ -111,8 +132,8 @@ def _rank(rank: int, path: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{path}/store", rank=rank, world_size=2,
                             timeout=timedelta(seconds=150))
     world = dist.group.WORLD
-    with running_on(Ranks(tensor=Group(world), pipeline=Group(world))):
-        found = results()
+    with running_on(Ranks(tensor=Group(world))):
+        found = results() | {"model": model_logits(Path(path) / "model")}
         group, mine = get_tp_group(), torch.full((2,), rank + 1, dtype=torch.bfloat16)
         found |= {"sum": group.all_reduce(mine), "gathered": group.all_gather(mine), "sent": group.broadcast(mine, 1),
                   "scattered": group.reduce_scatter(mine)}

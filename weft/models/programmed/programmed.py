@@ -41,6 +41,7 @@ from weft.models.vllm.vllm_config import set_current_vllm_config, vllm_config
 from weft.ops.kernel import Choice
 from weft.ops.linear import product_bytes
 from weft.ops.step import Step
+from weft.parallel import current_ranks, running_on
 
 _BUFFERS = 6        # rows of hidden states and of the widest product that a block is taken to hold at one time
 
@@ -68,7 +69,7 @@ class Programmed:
     def __init__(self, cls: type[nn.Module], config: EngineConfig, checkpoint: Checkpoint | None,
                  context: LayerContext) -> None:
         self._checkpoint, self._context, self._vocab_size = checkpoint, context, config.model.vocab_size
-        self._hf_config = config.model.hf_config
+        self._hf_config, self._ranks = config.model.hf_config, current_ranks()
         if checkpoint is not None and checkpoint.is_gguf:
             raise NotBuiltError("model", str(checkpoint.path), expected="safetensors or PyTorch files",
                                 hint="weft does not know how GGUF files name a programmed model's tensors.")
@@ -256,7 +257,7 @@ class Programmed:
             if step.embeds is not None:
                 looked_up = self._embeds(step.input_ids)
                 embeds = looked_up.index_copy(0, step.embeds.rows, step.embeds.values.to(looked_up.dtype))
-            with running_step(step, self._vllm_config):
+            with running_step(step, self._vllm_config), running_on(self._ranks):
                 hidden = self.module(step.input_ids, step.positions, intermediate_tensors=None, inputs_embeds=embeds)
             return self._checked("forward", hidden, len(step.input_ids), None)
         finally:
@@ -264,7 +265,8 @@ class Programmed:
 
     def compute_logits(self, hidden_states: Tensor) -> Tensor:
         """As EngineModel. ConfigError for logits of another shape."""
-        logits = self._methods.compute_logits(hidden_states)
+        with running_on(self._ranks):
+            logits = self._methods.compute_logits(hidden_states)
         return self._checked("compute_logits", logits, len(hidden_states), self._vocab_size).float().contiguous()
 
     def end_sequences(self, request_ids: Iterable[str]) -> None:
