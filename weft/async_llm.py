@@ -16,15 +16,16 @@ from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import EngineConfig, TokenizerConfig
 from weft.config.machine import Machine
 from weft.engine.process.client import CORE
-from weft.engine.process.messages import EngineInfo, EngineStats, StepResult, WireTensor
+from weft.engine.process.messages import EngineInfo, EngineRequest, EngineStats, StepResult, WireTensor
 from weft.engine.process.process_client import Event, ProcessClient
 from weft.engine.process.wire import Rejected, from_wire
-from weft.errors import EngineDeadError, RequestError
+from weft.errors import EngineDeadError, RequestError, WeftError
 from weft.extend.named_object import name_of_function
 from weft.frontend.defaults import default_sampling_params
 from weft.frontend.inputs import InputProcessor, Prepared
 from weft.frontend.llm_engine import refuse_unbuilt, with_max_model_len
-from weft.frontend.outputs import OutputProcessor, RequestState, Update, Updates
+from weft.frontend.outputs import OutputProcessor, Update, Updates
+from weft.frontend.pooling import PoolingState
 from weft.frontend.pooling import pooling_params as params_for
 from weft.frontend.prompts import parse_prompt
 from weft.frontend.streams import OutputStream
@@ -269,12 +270,24 @@ class AsyncLLM:
             self._client.abort(updates.abort_ids)
         for update in updates.updates:
             self._pass_on(update)
+        for request in updates.requests:
+            self._go_on(request)
+
+    def _go_on(self, request: EngineRequest) -> None:
+        """Queues a next sequence of an open request. An error is raised in the request's iterator."""
+        state = self._outputs.state_of(request.request_id)
+        if state is None:      # it has ended since
+            return
+        try:
+            self._client.add(request)
+        except WeftError as error:
+            self._fail(state.request_id, error)
 
     def _pass_on(self, update: Update) -> None:
         state, stream = update.state, self._streams.get(update.state.request_id)
         if update.output is not None and stream is not None:
             stream.put(update.output)
-        if isinstance(state, RequestState) and state.is_finished and self._observers:
+        if not isinstance(state, PoolingState) and state.is_finished and self._observers:
             self._tell(lambda observer: observer.on_finished(state.snapshot(), state.params))
 
     def _tell(self, call: Callable[[Observer], None]) -> None:

@@ -17,7 +17,7 @@ from weft.config.machine import Machine
 from weft.engine.process.client import CORE
 from weft.engine.process.messages import EngineStats
 from weft.errors import NotBuiltError, QueueFullError, RequestError
-from weft.frontend.beam_runner import run_beam_search
+from weft.frontend.beams import as_beams, beam_request
 from weft.frontend.defaults import default_sampling_params
 from weft.frontend.inputs import Prepared, PreparedRequest
 from weft.frontend.llm_engine import LLMEngine, refuse_unbuilt
@@ -156,7 +156,15 @@ class LLM:
                     concurrency_limit: int | None = None) -> list[BeamSearchOutput]:
         """The `beam_width` likeliest continuations of each prompt. concurrency_limit: prompts searched at a time."""
         refuse_unbuilt(lora_request=lora_request)
-        return run_beam_search(self._engine, split_prompts(prompts), params, use_tqdm, concurrency_limit)
+        if not isinstance(params, BeamSearchParams):
+            raise RequestError("params", params, expected="a BeamSearchParams")
+        if concurrency_limit is not None and (type(concurrency_limit) is not int or concurrency_limit < 1):
+            raise RequestError("concurrency_limit", concurrency_limit, expected="an integer of at least 1, or None")
+        prepared = self._prepare(split_prompts(prompts), beam_request(params), None, None)
+        limit = concurrency_limit or max(len(prepared), 1)
+        groups = [prepared[first: first + limit] for first in range(0, len(prepared), limit)]
+        outputs = [output for group in groups for output in self._run(group, use_tqdm)]
+        return [as_beams(output, params, self._engine.tokenizer) for output in outputs]
 
     # The engine
 

@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from weft.compat.vllm.options.accept import tell
 from weft.compat.vllm.options.params import Accept, VllmParams
 from weft.compat.vllm.options.sampling import accept_beams, accept_sampling
-from weft.errors import RequestError
+from weft.errors import NotBuiltError, RequestError
 
 GREEDY_TEMPERATURE = 1e-5      # a temperature below it means greedy: the likeliest token
 MIN_TEMPERATURE = 0.01         # other temperatures below it are raised to it: smaller ones overflow half precision
@@ -23,8 +24,17 @@ MAX_COUNT = 2**31 - 1          # tokens; a larger count is a mistake
 MAX_N = 16384
 MAX_BAD_WORDS = 128
 SEED_RANGE = (-(2**63), 2**63 - 1)
+LENGTH_PENALTY_RANGE = (-100, 100)
 PENALTY_RANGE = (1e-6, 1e6)    # repetition_penalty; values outside take logits out of float32's range
 LOGIT_BIAS_LIMIT = 100.0
+EARLY_STOPPING = (False, True, "never")
+
+# The values of other fields with use_beam_search, which draws nothing and knows only the model's own probabilities.
+_OFF_FOR_BEAMS = {
+    "presence_penalty": 0.0, "frequency_penalty": 0.0, "repetition_penalty": 1.0, "top_p": 1.0, "top_k": 0,
+    "min_p": 0.0, "stop": [], "stop_token_ids": [], "min_tokens": 0, "logprobs": None, "prompt_logprobs": None,
+    "logit_bias": None, "allowed_token_ids": None, "bad_words": None, "extra_outputs": None, "logits_processors": None,
+    "extra_args": None}
 
 
 class RequestOutputKind(enum.Enum):
@@ -42,6 +52,12 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
 
     Attributes:
         n: the number of answers (completions); answer i draws with seed + i. Greedy sampling needs 1.
+        best_of: draw so many answers and return the n of the highest cumulative log-probability, best first. They are
+            known at the end, so nothing is streamed. None: n.
+        use_beam_search: search the likeliest answers with best_of (or n) beams and return the n best; nothing is drawn.
+        length_penalty, early_stopping: of that search. A beam's score is its cumulative log-probability / length **
+            length_penalty (length with the prompt). With as many ended beams as its width the search ends at once
+            (True), when no live beam has a better score than the worst of them (False), or at max_tokens ("never").
         presence_penalty, frequency_penalty: -2 to 2, over generated tokens; 0 is off.
         repetition_penalty: above 0, over prompt and generated tokens; 1 is off.
         temperature: 0 to 2; below 1e-5 is greedy.
@@ -94,6 +110,10 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
     extra_outputs: list[str] | None = None
     logits_processors: list[Any] | None = None
     extra_args: dict[str, Any] | None = None
+    best_of: int | None = None
+    use_beam_search: bool = False
+    length_penalty: float = 1.0
+    early_stopping: bool | str = False
 
     accept: ClassVar[Accept] = accept_sampling
 
@@ -103,6 +123,17 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
         self._check_lengths()
         self._check_stop()
         self._check_tokens()
+        self._check_beams()
+
+    @property
+    def num_candidates(self) -> int:
+        """The number of answers that are computed: more than n where the n best are returned."""
+        return self.best_of or self.n
+
+    @property
+    def picks_best(self) -> bool:
+        """True if the answers to return are known only when all have ended."""
+        return self.best_of is not None or self.use_beam_search
 
     @property
     def is_greedy(self) -> bool:
@@ -126,7 +157,7 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
 
     def _check_flags(self) -> None:
         for name in ("include_stop_str_in_output", "ignore_eos", "detokenize", "skip_special_tokens",
-                     "spaces_between_special_tokens"):
+                     "spaces_between_special_tokens", "use_beam_search"):
             check_flag(name, getattr(self, name))
         if not isinstance(self.output_kind, RequestOutputKind):
             raise RequestError("output_kind", self.output_kind, expected="a RequestOutputKind")
@@ -145,12 +176,16 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
         _whole("top_k", self.top_k, -1, MAX_COUNT)
         self.top_k = max(self.top_k, 0)
         _whole("n", self.n, 1, MAX_N)
+        if self.best_of is not None:
+            _whole("best_of", self.best_of, self.n, MAX_N)
+            self.best_of = None if self.best_of == self.n else self.best_of
         if self.seed is not None:
             _whole("seed", self.seed, *SEED_RANGE)
             self.seed = None if self.seed == -1 else self.seed
         if self.is_greedy:
-            if self.n > 1:
-                raise RequestError("n", self.n, expected="1 with greedy sampling",
+            if self.num_candidates > 1 and not self.use_beam_search:
+                raise RequestError("n" if self.best_of is None else "best_of", self.num_candidates,
+                                   expected="1 with greedy sampling",
                                    hint="All answers would be the same: set a temperature above 0.")
             self.temperature, self.top_p, self.top_k, self.min_p = 0.0, 1.0, 0, 0.0
         else:
@@ -178,6 +213,25 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
                 raise RequestError("skip_reading_prefix_cache", False, expected=f"True with {name}",
                                    hint=f"{name} are not computed for the part of a prompt that is found in the cache.")
             self.skip_reading_prefix_cache = True
+
+    def _check_beams(self) -> None:
+        if self.picks_best and self.output_kind is RequestOutputKind.DELTA:
+            raise RequestError("output_kind", self.output_kind, expected="CUMULATIVE or FINAL_ONLY with "
+                               + ("use_beam_search" if self.use_beam_search else "best_of above n"),
+                               hint="Which answers are the best is known when all have ended.")
+        self.length_penalty = _number("length_penalty", self.length_penalty, *LENGTH_PENALTY_RANGE)
+        if not any(self.early_stopping is value or self.early_stopping == value == "never" for value in EARLY_STOPPING):
+            raise RequestError("early_stopping", self.early_stopping, expected="False, True or 'never'")
+        if self.use_beam_search:
+            for name, off in _OFF_FOR_BEAMS.items():
+                if getattr(self, name) != off:
+                    raise NotBuiltError(name, getattr(self, name), expected=f"{off} with use_beam_search",
+                                        hint="Beam search scores tokens by the model's own probabilities.")
+            return
+        for name, off in (("length_penalty", 1.0), ("early_stopping", False)):
+            if getattr(self, name) != off:
+                tell(name, "it belongs to beam search")
+                setattr(self, name, off)
 
     def _check_stop(self) -> None:
         if isinstance(self.stop, str):
@@ -226,7 +280,7 @@ class BeamSearchParams(msgspec.Struct, metaclass=VllmParams, omit_defaults=True)
         for name in ("ignore_eos", "include_stop_str_in_output", "skip_special_tokens"):
             check_flag(name, getattr(self, name))
         self.temperature = _number("temperature", self.temperature, 0, 2)
-        self.length_penalty = _number("length_penalty", self.length_penalty, -100, 100)
+        self.length_penalty = _number("length_penalty", self.length_penalty, *LENGTH_PENALTY_RANGE)
 
 
 def check_text(field: str, text: Any) -> str:

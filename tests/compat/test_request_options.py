@@ -87,13 +87,14 @@ def test_a_field_without_effect_is_accepted_and_told_once(make, option, caplog):
 
 def test_best_of_may_repeat_n():
     assert SamplingParams(n=3, best_of=3) == SamplingParams(n=3)
-    with pytest.raises(NotBuiltError, match=r"best_of = 3: .*cumulative_logprob"):
-        SamplingParams(n=2, best_of=3)
 
 
-def test_beam_search_in_sampling_params_says_where_it_is():
-    with pytest.raises(NotBuiltError, match=r"LLM\.beam_search"):
-        SamplingParams(use_beam_search=True, temperature=0)
+@pytest.mark.parametrize(("name", "value"), [("length_penalty", 0.5), ("early_stopping", True)])
+def test_fields_of_beam_search_are_told_to_have_no_effect_without_it(name, value, caplog):
+    with caplog.at_level(logging.WARNING, "weft"):
+        assert SamplingParams(**{name: value}) == SamplingParams()
+
+    assert caplog.messages == [f"{name} has no effect: it belongs to beam search"]
 
 
 def test_guided_decoding_is_refused_under_the_name_that_was_given():
@@ -130,7 +131,7 @@ def test_a_known_field_of_a_body_is_never_called_unknown(option):
 
 
 @pytest.mark.parametrize(("field", "value"), [
-    ("guided_json", {}), ("guided_choice", ["a"]), ("structural_tag", {"x": 1}), ("best_of", 2),
+    ("guided_json", {}), ("guided_choice", ["a"]), ("structural_tag", {"x": 1}),
     ("logits_processors", ["a"]), ("return_prompt_text", True),
 ])
 def test_a_field_of_a_body_that_weft_cannot_honour_is_refused(field, value):
@@ -138,5 +139,5 @@ def test_a_field_of_a_body_that_weft_cannot_honour_is_refused(field, value):
         parse(CompletionBody, {"prompt": "a", field: value})
 
 
-def test_best_of_of_a_body_may_repeat_n():
-    assert parse(CompletionBody, {"prompt": "a", "n": 2, "best_of": 2.0}).sampling == {"n": 2}
+def test_best_of_of_a_body_is_a_whole_number():
+    assert parse(CompletionBody, {"prompt": "a", "n": 2, "best_of": 2.0}).sampling == {"n": 2, "best_of": 2}

@@ -101,7 +101,7 @@ class FakeEngine:
             now = time.monotonic()
             for answer in state.answers:
                 if not answer.is_finished:
-                    state.push(answer, self._output(answer.child_id, state, step, max_tokens), now)
+                    state.push(self._output(answer.child_id, state, step, max_tokens), now)
             output = state.take_output(now)
             if state.is_finished:
                 for observer in self._observers:

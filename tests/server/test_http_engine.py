@@ -21,6 +21,8 @@ from tiny_llama import make_checkpoint
 
 from weft.async_llm import AsyncLLM
 from weft.config.engine_args import EngineArgs
+from weft.llm import LLM
+from weft.sampling_params import SamplingParams
 from weft.server.options import ServerOptions
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -262,3 +264,33 @@ def figures(url: str) -> dict[str, float]:
             reason = labels.partition('finished_reason="')[2].partition('"')[0]
             found[name + (f'{{reason="{reason}"}}' if reason else "")] = float(line.rpartition(" ")[2])
     return found
+
+
+def test_the_best_of_several_answers_are_those_of_all_of_them(url):
+    body = {"prompt": "ab", "temperature": 1.0, "seed": 3, "max_tokens": 5, "logprobs": 0, "ignore_eos": True}
+    drawn = httpx.post(url + "/v1/completions", json={**body, "n": 5}).json()["choices"]
+    ranked = sorted(drawn, key=lambda choice: -sum(choice["logprobs"]["token_logprobs"]))
+
+    best = httpx.post(url + "/v1/completions", json={**body, "n": 2, "best_of": 5}).json()
+
+    assert [choice["index"] for choice in best["choices"]] == [0, 1]
+    assert [choice["text"] for choice in best["choices"]] == [choice["text"] for choice in ranked[:2]]
+    assert best["usage"]["completion_tokens"] == 10
+
+
+def test_a_beam_search_gives_the_answers_that_it_gives_in_python(url, engine):
+    body = {"n": 2, "best_of": 3, "use_beam_search": True, "length_penalty": 0.5, "max_tokens": 4,
+            "return_token_ids": True}
+    completion = httpx.post(url + "/v1/completions", json={"prompt": ["ab", "c"], **body}).json()
+    chat = httpx.post(url + "/v1/chat/completions", json={"messages": HI, **body}).json()
+
+    params = SamplingParams(n=2, best_of=3, use_beam_search=True, length_penalty=0.5, max_tokens=4, temperature=0)
+    prompts = ["ab", "c", {"prompt_token_ids": chat["prompt_token_ids"]}]
+    with LLM(engine.config.model.path, num_threads=1, use_tqdm_on_load=False) as llm:
+        wanted = [answer.token_ids for output in llm.generate(prompts, params, use_tqdm=False)
+                  for answer in output.outputs]
+    choices = completion["choices"] + chat["choices"]
+    assert [choice["token_ids"] for choice in choices] == wanted
+    assert [choice["index"] for choice in choices] == [0, 1, 2, 3, 0, 1]
+    assert {choice["finish_reason"] for choice in choices} <= {"length", "stop"}
+    assert eventually(lambda: engine.stats.num_running == engine.stats.num_waiting == 0)

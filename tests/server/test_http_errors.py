@@ -116,7 +116,7 @@ def test_a_wrong_field_of_a_chat_is_a_400_that_names_it(url, fields, param):
 
 @pytest.mark.parametrize("field, value", [
     ("response_format", {"type": "json_object"}), ("structured_outputs", {"regex": "a"}), ("suffix", "x"),
-    ("best_of", 3), ("use_beam_search", True), ("thinking_token_budget", 5),
+    ("thinking_token_budget", 5),
     ("guided_json", {}), ("logprob_token_ids", [1]), ("repetition_detection", {})])
 def test_a_known_field_without_code_is_a_501_that_names_it(url, field, value):
     check_error(httpx.post(url + COMPLETIONS, json={"prompt": "a", field: value}), 501, "NotImplementedError", field)
@@ -143,6 +143,27 @@ def test_a_chat_takes_no_embeddings(url):
     answer = httpx.post(url + CHAT, json={"messages": HI, "prompt_embeds": "AAAA"})
 
     check_error(answer, 501, "NotImplementedError", "prompt_embeds")
+
+
+@pytest.mark.parametrize("fields", [{"n": 1, "best_of": 2, "temperature": 1.0}, {"use_beam_search": True}])
+@pytest.mark.parametrize(("path", "prompt"), [(COMPLETIONS, {"prompt": "a"}), (CHAT, {"messages": HI})])
+def test_the_best_of_several_answers_is_not_streamed(url, path, prompt, fields):
+    answer = httpx.post(url + path, json={**prompt, **fields, "stream": True})
+
+    check_error(answer, 400, "BadRequestError", "stream")
+    assert "best" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("fields, status, param", [
+    ({"n": 3, "best_of": 2, "temperature": 1.0}, 400, "best_of"), ({"best_of": 2, "temperature": 0}, 400, "best_of"),
+    ({"best_of": 16385, "temperature": 1.0}, 400, "best_of"), ({"use_beam_search": 1}, 400, "use_beam_search"),
+    ({"use_beam_search": True, "stop": "x"}, 501, "stop"), ({"use_beam_search": True, "logprobs": 1}, 501, "logprobs"),
+    ({"use_beam_search": True, "early_stopping": "soon"}, 400, "early_stopping"),
+    ({"use_beam_search": True, "length_penalty": 1000}, 400, "length_penalty")])
+def test_a_wrong_field_of_a_choice_of_the_best_is_named(url, fields, status, param):
+    answer = httpx.post(url + COMPLETIONS, json={"prompt": "a", **fields})
+
+    check_error(answer, status, "BadRequestError" if status == 400 else "NotImplementedError", param)
 
 
 @pytest.mark.parametrize("field, value", [

@@ -29,7 +29,8 @@ class AnswerState:
         self.token_ids: list[int] = []
         self.text = ""
         self.logprobs: list[dict[int, Logprob]] | None = None if params.logprobs is None else []
-        self.cumulative_logprob: float | None = None if params.logprobs is None else 0.0
+        self.cumulative_logprob: float | None = (
+            None if params.logprobs is None and params.best_of is None else 0.0)
         self.finish_reason: str | None = None
         self.stop_reason: int | str | None = None
         self.num_preemptions = 0
@@ -107,9 +108,10 @@ class AnswerState:
 
     def _push_token(self, token_id: int, logprobs: TokenLogprobs | None, *, is_hidden: bool) -> None:
         self.token_ids.append(token_id)
-        if self.logprobs is not None and self.cumulative_logprob is not None and logprobs is not None:
-            self.logprobs.append(logprobs_dict(logprobs, self._tokenizer))
+        if self.cumulative_logprob is not None and logprobs is not None:
             self.cumulative_logprob += logprobs.logprobs[0]
+        if self.logprobs is not None and logprobs is not None:
+            self.logprobs.append(logprobs_dict(logprobs, self._tokenizer))
         if self._detokenizer is not None and not is_hidden:
             self._show(self._detokenizer.push((token_id,)))
 

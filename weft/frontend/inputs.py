@@ -17,9 +17,10 @@ from weft.config.engine_config import EngineConfig
 from weft.engine.process.messages import NO_TOKEN, EngineInfo, EngineRequest, WireTensor
 from weft.errors import RequestError
 from weft.frontend.allowed_tokens import check_some_token_is_allowed
+from weft.frontend.beam_search import BeamSearch, step_params
 from weft.frontend.prompts import Prompt, parse_prompt
 from weft.pooling_params import PoolingParams
-from weft.sampling_params import MAX_COUNT, SamplingParams, check_text
+from weft.sampling_params import MAX_COUNT, BeamSearchParams, SamplingParams, check_text
 from weft.text.tokenizer import Tokenizer
 
 MAX_BAD_WORD_TOKENS = 1024
@@ -53,7 +54,20 @@ class PreparedPooling:
     children: list[EngineRequest]
 
 
-Prepared = PreparedRequest | PreparedPooling
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedBeams:
+    """One checked request with `use_beam_search`. children: the engine's request of the search's first step."""
+
+    request_id: str
+    prompt: str | None
+    prompt_token_ids: list[int]
+    params: SamplingParams
+    arrival_time: float
+    children: list[EngineRequest]
+    search: BeamSearch
+
+
+Prepared = PreparedRequest | PreparedPooling | PreparedBeams
 
 
 class InputProcessor:
@@ -98,7 +112,9 @@ class InputProcessor:
         return self._generating(request_id, parsed, params, shared, add_special_tokens=add_special_tokens)
 
     def _generating(self, request_id: str, parsed: Prompt, params: SamplingParams, shared: dict[str, Any], *,
-                    add_special_tokens: bool) -> PreparedRequest:
+                    add_special_tokens: bool) -> PreparedRequest | PreparedBeams:
+        if params.use_beam_search:
+            return self._beams(request_id, parsed, params, shared, add_special_tokens=add_special_tokens)
         self._check_params(params)
         bad_words = self._bad_words(params.bad_words or [])
         check_some_token_is_allowed(params, self.eos_token_ids, bad_words, self.vocab_size)
@@ -113,11 +129,27 @@ class InputProcessor:
             shared |= {"prompt_embeds": embeds, "prompt_token_ids": [NO_TOKEN] * embeds.shape[0]}
         num_tokens = len(shared["prompt_token_ids"])
         self.check_length(num_tokens)
-        children = [EngineRequest(request_id=child_id(request_id, i, params.n), params=child, **shared)
+        children = [EngineRequest(request_id=child_id(request_id, i, params.num_candidates), params=child, **shared)
                     for i, child in enumerate(self._child_params(params, num_tokens))]
         return PreparedRequest(
             request_id=request_id, prompt=parsed.text, prompt_token_ids=token_ids, params=params,
             arrival_time=shared["arrival_time"], children=children, num_prompt_embeds=num_tokens - len(token_ids))
+
+    def _beams(self, request_id: str, parsed: Prompt, params: SamplingParams, shared: dict[str, Any], *,
+               add_special_tokens: bool) -> PreparedBeams:
+        token_ids = self.truncate(self.encode(parsed, add_special_tokens=add_special_tokens), params)
+        self.check_length(len(token_ids))
+        beams = BeamSearchParams(
+            beam_width=params.num_candidates, max_tokens=self._max_tokens(params, len(token_ids)),
+            ignore_eos=params.ignore_eos, temperature=params.temperature, length_penalty=params.length_penalty)
+        search = BeamSearch(token_ids, beams, eos_token_ids=self.eos_token_ids, max_tokens=beams.max_tokens,
+                            early_stopping=params.early_stopping)
+        step = msgspec.structs.replace(step_params(beams, self.vocab_size),
+                                       skip_reading_prefix_cache=params.skip_reading_prefix_cache)
+        child = EngineRequest(request_id=request_id, prompt_token_ids=token_ids, params=step, eos_token_ids=[],
+                              **shared)
+        return PreparedBeams(request_id=request_id, prompt=parsed.text, prompt_token_ids=token_ids, params=params,
+                             arrival_time=shared["arrival_time"], children=[child], search=search)
 
     def _pooling(self, request_id: str, parsed: Prompt, params: PoolingParams, shared: dict[str, Any], *,
                  add_special_tokens: bool) -> PreparedPooling:
@@ -194,18 +226,23 @@ class InputProcessor:
     def _child_params(self, params: SamplingParams, num_prompt_tokens: int) -> list[SamplingParams]:
         """The engine's parameters for each answer: with its own seed, with limits as numbers, without stop strings.
 
-        Only the first answer asks for prompt_logprobs.
+        With `best_of` each answer asks for the log-probabilities of its tokens. Only the first one asks for
+        prompt_logprobs.
         """
-        max_tokens = min(params.max_tokens or MAX_COUNT, self._max_new_tokens, self.max_model_len - num_prompt_tokens)
+        max_tokens = self._max_tokens(params, num_prompt_tokens)
+        logprobs = 0 if params.logprobs is None and params.best_of is not None else self._count(params.logprobs)
         seed = _derived_seed(self._seed, next(self._numbers)) if params.seed is None else params.seed
         common = {"n": 1, "max_tokens": max_tokens, "min_tokens": min(params.min_tokens, max_tokens), "stop": [],
-                  "bad_words": None, "truncate_prompt_tokens": None, "logprobs": self._count(params.logprobs),
+                  "bad_words": None, "truncate_prompt_tokens": None, "logprobs": logprobs, "best_of": None,
                   "stop_token_ids": _distinct(params.stop_token_ids),
                   "allowed_token_ids": _distinct(params.allowed_token_ids)}
         first = {"prompt_logprobs": self._count(params.prompt_logprobs)}
         later = {"prompt_logprobs": None}
         return [msgspec.structs.replace(params, seed=(seed + i) & _SEED_MASK, **common, **(later if i else first))
-                for i in range(params.n)]
+                for i in range(params.num_candidates)]
+
+    def _max_tokens(self, params: SamplingParams, num_prompt_tokens: int) -> int:
+        return min(params.max_tokens or MAX_COUNT, self._max_new_tokens, self.max_model_len - num_prompt_tokens)
 
     def _check_params(self, params: SamplingParams) -> None:
         params.check_vocabulary(self.vocab_size)

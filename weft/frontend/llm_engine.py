@@ -5,7 +5,7 @@ It joins inputs (`inputs.py`), the engine (`engine/process/client.py`) and outpu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +13,8 @@ from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.engine.process.client import CORE, InProcessClient
-from weft.engine.process.messages import EngineOutput, EngineRequest
-from weft.errors import EngineDeadError, NotBuiltError
+from weft.engine.process.messages import EngineRequest
+from weft.errors import EngineDeadError, NotBuiltError, WeftError
 from weft.frontend.inputs import InputProcessor, Prepared
 from weft.frontend.outputs import OutputProcessor, Updates
 from weft.outputs import PoolingRequestOutput, RequestOutput
@@ -36,8 +36,6 @@ class LLMEngine:
         self.config = with_max_model_len(config, self.client.info.max_model_len)
         self.inputs = InputProcessor(config, self.tokenizer, self.client.info)
         self._outputs = OutputProcessor(self.tokenizer)
-        # Outputs that came during `run_sequences`; the next `step` returns them.
-        self._ready: list[RequestOutput | PoolingRequestOutput] = []
 
     @classmethod
     def from_engine_args(cls, engine_args: EngineArgs, usage_context: Any = None,
@@ -64,45 +62,37 @@ class LLMEngine:
 
     def step(self) -> list[RequestOutput | PoolingRequestOutput]:
         """Run one engine step. Returns the new output of each request, in the request's output kind."""
-        ready, self._ready = self._ready, []
         if self._outputs.request_ids:
             self._require_work()
-        return ready + self._deliver(self._outputs.process(self.client.step().outputs))
+        return self._deliver(self._outputs.process(self.client.step().outputs))
 
     def abort_request(self, request_ids: str | Iterable[str]) -> list[RequestOutput | PoolingRequestOutput]:
         """End open requests and return their last outputs, with finish_reason "abort". Unknown ids are ignored."""
         ids = [request_ids] if isinstance(request_ids, str) else list(request_ids)
-        self._ready = [output for output in self._ready if output.request_id not in ids]
         return self._deliver(self._outputs.end(ids))
 
     def has_unfinished_requests(self) -> bool:
         """True while `step` has outputs to return."""
-        return bool(self._ready or self._outputs.request_ids)
-
-    def run_sequences(self, requests: Sequence[EngineRequest]) -> list[EngineOutput]:
-        """Run sequences of one token each to their end, and return their outputs in order.
-
-        The open requests go on meanwhile; the next `step` returns their outputs.
-        """
-        found: dict[str, EngineOutput] = {}
-        wanted = {request.request_id for request in requests}
-        try:
-            for request in requests:
-                self.client.add(request)
-            while len(found) < len(wanted):
-                self._require_work()
-                outputs = self.client.step().outputs
-                found |= {o.request_id: o for o in outputs if o.request_id in wanted and o.finish_reason is not None}
-                self._ready += self._deliver(self._outputs.process(outputs))
-        except BaseException:
-            self.client.abort(wanted - found.keys())
-            raise
-        return [found[request.request_id] for request in requests]
+        return bool(self._outputs.request_ids)
 
     def _deliver(self, updates: Updates) -> list[RequestOutput | PoolingRequestOutput]:
         if updates.abort_ids:
             self.client.abort(updates.abort_ids)
-        return [update.output for update in updates.updates if update.output is not None]
+        outputs = [update.output for update in updates.updates if update.output is not None]
+        for request in updates.requests:
+            outputs += self._go_on(request)
+        return outputs
+
+    def _go_on(self, request: EngineRequest) -> list[RequestOutput | PoolingRequestOutput]:
+        """Queue a next sequence of an open request. If the engine refuses it, the request ends with its last output."""
+        state = self._outputs.state_of(request.request_id)
+        if state is None:      # it has ended since
+            return []
+        try:
+            self.client.add(request)
+        except WeftError as error:
+            return self._deliver(self._outputs.end([state.request_id], "error", str(error)))
+        return []
 
     def _require_work(self) -> None:
         if not self.client.has_unfinished:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from weft.engine.process.messages import EngineOutput
+from weft.engine.process.messages import EngineOutput, EngineRequest
 from weft.errors import RequestError
 from weft.frontend.answers import AnswerState, logprobs_dict
-from weft.frontend.inputs import Prepared, PreparedPooling, PreparedRequest
+from weft.frontend.beams import BeamState
+from weft.frontend.inputs import Prepared, PreparedBeams, PreparedPooling, PreparedRequest
 from weft.frontend.pooling import PoolingState
 from weft.outputs import CompletionOutput, Logprob, PoolingRequestOutput, RequestMetrics, RequestOutput
 from weft.sampling_params import RequestOutputKind
@@ -32,6 +33,7 @@ class RequestState:
         self.answers = [AnswerState(i, child.request_id, prepared.prompt_token_ids, prepared.params, tokenizer,
                                     len(child.prompt_token_ids))
                         for i, child in enumerate(prepared.children)]
+        self._by_id = {answer.child_id: answer for answer in self.answers}
         self._prepared = prepared
         self._tokenizer = tokenizer if prepared.params.detokenize else None
         self._metrics = RequestMetrics(arrival_time=prepared.arrival_time)
@@ -51,9 +53,9 @@ class RequestState:
         """The engine's request ids of the unfinished answers."""
         return [answer.child_id for answer in self.answers if not answer.is_finished]
 
-    def push(self, answer: AnswerState, output: EngineOutput, now: float) -> bool:
-        """Add a step's output of one answer. Returns True if the engine must abort the sequence."""
-        metrics = self._metrics
+    def push(self, output: EngineOutput, now: float) -> list[str]:
+        """Add a step's output of one answer. Returns the ids of sequences that the engine must abort."""
+        answer, metrics = self._by_id[output.request_id], self._metrics
         if metrics.first_scheduled_time is None:
             metrics.first_scheduled_time = output.first_scheduled_time
         if self._num_cached_tokens is None:
@@ -67,7 +69,7 @@ class RequestState:
         before = answer.num_preemptions
         must_abort = answer.push(output)
         metrics.num_preemptions += answer.num_preemptions - before
-        return must_abort
+        return [answer.child_id] if must_abort else []
 
     def finish(self, reason: str, now: float, error: str | None = None) -> None:
         """End all unfinished answers."""
@@ -82,7 +84,7 @@ class RequestState:
         if self.is_finished:
             self._metrics.finished_time = self._metrics.finished_time or now
         kind = self.params.output_kind
-        if kind is RequestOutputKind.FINAL_ONLY:
+        if kind is RequestOutputKind.FINAL_ONLY or self.params.picks_best:
             return self.snapshot() if self.is_finished else None
         interval = self.params.stream_interval or 1
         due = [answer for answer in self.answers if answer.is_due(interval)]
@@ -98,8 +100,13 @@ class RequestState:
         return output
 
     def snapshot(self) -> RequestOutput:
-        """The whole output up to now, regardless of the output kind."""
-        return self._output([answer.whole() for answer in self.answers], has_prompt_logprobs=True)
+        """The whole output up to now, regardless of the output kind. With `best_of` the n best answers."""
+        if not self.params.picks_best:
+            return self._output([answer.whole() for answer in self.answers], has_prompt_logprobs=True)
+        ranked = sorted(self.answers, key=lambda answer: (answer.finish_reason == "error",
+                                                          -(answer.cumulative_logprob or 0.0)))
+        best = [replace(answer.whole(), index=i) for i, answer in enumerate(ranked[: self.params.n])]
+        return self._output(best, has_prompt_logprobs=True)
 
     def _output(self, answers: list[CompletionOutput], *, has_prompt_logprobs: bool) -> RequestOutput:
         logprobs = self._prompt_logprobs if has_prompt_logprobs else None
@@ -116,20 +123,27 @@ class RequestState:
         return None if rows is None else rows.of_prompt()
 
 
+State = RequestState | PoolingState | BeamState
+
+
 @dataclass(frozen=True, slots=True)
 class Update:
     """A changed request. output: what to send now; None for nothing."""
 
-    state: RequestState | PoolingState
+    state: State
     output: RequestOutput | PoolingRequestOutput | None
 
 
 @dataclass(frozen=True, slots=True)
 class Updates:
-    """The changes of one step. abort_ids: the engine's ids of sequences that the engine must drop."""
+    """The changes of one step.
+
+    abort_ids: the engine's ids of sequences that the engine must drop. requests: the next sequences of open requests.
+    """
 
     updates: list[Update]
     abort_ids: list[str]
+    requests: list[EngineRequest] = field(default_factory=list)
 
 
 class OutputProcessor:
@@ -137,9 +151,8 @@ class OutputProcessor:
 
     def __init__(self, tokenizer: Tokenizer | None) -> None:
         self._tokenizer = tokenizer
-        self._states: dict[str, RequestState | PoolingState] = {}
-        self._answers: dict[str, tuple[RequestState, AnswerState]] = {}      # by the engine's request id
-        self._poolings: dict[str, PoolingState] = {}                         # by the engine's request id
+        self._states: dict[str, State] = {}
+        self._owners: dict[str, State] = {}      # by the engine's request id, of unfinished sequences
 
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._states
@@ -152,33 +165,32 @@ class OutputProcessor:
     def add(self, prepared: Prepared) -> None:
         """Open a request. RequestError if its id, or the id of one of its answers, is in use."""
         ids = [child.request_id for child in prepared.children]
-        if prepared.request_id in self._states or any(i in self._answers or i in self._poolings for i in ids):
+        if prepared.request_id in self._states or any(i in self._owners for i in ids):
             raise RequestError("request_id", prepared.request_id, expected="an id that no open request has")
-        if isinstance(prepared, PreparedPooling):
-            self._states[prepared.request_id] = self._poolings[prepared.request_id] = PoolingState(prepared)
-            return
-        state = self._states[prepared.request_id] = RequestState(prepared, self._tokenizer)
-        self._answers |= {answer.child_id: (state, answer) for answer in state.answers}
+        state = self._states[prepared.request_id] = self._open(prepared)
+        self._owners |= dict.fromkeys(ids, state)
 
     def process(self, outputs: Iterable[EngineOutput]) -> Updates:
         """Add the outputs of one step. Ignores outputs of sequences that have already ended here."""
         now = time.monotonic()
-        touched: dict[str, RequestState | PoolingState] = {}
-        abort_ids = []
+        touched: dict[str, State] = {}
+        abort_ids: list[str] = []
         for output in outputs:
-            if output.request_id in self._answers:
-                state, answer = self._answers[output.request_id]
-                if state.push(answer, output, now):
-                    abort_ids.append(output.request_id)
-                if answer.is_finished:
-                    del self._answers[output.request_id]
-                touched[state.request_id] = state
-            elif output.request_id in self._poolings:
-                pooling = touched[output.request_id] = self._poolings[output.request_id]
-                pooling.push(output)
-                if pooling.is_finished:
-                    del self._poolings[output.request_id]
-        return Updates([self._update(state, now) for state in touched.values()], abort_ids)
+            state = self._owners.get(output.request_id)
+            if state is None:
+                continue
+            touched[state.request_id] = state
+            aborted = state.push(output, now)
+            abort_ids += aborted
+            for ended_id in aborted if output.finish_reason is None else (*aborted, output.request_id):
+                del self._owners[ended_id]
+        requests: list[EngineRequest] = []
+        for state in touched.values():
+            if isinstance(state, BeamState):
+                following = state.next_requests()
+                self._owners |= dict.fromkeys((request.request_id for request in following), state)
+                requests += following
+        return Updates([self._update(state, now) for state in touched.values()], abort_ids, requests)
 
     def end(self, request_ids: Iterable[str], reason: str = "abort", error: str | None = None) -> Updates:
         """End open requests at once. Unknown ids are ignored."""
@@ -188,17 +200,21 @@ class OutputProcessor:
         for state in states:
             state.finish(reason, now, error)
         for child_id in abort_ids:
-            self._answers.pop(child_id, None)
-            self._poolings.pop(child_id, None)
+            self._owners.pop(child_id, None)
         return Updates([self._update(state, now) for state in states], abort_ids)
 
-    def state_of(self, child_id: str) -> RequestState | PoolingState | None:
+    def state_of(self, child_id: str) -> State | None:
         """The open request of the engine's request id `child_id`; None if there is none."""
-        if child_id in self._answers:
-            return self._answers[child_id][0]
-        return self._poolings.get(child_id)
+        return self._owners.get(child_id)
 
-    def _update(self, state: RequestState | PoolingState, now: float) -> Update:
+    def _open(self, prepared: Prepared) -> State:
+        if isinstance(prepared, PreparedPooling):
+            return PoolingState(prepared)
+        if isinstance(prepared, PreparedBeams):
+            return BeamState(prepared, self._tokenizer)
+        return RequestState(prepared, self._tokenizer)
+
+    def _update(self, state: State, now: float) -> Update:
         if state.is_finished:
             del self._states[state.request_id]
         return Update(state, state.take_output(now))

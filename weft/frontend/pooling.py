@@ -62,11 +62,12 @@ class PoolingState:
         """[the engine's request id] while unfinished, else []."""
         return [] if self.is_finished else [self.child_id]
 
-    def push(self, output: EngineOutput) -> None:
-        """Add a step's output."""
+    def push(self, output: EngineOutput, now: float) -> list[str]:
+        """Add a step's output. Returns the ids of sequences that the engine must abort: none."""
         self._pooled, self._error = output.pooled, output.error
         self._num_cached_tokens = output.num_cached_tokens
         self.is_finished = output.finish_reason is not None
+        return []
 
     def finish(self, reason: str, now: float, error: str | None = None) -> None:
         """End the request without a result."""

@@ -44,8 +44,3 @@ class Progress:
             answered = ""
         self._bar.set_postfix_str(f"input {self._num_prompt_tokens / seconds:.1f} tok/s{answered}", refresh=False)
         self._bar.update(1)
-
-    def advance(self, count: int) -> None:
-        """Count `count` finished items whose tokens are unknown."""
-        if self._bar is not None:
-            self._bar.update(count)

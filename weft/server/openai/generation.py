@@ -29,14 +29,22 @@ def sampling_params(context: ServerContext, given: dict[str, Any], *, max_tokens
                     prompt_logprobs: int | None, stream: bool) -> SamplingParams:
     """SamplingParams of a request: its fields in `given`, then the defaults of the model's generation config.
 
-    max_tokens: None fills the context. RequestError names a wrong field.
+    max_tokens: None fills the context. A beam search draws nothing, so it has no defaults of the model.
+    RequestError names a wrong field.
     """
-    fields = default_fields(context.engine.config) | given
+    fields = (default_fields(context.engine.config) if given.get("use_beam_search") is not True else {}) | given
     if prompt_logprobs is not None:
         fields["prompt_logprobs"] = prompt_logprobs
-    return SamplingParams(
+    params = SamplingParams(
         **fields, max_tokens=max_tokens, logprobs=logprobs, detokenize=context.engine.tokenizer is not None,
-        output_kind=RequestOutputKind.DELTA if stream else RequestOutputKind.FINAL_ONLY)
+        output_kind=RequestOutputKind.FINAL_ONLY)
+    if stream:
+        if params.picks_best:
+            asked = "use_beam_search" if params.use_beam_search else "best_of above n"
+            raise bad_field("stream", True, expected=f"false with {asked}",
+                            hint="Which answers are the best is known when all have ended.")
+        params.output_kind = RequestOutputKind.DELTA
+    return params
 
 
 class Generation:
@@ -50,8 +58,10 @@ class Generation:
     def __init__(self, context: ServerContext, prompts: Sequence[dict[str, Any]], params: SamplingParams, *,
                  places: Sequence[str], response_id: str, priority: int, cache_salt: str | None,
                  fields: dict[str, str]) -> None:
-        if len(prompts) * params.n > MAX_ANSWERS:
-            raise bad_field("n", params.n, expected=f"prompts times n up to {MAX_ANSWERS}")
+        self._count_field = "n" if params.best_of is None else "best_of"
+        if len(prompts) * params.num_candidates > MAX_ANSWERS:
+            raise bad_field(self._count_field, params.num_candidates,
+                            expected=f"prompts times {self._count_field} up to {MAX_ANSWERS}")
         self._context, self._params, self._priority, self._fields = context, params, priority, fields
         self._places = places
         salt = {"cache_salt": cache_salt} if cache_salt is not None else {}
@@ -74,8 +84,9 @@ class Generation:
         params, limit = self._params, self._context.engine.info.max_model_len
         listed = sum(len(ids or ()) for ids in (params.stop_token_ids, params.allowed_token_ids, params.logit_bias))
         num_ids = sum(_num_copied(prompt, limit) + listed for prompt in self._prompts)
-        if num_ids * params.n > MAX_COPIED_IDS:
-            raise bad_field("n", params.n, expected=f"answers with up to {MAX_COPIED_IDS} token ids between them",
+        if num_ids * params.num_candidates > MAX_COPIED_IDS:
+            raise bad_field(self._count_field, params.num_candidates,
+                            expected=f"answers with up to {MAX_COPIED_IDS} token ids between them",
                             hint=f"Prompts, stop_token_ids, allowed_token_ids and logit_bias have {num_ids} for each.")
 
     async def outputs(self) -> AsyncGenerator[tuple[int, RequestOutput], None]:

@@ -35,7 +35,7 @@ SAMPLING = frozenset({
     "n", "presence_penalty", "frequency_penalty", "repetition_penalty", "temperature", "top_p", "top_k", "min_p",
     "seed", "stop", "stop_token_ids", "include_stop_str_in_output", "ignore_eos", "min_tokens", "prompt_logprobs",
     "logit_bias", "allowed_token_ids", "bad_words", "skip_special_tokens", "spaces_between_special_tokens",
-    "truncate_prompt_tokens", "stream_interval"})
+    "truncate_prompt_tokens", "stream_interval", "best_of", "use_beam_search", "length_penalty", "early_stopping"})
 
 # Fields of SamplingParams that bodies do not have, because JSON answers hold no tensors.
 _PYTHON_ONLY = ("extra_outputs",)
@@ -143,7 +143,7 @@ def parse(schema: type[B], data: dict[str, Any]) -> Parsed[B]:
     if generates:
         _refuse_python_only(given)
         for name in given.keys() & _UNREAD - schema.model_fields.keys():
-            accept_field({key: whole_numbers(value) for key, value in given.items() if key in (name, "n")}, name)
+            accept_field(name, whole_numbers(given[name]))
     try:
         body = schema.model_validate(given)
     except ValidationError as error:

@@ -5,15 +5,13 @@ A row without `versions` is a field of OpenAI's that vLLM does not have. A NO_EF
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from weft.compat.vllm.options.accept import accept
 from weft.compat.vllm.options.readers import read_guided_field
 from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, TRANSLATED, Option, table
+from weft.compat.vllm.options.sampling import BEAMS, BEST, OF_BEAMS
 
-_BEST = "Ask for `n` answers with `logprobs` and choose among them."
-_BEAMS = "Beam search is `LLM.beam_search` in Python."
 _TEXT = "weft takes and gives text only."
 _RECORDS = "weft keeps no records of requests"
 _GUIDED = "a field of `structured_outputs`"
@@ -67,10 +65,10 @@ GENERATING = table((
     Option("return_token_ids", "0.10+", SAME),
     Option("stream_interval", "0.30+", SAME),
     Option("prompt_embeds", "0.9+", REFUSED, say="Send it to /v1/completions of a server with --enable-prompt-embeds."),
-    Option("best_of", "0.6-0.11", REFUSED, off=(1,), say=_BEST),
-    Option("use_beam_search", "0.6+", REFUSED, off=(False,), say=_BEAMS),
-    Option("length_penalty", "0.6+", NO_EFFECT, say="it belongs to beam search"),
-    Option("early_stopping", "0.6", NO_EFFECT, say="it belongs to beam search"),
+    Option("best_of", "0.6-0.11", SAME, say=BEST),
+    Option("use_beam_search", "0.6+", SAME, say=BEAMS),
+    Option("length_penalty", "0.6+", SAME, say=OF_BEAMS),
+    Option("early_stopping", "0.6", SAME, say=OF_BEAMS),
     Option("guided_json", "0.6-0.11", TRANSLATED, read=read_guided_field, say=_GUIDED),
     Option("guided_regex", "0.6-0.11", TRANSLATED, read=read_guided_field, say=_GUIDED),
     Option("guided_choice", "0.6-0.11", TRANSLATED, read=read_guided_field, say=_GUIDED),
@@ -130,8 +128,7 @@ EMBEDDING = table(Option(name, versions, REFUSED, say=_NO_EMBEDDINGS) for name, 
 }.items())
 
 
-def accept_field(body: Mapping[str, Any], name: str) -> None:
+def accept_field(name: str, value: Any) -> None:
     """Nothing, if the field of a generating request may be left unread; NotBuiltError if not."""
-    option = GENERATING[name]
-    if option.state != NO_EFFECT and not (name == "best_of" and body[name] == body.get("n", 1)):
-        accept(GENERATING, {name: body[name]}, known=())
+    if GENERATING[name].state != NO_EFFECT:
+        accept(GENERATING, {name: value}, known=())

@@ -9,8 +9,9 @@ from weft.compat.vllm.options.accept import accept
 from weft.compat.vllm.options.readers import read_guided_decoding
 from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, TRANSLATED, Option, table
 
-_BEAMS = "Call `LLM.beam_search(prompts, BeamSearchParams(beam_width=…, max_tokens=…))`."
-_BEST = "Ask for `n` answers with `logprobs` and take those of the highest `cumulative_logprob`."
+BEST = "the `n` answers of the highest cumulative log-probability; not streamed"
+BEAMS = "`best_of` or `n` beams, without penalties, stop strings, `logprobs` and limits on tokens; not streamed"
+OF_BEAMS = "only with `use_beam_search`"
 
 SAMPLING = table((
     Option("n", "0.6+", SAME),
@@ -40,10 +41,10 @@ SAMPLING = table((
     Option("allowed_token_ids", "0.6+", SAME),
     Option("skip_reading_prefix_cache", "0.11+", SAME),
     Option("stream_interval", "0.30+", SAME),
-    Option("best_of", "0.6-0.11", REFUSED, off=(1,), say=_BEST),      # equal to n: see `accept_sampling`
-    Option("use_beam_search", "0.6", REFUSED, off=(False,), say=_BEAMS),
-    Option("early_stopping", "0.6", NO_EFFECT, off=(False,), say="it belongs to beam search"),
-    Option("length_penalty", "0.6", NO_EFFECT, off=(1.0,), say="it belongs to beam search"),
+    Option("best_of", "0.6-0.11", SAME, say=BEST),
+    Option("use_beam_search", "0.6", SAME, say=BEAMS),
+    Option("early_stopping", "0.6", SAME, say=OF_BEAMS),
+    Option("length_penalty", "0.6", SAME, say=OF_BEAMS),
     Option("guided_decoding", "0.6-0.11", TRANSLATED, read=read_guided_decoding, say="`structured_outputs`"),
     Option("structured_outputs", "0.11+", REFUSED, say=NOT_YET),
     Option("logits_processors", "0.6-0.14", SAME, say="functions; only in the engine's own process"),
@@ -76,10 +77,8 @@ BEAM = table((
 
 
 def accept_sampling(given: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """`accept` for SamplingParams. `best_of` equal to `n` asks for nothing that `n` does not."""
-    is_n = given.get("best_of") is not None and given["best_of"] == given.get("n", 1)
-    return accept(SAMPLING, {name: value for name, value in given.items() if not (is_n and name == "best_of")},
-                  known=known)
+    """`accept` for SamplingParams."""
+    return accept(SAMPLING, given, known=known)
 
 
 def accept_beams(given: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
