@@ -24,6 +24,7 @@ from weft.architectures.registry import families
 from weft.resolve.gguf.config import read_gguf_config
 from weft.resolve.gguf.families import GGUF_FAMILIES
 from weft.resolve.gguf.header import read_gguf
+from weft.resolve.hf.classes import config_object
 
 # Variants that a GGUF file can state. The others have what the format (and llama.cpp) has no key for.
 NAMES = (
@@ -93,6 +94,31 @@ def test_every_key_of_the_metadata_is_read(name, tmp_path):
 
     assert reader.unread() == {}
     assert config.values["torch_dtype"] == "float32"
+
+
+@pytest.mark.parametrize("name, keys", [
+    ("bloom", ["layer_norm_epsilon"]), ("gpt2", ["layer_norm_epsilon", "n_head"]),
+    ("starcoder2-bare", ["norm_epsilon"]), ("falcon-40b", ["layer_norm_epsilon", "num_kv_heads"]),
+    ("gemma3", ["rms_norm_eps", "layer_types"])])
+def test_the_familys_config_class_reads_from_the_metadata_what_the_original_says(name, keys, tmp_path):
+    model = transformers_model(MODELS[name])
+    config = read_gguf_config(write_gguf(model, tmp_path / "model.gguf"), {})
+
+    found = config_object(config.values, config.source)
+
+    # What programmed models are given. Single precision has seven digits.
+    assert {key: getattr(found, key) for key in keys} == {
+        key: pytest.approx(value) if isinstance(value := getattr(model.config, key), float) else value for key in keys}
+
+
+def test_the_config_class_of_gemma_3_has_a_rotary_base_for_each_kind_of_layer(tmp_path):
+    model = transformers_model(MODELS["gemma3"])
+    config = read_gguf_config(write_gguf(model, tmp_path / "model.gguf"), {})
+
+    found = config_object(config.values, config.source).rope_parameters
+
+    assert found["full_attention"].pop("partial_rotary_factor") == 1.0
+    assert found == model.config.rope_parameters
 
 
 def test_each_family_that_is_read_is_tested():

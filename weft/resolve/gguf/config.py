@@ -170,7 +170,7 @@ class _Metadata:
         if self.family.is_latent:
             return self._latent_heads()
         size, source = self._head_dim()
-        if size is not None:
+        if size is not None and self.family.head_dim is not None:
             self._set(self.family.head_dim, size, source)
         if self.family.wide_scale_layers is not None:
             self._query_scale(size)
@@ -232,7 +232,8 @@ class _Metadata:
 
     def _rope(self) -> None:
         rope: dict[str, Any] = {"rope_type": "default", "rope_theta": self.number("rope.freq_base", 10000.0)}
-        rotated, size = self.number("rope.dimension_count"), self.values.get(self.family.head_dim)
+        rotated, key = self.number("rope.dimension_count"), self.family.head_dim
+        size = self._width_by_heads() if key is None else self.values.get(key)
         if rotated is not None and isinstance(size, int) and size > 0:
             if not isinstance(rotated, int):
                 raise self.error("rope.dimension_count", rotated, "an integer")
@@ -240,6 +241,9 @@ class _Metadata:
         rope |= self._scaling() | self._factors()
         if rope["rope_type"] != "longrope" and self.get("rope.scaling.type") == "longrope":
             raise self.error("rope.scaling.type", "longrope", "a tensor rope_factors_long.weight", "There is none.")
+        if self.family.local_rope_base is not None:
+            local = self.number("rope.freq_base_swa", self.family.local_rope_base)
+            rope = {"full_attention": rope, "sliding_attention": {"rope_type": "default", "rope_theta": local}}
         self._set("rope_parameters", rope, f"{self.name}.rope.*")
 
     def _scaling(self) -> dict[str, Any]:

@@ -21,7 +21,8 @@ class GGUFFamily:
     has_rope: the family has rotary positions, with base 10000 unless the file says otherwise.
     if_above: {metadata key: (number, the family to use instead when the file's value is larger)}.
     if_true: {metadata key: the family to use instead when the file's value is true}.
-    head_dim: the config key for the size of a head.
+    head_dim: the config key for the size of a head; None: such configs have none, it is hidden_size / heads.
+    local_rope_base: the rotary base of layers with a window, unless the file says another; None: all layers have one.
     is_latent: the family has latent attention (MLA), whose head sizes have separate keys.
     wide_scale_layers: for families with `query_pre_attn_scalar`, which files do not state: the number of layers of the
         largest model, where it is hidden_size / heads. In the other models it is head_dim.
@@ -34,7 +35,8 @@ class GGUFFamily:
     choices: Mapping[str, tuple[str, Any, Any]] = field(default_factory=dict)
     constants: Mapping[str, Any] = field(default_factory=dict)
     has_rope: bool = True
-    head_dim: str = "head_dim"
+    head_dim: str | None = "head_dim"
+    local_rope_base: float | None = None
     is_latent: bool = False
     if_above: Mapping[str, tuple[int, GGUFFamily]] = field(default_factory=dict)
     if_true: Mapping[str, GGUFFamily] = field(default_factory=dict)
@@ -45,12 +47,13 @@ _BIASES = {"attention_bias": "attn_q.bias", "mlp_bias": "ffn_up.bias"}
 _QKV_BIAS = {"attention_bias": "attn_q.bias"}
 _EXPERTS = {"expert_feed_forward_length": "moe_intermediate_size", "expert_weights_norm": "norm_topk_prob"}
 _NO_KV = {"attention.head_count_kv": None}
+_EPSILON = {"attention.layer_norm_epsilon": "layer_norm_epsilon"}
 
 _MISTRAL = GGUFFamily(architecture="MistralForCausalLM", model_type="mistral")
 _MIXTRAL = GGUFFamily(architecture="MixtralForCausalLM", model_type="mixtral")
 _FALCON = GGUFFamily(
-    architecture="FalconForCausalLM", model_type="falcon", flags={"bias": "attn_qkv.bias"},
-    keys={"attention.head_count_kv": "num_kv_heads", "feed_forward_length": "ffn_hidden_size"})
+    architecture="FalconForCausalLM", model_type="falcon", flags={"bias": "attn_qkv.bias"}, head_dim=None,
+    keys=_EPSILON | {"attention.head_count_kv": "num_kv_heads", "feed_forward_length": "ffn_hidden_size"})
 _FALCON_GROUPED = replace(_FALCON, constants={"new_decoder_architecture": True},
                           choices={"num_ln_in_parallel_attn": ("attn_norm_2.weight", 2, 1)})
 _OLMO3 = GGUFFamily(architecture="Olmo3ForCausalLM", model_type="olmo3", flags=_QKV_BIAS)
@@ -92,18 +95,18 @@ GGUF_FAMILIES: Mapping[str, GGUFFamily] = {
     "gemma": GGUFFamily(architecture="GemmaForCausalLM", model_type="gemma", flags=_QKV_BIAS),
     "gemma2": GGUFFamily(architecture="Gemma2ForCausalLM", model_type="gemma2", flags=_QKV_BIAS, wide_scale_layers=46),
     "gemma3": GGUFFamily(architecture="Gemma3ForCausalLM", model_type="gemma3_text", flags=_QKV_BIAS,
-                         wide_scale_layers=62),
+                         keys={"rope.freq_base_swa": None}, local_rope_base=10000.0, wide_scale_layers=62),
     "phi2": GGUFFamily(architecture="PhiForCausalLM", model_type="phi"),
     "phi3": GGUFFamily(architecture="Phi3ForCausalLM", model_type="phi3"),
     "falcon": replace(_FALCON, if_above={"attention.head_count_kv": (1, _FALCON_GROUPED)}),
     "bloom": GGUFFamily(architecture="BloomForCausalLM", model_type="bloom", has_rope=False,
-                        keys=_NO_KV | {"feed_forward_length": "n_inner"}),
+                        keys=_NO_KV | _EPSILON | {"feed_forward_length": "n_inner"}),
     "gpt2": GGUFFamily(architecture="GPT2LMHeadModel", model_type="gpt2", has_rope=False,
-                       keys=_NO_KV | {"feed_forward_length": "n_inner"}),
+                       keys=_NO_KV | _EPSILON | {"feed_forward_length": "n_inner"}),
     "gptneox": GGUFFamily(architecture="GPTNeoXForCausalLM", model_type="gpt_neox", keys=_NO_KV, flags={
         "attention_bias": "attn_qkv.bias"}),
     "starcoder2": GGUFFamily(architecture="Starcoder2ForCausalLM", model_type="starcoder2", flags={
-        "use_bias": "attn_q.bias"}),
+        "use_bias": "attn_q.bias"}, keys={"attention.layer_norm_epsilon": "norm_epsilon"}),
     "stablelm": GGUFFamily(architecture="StableLmForCausalLM", model_type="stablelm", flags={
         "use_qkv_bias": "attn_q.bias", "qk_layernorm": "attn_q_norm.weight"}),
     "command-r": GGUFFamily(architecture="CohereForCausalLM", model_type="cohere", flags=_QKV_BIAS | {
