@@ -26,6 +26,7 @@ def falcon(c: ConfigReader) -> DecoderSpec:
     else:
         positions = rope(c)
     parallel, ffn_norm = _norms(c, norm)
+    has_two_norms = parallel and ffn_norm is not None
     block = BlockSpec(
         mixer=attention(c, positions=positions, num_kv_heads=kv_heads, qkv_bias=bias, out_bias=bias),
         ffn=MLPSpec(intermediate_size=c.positive("ffn_hidden_size", default=4 * hidden), gated=False, bias=bias,
@@ -34,8 +35,9 @@ def falcon(c: ConfigReader) -> DecoderSpec:
         ffn_norm=ffn_norm,
         parallel=parallel,
     )
-    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=_names(c, kv_heads), tied=True,
-                   gguf=gguf_names(GGUF_FUSED_QKV, _GGUF_NORMS if ffn_norm is not None and parallel else {}))
+    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, tied=True,
+                   names=_names(c, kv_heads, has_two_norms=has_two_norms),
+                   gguf=gguf_names(GGUF_FUSED_QKV, _GGUF_NORMS if has_two_norms else {}))
 
 
 def _is_new(c: ConfigReader) -> bool:
@@ -65,15 +67,13 @@ def _norms(c: ConfigReader, norm: LayerNorm) -> tuple[bool, LayerNorm | None]:
     return parallel, None if parallel else norm
 
 
-def _names(c: ConfigReader, kv_heads: int) -> NameMap:
+def _names(c: ConfigReader, kv_heads: int, *, has_two_norms: bool) -> NameMap:
     layer, targets = "transformer.h.{i}.", ("blocks.{i}.mixer.q", "blocks.{i}.mixer.k", "blocks.{i}.mixer.v")
     qkv = layer + "self_attention.query_key_value"
     layout = GroupedQKV(num_groups=kv_heads, queries_per_group=keys.num_heads(c) // kv_heads, head_dim=keys.head_dim(c))
     return names({
-        layer + "input_layernorm": "blocks.{i}.mixer_norm",
-        layer + "ln_attn": "blocks.{i}.mixer_norm",
-        layer + "ln_mlp": "blocks.{i}.ffn_norm",
-        layer + "post_attention_layernorm": "blocks.{i}.ffn_norm",
+        layer + ("ln_attn" if has_two_norms else "input_layernorm"): "blocks.{i}.mixer_norm",
+        layer + ("ln_mlp" if has_two_norms else "post_attention_layernorm"): "blocks.{i}.ffn_norm",
         qkv: Rule(qkv, targets, layout),
         layer + "self_attention.dense": "blocks.{i}.mixer.o",
         layer + "mlp.dense_h_to_4h": "blocks.{i}.ffn.up",

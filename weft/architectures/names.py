@@ -139,6 +139,7 @@ class Rule:
 class NameMap(Part):
     """All rules of a family.
 
+    rules: where several have the same target, the first is of the name that today's files have.
     optional_prefix: a prefix that a checkpoint's names may lack (base-model checkpoints: `wte` for `transformer.wte`).
     ignored: stems or whole names of tensors that are not loaded (buffers such as `rotary_emb.inv_freq`); may have {i}.
     ignored_prefixes: prefixes of names that are not loaded (layers for multi-token prediction).

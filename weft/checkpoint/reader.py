@@ -90,6 +90,10 @@ class Checkpoint:
         shard = self._shards[self.tensors[name].file]
         return isinstance(shard, GGUFShard) and shard.has_codes(name)
 
+    def codes_are_turned(self, name: str) -> bool:
+        """Whether a tensor's codes are those of the transposed matrix."""
+        return False
+
     def code_row(self, name: str) -> QuantizedWeight | None:
         """A row of zeros in the format of `quantized`, known from headers alone; None for a tensor without codes."""
         shard = self._shards[self.tensors[name].file]

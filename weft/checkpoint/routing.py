@@ -137,6 +137,20 @@ def take_apart(layout: Layout, tensor: Tensor, num_rows: Sequence[int]) -> list[
             return [tensor.flatten()]
 
 
+def put_together(layout: Layout, parts: Sequence[Tensor]) -> Tensor:
+    """The tensor that `take_apart` makes these parts of. ValueError for a layout that no Hugging Face file has."""
+    match layout:
+        case Plain():
+            whole = parts[0] if len(parts) == 1 else torch.cat(list(parts))
+            return whole.t() if layout.transposed and whole.dim() == 2 else whole
+        case GroupedQKV(num_groups=count) | HeadRows(num_heads=count):
+            return torch.cat([part.unflatten(0, (count, -1)) for part in parts], dim=1).flatten(0, 1)
+        case ChannelKernels():
+            return parts[0].unsqueeze(1) if parts[0].dim() == 2 else parts[0]
+        case _:
+            raise ValueError(f"{type(layout).__name__} is a layout of other files than Hugging Face's")
+
+
 def has_rows(layout: Layout) -> bool:
     """Whether a layout only divides and reorders rows, so that it also works for rows of integer codes."""
     changes_more = isinstance(layout, Shifted | SingleRow | ChannelKernels | NegatedExp | Flattened)

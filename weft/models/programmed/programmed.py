@@ -33,6 +33,7 @@ from weft.layers.public.linear import PublicLinear
 from weft.layers.public.rope import RotaryEmbedding
 from weft.models.engine_model import LayerWords, ModelWords
 from weft.models.programmed.filled import check_filled, check_used
+from weft.models.programmed.hf_names import under_hf_names
 from weft.models.programmed.reading import Headers, Reading, drop_memory, needs_numbers
 from weft.models.programmed.recorded import record_marked
 from weft.models.sizes import cache_bytes_per_token, layers_of, num_parameters, step_bytes
@@ -68,11 +69,9 @@ class Programmed:
 
     def __init__(self, cls: type[nn.Module], config: EngineConfig, checkpoint: Checkpoint | None,
                  context: LayerContext) -> None:
-        self._checkpoint, self._context, self._vocab_size = checkpoint, context, config.model.vocab_size
+        self._checkpoint = None if checkpoint is None else under_hf_names(checkpoint, config.model, context.dtype)
+        self._context, self._vocab_size = context, config.model.vocab_size
         self._hf_config, self._ranks = config.model.hf_config, current_ranks()
-        if checkpoint is not None and checkpoint.is_gguf:
-            raise NotBuiltError("model", str(checkpoint.path), expected="safetensors or PyTorch files",
-                                hint="weft does not know how GGUF files name a programmed model's tensors.")
         self.name, self._step = cls.__qualname__, StepRef()
         self._vllm_config = vllm_config(config)
         self.module = self._made(cls, config)
@@ -129,7 +128,8 @@ class Programmed:
         checkpoint, saved = self._checkpoint, 0
         for name in self._coded() if self._context.is_native else ():
             assert checkpoint is not None
-            *rows, columns = checkpoint.tensors[name].shape
+            shape = checkpoint.tensors[name].shape
+            *rows, columns = reversed(shape) if checkpoint.codes_are_turned(name) else shape
             case = linear_case(replace(self._context, quantization=None), columns, prod(rows), is_table=True)
             saved += product_bytes(case) - product_bytes(case, checkpoint.code_row(name))
         return saved

@@ -45,7 +45,8 @@ class Reading(Iterable[tuple[str, Tensor]]):
         checkpoint = self.checkpoint
         return Source(numbers=lambda: next(iter(checkpoint.read([name])))[1], on_use=partial(self.used.add, name),
                       codes=partial(checkpoint.quantized, name),
-                      int8_activations=checkpoint.has_int8_activations(name))
+                      int8_activations=checkpoint.has_int8_activations(name),
+                      is_turned=checkpoint.codes_are_turned(name))
 
 
 class Headers(Reading):
