@@ -22,7 +22,7 @@ INTRODUCTION = """\
 This page is made by `tools/make_cli_docs.py` from what `--help` prints.
 
 - Options are spelled with dashes or underscores: `--max-model-len`, `--max_model_len`.
-- What is on is turned off by `--no-…`: `--no-enable-prefix-caching`.
+- What is on is turned off by `--no-…`: `--no-enable-prefix-caching`. `=True` and `=False` are taken too.
 - One key of a JSON option: `--hf-overrides.rope_scaling.factor=2`.
 - Whole numbers may be short: `4k` is 4000, `4K` is 4096, `25.6k` is 25600; `m`, `g` and `t` likewise.
 - `--config FILE.yaml` takes options from a file, one `option: value` a line; the command line wins.

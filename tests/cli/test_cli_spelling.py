@@ -6,6 +6,8 @@ import argparse
 
 import pytest
 
+from weft.cli.flexible import FlexibleArgumentParser
+from weft.cli.main import build_parser
 from weft.cli.parser import spelled
 from weft.config.flags import human_int, merge
 
@@ -62,3 +64,33 @@ def test_help_of_a_word_shows_the_options_with_it_in_their_name(weft):
     ran = weft("serve", "--help=max_model")
 
     assert "--max-model-len" in ran.out and "--max-num-seqs" not in ran.out
+
+
+@pytest.mark.parametrize(("words", "eager"), [
+    (["--enforce-eager"], True), (["--enforce-eager=True"], True), (["--enforce-eager=false"], False),
+    (["--enforce-eager", "True"], True), (["--enforce-eager", "False"], False), (["--no-enforce-eager=True"], False),
+    (["--no-enforce-eager=False"], True),
+])
+def test_a_flag_takes_true_and_false(words, eager):
+    options = build_parser("serve").parse_args([*words, "some/model"])
+
+    assert (options.enforce_eager, options.positional_model) == (eager, "some/model")
+
+
+def test_flags_of_a_script_take_true_and_false_too():
+    parser = FlexibleArgumentParser()
+    parser.add_argument("--use_it", action="store_true")
+    parser.add_argument("--name")
+    parser.add_argument("rest", nargs="*")
+
+    assert vars(parser.parse_args(["--use-it=True", "--name", "True", "a"])) == {
+        "use_it": True, "name": "True", "rest": ["a"]}
+    assert parser.parse_args(["--use_it", "False", "--", "--use_it", "True"]).rest == ["--use_it", "True"]
+    assert parser.parse_args(["--use_it=False"]).use_it is False
+
+
+def test_a_flag_with_another_value_is_an_error_that_says_what_it_takes(capsys):
+    with pytest.raises(SystemExit):
+        build_parser("serve").parse_args(["--enforce-eager=maybe"])
+
+    assert "--enforce-eager = 'maybe': expected no value, True or False" in capsys.readouterr().err

@@ -75,8 +75,7 @@ def _as_arguments(flag: str, value: Any, parser: Parser) -> list[str]:
     if value is None:
         return []
     if isinstance(value, bool) and not parser.takes(flag):
-        off = "--no-" + flag[2:]
-        return [flag] if value else [off] * (off in parser.flags())
+        return parser.switch(flag, value)
     if isinstance(value, list) and not any(isinstance(v, dict | list) for v in value):
         return [flag, *map(str, value)] if value else []
     return [flag, json.dumps(value) if isinstance(value, dict | list | bool) else str(value)]

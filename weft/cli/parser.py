@@ -1,4 +1,4 @@
-"""`Parser`: argparse with one-line errors, `--help=GROUP`, and other spellings of options (`--a_b`, `--a.b=v`, `4k`).
+"""`Parser`: argparse with one-line errors, `--help=GROUP`, and more spellings (`--a_b`, `--a.b=v`, `4k`, `--a=True`).
 
 Errors name the nearest known option, and help looks the same under every Python version. This module knows no option by
 name.
@@ -9,10 +9,13 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from weft.config.flags import json_or_text
+
+_TRUTH = {"True": True, "true": True, "False": False, "false": False}
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
@@ -43,7 +46,7 @@ class HelpAction(argparse.Action):
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser without abbreviated options and with one-line errors."""
+    """An ArgumentParser without abbreviated options and with one-line errors. Its flags take `=True` and `=False`."""
 
     def __init__(self, **settings: Any) -> None:
         settings = {"formatter_class": Formatter, "allow_abbrev": False, "add_help": False} | settings
@@ -61,6 +64,39 @@ class Parser(argparse.ArgumentParser):
     def takes(self, flag: str) -> bool:
         """True if the option takes a value."""
         return self._option_string_actions[flag].nargs != 0
+
+    def switch(self, flag: str, value: bool) -> list[str]:
+        """The arguments that set an option without a value to `value`: the flag, its `--no-` form, or none."""
+        action = self._option_string_actions[flag]
+        if not isinstance(action, argparse.BooleanOptionalAction):
+            return [flag] * value
+        value = value is not flag.startswith("--no-")
+        return [next(name for name in action.option_strings if name.startswith("--no-") is not value)]
+
+    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None    # pyright: ignore
+                         ) -> tuple[argparse.Namespace, list[str]]:
+        """As argparse's, with `--flag=True`, `--flag False` and the like for options without a value."""
+        return super().parse_known_args(self._switched(sys.argv[1:] if args is None else list(args)), namespace)
+
+    def _switched(self, argv: Sequence[str]) -> list[str]:
+        out: list[str] = []
+        rest = list(argv)
+        while rest and rest[0] != "--":
+            flag, equals, value = rest.pop(0).partition("=")
+            if not self._is_switch(flag):
+                out.append(flag + equals + value)
+                continue
+            if not equals and rest and rest[0] in _TRUTH:
+                value = rest.pop(0)
+            elif equals and value not in _TRUTH:
+                self.error(f"{flag} = {value!r}: expected no value, True or False")
+            out += self.switch(flag, _TRUTH.get(value, True))
+        return out + rest
+
+    def _is_switch(self, flag: str) -> bool:
+        action = self._option_string_actions.get(flag)
+        return isinstance(action, argparse.BooleanOptionalAction) or (
+            action is not None and action.nargs == 0 and action.const is True)
 
     def refuse_unknown(self, extras: Sequence[str]) -> None:
         """Exit with an error if there are unknown arguments; name the nearest known option."""
