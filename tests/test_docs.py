@@ -16,6 +16,7 @@ import pytest
 import torch
 from http_server import running_server
 from safetensors.torch import load_file, save_file
+from tiny_encoder_decoders import write_pair
 from tiny_encoders import write_encoder
 from tiny_llama import LAYERS, make_checkpoint
 from toy_engine import save_tokenizer
@@ -128,6 +129,15 @@ def test_an_encoder_turns_texts_into_numbers(tmp_path, capsys):
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in said[:2]] == ["64", "64"]
     assert said[2] == "torch.Size([5, 64])"
+
+
+def test_an_encoder_reads_and_a_decoder_answers(tmp_path, capsys):
+    write_pair(tmp_path, "t5")
+    save_tokenizer(tmp_path)
+
+    run(block_with("docs/guide.md", "path/to/t5").replace("path/to/t5", str(tmp_path)))
+
+    assert capsys.readouterr().out.startswith("translate English to German: a fox [")
 
 
 def test_the_model_file_describes_a_model_that_runs(biased_model, tmp_path):
@@ -264,7 +274,7 @@ def test_every_python_block_is_run_by_a_test_above():
     counts = {str(page.relative_to(ROOT)): len(blocks(str(page), "python")) for page in PAGES}
 
     assert {page: count for page, count in counts.items() if count} == {
-        "README.md": 2, "docs/adding-a-model.md": 6, "docs/configuration.md": 2, "docs/guide.md": 5,
+        "README.md": 2, "docs/adding-a-model.md": 6, "docs/configuration.md": 2, "docs/guide.md": 6,
         "docs/plugins.md": 2}
 
 

@@ -1,8 +1,9 @@
 """Runs every checkpoint of a catalogue with model_impl="transformers" and compares the tokens with an oracle's.
 
-    python tools/matrix.py CATALOGUE [--oracle SCRIPT] [--work DIR] [--only ARCH,ARCH] [--json FILE] [--markdown FILE]
+    python tools/matrix.py CATALOGUE [--kind causal|seq2seq] [--oracle SCRIPT] [--work DIR] [--only ARCH,ARCH]
+        [--json FILE] [--markdown FILE]
 
-CATALOGUE: a directory of checkpoints, or a script for which `SCRIPT list --kind causal` prints "kind name model_type"
+CATALOGUE: a directory of checkpoints, or a script for which `SCRIPT list --kind KIND` prints "kind name model_type"
 lines and `SCRIPT NAME DIR` writes a checkpoint. The oracle: a file oracle.json in the checkpoint ({"prompts":
 [{"prompt": ids, "generated": ids}]}), which `--oracle SCRIPT` is asked to write where there is none; without both,
 Transformers' own greedy generation. Each prompt is computed in company of all others, and again in small chunks.
@@ -27,14 +28,14 @@ OPTIONS = {"dtype": "float32", "use_tqdm_on_load": False, "skip_tokenizer_init":
            "model_impl": "transformers", "kv_cache_memory_bytes": 1 << 26}
 
 
-def checkpoints(catalogue: Path, work: Path, only: list[str], python: str) -> Iterator[tuple[str, Path]]:
+def checkpoints(catalogue: Path, kind: str, work: Path, only: list[str], python: str) -> Iterator[tuple[str, Path]]:
     """(name, directory) of each checkpoint, written first where the catalogue is a script."""
     if catalogue.is_dir():
         for path in sorted(catalogue.iterdir()):
             if (path / "config.json").is_file() and (not only or path.name in only):
                 yield path.name, path
         return
-    listed = subprocess.run([python, str(catalogue), "list", "--kind", "causal"], check=True, capture_output=True,
+    listed = subprocess.run([python, str(catalogue), "list", "--kind", kind], check=True, capture_output=True,
                             text=True).stdout
     for line in listed.splitlines():
         name = line.split()[1]
@@ -74,7 +75,7 @@ def generated(path: Path) -> list[dict[str, Any]]:
             ids.append(16 + (state >> 8) % (size - 16))
         found = model.generate(torch.tensor([ids]), max_new_tokens=NEW_TOKENS, min_new_tokens=NEW_TOKENS,
                                do_sample=False)
-        out.append({"prompt": ids, "generated": found[0, length:].tolist()})
+        out.append({"prompt": ids, "generated": found[0, -NEW_TOKENS:].tolist()})
     return out
 
 
@@ -147,6 +148,7 @@ def main() -> int:
     """Ends with 1 if a judged checkpoint gives other tokens."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("catalogue", type=Path)
+    parser.add_argument("--kind", default="causal", choices=("causal", "seq2seq"))
     parser.add_argument("--oracle", type=Path)
     parser.add_argument("--work", type=Path, default=Path("matrix-checkpoints"))
     parser.add_argument("--only", default="")
@@ -155,7 +157,7 @@ def main() -> int:
     args = parser.parse_args()
     logging.getLogger("weft").setLevel(logging.CRITICAL)
     rows, only = [], [name for name in args.only.split(",") if name]
-    for name, path in checkpoints(args.catalogue, args.work, only, sys.executable):
+    for name, path in checkpoints(args.catalogue, args.kind, args.work, only, sys.executable):
         start = time.monotonic()
         rows.append(measured(name, path, args.oracle, sys.executable))
         said = {key: value for key, value in rows[-1].items() if value and key not in ("name", "architecture")}

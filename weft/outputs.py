@@ -69,6 +69,8 @@ class RequestOutput:
     """The output of a request with all its answers, as far as its output kind says.
 
     prompt_token_ids: empty for a prompt given as embeddings. num_prompt_embeds: then the number of its rows.
+    encoder_prompt, encoder_prompt_token_ids: the input of a model with an encoder; then `prompt` is the decoder's,
+        which begins with its start token. None for other models.
     prompt_logprobs: one entry for each prompt token, the first None; None unless requested.
     num_cached_tokens: prompt tokens whose keys and values came from the prefix cache.
     error: what went wrong, if a finish_reason is "error".
@@ -93,8 +95,8 @@ class RequestOutput:
 
     @property
     def num_prompt_tokens(self) -> int:
-        """The prompt's length in tokens, for token ids and for embeddings."""
-        return len(self.prompt_token_ids) + self.num_prompt_embeds
+        """The prompt's length in tokens, for token ids and for embeddings; the encoder's and the decoder's together."""
+        return len(self.prompt_token_ids) + self.num_prompt_embeds + len(self.encoder_prompt_token_ids or ())
 
 
 @dataclass(slots=True, kw_only=True)

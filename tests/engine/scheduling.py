@@ -60,12 +60,10 @@ def make_seq(
     output: list[int] | None = None, cache_salt: str | None = None, num_encoder_tokens: int = 0,
     **params,
 ) -> Sequence:
-    seq = Sequence(EngineRequest(
+    return Sequence(EngineRequest(
         request_id=request_id, prompt_token_ids=prompt, params=SamplingParams(max_tokens=max_tokens, **params),
         eos_token_ids=[EOS], arrival_time=arrival_time, priority=priority, output_token_ids=output or [],
-        cache_salt=cache_salt))
-    seq.num_encoder_tokens = num_encoder_tokens
-    return seq
+        cache_salt=cache_salt, encoder_token_ids=list(range(num_encoder_tokens))))
 
 
 def pool(scheduler: Scheduler, request_id: str, prompt: list[int]) -> Sequence:

@@ -15,7 +15,7 @@ LOGITS = [0.0, 1.0, 2.0, 3.0, 4.0]  # of a vocabulary of five
 EOS = 4
 
 
-def sequence(prompt=(0,), output=(), *, bad_words=(), **params):
+def sequence(prompt=(0,), output=(), *, bad_words=(), forced=(), **params):
     params = {"temperature": 0.0, "max_tokens": 50, "seed": 1} | params
     return Sequence(
         EngineRequest(
@@ -26,6 +26,7 @@ def sequence(prompt=(0,), output=(), *, bad_words=(), **params):
             eos_token_ids=[EOS],
             arrival_time=0.0,
             bad_words_token_ids=[list(word) for word in bad_words],
+            forced_token_ids=list(forced),
         )
     )
 
@@ -264,3 +265,11 @@ def test_a_row_after_drafts_is_that_of_a_sequence_which_has_these_tokens(name, i
         known = sequence([0, 1], [1, *drafts[:count]], **options)
         [alone] = sampler.sample(logits[count : count + 1].clone(), [SampleRow(known)])
         assert found == alone, f"after {count} drafts"
+
+
+def test_a_forced_token_comes_whatever_the_logits_and_the_parameters_say():
+    forced = [1, EOS]
+
+    assert token(sequence(forced=forced, allowed_token_ids=[2], bad_words=[[1]])) == 1
+    assert token(sequence(output=[1], forced=forced, min_tokens=9)) == EOS
+    assert token(sequence(output=[1, EOS], forced=forced, bad_words=[[EOS]])) == 3

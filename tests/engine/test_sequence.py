@@ -48,6 +48,14 @@ def test_rows_of_embeddings_count_in_the_blocks_they_lie_in():
     assert one.key_extras(8, 12) == b""
 
 
+def test_the_encoders_input_counts_in_the_first_block():
+    one, other = make(encoder_token_ids=[5, 6]), make(encoder_token_ids=[5, 7])
+
+    assert one.num_encoder_tokens == 2
+    assert one.key_extras(0, 4) != other.key_extras(0, 4) != b""
+    assert one.key_extras(4, 8) == b""
+
+
 def test_no_salt_can_be_taken_for_rows():
     rows = of_rows(np.ones((4, 2), dtype=np.float32))
     imitation = make(cache_salt=rows.key_extras(0, 4).decode("latin-1"))

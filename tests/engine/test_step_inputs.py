@@ -71,3 +71,17 @@ def test_a_model_that_stores_nothing_has_a_step_without_plans():
     add(scheduler, "a", tokens(3))
 
     assert step_inputs(scheduler.schedule(), memory()).caches == ()
+
+
+def test_an_encoders_input_comes_with_the_first_tokens_of_its_sequence_only():
+    scheduler = make_scheduler()
+    add(scheduler, "old", tokens(3), num_encoder_tokens=4)
+    plan = scheduler.schedule()
+    first = step_inputs(plan, memory(None)).encoder_ids
+    apply(scheduler, plan)
+    add(scheduler, "new", tokens(1, 200), num_encoder_tokens=2)
+
+    later = step_inputs(scheduler.schedule(), memory(None)).encoder_ids
+
+    assert {place: ids.tolist() for place, ids in first.items()} == {0: [0, 1, 2, 3]}
+    assert {place: ids.tolist() for place, ids in later.items()} == {1: [0, 1]}

@@ -16,6 +16,10 @@ from weft.frontend.prompts import Prompt, parse_prompt, split_prompts
     ({"prompt": "hi"}, Prompt(text="hi", token_ids=None)),
     ({"prompt": "hi", "prompt_token_ids": [1]}, Prompt(text="hi", token_ids=[1])),
     ({"prompt_token_ids": [1], "cache_salt": "s"}, Prompt(text=None, token_ids=[1], cache_salt="s")),
+    ({"encoder_prompt": "hi"}, Prompt(text=None, token_ids=None, encoder=Prompt(text="hi", token_ids=None))),
+    ({"encoder_prompt": [1], "decoder_prompt": {"prompt": "hi"}, "cache_salt": "s"},
+     Prompt(text="hi", token_ids=None, cache_salt="s", encoder=Prompt(text=None, token_ids=[1]))),
+    ({"prompt": "hi", "encoder_prompt": None}, Prompt(text="hi", token_ids=None)),
     ({"prompt": "hi", "multi_modal_data": None, "mm_processor_kwargs": {}}, Prompt(text="hi", token_ids=None)),
 ])
 def test_every_form_of_a_prompt_is_read(prompt, parsed):
@@ -42,6 +46,13 @@ def test_every_form_of_a_prompt_is_read(prompt, parsed):
     ({"prompt": "hi", "promt": "x"}, "prompt"),
     ({"prompt": "hi", 10**5000: "x"}, "prompt"),
     ({"prompt": "hi", "cache_salt": ""}, "prompt.cache_salt"),
+    ({"encoder_prompt": "hi", "cache_salt": ""}, "prompt.cache_salt"),
+    ({"decoder_prompt": "hi"}, "encoder_prompt"),
+    ({"encoder_prompt": "hi", "prompt": "hi"}, "prompt.prompt"),
+    ({"encoder_prompt": ""}, "encoder_prompt"),
+    ({"encoder_prompt": "hi", "decoder_prompt": [1.5]}, "decoder_prompt"),
+    ({"encoder_prompt": {"encoder_prompt": "hi"}}, "encoder_prompt"),
+    ({"encoder_prompt": {"prompt_embeds": "AA"}}, "encoder_prompt"),
     ({"prompt": "hi", "cache_salt": 5}, "prompt.cache_salt"),
 ])
 def test_a_wrong_prompt_is_refused_by_name(prompt, field):
@@ -51,7 +62,7 @@ def test_a_wrong_prompt_is_refused_by_name(prompt, field):
     assert error.value.field == field
 
 
-@pytest.mark.parametrize("key", ["multi_modal_data", "encoder_prompt", "token_type_ids"])
+@pytest.mark.parametrize("key", ["multi_modal_data", "token_type_ids"])
 def test_forms_without_code_say_so(key):
     with pytest.raises(NotBuiltError, match=key):
         parse_prompt({"prompt": "hi", key: {"image": 1}})

@@ -7,7 +7,7 @@ from model_dir import write_model
 
 from weft.errors import ConfigError
 from weft.resolve.config_file import read_config
-from weft.resolve.options.generation import eos_token_ids, sampling_defaults, sampling_origins
+from weft.resolve.options.generation import decoder_start_token_ids, eos_token_ids, sampling_defaults, sampling_origins
 
 
 def generation(**values):
@@ -133,3 +133,31 @@ def test_without_defaults_nothing_is_logged(tmp_path, caplog):
         assert sampling_origins({}, "auto", {}, write_model(tmp_path)) == {}
 
     assert caplog.text == ""
+
+
+def start(directory, **config):
+    found = decoder_start_token_ids("auto", read_config(directory, config), directory, 100)
+    return found["decoder_start_token_id"], found["forced_bos_token_id"]
+
+
+def test_a_decoder_starts_from_its_start_token_or_from_bos(tmp_path):
+    directory = write_model(tmp_path, generation(bos_token_id=1, decoder_start_token_id=2, forced_bos_token_id=3))
+    assert start(directory, decoder_start_token_id=9) == (2, 3)
+
+    directory = write_model(tmp_path, generation(bos_token_id=1))
+    assert start(directory, decoder_start_token_id=9, forced_bos_token_id=8) == (9, None)
+    assert start(directory) == (1, None)
+
+
+def test_without_a_generation_config_the_config_says_what_a_decoder_starts_from(tmp_path):
+    directory = write_model(tmp_path)
+    (directory / "generation_config.json").unlink(missing_ok=True)
+
+    assert start(directory, decoder_start_token_id=9, forced_bos_token_id=8) == (9, 8)
+
+
+def test_a_start_token_outside_the_vocabulary_is_refused(tmp_path):
+    directory = write_model(tmp_path, generation(decoder_start_token_id=100))
+
+    with pytest.raises(ConfigError, match="decoder_start_token_id"):
+        start(directory)

@@ -53,12 +53,14 @@ class EngineCore:
                                     has_drafts=config.speculative is not None)
         self._proposer = make_proposer(config.speculative)
         self.stats = EngineStats()
+        encoder = self.runner.model.encoder
         self.info = EngineInfo(
             max_model_len=plan.max_model_len, num_blocks=list(plan.num_blocks), block_size=plan.block_size,
             weight_bytes=plan.weight_bytes, activation_bytes=plan.activation_bytes, kv_cache_bytes=plan.kv_cache_bytes,
             load_seconds=time.monotonic() - start, kernels=self.runner.list_kernels(),
             tasks=sorted(self.runner.model.tasks), prompt_embeds_size=self.runner.model.prompt_embeds_size,
-            extra_outputs=list(extra_output_names(self.runner.model)))
+            extra_outputs=list(extra_output_names(self.runner.model)),
+            encoder_vocab_size=encoder and encoder.vocab_size, max_encoder_len=encoder and encoder.max_len)
 
     @property
     def has_unfinished(self) -> bool:

@@ -1,7 +1,7 @@
 """The sampler: from logits to tokens and log-probabilities, each row with its sequence's parameters.
 
-Order of the steps: allowed ids, bad words, min_tokens, logit bias, logits processors, penalties, temperature (with the
-processors that leave the likeliest token alone), min-p, top-k, top-p, draw.
+Order of the steps: a forced token, or else allowed ids, bad words, min_tokens and logit bias; then logits processors,
+penalties, temperature (with the processors that leave the likeliest token alone), min-p, top-k, top-p, draw.
 A row's token depends only on the row's logits, the tokens before it, the parameters and the seed, never on the batch.
 """
 
@@ -169,6 +169,9 @@ class Sampler:
     def _mask(self, logits: Tensor, row: SampleRow) -> None:
         """Applies masks and bias to one row of logits [V], in place."""
         params, request, sampling = row.params, row.seq.request, self._sampling
+        if row.num_output_tokens < len(request.forced_token_ids):
+            sampling.allow_only(logits, [request.forced_token_ids[row.num_output_tokens]])
+            return
         if params.allowed_token_ids is not None:
             sampling.allow_only(logits, params.allowed_token_ids)
         token_ids = row.token_ids
@@ -199,9 +202,10 @@ _WHY_NOT = {
 
 
 def _has_edits(row: SampleRow) -> bool:
-    params = row.params
-    return bool(params.allowed_token_ids is not None or row.seq.request.bad_words_token_ids or params.logit_bias
-                or params.min_tokens > row.num_output_tokens or params.logits_processors or _has_penalties(params))
+    params, request = row.params, row.seq.request
+    return bool(params.allowed_token_ids is not None or request.bad_words_token_ids or params.logit_bias
+                or params.min_tokens > row.num_output_tokens or params.logits_processors or _has_penalties(params)
+                or row.num_output_tokens < len(request.forced_token_ids))
 
 
 def _run_functions(logits: Tensor, rows: Seq[SampleRow], edited: Seq[int]) -> dict[int, str]:

@@ -7,6 +7,7 @@ text and no scheduling rule.
 from __future__ import annotations
 
 import enum
+from array import array
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -77,6 +78,7 @@ class Sequence:
         request = self.request
         self.token_ids = [*request.prompt_token_ids, *request.output_token_ids]
         self.num_prompt_tokens = len(request.prompt_token_ids)
+        self.num_encoder_tokens = len(request.encoder_token_ids)
         self.is_pooling = isinstance(request.params, PoolingParams)
         if self.is_pooling:
             self.max_len = self.min_len = self.num_prompt_tokens
@@ -132,12 +134,14 @@ class Sequence:
     def key_extras(self, start: int, end: int) -> bytes:
         """Bytes that stand for all inputs of tokens `start` to `end` - 1 other than token ids, for the content keys.
 
-        The cache salt goes into the first block. The digest of the prompt_embeds rows comes last and has a fixed
-        length, so that no salt can be mistaken for rows.
+        The cache salt and the encoder's input go into the first block. A digest (of the encoder's input or of the
+        prompt_embeds rows) comes last and has a fixed length, so that no salt can be mistaken for one.
         """
         request, extras = self.request, b""
         if start == 0 and request.cache_salt is not None:
             extras = b"salt:" + request.cache_salt.encode("utf-8", "surrogatepass")
+        if start == 0 and request.encoder_token_ids:
+            extras += b"encoder:" + sha256(array("q", request.encoder_token_ids).tobytes()).digest()
         if request.prompt_embeds is not None and start < self.num_prompt_tokens:
             extras += b"embeds:" + sha256(request.prompt_embeds.row_bytes(start, end)).digest()
         return extras

@@ -39,6 +39,7 @@ def step_inputs(step_plan: StepPlan, memory: MemoryPlan) -> Step:
         input_ids[embeds.rows] = 0      # a valid id for the lookup; the prompt's own embeddings replace the result
     return Step(
         input_ids=input_ids, embeds=embeds, request_ids=tuple(item.seq.request_id for item in items),
+        encoder_ids=_encoder_ids(items),
         positions=torch.from_numpy(places), query_lens=query_lens,
         wanted_rows=tuple(row for item, end in zip(items, ends, strict=True)
                           for row in range(end - item.num_rows, end)),
@@ -60,6 +61,14 @@ def _embeds(items: Seq[Scheduled]) -> RowEmbeds | None:
     if not rows:
         return None
     return RowEmbeds(rows=torch.cat(rows), values=values[0] if len(values) == 1 else torch.cat(values))
+
+
+def _encoder_ids(items: Seq[Scheduled]) -> dict[int, torch.Tensor]:
+    """The encoder's tokens of the sequences that start in this step, by their place in it."""
+    if not items[0].seq.request.encoder_token_ids:      # then the model has no encoder, and none has any
+        return {}
+    return {place: torch.tensor(item.seq.request.encoder_token_ids) for place, item in enumerate(items)
+            if item.start == 0}
 
 
 def trial_step(memory: MemoryPlan) -> Step:

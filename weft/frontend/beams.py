@@ -96,7 +96,8 @@ class BeamState:
             request_id=self.request_id, prompt=prepared.prompt, prompt_token_ids=prepared.prompt_token_ids,
             outputs=[self._output(i, beam) for i, beam in enumerate(beams[: self.params.n])],
             finished=self.is_finished, metrics=replace(self._metrics), num_cached_tokens=self._num_cached_tokens,
-            error=self._error)
+            error=self._error, encoder_prompt=prepared.encoder_prompt,
+            encoder_prompt_token_ids=prepared.encoder_prompt_token_ids)
 
     def _output(self, index: int, beam: BeamSearchSequence) -> CompletionOutput:
         token_ids = beam.tokens[len(self._prepared.prompt_token_ids):]

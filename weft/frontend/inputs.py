@@ -18,6 +18,7 @@ from weft.engine.process.messages import NO_TOKEN, EngineInfo, EngineRequest, Wi
 from weft.errors import RequestError
 from weft.frontend.allowed_tokens import check_some_token_is_allowed
 from weft.frontend.beam_search import BeamSearch, step_params
+from weft.frontend.prompt_ids import PromptIds, named
 from weft.frontend.prompts import Prompt, parse_prompt
 from weft.pooling_params import PoolingParams
 from weft.sampling_params import MAX_COUNT, BeamSearchParams, SamplingParams, check_text
@@ -33,6 +34,7 @@ class PreparedRequest:
     """One checked request. params: a copy of the user's. children: the engine's requests, one for each answer.
 
     prompt_token_ids: empty if the prompt is `num_prompt_embeds` embedding rows.
+    encoder_prompt, encoder_prompt_token_ids: of a model with an encoder; then `prompt` and its ids are the decoder's.
     """
 
     request_id: str
@@ -42,6 +44,8 @@ class PreparedRequest:
     arrival_time: float
     children: list[EngineRequest]
     num_prompt_embeds: int = 0
+    encoder_prompt: str | None = None
+    encoder_prompt_token_ids: list[int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,8 @@ class PreparedBeams:
     arrival_time: float
     children: list[EngineRequest]
     search: BeamSearch
+    encoder_prompt: str | None = None
+    encoder_prompt_token_ids: list[int] | None = None
 
 
 Prepared = PreparedRequest | PreparedPooling | PreparedBeams
@@ -119,10 +125,10 @@ class InputProcessor:
         bad_words = self._bad_words(params.bad_words or [])
         check_some_token_is_allowed(params, self.eos_token_ids, bad_words, self.vocab_size)
         shared |= {"eos_token_ids": self.eos_token_ids, "bad_words_token_ids": bad_words}
-        token_ids: list[int] = []
+        found = PromptIds(parsed.text, [])
         if parsed.embeds is None:
-            token_ids = self.truncate(self.encode(parsed, add_special_tokens=add_special_tokens), params)
-            shared["prompt_token_ids"] = token_ids
+            found = self._prompt_ids(parsed, params, add_special_tokens=add_special_tokens)
+            shared |= found.for_engine
         else:
             _check_embeds_params(params)
             embeds = self.read_prompt_embeds(parsed.embeds)
@@ -132,29 +138,35 @@ class InputProcessor:
         children = [EngineRequest(request_id=child_id(request_id, i, params.num_candidates), params=child, **shared)
                     for i, child in enumerate(self._child_params(params, num_tokens))]
         return PreparedRequest(
-            request_id=request_id, prompt=parsed.text, prompt_token_ids=token_ids, params=params,
-            arrival_time=shared["arrival_time"], children=children, num_prompt_embeds=num_tokens - len(token_ids))
+            request_id=request_id, params=params, arrival_time=shared["arrival_time"], children=children,
+            num_prompt_embeds=num_tokens - len(found.ids), **found.for_output)
 
     def _beams(self, request_id: str, parsed: Prompt, params: SamplingParams, shared: dict[str, Any], *,
                add_special_tokens: bool) -> PreparedBeams:
-        token_ids = self.truncate(self.encode(parsed, add_special_tokens=add_special_tokens), params)
+        if parsed.embeds is not None:
+            raise RequestError("prompt_embeds", "rows", expected="text or token ids here")
+        found = self._prompt_ids(parsed, params, add_special_tokens=add_special_tokens)
+        token_ids = found.ids + found.forced                # where a token is forced, there is nothing to search
         self.check_length(len(token_ids))
+        max_tokens = max(self._max_tokens(params, len(found.ids)) - len(found.forced), 1)
         beams = BeamSearchParams(
-            beam_width=params.num_candidates, max_tokens=self._max_tokens(params, len(token_ids)),
+            beam_width=params.num_candidates, max_tokens=max_tokens,
             ignore_eos=params.ignore_eos, temperature=params.temperature, length_penalty=params.length_penalty)
         search = BeamSearch(token_ids, beams, eos_token_ids=self.eos_token_ids, max_tokens=beams.max_tokens,
                             early_stopping=params.early_stopping)
         step = msgspec.structs.replace(step_params(beams, self.vocab_size),
                                        skip_reading_prefix_cache=params.skip_reading_prefix_cache)
         child = EngineRequest(request_id=request_id, prompt_token_ids=token_ids, params=step, eos_token_ids=[],
-                              **shared)
-        return PreparedBeams(request_id=request_id, prompt=parsed.text, prompt_token_ids=token_ids, params=params,
-                             arrival_time=shared["arrival_time"], children=[child], search=search)
+                              encoder_token_ids=found.encoder or [], **shared)
+        return PreparedBeams(request_id=request_id, params=params, arrival_time=shared["arrival_time"],
+                             children=[child], search=search, **found.for_output)
 
     def _pooling(self, request_id: str, parsed: Prompt, params: PoolingParams, shared: dict[str, Any], *,
                  add_special_tokens: bool) -> PreparedPooling:
         if parsed.embeds is not None:
             raise RequestError("prompt_embeds", "rows", expected="text or token ids to pool")
+        if parsed.encoder is not None:
+            raise RequestError("encoder_prompt", parsed.encoder.text, expected="one prompt, text or token ids, to pool")
         token_ids = self.encode(parsed, add_special_tokens=add_special_tokens)
         if len(token_ids) > self.max_model_len:
             raise RequestError("prompt", len(token_ids), hint="Shorten it.",
@@ -192,8 +204,48 @@ class InputProcessor:
 
         return read_prompt_embeds(embeds, size=size, dtype=self._model.dtype, max_num_tokens=self.max_model_len - 1)
 
-    def encode(self, prompt: Prompt, *, add_special_tokens: bool = True) -> list[int]:
-        """The prompt's token ids, checked against the vocabulary. A prompt given as token ids is not tokenized."""
+    def _prompt_ids(self, parsed: Prompt, params: SamplingParams, *, add_special_tokens: bool = True) -> PromptIds:
+        """The token ids of a prompt without embeddings, checked and truncated.
+
+        RequestError for an encoder's prompt that the model has no encoder for, or that is too long for its encoder.
+        """
+        if self._info.encoder_vocab_size is not None:
+            return self._pair_ids(parsed, params, add_special_tokens=add_special_tokens)
+        if parsed.encoder is not None:
+            raise RequestError("encoder_prompt", parsed.encoder.text or parsed.encoder.token_ids, expected="None",
+                               hint=f"{self._model.architecture} has no encoder: give the whole input as the prompt.")
+        token_ids = self.truncate(self.encode(parsed, add_special_tokens=add_special_tokens), params)
+        return PromptIds(parsed.text, token_ids)
+
+    def _pair_ids(self, parsed: Prompt, params: SamplingParams, *, add_special_tokens: bool) -> PromptIds:
+        """The ids of both prompts of a model with an encoder. A single prompt is the encoder's."""
+        name, limit = "prompt" if parsed.encoder is None else "encoder_prompt", params.truncate_prompt_tokens
+        longest = self._info.max_encoder_len or self.max_model_len
+        with named(name):
+            encoder = self.encode(parsed.encoder or parsed, add_special_tokens=add_special_tokens)
+        encoder = encoder if limit is None else encoder[-(longest if limit == -1 else limit) :]
+        if len(encoder) > longest:
+            raise RequestError(name, f"{len(encoder)} tokens", hint="Shorten it, or set truncate_prompt_tokens.",
+                               expected=f"up to {longest} tokens, the most that the encoder takes")
+        start, ids = self._model.decoder_start_token_id, []
+        if parsed.encoder is not None and (parsed.text is not None or parsed.token_ids is not None):
+            with named("decoder_prompt"):
+                ids = self.encode(parsed, add_special_tokens=False, vocab_size=self.vocab_size)
+        if start is None and not ids:
+            raise RequestError("decoder_prompt", None, expected="token ids that the decoder starts from",
+                               hint="The model's files name no decoder_start_token_id.")
+        if start is not None and ids[:1] != [start]:
+            ids = [start, *ids]
+        forced = self._model.forced_bos_token_id if len(ids) == 1 else None
+        text, encoder_text = (None, parsed.text) if parsed.encoder is None else (parsed.text, parsed.encoder.text)
+        return PromptIds(text, ids, encoder_text, encoder, [] if forced is None else [forced])
+
+    def encode(self, prompt: Prompt, *, add_special_tokens: bool = True, vocab_size: int | None = None) -> list[int]:
+        """The prompt's token ids, checked against the vocabulary. A prompt given as token ids is not tokenized.
+
+        vocab_size: None: the vocabulary of prompts, which is the encoder's in a model that has one.
+        """
+        vocab_size = vocab_size or self._info.encoder_vocab_size or self.vocab_size
         if prompt.embeds is not None:
             raise RequestError("prompt_embeds", "rows", expected="text or token ids here")
         if prompt.token_ids is not None:
@@ -204,10 +256,10 @@ class InputProcessor:
             hint = "The tokenizer has more tokens than the model."
         if not token_ids:
             raise RequestError("prompt", prompt.text, expected="text with at least one token")
-        if min(token_ids) < 0 or max(token_ids) >= self.vocab_size:
-            i = next(i for i, token_id in enumerate(token_ids) if not 0 <= token_id < self.vocab_size)
+        if min(token_ids) < 0 or max(token_ids) >= vocab_size:
+            i = next(i for i, token_id in enumerate(token_ids) if not 0 <= token_id < vocab_size)
             raise RequestError(f"prompt_token_ids[{i}]", token_ids[i], hint=hint,
-                               expected=f"token ids from 0 to {self.vocab_size - 1} (the vocabulary)")
+                               expected=f"token ids from 0 to {vocab_size - 1} (the vocabulary)")
         return token_ids
 
     def truncate(self, token_ids: list[int], params: SamplingParams) -> list[int]:

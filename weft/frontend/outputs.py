@@ -114,7 +114,8 @@ class RequestState:
             request_id=self.request_id, prompt=self._prepared.prompt, outputs=answers, finished=self.is_finished,
             prompt_token_ids=self._prepared.prompt_token_ids, prompt_logprobs=logprobs and list(logprobs),
             metrics=replace(self._metrics), num_cached_tokens=self._num_cached_tokens, error=self._error,
-            num_prompt_embeds=self._prepared.num_prompt_embeds,
+            num_prompt_embeds=self._prepared.num_prompt_embeds, encoder_prompt=self._prepared.encoder_prompt,
+            encoder_prompt_token_ids=self._prepared.encoder_prompt_token_ids,
             extra_outputs=self._extra_of_prompt() if has_prompt_logprobs else None)
 
     def _extra_of_prompt(self) -> dict[str, Tensor] | None:

@@ -6,7 +6,7 @@ This module checks types and keys; `inputs.py` checks token ids against the voca
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from weft.errors import NotBuiltError, RequestError
@@ -44,12 +44,25 @@ class EmbedsPrompt(TypedDict):
     cache_salt: NotRequired[str]
 
 
-PromptType = str | list[int] | TextPrompt | TokensPrompt | EmbedsPrompt
+class ExplicitEncoderDecoderPrompt(TypedDict):
+    """The two prompts of a model with an encoder, each in a form of its own.
+
+    encoder_prompt: the input. decoder_prompt: the beginning of the answer, after the decoder's start token; None: the
+    start token alone.
+    """
+
+    encoder_prompt: str | list[int] | TextPrompt | TokensPrompt
+    decoder_prompt: NotRequired[str | list[int] | TextPrompt | TokensPrompt | None]
+    cache_salt: NotRequired[str]
+
+
+PromptType = str | list[int] | TextPrompt | TokensPrompt | EmbedsPrompt | ExplicitEncoderDecoderPrompt
 
 _KEYS = frozenset({"prompt", "prompt_token_ids", "prompt_embeds", "cache_salt"})
+_PAIR_KEYS = frozenset({"encoder_prompt", "decoder_prompt"})
 # vLLM's other keys. None or an empty dictionary means: not used.
 _UNBUILT_KEYS = frozenset({
-    "encoder_prompt", "decoder_prompt", "data", "data_format", "multi_modal_data",
+    "data", "data_format", "multi_modal_data",
     "mm_processor_kwargs", "multi_modal_uuids", "media_io_kwargs", "token_type_ids",
 })
 
@@ -59,12 +72,15 @@ class Prompt:
     """One prompt: text, token ids, or embeddings. With token ids or embeddings, `text` is only repeated in the output.
 
     cache_salt: see EngineRequest. embeds: as the user gave them, unchecked.
+    encoder: the encoder's prompt, if the user gave it apart; then this prompt is the decoder's, which may have neither
+        text nor ids (the decoder's start token alone).
     """
 
     text: str | None
     token_ids: list[int] | None
     cache_salt: str | None = None
     embeds: Any = None
+    encoder: Prompt | None = None
 
 
 def split_prompts(prompts: Any) -> list[Any]:
@@ -91,6 +107,9 @@ def parse_prompt(prompt: Any) -> Prompt:
 
 
 def _parse_dict(prompt: dict[Any, Any]) -> Prompt:
+    if any(prompt.get(key) is not None for key in _PAIR_KEYS):
+        return _parse_pair(prompt)
+    prompt = {key: value for key, value in prompt.items() if key not in _PAIR_KEYS}
     for key, value in prompt.items():
         if key in _UNBUILT_KEYS:
             if value is not None and not (isinstance(value, dict) and not value):
@@ -101,8 +120,7 @@ def _parse_dict(prompt: dict[Any, Any]) -> Prompt:
     embeds = prompt.get("prompt_embeds")
     if text is None and token_ids is None and embeds is None:
         raise RequestError("prompt", prompt, expected="a dictionary with prompt, prompt_token_ids or prompt_embeds")
-    if salt is not None and not check_text("prompt.cache_salt", salt):
-        raise RequestError("prompt.cache_salt", salt, expected="a string that is not empty, or None")
+    _check_salt(salt)
     if token_ids is None and embeds is None:
         return Prompt(text=_text(text), token_ids=None, cache_salt=salt)
     if text is not None:
@@ -113,6 +131,39 @@ def _parse_dict(prompt: dict[Any, Any]) -> Prompt:
                                hint="Each row stands for a token: give one or the other.")
         return Prompt(text=text, token_ids=None, cache_salt=salt, embeds=embeds)
     return Prompt(text=text, token_ids=_token_ids(token_ids), cache_salt=salt)
+
+
+def _parse_pair(prompt: dict[Any, Any]) -> Prompt:
+    """{"encoder_prompt", "decoder_prompt"} as the decoder's Prompt with its `encoder`."""
+    others = [key for key, value in prompt.items() if key not in _PAIR_KEYS | {"cache_salt"} and value is not None]
+    if others:
+        raise RequestError(f"prompt.{others[0]}", prompt[others[0]],
+                           expected="only encoder_prompt, decoder_prompt and cache_salt together")
+    encoder, decoder = (_part(key, prompt.get(key)) for key in ("encoder_prompt", "decoder_prompt"))
+    if encoder is None:
+        raise RequestError("encoder_prompt", None, expected="a prompt for the encoder beside decoder_prompt")
+    salt = prompt.get("cache_salt")
+    _check_salt(salt)
+    decoder = Prompt(text=None, token_ids=None) if decoder is None else decoder
+    return replace(decoder, cache_salt=salt, encoder=encoder)
+
+
+def _part(name: str, value: Any) -> Prompt | None:
+    """One prompt of a pair: text or token ids. Errors name it."""
+    if value is None:
+        return None
+    try:
+        parsed = parse_prompt(value)
+    except RequestError as error:
+        raise RequestError(name, error.value, expected=error.expected, hint=error.hint) from error
+    if parsed.embeds is not None or parsed.encoder is not None or parsed.cache_salt is not None:
+        raise RequestError(name, value, expected="text or token ids")
+    return parsed
+
+
+def _check_salt(salt: Any) -> None:
+    if salt is not None and not check_text("prompt.cache_salt", salt):
+        raise RequestError("prompt.cache_salt", salt, expected="a string that is not empty, or None")
 
 
 def _text(text: Any) -> str:

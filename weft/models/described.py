@@ -35,6 +35,7 @@ class DescribedStack:
     """
 
     shares_prefixes = True
+    encoder = None
 
     def __init__(self, spec: ModelSpec, module: Stack, reader: ConfigReader, checkpoint: Checkpoint | None,
                  context: LayerContext, *, num_outputs: int, head: str) -> None:

@@ -68,12 +68,22 @@ class ModelWords:
     layers: tuple[LayerWords, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class EncoderInput:
+    """What the encoder of an encoder-decoder model takes. vocab_size: token ids below it; max_len: most tokens of an
+    input, None: the model's config says nothing."""
+
+    vocab_size: int
+    max_len: int | None
+
+
 class EngineModel(Protocol):
     """A model as the runner drives it: first without memory, to be asked for sizes; then loaded; then run.
 
     module: the torch module behind it, which hooks and `apply_model` reach. caches: its cache layers in order.
     tasks: what it is for: "generate", "embed" and so on.
     prompt_embeds_size: numbers in a row of embeddings that a prompt may bring instead of a token id; None: it may not.
+    encoder: what its encoder takes (`Step.encoder_ids`); None: it has none beside a decoder.
     num_positions: tokens of the longest sequence that the model can compute; None: it has no such limit.
     shares_prefixes: whether the engine may keep blocks of the cache for other sequences that begin alike.
     pooler: for the tasks of PoolingParams; None: it is for none of them.
@@ -92,6 +102,9 @@ class EngineModel(Protocol):
 
     @property
     def prompt_embeds_size(self) -> int | None: ...
+
+    @property
+    def encoder(self) -> EncoderInput | None: ...
 
     @property
     def num_positions(self) -> int | None: ...

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -44,6 +44,9 @@ class Step:
     caches: the plan that the layers of each cache group read, by the group's number.
     embeds: hidden states that replace looked-up ones; None when every row is looked up.
     request_ids: S, the request of each sequence, for models that keep caches of their own; () where there is none.
+    encoder_ids: {place of a sequence in this step: [n] int64, the tokens of its encoder's input}, for each sequence
+        whose first tokens are in this step, if the model has an encoder. Later steps of the sequence bring no encoder
+        tokens: the model keeps what it made of them until `EngineModel.end_sequences`, which a preemption calls, too.
     taps: {block number: [T, E] in the model's dtype}, filled with the hidden states that enter that block. The key
         num_blocks stands for the output of the last block, before the final norm. Described models fill the taps,
         whether a step is recorded or not.
@@ -57,6 +60,7 @@ class Step:
     caches: tuple[CachePlan, ...] = ()
     embeds: RowEmbeds | None = None
     request_ids: tuple[str, ...] = ()
+    encoder_ids: Mapping[int, Tensor] = field(default_factory=dict)
     taps: dict[int, Tensor] | None = None
     is_eager: bool = False
 

@@ -40,16 +40,17 @@ class HFConfig:
 
     @property
     def text(self) -> Mapping[str, Any]:
-        """The language model's values: the nested text config if there is one, else the whole config."""
-        for key in TEXT_CONFIG_KEYS:
-            if isinstance(self.values.get(key), dict):
-                return self.values[key]
-        return self.values
+        """The language model's values: the nested text config if there is one, else the whole config. If a config
+        nests an encoder and a decoder, the decoder's."""
+        key = self.text_path.removesuffix(".")
+        return self.values[key] if key else self.values
 
     @property
     def text_path(self) -> str:
         """The place of `text` in the config: "" or e.g. "text_config."."""
-        return next((f"{key}." for key in TEXT_CONFIG_KEYS if isinstance(self.values.get(key), dict)), "")
+        is_pair = all(isinstance(self.values.get(key), dict) for key in ("encoder", "decoder"))
+        keys = (*TEXT_CONFIG_KEYS, *(("decoder",) if is_pair else ()))
+        return next((f"{key}." for key in keys if isinstance(self.values.get(key), dict)), "")
 
     def text_reader(self) -> ConfigReader:
         """A reader of `text`."""

@@ -32,7 +32,12 @@ from weft.resolve.fixups import fix_engine_config
 from weft.resolve.formats import MISTRAL_CONFIG_NAME, MISTRAL_WEIGHTS
 from weft.resolve.model_config import read_model_config
 from weft.resolve.options.dtype import resolve_dtype
-from weft.resolve.options.generation import eos_token_ids, sampling_defaults, sampling_origins
+from weft.resolve.options.generation import (
+    decoder_start_token_ids,
+    eos_token_ids,
+    sampling_defaults,
+    sampling_origins,
+)
 from weft.resolve.options.max_len import resolve_max_len
 from weft.resolve.options.quantization import find_quantization
 from weft.resolve.sizes import MAX_VOCAB_SIZE
@@ -86,12 +91,21 @@ def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
         eos_token_ids=eos_token_ids(args.generation_config, config, files.directory, vocab_size),
         origins=config.origins | default_sources | {"dtype": dtype_source, "max_model_len": len_source,
                                                     "model_path": files.source},
-        generation_defaults=defaults, quantization=find_quantization(config, files, args.quantization),
+        generation_defaults=defaults,
+        **_decoder_start(args, config, files, vocab_size),
+        quantization=find_quantization(config, files, args.quantization),
         **_model_code(args), model_impl=args.model_impl, trust_remote_code=args.trust_remote_code,
         code_revision=args.code_revision,
         seed=args.seed, max_logprobs=args.max_logprobs, logprobs_mode=args.logprobs_mode,
         enable_prompt_embeds=args.enable_prompt_embeds, runner=args.runner,
     )
+
+
+def _decoder_start(args: EngineArgs, config: HFConfig, files: ModelFiles, vocab_size: int) -> dict[str, int | None]:
+    """Fields of a ModelConfig about a decoder beside an encoder; {} for other models."""
+    if not config.values.get("is_encoder_decoder"):
+        return {}
+    return decoder_start_token_ids(args.generation_config, config, files.directory, vocab_size)
 
 
 def _model_code(args: EngineArgs) -> dict[str, Any]:
@@ -126,7 +140,7 @@ def _cache_dtype(wanted: str, model_dtype: str) -> str:
 
 
 def _vocab_size(config: HFConfig) -> int:
-    value = config.text.get("vocab_size")
+    value = config.text.get("vocab_size", config.text.get("tgt_vocab_size"))       # FSMT has one for each language
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < MAX_VOCAB_SIZE:
         raise ConfigError(f"{config.text_path}vocab_size", value, expected=f"an integer from 1 to {MAX_VOCAB_SIZE - 1}",
                           source=config.source)

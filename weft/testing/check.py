@@ -17,7 +17,7 @@ from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import EngineConfig
 from weft.config.human_bytes import human_bytes
 from weft.config.machine import Machine
-from weft.errors import ConfigError, MemoryPlanError
+from weft.errors import ConfigError, MemoryPlanError, NotBuiltError
 from weft.models.decoder import Stack
 from weft.resolve.engine_config import resolve_engine_config
 from weft.testing.diagnosis import difference, first_position
@@ -98,6 +98,9 @@ def compare(args: EngineArgs, settings: Settings, reference: nn.Module | None = 
     config = resolve_engine_config(_with_room(args, settings), Machine.detect())
     token_ids = _prompt(config, settings)
     runs = Runs(config)
+    if runs.model.encoder is not None:
+        raise NotBuiltError("architectures", [config.model.architecture], expected="a model without an encoder",
+                            source=config.model.config_source, hint="weft verify gives a model one prompt only.")
     weights, free = runs.memory.weight_bytes, Machine.detect().available_bytes.value
     if reference is None and weights > free:
         raise MemoryPlanError(f"{config.model.name}: Transformers' copy of the weights needs {human_bytes(weights)} in "

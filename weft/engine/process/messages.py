@@ -42,6 +42,9 @@ class EngineRequest(msgspec.Struct, kw_only=True):
     eos_token_ids: ids that end the sequence with stop_reason None, unless `params.ignore_eos`.
     bad_words_token_ids: token sequences that must not appear.
     output_token_ids: tokens generated earlier, for a resumed request; they count as output.
+    encoder_token_ids: the encoder's input, for a model with encoder and decoder; then `prompt_token_ids` are the
+        decoder's. Empty for other models.
+    forced_token_ids: the first generated tokens, whatever the model's logits are.
     cache_salt: part of the first block's content key in the prefix cache.
     """
 
@@ -53,6 +56,8 @@ class EngineRequest(msgspec.Struct, kw_only=True):
     priority: int = 0
     bad_words_token_ids: list[list[int]] = []
     output_token_ids: list[int] = []
+    encoder_token_ids: list[int] = []
+    forced_token_ids: list[int] = []
     cache_salt: str | None = None
     prompt_embeds: WireTensor | None = None
 
@@ -141,6 +146,8 @@ class EngineInfo(msgspec.Struct, kw_only=True):
     tasks: the model's tasks: "generate", or tasks of PoolingParams.
     prompt_embeds_size: E, the length of a `prompt_embeds` row; None if the model takes token ids only.
     extra_outputs: names that `SamplingParams.extra_outputs` may hold.
+    encoder_vocab_size: ids that a model's encoder takes; None if the model has no encoder beside a decoder.
+    max_encoder_len: most tokens of an encoder's input, as the model's config says; None: it says nothing.
     """
 
     max_model_len: int
@@ -154,3 +161,5 @@ class EngineInfo(msgspec.Struct, kw_only=True):
     tasks: list[str]
     prompt_embeds_size: int | None = None
     extra_outputs: list[str] = []
+    encoder_vocab_size: int | None = None
+    max_encoder_len: int | None = None

@@ -63,6 +63,7 @@ class Programmed:
     tasks = frozenset({"generate"})
     reader = None
     shares_prefixes = True
+    encoder = None
     prompt_embeds_size: int | None = None                     # known after the first step
     num_positions: int | None = None
     pooler: Pooler | None = None

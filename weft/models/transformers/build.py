@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,23 @@ def transformers_model(config: EngineConfig, context: LayerContext, checkpoint: 
                             expected="none for a model that runs through Transformers",
                             hint="Use float weights; quantization=\"int8\" or \"int4\" quantizes at load.")
     cls, hf_config = find_class(model), _config_object(model)
-    if getattr(hf_config, "is_encoder_decoder", False) and "ForCausalLM" not in cls.__name__:
-        raise NotBuiltError("is_encoder_decoder", True, expected="false", source=model.config_source,
-                            hint=f"{cls.__name__} has an encoder, and weft's requests have no input for one yet.")
+    _check_encoder(cls, model)
     register()
     pooler = read_pooling(Path(model.path)) or PoolerSpec(kind=_default_pooling(hf_config))
     return TransformersModel(cls, hf_config, config, checkpoint, context, pooler)
+
+
+def _check_encoder(cls: Any, model: ModelConfig) -> None:
+    """NotBuiltError for a model with an encoder beside a decoder that does not take tokens or does not give them."""
+    if "decoder_input_ids" not in signature(cls.forward).parameters:
+        return
+    if cls.main_input_name != "input_ids":
+        raise NotBuiltError("architectures", [cls.__name__], expected="an encoder of token ids",
+                            source=model.config_source, hint=f"This one takes {cls.main_input_name}.")
+    if not cls.can_generate():
+        raise NotBuiltError("architectures", [cls.__name__], expected="a model with a head, which generates",
+                            source=model.config_source,
+                            hint="weft does not pool the states of an encoder-decoder model yet.")
 
 
 def _config_object(model: ModelConfig) -> Any:

@@ -1,7 +1,8 @@
 """`OwnCaches`: a model of Transformers as it is, sequence by sequence, each with a cache object of the model's kind.
 
 Slower than the paged cache, and right for any model: it is called as Transformers' `generate` calls it. A chunk that
-such a model cannot continue from its cache is computed again from the sequence's first token.
+such a model cannot continue from its cache is computed again from the sequence's first token. An encoder runs once for
+a sequence; its states are kept with the cache.
 """
 
 from __future__ import annotations
@@ -14,26 +15,34 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from weft.cache.masks import Mask
+from weft.cache.need import TokensNeed
 from weft.models.transformers.outline import first_states, takes_argument
 
 
 @dataclass(slots=True)
 class _Own:
-    """One sequence. token_ids: all that are computed. kept: arguments of the next call, the cache among them."""
+    """One sequence. token_ids: all that are computed. kept: arguments of the next call, the cache among them.
+
+    encoder_ids: [1, n], the encoder's input; None: the model has no encoder. encoded: arguments of each call about it.
+    """
 
     token_ids: list[int] = field(default_factory=list)
     kept: dict[str, Any] | None = None
+    encoder_ids: Tensor | None = None
+    encoded: dict[str, Any] = field(default_factory=dict)
 
 
 class OwnCaches:
     """The sequences that a model is in, by request id.
 
-    backbone: the module whose hidden states are the result; None: the model's logits are.
+    backbone: the module whose hidden states are the result; None: the model's logits are. has_encoder: the sequences'
+    tokens are the decoder's.
     continues_by: the most tokens that the model computes rightly from its cache in one call: 0, 1 or None for any.
     """
 
-    def __init__(self, model: Any, backbone: nn.Module | None) -> None:
-        self._model, self._backbone = model, backbone
+    def __init__(self, model: Any, backbone: nn.Module | None, *, has_encoder: bool = False) -> None:
+        self._model, self._backbone, self._has_encoder = model, backbone, has_encoder
         self.continues_by: int | None = 1 if hasattr(model, "prepare_inputs_for_generation") else 0
         self._sequences: dict[str, _Own] = {}
 
@@ -44,6 +53,11 @@ class OwnCaches:
         """Drop the caches of sequences that ended or were preempted; unknown ids are ignored."""
         for request_id in request_ids:
             self._sequences.pop(request_id, None)
+
+    def encode(self, request_id: str, input_ids: Tensor) -> None:
+        """A sequence begins, or begins again: run the encoder over its input [n]."""
+        batch = input_ids.unsqueeze(0)
+        self._sequences[request_id] = _Own(encoder_ids=batch, encoded=_encoded(self._model, batch))
 
     def states(self, request_id: str, start: int, token_ids: list[int]) -> Tensor:
         """[n, E] of n new tokens at positions start, start + 1, ... (or [n, V] without a backbone).
@@ -66,9 +80,11 @@ class OwnCaches:
         """[count, E] of the last `count` tokens; those before them are in the cache."""
         ids = torch.tensor([own.token_ids])
         if self.continues_by == 0:
-            return self._call({"input_ids": ids} | self._without_cache())[1]
-        kept = own.kept if own.kept is not None else self._first()
-        if takes_argument(self._model, "position_ids"):
+            given = {"input_ids": ids} if own.encoder_ids is None else {
+                "input_ids": own.encoder_ids, "decoder_input_ids": ids, **own.encoded}
+            return self._call(given | without_cache(self._model))[1]
+        kept = own.kept if own.kept is not None else self._first() | own.encoded
+        if takes_argument(self._model, "position_ids") and not self._has_encoder:
             kept["position_ids"] = torch.arange(ids.shape[1]).unsqueeze(0)
         is_first = own.kept is None
         inputs = self._model.prepare_inputs_for_generation(
@@ -76,22 +92,21 @@ class OwnCaches:
         if takes_argument(self._model, "logits_to_keep") and self._backbone is not None:
             inputs["logits_to_keep"] = 1
         out, states = self._call(inputs)
-        own.kept = self._model._update_model_kwargs_for_generation(out, kept)
+        own.kept = self._model._update_model_kwargs_for_generation(out, kept, is_encoder_decoder=self._has_encoder)
         return states
 
     def _first(self) -> dict[str, Any]:
         """The arguments of a sequence's first call, with an empty cache where the model does not make its own."""
-        from transformers import DynamicCache, GenerationMixin
+        from transformers import DynamicCache, EncoderDecoderCache, GenerationMixin
 
         kept: dict[str, Any] = {"use_cache": True}
         if self._model._supports_default_dynamic_cache():
             names = inspect.signature(vars(GenerationMixin)["prepare_inputs_for_generation"]).parameters
-            cache = DynamicCache(config=self._model.config.get_text_config(decoder=True))
+            cache: Any = DynamicCache(config=self._model.config.get_text_config(decoder=True))
+            if self._has_encoder:                            # a decoder's windows are none over the encoder's tokens
+                cache = EncoderDecoderCache(cache, DynamicCache())
             kept["cache" if "cache" in names else "past_key_values"] = cache       # the argument's name has changed
         return kept
-
-    def _without_cache(self) -> dict[str, Any]:
-        return {"use_cache": False} if takes_argument(self._model, "use_cache") else {}
 
     def _call(self, inputs: dict[str, Any]) -> tuple[Any, Tensor]:
         """(what the model returned, hidden states [T, E] or logits [T, V])."""
@@ -105,3 +120,56 @@ class OwnCaches:
         finally:
             handle.remove()
         return out, first_states(seen[-1])[0]
+
+
+def without_cache(model: nn.Module) -> dict[str, Any]:
+    """The argument of a call that needs no cache."""
+    return {"use_cache": False} if takes_argument(model, "use_cache") else {}
+
+
+def _encoded(model: Any, input_ids: Tensor) -> dict[str, Any]:
+    """Arguments for a model with an encoder, about its input [1, n]: the encoder's states among them."""
+    given = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids), "return_dict": True}
+    encoder = model.get_encoder()
+    taken = {key: value for key, value in given.items() if key == "input_ids" or takes_argument(encoder, key)}
+    return {"encoder_outputs": encoder(**taken), "attention_mask": given["attention_mask"]}
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCacheLayer:
+    """Stands for the caches that Transformers' objects hold: the engine counts their memory, and allocates none."""
+
+    need: TokensNeed
+    cache_dtypes: tuple[torch.dtype, ...] = ()
+
+    def cache_shapes(self, num_blocks: int) -> tuple[tuple[int, ...], ...]:
+        """As CacheLayer: no tensors."""
+        return ()
+
+    def bind_cache(self, tensors: tuple[Tensor, ...], group: int) -> None:
+        """As CacheLayer."""
+
+
+def own_cache_layer(hf_config: Any, dtype: torch.dtype, mask: Mask) -> OwnCacheLayer:
+    """The layer for a model's caches, of which a token is taken to need keys and values in all layers."""
+    text = text_config(hf_config)
+
+    def number(name: str, default: int) -> int:
+        try:
+            found = getattr(text, name, None)
+        except (AttributeError, RuntimeError):               # it differs between layers
+            found = None
+        return found if isinstance(found, int) and found > 0 else default
+
+    heads = number("num_attention_heads", 1)
+    size = number("head_dim", number("hidden_size", 1024) // heads or 1)
+    num_bytes = 2 * number("num_hidden_layers", 32) * number("num_key_value_heads", heads) * size * dtype.itemsize
+    return OwnCacheLayer(TokensNeed(num_bytes, None, mask))
+
+
+def text_config(hf_config: Any) -> Any:
+    """The part of a config that is about the text model, or about the decoder beside an encoder."""
+    try:
+        return hf_config.get_text_config(decoder=True)
+    except ValueError:                                        # several parts could be meant
+        return hf_config

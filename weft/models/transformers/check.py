@@ -119,8 +119,10 @@ def _plan(group: Any, query_lens: tuple[int, ...], seq_lens: tuple[int, ...], nu
                           window=group.window, block_size=block_size, ranges=ranges)
 
 
-def fit_own(own: OwnCaches, token_ids: list[int], wanted: Tensor) -> None:
+def fit_own(own: OwnCaches, token_ids: list[int], wanted: Tensor, encoder_ids: Tensor | None = None) -> None:
     """Find out how many tokens the model computes rightly from its cache in one call. wanted: [T, E] of a whole call.
+
+    encoder_ids: [n], the input of an encoder beside the decoder.
     """
     last, middle = len(token_ids) - 1, len(token_ids) // 2
     for continues_by, border in ((None, middle), (1, last)):
@@ -128,6 +130,8 @@ def fit_own(own: OwnCaches, token_ids: list[int], wanted: Tensor) -> None:
             break
         own.continues_by = continues_by
         try:
+            if encoder_ids is not None:
+                own.encode("trial", encoder_ids)
             found = torch.cat([own.states("trial", 0, token_ids[:border]),
                                own.states("trial", border, token_ids[border:])])
             found = torch.cat([found, own.states("trial", last + 1, token_ids[:1])])[: last + 1]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from weft.architectures.spec import PoolerSpec
 from weft.architectures.words import layer_words
 from weft.cache.masks import CAUSAL, Bidirectional
-from weft.cache.need import TokensNeed
 from weft.checkpoint.reader import Checkpoint
 from weft.checkpoint.report import LoadReport
 from weft.config.engine_config import EngineConfig
@@ -29,15 +28,15 @@ from weft.layers.layer import StepLimits
 from weft.layers.paged_attention import PagedAttention
 from weft.layers.pooler import Pooler
 from weft.layers.public.layer import StepRef
-from weft.models.engine_model import LayerWords, ModelWords
+from weft.models.engine_model import EncoderInput, LayerWords, ModelWords
 from weft.models.sizes import layers_of, num_parameters, step_bytes
 from weft.models.transformers.attention import PAGED, Wire
-from weft.models.transformers.cache_own import OwnCaches
+from weft.models.transformers.cache_own import OwnCaches, own_cache_layer, text_config, without_cache
 from weft.models.transformers.check import check_wired, difference, fit_own, trial_ids
 from weft.models.transformers.fuse import Fusion, held_bytes
 from weft.models.transformers.kinds import module_class
 from weft.models.transformers.load import load_model
-from weft.models.transformers.outline import call_model, first_states, outline
+from weft.models.transformers.outline import call_model, first_states, outline, takes_argument
 from weft.models.transformers.wiring import NotWiredError, Site, find_sites, meta_model
 from weft.ops.attention import AttentionParams
 from weft.ops.kernel import Choice
@@ -46,22 +45,8 @@ from weft.pooling_params import BUILT_TASKS
 
 logger = logging.getLogger("weft")
 
+_ENCODER_LENGTHS = ("max_encoder_position_embeddings", "max_source_positions", "max_position_embeddings")
 _BUFFERS = 8        # rows of the widest product that a block of foreign code is taken to hold at one time
-
-
-@dataclass(frozen=True, slots=True)
-class OwnCacheLayer:
-    """Stands for the caches that Transformers' objects hold: the engine counts their memory, and allocates none."""
-
-    need: TokensNeed
-    cache_dtypes: tuple[torch.dtype, ...] = ()
-
-    def cache_shapes(self, num_blocks: int) -> tuple[tuple[int, ...], ...]:
-        """As CacheLayer: no tensors."""
-        return ()
-
-    def bind_cache(self, tensors: tuple[Tensor, ...], group: int) -> None:
-        """As CacheLayer."""
 
 
 class TransformersModel:
@@ -80,6 +65,7 @@ class TransformersModel:
         self._checkpoint, self._context, self._step = checkpoint, context, StepRef()
         self.name, self._outline = cls.__name__, None
         model = self._without_memory()
+        self.encoder = encoder_input(model, hf_config)
         generates = model.get_output_embeddings() is not None
         self.pooler = None if generates else Pooler(pooler_spec)
         self.tasks = frozenset({"generate"}) if generates else frozenset(BUILT_TASKS)
@@ -87,6 +73,9 @@ class TransformersModel:
         self.own_caches: OwnCaches | None = None
         self._first_position = 0                              # the position of a sequence's first token
         self.fusion: Fusion | None = None
+        if self.encoder is not None:
+            self._keep_own("it has an encoder")
+            return
         try:
             self._outline, self._sites = find_sites(model, _num_layers(hf_config))
             self.caches: tuple[Any, ...] = tuple(self._paged(site) for site in self._sites)
@@ -121,7 +110,7 @@ class TransformersModel:
         self._sites, self.shares_prefixes = (), False
         self.module.level, self.module.reason = "own cache", reason
         mask = CAUSAL if self.pooler is None else Bidirectional()
-        self.caches = (OwnCacheLayer(TokensNeed(_own_bytes(self._hf_config, self._context.dtype), None, mask)),)
+        self.caches = (own_cache_layer(self._hf_config, self._context.dtype, mask),)
 
     def _stay_unfused(self, reason: str) -> None:
         """From now on only attention is weft's."""
@@ -199,7 +188,7 @@ class TransformersModel:
     def _choose(self, model: Any) -> None:
         """Wire the model if that gives its own numbers on a few tokens; else keep its own caches."""
         tokens = trial_ids(self._vocab_size)
-        wanted = self._outlined(model, tokens)
+        wanted = self._outlined(model, tokens) if self.encoder is None else [self._beside_encoder(model, tokens[0])]
         if self.fusion is not None:
             problem = self._fused_problem(model, tokens, wanted)
             if problem is not None:
@@ -222,8 +211,8 @@ class TransformersModel:
                         self.module.level, len(self._sites), sum(map(len, tokens)), why)
             return
         backbone = None if self._outline is None else model.get_submodule(self._outline.backbone)
-        self.own_caches = OwnCaches(model, backbone)
-        fit_own(self.own_caches, tokens[0], wanted[0])
+        self.own_caches = OwnCaches(model, backbone, has_encoder=self.encoder is not None)
+        fit_own(self.own_caches, tokens[0], wanted[0], None if self.encoder is None else self._trial_input())
         by = {0: "computes every step from the first token", 1: "continues by one token", None: "continues by chunks"}
         logger.info("%s of Transformers %s", self.name, by[self.own_caches.continues_by])
 
@@ -259,6 +248,16 @@ class TransformersModel:
                 wanted.append(call_model(model, batch).logits[0])
         return wanted
 
+    def _trial_input(self) -> Tensor:
+        """Token ids [n] for the encoder."""
+        assert self.encoder is not None, "only a model with an encoder is given its input"
+        return torch.tensor(trial_ids(self.encoder.vocab_size)[1])
+
+    def _beside_encoder(self, model: Any, token_ids: list[int]) -> Tensor:
+        """The logits [T, V] of the decoder's tokens, all computed at once."""
+        given = {"input_ids": self._trial_input().unsqueeze(0), "decoder_input_ids": torch.tensor([token_ids])}
+        return model(**given, **without_cache(model)).logits[0]
+
     def _wire(self, model: Any) -> None:
         for site, paged in zip(self._sites, self.caches, strict=True):
             module = model.get_submodule(site.name)
@@ -277,7 +276,8 @@ class TransformersModel:
 
     def try_step(self, step: Step) -> None:
         """As EngineModel: a first forward pass. ConfigError for NaN or infinity."""
-        hidden = self.forward(replace(step, request_ids=("trial",)))
+        given = {} if self.encoder is None else {0: self._trial_input()}
+        hidden = self.forward(replace(step, request_ids=("trial",), encoder_ids=given))
         self.end_sequences(["trial"])
         values = hidden if self.pooler is not None else self.compute_logits(hidden)
         if values.isnan().any() or not values.isfinite().any(dim=-1).all():
@@ -303,6 +303,8 @@ class TransformersModel:
 
     def _each_alone(self, own: OwnCaches, step: Step) -> Tensor:
         rows, out = 0, []
+        for place, encoder_ids in step.encoder_ids.items():
+            own.encode(step.request_ids[place], encoder_ids)
         for request_id, count in zip(step.request_ids, step.query_lens, strict=True):
             ids = step.input_ids[rows : rows + count].tolist()
             out.append(own.states(request_id, int(step.positions[rows]), ids))
@@ -343,29 +345,16 @@ class TransformersModel:
             self.fusion.stack.steps.refuse(reason)
 
 
+def encoder_input(model: Any, hf_config: Any) -> EncoderInput | None:
+    """What the encoder of a model without memory takes; None: it has none beside a decoder."""
+    if not takes_argument(model, "decoder_input_ids"):
+        return None
+    found = (getattr(hf_config, key, None) for key in _ENCODER_LENGTHS)
+    size = getattr(hf_config, "src_vocab_size", None)                        # FSMT has one for each language
+    return EncoderInput(vocab_size=size or model.get_encoder().get_input_embeddings().num_embeddings,
+                        max_len=next((length for length in found if isinstance(length, int)), None))
+
+
 def _num_layers(hf_config: Any) -> int | None:
-    found = getattr(_text(hf_config), "num_hidden_layers", None)
+    found = getattr(text_config(hf_config), "num_hidden_layers", None)
     return found if isinstance(found, int) else None
-
-
-def _text(hf_config: Any) -> Any:
-    try:
-        return hf_config.get_text_config(decoder=True)
-    except ValueError:                                        # several parts could be meant
-        return hf_config
-
-
-def _own_bytes(hf_config: Any, dtype: torch.dtype) -> int:
-    """Bytes that a cache of Transformers is taken to need for a token: keys and values in all layers."""
-    text = _text(hf_config)
-
-    def number(name: str, default: int) -> int:
-        try:
-            found = getattr(text, name, None)
-        except (AttributeError, RuntimeError):               # it differs between layers
-            found = None
-        return found if isinstance(found, int) and found > 0 else default
-
-    heads = number("num_attention_heads", 1)
-    size = number("head_dim", number("hidden_size", 1024) // heads or 1)
-    return 2 * number("num_hidden_layers", 32) * number("num_key_value_heads", heads) * size * dtype.itemsize

@@ -1,4 +1,7 @@
-"""Sampling defaults and end-of-text (EOS) token ids, read from generation_config.json, config.json and tokenizer."""
+"""Sampling defaults, end-of-text (EOS) token ids and the tokens that a decoder beside an encoder starts from.
+
+Read from generation_config.json, config.json and tokenizer.
+"""
 
 from __future__ import annotations
 
@@ -72,6 +75,29 @@ def eos_token_ids(option: str, config: HFConfig, directory: Path, vocab_size: in
         logger.warning("eos_token_id %s of %s is not in the vocabulary of %d ids and ends nothing.", outside,
                        config.source, vocab_size)
     return tuple(dict.fromkeys(i for i in ids if 0 <= i < vocab_size))
+
+
+def decoder_start_token_ids(option: str, config: HFConfig, directory: Path, vocab_size: int) -> dict[str, int | None]:
+    """The fields decoder_start_token_id and forced_bos_token_id of a ModelConfig.
+
+    A decoder without a start token starts from bos_token_id, as in Transformers' `generate`. generation_config.json
+    is asked before config.json, and alone about the forced token. ConfigError for an id outside the vocabulary.
+    """
+    path = generation_folder(option, directory) / GENERATION_NAME
+    own, in_config = (read_json_if_there(path), str(path)), (config.values, config.source)
+
+    def first(key: str, *sources: tuple[Mapping[str, Any], str]) -> int | None:
+        for values, source in sources:
+            ids = _ids(key, values.get(key), source)[:1]
+            if ids and not 0 <= ids[0] < vocab_size:
+                raise ConfigError(key, ids[0], expected=f"a token id from 0 to {vocab_size - 1}", source=source)
+            if ids:
+                return ids[0]
+        return None
+
+    start = first("decoder_start_token_id", own, in_config)
+    return {"decoder_start_token_id": first("bos_token_id", own, in_config) if start is None else start,
+            "forced_bos_token_id": first("forced_bos_token_id", own if own[0] else in_config)}
 
 
 def _checked(key: str, value: Any, source: str) -> Any:

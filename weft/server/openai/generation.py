@@ -72,12 +72,16 @@ class Generation:
 
     def _check_lengths(self) -> None:
         """Checks all prompts before the first runs: a started stream can no longer return an error status."""
-        limit, cut = self._context.engine.info.max_model_len, self._params.truncate_prompt_tokens
+        info, cut = self._context.engine.info, self._params.truncate_prompt_tokens
+        longest, expected = info.max_model_len - 1, f"fewer tokens than max_model_len = {info.max_model_len}"
+        if info.encoder_vocab_size is not None:            # the prompt is the encoder's
+            longest = info.max_encoder_len or info.max_model_len
+            expected = f"up to {longest} tokens, the most that the encoder takes"
         for place, prompt in zip(self._places, self._prompts, strict=True):
             num_tokens = _num_tokens(prompt)
-            if cut != -1 and min(num_tokens, cut or num_tokens) >= limit:
+            if cut != -1 and min(num_tokens, cut or num_tokens) > longest:
                 raise bad_field(place, num_tokens, hint="Shorten it, or set truncate_prompt_tokens.",
-                                expected=f"fewer tokens than max_model_len = {limit}")
+                                expected=expected)
 
     def _check_copies(self) -> None:
         """Limits the memory that a small body can take in the engine: n multiplies the body's token ids."""

@@ -1,0 +1,54 @@
+"""Tiny random encoder-decoder checkpoints of Transformers' classes, and what `generate` makes of a prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from tiny_transformers import VOCAB_SIZE, scatter
+from torch import nn
+
+MAX_LEN = 128
+_IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 3}
+_BART = _IDS | {
+    "vocab_size": VOCAB_SIZE, "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": MAX_LEN}
+_GEMMA = {"vocab_size": VOCAB_SIZE, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "head_dim": 8,
+          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": MAX_LEN, "sliding_window": 6}
+
+# name -> (class, values of its config)
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "t5": ("T5ForConditionalGeneration", _IDS | {
+        "vocab_size": VOCAB_SIZE, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}),
+    "bart": ("BartForConditionalGeneration", _BART),
+    "marian": ("MarianMTModel", _BART),
+    "m2m100": ("M2M100ForConditionalGeneration", _BART),
+    "t5gemma": ("T5GemmaForConditionalGeneration", _IDS | {"encoder": _GEMMA, "decoder": _GEMMA,
+                                                           "vocab_size": VOCAB_SIZE}),
+    "fsmt": ("FSMTForConditionalGeneration", {key: value for key, value in _BART.items() if key != "vocab_size"} | {
+        "langs": ["en", "de"], "src_vocab_size": VOCAB_SIZE + 8, "tgt_vocab_size": VOCAB_SIZE}),
+}
+ARCHITECTURE_OF = {kind: name for kind, (name, _) in KINDS.items()}
+
+
+def write_pair(directory: Path, kind: str, **generation: Any) -> nn.Module:
+    """Write the checkpoint of a kind; the model that it is from. generation: values of its generation config."""
+    name, values = KINDS[kind]
+    cls = getattr(transformers, name)
+    model = cls._from_config(cls.config_class(**values), dtype=torch.float32, attn_implementation="eager").eval()
+    scatter(model)
+    model.generation_config = transformers.GenerationConfig(**_IDS | generation)
+    model.save_pretrained(directory)
+    return cls.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager").eval()
+
+
+@torch.inference_mode()
+def generated(model: Any, prompt: list[int], count: int, decoder: list[int] | None = None, **options: Any) -> list[int]:
+    """The `count` tokens that `generate` adds, greedily, to the decoder's prompt (None: its start token)."""
+    given = {} if decoder is None else {"decoder_input_ids": torch.tensor([decoder])}
+    ids = model.generate(torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+                         do_sample=False, num_beams=1, max_new_tokens=count, min_new_tokens=count,
+                         **given, **options)
+    return ids[0, -count:].tolist()
