@@ -35,6 +35,7 @@ class EngineCore:
     """Plans memory, loads weights, then takes requests and runs steps.
 
     Raises ConfigError, CheckpointError or MemoryPlanError when it cannot start.
+    faults: exceptions out of a step that end its requests; others leave `step`, as Ctrl-C does in the user's process.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -54,6 +55,7 @@ class EngineCore:
         self._proposer = make_proposer(config.speculative)
         self.stats = EngineStats()
         encoder = self.runner.model.encoder
+        self.faults: tuple[type[BaseException], ...] = (Exception,)
         self.info = EngineInfo(
             max_model_len=plan.max_model_len, num_blocks=list(plan.num_blocks), block_size=plan.block_size,
             weight_bytes=plan.weight_bytes, activation_bytes=plan.activation_bytes, kv_cache_bytes=plan.kv_cache_bytes,
@@ -92,7 +94,7 @@ class EngineCore:
     def _execute(self, plan: StepPlan) -> list[SequenceResult]:
         try:
             return self.runner.execute(plan)
-        except Exception as error:
+        except self.faults as error:
             if len(plan.scheduled) == 1:
                 logger.exception("request %s failed", plan.scheduled[0].seq.request_id)
                 return [SequenceResult(error=f"{type(error).__name__}: {error}")]

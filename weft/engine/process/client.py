@@ -18,10 +18,14 @@ CORE = "weft.engine.core:EngineCore"
 
 
 class Core(Protocol):
-    """An engine core: `EngineCore` in `engine/core.py`, or a toy engine in the tests."""
+    """An engine core: `EngineCore` in `engine/core.py`, or a toy engine in the tests.
+
+    faults: exceptions out of a step that end its requests, not the engine.
+    """
 
     info: EngineInfo
     stats: EngineStats
+    faults: tuple[type[BaseException], ...]
 
     def add(self, request: EngineRequest) -> None: ...
     def abort(self, request_ids: Iterable[str]) -> None: ...

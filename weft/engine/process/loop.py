@@ -85,7 +85,7 @@ class EngineLoop:
         request_id = message.request.request_id
         try:
             self._core.add(message.request)
-        except Exception as error:      # fails this request only, not the engine
+        except BaseException as error:      # fails this request only, not the engine
             if not isinstance(error, WeftError):
                 logger.exception("request %s could not be added", request_id)
             self._channel.send(Rejected(request_id, to_wire(error)))
@@ -97,7 +97,7 @@ class EngineLoop:
             if call.method == "collective_rpc":
                 return Reply(call_id=call.call_id, value=_plain(self._core.collective_rpc(*call.args, **call.kwargs)))
             raise NotBuiltError("method", call.method, expected="reset_prefix_cache or collective_rpc")
-        except (Exception, SystemExit) as error:      # goes to the caller
+        except BaseException as error:      # goes to the caller
             return Reply(call_id=call.call_id, error=to_wire(error))
 
     def _reject_frame(self, frame: bytes, error: msgspec.MsgspecError) -> None:
@@ -122,11 +122,12 @@ def serve(channel: Channel, parent_pid: int) -> None:
         try:
             register_sent(start.models)
             core = load_core(start.core_factory, start.config)
-        except (Exception, SystemExit) as error:      # to the parent, which raises it
+        except BaseException as error:      # sys.exit of a user's code too: to the parent, which raises it
             if not isinstance(error, WeftError):
                 logger.exception("the engine could not start")
             channel.send(Failed(to_wire(error)))
             return
+        core.faults = (BaseException,)      # nobody but the model's code raises SystemExit or KeyboardInterrupt here
         try:
             channel.send(Ready(core.info))
             EngineLoop(core, channel, parent_pid).run()
