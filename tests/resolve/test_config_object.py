@@ -129,6 +129,17 @@ def test_code_of_the_checkpoint_runs_only_when_it_is_trusted(remote):
     assert (type(config).__name__, config.extra) == ("MineConfig", 7)
 
 
+@pytest.mark.parametrize("reference, expected", [
+    ("MineConfig", r'expected "file.Class"'), ("../mine.MineConfig", r'expected "file.Class"'),
+    ("absent.MineConfig", "there is no .*absent.py")])
+def test_a_reference_to_no_file_is_refused_before_any_code_is_said_to_run(tmp_path, reference, expected, caplog):
+    path = write_model(tmp_path, model_type="mine", auto_map={"AutoConfig": reference})
+
+    with pytest.raises(ConfigError, match=rf"auto_map.AutoConfig = '{reference}'.*{expected}"):
+        get_config(path, trust_remote_code=True)
+    assert "runs code" not in caplog.text
+
+
 def test_a_model_type_that_nobody_has_a_class_for_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="model_type = 'never-heard'"):
         get_config(write_model(tmp_path, model_type="never-heard"), trust_remote_code=False)
