@@ -38,6 +38,7 @@ from weft.ops.kernel import explain
 from weft.ops.native import unavailable
 from weft.ops.nodes import MemoryNodes
 from weft.ops.step import Step
+from weft.parallel import current_ranks
 
 logger = logging.getLogger("weft")
 
@@ -245,7 +246,7 @@ def _processors(config: EngineConfig, model: EngineModel) -> BatchProcessors | N
         raise ConfigError("logits_processors", names, expected="none with speculative_config", hint="A processor's "
                           "state belongs to tokens that are drawn, and drafts may be rejected. Functions of single "
                           "requests (SamplingParams.logits_processors) go with speculation.")
-    return BatchProcessors(classes, vllm_config(config)) if classes else None
+    return BatchProcessors(classes, vllm_config(config, current_ranks())) if classes else None
 
 
 def _memory_nodes(config: EngineConfig, machine: Machine) -> MemoryNodes | None:

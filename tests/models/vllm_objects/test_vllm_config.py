@@ -9,6 +9,7 @@ from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
 from weft.layers.public import get_rope
 from weft.models.vllm.vllm_config import vllm_config
+from weft.parallel import Ranks
 from weft.resolve.engine_config import resolve_engine_config
 
 LINEAR = {"rope_type": "linear", "factor": 2.0}
@@ -18,7 +19,7 @@ def view(tmp_path, **changes):
     directory = make_checkpoint(tmp_path, **changes)
     args = EngineArgs(model=str(directory), dtype="float32", max_model_len=64, skip_tokenizer_init=True, seed=7,
                       max_num_seqs=3, max_num_batched_tokens=48)
-    return vllm_config(resolve_engine_config(args, Machine.detect()))
+    return vllm_config(resolve_engine_config(args, Machine.detect()), Ranks())
 
 
 def test_it_tells_the_engines_sizes_and_the_checkpoints_config_object(tmp_path):

@@ -74,7 +74,7 @@ class Programmed:
         self._context, self._vocab_size = context, config.model.vocab_size
         self._hf_config, self._ranks = config.model.hf_config, current_ranks()
         self.name, self._step = cls.__qualname__, StepRef()
-        self._vllm_config = vllm_config(config)
+        self._vllm_config = vllm_config(config, self._ranks)
         self.module = self._made(cls, config)
         self._methods = cast("ModelMethods", self.module)      # `find_class` has seen that it has them
         tie_shared_tables(self.module)
@@ -200,7 +200,8 @@ class Programmed:
 
     def _load_weights(self, reading: Reading) -> None:
         try:
-            loaded = self._methods.load_weights(reading)
+            with running_on(self._ranks):
+                loaded = self._methods.load_weights(reading)
         except WeftError as error:
             raise CheckpointError(f"{self.name}.load_weights at tensor {reading.last}: {error}") from error
         except (Exception, SystemExit) as error:
@@ -242,8 +243,9 @@ class Programmed:
         return x
 
     def _embeds(self, input_ids: Tensor) -> Tensor:
-        return self._checked("embed_input_ids", self._methods.embed_input_ids(input_ids), len(input_ids),
-                             self.prompt_embeds_size)
+        with running_on(self._ranks):
+            rows = self._methods.embed_input_ids(input_ids)
+        return self._checked("embed_input_ids", rows, len(input_ids), self.prompt_embeds_size)
 
     def forward(self, step: Step) -> Tensor:
         """As EngineModel. ConfigError for a result that has not one row for each token.

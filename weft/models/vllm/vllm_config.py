@@ -23,7 +23,7 @@ from weft.models.vllm.config_views import (
     ParallelConfig,
     SchedulerConfig,
 )
-from weft.parallel import current_ranks
+from weft.parallel import Ranks
 from weft.resolve.hf.classes import config_object
 
 
@@ -84,8 +84,11 @@ def get_current_vllm_config_or_none() -> VllmConfig | None:
     return _current.get()
 
 
-def vllm_config(config: EngineConfig) -> VllmConfig:
-    """The view of a resolved configuration. ConfigError when its config class does not take the values."""
+def vllm_config(config: EngineConfig, ranks: Ranks) -> VllmConfig:
+    """The view of a resolved configuration. ranks: of the engine that it is of.
+
+    ConfigError when the config's class does not take the values.
+    """
     model = config.model
     hf_config = config_object(model.hf_config, model.config_source)
     text = getattr(hf_config, "text_config", None)
@@ -93,7 +96,6 @@ def vllm_config(config: EngineConfig) -> VllmConfig:
         if part is not None:
             spell_rope_both_ways(part)
     method = None if model.quantization is None else model.quantization.method
-    ranks = current_ranks()
     return VllmConfig(
         model_config=ModelConfig(
             model=model.path, hf_config=hf_config, hf_text_config=hf_config if text is None else text,
