@@ -20,7 +20,7 @@ from weft import LLM, SamplingParams
 from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
 from weft.engine.memory.plan import plan_memory
-from weft.errors import CheckpointError, ConfigError, NotBuiltError
+from weft.errors import CheckpointError, ConfigError
 from weft.models.build import build_model, layer_context
 from weft.resolve.engine_config import resolve_engine_config
 
@@ -416,18 +416,3 @@ def test_a_file_that_does_not_run_says_why(directory, tmp_path, text, reason):
 
     with pytest.raises(ConfigError, match=rf"model_file = '.*broken.py': expected a Python file that runs. {reason}"):
         answers(directory, model_file=str(path))
-
-
-def test_gguf_files_are_refused_for_programmed_models(tmp_path):
-    pytest.importorskip("gguf")
-    from gguf_models import write_gguf
-    from transformers import AutoModelForCausalLM, LlamaConfig
-
-    config = LlamaConfig(vocab_size=64, hidden_size=64, intermediate_size=96, num_hidden_layers=1,
-                         num_attention_heads=2)
-    path = write_gguf(AutoModelForCausalLM.from_config(config), tmp_path / "m.gguf")
-
-    with pytest.raises(NotBuiltError, match="GGUF files name a programmed model's tensors"):
-        answers(path, model_class=MyLlama, skip_tokenizer_init=True)
-
-

@@ -34,6 +34,7 @@ from weft.layers.public.rope import RotaryEmbedding
 from weft.models.engine_model import LayerWords, ModelWords
 from weft.models.programmed.filled import check_filled, check_used
 from weft.models.programmed.hf_names import under_hf_names
+from weft.models.programmed.quantized import check_quantized
 from weft.models.programmed.reading import Headers, Reading, drop_memory, needs_numbers
 from weft.models.programmed.recorded import record_marked
 from weft.models.sizes import cache_bytes_per_token, layers_of, num_parameters, step_bytes
@@ -81,6 +82,8 @@ class Programmed:
         for module in self.module.modules():
             if isinstance(module, PublicLayer):
                 module.bind(context, self._step)
+        if context.quantization is not None:
+            check_quantized(self.name, self.module, config.load.quantization)
         self.caches = share_caches(self.module)
         if not self.caches:
             raise ConfigError("model_class", self.name, expected="a model with weft.layers.public.Attention layers",
