@@ -36,7 +36,7 @@ def test_the_server_gives_the_tokens_of_the_description(tmp_path):
         server.wait(timeout=60)
 
     assert answer.json()["choices"][0]["token_ids"] == list(wanted.outputs[0].token_ids)
-    assert layers.read_text() == "weft.layers.public.norm"
+    assert layers.read_text() == "weft.models.vllm.layers"
 
 
 def wait_until_healthy(url, server):

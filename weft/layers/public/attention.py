@@ -113,10 +113,7 @@ class Attention(PublicLayer):
         step = self._step.current(self)
         rows = len(step.input_ids)
         q = self._heads("query", query, self.num_heads, rows)
-        if self in self._step.memo:
-            raise RuntimeError(f"Attention {self.layer_name} was called twice in a step: its cache has one key and one "
-                               "value for each token. Make an Attention for each place where the model attends.")
-        self._step.memo[self] = True
+        self.note_call(self._step.memo)
         out = torch.empty(q.shape, dtype=q.dtype)
         if self.kv_sharing_target_layer_name is not None:
             out = self.paged.read(q, step, out)
@@ -124,6 +121,13 @@ class Attention(PublicLayer):
             k, v = (self._heads(name, x, self.num_kv_heads, rows) for name, x in (("key", key), ("value", value)))
             out = self.paged(q, k, v, step, out)
         return out.reshape(query.shape if output_shape is None else output_shape)
+
+    def note_call(self, memo: dict[Any, Any]) -> None:
+        """Note in the step's memo that the layer is called. RuntimeError when it was called before."""
+        if self in memo:
+            raise RuntimeError(f"Attention {self.layer_name} was called twice in a step: its cache has one key and one "
+                               "value for each token. Make an Attention for each place where the model attends.")
+        memo[self] = True
 
     def _heads(self, name: str, x: Any, heads: int, rows: int) -> Tensor:
         """[T, heads, D], a token's heads together. ValueError names the argument that does not fit."""

@@ -48,16 +48,21 @@ class RMSNorm(PublicLayer):
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         """[..., hidden_size], the same; with a residual (norm(x + residual), x + residual). Inputs stay as they are."""
+        if residual is None:
+            check_input(self, "x", x, self.ready(), self.hidden_size)
+            return self._norm(x)
+        self.check_pair(x, residual)
+        out, total = self.normalise.add(self._rows(x), self._rows(residual))
+        return out.view(x.shape), total.view(x.shape)
+
+    def check_pair(self, x: Tensor, residual: Tensor) -> None:
+        """ValueError for tensors that do not fit the layer or each other."""
         context = self.ready()
         check_input(self, "x", x, context, self.hidden_size)
-        if residual is None:
-            return self._norm(x)
         check_input(self, "residual", residual, context, self.hidden_size)
         if residual.shape != x.shape:
             raise ValueError(f"{type(self).__name__}: residual is {list(residual.shape)}, expected {list(x.shape)} "
                              "like x")
-        out, total = self.normalise.add(self._rows(x), self._rows(residual))
-        return out.view(x.shape), total.view(x.shape)
 
     def _norm(self, x: Tensor) -> Tensor:
         return self.normalise(self._rows(x)).view(x.shape)

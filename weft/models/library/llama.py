@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from weft.errors import ConfigError
 from weft.layers.public import (
-    Attention,
     AutoWeightsLoader,
     IntermediateTensors,
     LogitsProcessor,
@@ -19,7 +18,6 @@ from weft.layers.public import (
     ParallelLMHead,
     PPMissingLayer,
     QKVParallelLinear,
-    RMSNorm,
     RowParallelLinear,
     VocabParallelEmbedding,
     default_weight_loader,
@@ -34,6 +32,7 @@ from weft.layers.public import (
 )
 from weft.models.interfaces import SupportsLoRA, SupportsPP
 from weft.models.vllm.config_views import CacheConfig
+from weft.models.vllm.layers import Attention, RMSNorm
 from weft.models.vllm.vllm_config import VllmConfig, spell_rope_both_ways
 from weft.parallel import get_pp_group, get_tensor_model_parallel_world_size
 
@@ -118,16 +117,20 @@ class LlamaAttention(nn.Module):
 
 
 class LlamaDecoderLayer(nn.Module):
-    """A block: attention and MLP, each after a norm. Made by (vllm_config, prefix), or by a config as in older vLLM."""
+    """A block: attention and MLP, each after a norm. Made by (vllm_config, prefix), or by a config as in older vLLM.
+
+    attn_layer_type: the class of the attention.
+    """
 
     def __init__(self, vllm_config: Any = None, *older: Any, prefix: str = "", config: Any = None,
-                 cache_config: CacheConfig | None = None, quant_config: Any = None, **named: Any) -> None:
+                 cache_config: CacheConfig | None = None, quant_config: Any = None,
+                 attn_layer_type: Callable[..., nn.Module] = LlamaAttention) -> None:
         super().__init__()
         config, cache_config, quant_config, prefix = _block_arguments(vllm_config, older, prefix, config, cache_config,
                                                                       quant_config)
         self.hidden_size = config.hidden_size
         attention_bias = getattr(config, "attention_bias", False) or getattr(config, "bias", False)
-        self.self_attn = LlamaAttention(
+        self.self_attn = attn_layer_type(
             config=config, hidden_size=config.hidden_size, num_heads=config.num_attention_heads,
             num_kv_heads=getattr(config, "num_key_value_heads", None) or config.num_attention_heads,
             max_position_embeddings=getattr(config, "max_position_embeddings", 8192), quant_config=quant_config,

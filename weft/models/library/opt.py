@@ -11,7 +11,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from weft.layers.public import (
-    Attention,
     AutoWeightsLoader,
     ColumnParallelLinear,
     IntermediateTensors,
@@ -27,6 +26,7 @@ from weft.layers.public import (
     make_layers,
     maybe_prefix,
 )
+from weft.models.vllm.layers import Attention
 from weft.parallel import get_pp_group, get_tensor_model_parallel_world_size
 
 _STACKED = {f".{name}_proj.": (".qkv_proj.", name) for name in "qkv"}

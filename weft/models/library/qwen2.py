@@ -11,7 +11,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from weft.layers.public import (
-    Attention,
     AutoWeightsLoader,
     IntermediateTensors,
     LogitsProcessor,
@@ -19,7 +18,6 @@ from weft.layers.public import (
     ParallelLMHead,
     PPMissingLayer,
     QKVParallelLinear,
-    RMSNorm,
     RowParallelLinear,
     VocabParallelEmbedding,
     WeightsMapper,
@@ -30,6 +28,7 @@ from weft.layers.public import (
     make_layers,
     maybe_prefix,
 )
+from weft.models.vllm.layers import Attention, RMSNorm
 from weft.parallel import get_pp_group, get_tensor_model_parallel_world_size
 
 STACKED = {f".{name}_proj.": (".qkv_proj.", name) for name in "qkv"} | {

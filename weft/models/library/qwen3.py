@@ -10,7 +10,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from weft.layers.public import RMSNorm
 from weft.models.library.qwen2 import (
     Qwen2Attention,
     Qwen2DecoderLayer,
@@ -19,6 +18,7 @@ from weft.models.library.qwen2 import (
     Qwen2Model,
     window_of,
 )
+from weft.models.vllm.layers import RMSNorm
 
 Qwen3MLP = Qwen2MLP
 

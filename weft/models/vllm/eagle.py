@@ -17,5 +17,5 @@ class EagleModelMixin:
                                 residual: Tensor | None) -> list[Tensor]:
         """Append hidden_states (+ residual), [T, H], if a draft head reads this block. Returns the list."""
         if layer_idx in self.aux_hidden_state_layers:
-            aux_hidden_states.append(hidden_states if residual is None else hidden_states + residual)
+            aux_hidden_states.append(hidden_states.clone() if residual is None else hidden_states + residual)
         return aux_hidden_states

@@ -14,7 +14,6 @@ from transformers import GPT2Config, LlamaConfig, OPTConfig, PretrainedConfig, Q
 
 from weft.layers.public import (
     DEFAULT_VOCAB_PADDING_SIZE,
-    Attention,
     AutoWeightsLoader,
     ColumnParallelLinear,
     GeluAndMul,
@@ -25,7 +24,6 @@ from weft.layers.public import (
     PPMissingLayer,
     QKVParallelLinear,
     ReplicatedLinear,
-    RMSNorm,
     RowParallelLinear,
     SiluAndMul,
     VocabParallelEmbedding,
@@ -44,6 +42,7 @@ from weft.layers.public import (
 from weft.layers.public.quant_config import QuantizationConfig
 from weft.models.interfaces import SupportsLoRA, SupportsPP
 from weft.models.vllm.config_views import CacheConfig
+from weft.models.vllm.layers import Attention, RMSNorm
 from weft.models.vllm.logger import init_logger
 from weft.models.vllm.sampling import SamplingMetadata
 from weft.models.vllm.vllm_config import VllmConfig

@@ -37,7 +37,7 @@ class NativeNorm:
 
     def add(self, x: Tensor, residual: Tensor, out: Tensor | None = None,
             total: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """As ReferenceNorm, for [T, N]. Writes to `out` and `total` where they are given; total may be x or residual.
+        """As ReferenceNorm, for [T, N]. Writes to `out` and `total` where they are given; either may be x or residual.
 
         ValueError for a dtype or shape that does not fit, and for an out that is the total.
         """

@@ -23,7 +23,7 @@ LAYERS = (
     Row("weft.layers.public.quant_config", "QuantizationConfig", f"{_LAYERS}.quantization",
         f"{_LAYERS}.quantization.base_config"),
     Row(_PUBLIC, "LogitsProcessor", f"{_LAYERS}.logits_processor"),
-    Row(_PUBLIC, "Attention", *_ATTENTION),
+    Row("weft.models.vllm.layers", "Attention", *_ATTENTION),
     Row(_PUBLIC, "AttentionType", "vllm.attention", "vllm.attention.backends.abstract", "vllm.v1.attention.backend",
         "vllm.attention.selector"),
     *(Row(_PUBLIC, name, f"{_LAYERS}.attention", f"{_LAYERS}.attention.{module}", f"vllm.attention.layers.{module}")
@@ -35,7 +35,8 @@ LAYERS = (
     Row(_PUBLIC, "RotaryEmbedding get_rope", f"{_LAYERS}.rotary_embedding", f"{_LAYERS}.rotary_embedding.base"),
     Row("weft.models.vllm.editable", "_ROPE_DICT", f"{_LAYERS}.rotary_embedding"),
     Row("weft.models.vllm.editable", "_ACTIVATION_REGISTRY", f"{_LAYERS}.activation"),
-    Row(_PUBLIC, "RMSNorm GemmaRMSNorm", f"{_LAYERS}.layernorm"),
+    Row("weft.models.vllm.layers", "RMSNorm", f"{_LAYERS}.layernorm"),
+    Row(_PUBLIC, "GemmaRMSNorm", f"{_LAYERS}.layernorm"),
     Row(_PUBLIC, "FastGELU FatreluAndMul GeluAndMul MulAndSilu NewGELU QuickGELU ReLUSquaredActivation SiluAndMul "
         "SiluAndMulWithClamp SwigluOAIAndMul XIELU get_act_and_mul_fn get_act_fn", f"{_LAYERS}.activation"),
     Row(_PUBLIC, "default_weight_loader maybe_remap_kv_scale_name", *_LOADING),
