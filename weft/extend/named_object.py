@@ -17,17 +17,23 @@ from weft.extend.python_file import load_python_file
 from weft.extend.user_frame import told_with_place
 
 
-def split_name(text: str, *, field: str) -> tuple[str, str]:
-    """("module" or "path/file.py", "Name"). ConfigError naming `field` for text of another form."""
+def split_name(text: str) -> tuple[str, str | None]:
+    """("module" or "path/file.py", "Name"); (text, None) for text of another form, such as a path alone."""
     place, _, name = text.rpartition(":")
-    if not place or not name.isidentifier():
+    return (place, name) if place and name.isidentifier() else (text, None)
+
+
+def place_and_name(text: str, *, field: str) -> tuple[str, str]:
+    """As `split_name`. ConfigError naming `field` for text without a name."""
+    place, name = split_name(text)
+    if name is None:
         raise ConfigError(field, text, expected='"module:Name" or "path/file.py:Name"')
     return place, name
 
 
 def load_named(text: str, *, field: str) -> Any:
     """The object. ConfigError naming `field` if there is none; of a module that breaks it names file and line."""
-    place, name = split_name(text, field=field)
+    place, name = place_and_name(text, field=field)
     if place.endswith(".py"):
         module = load_python_file(Path(place), field=field)
     else:
@@ -53,6 +59,14 @@ def portable_name(value: Any) -> str | None:
         return f"{module.__name__}:{name}"
     file = getattr(module, "__file__", None) or ""
     return f"{Path(file).resolve()}:{name}" if file.endswith(".py") else None
+
+
+def portable(value: Any) -> Any:
+    """A class or function under its `portable_name`, if it has one; "file.py:Name" with the file's absolute path."""
+    if not isinstance(value, str):
+        return portable_name(value) or value
+    place, name = split_name(value)
+    return f"{Path(place).expanduser().resolve()}:{name}" if name is not None and place.endswith(".py") else value
 
 
 def name_of_function(function: Any, *, field: str) -> str:

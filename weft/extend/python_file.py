@@ -13,14 +13,7 @@ from types import ModuleType
 
 from weft.compat.vllm.finder import answering, give_access
 from weft.errors import ConfigError, DescriptionError
-from weft.extend.author_line import with_line
-from weft.extend.user_frame import told_with_place
-
-
-def split_class(name: str) -> tuple[str, str | None]:
-    """("path/file.py", "Class") for `path/file.py:Class`; (name, None) for anything else, such as a path alone."""
-    path, _, last = name.rpartition(":")
-    return (path, last) if path.endswith(".py") and last.isidentifier() else (name, None)
+from weft.extend.user_frame import told_with_place, with_line
 
 
 def load_python_file(path: Path, *, field: str) -> ModuleType:

@@ -1,10 +1,15 @@
-"""`told_with_place`: an exception of a user's code in words, with the last file and line of that code."""
+"""Finds the line of a user's code that an exception came from, so that a mistake in it is told in one line.
+
+`line_in` looks in a known file, `last_user_frame` in whatever code was being run.
+"""
 
 from __future__ import annotations
 
 import sysconfig
 import traceback
 from pathlib import Path
+
+from weft.errors import DescriptionError
 
 _STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
 _WEFT = f"{Path(__file__).parent.parent}/"
@@ -31,6 +36,21 @@ def last_user_frame(error: BaseException) -> traceback.FrameSummary | None:
     package = _package(frames[0].filename)
     return next(frame for frame in reversed(frames) if frame.filename == frames[0].filename
                 or (package is not None and frame.filename.startswith(package)))
+
+
+def line_in(file: str, error: BaseException) -> int | None:
+    """The last line of `file` that ran before the exception, or that Python cannot read; None: the file had no part."""
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return error.lineno
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return lines[-1] if lines else None
+
+
+def with_line(file: str, error: DescriptionError) -> DescriptionError:
+    """The same error with file and line."""
+    line = line_in(file, error)
+    source = error.source if line is None else f"{file}, line {line}"
+    return DescriptionError(error.field, error.value, expected=error.expected, hint=error.hint, source=source)
 
 
 def _is_machinery(file: str) -> bool:

@@ -10,7 +10,7 @@ from weft.architectures.registry import Architecture
 from weft.architectures.spec import DecoderSpec, EncoderSpec, ModelSpec
 from weft.config.engine_config import ModelConfig
 from weft.errors import DescriptionError, WeftError
-from weft.extend.author_line import line_in, with_line
+from weft.extend.user_frame import line_in, with_line
 from weft.resolve.options.override_check import check_overrides
 
 logger = logging.getLogger("weft")

@@ -6,7 +6,6 @@ The one place where "automatic" gets its value. Reads a model's config files; kn
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from weft.compat.vllm.version import ANSWER
 from weft.config.engine_args import DTYPES, EngineArgs
@@ -23,11 +22,10 @@ from weft.config.machine import Machine
 from weft.config.speculative import read_speculative_config
 from weft.config.threads import resolve_threads
 from weft.errors import ConfigError, NotBuiltError
-from weft.extend.named_object import portable_name
+from weft.extend.named_object import portable
 from weft.extend.plugins import load_plugins
-from weft.extend.python_file import split_class
 from weft.resolve.config_file import HFConfig
-from weft.resolve.files import ModelFiles, find_model, find_model_file, find_tokenizer
+from weft.resolve.files import ModelFiles, find_model, find_tokenizer
 from weft.resolve.fixups import fix_engine_config
 from weft.resolve.formats import MISTRAL_CONFIG_NAME, MISTRAL_WEIGHTS
 from weft.resolve.model_config import read_model_config
@@ -39,6 +37,7 @@ from weft.resolve.options.generation import (
     sampling_origins,
 )
 from weft.resolve.options.max_len import resolve_max_len
+from weft.resolve.options.model_code import model_code
 from weft.resolve.options.quantization import find_quantization
 from weft.resolve.sizes import MAX_VOCAB_SIZE
 
@@ -69,7 +68,7 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
         speculative=read_speculative_config(args.speculative_config),
         origins={"num_threads": threads.source, "cpus": cpus.source, "cpu_isa": isa.source},
         served_model_names=args.served_model_name or (model.name,), plugins=args.plugins,
-        logits_processors=tuple(_portable(value) for value in args.logits_processors),
+        logits_processors=tuple(portable(value) for value in args.logits_processors),
         vllm_version=args.vllm_version, vllm_modules=args.vllm_modules,
     ))
 
@@ -94,7 +93,7 @@ def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
         generation_defaults=defaults,
         **_decoder_start(args, config, files, vocab_size),
         quantization=find_quantization(config, files, args.quantization),
-        **_model_code(args), model_impl=args.model_impl, trust_remote_code=args.trust_remote_code,
+        **model_code(args), model_impl=args.model_impl, trust_remote_code=args.trust_remote_code,
         code_revision=args.code_revision,
         seed=args.seed, max_logprobs=args.max_logprobs, logprobs_mode=args.logprobs_mode,
         enable_prompt_embeds=args.enable_prompt_embeds, runner=args.runner,
@@ -106,29 +105,6 @@ def _decoder_start(args: EngineArgs, config: HFConfig, files: ModelFiles, vocab_
     if not config.values.get("is_encoder_decoder"):
         return {}
     return decoder_start_token_ids(args.generation_config, config, files.directory, vocab_size)
-
-
-def _model_code(args: EngineArgs) -> dict[str, Any]:
-    """The fields model_file or model_class of a ModelConfig: the place of a programmed model's code; {} for none."""
-    if args.model_file is not None and args.model_class is not None:
-        raise ConfigError("model_class", args.model_class, expected="not to be set beside model_file",
-                          hint=f"model_file is {args.model_file}: give FILE.py:Class as one of the two.")
-    if args.model_class is not None:
-        is_named = isinstance(args.model_class, str)
-        return {"model_class": args.model_class if is_named else portable_name(args.model_class) or args.model_class}
-    if args.model_file is None:
-        return {}
-    path, name = split_class(args.model_file)
-    found = str(find_model_file(path))
-    return {"model_file": found} if name is None else {"model_class": f"{found}:{name}"}
-
-
-def _portable(value: Any) -> Any:
-    """A class under a name by which other processes find it, a file's path made absolute; else unchanged."""
-    if not isinstance(value, str):
-        return portable_name(value) or value
-    path, name = split_class(value)
-    return value if name is None else f"{Path(path).expanduser().resolve()}:{name}"
 
 
 def _cache_dtype(wanted: str, model_dtype: str) -> str:

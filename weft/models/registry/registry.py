@@ -12,7 +12,7 @@ from typing import Any
 
 from weft.architectures.registry import families, is_description
 from weft.errors import ConfigError
-from weft.extend.named_object import split_name
+from weft.extend.named_object import place_and_name
 from weft.models.interface_check import is_torch_module
 from weft.models.registry.entries import FIELD, Entry, _LazyRegisteredModel, _RegisteredModel
 from weft.models.registry.model_info import ModelInfo
@@ -53,7 +53,7 @@ class _ModelRegistry:
             if model_cls.count(":") != 1:
                 raise ConfigError(FIELD, model_cls, expected='one colon: "module:Name" or "path/file.py:Name"',
                                   source=model_arch)
-            place, name = split_name(model_cls, field=FIELD)
+            place, name = place_and_name(model_cls, field=FIELD)
             path = str(Path(place).expanduser().absolute()) if place.endswith(".py") else place
             return _LazyRegisteredModel(path, name)
         if is_description(model_cls) or is_torch_module(model_cls):
