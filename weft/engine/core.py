@@ -18,11 +18,12 @@ from weft.config.machine import Machine
 from weft.engine.memory.plan import scheduler_config
 from weft.engine.memory.start_report import start_report
 from weft.engine.process.messages import EngineInfo, EngineOutput, EngineRequest, EngineStats, StepResult
-from weft.engine.runner import Runner, SequenceResult
+from weft.engine.runner import Runner
 from weft.engine.scheduler import Scheduler
 from weft.engine.sequence import Sequence
 from weft.engine.speculation import make_proposer
 from weft.engine.step_plan import StepPlan
+from weft.engine.step_results import SequenceResult
 from weft.extend.named_object import load_named
 from weft.models.extra_outputs import extra_output_names
 from weft.ops.native import is_installed

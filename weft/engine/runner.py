@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from itertools import islice, zip_longest
+from itertools import islice
 from typing import Any
 
 import torch
@@ -19,53 +18,26 @@ from weft.config.allocator import keep_freed_pages
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.config.threads import nodes_of_threads
-from weft.engine.logits_processors.batch import BatchProcessors
-from weft.engine.logits_processors.find import find_processors
+from weft.engine.logits_processors.make import batch_processors
 from weft.engine.memory.cache_tensors import bind_caches
 from weft.engine.memory.plan import MemoryPlan, plan_memory, planned_groups
-from weft.engine.process.messages import TokenLogprobs, WireTensor
+from weft.engine.process.messages import TokenLogprobs
 from weft.engine.process.wire_tensor import to_wire
-from weft.engine.sampler import Sampled, Sampler, SampleRow
+from weft.engine.sampler import Sampler
 from weft.engine.step_inputs import step_inputs, trial_step
 from weft.engine.step_plan import Scheduled, StepPlan
-from weft.errors import ConfigError
+from weft.engine.step_results import SequenceResult, accept, extra_names, give_extra, sample_rows
 from weft.extend.named_object import load_named
 from weft.models.build import build_model, layer_context
-from weft.models.engine_model import EngineModel
 from weft.models.extra_outputs import forward_with
-from weft.models.vllm.vllm_config import vllm_config
 from weft.ops.kernel import explain
 from weft.ops.native import unavailable
 from weft.ops.nodes import MemoryNodes
 from weft.ops.step import Step
-from weft.parallel import current_ranks
 
 logger = logging.getLogger("weft")
 
 _LOGIT_ROWS = 256              # prompt_logprobs: rows of float32 logits in memory at a time
-
-
-@dataclass(slots=True)
-class SequenceResult:
-    """The result of a step for one scheduled sequence.
-
-    error: why the sequence cannot go on; then `token_ids` is empty.
-    is_dead_end: the sequence's own parameters forbid every token; nothing has failed.
-    """
-
-    token_ids: list[int] = field(default_factory=list)
-    logprobs: list[TokenLogprobs] | None = None
-    prompt_logprobs: list[TokenLogprobs] | None = None
-    pooled: WireTensor | None = None
-    extra_outputs: dict[str, WireTensor] | None = None
-    error: str | None = None
-    is_dead_end: bool = False
-
-    def cut(self, num_tokens: int) -> None:
-        """Keeps the first `num_tokens` tokens and their log-probabilities only."""
-        del self.token_ids[num_tokens:]
-        if self.logprobs is not None:
-            del self.logprobs[num_tokens:]
 
 
 class Runner:
@@ -75,7 +47,7 @@ class Runner:
         torch.set_num_threads(config.num_threads)
         context = layer_context(config, _memory_nodes(config, machine))
         self.model = build_model(config, context, open_weights(config.model, config.load))
-        processors = _processors(config, self.model)
+        processors = batch_processors(config, self.model.tasks)
         self.memory: MemoryPlan = plan_memory(self.model, config, machine)
         if config.enforce_eager:
             self.model.refuse_recordings("enforce_eager")
@@ -96,14 +68,14 @@ class Runner:
             return []
         step = step_inputs(step_plan, self.memory)
         with torch.inference_mode():
-            names = _extra_names(step_plan)
+            names = extra_names(step_plan)
             hidden, extra = forward_with(self.model, step, names) if names else (self.model.forward(step), {})
             results = [SequenceResult() for _ in step_plan.scheduled]
             self._sample(step_plan, step, hidden, results)
             self._prompt_logprobs(step_plan, step, hidden, results)
             self._pool(step_plan, step, hidden, results)
         if extra:
-            _give_extra(step_plan, step, extra, results)
+            give_extra(step_plan, step, extra, results)
         return results
 
     def end_sequences(self, request_ids: Iterable[str]) -> None:
@@ -119,9 +91,9 @@ class Runner:
         if not wanted:
             return
         logits = self.model.compute_logits(hidden if len(wanted) == hidden.shape[0] else hidden[list(wanted)])
-        samples = iter(self.sampler.sample(logits, [row for item in step_plan.scheduled for row in _rows(item)]))
+        samples = iter(self.sampler.sample(logits, [row for item in step_plan.scheduled for row in sample_rows(item)]))
         for item, result in zip(step_plan.scheduled, results, strict=True):
-            _accept(item, list(islice(samples, item.num_rows)), result)
+            accept(item, list(islice(samples, item.num_rows)), result)
 
     def _prompt_logprobs(self, step_plan: StepPlan, step: Step, hidden: Tensor,
                          results: list[SequenceResult]) -> None:
@@ -188,65 +160,6 @@ class Runner:
         return {"weight_bytes": plan.weight_bytes, "activation_bytes": plan.activation_bytes,
                 "kv_cache_bytes": plan.kv_cache_bytes, "num_blocks": list(plan.num_blocks),
                 "block_size": plan.block_size, "max_model_len": plan.max_model_len}
-
-
-def _rows(item: Scheduled) -> list[SampleRow]:
-    return [SampleRow(item.seq, item.drafts[:count]) for count in range(item.num_rows)]
-
-
-def _extra_names(step_plan: StepPlan) -> dict[str, None]:
-    """The extra outputs that sequences of a step ask for."""
-    return {name: None for item in step_plan.scheduled if not item.seq.is_pooling
-            for name in item.seq.request.sampling.extra_outputs or ()}
-
-
-def _give_extra(step_plan: StepPlan, step: Step, extra: dict[str, Tensor], results: list[SequenceResult]) -> None:
-    """Each sequence's rows of extra outputs [T, ...], without those that left the engine before, or rejected drafts."""
-    row = 0
-    for item, count, result in zip(step_plan.scheduled, step.query_lens, results, strict=True):
-        names = None if item.seq.is_pooling else item.seq.request.sampling.extra_outputs
-        if names and result.error is None:
-            first = row + max(item.seq.num_extra_rows - item.start, 0)
-            last = row + item.num_kept(len(result.token_ids))
-            if first < last:
-                result.extra_outputs = {name: to_wire(extra[name][first:last]) for name in names}
-        row += count
-
-
-def _accept(item: Scheduled, samples: list[Sampled], result: SequenceResult) -> None:
-    """Appends samples to the result, up to and including the first that differs from its draft.
-
-    An error in a later row ends the acceptance without an error: the next step samples that row again as its first.
-    """
-    if samples and samples[0].error is not None:
-        result.error, result.is_dead_end = samples[0].error, samples[0].is_dead_end
-        return
-    for sample, draft in zip_longest(samples, item.drafts):
-        if sample.error is not None:
-            return
-        result.token_ids.append(sample.token_id)
-        if sample.logprobs is not None:
-            result.logprobs = [*(result.logprobs or ()), sample.logprobs]
-        if sample.token_id != draft:
-            return
-
-
-def _processors(config: EngineConfig, model: EngineModel) -> BatchProcessors | None:
-    """The logits processors of the option and of entry points; None: there are none, or the model has no logits.
-
-    ConfigError for a model or an option that they do not go with.
-    """
-    classes = find_processors(config.logits_processors)
-    names = [cls.__name__ for cls in classes]
-    if classes and "generate" not in model.tasks:
-        if config.logits_processors:
-            raise ConfigError("logits_processors", names, expected="none", hint="The model generates no tokens.")
-        return None
-    if classes and config.speculative is not None:
-        raise ConfigError("logits_processors", names, expected="none with speculative_config", hint="A processor's "
-                          "state belongs to tokens that are drawn, and drafts may be rejected. Functions of single "
-                          "requests (SamplingParams.logits_processors) go with speculation.")
-    return BatchProcessors(classes, vllm_config(config, current_ranks())) if classes else None
 
 
 def _memory_nodes(config: EngineConfig, machine: Machine) -> MemoryNodes | None:

@@ -12,6 +12,7 @@ from weft.engine.logits_processors.interface import LogitsProcessor
 from weft.errors import ConfigError
 from weft.extend.named_object import load_named
 from weft.extend.plugins import installed
+from weft.extend.user_frame import told_with_place
 
 GROUPS = ("vllm.logits_processors", "weft.logits_processors")
 METHODS = ("apply", "is_argmax_invariant", "update_state")
@@ -31,7 +32,7 @@ def find_processors(given: Sequence[Any]) -> list[type[LogitsProcessor]]:
                 found.append(_checked(entry.load()))
         except (Exception, SystemExit) as error:
             raise ConfigError("logits_processors", f"entry point {name}", expected="a logits processor that can be "
-                              "imported", hint=f"{type(error).__name__}: {error}") from error
+                              "imported", hint=told_with_place(error)) from error
         logger.info("logits processor %s of an entry point", name)
     for value in given:
         found.append(_checked(load_named(value, field="logits_processors") if isinstance(value, str) else value))
