@@ -10,10 +10,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from engine_answers import answer_here, answer_of_another_process
 from tiny_llama import make_checkpoint
 
-from weft import LLM, AsyncLLM, ModelRegistry, SamplingParams
-from weft.config.engine_args import EngineArgs
+from weft import ModelRegistry, SamplingParams
 from weft.extend import model_api
 from weft.extend.plugins import load_plugins
 
@@ -76,18 +76,7 @@ def wanted(tmp_path_factory):
 
 
 def answer(directory, **options):
-    with LLM(model=str(directory), **OPTIONS, **options) as llm:
-        return list(llm.generate(PROMPT, PARAMS, use_tqdm=False)[0].outputs[0].token_ids)
-
-
-async def answer_of_another_process(directory):
-    engine = AsyncLLM.from_engine_args(EngineArgs(model=str(directory), **OPTIONS))
-    try:
-        async for output in engine.generate(PROMPT, PARAMS, "one"):
-            last = output
-        return list(last.outputs[0].token_ids)
-    finally:
-        engine.shutdown()
+    return answer_here(directory, PROMPT, PARAMS, **OPTIONS, **options)
 
 
 def test_the_files_are_as_they_were():
@@ -106,7 +95,7 @@ def test_models_of_the_plugin_run_where_a_config_names_them(plugin, tmp_path, wa
 def test_and_in_the_engines_process(plugin, tmp_path, wanted):
     directory = make_checkpoint(tmp_path / "model", architectures=["ExampleLlamaForCausalLM"])
 
-    assert asyncio.run(answer_of_another_process(directory)) == wanted
+    assert asyncio.run(answer_of_another_process(directory, PROMPT, PARAMS, **OPTIONS)) == wanted
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

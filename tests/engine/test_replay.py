@@ -1,9 +1,9 @@
 """Decode steps made again from a recording: the same logits, and no recording where it would leave something out."""
 
-import time
 
 import pytest
 import torch
+from engine_answers import core_answers
 from isa_levels import native_levels
 from tiny_llama import make_checkpoint
 from transformers import Olmo2Config, Olmo2ForCausalLM
@@ -11,10 +11,8 @@ from transformers import Olmo2Config, Olmo2ForCausalLM
 from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
 from weft.engine.core import EngineCore
-from weft.engine.process.messages import EngineRequest
 from weft.ops.tape import Recording
 from weft.resolve.engine_config import resolve_engine_config
-from weft.sampling_params import SamplingParams
 
 pytestmark = pytest.mark.skipif(not native_levels(), reason="no native kernels here")
 
@@ -30,21 +28,6 @@ def make_core(directory, **options):
     return EngineCore(resolve_engine_config(args, Machine.detect()))
 
 
-def answers(core, prompts, *, max_tokens=(12,)):
-    """[(token ids, logits of each)] of prompts that run together; max_tokens: by turns."""
-    for i, prompt in enumerate(prompts):
-        params = SamplingParams(temperature=0.0, max_tokens=max_tokens[i % len(max_tokens)], seed=0, logprobs=-1)
-        core.add(EngineRequest(request_id=str(i), prompt_token_ids=prompt, eos_token_ids=[], params=params,
-                               arrival_time=time.monotonic()))
-    found = [([], []) for _ in prompts]
-    while core.has_unfinished:
-        for output in core.step().outputs:
-            tokens, logits = found[int(output.request_id)]
-            tokens += output.new_token_ids
-            logits += [(entry.token_ids, entry.logprobs) for entry in output.logprobs]
-    return found
-
-
 def shapes(core):
     """Query lengths of the steps that are recorded."""
     return set(core.runner.model.module.steps._recordings)
@@ -58,7 +41,7 @@ def test_replayed_steps_give_bitwise_the_logits_of_the_steps_themselves(director
     plain, core = make_core(directory), make_core(directory)
     plain.runner.model.module.steps.refusal = "for this test"
 
-    wanted, found = (answers(c, PROMPTS, max_tokens=LENGTHS) for c in (plain, core))
+    wanted, found = (core_answers(c, PROMPTS, max_tokens=LENGTHS) for c in (plain, core))
 
     assert found == wanted
     assert shapes(core) == {(1,) * 5, (1,) * 3, (1,) * 2}            # as the sequences end
@@ -72,44 +55,44 @@ def test_norms_behind_the_mixer_and_the_feed_forward_part_are_recorded(tmp_path)
     plain = make_core(tmp_path, skip_tokenizer_init=True, enforce_eager=True)
     core = make_core(tmp_path, skip_tokenizer_init=True)
 
-    assert answers(core, PROMPTS, max_tokens=LENGTHS) == answers(plain, PROMPTS, max_tokens=LENGTHS)
+    assert core_answers(core, PROMPTS, max_tokens=LENGTHS) == core_answers(plain, PROMPTS, max_tokens=LENGTHS)
     assert shapes(core) == {(1,) * 5, (1,) * 3, (1,) * 2}
 
 
 def test_enforce_eager_records_nothing(directory):
     core = make_core(directory, enforce_eager=True)
 
-    assert answers(core, PROMPTS) == answers(make_core(directory), PROMPTS)
+    assert core_answers(core, PROMPTS) == core_answers(make_core(directory), PROMPTS)
     assert not shapes(core)
 
 
 def test_a_long_prompt_in_between_takes_no_memory_from_a_recording(directory):
     core = make_core(directory, enable_prefix_caching=False)
-    before = answers(core, PROMPTS)
+    before = core_answers(core, PROMPTS)
 
-    answers(core, [[3] * 100])
+    core_answers(core, [[3] * 100])
 
-    assert answers(core, PROMPTS) == before
+    assert core_answers(core, PROMPTS) == before
 
 
 def test_what_apply_model_did_to_the_model_counts_in_the_next_step(directory):
     core = make_core(directory, enable_prefix_caching=False)
-    answers(core, PROMPTS[:1])
+    core_answers(core, PROMPTS[:1])
     assert shapes(core)
 
     core.apply_model(lambda model: setattr(model.final_norm, "normalise", torch.zeros_like))
 
-    tokens, _ = answers(core, PROMPTS[:1])[0]
+    tokens, _ = core_answers(core, PROMPTS[:1])[0]
     assert tokens == [0] * 12
 
 
 def test_layers_that_use_torch_are_not_recorded_and_say_so(directory):
     core = make_core(directory, enable_prefix_caching=False)
-    wanted = answers(core, PROMPTS)
+    wanted = core_answers(core, PROMPTS)
     core.apply_model(lambda model: setattr(
         model.final_norm, "normalise", lambda x, inner=model.final_norm.normalise: inner(x).mul(2).mul_(0.5)))
 
-    assert answers(core, PROMPTS) == wanted
+    assert core_answers(core, PROMPTS) == wanted
     assert core.runner.model.module.steps.refusal == "its layers use aten::mul.Tensor, aten::mul_.Tensor"
 
 

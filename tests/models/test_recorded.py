@@ -1,10 +1,10 @@
 """Decode steps of marked programmed models are recorded: bitwise the same answers, or no recording."""
 
 import logging
-import time
 
 import pytest
 import torch
+from engine_answers import core_answers
 from isa_levels import native_levels
 from programmed_llama import LlamaAttention, LlamaModel, MyLlama
 from tiny_llama import make_checkpoint
@@ -13,11 +13,9 @@ from torch import nn
 from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
 from weft.engine.core import EngineCore
-from weft.engine.process.messages import EngineRequest
 from weft.errors import ConfigError
 from weft.layers.public import RMSNorm, ignore_torch_compile, support_torch_compile
 from weft.resolve.engine_config import resolve_engine_config
-from weft.sampling_params import SamplingParams
 
 pytestmark = pytest.mark.skipif(not native_levels(), reason="no native kernels here")
 
@@ -36,18 +34,7 @@ def make_core(directory, cls=MyLlama, **options):
 
 
 def answers(core, prompts=PROMPTS, *, max_tokens=LENGTHS):
-    """[(token ids, logits of each)] of prompts that run together; max_tokens: by turns."""
-    for i, prompt in enumerate(prompts):
-        params = SamplingParams(temperature=0.0, max_tokens=max_tokens[i % len(max_tokens)], seed=0, logprobs=-1)
-        core.add(EngineRequest(request_id=str(i), prompt_token_ids=prompt, eos_token_ids=[], params=params,
-                               arrival_time=time.monotonic()))
-    found = [([], []) for _ in prompts]
-    while core.has_unfinished:
-        for output in core.step().outputs:
-            tokens, logits = found[int(output.request_id)]
-            tokens += output.new_token_ids
-            logits += [(entry.token_ids, entry.logprobs) for entry in output.logprobs]
-    return found
+    return core_answers(core, prompts, max_tokens=max_tokens)
 
 
 def shapes(core):

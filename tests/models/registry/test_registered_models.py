@@ -4,14 +4,14 @@ import asyncio
 import re
 
 import pytest
+from engine_answers import answer_here, answer_of_another_process
 from programmed_llama import MyLlama
 from tiny_llama import make_checkpoint
 
-from weft import LLM, AsyncLLM, ModelRegistry, SamplingParams
+from weft import ModelRegistry, SamplingParams
 from weft.architectures.llama import llama
 from weft.architectures.registry import architecture
 from weft.cli.main import main
-from weft.config.engine_args import EngineArgs
 from weft.errors import ConfigError, NotBuiltError
 
 PROMPT = {"prompt_token_ids": [5, 9, 17, 3, 40]}
@@ -36,18 +36,7 @@ def directory(tmp_path):
 
 
 def answer(directory, **options):
-    with LLM(model=str(directory), **OPTIONS, **options) as llm:
-        return list(llm.generate(PROMPT, PARAMS, use_tqdm=False)[0].outputs[0].token_ids)
-
-
-async def answer_of_another_process(directory):
-    engine = AsyncLLM.from_engine_args(EngineArgs(model=str(directory), **OPTIONS))
-    try:
-        async for output in engine.generate(PROMPT, PARAMS, "one"):
-            last = output
-        return list(last.outputs[0].token_ids)
-    finally:
-        engine.shutdown()
+    return answer_here(directory, PROMPT, PARAMS, **OPTIONS, **options)
 
 
 @pytest.mark.parametrize("model", [
@@ -64,7 +53,7 @@ def test_in_this_process(directory, wanted, package, model):
 def test_in_the_engines_process(directory, wanted, package, model):
     ModelRegistry.register_model("LazyForCausalLM", model.format(package) if isinstance(model, str) else model)
 
-    assert asyncio.run(answer_of_another_process(directory)) == wanted
+    assert asyncio.run(answer_of_another_process(directory, PROMPT, PARAMS, **OPTIONS)) == wanted
 
 
 @pytest.mark.parametrize("option", [
@@ -93,7 +82,7 @@ def test_a_class_that_only_this_process_has_is_refused_by_the_engines_process(di
     ModelRegistry.register_model("LazyForCausalLM", Local)
 
     with pytest.raises(ConfigError, match=r"register_model = '.*Local' \(in LazyForCausalLM\): .*Put the class"):
-        asyncio.run(answer_of_another_process(directory))
+        asyncio.run(answer_of_another_process(directory, PROMPT, PARAMS, **OPTIONS))
 
 
 def test_a_registered_class_wins_over_the_family(tmp_path, wanted):
