@@ -11,10 +11,14 @@
     │   └── QueueFullError               the engine takes no more requests for now
     └── EngineDeadError  (RuntimeError)  the engine process ended for good
 
-An error text names the field, the value, the expected values and a remedy. This module imports nothing of weft.
+An error text names the field, the value, the expected values and a remedy; `did_you_mean` is the remedy of a name that
+is nearly a known one. This module imports nothing of weft.
 """
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 _MAX_VALUE_CHARS = 200
 
@@ -25,6 +29,17 @@ def _short(value: object) -> str:
     except ValueError:      # an integer with more digits than Python converts
         text = f"<{type(value).__name__} too long to print>"
     return text if len(text) <= _MAX_VALUE_CHARS else text[: _MAX_VALUE_CHARS - 1] + "…"
+
+
+def nearest(name: object, known: Iterable[str], *, count: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Up to `count` known names that look like `name`, the most similar first. cutoff: least similarity, 0 to 1."""
+    return difflib.get_close_matches(str(name), sorted(known), n=count, cutoff=cutoff)
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """`Did you mean X?` with the known name that looks like `name`; empty if none does."""
+    near = nearest(name, known)
+    return f"Did you mean {near[0]}?" if near else ""
 
 
 class WeftError(Exception):

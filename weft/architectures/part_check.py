@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
-from weft.errors import DescriptionError
+from weft.errors import DescriptionError, did_you_mean
 
 _WORDS: dict[Any, str] = {
     bool: "True or False", int: "a whole number", float: "a number", str: "a string", NoneType: "None"}
@@ -29,9 +28,8 @@ def check_fields(cls: type, args: tuple[Any, ...], values: Mapping[str, Any]) ->
         raise DescriptionError(cls.__name__, args[0], expected=f"its fields by name: {', '.join(known)}")
     for name, value in values.items():
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
             raise DescriptionError(f"{cls.__name__}.{name}", value, expected=f"one of its fields: {', '.join(known)}",
-                                   hint=f"Did you mean {near[0]}?" if near else "")
+                                   hint=did_you_mean(name, known))
     for name, field in known.items():
         if name not in values and field.default is MISSING and field.default_factory is MISSING:
             raise DescriptionError(f"{cls.__name__}.{name}", _NotGiven(), expected=possible(_hints(cls)[name]))
@@ -43,9 +41,8 @@ def check_values(cls: type, part: Any) -> None:
     for field in fields(cls):
         value = getattr(part, field.name)
         if not accepts(hints[field.name], value):
-            near = difflib.get_close_matches(value, literals(hints[field.name]), n=1) if isinstance(value, str) else []
             raise DescriptionError(f"{cls.__name__}.{field.name}", value, expected=possible(hints[field.name]),
-                                   hint=f"Did you mean {near[0]!r}?" if near else "")
+                                   hint=did_you_mean(repr(value), map(repr, literals(hints[field.name]))))
 
 
 def accepts(hint: Any, value: Any) -> bool:

@@ -6,10 +6,9 @@ own functions once. What a user's model file or `ModelRegistry` adds, `models/ch
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType, ModuleType
@@ -81,10 +80,3 @@ def families() -> Mapping[str, Architecture]:
                 raise ValueError(f"architecture {name} is described twice, the second time in {info.name}.py")
             found[name] = entry
     return MappingProxyType(dict(sorted(found.items())))
-
-
-def nearest(names: Iterable[str], known: Iterable[str]) -> str:
-    """`Nearest: A, B. ` with known names that look like one of `names`; empty if none does."""
-    pool = list(known)
-    near = [match for name in names for match in difflib.get_close_matches(name, pool, n=3, cutoff=0.6)]
-    return f"Nearest: {', '.join(dict.fromkeys(near))}. " if near else ""

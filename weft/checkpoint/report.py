@@ -5,7 +5,6 @@ Long lists are grouped: `blocks.{0..27}.mixer.q.weight` is one line. A "home" is
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from weft.checkpoint.grouping import group_names, pattern_of
 from weft.checkpoint.routing import Route, Router
 from weft.checkpoint.tensor_info import TensorInfo
 from weft.config.human_bytes import human_bytes
+from weft.errors import nearest
 
 _MAX_LINES = 40
 
@@ -135,8 +135,7 @@ def _lines(entries: Iterable[tuple[str, str, Path | None]]) -> list[str]:
 
 def _nearest(pattern: str, names: dict[str, str]) -> str | None:
     """The pattern in `names` that is most similar to `pattern`, or None."""
-    found = difflib.get_close_matches(pattern, names, n=1, cutoff=0.6)
-    return found[0] if found else None
+    return next(iter(nearest(pattern, names)), None)
 
 
 def _capped(lines: list[str]) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from weft.cli.parser import Parser
-from weft.errors import ConfigError
+from weft.errors import ConfigError, did_you_mean
 
 
 def with_config_file(argv: Sequence[str], parser: Parser) -> list[str]:
@@ -28,9 +27,8 @@ def with_config_file(argv: Sequence[str], parser: Parser) -> list[str]:
         for key, value in _read(path).items():
             flag = "--" + str(key).replace("_", "-")
             if flag not in parser.flags() or flag == "--config":
-                near = difflib.get_close_matches(flag, parser.flags(), n=1)
                 raise ConfigError(str(key), value, expected=f"an option of `{parser.prog}`", source=path,
-                                  hint=f"Did you mean {near[0][2:]}?" if near else "")
+                                  hint=did_you_mean(flag[2:], (known[2:] for known in parser.flags())))
             if flag not in given or isinstance(value, dict):      # objects are merged, key by key
                 front += _as_arguments(flag, value, parser)
     return [*front, *rest]

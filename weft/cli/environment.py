@@ -5,12 +5,11 @@ Functions take the environment as an argument: `main.py` and the commands pass `
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Mapping
 
 from weft.config.isa import CPU_ISAS
-from weft.errors import ConfigError
+from weft.errors import ConfigError, nearest
 
 # Name -> meaning. Hugging Face's variables (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE, HF_ENDPOINT) keep their names.
 VARIABLES = {
@@ -84,7 +83,7 @@ def configure_logging(environ: Mapping[str, str]) -> None:
     logger.setLevel(value.upper())
     for name in sorted(environ):
         if name.startswith("WEFT_") and name[5:] not in VARIABLES:
-            near = difflib.get_close_matches(name[5:], VARIABLES, n=1)
+            near = nearest(name[5:], VARIABLES)
             logger.warning("%s is no variable of weft and changes nothing%s", name,
                            f"; did you mean WEFT_{near[0]}?" if near else "")
 

@@ -7,7 +7,6 @@ stdout was closed by its reader.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
@@ -18,7 +17,7 @@ from weft.cli.config_file import with_config_file
 from weft.cli.environment import configure_logging
 from weft.cli.parser import Parser, spelled
 from weft.cli.streams import open_missing_streams
-from weft.errors import WeftError
+from weft.errors import WeftError, nearest
 from weft.version import __version__
 
 # Command -> (module, summary). The module has add_arguments(parser) and run(options) -> exit status.
@@ -120,7 +119,7 @@ def _split(argv: list[str]) -> tuple[str, list[str]]:
     words = 2 if group else 1
     command = " ".join(argv[:words])
     if command not in COMMANDS:
-        near = difflib.get_close_matches(command, group or [n.split()[0] for n in COMMANDS], n=1)
+        near = nearest(command, group or {n.split()[0] for n in COMMANDS})
         what = "option" if command.startswith("-") else "command"
         print(f"weft: error: unknown {what} {command!r}" + (f"; did you mean {near[0]!r}" if near else "") +
               "? See weft --help.", file=sys.stderr)

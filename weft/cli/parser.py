@@ -7,13 +7,13 @@ name.
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from weft.config.flags import json_or_text
+from weft.errors import nearest
 
 _TRUTH = {"True": True, "true": True, "False": False, "false": False}
 
@@ -103,7 +103,7 @@ class Parser(argparse.ArgumentParser):
         if not extras:
             return
         name = extras[0].partition("=")[0]
-        near = difflib.get_close_matches(name, self.flags(), n=1)
+        near = nearest(name, self.flags())
         if not name.startswith("-"):
             self.error(f"unexpected argument {name!r}")
         self.error(f"unknown option {name}" + (f"; did you mean {near[0]}" if near else ""))

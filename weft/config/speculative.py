@@ -6,12 +6,11 @@ The field names are vLLM's. Fields that only matter to methods without code in w
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from weft.errors import ConfigError, NotBuiltError
+from weft.errors import ConfigError, NotBuiltError, did_you_mean
 
 METHODS = ("ngram",)
 UNBUILT_METHODS = ("ngram_gpu", "suffix", "draft_model", "eagle", "eagle3", "medusa", "mlp_speculator", "mtp", "dflash",
@@ -79,9 +78,8 @@ def _check_names(given: Mapping[str, Any]) -> None:
         if name in known:
             continue
         if name not in _OFF:
-            near = difflib.get_close_matches(str(name), [*known, *_OFF], n=1)
             raise ConfigError(_path(name), value, expected=f"one of the fields {', '.join(sorted(known))}",
-                              hint=f"Did you mean {near[0]}?" if near else "")
+                              hint=did_you_mean(name, [*known, *_OFF]))
         if type(value) is not type(_OFF[name]) or value != _OFF[name]:
             raise NotBuiltError(_path(name), value, expected=f"{_OFF[name]!r}",
                                 hint="It has no meaning for n-gram lookup, the one method that weft has.")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from weft.errors import ConfigError
+from weft.errors import ConfigError, did_you_mean
 from weft.extend.python_file import load_python_file
 from weft.resolve.config_parser import ConfigFormat, ConfigParserBase
 from weft.resolve.hf.parser import HFConfigParser
@@ -46,9 +45,8 @@ def get_config_parser(config_format: str) -> ConfigParserBase:
     """A new parser object for a format. ConfigError for an unknown format; the error lists the known ones."""
     known = _CONFIG_FORMAT_TO_CONFIG_PARSER
     if config_format not in known:
-        near = difflib.get_close_matches(str(config_format), known, n=1)
-        raise ConfigError("config_format", str(config_format), expected=f"auto, {', '.join(known)}", hint=(
-            f"Did you mean {near[0]}? " if near else "") + "config_parser_file adds one from a Python file.")
+        hint = f"{did_you_mean(config_format, known)} config_parser_file adds one from a Python file.".lstrip()
+        raise ConfigError("config_format", str(config_format), expected=f"auto, {', '.join(known)}", hint=hint)
     return known[config_format]()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import sys
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from weft.cli.cache.listing import as_json, print_models
 from weft.cli.parser import Parser
 from weft.config.human_bytes import human_bytes
-from weft.errors import ConfigError
+from weft.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from weft.resolve.sources.cached import CachedModel
@@ -54,9 +53,8 @@ def _chosen(cached: list[CachedModel], name: str, revision: str | None) -> list[
     models = [model for model in cached if model.name == name]
     if not models:
         names = sorted({model.name for model in cached})
-        near = difflib.get_close_matches(name, names, n=1)
         raise ConfigError("MODEL", name, expected="a model that is downloaded",
-                          hint=f"Did you mean {near[0]}?" if near else "`weft cache list` shows them.")
+                          hint=did_you_mean(name, names) or "`weft cache list` shows them.")
     found = [model for model in models if revision is None or revision in model.refs
              or model.revision.startswith(revision)]
     if not found:

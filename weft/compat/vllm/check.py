@@ -6,7 +6,6 @@ Seen are `from vllm… import name` statements; names that a file reads from a m
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
@@ -17,7 +16,7 @@ from weft.compat.vllm.modules import VllmModule, submodule
 from weft.compat.vllm.placeholder import LaterType, Placeholder
 from weft.compat.vllm.reasons import reason_for
 from weft.compat.vllm.table import known_names
-from weft.errors import ConfigError
+from weft.errors import ConfigError, nearest
 
 STATES = ("real", "may be subclassed", "refused when used", "unknown")
 
@@ -82,7 +81,7 @@ def _state(root: VllmModule, module: str, name: str) -> tuple[str, str]:
         return "may be subclassed", reason or ""
     if reason is not None:
         return "refused when used", reason
-    near = difflib.get_close_matches(name, known_names(), n=1, cutoff=0.7)
+    near = nearest(name, known_names(), cutoff=0.7)
     return "unknown", f"nearest: {known_names()[near[0]]}" if near else ""
 
 

@@ -6,14 +6,13 @@ subclassed too, because files define such classes when they are imported; making
 
 from __future__ import annotations
 
-import difflib
 from abc import ABCMeta
 from typing import Any, NoReturn, Union
 
 from weft.compat.vllm.asker import Asker, asker
 from weft.compat.vllm.reasons import reason_for
 from weft.compat.vllm.table import known_names
-from weft.errors import NotBuiltError
+from weft.errors import NotBuiltError, nearest
 
 
 class Placeholder:
@@ -117,5 +116,5 @@ def refuse(name: str, action: str, asked: Asker, reason: str = "") -> NoReturn:
 def _nearest(name: str) -> str:
     known = known_names()
     last = name.rpartition(".")[2]
-    near = difflib.get_close_matches(last, known, n=2, cutoff=0.7)
+    near = nearest(last, known, count=2, cutoff=0.7)
     return f" Nearest: {', '.join(known[key] for key in near)}." if near else ""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from weft.architectures.registry import nearest
-from weft.errors import ConfigError, NotBuiltError
+from weft.errors import ConfigError, NotBuiltError, nearest
 from weft.models.registry.suffixes import SUFFIXES, base_architecture, runner_and_convert
 from weft.models.registry.table import TABLE, KnownArchitecture
 
@@ -26,9 +25,9 @@ def refusal(names: Sequence[str], supported: Collection[str], *, source: str = "
         return _other_end(base, base_architecture(base, supported), names, expected, source)
     if row is not None:
         return NotBuiltError("architectures", list(names), expected=expected, source=source, hint=(
-            f"{_vllm_words(row)} weft has no code for it. {nearest(names, supported)}{_WAYS}"))
+            f"{_vllm_words(row)} weft has no code for it. {_nearest(names, supported)}{_WAYS}"))
     return ConfigError("architectures", list(names), expected=expected, source=source, hint=(
-        f"Neither weft nor vLLM knows it. {nearest(names, {*supported, *_ROWS})}{_WAYS}"))
+        f"Neither weft nor vLLM knows it. {_nearest(names, {*supported, *_ROWS})}{_WAYS}"))
 
 
 def _vllm_words(row: KnownArchitecture) -> str:
@@ -42,3 +41,9 @@ def _other_end(name: str, base: str, names: Sequence[str], expected: str, source
     return NotBuiltError("architectures", list(names), expected=expected, source=source, hint=(
         f"{name} is {base} with another end (runner {runner}, convert {convert}), for which weft has no code yet. "
         f"{_WAYS}"))
+
+
+def _nearest(names: Sequence[str], known: Collection[str]) -> str:
+    """`Nearest: A, B. ` with known names that look like one of `names`; empty if none does."""
+    near = [found for name in names for found in nearest(name, known, count=3)]
+    return f"Nearest: {', '.join(dict.fromkeys(near))}. " if near else ""

@@ -5,12 +5,11 @@ The family's `ConfigReader` knows which keys were read; the keys that `resolve/`
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 
 from weft.architectures.origin import first_key, is_override
 from weft.architectures.reader import ConfigReader
-from weft.errors import ConfigError
+from weft.errors import ConfigError, nearest
 from weft.resolve.options.max_len import KEYS as LENGTHS
 from weft.resolve.stages import TEXT_CONFIG_KEYS
 
@@ -47,7 +46,7 @@ def _what_would_work(path: str, reader: ConfigReader) -> str:
     read = [key for key in reader.values_read() if reader.is_used(key)]
     last = path.rpartition(".")[2]
     same = [key for key in read if key.rpartition(".")[2] == last]
-    near = same or difflib.get_close_matches(path, read, n=3, cutoff=0.6)
+    near = same or nearest(path, read, count=3)
     if not near:
         return "It would change nothing. `weft inspect --config` prints the keys that are read."
     return f"It would change nothing; the model reads {' and '.join(near)}."

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 from collections.abc import Collection
 from pathlib import Path
 
 from weft.config.human_bytes import human_bytes
-from weft.errors import ConfigError
+from weft.errors import ConfigError, nearest
 from weft.resolve.sources.repository import Request
 
 EXPECTED = "a local directory or a model on the hub that can be reached"
@@ -16,7 +15,7 @@ EXPECTED = "a local directory or a model on the hub that can be reached"
 
 def not_found(request: Request, url: str, token: str) -> ConfigError:
     """The repository does not exist, or is private and the server hides it."""
-    near = difflib.get_close_matches(Path(request.name).name, _entries(Path(request.name).parent), n=1)
+    near = nearest(Path(request.name).name, _entries(Path(request.name).parent))
     local = f" Did you mean the local path {str(Path(request.name).parent / near[0])!r}?" if near else \
         " If you meant a local path: it does not exist, seen from the folder you are in."
     return _error(request, f"{url} does not exist, or is private: check the name. {token}{local}")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Any
 
 from weft.compat.vllm.options.row import REFUSED, SAME, Option
-from weft.errors import ConfigError, NotBuiltError
+from weft.errors import ConfigError, NotBuiltError, nearest
 
 logger = logging.getLogger("weft")
 
@@ -36,7 +35,7 @@ def refuse_unknown(given: Iterable[str], known: Collection[str]) -> None:
     """TypeError for the first name that is not known, with the nearest ones that are."""
     for name in given:
         if name not in known:
-            near = " or ".join(repr(found) for found in difflib.get_close_matches(name, sorted(known), n=3))
+            near = " or ".join(repr(found) for found in nearest(name, known, count=3))
             raise TypeError(f"unknown option {name!r}" + (f"; did you mean {near}?" if near else ""))
 
 
