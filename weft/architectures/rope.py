@@ -43,16 +43,17 @@ def rope(c: ConfigReader, *, rotary_dim: int | None = None, head_dim: int | None
         base = c.float("rope_theta", default=theta)
     if part is None:
         part = c.float("partial_rotary_factor", default=partial)
-    rotated = None
-    if p is not None and p.rope_type == "proportional":      # part of a head turns, in the pairs of the whole head
+    is_proportional = p is not None and p.rope_type == "proportional"
+    if is_proportional:      # part of a head turns, in the pairs of the whole head
         rotary_dim = head_dim or keys.head_dim(c)
-        rotated = int(rotary_dim * part // 2) * 2
     if rotary_dim is None:
         rotary_dim = int((head_dim or keys.head_dim(c)) * part)
     if rotary_dim < 2 or rotary_dim % 2:
         raise c.error("head_dim", keys.head_dim(c), f"an even number of rotated dimensions, not {rotary_dim}")
-    if p is None or p.rope_type == "proportional":
-        scaling = None if p is None else ProportionalScaling(rotated=_given(rotated), factor=p.factor or 1.0)
+    if p is None:
+        scaling = None
+    elif is_proportional:
+        scaling = ProportionalScaling(rotated=int(rotary_dim * part // 2) * 2, factor=p.factor or 1.0)
     else:
         scaling = _scaling(c, p, rotary_dim, layer_type)
     return Rope(theta=base, rotary_dim=rotary_dim, interleaved=interleaved, scaling=scaling)

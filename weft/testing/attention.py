@@ -10,7 +10,7 @@ from weft.architectures import words
 from weft.architectures.spec import AttentionSpec, MLASpec
 from weft.testing.calls import Call
 from weft.testing.diagnosis import difference, first_position, norm_kind, worst
-from weft.testing.reference import AttentionCall, Trace
+from weft.testing.reference import SeenAttention, Trace
 from weft.testing.report import Fault
 from weft.testing.sources import Sources
 
@@ -39,7 +39,7 @@ def attention_fault(number: int, layer: str, spec: Any, call: Call, sources: Sou
                  other=f"the input of {source.module}", detail=detail)
 
 
-def _why(spec: Any, call: Call, seen: AttentionCall | None, ours: Tensor, theirs: Tensor, tolerance: float,
+def _why(spec: Any, call: Call, seen: SeenAttention | None, ours: Tensor, theirs: Tensor, tolerance: float,
          config: Any) -> tuple[str, str, str]:
     """(field of the spec, kind, detail)."""
     found = None if seen is None or not isinstance(spec, AttentionSpec) else _of_heads(spec, call, seen, tolerance,
@@ -59,7 +59,7 @@ def _why(spec: Any, call: Call, seen: AttentionCall | None, ours: Tensor, theirs
     return "v", "values, sinks, or a mask that is not causal", f"window {window}{there}"
 
 
-def _of_heads(spec: AttentionSpec, call: Call, seen: AttentionCall, tolerance: float,
+def _of_heads(spec: AttentionSpec, call: Call, seen: SeenAttention, tolerance: float,
               config: Any) -> tuple[str, str, str] | None:
     """A fault in q, k or v as they enter attention."""
     for name in ("v", "q", "k"):
@@ -79,7 +79,7 @@ def _of_heads(spec: AttentionSpec, call: Call, seen: AttentionCall, tolerance: f
     return None
 
 
-def _of_options(spec: Any, seen: AttentionCall) -> tuple[str, str, str] | None:
+def _of_options(spec: Any, seen: SeenAttention) -> tuple[str, str, str] | None:
     """A fault in what attention is told."""
     scale = seen.options.get("scaling")
     if isinstance(scale, float) and abs(scale - spec.scale) > _SAME * abs(scale):

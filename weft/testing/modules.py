@@ -95,10 +95,10 @@ def _pair(mine: Trace, trace: Trace, here: str, name: str, side: str,
 def _kind(side: str, name: str, ours: Tensor, theirs: Tensor) -> str:
     last = name.rpartition(".")[2]
     if side == "input":
+        if last in ("down_proj", "w2", "fc2", "dense_4h_to_h") or name.endswith("mlp.c_proj"):
+            return "activation before this product"
         if last in ("o_proj", "out_proj", "dense", "c_proj", "wo"):
             return "attention before this product: rotation, scale, softcap or mask (window)"
-        if last in ("down_proj", "w2", "fc2", "c_proj", "dense_4h_to_h"):
-            return "activation before this product"
         return "what happens between the part before this one and its input: a scale, a residual sum"
     if "norm" in last or last.startswith("ln_"):
         return norm_kind(ours, theirs)

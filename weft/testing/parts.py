@@ -196,7 +196,8 @@ class PartSearch:
         if error <= self._tolerance:
             return None
         name, kind = experts_kind(part, call, theirs, self._trace.outputs[source.module],
-                                  router_logits(self._reference, source.module, self._trace, self._num_tokens))
+                                  router_logits(self._reference, source.module, self._trace, self._num_tokens),
+                                  self._tolerance)
         return self._compared(number, f"blocks.{number}.ffn.{name}", call.result, theirs, kind, parent,
                               detail=part.spec.describe(), stream=call.residual)
 

@@ -25,7 +25,7 @@ _ATTEND = "eager_attention_forward"      # the name in each file of Transformers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AttentionCall:
+class SeenAttention:
     """What an attention module of Transformers computed with. q [T, H, D]; k, v [T, Hkv, D]. options: as it gave them,
     `scaling`, `sliding_window` and `softcap` among them.
     """
@@ -41,12 +41,12 @@ class Trace:
     """All that a model computed for one sequence of T tokens.
 
     inputs: {module name: its first tensor}. outputs: {module name: all its tensors}, in the order of calls.
-    attention: {module name: AttentionCall}. logits: [T, V], or the final states [T, E] of a model without a head.
+    attention: {module name: SeenAttention}. logits: [T, V], or the final states [T, E] of a model without a head.
     """
 
     inputs: dict[str, Tensor] = field(default_factory=dict)
     outputs: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
-    attention: dict[str, AttentionCall] = field(default_factory=dict)
+    attention: dict[str, SeenAttention] = field(default_factory=dict)
     logits: Tensor = field(default_factory=lambda: torch.empty(0))
 
     def output(self, name: str, num_tokens: int) -> Tensor | None:
@@ -164,7 +164,7 @@ def _attention_seen(model: nn.Module, trace: Trace) -> Iterator[None]:
     def seen(original: Any) -> Any:
         def attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
             heads = (x[0].transpose(0, 1).float().clone() for x in (query, key, value))        # [T, H, D]
-            trace.attention[names.get(id(module), "")] = AttentionCall(*heads, options=kwargs)
+            trace.attention[names.get(id(module), "")] = SeenAttention(*heads, options=kwargs)
             return original(module, query, key, value, *args, **kwargs)
         return attend
 

@@ -13,8 +13,6 @@ from weft.testing.calls import Call
 from weft.testing.diagnosis import difference, ratio
 from weft.testing.reference import Trace
 
-_TOLERANCE = 1e-4
-
 
 def router_logits(reference: nn.Module, name: str, trace: Trace, num_tokens: int) -> Tensor | None:
     """[T, X]: the logits of a router of Transformers, of its weight and its input, as it may give something else."""
@@ -26,7 +24,7 @@ def router_logits(reference: nn.Module, name: str, trace: Trace, num_tokens: int
 
 
 def experts_kind(part: MoE, call: Call, theirs: Tensor, chosen: Sequence[Tensor],
-                 logits: Tensor | None) -> tuple[str, str]:
+                 logits: Tensor | None, tolerance: float) -> tuple[str, str]:
     """(name of the part within the mixture, kind of fault). chosen: what Transformers' router gave."""
     factor = ratio(call.result, theirs)
     if factor is not None and part.shared is None:
@@ -36,7 +34,7 @@ def experts_kind(part: MoE, call: Call, theirs: Tensor, chosen: Sequence[Tensor]
         return "experts", "routing (number of experts, scores, renormalize, scale) or the experts' weights"
     weights, experts = part.routing.route(logits)
     mine = torch.zeros_like(logits).scatter(1, experts.long(), weights.float())
-    if min(difference(mine, wanted), difference(mine * part.spec.scale, wanted)) <= _TOLERANCE:
+    if min(difference(mine, wanted), difference(mine * part.spec.scale, wanted)) <= tolerance:
         return "experts", "weights or activation of the experts, or the shared expert"
     if not torch.equal(mine != 0, wanted != 0):
         return "router", "router: number of experts a token, scores, groups or the bias for choosing"

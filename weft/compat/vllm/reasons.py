@@ -39,7 +39,7 @@ REASONS = {
     "vllm.lora": "weft runs no adapters (LoRA) yet",
     "vllm.platforms": "weft runs on the CPU and asks no platform plugin",
     "vllm.compilation": "weft records decode steps instead of compiling a graph",
-    "vllm.envs": "this variable of vLLM changes nothing in weft",
+    "vllm.envs": "weft gives model files no value of this variable; options say what an engine does",
     "vllm.distributed": "weft has no such collective",
     "vllm.model_executor.models.vision": "weft has no towers for images yet",
     "vllm.model_executor.layers.rotary_embedding": "get_rope makes each kind that weft has, by rope_parameters",

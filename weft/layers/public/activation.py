@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from weft.errors import ConfigError
 from weft.layers.context import LayerContext
 from weft.layers.public.layer import PublicLayer, StepRef, check_input
-from weft.ops.activation import ACTIVATIONS, ActivationCase, choose_activation
+from weft.ops.activation import ACTIVATIONS, ActivationCase, choose_activation, swigluoai
 
 _TORCH_MODULES = "torch.nn.modules."
 
@@ -136,8 +136,7 @@ class SwigluOAIAndMul(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[..., 2 * F] -> [..., F]."""
         _check_halves(self, x)
-        gate, up = x[..., ::2].clamp(max=self.limit), x[..., 1::2].clamp(-self.limit, self.limit)
-        return (up + 1) * (gate * torch.sigmoid(gate * self.alpha))
+        return swigluoai(x, self.alpha, self.limit)
 
 
 class SiluAndMulWithClamp(nn.Module):

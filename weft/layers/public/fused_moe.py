@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weft.errors import ConfigError
+from weft.errors import ConfigError, NotBuiltError
 from weft.layers.context import LayerContext
 from weft.layers.layer import Home, StepLimits
 from weft.layers.linear import linear_case
@@ -75,7 +75,7 @@ class FusedMoE(PublicLayer):
 
     def _check_options(self, num_experts: int, top_k: int, grouped: bool, groups: int | None, topk_group: int | None,
                        scoring_func: str, tp_size: int | None, weight_on_input: bool, is_gated: bool) -> None:
-        """ConfigError for options that contradict each other or have no code."""
+        """ConfigError for options that contradict each other, NotBuiltError for one that has no code."""
         if top_k > num_experts:
             raise ConfigError("FusedMoE.top_k", top_k, expected=f"at most num_experts, {num_experts}")
         if scoring_func not in _SCORES:
@@ -90,7 +90,7 @@ class FusedMoE(PublicLayer):
         if weight_on_input and top_k != 1:
             raise ConfigError("FusedMoE.top_k", top_k, expected="1 with apply_router_weight_on_input")
         if not is_gated:
-            raise ConfigError("FusedMoE.is_act_and_mul", is_gated, expected="True: experts have a gate")
+            raise NotBuiltError("FusedMoE.is_act_and_mul", is_gated, expected="True: experts have a gate")
 
     # Loading
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from weft.errors import ConfigError
+from weft.errors import NotBuiltError
 
 logger = logging.getLogger("weft")
 
@@ -18,12 +18,12 @@ _VLLM_DEFAULTS: Mapping[str, Any] = {
 
 
 def check_unknown(layer: str, options: Mapping[str, Any]) -> None:
-    """One warning for each keyword that `layer` does not know and that changes nothing. ConfigError for others."""
+    """One warning for each keyword that `layer` does not know and that changes nothing. NotBuiltError for others."""
     for name, value in options.items():
         if value is None or value is False or (name in _VLLM_DEFAULTS and value == _VLLM_DEFAULTS[name]):
             _warn(layer, name)
             continue
-        raise ConfigError(f"{layer}.{name}", value, expected="a keyword that weft's layer knows",
+        raise NotBuiltError(f"{layer}.{name}", value, expected="a keyword that weft's layer knows",
                           hint="weft has no code for this option of the layer, which would change the result.")
 
 

@@ -7,7 +7,6 @@ made. Then the engine binds these layers: to kernels, to a cache, and to the `St
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
 from time import perf_counter
@@ -39,6 +38,7 @@ from weft.models.programmed.reading import Headers, Reading, drop_memory, needs_
 from weft.models.programmed.recorded import record_marked
 from weft.models.sizes import cache_bytes_per_token, layers_of, num_parameters, step_bytes
 from weft.models.vllm.forward_context import running_step
+from weft.models.vllm.helpers import set_default_torch_dtype
 from weft.models.vllm.vllm_config import set_current_vllm_config, vllm_config
 from weft.ops.kernel import Choice
 from weft.ops.linear import product_bytes
@@ -93,7 +93,7 @@ class Programmed:
 
     def _made(self, cls: type[nn.Module], config: EngineConfig) -> nn.Module:
         seen = self._vllm_config
-        with _default_dtype(self._context.dtype), set_current_vllm_config(seen), torch.no_grad():
+        with set_default_torch_dtype(self._context.dtype), set_current_vllm_config(seen), torch.no_grad():
             try:
                 return cls(vllm_config=seen, prefix="").eval()
             except WeftError:
@@ -292,13 +292,3 @@ class Programmed:
         """As EngineModel."""
         for module in self.recorded:
             module.steps.refuse(reason)
-
-
-@contextmanager
-def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, TypeVar
 
 from torch import nn
 
+from weft.errors import NotBuiltError
+
 T = TypeVar("T", bound=type)
 
 
@@ -20,8 +22,9 @@ class CustomOp(nn.Module):
         return self.forward_cpu(*args, **kwargs)
 
     def forward_native(self, *args: Any, **kwargs: Any) -> Any:
-        """Plain torch. NotImplementedError in a class that has none."""
-        raise NotImplementedError(f"{type(self).__qualname__} has neither forward_native nor forward_cpu")
+        """Plain torch. NotBuiltError in a class that has none."""
+        raise NotBuiltError(f"{type(self).__qualname__}.forward", "forward_cuda or the like",
+                            expected="forward_native or forward_cpu", hint="weft computes on the CPU: add one of them.")
 
     def forward_cpu(self, *args: Any, **kwargs: Any) -> Any:
         """As forward_native."""

@@ -31,7 +31,7 @@ def _gelu_tanh(x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh")
 
 
-def _swigluoai(x: Tensor, alpha: float = 1.702, limit: float = 7.0) -> Tensor:
+def swigluoai(x: Tensor, alpha: float = 1.702, limit: float = 7.0) -> Tensor:
     """[..., 2F] -> [..., F]: gate and up are even and odd columns (gpt-oss, arXiv:2508.10925)."""
     gate, up = x[..., ::2].clamp(max=limit), x[..., 1::2].clamp(-limit, limit)
     return (up + 1) * (gate * torch.sigmoid(gate * alpha))
@@ -53,7 +53,7 @@ def activation(name: str):
 
 
 # Gates that are no activation of one half times the other half.
-GATES: dict[str, Callable[[Tensor], Tensor]] = {"swigluoai": _swigluoai}
+GATES: dict[str, Callable[[Tensor], Tensor]] = {"swigluoai": swigluoai}
 
 
 def gate(name: str) -> Callable[[Tensor], Tensor]:
