@@ -88,7 +88,9 @@ def compare(found: list[int], case: dict[str, Any]) -> str:
         if at is None or at in ties:
             return ""
     at = next(i for i, (a, b) in enumerate(zip(found, right[0], strict=False)) if a != b)
-    return f"prompt of {len(case['prompt'])}: token {at} is {found[at]}, not {right[0][at]}"
+    apart = case.get("self_check", {}).get("max_logprob_difference_all", 0.0)
+    doubt = f" (the oracle's tokens with a cache and a plain pass are {apart:.1g} apart)" if apart > NEAR_TIE else ""
+    return f"prompt of {len(case['prompt'])}: token {at} is {found[at]}, not {right[0][at]}{doubt}"
 
 
 def run(path: Path, cases: list[dict[str, Any]]) -> dict[str, Any]:

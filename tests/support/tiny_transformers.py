@@ -41,10 +41,17 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
                                "layer_types": ["conv", "full_attention", "conv"]}),
     "smollm3": ("SmolLM3", _SIZES | {"num_key_value_heads": 2, "tie_word_embeddings": True,
                                      "no_rope_layers": [1, 0, 1]}),
+    "recurrent-gemma": ("RecurrentGemma", _SIZES | {"num_key_value_heads": 1, "lru_width": 64,
+                                                    "attention_window_size": 12}),
     "bert": ("Bert", _SIZES),
+    "distilbert": ("DistilBert", {"vocab_size": VOCAB_SIZE, "dim": 64, "hidden_dim": 96, "n_layers": 2, "n_heads": 4,
+                                  "max_position_embeddings": MAX_LEN, "pad_token_id": 0}),
+    "albert": ("Albert", _SIZES | {"embedding_size": 32}),
+    "esm": ("Esm", _SIZES | {"max_position_embeddings": MAX_LEN + 2, "pad_token_id": 1, "mask_token_id": 3,
+                             "use_cache": True}),
     "roberta": ("Roberta", _SIZES | {"max_position_embeddings": MAX_LEN + 2, "pad_token_id": 1, "bos_token_id": 0}),
 }
-_ENDINGS = {"gpt2": "LMHeadModel", "bert": "Model", "roberta": "Model"}
+_ENDINGS = {"gpt2": "LMHeadModel"} | dict.fromkeys(("bert", "roberta", "distilbert", "albert", "esm"), "Model")
 ARCHITECTURE_OF = {kind: stem + _ENDINGS.get(kind, "ForCausalLM") for kind, (stem, _) in KINDS.items()}
 
 

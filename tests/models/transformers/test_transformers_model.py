@@ -17,8 +17,9 @@ from weft.errors import CheckpointError, ConfigError, NotBuiltError
 from weft.resolve.engine_config import resolve_engine_config
 
 PROMPTS = [[5 + i, 77, 19 + 2 * i, 105, 130 + i] * (1 + 2 * i) for i in range(4)]
-GENERATING = ["llama", "qwen3", "gemma2", "gpt-oss", "mixtral", "deepseek-v3", "gpt2", "phi", "bloom", "mamba", "lfm2"]
-UNMODIFIED = {"bloom", "mamba", "lfm2"}
+GENERATING = ["llama", "qwen3", "gemma2", "gpt-oss", "mixtral", "deepseek-v3", "gpt2", "phi", "bloom", "mamba", "lfm2",
+              "recurrent-gemma"]
+UNMODIFIED = {"bloom", "mamba", "lfm2", "recurrent-gemma"}       # the last keeps states in its modules
 FUSED = {"llama", "qwen3", "gemma2", "mixtral"}
 WITH_EXPERTS = {"gpt-oss", "mixtral", "deepseek-v3"}
 WAYS = {"in company": {}, "chunked": {"max_num_batched_tokens": 7, "max_num_seqs": 3},

@@ -6,7 +6,6 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from weft.architectures.spec import PoolerSpec, PoolingKind
 from weft.checkpoint.reader import Checkpoint
 from weft.config.engine_config import EngineConfig, ModelConfig
 from weft.config.frozen import thaw
@@ -31,8 +30,7 @@ def transformers_model(config: EngineConfig, context: LayerContext, checkpoint: 
     cls, hf_config = find_class(model), _config_object(model)
     _check_encoder(cls, model)
     register()
-    pooler = read_pooling(Path(model.path)) or PoolerSpec(kind=_default_pooling(hf_config))
-    return TransformersModel(cls, hf_config, config, checkpoint, context, pooler)
+    return TransformersModel(cls, hf_config, config, checkpoint, context, read_pooling(Path(model.path)))
 
 
 def _check_encoder(cls: Any, model: ModelConfig) -> None:
@@ -62,11 +60,3 @@ def _with_floats(value: Any) -> Any:
             return float(value["__float__"])
         return {key: _with_floats(each) for key, each in value.items()}
     return [_with_floats(each) for each in value] if isinstance(value, list) else value
-
-
-def _default_pooling(hf_config: Any) -> PoolingKind:
-    """Decoders pool their last token, encoders their first."""
-    is_decoder = getattr(hf_config, "is_decoder", None) or getattr(hf_config, "use_cache", None)
-    return "last" if is_decoder and not hasattr(hf_config, "type_vocab_size") else "cls"
-
-

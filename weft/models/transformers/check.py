@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from weft.cache.groups import CacheGroup, FullGroup
 from weft.cache.masks import Bidirectional, Chunked
 from weft.cache.need import cache_groups
 from weft.layers.paged_attention import PagedAttention
 from weft.models.transformers.cache_own import OwnCaches
+from weft.models.transformers.outline import call_model, first_states
 from weft.ops.attention import AttentionPlan, attention_plan
 from weft.ops.attention.ranges import KeyRanges, bidirectional, chunked
 from weft.ops.step import Step
@@ -119,11 +120,20 @@ def _plan(group: Any, query_lens: tuple[int, ...], seq_lens: tuple[int, ...], nu
                           window=group.window, block_size=block_size, ranges=ranges)
 
 
-def fit_own(own: OwnCaches, token_ids: list[int], wanted: Tensor, encoder_ids: Tensor | None = None) -> None:
-    """Find out how many tokens the model computes rightly from its cache in one call. wanted: [T, E] of a whole call.
+def sees_later(model: nn.Module, token_ids: list[int], states: Tensor) -> bool:
+    """Whether the first token's state depends on later tokens. states: [T, E] of all tokens together."""
+    alone = first_states(call_model(model, torch.tensor([token_ids[: len(token_ids) // 2]])))[0, :1]
+    return difference(alone, states[:1]) is not None
 
+
+def fit_own(own: OwnCaches, sequences: list[list[int]], wanted: Tensor, encoder_ids: Tensor | None = None) -> None:
+    """Find out how many tokens the model computes rightly from its cache in one call.
+
+    Between two calls for the first sequence comes one for the second, because some models (RecurrentGemma) keep states
+    in their modules: these continue nothing. wanted: [T, E], the first sequence's states of a whole call.
     encoder_ids: [n], the input of an encoder beside the decoder.
     """
+    token_ids, other = sequences
     last, middle = len(token_ids) - 1, len(token_ids) // 2
     for continues_by, border in ((None, middle), (1, last)):
         if own.continues_by == 0:
@@ -132,13 +142,15 @@ def fit_own(own: OwnCaches, token_ids: list[int], wanted: Tensor, encoder_ids: T
         try:
             if encoder_ids is not None:
                 own.encode("trial", encoder_ids)
-            found = torch.cat([own.states("trial", 0, token_ids[:border]),
-                               own.states("trial", border, token_ids[border:])])
+                own.encode("other", encoder_ids[1:])
+            found = own.states("trial", 0, token_ids[:border])
+            own.states("other", 0, other)
+            found = torch.cat([found, own.states("trial", border, token_ids[border:])])
             found = torch.cat([found, own.states("trial", last + 1, token_ids[:1])])[: last + 1]
             agrees = difference(found, wanted) is None
         except Exception:      # the model's own code: what it cannot continue is computed from the first token
             agrees = False
-        own.end(["trial"])
+        own.end(["trial", "other"])
         if agrees:
             return
     own.continues_by = 0

@@ -32,7 +32,7 @@ from weft.models.engine_model import EncoderInput, LayerWords, ModelWords
 from weft.models.sizes import layers_of, num_parameters, step_bytes
 from weft.models.transformers.attention import PAGED, Wire
 from weft.models.transformers.cache_own import OwnCaches, own_cache_layer, text_config, without_cache
-from weft.models.transformers.check import check_wired, difference, fit_own, trial_ids
+from weft.models.transformers.check import check_wired, difference, fit_own, sees_later, trial_ids
 from weft.models.transformers.fuse import Fusion, held_bytes
 from weft.models.transformers.kinds import module_class
 from weft.models.transformers.load import load_model
@@ -50,7 +50,8 @@ _BUFFERS = 8        # rows of the widest product that a block of foreign code is
 
 
 class TransformersModel:
-    """As EngineModel. cls: the class of Transformers. pooler_spec: of models that do not generate.
+    """As EngineModel. cls: the class of Transformers. pooler_spec: of models that do not generate; None: their last
+    token, or the first if its state depends on later ones.
 
     ConfigError when the class cannot be made from the config.
     """
@@ -60,14 +61,15 @@ class TransformersModel:
     num_positions: int | None = None
 
     def __init__(self, cls: Any, hf_config: Any, config: EngineConfig, checkpoint: Checkpoint | None,
-                 context: LayerContext, pooler_spec: PoolerSpec) -> None:
+                 context: LayerContext, pooler_spec: PoolerSpec | None) -> None:
         self._cls, self._hf_config, self._config = cls, hf_config, config
         self._checkpoint, self._context, self._step = checkpoint, context, StepRef()
         self.name, self._outline = cls.__name__, None
         model = self._without_memory()
         self.encoder = encoder_input(model, hf_config)
         generates = model.get_output_embeddings() is not None
-        self.pooler = None if generates else Pooler(pooler_spec)
+        self._pooler_spec = pooler_spec
+        self.pooler = None if generates else Pooler(pooler_spec or PoolerSpec(kind="cls"))
         self.tasks = frozenset({"generate"}) if generates else frozenset(BUILT_TASKS)
         self.module = module_class("generate" if generates else "embed", config.model.hf_config)(model)
         self.own_caches: OwnCaches | None = None
@@ -189,6 +191,8 @@ class TransformersModel:
         """Wire the model if that gives its own numbers on a few tokens; else keep its own caches."""
         tokens = trial_ids(self._vocab_size)
         wanted = self._outlined(model, tokens) if self.encoder is None else [self._beside_encoder(model, tokens[0])]
+        if self.pooler is not None and self._pooler_spec is None and not sees_later(model, tokens[0], wanted[0]):
+            self.pooler = Pooler(PoolerSpec(kind="last"))
         if self.fusion is not None:
             problem = self._fused_problem(model, tokens, wanted)
             if problem is not None:
@@ -212,7 +216,7 @@ class TransformersModel:
             return
         backbone = None if self._outline is None else model.get_submodule(self._outline.backbone)
         self.own_caches = OwnCaches(model, backbone, has_encoder=self.encoder is not None)
-        fit_own(self.own_caches, tokens[0], wanted[0], None if self.encoder is None else self._trial_input())
+        fit_own(self.own_caches, tokens, wanted[0], None if self.encoder is None else self._trial_input())
         by = {0: "computes every step from the first token", 1: "continues by one token", None: "continues by chunks"}
         logger.info("%s of Transformers %s", self.name, by[self.own_caches.continues_by])
 
@@ -245,8 +249,17 @@ class TransformersModel:
                 if self._sites:
                     self._keep_own(str(error))
                 self._outline = None
-                wanted.append(call_model(model, batch).logits[0])
+                wanted.append(self._logits(model, batch))
         return wanted
+
+    def _logits(self, model: Any, batch: Tensor) -> Tensor:
+        """[T, V] of a model that has no outline. ConfigError when the class does not compute."""
+        try:
+            return call_model(model, batch).logits[0]
+        except Exception as error:
+            raise ConfigError("architectures", self.name, expected="a class that computes this model's token ids",
+                              source=self._config.model.config_source,
+                              hint=f"In Transformers it raises {type(error).__name__}: {error}") from error
 
     def _trial_input(self) -> Tensor:
         """Token ids [n] for the encoder."""
