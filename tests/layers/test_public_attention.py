@@ -232,8 +232,11 @@ def test_alibi_slopes_of_the_heads(context):
 
 
 @contexts
-def test_an_encoders_tokens_see_all_of_their_sequence(context):
-    layer = loaded(lambda: EncoderOnlyAttention(4, 8, 0.3, num_kv_heads=2), context)
+@pytest.mark.parametrize("make, kind", [
+    (lambda: EncoderOnlyAttention(4, 8, 0.3, num_kv_heads=2), AttentionType.ENCODER_ONLY),
+    (attention(attn_type="encoder"), AttentionType.ENCODER)], ids=["encoder only", "encoder"])
+def test_an_encoders_tokens_see_all_of_their_sequence(context, make, kind):
+    layer = loaded(make, context)
     step = prompt_step(*LENS)
     plan = replace(step.caches[0], ranges=ranges.bidirectional(LENS, LENS))
     layer._step.begin(replace(step, caches=(plan,)))
@@ -242,7 +245,7 @@ def test_an_encoders_tokens_see_all_of_their_sequence(context):
     wanted = torch.cat([masked(*one, torch.ones(len(one[0]), len(one[0]), dtype=torch.bool))
                         for one in zip(*(x.split(LENS) for x in parts), strict=True)])
     close(layer(*parts), wanted, context)
-    assert (layer.attn_type, str(layer.paged.need.mask)) == (AttentionType.ENCODER_ONLY, "Bidirectional()")
+    assert (layer.attn_type, str(layer.paged.need.mask)) == (kind, "Bidirectional()")
 
 
 def test_the_cache_group_of_chunked_attention_has_its_chunks():
@@ -251,12 +254,12 @@ def test_the_cache_group_of_chunked_attention_has_its_chunks():
     assert layer.paged.need.mask.size == 3
 
 
-@pytest.mark.parametrize("make", [lambda: CrossAttention(4, 8, 0.3), attention(attn_type="encoder")])
-def test_attention_beside_a_decoder_can_be_made_and_a_call_says_that_it_is_not_built(make):
+@pytest.mark.parametrize("make", [lambda: CrossAttention(4, 8, 0.3), attention(attn_type="encoder_decoder")])
+def test_attention_over_an_encoders_tokens_can_be_made_and_a_call_says_what_is_missing(make):
     layer, _ = made(make, REFERENCE)
     layer.finish_loading()
 
-    with pytest.raises(NotBuiltError, match=r"attn_type = 'encoder(_decoder)?'"):
+    with pytest.raises(NotBuiltError, match=r"attn_type = 'encoder_decoder'.*Cross attention needs keys"):
         layer(torch.zeros(3, 32), torch.zeros(3, 32), torch.zeros(3, 32))
 
 

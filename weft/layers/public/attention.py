@@ -60,7 +60,7 @@ class Attention(PublicLayer):
         if sinks is not None and sinks.shape != (num_heads,):
             raise ConfigError("Attention.sinks", list(sinks.shape), expected=f"[{num_heads}], one for each head")
         self.attn_type = _attn_type(attn_type)
-        if self.attn_type == AttentionType.ENCODER_ONLY:
+        if self.attn_type in (AttentionType.ENCODER_ONLY, AttentionType.ENCODER):
             self.mask = Bidirectional()
             unsupported("Attention of an encoder", per_layer_sliding_window=per_layer_sliding_window)
         self.window, self.soft_cap, self.layer_name = per_layer_sliding_window, logits_soft_cap, prefix
@@ -71,8 +71,8 @@ class Attention(PublicLayer):
 
     @property
     def has_cache(self) -> bool:
-        """False for the attention of and over an encoder's tokens, which the engine does not run yet."""
-        return self.attn_type in (AttentionType.DECODER, AttentionType.ENCODER_ONLY)
+        """False for a decoder's attention over an encoder's tokens, which the engine does not run yet."""
+        return self.attn_type != AttentionType.ENCODER_DECODER
 
     def bind(self, context: LayerContext, step: StepRef) -> None:
         """As PublicLayer; the layer gets its own part of the paged cache."""
@@ -100,7 +100,7 @@ class Attention(PublicLayer):
         older, named: output_shape by place, or the cache and metadata that models of vLLM before 0.8 pass: the layer
         finds both itself.
         RuntimeError outside a step, and when it is called twice in one: the cache has one key for each token.
-        NotBuiltError for an encoder with a decoder, and for attention over one.
+        NotBuiltError for attention over an encoder's tokens.
         """
         self.ready()
         output_shape = next((value for value in older if isinstance(value, torch.Size)), output_shape)
@@ -108,8 +108,9 @@ class Attention(PublicLayer):
         if unknown:
             raise TypeError(f"Attention was called with {', '.join(sorted(unknown))}: expected query, key, value")
         if not self.has_cache:
-            raise NotBuiltError("Attention.attn_type", str(self.attn_type), expected='"decoder" or "encoder_only"',
-                                hint="The engine does not run encoders of programmed models beside a decoder yet.")
+            raise NotBuiltError("Attention.attn_type", str(self.attn_type), expected="any other kind", hint=(
+                "Cross attention needs keys and values of an encoder's tokens, and the engine gives a programmed model "
+                "the tokens of its own sequence only; it comes with encoder-decoder models in the engine."))
         step = self._step.current(self)
         rows = len(step.input_ids)
         q = self._heads("query", query, self.num_heads, rows)
