@@ -140,6 +140,15 @@ def bytes_per_number(model):
     return found
 
 
+def test_what_becomes_floats_is_said(tmp_path, caplog):
+    path = write_gguf(transformers_model(MODELS["llama"][0]), tmp_path / "m.gguf", write=blocks(lambda name: "Q4_K"))
+
+    answers(path, model_class=MyLlama, cpu_isa="reference")
+
+    (said,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said.startswith("m.gguf: 16 of 21 tensors are quantized (Q4_K) and become float32")
+
+
 def test_a_config_of_no_family_is_refused(tmp_path):
     path = write_gguf(transformers_model(VARIANTS["llama"]), tmp_path / "m.gguf")
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from weft import LLM
+from weft.layers.public.loaded_weight import LoadedWeight
 from weft.layers.scratch import Scratch
 
 _CACHES = ("k_cache", "v_cache", "conv_states", "scan_states")
@@ -21,7 +22,9 @@ def held_bytes(model: Any) -> int:
         if id(value) in seen or isinstance(value, str | int | float | type | Scratch):
             continue
         seen.add(id(value))
-        if isinstance(value, Tensor):
+        if isinstance(value, LoadedWeight):
+            left.append(vars(value)["_read"])                  # it has no memory of its own
+        elif isinstance(value, Tensor):
             if value.device.type != "meta":
                 storages[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
         elif isinstance(value, dict):

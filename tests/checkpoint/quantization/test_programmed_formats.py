@@ -1,6 +1,7 @@
 """A programmed model loads each format as a described one does: its layers take the codes that the file has."""
 
 import pytest
+from held_weights import planned_and_held
 from programmed_llama import MyLlama
 from quantized_llama import config_of, make_pair, opened
 from test_formats import FORMATS
@@ -23,6 +24,18 @@ def test_tokens_are_the_described_models(tmp_path, name):
     pair = make_pair(tmp_path, *FORMATS[name])
 
     assert answers(pair.quantized, model_class=MyLlama) == answers(pair.quantized)
+
+
+@pytest.mark.parametrize("isa", ["auto", "reference"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_plan_has_room_for_what_is_held(tmp_path, name, isa):
+    pair = make_pair(tmp_path, *FORMATS[name])
+
+    planned, held = planned_and_held(pair.quantized, model_class=MyLlama, cpu_isa=isa)
+    floats, _ = planned_and_held(pair.quantized, model_class=MyLlama, cpu_isa=isa, load_format="dummy")
+
+    # Equal but for padding, which is much of matrices as small as these (test_weight_bytes has larger ones).
+    assert 0.98 * held <= planned <= floats
 
 
 def test_codes_stay_codes_and_the_plan_counts_them(tmp_path):

@@ -8,7 +8,9 @@ from gguf_models import write_gguf
 from held_weights import planned_and_held
 from isa_levels import native_levels
 from machines import made_machine
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3MoeConfig
+from programmed_llama import MyLlama
+from programmed_mixtral import MyMixtral
+from transformers import AutoModelForCausalLM, LlamaConfig, MixtralConfig, Qwen3MoeConfig
 
 from weft import EngineArgs
 from weft.checkpoint.loader import open_weights
@@ -24,6 +26,8 @@ SIZES = {"hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 8, "
 WIDE = LlamaConfig(**SIZES, intermediate_size=768)
 BIASED = LlamaConfig(**SIZES, intermediate_size=200, attention_bias=True, mlp_bias=True, tie_word_embeddings=True)
 MOE = Qwen3MoeConfig(**SIZES, num_experts=3, num_experts_per_tok=2, moe_intermediate_size=256, norm_topk_prob=True)
+MIXTRAL = MixtralConfig(**SIZES, num_local_experts=3, num_experts_per_tok=2, intermediate_size=512,
+                        sliding_window=None)
 native = pytest.mark.skipif(not native_levels(), reason="no native kernels here")
 
 
@@ -72,6 +76,18 @@ def test_of_a_quantized_gguf_file(kind, tiny, tmp_path):
     path = write_gguf(transformers_model(tiny), tmp_path / "m.gguf", write=blocks(kind_of))
 
     assert close(planned_and_held(path))
+
+
+@native
+@pytest.mark.parametrize("tiny, cls", [(WIDE, MyLlama), (MIXTRAL, MyMixtral)], ids=["llama", "mixtral"])
+@pytest.mark.parametrize("kind", ["Q4_0", "Q6_K", mixed, gate_of_another_format], ids=str)
+def test_of_a_quantized_gguf_file_in_a_programmed_model(kind, tiny, cls, tmp_path):
+    def kind_of(name):
+        return None if "gate_inp" in name else kind(name) if callable(kind) else kind      # a router stays floats
+
+    path = write_gguf(transformers_model(tiny), tmp_path / "m.gguf", write=blocks(kind_of))
+
+    assert close(planned_and_held(path, model_class=cls))
 
 
 @pytest.mark.parametrize("tiny", [WIDE, MOE, BIASED], ids=["llama", "qwen3moe", "biases"])

@@ -6,9 +6,8 @@ made. Then the engine binds these layers: to kernels, to a cache, and to the `St
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
-from math import prod
 from time import perf_counter
 from typing import Any, Protocol, cast
 
@@ -23,7 +22,6 @@ from weft.config.engine_config import EngineConfig
 from weft.errors import CheckpointError, ConfigError, NotBuiltError, WeftError
 from weft.layers.context import LayerContext
 from weft.layers.layer import Layer, StepLimits, allocate
-from weft.layers.linear import linear_case
 from weft.layers.pooler import Pooler
 from weft.layers.public.attention import share_caches
 from weft.layers.public.embedding import tie_shared_tables
@@ -31,6 +29,7 @@ from weft.layers.public.layer import PublicLayer, StepRef
 from weft.layers.public.linear import PublicLinear
 from weft.layers.public.rope import RotaryEmbedding
 from weft.models.engine_model import LayerWords, ModelWords
+from weft.models.programmed.code_bytes import bytes_saved_by_codes, coded_names
 from weft.models.programmed.filled import check_filled, check_used
 from weft.models.programmed.hf_names import under_hf_names
 from weft.models.programmed.quantized import check_quantized
@@ -41,9 +40,10 @@ from weft.models.vllm.forward_context import running_step
 from weft.models.vllm.helpers import set_default_torch_dtype
 from weft.models.vllm.vllm_config import set_current_vllm_config, vllm_config
 from weft.ops.kernel import Choice
-from weft.ops.linear import product_bytes
 from weft.ops.step import Step
 from weft.parallel import current_ranks, running_on
+
+logger = logging.getLogger("weft")
 
 _BUFFERS = 6        # rows of hidden states and of the widest product that a block is taken to hold at one time
 
@@ -122,21 +122,8 @@ class Programmed:
                    if not isinstance(module, Layer)
                    for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False))}
         held = sum(foreign.values()) + sum(layer.held_bytes({}) for layer in layers_of(self.module))
-        return held - self._bytes_saved_by_codes()
-
-    def _bytes_saved_by_codes(self) -> int:
-        """Bytes by which the checkpoint's codes are smaller than their numbers, as far as layers of weft take them.
-
-        Which layer takes a tensor, only load_weights knows: each one is counted as the matrix of a product.
-        """
-        checkpoint, saved = self._checkpoint, 0
-        for name in self._coded() if self._context.is_native else ():
-            assert checkpoint is not None
-            shape = checkpoint.tensors[name].shape
-            *rows, columns = reversed(shape) if checkpoint.codes_are_turned(name) else shape
-            case = linear_case(replace(self._context, quantization=None), columns, prod(rows), is_table=True)
-            saved += product_bytes(case) - product_bytes(case, checkpoint.code_row(name))
-        return saved
+        checkpoint = self._checkpoint
+        return held if checkpoint is None else held - bytes_saved_by_codes(checkpoint, self.module, self._context)
 
     def step_bytes(self, limits: StepLimits) -> int:
         """As EngineModel; what lies between foreign operators is an estimate by the widest product."""
@@ -173,7 +160,10 @@ class Programmed:
             fill_dummy({name: parameter.data for name, parameter in self.module.named_parameters()})
         else:
             self._finish_early(unfinished)
-            self._load_weights(Reading(checkpoint))
+            reading = Reading(checkpoint)
+            self._load_weights(reading)
+            if cost := checkpoint.cost(reading.as_codes):
+                logger.warning("%s", cost)
         for layer in unfinished:
             layer.finish_loading()
             if isinstance(layer, RotaryEmbedding):
@@ -185,7 +175,7 @@ class Programmed:
 
     def _finish_early(self, unfinished: dict[PublicLayer, None]) -> None:
         """Quantize or pack a product as soon as its weight is whole, so that no more than a layer is held twice."""
-        if self._context.quantization is None and not self._coded():
+        if self._context.quantization is None and (self._checkpoint is None or not coded_names(self._checkpoint)):
             return
 
         def finish(layer: PublicLayer) -> None:
@@ -196,10 +186,6 @@ class Programmed:
         for layer in unfinished:
             if layer.may_finish_early:
                 layer.on_full = finish
-
-    def _coded(self) -> list[str]:
-        """Names of the checkpoint's tensors that have codes (quantized values)."""
-        return [] if self._checkpoint is None else list(filter(self._checkpoint.has_codes, self._checkpoint.tensors))
 
     def _load_weights(self, reading: Reading) -> None:
         try:

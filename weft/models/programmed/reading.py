@@ -13,17 +13,19 @@ from weft.checkpoint.reader import Checkpoint
 from weft.layers.layer import Layer
 from weft.layers.public.loaded_weight import put_into
 from weft.layers.public.stored_tensor import Source, StoredTensor
+from weft.ops.quantized import QuantizedWeight
 
 
 class Reading(Iterable[tuple[str, Tensor]]):
     """A checkpoint's (name, handle) pairs, once, in the order of its tensors.
 
-    last: the name given last. used: names of the handles that something took.
+    last: the name given last. used: names of the handles that something took. as_codes: of those taken as codes.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint, self.last = checkpoint, "(none read)"
         self.used: set[str] = set()
+        self.as_codes: set[str] = set()
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         for name, source in self._sources():
@@ -44,9 +46,15 @@ class Reading(Iterable[tuple[str, Tensor]]):
     def _coded(self, name: str) -> Source:
         checkpoint = self.checkpoint
         return Source(numbers=lambda: next(iter(checkpoint.read([name])))[1], on_use=partial(self.used.add, name),
-                      codes=partial(checkpoint.quantized, name),
+                      codes=partial(self._codes, name),
                       int8_activations=checkpoint.has_int8_activations(name),
                       is_turned=checkpoint.codes_are_turned(name))
+
+    def _codes(self, name: str) -> QuantizedWeight | None:
+        codes = self.checkpoint.quantized(name)
+        if codes is not None:
+            self.as_codes.add(name)
+        return codes
 
 
 class Headers(Reading):
