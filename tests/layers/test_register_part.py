@@ -111,6 +111,40 @@ def mine(c):
     return decoder(c, blocks=[block] * c.positive("num_hidden_layers"), final_norm=norm, names=llama_names(
         {"model.layers.{i}.self_attn.gate_proj": "blocks.{i}.mixer.gate"}))
 '''
+SCALED = """
+from weft.architectures.parts import attention, decoder, gated_mlp, llama_names, rms_norm, rope
+from weft.architectures.registry import architecture
+from weft.architectures.spec import BlockSpec, MLPSpec, part
+from weft.layers.layer import add_to
+from weft.layers.mlp import MLP
+from weft.layers.registry import register_part
+
+
+@part
+class ScaledMLP(MLPSpec):
+    pass
+
+
+class ScaledMLPLayer(MLP):
+    def __init__(self, spec, hidden_size, *, context):
+        super().__init__(spec, hidden_size, context=context)
+        self.gamma = self.parameter(hidden_size, context=context)
+
+    def forward(self, x, residual=None, alpha=1.0):
+        return add_to(residual, super().forward(x) * self.gamma, alpha)
+
+
+register_part(ScaledMLP, ScaledMLPLayer)
+
+
+@architecture("LlamaForCausalLM")
+def scaled(c):
+    norm, plain = rms_norm(c), gated_mlp(c)
+    ffn = ScaledMLP(**{name: getattr(plain, name) for name in plain.__dataclass_fields__})
+    block = BlockSpec(mixer=attention(c, positions=rope(c)), ffn=ffn, mixer_norm=norm, ffn_norm=norm)
+    return decoder(c, blocks=[block] * c.positive("num_hidden_layers"), final_norm=norm, names=llama_names(
+        {"model.layers.{i}.mlp.gamma": "blocks.{i}.ffn.gamma"}))
+"""
 PROMPTS = [{"prompt_token_ids": [1 + i, 7, 9 + 2 * i, 5, 30 + i] * (1 + 2 * i)} for i in range(4)]
 PARAMS = SamplingParams(temperature=0, max_tokens=10, ignore_eos=True)
 
@@ -162,6 +196,26 @@ def test_inspect_tells_parts_of_ones_own_in_their_words(gated, file):
     assert "4 heads, 2 kv heads of 8, gated" in out
     assert "PlainNorm" in out and "LateRope" in out and "HalvedBlock" in out
     assert "every tensor has a home" in out
+
+
+def test_a_parameter_that_a_subclass_adds_is_filled_under_its_attributes_name(tmp_path, wanted):
+    directory, path = make_checkpoint(tmp_path / "model"), tmp_path / "scaled.py"
+    path.write_text(SCALED)
+    state = load_file(directory / "model.safetensors")
+    for i in range(LAYERS):      # the product is doubled and then halved, which is exact
+        state[f"model.layers.{i}.mlp.down_proj.weight"] *= 2
+        state[f"model.layers.{i}.mlp.gamma"] = torch.full((32,), 0.5)
+    save_file(state, directory / "model.safetensors")
+
+    assert answers(directory, model_file=str(path)) == wanted
+
+
+def test_a_layer_that_homes_leaves_out_is_refused_rather_than_left_without_numbers(gated, tmp_path):
+    path = tmp_path / "forgetful.py"
+    path.write_text(MINE.replace("    def homes(self):\n        return super().homes() | self.gate.homes()\n", ""))
+
+    with pytest.raises(DescriptionError, match=r"blocks\.0\.mixer\.gate\.\w+ = .*GatedAttentionLayer.*homes\(\)"):
+        answers(gated, model_file=str(path))
 
 
 def test_the_engines_own_process_runs_the_file_too(gated, file, wanted):

@@ -85,7 +85,7 @@ class SelfAttention(Layer):
         return heads_bytes(self.spec, self.out.epilogue.out_dtype, native)
 
     def homes(self) -> dict[str, Home]:
-        homes = self.qkv.homes() | self.out.homes()
+        homes = self.own_homes() | self.qkv.homes() | self.out.homes()
         for name in ("q_norm", "k_norm"):
             norm = getattr(self, name)
             if norm is not None:

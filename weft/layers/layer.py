@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from weft.errors import CheckpointError, NotBuiltError
+from weft.errors import CheckpointError, DescriptionError, NotBuiltError
 from weft.layers.calls import LayerType, call_with_hooks
 from weft.layers.context import LayerContext
 from weft.layers.shard import Extent, Span
@@ -196,6 +196,24 @@ class Layer(nn.Module, metaclass=LayerType):
             if isinstance(child, Layer):
                 found |= {f"{name}.{part}": home for part, home in child.homes().items()}
         return found
+
+    def refuse_homeless(self) -> None:
+        """DescriptionError for a parameter here or below that `homes` leaves out, so that no tensor could fill it."""
+        filled = self._filled()
+        for path, parameter in self.named_parameters():
+            if parameter.untyped_storage()._cdata in filled:
+                continue
+            around = [self.get_submodule(path.rsplit(".", depth)[0]) for depth in range(1, path.count(".") + 1)]
+            forgetful = next((layer for layer in around if isinstance(layer, Layer)
+                              and parameter.untyped_storage()._cdata not in layer._filled()), self)
+            raise DescriptionError(
+                path, list(parameter.shape), expected="a home, so that a tensor of the checkpoint can fill it",
+                hint=f"homes() of {type(forgetful).__name__} leaves it out: add `| self.own_homes()` for a parameter, "
+                "`| self.NAME.homes()` for a layer.")
+
+    def _filled(self) -> set[int]:
+        """The memory (torch's storages) that the homes lead to; on "meta" too."""
+        return {home.view.untyped_storage()._cdata for home in self.homes().values()}
 
     def take(self, part: str, weight: QuantizedWeight) -> None:
         """Codes for a home of this layer."""

@@ -100,7 +100,7 @@ class MLA(Layer):
         return heads_bytes(self.spec, self.dtype, native)
 
     def homes(self) -> dict[str, Home]:
-        homes: dict[str, Home] = {}
+        homes = self.own_homes()
         for linear in (self.q_a, self.q, self.kv_a, self.kv_b, self.out):
             homes |= {} if linear is None else linear.homes()
         for name, norm in (("q_a_norm", self.q_a_norm), ("kv_a_norm", self.kv_a_norm)):

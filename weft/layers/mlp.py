@@ -41,7 +41,7 @@ class MLP(Layer):
         return columns * self.spec.intermediate_size * self.down.epilogue.out_dtype.itemsize
 
     def homes(self) -> dict[str, Home]:
-        return self.up.homes() | self.down.homes()
+        return self.own_homes() | self.up.homes() | self.down.homes()
 
 
 class MoE(Layer):

@@ -42,6 +42,7 @@ class DescribedStack:
         self.spec, self.module, self.reader = spec, module, reader
         self._checkpoint, self._context = checkpoint, context
         self._num_outputs, self._head = num_outputs, head
+        module.refuse_homeless()
         self.caches = module.caches()
         self.num_positions = None if spec.embedding.positions is None else spec.embedding.positions.num_positions
 
