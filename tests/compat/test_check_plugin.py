@@ -54,6 +54,44 @@ def test_a_name_that_the_file_has_a_substitute_for_stops_nothing(tmp_path):
     assert [need.stops for need in check_plugin(str(write(tmp_path, code)))] == [False]
 
 
+@pytest.mark.parametrize(("code", "wanted"), [
+    ("import vllm.lora.ops\nvllm.lora.ops.bgmv()", [(2, "vllm.lora.ops.bgmv", "refused when used", True)]),
+    ("import vllm.lora.ops as ops\ndef f(): return ops.bgmv()",
+     [(2, "vllm.lora.ops.bgmv", "refused when used", False)]),
+    ("import vllm\nclass A(vllm.LLM): pass", [(2, "vllm.LLM", "real", False)]),
+    ("import vllm\nvllm.model_executor.layers.layernorm.RMSNorm(8).weight.data\nvllm.envs.VLLM_USE_V1",
+     [(2, "vllm.model_executor.layers.layernorm.RMSNorm", "real", False), (3, "vllm.envs.VLLM_USE_V1", "real", False)]),
+    ("from vllm.model_executor.layers import layernorm as norms\nx: norms.RMSNormm = norms.RMSNorm(8)",
+     [(1, "vllm.model_executor.layers.layernorm", "real", False),
+      (2, "vllm.model_executor.layers.layernorm.RMSNormm", "unknown", False),
+      (2, "vllm.model_executor.layers.layernorm.RMSNorm", "real", False)]),
+    ("import vllm.v1.worker.gpu_model_runner as r\nclass A(r.GPUModelRunner): pass",
+     [(2, "vllm.v1.worker.gpu_model_runner.GPUModelRunner", "refused when used", True)]),
+    ("import vllm.config\nvllm.config.VllmConfig = 3",
+     [(2, "vllm.config.VllmConfig", "refused when used", True)]),
+    ("import vllm.nowhere.deep", []),
+])
+def test_names_read_from_a_module_are_needs(tmp_path, code, wanted):
+    needs = check_plugin(str(write(tmp_path, code)))
+
+    assert [(need.line, need.name, need.state, need.stops) for need in needs] == wanted
+
+
+def test_all_names_of_a_module_are_told_by_those_that_the_file_uses(tmp_path):
+    code = "from vllm.model_executor.models.qwen2 import *\nclass A(Qwen2Model):\n    x, y = torch.ones(1), Nothing\n"
+
+    (need,) = check_plugin(str(write(tmp_path, code)))
+
+    assert (need.name, need.state, need.note, need.stops) == (
+        "vllm.model_executor.models.qwen2.*", "real", "used: Qwen2Model, torch", False)
+
+
+def test_all_names_of_a_module_that_weft_does_not_know_stop_the_import(tmp_path):
+    (need,) = check_plugin(str(write(tmp_path, "from vllm.lora.ops import *\n")))
+
+    assert (need.name, need.state, need.stops) == ("vllm.lora.ops.*", "refused when used", True)
+
+
 def test_the_command_ends_with_1_when_the_import_would_fail(tmp_path, capsys):
     assert main(["models", "--check-plugin", str(write(tmp_path))]) == 0
     assert "refused when used" in capsys.readouterr().out

@@ -1,7 +1,4 @@
-"""What a plugin or model file needs of vLLM, and what weft lacks of it, read from its source: nothing of it runs.
-
-Seen are `from vllm… import name` statements; names that a file reads from a module, as in `vllm.x.name`, are not.
-"""
+"""What a plugin or model file needs of vLLM, and what weft lacks of it, read from its source: nothing of it runs."""
 
 from __future__ import annotations
 
@@ -11,22 +8,23 @@ from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+from weft.compat.vllm.asked_names import Asked, asked_names, unbound_names, used_at_import, uses_of
 from weft.compat.vllm.asker import Asker
 from weft.compat.vllm.modules import VllmModule, submodule
 from weft.compat.vllm.placeholder import LaterType, Placeholder
 from weft.compat.vllm.reasons import reason_for
-from weft.compat.vllm.table import known_names
-from weft.errors import ConfigError, nearest
+from weft.compat.vllm.table import known_names, module_paths
+from weft.errors import ConfigError, NotBuiltError, nearest
 
 STATES = ("real", "may be subclassed", "refused when used", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A name of vLLM that a file imports.
+    """A name of vLLM that a file imports, or reads from a module; "module.*" for all names of one.
 
-    state: of STATES. note: the reason or the nearest name. stops: the file calls or subclasses the name while it is
-    imported, which fails.
+    state: of STATES. note: the reason or the nearest name. stops: the file calls, subclasses or sets the name while it
+    is imported, which fails.
     """
 
     file: str
@@ -59,17 +57,31 @@ def _needs(path: Path, root: VllmModule) -> Iterator[Need]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (SyntaxError, ValueError) as error:
         raise ConfigError("--check-plugin", str(path), expected="Python source", hint=f"{error}.") from None
-    used = _used_at_import(tree)
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.ImportFrom) or node.level or not f"{node.module}.".startswith("vllm."):
+    used = used_at_import(tree)
+    for asked in asked_names(tree, lambda name: name in module_paths()):
+        if asked.name == "*":
+            yield from _needs_of_all(path, asked, root, tree)
             continue
-        for alias in node.names:
-            if alias.name != "*":
-                state, note = _state(root, str(node.module), alias.name)
-                uses = used.get(alias.asname or alias.name, set())
-                stops = ("called" in uses and state != "real") or ("subclassed" in uses and state in STATES[2:])
-                stops = stops and not Asker(str(path), node.lineno).has_substitute(alias.asname or alias.name)
-                yield Need(str(path), node.lineno, f"{node.module}.{alias.name}", state, note, stops)
+        state, note = _state(root, asked.module, asked.name)
+        if asked.is_set:
+            state, note = "refused when used", "weft's own modules never look here, so the new value would do nothing"
+        uses = uses_of(used, asked.text)
+        stops = ("called" in uses and state != "real") or ("subclassed" in uses and state in STATES[2:])
+        stops = stops or (asked.is_set and "set" in uses)
+        stops = stops and not Asker(str(path), asked.line).has_substitute(asked.text)
+        yield Need(str(path), asked.line, f"{asked.module}.{asked.name}", state, note, stops)
+
+
+def _needs_of_all(path: Path, asked: Asked, root: VllmModule, tree: ast.Module) -> Iterator[Need]:
+    """Of `from module import *`: the names of the module that the file uses; or that the module is not known."""
+    try:
+        given = set(submodule(root, asked.module).__all__)
+    except NotBuiltError:
+        note = reason_for(asked.module) or "weft does not know which names the module has"
+        yield Need(str(path), asked.line, f"{asked.module}.*", "refused when used", note, True)
+        return
+    names = sorted(given & unbound_names(tree).keys())
+    yield Need(str(path), asked.line, f"{asked.module}.*", "real", f"used: {', '.join(names) or 'nothing'}", False)
 
 
 def _state(root: VllmModule, module: str, name: str) -> tuple[str, str]:
@@ -83,33 +95,3 @@ def _state(root: VllmModule, module: str, name: str) -> tuple[str, str]:
         return "refused when used", reason
     near = nearest(name, known_names(), cutoff=0.7)
     return "unknown", f"nearest: {known_names()[near[0]]}" if near else ""
-
-
-def _used_at_import(tree: ast.Module) -> dict[str, set[str]]:
-    """{name: "called", "subclassed"} of what runs while the module is imported: all but the bodies of functions."""
-    used: dict[str, set[str]] = {}
-    todo: list[ast.AST] = [tree]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            todo += getattr(node, "decorator_list", [])
-            for decorator in getattr(node, "decorator_list", []):
-                _note(used, decorator, "called")
-            continue
-        if isinstance(node, ast.ClassDef):
-            for base in node.bases:
-                _note(used, base, "subclassed")
-            for decorator in node.decorator_list:
-                _note(used, decorator, "called")
-        elif isinstance(node, ast.Call):
-            _note(used, node.func, "called")
-        todo += ast.iter_child_nodes(node)
-    return used
-
-
-def _note(used: dict[str, set[str]], node: ast.AST, use: str) -> None:
-    """Note the use of the name that `node`, such as `Name`, `Name[int]` or `Name.method`, begins with."""
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
-    if isinstance(node, ast.Name):
-        used.setdefault(node.id, set()).add(use)
