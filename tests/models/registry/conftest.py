@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from weft.models.registry import ModelRegistry
+from weft.models.registry.registry import Entries
 
 SOURCE = """
 from pathlib import Path
@@ -41,7 +42,7 @@ def described(c):
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
     """ModelRegistry.models, empty, for this test alone."""
-    monkeypatch.setattr(ModelRegistry, "models", {})
+    monkeypatch.setattr(ModelRegistry, "models", Entries())
     return ModelRegistry.models
 
 

@@ -92,6 +92,25 @@ def test_what_is_no_model_is_refused_with_the_forms_that_are(text, error):
     assert issubclass(ConfigError, ValueError) and ModelRegistry.models == {}
 
 
+@pytest.mark.parametrize("write", [
+    lambda entry: ModelRegistry.models.__setitem__("Mine", entry),
+    lambda entry: ModelRegistry.models.update(Mine=entry),
+    lambda entry: ModelRegistry.models.setdefault("Mine", entry)], ids=["item", "update", "setdefault"])
+@pytest.mark.parametrize("foreign", [MyLlama, "module:Class", object()], ids=["class", "name", "object"])
+def test_what_is_no_entry_is_refused_as_it_is_written(write, foreign):
+    with pytest.raises(TypeError, match=r"ModelRegistry\.models\['Mine'\] = .*: expected a _RegisteredModel or a "
+                       r"_LazyRegisteredModel; ModelRegistry\.register_model\('Mine', …\) takes a class"):
+        write(foreign)
+
+    assert "Mine" not in ModelRegistry.models
+
+
+def test_an_entry_that_is_written_is_registered():
+    ModelRegistry.models["Mine"] = _LazyRegisteredModel("programmed_llama", "MyLlama")
+
+    assert ModelRegistry.resolve_model_cls("Mine")[0].__name__ == "MyLlama"
+
+
 def test_an_architecture_is_a_string():
     with pytest.raises(TypeError, match="model_arch = 3"):
         ModelRegistry.register_model(3, MyLlama)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from weft.architectures.registry import Architecture, Describe, is_description
 from weft.extend.model_api import check_model_api
@@ -21,6 +21,7 @@ FIELD = "register_model"      # the field that errors of entries name
 Target = type | Describe
 
 
+@runtime_checkable
 class Entry(Protocol):
     """A registered model."""
 

@@ -6,6 +6,7 @@ A registered name wins over a family of the same name. Of a config's `architectu
 from __future__ import annotations
 
 import logging
+from collections import UserDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,23 @@ from weft.models.registry.suffixes import base_architecture
 logger = logging.getLogger("weft")
 
 
-class _ModelRegistry:
-    """models: architecture -> entry, of what was registered; weft's own families are not among them."""
+class Entries(UserDict[str, Entry]):
+    """Architecture -> entry. Plugins write here too, with the entries that `vllm…models.registry` has."""
 
-    def __init__(self, models: dict[str, Entry] | None = None) -> None:
-        self.models: dict[str, Entry] = {} if models is None else models
+    def __setitem__(self, model_arch: str, entry: Entry) -> None:
+        """TypeError for what is no entry."""
+        if isinstance(entry, type) or not isinstance(entry, Entry):
+            raise TypeError(f"ModelRegistry.models[{model_arch!r}] = {entry!r}: expected a _RegisteredModel or a "
+                            f"_LazyRegisteredModel; ModelRegistry.register_model({model_arch!r}, …) takes a class or "
+                            'its name, "module:Class"')
+        super().__setitem__(model_arch, entry)
+
+
+class _ModelRegistry:
+    """models: what was registered; weft's own families are not among it."""
+
+    def __init__(self, models: Mapping[str, Entry] | None = None) -> None:
+        self.models = Entries(models or {})
 
     def register_model(self, model_arch: str, model_cls: Any) -> None:
         """Let `model_cls` run each checkpoint whose config.json names `model_arch`.
