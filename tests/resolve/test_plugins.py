@@ -12,6 +12,7 @@ from toy_engine import CORE, make_config
 from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
 from weft.engine.process.process_client import ProcessClient
+from weft.errors import NotBuiltError
 from weft.extend.plugins import load_plugins
 from weft.resolve import parsers
 from weft.resolve.engine_config import resolve_engine_config
@@ -101,6 +102,24 @@ def test_only_the_named_ones_run_in_their_order_and_an_unknown_name_is_logged(in
 
     assert installed() == ["other", "good"]
     assert "plugin nobody is not installed; there are: bad, good, other" in caplog.text
+
+
+def test_a_processor_of_inputs_and_outputs_is_not_run_and_said_once(installed, tmp_path, caplog):
+    entries = tmp_path / "some_plugin-1.0.dist-info" / "entry_points.txt"
+    entries.write_text("[vllm.io_processor_plugins]\nprithvi = some_plugin:good\nother = some_plugin:other\n")
+    args = EngineArgs(model=str(write_model(tmp_path / "m")), plugins=["prithvi"], skip_tokenizer_init=True)
+
+    resolve_engine_config(args, Machine.detect())
+
+    said = [record.getMessage() for record in caplog.records if "vllm.io_processor_plugins" in record.getMessage()]
+    assert said == ["plugin prithvi (some_plugin:good) is not used: processors of inputs and outputs of pooling models "
+                    "(vllm.io_processor_plugins) are not built yet"]
+    assert "some_plugin" not in sys.modules
+
+
+def test_choosing_a_processor_of_inputs_and_outputs_is_refused():
+    with pytest.raises(NotBuiltError, match="io_processor_plugin"):
+        EngineArgs(model="m", io_processor_plugin="prithvi")
 
 
 def test_a_parser_of_a_plugin_is_used_by_its_name(installed, tmp_path):

@@ -14,6 +14,7 @@ from weft.compat.vllm.finder import answering
 from weft.extend.model_api import check_model_api
 from weft.extend.user_frame import told_with_place
 
+UNUSED_GROUP = "vllm.io_processor_plugins"
 GROUPS = ("vllm.general_plugins", "weft.plugins")      # of two plugins with one name, the last group's runs
 
 logger = logging.getLogger("weft")
@@ -36,6 +37,14 @@ def load_plugins(names: Collection[str] | None) -> tuple[str, ...]:
         logger.info("plugin %s loaded", name)
         ran.append(name)
     return tuple(ran)
+
+
+def tell_unused(names: Collection[str] | None) -> None:
+    """Log which installed plugins have no use here: processors of inputs and outputs, of a group of vLLM's."""
+    for name, plugin in sorted(installed(UNUSED_GROUP).items()):
+        if names is None or name in names:
+            logger.warning("plugin %s (%s) is not used: processors of inputs and outputs of pooling models (%s) are "
+                           "not built yet", name, plugin.value, UNUSED_GROUP)
 
 
 def _run(plugin: EntryPoint) -> None:

@@ -23,7 +23,7 @@ from weft.config.speculative import read_speculative_config
 from weft.config.threads import resolve_threads
 from weft.errors import ConfigError, NotBuiltError
 from weft.extend.named_object import portable
-from weft.extend.plugins import load_plugins
+from weft.extend.plugins import load_plugins, tell_unused
 from weft.resolve.config_file import HFConfig
 from weft.resolve.files import ModelFiles, find_model, find_tokenizer
 from weft.resolve.fixups import fix_engine_config
@@ -52,6 +52,7 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
     threads, cpus = resolve_threads(args.num_threads, machine)
     ANSWER.choose(args.vllm_version, args.vllm_modules)
     load_plugins(args.plugins)
+    tell_unused(args.plugins)
     files = find_model(args)
     model = resolve_model(args, files)
     return fix_engine_config(EngineConfig(
