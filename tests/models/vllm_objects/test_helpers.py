@@ -64,7 +64,9 @@ def test_a_draft_head_gets_the_hidden_states_that_it_asks_for():
     model._set_aux_hidden_state_layers((0, 2))
 
     assert [state.tolist() for state in model._maybe_add_hidden_state([], 0, x, x)] == [[[2.0, 2.0]]]
-    assert model._maybe_add_hidden_state([], 2, x, None) == [x]
+    [kept] = model._maybe_add_hidden_state([], 2, x, None)
+    x += 1      # a norm of the block writes into its inputs
+    assert kept.tolist() == [[1.0, 1.0]]
 
 
 def test_the_tokens_of_a_prompt():
