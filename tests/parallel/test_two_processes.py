@@ -37,6 +37,13 @@ def test_a_programmed_model_in_two_processes_gives_the_logits_of_one(ranks, dire
         torch.testing.assert_close(found["model"], alone, rtol=2e-4, atol=5e-5 * float(alone.abs().max()))
 
 
+def test_a_programmed_model_in_two_stages_gives_the_logits_of_one(ranks, directory):
+    alone = model_logits(directory / "model")
+
+    torch.testing.assert_close(ranks[1]["stages"], alone, rtol=2e-4, atol=5e-5 * float(alone.abs().max()))
+    assert [(found["layers"] > 0).tolist() for found in ranks] == [[True, False], [False, True]]
+
+
 def test_sums_parts_and_messages_between_processes(ranks):
     for rank, found in enumerate(ranks):
         assert found["sum"].tolist() == [3, 3] and found["sum"].dtype == torch.bfloat16

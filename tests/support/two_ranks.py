@@ -10,15 +10,17 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from programmed_llama import MyLlama
-from public_layers import REFERENCE, loaded, numbers, prompt_step
+from public_layers import REFERENCE, finish, loaded, made, numbers, prompt_step
 from torch import Tensor, nn
 
 from weft.checkpoint.loader import open_weights
 from weft.config.engine_args import EngineArgs
+from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.layers.public import (
     ColumnParallelLinear,
     FusedMoE,
+    IntermediateTensors,
     LogitsProcessor,
     MergedColumnParallelLinear,
     ParallelLMHead,
@@ -27,7 +29,9 @@ from weft.layers.public import (
     VocabParallelEmbedding,
 )
 from weft.models.build import build_model, layer_context
-from weft.parallel import Group, Ranks, get_tp_group, running_on
+from weft.models.vllm.vllm_config import vllm_config
+from weft.ops.step import Step
+from weft.parallel import Group, Ranks, current_ranks, get_pp_group, get_tp_group, running_on
 from weft.resolve.engine_config import resolve_engine_config
 
 E, ROWS = 32, 5
@@ -101,18 +105,45 @@ def results() -> dict[str, Tensor]:
     return {name: call(loaded(make, REFERENCE, values=whole_values(make))) for name, (make, call) in CASES.items()}
 
 
-def model_logits(path: Path) -> Tensor:
-    """Logits [8, V] of a step with two prompts through a programmed model, as this process has them."""
-    config = resolve_engine_config(
+def config_of(path: Path) -> EngineConfig:
+    return resolve_engine_config(
         EngineArgs(model=str(path), model_class=MyLlama, dtype="float32", max_model_len=64, cpu_isa="reference"),
         Machine.detect())
+
+
+def two_prompts() -> Step:
+    return replace(prompt_step(5, 3), input_ids=torch.tensor([7, 200, 3, 258, 0, 9, 130, 129]))
+
+
+def stage_logits(path: Path) -> dict[str, Tensor]:
+    """Logits [8, V] of the step from the last stage of a pipeline, and how many parameters each stage has."""
+    config, group, step = config_of(path), get_pp_group(), two_prompts()
+    module, step_ref = made(lambda: MyLlama(vllm_config=vllm_config(config, current_ranks())), REFERENCE)
+    module.load_weights(open_weights(config.model, config.load).read())
+    finish(module)
+    step_ref.begin(step)
+    received = None
+    if not group.is_first_rank:
+        empty = module.make_empty_intermediate_tensors(len(step.input_ids), torch.float32, "cpu")
+        received = IntermediateTensors(group.receive_tensors(dict(empty.items())))
+    out = module(step.input_ids, step.positions, received)
+    counted = {"layers": torch.tensor([sum(name.startswith(f"model.layers.{i}.") for name, _ in
+                                           module.named_parameters()) for i in range(2)])}
+    if not group.is_last_rank:
+        group.send_tensors(dict(out.items()))
+        return counted
+    return counted | {"stages": module.compute_logits(out)}
+
+
+def model_logits(path: Path) -> Tensor:
+    """Logits [8, V] of a step with two prompts through a programmed model, as this process has them."""
+    config = config_of(path)
     model = build_model(config, layer_context(config), open_weights(config.model, config.load))
     model.load(max_model_len=64, use_tqdm=False)
     for layer in model.caches:
         layer.bind_cache(tuple(torch.full(shape, torch.nan, dtype=dtype) for shape, dtype in
                                zip(layer.cache_shapes(4), layer.cache_dtypes, strict=True)), 0)
-    step = replace(prompt_step(5, 3), input_ids=torch.tensor([7, 200, 3, 258, 0, 9, 130, 129]))
-    return model.compute_logits(model.forward(step))
+    return model.compute_logits(model.forward(two_prompts()))
 
 
 def run_two(path: Path) -> list[dict[str, Tensor]]:
@@ -141,5 +172,7 @@ def _rank(rank: int, path: str) -> None:
             group.send_tensors({"a": mine, "b": mine.float()})
         else:
             found |= group.receive_tensors({"a": mine, "b": mine.float()})
+    with running_on(Ranks(pipeline=Group(world))):
+        found |= stage_logits(Path(path) / "model")
     torch.save(found, f"{path}/{rank}.pt")
     dist.destroy_process_group()
