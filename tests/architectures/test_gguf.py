@@ -271,6 +271,15 @@ def test_a_quantized_file_gives_what_its_numbers_give(kind, tiny, tmp_path):
     check_same(answers(quantized), answers(numbers), tolerance=2e-4)
 
 
+def test_quantized_positions_become_numbers(tmp_path):
+    model = transformers_model(Tiny("GPT2LMHeadModel", {"hidden_size": 64, "n_embd": 64, "n_head": 4, "n_layer": 1}))
+    quantized = write_gguf(model, tmp_path / "q.gguf", write=random_blocks("Q8_0"))
+    numbers = write_gguf(model, tmp_path / "f.gguf", write=as_the_gguf_package_reads(random_blocks("Q8_0")))
+
+    assert read_gguf(quantized).tensors["position_embd.weight"].type.name == "Q8_0"
+    check_same(answers(quantized), answers(numbers), tolerance=2e-4)
+
+
 @pytest.mark.parametrize("kind, error", [
     ("F16", 2e-3), ("BF16", 2e-2), ("Q8_0", 4e-2), ("Q5_1", 0.6), ("Q5_0", 0.6), ("Q4_1", 1.2), ("Q4_0", 1.4),
 ])

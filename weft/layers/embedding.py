@@ -85,9 +85,11 @@ class Embedding(Layer):
         self.tokens = shape_only(self.tokens)
 
     def take(self, part: str, weight: QuantizedWeight) -> None:
-        """As Layer. Only the table of tokens takes codes."""
-        assert part == "tokens.weight", f"{part} takes no codes"
-        self.codes = weight.weight_only()
+        """As Layer. The tables of positions and of token types become floats: they are added as they are."""
+        if part == "tokens.weight":
+            self.codes = weight.weight_only()
+        else:
+            self.homes()[part].view.copy_(weight.dequantize())
 
     def allocate(self, device: str) -> None:
         """As Layer; the table has room for a kernel to pack it in place."""
