@@ -7,11 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gguf
 import programmed_llama
 import pytest
 import torch
+from gguf_models import write_gguf
+from isa_levels import native_levels
 from safetensors.torch import load_file, save_file
 from tiny_llama import make_checkpoint
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 from weft.architectures import words
 from weft.architectures.reader import ConfigReader
@@ -178,6 +182,25 @@ def test_inspect_tells_how_weights_are_quantized_and_what_that_costs(weft, tmp_p
     assert "1 of 20 tensors are quantized (fp8) and become float32" in found["sizes"]["checkpoint"]
     assert found["sizes"]["weight_bytes"] == 4 * PARAMETERS
     assert found["unread_keys"] == {}
+
+
+@pytest.mark.parametrize("model_file", [(), ("--model-file", f"{PROGRAMMED}:MyLlama")], ids=["described", "programmed"])
+def test_inspect_tells_what_codes_cost_only_where_no_kernel_takes_them(weft, tmp_path, model_file):
+    config = LlamaConfig(hidden_size=256, num_hidden_layers=1, num_attention_heads=4, intermediate_size=256,
+                         vocab_size=320)
+    path = write_gguf(AutoModelForCausalLM.from_config(config), tmp_path / "m.gguf", write=as_q8_0)
+
+    found = {isa: json.loads(weft("inspect", path, "--json", "--cpu-isa", isa, *model_file).out)["sizes"]["checkpoint"]
+             for isa in ("reference", "auto")}
+
+    assert "9 of 12 tensors are quantized (Q8_0) and become bfloat16" in found["reference"]
+    assert found["auto"] == ("12 tensors (Q8_0, float32) in 1 file(s)" if native_levels() else found["reference"])
+
+
+def as_q8_0(name, tensor):
+    kind = gguf.GGMLQuantizationType.Q8_0
+    is_matrix = tensor.dim() > 1
+    return (gguf.quants.quantize(tensor.numpy(), kind), kind) if is_matrix else (tensor.numpy(), None)
 
 
 def test_inspect_plans_and_chooses_as_the_engine_does(weft, checkpoint):

@@ -89,7 +89,7 @@ def summary(found: Inspection) -> dict[str, str]:
         "shape": words.title,
         "parameters": _parameters(found),
         "weights": f"{human_bytes(float_bytes(found.model.module, model.dtype))} in {model.dtype}{method}",
-        "checkpoint": found.weights_error or _weights_words(found.weights),
+        "checkpoint": found.weights_error or _weights_words(found),
         "loading": _loading(found),
     }
 
@@ -161,7 +161,7 @@ def sizes(found: Inspection) -> dict[str, Any]:
         "flops_per_token": flops_per_token(module),
         "head": found.model.words().head,
         "cache_groups": [_cache_group(group) for group in groups],
-        "checkpoint": found.weights_error or _weights_words(found.weights),
+        "checkpoint": found.weights_error or _weights_words(found),
     }
 
 
@@ -207,11 +207,14 @@ def _values_read(found: Inspection) -> dict[str, tuple[Any, str]]:
     return {} if found.model.reader is None else found.model.reader.values_read()
 
 
-def _weights_words(weights: Checkpoint | None) -> str:
+def _weights_words(found: Inspection) -> str:
+    weights, is_native = found.weights, layer_context(found.config).is_native
     if weights is None or not weights.tensors:
         return "no weights"
     infos = list(weights.tensors.values())
     dtypes = sorted({info.dtype_name for info in infos})
-    cost = weights.cost()
+    as_codes = [name for name in weights.tensors
+                if weights.has_codes(name) and (is_native or weights.has_int8_activations(name))]
+    cost = weights.cost(as_codes)
     return (f"{len(infos)} tensors ({', '.join(dtypes)}) in {len({info.file for info in infos})} file(s)"
             + (f"; {cost}" if cost else ""))
