@@ -16,7 +16,6 @@ from weft.layers.public import (
     AutoWeightsLoader,
     GeluAndMul,
     GemmaRMSNorm,
-    IntermediateTensors,
     LogitsProcessor,
     MergedColumnParallelLinear,
     QKVParallelLinear,
@@ -29,8 +28,9 @@ from weft.layers.public import (
     make_layers,
     maybe_prefix,
 )
+from weft.models.library.ends import DecoderStack, HeadedModel
 from weft.models.vllm.layers import Attention
-from weft.parallel import get_pp_group, get_tensor_model_parallel_world_size
+from weft.parallel import get_tensor_model_parallel_world_size
 
 _STACKED = {f".{name}_proj.": (".qkv_proj.", name) for name in "qkv"} | {
     ".gate_proj.": (".gate_up_proj.", 0), ".up_proj.": (".gate_up_proj.", 1)}
@@ -123,7 +123,7 @@ class Gemma2DecoderLayer(nn.Module):
         return hidden_states, stream
 
 
-class Gemma2Model(nn.Module):
+class Gemma2Model(DecoderStack):
     """Embedding times the root of its width, layers, final norm."""
 
     def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
@@ -142,40 +142,16 @@ class Gemma2Model(nn.Module):
         self.make_empty_intermediate_tensors = make_empty_intermediate_tensors_factory(
             ["hidden_states", "residual"], config.hidden_size)
 
-    def get_input_embeddings(self, input_ids: Tensor) -> Tensor:
-        """[T] -> [T, E], not yet scaled. The older name, which subclasses may override too."""
-        return self.embed_tokens(input_ids)
-
-    def embed_input_ids(self, input_ids: Tensor) -> Tensor:
-        """[T] -> [T, E], not yet scaled."""
-        return self.get_input_embeddings(input_ids)
-
-    def forward(self, input_ids: Tensor | None, positions: Tensor,
-                intermediate_tensors: IntermediateTensors | None = None,
-                inputs_embeds: Tensor | None = None) -> Tensor | IntermediateTensors:
-        """[T, E], or what the next stage of a pipeline takes."""
-        residual: Any = None
-        if get_pp_group().is_first_rank:
-            if inputs_embeds is None:
-                assert input_ids is not None, "a model is given token ids or embeddings"
-                inputs_embeds = self.embed_input_ids(input_ids)
-            hidden_states = inputs_embeds * self.get_buffer("normalizer")
-        else:
-            assert intermediate_tensors is not None, "a later stage is given what the stage before made"
-            hidden_states, residual = intermediate_tensors["hidden_states"], intermediate_tensors["residual"]
-        for layer in self.layers[self.start_layer:self.end_layer]:
-            hidden_states, residual = layer(positions, hidden_states, residual)
-        if not get_pp_group().is_last_rank:
-            return IntermediateTensors({"hidden_states": hidden_states, "residual": residual})
-        hidden_states, _ = self.norm(hidden_states, residual)
-        return hidden_states
+    def entering(self, embeddings: Tensor) -> Tensor:
+        """As DecoderStack: the embeddings times the root of their width."""
+        return embeddings * self.get_buffer("normalizer")
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         """As AutoWeightsLoader, with q, k, v and gate, up as parts of one matrix each."""
         return AutoWeightsLoader(self).load_weights(weights, mapper=WeightsMapper(orig_to_new_stacked=_STACKED))
 
 
-class Gemma2ForCausalLM(nn.Module):
+class Gemma2ForCausalLM(HeadedModel):
     """Gemma 2 with its head: the embedding's table, and a soft cap."""
 
     packed_modules_mapping = {"qkv_proj": ["q_proj", "k_proj", "v_proj"],        # noqa: RUF012
@@ -191,24 +167,6 @@ class Gemma2ForCausalLM(nn.Module):
         self.logits_processor = LogitsProcessor(config.vocab_size, soft_cap=config.final_logit_softcapping)
         self.make_empty_intermediate_tensors = self.model.make_empty_intermediate_tensors
 
-    def get_input_embeddings(self, input_ids: Tensor) -> Tensor:
-        """[T] -> [T, E]. The older name, which subclasses may override too."""
-        return self.model.embed_input_ids(input_ids)
-
-    def embed_input_ids(self, input_ids: Tensor) -> Tensor:
-        """[T] -> [T, E]."""
-        return self.get_input_embeddings(input_ids)
-
-    def forward(self, input_ids: Tensor | None, positions: Tensor,
-                intermediate_tensors: IntermediateTensors | None = None,
-                inputs_embeds: Tensor | None = None) -> Tensor | IntermediateTensors:
-        """As Gemma2Model."""
-        return self.model(input_ids, positions, intermediate_tensors, inputs_embeds)
-
     def compute_logits(self, hidden_states: Tensor, *older: Any) -> Tensor | None:
         """[N, E] -> [N, V]. older: sampling metadata of older vLLM, not used."""
         return self.logits_processor(self.model.embed_tokens, hidden_states)
-
-    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
-        """As AutoWeightsLoader; a tied head's tensor is left out."""
-        return AutoWeightsLoader(self, skip_prefixes=["lm_head."]).load_weights(weights)

@@ -25,6 +25,7 @@ from weft.layers.public import (
     make_layers,
     maybe_prefix,
 )
+from weft.models.library.ends import HeadedModel
 from weft.models.vllm.layers import Attention
 from weft.parallel import get_pp_group, get_tensor_model_parallel_world_size
 
@@ -141,8 +142,10 @@ class GPT2Model(nn.Module):
         return AutoWeightsLoader(self).load_weights(_turned(weights))
 
 
-class GPT2LMHeadModel(nn.Module):
+class GPT2LMHeadModel(HeadedModel):
     """GPT-2 with its head, which shares the embedding's table unless the config says otherwise."""
+
+    below_head = "transformer"
 
     def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
         super().__init__()
@@ -156,30 +159,11 @@ class GPT2LMHeadModel(nn.Module):
         self.logits_processor = LogitsProcessor(config.vocab_size)
         self.make_empty_intermediate_tensors = self.transformer.make_empty_intermediate_tensors
 
-    def get_input_embeddings(self, input_ids: Tensor) -> Tensor:
-        """[T] -> [T, E]. The older name, which subclasses may override too."""
-        return self.transformer.embed_input_ids(input_ids)
-
-    def embed_input_ids(self, input_ids: Tensor) -> Tensor:
-        """[T] -> [T, E]."""
-        return self.get_input_embeddings(input_ids)
-
-    def forward(self, input_ids: Tensor | None, positions: Tensor,
-                intermediate_tensors: IntermediateTensors | None = None,
-                inputs_embeds: Tensor | None = None) -> Tensor | IntermediateTensors:
-        """[T, E], or what the next stage of a pipeline takes."""
-        return self.transformer(input_ids, positions, intermediate_tensors, inputs_embeds)
-
-    def compute_logits(self, hidden_states: Tensor, *older: Any) -> Tensor | None:
-        """[N, E] -> [N, V]. older: sampling metadata of older vLLM, not used."""
-        return self.logits_processor(self.lm_head, hidden_states)
-
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         """As AutoWeightsLoader; files have names with and without "transformer."."""
         renamed = ((name if name.startswith(("lm_head.", "transformer.")) else f"transformer.{name}", tensor)
                    for name, tensor in weights)
-        skipped = ["lm_head."] if self.config.tie_word_embeddings else None
-        return AutoWeightsLoader(self, skip_prefixes=skipped).load_weights(renamed)
+        return super().load_weights(renamed)
 
 
 def _turned(weights: Iterable[tuple[str, Tensor]]) -> Iterable[tuple[str, Tensor]]:

@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import islice
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from weft.errors import ConfigError
 from weft.layers.public import (
-    AutoWeightsLoader,
-    IntermediateTensors,
     LogitsProcessor,
     MergedColumnParallelLinear,
     ParallelLMHead,
@@ -31,6 +28,7 @@ from weft.layers.public import (
     maybe_remap_kv_scale_name,
 )
 from weft.models.interfaces import SupportsLoRA, SupportsPP
+from weft.models.library.ends import DecoderStack, HeadedModel
 from weft.models.vllm.config_views import CacheConfig
 from weft.models.vllm.layers import Attention, RMSNorm
 from weft.models.vllm.vllm_config import VllmConfig, spell_rope_both_ways
@@ -163,7 +161,7 @@ def _block_arguments(first: Any, older: tuple[Any, ...], prefix: str, config: An
     return first if config is None else config, cache_config, quant_config, prefix
 
 
-class LlamaModel(nn.Module):
+class LlamaModel(DecoderStack):
     """The blocks between token table and final norm. layer_type: the class of a block, or a function that makes one."""
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "", layer_type: Any = LlamaDecoderLayer) -> None:
@@ -181,29 +179,6 @@ class LlamaModel(nn.Module):
         self.norm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps) if group.is_last_rank else PPMissingLayer()
         self.make_empty_intermediate_tensors = make_empty_intermediate_tensors_factory(
             ["hidden_states", "residual"], config.hidden_size)
-
-    def get_input_embeddings(self, input_ids: Tensor) -> Tensor:
-        """[T] -> [T, E]: the older name, which subclasses may override too."""
-        return self.embed_tokens(input_ids)
-
-    def embed_input_ids(self, input_ids: Tensor) -> Tensor:
-        """[T] -> [T, E]."""
-        return self.get_input_embeddings(input_ids)
-
-    def forward(self, input_ids: Any, positions: Tensor, intermediate_tensors: Any = None,
-                inputs_embeds: Tensor | None = None, **unused: Any) -> Any:
-        """[T], [T] -> [T, E]; what the next stage needs on every stage but the last."""
-        if get_pp_group().is_first_rank:
-            hidden_states = self.embed_input_ids(input_ids) if inputs_embeds is None else inputs_embeds
-            residual: Any = None
-        else:
-            hidden_states, residual = (intermediate_tensors[name] for name in ("hidden_states", "residual"))
-        for layer in islice(self.layers, self.start_layer, self.end_layer):
-            hidden_states, residual = layer(positions, hidden_states, residual)
-        if not get_pp_group().is_last_rank:
-            return IntermediateTensors({"hidden_states": hidden_states, "residual": residual})
-        hidden_states, _ = self.norm(hidden_states, residual)
-        return hidden_states
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         """Names of the parameters that were filled. q, k and v go to one parameter, gate and up to another."""
@@ -241,7 +216,7 @@ def _fused(name: str) -> tuple[str, str | int | None]:
     return name, None
 
 
-class LlamaForCausalLM(nn.Module, SupportsLoRA, SupportsPP):
+class LlamaForCausalLM(HeadedModel, SupportsLoRA, SupportsPP):
     """Llama with its head."""
 
     packed_modules_mapping: ClassVar[dict[str, list[str]]] = {
@@ -267,25 +242,3 @@ class LlamaForCausalLM(nn.Module, SupportsLoRA, SupportsPP):
     def _init_model(self, vllm_config: VllmConfig, prefix: str = "", layer_type: Any = LlamaDecoderLayer) -> Any:
         """The model without its head; files override this."""
         return LlamaModel(vllm_config=vllm_config, prefix=prefix, layer_type=layer_type)
-
-    def get_input_embeddings(self, input_ids: Tensor) -> Tensor:
-        """[T] -> [T, E]: the older name, which subclasses may override too."""
-        return self.model.embed_input_ids(input_ids)
-
-    def embed_input_ids(self, input_ids: Tensor) -> Tensor:
-        """[T] -> [T, E]."""
-        return self.get_input_embeddings(input_ids)
-
-    def forward(self, input_ids: Tensor | None, positions: Tensor,
-                intermediate_tensors: IntermediateTensors | None = None, inputs_embeds: Tensor | None = None) -> Any:
-        """[T], [T] -> [T, E]."""
-        return self.model(input_ids, positions, intermediate_tensors, inputs_embeds)
-
-    def compute_logits(self, hidden_states: Tensor, *older: Any) -> Tensor:
-        """[N, E] -> [N, V]. older: the sampling metadata of generation g0, not used."""
-        return self.logits_processor(self.lm_head, hidden_states)
-
-    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
-        """Names of the parameters that were filled."""
-        skipped = ["lm_head."] if self.config.tie_word_embeddings else None
-        return AutoWeightsLoader(self, skip_prefixes=skipped).load_weights(weights)

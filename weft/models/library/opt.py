@@ -26,6 +26,7 @@ from weft.layers.public import (
     make_layers,
     maybe_prefix,
 )
+from weft.models.library.ends import HeadedModel
 from weft.models.vllm.layers import Attention
 from weft.parallel import get_pp_group, get_tensor_model_parallel_world_size
 
@@ -186,7 +187,7 @@ class OPTModel(nn.Module):
         return AutoWeightsLoader(self).load_weights(weights, mapper=WeightsMapper(orig_to_new_stacked=_STACKED))
 
 
-class OPTForCausalLM(nn.Module):
+class OPTForCausalLM(HeadedModel):
     """OPT with its head, which shares the embedding's table unless the config says otherwise."""
 
     packed_modules_mapping = {"qkv_proj": ["q_proj", "k_proj", "v_proj"]}        # noqa: RUF012
@@ -204,24 +205,6 @@ class OPTForCausalLM(nn.Module):
                                           prefix=maybe_prefix(prefix, "lm_head"))
         self.logits_processor = LogitsProcessor(config.vocab_size)
         self.make_empty_intermediate_tensors = self.model.make_empty_intermediate_tensors
-
-    def get_input_embeddings(self, input_ids: Tensor) -> Tensor:
-        """[T] -> [T, word_embed_proj_dim]. The older name, which subclasses may override too."""
-        return self.model.embed_input_ids(input_ids)
-
-    def embed_input_ids(self, input_ids: Tensor) -> Tensor:
-        """[T] -> [T, word_embed_proj_dim]."""
-        return self.get_input_embeddings(input_ids)
-
-    def forward(self, input_ids: Tensor | None, positions: Tensor,
-                intermediate_tensors: IntermediateTensors | None = None,
-                inputs_embeds: Tensor | None = None) -> Tensor | IntermediateTensors:
-        """As OPTDecoder."""
-        return self.model(input_ids, positions, intermediate_tensors, inputs_embeds)
-
-    def compute_logits(self, hidden_states: Tensor, *older: Any) -> Tensor | None:
-        """[N, word_embed_proj_dim] -> [N, V]. older: sampling metadata of older vLLM, not used."""
-        return self.logits_processor(self.lm_head, hidden_states)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         """As AutoWeightsLoader; a tied head's tensor is left out."""

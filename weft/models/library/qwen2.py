@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from weft.layers.public import (
     AutoWeightsLoader,
-    IntermediateTensors,
     LogitsProcessor,
     MergedColumnParallelLinear,
     ParallelLMHead,
@@ -28,6 +27,7 @@ from weft.layers.public import (
     make_layers,
     maybe_prefix,
 )
+from weft.models.library.ends import DecoderStack, HeadedModel
 from weft.models.vllm.layers import Attention, RMSNorm
 from weft.parallel import get_pp_group, get_tensor_model_parallel_world_size
 
@@ -126,7 +126,7 @@ class Qwen2DecoderLayer(nn.Module):
         return self.mlp(hidden_states), stream
 
 
-class Qwen2Model(nn.Module):
+class Qwen2Model(DecoderStack):
     """Embedding, layers, final norm. decoder_layer_type: the class, or a function, that makes a layer."""
 
     def __init__(self, *, vllm_config: Any, prefix: str = "",
@@ -149,40 +149,12 @@ class Qwen2Model(nn.Module):
         self.make_empty_intermediate_tensors = make_empty_intermediate_tensors_factory(
             ["hidden_states", "residual"], config.hidden_size)
 
-    def get_input_embeddings(self, input_ids: Tensor) -> Tensor:
-        """[T] -> [T, E]. The older name, which subclasses may override too."""
-        return self.embed_tokens(input_ids)
-
-    def embed_input_ids(self, input_ids: Tensor) -> Tensor:
-        """[T] -> [T, E]."""
-        return self.get_input_embeddings(input_ids)
-
-    def forward(self, input_ids: Tensor | None, positions: Tensor,
-                intermediate_tensors: IntermediateTensors | None = None,
-                inputs_embeds: Tensor | None = None) -> Tensor | IntermediateTensors:
-        """[T, E], or what the next stage of a pipeline takes."""
-        residual: Any = None
-        if get_pp_group().is_first_rank:
-            if inputs_embeds is None:
-                assert input_ids is not None, "a model is given token ids or embeddings"
-                inputs_embeds = self.embed_input_ids(input_ids)
-            hidden_states = inputs_embeds
-        else:
-            assert intermediate_tensors is not None, "a later stage is given what the stage before made"
-            hidden_states, residual = intermediate_tensors["hidden_states"], intermediate_tensors["residual"]
-        for layer in self.layers[self.start_layer:self.end_layer]:
-            hidden_states, residual = layer(positions, hidden_states, residual)
-        if not get_pp_group().is_last_rank:
-            return IntermediateTensors({"hidden_states": hidden_states, "residual": residual})
-        hidden_states, _ = self.norm(hidden_states, residual)
-        return hidden_states
-
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         """As AutoWeightsLoader, with q, k, v and gate, up as parts of one matrix each."""
         return AutoWeightsLoader(self).load_weights(weights, mapper=WeightsMapper(orig_to_new_stacked=STACKED))
 
 
-class Qwen2ForCausalLM(nn.Module):
+class Qwen2ForCausalLM(HeadedModel):
     """Qwen2 with its head. model_type: the class of what is below the head."""
 
     model_type: type[Qwen2Model] = Qwen2Model
@@ -203,29 +175,6 @@ class Qwen2ForCausalLM(nn.Module):
                                           prefix=maybe_prefix(prefix, "lm_head"))
         self.logits_processor = LogitsProcessor(config.vocab_size)
         self.make_empty_intermediate_tensors = self.model.make_empty_intermediate_tensors
-
-    def get_input_embeddings(self, input_ids: Tensor) -> Tensor:
-        """[T] -> [T, E]. The older name, which subclasses may override too."""
-        return self.model.embed_input_ids(input_ids)
-
-    def embed_input_ids(self, input_ids: Tensor) -> Tensor:
-        """[T] -> [T, E]."""
-        return self.get_input_embeddings(input_ids)
-
-    def forward(self, input_ids: Tensor | None, positions: Tensor,
-                intermediate_tensors: IntermediateTensors | None = None,
-                inputs_embeds: Tensor | None = None) -> Tensor | IntermediateTensors:
-        """As Qwen2Model."""
-        return self.model(input_ids, positions, intermediate_tensors, inputs_embeds)
-
-    def compute_logits(self, hidden_states: Tensor, *older: Any) -> Tensor | None:
-        """[N, E] -> [N, V]. older: sampling metadata of older vLLM, not used."""
-        return self.logits_processor(self.lm_head, hidden_states)
-
-    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
-        """As AutoWeightsLoader; a tied head's tensor is left out."""
-        skipped = ["lm_head."] if self.config.tie_word_embeddings else None
-        return AutoWeightsLoader(self, skip_prefixes=skipped).load_weights(weights)
 
 
 def window_of(config: Any, prefix: str) -> int | None:
