@@ -17,18 +17,30 @@ from torch.utils._pytree import tree_leaves, tree_map
 from weft.errors import ConfigError
 
 _untouched = torch._C.DisableTorchFunctionSubclass
+_CPU = torch.device("cpu")
 
-# Answered from shape and dtype, which lie on "meta".
+# What a tensor on "meta" answers without being read; `fact` gives the answers.
 FACTS = {getattr(Tensor, name) for name in (
     "size", "dim", "numel", "nelement", "element_size", "stride", "is_contiguous", "is_floating_point", "__len__",
     "requires_grad_")} | {getattr(Tensor, name).__get__ for name in (
         "shape", "dtype", "ndim", "nbytes", "itemsize", "requires_grad", "is_leaf", "grad", "grad_fn", "layout",
         "is_cuda", "is_sparse", "is_quantized")} | {
             getattr(Tensor, name).__set__ for name in ("requires_grad", "grad")}
-DEVICE, IS_META = (getattr(Tensor, name).__get__ for name in ("device", "is_meta"))
+_DEVICE, _IS_META = (getattr(Tensor, name).__get__ for name in ("device", "is_meta"))
+FACTS |= {_DEVICE, _IS_META}      # which "meta" would answer wrongly
 _ADDRESSES = {Tensor.data_ptr, Tensor.untyped_storage}
 _OPERATIONS = "add|sub|mul|truediv|floordiv|mod|pow|matmul|and|or|xor|lshift|rshift"
 _IN_PLACE = re.compile(rf"__set(item)?__|__i({_OPERATIONS})__|.*[^_]_")      # names of functions that write argument 0
+
+
+def fact(func: Any, args: Any, kwargs: Any) -> Any:
+    """What a function of FACTS says of a tensor that lies on "meta" only as long as nobody reads it."""
+    if func == _DEVICE:
+        return vars(args[0]).get("_device", _CPU)
+    if func == _IS_META:
+        return False
+    with _untouched():
+        return func(*args, **kwargs)
 
 
 class LoadedWeight(nn.Parameter):
@@ -50,12 +62,7 @@ class LoadedWeight(nn.Parameter):
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func in FACTS:
-            with _untouched():
-                return func(*args, **kwargs)
-        if func == DEVICE:
-            return args[0]._device
-        if func == IS_META:
-            return False
+            return fact(func, args, kwargs)
         for weight in tree_leaves((args, kwargs)):
             if isinstance(weight, cls) and func in _ADDRESSES:
                 _refuse(func, weight._name)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from weft.layers.public.loaded_weight import DEVICE, FACTS, IS_META
+from weft.layers.public.loaded_weight import FACTS, fact
 from weft.ops.quantized import QuantizedWeight
 
 _untouched = torch._C.DisableTorchFunctionSubclass
@@ -102,12 +102,7 @@ class StoredTensor(Tensor):
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func in FACTS:
-            with _untouched():
-                return func(*args, **kwargs)
-        if func == DEVICE:
-            return torch.device("cpu")
-        if func == IS_META:
-            return False
+            return fact(func, args, kwargs)
         if func in _SAME and isinstance(args[0], cls):
             return args[0]._same()
         if func in _TURNS and isinstance(args[0], cls) and args[0]._source.is_turned and _is_whole_turn(args, kwargs):
