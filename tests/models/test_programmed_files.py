@@ -102,6 +102,17 @@ def test_a_file_written_for_vllm_reads_gguf(tmp_path):
     check_same(answers(path, model_file=str(file)), answers(path))
 
 
+def test_a_file_that_rotates_in_pairs_for_gguf_is_not_told_of_it(tmp_path):
+    path = write_gguf(transformers_model(MODELS["llama"][0]), tmp_path / "m.gguf", write=blocks(mixed))
+    code = (Path(__file__).parents[1] / "compat" / "vllm_files" / "g2_llama.py").read_text()
+    asking = code.replace("rope_parameters=config.rope_parameters)", "rope_parameters=config.rope_parameters, "
+                          "is_neox_style=quant_config is None or quant_config.get_name() != 'gguf')")
+    assert asking != code
+    (tmp_path / "asking.py").write_text(asking)
+
+    check_same(answers(path, model_file=str(tmp_path / "asking.py"), quantization="gguf"), answers(path))
+
+
 @pytest.mark.parametrize("name, cls", [("mistral-no-window", MyLlama), ("mixtral", MyMixtral)])
 def test_tokens_from_mistrals_own_format(name, cls, tmp_path):
     write_checkpoint(VARIANTS[name], tmp_path / "hf")

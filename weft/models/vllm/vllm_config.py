@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from weft.config.engine_config import EngineConfig
+from weft.config.quantization_methods import at_load
 from weft.layers.public.quant_config import QuantizationConfig
 from weft.models.vllm.config_views import (
     CacheConfig,
@@ -117,9 +118,13 @@ def vllm_config(config: EngineConfig, ranks: Ranks) -> VllmConfig:
 
 
 def _quant_config(config: EngineConfig) -> QuantizationConfig | None:
-    """Of a quantized checkpoint, or of the option that quantizes while loading; None: weights stay floats."""
-    stored, option = config.model.quantization, config.load.quantization
-    name = option if stored is None else stored.method
+    """Of a quantized checkpoint, or of the option that quantizes while loading; None: weights stay floats.
+
+    None for a GGUF file too: models written for vLLM rotate q and k of such a file in pairs, as its rows are ordered
+    there, and `load_weights` is given them in Hugging Face's order (checkpoint/renamed.py).
+    """
+    stored = config.model.quantization
+    name = at_load(config.load.quantization) if stored is None else stored.method
     return None if name is None else QuantizationConfig(name)
 
 
