@@ -7,6 +7,7 @@ from tiny_transformers import KINDS
 
 from weft.cache.masks import CAUSAL, Bidirectional, Chunked
 from weft.models.transformers.attention import register
+from weft.models.transformers.blocks import block_spec
 from weft.models.transformers.wiring import NotWiredError, _rule, find_sites, meta_model
 
 
@@ -70,3 +71,17 @@ def test_masks_are_told_by_asking_them(sees, found):
 def test_masks_that_the_cache_has_not_are_refused(sees):
     with pytest.raises(NotWiredError):
         _rule(sees)
+
+
+def test_a_norms_formula_is_found_without_a_copy_of_the_model_whose_calls_were_noted(monkeypatch):
+    register()
+    cls, config = transformers.LlamaForCausalLM, transformers.LlamaConfig(**KINDS["llama"][1])
+    model = meta_model(cls, config, torch.float32)
+    _, (first, *_) = find_sites(model, config.num_hidden_layers)
+    copied, attention = [], type(model.model.layers[0].self_attn)
+    monkeypatch.setattr(attention, "__deepcopy__", lambda module, memo: copied.append(module), raising=False)
+
+    spec = block_spec(model.model.layers[0], first, config, 16, torch.float32)
+
+    assert spec.mixer_norm is not None and spec.mixer_norm.eps == config.rms_norm_eps
+    assert copied == []

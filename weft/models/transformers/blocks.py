@@ -128,7 +128,8 @@ def _norm_spec(module: nn.Module, dtype: torch.dtype) -> RMSNorm:
                 if isinstance(value := getattr(module, name, None), float)), None)
     if eps is None:
         raise NotWiredError(f"{type(module).__name__}, a norm without a known epsilon")
-    trial = copy.deepcopy(module).to_empty(device="cpu")
+    calls = vars(module).get("weft_calls")                    # noted by `wiring.py`; they hold the whole model
+    trial = copy.deepcopy(module, {} if calls is None else {id(calls): []}).to_empty(device="cpu")
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(4, _width(module), generator=generator)
     for parameter in trial.parameters():

@@ -240,7 +240,7 @@ class TransformersModel:
                 found, states, result = outline(model, batch)
                 states, logits = first_states(states)[0], getattr(result, "logits", None)
                 if logits is not None:
-                    problem = difference(found.logits(model, states), logits[0])
+                    problem = difference(found.logits(model, states[-logits.shape[1] :]), logits[0])
                     if problem is not None:
                         raise NotWiredError(f"its logits are not made of its hidden states alone ({problem})")
                 self._outline = found

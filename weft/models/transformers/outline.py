@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 # Arguments of the top and of backbones under which token ids and positions go in.
 _IDS, _POSITIONS = "input_ids", "position_ids"
+_NUM_LOGITS = "logits_to_keep"          # argument of the top: how many of the last tokens get logits, 0 for all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,22 +93,26 @@ def takes_argument(module: nn.Module, name: str) -> bool:
     return name in inspect.signature(module.forward).parameters
 
 
-def call_model(model: nn.Module, input_ids: Tensor) -> Any:
-    """Call the whole model [1, T], without a cache; it counts the positions."""
-    return model(**({_IDS: input_ids} | _flags(model)))
+def call_model(model: nn.Module, input_ids: Tensor, *, last_logits: bool = False) -> Any:
+    """Call the whole model [1, T], without a cache; it counts the positions.
+
+    last_logits: the last token's logits are enough, if the model can leave out the others.
+    """
+    fewer = {_NUM_LOGITS: 1} if last_logits and takes_argument(model, _NUM_LOGITS) else {}
+    return model(**({_IDS: input_ids} | _flags(model) | fewer))
 
 
 def outline(model: nn.Module, input_ids: Tensor) -> tuple[Outline, Any, Any]:
     """(outline, what the backbone returned, what the model returned), from one call. ValueError when it is of no form
     that weft can call in two parts.
 
-    input_ids: [1, T], on the model's device.
+    input_ids: [1, T], on the model's device. The logits returned may be the last token's alone.
     """
     called: list[tuple[nn.Module, dict[str, Any], Any]] = []
     handles = [child.register_forward_hook(_noting(called, child), with_kwargs=True)
                for child in model.modules() if child is not model]
     try:
-        result = call_model(model, input_ids)
+        result = call_model(model, input_ids, last_logits=True)
     finally:
         for handle in handles:
             handle.remove()
