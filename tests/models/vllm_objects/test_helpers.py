@@ -11,9 +11,11 @@ from weft.models.vllm.editable import _ACTIVATION_REGISTRY, _ROPE_DICT
 from weft.models.vllm.helpers import (
     cast_overflow_tensors,
     length_from_prompt_token_ids_or_embeds,
+    maybe_disable_graph_partition,
     sequence_parallel_chunk,
 )
 from weft.models.vllm.module_mapping import MultiModelKeys
+from weft.models.vllm.platform import current_platform
 from weft.parallel import Group, Ranks, running_on
 
 
@@ -27,6 +29,11 @@ def test_a_prompt_has_the_length_of_its_tokens_or_embeddings():
 def test_a_prompt_without_one_length_is_refused(tokens, embeds):
     with pytest.raises(ValueError, match="expected one length"):
         length_from_prompt_token_ids_or_embeds(tokens, embeds)
+
+
+def test_only_inductor_is_told_not_to_divide_graphs():
+    assert maybe_disable_graph_partition(current_platform.simple_compile_backend) == {}
+    assert maybe_disable_graph_partition("inductor") == {"graph_partition": False}
 
 
 def test_numbers_beyond_the_dtype_come_back_into_it():

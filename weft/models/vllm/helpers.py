@@ -91,6 +91,11 @@ def set_default_torch_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
+def maybe_disable_graph_partition(current_backend: str) -> dict[str, bool]:
+    """Options of torch.compile for a function that files compile by themselves: only inductor divides graphs."""
+    return {"graph_partition": False} if current_backend == "inductor" else {}
+
+
 def resolve_obj_by_qualname(qualname: str) -> Any:
     """The object of "module.name"."""
     module, _, name = qualname.rpartition(".")

@@ -36,6 +36,7 @@ RUNTIME = (
     Row(f"{_OWN}.helpers", "is_list_of", _UTILS, f"{_UTILS}.collection_utils"),
     Row(f"{_OWN}.helpers", "set_default_torch_dtype", _UTILS, f"{_UTILS}.torch_utils",
         "vllm.model_executor.model_loader.utils", "vllm.model_executor.utils"),
+    Row(f"{_OWN}.helpers", "maybe_disable_graph_partition", "vllm.model_executor.utils"),
     Row(f"{_OWN}.helpers", "direct_register_custom_op vllm_lib STR_DTYPE_TO_TORCH_DTYPE", _UTILS,
         f"{_UTILS}.torch_utils"),
     Row(f"{_OWN}.helpers", "resolve_obj_by_qualname", _UTILS, f"{_UTILS}.import_utils"),
