@@ -24,8 +24,8 @@ from weft.ops.attention import AttentionPlan, attention_plan
 from weft.ops.attention.ranges import KeyRanges, bidirectional, chunked
 from weft.ops.step import Step
 
-LENGTHS = (18, 4)               # tokens of the two sequences: few, yet more than a block of 16
-_FIRST_CHUNKS = (12, 3)         # of which the first step computes these
+LENGTHS = (21, 9)               # tokens of the two sequences
+_FIRST_CHUNKS = (12, 8)         # of which the first step computes these
 _NUM_BLOCKS = 64
 
 # Largest |difference| / |value| of a row of states: of every row in float32; of most rows in shorter floats, where a
