@@ -93,7 +93,8 @@ def main() -> None:
         results.append(peak_memory(llm))
     llm.close()
     bounds = before.best(measure_apart(threads, buffer_bytes=options.buffer_bytes))
-    limits = Limits(spec=spec, dtype=model.dtype, weights=weights, bounds=bounds)
+    limits = Limits(spec=spec, dtype=model.dtype, weights=weights, bounds=bounds,
+                    int8_activations=options.quantization == "w8a8")
     for workload, values in zip(workloads, rates, strict=True):
         shrunk = workload.shrunk(options.shrink)
         unit = "output tokens/s" if workload.rate == "output" else "tokens/s"

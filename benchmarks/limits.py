@@ -58,12 +58,13 @@ class WeightBytes:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The limits of a model on a machine."""
+    """The limits of a model on a machine. int8_activations: products may be of 8-bit integers."""
 
     spec: DecoderSpec
     dtype: str
     weights: WeightBytes
     bounds: Bounds
+    int8_activations: bool = False
 
     @cached_property
     def model(self) -> Decoder:
@@ -118,7 +119,8 @@ class Limits:
         return 2 * self.spec.vocab_size * (self.spec.embedding.embedding_dim or self.spec.hidden_size)
 
     def _step_seconds(self, read: float, operations: float) -> float:
-        return max(read / self.bounds.read, operations / self.bounds.product(self.dtype))
+        rate = self.bounds.product(self.dtype, int8_activations=self.int8_activations)
+        return max(read / self.bounds.read, operations / rate)
 
 
 def weights_of(spec: DecoderSpec, dtype: str, model: str, quantization: str | None) -> WeightBytes:

@@ -91,7 +91,8 @@ def main() -> None:
             take_turn(peer, measured[peer.name], workloads, config.num_threads, config.model.vocab_size, options,
                       round_index)
         bounds = bounds.best(measure_apart(config.num_threads, buffer_bytes=options.buffer_bytes))
-    limits = Limits(spec=spec, dtype=config.model.dtype, weights=weights, bounds=bounds)
+    quantized = options.quantization is not None or model.endswith(".gguf")       # some peers then multiply in 8 bits
+    limits = Limits(spec=spec, dtype=config.model.dtype, weights=weights, bounds=bounds, int8_activations=quantized)
     print_bounds(bounds)
     print()
     title = f"{options.model}, {config.num_threads} threads; tokens/s (ratio to weft's)"

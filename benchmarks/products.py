@@ -2,10 +2,12 @@
 
     python benchmarks/products.py
 
-Both bounds are measured in the same run, in turns with the kernels: a streaming read by all threads, and the bfloat16
-product of many rows on a matrix that stays in the cache. A product takes at least the time to read its weight once,
-scales included, and at least the time of its multiplications. The longer time is the bound, and the printed fraction is
-bound / measured time. w8a8 computes in integers and can exceed the bound, because that is for bfloat16.
+Both bounds are measured in the same run, in turns with the kernels: a streaming read by all threads, and the fastest
+product of many rows that a library reaches in bfloat16 or float32 (machine.py). A product takes at least the time to
+read its weight once, scales included, and at least the time of its multiplications. The longer time is the bound, and
+the printed fraction is bound / measured time. w8a8 computes in integers and can exceed the bound, because that is for
+floating-point numbers. With a cap (--cpu-isa avx2), cap the libraries as well: set ONEDNN_MAX_CPU_ISA=AVX2 and
+MKL_ENABLE_INSTRUCTIONS=AVX2.
 """
 
 from __future__ import annotations
@@ -50,19 +52,17 @@ def measured(options: argparse.Namespace, isa: str) -> Iterator[tuple[str, ...]]
     """The lines of the table, one for each kind of weight and number of rows."""
     ways = machine.read_ways(torch.get_num_threads(), options.buffer_bytes)
     read_bytes, read = max(ways.values(), key=lambda way: way[0] / machine.seconds(way[1]))
-    multiply = product("bfloat16", 4096, 2048, isa)[0]
-    rows = torch.ones(1024, 2048, dtype=torch.bfloat16)
-    target = torch.empty(1024, 4096, dtype=torch.bfloat16)
+    operations, multiply = machine.fastest_product(torch.bfloat16)
     for kind in options.kinds:
         call, size = product(kind, options.n, options.k, isa)
         for count in options.rows:
             x = torch.randn(count, options.k).bfloat16()
             out = torch.empty(count, options.n, dtype=torch.bfloat16)
-            functions = (partial(call, x, out=out), read, partial(multiply, rows, out=target))
+            functions = (partial(call, x, out=out), read, multiply)
             times = [[machine.seconds(f) for f in functions] for _ in range(options.rounds + 1)]
             seconds, reading, multiplying = (min(column) for column in zip(*times[1:], strict=True))
             yield line(kind, count, seconds, (size, read_bytes / reading),
-                       (2 * count * options.n * options.k, 2 * 1024 * 2048 * 4096 / multiplying))
+                       (2 * count * options.n * options.k, operations / multiplying))
 
 
 def line(kind: str, rows: int, seconds: float, memory: tuple[float, float],

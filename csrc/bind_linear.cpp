@@ -43,9 +43,10 @@ void bind_linear(nb::module_& m, nb::class_<Kernels>& kernels) {
           nb::arg("group") = 0, nb::arg("scale_kind") = 0, nb::arg("scales") = 0, nb::arg("offsets") = 0,
           nb::arg("groups_per_super") = 1, nb::arg("super_scales") = 0, nb::arg("super_offsets") = 0,
           nb::arg("code_sums") = 0, nb::arg("nodes") = nb::none(), nb::keep_alive<0, 14>());
-    m.def("pack_dense", [](uintptr_t data, int64_t n, int64_t units) { pack_dense(at<uint32_t>(data), n, units); });
-    m.def("pack_codes", [](uintptr_t codes, int64_t n, int64_t k, int bits, int zero, uintptr_t out) {
-        pack_codes(at<uint8_t>(codes), n, k, bits, zero, at<uint8_t>(out));
+    m.def("pack_dense",
+          [](uintptr_t data, int64_t n, int64_t units, int size) { pack_dense(at<void>(data), n, units, size); });
+    m.def("pack_codes", [](uintptr_t codes, int64_t n, int64_t k, int kind, int zero, uintptr_t out) {
+        pack_codes(at<uint8_t>(codes), n, k, kind, zero, at<uint8_t>(out));
     });
     m.def("pack_integers", [](uintptr_t codes, int64_t n, int64_t k, uintptr_t out, uintptr_t sums) {
         pack_integers(at<uint8_t>(codes), n, k, at<uint8_t>(out), at<int32_t>(sums));

@@ -32,7 +32,7 @@ static void row_floats(const Weight& w, int64_t row, int64_t k0, int64_t k1, flo
         switch (w.kind) {
             case W_F32: v = ((const float*)data)[k * PANEL + c]; break;
             case W_BF16: v = bf16_to_float(((const uint16_t*)data)[2 * (k / 2 * PANEL + c) + k % 2]); break;
-            case W_F16: v = f16_to_float(((const uint16_t*)data)[2 * (k / 2 * PANEL + c) + k % 2]); break;
+            case W_F16: v = f16_to_float(((const uint16_t*)data)[k * PANEL + c]); break;
             default: v = (float)code_at(w, data, k, c); break;
         }
         out[k - k0] = w.kind >= W_Q4 ? v * scale + offset : v;

@@ -9,18 +9,20 @@
 #include "nodes.h"
 
 // How a matrix [n, k] is stored: as panels of 32 rows, one after another, with n padded to a multiple of 64.
-//   dense 16 bit    [n / 32][k / 2][32][2]       pairs of columns: the operand of bfloat16 dot products and tiles
-//   dense 32 bit    [n / 32][k][32]
-// Codes (quantized values) lie by pairs of columns, the even column in the low half of a row's 32-bit word, the odd one
-// in the high half:
-//   4 bit           [n / 32][k / 8][32]          four pairs to a word, the first in the lowest bits of both halves
-//   6 bit           [n / 32][k / 16]             the low 4 bits of 16 columns as above [2][32], then their high 2 bits
-//                                                [32], eight pairs to a word
-//   5 bit           [n / 32][k / 16]             the same, the high bits in [32] 16-bit words
+//   bfloat16        [n / 32][k / 2][32][2]       pairs of columns: the operand of bfloat16 dot products and tiles
+//   float16, float32 [n / 32][k][32]
+// Codes (quantized values) of a row lie in 32-bit words:
+//   4 bit           [n / 32][k / 8][32]          pairs of columns, the even one in the low half of the word, the odd one
+//                                                in the high half; the first pair in the lowest bits of both halves
+//   6 bit           [n / 32][k / 16]             the low 4 bits of 16 columns [2][32], then their high 2 bits [32].
+//                                                Four columns at a time lie in the four bytes of a word, in the order
+//                                                0, 2, 1, 3, the first four in the lowest bits of the bytes
+//   5 bit           [n / 32][k / 32]             the same for 32 columns: the low 4 bits [4][32], the high bit [32]
 //   8 bit           [n / 32][k / 4][8][2][4][2]  eight times four rows, two pairs; code - zero as sign and magnitude,
-//                                                -128 as "-0"
+//                                                -128 as "-0"; for bfloat16 products
+//   8 bit, in words [n / 32][k / 4][32][4]       the codes in the order 0, 2, 1, 3; for products of floats
 //   8 bit, for integers [n / 32][K / 4][32][4]   two's complement; K is k padded by zeros to a multiple of 64
-enum WeightKind : int { W_F32 = 0, W_BF16 = 1, W_F16 = 2, W_Q4 = 4, W_Q5 = 5, W_Q6 = 6, W_Q8 = 8, W_S8 = 9 };
+enum WeightKind : int { W_F32 = 0, W_BF16 = 1, W_F16 = 2, W_Q4 = 4, W_Q5 = 5, W_Q6 = 6, W_U8 = 7, W_Q8 = 8, W_S8 = 9 };
 
 // Scales (and offsets) of codes: [n / 32][k / group][32] of a float type, or of bytes. Bytes are multiplied by super
 // scales, [n / 32][k / (group * groups_per_super)][32] float16.
@@ -32,7 +34,7 @@ struct Weight {
     const void* data;
     // Quantized kinds: w = scale * (code - zero) + offset; `group` columns share a scale (group == k: one for each
     // row).
-    int zero = 0;  // 8-bit codes had it subtracted when they were packed
+    int zero = 0;  // W_Q8 codes had it subtracted when they were packed
     int64_t group = 0;
     int scale_kind = S_F32;
     const void* scales = nullptr;
@@ -280,6 +282,7 @@ struct MambaArgs {
 
 struct Kernels {
     const char* name;
+    bool multiplies_bfloat16;  // the level has products of bfloat16 pairs
     void (*linear)(const LinearArgs&);
     void (*gather)(const GatherArgs&);
     void (*moe)(const MoEArgs&);

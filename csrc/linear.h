@@ -1,14 +1,15 @@
 // x @ w.T for packed weights of every kind, with bias, activation, gate and residual in the same pass (the epilogue).
 //
-// A task computes one column group: 64 rows of w, that is 64 columns of the result. For few rows of x, codes (quantized
-// values) are unpacked and multiplied in registers. For more rows, they are unpacked once, in chunks of columns, into a
-// buffer that stays in the first-level cache, and tiles of up to TILE_ROWS rows of x are multiplied by it; dense
-// weights are read where they lie. An output element is summed column by column, in chunks whose borders depend on the
-// weight alone: never on the number of rows, their order, or the thread.
+// A task computes one column group: 64 rows of w, that is 64 columns of the result, in chunks of columns that stay in
+// the first-level cache while tiles of up to TILE_ROWS rows of x are multiplied by them. Rows of floats multiply every
+// weight where it lies. Rows of bfloat16 pairs do so with dense weights, and for few rows with codes (quantized values);
+// for more rows, codes are unpacked once into a buffer. An output element is summed column by column, in chunks whose
+// borders depend on the weight alone: never on the number of rows, their order, or the thread.
 #pragma once
 
 #include <stdlib.h>
 
+#include "input_rows.h"
 #include "kernels.h"
 #include "parallel.h"
 #include "product_tiles.h"
@@ -23,7 +24,9 @@ namespace WEFT_NS {
 constexpr int ROW_BLOCK = 192;     // rows of x whose sums are held at once
 constexpr int CHUNK_BYTES = 8192;  // bytes of a panel unpacked at once: two fit the L1 cache with x
 constexpr int MOST_COLUMNS = 256;  // most columns unpacked at once: the largest group with one scale
-constexpr int DENSE_CHUNK = 2048;  // columns multiplied before sums are stored, without a buffer
+constexpr int DENSE_CHUNK = 2048;  // columns multiplied before sums are stored, by bfloat16 pairs without a buffer
+constexpr int UNPACKED_ROWS = 24;  // more rows of floats multiply codes that were unpacked to a buffer
+constexpr int FLOAT_CHUNK_BYTES = 4096;  // bytes of a panel that a tile of floats multiplies, while it fetches the next
 
 // ---- one column group, all rows -------------------------------------------------------------------------------------
 
@@ -51,16 +54,51 @@ static void scaled_by_tiles(const uint16_t* const* x, const float* const* x_sums
 }
 #endif
 
-// Multiplies rows of x by a column group, panels pa and pb of w: sums [rows][64]. x: pointers to rows [k]. x_sums: the
-// rows' sums over each group of columns, null for a weight without offsets.
-template <class T>
-static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x, const float* const* x_sums,
+// Multiplies rows of x by a column group, panels pa and pb of w: sums [rows][64]. x: pointers to rows [k]. x_sums: each
+// row's sums over blocks of columns (Rows), null for a weight that needs none. Here: rows of floats.
+static void multiply(const Weight& w, int64_t pa, int64_t pb, const float* const* x, const float* const* x_sums,
                      int64_t rows, float* sums) {
-    constexpr bool as_pairs = sizeof(T) == 2;
-    constexpr int unpacked = as_pairs ? W_BF16 : W_F32, column = PANEL * (int)sizeof(T);  // bytes of a column
-    const bool direct = w.kind == unpacked, scaled = w.group > 0 && w.group < w.k;
+    const int64_t size = panel_bytes(w), column = size / w.k, following = panels_on(pa, pb) * size;
+    const uint8_t *panel_a = (const uint8_t*)w.data + pa * size, *panel_b = (const uint8_t*)w.data + pb * size;
+    const bool scaled = w.group > 0 && w.group < w.k;
+    const bool codes = w.kind >= W_Q4, unpacked = codes && rows > UNPACKED_ROWS;
+    int64_t step = FLOAT_CHUNK_BYTES / column;
+    if (codes)
+        step = scaled && w.group > SUM_COLUMNS ? w.group : unpacked ? SUM_COLUMNS : step / SUM_COLUMNS * SUM_COLUMNS;
+    alignas(64) float buffer[2][MOST_COLUMNS * PANEL];
+    Scales scales;
+    for (int64_t k0 = 0; k0 < w.k; k0 += step) {
+        const int64_t k1 = k0 + step < w.k ? k0 + step : w.k, skip = k0 * column;
+        // One row of plain numbers streams by itself: the processor fetches ahead better than we would.
+        const int64_t next = rows == 1 && !scaled ? 0 : k1 < w.k ? step * column : following - skip;
+        Chunk chunk = {panel_a + skip, panel_b + skip, k0,      k1,  w.kind, codes && w.zero ? sum_blocks(w) + 1 : 0,
+                       nullptr,        nullptr,        w.group, next};
+        if (unpacked) {
+            unpack_floats(w, panel_a, k0, k1, buffer[0]);
+            unpack_floats(w, panel_b, k0, k1, buffer[1]);
+            chunk.a = (uint8_t*)buffer[0], chunk.b = (uint8_t*)buffer[1], chunk.kind = W_F32, chunk.next = 0;
+        }
+        if (scaled) {
+            scales.load(w, pa, pb, k0 / w.group, (k1 - k0) / w.group);
+            chunk.scales = &scales;
+        }
+        const int64_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+        for (int64_t t = 0; t < tiles; t++) {  // of as equal numbers of rows as can be
+            const int64_t r0 = rows * t / tiles, r1 = rows * (t + 1) / tiles;
+            tile(x + r0, x_sums ? x_sums + r0 : nullptr, (int)(r1 - r0), chunk, sums + r0 * GROUP, k0 == 0, unpacked);
+            chunk.next = 0;
+        }
+    }
+}
+
+#if defined(__AVX512BF16__)
+// The same for rows of bfloat16 pairs.
+static void multiply(const Weight& w, int64_t pa, int64_t pb, const uint16_t* const* x, const float* const* x_sums,
+                     int64_t rows, float* sums) {
+    constexpr int column = PANEL * 2;  // bytes of a column of numbers
+    const bool direct = w.kind == W_BF16, scaled = w.group > 0 && w.group < w.k;
 #if defined(WEFT_AMX)
-    const bool by_tiles = as_pairs && (scaled ? w.group : w.k) % 32 == 0;
+    const bool by_tiles = (scaled ? w.group : w.k) % 32 == 0;
 #else
     constexpr bool by_tiles = false;
 #endif
@@ -70,27 +108,30 @@ static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x,
                            : columns / w.group < MOST_GROUPS ? columns / w.group
                                                              : MOST_GROUPS;
     const int64_t step = scaled ? groups * w.group : columns;
-    alignas(64) uint8_t buffer[2][MOST_COLUMNS * column];
+    alignas(64) uint16_t buffer[2][MOST_COLUMNS * PANEL];
     Scales scales;
     const uint8_t *panel_a = (const uint8_t*)w.data + pa * panel_bytes(w),
                   *panel_b = (const uint8_t*)w.data + pb * panel_bytes(w);
     const int64_t following = panels_on(pa, pb) * panel_bytes(w);  // bytes to the next column group
     const int most = scaled ? SCALED_ROWS : TILE_ROWS;
     for (int64_t k0 = 0; k0 < w.k; k0 += step) {
-        Chunk chunk = {buffer[0], buffer[1], k0, k0 + step < w.k ? k0 + step : w.k, unpacked, w.zero, w.numbers,
-                       nullptr,   w.group,   0};
+        Chunk chunk = {(uint8_t*)buffer[0],
+                       (uint8_t*)buffer[1],
+                       k0,
+                       k0 + step < w.k ? k0 + step : w.k,
+                       W_BF16,
+                       0,
+                       w.numbers,
+                       nullptr,
+                       w.group,
+                       0};
         if (direct || in_registers) {
             int64_t skip = k0 * (panel_bytes(w) / w.k);
             chunk.a = panel_a + skip, chunk.b = panel_b + skip, chunk.kind = w.kind;
             chunk.next = in_registers ? following : 0;
-        } else if constexpr (as_pairs) {
-#if defined(__AVX512BF16__)
-            unpack_pairs(w, panel_a, k0, chunk.k1, (uint16_t*)buffer[0], following);
-            unpack_pairs(w, panel_b, k0, chunk.k1, (uint16_t*)buffer[1], following);
-#endif
         } else {
-            unpack_floats(w, panel_a, k0, chunk.k1, (float*)buffer[0], following);
-            unpack_floats(w, panel_b, k0, chunk.k1, (float*)buffer[1], following);
+            unpack_pairs(w, panel_a, k0, chunk.k1, buffer[0], following);
+            unpack_pairs(w, panel_b, k0, chunk.k1, buffer[1], following);
         }
         if (scaled) {
             scales.load(w, pa, pb, k0 / w.group, (chunk.k1 - k0) / w.group);
@@ -98,13 +139,12 @@ static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x,
         }
         const bool fresh = k0 == 0;
 #if defined(WEFT_AMX)
-        if constexpr (as_pairs)
-            if (by_tiles) {
-                if (fresh && scaled) memset(sums, 0, sizeof(float) * GROUP * rows);
-                if (scaled) scaled_by_tiles(x, x_sums, rows, chunk, sums);
-                else tiles_rows(x, rows, chunk.a, chunk.b, k0, chunk.k1, sums, fresh);
-                continue;
-            }
+        if (by_tiles) {
+            if (fresh && scaled) memset(sums, 0, sizeof(float) * GROUP * rows);
+            if (scaled) scaled_by_tiles(x, x_sums, rows, chunk, sums);
+            else tiles_rows(x, rows, chunk.a, chunk.b, k0, chunk.k1, sums, fresh);
+            continue;
+        }
 #endif
         // While the later tiles of rows compute, they prefetch the next column group, as far as they get.
         int64_t bytes = (chunk.k1 - k0) * column;
@@ -116,6 +156,7 @@ static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x,
         }
     }
 }
+#endif
 
 // ---- the end of a row -----------------------------------------------------------------------------------------------
 
@@ -184,9 +225,9 @@ static void linear_task(const LinearArgs& a, const T* const* x, const float* con
     const Weight& w = *a.w;
     int64_t pa = first_panel(a, j), pb = second_panel(a, j);
     alignas(64) float sums[ROW_BLOCK * GROUP];
-    multiply<T>(w, pa, pb, x + r0, x_sums ? x_sums + r0 : nullptr, rows, sums);
+    multiply(w, pa, pb, x + r0, x_sums ? x_sums + r0 : nullptr, rows, sums);
     for (int64_t r = 0; r < rows; r++) {
-        const float* x_sum = x_sums ? x_sums[r0 + r] : nullptr;
+        const float* x_sum = x_sums ? x_sums[r0 + r] + sum_blocks(w) : nullptr;
         WEFT_BY_DTYPE(a.out_dtype, finish_row<D>(a, pa, pb, r0 + r, sums + r * GROUP, x_sum))
     }
 }
@@ -205,81 +246,7 @@ static void run_linear(const LinearArgs& a, const T* const* x, const float* cons
     for_tasks(a, [&](int64_t j, int64_t r0, int64_t rows) { linear_task<T>(a, x, x_sums, j, r0, rows); });
 }
 
-// ---- rows of x as the tiles read them -------------------------------------------------------------------------------
-
-// A row of x as floats (widen_row), and its sum over each group of columns, which offsets are multiplied by
-// (sum_groups).
-template <int D>
-static void widen_row(const typename Float<D>::T* x, int64_t k, float* out) {
-    int64_t i = 0;
-    for (; i + W <= k; i += W) store(out + i, Float<D>::load(x + i));
-    for (; i < k; i++) out[i] = Float<D>::get(x[i]);
-}
-template <int D>
-static void sum_groups(const typename Float<D>::T* x, int64_t k, int64_t group, float* out) {
-    for (int64_t g = 0; g < k / group; g++) {
-        VF sum = zero();
-        int64_t i = g * group, end = i + group;
-        for (; i + W <= end; i += W) sum = sum + Float<D>::load(x + i);
-        float total = hsum(sum);
-        for (; i < end; i++) total += Float<D>::get(x[i]);
-        out[g] = total;
-    }
-}
-
-// Pointers to the rows of x: to x itself where the level multiplies its type (float32, or bfloat16 with bfloat16
-// products), else to float32 copies.
-struct Rows {
-    void* memory;
-    const void** x;
-    const float** sums;  // each row's sums over the groups of columns; null for a weight without offsets
-    bool pairs;          // bfloat16 rows; else floats
-
-    Rows(const Weight& w, const void* data, int dtype, int64_t count, int64_t stride) {
-        pairs = BF16_PRODUCTS && dtype == BF16 && w.kind != W_F32 && w.kind != W_F16;
-        bool widen = !pairs && dtype != F32;
-        int64_t groups = w.offsets ? w.k / w.group : 0, size = dtype == F32 ? 4 : 2;
-        size_t pointers = sizeof(void*) * 2 * count, floats = sizeof(float) * count * ((widen ? w.k : 0) + groups);
-        memory = aligned_alloc(64, (pointers + floats + 127) / 64 * 64);
-        x = (const void**)memory;
-        sums = groups ? (const float**)(x + count) : nullptr;
-        float* wide = (float*)((char*)memory + (pointers + 63) / 64 * 64);
-        float* group_sums = wide + (widen ? count * w.k : 0);
-        parallel_for(count, widen || groups ? 8 : count + 1, [&](int64_t r) {
-            const char* row = (const char*)data + r * stride * size;
-            x[r] = row;
-            if (groups) {
-                sums[r] = group_sums + r * groups;
-                WEFT_BY_DTYPE(dtype,
-                              sum_groups<D>((const typename Float<D>::T*)row, w.k, w.group, group_sums + r * groups))
-            }
-            if (widen) {
-                WEFT_BY_DTYPE(dtype, widen_row<D>((const typename Float<D>::T*)row, w.k, wide + r * w.k))
-                x[r] = wide + r * w.k;
-            }
-        });
-    }
-    ~Rows() { free(memory); }
-    Rows(const Rows&) = delete;
-};
-
-// Runs `call` with T as the type of the rows' numbers: uint16_t for bfloat16, else float.
-#if defined(__AVX512BF16__)
-#define WEFT_BY_ROWS(rows, call)                                                                                       \
-    if ((rows).pairs) {                                                                                                \
-        typedef uint16_t T;                                                                                            \
-        call;                                                                                                          \
-    } else {                                                                                                           \
-        typedef float T;                                                                                               \
-        call;                                                                                                          \
-    }
-#else
-#define WEFT_BY_ROWS(rows, call)                                                                                       \
-    {                                                                                                                  \
-        typedef float T;                                                                                               \
-        call;                                                                                                          \
-    }
-#endif
+// ---- the kernel -----------------------------------------------------------------------------------------------------
 
 static void linear_in_integers(const LinearArgs& a);  // integer_product.h
 

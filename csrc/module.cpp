@@ -53,6 +53,7 @@ NB_MODULE(_native, m) {
     auto kernels = nb::class_<Kernels>(m, "Kernels").def_prop_ro("name", [](const Kernels& k) {
         return std::string(k.name);
     });
+    kernels.def_ro("multiplies_bfloat16", &Kernels::multiplies_bfloat16);
     nb::class_<Tape>(m, "Tape").def(nb::init<>()).def("__len__", [](const Tape& tape) { return tape.calls.size(); });
     m.def("record", [](Tape* tape) { recording_tape = tape; }, nb::arg("tape").none());
     kernels.def("replay", [](const Kernels&, const Tape& tape) {

@@ -1,15 +1,16 @@
-// Packs a checkpoint's row-major matrices into panels (kernels.h), once, at load. The layout is the same for every ISA
-// level.
+// Packs a checkpoint's row-major matrices into panels (kernels.h), once, at load. Only codes of 8 bits
+// have two layouts, for levels with and without products of bfloat16.
 #pragma once
 
 #include <stdint.h>
 
-// In place: rows of 32-bit units (a float, or a pair of 16-bit columns) become panels [n / 32][units][32].
-// data: [n padded to a multiple of 32][units].
-void pack_dense(uint32_t* data, int64_t n, int64_t units);
+// In place: rows of units of `size` bytes, 4 (a float, or a pair of bfloat16 columns) or 2 (a float16), become panels
+// [n / 32][units][32]. data: [n padded to a multiple of 32][units].
+void pack_dense(void* data, int64_t n, int64_t units, int size);
 
-// codes [n][k] bytes -> packed codes of 4, 5, 6 or 8 bits. Rows from n to the next multiple of 64 get the code `zero`.
-void pack_codes(const uint8_t* codes, int64_t n, int64_t k, int bits, int zero, uint8_t* out);
+// codes [n][k] bytes -> packed codes of a kind: W_Q4, W_Q5, W_Q6, W_U8 or W_Q8. Rows from n to the next multiple of 64
+// get the code `zero`.
+void pack_codes(const uint8_t* codes, int64_t n, int64_t k, int kind, int zero, uint8_t* out);
 
 // codes [n][k] bytes, where 128 stands for zero -> W_S8's panels, and the sum of each row's numbers (code - 128). Rows
 // and columns of the padding become zero. sums: [n padded to a multiple of 64].

@@ -1,20 +1,22 @@
 // Rows of x times some columns of a column group (64 rows of w), added to sums: the inner loops of linear.h.
 //
-// A tile multiplies up to TILE_ROWS rows. It reads w from a buffer of unpacked numbers, from dense panels where they
-// lie, or from codes (quantized values) that it unpacks in registers. Where `group` columns share a scale, the group is
-// summed first, then scaled and added. An output is always summed column by column, so every way gives a row the same
-// bits, whatever other rows the tile has.
+// A tile multiplies up to TILE_ROWS rows. Rows of floats read w where it lies and turn it into floats in registers
+// (codes.h). Rows of bfloat16 pairs read dense panels where they lie, codes (quantized values) likewise for few rows,
+// and else a buffer of unpacked numbers. Where `group` columns share a scale, the group is summed first, then scaled and
+// added. An output is always summed column by column, so every way gives a row the same bits, whatever other rows the
+// tile has.
 #pragma once
 
 #include "codes.h"
+#include "input_rows.h"
 #include "kernels.h"
 #include "simd.h"
 
 namespace WEFT_NS {
 
-constexpr int TILE_ROWS = WEFT_LANES == 16 ? 6 : 4;
-constexpr int SCALED_ROWS = 3;   // rows of a tile where groups have scales: two sets of sums stay in registers
-constexpr int PACKED_ROWS = 6;   // most rows of x for which codes are unpacked in registers
+constexpr int TILE_ROWS = WEFT_LANES == 16 ? 6 : 5;
+constexpr int SCALED_ROWS = 3;   // rows of bfloat16 pairs in a tile where groups have scales: two sets of sums
+constexpr int PACKED_ROWS = 6;   // most rows of bfloat16 pairs for which codes are unpacked in registers
 constexpr int MOST_GROUPS = 16;  // most groups of columns with scales in a chunk
 
 // Panels from a column group's panel pa to the next column group's: 1 for a gated weight, whose gate and up panels lie
@@ -95,27 +97,125 @@ struct Scales {
     }
 };
 
-// Columns [k0, k1) of a column group. a, b: its two panels from column k0 on, stored as `kind`; unpacked numbers are
-// W_F32 or W_BF16. zero: the code of 0, where the chunk has codes. scales: those of its groups of `group` columns, or
-// null. next: bytes to the same columns of the next column group, which are prefetched meanwhile; 0: they are not.
+// Columns [k0, k1) of a column group. a, b: its two panels from column k0 on, stored as `kind`. starts: where the rows'
+// starts (sum_row) lie behind their sums, for floats times codes whose zero is not 0; else 0. scales: those of its groups of `group` columns, or null. next: bytes to the
+// columns that are multiplied next, which are prefetched meanwhile; 0: they are not.
 struct Chunk {
     const uint8_t *a, *b;
     int64_t k0, k1;
-    int kind, zero;
+    int kind;
+    int64_t starts;
     const uint16_t* numbers;  // bfloat16 numbers of the codes (Weight::numbers)
     const Scales* scales;
     int64_t group, next;
 };
 
+// Prefetches what a pass over rows [row, row + rows) of a panel reads of the unit at p.
+template <int KIND, int ROWS> WEFT_INLINE void fetch_part(const uint8_t* p, int row) {
+    constexpr int BYTES = KIND == W_F16 ? 2 : 4, SPAN = ROWS < PANEL ? ROWS : PANEL;
+    for (int part = 0; part < UNIT_BYTES<KIND>; part += 128)
+        for (int line = 0; line < BYTES * SPAN && part + line < UNIT_BYTES<KIND>; line += 64)
+            fetch(p + part + BYTES * row + line);
+}
+
+// ---- rows of floats -------------------------------------------------------------------------------------------------
+
+// Vectors of each row whose sums stay in registers, with the numbers of w and of x beside them.
+template <int KIND> constexpr int float_vectors(int rows) {
+    const bool joined = KIND == W_Q5 || KIND == W_Q6;  // words stay in registers, too
+    if (W == 16 || (rows == 1 && (W == 4 || joined))) return 4;
+    return rows == 1 ? 8 : rows == 2 && W == 8 && KIND >= W_Q4 && !joined ? 4 : 2;
+}
+
+// Adds a block's sums of products to the outputs: times the scale of its group g, and its offset times x_sums[.][at].
+template <int MR, int NV>
+WEFT_INLINE void add_block(const VF part[MR][NV], const float* const* x_sums, const Scales* scales, int64_t g,
+                           int64_t at, float* sums, bool fresh, int c0) {
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; v++) {
+        const int c = c0 + v * W;
+        const VF scale = scales ? load(scales->scale[g] + c) : splat(1.0f);
+#pragma GCC unroll 8
+        for (int r = 0; r < MR; r++) {
+            float* target = sums + r * GROUP + c;
+            VF sum = fma(part[r][v], scale, fresh ? zero() : load(target));
+            if (scales && scales->has_offsets) sum = fma(splat(x_sums[r][at]), load(scales->offset[g] + c), sum);
+            store(target, sum);
+        }
+    }
+}
+
+// CODES: the panels are codes, or numbers of codes that were unpacked.
+template <int MR, int KIND, bool CODES>
+static void rows_times(const float* const* x, const float* const* x_sums, const Chunk& chunk, float* sums, bool fresh) {
+    constexpr int NV = float_vectors<KIND>(MR), C = UNIT<KIND>;
+    constexpr bool both = NV * W > PANEL;
+    const int64_t columns = chunk.k1 - chunk.k0;
+    const int64_t block = !CODES ? columns : chunk.scales ? chunk.group : SUM_COLUMNS;
+    const float* xs[MR];
+#pragma GCC unroll 8
+    for (int r = 0; r < MR; r++) xs[r] = x[r] + chunk.k0;
+    for (int c0 = 0; c0 < GROUP; c0 += NV * W) {
+        const uint8_t *first = c0 < PANEL ? chunk.a : chunk.b, *second = both ? chunk.b : first;
+        const int row = c0 % PANEL;
+        for (int64_t k0 = 0, g = 0; k0 < columns; k0 += block, g++) {
+            const int64_t k1 = k0 + block < columns ? k0 + block : columns;
+            const int64_t at = (chunk.k0 + k0) / block;
+            VF acc[MR][NV];
+#pragma GCC unroll 8
+            for (int r = 0; r < MR; r++) {
+                const VF start = CODES && chunk.starts ? splat(x_sums[r][chunk.starts + at]) : zero();
+#pragma GCC unroll 8
+                for (int v = 0; v < NV; v++) acc[r][v] = CODES || fresh ? start : load(sums + r * GROUP + c0 + v * W);
+            }
+#pragma GCC unroll 1
+            for (int64_t k = k0; k < k1; k += C) {
+                const uint8_t *a = first + k / C * UNIT_BYTES<KIND>, *b = second + k / C * UNIT_BYTES<KIND>;
+                fetch_part<KIND, NV * W>(a + chunk.next, row);
+                if (both) fetch_part<KIND, NV * W>(b + chunk.next, row);
+#pragma GCC unroll 8
+                for (int q = 0; q < C / WORD<KIND>; q++) {
+                    decltype(word_of<KIND>(a, 0, 0)) words[NV];
+#pragma GCC unroll 8
+                    for (int v = 0; v < NV; v++)
+                        words[v] = both ? word_of<KIND>(v * W < PANEL ? a : b, q, v * W % PANEL)
+                                        : word_of<KIND>(a, q, row + v * W);
+#pragma GCC unroll 8
+                    for (int i = 0; i < WORD<KIND>; i++) {
+                        const int64_t nothing = unknown_zero();
+                        VF w[NV];
+#pragma GCC unroll 8
+                        for (int v = 0; v < NV; v++) w[v] = column_of<KIND>(words[v], i, nothing);
+#pragma GCC unroll 8
+                        for (int r = 0; r < MR; r++) {
+                            const VF p = splat(xs[r][k + q * WORD<KIND> + i]);
+#pragma GCC unroll 8
+                            for (int v = 0; v < NV; v++) acc[r][v] = fma(p, w[v], acc[r][v]);
+                        }
+                    }
+                }
+            }
+            if (CODES) add_block<MR, NV>(acc, x_sums, chunk.scales, g, at, sums, fresh && k0 == 0, c0);
+            else
+#pragma GCC unroll 8
+                for (int r = 0; r < MR; r++)
+#pragma GCC unroll 8
+                    for (int v = 0; v < NV; v++) store(sums + r * GROUP + c0 + v * W, acc[r][v]);
+        }
+    }
+}
+
+// ---- rows of bfloat16 -----------------------------------------------------------------------------------------------
+
+#if defined(__AVX512BF16__)
+
 // Prefetches from the next column group the unit that begins with step s, for columns [c0, c0 + columns) of the 64.
 template <int KIND> WEFT_INLINE void fetch_next(const Chunk& chunk, int64_t s, int c0, int columns) {
     if (!chunk.next) return;
-    const int64_t at = s / UNIT<KIND> * UNIT_BYTES<KIND> + chunk.next;
+    const int64_t at = 2 * s / UNIT<KIND> * UNIT_BYTES<KIND> + chunk.next;
     if (c0 < PANEL) fetch_unit<KIND>(chunk.a + at);
     if (c0 + columns > PANEL) fetch_unit<KIND>(chunk.b + at);
 }
-
-// ---- sums in registers ----------------------------------------------------------------------------------------------
 
 template <int MR, int NV>
 WEFT_INLINE void load_sums(VF acc[MR][NV], const float* sums, bool fresh) {
@@ -158,54 +258,6 @@ WEFT_INLINE void with_sums(const Chunk& chunk, const float* const* x_sums, int c
     store_sums<MR, NV>(acc, sums + c0);
 }
 
-// ---- rows of floats -------------------------------------------------------------------------------------------------
-
-template <int MR, int KIND>
-static void rows_times(const float* const* x, const float* const* x_sums, const Chunk& chunk, float* sums, bool fresh,
-                       const uint8_t*) {
-    constexpr int NV = MR == 1 || (W == 16 && MR <= 3) ? 4 : 2;
-    const Numbers numbers(chunk.zero);
-    const float* xs[MR];
-    for (int r = 0; r < MR; r++) xs[r] = x[r] + chunk.k0;
-    for (int c0 = 0; c0 < GROUP; c0 += NV * W)
-        with_sums<MR, NV>(chunk, x_sums, c0, sums, fresh,
-                          [&](VF acc[MR][NV], int64_t s0, int64_t s1) __attribute__((always_inline)) {
-#pragma GCC unroll 2
-            for (int64_t s = s0; s < s1; s += UNIT<KIND>) {
-                if (UNIT<KIND> > 1) fetch_next<KIND>(chunk, s, c0, NV * W);
-#pragma GCC unroll 8
-                for (int j = 0; j < UNIT<KIND>; j++) {
-                    VF first[NV], second[NV];
-                    for (int v = 0; v < NV; v++) {
-                        int c = c0 + v * W;
-                        const uint8_t* panel = c < PANEL ? chunk.a : chunk.b;
-                        if constexpr (KIND == W_F32) {
-                            first[v] = load((const float*)panel + 2 * s * PANEL + c % PANEL);
-                            second[v] = load((const float*)panel + (2 * s + 1) * PANEL + c % PANEL);
-                        } else {
-                            const uint8_t* unit = panel + s / UNIT<KIND> * UNIT_BYTES<KIND>;
-                            pair_floats<KIND>(unit, j, c % PANEL, numbers, first[v], second[v]);
-                        }
-                    }
-                    for (int r = 0; r < MR; r++) {
-                        VF p = splat(xs[r][2 * (s + j)]), q = splat(xs[r][2 * (s + j) + 1]);
-                        for (int v = 0; v < NV; v++) acc[r][v] = fma(q, second[v], fma(p, first[v], acc[r][v]));
-                    }
-                }
-            }
-        });
-    if (chunk.k1 % 2 && KIND == W_F32)  // a last column without a partner
-        for (int r = 0; r < MR; r++)
-            for (int c = 0; c < GROUP; c += W) {
-                const float* column = (const float*)(c < PANEL ? chunk.a : chunk.b) + (chunk.k1 - 1 - chunk.k0) * PANEL;
-                float* sum = sums + r * GROUP + c;
-                store(sum, fma(splat(x[r][chunk.k1 - 1]), load(column + c % PANEL), load(sum)));
-            }
-}
-
-// ---- rows of bfloat16 -----------------------------------------------------------------------------------------------
-
-#if defined(__AVX512BF16__)
 // ahead: memory to prefetch, a cache line at each step, or null.
 template <int MR, int KIND>
 static void rows_times(const uint16_t* const* x, const float* const* x_sums, const Chunk& chunk, float* sums,
@@ -217,14 +269,14 @@ static void rows_times(const uint16_t* const* x, const float* const* x_sums, con
     for (int c0 = 0; c0 < GROUP; c0 += NV * 16)
         with_sums<MR, NV>(chunk, x_sums, c0, sums, fresh,
                           [&](VF acc[MR][NV], int64_t s0, int64_t s1) __attribute__((always_inline)) {
-            constexpr int STEPS = UNIT<KIND>;
+            constexpr int STEPS = UNIT<KIND> / 2;
 #pragma GCC unroll 2
             for (int64_t s = s0; s < s1; s += STEPS) {
-                const int64_t skip = s / UNIT<KIND> * UNIT_BYTES<KIND>;
+                const int64_t skip = s / STEPS * UNIT_BYTES<KIND>;
                 const uint8_t *a = chunk.a + skip, *b = chunk.b + skip;
                 // A single row needs no prefetch with 8-bit codes: its products keep up with memory.
-                if (UNIT<KIND> > 1 && (KIND != W_Q8 || MR > 1)) fetch_next<KIND>(chunk, s, c0, NV * 16);
-#pragma GCC unroll 8
+                if (STEPS > 1 && (KIND != W_Q8 || MR > 1)) fetch_next<KIND>(chunk, s, c0, NV * 16);
+#pragma GCC unroll 16
                 for (int j = 0; j < STEPS; j++) {
                     if (MR > 2 && KIND == W_BF16 && ahead) fetch(ahead + 64 * (s + j));
                     __m512bh w[NV];
@@ -246,35 +298,52 @@ static void rows_times(const uint16_t* const* x, const float* const* x_sums, con
 
 // ---- by number of rows and kind -------------------------------------------------------------------------------------
 
-// rows: at most TILE_ROWS, with scales at most SCALED_ROWS.
-template <int KIND, class T>
-static void rows_of(const T* const* x, const float* const* x_sums, int rows, const Chunk& chunk, float* sums,
-                    bool fresh, const uint8_t* ahead) {
-    switch (rows) {
-        case 1: rows_times<1, KIND>(x, x_sums, chunk, sums, fresh, ahead); break;
-        case 2: rows_times<2, KIND>(x, x_sums, chunk, sums, fresh, ahead); break;
-        case 3: rows_times<3, KIND>(x, x_sums, chunk, sums, fresh, ahead); break;
-        case 4: rows_times<4, KIND>(x, x_sums, chunk, sums, fresh, ahead); break;
-        case 5: rows_times<5, KIND>(x, x_sums, chunk, sums, fresh, ahead); break;
-        default: rows_times<6, KIND>(x, x_sums, chunk, sums, fresh, ahead); break;
+// Runs `call` with MR as a constant: the rows of a tile, 1 to TILE_ROWS.
+// clang-format off: a table of cases
+#define WEFT_BY_ROW_COUNT(rows, call)                                                                                  \
+    switch (rows) {                                                                                                    \
+        case 1: { constexpr int MR = 1; call; break; }                                                                 \
+        case 2: { constexpr int MR = 2; call; break; }                                                                 \
+        case 3: { constexpr int MR = 3; call; break; }                                                                 \
+        case 4: { constexpr int MR = 4; call; break; }                                                                 \
+        case 5: { constexpr int MR = 5; call; break; }                                                                 \
+        default: { constexpr int MR = TILE_ROWS; call; break; }                                                        \
+    }
+// clang-format on
+
+template <int KIND, bool CODES>
+static void float_tile(const float* const* x, const float* const* x_sums, int rows, const Chunk& chunk, float* sums,
+                       bool fresh){
+    WEFT_BY_ROW_COUNT(rows, (rows_times<MR, KIND, CODES>(x, x_sums, chunk, sums, fresh)))}
+// unpacked: chunk.kind is W_F32, but the panels are numbers of codes.
+WEFT_INLINE void tile(const float* const* x, const float* const* x_sums, int rows, const Chunk& chunk, float* sums,
+                      bool fresh, bool unpacked) {
+    if (unpacked) return float_tile<W_F32, true>(x, x_sums, rows, chunk, sums, fresh);
+    switch (chunk.kind) {
+        case W_F32: float_tile<W_F32, false>(x, x_sums, rows, chunk, sums, fresh); break;
+        case W_BF16: float_tile<W_BF16, false>(x, x_sums, rows, chunk, sums, fresh); break;
+        case W_F16: float_tile<W_F16, false>(x, x_sums, rows, chunk, sums, fresh); break;
+        case W_Q4: float_tile<W_Q4, true>(x, x_sums, rows, chunk, sums, fresh); break;
+        case W_Q5: float_tile<W_Q5, true>(x, x_sums, rows, chunk, sums, fresh); break;
+        case W_Q6: float_tile<W_Q6, true>(x, x_sums, rows, chunk, sums, fresh); break;
+        default: float_tile<W_U8, true>(x, x_sums, rows, chunk, sums, fresh); break;
     }
 }
 
-// Multiplies a tile: rows of floats, or of bfloat16 on an ISA level that has bfloat16 products.
-WEFT_INLINE void tile(const float* const* x, const float* const* x_sums, int rows, const Chunk& chunk, float* sums,
-                      bool fresh, const uint8_t* ahead) {
-    if (chunk.kind == W_F32) rows_of<W_F32>(x, x_sums, rows, chunk, sums, fresh, ahead);
-    else { WEFT_BY_STORAGE(chunk.kind, rows_of<KIND>(x, x_sums, rows, chunk, sums, fresh, ahead)) }
-}
 #if defined(__AVX512BF16__)
-WEFT_INLINE void tile(const uint16_t* const* x, const float* const* x_sums, int rows, const Chunk& chunk, float* sums,
-                      bool fresh, const uint8_t* ahead) {
+// rows: at most TILE_ROWS, with scales at most SCALED_ROWS.
+template <int KIND>
+static void pair_tile(const uint16_t* const* x, const float* const* x_sums, int rows, const Chunk& chunk, float* sums,
+                      bool fresh, const uint8_t* ahead){
+    WEFT_BY_ROW_COUNT(rows, (rows_times<MR, KIND>(x, x_sums, chunk, sums, fresh, ahead)))} WEFT_INLINE
+    void tile(const uint16_t* const* x, const float* const* x_sums, int rows, const Chunk& chunk, float* sums,
+              bool fresh, const uint8_t* ahead) {
     switch (chunk.kind) {
-        case W_BF16: rows_of<W_BF16>(x, x_sums, rows, chunk, sums, fresh, ahead); break;
-        case W_Q4: rows_of<W_Q4>(x, x_sums, rows, chunk, sums, fresh, ahead); break;
-        case W_Q5: rows_of<W_Q5>(x, x_sums, rows, chunk, sums, fresh, ahead); break;
-        case W_Q6: rows_of<W_Q6>(x, x_sums, rows, chunk, sums, fresh, ahead); break;
-        default: rows_of<W_Q8>(x, x_sums, rows, chunk, sums, fresh, ahead); break;
+        case W_BF16: pair_tile<W_BF16>(x, x_sums, rows, chunk, sums, fresh, ahead); break;
+        case W_Q4: pair_tile<W_Q4>(x, x_sums, rows, chunk, sums, fresh, ahead); break;
+        case W_Q5: pair_tile<W_Q5>(x, x_sums, rows, chunk, sums, fresh, ahead); break;
+        case W_Q6: pair_tile<W_Q6>(x, x_sums, rows, chunk, sums, fresh, ahead); break;
+        default: pair_tile<W_Q8>(x, x_sums, rows, chunk, sums, fresh, ahead); break;
     }
 }
 #endif

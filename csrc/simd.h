@@ -79,16 +79,29 @@ WEFT_INLINE VH two_of_four(VI v, int half) {
 WEFT_INLINE void fetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 WEFT_INLINE VF zero() { return VF{}; }
-WEFT_INLINE VF splat(float x) { return VF{} + x; }
+// By instructions: the compiler would add x to zero, because 0 + -0 is not -0, and only then spread the sum.
+#if defined(__AVX512F__)
+WEFT_INLINE VF splat(float x) { return (VF)_mm512_set1_ps(x); }
+#elif defined(__AVX2__)
+WEFT_INLINE VF splat(float x) { return (VF)_mm256_set1_ps(x); }
+#else
+WEFT_INLINE VF splat(float x) { return VF{x, x, x, x}; }
+#endif
 WEFT_INLINE VF load(const float* p) {
     VF v;
     memcpy(&v, p, sizeof v);
     return v;
 }
 WEFT_INLINE void store(float* p, VF v) { memcpy(p, &v, sizeof v); }
-// a * b + c, fused where the level has fused multiply-add. The compiler contracts the expression, the same at every
-// call.
+// a * b + c, fused where the level has fused multiply-add. By instructions, so that it is fused at every call: where one
+// product meets two sums, the compiler would not.
+#if defined(__AVX512F__)
+WEFT_INLINE VF fma(VF a, VF b, VF c) { return (VF)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+#elif defined(__FMA__)
+WEFT_INLINE VF fma(VF a, VF b, VF c) { return (VF)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+#else
 WEFT_INLINE VF fma(VF a, VF b, VF c) { return a * b + c; }
+#endif
 WEFT_INLINE VF vmax(VF a, VF b) { return a > b ? a : b; }
 WEFT_INLINE VF vmin(VF a, VF b) { return a < b ? a : b; }
 WEFT_INLINE float hsum(VF v) {

@@ -17,9 +17,10 @@
 namespace WEFT_NS {
 
 static const Kernels* table(const char* name) {
-    static const Kernels kernels = {name,         linear, gather,      moe,         norm,       add_norm,
-                                    transform_qk, rotate, write_cache, attention,   activation, table_rows,
-                                    draw,         report, conv,        gated_delta, mamba,      vector_function};
+    static const Kernels kernels = {name,      BF16_PRODUCTS, linear,       gather,         moe,
+                                    norm,      add_norm,      transform_qk, rotate,         write_cache,
+                                    attention, activation,    table_rows,   draw,           report,
+                                    conv,      gated_delta,   mamba,        vector_function};
     return &kernels;
 }
 

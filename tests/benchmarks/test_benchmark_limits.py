@@ -1,5 +1,7 @@
 """The limits of the benchmarks, against numbers worked out by hand for the shape of Qwen3-0.6B and a small MoE."""
 
+from dataclasses import replace
+
 import pytest
 from limits import Limits, WeightBytes, weight_bytes
 from machine import Bounds
@@ -47,6 +49,16 @@ def test_a_float32_model_is_bound_by_float32_products():
     plain = Limits(spec=spec, dtype="float32", weights=weight_bytes(spec, "float32", None), bounds=SLOW_PRODUCT)
 
     assert plain.rate(prefill(512)) == pytest.approx(limits(SLOW_PRODUCT).rate(prefill(512)) / 1000)
+
+
+def test_a_bfloat16_model_is_bound_by_the_faster_product_that_serves_it():
+    bounds = Bounds(num_threads=1, read=1, read_by="", bfloat16=1, bfloat16_by="", float32=4, float32_by="", int8=9,
+                    int8_by="")
+
+    assert bounds.product("bfloat16") == bounds.product("float16") == bounds.product("float32") == 4
+    assert bounds.product("bfloat16", int8_activations=True) == 9
+    assert replace(bounds, bfloat16=7).product("bfloat16") == 7
+    assert replace(bounds, bfloat16=7).product("float32") == 4
 
 
 def test_a_shared_prefix_is_read_and_computed_once():

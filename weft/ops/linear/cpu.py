@@ -20,6 +20,7 @@ from weft.ops.quantized import QuantizedWeight
 
 ROW_PADDING = 64               # rows of a packed matrix are padded to a multiple of this
 SCALES = {torch.float32: 0, torch.float16: 2, torch.uint8: 3, torch.int8: 4}      # ScaleKind in csrc/kernels.h
+BYTES_IN_WORDS = 7             # W_U8 of csrc/kernels.h
 _GROUPS = (16, 32, 64, 128, 256)     # group sizes that the kernels know, in columns, besides a whole row
 
 
@@ -121,7 +122,8 @@ def dense_product(weight: Tensor, bias: Tensor | None, epilogue: Epilogue, isa: 
         weight.copy_(source)
     panels = weight.as_strided((padded, columns), (columns, 1))
     panels[rows:] = 0
-    extension().pack_dense(panels.data_ptr(), padded, columns * weight.element_size() // 4)
+    unit = 2 if weight.dtype == torch.float16 else 4                # bytes; bfloat16 columns lie in pairs
+    extension().pack_dense(panels.data_ptr(), padded, columns * weight.element_size() // unit, unit)
     native = extension().weight(DTYPES[weight.dtype], rows, columns, panels.data_ptr(),
                                 nodes=placed_nodes(nodes, (panels,), padded, epilogue))
     return NativeProduct(isa, native, weight.shape, (panels,), _wide(bias), epilogue, weight.dtype)
@@ -134,14 +136,16 @@ def quantized_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Ep
     rows, columns = weight.shape
     padded, bits = -(-rows // ROW_PADDING) * ROW_PADDING, _packed_bits(weight)
     codes = torch.empty(padded * columns * bits // 8, dtype=torch.uint8)
-    extension().pack_codes(weight.codes.contiguous().data_ptr(), rows, columns, bits, weight.zero, codes.data_ptr())
+    pairs = dtype == torch.bfloat16 and kernels(isa).multiplies_bfloat16
+    kind = BYTES_IN_WORDS if bits == 8 and not pairs else bits      # the other kinds are called by their bits
+    extension().pack_codes(weight.codes.contiguous().data_ptr(), rows, columns, kind, weight.zero, codes.data_ptr())
     scales = packed_scales(weight.scales, rows)
     offsets = None if weight.offsets is None else packed_scales(weight.offsets, rows)
     supers = [None if t is None else packed_scales(t.half(), rows) for t in (weight.super_scales, weight.super_offsets)]
     per_super = 1 if weight.super_scales is None else weight.scales.shape[1] // weight.super_scales.shape[1]
     tensors = tuple(t for t in (codes, scales, offsets, *supers) if t is not None)
     native = extension().weight(
-        bits, rows, columns, codes.data_ptr(), weight.zero, weight.group_size, SCALES[weight.scales.dtype],
+        kind, rows, columns, codes.data_ptr(), weight.zero, weight.group_size, SCALES[weight.scales.dtype],
         _address(scales), _address(offsets), per_super, *map(_address, supers),
         nodes=placed_nodes(nodes, tensors, padded, epilogue))
     return NativeProduct(isa, native, weight.shape, tensors, _wide(bias), epilogue, dtype)
@@ -157,8 +161,9 @@ def packed_bytes(rows: int, codes: QuantizedWeight) -> int:
 
 
 def _packed_bits(weight: QuantizedWeight) -> int:
-    """Bits of a packed code: codes of 5 and 6 bits are packed 16 columns at a time, else as 8 bits."""
-    return 8 if weight.bits in (5, 6) and weight.shape[1] % 16 else weight.bits
+    """Bits of a packed code: codes of 5 or 6 bits need units of 32 or 16 columns with one scale, else they take 8."""
+    columns = {5: 32, 6: 16}.get(weight.bits, 1)
+    return 8 if weight.shape[1] % columns or weight.group_size % columns else weight.bits
 
 
 def refuses_quantized(columns: int, group_size: int) -> str | None:
