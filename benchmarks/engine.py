@@ -94,7 +94,8 @@ def main() -> None:
     llm.close()
     bounds = before.best(measure_apart(threads, buffer_bytes=options.buffer_bytes))
     limits = Limits(spec=spec, dtype=model.dtype, weights=weights, bounds=bounds,
-                    int8_activations=options.quantization == "w8a8")
+                    int8_activations="int8" in (options.activation_dtype, llm.config.load.activation_dtype)
+                    or options.quantization == "w8a8")
     for workload, values in zip(workloads, rates, strict=True):
         shrunk = workload.shrunk(options.shrink)
         unit = "output tokens/s" if workload.rate == "output" else "tokens/s"
@@ -118,6 +119,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("model", help="a directory, a hub id or a GGUF file")
     parser.add_argument("--rows", default=",".join(ROWS), help="rows to measure, with commas (default: %(default)s)")
     parser.add_argument("--quantization", help="passed to the engine, e.g. int4 or int8")
+    parser.add_argument("--activation-dtype", help="passed to the engine: int8")
     parser.add_argument("--num-threads", type=int)
     parser.add_argument("--rounds", type=int, default=3, help="values are medians of this many rounds")
     parser.add_argument("--shrink", type=int, default=1, help="divide all lengths by this, for a quick try")
@@ -135,7 +137,8 @@ def parse_options() -> argparse.Namespace:
 
 def engine_options(options: argparse.Namespace) -> dict[str, Any]:
     """Options of the engine besides the model."""
-    given = {"num_threads": options.num_threads, "quantization": options.quantization}
+    given = {"num_threads": options.num_threads, "quantization": options.quantization,
+             "activation_dtype": options.activation_dtype}
     return {"kv_cache_memory_bytes": options.kv_cache_memory_bytes} | {
         name: value for name, value in given.items() if value is not None}
 

@@ -176,11 +176,13 @@ def int8_ways(shapes: Sequence[tuple[int, int, int]] = SHAPES) -> Ways:
     return ways
 
 
-def fastest_product(dtype: torch.dtype) -> tuple[float, Callable[[], object]]:
+def fastest_product(dtype: torch.dtype, *, int8_activations: bool = False) -> tuple[float, Callable[[], object]]:
     """(operations, call) of the fastest product that serves work in a dtype; to be timed in turns with the work."""
     shapes = ((1024, 2048, 4096),)
     dtypes = {torch.float32, torch.bfloat16} if dtype != torch.float32 else {torch.float32}
     ways = [way for each in dtypes for way in product_ways(each, shapes).values()]
+    if int8_activations:
+        ways += int8_ways(shapes).values()
     for _, call in ways:
         call()
     return max(ways, key=lambda way: way[0] / min(seconds(way[1]) for _ in range(3)))

@@ -120,6 +120,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--rows", default=",".join(workload.key for workload in WORKLOADS),
                         help="workloads, with commas (default: %(default)s)")
     parser.add_argument("--quantization", help="passed to weft alone; peers get files that are quantized")
+    parser.add_argument("--activation-dtype", help="passed to weft alone: int8, as llama.cpp multiplies")
     parser.add_argument("--num-threads", type=int)
     parser.add_argument("--rounds", type=int, default=1, help="turns of each engine")
     parser.add_argument("--tries", type=int, default=3, help="tries of each workload in a turn, after one for warmth")
@@ -154,7 +155,8 @@ def take_turn(peer: FoundPeer, measured: Measured, workloads: Sequence[Workload]
              "max_len": max(workload.max_len for workload in workloads),
              "max_total_len": max(workload.total_len for workload in workloads),
              "max_batch": max(len(workload.prompt_lens) for workload in workloads),
-             "quantization": options.quantization if peer.name == WEFT else None}
+             "quantization": options.quantization if peer.name == WEFT else None,
+             "activation_dtype": options.activation_dtype if peer.name == WEFT else None}
     with subprocess.Popen(peer.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             start = time.perf_counter()

@@ -5,9 +5,9 @@
 Both bounds are measured in the same run, in turns with the kernels: a streaming read by all threads, and the fastest
 product of many rows that a library reaches in bfloat16 or float32 (machine.py). A product takes at least the time to
 read its weight once, scales included, and at least the time of its multiplications. The longer time is the bound, and
-the printed fraction is bound / measured time. w8a8 computes in integers and can exceed the bound, because that is for
-floating-point numbers. With a cap (--cpu-isa avx2), cap the libraries as well: set ONEDNN_MAX_CPU_ISA=AVX2 and
-MKL_ENABLE_INSTRUCTIONS=AVX2.
+the printed fraction is bound / measured time. With --activation-dtype int8, codes are multiplied by x in 8 bits, and
+the product bound may be one of 8 bits. Without, w8a8 can exceed the bound, because it computes in integers. With a cap
+(--cpu-isa avx2), cap the libraries as well: set ONEDNN_MAX_CPU_ISA=AVX2 and MKL_ENABLE_INSTRUCTIONS=AVX2.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=2048, help="columns")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 4, 32, 256])
+    parser.add_argument("--activation-dtype", choices=("int8",), help="multiply codes by x in 8 bits")
     parser.add_argument("--cpu-isa", default="auto")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--num-threads", type=int)
@@ -52,9 +53,9 @@ def measured(options: argparse.Namespace, isa: str) -> Iterator[tuple[str, ...]]
     """The lines of the table, one for each kind of weight and number of rows."""
     ways = machine.read_ways(torch.get_num_threads(), options.buffer_bytes)
     read_bytes, read = max(ways.values(), key=lambda way: way[0] / machine.seconds(way[1]))
-    operations, multiply = machine.fastest_product(torch.bfloat16)
+    operations, multiply = machine.fastest_product(torch.bfloat16, int8_activations=options.activation_dtype == "int8")
     for kind in options.kinds:
-        call, size = product(kind, options.n, options.k, isa)
+        call, size = product(kind, options.n, options.k, isa, options.activation_dtype)
         for count in options.rows:
             x = torch.randn(count, options.k).bfloat16()
             out = torch.empty(count, options.n, dtype=torch.bfloat16)
@@ -74,11 +75,11 @@ def line(kind: str, rows: int, seconds: float, memory: tuple[float, float],
             f"{bound / 1e9:.1f} {unit}", f"{amount / seconds / bound:.2f}")
 
 
-def product(kind: str, n: int, k: int, isa: str) -> tuple[Callable[..., Tensor], int]:
+def product(kind: str, n: int, k: int, isa: str, activation_dtype: str | None) -> tuple[Callable[..., Tensor], int]:
     """(the product, bytes of its packed weight)."""
     quantization = kind if kind in ("w8a8", "int8", "int4") else None
     case = LinearCase(device="cpu", dtype=torch.bfloat16, in_features=k, out_features=n, isa=isa,
-                      quantization=quantization)
+                      quantization=quantization, activation_dtype=activation_dtype)
     if kind == "bfloat16" or quantization is not None:
         weight = empty_weight(case)
         weight.normal_(std=0.02)

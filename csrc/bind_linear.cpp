@@ -10,7 +10,7 @@ namespace {
 
 Weight weight(int kind, int64_t n, int64_t k, uintptr_t data, int zero, int64_t group, int scale_kind, uintptr_t scales,
               uintptr_t offsets, int64_t groups_per_super, uintptr_t super_scales, uintptr_t super_offsets,
-              uintptr_t code_sums, const Nodes* nodes) {
+              uintptr_t code_sums, const Nodes* nodes, bool int8_activations) {
     Weight w = {kind,
                 n,
                 k,
@@ -25,6 +25,7 @@ Weight weight(int kind, int64_t n, int64_t k, uintptr_t data, int zero, int64_t 
                 at<uint16_t>(super_offsets),
                 at<int32_t>(code_sums),
                 {},
+                int8_activations,
                 nodes};
     for (int i = 0; i < 64; i++) {
         float number = (float)((kind == W_Q4 ? i & 15 : i) - zero);
@@ -42,7 +43,8 @@ void bind_linear(nb::module_& m, nb::class_<Kernels>& kernels) {
     m.def("weight", &weight, nb::arg("kind"), nb::arg("n"), nb::arg("k"), nb::arg("data"), nb::arg("zero") = 0,
           nb::arg("group") = 0, nb::arg("scale_kind") = 0, nb::arg("scales") = 0, nb::arg("offsets") = 0,
           nb::arg("groups_per_super") = 1, nb::arg("super_scales") = 0, nb::arg("super_offsets") = 0,
-          nb::arg("code_sums") = 0, nb::arg("nodes") = nb::none(), nb::keep_alive<0, 14>());
+          nb::arg("code_sums") = 0, nb::arg("nodes") = nb::none(), nb::arg("int8_activations") = false,
+          nb::keep_alive<0, 14>());
     m.def("pack_dense",
           [](uintptr_t data, int64_t n, int64_t units, int size) { pack_dense(at<void>(data), n, units, size); });
     m.def("pack_codes", [](uintptr_t codes, int64_t n, int64_t k, int kind, int zero, uintptr_t out) {

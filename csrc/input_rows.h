@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "byte_rows.h"
 #include "codes.h"
 #include "kernels.h"
 #include "parallel.h"
@@ -47,34 +48,41 @@ static void sum_row(const typename Float<D>::T* x, const Weight& w, float* out) 
 }
 
 // Pointers to the rows of x: to x itself where the level multiplies its type (float32 by numbers, or bfloat16 with
-// bfloat16 products), else to float32 copies.
+// bfloat16 products), else to float32 copies; to rows in 8 bits for a weight with int8_activations.
 struct Rows {
+    enum Type { FLOATS, PAIRS, BYTES };  // PAIRS: of bfloat16
+    Type type;
     void* memory;
     const void** x;
     const float** sums;  // each row's sums (sum_row), where offsets or the code of zero are multiplied by them; or null
-    bool pairs;          // bfloat16 rows; else floats
 
     Rows(const Weight& w, const void* data, int dtype, int64_t count, int64_t stride) {
         const bool codes = w.kind >= W_Q4;
-        pairs = BF16_PRODUCTS && dtype == BF16 && w.kind != W_F32 && w.kind != W_F16;
-        const bool copied = !pairs && (codes || dtype != F32), summed = w.offsets || (codes && !pairs && w.zero);
+        const bool pairs = BF16_PRODUCTS && dtype == BF16 && w.kind != W_F32 && w.kind != W_F16 && w.kind != W_U8;
+        type = w.int8_activations ? BYTES : pairs ? PAIRS : FLOATS;
+        const bool summed = type != BYTES && (w.offsets || (codes && !pairs && w.zero));
+        const int64_t copy = type == BYTES                               ? byte_row_bytes(w)
+                             : type == FLOATS && (codes || dtype != F32) ? 4 * w.k
+                                                                         : 0;  // bytes
         const int64_t length = summed ? 2 * sum_blocks(w) + 1 : 0, size = dtype == F32 ? 4 : 2;
-        size_t pointers = sizeof(void*) * 2 * count, floats = sizeof(float) * count * ((copied ? w.k : 0) + length);
-        memory = aligned_alloc(64, (pointers + floats + 127) / 64 * 64);
+        const size_t pointers = (sizeof(void*) * 2 * count + 63) / 64 * 64;
+        memory = aligned_alloc(64, (pointers + count * (copy + sizeof(float) * length) + 127) / 64 * 64);
         x = (const void**)memory;
         sums = summed ? (const float**)(x + count) : nullptr;
-        float* copies = (float*)((char*)memory + (pointers + 63) / 64 * 64);
-        float* row_sums = copies + (copied ? count * w.k : 0);
-        parallel_for(count, copied || summed ? 8 : count + 1, [&](int64_t r) {
+        char* copies = (char*)memory + pointers;
+        float* row_sums = (float*)(copies + count * copy);
+        parallel_for(count, copy || summed ? 8 : count + 1, [&](int64_t r) {
             const char* row = (const char*)data + r * stride * size;
-            x[r] = row;
+            x[r] = copy ? copies + r * copy : row;
             if (summed) {
                 sums[r] = row_sums + r * length;
                 WEFT_BY_DTYPE(dtype, sum_row<D>((const typename Float<D>::T*)row, w, row_sums + r * length))
             }
-            if (copied) {
-                WEFT_BY_DTYPE(dtype, widen_row<D>((const typename Float<D>::T*)row, w.k, copies + r * w.k, w.kind))
-                x[r] = copies + r * w.k;
+            if (type == BYTES) {
+                WEFT_BY_DTYPE(dtype, bytes_of_row<D>((const typename Float<D>::T*)row, w, (int8_t*)copies + r * copy))
+            } else if (copy) {
+                WEFT_BY_DTYPE(dtype,
+                              widen_row<D>((const typename Float<D>::T*)row, w.k, (float*)(copies + r * copy), w.kind))
             }
         });
     }
@@ -82,22 +90,22 @@ struct Rows {
     Rows(const Rows&) = delete;
 };
 
-// Runs `call` with T as the type of the rows' numbers: uint16_t for bfloat16, else float.
+// Runs `call` with T as the type of the rows' numbers: int8_t for rows in 8 bits, uint16_t for bfloat16, else float.
+// clang-format off: a table of cases
 #if defined(__AVX512BF16__)
 #define WEFT_BY_ROWS(rows, call)                                                                                       \
-    if ((rows).pairs) {                                                                                                \
-        typedef uint16_t T;                                                                                            \
-        call;                                                                                                          \
-    } else {                                                                                                           \
-        typedef float T;                                                                                               \
-        call;                                                                                                          \
+    switch ((rows).type) {                                                                                             \
+        case Rows::BYTES: { typedef int8_t T; call; break; }                                                           \
+        case Rows::PAIRS: { typedef uint16_t T; call; break; }                                                         \
+        default: { typedef float T; call; break; }                                                                     \
     }
 #else
 #define WEFT_BY_ROWS(rows, call)                                                                                       \
-    {                                                                                                                  \
-        typedef float T;                                                                                               \
-        call;                                                                                                          \
+    switch ((rows).type) {                                                                                             \
+        case Rows::BYTES: { typedef int8_t T; call; break; }                                                           \
+        default: { typedef float T; call; break; }                                                                     \
     }
 #endif
+// clang-format on
 
 }  // namespace WEFT_NS

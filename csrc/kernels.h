@@ -44,6 +44,7 @@ struct Weight {
     const uint16_t* super_offsets = nullptr;
     const int32_t* code_sums = nullptr;  // W_S8: the sum of each row's codes, [n padded]
     uint16_t numbers[64] = {};           // code - zero as bfloat16, for each code of up to 6 bits (of 4 bits: repeated)
+    bool int8_activations = false;       // codes are multiplied by x in 8 bits (byte_rows.h)
     const Nodes* nodes = nullptr;        // memory nodes that hold the column groups; null on a machine with one node
 };
 

@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 
+#include "byte_tiles.h"
 #include "input_rows.h"
 #include "kernels.h"
 #include "parallel.h"
@@ -22,13 +23,11 @@
 namespace WEFT_NS {
 
 constexpr int ROW_BLOCK = 192;     // rows of x whose sums are held at once
-constexpr int CHUNK_BYTES = 8192;  // bytes of a panel unpacked at once: two fit the L1 cache with x
+constexpr int CHUNK_BYTES = 4096;  // bytes of a panel multiplied where it lies, while the next are fetched
+constexpr int PAIR_BYTES = 8192;   // bytes of pairs unpacked at once: two panels fit the L1 cache with x
 constexpr int MOST_COLUMNS = 256;  // most columns unpacked at once: the largest group with one scale
 constexpr int DENSE_CHUNK = 2048;  // columns multiplied before sums are stored, by bfloat16 pairs without a buffer
 constexpr int UNPACKED_ROWS = 24;  // more rows of floats multiply codes that were unpacked to a buffer
-constexpr int FLOAT_CHUNK_BYTES = 4096;  // bytes of a panel that a tile of floats multiplies, while it fetches the next
-
-// ---- one column group, all rows -------------------------------------------------------------------------------------
 
 #if defined(WEFT_AMX)
 // Adds a chunk of unpacked bfloat16 to sums [rows][64] by AMX tiles, where groups of columns have scales: each group is
@@ -55,17 +54,19 @@ static void scaled_by_tiles(const uint16_t* const* x, const float* const* x_sums
 #endif
 
 // Multiplies rows of x by a column group, panels pa and pb of w: sums [rows][64]. x: pointers to rows [k]. x_sums: each
-// row's sums over blocks of columns (Rows), null for a weight that needs none. Here: rows of floats.
-static void multiply(const Weight& w, int64_t pa, int64_t pb, const float* const* x, const float* const* x_sums,
+// row's sums over blocks of columns (Rows), null for a weight that needs none. Here: rows of floats, or in 8 bits.
+template <class T>
+static void multiply(const Weight& w, int64_t pa, int64_t pb, const T* const* x, const float* const* x_sums,
                      int64_t rows, float* sums) {
+    constexpr bool floats = sizeof(T) == 4;
     const int64_t size = panel_bytes(w), column = size / w.k, following = panels_on(pa, pb) * size;
     const uint8_t *panel_a = (const uint8_t*)w.data + pa * size, *panel_b = (const uint8_t*)w.data + pb * size;
     const bool scaled = w.group > 0 && w.group < w.k;
-    const bool codes = w.kind >= W_Q4, unpacked = codes && rows > UNPACKED_ROWS;
-    int64_t step = FLOAT_CHUNK_BYTES / column;
+    const bool codes = w.kind >= W_Q4, unpacked = floats && codes && rows > UNPACKED_ROWS;
+    int64_t step = CHUNK_BYTES / column;
     if (codes)
         step = scaled && w.group > SUM_COLUMNS ? w.group : unpacked ? SUM_COLUMNS : step / SUM_COLUMNS * SUM_COLUMNS;
-    alignas(64) float buffer[2][MOST_COLUMNS * PANEL];
+    alignas(64) float buffer[2][floats ? MOST_COLUMNS * PANEL : 1];
     Scales scales;
     for (int64_t k0 = 0; k0 < w.k; k0 += step) {
         const int64_t k1 = k0 + step < w.k ? k0 + step : w.k, skip = k0 * column;
@@ -82,10 +83,12 @@ static void multiply(const Weight& w, int64_t pa, int64_t pb, const float* const
             scales.load(w, pa, pb, k0 / w.group, (k1 - k0) / w.group);
             chunk.scales = &scales;
         }
-        const int64_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+        const int64_t most = floats ? TILE_ROWS : BYTE_ROWS, tiles = (rows + most - 1) / most;
         for (int64_t t = 0; t < tiles; t++) {  // of as equal numbers of rows as can be
-            const int64_t r0 = rows * t / tiles, r1 = rows * (t + 1) / tiles;
-            tile(x + r0, x_sums ? x_sums + r0 : nullptr, (int)(r1 - r0), chunk, sums + r0 * GROUP, k0 == 0, unpacked);
+            const int64_t r0 = rows * t / tiles, count = rows * (t + 1) / tiles - r0;
+            if constexpr (floats)
+                tile(x + r0, x_sums ? x_sums + r0 : nullptr, (int)count, chunk, sums + r0 * GROUP, k0 == 0, unpacked);
+            else tile(x + r0, w, (int)count, chunk, sums + r0 * GROUP, k0 == 0);
             chunk.next = 0;
         }
     }
@@ -103,7 +106,7 @@ static void multiply(const Weight& w, int64_t pa, int64_t pb, const uint16_t* co
     constexpr bool by_tiles = false;
 #endif
     const bool in_registers = rows <= PACKED_ROWS && !by_tiles && !direct;
-    const int64_t columns = direct || in_registers ? DENSE_CHUNK : CHUNK_BYTES / column;
+    const int64_t columns = direct || in_registers ? DENSE_CHUNK : PAIR_BYTES / column;
     const int64_t groups = !scaled || w.group > columns      ? 1
                            : columns / w.group < MOST_GROUPS ? columns / w.group
                                                              : MOST_GROUPS;
@@ -227,7 +230,9 @@ static void linear_task(const LinearArgs& a, const T* const* x, const float* con
     alignas(64) float sums[ROW_BLOCK * GROUP];
     multiply(w, pa, pb, x + r0, x_sums ? x_sums + r0 : nullptr, rows, sums);
     for (int64_t r = 0; r < rows; r++) {
-        const float* x_sum = x_sums ? x_sums[r0 + r] + sum_blocks(w) : nullptr;
+        const float* x_sum;
+        if constexpr (sizeof(T) == 1) x_sum = ByteRow(x[r0 + r], w).total;
+        else x_sum = x_sums ? x_sums[r0 + r] + sum_blocks(w) : nullptr;
         WEFT_BY_DTYPE(a.out_dtype, finish_row<D>(a, pa, pb, r0 + r, sums + r * GROUP, x_sum))
     }
 }

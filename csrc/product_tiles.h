@@ -147,7 +147,8 @@ WEFT_INLINE void add_block(const VF part[MR][NV], const float* const* x_sums, co
 
 // CODES: the panels are codes, or numbers of codes that were unpacked.
 template <int MR, int KIND, bool CODES>
-static void rows_times(const float* const* x, const float* const* x_sums, const Chunk& chunk, float* sums, bool fresh) {
+WEFT_APART void rows_times(const float* const* x, const float* const* x_sums, const Chunk& chunk, float* sums,
+                           bool fresh) {
     constexpr int NV = float_vectors<KIND>(MR), C = UNIT<KIND>;
     constexpr bool both = NV * W > PANEL;
     const int64_t columns = chunk.k1 - chunk.k0;

@@ -23,6 +23,7 @@
 #endif
 
 #define WEFT_INLINE static inline __attribute__((always_inline))
+#define WEFT_APART static __attribute__((noinline))  // an inner loop that has the registers to itself
 
 namespace WEFT_NS {
 

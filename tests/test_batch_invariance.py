@@ -32,6 +32,7 @@ WAYS = {
     "int8": {"quantization": "int8"},
     "int4": {"quantization": "int4"},
     "w8a8": {"quantization": "w8a8"},
+    "w4a8": {"quantization": "w4a8"},
     "int8-cache": {"kv_cache_dtype": "int8"},
 }
 EVERY = range(32)      # numbers of the prompts

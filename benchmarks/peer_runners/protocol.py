@@ -26,7 +26,7 @@ class Setup:
 
     model: path of the model in the engine's format. max_len: tokens of the longest sequence; max_total_len: tokens of
     all sequences that run at once. max_batch: number of sequences that run at once. program: the engine's executable,
-    or None. quantization: how to quantize at load; None: not.
+    or None. quantization: how to quantize at load; None: not. activation_dtype: as weft's option.
     """
 
     model: str
@@ -36,6 +36,7 @@ class Setup:
     max_batch: int
     program: str | None = None
     quantization: str | None = None
+    activation_dtype: str | None = None
 
 
 @dataclass(slots=True)

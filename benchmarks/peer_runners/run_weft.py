@@ -16,7 +16,8 @@ class Weft:
     version = f"weft {__version__}"
 
     def __init__(self, setup: Setup) -> None:
-        quantized = {} if setup.quantization is None else {"quantization": setup.quantization}
+        options = {"quantization": setup.quantization, "activation_dtype": setup.activation_dtype}
+        quantized = {name: value for name, value in options.items() if value is not None}
         self._llm = LLM(setup.model, num_threads=setup.num_threads, max_model_len=setup.max_len,
                         use_tqdm_on_load=False, **quantized)
 

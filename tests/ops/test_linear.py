@@ -3,6 +3,7 @@
 import pytest
 import torch
 from isa_levels import native_levels
+from kinds_of_codes import codes, quantized_kinds, random
 
 from weft.ops.linear import Epilogue, LinearCase, choose_linear, empty_weight, onednn
 from weft.ops.linear.reference import TorchProduct
@@ -13,6 +14,7 @@ FLOATS = [torch.float32, torch.bfloat16, torch.float16]
 TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
 SHAPES = [(100, 130), (257, 300), (64, 64), (31, 2100), (1, 16)]
 levels = pytest.mark.parametrize("isa", native_levels())
+KINDS = dict(quantized_kinds())
 floats = pytest.mark.parametrize("dtype", FLOATS, ids=lambda d: str(d).removeprefix("torch."))
 
 
@@ -26,10 +28,6 @@ def native(weight, isa, dtype, bias=None, *, act=None, gated=False, out_dtype=No
         home.copy_(weight)
         weight = home
     return choice.prepare(weight, bias, Epilogue(act=act, gated=gated, out_dtype=out_dtype or dtype))
-
-
-def random(*shape, dtype=torch.float32, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
 def unfilled(*shape, dtype):
@@ -105,55 +103,6 @@ def test_rows_of_a_packed_table_are_its_rows(isa, dtype, quantized):
     product = native(weight if quantized else weight.clone(), isa, dtype)
 
     torch.testing.assert_close(product.rows(ids), exact, atol=0, rtol=0)
-
-
-def codes(bits, rows, columns, seed=0):
-    return torch.randint(0, 2**bits, (rows, columns), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
-
-
-def quantized_kinds():
-    """Codes and scales in every form that formats have: symmetric, with offsets, two levels, many group sizes."""
-    for group in (16, 32, 64, 128, 192, 384):
-        yield f"4-bit-symmetric-{group}", QuantizedWeight(
-            codes=codes(4, 70, 384), bits=4, zero=8, group_size=group, scales=random(70, 384 // group).half() / 50)
-    yield "4-bit-offsets", QuantizedWeight(
-        codes=codes(4, 70, 384), bits=4, zero=0, group_size=64, scales=random(70, 6) / 50,
-        offsets=random(70, 6, seed=1))
-    yield "8-bit-rows", QuantizedWeight(codes=codes(8, 70, 384), bits=8, zero=128, group_size=384,
-                                        scales=random(70, 1) / 1000)
-    yield "8-bit-groups-bfloat16-scales", QuantizedWeight(
-        codes=codes(8, 70, 384), bits=8, zero=128, group_size=32, scales=(random(70, 12) / 1000).bfloat16())
-    yield "q4-k", QuantizedWeight(
-        codes=codes(4, 70, 512), bits=4, zero=0, group_size=32, scales=codes(6, 70, 16, 1), offsets=codes(6, 70, 16, 2),
-        super_scales=random(70, 2).half() / 500, super_offsets=random(70, 2, seed=3).half() / 100)
-    yield "8-bit-offsets", QuantizedWeight(codes=codes(8, 70, 384), bits=8, zero=0, group_size=64,
-                                           scales=random(70, 6) / 1000, offsets=random(70, 6, seed=1))
-    # One group of columns for a whole row, as "channel-wise, asymmetric" checkpoints have it.
-    for bits in (4, 5, 6, 8):
-        yield f"{bits}-bit-rows-offsets", QuantizedWeight(
-            codes=codes(bits, 70, 384), bits=bits, zero=0, group_size=384, scales=random(70, 1) / 50,
-            offsets=random(70, 1, seed=1))
-    yield "8-bit-rows-zero-point", QuantizedWeight(codes=codes(8, 70, 384), bits=8, zero=3, group_size=384,
-                                                   scales=random(70, 1) / 1000)
-    yield "4-bit-rows-offsets-half", QuantizedWeight(
-        codes=codes(4, 70, 72), bits=4, zero=0, group_size=72, scales=(random(70, 1) / 50).half(),
-        offsets=random(70, 1, seed=1).half())
-    yield "4-bit-rows-two-levels", QuantizedWeight(
-        codes=codes(4, 70, 32), bits=4, zero=0, group_size=32, scales=codes(6, 70, 1, 1), offsets=codes(6, 70, 1, 2),
-        super_scales=random(70, 1).half() / 500, super_offsets=random(70, 1, seed=3).half() / 100)
-    yield "8-bit-few-columns", QuantizedWeight(codes=codes(8, 70, 72), bits=8, zero=128, group_size=72,
-                                               scales=random(70, 1) / 1000)
-    yield "q5-k", QuantizedWeight(
-        codes=codes(5, 70, 512), bits=5, zero=0, group_size=32, scales=codes(6, 70, 16, 1), offsets=codes(6, 70, 16, 2),
-        super_scales=random(70, 2).half() / 500, super_offsets=random(70, 2, seed=3).half() / 100)
-    yield "5-bit-few-columns", QuantizedWeight(codes=codes(5, 70, 24), bits=5, zero=16, group_size=24,
-                                               scales=random(70, 1) / 100)
-    yield "q6-k", QuantizedWeight(
-        codes=codes(6, 70, 512), bits=6, zero=32, group_size=16,
-        scales=(codes(8, 70, 32, 1).int() - 128).to(torch.int8), super_scales=random(70, 2).half() / 50000)
-
-
-KINDS = dict(quantized_kinds())
 
 
 @levels

@@ -28,8 +28,9 @@ GROUPS: dict[str, dict[str, str]] = {
         "model_impl": "auto (native where weft has the architecture), native or transformers",
         "runner": "auto (what the model is for), generate or pooling: an error where the model is for the other",
         "dtype": "auto, float32, float16 or bfloat16",
-        "quantization": "int8, int4 or w8a8: how weights are quantized as they are loaded; a method: that of the "
+        "quantization": "int8, int4, w8a8 or w4a8: how weights are quantized as they are loaded; a method: that of the "
                         "checkpoint's weights, an error if it is another; none: what the checkpoint says",
+        "activation_dtype": "int8: quantized weights are multiplied by activations of 8 bits; none: by floats",
         "seed": "seed of requests that have none",
         "max_model_len": "longest sequence in tokens; -1: the longest that fits",
         "max_logprobs": "most logprobs that a request may ask for; -1: no limit",

@@ -67,7 +67,8 @@ class EngineArgs:
     model_impl: str = "auto"                      # auto (native if weft has the architecture), native, transformers
     runner: str = "auto"                          # auto (the model's own task), generate, pooling
     dtype: str = "auto"
-    quantization: str | None = None               # None: as the checkpoint says; int8, int4, w8a8: quantize at load
+    quantization: str | None = None               # None: as the checkpoint says; int8, int4, w8a8, w4a8: at load
+    activation_dtype: str | None = None           # int8: quantized weights are multiplied by activations of 8 bits
     seed: int = 0
     max_model_len: int | None = None              # tokens; -1: as many as memory allows
     max_logprobs: int = 20                        # -1: no limit
@@ -124,6 +125,13 @@ class EngineArgs:
         if self.quantization is not None:
             method = method_named(self.quantization, field="quantization", is_option=True)
             object.__setattr__(self, "quantization", method)
+        if self.activation_dtype is not None:
+            _one_of("activation_dtype", self.activation_dtype, ("int8",))
+        if self.quantization == "w4a8":
+            object.__setattr__(self, "quantization", "int4")
+            object.__setattr__(self, "activation_dtype", "int8")
+        elif (self.quantization, self.activation_dtype) == ("int8", "int8"):
+            object.__setattr__(self, "quantization", "w8a8")
         object.__setattr__(self, "kv_cache_dtype", KV_CACHE_DTYPE_NAMES.get(self.kv_cache_dtype, self.kv_cache_dtype))
         _one_of("kv_cache_dtype", self.kv_cache_dtype, ("auto", *KV_CACHE_DTYPES))
         _one_of("model_impl", self.model_impl, ("auto", "native", "transformers"))

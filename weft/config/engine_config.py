@@ -124,11 +124,13 @@ class LoadConfig:
     """How weights are read.
 
     load_format: auto, or the one format whose files are read.
-    quantization: the user's option, e.g. "int8" to quantize while loading.
+    quantization: the user's option, e.g. "int8" to quantize while loading. activation_dtype: "int8" where quantized
+    weights are multiplied by activations of 8 bits, else None.
     """
 
     load_format: str = "auto"
     quantization: str | None = None
+    activation_dtype: str | None = None
     use_tqdm: bool = True
 
 

@@ -9,7 +9,7 @@ from weft.errors import ConfigError, NotBuiltError
 
 READ = ("awq", "bitsandbytes", "compressed-tensors", "fp8", "gptq", "modelopt", "mxfp4")
 GGUF = "gguf"                         # recognized by the file itself; no config names it
-AT_LOAD = ("int8", "int4", "w8a8")    # a float checkpoint is quantized while it is loaded
+AT_LOAD = ("int8", "int4", "w8a8", "w4a8")    # a float checkpoint is quantized while it is loaded
 ALIASES = {
     "auto_awq": "awq", "awq_marlin": "awq", "auto_gptq": "gptq", "gptq_marlin": "gptq",
     "compressed_tensors": "compressed-tensors", "modelopt_fp4": "modelopt", "fbgemm_fp8": "fp8",

@@ -26,6 +26,7 @@ class LayerContext:
     """dtype and device of a layer's parameters, which decide its kernels.
 
     isa: level of the native kernels, "reference" for none. quantization: how loaded weights are quantized, or None.
+    activation_dtype: "int8" where quantized weights are multiplied by activations of 8 bits, else None.
     cache: how an attention layer caches; None: floats of `dtype` in blocks of 16. nodes: among which native kernels'
     weights are divided; None: one. scratch: buffers that the layers of a model share. shard: which part of the model is
     built; None: all of it. Layers of a shard give their partial sums; quantizing at load, and coding activations, take
@@ -36,6 +37,7 @@ class LayerContext:
     device: str = "cpu"
     isa: str = "reference"
     quantization: str | None = None
+    activation_dtype: str | None = None
     cache: CacheFormat | None = None
     nodes: MemoryNodes | None = field(default=None, compare=False)
     scratch: Scratch = field(default_factory=Scratch, compare=False)
@@ -57,6 +59,10 @@ class LayerContext:
     def vocabulary(self, size: int) -> Span:
         """This shard's rows of embedding and head. Parts differ by one row at most, and none is padded."""
         return Span.of(size) if self.shard is None else self.shard.nearly_equal("vocab_size", size)
+
+    def exact(self) -> LayerContext:
+        """For small matrices that decide: nothing of them is quantized."""
+        return replace(self, quantization=None, activation_dtype=None)
 
     def weight_only(self) -> LayerContext:
         """For matrices whose products take floats, however the layers' are quantized."""

@@ -105,7 +105,7 @@ def linear_case(context: LayerContext, in_features: int, out_features: int, *, g
     """The case of a matrix of a layer in a context."""
     return LinearCase(device=context.device, dtype=context.dtype, in_features=in_features, out_features=out_features,
                       isa=context.isa, gated=gated, is_table=is_table, quantization=context.quantization,
-                      nodes=context.nodes)
+                      activation_dtype=context.activation_dtype, nodes=context.nodes)
 
 
 def with_codes(weight: Tensor, codes: Sequence[QuantizedWeight | None],

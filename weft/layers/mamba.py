@@ -92,7 +92,7 @@ class Mamba(_Selective[MambaSpec]):
         size, states = context.divided("intermediate_size", spec.inner_size), spec.state_size
         super().__init__(replace(spec, inner_size=len(size)), hidden_size, MambaOptions(by_head=False), inner=size,
                          enter=Spans((size, size)), convolved=size, scanned=size, a_columns=(states,), context=context)
-        exact = replace(context, quantization=None)             # small, and they decide
+        exact = context.exact()             # small, and they decide
         self.dt_b_c = Linear(size, {"dt_b_c": spec.dt_rank + 2 * states}, bias=False, context=exact)
         self.dt = Linear(spec.dt_rank, {"dt": size}, bias=False, context=exact)
         self.norm_choice = self.norm = None

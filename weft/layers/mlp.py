@@ -55,7 +55,7 @@ class MoE(Layer):
         super().__init__()
         self.columns = context.divided("intermediate_size of an expert", spec.expert.intermediate_size)
         size = len(self.columns)
-        exact = replace(context, quantization=None)        # a router is small, and its choice must be exact
+        exact = context.exact()        # a router is small, and its choice must be exact
         self.router = Linear(hidden_size, {"router": spec.num_experts}, bias=False, context=exact)
         self.gate_up = self.parameter(spec.num_experts, 2 * size, hidden_size, context=context)
         self.down = self.parameter(spec.num_experts, hidden_size, size, context=context)
@@ -70,7 +70,8 @@ class MoE(Layer):
         exact_input = context.weight_only()
         self.choice = choose_moe(MoECase(
             device=context.device, dtype=context.dtype, hidden_size=hidden_size, intermediate_size=size,
-            act=spec.expert.act, isa=context.isa, quantization=exact_input.quantization, nodes=context.nodes))
+            act=spec.expert.act, isa=context.isa, quantization=exact_input.quantization,
+            activation_dtype=context.activation_dtype, nodes=context.nodes))
         self.gate_up_case = linear_case(exact_input, hidden_size, 2 * size)               # of one expert's products
         self.down_case = linear_case(exact_input, size, hidden_size)
         self.routing: Routing

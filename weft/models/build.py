@@ -120,4 +120,5 @@ def layer_context(config: EngineConfig, nodes: MemoryNodes | None = None) -> Lay
     """The LayerContext of a configuration. nodes: memory nodes that weights are divided among."""
     return LayerContext(
         getattr(torch, config.model.dtype), isa=config.cpu_isa, quantization=at_load(config.load.quantization),
+        activation_dtype=config.load.activation_dtype,
         cache=CacheFormat(config.cache.dtype, config.cache.block_size), nodes=nodes)

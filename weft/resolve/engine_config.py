@@ -38,7 +38,7 @@ from weft.resolve.options.generation import (
 )
 from weft.resolve.options.max_len import resolve_max_len
 from weft.resolve.options.model_code import model_code
-from weft.resolve.options.quantization import find_quantization
+from weft.resolve.options.quantization import check_activation_dtype, find_quantization
 from weft.resolve.sizes import MAX_VOCAB_SIZE
 
 # Tokens and sequences in a step, by default, for an engine used from Python on CPU. The server sets its own defaults.
@@ -55,6 +55,7 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
     tell_unused(args.plugins)
     files = find_model(args)
     model = resolve_model(args, files)
+    check_activation_dtype(args.activation_dtype, args.quantization, model.quantization, files)
     return fix_engine_config(EngineConfig(
         model=model,
         tokenizer=_tokenizer(args, files),
@@ -64,7 +65,7 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
                           memory_utilization=args.gpu_memory_utilization),
         scheduler=_scheduler(args, model),
         load=LoadConfig(load_format=_load_format(args, files, model), quantization=args.quantization,
-                        use_tqdm=args.use_tqdm_on_load),
+                        activation_dtype=args.activation_dtype, use_tqdm=args.use_tqdm_on_load),
         num_threads=threads.value, cpus=cpus.value, cpu_isa=isa.value, enforce_eager=args.enforce_eager,
         speculative=read_speculative_config(args.speculative_config),
         origins={"num_threads": threads.source, "cpus": cpus.source, "cpu_isa": isa.source},

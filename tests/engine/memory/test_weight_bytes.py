@@ -91,7 +91,7 @@ def test_of_a_quantized_gguf_file_in_a_programmed_model(kind, tiny, cls, tmp_pat
 
 
 @pytest.mark.parametrize("tiny", [WIDE, MOE, BIASED], ids=["llama", "qwen3moe", "biases"])
-@pytest.mark.parametrize("quantization", [None, "int8", "int4", "w8a8"])
+@pytest.mark.parametrize("quantization", [None, "int8", "int4", "w8a8", "w4a8"])
 @pytest.mark.parametrize("isa", native_levels()[:1] + native_levels()[-2:-1])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_of_floats_quantized_at_load_or_not(quantization, dtype, isa, tiny, tmp_path):

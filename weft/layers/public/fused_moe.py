@@ -162,7 +162,7 @@ class FusedMoE(PublicLayer):
         self.choice = choose_moe(MoECase(
             device=context.device, dtype=context.dtype, hidden_size=self.hidden_size, intermediate_size=size,
             act=self.activation, has_bias=self.w13_bias is not None, isa=context.isa, quantization=exact.quantization,
-            nodes=context.nodes))
+            activation_dtype=exact.activation_dtype, nodes=context.nodes))
         self.takes_codes = self.choice.name == "native"
         self.w13_case = linear_case(exact, self.hidden_size, 2 * size)               # of one expert's products
         self.w2_case = linear_case(exact, size, self.hidden_size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -102,7 +102,7 @@ class PublicLayer(Layer):
                 raise ConfigError(f"{type(self).__name__}.{name}", parameter.dtype,
                                   expected=f"{context.dtype}, the model's dtype",
                                   hint="weft computes all layers of a model in one dtype.")
-        self.context = context if self.is_quantized else replace(context, quantization=None)
+        self.context = context if self.is_quantized else context.exact()
 
     def allocate(self, device: str) -> None:
         """As Layer. A parameter that already has memory, as one that layers share, keeps it."""

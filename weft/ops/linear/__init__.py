@@ -32,6 +32,7 @@ class LinearCase:
 
     isa: ISA level of the native kernels, or "reference". is_table: an embedding also reads rows of the weight.
     quantization: the method of ops/quantized by which a loaded weight is quantized, or None.
+    activation_dtype: "int8": x is quantized to 8 bits, a block of columns at a time, where the weight is quantized.
     nodes: the memory nodes that a native kernel's packed weight is divided among; None: one node.
     """
 
@@ -43,6 +44,7 @@ class LinearCase:
     gated: bool = False
     is_table: bool = False
     quantization: str | None = None
+    activation_dtype: str | None = None
     nodes: MemoryNodes | None = field(default=None, compare=False, repr=False)
 
 
@@ -70,6 +72,8 @@ def _onednn_refuses(case: LinearCase) -> str | None:
     if case.device != "cpu" or case.dtype != torch.bfloat16:
         return "for bfloat16 on CPUs"
     if case.quantization == "w8a8":
+        return "activations of 8 bits"
+    if case.activation_dtype == "int8" and case.quantization is not None:
         return "activations of 8 bits"
     return None if onednn.is_available() else "this processor has no bfloat16 products, or this torch no oneDNN"
 
@@ -130,7 +134,8 @@ def _native_matrix(case: LinearCase, weight: Tensor | QuantizedWeight, bias: Ten
         if weight.int8_activations and integers.refuses(weight.shape[1]) is None:
             return integers.integer_product(weight, bias, epilogue, case.isa, case.dtype, case.nodes)
         if cpu.refuses_quantized(weight.shape[1], weight.group_size) is None:
-            return cpu.quantized_product(weight, bias, epilogue, case.isa, case.dtype, case.nodes)
+            return cpu.quantized_product(weight, bias, epilogue, case.isa, case.dtype, case.nodes,
+                                         int8_activations=case.activation_dtype == "int8")
         weight = weight.dequantize(case.dtype)
     return cpu.dense_product(weight, bias, epilogue, case.isa, case.nodes)
 
@@ -147,6 +152,8 @@ def _torch(case: LinearCase, make: type[reference.TorchProduct], weight: Tensor 
     if isinstance(weight, QuantizedWeight):
         if weight.int8_activations:
             return reference.IntegerProduct(weight, bias, epilogue)
+        if case.activation_dtype == "int8" and cpu.refuses_blocks(weight.shape[1]) is None:
+            return reference.BlockProduct(weight, bias, epilogue)
         weight = weight.dequantize(case.dtype)
     return make(weight, bias, epilogue)
 

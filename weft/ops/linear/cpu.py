@@ -20,6 +20,7 @@ from weft.ops.quantized import QuantizedWeight
 
 ROW_PADDING = 64               # rows of a packed matrix are padded to a multiple of this
 SCALES = {torch.float32: 0, torch.float16: 2, torch.uint8: 3, torch.int8: 4}      # ScaleKind in csrc/kernels.h
+ACTIVATION_BLOCK = 32          # X_BLOCK of csrc/byte_rows.h: columns of x in 8 bits that share a scale
 BYTES_IN_WORDS = 7             # W_U8 of csrc/kernels.h
 _GROUPS = (16, 32, 64, 128, 256)     # group sizes that the kernels know, in columns, besides a whole row
 
@@ -130,13 +131,19 @@ def dense_product(weight: Tensor, bias: Tensor | None, epilogue: Epilogue, isa: 
 
 
 def quantized_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Epilogue, isa: str,
-                      dtype: torch.dtype, nodes: MemoryNodes | None = None) -> NativeProduct:
-    """Pack codes and scales, and return the product. dtype: x's. ValueError for what `refuses_quantized` refuses."""
+                      dtype: torch.dtype, nodes: MemoryNodes | None = None, *,
+                      int8_activations: bool = False) -> NativeProduct:
+    """Pack codes and scales, and return the product. dtype: x's. ValueError for what `refuses_quantized` refuses.
+
+    int8_activations: x is quantized to 8 bits with a scale for each block of 32 columns (reference.BlockProduct), where
+    `refuses_blocks` returns None.
+    """
+    in_blocks = int8_activations and refuses_blocks(weight.shape[1]) is None
     weight = _with_supported_groups(weight)
     rows, columns = weight.shape
     padded, bits = -(-rows // ROW_PADDING) * ROW_PADDING, _packed_bits(weight)
     codes = torch.empty(padded * columns * bits // 8, dtype=torch.uint8)
-    pairs = dtype == torch.bfloat16 and kernels(isa).multiplies_bfloat16
+    pairs = dtype == torch.bfloat16 and kernels(isa).multiplies_bfloat16 and not in_blocks
     kind = BYTES_IN_WORDS if bits == 8 and not pairs else bits      # the other kinds are called by their bits
     extension().pack_codes(weight.codes.contiguous().data_ptr(), rows, columns, kind, weight.zero, codes.data_ptr())
     scales = packed_scales(weight.scales, rows)
@@ -147,7 +154,7 @@ def quantized_product(weight: QuantizedWeight, bias: Tensor | None, epilogue: Ep
     native = extension().weight(
         kind, rows, columns, codes.data_ptr(), weight.zero, weight.group_size, SCALES[weight.scales.dtype],
         _address(scales), _address(offsets), per_super, *map(_address, supers),
-        nodes=placed_nodes(nodes, tensors, padded, epilogue))
+        nodes=placed_nodes(nodes, tensors, padded, epilogue), int8_activations=in_blocks)
     return NativeProduct(isa, native, weight.shape, tensors, _wide(bias), epilogue, dtype)
 
 
@@ -173,6 +180,11 @@ def refuses_quantized(columns: int, group_size: int) -> str | None:
     if group_size != columns and not any(group_size % g == 0 for g in _GROUPS):
         return f"groups of {group_size} columns, not a multiple of {_GROUPS[0]}"
     return None
+
+
+def refuses_blocks(columns: int) -> str | None:
+    """Why the kernels cannot multiply `columns` columns of codes by x in 8 bits; None when they can."""
+    return f"{columns} columns: not a multiple of {ACTIVATION_BLOCK}" if columns % ACTIVATION_BLOCK else None
 
 
 def _with_supported_groups(weight: QuantizedWeight) -> QuantizedWeight:

@@ -13,6 +13,7 @@ from weft.ops.activation import activation
 from weft.ops.linear.product import Epilogue, rows_of_parts
 from weft.ops.quantized import QuantizedWeight
 
+BLOCK = 32                     # columns of x in 8 bits that share a scale
 _EXACT = 1024                  # float32 holds sums of this many products of at most 127 * 128 exactly (2 ** 24)
 
 
@@ -62,6 +63,27 @@ class IntegerProduct(TorchProduct):
     def rows(self, ids: Tensor) -> Tensor:
         """As Product, in the epilogue's out_dtype."""
         return (self.weight[ids].float() * self.scales[ids].unsqueeze(-1)).to(self.epilogue.out_dtype)
+
+
+class BlockProduct(TorchProduct):
+    """A Product of a QuantizedWeight and x in 8 bits with a scale for each block of BLOCK columns.
+
+    x becomes codes(x) * scale(x), block by block as `quantized_rows` does; a block that holds NaN or an infinity makes
+    the results of its row NaN. The product is that of float32 numbers; kernels multiply integers block by block.
+    Source of the method: the products of quantized weights in llama.cpp, which quantize x so (its format Q8_0).
+    """
+
+    def __init__(self, weight: QuantizedWeight, bias: Tensor | None, epilogue: Epilogue) -> None:
+        super().__init__(weight.dequantize(torch.float32), None if bias is None else bias.float(), epilogue)
+
+    def multiply(self, x: Tensor) -> Tensor:
+        """As TorchProduct, in float32."""
+        codes, scale = quantized_rows(x.float().reshape(-1, BLOCK))
+        return F.linear((codes * scale).view(x.shape), self.weight, self.bias)
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """As Product, in the epilogue's out_dtype."""
+        return self.weight[ids].to(self.epilogue.out_dtype)
 
 
 def quantized_rows(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,6 +40,7 @@ class MoECase:
     has_bias: bool = False
     isa: str = "reference"
     quantization: str | None = None
+    activation_dtype: str | None = None
     nodes: MemoryNodes | None = field(default=None, compare=False, repr=False)
 
 
@@ -72,7 +73,8 @@ def choose_moe(case: MoECase) -> Choice:
 def _native(case: MoECase, gate_up: cpu.Experts, down: cpu.Experts, routing: Routing,
             biases: Biases | None = None) -> cpu.NativeExperts:
     assert biases is None, "the native kernel refuses experts with biases"
-    return cpu.NativeExperts(gate_up, down, routing, case.isa, case.dtype, case.quantization, case.nodes)
+    return cpu.NativeExperts(gate_up, down, routing, case.isa, case.dtype, case.quantization, case.nodes,
+                             int8_activations=case.activation_dtype == "int8")
 
 
 def _torch(case: MoECase, make: type[reference.ReferenceExperts], gate_up: Tensor, down: Tensor,

@@ -27,13 +27,14 @@ class NativeExperts:
     """A kernel with the contract of ReferenceExperts, on matrices packed expert by expert."""
 
     def __init__(self, gate_up: Experts, down: Experts, routing: Routing, isa: str, dtype: torch.dtype,
-                 quantization: str | None, nodes: MemoryNodes | None = None) -> None:
+                 quantization: str | None, nodes: MemoryNodes | None = None, *,
+                 int8_activations: bool = False) -> None:
         self._moe, self._routing, self._dtype = kernels(isa).moe, routing, dtype
         self._experts, self._products = extension().Experts(), []
         gate, plain = Epilogue(out_dtype=dtype, gated=True), Epilogue(out_dtype=dtype)
         for up, out in zip(gate_up, down, strict=True):
-            products = [_product(up, gate, isa, dtype, quantization, nodes),
-                        _product(out, plain, isa, dtype, quantization, nodes)]
+            products = [_product(matrix, epilogue, isa, dtype, quantization, nodes, int8_activations)
+                        for matrix, epilogue in ((up, gate), (out, plain))]
             self._experts.add(*(product.weight for product in products))
             self._products += products
         self._act, self._type, self._num_experts = ACTS[routing.act], DTYPES[dtype], len(gate_up)
@@ -73,11 +74,11 @@ class NativeExperts:
 
 
 def _product(weight: Tensor | QuantizedWeight, epilogue: Epilogue, isa: str, dtype: torch.dtype,
-             quantization: str | None, nodes: MemoryNodes | None) -> NativeProduct:
+             quantization: str | None, nodes: MemoryNodes | None, int8_activations: bool) -> NativeProduct:
     if isinstance(weight, Tensor) and quantization is not None:
         weight = quantize(weight, quantization)
     if isinstance(weight, QuantizedWeight):
         if refuses_quantized(weight.shape[1], weight.group_size) is None:
-            return quantized_product(weight, None, epilogue, isa, dtype, nodes)
+            return quantized_product(weight, None, epilogue, isa, dtype, nodes, int8_activations=int8_activations)
         weight = weight.dequantize(dtype)
     return dense_product(weight, None, epilogue, isa, nodes)

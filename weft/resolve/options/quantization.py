@@ -44,6 +44,19 @@ def find_quantization(config: HFConfig, files: ModelFiles, wanted: str | None) -
                       hint=f"{files.directory} says nowhere that its weights are quantized.")
 
 
+def check_activation_dtype(wanted: str | None, quantization: str | None, found: QuantizationSettings | None,
+                           files: ModelFiles) -> None:
+    """ConfigError where activations of 8 bits are wanted for weights that stay floats.
+
+    wanted, quantization: the options; found: the checkpoint's settings.
+    """
+    if wanted is None or files.gguf is not None or found is not None or quantization in AT_LOAD:
+        return
+    raise ConfigError("activation_dtype", wanted, expected="nothing for weights that are floats",
+                      hint=f"{files.directory} says nowhere that its weights are quantized; quantization='w4a8' or "
+                           "'w8a8' quantizes them at load.")
+
+
 def _in_config(config: HFConfig) -> QuantizationSettings | None:
     for prefix, values in (("", config.values), (config.text_path, config.text)):
         for key in _KEYS:
