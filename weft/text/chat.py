@@ -1,7 +1,7 @@
 """`Renderer`: the interface that turns a chat into a prompt. `ChatRenderer`: a renderer that uses the chat template.
 
 It chooses the template, and passes messages in the form that the template reads and only arguments that the template
-declares; transformers renders the template in a sandbox. Knows no engine.
+declares; the tokenizer renders the template in a sandbox (`render.py`, or transformers). Knows no engine.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class ChatRenderer:
         """chat_template: a template's text, its path, or the name of one of the tokenizer's templates; None: all of the
         tokenizer's templates. ConfigError when the template cannot be read or parsed.
         """
-        self._hf = tokenizer.hf
-        self._special_token_names = frozenset(self._hf.special_tokens_map)
+        self._source = tokenizer.source
+        self._special_token_names = frozenset(self._source.special_tokens_map)
         self._texts = tokenizer.chat_templates
         self._parsed: dict[str, ChatTemplate] = {}
         if chat_template is not None:
-            self._texts = named_templates(self._hf.chat_template, chat_template)
+            self._texts = named_templates(self._source.chat_template, chat_template)
             try:
                 self._named("default")
             except RequestError as error:
@@ -95,7 +95,7 @@ class ChatRenderer:
 
     def _render(self, template: ChatTemplate, messages: list[dict[str, Any]], **options: Any) -> str:
         try:
-            return self._hf.apply_chat_template(messages, chat_template=template.text, tokenize=False, **options)
+            return self._source.apply_chat_template(messages, chat_template=template.text, tokenize=False, **options)
         except Exception as error:   # a template is a program: any failure must end only this request
             is_refusal = type(error) is TemplateError   # raised by raise_exception(...) in the template
             reason = str(error) if is_refusal else f"It failed: {type(error).__name__}: {error}"
@@ -132,8 +132,8 @@ class ChatRenderer:
 
 def make_renderer(tokenizer: Tokenizer, chat_template: str | None = None) -> Renderer:
     """The renderer for a tokenizer: mistral-common's for its tokenizers, else a ChatRenderer, with its ConfigErrors."""
-    if isinstance(tokenizer.hf, MistralTokenizer):
-        return MistralChatRenderer(tokenizer.hf)
+    if isinstance(tokenizer.source, MistralTokenizer):
+        return MistralChatRenderer(tokenizer.source)
     return ChatRenderer(tokenizer, chat_template)
 
 

@@ -1,7 +1,6 @@
-"""Makes a transformers tokenizer from a GGUF file's metadata: byte-level BPE, or SentencePiece's BPE by scores.
+"""Makes a tokenizer from a GGUF file's metadata: byte-level BPE, or SentencePiece's BPE by scores.
 
-Reads the `tokenizer.*` keys and no tensors. Called by `tokenizer.py` when a model's tokenizer is in a GGUF file;
-transformers is imported only then.
+Reads the `tokenizer.*` keys and no tensors. Called by `tokenizer.py` when a model's tokenizer is in a GGUF file.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from weft.errors import ConfigError, NotBuiltError
 from weft.resolve.gguf.files import parts_of
 from weft.resolve.gguf.header import read_gguf
 from weft.resolve.gguf.tokens import CONTROL, END_TOKENS, NORMAL, PREFIX, UNKNOWN, UNUSED, USER_DEFINED
+from weft.text.backend_tokenizer import BackendTokenizer
 from weft.text.gguf_words import WORD_RULES, WordRule
 
 logger = logging.getLogger("weft")
@@ -26,18 +26,24 @@ _DEFAULT_IDS = {"llama": {"bos": 1, "eos": 2, "unknown": 0}, "gpt2": {}}     # f
 _HINT = "Pass --tokenizer DIR, or skip_tokenizer_init=True to work with token ids only."
 
 
-def gguf_tokenizer(path: Path) -> Any:
+def gguf_tokenizer(path: Path) -> BackendTokenizer:
     """The tokenizer in a GGUF model, given any of its files. ConfigError or CheckpointError names file and key."""
-    # transformers takes half a second to import and weft must answer --version without it.
-    from transformers import PreTrainedTokenizerFast
-
     source = TokenizerKeys(path)
     text = source.get("tokenizer.huggingface.json", str, None)
     backend = source.backend() if text is None else Tokenizer.from_str(text)
     tokens = {f"{kind}_token": token for kind, name in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"),
                                                         ("pad", "padding"), ("sep", "seperator"), ("mask", "mask"))
               if (token := source.special(name)) is not None}
-    return PreTrainedTokenizerFast(tokenizer_object=backend, chat_template=source.chat_templates(),
+    templates = source.chat_templates()
+    return BackendTokenizer(backend, named=tokens, chat_template=templates,
+                            in_transformers=lambda: _in_transformers(backend, tokens, templates))
+
+
+def _in_transformers(backend: Tokenizer, tokens: dict[str, str], templates: str | dict[str, str] | None) -> Any:
+    # transformers takes a second to import, and only users need its object.
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(tokenizer_object=backend, chat_template=templates,
                                    clean_up_tokenization_spaces=False, **tokens)
 
 

@@ -18,7 +18,7 @@ from weft.errors import ConfigError
 GIVEN_NAMES = frozenset({"messages", "tools", "documents", "add_generation_prompt", "raise_exception", "strftime_now"})
 
 
-class _GenerationBlock(Extension):
+class GenerationBlock(Extension):
     """The block `{% generation %}…{% endgeneration %}`: it marks an assistant's text for training; no effect here."""
 
     tags = {"generation"}   # noqa: RUF012 (Jinja's own protocol)
@@ -57,7 +57,7 @@ class ChatTemplate:
     def __init__(self, text: str, *, special_token_names: frozenset[str] = frozenset()) -> None:
         """Raises jinja2.TemplateSyntaxError."""
         env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True,
-                                            extensions=[_GenerationBlock, "jinja2.ext.loopcontrols"])
+                                            extensions=[GenerationBlock, "jinja2.ext.loopcontrols"])
         tree = env.parse(text)
         self.text = text
         self._read = frozenset(meta.find_undeclared_variables(tree))

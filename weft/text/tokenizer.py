@@ -1,12 +1,13 @@
-"""`Tokenizer`: text to token ids and back, around a transformers tokenizer or a MistralTokenizer; and its loading.
+"""`Tokenizer`: text to token ids and back, around the tokenizer of a checkpoint; and its loading.
 
-Knows no chat (`chat.py`) and no stream (`detokenizer.py`). Imports transformers only when a tokenizer is loaded.
+Knows no chat (`chat.py`) and no stream (`detokenizer.py`). Imports transformers only for a tokenizer that is more than
+its tokenizer.json (`plain_tokenizer.py`), and when a user asks for an object of transformers.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
+import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +16,15 @@ from typing import Any
 from weft.config.engine_config import TokenizerConfig
 from weft.errors import ConfigError, RequestError, WeftError
 from weft.resolve.gguf.files import check_gguf_file
+from weft.text.backend_tokenizer import BackendTokenizer
 from weft.text.gguf_tokenizer import gguf_tokenizer
 from weft.text.joiner import TextJoiner
 from weft.text.mistral_tokenizer import MistralTokenizer, is_mistral_only, mistral_file
 from weft.text.pieces import Pieces, pieces_of
+from weft.text.plain_tokenizer import read_plain
 from weft.text.template import named_templates
+
+logger = logging.getLogger("weft")
 
 # Sets of files that AutoTokenizer can load a tokenizer from; one complete set is enough.
 TOKENIZER_FILES = (
@@ -28,35 +33,35 @@ TOKENIZER_FILES = (
 )
 _SENTENCEPIECE_FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 
-# Classes that add nothing to tokenizer.json and tokenizer_config.json; other classes may name special tokens.
-_PLAIN_CLASSES = frozenset({
-    "PreTrainedTokenizer", "TokenizersBackend", "Qwen2Tokenizer", "GPT2Tokenizer", "GPTNeoXTokenizer",
-})
-
 
 class Tokenizer:
     """A tokenizer.
 
     Attributes:
-        hf: the transformers tokenizer, or a MistralTokenizer, which has the same interface.
+        source: the tokenizer that weft uses: a BackendTokenizer, a transformers tokenizer, or a MistralTokenizer.
         special_ids: ids that `skip_special_tokens` leaves out.
         pieces: the text or bytes that single tokens add to a text.
         chat_templates: {name: text} of the chat templates to use.
     """
 
-    def __init__(self, hf: Any, *, chat_template: str | None = None) -> None:
+    def __init__(self, source: Any, *, chat_template: str | None = None) -> None:
         """chat_template: a text, a path or a name, in place of the tokenizer's own. ConfigError if it is none of these.
         """
-        self.hf = hf
-        marked = {token_id for token_id, token in hf.added_tokens_decoder.items() if token.special}
-        self.special_ids: frozenset[int] = frozenset(marked | set(hf.all_special_ids))
-        self.chat_templates = named_templates(hf.chat_template, chat_template)
+        self.source = source
+        marked = {token_id for token_id, token in source.added_tokens_decoder.items() if token.special}
+        self.special_ids: frozenset[int] = frozenset(marked | set(source.all_special_ids))
+        self.chat_templates = named_templates(source.chat_template, chat_template)
+
+    @property
+    def hf(self) -> Any:
+        """The tokenizer for users: an object of transformers, made at the first call, or a MistralTokenizer."""
+        return self.source.transformers if isinstance(self.source, BackendTokenizer) else self.source
 
     @cached_property
     def pieces(self) -> Pieces:
         """The tokenizer's pieces. Made when first needed, because this reads the whole vocabulary."""
-        is_mistral = isinstance(self.hf, MistralTokenizer)
-        return self.hf.pieces() if is_mistral else pieces_of(self.hf, self.special_ids)
+        is_mistral = isinstance(self.source, MistralTokenizer)
+        return self.source.pieces() if is_mistral else pieces_of(self.source, self.special_ids)
 
     @property
     def vocab_size(self) -> int:
@@ -66,12 +71,12 @@ class Tokenizer:
     @property
     def eos_token_id(self) -> int | None:
         """The id of the token that ends a text; None when the tokenizer names none."""
-        return self.hf.eos_token_id
+        return self.source.eos_token_id
 
     @property
     def bos_token_id(self) -> int | None:
         """The id of the token that begins a text; None when the tokenizer names none."""
-        return self.hf.bos_token_id
+        return self.source.bos_token_id
 
     @property
     def chat_template(self) -> str | None:
@@ -85,7 +90,7 @@ class Tokenizer:
         except UnicodeEncodeError as error:
             raise RequestError("prompt", text, expected="valid Unicode",
                                hint=f"Character {error.start} is half of a surrogate pair.") from error
-        return list(self.hf.encode(text, add_special_tokens=add_special_tokens, verbose=False))
+        return list(self.source.encode(text, add_special_tokens=add_special_tokens, verbose=False))
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True,
                spaces_between_special_tokens: bool = True) -> str:
@@ -114,9 +119,9 @@ class Tokenizer:
     @cached_property
     def _cleans_up(self) -> bool:
         # Many byte-level tokenizers ask for cleanup. transformers ignores this: cleanup would remove real spaces.
-        backend = getattr(self.hf, "backend_tokenizer", None)
+        backend = getattr(self.source, "backend_tokenizer", None)
         is_bpe = backend is not None and type(backend.model).__name__ == "BPE"
-        return bool(self.hf.clean_up_tokenization_spaces) and not is_bpe
+        return bool(self.source.clean_up_tokenization_spaces) and not is_bpe
 
 
 def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
@@ -127,21 +132,23 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
         return Tokenizer(_of_mistral(config))
     directory = _directory(config)
     try:
-        if _is_plain(directory):
-            # transformers takes half a second to import and weft must answer --version without it.
-            from transformers import PreTrainedTokenizerFast
+        found = read_plain(directory, lambda: _in_transformers(directory, config))
+        if isinstance(found, str):
+            logger.debug("%s: transformers loads the tokenizer, because %s.", directory, found)
+            found = _in_transformers(directory, config)
+    except Exception as error:   # tokenizers, transformers and remote code raise many types; a file here is the cause
+        raise _unusable(directory, f"It could not be loaded: {type(error).__name__}: {error}") from error
+    return Tokenizer(found, chat_template=config.chat_template)
 
-            hf = PreTrainedTokenizerFast.from_pretrained(directory, local_files_only=True)
-        else:
-            # AutoTokenizer takes another second, because it imports torch and every model's config.
-            from transformers import AutoTokenizer
 
-            # mistral_format=False: otherwise the result would depend on whether mistral-common is installed.
-            hf = _as_the_file_says(directory, AutoTokenizer.from_pretrained(
-                directory, trust_remote_code=config.trust_remote_code, local_files_only=True, mistral_format=False))
-    except Exception as error:   # transformers and remote code raise many types; the cause is a file in this directory
-        raise _unusable(directory, f"transformers could not load it: {type(error).__name__}: {error}") from error
-    return Tokenizer(hf, chat_template=config.chat_template)
+def _in_transformers(directory: Path, config: TokenizerConfig) -> Any:
+    """The tokenizer that transformers makes of a directory, with the pipeline that its tokenizer.json states."""
+    # Importing transformers takes a second, with torch more; weft must answer --version without it.
+    from transformers import AutoTokenizer
+
+    # mistral_format=False: otherwise the result would depend on whether mistral-common is installed.
+    return _as_the_file_says(directory, AutoTokenizer.from_pretrained(
+        directory, trust_remote_code=config.trust_remote_code, local_files_only=True, mistral_format=False))
 
 
 def _as_the_file_says(directory: Path, hf: Any) -> Any:
@@ -209,18 +216,3 @@ def _directory(config: TokenizerConfig) -> Path:
 def _unusable(directory: Path, reason: str) -> ConfigError:
     return ConfigError("tokenizer", str(directory), expected="a directory with the files of a tokenizer",
                        hint=f"{reason} Pass --tokenizer DIR, or skip_tokenizer_init=True to work with token ids only.")
-
-
-def _is_plain(directory: Path) -> bool:
-    """True when tokenizer.json can be loaded directly: the class is generic and the files name the special tokens."""
-    if not (directory / "tokenizer.json").is_file():
-        return False
-    path = directory / "tokenizer_config.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else {}
-    except ValueError as error:
-        raise _unusable(directory, f"{path.name} is not JSON: {error}.") from error
-    if not isinstance(values, dict):
-        raise _unusable(directory, f"{path.name} holds no JSON object.")
-    name = str(values.get("tokenizer_class", "")).removesuffix("Fast")
-    return name in _PLAIN_CLASSES and "auto_map" not in values and "eos_token" in values
