@@ -48,7 +48,7 @@ def _quantize(groups: Tensor, bits: int, codes: Tensor, scales: Tensor) -> None:
     if bits == 8:
         scales.copy_(groups.abs().amax(-1) / 127)
     else:
-        low, high = groups.aminmax(dim=-1)
+        low, high = groups.amin(-1), groups.amax(-1)      # torch's aminmax takes ten times as long
         scales.copy_(torch.where(high > -low, high, low) / -8)
     divisors = scales.float().unsqueeze(-1)
     groups.div_(torch.where(divisors == 0, 1.0, divisors))
