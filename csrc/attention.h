@@ -140,10 +140,10 @@ template <class T> static void run_attention(const AttentionArgs& a) {
                  a.dtype == F32 ? 4 : 2,
                  false,
                  is_own_type<T>(a.cache) && d % 16 == 0,
-                 is_read_by_bytes<T>(a.cache)};
+                 is_read_in_registers<T>(a.cache)};
 #if defined(WEFT_AMX)
     c.tiles = sizeof(T) == 2 && d % 32 == 0;
-    if (c.tiles) c.direct = c.bytes = false;
+    if (c.tiles) c.direct = c.in_registers = false;
 #endif
     c.plain = !c.scaled && a.softcap == 0 && !a.slopes && !a.bias_by_distance;
     // run: segments of an item, 1 to 8, so that each thread gets about 8 items.

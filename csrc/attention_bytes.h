@@ -8,9 +8,11 @@
 namespace WEFT_NS {
 namespace paged {
 
-// True if this path reads the cache: 8-bit codes, bfloat16 rows and products, and a head_dim that fills whole vectors.
-template <class T> WEFT_INLINE bool is_read_by_bytes(const KvCache& c) {
-    return BF16_PRODUCTS && sizeof(T) == 2 && kv_bytes(c.kind) == 1 && c.head_dim % 64 == 0;
+// True if few rows read the cache where it lies: 8-bit codes for bfloat16 rows and products, pairs of any kind for rows
+// of floats (attention_pairs.h), and a head_dim that fills whole vectors.
+template <class T> WEFT_INLINE bool is_read_in_registers(const KvCache& c) {
+    if (sizeof(T) == 4) return c.kind != KV_F32 && c.head_dim % 16 == 0;
+    return BF16_PRODUCTS && kv_bytes(c.kind) == 1 && c.head_dim % 64 == 0;
 }
 
 #if defined(__AVX512BF16__)

@@ -8,6 +8,7 @@
 
 #include "attention_amx.h"
 #include "attention_bytes.h"
+#include "attention_pairs.h"
 #include "attention_rows.h"
 
 namespace WEFT_NS {
@@ -49,7 +50,8 @@ template <class T> struct Call {
     int64_t d, width, group;  // head_dim; head_dim rounded up to 16; query heads of a KV head
     bool scaled, plain;       // the cache has scales (int8); scores are multiplied by a factor only
     int dtype_bytes;
-    bool tiles, direct, bytes;  // AMX tiles; blocks are read where they lie; 8-bit ones too, for few rows
+    // AMX tiles; blocks are read where they lie; converted ones too, for few rows
+    bool tiles, direct, in_registers;
 };
 
 static ScoreRule score_rule(const AttentionArgs& a, int64_t head) {
@@ -131,13 +133,15 @@ constexpr int LARGEST_UNIT = UNIT;
 #endif
 
 // The two products of n rows with a span, by the instructions that the call uses. ahead: the span to prefetch
-// meanwhile, or null. by_bytes: the span's pointers lead to a cache's 8-bit codes.
+// meanwhile, or null. in_registers: the span's pointers lead to cached numbers that are converted in registers.
 template <class T>
-WEFT_INLINE void multiply_keys(const Call<T>& c, [[maybe_unused]] bool by_bytes, int n, const T* const* q,
-                               const Span<T>& span, const Span<T>* ahead, float* sums) {
+WEFT_INLINE void multiply_keys(const Call<T>& c, bool in_registers, int n, const T* const* q, const Span<T>& span,
+                               const Span<T>* ahead, float* sums) {
+    if constexpr (sizeof(T) == 4)
+        if (in_registers) return scores_of_pairs(c.a.cache, n, q, span, ahead ? *ahead : span, sums);
 #if defined(__AVX512BF16__)
     if constexpr (sizeof(T) == 2)
-        if (by_bytes) return scores_of_bytes(c.a.cache, n, q, span, ahead ? *ahead : span, sums);
+        if (in_registers) return scores_of_bytes(c.a.cache, n, q, span, ahead ? *ahead : span, sums);
 #endif
 #if defined(WEFT_AMX)
     if constexpr (sizeof(T) == 2)
@@ -146,11 +150,13 @@ WEFT_INLINE void multiply_keys(const Call<T>& c, [[maybe_unused]] bool by_bytes,
     scores<T>(n, q, span, ahead ? ahead->keys : nullptr, c.d, sums);
 }
 template <class T>
-WEFT_INLINE void multiply_values(const Call<T>& c, [[maybe_unused]] bool by_bytes, int n, const T* p,
-                                 const Span<T>& span, const Span<T>* ahead, float* const* out) {
+WEFT_INLINE void multiply_values(const Call<T>& c, bool in_registers, int n, const T* p, const Span<T>& span,
+                                 const Span<T>* ahead, float* const* out) {
+    if constexpr (sizeof(T) == 4)
+        if (in_registers) return weigh_values_of_pairs(c.a.cache, n, p, span, ahead ? *ahead : span, out);
 #if defined(__AVX512BF16__)
     if constexpr (sizeof(T) == 2)
-        if (by_bytes) return weigh_values_of_bytes(c.a.cache, n, p, span, ahead ? *ahead : span, out);
+        if (in_registers) return weigh_values_of_bytes(c.a.cache, n, p, span, ahead ? *ahead : span, out);
 #endif
 #if defined(WEFT_AMX)
     if constexpr (sizeof(T) == 2)
@@ -177,7 +183,7 @@ static void attend(const Call<T>& c, const Rows<T>& rows, int64_t kv_head, const
     alignas(64) float sums[LARGEST_UNIT * SPAN];
     alignas(64) T p[LARGEST_UNIT * SPAN];
     const int unit = c.tiles ? LARGEST_UNIT : UNIT;
-    const bool by_bytes = c.bytes && rows.count <= UNIT, lies = c.direct || by_bytes;
+    const bool in_registers = c.in_registers && rows.count <= UNIT, lies = c.direct || in_registers;
     for (int64_t s = first; s < last; s++) {
         if (s == first || !lies) open_span(cache, lies, kv_head, table, s, seen.begin, seen.end, spans, here);
         if (lies && s + 1 < last) open_span(cache, true, kv_head, table, s + 1, seen.begin, seen.end, spans, next);
@@ -198,14 +204,14 @@ static void attend(const Call<T>& c, const Rows<T>& rows, int64_t kv_head, const
                 out[r] = rows.state[u + r] + STATE_VALUES;
             }
             if (!any) continue;
-            multiply_keys(c, by_bytes, n, rows.q + u, here, ahead, sums);
+            multiply_keys(c, in_registers, n, rows.q + u, here, ahead, sums);
             for (int r = 0; r < n; r++) {
                 if (sees[r])
-                    soften<T>(rules[rows.rule[u + r]], here, c.scaled, c.plain, sums + r * SPAN, start,
-                              rows.keys[u + r], c.width, p + r * SPAN, rows.state[u + r]);
+                    soften<T>(rules[rows.rule[u + r]], here, c.scaled, c.plain, unit_of<T>(cache.kind), sums + r * SPAN,
+                              start, rows.keys[u + r], c.width, p + r * SPAN, rows.state[u + r]);
                 else memset(p + r * SPAN, 0, sizeof(T) * SPAN);
             }
-            multiply_values(c, by_bytes, n, p, here, ahead, out);
+            multiply_values(c, in_registers, n, p, here, ahead, out);
         }
         here = next;
     }

@@ -30,8 +30,12 @@ WEFT_INLINE VF exp2_down(VF x) {
     VF r = (VF)_mm512_maskz_reduce_ps(0xffff, (__m512)x, 1);  // x - floor(x); 0 for -inf
 #else
     VF y = vmax(splat(-126.0f), x);
+#if defined(__AVX2__)
+    VF n = (VF)_mm256_floor_ps((__m256)y);
+#else
     VF n = (y + splat(12582912.0f)) - splat(12582912.0f);
     n = n > y ? n - splat(1.0f) : n;
+#endif
     VF r = y - n;
 #endif
     VF p = splat(0.00186713014f);
@@ -50,10 +54,14 @@ WEFT_INLINE VF exp2_down(VF x) {
 WEFT_INLINE float exp2_down(float x) { return exp2_down(splat(x))[0]; }
 
 WEFT_INLINE float largest(VF v) {
+#if defined(__AVX2__)
 #if defined(__AVX512F__)
     __m256 half[2];
     memcpy(half, &v, sizeof half);
     __m256 y = _mm256_max_ps(half[0], half[1]);
+#else
+    __m256 y = (__m256)v;
+#endif
     __m128 z = _mm_max_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
     z = _mm_max_ps(z, _mm_movehl_ps(z, z));
     return _mm_cvtss_f32(_mm_max_ss(z, _mm_movehdup_ps(z)));
@@ -141,13 +149,13 @@ static void finish_scores(const ScoreRule& rule, const Span<T>& span, bool scale
 }
 
 // Adds a span to a row's softmax: makes weights p [64] of the scores [64] of the keys from position `start` on, and
-// updates the row's state. The row must see at least one of these keys.
+// updates the row's state. The row must see at least one of these keys. unit: the cached numbers' (unit_of).
 template <class T>
-WEFT_ONE_COPY void soften(const ScoreRule& rule, const Span<T>& span, bool scaled, bool plain, const float* scores,
-                          int64_t start, const SeenKeys& keys, int64_t width, T* p, float* state) {
+WEFT_ONE_COPY void soften(const ScoreRule& rule, const Span<T>& span, bool scaled, bool plain, float unit,
+                          const float* scores, int64_t start, const SeenKeys& keys, int64_t width, T* p, float* state) {
     constexpr int N = SPAN / W;
     VF t[N];
-    for (int i = 0; i < N; i++) t[i] = load(scores + i * W);
+    for (int i = 0; i < N; i++) t[i] = load(scores + i * W) * splat(unit);
     if (plain && start >= keys.begin && start + SPAN <= keys.end)
         for (int i = 0; i < N; i++) t[i] = t[i] * splat(rule.factor);
     else finish_scores(rule, span, scaled, start, keys, t);
@@ -173,6 +181,8 @@ WEFT_ONE_COPY void soften(const ScoreRule& rule, const Span<T>& span, bool scale
     store(state + STATE_SUMS, sums + sum);
     if (scaled)
         for (int i = 0; i < N; i++) t[i] = t[i] * load(span.value_scales[i * W / KV_BLOCK] + i * W % KV_BLOCK);
+    if (unit != 1.0f)
+        for (int i = 0; i < N; i++) t[i] = t[i] * splat(unit);
     constexpr int STEP = sizeof(T) == 2 ? 2 : 1;
     for (int i = 0; i < N; i += STEP) put_weights(p + i * W, t[i], t[i + STEP - 1]);
 }

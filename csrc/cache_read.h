@@ -20,49 +20,57 @@ template <class T> struct Span {
 // Stands in for a block that no row sees: its bytes are zeros in every number format.
 alignas(64) static const uint8_t NO_BLOCK[KV_BLOCK * LARGEST_HEAD * 4 + 64] = {};
 
-// Reads W pairs as two vectors of floats: the first and the second numbers of the pairs.
+// Cached numbers are read in units of this: 2^8 for e4m3, read as float16, whose exponent counts from 8 more. The units
+// of bfloat16 pairs, which a table makes, are 1.
+template <class T> constexpr float unit_of(int kind) { return sizeof(T) == 4 && kind == KV_E4M3 ? 256.0f : 1.0f; }
+
+// W pairs of 8-bit floats as float16: the first and the second numbers of the pairs. The bits of e5m2 are the upper
+// half of a float16's, those of e4m3 stand one place lower.
+template <class V> WEFT_INLINE void as_float16(int kind, V pairs, V& first, V& second) {
+    first = pairs << 8, second = pairs & ~255;
+    if (kind == KV_E5M2) return;
+    // The sign is shifted, too: its copy in the place of the exponent's upper bit goes, except where all bits below are
+    // set, which is NaN.
+    const V low = (V)((first & 0x7f00) == 0x7f00), high = (V)((second & 0x7f00) == 0x7f00);
+    first = ((first >> 1) & (int16_t)0xbf80) | (low & 0x7c00);
+    second = ((second >> 1) & (int16_t)0xbf80) | (high & 0x7c00);
+}
+
+// Reads W pairs as two vectors of floats, in units of unit_of<float>: the first and the second numbers of the pairs.
 WEFT_INLINE void read_pairs(int kind, const uint8_t* in, VF& first, VF& second) {
+    typedef int16_t VS __attribute__((vector_size(2 * WEFT_LANES)));
     if (kind == KV_BF16) {
         VU u;
         memcpy(&u, in, sizeof u);
         first = (VF)(u << 16);
         second = (VF)(u & 0xffff0000u);
-        return;
-    }
-    VU lo, hi;
-    if (kind == KV_F16) {
+    } else if (kind == KV_F16) {
         VU u;
         memcpy(&u, in, sizeof u);
-        lo = u & 0xffffu;
-        hi = u >> 16;
-    } else {
+#if WEFT_LANES == 8
+        const __m256i apart = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15,  //
+                                               0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+        const __m256i v = _mm256_shuffle_epi8((__m256i)u, apart);
+        const __m128i a = _mm256_castsi256_si128(v), b = _mm256_extracti128_si256(v, 1);
+        first = (VF)_mm256_cvtph_ps(_mm_unpacklo_epi64(a, b));
+        second = (VF)_mm256_cvtph_ps(_mm_unpackhi_epi64(a, b));
+#else
+        const VH lo = narrow(u & 0xffffu), hi = narrow(u >> 16);
+        first = load_f16((const uint16_t*)&lo);
+        second = load_f16((const uint16_t*)&hi);
+#endif
+    } else if (kind == KV_INT8) {  // sign and magnitude
         VH h;
         memcpy(&h, in, sizeof h);
-        VU u = widen(h);
-        lo = u & 0xffu;
-        hi = u >> 8;
-        if (kind == KV_INT8) {
-            first = (VF)((VU) __builtin_convertvector((VI)(lo & 127), VF) | (lo & 128) << 24);  // sign and magnitude
-            second = (VF)((VU) __builtin_convertvector((VI)(hi & 127), VF) | (hi & 128) << 24);
-            return;
-        }
-        // The bits of a float16. e5m2 is its upper half; the exponent of e4m3 counts from 8 less, which the factor
-        // 256 = 2^8 below makes up for.
-        if (kind == KV_E5M2) {
-            lo = lo << 8;
-            hi = hi << 8;
-        } else {
-            VU nan_lo = (VU)((lo & 0x7fu) == 0x7fu), nan_hi = (VU)((hi & 0x7fu) == 0x7fu);
-            lo = ((lo & 0x80u) << 8) | ((lo & 0x7fu) << 7) | (nan_lo & 0x7c00u);
-            hi = ((hi & 0x80u) << 8) | ((hi & 0x7fu) << 7) | (nan_hi & 0x7c00u);
-        }
-    }
-    VH lo16 = narrow(lo), hi16 = narrow(hi);
-    first = load_f16((const uint16_t*)&lo16);
-    second = load_f16((const uint16_t*)&hi16);
-    if (kind == KV_E4M3) {
-        first = first * splat(256.0f);
-        second = second * splat(256.0f);
+        const VU u = widen(h);
+        first = (VF)((VU) __builtin_convertvector((VI)(u & 127), VF) | (u & 128) << 24);
+        second = (VF)((VU) __builtin_convertvector((VI)(u >> 8 & 127), VF) | (u & 0x8000u) << 16);
+    } else {
+        VS pairs, lo, hi;
+        memcpy(&pairs, in, sizeof pairs);
+        as_float16(kind, pairs, lo, hi);
+        first = load_f16((const uint16_t*)&lo);
+        second = load_f16((const uint16_t*)&hi);
     }
 }
 
@@ -161,6 +169,14 @@ template <class T, int KIND> static void convert_values(const uint8_t* v, int64_
 #define WEFT_BY_KIND(kind, call)                                                                                       \
     switch (kind) {                                                                                                    \
         case KV_F32: { constexpr int KIND = KV_F32; call; break; }                                                     \
+        case KV_BF16: { constexpr int KIND = KV_BF16; call; break; }                                                   \
+        case KV_F16: { constexpr int KIND = KV_F16; call; break; }                                                     \
+        case KV_E4M3: { constexpr int KIND = KV_E4M3; call; break; }                                                   \
+        case KV_E5M2: { constexpr int KIND = KV_E5M2; call; break; }                                                   \
+        default: { constexpr int KIND = KV_INT8; call; break; }                                                        \
+    }
+#define WEFT_BY_PAIR_KIND(kind, call)                                                                                  \
+    switch (kind) {                                                                                                    \
         case KV_BF16: { constexpr int KIND = KV_BF16; call; break; }                                                   \
         case KV_F16: { constexpr int KIND = KV_F16; call; break; }                                                     \
         case KV_E4M3: { constexpr int KIND = KV_E4M3; call; break; }                                                   \

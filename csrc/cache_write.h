@@ -11,7 +11,7 @@
 
 namespace WEFT_NS {
 
-WEFT_INLINE int64_t kv_bytes(int kind) { return kind == KV_F32 ? 4 : kind == KV_BF16 || kind == KV_F16 ? 2 : 1; }
+constexpr int64_t kv_bytes(int kind) { return kind == KV_F32 ? 4 : kind == KV_BF16 || kind == KV_F16 ? 2 : 1; }
 // Bytes of one head's block of keys, or of values.
 WEFT_INLINE int64_t block_bytes(const KvCache& c) {
     return KV_BLOCK * (c.head_dim * kv_bytes(c.kind) + (c.kind == KV_INT8 ? 4 : 0));

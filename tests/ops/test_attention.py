@@ -151,6 +151,18 @@ def test_what_is_not_a_number_in_a_sequence_is_not_one_in_its_results(kernel):
         assert torch.isnan(out[0, 29]).all() and torch.isnan(out[0, 30]).all()
 
 
+@pytest.mark.parametrize("kv_dtype", [torch.float32, torch.float8_e4m3fn, torch.float8_e5m2], ids=str)
+@each_kernel
+def test_a_value_that_is_not_a_number_makes_its_dimension_none(kernel, kv_dtype):
+    sequences = Sequences([40], heads=2, kv_heads=1, head_dim=16, kv_dtype=kv_dtype)
+    sequences.tokens[0][2][20, 0, 3] = torch.nan
+
+    out = sequences.run(kernel, [[(0, 0, 30)], [(0, 30, 31)]], AttentionParams(scale=0.25))
+
+    for row in (out[0, 29], out[0, 30]):
+        assert torch.isnan(row).nonzero()[:, -1].tolist() == [3, 3]              # of both heads
+
+
 def test_alibi_slopes_are_the_papers():
     assert alibi_slopes(8).tolist() == [2.0**-i for i in range(1, 9)]
     assert alibi_slopes(12)[8:].tolist() == pytest.approx([2.0 ** -(i + 0.5) for i in range(4)])
