@@ -43,6 +43,25 @@ def test_the_products_benchmark_prints_each_kind_and_number_of_rows(run):
     assert lines == [[kind, rows] for kind in kinds for rows in ("1", "7")]
 
 
+def test_the_products_benchmark_multiplies_codes_by_8_bits_where_asked(run):
+    done = run("products.py", "--n", 128, "--k", 256, "--rows", 5, "--rounds", 1, "--num-threads", 1, "--kinds", "Q4_K",
+               "--buffer-bytes", 1 << 20, "--activation-dtype", "int8")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[2].split()[:2] == ["Q4_K", "5"]
+
+
+def test_the_quality_benchmark_prints_each_way_with_its_loss(run):
+    done = run("quality.py", "--documents", 6, "--sums", 3)
+
+    assert done.returncode == 0, done.stderr
+    rows = {row[0]: row[1:] for row in (line.split() for line in done.stdout.splitlines()[3:])}
+    assert list(rows) == ["bfloat16", "int8", "w8a8", "int4", "w4a8"]
+    assert rows["bfloat16"][1] == "+0.0000"
+    assert all(0.1 < float(loss) < 1 for loss, *_ in rows.values())
+    assert rows["int4"][0] != rows["w4a8"][0] != rows["int8"][0]
+
+
 def test_the_speculation_benchmark_prints_each_text_with_its_ratio(run, checkpoint):
     done = run("speculation.py", checkpoint, "--contexts", 16, 64, "--output-len", 32, "--rounds", 1,
                "--num-threads", 1, "--lookup-max", 2)
