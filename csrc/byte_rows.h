@@ -14,7 +14,7 @@ constexpr int X_PART = 16;   // columns whose codes are summed: the smallest gro
 
 // Whether a level multiplies the bytes of a kind of weight, or widens them to pairs of 16 bits.
 WEFT_INLINE constexpr bool dots_bytes([[maybe_unused]] int kind) {
-#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+#if defined(WEFT_VNNI)
     return true;
 #elif defined(__AVX2__)
     return kind != W_U8;  // two products of 8 bits leave a sum of 16 bits

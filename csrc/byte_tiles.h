@@ -11,18 +11,6 @@
 
 namespace WEFT_NS {
 
-WEFT_INLINE VI splat_word(const void* p) {
-    int32_t word;
-    memcpy(&word, p, 4);
-#if defined(__AVX512F__)
-    return (VI)_mm512_set1_epi32(word);
-#elif defined(__AVX2__)
-    return (VI)_mm256_set1_epi32(word);
-#else
-    return VI{word, word, word, word};
-#endif
-}
-
 // Four codes of each of the rows [c, c + W), a byte each: quad q of a block that begins at `unit`.
 template <int KIND> WEFT_INLINE VU quad_of(const uint8_t* unit, int q, int c) {
     if constexpr (KIND == W_Q4) {
@@ -38,7 +26,7 @@ template <int KIND> WEFT_INLINE VU quad_of(const uint8_t* unit, int q, int c) {
 // Rows of a tile, and whether its sums of a kind have 16 bits: eight products of codes of 4 bits, 8 * 15 * 2 * 127 < 2^15.
 constexpr int BYTE_ROWS = 4;
 WEFT_INLINE constexpr bool sums_of_16([[maybe_unused]] int kind) {
-#if defined(__AVX2__) && !defined(__AVX512VNNI__) && !defined(__AVXVNNI__)
+#if defined(__AVX2__) && !defined(WEFT_VNNI)
     return kind == W_Q4;
 #else
     return false;
@@ -61,12 +49,8 @@ template <int KIND> WEFT_INLINE VI dot_quads(VI sum, [[maybe_unused]] VU a, [[ma
                                              [[maybe_unused]] const int8_t* codes) {
     if constexpr (dots_bytes(KIND)) {
         [[maybe_unused]] const VI x = splat_word(codes), y = splat_word(codes + 4);
-#if defined(__AVX512VNNI__)
-        __m512i first = _mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)x);
-        return (VI)_mm512_dpbusd_epi32(first, (__m512i)b, (__m512i)y);
-#elif defined(__AVXVNNI__)
-        __m256i first = _mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)a, (__m256i)x);
-        return (VI)_mm256_dpbusd_avx_epi32(first, (__m256i)b, (__m256i)y);
+#if defined(WEFT_VNNI)
+        return WEFT_VNNI(WEFT_VNNI(sum, a, x), b, y);
 #elif defined(__AVX2__)
         // Codes of 6 bits: two sums of two products, at most 4 * 63 * 127 < 2^15.
         __m256i pairs = _mm256_add_epi16(_mm256_maddubs_epi16((__m256i)a, (__m256i)x),

@@ -21,7 +21,7 @@ constexpr int INTEGER_CHUNK = 4096;  // columns multiplied before the sums are s
 // 0, 2, 1, 3.
 #if defined(WEFT_AMX)
 typedef int8_t Code;
-#elif defined(__AVX512VNNI__)
+#elif defined(WEFT_VNNI)
 #define WEFT_CODES_PLUS_128
 typedef uint8_t Code;
 #else
@@ -29,11 +29,12 @@ typedef int16_t Code;
 #endif
 
 WEFT_INLINE void store_codes(Code* out, VI codes) {
-#if defined(__AVX512F__)
 #if defined(WEFT_CODES_PLUS_128)
     codes = codes + 128;
 #endif
-    _mm_storeu_si128((__m128i*)out, _mm512_cvtepi32_epi8((__m512i)codes));
+#if defined(__AVX512F__) || defined(WEFT_CODES_PLUS_128)
+    VB bytes = narrow_to_bytes((VU)codes);
+    memcpy(out, &bytes, sizeof bytes);
 #else
 #if defined(__AVX2__)
     codes = (VI)_mm256_shuffle_epi32((__m256i)codes, 0xd8);
@@ -94,7 +95,7 @@ struct IntegerRows {
 
 // W 32-bit words of a panel, each four columns of a row, in the form that `dot` multiplies.
 struct Columns {
-#if defined(__AVX512VNNI__)
+#if defined(WEFT_VNNI)
     VI words;
     explicit Columns(VI loaded) : words(loaded) {}
 #else
@@ -105,7 +106,7 @@ struct Columns {
 };
 
 // sum + products of 16-bit pairs.
-#if !defined(__AVX512VNNI__)
+#if !defined(WEFT_VNNI)
 WEFT_INLINE VI dot_pairs(VI sum, Columns::VS w, VI x) {
 #if defined(__AVX2__)
     return sum + (VI)_mm256_madd_epi16((__m256i)w, (__m256i)x);
@@ -122,8 +123,8 @@ WEFT_INLINE VI dot_pairs(VI sum, Columns::VS w, VI x) {
 WEFT_INLINE VI dot(VI sum, const Columns& w, const Code* x) {
     int32_t first;
     memcpy(&first, x, 4);
-#if defined(__AVX512VNNI__)
-    return (VI)_mm512_dpbusd_epi32((__m512i)sum, _mm512_set1_epi32(first), (__m512i)w.words);
+#if defined(WEFT_VNNI)
+    return WEFT_VNNI(sum, splat_word(&first), w.words);
 #else
     int32_t second;
     memcpy(&second, x + 2, 4);

@@ -32,6 +32,7 @@ const Kernels* find(const std::string& level) {
     if (level == "portable") return kernels_portable();
 #if defined(WEFT_X86)
     if (level == "avx2") return kernels_avx2();
+    if (level == "avx_vnni") return kernels_avx_vnni();
     if (level == "avx512") return kernels_avx512();
     if (level == "avx512_bf16") return kernels_avx512_bf16();
     if (level == "amx") {

@@ -22,6 +22,13 @@
 #define WEFT_LANES 4
 #endif
 
+// Products of unsigned by signed bytes, four to a word, added to words.
+#if defined(__AVX512VNNI__)
+#define WEFT_VNNI(sum, a, b) ((VI)_mm512_dpbusd_epi32((__m512i)(sum), (__m512i)(a), (__m512i)(b)))
+#elif defined(__AVXVNNI__)
+#define WEFT_VNNI(sum, a, b) ((VI)_mm256_dpbusd_avx_epi32((__m256i)(sum), (__m256i)(a), (__m256i)(b)))
+#endif
+
 #define WEFT_INLINE static inline __attribute__((always_inline))
 #define WEFT_APART static __attribute__((noinline))  // an inner loop that has the registers to itself
 
@@ -94,6 +101,18 @@ WEFT_INLINE VF load(const float* p) {
     return v;
 }
 WEFT_INLINE void store(float* p, VF v) { memcpy(p, &v, sizeof v); }
+// All lanes the 32-bit word at p.
+WEFT_INLINE VI splat_word(const void* p) {
+    int32_t word;
+    memcpy(&word, p, 4);
+#if defined(__AVX512F__)
+    return (VI)_mm512_set1_epi32(word);
+#elif defined(__AVX2__)
+    return (VI)_mm256_set1_epi32(word);
+#else
+    return VI{word, word, word, word};
+#endif
+}
 // a * b + c, fused where the level has fused multiply-add. By instructions, so that it is fused at every call: where one
 // product meets two sums, the compiler would not.
 #if defined(__AVX512F__)
