@@ -16,8 +16,10 @@ constexpr int X_PART = 16;   // columns whose codes are summed: the smallest gro
 WEFT_INLINE constexpr bool dots_bytes([[maybe_unused]] int kind) {
 #if defined(WEFT_VNNI)
     return true;
-#elif defined(__AVX2__)
-    return kind != W_U8;  // two products of 8 bits leave a sum of 16 bits
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+    return true;
+#elif defined(__AVX2__) || defined(__ARM_FEATURE_DOTPROD)
+    return kind != W_U8;  // two products of 8 bits leave AVX2's sums of 16 bits; ARM's dot product is of signed bytes
 #else
     return false;
 #endif

@@ -57,6 +57,13 @@ template <int KIND> WEFT_INLINE VI dot_quads(VI sum, [[maybe_unused]] VU a, [[ma
                                          _mm256_maddubs_epi16((__m256i)b, (__m256i)y));
         if constexpr (sums_of_16(KIND)) return (VI)_mm256_add_epi16((__m256i)sum, pairs);
         return sum + (VI)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+        int32x4_t first = vusdotq_s32((int32x4_t)sum, (uint8x16_t)a, (int8x16_t)x);
+        return (VI)vusdotq_s32(first, (uint8x16_t)b, (int8x16_t)y);
+#elif defined(__ARM_FEATURE_DOTPROD)
+        // Codes below 128 are the same as signed bytes.
+        int32x4_t first = vdotq_s32((int32x4_t)sum, (int8x16_t)a, (int8x16_t)x);
+        return (VI)vdotq_s32(first, (int8x16_t)b, (int8x16_t)y);
 #endif
     }
     return sum;
@@ -71,6 +78,8 @@ WEFT_INLINE VI dot_quad(VI sum, VU even, VU odd, const int8_t* codes) {
 WEFT_INLINE void now([[maybe_unused]] VI& v) {
 #if defined(__SSE2__)
     asm volatile("" : "+x"(v));
+#elif defined(__aarch64__)
+    asm volatile("" : "+w"(v));
 #endif
 }
 

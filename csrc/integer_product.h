@@ -16,10 +16,10 @@ constexpr int INTEGER_CHUNK = 4096;  // columns multiplied before the sums are s
 
 // ---- rows of x in 8 bits --------------------------------------------------------------------------------------------
 
-// Codes of x in the form that a level multiplies: signed (AMX tiles); plus 128 (VNNI, which multiplies unsigned by
-// signed bytes); else as 16-bit numbers, because sums of byte products would saturate, each four columns in the order
-// 0, 2, 1, 3.
-#if defined(WEFT_AMX)
+// Codes of x in the form that a level multiplies: signed (AMX tiles, ARM's dot product); plus 128 (VNNI, which
+// multiplies unsigned by signed bytes); else as 16-bit numbers, because sums of byte products would saturate, each four
+// columns in the order 0, 2, 1, 3.
+#if defined(WEFT_AMX) || defined(__ARM_FEATURE_DOTPROD)
 typedef int8_t Code;
 #elif defined(WEFT_VNNI)
 #define WEFT_CODES_PLUS_128
@@ -32,7 +32,7 @@ WEFT_INLINE void store_codes(Code* out, VI codes) {
 #if defined(WEFT_CODES_PLUS_128)
     codes = codes + 128;
 #endif
-#if defined(__AVX512F__) || defined(WEFT_CODES_PLUS_128)
+#if defined(__AVX512F__) || defined(WEFT_CODES_PLUS_128) || defined(__ARM_FEATURE_DOTPROD)
     VB bytes = narrow_to_bytes((VU)codes);
     memcpy(out, &bytes, sizeof bytes);
 #else
@@ -95,7 +95,7 @@ struct IntegerRows {
 
 // W 32-bit words of a panel, each four columns of a row, in the form that `dot` multiplies.
 struct Columns {
-#if defined(WEFT_VNNI)
+#if defined(WEFT_VNNI) || defined(__ARM_FEATURE_DOTPROD)
     VI words;
     explicit Columns(VI loaded) : words(loaded) {}
 #else
@@ -106,7 +106,7 @@ struct Columns {
 };
 
 // sum + products of 16-bit pairs.
-#if !defined(WEFT_VNNI)
+#if !defined(WEFT_VNNI) && !defined(__ARM_FEATURE_DOTPROD)
 WEFT_INLINE VI dot_pairs(VI sum, Columns::VS w, VI x) {
 #if defined(__AVX2__)
     return sum + (VI)_mm256_madd_epi16((__m256i)w, (__m256i)x);
@@ -125,6 +125,8 @@ WEFT_INLINE VI dot(VI sum, const Columns& w, const Code* x) {
     memcpy(&first, x, 4);
 #if defined(WEFT_VNNI)
     return WEFT_VNNI(sum, splat_word(&first), w.words);
+#elif defined(__ARM_FEATURE_DOTPROD)
+    return (VI)vdotq_s32((int32x4_t)sum, (int8x16_t)w.words, vreinterpretq_s8_s32(vdupq_n_s32(first)));
 #else
     int32_t second;
     memcpy(&second, x + 2, 4);

@@ -310,3 +310,5 @@ const Kernels* kernels_avx512();
 const Kernels* kernels_avx512_bf16();
 const Kernels* kernels_amx();
 const Kernels* kernels_amx_emulated();
+const Kernels* kernels_neon();
+const Kernels* kernels_neon_i8mm();

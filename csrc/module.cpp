@@ -40,6 +40,10 @@ const Kernels* find(const std::string& level) {
         return kernels_amx();
     }
 #endif
+#if defined(WEFT_ARM)
+    if (level == "neon") return kernels_neon();
+    if (level == "neon_i8mm") return kernels_neon_i8mm();
+#endif
 #if defined(WEFT_EMULATED_TILES)
     if (level == "amx_emulated") return kernels_amx_emulated();
 #endif

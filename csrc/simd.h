@@ -12,6 +12,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #if defined(__AVX512F__)
@@ -119,6 +121,8 @@ WEFT_INLINE VI splat_word(const void* p) {
 WEFT_INLINE VF fma(VF a, VF b, VF c) { return (VF)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 #elif defined(__FMA__)
 WEFT_INLINE VF fma(VF a, VF b, VF c) { return (VF)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+#elif defined(__aarch64__)
+WEFT_INLINE VF fma(VF a, VF b, VF c) { return (VF)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
 #else
 WEFT_INLINE VF fma(VF a, VF b, VF c) { return a * b + c; }
 #endif
@@ -213,6 +217,8 @@ WEFT_INLINE VF load_f16(const uint16_t* p) {
     return (VF)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
 #elif defined(__F16C__)
     return (VF)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+#elif defined(__aarch64__)
+    return (VF)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
 #else
     VF v;
     for (int i = 0; i < W; i++) v[i] = f16_to_float(p[i]);
@@ -224,6 +230,8 @@ WEFT_INLINE void store_f16(uint16_t* p, VF v) {
     _mm256_storeu_si256((__m256i*)p, _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 #elif defined(__F16C__)
     _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#elif defined(__aarch64__)
+    vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32((float32x4_t)v)));
 #else
     for (int i = 0; i < W; i++) p[i] = float_to_f16(v[i]);
 #endif

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from weft.config.isa import LEVELS, isa_flags, resolve_isa
+from weft.config.isa import isa_flags, levels_within
 from weft.ops.native import extension, is_installed
 
 
@@ -10,8 +10,7 @@ def native_levels() -> list[str]:
     """From "portable" to the highest, and AMX on emulated tiles if that was built; none without the extension."""
     if not is_installed():
         return []
-    levels = list(LEVELS)
-    reached = levels[1 : levels.index(resolve_isa("auto", isa_flags(Path("/"))).value) + 1]
+    reached = levels_within(isa_flags(Path("/")).value)[1:]
     return [*reached, "amx_emulated"] if "avx512_bf16" in reached and _has("amx_emulated") else reached
 
 

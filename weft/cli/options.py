@@ -83,8 +83,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "speculative_config": 'JSON object: tokens are drafted ahead and verified together, e.g. {"method": "ngram", '
                               '"num_speculative_tokens": 5}',
         "num_threads": "threads of the model; none: the cores this process may use",
-        "cpu_isa": "highest instruction set of the model's kernels: auto, reference, portable, avx2, avx512, "
-                   "avx512_bf16 or amx",
+        "cpu_isa": "highest instruction set of the model's kernels: auto, reference, portable, avx2, avx_vnni, "
+                   "avx512, avx512_bf16, amx; on ARM neon, neon_i8mm",
     },
 }
 SERVING_TOKENS, SERVING_SEQS = 2048, 128     # default limits of a server's step, on CPU
