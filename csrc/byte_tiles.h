@@ -76,7 +76,9 @@ WEFT_INLINE VI dot_quad(VI sum, VU even, VU odd, const int8_t* codes) {
 
 // Has v computed here. The compiler would move sums to their use, behind all products, whose registers run out.
 WEFT_INLINE void now([[maybe_unused]] VI& v) {
-#if defined(__SSE2__)
+#if defined(__AVX512F__)
+    asm volatile("" : "+v"(v));
+#elif defined(__SSE2__)
     asm volatile("" : "+x"(v));
 #elif defined(__aarch64__)
     asm volatile("" : "+w"(v));
