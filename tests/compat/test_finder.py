@@ -11,7 +11,7 @@ from weft.compat.vllm.finder import answering
 from weft.compat.vllm.version import ANSWER
 from weft.errors import ConfigError, NotBuiltError
 from weft.extend.python_file import load_python_file
-from weft.layers.public import RMSNorm
+from weft.models.vllm.layers import RMSNorm
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_using_a_placeholder_names_it_and_both_lines(load, tmp_path, use, action
 def test_a_placeholder_says_why_and_what_is_near(load):
     module = load("from vllm.model_executor.layers.fla.ops import RMSNorms\ndef use(): RMSNorms()")
 
-    with pytest.raises(NotBuiltError, match=r"kernel for GPUs.*Nearest: weft\.layers\.public:RMSNorm"):
+    with pytest.raises(NotBuiltError, match=r"kernel for GPUs.*Nearest: weft\.models\.vllm\.layers:RMSNorm"):
         module.use()
 
 
