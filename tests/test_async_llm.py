@@ -12,7 +12,7 @@ import torch
 from toy_engine import CORE, POOLING_CORE, SLOW_CORE, make_config
 
 from weft.async_llm import AsyncLLM
-from weft.errors import EngineDeadError, QueueFullError, RequestError, WeftError
+from weft.errors import EngineDeadError, NotBuiltError, QueueFullError, RequestError, WeftError
 from weft.pooling_params import PoolingParams
 from weft.sampling_params import RequestOutputKind, SamplingParams
 
@@ -339,3 +339,68 @@ def test_embeddings_cross_to_the_engine_and_again_after_its_end(toy_tokenizer):
         llm.shutdown()
 
     assert output.outputs[0].text == "defg"        # the process ended after two tokens
+
+
+async def test_a_pause_ends_what_runs_and_holds_what_comes(shared):
+    running = asyncio.create_task(collect(shared, "a", LONG, "running"))
+    await until(lambda: shared._gate.inside)
+
+    await shared.pause_generation()
+    ended = await running
+    held = asyncio.create_task(collect(shared, "abc", GREEDY, "held"))
+    steps = shared.stats.num_steps
+    await until(lambda: "held" in shared._gate._held)
+
+    assert ended[-1].outputs[0].finish_reason == "abort"
+    assert await shared.is_paused() and not held.done() and shared.stats.num_steps == steps
+    await shared.resume_generation()
+    assert (await held)[-1].outputs[0].text == "def"
+    assert not await shared.is_paused()
+
+
+async def test_a_pause_can_wait_for_what_runs(shared):
+    running = asyncio.create_task(collect(shared, "a", SamplingParams(max_tokens=30, ignore_eos=True), "running"))
+    await until(lambda: shared._gate.inside)
+
+    await shared.pause_generation(mode="wait")
+
+    assert running.done() or shared._gate.inside == []
+    assert (await running)[-1].outputs[0].finish_reason == "length"
+    await shared.resume_generation()
+
+
+async def test_a_held_request_can_be_aborted(shared):
+    await shared.pause_generation()
+    held = asyncio.create_task(collect(shared, "abc", GREEDY, "held"))
+    await until(lambda: "held" in shared._gate._held)
+
+    await shared.abort("held")
+
+    assert (await held)[-1].outputs[0].finish_reason == "abort"
+    await shared.resume_generation()
+    assert (await collect(shared, "abc"))[-1].outputs[0].text == "def"
+
+
+async def test_an_engine_sleeps_until_each_of_its_parts_is_woken(shared):
+    await shared.sleep()
+    held = asyncio.create_task(collect(shared, "abc"))
+    await shared.wake_up(["weights"])
+    assert await shared.is_sleeping() and not await shared.is_paused() and not held.done()
+
+    await shared.wake_up(["kv_cache"])
+
+    assert (await held)[-1].outputs[0].text == "def"
+    assert not await shared.is_sleeping()
+
+
+async def test_what_a_pause_cannot_do_is_refused_and_changes_nothing(shared):
+    with pytest.raises(NotBuiltError, match="mode = 'keep'"):
+        await shared.pause_generation(mode="keep")
+    with pytest.raises(RequestError, match="mode = 'soon'"):
+        await shared.pause_generation(mode="soon")
+    with pytest.raises(NotBuiltError, match="level = 2"):
+        await shared.sleep(level=2)
+    with pytest.raises(RequestError, match="tags = 'brain'"):
+        await shared.wake_up(["brain"])
+
+    assert not await shared.is_paused() and not await shared.is_sleeping()

@@ -19,9 +19,10 @@ from weft.engine.process.client import CORE
 from weft.engine.process.messages import EngineInfo, EngineRequest, EngineStats, StepResult, WireTensor
 from weft.engine.process.process_client import Event, ProcessClient
 from weft.engine.process.wire import Rejected, from_wire
-from weft.errors import EngineDeadError, RequestError, WeftError
+from weft.errors import EngineDeadError, NotBuiltError, RequestError, WeftError
 from weft.extend.named_object import name_of_function
 from weft.frontend.defaults import default_sampling_params
+from weft.frontend.gate import Gate, check_mode
 from weft.frontend.inputs import InputProcessor, Prepared
 from weft.frontend.llm_engine import refuse_unbuilt, with_max_model_len
 from weft.frontend.outputs import OutputProcessor, Update, Updates
@@ -38,6 +39,7 @@ from weft.text.tokenizer import Tokenizer, load_tokenizer
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+_PAUSED, _ASLEEP = "pause", ("weights", "kv_cache")      # reasons for which the gate is closed (vLLM's tags of sleep)
 
 
 class Observer(Protocol):
@@ -75,6 +77,7 @@ class AsyncLLM:
         self.config = with_max_model_len(config, self.info.max_model_len)
         self._inputs = InputProcessor(config, self.tokenizer, self.info)
         self._outputs = OutputProcessor(self.tokenizer)
+        self._gate = Gate()
 
     @classmethod
     def from_engine_args(cls, engine_args: EngineArgs, start_engine_loop: bool = True, usage_context: Any = None,
@@ -190,6 +193,44 @@ class AsyncLLM:
         """Forget all cached prefixes. Returns False, with nothing changed, while requests run."""
         return await asyncio.wrap_future(self._client.call("reset_prefix_cache"))
 
+    async def pause_generation(self, *, mode: str = "abort", clear_cache: bool = True) -> None:
+        """Hold all requests that come, until `resume_generation`; they are accepted and checked.
+
+        mode: what happens to requests that run: "abort" ends them, "wait" returns when they have ended.
+        clear_cache: forget all cached prefixes. RequestError for another mode; "keep" (freeze them) is not built.
+        """
+        await self._close_gate((_PAUSED,), mode, clear_cache=clear_cache)
+
+    async def resume_generation(self) -> None:
+        """Let requests run again, those that were held first."""
+        self._open_gate(_PAUSED)
+
+    async def is_paused(self) -> bool:
+        """True between `pause_generation` and `resume_generation`."""
+        return _PAUSED in self._gate.closed_by
+
+    async def sleep(self, level: int = 1, mode: str = "abort") -> None:
+        """Forget all cached prefixes and hold requests, until `wake_up`. The weights stay: the engine uses no other
+        memory that could hold them.
+
+        level: 1, or 0 to keep the prefixes; 2 (drop the weights) is not built. mode: as of `pause_generation`.
+        """
+        if level not in (0, 1):
+            raise NotBuiltError("level", level, expected="0 or 1",
+                                hint="weft keeps the weights in memory: end the server to give that back.")
+        await self._close_gate(_ASLEEP, mode, clear_cache=level == 1)
+
+    async def wake_up(self, tags: Sequence[str] | None = None) -> None:
+        """Undo `sleep`. tags: "weights", "kv_cache"; requests run when both were named; None names both."""
+        for tag in tags or ():
+            if tag not in _ASLEEP:
+                raise RequestError("tags", tag, expected=" or ".join(_ASLEEP))
+        self._open_gate(*(tags or _ASLEEP))
+
+    async def is_sleeping(self) -> bool:
+        """True between `sleep` and `wake_up`."""
+        return not self._gate.closed_by.isdisjoint(_ASLEEP)
+
     async def apply_model(self, func: Callable[[Any], Any]) -> list[Any]:
         """Call `func(model)` in the engine's process. Returns a list with one result, plain data, for each worker.
 
@@ -226,12 +267,33 @@ class AsyncLLM:
 
     def _submit(self, prepared: Prepared) -> None:
         self._outputs.add(prepared)
+        if not self._gate.passes(prepared.request_id, prepared.children):
+            return
         try:
             for child in prepared.children:
                 self._client.add(child)
         except BaseException:
             self._end([prepared.request_id])
             raise
+
+    async def _close_gate(self, reasons: tuple[str, ...], mode: str, *, clear_cache: bool) -> None:
+        check_mode(mode)
+        self._client.check_health()
+        self._bind_loop()
+        self._gate.closed_by |= {*reasons}
+        if mode == "abort":
+            self._end(self._gate.inside)
+        await self._gate.until_empty()
+        if clear_cache:
+            await self.reset_prefix_cache()
+
+    def _open_gate(self, *reasons: str) -> None:
+        for request_id, children in self._gate.open(*reasons):
+            try:
+                for child in children:
+                    self._client.add(child)
+            except WeftError as error:
+                self._fail(request_id, error)
 
     def _deliver(self, event: Event) -> None:
         """Passes an event from the client's thread to the event loop."""
@@ -285,6 +347,8 @@ class AsyncLLM:
 
     def _pass_on(self, update: Update) -> None:
         state, stream = update.state, self._streams.get(update.state.request_id)
+        if state.is_finished:
+            self._gate.ended(state.request_id)
         if update.output is not None and stream is not None:
             stream.put(update.output)
         if not isinstance(state, PoolingState) and state.is_finished and self._observers:

@@ -55,6 +55,7 @@ class FakeEngine:
         self.renderer = ChatRenderer(self.tokenizer) if tokenizer else None
         self.started: list[str] = []
         self.aborted: list[str] = []
+        self.cut: set[str] = set()      # requests that the server asked to end
         self.prompts: list[list[int]] = []
         self.params = None
         self._reply, self._step_seconds = [*reply.encode(), EOS], step_seconds
@@ -78,6 +79,9 @@ class FakeEngine:
     async def reset_prefix_cache(self) -> bool:
         return True
 
+    async def abort(self, request_id: str) -> None:
+        self.cut.add(request_id)
+
     async def generate(self, prompt, params, request_id: str, *, priority: int = 0) -> AsyncIterator[RequestOutput]:
         if self._refuse is not None:
             raise self._refuse
@@ -99,6 +103,8 @@ class FakeEngine:
             if step == self._fail_at:
                 raise self._error
             now = time.monotonic()
+            if state.request_id in self.cut:
+                state.finish("abort", now)
             for answer in state.answers:
                 if not answer.is_finished:
                     state.push(self._output(answer.child_id, state, step, max_tokens), now)

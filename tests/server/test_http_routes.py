@@ -9,6 +9,8 @@ from fake_engine import FakeEngine
 from toy_engine import EOS
 
 from weft.errors import ConfigError, EngineDeadError
+from weft.server.development import ROUTES
+from weft.server.elsewhere import ELSEWHERE
 from weft.server.options import ServerOptions
 from weft.version import __version__
 
@@ -122,6 +124,24 @@ def test_what_watches_a_server_needs_no_key(start_server):
     assert httpx.post(f"{url}/tokenize", json={"prompt": "a"}).status_code == 401
 
 
+def test_every_route_that_is_not_public_asks_for_a_key(start_server):
+    url = start_server(FakeEngine(), api_key=("one",), dev_mode=True, enable_tokenizer_info_endpoint=True)
+
+    with httpx.Client() as client:
+        for path in [*ROUTES, *(path for paths in ELSEWHERE.values() for path in paths), "/v1/completions",
+                     "/detokenize", "/tokenizer_info", "/nowhere", "/v1", "//health", "/health/", "/playgrounds/x"]:
+            assert client.get(url + path).status_code == 401, path
+            assert client.post(url + path, json={}).status_code == 401, path
+
+
+def test_a_key_may_come_in_the_header_of_anthropics_clients(start_server):
+    url = start_server(FakeEngine(), api_key=("one",))
+
+    assert httpx.get(f"{url}/v1/models", headers={"X-API-Key": "one"}).status_code == 200
+    assert httpx.get(f"{url}/v1/models", headers={"X-API-Key": "two"}).status_code == 401
+    assert httpx.get(f"{url}/v1/models", headers={"Authorization": "Basic eA==", "X-API-Key": "one"}).status_code == 200
+
+
 def test_answers_are_counted_by_route_method_and_status(url):
     httpx.post(f"{url}/v1/completions", json={"prompt": "a"})
     httpx.post(f"{url}/v1/completions", json={"prompt": 7})
@@ -173,11 +193,6 @@ def test_the_page_loads_nothing_from_elsewhere(url):
 
 def test_the_page_can_be_left_out(start_server):
     assert httpx.get(start_server(FakeEngine(), enable_playground=False) + "/").status_code == 404
-
-
-def test_development_routes_are_there_only_when_asked_for(url, start_server):
-    assert httpx.post(f"{url}/reset_prefix_cache").status_code == 404
-    assert httpx.post(start_server(FakeEngine(), dev_mode=True) + "/reset_prefix_cache").json() == {"success": True}
 
 
 @pytest.mark.parametrize("options", [{"port": -1}, {"port": 70000}, {"api_key": ("",)}, {"uvicorn_log_level": "loud"},

@@ -6,11 +6,14 @@ import time
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 
 from weft.async_llm import AsyncLLM
 from weft.frontend.defaults import default_sampling_params
 from weft.server.auth import ApiKeys
 from weft.server.context import ServerContext
+from weft.server.development import development_router
+from weft.server.elsewhere import elsewhere_router
 from weft.server.errors import install_error_handlers
 from weft.server.http_metrics import HttpMetrics
 from weft.server.metrics import EngineMetrics
@@ -23,6 +26,7 @@ from weft.server.page import page_router
 from weft.server.request_id import RequestIds
 from weft.server.root_path import RootPath
 from weft.server.status import status_router
+from weft.server.tokenizer_info import tokenizer_info_router
 from weft.version import __version__
 
 
@@ -38,9 +42,13 @@ def build_app(engine: AsyncLLM, options: ServerOptions) -> FastAPI:
     app = FastAPI(title="weft", version=__version__, openapi_url=None, docs_url=None, redoc_url=None,
                   redirect_slashes=False)
     routers = [completions_router(context), chat_router(context), models_router(context), tokenize_router(context),
-               status_router(context)]
-    for router in [*routers, *([page_router()] if options.enable_playground else [])]:
+               tokenizer_info_router(context), status_router(context), development_router(context)]
+    if options.enable_playground:
+        routers.append(page_router())
+    for router in routers:
         app.include_router(router)
+    taken = [route.path for router in routers for route in router.routes if isinstance(route, Route)]
+    app.include_router(elsewhere_router(taken))
     install_error_handlers(app)
     _add_layers(app, context)
     return app

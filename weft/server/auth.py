@@ -1,6 +1,7 @@
-"""API keys: which paths need a key, and the comparison of keys.
+"""API keys: which paths need none, and the comparison of keys.
 
-The check is an ASGI layer (middleware) around the whole app, so it covers every route.
+The check is an ASGI layer (middleware) around the whole app, so it covers every route: a path that is not on the public
+list needs a key. Clients of OpenAI's API send `Authorization: Bearer KEY`, those of Anthropic's `X-API-Key: KEY`.
 """
 
 from __future__ import annotations
@@ -13,33 +14,39 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-GUARDED = ("/v1", "/v2", "/inference", "/tokenize", "/detokenize", "/reset_prefix_cache")
+PUBLIC = frozenset({"/", "/health", "/ping", "/version", "/load", "/metrics", "/docs", "/openapi.json"})
+PUBLIC_FOLDERS = ("/playground/", "/docs/")
 
 
 class ApiKeys:
-    """Passes a request for a guarded path on only if it has `Authorization: Bearer KEY`; otherwise answers 401."""
+    """Passes a request for a path that is not public on only if it has a key; otherwise answers 401."""
 
     def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
         self._app, self._digests = app, [_digest(key) for key in keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_open = scope["type"] != "http" or scope["method"] == "OPTIONS" or not self._is_guarded(scope)
-        if is_open or self._knows(Headers(scope=scope).get("authorization", "")):
+        is_open = scope["type"] != "http" or scope["method"] == "OPTIONS" or _is_public(scope)
+        if is_open or self._knows(_key_of(Headers(scope=scope))):
             await self._app(scope, receive, send)
             return
         refusal = Response(b'{"error":"Unauthorized"}', 401, {"WWW-Authenticate": "Bearer"}, "application/json")
         await refusal(scope, receive, send)
 
-    def _is_guarded(self, scope: Scope) -> bool:
-        path = scope["path"]
-        inner = path.removeprefix(scope.get("root_path", ""))      # routes match with and without the prefix
-        return any(f"{found}/".startswith(f"{guarded}/") for found in (path, inner) for guarded in GUARDED)
-
-    def _knows(self, authorization: str) -> bool:
-        scheme, _, key = authorization.partition(" ")
-        digest = _digest(key.strip())
+    def _knows(self, key: str) -> bool:
+        digest = _digest(key)
         matches = [hmac.compare_digest(digest, known) for known in self._digests]   # all, so that the time is constant
-        return scheme.lower() == "bearer" and any(matches)
+        return any(matches)
+
+
+def _is_public(scope: Scope) -> bool:
+    path = scope["path"].removeprefix(scope.get("root_path", ""))      # routes match with and without the prefix
+    return path in PUBLIC or path.startswith(PUBLIC_FOLDERS)
+
+
+def _key_of(headers: Headers) -> str:
+    """The key that a client sent; "" for none, which no server has."""
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
 
 
 def _digest(key: str) -> bytes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from starlette.requests import Request
@@ -15,8 +16,9 @@ from weft.server.body import read_object
 from weft.server.errors import ApiError, dotted
 from weft.server.headers import header_value
 from weft.server.metrics import EngineMetrics
-from weft.server.openai.schemas import MAX_ID_CHARS, Body, Parsed, parse
+from weft.server.openai.schemas import MAX_ID_CHARS, Body, Parsed, known_fields, parse
 from weft.server.options import ServerOptions
+from weft.server.unknown_fields import UnknownFields
 from weft.text.chat import Renderer
 from weft.text.tokenizer import Tokenizer
 
@@ -28,13 +30,21 @@ B = TypeVar("B", bound=Body)
 
 @dataclass(slots=True, eq=False)
 class ServerContext:
-    """The parts that routes use. created: seconds since 1970 when the app was built. load: requests being served."""
+    """The parts that routes use. created: seconds since 1970 when the app was built. load: requests being served.
+
+    open: {the engine's id of a running request: the id of the response that it is for}.
+    """
 
     engine: AsyncLLM
     options: ServerOptions
     metrics: EngineMetrics
     created: int
     load: int = 0
+    open: dict[str, str] = field(default_factory=dict)
+    unknown: UnknownFields = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.unknown = UnknownFields(strict=self.options.strict_fields)
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -58,6 +68,8 @@ class ServerContext:
         data = await read_object(request, self.options.max_body_bytes)
         is_small = sum(len(value) for value in data.values() if isinstance(value, list)) < _THREAD_ITEMS
         parsed = parse(schema, data) if is_small else await asyncio.to_thread(parse, schema, data)
+        if parsed.ignored:
+            self.unknown.treat(request.url.path, parsed.ignored, known_fields(schema))
         self.check_model(getattr(parsed.body, "model", None))
         return parsed
 
@@ -73,6 +85,18 @@ class ServerContext:
         except RequestError as error:
             _, dot, rest = dotted(error.field).partition(".")
             raise ApiError(400, str(error), place + dot + rest) from error
+
+    async def abort(self, response_ids: list[str]) -> int:
+        """End running requests, named by the ids of their responses or by the ids that clients gave them.
+
+        Returns the number of the engine's requests that were ended; unknown ids are ignored.
+        """
+        wanted = set(response_ids)
+        found = [engine_id for engine_id, response_id in self.open.items()
+                 if response_id in wanted or re.split("[-_]", response_id, maxsplit=1)[-1] in wanted]
+        for engine_id in found:
+            await self.engine.abort(engine_id)
+        return len(found)
 
     def priority(self, request: Request, given: int | None) -> int:
         """The request's priority: `given` (from the body), else the header X-Weft-Priority, else 0."""

@@ -22,7 +22,9 @@ class ServerOptions:
     allowed_origins: origins whose web pages may read responses (CORS); empty: only the server's own page.
     trust_request_chat_template: allow a chat template in a request (a template is a program that the server runs).
     max_body_bytes: larger request bodies are refused with status 413.
-    dev_mode: adds POST /reset_prefix_cache.
+    strict_fields: refuse unknown fields of request bodies, instead of ignoring them with a notice.
+    enable_tokenizer_info_endpoint: adds GET /tokenizer_info, which shows the tokenizer's settings and chat template.
+    dev_mode: adds the routes of `development.py`, by which a client can stop the server's work.
     shutdown_timeout: seconds that running requests have to finish after SIGINT or SIGTERM.
     """
 
@@ -44,6 +46,8 @@ class ServerOptions:
     default_chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
     return_tokens_as_token_ids: bool = False
     enable_force_include_usage: bool = False
+    strict_fields: bool = False
+    enable_tokenizer_info_endpoint: bool = False
     enable_playground: bool = True
     dev_mode: bool = False
     max_body_bytes: int = 32 * 2**20

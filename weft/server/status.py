@@ -1,8 +1,6 @@
-"""The routes GET /health, /ping, /version, /load and /metrics; in development mode also POST /reset_prefix_cache."""
+"""The routes GET /health, /ping, /version, /load and /metrics."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -33,10 +31,5 @@ def status_router(context: ServerContext) -> APIRouter:
     @router.get("/metrics")
     def metrics() -> Response:
         return Response(generate_latest(context.metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
-    if context.options.dev_mode:
-        @router.post("/reset_prefix_cache")
-        async def reset_prefix_cache() -> dict[str, Any]:
-            return {"success": await context.engine.reset_prefix_cache()}
 
     return router

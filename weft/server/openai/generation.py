@@ -62,6 +62,7 @@ class Generation:
         if len(prompts) * params.num_candidates > MAX_ANSWERS:
             raise bad_field(self._count_field, params.num_candidates,
                             expected=f"prompts times {self._count_field} up to {MAX_ANSWERS}")
+        self._response_id = response_id
         self._context, self._params, self._priority, self._fields = context, params, priority, fields
         self._places = places
         salt = {"cache_salt": cache_salt} if cache_salt is not None else {}
@@ -96,6 +97,7 @@ class Generation:
     async def outputs(self) -> AsyncGenerator[tuple[int, RequestOutput], None]:
         """Iterates over (prompt index, output) as outputs come. ApiError if the engine refuses or fails at a prompt."""
         self._context.load += 1
+        self._context.open |= dict.fromkeys(self._ids, self._response_id)
         try:
             async with aclosing(merged([self._one(index) for index in range(len(self._prompts))])) as outputs:
                 async for item in outputs:
@@ -105,6 +107,8 @@ class Generation:
             raise
         finally:
             self._context.load -= 1
+            for engine_id in self._ids:
+                del self._context.open[engine_id]
 
     async def _one(self, index: int) -> AsyncGenerator[RequestOutput, None]:
         try:

@@ -8,6 +8,7 @@ response header names it).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -152,8 +153,14 @@ def parse(schema: type[B], data: dict[str, Any]) -> Parsed[B]:
     _check_stop(sampling.get("stop"))
     if isinstance(body, GenerationBody) and (extra := body.vllm_xargs | body.weft_xargs):
         sampling["extra_args"] = extra
-    known = schema.model_fields.keys() | (SAMPLING | _UNREAD if generates else set())
-    return Parsed(body, sampling, tuple(sorted(given.keys() - known)))
+    return Parsed(body, sampling, tuple(sorted(given.keys() - known_fields(schema))))
+
+
+@cache
+def known_fields(schema: type[Body]) -> frozenset[str]:
+    """All names that a body of this schema may have, with or without effect."""
+    generates = issubclass(schema, GenerationBody)
+    return frozenset(schema.model_fields.keys() | (SAMPLING | _UNREAD if generates else set()))
 
 
 def _refuse_python_only(given: dict[str, Any]) -> None:

@@ -72,7 +72,7 @@ SERVE = table((
            say="cached tokens are always in the usage"),
     Option("enable_server_load_tracking", "0.8+", NO_EFFECT, off=(False, True),
            say="`/load` and `/metrics` are always there"),
-    Option("enable_tokenizer_info_endpoint", "0.10+", REFUSED, off=(False,), say=NOT_YET),
+    Option("enable_tokenizer_info_endpoint", "0.10+", SAME),
     Option("enable_per_request_metrics", "0.26+", REFUSED, off=(False,), say="`/metrics` has the server's numbers."),
     Option("h11_max_incomplete_event_size", "0.10+", NO_EFFECT, say="the server's parser has limits of its own"),
     Option("h11_max_header_count", "0.10+", NO_EFFECT, say="the server's parser has limits of its own"),

@@ -1,0 +1,81 @@
+"""Routes that other servers of language models have and weft does not: they answer 501 with a sentence, not 404.
+
+A sentence says what weft lacks and, where there is one, what to do instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fastapi import APIRouter, Request, Response
+
+from weft.server.errors import ApiError, error_response
+
+_VECTORS = "weft serves no vectors yet; `weft embed` and `LLM.embed` make them."
+_PAIRS = "weft scores and ranks no pairs of texts yet."
+_AUDIO = "weft takes and gives text only, no audio."
+_IMAGES = "weft takes and gives text only, no images or videos."
+_ADAPTERS = "weft runs no adapters yet: merge the adapter into the checkpoint (peft's merge_and_unload)."
+_FILES = "weft keeps no files and jobs of clients; `weft run-batch` answers a file of requests."
+_AGENTS = "weft keeps no assistants; /v1/responses and /v1/chat/completions answer conversations."
+_TRAINING = "weft does not train models."
+_JUDGES = "weft serves no moderation model."
+_WEIGHTS = "weft does not change the weights of a running server: start it again with the new checkpoint."
+_PROFILE = "weft has no profiler that a client can start; `weft bench` measures."
+_MEDIA_CACHES = "weft takes text only and has no cache of images or encoders."
+_DISAGGREGATED = "weft does not split a request over several servers."
+_OTHER_API = "weft does not speak this API: send /v1/completions or /v1/chat/completions."
+_SLOTS = "weft has no slots: prefixes are cached by themselves, and `cache_salt` keeps them apart."
+_ONE_MODEL = "One weft server serves one model: start another server for another model."
+
+# Sentence -> the paths that it is the answer of.
+ELSEWHERE = {
+    _VECTORS: ("/v1/embeddings", "/v2/embed", "/embed", "/embeddings", "/embedding", "/pooling", "/encode",
+               "/api/embed", "/api/embeddings"),
+    _PAIRS: ("/score", "/v1/score", "/rerank", "/v1/rerank", "/v2/rerank", "/reranking", "/classify",
+             "/generative_scoring"),
+    _AUDIO: ("/v1/audio/speech", "/v1/audio/transcriptions", "/v1/audio/translations", "/v1/realtime",
+             "/v1/realtime/sessions", "/v1/realtime/client_secrets"),
+    _IMAGES: ("/v1/images/generations", "/v1/images/edits", "/v1/images/variations", "/v1/videos"),
+    _ADAPTERS: ("/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/lora-adapters", "/load_lora_adapter",
+                "/unload_lora_adapter"),
+    _FILES: ("/v1/files", "/v1/files/{rest:path}", "/v1/batches", "/v1/batches/{rest:path}", "/v1/uploads",
+             "/v1/uploads/{rest:path}", "/v1/vector_stores", "/v1/vector_stores/{rest:path}", "/v1/messages/batches",
+             "/v1/messages/batches/{rest:path}"),
+    _AGENTS: ("/v1/assistants", "/v1/assistants/{rest:path}", "/v1/threads", "/v1/threads/{rest:path}",
+              "/v1/conversations", "/v1/conversations/{rest:path}"),
+    _TRAINING: ("/v1/fine_tuning/jobs", "/v1/fine_tuning/jobs/{rest:path}"),
+    _JUDGES: ("/v1/moderations",),
+    _WEIGHTS: ("/init_weight_transfer_engine", "/update_weights", "/update_weights_from_disk",
+               "/update_weights_from_tensor", "/update_weights_from_distributed", "/init_weights_update_group",
+               "/get_world_size", "/release_kv_cache_memory", "/release_memory_occupation",
+               "/resume_memory_occupation"),
+    _PROFILE: ("/start_profile", "/stop_profile"),
+    _MEDIA_CACHES: ("/reset_mm_cache", "/reset_encoder_cache"),
+    _DISAGGREGATED: ("/inference/v1/generate", "/v1/completions/render", "/v1/chat/completions/render",
+                     "/v1/systemone", "/scale_elastic_ep", "/is_scaling_elastic_ep"),
+    _OTHER_API: ("/cohere/v2/chat", "/generate", "/generate_stream", "/completion", "/completions", "/infill",
+                 "/apply-template", "/props", "/info", "/get_model_info", "/get_server_info", "/flush_cache",
+                 "/open_session", "/close_session", "/api/generate", "/api/chat", "/api/tags", "/api/show", "/api/ps",
+                 "/api/version", "/invocations"),
+    _SLOTS: ("/slots", "/slots/{rest:path}"),
+    _ONE_MODEL: ("/models/load", "/models/unload", "/api/pull", "/api/delete", "/api/create", "/api/copy"),
+}
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+def elsewhere_router(taken: Iterable[str]) -> APIRouter:
+    """The routes, without the paths in `taken`, which the server has. They read no body."""
+    router, own = APIRouter(), set(taken)
+    for sentence, paths in ELSEWHERE.items():
+        for path in paths:
+            if path not in own:
+                _add(router, path, sentence)
+    return router
+
+
+def _add(router: APIRouter, path: str, sentence: str) -> None:
+    async def refuse(request: Request) -> Response:
+        return error_response(ApiError(501, f"{request.url.path[:200]}: {sentence}"))
+
+    router.add_api_route(path, refuse, methods=_METHODS, include_in_schema=False)

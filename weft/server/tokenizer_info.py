@@ -1,0 +1,42 @@
+"""GET /tokenizer_info: the tokenizer's settings, special tokens and chat template; only where the server shows them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter
+
+from weft.server.context import ServerContext
+from weft.server.errors import ApiError
+from weft.text.mistral_tokenizer import MistralTokenizer
+
+_NAME = "tokenizer_config.json"
+_PLACES = ("name_or_path", "auto_map", "_file")      # ends of keys that name files or code
+
+
+def tokenizer_info_router(context: ServerContext) -> APIRouter:
+    """The route, for the app of `context`. Without the option it answers 404 and names it."""
+    router = APIRouter()
+
+    @router.get("/tokenizer_info")
+    async def tokenizer_info() -> dict[str, Any]:
+        if not context.options.enable_tokenizer_info_endpoint:
+            raise ApiError(404, "/tokenizer_info is served only with --enable-tokenizer-info-endpoint.")
+        return await asyncio.to_thread(_settings, context)
+
+    return router
+
+
+def _settings(context: ServerContext) -> dict[str, Any]:
+    """The keys of the tokenizer's own file, without places of files, under what weft makes of them."""
+    tokenizer = context.require_tokenizer()
+    file = Path(context.engine.config.tokenizer.path or "") / _NAME
+    stated = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    kept = {name: value for name, value in stated.items() if not name.endswith(_PLACES)}
+    source = tokenizer.source
+    named = {} if isinstance(source, MistralTokenizer) else source.special_tokens_map
+    return {"tokenizer_class": type(source).__name__, **kept, **named,
+            "vocab_size": tokenizer.vocab_size, "chat_template": tokenizer.chat_templates.get("default")}
