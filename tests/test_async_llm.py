@@ -12,6 +12,7 @@ import torch
 from toy_engine import CORE, POOLING_CORE, SLOW_CORE, make_config
 
 from weft.async_llm import AsyncLLM
+from weft.engine.process.spare import Spare
 from weft.errors import EngineDeadError, NotBuiltError, QueueFullError, RequestError, WeftError
 from weft.pooling_params import PoolingParams
 from weft.sampling_params import RequestOutputKind, SamplingParams
@@ -43,7 +44,7 @@ def shared(toy_tokenizer):
     """One engine for the tests that do not end it; made in another thread, as servers do."""
     made = []
     thread = threading.Thread(target=lambda: made.append(
-        AsyncLLM(make_config(toy_tokenizer, max_model_len=20_000), SLOW_CORE)))
+        AsyncLLM(make_config(toy_tokenizer, max_model_len=20_000), Spare(SLOW_CORE))))
     thread.start()
     thread.join()
     yield made[0]
@@ -53,7 +54,7 @@ def shared(toy_tokenizer):
 @pytest.fixture
 def own(toy_tokenizer):
     """An engine for one test that ends it."""
-    llm = AsyncLLM(make_config(toy_tokenizer, max_model_len=20_000), SLOW_CORE)
+    llm = AsyncLLM(make_config(toy_tokenizer, max_model_len=20_000), Spare(SLOW_CORE))
     yield llm
     llm.shutdown()
 
@@ -297,7 +298,7 @@ async def one(outputs):
 
 @pytest.fixture(scope="module")
 def pooling(toy_tokenizer):
-    llm = AsyncLLM(make_config(toy_tokenizer), POOLING_CORE)
+    llm = AsyncLLM(make_config(toy_tokenizer), Spare(POOLING_CORE))
     yield llm
     llm.shutdown()
 
@@ -330,7 +331,7 @@ def test_a_task_that_the_model_is_not_for_is_refused(pooling, shared):
 
 def test_embeddings_cross_to_the_engine_and_again_after_its_end(toy_tokenizer):
     rows = torch.tensor([[float(byte), 0.0] for byte in b"#abc"])
-    llm = AsyncLLM(make_config(toy_tokenizer, enable_prompt_embeds=True), CORE)
+    llm = AsyncLLM(make_config(toy_tokenizer, enable_prompt_embeds=True), Spare(CORE))
     try:
         outputs = llm.generate({"prompt_embeds": rows}, SamplingParams(
             temperature=0.0, max_tokens=4, output_kind=RequestOutputKind.FINAL_ONLY), "r")

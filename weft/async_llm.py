@@ -15,9 +15,9 @@ from typing import Any, Protocol, TypeVar
 from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import EngineConfig, TokenizerConfig
 from weft.config.machine import Machine
-from weft.engine.process.client import CORE
 from weft.engine.process.messages import EngineInfo, EngineRequest, EngineStats, StepResult, WireTensor
 from weft.engine.process.process_client import Event, ProcessClient
+from weft.engine.process.spare import Spare
 from weft.engine.process.wire import Rejected, from_wire
 from weft.errors import EngineDeadError, NotBuiltError, RequestError, WeftError
 from weft.extend.named_object import name_of_function
@@ -60,15 +60,18 @@ class AsyncLLM:
         tokenizer, renderer: None with skip_tokenizer_init.
     """
 
-    def __init__(self, config: EngineConfig, core_factory: str = CORE) -> None:
-        """Starts the child process and blocks until it is ready. Async code should call this in a thread."""
+    def __init__(self, config: EngineConfig, spare: Spare | None = None) -> None:
+        """Starts the child process and blocks until it is ready. Async code should call this in a thread.
+
+        spare: a process that imports already and becomes the child.
+        """
         self._streams: dict[str, OutputStream] = {}      # one for each request with an open iterator
         self._observers: list[Observer] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         # One thread, because two threads must not use a fast tokenizer at once.
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="weft-tokenizer")
         loading = self._pool.submit(_load_text, config.tokenizer)      # runs while the child loads the weights
-        self._client = ProcessClient(config, self._deliver, core_factory)
+        self._client = ProcessClient(config, self._deliver, spare)
         try:
             self.tokenizer, self.renderer = loading.result()
         except BaseException:
@@ -81,14 +84,15 @@ class AsyncLLM:
 
     @classmethod
     def from_engine_args(cls, engine_args: EngineArgs, start_engine_loop: bool = True, usage_context: Any = None,
-                         stat_loggers: None = None) -> AsyncLLM:
+                         stat_loggers: None = None, spare: Spare | None = None) -> AsyncLLM:
         """An engine from the user's options; blocks until it is ready.
 
         start_engine_loop, usage_context: accepted for vLLM's sake; the engine always runs, and reports to nobody.
+        spare: as in the constructor.
         Raises ConfigError, CheckpointError or MemoryPlanError if the engine cannot start.
         """
         refuse_unbuilt(stat_loggers=stat_loggers)
-        return cls(resolve_engine_config(engine_args, Machine.detect()))
+        return cls(resolve_engine_config(engine_args, Machine.detect()), spare)
 
     @property
     def info(self) -> EngineInfo:

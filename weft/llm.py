@@ -14,8 +14,8 @@ from typing import Any
 from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
-from weft.engine.process.client import CORE
 from weft.engine.process.messages import EngineStats
+from weft.engine.process.spare import CORE
 from weft.errors import NotBuiltError, QueueFullError, RequestError
 from weft.frontend.beams import as_beams, beam_request
 from weft.frontend.defaults import default_sampling_params

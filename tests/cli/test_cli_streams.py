@@ -56,7 +56,7 @@ def patiently(ask, process: subprocess.Popen) -> httpx.Response:
 
 
 def test_a_childs_socket_is_no_standard_stream():
-    code = ("import os, socket; [os.close(n) for n in range(3)]; from weft.engine.process.child import _above_streams; "
+    code = ("import os, socket; [os.close(n) for n in range(3)]; from weft.engine.process.spare import _above_streams; "
             "numbers = [s.fileno() for s in map(_above_streams, socket.socketpair())]; "
             "os._exit(0 if min(numbers) > 2 else 1)")
 

@@ -22,6 +22,7 @@ from weft.engine.core import EngineCore
 from weft.engine.process.messages import EngineRequest, EngineStats
 from weft.engine.process.process_client import ProcessClient
 from weft.engine.process.resume import StatsTotal
+from weft.engine.process.spare import Spare
 from weft.resolve.engine_config import resolve_engine_config
 
 pytestmark = pytest.mark.skipif(not native_levels(), reason="no native kernels here")
@@ -281,7 +282,7 @@ def test_after_a_crash_answers_go_on_token_for_token_and_counters_count_on(tmp_p
     args = EngineArgs(model=str(directory), max_model_len=128, max_num_seqs=8, num_threads=1, use_tqdm_on_load=False,
                       speculative_config=NGRAM)
     events, tokens, ends = queue.Queue(), {}, set()
-    client = ProcessClient(resolve_engine_config(args, Machine.detect()), events.put, DYING_CORE)
+    client = ProcessClient(resolve_engine_config(args, Machine.detect()), events.put, Spare(DYING_CORE))
     try:
         for name in ("a", "b"):
             client.add(request(name, [7, 8] * 9 + [ord(name)]))

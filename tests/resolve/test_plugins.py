@@ -12,6 +12,7 @@ from toy_engine import CORE, make_config
 from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
 from weft.engine.process.process_client import ProcessClient
+from weft.engine.process.spare import Spare
 from weft.errors import NotBuiltError
 from weft.extend.plugins import load_plugins
 from weft.resolve import parsers
@@ -132,7 +133,7 @@ def test_a_parser_of_a_plugin_is_used_by_its_name(installed, tmp_path):
 
 
 def test_plugins_run_in_the_engines_process_too(installed, tmp_path):
-    client = ProcessClient(make_config(None), lambda event: None, CORE)
+    client = ProcessClient(make_config(None), lambda event: None, Spare(CORE))
     client.close()
 
     assert [path.name for path in tmp_path.glob("ran-in-*")] != []

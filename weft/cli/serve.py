@@ -17,6 +17,7 @@ from weft.compat.vllm.options.engine import ENGINE
 from weft.compat.vllm.options.row import SAME
 from weft.compat.vllm.options.serve import SERVE
 from weft.config.flags import add_fields, given
+from weft.engine.process.spare import CORE, Spare
 from weft.server.options import ServerOptions
 
 GROUPS: dict[str, dict[str, str]] = {
@@ -68,9 +69,10 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve until interrupted."""
     args, server = serving_args(options), server_options(options, os.environ)
-    from weft.server.run import serve
+    with Spare(CORE) as spare:      # imports torch while this process imports the server
+        from weft.server.run import serve
 
-    serve(args, server)
+        serve(args, server, spare)
     return 0
 
 

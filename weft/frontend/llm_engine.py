@@ -12,8 +12,9 @@ from typing import Any
 from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
-from weft.engine.process.client import CORE, InProcessClient
+from weft.engine.process.client import InProcessClient
 from weft.engine.process.messages import EngineRequest
+from weft.engine.process.spare import CORE
 from weft.errors import EngineDeadError, NotBuiltError, WeftError
 from weft.frontend.inputs import InputProcessor, Prepared
 from weft.frontend.outputs import OutputProcessor, Updates

@@ -27,6 +27,7 @@ from uvicorn.config import LOGGING_CONFIG
 from weft.async_llm import AsyncLLM
 from weft.config.engine_args import EngineArgs
 from weft.config.human_bytes import human_bytes
+from weft.engine.process.spare import Spare
 from weft.errors import ConfigError, NotBuiltError
 from weft.server.app import build_app
 from weft.server.options import ServerOptions
@@ -36,10 +37,13 @@ _GOODBYE_SECONDS = 5      # time for the last error responses after the engine h
 _POLLED = ("/metrics", "/health", "/ping", "/load")      # monitoring requests these every few seconds
 
 
-def serve(args: EngineArgs, options: ServerOptions) -> None:
-    """Serve until SIGINT or SIGTERM. ConfigError for an unusable address; the engine's errors if it cannot start."""
+def serve(args: EngineArgs, options: ServerOptions, spare: Spare | None = None) -> None:
+    """Serve until SIGINT or SIGTERM. ConfigError for an unusable address; the engine's errors if it cannot start.
+
+    spare: a process that imports already and becomes the engine.
+    """
     with listening_socket(options) as sock, _interruptible():
-        engine = AsyncLLM.from_engine_args(args)
+        engine = AsyncLLM.from_engine_args(args, spare=spare)
         try:
             if "generate" not in engine.info.tasks:
                 raise NotBuiltError("model", engine.config.model.name, expected="a model that generates",

@@ -15,6 +15,7 @@ from toy_engine import BROKEN_CORE, CORE, DYING_CORE, EOS, SLOW_CORE, make_confi
 
 from weft.engine.process.messages import EngineRequest, StepResult
 from weft.engine.process.process_client import ProcessClient
+from weft.engine.process.spare import Spare
 from weft.engine.process.wire import Rejected, from_wire
 from weft.errors import ConfigError, EngineDeadError, QueueFullError, RequestError, WeftError
 from weft.sampling_params import SamplingParams
@@ -27,7 +28,7 @@ class Engine:
 
     def __init__(self, core: str = CORE) -> None:
         self.events: queue.Queue = queue.Queue()
-        self.client = ProcessClient(make_config(None, max_model_len=10_000), self.events.put, core)
+        self.client = ProcessClient(make_config(None, max_model_len=10_000), self.events.put, Spare(core))
         self.tokens: dict[str, list[int]] = {}
         self.ends: dict[str, str] = {}
         self.errors: dict[str, str] = {}
@@ -259,7 +260,8 @@ import sys, time
 sys.path[:] = {path!r}
 from toy_engine import SLOW_CORE, make_config
 from weft.engine.process.process_client import ProcessClient
-client = ProcessClient(make_config(None), print, SLOW_CORE)
+from weft.engine.process.spare import Spare
+client = ProcessClient(make_config(None), print, Spare(SLOW_CORE))
 print(client.pid, flush=True)
 time.sleep(600)
 """

@@ -1,14 +1,10 @@
-"""`Child`: the parent's handle of one engine process: starts it, sends without blocking, reads until it ends."""
+"""`Child`: the parent's handle of one engine: makes it of a spare process, sends without blocking, reads to the end."""
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import queue
-import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -16,41 +12,33 @@ from typing import Any
 import msgspec
 
 from weft.config.engine_config import EngineConfig
+from weft.engine.process.spare import Spare
 from weft.engine.process.wire import Channel, Failed, FromEngine, Ready, Start, from_wire
 from weft.errors import ConfigError, EngineDeadError
 from weft.models.registry.crossing import names_to_send
 
 _CLOSE_S = 5.0      # seconds that `close` waits for a child before it kills the child
-# The child gets the parent's sys.path, so both import the same modules.
-_BOOT = ("import sys; fd, parent, *sys.path = sys.argv[1:]; "
-         "from weft.engine.process.loop import main; main(int(fd), int(parent))")
 
 
 class Child:
-    """A running engine process. The constructor returns when the engine is ready.
+    """A running engine process, made of `spare`. The constructor returns when the engine is ready.
 
     Raises the engine's own error if it could not start; EngineDeadError if the process ended without a message.
     """
 
-    def __init__(self, config: EngineConfig, core_factory: str) -> None:
-        ours, theirs = map(_above_streams, socket.socketpair())
-        with theirs:
-            # In its own process group the child gets no Ctrl-C of the terminal: the parent decides.
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, str(theirs.fileno()), str(os.getpid()), *sys.path],
-                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, process_group=0)
+    def __init__(self, config: EngineConfig, spare: Spare) -> None:
+        self._process, sock = spare.adopt()
         self.pid = self._process.pid
-        self._channel = Channel(ours)
+        self._channel = Channel(sock)
         self._decoder = msgspec.msgpack.Decoder(FromEngine)
         self._outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="weft-engine-writer", daemon=True)
         self._writer.start()
         self._close_lock = threading.Lock()
-        _refuse_local_class(config)
-        self.send(Start(config=config, core_factory=core_factory,
-                        log_level=logging.getLogger("weft").getEffectiveLevel(),
-                        models=names_to_send(config.model.hf_config.get("architectures", ()))))
         try:
+            _refuse_local_class(config)
+            self.send(Start(config=config, log_level=logging.getLogger("weft").getEffectiveLevel(),
+                            models=names_to_send(config.model.hf_config.get("architectures", ()))))
             self.info = self._await_ready()
         except BaseException:      # KeyboardInterrupt too: no process stays behind
             self.close()
@@ -100,18 +88,6 @@ class Child:
                 self._channel.send(message)
             except OSError:      # the child died: the reading thread notices and acts
                 return
-
-
-def _above_streams(sock: socket.socket) -> socket.socket:
-    """`sock` on a descriptor above 2.
-
-    In a process without standard streams the kernel hands out 0 to 2; the child would take such a socket for stdin or
-    stdout.
-    """
-    if sock.fileno() > 2:
-        return sock
-    with sock:
-        return socket.socket(fileno=fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, 3))
 
 
 def _refuse_local_class(config: EngineConfig) -> None:

@@ -12,9 +12,8 @@ from typing import Any, Protocol
 from weft.config.affinity import kept_to
 from weft.config.engine_config import EngineConfig
 from weft.engine.process.messages import EngineInfo, EngineRequest, EngineStats, StepResult
+from weft.engine.process.spare import CORE
 from weft.errors import EngineDeadError
-
-CORE = "weft.engine.core:EngineCore"
 
 
 class Core(Protocol):
@@ -39,10 +38,10 @@ class Core(Protocol):
     def close(self) -> None: ...
 
 
-def load_core(factory: str, config: EngineConfig) -> Core:
-    """Make a core. factory: `module:function`, a string so that it can travel to a child process."""
+def core_maker(factory: str) -> Callable[[EngineConfig], Core]:
+    """The function that makes a core. factory: `module:function`, a string so that it can travel to a child process."""
     module, _, name = factory.partition(":")
-    return getattr(importlib.import_module(module), name)(config)
+    return getattr(importlib.import_module(module), name)
 
 
 class InProcessClient:
@@ -54,7 +53,7 @@ class InProcessClient:
     def __init__(self, config: EngineConfig, core_factory: str = CORE) -> None:
         self._cpus = config.cpus
         with kept_to(self._cpus):
-            self._core: Core | None = load_core(core_factory, config)
+            self._core: Core | None = core_maker(core_factory)(config)
         self.info = self._core.info
 
     @property

@@ -6,17 +6,20 @@ gets an error as its answer. An exception out of a step ends the process, and th
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import socket
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
 from weft.compat.vllm.version import ANSWER
 from weft.config.affinity import keep_to
-from weft.engine.process.client import Core, load_core
+from weft.config.engine_config import EngineConfig
+from weft.engine.process.client import Core, core_maker
 from weft.engine.process.messages import StepResult
 from weft.engine.process.wire import (
     Abort,
@@ -108,41 +111,65 @@ class EngineLoop:
             self._channel.send(Rejected(request_id, to_wire(error)))
 
 
-def serve(channel: Channel, parent_pid: int) -> None:
-    """Build the core that the first message describes, and run it until the parent goes away."""
+def serve(channel: Channel, parent_pid: int, core_factory: str) -> None:
+    """Import the core's module, build the core that the first message describes, run it until the parent goes away."""
     try:
-        frames: list[bytes] = []
-        while not frames:
-            frames = channel.receive(timeout_ms=None)
-        start = msgspec.msgpack.decode(frames[0], type=Start)
-        logging.getLogger("weft").setLevel(start.log_level)
-        keep_to(start.config.cpus)      # before torch is imported: torch's threads inherit this thread's affinity
-        ANSWER.choose(start.config.vllm_version, start.config.vllm_modules)
-        load_plugins(start.config.plugins)
-        try:
-            register_sent(start.models)
-            core = load_core(start.core_factory, start.config)
-        except BaseException as error:      # sys.exit of a user's code too: to the parent, which raises it
-            if not isinstance(error, WeftError):
-                logger.exception("the engine could not start")
-            channel.send(Failed(to_wire(error)))
-            return
+        with _reported(channel):
+            make_core = core_maker(core_factory)      # imports torch, while the parent reads its options and files
+        start = _await_start(channel, parent_pid)
+        with _reported(channel):
+            core = _start(start, make_core)
         core.faults = (BaseException,)      # nobody but the model's code raises SystemExit or KeyboardInterrupt here
         try:
             channel.send(Ready(core.info))
             EngineLoop(core, channel, parent_pid).run()
         finally:
             core.close()
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return      # the parent closed its end of the socket
+    except (EOFError, BrokenPipeError, ConnectionResetError, _CannotStart):
+        return      # the parent closed its end of the socket, or was told why
 
 
-def main(fd: int, parent_pid: int) -> None:
+class _CannotStart(Exception):
+    """The parent has been told why."""
+
+
+@contextlib.contextmanager
+def _reported(channel: Channel) -> Iterator[None]:
+    """Sends any exception of the block to the parent, which raises it; also sys.exit of a user's code."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, WeftError):
+            logger.exception("the engine could not start")
+        channel.send(Failed(to_wire(error)))
+        raise _CannotStart from error
+
+
+def _await_start(channel: Channel, parent_pid: int) -> Start:
+    """The first message, which a spare process waits for. EOFError when the parent has gone."""
+    frames: list[bytes] = []
+    while not frames:
+        frames = channel.receive(timeout_ms=_IDLE_POLL_MS)
+        if not frames and os.getppid() != parent_pid:
+            raise EOFError
+    return msgspec.msgpack.decode(frames[0], type=Start)
+
+
+def _start(start: Start, make_core: Callable[[EngineConfig], Core]) -> Core:
+    logging.getLogger("weft").setLevel(start.log_level)
+    keep_to(start.config.cpus)      # before torch starts its threads, which inherit this thread's affinity
+    ANSWER.choose(start.config.vllm_version, start.config.vllm_modules)
+    load_plugins(start.config.plugins)
+    register_sent(start.models)
+    return make_core(start.config)
+
+
+def main(fd: int, parent_pid: int, core_factory: str) -> None:
     """Entry point of the child. fd: file descriptor of the child's end of the socket pair."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)      # the parent decides what Ctrl-C means
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(asctime)s engine: %(message)s")
     os.set_inheritable(fd, False)
-    serve(Channel(socket.socket(fileno=fd)), parent_pid)
+    serve(Channel(socket.socket(fileno=fd)), parent_pid, core_factory)
 
 
 def _plain(value: Any) -> Any:

@@ -20,9 +20,9 @@ import msgspec
 
 from weft.config.engine_config import EngineConfig
 from weft.engine.process.child import Child
-from weft.engine.process.client import CORE
 from weft.engine.process.messages import EngineOutput, EngineRequest, EngineStats, StepResult
 from weft.engine.process.resume import OpenSequence, StatsTotal, running_ids
+from weft.engine.process.spare import CORE, Spare
 from weft.engine.process.wire import Abort, Add, Call, FromEngine, Rejected, Reply, Stepped, from_wire
 from weft.errors import EngineDeadError, RequestError, WeftError
 from weft.sampling_params import SamplingParams
@@ -38,14 +38,16 @@ Event = StepResult | Rejected | EngineDeadError
 class ProcessClient:
     """Starts the child, blocks until the child is ready, and drives it. Any thread may call any method.
 
+    spare: becomes the first child; None: one is started. Its `core_factory` is that of all later children.
     deliver: called from the reading thread with each StepResult and each Rejected; once, as the last call, with the
         EngineDeadError if the engine has ended for good.
     Raises the engine's own error if it could not start (ConfigError, CheckpointError, MemoryPlanError), or
     EngineDeadError if the process ended without a message.
     """
 
-    def __init__(self, config: EngineConfig, deliver: Callable[[Event], None], core_factory: str = CORE) -> None:
-        self._config, self._deliver, self._core_factory = config, deliver, core_factory
+    def __init__(self, config: EngineConfig, deliver: Callable[[Event], None], spare: Spare | None = None) -> None:
+        spare = spare or Spare(CORE)
+        self._config, self._deliver, self._core_factory = config, deliver, spare.core_factory
         self._lock = threading.Lock()      # guards the fields below
         self._sequences: dict[str, OpenSequence] = {}
         self._calls: dict[int, Future[Any]] = {}
@@ -54,7 +56,7 @@ class ProcessClient:
         self._stats = StatsTotal()
         self._dead: EngineDeadError | None = None
         self._is_closing = False
-        self._child: Child | None = Child(config, core_factory)
+        self._child: Child | None = Child(config, spare)
         self.info = self._child.info
         self._thread = threading.Thread(target=self._supervise, args=(self._child,), name="weft-engine", daemon=True)
         self._thread.start()
@@ -173,7 +175,7 @@ class ProcessClient:
                 self._deliver(self._dead)
                 return None
             try:
-                started = Child(self._config, self._core_factory)
+                started = Child(self._config, Spare(self._core_factory))
             except (WeftError, OSError) as error:
                 reason, was_running = f"The engine process could not be started again: {error}", False
                 continue

@@ -34,13 +34,12 @@ class WireError(msgspec.Struct, kw_only=True):
 
 
 class Start(msgspec.Struct, tag=True, kw_only=True):
-    """The first message: what to build. core_factory: `module:function`. log_level: the level of weft's loggers.
+    """The first message: what to build. log_level: the level of weft's loggers.
 
     models: what the parent registered in its ModelRegistry for the config's architectures (`registry/crossing.py`).
     """
 
     config: EngineConfig
-    core_factory: str
     log_level: int
     models: dict[str, tuple[str, bool]] = {}
 
