@@ -59,21 +59,13 @@ class PreparedPooling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedBeams:
+class PreparedBeams(PreparedRequest):
     """One checked request with `use_beam_search`. children: the engine's request of the search's first step."""
 
-    request_id: str
-    prompt: str | None
-    prompt_token_ids: list[int]
-    params: SamplingParams
-    arrival_time: float
-    children: list[EngineRequest]
     search: BeamSearch
-    encoder_prompt: str | None = None
-    encoder_prompt_token_ids: list[int] | None = None
 
 
-Prepared = PreparedRequest | PreparedPooling | PreparedBeams
+Prepared = PreparedRequest | PreparedPooling
 
 
 class InputProcessor:
