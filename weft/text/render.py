@@ -16,10 +16,9 @@ from typing import Any
 
 from jinja2 import Template, TemplateError
 from jinja2.exceptions import SecurityError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from weft.text.template import GenerationBlock
+from weft.text.template import sandbox
 
 # The names under which a message may hold its reasoning; the first one is that which templates read.
 _REASONING = ("reasoning_content", "thinking", "reasoning")
@@ -141,8 +140,7 @@ def _now(form: str) -> str:
 
 @lru_cache(maxsize=32)
 def _compiled(text: str) -> Template:
-    env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True,
-                                        extensions=[GenerationBlock, "jinja2.ext.loopcontrols"])
+    env = sandbox()
     env.filters["tojson"] = _to_json
     env.globals |= {"raise_exception": _raise, "strftime_now": _now, "dict": _Dict(), "namespace": _Namespace}
     return env.from_string(text)

@@ -44,6 +44,12 @@ def read_template(text_or_path: str) -> str:
                           hint=f"({error})") from error
 
 
+def sandbox() -> ImmutableSandboxedEnvironment:
+    """The Jinja environment in which chat templates are parsed and run."""
+    return ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True,
+                                         extensions=[GenerationBlock, "jinja2.ext.loopcontrols"])
+
+
 class ChatTemplate:
     """A parsed template.
 
@@ -56,8 +62,7 @@ class ChatTemplate:
 
     def __init__(self, text: str, *, special_token_names: frozenset[str] = frozenset()) -> None:
         """Raises jinja2.TemplateSyntaxError."""
-        env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True,
-                                            extensions=[GenerationBlock, "jinja2.ext.loopcontrols"])
+        env = sandbox()
         tree = env.parse(text)
         self.text = text
         self._read = frozenset(meta.find_undeclared_variables(tree))
