@@ -5,7 +5,7 @@
 #     tools/wheels.sh --try WHEEL                installs a wheel of this machine where no compiler is found, and runs it
 #     PYTHON=python3.12 tools/wheels.sh          for another Python; a wheel is for one minor version
 #
-# x86_64: all levels of instruction sets. aarch64: the portable level; on another machine by Debian's cross
+# Each has all levels of instruction sets of its architecture. aarch64 on another machine is built by Debian's cross
 # compiler (apt-get install g++-aarch64-linux-gnu).
 #
 # auditwheel names the oldest glibc and libstdc++ that the compiled symbols need: manylinux_2_34 by Debian 12's GCC 12

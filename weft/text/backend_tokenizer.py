@@ -1,5 +1,5 @@
 """`BackendTokenizer`: a pipeline of the `tokenizers` package with the part of a transformers tokenizer's interface that
-weft needs. It imports no transformers, which takes a second and, for a large vocabulary, 690 MB.
+weft needs. It imports no transformers.
 
 `plain_tokenizer.py` makes one from tokenizer.json, `gguf_tokenizer.py` from a GGUF file.
 """

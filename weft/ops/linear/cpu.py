@@ -14,13 +14,13 @@ from torch import Tensor
 
 from weft.ops.activation.cpu import ACTS
 from weft.ops.linear.product import Epilogue, rows_of_parts
+from weft.ops.linear.reference import BLOCK
 from weft.ops.native import DTYPES, extension, kernels
 from weft.ops.nodes import MemoryNodes
 from weft.ops.quantized import QuantizedWeight
 
 ROW_PADDING = 64               # rows of a packed matrix are padded to a multiple of this
 SCALES = {torch.float32: 0, torch.float16: 2, torch.uint8: 3, torch.int8: 4}      # ScaleKind in csrc/kernels.h
-ACTIVATION_BLOCK = 32          # X_BLOCK of csrc/byte_rows.h: columns of x in 8 bits that share a scale
 BYTES_IN_WORDS = 7             # W_U8 of csrc/kernels.h
 _GROUPS = (16, 32, 64, 128, 256)     # group sizes that the kernels know, in columns, besides a whole row
 
@@ -184,7 +184,7 @@ def refuses_quantized(columns: int, group_size: int) -> str | None:
 
 def refuses_blocks(columns: int) -> str | None:
     """Why the kernels cannot multiply `columns` columns of codes by x in 8 bits; None when they can."""
-    return f"{columns} columns: not a multiple of {ACTIVATION_BLOCK}" if columns % ACTIVATION_BLOCK else None
+    return f"{columns} columns: not a multiple of {BLOCK}" if columns % BLOCK else None
 
 
 def _with_supported_groups(weight: QuantizedWeight) -> QuantizedWeight:

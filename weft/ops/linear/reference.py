@@ -13,7 +13,7 @@ from weft.ops.activation import activation
 from weft.ops.linear.product import Epilogue, rows_of_parts
 from weft.ops.quantized import QuantizedWeight
 
-BLOCK = 32                     # columns of x in 8 bits that share a scale
+BLOCK = 32                     # columns of x in 8 bits that share a scale; X_BLOCK of csrc/byte_rows.h
 _EXACT = 1024                  # float32 holds sums of this many products of at most 127 * 128 exactly (2 ** 24)
 
 
