@@ -73,14 +73,16 @@ static void weigh_byte_values(const BytePairs& pairs, const uint16_t* p, const u
 static void scores_of_bytes(const KvCache& c, int rows, const uint16_t* const* q, const Span<uint16_t>& span,
                             const Span<uint16_t>& ahead, float* sums) {
     const BytePairs pairs(byte_number(c.kind));
-    WEFT_UNIT_CASES(rows, (byte_scores<MR>(pairs, q, (const uint8_t* const*)span.keys,
-                                           (const uint8_t* const*)ahead.keys, c.head_dim, sums)))
+    WEFT_BY_ROW_COUNT(rows, UNIT,
+                      (byte_scores<MR>(pairs, q, (const uint8_t* const*)span.keys, (const uint8_t* const*)ahead.keys,
+                                       c.head_dim, sums)))
 }
 static void weigh_values_of_bytes(const KvCache& c, int rows, const uint16_t* p, const Span<uint16_t>& span,
                                   const Span<uint16_t>& ahead, float* const* out) {
     const BytePairs pairs(byte_number(c.kind));
-    WEFT_UNIT_CASES(rows, (weigh_byte_values<MR>(pairs, p, (const uint8_t* const*)span.values,
-                                                 (const uint8_t* const*)ahead.values, c.head_dim, out)))
+    WEFT_BY_ROW_COUNT(rows, UNIT,
+                      (weigh_byte_values<MR>(pairs, p, (const uint8_t* const*)span.values,
+                                             (const uint8_t* const*)ahead.values, c.head_dim, out)))
 }
 #endif
 

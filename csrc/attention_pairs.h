@@ -181,15 +181,17 @@ WEFT_APART void weigh_pair_values(const float* p, const uint8_t* const* values, 
 // As `scores` and `weigh_values`, for a span whose pointers lead to the cached pairs.
 static void scores_of_pairs(const KvCache& c, int rows, const float* const* q, const Span<float>& span,
                             const Span<float>& ahead, float* sums) {
-    WEFT_BY_PAIR_KIND(
-        c.kind, WEFT_UNIT_CASES(rows, (pair_scores<KIND, MR>(q, (const uint8_t* const*)span.keys,
-                                                             (const uint8_t* const*)ahead.keys, c.head_dim, sums))))
+    WEFT_BY_PAIR_KIND(c.kind,
+                      WEFT_BY_ROW_COUNT(rows, UNIT,
+                                        (pair_scores<KIND, MR>(q, (const uint8_t* const*)span.keys,
+                                                               (const uint8_t* const*)ahead.keys, c.head_dim, sums))))
 }
 static void weigh_values_of_pairs(const KvCache& c, int rows, const float* p, const Span<float>& span,
                                   const Span<float>& ahead, float* const* out) {
-    WEFT_BY_PAIR_KIND(c.kind, WEFT_UNIT_CASES(rows, (weigh_pair_values<KIND, MR>(p, (const uint8_t* const*)span.values,
-                                                                                 (const uint8_t* const*)ahead.values,
-                                                                                 c.head_dim, out))))
+    WEFT_BY_PAIR_KIND(
+        c.kind, WEFT_BY_ROW_COUNT(rows, UNIT,
+                                  (weigh_pair_values<KIND, MR>(p, (const uint8_t* const*)span.values,
+                                                               (const uint8_t* const*)ahead.values, c.head_dim, out))))
 }
 
 }  // namespace paged

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "cache_read.h"
+#include "rows.h"
 
 namespace WEFT_NS {
 namespace paged {
@@ -109,25 +110,13 @@ static void value_tile(const T* p, const T* const* values, const T* const* ahead
     for (; from < width; from += W) value_columns<T, MR, 1, AHEAD>(p, values, ahead, width, from, out);
 }
 
-// clang-format off: a table of cases
-#define WEFT_UNIT_CASES(rows, call)                                                                                    \
-    switch (rows) {                                                                                                    \
-        case 1: { constexpr int MR = 1; call; break; }                                                                 \
-        case 2: { constexpr int MR = 2; call; break; }                                                                 \
-        case 3: { constexpr int MR = 3; call; break; }                                                                 \
-        case 4: { constexpr int MR = 4; call; break; }                                                                 \
-        case 5: { constexpr int MR = 5; call; break; }                                                                 \
-        default: { constexpr int MR = 6; call; break; }                                                                \
-    }
-// clang-format on
-
 // out [rows][64] = q . keys, for up to UNIT rows. ahead: blocks to prefetch meanwhile, or null.
 template <class T>
 static void scores(int rows, const T* const* q, const Span<T>& span, const T* const* ahead, int64_t d, float* out) {
     if (ahead) {
-        WEFT_UNIT_CASES(rows, (score_tile<T, MR, true>(q, span.keys, ahead, d, out)))
+        WEFT_BY_ROW_COUNT(rows, UNIT, (score_tile<T, MR, true>(q, span.keys, ahead, d, out)));
     } else {
-        WEFT_UNIT_CASES(rows, (score_tile<T, MR, false>(q, span.keys, nullptr, d, out)))
+        WEFT_BY_ROW_COUNT(rows, UNIT, (score_tile<T, MR, false>(q, span.keys, nullptr, d, out)));
     }
 }
 // out[r] [width] += p [rows][64] times the span's values.
@@ -135,9 +124,9 @@ template <class T>
 static void weigh_values(int rows, const T* p, const Span<T>& span, const T* const* ahead, int64_t width,
                          float* const* out) {
     if (ahead) {
-        WEFT_UNIT_CASES(rows, (value_tile<T, MR, true>(p, span.values, ahead, width, out)))
+        WEFT_BY_ROW_COUNT(rows, UNIT, (value_tile<T, MR, true>(p, span.values, ahead, width, out)));
     } else {
-        WEFT_UNIT_CASES(rows, (value_tile<T, MR, false>(p, span.values, nullptr, width, out)))
+        WEFT_BY_ROW_COUNT(rows, UNIT, (value_tile<T, MR, false>(p, span.values, nullptr, width, out)));
     }
 }
 

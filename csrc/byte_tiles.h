@@ -166,17 +166,10 @@ WEFT_APART void rows_times(const ByteRow* x, const Chunk& chunk, float* sums, bo
 
 template <int KIND>
 static void byte_tile(const ByteRow* x, int rows, const Chunk& chunk, float* sums, bool fresh) {
-    if (chunk.scales && chunk.group < X_BLOCK) switch (rows) {
-            case 1: return rows_times<1, KIND, X_PART>(x, chunk, sums, fresh);
-            case 2: return rows_times<2, KIND, X_PART>(x, chunk, sums, fresh);
-            case 3: return rows_times<3, KIND, X_PART>(x, chunk, sums, fresh);
-            default: return rows_times<BYTE_ROWS, KIND, X_PART>(x, chunk, sums, fresh);
-        }
-    switch (rows) {
-        case 1: return rows_times<1, KIND, X_BLOCK>(x, chunk, sums, fresh);
-        case 2: return rows_times<2, KIND, X_BLOCK>(x, chunk, sums, fresh);
-        case 3: return rows_times<3, KIND, X_BLOCK>(x, chunk, sums, fresh);
-        default: return rows_times<BYTE_ROWS, KIND, X_BLOCK>(x, chunk, sums, fresh);
+    if (chunk.scales && chunk.group < X_BLOCK) {
+        WEFT_BY_ROW_COUNT(rows, BYTE_ROWS, (rows_times<MR, KIND, X_PART>(x, chunk, sums, fresh)));
+    } else {
+        WEFT_BY_ROW_COUNT(rows, BYTE_ROWS, (rows_times<MR, KIND, X_BLOCK>(x, chunk, sums, fresh)));
     }
 }
 

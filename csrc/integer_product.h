@@ -166,14 +166,7 @@ static void integer_rows_times(const Code* x, int64_t stride, const uint8_t* a, 
 
 static void integer_tile(const Code* x, int64_t stride, int rows, const uint8_t* a, const uint8_t* b, int64_t columns,
                          int32_t* sums, bool fresh, const uint8_t* ahead) {
-    switch (rows) {
-        case 1: integer_rows_times<1>(x, stride, a, b, columns, sums, fresh, ahead); break;
-        case 2: integer_rows_times<2>(x, stride, a, b, columns, sums, fresh, ahead); break;
-        case 3: integer_rows_times<3>(x, stride, a, b, columns, sums, fresh, ahead); break;
-        case 4: integer_rows_times<4>(x, stride, a, b, columns, sums, fresh, ahead); break;
-        case 5: integer_rows_times<5>(x, stride, a, b, columns, sums, fresh, ahead); break;
-        default: integer_rows_times<6>(x, stride, a, b, columns, sums, fresh, ahead); break;
-    }
+    WEFT_BY_ROW_COUNT(rows, TILE_ROWS, (integer_rows_times<MR>(x, stride, a, b, columns, sums, fresh, ahead)));
 }
 #endif
 

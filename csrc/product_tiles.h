@@ -10,6 +10,7 @@
 #include "codes.h"
 #include "input_rows.h"
 #include "kernels.h"
+#include "rows.h"
 #include "simd.h"
 
 namespace WEFT_NS {
@@ -98,8 +99,9 @@ struct Scales {
 };
 
 // Columns [k0, k1) of a column group. a, b: its two panels from column k0 on, stored as `kind`. starts: where the rows'
-// starts (sum_row) lie behind their sums, for floats times codes whose zero is not 0; else 0. scales: those of its groups of `group` columns, or null. next: bytes to the
-// columns that are multiplied next, which are prefetched meanwhile; 0: they are not.
+// starts (sum_row) lie behind their sums, for floats times codes whose zero is not 0; else 0. scales: those of its
+// groups of `group` columns, or null. next: bytes to the columns that are multiplied next, which are prefetched
+// meanwhile; 0: they are not.
 struct Chunk {
     const uint8_t *a, *b;
     int64_t k0, k1;
@@ -299,23 +301,11 @@ static void rows_times(const uint16_t* const* x, const float* const* x_sums, con
 
 // ---- by number of rows and kind -------------------------------------------------------------------------------------
 
-// Runs `call` with MR as a constant: the rows of a tile, 1 to TILE_ROWS.
-// clang-format off: a table of cases
-#define WEFT_BY_ROW_COUNT(rows, call)                                                                                  \
-    switch (rows) {                                                                                                    \
-        case 1: { constexpr int MR = 1; call; break; }                                                                 \
-        case 2: { constexpr int MR = 2; call; break; }                                                                 \
-        case 3: { constexpr int MR = 3; call; break; }                                                                 \
-        case 4: { constexpr int MR = 4; call; break; }                                                                 \
-        case 5: { constexpr int MR = 5; call; break; }                                                                 \
-        default: { constexpr int MR = TILE_ROWS; call; break; }                                                        \
-    }
-// clang-format on
-
 template <int KIND, bool CODES>
 static void float_tile(const float* const* x, const float* const* x_sums, int rows, const Chunk& chunk, float* sums,
-                       bool fresh){
-    WEFT_BY_ROW_COUNT(rows, (rows_times<MR, KIND, CODES>(x, x_sums, chunk, sums, fresh)))}
+                       bool fresh) {
+    WEFT_BY_ROW_COUNT(rows, TILE_ROWS, (rows_times<MR, KIND, CODES>(x, x_sums, chunk, sums, fresh)));
+}
 // unpacked: chunk.kind is W_F32, but the panels are numbers of codes.
 WEFT_INLINE void tile(const float* const* x, const float* const* x_sums, int rows, const Chunk& chunk, float* sums,
                       bool fresh, bool unpacked) {
@@ -335,10 +325,11 @@ WEFT_INLINE void tile(const float* const* x, const float* const* x_sums, int row
 // rows: at most TILE_ROWS, with scales at most SCALED_ROWS.
 template <int KIND>
 static void pair_tile(const uint16_t* const* x, const float* const* x_sums, int rows, const Chunk& chunk, float* sums,
-                      bool fresh, const uint8_t* ahead){
-    WEFT_BY_ROW_COUNT(rows, (rows_times<MR, KIND>(x, x_sums, chunk, sums, fresh, ahead)))} WEFT_INLINE
-    void tile(const uint16_t* const* x, const float* const* x_sums, int rows, const Chunk& chunk, float* sums,
-              bool fresh, const uint8_t* ahead) {
+                      bool fresh, const uint8_t* ahead) {
+    WEFT_BY_ROW_COUNT(rows, TILE_ROWS, (rows_times<MR, KIND>(x, x_sums, chunk, sums, fresh, ahead)));
+}
+WEFT_INLINE void tile(const uint16_t* const* x, const float* const* x_sums, int rows, const Chunk& chunk, float* sums,
+                      bool fresh, const uint8_t* ahead) {
     switch (chunk.kind) {
         case W_BF16: pair_tile<W_BF16>(x, x_sums, rows, chunk, sums, fresh, ahead); break;
         case W_Q4: pair_tile<W_Q4>(x, x_sums, rows, chunk, sums, fresh, ahead); break;

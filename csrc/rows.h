@@ -1,5 +1,5 @@
 // Loops over a row of any length, a vector at a time; the last vector may be shorter. One loop body serves both, so an
-// element's result cannot depend on its place in the row.
+// element's result cannot depend on its place in the row. And the choice of code by a number of rows.
 #pragma once
 
 #include "simd.h"
@@ -17,5 +17,19 @@ template <int D> WEFT_INLINE void store_up_to(typename Float<D>::T* p, VF v, int
     if (n == W) Float<D>::store(p, v);
     else store_part<D>(p, v, (int)n);
 }
+
+// Runs `call` with MR as a constant: the number of rows, 1 to `most` (at most 6).
+// clang-format off: a table of cases
+#define WEFT_ROWS_CASE(count, most, call) { constexpr int MR = (count) < (most) ? (count) : (most); call; break; }
+#define WEFT_BY_ROW_COUNT(rows, most, call)                                                                            \
+    switch (rows) {                                                                                                    \
+        case 1: WEFT_ROWS_CASE(1, most, call)                                                                          \
+        case 2: WEFT_ROWS_CASE(2, most, call)                                                                          \
+        case 3: WEFT_ROWS_CASE(3, most, call)                                                                          \
+        case 4: WEFT_ROWS_CASE(4, most, call)                                                                          \
+        case 5: WEFT_ROWS_CASE(5, most, call)                                                                          \
+        default: WEFT_ROWS_CASE(6, most, call)                                                                         \
+    }
+// clang-format on
 
 }  // namespace WEFT_NS
