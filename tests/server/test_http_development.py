@@ -10,6 +10,7 @@ from http_server import running_server
 from toy_engine import SLOW_CORE, make_config, save_tokenizer
 
 from weft.async_llm import AsyncLLM
+from weft.engine.process.spare import Spare
 from weft.server.development import ROUTES
 from weft.server.options import ServerOptions
 
@@ -17,7 +18,7 @@ from weft.server.options import ServerOptions
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory):
     tokenizer = save_tokenizer(tmp_path_factory.mktemp("tokenizer"))
-    engine = AsyncLLM(make_config(tokenizer, max_model_len=20_000), SLOW_CORE)
+    engine = AsyncLLM(make_config(tokenizer, max_model_len=20_000), Spare(SLOW_CORE))
     yield engine
     engine.shutdown()
 
