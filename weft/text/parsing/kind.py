@@ -1,0 +1,50 @@
+"""`ParserKind`: what makes the parsers of one format, and `ParseRequest`, which tells it about the request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from weft.text.parsing.events import AnswerParser
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParseRequest:
+    """What a parser may need to know of a request.
+
+    tools: as in the request. None: any name may be a tool's.
+    prompt: the prompt's text, or its end: it says whether the prompt began the reasoning.
+    prompt_token_ids: the prompt.
+    body: the request as its client sent it, for parsers of others.
+    tokenizer: the model's, as in transformers, for parsers of others.
+    """
+
+    tools: Sequence[Mapping[str, Any]] | None = None
+    prompt: str = ""
+    prompt_token_ids: Sequence[int] = ()
+    body: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer: Any = None
+
+
+class ParserKind(Protocol):
+    """Makes the parsers of one format of tool calls, or of reasoning."""
+
+    @property
+    def name(self) -> str:
+        """The name that users choose it by."""
+        ...
+
+    @property
+    def is_whole(self) -> bool:
+        """True if its parsers find reasoning and tool calls, so that no other parser is needed."""
+        ...
+
+    @property
+    def all_marks(self) -> frozenset[str] | None:
+        """Texts that must stay in the answer, also where they are special tokens; None: all special tokens."""
+        ...
+
+    def make(self, request: ParseRequest, /) -> AnswerParser:
+        """A parser for one answer."""
+        ...

@@ -1,0 +1,67 @@
+"""`Parsers`: the two parsers of a model's answers, chosen by name or found in its chat template."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from weft.text.mistral_tokenizer import MistralTokenizer
+from weft.text.parsing.chain import Chain
+from weft.text.parsing.events import AnswerParser
+from weft.text.parsing.kind import ParseRequest, ParserKind
+from weft.text.parsing.registry import REASONING_PARSERS, TOOL_PARSERS, ParserRegistry
+from weft.text.tokenizer import Tokenizer
+
+logger = logging.getLogger("weft")
+
+
+@dataclass(frozen=True, slots=True)
+class Parsers:
+    """The parsers of a model's answers; None: its answers have no such part, or nobody knows how it looks."""
+
+    tools: ParserKind | None = None
+    reasoning: ParserKind | None = None
+
+    def make(self, request: ParseRequest, *, with_tools: bool) -> AnswerParser | None:
+        """The parser of one answer; None if an answer is content alone.
+
+        with_tools: whether the answer may call tools. Otherwise what looks like a call is content.
+        """
+        tools = self.tools if with_tools else None
+        for kind in (tools, self.reasoning):
+            if kind is not None and kind.is_whole:
+                return kind.make(request)
+        if tools is None and self.reasoning is None:
+            return None
+        return Chain(None if self.reasoning is None else self.reasoning.make(request),
+                     None if tools is None else tools.make(request))
+
+    def need_special_tokens(self, tokenizer: Tokenizer, *, with_tools: bool) -> bool:
+        """True if the answer's text must keep its special tokens, because marks of these parsers are among them."""
+        kinds = [kind for kind in (self.tools if with_tools else None, self.reasoning) if kind is not None]
+        if any(kind.all_marks is None for kind in kinds):
+            return True
+        marks = frozenset().union(*(kind.all_marks or () for kind in kinds))
+        special = {tokenizer.token_text(token_id).strip() for token_id in tokenizer.special_ids} if marks else set()
+        return any(text in mark for mark in marks for text in special if text)
+
+
+def choose_parsers(tokenizer: Tokenizer | None, *, tools: str | None, reasoning: str | None) -> Parsers:
+    """The parsers of these names; where a name is None, what the chat template tells, with a notice in the log.
+
+    ConfigError for an unknown name.
+    """
+    templates = "" if tokenizer is None else "\n".join(tokenizer.chat_templates.values())
+    is_mistral = tokenizer is not None and isinstance(tokenizer.source, MistralTokenizer)
+    return Parsers(_chosen(TOOL_PARSERS, tools, templates, is_mistral=is_mistral),
+                   _chosen(REASONING_PARSERS, reasoning, templates, is_mistral=is_mistral))
+
+
+def _chosen(registry: ParserRegistry, name: str | None, templates: str, *, is_mistral: bool) -> ParserKind | None:
+    if name:
+        return registry.find(name)
+    found = registry.find("mistral") if is_mistral else registry.of_template(templates)
+    if found is not None:
+        logger.info("%s: %s, because of the %s; --%s chooses another, or none", registry.option, found.name,
+                    "tokenizer" if is_mistral else "chat template", registry.option.replace("_", "-"))
+    return found
