@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shlex
 import shutil
@@ -234,6 +235,12 @@ def test_a_function_of_the_config_is_an_override(capsys):
     assert capsys.readouterr().out.strip()
 
 
+def test_the_guides_structured_answer_follows_its_form(capsys):
+    run(block_with("docs/guide.md", "StructuredOutputsParams("))
+
+    assert set(json.loads(capsys.readouterr().out)) == {"name", "age"}
+
+
 @pytest.fixture
 def my_llama(tmp_path, monkeypatch):
     monkeypatch.setattr(ModelRegistry, "models", {})
@@ -274,7 +281,7 @@ def test_every_python_block_is_run_by_a_test_above():
     counts = {str(page.relative_to(ROOT)): len(blocks(str(page), "python")) for page in PAGES}
 
     assert {page: count for page, count in counts.items() if count} == {
-        "README.md": 2, "docs/adding-a-model.md": 6, "docs/configuration.md": 2, "docs/guide.md": 6,
+        "README.md": 2, "docs/adding-a-model.md": 6, "docs/configuration.md": 2, "docs/guide.md": 7,
         "docs/plugins.md": 2}
 
 

@@ -17,6 +17,7 @@ LAYERS = (
     "errors",
     "version",
     "compat.vllm.options",      # a floor of its own: the lowest modules ask its table; the rest of compat is higher
+    "structured_outputs",
     "sampling_params",
     "pooling_params",
     "outputs",
@@ -31,6 +32,7 @@ LAYERS = (
     "layers",
     "checkpoint",
     "models",
+    "grammar",
     "text",
     "engine",
     "frontend",
@@ -44,11 +46,13 @@ LAYERS = (
 STRANGERS = {
     "engine": {"text"},
     "text": {"models", "checkpoint", "layers"},
+    "grammar": {"models", "checkpoint", "layers", "ops"},
     "server": {"models", "checkpoint", "layers", "ops"},
 }
 WITHOUT_TORCH = (
     "errors",
     "compat.vllm.options",
+    "structured_outputs",
     "sampling_params",
     "pooling_params",
     "outputs",
@@ -58,6 +62,7 @@ WITHOUT_TORCH = (
     "cache",
     "resolve",
     "architectures",
+    "grammar",
     "text",
     "server",
     "cli",

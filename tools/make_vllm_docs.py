@@ -19,10 +19,11 @@ from weft.compat.vllm.options.requests import EMBEDDING, GENERATING
 from weft.compat.vllm.options.row import NO_EFFECT, REFUSED, SAME, TRANSLATED, Option
 from weft.compat.vllm.options.sampling import BEAM, SAMPLING
 from weft.compat.vllm.options.serve import SERVE
+from weft.compat.vllm.options.structures import STRUCTURES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "coming-from-vllm.md"
-TABLES = {"engine": ENGINE, "serve": SERVE, "sampling": SAMPLING, "beam": BEAM, "pooling": POOLING,
-          "generating": GENERATING, "embedding": EMBEDDING}
+TABLES = {"engine": ENGINE, "serve": SERVE, "sampling": SAMPLING, "structures": STRUCTURES, "beam": BEAM,
+          "pooling": POOLING, "generating": GENERATING, "embedding": EMBEDDING}
 
 
 def page(text: str) -> str:

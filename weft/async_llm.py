@@ -81,6 +81,7 @@ class AsyncLLM:
         self._inputs = InputProcessor(config, self.tokenizer, self.info)
         self._outputs = OutputProcessor(self.tokenizer)
         self._gate = Gate()
+        self._has_sent_vocabulary = False
 
     @classmethod
     def from_engine_args(cls, engine_args: EngineArgs, start_engine_loop: bool = True, usage_context: Any = None,
@@ -271,6 +272,9 @@ class AsyncLLM:
 
     def _submit(self, prepared: Prepared) -> None:
         self._outputs.add(prepared)
+        if self._inputs.vocabulary is not None and not self._has_sent_vocabulary:
+            self._client.set_vocabulary(self._inputs.vocabulary)
+            self._has_sent_vocabulary = True
         if not self._gate.passes(prepared.request_id, prepared.children):
             return
         try:

@@ -17,6 +17,7 @@ from weft.compat.vllm.options.accept import tell
 from weft.compat.vllm.options.params import Accept, VllmParams
 from weft.compat.vllm.options.sampling import accept_beams, accept_sampling
 from weft.errors import NotBuiltError, RequestError
+from weft.structured_outputs import StructuredOutputsParams, read_structures
 
 GREEDY_TEMPERATURE = 1e-5      # a temperature below it means greedy: the likeliest token
 MIN_TEMPERATURE = 0.01         # other temperatures below it are raised to it: smaller ones overflow half precision
@@ -34,7 +35,7 @@ _OFF_FOR_BEAMS = {
     "presence_penalty": 0.0, "frequency_penalty": 0.0, "repetition_penalty": 1.0, "top_p": 1.0, "top_k": 0,
     "min_p": 0.0, "stop": [], "stop_token_ids": [], "min_tokens": 0, "logprobs": None, "prompt_logprobs": None,
     "logit_bias": None, "allowed_token_ids": None, "bad_words": None, "extra_outputs": None, "logits_processors": None,
-    "extra_args": None}
+    "extra_args": None, "structured_outputs": None}
 
 
 class RequestOutputKind(enum.Enum):
@@ -78,6 +79,7 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
         logits_processors: functions (output token ids, logits [V]) -> logits, or (prompt token ids, output token ids,
             logits) -> logits; only where the engine runs in the calling process. An exception ends the request.
         extra_args: plain data that the engine's logits processors read.
+        structured_outputs: the form of the answer (a JSON schema, a regular expression …); also as a dictionary.
     """
 
     n: int = 1
@@ -114,6 +116,7 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
     use_beam_search: bool = False
     length_penalty: float = 1.0
     early_stopping: bool | str = False
+    structured_outputs: StructuredOutputsParams | None = None
 
     accept: ClassVar[Accept] = accept_sampling
 
@@ -161,6 +164,8 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
             check_flag(name, getattr(self, name))
         if not isinstance(self.output_kind, RequestOutputKind):
             raise RequestError("output_kind", self.output_kind, expected="a RequestOutputKind")
+        if self.structured_outputs is not None:
+            self.structured_outputs = read_structures(self.structured_outputs)
         if self.skip_reading_prefix_cache is not None:
             check_flag("skip_reading_prefix_cache", self.skip_reading_prefix_cache)
 

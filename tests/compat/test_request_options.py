@@ -12,13 +12,16 @@ from weft.compat.vllm.options.pooling import POOLING
 from weft.compat.vllm.options.requests import EMBEDDING, GENERATING
 from weft.compat.vllm.options.row import NO_EFFECT, REFUSED, SAME, STATES, TRANSLATED
 from weft.compat.vllm.options.sampling import BEAM, SAMPLING
+from weft.compat.vllm.options.structures import STRUCTURES
 from weft.errors import ConfigError, NotBuiltError
 from weft.pooling_params import PoolingParams
 from weft.sampling_params import BeamSearchParams, SamplingParams
 from weft.server.openai.schemas import SAMPLING as SAMPLING_FIELDS
 from weft.server.openai.schemas import ChatBody, CompletionBody, parse
+from weft.structured_outputs import StructuredOutputsParams
 
-TABLES = {"sampling": SAMPLING, "beam": BEAM, "pooling": POOLING, "request": GENERATING, "embedding": EMBEDDING}
+TABLES = {"sampling": SAMPLING, "beam": BEAM, "pooling": POOLING, "request": GENERATING, "embedding": EMBEDDING,
+          "structures": STRUCTURES}
 ROWS = [pytest.param(option, id=f"{title}-{option.name}") for title, rows in TABLES.items() for option in rows.values()]
 
 
@@ -26,8 +29,12 @@ def beams(**options: object) -> BeamSearchParams:
     return BeamSearchParams(beam_width=2, max_tokens=3, **options)
 
 
+def form(**options: object) -> StructuredOutputsParams:
+    return StructuredOutputsParams(regex="a", **options)
+
+
 CLASSES = [(SamplingParams, SamplingParams, SAMPLING), (beams, BeamSearchParams, BEAM),
-           (PoolingParams, PoolingParams, POOLING)]
+           (PoolingParams, PoolingParams, POOLING), (form, StructuredOutputsParams, STRUCTURES)]
 REFUSED_FIELDS = [(make, option) for make, _, rows in CLASSES for option in rows.values() if option.state == REFUSED]
 IDLE_FIELDS = [(make, option) for make, _, rows in CLASSES for option in rows.values() if option.state == NO_EFFECT]
 
@@ -95,11 +102,6 @@ def test_fields_of_beam_search_are_told_to_have_no_effect_without_it(name, value
         assert SamplingParams(**{name: value}) == SamplingParams()
 
     assert caplog.messages == [f"{name} has no effect: it belongs to beam search"]
-
-
-def test_guided_decoding_is_refused_under_the_name_that_was_given():
-    with pytest.raises(NotBuiltError, match=r"guided_decoding = .*It means `structured_outputs`"):
-        SamplingParams(guided_decoding={"json": {}})
 
 
 @pytest.mark.parametrize("name", ["normalize", "softmax", "activation"])

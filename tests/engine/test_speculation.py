@@ -249,12 +249,12 @@ def test_a_row_that_fails_behind_right_drafts_fails_at_its_own_place(small):
         core, rounds = make_core(small, **options), []
         sample = core.runner.sampler.sample
 
-        def failing(logits, rows):
+        def failing(logits, rows, masks):
             for row, values in zip(rows, logits, strict=True):
                 if row.num_output_tokens == 30:
                     values.fill_(float("nan"))
             rounds.append(len(rows))
-            return sample(logits, rows)
+            return sample(logits, rows, masks)
 
         core.runner.sampler.sample = failing
         core.add(request("a", [7, 8] * 9))

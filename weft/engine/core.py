@@ -24,7 +24,9 @@ from weft.engine.sequence import Sequence
 from weft.engine.speculation import make_proposer
 from weft.engine.step_plan import StepPlan
 from weft.engine.step_results import SequenceResult
+from weft.errors import WeftError
 from weft.extend.named_object import load_named
+from weft.grammar.vocabulary import Vocabulary
 from weft.models.extra_outputs import extra_output_names
 from weft.ops.native import is_installed
 from weft.sampling_params import SamplingParams
@@ -74,6 +76,15 @@ class EngineCore:
         if isinstance(request.params, SamplingParams):
             self.runner.sampler.check_params(request.params)
         self._scheduler.add(Sequence(request))
+        try:
+            self.runner.constraints.add(request)
+        except WeftError:
+            self._scheduler.abort(request.request_id)
+            raise
+
+    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """The bytes of the tokens, for requests with a grammar."""
+        self.runner.constraints.set_vocabulary(vocabulary)
 
     def abort(self, request_ids: Iterable[str]) -> None:
         """End requests in any state and release their blocks at once. Unknown ids are ignored."""
@@ -133,10 +144,12 @@ class EngineCore:
         return outputs
 
     def _end(self, seq: Sequence, result: SequenceResult) -> None:
-        """Ends a sequence with an error. If its own parameters forbid every token, it ends with "stop" and a reason."""
+        """Ends a sequence with an error. If its own parameters forbid every token, it ends with "stop" and a reason;
+        without a reason, if its grammar's answer is whole.
+        """
         self._scheduler.abort(seq.request_id, reason="stop" if result.is_dead_end else "error")
         if result.is_dead_end:
-            seq.stop_reason, result.error = result.error, None
+            seq.stop_reason, result.error = result.error or None, None
 
     def _propose(self, plan: StepPlan) -> None:
         """Asks the proposer for drafts of the next step, for each sequence that this step sampled."""

@@ -1,4 +1,4 @@
-"""The runner ("worker"): holds the model, the caches and the sampler; turns a StepPlan into one forward pass.
+"""The runner ("worker"): holds the model, its caches, the sampler and the grammars; a StepPlan becomes a forward pass.
 
 The runner knows nothing of queues, of block owners or of a request's life cycle.
 """
@@ -18,6 +18,7 @@ from weft.config.allocator import keep_freed_pages
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.config.threads import nodes_of_threads
+from weft.engine.constraints import Constraints
 from weft.engine.logits_processors.make import batch_processors
 from weft.engine.memory.cache_tensors import bind_caches
 from weft.engine.memory.plan import MemoryPlan, plan_memory, planned_groups
@@ -41,7 +42,7 @@ _LOGIT_ROWS = 256              # prompt_logprobs: rows of float32 logits in memo
 
 
 class Runner:
-    """The model, its caches and the sampler of one engine."""
+    """The model, its caches, the sampler and the grammars of one engine."""
 
     def __init__(self, config: EngineConfig, machine: Machine) -> None:
         torch.set_num_threads(config.num_threads)
@@ -59,6 +60,7 @@ class Runner:
         keep_freed_pages()                     # only after loading: freed weight buffers should go back to the system
         with torch.inference_mode():
             self.model.try_step(trial_step(self.memory))
+        self.constraints = Constraints()
         self.sampler = Sampler(config.model.logprobs_mode, config.cpu_isa, processors)
 
     def execute(self, step_plan: StepPlan) -> list[SequenceResult]:
@@ -80,7 +82,9 @@ class Runner:
 
     def end_sequences(self, request_ids: Iterable[str]) -> None:
         """These sequences will not be scheduled again."""
-        self.model.end_sequences(request_ids)
+        ended = tuple(request_ids)
+        self.model.end_sequences(ended)
+        self.constraints.drop(ended)
 
     def _sample(self, step_plan: StepPlan, step: Step, hidden: Tensor, results: list[SequenceResult]) -> None:
         """Samples the wanted rows; each sequence gets the tokens up to its first rejected draft.
@@ -91,7 +95,8 @@ class Runner:
         if not wanted:
             return
         logits = self.model.compute_logits(hidden if len(wanted) == hidden.shape[0] else hidden[list(wanted)])
-        samples = iter(self.sampler.sample(logits, [row for item in step_plan.scheduled for row in sample_rows(item)]))
+        rows = [row for item in step_plan.scheduled for row in sample_rows(item)]
+        samples = iter(self.sampler.sample(logits, rows, self.constraints.masks(step_plan)))
         for item, result in zip(step_plan.scheduled, results, strict=True):
             accept(item, list(islice(samples, item.num_rows)), result)
 

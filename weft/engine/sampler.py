@@ -1,12 +1,14 @@
 """The sampler: from logits to tokens and log-probabilities, each row with its sequence's parameters.
 
-Order of the steps: a forced token, or else allowed ids, bad words, min_tokens and logit bias; then logits processors,
-penalties, temperature (with the processors that leave the likeliest token alone), min-p, top-k, top-p, draw.
+Order of the steps: a forced token, or else the grammar's mask, allowed ids, bad words, min_tokens and logit bias; then
+logits processors, penalties, temperature (with the processors that leave the likeliest token alone), min-p, top-k,
+top-p, draw.
 A row's token depends only on the row's logits, the tokens before it, the parameters and the seed, never on the batch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from weft.engine.constraints import RowMasks
 from weft.engine.logits_processors.batch import BatchProcessors
 from weft.engine.logits_processors.interface import bound, put_row
 from weft.engine.process.messages import TokenLogprobs
@@ -89,25 +92,29 @@ class Sampler:
         self._sampling = self.choice.prepare()
         self._processors = processors
 
-    def sample(self, logits: Tensor, rows: Seq[SampleRow]) -> list[Sampled]:
+    def sample(self, logits: Tensor, rows: Seq[SampleRow], masks: RowMasks | None = None) -> list[Sampled]:
         """Draws one token for each row.
 
         Args:
             logits: [N, V] float32, one row for each of `rows`; modified in place.
+            masks: the allowed tokens of rows with a grammar.
         """
-        edited = [i for i, row in enumerate(rows) if self._processors is not None or _has_edits(row)]
+        bits = {} if masks is None else masks.bits
+        edited = [i for i, row in enumerate(rows) if self._processors is not None or i in bits or _has_edits(row)]
         reported = [i for i, row in enumerate(rows) if row.params.logprobs is not None]
         keep, source, places = None, logits, reported                    # logprobs come from rows `places` of `source`
         if reported:
             keep = "processed" if self._processed else "raw"
             if not self._processed and not set(reported).isdisjoint(edited):
                 keep, source, places = None, logits[reported], list(range(len(reported)))
-        failed = self._edit(logits, rows, edited) if edited else {}
+        failed = self._edit(logits, rows, edited, bits) if edited else {}
         drawn = self._sampling.draw(logits, _settings(rows), keep=keep)
         results = [Sampled(token) if state == GOOD else Sampled(error=_WHY_NOT[state], is_dead_end=state == EMPTY)
                    for token, state in zip(drawn.tokens.tolist(), drawn.states.tolist(), strict=True)]
-        for i, why in failed.items():
+        for i, why in (failed if masks is None else failed | masks.failed).items():
             results[i] = Sampled(error=why)
+        for i in () if masks is None else masks.ended:
+            results[i] = Sampled(error="", is_dead_end=True)
         for k in {k for i in reported if (k := rows[i].params.logprobs) is not None}:
             members = [(i, place) for i, place in zip(reported, places, strict=True)
                        if rows[i].params.logprobs == k and results[i].error is None]
@@ -147,13 +154,14 @@ class Sampler:
         if self._processors is not None:
             self._processors.check(params)
 
-    def _edit(self, logits: Tensor, rows: Seq[SampleRow], edited: Seq[int]) -> dict[int, str]:
+    def _edit(self, logits: Tensor, rows: Seq[SampleRow], edited: Seq[int],
+              bits: Mapping[int, np.ndarray]) -> dict[int, str]:
         """Applies masks, bias, logits processors and penalties to rows of logits [N, V], in place.
 
         Returns {row: why its request ends} where a processor failed.
         """
         for i in edited:
-            self._mask(logits[i], rows[i])
+            self._mask(logits[i], rows[i], bits.get(i))
         failed = _run_functions(logits, rows, edited)
         seqs = [row.seq for row in rows]
         if self._processors is not None:
@@ -166,12 +174,14 @@ class Sampler:
             failed = self._processors.apply(logits, seqs, temperatures) | failed
         return failed
 
-    def _mask(self, logits: Tensor, row: SampleRow) -> None:
-        """Applies masks and bias to one row of logits [V], in place."""
+    def _mask(self, logits: Tensor, row: SampleRow, bits: np.ndarray | None) -> None:
+        """Applies masks and bias to one row of logits [V], in place. bits: the grammar's, as in RowMasks."""
         params, request, sampling = row.params, row.seq.request, self._sampling
         if row.num_output_tokens < len(request.forced_token_ids):
             sampling.allow_only(logits, [request.forced_token_ids[row.num_output_tokens]])
             return
+        if bits is not None:
+            sampling.allow_bits(logits, bits)
         if params.allowed_token_ids is not None:
             sampling.allow_only(logits, params.allowed_token_ids)
         token_ids = row.token_ids
@@ -197,7 +207,8 @@ class Sampler:
 
 _WHY_NOT = {
     NO_NUMBERS: "the model's logits for this request are not numbers (NaN or infinity)",
-    EMPTY: "no token is allowed: allowed_token_ids, bad_words, min_tokens and logits processors together leave none",
+    EMPTY: "no token is allowed: allowed_token_ids, bad_words, min_tokens, structured_outputs and logits processors "
+           "together leave none",
 }
 
 

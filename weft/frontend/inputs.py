@@ -20,9 +20,14 @@ from weft.frontend.allowed_tokens import check_some_token_is_allowed
 from weft.frontend.beam_search import BeamSearch, step_params
 from weft.frontend.prompt_ids import PromptIds, named
 from weft.frontend.prompts import Prompt, parse_prompt
+from weft.grammar.form import ConstraintSpec
+from weft.grammar.read import read_constraint
+from weft.grammar.vocabulary import Vocabulary
 from weft.pooling_params import PoolingParams
 from weft.sampling_params import MAX_COUNT, BeamSearchParams, SamplingParams, check_text
+from weft.structured_outputs import FIELD
 from weft.text.tokenizer import Tokenizer
+from weft.text.vocabulary import vocabulary_of
 
 MAX_BAD_WORD_TOKENS = 1024
 _SEED_MASK = 2**63 - 1
@@ -72,10 +77,12 @@ class InputProcessor:
     """Makes the requests for one engine. info: the started engine's properties.
 
     max_model_len: the most tokens of prompt and output together, from the engine's memory plan.
+    vocabulary: the tokens' bytes, for the engine's grammars; None until a request has one.
     """
 
     def __init__(self, config: EngineConfig, tokenizer: Tokenizer | None, info: EngineInfo) -> None:
         self.tokenizer = tokenizer
+        self.vocabulary: Vocabulary | None = None
         self.max_model_len = info.max_model_len
         self._info, self._model = info, config.model
         self.vocab_size = config.model.vocab_size
@@ -116,7 +123,8 @@ class InputProcessor:
         self._check_params(params)
         bad_words = self._bad_words(params.bad_words or [])
         check_some_token_is_allowed(params, self.eos_token_ids, bad_words, self.vocab_size)
-        shared |= {"eos_token_ids": self.eos_token_ids, "bad_words_token_ids": bad_words}
+        shared |= {"eos_token_ids": self.eos_token_ids, "bad_words_token_ids": bad_words,
+                   "constraint": self._constraint(params)}
         found = PromptIds(parsed.text, [])
         if parsed.embeds is None:
             found = self._prompt_ids(parsed, params, add_special_tokens=add_special_tokens)
@@ -277,7 +285,8 @@ class InputProcessor:
         logprobs = 0 if params.logprobs is None and params.best_of is not None else self._count(params.logprobs)
         seed = _derived_seed(self._seed, next(self._numbers)) if params.seed is None else params.seed
         common = {"n": 1, "max_tokens": max_tokens, "min_tokens": min(params.min_tokens, max_tokens), "stop": [],
-                  "bad_words": None, "truncate_prompt_tokens": None, "logprobs": logprobs, "best_of": None,
+                  "bad_words": None, "structured_outputs": None, "truncate_prompt_tokens": None,
+                  "logprobs": logprobs, "best_of": None,
                   "stop_token_ids": _distinct(params.stop_token_ids),
                   "allowed_token_ids": _distinct(params.allowed_token_ids)}
         first = {"prompt_logprobs": self._count(params.prompt_logprobs)}
@@ -321,6 +330,15 @@ class InputProcessor:
         if num_tokens > MAX_BAD_WORD_TOKENS:
             raise RequestError("bad_words", num_tokens, expected=f"at most {MAX_BAD_WORD_TOKENS} tokens in all words")
         return found
+
+    def _constraint(self, params: SamplingParams) -> ConstraintSpec | None:
+        """The grammar of the answer, if the request wants one. Makes the vocabulary, which the engine needs for it."""
+        if params.structured_outputs is None:
+            return None
+        if self.vocabulary is None:
+            self.vocabulary = vocabulary_of(self._require_tokenizer(FIELD), vocab_size=self.vocab_size,
+                                            eos_token_ids=self.eos_token_ids)
+        return read_constraint(params.structured_outputs)
 
     def _count(self, value: int | None) -> int | None:
         return value if value is None else self.vocab_size if value == -1 else min(value, self.vocab_size)

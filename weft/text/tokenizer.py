@@ -105,7 +105,7 @@ class Tokenizer:
 
     def joiner(self, *, skip_special_tokens: bool, spaces_between_special_tokens: bool) -> TextJoiner:
         """A new joiner, which turns a stream of tokens into text."""
-        return TextJoiner(self.pieces, skip_special_tokens=skip_special_tokens, cleans_up=self._cleans_up,
+        return TextJoiner(self.pieces, skip_special_tokens=skip_special_tokens, cleans_up=self.cleans_up,
                           spaces_between_special_tokens=spaces_between_special_tokens)
 
     def token_text(self, token_id: int) -> str:
@@ -116,8 +116,15 @@ class Tokenizer:
         """The bytes of one token: its own if tokens are bytes, else the UTF-8 of `token_text`."""
         return self.pieces.bytes(token_id)
 
+    @property
+    def pipeline(self) -> str:
+        """The tokenizer as JSON of the `tokenizers` package; "" if it is of another kind."""
+        backend = getattr(self.source, "backend_tokenizer", None)
+        return "" if backend is None else backend.to_str()
+
     @cached_property
-    def _cleans_up(self) -> bool:
+    def cleans_up(self) -> bool:
+        """True if spaces before punctuation are removed from decoded text."""
         # Many byte-level tokenizers ask for cleanup. transformers ignores this: cleanup would remove real spaces.
         backend = getattr(self.source, "backend_tokenizer", None)
         is_bpe = backend is not None and type(backend.model).__name__ == "BPE"

@@ -14,6 +14,7 @@ from weft.config.engine_config import EngineConfig
 from weft.engine.process.messages import EngineInfo, EngineRequest, EngineStats, StepResult
 from weft.engine.process.spare import CORE
 from weft.errors import EngineDeadError
+from weft.grammar.vocabulary import Vocabulary
 
 
 class Core(Protocol):
@@ -27,6 +28,7 @@ class Core(Protocol):
     faults: tuple[type[BaseException], ...]
 
     def add(self, request: EngineRequest) -> None: ...
+    def set_vocabulary(self, vocabulary: Vocabulary) -> None: ...
     def abort(self, request_ids: Iterable[str]) -> None: ...
     def step(self) -> StepResult: ...
     @property
@@ -69,6 +71,10 @@ class InProcessClient:
     def add(self, request: EngineRequest) -> None:
         """Queue a request. RequestError if it can never run, QueueFullError if too many requests wait."""
         self._open().add(request)
+
+    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """The bytes of the model's tokens, before the first request with a grammar."""
+        self._open().set_vocabulary(vocabulary)
 
     def abort(self, request_ids: Iterable[str]) -> None:
         """Drop sequences and release their blocks at once. They give no further output."""

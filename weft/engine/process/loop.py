@@ -30,6 +30,7 @@ from weft.engine.process.wire import (
     Ready,
     Rejected,
     Reply,
+    SetVocabulary,
     Start,
     Stepped,
     ToEngine,
@@ -76,6 +77,8 @@ class EngineLoop:
             self._add(message)
         elif isinstance(message, Abort):
             self._abort(message)
+        elif isinstance(message, SetVocabulary):
+            self._core.set_vocabulary(message.vocabulary)
         elif isinstance(message, Call):
             self._channel.send(self._call(message))
 

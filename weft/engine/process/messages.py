@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from weft.grammar.form import ConstraintSpec
 from weft.pooling_params import PoolingParams
 from weft.sampling_params import SamplingParams
 
@@ -46,6 +47,8 @@ class EngineRequest(msgspec.Struct, kw_only=True):
         decoder's. Empty for other models.
     forced_token_ids: the first generated tokens, whatever the model's logits are.
     cache_salt: part of the first block's content key in the prefix cache.
+    constraint: the grammar that the answer follows, from the first token after `forced_token_ids` on. The engine must
+        have been given a Vocabulary.
     """
 
     request_id: str
@@ -60,6 +63,7 @@ class EngineRequest(msgspec.Struct, kw_only=True):
     forced_token_ids: list[int] = []
     cache_salt: str | None = None
     prompt_embeds: WireTensor | None = None
+    constraint: ConstraintSpec | None = None
 
     @property
     def sampling(self) -> SamplingParams:

@@ -23,8 +23,19 @@ from weft.engine.process.child import Child
 from weft.engine.process.messages import EngineOutput, EngineRequest, EngineStats, StepResult
 from weft.engine.process.resume import OpenSequence, StatsTotal, running_ids
 from weft.engine.process.spare import CORE, Spare
-from weft.engine.process.wire import Abort, Add, Call, FromEngine, Rejected, Reply, Stepped, from_wire
+from weft.engine.process.wire import (
+    Abort,
+    Add,
+    Call,
+    FromEngine,
+    Rejected,
+    Reply,
+    SetVocabulary,
+    Stepped,
+    from_wire,
+)
 from weft.errors import EngineDeadError, RequestError, WeftError
+from weft.grammar.vocabulary import Vocabulary
 from weft.sampling_params import SamplingParams
 
 logger = logging.getLogger(__name__)
@@ -54,6 +65,7 @@ class ProcessClient:
         self._call_ids = itertools.count()
         self._deaths: deque[float] = deque(maxlen=MAX_DEATHS)
         self._stats = StatsTotal()
+        self._vocabulary: SetVocabulary | None = None
         self._dead: EngineDeadError | None = None
         self._is_closing = False
         self._child: Child | None = Child(config, spare)
@@ -87,6 +99,12 @@ class ProcessClient:
             self.check_health()
             self._sequences[request.request_id] = OpenSequence(request)
             self._send(Add(request))
+
+    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """The bytes of the model's tokens, before the first request with a grammar. A restarted child gets it too."""
+        with self._lock:
+            self._vocabulary = SetVocabulary(vocabulary)
+            self._send(self._vocabulary)
 
     def abort(self, request_ids: Iterable[str]) -> None:
         """Drop sequences. Nothing more is delivered for them; the engine drops them after its current step."""
@@ -210,6 +228,8 @@ class ProcessClient:
             if not self._is_closing:
                 self._stats.restart()
                 self._child, self.info = child, child.info
+                if self._vocabulary is not None:
+                    child.send(self._vocabulary)
                 for sequence in self._sequences.values():
                     child.send(Add(sequence.resumed()))
                 return child

@@ -18,6 +18,7 @@ import msgspec
 from weft import errors
 from weft.config.engine_config import EngineConfig
 from weft.engine.process.messages import EngineInfo, EngineRequest, StepResult
+from weft.grammar.vocabulary import Vocabulary
 
 _LENGTH = struct.Struct(">I")
 _READ_BYTES = 1 << 18
@@ -48,6 +49,12 @@ class Add(msgspec.Struct, tag=True):
     """A sequence to compute."""
 
     request: EngineRequest
+
+
+class SetVocabulary(msgspec.Struct, tag=True):
+    """The bytes of the model's tokens, sent before the first sequence with a grammar."""
+
+    vocabulary: Vocabulary
 
 
 class Abort(msgspec.Struct, tag=True):
@@ -98,7 +105,7 @@ class Reply(msgspec.Struct, tag=True, kw_only=True):
     error: WireError | None = None
 
 
-ToEngine = Start | Add | Abort | Call
+ToEngine = Start | Add | Abort | Call | SetVocabulary
 FromEngine = Ready | Failed | Stepped | Rejected | Reply
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,6 +36,10 @@ class NativeSampling:
     def allow_only(self, row: Tensor, ids: list[int]) -> None:
         """As TorchSampling."""
         self._lib.allow_only(row.data_ptr(), row.shape[0], ids)
+
+    def allow_bits(self, row: Tensor, bits: np.ndarray) -> None:
+        """As TorchSampling."""
+        self._torch.allow_bits(row, bits)
 
     def forbid(self, row: Tensor, ids: list[int]) -> None:
         """As TorchSampling."""

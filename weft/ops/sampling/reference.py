@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +21,12 @@ class TorchSampling:
         allowed = torch.tensor(ids)
         kept = row[allowed]
         row.fill_(-torch.inf)[allowed] = kept
+
+    def allow_bits(self, row: Tensor, bits: np.ndarray) -> None:
+        """Mask the tokens whose bits are not set. bits: at least V bits, uint32; token t is bit t % 32 of word t // 32.
+        """
+        allowed = np.unpackbits(bits.view(np.uint8), count=row.shape[0], bitorder="little")
+        row.masked_fill_(torch.from_numpy(allowed) == 0, -torch.inf)
 
     def forbid(self, row: Tensor, ids: list[int]) -> None:
         """Mask these tokens."""

@@ -46,7 +46,7 @@ SAMPLING = table((
     Option("early_stopping", "0.6", SAME, say=OF_BEAMS),
     Option("length_penalty", "0.6", SAME, say=OF_BEAMS),
     Option("guided_decoding", "0.6-0.11", TRANSLATED, read=read_guided_decoding, say="`structured_outputs`"),
-    Option("structured_outputs", "0.11+", REFUSED, say=NOT_YET),
+    Option("structured_outputs", "0.11+", SAME),
     Option("logits_processors", "0.6-0.14", SAME, say="functions; only in the engine's own process"),
     Option("extra_args", "0.8+", SAME, say="plain data, for logits processors"),
     Option("flat_logprobs", "0.13+", REFUSED, off=(False,), say=NOT_YET),

@@ -1,0 +1,36 @@
+"""Grammars over a vocabulary of bytes: which texts an answer may be."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from weft.grammar.compiler import Compiler
+from weft.grammar.constraint import Constraint, allowed_ids
+from weft.grammar.read import read_constraint
+from weft.grammar.vocabulary import pack_vocabulary
+from weft.structured_outputs import StructuredOutputsParams
+
+EOS = 256
+COMPILER = Compiler(pack_vocabulary([bytes([i]) for i in range(256)] + [b"<end>"], special_ids=[EOS],
+                                    eos_token_ids=[EOS]))
+
+
+def constraint_of(params: StructuredOutputsParams) -> Constraint:
+    return COMPILER.compile(read_constraint(params))
+
+
+def next_ids(constraint: Constraint) -> set[int]:
+    """The tokens that may come next."""
+    row = np.zeros(COMPILER.num_words, np.uint32)
+    constraint.fill(row)
+    return set(allowed_ids(row).tolist())
+
+
+def takes(params: StructuredOutputsParams, text: str) -> bool:
+    """Whether `text` is a whole answer: each of its bytes is allowed, and the end after them."""
+    constraint = constraint_of(params)
+    for byte in text.encode():
+        if byte not in next_ids(constraint):
+            return False
+        constraint.accept(byte)
+    return EOS in next_ids(constraint)

@@ -1,0 +1,146 @@
+"""`Constraints`: the grammars of an engine's sequences. Says for each row of a step which tokens may come next.
+
+A constraint follows its sequence's tokens: before each step it accepts those that are new. So nothing has to be undone
+when a step is run again or a sequence is preempted, and a resumed sequence is caught up with in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from weft.engine.process.messages import EngineRequest
+from weft.engine.sequence import Sequence
+from weft.engine.step_plan import Scheduled, StepPlan
+from weft.errors import RequestError
+from weft.grammar.compiler import Compiler
+from weft.grammar.constraint import Constraint, ConstraintError
+from weft.grammar.vocabulary import Vocabulary
+from weft.structured_outputs import FIELD
+
+_NO_TOKEN = "no token of the vocabulary continues the answer's grammar"
+
+
+@dataclass(slots=True)
+class RowMasks:
+    """The allowed tokens of a step's constrained rows.
+
+    bits: {row: [V / 32, rounded up] uint32}, as `Constraint.fill` writes them.
+    ended: rows before which the answer is whole, and no token may follow. failed: {row: why it has no token}.
+    """
+
+    bits: dict[int, np.ndarray] = field(default_factory=dict)
+    ended: set[int] = field(default_factory=set)
+    failed: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Followed:
+    """A constraint and the number of output tokens that it has accepted, those before the grammar included."""
+
+    constraint: Constraint
+    num_output_tokens: int
+
+
+class Constraints:
+    """The constraints of all unfinished sequences that have one."""
+
+    def __init__(self) -> None:
+        self._compiler: Compiler | None = None
+        self._followed: dict[str, _Followed] = {}
+
+    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """The bytes of the tokens, before the first request with a grammar."""
+        self._compiler = Compiler(vocabulary)
+
+    def add(self, request: EngineRequest) -> None:
+        """Compiles the grammar of a request. RequestError if that fails; a request without a grammar is ignored."""
+        if request.constraint is None:
+            return
+        if self._compiler is None:
+            raise RequestError(FIELD, "a form", expected="None, as the engine has no vocabulary",
+                               hint="Start it with a tokenizer.")
+        self._followed[request.request_id] = _Followed(
+            self._compiler.compile(request.constraint), len(request.forced_token_ids))
+
+    def drop(self, request_ids: Iterable[str]) -> None:
+        """These sequences have ended. Unknown ids are ignored."""
+        for request_id in request_ids:
+            self._followed.pop(request_id, None)
+
+    def masks(self, plan: StepPlan) -> RowMasks | None:
+        """The masks of a step's rows, in the order in which the sampler gets them; None if no row is constrained."""
+        if not self._followed:
+            return None
+        masks, row = RowMasks(), 0
+        for item in plan.scheduled:
+            followed = self._followed.get(item.seq.request_id)
+            if followed is not None and item.num_rows:
+                self._fill_rows(item, followed, row, masks)
+            row += item.num_rows
+        return masks
+
+    def _fill_rows(self, item: Scheduled, followed: _Followed, first: int, masks: RowMasks) -> None:
+        """Masks of one sequence's rows: after its tokens, and after each draft that the mask before it allows.
+
+        Rows after a draft that is not allowed stay free: the draft will be rejected, and nothing of them is used.
+        """
+        constraint, num_accepted = followed.constraint, 0
+        try:
+            _catch_up(item.seq, followed)
+            for i in range(item.num_rows):
+                if item.seq.num_output_tokens + i < len(item.seq.request.forced_token_ids):
+                    continue
+                if not self._fill_row(item.seq, constraint, first + i, masks) or i == len(item.drafts):
+                    break
+                draft = item.drafts[i]
+                if not _has(masks.bits[first + i], draft) or draft in item.seq.end_token_ids:
+                    break
+                constraint.accept(draft)
+                num_accepted += 1
+            constraint.rollback(num_accepted)
+        except ConstraintError as error:
+            masks.failed[first] = f"the answer's grammar cannot go on: {error}"
+
+    def _fill_row(self, seq: Sequence, constraint: Constraint, row: int, masks: RowMasks) -> bool:
+        """Writes one row's mask. Returns False if the answer has ended, or cannot go on, before this row."""
+        assert self._compiler is not None, "a constraint was compiled"
+        bits = np.zeros(self._compiler.num_words, np.uint32)
+        constraint.fill(bits)
+        request = seq.request
+        if request.sampling.ignore_eos:
+            _clear(bits, request.eos_token_ids)
+        if constraint.is_complete:
+            _set(bits, request.sampling.stop_token_ids or ())
+        if bits.any():
+            masks.bits[row] = bits
+            return True
+        if constraint.is_complete:
+            masks.ended.add(row)
+        else:
+            masks.failed[row] = _NO_TOKEN
+        return False
+
+
+def _catch_up(seq: Sequence, followed: _Followed) -> None:
+    """The constraint accepts the sequence's output tokens that it has not accepted yet."""
+    first = seq.num_prompt_tokens + followed.num_output_tokens
+    for token_id in seq.token_ids[first:]:
+        followed.constraint.accept(token_id)
+        followed.num_output_tokens += 1
+
+
+def _has(bits: np.ndarray, token_id: int) -> bool:
+    return bool(bits[token_id >> 5] >> np.uint32(token_id & 31) & np.uint32(1))
+
+
+def _set(bits: np.ndarray, token_ids: Iterable[int]) -> None:
+    for token_id in token_ids:
+        bits[token_id >> 5] |= np.uint32(1 << (token_id & 31))
+
+
+def _clear(bits: np.ndarray, token_ids: Iterable[int]) -> None:
+    for token_id in token_ids:
+        bits[token_id >> 5] &= ~np.uint32(1 << (token_id & 31))

@@ -1,0 +1,12 @@
+"""Structured output: from the wanted form of an answer to the tokens that may come next, through llguidance.
+
+    form.py            `ConstraintSpec`, plain data: the grammar that an answer follows
+    read.py            a request's StructuredOutputsParams as a ConstraintSpec
+    json_schema.py     JSON schemas
+    structural_tag.py  free text with tagged parts
+    vocabulary.py      `Vocabulary`, plain data: the bytes of each token
+    compiler.py        `Compiler`: a ConstraintSpec and a Vocabulary become a `Constraint`
+    constraint.py      `Constraint`: the allowed next tokens of one sequence
+
+This floor knows bytes and token ids, no tokenizer's files, no engine and no tensors.
+"""

@@ -1,0 +1,15 @@
+"""`ConstraintSpec`: the grammar that an answer follows, as plain data. It crosses to the engine's process."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class ConstraintSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an answer must follow. Equal specs are compiled once.
+
+    grammar: in llguidance's form. field: the request's field that errors name, such as "structured_outputs.json".
+    """
+
+    grammar: str
+    field: str

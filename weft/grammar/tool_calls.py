@@ -1,0 +1,64 @@
+"""Answers that are tool calls: forms for `tool_choice` "required", for a named tool, and for `strict` tools."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from weft.structured_outputs import StructuredOutputsParams
+
+
+class ToolSchema(NamedTuple):
+    """A tool's name, and the JSON schema of its arguments; {} for any."""
+
+    name: str
+    parameters: dict[str, Any]
+
+
+def arguments_form(tool: ToolSchema) -> StructuredOutputsParams:
+    """An answer that is the arguments of one tool, and nothing else."""
+    return StructuredOutputsParams(json=_arguments(tool))
+
+
+def calls_form(tools: Sequence[ToolSchema], *, parallel: bool = True) -> StructuredOutputsParams:
+    """An answer that is a JSON list of calls, each {"name": …, "parameters": {…}}. parallel False: of one call."""
+    defs = {f"tool_{i}": _moved(_arguments(tool), f"#/$defs/tool_{i}/") for i, tool in enumerate(tools)}
+    calls = [{"type": "object", "properties": {"name": {"const": tool.name}, "parameters": {"$ref": f"#/$defs/{key}"}},
+              "required": ["name", "parameters"], "additionalProperties": False}
+             for key, tool in zip(defs, tools, strict=True)]
+    schema = {"type": "array", "items": {"anyOf": calls}, "minItems": 1, "$defs": defs}
+    return StructuredOutputsParams(json=schema if parallel else schema | {"maxItems": 1})
+
+
+def tagged_form(tools: Sequence[ToolSchema], begin: Callable[[str], str], end: str, *, trigger: str = "",
+                separator: str = "\n", parallel: bool = True) -> StructuredOutputsParams:
+    """An answer with calls in a model's own notation: begin(name), the arguments as JSON, end.
+
+    trigger: the text with which every begin(name) begins: the answer is free text in which this text starts a call.
+        "": the answer is calls only, with `separator` between them. parallel False: the answer ends after one call.
+    """
+    tags = [{"type": "tag", "begin": begin(tool.name), "end": end,
+             "content": {"type": "json_schema", "json_schema": _arguments(tool)}} for tool in tools]
+    kind = ({"type": "triggered_tags", "triggers": [trigger]} if trigger else
+            {"type": "tags_with_separator", "separator": separator, "at_least_one": True})
+    return StructuredOutputsParams(structural_tag={"format": kind | {"tags": tags, "stop_after_first": not parallel}})
+
+
+def _arguments(tool: ToolSchema) -> dict[str, Any]:
+    return tool.parameters or {"type": "object"}
+
+
+def _moved(schema: Any, root: str) -> Any:
+    """The schema with its `$ref`s leading to where it is put."""
+    if isinstance(schema, list):
+        return [_moved(item, root) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {name: _moved_ref(value, root) if name == "$ref" else value if name in ("enum", "const") else
+            _moved(value, root) for name, value in schema.items()}
+
+
+def _moved_ref(ref: Any, root: str) -> Any:
+    if not isinstance(ref, str) or not ref.startswith("#"):
+        return ref
+    return root[:-1] if ref in ("#", "#/") else root + ref.removeprefix("#/")
