@@ -14,6 +14,8 @@ from pathlib import Path
 
 from weft.cli.environment import VARIABLES
 from weft.cli.main import COMMANDS, build_parser, overview
+from weft.cli.options import GROUPS
+from weft.cli.parser import Parser
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
 INTRODUCTION = """\
@@ -28,6 +30,7 @@ This page is made by `tools/make_cli_docs.py` from what `--help` prints.
 - `--config FILE.yaml` takes options from a file, one `option: value` a line; the command line wins.
 - `--help=listgroup` lists the groups of a command's options, `--help=cache` shows one, `--help=len` shows the options
   with that in their name.
+- The options of the engine are listed once, under [engine options](#engine-options).
 - An error is one line on stderr; `--traceback` shows where it came from.
 - All options of vLLM 0.6 to 0.33 are known; those that are not listed here are translated, have no effect (which is
   told once), or are refused with what to do instead.
@@ -45,7 +48,8 @@ def page() -> str:
     """The whole page."""
     os.environ["COLUMNS"] = "110"      # argparse wraps its help to the terminal
     parts = [INTRODUCTION, _section("weft", overview())]
-    parts += [_section(f"weft {name}", build_parser(name).format_help()) for name in COMMANDS]
+    parts += [_section(f"weft {name}", _own_help(build_parser(name))) for name in COMMANDS]
+    parts.append(_section("Engine options", _engine_help(build_parser("serve"))))
     rows = "\n".join(f"| `WEFT_{name}` | {text} |" for name, text in VARIABLES.items())
     parts.append(f"{ENVIRONMENT}\n{rows}\n| `HF_HOME`, `HF_TOKEN`, `HF_HUB_OFFLINE`, `HF_ENDPOINT` | the hub's own |\n")
     return "\n".join(parts)
@@ -60,6 +64,23 @@ def main() -> int:
     PAGE.write_text(page(), encoding="utf-8")
     print(PAGE)
     return 0
+
+
+def _own_help(parser: Parser) -> str:
+    """A command's help, with a word in place of the engine options."""
+    groups = list(parser._action_groups)
+    parser._action_groups = [group for group in groups if group.title not in GROUPS]
+    return parser.format_help() + ("\nengine options:\n  as below\n" if parser._action_groups != groups else "")
+
+
+def _engine_help(parser: Parser) -> str:
+    formatter = parser._get_formatter()
+    for group in parser._action_groups:
+        if group.title in GROUPS:
+            formatter.start_section(group.title)
+            formatter.add_arguments(group._group_actions)
+            formatter.end_section()
+    return formatter.format_help()
 
 
 def _section(title: str, text: str) -> str:

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from weft.cli import chat
+from weft.cli import talk
 from weft.cli.endpoint import events
 from weft.cli.local_endpoint import LocalEndpoint
 from weft.cli.main import main
@@ -75,10 +75,10 @@ def test_a_text_from_a_pipe_is_continued(weft, server, monkeypatch):
 
 def test_a_conversation_sends_all_that_was_said_until_it_is_cleared(server, typed, monkeypatch, capsys):
     sent = []
-    real = chat.ServerEndpoint.chat
-    monkeypatch.setattr(chat.ServerEndpoint, "chat",
-                        lambda self, messages, max_tokens: sent.append([m["content"] for m in messages])
-                        or (["fine"] if messages else real(self, messages, max_tokens)))
+    real = talk.ServerEndpoint.chat
+    monkeypatch.setattr(talk.ServerEndpoint, "chat",
+                        lambda self, messages, settings: sent.append([m["content"] for m in messages])
+                        or (["fine"] if messages else real(self, messages, settings)))
     typed("one", "", "two", "/clear", "three")
 
     status = main(["chat", "--url", f"{server}/v1", "--api-key", KEY, "--system-prompt", "sys"])
@@ -91,13 +91,13 @@ def test_a_conversation_sends_all_that_was_said_until_it_is_cleared(server, type
 def test_an_interrupted_answer_is_forgotten_and_the_conversation_goes_on(server, typed, monkeypatch):
     sent = []
 
-    def answer(self, messages, max_tokens):
+    def answer(self, messages, settings):
         sent.append([m["content"] for m in messages])
         if len(sent) == 1:
             raise KeyboardInterrupt
         return ["fine"]
 
-    monkeypatch.setattr(chat.ServerEndpoint, "chat", answer)
+    monkeypatch.setattr(talk.ServerEndpoint, "chat", answer)
     typed("one", "two")
 
     assert main(["chat", "--url", f"{server}/v1", "--api-key", KEY]) == 0
@@ -126,20 +126,20 @@ def test_an_interrupted_answer_leaves_the_engine_ready_for_the_next(checkpoint):
 
     endpoint = LocalEndpoint(EngineArgs(model=str(checkpoint), use_tqdm_on_load=False))
     try:
-        pieces = endpoint.complete("abc", 200)
+        pieces = endpoint.complete("abc", {"max_tokens": 200})
         next(pieces)
         endpoint._loop.call_soon(interrupt)
         with pytest.raises(KeyboardInterrupt):
             list(pieces)
 
-        list(endpoint.complete("abc", 5))
+        list(endpoint.complete("abc", {"max_tokens": 5}))
         assert 1 <= endpoint.usage.completion_tokens <= 5
     finally:
         endpoint.close()
 
 
 def test_without_a_server_and_without_url_the_model_inside_answers(weft, monkeypatch):
-    monkeypatch.setattr(chat, "DEFAULT_URL", "http://127.0.0.1:9/v1")       # nobody listens on the discard port
+    monkeypatch.setattr(talk, "DEFAULT_URL", "http://127.0.0.1:9/v1")       # nobody listens on the discard port
 
     ran = weft("chat", "-q", "What is 17 + 25?")
 

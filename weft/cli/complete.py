@@ -1,39 +1,47 @@
-"""`weft complete`: continues texts, from --quick, from a pipe, or line by line from the terminal."""
+"""`weft complete`: continues texts, from the command line, from a pipe, or message by message from the terminal."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
+from typing import Any
 
-from weft.cli.chat import add_talk_options, open_endpoint, read_line, show
 from weft.cli.endpoint import Endpoint
 from weft.cli.parser import Parser
+from weft.cli.talk import add_talk_options, complete, open_endpoint, sampling_given
+from weft.cli.typed import edit_lines, read_message
+
+MAX_TOKENS = 128      # a text that a model continues may have no end
 
 
 def add_arguments(parser: Parser) -> None:
     """The server or model, and the text."""
-    add_talk_options(parser, max_tokens=128)
-    parser.add_argument("-q", "--quick", metavar="TEXT", help="continue this one text and end")
+    parser.usage = "weft complete [TEXT] [options]"
+    parser.add_argument("text", metavar="TEXT", nargs="?", help="continue this one text and end")
+    parser.add_argument("-q", "--quick", metavar="TEXT", help="the same as TEXT")
+    add_talk_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Continue texts until the input ends."""
     endpoint = open_endpoint(options)
     try:
-        if options.quick is not None:
-            _continue(endpoint, options.quick, options)
-        elif not sys.stdin.isatty():
-            _continue(endpoint, sys.stdin.read().rstrip("\n"), options)
-        else:
-            print(f"{endpoint.name}. Type the beginning of a text; Ctrl-D ends.")
-            while text := read_line("> "):
-                _continue(endpoint, text, options)
+        continue_texts(endpoint, options.text if options.quick is None else options.quick,
+                       sampling_given(options, max_tokens=MAX_TOKENS), stats=options.stats)
     finally:
         endpoint.close()
     return 0
 
 
-def _continue(endpoint: Endpoint, text: str, options: argparse.Namespace) -> None:
-    show(endpoint.complete(text, options.max_tokens))
-    if options.stats:
-        print(f"[{endpoint.usage.summary()}]", file=sys.stderr)
+def continue_texts(endpoint: Endpoint, text: str | None, settings: Mapping[str, Any], *, stats: bool) -> None:
+    """Continue one text, from the argument or a pipe, or each that the user types."""
+    if text is not None:
+        complete(endpoint, text, settings, stats=stats)
+    elif not sys.stdin.isatty():
+        complete(endpoint, sys.stdin.read().rstrip("\n"), settings, stats=stats)
+    else:
+        edit_lines()
+        print(f"{endpoint.name}. Type the beginning of a text; Ctrl-D ends.")
+        while text := read_message("> "):
+            complete(endpoint, text, settings, stats=stats)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -46,16 +47,24 @@ class Usage:
 
 
 class Endpoint(Protocol):
-    """A model that can be asked. name: the model's name."""
+    """A model that can be asked. name: the model's name. has_chat: it may be sent messages.
+
+    settings: sampling fields of the request, by the names of SamplingParams.
+    """
 
     name: str
     usage: Usage
 
-    def chat(self, messages: list[dict[str, Any]], max_tokens: int | None) -> Iterator[str]:
+    @property
+    def has_chat(self) -> bool:
+        """True if the model may have a chat template."""
+        ...
+
+    def chat(self, messages: list[dict[str, Any]], settings: Mapping[str, Any]) -> Iterator[str]:
         """The pieces of the answer, as they come. RequestError or ConnectionError if the request fails."""
         ...
 
-    def complete(self, prompt: str, max_tokens: int | None) -> Iterator[str]:
+    def complete(self, prompt: str, settings: Mapping[str, Any]) -> Iterator[str]:
         """The pieces of the continuation, as they come."""
         ...
 
@@ -64,24 +73,29 @@ class Endpoint(Protocol):
 
 
 class ServerEndpoint:
-    """An OpenAI-compatible server. ConnectionError if it cannot be reached or answers with an error."""
+    """An OpenAI-compatible server. ConnectionError if it cannot be reached or answers with an error.
+
+    url: http://host:port, with or without /v1.
+    """
+
+    has_chat = True      # what a server's model can do is known when it refuses
 
     def __init__(self, url: str, *, api_key: str | None = None, model_name: str | None = None) -> None:
-        self.url = url.rstrip("/")
+        self.url = url.rstrip("/") + ("" if urlsplit(url).path.strip("/") else "/v1")
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._client = httpx.Client(base_url=self.url, headers=headers, timeout=TIMEOUT)
         self.usage = Usage()
         names = self._model_names()
         self.name = model_name or names[0]
 
-    def chat(self, messages: list[dict[str, Any]], max_tokens: int | None) -> Iterator[str]:
+    def chat(self, messages: list[dict[str, Any]], settings: Mapping[str, Any]) -> Iterator[str]:
         """POST /chat/completions, streamed."""
-        for choice in self._stream("/chat/completions", {"messages": messages}, max_tokens):
+        for choice in self._stream("/chat/completions", {"messages": messages, **settings}):
             yield choice.get("delta", {}).get("content") or ""
 
-    def complete(self, prompt: str, max_tokens: int | None) -> Iterator[str]:
+    def complete(self, prompt: str, settings: Mapping[str, Any]) -> Iterator[str]:
         """POST /completions, streamed."""
-        for choice in self._stream("/completions", {"prompt": prompt}, max_tokens):
+        for choice in self._stream("/completions", {"prompt": prompt, **settings}):
             yield choice.get("text") or ""
 
     def close(self) -> None:
@@ -101,11 +115,9 @@ class ServerEndpoint:
             raise ConnectionError(f"{self.url}/models is no list of models; is this an OpenAI-compatible server?") \
                 from error
 
-    def _stream(self, path: str, body: dict[str, Any], max_tokens: int | None) -> Iterator[dict[str, Any]]:
+    def _stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         self.usage = Usage()
         body |= {"model": self.name, "stream": True, "stream_options": {"include_usage": True}}
-        if max_tokens is not None:
-            body["max_tokens"] = max_tokens
         try:
             with self._client.stream("POST", path, json=body) as answer:
                 if answer.is_error:

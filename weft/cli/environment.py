@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping
 
 from weft.config.isa import CPU_ISAS
+from weft.config.log_format import LOG_FORMAT, LOG_TIME
 from weft.errors import ConfigError, nearest
 
 # Name -> meaning. Hugging Face's variables (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE, HF_ENDPOINT) keep their names.
@@ -17,7 +18,7 @@ VARIABLES = {
     "CACHE_ROOT": "the folder for what weft finds out once and keeps (~/.cache/weft)",
     "CPU_ISA": "default of --cpu-isa",
     "CPU_KVCACHE_SPACE": "default of --kv-cache-memory-bytes, in GiB",
-    "LOGGING_LEVEL": "DEBUG, INFO, WARNING or ERROR (INFO)",
+    "LOGGING_LEVEL": "DEBUG, INFO, WARNING or ERROR (INFO; WARNING for run, chat and complete)",
     "PLUGINS": "default of --plugins, with commas between names; unset: all",
     "MODEL_REDIRECT_PATH": "a file that says which names mean which folders: a JSON object, or lines `name path`",
     "SERVER_DEV_MODE": "default of --dev-mode: 0 or 1",
@@ -72,13 +73,12 @@ def server_dev_mode(environ: Mapping[str, str]) -> bool | None:
     return None if found is None else _number(*found) != 0
 
 
-def configure_logging(environ: Mapping[str, str]) -> None:
-    """Log to stderr at LOGGING_LEVEL, and warn of unknown `WEFT_` variables."""
-    full, value = variable("LOGGING_LEVEL", environ) or ("LOGGING_LEVEL", "INFO")
+def configure_logging(environ: Mapping[str, str], *, default: str = "INFO") -> None:
+    """Log to stderr at LOGGING_LEVEL (unset: at `default`), and warn of unknown `WEFT_` variables."""
+    full, value = variable("LOGGING_LEVEL", environ) or ("LOGGING_LEVEL", default)
     if value.upper() not in LEVELS:
         raise ConfigError(full, value, expected=f"one of {', '.join(LEVELS)}", source="environment")
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(asctime)s %(name)s: %(message)s",
-                        datefmt="%H:%M:%S")
+    logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT, datefmt=LOG_TIME)
     logger = logging.getLogger("weft")
     logger.setLevel(value.upper())
     for name in sorted(environ):

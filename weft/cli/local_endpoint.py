@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Awaitable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping
 from typing import Any, TypeVar
+
+import msgspec
 
 from weft.async_llm import AsyncLLM
 from weft.cli.endpoint import Usage
@@ -31,27 +33,33 @@ class LocalEndpoint:
         self.name = self._llm.config.served_model_names[0]
         self.usage = Usage()
 
-    def chat(self, messages: list[dict[str, Any]], max_tokens: int | None) -> Iterator[str]:
+    @property
+    def has_chat(self) -> bool:
+        """True if the model has a chat template."""
+        return self._llm.renderer is not None and self._llm.renderer.has_template
+
+    def chat(self, messages: list[dict[str, Any]], settings: Mapping[str, Any]) -> Iterator[str]:
         """The pieces of the answer to the last message. RequestError without a chat template."""
         if self._llm.renderer is None:
             raise RequestError("messages", messages, expected="a model with a tokenizer and a chat template")
-        return self._answer(self._llm.renderer.render(messages), max_tokens, add_special_tokens=False)
+        return self._answer(self._llm.renderer.render(messages), settings, add_special_tokens=False)
 
-    def complete(self, prompt: str, max_tokens: int | None) -> Iterator[str]:
+    def complete(self, prompt: str, settings: Mapping[str, Any]) -> Iterator[str]:
         """The pieces of the text that follows the prompt."""
-        return self._answer(prompt, max_tokens, add_special_tokens=True)
+        return self._answer(prompt, settings, add_special_tokens=True)
 
     def close(self) -> None:
         """End the engine."""
         self._llm.shutdown()
         self._loop.close()
 
-    def _answer(self, prompt: str | list[int], max_tokens: int | None, *, add_special_tokens: bool) -> Iterator[str]:
+    def _answer(self, prompt: str | list[int], settings: Mapping[str, Any], *,
+                add_special_tokens: bool) -> Iterator[str]:
         self.usage = Usage()
         token_ids = self._wait(self._llm.encode_prompt(prompt, add_special_tokens=add_special_tokens))
         self.usage.prompt_tokens = len(token_ids)
-        params = self._llm.get_default_sampling_params()
-        params.output_kind, params.max_tokens = RequestOutputKind.DELTA, max_tokens
+        fields = {"max_tokens": None, "output_kind": RequestOutputKind.DELTA} | dict(settings)
+        params = msgspec.structs.replace(self._llm.get_default_sampling_params(), **fields)
         outputs = self._llm.generate({"prompt_token_ids": token_ids}, params, f"cli-{next(self._ids)}")
         try:
             yield from self._pieces(outputs)

@@ -23,6 +23,7 @@ from weft.version import __version__
 # Command -> (module, summary). The module has add_arguments(parser) and run(options) -> exit status.
 COMMANDS = {
     "serve": ("weft.cli.serve", "answer OpenAI-compatible requests over HTTP, with a playground page"),
+    "run": ("weft.cli.run", "download a model if need be, load it and talk to it"),
     "chat": ("weft.cli.chat", "talk to a model in the terminal"),
     "complete": ("weft.cli.complete", "let a model continue a text"),
     "embed": ("weft.cli.embed", "turn texts into vectors with an encoder"),
@@ -38,6 +39,7 @@ COMMANDS = {
     "cache remove": ("weft.cli.cache.remove", "delete downloaded models"),
     "run-batch": ("weft.cli.run_batch", "answer a file of OpenAI batch requests"),
 }
+TALKS = ("run", "chat", "complete")      # their output is a conversation: only warnings are logged beside it
 EXIT_STATUS = "Exit status: 0 done, 1 an error, 2 a wrong command line, 130 interrupted, 141 stdout was closed."
 
 
@@ -106,7 +108,7 @@ def _run(argv: list[str]) -> int:
     parser = build_parser(command)
     options, extras = parser.parse_known_args(with_config_file(spelled(rest), parser))
     parser.refuse_unknown(extras)
-    configure_logging(os.environ)
+    configure_logging(os.environ, default="WARNING" if command in TALKS else "INFO")
     return importlib.import_module(COMMANDS[command][0]).run(options)
 
 

@@ -95,17 +95,20 @@ SHOWN = {"spec_method": "the same as --speculative-config.method",
          "spec_tokens": "the same as --speculative-config.num_speculative_tokens"}
 
 
-def add_engine_options(parser: Parser, *, positional_model: bool = False, other: Collection[str] = ()) -> None:
+def add_engine_options(parser: Parser, *, positional_model: bool = False, other: Collection[str] = (),
+                       without: Collection[str] = ()) -> None:
     """Adds a flag for each field of EngineArgs, one for each other option of vLLM's engine, and --config.
 
     other: options of vLLM's engine whose flags the command itself adds, with another meaning.
+    without: fields of EngineArgs that get no flag. A short flag that the command has keeps its meaning.
     """
     if positional_model:
         parser.add_argument("positional_model", metavar="MODEL", nargs="?", help="the same as --model")
     parser.add_argument("--config", metavar="FILE.yaml", help="options from a file; the command line wins")
     groups = {title: parser.add_argument_group(title) for title in GROUPS}
+    short = {name: flag for name, flag in SHORT.items() if flag not in parser.flags()}
     for title, helps in GROUPS.items():
-        add_fields(groups[title], EngineArgs, helps, SHORT)
+        add_fields(groups[title], EngineArgs, {name: helps[name] for name in helps if name not in without}, short)
     for name, text in SHOWN.items():
         add_option(groups["scheduler"], ENGINE[name], dest=_PREFIX + name, text=text)
     own = {name for helps in GROUPS.values() for name in helps} | SHOWN.keys() | set(other)
@@ -123,6 +126,11 @@ def given_of(options: argparse.Namespace, rows: Mapping[str, Option]) -> dict[st
     return {name: getattr(options, _PREFIX + name) for name in rows if hasattr(options, _PREFIX + name)}
 
 
+def engine_options_given(options: argparse.Namespace) -> dict[str, Any]:
+    """{option: value} of the engine options on the command line."""
+    return given(options, EngineArgs) | given_of(options, ENGINE)
+
+
 def engine_args(options: argparse.Namespace, *, environ: Mapping[str, str] | None = None) -> EngineArgs:
     """The EngineArgs of a command line.
 
@@ -132,8 +140,7 @@ def engine_args(options: argparse.Namespace, *, environ: Mapping[str, str] | Non
     defaults = {"kv_cache_memory_bytes": kv_cache_memory_bytes(environ), "cpu_isa": cpu_isa(environ),
                 "plugins": plugins(environ), "vllm_version": vllm_version(environ)}
     chosen: dict[str, Any] = {name: value for name, value in defaults.items() if value is not None}
-    chosen |= given(options, EngineArgs)
-    chosen |= given_of(options, ENGINE)
+    chosen |= engine_options_given(options)
     if getattr(options, "positional_model", None) is not None:
         chosen["model"] = options.positional_model
     return EngineArgs(**chosen)

@@ -34,7 +34,7 @@ class ModelFiles:
 
 def find_model(args: EngineArgs) -> ModelFiles:
     """The files of `args.model`, downloaded where needed. ConfigError says where the model was looked for."""
-    if args.model is None:
+    if args.model in (None, EMBEDDED_NAME):
         return ModelFiles(EMBEDDED_NAME, weft.embedded.path(), "embedded")
     if is_remote_gguf(args.model):
         _check_format(args, is_gguf=True)

@@ -27,12 +27,14 @@ from uvicorn.config import LOGGING_CONFIG
 from weft.async_llm import AsyncLLM
 from weft.config.engine_args import EngineArgs
 from weft.config.human_bytes import human_bytes
+from weft.config.log_format import LOG_FORMAT, LOG_TIME
 from weft.engine.process.spare import Spare
 from weft.errors import ConfigError, NotBuiltError
 from weft.server.app import build_app
 from weft.server.options import ServerOptions
 
 _BACKLOG = 2048
+_ACCESS = '%(client_addr)s "%(request_line)s" %(status_code)s'      # names of uvicorn's formatter
 _GOODBYE_SECONDS = 5      # time for the last error responses after the engine has ended
 _POLLED = ("/metrics", "/health", "/ping", "/load")      # monitoring requests these every few seconds
 
@@ -94,6 +96,9 @@ class NotPolled(logging.Filter):
 
 def _log_config() -> dict[str, Any]:
     config = copy.deepcopy(LOGGING_CONFIG)
+    config["formatters"]["default"] = {"format": LOG_FORMAT, "datefmt": LOG_TIME}
+    config["formatters"]["access"] |= {"fmt": LOG_FORMAT.replace("%(message)s", _ACCESS), "datefmt": LOG_TIME}
+    config["handlers"]["access"]["stream"] = "ext://sys.stderr"
     config["filters"] = {"not_polled": {"()": NotPolled}}
     config["handlers"]["access"]["filters"] = ["not_polled"]
     return config

@@ -30,6 +30,11 @@ _RESERVED = frozenset({
 class Renderer(Protocol):
     """Turns a chat into a prompt: token ids, or text with its special tokens (to be encoded without adding any)."""
 
+    @property
+    def has_template(self) -> bool:
+        """Whether a chat can be rendered without `chat_template`."""
+        ...
+
     def reads(self, name: str) -> bool:
         """Whether the renderer uses a setting of this name in `chat_template_kwargs`."""
         ...
@@ -60,6 +65,11 @@ class ChatRenderer:
                 self._named("default")
             except RequestError as error:
                 raise ConfigError("chat_template", chat_template, expected=error.expected, hint=error.hint) from error
+
+    @property
+    def has_template(self) -> bool:
+        """Whether the tokenizer has a default template."""
+        return "default" in self._texts
 
     def reads(self, name: str) -> bool:
         """Whether the default template contains this word, so that the setting has an effect."""

@@ -23,6 +23,11 @@ class MistralChatRenderer:
     def __init__(self, tokenizer: MistralTokenizer) -> None:
         self._tokenizer = tokenizer
 
+    @property
+    def has_template(self) -> bool:
+        """True: mistral-common makes prompts of chats."""
+        return True
+
     def reads(self, name: str) -> bool:
         """Whether `chat_template_kwargs` may have this key."""
         return name == _EFFORT and int(self._tokenizer.mistral.version.value[1:]) >= _MIN_VERSION_WITH_EFFORT

@@ -19,6 +19,7 @@ import msgspec
 from weft.compat.vllm.version import ANSWER
 from weft.config.affinity import keep_to
 from weft.config.engine_config import EngineConfig
+from weft.config.log_format import LOG_FORMAT, LOG_TIME
 from weft.engine.process.client import Core, core_maker
 from weft.engine.process.messages import StepResult
 from weft.engine.process.wire import (
@@ -170,7 +171,7 @@ def _start(start: Start, make_core: Callable[[EngineConfig], Core]) -> Core:
 def main(fd: int, parent_pid: int, core_factory: str) -> None:
     """Entry point of the child. fd: file descriptor of the child's end of the socket pair."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)      # the parent decides what Ctrl-C means
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(asctime)s engine: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT, datefmt=LOG_TIME)
     os.set_inheritable(fd, False)
     serve(Channel(socket.socket(fileno=fd)), parent_pid, core_factory)
 
