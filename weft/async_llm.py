@@ -35,6 +35,7 @@ from weft.pooling_params import PoolingParams
 from weft.resolve.engine_config import resolve_engine_config
 from weft.sampling_params import SamplingParams, check_text
 from weft.text.chat import Renderer, make_renderer
+from weft.text.fill_in_middle import FillInMiddle, MiddlePrompt
 from weft.text.tokenizer import Tokenizer, load_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class AsyncLLM:
         self.config = with_max_model_len(config, self.info.max_model_len)
         self._inputs = InputProcessor(config, self.tokenizer, self.info)
         self._outputs = OutputProcessor(self.tokenizer)
+        self._middle = self.tokenizer and FillInMiddle(self.tokenizer)
         self._gate = Gate()
         self._has_sent_vocabulary = False
 
@@ -185,6 +187,14 @@ class AsyncLLM:
         """Reads and checks embeddings in a thread. `generate` takes the result as `{"prompt_embeds": result}`."""
         self._client.check_health()
         return await self._in_thread(lambda: self._inputs.read_prompt_embeds(embeds))
+
+    async def fill_in_middle(self, before: str, after: str, *, add_special_tokens: bool = True) -> MiddlePrompt:
+        """The prompt whose answer is the text between two others. RequestError if the tokenizer has no tokens for it.
+        """
+        middle = self._middle
+        if middle is None:
+            raise RequestError("suffix", after, expected="none, as the engine has no tokenizer")
+        return await self._in_thread(lambda: middle.prompt(before, after, add_special_tokens=add_special_tokens))
 
     def get_tokenizer(self) -> Any:
         """The transformers tokenizer, or weft's replacement for it; None with skip_tokenizer_init."""

@@ -24,6 +24,7 @@ MIN_TEMPERATURE = 0.01         # other temperatures below it are raised to it: s
 MAX_COUNT = 2**31 - 1          # tokens; a larger count is a mistake
 MAX_N = 16384
 MAX_BAD_WORDS = 128
+MAX_LOGPROB_IDS = 128
 SEED_RANGE = (-(2**63), 2**63 - 1)
 LENGTH_PENALTY_RANGE = (-100, 100)
 PENALTY_RANGE = (1e-6, 1e6)    # repetition_penalty; values outside take logits out of float32's range
@@ -34,8 +35,8 @@ EARLY_STOPPING = (False, True, "never")
 _OFF_FOR_BEAMS = {
     "presence_penalty": 0.0, "frequency_penalty": 0.0, "repetition_penalty": 1.0, "top_p": 1.0, "top_k": 0,
     "min_p": 0.0, "stop": [], "stop_token_ids": [], "min_tokens": 0, "logprobs": None, "prompt_logprobs": None,
-    "logit_bias": None, "allowed_token_ids": None, "bad_words": None, "extra_outputs": None, "logits_processors": None,
-    "extra_args": None, "structured_outputs": None}
+    "logprob_token_ids": None, "logit_bias": None, "allowed_token_ids": None, "bad_words": None, "extra_outputs": None,
+    "logits_processors": None, "extra_args": None, "structured_outputs": None}
 
 
 class RequestOutputKind(enum.Enum):
@@ -72,7 +73,9 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
         output_kind: see RequestOutputKind. stream_interval: tokens between two streamed outputs.
         logit_bias: {token id: value}, clamped to ±100. allowed_token_ids: only these can be drawn.
         bad_words: texts that must not appear.
-        truncate_prompt_tokens: keep only this many tokens at the prompt's end; -1: as many as fit the context.
+        logprob_token_ids: report the log-probabilities of these tokens (128 at most) instead of the likeliest ones.
+        truncate_prompt_tokens: keep only this many tokens of the prompt; -1: as many as fit the context.
+        truncation_side: the side that is cut off: "left", or "right" to keep the prompt's beginning.
         skip_reading_prefix_cache: compute the whole prompt; always True with prompt_logprobs and extra_outputs.
         extra_outputs: names of what the model computes besides tokens, for each token: "hidden_states.3" enters block
             3, "hidden_states.last" goes to the head, others are the model's own. For Python only, not over HTTP.
@@ -107,7 +110,9 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
     logit_bias: dict[int, float] | None = None
     allowed_token_ids: list[int] | None = None
     bad_words: list[str] | None = None
+    logprob_token_ids: list[int] | None = None
     truncate_prompt_tokens: int | None = None
+    truncation_side: str = "left"
     skip_reading_prefix_cache: bool | None = None
     extra_outputs: list[str] | None = None
     logits_processors: list[Any] | None = None
@@ -147,12 +152,12 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
         """A copy that shares no lists with this object; checked again, because fields may have been assigned since."""
         return msgspec.structs.replace(self, **{
             name: value.copy() for name in ("stop", "stop_token_ids", "logit_bias", "allowed_token_ids", "bad_words",
-                                                  "extra_outputs", "logits_processors", "extra_args")
+                                            "logprob_token_ids", "extra_outputs", "logits_processors", "extra_args")
             if isinstance(value := getattr(self, name), list | dict)})
 
     def check_vocabulary(self, vocab_size: int) -> None:
         """RequestError unless every token id in these parameters is in [0, vocab_size)."""
-        for name in ("stop_token_ids", "allowed_token_ids", "logit_bias"):
+        for name in ("stop_token_ids", "allowed_token_ids", "logprob_token_ids", "logit_bias"):
             for i, token_id in enumerate(getattr(self, name) or ()):
                 if not 0 <= token_id < vocab_size:
                     raise RequestError(f"{name}[{i}]" if name != "logit_bias" else name, token_id,
@@ -209,6 +214,8 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
             _whole("truncate_prompt_tokens", self.truncate_prompt_tokens, -1, MAX_COUNT)
             if self.truncate_prompt_tokens == 0:
                 raise RequestError("truncate_prompt_tokens", 0, expected="at least 1, or -1 for what fits")
+        if self.truncation_side not in ("left", "right"):
+            raise RequestError("truncation_side", self.truncation_side, expected="left or right")
         if self.extra_outputs is not None:
             self.extra_outputs = list(dict.fromkeys(_strings("extra_outputs", self.extra_outputs))) or None
         for name in ("prompt_logprobs", "extra_outputs"):
@@ -252,6 +259,8 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
             self.allowed_token_ids = _token_ids("allowed_token_ids", self.allowed_token_ids)
             if not self.allowed_token_ids:
                 raise RequestError("allowed_token_ids", [], expected="at least one token id, or None for all")
+        if self.logprob_token_ids is not None:
+            self._check_logprob_ids(list(dict.fromkeys(_token_ids("logprob_token_ids", self.logprob_token_ids))))
         if self.logit_bias is not None:
             self.logit_bias = _logit_bias(self.logit_bias)
         for i, function in enumerate(self.logits_processors or ()):
@@ -263,6 +272,15 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
             self.bad_words = _strings("bad_words", self.bad_words)
             if len(self.bad_words) > MAX_BAD_WORDS:
                 raise RequestError("bad_words", len(self.bad_words), expected=f"at most {MAX_BAD_WORDS} words")
+
+    def _check_logprob_ids(self, token_ids: list[int]) -> None:
+        if len(token_ids) > MAX_LOGPROB_IDS:
+            raise RequestError("logprob_token_ids", len(token_ids), expected=f"at most {MAX_LOGPROB_IDS} token ids")
+        if token_ids and self.logprobs not in (None, len(token_ids)):
+            raise RequestError("logprobs", self.logprobs, expected=f"as many as logprob_token_ids ({len(token_ids)})",
+                               hint="The given tokens are reported instead of the likeliest ones.")
+        self.logprob_token_ids = token_ids or None
+        self.logprobs = len(token_ids) or self.logprobs
 
 
 class BeamSearchParams(msgspec.Struct, metaclass=VllmParams, omit_defaults=True):

@@ -59,6 +59,17 @@ def token(seq, **options):
     return sample(seq, **options)[0].token_id
 
 
+def test_given_tokens_are_reported_instead_of_the_likeliest():
+    [best, given, both] = sample(sequence(logprobs=4), sequence(logprob_token_ids=[2, 0]),
+                                 sequence(logprob_token_ids=[4, 1], logprobs=2))
+    numbers = dict(zip(best.logprobs.token_ids, zip(best.logprobs.logprobs, best.logprobs.ranks, strict=True),
+                       strict=True))
+
+    assert given.logprobs.token_ids == [4, 2, 0] and given.logprobs.ranks == [1, 3, 5]
+    assert given.logprobs.logprobs[:2] == pytest.approx([numbers[4][0], numbers[2][0]])
+    assert both.logprobs.token_ids == [4, 1]
+
+
 def test_greedy_takes_the_likeliest_token():
     assert token(sequence()) == 4
 

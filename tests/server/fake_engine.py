@@ -22,6 +22,7 @@ from weft.frontend.outputs import RequestState
 from weft.frontend.prompts import parse_prompt
 from weft.outputs import RequestOutput
 from weft.text.chat import ChatRenderer
+from weft.text.fill_in_middle import FillInMiddle
 from weft.text.tokenizer import Tokenizer, load_tokenizer
 
 MAX_MODEL_LEN = 512
@@ -40,19 +41,20 @@ def byte_tokenizer() -> Tokenizer:
 class FakeEngine:
     """Answers every prompt with `reply`, a token each `step_seconds`, then ends.
 
-    refuse: raised when a request starts. fail_at: after so many tokens `error` is raised.
+    refuse: raised when a request starts. fail_at: after so many tokens `error` is raised. tokenizer: True: of bytes.
     """
 
     def __init__(self, reply: str = "Hello, world", *, step_seconds: float = 0.0, refuse: Exception | None = None,
-                 fail_at: int | None = None, error: Exception | None = None, tokenizer: bool = True, **model) -> None:
+                 fail_at: int | None = None, error: Exception | None = None, tokenizer: Tokenizer | bool = True,
+                 **model) -> None:
         self.config = replace(make_config(None, max_model_len=MAX_MODEL_LEN, **model),
                               served_model_names=("toy", "toy-alias"))
         self.info = EngineInfo(max_model_len=MAX_MODEL_LEN, num_blocks=[64], block_size=16, weight_bytes=1,
                                activation_bytes=1, kv_cache_bytes=1, load_seconds=0.5, kernels={},
                                tasks=["generate"], prompt_embeds_size=None)
         self.stats = EngineStats()
-        self.tokenizer = byte_tokenizer() if tokenizer else None
-        self.renderer = ChatRenderer(self.tokenizer) if tokenizer else None
+        self.tokenizer = byte_tokenizer() if tokenizer is True else tokenizer or None
+        self.renderer = ChatRenderer(self.tokenizer) if self.tokenizer else None
         self.started: list[str] = []
         self.aborted: list[str] = []
         self.cut: set[str] = set()      # requests that the server asked to end
@@ -72,6 +74,9 @@ class FakeEngine:
 
     async def encode_prompt(self, prompt, *, add_special_tokens: bool = True, truncate_prompt_tokens=None) -> list[int]:
         return self._inputs.encode(parse_prompt(prompt), add_special_tokens=add_special_tokens)
+
+    async def fill_in_middle(self, before: str, after: str, *, add_special_tokens: bool = True):
+        return FillInMiddle(self.tokenizer).prompt(before, after, add_special_tokens=add_special_tokens)
 
     async def read_prompt_embeds(self, embeds):
         return self._inputs.read_prompt_embeds(embeds)

@@ -6,6 +6,11 @@ import httpx
 import openai
 import pytest
 from fake_engine import FakeEngine
+from tokenizers import Tokenizer as Backend
+from toy_engine import save_tokenizer
+
+from weft.config.engine_config import TokenizerConfig
+from weft.text.tokenizer import load_tokenizer
 
 
 @pytest.fixture
@@ -189,6 +194,60 @@ def test_a_prompt_can_be_cut_to_its_last_tokens(client, engine):
 
     assert engine.prompts == [[101, 102]]
     assert choice.text == "efH"
+
+
+def test_a_prompt_can_be_cut_to_its_first_tokens(client, engine):
+    client.completions.create(model="toy", prompt="abcdef", max_tokens=1,
+                              extra_body={"truncate_prompt_tokens": 2, "truncation_side": "right"})
+
+    assert engine.prompts == [[97, 98]]
+
+
+def test_the_prompts_text_is_told_where_it_is_asked_for(client):
+    asked = {"return_prompt_text": True}
+    whole = client.completions.create(model="toy", prompt=[72, 105], max_tokens=1, extra_body=asked)
+    chunks = list(client.completions.create(model="toy", prompt="ab", max_tokens=2, stream=True, extra_body=asked))
+
+    assert whole.choices[0].prompt_text == "Hi"
+    assert [getattr(chunk.choices[0], "prompt_text", None) for chunk in chunks] == ["ab", None]
+
+
+@pytest.fixture(scope="module")
+def coder(tmp_path_factory):
+    """The tokenizer of bytes with tokens for filling in the middle: 259 before, 260 behind, 261 middle, 262 ends."""
+    directory = save_tokenizer(tmp_path_factory.mktemp("coder"))
+    backend = Backend.from_file(str(directory / "tokenizer.json"))
+    backend.add_special_tokens(["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|file_sep|>"])
+    backend.save(str(directory / "tokenizer.json"))
+    return load_tokenizer(TokenizerConfig(path=str(directory)))
+
+
+def test_a_suffix_asks_for_the_text_between(coder, start_server):
+    engine = FakeEngine("mid", tokenizer=coder, vocab_size=263)
+    client = openai.OpenAI(base_url=start_server(engine) + "/v1", api_key="unused", max_retries=0)
+
+    answer = client.completions.create(model="toy", prompt="ab", suffix="yz", max_tokens=9, echo=True)
+    streamed = list(client.completions.create(model="toy", prompt=["ab", "c"], suffix="yz", max_tokens=9, stream=True))
+    plain = client.completions.create(model="toy", prompt="ab", suffix="", max_tokens=9)
+
+    assert engine.prompts == [[259, 97, 98, 260, 121, 122, 261]] * 2 + [[259, 99, 260, 121, 122, 261], [97, 98]]
+    assert answer.choices[0].text == "abmid" and plain.choices[0].text == "mid"
+    assert "".join(chunk.choices[0].text for chunk in streamed if chunk.choices[0].index == 0) == "mid"
+
+
+def test_a_token_that_ends_a_file_ends_the_text_between(coder, start_server):
+    engine = FakeEngine(tokenizer=coder, vocab_size=263)
+
+    httpx.post(start_server(engine) + "/v1/completions", json={"prompt": "a", "suffix": "b", "stop_token_ids": [7]})
+
+    assert engine.params.stop_token_ids == [7, 262]
+
+
+@pytest.mark.parametrize("fields", [{"prompt": "a"}, {"prompt": [1, 2]}, {"prompt": "a", "suffix": 7}])
+def test_a_suffix_that_cannot_be_is_named(start_server, fields):
+    answer = httpx.post(start_server(FakeEngine()) + "/v1/completions", json={"suffix": "b"} | fields)
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "suffix")
 
 
 def test_what_a_request_leaves_open_comes_from_the_generation_config(start_server):

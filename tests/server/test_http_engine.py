@@ -111,6 +111,24 @@ def test_a_seed_repeats_sampled_answers_and_children_differ(client):
     assert len(set(first)) == 3
 
 
+def test_log_probabilities_of_given_tokens_are_those_of_the_whole_report(client):
+    options = {"model": "tiny", "prompt": "ab", "max_tokens": 3, "temperature": 0}
+    asked = {"logprob_token_ids": [5, 7, 7, 90], "return_tokens_as_token_ids": True}
+    best = client.completions.create(**options, logprobs=20, extra_body={"return_tokens_as_token_ids": True})
+    found = client.completions.create(**options, extra_body=asked)
+    chat = client.chat.completions.create(model="tiny", messages=HI, max_tokens=2, logprobs=True, extra_body=asked)
+    echoed = client.completions.create(**options, echo=True, extra_body=asked)
+
+    whole, given = best.choices[0].logprobs, found.choices[0].logprobs
+    assert given.tokens == whole.tokens and given.token_logprobs == pytest.approx(whole.token_logprobs)
+    for token, top, likeliest in zip(given.tokens, given.top_logprobs, whole.top_logprobs, strict=True):
+        assert set(top) == {token, "token_id:5", "token_id:7", "token_id:90"}
+        assert all(likeliest[name] == pytest.approx(value) for name, value in top.items() if name in likeliest)
+    assert [{top.token for top in entry.top_logprobs} for entry in chat.choices[0].logprobs.content] == [
+        {entry.token, "token_id:5", "token_id:7", "token_id:90"} for entry in chat.choices[0].logprobs.content]
+    assert echoed.choices[0].logprobs.token_logprobs[0] is None and len(echoed.choices[0].logprobs.tokens) == 5
+
+
 def test_a_request_that_forbids_every_token_is_refused_and_one_that_comes_to_it_stops(client, engine):
     [eos] = engine.config.model.eos_token_ids
     options = {"model": "tiny", "prompt": "ab", "max_tokens": 9, "temperature": 0}

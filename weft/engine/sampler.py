@@ -115,9 +115,12 @@ class Sampler:
             results[i] = Sampled(error=why)
         for i in () if masks is None else masks.ended:
             results[i] = Sampled(error="", is_dead_end=True)
+        for i, place in zip(reported, places, strict=True):
+            if (ids := rows[i].params.logprob_token_ids) and results[i].error is None:
+                results[i].logprobs = self._report_given(source, place, [results[i].token_id, *ids])
         for k in {k for i in reported if (k := rows[i].params.logprobs) is not None}:
             members = [(i, place) for i, place in zip(reported, places, strict=True)
-                       if rows[i].params.logprobs == k and results[i].error is None]
+                       if rows[i].params.logprobs == k and results[i].logprobs is None and results[i].error is None]
             if members:
                 numbers, sources = zip(*members, strict=True)
                 entries = self._report(source, list(sources), drawn.tokens[list(numbers)], k)
@@ -148,6 +151,13 @@ class Sampler:
         top = self._sampling.report(logits, rows, chosen, vocab if num_best < 0 else min(num_best, vocab),
                                     as_logits=self._as_logits)
         return _token_logprobs(top, chosen.tolist())
+
+    def _report_given(self, logits: Tensor, row: int, token_ids: list[int]) -> TokenLogprobs:
+        """Log-probabilities and ranks of the given tokens, each once, in one row of `logits` [N, V]."""
+        token_ids = list(dict.fromkeys(token_ids))
+        top = self._sampling.report(logits, [row] * len(token_ids), torch.tensor(token_ids), 0,
+                                    as_logits=self._as_logits)
+        return TokenLogprobs(token_ids, top.chosen.tolist(), top.ranks.tolist())
 
     def check_params(self, params: SamplingParams) -> None:
         """RequestError for parameters that a logits processor refuses."""

@@ -223,7 +223,7 @@ class InputProcessor:
         longest = self._info.max_encoder_len or self.max_model_len
         with named(name):
             encoder = self.encode(parsed.encoder or parsed, add_special_tokens=add_special_tokens)
-        encoder = encoder if limit is None else encoder[-(longest if limit == -1 else limit) :]
+        encoder = encoder if limit is None else cut(encoder, longest if limit == -1 else limit, params.truncation_side)
         if len(encoder) > longest:
             raise RequestError(name, f"{len(encoder)} tokens", hint="Shorten it, or set truncate_prompt_tokens.",
                                expected=f"up to {longest} tokens, the most that the encoder takes")
@@ -263,11 +263,11 @@ class InputProcessor:
         return token_ids
 
     def truncate(self, token_ids: list[int], params: SamplingParams) -> list[int]:
-        """The last `truncate_prompt_tokens` ids. -1: as many as leave room for max_tokens (1 token if it is None)."""
+        """`truncate_prompt_tokens` of the ids. -1: as many as leave room for max_tokens (1 token if it is None)."""
         limit = params.truncate_prompt_tokens
         if limit == -1:
             limit = self.max_model_len - min(params.max_tokens or 1, self._max_new_tokens, self.max_model_len - 1)
-        return token_ids if limit is None else token_ids[-limit:]
+        return token_ids if limit is None else cut(token_ids, limit, params.truncation_side)
 
     def check_length(self, num_tokens: int) -> None:
         """RequestError unless the context has room for a prompt of `num_tokens` tokens and one more."""
@@ -286,7 +286,7 @@ class InputProcessor:
         seed = _derived_seed(self._seed, next(self._numbers)) if params.seed is None else params.seed
         common = {"n": 1, "max_tokens": max_tokens, "min_tokens": min(params.min_tokens, max_tokens), "stop": [],
                   "bad_words": None, "structured_outputs": None, "truncate_prompt_tokens": None,
-                  "logprobs": logprobs, "best_of": None,
+                  "truncation_side": "left", "logprobs": logprobs, "best_of": None,
                   "stop_token_ids": _distinct(params.stop_token_ids),
                   "allowed_token_ids": _distinct(params.allowed_token_ids)}
         first = {"prompt_logprobs": self._count(params.prompt_logprobs)}
@@ -304,7 +304,7 @@ class InputProcessor:
                 raise RequestError("extra_outputs", name, expected="names that this model has",
                                    hint=f"It has {', '.join(self._info.extra_outputs) or 'none'}.")
         for name in ("logprobs", "prompt_logprobs"):
-            value = getattr(params, name)
+            value = getattr(params, name) if name != "logprobs" or params.logprob_token_ids is None else None
             if value is not None and (self.vocab_size if value == -1 else value) > self._max_logprobs:
                 raise RequestError(name, value, expected=f"at most max_logprobs = {self._max_logprobs}",
                                    hint="-1 asks for the whole vocabulary." if value == -1 else "")
@@ -356,6 +356,11 @@ def _check_embeds_params(params: SamplingParams) -> None:
         if getattr(params, name) != off:
             raise RequestError(name, getattr(params, name), expected=f"{off} with prompt_embeds",
                                hint="It needs the prompt's token ids.")
+
+
+def cut(token_ids: list[int], limit: int, side: str) -> list[int]:
+    """At most `limit` ids. side: where the others are cut off, "left" or "right"."""
+    return token_ids[:limit] if side == "right" else token_ids[-limit:]
 
 
 def _distinct(token_ids: list[int] | None) -> list[int] | None:

@@ -17,7 +17,7 @@ from weft.outputs import CompletionOutput, RequestOutput
 from weft.server.context import ServerContext, ignored_header
 from weft.server.disconnect import started_stream, until_disconnect
 from weft.server.metrics import TokenClock
-from weft.server.openai.generation import token_fields, usage_of
+from weft.server.openai.generation import prompt_fields, token_fields, usage_of
 from weft.server.openai.logprobs import chat_logprobs, prompt_logprobs
 from weft.server.openai.schemas import ChatBody
 from weft.server.openai.streaming import StreamUsage, closed_stream, event
@@ -49,9 +49,11 @@ def _head(turn: Turn, kind: str) -> dict[str, Any]:
 
 def _logprobs(turn: Turn, answer: CompletionOutput) -> dict[str, Any] | None:
     """`logprobs` of an answer, or of a part of it; None unless requested."""
-    if not turn.body.logprobs or not answer.token_ids:
+    if turn.params.logprobs is None or not answer.token_ids:
         return None
-    return chat_logprobs(turn.names, answer.token_ids, answer.logprobs or [], turn.body.top_logprobs or 0)
+    given = turn.params.logprob_token_ids
+    num_top = (turn.body.top_logprobs or 0) if given is None else len(given) + 1      # and the sampled one
+    return chat_logprobs(turn.names, answer.token_ids, answer.logprobs or [], num_top)
 
 
 def _response(turn: Turn, output: RequestOutput) -> bytes:
@@ -60,7 +62,7 @@ def _response(turn: Turn, output: RequestOutput) -> bytes:
                 "logprobs": _logprobs(turn, answer), "finish_reason": answer.finish_reason,
                 "stop_reason": answer.stop_reason, **token_fields(answer, turn.body.return_token_ids)}
                for answer in output.outputs]
-    ids = {"prompt_token_ids": output.prompt_token_ids} if turn.body.return_token_ids else {}
+    ids = prompt_fields(turn.context, turn.body, output)
     return msgspec.json.encode({**_head(turn, "chat.completion"), "choices": choices, "usage": usage_of([output]),
                                 "prompt_logprobs": prompt_logprobs(output.prompt_logprobs), **ids})
 
@@ -87,7 +89,7 @@ async def _stream(turn: Turn) -> AsyncGenerator[bytes, None]:
 
 def _openings(turn: Turn, output: RequestOutput) -> list[dict[str, Any]]:
     """The first chunks of each answer: one with the role and, if `echo` is set, one with the echoed text."""
-    ids = {"prompt_token_ids": output.prompt_token_ids} if turn.body.return_token_ids else {}
+    ids = prompt_fields(turn.context, turn.body, output)
     chunks = [({"role": turn.role, "content": ""}, ids)] + ([({"content": turn.echo}, {})] if turn.echo else [])
     return [{"choices": [{"index": index, "delta": delta, "logprobs": None, "finish_reason": None}], **extra}
             for index in range(turn.params.n) for delta, extra in chunks]

@@ -22,7 +22,7 @@ from weft.server.context import ServerContext, ignored_header, request_id_of
 from weft.server.disconnect import started_stream, until_disconnect
 from weft.server.errors import ApiError, bad_field, dotted
 from weft.server.metrics import TokenClock
-from weft.server.openai.generation import Generation, sampling_params, token_fields, usage_of
+from weft.server.openai.generation import Generation, prompt_fields, sampling_params, token_fields, usage_of
 from weft.server.openai.logprobs import CompletionLogprobs, TokenNames, prompt_logprobs
 from weft.server.openai.schemas import MAX_PROMPTS, CompletionBody, Parsed
 from weft.server.openai.streaming import StreamUsage, check_stream_options, closed_stream, event
@@ -103,6 +103,18 @@ async def _read_embeds(context: ServerContext, value: Any) -> list[Any]:
     return found
 
 
+async def _middle(context: ServerContext, body: CompletionBody, prompt: Prompt, params: SamplingParams
+                  ) -> dict[str, Any]:
+    """The prompt to fill in what is between `prompt` and `suffix`. Its further end tokens go to `params`."""
+    assert body.suffix is not None, "called where there is one"
+    context.require_tokenizer()
+    if not isinstance(prompt, str):
+        raise bad_field("suffix", body.suffix, expected="none with a prompt of token ids", hint="Send the texts.")
+    found = await context.engine.fill_in_middle(prompt, body.suffix, add_special_tokens=body.add_special_tokens)
+    params.stop_token_ids = list(dict.fromkeys([*(params.stop_token_ids or ()), *found.stop_token_ids]))
+    return {"prompt_token_ids": found.token_ids}
+
+
 def _listed(value: Any) -> list[Any]:
     if value is None:
         return []
@@ -128,18 +140,24 @@ async def _prepare(context: ServerContext, request: Request, parsed: Parsed[Comp
         raise bad_field("max_tokens", body.max_tokens, expected="at least 1, or 0 with echo")
     if body.prompt is None and body.prompt_embeds is None:
         raise ApiError(400, "prompt is missing.", "prompt")
+    if body.prompt_embeds is not None and body.suffix:
+        raise bad_field("suffix", body.suffix, expected="none with prompt_embeds", hint="Embeddings have no text.")
     if body.prompt_embeds is not None and body.echo:
         raise bad_field("echo", True, expected="false with prompt_embeds", hint="Embeddings have no text.")
     prompts = [] if body.prompt is None else prompts_of(body.prompt)
+    num_top = 0 if body.logprobs is None and given.get("logprob_token_ids") else body.logprobs
     params = sampling_params(
         context, given, max_tokens=max(body.max_tokens, 1), logprobs=body.logprobs, stream=body.stream,
-        prompt_logprobs=body.logprobs if body.echo and "prompt_logprobs" not in given else None)
+        prompt_logprobs=num_top if body.echo and "prompt_logprobs" not in given else None)
     embeds = await _read_embeds(context, body.prompt_embeds)
     texts = [None] * len(embeds) + [prompt if isinstance(prompt, str) else None for prompt in prompts]
     places = ["prompt"] if prompts == [body.prompt] else [f"prompt.{i}" for i in range(len(prompts))]
     inputs: list[dict[str, Any]] = [{"prompt_embeds": rows} for rows in embeds]
-    inputs += [{"prompt_token_ids": await context.encode(prompt, place, add_special_tokens=body.add_special_tokens)}
-               for prompt, place in zip(prompts, places, strict=True)]
+    if body.suffix:
+        inputs += [await _middle(context, body, prompt, params) for prompt in prompts]
+    else:
+        inputs += [{"prompt_token_ids": await context.encode(prompt, place, add_special_tokens=body.add_special_tokens)}
+                   for prompt, place in zip(prompts, places, strict=True)]
     if body.echo:
         context.require_tokenizer()
     response_id = "cmpl-" + request_id_of(request, body.request_id)
@@ -166,12 +184,12 @@ def _choice(job: _Job, prompt: int, output: RequestOutput, answer: CompletionOut
     token_ids = [] if job.is_scoring else answer.token_ids
     if body.echo:
         echoed = job.echo(prompt, output)
-    if body.logprobs is not None:
+    if job.params.logprobs is not None:
         positions = (answer.logprobs or [])[:len(token_ids)]
         if body.echo:
             token_ids, positions = output.prompt_token_ids + token_ids, (output.prompt_logprobs or []) + positions
         logprobs = CompletionLogprobs(job.names).add(token_ids, positions)
-    ids = {"prompt_token_ids": output.prompt_token_ids} if body.return_token_ids else {}
+    ids = prompt_fields(job.context, body, output)
     return {"index": prompt * job.params.n + answer.index, "text": echoed + ("" if job.is_scoring else answer.text),
             "logprobs": logprobs, "finish_reason": answer.finish_reason, "stop_reason": answer.stop_reason,
             "prompt_logprobs": prompt_logprobs(output.prompt_logprobs), **ids,
@@ -207,11 +225,12 @@ def _delta(job: _Job, prompt: int, output: RequestOutput, answer: CompletionOutp
     if is_first and body.echo:
         text = echo + text
         token_ids, positions = output.prompt_token_ids + token_ids, (output.prompt_logprobs or []) + positions
-    has_news = text or answer.finish_reason or (token_ids and (body.logprobs is not None or body.return_token_ids))
+    has_logprobs = job.params.logprobs is not None
+    has_news = text or answer.finish_reason or (token_ids and (has_logprobs or body.return_token_ids))
     if not has_news:
         return None
     return {"index": prompt * job.params.n + answer.index, "text": text,
-            "logprobs": builder.add(token_ids, positions) if body.logprobs is not None and token_ids else None,
+            "logprobs": builder.add(token_ids, positions) if has_logprobs and token_ids else None,
             "finish_reason": answer.finish_reason, "stop_reason": answer.stop_reason,
-            **({"prompt_token_ids": output.prompt_token_ids} if body.return_token_ids and is_first else {}),
+            **(prompt_fields(job.context, body, output) if is_first else {}),
             **token_fields(answer, body.return_token_ids)}

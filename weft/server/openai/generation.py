@@ -18,6 +18,7 @@ from weft.outputs import CompletionOutput, RequestOutput
 from weft.sampling_params import RequestOutputKind, SamplingParams
 from weft.server.context import ServerContext
 from weft.server.errors import ApiError, bad_field, dotted
+from weft.server.openai.schemas import GenerationBody
 
 logger = logging.getLogger(__name__)
 
@@ -205,3 +206,11 @@ def usage_of(outputs: Sequence[RequestOutput]) -> dict[str, Any]:
 def token_fields(answer: CompletionOutput, wanted: bool) -> dict[str, Any]:
     """{"token_ids": ids of the answer} if `wanted`, else {}."""
     return {"token_ids": answer.token_ids} if wanted else {}
+
+
+def prompt_fields(context: ServerContext, body: GenerationBody, output: RequestOutput) -> dict[str, Any]:
+    """The fields about the prompt that the body asks for: prompt_token_ids, prompt_text."""
+    fields: dict[str, Any] = {"prompt_token_ids": output.prompt_token_ids} if body.return_token_ids else {}
+    if body.return_prompt_text:
+        fields["prompt_text"] = context.require_tokenizer().decode(output.prompt_token_ids, skip_special_tokens=False)
+    return fields

@@ -36,7 +36,8 @@ SAMPLING = frozenset({
     "n", "presence_penalty", "frequency_penalty", "repetition_penalty", "temperature", "top_p", "top_k", "min_p",
     "seed", "stop", "stop_token_ids", "include_stop_str_in_output", "ignore_eos", "min_tokens", "prompt_logprobs",
     "logit_bias", "allowed_token_ids", "bad_words", "skip_special_tokens", "spaces_between_special_tokens",
-    "truncate_prompt_tokens", "stream_interval", "best_of", "use_beam_search", "length_penalty", "early_stopping"})
+    "truncate_prompt_tokens", "truncation_side", "logprob_token_ids", "stream_interval", "best_of", "use_beam_search",
+    "length_penalty", "early_stopping"})
 
 # Fields of SamplingParams that bodies do not have, because JSON answers hold no tensors.
 _PYTHON_ONLY = ("extra_outputs",)
@@ -69,6 +70,7 @@ class GenerationBody(Body):
     request_id: Identifier | None = None
     return_tokens_as_token_ids: bool | None = None
     return_token_ids: bool = False
+    return_prompt_text: bool = False
     vllm_xargs: dict[str, Any] = Field(default_factory=dict)
     weft_xargs: dict[str, Any] = Field(default_factory=dict)
     cache_salt: Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS)] | None = None
@@ -81,6 +83,7 @@ class CompletionBody(GenerationBody):
     prompt_embeds: Any = None
     max_tokens: Int = 16
     logprobs: Count = None
+    suffix: str | None = None
     add_special_tokens: bool = True
 
 

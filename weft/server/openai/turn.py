@@ -56,8 +56,9 @@ async def prepare_turn(context: ServerContext, request: Request, parsed: Parsed[
         raise bad_field(limit, max_tokens, expected=f"an integer from 1 to {MAX_COUNT}")
     if body.top_logprobs is not None and not 0 <= body.top_logprobs <= MAX_COUNT:
         raise bad_field("top_logprobs", body.top_logprobs, expected=f"an integer from 0 to {MAX_COUNT}")
+    num_top = body.top_logprobs if given.get("logprob_token_ids") else body.top_logprobs or 0
     params = sampling_params(context, given, max_tokens=max_tokens, prompt_logprobs=None, stream=body.stream,
-                             logprobs=(body.top_logprobs or 0) if body.logprobs else None)
+                             logprobs=num_top if body.logprobs else None)
     prompt = await render(context, body)
     token_ids = await context.encode(prompt, "messages", add_special_tokens=body.add_special_tokens)
     response_id = prefix + request_id_of(request, body.request_id)

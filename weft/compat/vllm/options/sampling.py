@@ -50,7 +50,7 @@ SAMPLING = table((
     Option("logits_processors", "0.6-0.14", SAME, say="functions; only in the engine's own process"),
     Option("extra_args", "0.8+", SAME, say="plain data, for logits processors"),
     Option("flat_logprobs", "0.13+", REFUSED, off=(False,), say=NOT_YET),
-    Option("logprob_token_ids", "0.22+", REFUSED, off=([],), say=NOT_YET),
+    Option("logprob_token_ids", "0.22+", SAME),
     Option("prompt_logprob_token_ids", "0.32+", REFUSED, off=([],), say=NOT_YET),
     Option("prompt_logprob_start", "0.32+", REFUSED, say=NOT_YET),
     Option("thinking_token_budget", "0.22+", REFUSED, off=(-1,), say=NOT_YET),
