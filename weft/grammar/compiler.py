@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from weft.errors import RequestError
-from weft.grammar.constraint import Constraint, first_line
+from weft.grammar.constraint import Constraint
 from weft.grammar.cutter import Cutter
 from weft.grammar.form import ConstraintSpec
+from weft.grammar.schema_fault import fault_of_schema, first_line
 from weft.grammar.vocabulary import Vocabulary
 
 
@@ -31,9 +33,22 @@ class Compiler:
         """The constraint before the first token. RequestError names the field of a grammar that cannot be used."""
         matcher = LLMatcher(self._tokenizer, spec.grammar, log_level=0, limits=self._limits)
         if matcher.is_error():
-            raise RequestError(spec.field, "a grammar", expected="one that can be compiled",
-                               hint=f"{first_line(matcher.get_error()).rstrip('.')}.")
+            raise self._error(spec, first_line(matcher.get_error()))
         return Constraint(matcher, self.num_words)
+
+    def _error(self, spec: ConstraintSpec, message: str) -> RequestError:
+        schema = _schema_of(spec)
+        place = "a grammar" if schema is None else fault_of_schema(schema, message, self._limits)
+        return RequestError(spec.field, place, expected="one that can be compiled" if schema is None else
+                            "a schema that a grammar can enforce", hint=f"{message.rstrip('.')}.")
+
+
+def _schema_of(spec: ConstraintSpec) -> Any:
+    """The JSON schema of a grammar that is nothing else; None for other grammars."""
+    try:
+        return msgspec.json.decode(spec.grammar)["grammars"][0].get("json_schema")
+    except (msgspec.DecodeError, TypeError, KeyError, IndexError, AttributeError):
+        return None
 
 
 class _Source:

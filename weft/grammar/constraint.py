@@ -8,6 +8,7 @@ import numpy as np
 from llguidance import LLMatcher
 
 from weft.errors import WeftError
+from weft.grammar.schema_fault import first_line
 
 
 class ConstraintError(WeftError):
@@ -62,11 +63,6 @@ class Constraint:
     def _check(self) -> None:
         if self._matcher.is_error():
             raise ConstraintError(first_line(self._matcher.get_error()))
-
-
-def first_line(text: str) -> str:
-    """The first line of a message, which says what is wrong; the lines after it show the inside."""
-    return next((line.strip() for line in text.splitlines() if line.strip()), "unknown reason")
 
 
 def allowed_ids(row: Sequence[int] | np.ndarray) -> np.ndarray:

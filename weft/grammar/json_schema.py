@@ -8,6 +8,9 @@ from typing import Any
 
 from llguidance import LLMatcher
 
+from weft.grammar.schema_check import check_schema
+from weft.grammar.schema_parts import rewritten
+
 # Between JSON's tokens, unless a request says otherwise: a space, or a line end and an indentation. Bounded, because
 # some models would write spaces until max_tokens.
 _WHITESPACE = r"\x20|\x0A[\x20\x09]{0,40}"
@@ -38,22 +41,25 @@ def json_grammar(schema: Any, style: JsonStyle, field: str) -> str:
 
 
 def styled_schema(schema: Any, style: JsonStyle, field: str) -> dict[str, Any]:
-    """The schema with `style` in it, in llguidance's form."""
-    if not isinstance(schema, dict):
-        schema = {"allOf": [schema]}
+    """The schema in llguidance's form, with `style` in it. RequestError names what of it cannot be enforced."""
+    schema = rewritten(schema, _without_idle)
+    check_schema(schema, field)
     if style.closes_objects:
-        schema = _closed(schema)
-    return schema | {"x-guidance": style.options()}
+        schema = rewritten(schema, _closed)
+    return (schema if isinstance(schema, dict) else {"allOf": [schema]}) | {"x-guidance": style.options()}
 
 
-def _closed(schema: Any) -> Any:
-    """The schema, with `additionalProperties: false` in objects that say nothing of further properties."""
-    if isinstance(schema, list):
-        return [_closed(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    closed = {name: value if name in ("enum", "const", "default", "examples") else _closed(value)
-              for name, value in schema.items()}
-    if isinstance(schema.get("properties"), dict) and not {"additionalProperties", "patternProperties"} & schema.keys():
-        closed["additionalProperties"] = False
-    return closed
+def _without_idle(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema without keywords whose values ask for nothing, such as `"uniqueItems": false`."""
+    idle = {"uniqueItems": (False,), "unevaluatedItems": (True, {}), "unevaluatedProperties": (True, {}),
+            "propertyNames": (True, {}, {"type": "string"}), "dependentRequired": ({},), "dependentSchemas": ({},),
+            "dependencies": ({},), "not": (False,), "nullable": (False,)}
+    return {name: value for name, value in schema.items()
+            if not any(value is off or (off not in (True, False) and value == off) for off in idle.get(name, ()))}
+
+
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema whose objects have no other properties than the named ones, unless it says something of others."""
+    says = {"additionalProperties", "patternProperties"} & schema.keys()
+    return schema if says or not isinstance(schema.get("properties"), dict) else schema | {
+        "additionalProperties": False}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from weft.grammar.schema_parts import rewritten
 from weft.structured_outputs import StructuredOutputsParams
 
 
@@ -50,15 +51,10 @@ def _arguments(tool: ToolSchema) -> dict[str, Any]:
 
 def _moved(schema: Any, root: str) -> Any:
     """The schema with its `$ref`s leading to where it is put."""
-    if isinstance(schema, list):
-        return [_moved(item, root) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {name: _moved_ref(value, root) if name == "$ref" else value if name in ("enum", "const") else
-            _moved(value, root) for name, value in schema.items()}
+    def change(part: dict[str, Any]) -> dict[str, Any]:
+        ref = part.get("$ref")
+        if not isinstance(ref, str) or not ref.startswith("#"):
+            return part
+        return part | {"$ref": root.removesuffix("/") if ref in ("#", "#/") else root + ref.removeprefix("#/")}
 
-
-def _moved_ref(ref: Any, root: str) -> Any:
-    if not isinstance(ref, str) or not ref.startswith("#"):
-        return ref
-    return root[:-1] if ref in ("#", "#/") else root + ref.removeprefix("#/")
+    return rewritten(schema, change)
