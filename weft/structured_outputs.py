@@ -35,6 +35,7 @@ class StructuredOutputsParams(msgspec.Struct, metaclass=VllmParams, kw_only=True
         disable_any_whitespace: JSON without spaces and line ends between its tokens.
         disable_additional_properties: objects of a schema with `properties` have no others.
         whitespace_pattern: a regular expression of the spaces between JSON's tokens.
+        source: the field of a request that errors name, where the form was not given as `structured_outputs`.
     """
 
     json: Any = None
@@ -46,28 +47,36 @@ class StructuredOutputsParams(msgspec.Struct, metaclass=VllmParams, kw_only=True
     disable_any_whitespace: bool = False
     disable_additional_properties: bool = False
     whitespace_pattern: str | None = None
+    source: str = ""
 
     accept: ClassVar[Accept] = accept_structures
 
     def __post_init__(self) -> None:
         given = [name for name in KINDS if getattr(self, name) is not None]
         if len(given) != 1:
-            raise RequestError(FIELD, given, expected=f"exactly one of {', '.join(KINDS)}",
+            raise RequestError(self.source or FIELD, given, expected=f"exactly one of {', '.join(KINDS)}",
                                hint="Each describes the whole answer.")
         for name in ("regex", "grammar", "whitespace_pattern"):
             if getattr(self, name) is not None:
-                _check_text(name, getattr(self, name))
+                _check_text(self.field(name), getattr(self, name))
         for name in ("disable_any_whitespace", "disable_additional_properties"):
             if not isinstance(getattr(self, name), bool):
-                raise RequestError(f"{FIELD}.{name}", getattr(self, name), expected="True or False")
+                raise RequestError(self.field(name), getattr(self, name), expected="True or False")
         if self.json_object is not None and self.json_object is not True:
-            raise RequestError(f"{FIELD}.json_object", self.json_object, expected="True, or leave it out")
+            raise RequestError(self.field("json_object"), self.json_object, expected="True, or leave it out")
         if self.choice is not None:
-            self.choice = _choices(self.choice)
+            self.choice = _choices(self.field("choice"), self.choice)
         if self.json is not None:
-            self.json = _json_value("json", self.json, MAX_DEPTH)
+            self.json = _json_value(self.field("json"), self.json, MAX_DEPTH)
+            if not self.json:
+                raise RequestError(self.field("json"), self.json, expected="a schema that is not empty",
+                                   hint="Use json_object for any object.")
         if self.structural_tag is not None:
-            self.structural_tag = _json_value("structural_tag", self.structural_tag, MAX_TAG_DEPTH)
+            self.structural_tag = _json_value(self.field("structural_tag"), self.structural_tag, MAX_TAG_DEPTH)
+
+    def field(self, name: str) -> str:
+        """The request's field that holds the field `name` of this object, for errors."""
+        return self.source if self.source and name in KINDS else f"{FIELD}.{name}"
 
     @property
     def kind(self) -> str:
@@ -75,48 +84,47 @@ class StructuredOutputsParams(msgspec.Struct, metaclass=VllmParams, kw_only=True
         return next(name for name in KINDS if getattr(self, name) is not None)
 
 
-def read_structures(value: Any) -> StructuredOutputsParams:
-    """`value` as StructuredOutputsParams: the object itself, or the dictionary of its fields."""
+def read_structures(value: Any, source: str = "") -> StructuredOutputsParams:
+    """`value` as StructuredOutputsParams: the object itself, or the dictionary of its fields; `source` as there."""
     if isinstance(value, StructuredOutputsParams):
         return value
-    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+    if not isinstance(value, dict) or not all(isinstance(name, str) and name != "source" for name in value):
         raise RequestError(FIELD, value, expected="a StructuredOutputsParams, or a dictionary of its fields")
     try:
-        return StructuredOutputsParams(**value)
+        return StructuredOutputsParams(**value, source=source)
     except TypeError as error:
         raise RequestError(FIELD, sorted(value), expected=f"fields of StructuredOutputsParams: {', '.join(KINDS)}, …",
                            hint=f"There is an {error}.") from error
 
 
-def _check_text(name: str, value: Any) -> None:
-    if not isinstance(value, str) or not value.strip():
-        raise RequestError(f"{FIELD}.{name}", value, expected="a text that is not empty")
+def _check_text(field: str, value: Any) -> None:
+    if not isinstance(value, str) or not value:
+        raise RequestError(field, value, expected="a text that is not empty")
     if "\0" in value:
-        raise RequestError(f"{FIELD}.{name}", value, expected="a text without the character NUL")
-    _check_unicode(name, value)
+        raise RequestError(field, value, expected="a text without the character NUL")
+    _check_unicode(field, value)
 
 
-def _check_unicode(name: str, value: str) -> None:
+def _check_unicode(field: str, value: str) -> None:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise RequestError(f"{FIELD}.{name}", value, expected="text that UTF-8 can hold",
+        raise RequestError(field, value, expected="text that UTF-8 can hold",
                            hint=f"There is a lone surrogate at character {error.start}.") from None
 
 
-def _choices(value: Any) -> list[str]:
+def _choices(field: str, value: Any) -> list[str]:
     if not isinstance(value, list | tuple) or not value:
-        raise RequestError(f"{FIELD}.choice", value, expected="a list of texts that is not empty")
+        raise RequestError(field, value, expected="a list of texts that is not empty")
     for i, choice in enumerate(value):
         if not isinstance(choice, str) or not choice:
-            raise RequestError(f"{FIELD}.choice[{i}]", choice, expected="a text that is not empty")
-        _check_unicode(f"choice[{i}]", choice)
+            raise RequestError(f"{field}[{i}]", choice, expected="a text that is not empty")
+        _check_unicode(f"{field}[{i}]", choice)
     return list(value)
 
 
-def _json_value(name: str, value: Any, max_depth: int) -> Any:
-    """A dictionary (or True) given as such, as a text or as a pydantic class; plain JSON, not nested too deep."""
-    field = f"{FIELD}.{name}"
+def _json_value(field: str, value: Any, max_depth: int) -> dict[str, Any]:
+    """A dictionary given as such, as a text or as a pydantic class; plain JSON, not nested too deep."""
     model_schema = getattr(value, "model_json_schema", None)
     if model_schema is not None:
         value = model_schema()
@@ -128,8 +136,6 @@ def _json_value(name: str, value: Any, max_depth: int) -> Any:
                            hint=str(error) or "It is nested too deep.") from error
     if not isinstance(found, dict):
         raise RequestError(field, value, expected="a JSON object")
-    if not found and name == "json" and not isinstance(value, str):
-        raise RequestError(field, value, expected="a schema that is not empty", hint="Use json_object for any object.")
     if _depth(found) > max_depth:
         raise RequestError(field, f"nested {_depth(found)} deep", expected=f"at most {max_depth} levels")
     return found

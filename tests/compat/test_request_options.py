@@ -133,7 +133,6 @@ def test_a_known_field_of_a_body_is_never_called_unknown(option):
 
 
 @pytest.mark.parametrize(("field", "value"), [
-    ("guided_json", {}), ("guided_choice", ["a"]), ("structural_tag", {"x": 1}),
     ("logits_processors", ["a"]), ("return_token_offsets", True),
 ])
 def test_a_field_of_a_body_that_weft_cannot_honour_is_refused(field, value):

@@ -83,7 +83,7 @@ def test_references_inside_a_tools_schema_stay_its_own():
     (lambda: Form(choice=[]), "structured_outputs.choice = []"),
     (lambda: Form(choice=["a", ""]), "structured_outputs.choice[1] = ''"),
     (lambda: Form(choice=["\ud800"]), "lone surrogate"),
-    (lambda: Form(grammar=" "), "structured_outputs.grammar = ' '"),
+    (lambda: Form(grammar=""), "structured_outputs.grammar = ''"),
     (lambda: Form(json="{"), "structured_outputs.json = '{': expected JSON"),
     (lambda: Form(json="3"), "expected a JSON object"),
     (lambda: Form(json={}), "a schema that is not empty"),

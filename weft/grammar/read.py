@@ -13,17 +13,14 @@ from weft.errors import RequestError
 from weft.grammar.form import ConstraintSpec
 from weft.grammar.json_schema import JsonStyle, json_grammar
 from weft.grammar.structural_tag import tag_grammar
-from weft.structured_outputs import FIELD, StructuredOutputsParams
+from weft.structured_outputs import StructuredOutputsParams
 
 MAX_BYTES = 1 << 20      # of a grammar's text
 
 
-def read_constraint(params: StructuredOutputsParams, field: str = FIELD) -> ConstraintSpec:
-    """The grammar of `params`. RequestError names what of it cannot be enforced.
-
-    field: the request's field that holds `params`, for errors.
-    """
-    name = f"{field}.{params.kind}"
+def read_constraint(params: StructuredOutputsParams) -> ConstraintSpec:
+    """The grammar of `params`. RequestError names what of it cannot be enforced."""
+    name = params.field(params.kind)
     style = JsonStyle(any_whitespace=not params.disable_any_whitespace, whitespace_pattern=params.whitespace_pattern,
                       closes_objects=params.disable_additional_properties)
     makers = {

@@ -38,5 +38,8 @@ def _error(part: Any, root: dict[str, Any], limits: LLParserLimits) -> str:
 
 
 def first_line(text: str) -> str:
-    """The first line of an error of llguidance, which says what is wrong; the lines after it show the inside."""
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+    """The part of an error of llguidance that says what is wrong: its first line, and that of a regular expression's
+    own error."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    own = next((line for line in lines if line.startswith("error: ")), None)
+    return " ".join(lines[:1] + ([own] if own else []))

@@ -18,6 +18,7 @@ from weft.compat.vllm.options.requests import GENERATING, accept_field
 from weft.compat.vllm.options.row import SAME
 from weft.config.whole_numbers import whole_numbers
 from weft.server.errors import ApiError, bad_field
+from weft.server.openai.structures import form_of
 
 MAX_PROMPTS = 1024
 MAX_STOP_STRINGS = 4
@@ -74,6 +75,8 @@ class GenerationBody(Body):
     vllm_xargs: dict[str, Any] = Field(default_factory=dict)
     weft_xargs: dict[str, Any] = Field(default_factory=dict)
     cache_salt: Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS)] | None = None
+    structured_outputs: Any = None      # these two are checked by `structures.py`
+    response_format: Any = None
 
 
 class CompletionBody(GenerationBody):
@@ -154,6 +157,8 @@ def parse(schema: type[B], data: dict[str, Any]) -> Parsed[B]:
         raise _field_error(error.errors(include_url=False)[0]) from None
     sampling = {name: whole_numbers(given[name]) for name in SAMPLING & given.keys()} if generates else {}
     _check_stop(sampling.get("stop"))
+    if generates and (form := form_of(given)) is not None:
+        sampling["structured_outputs"] = form
     if isinstance(body, GenerationBody) and (extra := body.vllm_xargs | body.weft_xargs):
         sampling["extra_args"] = extra
     return Parsed(body, sampling, tuple(sorted(given.keys() - known_fields(schema))))
