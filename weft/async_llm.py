@@ -61,10 +61,11 @@ class AsyncLLM:
         tokenizer, renderer: None with skip_tokenizer_init.
     """
 
-    def __init__(self, config: EngineConfig, spare: Spare | None = None) -> None:
+    def __init__(self, config: EngineConfig, spare: Spare | None = None, *, keeps_spare: bool = False) -> None:
         """Starts the child process and blocks until it is ready. Async code should call this in a thread.
 
         spare: a process that imports already and becomes the child.
+        keeps_spare: another one waits while the engine runs, so that an engine that dies is back sooner.
         """
         self._streams: dict[str, OutputStream] = {}      # one for each request with an open iterator
         self._observers: list[Observer] = []
@@ -72,7 +73,7 @@ class AsyncLLM:
         # One thread, because two threads must not use a fast tokenizer at once.
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="weft-tokenizer")
         loading = self._pool.submit(_load_text, config.tokenizer)      # runs while the child loads the weights
-        self._client = ProcessClient(config, self._deliver, spare)
+        self._client = ProcessClient(config, self._deliver, spare, keeps_spare=keeps_spare)
         try:
             self.tokenizer, self.renderer = loading.result()
         except BaseException:
@@ -87,15 +88,16 @@ class AsyncLLM:
 
     @classmethod
     def from_engine_args(cls, engine_args: EngineArgs, start_engine_loop: bool = True, usage_context: Any = None,
-                         stat_loggers: None = None, spare: Spare | None = None) -> AsyncLLM:
+                         stat_loggers: None = None, spare: Spare | None = None,
+                         keeps_spare: bool = False) -> AsyncLLM:
         """An engine from the user's options; blocks until it is ready.
 
         start_engine_loop, usage_context: accepted for vLLM's sake; the engine always runs, and reports to nobody.
-        spare: as in the constructor.
+        spare, keeps_spare: as in the constructor.
         Raises ConfigError, CheckpointError or MemoryPlanError if the engine cannot start.
         """
         refuse_unbuilt(stat_loggers=stat_loggers)
-        return cls(resolve_engine_config(engine_args, Machine.detect()), spare)
+        return cls(resolve_engine_config(engine_args, Machine.detect()), spare, keeps_spare=keeps_spare)
 
     @property
     def info(self) -> EngineInfo:
@@ -106,6 +108,16 @@ class AsyncLLM:
     def stats(self) -> EngineStats:
         """The engine's statistics after the last step. Counters count from the first start, across restarts."""
         return self._client.stats
+
+    @property
+    def errored(self) -> bool:
+        """True once the engine has ended for good."""
+        return self._client.dead_error is not None
+
+    @property
+    def dead_error(self) -> EngineDeadError:
+        """Why the engine has ended for good, if it has."""
+        return self._client.dead_error or EngineDeadError("The engine runs.")
 
     def add_observer(self, observer: Observer) -> None:
         """Call `observer` after steps and for finished requests."""
@@ -269,6 +281,11 @@ class AsyncLLM:
         self._client.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._deliver(EngineDeadError("The engine is closed."))
+
+    def kill(self) -> None:
+        """End the engine in the middle of its step: open requests raise EngineDeadError. `shutdown` must follow."""
+        self._client.kill()
+        self._deliver(self.dead_error)
 
     def _bind_loop(self) -> None:
         """Sends engine events to the running event loop. Another loop may take over only while no request is open."""

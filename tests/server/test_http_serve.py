@@ -42,13 +42,14 @@ def model(tmp_path_factory):
 def serving(model, **options):
     """A server process and what it printed until it answered."""
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(model), repr(options)], stdout=subprocess.PIPE,
-                               stderr=subprocess.DEVNULL)
+                               stderr=subprocess.PIPE)
     try:
         yield process, read_until(process, b"API  ")
     finally:
         process.kill()
         process.wait()
         process.stdout.close()
+        process.stderr.close()
 
 
 def read_until(process, mark: bytes, seconds: float = 60.0) -> str:
@@ -115,6 +116,43 @@ def test_a_request_that_the_stop_cuts_ends_with_an_error_that_its_client_can_rea
         assert json.loads(error.removeprefix("data: "))["error"]["code"] == 503
         assert done == "data: [DONE]"
         assert process.wait(timeout=30) == 0
+
+
+def test_a_second_signal_ends_everything_at_once(model):
+    with serving(model, port=0, shutdown_timeout=600) as (process, printed):
+        url = re.search(r"API +(\S+)", printed)[1]
+        engine, = psutil.Process(process.pid).children()
+        body = {"prompt": "a", "n": 64, "temperature": 1, "max_tokens": 2000, "stream": True, "ignore_eos": True}
+        with httpx.stream("POST", f"{url}/completions", json=body) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            process.send_signal(signal.SIGTERM)
+            while b"Shutting down" not in (said := process.stderr.readline()):
+                assert said, "the server ended"
+            process.send_signal(signal.SIGTERM)
+            *_, error, _ = [line for line in lines if line]
+
+        assert json.loads(error.removeprefix("data: "))["error"]["code"] == 503
+        assert process.wait(timeout=30) == 0
+        assert not engine.is_running()
+
+
+def test_an_engine_that_stays_down_ends_the_server_with_an_error(model):
+    with serving(model, port=0, spare_engine=False) as (process, _):
+        server = psutil.Process(process.pid)
+        while process.poll() is None:      # an engine never lives long enough to be of use
+            for child in children_of(server):
+                child.kill()
+
+        assert process.returncode == 1
+        assert b"starts in a row that brought no output" in process.stderr.read()
+
+
+def children_of(process: psutil.Process) -> list[psutil.Process]:
+    """Its children that run; none once it has ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [child for child in process.children() if child.status() != psutil.STATUS_ZOMBIE]
+    return []
 
 
 def test_a_unix_socket_serves_too_and_one_left_over_is_replaced(model, tmp_path):

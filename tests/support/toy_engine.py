@@ -60,12 +60,14 @@ class ToyCore:
     tasks = ("generate",)
 
     def __init__(self, config: EngineConfig) -> None:
+        self._new: list[str] = []
         self._max_logprobs = config.model.vocab_size
         self._requests: dict[str, tuple[EngineRequest, list[int]]] = {}      # with the tokens so far
         self.info = EngineInfo(max_model_len=config.model.max_model_len, num_blocks=[8], block_size=16, weight_bytes=0,
                                activation_bytes=0, kv_cache_bytes=0, load_seconds=0.0, kernels={},
                                tasks=list(self.tasks), prompt_embeds_size=EMBEDS_SIZE)
         self.stats = EngineStats()
+        self.on_start = lambda request_ids: None
 
     @property
     def has_unfinished(self) -> bool:
@@ -78,12 +80,15 @@ class ToyCore:
         if ord("^") in prompt:
             raise QueueFullError("3 requests wait, 3 may.")
         self._requests[request.request_id] = (request, list(request.output_token_ids))
+        self._new.append(request.request_id)
 
     def abort(self, request_ids: Iterable[str]) -> None:
         for request_id in request_ids:
             self._requests.pop(request_id, None)
 
     def step(self) -> StepResult:
+        self.on_start(self._new)
+        self._new = []
         time.sleep(self.step_seconds)
         outputs = [self._advance(request, tokens) for request, tokens in list(self._requests.values())]
         for output in outputs:

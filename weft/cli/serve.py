@@ -40,6 +40,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "dev_mode": "serve the development routes, which can stop the server's work",
         "max_body_bytes": "longest request body",
         "shutdown_timeout": "seconds that running requests get to finish when the server stops",
+        "spare_engine": "keep a process waiting that replaces an engine that dies (155 MB of memory)",
         "uvicorn_log_level": "critical, error, warning, info, debug or trace",
         "disable_uvicorn_access_log": "no log line for each request",
     },

@@ -39,6 +39,7 @@ class EngineCore:
 
     Raises ConfigError, CheckpointError or MemoryPlanError when it cannot start.
     faults: exceptions out of a step that end its requests; others leave `step`, as Ctrl-C does in the user's process.
+    on_start: called with the ids of sequences before the first step that computes them.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -59,6 +60,7 @@ class EngineCore:
         self.stats = EngineStats()
         encoder = self.runner.model.encoder
         self.faults: tuple[type[BaseException], ...] = (Exception,)
+        self.on_start: Callable[[list[str]], None] = lambda request_ids: None
         self.info = EngineInfo(
             max_model_len=plan.max_model_len, num_blocks=list(plan.num_blocks), block_size=plan.block_size,
             weight_bytes=plan.weight_bytes, activation_bytes=plan.activation_bytes, kv_cache_bytes=plan.kv_cache_bytes,
@@ -97,6 +99,8 @@ class EngineCore:
     def step(self) -> StepResult:
         """Schedule, run, apply. A sequence whose computation fails ends with "error"; the others go on."""
         plan = self._scheduler.schedule()
+        if plan.started:
+            self.on_start([seq.request_id for seq in plan.started])
         results = self._execute(plan)
         outputs = self._apply(plan, results)
         self._propose(plan)

@@ -280,6 +280,7 @@ class Scheduler:
                 return
             self._start(self._waiting.pop(), hit, num_tokens)
             step.give(seq, num_tokens)
+            step.started.append(seq)
             missing = self._cache.num_missing(seq, _next_len(seq), self._max_chunk)
             reserved = [a + b for a, b in zip(reserved, missing, strict=True)]
 

@@ -34,11 +34,13 @@ class Scheduled(NamedTuple):
 
 class StepPlan(NamedTuple):
     """One step. Sequences with one new token and one sampled row (decodes) come first, then sequences with drafts, then
-    prefill chunks. num_tokens: new tokens of all sequences together."""
+    prefill chunks. num_tokens: new tokens of all sequences together. started: the sequences that begin with this step,
+    or again after a preemption."""
 
     scheduled: tuple[Scheduled, ...]
     preempted: tuple[Sequence, ...]
     num_tokens: int
+    started: tuple[Sequence, ...] = ()
 
 
 class OpenPlan:
@@ -50,6 +52,7 @@ class OpenPlan:
         self.drafted: list[Scheduled] = []
         self.chunks: list[Scheduled] = []
         self.preempted: list[Sequence] = []
+        self.started: list[Sequence] = []
 
     def give(self, seq: Sequence, num_tokens: int) -> None:
         start = seq.num_computed_tokens
@@ -70,4 +73,4 @@ class OpenPlan:
 
     def close(self) -> StepPlan:
         scheduled = (*self.decodes, *self.drafted, *self.chunks)
-        return StepPlan(scheduled, tuple(self.preempted), self._max_tokens - self.budget)
+        return StepPlan(scheduled, tuple(self.preempted), self._max_tokens - self.budget, tuple(self.started))

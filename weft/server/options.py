@@ -26,6 +26,7 @@ class ServerOptions:
     enable_tokenizer_info_endpoint: adds GET /tokenizer_info, which shows the tokenizer's settings and chat template.
     dev_mode: adds the routes of `development.py`, by which a client can stop the server's work.
     shutdown_timeout: seconds that running requests have to finish after SIGINT or SIGTERM.
+    spare_engine: keep a process that has imported everything, so that an engine that dies is back sooner.
     """
 
     host: str = "127.0.0.1"
@@ -54,6 +55,7 @@ class ServerOptions:
     uvicorn_log_level: str = "info"
     disable_uvicorn_access_log: bool = False
     shutdown_timeout: float = 10.0
+    spare_engine: bool = True
 
     def __post_init__(self) -> None:
         if isinstance(self.port, bool) or not isinstance(self.port, int) or not 0 <= self.port <= 65535:

@@ -40,12 +40,13 @@ _POLLED = ("/metrics", "/health", "/ping", "/load")      # monitoring requests t
 
 
 def serve(args: EngineArgs, options: ServerOptions, spare: Spare | None = None) -> None:
-    """Serve until SIGINT or SIGTERM. ConfigError for an unusable address; the engine's errors if it cannot start.
+    """Serve until SIGINT or SIGTERM. ConfigError for an unusable address; the engine's errors if it cannot start;
+    EngineDeadError if it died and stays down.
 
     spare: a process that imports already and becomes the engine.
     """
     with listening_socket(options) as sock, _interruptible():
-        engine = AsyncLLM.from_engine_args(args, spare=spare)
+        engine = AsyncLLM.from_engine_args(args, spare=spare, keeps_spare=options.spare_engine)
         try:
             if "generate" not in engine.info.tasks:
                 raise NotBuiltError("model", engine.config.model.name, expected="a model that generates",
@@ -55,6 +56,8 @@ def serve(args: EngineArgs, options: ServerOptions, spare: Spare | None = None) 
             sock.listen(_BACKLOG)
             print(banner(engine, options, sock), flush=True)
             server.run(sockets=[sock])
+            if engine.errored:      # without a signal the server ends for no other reason
+                raise engine.dead_error
         finally:
             engine.shutdown()
 
@@ -69,11 +72,30 @@ def uvicorn_config(engine: AsyncLLM, options: ServerOptions) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that ends requests still running `shutdown_timeout` s after the signal with a readable error."""
+    """A uvicorn server that ends requests still running `shutdown_timeout` s after the signal with a readable error.
+
+    A second signal ends them at once. The server also ends when its engine stays down.
+    """
 
     def __init__(self, engine: AsyncLLM, options: ServerOptions) -> None:
         super().__init__(uvicorn_config(engine, options))
         self._engine, self._seconds = engine, options.shutdown_timeout
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Remembers the event loop for `handle_exit`."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """True when the server should end: after a signal, or without an engine."""
+        return await super().on_tick(counter) or self._engine.errored
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The signal handler. At a second signal nothing more is waited for."""
+        if self.should_exit:
+            self.force_exit = True
+            self._loop.call_soon_threadsafe(self._engine.kill)
+        super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wait for open requests; end the engine, and so the requests, after `shutdown_timeout` seconds."""

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from toy_engine import BROKEN_CORE, CORE, DYING_CORE, EOS, SLOW_CORE, make_config
 
+from weft.engine.process.attempts import Attempts
 from weft.engine.process.messages import EngineRequest, StepResult
 from weft.engine.process.process_client import ProcessClient
 from weft.engine.process.spare import Spare
@@ -26,9 +27,9 @@ WAIT_S = 30
 class Engine:
     """A client and what it delivered."""
 
-    def __init__(self, core: str = CORE) -> None:
+    def __init__(self, core: str = CORE, **options) -> None:
         self.events: queue.Queue = queue.Queue()
-        self.client = ProcessClient(make_config(None, max_model_len=10_000), self.events.put, Spare(core))
+        self.client = ProcessClient(make_config(None, max_model_len=10_000), self.events.put, Spare(core), **options)
         self.tokens: dict[str, list[int]] = {}
         self.ends: dict[str, str] = {}
         self.errors: dict[str, str] = {}
@@ -65,11 +66,11 @@ class Engine:
 
 @pytest.fixture
 def start():
-    """start(core) is a running engine, ended after the test."""
+    """start(core, …) is a running engine, ended after the test."""
     engines = []
 
-    def make(core: str = CORE) -> Engine:
-        engines.append(Engine(core))
+    def make(core: str = CORE, **options) -> Engine:
+        engines.append(Engine(core, **options))
         return engines[-1]
 
     yield make
@@ -187,36 +188,83 @@ def test_prompt_logprobs_are_delivered_once_over_a_restart(start):
     assert positions == 3
 
 
-def test_a_sequence_that_ran_at_two_deaths_is_failed_and_the_engine_lives(start):
+def test_only_the_sequence_that_ends_the_engine_is_failed_and_the_others_lose_no_token(start):
     engine = start()
+    good = {f"good {i}": chr(ord("a") + i) for i in range(6)}
+    for request_id, prompt in good.items():
+        engine.add(request_id, prompt)
     engine.add("poison", "a$")
+    engine.add("late", "b")
 
-    engine.run("poison")
+    engine.run("poison", "late", *good)
 
     assert engine.ends["poison"] == "error"
-    assert "running at 2 such ends" in engine.errors["poison"]
-    engine.add("good")
-    engine.run("good")
+    assert "computed alone" in engine.errors["poison"]
+    assert engine.text("late") == "cdefg"
+    for request_id, prompt in good.items():
+        assert engine.text(request_id) == "".join(chr(ord(prompt) + 1 + i) for i in range(5))
     engine.client.check_health()
 
 
-def test_after_three_deaths_in_a_minute_it_stays_down(start):
-    engine = start()
+def test_deaths_while_loading_count_for_no_sequence(start):
+    engine = start(SLOW_CORE)
+    for i in range(8):
+        engine.add(f"r{i}", max_tokens=30, ignore_eos=True)
+    while len(engine.tokens) < 8:
+        engine.next()
+
+    engine.kill()
     for _ in range(3):
-        pid = engine.client.pid
-        engine.kill()
-        deadline = time.monotonic() + WAIT_S
-        while engine.client.pid in (pid, None) and engine.events.empty() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        child = next_child(engine)
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+    engine.run(*(f"r{i}" for i in range(8)))
+    assert {*engine.ends.values()} == {"length"}
+    assert {len(tokens) for tokens in engine.tokens.values()} == {30}
+
+
+def next_child(engine: Engine) -> psutil.Process:
+    """The process of a restart, as soon as there is one that is not ready."""
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        children = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+        if children and engine.client.pid is None:
+            return children[0]
+    raise TimeoutError("the engine was not started again")
+
+
+def test_an_engine_that_dies_again_and_again_without_an_output_stays_down(start):
+    engine = start(attempts=Attempts(max_vain=2))
+    pid = engine.client.pid
+    engine.kill()
+    deadline = time.monotonic() + WAIT_S
+    while engine.client.pid in (pid, None) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    engine.kill()
 
     event = engine.next()
 
     assert isinstance(event, EngineDeadError)
-    assert "3 deaths in 60 s" in str(event)
+    assert "2 starts in a row that brought no output" in str(event)
     with pytest.raises(EngineDeadError):
         engine.client.check_health()
     with pytest.raises(EngineDeadError):
         engine.add("late")
+
+
+def test_an_abort_during_a_restart_reaches_nobody(start):
+    engine = start(SLOW_CORE)
+    engine.add("cut", max_tokens=9_000, ignore_eos=True)
+    engine.next()
+
+    engine.kill()
+    engine.client.abort(["cut"])
+    engine.add("next")
+    engine.run("next")
+
+    assert "cut" not in engine.ends
+    assert engine.client.stats.num_running == 0
 
 
 def test_methods_are_called_in_the_child(start):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
 from toy_engine import CORE, make_config
 
 from weft.engine.process.process_client import ProcessClient
-from weft.engine.process.spare import Spare
+from weft.engine.process.spare import Spare, Spares
 from weft.errors import EngineDeadError, WeftError
 
 WAIT_S = 30
@@ -47,10 +49,51 @@ def test_a_spare_that_was_killed_meanwhile_is_an_engine_that_did_not_start():
             ProcessClient(make_config(None), queue.Queue().put, spare)
 
 
+@pytest.fixture
+def spares():
+    found = Spares(CORE, keeps=True, delay_s=0)
+    yield found
+    found.close()
+
+
+def only_child() -> psutil.Process:
+    """This process's child, when there is one."""
+    while not (children := psutil.Process().children()):
+        time.sleep(0.01)
+    return children[0]
+
+
+def test_the_process_that_waits_is_the_next_one(spares):
+    spares.refill()
+    waiting = only_child()
+
+    with spares.take() as spare:
+        assert spare.pid == waiting.pid
+
+
+def test_a_waiting_process_that_was_killed_is_not_the_next_one(spares):
+    spares.refill()
+    waiting = only_child()
+    waiting.kill()
+    os.waitid(os.P_PID, waiting.pid, os.WEXITED | os.WNOWAIT)      # leaves it to its owner
+
+    with spares.take() as spare:
+        assert spare.pid != waiting.pid
+        assert spare.is_alive
+
+
+def test_no_process_waits_where_none_is_to_be_kept():
+    spares = Spares(CORE, keeps=False, delay_s=0)
+    spares.refill()
+
+    with spares.take() as spare:
+        assert [child.pid for child in psutil.Process().children()] == [spare.pid]
+
+
 PARENT = """
 import sys, time
 sys.path[:] = {path!r}
-from weft.engine.process.spare import Spare
+from weft.engine.process.spare import Spare, Spares
 print(Spare("toy_engine:ToyCore").pid, flush=True)
 time.sleep(600)
 """

@@ -58,6 +58,10 @@ class Child:
             for frame in frames:
                 yield self._decoder.decode(frame)
 
+    def kill(self) -> None:
+        """End the process at once, in the middle of a step. `close` must follow."""
+        self._process.kill()
+
     def close(self) -> int:
         """End the process if it still runs. Returns its exit code (negative: the number of the signal that ended it).
         """

@@ -21,11 +21,13 @@ class Core(Protocol):
     """An engine core: `EngineCore` in `engine/core.py`, or a toy engine in the tests.
 
     faults: exceptions out of a step that end its requests, not the engine.
+    on_start: the core calls it with the ids of sequences before the first step that computes them.
     """
 
     info: EngineInfo
     stats: EngineStats
     faults: tuple[type[BaseException], ...]
+    on_start: Callable[[list[str]], None]
 
     def add(self, request: EngineRequest) -> None: ...
     def set_vocabulary(self, vocabulary: Vocabulary) -> None: ...

@@ -33,6 +33,7 @@ from weft.engine.process.wire import (
     Reply,
     SetVocabulary,
     Start,
+    Started,
     Stepped,
     ToEngine,
     to_wire,
@@ -124,6 +125,7 @@ def serve(channel: Channel, parent_pid: int, core_factory: str) -> None:
         with _reported(channel):
             core = _start(start, make_core)
         core.faults = (BaseException,)      # nobody but the model's code raises SystemExit or KeyboardInterrupt here
+        core.on_start = lambda request_ids: channel.send(Started(request_ids))
         try:
             channel.send(Ready(core.info))
             EngineLoop(core, channel, parent_pid).run()

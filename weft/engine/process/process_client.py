@@ -1,8 +1,8 @@
 """`ProcessClient`: the engine in a supervised child process.
 
-The client keeps each open sequence's request and tokens. When the child dies, the client starts another child and the
-sequences go on from their last tokens with unchanged draws, because sampling is counter-based. A sequence that was
-running at two deaths fails, as it may be the cause. After three deaths within 60 s the client gives up.
+The client keeps each open sequence's request and tokens. When the child dies, the client makes a child of the waiting
+spare process and the sequences go on from their last tokens with unchanged draws, because sampling is counter-based.
+`suspects.py` finds a sequence that ends the process again and again; `attempts.py` says when the client gives up.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import itertools
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any
@@ -19,10 +18,12 @@ from typing import Any
 import msgspec
 
 from weft.config.engine_config import EngineConfig
+from weft.engine.process.attempts import STEADY_S, Attempts
 from weft.engine.process.child import Child
 from weft.engine.process.messages import EngineOutput, EngineRequest, EngineStats, StepResult
-from weft.engine.process.resume import OpenSequence, StatsTotal, running_ids
-from weft.engine.process.spare import CORE, Spare
+from weft.engine.process.resume import OpenSequence, StatsTotal
+from weft.engine.process.spare import CORE, Spare, Spares
+from weft.engine.process.suspects import Suspects
 from weft.engine.process.wire import (
     Abort,
     Add,
@@ -31,6 +32,7 @@ from weft.engine.process.wire import (
     Rejected,
     Reply,
     SetVocabulary,
+    Started,
     Stepped,
     from_wire,
 )
@@ -39,9 +41,6 @@ from weft.grammar.vocabulary import Vocabulary
 from weft.sampling_params import SamplingParams
 
 logger = logging.getLogger(__name__)
-MAX_DEATHS = 3              # deaths within DEATH_WINDOW_S seconds after which the client gives up
-DEATH_WINDOW_S = 60.0
-MAX_DEATHS_OF_SEQUENCE = 2  # deaths while a sequence was running after which the sequence fails
 
 Event = StepResult | Rejected | EngineDeadError
 
@@ -50,26 +49,33 @@ class ProcessClient:
     """Starts the child, blocks until the child is ready, and drives it. Any thread may call any method.
 
     spare: becomes the first child; None: one is started. Its `core_factory` is that of all later children.
+    keeps_spare: a spare process waits while the engine runs, so that a dead engine is back sooner.
     deliver: called from the reading thread with each StepResult and each Rejected; once, as the last call, with the
         EngineDeadError if the engine has ended for good.
     Raises the engine's own error if it could not start (ConfigError, CheckpointError, MemoryPlanError), or
     EngineDeadError if the process ended without a message.
     """
 
-    def __init__(self, config: EngineConfig, deliver: Callable[[Event], None], spare: Spare | None = None) -> None:
+    def __init__(self, config: EngineConfig, deliver: Callable[[Event], None], spare: Spare | None = None, *,
+                 keeps_spare: bool = False, attempts: Attempts | None = None) -> None:
         spare = spare or Spare(CORE)
-        self._config, self._deliver, self._core_factory = config, deliver, spare.core_factory
+        self._config, self._deliver = config, deliver
+        self._spares = Spares(spare.core_factory, keeps=keeps_spare)
         self._lock = threading.Lock()      # guards the fields below
         self._sequences: dict[str, OpenSequence] = {}
         self._calls: dict[int, Future[Any]] = {}
         self._call_ids = itertools.count()
-        self._deaths: deque[float] = deque(maxlen=MAX_DEATHS)
+        self._suspects = Suspects()
+        self._attempts = attempts or Attempts()
         self._stats = StatsTotal()
         self._vocabulary: SetVocabulary | None = None
         self._dead: EngineDeadError | None = None
-        self._is_closing = False
+        self._closing = threading.Event()
+        self._starting: Spare | None = None      # the process of a restart, until it is ready
         self._child: Child | None = Child(config, spare)
+        self._ready_time = time.monotonic()
         self.info = self._child.info
+        self._spares.refill()
         self._thread = threading.Thread(target=self._supervise, args=(self._child,), name="weft-engine", daemon=True)
         self._thread.start()
 
@@ -84,13 +90,18 @@ class ProcessClient:
         child = self._child
         return child and child.pid
 
+    @property
+    def dead_error(self) -> EngineDeadError | None:
+        """Why the engine has ended for good; None while it has not."""
+        return self._dead
+
     def check_health(self) -> None:
         """EngineDeadError if the engine has ended for good. A restarting engine counts as healthy."""
         if self._dead is not None:
             raise EngineDeadError(str(self._dead))
 
     def add(self, request: EngineRequest) -> None:
-        """Send a sequence to the engine. During a restart the sequence waits in this client.
+        """Send a sequence to the engine. During a restart and a search for suspects it waits in this client.
 
         RequestError for parameters that cannot go to another process.
         """
@@ -98,20 +109,23 @@ class ProcessClient:
         with self._lock:
             self.check_health()
             self._sequences[request.request_id] = OpenSequence(request)
-            self._send(Add(request))
+            self._send_waiting([request.request_id])
 
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
         """The bytes of the model's tokens, before the first request with a grammar. A restarted child gets it too."""
         with self._lock:
             self._vocabulary = SetVocabulary(vocabulary)
-            self._send(self._vocabulary)
+            if self._child is not None:
+                self._child.send(self._vocabulary)
 
     def abort(self, request_ids: Iterable[str]) -> None:
         """Drop sequences. Nothing more is delivered for them; the engine drops them after its current step."""
         with self._lock:
-            known = [i for i in request_ids if self._sequences.pop(i, None) is not None]
-            if known:
-                self._send(Abort(known))
+            known = [sequence for i in request_ids if (sequence := self._sequences.pop(i, None)) is not None]
+            sent = [sequence.request.request_id for sequence in known if sequence.is_sent]
+            if sent and self._child is not None:
+                self._child.send(Abort(sent))
+            self._let_go(sequence.request.request_id for sequence in known)
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Future[Any]:
         """Call `reset_prefix_cache` or `collective_rpc` in the child. The future holds the result or a WeftError."""
@@ -122,26 +136,50 @@ class ProcessClient:
                 raise EngineDeadError("The engine process is being started again; try later.")
             call_id = next(self._call_ids)
             self._calls[call_id] = future
-            self._send(Call(call_id=call_id, method=method, args=list(args), kwargs=kwargs))
+            self._child.send(Call(call_id=call_id, method=method, args=list(args), kwargs=kwargs))
         return future
 
-    def close(self) -> None:
-        """End the child and wait for it."""
+    def kill(self) -> None:
+        """End the child at once, in the middle of a step. `close` must follow."""
         with self._lock:
-            if self._is_closing:
-                return
-            self._is_closing = True
+            self._closing.set()
             self._dead = self._dead or EngineDeadError("The engine is closed.")
+            if self._starting is not None:
+                self._starting.kill()
+            if self._child is not None:
+                self._child.kill()
+
+    def close(self) -> None:
+        """End the child after its step, and wait for it. Callable a second time."""
+        with self._lock:
+            self._closing.set()
+            self._dead = self._dead or EngineDeadError("The engine is closed.")
+            if self._starting is not None:
+                self._starting.kill()
             child = self._child
+        self._spares.close()
         if child is not None:
             child.close()
         if threading.current_thread() is not self._thread:
             self._thread.join()
         self._fail_calls(EngineDeadError("The engine is closed."))
 
-    def _send(self, message: Any) -> None:
-        if self._child is not None:
-            self._child.send(message)
+    def _send_waiting(self, request_ids: Iterable[str]) -> None:
+        """Sends those sequences that the child does not have and that may run. The caller holds the lock."""
+        if self._child is None:
+            return
+        for request_id in request_ids:
+            sequence = self._sequences[request_id]
+            if not sequence.is_sent and self._suspects.may_run(request_id):
+                sequence.is_sent = True
+                self._child.send(Add(sequence.resumed()))
+
+    def _let_go(self, request_ids: Iterable[str]) -> None:
+        """Notes sequences that have ended. The caller holds the lock."""
+        if self._suspects.is_empty:
+            return
+        if any([self._suspects.ended(request_id) for request_id in request_ids]):
+            self._send_waiting(self._sequences)
 
     def _supervise(self, child: Child | None) -> None:
         """The supervising thread: reads until the child dies, then starts the next one, until closed or given up."""
@@ -154,12 +192,20 @@ class ProcessClient:
         if isinstance(message, Stepped):
             result = message.result
             with self._lock:
+                if result.outputs:
+                    self._attempts.progressed()
                 result.outputs = [o for output in result.outputs if (o := self._record(output)) is not None]
                 result.stats = self._stats.add(result.stats)
             self._deliver(result)
+        elif isinstance(message, Started):
+            with self._lock:
+                for request_id in message.request_ids:
+                    if request_id in self._sequences:
+                        self._sequences[request_id].is_running = True
         elif isinstance(message, Rejected):
             with self._lock:
                 is_open = self._sequences.pop(message.request_id, None) is not None
+                self._let_go([message.request_id])
             if is_open:
                 self._deliver(message)
         elif isinstance(message, Reply):
@@ -174,64 +220,84 @@ class ProcessClient:
             return None
         if output.finish_reason is not None:
             del self._sequences[output.request_id]
+            self._let_go([output.request_id])
+        elif not self._suspects.is_empty and self._suspects.cleared(output.request_id):
+            self._send_waiting(self._sequences)
         return sequence.record(output)
 
     def _replace(self, child: Child) -> Child | None:
-        """After a child's death: the next child with all open sequences, or None if closed or given up."""
+        """After a child's death: the next child with the open sequences, or None if closed or given up."""
         reason = f"The engine process ended unexpectedly (exit code {child.close()})."
-        was_running = True
-        while True:
-            with self._lock:
-                self._child = None
-                if self._is_closing:
-                    return None
-                failed = self._note_death(reason, was_running=was_running)
+        is_vain = self._blame(reason)
+        while not self._closing.is_set():
             self._fail_calls(EngineDeadError(reason))
-            if failed:
-                self._deliver(StepResult(outputs=failed, stats=self.stats))
-            if self._dead is not None:
-                self._deliver(self._dead)
+            pause = self._attempts.failed() if is_vain else 0.0
+            if pause is None:
+                self._give_up(reason)
+                return None
+            logger.warning("%s It is started again; %d sequences go on.", reason, len(self._sequences))
+            if self._closing.wait(pause):
                 return None
             try:
-                started = Child(self._config, Spare(self._core_factory))
-            except (WeftError, OSError) as error:
-                reason, was_running = f"The engine process could not be started again: {error}", False
-                continue
-            return self._adopt(started)
+                return self._adopt(self._start())
+            except (WeftError, OSError) as error:      # a death while loading counts for no sequence
+                reason, is_vain = f"The engine process could not be started again: {error}", True
+        return None
 
-    def _note_death(self, reason: str, *, was_running: bool) -> list[EngineOutput]:
-        """Counts a death; gives up, or returns outputs that fail sequences with two deaths. The caller holds the lock.
+    def _blame(self, reason: str) -> bool:
+        """Notes the death of a running engine; fails the sequence that it shows to be the cause, if it shows one.
 
-        was_running: False if the new child died while it started, so no sequence can be the cause.
+        Returns True if the process had lived in vain (`Attempts`).
         """
-        now = time.monotonic()
-        self._deaths.append(now)
-        if len(self._deaths) == MAX_DEATHS and now - self._deaths[0] <= DEATH_WINDOW_S:
-            self._dead = EngineDeadError(f"{reason} It stays down after {MAX_DEATHS} deaths in {DEATH_WINDOW_S:.0f} s.")
-            logger.error("%s", self._dead)
+        with self._lock:
+            self._child = None
+            if time.monotonic() - self._ready_time >= STEADY_S:
+                self._attempts.progressed()
+            running = [request_id for request_id, sequence in self._sequences.items() if sequence.is_running]
+            guilty, is_narrowed = self._suspects.died(running)
+            if guilty is not None:
+                del self._sequences[guilty]
+        if self._suspects.is_searching:
+            logger.warning("The engine died again at the same sequences: they are tried in parts, the others wait.")
+        if guilty is not None:
+            error = f"{reason} The request was computed alone then, and died there before: it is not tried again."
+            logger.error("request %s: %s", guilty, error)
+            self._deliver(StepResult(outputs=[EngineOutput(request_id=guilty, finish_reason="error", error=error)],
+                                     stats=self.stats))
+        return guilty is not None or not (running or is_narrowed)
+
+    def _give_up(self, reason: str) -> None:
+        with self._lock:
+            self._dead = EngineDeadError(f"{reason} It stays down after {self._attempts.max_vain} starts in a row "
+                                         "that brought no output.")
             self._sequences.clear()
-            return []
-        failed = []
-        for request_id in running_ids(self._sequences, self._config.scheduler) if was_running else ():
-            sequence = self._sequences[request_id]
-            sequence.num_deaths += 1
-            if sequence.num_deaths >= MAX_DEATHS_OF_SEQUENCE:
-                del self._sequences[request_id]
-                failed.append(EngineOutput(request_id=request_id, finish_reason="error", error=(
-                    f"{reason} The request was running at {sequence.num_deaths} such ends and is not tried again.")))
-        logger.warning("%s It is started again; %d sequences go on, %d are failed.", reason, len(self._sequences),
-                       len(failed))
-        return failed
+        logger.error("%s", self._dead)
+        self._fail_calls(self._dead)
+        self._spares.close()
+        self._deliver(self._dead)
+
+    def _start(self) -> Child:
+        spare = self._spares.take()
+        with self._lock:
+            self._starting = spare
+            if self._closing.is_set():
+                spare.kill()
+        try:
+            return Child(self._config, spare)
+        finally:
+            self._starting = None
 
     def _adopt(self, child: Child) -> Child | None:
+        self._spares.refill()
         with self._lock:
-            if not self._is_closing:
+            if not self._closing.is_set():
                 self._stats.restart()
-                self._child, self.info = child, child.info
+                self._child, self.info, self._ready_time = child, child.info, time.monotonic()
                 if self._vocabulary is not None:
                     child.send(self._vocabulary)
                 for sequence in self._sequences.values():
-                    child.send(Add(sequence.resumed()))
+                    sequence.is_sent = sequence.is_running = False
+                self._send_waiting(self._sequences)
                 return child
         child.close()
         return None

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any
 
 import msgspec
 
-from weft.config.engine_config import SchedulerConfig
 from weft.engine.process.messages import EngineOutput, EngineRequest, EngineStats
 from weft.sampling_params import SamplingParams
 
@@ -21,17 +19,13 @@ class OpenSequence:
 
     def __init__(self, request: EngineRequest) -> None:
         self.request = request
-        self.num_deaths = 0      # deaths of the engine while this sequence may have been running
+        self.is_sent = False     # to the process that runs now
+        self.is_running = False      # computed by the process that runs now, as far as is known
         self._token_ids: list[int] = []
         self._num_prompt_logprobs = 0      # prompt positions delivered
         self._num_repeated = 0             # delivered positions that a resumed prompt still computes again
         self._num_extra_rows = 0           # positions of extra outputs delivered
         self._num_repeated_rows = 0        # as _num_repeated, of extra outputs
-
-    @property
-    def has_run(self) -> bool:
-        """True once the sequence has a generated token."""
-        return bool(self._token_ids)
 
     def record(self, output: EngineOutput) -> EngineOutput:
         """Record a step's output. Returns it without prompt_logprobs and extra outputs that were delivered before a
@@ -62,20 +56,6 @@ class OpenSequence:
             params = msgspec.structs.replace(params, prompt_logprobs=None)
         return msgspec.structs.replace(
             self.request, params=params, output_token_ids=self.request.output_token_ids + self._token_ids)
-
-
-def running_ids(sequences: Mapping[str, OpenSequence], config: SchedulerConfig) -> list[str]:
-    """The ids of sequences that may have been running: at most max_num_seqs, in the order of the scheduler's queue.
-
-    Sequences with generated tokens come first.
-    """
-    by_priority = config.policy == "priority"
-
-    def place(request_id: str) -> tuple[bool, int, float]:
-        sequence = sequences[request_id]
-        return (not sequence.has_run, sequence.request.priority if by_priority else 0, sequence.request.arrival_time)
-
-    return sorted(sequences, key=place)[: config.max_num_seqs]
 
 
 class StatsTotal:

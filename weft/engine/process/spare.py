@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from types import TracebackType
 
 CORE = "weft.engine.core:EngineCore"      # the `core_factory` of a real engine
@@ -53,6 +54,10 @@ class Spare:
         self._is_adopted = True
         return self._process, self._sock
 
+    def kill(self) -> None:
+        """End the process at once, also one that was adopted."""
+        self._process.kill()
+
     def close(self) -> None:
         """End the process at once, unless it was adopted. It holds nothing that could be lost."""
         if not self._is_adopted:
@@ -67,6 +72,59 @@ class Spare:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.close()
+
+
+class Spares:
+    """The spare process that waits while an engine runs. Any thread may call any method.
+
+    keeps: False: no process waits, and `take` starts one. delay_s: seconds between `refill` and the start of the next
+    spare, whose imports would take a core from the engine's first requests.
+    """
+
+    def __init__(self, core_factory: str, *, keeps: bool, delay_s: float = 2.0) -> None:
+        self._core_factory, self._keeps, self._delay_s = core_factory, keeps, delay_s
+        self._lock = threading.Lock()
+        self._waiting: Spare | None = None
+        self._timer: threading.Timer | None = None
+
+    def take(self) -> Spare:
+        """The waiting spare, or a new one: the caller's from now on."""
+        with self._lock:
+            self._cancel()
+            spare, self._waiting = self._waiting, None
+        if spare is not None and spare.is_alive:
+            return spare
+        if spare is not None:
+            spare.close()      # it ended while it waited
+        return Spare(self._core_factory)
+
+    def refill(self) -> None:
+        """Starts the next spare after the delay."""
+        with self._lock:
+            self._cancel()
+            if self._keeps:
+                self._timer = threading.Timer(self._delay_s, self._start)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def close(self) -> None:
+        """End the waiting spare, and start no other."""
+        with self._lock:
+            self._keeps = False
+            self._cancel()
+            spare, self._waiting = self._waiting, None
+        if spare is not None:
+            spare.close()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._keeps and self._waiting is None:
+                self._waiting = Spare(self._core_factory)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def _above_streams(sock: socket.socket) -> socket.socket:

@@ -84,6 +84,12 @@ class Failed(msgspec.Struct, tag=True):
     error: WireError
 
 
+class Started(msgspec.Struct, tag=True):
+    """Sequences that are computed from now on: if the engine dies, one of those may be the cause."""
+
+    request_ids: list[str]
+
+
 class Stepped(msgspec.Struct, tag=True):
     """One step's outputs."""
 
@@ -106,7 +112,7 @@ class Reply(msgspec.Struct, tag=True, kw_only=True):
 
 
 ToEngine = Start | Add | Abort | Call | SetVocabulary
-FromEngine = Ready | Failed | Stepped | Rejected | Reply
+FromEngine = Ready | Failed | Started | Stepped | Rejected | Reply
 
 
 def to_wire(error: BaseException) -> WireError:
