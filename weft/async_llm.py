@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import EngineConfig, TokenizerConfig
@@ -25,6 +25,7 @@ from weft.frontend.defaults import default_sampling_params
 from weft.frontend.gate import Gate, check_mode
 from weft.frontend.inputs import InputProcessor, Prepared
 from weft.frontend.llm_engine import refuse_unbuilt, with_max_model_len
+from weft.frontend.observers import Observer, Observers
 from weft.frontend.outputs import OutputProcessor, Update, Updates
 from weft.frontend.pooling import PoolingState
 from weft.frontend.pooling import pooling_params as params_for
@@ -43,16 +44,6 @@ T = TypeVar("T")
 _PAUSED, _ASLEEP = "pause", ("weights", "kv_cache")      # reasons for which the gate is closed (vLLM's tags of sleep)
 
 
-class Observer(Protocol):
-    """Callbacks for engine events. `AsyncLLM` calls them in its event loop."""
-
-    def on_step(self, stats: EngineStats) -> None:
-        """Called after each engine step."""
-
-    def on_finished(self, output: RequestOutput, params: SamplingParams) -> None:
-        """Called when a generating request has ended, for any reason. output: all of it, regardless of output kind."""
-
-
 class AsyncLLM:
     """A language model that serves many requests at once.
 
@@ -68,7 +59,7 @@ class AsyncLLM:
         keeps_spare: another one waits while the engine runs, so that an engine that dies is back sooner.
         """
         self._streams: dict[str, OutputStream] = {}      # one for each request with an open iterator
-        self._observers: list[Observer] = []
+        self._observers = Observers()
         self._loop: asyncio.AbstractEventLoop | None = None
         # One thread, because two threads must not use a fast tokenizer at once.
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="weft-tokenizer")
@@ -121,7 +112,7 @@ class AsyncLLM:
 
     def add_observer(self, observer: Observer) -> None:
         """Call `observer` after steps and for finished requests."""
-        self._observers.append(observer)
+        self._observers.add(observer)
 
     async def generate(self, prompt: Any, sampling_params: SamplingParams, request_id: str, *, priority: int = 0,
                        lora_request: None = None) -> AsyncGenerator[RequestOutput, None]:
@@ -343,7 +334,7 @@ class AsyncLLM:
     def _handle(self, event: Event) -> None:
         if isinstance(event, StepResult):
             self._apply(self._outputs.process(event.outputs))
-            self._tell(lambda observer: observer.on_step(event.stats))
+            self._observers.tell(lambda observer: observer.on_step(event.stats))
         elif isinstance(event, Rejected):
             state = self._outputs.state_of(event.request_id)
             if state is not None:
@@ -387,15 +378,7 @@ class AsyncLLM:
         if update.output is not None and stream is not None:
             stream.put(update.output)
         if not isinstance(state, PoolingState) and state.is_finished and self._observers:
-            self._tell(lambda observer: observer.on_finished(state.snapshot(), state.params))
-
-    def _tell(self, call: Callable[[Observer], None]) -> None:
-        """Calls all observers. An observer's exception is logged: it must not end the observed requests."""
-        for observer in self._observers:
-            try:
-                call(observer)
-            except Exception:
-                logger.exception("an observer failed")
+            self._observers.tell(lambda observer: observer.on_finished(state.snapshot(), state.params))
 
 
 AsyncLLMEngine = AsyncLLM
