@@ -278,6 +278,8 @@ class Scheduler:
             if not num_tokens or not self._cache.can_hold(
                     hit, _next_len(seq), self._max_chunk, seq.num_encoder_tokens, reserved):
                 return
+            if not step.starts(seq.num_encoder_tokens):
+                return
             self._start(self._waiting.pop(), hit, num_tokens)
             step.give(seq, num_tokens)
             step.started.append(seq)

@@ -8,15 +8,15 @@ from itertools import accumulate
 import numpy as np
 import torch
 
-from weft.cache.groups import FREED, CacheGroup, FullGroup, StateGroup, WindowGroup
+from weft.cache.groups import FREED, CacheGroup, EncoderGroup, FullGroup, StateGroup, WindowGroup
 from weft.cache.masks import Bidirectional, Chunked
 from weft.engine.memory.plan import MemoryPlan
 from weft.engine.process.wire_tensor import rows_from_wire
 from weft.engine.step_plan import Scheduled, StepPlan
 from weft.ops.attention import AttentionPlan, attention_plan
-from weft.ops.attention.ranges import KeyRanges, bidirectional, chunked
+from weft.ops.attention.ranges import KeyRanges, bidirectional, chunked, cross
 from weft.ops.scan_plan import ScanPlan
-from weft.ops.step import RowEmbeds, Step
+from weft.ops.step import CachePlan, RowEmbeds, Step
 
 
 def step_inputs(step_plan: StepPlan, memory: MemoryPlan) -> Step:
@@ -33,19 +33,27 @@ def step_inputs(step_plan: StepPlan, memory: MemoryPlan) -> Step:
     for item in items[num_decodes:]:
         token_ids += item.seq.token_ids[item.start : item.start + item.num_new_tokens]
         token_ids += item.drafts
-    ends, embeds = accumulate(query_lens), _embeds(items)
+    ends, embeds, encoder_ids = accumulate(query_lens), _embeds(items), _encoder_ids(items)
+
+    def plan(number: int, group: CacheGroup) -> CachePlan:
+        match group:
+            case StateGroup():
+                return _states(number, items, query_lens)
+            case EncoderGroup():
+                return _cross(number, items, query_lens, num_decodes, memory.block_size)
+            case _:
+                return _attention(number, items, query_lens, seq_lens, num_decodes, places, memory)
+
     input_ids = torch.tensor(token_ids)
     if embeds is not None:
         input_ids[embeds.rows] = 0      # a valid id for the lookup; the prompt's own embeddings replace the result
     return Step(
         input_ids=input_ids, embeds=embeds, request_ids=tuple(item.seq.request_id for item in items),
-        encoder_ids=_encoder_ids(items),
+        encoder_ids=encoder_ids, is_eager=bool(encoder_ids),
         positions=torch.from_numpy(places), query_lens=query_lens,
         wanted_rows=tuple(row for item, end in zip(items, ends, strict=True)
                           for row in range(end - item.num_rows, end)),
-        caches=tuple(_states(number, items, query_lens) if isinstance(group, StateGroup) else
-                     _attention(number, items, query_lens, seq_lens, num_decodes, places, memory)
-                     for number, group in enumerate(memory.groups)))
+        caches=tuple(plan(number, group) for number, group in enumerate(memory.groups)))
 
 
 def _embeds(items: Seq[Scheduled]) -> RowEmbeds | None:
@@ -74,15 +82,23 @@ def _encoder_ids(items: Seq[Scheduled]) -> dict[int, torch.Tensor]:
 def trial_step(memory: MemoryPlan) -> Step:
     """A step for trying the model before any request: one sequence of two tokens with id 0, in each group's block 0.
 
-    With `block_size` 1 the two tokens lie in blocks 0 and 1.
+    With `block_size` 1 the two tokens lie in blocks 0 and 1. An encoder's input is two tokens with id 0, too.
     """
     places, size = np.arange(2), memory.block_size
     table = np.array([[0] if size > 1 else [0, 1]], dtype=np.int32)
-    plans = tuple(ScanPlan(query_lens=(2,), read_ids=(None,), write_ids=(0,)) if isinstance(group, StateGroup) else
-                  attention_plan(query_lens=(2,), seq_lens=(2,), num_decodes=0, slots=places, table=table,
-                                 window=_window(group), block_size=size) for group in memory.groups)
-    return Step(input_ids=torch.zeros(2, dtype=torch.int64), positions=torch.from_numpy(places), query_lens=(2,),
-                wanted_rows=(0, 1), caches=plans)
+    ids, has_encoder = torch.zeros(2, dtype=torch.int64), any(isinstance(group, EncoderGroup)
+                                                              for group in memory.groups)
+
+    def plan(group: CacheGroup) -> CachePlan:
+        if isinstance(group, StateGroup):
+            return ScanPlan(query_lens=(2,), read_ids=(None,), write_ids=(0,))
+        return attention_plan(query_lens=(2,), seq_lens=(2,), num_decodes=0, slots=places, table=table,
+                              window=_window(group), block_size=size,
+                              ranges=cross((2,), (2,)) if isinstance(group, EncoderGroup) else None)
+
+    return Step(input_ids=ids, positions=torch.from_numpy(places), query_lens=(2,), wanted_rows=(0, 1),
+                caches=tuple(map(plan, memory.groups)), encoder_ids={0: ids} if has_encoder else {},
+                is_eager=has_encoder)
 
 
 def _places(items: Seq[Scheduled], num_decodes: int) -> np.ndarray:
@@ -107,15 +123,38 @@ def _attention(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...], s
     places: [T] positions in the sequences.
     """
     size = memory.block_size
-    table = np.full((len(items), max(-(-n // size) for n in seq_lens)), -1, dtype=np.int32)
-    for row, item, length in zip(table, items, seq_lens, strict=True):
-        count = -(-length // size)
-        row[:count] = item.seq.block_ids[group][:count]
+    table = _table(group, items, seq_lens, size)
     rows = np.repeat(np.arange(len(items)), query_lens)
     slots = table[rows, places // size] * size + places % size
     ranges = _ranges(memory.groups[group], query_lens, seq_lens)
     return attention_plan(query_lens=query_lens, seq_lens=seq_lens, num_decodes=num_decodes, slots=slots, table=table,
                           window=_window(memory.groups[group]), block_size=size, ranges=ranges)
+
+
+def _cross(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...], num_decodes: int,
+           block_size: int) -> AttentionPlan:
+    """The attention plan of an encoder group: a query sees all of its sequence's encoder tokens.
+
+    The keys and values of sequences that start in this step are written, in their order.
+    """
+    lens = tuple(item.seq.num_encoder_tokens for item in items)
+    table = _table(group, items, lens, block_size)
+    slots = [np.empty(0, dtype=np.int64)]
+    for row, item, length in zip(table, items, lens, strict=True):
+        if item.start == 0:
+            places = np.arange(length)
+            slots.append(row[places // block_size].astype(np.int64) * block_size + places % block_size)
+    return attention_plan(query_lens=query_lens, seq_lens=lens, num_decodes=num_decodes, slots=np.concatenate(slots),
+                          table=table, block_size=block_size, ranges=cross(query_lens, lens))
+
+
+def _table(group: int, items: Seq[Scheduled], lens: Seq[int], block_size: int) -> np.ndarray:
+    """[S, M] int32: the blocks of each sequence's first `lens` tokens in a group; -1 behind them."""
+    counts = [-(-length // block_size) for length in lens]
+    table = np.full((len(items), max(counts)), -1, dtype=np.int32)
+    for row, item, count in zip(table, items, counts, strict=True):
+        row[:count] = item.seq.block_ids[group][:count]
+    return table
 
 
 def _ranges(group: CacheGroup, query_lens: tuple[int, ...], seq_lens: tuple[int, ...]) -> KeyRanges | None:

@@ -44,10 +44,13 @@ class StepPlan(NamedTuple):
 
 
 class OpenPlan:
-    """A plan under construction. budget: tokens that the step can still take."""
+    """A plan under construction.
+
+    budget: tokens that the step can still take. encoder_budget: tokens of encoders' inputs that it can still take.
+    """
 
     def __init__(self, budget: int) -> None:
-        self.budget = self._max_tokens = budget
+        self.budget = self.encoder_budget = self._max_tokens = budget
         self.decodes: list[Scheduled] = []
         self.drafted: list[Scheduled] = []
         self.chunks: list[Scheduled] = []
@@ -60,6 +63,15 @@ class OpenPlan:
         parts = self.decodes if num_rows and num_tokens == 1 else self.chunks
         parts.append(Scheduled(seq, num_tokens, start, num_rows))
         self.budget -= num_tokens
+
+    def starts(self, num_encoder_tokens: int) -> bool:
+        """Takes the encoder's input of a sequence that is to start. False if the inputs before leave too little room:
+        the first one of a step may have any length.
+        """
+        if num_encoder_tokens > self.encoder_budget < self._max_tokens:
+            return False
+        self.encoder_budget -= num_encoder_tokens
+        return True
 
     def take_back(self, seq: Sequence) -> None:
         """Removes a preempted sequence from the plan.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from weft.cache.masks import Causal, Mask
-from weft.cache.need import TokensNeed
+from weft.cache.need import EncoderNeed, TokensNeed
 from weft.layers.context import LayerContext
 from weft.layers.layer import Layer, StepLimits
 from weft.ops.attention import (
@@ -33,6 +33,7 @@ from weft.ops.step import Step
 class PagedAttention(Layer):
     """Attention of a step's queries over the keys and values in the cache, this step's included.
 
+    is_cross: keys and values are of an encoder's tokens, which come in the step in which their sequence starts.
     window: tokens a query sees, itself included; None: all that the mask allows.
     is_checked: what `forward` is given may be of any shape and layout, as tensors of others are.
     need: what the layer stores, for the memory plan. group: number of its cache group, given when caches are bound.
@@ -40,7 +41,7 @@ class PagedAttention(Layer):
 
     def __init__(self, *, num_heads: int, num_kv_heads: int, head_dim: int, params: AttentionParams,
                  context: LayerContext, window: int | None = None, mask: Mask = Causal(),
-                 is_checked: bool = True) -> None:
+                 is_checked: bool = True, is_cross: bool = False) -> None:
         super().__init__()
         self.is_checked = is_checked
         self.num_heads, self.num_kv_heads, self.head_dim, self.params = num_heads, num_kv_heads, head_dim, params
@@ -52,9 +53,14 @@ class PagedAttention(Layer):
             alibi=params.alibi is not None, sinks=params.sinks is not None, isa=context.isa,
             cache_dtype=self.cache_dtype, block_size=self.block_size))
         per_token = sum(prod(shape) for shape in self.cache_shapes(1)) * self.cache_dtype.itemsize // self.block_size
-        self.need = TokensNeed(per_token, window, mask)
+        self.need = EncoderNeed(per_token) if is_cross else TokensNeed(per_token, window, mask)
         self.group = 0
         self.k_cache = self.v_cache = torch.empty(0)
+
+    @property
+    def window(self) -> int | None:
+        """Tokens that a query sees, itself included; None: all that the mask allows."""
+        return self.need.window if isinstance(self.need, TokensNeed) else None
 
     def cache_shapes(self, num_blocks: int) -> tuple[tuple[int, ...], ...]:
         """Of the layer's tensors in the cache: keys, values."""
@@ -74,7 +80,8 @@ class PagedAttention(Layer):
     def forward(self, q: Tensor, k: Tensor, v: Tensor, step: Step, out: Tensor | None = None) -> Tensor:
         """Write k and v to the cache, then attend: [T, H, D] in the dtype of q.
 
-        q: [T, H, D]; k, v: [T, Hkv, D]; a token's heads lie together. out: contiguous [T, H, D], where the result may
+        q: [T, H, D]; k, v: [T, Hkv, D], with `is_cross` [N, Hkv, D] of the encoder's new tokens; a token's heads lie
+        together. out: contiguous [T, H, D], where the result may
         be written. With `is_checked`, FieldError for what the kernel would misread (ops/attention/check.py).
         """
         plan = step.caches[self.group]
@@ -109,4 +116,4 @@ class PagedAttention(Layer):
         return 2 * self.need.bytes_per_token
 
     def flops_per_token(self, context_len: int) -> int:
-        return 4 * self.num_heads * self.head_dim * min(context_len, self.need.window or context_len)
+        return 4 * self.num_heads * self.head_dim * min(context_len, self.window or context_len)

@@ -15,7 +15,14 @@ from typing import Any
 from weft.errors import ConfigError
 from weft.extend.model_api import check_model_api
 from weft.models import interfaces
-from weft.models.interfaces_base import PoolingModel, TextGenerationModel, has_member, is_pooling_model
+from weft.models.interfaces_base import (
+    EncoderDecoderModel,
+    PoolingModel,
+    TextGenerationModel,
+    has_encoder,
+    has_member,
+    is_pooling_model,
+)
 
 logger = logging.getLogger("weft")
 _GENERATING = ("__init__", "embed_input_ids", "forward", "compute_logits", "load_weights")
@@ -60,7 +67,8 @@ def check_class(cls: Any, *, field: str = "model_class") -> type:
 
     check_model_api(cls, name)
     cls = adapted(cls)
-    protocol, needs = (PoolingModel, _POOLING) if is_pooling_model(cls) else (TextGenerationModel, _GENERATING)
+    generating = EncoderDecoderModel if has_encoder(cls) else TextGenerationModel
+    protocol, needs = (PoolingModel, _POOLING) if is_pooling_model(cls) else (generating, _GENERATING)
     for method in needs:
         if not _has_own(cls, method) or not callable(getattr(cls, method)):
             raise ConfigError(field, name, expected=f"a method {signature_words(protocol, method)}",

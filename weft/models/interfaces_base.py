@@ -6,6 +6,7 @@ inherit from a protocol. `interface_check.py` compares signatures.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -48,6 +49,21 @@ class TextGenerationModel(Model, Protocol):
 
 
 @runtime_checkable
+class EncoderDecoderModel(TextGenerationModel, Protocol):
+    """A model with an encoder of token ids beside its decoder. N: the encoder's tokens that are new in the step."""
+
+    def forward(self, input_ids: Tensor, positions: Tensor, *, encoder_input_ids: Tensor, encoder_positions: Tensor,
+                intermediate_tensors: Any = None, inputs_embeds: Tensor | None = None) -> Any:
+        """As Model, of the decoder's tokens.
+
+        encoder_input_ids, encoder_positions: [N] int64, inputs of the sequences whose decoder starts in this step, one
+        after another, positions from 0; N is 0 in steps in which none starts. Attention layers keep the keys and values
+        that they are given of them.
+        """
+        ...
+
+
+@runtime_checkable
 class PoolingModel(Model, Protocol):
     """A model whose answer is numbers about the prompt."""
 
@@ -67,6 +83,14 @@ def is_model(model: Any) -> bool:
 def is_text_generation_model(model: Any) -> bool:
     """True for a class or instance that computes logits."""
     return _has_methods(model, "forward", "compute_logits")
+
+
+def has_encoder(model: Any) -> bool:
+    """True for a class or instance whose `forward` takes an encoder's tokens."""
+    try:
+        return "encoder_input_ids" in inspect.signature(model.forward).parameters
+    except (AttributeError, TypeError, ValueError):
+        return False
 
 
 def is_pooling_model(model: Any) -> bool:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from weft.architectures.spec import EncoderSpec, ModelSpec
+from weft.cache.need import TokensNeed
 from weft.layers.context import LayerContext
 from weft.layers.layer import Home, Layer, StepLimits
 from weft.layers.paged_attention import PagedAttention
@@ -80,7 +81,8 @@ def num_active_parameters(model: nn.Module) -> int:
 
 def cache_bytes_per_token(model: nn.Module) -> int:
     """Bytes of one token's keys and values in all layers of a model, or in one of its parts."""
-    return sum(module.need.bytes_per_token for module in model.modules() if isinstance(module, PagedAttention))
+    return sum(module.need.bytes_per_token for module in model.modules()
+               if isinstance(module, PagedAttention) and isinstance(module.need, TokensNeed))
 
 
 def state_bytes(model: nn.Module) -> int:

@@ -91,7 +91,8 @@ def plan_memory(built: EngineModel, config: EngineConfig, machine: Machine) -> M
         raise MemoryPlanError(f"The model needs {human_bytes(weights)} for weights and {human_bytes(activations)} for "
                               f"activations; there are {human_bytes(limit)} ({source}). Use a smaller dtype or model, "
                               "or lower max_num_batched_tokens.")
-    fit = CacheFit(groups, config)
+    encoder_len = 0 if built.encoder is None else built.encoder.max_len or model.max_model_len
+    fit = CacheFit(groups, config, max_encoder_len=encoder_len)
     budget = cache.kv_cache_memory_bytes
     if budget is None:
         budget = min(room, max(DEFAULT_CACHE_BYTES, fit.least_bytes(model.max_model_len)))

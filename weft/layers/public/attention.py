@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from weft.layers.paged_attention import PagedAttention
 from weft.layers.public.layer import PublicLayer, StepRef, check_input, check_sizes, unsupported
 from weft.layers.public.options import check_unknown
 from weft.ops.attention import AlibiBias, AttentionParams
+from weft.ops.step import Step
 
 
 class AttentionType(StrEnum):
@@ -70,19 +71,30 @@ class Attention(PublicLayer):
         self._step = StepRef()
 
     @property
+    def is_cross(self) -> bool:
+        """True for a decoder's attention over an encoder's tokens."""
+        return self.attn_type == AttentionType.ENCODER_DECODER
+
+    @property
     def has_cache(self) -> bool:
-        """False for a decoder's attention over an encoder's tokens, which the engine does not run yet."""
-        return self.attn_type != AttentionType.ENCODER_DECODER
+        """False within an encoder beside a decoder: its tokens are computed in one step, and none later."""
+        return not (self.attn_type == AttentionType.ENCODER and self._step.has_encoder)
 
     def bind(self, context: LayerContext, step: StepRef) -> None:
         """As PublicLayer; the layer gets its own part of the paged cache."""
         super().bind(context, step)
         self._step = step
+        if self.is_cross and not step.has_encoder:
+            raise NotBuiltError("Attention.attn_type", str(self.attn_type), expected="a model whose forward takes "
+                                "encoder_input_ids and encoder_positions", hint="Encoders of images or sound are not "
+                                "built yet.")
         if not self.has_cache:
+            unsupported("Attention of an encoder", logits_soft_cap=self.soft_cap, alibi_slopes=self._alibi,
+                        sinks=self._sinks[0])
             return
         self.paged = PagedAttention(
             num_heads=self.num_heads, num_kv_heads=self.num_kv_heads, head_dim=self.head_size, window=self.window,
-            mask=self.mask, context=context, params=AttentionParams(
+            mask=self.mask, context=context, is_cross=self.is_cross, params=AttentionParams(
                 scale=self.scale, softcap=self.soft_cap, alibi=self._alibi, sinks=self._sinks[0]))
 
     def finish_loading(self) -> None:
@@ -96,22 +108,22 @@ class Attention(PublicLayer):
                 output_shape: Any = None, **named: Any) -> Tensor:
         """query [T, H * D] or [T, H, D]; key, value alike with Hkv heads. Returns query's shape, or output_shape.
 
-        key, value: None is allowed where the layer reads those of another.
+        key, value: None is allowed where the layer reads those of another. Over an encoder's tokens: those of the
+        N tokens of `encoder_input_ids`, or None where there are none; the layer keeps them for later steps.
+        Within an encoder all three are [N, ...].
         older, named: output_shape by place, or the cache and metadata that models of vLLM before 0.8 pass: the layer
         finds both itself.
         RuntimeError outside a step, and when it is called twice in one: the cache has one key for each token.
-        NotBuiltError for attention over an encoder's tokens.
         """
         self.ready()
         output_shape = next((value for value in older if isinstance(value, torch.Size)), output_shape)
         unknown = named.keys() - {"kv_cache", "attn_metadata"}
         if unknown:
             raise TypeError(f"Attention was called with {', '.join(sorted(unknown))}: expected query, key, value")
-        if not self.has_cache:
-            raise NotBuiltError("Attention.attn_type", str(self.attn_type), expected="any other kind", hint=(
-                "Cross attention needs keys and values of an encoder's tokens, and the engine gives a programmed model "
-                "the tokens of its own sequence only; it comes with encoder-decoder models in the engine."))
         step = self._step.current(self)
+        if not self.has_cache:
+            return self._within_encoder(query, key, value, step).reshape(
+                query.shape if output_shape is None else output_shape)
         rows = len(step.input_ids)
         q = self._heads("query", query, self.num_heads, rows)
         self.note_call(self._step.memo)
@@ -119,9 +131,19 @@ class Attention(PublicLayer):
         if self.kv_sharing_target_layer_name is not None:
             out = self.paged.read(q, step, out)
         else:
-            k, v = (self._heads(name, x, self.num_kv_heads, rows) for name, x in (("key", key), ("value", value)))
+            new = sum(map(len, step.encoder_ids.values())) if self.is_cross else rows
+            if self.is_cross and not new:
+                key = value = query.new_empty(0, self.num_kv_heads, self.head_size)
+            k, v = (self._heads(name, x, self.num_kv_heads, new) for name, x in (("key", key), ("value", value)))
             out = self.paged(q, k, v, step, out)
         return out.reshape(query.shape if output_shape is None else output_shape)
+
+    def _within_encoder(self, query: Any, key: Any, value: Any, step: Step) -> Tensor:
+        """[N, H, D]: every token of an encoder's input sees all of that input."""
+        lens = [len(ids) for ids in step.encoder_ids.values()]
+        q, k, v = (self._heads(name, x, heads, sum(lens)).transpose(0, 1).unsqueeze(0) for name, x, heads in (
+            ("query", query, self.num_heads), ("key", key, self.num_kv_heads), ("value", value, self.num_kv_heads)))
+        return _attend_apart(q, k, v, list(accumulate(lens, initial=0)), self.scale)[0].transpose(0, 1)
 
     def note_call(self, memo: dict[Any, Any]) -> None:
         """Note in the step's memo that the layer is called. RuntimeError when it was called before."""
@@ -134,8 +156,9 @@ class Attention(PublicLayer):
         """[T, heads, D], a token's heads together. ValueError names the argument that does not fit."""
         check_input(self, name, x, self.ready())
         if x.shape not in ((rows, heads * self.head_size), (rows, heads, self.head_size)):
+            whose = "step's" if rows == len(self._step.current(self).input_ids) else "encoder's new"
             raise ValueError(f"Attention: {name} is {list(x.shape)}, expected [{rows}, {heads * self.head_size}] or "
-                             f"[{rows}, {heads}, {self.head_size}]: the step's {rows} tokens")
+                             f"[{rows}, {heads}, {self.head_size}]: the {whose} {rows} tokens")
         x = x.reshape(rows, heads, self.head_size)
         return x if x.stride()[1:] == (self.head_size, 1) else x.contiguous()
 
@@ -151,7 +174,7 @@ class EncoderOnlyAttention(Attention):
 
 
 class CrossAttention(Attention):
-    """Attention of a decoder over an encoder's tokens: it can be made, and a call is a NotBuiltError."""
+    """Attention of a decoder over an encoder's tokens. Arguments as vLLM's class of this name."""
 
     def __init__(self, num_heads: int, head_size: int, scale: float, *args: Any,
                  attn_type: str | None = None, **options: Any) -> None:
@@ -193,10 +216,14 @@ class MMEncoderAttention(nn.Module):
         q, k, v = (x.reshape(x.shape[0], x.shape[1], heads, self.head_size).transpose(1, 2) for x, heads in (
             (query, self.num_heads), (key, self.num_kv_heads), (value, self.num_kv_heads)))      # [B, H, L, D]
         ends = [0, q.shape[2]] if cu_seqlens is None else cu_seqlens.tolist()
-        parts = [F.scaled_dot_product_attention(q[:, :, start:end], k[:, :, start:end], v[:, :, start:end],
-                                                scale=self.scale, enable_gqa=self.num_heads != self.num_kv_heads)
-                 for start, end in pairwise(ends)]
-        return torch.cat(parts, dim=2).transpose(1, 2).reshape(query.shape)
+        return _attend_apart(q, k, v, ends, self.scale).transpose(1, 2).reshape(query.shape)
+
+
+def _attend_apart(q: Tensor, k: Tensor, v: Tensor, ends: Sequence[int], scale: float) -> Tensor:
+    """[B, H, L, D]: attention within inputs that lie one after another. k, v: [B, Hkv, L, D]. ends: 0, and each end."""
+    parts = [F.scaled_dot_product_attention(q[:, :, start:end], k[:, :, start:end], v[:, :, start:end], scale=scale,
+                                            enable_gqa=q.shape[1] != k.shape[1]) for start, end in pairwise(ends)]
+    return torch.cat(parts, dim=2) if parts else q
 
 
 def share_caches(model: nn.Module) -> tuple[PagedAttention, ...]:

@@ -27,9 +27,11 @@ class StepRef:
     """The step that a model is in. Its owner sets it around each forward pass; every bound layer shares it.
 
     memo: what layers computed for this step and others may use again; empty at each step's begin.
+    has_encoder: the model has an encoder beside its decoder (`Step.encoder_ids`).
     """
 
     step: Step | None = None
+    has_encoder: bool = False
     memo: dict[Any, Any] = field(default_factory=dict)
 
     def begin(self, step: Step | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, Protocol, cast
 
@@ -28,7 +29,9 @@ from weft.layers.public.embedding import tie_shared_tables
 from weft.layers.public.layer import PublicLayer, StepRef
 from weft.layers.public.linear import PublicLinear
 from weft.layers.public.rope import RotaryEmbedding
-from weft.models.engine_model import LayerWords, ModelWords
+from weft.models.encoder_len import max_encoder_len
+from weft.models.engine_model import EncoderInput, LayerWords, ModelWords
+from weft.models.interfaces_base import has_encoder
 from weft.models.programmed.code_bytes import bytes_saved_by_codes, coded_names
 from weft.models.programmed.filled import check_filled, check_used
 from weft.models.programmed.hf_names import under_hf_names
@@ -63,8 +66,6 @@ class Programmed:
 
     tasks = frozenset({"generate"})
     reader = None
-    shares_prefixes = True
-    encoder = None
     prompt_embeds_size: int | None = None                     # known after the first step
     num_positions: int | None = None
     pooler: Pooler | None = None
@@ -77,6 +78,9 @@ class Programmed:
         self.name, self._step = cls.__qualname__, StepRef()
         self._vllm_config = vllm_config(config, self._ranks)
         self.module = self._made(cls, config)
+        self.encoder = self._encoder_input()
+        self._step.has_encoder = self.encoder is not None
+        self.shares_prefixes = self.encoder is None      # a sequence brings its encoder's tokens with its first token
         self._methods = cast("ModelMethods", self.module)      # `find_class` has seen that it has them
         tie_shared_tables(self.module)
         for module in self.module.modules():
@@ -102,11 +106,18 @@ class Programmed:
                 raise ConfigError("model_class", self.name, expected="a class that can be made from this config",
                                   source=config.model.config_source, hint=f"{type(error).__name__}: {error}") from error
 
+    def _encoder_input(self) -> EncoderInput | None:
+        if not has_encoder(self.module):
+            return None
+        config = self._vllm_config.model_config.hf_config
+        return EncoderInput(vocab_size=getattr(config, "src_vocab_size", None) or config.vocab_size,
+                            max_len=max_encoder_len(config))
+
     def words(self) -> ModelWords:
         """As EngineModel: one entry for all attention layers of one kind."""
         kinds: dict[tuple[int, int, int, int | None], list[int]] = {}
         for number, layer in enumerate(self.caches):
-            kind = (layer.num_heads, layer.num_kv_heads, layer.head_dim, layer.need.window)
+            kind = (layer.num_heads, layer.num_kv_heads, layer.head_dim, layer.window)
             kinds.setdefault(kind, []).append(number)
         each = num_parameters(self.module) // len(self.caches)
         rows = tuple(LayerWords(
@@ -127,6 +138,9 @@ class Programmed:
 
     def step_bytes(self, limits: StepLimits) -> int:
         """As EngineModel; what lies between foreign operators is an estimate by the widest product."""
+        if self.encoder is not None:                          # inputs of the encoders that start in a step, together
+            longest = max(limits.num_tokens, self.encoder.max_len or limits.max_model_len)
+            limits = replace(limits, num_tokens=limits.num_tokens + longest)
         linears = [module for module in self.module.modules() if isinstance(module, PublicLinear)]
         widest = max((max(layer.input_size, layer.output_size) for layer in linears), default=0)
         token_bytes = _BUFFERS * widest * max(self._context.dtype.itemsize, 4)
@@ -250,10 +264,20 @@ class Programmed:
                 looked_up = self._embeds(step.input_ids)
                 embeds = looked_up.index_copy(0, step.embeds.rows, step.embeds.values.to(looked_up.dtype))
             with running_step(step, self._vllm_config), running_on(self._ranks):
-                hidden = self.module(step.input_ids, step.positions, intermediate_tensors=None, inputs_embeds=embeds)
+                hidden = self.module(step.input_ids, step.positions, intermediate_tensors=None, inputs_embeds=embeds,
+                                     **self._of_encoder(step))
             return self._checked("forward", hidden, len(step.input_ids), None)
         finally:
             self._step.begin(None)
+
+    def _of_encoder(self, step: Step) -> dict[str, Tensor]:
+        """Arguments of `forward` about the encoder's tokens, packed in the order of their sequences."""
+        if self.encoder is None:
+            return {}
+        given = list(step.encoder_ids.values())
+        none = [torch.empty(0, dtype=torch.int64)]
+        return {"encoder_input_ids": torch.cat(given or none),
+                "encoder_positions": torch.cat([torch.arange(len(ids)) for ids in given] or none)}
 
     def compute_logits(self, hidden_states: Tensor) -> Tensor:
         """As EngineModel. ConfigError for logits of another shape."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from weft.cache.masks import Mask
-from weft.cache.need import TokensNeed
+from weft.cache.need import EncoderNeed, TokensNeed
 from weft.models.transformers.outline import first_states, takes_argument
 
 
@@ -139,7 +139,7 @@ def _encoded(model: Any, input_ids: Tensor) -> dict[str, Any]:
 class OwnCacheLayer:
     """Stands for the caches that Transformers' objects hold: the engine counts their memory, and allocates none."""
 
-    need: TokensNeed
+    need: TokensNeed | EncoderNeed
     cache_dtypes: tuple[torch.dtype, ...] = ()
 
     def cache_shapes(self, num_blocks: int) -> tuple[tuple[int, ...], ...]:
@@ -150,8 +150,11 @@ class OwnCacheLayer:
         """As CacheLayer."""
 
 
-def own_cache_layer(hf_config: Any, dtype: torch.dtype, mask: Mask) -> OwnCacheLayer:
-    """The layer for a model's caches, of which a token is taken to need keys and values in all layers."""
+def own_cache_layers(hf_config: Any, dtype: torch.dtype, mask: Mask, *, has_encoder: bool) -> tuple[OwnCacheLayer, ...]:
+    """The layers for a model's caches, of which a token is taken to need keys and values in all layers.
+
+    So does a token of an encoder's input, for cross attention; its hidden state is kept besides.
+    """
     text = text_config(hf_config)
 
     def number(name: str, default: int) -> int:
@@ -164,7 +167,10 @@ def own_cache_layer(hf_config: Any, dtype: torch.dtype, mask: Mask) -> OwnCacheL
     heads = number("num_attention_heads", 1)
     size = number("head_dim", number("hidden_size", 1024) // heads or 1)
     num_bytes = 2 * number("num_hidden_layers", 32) * number("num_key_value_heads", heads) * size * dtype.itemsize
-    return OwnCacheLayer(TokensNeed(num_bytes, None, mask))
+    layers = (OwnCacheLayer(TokensNeed(num_bytes, None, mask)),)
+    if not has_encoder:
+        return layers
+    return *layers, OwnCacheLayer(EncoderNeed(num_bytes + number("hidden_size", 1024) * dtype.itemsize))
 
 
 def text_config(hf_config: Any) -> Any:

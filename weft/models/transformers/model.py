@@ -28,10 +28,11 @@ from weft.layers.layer import StepLimits
 from weft.layers.paged_attention import PagedAttention
 from weft.layers.pooler import Pooler
 from weft.layers.public.layer import StepRef
+from weft.models.encoder_len import max_encoder_len
 from weft.models.engine_model import EncoderInput, LayerWords, ModelWords
 from weft.models.sizes import layers_of, num_parameters, step_bytes
 from weft.models.transformers.attention import PAGED, Wire
-from weft.models.transformers.cache_own import OwnCaches, own_cache_layer, text_config, without_cache
+from weft.models.transformers.cache_own import OwnCaches, own_cache_layers, text_config, without_cache
 from weft.models.transformers.check import check_wired, difference, fit_own, sees_later, trial_ids
 from weft.models.transformers.fuse import Fusion, held_bytes
 from weft.models.transformers.kinds import module_class
@@ -45,7 +46,6 @@ from weft.pooling_params import BUILT_TASKS
 
 logger = logging.getLogger("weft")
 
-_ENCODER_LENGTHS = ("max_encoder_position_embeddings", "max_source_positions", "max_position_embeddings")
 _BUFFERS = 8        # rows of the widest product that a block of foreign code is taken to hold at one time
 
 
@@ -112,7 +112,8 @@ class TransformersModel:
         self._sites, self.shares_prefixes = (), False
         self.module.level, self.module.reason = "own cache", reason
         mask = CAUSAL if self.pooler is None else Bidirectional()
-        self.caches = (own_cache_layer(self._hf_config, self._context.dtype, mask),)
+        self.caches = own_cache_layers(self._hf_config, self._context.dtype, mask,
+                                       has_encoder=self.encoder is not None)
 
     def _stay_unfused(self, reason: str) -> None:
         """From now on only attention is weft's."""
@@ -362,10 +363,9 @@ def encoder_input(model: Any, hf_config: Any) -> EncoderInput | None:
     """What the encoder of a model without memory takes; None: it has none beside a decoder."""
     if not takes_argument(model, "decoder_input_ids"):
         return None
-    found = (getattr(hf_config, key, None) for key in _ENCODER_LENGTHS)
     size = getattr(hf_config, "src_vocab_size", None)                        # FSMT has one for each language
     return EncoderInput(vocab_size=size or model.get_encoder().get_input_embeddings().num_embeddings,
-                        max_len=next((length for length in found if isinstance(length, int)), None))
+                        max_len=max_encoder_len(hf_config))
 
 
 def _num_layers(hf_config: Any) -> int | None:

@@ -153,25 +153,38 @@ def _forward(cls: type[nn.Module]) -> Callable[..., Tensor] | None:
     optional = [name for name in ("intermediate_tensors", "inputs_embeds") if _takes(cls, "forward", name)]
     if not older and len(optional) == 2:
         return None
-    unknown = [name for name in _required(cls, "forward")[2:] if name not in (*older, *optional)]
+    encoder = [name for name in ("encoder_input_ids", "encoder_positions") if name in parameters]
+    unknown = [name for name in _required(cls, "forward")[2:] if name not in (*older, *optional, *encoder)]
     if unknown:
         return None                                           # the check of the interface says what is wrong
 
-    def forward(self: nn.Module, input_ids: Tensor, positions: Tensor, intermediate_tensors: Any = None,
-                inputs_embeds: Tensor | None = None) -> Tensor:
-        """[T], [T] -> [T, E]."""
+    def call(self: nn.Module, input_ids: Tensor, positions: Tensor, intermediate_tensors: Any,
+             inputs_embeds: Tensor | None, **values: Any) -> Tensor:
         given: dict[str, Any] = {"intermediate_tensors": intermediate_tensors, "inputs_embeds": inputs_embeds}
         if inputs_embeds is not None and "inputs_embeds" not in optional:
             raise NotBuiltError("prompt_embeds", list(inputs_embeds.shape), expected="token ids",
                                 hint=f"{cls.__qualname__}.forward has no argument inputs_embeds.")
-        values = {name: given[name] for name in optional}
+        values |= {name: given[name] for name in optional}
         if "kv_caches" in older:
             values["kv_caches"] = NoCache()
         if "attn_metadata" in older:
             values["attn_metadata"] = get_forward_context().metadata
         return cls.forward(self, input_ids, positions, **values)
 
-    return forward
+    def forward(self: nn.Module, input_ids: Tensor, positions: Tensor, intermediate_tensors: Any = None,
+                inputs_embeds: Tensor | None = None) -> Tensor:
+        """[T], [T] -> [T, E]."""
+        return call(self, input_ids, positions, intermediate_tensors, inputs_embeds)
+
+    def with_encoder(self: nn.Module, input_ids: Tensor, positions: Tensor, intermediate_tensors: Any = None,
+                     inputs_embeds: Tensor | None = None, *, encoder_input_ids: Tensor,
+                     encoder_positions: Tensor) -> Tensor:
+        """[T], [T], the encoder's [N], [N] -> [T, E]."""
+        own = {"encoder_input_ids": encoder_input_ids, "encoder_positions": encoder_positions}
+        return call(self, input_ids, positions, intermediate_tensors, inputs_embeds,
+                    **{name: own[name] for name in encoder})
+
+    return with_encoder if encoder else forward
 
 
 def _logits(cls: type[nn.Module]) -> Callable[..., Tensor | None] | None:
