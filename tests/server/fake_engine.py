@@ -32,35 +32,37 @@ CHATML = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
 
 
 @functools.cache
-def byte_tokenizer() -> Tokenizer:
+def byte_tokenizer(chat_template: str = CHATML) -> Tokenizer:
     """Token i is byte i; 256 ends a text, 257 and 258 are the marks of ChatML."""
     with tempfile.TemporaryDirectory() as directory:
-        return load_tokenizer(TokenizerConfig(path=str(save_tokenizer(Path(directory))), chat_template=CHATML))
+        return load_tokenizer(TokenizerConfig(path=str(save_tokenizer(Path(directory))), chat_template=chat_template))
 
 
 class FakeEngine:
     """Answers every prompt with `reply`, a token each `step_seconds`, then ends.
 
+    reply: several are the answers to one prompt after the other.
     refuse: raised when a request starts. fail_at: after so many tokens `error` is raised. tokenizer: True: of bytes.
     """
 
-    def __init__(self, reply: str = "Hello, world", *, step_seconds: float = 0.0, refuse: Exception | None = None,
-                 fail_at: int | None = None, error: Exception | None = None, tokenizer: Tokenizer | bool = True,
-                 **model) -> None:
+    def __init__(self, reply: str | list[str] = "Hello, world", *, step_seconds: float = 0.0,
+                 refuse: Exception | None = None, fail_at: int | None = None, error: Exception | None = None,
+                 tokenizer: Tokenizer | bool = True, chat_template: str = CHATML, **model) -> None:
         self.config = replace(make_config(None, max_model_len=MAX_MODEL_LEN, **model),
                               served_model_names=("toy", "toy-alias"))
         self.info = EngineInfo(max_model_len=MAX_MODEL_LEN, num_blocks=[64], block_size=16, weight_bytes=1,
                                activation_bytes=1, kv_cache_bytes=1, load_seconds=0.5, kernels={},
                                tasks=["generate"], prompt_embeds_size=None)
         self.stats = EngineStats()
-        self.tokenizer = byte_tokenizer() if tokenizer is True else tokenizer or None
+        self.tokenizer = byte_tokenizer(chat_template) if tokenizer is True else tokenizer or None
         self.renderer = ChatRenderer(self.tokenizer) if self.tokenizer else None
         self.started: list[str] = []
         self.aborted: list[str] = []
         self.cut: set[str] = set()      # requests that the server asked to end
         self.prompts: list[list[int]] = []
         self.params = None
-        self._reply, self._step_seconds = [*reply.encode(), EOS], step_seconds
+        self._replies, self._step_seconds = [reply] if isinstance(reply, str) else list(reply), step_seconds
+        self._reply: list[int] = []
         self._refuse, self._fail_at, self._error = refuse, fail_at, error
         self._inputs = InputProcessor(self.config, self.tokenizer, self.info)
         self._observers = []
@@ -93,6 +95,8 @@ class FakeEngine:
         prepared = self._inputs.prepare(request_id, prompt, params, priority=priority)
         self.params = prepared.params
         state = RequestState(prepared, self.tokenizer)
+        reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
+        self._reply = [*reply.encode(), EOS]
         self.started.append(request_id)
         self.prompts.append(prepared.prompt_token_ids)
         try:

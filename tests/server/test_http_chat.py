@@ -169,15 +169,6 @@ def test_token_ids_come_back_when_asked_for(client, engine):
     assert answer.choices[0].token_ids == [0x48, 0xC3]
 
 
-def test_tools_are_refused_as_not_built_unless_none_may_be_used(client):
-    tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
-
-    with pytest.raises(openai.InternalServerError) as refusal:
-        client.chat.completions.create(model="toy", messages=HI, tools=tools)
-
-    assert (refusal.value.status_code, refusal.value.body["param"]) == (501, "tools")
-
-
 def test_a_reasoning_effort_is_no_error_where_the_template_does_not_read_it(client):
     answer = client.chat.completions.create(model="toy", messages=HI, reasoning_effort="low", max_tokens=1)
 

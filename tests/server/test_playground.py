@@ -67,6 +67,17 @@ def test_an_answer_is_streamed_and_its_figures_are_shown(open_page):
     assert int(page.locator("#ttft").inner_text()) > 0
 
 
+def test_reasoning_is_folded_away_above_the_answer(open_page):
+    page = open_page(FakeEngine("<think>Two and two.</think>Four."), {"reasoning_parser": "qwen3"})
+
+    send(page, "2 + 2?")
+
+    expect(page.locator(".turn.assistant .text")).to_have_text("Four.")
+    expect(page.locator(".turn.assistant .reasoning")).to_be_hidden()
+    page.get_by_text("Reasoning").click()
+    expect(page.locator(".turn.assistant .reasoning")).to_have_text("Two and two.")
+
+
 def test_a_model_and_its_context_are_named(open_page):
     page = open_page(FakeEngine())
 

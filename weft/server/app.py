@@ -27,18 +27,20 @@ from weft.server.request_id import RequestIds
 from weft.server.root_path import RootPath
 from weft.server.status import status_router
 from weft.server.tokenizer_info import tokenizer_info_router
+from weft.text.parsing.parsers import choose_parsers
 from weft.version import __version__
 
 
 def build_app(engine: AsyncLLM, options: ServerOptions) -> FastAPI:
     """The app that serves `engine`. The caller shuts the engine down, not the app.
 
-    ConfigError if the model's generation config has values out of range.
+    ConfigError if the model's generation config has values out of range, or a parser's name is unknown.
     """
     default_sampling_params(engine.config)
     metrics = EngineMetrics(engine.config, engine.info, lambda: engine.stats)
     engine.add_observer(metrics)
-    context = ServerContext(engine, options, metrics, created=int(time.time()))
+    parsers = choose_parsers(engine.tokenizer, tools=options.tool_call_parser, reasoning=options.reasoning_parser)
+    context = ServerContext(engine, options, metrics, int(time.time()), parsers)
     app = FastAPI(title="weft", version=__version__, openapi_url=None, docs_url=None, redoc_url=None,
                   redirect_slashes=False)
     routers = [completions_router(context), chat_router(context), models_router(context), tokenize_router(context),

@@ -20,6 +20,7 @@ from weft.server.openai.schemas import MAX_ID_CHARS, Body, Parsed, known_fields,
 from weft.server.options import ServerOptions
 from weft.server.unknown_fields import UnknownFields
 from weft.text.chat import Renderer
+from weft.text.parsing.parsers import Parsers
 from weft.text.tokenizer import Tokenizer
 
 _MAX_NAMES, _MAX_NAME_CHARS = 20, 64      # limits of the response header that names unknown fields
@@ -39,6 +40,7 @@ class ServerContext:
     options: ServerOptions
     metrics: EngineMetrics
     created: int
+    parsers: Parsers = field(default_factory=Parsers)
     load: int = 0
     open: dict[str, str] = field(default_factory=dict)
     unknown: UnknownFields = field(init=False)

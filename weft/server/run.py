@@ -32,6 +32,7 @@ from weft.engine.process.spare import Spare
 from weft.errors import ConfigError, NotBuiltError
 from weft.server.app import build_app
 from weft.server.options import ServerOptions
+from weft.server.parser_plugins import load_parser_plugins
 
 _BACKLOG = 2048
 _ACCESS = '%(client_addr)s "%(request_line)s" %(status_code)s'      # names of uvicorn's formatter
@@ -45,6 +46,7 @@ def serve(args: EngineArgs, options: ServerOptions, spare: Spare | None = None) 
 
     spare: a process that imports already and becomes the engine.
     """
+    load_parser_plugins(options)
     with listening_socket(options) as sock, _interruptible():
         engine = AsyncLLM.from_engine_args(args, spare=spare, keeps_spare=options.spare_engine)
         try:

@@ -72,8 +72,8 @@ class ChatRenderer:
         return "default" in self._texts
 
     def reads(self, name: str) -> bool:
-        """Whether the default template contains this word, so that the setting has an effect."""
-        return name in self._texts.get("default", "")
+        """Whether the default template reads a variable of this name, so that the setting has an effect."""
+        return "default" in self._texts and name in self._named("default").declared
 
     def render(self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Mapping[str, Any]] | None = None,
                documents: Sequence[Mapping[str, Any]] | None = None, add_generation_prompt: bool = True,

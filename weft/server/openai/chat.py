@@ -17,6 +17,7 @@ from weft.outputs import CompletionOutput, RequestOutput
 from weft.server.context import ServerContext, ignored_header
 from weft.server.disconnect import started_stream, until_disconnect
 from weft.server.metrics import TokenClock
+from weft.server.openai.answer_parts import AnswerParts, delta_of
 from weft.server.openai.generation import prompt_fields, token_fields, usage_of
 from weft.server.openai.logprobs import chat_logprobs, prompt_logprobs
 from weft.server.openai.schemas import ChatBody
@@ -57,13 +58,16 @@ def _logprobs(turn: Turn, answer: CompletionOutput) -> dict[str, Any] | None:
 
 
 def _response(turn: Turn, output: RequestOutput) -> bytes:
-    choices = [{"index": answer.index,
-                "message": {"role": turn.role, "content": turn.echo + answer.text, "refusal": None},
-                "logprobs": _logprobs(turn, answer), "finish_reason": answer.finish_reason,
+    parts = [turn.parts() for _ in output.outputs]
+    for part, answer in zip(parts, output.outputs, strict=True):
+        part.push(answer)
+    choices = [{"index": answer.index, "message": part.message(turn.role, turn.echo),
+                "logprobs": _logprobs(turn, answer), "finish_reason": part.finish_reason(answer),
                 "stop_reason": answer.stop_reason, **token_fields(answer, turn.body.return_token_ids)}
-               for answer in output.outputs]
+               for part, answer in zip(parts, output.outputs, strict=True)]
     ids = prompt_fields(turn.context, turn.body, output)
-    return msgspec.json.encode({**_head(turn, "chat.completion"), "choices": choices, "usage": usage_of([output]),
+    return msgspec.json.encode({**_head(turn, "chat.completion"), "choices": choices,
+                                "usage": usage_of([output], turn.num_reasoning_tokens(parts)),
                                 "prompt_logprobs": prompt_logprobs(output.prompt_logprobs), **ids})
 
 
@@ -71,6 +75,7 @@ async def _stream(turn: Turn) -> AsyncGenerator[bytes, None]:
     head = _head(turn, "chat.completion.chunk")
     counts = StreamUsage(turn.body.stream_options, always=turn.context.options.enable_force_include_usage)
     clock, begun = TokenClock(turn.context.metrics), False
+    parts = [turn.parts() for _ in range(turn.params.n)]
     async with aclosing(turn.generation.outputs()) as outputs:
         async for _, output in outputs:
             counts.count(0, output)
@@ -81,10 +86,11 @@ async def _stream(turn: Turn) -> AsyncGenerator[bytes, None]:
             for answer in output.outputs:
                 counts.count_answer(answer.index, answer.token_ids)
                 clock.tick((0, answer.index), len(answer.token_ids))
-                for choice in _deltas(turn, answer):
+                for choice in _deltas(turn, answer, parts[answer.index]):
                     yield event({**head, "choices": [choice], **counts.in_chunk(0, answer.index)})
     if counts.at_end:
-        yield event({**head, "choices": [], "usage": counts.total()})
+        num_reasoning_tokens = await asyncio.to_thread(turn.num_reasoning_tokens, parts)
+        yield event({**head, "choices": [], "usage": counts.total(num_reasoning_tokens)})
 
 
 def _openings(turn: Turn, output: RequestOutput) -> list[dict[str, Any]]:
@@ -95,14 +101,18 @@ def _openings(turn: Turn, output: RequestOutput) -> list[dict[str, Any]]:
             for index in range(turn.params.n) for delta, extra in chunks]
 
 
-def _deltas(turn: Turn, answer: CompletionOutput) -> list[dict[str, Any]]:
-    """The choices for one part of an answer: one with new content, if any, and one with the finish reason, if any."""
-    choices = []
-    logprobs = _logprobs(turn, answer)
-    if answer.text or logprobs is not None or (turn.body.return_token_ids and answer.token_ids):
-        choices.append({"index": answer.index, "delta": {"content": answer.text}, "logprobs": logprobs,
-                        "finish_reason": None, **token_fields(answer, turn.body.return_token_ids)})
+def _deltas(turn: Turn, answer: CompletionOutput, parts: AnswerParts) -> list[dict[str, Any]]:
+    """The choices for one part of an answer: one for each event, and one with the finish reason, if any.
+
+    The first has the log-probabilities and ids of the part's tokens, also where these have no text yet.
+    """
+    deltas, logprobs = [delta_of(event) for event in parts.push(answer)], _logprobs(turn, answer)
+    if not deltas and (logprobs is not None or (turn.body.return_token_ids and answer.token_ids)):
+        deltas = [{"content": ""}]
+    choices = [{"index": answer.index, "delta": delta, "logprobs": None, "finish_reason": None} for delta in deltas]
+    if choices:
+        choices[0] |= {"logprobs": logprobs, **token_fields(answer, turn.body.return_token_ids)}
     if answer.finish_reason is not None:
-        choices.append({"index": answer.index, "delta": {}, "logprobs": None, "finish_reason": answer.finish_reason,
-                        "stop_reason": answer.stop_reason})
+        choices.append({"index": answer.index, "delta": {}, "logprobs": None,
+                        "finish_reason": parts.finish_reason(answer), "stop_reason": answer.stop_reason})
     return choices

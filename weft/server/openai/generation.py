@@ -189,18 +189,20 @@ async def _pump(index: int, stream: AsyncGenerator[Any, None], queue: asyncio.Qu
         await queue.put((index, None, None))
 
 
-def usage(prompt_tokens: int, completion_tokens: int, cached_tokens: int) -> dict[str, Any]:
-    """OpenAI's usage object."""
+def usage(prompt_tokens: int, completion_tokens: int, cached_tokens: int,
+          reasoning_tokens: int | None = None) -> dict[str, Any]:
+    """OpenAI's usage object. reasoning_tokens: of the completion; None: unknown."""
+    details = {} if reasoning_tokens is None else {"completion_tokens_details": {"reasoning_tokens": reasoning_tokens}}
     return {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens,
             "total_tokens": prompt_tokens + completion_tokens,
-            "prompt_tokens_details": {"cached_tokens": cached_tokens}}
+            "prompt_tokens_details": {"cached_tokens": cached_tokens}, **details}
 
 
-def usage_of(outputs: Sequence[RequestOutput]) -> dict[str, Any]:
+def usage_of(outputs: Sequence[RequestOutput], reasoning_tokens: int | None = None) -> dict[str, Any]:
     """Usage of finished outputs. A prompt counts once, for any number of answers."""
     return usage(sum(output.num_prompt_tokens for output in outputs),
                  sum(len(answer.token_ids) for output in outputs for answer in output.outputs),
-                 sum(output.num_cached_tokens or 0 for output in outputs))
+                 sum(output.num_cached_tokens or 0 for output in outputs), reasoning_tokens)
 
 
 def token_fields(answer: CompletionOutput, wanted: bool) -> dict[str, Any]:

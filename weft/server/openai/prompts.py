@@ -1,4 +1,4 @@
-"""Turns messages into a prompt: checks the server's rules about templates and tools, then calls `text/chat.py`.
+"""Turns messages into a prompt: checks the server's rules about templates, then calls `text/chat.py`.
 
 Rendering runs in a thread: a template is a program, and a long conversation takes time.
 """
@@ -8,23 +8,30 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from weft.errors import NotBuiltError, RequestError
+from weft.errors import RequestError
 from weft.server.context import ServerContext
 from weft.server.errors import ApiError, bad_field, dotted
 from weft.server.openai.schemas import ChatBody, TokenizeBody
 
+_SWITCHES = ("enable_thinking", "thinking")      # variables of chat templates
 
-async def render(context: ServerContext, body: ChatBody | TokenizeBody) -> str | list[int]:
-    """The prompt of `body.messages`, as text or token ids. ApiError 400 names the wrong message or field."""
+
+async def render(context: ServerContext, body: ChatBody | TokenizeBody, *,
+                 shows_tools: bool = True) -> str | list[int]:
+    """The prompt of `body.messages`, as text or token ids. ApiError 400 names the wrong message or field.
+
+    shows_tools: False: the template does not get the tools.
+    """
     renderer, messages = context.require_renderer(), body.messages or ()
     if body.chat_template is not None and not context.options.trust_request_chat_template:
         raise bad_field("chat_template", body.chat_template, expected="no template in a request",
                         hint="It is a program: a server takes it only with --trust-request-chat-template.")
     variables = {**context.options.default_chat_template_kwargs, **_effort(context, body), **body.chat_template_kwargs}
+    tools = [_shown(tool) for tool in body.tools or ()] if shows_tools else None
 
     def work() -> str | list[int]:
         return renderer.render(
-            messages, tools=body.tools, documents=getattr(body, "documents", None),
+            messages, tools=tools, documents=getattr(body, "documents", None),
             add_generation_prompt=body.add_generation_prompt,
             continue_final_message=body.continue_final_message, chat_template=body.chat_template,
             chat_template_content_format=context.options.chat_template_content_format,
@@ -36,24 +43,21 @@ async def render(context: ServerContext, body: ChatBody | TokenizeBody) -> str |
         raise ApiError(400, str(error), dotted(error.field)) from error
 
 
-def _effort(context: ServerContext, body: ChatBody | TokenizeBody) -> dict[str, str]:
-    """`reasoning_effort`, if the chat template reads it; {} otherwise, because clients send it to every model."""
-    effort = getattr(body, "reasoning_effort", None)
-    if effort is None or not context.require_renderer().reads("reasoning_effort"):
-        return {}
-    return {"reasoning_effort": effort}
+def _shown(tool: dict[str, Any]) -> dict[str, Any]:
+    """A tool as models know it: `strict` is for the server."""
+    function = tool.get("function")
+    if not isinstance(function, dict) or "strict" not in function:
+        return tool
+    return {**tool, "function": {key: value for key, value in function.items() if key != "strict"}}
 
 
-def check_tools(body: ChatBody) -> None:
-    """Refuses tool calls, which weft does not parse yet. With `tool_choice` "none" a template may still show the tools.
+def _effort(context: ServerContext, body: ChatBody | TokenizeBody) -> dict[str, Any]:
+    """`reasoning_effort` as the chat template reads it; {} if it does not, because clients send it to every model.
+
+    "none" also switches the reasoning off in templates that have a switch.
     """
-    choice: Any = body.tool_choice
-    if body.tools is None:
-        if choice not in (None, "none", "auto"):
-            raise bad_field("tool_choice", choice, expected="null, none or auto without tools")
-        return
-    if choice in (None, "auto"):
-        raise NotBuiltError("tools", [tool.get("type") for tool in body.tools], expected='tool_choice "none"',
-                            hint="weft does not parse tool calls yet.")
-    if choice != "none":
-        raise NotBuiltError("tool_choice", choice, expected='"none"', hint="weft does not parse tool calls yet.")
+    effort, renderer = getattr(body, "reasoning_effort", None), context.require_renderer()
+    if effort is None:
+        return {}
+    variables: dict[str, Any] = {"reasoning_effort": effort} if renderer.reads("reasoning_effort") else {}
+    return variables | {name: False for name in _SWITCHES if effort == "none" and renderer.reads(name)}

@@ -100,6 +100,8 @@ class ChatBody(GenerationBody):
     top_logprobs: Int | None = None
     tools: Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None
     tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    include_reasoning: bool = True
     reasoning_effort: str | None = None
     documents: list[dict[str, Any]] | None = None
     chat_template: str | None = None

@@ -68,10 +68,10 @@ class StreamUsage:
         tokens, cached = self._prompts[prompt]
         return {"usage": usage(tokens, self._generated.get(index, 0), cached)}
 
-    def total(self) -> dict[str, Any]:
+    def total(self, reasoning_tokens: int | None = None) -> dict[str, Any]:
         """The usage of the whole stream."""
         return usage(sum(tokens for tokens, _ in self._prompts.values()), sum(self._generated.values()),
-                     sum(cached for _, cached in self._prompts.values()))
+                     sum(cached for _, cached in self._prompts.values()), reasoning_tokens)
 
 
 def check_stream_options(stream: bool, options: StreamOptions | None, prompt_logprobs: int | None) -> None:

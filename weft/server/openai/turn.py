@@ -7,6 +7,7 @@ check is made here. A turn knows no shape of responses.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +16,26 @@ from fastapi import Request
 from weft.sampling_params import MAX_COUNT, SamplingParams
 from weft.server.context import ServerContext, request_id_of
 from weft.server.errors import bad_field
+from weft.server.openai.answer_parts import AnswerParts
 from weft.server.openai.generation import Generation, sampling_params
 from weft.server.openai.logprobs import TokenNames
-from weft.server.openai.prompts import check_tools, render
+from weft.server.openai.prompts import render
 from weft.server.openai.schemas import ChatBody, Parsed
 from weft.server.openai.streaming import check_stream_options
+from weft.server.openai.tool_choice import Choice, ToolUse, read_tool_use
+from weft.text.detokenizer import IncrementalDetokenizer
+from weft.text.parsing.kind import ParseRequest
+from weft.text.parsing.token_count import count_tokens
+
+_TAIL_TOKENS, _TAIL_CHARS = 16, 256      # of a prompt: more than any mark of reasoning
 
 
 @dataclass(slots=True)
 class Turn:
-    """One turn. role: the answer's role. echo: the text before it, for a continued message."""
+    """One turn. role: the answer's role. echo: the text before it, for a continued message.
+
+    tools: what the answer may call. parse_request: what the parsers of its answers know.
+    """
 
     context: ServerContext
     body: ChatBody
@@ -35,6 +46,23 @@ class Turn:
     created: int
     role: str
     echo: str
+    tools: ToolUse
+    parse_request: ParseRequest
+
+    def parts(self) -> AnswerParts:
+        """What finds the parts of one of the turn's answers."""
+        parser = self.context.parsers.make(self.parse_request, with_tools=self.tools.is_free)
+        return AnswerParts(parser, shows_reasoning=self.body.include_reasoning, may_repeat=self.tools.may_repeat)
+
+    def num_reasoning_tokens(self, parts: Iterable[AnswerParts]) -> int | None:
+        """The tokens of the reasoning of ended answers; None if the model's answers have none. Slow: for a thread."""
+        tokenizer, params = self.context.engine.tokenizer, self.params
+        if tokenizer is None or self.context.parsers.reasoning is None:
+            return None
+        return sum(count_tokens(IncrementalDetokenizer(
+            tokenizer, self.parse_request.prompt_token_ids, skip_special_tokens=params.skip_special_tokens,
+            spaces_between_special_tokens=params.spaces_between_special_tokens), part.token_ids, part.reasoning_spans)
+            for part in parts)
 
     @property
     def model(self) -> str:
@@ -47,7 +75,7 @@ async def prepare_turn(context: ServerContext, request: Request, parsed: Parsed[
     """The turn that a chat body asks for. prefix: of the response's id. ApiError names a wrong field."""
     body, given = parsed.body, parsed.sampling
     check_stream_options(body.stream, body.stream_options, given.get("prompt_logprobs"))
-    check_tools(body)
+    use = read_tool_use(body, context.parsers)
     if body.top_logprobs is not None and not body.logprobs:
         raise bad_field("top_logprobs", body.top_logprobs, expected="null unless logprobs is true")
     limit = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
@@ -59,7 +87,10 @@ async def prepare_turn(context: ServerContext, request: Request, parsed: Parsed[
     num_top = body.top_logprobs if given.get("logprob_token_ids") else body.top_logprobs or 0
     params = sampling_params(context, given, max_tokens=max_tokens, prompt_logprobs=None, stream=body.stream,
                              logprobs=num_top if body.logprobs else None)
-    prompt = await render(context, body)
+    shows_tools = not (use.choice is Choice.NONE and context.options.exclude_tools_when_tool_choice_none)
+    if context.parsers.need_special_tokens(context.require_tokenizer(), with_tools=use.is_free):
+        params.skip_special_tokens = False
+    prompt = await render(context, body, shows_tools=shows_tools)
     token_ids = await context.encode(prompt, "messages", add_special_tokens=body.add_special_tokens)
     response_id = prefix + request_id_of(request, body.request_id)
     generation = Generation(
@@ -70,14 +101,27 @@ async def prepare_turn(context: ServerContext, request: Request, parsed: Parsed[
     names = TokenNames(context.engine.tokenizer,
                        as_ids=context.options.return_tokens_as_token_ids if as_ids is None else as_ids)
     role = context.options.response_role if body.add_generation_prompt else body.messages[-1].get("role", "assistant")
+    last = _last_text(body.messages[-1], role) if body.echo or body.continue_final_message else ""
+    continued = last if body.continue_final_message else None
     return Turn(context, body, params, generation, names, response_id, int(time.time()), role,
-                _echo(body.messages[-1], role) if body.echo else "")
+                last if body.echo else "", use, _parse_request(context, body, prompt, token_ids, continued))
 
 
-def _echo(message: dict[str, Any], role: str) -> str:
+def _parse_request(context: ServerContext, body: ChatBody, prompt: str | list[int], token_ids: list[int],
+                   continued: str | None) -> ParseRequest:
+    tokenizer = context.require_tokenizer()
+    if not isinstance(prompt, str):
+        prompt = tokenizer.decode(token_ids[-_TAIL_TOKENS:], skip_special_tokens=False)
+    return ParseRequest(tools=body.tools, prompt=prompt[-_TAIL_CHARS:], continued=continued, prompt_token_ids=token_ids,
+                        body=body.model_dump(exclude_unset=True), tokenizer=tokenizer)
+
+
+def _last_text(message: dict[str, Any], role: str) -> str:
+    """The text of the last message, if it has the role."""
     content = message.get("content")
     if message.get("role") != role or content is None:
         return ""
     if isinstance(content, str):
         return content
-    return "\n".join(part["text"] for part in content if part.get("type") == "text")
+    return "\n".join(part if isinstance(part, str) else part["text"] for part in content
+                     if isinstance(part, str) or part.get("type", "text") == "text")

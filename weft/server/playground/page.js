@@ -88,6 +88,11 @@ async function answer() {
     for await (const event of chat(body, controller.signal)) {
       usage = event.usage ?? usage;
       const choice = event.choices[0];
+      if (choice?.delta.reasoning) {
+        times.last = performance.now();
+        times.first ??= times.last;
+        showReasoning(turn, choice.delta.reasoning);
+      }
       if (choice?.delta.content) {
         times.last = performance.now();
         times.first ??= times.last;
@@ -101,6 +106,19 @@ async function answer() {
   }
   if (running === controller) setRunning(null);
   if (turn.item.isConnected) end(turn, times, usage, finish); // not connected: the conversation was cleared
+}
+
+function showReasoning(turn, text) {
+  if (!turn.reasoning) {
+    const details = document.createElement("details");
+    const summary = document.createElement("summary");
+    summary.textContent = "Reasoning";
+    turn.reasoning = document.createElement("div");
+    turn.reasoning.className = "reasoning";
+    details.append(summary, turn.reasoning);
+    turn.text.before(details);
+  }
+  turn.reasoning.textContent += text;
 }
 
 let due = null;

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weft.text.parsing.events import AnswerParser, Content, Event
+from weft.text.parsing.machine import Machine
 
 
 class Chain:
@@ -23,6 +24,11 @@ class Chain:
         """See `AnswerParser`."""
         events = [] if self._reasoning is None else self._calls(self._reasoning.finish(), ())
         return events if self._tools is None else [*events, *self._tools.finish()]
+
+    @property
+    def reasoning_spans(self) -> list[tuple[int, int]]:
+        """Where the text's reasoning is, as far as it has ended; [] if its parser does not tell."""
+        return self._reasoning.reasoning_spans if isinstance(self._reasoning, Machine) else []
 
     def _calls(self, events: list[Event], token_ids: Sequence[int]) -> list[Event]:
         if self._tools is None:

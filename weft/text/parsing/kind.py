@@ -15,6 +15,7 @@ class ParseRequest:
 
     tools: as in the request. None: any name may be a tool's.
     prompt: the prompt's text, or its end: it says whether the prompt began the reasoning.
+    continued: the text of the message that the answer goes on with; None: the answer is a new message.
     prompt_token_ids: the prompt.
     body: the request as its client sent it, for parsers of others.
     tokenizer: the model's, as in transformers, for parsers of others.
@@ -22,6 +23,7 @@ class ParseRequest:
 
     tools: Sequence[Mapping[str, Any]] | None = None
     prompt: str = ""
+    continued: str | None = None
     prompt_token_ids: Sequence[int] = ()
     body: Mapping[str, Any] = field(default_factory=dict)
     tokenizer: Any = None

@@ -62,14 +62,20 @@ class ReasoningFormat:
         """See `ParserKind`."""
         if self.machine is not None:
             return self.machine(ToolTypes(request.tools or ()))
-        return self.parser(self.opening(request.prompt))
+        return self.parser(self.opening(request.prompt, request.continued))
 
     def parser(self, opening: Opening) -> MarkedReasoning:
         """A parser for one answer."""
         return MarkedReasoning(self, opening)
 
-    def opening(self, prompt: str) -> Opening:
-        """What the end of the prompt says. White space behind a mark does not count."""
+    def opening(self, prompt: str, continued: str | None = None) -> Opening:
+        """What the end of the prompt says. White space behind a mark does not count.
+
+        continued: the text of the message that the answer goes on with, if any.
+        """
+        if continued is not None:
+            start, end = (max(map(continued.rfind, texts)) for texts in (self.starts, self.ends))
+            return Opening.OPEN if start > end else Opening.CLOSED
         end = prompt.rstrip()
         if end.endswith(self.ends):
             return Opening.CLOSED

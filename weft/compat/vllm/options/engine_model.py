@@ -16,7 +16,7 @@ from weft.compat.vllm.options.readers import (
 )
 from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, TRANSLATED, Option
 
-_REASONING = "Leave it out: the thinking part of an answer stays in its text."
+_REASONING = "only `weft serve` parses reasoning; `LLM` gives an answer's whole text"
 _STRUCTURES = "requests with a structure are refused one by one until weft has code for them"
 _READER = "weft reads safetensors in place, with its own threads"
 _TOKENIZING = "tokenizing has one thread of its own"
@@ -81,10 +81,11 @@ ROWS = (
     Option("return_sampling_mask", "0.30+", REFUSED, off=(False,), say=NOT_YET),
     Option("aux_output_config", "0.32+", REFUSED, off=({},), say=NOT_YET),
     Option("watermark_config", "0.30+", REFUSED, say=NOT_YET),
-    Option("reasoning_parser", "0.8+", REFUSED, off=("",), say=_REASONING),
-    Option("reasoning_parser_plugin", "0.11+", REFUSED, off=("",), say=_REASONING),
-    Option("enable_reasoning", "0.8-0.9", REFUSED, off=(False,), say=_REASONING),
-    Option("reasoning_config", "0.22+", REFUSED, say=_REASONING),
+    Option("reasoning_parser", "0.8+", NO_EFFECT, off=("",), say=_REASONING),
+    Option("reasoning_parser_plugin", "0.11+", NO_EFFECT, off=("",), say=_REASONING),
+    Option("enable_reasoning", "0.8-0.9", NO_EFFECT, off=(False, True),
+           say="a server parses reasoning wherever its format is known"),
+    Option("reasoning_config", "0.22+", REFUSED, say=NOT_YET),
     Option("structured_outputs_config", "0.11+", NO_EFFECT, say=_STRUCTURES),
     Option("guided_decoding_backend", "0.6-0.11", NO_EFFECT, off=("auto", "xgrammar", "outlines"), say=_STRUCTURES),
     Option("guided_decoding_disable_fallback", "0.9-0.11", NO_EFFECT, off=(False,), say=_STRUCTURES),

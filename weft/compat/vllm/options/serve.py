@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, Option, table
 
-_TOOLS = "Leave it out: tool calls are not parsed yet, their text stays in the answer."
 _LOGS = "requests and answers are not logged"
 _ONE_SERVER = "one process serves, and another one runs the model"
 _PROXY = "Let a proxy in front do it, and leave the option out."
@@ -41,14 +40,18 @@ SERVE = table((
     Option("ssl_cert_reqs", "0.6+", REFUSED, off=(0,), say=_PROXY),
     Option("enable_ssl_refresh", "0.8+", REFUSED, off=(False,), say="Restart the server when its certificate changes."),
     Option("middleware", "0.6+", REFUSED, off=([],), say=_PROXY),
-    Option("enable_auto_tool_choice", "0.6+", REFUSED, off=(False,), say=_TOOLS),
-    Option("tool_call_parser", "0.6+", REFUSED, say=_TOOLS),
-    Option("tool_parser_plugin", "0.6+", REFUSED, off=("",), say=_TOOLS),
-    Option("tool_server", "0.10+", REFUSED, say=_TOOLS),
-    Option("tool_strict_level", "0.32+", NO_EFFECT, off=("auto",), say="tool calls are not parsed yet"),
-    Option("exclude_tools_when_tool_choice_none", "0.10+", REFUSED, off=(False,),
-           say="Send no `tools` when `tool_choice` is none."),
-    Option("expand_tools_even_if_tool_choice_none", "0.9", REFUSED, off=(False,), say=NOT_YET),
+    Option("enable_auto_tool_choice", "0.6+", NO_EFFECT, off=(False, True),
+           say="models may call tools wherever their format is known"),
+    Option("tool_call_parser", "0.6+", SAME, say="none: what the chat template tells; the text `none`: off"),
+    Option("tool_parser_plugin", "0.6+", SAME),
+    Option("tool_server", "0.10+", REFUSED, say="Leave it out: the client runs the tools that the model calls."),
+    Option("tool_strict_level", "0.32+", NO_EFFECT, off=("auto",),
+           say="a call in the model's own format is not forced into its tool's schema"),
+    Option("exclude_tools_when_tool_choice_none", "0.10+", SAME),
+    Option("expand_tools_even_if_tool_choice_none", "0.9", NO_EFFECT, off=(True, False),
+           say="the template gets the tools unless `exclude_tools_when_tool_choice_none` is set"),
+    Option("reasoning_parser", "0.8+", SAME, say="none: what the chat template tells; the text `none`: off"),
+    Option("reasoning_parser_plugin", "0.11+", SAME),
     Option("tokens_only", "0.11+", REFUSED, off=(False,), say="Give `skip_tokenizer_init=True`."),
     Option("headless", "0.9+", REFUSED, off=(False,), say="weft has no nodes without a server."),
     Option("api_server_count", "0.9+", NO_EFFECT, off=(1,), say=_ONE_SERVER),
