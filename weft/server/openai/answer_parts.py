@@ -18,10 +18,12 @@ class AnswerParts:
     """Parts of one answer. parser: None if an answer is content alone.
 
     shows_reasoning: whether the client wants it. may_repeat: False: calls behind the first are left out.
+    names_calls: whether calls change the finish reason; OpenAI's do not where the client named the tool.
     """
 
-    def __init__(self, parser: AnswerParser | None, *, shows_reasoning: bool = True, may_repeat: bool = True) -> None:
-        self._parser = parser
+    def __init__(self, parser: AnswerParser | None, *, shows_reasoning: bool = True, may_repeat: bool = True,
+                 names_calls: bool = True) -> None:
+        self._parser, self._names_calls = parser, names_calls
         self._shows_reasoning, self._may_repeat = shows_reasoning, may_repeat
         self.answer = ParsedAnswer()
         self.token_ids: list[int] = []
@@ -46,7 +48,7 @@ class AnswerParts:
 
     def finish_reason(self, output: CompletionOutput) -> str | None:
         """`tool_calls` for an answer that ended by itself and calls tools; else the engine's reason."""
-        is_call = output.finish_reason == "stop" and bool(self.answer.tool_calls)
+        is_call = self._names_calls and output.finish_reason == "stop" and bool(self.answer.tool_calls)
         return "tool_calls" if is_call else output.finish_reason
 
     def message(self, role: str, echo: str) -> dict[str, Any]:

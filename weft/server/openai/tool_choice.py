@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from weft.errors import NotBuiltError
 from weft.server.errors import bad_field
 from weft.server.openai.schemas import ChatBody
 from weft.text.parsing.parsers import Parsers
@@ -35,6 +34,11 @@ class ToolUse:
     may_repeat: bool = True
 
     @property
+    def is_forced(self) -> bool:
+        """True if the answer is calls, in a form that is forced."""
+        return self.choice in (Choice.REQUIRED, Choice.NAMED)
+
+    @property
     def is_free(self) -> bool:
         """True if the model may call tools in its own format."""
         return self.choice is Choice.AUTO
@@ -58,8 +62,10 @@ def read_tool_use(body: ChatBody, parsers: Parsers) -> ToolUse:
                             expected="none, because the chat template does not tell how this model calls tools",
                             hint='Start the server with --tool-call-parser NAME, or send tool_choice "none".')
         return ToolUse(Choice.AUTO, tools, may_repeat=may_repeat)
-    if choice == "required" or _named(choice, tools) is not None:
-        raise NotBuiltError("tool_choice", choice, expected="none or auto", hint="weft does not force calls yet.")
+    if choice == "required":
+        return ToolUse(Choice.REQUIRED, tools, may_repeat=may_repeat)
+    if (name := _named(choice, tools)) is not None:
+        return ToolUse(Choice.NAMED, tools, name)
     raise bad_field("tool_choice", choice, expected=_CHOICES)
 
 

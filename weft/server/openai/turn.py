@@ -17,12 +17,14 @@ from weft.sampling_params import MAX_COUNT, SamplingParams
 from weft.server.context import ServerContext, request_id_of
 from weft.server.errors import bad_field
 from weft.server.openai.answer_parts import AnswerParts
+from weft.server.openai.forced_calls import forced_form, forced_parser
 from weft.server.openai.generation import Generation, sampling_params
 from weft.server.openai.logprobs import TokenNames
 from weft.server.openai.prompts import render
 from weft.server.openai.schemas import ChatBody, Parsed
 from weft.server.openai.streaming import check_stream_options
 from weft.server.openai.tool_choice import Choice, ToolUse, read_tool_use
+from weft.structured_outputs import FIELD
 from weft.text.detokenizer import IncrementalDetokenizer
 from weft.text.parsing.kind import ParseRequest
 from weft.text.parsing.token_count import count_tokens
@@ -51,8 +53,10 @@ class Turn:
 
     def parts(self) -> AnswerParts:
         """What finds the parts of one of the turn's answers."""
-        parser = self.context.parsers.make(self.parse_request, with_tools=self.tools.is_free)
-        return AnswerParts(parser, shows_reasoning=self.body.include_reasoning, may_repeat=self.tools.may_repeat)
+        parser = forced_parser(self.tools) or self.context.parsers.make(
+            self.parse_request, with_tools=self.tools.is_free)
+        return AnswerParts(parser, shows_reasoning=self.body.include_reasoning, may_repeat=self.tools.may_repeat,
+                           names_calls=self.tools.choice is not Choice.NAMED)
 
     def num_reasoning_tokens(self, parts: Iterable[AnswerParts]) -> int | None:
         """The tokens of the reasoning of ended answers; None if the model's answers have none. Slow: for a thread."""
@@ -76,6 +80,9 @@ async def prepare_turn(context: ServerContext, request: Request, parsed: Parsed[
     body, given = parsed.body, parsed.sampling
     check_stream_options(body.stream, body.stream_options, given.get("prompt_logprobs"))
     use = read_tool_use(body, context.parsers)
+    form = forced_form(use, given, context.parsers, context.require_tokenizer())
+    if form is not None:
+        given = {**given, FIELD: form}
     if body.top_logprobs is not None and not body.logprobs:
         raise bad_field("top_logprobs", body.top_logprobs, expected="null unless logprobs is true")
     limit = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
@@ -88,7 +95,7 @@ async def prepare_turn(context: ServerContext, request: Request, parsed: Parsed[
     params = sampling_params(context, given, max_tokens=max_tokens, prompt_logprobs=None, stream=body.stream,
                              logprobs=num_top if body.logprobs else None)
     shows_tools = not (use.choice is Choice.NONE and context.options.exclude_tools_when_tool_choice_none)
-    if context.parsers.need_special_tokens(context.require_tokenizer(), with_tools=use.is_free):
+    if not use.is_forced and context.parsers.need_special_tokens(context.require_tokenizer(), with_tools=use.is_free):
         params.skip_special_tokens = False
     prompt = await render(context, body, shows_tools=shows_tools)
     token_ids = await context.encode(prompt, "messages", add_special_tokens=body.add_special_tokens)

@@ -39,11 +39,15 @@ class Parsers:
     def need_special_tokens(self, tokenizer: Tokenizer, *, with_tools: bool) -> bool:
         """True if the answer's text must keep its special tokens, because marks of these parsers are among them."""
         kinds = [kind for kind in (self.tools if with_tools else None, self.reasoning) if kind is not None]
-        if any(kind.all_marks is None for kind in kinds):
-            return True
-        marks = frozenset().union(*(kind.all_marks or () for kind in kinds))
-        special = {tokenizer.token_text(token_id).strip() for token_id in tokenizer.special_ids} if marks else set()
-        return any(text in mark for mark in marks for text in special if text)
+        return any(has_special_marks(kind, tokenizer) for kind in kinds)
+
+
+def has_special_marks(kind: ParserKind, tokenizer: Tokenizer) -> bool:
+    """True if one of the kind's marks has a special token; of a kind that does not tell its marks, too."""
+    if kind.all_marks is None:
+        return True
+    special = {tokenizer.token_text(token_id).strip() for token_id in tokenizer.special_ids} - {""}
+    return any(text in mark for mark in kind.all_marks for text in special)
 
 
 def choose_parsers(tokenizer: Tokenizer | None, *, tools: str | None, reasoning: str | None) -> Parsers:

@@ -146,6 +146,7 @@ FORMATS: tuple[ToolFormat, ...] = (
     ToolFormat(
         names=("longcat",), models="LongCat-Flash", signs=("<longcat_tool_call>",),
         form=MarkedFormat(body=_OBJECTS, opens=("<longcat_tool_call>",), closes=("</longcat_tool_call>",)),
+        tag=("<longcat_tool_call>", '<longcat_tool_call>\n{"name": "NAME", "arguments": ', "}\n</longcat_tool_call>"),
         example='<longcat_tool_call>{"name": "add", "arguments": {"a": 1, "b": "x"}}</longcat_tool_call>'),
     ToolFormat(
         names=("apertus",), models="Apertus", signs=("<|tools_prefix|>",),
@@ -175,6 +176,7 @@ FORMATS: tuple[ToolFormat, ...] = (
         models="Hermes, Qwen2.5, Qwen3, QwQ, Granite 4, ERNIE 4.5",
         signs=("<tool_call>",),
         form=MarkedFormat(body=_EITHER, opens=("<tool_call>",), closes=("</tool_call>",)),
+        tag=("<tool_call>", '<tool_call>\n{"name": "NAME", "arguments": ', "}\n</tool_call>"),
         example='<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": "x"}}\n</tool_call>'),
     ToolFormat(
         names=("xlam",), models="xLAM",

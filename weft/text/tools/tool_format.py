@@ -22,6 +22,8 @@ class ToolFormat:
     signs: of its chat templates; () if no template tells the format.
     form, machine: the marked format, or what makes the parser of another one.
     marks: what the answer has besides the marks of `form`.
+    tag: of formats whose calls can be forced into a schema: what begins each call, what stands before a call's
+        arguments (with NAME for the tool's name, as in JSON), and what stands behind them.
     """
 
     names: tuple[str, ...]
@@ -31,6 +33,7 @@ class ToolFormat:
     form: MarkedFormat | None = None
     machine: Callable[[ToolTypes], CallMachine] | None = None
     marks: tuple[str, ...] = ()
+    tag: tuple[str, str, str] | None = None
 
     @property
     def name(self) -> str:

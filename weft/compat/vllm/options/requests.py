@@ -56,7 +56,7 @@ GENERATING = table((
     Option("chat_template_kwargs", "0.6+", SAME),
     Option("documents", "0.6+", SAME),
     Option("tools", "0.6+", SAME),
-    Option("tool_choice", "0.6+", SAME, say="`none` and `auto`"),
+    Option("tool_choice", "0.6+", SAME),
     Option("parallel_tool_calls", "0.6+", SAME, say="false: calls behind the first are left out"),
     Option("include_reasoning", "0.10+", SAME),
     Option("reasoning_effort", "0.10+", SAME),
