@@ -38,8 +38,9 @@ class ModelConfig:
     dtype: "float32", "float16" or "bfloat16".
     max_model_len: most tokens a sequence may have; is_max_model_len_fixed False: the memory plan may lower it.
     generation_defaults: sampling defaults from generation_config.json (temperature, top_p, max_new_tokens …).
-    decoder_start_token_id, forced_bos_token_id: of a model with an encoder: the token that its decoder starts from, and
-    the first generated token, whatever the model says; None: the files name none.
+    decoder_start_token_id, forced_bos_token_id, forced_eos_token_id: of a model with an encoder: the token that its
+    decoder starts from, and the first generated token and the last one that max_tokens allows, whatever the model says;
+    None: the files name none.
     quantization: how the checkpoint's weights are quantized; None: they are floats.
     model_file: a Python file that describes or programs the model. model_class: what runs the model:
     "module:Name", "path/file.py:Name", or a class or description that only this process can reach.
@@ -60,6 +61,7 @@ class ModelConfig:
     generation_defaults: dict[str, Any] = field(default_factory=dict)
     decoder_start_token_id: int | None = None
     forced_bos_token_id: int | None = None
+    forced_eos_token_id: int | None = None
     quantization: QuantizationSettings | None = None
     config_source: str = "config.json"
     model_file: str | None = None

@@ -62,6 +62,14 @@ class SampleRow(NamedTuple):
         """The number of output tokens before the token to sample."""
         return self.num_tokens - self.seq.num_prompt_tokens
 
+    @property
+    def forced_id(self) -> int | None:
+        """The token, if the request says it whatever the logits are."""
+        request, place = self.seq.request, self.num_output_tokens
+        if place < len(request.forced_token_ids):
+            return request.forced_token_ids[place]
+        return request.last_token_id if self.num_tokens + 1 >= self.seq.max_len else None
+
 
 @dataclass(slots=True)
 class Sampled:
@@ -187,8 +195,8 @@ class Sampler:
     def _mask(self, logits: Tensor, row: SampleRow, bits: np.ndarray | None) -> None:
         """Applies masks and bias to one row of logits [V], in place. bits: the grammar's, as in RowMasks."""
         params, request, sampling = row.params, row.seq.request, self._sampling
-        if row.num_output_tokens < len(request.forced_token_ids):
-            sampling.allow_only(logits, [request.forced_token_ids[row.num_output_tokens]])
+        if row.forced_id is not None:
+            sampling.allow_only(logits, [row.forced_id])
             return
         if bits is not None:
             sampling.allow_bits(logits, bits)
@@ -226,7 +234,7 @@ def _has_edits(row: SampleRow) -> bool:
     params, request = row.params, row.seq.request
     return bool(params.allowed_token_ids is not None or request.bad_words_token_ids or params.logit_bias
                 or params.min_tokens > row.num_output_tokens or params.logits_processors or _has_penalties(params)
-                or row.num_output_tokens < len(request.forced_token_ids))
+                or row.forced_id is not None)
 
 
 def _run_functions(logits: Tensor, rows: Seq[SampleRow], edited: Seq[int]) -> dict[int, str]:

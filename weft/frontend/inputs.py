@@ -238,7 +238,8 @@ class InputProcessor:
             ids = [start, *ids]
         forced = self._model.forced_bos_token_id if len(ids) == 1 else None
         text, encoder_text = (None, parsed.text) if parsed.encoder is None else (parsed.text, parsed.encoder.text)
-        return PromptIds(text, ids, encoder_text, encoder, [] if forced is None else [forced])
+        last = self._model.forced_eos_token_id if params.structured_outputs is None else None
+        return PromptIds(text, ids, encoder_text, encoder, [] if forced is None else [forced], last)
 
     def encode(self, prompt: Prompt, *, add_special_tokens: bool = True, vocab_size: int | None = None) -> list[int]:
         """The prompt's token ids, checked against the vocabulary. A prompt given as token ids is not tokenized.

@@ -18,7 +18,7 @@ class PromptIds:
     """A prompt as text, as far as the user gave it, and as token ids.
 
     encoder, encoder_text: of a model with an encoder; then `ids` and `text` are the decoder's, and `forced` are its
-        first generated tokens.
+        first generated tokens, `last` the one at the end of max_tokens.
     """
 
     text: str | None
@@ -26,11 +26,13 @@ class PromptIds:
     encoder_text: str | None = None
     encoder: list[int] | None = None
     forced: list[int] = field(default_factory=list)
+    last: int | None = None
 
     @property
     def for_engine(self) -> dict[str, Any]:
         """Fields of an EngineRequest."""
-        pair = {} if self.encoder is None else {"encoder_token_ids": self.encoder, "forced_token_ids": self.forced}
+        pair = {} if self.encoder is None else {
+            "encoder_token_ids": self.encoder, "forced_token_ids": self.forced, "last_token_id": self.last}
         return {"prompt_token_ids": self.ids} | pair
 
     @property

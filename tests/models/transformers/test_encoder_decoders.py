@@ -109,6 +109,19 @@ def test_a_forced_token_is_the_first_of_the_answer_unless_the_decoders_prompt_go
     assert continued.outputs[0].token_ids == generated(model, PROMPTS[1], 8, [40], eos_token_id=None)
 
 
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_a_forced_end_is_the_last_token_that_max_tokens_allows(tmp_path, count):
+    model = write_pair(tmp_path, "bart", forced_eos_token_id=7, eos_token_id=7)
+
+    with engine(tmp_path) as llm:
+        (output,) = llm.generate([{"prompt_token_ids": PROMPTS[1]}],
+                                 SamplingParams(temperature=0, max_tokens=count, min_tokens=count), use_tqdm=False)
+
+    answer = output.outputs[0]
+    assert answer.token_ids == generated(model, PROMPTS[1], count)
+    assert (answer.token_ids[-1], answer.finish_reason) == (7, "stop")
+
+
 def test_a_beam_search_of_width_one_finds_the_greedy_answer(t5):
     directory, model = t5
 

@@ -45,7 +45,8 @@ class EngineRequest(msgspec.Struct, kw_only=True):
     output_token_ids: tokens generated earlier, for a resumed request; they count as output.
     encoder_token_ids: the encoder's input, for a model with encoder and decoder; then `prompt_token_ids` are the
         decoder's. Empty for other models.
-    forced_token_ids: the first generated tokens, whatever the model's logits are.
+    forced_token_ids: the first generated tokens, whatever the model's logits are. last_token_id: the one at the last
+        place that `max_tokens` and the context leave; None: the model chooses it, too.
     cache_salt: part of the first block's content key in the prefix cache.
     constraint: the grammar that the answer follows, from the first token after `forced_token_ids` on. The engine must
         have been given a Vocabulary.
@@ -61,6 +62,7 @@ class EngineRequest(msgspec.Struct, kw_only=True):
     output_token_ids: list[int] = []
     encoder_token_ids: list[int] = []
     forced_token_ids: list[int] = []
+    last_token_id: int | None = None
     cache_salt: str | None = None
     prompt_embeds: WireTensor | None = None
     constraint: ConstraintSpec | None = None

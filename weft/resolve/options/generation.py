@@ -78,10 +78,10 @@ def eos_token_ids(option: str, config: HFConfig, directory: Path, vocab_size: in
 
 
 def decoder_start_token_ids(option: str, config: HFConfig, directory: Path, vocab_size: int) -> dict[str, int | None]:
-    """The fields decoder_start_token_id and forced_bos_token_id of a ModelConfig.
+    """The fields decoder_start_token_id, forced_bos_token_id and forced_eos_token_id of a ModelConfig.
 
     A decoder without a start token starts from bos_token_id, as in Transformers' `generate`. generation_config.json
-    is asked before config.json, and alone about the forced token. ConfigError for an id outside the vocabulary.
+    is asked before config.json, and alone about the forced tokens. ConfigError for an id outside the vocabulary.
     """
     path = generation_folder(option, directory) / GENERATION_NAME
     own, in_config = (read_json_if_there(path), str(path)), (config.values, config.source)
@@ -97,7 +97,7 @@ def decoder_start_token_ids(option: str, config: HFConfig, directory: Path, voca
 
     start = first("decoder_start_token_id", own, in_config)
     return {"decoder_start_token_id": first("bos_token_id", own, in_config) if start is None else start,
-            "forced_bos_token_id": first("forced_bos_token_id", own if own[0] else in_config)}
+            **{key: first(key, own if own[0] else in_config) for key in ("forced_bos_token_id", "forced_eos_token_id")}}
 
 
 def _checked(key: str, value: Any, source: str) -> Any:
