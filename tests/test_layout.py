@@ -18,6 +18,8 @@ LAYERS = (
     "version",
     "compat.vllm.options",      # a floor of its own: the lowest modules ask its table; the rest of compat is higher
     "structured_outputs",
+    "field_checks",
+    "sampling_extras",
     "sampling_params",
     "pooling_params",
     "outputs",

@@ -21,6 +21,7 @@ from weft.engine.process.spare import Spare
 from weft.engine.process.wire import Rejected, from_wire
 from weft.errors import EngineDeadError, NotBuiltError, RequestError, WeftError
 from weft.extend.named_object import name_of_function
+from weft.field_checks import check_text
 from weft.frontend.defaults import default_sampling_params
 from weft.frontend.gate import Gate, check_mode
 from weft.frontend.inputs import InputProcessor, Prepared
@@ -34,7 +35,7 @@ from weft.frontend.streams import OutputStream
 from weft.outputs import PoolingRequestOutput, RequestOutput
 from weft.pooling_params import PoolingParams
 from weft.resolve.engine_config import resolve_engine_config
-from weft.sampling_params import SamplingParams, check_text
+from weft.sampling_params import SamplingParams
 from weft.text.chat import Renderer, make_renderer
 from weft.text.fill_in_middle import FillInMiddle, MiddlePrompt
 from weft.text.tokenizer import Tokenizer, load_tokenizer

@@ -12,7 +12,7 @@ import msgspec
 from weft.compat.vllm.options.params import Accept, VllmParams
 from weft.compat.vllm.options.pooling import accept_pooling
 from weft.errors import NotBuiltError, RequestError
-from weft.sampling_params import check_flag
+from weft.field_checks import check_flag
 
 BUILT_TASKS = ("embed", "token_embed")
 # vLLM's other tasks, which weft has no code for yet.

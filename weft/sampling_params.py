@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import msgspec
@@ -17,11 +16,19 @@ from weft.compat.vllm.options.accept import tell
 from weft.compat.vllm.options.params import Accept, VllmParams
 from weft.compat.vllm.options.sampling import accept_beams, accept_sampling
 from weft.errors import NotBuiltError, RequestError
+from weft.field_checks import (
+    MAX_COUNT,
+    check_flag,
+    check_number,
+    check_strings,
+    check_token_ids,
+    check_whole,
+)
+from weft.sampling_extras import SamplingExtras
 from weft.structured_outputs import StructuredOutputsParams, read_structures
 
 GREEDY_TEMPERATURE = 1e-5      # a temperature below it means greedy: the likeliest token
 MIN_TEMPERATURE = 0.01         # other temperatures below it are raised to it: smaller ones overflow half precision
-MAX_COUNT = 2**31 - 1          # tokens; a larger count is a mistake
 MAX_N = 16384
 MAX_BAD_WORDS = 128
 MAX_LOGPROB_IDS = 128
@@ -36,7 +43,9 @@ _OFF_FOR_BEAMS = {
     "presence_penalty": 0.0, "frequency_penalty": 0.0, "repetition_penalty": 1.0, "top_p": 1.0, "top_k": 0,
     "min_p": 0.0, "stop": [], "stop_token_ids": [], "min_tokens": 0, "logprobs": None, "prompt_logprobs": None,
     "logprob_token_ids": None, "logit_bias": None, "allowed_token_ids": None, "bad_words": None, "extra_outputs": None,
-    "logits_processors": None, "extra_args": None, "structured_outputs": None}
+    "logits_processors": None, "extra_args": None, "structured_outputs": None,
+    "dry_multiplier": 0.0, "top_n_sigma": 0.0, "typical_p": 1.0, "xtc_probability": 0.0, "dynatemp_range": 0.0,
+    "mirostat": 0}
 
 
 class RequestOutputKind(enum.Enum):
@@ -47,8 +56,10 @@ class RequestOutputKind(enum.Enum):
     FINAL_ONLY = 2     # one output, when the request has finished
 
 
-class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_defaults=True, tag="sampling"):
+class SamplingParams(SamplingExtras, metaclass=VllmParams, kw_only=True, omit_defaults=True, tag="sampling"):
     """How one request is sampled. A wrong value is a `RequestError` (a ValueError) that names the field.
+
+    Further samplers are the fields of SamplingExtras.
 
     The constructor also takes the other fields of vLLM 0.6 to 0.33, as `compat/vllm/options/sampling.py` says.
 
@@ -127,6 +138,7 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
 
     def __post_init__(self) -> None:
         self._check_flags()
+        self.check_extras()
         self._check_sampling()
         self._check_lengths()
         self._check_stop()
@@ -152,7 +164,8 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
         """A copy that shares no lists with this object; checked again, because fields may have been assigned since."""
         return msgspec.structs.replace(self, **{
             name: value.copy() for name in ("stop", "stop_token_ids", "logit_bias", "allowed_token_ids", "bad_words",
-                                            "logprob_token_ids", "extra_outputs", "logits_processors", "extra_args")
+                                            "logprob_token_ids", "extra_outputs", "logits_processors", "extra_args",
+                                                  "dry_sequence_breakers")
             if isinstance(value := getattr(self, name), list | dict)})
 
     def check_vocabulary(self, vocab_size: int) -> None:
@@ -176,21 +189,21 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
 
     def _check_sampling(self) -> None:
         for name in ("presence_penalty", "frequency_penalty"):
-            setattr(self, name, _number(name, getattr(self, name), -2, 2))
-        self.repetition_penalty = _number("repetition_penalty", self.repetition_penalty, *PENALTY_RANGE)
-        self.temperature = _number("temperature", self.temperature, 0, 2)
-        self.min_p = _number("min_p", self.min_p, 0, 1)
-        self.top_p = _number("top_p", self.top_p, 0, 1)
+            setattr(self, name, check_number(name, getattr(self, name), -2, 2))
+        self.repetition_penalty = check_number("repetition_penalty", self.repetition_penalty, *PENALTY_RANGE)
+        self.temperature = check_number("temperature", self.temperature, 0, 2)
+        self.min_p = check_number("min_p", self.min_p, 0, 1)
+        self.top_p = check_number("top_p", self.top_p, 0, 1)
         if self.top_p == 0:
             raise RequestError("top_p", self.top_p, expected="a number above 0, up to 1")
-        _whole("top_k", self.top_k, -1, MAX_COUNT)
+        check_whole("top_k", self.top_k, -1, MAX_COUNT)
         self.top_k = max(self.top_k, 0)
-        _whole("n", self.n, 1, MAX_N)
+        check_whole("n", self.n, 1, MAX_N)
         if self.best_of is not None:
-            _whole("best_of", self.best_of, self.n, MAX_N)
+            check_whole("best_of", self.best_of, self.n, MAX_N)
             self.best_of = None if self.best_of == self.n else self.best_of
         if self.seed is not None:
-            _whole("seed", self.seed, *SEED_RANGE)
+            check_whole("seed", self.seed, *SEED_RANGE)
             self.seed = None if self.seed == -1 else self.seed
         if self.is_greedy:
             if self.num_candidates > 1 and not self.use_beam_search:
@@ -198,26 +211,29 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
                                    expected="1 with greedy sampling",
                                    hint="All answers would be the same: set a temperature above 0.")
             self.temperature, self.top_p, self.top_k, self.min_p = 0.0, 1.0, 0, 0.0
+            self.drop_filters()
         else:
             self.temperature = max(self.temperature, MIN_TEMPERATURE)
+        if self.mirostat:
+            self.top_p, self.top_k, self.min_p = 1.0, 0, 0.0
 
     def _check_lengths(self) -> None:
-        _whole("min_tokens", self.min_tokens, 0, MAX_COUNT)
+        check_whole("min_tokens", self.min_tokens, 0, MAX_COUNT)
         if self.max_tokens is not None:
-            _whole("max_tokens", self.max_tokens, 1, MAX_COUNT)
+            check_whole("max_tokens", self.max_tokens, 1, MAX_COUNT)
             if self.min_tokens > self.max_tokens:
                 raise RequestError("min_tokens", self.min_tokens, expected=f"at most max_tokens = {self.max_tokens}")
         for name, low in (("logprobs", -1), ("prompt_logprobs", -1), ("stream_interval", 1)):
             if getattr(self, name) is not None:
-                _whole(name, getattr(self, name), low, MAX_COUNT)
+                check_whole(name, getattr(self, name), low, MAX_COUNT)
         if self.truncate_prompt_tokens is not None:
-            _whole("truncate_prompt_tokens", self.truncate_prompt_tokens, -1, MAX_COUNT)
+            check_whole("truncate_prompt_tokens", self.truncate_prompt_tokens, -1, MAX_COUNT)
             if self.truncate_prompt_tokens == 0:
                 raise RequestError("truncate_prompt_tokens", 0, expected="at least 1, or -1 for what fits")
         if self.truncation_side not in ("left", "right"):
             raise RequestError("truncation_side", self.truncation_side, expected="left or right")
         if self.extra_outputs is not None:
-            self.extra_outputs = list(dict.fromkeys(_strings("extra_outputs", self.extra_outputs))) or None
+            self.extra_outputs = list(dict.fromkeys(check_strings("extra_outputs", self.extra_outputs))) or None
         for name in ("prompt_logprobs", "extra_outputs"):
             if getattr(self, name) is None:
                 continue
@@ -231,7 +247,7 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
             raise RequestError("output_kind", self.output_kind, expected="CUMULATIVE or FINAL_ONLY with "
                                + ("use_beam_search" if self.use_beam_search else "best_of above n"),
                                hint="Which answers are the best is known when all have ended.")
-        self.length_penalty = _number("length_penalty", self.length_penalty, *LENGTH_PENALTY_RANGE)
+        self.length_penalty = check_number("length_penalty", self.length_penalty, *LENGTH_PENALTY_RANGE)
         if not any(self.early_stopping is value or self.early_stopping == value == "never" for value in EARLY_STOPPING):
             raise RequestError("early_stopping", self.early_stopping, expected="False, True or 'never'")
         if self.use_beam_search:
@@ -248,19 +264,20 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
     def _check_stop(self) -> None:
         if isinstance(self.stop, str):
             self.stop = [self.stop]
-        self.stop = _strings("stop", [] if self.stop is None else self.stop)
+        self.stop = check_strings("stop", [] if self.stop is None else self.stop)
         if self.stop and not self.detokenize:
             raise RequestError("detokenize", False, expected="True with stop strings",
                                hint="Use stop_token_ids, which need no text.")
 
     def _check_tokens(self) -> None:
-        self.stop_token_ids = _token_ids("stop_token_ids", [] if self.stop_token_ids is None else self.stop_token_ids)
+        stop_ids = [] if self.stop_token_ids is None else self.stop_token_ids
+        self.stop_token_ids = check_token_ids("stop_token_ids", stop_ids)
         if self.allowed_token_ids is not None:
-            self.allowed_token_ids = _token_ids("allowed_token_ids", self.allowed_token_ids)
+            self.allowed_token_ids = check_token_ids("allowed_token_ids", self.allowed_token_ids)
             if not self.allowed_token_ids:
                 raise RequestError("allowed_token_ids", [], expected="at least one token id, or None for all")
         if self.logprob_token_ids is not None:
-            self._check_logprob_ids(list(dict.fromkeys(_token_ids("logprob_token_ids", self.logprob_token_ids))))
+            self._check_logprob_ids(list(dict.fromkeys(check_token_ids("logprob_token_ids", self.logprob_token_ids))))
         if self.logit_bias is not None:
             self.logit_bias = _logit_bias(self.logit_bias)
         for i, function in enumerate(self.logits_processors or ()):
@@ -269,7 +286,7 @@ class SamplingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_de
         if self.extra_args is not None and not isinstance(self.extra_args, dict):
             raise RequestError("extra_args", self.extra_args, expected="a dictionary")
         if self.bad_words is not None:
-            self.bad_words = _strings("bad_words", self.bad_words)
+            self.bad_words = check_strings("bad_words", self.bad_words)
             if len(self.bad_words) > MAX_BAD_WORDS:
                 raise RequestError("bad_words", len(self.bad_words), expected=f"at most {MAX_BAD_WORDS} words")
 
@@ -298,61 +315,12 @@ class BeamSearchParams(msgspec.Struct, metaclass=VllmParams, omit_defaults=True)
     accept: ClassVar[Accept] = accept_beams
 
     def __post_init__(self) -> None:
-        _whole("beam_width", self.beam_width, 1, MAX_N)
-        _whole("max_tokens", self.max_tokens, 1, MAX_COUNT)
+        check_whole("beam_width", self.beam_width, 1, MAX_N)
+        check_whole("max_tokens", self.max_tokens, 1, MAX_COUNT)
         for name in ("ignore_eos", "include_stop_str_in_output", "skip_special_tokens"):
             check_flag(name, getattr(self, name))
-        self.temperature = _number("temperature", self.temperature, 0, 2)
-        self.length_penalty = _number("length_penalty", self.length_penalty, *LENGTH_PENALTY_RANGE)
-
-
-def check_text(field: str, text: Any) -> str:
-    """Returns `text` if it is a string that UTF-8 can encode; otherwise RequestError."""
-    if not isinstance(text, str):
-        raise RequestError(field, text, expected="a string")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise RequestError(field, text, expected="text that UTF-8 can hold",
-                           hint=f"There is a lone surrogate at character {error.start}.") from None
-    return text
-
-
-def check_flag(field: str, value: Any) -> None:
-    """RequestError unless `value` is True or False."""
-    if not isinstance(value, bool):
-        raise RequestError(field, value, expected="True or False")
-
-
-def _whole(field: str, value: Any, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise RequestError(field, value, expected=f"an integer from {low} to {high}")
-
-
-def _number(field: str, value: Any, low: float, high: float) -> float:
-    """`value` as a float, if in the range. NaN and integers too large for a float fail the comparison."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-        raise RequestError(field, value, expected=f"a number from {low} to {high}")
-    return float(value)
-
-
-def _strings(field: str, value: Any) -> list[str]:
-    if not isinstance(value, list | tuple):
-        raise RequestError(field, value, expected="a string or a list of strings" if field == "stop" else
-                           "a list of strings")
-    for i, item in enumerate(value):
-        if not check_text(f"{field}[{i}]", item):
-            raise RequestError(f"{field}[{i}]", item, expected="a string that is not empty")
-    return list(value)
-
-
-def _token_ids(field: str, value: Any) -> list[int]:
-    if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
-        raise RequestError(field, value, expected="a list of token ids")
-    token_ids = list(value)
-    for i, token_id in enumerate(token_ids):
-        _whole(f"{field}[{i}]", token_id, 0, MAX_COUNT)
-    return token_ids
+        self.temperature = check_number("temperature", self.temperature, 0, 2)
+        self.length_penalty = check_number("length_penalty", self.length_penalty, *LENGTH_PENALTY_RANGE)
 
 
 def _logit_bias(value: Any) -> dict[int, float]:
@@ -362,7 +330,7 @@ def _logit_bias(value: Any) -> dict[int, float]:
     bias = {}
     for key, number in value.items():
         token_id = int(key) if isinstance(key, str) and key.isascii() and key.isdecimal() and len(key) < 11 else key
-        _whole("logit_bias", token_id, 0, MAX_COUNT)
+        check_whole("logit_bias", token_id, 0, MAX_COUNT)
         if not isinstance(number, int | float) or isinstance(number, bool) or math.isnan(_clamp(number)):
             raise RequestError(f"logit_bias[{token_id}]", number, expected="a number from -100 to 100")
         bias[token_id] = _clamp(number)

@@ -7,7 +7,8 @@ import torch
 from isa_levels import native_levels
 
 from weft.engine.process.messages import EngineRequest
-from weft.engine.sampler import Sampled, Sampler, SampleRow
+from weft.engine.sample_row import SampleRow
+from weft.engine.sampler import Sampled, Sampler
 from weft.engine.sequence import Sequence
 from weft.sampling_params import SamplingParams
 

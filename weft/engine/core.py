@@ -20,7 +20,7 @@ from weft.engine.memory.start_report import start_report
 from weft.engine.process.messages import EngineInfo, EngineOutput, EngineRequest, EngineStats, StepResult
 from weft.engine.runner import Runner
 from weft.engine.scheduler import Scheduler
-from weft.engine.sequence import Sequence
+from weft.engine.sequence import Sequence, uses_mirostat
 from weft.engine.speculation import make_proposer
 from weft.engine.step_plan import StepPlan
 from weft.engine.step_results import SequenceResult
@@ -159,7 +159,8 @@ class EngineCore:
         """Asks the proposer for drafts of the next step, for each sequence that this step sampled."""
         if self._proposer is None:
             return
-        seqs = [item.seq for item in plan.scheduled if item.num_rows and not item.seq.is_finished]
+        seqs = [item.seq for item in plan.scheduled
+                if item.num_rows and not item.seq.is_finished and not uses_mirostat(item.seq)]
         for seq, drafts in zip(seqs, self._proposer.propose(seqs), strict=True):
             seq.draft_token_ids = drafts
 
@@ -231,4 +232,5 @@ def _output(seq: Sequence, result: SequenceResult) -> EngineOutput:
         prompt_logprobs=result.prompt_logprobs, pooled=result.pooled, extra_outputs=result.extra_outputs,
         finish_reason=seq.finish_reason,
         stop_reason=seq.stop_reason, num_cached_tokens=seq.num_cached_tokens or 0,
-        first_scheduled_time=seq.first_scheduled_time, num_preemptions=seq.num_preemptions, error=result.error)
+        first_scheduled_time=seq.first_scheduled_time, num_preemptions=seq.num_preemptions, error=result.error,
+        mirostat_mu=seq.mirostat_mu if uses_mirostat(seq) else None)

@@ -1,8 +1,8 @@
 """The sampler: from logits to tokens and log-probabilities, each row with its sequence's parameters.
 
 Order of the steps: a forced token, or else the grammar's mask, allowed ids, bad words, min_tokens and logit bias; then
-logits processors, penalties, temperature (with the processors that leave the likeliest token alone), min-p, top-k,
-top-p, draw.
+logits processors, penalties, the filters of `shaping.py`, temperature (with the processors that leave the likeliest
+token alone), min-p, top-k, top-p, draw.
 A row's token depends only on the row's logits, the tokens before it, the parameters and the seed, never on the batch.
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +20,8 @@ from weft.engine.constraints import RowMasks
 from weft.engine.logits_processors.batch import BatchProcessors
 from weft.engine.logits_processors.interface import bound, put_row
 from weft.engine.process.messages import TokenLogprobs
-from weft.engine.sequence import Sequence
+from weft.engine.sample_row import SampleRow
+from weft.engine.shaping import Shaped, learn, penalise_repetition, shape
 from weft.ops.sampling import (
     EMPTY,
     GOOD,
@@ -35,40 +35,6 @@ from weft.ops.sampling import (
 from weft.sampling_params import SamplingParams
 
 _ROWS_AT_ONCE = 64             # prompt_logprobs: rows in float32 at a time
-
-
-class SampleRow(NamedTuple):
-    """One row of logits: the distribution of the token after a sequence's tokens and after `drafts`."""
-
-    seq: Sequence
-    drafts: tuple[int, ...] = ()
-
-    @property
-    def params(self) -> SamplingParams:
-        return self.seq.request.sampling
-
-    @property
-    def token_ids(self) -> list[int]:
-        """All tokens before the token to sample. Read only: usually the sequence's own list."""
-        return [*self.seq.token_ids, *self.drafts] if self.drafts else self.seq.token_ids
-
-    @property
-    def num_tokens(self) -> int:
-        """The number of tokens before the token to sample, which is also that token's position."""
-        return len(self.seq.token_ids) + len(self.drafts)
-
-    @property
-    def num_output_tokens(self) -> int:
-        """The number of output tokens before the token to sample."""
-        return self.num_tokens - self.seq.num_prompt_tokens
-
-    @property
-    def forced_id(self) -> int | None:
-        """The token, if the request says it whatever the logits are."""
-        request, place = self.seq.request, self.num_output_tokens
-        if place < len(request.forced_token_ids):
-            return request.forced_token_ids[place]
-        return request.last_token_id if self.num_tokens + 1 >= self.seq.max_len else None
 
 
 @dataclass(slots=True)
@@ -115,8 +81,9 @@ class Sampler:
             keep = "processed" if self._processed else "raw"
             if not self._processed and not set(reported).isdisjoint(edited):
                 keep, source, places = None, logits[reported], list(range(len(reported)))
-        failed = self._edit(logits, rows, edited, bits) if edited else {}
-        drawn = self._sampling.draw(logits, _settings(rows), keep=keep)
+        failed, shaped = self._edit(logits, rows, edited, bits) if edited else ({}, Shaped())
+        drawn = self._sampling.draw(logits, _settings(rows, shaped.temperatures), keep=keep)
+        learn(rows, drawn.tokens, shaped)
         results = [Sampled(token) if state == GOOD else Sampled(error=_WHY_NOT[state], is_dead_end=state == EMPTY)
                    for token, state in zip(drawn.tokens.tolist(), drawn.states.tolist(), strict=True)]
         for i, why in (failed if masks is None else failed | masks.failed).items():
@@ -173,10 +140,10 @@ class Sampler:
             self._processors.check(params)
 
     def _edit(self, logits: Tensor, rows: Seq[SampleRow], edited: Seq[int],
-              bits: Mapping[int, np.ndarray]) -> dict[int, str]:
-        """Applies masks, bias, logits processors and penalties to rows of logits [N, V], in place.
+              bits: Mapping[int, np.ndarray]) -> tuple[dict[int, str], Shaped]:
+        """Applies masks, bias, logits processors, penalties and filters to rows of logits [N, V], in place.
 
-        Returns {row: why its request ends} where a processor failed.
+        Returns {row: why its request ends} where a processor failed, and what the filters found.
         """
         for i in edited:
             self._mask(logits[i], rows[i], bits.get(i))
@@ -190,7 +157,7 @@ class Sampler:
         if self._processors is not None:
             temperatures = [0.0 if row.params.is_greedy else row.params.temperature for row in rows]
             failed = self._processors.apply(logits, seqs, temperatures) | failed
-        return failed
+        return failed, shape(logits, rows, edited)
 
     def _mask(self, logits: Tensor, row: SampleRow, bits: np.ndarray | None) -> None:
         """Applies masks and bias to one row of logits [V], in place. bits: the grammar's, as in RowMasks."""
@@ -221,6 +188,8 @@ class Sampler:
             sampling.penalise(logits, token_ids if has_ids else token_ids[first:], first if has_ids else 0,
                               repetition=params.repetition_penalty,
                               frequency=params.frequency_penalty, presence=params.presence_penalty)
+        if params.dry_multiplier and row.forced_id is None:
+            penalise_repetition(logits, row)
 
 
 _WHY_NOT = {
@@ -234,7 +203,7 @@ def _has_edits(row: SampleRow) -> bool:
     params, request = row.params, row.seq.request
     return bool(params.allowed_token_ids is not None or request.bad_words_token_ids or params.logit_bias
                 or params.min_tokens > row.num_output_tokens or params.logits_processors or _has_penalties(params)
-                or row.forced_id is not None)
+                or row.forced_id is not None or params.has_filters or params.dry_multiplier)
 
 
 def _run_functions(logits: Tensor, rows: Seq[SampleRow], edited: Seq[int]) -> dict[int, str]:
@@ -257,14 +226,18 @@ def _has_penalties(params: SamplingParams) -> bool:
     return params.repetition_penalty != 1 or params.frequency_penalty != 0 or params.presence_penalty != 0
 
 
-def _settings(rows: Seq[SampleRow]) -> DrawSettings | None:
-    """The draw settings of all rows, as arrays [N]; None if every row is greedy."""
+def _settings(rows: Seq[SampleRow], own: Mapping[int, float]) -> DrawSettings | None:
+    """The draw settings of all rows, as arrays [N]; None if every row is greedy.
+
+    own: {row: the temperature in place of its request's}.
+    """
     params = [row.params for row in rows]
     if all(p.is_greedy for p in params):
         return None
     seeds = np.array([0 if p.seed is None else p.seed % 2**64 for p in params], dtype=np.uint64)
     return DrawSettings(
-        temperatures=np.array([0 if p.is_greedy else p.temperature for p in params], dtype=np.float32),
+        temperatures=np.array([own.get(i, 0 if p.is_greedy else p.temperature) for i, p in enumerate(params)],
+                              dtype=np.float32),
         min_ps=np.array([p.min_p for p in params], dtype=np.float32),
         top_ps=np.array([p.top_p for p in params], dtype=np.float32),
         top_ks=np.array([p.top_k for p in params], dtype=np.int64),

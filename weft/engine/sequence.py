@@ -25,6 +25,11 @@ class State(enum.Enum):
     FINISHED = "finished"    # has a finish_reason and no blocks
 
 
+def uses_mirostat(seq: Sequence) -> bool:
+    """Whether a sequence's sampler learns from each token, so that no token can be drafted ahead."""
+    return not seq.is_pooling and bool(seq.request.sampling.mirostat)
+
+
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Sequence:
     """One sequence: waiting, running or finished. Built from its request alone: `Sequence(request)`.
@@ -46,6 +51,7 @@ class Sequence:
         num_extra_rows: positions whose extra outputs have left the engine; a preempted sequence skips them as well.
         num_prompt_logprobs: prompt positions whose log-probabilities have left the engine. A preempted sequence skips
             these positions when it runs again.
+        mirostat_mu: the bound of surprise, in bits, that mirostat has learned.
         finish_reason: None while alive, else "stop", "length", "abort" or "error".
         stop_reason: the stop token id that ended the sequence; None for the end-of-text token; a sentence if the
             request's parameters forbid every token.
@@ -70,6 +76,7 @@ class Sequence:
     num_preemptions: int = field(default=0, init=False)
     num_prompt_logprobs: int = field(default=0, init=False)
     num_extra_rows: int = field(default=0, init=False)
+    mirostat_mu: float = field(default=0.0, init=False)
     first_scheduled_time: float | None = field(default=None, init=False)
     finish_reason: str | None = field(default=None, init=False)
     stop_reason: int | str | None = field(default=None, init=False)
@@ -89,6 +96,7 @@ class Sequence:
         self.max_len = self.num_prompt_tokens + params.max_tokens
         self.min_len = self.num_prompt_tokens + params.min_tokens
         self.end_token_ids = self._eos_token_ids() | frozenset(params.stop_token_ids or ())
+        self.mirostat_mu = 2 * params.mirostat_tau if request.mirostat_mu is None else request.mirostat_mu
 
     @property
     def request_id(self) -> str:

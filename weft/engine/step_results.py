@@ -9,7 +9,8 @@ from torch import Tensor
 
 from weft.engine.process.messages import TokenLogprobs, WireTensor
 from weft.engine.process.wire_tensor import to_wire
-from weft.engine.sampler import Sampled, SampleRow
+from weft.engine.sample_row import SampleRow
+from weft.engine.sampler import Sampled
 from weft.engine.step_plan import Scheduled, StepPlan
 from weft.ops.step import Step
 

@@ -16,15 +16,17 @@ import msgspec
 from weft.config.engine_config import EngineConfig
 from weft.engine.process.messages import NO_TOKEN, EngineInfo, EngineRequest, WireTensor
 from weft.errors import RequestError
+from weft.field_checks import MAX_COUNT, check_text
 from weft.frontend.allowed_tokens import check_some_token_is_allowed
 from weft.frontend.beam_search import BeamSearch, step_params
+from weft.frontend.dry import breaker_ids
 from weft.frontend.prompt_ids import PromptIds, named
 from weft.frontend.prompts import Prompt, parse_prompt
 from weft.grammar.form import ConstraintSpec
 from weft.grammar.read import read_constraint
 from weft.grammar.vocabulary import Vocabulary
 from weft.pooling_params import PoolingParams
-from weft.sampling_params import MAX_COUNT, BeamSearchParams, SamplingParams, check_text
+from weft.sampling_params import BeamSearchParams, SamplingParams
 from weft.structured_outputs import FIELD
 from weft.text.tokenizer import Tokenizer
 from weft.text.vocabulary import vocabulary_of
@@ -124,7 +126,7 @@ class InputProcessor:
         bad_words = self._bad_words(params.bad_words or [])
         check_some_token_is_allowed(params, self.eos_token_ids, bad_words, self.vocab_size)
         shared |= {"eos_token_ids": self.eos_token_ids, "bad_words_token_ids": bad_words,
-                   "constraint": self._constraint(params)}
+                   "constraint": self._constraint(params), "dry_breaker_ids": breaker_ids(params, self.tokenizer)}
         found = PromptIds(parsed.text, [])
         if parsed.embeds is None:
             found = self._prompt_ids(parsed, params, add_special_tokens=add_special_tokens)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from weft.errors import NotBuiltError, RequestError
-from weft.sampling_params import check_text
+from weft.field_checks import check_text
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -47,6 +47,7 @@ class EngineRequest(msgspec.Struct, kw_only=True):
         decoder's. Empty for other models.
     forced_token_ids: the first generated tokens, whatever the model's logits are. last_token_id: the one at the last
         place that `max_tokens` and the context leave; None: the model chooses it, too.
+    dry_breaker_ids: tokens at which DRY's passages end. mirostat_mu: of a resumed request, what mirostat has learned.
     cache_salt: part of the first block's content key in the prefix cache.
     constraint: the grammar that the answer follows, from the first token after `forced_token_ids` on. The engine must
         have been given a Vocabulary.
@@ -63,6 +64,8 @@ class EngineRequest(msgspec.Struct, kw_only=True):
     encoder_token_ids: list[int] = []
     forced_token_ids: list[int] = []
     last_token_id: int | None = None
+    dry_breaker_ids: list[int] = []
+    mirostat_mu: float | None = None
     cache_salt: str | None = None
     prompt_embeds: WireTensor | None = None
     constraint: ConstraintSpec | None = None
@@ -104,6 +107,7 @@ class EngineOutput(msgspec.Struct, kw_only=True, omit_defaults=True):
     stop_reason: the stop token id; None for an end-of-text token; a sentence if the request forbids every token.
     num_cached_tokens: prompt tokens found in the prefix cache; sent with each output.
     first_scheduled_time: seconds of the engine's `time.monotonic` (one clock for all processes of a machine).
+    mirostat_mu: what mirostat has learned by now; None for a request without mirostat.
     """
 
     request_id: str
@@ -117,6 +121,7 @@ class EngineOutput(msgspec.Struct, kw_only=True, omit_defaults=True):
     num_cached_tokens: int = 0
     first_scheduled_time: float | None = None
     num_preemptions: int = 0
+    mirostat_mu: float | None = None
     error: str | None = None
 
 

@@ -22,6 +22,7 @@ class OpenSequence:
         self.is_sent = False     # to the process that runs now
         self.is_running = False      # computed by the process that runs now, as far as is known
         self._token_ids: list[int] = []
+        self._mirostat_mu: float | None = request.mirostat_mu
         self._num_prompt_logprobs = 0      # prompt positions delivered
         self._num_repeated = 0             # delivered positions that a resumed prompt still computes again
         self._num_extra_rows = 0           # positions of extra outputs delivered
@@ -32,6 +33,7 @@ class OpenSequence:
         restart.
         """
         self._token_ids += output.new_token_ids
+        self._mirostat_mu = output.mirostat_mu
         if output.prompt_logprobs:
             repeated = min(self._num_repeated, len(output.prompt_logprobs))
             self._num_repeated -= repeated
@@ -55,7 +57,8 @@ class OpenSequence:
         if self._token_ids and isinstance(params, SamplingParams) and params.prompt_logprobs is not None:
             params = msgspec.structs.replace(params, prompt_logprobs=None)
         return msgspec.structs.replace(
-            self.request, params=params, output_token_ids=self.request.output_token_ids + self._token_ids)
+            self.request, params=params, mirostat_mu=self._mirostat_mu,
+            output_token_ids=self.request.output_token_ids + self._token_ids)
 
 
 class StatsTotal:

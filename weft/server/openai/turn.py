@@ -13,7 +13,8 @@ from typing import Any
 
 from fastapi import Request
 
-from weft.sampling_params import MAX_COUNT, SamplingParams
+from weft.field_checks import MAX_COUNT
+from weft.sampling_params import SamplingParams
 from weft.server.context import ServerContext, request_id_of
 from weft.server.errors import bad_field
 from weft.server.openai.answer_parts import AnswerParts
