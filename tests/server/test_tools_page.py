@@ -8,10 +8,14 @@ import sys
 from pathlib import Path
 
 import httpx
+import openai
 from fake_engine import FakeEngine
+from toy_engine import save_tokenizer
 
+from weft.config.engine_config import TokenizerConfig
 from weft.server.options import ServerOptions
 from weft.server.parser_plugins import load_parser_plugins
+from weft.text.tokenizer import load_tokenizer
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = "{{ tools | tojson }}<tool_call>{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
@@ -54,3 +58,35 @@ def test_the_parser_of_the_page_finds_a_call(start_server, tmp_path):
 
     assert (choice["message"]["content"], choice["finish_reason"]) == ("So: ", "tool_calls")
     assert choice["message"]["tool_calls"][0]["function"] == {"name": "add", "arguments": '{"a": 1}'}
+
+
+def test_a_parser_written_for_vllm_is_served(start_server, tmp_path):
+    file = tmp_path / "arrow.py"
+    file.write_text("""
+from vllm.entrypoints.openai.protocol import DeltaFunctionCall, DeltaMessage, DeltaToolCall
+from vllm.tool_parsers import ToolParser, ToolParserManager
+
+@ToolParserManager.register_module("arrow")
+class ArrowToolParser(ToolParser):
+    def extract_tool_calls_streaming(self, previous_text, current_text, delta_text, previous_token_ids,
+                                     current_token_ids, delta_token_ids, request):
+        assert len(current_token_ids) == len(current_text) and request.tools[0].function.name == "add"
+        if not current_text.endswith("}"):
+            return None
+        name, arguments = current_text.removeprefix("=> ").split(" ", 1)
+        function = DeltaFunctionCall(name=name, arguments=arguments)
+        return DeltaMessage(tool_calls=[DeltaToolCall(index=0, id="call_7", type="function", function=function)])
+""")
+    options = {"tool_parser_plugin": str(file), "tool_call_parser": "arrow"}
+    load_parser_plugins(ServerOptions(**options))
+    tokenizer = load_tokenizer(TokenizerConfig(path=str(save_tokenizer(tmp_path)), chat_template=TEMPLATE))
+    url = start_server(FakeEngine('=> add {"a": 1}', tokenizer=tokenizer), **options)
+    client = openai.OpenAI(base_url=url + "/v1", api_key="unused", max_retries=0)
+
+    chunks = list(client.chat.completions.create(
+        model="toy", messages=[{"role": "user", "content": "Hi"}], stream=True,
+        tools=[{"type": "function", "function": {"name": "add"}}]))
+
+    [start, arguments] = [call for chunk in chunks for call in chunk.choices[0].delta.tool_calls or []]
+    assert (start.id, start.function.name, arguments.function.arguments) == ("call_7", "add", '{"a": 1}')
+    assert chunks[-1].choices[0].finish_reason == "tool_calls"

@@ -9,11 +9,12 @@ from weft.compat.vllm.tables.engine import ENGINE
 from weft.compat.vllm.tables.later import LATER
 from weft.compat.vllm.tables.layers import LAYERS
 from weft.compat.vllm.tables.models import MODELS
+from weft.compat.vllm.tables.parsers import PARSERS
 from weft.compat.vllm.tables.row import Row
 from weft.compat.vllm.tables.runtime import RUNTIME
 from weft.compat.vllm.tables.scripts import SCRIPTS
 
-ROWS: tuple[Row, ...] = (*LAYERS, *MODELS, *RUNTIME, *ENGINE, *SCRIPTS)
+ROWS: tuple[Row, ...] = (*LAYERS, *MODELS, *RUNTIME, *ENGINE, *SCRIPTS, *PARSERS)
 
 
 @cache

@@ -35,7 +35,5 @@ class _Unused:
             logger.warning("%s: weft has no %s of others yet, so it is not used", name, self.parts)
 
 
-ToolParserManager = _Unused("parsers of tool calls")
-ReasoningParserManager = _Unused("parsers of reasoning")
 ParserManager = _Unused("parsers")
 TokenizerRegistry = _Unused("tokenizers")

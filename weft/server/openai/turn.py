@@ -121,7 +121,7 @@ def _parse_request(context: ServerContext, body: ChatBody, prompt: str | list[in
     if not isinstance(prompt, str):
         prompt = tokenizer.decode(token_ids[-_TAIL_TOKENS:], skip_special_tokens=False)
     return ParseRequest(tools=body.tools, prompt=prompt[-_TAIL_CHARS:], continued=continued, prompt_token_ids=token_ids,
-                        body=body.model_dump(exclude_unset=True), tokenizer=tokenizer)
+                        is_streamed=body.stream, body=body.model_dump(exclude_unset=True), tokenizer=tokenizer)
 
 
 def _last_text(message: dict[str, Any], role: str) -> str:

@@ -17,14 +17,16 @@ class ParseRequest:
     prompt: the prompt's text, or its end: it says whether the prompt began the reasoning.
     continued: the text of the message that the answer goes on with; None: the answer is a new message.
     prompt_token_ids: the prompt.
+    is_streamed: whether the answer comes in pieces, rather than as a whole.
     body: the request as its client sent it, for parsers of others.
-    tokenizer: the model's, as in transformers, for parsers of others.
+    tokenizer: the model's `Tokenizer`, for parsers of others.
     """
 
     tools: Sequence[Mapping[str, Any]] | None = None
     prompt: str = ""
     continued: str | None = None
     prompt_token_ids: Sequence[int] = ()
+    is_streamed: bool = True
     body: Mapping[str, Any] = field(default_factory=dict)
     tokenizer: Any = None
 

@@ -11,6 +11,7 @@ from weft.text.parsing.events import AnswerParser
 from weft.text.parsing.kind import ParseRequest, ParserKind
 from weft.text.parsing.registry import REASONING_PARSERS, TOOL_PARSERS, ParserRegistry
 from weft.text.tokenizer import Tokenizer
+from weft.text.vllm_parsers.adapter import VllmKind
 
 logger = logging.getLogger("weft")
 
@@ -57,8 +58,12 @@ def choose_parsers(tokenizer: Tokenizer | None, *, tools: str | None, reasoning:
     """
     templates = "" if tokenizer is None else "\n".join(tokenizer.chat_templates.values())
     is_mistral = tokenizer is not None and isinstance(tokenizer.source, MistralTokenizer)
-    return Parsers(_chosen(TOOL_PARSERS, tools, templates, is_mistral=is_mistral),
-                   _chosen(REASONING_PARSERS, reasoning, templates, is_mistral=is_mistral))
+    chosen = Parsers(_chosen(TOOL_PARSERS, tools, templates, is_mistral=is_mistral),
+                     _chosen(REASONING_PARSERS, reasoning, templates, is_mistral=is_mistral))
+    for kind in (chosen.tools, chosen.reasoning):
+        if isinstance(kind, VllmKind) and tokenizer is not None:
+            kind.prepare(tokenizer)
+    return chosen
 
 
 def _chosen(registry: ParserRegistry, name: str | None, templates: str, *, is_mistral: bool) -> ParserKind | None:

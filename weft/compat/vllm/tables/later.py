@@ -9,7 +9,7 @@ from __future__ import annotations
 _MEDIA = "models with images, audio or video are not built yet"
 _POOLING = "pooling of programmed models is not built yet"
 _STATES = "states (Mamba, linear attention, short convolutions) of programmed models are not built yet"
-_PARSERS = "parsers of tool calls and of reasoning are not built yet"
+_PARSERS = "weft's own parsers are chosen by name (docs/tools.md), and have no classes that others may borrow"
 
 LATER = {
     "vllm.multimodal": _MEDIA,
