@@ -89,6 +89,19 @@ def test_the_openai_example_tells_a_story(capsys):
     assert "fox" in capsys.readouterr().out
 
 
+def test_the_anthropic_example_tells_a_story(capsys):
+    source = block_with("docs/guide.md", "import anthropic")
+    engine = AsyncLLM.from_engine_args(EngineArgs(use_tqdm_on_load=False))
+    try:
+        with running_server(engine, ServerOptions()) as url:
+            assert "http://127.0.0.1:8000" in source
+            run(source.replace("http://127.0.0.1:8000", url))
+    finally:
+        engine.shutdown()
+
+    assert "fox" in capsys.readouterr().out
+
+
 def test_several_models_in_one_script(tmp_path, capsys):
     source = block_with("docs/guide.md", "path/to/one")
     tiny = make_checkpoint(tmp_path / "tiny")
@@ -210,6 +223,12 @@ def test_the_page_of_parts_is_what_the_code_says():
     assert subprocess.run(command, cwd=ROOT).returncode == 0, "run tools/make_parts_docs.py"
 
 
+def test_the_page_of_the_http_api_is_what_the_code_says():
+    command = [sys.executable, ROOT / "tools" / "make_http_docs.py", "--check"]
+
+    assert subprocess.run(command, cwd=ROOT).returncode == 0, "run tools/make_http_docs.py"
+
+
 def test_a_programmed_model_answers(tmp_path, capsys):
     source = block_with("docs/adding-a-model.md", "from programmed_llama import MyLlama")
 
@@ -281,7 +300,7 @@ def test_every_python_block_is_run_by_a_test_above():
     counts = {str(page.relative_to(ROOT)): len(blocks(str(page), "python")) for page in PAGES}
 
     assert {page: count for page, count in counts.items() if count} == {
-        "README.md": 2, "docs/adding-a-model.md": 6, "docs/configuration.md": 2, "docs/guide.md": 7,
+        "README.md": 2, "docs/adding-a-model.md": 6, "docs/configuration.md": 2, "docs/guide.md": 8,
         "docs/plugins.md": 2, "docs/tools.md": 2}      # the last two by tests/server/test_tools_page.py
 
 

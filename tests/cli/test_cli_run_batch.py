@@ -22,12 +22,17 @@ def test_each_line_is_answered_or_refused_on_its_own_and_in_order(weft, tmp_path
         request("bad value", prompt="abc", max_tokens=-1),
         "",
         request("short", prompt=[1, 2, 3], max_tokens=1, ignore_eos=True),
+        request("response", "/v1/responses", input="hi", max_output_tokens=2, ignore_eos=True),
+        request("message", "/v1/messages", messages=[{"role": "user", "content": "hi"}], max_tokens=2, ignore_eos=True),
+        request("conversations", "/v1/chat/completions/batch", max_tokens=2, ignore_eos=True,
+                messages=[[{"role": "user", "content": "hi"}], [{"role": "user", "content": "ho"}]]),
     ]))
 
     ran = weft("run-batch", "-i", source, "-o", output, "--model", checkpoint, "--no-use-tqdm-on-load")
 
     entries = [json.loads(line) for line in output.read_text().splitlines()]
-    assert [entry["custom_id"] for entry in entries] == ["long", None, "chat", "bad value", "short"]
+    assert [entry["custom_id"] for entry in entries] == [
+        "long", None, "chat", "bad value", "short", "response", "message", "conversations"]
     assert entries[0]["response"]["status_code"] == 200
     assert entries[0]["response"]["body"]["usage"]["completion_tokens"] == 20
     assert entries[1]["response"] is None and "line 2 is no JSON" in entries[1]["error"]["message"]
@@ -36,7 +41,10 @@ def test_each_line_is_answered_or_refused_on_its_own_and_in_order(weft, tmp_path
     assert entries[3]["response"]["body"]["error"]["param"] == "max_tokens"
     assert entries[4]["response"]["body"]["usage"] == {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4,
                                                        "prompt_tokens_details": {"cached_tokens": 0}}
-    assert ran.status == 1 and ran.out.startswith("5 requests, 2 failed")
+    assert entries[5]["response"]["body"]["status"] == "incomplete"
+    assert entries[6]["response"]["body"]["stop_reason"] == "max_tokens"
+    assert [choice["index"] for choice in entries[7]["response"]["body"]["choices"]] == [0, 1]
+    assert ran.status == 1 and ran.out.startswith("8 requests, 2 failed")
 
 
 @pytest.mark.parametrize(("line", "message"), [
@@ -46,6 +54,7 @@ def test_each_line_is_answered_or_refused_on_its_own_and_in_order(weft, tmp_path
     ('{"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": {}}', "url = '/v1/embeddings'"),
     ('{"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": 5}', "body: expected an object, got int"),
     ('{"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": {"stream": true}}', "not streamed"),
+    ('{"custom_id": "a", "method": "POST", "url": "/v1/responses", "body": {"background": true}}', "waits"),
 ])
 def test_what_is_wrong_with_a_line_is_told_with_its_number(tmp_path, line, message):
     path = tmp_path / "in.jsonl"

@@ -8,20 +8,24 @@ import msgspec
 import pytest
 
 from weft.compat.vllm.options.accept import tell
+from weft.compat.vllm.options.anthropic import MESSAGES
 from weft.compat.vllm.options.pooling import POOLING
 from weft.compat.vllm.options.requests import EMBEDDING, GENERATING
+from weft.compat.vllm.options.responses import RESPONSES
 from weft.compat.vllm.options.row import NO_EFFECT, REFUSED, SAME, STATES, TRANSLATED
 from weft.compat.vllm.options.sampling import BEAM, SAMPLING
 from weft.compat.vllm.options.structures import STRUCTURES
 from weft.errors import ConfigError, NotBuiltError
 from weft.pooling_params import PoolingParams
 from weft.sampling_params import BeamSearchParams, SamplingParams
+from weft.server.anthropic.schemas import MessagesBody
+from weft.server.openai.responses.schemas import ResponsesBody
 from weft.server.openai.schemas import SAMPLING as SAMPLING_FIELDS
 from weft.server.openai.schemas import ChatBody, CompletionBody, parse
 from weft.structured_outputs import StructuredOutputsParams
 
 TABLES = {"sampling": SAMPLING, "beam": BEAM, "pooling": POOLING, "request": GENERATING, "embedding": EMBEDDING,
-          "structures": STRUCTURES}
+          "structures": STRUCTURES, "messages": MESSAGES, "responses": RESPONSES}
 ROWS = [pytest.param(option, id=f"{title}-{option.name}") for title, rows in TABLES.items() for option in rows.values()]
 
 
@@ -66,6 +70,13 @@ def test_the_same_fields_of_bodies_are_those_that_the_server_reads():
     read = SAMPLING_FIELDS | ChatBody.model_fields.keys() | CompletionBody.model_fields.keys()
 
     assert {name for name, option in GENERATING.items() if option.state == SAME} == read - {"prompt_embeds"}
+
+
+@pytest.mark.parametrize("schema", [MessagesBody, ResponsesBody])
+def test_the_same_fields_of_other_bodies_are_those_that_the_server_reads(schema):
+    same = {name for name, option in schema.options.items() if option.state == SAME}
+
+    assert set(schema.model_fields) <= same <= set(schema.model_fields) | schema.sampling_fields
 
 
 @pytest.mark.parametrize(("make", "option"), REFUSED_FIELDS, ids=lambda x: getattr(x, "name", ""))

@@ -11,7 +11,8 @@ from typing import Any
 
 from weft.cli.files import read_text
 
-URLS = ("/v1/chat/completions", "/v1/completions")
+URLS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/chat/completions/batch")
+_NOT_IN_BATCHES = {"stream": "a batch is not streamed", "background": "a batch waits for its answers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ def _line(text: str, number: int) -> Line:
         return Line(custom_id, error=f"line {number}: url = {url!r}: expected one of {', '.join(URLS)}")
     if not isinstance(body, dict):
         return Line(custom_id, error=f"line {number}: body: expected an object, got {type(body).__name__}")
-    if body.get("stream"):
-        return Line(custom_id, error=f"line {number}: body.stream = true: a batch is not streamed")
+    for name, reason in _NOT_IN_BATCHES.items():
+        if body.get(name):
+            return Line(custom_id, error=f"line {number}: body.{name} = true: {reason}")
     return Line(custom_id, url, body)

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from weft.async_llm import AsyncLLM
 from weft.frontend.defaults import default_sampling_params
+from weft.server.anthropic.messages import messages_router
 from weft.server.auth import ApiKeys
 from weft.server.context import ServerContext
 from weft.server.development import development_router
@@ -18,9 +19,12 @@ from weft.server.errors import install_error_handlers
 from weft.server.http_metrics import HttpMetrics
 from weft.server.metrics import EngineMetrics
 from weft.server.openai.chat import chat_router
+from weft.server.openai.chat_batch import chat_batch_router
 from weft.server.openai.completions import completions_router
 from weft.server.openai.models import models_router
+from weft.server.openai.responses.routes import responses_router
 from weft.server.openai.tokenize import tokenize_router
+from weft.server.openapi import docs_router
 from weft.server.options import ServerOptions
 from weft.server.page import page_router
 from weft.server.request_id import RequestIds
@@ -43,8 +47,11 @@ def build_app(engine: AsyncLLM, options: ServerOptions) -> FastAPI:
     context = ServerContext(engine, options, metrics, int(time.time()), parsers)
     app = FastAPI(title="weft", version=__version__, openapi_url=None, docs_url=None, redoc_url=None,
                   redirect_slashes=False)
-    routers = [completions_router(context), chat_router(context), models_router(context), tokenize_router(context),
+    routers = [completions_router(context), chat_router(context), chat_batch_router(context), responses_router(context),
+               messages_router(context), models_router(context), tokenize_router(context),
                tokenizer_info_router(context), status_router(context), development_router(context)]
+    if not options.disable_fastapi_docs:
+        routers.append(docs_router(options))
     if options.enable_playground:
         routers.append(page_router())
     for router in routers:

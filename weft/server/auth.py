@@ -14,6 +14,8 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from weft.server.errors import ApiError, error_response
+
 PUBLIC = frozenset({"/", "/health", "/ping", "/version", "/load", "/metrics", "/docs", "/openapi.json"})
 PUBLIC_FOLDERS = ("/playground/", "/docs/")
 
@@ -29,8 +31,7 @@ class ApiKeys:
         if is_open or self._knows(_key_of(Headers(scope=scope))):
             await self._app(scope, receive, send)
             return
-        refusal = Response(b'{"error":"Unauthorized"}', 401, {"WWW-Authenticate": "Bearer"}, "application/json")
-        await refusal(scope, receive, send)
+        await _refusal(scope["path"])(scope, receive, send)
 
     def _knows(self, key: str) -> bool:
         digest = _digest(key)
@@ -47,6 +48,13 @@ def _key_of(headers: Headers) -> str:
     """The key that a client sent; "" for none, which no server has."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+
+
+def _refusal(path: str) -> Response:
+    headers = {"WWW-Authenticate": "Bearer"}
+    if "/v1/messages" in path:
+        return error_response(ApiError(401, "This server asks for an API key: send it as X-API-Key."), path, headers)
+    return Response(b'{"error":"Unauthorized"}', 401, headers, "application/json")
 
 
 def _digest(key: str) -> bytes:

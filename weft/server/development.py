@@ -54,8 +54,9 @@ def development_router(context: ServerContext) -> APIRouter:
 
 
 async def _off(request: Request) -> Response:
-    return error_response(ApiError(404, f"{request.url.path} is a route of development mode: start the server with "
-                                        "--dev-mode."))
+    path = request.url.path
+    return error_response(ApiError(404, f"{path} is a route of development mode: start the server with --dev-mode."),
+                          path)
 
 
 def _add_pauses(router: APIRouter, context: ServerContext) -> None:

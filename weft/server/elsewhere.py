@@ -76,6 +76,7 @@ def elsewhere_router(taken: Iterable[str]) -> APIRouter:
 
 def _add(router: APIRouter, path: str, sentence: str) -> None:
     async def refuse(request: Request) -> Response:
-        return error_response(ApiError(501, f"{request.url.path[:200]}: {sentence}"))
+        path = request.url.path
+        return error_response(ApiError(501, f"{path[:200]}: {sentence}"), path)
 
     router.add_api_route(path, refuse, methods=_METHODS, include_in_schema=False)

@@ -1,12 +1,15 @@
 """HTTP errors in the shape that OpenAI's clients expect: one JSON object with an integer code and a dotted `param`.
 
-This module maps weft's errors to HTTP statuses. The texts of unexpected errors go to the log only.
+Under /v1/messages they have the shape that Anthropic's clients expect. This module maps weft's errors to HTTP statuses.
+The texts of unexpected errors go to the log only.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -22,6 +25,8 @@ logger = logging.getLogger(__name__)
 TYPES = {400: "BadRequestError", 401: "AuthenticationError", 404: "NotFoundError", 405: "MethodNotAllowedError",
          413: "RequestEntityTooLargeError", 500: "InternalServerError", 501: "NotImplementedError",
          503: "ServiceUnavailableError"}
+_ANTHROPIC_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 408: "timeout_error",
+                    413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error"}
 _INTERNAL = "weft failed to serve this request; the server's log says why."
 
 
@@ -36,6 +41,12 @@ class ApiError(Exception):
         """OpenAI's error object."""
         kind = TYPES.get(self.status, "BadRequestError" if self.status < 500 else "InternalServerError")
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.status}}
+
+
+def anthropic_body(error: ApiError) -> dict[str, Any]:
+    """Anthropic's error object. It has no place for `param`; the message names the field."""
+    default = "invalid_request_error" if error.status < 500 else "api_error"
+    return {"type": "error", "error": {"type": _ANTHROPIC_TYPES.get(error.status, default), "message": error.message}}
 
 
 class ClientGone(Exception):
@@ -69,10 +80,25 @@ def as_api_error(error: BaseException) -> ApiError:
     return ApiError(500, _INTERNAL)
 
 
-def error_response(error: BaseException, headers: dict[str, str] | None = None) -> Response:
-    """The JSON response for `error`."""
+@contextmanager
+def renamed_fields(names: Mapping[str, str]) -> Iterator[None]:
+    """Errors in the block that name a field (a key of `names`) name the client's own field (the value) instead."""
+    try:
+        yield
+    except (ApiError, RequestError, NotBuiltError) as error:
+        found = as_api_error(error)
+        head, dot, rest = (found.param or "").partition(".")
+        if head not in names:
+            raise
+        message = names[head] + found.message[len(head):] if found.message.startswith(head) else found.message
+        raise ApiError(found.status, message, names[head] + dot + rest) from error
+
+
+def error_response(error: BaseException, path: str, headers: dict[str, str] | None = None) -> Response:
+    """The JSON response for `error` at a request of `path`."""
     api_error = as_api_error(error)
-    return Response(msgspec.json.encode(api_error.body()), api_error.status, headers, media_type="application/json")
+    body = anthropic_body(api_error) if "/v1/messages" in path else api_error.body()
+    return Response(msgspec.json.encode(body), api_error.status, headers, media_type="application/json")
 
 
 def install_error_handlers(app: Starlette) -> None:
@@ -82,11 +108,12 @@ def install_error_handlers(app: Starlette) -> None:
         if isinstance(error, HTTPException):
             reason = {404: f"There is nothing at {request.url.path}.",
                       405: f"{request.method} is not a method of {request.url.path}."}.get(error.status_code)
-            return error_response(ApiError(error.status_code, reason or str(error.detail)), dict(error.headers or {}))
-        return error_response(error)
+            return error_response(ApiError(error.status_code, reason or str(error.detail)), request.url.path,
+                                  dict(error.headers or {}))
+        return error_response(error, request.url.path)
 
     async def unforeseen(request: Request, error: Exception) -> Response:
-        return error_response(ApiError(500, _INTERNAL))      # starlette raises the error again: the server logs it
+        return error_response(ApiError(500, _INTERNAL), request.url.path)      # starlette raises it again, for the log
 
     async def nobody(request: Request, error: Exception) -> Response:
         return Response(status_code=499)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -82,6 +82,11 @@ class EngineMetrics:
     def between_tokens(self, seconds: float) -> None:
         """Records the time between two tokens of a streamed answer."""
         self._seconds["inter_token_latency_seconds"].observe(seconds)
+
+    def watch_bytes(self, name: str, help_text: str, read: Callable[[], int]) -> None:
+        """Adds a gauge `weft:NAME` of bytes, which `read` tells when it is asked for."""
+        gauge = Gauge(f"weft:{name}", help_text, _LABELS, registry=self.registry)
+        gauge.labels(*self._values).set_function(read)
 
     def rejected(self, reason: str) -> None:
         """Counts a request that was refused before it started."""

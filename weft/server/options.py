@@ -24,6 +24,8 @@ class ServerOptions:
     max_body_bytes: larger request bodies are refused with status 413.
     strict_fields: refuse unknown fields of request bodies, instead of ignoring them with a notice.
     enable_tokenizer_info_endpoint: adds GET /tokenizer_info, which shows the tokenizer's settings and chat template.
+    disable_fastapi_docs: leave out /docs and /openapi.json.
+    responses_store_bytes: memory for responses of /v1/responses that clients may read again; 0: none is stored.
     dev_mode: adds the routes of `development.py`, by which a client can stop the server's work.
     shutdown_timeout: seconds that running requests have to finish after SIGINT or SIGTERM.
     spare_engine: keep a process that has imported everything, so that an engine that dies is back sooner.
@@ -55,6 +57,8 @@ class ServerOptions:
     strict_fields: bool = False
     enable_tokenizer_info_endpoint: bool = False
     enable_playground: bool = True
+    disable_fastapi_docs: bool = False
+    responses_store_bytes: int = 64 * 2**20
     dev_mode: bool = False
     max_body_bytes: int = 32 * 2**20
     uvicorn_log_level: str = "info"
@@ -74,6 +78,8 @@ class ServerOptions:
             raise ConfigError("uvicorn_log_level", self.uvicorn_log_level, expected=f"one of {', '.join(LOG_LEVELS)}")
         if self.max_body_bytes < 1024:
             raise ConfigError("max_body_bytes", self.max_body_bytes, expected="at least 1024")
+        if self.responses_store_bytes < 0:
+            raise ConfigError("responses_store_bytes", self.responses_store_bytes, expected="at least 0")
         if (self.ssl_keyfile is None) != (self.ssl_certfile is None):
             raise ConfigError("ssl_certfile", self.ssl_certfile,
                               expected="both --ssl-keyfile and --ssl-certfile, or none")

@@ -1,4 +1,4 @@
-"""The playground page at `/`: serves the static files of `playground/`. The page loads nothing from other sites."""
+"""Pages that come with weft: serves the files of a folder such as `playground/`. They load nothing from other sites."""
 
 from __future__ import annotations
 
@@ -15,13 +15,21 @@ _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 
 
 def page_router() -> APIRouter:
-    """The routes of the page's files."""
+    """The routes of the playground's files. The page is at `/`."""
     router = APIRouter()
-    for file in files("weft.server").joinpath("playground").iterdir():
-        path = "/" if file.name == "index.html" else f"/playground/{file.name}"
+    add_files(router, "playground", page="/", folder="/playground")
+    return router
+
+
+def add_files(router: APIRouter, source: str, *, page: str, folder: str) -> None:
+    """Adds a route for each file of the folder `source` beside this module.
+
+    page: the path of its index.html. folder: the path that the others lie under.
+    """
+    for file in files("weft.server").joinpath(source).iterdir():
+        path = page if file.name == "index.html" else f"{folder}/{file.name}"
         if (media_type := _TYPES.get(PurePath(file.name).suffix)) is not None:
             _add_file(router, path, file.read_bytes(), media_type)
-    return router
 
 
 def _add_file(router: APIRouter, path: str, content: bytes, media_type: str) -> None:

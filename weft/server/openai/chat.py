@@ -43,7 +43,7 @@ def chat_router(context: ServerContext) -> APIRouter:
     return router
 
 
-def _head(turn: Turn, kind: str) -> dict[str, Any]:
+def head_of(turn: Turn, kind: str) -> dict[str, Any]:
     """The first fields of the response and of each chunk."""
     return {"id": turn.response_id, "object": kind, "created": turn.created, "model": turn.model}
 
@@ -57,7 +57,8 @@ def _logprobs(turn: Turn, answer: CompletionOutput) -> dict[str, Any] | None:
     return chat_logprobs(turn.names, answer.token_ids, answer.logprobs or [], num_top)
 
 
-def _response(turn: Turn, output: RequestOutput) -> bytes:
+def choices_of(turn: Turn, output: RequestOutput) -> tuple[list[dict[str, Any]], int | None]:
+    """The choices of a finished output, and the tokens of their reasoning. Slow: for a thread."""
     parts = [turn.parts() for _ in output.outputs]
     for part, answer in zip(parts, output.outputs, strict=True):
         part.push(answer)
@@ -65,14 +66,19 @@ def _response(turn: Turn, output: RequestOutput) -> bytes:
                 "logprobs": _logprobs(turn, answer), "finish_reason": part.finish_reason(answer),
                 "stop_reason": answer.stop_reason, **token_fields(answer, turn.body.return_token_ids)}
                for part, answer in zip(parts, output.outputs, strict=True)]
-    ids = prompt_fields(turn.context, turn.body, output)
-    return msgspec.json.encode({**_head(turn, "chat.completion"), "choices": choices,
-                                "usage": usage_of([output], turn.num_reasoning_tokens(parts)),
-                                "prompt_logprobs": prompt_logprobs(output.prompt_logprobs), **ids})
+    return choices, turn.num_reasoning_tokens(parts)
+
+
+def _response(turn: Turn, output: RequestOutput) -> bytes:
+    choices, num_reasoning_tokens = choices_of(turn, output)
+    return msgspec.json.encode({**head_of(turn, "chat.completion"), "choices": choices,
+                                "usage": usage_of([output], num_reasoning_tokens),
+                                "prompt_logprobs": prompt_logprobs(output.prompt_logprobs),
+                                **prompt_fields(turn.context, turn.body, output)})
 
 
 async def _stream(turn: Turn) -> AsyncGenerator[bytes, None]:
-    head = _head(turn, "chat.completion.chunk")
+    head = head_of(turn, "chat.completion.chunk")
     counts = StreamUsage(turn.body.stream_options, always=turn.context.options.enable_force_include_usage)
     clock, begun = TokenClock(turn.context.metrics), False
     parts = [turn.parts() for _ in range(turn.params.n)]

@@ -7,15 +7,16 @@ response header names it).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from weft.compat.vllm.options.requests import GENERATING, accept_field
-from weft.compat.vllm.options.row import SAME
+from weft.compat.vllm.options.row import SAME, Option
 from weft.config.whole_numbers import whole_numbers
 from weft.sampling_extras import SamplingExtras
 from weft.server.errors import ApiError, bad_field
@@ -44,14 +45,16 @@ SAMPLING = frozenset({
 # Fields of SamplingParams that bodies do not have, because JSON answers hold no tensors.
 _PYTHON_ONLY = ("extra_outputs",)
 
-# Known fields that no code here reads.
-_UNREAD = frozenset(name for name, option in GENERATING.items() if option.state != SAME)
-
 
 class Body(BaseModel):
-    """A request's body. Types are strict: "1" is not a number, but 4.0 is the integer 4. null means absent."""
+    """A request's body. Types are strict: "1" is not a number, but 4.0 is the integer 4. null means absent.
+
+    sampling_fields: fields that SamplingParams checks. options: the states of all fields that the route knows.
+    """
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True, protected_namespaces=())
+    sampling_fields: ClassVar[frozenset[str]] = frozenset()
+    options: ClassVar[Mapping[str, Option]] = {}
 
 
 class StreamOptions(Body):
@@ -63,6 +66,9 @@ class StreamOptions(Body):
 
 class GenerationBody(Body):
     """Fields that completions and chat have in common."""
+
+    sampling_fields: ClassVar = SAMPLING
+    options: ClassVar = GENERATING
 
     model: str | None = None
     stream: bool = False
@@ -91,10 +97,12 @@ class CompletionBody(GenerationBody):
     add_special_tokens: bool = True
 
 
-class ChatBody(GenerationBody):
-    """POST /v1/chat/completions. `text/chat.py` checks the messages."""
+Messages = Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_MESSAGES)]
 
-    messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_MESSAGES)]
+
+class ConversationBody(GenerationBody):
+    """Fields that one conversation and several of them have in common."""
+
     max_tokens: Int | None = None
     max_completion_tokens: Int | None = None
     logprobs: bool = False
@@ -112,12 +120,24 @@ class ChatBody(GenerationBody):
     add_special_tokens: bool = False
 
 
+class ChatBody(ConversationBody):
+    """POST /v1/chat/completions. `text/chat.py` checks the messages."""
+
+    messages: Messages
+
+
+class BatchChatBody(ConversationBody):
+    """POST /v1/chat/completions/batch: several conversations, which have all other fields in common."""
+
+    messages: Annotated[list[Messages], Field(min_length=1, max_length=MAX_PROMPTS)]
+
+
 class TokenizeBody(Body):
     """POST /tokenize: a prompt, or messages to render as a chat does."""
 
     model: str | None = None
     prompt: str | None = None
-    messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_MESSAGES)] | None = None
+    messages: Messages | None = None
     add_special_tokens: bool | None = None
     return_token_strs: bool = False
     tools: list[dict[str, Any]] | None = None
@@ -149,29 +169,37 @@ class Parsed(Generic[B]):
 def parse(schema: type[B], data: dict[str, Any]) -> Parsed[B]:
     """Parses `data` by `schema`. ApiError 400 names the first wrong field; NotBuiltError for a field without code."""
     given = {name: value for name, value in data.items() if value is not None}
-    generates = issubclass(schema, GenerationBody)
-    if generates:
+    if schema.sampling_fields:
         _refuse_python_only(given)
-        for name in given.keys() & _UNREAD - schema.model_fields.keys():
-            accept_field(name, whole_numbers(given[name]))
+    for name in given.keys() & _unread(schema):
+        accept_field(schema.options, name, whole_numbers(given[name]))
     try:
         body = schema.model_validate(given)
     except ValidationError as error:
-        raise _field_error(error.errors(include_url=False)[0]) from None
-    sampling = {name: whole_numbers(given[name]) for name in SAMPLING & given.keys()} if generates else {}
+        raise _field_error(error.errors(include_url=False)) from None
+    sampling = {name: whole_numbers(given[name]) for name in schema.sampling_fields & given.keys()}
+    ignored = tuple(sorted(given.keys() - known_fields(schema)))
     _check_stop(sampling.get("stop"))
-    if generates and (form := form_of(given)) is not None:
+    if not isinstance(body, GenerationBody):
+        return Parsed(body, sampling, ignored)
+    if (form := form_of(given)) is not None:
         sampling["structured_outputs"] = form
-    if isinstance(body, GenerationBody) and (extra := body.vllm_xargs | body.weft_xargs):
+    if extra := body.vllm_xargs | body.weft_xargs:
         sampling["extra_args"] = extra
-    return Parsed(body, sampling, tuple(sorted(given.keys() - known_fields(schema))))
+    return Parsed(body, sampling, ignored)
 
 
 @cache
 def known_fields(schema: type[Body]) -> frozenset[str]:
     """All names that a body of this schema may have, with or without effect."""
-    generates = issubclass(schema, GenerationBody)
-    return frozenset(schema.model_fields.keys() | (SAMPLING | _UNREAD if generates else set()))
+    return frozenset(schema.model_fields) | schema.sampling_fields | _unread(schema)
+
+
+@cache
+def _unread(schema: type[Body]) -> frozenset[str]:
+    """Known fields that no code reads."""
+    return frozenset(name for name, option in schema.options.items() if option.state != SAME) - set(
+        schema.model_fields)
 
 
 def _refuse_python_only(given: dict[str, Any]) -> None:
@@ -186,11 +214,18 @@ def _check_stop(stop: Any) -> None:
         raise bad_field("stop", len(stop), expected=f"at most {MAX_STOP_STRINGS} strings")
 
 
-def _field_error(error: ErrorDetails) -> ApiError:
-    path = ".".join(map(str, error["loc"]))
-    if error["type"] == "missing":
+def _field_error(errors: list[ErrorDetails]) -> ApiError:
+    """The error for the first wrong field. A field of several types has an error for each of them."""
+    path = _path(errors[0])
+    if errors[0]["type"] == "missing":
         return ApiError(400, f"{path} is missing.", path)
-    return bad_field(path, error["input"], expected=_expected(error))
+    expected = dict.fromkeys(_expected(error) for error in errors if _path(error) == path)
+    return bad_field(path, errors[0]["input"], expected=" or ".join(expected))
+
+
+def _path(error: ErrorDetails) -> str:
+    """The field's path, without the types that pydantic puts into it where a field may have several."""
+    return ".".join(str(part) for part in error["loc"] if part != "str" and "[" not in str(part))
 
 
 def _expected(error: ErrorDetails) -> str:

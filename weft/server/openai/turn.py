@@ -6,6 +6,7 @@ check is made here. A turn knows no shape of responses.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -76,8 +77,11 @@ class Turn:
 
 
 async def prepare_turn(context: ServerContext, request: Request, parsed: Parsed[ChatBody], *,
-                       prefix: str = "chatcmpl-") -> Turn:
-    """The turn that a chat body asks for. prefix: of the response's id. ApiError names a wrong field."""
+                       prefix: str = "chatcmpl-", has_own_id: bool = False) -> Turn:
+    """The turn that a chat body asks for. ApiError names a wrong field.
+
+    prefix: of the response's id. has_own_id: the id is the server's own, which no client can choose or guess.
+    """
     body, given = parsed.body, parsed.sampling
     check_stream_options(body.stream, body.stream_options, given.get("prompt_logprobs"))
     use = read_tool_use(body, context.parsers)
@@ -100,7 +104,7 @@ async def prepare_turn(context: ServerContext, request: Request, parsed: Parsed[
         params.skip_special_tokens = False
     prompt = await render(context, body, shows_tools=shows_tools)
     token_ids = await context.encode(prompt, "messages", add_special_tokens=body.add_special_tokens)
-    response_id = prefix + request_id_of(request, body.request_id)
+    response_id = prefix + (secrets.token_hex(24) if has_own_id else request_id_of(request, body.request_id))
     generation = Generation(
         context, [{"prompt_token_ids": token_ids}], params, response_id=response_id, cache_salt=body.cache_salt,
         priority=context.priority(request, body.priority), places=["messages"],

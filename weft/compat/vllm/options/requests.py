@@ -5,6 +5,7 @@ A row without `versions` is a field of OpenAI's that vLLM does not have. A NO_EF
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from weft.compat.vllm.options.accept import accept
@@ -128,7 +129,7 @@ EMBEDDING = table(Option(name, versions, REFUSED, say=_NO_EMBEDDINGS) for name, 
 }.items())
 
 
-def accept_field(name: str, value: Any) -> None:
-    """Nothing, if the field of a generating request may be left unread; NotBuiltError if not."""
-    if GENERATING[name].state != NO_EFFECT:
-        accept(GENERATING, {name: value}, known=())
+def accept_field(rows: Mapping[str, Option], name: str, value: Any) -> None:
+    """Nothing, if the field of a request may be left unread; NotBuiltError if not."""
+    if rows[name].state != NO_EFFECT:
+        accept(rows, {name: value}, known=())

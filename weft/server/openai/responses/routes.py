@@ -1,0 +1,135 @@
+"""POST /v1/responses and the routes of stored responses, in OpenAI's shape: retrieve, cancel, delete, input items.
+
+A body becomes a chat body (`request.py`), so that a response is a turn like a chat's, under the same checks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from weft.errors import NotBuiltError
+from weft.server.context import ServerContext, ignored_header
+from weft.server.disconnect import started_stream, until_disconnect
+from weft.server.errors import ApiError, bad_field, renamed_fields
+from weft.server.openai.prompts import render
+from weft.server.openai.responses.job import Job
+from weft.server.openai.responses.request import chat_fields, input_messages, logprob_fields
+from weft.server.openai.responses.schemas import InputBody, ResponsesBody
+from weft.server.openai.responses.store import ResponseStore, Stored
+from weft.server.openai.schemas import ChatBody, Parsed, parse
+from weft.server.openai.turn import prepare_turn
+
+# Field of a chat body -> the field of this route that it comes from.
+_NAMES = {"max_completion_tokens": "max_output_tokens", "messages": "input", "reasoning_effort": "reasoning.effort",
+          "response_format": "text.format"}
+_ENDED = ("completed", "incomplete")
+
+
+def responses_router(context: ServerContext) -> APIRouter:
+    """The routes, for the app of `context`, with a store of their own."""
+    router, store = APIRouter(), ResponseStore(context.options.responses_store_bytes)
+    context.metrics.watch_bytes("responses_store_bytes", "Bytes of stored responses.", lambda: store.num_bytes)
+
+    @router.post("/v1/responses")
+    async def create(request: Request) -> Response:
+        parsed = await context.read(request, ResponsesBody)
+        body = parsed.body
+        _check_background(body, store)
+        with renamed_fields(_NAMES):
+            conversation, chat = await asyncio.to_thread(_chat, context, store, parsed)
+            turn = await until_disconnect(
+                request, prepare_turn(context, request, chat, prefix="resp_", has_own_id=True))
+        job, headers = Job(turn, body, conversation, store), ignored_header(parsed.ignored)
+        if body.stream:
+            return await started_stream(request, job.stream(), headers)
+        if body.background:
+            job.start()
+        else:
+            await until_disconnect(request, job.run())
+        return _json(job.record.response, headers)
+
+    @router.post("/v1/responses/input_tokens")
+    async def input_tokens(request: Request) -> Response:
+        parsed = await context.read(request, InputBody)
+        _, chat = await asyncio.to_thread(_chat, context, store, parsed)
+        prompt = await render(context, chat.body)
+        token_ids = await context.encode(prompt, "input", add_special_tokens=False)
+        return _json({"object": "response.input_tokens", "input_tokens": len(token_ids)},
+                     ignored_header(parsed.ignored))
+
+    _add_stored(router, store)
+    return router
+
+
+def _add_stored(router: APIRouter, store: ResponseStore) -> None:
+    @router.get("/v1/responses/{response_id}")
+    async def retrieve(request: Request, response_id: str) -> Response:
+        if request.query_params.get("stream") == "true":
+            raise NotBuiltError("stream", True, expected="false", hint="weft streams a response once, as it is made.")
+        return _json(store.get(response_id).response)
+
+    @router.delete("/v1/responses/{response_id}")
+    async def delete(response_id: str) -> Response:
+        store.delete(response_id)
+        return _json({"id": response_id, "object": "response", "deleted": True})
+
+    @router.post("/v1/responses/{response_id}/cancel")
+    async def cancel(response_id: str) -> Response:
+        stored = store.get(response_id)
+        if stored.task is None:
+            raise ApiError(400, "Only a response that was made with background true can be cancelled.", "response_id")
+        stored.task.cancel()
+        await asyncio.gather(stored.task, return_exceptions=True)
+        return _json(stored.response)
+
+    @router.get("/v1/responses/{response_id}/input_items")
+    async def items(request: Request, response_id: str) -> Response:
+        found = store.get(response_id).input
+        order = request.query_params.get("order", "desc")
+        if order not in ("asc", "desc"):
+            raise bad_field("order", order, expected="asc or desc")
+        found = found if order == "asc" else found[::-1]
+        return _json({"object": "list", "data": found, "has_more": False, "first_id": found[0]["id"],
+                      "last_id": found[-1]["id"]})
+
+
+def _check_background(body: ResponsesBody, store: ResponseStore) -> None:
+    if not body.background:
+        return
+    if not body.store or not store.max_bytes:
+        raise bad_field("background", True, expected="false without a store",
+                        hint="Send store true to a server with --responses-store-bytes above 0.")
+    if body.stream:
+        raise NotBuiltError("stream", True, expected="false with background true",
+                            hint="Ask for the response later with GET /v1/responses/ID.")
+
+
+def _chat(context: ServerContext, store: ResponseStore, parsed: Parsed[Any]
+          ) -> tuple[list[dict[str, Any]], Parsed[ChatBody]]:
+    """The conversation without instructions, and the chat body that a body of this route means."""
+    body: InputBody = parsed.body
+    earlier = [] if body.previous_response_id is None else _earlier(store.get(
+        body.previous_response_id, "previous_response_id"))
+    conversation = [*earlier, *input_messages(body.input)]
+    fields = chat_fields(body, conversation, knows_developer=context.require_renderer().reads("developer"))
+    if isinstance(body, ResponsesBody):
+        fields |= {name: value for name, value in {
+            "stream": body.stream, "max_completion_tokens": body.max_output_tokens, "priority": body.priority,
+            "cache_salt": body.cache_salt, "chat_template_kwargs": body.chat_template_kwargs,
+            **logprob_fields(body), **parsed.sampling}.items() if value is not None}
+    return conversation, parse(ChatBody, fields)
+
+
+def _earlier(stored: Stored) -> list[dict[str, Any]]:
+    if stored.response["status"] not in _ENDED:
+        raise bad_field("previous_response_id", stored.response["id"], expected="a response that has ended",
+                        hint=f"Its status is {stored.response['status']}.")
+    return stored.messages
+
+
+def _json(value: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(value), headers=headers, media_type="application/json")

@@ -1,0 +1,68 @@
+"""`ResponseStore`: the responses that clients may read again or go on from, within a number of bytes.
+
+The oldest responses are forgotten first. Only this process's memory holds them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from weft.server.errors import ApiError
+
+
+@dataclass(slots=True, eq=False)
+class Stored:
+    """One response. messages: the conversation with the answer, as messages of a chat. input: the items it was given.
+
+    task: the work of a response that runs in the background.
+    """
+
+    response: dict[str, Any]
+    messages: list[dict[str, Any]]
+    input: list[dict[str, Any]]
+    task: asyncio.Task[None] | None = field(default=None)
+
+
+class ResponseStore:
+    """Holds responses by their ids. max_bytes: of all of them as JSON; 0: none is kept."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.num_bytes = 0
+        self._stored: OrderedDict[str, tuple[Stored, int]] = OrderedDict()
+
+    def put(self, stored: Stored) -> None:
+        """Keep a response, or its newer state. Others are forgotten to make room; a too large one is not kept."""
+        response_id = stored.response["id"]
+        self._drop(response_id)
+        size = len(msgspec.json.encode((stored.response, stored.messages, stored.input)))
+        if size > self.max_bytes:
+            return
+        self._stored[response_id] = (stored, size)
+        self.num_bytes += size
+        while self.num_bytes > self.max_bytes:
+            self._drop(next(iter(self._stored)))
+
+    def get(self, response_id: str, field: str = "response_id") -> Stored:
+        """The response. ApiError 404 if it is not here (any more)."""
+        found = self._stored.get(response_id)
+        if found is None:
+            raise ApiError(404, f"{field}: there is no response {response_id[:64]!r} here; it was not stored, or is "
+                                "forgotten since.", field)
+        return found[0]
+
+    def delete(self, response_id: str) -> None:
+        """Forget a response. ApiError 404 if it is not here; a running one is ended."""
+        stored = self.get(response_id)
+        if stored.task is not None:
+            stored.task.cancel()
+        self._drop(response_id)
+
+    def _drop(self, response_id: str) -> None:
+        _, size = self._stored.pop(response_id, (None, 0))
+        self.num_bytes -= size
