@@ -27,7 +27,8 @@ def test_a_route_that_exists_elsewhere_is_a_501_with_a_sentence(url):
 
     for path, answer in answers.items():
         error = answer.json()["error"]
-        assert (answer.status_code, error["type"], error["code"]) == (501, "NotImplementedError", 501), path
+        kind = "api_error" if path.startswith("/v1/messages") else "NotImplementedError"
+        assert (answer.status_code, error["type"]) == (501, kind), path
         assert error["message"].endswith(".") and "weft" in error["message"], path
 
 

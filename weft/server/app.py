@@ -17,6 +17,7 @@ from weft.server.development import development_router
 from weft.server.elsewhere import elsewhere_router
 from weft.server.errors import install_error_handlers
 from weft.server.http_metrics import HttpMetrics
+from weft.server.invocations import invocations_router
 from weft.server.metrics import EngineMetrics
 from weft.server.openai.chat import chat_router
 from weft.server.openai.chat_batch import chat_batch_router
@@ -50,6 +51,8 @@ def build_app(engine: AsyncLLM, options: ServerOptions) -> FastAPI:
     routers = [completions_router(context), chat_router(context), chat_batch_router(context), responses_router(context),
                messages_router(context), models_router(context), tokenize_router(context),
                tokenizer_info_router(context), status_router(context), development_router(context)]
+    served = [route for router in routers for route in router.routes if isinstance(route, Route)]
+    routers.append(invocations_router(context, {route.path: route.endpoint for route in served}))
     if not options.disable_fastapi_docs:
         routers.append(docs_router(options))
     if options.enable_playground:

@@ -57,7 +57,7 @@ ELSEWHERE = {
     _OTHER_API: ("/cohere/v2/chat", "/generate", "/generate_stream", "/completion", "/completions", "/infill",
                  "/apply-template", "/props", "/info", "/get_model_info", "/get_server_info", "/flush_cache",
                  "/open_session", "/close_session", "/api/generate", "/api/chat", "/api/tags", "/api/show", "/api/ps",
-                 "/api/version", "/invocations"),
+                 "/api/version"),
     _SLOTS: ("/slots", "/slots/{rest:path}"),
     _ONE_MODEL: ("/models/load", "/models/unload", "/api/pull", "/api/delete", "/api/create", "/api/copy"),
 }

@@ -48,6 +48,8 @@ ROUTES = (
              body=MessagesBody, streams=True),
     RouteDoc(method="POST", path="/v1/messages/count_tokens", summary="Count the tokens of a conversation.",
              body=CountTokensBody),
+    RouteDoc(method="POST", path="/invocations", streams=True,
+             summary="Answer a body of /v1/chat/completions, /v1/completions or /v1/responses, by its fields."),
     RouteDoc(method="GET", path="/v1/models", summary="List the served model under each of its names."),
     RouteDoc(method="GET", path="/v1/models/{name}", summary="Describe the served model."),
     RouteDoc(method="POST", path="/tokenize", summary="Turn a prompt or a conversation into token ids.",
