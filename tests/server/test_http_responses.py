@@ -170,6 +170,38 @@ def test_a_response_in_the_background_can_be_cancelled(start_server):
         client.responses.create(model="toy", input="Hi", previous_response_id=running.id)
 
 
+def test_a_stream_in_the_background_can_be_left_and_read_again(start_server):
+    engine = FakeEngine("Hello", step_seconds=0.01)
+    client = openai.OpenAI(base_url=start_server(engine) + "/v1", api_key="x", max_retries=0)
+    with client.responses.create(model="toy", input="Hi", background=True, stream=True) as stream:
+        first = next(iter(stream))
+
+    events = list(client.responses.retrieve(first.response.id, stream=True))
+    later = list(client.responses.retrieve(first.response.id, stream=True, starting_after=events[4].sequence_number))
+
+    assert engine.aborted == []
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert (events[0].type, events[-1].type) == ("response.created", "response.completed")
+    assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == "Hello"
+    assert [event.sequence_number for event in later] == list(range(5, len(events)))
+    assert client.responses.retrieve(first.response.id).output_text == "Hello"
+
+
+def test_the_events_of_a_response_that_failed_in_the_background_end_with_that(start_server):
+    url = start_server(FakeEngine(refuse=EngineDeadError("It ended.")))
+
+    answer = httpx.post(f"{url}/v1/responses", json={"input": "Hi", "background": True, "stream": True})
+
+    [event] = answer.text.strip().split("\n\n")
+    assert json.loads(event.split("\ndata: ")[1])["response"]["error"]["message"] == "It ended."
+
+
+def test_only_a_response_that_was_streamed_in_the_background_has_events(client, url):
+    made = client.responses.create(model="toy", input="Hi")
+
+    assert httpx.get(f"{url}/v1/responses/{made.id}?stream=true").json()["error"]["param"] == "stream"
+
+
 def test_a_response_in_the_background_that_fails_says_so(start_server):
     engine = FakeEngine("Hello", fail_at=2, error=EngineDeadError("It ended."))
     client = openai.OpenAI(base_url=start_server(engine) + "/v1", api_key="x", max_retries=0)
@@ -246,7 +278,7 @@ WRONG = [
     ({"tool_choice": {"type": "x"}}, 400, "tool_choice"),
     ({"text": {"format": {"type": "xml"}}}, 400, "text.format"), ({"include": ["x"]}, 400, "include.0"),
     ({"truncation": "auto"}, 501, "truncation"), ({"conversation": "c"}, 501, "conversation"),
-    ({"background": True, "store": False}, 400, "background"), ({"background": True, "stream": True}, 501, "stream"),
+    ({"background": True, "store": False}, 400, "background"),
     ({"previous_response_id": "resp_x"}, 404, "previous_response_id"), ({"temperature": 3}, 400, "temperature"),
     ({"max_output_tokens": 0}, 400, "max_output_tokens"), ({"metadata": {"a": 1}}, 400, "metadata.a"),
 ]

@@ -16,7 +16,7 @@ RESPONSES = table((
     Option("previous_response_id", "", SAME, say="of a response that is still stored"),
     Option("stream", "", SAME),
     Option("store", "", SAME, say="in memory, as long as `--responses-store-bytes` has room"),
-    Option("background", "", SAME, say="with `store`, and not streamed"),
+    Option("background", "", SAME, say="with `store`"),
     Option("max_output_tokens", "", SAME),
     Option("temperature", "", SAME),
     Option("top_p", "", SAME),

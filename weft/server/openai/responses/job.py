@@ -12,6 +12,7 @@ import msgspec
 from weft.outputs import CompletionOutput, RequestOutput
 from weft.server.errors import as_api_error
 from weft.server.metrics import TokenClock
+from weft.server.openai.responses.event_log import EventLog
 from weft.server.openai.responses.record import Record
 from weft.server.openai.responses.schemas import ResponsesBody
 from weft.server.openai.responses.store import ResponseStore, Stored
@@ -36,20 +37,32 @@ class Job:
         await self._end(output, output.outputs[0])
 
     def start(self) -> None:
-        """Make the answer in the background. Until it has ended the store holds its state."""
+        """Make the answer in the background. Until it has ended the store holds its state, and its events if it is
+        streamed."""
         self.record.response["status"] = "queued"
+        self._stored.log = EventLog() if self._body.stream else None
         self._stored.task = asyncio.create_task(self._in_background())
         self._store.put(self._stored)
 
     async def _in_background(self) -> None:
+        log = self._stored.log
         try:
             self.record.response["status"] = "in_progress"
-            await self.run()
+            if log is None:
+                await self.run()
+            else:
+                async with aclosing(self.stream()) as events:
+                    async for _ in events:      # `_event` has put them into the log
+                        pass
         except asyncio.CancelledError:
             self.record.cancel()
             raise
         except Exception as error:      # there is no client to tell; the next one to look finds it in the response
             self.record.fail(as_api_error(error).message)
+            self._event({"type": "response.failed", "response": self.record.response})
+        finally:
+            if log is not None:
+                log.close()
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """The response's events. An exception after the first one becomes an event; an earlier one is raised."""
@@ -91,7 +104,15 @@ class Job:
     def _event(self, data: dict[str, Any]) -> bytes:
         numbered = {**data, "sequence_number": self._number}
         self._number += 1
-        return b"event: " + data["type"].encode() + b"\ndata: " + msgspec.json.encode(numbered) + b"\n\n"
+        event = b"event: " + data["type"].encode() + b"\ndata: " + msgspec.json.encode(numbered) + b"\n\n"
+        if self._stored.log is not None:
+            self._stored.log.add(event)
+        return event
+
+    @property
+    def log(self) -> EventLog | None:
+        """The events of a response that is made in the background and streamed."""
+        return self._stored.log
 
 
 def input_items(body: ResponsesBody) -> list[dict[str, Any]]:

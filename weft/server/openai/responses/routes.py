@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from weft.errors import NotBuiltError
 from weft.server.context import ServerContext, ignored_header
 from weft.server.disconnect import started_stream, until_disconnect
 from weft.server.errors import ApiError, bad_field, renamed_fields
@@ -44,11 +43,12 @@ def responses_router(context: ServerContext) -> APIRouter:
             turn = await until_disconnect(
                 request, prepare_turn(context, request, chat, prefix="resp_", has_own_id=True))
         job, headers = Job(turn, body, conversation, store), ignored_header(parsed.ignored)
-        if body.stream:
-            return await started_stream(request, job.stream(), headers)
         if body.background:
             job.start()
-        else:
+        if body.stream:
+            events = job.stream() if job.log is None else job.log.read(0)
+            return await started_stream(request, events, headers)
+        if not body.background:
             await until_disconnect(request, job.run())
         return _json(job.record.response, headers)
 
@@ -68,9 +68,16 @@ def responses_router(context: ServerContext) -> APIRouter:
 def _add_stored(router: APIRouter, store: ResponseStore) -> None:
     @router.get("/v1/responses/{response_id}")
     async def retrieve(request: Request, response_id: str) -> Response:
-        if request.query_params.get("stream") == "true":
-            raise NotBuiltError("stream", True, expected="false", hint="weft streams a response once, as it is made.")
-        return _json(store.get(response_id).response)
+        stored = store.get(response_id)
+        if request.query_params.get("stream", "false") != "true":
+            return _json(stored.response)
+        if stored.log is None:
+            raise ApiError(400, "stream: only a response that was made with background and stream true has events to "
+                           "read again.", "stream")
+        after = request.query_params.get("starting_after", "-1")
+        if not after.removeprefix("-").isdecimal() or len(after) > 10:
+            raise bad_field("starting_after", after[:40], expected="the number of an event")
+        return await started_stream(request, stored.log.read(int(after) + 1), {})
 
     @router.delete("/v1/responses/{response_id}")
     async def delete(response_id: str) -> Response:
@@ -103,9 +110,6 @@ def _check_background(body: ResponsesBody, store: ResponseStore) -> None:
     if not body.store or not store.max_bytes:
         raise bad_field("background", True, expected="false without a store",
                         hint="Send store true to a server with --responses-store-bytes above 0.")
-    if body.stream:
-        raise NotBuiltError("stream", True, expected="false with background true",
-                            hint="Ask for the response later with GET /v1/responses/ID.")
 
 
 def _chat(context: ServerContext, store: ResponseStore, parsed: Parsed[Any]

@@ -13,19 +13,26 @@ from typing import Any
 import msgspec
 
 from weft.server.errors import ApiError
+from weft.server.openai.responses.event_log import EventLog
 
 
 @dataclass(slots=True, eq=False)
 class Stored:
     """One response. messages: the conversation with the answer, as messages of a chat. input: the items it was given.
 
-    task: the work of a response that runs in the background.
+    task: the work of a response that runs in the background. log: its events, if it is streamed.
     """
 
     response: dict[str, Any]
     messages: list[dict[str, Any]]
     input: list[dict[str, Any]]
     task: asyncio.Task[None] | None = field(default=None)
+    log: EventLog | None = field(default=None)
+
+    def size(self) -> int:
+        """Bytes, as JSON."""
+        own = len(msgspec.json.encode((self.response, self.messages, self.input)))
+        return own + (0 if self.log is None else self.log.num_bytes)
 
 
 class ResponseStore:
@@ -40,7 +47,7 @@ class ResponseStore:
         """Keep a response, or its newer state. Others are forgotten to make room; a too large one is not kept."""
         response_id = stored.response["id"]
         self._drop(response_id)
-        size = len(msgspec.json.encode((stored.response, stored.messages, stored.input)))
+        size = stored.size()
         if size > self.max_bytes:
             return
         self._stored[response_id] = (stored, size)
