@@ -215,3 +215,11 @@ def test_an_error_inside_a_stream_is_an_event(start_server):
     assert name == "event: error"
     assert json.loads(data.removeprefix("data: ")) == {"type": "error", "error": {
         "type": "overloaded_error", "message": "It ended."}}
+
+
+def test_models_are_listed_in_anthropics_shape_for_its_clients(client):
+    models = client.models.list()
+
+    assert [(model.type, model.id, model.display_name) for model in models.data] == [
+        ("model", "toy", "toy"), ("model", "toy-alias", "toy-alias")]
+    assert models.has_more is False and client.models.retrieve("toy").created_at.year >= 2024

@@ -89,6 +89,17 @@ def test_a_server_that_works_says_so(url):
     assert httpx.get(f"{url}/load").json() == {"server_load": 0}
 
 
+def test_a_conversation_with_tools_is_tokenized_as_a_chat_renders_it(start_server):
+    template = "{% for tool in tools or [] %}{{ tool.function.name }}: {% endfor %}{{ messages[0].content }}"
+    url = start_server(FakeEngine(chat_template=template))
+    tool = {"type": "function", "function": {"name": "add"}}
+
+    answer = httpx.post(f"{url}/tokenize", json={"messages": [{"role": "user", "content": "Hi"}], "tools": [tool],
+                                                 "return_token_strs": True}).json()
+
+    assert "".join(answer["token_strs"]) == "add: Hi" and answer["count"] == 7
+
+
 def test_a_dead_engine_makes_health_and_requests_503(start_server):
     url = start_server(FakeEngine(refuse=EngineDeadError("The engine process ended.")))
 

@@ -1,10 +1,14 @@
-"""GET /v1/models and /v1/models/{id}: the one served model, under each of its names."""
+"""GET /v1/models and /v1/models/{id}: the one served model, under each of its names.
+
+Clients that send Anthropic's version header get Anthropic's shape.
+"""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from weft.server.context import ServerContext
 
@@ -14,15 +18,29 @@ def models_router(context: ServerContext) -> APIRouter:
     router = APIRouter()
 
     @router.get("/v1/models")
-    async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [_card(context, name) for name in context.model_names]}
+    async def models(request: Request) -> dict[str, Any]:
+        names = context.model_names
+        if _is_anthropic(request):
+            return {"data": [_info(context, name) for name in names], "has_more": False, "first_id": names[0],
+                    "last_id": names[-1]}
+        return {"object": "list", "data": [_card(context, name) for name in names]}
 
     @router.get("/v1/models/{name:path}")
-    async def model(name: str) -> dict[str, Any]:
+    async def model(request: Request, name: str) -> dict[str, Any]:
         context.check_model(name)
-        return _card(context, name)
+        return _info(context, name) if _is_anthropic(request) else _card(context, name)
 
     return router
+
+
+def _is_anthropic(request: Request) -> bool:
+    return "anthropic-version" in request.headers
+
+
+def _info(context: ServerContext, name: str) -> dict[str, Any]:
+    return {"type": "model", "id": name, "display_name": name,
+            "created_at": datetime.fromtimestamp(context.created, UTC).isoformat(),
+            "max_input_tokens": context.engine.info.max_model_len}
 
 
 def _card(context: ServerContext, name: str) -> dict[str, Any]:
