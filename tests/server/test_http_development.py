@@ -6,7 +6,7 @@ import threading
 
 import httpx
 import pytest
-from http_server import running_server
+from http_server import ONE_BY_ONE, running_server
 from toy_engine import SLOW_CORE, make_config, save_tokenizer
 
 from weft.async_llm import AsyncLLM
@@ -26,7 +26,7 @@ def engine(tmp_path_factory):
 @pytest.fixture(scope="module")
 def client(engine):
     options = ServerOptions(dev_mode=True, enable_tokenizer_info_endpoint=True)
-    with running_server(engine, options) as url, httpx.Client(base_url=url, timeout=60) as client:
+    with running_server(engine, options) as url, httpx.Client(base_url=url, timeout=60, limits=ONE_BY_ONE) as client:
         yield client
 
 

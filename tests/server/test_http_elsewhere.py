@@ -7,7 +7,7 @@ import logging
 import httpx
 import pytest
 from fake_engine import FakeEngine
-from http_server import running_server
+from http_server import ONE_BY_ONE, running_server
 
 from weft.server.elsewhere import ELSEWHERE
 from weft.server.options import ServerOptions
@@ -22,7 +22,7 @@ def url():
 
 
 def test_a_route_that_exists_elsewhere_is_a_501_with_a_sentence(url):
-    with httpx.Client(base_url=url) as client:
+    with httpx.Client(base_url=url, limits=ONE_BY_ONE) as client:
         answers = {path: client.post(path.replace("{rest:path}", "a/b"), content=b"anything") for path in PATHS}
 
     for path, answer in answers.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 from fake_engine import FakeEngine
-from http_server import running_server
+from http_server import ONE_BY_ONE, running_server
 
 from weft.server.auth import PUBLIC
 from weft.server.options import ServerOptions
@@ -19,7 +19,7 @@ WITH_BODY = [pytest.param(route, id=route.path) for route in ROUTES if route.bod
 def client():
     options = ServerOptions(api_key=("k",), dev_mode=True, enable_tokenizer_info_endpoint=True, max_body_bytes=2000,
                             strict_fields=True)
-    with running_server(FakeEngine(), options) as url, httpx.Client(base_url=url) as client:
+    with running_server(FakeEngine(), options) as url, httpx.Client(base_url=url, limits=ONE_BY_ONE) as client:
         yield client
 
 

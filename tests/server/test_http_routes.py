@@ -6,6 +6,7 @@ import httpx
 import openai
 import pytest
 from fake_engine import FakeEngine
+from http_server import ONE_BY_ONE
 from toy_engine import EOS
 
 from weft.errors import ConfigError, EngineDeadError
@@ -138,7 +139,7 @@ def test_what_watches_a_server_needs_no_key(start_server):
 def test_every_route_that_is_not_public_asks_for_a_key(start_server):
     url = start_server(FakeEngine(), api_key=("one",), dev_mode=True, enable_tokenizer_info_endpoint=True)
 
-    with httpx.Client() as client:
+    with httpx.Client(limits=ONE_BY_ONE) as client:
         for path in [*ROUTES, *(path for paths in ELSEWHERE.values() for path in paths), "/v1/completions",
                      "/detokenize", "/tokenizer_info", "/nowhere", "/v1", "//health", "/health/", "/playgrounds/x"]:
             assert client.get(url + path).status_code == 401, path

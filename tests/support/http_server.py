@@ -8,10 +8,14 @@ import threading
 import time
 from collections.abc import Iterator
 
+import httpx
 import uvicorn
 
 from weft.server.app import build_app
 from weft.server.options import ServerOptions
+
+# Of clients that wait between requests: a kept connection may be closed by the server just then.
+ONE_BY_ONE = httpx.Limits(max_keepalive_connections=0)
 
 
 @contextlib.contextmanager
