@@ -502,3 +502,31 @@ def test_without_chunked_prefill_a_prompt_longer_than_a_step_is_refused_with_bot
     assert pool(scheduler, "a", tokens(8))
     with pytest.raises(RequestError, match="prompt = '9 tokens': expected up to max_num_batched_tokens = 8"):
         pool(scheduler, "b", tokens(9))
+
+
+def test_a_sequence_whose_grammar_is_compiled_holds_nobody_up_and_then_takes_its_place():
+    scheduler = make_scheduler(max_num_seqs=1)
+    compiling = make_seq("a", tokens(3, 100))
+    scheduler.add(compiling, is_compiling=True)
+    assert scheduler.is_only_compiling and step(scheduler).scheduled == ()
+    add(scheduler, "b", tokens(3, 200), max_tokens=1)
+    add(scheduler, "c", tokens(3, 300))
+    assert scheduler.num_waiting == 3 and not scheduler.is_only_compiling
+
+    first = step(scheduler)
+    scheduler.compiled("a")
+    second = step(scheduler)
+    scheduler.check()
+
+    assert [item.seq.request_id for plan in (first, second) for item in plan.scheduled] == ["b", "a"]
+
+
+def test_a_sequence_ends_while_its_grammar_is_compiled():
+    scheduler = make_scheduler()
+    scheduler.add(make_seq("a", tokens(3)), is_compiling=True)
+
+    assert scheduler.abort("a").finish_reason == "abort"
+    scheduler.compiled("a")
+    scheduler.check()
+
+    assert (scheduler.num_waiting, scheduler.has_unfinished, step(scheduler).scheduled) == (0, False, ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import openai
@@ -138,6 +139,29 @@ def test_a_wrong_form_is_a_400_that_names_its_field(url, fields, param, text, st
     assert (answer.status_code, error["type"]) == (400, "BadRequestError"), answer.text
     assert text in error["message"]
     assert error["param"] in (param, "response_format" if "exactly one of" in text else param)
+
+
+def test_a_grammar_that_takes_too_long_is_a_400_and_holds_nobody_up(url):
+    endless = {"type": "string", "allOf": [{"pattern": f".*a.{{{i}}}b.*"} for i in range(60)]}
+    with ThreadPoolExecutor(3) as pool:
+        slow = [pool.submit(post, url, COMPLETIONS, structured_outputs={"json": endless | {"maxLength": 1000 + i}})
+                for i in range(2)]
+        others = [post(url, COMPLETIONS, max_tokens=5) for _ in range(5)]
+        still_compiling = not any(answer.done() for answer in slow)
+        answers = [answer.result() for answer in slow]
+
+    assert still_compiling and all(other.status_code == 200 for other in others)
+    for answer in answers:
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "structured_outputs.json")
+        assert "more than 5 s" in answer.json()["error"]["message"]
+
+
+def test_a_client_may_leave_while_its_grammar_is_compiled(url):
+    endless = {"type": "string", "allOf": [{"pattern": f".*a.{{{i}}}c.*"} for i in range(60)]}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(url + COMPLETIONS, json={"prompt": "a", "structured_outputs": {"json": endless}}, timeout=0.5)
+
+    assert text_of(post(url, COMPLETIONS, structured_outputs={"regex": "a{2}"})) == "aa"
 
 
 @pytest.mark.skipif(not native_levels(), reason="no native kernels here")

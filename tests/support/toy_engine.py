@@ -82,6 +82,9 @@ class ToyCore:
         self._requests[request.request_id] = (request, list(request.output_token_ids))
         self._new.append(request.request_id)
 
+    def take_rejected(self) -> list:
+        return []
+
     def abort(self, request_ids: Iterable[str]) -> None:
         for request_id in request_ids:
             self._requests.pop(request_id, None)

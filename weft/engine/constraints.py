@@ -6,8 +6,12 @@ when a step is run again or a sequence is preempted, and a resumed sequence is c
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +19,7 @@ from weft.engine.process.messages import EngineRequest
 from weft.engine.sequence import Sequence
 from weft.engine.step_plan import Scheduled, StepPlan
 from weft.errors import RequestError
-from weft.grammar.compiler import Compiler
+from weft.grammar.compile_pool import CompilePool
 from weft.grammar.constraint import Constraint, ConstraintError
 from weft.grammar.vocabulary import Vocabulary
 from weft.structured_outputs import FIELD
@@ -44,31 +48,69 @@ class _Followed:
     num_output_tokens: int
 
 
+class Compiled(NamedTuple):
+    """A request whose grammar is there, or cannot be used: then `error`."""
+
+    request_id: str
+    error: Exception | None = None
+
+
 class Constraints:
     """The constraints of all unfinished sequences that have one."""
 
     def __init__(self) -> None:
-        self._compiler: Compiler | None = None
+        self._pool: CompilePool | None = None
         self._followed: dict[str, _Followed] = {}
+        self._compiling: dict[str, EngineRequest] = {}
+        self._compiled: SimpleQueue[tuple[EngineRequest, Future[Constraint]]] = SimpleQueue()
+
+    @property
+    def num_cache_bytes(self) -> int:
+        """Estimated memory of compiled grammars."""
+        return 0 if self._pool is None else self._pool.num_bytes
 
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
         """The bytes of the tokens, before the first request with a grammar."""
-        self._compiler = Compiler(vocabulary)
+        self._pool = CompilePool(vocabulary)
 
-    def add(self, request: EngineRequest) -> None:
-        """Compiles the grammar of a request. RequestError if that fails; a request without a grammar is ignored."""
-        if request.constraint is None:
-            return
-        if self._compiler is None:
+    def start(self, request: EngineRequest) -> None:
+        """Starts compiling the grammar of a request; `compiled` says when it is there.
+
+        RequestError if the engine has no vocabulary.
+        """
+        assert request.constraint is not None, "the request has a grammar"
+        if self._pool is None:
             raise RequestError(FIELD, "a form", expected="None, as the engine has no vocabulary",
                                hint="Start it with a tokenizer.")
-        self._followed[request.request_id] = _Followed(
-            self._compiler.compile(request.constraint), len(request.forced_token_ids))
+        self._compiling[request.request_id] = request
+        self._pool.start(request.constraint).add_done_callback(lambda done: self._compiled.put((request, done)))
+
+    def compiled(self, *, timeout_s: float = 0.0) -> list[Compiled]:
+        """The requests whose grammars have been compiled since the last call. Waits up to `timeout_s` for the first."""
+        found: list[Compiled] = []
+        with contextlib.suppress(Empty):
+            while True:
+                request, done = self._compiled.get(timeout=timeout_s if timeout_s and not found else None,
+                                                   block=bool(timeout_s and not found))
+                if self._compiling.get(request.request_id) is not request:      # it has ended since
+                    continue
+                del self._compiling[request.request_id]
+                error = done.exception()
+                if error is None:
+                    self._followed[request.request_id] = _Followed(done.result().new(), len(request.forced_token_ids))
+                found.append(Compiled(request.request_id, error if isinstance(error, Exception) else None))
+        return found
 
     def drop(self, request_ids: Iterable[str]) -> None:
         """These sequences have ended. Unknown ids are ignored."""
         for request_id in request_ids:
             self._followed.pop(request_id, None)
+            self._compiling.pop(request_id, None)
+
+    def close(self) -> None:
+        """Ends the threads and processes that compile."""
+        if self._pool is not None:
+            self._pool.close()
 
     def masks(self, plan: StepPlan) -> RowMasks | None:
         """The masks of a step's rows, in the order in which the sampler gets them; None if no row is constrained."""
@@ -106,8 +148,8 @@ class Constraints:
 
     def _fill_row(self, seq: Sequence, constraint: Constraint, row: int, masks: RowMasks) -> bool:
         """Writes one row's mask. Returns False if the answer has ended, or cannot go on, before this row."""
-        assert self._compiler is not None, "a constraint was compiled"
-        bits = np.zeros(self._compiler.num_words, np.uint32)
+        assert self._pool is not None, "a constraint was compiled"
+        bits = np.zeros(self._pool.num_words, np.uint32)
         constraint.fill(bits)
         request = seq.request
         if request.sampling.ignore_eos:

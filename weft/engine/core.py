@@ -17,6 +17,7 @@ from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.engine.memory.plan import scheduler_config
 from weft.engine.memory.start_report import start_report
+from weft.engine.process.client import Rejection
 from weft.engine.process.messages import EngineInfo, EngineOutput, EngineRequest, EngineStats, StepResult
 from weft.engine.runner import Runner
 from weft.engine.scheduler import Scheduler
@@ -24,7 +25,6 @@ from weft.engine.sequence import Sequence, uses_mirostat
 from weft.engine.speculation import make_proposer
 from weft.engine.step_plan import StepPlan
 from weft.engine.step_results import SequenceResult
-from weft.errors import WeftError
 from weft.extend.named_object import load_named
 from weft.grammar.vocabulary import Vocabulary
 from weft.models.extra_outputs import extra_output_names
@@ -33,6 +33,8 @@ from weft.sampling_params import SamplingParams
 
 logger = logging.getLogger("weft")
 
+_COMPILE_WAIT_S = 0.02      # a step with nothing to compute waits so long for a grammar
+
 
 class EngineCore:
     """Plans memory, loads weights, then takes requests and runs steps.
@@ -40,6 +42,8 @@ class EngineCore:
     Raises ConfigError, CheckpointError or MemoryPlanError when it cannot start.
     faults: exceptions out of a step that end its requests; others leave `step`, as Ctrl-C does in the user's process.
     on_start: called with the ids of sequences before the first step that computes them.
+    waits_for_grammars: `add` returns, or raises, when a request's grammar is compiled. False: other requests go on
+        meanwhile, and `take_rejected` has those whose grammars are wrong.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -61,6 +65,8 @@ class EngineCore:
         encoder = self.runner.model.encoder
         self.faults: tuple[type[BaseException], ...] = (Exception,)
         self.on_start: Callable[[list[str]], None] = lambda request_ids: None
+        self.waits_for_grammars = True
+        self._rejected: list[Rejection] = []
         self.info = EngineInfo(
             max_model_len=plan.max_model_len, num_blocks=list(plan.num_blocks), block_size=plan.block_size,
             weight_bytes=plan.weight_bytes, activation_bytes=plan.activation_bytes, kv_cache_bytes=plan.kv_cache_bytes,
@@ -77,12 +83,38 @@ class EngineCore:
         """Queue a request. RequestError if it can never fit, QueueFullError if too many requests wait."""
         if isinstance(request.params, SamplingParams):
             self.runner.sampler.check_params(request.params)
-        self._scheduler.add(Sequence(request))
+        self._scheduler.add(Sequence(request), is_compiling=request.constraint is not None)
+        if request.constraint is not None:
+            self._compile(request)
+
+    def _compile(self, request: EngineRequest) -> None:
         try:
-            self.runner.constraints.add(request)
-        except WeftError:
-            self._scheduler.abort(request.request_id)
+            self.runner.constraints.start(request)
+            while self.waits_for_grammars and request.request_id not in self._take_compiled(timeout_s=60.0):
+                pass
+        except BaseException:      # KeyboardInterrupt too: a request that was not taken leaves nothing behind
+            self.abort([request.request_id])
             raise
+
+    def _take_compiled(self, *, timeout_s: float = 0.0) -> list[str]:
+        """Queues requests whose grammars are there; returns their ids. Those with errors are rejected or, where `add`
+        waits, raise theirs.
+        """
+        found = self.runner.constraints.compiled(timeout_s=timeout_s)
+        for request_id, error in found:
+            if error is None:
+                self._scheduler.compiled(request_id)
+            elif self.waits_for_grammars:
+                raise error
+            else:
+                self._scheduler.abort(request_id, reason="error")
+                self._rejected.append(Rejection(request_id, error))
+        return [request_id for request_id, _ in found]
+
+    def take_rejected(self) -> list[Rejection]:
+        """The requests that the engine took, and whose grammars turned out to be wrong, since the last call."""
+        rejected, self._rejected = self._rejected, []
+        return rejected
 
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
         """The bytes of the tokens, for requests with a grammar."""
@@ -98,6 +130,7 @@ class EngineCore:
 
     def step(self) -> StepResult:
         """Schedule, run, apply. A sequence whose computation fails ends with "error"; the others go on."""
+        self._take_compiled(timeout_s=_COMPILE_WAIT_S if self._scheduler.is_only_compiling else 0.0)
         plan = self._scheduler.schedule()
         if plan.started:
             self.on_start([seq.request_id for seq in plan.started])
@@ -211,6 +244,7 @@ class EngineCore:
 
     def close(self) -> None:
         """Drop the model and the caches, and give their memory back to the system."""
+        self.runner.constraints.close()
         del self.runner, self._scheduler
         give_back_freed_pages()
 

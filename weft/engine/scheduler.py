@@ -43,7 +43,7 @@ class Scheduler:
         self._running: list[Sequence] = []
         self._waiting = WaitingQueue()
         self._in_flight = BlocksInFlight()
-        self._num_added = 0
+        self._num_added = self._num_compiling = 0
         self.num_preemptions = 0
         self.prefix_cache_queries = 0
         self.prefix_cache_hits = 0
@@ -54,7 +54,12 @@ class Scheduler:
 
     @property
     def num_waiting(self) -> int:
-        return len(self._waiting) + self._in_flight.num_held
+        return len(self._waiting) + self._in_flight.num_held + self._num_compiling
+
+    @property
+    def is_only_compiling(self) -> bool:
+        """True if every unfinished sequence waits for its grammar."""
+        return 0 < self._num_compiling == len(self._sequences)
 
     @property
     def has_unfinished(self) -> bool:
@@ -70,8 +75,11 @@ class Scheduler:
         """The share of held blocks in the fullest cache group, 0 to 1."""
         return self._cache.usage
 
-    def add(self, seq: Sequence) -> None:
-        """Queues a sequence. RequestError, with the numbers, if it can never run; QueueFullError if too many wait."""
+    def add(self, seq: Sequence, *, is_compiling: bool = False) -> None:
+        """Queues a sequence. RequestError, with the numbers, if it can never run; QueueFullError if too many wait.
+
+        is_compiling: the sequence waits outside the queue, until `compiled` says that its grammar is there.
+        """
         self._refuse_what_never_fits(seq)
         limit = self._config.max_num_queued_reqs
         if limit is not None and self.num_waiting >= limit:
@@ -83,7 +91,18 @@ class Scheduler:
         seq.block_ids = [[] for _ in self._cache.groups]
         self._num_added += 1
         self._sequences[seq.request_id] = seq
-        self._wait([seq])
+        if is_compiling:
+            seq.state = State.COMPILING
+            self._num_compiling += 1
+        else:
+            self._wait([seq])
+
+    def compiled(self, request_id: str) -> None:
+        """The grammar of a sequence is there: it joins the queue, at its place. An id that has ended is ignored."""
+        seq = self._sequences.get(request_id)
+        if seq is not None and seq.state is State.COMPILING:
+            self._num_compiling -= 1
+            self._wait([seq])
 
     def abort(self, request_id: str, reason: str = "abort") -> Sequence | None:
         """Ends a sequence in any state with `reason`, also between `schedule` and `apply`. None for an unknown id."""
@@ -96,6 +115,8 @@ class Scheduler:
                 self._waiting.discard()
             case State.HELD:
                 self._in_flight.discard()
+            case State.COMPILING:
+                self._num_compiling -= 1
             case State.RUNNING:
                 self._running.remove(seq)
                 self._wait(self._in_flight.stopped(seq))

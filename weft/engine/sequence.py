@@ -20,6 +20,7 @@ class State(enum.Enum):
 
     NEW = "new"              # no scheduler has it
     WAITING = "waiting"      # in the queue, without blocks
+    COMPILING = "compiling"  # outside the queue, waiting for its grammar
     HELD = "held"            # outside the queue, waiting for blocks that another sequence is computing
     RUNNING = "running"      # has blocks; gets a part of every step that has room
     FINISHED = "finished"    # has a finish_reason and no blocks

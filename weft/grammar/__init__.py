@@ -2,9 +2,11 @@
 
     form.py            `ConstraintSpec`, plain data: the grammar that an answer follows
     read.py            a request's StructuredOutputsParams as a ConstraintSpec
-    json_schema.py     JSON schemas
+    json_schema.py     JSON schemas; `schema_check.py` and `schema_fault.py` say what of one cannot be enforced
     structural_tag.py  free text with tagged parts
+    tool_calls.py      the forms of tool calls
     vocabulary.py      `Vocabulary`, plain data: the bytes of each token
+    compile_pool.py    `CompilePool`: compiles grammars in threads, after a trial in a process that can be killed
     compiler.py        `Compiler`: a ConstraintSpec and a Vocabulary become a `Constraint`
     constraint.py      `Constraint`: the allowed next tokens of one sequence
 

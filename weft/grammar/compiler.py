@@ -1,17 +1,18 @@
-"""`Compiler`: a ConstraintSpec and the vocabulary become a `Constraint`. Owned by `engine/constraints.py`."""
+"""`Compiler`: a ConstraintSpec and the vocabulary become a `Constraint`. Owned by `compile_pool.py`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+import numpy as np
+from llguidance import LLMatcher, LLTokenizer
 
 from weft.errors import RequestError
-from weft.grammar.constraint import Constraint
+from weft.grammar.constraint import Constraint, ConstraintError
 from weft.grammar.cutter import Cutter
 from weft.grammar.form import ConstraintSpec
-from weft.grammar.schema_fault import fault_of_schema, first_line
+from weft.grammar.limits import parser_limits
+from weft.grammar.schema_fault import first_line
 from weft.grammar.vocabulary import Vocabulary
 
 
@@ -25,30 +26,23 @@ class Compiler:
     def __init__(self, vocabulary: Vocabulary) -> None:
         source = _Source(vocabulary)
         self.num_words = (len(source.tokens) + 31) // 32
-        self._limits = LLParserLimits(verbose_errors=False)
+        self._limits = parser_limits()
         self._tokenizer = LLTokenizer(source, eos_token=source.eos_token_ids)  # pyright: ignore[reportArgumentType]  # by its attributes
         source.greedy = self._tokenizer.greedy_tokenize
 
     def compile(self, spec: ConstraintSpec) -> Constraint:
-        """The constraint before the first token. RequestError names the field of a grammar that cannot be used."""
+        """The constraint before the first token, whose mask is there. RequestError names the field of a bad grammar."""
         matcher = LLMatcher(self._tokenizer, spec.grammar, log_level=0, limits=self._limits)
         if matcher.is_error():
-            raise self._error(spec, first_line(matcher.get_error()))
-        return Constraint(matcher, self.num_words)
-
-    def _error(self, spec: ConstraintSpec, message: str) -> RequestError:
-        schema = _schema_of(spec)
-        place = "a grammar" if schema is None else fault_of_schema(schema, message, self._limits)
-        return RequestError(spec.field, place, expected="one that can be compiled" if schema is None else
-                            "a schema that a grammar can enforce", hint=f"{message.rstrip('.')}.")
-
-
-def _schema_of(spec: ConstraintSpec) -> Any:
-    """The JSON schema of a grammar that is nothing else; None for other grammars."""
-    try:
-        return msgspec.json.decode(spec.grammar)["grammars"][0].get("json_schema")
-    except (msgspec.DecodeError, TypeError, KeyError, IndexError, AttributeError):
-        return None
+            raise RequestError(spec.field, "a grammar", expected="one that can be compiled",
+                               hint=f"{first_line(matcher.get_error()).rstrip('.')}.")
+        constraint = Constraint(matcher, self.num_words)
+        try:
+            constraint.fill(np.zeros(self.num_words, np.uint32))
+        except ConstraintError as error:
+            raise RequestError(spec.field, "a grammar", expected="one whose next tokens can be found in time",
+                               hint=f"{error}.") from error
+        return constraint
 
 
 class _Source:

@@ -36,7 +36,8 @@ def read_constraint(params: StructuredOutputsParams) -> ConstraintSpec:
 
 
 def _choice_grammar(choices: list[str]) -> str:
-    return LLMatcher.grammar_from_lark("start: " + " | ".join(json.dumps(choice) for choice in choices))
+    # One terminal, which is compiled to an automaton: alternatives of a rule would be tried one by one.
+    return LLMatcher.grammar_from_lark("start: CHOICE\nCHOICE: " + " | ".join(json.dumps(choice) for choice in choices))
 
 
 def _read_grammar(text: str, field: str) -> str:

@@ -31,6 +31,14 @@ def fault_of_schema(schema: Any, message: str, limits: LLParserLimits) -> str:
             return pointer
 
 
+def schema_of(grammar: str) -> Any:
+    """The JSON schema of a grammar that is nothing else; None for other grammars."""
+    try:
+        return json.loads(grammar)["grammars"][0].get("json_schema")
+    except (ValueError, RecursionError, TypeError, KeyError, IndexError, AttributeError):
+        return None
+
+
 def _error(part: Any, root: dict[str, Any], limits: LLParserLimits) -> str:
     whole = part if not isinstance(part, dict) else {key: root[key] for key in _SHARED if key in root} | part
     text = LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema(json.dumps(whole)), limits=limits)

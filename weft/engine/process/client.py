@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from weft.config.affinity import kept_to
 from weft.config.engine_config import EngineConfig
@@ -17,20 +17,30 @@ from weft.errors import EngineDeadError
 from weft.grammar.vocabulary import Vocabulary
 
 
+class Rejection(NamedTuple):
+    """A request that a core took, and found to be wrong later."""
+
+    request_id: str
+    error: Exception
+
+
 class Core(Protocol):
     """An engine core: `EngineCore` in `engine/core.py`, or a toy engine in the tests.
 
     faults: exceptions out of a step that end its requests, not the engine.
     on_start: the core calls it with the ids of sequences before the first step that computes them.
+    waits_for_grammars: False: `add` does not wait for a request's grammar; `take_rejected` has those that are wrong.
     """
 
     info: EngineInfo
     stats: EngineStats
     faults: tuple[type[BaseException], ...]
     on_start: Callable[[list[str]], None]
+    waits_for_grammars: bool
 
     def add(self, request: EngineRequest) -> None: ...
     def set_vocabulary(self, vocabulary: Vocabulary) -> None: ...
+    def take_rejected(self) -> list[Rejection]: ...
     def abort(self, request_ids: Iterable[str]) -> None: ...
     def step(self) -> StepResult: ...
     @property

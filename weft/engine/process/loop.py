@@ -59,6 +59,8 @@ class EngineLoop:
             self._receive()
             if self._core.has_unfinished:
                 self._channel.send(Stepped(self._core.step()))
+                for request_id, error in self._core.take_rejected():
+                    self._channel.send(Rejected(request_id, to_wire(error)))
 
     def _receive(self) -> None:
         frames = self._channel.receive(timeout_ms=0 if self._core.has_unfinished else _IDLE_POLL_MS)
@@ -124,6 +126,7 @@ def serve(channel: Channel, parent_pid: int, core_factory: str) -> None:
         start = _await_start(channel, parent_pid)
         with _reported(channel):
             core = _start(start, make_core)
+        core.waits_for_grammars = False
         core.faults = (BaseException,)      # nobody but the model's code raises SystemExit or KeyboardInterrupt here
         core.on_start = lambda request_ids: channel.send(Started(request_ids))
         try:

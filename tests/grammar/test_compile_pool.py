@@ -1,0 +1,107 @@
+"""Grammars are compiled once, and a hostile one ends with an error in its time, whatever it would do."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from byte_grammars import VOCABULARY, constraint_of, takes
+
+from weft.errors import RequestError
+from weft.grammar.compile_pool import CompilePool
+from weft.grammar.form import ConstraintSpec
+from weft.grammar.read import read_constraint
+from weft.grammar.trial import Trial
+from weft.structured_outputs import StructuredOutputsParams as Form
+
+ENDLESS = Form(json={"type": "string", "allOf": [{"pattern": f".*a.{{{i}}}b.*"} for i in range(60)]})
+HOSTILE = {
+    "doubling references": {"$ref": "#/$defs/a0", "$defs": {"a40": {"type": "integer"}} | {
+        f"a{i}": {"anyOf": [{"$ref": f"#/$defs/a{i + 1}"}] * 2} for i in range(40)}},
+    "a reference to itself": {"$ref": "#/$defs/a", "$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}]}}},
+    "alternatives of alternatives": {"allOf": [{"anyOf": [
+        {"type": "object", "properties": {f"a{i}{j}": {"type": "integer"}}} for j in range(4)]} for i in range(12)]},
+    "many properties": {"type": "object", "properties": {f"p{i}": {"type": "integer"} for i in range(25_000)}},
+    "many patterns": {"type": "object", "patternProperties": {f"^{i}.*x{i}$": {} for i in range(2_000)}},
+    "many texts": {"enum": [f"v{i * 7919 % 1000003}" for i in range(60_000)]},
+    "a huge count": {"type": "array", "items": {"type": "integer"}, "minItems": 1_000_000},
+    "counts of counts": {"type": "string", "pattern": "((a{1,1000}){1,1000}b?){1,1000}"},
+    "patterns at once": ENDLESS.json,
+}
+
+
+@pytest.fixture
+def pool():
+    made = CompilePool(VOCABULARY, trial_seconds=1.0)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("schema", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_schema_compiles_or_is_refused_in_its_time(pool, schema):
+    future = pool.start(read_constraint(Form(json=schema)))
+
+    error = future.exception(timeout=60)
+    assert error is None or isinstance(error, RequestError)
+
+
+@pytest.mark.parametrize("form", [
+    lambda: Form(regex="|".join(f"v{i}" for i in range(200_000))), lambda: Form(json={"description": "x" * 2**20}),
+    lambda: Form(choice=["x" * 2**20]), lambda: Form(json="[" * 100_000), lambda: Form(json=nested(70))])
+def test_what_is_too_long_or_too_deep_is_refused_unread(form):
+    with pytest.raises(RequestError):
+        read_constraint(form())
+
+
+def nested(depth: int) -> dict:
+    return {"items": nested(depth - 1)} if depth else {}
+
+
+def test_a_grammar_that_takes_too_long_is_refused_and_the_next_one_is_compiled(pool):
+    with pytest.raises(RequestError, match=r"structured_outputs\.json.*more than 1 s"):
+        pool.start(read_constraint(ENDLESS)).result(timeout=60)
+
+    assert pool.start(read_constraint(Form(regex="a"))).result(timeout=60).new()
+
+
+def test_others_are_compiled_while_one_takes_its_time(pool):
+    slow = pool.start(read_constraint(ENDLESS))
+
+    for i in range(5):
+        pool.start(read_constraint(Form(regex=f"a{{{i + 1}}}"))).result(timeout=60)
+    assert isinstance(slow.exception(timeout=60), RequestError)
+
+
+def test_equal_grammars_are_compiled_once_and_bad_ones_are_remembered(pool):
+    good, bad = read_constraint(Form(regex="a+")), read_constraint(Form(regex="("))
+
+    assert pool.start(good) is pool.start(read_constraint(Form(regex="a+")))
+    assert pool.start(bad).exception(timeout=60) is pool.start(bad).exception()
+    assert pool.start(good).result().new() is not pool.start(good).result()
+
+
+def test_the_memory_of_kept_grammars_is_bounded(pool):
+    for i in range(6):
+        with pytest.raises(RequestError):
+            pool.start(ConstraintSpec(grammar="{" + str(i) * 2**18, field="x")).result(timeout=60)
+
+    assert 0 < pool.num_bytes <= 256 << 20
+
+
+def test_a_process_that_dies_is_started_again():
+    trial = Trial()
+    assert trial.judge(read_constraint(Form(regex="a"))).error == ""
+    assert trial.pid is not None
+    os.kill(trial.pid, signal.SIGKILL)
+
+    assert "too complex" in trial.judge(read_constraint(Form(regex="b"))).error
+    assert trial.judge(read_constraint(Form(regex="b"))).error == ""
+    trial.close()
+
+
+def test_an_answer_over_a_long_choice_is_one_of_its_texts():
+    choices = [f"v{i * 7919 % 1000003}" for i in range(20_000)]
+
+    assert takes(Form(choice=choices), choices[700]) and not takes(Form(choice=choices), "v")
+    assert constraint_of(Form(choice=choices))

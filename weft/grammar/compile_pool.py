@@ -1,0 +1,82 @@
+"""`CompilePool`: compiles grammars in threads, each once, and keeps them. Owned by `engine/constraints.py`."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from weft.errors import RequestError
+from weft.grammar.compiler import Compiler
+from weft.grammar.constraint import Constraint
+from weft.grammar.form import ConstraintSpec
+from weft.grammar.trial import SECONDS, Trial
+from weft.grammar.vocabulary import Vocabulary
+
+_THREADS = 2
+_KEPT_BYTES = 256 << 20          # of compiled grammars
+_BYTES_PER_CHAR = 256            # measured: a large schema's compiled form, for each character of it
+_BYTES_EACH = 64 << 10
+
+
+class CompilePool:
+    """Compiled grammars for one vocabulary, by their specs. Errors are kept too: a bad grammar is often sent again.
+
+    Attributes:
+        num_bytes: estimated memory of the grammars that are kept; at most 256 MiB, unless one alone is larger.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, *, trial_seconds: float = SECONDS) -> None:
+        self._compiler = Compiler(vocabulary)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="weft-grammar")
+        self._trial_seconds, self._local, self._trials = trial_seconds, threading.local(), list[Trial]()
+        self._lock = threading.Lock()      # guards the fields below
+        self._kept: OrderedDict[ConstraintSpec, Future[Constraint]] = OrderedDict()
+        self.num_bytes = 0
+
+    @property
+    def num_words(self) -> int:
+        """32-bit words of a row of `Constraint.fill`."""
+        return self._compiler.num_words
+
+    def start(self, spec: ConstraintSpec) -> Future[Constraint]:
+        """The compiled grammar, to branch from with `new`; at once if it is kept. RequestError if it cannot be used."""
+        with self._lock:
+            future = self._kept.get(spec)
+            if future is None:
+                future = self._kept[spec] = self._threads.submit(self._compile, spec)
+                self.num_bytes += _size(spec)
+            self._kept.move_to_end(spec)
+            while self.num_bytes > _KEPT_BYTES and len(self._kept) > 1:
+                oldest, _ = self._kept.popitem(last=False)
+                self.num_bytes -= _size(oldest)
+            return future
+
+    def close(self) -> None:
+        """Ends the threads and their processes."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for trial in self._trials:
+            trial.close()
+
+    def _compile(self, spec: ConstraintSpec) -> Constraint:
+        verdict = self._trial().judge(spec)
+        if verdict.error:
+            raise _error(spec, verdict.error, verdict.pointer)
+        return self._compiler.compile(spec)
+
+    def _trial(self) -> Trial:
+        """This thread's trial process."""
+        trial = getattr(self._local, "trial", None)
+        if trial is None:
+            trial = self._local.trial = Trial(self._trial_seconds)
+            self._trials.append(trial)
+        return trial
+
+
+def _size(spec: ConstraintSpec) -> int:
+    return len(spec.grammar) * _BYTES_PER_CHAR + _BYTES_EACH
+
+
+def _error(spec: ConstraintSpec, message: str, pointer: str) -> RequestError:
+    return RequestError(spec.field, pointer or "a grammar", hint=f"{message.rstrip('.')}.",
+                        expected="a schema that a grammar can enforce" if pointer else "one that can be compiled")

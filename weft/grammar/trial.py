@@ -1,0 +1,95 @@
+"""`Trial`: compiles grammars in a process that can be killed, before the engine does it in its own.
+
+Most hostile grammars run into llguidance's own limits; some take minutes or gigabytes, and no thread can be stopped.
+`trial_process.py` is the other end. Owned by `compile_pool.py`.
+"""
+
+from __future__ import annotations
+
+import select
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+import msgspec
+
+from weft.grammar.form import ConstraintSpec
+
+SECONDS = 5.0              # for one grammar
+START_SECONDS = 30.0       # for the process's start, on a busy machine
+_BOOT = "import sys; sys.path[:] = sys.argv[1:]; from weft.grammar.trial_process import main; main()"
+
+
+class Verdict(msgspec.Struct, array_like=True):
+    """What is wrong with a grammar; "" if nothing. pointer: the place in a JSON schema; "" for other grammars."""
+
+    error: str = ""
+    pointer: str = ""
+
+
+class _Worker(NamedTuple):
+    process: subprocess.Popen[bytes]
+    poll: select.poll
+
+
+class Trial:
+    """One process for one thread at a time, started when first needed and again after it was killed."""
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self._seconds = seconds
+        self._worker: _Worker | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id; None before it is first needed, and after it was killed."""
+        return self._worker and self._worker.process.pid
+
+    def judge(self, spec: ConstraintSpec) -> Verdict:
+        """Compiles a grammar there. Blocks until it is done or its time is over."""
+        worker = self._worker = self._worker or self._start()
+        assert worker.process.stdin is not None and worker.process.stdout is not None, "both are pipes"
+        body = spec.grammar.encode()
+        try:
+            worker.process.stdin.write(len(body).to_bytes(4, "big") + body)
+            worker.process.stdin.flush()
+            line = self._answer(worker, self._seconds)
+        except (OSError, ValueError):      # it ended while it read, or another thread closed it
+            line = b""
+        if line:
+            return msgspec.json.decode(line, type=Verdict)
+        self.close()
+        return Verdict(f"It is too complex: compiling it took more than {self._seconds:g} s, or too much memory")
+
+    def close(self) -> None:
+        """Ends the process."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.process.kill()
+            worker.process.wait()
+            for pipe in (worker.process.stdin, worker.process.stdout):
+                assert pipe is not None, "both are pipes"
+                pipe.close()
+
+    def _start(self) -> _Worker:
+        process = subprocess.Popen([sys.executable, "-c", _BOOT, *sys.path], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, process_group=0)
+        poll = select.poll()
+        assert process.stdout is not None, "it is a pipe"
+        poll.register(process.stdout, select.POLLIN)
+        worker = _Worker(process, poll)
+        self._answer(worker, START_SECONDS)      # its first line says that it is there: its start counts for no grammar
+        return worker
+
+    def _answer(self, worker: _Worker, seconds: float) -> bytes:
+        """The worker's next line; b"" if it ended, or did not answer in time."""
+        assert worker.process.stdout is not None, "it is a pipe"
+        end, line = time.monotonic() + seconds, b""
+        while not line.endswith(b"\n"):
+            if not worker.poll.poll(max(0.0, end - time.monotonic()) * 1000):
+                return b""
+            part = worker.process.stdout.read1(1 << 16)      # pyright: ignore[reportAttributeAccessIssue]  # buffered
+            if not part:
+                return b""
+            line += part
+        return line
