@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 
-from weft.grammar.compile_pool import CompilePool
+from weft.grammar.compile_pool import refusal
+from weft.grammar.compiler import Compiler
 from weft.grammar.constraint import Constraint, allowed_ids
 from weft.grammar.read import read_constraint
+from weft.grammar.trial_process import judge
 from weft.grammar.vocabulary import pack_vocabulary
 from weft.structured_outputs import StructuredOutputsParams
 
 EOS = 256
 VOCABULARY = pack_vocabulary([bytes([i]) for i in range(256)] + [b"<end>"], special_ids=[EOS], eos_token_ids=[EOS])
-POOL = CompilePool(VOCABULARY)
+COMPILER = Compiler(VOCABULARY)
 
 
 def constraint_of(params: StructuredOutputsParams) -> Constraint:
-    return POOL.start(read_constraint(params)).result().new()
+    spec = read_constraint(params)
+    verdict = judge(spec.grammar)      # in this process: tests have no hostile grammars
+    if verdict.error:
+        raise refusal(spec, verdict)
+    return COMPILER.compile(spec)
 
 
 def next_ids(constraint: Constraint) -> set[int]:
     """The tokens that may come next."""
-    row = np.zeros(POOL.num_words, np.uint32)
+    row = np.zeros(COMPILER.num_words, np.uint32)
     constraint.fill(row)
     return set(allowed_ids(row).tolist())
 

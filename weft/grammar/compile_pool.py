@@ -10,7 +10,7 @@ from weft.errors import RequestError
 from weft.grammar.compiler import Compiler
 from weft.grammar.constraint import Constraint
 from weft.grammar.form import ConstraintSpec
-from weft.grammar.trial import SECONDS, Trial
+from weft.grammar.trial import SECONDS, Trial, Verdict
 from weft.grammar.vocabulary import Vocabulary
 
 _THREADS = 2
@@ -61,7 +61,7 @@ class CompilePool:
     def _compile(self, spec: ConstraintSpec) -> Constraint:
         verdict = self._trial().judge(spec)
         if verdict.error:
-            raise _error(spec, verdict.error, verdict.pointer)
+            raise refusal(spec, verdict)
         return self._compiler.compile(spec)
 
     def _trial(self) -> Trial:
@@ -77,6 +77,8 @@ def _size(spec: ConstraintSpec) -> int:
     return len(spec.grammar) * _BYTES_PER_CHAR + _BYTES_EACH
 
 
-def _error(spec: ConstraintSpec, message: str, pointer: str) -> RequestError:
-    return RequestError(spec.field, pointer or "a grammar", hint=f"{message.rstrip('.')}.",
-                        expected="a schema that a grammar can enforce" if pointer else "one that can be compiled")
+def refusal(spec: ConstraintSpec, verdict: Verdict) -> RequestError:
+    """The error for a grammar that a trial found to be wrong."""
+    return RequestError(
+        spec.field, verdict.pointer or "a grammar", hint=f"{verdict.error.rstrip('.')}.",
+        expected="a schema that a grammar can enforce" if verdict.pointer else "one that can be compiled")
