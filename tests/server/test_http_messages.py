@@ -8,8 +8,10 @@ import anthropic
 import httpx
 import pytest
 from fake_engine import FakeEngine
+from http_server import running_server
 
 from weft.errors import EngineDeadError
+from weft.server.options import ServerOptions
 
 HI = [{"role": "user", "content": "Hi"}]
 
@@ -27,6 +29,13 @@ def url(engine, start_server):
 @pytest.fixture
 def client(url):
     return anthropic.Anthropic(base_url=url, api_key="unused", max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def shared_url():
+    """A server for requests that leave nothing behind."""
+    with running_server(FakeEngine("Hé you"), ServerOptions()) as url:
+        yield url
 
 
 def text_of(engine) -> str:
@@ -164,8 +173,8 @@ WRONG = [
 
 
 @pytest.mark.parametrize("fields, said", WRONG, ids=[said for _, said in WRONG])
-def test_a_wrong_field_is_named_in_anthropics_shape(url, fields, said):
-    answer = httpx.post(f"{url}/v1/messages", json={"messages": HI, "max_tokens": 3} | fields)
+def test_a_wrong_field_is_named_in_anthropics_shape(shared_url, fields, said):
+    answer = httpx.post(f"{shared_url}/v1/messages", json={"messages": HI, "max_tokens": 3} | fields)
 
     assert answer.status_code == 400
     assert answer.json()["type"] == "error" and answer.json()["error"]["type"] == "invalid_request_error"
@@ -176,8 +185,8 @@ def test_a_wrong_field_is_named_in_anthropics_shape(url, fields, said):
     {"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "http://x"}}]}]},
     {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, {"mcp_servers": [{"url": "x"}]},
     {"container": "c"}])
-def test_what_weft_has_no_code_for_is_a_501(url, fields):
-    answer = httpx.post(f"{url}/v1/messages", json={"messages": HI, "max_tokens": 3} | fields)
+def test_what_weft_has_no_code_for_is_a_501(shared_url, fields):
+    answer = httpx.post(f"{shared_url}/v1/messages", json={"messages": HI, "max_tokens": 3} | fields)
 
     assert (answer.status_code, answer.json()["error"]["type"]) == (501, "api_error")
 

@@ -8,8 +8,10 @@ import httpx
 import openai
 import pytest
 from fake_engine import FakeEngine
+from http_server import running_server
 
 from weft.errors import EngineDeadError
+from weft.server.options import ServerOptions
 
 
 @pytest.fixture
@@ -25,6 +27,13 @@ def url(engine, start_server):
 @pytest.fixture
 def client(url):
     return openai.OpenAI(base_url=url + "/v1", api_key="unused", max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def shared_url():
+    """A server for requests that leave nothing behind."""
+    with running_server(FakeEngine("Hé you"), ServerOptions()) as url:
+        yield url
 
 
 def text_of(engine) -> str:
@@ -285,8 +294,8 @@ WRONG = [
 
 
 @pytest.mark.parametrize("fields, status, param", WRONG, ids=[f"{p}-{i}" for i, (_, _, p) in enumerate(WRONG)])
-def test_a_wrong_field_is_named(url, fields, status, param):
-    answer = httpx.post(f"{url}/v1/responses", json={"input": "Hi"} | fields)
+def test_a_wrong_field_is_named(shared_url, fields, status, param):
+    answer = httpx.post(f"{shared_url}/v1/responses", json={"input": "Hi"} | fields)
 
     assert (answer.status_code, answer.json()["error"]["param"]) == (status, param)
 
