@@ -54,6 +54,16 @@ def test_an_unknown_field_is_told_once_with_the_nearest_known_one(start_server, 
         "/v1/completions: the field 'zzz' is unknown and ignored. "]
 
 
+def test_a_field_in_an_object_is_unknown_too(start_server, notices):
+    body = {"prompt": "a", "stream": True, "stream_options": {"includ_usage": True}}
+    answer = httpx.post(start_server(FakeEngine()) + "/v1/completions", json=body)
+    refused = httpx.post(start_server(FakeEngine(), strict_fields=True) + "/v1/completions", json=body)
+
+    assert answer.headers["x-weft-ignored-fields"] == "stream_options.includ_usage"
+    assert notices.messages[0].endswith("Did you mean stream_options.include_usage?")
+    assert refused.json()["error"]["param"] == "stream_options.includ_usage"
+
+
 def test_unknown_fields_are_remembered_up_to_a_limit(start_server, notices):
     url = start_server(FakeEngine())
     httpx.post(f"{url}/tokenize", json={"prompt": "a"} | {f"x{i}": 1 for i in range(1500)} | {"y" * 10**6: 1})

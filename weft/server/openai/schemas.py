@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -178,7 +178,7 @@ def parse(schema: type[B], data: dict[str, Any]) -> Parsed[B]:
     except ValidationError as error:
         raise _field_error(error.errors(include_url=False)) from None
     sampling = {name: whole_numbers(given[name]) for name in schema.sampling_fields & given.keys()}
-    ignored = tuple(sorted(given.keys() - known_fields(schema)))
+    ignored = tuple(sorted(_names(schema, given) - known_fields(schema)))
     _check_stop(sampling.get("stop"))
     if not isinstance(body, GenerationBody):
         return Parsed(body, sampling, ignored)
@@ -191,8 +191,26 @@ def parse(schema: type[B], data: dict[str, Any]) -> Parsed[B]:
 
 @cache
 def known_fields(schema: type[Body]) -> frozenset[str]:
-    """All names that a body of this schema may have, with or without effect."""
-    return frozenset(schema.model_fields) | schema.sampling_fields | _unread(schema)
+    """All names that a body of this schema may have, with or without effect; those in objects as `object.name`."""
+    inner = {f"{name}.{field}" for name, objects in _objects(schema).items() for field in objects.model_fields}
+    return frozenset(schema.model_fields) | schema.sampling_fields | _unread(schema) | inner
+
+
+@cache
+def _objects(schema: type[Body]) -> dict[str, type[Body]]:
+    """{field: schema} of the fields that are objects with a schema of their own."""
+    found = {}
+    for name, field in schema.model_fields.items():
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, Body):
+                found[name] = kind
+    return found
+
+
+def _names(schema: type[Body], given: dict[str, Any]) -> set[str]:
+    """The given names, those in objects too."""
+    return {*given, *(f"{name}.{field}" for name in _objects(schema) for field, value in (given.get(name) or {}).items()
+                      if value is not None)}
 
 
 @cache
