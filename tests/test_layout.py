@@ -19,6 +19,7 @@ LAYERS = (
     "compat.vllm.options",      # a floor of its own: the lowest modules ask its table; the rest of compat is higher
     "structured_outputs",
     "field_checks",
+    "reasoning_budget",
     "sampling_extras",
     "sampling_params",
     "pooling_params",
@@ -55,6 +56,7 @@ WITHOUT_TORCH = (
     "errors",
     "compat.vllm.options",
     "structured_outputs",
+    "reasoning_budget",
     "sampling_params",
     "pooling_params",
     "outputs",

@@ -24,6 +24,7 @@ from weft.field_checks import (
     check_token_ids,
     check_whole,
 )
+from weft.reasoning_budget import ReasoningBudget
 from weft.sampling_extras import SamplingExtras
 from weft.structured_outputs import StructuredOutputsParams, read_structures
 
@@ -44,6 +45,7 @@ _OFF_FOR_BEAMS = {
     "min_p": 0.0, "stop": [], "stop_token_ids": [], "min_tokens": 0, "logprobs": None, "prompt_logprobs": None,
     "logprob_token_ids": None, "logit_bias": None, "allowed_token_ids": None, "bad_words": None, "extra_outputs": None,
     "logits_processors": None, "extra_args": None, "structured_outputs": None,
+    "reasoning_budget": None,
     "dry_multiplier": 0.0, "top_n_sigma": 0.0, "typical_p": 1.0, "xtc_probability": 0.0, "dynatemp_range": 0.0,
     "mirostat": 0}
 
@@ -94,6 +96,7 @@ class SamplingParams(SamplingExtras, metaclass=VllmParams, kw_only=True, omit_de
             logits) -> logits; only where the engine runs in the calling process. An exception ends the request.
         extra_args: plain data that the engine's logits processors read.
         structured_outputs: the form of the answer (a JSON schema, a regular expression …); also as a dictionary.
+        reasoning_budget: a `ReasoningBudget`, which ends the reasoning after so many tokens.
     """
 
     n: int = 1
@@ -133,6 +136,7 @@ class SamplingParams(SamplingExtras, metaclass=VllmParams, kw_only=True, omit_de
     length_penalty: float = 1.0
     early_stopping: bool | str = False
     structured_outputs: StructuredOutputsParams | None = None
+    reasoning_budget: ReasoningBudget | None = None
 
     accept: ClassVar[Accept] = accept_sampling
 
@@ -175,6 +179,8 @@ class SamplingParams(SamplingExtras, metaclass=VllmParams, kw_only=True, omit_de
                 if not 0 <= token_id < vocab_size:
                     raise RequestError(f"{name}[{i}]" if name != "logit_bias" else name, token_id,
                                        expected=f"token ids from 0 to {vocab_size - 1} (the vocabulary)")
+        if self.reasoning_budget is not None:
+            self.reasoning_budget.check_vocabulary(vocab_size)
 
     def _check_flags(self) -> None:
         for name in ("include_stop_str_in_output", "ignore_eos", "detokenize", "skip_special_tokens",
@@ -184,6 +190,9 @@ class SamplingParams(SamplingExtras, metaclass=VllmParams, kw_only=True, omit_de
             raise RequestError("output_kind", self.output_kind, expected="a RequestOutputKind")
         if self.structured_outputs is not None:
             self.structured_outputs = read_structures(self.structured_outputs)
+        if self.reasoning_budget is not None and self.structured_outputs is not None:
+            raise RequestError("reasoning_budget", self.reasoning_budget, expected="None beside structured_outputs",
+                               hint="The form of the answer leaves no room for reasoning.")
         if self.skip_reading_prefix_cache is not None:
             check_flag("skip_reading_prefix_cache", self.skip_reading_prefix_cache)
 

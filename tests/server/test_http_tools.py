@@ -219,3 +219,29 @@ def test_each_of_several_answers_is_parsed_for_itself(ask):
 
     assert [len(choice.message.tool_calls) for choice in choices] == [2, 2]
     assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices[0].finish_reason] == ["tool_calls"] * 2
+
+
+@pytest.mark.parametrize(("template", "is_open", "expected"), [
+    ("{{ messages[0].content }}{# </think> #}", False, True),
+    ("{{ messages[0].content }}</think><think>\n", True, True),
+    ("{{ messages[0].content }}<think>\n</think>", None, False)])
+def test_a_thinking_budget_becomes_the_tokens_of_the_marks(start_server, template, is_open, expected):
+    engine = engine_saying("<think>Hm.</think>3", template=template)
+
+    httpx.post(start_server(engine) + "/v1/chat/completions", json={
+        "messages": HI, "thinking_token_budget": 5}).raise_for_status()
+
+    budget = engine.params.reasoning_budget
+    assert (budget is not None) == expected
+    if budget is not None:
+        assert (budget.max_tokens, budget.end_token_ids, budget.is_open) == (5, list(b"</think>"), is_open)
+
+
+@pytest.mark.parametrize(("fields", "template"), [
+    ({"thinking_token_budget": 5}, "{{ messages[0].content }}"), ({"thinking_token_budget": -2}, TEMPLATE),
+    ({"thinking_token_budget": 5, "response_format": {"type": "json_object"}}, TEMPLATE)])
+def test_a_thinking_budget_that_cannot_be_kept_is_refused(start_server, fields, template):
+    answer = httpx.post(start_server(engine_saying("x", template=template)) + "/v1/chat/completions", json={
+        "messages": HI} | fields)
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "thinking_token_budget")

@@ -39,4 +39,9 @@ class SampleRow(NamedTuple):
         request, place = self.seq.request, self.num_output_tokens
         if place < len(request.forced_token_ids):
             return request.forced_token_ids[place]
+        budget = self.params.reasoning_budget
+        if budget is not None and budget.may_force(place):
+            forced = budget.forced_id(self.token_ids[self.seq.num_prompt_tokens :])
+            if forced is not None:
+                return forced
         return request.last_token_id if self.num_tokens + 1 >= self.seq.max_len else None

@@ -111,6 +111,7 @@ class ConversationBody(GenerationBody):
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
     include_reasoning: bool = True
+    thinking_token_budget: Int | None = None
     reasoning_effort: str | None = None
     documents: list[dict[str, Any]] | None = None
     chat_template: str | None = None

@@ -25,6 +25,7 @@ from weft.server.openai.logprobs import TokenNames
 from weft.server.openai.prompts import render
 from weft.server.openai.schemas import ChatBody, Parsed
 from weft.server.openai.streaming import check_stream_options
+from weft.server.openai.thinking import reasoning_budget
 from weft.server.openai.tool_choice import Choice, ToolUse, read_tool_use
 from weft.structured_outputs import FIELD
 from weft.text.detokenizer import IncrementalDetokenizer
@@ -104,6 +105,11 @@ async def prepare_turn(context: ServerContext, request: Request, parsed: Parsed[
         params.skip_special_tokens = False
     prompt = await render(context, body, shows_tools=shows_tools)
     token_ids = await context.encode(prompt, "messages", add_special_tokens=body.add_special_tokens)
+    role = context.options.response_role if body.add_generation_prompt else body.messages[-1].get("role", "assistant")
+    last = _last_text(body.messages[-1], role) if body.echo or body.continue_final_message else ""
+    parse_request = _parse_request(context, body, prompt, token_ids, last if body.continue_final_message else None)
+    params.reasoning_budget = reasoning_budget(body.thinking_token_budget, context.parsers.reasoning, params,
+                                               parse_request)
     response_id = prefix + (secrets.token_hex(24) if has_own_id else request_id_of(request, body.request_id))
     generation = Generation(
         context, [{"prompt_token_ids": token_ids}], params, response_id=response_id, cache_salt=body.cache_salt,
@@ -112,11 +118,8 @@ async def prepare_turn(context: ServerContext, request: Request, parsed: Parsed[
     as_ids = body.return_tokens_as_token_ids
     names = TokenNames(context.engine.tokenizer,
                        as_ids=context.options.return_tokens_as_token_ids if as_ids is None else as_ids)
-    role = context.options.response_role if body.add_generation_prompt else body.messages[-1].get("role", "assistant")
-    last = _last_text(body.messages[-1], role) if body.echo or body.continue_final_message else ""
-    continued = last if body.continue_final_message else None
     return Turn(context, body, params, generation, names, response_id, int(time.time()), role,
-                last if body.echo else "", use, _parse_request(context, body, prompt, token_ids, continued))
+                last if body.echo else "", use, parse_request)
 
 
 def _parse_request(context: ServerContext, body: ChatBody, prompt: str | list[int], token_ids: list[int],

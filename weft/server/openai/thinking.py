@@ -1,0 +1,42 @@
+"""`thinking_token_budget`: the tokens of the marks by which the engine ends an answer's reasoning."""
+
+from __future__ import annotations
+
+from weft.reasoning_budget import ReasoningBudget
+from weft.sampling_params import MAX_COUNT, SamplingParams
+from weft.server.errors import bad_field
+from weft.text.parsing.kind import ParseRequest, ParserKind
+from weft.text.reasoning.reasoning_format import Opening, ReasoningFormat
+from weft.text.tokenizer import Tokenizer
+
+_FIELD = "thinking_token_budget"
+
+
+def reasoning_budget(max_tokens: int | None, kind: ParserKind | None, params: SamplingParams,
+                     request: ParseRequest) -> ReasoningBudget | None:
+    """The budget of `max_tokens`; None if there is none, or no reasoning, because the prompt has ended it.
+
+    ApiError 400 for a wrong number, beside a form of the answer, and where the marks of the reasoning are unknown.
+    """
+    if max_tokens is None or max_tokens == -1:
+        return None
+    if not 0 <= max_tokens <= MAX_COUNT:
+        raise bad_field(_FIELD, max_tokens, expected=f"-1, or an integer from 0 to {MAX_COUNT}")
+    if not isinstance(kind, ReasoningFormat):
+        raise bad_field(_FIELD, max_tokens, expected="null or -1: the marks of this model's reasoning are unknown",
+                        hint="Start the server with --reasoning-parser NAME, one of weft's own formats.")
+    if params.structured_outputs is not None:
+        raise bad_field(_FIELD, max_tokens, expected="null or -1 beside a form of the answer or forced tools",
+                        hint="Such an answer is not reasoned about first.")
+    opening = kind.opening(request.prompt, request.continued)
+    if opening is Opening.CLOSED:
+        return None
+    return ReasoningBudget(
+        max_tokens=max_tokens, start_token_ids=_ids(kind.starts[0], request.tokenizer),
+        end_token_ids=_ids(kind.ends[0], request.tokenizer), is_open=opening is Opening.OPEN or kind.is_implied)
+
+
+def _ids(mark: str, tokenizer: Tokenizer) -> list[int]:
+    """The tokens of a mark: the one that it is, or those of its text."""
+    single = [token_id for token_id in tokenizer.special_ids if tokenizer.token_text(token_id) == mark]
+    return single or tokenizer.encode(mark, add_special_tokens=False)
