@@ -86,6 +86,14 @@ def test_each_message_is_given_in_the_form_that_its_role_is_read_in(renderer, ca
     assert not caplog.records
 
 
+def test_a_template_that_joins_arguments_to_texts_gets_them_as_text(renderer):
+    """Templates of DeepSeek-R1 and V3.1 do."""
+    joins = ("{% for m in messages %}{% for c in m.tool_calls %}{{ '<' + c.function.arguments + '>' }}"
+             "{% endfor %}{% endfor %}")
+
+    assert renderer(joins).render(calls('{"a":1, "b": "é"}')) == '<{"a": 1, "b": "é"}>'
+
+
 def test_a_text_that_no_form_shows_is_warned_of(renderer, caplog):
     renderer("{% for m in messages if m.role == 'user' %}" + WALK + "{% endfor %}").render(SYSTEM)
 

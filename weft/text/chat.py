@@ -6,6 +6,7 @@ declares; the tokenizer renders the template in a sandbox (`render.py`, or trans
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from jinja2 import TemplateError, TemplateSyntaxError
 
 from weft.errors import ConfigError, RequestError
 from weft.text.content import fitting_forms
-from weft.text.messages import ContentForm, objects, prepare_messages
+from weft.text.messages import ContentForm, objects, prepare_messages, with_text_arguments
 from weft.text.mistral_chat import MistralChatRenderer
 from weft.text.mistral_tokenizer import MistralTokenizer
 from weft.text.template import ChatTemplate, is_template_text, named_templates
@@ -104,10 +105,17 @@ class ChatRenderer:
         return self._render(template, prepared, **options)
 
     def _render(self, template: ChatTemplate, messages: list[dict[str, Any]], **options: Any) -> str:
-        try:
+        def render(messages: list[dict[str, Any]]) -> str:
             return self._source.apply_chat_template(messages, chat_template=template.text, tokenize=False, **options)
+
+        try:
+            return render(messages)
         except Exception as error:   # a template is a program: any failure must end only this request
             is_refusal = type(error) is TemplateError   # raised by raise_exception(...) in the template
+            as_texts = None if is_refusal else with_text_arguments(messages)
+            if as_texts is not None:    # DeepSeek's templates join the arguments of calls to other texts
+                with contextlib.suppress(Exception):
+                    return render(as_texts)
             reason = str(error) if is_refusal else f"It failed: {type(error).__name__}: {error}"
             raise RequestError("messages", [message["role"] for message in messages],
                                expected="a chat that the chat template accepts", hint=reason) from error

@@ -40,6 +40,20 @@ def prepare_messages(messages: Sequence[Mapping[str, Any]],
     return [_prepare(message, each[i], f"messages[{i}]") for i, message in enumerate(messages)]
 
 
+def with_text_arguments(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]] | None:
+    """Prepared messages with the arguments of their tool calls as JSON text; None if there are no calls."""
+    if not any(message.get("tool_calls") for message in messages):
+        return None
+    return [{**message, **({"tool_calls": [_with_text(call) for call in message["tool_calls"]]}
+                           if message.get("tool_calls") else {})} for message in messages]
+
+
+def _with_text(call: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(call.get("function"), Mapping):
+        return {**call, "function": _with_text(dict(call["function"]))}
+    return {**call, "arguments": json.dumps(call.get("arguments"), ensure_ascii=False)}
+
+
 def objects(field: str, items: Any) -> list[dict[str, Any]] | None:
     """A copy of a list of objects, or None when it is empty or None. RequestError names an entry that is no object."""
     if items is None:
