@@ -115,6 +115,28 @@ def test_with_ignore_eos_an_answer_ends_where_its_form_leaves_nothing_to_say(llm
     assert (found.finish_reason, found.stop_reason) == ("stop", None)
 
 
+@pytest.mark.parametrize("form", [TIGHT, FORMS["structural_tag"], {"regex": "abc[0-9]defghi(x|y)jklm"}])
+def test_tokens_that_a_form_leaves_no_choice_about_take_no_step_and_change_no_answer(llm, form):
+    before = llm.get_metrics().num_steps
+    fast = answer(llm, form)
+    between = llm.get_metrics().num_steps
+    slow = answer(llm, form, logprobs=0)      # each token's log-probability needs a step
+
+    assert (fast.token_ids, fast.text, fast.finish_reason) == (slow.token_ids, slow.text, slow.finish_reason)
+    assert between - before < llm.get_metrics().num_steps - between == len(slow.token_ids)
+
+
+def test_forced_tokens_end_where_max_tokens_or_a_stop_string_end_the_answer(llm):
+    form = {"regex": "[ab]cdefghijklmnop"}
+
+    for max_tokens in (2, 5, 15):
+        found = answer(llm, form, max_tokens=max_tokens)
+        assert (len(found.token_ids), found.finish_reason) == (max_tokens, "length")
+    assert answer(llm, form, stop=["gh"]).text[1:] == "cdef"
+    assert answer(llm, form, stop_token_ids=[llm.get_tokenizer().get_vocab()["h"]]).token_ids == answer(
+        llm, form, stop_token_ids=[llm.get_tokenizer().get_vocab()["h"]], logprobs=0).token_ids
+
+
 def test_min_tokens_keep_an_answer_going_and_a_form_that_is_full_ends_it_with_the_reason(llm):
     assert len(answer(llm, {"regex": "a+b*"}, min_tokens=20, max_tokens=40).text) >= 20
     full = answer(llm, {"regex": "abc"}, min_tokens=20, max_tokens=40)

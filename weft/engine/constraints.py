@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
@@ -20,10 +20,11 @@ from weft.engine.sequence import Sequence
 from weft.engine.step_plan import Scheduled, StepPlan
 from weft.errors import RequestError
 from weft.grammar.compile_pool import CompilePool
-from weft.grammar.constraint import Constraint, ConstraintError
+from weft.grammar.constraint import Constraint, ConstraintError, allowed_ids
 from weft.grammar.vocabulary import Vocabulary
 from weft.structured_outputs import FIELD
 
+_MOST_FORCED = 256      # tokens that a grammar forces and that are taken at once
 _NO_TOKEN = "no token of the vocabulary continues the answer's grammar"
 
 
@@ -63,6 +64,7 @@ class Constraints:
         self._followed: dict[str, _Followed] = {}
         self._compiling: dict[str, EngineRequest] = {}
         self._compiled: SimpleQueue[tuple[EngineRequest, Future[Constraint]]] = SimpleQueue()
+        self._thread = ThreadPoolExecutor(1, "weft-masks")      # one, as a constraint is not for two threads
 
     @property
     def num_cache_bytes(self) -> int:
@@ -109,13 +111,47 @@ class Constraints:
 
     def close(self) -> None:
         """Ends the threads and processes that compile."""
+        self._thread.shutdown()
         if self._pool is not None:
             self._pool.close()
 
-    def masks(self, plan: StepPlan) -> RowMasks | None:
-        """The masks of a step's rows, in the order in which the sampler gets them; None if no row is constrained."""
-        if not self._followed:
+    def start_masks(self, plan: StepPlan) -> Future[RowMasks] | None:
+        """Starts to make a step's masks in a thread, while the model computes; None if no row is constrained."""
+        if not any(item.seq.request_id in self._followed for item in plan.scheduled):
             return None
+        return self._thread.submit(self.masks, plan)
+
+    def forced(self, seq: Sequence) -> list[int]:
+        """The next tokens of a sequence, as far as its grammar allows just one each; [] where the model must be asked.
+
+        They are the tokens that the sampler would draw, so a step need not be spent on each.
+        """
+        followed = self._followed.get(seq.request_id)
+        if followed is None or not _takes_forced(seq):
+            return []
+        return self._thread.submit(self._find_forced, seq, followed).result()
+
+    def _find_forced(self, seq: Sequence, followed: _Followed) -> list[int]:
+        constraint, found, masks = followed.constraint, list[int](), RowMasks()
+        try:
+            _catch_up(seq, followed)
+            if not constraint.forced() and not constraint.is_done:
+                return []
+            while len(found) < _MOST_FORCED and self._fill_row(seq, constraint, 0, masks):
+                only = allowed_ids(masks.bits[0])
+                if len(only) != 1:
+                    break
+                found.append(int(only[0]))
+                if found[-1] in seq.end_token_ids:
+                    break
+                constraint.accept(found[-1])
+                followed.num_output_tokens += 1
+        except ConstraintError:      # the next step's mask meets it again, and reports it
+            pass
+        return found
+
+    def masks(self, plan: StepPlan) -> RowMasks:
+        """The masks of a step's rows, in the order in which the sampler gets them."""
         masks, row = RowMasks(), 0
         for item in plan.scheduled:
             followed = self._followed.get(item.seq.request_id)
@@ -164,6 +200,15 @@ class Constraints:
         else:
             masks.failed[row] = _NO_TOKEN
         return False
+
+
+def _takes_forced(seq: Sequence) -> bool:
+    """False if the request's other parameters could forbid a token, or ask for numbers that a step computes."""
+    params, request = seq.request.sampling, seq.request
+    is_plain = params.logprobs is None and params.extra_outputs is None and not params.mirostat
+    is_free = params.allowed_token_ids is None and not request.bad_words_token_ids and not params.logits_processors
+    return (is_plain and is_free and seq.num_output_tokens >= params.min_tokens
+            and seq.num_output_tokens >= len(request.forced_token_ids))
 
 
 def _catch_up(seq: Sequence, followed: _Followed) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from operator import sub
 from typing import Any
 
 from weft.cache.manager import CacheManager
@@ -23,7 +24,7 @@ from weft.engine.runner import Runner
 from weft.engine.scheduler import Scheduler
 from weft.engine.sequence import Sequence, uses_mirostat
 from weft.engine.speculation import make_proposer
-from weft.engine.step_plan import StepPlan
+from weft.engine.step_plan import Scheduled, StepPlan
 from weft.engine.step_results import SequenceResult
 from weft.extend.named_object import load_named
 from weft.grammar.vocabulary import Vocabulary
@@ -160,16 +161,19 @@ class EngineCore:
             if result.error is not None and was_alive:          # before `apply` publishes its blocks as a prefix
                 self._end(item.seq, result)
         self._scheduler.apply(plan, [result.token_ids for result in results])
+        sampled_lengths = [item.seq.num_tokens for item in plan.scheduled]
+        forced = [self._force(item) for item in plan.scheduled]
         self.runner.end_sequences([item.seq.request_id for item in plan.scheduled if item.seq.is_finished])
         outputs = []
-        for item, result, was_alive, before, length in zip(
-                plan.scheduled, results, alive, cached_before, lengths, strict=True):
+        for item, result, was_alive, before, num_sampled, more in zip(
+                plan.scheduled, results, alive, cached_before, map(sub, sampled_lengths, lengths), forced, strict=True):
             if not was_alive:
                 continue
             seq = item.seq
             if item.drafts:
-                result.cut(seq.num_tokens - length)             # drops tokens after the end of the sequence
+                result.cut(num_sampled)                         # drops tokens after the end of the sequence
                 self._count_drafts(item.drafts, result.token_ids)
+            result.token_ids += more
             self.stats.prompt_tokens += _prompt_tokens(seq, before, item.num_new_tokens)
             self.stats.generation_tokens += len(result.token_ids)
             if result.prompt_logprobs:
@@ -179,6 +183,13 @@ class EngineCore:
             if seq.is_finished or result.token_ids or result.prompt_logprobs or result.extra_outputs:
                 outputs.append(_output(seq, result))
         return outputs
+
+    def _force(self, item: Scheduled) -> list[int]:
+        """Appends the tokens that the grammar of a sampled sequence leaves no choice about, and returns them."""
+        if not item.num_rows or item.seq.is_finished or self.runner.sampler.has_processors:
+            return []
+        forced = self.runner.constraints.forced(item.seq)
+        return forced[: self._scheduler.extend(item.seq, forced)]
 
     def _end(self, seq: Sequence, result: SequenceResult) -> None:
         """Ends a sequence with an error. If its own parameters forbid every token, it ends with "stop" and a reason;

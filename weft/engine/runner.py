@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from itertools import islice
 from typing import Any
 
@@ -18,7 +19,7 @@ from weft.config.allocator import keep_freed_pages
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.config.threads import nodes_of_threads
-from weft.engine.constraints import Constraints
+from weft.engine.constraints import Constraints, RowMasks
 from weft.engine.logits_processors.make import batch_processors
 from weft.engine.memory.cache_tensors import bind_caches
 from weft.engine.memory.plan import MemoryPlan, plan_memory, planned_groups
@@ -68,12 +69,13 @@ class Runner:
         self.model.end_sequences([seq.request_id for seq in step_plan.preempted])
         if not step_plan.scheduled:
             return []
+        masks = self.constraints.start_masks(step_plan)
         step = step_inputs(step_plan, self.memory)
         with torch.inference_mode():
             names = extra_names(step_plan)
             hidden, extra = forward_with(self.model, step, names) if names else (self.model.forward(step), {})
             results = [SequenceResult() for _ in step_plan.scheduled]
-            self._sample(step_plan, step, hidden, results)
+            self._sample(step_plan, step, hidden, results, masks)
             self._prompt_logprobs(step_plan, step, hidden, results)
             self._pool(step_plan, step, hidden, results)
         if extra:
@@ -86,7 +88,8 @@ class Runner:
         self.model.end_sequences(ended)
         self.constraints.drop(ended)
 
-    def _sample(self, step_plan: StepPlan, step: Step, hidden: Tensor, results: list[SequenceResult]) -> None:
+    def _sample(self, step_plan: StepPlan, step: Step, hidden: Tensor, results: list[SequenceResult],
+                masks: Future[RowMasks] | None) -> None:
         """Samples the wanted rows; each sequence gets the tokens up to its first rejected draft.
 
         hidden: [T, E], the model's output for all tokens of the step.
@@ -96,7 +99,7 @@ class Runner:
             return
         logits = self.model.compute_logits(hidden if len(wanted) == hidden.shape[0] else hidden[list(wanted)])
         rows = [row for item in step_plan.scheduled for row in sample_rows(item)]
-        samples = iter(self.sampler.sample(logits, rows, self.constraints.masks(step_plan)))
+        samples = iter(self.sampler.sample(logits, rows, masks and masks.result()))
         for item, result in zip(step_plan.scheduled, results, strict=True):
             accept(item, list(islice(samples, item.num_rows)), result)
 

@@ -66,6 +66,11 @@ class Sampler:
         self._sampling = self.choice.prepare()
         self._processors = processors
 
+    @property
+    def has_processors(self) -> bool:
+        """True if logits processors of the engine see every row."""
+        return self._processors is not None
+
     def sample(self, logits: Tensor, rows: Seq[SampleRow], masks: RowMasks | None = None) -> list[Sampled]:
         """Draws one token for each row.
 

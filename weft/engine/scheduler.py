@@ -177,6 +177,18 @@ class Scheduler:
                 self._finish(seq)
         return finished
 
+    def extend(self, seq: Sequence, token_ids: list[int]) -> int:
+        """Appends tokens that need no sampling to a running sequence, which the next steps compute as they do a prompt.
+
+        Returns how many it took before it ended.
+        """
+        for count, token_id in enumerate(token_ids, 1):
+            if seq.append(token_id):
+                self._running.remove(seq)
+                self._finish(seq)
+                return count
+        return len(token_ids)
+
     def reset_prefix_cache(self) -> bool:
         """Forgets all cached prefixes. Returns False, with nothing changed, while sequences hold blocks."""
         return self._cache.reset()
