@@ -91,8 +91,10 @@ class Sampler:
         learn(rows, drawn.tokens, shaped)
         results = [Sampled(token) if state == GOOD else Sampled(error=_WHY_NOT[state], is_dead_end=state == EMPTY)
                    for token, state in zip(drawn.tokens.tolist(), drawn.states.tolist(), strict=True)]
-        for i, why in (failed if masks is None else failed | masks.failed).items():
+        for i, why in failed.items():
             results[i] = Sampled(error=why)
+        for i, why in {} if masks is None else masks.failed.items():      # the fault is the request's grammar
+            results[i] = Sampled(error=why, is_dead_end=True)
         for i in () if masks is None else masks.ended:
             results[i] = Sampled(error="", is_dead_end=True)
         for i, place in zip(reported, places, strict=True):

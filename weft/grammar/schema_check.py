@@ -46,7 +46,7 @@ def check_schema(schema: Any, field: str) -> None:
             _check_keyword(name, value, found, f"{pointer}/{escape(name)}", field)
         waiting += subschemas(found, pointer)
         if isinstance(ref := found.get("$ref"), str):
-            waiting.append(_target(schema, ref, f"{pointer}/$ref", field))
+            waiting.append(_end_of_refs(schema, ref, f"{pointer}/$ref", field))
 
 
 def refuse(field: str, pointer: str, hint: str = "") -> RequestError:
@@ -68,6 +68,19 @@ def _check_keyword(name: str, value: Any, schema: dict[str, Any], pointer: str, 
 def _may_be_text(schema: dict[str, Any]) -> bool:
     kinds = schema.get("type", "string")
     return "string" in (kinds if isinstance(kinds, list) else [kinds])
+
+
+def _end_of_refs(root: Any, ref: str, pointer: str, field: str) -> tuple[str, Any]:
+    """(JSON pointer, schema) that a `$ref` leads to. RequestError if the way leads in a circle of `$ref`s alone."""
+    first = place, found = _target(root, ref, pointer, field)
+    passed = {pointer.removesuffix("/$ref")}
+    while isinstance(found, dict) and isinstance(found.get("$ref"), str):
+        if place in passed:
+            raise RequestError(field, pointer, expected="a $ref that leads to a schema",
+                               hint="It leads in a circle, so no value is described.")
+        passed.add(place)
+        place, found = _target(root, found["$ref"], f"{place}/$ref", field)
+    return first
 
 
 def _target(root: Any, ref: str, pointer: str, field: str) -> tuple[str, Any]:
