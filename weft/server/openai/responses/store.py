@@ -42,10 +42,14 @@ class ResponseStore:
         self.max_bytes = max_bytes
         self.num_bytes = 0
         self._stored: OrderedDict[str, tuple[Stored, int]] = OrderedDict()
+        self._running: set[asyncio.Task[None]] = set()      # also of forgotten responses: a loop holds no tasks itself
 
     def put(self, stored: Stored) -> None:
         """Keep a response, or its newer state. Others are forgotten to make room; a too large one is not kept."""
         response_id = stored.response["id"]
+        if stored.task is not None and not stored.task.done():
+            self._running.add(stored.task)
+            stored.task.add_done_callback(self._running.discard)
         self._drop(response_id)
         size = stored.size()
         if size > self.max_bytes:
