@@ -8,11 +8,12 @@
 namespace WEFT_NS {
 namespace paged {
 
-// Vectors of sums for each row of a tile: registers hold them, the floats of a pair, and what converting takes.
+// Vectors of sums for each row of a tile: registers hold them, the floats of a pair, and what converting takes. Few rows
+// have more, because a sum is added to twice for each pair and waits for itself: eight sums keep the multipliers busy.
 constexpr int pair_vectors(int rows) {
     if (W == 16) return rows <= 4 ? 4 : 2;
     if (W == 4) return rows <= 2 ? 4 : 1;
-    return rows <= 4 ? 2 : 1;
+    return rows == 1 ? 8 : rows == 2 ? 4 : rows <= 4 ? 2 : 1;
 }
 
 #if WEFT_LANES == 8
@@ -56,16 +57,23 @@ WEFT_INLINE void read_two(const uint8_t* in, VF first[2], VF second[2], __m256i&
 #endif
 
 // True if tiles of so many vectors begin with read_two.
-template <int KIND, int NV> constexpr bool BY_TWO = W == 8 && NV == 2 && kv_bytes(KIND) == 1;
+template <int KIND, int NV> constexpr bool BY_TWO = W == 8 && NV % 2 == 0 && kv_bytes(KIND) == 1;
 
-// acc[r] += first * x[r][at] and then second * x[r][at + 1].
-template <int MR, int NV>
-WEFT_INLINE void add_pairs(const float* const* x, int64_t at, const VF first[NV], const VF second[NV], VF acc[MR][NV]) {
+// acc[r][v] += pairs v's first numbers * x[r][at], and then their second * x[r][at + 1]. `read(v, first, second)` reads
+// the pairs STEP vectors at a time, just before they are used: all of them at once would not fit the registers.
+template <int MR, int NV, int STEP, class Read>
+WEFT_INLINE void add_pairs(const float* const* x, int64_t at, VF acc[MR][NV], const Read& read) {
+    VF a[MR], b[MR];
 #pragma GCC unroll 8
-    for (int r = 0; r < MR; r++) {
-        const VF a = splat(x[r][at]), b = splat(x[r][at + 1]);
+    for (int r = 0; r < MR; r++) a[r] = splat(x[r][at]), b[r] = splat(x[r][at + 1]);
 #pragma GCC unroll 8
-        for (int v = 0; v < NV; v++) acc[r][v] = fma(b, second[v], fma(a, first[v], acc[r][v]));
+    for (int v = 0; v < NV; v += STEP) {
+        VF first[STEP], second[STEP];
+        read(v, first, second);
+#pragma GCC unroll 8
+        for (int r = 0; r < MR; r++)
+#pragma GCC unroll 2
+            for (int i = 0; i < STEP; i++) acc[r][v + i] = fma(b[r], second[i], fma(a[r], first[i], acc[r][v + i]));
     }
 }
 
@@ -91,16 +99,16 @@ WEFT_INLINE bool pair_keys(const float* const* x, const uint8_t* const* keys, co
 #endif
 #pragma GCC unroll 1
     for (int64_t s = 0; s < d / 2; s++) {
-        VF first[NV], second[NV];
 #pragma GCC unroll 8
-        for (int v = 0; v < NV; v++) {
+        for (int v = 0; v < NV; v++)
             if (v * W % KV_BLOCK == 0) fetch(next[v] + s * ROW);
-            if constexpr (!FAST) read_pairs(KIND, w[v] + s * ROW, first[v], second[v]);
-        }
+        add_pairs<MR, NV, FAST ? 2 : 1>(x, 2 * s, acc,
+                                        [&](int v, VF* first, VF* second) __attribute__((always_inline)) {
 #if WEFT_LANES == 8
-        if constexpr (FAST) read_two<KIND>(w[0] + s * ROW, first, second, most);
+            if constexpr (FAST) return read_two<KIND>(w[v] + s * ROW, first, second, most);
 #endif
-        add_pairs<MR, NV>(x, 2 * s, first, second, acc);
+            read_pairs(KIND, w[v] + s * ROW, *first, *second);
+        });
     }
 #if WEFT_LANES == 8
     if (FAST && KIND == KV_E4M3 && __builtin_expect(has_nan(most), 0)) return false;
@@ -141,16 +149,17 @@ WEFT_INLINE bool pair_columns(const float* const* p, const uint8_t* const* value
         const uint8_t *w = values[block] + from * PAIR, *next = ahead[block] + from * PAIR;
 #pragma GCC unroll 1
         for (int s = 0; s < KV_BLOCK / 2; s++, w += width * PAIR, next += width * PAIR) {
-            VF first[NV], second[NV];
 #pragma GCC unroll 8
-            for (int v = 0; v < NV; v++) {
+            for (int v = 0; v < NV; v++)
                 if (v * W * PAIR % 64 == 0) fetch(next + v * W * PAIR);
-                if constexpr (!FAST) read_pairs(KIND, w + v * W * PAIR, first[v], second[v]);
-            }
+            add_pairs<MR, NV, FAST ? 2 : 1>(p, block * KV_BLOCK + 2 * s, acc,
+                                            [&](int v, VF* first, VF* second) __attribute__((always_inline)) {
+                const uint8_t* in = w + v * W * PAIR;
 #if WEFT_LANES == 8
-            if constexpr (FAST) read_two<KIND>(w, first, second, most);
+                if constexpr (FAST) return read_two<KIND>(in, first, second, most);
 #endif
-            add_pairs<MR, NV>(p, block * KV_BLOCK + 2 * s, first, second, acc);
+                read_pairs(KIND, in, *first, *second);
+            });
         }
     }
 #if WEFT_LANES == 8
@@ -174,6 +183,10 @@ WEFT_APART void weigh_pair_values(const float* p, const uint8_t* const* values, 
     for (; from + NV * W <= width; from += NV * W)
         if (!pair_columns<KIND, MR, NV, BY_TWO<KIND, NV>>(rows, values, ahead, width, from, out))
             pair_columns<KIND, MR, NV, false>(rows, values, ahead, width, from, out);
+    if constexpr (NV > 2)
+        for (; from + 2 * W <= width; from += 2 * W)
+            if (!pair_columns<KIND, MR, 2, BY_TWO<KIND, 2>>(rows, values, ahead, width, from, out))
+                pair_columns<KIND, MR, 2, false>(rows, values, ahead, width, from, out);
     if constexpr (NV > 1)
         for (; from < width; from += W) pair_columns<KIND, MR, 1, false>(rows, values, ahead, width, from, out);
 }
