@@ -19,6 +19,9 @@ from weft.errors import ConfigError, RequestError
 from weft.text.chat import make_renderer
 from weft.text.detokenizer import IncrementalDetokenizer
 from weft.text.mistral_tokenizer import MistralTokenizer, mistral_file
+from weft.text.parsing.events import parse_whole
+from weft.text.parsing.kind import ParseRequest
+from weft.text.parsing.parsers import choose_parsers
 from weft.text.tokenizer import load_tokenizer
 
 TEXTS = ["hello world", " the thing", "Grüße 你好 😀", "a\n\nb  c", "[INST] is text </s>", ""]
@@ -282,3 +285,25 @@ def test_loading_says_nothing(tmp_path, caplog):
         is_mistral(tmp_path)
 
     assert caplog.records == []
+
+
+# Answers
+
+
+def test_a_call_as_mistral_common_writes_it_is_found(both):
+    weft, _ = both
+    call = {"id": "abcdefghi", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+    result = {"role": "tool", "tool_call_id": "abcdefghi", "name": "add", "content": "2"}
+    try:
+        ids = make_renderer(weft).render([*CHAT, {"role": "assistant", "content": "", "tool_calls": [call]}, result],
+                                         tools=TOOLS)
+    except RequestError:
+        pytest.skip("this version has no tools")
+    parsers = choose_parsers(weft, tools=None, reasoning=None)
+
+    _, mark, rest = weft.decode(ids, skip_special_tokens=False).partition("[TOOL_CALLS]")
+
+    answer = parse_whole(parsers.make(ParseRequest(tools=TOOLS), with_tools=True), mark + rest.partition("</s>")[0])
+
+    assert parsers.need_special_tokens(weft, with_tools=True)
+    assert [(found.name, json.loads(found.arguments)) for found in answer.tool_calls] == [("add", {"a": 1})]

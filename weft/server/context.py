@@ -44,9 +44,17 @@ class ServerContext:
     load: int = 0
     open: dict[str, str] = field(default_factory=dict)
     unknown: UnknownFields = field(init=False)
+    _special: dict[bool, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.unknown = UnknownFields(strict=self.options.strict_fields)
+
+    def need_special_tokens(self, *, with_tools: bool) -> bool:
+        """`Parsers.need_special_tokens`, which looks at every special token, once for each kind of request."""
+        if with_tools not in self._special:
+            self._special[with_tools] = self.parsers.need_special_tokens(
+                self.require_tokenizer(), with_tools=with_tools)
+        return self._special[with_tools]
 
     @property
     def model_names(self) -> tuple[str, ...]:

@@ -101,7 +101,7 @@ async def prepare_turn(context: ServerContext, request: Request, parsed: Parsed[
     params = sampling_params(context, given, max_tokens=max_tokens, prompt_logprobs=None, stream=body.stream,
                              logprobs=num_top if body.logprobs else None)
     shows_tools = not (use.choice is Choice.NONE and context.options.exclude_tools_when_tool_choice_none)
-    if not use.is_forced and context.parsers.need_special_tokens(context.require_tokenizer(), with_tools=use.is_free):
+    if not use.is_forced and context.need_special_tokens(with_tools=use.is_free):
         params.skip_special_tokens = False
     prompt = await render(context, body, shows_tools=shows_tools)
     token_ids = await context.encode(prompt, "messages", add_special_tokens=body.add_special_tokens)
