@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -25,6 +24,7 @@ from weft.field_checks import check_text
 from weft.frontend.defaults import default_sampling_params
 from weft.frontend.gate import Gate, check_mode
 from weft.frontend.inputs import InputProcessor, Prepared
+from weft.frontend.lanes import LONG_CHARS, Lanes, num_chars
 from weft.frontend.llm_engine import refuse_unbuilt, with_max_model_len
 from weft.frontend.observers import Observer, Observers
 from weft.frontend.outputs import OutputProcessor, Update, Updates
@@ -51,6 +51,7 @@ class AsyncLLM:
     Attributes:
         config: the resolved engine config.
         tokenizer, renderer: None with skip_tokenizer_init.
+        lanes: the threads for work on prompts.
     """
 
     def __init__(self, config: EngineConfig, spare: Spare | None = None, *, keeps_spare: bool = False) -> None:
@@ -62,9 +63,8 @@ class AsyncLLM:
         self._streams: dict[str, OutputStream] = {}      # one for each request with an open iterator
         self._observers = Observers()
         self._loop: asyncio.AbstractEventLoop | None = None
-        # One thread, because two threads must not use a fast tokenizer at once.
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="weft-tokenizer")
-        loading = self._pool.submit(_load_text, config.tokenizer)      # runs while the child loads the weights
+        self.lanes = Lanes()
+        loading = self.lanes.submit(lambda: _load_text(config.tokenizer))      # while the child loads the weights
         self._client = ProcessClient(config, self._deliver, spare, keeps_spare=keeps_spare)
         try:
             self.tokenizer, self.renderer = loading.result()
@@ -150,8 +150,8 @@ class AsyncLLM:
         stream = self._streams[request_id] = OutputStream(
             params.output_kind if isinstance(params, SamplingParams) else None)
         try:
-            prepared = await self._in_thread(
-                lambda: self._inputs.prepare(request_id, prompt, params, priority=priority))
+            prepared = await self.lanes.run(
+                lambda: self._inputs.prepare(request_id, prompt, params, priority=priority), num_chars(prompt))
             self._submit(prepared)
             if stream.is_aborted:      # aborted while the prompt was tokenized
                 self._end([request_id])
@@ -174,6 +174,10 @@ class AsyncLLM:
         """EngineDeadError if the engine has ended for good."""
         self._client.check_health()
 
+    def stalled(self, limit_s: float) -> str | None:
+        """What stands still for longer than `limit_s` seconds, engine or reading of prompts, as a sentence; or None."""
+        return self._client.complaint(limit_s) or self.lanes.complaint(limit_s)
+
     async def encode_prompt(self, prompt: Any, *, add_special_tokens: bool = True,
                             truncate_prompt_tokens: int | None = None) -> list[int]:
         """A prompt's token ids, tokenized in a thread. Checked against the vocabulary, not against the context length.
@@ -185,12 +189,12 @@ class AsyncLLM:
             token_ids = self._inputs.encode(parse_prompt(prompt), add_special_tokens=add_special_tokens)
             return self._inputs.truncate(token_ids, params)
 
-        return await self._in_thread(encode)
+        return await self.lanes.run(encode, num_chars(prompt))
 
     async def read_prompt_embeds(self, embeds: Any) -> WireTensor:
         """Reads and checks embeddings in a thread. `generate` takes the result as `{"prompt_embeds": result}`."""
         self._client.check_health()
-        return await self._in_thread(lambda: self._inputs.read_prompt_embeds(embeds))
+        return await self.lanes.run(lambda: self._inputs.read_prompt_embeds(embeds), LONG_CHARS + 1)
 
     async def fill_in_middle(self, before: str, after: str, *, add_special_tokens: bool = True) -> MiddlePrompt:
         """The prompt whose answer is the text between two others. RequestError if the tokenizer has no tokens for it.
@@ -198,7 +202,8 @@ class AsyncLLM:
         middle = self._middle
         if middle is None:
             raise RequestError("suffix", after, expected="none, as the engine has no tokenizer")
-        return await self._in_thread(lambda: middle.prompt(before, after, add_special_tokens=add_special_tokens))
+        return await self.lanes.run(lambda: middle.prompt(before, after, add_special_tokens=add_special_tokens),
+                                    num_chars([before, after]))
 
     def get_tokenizer(self) -> Any:
         """The transformers tokenizer, or weft's replacement for it; None with skip_tokenizer_init."""
@@ -271,7 +276,7 @@ class AsyncLLM:
     def shutdown(self) -> None:
         """End the engine. Open requests raise EngineDeadError. Callable from any thread, also a second time."""
         self._client.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.lanes.close()
         self._deliver(EngineDeadError("The engine is closed."))
 
     def kill(self) -> None:
@@ -285,9 +290,6 @@ class AsyncLLM:
         if self._loop is not loop and self._loop is not None and self._streams:
             raise RuntimeError("AsyncLLM has open requests in another event loop; use one loop for all.")
         self._loop = loop
-
-    async def _in_thread(self, func: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, func)
 
     def _submit(self, prepared: Prepared) -> None:
         self._outputs.add(prepared)

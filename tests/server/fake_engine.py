@@ -18,6 +18,7 @@ from toy_engine import EOS, make_config, save_tokenizer
 from weft.config.engine_config import TokenizerConfig
 from weft.engine.process.messages import EngineInfo, EngineOutput, EngineStats, TokenLogprobs
 from weft.frontend.inputs import InputProcessor
+from weft.frontend.lanes import Lanes
 from weft.frontend.outputs import RequestState
 from weft.frontend.prompts import parse_prompt
 from weft.outputs import RequestOutput
@@ -56,6 +57,7 @@ class FakeEngine:
         self.stats = EngineStats()
         self.tokenizer = byte_tokenizer(chat_template) if tokenizer is True else tokenizer or None
         self.renderer = ChatRenderer(self.tokenizer) if self.tokenizer else None
+        self.lanes = Lanes()
         self.started: list[str] = []
         self.aborted: list[str] = []
         self.cut: set[str] = set()      # requests that the server asked to end
@@ -73,6 +75,9 @@ class FakeEngine:
     async def check_health(self) -> None:
         if self._refuse is not None:
             raise self._refuse
+
+    def stalled(self, limit_s: float) -> None:
+        return None
 
     async def encode_prompt(self, prompt, *, add_special_tokens: bool = True, truncate_prompt_tokens=None) -> list[int]:
         return self._inputs.encode(parse_prompt(prompt), add_special_tokens=add_special_tokens)

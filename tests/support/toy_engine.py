@@ -98,6 +98,7 @@ class ToyCore:
             if output.finish_reason is not None:
                 del self._requests[output.request_id]
         self.stats.num_steps += 1
+        self.stats.step_tokens = len(outputs)
         self.stats.generation_tokens += len(outputs)
         self.stats.num_running = len(self._requests)
         return StepResult(outputs=outputs, stats=self.stats)

@@ -42,6 +42,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "max_body_bytes": "longest request body",
         "responses_store_bytes": "memory for responses that clients may go on from; 0: none",
         "shutdown_timeout": "seconds that running requests get to finish when the server stops",
+        "stall_timeout": "seconds without a token, while requests run, after which /health answers 503",
         "spare_engine": "keep a process waiting that replaces an engine that dies (155 MB of memory)",
         "uvicorn_log_level": "critical, error, warning, info, debug or trace",
         "disable_uvicorn_access_log": "no log line for each request",

@@ -28,6 +28,7 @@ class ServerOptions:
     responses_store_bytes: memory for responses of /v1/responses that clients may read again; 0: none is stored.
     dev_mode: adds the routes of `development.py`, by which a client can stop the server's work.
     shutdown_timeout: seconds that running requests have to finish after SIGINT or SIGTERM.
+    stall_timeout: seconds without a token, while requests run, after which /health answers 503.
     spare_engine: keep a process that has imported everything, so that an engine that dies is back sooner.
     """
 
@@ -64,6 +65,7 @@ class ServerOptions:
     uvicorn_log_level: str = "info"
     disable_uvicorn_access_log: bool = False
     shutdown_timeout: float = 10.0
+    stall_timeout: float = 120.0
     spare_engine: bool = True
 
     def __post_init__(self) -> None:
@@ -85,3 +87,5 @@ class ServerOptions:
                               expected="both --ssl-keyfile and --ssl-certfile, or none")
         if not 0 <= self.shutdown_timeout < float("inf"):
             raise ConfigError("shutdown_timeout", self.shutdown_timeout, expected="seconds, at least 0")
+        if not 2 <= self.stall_timeout < float("inf"):      # an idle engine gives a sign of life each second
+            raise ConfigError("stall_timeout", self.stall_timeout, expected="seconds, at least 2")

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from weft.server.context import ServerContext
+from weft.server.errors import ApiError
 from weft.version import __version__
 
 
@@ -15,6 +16,9 @@ def status_router(context: ServerContext) -> APIRouter:
 
     async def health() -> Response:
         await context.engine.check_health()
+        reason = context.engine.stalled(context.options.stall_timeout)
+        if reason is not None:
+            raise ApiError(503, reason)
         return Response(status_code=200)
 
     router.add_api_route("/health", health, methods=["GET", "HEAD"])

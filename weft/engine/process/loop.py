@@ -25,6 +25,7 @@ from weft.engine.process.messages import StepResult
 from weft.engine.process.wire import (
     Abort,
     Add,
+    Alive,
     Call,
     Channel,
     Failed,
@@ -43,7 +44,7 @@ from weft.extend.plugins import load_plugins
 from weft.models.registry.crossing import register_sent
 
 logger = logging.getLogger(__name__)
-_IDLE_POLL_MS = 5000      # how often an idle child looks whether its parent still lives
+_IDLE_POLL_MS = 1000      # how often an idle child says that it lives, and looks whether its parent does
 
 
 class EngineLoop:
@@ -66,6 +67,8 @@ class EngineLoop:
         frames = self._channel.receive(timeout_ms=0 if self._core.has_unfinished else _IDLE_POLL_MS)
         if not frames and os.getppid() != self._parent_pid:      # a fork of the parent may keep the socket open
             raise EOFError
+        if not frames and not self._core.has_unfinished:
+            self._channel.send(Alive())
         while frames:
             for frame in frames:
                 self._handle(frame)

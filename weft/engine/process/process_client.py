@@ -21,6 +21,7 @@ from weft.config.engine_config import EngineConfig
 from weft.engine.process.attempts import STEADY_S, Attempts
 from weft.engine.process.child import Child
 from weft.engine.process.messages import EngineOutput, EngineRequest, EngineStats, StepResult
+from weft.engine.process.progress import Progress
 from weft.engine.process.resume import OpenSequence, StatsTotal
 from weft.engine.process.spare import CORE, Spare, Spares
 from weft.engine.process.suspects import Suspects
@@ -74,6 +75,7 @@ class ProcessClient:
         self._starting: Spare | None = None      # the process of a restart, until it is ready
         self._child: Child | None = Child(config, spare)
         self._ready_time = time.monotonic()
+        self._progress = Progress(self._ready_time)
         self.info = self._child.info
         self._spares.refill()
         self._thread = threading.Thread(target=self._supervise, args=(self._child,), name="weft-engine", daemon=True)
@@ -100,6 +102,11 @@ class ProcessClient:
         if self._dead is not None:
             raise EngineDeadError(str(self._dead))
 
+    def complaint(self, limit_s: float) -> str | None:
+        """What has lasted longer than `limit_s` seconds: a restart, silence, no token for what is open; or None."""
+        with self._lock:
+            return self._progress.complaint(time.monotonic(), limit_s, num_open=len(self._sequences))
+
     def add(self, request: EngineRequest) -> None:
         """Send a sequence to the engine. During a restart and a search for suspects it waits in this client.
 
@@ -108,6 +115,8 @@ class ProcessClient:
         _refuse_what_cannot_be_sent(request)
         with self._lock:
             self.check_health()
+            if not self._sequences:
+                self._progress.began(time.monotonic())
             self._sequences[request.request_id] = OpenSequence(request)
             self._send_waiting([request.request_id])
 
@@ -189,6 +198,8 @@ class ProcessClient:
             child = self._replace(child)
 
     def _handle(self, message: FromEngine) -> None:
+        has_moved = isinstance(message, Stepped) and message.result.stats.step_tokens > 0
+        self._progress.heard(time.monotonic(), has_moved=has_moved)
         if isinstance(message, Stepped):
             result = message.result
             with self._lock:
@@ -251,6 +262,7 @@ class ProcessClient:
         """
         with self._lock:
             self._child = None
+            self._progress.died(time.monotonic())
             if time.monotonic() - self._ready_time >= STEADY_S:
                 self._attempts.progressed()
             running = [request_id for request_id, sequence in self._sequences.items() if sequence.is_running]
@@ -293,6 +305,7 @@ class ProcessClient:
             if not self._closing.is_set():
                 self._stats.restart()
                 self._child, self.info, self._ready_time = child, child.info, time.monotonic()
+                self._progress.ready(self._ready_time)
                 if self._vocabulary is not None:
                     child.send(self._vocabulary)
                 for sequence in self._sequences.values():

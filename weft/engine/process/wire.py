@@ -84,6 +84,10 @@ class Failed(msgspec.Struct, tag=True):
     error: WireError
 
 
+class Alive(msgspec.Struct, tag=True):
+    """The engine has nothing to do, and its loop turns."""
+
+
 class Started(msgspec.Struct, tag=True):
     """Sequences that are computed from now on: if the engine dies, one of those may be the cause."""
 
@@ -112,7 +116,7 @@ class Reply(msgspec.Struct, tag=True, kw_only=True):
 
 
 ToEngine = Start | Add | Abort | Call | SetVocabulary
-FromEngine = Ready | Failed | Started | Stepped | Rejected | Reply
+FromEngine = Ready | Failed | Alive | Started | Stepped | Rejected | Reply
 
 
 def to_wire(error: BaseException) -> WireError:

@@ -1,14 +1,14 @@
 """Turns messages into a prompt: checks the server's rules about templates, then calls `text/chat.py`.
 
-Rendering runs in a thread: a template is a program, and a long conversation takes time.
+Rendering runs in the lanes for prompts: a template is a program, and a long conversation takes time.
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from weft.errors import RequestError
+from weft.frontend.lanes import num_chars
 from weft.server.context import ServerContext
 from weft.server.errors import ApiError, bad_field, dotted
 from weft.server.openai.schemas import ChatBody, TokenizeBody
@@ -38,7 +38,7 @@ async def render(context: ServerContext, body: ChatBody | TokenizeBody, *,
             chat_template_kwargs=variables)
 
     try:
-        return await asyncio.to_thread(work)
+        return await context.engine.lanes.run(work, num_chars(messages))
     except RequestError as error:
         raise ApiError(400, str(error), dotted(error.field)) from error
 
