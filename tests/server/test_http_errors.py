@@ -245,14 +245,16 @@ def test_unknown_paths_and_methods_have_the_same_shape(url):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("error",
-    [QueueFullError("Too many wait."), EngineDeadError("It ended.")], ids=["full", "dead"])
-def test_an_engine_that_takes_nothing_is_a_503(start_server, error, stream):
+@pytest.mark.parametrize("error, status, kind", [
+    (QueueFullError("Too many wait."), 429, "RateLimitError"),
+    (EngineDeadError("It ended."), 503, "ServiceUnavailableError")], ids=["full", "dead"])
+def test_an_engine_that_takes_nothing_says_so(start_server, error, status, kind, stream):
     url = start_server(FakeEngine(refuse=error))
 
     answer = httpx.post(url + COMPLETIONS, json={"prompt": "a", "stream": stream})
 
-    assert check_error(answer, 503, "ServiceUnavailableError", None) == str(error)
+    assert check_error(answer, status, kind, None) == str(error)
+    assert ("retry-after" in answer.headers) == (status == 429)
 
 
 @pytest.mark.parametrize("path", [COMPLETIONS, CHAT])

@@ -78,7 +78,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "enable_chunked_prefill": "compute long prompts over several steps",
         "long_prefill_token_threshold": "longest piece of one prompt in a step; 0: no limit",
         "scheduling_policy": "fcfs or priority",
-        "max_num_queued_reqs": "most waiting requests; more are refused; none: no limit",
+        "max_num_queued_reqs": "most waiting requests; more are refused; none: no limit, or weft serve's",
+        "max_num_queued_tokens": "most tokens of waiting requests; more are refused; none: no limit, or weft serve's",
         "logits_processors": "classes that change the logits of every step: module:Class or file.py:Class",
         "speculative_config": 'JSON object: tokens are drafted ahead and verified together, e.g. {"method": "ngram", '
                               '"num_speculative_tokens": 5}',

@@ -92,6 +92,7 @@ class EngineArgs:
     long_prefill_token_threshold: int = 0         # most tokens of one prompt in a step; 0: no limit
     scheduling_policy: str = "fcfs"               # fcfs, priority
     max_num_queued_reqs: int | None = None        # most requests that may wait; one more is a QueueFullError
+    max_num_queued_tokens: int | None = None      # most tokens of requests that wait; more are a QueueFullError
     logits_processors: tuple[str, ...] = ()       # classes, "module:Class" or "file.py:Class": see docs/guide.md
     speculative_config: dict[str, Any] | None = None      # speculative decoding: {"method": "ngram", …}
     served_model_name: tuple[str, ...] = ()
@@ -189,7 +190,7 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 def _check_ranges(args: EngineArgs) -> None:
     for name, low in (("max_model_len", 1), ("max_num_seqs", 1), ("max_num_batched_tokens", 1), ("num_threads", 1),
                       ("kv_cache_memory_bytes", 1), ("long_prefill_token_threshold", 0), ("max_logprobs", -1),
-                      ("max_num_queued_reqs", 1)):
+                      ("max_num_queued_reqs", 1), ("max_num_queued_tokens", 1)):
         value = getattr(args, name)
         if value is not None and value < low and not (name == "max_model_len" and value == -1):
             raise ConfigError(name, value, expected=f"at least {low}")

@@ -14,10 +14,11 @@ from operator import attrgetter
 from weft.cache.manager import CacheHit, CacheManager
 from weft.config.engine_config import SchedulerConfig
 from weft.engine.in_flight import BlocksInFlight
+from weft.engine.queue_limits import QueueLimits
 from weft.engine.sequence import Sequence, State
 from weft.engine.step_plan import OpenPlan, Scheduled, StepPlan
 from weft.engine.waiting import WaitingQueue
-from weft.errors import QueueFullError, RequestError
+from weft.errors import RequestError
 
 
 class Scheduler:
@@ -26,6 +27,7 @@ class Scheduler:
     has_drafts: sequences may have `draft_token_ids` (speculative decoding).
 
     Attributes:
+        num_queued_tokens: known tokens of the sequences that wait.
         num_preemptions: since the start. prefix_cache_queries, prefix_cache_hits: tokens looked up and found, counted
             when a sequence first starts.
     """
@@ -44,9 +46,9 @@ class Scheduler:
         self._waiting = WaitingQueue()
         self._in_flight = BlocksInFlight()
         self._num_added = self._num_compiling = 0
-        self.num_preemptions = 0
-        self.prefix_cache_queries = 0
-        self.prefix_cache_hits = 0
+        self._queue_limits = QueueLimits(config.max_num_queued_reqs, config.max_num_queued_tokens)
+        self.num_queued_tokens = self.num_preemptions = 0
+        self.prefix_cache_queries = self.prefix_cache_hits = 0
 
     @property
     def num_running(self) -> int:
@@ -81,16 +83,14 @@ class Scheduler:
         is_compiling: the sequence waits outside the queue, until `compiled` says that its grammar is there.
         """
         self._refuse_what_never_fits(seq)
-        limit = self._config.max_num_queued_reqs
-        if limit is not None and self.num_waiting >= limit:
-            raise QueueFullError(f"{self.num_waiting} requests are waiting and max_num_queued_reqs is {limit}: "
-                                 "try again later.")
+        self._queue_limits.check(self.num_waiting, self.num_queued_tokens, seq.num_tokens)
         rank = (seq.request.priority, seq.request.arrival_time) if self._config.policy == "priority" else ()
         seq.order = (*rank, self._num_added)
         seq.max_len = min(seq.max_len, self._max_model_len)
         seq.block_ids = [[] for _ in self._cache.groups]
         self._num_added += 1
         self._sequences[seq.request_id] = seq
+        self.num_queued_tokens += seq.num_tokens
         if is_compiling:
             seq.state = State.COMPILING
             self._num_compiling += 1
@@ -110,6 +110,8 @@ class Scheduler:
         if seq is None:
             return None
         seq.finish_reason = reason
+        if seq.state is not State.RUNNING:
+            self.num_queued_tokens -= seq.num_tokens
         match seq.state:
             case State.WAITING:
                 self._waiting.discard()
@@ -129,9 +131,12 @@ class Scheduler:
         Apply the plan, or drop it, before the next call.
         """
         step = OpenPlan(self._config.max_num_batched_tokens)
+        if self._config.policy == "priority":
+            self._make_way(step)
+        num_made_way = len(step.preempted)
         for seq in self._schedule_decodes(step):
             self._schedule_chunk(seq, step)
-        if not step.preempted:         # blocks are short, and a preempted sequence must not come back in the same plan
+        if len(step.preempted) == num_made_way:      # otherwise blocks are short
             self._admit(step)
         if self._has_drafts:
             self._add_drafts(step)
@@ -202,6 +207,8 @@ class Scheduler:
         assert all(seq.state is State.RUNNING for seq in self._running), "a running sequence has another state"
         known = len(self._running) + self.num_waiting
         assert known == len(self._sequences), f"{known} sequences run or wait, {len(self._sequences)} are here"
+        queued = sum(seq.num_tokens for seq in self._sequences.values() if seq.state is not State.RUNNING)
+        assert queued == self.num_queued_tokens, f"{queued} tokens wait, {self.num_queued_tokens} are counted"
         for seq in self._sequences.values():
             assert seq.state is State.RUNNING or not any(seq.block_ids), f"{seq.request_id} waits and has blocks"
 
@@ -281,12 +288,24 @@ class Scheduler:
                 return False
         return True
 
+    def _make_way(self, step: OpenPlan) -> None:
+        """Preempts running sequences of lower priority until the first waiting one has a place and blocks."""
+        seq = self._waiting.first()
+        while seq is not None and self._running and seq.order[0] < self._running[-1].order[0]:
+            if len(self._running) < self._config.max_num_seqs and self._cache.can_hold(self._cache.find(
+                    seq), _next_len(seq), self._max_chunk, seq.num_encoder_tokens, self._num_reserved()):
+                return
+            victim = self._running.pop()
+            step.preempted.append(victim)
+            self._preempt(victim)
+
     def _preempt(self, seq: Sequence) -> None:
         freed = self._in_flight.stopped(seq)
         self._cache.release(seq)
         seq.num_computed_tokens = 0
         seq.num_preemptions += 1
         self.num_preemptions += 1
+        self.num_queued_tokens += seq.num_tokens
         self._wait([seq, *freed])
 
     def _admit(self, step: OpenPlan) -> None:
@@ -299,7 +318,7 @@ class Scheduler:
         max_num_seqs = self._config.max_num_seqs
         while step.budget and len(self._running) < max_num_seqs and self._in_flight.num_held < max_num_seqs:
             seq = self._waiting.first()
-            if seq is None:
+            if seq is None or seq in step.preempted:      # which must not come back in the same plan
                 return
             hit = self._cache.find(seq)
             if self._in_flight.hold(seq, self._keys_after(hit, seq)):
@@ -352,6 +371,7 @@ class Scheduler:
 
     def _start(self, seq: Sequence, hit: CacheHit, num_tokens: int) -> None:
         self._cache.adopt(seq, hit)
+        self.num_queued_tokens -= seq.num_tokens
         seq.num_computed_tokens = hit.num_tokens
         if not self._cache.allocate(seq, hit.num_tokens + num_tokens):
             raise AssertionError(f"can_hold promised blocks for {seq.request_id} that are not there")

@@ -46,6 +46,7 @@ def build_app(engine: AsyncLLM, options: ServerOptions) -> FastAPI:
     engine.add_observer(metrics)
     parsers = choose_parsers(engine.tokenizer, tools=options.tool_call_parser, reasoning=options.reasoning_parser)
     context = ServerContext(engine, options, metrics, int(time.time()), parsers)
+    engine.add_observer(context.pace)
     app = FastAPI(title="weft", version=__version__, openapi_url=None, docs_url=None, redoc_url=None,
                   redirect_slashes=False)
     routers = [completions_router(context), chat_router(context), chat_batch_router(context), responses_router(context),

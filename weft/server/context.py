@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from starlette.requests import Request
 
 from weft.async_llm import AsyncLLM
 from weft.errors import RequestError
+from weft.server.admission import Pace
 from weft.server.body import read_object
 from weft.server.errors import ApiError, dotted
 from weft.server.headers import header_value
@@ -41,6 +43,7 @@ class ServerContext:
     metrics: EngineMetrics
     created: int
     parsers: Parsers = field(default_factory=Parsers)
+    pace: Pace = field(default_factory=Pace)
     load: int = 0
     open: dict[str, str] = field(default_factory=dict)
     unknown: UnknownFields = field(init=False)
@@ -116,6 +119,19 @@ class ServerContext:
         if not header.removeprefix("-").isdecimal() or len(header) > 10:
             raise ApiError(400, f"X-Weft-Priority = {header[:40]!r}: expected an integer.", "X-Weft-Priority")
         return int(header)
+
+    def timeout(self, request: Request, given: float | None) -> float | None:
+        """Seconds that the request may take: `given` (from the body), else the header X-Weft-Timeout, else no limit."""
+        text = request.headers.get("x-weft-timeout")
+        field = "timeout" if given is not None else "X-Weft-Timeout"
+        try:
+            seconds = given if given is not None or text is None else float(text)
+        except ValueError:
+            seconds = math.nan
+        if seconds is not None and not 0 < seconds < math.inf:
+            raise ApiError(400, f"{field} = {(text or '')[:40] if given is None else given}: expected seconds above 0.",
+                           field)
+        return seconds
 
     def check_model(self, name: str | None) -> None:
         """ApiError 404 unless `name` is served here; None means the served model."""

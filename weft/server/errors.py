@@ -23,19 +23,19 @@ from weft.errors import EngineDeadError, NotBuiltError, QueueFullError, RequestE
 logger = logging.getLogger(__name__)
 
 TYPES = {400: "BadRequestError", 401: "AuthenticationError", 404: "NotFoundError", 405: "MethodNotAllowedError",
-         413: "RequestEntityTooLargeError", 500: "InternalServerError", 501: "NotImplementedError",
-         503: "ServiceUnavailableError"}
+         408: "RequestTimeoutError", 413: "RequestEntityTooLargeError", 429: "RateLimitError",
+         500: "InternalServerError", 501: "NotImplementedError", 503: "ServiceUnavailableError"}
 _ANTHROPIC_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 408: "timeout_error",
                     413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error"}
 _INTERNAL = "weft failed to serve this request; the server's log says why."
 
 
 class ApiError(Exception):
-    """An error response. param: the dotted path of the wrong field."""
+    """An error response. param: the dotted path of the wrong field. retry_after: seconds, for the header."""
 
-    def __init__(self, status: int, message: str, param: str | None = None) -> None:
+    def __init__(self, status: int, message: str, param: str | None = None, *, retry_after: int | None = None) -> None:
         super().__init__(message)
-        self.status, self.message, self.param = status, message, param
+        self.status, self.message, self.param, self.retry_after = status, message, param, retry_after
 
     def body(self) -> dict[str, Any]:
         """OpenAI's error object."""
@@ -72,7 +72,9 @@ def as_api_error(error: BaseException) -> ApiError:
             return ApiError(501, str(error), dotted(error.field))
         case RequestError():
             return ApiError(400, str(error), dotted(error.field))
-        case QueueFullError() | EngineDeadError():
+        case QueueFullError():
+            return ApiError(429, str(error), retry_after=1)
+        case EngineDeadError():
             return ApiError(503, str(error))
         case HTTPException():
             return ApiError(error.status_code, str(error.detail))
@@ -97,6 +99,8 @@ def renamed_fields(names: Mapping[str, str]) -> Iterator[None]:
 def error_response(error: BaseException, path: str, headers: dict[str, str] | None = None) -> Response:
     """The JSON response for `error` at a request of `path`."""
     api_error = as_api_error(error)
+    if api_error.retry_after is not None:
+        headers = {"Retry-After": str(api_error.retry_after), **(headers or {})}
     body = anthropic_body(api_error) if "/v1/messages" in path else api_error.body()
     return Response(msgspec.json.encode(body), api_error.status, headers, media_type="application/json")
 

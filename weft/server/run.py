@@ -28,8 +28,10 @@ from weft.async_llm import AsyncLLM
 from weft.config.engine_args import EngineArgs
 from weft.config.human_bytes import human_bytes
 from weft.config.log_format import LOG_FORMAT, LOG_TIME
+from weft.config.machine import Machine
 from weft.engine.process.spare import Spare
 from weft.errors import ConfigError, NotBuiltError
+from weft.server.admission import with_queue_limits
 from weft.server.app import build_app
 from weft.server.options import ServerOptions
 from weft.server.parser_plugins import load_parser_plugins
@@ -48,6 +50,7 @@ def serve(args: EngineArgs, options: ServerOptions, spare: Spare | None = None) 
     """
     load_parser_plugins(options)
     with listening_socket(options) as sock, _interruptible():
+        args = with_queue_limits(args, Machine.detect())
         engine = AsyncLLM.from_engine_args(args, spare=spare, keeps_spare=options.spare_engine)
         try:
             if "generate" not in engine.info.tasks:

@@ -163,7 +163,7 @@ async def _prepare(context: ServerContext, request: Request, parsed: Parsed[Comp
     response_id = "cmpl-" + request_id_of(request, body.request_id)
     generation = Generation(
         context, inputs, params, response_id=response_id, cache_salt=body.cache_salt,
-        priority=context.priority(request, body.priority), fields={},
+        priority=context.priority(request, body.priority), timeout=context.timeout(request, body.timeout), fields={},
         places=_places("prompt_embeds", body.prompt_embeds) + places)
     as_ids = body.return_tokens_as_token_ids
     names = TokenNames(context.engine.tokenizer,

@@ -17,6 +17,7 @@ from weft.frontend.defaults import default_fields
 from weft.outputs import CompletionOutput, RequestOutput
 from weft.sampling_params import RequestOutputKind, SamplingParams
 from weft.server.context import ServerContext
+from weft.server.deadline import Deadline
 from weft.server.errors import ApiError, bad_field, dotted
 from weft.server.openai.schemas import GenerationBody
 
@@ -53,12 +54,13 @@ class Generation:
 
     prompts: {"prompt_token_ids": ids} or {"prompt_embeds": rows that the engine has read}.
     places: each prompt's path in the request's body, for errors: "prompt", "prompt.3", "messages".
+    timeout: seconds until the work is ended with ApiError 408, counted from the first call of `outputs`.
     fields: {engine's field name: the client's}, for errors, if they differ: {"logprobs": "top_logprobs"}.
     """
 
     def __init__(self, context: ServerContext, prompts: Sequence[dict[str, Any]], params: SamplingParams, *,
                  places: Sequence[str], response_id: str, priority: int, cache_salt: str | None,
-                 fields: dict[str, str]) -> None:
+                 fields: dict[str, str], timeout: float | None = None) -> None:
         self._count_field = "n" if params.best_of is None else "best_of"
         if len(prompts) * params.num_candidates > MAX_ANSWERS:
             raise bad_field(self._count_field, params.num_candidates,
@@ -69,6 +71,7 @@ class Generation:
         salt = {"cache_salt": cache_salt} if cache_salt is not None else {}
         self._prompts = [prompt | salt for prompt in prompts]
         self._ids = [f"{response_id}-{i}-{secrets.token_hex(4)}" for i in range(len(prompts))]
+        self._deadline = Deadline(context.engine, self._ids, timeout)
         self._check_lengths()
         self._check_copies()
 
@@ -100,12 +103,14 @@ class Generation:
         self._context.load += 1
         self._context.open |= dict.fromkeys(self._ids, self._response_id)
         try:
-            async with aclosing(merged([self._one(index) for index in range(len(self._prompts))])) as outputs:
-                async for item in outputs:
-                    yield item
-        except QueueFullError:
+            with self._deadline:
+                async with aclosing(merged([self._one(index) for index in range(len(self._prompts))])) as outputs:
+                    async for item in outputs:
+                        yield item
+        except QueueFullError as error:
             self._context.metrics.rejected("queue_full")
-            raise
+            seconds = self._context.pace.retry_after(self._context.engine.stats.num_waiting)
+            raise ApiError(429, str(error), retry_after=seconds) from error
         finally:
             self._context.load -= 1
             for engine_id in self._ids:
@@ -116,6 +121,7 @@ class Generation:
             async with aclosing(self._context.engine.generate(
                     self._prompts[index], self._params, self._ids[index], priority=self._priority)) as outputs:
                 async for output in outputs:
+                    self._deadline.check()
                     _raise_failure(output)
                     yield output
         except RequestError as error:

@@ -75,6 +75,7 @@ class GenerationBody(Body):
     stream_options: StreamOptions | None = None
     echo: bool = False
     priority: Int | None = None
+    timeout: float | None = None
     request_id: Identifier | None = None
     return_tokens_as_token_ids: bool | None = None
     return_token_ids: bool = False

@@ -114,6 +114,7 @@ async def prepare_turn(context: ServerContext, request: Request, parsed: Parsed[
     generation = Generation(
         context, [{"prompt_token_ids": token_ids}], params, response_id=response_id, cache_salt=body.cache_salt,
         priority=context.priority(request, body.priority), places=["messages"],
+        timeout=context.timeout(request, body.timeout),
         fields={"logprobs": "top_logprobs", "max_tokens": limit})
     as_ids = body.return_tokens_as_token_ids
     names = TokenNames(context.engine.tokenizer,

@@ -22,6 +22,7 @@ ROWS = (
     Option("long_prefill_token_threshold", "0.7+", SAME),
     Option("scheduling_policy", "0.6+", SAME),
     Option("max_num_queued_reqs", "0.30+", SAME),
+    Option("max_num_queued_tokens", "0.30+", SAME),
     Option("swap_space", "0.6-0.14", NO_EFFECT, off=(4, 0),
            say="a preempted sequence is computed again, so nothing is swapped"),
     Option("preemption_mode", "0.6-0.10", NO_EFFECT, off=("recompute",),
@@ -84,6 +85,5 @@ ROWS = (
            say="steps and the handling of their outputs are not overlapped"),
     Option("scheduler_cls", "0.7+", REFUSED, off=("vllm.core.scheduler.Scheduler",),
            say="weft's scheduler cannot be replaced; leave the option out."),
-    Option("max_num_queued_tokens", "0.30+", REFUSED, say="Give `max_num_queued_reqs`, which counts requests."),
     Option("stream_interval", "0.11+", NO_EFFECT, off=(1,), say="set `stream_interval` in a request's SamplingParams"),
 )
