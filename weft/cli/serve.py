@@ -26,6 +26,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "port": "port to listen on; 0: a free one",
         "uds": "Unix socket to listen on, instead of host and port",
         "api_key": "a key that opens /v1, repeatable; none: no key is asked for",
+        "api_key_file": "file with more keys, one a line; keys of a command line are seen by who lists processes",
         "root_path": "path under which a proxy shows the server",
         "ssl_keyfile": "private key for HTTPS",
         "ssl_certfile": "certificate for HTTPS",

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from weft.async_llm import AsyncLLM
 from weft.frontend.defaults import default_sampling_params
 from weft.server.anthropic.messages import messages_router
-from weft.server.auth import ApiKeys
+from weft.server.auth import ApiKeys, all_keys
 from weft.server.context import ServerContext
 from weft.server.development import development_router
 from weft.server.elsewhere import elsewhere_router
@@ -70,8 +70,9 @@ def build_app(engine: AsyncLLM, options: ServerOptions) -> FastAPI:
 def _add_layers(app: FastAPI, context: ServerContext) -> None:
     """Adds the layers, the outermost last: all layers see the root path, and metrics also count refused requests."""
     options = context.options
-    if options.api_key:
-        app.add_middleware(ApiKeys, keys=options.api_key)
+    keys = all_keys(options)
+    if keys:
+        app.add_middleware(ApiKeys, keys=keys)
     if options.allowed_origins:
         app.add_middleware(CORSMiddleware, allow_origins=options.allowed_origins,
                            allow_methods=options.allowed_methods, allow_headers=options.allowed_headers,

@@ -9,15 +9,34 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Sequence
+from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from weft.errors import ConfigError
 from weft.server.errors import ApiError, error_response
+from weft.server.options import ServerOptions
 
 PUBLIC = frozenset({"/", "/health", "/ping", "/version", "/load", "/metrics", "/docs", "/openapi.json"})
 PUBLIC_FOLDERS = ("/playground/", "/docs/")
+
+
+def all_keys(options: ServerOptions) -> tuple[str, ...]:
+    """The keys of the options and of `api_key_file`. ConfigError if the file cannot be read or has no key."""
+    if options.api_key_file is None:
+        return options.api_key
+    try:
+        lines = Path(options.api_key_file).read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("api_key_file", options.api_key_file, expected="a readable file of ASCII characters",
+                          hint=f"{getattr(error, 'strerror', None) or 'It has others.'}") from error
+    keys = tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    if not keys:
+        raise ConfigError("api_key_file", options.api_key_file, expected="a file with one key a line",
+                          hint="An empty one would leave the server open.")
+    return options.api_key + keys
 
 
 class ApiKeys:

@@ -19,6 +19,7 @@ class ServerOptions:
     """Options of `weft serve` besides the engine's. ConfigError names the wrong field.
 
     api_key: the valid keys for the guarded routes (`auth.py`); empty: no key is needed.
+    api_key_file: a file with more keys, one a line; lines that begin with # are no keys.
     allowed_origins: origins whose web pages may read responses (CORS); empty: only the server's own page.
     trust_request_chat_template: allow a chat template in a request (a template is a program that the server runs).
     max_body_bytes: larger request bodies are refused with status 413.
@@ -39,6 +40,7 @@ class ServerOptions:
     ssl_keyfile: str | None = None
     ssl_certfile: str | None = None
     api_key: tuple[str, ...] = ()
+    api_key_file: str | None = None
     allowed_origins: tuple[str, ...] = ()
     allowed_methods: tuple[str, ...] = ("*",)
     allowed_headers: tuple[str, ...] = ("*",)
@@ -73,6 +75,8 @@ class ServerOptions:
             raise ConfigError("port", self.port, expected="an integer from 0 (a free port) to 65535")
         if any(not key or not key.isascii() for key in self.api_key):
             raise ConfigError("api_key", "(not shown)", expected="keys of ASCII characters, none empty")
+        if self.api_key_file == "":
+            raise ConfigError("api_key_file", "", expected="a path")
         if self.chat_template_content_format not in CONTENT_FORMATS:
             raise ConfigError("chat_template_content_format", self.chat_template_content_format,
                               expected=f"one of {', '.join(CONTENT_FORMATS)}")

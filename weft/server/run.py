@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import copy
 import errno
+import ipaddress
 import logging
 import math
 import os
@@ -36,6 +37,8 @@ from weft.server.app import build_app
 from weft.server.options import ServerOptions
 from weft.server.parser_plugins import load_parser_plugins
 
+logger = logging.getLogger("weft")
+
 _BACKLOG = 2048
 _ACCESS = '%(client_addr)s "%(request_line)s" %(status_code)s'      # names of uvicorn's formatter
 _GOODBYE_SECONDS = 5      # time for the last error responses after the engine has ended
@@ -58,6 +61,7 @@ def serve(args: EngineArgs, options: ServerOptions, spare: Spare | None = None) 
                                     hint=f"Its tasks are {', '.join(engine.info.tasks)}, for which weft has no routes "
                                     "yet: use `weft embed`, LLM.embed or LLM.encode.")
             server = _Server(engine, options)
+            _warn_if_open(options, sock)
             sock.listen(_BACKLOG)
             print(banner(engine, options, sock), flush=True)
             server.run(sockets=[sock])
@@ -212,8 +216,18 @@ def banner(engine: AsyncLLM, options: ServerOptions, sock: socket.socket) -> str
     if options.uds is not None:
         return "\n".join([*lines, f"API         unix:{options.uds}"])
     url = _url(options, sock)
-    lines.append(f"API         {url}/v1" + ("  (with a key)" if options.api_key else ""))
+    lines.append(f"API         {url}/v1" + ("  (with a key)" if options.api_key or options.api_key_file else ""))
     return "\n".join([*lines, *([f"playground  {url}/"] if options.enable_playground else [])])
+
+
+def _warn_if_open(options: ServerOptions, sock: socket.socket) -> None:
+    """Logs a warning if the server listens beyond this machine and asks for no key."""
+    if sock.family == socket.AF_UNIX or options.api_key or options.api_key_file:
+        return
+    host = sock.getsockname()[0]
+    if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+        logger.warning("ANYONE who reaches %s may use this server: it listens beyond this machine and asks for no "
+                       "key. Give --api-key-file FILE, or leave --host out.", host)
 
 
 def _url(options: ServerOptions, sock: socket.socket) -> str:
