@@ -46,7 +46,7 @@ def health_once(client: httpx.Client, status: int) -> str:
 
 
 def test_an_engine_that_stands_still_is_not_healthy_until_it_moves_again(engine, client):
-    assert client.get("/health").status_code == 200
+    health_once(client, 200)
     os.kill(engine._client.pid, signal.SIGSTOP)
 
     idle = health_once(client, 503)
