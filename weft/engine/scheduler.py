@@ -13,6 +13,7 @@ from operator import attrgetter
 
 from weft.cache.manager import CacheHit, CacheManager
 from weft.config.engine_config import SchedulerConfig
+from weft.engine.door import Door
 from weft.engine.in_flight import BlocksInFlight
 from weft.engine.queue_limits import QueueLimits
 from weft.engine.sequence import Sequence, State
@@ -46,6 +47,7 @@ class Scheduler:
         self._waiting = WaitingQueue()
         self._in_flight = BlocksInFlight()
         self._num_added = self._num_compiling = 0
+        self._door = Door(config, cache, max_model_len=max_model_len, max_chunk=self._max_chunk)
         self._queue_limits = QueueLimits(config.max_num_queued_reqs, config.max_num_queued_tokens)
         self.num_queued_tokens = self.num_preemptions = 0
         self.prefix_cache_queries = self.prefix_cache_hits = 0
@@ -82,7 +84,9 @@ class Scheduler:
 
         is_compiling: the sequence waits outside the queue, until `compiled` says that its grammar is there.
         """
-        self._refuse_what_never_fits(seq)
+        if seq.request_id in self._sequences:
+            raise RequestError("request_id", seq.request_id, expected="an id that no unfinished request has")
+        self._door.check(seq)
         self._queue_limits.check(self.num_waiting, self.num_queued_tokens, seq.num_tokens)
         rank = (seq.request.priority, seq.request.arrival_time) if self._config.policy == "priority" else ()
         seq.order = (*rank, self._num_added)
@@ -211,42 +215,6 @@ class Scheduler:
         assert queued == self.num_queued_tokens, f"{queued} tokens wait, {self.num_queued_tokens} are counted"
         for seq in self._sequences.values():
             assert seq.state is State.RUNNING or not any(seq.block_ids), f"{seq.request_id} waits and has blocks"
-
-    def _refuse_what_never_fits(self, seq: Sequence) -> None:
-        if seq.request_id in self._sequences:
-            raise RequestError("request_id", seq.request_id, expected="an id that no unfinished request has")
-        longest = self._longest_prompt(seq)
-        if not 0 < seq.num_tokens <= longest:
-            answer = "" if seq.is_pooling else ", the answer needs 1 of them"
-            raise RequestError("prompt", f"{seq.num_tokens} tokens", expected=f"1 to {longest} tokens",
-                               hint=f"max_model_len is {self._max_model_len}{answer}.")
-        if not self._config.enable_chunked_prefill and seq.num_tokens > self._config.max_num_batched_tokens:
-            raise RequestError("prompt", f"{seq.num_tokens} tokens", hint="Start the engine with a larger one.",
-                               expected=f"up to max_num_batched_tokens = {self._config.max_num_batched_tokens}, as a "
-                               "prompt is computed in one step")
-        if seq.num_tokens >= seq.max_len and not seq.is_pooling:
-            raise RequestError("output_token_ids", f"{seq.num_output_tokens} tokens",
-                               expected=f"fewer than max_tokens = {seq.max_len - seq.num_prompt_tokens}")
-        self._refuse_what_outgrows_the_cache(seq)
-
-    def _refuse_what_outgrows_the_cache(self, seq: Sequence) -> None:
-        # Checked at the sequence's largest size, so that a sequence running alone never runs out of blocks.
-        longest = min(seq.max_stored_len, self._longest_prompt(seq))
-        needed = self._cache.num_needed(longest, self._max_chunk, seq.num_encoder_tokens)
-        for num_needed, pool, group in zip(needed, self._cache.pools, self._cache.groups, strict=True):
-            if num_needed > pool.num_blocks:
-                field, value = "max_tokens", seq.max_len - seq.num_prompt_tokens
-                if seq.is_pooling:
-                    field, value = "prompt", f"{seq.num_tokens} tokens"
-                raise RequestError(
-                    field, value,
-                    expected=f"a request that fits the cache: up to {longest} tokens (prompt {seq.num_prompt_tokens}) "
-                    f"need {num_needed} blocks of {group.block_size}, and there are {pool.num_blocks}",
-                    hint="Ask for fewer tokens, shorten the prompt, or give the engine more kv_cache_memory_bytes.")
-
-    def _longest_prompt(self, seq: Sequence) -> int:
-        """The most known tokens that a sequence may have when it is added: a generated token needs one more place."""
-        return self._max_model_len if seq.is_pooling else self._max_model_len - 1
 
     def _schedule_decodes(self, step: OpenPlan) -> list[Sequence]:
         """Schedules each running sequence with one uncomputed token; returns the other running ones (prefills).
