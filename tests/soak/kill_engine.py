@@ -32,15 +32,16 @@ class Report:
 
 async def run(server: Server, *, num_clients: int, num_requests: int, max_tokens: int, seconds: float,
               every: float, seed: int = 0) -> Report:
-    """num_requests: different ones, asked for again and again by `num_clients` clients, for `seconds` seconds.
+    """num_requests: different ones, answered once undisturbed, then again and again to `num_clients` clients, for
+    `seconds` seconds.
 
     every: mean seconds between two kills, which are a Poisson process.
     """
-    report, end = Report(), time.monotonic() + seconds
+    report = Report()
     async with open_client(server) as client:
         numbers = range(num_requests)
         undisturbed = await asyncio.gather(*(tokens_of(client, number, max_tokens) for number in numbers))
-        numbers_of = random.Random(seed)
+        numbers_of, end = random.Random(seed), time.monotonic() + seconds
 
         async def ask() -> None:
             while time.monotonic() < end:
@@ -83,7 +84,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=16)
     options = parser.parse_args()
     with serving() as server:
-        report = asyncio.run(run(server, num_clients=options.clients, num_requests=48, max_tokens=400,
+        report = asyncio.run(run(server, num_clients=options.clients, num_requests=24, max_tokens=200,
                                  seconds=options.seconds, every=options.every))
     print(report)
     return 0 if report.is_good else 1
