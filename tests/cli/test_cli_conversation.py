@@ -13,8 +13,9 @@ import pytest
 from tiny_llama import make_checkpoint
 
 from weft.cli.conversation import Conversation
-from weft.cli.endpoint import ServerEndpoint, Usage
+from weft.cli.endpoint import ServerEndpoint, Thought, Usage
 from weft.cli.main import main
+from weft.cli.talk import show
 
 
 class Answering:
@@ -108,6 +109,15 @@ def test_pasted_lines_are_one_message():
     os.close(ours)
 
     assert rb"read ['one\ntwo']" in shown
+
+
+@pytest.mark.parametrize(("is_terminal", "shown"), [
+    (True, "\033[2mhm\033[0m\033[2m, so\033[0m\nfine\n"), (False, "fine\n")])
+def test_reasoning_is_shown_faint_and_is_no_part_of_the_answer(monkeypatch, capsys, is_terminal, shown):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+
+    assert show(iter([Thought("hm"), "", Thought(", so"), "", Thought(""), "fi", "ne"])) == "fine"
+    assert capsys.readouterr().out == shown
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://127.0.0.1:9/", "http://127.0.0.1:9/v1/"])

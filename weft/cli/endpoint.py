@@ -46,6 +46,10 @@ class Usage:
                 f"first after {first:.2f} s{rate}")
 
 
+class Thought(str):
+    """A piece of the model's reasoning, which is no part of its answer."""
+
+
 class Endpoint(Protocol):
     """A model that can be asked. name: the model's name. has_chat: it may be sent messages.
 
@@ -61,7 +65,10 @@ class Endpoint(Protocol):
         ...
 
     def chat(self, messages: list[dict[str, Any]], settings: Mapping[str, Any]) -> Iterator[str]:
-        """The pieces of the answer, as they come. RequestError or ConnectionError if the request fails."""
+        """The pieces of the answer, as they come, and before them Thoughts.
+
+        RequestError or ConnectionError if the request fails.
+        """
         ...
 
     def complete(self, prompt: str, settings: Mapping[str, Any]) -> Iterator[str]:
@@ -91,7 +98,9 @@ class ServerEndpoint:
     def chat(self, messages: list[dict[str, Any]], settings: Mapping[str, Any]) -> Iterator[str]:
         """POST /chat/completions, streamed."""
         for choice in self._stream("/chat/completions", {"messages": messages, **settings}):
-            yield choice.get("delta", {}).get("content") or ""
+            delta = choice.get("delta", {})
+            yield Thought(delta.get("reasoning") or delta.get("reasoning_content") or "")
+            yield delta.get("content") or ""
 
     def complete(self, prompt: str, settings: Mapping[str, Any]) -> Iterator[str]:
         """POST /completions, streamed."""

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from weft.cli.endpoint import DEFAULT_URL, Endpoint, ServerEndpoint
+from weft.cli.endpoint import DEFAULT_URL, Endpoint, ServerEndpoint, Thought
 from weft.cli.environment import api_key
 from weft.cli.options import add_engine_options, engine_args, engine_options_given
 from weft.cli.parser import Parser
@@ -92,11 +92,16 @@ def own_engine(options: argparse.Namespace) -> Endpoint:
 
 
 def show(pieces: Iterable[str]) -> str:
-    """Prints the pieces of text as they come; returns the whole text."""
-    said = []
+    """Prints the pieces of text as they come; returns the whole text. Reasoning is shown faint, on a terminal only."""
+    said, has_thought = [], False
     for piece in pieces:
-        print(piece, end="", flush=True)
-        said.append(piece)
+        if not isinstance(piece, Thought):
+            print("\n" * (has_thought and bool(piece)) + piece, end="", flush=True)
+            has_thought = has_thought and not piece
+            said.append(piece)
+        elif piece and sys.stdout.isatty():
+            print(f"\033[2m{piece}\033[0m", end="", flush=True)
+            has_thought = True
     print()
     return "".join(said)
 

@@ -52,8 +52,9 @@ class TextGenerationModel(Model, Protocol):
 class EncoderDecoderModel(TextGenerationModel, Protocol):
     """A model with an encoder of token ids beside its decoder. N: the encoder's tokens that are new in the step."""
 
-    def forward(self, input_ids: Tensor, positions: Tensor, *, encoder_input_ids: Tensor, encoder_positions: Tensor,
-                intermediate_tensors: Any = None, inputs_embeds: Tensor | None = None) -> Any:
+    def forward(self, input_ids: Tensor, positions: Tensor, *,      # pyright: ignore[reportIncompatibleMethodOverride]
+                encoder_input_ids: Tensor, encoder_positions: Tensor, intermediate_tensors: Any = None,
+                inputs_embeds: Tensor | None = None) -> Any:
         """As Model, of the decoder's tokens.
 
         encoder_input_ids, encoder_positions: [N] int64, inputs of the sequences whose decoder starts in this step, one

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from weft.cache.groups import CacheGroup, FullGroup
 from weft.cache.masks import Bidirectional, Chunked
-from weft.cache.need import cache_groups
+from weft.cache.need import TokensNeed, cache_groups
 from weft.layers.paged_attention import PagedAttention
 from weft.models.transformers.cache_own import OwnCaches
 from weft.models.transformers.outline import call_model, first_states
@@ -83,7 +83,8 @@ def check_wired(forward: Callable[[Step], Tensor], caches: Sequence[PagedAttenti
             layer = caches[index]
             layer.bind_cache(tuple(torch.zeros(shape, dtype=dtype) for shape, dtype in zip(
                 layer.cache_shapes(_NUM_BLOCKS), layer.cache_dtypes, strict=True)), number)
-    is_whole = any(isinstance(layer.need.mask, Bidirectional) for layer in caches)
+    is_whole = any(isinstance(layer.need, TokensNeed) and isinstance(layer.need.mask, Bidirectional)
+                   for layer in caches)
     chunks = [(0, 0), LENGTHS] if is_whole else [(0, 0), _FIRST_CHUNKS, LENGTHS]
     order = (1, 0)                                         # the shorter part, a decode in the second step, comes first
     for before, after in pairwise(chunks):
