@@ -145,3 +145,12 @@ def test_the_scheduler_benchmark_prints_its_loads(run):
 
     assert done.returncode == 0, done.stderr
     assert "decode" in done.stdout and "preempt" in done.stdout
+
+
+def test_the_structured_benchmark_prints_each_form_for_each_number_of_sequences(run, checkpoint):
+    done = run("structured.py", checkpoint, "--batches", 1, 2, "--output-len", 8, "--rounds", 1, "--num-threads", 1)
+
+    assert done.returncode == 0, done.stderr
+    forms = ("any text", "digits", "JSON strings", "JSON object")
+    rows = [line for line in done.stdout.splitlines() if line.startswith(forms)]
+    assert [line.split("  ")[0].strip() for line in rows] == [*forms, *forms]

@@ -25,8 +25,9 @@ class TorchSampling:
     def allow_bits(self, row: Tensor, bits: np.ndarray) -> None:
         """Mask the tokens whose bits are not set. bits: at least V bits, uint32; token t is bit t % 32 of word t // 32.
         """
-        allowed = np.unpackbits(bits.view(np.uint8), count=row.shape[0], bitorder="little")
-        row.masked_fill_(torch.from_numpy(allowed) == 0, -torch.inf)
+        # By numpy, in this thread: waking torch's threads for so little work takes longer.
+        forbidden = np.unpackbits((~bits).view(np.uint8), count=row.shape[0], bitorder="little").view(np.bool_)
+        np.copyto(row.numpy(), np.float32(-np.inf), where=forbidden)
 
     def forbid(self, row: Tensor, ids: list[int]) -> None:
         """Mask these tokens."""
