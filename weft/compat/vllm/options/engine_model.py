@@ -17,7 +17,7 @@ from weft.compat.vllm.options.readers import (
 from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, TRANSLATED, Option
 
 _REASONING = "only `weft serve` parses reasoning; `LLM` gives an answer's whole text"
-_STRUCTURES = "requests with a structure are refused one by one until weft has code for them"
+_STRUCTURES = "weft has one backend for grammars (llguidance); a request says how its JSON is written"
 _READER = "weft reads safetensors in place, with its own threads"
 _TOKENIZING = "tokenizing has one thread of its own"
 
