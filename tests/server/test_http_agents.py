@@ -151,3 +151,21 @@ def test_an_answer_may_have_the_form_of_a_json_schema(serve, asked):
             "type": "json_schema", "name": "numbers", "schema": SCHEMA, "strict": True}})
 
     assert engine.params.structured_outputs.json == SCHEMA
+
+
+def test_a_budget_of_thinking_is_its_longest(serve):
+    engine, url = serve("<think>Add.</think>3")
+
+    claude(url).messages.create(model="toy", max_tokens=2000, messages=HI,
+                                thinking={"type": "enabled", "budget_tokens": 1024})
+
+    assert engine.params.reasoning_budget.max_tokens == 1024
+
+
+def test_a_model_that_does_not_think_takes_a_budget(start_server):
+    engine = FakeEngine(["3"])
+
+    answer = claude(start_server(engine)).messages.create(
+        model="toy", max_tokens=2000, messages=HI, thinking={"type": "enabled", "budget_tokens": 1024})
+
+    assert (answer.content[0].text, engine.params.reasoning_budget) == ("3", None)

@@ -165,6 +165,7 @@ WRONG = [
     ({"tools": [{"name": "a"}]}, "tools.0.input_schema"),
     ({"tools": [{"input_schema": {}}]}, "tools.0.name is missing"),
     ({"tool_choice": {"type": "some"}}, "tool_choice.type"), ({"thinking": {"type": "some"}}, "thinking.type"),
+    ({"thinking": {"type": "enabled", "budget_tokens": 0}}, "thinking.budget_tokens"),
     ({"thinking": {"type": "adaptive", "display": "loud"}}, "thinking.display"),
     ({"output_config": {"format": {"type": "xml"}}}, "output_config.format"),
     ({"stop_sequences": ["a"] * 5}, "stop_sequences"), ({"temperature": 3}, "temperature = 3"),

@@ -25,6 +25,7 @@ from weft.server.openai.answer_parts import AnswerParts
 from weft.server.openai.prompts import render
 from weft.server.openai.schemas import ChatBody, Parsed, parse
 from weft.server.openai.turn import Turn, prepare_turn
+from weft.text.reasoning.reasoning_format import ReasoningFormat
 
 # Field of a chat body -> the field of this route that it comes from.
 _NAMES = {"stop": "stop_sequences", "reasoning_effort": "output_config.effort",
@@ -63,7 +64,9 @@ def messages_router(context: ServerContext) -> APIRouter:
 def _chat(context: ServerContext, parsed: Parsed[Any]) -> Parsed[ChatBody]:
     """The chat body that a body of Anthropic's means."""
     body, has_switch = parsed.body, context.require_renderer().reads("enable_thinking")
-    fields = chat_fields(body) | thinking_fields(body.thinking, has_switch=has_switch) | parsed.sampling
+    fields = chat_fields(body) | thinking_fields(
+        body.thinking, has_switch=has_switch,
+        has_marks=isinstance(context.parsers.reasoning, ReasoningFormat)) | parsed.sampling
     if isinstance(body, MessagesBody):
         fields |= {"max_tokens": body.max_tokens, "stream": body.stream}
         fields |= {"stop": body.stop_sequences} if body.stop_sequences else {}

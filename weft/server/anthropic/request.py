@@ -32,8 +32,12 @@ def chat_fields(body: CountTokensBody) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def thinking_fields(thinking: dict[str, Any] | None, *, has_switch: bool) -> dict[str, Any]:
-    """The fields of a chat body about the model's thinking. has_switch: the chat template reads `enable_thinking`."""
+def thinking_fields(thinking: dict[str, Any] | None, *, has_switch: bool, has_marks: bool) -> dict[str, Any]:
+    """The fields of a chat body about the model's thinking.
+
+    has_switch: the chat template reads `enable_thinking`. has_marks: the server knows the marks of the model's
+    thinking; without them there is no budget, because agents send one to every model.
+    """
     if thinking is None:
         return {}
     kind, display = thinking.get("type"), thinking.get("display")
@@ -44,6 +48,11 @@ def thinking_fields(thinking: dict[str, Any] | None, *, has_switch: bool) -> dic
     fields: dict[str, Any] = {"include_reasoning": False} if display == "omitted" or kind == "disabled" else {}
     if has_switch and kind in ("enabled", "disabled"):
         fields["chat_template_kwargs"] = {"enable_thinking": kind == "enabled"}
+    budget = thinking.get("budget_tokens")
+    if budget is not None and (not isinstance(budget, int) or isinstance(budget, bool) or budget < 1):
+        raise bad_field("thinking.budget_tokens", budget, expected="an integer of at least 1")
+    if budget is not None and kind == "enabled" and has_marks:
+        fields["thinking_token_budget"] = budget
     return fields
 
 

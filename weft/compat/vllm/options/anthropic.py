@@ -24,7 +24,7 @@ MESSAGES = table((
     Option("top_k", "", SAME),
     Option("tools", "", SAME, say="tools with an `input_schema`; no tools that the server would run"),
     Option("tool_choice", "", SAME),
-    Option("thinking", "", SAME, say="for models whose reasoning is parsed; `budget_tokens` sets no limit yet"),
+    Option("thinking", "", SAME, say="for models whose reasoning is parsed; then `budget_tokens` is its longest"),
     Option("output_config", "", SAME, say="`effort` goes to the chat template, `format` is a JSON schema"),
     Option("metadata", "", NO_EFFECT, say=_RECORDS),
     Option("service_tier", "", NO_EFFECT, say=_ONE_SPEED),
