@@ -1,8 +1,8 @@
 """CPU affinity: keeps the calling thread, and the threads it starts, on chosen CPUs. `threads.py` chooses the CPUs.
 
 Affinity is only narrowed, never widened: limits that a user or an operator has set stay. An engine process is narrowed
-once, before it starts other threads. In a user's program the calling thread is narrowed for one step at a time and is
-free in between; torch's threads start inside a step, so they stay narrowed.
+once, with the threads that its imports have started. In a user's program the calling thread is narrowed for one step at
+a time and is free in between; torch's threads start inside a step, so they stay narrowed.
 """
 
 from __future__ import annotations
@@ -33,6 +33,17 @@ def keep_to(cpus: Collection[int]) -> frozenset[int] | None:
         logger.debug("threads cannot be kept to CPUs %s: %s", sorted(wanted), error)
         return None
     return before
+
+
+def keep_process_to(cpus: Collection[int]) -> None:
+    """`keep_to` for the calling thread and all other threads of this process."""
+    if keep_to(cpus) is None:
+        return
+    wanted = os.sched_getaffinity(0)
+    with contextlib.suppress(FileNotFoundError):                 # no /proc: the others stay where they are
+        for thread in os.listdir("/proc/self/task"):
+            with contextlib.suppress(OSError):                   # the thread has ended
+                os.sched_setaffinity(int(thread), wanted)
 
 
 @contextlib.contextmanager

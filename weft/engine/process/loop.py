@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from weft.compat.vllm.version import ANSWER
-from weft.config.affinity import keep_to
+from weft.config.affinity import keep_process_to
 from weft.config.engine_config import EngineConfig
 from weft.config.log_format import LOG_FORMAT, LOG_TIME
 from weft.engine.process.client import Core, core_maker
@@ -169,7 +169,7 @@ def _await_start(channel: Channel, parent_pid: int) -> Start:
 
 def _start(start: Start, make_core: Callable[[EngineConfig], Core]) -> Core:
     logging.getLogger("weft").setLevel(start.log_level)
-    keep_to(start.config.cpus)      # before torch starts its threads, which inherit this thread's affinity
+    keep_process_to(start.config.cpus)      # before torch starts its threads, which inherit this thread's affinity
     ANSWER.choose(start.config.vllm_version, start.config.vllm_modules)
     load_plugins(start.config.plugins)
     register_sent(start.models)
