@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import fields
 
 import pytest
@@ -40,6 +41,19 @@ def test_every_field_of_server_options_has_a_flag_with_help():
     described = {name: text for helps in serve.GROUPS.values() for name, text in helps.items()}
 
     assert described.keys() == {f.name for f in fields(ServerOptions)}
+
+
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch):
+    """stderr is a terminal."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
+
+def test_without_a_terminal_no_bar_shows_progress(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+
+    assert not args_of().use_tqdm_on_load
+    assert args_of("--use-tqdm-on-load").use_tqdm_on_load
 
 
 def test_no_option_gives_the_defaults_of_the_dataclasses():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
@@ -133,7 +134,7 @@ def engine_options_given(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def engine_args(options: argparse.Namespace, *, environ: Mapping[str, str] | None = None) -> EngineArgs:
-    """The EngineArgs of a command line.
+    """The EngineArgs of a command line. By default a bar shows progress on a terminal, and nowhere else.
 
     environ: environment variables, which give the defaults of some options (default: this process's).
     """
@@ -144,6 +145,7 @@ def engine_args(options: argparse.Namespace, *, environ: Mapping[str, str] | Non
     chosen |= engine_options_given(options)
     if getattr(options, "positional_model", None) is not None:
         chosen["model"] = options.positional_model
+    chosen.setdefault("use_tqdm_on_load", sys.stderr.isatty())
     return EngineArgs(**chosen)
 
 

@@ -86,8 +86,6 @@ def own_engine(options: argparse.Namespace) -> Endpoint:
     """An engine in a child process of this command, from its engine options."""
     from weft.cli.local_endpoint import LocalEndpoint
 
-    if not hasattr(options, "use_tqdm_on_load"):
-        options.use_tqdm_on_load = sys.stderr.isatty()
     return LocalEndpoint(engine_args(options))
 
 
