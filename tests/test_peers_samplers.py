@@ -95,6 +95,18 @@ def test_mirostat_keeps_the_mean_surprise_near_tau(checkpoint, version, tau):
     assert sum(bits[10:]) / len(bits[10:]) == pytest.approx(tau, abs=0.5)
 
 
+@pytest.mark.parametrize("fields", [
+    {"dry_multiplier": 100.0, "dry_base": 100.0, "dry_allowed_length": 0},
+    {"dynatemp_range": 2.0, "dynatemp_exponent": 100.0, "temperature": 0.5},
+    {"dynatemp_range": 2.0, "dynatemp_exponent": 30.0, "temperature": 2.0}])
+def test_the_largest_values_give_an_answer(llm, fields):
+    repeating = {"prompt_token_ids": [5, 7] * 110}
+
+    (tokens,) = answer(llm, [repeating], **fields)
+
+    assert len(tokens) == 24
+
+
 def test_a_greedy_request_has_no_filters():
     params = SamplingParams(temperature=0, typical_p=0.5, mirostat=2, top_n_sigma=1.0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
@@ -13,7 +14,9 @@ from weft.engine.repetition import repeated_lengths
 from weft.engine.sample_row import SampleRow
 from weft.ops.sampling import uniforms
 from weft.ops.sampling.filters import dynamic_temperature, keep_sigma, keep_surprise, keep_typical, leave_out_top
+from weft.sampling_params import GREEDY_TEMPERATURE, MIN_TEMPERATURE, SamplingParams
 
+_LARGEST_PENALTY = 1e6
 _XTC_STREAM = np.uint64(0x5DEECE66D)      # sets XTC's random numbers apart from those of the draw
 
 
@@ -46,8 +49,8 @@ def shape(logits: Tensor, rows: Seq[SampleRow], edited: Iterable[int]) -> Shaped
         if params.xtc_probability and _chance(row) < params.xtc_probability:
             leave_out_top(logits[i], params.xtc_threshold)
         if params.dynatemp_range:
-            shaped.temperatures[i] = dynamic_temperature(logits[i], params.temperature, params.dynatemp_range,
-                                                         params.dynatemp_exponent)
+            found = dynamic_temperature(logits[i], params.temperature, params.dynatemp_range, params.dynatemp_exponent)
+            shaped.temperatures[i] = 0.0 if found < GREEDY_TEMPERATURE else max(found, MIN_TEMPERATURE)
     return shaped
 
 
@@ -66,7 +69,13 @@ def penalise_repetition(row: Tensor, sample: SampleRow) -> None:
     lengths = repeated_lengths(looked_at, frozenset(sample.seq.request.dry_breaker_ids))
     for token, length in lengths.items():
         if length >= params.dry_allowed_length:
-            row[token] -= params.dry_multiplier * params.dry_base ** (length - params.dry_allowed_length)
+            row[token] -= _dry_penalty(params, length - params.dry_allowed_length)
+
+
+def _dry_penalty(params: SamplingParams, num_beyond: int) -> float:
+    """multiplier * base ** num_beyond, up to a size that no logit outweighs: the power may be no float."""
+    growth = num_beyond * math.log(params.dry_base)
+    return min(params.dry_multiplier * math.exp(min(growth, 30.0)), _LARGEST_PENALTY)
 
 
 def _chance(row: SampleRow) -> float:

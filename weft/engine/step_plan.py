@@ -68,7 +68,8 @@ class OpenPlan:
         """Takes the encoder's input of a sequence that is to start. False if the inputs before leave too little room:
         the first one of a step may have any length.
         """
-        if num_encoder_tokens > self.encoder_budget < self._max_tokens:
+        is_first = self.encoder_budget == self._max_tokens
+        if num_encoder_tokens > self.encoder_budget and not is_first:
             return False
         self.encoder_budget -= num_encoder_tokens
         return True
