@@ -80,3 +80,16 @@ def test_a_form_of_the_answer_leaves_no_room_for_reasoning():
     with pytest.raises(RequestError, match="reasoning_budget"):
         SamplingParams(structured_outputs={"choice": ["a"]},
                        reasoning_budget=ReasoningBudget(max_tokens=4, end_token_ids=[1], is_open=True))
+
+
+@pytest.mark.parametrize(("fields", "field"), [
+    ({"end_token_ids": ["a"]}, "end_token_ids"), ({"end_token_ids": "ab"}, "end_token_ids"),
+    ({"end_token_ids": [1], "is_open": "yes"}, "is_open"), ({"end_token_ids": [1], "start_token_ids": [-1]}, "start")])
+def test_a_wrong_value_names_its_field(fields, field):
+    with pytest.raises(RequestError, match=rf"reasoning_budget\.{field}"):
+        ReasoningBudget(**{"max_tokens": 4, "is_open": True} | fields)
+
+
+def test_a_budget_is_a_reasoning_budget():
+    with pytest.raises(RequestError, match="a ReasoningBudget"):
+        SamplingParams(reasoning_budget={"max_tokens": 4})

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import msgspec
 
 from weft.errors import RequestError
-from weft.field_checks import MAX_COUNT, check_whole
+from weft.field_checks import MAX_COUNT, check_flag, check_token_ids, check_whole
 
 _FIELD = "reasoning_budget"
+_MARKS = ("start_token_ids", "end_token_ids")
 
 
 class ReasoningBudget(msgspec.Struct, kw_only=True, frozen=True):
@@ -31,6 +32,9 @@ class ReasoningBudget(msgspec.Struct, kw_only=True, frozen=True):
 
     def __post_init__(self) -> None:
         check_whole(f"{_FIELD}.max_tokens", self.max_tokens, 0, MAX_COUNT)
+        check_flag(f"{_FIELD}.is_open", self.is_open)
+        for name in _MARKS:
+            check_token_ids(f"{_FIELD}.{name}", getattr(self, name))
         if not self.end_token_ids:
             raise RequestError(f"{_FIELD}.end_token_ids", self.end_token_ids, expected="at least one token id")
         if not self.is_open and not self.start_token_ids:
@@ -39,10 +43,11 @@ class ReasoningBudget(msgspec.Struct, kw_only=True, frozen=True):
 
     def check_vocabulary(self, vocab_size: int) -> None:
         """RequestError unless every token id is in [0, vocab_size)."""
-        for token_id in (*self.start_token_ids, *self.end_token_ids):
-            if not 0 <= token_id < vocab_size:
-                raise RequestError(f"{_FIELD}.end_token_ids", token_id,
-                                   expected=f"token ids from 0 to {vocab_size - 1} (the vocabulary)")
+        for name in _MARKS:
+            for token_id in getattr(self, name):
+                if token_id >= vocab_size:
+                    raise RequestError(f"{_FIELD}.{name}", token_id,
+                                       expected=f"token ids from 0 to {vocab_size - 1} (the vocabulary)")
 
     def may_force(self, num_tokens: int) -> bool:
         """True if the token after an answer's first `num_tokens` may be one that is forced."""

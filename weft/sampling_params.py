@@ -190,6 +190,8 @@ class SamplingParams(SamplingExtras, metaclass=VllmParams, kw_only=True, omit_de
             raise RequestError("output_kind", self.output_kind, expected="a RequestOutputKind")
         if self.structured_outputs is not None:
             self.structured_outputs = read_structures(self.structured_outputs)
+        if self.reasoning_budget is not None and not isinstance(self.reasoning_budget, ReasoningBudget):
+            raise RequestError("reasoning_budget", self.reasoning_budget, expected="a ReasoningBudget")
         if self.reasoning_budget is not None and self.structured_outputs is not None:
             raise RequestError("reasoning_budget", self.reasoning_budget, expected="None beside structured_outputs",
                                hint="The form of the answer leaves no room for reasoning.")

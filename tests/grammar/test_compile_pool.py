@@ -8,7 +8,8 @@ import signal
 import pytest
 from byte_grammars import VOCABULARY, constraint_of, takes
 
-from weft.errors import RequestError
+from weft.errors import RequestError, WeftError
+from weft.grammar import trial as trial_module
 from weft.grammar.compile_pool import CompilePool
 from weft.grammar.form import ConstraintSpec
 from weft.grammar.read import read_constraint
@@ -95,9 +96,20 @@ def test_a_process_that_dies_is_started_again():
     assert trial.pid is not None
     os.kill(trial.pid, signal.SIGKILL)
 
-    assert "too complex" in trial.judge(read_constraint(Form(regex="b"))).error
+    assert "exit code -9" in trial.judge(read_constraint(Form(regex="b"))).error
     assert trial.judge(read_constraint(Form(regex="b"))).error == ""
     trial.close()
+
+
+def test_a_process_that_cannot_start_is_no_fault_of_the_grammar(monkeypatch):
+    spec, pool = read_constraint(Form(regex="a+")), CompilePool(VOCABULARY)
+    with monkeypatch.context() as patched:
+        patched.setattr(trial_module, "_BOOT", "import sys; sys.exit(3)")
+        with pytest.raises(WeftError, match=r"ended at its start \(exit code 3\)"):
+            pool.start(spec).result(60)
+
+    assert pool.start(spec).result(60).new() is not None
+    pool.close()
 
 
 def test_an_answer_over_a_long_choice_is_one_of_its_texts():

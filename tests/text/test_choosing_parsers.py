@@ -114,3 +114,15 @@ def test_harmony_finds_reasoning_and_calls_by_one_parser():
     answer = parse_whole(parsers.make(ParseRequest(), with_tools=False), text)
 
     assert (answer.reasoning, answer.content) == ("Hm.", "Yes.")
+
+
+def test_an_answer_that_may_call_no_tools_has_no_calls():
+    parsers = Parsers(reasoning=REASONING_PARSERS.find("openai_gptoss"))
+    request = ParseRequest(tools=[{"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}])
+    text = ('<|channel|>analysis<|message|>Hm<|end|><|start|>assistant<|channel|>commentary to=functions.add '
+            '<|constrain|>json<|message|>{"a": 1}<|call|>')
+
+    may, may_not = (parse_whole(parsers.make(request, with_tools=with_tools), text) for with_tools in (True, False))
+
+    assert [call.arguments for call in may.tool_calls] == ['{"a": 1}']
+    assert (may_not.tool_calls, may_not.reasoning) == ([], 'Hm\n{"a": 1}')

@@ -53,7 +53,7 @@ class Compiled(NamedTuple):
     """A request whose grammar is there, or cannot be used: then `error`."""
 
     request_id: str
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 class Constraints:
@@ -65,11 +65,6 @@ class Constraints:
         self._compiling: dict[str, EngineRequest] = {}
         self._compiled: SimpleQueue[tuple[EngineRequest, Future[Constraint]]] = SimpleQueue()
         self._thread = ThreadPoolExecutor(1, "weft-masks")      # one, as a constraint is not for two threads
-
-    @property
-    def num_cache_bytes(self) -> int:
-        """Estimated memory of compiled grammars."""
-        return 0 if self._pool is None else self._pool.num_bytes
 
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
         """The bytes of the tokens, before the first request with a grammar."""
@@ -100,7 +95,7 @@ class Constraints:
                 error = done.exception()
                 if error is None:
                     self._followed[request.request_id] = _Followed(done.result().new(), len(request.forced_token_ids))
-                found.append(Compiled(request.request_id, error if isinstance(error, Exception) else None))
+                found.append(Compiled(request.request_id, error))
         return found
 
     def drop(self, request_ids: Iterable[str]) -> None:

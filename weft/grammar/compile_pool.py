@@ -20,7 +20,7 @@ _BYTES_EACH = 64 << 10
 
 
 class CompilePool:
-    """Compiled grammars for one vocabulary, by their specs. Errors are kept too: a bad grammar is often sent again.
+    """Compiled grammars for one vocabulary, by their specs. Verdicts on bad grammars are kept too: they come again.
 
     Attributes:
         num_bytes: estimated memory of the grammars that are kept; at most 256 MiB, unless one alone is larger.
@@ -59,10 +59,21 @@ class CompilePool:
             trial.close()
 
     def _compile(self, spec: ConstraintSpec) -> Constraint:
-        verdict = self._trial().judge(spec)
-        if verdict.error:
-            raise refusal(spec, verdict)
-        return self._compiler.compile(spec)
+        try:
+            verdict = self._trial().judge(spec)
+            if not verdict.error:
+                return self._compiler.compile(spec)
+        except RequestError:
+            raise
+        except BaseException:      # no fault of the grammar: it is tried anew when it comes again
+            self._forget(spec)
+            raise
+        raise refusal(spec, verdict)
+
+    def _forget(self, spec: ConstraintSpec) -> None:
+        with self._lock:
+            if self._kept.pop(spec, None) is not None:
+                self.num_bytes -= _size(spec)
 
     def _trial(self) -> Trial:
         """This thread's trial process."""

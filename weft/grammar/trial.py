@@ -6,6 +6,7 @@ Most hostile grammars run into llguidance's own limits; some take minutes or gig
 
 from __future__ import annotations
 
+import contextlib
 import select
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from weft.errors import WeftError
 from weft.grammar.form import ConstraintSpec
 
 SECONDS = 5.0              # for one grammar
@@ -46,7 +48,9 @@ class Trial:
         return self._worker and self._worker.process.pid
 
     def judge(self, spec: ConstraintSpec) -> Verdict:
-        """Compiles a grammar there. Blocks until it is done or its time is over."""
+        """Compiles a grammar there. Blocks until it is done or its time is over. WeftError if the process does not
+        start.
+        """
         worker = self._worker = self._worker or self._start()
         assert worker.process.stdin is not None and worker.process.stdout is not None, "both are pipes"
         body = spec.grammar.encode()
@@ -58,8 +62,10 @@ class Trial:
             line = b""
         if line:
             return msgspec.json.decode(line, type=Verdict)
+        code = _exit_code(worker.process)
         self.close()
-        return Verdict(f"It is too complex: compiling it took more than {self._seconds:g} s, or too much memory")
+        return Verdict(f"It is too complex: compiling it took more than {self._seconds:g} s" if code is None else
+                       f"It is too complex: compiling it took too much memory, or ended the process (exit code {code})")
 
     def close(self) -> None:
         """Ends the process."""
@@ -69,7 +75,8 @@ class Trial:
             worker.process.wait()
             for pipe in (worker.process.stdin, worker.process.stdout):
                 assert pipe is not None, "both are pipes"
-                pipe.close()
+                with contextlib.suppress(BrokenPipeError):      # what was not written goes nowhere
+                    pipe.close()
 
     def _start(self) -> _Worker:
         process = subprocess.Popen([sys.executable, "-c", _BOOT, *sys.path], stdin=subprocess.PIPE,
@@ -78,8 +85,14 @@ class Trial:
         assert process.stdout is not None, "it is a pipe"
         poll.register(process.stdout, select.POLLIN)
         worker = _Worker(process, poll)
-        self._answer(worker, START_SECONDS)      # its first line says that it is there: its start counts for no grammar
-        return worker
+        if self._answer(worker, START_SECONDS):      # it is there: its start counts for no grammar
+            return worker
+        code = _exit_code(process)
+        process.kill()
+        process.wait()
+        raise WeftError("The process that tries grammars "
+                        + (f"ended at its start (exit code {code})." if code is not None else
+                           f"was not ready within {START_SECONDS:g} s."))
 
     def _answer(self, worker: _Worker, seconds: float) -> bytes:
         """The worker's next line; b"" if it ended, or did not answer in time."""
@@ -93,3 +106,11 @@ class Trial:
                 return b""
             line += part
         return line
+
+
+def _exit_code(process: subprocess.Popen[bytes]) -> int | None:
+    """The exit code of a process that may have closed its pipe just now; None while it lives."""
+    try:
+        return process.wait(0.5)
+    except subprocess.TimeoutExpired:
+        return None

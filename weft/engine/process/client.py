@@ -21,7 +21,7 @@ class Rejection(NamedTuple):
     """A request that a core took, and found to be wrong later."""
 
     request_id: str
-    error: Exception
+    error: BaseException
 
 
 class Core(Protocol):

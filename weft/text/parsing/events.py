@@ -66,22 +66,37 @@ class ToolCall:
     arguments: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ParsedAnswer:
-    """A whole answer. content and reasoning are None where the answer has none."""
+    """A whole answer, of the events so far."""
 
-    content: str | None = None
-    reasoning: str | None = None
     tool_calls: list[ToolCall] = field(default_factory=list)
+    _content: list[str] = field(default_factory=list)          # pieces: joining them at each event would be quadratic
+    _reasoning: list[str] = field(default_factory=list)
+
+    @property
+    def content(self) -> str | None:
+        """Text for the user; None where the answer has none."""
+        return "".join(self._content) if self._content else None
+
+    @property
+    def reasoning(self) -> str | None:
+        """Text of the reasoning; None where the answer has none."""
+        return "".join(self._reasoning) if self._reasoning else None
+
+    def __eq__(self, other: object) -> bool:
+        """Equal parts, however they were divided."""
+        return isinstance(other, ParsedAnswer) and (self.content, self.reasoning, self.tool_calls) == (
+            other.content, other.reasoning, other.tool_calls)
 
     def add(self, events: Iterable[Event]) -> None:
         """Add further events."""
         for event in events:
             match event:
                 case Content(text):
-                    self.content = (self.content or "") + text
+                    self._content.append(text)
                 case Reasoning(text):
-                    self.reasoning = (self.reasoning or "") + text
+                    self._reasoning.append(text)
                 case CallStart(_, call_id, name):
                     self.tool_calls.append(ToolCall(call_id, name))
                 case CallArguments(index, text):

@@ -7,6 +7,7 @@ Knows no format; `tools/` and `reasoning/` have them.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -42,7 +43,7 @@ def marks(*texts: str) -> Marks:
     return Marks(frozenset(texts), prefixes, re.compile(f"[^{firsts}]+") if firsts else re.compile(r"(?s:.+)"))
 
 
-class Machine:
+class Machine(ABC):
     """Drives the coroutine `run` and collects its events. A subclass writes `run`, which ends when it gets ""."""
 
     def __init__(self) -> None:
@@ -56,9 +57,9 @@ class Machine:
         self._steps = self.run()
         self._wish = next(self._steps)
 
+    @abstractmethod
     def run(self) -> Steps[None]:
         """Read the whole text."""
-        raise NotImplementedError
 
     def feed(self, text: str, token_ids: Sequence[int] = ()) -> list[Event]:
         """See `AnswerParser`. token_ids are not looked at."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from weft.text.mistral_tokenizer import MistralTokenizer
 from weft.text.parsing.chain import Chain
@@ -26,9 +26,10 @@ class Parsers:
     def make(self, request: ParseRequest, *, with_tools: bool) -> AnswerParser | None:
         """The parser of one answer; None if an answer is content alone.
 
-        with_tools: whether the answer may call tools. Otherwise what looks like a call is content.
+        with_tools: whether the answer may call tools. Otherwise what looks like a call is text.
         """
         tools = self.tools if with_tools else None
+        request = request if with_tools else replace(request, tools=())
         for kind in (tools, self.reasoning):
             if kind is not None and kind.is_whole:
                 return kind.make(request)

@@ -59,7 +59,7 @@ class VllmToolCalls:
         self._request, self._is_streamed = _request(request), request.is_streamed
         tools = self._request.tools
         self._parser = cls(_tokenizer(request), tools) if _takes(cls, 2) else cls(_tokenizer(request))
-        self._parser.adjust_request(self._request)
+        self._request = self._parser.adjust_request(self._request)
         self._seen = _Text()
         self._numbers: dict[int, int] = {}           # the parser's index of a call -> its number here
 
@@ -131,7 +131,7 @@ class VllmReasoning:
         if not self._is_streamed:
             return []
         delta = self._parser.extract_reasoning_streaming(*seen)
-        self._is_over = self._parser.is_reasoning_end(list(token_ids))
+        self._is_over = self._parser.is_reasoning_end_streaming(self._seen.token_ids, list(token_ids))
         return [] if delta is None else message_events(delta)
 
     def finish(self) -> list[Event]:

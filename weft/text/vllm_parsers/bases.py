@@ -30,14 +30,14 @@ class ToolParser:
 
     def extract_tool_calls(self, model_output: str, request: ChatCompletionRequest) -> ExtractedToolCallInformation:
         """The calls of a whole answer."""
-        raise NotImplementedError(f"{type(self).__name__}.extract_tool_calls")
+        raise NotImplementedError(_missing(self, "extract_tool_calls", "answers that are not streamed"))
 
     def extract_tool_calls_streaming(
             self, previous_text: str, current_text: str, delta_text: str, previous_token_ids: Sequence[int],
             current_token_ids: Sequence[int], delta_token_ids: Sequence[int],
             request: ChatCompletionRequest) -> DeltaMessage | None:
         """What a further piece of an answer adds; None: nothing yet."""
-        raise NotImplementedError(f"{type(self).__name__}.extract_tool_calls_streaming")
+        raise NotImplementedError(_missing(self, "extract_tool_calls_streaming", "streamed answers"))
 
 
 class ReasoningParser:
@@ -80,11 +80,11 @@ class ReasoningParser:
 
     def extract_reasoning_content(self, model_output: str, request: Any) -> tuple[str | None, str | None]:
         """The older name."""
-        raise NotImplementedError(f"{type(self).__name__}.extract_reasoning")
+        raise NotImplementedError(_missing(self, "extract_reasoning", "answers that are not streamed"))
 
     def extract_reasoning_content_streaming(self, *args: Any) -> DeltaMessage | None:
         """The older name."""
-        raise NotImplementedError(f"{type(self).__name__}.extract_reasoning_streaming")
+        raise NotImplementedError(_missing(self, "extract_reasoning_streaming", "streamed answers"))
 
 
 class BaseThinkingReasoningParser(ReasoningParser):
@@ -140,3 +140,7 @@ class BaseThinkingReasoningParser(ReasoningParser):
 
 class DeepSeekR1ReasoningParser(BaseThinkingReasoningParser):
     """Reasoning between <think>, which may be missing, and </think>."""
+
+
+def _missing(parser: object, method: str, answers: str) -> str:
+    return f"{type(parser).__name__} must define {method}: it parses {answers}."
