@@ -76,21 +76,10 @@ def test_the_first_python_example_runs_and_adds_up(capsys):
     assert "85" in said.splitlines()[-1]
 
 
-def test_the_openai_example_tells_a_story(capsys):
-    source = block_with("README.md", "from openai import OpenAI")
-    engine = AsyncLLM.from_engine_args(EngineArgs(use_tqdm_on_load=False))
-    try:
-        with running_server(engine, ServerOptions()) as url:
-            assert "http://127.0.0.1:8000" in source
-            run(source.replace("http://127.0.0.1:8000", url))
-    finally:
-        engine.shutdown()
-
-    assert "fox" in capsys.readouterr().out
-
-
-def test_the_anthropic_example_tells_a_story(capsys):
-    source = block_with("docs/guide.md", "import anthropic")
+@pytest.mark.parametrize(("page", "text"), [("README.md", "from openai import OpenAI"),
+                                            ("docs/guide.md", "import anthropic")])
+def test_a_clients_example_tells_a_story(page, text, capsys):
+    source = block_with(page, text)
     engine = AsyncLLM.from_engine_args(EngineArgs(use_tqdm_on_load=False))
     try:
         with running_server(engine, ServerOptions()) as url:

@@ -1,4 +1,4 @@
-"""Many clients stream, and a tenth hang up at random: the others are served, all blocks come back, memory stays.
+"""Many clients stream, and a tenth hang up at random: the others are served, all blocks come back.
 
     python tests/soak/hang_up.py --clients 500 --seconds 600
 """

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from weft.async_llm import AsyncLLM
 from weft.frontend.defaults import default_sampling_params
 from weft.server.anthropic.messages import messages_router
-from weft.server.auth import ApiKeys, all_keys
+from weft.server.auth import ApiKeys, with_all_keys
 from weft.server.context import ServerContext
 from weft.server.development import development_router
 from weft.server.elsewhere import elsewhere_router
@@ -41,6 +41,7 @@ def build_app(engine: AsyncLLM, options: ServerOptions) -> FastAPI:
 
     ConfigError if the model's generation config has values out of range, or a parser's name is unknown.
     """
+    options = with_all_keys(options)
     default_sampling_params(engine.config)
     metrics = EngineMetrics(engine.config, engine.info, lambda: engine.stats)
     engine.add_observer(metrics)
@@ -58,10 +59,8 @@ def build_app(engine: AsyncLLM, options: ServerOptions) -> FastAPI:
         routers.append(docs_router(options))
     if options.enable_playground:
         routers.append(page_router())
-    for router in routers:
+    for router in (*routers, elsewhere_router()):
         app.include_router(router)
-    taken = [route.path for router in routers for route in router.routes if isinstance(route, Route)]
-    app.include_router(elsewhere_router(taken))
     install_error_handlers(app)
     _add_layers(app, context)
     return app
@@ -70,9 +69,8 @@ def build_app(engine: AsyncLLM, options: ServerOptions) -> FastAPI:
 def _add_layers(app: FastAPI, context: ServerContext) -> None:
     """Adds the layers, the outermost last: all layers see the root path, and metrics also count refused requests."""
     options = context.options
-    keys = all_keys(options)
-    if keys:
-        app.add_middleware(ApiKeys, keys=keys)
+    if options.api_key:
+        app.add_middleware(ApiKeys, keys=options.api_key)
     if options.allowed_origins:
         app.add_middleware(CORSMiddleware, allow_origins=options.allowed_origins,
                            allow_methods=options.allowed_methods, allow_headers=options.allowed_headers,

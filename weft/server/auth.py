@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from starlette.datastructures import Headers
@@ -23,10 +24,12 @@ PUBLIC = frozenset({"/", "/health", "/ping", "/version", "/load", "/metrics", "/
 PUBLIC_FOLDERS = ("/playground/", "/docs/")
 
 
-def all_keys(options: ServerOptions) -> tuple[str, ...]:
-    """The keys of the options and of `api_key_file`. ConfigError if the file cannot be read or has no key."""
+def with_all_keys(options: ServerOptions) -> ServerOptions:
+    """The options with the keys of `api_key_file` among theirs, and no file. ConfigError for a file that cannot be read
+    or has no key.
+    """
     if options.api_key_file is None:
-        return options.api_key
+        return options
     try:
         lines = Path(options.api_key_file).read_text(encoding="ascii").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -36,7 +39,7 @@ def all_keys(options: ServerOptions) -> tuple[str, ...]:
     if not keys:
         raise ConfigError("api_key_file", options.api_key_file, expected="a file with one key a line",
                           hint="An empty one would leave the server open.")
-    return options.api_key + keys
+    return replace(options, api_key=options.api_key + keys, api_key_file=None)
 
 
 class ApiKeys:

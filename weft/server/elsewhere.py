@@ -5,8 +5,6 @@ A sentence says what weft lacks and, where there is one, what to do instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from fastapi import APIRouter, Request, Response
 
 from weft.server.errors import ApiError, error_response
@@ -64,13 +62,12 @@ ELSEWHERE = {
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
-def elsewhere_router(taken: Iterable[str]) -> APIRouter:
-    """The routes, without the paths in `taken`, which the server has. They read no body."""
-    router, own = APIRouter(), set(taken)
+def elsewhere_router() -> APIRouter:
+    """The routes. They read no body."""
+    router = APIRouter()
     for sentence, paths in ELSEWHERE.items():
         for path in paths:
-            if path not in own:
-                _add(router, path, sentence)
+            _add(router, path, sentence)
     return router
 
 

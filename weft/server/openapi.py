@@ -5,6 +5,7 @@ The page's files come with weft and load nothing from other sites.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -26,11 +27,14 @@ _ERRORS = {"400": "A field is wrong; the message names it.", "401": "No key, or 
 def docs_router(options: ServerOptions) -> APIRouter:
     """The routes of the document and of the page. Both show what `options` serve."""
     router = APIRouter()
-    document = msgspec.json.encode(openapi_document(options))
+
+    @cache
+    def document() -> bytes:                 # it takes a tenth of a second, and few open the page
+        return msgspec.json.encode(openapi_document(options))
 
     @router.get("/openapi.json")
-    async def openapi() -> Response:
-        return Response(document, media_type="application/json")
+    def openapi() -> Response:
+        return Response(document(), media_type="application/json")
 
     add_files(router, "api_docs", page="/docs", folder="/docs")
     return router

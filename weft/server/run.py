@@ -34,6 +34,7 @@ from weft.engine.process.spare import Spare
 from weft.errors import ConfigError, NotBuiltError
 from weft.server.admission import with_queue_limits
 from weft.server.app import build_app
+from weft.server.auth import with_all_keys
 from weft.server.options import ServerOptions
 from weft.server.parser_plugins import load_parser_plugins
 
@@ -51,6 +52,7 @@ def serve(args: EngineArgs, options: ServerOptions, spare: Spare | None = None) 
 
     spare: a process that imports already and becomes the engine.
     """
+    options = with_all_keys(options)
     load_parser_plugins(options)
     with listening_socket(options) as sock, _interruptible():
         args = with_queue_limits(args, Machine.detect())
@@ -216,13 +218,13 @@ def banner(engine: AsyncLLM, options: ServerOptions, sock: socket.socket) -> str
     if options.uds is not None:
         return "\n".join([*lines, f"API         unix:{options.uds}"])
     url = _url(options, sock)
-    lines.append(f"API         {url}/v1" + ("  (with a key)" if options.api_key or options.api_key_file else ""))
+    lines.append(f"API         {url}/v1" + ("  (with a key)" if options.api_key else ""))
     return "\n".join([*lines, *([f"playground  {url}/"] if options.enable_playground else [])])
 
 
 def _warn_if_open(options: ServerOptions, sock: socket.socket) -> None:
     """Logs a warning if the server listens beyond this machine and asks for no key."""
-    if sock.family == socket.AF_UNIX or options.api_key or options.api_key_file:
+    if sock.family == socket.AF_UNIX or options.api_key:
         return
     host = sock.getsockname()[0]
     if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:

@@ -19,11 +19,12 @@ from weft.server.anthropic.request import chat_fields, thinking_fields
 from weft.server.anthropic.schemas import CountTokensBody, MessagesBody
 from weft.server.context import ServerContext, ignored_header
 from weft.server.disconnect import started_stream, until_disconnect
-from weft.server.errors import anthropic_body, as_api_error, renamed_fields
+from weft.server.errors import anthropic_body, renamed_fields
 from weft.server.metrics import TokenClock
 from weft.server.openai.answer_parts import AnswerParts
 from weft.server.openai.prompts import render
 from weft.server.openai.schemas import ChatBody, Parsed, parse
+from weft.server.openai.streaming import closed_stream
 from weft.server.openai.turn import Turn, prepare_turn
 from weft.text.reasoning.reasoning_format import ReasoningFormat
 
@@ -44,7 +45,8 @@ def messages_router(context: ServerContext) -> APIRouter:
             turn = await until_disconnect(request, prepare_turn(context, request, chat, prefix="msg_"))
         headers = {"request-id": turn.response_id, **ignored_header(parsed.ignored)}
         if parsed.body.stream:
-            return await started_stream(request, _closed(_stream(turn)), headers)
+            events = closed_stream(_stream(turn), lambda error: _event(anthropic_body(error)))
+            return await started_stream(request, events, headers)
         outputs = await until_disconnect(request, turn.generation.final())
         answer = await asyncio.to_thread(_message, turn, outputs[0])
         return Response(msgspec.json.encode(answer), headers=headers, media_type="application/json")
@@ -123,20 +125,6 @@ def _last(turn: Turn, output: RequestOutput, answer: CompletionOutput, parts: An
     num_tokens = len(parts.token_ids)
     stop = _stop(turn, answer, num_tokens, has_calls=bool(parts.answer.tool_calls))
     return [{"type": "message_delta", "delta": stop, "usage": _usage(output, num_tokens)}, {"type": "message_stop"}]
-
-
-async def _closed(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """`events`. An exception after the first one becomes an error event; an earlier one is raised."""
-    has_begun = False
-    async with aclosing(events):
-        try:
-            async for item in events:
-                has_begun = True
-                yield item
-        except Exception as error:
-            if not has_begun:
-                raise
-            yield _event(anthropic_body(as_api_error(error)))
 
 
 def _event(data: dict[str, Any]) -> bytes:

@@ -21,7 +21,7 @@ from weft.server.openai.answer_parts import AnswerParts, delta_of
 from weft.server.openai.generation import prompt_fields, token_fields, usage_of
 from weft.server.openai.logprobs import chat_logprobs, prompt_logprobs
 from weft.server.openai.schemas import ChatBody
-from weft.server.openai.streaming import StreamUsage, closed_stream, event
+from weft.server.openai.streaming import StreamUsage, closed_with_done, event
 from weft.server.openai.turn import Turn, prepare_turn
 
 
@@ -35,7 +35,7 @@ def chat_router(context: ServerContext) -> APIRouter:
         headers = ignored_header(parsed.ignored)
         turn = await until_disconnect(request, prepare_turn(context, request, parsed))
         if parsed.body.stream:
-            return await started_stream(request, closed_stream(_stream(turn)), headers)
+            return await started_stream(request, closed_with_done(_stream(turn)), headers)
         outputs = await until_disconnect(request, turn.generation.final())
         answer = await asyncio.to_thread(_response, turn, outputs[0])
         return Response(answer, headers=headers, media_type="application/json")

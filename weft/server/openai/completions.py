@@ -25,7 +25,7 @@ from weft.server.metrics import TokenClock
 from weft.server.openai.generation import Generation, prompt_fields, sampling_params, token_fields, usage_of
 from weft.server.openai.logprobs import CompletionLogprobs, TokenNames, prompt_logprobs
 from weft.server.openai.schemas import MAX_PROMPTS, CompletionBody, Parsed
-from weft.server.openai.streaming import StreamUsage, check_stream_options, closed_stream, event
+from weft.server.openai.streaming import StreamUsage, check_stream_options, closed_with_done, event
 
 Prompt = str | list[int]
 
@@ -40,7 +40,7 @@ def completions_router(context: ServerContext) -> APIRouter:
         headers = ignored_header(parsed.ignored)
         job = await until_disconnect(request, _prepare(context, request, parsed))
         if parsed.body.stream:
-            return await started_stream(request, closed_stream(_stream(job)), headers)
+            return await started_stream(request, closed_with_done(_stream(job)), headers)
         outputs = await until_disconnect(request, job.generation.final())
         answer = await asyncio.to_thread(_response, job, outputs)
         return Response(answer, headers=headers, media_type="application/json")

@@ -5,14 +5,14 @@ Events are plain dictionaries: building a pydantic object for each token would b
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
 from weft.outputs import RequestOutput
-from weft.server.errors import as_api_error, bad_field
+from weft.server.errors import ApiError, as_api_error, bad_field
 from weft.server.openai.generation import usage
 from weft.server.openai.schemas import StreamOptions
 
@@ -26,8 +26,9 @@ def event(data: Any) -> bytes:
     return b"data: " + _encode(data) + b"\n\n"
 
 
-async def closed_stream(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """`events`, then [DONE]. An exception after the first event becomes an error event; an earlier one is raised."""
+async def closed_stream(events: AsyncGenerator[bytes, None], error_event: Callable[[ApiError], bytes],
+                        end: bytes = b"") -> AsyncGenerator[bytes, None]:
+    """`events`, then `end`. An exception after the first event becomes an error event; an earlier one is raised."""
     has_begun = False
     async with aclosing(events):
         try:
@@ -37,8 +38,14 @@ async def closed_stream(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[b
         except Exception as error:
             if not has_begun:
                 raise
-            yield event(as_api_error(error).body())
-    yield DONE
+            yield error_event(as_api_error(error))
+    if end:
+        yield end
+
+
+def closed_with_done(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """`events` as OpenAI's streams end: [DONE] behind them, and behind an error."""
+    return closed_stream(events, lambda error: event(error.body()), DONE)
 
 
 class StreamUsage:
