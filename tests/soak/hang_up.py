@@ -55,15 +55,15 @@ async def run(server: Server, *, num_clients: int, max_tokens: int, seconds: flo
 
 
 async def one(client, number: int, max_tokens: int, leaves_after: int | None, report: Report) -> None:
-    """One answer, or its first events only."""
-    num_events = 0
+    """One answer, or about its first `leaves_after` tokens only (None: all)."""
+    num_tokens = 0
     try:
         async with aclosing(stream(client, body(number, max_tokens))) as events:
-            async for _ in events:
-                if num_events == leaves_after:
+            async for token_ids in events:
+                num_tokens += len(token_ids)     # a fast engine sends several in one event
+                if leaves_after is not None and num_tokens > leaves_after:
                     report.hung_up += 1
                     return
-                num_events += 1
         report.completed += 1
     except Exception as error:      # each is a fault that the report names
         report.errors.append(f"{type(error).__name__}: {error}")
