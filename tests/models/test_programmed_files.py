@@ -5,7 +5,7 @@ from pathlib import Path
 import gguf
 import pytest
 from gguf_blocks import random_rows
-from gguf_models import write_gguf
+from gguf_models import title, write_gguf
 from mistral_files import rewrite
 from programmed_bloom import MyBloom
 from programmed_llama import MyLlama
@@ -66,7 +66,7 @@ def mixed(name):
                               "blk.1.ffn_up_exps.weight") else "Q4_K"
 
 
-@pytest.mark.parametrize("kind", ["F16", "Q4_0", "Q8_0", "Q4_K", mixed], ids=str)
+@pytest.mark.parametrize("kind", ["F16", "Q4_0", "Q8_0", "Q4_K", mixed], ids=title)
 @pytest.mark.parametrize("name", MODELS)
 def test_tokens_from_a_gguf_file(name, kind, tmp_path):
     tiny, cls = MODELS[name]

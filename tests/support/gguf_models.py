@@ -35,6 +35,11 @@ Write = Callable[[str, Tensor], tuple[np.ndarray, gguf.GGMLQuantizationType | No
 Rename = Callable[[Iterable[tuple[str, Tensor]]], Iterable[tuple[str, Tensor]]]
 
 
+def title(kind: str | Callable[[str], Any]) -> str:
+    """The name of a kind of block, or of the function that chooses kinds: the same in every process, for test ids."""
+    return kind if isinstance(kind, str) else kind.__name__
+
+
 def as_float32(name: str, tensor: Tensor) -> tuple[np.ndarray, None]:
     """Numbers as they are."""
     return tensor.float().contiguous().numpy(), None

@@ -4,7 +4,7 @@ import gguf
 import pytest
 import torch
 from gguf_blocks import KINDS, random_rows
-from gguf_models import write_gguf
+from gguf_models import title, write_gguf
 from held_weights import planned_and_held
 from isa_levels import native_levels
 from machines import made_machine
@@ -70,7 +70,7 @@ def close(planned_and_held):
 
 @native
 @pytest.mark.parametrize("tiny", [WIDE, MOE], ids=["llama", "qwen3moe"])
-@pytest.mark.parametrize("kind", [*KINDS, mixed, gate_of_another_format], ids=str)
+@pytest.mark.parametrize("kind", [*KINDS, mixed, gate_of_another_format], ids=title)
 def test_of_a_quantized_gguf_file(kind, tiny, tmp_path):
     kind_of = kind if callable(kind) else lambda name: kind
     path = write_gguf(transformers_model(tiny), tmp_path / "m.gguf", write=blocks(kind_of))
@@ -80,7 +80,7 @@ def test_of_a_quantized_gguf_file(kind, tiny, tmp_path):
 
 @native
 @pytest.mark.parametrize("tiny, cls", [(WIDE, MyLlama), (MIXTRAL, MyMixtral)], ids=["llama", "mixtral"])
-@pytest.mark.parametrize("kind", ["Q4_0", "Q6_K", mixed, gate_of_another_format], ids=str)
+@pytest.mark.parametrize("kind", ["Q4_0", "Q6_K", mixed, gate_of_another_format], ids=title)
 def test_of_a_quantized_gguf_file_in_a_programmed_model(kind, tiny, cls, tmp_path):
     def kind_of(name):
         return None if "gate_inp" in name else kind(name) if callable(kind) else kind      # a router stays floats
