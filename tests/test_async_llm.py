@@ -28,7 +28,7 @@ class Recorder:
     """An observer."""
 
     def __init__(self) -> None:
-        self.finished = []
+        self.finished, self.pooled = [], []
         self.num_steps = 0
         self.is_broken = False
 
@@ -39,6 +39,9 @@ class Recorder:
 
     def on_finished(self, output, params) -> None:
         self.finished.append(output)
+
+    def on_pooled(self, record) -> None:
+        self.pooled.append(record)
 
 
 @pytest.fixture(scope="module")
@@ -319,7 +322,10 @@ def test_encode_gives_one_output_beside_others(pooling):
     assert states.outputs.data.tolist() == [[97, 0], [98, 1]]
     assert vector.outputs.data.tolist() == [294, 3]
     assert (failed.outputs, failed.error) == (None, "RuntimeError: a fault")
-    assert recorder.num_steps > 0 and recorder.finished == []           # observers hear of generating requests
+    assert recorder.num_steps > 0 and recorder.finished == []
+    assert sorted((record.num_prompt_tokens, record.finish_reason) for record in recorder.pooled) == [
+        (2, "error"), (2, "stop"), (3, "stop")]
+    assert all(record.metrics.finished_time >= record.metrics.arrival_time for record in recorder.pooled)
 
 
 def test_a_task_that_the_model_is_not_for_is_refused(pooling, shared):

@@ -286,11 +286,23 @@ def test_pooling_parameters_may_name_the_task_one_for_each_prompt(pooling_llm):
     ({"pooling_params": PoolingParams(task="token_embed")}, "task = 'token_embed': expected embed"),
     ({"pooling_params": SamplingParams()}, "pooling_params"),
     ({"pooling_params": [PoolingParams()] * 2}, "pooling_params"),
-    ({"tokenization_kwargs": {"truncate_prompt_tokens": 3}}, "truncate_prompt_tokens"),
+    ({"tokenization_kwargs": {"truncate_prompt_tokens": 65}}, "truncate_prompt_tokens = 65: expected up to max_model"),
+    ({"tokenization_kwargs": {"truncate_prompt_tokens": 0}}, "truncate_prompt_tokens = 0: expected an integer of"),
+    ({"tokenization_kwargs": {"truncation_side": "up"}}, "truncation_side = 'up': expected left or right"),
+    ({"tokenization_kwargs": {"padding": True}}, "tokenization_kwargs.padding"),
 ])
 def test_wrong_pooling_arguments_are_named(pooling_llm, options, reason):
     with pytest.raises(RequestError, match=reason):
         pooling_llm.embed("a", use_tqdm=False, **options)
+
+
+@pytest.mark.parametrize(("options", "first"), [
+    ({"truncate_prompt_tokens": 3}, "abc"), ({"truncate_prompt_tokens": 2, "truncation_side": "left"}, "ef"),
+    ({"truncate_prompt_tokens": -1}, "abcdef")])
+def test_a_text_to_pool_is_cut_at_its_end_or_at_its_beginning(pooling_llm, options, first):
+    [output] = pooling_llm.encode("abcdef", tokenization_kwargs=options, use_tqdm=False)
+
+    assert bytes(output.prompt_token_ids).decode() == first
 
 
 def test_a_prompt_to_pool_may_fill_the_context_and_no_more(pooling_llm):

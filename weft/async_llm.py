@@ -12,7 +12,7 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 from weft.config.engine_args import EngineArgs
-from weft.config.engine_config import EngineConfig, TokenizerConfig
+from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.engine.process.messages import EngineInfo, EngineRequest, EngineStats, StepResult, WireTensor
 from weft.engine.process.process_client import Event, ProcessClient
@@ -27,18 +27,18 @@ from weft.frontend.inputs import InputProcessor, Prepared
 from weft.frontend.lanes import LONG_CHARS, Lanes, num_chars
 from weft.frontend.llm_engine import refuse_unbuilt, with_max_model_len
 from weft.frontend.observers import Observer, Observers
-from weft.frontend.outputs import OutputProcessor, Update, Updates
+from weft.frontend.outputs import OutputProcessor, State, Update, Updates
 from weft.frontend.pooling import PoolingState
 from weft.frontend.pooling import pooling_params as params_for
 from weft.frontend.prompts import parse_prompt
 from weft.frontend.streams import OutputStream
+from weft.frontend.tokenization import Tokenization
 from weft.outputs import PoolingRequestOutput, RequestOutput
 from weft.pooling_params import PoolingParams
 from weft.resolve.engine_config import resolve_engine_config
 from weft.sampling_params import SamplingParams
-from weft.text.chat import Renderer, make_renderer
+from weft.text.chat import load_text
 from weft.text.fill_in_middle import FillInMiddle, MiddlePrompt
-from weft.text.tokenizer import Tokenizer, load_tokenizer
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -64,7 +64,7 @@ class AsyncLLM:
         self._observers = Observers()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.lanes = Lanes()
-        loading = self.lanes.submit(lambda: _load_text(config.tokenizer))      # while the child loads the weights
+        loading = self.lanes.submit(lambda: load_text(config.tokenizer))      # while the child loads the weights
         self._client = ProcessClient(config, self._deliver, spare, keeps_spare=keeps_spare)
         try:
             self.tokenizer, self.renderer = loading.result()
@@ -129,20 +129,21 @@ class AsyncLLM:
                 yield output
 
     async def encode(self, prompt: Any, pooling_params: PoolingParams | None, request_id: str, *, priority: int = 0,
-                     lora_request: None = None) -> AsyncGenerator[PoolingRequestOutput, None]:
+                     lora_request: None = None, tokenization_kwargs: Mapping[str, Any] | None = None
+                     ) -> AsyncGenerator[PoolingRequestOutput, None]:
         """Iterates over the one output of a pooling model; `outputs.data` as in `LLM.encode`.
 
-        The default task is "token_embed". Errors and closing as in `generate`; a request that fails in the engine has
-        outputs None and an `error`.
+        The default task is "token_embed". tokenization_kwargs: fields of `Tokenization`. Errors and closing as in
+        `generate`; a request that fails in the engine has outputs None and an `error`.
         """
         refuse_unbuilt(lora_request=lora_request)
-        params = params_for(pooling_params, None)
-        async with aclosing(self._outputs_of(prompt, params, request_id, priority)) as outputs:
+        params, how = params_for(pooling_params, None), Tokenization.read(tokenization_kwargs)
+        async with aclosing(self._outputs_of(prompt, params, request_id, priority, how)) as outputs:
             async for output in outputs:
                 yield output
 
-    async def _outputs_of(self, prompt: Any, params: SamplingParams | PoolingParams, request_id: str,
-                          priority: int) -> AsyncGenerator[Any, None]:
+    async def _outputs_of(self, prompt: Any, params: SamplingParams | PoolingParams, request_id: str, priority: int,
+                          tokenization: Tokenization | None = None) -> AsyncGenerator[Any, None]:
         self._client.check_health()
         self._bind_loop()
         if check_text("request_id", request_id) in self._streams:
@@ -151,7 +152,8 @@ class AsyncLLM:
             params.output_kind if isinstance(params, SamplingParams) else None)
         try:
             prepared = await self.lanes.run(
-                lambda: self._inputs.prepare(request_id, prompt, params, priority=priority), num_chars(prompt))
+                lambda: self._inputs.prepare(request_id, prompt, params, priority=priority,
+                                             tokenization=tokenization), num_chars(prompt))
             self._submit(prepared)
             if stream.is_aborted:      # aborted while the prompt was tokenized
                 self._end([request_id])
@@ -380,17 +382,14 @@ class AsyncLLM:
             self._gate.ended(state.request_id)
         if update.output is not None and stream is not None:
             stream.put(update.output)
-        if not isinstance(state, PoolingState) and state.is_finished and self._observers:
+        if state.is_finished and self._observers:
+            self._tell_end(state)
+
+    def _tell_end(self, state: State) -> None:
+        if isinstance(state, PoolingState):
+            self._observers.tell(lambda observer: observer.on_pooled(state.record()))
+        else:
             self._observers.tell(lambda observer: observer.on_finished(state.snapshot(), state.params))
 
 
 AsyncLLMEngine = AsyncLLM
-
-
-def _load_text(config: TokenizerConfig) -> tuple[Tokenizer | None, Renderer | None]:
-    """Loads tokenizer and renderer; computes the lazily built parts now, so that they do not block the event loop."""
-    if config.path is None:
-        return None, None
-    tokenizer = load_tokenizer(config)
-    _ = tokenizer.vocab_size
-    return tokenizer, make_renderer(tokenizer, config.chat_template)

@@ -24,6 +24,7 @@ from weft.frontend.llm_engine import LLMEngine, refuse_unbuilt
 from weft.frontend.pooling import as_embedding, pooling_params
 from weft.frontend.progress import Progress
 from weft.frontend.prompts import split_prompts
+from weft.frontend.tokenization import Tokenization
 from weft.outputs import BeamSearchOutput, EmbeddingRequestOutput, PoolingOutput, PoolingRequestOutput, RequestOutput
 from weft.pooling_params import BUILT_TASKS, PoolingParams
 from weft.resolve.engine_config import resolve_engine_config
@@ -253,9 +254,9 @@ class LLM:
 
     def _pool(self, prompts: Sequence[Any], params: Any, task: str | None, use_tqdm: bool | Callable[..., Any],
               tokenization_kwargs: Mapping[str, Any] | None) -> list[PoolingRequestOutput[PoolingOutput]]:
-        options = _tokenization_options(tokenization_kwargs, allowed=("add_special_tokens",))
+        how = Tokenization.read(tokenization_kwargs)
         prepared = [
-            self._engine.inputs.prepare(str(next(self._ids)), prompt, pooling_params(own, task), **options)
+            self._engine.inputs.prepare(str(next(self._ids)), prompt, pooling_params(own, task), tokenization=how)
             for prompt, own in zip(prompts, _one_for_each("pooling_params", params, len(prompts)), strict=True)]
         return self._run(prepared, use_tqdm)
 
@@ -332,11 +333,11 @@ def _one_for_each(name: str, value: Any, count: int) -> Sequence[Any]:
     return value
 
 
-def _tokenization_options(given: Mapping[str, Any] | None,
-                          allowed: Sequence[str] = _TOKENIZATION_OPTIONS) -> dict[str, Any]:
+def _tokenization_options(given: Mapping[str, Any] | None) -> dict[str, Any]:
     for name, value in (given or {}).items():
-        if name not in allowed:
-            raise RequestError(f"tokenization_kwargs.{name}", value, expected=f"only {', '.join(allowed)}")
+        if name not in _TOKENIZATION_OPTIONS:
+            raise RequestError(f"tokenization_kwargs.{name}", value,
+                               expected=f"only {', '.join(_TOKENIZATION_OPTIONS)}")
     return dict(given or {})
 
 

@@ -22,6 +22,7 @@ from weft.frontend.beam_search import BeamSearch, step_params
 from weft.frontend.dry import breaker_ids
 from weft.frontend.prompt_ids import PromptIds, named
 from weft.frontend.prompts import Prompt, parse_prompt
+from weft.frontend.tokenization import Tokenization
 from weft.grammar.form import ConstraintSpec
 from weft.grammar.read import read_constraint
 from weft.grammar.vocabulary import Vocabulary
@@ -62,6 +63,7 @@ class PreparedPooling:
     request_id: str
     prompt_token_ids: list[int]
     params: PoolingParams
+    arrival_time: float
     children: list[EngineRequest]
 
 
@@ -97,12 +99,12 @@ class InputProcessor:
         self.eos_token_ids = sorted(i for i in eos if i is not None and 0 <= i < self.vocab_size)
 
     def prepare(self, request_id: str, prompt: Any, params: SamplingParams | PoolingParams, *, priority: int = 0,
-                arrival_time: float | None = None,
-                add_special_tokens: bool = True) -> Prepared:
+                arrival_time: float | None = None, add_special_tokens: bool = True,
+                tokenization: Tokenization | None = None) -> Prepared:
         """Check and tokenize a request. RequestError names the wrong field. Slow for long prompts (tokenizing).
 
         prompt: a `PromptType`. params: SamplingParams to generate; PoolingParams with a task to pool. The model must
-        support the task.
+        support the task. tokenization: of a prompt to pool, in place of `add_special_tokens`.
         """
         if not check_text("request_id", request_id):
             raise RequestError("request_id", request_id, expected="a string that is not empty")
@@ -115,7 +117,8 @@ class InputProcessor:
         arrival_time = time.monotonic() if arrival_time is None else arrival_time
         shared = {"arrival_time": arrival_time, "priority": priority, "cache_salt": parsed.cache_salt}
         if isinstance(params, PoolingParams):
-            return self._pooling(request_id, parsed, params, shared, add_special_tokens=add_special_tokens)
+            tokenization = tokenization or Tokenization(add_special_tokens=add_special_tokens)
+            return self._pooling(request_id, parsed, params, shared, tokenization)
         return self._generating(request_id, parsed, params, shared, add_special_tokens=add_special_tokens)
 
     def _generating(self, request_id: str, parsed: Prompt, params: SamplingParams, shared: dict[str, Any], *,
@@ -163,19 +166,21 @@ class InputProcessor:
         return PreparedBeams(request_id=request_id, params=params, arrival_time=shared["arrival_time"],
                              children=[child], search=search, **found.for_output)
 
-    def _pooling(self, request_id: str, parsed: Prompt, params: PoolingParams, shared: dict[str, Any], *,
-                 add_special_tokens: bool) -> PreparedPooling:
+    def _pooling(self, request_id: str, parsed: Prompt, params: PoolingParams, shared: dict[str, Any],
+                 tokenization: Tokenization) -> PreparedPooling:
         if parsed.embeds is not None:
             raise RequestError("prompt_embeds", "rows", expected="text or token ids to pool")
         if parsed.encoder is not None:
             raise RequestError("encoder_prompt", parsed.encoder.text, expected="one prompt, text or token ids, to pool")
-        token_ids = self.encode(parsed, add_special_tokens=add_special_tokens)
+        token_ids = self.encode(parsed, add_special_tokens=tokenization.add_special_tokens)
+        token_ids = tokenization.cut(token_ids, parsed.text, self.tokenizer, self.max_model_len)
         if len(token_ids) > self.max_model_len:
-            raise RequestError("prompt", len(token_ids), hint="Shorten it.",
+            raise RequestError("prompt", len(token_ids), hint="Shorten it, or set truncate_prompt_tokens.",
                                expected=f"up to max_model_len = {self.max_model_len} tokens")
         child = EngineRequest(request_id=request_id, prompt_token_ids=token_ids, params=params, eos_token_ids=[],
                               **shared)
-        return PreparedPooling(request_id=request_id, prompt_token_ids=token_ids, params=params, children=[child])
+        return PreparedPooling(request_id=request_id, prompt_token_ids=token_ids, params=params, children=[child],
+                               arrival_time=shared["arrival_time"])
 
     def require_task(self, task: str | None) -> None:
         """RequestError unless the model supports `task`: "generate", or a task of PoolingParams."""

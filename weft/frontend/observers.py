@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from weft.engine.process.messages import EngineStats
+from weft.frontend.pooling import PoolingRecord
 from weft.outputs import RequestOutput
 from weft.sampling_params import SamplingParams
 
@@ -21,6 +22,9 @@ class Observer(Protocol):
 
     def on_finished(self, output: RequestOutput, params: SamplingParams) -> None:
         """Called when a generating request has ended, for any reason. output: all of it, regardless of output kind."""
+
+    def on_pooled(self, record: PoolingRecord) -> None:
+        """Called when a pooling request has ended, for any reason."""
 
 
 class Observers:

@@ -5,15 +5,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from weft.engine.process.messages import EngineOutput, WireTensor
 from weft.errors import RequestError
 from weft.frontend.inputs import PreparedPooling
-from weft.outputs import EmbeddingOutput, EmbeddingRequestOutput, PoolingOutput, PoolingRequestOutput
+from weft.outputs import (
+    EmbeddingOutput,
+    EmbeddingRequestOutput,
+    PoolingOutput,
+    PoolingRequestOutput,
+    RequestMetrics,
+)
 from weft.pooling_params import PoolingParams
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
 
@@ -42,6 +52,35 @@ def as_embedding(output: PoolingRequestOutput[PoolingOutput]) -> EmbeddingReques
         num_cached_tokens=output.num_cached_tokens, finished=output.finished, error=output.error)
 
 
+class WiredOutput(PoolingOutput):
+    """A PoolingOutput as it came from the engine. `data` makes the tensor at its first use."""
+
+    def __init__(self, wire: WireTensor) -> None:
+        self._wire, self._tensor = wire, None
+
+    @property
+    def data(self) -> Tensor:      # pyright: ignore[reportIncompatibleVariableOverride]
+        """The tensor, in memory of its own."""
+        if self._tensor is None:
+            self._tensor = _tensor(self._wire)
+        return self._tensor
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The numbers without torch: read-only, in the engine's message."""
+        return np.frombuffer(self._wire.data, dtype=self._wire.dtype).reshape(self._wire.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolingRecord:
+    """A pooling request that has ended, for metrics. finish_reason: "stop", "abort" or "error"."""
+
+    num_prompt_tokens: int
+    num_cached_tokens: int
+    finish_reason: str
+    metrics: RequestMetrics
+
+
 class PoolingState:
     """One open pooling request: unfinished, or finished in the current step. Its one sequence has the request's id.
 
@@ -52,6 +91,8 @@ class PoolingState:
         self.request_id = self.child_id = prepared.request_id
         self.params = prepared.params
         self.is_finished = False
+        self._finish_reason = "abort"
+        self._metrics = RequestMetrics(arrival_time=prepared.arrival_time)
         self._prompt_token_ids = prepared.prompt_token_ids
         self._pooled: WireTensor | None = None
         self._num_cached_tokens = 0
@@ -66,13 +107,17 @@ class PoolingState:
         """Add a step's output. Returns the ids of sequences that the engine must abort: none."""
         self._pooled, self._error = output.pooled, output.error
         self._num_cached_tokens = output.num_cached_tokens
-        self.is_finished = output.finish_reason is not None
+        self._metrics.first_scheduled_time = output.first_scheduled_time
+        self._metrics.num_preemptions = output.num_preemptions
+        if output.finish_reason is not None:
+            self._end(output.finish_reason, now)
         return []
 
     def finish(self, reason: str, now: float, error: str | None = None) -> None:
         """End the request without a result."""
         if not self.is_finished:
-            self.is_finished, self._error = True, error or reason
+            self._error = error or reason
+            self._end(reason, now)
 
     def take_output(self, now: float) -> PoolingRequestOutput[PoolingOutput] | None:
         """The output, once the request has finished; None before."""
@@ -82,8 +127,15 @@ class PoolingState:
         """The output up to now, finished or not."""
         return PoolingRequestOutput(
             request_id=self.request_id, prompt_token_ids=self._prompt_token_ids, finished=self.is_finished,
-            outputs=None if self._pooled is None else PoolingOutput(_tensor(self._pooled)),
+            outputs=None if self._pooled is None else WiredOutput(self._pooled),
             num_cached_tokens=self._num_cached_tokens, error=self._error)
+
+    def record(self) -> PoolingRecord:
+        """The ended request."""
+        return PoolingRecord(len(self._prompt_token_ids), self._num_cached_tokens, self._finish_reason, self._metrics)
+
+    def _end(self, reason: str, now: float) -> None:
+        self.is_finished, self._finish_reason, self._metrics.finished_time = True, reason, now
 
 
 def _tensor(wire: WireTensor) -> Tensor:

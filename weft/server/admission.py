@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
+from weft.frontend.pooling import PoolingRecord
 from weft.outputs import RequestOutput
 from weft.sampling_params import SamplingParams
 
@@ -36,6 +37,10 @@ class Pace:
 
     def on_finished(self, output: RequestOutput, params: SamplingParams) -> None:
         """Notes the end of a request."""
+        self._ends.append(time.monotonic())
+
+    def on_pooled(self, record: PoolingRecord) -> None:
+        """Notes the end of a pooling request."""
         self._ends.append(time.monotonic())
 
     def retry_after(self, num_waiting: int) -> int:

@@ -15,7 +15,8 @@ from prometheus_client.registry import Collector
 
 from weft.config.engine_config import EngineConfig
 from weft.engine.process.messages import EngineInfo, EngineStats
-from weft.outputs import RequestOutput
+from weft.frontend.pooling import PoolingRecord
+from weft.outputs import RequestMetrics, RequestOutput
 from weft.sampling_params import SamplingParams
 
 LATENCY = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
@@ -76,7 +77,18 @@ class EngineMetrics:
         for name, count in counts.items():
             if count is not None:
                 self._counts[name].observe(count)
-        for name, seconds in _durations(output, max(generated, default=0)):
+        for name, seconds in _durations(output.metrics, max(generated, default=0)):
+            self._seconds[name].observe(max(seconds, 0.0))
+
+    def on_pooled(self, record: PoolingRecord) -> None:
+        """Called when a pooling request has ended."""
+        self._success.labels(*self._values, record.finish_reason).inc()
+        num_computed = record.num_prompt_tokens - record.num_cached_tokens
+        for name, count in (("request_prompt_tokens", record.num_prompt_tokens),
+                            ("request_prefill_kv_computed_tokens", num_computed),
+                            ("request_num_preemptions", record.metrics.num_preemptions)):
+            self._counts[name].observe(count)
+        for name, seconds in _durations(record.metrics, 0):
             self._seconds[name].observe(max(seconds, 0.0))
 
     def between_tokens(self, seconds: float) -> None:
@@ -101,8 +113,7 @@ class EngineMetrics:
         return Counter(f"weft:{name}", text, (*_LABELS, label), registry=self.registry)
 
 
-def _durations(output: RequestOutput, num_tokens: int) -> Iterator[tuple[str, float]]:
-    times = output.metrics
+def _durations(times: RequestMetrics | None, num_tokens: int) -> Iterator[tuple[str, float]]:
     if times is None or times.finished_time is None:
         return
     yield "e2e_request_latency_seconds", times.finished_time - times.arrival_time

@@ -12,13 +12,14 @@ from typing import Any, Protocol
 
 from jinja2 import TemplateError, TemplateSyntaxError
 
+from weft.config.engine_config import TokenizerConfig
 from weft.errors import ConfigError, RequestError
 from weft.text.content import fitting_forms
 from weft.text.messages import ContentForm, objects, prepare_messages, with_text_arguments
 from weft.text.mistral_chat import MistralChatRenderer
 from weft.text.mistral_tokenizer import MistralTokenizer
 from weft.text.template import ChatTemplate, is_template_text, named_templates
-from weft.text.tokenizer import Tokenizer
+from weft.text.tokenizer import Tokenizer, load_tokenizer
 
 # Arguments of transformers' apply_chat_template that chat_template_kwargs may not set.
 _RESERVED = frozenset({
@@ -153,6 +154,15 @@ def make_renderer(tokenizer: Tokenizer, chat_template: str | None = None) -> Ren
     if isinstance(tokenizer.source, MistralTokenizer):
         return MistralChatRenderer(tokenizer.source)
     return ChatRenderer(tokenizer, chat_template)
+
+
+def load_text(config: TokenizerConfig) -> tuple[Tokenizer | None, Renderer | None]:
+    """Tokenizer and renderer, with what they otherwise compute at their first use. Both None without a path."""
+    if config.path is None:
+        return None, None
+    tokenizer = load_tokenizer(config)
+    _ = tokenizer.vocab_size
+    return tokenizer, make_renderer(tokenizer, config.chat_template)
 
 
 def _declared(template: ChatTemplate, options: Mapping[str, Any] | None) -> dict[str, Any]:
