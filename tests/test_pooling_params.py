@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from weft import PoolingParams, SamplingParams
+from weft import PoolingParams, RequestOutputKind, SamplingParams
 from weft.errors import ConfigError, NotBuiltError, RequestError
 
 
@@ -15,27 +15,36 @@ def test_without_arguments_all_is_left_to_the_method_and_the_model():
     assert (params.task, params.use_activation, params.skip_reading_prefix_cache) == (None, None, None)
 
 
-@pytest.mark.parametrize("task", ["embed", "token_embed"])
-def test_built_tasks_are_taken(task):
+@pytest.mark.parametrize("task", ["embed", "token_embed", "classify", "token_classify"])
+def test_tasks_are_taken(task):
     assert PoolingParams(task=task).task == task
 
 
-@pytest.mark.parametrize("task", ["classify", "score", "token_classify", "plugin"])
+@pytest.mark.parametrize("task", ["plugin", "embed&token_classify"])
 def test_tasks_of_vllm_without_code_are_refused_as_such(task):
-    with pytest.raises(NotBuiltError, match=rf"task = '{task}': expected embed or token_embed"):
+    with pytest.raises(NotBuiltError, match=rf"task = '{task}': expected embed or classify"):
         PoolingParams(task=task)
 
 
 @pytest.mark.parametrize("task", ["embedd", "", 3])
 def test_unknown_tasks_are_a_mistake(task):
-    with pytest.raises(RequestError, match=r"task = .*expected embed or token_embed, or None"):
+    with pytest.raises(RequestError, match=r"task = .*expected embed, classify, token_embed, token_classify, or None"):
         PoolingParams(task=task)
 
 
-@pytest.mark.parametrize("field", ["dimensions", "step_tag_id", "returned_token_ids", "extra_kwargs"])
-def test_fields_without_code_are_refused(field):
-    with pytest.raises(NotBuiltError, match=rf"{field} = 0"):
-        PoolingParams(**{field: 0})
+@pytest.mark.parametrize(("task", "hint"), [("score", "LLM.score"), ("encode", "token_embed or token_classify"),
+                                            ("reward", "task classify")])
+def test_tasks_that_vllm_had_once_lead_to_todays(task, hint):
+    with pytest.raises(RequestError, match=hint):
+        PoolingParams(task=task)
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("dimensions", 0), ("dimensions", True), ("step_tag_id", -1), ("returned_token_ids", []),
+    ("returned_token_ids", [1.5]), ("extra_kwargs", 3), ("output_kind", RequestOutputKind.DELTA)])
+def test_values_that_cannot_be_are_refused(field, value):
+    with pytest.raises(RequestError, match=rf"{field} = "):
+        PoolingParams(**{field: value})
 
 
 @pytest.mark.parametrize("field", ["use_activation", "skip_reading_prefix_cache"])

@@ -30,6 +30,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
     "Positions": (spec.Rope, *get_args(position_spec.RopeScaling), spec.Alibi),
     "Feed-forward parts": (spec.MLPSpec, spec.MoESpec),
     "Norms": (spec.RMSNorm, spec.LayerNorm),
+    "Classifiers": (spec.ClassifierSpec, spec.DenseSpec, spec.DenseNormSpec),
     "How tensors are stored (`names`)": (
         names.Plain, names.GroupedQKV, names.HeadRows, names.HeadMatrices, names.PairedRows, names.Stacked,
         names.Shifted, names.SingleRow, names.ChannelKernels, names.NegatedExp, names.Flattened),

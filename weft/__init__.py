@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from weft.outputs import (
         BeamSearchOutput,
         BeamSearchSequence,
+        ClassificationOutput,
+        ClassificationRequestOutput,
         CompletionOutput,
         EmbeddingOutput,
         EmbeddingRequestOutput,
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
         PoolingRequestOutput,
         RequestMetrics,
         RequestOutput,
+        ScoringOutput,
+        ScoringRequestOutput,
     )
     from weft.pooling_params import PoolingParams
     from weft.sampling_params import BeamSearchParams, RequestOutputKind, SamplingParams
@@ -67,6 +71,10 @@ _HOMES = {
     "BeamSearchSequence": "weft.outputs",
     "PoolingOutput": "weft.outputs",
     "PoolingRequestOutput": "weft.outputs",
+    "ClassificationOutput": "weft.outputs",
+    "ClassificationRequestOutput": "weft.outputs",
+    "ScoringOutput": "weft.outputs",
+    "ScoringRequestOutput": "weft.outputs",
     "EmbeddingOutput": "weft.outputs",
     "EmbeddingRequestOutput": "weft.outputs",
     "Logprob": "weft.outputs",
@@ -92,6 +100,8 @@ __all__ = [  # the names of _HOMES, which a test compares; written out for type 
     "BeamSearchParams",
     "BeamSearchSequence",
     "CheckpointError",
+    "ClassificationOutput",
+    "ClassificationRequestOutput",
     "CompletionOutput",
     "ConfigError",
     "EmbeddingOutput",
@@ -113,6 +123,8 @@ __all__ = [  # the names of _HOMES, which a test compares; written out for type 
     "RequestOutput",
     "RequestOutputKind",
     "SamplingParams",
+    "ScoringOutput",
+    "ScoringRequestOutput",
     "TextPrompt",
     "TokensPrompt",
     "WeftError",

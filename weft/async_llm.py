@@ -133,11 +133,11 @@ class AsyncLLM:
                      ) -> AsyncGenerator[PoolingRequestOutput, None]:
         """Iterates over the one output of a pooling model; `outputs.data` as in `LLM.encode`.
 
-        The default task is "token_embed". tokenization_kwargs: fields of `Tokenization`. Errors and closing as in
-        `generate`; a request that fails in the engine has outputs None and an `error`.
+        The default task is that of `LLM.encode`. tokenization_kwargs: fields of `Tokenization`. Errors and closing as
+        in `generate`; a request that fails in the engine has outputs None and an `error`.
         """
         refuse_unbuilt(lora_request=lora_request)
-        params, how = params_for(pooling_params, None), Tokenization.read(tokenization_kwargs)
+        params, how = params_for(pooling_params, None, self.info.tasks), Tokenization.read(tokenization_kwargs)
         async with aclosing(self._outputs_of(prompt, params, request_id, priority, how)) as outputs:
             async for output in outputs:
                 yield output

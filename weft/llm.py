@@ -21,12 +21,19 @@ from weft.frontend.beams import as_beams, beam_request
 from weft.frontend.defaults import default_sampling_params
 from weft.frontend.inputs import Prepared, PreparedRequest
 from weft.frontend.llm_engine import LLMEngine, refuse_unbuilt
-from weft.frontend.pooling import as_embedding, pooling_params
+from weft.frontend.pooling import as_classification, as_embedding, pooling_params
 from weft.frontend.progress import Progress
 from weft.frontend.prompts import split_prompts
 from weft.frontend.tokenization import Tokenization
-from weft.outputs import BeamSearchOutput, EmbeddingRequestOutput, PoolingOutput, PoolingRequestOutput, RequestOutput
-from weft.pooling_params import BUILT_TASKS, PoolingParams
+from weft.outputs import (
+    BeamSearchOutput,
+    ClassificationRequestOutput,
+    EmbeddingRequestOutput,
+    PoolingOutput,
+    PoolingRequestOutput,
+    RequestOutput,
+)
+from weft.pooling_params import TASKS, PoolingParams
 from weft.resolve.engine_config import resolve_engine_config
 from weft.sampling_params import BeamSearchParams, RequestOutputKind, SamplingParams
 from weft.text.chat import make_renderer
@@ -209,8 +216,8 @@ class LLM:
                tokenization_kwargs: Mapping[str, Any] | None = None) -> list[PoolingRequestOutput[PoolingOutput]]:
         """The output of a pooling model for each prompt, in order: `outputs.data`, a float32 tensor.
 
-        pooling_task: "token_embed" (the default), the final hidden state of each token [T, E]; or "embed", one vector
-            [E].
+        pooling_task: one of the model's tasks, as `PoolingParams.task`; None: the first of token_embed, token_classify,
+            embed and classify that it has.
         A wrong prompt, or a task that the model does not support, raises RequestError before anything runs. A prompt
         that fails in the engine has outputs None and an `error`; the others go on.
         """
@@ -225,9 +232,13 @@ class LLM:
         outputs = self._pool(split_prompts(prompts), pooling_params, "embed", use_tqdm, tokenization_kwargs)
         return [as_embedding(output) for output in outputs]
 
-    def classify(self, *args: Any, **kwargs: Any) -> Any:
-        """Always NotBuiltError: weft runs no classifier yet."""
-        raise _no_pooling("classify")
+    def classify(self, prompts: Any, *, use_tqdm: bool | Callable[..., Any] = True,
+                 pooling_params: PoolingParams | Sequence[PoolingParams] | None = None, lora_request: None = None,
+                 tokenization_kwargs: Mapping[str, Any] | None = None) -> list[ClassificationRequestOutput]:
+        """A number for each label, for each prompt, in order: `outputs.probs`. Errors as in `encode`."""
+        refuse_unbuilt(lora_request=lora_request)
+        outputs = self._pool(split_prompts(prompts), pooling_params, "classify", use_tqdm, tokenization_kwargs)
+        return [as_classification(output) for output in outputs]
 
     def score(self, *args: Any, **kwargs: Any) -> Any:
         """Always NotBuiltError: weft scores no pairs yet."""
@@ -254,9 +265,10 @@ class LLM:
 
     def _pool(self, prompts: Sequence[Any], params: Any, task: str | None, use_tqdm: bool | Callable[..., Any],
               tokenization_kwargs: Mapping[str, Any] | None) -> list[PoolingRequestOutput[PoolingOutput]]:
-        how = Tokenization.read(tokenization_kwargs)
+        how, tasks = Tokenization.read(tokenization_kwargs), self._engine.client.info.tasks
         prepared = [
-            self._engine.inputs.prepare(str(next(self._ids)), prompt, pooling_params(own, task), tokenization=how)
+            self._engine.inputs.prepare(str(next(self._ids)), prompt, pooling_params(own, task, tasks),
+                                        tokenization=how)
             for prompt, own in zip(prompts, _one_for_each("pooling_params", params, len(prompts)), strict=True)]
         return self._run(prepared, use_tqdm)
 
@@ -342,5 +354,5 @@ def _tokenization_options(given: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _no_pooling(method: str) -> NotBuiltError:
-    return NotBuiltError("task", method, expected=" or ".join(BUILT_TASKS),
+    return NotBuiltError("task", method, expected=" or ".join(TASKS),
                          hint=f"LLM.{method} (in vLLM's words runner='pooling', convert='classify') has no code yet.")

@@ -1,6 +1,7 @@
 """The results of generating and pooling for a Python user. Names and fields are vLLM's.
 
-`RequestOutput` holds completions, `PoolingRequestOutput` embeddings. The classes are plain data, made by `frontend/`.
+`RequestOutput` holds completions, `PoolingRequestOutput` what was pooled. The classes are plain data that `frontend/`
+makes.
 """
 
 from __future__ import annotations
@@ -119,7 +120,8 @@ class BeamSearchOutput:
 
 @dataclass(slots=True, eq=False)
 class PoolingOutput:
-    """The pooled prompt. data: float32, [E] for the task "embed", [T, E] for "token_embed"."""
+    """The pooled prompt. data: float32, [E] for the task "embed", [T, E] for "token_embed", [num_classes] for
+    "classify", [T, num_classes] for "token_classify"."""
 
     data: Tensor
 
@@ -130,13 +132,47 @@ class EmbeddingOutput:
 
     embedding: list[float]
 
+    @classmethod
+    def from_base(cls, output: PoolingOutput) -> EmbeddingOutput:
+        """Of the task "embed"."""
+        return cls(output.data.tolist())
+
     @property
     def hidden_size(self) -> int:
         """E, the length of the embedding."""
         return len(self.embedding)
 
 
-P = TypeVar("P", PoolingOutput, EmbeddingOutput)
+@dataclass(slots=True)
+class ClassificationOutput:
+    """A number for each label of a prompt: probabilities, unless the request asked for logits."""
+
+    probs: list[float]
+
+    @classmethod
+    def from_base(cls, output: PoolingOutput) -> ClassificationOutput:
+        """Of the task "classify"."""
+        return cls(output.data.tolist())
+
+    @property
+    def num_classes(self) -> int:
+        """The number of labels."""
+        return len(self.probs)
+
+
+@dataclass(slots=True)
+class ScoringOutput:
+    """How well two texts fit: a cosine, a classifier's one number, or the late interaction of their tokens."""
+
+    score: float
+
+    @classmethod
+    def from_base(cls, output: PoolingOutput) -> ScoringOutput:
+        """Of one number. ValueError for several."""
+        return cls(output.data.squeeze().item())
+
+
+P = TypeVar("P", PoolingOutput, EmbeddingOutput, ClassificationOutput, ScoringOutput)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -154,3 +190,13 @@ class PoolingRequestOutput(Generic[P]):
 @dataclass(slots=True, kw_only=True)
 class EmbeddingRequestOutput(PoolingRequestOutput[EmbeddingOutput]):
     """A PoolingRequestOutput whose `outputs` is an EmbeddingOutput or None."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ClassificationRequestOutput(PoolingRequestOutput[ClassificationOutput]):
+    """A PoolingRequestOutput whose `outputs` is a ClassificationOutput or None."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ScoringRequestOutput(PoolingRequestOutput[ScoringOutput]):
+    """A PoolingRequestOutput whose `outputs` is a ScoringOutput or None."""

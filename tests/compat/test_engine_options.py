@@ -96,8 +96,9 @@ def test_a_value_that_weft_cannot_honour_is_refused_with_what_to_do(name):
 
 @pytest.mark.parametrize(("given", "meant"), [
     ({"task": "generate"}, {"runner": "generate"}),
-    ({"task": "embed"}, {"runner": "pooling"}),
-    ({"runner": "pooling", "convert": "embed"}, {"runner": "pooling"}),
+    ({"task": "embed"}, {"runner": "pooling", "convert": "embed"}),
+    ({"task": "score"}, {"runner": "pooling", "convert": "classify"}),
+    ({"runner": "pooling", "convert": "reward"}, {"runner": "pooling", "convert": "embed"}),
     ({"rope_theta": 1e6}, {"hf_overrides": {"rope_theta": 1e6}}),
     ({"rope_scaling": {"rope_type": "linear", "factor": 2.0}, "rope_theta": 1e6, "hf_overrides": {"x": 1}},
      {"hf_overrides": {"rope_scaling": {"rope_type": "linear", "factor": 2.0}, "rope_theta": 1e6, "x": 1}}),
@@ -129,8 +130,7 @@ def test_options_that_contradict_each_other_are_named_both():
 
 
 @pytest.mark.parametrize(("options", "said"), [
-    ({"task": "classify"}, r"convert = 'classify': .*task='classify' asks for"),
-    ({"convert": "classify"}, "weft runs no classifier yet"),
+    ({"convert": "score"}, r"convert = 'score': expected one of auto, none, embed, classify"),
     ({"speculative_model": "draft", "num_speculative_tokens": 3}, r"speculative_config"),
 ])
 def test_a_translation_to_what_is_not_built_is_refused(options, said):

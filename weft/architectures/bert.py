@@ -6,11 +6,19 @@ RoBERTa's positions start at the padding token's id + 1. A padding token inside 
 from __future__ import annotations
 
 from weft.architectures import keys
+from weft.architectures.classifiers import dense_classifier, pooled_classifier
 from weft.architectures.names import NameMap, Rule, names
 from weft.architectures.parts import attention, layer_norm
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
-from weft.architectures.spec import BlockSpec, EmbeddingSpec, EncoderSpec, LearnedPositions, MLPSpec
+from weft.architectures.spec import (
+    BlockSpec,
+    ClassifierSpec,
+    EmbeddingSpec,
+    EncoderSpec,
+    LearnedPositions,
+    MLPSpec,
+)
 from weft.cache.masks import Bidirectional
 
 _LAYER = "encoder.layer.{i}."
@@ -43,7 +51,7 @@ _BERT_NAMES, _ROBERTA_NAMES = _names("bert."), _names("roberta.")
 @architecture("BertModel")
 def bert(c: ConfigReader) -> EncoderSpec:
     """BERT. Source: arXiv:1810.04805; config.json of google-bert/bert-base-uncased."""
-    return _encoder(c, names=_BERT_NAMES, num_types=2, first_position=0)
+    return _encoder(c, names=_BERT_NAMES, num_types=2, first_position=0, classifier=pooled_classifier(c, "bert."))
 
 
 @architecture("RobertaModel")
@@ -52,10 +60,12 @@ def roberta(c: ConfigReader) -> EncoderSpec:
     padding = c.int("pad_token_id", default=1)
     if padding < 0:
         raise c.error("pad_token_id", padding, "a token id, as positions are counted from it")
-    return _encoder(c, names=_ROBERTA_NAMES, num_types=2, first_position=padding + 1)
+    return _encoder(c, names=_ROBERTA_NAMES, num_types=2, first_position=padding + 1,
+                    classifier=dense_classifier(c, "classifier.dense", "classifier.out_proj", act="tanh"))
 
 
-def _encoder(c: ConfigReader, *, names: NameMap, num_types: int, first_position: int) -> EncoderSpec:
+def _encoder(c: ConfigReader, *, names: NameMap, num_types: int, first_position: int,
+             classifier: ClassifierSpec) -> EncoderSpec:
     norm, hidden, vocab = layer_norm(c, eps=1e-12), keys.hidden_size(c), c.positive("vocab_size")
     c.expect("position_embedding_type", None, "absolute")
     c.expect("is_decoder", False)
@@ -77,4 +87,4 @@ def _encoder(c: ConfigReader, *, names: NameMap, num_types: int, first_position:
         embedding=EmbeddingSpec(vocab_size=vocab, norm=norm, token_types=c.positive("type_vocab_size",
                                                                                     default=num_types),
                                 positions=LearnedPositions(num_positions=num_positions, offset=first_position)),
-        blocks=(block,) * keys.num_layers(c), names=names)
+        blocks=(block,) * keys.num_layers(c), names=names, sequence_classifier=classifier)

@@ -8,7 +8,6 @@ part; `models/decoder.py` and `models/encoder.py` run whole models. Letters of s
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Literal
 
 from weft.architectures.attention_spec import AttentionSpec, MLASpec, QKNorm
 from weft.architectures.ffn_spec import Activation, MLPSpec, MoESpec
@@ -16,6 +15,13 @@ from weft.architectures.names import NameMap
 from weft.architectures.norm_spec import LayerNorm, RMSNorm
 from weft.architectures.part import Part, part
 from weft.architectures.part_kinds import FfnSpec, MixerSpec, NormSpec
+from weft.architectures.pooling_spec import (
+    ClassifierSpec,
+    DenseNormSpec,
+    DenseSpec,
+    PoolerSpec,
+    SeqPooling,
+)
 from weft.architectures.position_spec import (
     Alibi,
     Causal,
@@ -39,7 +45,10 @@ __all__ = [
     "AttentionSpec",
     "BlockSpec",
     "Causal",
+    "ClassifierSpec",
     "DecoderSpec",
+    "DenseNormSpec",
+    "DenseSpec",
     "DynamicScaling",
     "EmbeddingSpec",
     "EncoderSpec",
@@ -62,12 +71,12 @@ __all__ = [
     "NormSpec",
     "Part",
     "PoolerSpec",
-    "PoolingKind",
     "ProportionalScaling",
     "QKNorm",
     "RMSNorm",
     "Rope",
     "RopeScaling",
+    "SeqPooling",
     "SlidingWindow",
     "StateSpec",
     "YarnScaling",
@@ -75,7 +84,6 @@ __all__ = [
 ]
 
 StateSpec = MambaSpec | Mamba2Spec
-PoolingKind = Literal["cls", "last", "mean"]
 
 
 @part
@@ -160,6 +168,8 @@ class StackSpec(Part):
     last block; None: no such norm.
     names: maps tensor names of Hugging Face checkpoints to part names. gguf_names, mistral_names: the same for GGUF
     files, and for files of Mistral's own format; None: the family cannot be loaded from such files.
+    sequence_classifier, token_classifier: what `…ForSequenceClassification` and `…ForTokenClassification` have behind
+    the states; None: a decoder's `score` (or `classifier`) layer, an encoder's `classifier` for tokens.
     """
 
     hidden_size: int
@@ -171,6 +181,8 @@ class StackSpec(Part):
     names: NameMap = field(repr=False)
     gguf_names: NameMap | None = field(default=None, repr=False)
     mistral_names: NameMap | None = field(default=None, repr=False)
+    sequence_classifier: ClassifierSpec | None = field(default=None, repr=False)
+    token_classifier: ClassifierSpec | None = field(default=None, repr=False)
 
 
 @part
@@ -187,22 +199,10 @@ class DecoderSpec(StackSpec):
 class EncoderSpec(StackSpec):
     """An encoder: its output is the tokens' final hidden states, and each token sees its whole prompt.
 
-    default_pooling: the pooling (`PoolerSpec.kind`) if the checkpoint names none.
+    default_pooling: of a prompt's states into one vector, if the checkpoint's files name none.
     """
 
-    default_pooling: PoolingKind
-
-
-@part
-class PoolerSpec(Part):
-    """How a prompt's hidden states [T, E] become one vector [E].
-
-    kind: "cls" (the first token's state), "last" or "mean". normalize: the vector is scaled to length 1 unless a
-    request says otherwise.
-    """
-
-    kind: PoolingKind
-    normalize: bool = True
+    default_pooling: SeqPooling
 
 
 ModelSpec = DecoderSpec | EncoderSpec

@@ -66,6 +66,7 @@ class EngineArgs:
     model_class: str | type | Callable[[Any], Any] | None = None
     model_impl: str = "auto"                      # auto (native if weft has the architecture), native, transformers
     runner: str = "auto"                          # auto (the model's own task), generate, pooling
+    convert: str = "auto"                         # what pooling makes of states: auto, none, embed, classify
     dtype: str = "auto"
     quantization: str | None = None               # None: as the checkpoint says; int8, int4, w8a8, w4a8: at load
     activation_dtype: str | None = None           # int8: quantized weights are multiplied by activations of 8 bits
@@ -137,6 +138,7 @@ class EngineArgs:
         _one_of("kv_cache_dtype", self.kv_cache_dtype, ("auto", *KV_CACHE_DTYPES))
         _one_of("model_impl", self.model_impl, ("auto", "native", "transformers"))
         _one_of("runner", self.runner, ("auto", "generate", "pooling"))
+        _one_of("convert", self.convert, ("auto", "none", "embed", "classify"))
         _one_of("load_format", self.load_format, ("auto", "safetensors", "pt", "mistral", "gguf", "dummy"))
         _one_of("tokenizer_mode", self.tokenizer_mode, ("auto", "hf", "mistral"))
         _one_of("vllm_modules", self.vllm_modules, VLLM_MODULES)

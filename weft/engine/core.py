@@ -18,6 +18,7 @@ from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.engine.memory.plan import scheduler_config
 from weft.engine.memory.start_report import start_report
+from weft.engine.pooling import pooling_info
 from weft.engine.process.client import Rejection
 from weft.engine.process.messages import EngineInfo, EngineOutput, EngineRequest, EngineStats, StepResult
 from weft.engine.runner import Runner
@@ -74,7 +75,8 @@ class EngineCore:
             load_seconds=time.monotonic() - start, kernels=self.runner.list_kernels(),
             tasks=sorted(self.runner.model.tasks), prompt_embeds_size=self.runner.model.prompt_embeds_size,
             extra_outputs=list(extra_output_names(self.runner.model)),
-            encoder_vocab_size=encoder and encoder.vocab_size, max_encoder_len=encoder and encoder.max_len)
+            encoder_vocab_size=encoder and encoder.vocab_size, max_encoder_len=encoder and encoder.max_len,
+            pooling=pooling_info(self.runner.model))
 
     @property
     def has_unfinished(self) -> bool:

@@ -23,8 +23,8 @@ from weft.engine.constraints import Constraints, RowMasks
 from weft.engine.logits_processors.make import batch_processors
 from weft.engine.memory.cache_tensors import bind_caches
 from weft.engine.memory.plan import MemoryPlan, plan_memory, planned_groups
+from weft.engine.pooling import Pooling
 from weft.engine.process.messages import TokenLogprobs
-from weft.engine.process.wire_tensor import to_wire
 from weft.engine.sampler import Sampler
 from weft.engine.step_inputs import step_inputs, trial_step
 from weft.engine.step_plan import Scheduled, StepPlan
@@ -61,6 +61,7 @@ class Runner:
         keep_freed_pages()                     # only after loading: freed weight buffers should go back to the system
         with torch.inference_mode():
             self.model.try_step(trial_step(self.memory))
+        self._pooling = None if self.model.pooler is None else Pooling(self.model.pooler)
         self.constraints = Constraints()
         self.sampler = Sampler(config.model.logprobs_mode, config.cpu_isa, processors)
 
@@ -87,6 +88,8 @@ class Runner:
         ended = tuple(request_ids)
         self.model.end_sequences(ended)
         self.constraints.drop(ended)
+        if self._pooling is not None:
+            self._pooling.drop(ended)
 
     def _sample(self, step_plan: StepPlan, step: Step, hidden: Tensor, results: list[SequenceResult],
                 masks: Future[RowMasks] | None) -> None:
@@ -113,17 +116,10 @@ class Runner:
             row += count
 
     def _pool(self, step_plan: StepPlan, step: Step, hidden: Tensor, results: list[SequenceResult]) -> None:
-        """Pools the hidden states [T, E] of pooling sequences. A step computes the whole prompt of each."""
-        if self.model.pooler is None:
-            return
-        row = 0
-        for item, count, result in zip(step_plan.scheduled, step.query_lens, results, strict=True):
-            pooled = self.model.pooler(hidden[row : row + count], item.seq.request.pooling)
-            if pooled.isfinite().all():
-                result.pooled = to_wire(pooled)
-            else:
-                result.error = "the model's states for this request are not numbers (NaN or infinity)"
-            row += count
+        """Pools the hidden states [T, E] of pooling sequences: whole prompts, or chunks where the pooler can."""
+        if self._pooling is not None:
+            for item, states, result in zip(step_plan.scheduled, hidden.split(step.query_lens), results, strict=True):
+                self._pooling.pool(item, states, result)
 
     def _of_prompt(self, item: Scheduled, hidden: Tensor, num_best: int) -> list[TokenLogprobs]:
         """Log-probabilities of the prompt tokens that this chunk's positions predict, without those reported before.

@@ -128,10 +128,10 @@ class Sequence:
 
     @property
     def reads_prefix_cache(self) -> bool:
-        """False if the whole prompt must be computed: prompt_logprobs need every position's logits, pooling and
+        """False if the whole prompt must be computed: prompt_logprobs need every position's logits, some poolings and
         extra_outputs every position's hidden state."""
         if self.is_pooling:
-            return False
+            return self.request.pooling.skip_reading_prefix_cache is False
         params = self.request.sampling
         return params.prompt_logprobs is None and not params.skip_reading_prefix_cache
 

@@ -20,6 +20,7 @@ from weft.field_checks import MAX_COUNT, check_text
 from weft.frontend.allowed_tokens import check_some_token_is_allowed
 from weft.frontend.beam_search import BeamSearch, step_params
 from weft.frontend.dry import breaker_ids
+from weft.frontend.pooling_inputs import complete_pooling, refuse_task
 from weft.frontend.prompt_ids import PromptIds, named
 from weft.frontend.prompts import Prompt, parse_prompt
 from weft.frontend.tokenization import Tokenization
@@ -34,7 +35,6 @@ from weft.text.vocabulary import vocabulary_of
 
 MAX_BAD_WORD_TOKENS = 1024
 _SEED_MASK = 2**63 - 1
-_METHODS = {"embed": "embed", "token_embed": "encode"}      # task -> the method of LLM for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +172,7 @@ class InputProcessor:
             raise RequestError("prompt_embeds", "rows", expected="text or token ids to pool")
         if parsed.encoder is not None:
             raise RequestError("encoder_prompt", parsed.encoder.text, expected="one prompt, text or token ids, to pool")
+        complete_pooling(params, self._info.pooling)
         token_ids = self.encode(parsed, add_special_tokens=tokenization.add_special_tokens)
         token_ids = tokenization.cut(token_ids, parsed.text, self.tokenizer, self.max_model_len)
         if len(token_ids) > self.max_model_len:
@@ -184,17 +185,7 @@ class InputProcessor:
 
     def require_task(self, task: str | None) -> None:
         """RequestError unless the model supports `task`: "generate", or a task of PoolingParams."""
-        tasks = ", ".join(self._info.tasks)
-        if task is None:
-            raise RequestError("task", None, expected=f"one of the model's tasks: {tasks}")
-        if task in self._info.tasks:
-            return
-        if task == "generate":
-            hint = "Generating (generate, chat, completions) needs a model with a head; use embed or encode."
-        else:
-            hint = (f"{_METHODS[task]} needs a pooling model (in vLLM's words runner='pooling'); weft does not make "
-                    "one of a model that generates (convert='embed') yet.")
-        raise RequestError("task", task, expected=f"one of the model's tasks: {tasks}", hint=hint)
+        refuse_task(task, self._info.tasks)
 
     def read_prompt_embeds(self, embeds: Any) -> WireTensor:
         """Checked embedding rows [T, E]. RequestError for prompt_embeds if they are wrong or the engine takes none."""

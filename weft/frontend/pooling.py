@@ -1,24 +1,30 @@
-"""Pooling requests (embeddings): their parameters, and `PoolingState`, the state of one request until its one output.
+"""Pooling requests: their parameters, and `PoolingState`, the state of one request until its one output.
 
 `PoolingState` is the counterpart of `RequestState` in `outputs.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from weft.engine.process.messages import EngineOutput, WireTensor
 from weft.errors import RequestError
 from weft.frontend.inputs import PreparedPooling
+from weft.frontend.pooling_inputs import default_task
 from weft.outputs import (
+    ClassificationOutput,
+    ClassificationRequestOutput,
     EmbeddingOutput,
     EmbeddingRequestOutput,
     PoolingOutput,
     PoolingRequestOutput,
     RequestMetrics,
+    ScoringOutput,
+    ScoringRequestOutput,
 )
 from weft.pooling_params import PoolingParams
 
@@ -26,12 +32,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+R = TypeVar("R", bound=PoolingRequestOutput)
 
-def pooling_params(given: Any, task: str | None) -> PoolingParams:
+
+def pooling_params(given: Any, task: str | None, tasks: Collection[str]) -> PoolingParams:
     """A copy of the user's parameters (None: the defaults) with their task set.
 
-    The task is the parameters' own, else `task`, else "token_embed". RequestError if the parameters have another task
-    than `task`.
+    The task is the parameters' own, else `task`, else the model's default among its `tasks`. RequestError if the
+    parameters have another task than `task`.
     """
     if given is None:
         given = PoolingParams()
@@ -40,16 +48,29 @@ def pooling_params(given: Any, task: str | None) -> PoolingParams:
     params = given.clone()
     if task is not None and params.task not in (None, task):
         raise RequestError("task", params.task, expected=f"{task}, or None")
-    params.task = params.task or task or "token_embed"
+    params.task = params.task or task or default_task(tasks)
     return params.clone()
 
 
 def as_embedding(output: PoolingRequestOutput[PoolingOutput]) -> EmbeddingRequestOutput:
     """The output of the task "embed", with the vector as a list of numbers."""
-    vector = None if output.outputs is None else EmbeddingOutput(output.outputs.data.tolist())
-    return EmbeddingRequestOutput(
-        request_id=output.request_id, outputs=vector, prompt_token_ids=output.prompt_token_ids,
-        num_cached_tokens=output.num_cached_tokens, finished=output.finished, error=output.error)
+    return _as(output, EmbeddingRequestOutput, EmbeddingOutput.from_base)
+
+
+def as_classification(output: PoolingRequestOutput[PoolingOutput]) -> ClassificationRequestOutput:
+    """The output of the task "classify", with the labels' numbers as a list."""
+    return _as(output, ClassificationRequestOutput, ClassificationOutput.from_base)
+
+
+def as_score(output: PoolingRequestOutput[PoolingOutput]) -> ScoringRequestOutput:
+    """The output of a pair, with its one number."""
+    return _as(output, ScoringRequestOutput, ScoringOutput.from_base)
+
+
+def _as(output: PoolingRequestOutput[PoolingOutput], cls: Callable[..., R], read: Callable[[PoolingOutput], Any]) -> R:
+    return cls(request_id=output.request_id, outputs=None if output.outputs is None else read(output.outputs),
+               prompt_token_ids=output.prompt_token_ids, num_cached_tokens=output.num_cached_tokens,
+               finished=output.finished, error=output.error)
 
 
 class WiredOutput(PoolingOutput):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from weft.architectures.registry import Architecture
-from weft.architectures.spec import EncoderSpec, PoolerSpec
+from weft.architectures.spec import DecoderSpec
 from weft.cache.need import TokensNeed
 from weft.checkpoint.reader import Checkpoint
 from weft.config.engine_config import EngineConfig, ModelConfig
@@ -19,15 +18,16 @@ from weft.layers.context import CacheFormat, LayerContext
 from weft.models.choose import choose_model
 from weft.models.describe import describe
 from weft.models.described import Described
-from weft.models.described_encoder import DescribedEncoder
+from weft.models.described_pooling import DescribedPooling
 from weft.models.engine_model import EngineModel
 from weft.models.interfaces_base import is_text_generation_model
+from weft.models.pooling import pooler_spec
 from weft.models.programmed.programmed import Programmed
+from weft.models.purpose import read_purpose
 from weft.models.registry import ModelRegistry
 from weft.models.transformers.build import transformers_model
 from weft.models.transformers.find_class import is_known
 from weft.ops.nodes import MemoryNodes
-from weft.resolve.hf.pooling import read_pooling
 
 logger = logging.getLogger("weft")
 
@@ -52,8 +52,11 @@ def _built(config: EngineConfig, context: LayerContext, checkpoint: Checkpoint |
     if not isinstance(chosen, Architecture):
         return _programmed(chosen, config, context, checkpoint)
     spec, reader = describe(config.model, chosen)
-    if isinstance(spec, EncoderSpec):
-        return DescribedEncoder(spec, _pooler(spec, config.model.path), reader, checkpoint, context)
+    purpose = read_purpose(config.model, chosen.name, generates=isinstance(spec, DecoderSpec))
+    if purpose.pools:
+        pooler = pooler_spec(spec, reader, config.model, purpose, chosen.name)
+        return DescribedPooling(spec, pooler, reader, checkpoint, context)
+    assert isinstance(spec, DecoderSpec), "read_purpose refuses an encoder that should generate"
     model = Described(spec, reader, checkpoint, config.model.hf_config, context)
     _check_cache_dtype(model, config)
     return model
@@ -70,9 +73,13 @@ def _transformers_reason(model: ModelConfig) -> str | None:
             raise ConfigError("model_impl", "transformers", expected="auto or native beside model_file or model_class")
         return "option model_impl"
     names = model.hf_config["architectures"]
-    if model.model_impl == "native" or code is not None or any(map(ModelRegistry.entry_of, names)):
+    if model.model_impl == "native" or code is not None or any(map(_is_known, names)):
         return None
     return "weft has no description of its own" if is_known(model) else None
+
+
+def _is_known(name: str) -> bool:
+    return ModelRegistry.entry_of(name) is not None or ModelRegistry.body_of(name) is not None
 
 
 def _check_runner(runner: str, model: EngineModel) -> None:
@@ -109,11 +116,6 @@ def _programmed(cls: type[nn.Module], config: EngineConfig, context: LayerContex
         raise NotBuiltError("model_class", cls.__qualname__, expected="a model with compute_logits",
                             hint="weft runs programmed models that generate; those that only pool have no code yet.")
     return Programmed(cls, config, checkpoint, context)
-
-
-def _pooler(spec: EncoderSpec, path: str) -> PoolerSpec:
-    """The pooling of an encoder: as its files say, else its family's, scaled to length 1."""
-    return read_pooling(Path(path)) or PoolerSpec(kind=spec.default_pooling)
 
 
 def layer_context(config: EngineConfig, nodes: MemoryNodes | None = None) -> LayerContext:

@@ -36,7 +36,7 @@ def choose_model(model: ModelConfig) -> type[nn.Module] | Architecture:
     for name in names:
         if name in own:
             return own[name]
-        entry = ModelRegistry.entry_of(name)
+        entry = ModelRegistry.entry_of(name) or ModelRegistry.body_of(name)
         if entry is not None:
             return _as_chosen(name, entry.target())
     raise ModelRegistry.refusal(names, source=model.config_source)

@@ -19,9 +19,8 @@ from weft.errors import NotBuiltError
 from weft.layers.context import LayerContext
 from weft.layers.finishing import LayerFinisher
 from weft.layers.layer import StepLimits, allocate
-from weft.layers.pooler import Pooler
 from weft.models.decoder import Decoder, Stack
-from weft.models.engine_model import LayerWords, ModelWords
+from weft.models.engine_model import LayerWords, ModelPooler, ModelWords
 from weft.models.sizes import cache_bytes_per_token, held_bytes, num_parameters, state_bytes, step_bytes
 from weft.ops.kernel import Choice
 from weft.ops.step import Step
@@ -46,6 +45,11 @@ class DescribedStack:
         self.caches = module.caches()
         self.num_positions = None if spec.embedding.positions is None else spec.embedding.positions.num_positions
 
+    def names(self) -> NameMap:
+        """From the checkpoint's names to homes."""
+        assert self._checkpoint is not None, "a model that is only looked at reads no tensors"
+        return names_in(self._checkpoint, self.spec)
+
     def words(self) -> ModelWords:
         """As EngineModel: one entry for each kind of block."""
         spec = self.spec
@@ -64,7 +68,7 @@ class DescribedStack:
         """As EngineModel. Without a checkpoint all weights are floats."""
         if self._checkpoint is None:
             return held_bytes(self.module, {})
-        return held_bytes(self.module, stored_codes(self._checkpoint, names_in(self._checkpoint, self.spec)))
+        return held_bytes(self.module, stored_codes(self._checkpoint, self.names()))
 
     def step_bytes(self, limits: StepLimits) -> int:
         """As EngineModel."""
@@ -79,7 +83,7 @@ class DescribedStack:
     def check_weights(self) -> str:
         """As EngineModel: names, shapes and dtypes of all tensors."""
         if self._checkpoint is not None:
-            check_weights(self.module.homes(), self._checkpoint, names_in(self._checkpoint, self.spec))
+            check_weights(self.module.homes(), self._checkpoint, self.names())
         return ""
 
     def load(self, *, max_model_len: int, use_tqdm: bool) -> LoadReport:
@@ -87,8 +91,8 @@ class DescribedStack:
         assert self._checkpoint is not None, "a model that is only looked at has no weights"
         allocate(self.module, self._context.device)
         finisher = LayerFinisher(self.module, self.module.homes())
-        report = load_weights(self.module.homes(), self._checkpoint, names_in(self._checkpoint, self.spec),
-                              use_tqdm=use_tqdm, sink=finisher)
+        report = load_weights(self.module.homes(), self._checkpoint, self.names(), use_tqdm=use_tqdm,
+                              sink=finisher)
         finisher.finish()
         self.module.prepare(max_model_len=max_model_len)
         return report
@@ -120,7 +124,7 @@ class Described(DescribedStack):
     """As EngineModel. hf_config: says whether the head is tied."""
 
     tasks = frozenset({"generate"})
-    pooler: Pooler | None = None
+    pooler: ModelPooler | None = None
     module: Decoder
 
     def __init__(self, spec: DecoderSpec, reader: ConfigReader, checkpoint: Checkpoint | None,

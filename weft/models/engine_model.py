@@ -5,7 +5,7 @@ The engine knows numbers, homes and forward passes; what a model is made of stay
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,9 +16,9 @@ from weft.architectures.reader import ConfigReader
 from weft.cache.need import CacheNeed
 from weft.checkpoint.report import LoadReport
 from weft.layers.layer import StepLimits
-from weft.layers.pooler import Pooler
 from weft.ops.kernel import Choice
 from weft.ops.step import Step
+from weft.pooling_params import PoolingParams
 
 
 class CacheLayer(Protocol):
@@ -77,6 +77,31 @@ class EncoderInput:
     max_len: int | None
 
 
+class ModelPooler(Protocol):
+    """What makes of a model's states what pooling requests ask for: `layers/pooler.py`, or a model's own.
+
+    tasks: those of PoolingParams that it serves. embedding_size: numbers of a vector; 0: it gives none. num_labels: of
+    a classifier; 0: it is none. needs_whole_prompt: one step must compute the whole prompt.
+    """
+
+    @property
+    def tasks(self) -> frozenset[str]: ...
+
+    @property
+    def embedding_size(self) -> int: ...
+
+    @property
+    def num_labels(self) -> int: ...
+
+    @property
+    def needs_whole_prompt(self) -> bool: ...
+
+    def __call__(self, states: Tensor, params: PoolingParams, *, token_ids: Sequence[int],
+                 is_last: bool) -> Tensor | None:
+        """As `Pooler.forward`."""
+        ...
+
+
 class EngineModel(Protocol):
     """A model as the runner drives it: first without memory, to be asked for sizes; then loaded; then run.
 
@@ -113,7 +138,7 @@ class EngineModel(Protocol):
     def shares_prefixes(self) -> bool: ...
 
     @property
-    def pooler(self) -> Pooler | None: ...
+    def pooler(self) -> ModelPooler | None: ...
 
     @property
     def reader(self) -> ConfigReader | None: ...

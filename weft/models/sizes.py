@@ -18,7 +18,7 @@ from weft.layers.layer import Home, Layer, StepLimits
 from weft.layers.paged_attention import PagedAttention
 from weft.layers.state import StateLayer
 from weft.models.decoder import Decoder, Stack
-from weft.models.encoder import Encoder
+from weft.models.pooled_stack import PooledStack
 from weft.ops.quantized import QuantizedWeight
 
 
@@ -102,5 +102,5 @@ def model_of(spec: ModelSpec, *, tied: bool | None = None, context: LayerContext
     """The model of a spec without memory, to be asked. tied: of a decoder; None for what the config says."""
     context = context or LayerContext(torch.float32)
     if isinstance(spec, EncoderSpec):
-        return Encoder(spec, context=context)
+        return PooledStack(spec, context=context)
     return Decoder(spec, tied=spec.head.tied if tied is None else tied, context=context)

@@ -110,7 +110,7 @@ def test_a_model_that_only_pools_is_refused_by_name(directory):
     ("LamaForCausalLM", "Neither weft nor vLLM knows it. Nearest: LlamaForCausalLM"),
     ("XverseForCausalLM", "vLLM had XverseForCausalLM until 0.23.0 and dropped it; weft has no code for it"),
     ("BartModel", "only a plugin serves it: https://github.com/vllm-project/bart-plugin"),
-    ("LlamaForSequenceClassification", "LlamaForSequenceClassification is LlamaForCausalLM with another end"),
+    ("LlamaForConditionalGeneration", "LlamaForConditionalGeneration is LlamaForCausalLM with another end"),
 ])
 def test_a_checkpoint_that_weft_has_no_code_for_says_why(tmp_path, name, words):
     with pytest.raises(ConfigError, match=rf"architectures = \['{name}'\] \(in .*config.json\).*{re.escape(words)}"):

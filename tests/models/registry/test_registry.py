@@ -10,7 +10,7 @@ from weft.architectures.llama import llama
 from weft.architectures.registry import architecture, families
 from weft.errors import ConfigError, NotBuiltError
 from weft.models.described import Described
-from weft.models.described_encoder import DescribedEncoder
+from weft.models.described_pooling import DescribedPooling
 from weft.models.registry import (
     ModelInfo,
     ModelRegistry,
@@ -55,7 +55,7 @@ def test_a_description_is_found_as_weft_runs_one():
 def test_wefts_own_families_are_there_without_registering():
     assert ModelRegistry.get_supported_archs() == families().keys()
     assert ModelRegistry.resolve_model_cls("LlamaForCausalLM") == (Described, "LlamaForCausalLM")
-    assert ModelRegistry.resolve_model_cls("BertModel") == (DescribedEncoder, "BertModel")
+    assert ModelRegistry.resolve_model_cls("BertModel") == (DescribedPooling, "BertModel")
 
 
 def test_the_first_known_name_of_a_list_counts():

@@ -33,6 +33,7 @@ class MemoryPlan:
 
     num_blocks: blocks of each cache group. max_model_len: tokens, perhaps fewer than the model supports.
     limit_bytes: bytes that the engine may use. limit_source: where `limit_bytes` comes from, as words.
+    is_whole: each prompt is computed in one step.
     """
 
     weight_bytes: int
@@ -44,6 +45,7 @@ class MemoryPlan:
     max_model_len: int
     limit_bytes: int
     limit_source: str
+    is_whole: bool = False
 
     @property
     def total_bytes(self) -> int:
@@ -105,17 +107,19 @@ def plan_memory(built: EngineModel, config: EngineConfig, machine: Machine) -> M
     used = sum(num * group.block_bytes for num, group in zip(counts, groups, strict=True))
     return MemoryPlan(weight_bytes=weights, activation_bytes=activations, kv_cache_bytes=used, groups=groups,
                       num_blocks=counts, block_size=cache.block_size, max_model_len=length, limit_bytes=limit,
-                      limit_source=source)
+                      limit_source=source, is_whole=computes_whole_prompts(built, groups))
 
 
-def computes_whole_prompts(groups: Sequence[CacheGroup]) -> bool:
-    """True for bidirectional attention: a token sees later tokens, so a prompt cannot be computed in chunks."""
+def computes_whole_prompts(built: EngineModel, groups: Sequence[CacheGroup]) -> bool:
+    """True where a prompt cannot be computed in chunks: a token sees later tokens, or a pooler needs all states."""
+    if built.pooler is not None and built.pooler.needs_whole_prompt:
+        return True
     return any(isinstance(group, FullGroup | WindowGroup) and isinstance(group.mask, Bidirectional) for group in groups)
 
 
 def scheduler_config(config: EngineConfig, plan: MemoryPlan) -> SchedulerConfig:
     """The scheduler's options for this model; no chunked prefill if a prompt must be computed whole."""
-    if computes_whole_prompts(plan.groups):
+    if plan.is_whole:
         return replace(config.scheduler, enable_chunked_prefill=False)
     return config.scheduler
 
@@ -129,9 +133,9 @@ def _wanted_len(built: EngineModel, groups: Sequence[CacheGroup], config: Engine
     limits = []
     if built.num_positions is not None:
         limits.append((built.num_positions, "the positions that the model has", "The model was made for no more."))
-    if computes_whole_prompts(groups):
+    if computes_whole_prompts(built, groups):
         limits.append((config.scheduler.max_num_batched_tokens, "max_num_batched_tokens",
-                       "Every token sees the whole prompt, so the prompt is computed in one step."))
+                       "A prompt is computed in one step, because its tokens or its pooling need all of it."))
     for limit, name, why in limits:
         if length > limit and config.model.is_max_model_len_fixed:
             raise ConfigError("max_model_len", length, expected=f"at most {limit}, {name}", hint=why)

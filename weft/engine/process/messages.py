@@ -37,7 +37,7 @@ class EngineRequest(msgspec.Struct, kw_only=True):
     """One sequence to compute: SamplingParams ask for a completion, PoolingParams for an embedding.
 
     params: validated. SamplingParams have `max_tokens` and `seed` set (never None), and the engine ignores their `stop`
-        strings; PoolingParams have `task` and `use_activation` set.
+        strings; PoolingParams have `task` and `skip_reading_prefix_cache` set.
     prompt_embeds: [number of prompt tokens, E] in the model's dtype: embedding rows instead of token ids; then each
         entry of `prompt_token_ids` is NO_TOKEN.
     eos_token_ids: ids that end the sequence with stop_reason None, unless `params.ignore_eos`.
@@ -98,7 +98,7 @@ class EngineOutput(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The output of one step for one sequence.
 
     new_token_ids: usually one; empty if only the finish reason or prompt_logprobs are new, and for PoolingParams.
-    pooled: the result for PoolingParams, float32: [E] for "embed", [T, E] for "token_embed".
+    pooled: the result for PoolingParams, float32, as `PoolingOutput.data`.
     logprobs: one entry for each new token; None unless requested.
     prompt_logprobs: entries for the next prompt positions (from position 1 on), as the prompt's chunks are computed;
         None unless requested.
@@ -150,6 +150,18 @@ class StepResult(msgspec.Struct, kw_only=True):
     stats: EngineStats
 
 
+class PoolingInfo(msgspec.Struct, kw_only=True):
+    """What requests of a pooling model may ask for.
+
+    embedding_size: numbers of an embedding. num_labels: of a classifier; 0: it is none.
+    reads_prefix_cache: tasks with one result need only a prompt's last state, so the beginning may come from the cache.
+    """
+
+    embedding_size: int = 0
+    num_labels: int = 0
+    reads_prefix_cache: bool = False
+
+
 class EngineInfo(msgspec.Struct, kw_only=True):
     """Properties of a started engine: sizes in tokens, blocks and bytes, and the kernel of each operator.
 
@@ -159,6 +171,7 @@ class EngineInfo(msgspec.Struct, kw_only=True):
     extra_outputs: names that `SamplingParams.extra_outputs` may hold.
     encoder_vocab_size: ids that a model's encoder takes; None if the model has no encoder beside a decoder.
     max_encoder_len: most tokens of an encoder's input, as the model's config says; None: it says nothing.
+    pooling: of a pooling model; its default for one that generates.
     """
 
     max_model_len: int
@@ -174,3 +187,4 @@ class EngineInfo(msgspec.Struct, kw_only=True):
     extra_outputs: list[str] = []
     encoder_vocab_size: int | None = None
     max_encoder_len: int | None = None
+    pooling: PoolingInfo = msgspec.field(default_factory=PoolingInfo)

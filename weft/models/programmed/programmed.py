@@ -23,14 +23,13 @@ from weft.config.engine_config import EngineConfig
 from weft.errors import CheckpointError, ConfigError, NotBuiltError, WeftError
 from weft.layers.context import LayerContext
 from weft.layers.layer import Layer, StepLimits, allocate
-from weft.layers.pooler import Pooler
 from weft.layers.public.attention import share_caches
 from weft.layers.public.embedding import tie_shared_tables
 from weft.layers.public.layer import PublicLayer, StepRef
 from weft.layers.public.linear import PublicLinear
 from weft.layers.public.rope import RotaryEmbedding
 from weft.models.encoder_len import max_encoder_len
-from weft.models.engine_model import EncoderInput, LayerWords, ModelWords
+from weft.models.engine_model import EncoderInput, LayerWords, ModelPooler, ModelWords
 from weft.models.interfaces_base import has_encoder
 from weft.models.programmed.code_bytes import bytes_saved_by_codes, coded_names
 from weft.models.programmed.filled import check_filled, check_used
@@ -68,7 +67,7 @@ class Programmed:
     reader = None
     prompt_embeds_size: int | None = None                     # known after the first step
     num_positions: int | None = None
-    pooler: Pooler | None = None
+    pooler: ModelPooler | None = None
 
     def __init__(self, cls: type[nn.Module], config: EngineConfig, checkpoint: Checkpoint | None,
                  context: LayerContext) -> None:

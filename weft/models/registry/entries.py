@@ -130,7 +130,7 @@ def running_class(target: Target) -> type:
     if isinstance(target, type):
         return target
     is_encoder = ModelInfo.of_description(_as_architecture(target), None).is_pooling_model
-    name = "weft.models.described_encoder:DescribedEncoder" if is_encoder else "weft.models.described:Described"
+    name = "weft.models.described_pooling:DescribedPooling" if is_encoder else "weft.models.described:Described"
     return load_named(name, field=FIELD)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from weft.architectures.suffixes import SUFFIXES, base_architecture, runner_and_convert
 from weft.errors import ConfigError, NotBuiltError, nearest
-from weft.models.registry.suffixes import SUFFIXES, base_architecture, runner_and_convert
 from weft.models.registry.table import TABLE, KnownArchitecture
 
 _WAYS = "Describe or program it in a file (docs/adding-a-model.md) and pass --model-file."

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from weft.architectures.registry import families, is_description
+from weft.architectures.suffixes import base_architecture, runner_and_convert
 from weft.errors import ConfigError
 from weft.extend.named_object import place_and_name
 from weft.models.interface_check import is_torch_module
 from weft.models.registry.entries import FIELD, Entry, _LazyRegisteredModel, _RegisteredModel
 from weft.models.registry.model_info import ModelInfo
 from weft.models.registry.refusal import refusal
-from weft.models.registry.suffixes import base_architecture
 
 logger = logging.getLogger("weft")
 
@@ -84,6 +84,17 @@ class _ModelRegistry:
             return self.models[architecture]
         family = families().get(architecture)
         return None if family is None else _RegisteredModel(None, family.describe)
+
+    def body_of(self, architecture: str) -> Entry | None:
+        """Of a name whose end says that states are pooled: the entry with the same body and another end.
+
+        `LlamaForCausalLM` for `LlamaForSequenceClassification`. None: no such entry, or one whose class is programmed.
+        """
+        runner, _ = runner_and_convert(architecture) or ("generate", "none")
+        if runner != "pooling":
+            return None
+        entry = self.entry_of(base_architecture(architecture, self.get_supported_archs()))
+        return entry if entry is not None and is_description(entry.target()) else None
 
     def find(self, architectures: str | Sequence[str], *, source: str = "") -> tuple[str, Entry]:
         """(name, entry) of the first name that is known. ConfigError says why none is; source: the config's file."""

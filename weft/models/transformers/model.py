@@ -42,7 +42,6 @@ from weft.models.transformers.wiring import NotWiredError, Site, find_sites, met
 from weft.ops.attention import AttentionParams
 from weft.ops.kernel import Choice
 from weft.ops.step import Step
-from weft.pooling_params import BUILT_TASKS
 
 logger = logging.getLogger("weft")
 
@@ -69,8 +68,9 @@ class TransformersModel:
         self.encoder = encoder_input(model, hf_config)
         generates = model.get_output_embeddings() is not None
         self._pooler_spec = pooler_spec
-        self.pooler = None if generates else Pooler(pooler_spec or PoolerSpec(kind="cls"))
-        self.tasks = frozenset({"generate"}) if generates else frozenset(BUILT_TASKS)
+        self._width = getattr(text_config(hf_config), "hidden_size", 0)
+        self.pooler = None if generates else Pooler(pooler_spec or PoolerSpec(pooling="cls"), self._width)
+        self.tasks = frozenset({"generate"}) if self.pooler is None else self.pooler.tasks
         self.module = module_class("generate" if generates else "embed", config.model.hf_config)(model)
         self.own_caches: OwnCaches | None = None
         self._first_position = 0                              # the position of a sequence's first token
@@ -193,7 +193,7 @@ class TransformersModel:
         tokens = trial_ids(self._vocab_size)
         wanted = self._outlined(model, tokens) if self.encoder is None else [self._beside_encoder(model, tokens[0])]
         if self.pooler is not None and self._pooler_spec is None and not sees_later(model, tokens[0], wanted[0]):
-            self.pooler = Pooler(PoolerSpec(kind="last"))
+            self.pooler = Pooler(PoolerSpec(pooling="last"), self._width)
         if self.fusion is not None:
             problem = self._fused_problem(model, tokens, wanted)
             if problem is not None:

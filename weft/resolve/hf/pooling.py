@@ -8,12 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from weft.architectures.spec import PoolerSpec, PoolingKind
+from weft.architectures.spec import PoolerSpec, SeqPooling
 from weft.errors import ConfigError, NotBuiltError
 from weft.resolve.json_file import read_json, read_json_list
 
 MODULES = "modules.json"
-_KINDS: dict[str, PoolingKind] = {
+_KINDS: dict[str, SeqPooling] = {
     "pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_lasttoken": "last"}
 _PREFIX = "pooling_mode_"
 
@@ -39,15 +39,15 @@ def read_pooling(directory: Path) -> PoolerSpec | None:
                                     hint="weft has no code for it yet.", source=str(path))
     if pooling is None:
         return None
-    return PoolerSpec(kind=_kind(read_json(pooling), pooling), normalize=normalize)
+    return PoolerSpec(pooling=_kind(read_json(pooling), pooling), normalize=normalize)
 
 
-def _kind(config: dict[str, Any], path: Path) -> PoolingKind:
+def _kind(config: dict[str, Any], path: Path) -> SeqPooling:
     """The pooling mode. Newer files name it; older ones have a flag for each mode, one of which must be true."""
     named = config.get("pooling_mode")
     if named is not None:
         on = [f"{_PREFIX}{named}", f"{_PREFIX}{named}_token", f"{_PREFIX}{named}_tokens"]
-        kind: PoolingKind | None = next((_KINDS[name] for name in on if name in _KINDS), None)
+        kind: SeqPooling | None = next((_KINDS[name] for name in on if name in _KINDS), None)
         if kind is None:
             raise NotBuiltError("pooling_mode", named, expected="cls, mean or lasttoken", source=str(path),
                                 hint="weft has no code for it yet.")

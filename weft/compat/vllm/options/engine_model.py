@@ -45,6 +45,7 @@ ROWS = (
     Option("use_tqdm_on_load", "0.8+", SAME),
     Option("override_generation_config", "0.7+", SAME),
     Option("runner", "0.10+", SAME),
+    Option("convert", "0.10+", SAME, read=read_convert, say="`reward` means `embed`"),
     Option("kv_cache_dtype", "0.6+", SAME),
     Option("dtype", "0.6+", SAME, read=read_dtype, say="a torch dtype is read by its name"),
     Option("tokenizer_mode", "0.6+", SAME, read=read_tokenizer_mode, say="`slow` means `hf`"),
@@ -57,8 +58,6 @@ ROWS = (
            say="`hf` means `auto`; `fastsafetensors`, `runai_streamer` and `bitsandbytes` are `auto` too: "
                "weft has one reader of safetensors, and the checkpoint says how its weights are quantized"),
     Option("task", "0.6-0.11", TRANSLATED, read=read_task, say="`runner` (and `convert`)"),
-    Option("convert", "0.10+", TRANSLATED, read=read_convert,
-           say="`runner`; `none` and `auto` are what weft does anyway"),
     Option("rope_scaling", "0.6-0.10", TRANSLATED, read=read_rope, say="an entry of `hf_overrides`"),
     Option("rope_theta", "0.6-0.10", TRANSLATED, read=read_rope, say="an entry of `hf_overrides`"),
     Option("device_memory_utilization", "0.32+", TRANSLATED, read=read_memory_share, say="`gpu_memory_utilization`"),

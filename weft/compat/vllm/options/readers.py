@@ -6,14 +6,14 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from weft.errors import ConfigError, NotBuiltError
+from weft.errors import ConfigError
 
 Read = Callable[[str, Any], Mapping[str, Any]]
 # vLLM's tasks before 0.12 -> (runner, convert)
 _TASKS = {
     "auto": ("auto", "auto"), "generate": ("generate", "none"), "embed": ("pooling", "embed"),
     "embedding": ("pooling", "embed"), "classify": ("pooling", "classify"), "score": ("pooling", "classify"),
-    "reward": ("pooling", "reward"), "pooling": ("pooling", "auto"), "encode": ("pooling", "auto"),
+    "reward": ("pooling", "embed"), "pooling": ("pooling", "auto"), "encode": ("pooling", "auto"),
 }
 _SPECULATION = {
     "speculative_model": "model",
@@ -49,6 +49,7 @@ def becomes(option: str) -> Read:
 read_memory_share = becomes("gpu_memory_utilization")
 read_activation = becomes("use_activation")
 read_guided_decoding = becomes("structured_outputs")
+read_convert = renamed(reward="embed")
 read_tokenizer_mode = renamed(slow="hf")
 read_model_impl = renamed(vllm="native")
 read_generation_config = renamed(vllm="weft")
@@ -67,23 +68,11 @@ def read_hf_token(name: str, value: Any) -> dict[str, Any]:
 
 
 def read_task(name: str, value: Any) -> dict[str, Any]:
-    """A task as the runner that does it."""
+    """A task as the runner that does it, and what the runner makes of states."""
     if not isinstance(value, str) or value not in _TASKS:
         raise ConfigError(name, value, expected=f"one of {', '.join(_TASKS)}", hint="The newer option is `runner`.")
     runner, convert = _TASKS[value]
-    return {"runner": runner} | read_convert("convert", convert, asked=f"{name}={value!r}")
-
-
-def read_convert(name: str, value: Any, asked: str = "") -> dict[str, Any]:
-    """"none", "auto": nothing. "embed": the pooling runner, which weft has for models that are made to embed."""
-    if value in ("auto", "none"):
-        return {}
-    if value == "embed":
-        return {"runner": "pooling"}
-    if value in ("classify", "reward"):
-        raise NotBuiltError(name, value, expected="auto, none or embed",
-                            hint=(f"It is what {asked} asks for. " if asked else "") + "weft runs no classifier yet.")
-    raise ConfigError(name, value, expected="auto, none, embed or classify")
+    return {"runner": runner} | ({} if convert in ("auto", "none") else {"convert": convert})
 
 
 def read_rope(name: str, value: Any) -> dict[str, Any]:

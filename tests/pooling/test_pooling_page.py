@@ -1,0 +1,30 @@
+"""The examples of docs/pooling.md run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tiny_encoders import MAX_LEN
+from tiny_poolers import write_model
+from toy_engine import save_tokenizer
+
+PAGE = (Path(__file__).parents[2] / "docs" / "pooling.md").read_text()
+
+
+def run_example(text: str, **places: Path) -> None:
+    """Run the one Python block that has `text`, with models at the `places` that it names path/to/…"""
+    [source] = [block for block in re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+                if text in block]
+    for name, place in places.items():
+        source = source.replace(f"path/to/{name}", str(place))
+    exec(compile(source, "docs/pooling.md", "exec"), {"__name__": "example"})
+
+
+def test_texts_are_classified(tmp_path, capsys):
+    write_model(tmp_path, "BertForSequenceClassification", num_labels=2, max_position_embeddings=MAX_LEN)
+    save_tokenizer(tmp_path)
+
+    run_example("llm.classify", classifier=tmp_path)
+
+    assert [len(eval(line)) for line in capsys.readouterr().out.splitlines()] == [2, 2]

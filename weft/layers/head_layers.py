@@ -1,0 +1,107 @@
+"""The layers of a pooling model's heads, which compute in float32: `DenseHead`, `NormHead`, and several in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from weft.architectures.pooling_spec import DenseNormSpec, DenseSpec, HeadLayerSpec
+from weft.errors import ConfigError
+from weft.layers.layer import Layer
+from weft.ops.activation import ACTIVATIONS
+
+_TORCH = "torch.nn.modules."
+
+
+class DenseHead(Layer):
+    """A DenseSpec with its weights. out_features, has_bias: as found where the spec leaves them open."""
+
+    def __init__(self, spec: DenseSpec, in_features: int, out_features: int, *, has_bias: bool) -> None:
+        super().__init__()
+        self.weight = _parameter(out_features, in_features)
+        self.bias = _parameter(out_features) if has_bias else None
+        self.act = head_function(spec.act or "identity")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, in] float32 -> [N, out] float32."""
+        return self.act(F.linear(x, self.weight, self.bias))
+
+
+class NormHead(Layer):
+    """A DenseNormSpec with its weights."""
+
+    def __init__(self, spec: DenseNormSpec, features: int, *, has_bias: bool) -> None:
+        super().__init__()
+        self.eps = spec.eps
+        self.weight = _parameter(features)
+        self.bias = _parameter(features) if has_bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, E] float32 -> [N, E] float32."""
+        return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
+
+
+class HeadLayers(Layer):
+    """Layers one after another, which are called "0", "1" and so on.
+
+    in_features: of the first. num_labels: for layers whose size is the number of labels. biases: whether the checkpoint
+    has a bias for layers whose spec leaves that open.
+    """
+
+    def __init__(self, specs: Iterable[HeadLayerSpec], in_features: int, num_labels: int,
+                 biases: Callable[[HeadLayerSpec], bool]) -> None:
+        super().__init__()
+        for number, spec in enumerate(specs):
+            has_bias = biases(spec) if spec.bias is None else spec.bias
+            if isinstance(spec, DenseSpec):
+                width = num_labels if spec.out_features is None else spec.out_features
+                layer = DenseHead(spec, in_features, width, has_bias=has_bias)
+                in_features = width
+            else:
+                layer = NormHead(spec, in_features, has_bias=has_bias)
+            self.add_module(str(number), layer)
+        self.out_features = in_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, E] float32 -> [N, out_features] float32."""
+        for layer in self.children():
+            x = layer(x)
+        return x
+
+
+def head_function(name: str) -> Callable[[Tensor], Tensor]:
+    """The function of a name: "softmax" (over the last dimension), "identity", one of `ops/activation`, or a class in
+    torch.nn.modules that needs no arguments. ConfigError for any other name."""
+    if name == "softmax":
+        return lambda x: x.softmax(-1)
+    if name == "identity":
+        return lambda x: x
+    if name in ACTIVATIONS:
+        return ACTIVATIONS[name]
+    return _torch_function(name)
+
+
+def _torch_function(name: str) -> Callable[[Tensor], Tensor]:
+    """An instance of a class that torch.nn itself has: nothing else that a file names is imported or run."""
+    cls = getattr(nn, name.rpartition(".")[2], None) if name.startswith(_TORCH) else None
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module) and f"{cls.__module__}.{cls.__name__}" == name):
+        raise ConfigError("activation", name, expected=f"a class in {_TORCH.rstrip('.')}, or one of "
+                          f"{', '.join(sorted(ACTIVATIONS))}")
+    try:
+        function = cls()
+    except TypeError as error:
+        raise ConfigError("activation", name, expected="a class of torch.nn that needs no arguments",
+                          hint=str(error)) from error
+    if next(function.parameters(), None) is not None:
+        raise ConfigError("activation", name, expected="a function without weights")
+    if isinstance(function, nn.Softmax):
+        return lambda x: x.softmax(-1)
+    return function.eval()
+
+
+def _parameter(*shape: int) -> nn.Parameter:
+    """A float32 parameter without memory."""
+    return nn.Parameter(torch.empty(shape, dtype=torch.float32, device="meta"), requires_grad=False)
