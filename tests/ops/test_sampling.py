@@ -6,6 +6,7 @@ import torch
 from scipy.stats import chisquare, kstest
 
 from weft.ops.sampling import draw_tokens, filter_logits, top_logprobs, uniforms
+from weft.ops.sampling.reference import TorchSampling
 
 
 def draws(logits, count, *, seed=1):
@@ -126,3 +127,14 @@ def test_logprobs_give_value_rank_and_the_best():
     assert top.ranks.tolist() == [3]
     assert top.best_ids.tolist() == [[1, 3]]
     assert top.chosen.tolist() == pytest.approx([values[0, 2].item()])
+
+
+@pytest.mark.parametrize("size", [64, 1000])
+@pytest.mark.parametrize("share", [0.0, 0.003, 0.5, 0.999, 1.0])
+def test_a_grammars_bits_leave_the_logits_of_allowed_tokens_and_mask_all_others(size, share):
+    allowed = np.random.default_rng(3).random(1024) < share      # more bits than there are tokens
+    row = torch.arange(size, dtype=torch.float32)
+
+    TorchSampling().allow_bits(row, np.packbits(allowed, bitorder="little").view(np.uint32))
+
+    assert row.tolist() == [float(i) if allowed[i] else -np.inf for i in range(size)]

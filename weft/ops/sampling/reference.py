@@ -12,6 +12,8 @@ from weft.ops.sampling.draw import draw_tokens, filter_logits
 from weft.ops.sampling.logprobs import TopLogprobs, top_logprobs
 from weft.ops.sampling.settings import EMPTY, NO_NUMBERS, Drawn, DrawSettings
 
+_RARE = 8      # of a grammar's words of 32 tokens: if fewer than 1 / _RARE have a bit set, ids are faster than a mask
+
 
 class TorchSampling:
     """Sampling from logits [N, V] float32. `row` is one of their rows, [V], and is changed in place."""
@@ -26,8 +28,17 @@ class TorchSampling:
         """Mask the tokens whose bits are not set. bits: at least V bits, uint32; token t is bit t % 32 of word t // 32.
         """
         # By numpy, in this thread: waking torch's threads for so little work takes longer.
-        forbidden = np.unpackbits((~bits).view(np.uint8), count=row.shape[0], bitorder="little").view(np.bool_)
-        np.copyto(row.numpy(), np.float32(-np.inf), where=forbidden)
+        values, forbidden = row.numpy(), ~bits
+        if np.count_nonzero(bits) * _RARE < len(bits):
+            allowed = _set_ids(bits, len(values))
+            kept = values[allowed]
+            values.fill(-np.inf)
+            values[allowed] = kept
+        elif np.count_nonzero(forbidden) * _RARE < len(bits):
+            values[_set_ids(forbidden, len(values))] = -np.inf
+        else:
+            where = np.unpackbits(forbidden.view(np.uint8), count=len(values), bitorder="little").view(np.bool_)
+            np.copyto(values, np.float32(-np.inf), where=where)
 
     def forbid(self, row: Tensor, ids: list[int]) -> None:
         """Mask these tokens."""
@@ -86,6 +97,14 @@ class TorchSampling:
         if not as_logits:
             values = torch.log_softmax(values, dim=-1)
         return top_logprobs(values, chosen_ids, num_best)
+
+
+def _set_ids(bits: np.ndarray, num_tokens: int) -> np.ndarray:
+    """The token ids below num_tokens whose bits are set, in order. Fast if few words have one."""
+    words = np.flatnonzero(bits)
+    is_set = np.unpackbits(bits[words].view(np.uint8), bitorder="little").view(np.bool_)
+    ids = (words[:, None] * 32 + np.arange(32)).ravel()[is_set]
+    return ids[: np.searchsorted(ids, num_tokens)]
 
 
 def _scale_and_filter(logits: Tensor, settings: DrawSettings, rows: list[int]) -> None:
