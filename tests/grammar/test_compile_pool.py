@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 
 import pytest
 from byte_grammars import VOCABULARY, constraint_of, takes
 
 from weft.errors import RequestError, WeftError
+from weft.grammar import compile_pool
 from weft.grammar import trial as trial_module
 from weft.grammar.compile_pool import CompilePool
+from weft.grammar.compiler import Compiler
 from weft.grammar.form import ConstraintSpec
 from weft.grammar.read import read_constraint
 from weft.grammar.trial import Trial
@@ -72,6 +75,24 @@ def test_others_are_compiled_while_one_takes_its_time(pool):
     for i in range(5):
         pool.start(read_constraint(Form(regex=f"a{{{i + 1}}}"))).result(timeout=60)
     assert isinstance(slow.exception(timeout=60), RequestError)
+
+
+def test_nobody_waits_for_the_vocabulary_to_be_read_but_the_grammars(monkeypatch):
+    may_read = threading.Event()
+
+    class SlowCompiler(Compiler):
+        def __init__(self, vocabulary):
+            assert may_read.wait(60)
+            super().__init__(vocabulary)
+
+    monkeypatch.setattr(compile_pool, "Compiler", SlowCompiler)
+    pool = CompilePool(VOCABULARY)
+    started = [pool.start(read_constraint(Form(regex=text))) for text in ("a", "b", "c")]
+    assert not any(future.done() for future in started)
+
+    may_read.set()
+    assert all(future.result(60) for future in started)
+    pool.close()
 
 
 def test_equal_grammars_are_compiled_once_and_bad_ones_are_remembered(pool):

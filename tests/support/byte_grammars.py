@@ -6,7 +6,7 @@ import numpy as np
 
 from weft.grammar.compile_pool import refusal
 from weft.grammar.compiler import Compiler
-from weft.grammar.constraint import Constraint, allowed_ids
+from weft.grammar.constraint import Constraint
 from weft.grammar.read import read_constraint
 from weft.grammar.trial_process import judge
 from weft.grammar.vocabulary import pack_vocabulary
@@ -27,9 +27,14 @@ def constraint_of(params: StructuredOutputsParams) -> Constraint:
 
 def next_ids(constraint: Constraint) -> set[int]:
     """The tokens that may come next."""
-    row = np.zeros(COMPILER.num_words, np.uint32)
+    row = np.zeros(constraint.num_words, np.uint32)
     constraint.fill(row)
-    return set(allowed_ids(row).tolist())
+    return allowed_ids(row)
+
+
+def allowed_ids(row: np.ndarray) -> set[int]:
+    """The token ids whose bits are set in a row of `Constraint.fill`."""
+    return {token_id for token_id in range(32 * len(row)) if int(row[token_id // 32]) >> token_id % 32 & 1}
 
 
 def takes(params: StructuredOutputsParams, text: str) -> bool:

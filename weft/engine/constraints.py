@@ -20,7 +20,7 @@ from weft.engine.sequence import Sequence
 from weft.engine.step_plan import Scheduled, StepPlan
 from weft.errors import RequestError
 from weft.grammar.compile_pool import CompilePool
-from weft.grammar.constraint import Constraint, ConstraintError, allowed_ids
+from weft.grammar.constraint import Constraint, ConstraintError, only_id
 from weft.grammar.vocabulary import Vocabulary
 from weft.structured_outputs import FIELD
 
@@ -43,10 +43,20 @@ class RowMasks:
 
 @dataclass(slots=True)
 class _Followed:
-    """A constraint and the number of output tokens that it has accepted, those before the grammar included."""
+    """A constraint and the number of output tokens that it has accepted, those before the grammar included.
+
+    bits: the mask of the next token, where looking for forced tokens has made it.
+    """
 
     constraint: Constraint
     num_output_tokens: int
+    bits: np.ndarray | None = None
+
+    def accept(self, token_id: int) -> None:
+        """Go on by an output token. ConstraintError if the grammar does not allow it."""
+        self.bits = None
+        self.constraint.accept(token_id)
+        self.num_output_tokens += 1
 
 
 class Compiled(NamedTuple):
@@ -116,34 +126,18 @@ class Constraints:
             return None
         return self._thread.submit(self.masks, plan)
 
-    def forced(self, seq: Sequence) -> list[int]:
-        """The next tokens of a sequence, as far as its grammar allows just one each; [] where the model must be asked.
+    def forced(self, seqs: Iterable[Sequence]) -> dict[str, list[int]]:
+        """{request id: the next tokens}, as far as a sequence's grammar allows just one each. The model must be asked
+        about sequences that are left out.
 
-        They are the tokens that the sampler would draw, so a step need not be spent on each.
+        The tokens are those that the sampler would draw, so a step need not be spent on each.
         """
-        followed = self._followed.get(seq.request_id)
-        if followed is None or not _takes_forced(seq):
-            return []
-        return self._thread.submit(self._find_forced, seq, followed).result()
-
-    def _find_forced(self, seq: Sequence, followed: _Followed) -> list[int]:
-        constraint, found, masks = followed.constraint, list[int](), RowMasks()
-        try:
-            _catch_up(seq, followed)
-            if not constraint.forced() and not constraint.is_done:
-                return []
-            while len(found) < _MOST_FORCED and self._fill_row(seq, constraint, 0, masks):
-                only = allowed_ids(masks.bits[0])
-                if len(only) != 1:
-                    break
-                found.append(int(only[0]))
-                if found[-1] in seq.end_token_ids:
-                    break
-                constraint.accept(found[-1])
-                followed.num_output_tokens += 1
-        except ConstraintError:      # the next step's mask meets it again, and reports it
-            pass
-        return found
+        found = [(seq, followed) for seq in seqs
+                 if (followed := self._followed.get(seq.request_id)) is not None and _takes_forced(seq)]
+        if not found:
+            return {}
+        return self._thread.submit(lambda: {
+            seq.request_id: tokens for seq, followed in found if (tokens := _find_forced(seq, followed))}).result()
 
     def masks(self, plan: StepPlan) -> RowMasks:
         """The masks of a step's rows, in the order in which the sampler gets them."""
@@ -151,50 +145,69 @@ class Constraints:
         for item in plan.scheduled:
             followed = self._followed.get(item.seq.request_id)
             if followed is not None and item.num_rows:
-                self._fill_rows(item, followed, row, masks)
+                _fill_rows(item, followed, row, masks)
             row += item.num_rows
         return masks
 
-    def _fill_rows(self, item: Scheduled, followed: _Followed, first: int, masks: RowMasks) -> None:
-        """Masks of one sequence's rows: after its tokens, and after each draft that the mask before it allows.
 
-        Rows after a draft that is not allowed stay free: the draft will be rejected, and nothing of them is used.
-        """
-        constraint, num_accepted = followed.constraint, 0
-        try:
-            _catch_up(item.seq, followed)
-            for i in range(item.num_rows):
-                if item.seq.num_output_tokens + i < len(item.seq.request.forced_token_ids):
-                    continue
-                if not self._fill_row(item.seq, constraint, first + i, masks) or i == len(item.drafts):
-                    break
-                draft = item.drafts[i]
-                if not _has(masks.bits[first + i], draft) or draft in item.seq.end_token_ids:
-                    break
-                constraint.accept(draft)
-                num_accepted += 1
-            constraint.rollback(num_accepted)
-        except ConstraintError as error:
-            masks.failed[first] = f"the answer's grammar cannot go on: {error}"
+def _find_forced(seq: Sequence, followed: _Followed) -> list[int]:
+    constraint, found = followed.constraint, list[int]()
+    try:
+        _catch_up(seq, followed)
+        if not constraint.forced() and not constraint.is_done:
+            return []
+        while len(found) < _MOST_FORCED:
+            followed.bits = _next_bits(seq, constraint)
+            only = only_id(followed.bits)
+            if only is None:
+                break
+            found.append(only)
+            if only in seq.end_token_ids:
+                break
+            followed.accept(only)
+    except ConstraintError:      # the next step's mask meets it again, and reports it
+        pass
+    return found
 
-    def _fill_row(self, seq: Sequence, constraint: Constraint, row: int, masks: RowMasks) -> bool:
-        """Writes one row's mask. Returns False if the answer has ended, or cannot go on, before this row."""
-        assert self._pool is not None, "a constraint was compiled"
-        bits = np.zeros(self._pool.num_words, np.uint32)
-        constraint.fill(bits)
-        request = seq.request
-        if request.sampling.ignore_eos:
-            _clear(bits, request.eos_token_ids)
-        if constraint.is_complete:
-            _set(bits, request.sampling.stop_token_ids or ())
-        if bits.any():
-            masks.bits[row] = bits
-            return True
-        if constraint.is_complete:
-            masks.ended.add(row)
-        else:
-            masks.failed[row] = _NO_TOKEN
-        return False
+
+def _fill_rows(item: Scheduled, followed: _Followed, first: int, masks: RowMasks) -> None:
+    """Masks of one sequence's rows: after its tokens, and after each draft that the mask before it allows.
+
+    Rows after a draft that is not allowed stay free: the draft will be rejected, and nothing of them is used.
+    """
+    constraint, num_accepted = followed.constraint, 0
+    try:
+        _catch_up(item.seq, followed)
+        for i in range(item.num_rows):
+            if item.seq.num_output_tokens + i < len(item.seq.request.forced_token_ids):
+                continue
+            bits = followed.bits if i == 0 and followed.bits is not None else _next_bits(item.seq, constraint)
+            if not bits.any():
+                if constraint.is_complete:
+                    masks.ended.add(first + i)
+                else:
+                    masks.failed[first + i] = _NO_TOKEN
+                break
+            masks.bits[first + i] = bits
+            if i == len(item.drafts) or not _has(bits, item.drafts[i]) or item.drafts[i] in item.seq.end_token_ids:
+                break
+            constraint.accept(item.drafts[i])
+            num_accepted += 1
+        constraint.rollback(num_accepted)
+    except ConstraintError as error:
+        masks.failed[first] = f"the answer's grammar cannot go on: {error}"
+
+
+def _next_bits(seq: Sequence, constraint: Constraint) -> np.ndarray:
+    """The mask of the next token of a sequence, as in RowMasks; all 0 if the answer has ended, or cannot go on."""
+    bits = np.zeros(constraint.num_words, np.uint32)
+    constraint.fill(bits)
+    request = seq.request
+    if request.sampling.ignore_eos:
+        _clear(bits, request.eos_token_ids)
+    if constraint.is_complete:
+        _set(bits, request.sampling.stop_token_ids or ())
+    return bits
 
 
 def _takes_forced(seq: Sequence) -> bool:
@@ -210,8 +223,7 @@ def _catch_up(seq: Sequence, followed: _Followed) -> None:
     """The constraint accepts the sequence's output tokens that it has not accepted yet."""
     first = seq.num_prompt_tokens + followed.num_output_tokens
     for token_id in seq.token_ids[first:]:
-        followed.constraint.accept(token_id)
-        followed.num_output_tokens += 1
+        followed.accept(token_id)
 
 
 def _has(bits: np.ndarray, token_id: int) -> bool:

@@ -164,7 +164,7 @@ class EngineCore:
                 self._end(item.seq, result)
         self._scheduler.apply(plan, [result.token_ids for result in results])
         sampled_lengths = [item.seq.num_tokens for item in plan.scheduled]
-        forced = [self._force(item) for item in plan.scheduled]
+        forced = self._force(plan.scheduled)
         self.runner.end_sequences([item.seq.request_id for item in plan.scheduled if item.seq.is_finished])
         outputs = []
         for item, result, was_alive, before, num_sampled, more in zip(
@@ -186,12 +186,13 @@ class EngineCore:
                 outputs.append(_output(seq, result))
         return outputs
 
-    def _force(self, item: Scheduled) -> list[int]:
-        """Appends the tokens that the grammar of a sampled sequence leaves no choice about, and returns them."""
-        if not item.num_rows or item.seq.is_finished or self.runner.sampler.has_processors:
-            return []
-        forced = self.runner.constraints.forced(item.seq)
-        return forced[: self._scheduler.extend(item.seq, forced)]
+    def _force(self, items: Iterable[Scheduled]) -> list[list[int]]:
+        """Appends the tokens that the grammars of sampled sequences leave no choice about, and returns each item's."""
+        sampled = [item.seq for item in items if item.num_rows and not item.seq.is_finished]
+        found = {} if self.runner.sampler.has_processors else self.runner.constraints.forced(sampled)
+        forced = [found.get(item.seq.request_id, []) for item in items]
+        return [tokens[: self._scheduler.extend(item.seq, tokens)] if tokens else tokens
+                for item, tokens in zip(items, forced, strict=True)]
 
     def _end(self, seq: Sequence, result: SequenceResult) -> None:
         """Ends a sequence with an error. If its own parameters forbid every token, it ends with "stop" and a reason;

@@ -17,15 +17,13 @@ from weft.grammar.vocabulary import Vocabulary
 
 
 class Compiler:
-    """Compiles grammars for one vocabulary. Making it takes about a second for 150,000 tokens.
-
-    Attributes:
-        num_words: 32-bit words of a row of `Constraint.fill`.
+    """Compiles grammars for one vocabulary. Making it takes most of a second for 150,000 tokens, in two parts during
+    which no other thread of the process runs Python.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         source = _Source(vocabulary)
-        self.num_words = (len(source.tokens) + 31) // 32
+        self._num_words = (len(source.tokens) + 31) // 32
         self._limits = parser_limits()
         self._tokenizer = LLTokenizer(source, eos_token=source.eos_token_ids)  # pyright: ignore[reportArgumentType]  # by its attributes
         source.greedy = self._tokenizer.greedy_tokenize
@@ -36,9 +34,9 @@ class Compiler:
         if matcher.is_error():
             raise RequestError(spec.field, "a grammar", expected="one that can be compiled",
                                hint=f"{first_line(matcher.get_error()).rstrip('.')}.")
-        constraint = Constraint(matcher, self.num_words)
+        constraint = Constraint(matcher, self._num_words)
         try:
-            constraint.fill(np.zeros(self.num_words, np.uint32))
+            constraint.fill(np.zeros(self._num_words, np.uint32))
         except ConstraintError as error:
             raise RequestError(spec.field, "a grammar", expected="one whose next tokens can be found in time",
                                hint=f"{error}.") from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from llguidance import LLMatcher
 
@@ -16,21 +14,24 @@ class ConstraintError(WeftError):
 
 
 class Constraint:
-    """The state of a grammar after the tokens of a sequence. Not for two threads at once."""
+    """The state of a grammar after the tokens of a sequence. Not for two threads at once.
+
+    num_words: 32-bit words of a row of `fill`.
+    """
 
     def __init__(self, matcher: LLMatcher, num_words: int) -> None:
-        self._matcher, self._num_words = matcher, num_words
+        self._matcher, self.num_words = matcher, num_words
 
     def new(self) -> Constraint:
         """A constraint in the same state, which goes its own way."""
-        return Constraint(self._matcher.deep_copy(), self._num_words)
+        return Constraint(self._matcher.deep_copy(), self.num_words)
 
     def fill(self, row: np.ndarray) -> None:
         """Write the allowed tokens as bits. row: [V / 32, rounded up] uint32; token t is bit t % 32 of word t // 32.
 
         ConstraintError if the grammar became too complex.
         """
-        assert row.nbytes == self._num_words * 4 and row.flags.c_contiguous, "a row has the vocabulary's width"
+        assert row.nbytes == self.num_words * 4 and row.flags.c_contiguous, "a row has the vocabulary's width"
         self._matcher.unsafe_compute_mask_ptr(row.ctypes.data, row.nbytes)
         self._check()
 
@@ -65,6 +66,8 @@ class Constraint:
             raise ConstraintError(first_line(self._matcher.get_error()))
 
 
-def allowed_ids(row: Sequence[int] | np.ndarray) -> np.ndarray:
-    """The token ids whose bits are set in a row of `fill`."""
-    return np.flatnonzero(np.unpackbits(np.asarray(row, np.uint32).view(np.uint8), bitorder="little"))
+def only_id(row: np.ndarray) -> int | None:
+    """The token id of the one bit that is set in a row of `fill`; None if several are set, or none is."""
+    places = np.flatnonzero(row)
+    word = int(row[places[0]]) if len(places) == 1 else 0
+    return None if not word or word & (word - 1) else int(places[0]) * 32 + word.bit_length() - 1
