@@ -152,7 +152,7 @@ def test_the_oldest_responses_are_forgotten_when_the_store_is_full(start_server,
     found = [is_there(response_id) for response_id in ids]
     assert found == sorted(found) and found[-1] and not found[0]
     [line] = [line for line in httpx.get(f"{url}/metrics").text.splitlines()
-              if line.startswith("weft:responses_store_bytes{")]
+              if line.startswith("weft:responses_store_bytes ")]
     assert 0 < float(line.split()[-1]) <= 4000
 
 

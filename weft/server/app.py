@@ -30,6 +30,8 @@ from weft.server.options import ServerOptions
 from weft.server.page import page_router
 from weft.server.request_id import RequestIds
 from weft.server.root_path import RootPath
+from weft.server.served import ServedModel
+from weft.server.server_metrics import ServerMetrics
 from weft.server.status import status_router
 from weft.server.tokenizer_info import tokenizer_info_router
 from weft.text.parsing.parsers import choose_parsers
@@ -43,11 +45,9 @@ def build_app(engine: AsyncLLM, options: ServerOptions) -> FastAPI:
     """
     options = with_all_keys(options)
     default_sampling_params(engine.config)
-    metrics = EngineMetrics(engine.config, engine.info, lambda: engine.stats)
-    engine.add_observer(metrics)
-    parsers = choose_parsers(engine.tokenizer, tools=options.tool_call_parser, reasoning=options.reasoning_parser)
-    context = ServerContext(engine, options, metrics, int(time.time()), parsers)
-    engine.add_observer(context.pace)
+    metrics, served = ServerMetrics(), _served(engine, options)
+    metrics.add_model(served.metrics.registry)
+    context = ServerContext(options, metrics, served, int(time.time()))
     app = FastAPI(title="weft", version=__version__, openapi_url=None, docs_url=None, redoc_url=None,
                   redirect_slashes=False)
     routers = [completions_router(context), chat_router(context), chat_batch_router(context), responses_router(context),
@@ -64,6 +64,14 @@ def build_app(engine: AsyncLLM, options: ServerOptions) -> FastAPI:
     install_error_handlers(app)
     _add_layers(app, context)
     return app
+
+
+def _served(engine: AsyncLLM, options: ServerOptions) -> ServedModel:
+    parsers = choose_parsers(engine.tokenizer, tools=options.tool_call_parser, reasoning=options.reasoning_parser)
+    served = ServedModel(engine, options, EngineMetrics(engine.config, engine.info, lambda: engine.stats), parsers)
+    engine.add_observer(served.metrics)
+    engine.add_observer(served.pace)
+    return served
 
 
 def _add_layers(app: FastAPI, context: ServerContext) -> None:

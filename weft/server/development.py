@@ -60,58 +60,57 @@ async def _off(request: Request) -> Response:
 
 
 def _add_pauses(router: APIRouter, context: ServerContext) -> None:
-    engine = context.engine
-
     @router.post("/reset_prefix_cache")
-    async def reset_prefix_cache() -> dict[str, Any]:
-        return {"success": await engine.reset_prefix_cache()}
+    async def reset_prefix_cache(request: Request) -> dict[str, Any]:
+        return {"success": await context.of_query(request).engine.reset_prefix_cache()}
 
     @router.post("/pause")
     async def pause(request: Request) -> dict[str, Any]:
-        await engine.pause_generation(mode=_pause_mode(request), clear_cache=_flag(request, "clear_cache", True))
+        clear_cache = _flag(request, "clear_cache", True)
+        await context.of_query(request).engine.pause_generation(mode=_pause_mode(request), clear_cache=clear_cache)
         return {"status": "paused"}
 
     @router.post("/resume")
-    async def resume() -> dict[str, Any]:
-        await engine.resume_generation()
+    async def resume(request: Request) -> dict[str, Any]:
+        await context.of_query(request).engine.resume_generation()
         return {"status": "resumed"}
 
     @router.get("/is_paused")
-    async def is_paused() -> dict[str, Any]:
-        return {"is_paused": await engine.is_paused()}
+    async def is_paused(request: Request) -> dict[str, Any]:
+        return {"is_paused": await context.of_query(request).engine.is_paused()}
 
     @router.post("/abort_requests")
     async def abort_requests(request: Request) -> dict[str, Any]:
         parsed = await context.read(request, AbortBody)
-        return {"aborted": await context.abort(parsed.body.request_ids)}
+        return {"aborted": await context.served.abort(parsed.body.request_ids)}
 
 
 def _add_sleep(router: APIRouter, context: ServerContext) -> None:
-    engine = context.engine
-
     @router.post("/sleep")
     async def sleep(request: Request) -> dict[str, Any]:
         level = _choice(request, "level", "1", ("0", "1", "2"))
-        await engine.sleep(level=int(level), mode=_pause_mode(request))
+        await context.of_query(request).engine.sleep(level=int(level), mode=_pause_mode(request))
         return {"status": "sleeping"}
 
     @router.post("/wake_up")
     async def wake_up(request: Request) -> dict[str, Any]:
+        engine = context.of_query(request).engine
         await engine.wake_up(request.query_params.getlist("tags") or None)
         return {"status": "sleeping" if await engine.is_sleeping() else "awake"}
 
     @router.get("/is_sleeping")
-    async def is_sleeping() -> dict[str, Any]:
-        return {"is_sleeping": await engine.is_sleeping()}
+    async def is_sleeping(request: Request) -> dict[str, Any]:
+        return {"is_sleeping": await context.of_query(request).engine.is_sleeping()}
 
 
 def _add_insides(router: APIRouter, context: ServerContext) -> None:
     @router.get("/server_info")
     async def server_info(request: Request) -> Response:
         as_text = _choice(request, "config_format", "text", ("text", "json")) == "text"
-        config = dataclasses.asdict(context.engine.config)
-        answer = {"weft_config": repr(context.engine.config) if as_text else config, "version": __version__,
-                  "engine": msgspec.to_builtins(context.engine.info), "machine": dataclasses.asdict(Machine.detect())}
+        engine = context.of_query(request).engine
+        config = dataclasses.asdict(engine.config)
+        answer = {"weft_config": repr(engine.config) if as_text else config, "version": __version__,
+                  "engine": msgspec.to_builtins(engine.info), "machine": dataclasses.asdict(Machine.detect())}
         return Response(msgspec.json.encode(answer, enc_hook=repr), media_type="application/json")
 
     @router.post("/collective_rpc")
@@ -120,7 +119,8 @@ def _add_insides(router: APIRouter, context: ServerContext) -> None:
         if not body.method.isidentifier():      # no functions of modules: a client names methods of the worker only
             raise bad_field("method", body.method, expected="the name of a method of the worker")
         try:
-            results = await context.engine.collective_rpc(body.method, body.timeout, body.args, body.kwargs)
+            results = await context.of_query(request).engine.collective_rpc(
+                body.method, body.timeout, body.args, body.kwargs)
         except TimeoutError as error:
             raise ApiError(408, f"{body.method} did not end within {body.timeout} s.", "timeout") from error
         return {"results": results}

@@ -1,4 +1,4 @@
-"""Prometheus metrics of the engine: vLLM's names with the prefix `weft:`, in one registry for each app.
+"""Prometheus metrics of an engine: vLLM's names with the prefix `weft:`, in one registry for each model.
 
 A scrape reads gauges and counters from the engine's last statistics; `AsyncLLM`'s observer calls fill the histograms.
 This module knows no HTTP.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -26,7 +26,7 @@ BETWEEN_TOKENS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75,
 ITERATION = (1, *(2**power for power in range(3, 15)))
 CHOICES = (1, 2, 5, 10, 20)
 _LABELS = ("model_name", "engine")
-_ENGINE = "0"          # the value of the label `engine`: a server has one engine
+_ENGINE = "0"          # the value of the label `engine`: a model has one engine
 
 
 def token_buckets(max_model_len: int) -> tuple[int, ...]:
@@ -41,7 +41,6 @@ class EngineMetrics:
     def __init__(self, config: EngineConfig, info: EngineInfo, stats: Callable[[], EngineStats]) -> None:
         self.registry = CollectorRegistry()
         self._values = (config.served_model_names[0], _ENGINE)
-        ProcessCollector(registry=self.registry)
         self.registry.register(_StatsCollector(self._values, config, info, stats))
         self._seconds = {name: self._histogram(name, buckets) for name, buckets in (
             ("time_to_first_token_seconds", FIRST_TOKEN), ("inter_token_latency_seconds", BETWEEN_TOKENS),
@@ -94,11 +93,6 @@ class EngineMetrics:
     def between_tokens(self, seconds: float) -> None:
         """Records the time between two tokens of a streamed answer."""
         self._seconds["inter_token_latency_seconds"].observe(seconds)
-
-    def watch_bytes(self, name: str, help_text: str, read: Callable[[], int]) -> None:
-        """Adds a gauge `weft:NAME` of bytes, which `read` tells when it is asked for."""
-        gauge = Gauge(f"weft:{name}", help_text, _LABELS, registry=self.registry)
-        gauge.labels(*self._values).set_function(read)
 
     def rejected(self, reason: str) -> None:
         """Counts a request that was refused before it started."""

@@ -15,8 +15,8 @@ def status_router(context: ServerContext) -> APIRouter:
     router = APIRouter()
 
     async def health() -> Response:
-        await context.engine.check_health()
-        reason = context.engine.stalled(context.options.stall_timeout)
+        await context.served.engine.check_health()
+        reason = context.served.engine.stalled(context.options.stall_timeout)
         if reason is not None:
             raise ApiError(503, reason)
         return Response(status_code=200)

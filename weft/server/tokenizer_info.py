@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from weft.server.context import ServerContext
 from weft.server.errors import ApiError
+from weft.server.served import ServedModel
 from weft.text.mistral_tokenizer import MistralTokenizer
 
 _NAME = "tokenizer_config.json"
@@ -22,18 +23,18 @@ def tokenizer_info_router(context: ServerContext) -> APIRouter:
     router = APIRouter()
 
     @router.get("/tokenizer_info")
-    async def tokenizer_info() -> dict[str, Any]:
+    async def tokenizer_info(request: Request) -> dict[str, Any]:
         if not context.options.enable_tokenizer_info_endpoint:
             raise ApiError(404, "/tokenizer_info is served only with --enable-tokenizer-info-endpoint.")
-        return await asyncio.to_thread(_settings, context)
+        return await asyncio.to_thread(_settings, context.of_query(request))
 
     return router
 
 
-def _settings(context: ServerContext) -> dict[str, Any]:
+def _settings(served: ServedModel) -> dict[str, Any]:
     """The keys of the tokenizer's own file, without places of files, under what weft makes of them."""
-    tokenizer = context.require_tokenizer()
-    file = Path(context.engine.config.tokenizer.path or "") / _NAME
+    tokenizer = served.require_tokenizer()
+    file = Path(served.engine.config.tokenizer.path or "") / _NAME
     stated = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     kept = {name: value for name, value in stated.items() if not name.endswith(_PLACES)}
     source = tokenizer.source

@@ -17,7 +17,7 @@ from weft.outputs import CompletionOutput, RequestOutput
 from weft.server.anthropic.blocks import BlockStream, whole_blocks
 from weft.server.anthropic.request import chat_fields, thinking_fields
 from weft.server.anthropic.schemas import CountTokensBody, MessagesBody
-from weft.server.context import ServerContext, ignored_header
+from weft.server.context import ServerContext
 from weft.server.disconnect import started_stream, until_disconnect
 from weft.server.errors import anthropic_body, renamed_fields
 from weft.server.metrics import TokenClock
@@ -26,6 +26,8 @@ from weft.server.openai.prompts import render
 from weft.server.openai.schemas import ChatBody, Parsed, parse
 from weft.server.openai.streaming import closed_stream
 from weft.server.openai.turn import Turn, prepare_turn
+from weft.server.request_fields import ignored_header
+from weft.server.served import ServedModel
 from weft.text.reasoning.reasoning_format import ReasoningFormat
 
 # Field of a chat body -> the field of this route that it comes from.
@@ -40,9 +42,10 @@ def messages_router(context: ServerContext) -> APIRouter:
     @router.post("/v1/messages")
     async def messages(request: Request) -> Response:
         parsed = await context.read(request, MessagesBody)
+        served = await context.model(request, parsed.body)
         with renamed_fields(_NAMES):
-            chat = await asyncio.to_thread(_chat, context, parsed)
-            turn = await until_disconnect(request, prepare_turn(context, request, chat, prefix="msg_"))
+            chat = await asyncio.to_thread(_chat, served, parsed)
+            turn = await until_disconnect(request, prepare_turn(served, request, chat, prefix="msg_"))
         headers = {"request-id": turn.response_id, **ignored_header(parsed.ignored)}
         if parsed.body.stream:
             events = closed_stream(_stream(turn), lambda error: _event(anthropic_body(error)))
@@ -54,21 +57,22 @@ def messages_router(context: ServerContext) -> APIRouter:
     @router.post("/v1/messages/count_tokens")
     async def count_tokens(request: Request) -> Response:
         parsed = await context.read(request, CountTokensBody)
-        chat = await asyncio.to_thread(_chat, context, parsed)
-        prompt = await render(context, chat.body)
-        token_ids = await context.encode(prompt, "messages", add_special_tokens=False)
+        served = await context.model(request, parsed.body)
+        chat = await asyncio.to_thread(_chat, served, parsed)
+        prompt = await render(served, chat.body)
+        token_ids = await served.encode(prompt, "messages", add_special_tokens=False)
         return Response(msgspec.json.encode({"input_tokens": len(token_ids)}), media_type="application/json",
                         headers=ignored_header(parsed.ignored))
 
     return router
 
 
-def _chat(context: ServerContext, parsed: Parsed[Any]) -> Parsed[ChatBody]:
+def _chat(served: ServedModel, parsed: Parsed[Any]) -> Parsed[ChatBody]:
     """The chat body that a body of Anthropic's means."""
-    body, has_switch = parsed.body, context.require_renderer().reads("enable_thinking")
+    body, has_switch = parsed.body, served.require_renderer().reads("enable_thinking")
     fields = chat_fields(body) | thinking_fields(
         body.thinking, has_switch=has_switch,
-        has_marks=isinstance(context.parsers.reasoning, ReasoningFormat)) | parsed.sampling
+        has_marks=isinstance(served.parsers.reasoning, ReasoningFormat)) | parsed.sampling
     if isinstance(body, MessagesBody):
         fields |= {"max_tokens": body.max_tokens, "stream": body.stream}
         fields |= {"stop": body.stop_sequences} if body.stop_sequences else {}
@@ -105,7 +109,7 @@ def _stop(turn: Turn, answer: CompletionOutput, num_tokens: int, *, has_calls: b
 
 
 async def _stream(turn: Turn) -> AsyncGenerator[bytes, None]:
-    clock, blocks, parts, has_begun = TokenClock(turn.context.metrics), BlockStream(), turn.parts(), False
+    clock, blocks, parts, has_begun = TokenClock(turn.served.metrics), BlockStream(), turn.parts(), False
     async with aclosing(turn.generation.outputs()) as outputs:
         async for _, output in outputs:
             if not has_begun:

@@ -14,7 +14,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from weft.outputs import CompletionOutput, RequestOutput
-from weft.server.context import ServerContext, ignored_header
+from weft.server.context import ServerContext
 from weft.server.disconnect import started_stream, until_disconnect
 from weft.server.metrics import TokenClock
 from weft.server.openai.answer_parts import AnswerParts, delta_of
@@ -23,6 +23,7 @@ from weft.server.openai.logprobs import chat_logprobs, prompt_logprobs
 from weft.server.openai.schemas import ChatBody
 from weft.server.openai.streaming import StreamUsage, closed_with_done, event
 from weft.server.openai.turn import Turn, prepare_turn
+from weft.server.request_fields import ignored_header
 
 
 def chat_router(context: ServerContext) -> APIRouter:
@@ -32,8 +33,9 @@ def chat_router(context: ServerContext) -> APIRouter:
     @router.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Response:
         parsed = await context.read(request, ChatBody)
+        served = await context.model(request, parsed.body)
         headers = ignored_header(parsed.ignored)
-        turn = await until_disconnect(request, prepare_turn(context, request, parsed))
+        turn = await until_disconnect(request, prepare_turn(served, request, parsed))
         if parsed.body.stream:
             return await started_stream(request, closed_with_done(_stream(turn)), headers)
         outputs = await until_disconnect(request, turn.generation.final())
@@ -74,13 +76,13 @@ def _response(turn: Turn, output: RequestOutput) -> bytes:
     return msgspec.json.encode({**head_of(turn, "chat.completion"), "choices": choices,
                                 "usage": usage_of([output], num_reasoning_tokens),
                                 "prompt_logprobs": prompt_logprobs(output.prompt_logprobs),
-                                **prompt_fields(turn.context, turn.body, output)})
+                                **prompt_fields(turn.served, turn.body, output)})
 
 
 async def _stream(turn: Turn) -> AsyncGenerator[bytes, None]:
     head = head_of(turn, "chat.completion.chunk")
-    counts = StreamUsage(turn.body.stream_options, always=turn.context.options.enable_force_include_usage)
-    clock, begun = TokenClock(turn.context.metrics), False
+    counts = StreamUsage(turn.body.stream_options, always=turn.served.options.enable_force_include_usage)
+    clock, begun = TokenClock(turn.served.metrics), False
     parts = [turn.parts() for _ in range(turn.params.n)]
     async with aclosing(turn.generation.outputs()) as outputs:
         async for _, output in outputs:
@@ -101,7 +103,7 @@ async def _stream(turn: Turn) -> AsyncGenerator[bytes, None]:
 
 def _openings(turn: Turn, output: RequestOutput) -> list[dict[str, Any]]:
     """The first chunks of each answer: one with the role and, if `echo` is set, one with the echoed text."""
-    ids = prompt_fields(turn.context, turn.body, output)
+    ids = prompt_fields(turn.served, turn.body, output)
     chunks = [({"role": turn.role, "content": ""}, ids)] + ([({"content": turn.echo}, {})] if turn.echo else [])
     return [{"choices": [{"index": index, "delta": delta, "logprobs": None, "finish_reason": None}], **extra}
             for index in range(turn.params.n) for delta, extra in chunks]

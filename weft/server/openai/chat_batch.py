@@ -10,7 +10,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from weft.outputs import RequestOutput
-from weft.server.context import ServerContext, ignored_header
+from weft.server.context import ServerContext
 from weft.server.disconnect import until_disconnect
 from weft.server.errors import bad_field, renamed_fields
 from weft.server.openai.chat import choices_of, head_of
@@ -18,6 +18,8 @@ from weft.server.openai.generation import prompt_fields, usage_of
 from weft.server.openai.logprobs import prompt_logprobs
 from weft.server.openai.schemas import BatchChatBody, ChatBody, Parsed
 from weft.server.openai.turn import Turn, prepare_turn
+from weft.server.request_fields import ignored_header
+from weft.server.served import ServedModel
 
 _ONE_BY_ONE = "Send such a conversation to /v1/chat/completions."
 
@@ -30,7 +32,8 @@ def chat_batch_router(context: ServerContext) -> APIRouter:
     async def chat_completions_batch(request: Request) -> Response:
         parsed = await context.read(request, BatchChatBody)
         _check(parsed)
-        turns = await until_disconnect(request, _prepare(context, request, parsed))
+        served = await context.model(request, parsed.body)
+        turns = await until_disconnect(request, _prepare(served, request, parsed))
         outputs = await until_disconnect(request, _run(turns))
         answer = await asyncio.to_thread(_response, turns, outputs)
         return Response(answer, headers=ignored_header(parsed.ignored), media_type="application/json")
@@ -46,12 +49,12 @@ def _check(parsed: Parsed[BatchChatBody]) -> None:
             raise bad_field(name, value, expected=f"{off} in a batch", hint=_ONE_BY_ONE)
 
 
-async def _prepare(context: ServerContext, request: Request, parsed: Parsed[BatchChatBody]) -> list[Turn]:
+async def _prepare(served: ServedModel, request: Request, parsed: Parsed[BatchChatBody]) -> list[Turn]:
     turns = []
     for i, messages in enumerate(parsed.body.messages):
         body = ChatBody.model_construct(parsed.body.model_fields_set, **{**dict(parsed.body), "messages": messages})
         with renamed_fields({"messages": f"messages.{i}"}):
-            turns.append(await prepare_turn(context, request, Parsed(body, parsed.sampling, ())))
+            turns.append(await prepare_turn(served, request, Parsed(body, parsed.sampling, ())))
     return turns
 
 
@@ -72,6 +75,6 @@ def _response(turns: Sequence[Turn], outputs: Sequence[RequestOutput]) -> bytes:
         [choice], count = choices_of(turn, output)
         num_reasoning_tokens = count if num_reasoning_tokens is None else num_reasoning_tokens + (count or 0)
         choices.append({**choice, "index": i, "prompt_logprobs": prompt_logprobs(output.prompt_logprobs),
-                        **prompt_fields(turn.context, turn.body, output)})
+                        **prompt_fields(turn.served, turn.body, output)})
     return msgspec.json.encode({**head_of(turns[0], "chat.completion"), "choices": choices,
                                 "usage": usage_of(outputs, num_reasoning_tokens)})

@@ -18,7 +18,7 @@ from fastapi import APIRouter, Request, Response
 from weft.errors import RequestError
 from weft.outputs import CompletionOutput, RequestOutput
 from weft.sampling_params import SamplingParams
-from weft.server.context import ServerContext, ignored_header, request_id_of
+from weft.server.context import ServerContext
 from weft.server.disconnect import started_stream, until_disconnect
 from weft.server.errors import ApiError, bad_field, dotted
 from weft.server.metrics import TokenClock
@@ -26,6 +26,8 @@ from weft.server.openai.generation import Generation, prompt_fields, sampling_pa
 from weft.server.openai.logprobs import CompletionLogprobs, TokenNames, prompt_logprobs
 from weft.server.openai.schemas import MAX_PROMPTS, CompletionBody, Parsed
 from weft.server.openai.streaming import StreamUsage, check_stream_options, closed_with_done, event
+from weft.server.request_fields import ignored_header, priority_of, request_id_of, timeout_of
+from weft.server.served import ServedModel
 
 Prompt = str | list[int]
 
@@ -37,8 +39,9 @@ def completions_router(context: ServerContext) -> APIRouter:
     @router.post("/v1/completions")
     async def completions(request: Request) -> Response:
         parsed = await context.read(request, CompletionBody)
+        served = await context.model(request, parsed.body)
         headers = ignored_header(parsed.ignored)
-        job = await until_disconnect(request, _prepare(context, request, parsed))
+        job = await until_disconnect(request, _prepare(served, request, parsed))
         if parsed.body.stream:
             return await started_stream(request, closed_with_done(_stream(job)), headers)
         outputs = await until_disconnect(request, job.generation.final())
@@ -52,7 +55,7 @@ def completions_router(context: ServerContext) -> APIRouter:
 class _Job:
     """One request, ready to run. texts: each prompt's text for `echo`; None for a prompt without text."""
 
-    context: ServerContext
+    served: ServedModel
     body: CompletionBody
     params: SamplingParams
     texts: list[str | None]
@@ -65,7 +68,7 @@ class _Job:
         text = self.texts[prompt]
         if text is not None and self.params.truncate_prompt_tokens is None:
             return text
-        return self.context.require_tokenizer().decode(output.prompt_token_ids,
+        return self.served.require_tokenizer().decode(output.prompt_token_ids,
                                              skip_special_tokens=self.params.skip_special_tokens)
 
     @property
@@ -89,28 +92,28 @@ def prompts_of(value: Any) -> list[Prompt]:
     return value
 
 
-async def _read_embeds(context: ServerContext, value: Any) -> list[Any]:
+async def _read_embeds(served: ServedModel, value: Any) -> list[Any]:
     """The prompts in `prompt_embeds`, which is base64 text or a list of such texts. ApiError 400 otherwise."""
     found = []
     for text, place in zip(_listed(value), _places("prompt_embeds", value), strict=True):
         if not isinstance(text, str):
             raise bad_field(place, text, expected="base64 text of a tensor that torch.save wrote")
         try:
-            found.append(await context.engine.read_prompt_embeds(text))
+            found.append(await served.engine.read_prompt_embeds(text))
         except RequestError as error:
             _, dot, rest = dotted(error.field).partition(".")
             raise ApiError(400, str(error), place + dot + rest) from error
     return found
 
 
-async def _middle(context: ServerContext, body: CompletionBody, prompt: Prompt, params: SamplingParams
+async def _middle(served: ServedModel, body: CompletionBody, prompt: Prompt, params: SamplingParams
                   ) -> dict[str, Any]:
     """The prompt to fill in what is between `prompt` and `suffix`. Its further end tokens go to `params`."""
     assert body.suffix is not None, "called where there is one"
-    context.require_tokenizer()
+    served.require_tokenizer()
     if not isinstance(prompt, str):
         raise bad_field("suffix", body.suffix, expected="none with a prompt of token ids", hint="Send the texts.")
-    found = await context.engine.fill_in_middle(prompt, body.suffix, add_special_tokens=body.add_special_tokens)
+    found = await served.engine.fill_in_middle(prompt, body.suffix, add_special_tokens=body.add_special_tokens)
     params.stop_token_ids = list(dict.fromkeys([*(params.stop_token_ids or ()), *found.stop_token_ids]))
     return {"prompt_token_ids": found.token_ids}
 
@@ -133,7 +136,7 @@ def _is_token_ids(value: list[Any]) -> bool:
     return all(type(item) is int for item in value)
 
 
-async def _prepare(context: ServerContext, request: Request, parsed: Parsed[CompletionBody]) -> _Job:
+async def _prepare(served: ServedModel, request: Request, parsed: Parsed[CompletionBody]) -> _Job:
     body, given = parsed.body, parsed.sampling
     check_stream_options(body.stream, body.stream_options, given.get("prompt_logprobs"))
     if body.max_tokens < (0 if body.echo else 1):
@@ -147,30 +150,30 @@ async def _prepare(context: ServerContext, request: Request, parsed: Parsed[Comp
     prompts = [] if body.prompt is None else prompts_of(body.prompt)
     num_top = 0 if body.logprobs is None and given.get("logprob_token_ids") else body.logprobs
     params = sampling_params(
-        context, given, max_tokens=max(body.max_tokens, 1), logprobs=body.logprobs, stream=body.stream,
+        served, given, max_tokens=max(body.max_tokens, 1), logprobs=body.logprobs, stream=body.stream,
         prompt_logprobs=num_top if body.echo and "prompt_logprobs" not in given else None)
-    embeds = await _read_embeds(context, body.prompt_embeds)
+    embeds = await _read_embeds(served, body.prompt_embeds)
     texts = [None] * len(embeds) + [prompt if isinstance(prompt, str) else None for prompt in prompts]
     places = ["prompt"] if prompts == [body.prompt] else [f"prompt.{i}" for i in range(len(prompts))]
     inputs: list[dict[str, Any]] = [{"prompt_embeds": rows} for rows in embeds]
     if body.suffix:
-        inputs += [await _middle(context, body, prompt, params) for prompt in prompts]
+        inputs += [await _middle(served, body, prompt, params) for prompt in prompts]
     else:
-        inputs += [{"prompt_token_ids": await context.encode(prompt, place, add_special_tokens=body.add_special_tokens)}
+        inputs += [{"prompt_token_ids": await served.encode(prompt, place, add_special_tokens=body.add_special_tokens)}
                    for prompt, place in zip(prompts, places, strict=True)]
     if body.echo:
-        context.require_tokenizer()
+        served.require_tokenizer()
     response_id = "cmpl-" + request_id_of(request, body.request_id)
     generation = Generation(
-        context, inputs, params, response_id=response_id, cache_salt=body.cache_salt,
-        priority=context.priority(request, body.priority), timeout=context.timeout(request, body.timeout), fields={},
+        served, inputs, params, response_id=response_id, cache_salt=body.cache_salt,
+        priority=priority_of(request, body.priority), timeout=timeout_of(request, body.timeout), fields={},
         places=_places("prompt_embeds", body.prompt_embeds) + places)
     as_ids = body.return_tokens_as_token_ids
-    names = TokenNames(context.engine.tokenizer,
-                       as_ids=context.options.return_tokens_as_token_ids if as_ids is None else as_ids)
+    names = TokenNames(served.engine.tokenizer,
+                       as_ids=served.options.return_tokens_as_token_ids if as_ids is None else as_ids)
     head = {"id": response_id, "object": "text_completion", "created": int(time.time()),
-            "model": body.model or context.model_names[0]}
-    return _Job(context, body, params, texts, generation, names, head)
+            "model": body.model or served.names[0]}
+    return _Job(served, body, params, texts, generation, names, head)
 
 
 def _response(job: _Job, outputs: list[RequestOutput]) -> bytes:
@@ -189,7 +192,7 @@ def _choice(job: _Job, prompt: int, output: RequestOutput, answer: CompletionOut
         if body.echo:
             token_ids, positions = output.prompt_token_ids + token_ids, (output.prompt_logprobs or []) + positions
         logprobs = CompletionLogprobs(job.names).add(token_ids, positions)
-    ids = prompt_fields(job.context, body, output)
+    ids = prompt_fields(job.served, body, output)
     return {"index": prompt * job.params.n + answer.index, "text": echoed + ("" if job.is_scoring else answer.text),
             "logprobs": logprobs, "finish_reason": answer.finish_reason, "stop_reason": answer.stop_reason,
             "prompt_logprobs": prompt_logprobs(output.prompt_logprobs), **ids,
@@ -197,8 +200,8 @@ def _choice(job: _Job, prompt: int, output: RequestOutput, answer: CompletionOut
 
 
 async def _stream(job: _Job) -> AsyncGenerator[bytes, None]:
-    counts = StreamUsage(job.body.stream_options, always=job.context.options.enable_force_include_usage)
-    clock, echoes, logprobs = TokenClock(job.context.metrics), {}, {}
+    counts = StreamUsage(job.body.stream_options, always=job.served.options.enable_force_include_usage)
+    clock, echoes, logprobs = TokenClock(job.served.metrics), {}, {}
     async with aclosing(job.generation.outputs()) as outputs:
         async for prompt, output in outputs:
             counts.count(prompt, output)
@@ -232,5 +235,5 @@ def _delta(job: _Job, prompt: int, output: RequestOutput, answer: CompletionOutp
     return {"index": prompt * job.params.n + answer.index, "text": text,
             "logprobs": builder.add(token_ids, positions) if has_logprobs and token_ids else None,
             "finish_reason": answer.finish_reason, "stop_reason": answer.stop_reason,
-            **(prompt_fields(job.context, body, output) if is_first else {}),
+            **(prompt_fields(job.served, body, output) if is_first else {}),
             **token_fields(answer, body.return_token_ids)}

@@ -16,10 +16,10 @@ from weft.errors import QueueFullError, RequestError
 from weft.frontend.defaults import default_fields
 from weft.outputs import CompletionOutput, RequestOutput
 from weft.sampling_params import RequestOutputKind, SamplingParams
-from weft.server.context import ServerContext
 from weft.server.deadline import Deadline
 from weft.server.errors import ApiError, bad_field, dotted
 from weft.server.openai.schemas import GenerationBody
+from weft.server.served import ServedModel
 
 logger = logging.getLogger(__name__)
 
@@ -27,18 +27,18 @@ MAX_ANSWERS = 16384        # answers of one HTTP request: prompts times n
 MAX_COPIED_IDS = 2**24     # token ids in prompts and lists, times n, because the engine copies them for each answer
 
 
-def sampling_params(context: ServerContext, given: dict[str, Any], *, max_tokens: int | None, logprobs: int | None,
+def sampling_params(served: ServedModel, given: dict[str, Any], *, max_tokens: int | None, logprobs: int | None,
                     prompt_logprobs: int | None, stream: bool) -> SamplingParams:
     """SamplingParams of a request: its fields in `given`, then the defaults of the model's generation config.
 
-    max_tokens: None fills the context. A beam search draws nothing, so it has no defaults of the model.
+    max_tokens: None fills the served. A beam search draws nothing, so it has no defaults of the model.
     RequestError names a wrong field.
     """
-    fields = (default_fields(context.engine.config) if given.get("use_beam_search") is not True else {}) | given
+    fields = (default_fields(served.engine.config) if given.get("use_beam_search") is not True else {}) | given
     if prompt_logprobs is not None:
         fields["prompt_logprobs"] = prompt_logprobs
     params = SamplingParams(
-        **fields, max_tokens=max_tokens, logprobs=logprobs, detokenize=context.engine.tokenizer is not None,
+        **fields, max_tokens=max_tokens, logprobs=logprobs, detokenize=served.engine.tokenizer is not None,
         output_kind=RequestOutputKind.FINAL_ONLY)
     if stream:
         if params.picks_best:
@@ -58,7 +58,7 @@ class Generation:
     fields: {engine's field name: the client's}, for errors, if they differ: {"logprobs": "top_logprobs"}.
     """
 
-    def __init__(self, context: ServerContext, prompts: Sequence[dict[str, Any]], params: SamplingParams, *,
+    def __init__(self, served: ServedModel, prompts: Sequence[dict[str, Any]], params: SamplingParams, *,
                  places: Sequence[str], response_id: str, priority: int, cache_salt: str | None,
                  fields: dict[str, str], timeout: float | None = None) -> None:
         self._count_field = "n" if params.best_of is None else "best_of"
@@ -66,18 +66,18 @@ class Generation:
             raise bad_field(self._count_field, params.num_candidates,
                             expected=f"prompts times {self._count_field} up to {MAX_ANSWERS}")
         self._response_id = response_id
-        self._context, self._params, self._priority, self._fields = context, params, priority, fields
+        self._served, self._params, self._priority, self._fields = served, params, priority, fields
         self._places = places
         salt = {"cache_salt": cache_salt} if cache_salt is not None else {}
         self._prompts = [prompt | salt for prompt in prompts]
         self._ids = [f"{response_id}-{i}-{secrets.token_hex(4)}" for i in range(len(prompts))]
-        self._deadline = Deadline(context.engine, self._ids, timeout)
+        self._deadline = Deadline(served.engine, self._ids, timeout)
         self._check_lengths()
         self._check_copies()
 
     def _check_lengths(self) -> None:
         """Checks all prompts before the first runs: a started stream can no longer return an error status."""
-        info, cut = self._context.engine.info, self._params.truncate_prompt_tokens
+        info, cut = self._served.engine.info, self._params.truncate_prompt_tokens
         longest, expected = info.max_model_len - 1, f"fewer tokens than max_model_len = {info.max_model_len}"
         if info.encoder_vocab_size is not None:            # the prompt is the encoder's
             longest = info.max_encoder_len or info.max_model_len
@@ -90,7 +90,7 @@ class Generation:
 
     def _check_copies(self) -> None:
         """Limits the memory that a small body can take in the engine: n multiplies the body's token ids."""
-        params, limit = self._params, self._context.engine.info.max_model_len
+        params, limit = self._params, self._served.engine.info.max_model_len
         listed = sum(len(ids or ()) for ids in (params.stop_token_ids, params.allowed_token_ids, params.logit_bias))
         num_ids = sum(_num_copied(prompt, limit) + listed for prompt in self._prompts)
         if num_ids * params.num_candidates > MAX_COPIED_IDS:
@@ -100,25 +100,25 @@ class Generation:
 
     async def outputs(self) -> AsyncGenerator[tuple[int, RequestOutput], None]:
         """Iterates over (prompt index, output) as outputs come. ApiError if the engine refuses or fails at a prompt."""
-        self._context.load += 1
-        self._context.open |= dict.fromkeys(self._ids, self._response_id)
+        self._served.load += 1
+        self._served.open |= dict.fromkeys(self._ids, self._response_id)
         try:
             with self._deadline:
                 async with aclosing(merged([self._one(index) for index in range(len(self._prompts))])) as outputs:
                     async for item in outputs:
                         yield item
         except QueueFullError as error:
-            self._context.metrics.rejected("queue_full")
-            seconds = self._context.pace.retry_after(self._context.engine.stats.num_waiting)
+            self._served.metrics.rejected("queue_full")
+            seconds = self._served.pace.retry_after(self._served.engine.stats.num_waiting)
             raise ApiError(429, str(error), retry_after=seconds) from error
         finally:
-            self._context.load -= 1
+            self._served.load -= 1
             for engine_id in self._ids:
-                del self._context.open[engine_id]
+                del self._served.open[engine_id]
 
     async def _one(self, index: int) -> AsyncGenerator[RequestOutput, None]:
         try:
-            async with aclosing(self._context.engine.generate(
+            async with aclosing(self._served.engine.generate(
                     self._prompts[index], self._params, self._ids[index], priority=self._priority)) as outputs:
                 async for output in outputs:
                     self._deadline.check()
@@ -216,9 +216,9 @@ def token_fields(answer: CompletionOutput, wanted: bool) -> dict[str, Any]:
     return {"token_ids": answer.token_ids} if wanted else {}
 
 
-def prompt_fields(context: ServerContext, body: GenerationBody, output: RequestOutput) -> dict[str, Any]:
+def prompt_fields(served: ServedModel, body: GenerationBody, output: RequestOutput) -> dict[str, Any]:
     """The fields about the prompt that the body asks for: prompt_token_ids, prompt_text."""
     fields: dict[str, Any] = {"prompt_token_ids": output.prompt_token_ids} if body.return_token_ids else {}
     if body.return_prompt_text:
-        fields["prompt_text"] = context.require_tokenizer().decode(output.prompt_token_ids, skip_special_tokens=False)
+        fields["prompt_text"] = served.require_tokenizer().decode(output.prompt_token_ids, skip_special_tokens=False)
     return fields

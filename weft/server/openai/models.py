@@ -19,7 +19,7 @@ def models_router(context: ServerContext) -> APIRouter:
 
     @router.get("/v1/models")
     async def models(request: Request) -> dict[str, Any]:
-        names = context.model_names
+        names = context.served.names
         if _is_anthropic(request):
             return {"data": [_info(context, name) for name in names], "has_more": False, "first_id": names[0],
                     "last_id": names[-1]}
@@ -27,7 +27,7 @@ def models_router(context: ServerContext) -> APIRouter:
 
     @router.get("/v1/models/{name:path}")
     async def model(request: Request, name: str) -> dict[str, Any]:
-        context.check_model(name)
+        context.named(name)
         return _info(context, name) if _is_anthropic(request) else _card(context, name)
 
     return router
@@ -40,7 +40,7 @@ def _is_anthropic(request: Request) -> bool:
 def _info(context: ServerContext, name: str) -> dict[str, Any]:
     return {"type": "model", "id": name, "display_name": name,
             "created_at": datetime.fromtimestamp(context.created, UTC).isoformat(),
-            "max_input_tokens": context.engine.info.max_model_len}
+            "max_input_tokens": context.served.engine.info.max_model_len}
 
 
 def _card(context: ServerContext, name: str) -> dict[str, Any]:
@@ -49,5 +49,5 @@ def _card(context: ServerContext, name: str) -> dict[str, Any]:
                   "allow_search_indices": False, "allow_view": True, "allow_fine_tuning": False, "organization": "*",
                   "group": None, "is_blocking": False}
     return {"id": name, "object": "model", "created": context.created, "owned_by": "weft",
-            "root": context.engine.config.model.name, "parent": None,
-            "max_model_len": context.engine.info.max_model_len, "permission": [permission]}
+            "root": context.served.engine.config.model.name, "parent": None,
+            "max_model_len": context.served.engine.info.max_model_len, "permission": [permission]}

@@ -9,24 +9,24 @@ from typing import Any
 
 from weft.errors import RequestError
 from weft.frontend.lanes import num_chars
-from weft.server.context import ServerContext
 from weft.server.errors import ApiError, bad_field, dotted
 from weft.server.openai.schemas import ChatBody, TokenizeBody
+from weft.server.served import ServedModel
 
 _SWITCHES = ("enable_thinking", "thinking")      # variables of chat templates
 
 
-async def render(context: ServerContext, body: ChatBody | TokenizeBody, *,
+async def render(served: ServedModel, body: ChatBody | TokenizeBody, *,
                  shows_tools: bool = True) -> str | list[int]:
     """The prompt of `body.messages`, as text or token ids. ApiError 400 names the wrong message or field.
 
     shows_tools: False: the template does not get the tools.
     """
-    renderer, messages = context.require_renderer(), body.messages or ()
-    if body.chat_template is not None and not context.options.trust_request_chat_template:
+    renderer, messages = served.require_renderer(), body.messages or ()
+    if body.chat_template is not None and not served.options.trust_request_chat_template:
         raise bad_field("chat_template", body.chat_template, expected="no template in a request",
                         hint="It is a program: a server takes it only with --trust-request-chat-template.")
-    variables = {**context.options.default_chat_template_kwargs, **_effort(context, body), **body.chat_template_kwargs}
+    variables = {**served.options.default_chat_template_kwargs, **_effort(served, body), **body.chat_template_kwargs}
     tools = [_shown(tool) for tool in body.tools or ()] if shows_tools else None
 
     def work() -> str | list[int]:
@@ -34,11 +34,11 @@ async def render(context: ServerContext, body: ChatBody | TokenizeBody, *,
             messages, tools=tools, documents=getattr(body, "documents", None),
             add_generation_prompt=body.add_generation_prompt,
             continue_final_message=body.continue_final_message, chat_template=body.chat_template,
-            chat_template_content_format=context.options.chat_template_content_format,
+            chat_template_content_format=served.options.chat_template_content_format,
             chat_template_kwargs=variables)
 
     try:
-        return await context.engine.lanes.run(work, num_chars(messages))
+        return await served.engine.lanes.run(work, num_chars(messages))
     except RequestError as error:
         raise ApiError(400, str(error), dotted(error.field)) from error
 
@@ -51,12 +51,12 @@ def _shown(tool: dict[str, Any]) -> dict[str, Any]:
     return {**tool, "function": {key: value for key, value in function.items() if key != "strict"}}
 
 
-def _effort(context: ServerContext, body: ChatBody | TokenizeBody) -> dict[str, Any]:
+def _effort(served: ServedModel, body: ChatBody | TokenizeBody) -> dict[str, Any]:
     """`reasoning_effort` as the chat template reads it; {} if it does not, because clients send it to every model.
 
     "none" also switches the reasoning off in templates that have a switch.
     """
-    effort, renderer = getattr(body, "reasoning_effort", None), context.require_renderer()
+    effort, renderer = getattr(body, "reasoning_effort", None), served.require_renderer()
     if effort is None:
         return {}
     variables: dict[str, Any] = {"reasoning_effort": effort} if renderer.reads("reasoning_effort") else {}

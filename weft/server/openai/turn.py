@@ -16,7 +16,6 @@ from fastapi import Request
 
 from weft.field_checks import MAX_COUNT
 from weft.sampling_params import SamplingParams
-from weft.server.context import ServerContext, request_id_of
 from weft.server.errors import bad_field
 from weft.server.openai.answer_parts import AnswerParts
 from weft.server.openai.forced_calls import forced_form, forced_parser
@@ -27,6 +26,8 @@ from weft.server.openai.schemas import ChatBody, Parsed
 from weft.server.openai.streaming import check_stream_options
 from weft.server.openai.thinking import reasoning_budget
 from weft.server.openai.tool_choice import Choice, ToolUse, read_tool_use
+from weft.server.request_fields import priority_of, request_id_of, timeout_of
+from weft.server.served import ServedModel
 from weft.structured_outputs import FIELD
 from weft.text.detokenizer import IncrementalDetokenizer
 from weft.text.parsing.kind import ParseRequest
@@ -42,7 +43,7 @@ class Turn:
     tools: what the answer may call. parse_request: what the parsers of its answers know.
     """
 
-    context: ServerContext
+    served: ServedModel
     body: ChatBody
     params: SamplingParams
     generation: Generation
@@ -56,15 +57,15 @@ class Turn:
 
     def parts(self) -> AnswerParts:
         """What finds the parts of one of the turn's answers."""
-        parser = forced_parser(self.tools) or self.context.parsers.make(
+        parser = forced_parser(self.tools) or self.served.parsers.make(
             self.parse_request, with_tools=self.tools.is_free)
         return AnswerParts(parser, shows_reasoning=self.body.include_reasoning, may_repeat=self.tools.may_repeat,
                            names_calls=self.tools.choice is not Choice.NAMED)
 
     def num_reasoning_tokens(self, parts: Iterable[AnswerParts]) -> int | None:
         """The tokens of the reasoning of ended answers; None if the model's answers have none. Slow: for a thread."""
-        tokenizer, params = self.context.engine.tokenizer, self.params
-        if tokenizer is None or self.context.parsers.reasoning is None:
+        tokenizer, params = self.served.engine.tokenizer, self.params
+        if tokenizer is None or self.served.parsers.reasoning is None:
             return None
         return sum(count_tokens(IncrementalDetokenizer(
             tokenizer, self.parse_request.prompt_token_ids, skip_special_tokens=params.skip_special_tokens,
@@ -74,10 +75,10 @@ class Turn:
     @property
     def model(self) -> str:
         """The model's name in responses."""
-        return self.body.model or self.context.model_names[0]
+        return self.body.model or self.served.names[0]
 
 
-async def prepare_turn(context: ServerContext, request: Request, parsed: Parsed[ChatBody], *,
+async def prepare_turn(served: ServedModel, request: Request, parsed: Parsed[ChatBody], *,
                        prefix: str = "chatcmpl-", has_own_id: bool = False) -> Turn:
     """The turn that a chat body asks for. ApiError names a wrong field.
 
@@ -85,8 +86,8 @@ async def prepare_turn(context: ServerContext, request: Request, parsed: Parsed[
     """
     body, given = parsed.body, parsed.sampling
     check_stream_options(body.stream, body.stream_options, given.get("prompt_logprobs"))
-    use = read_tool_use(body, context.parsers)
-    form = forced_form(use, given, context.parsers, context.require_tokenizer())
+    use = read_tool_use(body, served.parsers)
+    form = forced_form(use, given, served.parsers, served.require_tokenizer())
     if form is not None:
         given = {**given, FIELD: form}
     if body.top_logprobs is not None and not body.logprobs:
@@ -98,34 +99,34 @@ async def prepare_turn(context: ServerContext, request: Request, parsed: Parsed[
     if body.top_logprobs is not None and not 0 <= body.top_logprobs <= MAX_COUNT:
         raise bad_field("top_logprobs", body.top_logprobs, expected=f"an integer from 0 to {MAX_COUNT}")
     num_top = body.top_logprobs if given.get("logprob_token_ids") else body.top_logprobs or 0
-    params = sampling_params(context, given, max_tokens=max_tokens, prompt_logprobs=None, stream=body.stream,
+    params = sampling_params(served, given, max_tokens=max_tokens, prompt_logprobs=None, stream=body.stream,
                              logprobs=num_top if body.logprobs else None)
-    shows_tools = not (use.choice is Choice.NONE and context.options.exclude_tools_when_tool_choice_none)
-    if not use.is_forced and context.need_special_tokens(with_tools=use.is_free):
+    shows_tools = not (use.choice is Choice.NONE and served.options.exclude_tools_when_tool_choice_none)
+    if not use.is_forced and served.need_special_tokens(with_tools=use.is_free):
         params.skip_special_tokens = False
-    prompt = await render(context, body, shows_tools=shows_tools)
-    token_ids = await context.encode(prompt, "messages", add_special_tokens=body.add_special_tokens)
-    role = context.options.response_role if body.add_generation_prompt else body.messages[-1].get("role", "assistant")
+    prompt = await render(served, body, shows_tools=shows_tools)
+    token_ids = await served.encode(prompt, "messages", add_special_tokens=body.add_special_tokens)
+    role = served.options.response_role if body.add_generation_prompt else body.messages[-1].get("role", "assistant")
     last = _last_text(body.messages[-1], role) if body.echo or body.continue_final_message else ""
-    parse_request = _parse_request(context, body, prompt, token_ids, last if body.continue_final_message else None)
-    params.reasoning_budget = reasoning_budget(body.thinking_token_budget, context.parsers.reasoning, params,
+    parse_request = _parse_request(served, body, prompt, token_ids, last if body.continue_final_message else None)
+    params.reasoning_budget = reasoning_budget(body.thinking_token_budget, served.parsers.reasoning, params,
                                                parse_request)
     response_id = prefix + (secrets.token_hex(24) if has_own_id else request_id_of(request, body.request_id))
     generation = Generation(
-        context, [{"prompt_token_ids": token_ids}], params, response_id=response_id, cache_salt=body.cache_salt,
-        priority=context.priority(request, body.priority), places=["messages"],
-        timeout=context.timeout(request, body.timeout),
+        served, [{"prompt_token_ids": token_ids}], params, response_id=response_id, cache_salt=body.cache_salt,
+        priority=priority_of(request, body.priority), places=["messages"],
+        timeout=timeout_of(request, body.timeout),
         fields={"logprobs": "top_logprobs", "max_tokens": limit})
     as_ids = body.return_tokens_as_token_ids
-    names = TokenNames(context.engine.tokenizer,
-                       as_ids=context.options.return_tokens_as_token_ids if as_ids is None else as_ids)
-    return Turn(context, body, params, generation, names, response_id, int(time.time()), role,
+    names = TokenNames(served.engine.tokenizer,
+                       as_ids=served.options.return_tokens_as_token_ids if as_ids is None else as_ids)
+    return Turn(served, body, params, generation, names, response_id, int(time.time()), role,
                 last if body.echo else "", use, parse_request)
 
 
-def _parse_request(context: ServerContext, body: ChatBody, prompt: str | list[int], token_ids: list[int],
+def _parse_request(served: ServedModel, body: ChatBody, prompt: str | list[int], token_ids: list[int],
                    continued: str | None) -> ParseRequest:
-    tokenizer = context.require_tokenizer()
+    tokenizer = served.require_tokenizer()
     if not isinstance(prompt, str):
         prompt = tokenizer.decode(token_ids[-_TAIL_TOKENS:], skip_special_tokens=False)
     return ParseRequest(tools=body.tools, prompt=prompt[-_TAIL_CHARS:], continued=continued, prompt_token_ids=token_ids,

@@ -80,7 +80,7 @@ class Job:
                 yield self._event({"type": "response.failed", "response": self.record.response})
 
     async def _events(self) -> AsyncGenerator[bytes, None]:
-        clock = TokenClock(self._turn.context.metrics)
+        clock = TokenClock(self._turn.served.metrics)
         async with aclosing(self._turn.generation.outputs()) as outputs:
             async for _, output in outputs:
                 if not self._number:

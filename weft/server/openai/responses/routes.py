@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from weft.server.context import ServerContext, ignored_header
+from weft.server.context import ServerContext
 from weft.server.disconnect import started_stream, until_disconnect
 from weft.server.errors import ApiError, bad_field, renamed_fields
 from weft.server.openai.prompts import render
@@ -21,6 +21,8 @@ from weft.server.openai.responses.schemas import InputBody, ResponsesBody
 from weft.server.openai.responses.store import ResponseStore, Stored
 from weft.server.openai.schemas import ChatBody, Parsed, parse
 from weft.server.openai.turn import prepare_turn
+from weft.server.request_fields import ignored_header
+from weft.server.served import ServedModel
 
 # Field of a chat body -> the field of this route that it comes from.
 _NAMES = {"max_completion_tokens": "max_output_tokens", "messages": "input", "reasoning_effort": "reasoning.effort",
@@ -37,11 +39,12 @@ def responses_router(context: ServerContext) -> APIRouter:
     async def create(request: Request) -> Response:
         parsed = await context.read(request, ResponsesBody)
         body = parsed.body
+        served = await context.model(request, body)
         _check_background(body, store)
         with renamed_fields(_NAMES):
-            conversation, chat = await asyncio.to_thread(_chat, context, store, parsed)
+            conversation, chat = await asyncio.to_thread(_chat, served, store, parsed)
             turn = await until_disconnect(
-                request, prepare_turn(context, request, chat, prefix="resp_", has_own_id=True))
+                request, prepare_turn(served, request, chat, prefix="resp_", has_own_id=True))
         job, headers = Job(turn, body, conversation, store), ignored_header(parsed.ignored)
         if body.background:
             job.start()
@@ -55,9 +58,10 @@ def responses_router(context: ServerContext) -> APIRouter:
     @router.post("/v1/responses/input_tokens")
     async def input_tokens(request: Request) -> Response:
         parsed = await context.read(request, InputBody)
-        _, chat = await asyncio.to_thread(_chat, context, store, parsed)
-        prompt = await render(context, chat.body)
-        token_ids = await context.encode(prompt, "input", add_special_tokens=False)
+        served = await context.model(request, parsed.body)
+        _, chat = await asyncio.to_thread(_chat, served, store, parsed)
+        prompt = await render(served, chat.body)
+        token_ids = await served.encode(prompt, "input", add_special_tokens=False)
         return _json({"object": "response.input_tokens", "input_tokens": len(token_ids)},
                      ignored_header(parsed.ignored))
 
@@ -112,14 +116,14 @@ def _check_background(body: ResponsesBody, store: ResponseStore) -> None:
                         hint="Send store true to a server with --responses-store-bytes above 0.")
 
 
-def _chat(context: ServerContext, store: ResponseStore, parsed: Parsed[Any]
+def _chat(served: ServedModel, store: ResponseStore, parsed: Parsed[Any]
           ) -> tuple[list[dict[str, Any]], Parsed[ChatBody]]:
     """The conversation without instructions, and the chat body that a body of this route means."""
     body: InputBody = parsed.body
     earlier = [] if body.previous_response_id is None else _earlier(store.get(
         body.previous_response_id, "previous_response_id"))
     conversation = [*earlier, *input_messages(body.input)]
-    fields = chat_fields(body, conversation, knows_developer=context.require_renderer().reads("developer"))
+    fields = chat_fields(body, conversation, knows_developer=served.require_renderer().reads("developer"))
     if isinstance(body, ResponsesBody):
         fields |= {name: value for name, value in {
             "stream": body.stream, "max_completion_tokens": body.max_output_tokens, "priority": body.priority,

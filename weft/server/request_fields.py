@@ -1,0 +1,52 @@
+"""What requests may say in a field of the body or in a header: id, priority, time limit; and the header that answers
+with the names of ignored fields.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+
+from starlette.requests import Request
+
+from weft.server.errors import ApiError
+from weft.server.headers import header_value
+from weft.server.openai.schemas import MAX_ID_CHARS
+
+_MAX_NAMES, _MAX_NAME_CHARS = 20, 64      # limits of the response header that names unknown fields
+
+
+def request_id_of(request: Request, given: str | None) -> str:
+    """The client's request id: `given` (from the body), else the header X-Request-Id, else a new id."""
+    header = request.headers.get("x-request-id", "")
+    return given or header_value(header, MAX_ID_CHARS) or secrets.token_hex(16)
+
+
+def priority_of(request: Request, given: int | None) -> int:
+    """The request's priority: `given` (from the body), else the header X-Weft-Priority, else 0."""
+    header = request.headers.get("x-weft-priority", "0")
+    if given is not None:
+        return given
+    if not header.removeprefix("-").isdecimal() or len(header) > 10:
+        raise ApiError(400, f"X-Weft-Priority = {header[:40]!r}: expected an integer.", "X-Weft-Priority")
+    return int(header)
+
+
+def timeout_of(request: Request, given: float | None) -> float | None:
+    """Seconds that the request may take: `given` (from the body), else the header X-Weft-Timeout, else no limit."""
+    text = request.headers.get("x-weft-timeout")
+    field = "timeout" if given is not None else "X-Weft-Timeout"
+    try:
+        seconds = given if given is not None or text is None else float(text)
+    except ValueError:
+        seconds = math.nan
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise ApiError(400, f"{field} = {(text or '')[:40] if given is None else given}: expected seconds above 0.",
+                       field)
+    return seconds
+
+
+def ignored_header(ignored: tuple[str, ...]) -> dict[str, str]:
+    """A response header that names the ignored (unknown) fields, so that clients notice a misspelling."""
+    names = [header_value(name, _MAX_NAME_CHARS) or "(unprintable)" for name in ignored[:_MAX_NAMES]]
+    return {"X-Weft-Ignored-Fields": ", ".join(dict.fromkeys(names))} if ignored else {}
