@@ -157,6 +157,7 @@ def test_a_running_server_is_measured(weft, server, tmp_path):
     content = json.loads(output.read_text())
     assert ran.status == 0
     assert content["totals"]["requests answered"] == 8 and content["totals"]["requests failed"] == 0
+    assert content["totals"]["requests refused"] == 0 and content["totals"]["HTTP CPU (us/token)"] >= 0
     assert (content["totals"]["prompt tokens"], content["totals"]["output tokens"]) == (80, 40)
     assert len(content["samples"]["TTFT (ms)"]) == len(content["samples"]["E2EL (ms)"]) == 8
     assert "api_key" not in content["settings"]

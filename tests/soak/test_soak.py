@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hang_up
 import kill_engine
+import overload
 import pytest
 from serving import serving
 
 
 @pytest.fixture(scope="module")
 def server():
-    with serving("--kv-cache-memory-bytes", str(2**25), "--num-threads", "1") as server:
+    with serving("--kv-cache-memory-bytes", str(2**25), "--num-threads", "1", *overload.LIMITS) as server:
         yield server
 
 
@@ -25,3 +26,13 @@ async def test_an_engine_killed_at_random_moments_loses_no_token(server):
     report = await kill_engine.run(server, num_clients=8, num_requests=8, max_tokens=150, seconds=8, every=2.5)
 
     assert report.is_good, report
+
+
+def test_more_requests_than_a_server_has_places_for_are_refused_and_the_others_answered(server):
+    places = overload.RUNNING + overload.QUEUE
+
+    load = overload.measure(server, "inf", num_requests=2 * places)
+
+    assert (load.failed, load.answered + load.refused) == (0, 2 * places)
+    assert load.refused and load.answered >= overload.QUEUE      # before a step none has a place but in the queue
+    assert server.is_empty()

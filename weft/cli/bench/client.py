@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -24,7 +25,7 @@ class Result:
     """The measurements of one request, in seconds.
 
     ttft: time to the first token. latency: time to the last token. gaps: times between successive pieces of text.
-    error: why the request failed.
+    error: why the request failed. is_refused: the server had no place for the request (status 429).
     """
 
     prompt_tokens: int = 0
@@ -33,6 +34,7 @@ class Result:
     latency: float = 0.0
     gaps: list[float] = field(default_factory=list)
     error: str | None = None
+    is_refused: bool = False
 
     @property
     def tpot(self) -> float:
@@ -71,6 +73,12 @@ class Client:
             return SAMPLE_TEXT.split()
         return sorted(set(answer.json()["tokens"]))
 
+    async def http_cpu_seconds(self) -> float | None:
+        """The processor time that the server's HTTP process has used, from /metrics; None if the server tells none."""
+        answer = await self._http.get("/metrics")
+        found = re.search(r"^process_cpu_seconds_total ([0-9.e+-]+)$", answer.text, re.MULTILINE)
+        return float(found[1]) if answer.is_success and found else None
+
     async def answer(self, job: Job, *, ignore_eos: bool) -> Result:
         """Stream one completion. A failure is in the result, not raised, so that other requests go on."""
         prompt: Any = job.prompt_token_ids
@@ -92,6 +100,7 @@ class Client:
         async with self._http.stream("POST", "/v1/completions", json=body) as answer:
             if answer.is_error:
                 result.error = error_text(answer.status_code, await answer.aread())
+                result.is_refused = answer.status_code == 429
                 return
             async for line in answer.aiter_lines():
                 if not line.startswith("data:") or line[5:].strip() == "[DONE]":

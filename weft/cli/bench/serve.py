@@ -1,5 +1,8 @@
 """`weft bench serve`: measures a running OpenAI-compatible server from a client's side.
 
+A request that the server refuses for want of a place (status 429) counts as refused, not as failed. Where /metrics has
+the processor time of the HTTP process, the report says how much of that time an output token cost.
+
 Prompts are random tokens, drawn from those that the server's /tokenize returns for a sample text, so all are valid
 there. For a server without that route prompts are random words.
 """
@@ -46,26 +49,30 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure and print. Exit status 1 if a request failed."""
     check_report_options(options)
-    results, elapsed, model = asyncio.run(_measure(options))
+    results, elapsed, model, http_cpu = asyncio.run(_measure(options))
     good = [result for result in results if result.error is None]
+    failed = [result for result in results if result.error is not None and not result.is_refused]
     prompt_tokens, output_tokens = (sum(getattr(r, name) for r in good) for name in ("prompt_tokens", "output_tokens"))
+    http = {} if http_cpu is None or not output_tokens else {"HTTP CPU (us/token)": 1e6 * http_cpu / output_tokens}
     rate = "at once" if options.request_rate == float("inf") else f"at {options.request_rate:g}/s"
     report(options, title=f"{len(results)} requests {rate}, {model} at {options.base_url}",
-           totals={"requests answered": len(good), "requests failed": len(results) - len(good),
+           totals={"requests answered": len(good), "requests refused": len(results) - len(good) - len(failed),
+                   "requests failed": len(failed),
                    "duration (s)": elapsed, "prompt tokens": prompt_tokens, "output tokens": output_tokens,
                    "requests/s": len(good) / elapsed, "output tokens/s": output_tokens / elapsed,
-                   "total tokens/s": (prompt_tokens + output_tokens) / elapsed},
+                   "total tokens/s": (prompt_tokens + output_tokens) / elapsed, **http},
            samples={"TTFT (ms)": [1000 * r.ttft for r in good],
                     "TPOT (ms)": [1000 * r.tpot for r in good if r.output_tokens > 1],
                     "ITL (ms)": [1000 * gap for r in good for gap in r.gaps],
                     "E2EL (ms)": [1000 * r.latency for r in good]})
-    errors = dict.fromkeys(result.error for result in results if result.error is not None)
+    errors = dict.fromkeys(result.error for result in failed)
     for error in errors:
         print(f"\nfailed: {error}")
     return 1 if errors else 0
 
 
-async def _measure(options: argparse.Namespace) -> tuple[list[Result], float, str]:
+async def _measure(options: argparse.Namespace) -> tuple[list[Result], float, str, float | None]:
+    """The results, the seconds that they took, the model's name, the HTTP process' processor time in seconds."""
     key = options.api_key or api_key(os.environ)
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with Client(options.base_url, api_key=key, model_name=options.model_name, limits=limits) as client:
@@ -74,9 +81,10 @@ async def _measure(options: argparse.Namespace) -> tuple[list[Result], float, st
                            output_len=options.output_len, range_ratio=options.range_ratio, seed=options.workload_seed)
         warmups, counted = jobs[:options.num_warmups], jobs[options.num_warmups:]
         await asyncio.gather(*(client.answer(job, ignore_eos=options.ignore_eos) for job in warmups))
-        start = time.perf_counter()
+        cpu, start = await client.http_cpu_seconds(), time.perf_counter()
         results = await _send(client, counted, options)
-        return results, time.perf_counter() - start, client.model
+        elapsed, cpu_after = time.perf_counter() - start, await client.http_cpu_seconds()
+        return results, elapsed, client.model, None if cpu is None or cpu_after is None else cpu_after - cpu
 
 
 async def _send(client: Client, jobs: list[Job], options: argparse.Namespace) -> list[Result]:
