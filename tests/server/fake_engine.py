@@ -69,6 +69,15 @@ class FakeEngine:
         self._inputs = InputProcessor(self.config, self.tokenizer, self.info)
         self._observers = []
 
+    def says(self, *replies: str, step_seconds: float = 0.0) -> None:
+        """Answer the next prompts with `replies`, the last of them also all later ones. Forgets earlier prompts."""
+        self._replies, self._step_seconds = list(replies), step_seconds
+        self.prompts.clear()
+
+    def prompt_texts(self) -> list[str]:
+        """The prompts so far as text."""
+        return [self.tokenizer.decode(prompt, skip_special_tokens=False) for prompt in self.prompts]
+
     def add_observer(self, observer) -> None:
         self._observers.append(observer)
 

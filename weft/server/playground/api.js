@@ -1,36 +1,29 @@
-// Calls to the server: the API key, JSON requests, and a chat as a stream of events. Knows nothing of the page.
+// Calls to the server: JSON requests, and answers as streams of events. Knows nothing of the page.
 
+import { hasKey, keyHeader } from "./key.js";
+
+/** An answer that is an error. param: the path of the wrong field in the request's body; null: none is named. */
 export class ApiError extends Error {
-  constructor(status, message) {
+  constructor(status, message, param = null) {
     super(message);
     this.status = status;
+    this.param = param;
   }
 }
 
-let key = sessionStorage.getItem("weft-key") ?? "";
-
-/** Use `value` as API key from now on, in this tab. */
-export function setKey(value) {
-  key = value.trim();
-  sessionStorage.setItem("weft-key", key);
-}
-
-export const hasKey = () => key !== "";
-
 async function call(path, options = {}) {
-  const headers = { ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
-  const response = await fetch(path, { ...options, headers });
-  if (!response.ok) throw new ApiError(response.status, await errorText(response));
+  const response = await fetch(path, { ...options, headers: { ...options.headers, ...keyHeader() } });
+  if (!response.ok) throw await errorOf(response);
   return response;
 }
 
-async function errorText(response) {
+async function errorOf(response) {
   const text = await response.text();
   try {
     const { error } = JSON.parse(text);
-    return error.message ?? String(error);
+    return new ApiError(response.status, error.message ?? String(error), error.param ?? null);
   } catch {
-    return text || `${response.status} ${response.statusText}`;
+    return new ApiError(response.status, text || `${response.status} ${response.statusText}`);
   }
 }
 
@@ -44,15 +37,16 @@ export async function metricsText() {
   return await (await call("metrics")).text();
 }
 
-/** The events of a chat, as they come. */
-export async function* chat(body, signal) {
-  const response = await call("v1/chat/completions", {
-    method: "POST", signal, body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
+/** The events of an answer to `body` as they come. path: "v1/chat/completions" or "v1/completions". */
+export async function* streamed(path, body, signal) {
+  const asked = { ...body, stream: true, stream_options: { include_usage: true } };
+  const response = await call(path, {
+    method: "POST", signal, body: JSON.stringify(asked), headers: { "Content-Type": "application/json" },
   });
   for await (const data of events(response.body)) {
     if (data === "[DONE]") return;
     const event = JSON.parse(data);
-    if (event.error) throw new ApiError(event.error.code, event.error.message);
+    if (event.error) throw new ApiError(event.error.code, event.error.message, event.error.param);
     yield event;
   }
 }
@@ -70,9 +64,9 @@ async function* events(stream) {
 }
 
 /** A command line that sends `body` to this server. */
-export function asCurl(body) {
-  const url = new URL("v1/chat/completions", document.baseURI).href;
+export function asCurl(path, body) {
+  const url = new URL(path, document.baseURI).href;
   const quoted = JSON.stringify(body, null, 2).replaceAll("'", `'\\''`);
-  const auth = key ? ` \\\n  -H 'Authorization: Bearer YOUR_KEY'` : "";
+  const auth = hasKey() ? ` \\\n  -H 'Authorization: Bearer YOUR_KEY'` : "";
   return `curl ${url} \\\n  -H 'Content-Type: application/json'${auth} \\\n  -d '${quoted}'`;
 }

@@ -1,0 +1,166 @@
+// The chat: sends messages, runs answers, edits and branches. One answer at a time in each conversation.
+
+import { ApiError, asCurl } from "./api.js";
+import { answerInto } from "./answer.js";
+import { current, forget, isListed, keep, keepQuietly, onChange, openOne, putBack, refresh } from "./conversations.js";
+import { byId } from "./dom.js";
+import { fit } from "./editor.js";
+import { showFigures } from "./figures.js";
+import { offerUndo, tell } from "./notice.js";
+import { requestFields, systemMessages } from "./settings.js";
+import { add, choose, path, remove } from "./tree.js";
+import { drawTurns, scrollToEnd, updateTurn } from "./turns.js";
+
+const KEEP_MS = 1000; // a running answer is kept this often, so that a reload loses little of it
+const [input, send, stop] = ["input", "send", "stop"].map(byId);
+const runs = new Map(); // {id of a conversation: {message, controller}}
+
+/** Listen to the composer, and draw what is open. refused(): called when the server wants an API key. */
+export function setUpChat({ model, refused }) {
+  const context = { model, refused };
+  onChange(() => draw(context));
+  byId("composer").addEventListener("submit", (event) => {
+    event.preventDefault();
+    submit(context, input.value.trim());
+  });
+  input.addEventListener("input", resize);
+  input.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    submit(context, input.value.trim());
+  });
+  stop.addEventListener("click", () => stopAnswer());
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) refresh(() => runs.size > 0 || document.querySelector(".editor, #conversations input"));
+  });
+  return { say: (text) => submit(context, text), curl: () => asCurl("v1/chat/completions", curlBody(context)) };
+}
+
+/** End the answer that is being written into `conversation`, by default the open one. False if there is none. */
+export function stopAnswer(conversation = current()) {
+  const run = runs.get(conversation.id);
+  run?.controller.abort();
+  return run !== undefined;
+}
+
+function draw(context) {
+  const conversation = current();
+  const run = runs.get(conversation.id);
+  const shown = path(conversation);
+  drawTurns(conversation, actionsIn(conversation, context), run?.message ?? null);
+  showFigures(shown.findLast(({ role }) => role === "assistant"));
+  stop.hidden = !run;
+  send.hidden = Boolean(run);
+  send.disabled = !input.value.trim();
+}
+
+function actionsIn(conversation, context) {
+  const ask = (question) => answer(context, conversation, question.id);
+  return {
+    redraw: () => draw(context),
+    choose(message) {
+      choose(conversation, message);
+      putBack(conversation);
+    },
+    edit(message, content) {
+      if (content === message.content) return draw(context);
+      const fields = message.role === "user" ? {} : { finish: message.finish, isEdited: true };
+      const changed = add(conversation, message.parent, { role: message.role, content, ...fields });
+      return message.role === "user" ? ask(changed) : keep(conversation);
+    },
+    regenerate: (message) => answer(context, conversation, message.parent),
+    remove(message) {
+      const before = structuredClone(conversation);
+      remove(conversation, message);
+      if (conversation.messages.length) putBack(conversation);
+      else forget(conversation);
+      offerUndo("The message was deleted, with all below it.", () => {
+        putBack(before);
+        openOne(before);
+      });
+    },
+  };
+}
+
+// ---- a request
+
+function bodyFor(context, conversation, last) {
+  const shown = path(conversation);
+  const history = shown.slice(0, shown.findIndex(({ id }) => id === last) + 1)
+    .filter(({ role, content }) => role === "user" || content)
+    .map(({ role, content }) => ({ role, content }));
+  return { model: context.model(), messages: [...systemMessages(), ...history], ...requestFields() };
+}
+
+/** The request for the last question, or for the one being written. */
+function curlBody(context) {
+  const shown = path(current());
+  const body = bodyFor(context, current(), shown.findLast(({ role }) => role === "user")?.id);
+  const written = input.value.trim();
+  if (written || !shown.length) body.messages.push({ role: "user", content: written || "Hello" });
+  return body;
+}
+
+async function submit(context, content) {
+  const conversation = current();
+  if (!content || runs.has(conversation.id)) return;
+  input.value = "";
+  resize();
+  const question = add(conversation, path(conversation).at(-1)?.id ?? null, { role: "user", content });
+  const failed = await answer(context, conversation, question.id);
+  if (failed && conversation === current() && !input.value) giveBack(conversation, question);
+}
+
+/** After an error the question is in the box again, and not in the conversation. */
+function giveBack(conversation, question) {
+  remove(conversation, question);
+  if (conversation.messages.length) putBack(conversation);
+  else forget(conversation);
+  input.value = question.content;
+  resize();
+  input.focus();
+}
+
+/** Write an answer below the message `parent`. Returns whether it failed before it began. */
+async function answer(context, conversation, parent) {
+  if (runs.has(conversation.id)) return false;
+  const body = bodyFor(context, conversation, parent);
+  const message = add(conversation, parent, { role: "assistant", content: "" });
+  const controller = new AbortController();
+  runs.set(conversation.id, { message, controller });
+  tell("");
+  await keep(conversation);
+  scrollToEnd();
+  const changed = eachFrame(() => updateTurn(message));
+  const keeping = setInterval(() => isListed(conversation) && keepQuietly(conversation), KEEP_MS);
+  const error = await answerInto(message, body, { signal: controller.signal, changed });
+  clearInterval(keeping);
+  runs.delete(conversation.id);
+  if (isListed(conversation)) await keep(conversation);
+  if (conversation === current()) {
+    byId("status").textContent = `Answer: ${message.content}`;
+    if (error) say(error, context);
+  }
+  return error !== null && !message.content && !message.reasoning;
+}
+
+function say(error, context) {
+  if (error instanceof ApiError && error.status === 401) context.refused();
+  else tell(error instanceof ApiError ? error.message : "The server cannot be reached.");
+}
+
+/** A function that calls `action` once before the next frame, however often it is called until then. */
+function eachFrame(action) {
+  let due = null;
+  return () => {
+    due ??= requestAnimationFrame(() => {
+      due = null;
+      action();
+    });
+  };
+}
+
+function resize() {
+  fit(input);
+  send.disabled = !input.value.trim();
+}
