@@ -24,6 +24,7 @@ from weft.frontend.llm_engine import LLMEngine, refuse_unbuilt
 from weft.frontend.pooling import as_classification, as_embedding, pooling_params
 from weft.frontend.progress import Progress
 from weft.frontend.prompts import split_prompts
+from weft.frontend.scores import plan_scores, score_params
 from weft.frontend.tokenization import Tokenization
 from weft.outputs import (
     BeamSearchOutput,
@@ -32,8 +33,9 @@ from weft.outputs import (
     PoolingOutput,
     PoolingRequestOutput,
     RequestOutput,
+    ScoringRequestOutput,
 )
-from weft.pooling_params import TASKS, PoolingParams
+from weft.pooling_params import PoolingParams
 from weft.resolve.engine_config import resolve_engine_config
 from weft.sampling_params import BeamSearchParams, RequestOutputKind, SamplingParams
 from weft.text.chat import make_renderer
@@ -240,9 +242,20 @@ class LLM:
         outputs = self._pool(split_prompts(prompts), pooling_params, "classify", use_tqdm, tokenization_kwargs)
         return [as_classification(output) for output in outputs]
 
-    def score(self, *args: Any, **kwargs: Any) -> Any:
-        """Always NotBuiltError: weft scores no pairs yet."""
-        raise _no_pooling("score")
+    def score(self, data_1: str | Sequence[str], data_2: str | Sequence[str], /, *,
+              use_tqdm: bool | Callable[..., Any] = True,
+              pooling_params: PoolingParams | None = None, lora_request: None = None,
+              tokenization_kwargs: Mapping[str, Any] | None = None,
+              chat_template: str | None = None) -> list[ScoringRequestOutput]:
+        """How well two texts fit, `outputs.score`: of one pair, one text with each of several, or two lists' pairs.
+
+        A model that embeds gives the cosine of two vectors, a classifier with one label reads both texts as one prompt.
+        RequestError for lists of other lengths; other errors as in `encode`.
+        """
+        refuse_unbuilt(lora_request=lora_request, chat_template=chat_template)
+        plan = plan_scores(data_1, data_2, self._engine.client.info)
+        params = score_params(pooling_params, plan)
+        return plan.scores(self._pool(plan.prompts, params, plan.task, use_tqdm, tokenization_kwargs))
 
     # Inside
 
@@ -351,8 +364,3 @@ def _tokenization_options(given: Mapping[str, Any] | None) -> dict[str, Any]:
             raise RequestError(f"tokenization_kwargs.{name}", value,
                                expected=f"only {', '.join(_TOKENIZATION_OPTIONS)}")
     return dict(given or {})
-
-
-def _no_pooling(method: str) -> NotBuiltError:
-    return NotBuiltError("task", method, expected=" or ".join(TASKS),
-                         hint=f"LLM.{method} (in vLLM's words runner='pooling', convert='classify') has no code yet.")

@@ -62,7 +62,7 @@ def test_a_wrong_prompt_is_refused_by_name(prompt, field):
     assert error.value.field == field
 
 
-@pytest.mark.parametrize("key", ["multi_modal_data", "token_type_ids"])
+@pytest.mark.parametrize("key", ["multi_modal_data", "mm_processor_kwargs"])
 def test_forms_without_code_say_so(key):
     with pytest.raises(NotBuiltError, match=key):
         parse_prompt({"prompt": "hi", key: {"image": 1}})

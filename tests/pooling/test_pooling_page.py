@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tiny_encoders import MAX_LEN
+from tiny_encoders import MAX_LEN, write_encoder
 from tiny_poolers import write_model
 from toy_engine import save_tokenizer
 
@@ -28,3 +28,22 @@ def test_texts_are_classified(tmp_path, capsys):
     run_example("llm.classify", classifier=tmp_path)
 
     assert [len(eval(line)) for line in capsys.readouterr().out.splitlines()] == [2, 2]
+
+
+def test_texts_are_found_by_their_vectors(tmp_path, capsys):
+    write_encoder(tmp_path)
+    save_tokenizer(tmp_path)
+
+    run_example("path/to/embedder", embedder=tmp_path)
+
+    assert [line.split(maxsplit=1)[1] for line in capsys.readouterr().out.splitlines()] == [
+        "Bread is baked from flour.", "Iron is smelted from ore."]
+
+
+def test_found_texts_are_ranked(tmp_path, capsys):
+    write_model(tmp_path, "BertForSequenceClassification", num_labels=1, max_position_embeddings=MAX_LEN)
+    save_tokenizer(tmp_path)
+
+    run_example("path/to/reranker", reranker=tmp_path)
+
+    assert capsys.readouterr().out.strip() in ("Bread is baked from flour.", "Iron is smelted from ore.")

@@ -131,8 +131,8 @@ class EmbeddingSpec(Part):
     350m); then there is a projection.
     scales_given_rows: prompt embeddings (rows given instead of ids) are scaled too (Granite). False: given rows replace
     tokens[id] * scale (Gemma, whose embedding scales in Transformers). Projection, positions and norm apply to both.
-    token_types: number of rows in a second table, BERT's segments; 0: no such table. weft adds row 0 to every token,
-    before the positions.
+    token_types: number of rows in a second table, BERT's segments; 0: no such table. The row of each token's type is
+    added before the positions.
     """
 
     vocab_size: int

@@ -23,6 +23,7 @@ def pooling_info(model: EngineModel) -> PoolingInfo:
     if pooler is None:
         return PoolingInfo()
     return PoolingInfo(embedding_size=pooler.embedding_size, num_labels=pooler.num_labels,
+                       num_token_types=model.num_token_types, score_type=pooler.score_type,
                        reads_prefix_cache=model.shares_prefixes and not pooler.needs_whole_prompt)
 
 

@@ -151,6 +151,8 @@ class Sequence:
             extras = b"salt:" + request.cache_salt.encode("utf-8", "surrogatepass")
         if start == 0 and request.encoder_token_ids:
             extras += b"encoder:" + sha256(array("q", request.encoder_token_ids).tobytes()).digest()
+        if any(request.token_type_ids[start:end]):
+            extras += b"types:" + sha256(array("q", request.token_type_ids[start:end]).tobytes()).digest()
         if request.prompt_embeds is not None and start < self.num_prompt_tokens:
             extras += b"embeds:" + sha256(request.prompt_embeds.row_bytes(start, end)).digest()
         return extras

@@ -48,7 +48,8 @@ def step_inputs(step_plan: StepPlan, memory: MemoryPlan) -> Step:
     if embeds is not None:
         input_ids[embeds.rows] = 0      # a valid id for the lookup; the prompt's own embeddings replace the result
     return Step(
-        input_ids=input_ids, embeds=embeds, request_ids=tuple(item.seq.request_id for item in items),
+        input_ids=input_ids, embeds=embeds, token_types=_token_types(items),
+        request_ids=tuple(item.seq.request_id for item in items),
         encoder_ids=encoder_ids, is_eager=bool(encoder_ids),
         positions=torch.from_numpy(places), query_lens=query_lens,
         wanted_rows=tuple(row for item, end in zip(items, ends, strict=True)
@@ -69,6 +70,17 @@ def _embeds(items: Seq[Scheduled]) -> RowEmbeds | None:
     if not rows:
         return None
     return RowEmbeds(rows=torch.cat(rows), values=values[0] if len(values) == 1 else torch.cat(values))
+
+
+def _token_types(items: Seq[Scheduled]) -> torch.Tensor | None:
+    """[T] int64: each token's type; None if all are of type 0."""
+    if not any(item.seq.request.token_type_ids for item in items):
+        return None
+    types: list[int] = []
+    for item in items:
+        own = item.seq.request.token_type_ids[item.start : item.start + item.num_new_tokens]
+        types += own or [0] * item.num_new_tokens
+    return torch.tensor(types)
 
 
 def _encoder_ids(items: Seq[Scheduled]) -> dict[int, torch.Tensor]:

@@ -20,7 +20,7 @@ from weft.field_checks import MAX_COUNT, check_text
 from weft.frontend.allowed_tokens import check_some_token_is_allowed
 from weft.frontend.beam_search import BeamSearch, step_params
 from weft.frontend.dry import breaker_ids
-from weft.frontend.pooling_inputs import complete_pooling, refuse_task
+from weft.frontend.pooling_inputs import check_types, complete_pooling, pair_ids, refuse_task
 from weft.frontend.prompt_ids import PromptIds, named
 from weft.frontend.prompts import Prompt, parse_prompt
 from weft.frontend.tokenization import Tokenization
@@ -123,6 +123,9 @@ class InputProcessor:
 
     def _generating(self, request_id: str, parsed: Prompt, params: SamplingParams, shared: dict[str, Any], *,
                     add_special_tokens: bool) -> PreparedRequest | PreparedBeams:
+        if parsed.second_text is not None or parsed.token_type_ids is not None:
+            raise RequestError("token_type_ids" if parsed.second_text is None else "prompt", parsed.token_type_ids,
+                               expected="one text or token ids without types, to generate from")
         if params.use_beam_search:
             return self._beams(request_id, parsed, params, shared, add_special_tokens=add_special_tokens)
         self._check_params(params)
@@ -173,15 +176,25 @@ class InputProcessor:
         if parsed.encoder is not None:
             raise RequestError("encoder_prompt", parsed.encoder.text, expected="one prompt, text or token ids, to pool")
         complete_pooling(params, self._info.pooling)
-        token_ids = self.encode(parsed, add_special_tokens=tokenization.add_special_tokens)
-        token_ids = tokenization.cut(token_ids, parsed.text, self.tokenizer, self.max_model_len)
+        token_ids, types = self._ids_to_pool(parsed, tokenization)
+        check_types(types, self._info.pooling.num_token_types)
         if len(token_ids) > self.max_model_len:
             raise RequestError("prompt", len(token_ids), hint="Shorten it, or set truncate_prompt_tokens.",
                                expected=f"up to max_model_len = {self.max_model_len} tokens")
         child = EngineRequest(request_id=request_id, prompt_token_ids=token_ids, params=params, eos_token_ids=[],
-                              **shared)
+                              token_type_ids=types if any(types) else [], **shared)
         return PreparedPooling(request_id=request_id, prompt_token_ids=token_ids, params=params, children=[child],
                                arrival_time=shared["arrival_time"])
+
+    def _ids_to_pool(self, parsed: Prompt, how: Tokenization) -> tuple[list[int], list[int]]:
+        """(token ids, token types) of a prompt, cut as asked. No types: all are 0."""
+        if parsed.second_text is not None:
+            token_ids, types = pair_ids(self._require_tokenizer("prompt"), parsed, how, self.max_model_len)
+            self.check_ids(token_ids, hint="The tokenizer has more tokens than the model.")
+            return token_ids, types if self._info.pooling.num_token_types > 1 else []
+        token_ids = self.encode(parsed, add_special_tokens=how.add_special_tokens)
+        kept = how.cut(token_ids, parsed.text, self.tokenizer, self.max_model_len)
+        return kept, how.cut(parsed.token_type_ids or [], None, None, self.max_model_len)
 
     def require_task(self, task: str | None) -> None:
         """RequestError unless the model supports `task`: "generate", or a task of PoolingParams."""
@@ -255,11 +268,16 @@ class InputProcessor:
             hint = "The tokenizer has more tokens than the model."
         if not token_ids:
             raise RequestError("prompt", prompt.text, expected="text with at least one token")
+        self.check_ids(token_ids, vocab_size=vocab_size, hint=hint)
+        return token_ids
+
+    def check_ids(self, token_ids: list[int], *, vocab_size: int | None = None, hint: str = "") -> None:
+        """RequestError for an id outside the vocabulary. vocab_size: None: the model's."""
+        vocab_size = vocab_size or self.vocab_size
         if min(token_ids) < 0 or max(token_ids) >= vocab_size:
             i = next(i for i, token_id in enumerate(token_ids) if not 0 <= token_id < vocab_size)
             raise RequestError(f"prompt_token_ids[{i}]", token_ids[i], hint=hint,
                                expected=f"token ids from 0 to {vocab_size - 1} (the vocabulary)")
-        return token_ids
 
     def truncate(self, token_ids: list[int], params: SamplingParams) -> list[int]:
         """`truncate_prompt_tokens` of the ids. -1: as many as leave room for max_tokens (1 token if it is None)."""

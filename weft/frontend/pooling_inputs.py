@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from weft.engine.process.messages import PoolingInfo
 from weft.errors import NotBuiltError, RequestError
+from weft.frontend.prompts import Prompt
+from weft.frontend.tokenization import Tokenization
 from weft.pooling_params import TOKEN_TASKS, PoolingParams
+from weft.text.pairs import encode_pair
+from weft.text.tokenizer import Tokenizer
 
 # The task of `LLM.encode` where nothing names one: the first that the model has.
 _DEFAULT_TASKS = ("token_embed", "token_classify", "embed", "classify")
@@ -30,6 +34,20 @@ def refuse_task(task: str | None, tasks: Collection[str]) -> None:
     elif task in ("classify", "token_classify"):
         hint = "A classifier's checkpoint says so by its architecture, or give convert=\"classify\"."
     raise RequestError("task", task, expected=f"one of the model's tasks: {names}", hint=hint)
+
+
+def pair_ids(tokenizer: Tokenizer, pair: Prompt, how: Tokenization, max_len: int) -> tuple[list[int], list[int]]:
+    """(token ids, token types) of a PairPrompt, cut as asked."""
+    assert pair.text is not None and pair.second_text is not None, "a pair has two texts"
+    return encode_pair(tokenizer, pair.text, pair.second_text, add_special_tokens=how.add_special_tokens,
+                       max_len=how.limit(max_len), from_left=how.truncation_side == "left")
+
+
+def check_types(types: Sequence[int], num_token_types: int) -> None:
+    """RequestError for a token type that the model has no row for."""
+    if types and max(types) >= max(num_token_types, 1):
+        expected = f"types from 0 to {num_token_types - 1}" if num_token_types else "None: the model has no types"
+        raise RequestError("token_type_ids", max(types), expected=expected)
 
 
 def complete_pooling(params: PoolingParams, info: PoolingInfo) -> None:

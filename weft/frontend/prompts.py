@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, TypedDict
 
 from weft.errors import NotBuiltError, RequestError
 from weft.field_checks import check_text
@@ -24,9 +24,14 @@ class TextPrompt(TypedDict):
 
 
 class TokensPrompt(TypedDict):
-    """A prompt as token ids. prompt: optional text of the prompt, repeated in the output."""
+    """A prompt as token ids. prompt: optional text of the prompt, repeated in the output.
+
+    token_type_ids: for a pooling model with such types (BERT's segments), the type of each token; without them all are
+    of type 0.
+    """
 
     prompt_token_ids: list[int]
+    token_type_ids: NotRequired[list[int]]
     prompt: NotRequired[str]
     cache_salt: NotRequired[str]
 
@@ -56,14 +61,21 @@ class ExplicitEncoderDecoderPrompt(TypedDict):
     cache_salt: NotRequired[str]
 
 
+class PairPrompt(NamedTuple):
+    """Two texts that a cross-encoder reads as one prompt."""
+
+    first: str
+    second: str
+
+
 PromptType = str | list[int] | TextPrompt | TokensPrompt | EmbedsPrompt | ExplicitEncoderDecoderPrompt
 
-_KEYS = frozenset({"prompt", "prompt_token_ids", "prompt_embeds", "cache_salt"})
+_KEYS = frozenset({"prompt", "prompt_token_ids", "prompt_embeds", "cache_salt", "token_type_ids"})
 _PAIR_KEYS = frozenset({"encoder_prompt", "decoder_prompt"})
 # vLLM's other keys. None or an empty dictionary means: not used.
 _UNBUILT_KEYS = frozenset({
     "data", "data_format", "multi_modal_data",
-    "mm_processor_kwargs", "multi_modal_uuids", "media_io_kwargs", "token_type_ids",
+    "mm_processor_kwargs", "multi_modal_uuids", "media_io_kwargs",
 })
 
 
@@ -71,7 +83,8 @@ _UNBUILT_KEYS = frozenset({
 class Prompt:
     """One prompt: text, token ids, or embeddings. With token ids or embeddings, `text` is only repeated in the output.
 
-    cache_salt: see EngineRequest. embeds: as the user gave them, unchecked.
+    cache_salt: see EngineRequest. embeds: as the user gave them, unchecked. token_type_ids: beside token ids.
+    second_text: of a PairPrompt.
     encoder: the encoder's prompt, if the user gave it apart; then this prompt is the decoder's, which may have neither
         text nor ids (the decoder's start token alone).
     """
@@ -80,6 +93,8 @@ class Prompt:
     token_ids: list[int] | None
     cache_salt: str | None = None
     embeds: Any = None
+    token_type_ids: list[int] | None = None
+    second_text: str | None = None
     encoder: Prompt | None = None
 
 
@@ -98,6 +113,8 @@ def parse_prompt(prompt: Any) -> Prompt:
     """The user's prompt as a `Prompt`. RequestError for a wrong type, an unknown key, bad text or an empty prompt."""
     if isinstance(prompt, str):
         return Prompt(text=_text(prompt), token_ids=None)
+    if isinstance(prompt, PairPrompt):
+        return Prompt(text=_text(prompt.first), token_ids=None, second_text=_text(prompt.second))
     if isinstance(prompt, dict):
         return _parse_dict(prompt)
     if isinstance(prompt, Sequence) and not isinstance(prompt, bytes | bytearray):
@@ -121,6 +138,9 @@ def _parse_dict(prompt: dict[Any, Any]) -> Prompt:
     if text is None and token_ids is None and embeds is None:
         raise RequestError("prompt", prompt, expected="a dictionary with prompt, prompt_token_ids or prompt_embeds")
     _check_salt(salt)
+    types = prompt.get("token_type_ids")
+    if types is not None and token_ids is None:
+        raise RequestError("token_type_ids", types, expected="None without prompt_token_ids")
     if token_ids is None and embeds is None:
         return Prompt(text=_text(text), token_ids=None, cache_salt=salt)
     if text is not None:
@@ -130,7 +150,8 @@ def _parse_dict(prompt: dict[Any, Any]) -> Prompt:
             raise RequestError("prompt_token_ids", token_ids, expected="None beside prompt_embeds",
                                hint="Each row stands for a token: give one or the other.")
         return Prompt(text=text, token_ids=None, cache_salt=salt, embeds=embeds)
-    return Prompt(text=text, token_ids=_token_ids(token_ids), cache_salt=salt)
+    ids = _token_ids(token_ids)
+    return Prompt(text=text, token_ids=ids, cache_salt=salt, token_type_ids=_types(types, len(ids)))
 
 
 def _parse_pair(prompt: dict[Any, Any]) -> Prompt:
@@ -159,6 +180,16 @@ def _part(name: str, value: Any) -> Prompt | None:
     if parsed.embeds is not None or parsed.encoder is not None or parsed.cache_salt is not None:
         raise RequestError(name, value, expected="text or token ids")
     return parsed
+
+
+def _types(types: Any, num_tokens: int) -> list[int] | None:
+    if types is None:
+        return None
+    is_list = isinstance(types, Sequence) and not isinstance(types, str | bytes | bytearray)
+    if not is_list or len(types) != num_tokens or not all(type(kind) is int and kind >= 0 for kind in types):
+        raise RequestError("token_type_ids", types, expected=f"a list of {num_tokens} integers from 0, one for each "
+                           "token id")
+    return list(types)
 
 
 def _check_salt(salt: Any) -> None:

@@ -46,18 +46,20 @@ class Tokenization:
                                    expected=f"only {', '.join(cls.__dataclass_fields__)}")
         return cls(**{name: value for name, value in (given or {}).items() if value is not None})
 
+    def limit(self, max_len: int) -> int | None:
+        """The most tokens that are kept; None: all. RequestError if there may be more than `max_len`."""
+        limit = self.truncate_prompt_tokens
+        if limit is not None and limit > max_len:
+            raise RequestError("truncate_prompt_tokens", limit, expected=f"up to max_model_len = {max_len}")
+        return max_len if limit == -1 else limit
+
     def cut(self, token_ids: list[int], text: str | None, tokenizer: Tokenizer | None, max_len: int) -> list[int]:
         """The ids that are kept. text: what the ids are of; None if the user gave ids.
 
         max_len: the most tokens that the model takes. RequestError for a larger truncate_prompt_tokens.
         """
-        limit = self.truncate_prompt_tokens
-        if limit is None:
-            return token_ids
-        if limit > max_len:
-            raise RequestError("truncate_prompt_tokens", limit, expected=f"up to max_model_len = {max_len}")
-        limit = max_len if limit == -1 else limit
-        if len(token_ids) <= limit:
+        limit = self.limit(max_len)
+        if limit is None or len(token_ids) <= limit:
             return token_ids
         before, inner, after = token_ids[:0], token_ids, token_ids[:0]
         if text is not None and tokenizer is not None and self.add_special_tokens:

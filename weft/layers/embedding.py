@@ -45,8 +45,12 @@ class Embedding(Layer):
         self.token_types = self.parameter(spec.token_types, hidden_size, context=context) if spec.token_types else None
         self.norm = optional_norm(spec.norm, hidden_size, context=context)
 
-    def forward(self, input_ids: Tensor, positions: Tensor, given: RowEmbeds | None = None) -> Tensor:
-        """input_ids, positions [T] -> newly allocated [T, E]. given: rows that are not looked up."""
+    def forward(self, input_ids: Tensor, positions: Tensor, given: RowEmbeds | None = None,
+                token_types: Tensor | None = None) -> Tensor:
+        """input_ids, positions [T] -> newly allocated [T, E]. given: rows that are not looked up.
+
+        token_types: [T]; None: all are of type 0.
+        """
         hidden = self.rows(input_ids) if self.vocabulary.is_whole else self._own_rows(input_ids)
         if given is not None:
             values = given.values * self.spec.scale if self.spec.scales_given_rows else given.values
@@ -55,7 +59,8 @@ class Embedding(Layer):
         if self.project is not None:
             hidden = self.project(hidden).clone()
         if self.token_types is not None and self.vocabulary.is_first:
-            hidden = hidden + self.token_types[0]
+            rows = self.token_types[0] if token_types is None else F.embedding(token_types, self.token_types)
+            hidden = hidden + rows
         if self.positions is not None and self.spec.positions is not None and self.vocabulary.is_first:
             hidden = hidden + F.embedding(positions + self.spec.positions.offset, self.positions)
         return hidden if self.norm is None else self.norm(hidden)

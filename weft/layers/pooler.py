@@ -39,6 +39,13 @@ class Pooler(Layer):
         return self.spec.pooling != "last"
 
     @property
+    def score_type(self) -> str:
+        """How two texts are compared: by their vectors, or read together by a classifier of one label."""
+        if self.classifier is None:
+            return "bi-encoder"
+        return "cross-encoder" if "classify" in self.tasks and self.num_labels == 1 else ""
+
+    @property
     def num_labels(self) -> int:
         """Of the classifier; 0: it has none."""
         return self.spec.num_labels

@@ -134,7 +134,7 @@ class Stack(Layer):
         if self.shard is not None and self.shard.count > 1:
             raise needs_sums("residual stream", self.embedding.vocabulary)
         self._check_taps(step)
-        hidden = self.embedding(step.input_ids, step.positions, step.embeds)
+        hidden = self.embedding(step.input_ids, step.positions, step.embeds, step.token_types)
         angles = [rotary.angles(step.positions, self.dtype) for rotary in self.ropes.values()]
         inputs = [hidden, *(x for pair in angles for x in pair)]
         return self.steps.run(inputs, step, self._run_blocks)

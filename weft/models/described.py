@@ -43,6 +43,7 @@ class DescribedStack:
         self._num_outputs, self._head = num_outputs, head
         module.refuse_homeless()
         self.caches = module.caches()
+        self.num_token_types = spec.embedding.token_types
         self.num_positions = None if spec.embedding.positions is None else spec.embedding.positions.num_positions
 
     def names(self) -> NameMap:

@@ -81,7 +81,8 @@ class ModelPooler(Protocol):
     """What makes of a model's states what pooling requests ask for: `layers/pooler.py`, or a model's own.
 
     tasks: those of PoolingParams that it serves. embedding_size: numbers of a vector; 0: it gives none. num_labels: of
-    a classifier; 0: it is none. needs_whole_prompt: one step must compute the whole prompt.
+    a classifier; 0: it is none. score_type: as `PoolingInfo.score_type`. needs_whole_prompt: one step
+    must compute the whole prompt.
     """
 
     @property
@@ -92,6 +93,9 @@ class ModelPooler(Protocol):
 
     @property
     def num_labels(self) -> int: ...
+
+    @property
+    def score_type(self) -> str: ...
 
     @property
     def needs_whole_prompt(self) -> bool: ...
@@ -109,6 +113,7 @@ class EngineModel(Protocol):
     tasks: what it is for: "generate", "embed" and so on.
     prompt_embeds_size: numbers in a row of embeddings that a prompt may bring instead of a token id; None: it may not.
     encoder: what its encoder takes (`Step.encoder_ids`); None: it has none beside a decoder.
+    num_token_types: rows of the table of token types (`Step.token_types`); 0: it has none.
     num_positions: tokens of the longest sequence that the model can compute; None: it has no such limit.
     shares_prefixes: whether the engine may keep blocks of the cache for other sequences that begin alike.
     pooler: for the tasks of PoolingParams; None: it is for none of them.
@@ -130,6 +135,9 @@ class EngineModel(Protocol):
 
     @property
     def encoder(self) -> EncoderInput | None: ...
+
+    @property
+    def num_token_types(self) -> int: ...
 
     @property
     def num_positions(self) -> int | None: ...

@@ -43,6 +43,7 @@ class Step:
     wanted_rows: the rows whose hidden states go to the head.
     caches: the plan that the layers of each cache group read, by the group's number.
     embeds: hidden states that replace looked-up ones; None when every row is looked up.
+    token_types: [T] int64, for models with a table of token types (BERT's segments); None: all are of type 0.
     request_ids: S, the request of each sequence, for models that keep caches of their own; () where there is none.
     encoder_ids: {place of a sequence in this step: [n] int64, the tokens of its encoder's input}, for each sequence
         whose first tokens are in this step, if the model has an encoder. Later steps of the sequence bring no encoder
@@ -59,6 +60,7 @@ class Step:
     wanted_rows: tuple[int, ...] = ()
     caches: tuple[CachePlan, ...] = ()
     embeds: RowEmbeds | None = None
+    token_types: Tensor | None = None
     request_ids: tuple[str, ...] = ()
     encoder_ids: Mapping[int, Tensor] = field(default_factory=dict)
     taps: dict[int, Tensor] | None = None

@@ -48,6 +48,7 @@ class EngineRequest(msgspec.Struct, kw_only=True):
     forced_token_ids: the first generated tokens, whatever the model's logits are. last_token_id: the one at the last
         place that `max_tokens` and the context leave; None: the model chooses it, too.
     dry_breaker_ids: tokens at which DRY's passages end. mirostat_mu: of a resumed request, what mirostat has learned.
+    token_type_ids: for pooling, the type of each prompt token; []: all are of type 0.
     cache_salt: part of the first block's content key in the prefix cache.
     constraint: the grammar that the answer follows, from the first token after `forced_token_ids` on. The engine must
         have been given a Vocabulary.
@@ -66,6 +67,7 @@ class EngineRequest(msgspec.Struct, kw_only=True):
     last_token_id: int | None = None
     dry_breaker_ids: list[int] = []
     mirostat_mu: float | None = None
+    token_type_ids: list[int] = []
     cache_salt: str | None = None
     prompt_embeds: WireTensor | None = None
     constraint: ConstraintSpec | None = None
@@ -153,12 +155,16 @@ class StepResult(msgspec.Struct, kw_only=True):
 class PoolingInfo(msgspec.Struct, kw_only=True):
     """What requests of a pooling model may ask for.
 
-    embedding_size: numbers of an embedding. num_labels: of a classifier; 0: it is none.
+    embedding_size: numbers of an embedding. num_labels: of a classifier; 0: it is none. num_token_types: rows of the
+    table of token types (BERT's segments); 0: there is none.
+    score_type: how the model compares two texts: "bi-encoder", "cross-encoder" or "late-interaction"; "": it does not.
     reads_prefix_cache: tasks with one result need only a prompt's last state, so the beginning may come from the cache.
     """
 
     embedding_size: int = 0
     num_labels: int = 0
+    num_token_types: int = 0
+    score_type: str = ""
     reads_prefix_cache: bool = False
 
 

@@ -67,6 +67,7 @@ class Programmed:
     reader = None
     prompt_embeds_size: int | None = None                     # known after the first step
     num_positions: int | None = None
+    num_token_types = 0
     pooler: ModelPooler | None = None
 
     def __init__(self, cls: type[nn.Module], config: EngineConfig, checkpoint: Checkpoint | None,

@@ -58,6 +58,7 @@ class TransformersModel:
     reader = None
     prompt_embeds_size: int | None = None
     num_positions: int | None = None
+    num_token_types = 0
 
     def __init__(self, cls: Any, hf_config: Any, config: EngineConfig, checkpoint: Checkpoint | None,
                  context: LayerContext, pooler_spec: PoolerSpec | None) -> None:
