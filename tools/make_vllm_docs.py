@@ -15,7 +15,8 @@ from pathlib import Path
 
 from weft.compat.vllm.options.engine import ENGINE
 from weft.compat.vllm.options.pooling import POOLING
-from weft.compat.vllm.options.requests import EMBEDDING, GENERATING
+from weft.compat.vllm.options.pooling_requests import EMBEDDING
+from weft.compat.vllm.options.requests import GENERATING
 from weft.compat.vllm.options.row import NO_EFFECT, REFUSED, SAME, TRANSLATED, Option
 from weft.compat.vllm.options.sampling import BEAM, SAMPLING
 from weft.compat.vllm.options.serve import SERVE

@@ -102,10 +102,3 @@ def test_an_earlier_output_stays_where_the_command_line_or_the_checkpoint_is_wro
     assert weft("embed", "text", "-o", output, "--model", tmp_path / "nowhere").status == 1
 
     assert output.read_text() == "earlier\n"
-
-
-def test_a_server_for_an_encoder_says_what_there_is_instead(weft, tiny):
-    ran = weft("serve", tiny[0], "--port", "0", *ENGINE)
-
-    assert ran.status == 1
-    assert "expected a model that generates" in ran.err and "weft embed" in ran.err

@@ -24,7 +24,8 @@ def running_server(engine, options: ServerOptions) -> Iterator[str]:
     config = uvicorn.Config(build_app(engine, options), lifespan="off", log_level="error", access_log=False, ws="none",
                             timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
-    with socket.socket() as sock:
+    # With the protocol named, as `weft serve` does: asyncio then sends at once (TCP_NODELAY).
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as sock:
         sock.bind(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
         thread.start()

@@ -28,6 +28,8 @@ from weft.server.openai.tokenize import tokenize_router
 from weft.server.openapi import docs_router
 from weft.server.options import ServerOptions
 from weft.server.page import page_router
+from weft.server.pooling.classify import classify_router
+from weft.server.pooling.embeddings import embeddings_router
 from weft.server.request_id import RequestIds
 from weft.server.root_path import RootPath
 from weft.server.served import ServedModel
@@ -51,7 +53,8 @@ def build_app(engine: AsyncLLM, options: ServerOptions) -> FastAPI:
     app = FastAPI(title="weft", version=__version__, openapi_url=None, docs_url=None, redoc_url=None,
                   redirect_slashes=False)
     routers = [completions_router(context), chat_router(context), chat_batch_router(context), responses_router(context),
-               messages_router(context), models_router(context), tokenize_router(context),
+               messages_router(context), embeddings_router(context), classify_router(context),
+               models_router(context), tokenize_router(context),
                tokenizer_info_router(context), status_router(context), development_router(context)]
     served = [route for router in routers for route in router.routes if isinstance(route, Route)]
     routers.append(invocations_router(context, {route.path: route.endpoint for route in served}))

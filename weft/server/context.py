@@ -14,6 +14,7 @@ from weft.server.openai.schemas import Body, Parsed, known_fields, parse
 from weft.server.options import ServerOptions
 from weft.server.served import ServedModel
 from weft.server.server_metrics import ServerMetrics
+from weft.server.tasks import require_task
 from weft.server.unknown_fields import UnknownFields
 
 _THREAD_ITEMS = 1000      # a body with this many list entries or more is checked in a thread
@@ -49,8 +50,12 @@ class ServerContext:
         return parsed
 
     async def model(self, request: Request, body: Body) -> ServedModel:
-        """The model that `body` names. ApiError 404 if it is not served here."""
-        return self.named(getattr(body, "model", None))
+        """The model that `body` names. ApiError 404 if it is not served here, 400 if it is not of the kind that `body`
+        needs."""
+        served = self.named(getattr(body, "model", None))
+        if body.needs is not None:
+            require_task(request.url.path, body.needs, served.engine.info.tasks)
+        return served
 
     def of_query(self, request: Request) -> ServedModel:
         """The model that the query's `model` names. ApiError 404 if it is not served here."""

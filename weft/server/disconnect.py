@@ -27,15 +27,14 @@ async def until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
     return await _first(asyncio.ensure_future(work), request.receive)
 
 
-class EventStream(Response):
-    """A response of server-sent events: `first`, then `events`. Closes `events` at the end and if the client leaves."""
+class PieceStream(Response):
+    """A response in pieces: `first`, then `pieces`. Closes `pieces` at the end and if the client leaves."""
 
-    media_type = "text/event-stream"
-
-    def __init__(self, first: bytes, events: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> None:
-        self._first, self._events = first, events
-        self.status_code, self.background = 200, None
-        self.init_headers({"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **headers})
+    def __init__(self, first: bytes, pieces: AsyncGenerator[bytes, None], headers: Mapping[str, str],
+                 media_type: str) -> None:
+        self._first, self._pieces = first, pieces
+        self.status_code, self.background, self.media_type = 200, None, media_type
+        self.init_headers(headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -44,12 +43,20 @@ class EventStream(Response):
             return
 
     async def _send_all(self, send: Send) -> None:
-        async with aclosing(self._events) as events:
+        async with aclosing(self._pieces) as pieces:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await send({"type": "http.response.body", "body": self._first, "more_body": True})
-            async for event in events:
-                await send({"type": "http.response.body", "body": event, "more_body": True})
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class EventStream(PieceStream):
+    """A response of server-sent events."""
+
+    def __init__(self, first: bytes, events: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> None:
+        super().__init__(first, events, {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **headers},
+                         "text/event-stream")
 
 
 async def started_stream(request: Request, events: AsyncGenerator[bytes, None],

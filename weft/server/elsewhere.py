@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request, Response
 
 from weft.server.errors import ApiError, error_response
 
-_VECTORS = "weft serves no vectors yet; `weft embed` and `LLM.embed` make them."
-_PAIRS = "weft scores and ranks no pairs of texts yet."
+_VECTORS = "weft serves vectors at /v1/embeddings (OpenAI's shape), /v2/embed (Cohere's) and /pooling."
+_PAIRS = "weft scores pairs of texts at /v1/score, and ranks texts at /v1/rerank."
 _AUDIO = "weft takes and gives text only, no audio."
 _IMAGES = "weft takes and gives text only, no images or videos."
 _ADAPTERS = "weft runs no adapters yet: merge the adapter into the checkpoint (peft's merge_and_unload)."
@@ -28,10 +28,8 @@ _ONE_MODEL = "One weft server serves one model: start another server for another
 
 # Sentence -> the paths that it is the answer of.
 ELSEWHERE = {
-    _VECTORS: ("/v1/embeddings", "/v2/embed", "/embed", "/embeddings", "/embedding", "/pooling", "/encode",
-               "/api/embed", "/api/embeddings"),
-    _PAIRS: ("/score", "/v1/score", "/rerank", "/v1/rerank", "/v2/rerank", "/reranking", "/classify",
-             "/generative_scoring"),
+    _VECTORS: ("/v1/embed", "/embed", "/embeddings", "/embedding", "/encode", "/api/embed", "/api/embeddings"),
+    _PAIRS: ("/reranking", "/generative_scoring"),
     _AUDIO: ("/v1/audio/speech", "/v1/audio/transcriptions", "/v1/audio/translations", "/v1/realtime",
              "/v1/realtime/sessions", "/v1/realtime/client_secrets"),
     _IMAGES: ("/v1/images/generations", "/v1/images/edits", "/v1/images/variations", "/v1/videos"),

@@ -11,6 +11,7 @@ from weft.server.anthropic.schemas import CountTokensBody, MessagesBody
 from weft.server.development import AbortBody, RpcBody
 from weft.server.openai.responses.schemas import InputBody, ResponsesBody
 from weft.server.openai.schemas import BatchChatBody, Body, ChatBody, CompletionBody, DetokenizeBody, TokenizeBody
+from weft.server.pooling.schemas import ClassifyBody, EmbeddingBody, PoolingBody
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,10 @@ ROUTES = (
              body=MessagesBody, streams=True),
     RouteDoc(method="POST", path="/v1/messages/count_tokens", summary="Count the tokens of a conversation.",
              body=CountTokensBody),
+    RouteDoc(method="POST", path="/v1/embeddings", summary="Turn texts into vectors.", body=EmbeddingBody),
+    RouteDoc(method="POST", path="/pooling", summary="What a pooling model makes of texts, as numbers.",
+             body=PoolingBody),
+    RouteDoc(method="POST", path="/classify", summary="Say the class of each text.", body=ClassifyBody),
     RouteDoc(method="POST", path="/invocations", streams=True,
              summary="Answer a body of /v1/chat/completions, /v1/completions or /v1/responses, by its fields."),
     RouteDoc(method="GET", path="/v1/models", summary="List the served model under each of its names."),

@@ -32,6 +32,7 @@ class MessagesBody(CountTokensBody):
     """POST /v1/messages. Sampling fields of the chat route may be sent, too."""
 
     sampling_fields: ClassVar = SAMPLING - _NOT_HERE
+    needs: ClassVar = "generate"
 
     max_tokens: Int
     stop_sequences: Annotated[list[str], Field(max_length=MAX_STOP_STRINGS)] | None = None

@@ -50,11 +50,13 @@ class Body(BaseModel):
     """A request's body. Types are strict: "1" is not a number, but 4.0 is the integer 4. null means absent.
 
     sampling_fields: fields that SamplingParams checks. options: the states of all fields that the route knows.
+    needs: the task that the model must have; None: the route looks itself, or any model will do.
     """
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True, protected_namespaces=())
     sampling_fields: ClassVar[frozenset[str]] = frozenset()
     options: ClassVar[Mapping[str, Option]] = {}
+    needs: ClassVar[str | None] = None
 
 
 class StreamOptions(Body):
@@ -69,6 +71,7 @@ class GenerationBody(Body):
 
     sampling_fields: ClassVar = SAMPLING
     options: ClassVar = GENERATING
+    needs: ClassVar = "generate"
 
     model: str | None = None
     stream: bool = False
@@ -258,5 +261,6 @@ def _expected(error: ErrorDetails) -> str:
              "too_short": f"at least {context.get('min_length')} entries",
              "too_long": f"at most {context.get('max_length')} entries",
              "string_too_long": f"at most {context.get('max_length')} characters",
+             "literal_error": context.get("expected", ""),
              "string_pattern_mismatch": "printable ASCII characters without spaces"}
     return names.get(error["type"], error["msg"])

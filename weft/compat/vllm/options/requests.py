@@ -1,4 +1,4 @@
-"""Fields of HTTP bodies that vLLM's server reads: /v1/completions, /v1/chat/completions, and /v1/embeddings.
+"""Fields of HTTP bodies that vLLM's server reads: /v1/completions and /v1/chat/completions.
 
 A row without `versions` is a field of OpenAI's that vLLM does not have. A NO_EFFECT field is accepted with any value.
 """
@@ -16,7 +16,6 @@ from weft.compat.vllm.options.sampling import BEAMS, BEST, OF_BEAMS
 _TEXT = "weft takes and gives text only."
 _RECORDS = "weft keeps no records of requests"
 _GUIDED = "a field of `structured_outputs`"
-_NO_EMBEDDINGS = "The server has no such endpoint yet; `weft embed` and `LLM.embed` make vectors."
 
 GENERATING = table((
     Option("model", "0.6+", SAME),
@@ -118,15 +117,6 @@ GENERATING = table((
     Option("prompt_cache_retention", "", NO_EFFECT, say="prefixes are kept until their memory is needed"),
     Option("verbosity", "", NO_EFFECT, say="no model here reads it"),
 ))
-
-EMBEDDING = table(Option(name, versions, REFUSED, say=_NO_EMBEDDINGS) for name, versions in {
-    "model": "0.6+", "input": "0.6+", "messages": "0.6+", "encoding_format": "0.6+", "dimensions": "0.6+",
-    "user": "0.6+", "truncate_prompt_tokens": "0.6+", "truncation_side": "0.18+", "additional_data": "0.6-0.9",
-    "add_special_tokens": "0.6+", "priority": "0.6+", "request_id": "0.10+", "chat_template": "0.6+",
-    "chat_template_kwargs": "0.6+", "add_generation_prompt": "0.10+", "continue_final_message": "0.14+",
-    "mm_processor_kwargs": "0.8+", "media_io_kwargs": "0.18+", "normalize": "0.10-0.14", "use_activation": "0.18+",
-    "embed_dtype": "0.11+", "endianness": "0.11+", "cache_salt": "0.18+", "padding": "0.30+",
-}.items())
 
 
 def accept_field(rows: Mapping[str, Option], name: str, value: Any) -> None:

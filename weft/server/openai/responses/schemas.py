@@ -34,6 +34,7 @@ class ResponsesBody(InputBody):
     """POST /v1/responses. Sampling fields of the chat route may be sent, too."""
 
     sampling_fields: ClassVar = SAMPLING - _NOT_HERE
+    needs: ClassVar = "generate"
 
     stream: bool = False
     store: bool = True

@@ -1,0 +1,47 @@
+"""Numbers as bytes: every type rounds as torch does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from weft.server.errors import ApiError
+from weft.server.pooling.numbers import NumberFormat, as_type
+
+TYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "fp8_e4m3": torch.float8_e4m3fn,
+         "fp8_e5m2": torch.float8_e5m2}
+
+
+def samples() -> torch.Tensor:
+    """Numbers of all sizes, every number of 8 bits, and the middles between two of them."""
+    random = torch.Generator().manual_seed(0)
+    found = [torch.randn(2000, generator=random) * scale for scale in (1e-6, 1e-3, 1, 100, 1e5)]
+    for dtype in (torch.float8_e4m3fn, torch.float8_e5m2):
+        numbers = torch.arange(256, dtype=torch.uint8).view(dtype).float()
+        numbers = numbers[numbers.isfinite()].sort().values
+        found += [numbers, (numbers[1:] + numbers[:-1]) / 2]
+    return torch.cat([*found, torch.tensor([float("inf"), float("-inf"), 0.0, -0.0, 463, 465, 61439, 61440])])
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_a_type_rounds_as_torch_does(name):
+    wanted = samples().to(TYPES[name])
+
+    found = as_type(samples().numpy(), name)
+
+    assert found.tobytes() == wanted.view(torch.uint8).numpy().tobytes()
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_no_number_stays_none(name):
+    found = as_type(np.array([np.nan], np.float32), name)
+
+    assert torch.from_numpy(found.copy()).view(TYPES[name]).float().isnan().all()
+
+
+def test_json_has_one_type_of_numbers():
+    with pytest.raises(ApiError, match="embed_dtype"):
+        NumberFormat("float", "bfloat16")
+    with pytest.raises(ApiError, match="endianness"):
+        NumberFormat("float", endianness="big")

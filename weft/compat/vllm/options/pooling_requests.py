@@ -1,0 +1,57 @@
+"""Fields of HTTP bodies that vLLM's pooling routes read: embeddings, pooling, classify, score and rerank; and Cohere's.
+
+A row without `versions` is a field of other servers' APIs (Jina's, Cohere's), or one of a route whose history vLLM's
+releases do not tell apart.
+"""
+
+from __future__ import annotations
+
+from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, Option, table
+
+_TEXT = "weft takes and gives text only."
+_RECORDS = "weft keeps no records of requests"
+_SEPARATE = "pooling never reads the prefix cache"
+
+_COMMON = (
+    Option("model", "0.6+", SAME),
+    Option("user", "0.6+", NO_EFFECT, say=_RECORDS),
+    Option("truncate_prompt_tokens", "0.6+", SAME, say="special tokens around a text stay; -1: what the model takes"),
+    Option("truncation_side", "0.18+", SAME, say="left or right (default: right)"),
+    Option("priority", "0.6+", SAME),
+    Option("request_id", "0.10+", SAME),
+    Option("use_activation", "0.18+", SAME),
+    Option("cache_salt", "0.18+", NO_EFFECT, say=_SEPARATE),
+    Option("mm_processor_kwargs", "0.8+", REFUSED, off=({},), say=_TEXT),
+    Option("media_io_kwargs", "0.18+", REFUSED, off=({},), say=_TEXT),
+    Option("padding", "0.30+", NO_EFFECT, say="weft computes no padding"),
+    Option("additional_data", "0.6-0.9", REFUSED, say=NOT_YET),
+)
+_TEXTS = (
+    Option("input", "0.6+", SAME),
+    Option("messages", "0.6+", SAME),
+    Option("add_special_tokens", "0.6+", SAME),
+    Option("add_generation_prompt", "0.10+", SAME),
+    Option("continue_final_message", "0.14+", SAME),
+    Option("chat_template", "0.6+", SAME, say="only with `--trust-request-chat-template`"),
+    Option("chat_template_kwargs", "0.6+", SAME),
+)
+_NUMBERS = (
+    Option("encoding_format", "0.6+", SAME, say="bytes: the numbers alone, described by the header `metadata`; "
+           "bytes_only: without that header"),
+    Option("dimensions", "0.6+", SAME, say="the first numbers of each vector"),
+    Option("normalize", "0.10-0.14", SAME, say="an older name of `use_activation`"),
+    Option("embed_dtype", "0.11+", SAME, say="of base64 and bytes"),
+    Option("endianness", "0.11+", SAME, say="of base64 and bytes"),
+)
+
+EMBEDDING = table(_COMMON, _TEXTS, _NUMBERS)
+POOLING_BODY = table(_COMMON, _TEXTS, _NUMBERS, (
+    Option("task", "0.11+", SAME, say="embed, token_embed, classify or token_classify, as the model has them"),
+    Option("softmax", "", SAME, say="an older name of `use_activation`"),
+    Option("activation", "", SAME, say="an older name of `use_activation`"),
+    Option("data", "", REFUSED, say="weft has no plugins for other data."),
+))
+CLASSIFY = table(_COMMON, _TEXTS, (
+    Option("softmax", "", SAME, say="an older name of `use_activation`"),
+    Option("activation", "", SAME, say="an older name of `use_activation`"),
+))

@@ -1,0 +1,50 @@
+"""Sends answers of many numbers: written in a thread, a piece at a time, so that other requests are served meanwhile.
+
+Neither the event loop nor the memory ever has a whole answer of megabytes as text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+from fastapi import Response
+
+from weft.server.disconnect import PieceStream
+
+PIECE_BYTES = 2**18
+JSON = "application/json"
+
+
+def json_pieces(head: Mapping[str, Any], name: str, items: Iterable[Any], tail: Mapping[str, Any]) -> Iterator[bytes]:
+    """A JSON object: the fields of `head`, then `name` with the list of `items`, then those of `tail` (not empty)."""
+    yield msgspec.json.encode({**head, name: []})[:-2]
+    for i, item in enumerate(items):
+        yield b"," * (i > 0) + msgspec.json.encode(item)
+    yield b"]," + msgspec.json.encode(tail)[1:]
+
+
+async def answer_of(pieces: Iterator[bytes], headers: Mapping[str, str], media_type: str = JSON) -> Response:
+    """The response. It is sent whole if it is one piece of `PIECE_BYTES`."""
+    first = await asyncio.to_thread(_piece, pieces)
+    if len(first) < PIECE_BYTES:
+        return Response(first, headers=dict(headers), media_type=media_type)
+    return PieceStream(first, _rest(pieces), headers, media_type)
+
+
+async def _rest(pieces: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
+    while piece := await asyncio.to_thread(_piece, pieces):
+        yield piece
+
+
+def _piece(pieces: Iterator[bytes]) -> bytes:
+    """The next pieces together: at least PIECE_BYTES bytes, or what is left."""
+    found, size = [], 0
+    for piece in pieces:
+        found.append(piece)
+        size += len(piece)
+        if size >= PIECE_BYTES:
+            break
+    return b"".join(found)

@@ -1,0 +1,163 @@
+"""`PoolingJob`: one HTTP request's prompts on the engine, a window of them at a time, and their results in order.
+
+A request with thousands of prompts takes no more places in the engine than its window, so other clients' requests are
+computed between its own. A prompt that the queue refuses is sent again, and the window is smaller from then on; a
+request is refused only if the queue takes none of its prompts. This module knows no response shape.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+
+from weft.errors import QueueFullError
+from weft.frontend.pooling import WiredOutput
+from weft.outputs import PoolingRequestOutput
+from weft.pooling_params import PoolingParams
+from weft.server.errors import ApiError, renamed_fields
+from weft.server.pooling.inputs import Inputs, inputs_of
+from weft.server.pooling.schemas import PoolingFields, TextsBody
+from weft.server.request_fields import priority_of, request_id_of, timeout_of
+from weft.server.served import ServedModel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+MAX_ANSWER_BYTES = 2**30      # of the numbers that one request may ask for: they are kept until the last has come
+_RETRY_SECONDS = 0.1          # between attempts of a request whose last prompt in the engine was refused
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """The result of one prompt. array: float32."""
+
+    array: NDArray[Any]
+    num_tokens: int
+
+
+class PoolingJob:
+    """The engine's work for one HTTP request: one engine request for each prompt.
+
+    response_id: names the request in the log and for /abort_requests. tokenization: `tokenization_kwargs` of `encode`.
+    timeout: seconds until the work ends with ApiError 408, counted from the call of `results`.
+    """
+
+    def __init__(self, served: ServedModel, inputs: Inputs, params: PoolingParams, *, response_id: str,
+                 priority: int = 0, tokenization: dict[str, Any] | None = None, timeout: float | None = None) -> None:
+        self._served, self._inputs, self._params = served, inputs, params
+        self._response_id, self._priority, self._timeout = response_id, priority, timeout
+        self._tokenization = {"add_special_tokens": inputs.add_special_tokens, **(tokenization or {})}
+        self._engine_id = f"{response_id}-{secrets.token_hex(8)}"      # clients may repeat the ids of their requests
+        self._todo = deque(range(len(inputs.prompts)))
+        self._found: dict[int, Pooled] = {}
+        self._num_bytes = 0
+
+    async def results(self) -> list[Pooled]:
+        """The results of all prompts, in order. ApiError for the first prompt that is wrong; then no other runs on."""
+        self._served.load += 1
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._run()
+        except TimeoutError as error:
+            raise ApiError(408, f"The request did not end within its timeout of {self._timeout:g} s.",
+                           "timeout") from error
+        except QueueFullError as error:
+            self._served.metrics.rejected("queue_full")
+            seconds = self._served.pace.retry_after(self._served.engine.stats.num_waiting)
+            raise ApiError(429, str(error), retry_after=seconds) from error
+        finally:
+            self._served.load -= 1
+        return [self._found[index] for index in range(len(self._found))]
+
+    async def _run(self) -> None:
+        window = min(2 * self._served.engine.config.scheduler.max_num_seqs, len(self._todo))
+        self._num_workers = window
+        workers = [asyncio.create_task(self._work()) for _ in range(window)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _work(self) -> None:
+        """Takes prompts until there are none. A worker whose prompt is refused ends, unless it is the last one."""
+        while self._todo:
+            index = self._todo.popleft()
+            try:
+                self._found[index] = await self._one(index)
+            except QueueFullError:
+                self._todo.appendleft(index)
+                if self._num_workers > 1:
+                    break
+                if not self._found:
+                    raise
+                await asyncio.sleep(_RETRY_SECONDS)
+        self._num_workers -= 1
+
+    async def _one(self, index: int) -> Pooled:
+        engine_id, place = f"{self._engine_id}-{index}", self._inputs.places[index]
+        self._served.open[engine_id] = self._response_id
+        try:
+            with renamed_fields({"prompt": place, "prompt_token_ids": place}):
+                async with aclosing(self._served.engine.encode(
+                        self._inputs.prompts[index], self._params, engine_id, priority=self._priority,
+                        tokenization_kwargs=self._tokenization)) as outputs:
+                    output = await anext(outputs)
+        finally:
+            del self._served.open[engine_id]
+        return self._pooled(output)
+
+    def _pooled(self, output: PoolingRequestOutput[Any]) -> Pooled:
+        if output.outputs is None:
+            raise _failure(output)
+        assert isinstance(output.outputs, WiredOutput), "an engine in another process sends its numbers"
+        array = output.outputs.array
+        self._num_bytes += array.nbytes
+        if self._num_bytes > MAX_ANSWER_BYTES:
+            raise ApiError(400, f"The answer has more than {MAX_ANSWER_BYTES} bytes of numbers: send fewer texts in a "
+                           "request.", self._inputs.places[0].partition(".")[0])
+        return Pooled(array, len(output.prompt_token_ids))
+
+
+def _failure(output: PoolingRequestOutput[Any]) -> ApiError:
+    if output.error == "abort":
+        return ApiError(503, "The request was ended before its answer was there: send it again.")
+    logger.error("request %s ended by an error: %s", output.request_id, output.error)
+    return ApiError(500, f"The engine failed at this request; the server's log says why ({output.request_id}).")
+
+
+def pooling_params(**fields: Any) -> PoolingParams:
+    """PoolingParams of the fields that are not None."""
+    return PoolingParams(**{name: value for name, value in fields.items() if value is not None})
+
+
+def usage_of(results: list[Pooled]) -> dict[str, int]:
+    """OpenAI's usage object of embeddings."""
+    num_tokens = sum(result.num_tokens for result in results)
+    return {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
+
+
+async def run_texts(served: ServedModel, request: Request, body: TextsBody, params: PoolingParams, *,
+                    prefix: str) -> tuple[str, list[Pooled]]:
+    """(the response's id, the results) of a body of texts."""
+    return await run_inputs(served, request, body, await inputs_of(served, body), params, prefix=prefix)
+
+
+async def run_inputs(served: ServedModel, request: Request, body: PoolingFields, inputs: Inputs,
+                     params: PoolingParams, *, prefix: str) -> tuple[str, list[Pooled]]:
+    """(the response's id, the results) of prompts, under the body's priority, timeout and truncation."""
+    response_id = prefix + request_id_of(request, body.request_id)
+    cut = {"truncate_prompt_tokens": body.truncate_prompt_tokens, "truncation_side": body.truncation_side}
+    job = PoolingJob(served, inputs, params, response_id=response_id, tokenization=cut,
+                     priority=priority_of(request, body.priority), timeout=timeout_of(request, body.timeout))
+    return response_id, await job.results()

@@ -1,0 +1,89 @@
+"""The schemas of the pooling routes' bodies. `inputs.py` and `pairs.py` check texts, which have several shapes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from weft.compat.vllm.options.pooling_requests import CLASSIFY, EMBEDDING, POOLING_BODY
+from weft.config.whole_numbers import whole_numbers
+from weft.server.errors import bad_field
+from weft.server.openai.schemas import Body, Identifier, Int, Messages
+
+Encoding = Literal["float", "base64", "bytes", "bytes_only"]
+Number = Literal["float32", "float16", "bfloat16", "fp8_e4m3", "fp8_e5m2"]
+Endianness = Literal["native", "big", "little"]
+
+
+class PoolingFields(Body):
+    """Fields that all pooling routes have in common."""
+
+    model: str | None = None
+    truncate_prompt_tokens: Int | None = None
+    truncation_side: str | None = None
+    use_activation: bool | None = None
+    priority: Int | None = None
+    timeout: float | None = None
+    request_id: Identifier | None = None
+
+
+class TextsBody(PoolingFields):
+    """Texts as `input`, or one conversation as `messages`, which the chat template makes a text of."""
+
+    tools: ClassVar[None] = None      # chat templates get none
+
+    input: Annotated[Any, BeforeValidator(whole_numbers)] = None
+    messages: Messages | None = None
+    add_special_tokens: bool | None = None      # None: true for `input`; the template writes those of `messages`
+    add_generation_prompt: bool = False
+    continue_final_message: bool = False
+    chat_template: str | None = None
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+
+
+class VectorsBody(TextsBody):
+    """Texts, and how their numbers are written."""
+
+    encoding_format: Encoding = "float"
+    embed_dtype: Number = "float32"
+    endianness: Endianness = "native"
+    dimensions: Int | None = None
+    normalize: bool | None = None
+
+
+class EmbeddingBody(VectorsBody):
+    """POST /v1/embeddings."""
+
+    needs: ClassVar = "embed"
+    options: ClassVar = EMBEDDING
+
+
+class PoolingBody(VectorsBody):
+    """POST /pooling. task: null: what `LLM.encode` gives."""
+
+    options: ClassVar = POOLING_BODY
+
+    task: str | None = None
+    softmax: bool | None = None
+    activation: bool | None = None
+
+
+class ClassifyBody(TextsBody):
+    """POST /classify."""
+
+    needs: ClassVar = "classify"
+    options: ClassVar = CLASSIFY
+
+    softmax: bool | None = None
+    activation: bool | None = None
+
+
+def activation_of(body: PoolingFields) -> bool | None:
+    """`use_activation` under today's or an older name. ApiError 400 for two that contradict each other."""
+    given = {name: value for name in ("use_activation", "normalize", "softmax", "activation")
+             if (value := getattr(body, name, None)) is not None}
+    if len(set(given.values())) > 1:
+        (first, _), (other, value) = list(given.items())[:2]
+        raise bad_field(other, value, expected=f"the same as {first}", hint="They are names of one setting.")
+    return next(iter(given.values()), None)
