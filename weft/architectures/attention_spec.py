@@ -10,7 +10,7 @@ from typing import Literal
 from weft.architectures.norm_spec import LayerNorm, RMSNorm
 from weft.architectures.part import Part, part
 from weft.architectures.part_kinds import MixerSpec
-from weft.architectures.position_spec import Alibi, Causal, Rope, SlidingWindow
+from weft.architectures.position_spec import Alibi, Causal, Disentangled, RelativeBias, Rope, SlidingWindow
 from weft.cache.masks import Bidirectional
 
 
@@ -41,7 +41,7 @@ class AttentionSpec(MixerSpec):
     num_kv_heads: int
     head_dim: int
     scale: float
-    positions: Rope | Alibi | None
+    positions: Rope | Alibi | RelativeBias | Disentangled | None
     mask: Causal | SlidingWindow | Bidirectional
     qkv_bias: bool = False
     out_bias: bool = False
@@ -68,6 +68,8 @@ class AttentionSpec(MixerSpec):
     def features(self) -> list[str]:
         """Words for everything besides heads: mask, window, norms, caps, biases."""
         words = ["bidirectional"] * isinstance(self.mask, Bidirectional)
+        radius = getattr(self.mask, "radius", None)
+        words += [f"{radius} tokens to each side"] if radius is not None else []
         words += [f"window {self.window}"] if self.window is not None else []
         if self.qk_norm is not None:
             words.append("q/k norm" if self.qk_norm.scope == "head" else

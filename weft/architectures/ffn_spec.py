@@ -17,17 +17,19 @@ class MLPSpec(FfnSpec):
     """down(act(up(x))), or down(act(gate(x)) * up(x)) if gated.
 
     intermediate_size: F. act: a name of `ops/activation`. gated: whether there is a gate. bias: of all products.
+    down_bias: of the last product alone, where the others have none (GTE).
     """
 
     intermediate_size: int
     act: Activation
     gated: bool
     bias: bool = False
+    down_bias: bool = False
 
     def describe(self, *, sizes: bool = True) -> str:
         """`gated silu 3072`."""
         words = [*["gated"] * self.gated, self.act, *[str(self.intermediate_size)] * sizes]
-        return " ".join(words) + (", bias" if self.bias else "")
+        return " ".join(words) + (", bias" if self.bias else ", bias after" if self.down_bias else "")
 
 
 @part

@@ -15,17 +15,17 @@ ACTIVATIONS = get_args(Activation)      # `gemma.py` handles the "gelu" of old G
 
 def hidden_size(c: ConfigReader) -> int:
     """E, the width of the hidden states."""
-    return c.positive("hidden_size", "n_embd", "n_embed")
+    return c.positive("hidden_size", "n_embd", "n_embed", "d_model", "dim")
 
 
 def num_layers(c: ConfigReader) -> int:
     """L, the number of layers."""
-    return c.positive("num_hidden_layers", "n_layer")
+    return c.positive("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 
 
 def num_heads(c: ConfigReader) -> int:
     """H, the number of query heads."""
-    return c.positive("num_attention_heads", "n_head")
+    return c.positive("num_attention_heads", "n_head", "n_heads", "num_heads")
 
 
 def num_kv_heads(c: ConfigReader) -> int:
@@ -39,7 +39,7 @@ def num_kv_heads(c: ConfigReader) -> int:
 
 def head_dim(c: ConfigReader) -> int:
     """D, the size of a head: `head_dim`, or hidden_size / num_attention_heads."""
-    size = c.positive("head_dim", default=None)
+    size = c.positive("head_dim", "d_kv", default=None)
     if size is None:
         width, heads = hidden_size(c), num_heads(c)
         if width % heads:

@@ -18,6 +18,7 @@ from weft.architectures.spec import (
     BlockSpec,
     Causal,
     DecoderSpec,
+    Disentangled,
     EmbeddingSpec,
     HeadSpec,
     LayerNorm,
@@ -25,6 +26,7 @@ from weft.architectures.spec import (
     MoESpec,
     NormSpec,
     QKNorm,
+    RelativeBias,
     RMSNorm,
     Rope,
     SlidingWindow,
@@ -86,9 +88,10 @@ def layer_norm(c: ConfigReader, *, has_bias: bool = True, eps: float = 1e-5) -> 
     return LayerNorm(eps=c.positive_float(*names, default=eps), has_bias=has_bias)
 
 
-def attention(c: ConfigReader, *, positions: Rope | Alibi | None, num_kv_heads: int | None = None,
-              scale: float | None = None, qkv_bias: bool = False, out_bias: bool = False, qk_norm: QKNorm | None = None,
-              softcap: float | None = None, clip: float | None = None, window: int | None = None,
+def attention(c: ConfigReader, *, positions: Rope | Alibi | RelativeBias | Disentangled | None,
+              num_kv_heads: int | None = None, scale: float | None = None, qkv_bias: bool = False,
+              out_bias: bool = False, qk_norm: QKNorm | None = None, softcap: float | None = None,
+              clip: float | None = None, window: int | None = None,
               mask: Bidirectional | None = None) -> AttentionSpec:
     """Grouped-query attention with the config's sizes.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weft.architectures.norm_spec import LayerNorm
 from weft.architectures.part import Part, part
 
 
@@ -162,6 +163,7 @@ class Rope(Part):
 class Alibi(Part):
     """scale * (the head's slope) * (distance between the tokens), added to the scaled scores. Source: arXiv:2108.12409.
 
+    In an encoder, where tokens see both sides, the distance counts on both sides alike (Jina BERT).
     max_bias: the slopes are powers of 2 ** (-max_bias / H). scale: a factor on the bias.
     is_bfloat16: slope, key position and their product are rounded to bfloat16, whatever the model's dtype (Falcon).
     """
@@ -173,6 +175,53 @@ class Alibi(Part):
     def describe(self, *, sizes: bool = True) -> str:
         """`ALiBi`."""
         return "ALiBi"
+
+
+@part
+class RelativeBias(Part):
+    """A trained number for each head and bucket of distances, added to the scaled scores. Source: arXiv:1910.10683.
+
+    Keys after the query have the second half of the buckets. Of each half, the first buckets are single distances, the
+    others wider and wider ranges up to `max_distance`, beyond which all distances share the last one.
+    num_buckets: of both halves together. max_distance: tokens. is_shared: one table for all blocks (T5, MPNet); else
+    each block has its own (UMT5).
+    """
+
+    num_buckets: int
+    max_distance: int = 128
+    is_shared: bool = True
+
+    def describe(self, *, sizes: bool = True) -> str:
+        """`relative bias, 32 buckets`."""
+        return f"relative bias, {self.num_buckets} buckets" if sizes else "relative bias"
+
+
+@part
+class Disentangled(Part):
+    """Queries and keys are multiplied with projected vectors for their distance too. Source: arXiv:2006.03654.
+
+    All blocks share the table of vectors. Distances are query - key, in buckets of growing width if num_buckets is set.
+    max_distance: tokens; farther ones share the last vector. num_buckets: on each side; None: each distance has its
+    own vector. queries_to_distances, keys_to_distances: which of the two products there are ("c2p" and "p2c").
+    shares_projections: vectors are projected by the block's own q and k; else by two matrices of their own. norm: of
+    the vectors; None: none.
+    """
+
+    max_distance: int
+    num_buckets: int | None = None
+    queries_to_distances: bool = True
+    keys_to_distances: bool = True
+    shares_projections: bool = True
+    norm: LayerNorm | None = None
+
+    @property
+    def num_rows(self) -> int:
+        """Vectors of the table."""
+        return 2 * (self.num_buckets or self.max_distance)
+
+    def describe(self, *, sizes: bool = True) -> str:
+        """`disentangled, 512 distances`."""
+        return f"disentangled, {self.num_rows} distances" if sizes else "disentangled"
 
 
 @part

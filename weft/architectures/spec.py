@@ -25,6 +25,7 @@ from weft.architectures.pooling_spec import (
 from weft.architectures.position_spec import (
     Alibi,
     Causal,
+    Disentangled,
     DynamicScaling,
     LinearScaling,
     Llama3Scaling,
@@ -32,6 +33,7 @@ from weft.architectures.position_spec import (
     NTKAlphaScaling,
     NTKScaling,
     ProportionalScaling,
+    RelativeBias,
     Rope,
     RopeScaling,
     SlidingWindow,
@@ -49,6 +51,7 @@ __all__ = [
     "DecoderSpec",
     "DenseNormSpec",
     "DenseSpec",
+    "Disentangled",
     "DynamicScaling",
     "EmbeddingSpec",
     "EncoderSpec",
@@ -74,6 +77,7 @@ __all__ = [
     "ProportionalScaling",
     "QKNorm",
     "RMSNorm",
+    "RelativeBias",
     "Rope",
     "RopeScaling",
     "SeqPooling",
@@ -133,6 +137,8 @@ class EmbeddingSpec(Part):
     tokens[id] * scale (Gemma, whose embedding scales in Transformers). Projection, positions and norm apply to both.
     token_types: number of rows in a second table, BERT's segments; 0: no such table. The row of each token's type is
     added before the positions.
+    projects_last: the projection is the last step, has a bias, and all tables and the norm are embedding_dim wide
+    (Electra); with an embedding_dim equal to hidden_size, too (ALBERT).
     """
 
     vocab_size: int
@@ -142,6 +148,7 @@ class EmbeddingSpec(Part):
     embedding_dim: int | None = None
     scales_given_rows: bool = False
     token_types: int = 0
+    projects_last: bool = False
 
 
 @part
@@ -197,12 +204,15 @@ class DecoderSpec(StackSpec):
 
 @part
 class EncoderSpec(StackSpec):
-    """An encoder: its output is the tokens' final hidden states, and each token sees its whole prompt.
+    """An encoder: its output is the tokens' final hidden states.
 
     default_pooling: of a prompt's states into one vector, if the checkpoint's files name none.
+    order: numbers of the blocks in the order in which they run, where some run more than once (ALBERT); None: each runs
+    once. Only blocks whose tokens see their whole prompt may run twice, as all runs of a block share its cache.
     """
 
     default_pooling: SeqPooling
+    order: tuple[int, ...] | None = None
 
 
 ModelSpec = DecoderSpec | EncoderSpec

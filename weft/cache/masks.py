@@ -14,7 +14,16 @@ class Causal:
 
 @dataclass(frozen=True, slots=True)
 class Bidirectional:
-    """Every query sees all keys of its sequence."""
+    """Every query sees all keys of its sequence, or those at most `radius` tokens before or after it.
+
+    radius: tokens; None: no limit (ModernBERT's local layers have one).
+    """
+
+    radius: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.radius is not None and self.radius < 0:
+            raise ConfigError("sliding_window", self.radius, expected="at least 0 tokens, or null for no window")
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,8 +172,8 @@ def _table(group: int, items: Seq[Scheduled], lens: Seq[int], block_size: int) -
 def _ranges(group: CacheGroup, query_lens: tuple[int, ...], seq_lens: tuple[int, ...]) -> KeyRanges | None:
     """The keys that each query sees; None for causal masks, where the plan's `window` says enough."""
     match group:
-        case FullGroup(mask=Bidirectional()):
-            return bidirectional(query_lens, seq_lens)
+        case FullGroup(mask=Bidirectional(radius=radius)):
+            return bidirectional(query_lens, seq_lens, radius)
         case FullGroup(mask=Chunked(size=size)):
             return chunked(query_lens, seq_lens, size)
         case _:

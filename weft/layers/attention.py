@@ -8,15 +8,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from weft.architectures.spec import Alibi, AttentionSpec, MLASpec, QKNorm, Rope
+from weft.architectures.spec import Alibi, AttentionSpec, Disentangled, MLASpec, QKNorm, RelativeBias, Rope
 from weft.cache.masks import CAUSAL, Bidirectional
 from weft.layers.context import LayerContext
 from weft.layers.layer import NOT_FINISHED, Home, Layer
 from weft.layers.linear import Linear
 from weft.layers.norm import Norm, norm_options
 from weft.layers.paged_attention import PagedAttention
-from weft.layers.shard import Span, needs_sums
-from weft.ops.attention import AlibiBias, AttentionParams, alibi_slopes
+from weft.layers.relative import BiasTable, VectorTable, alibi_by_distance, vector_rows
+from weft.layers.shard import Extent, Span, needs_sums
+from weft.ops.attention import AlibiBias, AttentionParams, RelativeTerms, alibi_slopes
 from weft.ops.qk import QKCase, choose_qk
 from weft.ops.step import Step
 
@@ -34,13 +35,15 @@ class SelfAttention(Layer):
         self.out = Linear(queries, {"o": hidden_size}, bias=spec.out_bias, context=context)
         self.q_norm = _qk_norm(spec.qk_norm, heads, spec.head_dim, context)
         self.k_norm = _qk_norm(spec.qk_norm, kv_heads, spec.head_dim, context)
+        self.relative = _own_table(spec, heads, context)
+        self.distance_k, self.distance_q = _distance_projections(spec, hidden_size, queries, context)
         self.qk_choice = choose_qk(_qk_case(spec, context))
         self.transform_qk: Callable[..., None] = NOT_FINISHED   # its pass over q and k, with the norms' weights
         self.paged = PagedAttention(
             num_heads=spec.num_heads, num_kv_heads=spec.num_kv_heads, head_dim=spec.head_dim, window=spec.window,
             mask=spec.mask if isinstance(spec.mask, Bidirectional) else CAUSAL,
-            params=AttentionParams(scale=spec.scale, softcap=spec.softcap, alibi=_alibi(spec, heads)), context=context,
-            is_checked=False)
+            params=AttentionParams(scale=spec.scale, softcap=spec.softcap, alibi=_alibi(spec, heads),
+                                   relative=_terms_to_come(spec)), context=context, is_checked=False)
         self.scratch = context.scratch
 
     def forward(self, x: Tensor, step: Step, angles: tuple[Tensor, Tensor] | None,
@@ -71,6 +74,36 @@ class SelfAttention(Layer):
         norms = () if q is None or k is None else (q.weight, k.weight, q.bias, k.bias)
         self.transform_qk = self.qk_choice.prepare(*(None if p is None else p.data for p in norms))
 
+    def prepare(self, shared: BiasTable | VectorTable | None, max_model_len: int) -> None:
+        """Make what attention takes of the distances between tokens, once all weights are loaded.
+
+        shared: the table that all blocks share. max_model_len: of the longest sequence, in tokens.
+        """
+        positions, params = self.spec.positions, self.paged.params
+        if isinstance(positions, RelativeBias):
+            table = self.relative or shared
+            assert isinstance(table, BiasTable), "the model or the block has the table of a RelativeBias"
+            params = replace(params, bias_by_distance=table.by_distance())
+        elif isinstance(positions, Disentangled):
+            assert isinstance(shared, VectorTable), "the model has the table of a Disentangled"
+            params = replace(params, relative=self._terms(positions, shared.vectors()))
+        elif isinstance(positions, Alibi) and isinstance(self.spec.mask, Bidirectional):
+            slopes = alibi_slopes(self.heads.size, positions.max_bias)[self.heads.entries]
+            params = replace(params, bias_by_distance=alibi_by_distance(slopes, positions.scale, max_model_len))
+        self.paged.params = params
+
+    def _terms(self, positions: Disentangled, vectors: Tensor) -> RelativeTerms:
+        """The table's vectors [N, E] as keys and queries of this block's heads."""
+        heads, size = self.spec.num_heads, self.spec.head_dim
+        if self.distance_k is None and self.distance_q is None:
+            q, k, _ = self.qkv(vectors).view(-1, 3, heads, size).unbind(1)
+        else:
+            q, k = (vectors.new_zeros(len(vectors), heads, size) if linear is None
+                    else linear(vectors).view(-1, heads, size) for linear in (self.distance_q, self.distance_k))
+        keys, queries = (x.transpose(0, 1).contiguous() for x in (k, q))                      # [H, N, D]
+        return RelativeTerms(keys=keys if positions.queries_to_distances else None,
+                             queries=queries if positions.keys_to_distances else None, rows=vector_rows(positions))
+
     def _refuse(self, qkv: Tensor, angles: tuple[Tensor, Tensor] | None) -> None:
         """Instead of the norms of q and k: those over all heads."""
         raise needs_sums("qk_norm.scope=all", self.heads)
@@ -86,6 +119,10 @@ class SelfAttention(Layer):
 
     def homes(self) -> dict[str, Home]:
         homes = self.own_homes() | self.qkv.homes() | self.out.homes()
+        for linear in (self.distance_k, self.distance_q):
+            homes |= {} if linear is None else linear.homes()
+        if self.relative is not None:
+            homes |= {f"relative.{name}": home for name, home in self.relative.homes().items()}
         for name in ("q_norm", "k_norm"):
             norm = getattr(self, name)
             if norm is not None:
@@ -120,7 +157,34 @@ def _qk_case(spec: AttentionSpec, context: LayerContext) -> QKCase:
 
 
 def _alibi(spec: AttentionSpec, heads: Span) -> AlibiBias | None:
-    if not isinstance(spec.positions, Alibi):
+    if not isinstance(spec.positions, Alibi) or isinstance(spec.mask, Bidirectional):
         return None
     slopes = alibi_slopes(heads.size, spec.positions.max_bias)[heads.entries]
     return AlibiBias(slopes=slopes, scale=spec.positions.scale, is_bfloat16=spec.positions.is_bfloat16)
+
+
+def _own_table(spec: AttentionSpec, heads: Span, context: LayerContext) -> BiasTable | None:
+    """The table of a relative bias that no other block shares."""
+    is_own = isinstance(spec.positions, RelativeBias) and not spec.positions.is_shared
+    return BiasTable(spec.positions, heads, context=context) if is_own else None
+
+
+def _distance_projections(spec: AttentionSpec, hidden_size: int, queries: Extent,
+                          context: LayerContext) -> tuple[Linear | None, Linear | None]:
+    """The matrices that make keys and queries of a Disentangled's vectors, where q's and k's own do not."""
+    positions = spec.positions
+    if not isinstance(positions, Disentangled) or positions.shares_projections:
+        return None, None
+    wanted = (("distance_k", positions.queries_to_distances), ("distance_q", positions.keys_to_distances))
+    keys, queries_ = (Linear(hidden_size, {part: queries}, bias=True, context=context) if there else None
+                      for part, there in wanted)
+    return keys, queries_
+
+
+def _terms_to_come(spec: AttentionSpec) -> RelativeTerms | None:
+    """Terms of the shapes that `prepare` gives them, by which the kernel is chosen and memory is planned."""
+    if not isinstance(spec.positions, Disentangled):
+        return None
+    shape = spec.num_heads, spec.positions.num_rows, spec.head_dim
+    return RelativeTerms(keys=torch.empty(shape, device="meta"), queries=torch.empty(shape, device="meta"),
+                         rows=torch.zeros(1, dtype=torch.int64))

@@ -39,11 +39,12 @@ class Embedding(Layer):
         self.rows: Callable[[Tensor], Tensor] = NOT_FINISHED  # the kernel's lookup, made of the loaded table
         self.takes_codes = choose_linear(self.case).name == "native"
         self.codes: QuantizedWeight | None = None
-        self.project = _projection(width, hidden_size, context)
+        self.project = _projection(width, hidden_size, context, spec.projects_last)
+        added = width if spec.projects_last else hidden_size
         rows = spec.positions.num_positions + spec.positions.offset if spec.positions else 0
-        self.positions = self.parameter(rows, hidden_size, context=context) if rows else None
-        self.token_types = self.parameter(spec.token_types, hidden_size, context=context) if spec.token_types else None
-        self.norm = optional_norm(spec.norm, hidden_size, context=context)
+        self.positions = self.parameter(rows, added, context=context) if rows else None
+        self.token_types = self.parameter(spec.token_types, added, context=context) if spec.token_types else None
+        self.norm = optional_norm(spec.norm, added, context=context)
 
     def forward(self, input_ids: Tensor, positions: Tensor, given: RowEmbeds | None = None,
                 token_types: Tensor | None = None) -> Tensor:
@@ -56,14 +57,15 @@ class Embedding(Layer):
             values = given.values * self.spec.scale if self.spec.scales_given_rows else given.values
             values = values if self.vocabulary.is_first else torch.zeros_like(values)
             hidden.index_copy_(0, given.rows, values.to(hidden.dtype))
-        if self.project is not None:
+        if self.project is not None and not self.spec.projects_last:
             hidden = self.project(hidden).clone()
         if self.token_types is not None and self.vocabulary.is_first:
             rows = self.token_types[0] if token_types is None else F.embedding(token_types, self.token_types)
             hidden = hidden + rows
         if self.positions is not None and self.spec.positions is not None and self.vocabulary.is_first:
             hidden = hidden + F.embedding(positions + self.spec.positions.offset, self.positions)
-        return hidden if self.norm is None else self.norm(hidden)
+        hidden = hidden if self.norm is None else self.norm(hidden)
+        return self.project(hidden).clone() if self.project is not None and self.spec.projects_last else hidden
 
     def _own_rows(self, input_ids: Tensor) -> Tensor:
         """Rows of this shard's token ids, zeros for others."""
@@ -191,6 +193,11 @@ def table_bytes(case: LinearCase, row: QuantizedWeight | None) -> int:
     return product_bytes(case, None if row is None else row.weight_only())
 
 
-def _projection(from_width: int, to_width: int, context: LayerContext) -> Linear | None:
-    """The linear layer between the table's width and the hidden size, or None where both are equal."""
-    return None if from_width == to_width else Linear(from_width, {"project": to_width}, bias=False, context=context)
+def _projection(from_width: int, to_width: int, context: LayerContext, is_last: bool = False) -> Linear | None:
+    """The linear layer between the table's width and the hidden size, or None where both are equal.
+
+    is_last: it has a bias, and is there for equal widths too.
+    """
+    if from_width == to_width and not is_last:
+        return None
+    return Linear(from_width, {"project": to_width}, bias=is_last, context=context)

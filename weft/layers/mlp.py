@@ -29,7 +29,7 @@ class MLP(Layer):
         self.spec = replace(spec, intermediate_size=len(size))
         parts = {"gate": size, "up": size} if spec.gated else {"up": size}
         self.up = Linear(hidden_size, parts, bias=spec.bias, context=context, act=spec.act, gated=spec.gated)
-        self.down = Linear(size, {"down": hidden_size}, bias=spec.bias, context=context)
+        self.down = Linear(size, {"down": hidden_size}, bias=spec.bias or spec.down_bias, context=context)
 
     def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
         """[T, E] -> [T, E]; with a residual, which may be x, residual += alpha * that, and it is returned."""

@@ -50,8 +50,8 @@ class PagedAttention(Layer):
         self.block_size = 16 if context.cache is None else context.cache.block_size
         self.choice = choose_attention(AttentionCase(
             device=context.device, dtype=context.dtype, head_dim=head_dim, softcap=params.softcap is not None,
-            alibi=params.alibi is not None, sinks=params.sinks is not None, isa=context.isa,
-            cache_dtype=self.cache_dtype, block_size=self.block_size))
+            alibi=params.alibi is not None, sinks=params.sinks is not None, relative=params.relative is not None,
+            isa=context.isa, cache_dtype=self.cache_dtype, block_size=self.block_size))
         per_token = sum(prod(shape) for shape in self.cache_shapes(1)) * self.cache_dtype.itemsize // self.block_size
         self.need = EncoderNeed(per_token) if is_cross else TokensNeed(per_token, window, mask)
         self.group = 0
@@ -107,7 +107,11 @@ class PagedAttention(Layer):
             return states + limits.num_threads * THREAD_BYTES
         tile = max(TILE_SCORES, MIN_TILE * limits.max_model_len)                       # queries * keys of one call
         scores = min(tile, limits.num_tokens * limits.max_model_len)
-        return 2 * scores * self.num_heads * (4 + self.dtype.itemsize)
+        scored = 2 * scores * self.num_heads * (4 + self.dtype.itemsize)
+        terms = self.params.relative
+        rows = 0 if terms is None else max(x.shape[1] for x in (terms.keys, terms.queries, terms.rows[None])
+                                           if x is not None)
+        return scored + limits.max_model_len * rows * self.num_heads * self.dtype.itemsize     # products by row
 
     def bytes_per_cached_token(self) -> float:
         """Bytes that a step needs for each cached token that it reads: split-KV partials, or the gathered k and v."""

@@ -17,7 +17,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from weft.architectures.spec import BlockSpec, DecoderSpec, ModelSpec, Rope
+from weft.architectures.spec import BlockSpec, DecoderSpec, Disentangled, ModelSpec, RelativeBias, Rope
+from weft.errors import DescriptionError
+from weft.layers.attention import SelfAttention
 from weft.layers.calls import Watch
 from weft.layers.context import LayerContext
 from weft.layers.embedding import Embedding, Head
@@ -27,6 +29,7 @@ from weft.layers.norm import optional_norm
 from weft.layers.paged_attention import PagedAttention
 from weft.layers.parts import make_ffn, make_mixer, rope_of
 from weft.layers.registry import layer_of, register_part
+from weft.layers.relative import BiasTable, VectorTable, shared_table
 from weft.layers.rope import RotaryPositions
 from weft.layers.shard import needs_sums
 from weft.layers.state import StateLayer
@@ -110,6 +113,8 @@ class Stack(Layer):
         self.embedding = Embedding(spec.embedding, spec.hidden_size, is_tied=is_tied, context=context)
         self.blocks = nn.ModuleList(layer_of(block)(block, spec.hidden_size, context=context)
                                     for block in spec.blocks)
+        self.order = getattr(spec, "order", None) or range(len(spec.blocks))
+        self.relative = self._shared_table(context)
         self.final_norm = optional_norm(spec.final_norm, spec.hidden_size, context=context)
         self.ropes: dict[Rope, RotaryPositions] = {}
         self.copy_rows = choose_copy(CopyCase(device=context.device, dtype=context.dtype, isa=context.isa)).run
@@ -117,9 +122,28 @@ class Stack(Layer):
         self.steps = StepReplay(context.isa, context.device, context.scratch, watch)
 
     def prepare(self, *, max_model_len: int) -> None:
-        """Make what depends on the longest sequence, in tokens: the frequencies of some rotary positions."""
+        """Make what depends on the longest sequence, in tokens, and on loaded tables: frequencies of rotary positions,
+        biases by distance.
+        """
+        for block in self.each_block():
+            if isinstance(block.mixer, SelfAttention):
+                block.mixer.prepare(self.relative, max_model_len)
         ropes = dict.fromkeys(rope for block in self.each_block() if (rope := rope_of(block.mixer)) is not None)
         self.ropes = {rope: layer_of(rope)(rope, max_model_len=max_model_len) for rope in ropes}
+
+    def _shared_table(self, context: LayerContext) -> BiasTable | VectorTable | None:
+        """The table of distances that blocks share. DescriptionError for blocks that would need several."""
+        spec = self.spec
+        found = dict.fromkeys(getattr(block.mixer, "positions", None) for block in spec.blocks)
+        shared = [x for x in found if isinstance(x, Disentangled) or (isinstance(x, RelativeBias) and x.is_shared)]
+        if not shared:
+            return None
+        heads = {getattr(block.mixer, "num_heads", None) for block in spec.blocks}
+        if len(shared) > 1 or len(heads) > 1:
+            raise DescriptionError("blocks", ", ".join(each.describe() for each in shared),
+                                   expected="one table of distances for all blocks, of as many heads each")
+        span = context.divided("num_attention_heads", heads.pop())
+        return shared_table(shared[0], spec.hidden_size, span, context=context)
 
     def each_block(self) -> Iterable[Block]:
         """The blocks in order, by their type, which torch's ModuleList does not know."""
@@ -143,11 +167,12 @@ class Stack(Layer):
         """inputs: hidden states [T, E]; then for each of `ropes` cos and sin, [T, R / 2] each."""
         hidden, *turns = inputs
         angles = dict(zip(self.ropes, zip(turns[::2], turns[1::2], strict=True), strict=True))
-        for i, block in enumerate(self.each_block()):
+        blocks = list(self.each_block())
+        for i, number in enumerate(self.order):
             self._tap(hidden, step, i)
-            rope = rope_of(block.mixer)
-            hidden = block(hidden, step, None if rope is None else angles[rope])
-        self._tap(hidden, step, len(self.blocks))
+            rope = rope_of(blocks[number].mixer)
+            hidden = blocks[number](hidden, step, None if rope is None else angles[rope])
+        self._tap(hidden, step, len(self.order))
         return hidden if self.final_norm is None else self.final_norm(hidden)
 
     def _tap(self, hidden: Tensor, step: Step, block: int) -> None:
@@ -159,8 +184,8 @@ class Stack(Layer):
         """ValueError for a tap that no block would fill, or not as it is."""
         wanted = (len(step.input_ids), self.spec.hidden_size)
         for block, x in (step.taps or {}).items():
-            if not 0 <= block <= len(self.blocks):
-                raise ValueError(f"step.taps[{block}]: expected 0 to {len(self.blocks)}, the number of blocks")
+            if not 0 <= block <= len(self.order):
+                raise ValueError(f"step.taps[{block}]: expected 0 to {len(self.order)}, the number of blocks")
             if x.shape != wanted or x.dtype != self.dtype:
                 raise ValueError(f"step.taps[{block}] is {x.dtype} {list(x.shape)}, expected {self.dtype} "
                                  f"{list(wanted)}")
@@ -173,7 +198,7 @@ class Stack(Layer):
         homes = _prefixed("embedding", self.embedding)
         for i, block in enumerate(self.each_block()):
             homes |= _prefixed(f"blocks.{i}", block)
-        return homes | _prefixed("final_norm", self.final_norm)
+        return homes | _prefixed("relative", self.relative) | _prefixed("final_norm", self.final_norm)
 
 
 class Decoder(Stack):

@@ -115,7 +115,7 @@ def _plan(group: Any, query_lens: tuple[int, ...], seq_lens: tuple[int, ...], nu
           table: np.ndarray, block_size: int) -> AttentionPlan:
     ranges: KeyRanges | None = None
     if isinstance(group, FullGroup) and isinstance(group.mask, Bidirectional):
-        ranges = bidirectional(query_lens, seq_lens)
+        ranges = bidirectional(query_lens, seq_lens, group.mask.radius)
     elif isinstance(group, FullGroup) and isinstance(group.mask, Chunked):
         ranges = chunked(query_lens, seq_lens, group.mask.size)
     return attention_plan(query_lens=query_lens, seq_lens=seq_lens, num_decodes=num_decodes, slots=slots, table=table,

@@ -18,7 +18,7 @@ from weft.ops.attention import cpu, matmul, ranges, reference, sdpa
 from weft.ops.attention.by_piece import by_piece
 from weft.ops.attention.check import check_attention
 from weft.ops.attention.kv_format import KV_DTYPES, cache_shape
-from weft.ops.attention.params import AlibiBias, AttentionParams, alibi_slopes
+from weft.ops.attention.params import AlibiBias, AttentionParams, RelativeTerms, alibi_slopes
 from weft.ops.attention.plan import AttentionPlan, attention_plan
 from weft.ops.attention.ranges import KeyRanges
 from weft.ops.kernel import Choice, Kernel, choose, never
@@ -26,7 +26,7 @@ from weft.ops.native import unavailable
 
 __all__ = [
     "KV_DTYPES", "AlibiBias", "AttentionCase", "AttentionParams", "AttentionPlan", "KeyRanges",
-    "alibi_slopes", "attention_plan", "cache_shape", "check_attention", "choose_attention", "ranges",
+    "RelativeTerms", "alibi_slopes", "attention_plan", "cache_shape", "check_attention", "choose_attention", "ranges",
 ]
 
 
@@ -43,12 +43,15 @@ class AttentionCase:
     softcap: bool
     alibi: bool
     sinks: bool = False
+    relative: bool = False
     isa: str = "reference"
     cache_dtype: torch.dtype | None = None
     block_size: int = 16
 
 
 def _native_refuses(case: AttentionCase) -> str | None:
+    if case.relative:
+        return "no products with vectors for distances"
     return unavailable(case.device, case.isa) or cpu.refuses(
         case.dtype, case.cache_dtype or case.dtype, case.head_dim, case.block_size)
 
@@ -64,6 +67,8 @@ def _matmul_refuses(case: AttentionCase) -> str | None:
 def _sdpa_refuses(case: AttentionCase) -> str | None:
     if case.sinks:
         return "no sinks"
+    if case.relative:
+        return "no products with vectors for distances"
     return "no soft cap" if case.softcap else None
 
 

@@ -25,8 +25,10 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, piece: Piece, params: Attent
         scores = torch.baddbmm(piece.grouped_mask(group, q.dtype), queries[0], transposed[0], alpha=params.scale)
         weights = torch.softmax(scores, dim=-1).unsqueeze(0)
     else:
-        scores = torch.matmul(queries, transposed).view(s, kv_heads, group, n, piece.num_keys)
-        weights = _weights(scores.float(), piece, params).to(q.dtype).view(s, kv_heads, group * n, -1)
+        scores = torch.matmul(queries, transposed).view(s, kv_heads, group, n, piece.num_keys).float()
+        if params.relative is not None:
+            scores = scores + params.relative.products(queries, keys, piece.distances).view(scores.shape)
+        weights = _weights(scores, piece, params).to(q.dtype).view(s, kv_heads, group * n, -1)
     if piece.blind is not None:
         # Rows without a key are NaN. oneDNN's bfloat16 products with AMX carry a row's NaN into its neighbours.
         blind = piece.blind.view(s, 1, 1, n).expand(s, 1, group, n).reshape(s, 1, group * n, 1)

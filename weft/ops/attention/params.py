@@ -30,6 +30,37 @@ class AlibiBias:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class RelativeTerms:
+    """Products of queries and keys with vectors for their distance, which a layer adds to q·k before the scale.
+
+    A score becomes scale * (q·k + q·keys[row] + k·queries[row]), with row = rows[M + d] for a key d tokens after the
+    query and d clamped to -M .. M (DeBERTa's disentangled attention, arXiv:2006.03654). Only for layers with as many
+    heads of keys as of queries, and, like `bias_by_distance`, for self-attention.
+    keys, queries: [H, N, D] in the model's dtype; None: without this term. rows: [2M + 1] int64.
+    """
+
+    keys: Tensor | None
+    queries: Tensor | None
+    rows: Tensor
+
+    def products(self, q: Tensor, k: Tensor, distances: Tensor) -> Tensor:
+        """[s, H, n, L] float32, unscaled: what is added to q·k. q: [s, H, n, D]; k: [s, H, L, D]; distances: [s, n, L]
+        int64, key position - query position.
+        """
+        most = self.rows.shape[0] // 2
+        rows = self.rows[distances.clamp(-most, most) + most].unsqueeze(1)                     # [s, 1, n, L]
+        total = q.new_zeros((), dtype=torch.float32)
+        if self.keys is not None:
+            by_row = torch.matmul(q, self.keys.transpose(-1, -2))                              # [s, H, n, N]
+            total = total + by_row.gather(-1, rows.expand(-1, q.shape[1], -1, -1))
+        if self.queries is not None:
+            by_row = torch.matmul(k, self.queries.transpose(-1, -2))                           # [s, H, L, N]
+            index = rows.transpose(-1, -2).expand(-1, q.shape[1], -1, -1)
+            total = total + by_row.gather(-1, index).transpose(-1, -2)
+        return total
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class AttentionParams:
     """The parameters of an attention layer.
 
@@ -39,6 +70,7 @@ class AttentionParams:
         each distance instead of each bucket). Only for self-attention, because query i of a sequence counts as
         position seq_len - query_len + i; T5's cross attention has no bias.
     sinks: [H] float32, logits that join each row's softmax without a value.
+    relative: products with vectors for each distance.
     """
 
     scale: float
@@ -46,11 +78,13 @@ class AttentionParams:
     alibi: AlibiBias | None = None
     bias_by_distance: Tensor | None = None
     sinks: Tensor | None = None
+    relative: RelativeTerms | None = None
 
     @property
     def adds_nothing(self) -> bool:
         """True if scores are just q·k times the scale."""
-        return self.softcap is None and self.alibi is None and self.bias_by_distance is None
+        none = (self.softcap, self.alibi, self.bias_by_distance, self.relative)
+        return all(each is None for each in none)
 
 
 def distance_bias(bias_by_distance: Tensor, distances: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from weft.ops.attention.gather import write_cache
 from weft.ops.attention.kv_format import decode
-from weft.ops.attention.params import AttentionParams, distance_bias
+from weft.ops.attention.params import AttentionParams, RelativeTerms, distance_bias
 from weft.ops.attention.plan import AttentionPlan
 
 
@@ -37,14 +37,17 @@ def run(q: Tensor, k: Tensor | None, v: Tensor | None, k_cache: Tensor, v_cache:
             .masked_fill(hidden.all(0)[:, None, None], 0)                # keys that no query sees may have no block
             .repeat_interleave(group, dim=1)                                                           # [L, H, D]
             for cache in (k_cache, v_cache))
-        scores = torch.einsum("qhd,khd->hqk", q_seq, keys) * params.scale
+        query = torch.arange(length - len(q_seq), length)[:, None]
+        scores = torch.einsum("qhd,khd->hqk", q_seq, keys)
+        if params.relative is not None:
+            scores = scores + _relative(params.relative, q_seq, keys, position - query)                # [H, q, L]
+        scores = scores * params.scale
         if params.softcap is not None:
             scores = params.softcap * torch.tanh(scores / params.softcap)
         if params.alibi is not None:
             last = torch.full((1, 1, 1, 1), length - 1.0)
             scores = scores + params.alibi.bias(position.float().view(1, 1, 1, -1), last)[0]
         if params.bias_by_distance is not None:
-            query = torch.arange(length - len(q_seq), length)[:, None]
             scores = scores + distance_bias(params.bias_by_distance, position - query)                 # [H, q, L]
         scores = scores.masked_fill(hidden, -torch.inf)
         if params.sinks is not None:
@@ -52,3 +55,15 @@ def run(q: Tensor, k: Tensor | None, v: Tensor | None, k_cache: Tensor, v_cache:
         weights = scores.softmax(-1)[..., :length].masked_fill(hidden.all(-1, keepdim=True), 0)
         results.append(torch.einsum("hqk,khd->qhd", weights, values))
     return torch.cat(results).to(q.dtype)
+
+
+def _relative(terms: RelativeTerms, q: Tensor, k: Tensor, distances: Tensor) -> Tensor:
+    """[H, q, L] of q [q, H, D] and k [L, H, D], one distance after another."""
+    most, out = terms.rows.shape[0] // 2, torch.zeros(q.shape[1], *distances.shape)
+    for distance in distances.unique().tolist():
+        row, pairs = terms.rows[max(-most, min(most, distance)) + most], distances == distance
+        if terms.keys is not None:
+            out += pairs * torch.einsum("qhd,hd->hq", q, terms.keys[:, row].float()).unsqueeze(2)
+        if terms.queries is not None:
+            out += pairs * torch.einsum("khd,hd->hk", k, terms.queries[:, row].float()).unsqueeze(1)
+    return out
