@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import transformers
 
 from weft.architectures.registry import families
 from weft.models import registry
@@ -63,4 +64,7 @@ def test_dropped_models_have_their_last_version_and_plugins_their_address():
 
 
 def test_every_name_that_weft_describes_is_known():
-    assert families().keys() - {row.name for row in TABLE} == set()
+    own_code = {"NewModel", "NewForMaskedLM", "JinaBertModel", "JinaBertForMaskedLM"}       # it comes with checkpoints
+    unknown = families().keys() - {row.name for row in TABLE} - own_code
+
+    assert {name for name in unknown if not hasattr(transformers, name)} == set()

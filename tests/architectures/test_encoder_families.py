@@ -1,0 +1,187 @@
+"""Every described family of encoders gives the states of Transformers, alone and in company."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import encoder_kinds
+import pytest
+import tiny_encoders
+import torch
+import torch.nn.functional as F
+from encoder_kinds import ARCHITECTURE_OF, BERT, KINDS, write_kind, write_model
+from safetensors.torch import load_file, save_file
+from tiny_encoders import prompts, token_states
+from torch import Tensor
+
+from weft import LLM
+from weft.errors import ConfigError
+
+TOLERANCE = 1e-4              # of the length of a state, float32 on both sides
+PROMPTS = prompts(1, 17, 2, 40, 100, 16)
+
+
+def states(path: Path, **options) -> list[Tensor]:
+    """Of all prompts in one step, then of each alone."""
+    asked = [{"prompt_token_ids": ids} for ids in PROMPTS]
+    with LLM(model=str(path), dtype="float32", skip_tokenizer_init=True, num_threads=1, use_tqdm_on_load=False,
+             max_model_len=100, kv_cache_memory_bytes=1 << 24, model_impl="native", **options) as llm:
+        outputs = llm.encode(asked, use_tqdm=False)
+        assert llm.get_metrics().num_steps == 1
+        for prompt in asked:
+            outputs += llm.encode([prompt], use_tqdm=False)
+    return [output.outputs.data for output in outputs]
+
+
+def compare(found: list[Tensor], wanted: list[Tensor]) -> None:
+    for rows, expected in zip(found, wanted * 2, strict=True):
+        assert rows.shape == expected.shape
+        assert ((rows - expected).norm(dim=-1) / expected.norm(dim=-1)).max() < TOLERANCE
+
+
+@pytest.mark.proves("tested", "kind", ARCHITECTURE_OF)
+@pytest.mark.proves("pooling", "kind", ARCHITECTURE_OF)
+@pytest.mark.parametrize("kind", KINDS)
+def test_states_are_those_of_transformers_alone_and_in_company(kind, tmp_path):
+    model = write_kind(tmp_path, kind)
+    wanted = [token_states(model, ids) for ids in PROMPTS]
+
+    compare(states(tmp_path), wanted)
+
+
+@pytest.mark.parametrize("kind", ["deberta-v3", "mpnet", "modernbert", "albert-groups"])
+def test_states_are_the_same_without_native_kernels(kind, tmp_path):
+    model = write_kind(tmp_path, kind)
+
+    compare(states(tmp_path, cpu_isa="reference"), [token_states(model, ids) for ids in PROMPTS])
+
+
+@pytest.mark.parametrize("kind", ["deberta-v3", "t5"])
+def test_bfloat16_states_are_near(kind, tmp_path):
+    model = write_kind(tmp_path, kind)
+    with LLM(model=str(tmp_path), dtype="bfloat16", skip_tokenizer_init=True, num_threads=1, max_model_len=100,
+             use_tqdm_on_load=False) as llm:
+        for ids, output in zip(PROMPTS, llm.encode(PROMPTS, use_tqdm=False), strict=True):
+            assert F.cosine_similarity(output.outputs.data, token_states(model, ids)).min() > 0.995
+
+
+@pytest.mark.parametrize("name", ["Bert", "XLMRoberta", "Electra", "Albert", "DistilBert", "MPNet", "DebertaV2",
+                                  "ModernBert", "NomicBert", "Gte", "EuroBert", "Ultrabert"])
+def test_a_masked_language_models_states_are_its_bodys(name, tmp_path):
+    values = BERT | ({"pad_token_id": 1} if name in ("XLMRoberta", "MPNet") else {"pad_token_id": 0})
+    model = write_model(tmp_path, f"{name}ForMaskedLM", values)
+
+    compare(states(tmp_path), [token_states(model.base_model, ids) for ids in PROMPTS])
+
+
+def test_the_new_architecture_of_gte_is_read_as_its_authors_publish_it(tmp_path):
+    model = write_model(tmp_path, "GteModel", BERT | {"pad_token_id": 0})
+    frequencies = (20000.0 * 8) ** (-torch.arange(0, 16, 2) / 16) / 8 ** (2 / 16)        # what their code calls "ntk"
+    model.rotary_emb.inv_freq.copy_(frequencies)
+    file, weights = tmp_path / "config.json", tmp_path / "model.safetensors"
+    config = json.loads(file.read_text()) | {
+        "architectures": ["NewModel"], "model_type": "new", "rope_theta": 20000.0, "layer_norm_type": "layer_norm",
+        "rope_scaling": {"type": "ntk", "factor": 8.0}, "position_embedding_type": "rope", "pack_qkv": True}
+    del config["rope_parameters"]
+    file.write_text(json.dumps(config))
+    save_file({f"new.{name}": tensor for name, tensor in load_file(weights).items()}, weights)
+
+    compare(states(tmp_path), [token_states(model, ids) for ids in PROMPTS])
+
+
+class JinaBert:
+    """Jina BERT in plain torch: random weights under published names, and the states that they give."""
+
+    def __init__(self, width: int = 64, inner: int = 96, heads: int = 4, layers: int = 2) -> None:
+        self.heads, self.layers, self.inner, self.random = heads, layers, inner, torch.Generator().manual_seed(11)
+        self.weights: dict[str, Tensor] = {}
+        self.add("embeddings.word_embeddings", 320, width)
+        self.add("embeddings.token_type_embeddings", 2, width)
+        self.add("embeddings.LayerNorm", width, bias=width)
+        for layer in (f"encoder.layer.{i}." for i in range(layers)):
+            for name in ("self.query", "self.key", "self.value", "output.dense"):
+                self.add(f"{layer}attention.{name}", width, width, bias=width)
+            self.add(f"{layer}attention.output.LayerNorm", width, bias=width)
+            self.add(f"{layer}mlp.gated_layers", 2 * inner, width)
+            self.add(f"{layer}mlp.wo", width, inner, bias=width)
+            self.add(f"{layer}mlp.layernorm", width, bias=width)
+
+    def add(self, name: str, *shape: int, bias: int = 0) -> None:
+        self.weights[f"{name}.weight"] = torch.randn(shape, generator=self.random) * 0.2 + (len(shape) == 1)
+        if bias:
+            self.weights[f"{name}.bias"] = torch.randn(bias, generator=self.random) * 0.2
+
+    def config(self) -> dict:
+        return {"architectures": ["JinaBertForMaskedLM"], "model_type": "bert", "vocab_size": 320, "hidden_size": 64,
+                "num_hidden_layers": self.layers, "num_attention_heads": self.heads, "intermediate_size": self.inner,
+                "max_position_embeddings": 128, "type_vocab_size": 2, "layer_norm_eps": 1e-12, "hidden_act": "gelu",
+                "position_embedding_type": "alibi", "feed_forward_type": "geglu", "emb_pooler": "mean"}
+
+    def norm(self, name: str, x: Tensor) -> Tensor:
+        return F.layer_norm(x, x.shape[-1:], self.weights[f"{name}.weight"], self.weights[f"{name}.bias"], 1e-12)
+
+    def product(self, name: str, x: Tensor) -> Tensor:
+        return F.linear(x, self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias"))
+
+    def states(self, ids: list[int]) -> Tensor:
+        tokens, types = (self.weights[f"embeddings.{name}_embeddings.weight"] for name in ("word", "token_type"))
+        x = self.norm("embeddings.LayerNorm", tokens[ids] + types[0])
+        places = torch.arange(len(ids))
+        slopes = torch.tensor([2.0 ** (-8 * (head + 1) / self.heads) for head in range(self.heads)])
+        bias = -slopes[:, None, None] * (places[:, None] - places).abs()
+        for i in range(self.layers):
+            layer = f"encoder.layer.{i}."
+            q, k, v = (self.product(f"{layer}attention.self.{name}", x).unflatten(1, (self.heads, -1)).transpose(0, 1)
+                       for name in ("query", "key", "value"))
+            weights = (q @ k.transpose(1, 2) / math.sqrt(q.shape[-1]) + bias).softmax(-1)
+            mixed = self.product(f"{layer}attention.output.dense", (weights @ v).transpose(0, 1).flatten(1))
+            x = self.norm(f"{layer}attention.output.LayerNorm", x + mixed)
+            gate, up = self.product(f"{layer}mlp.gated_layers", x).chunk(2, dim=-1)
+            x = self.norm(f"{layer}mlp.layernorm", x + self.product(f"{layer}mlp.wo", F.gelu(gate) * up))
+        return x
+
+
+@pytest.mark.parametrize("isa", ["auto", "reference"])
+def test_jina_bert_counts_distances_on_both_sides(isa, tmp_path):
+    model = JinaBert()
+    save_file(model.weights, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(model.config()))
+
+    compare(states(tmp_path, cpu_isa=isa), [model.states(ids) for ids in PROMPTS])
+
+
+@pytest.mark.parametrize(("kind", "changes", "key"), [
+    ("deberta-v3", {"conv_kernel_size": 3}, "conv_kernel_size"),
+    ("deberta-v3", {"pos_att_type": ["p2p"]}, "pos_att_type"),
+    ("nomic", {"prenorm": True}, "prenorm"), ("roformer", {"rotary_value": True}, "rotary_value"),
+    ("ernie", {"use_task_id": True}, "use_task_id"),
+    ("modernbert", {"layer_types": ["full_attention"]}, "layer_types"),
+    ("t5", {"feed_forward_proj": "gated-relu"}, "feed_forward_proj"),
+])
+def test_what_would_change_the_numbers_is_refused(kind, changes, key, tmp_path):
+    write_kind(tmp_path, kind)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+    with pytest.raises(ConfigError, match=key):
+        states(tmp_path)
+
+
+def test_kinds_are_no_others_families():
+    assert not encoder_kinds.ARCHITECTURES & tiny_encoders.ARCHITECTURES
+
+
+def test_nomic_bert_is_read_as_its_authors_publish_it(tmp_path):
+    model = write_model(tmp_path, "NomicBertModel", BERT)
+    published = {
+        "architectures": ["NomicBertModel"], "model_type": "nomic_bert", "activation_function": "swiglu", "n_embd": 64,
+        "n_head": 4, "n_inner": 96, "n_layer": 3, "n_positions": 130, "layer_norm_epsilon": 1e-12, "vocab_size": 320,
+        "rotary_emb_base": 1000, "rotary_emb_fraction": 1.0, "rotary_emb_interleaved": False, "prenorm": False,
+        "rotary_emb_scale_base": None, "rotary_scaling_factor": None, "qkv_proj_bias": False, "mlp_fc1_bias": False,
+        "mlp_fc2_bias": False, "type_vocab_size": 2, "causal": False, "use_flash_attn": True, "fused_bias_fc": True,
+        "max_trained_positions": 2048, "pad_vocab_size_multiple": 64, "parallel_block": False, "use_rms_norm": False}
+    (tmp_path / "config.json").write_text(json.dumps(published))
+
+    compare(states(tmp_path), [token_states(model, ids) for ids in PROMPTS])
