@@ -14,13 +14,15 @@ import torch.nn.functional as F
 from encoder_kinds import ARCHITECTURE_OF, BERT, KINDS, write_kind, write_model
 from safetensors.torch import load_file, save_file
 from tiny_encoders import prompts, token_states
+from tiny_poolers import logits_of
 from torch import Tensor
 
-from weft import LLM
+from weft import LLM, PoolingParams
 from weft.errors import ConfigError
 
 TOLERANCE = 1e-4              # of the length of a state, float32 on both sides
 PROMPTS = prompts(1, 17, 2, 40, 100, 16)
+PADDED = {"pad_token_id": 1}
 
 
 def states(path: Path, **options) -> list[Tensor]:
@@ -74,6 +76,24 @@ def test_a_masked_language_models_states_are_its_bodys(name, tmp_path):
     model = write_model(tmp_path, f"{name}ForMaskedLM", values)
 
     compare(states(tmp_path), [token_states(model.base_model, ids) for ids in PROMPTS])
+
+
+@pytest.mark.parametrize("end", ["Sequence", "Token"])
+@pytest.mark.parametrize(("name", "values"), [
+    ("Ernie", {}), ("XLMRoberta", PADDED), ("RobertaPreLayerNorm", PADDED), ("XLMRobertaXL", PADDED),
+    ("MegatronBert", {}), ("Electra", {"embedding_size": 64}), ("RemBert", {"input_embedding_size": 32}),
+    ("Albert", {}), ("DistilBert", {}), ("MPNet", PADDED), ("RoFormer", {}), ("DebertaV2", {}), ("NomicBert", {}),
+    ("Gte", {}), ("JinaEmbeddingsV3", PADDED), ("ModernBert", {"classifier_pooling": "mean", "classifier_bias": True}),
+    ("Ultrabert", {}), ("EuroBert", {"classifier_pooling": "late"}), ("EuroBert", {"classifier_pooling": "bos"}),
+], ids=lambda x: x if isinstance(x, str) else next(iter(map(str, x.values())), ""))
+def test_classifiers_of_encoders_give_transformers_logits(name, values, end, tmp_path):
+    model = write_model(tmp_path, f"{name}For{end}Classification", BERT | {"pad_token_id": 0, "num_labels": 3} | values)
+    params = PoolingParams(task=f"{'token_' * (end == 'Token')}classify", use_activation=False)
+    with LLM(model=str(tmp_path), dtype="float32", skip_tokenizer_init=True, num_threads=1, use_tqdm_on_load=False,
+             max_model_len=100, kv_cache_memory_bytes=1 << 24, model_impl="native") as llm:
+        for ids, output in zip(PROMPTS, llm.encode(PROMPTS, params, use_tqdm=False), strict=True):
+            expected = logits_of(model, ids)
+            assert torch.allclose(output.outputs.data, expected, atol=1e-4 * float(expected.abs().max()))
 
 
 def test_the_new_architecture_of_gte_is_read_as_its_authors_publish_it(tmp_path):

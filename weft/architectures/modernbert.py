@@ -31,8 +31,8 @@ _NAMES = encoder_names("model.", {
 def modernbert(c: ConfigReader) -> EncoderSpec:
     """ModernBERT. Source: arXiv:2412.13663; config.json of answerdotai/ModernBERT-base."""
     c.harmless("tie_word_embeddings", "embedding_dropout", "mlp_dropout", "initializer_cutoff_factor", "decoder_bias",
-               "classifier_bias", "deterministic_flash_attn", "sparse_prediction", "sparse_pred_ignore_index", "layer_norm_eps", "position_embedding_type",
-               "reference_compile", "repad_logits_with_grad")
+               "classifier_bias", "deterministic_flash_attn", "sparse_prediction", "sparse_pred_ignore_index",
+               "layer_norm_eps", "position_embedding_type", "reference_compile", "repad_logits_with_grad")
     norm = layer_norm(c, has_bias=c.bool("norm_bias", default=False))
     blocks = [_block(c, is_local) for is_local in _local_layers(c)]
     blocks[0] = replace(blocks[0], mixer_norm=None)                            # the embedding's norm is its norm

@@ -48,12 +48,14 @@ class ClassifierSpec(Part):
     """The layers from a state to the logits of labels.
 
     layers: in order. pooling: which state of a prompt they are applied to; None: to each token's (token
-    classification). of_tokens: the layers also mean something for each token.
+    classification). of_tokens: the layers also mean something for each token. pools_logits: the layers come first and
+    the logits of the tokens are pooled (EuroBERT).
     """
 
     layers: tuple[HeadLayerSpec, ...]
     pooling: SeqPooling | None
     of_tokens: bool = False
+    pools_logits: bool = False
 
 
 @part

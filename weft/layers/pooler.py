@@ -30,6 +30,7 @@ class Pooler(Layer):
         self.tasks = tasks_of(spec)
         self.embedding_size = hidden_size if spec.classifier is None else 0
         self.classifier, self._act = None, head_function(spec.act)
+        self._pools_logits = spec.classifier is not None and spec.classifier.pools_logits
         if spec.classifier is not None:
             self.classifier = HeadLayers(spec.classifier.layers, hidden_size, spec.num_labels, has_bias)
 
@@ -62,6 +63,8 @@ class Pooler(Layer):
         of_tokens = params.task in TOKEN_TASKS
         if not of_tokens and not is_last:
             return None
+        if self.classifier is not None and self._pools_logits and not of_tokens:
+            return self._activated(self._pool(self.classifier(states.float())), params.use_activation)
         x = states.float() if of_tokens else self._pool(states)
         if self.classifier is not None:
             return self._classify(x, params.use_activation)
@@ -73,7 +76,9 @@ class Pooler(Layer):
     def _classify(self, x: Tensor, use_activation: bool | None) -> Tensor:
         assert self.classifier is not None
         logits = self.classifier(x.unsqueeze(0) if x.dim() == 1 else x)
-        logits = logits[0] if x.dim() == 1 else logits
+        return self._activated(logits[0] if x.dim() == 1 else logits, use_activation)
+
+    def _activated(self, logits: Tensor, use_activation: bool | None) -> Tensor:
         applies = self.spec.uses_act if use_activation is None else use_activation
         return self._act(logits) if applies else logits
 
