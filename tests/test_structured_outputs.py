@@ -186,6 +186,19 @@ def test_a_form_is_given_as_object_as_dictionary_or_under_older_names():
     assert SamplingParams(structured_outputs=params) == SamplingParams(guided_decoding={"regex": "a"})
 
 
+@pytest.mark.parametrize(("ending", "kwargs", "is_first"), [
+    ("<think>", {}, False), ("<think></think>\n", {}, True), ("<think>", {"enable_in_reasoning": True}, True),
+    ("<think>", {"structured_outputs_config": {"enable_in_reasoning": True}}, True)])
+def test_in_a_chat_a_form_waits_for_the_end_of_reasoning_that_the_prompt_began(directory, ending, kwargs, is_first):
+    template = "{{ messages[0].content }}{% if false %}</think>{% endif %}" + ending
+    with engine(directory, chat_template=template, **kwargs) as llm:
+        [output] = llm.chat([{"role": "user", "content": "Hi"}], sampled({"choice": ["yes"]}, max_tokens=20),
+                            use_tqdm=False)
+
+    assert (output.outputs[0].text == "yes") is is_first
+    assert len(output.outputs[0].token_ids) == (4 if is_first else 20)
+
+
 def test_beam_search_takes_no_form():
     with pytest.raises(NotBuiltError, match="structured_outputs"):
         SamplingParams(use_beam_search=True, n=2, structured_outputs={"regex": "a"})

@@ -24,6 +24,7 @@ from weft.frontend.llm_engine import LLMEngine, refuse_unbuilt
 from weft.frontend.pooling import as_classification, as_embedding, pooling_params
 from weft.frontend.progress import Progress
 from weft.frontend.prompts import split_prompts
+from weft.frontend.reasoning import behind_reasoning
 from weft.frontend.scores import plan_scores, score_params
 from weft.frontend.tokenization import Tokenization
 from weft.outputs import (
@@ -294,7 +295,12 @@ class LLM:
             raise RequestError("messages", messages, expected="a list of messages, or a list of such lists")
         conversations = [messages] if isinstance(messages[0], Mapping) else messages
         prompts = [self._renderer.render(conversation, **chat_options) for conversation in conversations]
-        return self._prepare(prompts, sampling_params, priority, tokenization_kwargs, add_special_tokens=False)
+        params, tokenizer = self._params_for(sampling_params, len(prompts)), self._engine.tokenizer
+        if tokenizer is not None and not self.config.model.enable_in_reasoning:
+            params = [behind_reasoning(own, prompt, conversation[-1], tokenizer,
+                                       continues=bool(chat_options.get("continue_final_message")))
+                      for own, prompt, conversation in zip(params, prompts, conversations, strict=True)]
+        return self._prepare(prompts, params, priority, tokenization_kwargs, add_special_tokens=False)
 
     def _params_for(self, params: Any, num_prompts: int) -> Sequence[Any]:
         params = self.get_default_sampling_params() if params is None else params

@@ -194,7 +194,7 @@ class SamplingParams(SamplingExtras, metaclass=VllmParams, kw_only=True, omit_de
             raise RequestError("reasoning_budget", self.reasoning_budget, expected="a ReasoningBudget")
         if self.reasoning_budget is not None and self.structured_outputs is not None:
             raise RequestError("reasoning_budget", self.reasoning_budget, expected="None beside structured_outputs",
-                               hint="The form of the answer leaves no room for reasoning.")
+                               hint="weft has no code for both yet.")
         if self.skip_reading_prefix_cache is not None:
             check_flag("skip_reading_prefix_cache", self.skip_reading_prefix_cache)
 

@@ -16,9 +16,23 @@ from weft.compat.vllm.options.structures import accept_structures
 from weft.errors import RequestError
 
 FIELD = "structured_outputs"
+_INNER = ("source", "reasoning")      # fields that no request gives
 KINDS = ("json", "regex", "choice", "grammar", "json_object", "structural_tag")
 MAX_DEPTH = 64                 # nesting of a JSON schema
 MAX_TAG_DEPTH = 80             # nesting of a structural tag, whose schemas lie inside it
+
+
+class ReasoningPart(msgspec.Struct, kw_only=True, frozen=True):
+    """The reasoning before an answer's form.
+
+    starts, ends: the marks, any of which stands before and behind it.
+    is_open: the prompt has begun the reasoning. is_optional: an answer may have none; else it begins with a mark.
+    """
+
+    starts: tuple[str, ...]
+    ends: tuple[str, ...]
+    is_open: bool = False
+    is_optional: bool = False
 
 
 class StructuredOutputsParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_defaults=True):
@@ -36,6 +50,7 @@ class StructuredOutputsParams(msgspec.Struct, metaclass=VllmParams, kw_only=True
         disable_additional_properties: objects of a schema with `properties` have no others.
         whitespace_pattern: a regular expression of the spaces between JSON's tokens.
         source: the field of a request that errors name, where the form was not given as `structured_outputs`.
+        reasoning: what stands before the form, free. None: the answer begins with the form. Chats set it.
     """
 
     json: Any = None
@@ -48,6 +63,7 @@ class StructuredOutputsParams(msgspec.Struct, metaclass=VllmParams, kw_only=True
     disable_additional_properties: bool = False
     whitespace_pattern: str | None = None
     source: str = ""
+    reasoning: ReasoningPart | None = None
 
     accept: ClassVar[Accept] = accept_structures
 
@@ -88,7 +104,7 @@ def read_structures(value: Any, source: str = "") -> StructuredOutputsParams:
     """`value` as StructuredOutputsParams: the object itself, or the dictionary of its fields; `source` as there."""
     if isinstance(value, StructuredOutputsParams):
         return value
-    if not isinstance(value, dict) or not all(isinstance(name, str) and name != "source" for name in value):
+    if not isinstance(value, dict) or not all(isinstance(name, str) and name not in _INNER for name in value):
         raise RequestError(FIELD, value, expected="a StructuredOutputsParams, or a dictionary of its fields")
     try:
         return StructuredOutputsParams(**value, source=source)

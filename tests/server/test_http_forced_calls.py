@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import httpx
 import openai
@@ -16,6 +17,8 @@ from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
 from weft.resolve.engine_config import resolve_engine_config
 from weft.server.options import ServerOptions
+from weft.text.parsing.registry import REASONING_PARSERS
+from weft.text.reasoning.reasoning_format import ReasoningFormat
 
 HI = [{"role": "user", "content": "Hi"}]
 TEMPLATE = "{{ tools | tojson }}{% for m in messages %}{{ m.content }}{% endfor %}"
@@ -28,14 +31,28 @@ NAMED = {"type": "function", "function": {"name": "move"}}
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory):
+def engine(tmp_path_factory):
     args = EngineArgs(model=str(make_checkpoint(tmp_path_factory.mktemp("tiny"))), kv_cache_memory_bytes=2**22,
                       num_threads=1, served_model_name=("tiny",),
                       chat_template="{% if tools %}{% endif %}{{ messages[0].content }}")
-    engine = AsyncLLM(resolve_engine_config(args, Machine.detect()))
+    made = AsyncLLM(resolve_engine_config(args, Machine.detect()))
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def url(engine):
     with running_server(engine, ServerOptions()) as url:
         yield url
-    engine.shutdown()
+
+
+@pytest.fixture
+def url_with_reasoning(engine, monkeypatch):
+    """Of a server whose answers are reasoning up to the first ">"."""
+    kind = ReasoningFormat(names=("angle",), models="this test", starts=("<",), ends=(">",), is_implied=True)
+    monkeypatch.setitem(REASONING_PARSERS._kinds, "angle", kind)
+    with running_server(engine, ServerOptions(reasoning_parser="angle")) as url:
+        yield url
 
 
 @pytest.fixture
@@ -95,6 +112,27 @@ def test_a_schema_that_cannot_be_forced_names_the_tools(url):
 
     assert answer.status_code == 400
     assert answer.json()["error"]["param"].startswith("tools")
+
+
+@pytest.mark.parametrize("fields", [
+    {"tools": [POINT, STOP], "tool_choice": "required", "parallel_tool_calls": False},
+    {"tools": [POINT, STOP], "tool_choice": NAMED}, {"structured_outputs": {"regex": "[0-9]{3}"}}],
+    ids=["required", "named", "a form"])
+def test_what_is_forced_comes_behind_the_reasoning(url_with_reasoning, engine, fields):
+    ends = engine.tokenizer.encode(">", add_special_tokens=False)[0]      # likely: reasoning should not take long
+    body = {"messages": HI, "max_tokens": 400, "seed": 3, "logit_bias": {str(ends): 4}} | fields
+
+    choice = httpx.post(url_with_reasoning + "/v1/chat/completions", json=body, timeout=60).json()["choices"][0]
+    message = choice["message"]
+
+    assert message["reasoning"] and ">" not in message["reasoning"]
+    if "tools" not in fields:
+        assert re.fullmatch("[0-9]{3}", message["content"])
+        return
+    [call] = message["tool_calls"]
+    assert {"move": is_move, "stop": lambda text: json.loads(text) == {}}[call["function"]["name"]](
+        call["function"]["arguments"])
+    assert message["content"] is None
 
 
 def test_strict_tools_are_forced_where_the_format_allows(start_server):

@@ -79,6 +79,7 @@ class EngineArgs:
     chat_template: str | None = None              # a template or the path of one; None: the tokenizer's
     disable_sliding_window: bool = False
     enable_prompt_embeds: bool = False            # True: prompts may be given as embeddings [tokens, hidden size]
+    enable_in_reasoning: bool = False             # True: an answer's form holds from its first token, reasoning or not
     enforce_eager: bool = False                   # True: decode steps are not recorded and replayed (graph capture)
     load_format: str = "auto"                     # auto, safetensors, pt, mistral, gguf, dummy
     use_tqdm_on_load: bool = True

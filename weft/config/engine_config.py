@@ -44,7 +44,7 @@ class ModelConfig:
     quantization: how the checkpoint's weights are quantized; None: they are floats.
     model_file: a Python file that describes or programs the model. model_class: what runs the model:
     "module:Name", "path/file.py:Name", or a class or description that only this process can reach.
-    runner, convert: as in EngineArgs; `models/purpose.py` says what "auto" means for a model.
+    enable_in_reasoning, runner, convert: as in EngineArgs; `models/purpose.py` says what "auto" means for a model.
     model_impl: auto, native or transformers. trust_remote_code: code that comes with the checkpoint may run;
     code_revision: of the repository that holds it.
     """
@@ -74,6 +74,7 @@ class ModelConfig:
     max_logprobs: int = 20
     logprobs_mode: str = "raw_logprobs"
     enable_prompt_embeds: bool = False
+    enable_in_reasoning: bool = False
     runner: str = "auto"
     convert: str = "auto"
 

@@ -12,6 +12,7 @@ from weft.grammar.constraint import Constraint, ConstraintError
 from weft.grammar.cutter import Cutter
 from weft.grammar.form import ConstraintSpec
 from weft.grammar.limits import parser_limits
+from weft.grammar.reasoning import behind_reasoning
 from weft.grammar.schema_fault import first_line
 from weft.grammar.vocabulary import Vocabulary
 
@@ -25,12 +26,15 @@ class Compiler:
         source = _Source(vocabulary)
         self._num_words = (len(source.tokens) + 31) // 32
         self._limits = parser_limits()
+        self._special = {source.tokens[i].decode(errors="replace"): i for i in source.special_token_ids}
         self._tokenizer = LLTokenizer(source, eos_token=source.eos_token_ids)  # pyright: ignore[reportArgumentType]  # by its attributes
         source.greedy = self._tokenizer.greedy_tokenize
 
     def compile(self, spec: ConstraintSpec) -> Constraint:
         """The constraint before the first token, whose mask is there. RequestError names the field of a bad grammar."""
-        matcher = LLMatcher(self._tokenizer, spec.grammar, log_level=0, limits=self._limits)
+        grammar = spec.grammar if spec.reasoning is None else behind_reasoning(
+            spec.grammar, spec.reasoning, self._special)
+        matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=self._limits)
         if matcher.is_error():
             raise RequestError(spec.field, "a grammar", expected="one that can be compiled",
                                hint=f"{first_line(matcher.get_error()).rstrip('.')}.")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
+from weft.structured_outputs import ReasoningPart
+
 
 class ConstraintSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What an answer must follow. Equal specs are compiled once.
 
     grammar: in llguidance's form. field: the request's field that errors name, such as "structured_outputs.json".
+    reasoning: what stands before it, free; None: nothing.
     """
 
     grammar: str
     field: str
+    reasoning: ReasoningPart | None = None

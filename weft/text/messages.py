@@ -66,6 +66,15 @@ def objects(field: str, items: Any) -> list[dict[str, Any]] | None:
     return [dict(item) for item in items] or None
 
 
+def text_of(message: Mapping[str, Any]) -> str:
+    """The text of a message that has been rendered; "" if it has none."""
+    content = message.get("content")
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "\n".join(part if isinstance(part, str) else part["text"] for part in content
+                     if isinstance(part, str) or part.get("type", "text") == "text")
+
+
 def _prepare(message: Mapping[str, Any], form: ContentForm, field: str) -> dict[str, Any]:
     if not isinstance(message, Mapping):
         raise RequestError(field, message, expected='an object such as {"role": "user", "content": "Hello"}')

@@ -27,7 +27,7 @@ def reasoning_budget(max_tokens: int | None, kind: ParserKind | None, params: Sa
                         hint="Start the server with --reasoning-parser NAME, one of weft's own formats.")
     if params.structured_outputs is not None:
         raise bad_field(_FIELD, max_tokens, expected="null or -1 beside a form of the answer or forced tools",
-                        hint="Such an answer is not reasoned about first.")
+                        hint="weft has no code for both yet.")
     opening = kind.opening(request.prompt, request.continued)
     if opening is Opening.CLOSED:
         return None

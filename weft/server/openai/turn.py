@@ -10,9 +10,9 @@ import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import Request
+from msgspec.structs import replace
 
 from weft.field_checks import MAX_COUNT
 from weft.sampling_params import SamplingParams
@@ -30,6 +30,8 @@ from weft.server.request_fields import priority_of, request_id_of, timeout_of
 from weft.server.served import ServedModel
 from weft.structured_outputs import FIELD
 from weft.text.detokenizer import IncrementalDetokenizer
+from weft.text.messages import text_of
+from weft.text.parsing.chain import Chain
 from weft.text.parsing.kind import ParseRequest
 from weft.text.parsing.token_count import count_tokens
 
@@ -57,8 +59,11 @@ class Turn:
 
     def parts(self) -> AnswerParts:
         """What finds the parts of one of the turn's answers."""
-        parser = forced_parser(self.tools) or self.served.parsers.make(
-            self.parse_request, with_tools=self.tools.is_free)
+        parser, parsers = forced_parser(self.tools), self.served.parsers
+        if parser is None:
+            parser = parsers.make(self.parse_request, with_tools=self.tools.is_free)
+        elif _has_reasoning(self.params):
+            parser = Chain(parsers.make(self.parse_request, with_tools=False), parser)
         return AnswerParts(parser, shows_reasoning=self.body.include_reasoning, may_repeat=self.tools.may_repeat,
                            names_calls=self.tools.choice is not Choice.NAMED)
 
@@ -102,13 +107,17 @@ async def prepare_turn(served: ServedModel, request: Request, parsed: Parsed[Cha
     params = sampling_params(served, given, max_tokens=max_tokens, prompt_logprobs=None, stream=body.stream,
                              logprobs=num_top if body.logprobs else None)
     shows_tools = not (use.choice is Choice.NONE and served.options.exclude_tools_when_tool_choice_none)
-    if not use.is_forced and served.need_special_tokens(with_tools=use.is_free):
-        params.skip_special_tokens = False
     prompt = await render(served, body, shows_tools=shows_tools)
     token_ids = await served.encode(prompt, "messages", add_special_tokens=body.add_special_tokens)
     role = served.options.response_role if body.add_generation_prompt else body.messages[-1].get("role", "assistant")
-    last = _last_text(body.messages[-1], role) if body.echo or body.continue_final_message else ""
+    is_shown = (body.echo or body.continue_final_message) and body.messages[-1].get("role") == role
+    last = text_of(body.messages[-1]) if is_shown else ""
     parse_request = _parse_request(served, body, prompt, token_ids, last if body.continue_final_message else None)
+    if params.structured_outputs is not None and not served.engine.config.model.enable_in_reasoning:
+        params.structured_outputs = replace(params.structured_outputs,
+                                            reasoning=served.parsers.before_form(parse_request))
+    if (not use.is_forced or _has_reasoning(params)) and served.need_special_tokens(with_tools=use.is_free):
+        params.skip_special_tokens = False
     params.reasoning_budget = reasoning_budget(body.thinking_token_budget, served.parsers.reasoning, params,
                                                parse_request)
     response_id = prefix + (secrets.token_hex(24) if has_own_id else request_id_of(request, body.request_id))
@@ -124,6 +133,11 @@ async def prepare_turn(served: ServedModel, request: Request, parsed: Parsed[Cha
                 last if body.echo else "", use, parse_request)
 
 
+def _has_reasoning(params: SamplingParams) -> bool:
+    """True if the answer's form comes behind its reasoning."""
+    return params.structured_outputs is not None and params.structured_outputs.reasoning is not None
+
+
 def _parse_request(served: ServedModel, body: ChatBody, prompt: str | list[int], token_ids: list[int],
                    continued: str | None) -> ParseRequest:
     tokenizer = served.require_tokenizer()
@@ -131,14 +145,3 @@ def _parse_request(served: ServedModel, body: ChatBody, prompt: str | list[int],
         prompt = tokenizer.decode(token_ids[-_TAIL_TOKENS:], skip_special_tokens=False)
     return ParseRequest(tools=body.tools, prompt=prompt[-_TAIL_CHARS:], continued=continued, prompt_token_ids=token_ids,
                         is_streamed=body.stream, body=body.model_dump(exclude_unset=True), tokenizer=tokenizer)
-
-
-def _last_text(message: dict[str, Any], role: str) -> str:
-    """The text of the last message, if it has the role."""
-    content = message.get("content")
-    if message.get("role") != role or content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    return "\n".join(part if isinstance(part, str) else part["text"] for part in content
-                     if isinstance(part, str) or part.get("type", "text") == "text")

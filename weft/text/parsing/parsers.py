@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
+from weft.structured_outputs import ReasoningPart
 from weft.text.mistral_tokenizer import MistralTokenizer
 from weft.text.parsing.chain import Chain
 from weft.text.parsing.events import AnswerParser
 from weft.text.parsing.kind import ParseRequest, ParserKind
 from weft.text.parsing.registry import REASONING_PARSERS, TOOL_PARSERS, ParserRegistry
+from weft.text.reasoning.reasoning_format import ReasoningFormat
 from weft.text.tokenizer import Tokenizer
 from weft.text.vllm_parsers.adapter import VllmKind
 
@@ -38,6 +40,10 @@ class Parsers:
         return Chain(None if self.reasoning is None else self.reasoning.make(request),
                      None if tools is None else tools.make(request))
 
+    def before_form(self, request: ParseRequest) -> ReasoningPart | None:
+        """The reasoning that stands before a form of the answer; None: none, or nobody knows how it looks."""
+        return self.reasoning.before_form(request) if isinstance(self.reasoning, ReasoningFormat) else None
+
     def need_special_tokens(self, tokenizer: Tokenizer, *, with_tools: bool) -> bool:
         """True if the answer's text must keep its special tokens, because marks of these parsers are among them."""
         kinds = [kind for kind in (self.tools if with_tools else None, self.reasoning) if kind is not None]
@@ -57,21 +63,34 @@ def choose_parsers(tokenizer: Tokenizer | None, *, tools: str | None, reasoning:
 
     ConfigError for an unknown name.
     """
-    templates = "" if tokenizer is None else "\n".join(tokenizer.chat_templates.values())
-    is_mistral = tokenizer is not None and isinstance(tokenizer.source, MistralTokenizer)
-    chosen = Parsers(_chosen(TOOL_PARSERS, tools, templates, is_mistral=is_mistral),
-                     _chosen(REASONING_PARSERS, reasoning, templates, is_mistral=is_mistral))
+    chosen = Parsers(_chosen(TOOL_PARSERS, tools, tokenizer), _chosen(REASONING_PARSERS, reasoning, tokenizer))
     for kind in (chosen.tools, chosen.reasoning):
         if isinstance(kind, VllmKind) and tokenizer is not None:
             kind.prepare(tokenizer)
     return chosen
 
 
-def _chosen(registry: ParserRegistry, name: str | None, templates: str, *, is_mistral: bool) -> ParserKind | None:
+def reasoning_of(tokenizer: Tokenizer) -> Parsers:
+    """The parser of reasoning that the tokenizer tells, alone."""
+    return Parsers(reasoning=_told(REASONING_PARSERS, tokenizer))
+
+
+def _chosen(registry: ParserRegistry, name: str | None, tokenizer: Tokenizer | None) -> ParserKind | None:
     if name:
         return registry.find(name)
-    found = registry.find("mistral") if is_mistral else registry.of_template(templates)
-    if found is not None:
+    found = None if tokenizer is None else _told(registry, tokenizer)
+    if found is not None and tokenizer is not None:
         logger.info("%s: %s, because of the %s; --%s chooses another, or none", registry.option, found.name,
-                    "tokenizer" if is_mistral else "chat template", registry.option.replace("_", "-"))
+                    "tokenizer" if _is_mistral(tokenizer) else "chat template", registry.option.replace("_", "-"))
     return found
+
+
+def _told(registry: ParserRegistry, tokenizer: Tokenizer) -> ParserKind | None:
+    """The format that a tokenizer's kind or its chat templates tell."""
+    if _is_mistral(tokenizer):
+        return registry.find("mistral")
+    return registry.of_template("\n".join(tokenizer.chat_templates.values()))
+
+
+def _is_mistral(tokenizer: Tokenizer) -> bool:
+    return isinstance(tokenizer.source, MistralTokenizer)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from weft.structured_outputs import ReasoningPart
 from weft.text.parsing.events import AnswerParser
 from weft.text.parsing.kind import ParseRequest
 from weft.text.parsing.machine import Machine, Steps, marks
@@ -80,6 +81,16 @@ class ReasoningFormat:
         if end.endswith(self.ends):
             return Opening.CLOSED
         return Opening.OPEN if end.endswith(self.starts) else Opening.UNSAID
+
+    def before_form(self, request: ParseRequest) -> ReasoningPart | None:
+        """The reasoning that stands before a form of the answer; None if the prompt has ended it."""
+        opening = self.opening(request.prompt, request.continued)
+        if opening is Opening.CLOSED:
+            return None
+        is_open = opening is Opening.OPEN or self.is_implied
+        # Where one format has all parts of an answer, the answer begins with a mark anyway.
+        return ReasoningPart(starts=self.starts, ends=self.ends, is_open=is_open,
+                             is_optional=not is_open and not self.is_whole)
 
     @property
     def all_marks(self) -> frozenset[str]:

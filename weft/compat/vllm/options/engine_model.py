@@ -11,12 +11,13 @@ from weft.compat.vllm.options.readers import (
     read_memory_share,
     read_model_impl,
     read_rope,
+    read_structures_config,
     read_task,
     read_tokenizer_mode,
 )
 from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, TRANSLATED, Option
 
-_REASONING = "only `weft serve` parses reasoning; `LLM` gives an answer's whole text"
+_REASONING = "`LLM` gives an answer's whole text; the chat template tells where reasoning ends and a form begins"
 _STRUCTURES = "weft has one backend for grammars (llguidance); a request says how its JSON is written"
 _READER = "weft reads safetensors in place, with its own threads"
 _TOKENIZING = "tokenizing has one thread of its own"
@@ -85,7 +86,8 @@ ROWS = (
     Option("enable_reasoning", "0.8-0.9", NO_EFFECT, off=(False, True),
            say="a server parses reasoning wherever its format is known"),
     Option("reasoning_config", "0.22+", REFUSED, say=NOT_YET),
-    Option("structured_outputs_config", "0.11+", NO_EFFECT, say=_STRUCTURES),
+    Option("structured_outputs_config", "0.11+", TRANSLATED, read=read_structures_config,
+           say="`enable_in_reasoning`; its other fields have no effect"),
     Option("guided_decoding_backend", "0.6-0.11", NO_EFFECT, off=("auto", "xgrammar", "outlines"), say=_STRUCTURES),
     Option("guided_decoding_disable_fallback", "0.9-0.11", NO_EFFECT, off=(False,), say=_STRUCTURES),
     Option("guided_decoding_disable_any_whitespace", "0.9-0.11", NO_EFFECT, off=(False,), say=_STRUCTURES),

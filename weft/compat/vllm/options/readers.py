@@ -75,6 +75,17 @@ def read_task(name: str, value: Any) -> dict[str, Any]:
     return {"runner": runner} | ({} if convert in ("auto", "none") else {"convert": convert})
 
 
+def read_structures_config(name: str, value: Any) -> dict[str, Any]:
+    """A `structured_outputs_config` as its field about reasoning; the others choose among vLLM's backends."""
+    try:
+        fields = json.loads(value) if isinstance(value, str) else value
+    except json.JSONDecodeError as error:
+        raise ConfigError(name, value, expected="a JSON object") from error
+    if not isinstance(fields, Mapping):
+        raise ConfigError(name, value, expected="a dictionary of fields")
+    return {key: value for key, value in fields.items() if key == "enable_in_reasoning"}
+
+
 def read_rope(name: str, value: Any) -> dict[str, Any]:
     """A rope option as the key of config.json that it overrides."""
     if isinstance(value, str) and name == "rope_scaling":
