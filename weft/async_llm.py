@@ -389,7 +389,8 @@ class AsyncLLM:
         if isinstance(state, PoolingState):
             self._observers.tell(lambda observer: observer.on_pooled(state.record()))
         else:
-            self._observers.tell(lambda observer: observer.on_finished(state.snapshot(), state.params))
+            whole = state.snapshot()
+            self._observers.tell(lambda observer: observer.on_finished(whole, state.params))
 
 
 AsyncLLMEngine = AsyncLLM

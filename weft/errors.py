@@ -89,7 +89,14 @@ class RequestError(FieldError):
 
 
 class QueueFullError(WeftError, RuntimeError):
-    """The engine takes no more requests for now. HTTP answers 503."""
+    """The engine takes no more requests for now. HTTP answers 429.
+
+    limit: the option, or the constant, that says how much may wait.
+    """
+
+    def __init__(self, text: str, limit: str = "") -> None:
+        super().__init__(text)
+        self.limit = limit
 
 
 class EngineDeadError(WeftError, RuntimeError):

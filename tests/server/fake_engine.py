@@ -119,6 +119,8 @@ class FakeEngine:
         finally:
             if not state.is_finished:
                 self.aborted.append(request_id)
+                state.finish("abort", time.monotonic())
+                self._tell_finished(state)
 
     async def _steps(self, state: RequestState, max_tokens: int) -> AsyncIterator[RequestOutput]:
         for step in range(max_tokens):
@@ -133,12 +135,15 @@ class FakeEngine:
                     state.push(self._output(answer.child_id, state, step, max_tokens), now)
             output = state.take_output(now)
             if state.is_finished:
-                for observer in self._observers:
-                    observer.on_finished(state.snapshot(), state.params)
+                self._tell_finished(state)
             if output is not None:
                 yield output
             if state.is_finished:
                 return
+
+    def _tell_finished(self, state: RequestState) -> None:
+        for observer in self._observers:
+            observer.on_finished(state.snapshot(), state.params)
 
     def _output(self, child_id: str, state: RequestState, step: int, max_tokens: int) -> EngineOutput:
         token_id = self._reply[step] if step < len(self._reply) else ord("x")

@@ -252,7 +252,8 @@ def test_a_full_queue_is_a_429_that_says_when_to_come_back_and_is_counted(tmp_pa
     refused = [answer for answer in answers if answer.status_code != 200]
     assert {answer.status_code for answer in refused} == {429}
     assert all(1 <= int(answer.headers["Retry-After"]) <= 60 for answer in refused)
-    assert f'reason="queue_full"}} {len(refused)}.0' in metrics
+    assert f'reason="max_num_queued_reqs"}} {len(refused)}.0' in metrics
+    assert f'http_requests_refused_total{{status="429"}} {len(refused)}.0' in metrics
 
 
 def test_figures_of_all_requests_are_in_the_metrics(url, client):

@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from weft.errors import ConfigError
 from weft.server.app import build_app
-from weft.server.auth import with_all_keys
+from weft.server.auth import read_keys
 from weft.server.elsewhere import ELSEWHERE
 from weft.server.options import ServerOptions
 from weft.server.run import _warn_if_open, listening_socket
@@ -107,15 +107,16 @@ def test_a_server_without_keys_asks_for_none(start_server):
 
 def test_keys_come_from_a_file_too(start_server, tmp_path):
     file = tmp_path / "keys"
-    file.write_text("# of the team\nfirst\n\n  second  \n")
+    file.write_text("# of the team\nfirst\n\n  second  team a \n")
     options = {"api_key": ("given",), "api_key_file": str(file)}
     url = start_server(FakeEngine(), **options)
 
     statuses = [httpx.get(url + "/v1/models", headers={"X-API-Key": key}).status_code
-                for key in ("given", "first", "second", "# of the team", "third")]
+                for key in ("given", "first", "second", "# of the team", "third", "team a", "second  team a")]
 
-    assert with_all_keys(ServerOptions(**options)).api_key == ("given", "first", "second")
-    assert statuses == [200, 200, 200, 401, 401]
+    assert [(key.key, key.name) for key in read_keys(ServerOptions(**options))] == [
+        ("given", "key1"), ("first", "key2"), ("second", "team a")]
+    assert statuses == [200, 200, 200, 401, 401, 401, 401]
 
 
 @pytest.mark.parametrize("text", [None, b"", b"# no key\n", b"schl\xc3\xbcssel"])

@@ -20,8 +20,9 @@ import pytest
 from tiny_llama import make_checkpoint
 
 from weft.errors import ConfigError
+from weft.server.access_log import AccessFilter
 from weft.server.options import ServerOptions
-from weft.server.run import NotPolled, listening_socket
+from weft.server.run import listening_socket
 
 PROGRAM = """
 import sys
@@ -200,4 +201,4 @@ def test_the_access_log_leaves_out_those_who_only_watch(path, status, is_kept):
     record = logging.LogRecord("uvicorn.access", logging.INFO, "", 0, "%s %s %s %s %d",
                                ("127.0.0.1:5", "GET", path, "1.1", status), None)
 
-    assert NotPolled().filter(record) is is_kept
+    assert AccessFilter().filter(record) is is_kept

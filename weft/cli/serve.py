@@ -26,7 +26,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "port": "port to listen on; 0: a free one",
         "uds": "Unix socket to listen on, instead of host and port",
         "api_key": "a key that opens /v1, repeatable; none: no key is asked for",
-        "api_key_file": "file with more keys, one a line; keys of a command line are seen by who lists processes",
+        "api_key_file": "file with more keys, lines KEY or KEY NAME (for logs); keys of a command line are seen by who "
+                        "lists processes",
         "root_path": "path under which a proxy shows the server",
         "ssl_keyfile": "private key for HTTPS",
         "ssl_certfile": "certificate for HTTPS",
@@ -46,7 +47,11 @@ GROUPS: dict[str, dict[str, str]] = {
         "stall_timeout": "seconds without a token, while requests run, after which /health answers 503",
         "spare_engine": "keep a process waiting that replaces an engine that dies (155 MB of memory)",
         "uvicorn_log_level": "critical, error, warning, info, debug or trace",
+        "enable_log_requests": "a log line for each request that has ended; its prompt with WEFT_LOGGING_LEVEL=DEBUG",
+        "enable_log_outputs": "these lines have the texts of the answers",
+        "max_log_len": "characters of a text in such a line; none: all",
         "disable_uvicorn_access_log": "no log line for each request",
+        "disable_access_log_for_endpoints": "no such line for these paths, with commas between them",
     },
     "chat": {
         "response_role": "role of the answers",

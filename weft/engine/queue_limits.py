@@ -18,7 +18,8 @@ class QueueLimits:
         """QueueFullError if a sequence of `new_tokens` tokens may not wait behind others with `num_tokens` tokens."""
         if self.max_num_reqs is not None and num_reqs >= self.max_num_reqs:
             raise QueueFullError(f"{num_reqs} requests are waiting and max_num_queued_reqs is {self.max_num_reqs}: "
-                                 "try again later.")
+                                 "try again later.", "max_num_queued_reqs")
         if self.max_num_tokens is not None and num_reqs and num_tokens + new_tokens > self.max_num_tokens:
             raise QueueFullError(f"Requests with {num_tokens} tokens are waiting, this one has {new_tokens}, and "
-                                 f"max_num_queued_tokens is {self.max_num_tokens}: try again later.")
+                                 f"max_num_queued_tokens is {self.max_num_tokens}: try again later.",
+                                 "max_num_queued_tokens")

@@ -78,7 +78,7 @@ class _Lane:
         with self._lock:
             if self.num_open and self._num_chars + num_chars > MAX_QUEUED_CHARS:
                 raise QueueFullError(f"Prompts with {self._num_chars} characters wait to be read, and "
-                                     f"{MAX_QUEUED_CHARS} may: try again later.")
+                                     f"{MAX_QUEUED_CHARS} may: try again later.", "max_queued_chars")
             if not self.num_open:
                 self.moved = time.monotonic()
             self.num_open += 1

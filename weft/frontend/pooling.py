@@ -96,6 +96,7 @@ class WiredOutput(PoolingOutput):
 class PoolingRecord:
     """A pooling request that has ended, for metrics. finish_reason: "stop", "abort" or "error"."""
 
+    request_id: str
     num_prompt_tokens: int
     num_cached_tokens: int
     finish_reason: str
@@ -153,7 +154,8 @@ class PoolingState:
 
     def record(self) -> PoolingRecord:
         """The ended request."""
-        return PoolingRecord(len(self._prompt_token_ids), self._num_cached_tokens, self._finish_reason, self._metrics)
+        return PoolingRecord(self.request_id, len(self._prompt_token_ids), self._num_cached_tokens,
+                             self._finish_reason, self._metrics)
 
     def _end(self, reason: str, now: float) -> None:
         self.is_finished, self._finish_reason, self._metrics.finished_time = True, reason, now

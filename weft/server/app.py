@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -11,7 +12,8 @@ from starlette.routing import Route
 from weft.async_llm import AsyncLLM
 from weft.frontend.defaults import default_sampling_params
 from weft.server.anthropic.messages import messages_router
-from weft.server.auth import ApiKeys, with_all_keys
+from weft.server.audit import Audit
+from weft.server.auth import ApiKey, ApiKeys, read_keys
 from weft.server.context import ServerContext
 from weft.server.development import development_router
 from weft.server.elsewhere import elsewhere_router
@@ -27,10 +29,11 @@ from weft.server.openai.responses.routes import responses_router
 from weft.server.openai.tokenize import tokenize_router
 from weft.server.openapi import docs_router
 from weft.server.options import ServerOptions
+from weft.server.origin import Origins
 from weft.server.page import page_router
 from weft.server.pooling.classify import classify_router
 from weft.server.pooling.embeddings import embeddings_router
-from weft.server.request_id import RequestIds
+from weft.server.request_log import RequestLog
 from weft.server.root_path import RootPath
 from weft.server.served import ServedModel
 from weft.server.server_metrics import ServerMetrics
@@ -40,14 +43,17 @@ from weft.text.parsing.parsers import choose_parsers
 from weft.version import __version__
 
 
-def build_app(engine: AsyncLLM, options: ServerOptions) -> FastAPI:
+def build_app(engine: AsyncLLM, options: ServerOptions, keys: Sequence[ApiKey] | None = None) -> FastAPI:
     """The app that serves `engine`. The caller shuts the engine down, not the app.
 
+    keys: those of the options, if they have been read already.
     ConfigError if the model's generation config has values out of range, or a parser's name is unknown.
     """
-    options = with_all_keys(options)
+    keys = read_keys(options) if keys is None else keys
     default_sampling_params(engine.config)
-    metrics, served = ServerMetrics(), _served(engine, options)
+    metrics = ServerMetrics()
+    audit = Audit(metrics.registry)
+    served = _served(engine, options, audit)
     metrics.add_model(served.metrics.registry)
     context = ServerContext(options, metrics, served, int(time.time()))
     app = FastAPI(title="weft", version=__version__, openapi_url=None, docs_url=None, redoc_url=None,
@@ -64,30 +70,33 @@ def build_app(engine: AsyncLLM, options: ServerOptions) -> FastAPI:
         routers.append(page_router())
     for router in (*routers, elsewhere_router()):
         app.include_router(router)
-    install_error_handlers(app)
-    _add_layers(app, context)
+    install_error_handlers(app, audit.note)
+    _add_layers(app, context, keys, audit)
     return app
 
 
-def _served(engine: AsyncLLM, options: ServerOptions) -> ServedModel:
+def _served(engine: AsyncLLM, options: ServerOptions, audit: Audit) -> ServedModel:
     parsers = choose_parsers(engine.tokenizer, tools=options.tool_call_parser, reasoning=options.reasoning_parser)
-    served = ServedModel(engine, options, EngineMetrics(engine.config, engine.info, lambda: engine.stats), parsers)
+    metrics = EngineMetrics(engine.config, engine.info, lambda: engine.stats)
+    served = ServedModel(engine, options, metrics, audit, parsers)
     engine.add_observer(served.metrics)
     engine.add_observer(served.pace)
+    if options.enable_log_requests:
+        engine.add_observer(RequestLog(served.open, engine.tokenizer, shows_outputs=options.enable_log_outputs,
+                                       max_chars=options.max_log_len))
     return served
 
 
-def _add_layers(app: FastAPI, context: ServerContext) -> None:
+def _add_layers(app: FastAPI, context: ServerContext, keys: Sequence[ApiKey], audit: Audit) -> None:
     """Adds the layers, the outermost last: all layers see the root path, and metrics also count refused requests."""
     options = context.options
-    if options.api_key:
-        app.add_middleware(ApiKeys, keys=options.api_key)
+    if keys:
+        app.add_middleware(ApiKeys, keys=keys, audit=audit)
     if options.allowed_origins:
         app.add_middleware(CORSMiddleware, allow_origins=options.allowed_origins,
                            allow_methods=options.allowed_methods, allow_headers=options.allowed_headers,
                            allow_credentials=options.allow_credentials)
-    if options.enable_request_id_headers:
-        app.add_middleware(RequestIds)
+    app.add_middleware(Origins, echoes_ids=options.enable_request_id_headers)
     app.add_middleware(HttpMetrics, registry=context.metrics.registry)
     if options.root_path.strip("/"):
         app.add_middleware(RootPath, root_path=options.root_path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from weft.errors import EngineDeadError, NotBuiltError, QueueFullError, RequestError
+from weft.server.log_line import log_line
 
 logger = logging.getLogger(__name__)
 
@@ -105,8 +106,11 @@ def error_response(error: BaseException, path: str, headers: dict[str, str] | No
     return Response(msgspec.json.encode(body), api_error.status, headers, media_type="application/json")
 
 
-def install_error_handlers(app: Starlette) -> None:
-    """Make every error response of `app` an OpenAI error object, also for unknown paths and methods."""
+def install_error_handlers(app: Starlette, note: Callable[[Request, Exception], None]) -> None:
+    """Make every error response of `app` an OpenAI error object, also for unknown paths and methods.
+
+    note: called for each error of weft, before its response.
+    """
 
     async def answer(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException):
@@ -114,10 +118,13 @@ def install_error_handlers(app: Starlette) -> None:
                       405: f"{request.method} is not a method of {request.url.path}."}.get(error.status_code)
             return error_response(ApiError(error.status_code, reason or str(error.detail)), request.url.path,
                                   dict(error.headers or {}))
+        note(request, error)
         return error_response(error, request.url.path)
 
     async def unforeseen(request: Request, error: Exception) -> Response:
-        return error_response(ApiError(500, _INTERNAL), request.url.path)      # starlette raises it again, for the log
+        origin = request.state.origin
+        logger.error("request %s failed", log_line(id=origin.request_id))      # starlette raises it again, for the log
+        return error_response(ApiError(500, _INTERNAL), request.url.path, origin.response_headers)
 
     async def nobody(request: Request, error: Exception) -> Response:
         return Response(status_code=499)

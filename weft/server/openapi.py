@@ -53,7 +53,7 @@ def openapi_document(options: ServerOptions) -> dict[str, Any]:
             "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
     document: dict[str, Any] = {"openapi": "3.1.0", "info": {"title": "weft", "version": __version__}, "paths": paths,
                                 "components": {"schemas": schemas}}
-    if options.api_key:
+    if options.asks_for_key:
         document["components"]["securitySchemes"] = keys
         document["security"] = [{name: []} for name in keys]
     return document

@@ -19,7 +19,8 @@ class ServerOptions:
     """Options of `weft serve` besides the engine's. ConfigError names the wrong field.
 
     api_key: the valid keys for the guarded routes (`auth.py`); empty: no key is needed.
-    api_key_file: a file with more keys, one a line; lines that begin with # are no keys.
+    api_key_file: a file with more keys, a line `KEY` or `KEY NAME` for each, the name for logs; lines that begin with #
+        are no keys.
     allowed_origins: origins whose web pages may read responses (CORS); empty: only the server's own page.
     trust_request_chat_template: allow a chat template in a request (a template is a program that the server runs).
     max_body_bytes: larger request bodies are refused with status 413.
@@ -28,6 +29,10 @@ class ServerOptions:
     disable_fastapi_docs: leave out /docs and /openapi.json.
     responses_store_bytes: memory for responses of /v1/responses that clients may read again; 0: none is stored.
     dev_mode: adds the routes of `development.py`, by which a client can stop the server's work.
+    enable_log_requests: a log line for each request that has ended; at log level DEBUG its prompt, too.
+    enable_log_outputs: these lines have the texts of the answers.
+    max_log_len: characters of a text in such a line; None: all.
+    disable_access_log_for_endpoints: paths whose requests have no line in the access log, with commas between them.
     shutdown_timeout: seconds that running requests have to finish after SIGINT or SIGTERM.
     stall_timeout: seconds without a token, while requests run, after which /health answers 503.
     spare_engine: keep a process that has imported everything, so that an engine that dies is back sooner.
@@ -65,7 +70,11 @@ class ServerOptions:
     dev_mode: bool = False
     max_body_bytes: int = 32 * 2**20
     uvicorn_log_level: str = "info"
+    enable_log_requests: bool = False
+    enable_log_outputs: bool = False
+    max_log_len: int | None = None
     disable_uvicorn_access_log: bool = False
+    disable_access_log_for_endpoints: str = ""
     shutdown_timeout: float = 10.0
     stall_timeout: float = 120.0
     spare_engine: bool = True
@@ -82,6 +91,11 @@ class ServerOptions:
                               expected=f"one of {', '.join(CONTENT_FORMATS)}")
         if self.uvicorn_log_level not in LOG_LEVELS:
             raise ConfigError("uvicorn_log_level", self.uvicorn_log_level, expected=f"one of {', '.join(LOG_LEVELS)}")
+        if self.enable_log_outputs and not self.enable_log_requests:
+            raise ConfigError("enable_log_outputs", True, expected="enable_log_requests with it",
+                              hint="The answers are part of the requests' log lines.")
+        if self.max_log_len is not None and self.max_log_len < 0:
+            raise ConfigError("max_log_len", self.max_log_len, expected="at least 0")
         if self.max_body_bytes < 1024:
             raise ConfigError("max_body_bytes", self.max_body_bytes, expected="at least 1024")
         if self.responses_store_bytes < 0:
@@ -93,3 +107,13 @@ class ServerOptions:
             raise ConfigError("shutdown_timeout", self.shutdown_timeout, expected="seconds, at least 0")
         if not 2 <= self.stall_timeout < float("inf"):      # an idle engine gives a sign of life each second
             raise ConfigError("stall_timeout", self.stall_timeout, expected="seconds, at least 2")
+
+    @property
+    def asks_for_key(self) -> bool:
+        """Whether guarded routes need a key."""
+        return bool(self.api_key) or self.api_key_file is not None
+
+    @property
+    def silent_paths(self) -> tuple[str, ...]:
+        """The paths in `disable_access_log_for_endpoints`."""
+        return tuple(path.strip() for path in self.disable_access_log_for_endpoints.split(",") if path.strip())

@@ -5,21 +5,19 @@ with the names of ignored fields.
 from __future__ import annotations
 
 import math
-import secrets
 
 from starlette.requests import Request
 
 from weft.server.errors import ApiError
 from weft.server.headers import header_value
-from weft.server.openai.schemas import MAX_ID_CHARS
+from weft.server.origin import origin_of
 
 _MAX_NAMES, _MAX_NAME_CHARS = 20, 64      # limits of the response header that names unknown fields
 
 
 def request_id_of(request: Request, given: str | None) -> str:
-    """The client's request id: `given` (from the body), else the header X-Request-Id, else a new id."""
-    header = request.headers.get("x-request-id", "")
-    return given or header_value(header, MAX_ID_CHARS) or secrets.token_hex(16)
+    """The client's request id: `given` (from the body), else that of the origin."""
+    return given or origin_of(request.scope).request_id
 
 
 def priority_of(request: Request, given: int | None) -> int:

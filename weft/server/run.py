@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
 import errno
 import gc
 import ipaddress
@@ -19,32 +18,29 @@ import signal
 import socket
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import uvicorn
-from uvicorn.config import LOGGING_CONFIG
 
 from weft.async_llm import AsyncLLM
 from weft.config.engine_args import EngineArgs
 from weft.config.human_bytes import human_bytes
-from weft.config.log_format import LOG_FORMAT, LOG_TIME
 from weft.config.machine import Machine
 from weft.engine.process.spare import Spare
 from weft.errors import ConfigError
+from weft.server.access_log import log_config
 from weft.server.admission import with_queue_limits
 from weft.server.app import build_app
-from weft.server.auth import with_all_keys
+from weft.server.auth import ApiKey, read_keys
 from weft.server.options import ServerOptions
 from weft.server.parser_plugins import load_parser_plugins
 
 logger = logging.getLogger("weft")
 
 _BACKLOG = 2048
-_ACCESS = '%(client_addr)s "%(request_line)s" %(status_code)s'      # names of uvicorn's formatter
 _GOODBYE_SECONDS = 5      # time for the last error responses after the engine has ended
-_POLLED = ("/metrics", "/health", "/ping", "/load")      # monitoring requests these every few seconds
 
 
 def serve(args: EngineArgs, options: ServerOptions, spare: Spare | None = None) -> None:
@@ -53,13 +49,13 @@ def serve(args: EngineArgs, options: ServerOptions, spare: Spare | None = None) 
 
     spare: a process that imports already and becomes the engine.
     """
-    options = with_all_keys(options)
+    keys = read_keys(options)
     load_parser_plugins(options)
     with listening_socket(options) as sock, _interruptible():
         args = with_queue_limits(args, Machine.detect())
         engine = AsyncLLM.from_engine_args(args, spare=spare, keeps_spare=options.spare_engine)
         try:
-            server = _Server(engine, options)
+            server = _Server(uvicorn_config(engine, options, keys), engine, options.shutdown_timeout)
             _warn_if_open(options, sock)
             sock.listen(_BACKLOG)
             print(banner(engine, options, sock), flush=True)
@@ -81,11 +77,11 @@ def _spare_collector() -> None:
     gc.freeze()
 
 
-def uvicorn_config(engine: AsyncLLM, options: ServerOptions) -> uvicorn.Config:
+def uvicorn_config(engine: AsyncLLM, options: ServerOptions, keys: Sequence[ApiKey]) -> uvicorn.Config:
     """The uvicorn configuration, with the app."""
     return uvicorn.Config(
-        build_app(engine, options), log_config=_log_config(), log_level=options.uvicorn_log_level, lifespan="off",
-        server_header=False, ws="none", access_log=not options.disable_uvicorn_access_log,
+        build_app(engine, options, keys), log_config=log_config(options), log_level=options.uvicorn_log_level,
+        lifespan="off", server_header=False, ws="none", access_log=not options.disable_uvicorn_access_log,
         ssl_keyfile=options.ssl_keyfile, ssl_certfile=options.ssl_certfile,
         timeout_graceful_shutdown=math.ceil(options.shutdown_timeout + _GOODBYE_SECONDS))
 
@@ -96,9 +92,9 @@ class _Server(uvicorn.Server):
     A second signal ends them at once. The server also ends when its engine stays down.
     """
 
-    def __init__(self, engine: AsyncLLM, options: ServerOptions) -> None:
-        super().__init__(uvicorn_config(engine, options))
-        self._engine, self._seconds = engine, options.shutdown_timeout
+    def __init__(self, config: uvicorn.Config, engine: AsyncLLM, shutdown_timeout: float) -> None:
+        super().__init__(config)
+        self._engine, self._seconds = engine, shutdown_timeout
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Remembers the event loop for `handle_exit`."""
@@ -124,25 +120,6 @@ class _Server(uvicorn.Server):
             await super().shutdown(sockets)
         finally:
             timer.cancel()
-
-
-class NotPolled(logging.Filter):
-    """Keeps successful monitoring requests out of the access log."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """False for a record to drop. uvicorn's record arguments are (client, method, path, version, status)."""
-        args = record.args
-        return not (isinstance(args, tuple) and len(args) == 5 and args[2] in _POLLED and args[4] == 200)
-
-
-def _log_config() -> dict[str, Any]:
-    config = copy.deepcopy(LOGGING_CONFIG)
-    config["formatters"]["default"] = {"format": LOG_FORMAT, "datefmt": LOG_TIME}
-    config["formatters"]["access"] |= {"fmt": LOG_FORMAT.replace("%(message)s", _ACCESS), "datefmt": LOG_TIME}
-    config["handlers"]["access"]["stream"] = "ext://sys.stderr"
-    config["filters"] = {"not_polled": {"()": NotPolled}}
-    config["handlers"]["access"]["filters"] = ["not_polled"]
-    return config
 
 
 def listening_socket(options: ServerOptions) -> socket.socket:
@@ -226,13 +203,13 @@ def banner(engine: AsyncLLM, options: ServerOptions, sock: socket.socket) -> str
     if options.uds is not None:
         return "\n".join([*lines, f"API         unix:{options.uds}"])
     url = _url(options, sock)
-    lines.append(f"API         {url}/v1" + ("  (with a key)" if options.api_key else ""))
+    lines.append(f"API         {url}/v1" + ("  (with a key)" if options.asks_for_key else ""))
     return "\n".join([*lines, *([f"playground  {url}/"] if options.enable_playground else [])])
 
 
 def _warn_if_open(options: ServerOptions, sock: socket.socket) -> None:
     """Logs a warning if the server listens beyond this machine and asks for no key."""
-    if sock.family == socket.AF_UNIX or options.api_key:
+    if sock.family == socket.AF_UNIX or options.asks_for_key:
         return
     host = sock.getsockname()[0]
     if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:

@@ -9,11 +9,13 @@ import re
 from dataclasses import dataclass, field
 
 from weft.async_llm import AsyncLLM
-from weft.errors import RequestError
+from weft.errors import QueueFullError, RequestError
 from weft.server.admission import Pace
+from weft.server.audit import Audit
 from weft.server.errors import ApiError, dotted
 from weft.server.metrics import EngineMetrics
 from weft.server.options import ServerOptions
+from weft.server.origin import OpenRequest
 from weft.text.chat import Renderer
 from weft.text.parsing.parsers import Parsers
 from weft.text.tokenizer import Tokenizer
@@ -23,16 +25,17 @@ from weft.text.tokenizer import Tokenizer
 class ServedModel:
     """The parts that routes use. load: requests being served.
 
-    open: {the engine's id of a running request: the id of the response that it is for}.
+    open: the running requests, by the engine's ids.
     """
 
     engine: AsyncLLM
     options: ServerOptions
     metrics: EngineMetrics
+    audit: Audit
     parsers: Parsers = field(default_factory=Parsers)
     pace: Pace = field(default_factory=Pace)
     load: int = 0
-    open: dict[str, str] = field(default_factory=dict)
+    open: dict[str, OpenRequest] = field(default_factory=dict)
     _special: dict[bool, bool] = field(default_factory=dict)
 
     @property
@@ -71,6 +74,13 @@ class ServedModel:
         except RequestError as error:
             _, dot, rest = dotted(error.field).partition(".")
             raise ApiError(400, str(error), place + dot + rest) from error
+        except QueueFullError as error:
+            raise self.too_many(error) from error
+
+    def too_many(self, error: QueueFullError) -> ApiError:
+        """Counts a request that the model's queues have no room for. Returns its status 429."""
+        self.metrics.rejected(error.limit)
+        return ApiError(429, str(error), retry_after=self.pace.retry_after(self.engine.stats.num_waiting))
 
     async def abort(self, response_ids: list[str]) -> int:
         """End running requests, named by the ids of their responses or by the ids that clients gave them.
@@ -78,8 +88,9 @@ class ServedModel:
         Returns the number of the engine's requests that were ended; unknown ids are ignored.
         """
         wanted = set(response_ids)
-        found = [engine_id for engine_id, response_id in self.open.items()
-                 if response_id in wanted or re.split("[-_]", response_id, maxsplit=1)[-1] in wanted]
+        found = [engine_id for engine_id, request in self.open.items()
+                 if request.response_id in wanted
+                 or re.split("[-_]", request.response_id, maxsplit=1)[-1] in wanted]
         for engine_id in found:
             await self.engine.abort(engine_id)
         return len(found)

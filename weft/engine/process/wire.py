@@ -25,7 +25,7 @@ _READ_BYTES = 1 << 18
 
 
 class WireError(msgspec.Struct, kw_only=True):
-    """An exception in a message. value: the wrong field's value as text."""
+    """An exception in a message. field: the wrong field, or the limit that was met. value: the field's, as text."""
 
     kind: str
     text: str
@@ -124,6 +124,8 @@ def to_wire(error: BaseException) -> WireError:
     if isinstance(error, errors.FieldError):
         return WireError(kind=type(error).__name__, text=str(error), field=error.field, value=str(error.value),
                          expected=error.expected)
+    if isinstance(error, errors.QueueFullError):
+        return WireError(kind="QueueFullError", text=str(error), field=error.limit)
     text = str(error) if isinstance(error, errors.WeftError) else f"{type(error).__name__}: {error}"
     return WireError(kind=type(error).__name__, text=text)
 
@@ -133,6 +135,8 @@ def from_wire(wire: WireError) -> errors.WeftError:
     cls = getattr(errors, wire.kind, None)
     if not (isinstance(cls, type) and issubclass(cls, errors.WeftError)):
         return errors.WeftError(wire.text)
+    if issubclass(cls, errors.QueueFullError):
+        return cls(wire.text, wire.field)
     if not issubclass(cls, errors.FieldError):
         return cls(wire.text)
     error = cls(wire.field, wire.value, expected=wire.expected)

@@ -26,6 +26,7 @@ from weft.server.openai.generation import Generation, prompt_fields, sampling_pa
 from weft.server.openai.logprobs import CompletionLogprobs, TokenNames, prompt_logprobs
 from weft.server.openai.schemas import MAX_PROMPTS, CompletionBody, Parsed
 from weft.server.openai.streaming import StreamUsage, check_stream_options, closed_with_done, event
+from weft.server.origin import origin_of
 from weft.server.request_fields import ignored_header, priority_of, request_id_of, timeout_of
 from weft.server.served import ServedModel
 
@@ -165,8 +166,9 @@ async def _prepare(served: ServedModel, request: Request, parsed: Parsed[Complet
         served.require_tokenizer()
     response_id = "cmpl-" + request_id_of(request, body.request_id)
     generation = Generation(
-        served, inputs, params, response_id=response_id, cache_salt=body.cache_salt,
-        priority=priority_of(request, body.priority), timeout=timeout_of(request, body.timeout), fields={},
+        served, inputs, params, response_id=response_id, origin=origin_of(request.scope),
+        cache_salt=body.cache_salt, priority=priority_of(request, body.priority),
+        timeout=timeout_of(request, body.timeout), fields={},
         places=_places("prompt_embeds", body.prompt_embeds) + places)
     as_ids = body.return_tokens_as_token_ids
     names = TokenNames(served.engine.tokenizer,

@@ -19,6 +19,7 @@ from weft.sampling_params import RequestOutputKind, SamplingParams
 from weft.server.deadline import Deadline
 from weft.server.errors import ApiError, bad_field, dotted
 from weft.server.openai.schemas import GenerationBody
+from weft.server.origin import OpenRequest, Origin
 from weft.server.served import ServedModel
 
 logger = logging.getLogger(__name__)
@@ -56,16 +57,17 @@ class Generation:
     places: each prompt's path in the request's body, for errors: "prompt", "prompt.3", "messages".
     timeout: seconds until the work is ended with ApiError 408, counted from the first call of `outputs`.
     fields: {engine's field name: the client's}, for errors, if they differ: {"logprobs": "top_logprobs"}.
+    origin: of the HTTP request.
     """
 
     def __init__(self, served: ServedModel, prompts: Sequence[dict[str, Any]], params: SamplingParams, *,
-                 places: Sequence[str], response_id: str, priority: int, cache_salt: str | None,
+                 origin: Origin, places: Sequence[str], response_id: str, priority: int, cache_salt: str | None,
                  fields: dict[str, str], timeout: float | None = None) -> None:
         self._count_field = "n" if params.best_of is None else "best_of"
         if len(prompts) * params.num_candidates > MAX_ANSWERS:
             raise bad_field(self._count_field, params.num_candidates,
                             expected=f"prompts times {self._count_field} up to {MAX_ANSWERS}")
-        self._response_id = response_id
+        self._request = OpenRequest(response_id, origin)
         self._served, self._params, self._priority, self._fields = served, params, priority, fields
         self._places = places
         salt = {"cache_salt": cache_salt} if cache_salt is not None else {}
@@ -101,20 +103,26 @@ class Generation:
     async def outputs(self) -> AsyncGenerator[tuple[int, RequestOutput], None]:
         """Iterates over (prompt index, output) as outputs come. ApiError if the engine refuses or fails at a prompt."""
         self._served.load += 1
-        self._served.open |= dict.fromkeys(self._ids, self._response_id)
+        self._served.open |= dict.fromkeys(self._ids, self._request)
         try:
             with self._deadline:
                 async with aclosing(merged([self._one(index) for index in range(len(self._prompts))])) as outputs:
                     async for item in outputs:
                         yield item
         except QueueFullError as error:
-            self._served.metrics.rejected("queue_full")
-            seconds = self._served.pace.retry_after(self._served.engine.stats.num_waiting)
-            raise ApiError(429, str(error), retry_after=seconds) from error
+            raise self._noted(self._served.too_many(error)) from error
+        except ApiError as error:
+            self._noted(error)
+            raise
         finally:
             self._served.load -= 1
             for engine_id in self._ids:
                 del self._served.open[engine_id]
+
+    def _noted(self, error: ApiError) -> ApiError:
+        """`error`, known to the audit: inside a stream nothing else learns of it."""
+        self._served.audit.refused(self._request.origin, error)
+        return error
 
     async def _one(self, index: int) -> AsyncGenerator[RequestOutput, None]:
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from weft.errors import RequestError
+from weft.errors import QueueFullError, RequestError
 from weft.frontend.lanes import num_chars
 from weft.server.errors import ApiError, bad_field, dotted
 from weft.server.openai.schemas import ChatBody, TokenizeBody
@@ -41,6 +41,8 @@ async def render(served: ServedModel, body: ChatBody | TokenizeBody, *,
         return await served.engine.lanes.run(work, num_chars(messages))
     except RequestError as error:
         raise ApiError(400, str(error), dotted(error.field)) from error
+    except QueueFullError as error:
+        raise served.too_many(error) from error
 
 
 def _shown(tool: dict[str, Any]) -> dict[str, Any]:

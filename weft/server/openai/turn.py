@@ -26,6 +26,7 @@ from weft.server.openai.schemas import ChatBody, Parsed
 from weft.server.openai.streaming import check_stream_options
 from weft.server.openai.thinking import reasoning_budget
 from weft.server.openai.tool_choice import Choice, ToolUse, read_tool_use
+from weft.server.origin import origin_of
 from weft.server.request_fields import priority_of, request_id_of, timeout_of
 from weft.server.served import ServedModel
 from weft.structured_outputs import FIELD
@@ -122,10 +123,9 @@ async def prepare_turn(served: ServedModel, request: Request, parsed: Parsed[Cha
                                                parse_request)
     response_id = prefix + (secrets.token_hex(24) if has_own_id else request_id_of(request, body.request_id))
     generation = Generation(
-        served, [{"prompt_token_ids": token_ids}], params, response_id=response_id, cache_salt=body.cache_salt,
-        priority=priority_of(request, body.priority), places=["messages"],
-        timeout=timeout_of(request, body.timeout),
-        fields={"logprobs": "top_logprobs", "max_tokens": limit})
+        served, [{"prompt_token_ids": token_ids}], params, response_id=response_id, origin=origin_of(request.scope),
+        cache_salt=body.cache_salt, priority=priority_of(request, body.priority), places=["messages"],
+        timeout=timeout_of(request, body.timeout), fields={"logprobs": "top_logprobs", "max_tokens": limit})
     as_ids = body.return_tokens_as_token_ids
     names = TokenNames(served.engine.tokenizer,
                        as_ids=served.options.return_tokens_as_token_ids if as_ids is None else as_ids)

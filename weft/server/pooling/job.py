@@ -22,6 +22,7 @@ from weft.frontend.pooling import WiredOutput
 from weft.outputs import PoolingRequestOutput
 from weft.pooling_params import PoolingParams
 from weft.server.errors import ApiError, renamed_fields
+from weft.server.origin import OpenRequest, origin_of
 from weft.server.pooling.inputs import Inputs, inputs_of
 from weft.server.pooling.schemas import PoolingFields, TextsBody
 from weft.server.request_fields import priority_of, request_id_of, timeout_of
@@ -47,16 +48,16 @@ class Pooled:
 class PoolingJob:
     """The engine's work for one HTTP request: one engine request for each prompt.
 
-    response_id: names the request in the log and for /abort_requests. tokenization: `tokenization_kwargs` of `encode`.
+    request: names the request in the log and for /abort_requests. tokenization: `tokenization_kwargs` of `encode`.
     timeout: seconds until the work ends with ApiError 408, counted from the call of `results`.
     """
 
-    def __init__(self, served: ServedModel, inputs: Inputs, params: PoolingParams, *, response_id: str,
+    def __init__(self, served: ServedModel, inputs: Inputs, params: PoolingParams, *, request: OpenRequest,
                  priority: int = 0, tokenization: dict[str, Any] | None = None, timeout: float | None = None) -> None:
         self._served, self._inputs, self._params = served, inputs, params
-        self._response_id, self._priority, self._timeout = response_id, priority, timeout
+        self._request, self._priority, self._timeout = request, priority, timeout
         self._tokenization = {"add_special_tokens": inputs.add_special_tokens, **(tokenization or {})}
-        self._engine_id = f"{response_id}-{secrets.token_hex(8)}"      # clients may repeat the ids of their requests
+        self._engine_id = f"{request.response_id}-{secrets.token_hex(8)}"      # clients may repeat their ids
         self._todo = deque(range(len(inputs.prompts)))
         self._found: dict[int, Pooled] = {}
         self._num_bytes = 0
@@ -71,9 +72,7 @@ class PoolingJob:
             raise ApiError(408, f"The request did not end within its timeout of {self._timeout:g} s.",
                            "timeout") from error
         except QueueFullError as error:
-            self._served.metrics.rejected("queue_full")
-            seconds = self._served.pace.retry_after(self._served.engine.stats.num_waiting)
-            raise ApiError(429, str(error), retry_after=seconds) from error
+            raise self._served.too_many(error) from error
         finally:
             self._served.load -= 1
         return [self._found[index] for index in range(len(self._found))]
@@ -106,7 +105,7 @@ class PoolingJob:
 
     async def _one(self, index: int) -> Pooled:
         engine_id, place = f"{self._engine_id}-{index}", self._inputs.places[index]
-        self._served.open[engine_id] = self._response_id
+        self._served.open[engine_id] = self._request
         try:
             with renamed_fields({"prompt": place, "prompt_token_ids": place}):
                 async with aclosing(self._served.engine.encode(
@@ -158,6 +157,7 @@ async def run_inputs(served: ServedModel, request: Request, body: PoolingFields,
     """(the response's id, the results) of prompts, under the body's priority, timeout and truncation."""
     response_id = prefix + request_id_of(request, body.request_id)
     cut = {"truncate_prompt_tokens": body.truncate_prompt_tokens, "truncation_side": body.truncation_side}
-    job = PoolingJob(served, inputs, params, response_id=response_id, tokenization=cut,
-                     priority=priority_of(request, body.priority), timeout=timeout_of(request, body.timeout))
+    job = PoolingJob(served, inputs, params, request=OpenRequest(response_id, origin_of(request.scope)),
+                     tokenization=cut, priority=priority_of(request, body.priority),
+                     timeout=timeout_of(request, body.timeout))
     return response_id, await job.results()

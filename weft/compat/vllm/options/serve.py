@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, Option, table
 
-_LOGS = "requests and answers are not logged"
 _ONE_SERVER = "one process serves, and another one runs the model"
 _PROXY = "Let a proxy in front do it, and leave the option out."
 
@@ -63,12 +62,12 @@ SERVE = table((
     Option("dp_supervisor_probe_interval_s", "0.22+", NO_EFFECT, off=(5.0,), say=_ONE_SERVER),
     Option("dp_supervisor_probe_timeout_s", "0.22+", NO_EFFECT, off=(5.0,), say=_ONE_SERVER),
     Option("dp_supervisor_probe_failure_threshold", "0.22+", NO_EFFECT, off=(3,), say=_ONE_SERVER),
-    Option("max_log_len", "0.6+", NO_EFFECT, say=_LOGS),
-    Option("enable_log_outputs", "0.10+", NO_EFFECT, off=(False,), say=_LOGS),
-    Option("enable_log_deltas", "0.14+", NO_EFFECT, off=(True, False), say=_LOGS),
+    Option("enable_log_requests", "0.10+", SAME, say="a line when a request has ended, without its parameters"),
+    Option("enable_log_outputs", "0.10+", SAME, say="in the line of the request, whole"),
+    Option("max_log_len", "0.6+", SAME),
+    Option("enable_log_deltas", "0.14+", NO_EFFECT, off=(False,), say="outputs are logged whole, when they have ended"),
     Option("log_error_stack", "0.10+", NO_EFFECT, off=(False,), say="errors of the server are logged with their stack"),
-    Option("disable_access_log_for_endpoints", "0.18+", NO_EFFECT, off=([],),
-           say="`disable_uvicorn_access_log` turns it off for all"),
+    Option("disable_access_log_for_endpoints", "0.18+", SAME),
     Option("disable_fastapi_docs", "0.6+", SAME),
     Option("enable_offline_docs", "0.14+", NO_EFFECT, off=(False, True), say="the page loads nothing from elsewhere"),
     Option("enable_prompt_tokens_details", "0.6+", NO_EFFECT, off=(False, True),
