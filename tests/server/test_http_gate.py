@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ from fake_engine import FakeEngine
 from http_server import running_server
 from starlette.routing import BaseRoute, Route
 
+import weft.server.playground as playground
 from weft.errors import ConfigError
 from weft.server.app import build_app
 from weft.server.auth import read_keys
@@ -46,10 +48,10 @@ def all_routes() -> list[tuple[str, str]]:
 
 
 ROUTES = all_routes()
-# Written out, so that a path that becomes public by mistake is seen here.
+# Written out, so that a path that becomes public by mistake is seen here; the playground's page is a whole folder.
 PUBLIC_PATHS = {"/", "/health", "/ping", "/version", "/load", "/metrics", "/openapi.json", "/docs", "/docs/docs.css",
-                "/docs/docs.js"} | {f"/playground/{name}" for name in ("page.css", "page.js", "api.js", "markdown.js",
-                                                                       "metrics.js", "settings.js")}
+                "/docs/docs.js"} | {f"/playground/{path.name}" for path in Path(playground.__path__[0]).iterdir()
+                                    if path.suffix in (".css", ".js")}
 
 
 @pytest.fixture(scope="module")
