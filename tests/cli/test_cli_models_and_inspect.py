@@ -161,9 +161,9 @@ def test_inspect_tells_parameters_bytes_and_cache_counted_by_hand(weft, checkpoi
     assert found["sizes"]["weight_bytes"] == 4 * PARAMETERS
     assert found["sizes"]["kv_bytes_per_token"] == 2 * 2 * 2 * 8 * 4         # k and v, 2 layers, 2 heads of 8, float32
     assert found["layers"] == [{
-        "layers": "0-1", "attention": "4 heads, 2 kv heads of 8", "positions": "rope, base 10000, 8 dims",
-        "ffn": "gated silu 48", "norms": "RMS 1e-05; before", "parameters": BLOCK_PARAMETERS,
-        "cache_bytes_per_token": 2 * 2 * 8 * 4, "state_bytes": 0}]
+        "layers": "0-1", "numbers": [0, 1], "attention": "4 heads, 2 kv heads of 8",
+        "positions": "rope, base 10000, 8 dims", "ffn": "gated silu 48", "norms": "RMS 1e-05; before",
+        "parameters": BLOCK_PARAMETERS, "cache_bytes_per_token": 2 * 2 * 8 * 4, "state_bytes": 0}]
 
 
 def test_inspect_tells_how_weights_are_quantized_and_what_that_costs(weft, tmp_path):

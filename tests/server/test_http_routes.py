@@ -9,6 +9,7 @@ from fake_engine import FakeEngine
 from http_server import ONE_BY_ONE
 from toy_engine import EOS
 
+from weft.architectures.model_words import LayerWords, ModelWords
 from weft.errors import ConfigError, EngineDeadError
 from weft.server.development import ROUTES
 from weft.server.elsewhere import ELSEWHERE
@@ -31,6 +32,21 @@ def test_models_are_listed_under_every_name(url):
     assert client.models.retrieve("toy-alias").id == "toy-alias"
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("other")
+
+
+def test_a_model_tells_its_defaults_and_what_it_is_made_of(start_server):
+    engine = FakeEngine(generation_defaults={"temperature": 0.3, "max_new_tokens": 99}, max_logprobs=7)
+    layer = LayerWords(layers="0-1", numbers=(0, 1), attention="2 heads of 8", positions="none", ffn="silu 16",
+                       norms="-", parameters=5, cache_bytes_per_token=3, state_bytes=0)
+    engine.info.words = ModelWords("2 layers of 16", "has a table of its own", (layer,))
+
+    meta = httpx.get(start_server(engine) + "/v1/models/toy").json()["meta"]
+
+    defaults = meta["sampling_defaults"]
+    assert (defaults["temperature"], defaults["top_p"], defaults["max_tokens"]) == (0.3, 1.0, 99)
+    assert (meta["has_chat"], meta["tool_calls"], meta["max_logprobs"]) == (True, False, 7)
+    assert meta["words"]["title"] == "2 layers of 16"
+    assert (meta["words"]["layers"][0]["numbers"], meta["words"]["layers"][0]["ffn"]) == ([0, 1], "silu 16")
 
 
 def test_an_answer_names_the_model_as_the_client_did(url):

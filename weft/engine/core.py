@@ -76,7 +76,7 @@ class EngineCore:
             tasks=sorted(self.runner.model.tasks), prompt_embeds_size=self.runner.model.prompt_embeds_size,
             extra_outputs=list(extra_output_names(self.runner.model)),
             encoder_vocab_size=encoder and encoder.vocab_size, max_encoder_len=encoder and encoder.max_len,
-            pooling=pooling_info(self.runner.model))
+            pooling=pooling_info(self.runner.model), words=self.runner.model.words())
 
     @property
     def has_unfinished(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from weft.architectures import words
+from weft.architectures.model_words import LayerWords, ModelWords
 from weft.architectures.names import NameMap
 from weft.architectures.reader import ConfigReader
 from weft.architectures.spec import DecoderSpec, ModelSpec
@@ -20,7 +21,7 @@ from weft.layers.context import LayerContext
 from weft.layers.finishing import LayerFinisher
 from weft.layers.layer import StepLimits, allocate
 from weft.models.decoder import Decoder, Stack
-from weft.models.engine_model import LayerWords, ModelPooler, ModelWords
+from weft.models.engine_model import ModelPooler
 from weft.models.sizes import cache_bytes_per_token, held_bytes, num_parameters, state_bytes, step_bytes
 from weft.ops.kernel import Choice
 from weft.ops.step import Step
@@ -55,10 +56,11 @@ class DescribedStack:
         """As EngineModel: one entry for each kind of block."""
         spec = self.spec
         rows = []
-        for numbers, block in words.patterns(spec.blocks):
+        for layers, block in words.patterns(spec.blocks):
             built = self.module.blocks[spec.blocks.index(block)]
             rows.append(LayerWords(
-                layers=numbers, attention=block.mixer.describe(), ffn=words.describe(block.ffn),
+                layers=layers, numbers=tuple(i for i, other in enumerate(spec.blocks) if other == block),
+                attention=block.mixer.describe(), ffn=words.describe(block.ffn),
                 positions=words.mixer_positions(block.mixer), norms=words.block_norms(block),
                 parameters=num_parameters(built), cache_bytes_per_token=cache_bytes_per_token(built),
                 state_bytes=state_bytes(built)))

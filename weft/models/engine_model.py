@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from weft.architectures.model_words import ModelWords
 from weft.architectures.reader import ConfigReader
 from weft.cache.need import CacheNeed
 from weft.checkpoint.report import LoadReport
@@ -40,32 +41,6 @@ class CacheLayer(Protocol):
     def bind_cache(self, tensors: tuple[Tensor, ...], group: int) -> None:
         """Take the tensors, and the number of the layer's cache group: its plan is `step.caches[group]`."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class LayerWords:
-    """One kind of layer in words. layers: their numbers; parameters, cache_bytes_per_token: of one of them.
-
-    state_bytes: of a sequence's state in one of them, which does not grow with its tokens.
-    """
-
-    layers: str
-    attention: str
-    positions: str
-    ffn: str
-    norms: str
-    parameters: int
-    cache_bytes_per_token: int
-    state_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class ModelWords:
-    """A model in words, for `weft inspect`. title: number and width of layers; head: where its matrix comes from."""
-
-    title: str
-    head: str
-    layers: tuple[LayerWords, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from weft.architectures.model_words import ModelWords
 from weft.grammar.form import ConstraintSpec
 from weft.pooling_params import PoolingParams
 from weft.sampling_params import SamplingParams
@@ -193,4 +194,5 @@ class EngineInfo(msgspec.Struct, kw_only=True):
     extra_outputs: list[str] = []
     encoder_vocab_size: int | None = None
     max_encoder_len: int | None = None
+    words: ModelWords | None = None
     pooling: PoolingInfo = msgspec.field(default_factory=PoolingInfo)

@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from weft.architectures.model_words import LayerWords, ModelWords
 from weft.architectures.words import layer_words
 from weft.checkpoint.dummy import fill_dummy
 from weft.checkpoint.reader import Checkpoint
@@ -29,7 +30,7 @@ from weft.layers.public.layer import PublicLayer, StepRef
 from weft.layers.public.linear import PublicLinear
 from weft.layers.public.rope import RotaryEmbedding
 from weft.models.encoder_len import max_encoder_len
-from weft.models.engine_model import EncoderInput, LayerWords, ModelPooler, ModelWords
+from weft.models.engine_model import EncoderInput, ModelPooler
 from weft.models.interfaces_base import has_encoder
 from weft.models.programmed.code_bytes import bytes_saved_by_codes, coded_names
 from weft.models.programmed.filled import check_filled, check_used
@@ -121,7 +122,8 @@ class Programmed:
             kinds.setdefault(kind, []).append(number)
         each = num_parameters(self.module) // len(self.caches)
         rows = tuple(LayerWords(
-            layers=layer_words(numbers), positions="programmed", ffn="programmed", norms="programmed",
+            layers=layer_words(numbers), numbers=tuple(numbers),
+            positions="programmed", ffn="programmed", norms="programmed",
             attention=f"{heads} heads, {kv_heads} kv heads of {size}" + (f", window {window}" if window else ""),
             parameters=each, cache_bytes_per_token=cache_bytes_per_token(self.caches[numbers[0]]), state_bytes=0)
             for (heads, kv_heads, size, window), numbers in kinds.items())

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weft.architectures.model_words import LayerWords, ModelWords
 from weft.architectures.spec import PoolerSpec
 from weft.architectures.words import layer_words
 from weft.cache.masks import CAUSAL, Bidirectional
@@ -29,7 +30,7 @@ from weft.layers.paged_attention import PagedAttention
 from weft.layers.pooler import Pooler
 from weft.layers.public.layer import StepRef
 from weft.models.encoder_len import max_encoder_len
-from weft.models.engine_model import EncoderInput, LayerWords, ModelWords
+from weft.models.engine_model import EncoderInput
 from weft.models.sizes import layers_of, num_parameters, step_bytes
 from weft.models.transformers.attention import PAGED, Wire
 from weft.models.transformers.cache_own import OwnCaches, own_cache_layers, text_config, without_cache
@@ -133,7 +134,8 @@ class TransformersModel:
             kinds.setdefault((site.num_heads, site.num_kv_heads, site.head_dim, site.window), []).append(number)
         each = num_parameters(model) // max(1, len(self._sites))
         rows = tuple(LayerWords(
-            layers=layer_words(numbers), positions="Transformers", ffn="Transformers", norms="Transformers",
+            layers=layer_words(numbers), numbers=tuple(numbers),
+            positions="Transformers", ffn="Transformers", norms="Transformers",
             attention=f"{heads} heads, {kv_heads} kv heads of {size}" + (f", window {window}" if window else ""),
             parameters=each, cache_bytes_per_token=self.caches[numbers[0]].need.bytes_per_token, state_bytes=0)
             for (heads, kv_heads, size, window), numbers in kinds.items())

@@ -1,4 +1,4 @@
-"""GET /v1/models and /v1/models/{id}: the one served model, under each of its names.
+"""GET /v1/models and /v1/models/{id}: the one served model, under each of its names, with facts about it in `meta`.
 
 Clients that send Anthropic's version header get Anthropic's shape.
 """
@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from weft.server.context import ServerContext
+from weft.server.model_facts import model_facts
 
 
 def models_router(context: ServerContext) -> APIRouter:
@@ -50,4 +51,5 @@ def _card(context: ServerContext, name: str) -> dict[str, Any]:
                   "group": None, "is_blocking": False}
     return {"id": name, "object": "model", "created": context.created, "owned_by": "weft",
             "root": context.served.engine.config.model.name, "parent": None,
-            "max_model_len": context.served.engine.info.max_model_len, "permission": [permission]}
+            "max_model_len": context.served.engine.info.max_model_len, "permission": [permission],
+            "meta": model_facts(context.served)}
