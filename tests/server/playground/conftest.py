@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fake_engine import FakeEngine
+from fake_engine import CHATML, FakeEngine
 from http_server import running_server
 from playwright.sync_api import expect, sync_playwright
 
@@ -32,7 +32,8 @@ def browser():
 @pytest.fixture(scope="module")
 def engine() -> FakeEngine:
     """The engine of the file's server; `engine.says(…)` sets its answers."""
-    return FakeEngine()
+    return FakeEngine(chat_template="{{ tools | tojson if tools else '' }}" + CHATML, max_logprobs=5,
+                      generation_defaults={"temperature": 0.35, "max_new_tokens": 300})
 
 
 @pytest.fixture(scope="module")

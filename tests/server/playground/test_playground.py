@@ -60,6 +60,34 @@ def test_the_whole_conversation_and_the_settings_are_sent(page, engine):
     assert (params.max_tokens, params.seed, params.stop) == (9, 7, ["END", "stop"])
 
 
+def test_sliders_and_empty_fields_show_the_models_defaults_and_leave_them_to_the_server(page, engine):
+    expect(page.get_by_label("Temperature", exact=True)).to_have_attribute("placeholder", "0.35")
+    expect(page.get_by_label("Temperature slider")).to_have_value("0.35")
+    expect(page.get_by_label("Max tokens")).to_have_attribute("placeholder", "300")
+
+    ask(page, "First")
+
+    assert (engine.params.temperature, engine.params.seed, engine.params.stop) == (0.35, None, [])
+
+
+def test_the_page_is_used_by_keys_alone(page, engine):
+    engine.says("word " * 90, step_seconds=0.02)
+    page.locator("#messages").focus()
+    page.keyboard.press("/")
+    page.keyboard.type("Go on")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("and on")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".turn.user .text")).to_have_text("Go on\nand on")
+    expect(page.locator(".turn.assistant .text")).to_contain_text("word")
+
+    page.keyboard.press("Escape")
+
+    expect(page.locator(".turn.assistant .tools > .note")).to_have_text("stopped")
+    page.keyboard.press("Tab")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+
+
 def test_stop_ends_the_engines_work_and_keeps_the_text(page, engine):
     engine.says("word " * 90, step_seconds=0.02)
     send(page, "Go on")
@@ -119,7 +147,7 @@ def test_the_page_asks_for_a_key_where_one_is_needed_and_keeps_it_in_the_tab_unl
 def test_after_an_error_the_servers_words_are_told_and_the_text_is_in_the_box_again(page):
     send(page, "long " * 200)
 
-    expect(page.get_by_role("alert")).to_contain_text("max_model_len = 512")
+    expect(page.get_by_role("alert")).to_contain_text("512")
     expect(page.get_by_label("Your message")).to_have_value(("long " * 200).strip())
     expect(page.locator(".turn")).to_have_count(0)
     expect(page.locator("#conversations li")).to_have_count(0)

@@ -1,6 +1,7 @@
 // One answer of the server, written into a message as it comes. Knows nothing of the page.
 //
 //   message.content, .reasoning: texts
+//   message.calls: [{id, name, arguments}], the tools that the model calls; arguments: a text, JSON as a rule
 //   message.finish: stop, length, … as the server says; "stopped" by the user; "failed", then .error says why
 //   message.figures: {speed, ttft, promptTokens, cachedTokens, answerTokens}; null: not known
 
@@ -31,13 +32,23 @@ export async function answerInto(message, body, { signal, changed }) {
 }
 
 function take(message, { delta, finish_reason: finish }, clock) {
-  if (delta.content || delta.reasoning) {
+  if (delta.content || delta.reasoning || delta.tool_calls) {
     clock.last = performance.now();
     clock.first ??= clock.last;
   }
   message.content += delta.content ?? "";
   if (delta.reasoning) message.reasoning = (message.reasoning ?? "") + delta.reasoning;
+  for (const part of delta.tool_calls ?? []) takeCall(message, part);
   message.finish = finish ?? message.finish;
+}
+
+function takeCall(message, { index, id, function: part }) {
+  message.calls ??= [];
+  message.calls[index] ??= { id: "", name: "", arguments: "" };
+  const call = message.calls[index];
+  call.id = id ?? call.id;
+  call.name += part?.name ?? "";
+  call.arguments += part?.arguments ?? "";
 }
 
 function figuresOf({ start, first, last }, usage) {

@@ -5,11 +5,14 @@ import { answerInto } from "./answer.js";
 import { current, forget, isListed, keep, keepQuietly, onChange, openOne, putBack, refresh } from "./conversations.js";
 import { byId } from "./dom.js";
 import { fit } from "./editor.js";
+import { clearFieldErrors, showFieldError } from "./field_errors.js";
 import { showFigures } from "./figures.js";
+import { formFields } from "./form.js";
 import { offerUndo, tell } from "./notice.js";
 import { requestFields, systemMessages } from "./settings.js";
+import { toolFields } from "./tools.js";
 import { add, choose, path, remove } from "./tree.js";
-import { drawTurns, scrollToEnd, updateTurn } from "./turns.js";
+import { copyText, drawTurns, scrollToEnd, updateTurn } from "./turns.js";
 
 const KEEP_MS = 1000; // a running answer is kept this often, so that a reload loses little of it
 const [input, send, stop] = ["input", "send", "stop"].map(byId);
@@ -33,7 +36,7 @@ export function setUpChat({ model, refused }) {
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) refresh(() => runs.size > 0 || document.querySelector(".editor, #conversations input"));
   });
-  return { say: (text) => submit(context, text), curl: () => asCurl("v1/chat/completions", curlBody(context)) };
+  return { say: (text) => submit(context, text), copyCurl: (button) => copyCurl(context, button) };
 }
 
 /** End the answer that is being written into `conversation`, by default the open one. False if there is none. */
@@ -64,11 +67,19 @@ function actionsIn(conversation, context) {
     },
     edit(message, content) {
       if (content === message.content) return draw(context);
-      const fields = message.role === "user" ? {} : { finish: message.finish, isEdited: true };
+      const { finish, calls } = message;
+      const fields = message.role === "user" ? {} : { finish, ...(calls && { calls }), isEdited: true };
       const changed = add(conversation, message.parent, { role: message.role, content, ...fields });
       return message.role === "user" ? ask(changed) : keep(conversation);
     },
     regenerate: (message) => answer(context, conversation, message.parent),
+    answerCalls(message, results) {
+      let last = message.id;
+      for (const [i, { id, name }] of message.calls.entries()) {
+        last = add(conversation, last, { role: "tool", content: results[i], callId: id, name }).id;
+      }
+      return answer(context, conversation, last);
+    },
     remove(message) {
       const before = structuredClone(conversation);
       remove(conversation, message);
@@ -84,12 +95,22 @@ function actionsIn(conversation, context) {
 
 // ---- a request
 
+/** The request for an answer to the message `last` (an id). ApiError where a field of the panel is wrong. */
 function bodyFor(context, conversation, last) {
   const shown = path(conversation);
   const history = shown.slice(0, shown.findIndex(({ id }) => id === last) + 1)
-    .filter(({ role, content }) => role === "user" || content)
-    .map(({ role, content }) => ({ role, content }));
-  return { model: context.model(), messages: [...systemMessages(), ...history], ...requestFields() };
+    .filter(({ role, content, calls }) => role !== "assistant" || content || calls).map(asSent);
+  return { model: context.model(), messages: [...systemMessages(), ...history], ...requestFields(), ...formFields(),
+    ...toolFields() };
+}
+
+function asSent({ role, content, calls, callId }) {
+  if (role === "tool") return { role, content, tool_call_id: callId };
+  if (!calls) return { role, content };
+  const tool_calls = calls.map(({ id, name, arguments: text }) => ({
+    id, type: "function", function: { name, arguments: text },
+  }));
+  return { role, content: content || null, tool_calls };
 }
 
 /** The request for the last question, or for the one being written. */
@@ -99,6 +120,15 @@ function curlBody(context) {
   const written = input.value.trim();
   if (written || !shown.length) body.messages.push({ role: "user", content: written || "Hello" });
   return body;
+}
+
+function copyCurl(context, button) {
+  clearFieldErrors();
+  try {
+    copyText(asCurl("v1/chat/completions", curlBody(context)), button);
+  } catch (error) {
+    say(error, context);
+  }
 }
 
 async function submit(context, content) {
@@ -124,7 +154,14 @@ function giveBack(conversation, question) {
 /** Write an answer below the message `parent`. Returns whether it failed before it began. */
 async function answer(context, conversation, parent) {
   if (runs.has(conversation.id)) return false;
-  const body = bodyFor(context, conversation, parent);
+  clearFieldErrors();
+  let body;
+  try {
+    body = bodyFor(context, conversation, parent);
+  } catch (error) {
+    say(error, context);
+    return true;
+  }
   const message = add(conversation, parent, { role: "assistant", content: "" });
   const controller = new AbortController();
   runs.set(conversation.id, { message, controller });
@@ -141,12 +178,13 @@ async function answer(context, conversation, parent) {
     byId("status").textContent = `Answer: ${message.content}`;
     if (error) say(error, context);
   }
-  return error !== null && !message.content && !message.reasoning;
+  return error !== null && !message.content && !message.reasoning && !message.calls;
 }
 
 function say(error, context) {
   if (error instanceof ApiError && error.status === 401) context.refused();
-  else tell(error instanceof ApiError ? error.message : "The server cannot be reached.");
+  else if (!(error instanceof ApiError)) tell("The server cannot be reached.");
+  else tell(error.message, showFieldError(error.param, error.message));
 }
 
 /** A function that calls `action` once before the next frame, however often it is called until then. */

@@ -1,33 +1,22 @@
 // The page: wires the parts together, and looks after the drawers, the keys and the server's health.
 
-import { models } from "./api.js";
 import { setUpChat, stopAnswer } from "./chat.js";
 import { load } from "./conversations.js";
 import { byId, makeButton } from "./dom.js";
+import { openDrawer, setUpDrawers } from "./drawers.js";
+import { setUpForm } from "./form.js";
 import { hasKey, setKey } from "./key.js";
 import { setUpList } from "./list.js";
 import { watchMetrics } from "./metrics.js";
 import { tell } from "./notice.js";
-import { setUpSettings } from "./settings.js";
+import { loadModels, modelName, onModel } from "./served.js";
+import { setUpSettings, showDefaults } from "./settings.js";
 import { setUpTheme } from "./theme.js";
-import { copyText } from "./turns.js";
+import { setUpTools } from "./tools.js";
 
 const EXAMPLES = ["Tell me a story about a small fox.", "What is 27 + 38?", "Tell me a story about a rainy day.",
   "What is 64 + 19?"];
-const DRAWERS = ["list", "panel"]; // beside the conversation; over it on a narrow screen
-
-async function loadModels() {
-  try {
-    const found = await models();
-    const select = byId("model");
-    select.replaceChildren(...found.map(({ id }) => new Option(id, id)));
-    select.classList.toggle("single", found.length === 1);
-    byId("context").textContent = `${found[0].max_model_len.toLocaleString("en")} tokens of context`;
-  } catch (error) {
-    if (error.status === 401) askForKey();
-    else tell("The server cannot be reached.");
-  }
-}
+const HAS_KEYBOARD = matchMedia("(hover: hover)").matches; // elsewhere the focus would open the one on the screen
 
 function askForKey() {
   byId("key-card").hidden = false;
@@ -36,19 +25,14 @@ function askForKey() {
   byId("key").focus();
 }
 
-/** Open one drawer and close the other; null: close both. */
-function openDrawer(name) {
-  for (const one of DRAWERS) {
-    byId(one).classList.toggle("open", one === name);
-    byId(`${one}-toggle`).setAttribute("aria-expanded", String(one === name));
-  }
-}
-
-for (const name of DRAWERS) {
-  byId(`${name}-toggle`).addEventListener("click", () => openDrawer(byId(name).classList.contains("open") ? null : name));
-}
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !stopAnswer()) openDrawer(null);
+  const isTyping = event.target.matches("input, textarea, select");
+  if (event.key === "/" && !isTyping && !event.ctrlKey && !event.metaKey) {
+    event.preventDefault();
+    openDrawer(null);
+    byId("input").focus();
+  }
 });
 byId("key-card").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -56,25 +40,29 @@ byId("key-card").addEventListener("submit", (event) => {
   byId("key-card").hidden = true;
   tell("");
   openDrawer(null);
-  loadModels();
+  loadModels(askForKey);
 });
 
 setUpTheme(byId("theme"));
+setUpDrawers();
 setUpSettings();
-const chat = setUpChat({ model: () => byId("model").value || undefined, refused: askForKey });
+setUpForm();
+setUpTools();
+const chat = setUpChat({ model: modelName, refused: askForKey });
 setUpList({
   stop: stopAnswer,
   opened() {
     openDrawer(null);
     tell("");
-    byId("input").focus();
+    if (HAS_KEYBOARD) byId("input").focus();
   },
 });
-byId("curl").addEventListener("click", () => copyText(chat.curl(), byId("curl")));
+byId("curl").addEventListener("click", () => chat.copyCurl(byId("curl")));
 byId("examples").append(...EXAMPLES.map((text) => makeButton(text, () => chat.say(text))));
 watchMetrics((isUp) => {
   byId("health").className = `dot ${isUp ? "up" : "down"}`;
   byId("health").setAttribute("aria-label", isUp ? "server: up" : "server: cannot be reached");
 });
-loadModels();
-load().then(() => byId("input").focus());
+onModel(({ meta }) => showDefaults(meta.sampling_defaults));
+loadModels(askForKey);
+load().then(() => HAS_KEYBOARD && byId("input").focus());

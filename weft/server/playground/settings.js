@@ -1,38 +1,59 @@
-// The settings: their values as request fields, stored in this browser. An empty field means the server's default.
+// The settings: their values as request fields, stored in this browser. An empty field means the model's default, which
+// its placeholder and its slider show.
+
+import { byId } from "./dom.js";
 
 const STORE = "weft-settings";
-const fields = () => [...document.querySelectorAll("[data-param], #system, #stop-strings")];
+const fields = () => [...document.querySelectorAll("[data-param], #system, #stop-strings, #show-tokens")];
 
 /** Load the stored settings, couple sliders and numbers, and store every change. */
 export function setUpSettings() {
   const kept = JSON.parse(localStorage.getItem(STORE) ?? "{}");
-  for (const field of fields()) field.value = kept[field.id] ?? "";
-  for (const slider of document.querySelectorAll("[data-for]")) couple(slider, document.getElementById(slider.dataset.for));
-  document.getElementById("panel").addEventListener("input", keep);
-  document.getElementById("reset").addEventListener("click", () => {
+  for (const field of fields()) setValue(field, kept[field.id] ?? "");
+  for (const slider of document.querySelectorAll("[data-for]")) couple(slider, byId(slider.dataset.for));
+  byId("panel").addEventListener("input", keep);
+  byId("reset").addEventListener("click", () => {
     for (const field of fields()) {
-      field.value = "";
+      setValue(field, "");
       field.dispatchEvent(new Event("input", { bubbles: true }));
     }
   });
 }
 
+/** Show what the model does where a field is empty. defaults: {field: value}; null: none. */
+export function showDefaults(defaults) {
+  for (const field of document.querySelectorAll("[data-param]")) {
+    const value = defaults[field.id];
+    if (typeof value === "number") field.placeholder = Number(value.toFixed(4));
+    field.dispatchEvent(new Event("default"));
+  }
+}
+
+const valueOf = (field) => (field.type === "checkbox" ? (field.checked ? "on" : "") : field.value);
+
+function setValue(field, value) {
+  if (field.type === "checkbox") field.checked = value === "on";
+  else field.value = value;
+}
+
 function couple(slider, number) {
-  const start = slider.value;
   const follow = () => {
-    slider.value = number.value === "" ? start : number.value;
-    slider.parentElement.classList.toggle("unset", number.value === "");
+    const isUnset = number.value === "";
+    slider.value = isUnset ? number.placeholder : number.value;
+    slider.parentElement.classList.toggle("unset", isUnset);
+    slider.setAttribute("aria-valuetext", isUnset ? `${slider.value}, the model's default` : slider.value);
   };
   slider.addEventListener("input", () => {
     number.value = slider.value;
-    slider.parentElement.classList.remove("unset");
+    follow();
   });
   number.addEventListener("input", follow);
+  number.addEventListener("default", follow);
   follow();
 }
 
 function keep() {
-  localStorage.setItem(STORE, JSON.stringify(Object.fromEntries(fields().map((field) => [field.id, field.value]))));
+  localStorage.setItem(STORE, JSON.stringify(Object.fromEntries(fields().map((field) => [field.id, valueOf(field)]))));
 }
 
 /** The request fields that are set. */
@@ -41,13 +62,13 @@ export function requestFields() {
   for (const field of document.querySelectorAll("[data-param]")) {
     if (field.value !== "") set[field.id] = Number(field.value);
   }
-  const stop = document.getElementById("stop-strings").value.split(",").map((text) => text.trim()).filter(Boolean);
+  const stop = byId("stop-strings").value.split(",").map((text) => text.trim()).filter(Boolean);
   if (stop.length) set.stop = stop;
   return set;
 }
 
 /** The system prompt as a list of one message; an empty list without one. */
 export function systemMessages() {
-  const content = document.getElementById("system").value.trim();
+  const content = byId("system").value.trim();
   return content ? [{ role: "system", content }] : [];
 }

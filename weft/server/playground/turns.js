@@ -1,5 +1,6 @@
 // Draws a conversation: its messages, and below each the buttons for what can be done with it.
 
+import { callsOf } from "./calls.js";
 import { byId, make, makeButton } from "./dom.js";
 import { editorOf } from "./editor.js";
 import { renderMarkdown } from "./markdown.js";
@@ -7,10 +8,11 @@ import { path, siblings } from "./tree.js";
 
 const list = byId("turns");
 const scroller = byId("messages");
+const NAMES = { user: "You", assistant: "Model" };
 let shownId = null; // of the conversation that is drawn
 
-/** Draw `conversation`. actions: {choose, edit, regenerate, remove}, functions of a message. running: its message that
- *  is being answered; null: none. */
+/** Draw `conversation`. actions: {choose, edit, regenerate, remove, answerCalls}, functions of a message. running: its
+ *  message that is being written; null: none. */
 export function drawTurns(conversation, actions, running) {
   const follows = isAtEnd() || conversation.id !== shownId;
   shownId = conversation.id;
@@ -63,11 +65,15 @@ function focusedPlace() {
 
 function turnOf(conversation, message, actions, isRunning) {
   const item = make("li", { className: `turn ${message.role}` },
-    make("span", { className: "hidden-label" }, message.role === "user" ? "You" : "Model"),
+    make("span", { className: "hidden-label" }, NAMES[message.role] ?? `Result of ${message.name}`),
     make("div", { className: "text" }));
   item.dataset.id = message.id;
   item.classList.toggle("streaming", isRunning);
   showParts(item, message);
+  if (message.calls && !isRunning) {
+    const hasResults = conversation.messages.some(({ parent }) => parent === message.id);
+    item.append(callsOf(message, hasResults ? null : (results) => actions.answerCalls(message, results)));
+  }
   if (!isRunning) item.append(toolsOf(conversation, message, actions));
   return item;
 }
@@ -76,8 +82,9 @@ function showParts(item, message) {
   const text = item.querySelector(".text");
   item.classList.toggle("failed", message.finish === "failed");
   if (message.reasoning) showReasoning(text, message.reasoning);
-  if (message.role === "user") text.textContent = message.content;
-  else renderMarkdown(text, message.content);
+  if (message.role === "assistant") renderMarkdown(text, message.content);
+  else text.textContent = message.content;
+  text.hidden = Boolean(message.calls && !message.content);
   if (!message.content && !item.classList.contains("streaming")) text.append(nothingIn(message));
 }
 
@@ -106,7 +113,7 @@ function toolsOf(conversation, message, actions) {
     note ? make("span", { className: "note" }, note) : null,
     copy,
     isAnswer ? tool("Regenerate", () => actions.regenerate(message)) : null,
-    tool("Edit", () => startEditing(message, actions)),
+    message.role === "tool" ? null : tool("Edit", () => startEditing(message, actions)),
     tool("Delete", () => actions.remove(message)));
 }
 

@@ -1,0 +1,33 @@
+// The model that the server serves: its name in the bar, and its card for whoever asks.
+
+import { models } from "./api.js";
+import { byId } from "./dom.js";
+import { tell } from "./notice.js";
+
+const listeners = [];
+
+/** Call `listener(card)` when the model is known, and when the user chooses another. card: an entry of /v1/models. */
+export const onModel = (listener) => listeners.push(listener);
+
+/** The name of the chosen model; undefined while none is known. */
+export const modelName = () => byId("model").value || undefined;
+
+/** Ask the server what it serves. refused(): called when it wants an API key. */
+export async function loadModels(refused) {
+  const select = byId("model");
+  try {
+    const cards = await models();
+    select.replaceChildren(...cards.map(({ id }) => new Option(id, id)));
+    select.classList.toggle("single", cards.length === 1);
+    const show = () => {
+      const card = cards.find(({ id }) => id === select.value);
+      byId("context").textContent = `${card.max_model_len.toLocaleString("en")} tokens of context`;
+      listeners.forEach((listener) => listener(card));
+    };
+    select.onchange = show;
+    show();
+  } catch (error) {
+    if (error.status === 401) refused();
+    else tell(error.status ? error.message : "The server cannot be reached.");
+  }
+}
