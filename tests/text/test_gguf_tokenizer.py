@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import logging
 
-import gguf
 import pytest
-from gguf_models import add
+from gguf_vocabularies import CONTROL, NORMAL, USER_DEFINED, entries, ids_of, scores_of, write
 from tokenizer_kinds import LINES, byte_level, llama2
 from tokenizers import AddedToken
 from transformers import CohereTokenizer, GemmaTokenizer, GPT2Tokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer
@@ -22,46 +21,6 @@ TEXTS = [
     "", " ", "Hello", " hello  world \n\n\tagain\r\n", "it's we'VE they'll I'm", "12345 3.14 1,000,000", "naïve café é",
     "你好世界😀", "a.b,c!d?e", "<|bos|>two words<think>", "x = {'a': [1, 2]};\n    return x", "ﬁ ﬀ½", *LINES[:2],
 ]
-CONTROL, USER_DEFINED, NORMAL, UNKNOWN, BYTE = (
-    gguf.TokenType.CONTROL, gguf.TokenType.USER_DEFINED, gguf.TokenType.NORMAL, gguf.TokenType.UNKNOWN,
-    gguf.TokenType.BYTE)
-
-
-def write(path, **metadata):
-    """A GGUF file with tokenizer keys and no tensors; dots of keys are written as __."""
-    writer = gguf.GGUFWriter(path, "llama")
-    for key, value in metadata.items():
-        if value is not None:
-            add(writer, "tokenizer." + key.replace("__", "."), value)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.close()
-    return path
-
-
-def entries(hf) -> dict:
-    """Tokens, types and merges of a transformers tokenizer, as the converter writes them."""
-    model = json.loads(hf.backend_tokenizer.to_str())["model"]
-    added, special = hf.added_tokens_decoder, set(hf.all_special_tokens)
-    by_id = {i: token for token, i in hf.get_vocab().items()}
-    tokens = [by_id.get(i, f"[PAD{i}]") for i in range(max(by_id) + 1)]
-
-    def kind(i: int, token: str) -> int:
-        if i not in by_id:
-            return gguf.TokenType.UNUSED
-        if token == "<unk>":
-            return UNKNOWN
-        if i in added or token in special:
-            return CONTROL if token in special or added[i].special else USER_DEFINED
-        return BYTE if token.startswith("<0x") else NORMAL
-
-    return {"ggml__tokens": tokens, "ggml__token_type": [int(kind(i, token)) for i, token in enumerate(tokens)],
-            "ggml__merges": [" ".join(merge) for merge in model["merges"]]}
-
-
-def ids_of(hf) -> dict:
-    names = {"bos": hf.bos_token_id, "eos": hf.eos_token_id, "unknown": hf.unk_token_id, "padding": hf.pad_token_id}
-    return {f"ggml__{name}_token_id": number for name, number in names.items()}
 
 
 def load(path, **options) -> Tokenizer:
@@ -83,13 +42,6 @@ def test_byte_level_tokenizers_are_read_with_their_added_tokens(tmp_path):
     path = write(tmp_path / "m.gguf", ggml__model="gpt2", ggml__pre="gpt-2", **entries(hf), **ids_of(hf))
 
     check_same(load(path), hf)
-
-
-def scores_of(hf) -> list[float]:
-    """As SentencePiece has them: a token made by an earlier merge has a higher score."""
-    made = {"".join(merge): -float(rank) for rank, merge in reversed(list(enumerate(
-        json.loads(hf.backend_tokenizer.to_str())["model"]["merges"])))}
-    return [made.get(token, -1e6) for token in entries(hf)["ggml__tokens"]]
 
 
 def test_sentencepiece_tokenizers_are_read_by_their_scores(tmp_path):
