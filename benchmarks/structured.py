@@ -36,7 +36,7 @@ def main() -> None:
     options = parse_options()
     with LLM(options.model, use_tqdm_on_load=False, max_num_seqs=max(options.batches), num_threads=options.num_threads,
              max_model_len=PROMPT_LEN + options.output_len + 1) as llm:
-        rows = [measure(llm, form, batch, options) for batch in options.batches for form in FORMS]
+        rows = [measure(llm, form, batch, options) for batch in options.batches for form in options.forms]
     print_table(("form", "sequences", "tokens/s without", "with", "cost", "tokens a step"), rows)
 
 
@@ -45,6 +45,7 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a directory, a hub id or a GGUF file")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32], help="sequences (default: %(default)s)")
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS), help="(default: all)")
     parser.add_argument("--output-len", type=int, default=64, help="tokens that are timed (default: %(default)s)")
     parser.add_argument("--num-threads", type=int)
     parser.add_argument("--rounds", type=int, default=5)
