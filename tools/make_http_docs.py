@@ -41,7 +41,7 @@ def _route(route: RouteDoc) -> str:
     notes += [f"`?{name}=` {', '.join(values)}." for name, values in route.query]
     notes += ["Streams."] if route.streams else []
     notes += [f"Only with `{route.option}`."] if route.option else []
-    body = f" ([fields](#{_anchor(route)}))" if route.body is not None else ""
+    body = f" ([fields](#{_anchor(_first(route))}))" if route.body is not None else ""
     return f"| `{route.method} {route.path}`{body} | {' '.join(notes)} |"
 
 
@@ -51,7 +51,12 @@ def _anchor(route: RouteDoc) -> str:
 
 def _all_fields() -> str:
     return "\n".join(f"### {route.method} {route.path}\n\n{_fields(route.body)}"
-                     for route in ROUTES if route.body is not None)
+                     for route in ROUTES if route.body is not None and _first(route) is route)
+
+
+def _first(route: RouteDoc) -> RouteDoc:
+    """The first route with the same body, where the page has its fields."""
+    return next(other for other in ROUTES if other.body is route.body)
 
 
 def _fields(body: type[Body]) -> str:

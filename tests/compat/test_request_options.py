@@ -10,7 +10,7 @@ import pytest
 from weft.compat.vllm.options.accept import tell
 from weft.compat.vllm.options.anthropic import MESSAGES
 from weft.compat.vllm.options.pooling import POOLING
-from weft.compat.vllm.options.pooling_requests import CLASSIFY, EMBEDDING, POOLING_BODY
+from weft.compat.vllm.options.pooling_requests import CLASSIFY, COHERE, EMBEDDING, POOLING_BODY, RERANK, SCORE
 from weft.compat.vllm.options.requests import GENERATING
 from weft.compat.vllm.options.responses import RESPONSES
 from weft.compat.vllm.options.row import NO_EFFECT, REFUSED, SAME, STATES, TRANSLATED
@@ -24,12 +24,12 @@ from weft.server.anthropic.schemas import MessagesBody
 from weft.server.openai.responses.schemas import ResponsesBody
 from weft.server.openai.schemas import SAMPLING as SAMPLING_FIELDS
 from weft.server.openai.schemas import ChatBody, CompletionBody, parse
-from weft.server.pooling.schemas import ClassifyBody, EmbeddingBody, PoolingBody
+from weft.server.pooling.schemas import ClassifyBody, CohereBody, EmbeddingBody, PoolingBody, RerankBody, ScoreBody
 from weft.structured_outputs import StructuredOutputsParams
 
 TABLES = {"sampling": SAMPLING, "beam": BEAM, "pooling": POOLING, "request": GENERATING, "embedding": EMBEDDING,
           "structures": STRUCTURES, "messages": MESSAGES, "responses": RESPONSES, "pooling body": POOLING_BODY,
-          "classify": CLASSIFY}
+          "classify": CLASSIFY, "score": SCORE, "rerank": RERANK, "cohere": COHERE}
 ROWS = [pytest.param(option, id=f"{title}-{option.name}") for title, rows in TABLES.items() for option in rows.values()]
 
 
@@ -78,7 +78,8 @@ def test_the_same_fields_of_bodies_are_those_that_the_server_reads():
     assert {name for name, option in GENERATING.items() if option.state == SAME} == read - {"prompt_embeds"} - own
 
 
-@pytest.mark.parametrize("schema", [MessagesBody, ResponsesBody, EmbeddingBody, PoolingBody, ClassifyBody])
+@pytest.mark.parametrize("schema", [MessagesBody, ResponsesBody, EmbeddingBody, PoolingBody, ClassifyBody,
+                                    ScoreBody, RerankBody, CohereBody])
 def test_the_same_fields_of_other_bodies_are_those_that_the_server_reads(schema):
     same = {name for name, option in schema.options.items() if option.state == SAME}
 

@@ -32,7 +32,10 @@ from weft.server.options import ServerOptions
 from weft.server.origin import Origins
 from weft.server.page import page_router
 from weft.server.pooling.classify import classify_router
+from weft.server.pooling.cohere import cohere_router
 from weft.server.pooling.embeddings import embeddings_router
+from weft.server.pooling.rerank import rerank_router
+from weft.server.pooling.score import score_router
 from weft.server.request_log import RequestLog
 from weft.server.root_path import RootPath
 from weft.server.served import ServedModel
@@ -59,7 +62,8 @@ def build_app(engine: AsyncLLM, options: ServerOptions, keys: Sequence[ApiKey] |
     app = FastAPI(title="weft", version=__version__, openapi_url=None, docs_url=None, redoc_url=None,
                   redirect_slashes=False)
     routers = [completions_router(context), chat_router(context), chat_batch_router(context), responses_router(context),
-               messages_router(context), embeddings_router(context), classify_router(context),
+               messages_router(context), embeddings_router(context), classify_router(context), score_router(context),
+               rerank_router(context), cohere_router(context),
                models_router(context), tokenize_router(context),
                tokenizer_info_router(context), status_router(context), development_router(context)]
     served = [route for router in routers for route in router.routes if isinstance(route, Route)]

@@ -28,7 +28,7 @@ _ONE_MODEL = "One weft server serves one model: start another server for another
 
 # Sentence -> the paths that it is the answer of.
 ELSEWHERE = {
-    _VECTORS: ("/v1/embed", "/embed", "/embeddings", "/embedding", "/encode", "/api/embed", "/api/embeddings"),
+    _VECTORS: ("/embed", "/embeddings", "/embedding", "/encode", "/api/embed", "/api/embeddings"),
     _PAIRS: ("/reranking", "/generative_scoring"),
     _AUDIO: ("/v1/audio/speech", "/v1/audio/transcriptions", "/v1/audio/translations", "/v1/realtime",
              "/v1/realtime/sessions", "/v1/realtime/client_secrets"),

@@ -1,4 +1,4 @@
-"""POST /invocations, as SageMaker calls a model: the body's shape says which of the generating routes answers it."""
+"""POST /invocations, as SageMaker calls a model: the body's fields and the model's tasks say which route answers it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ from weft.server.errors import ApiError
 # A field that only bodies of this route have -> the route. The first one that is there counts.
 SHAPES = {"messages": "/v1/chat/completions", "prompt": "/v1/completions", "prompt_embeds": "/v1/completions",
           "input": "/v1/responses"}
+PAIRS = {"query": "/rerank", "queries": "/score", "data_1": "/score", "text_1": "/score"}
+# Of models that pool, by the first task that the model has.
+POOLING_SHAPES = {
+    "embed": {"input": "/v1/embeddings", "messages": "/v1/embeddings", "texts": "/v2/embed", **PAIRS},
+    "classify": {"input": "/classify", "messages": "/classify", **PAIRS},
+    "token_classify": {"input": "/pooling", "messages": "/pooling"},
+    "token_embed": {"input": "/pooling", "messages": "/pooling"},
+}
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -27,9 +35,12 @@ def invocations_router(context: ServerContext, endpoints: Mapping[str, Endpoint]
     @router.post("/invocations")
     async def invocations(request: Request) -> Response:
         data = await read_object(request, context.options.max_body_bytes)
-        path = next((path for field, path in SHAPES.items() if data.get(field) is not None), None)
+        name = data.get("model")
+        tasks = context.named(name if isinstance(name, str) else None).engine.info.tasks
+        shapes = next((shapes for task, shapes in POOLING_SHAPES.items() if task in tasks), SHAPES)
+        path = next((path for field, path in shapes.items() if data.get(field) is not None), None)
         if path is None:
-            raise ApiError(400, f"The body has none of the fields {', '.join(SHAPES)}, which say what is asked for.")
+            raise ApiError(400, f"The body has none of the fields {', '.join(shapes)}, which say what is asked for.")
         return await endpoints[path](_again(request, path, data))
 
     return router

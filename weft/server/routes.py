@@ -11,7 +11,7 @@ from weft.server.anthropic.schemas import CountTokensBody, MessagesBody
 from weft.server.development import AbortBody, RpcBody
 from weft.server.openai.responses.schemas import InputBody, ResponsesBody
 from weft.server.openai.schemas import BatchChatBody, Body, ChatBody, CompletionBody, DetokenizeBody, TokenizeBody
-from weft.server.pooling.schemas import ClassifyBody, EmbeddingBody, PoolingBody
+from weft.server.pooling.schemas import ClassifyBody, CohereBody, EmbeddingBody, PoolingBody, RerankBody, ScoreBody
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +51,19 @@ ROUTES = (
     RouteDoc(method="POST", path="/v1/messages/count_tokens", summary="Count the tokens of a conversation.",
              body=CountTokensBody),
     RouteDoc(method="POST", path="/v1/embeddings", summary="Turn texts into vectors.", body=EmbeddingBody),
+    RouteDoc(method="POST", path="/v2/embed", summary="Turn texts into vectors, in Cohere's shape.", body=CohereBody),
+    RouteDoc(method="POST", path="/v1/embed", summary="As /v2/embed; without embedding_types a list of vectors.",
+             body=CohereBody),
     RouteDoc(method="POST", path="/pooling", summary="What a pooling model makes of texts, as numbers.",
              body=PoolingBody),
     RouteDoc(method="POST", path="/classify", summary="Say the class of each text.", body=ClassifyBody),
+    RouteDoc(method="POST", path="/score", summary="Say how well texts fit each other.", body=ScoreBody),
+    RouteDoc(method="POST", path="/v1/score", summary="As /score.", body=ScoreBody),
+    RouteDoc(method="POST", path="/rerank", summary="Rank documents by how well they fit a query.", body=RerankBody),
+    RouteDoc(method="POST", path="/v1/rerank", summary="As /rerank.", body=RerankBody),
+    RouteDoc(method="POST", path="/v2/rerank", summary="As /rerank.", body=RerankBody),
     RouteDoc(method="POST", path="/invocations", streams=True,
-             summary="Answer a body of /v1/chat/completions, /v1/completions or /v1/responses, by its fields."),
+             summary="Answer a body of another route, which its fields and the model tell."),
     RouteDoc(method="GET", path="/v1/models", summary="List the served model under each of its names."),
     RouteDoc(method="GET", path="/v1/models/{name}",
              summary="Describe the served model: in `meta` its sampling defaults, limits and layers."),

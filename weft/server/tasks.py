@@ -9,7 +9,7 @@ from weft.server.errors import ApiError
 # Task of an engine -> (what the route does, the routes).
 ROUTES_OF = {
     "generate": ("generates text", ("/v1/chat/completions", "/v1/completions")),
-    "embed": ("makes embeddings", ("/v1/embeddings",)),
+    "embed": ("makes embeddings", ("/v1/embeddings", "/rerank")),
     "token_embed": ("gives the states of tokens", ("/pooling",)),
     "classify": ("classifies texts", ("/classify",)),
     "token_classify": ("classifies tokens", ("/pooling",)),

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from weft.server.context import ServerContext
 from weft.server.disconnect import until_disconnect
 from weft.server.pooling.answer import answer_of, json_pieces
-from weft.server.pooling.job import Pooled, pooling_params, run_texts, usage_of
+from weft.server.pooling.job import Output, array_of, pooling_params, run_texts, usage_of
 from weft.server.pooling.schemas import ClassifyBody, activation_of
 from weft.server.request_fields import ignored_header
 from weft.server.served import ServedModel
@@ -42,8 +42,9 @@ def _labels(served: ServedModel) -> dict[int, str]:
     return {int(index): str(name) for index, name in names.items()}
 
 
-def _items(results: list[Pooled], labels: dict[int, str]) -> Iterator[dict[str, Any]]:
+def _items(results: list[Output], labels: dict[int, str]) -> Iterator[dict[str, Any]]:
     for i, result in enumerate(results):
-        best = int(result.array.argmax())
-        yield {"index": i, "label": labels.get(best, f"LABEL_{best}"), "probs": result.array.tolist(),
-               "num_classes": result.array.size}
+        probs = array_of(result)
+        best = int(probs.argmax())
+        yield {"index": i, "label": labels.get(best, f"LABEL_{best}"), "probs": probs.tolist(),
+               "num_classes": probs.size}

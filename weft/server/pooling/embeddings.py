@@ -16,7 +16,7 @@ from weft.server.disconnect import until_disconnect
 from weft.server.errors import bad_field
 from weft.server.openai.schemas import Parsed
 from weft.server.pooling.answer import JSON, answer_of, json_pieces
-from weft.server.pooling.job import Pooled, pooling_params, run_texts, usage_of
+from weft.server.pooling.job import Output, array_of, pooling_params, run_texts, usage_of
 from weft.server.pooling.numbers import NumberFormat
 from weft.server.pooling.schemas import EmbeddingBody, PoolingBody, VectorsBody, activation_of
 from weft.server.request_fields import ignored_header
@@ -59,12 +59,12 @@ async def _vectors(served: ServedModel, request: Request, parsed: Parsed[Any], t
     if form.is_plain:
         return await _plain(head, results, form, ignored_header(parsed.ignored))
     kind, name = ("embedding", "embedding") if prefix == "embd-" else ("pooling", "data")
-    items = ({"index": i, "object": kind, name: form.value(result.array)} for i, result in enumerate(results))
+    items = ({"index": i, "object": kind, name: form.value(array_of(result))} for i, result in enumerate(results))
     pieces = json_pieces(head, "data", items, {"usage": usage_of(results)})
     return await answer_of(pieces, ignored_header(parsed.ignored), JSON)
 
 
-async def _plain(head: dict[str, Any], results: list[Pooled], form: NumberFormat, headers: dict[str, str]) -> Response:
+async def _plain(head: dict[str, Any], results: list[Output], form: NumberFormat, headers: dict[str, str]) -> Response:
     if form.encoding == "bytes":
         metadata = msgspec.json.encode({**head, "data": list(_places(results, form)), "usage": usage_of(results)})
         if len(metadata) > _MAX_HEADER_BYTES:
@@ -72,14 +72,14 @@ async def _plain(head: dict[str, Any], results: list[Pooled], form: NumberFormat
                             f"up to {_MAX_HEADER_BYTES} bytes (here {len(metadata)})",
                             hint="Send fewer texts in a request, or ask for bytes_only.")
         headers = headers | {"metadata": metadata.decode("ascii")}
-    return await answer_of((form.bytes(result.array) for result in results), headers, _BYTES)
+    return await answer_of((form.bytes(array_of(result)) for result in results), headers, _BYTES)
 
 
-def _places(results: list[Pooled], form: NumberFormat) -> Iterator[dict[str, Any]]:
+def _places(results: list[Output], form: NumberFormat) -> Iterator[dict[str, Any]]:
     """Where the bytes of each result are."""
     start = 0
     for i, result in enumerate(results):
-        end = start + len(form.bytes(result.array))
+        end = start + len(form.bytes(array_of(result)))
         yield {"index": i, "embed_dtype": form.dtype, "endianness": form.endianness, "start": start, "end": end,
-               "shape": list(result.array.shape)}
+               "shape": list(array_of(result).shape)}
         start = end

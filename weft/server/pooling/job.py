@@ -11,38 +11,32 @@ import asyncio
 import logging
 import secrets
 from collections import deque
+from collections.abc import Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
 from weft.errors import QueueFullError
 from weft.frontend.pooling import WiredOutput
-from weft.outputs import PoolingRequestOutput
+from weft.outputs import PoolingOutput, PoolingRequestOutput
 from weft.pooling_params import PoolingParams
 from weft.server.errors import ApiError, renamed_fields
 from weft.server.origin import OpenRequest, origin_of
 from weft.server.pooling.inputs import Inputs, inputs_of
-from weft.server.pooling.schemas import PoolingFields, TextsBody
+from weft.server.pooling.schemas import CohereBody, PoolingFields, TextsBody
 from weft.server.request_fields import priority_of, request_id_of, timeout_of
 from weft.server.served import ServedModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+Output = PoolingRequestOutput[PoolingOutput]
+
 logger = logging.getLogger(__name__)
 
 MAX_ANSWER_BYTES = 2**30      # of the numbers that one request may ask for: they are kept until the last has come
 _RETRY_SECONDS = 0.1          # between attempts of a request whose last prompt in the engine was refused
-
-
-@dataclass(frozen=True, slots=True)
-class Pooled:
-    """The result of one prompt. array: float32."""
-
-    array: NDArray[Any]
-    num_tokens: int
 
 
 class PoolingJob:
@@ -59,11 +53,12 @@ class PoolingJob:
         self._tokenization = {"add_special_tokens": inputs.add_special_tokens, **(tokenization or {})}
         self._engine_id = f"{request.response_id}-{secrets.token_hex(8)}"      # clients may repeat their ids
         self._todo = deque(range(len(inputs.prompts)))
-        self._found: dict[int, Pooled] = {}
+        self._found: dict[int, Output] = {}
         self._num_bytes = 0
 
-    async def results(self) -> list[Pooled]:
-        """The results of all prompts, in order. ApiError for the first prompt that is wrong; then no other runs on."""
+    async def results(self) -> list[Output]:
+        """The outputs of all prompts, in order, each with numbers. ApiError for the first that is wrong; then no other
+        runs on."""
         self._served.load += 1
         try:
             async with asyncio.timeout(self._timeout):
@@ -103,7 +98,7 @@ class PoolingJob:
                 await asyncio.sleep(_RETRY_SECONDS)
         self._num_workers -= 1
 
-    async def _one(self, index: int) -> Pooled:
+    async def _one(self, index: int) -> Output:
         engine_id, place = f"{self._engine_id}-{index}", self._inputs.places[index]
         self._served.open[engine_id] = self._request
         try:
@@ -114,21 +109,25 @@ class PoolingJob:
                     output = await anext(outputs)
         finally:
             del self._served.open[engine_id]
-        return self._pooled(output)
-
-    def _pooled(self, output: PoolingRequestOutput[Any]) -> Pooled:
         if output.outputs is None:
             raise _failure(output)
-        assert isinstance(output.outputs, WiredOutput), "an engine in another process sends its numbers"
-        array = output.outputs.array
-        self._num_bytes += array.nbytes
+        self._num_bytes += array_of(output).nbytes
+        self._check_size()
+        return output
+
+    def _check_size(self) -> None:
         if self._num_bytes > MAX_ANSWER_BYTES:
             raise ApiError(400, f"The answer has more than {MAX_ANSWER_BYTES} bytes of numbers: send fewer texts in a "
                            "request.", self._inputs.places[0].partition(".")[0])
-        return Pooled(array, len(output.prompt_token_ids))
 
 
-def _failure(output: PoolingRequestOutput[Any]) -> ApiError:
+def array_of(output: Output) -> NDArray[Any]:
+    """The numbers of an output of a job."""
+    assert isinstance(output.outputs, WiredOutput), "an engine in another process sends its numbers"
+    return output.outputs.array
+
+
+def _failure(output: Output) -> ApiError:
     if output.error == "abort":
         return ApiError(503, "The request was ended before its answer was there: send it again.")
     logger.error("request %s ended by an error: %s", output.request_id, output.error)
@@ -140,20 +139,20 @@ def pooling_params(**fields: Any) -> PoolingParams:
     return PoolingParams(**{name: value for name, value in fields.items() if value is not None})
 
 
-def usage_of(results: list[Pooled]) -> dict[str, int]:
+def usage_of(results: Iterable[PoolingRequestOutput[Any]]) -> dict[str, int]:
     """OpenAI's usage object of embeddings."""
-    num_tokens = sum(result.num_tokens for result in results)
+    num_tokens = sum(len(result.prompt_token_ids) for result in results)
     return {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
 
 
 async def run_texts(served: ServedModel, request: Request, body: TextsBody, params: PoolingParams, *,
-                    prefix: str) -> tuple[str, list[Pooled]]:
+                    prefix: str) -> tuple[str, list[Output]]:
     """(the response's id, the results) of a body of texts."""
     return await run_inputs(served, request, body, await inputs_of(served, body), params, prefix=prefix)
 
 
-async def run_inputs(served: ServedModel, request: Request, body: PoolingFields, inputs: Inputs,
-                     params: PoolingParams, *, prefix: str) -> tuple[str, list[Pooled]]:
+async def run_inputs(served: ServedModel, request: Request, body: PoolingFields | CohereBody, inputs: Inputs,
+                     params: PoolingParams, *, prefix: str) -> tuple[str, list[Output]]:
     """(the response's id, the results) of prompts, under the body's priority, timeout and truncation."""
     response_id = prefix + request_id_of(request, body.request_id)
     cut = {"truncate_prompt_tokens": body.truncate_prompt_tokens, "truncation_side": body.truncation_side}

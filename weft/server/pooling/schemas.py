@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from weft.compat.vllm.options.pooling_requests import CLASSIFY, EMBEDDING, POOLING_BODY
+from weft.compat.vllm.options.pooling_requests import CLASSIFY, COHERE, EMBEDDING, POOLING_BODY, RERANK, SCORE
 from weft.config.whole_numbers import whole_numbers
 from weft.server.errors import bad_field
 from weft.server.openai.schemas import Body, Identifier, Int, Messages
@@ -77,6 +77,72 @@ class ClassifyBody(TextsBody):
 
     softmax: bool | None = None
     activation: bool | None = None
+
+
+
+class PairsBody(PoolingFields):
+    """How pairs of texts are read."""
+
+    add_special_tokens: bool = True
+    max_tokens_per_query: Int = 0
+    max_tokens_per_doc: Int = 0
+    softmax: bool | None = None
+    activation: bool | None = None
+
+
+class ScoreBody(PairsBody):
+    """POST /score: two texts, one text and several, or two lists, under one of several pairs of names."""
+
+    options: ClassVar = SCORE
+
+    data_1: Any = None
+    data_2: Any = None
+    text_1: Any = None
+    text_2: Any = None
+    queries: Any = None
+    documents: Any = None
+    items: Any = None
+
+
+class RerankBody(PairsBody):
+    """POST /rerank: texts to rank by how well they fit a query."""
+
+    options: ClassVar = RERANK
+
+    query: Any
+    documents: Any
+    top_n: Int = 0
+    return_documents: bool = True
+
+
+
+class CohereBody(Body):
+    """POST /v2/embed and /v1/embed."""
+
+    needs: ClassVar = "embed"
+    options: ClassVar = COHERE
+
+    model: str | None = None
+    texts: list[Any] | None = None
+    inputs: list[Any] | None = None
+    input_type: str | None = None
+    embedding_types: list[str] | None = None
+    output_dimension: Int | None = None
+    truncate: Literal["NONE", "START", "END"] = "END"
+    max_tokens: Int | None = None
+    priority: Int | None = None
+    timeout: float | None = None
+    request_id: Identifier | None = None
+
+    @property
+    def truncate_prompt_tokens(self) -> int | None:
+        """The most tokens of a text; None: a longer text is an error."""
+        return None if self.truncate == "NONE" else self.max_tokens or -1
+
+    @property
+    def truncation_side(self) -> str:
+        """Where a longer text is cut."""
+        return "left" if self.truncate == "START" else "right"
 
 
 def activation_of(body: PoolingFields) -> bool | None:

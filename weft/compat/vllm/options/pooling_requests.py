@@ -55,3 +55,44 @@ CLASSIFY = table(_COMMON, _TEXTS, (
     Option("softmax", "", SAME, say="an older name of `use_activation`"),
     Option("activation", "", SAME, say="an older name of `use_activation`"),
 ))
+_PAIRS = (
+    Option("instruction", "", REFUSED, say="weft has no templates of pairs: put it into the query."),
+    Option("chat_template", "", REFUSED, say="weft has no templates of pairs."),
+    Option("chat_template_kwargs", "", REFUSED, off=({},), say="weft has no templates of pairs."),
+    Option("max_tokens_per_query", "", SAME, say="tokens of a first text that are kept; 0: all"),
+    Option("max_tokens_per_doc", "", SAME, say="tokens of a second text that are kept; 0: all"),
+    Option("add_special_tokens", "", SAME),
+    Option("softmax", "", SAME, say="an older name of `use_activation`"),
+    Option("activation", "", SAME, say="an older name of `use_activation`"),
+)
+SCORE = table(_COMMON, _PAIRS, (
+    Option("data_1", "", SAME, say="a text or a list of texts"),
+    Option("data_2", "", SAME, say="a text or a list of texts"),
+    Option("text_1", "", SAME, say="an older name of `data_1`"),
+    Option("text_2", "", SAME, say="an older name of `data_2`"),
+    Option("queries", "", SAME, say="as `data_1`"),
+    Option("documents", "", SAME, say="as `data_2`"),
+    Option("items", "", SAME, say="as `data_2`"),
+))
+RERANK = table(_COMMON, _PAIRS, (
+    Option("query", "", SAME),
+    Option("documents", "", SAME, say='texts, or objects `{"text": …}`'),
+    Option("top_n", "", SAME, say="how many of the best; 0: all"),
+    Option("return_documents", "", SAME, say="false: places and scores only"),
+    Option("rank_fields", "", REFUSED, off=(["text"],), say="Documents have one text."),
+    Option("max_chunks_per_doc", "", NO_EFFECT, say="a document is read once, cut to the model's length if asked"),
+))
+COHERE = table((
+    Option("model", "", SAME),
+    Option("texts", "", SAME),
+    Option("inputs", "", SAME, say='objects `{"content": [{"type": "text", "text": …}]}`'),
+    Option("input_type", "", SAME, say="the model's prompt of that name (config_sentence_transformers.json) comes "
+           "before each text; search_query also means the prompt `query`, search_document `document` and `passage`"),
+    Option("embedding_types", "", SAME, say="float, int8, uint8, binary, ubinary, base64"),
+    Option("output_dimension", "", SAME, say="`dimensions` of `/v1/embeddings`"),
+    Option("truncate", "", SAME, say="END, START, or NONE: a text that is too long is an error"),
+    Option("max_tokens", "", SAME, say="of each text; the others are cut off"),
+    Option("priority", "", SAME),
+    Option("request_id", "", SAME),
+    Option("images", "", REFUSED, off=([],), say=_TEXT),
+))
