@@ -27,8 +27,7 @@ from weft.frontend.inputs import InputProcessor, Prepared
 from weft.frontend.lanes import LONG_CHARS, Lanes, num_chars
 from weft.frontend.llm_engine import refuse_unbuilt, with_max_model_len
 from weft.frontend.observers import Observer, Observers
-from weft.frontend.outputs import OutputProcessor, State, Update, Updates
-from weft.frontend.pooling import PoolingState
+from weft.frontend.outputs import OutputProcessor, Update, Updates
 from weft.frontend.pooling import pooling_params as params_for
 from weft.frontend.prompts import parse_prompt
 from weft.frontend.streams import OutputStream
@@ -253,9 +252,14 @@ class AsyncLLM:
                 raise RequestError("tags", tag, expected=" or ".join(_ASLEEP))
         self._open_gate(*(tags or _ASLEEP))
 
+    @property
+    def sleeps(self) -> bool:
+        """`is_sleeping`, for code that is not asynchronous."""
+        return not self._gate.closed_by.isdisjoint(_ASLEEP)
+
     async def is_sleeping(self) -> bool:
         """True between `sleep` and `wake_up`."""
-        return not self._gate.closed_by.isdisjoint(_ASLEEP)
+        return self.sleeps
 
     async def apply_model(self, func: Callable[[Any], Any]) -> list[Any]:
         """Call `func(model)` in the engine's process. Returns a list with one result, plain data, for each worker.
@@ -383,14 +387,7 @@ class AsyncLLM:
         if update.output is not None and stream is not None:
             stream.put(update.output)
         if state.is_finished and self._observers:
-            self._tell_end(state)
-
-    def _tell_end(self, state: State) -> None:
-        if isinstance(state, PoolingState):
-            self._observers.tell(lambda observer: observer.on_pooled(state.record()))
-        else:
-            whole = state.snapshot()
-            self._observers.tell(lambda observer: observer.on_finished(whole, state.params))
+            self._observers.tell_end(state)
 
 
 AsyncLLMEngine = AsyncLLM

@@ -163,6 +163,7 @@ def test_counters_count_tokens_once(core):
     assert core.stats.prompt_tokens == 80
     assert core.stats.generation_tokens == 8
     assert core.stats.prefix_cache_hits == 32
+    assert core.stats.prefix_cache_bytes == core.info.kv_cache_bytes // core.info.num_blocks[0] * 2
     assert core.stats.num_running == core.stats.num_waiting == 0
 
 

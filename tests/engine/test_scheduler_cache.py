@@ -83,6 +83,16 @@ def test_siblings_wait_for_the_first_to_compute_their_prompt_and_others_go_on():
     assert parts(step(scheduler)) == {"first": 1, "other": 1, "sibling": 2}
 
 
+def test_a_sequence_that_waits_for_anothers_prefix_is_deferred():
+    scheduler = make_scheduler(max_num_batched_tokens=10, long_prefill_token_threshold=4)
+    add(scheduler, "first", tokens(14))
+    add(scheduler, "sibling", tokens(14))
+    assert (scheduler.num_waiting, scheduler.num_deferred) == (2, 0)
+
+    assert parts(step(scheduler)) == {"first": 4}
+    assert (scheduler.num_waiting, scheduler.num_deferred) == (1, 1)
+
+
 def test_held_siblings_start_at_once_when_the_one_they_wait_for_is_aborted():
     scheduler = make_scheduler(max_num_batched_tokens=10)
     add(scheduler, "first", tokens(14))
@@ -103,7 +113,7 @@ def test_a_held_sibling_can_be_aborted():
 
     assert scheduler.abort("sibling") is sibling
     scheduler.check()
-    assert scheduler.num_waiting == 0
+    assert scheduler.num_waiting == scheduler.num_deferred == 0
     step(scheduler)
     assert parts(step(scheduler)) == {"first": 1}
 

@@ -156,6 +156,13 @@ def test_a_grammar_that_takes_too_long_is_a_400_and_holds_nobody_up(url):
         assert "more than 5 s" in answer.json()["error"]["message"]
 
 
+def test_the_size_of_compiled_grammars_is_in_the_metrics(url):
+    text_of(post(url, COMPLETIONS, structured_outputs={"regex": "b{3}"}))
+
+    sizes = dict(re.findall(r"^weft:(grammar_cache_\w+){[^}]*} (\S+)$", httpx.get(url + "/metrics").text, re.MULTILINE))
+    assert 0 < float(sizes["grammar_cache_bytes"]) < float(sizes["grammar_cache_limit_bytes"]) == 256 * 2**20
+
+
 def test_a_client_may_leave_while_its_grammar_is_compiled(url):
     endless = {"type": "string", "allOf": [{"pattern": f".*a.{{{i}}}c.*"} for i in range(60)]}
     with pytest.raises(httpx.ReadTimeout):

@@ -39,6 +39,11 @@ class BlockPool:
     def num_held(self) -> int:
         return self.num_blocks - self.num_free
 
+    @property
+    def num_published(self) -> int:
+        """The number of blocks with a content key, held or idle."""
+        return len(self._blocks)
+
     def find(self, key: bytes) -> int | None:
         """The id of the block with this content key; None if there is none.
 

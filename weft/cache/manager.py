@@ -87,6 +87,11 @@ class CacheManager:
         """The share of held blocks in the fullest group, 0 to 1."""
         return max((pool.num_held / pool.num_blocks for pool in self.pools if pool.num_blocks), default=0.0)
 
+    @property
+    def prefix_bytes(self) -> int:
+        """Bytes of the blocks that a later sequence may find."""
+        return sum(group.block_bytes * pool.num_published for group, pool in zip(self.groups, self.pools, strict=True))
+
     def find(self, seq: CachedSequence) -> CacheHit:
         """The longest prefix of the sequence's known tokens that every group has cached. Changes only `block_keys`.
 

@@ -76,6 +76,11 @@ class Constraints:
         self._compiled: SimpleQueue[tuple[EngineRequest, Future[Constraint]]] = SimpleQueue()
         self._thread = ThreadPoolExecutor(1, "weft-masks")      # one, as a constraint is not for two threads
 
+    @property
+    def num_bytes(self) -> int:
+        """Estimated memory of the compiled grammars that are kept."""
+        return 0 if self._pool is None else self._pool.num_bytes
+
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
         """The bytes of the tokens, before the first request with a grammar."""
         self._pool = CompilePool(vocabulary)

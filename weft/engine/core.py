@@ -28,6 +28,7 @@ from weft.engine.speculation import make_proposer
 from weft.engine.step_plan import Scheduled, StepPlan
 from weft.engine.step_results import SequenceResult
 from weft.extend.named_object import load_named
+from weft.grammar.compile_pool import KEPT_BYTES
 from weft.grammar.vocabulary import Vocabulary
 from weft.models.extra_outputs import extra_output_names
 from weft.ops.native import is_installed
@@ -73,7 +74,8 @@ class EngineCore:
             max_model_len=plan.max_model_len, num_blocks=list(plan.num_blocks), block_size=plan.block_size,
             weight_bytes=plan.weight_bytes, activation_bytes=plan.activation_bytes, kv_cache_bytes=plan.kv_cache_bytes,
             load_seconds=time.monotonic() - start, kernels=self.runner.list_kernels(),
-            tasks=sorted(self.runner.model.tasks), prompt_embeds_size=self.runner.model.prompt_embeds_size,
+            grammar_cache_limit_bytes=KEPT_BYTES, tasks=sorted(self.runner.model.tasks),
+            prompt_embeds_size=self.runner.model.prompt_embeds_size,
             extra_outputs=list(extra_output_names(self.runner.model)),
             encoder_vocab_size=encoder and encoder.vocab_size, max_encoder_len=encoder and encoder.max_len,
             pooling=pooling_info(self.runner.model), words=self.runner.model.words())
@@ -223,6 +225,9 @@ class EngineCore:
     def _count(self, *, step_tokens: int) -> None:
         stats, scheduler = self.stats, self._scheduler
         stats.num_running, stats.num_waiting = scheduler.num_running, scheduler.num_waiting
+        stats.num_deferred = scheduler.num_deferred
+        stats.prefix_cache_bytes = scheduler.prefix_cache_bytes
+        stats.grammar_cache_bytes = self.runner.constraints.num_bytes
         stats.kv_cache_usage = scheduler.kv_cache_usage
         stats.prefix_cache_queries = scheduler.prefix_cache_queries
         stats.prefix_cache_hits = scheduler.prefix_cache_hits

@@ -58,7 +58,12 @@ class Scheduler:
 
     @property
     def num_waiting(self) -> int:
-        return len(self._waiting) + self._in_flight.num_held + self._num_compiling
+        return len(self._waiting) + self.num_deferred
+
+    @property
+    def num_deferred(self) -> int:
+        """Those of the waiting sequences that wait for a grammar, or for blocks that another sequence computes."""
+        return self._in_flight.num_held + self._num_compiling
 
     @property
     def is_only_compiling(self) -> bool:
@@ -78,6 +83,11 @@ class Scheduler:
     def kv_cache_usage(self) -> float:
         """The share of held blocks in the fullest cache group, 0 to 1."""
         return self._cache.usage
+
+    @property
+    def prefix_cache_bytes(self) -> int:
+        """Bytes of cached prefixes, also of those that running sequences use."""
+        return self._cache.prefix_bytes
 
     def add(self, seq: Sequence, *, is_compiling: bool = False) -> None:
         """Queues a sequence. RequestError, with the numbers, if it can never run; QueueFullError if too many wait.

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from weft.engine.process.messages import EngineStats
-from weft.frontend.pooling import PoolingRecord
+from weft.frontend.outputs import State
+from weft.frontend.pooling import PoolingRecord, PoolingState
 from weft.outputs import RequestOutput
 from weft.sampling_params import SamplingParams
 
@@ -43,6 +44,15 @@ class Observers:
     def remove(self, observer: Observer) -> None:
         """Call `observer` no more."""
         self._observers.remove(observer)
+
+    def tell_end(self, state: State) -> None:
+        """Tells all observers of a request that has ended."""
+        if isinstance(state, PoolingState):
+            record = state.record()
+            self.tell(lambda observer: observer.on_pooled(record))
+        else:
+            whole, params = state.snapshot(), state.params
+            self.tell(lambda observer: observer.on_finished(whole, params))
 
     def tell(self, call: Callable[[Observer], None]) -> None:
         """Calls all observers. An observer's exception is logged: it must not end the observed requests."""

@@ -14,7 +14,7 @@ from weft.grammar.trial import SECONDS, Trial, Verdict
 from weft.grammar.vocabulary import Vocabulary
 
 _THREADS = 2
-_KEPT_BYTES = 256 << 20          # of compiled grammars
+KEPT_BYTES = 256 << 20          # of compiled grammars
 _BYTES_PER_CHAR = 256            # measured: a large schema's compiled form, for each character of it
 _BYTES_EACH = 64 << 10
 
@@ -42,7 +42,7 @@ class CompilePool:
                 future = self._kept[spec] = self._threads.submit(self._compile, spec)
                 self.num_bytes += _size(spec)
             self._kept.move_to_end(spec)
-            while self.num_bytes > _KEPT_BYTES and len(self._kept) > 1:
+            while self.num_bytes > KEPT_BYTES and len(self._kept) > 1:
                 oldest, _ = self._kept.popitem(last=False)
                 self.num_bytes -= _size(oldest)
             return future

@@ -43,6 +43,7 @@ from weft.server.server_metrics import ServerMetrics
 from weft.server.status import status_router
 from weft.server.tokenizer_info import tokenizer_info_router
 from weft.text.parsing.parsers import choose_parsers
+from weft.text.render import TEMPLATES
 from weft.version import __version__
 
 
@@ -55,6 +56,8 @@ def build_app(engine: AsyncLLM, options: ServerOptions, keys: Sequence[ApiKey] |
     keys = read_keys(options) if keys is None else keys
     default_sampling_params(engine.config)
     metrics = ServerMetrics()
+    metrics.watch_cache("chat_template_cache", "compiled chat templates, estimated", lambda: TEMPLATES.num_bytes,
+                        TEMPLATES.max_bytes)
     audit = Audit(metrics.registry)
     served = _served(engine, options, audit)
     metrics.add_model(served.metrics.registry)
@@ -81,7 +84,7 @@ def build_app(engine: AsyncLLM, options: ServerOptions, keys: Sequence[ApiKey] |
 
 def _served(engine: AsyncLLM, options: ServerOptions, audit: Audit) -> ServedModel:
     parsers = choose_parsers(engine.tokenizer, tools=options.tool_call_parser, reasoning=options.reasoning_parser)
-    metrics = EngineMetrics(engine.config, engine.info, lambda: engine.stats)
+    metrics = EngineMetrics(engine.config, engine.info, lambda: engine.stats, lambda: engine.sleeps)
     served = ServedModel(engine, options, metrics, audit, parsers)
     engine.add_observer(served.metrics)
     engine.add_observer(served.pace)

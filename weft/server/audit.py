@@ -62,6 +62,8 @@ class Audit:
         self._count = prometheus_client.Counter(
             "http_requests_refused", "Requests refused, by status; each has a line of weft.audit, up to a limit.",
             ("status",), registry=registry)
+        for status in sorted(REFUSALS):      # all are there from the start, at 0
+            self._count.labels(status)
 
     def refused(self, origin: Origin, error: ApiError) -> None:
         """Notes that a request ends with `error`, if that is a refusal. A request is noted once."""

@@ -36,12 +36,16 @@ def token_buckets(max_model_len: int) -> tuple[int, ...]:
 
 
 class EngineMetrics:
-    """An observer of `AsyncLLM` with its metrics registry. stats: returns the engine's latest statistics."""
+    """An observer of `AsyncLLM` with its metrics registry.
 
-    def __init__(self, config: EngineConfig, info: EngineInfo, stats: Callable[[], EngineStats]) -> None:
+    stats: returns the engine's latest statistics. sleeps: returns whether the engine sleeps.
+    """
+
+    def __init__(self, config: EngineConfig, info: EngineInfo, stats: Callable[[], EngineStats],
+                 sleeps: Callable[[], bool]) -> None:
         self.registry = CollectorRegistry()
         self._values = (config.served_model_names[0], _ENGINE)
-        self.registry.register(_StatsCollector(self._values, config, info, stats))
+        self.registry.register(_StatsCollector(self._values, config, info, stats, sleeps))
         self._seconds = {name: self._histogram(name, buckets) for name, buckets in (
             ("time_to_first_token_seconds", FIRST_TOKEN), ("inter_token_latency_seconds", BETWEEN_TOKENS),
             ("request_time_per_output_token_seconds", BETWEEN_TOKENS), ("e2e_request_latency_seconds", LATENCY),
@@ -55,8 +59,10 @@ class EngineMetrics:
             ("request_num_preemptions", CHOICES), ("iteration_tokens_total", ITERATION))}
         self._success = self._counter("request_success", "Requests that ended, by reason.", "finished_reason")
         self._rejections = self._counter("admission_rejections", "Requests refused before they started.", "reason")
-        for reason in ("stop", "length", "abort", "error"):
+        for reason in ("stop", "length", "abort", "error"):      # all are there from the start, at 0
             self._success.labels(*self._values, reason)
+        for reason in ("max_num_queued_reqs", "max_num_queued_tokens", "max_queued_chars"):
+            self._rejections.labels(*self._values, reason)
 
     def on_step(self, stats: EngineStats) -> None:
         """Called after each engine step."""
@@ -129,8 +135,8 @@ class _StatsCollector(Collector):
     """Gauges and counters, computed from `EngineStats` at each scrape."""
 
     def __init__(self, values: tuple[str, str], config: EngineConfig, info: EngineInfo,
-                 stats: Callable[[], EngineStats]) -> None:
-        self._values, self._config, self._info, self._stats = values, config, info, stats
+                 stats: Callable[[], EngineStats], sleeps: Callable[[], bool]) -> None:
+        self._values, self._config, self._info, self._stats, self._sleeps = values, config, info, stats, sleeps
 
     def describe(self) -> Iterable[Metric]:
         """Returns no metrics, so that registering does not call `collect`."""
@@ -144,8 +150,9 @@ class _StatsCollector(Collector):
                   ("kv_cache_usage_perc", "KV blocks in use, 0 to 1.", stats.kv_cache_usage))
         for name, text, value in gauges:
             yield self._add(GaugeMetricFamily(f"weft:{name}", text, labels=_LABELS), value)
-        yield self._add(GaugeMetricFamily("weft:num_requests_waiting_by_reason", "Why sequences wait.",
-                                          labels=(*_LABELS, "reason")), stats.num_waiting, "capacity")
+        yield from self._caches(stats)
+        yield self._waiting(stats)
+        yield self._sleep_state()
         counters = (("prompt_tokens", "Prompt tokens computed or found cached.", stats.prompt_tokens),
                     ("generation_tokens", "Tokens generated.", stats.generation_tokens),
                     ("prompt_tokens_cached", "Prompt tokens found in the prefix cache.", stats.prefix_cache_hits),
@@ -161,6 +168,31 @@ class _StatsCollector(Collector):
         self._add(by_source, max(stats.prompt_tokens - stats.prefix_cache_hits, 0), "local_compute")
         yield self._add(by_source, stats.prefix_cache_hits, "local_cache_hit")
         yield self._cache_config()
+
+    def _waiting(self, stats: EngineStats) -> Metric:
+        family = GaugeMetricFamily(
+            "weft:num_requests_waiting_by_reason", "Waiting sequences: for a place (capacity), or for their grammar or "
+            "for a prefix that another one computes (deferred).", labels=(*_LABELS, "reason"))
+        self._add(family, stats.num_waiting - stats.num_deferred, "capacity")
+        return self._add(family, stats.num_deferred, "deferred")
+
+    def _sleep_state(self) -> Metric:
+        family = GaugeMetricFamily(
+            "weft:engine_sleep_state", "1 for the state that the engine is in; 0 for all while it sleeps, as its "
+            "weights stay.", labels=(*_LABELS, "sleep_state"))
+        for state, value in (("awake", not self._sleeps()), ("weights_offloaded", False), ("discard_all", False)):
+            self._add(family, value, state)
+        return family
+
+    def _caches(self, stats: EngineStats) -> Iterator[Metric]:
+        info = self._info
+        for name, text, num_bytes, limit in (
+                ("prefix_cache", "cached prefixes, which lie in the KV cache", stats.prefix_cache_bytes,
+                 info.kv_cache_bytes),
+                ("grammar_cache", "compiled grammars, estimated", stats.grammar_cache_bytes,
+                 info.grammar_cache_limit_bytes)):
+            for suffix, what, value in (("bytes", "Bytes", num_bytes), ("limit_bytes", "Most bytes", limit)):
+                yield self._add(GaugeMetricFamily(f"weft:{name}_{suffix}", f"{what} of {text}.", labels=_LABELS), value)
 
     def _speculation(self, num_drafts: int, stats: EngineStats) -> Iterator[Metric]:
         per_pos = stats.num_accepted_tokens_per_pos
@@ -182,7 +214,8 @@ class _StatsCollector(Collector):
     def _cache_config(self) -> Metric:
         cache = self._config.cache
         facts = {"block_size": self._info.block_size, "num_gpu_blocks": sum(self._info.num_blocks),
-                 "enable_prefix_caching": cache.enable_prefix_caching, "kv_cache_bytes": self._info.kv_cache_bytes}
+                 "enable_prefix_caching": cache.enable_prefix_caching, "cache_dtype": cache.dtype,
+                 "kv_cache_bytes": self._info.kv_cache_bytes}
         family = GaugeMetricFamily("weft:cache_config_info", "Sizes of the KV cache.", labels=(*_LABELS, *facts))
         return self._add(family, 1, *map(str, facts.values()))
 

@@ -22,9 +22,13 @@ class ServerMetrics:
         """Shows the metrics in `registry` too. Metrics of the same name become one, so their labels must differ."""
         self._models.sources.append(registry)
 
-    def watch_bytes(self, name: str, help_text: str, read: Callable[[], int]) -> None:
-        """Adds a gauge `weft:NAME` of bytes, which `read` tells when it is asked for."""
-        Gauge(f"weft:{name}", help_text, registry=self.registry).set_function(read)
+    def watch_cache(self, name: str, text: str, read: Callable[[], int], max_bytes: int) -> None:
+        """Adds the gauges `weft:NAME_bytes`, which `read` tells when it is asked for, and `weft:NAME_limit_bytes`.
+
+        text: what the bytes are of.
+        """
+        Gauge(f"weft:{name}_bytes", f"Bytes of {text}.", registry=self.registry).set_function(read)
+        Gauge(f"weft:{name}_limit_bytes", f"Most bytes of {text}.", registry=self.registry).set(max_bytes)
 
 
 class _Joined(Collector):

@@ -11,7 +11,6 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from jinja2 import Template, TemplateError
@@ -19,6 +18,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.utils import Namespace
 
 from weft.text.template import sandbox
+from weft.text.template_cache import TemplateCache
 
 # The names under which a message may hold its reasoning; the first one is that which templates read.
 _REASONING = ("reasoning_content", "thinking", "reasoning")
@@ -38,7 +38,7 @@ def render_chat(chat_template: str, messages: Sequence[Mapping[str, Any]], *,
     chat = [_with_reasoning({key: _plain(value) for key, value in message.items() if value is not None})
             for message in messages]
     text = _open_last(chat) if continue_final_message else ""
-    rendered = _compiled(chat_template).render(
+    rendered = TEMPLATES.get(chat_template).render(
         messages=chat, tools=_plain(tools), documents=_plain(documents), add_generation_prompt=add_generation_prompt,
         **_plain(options))
     return _cut_at_mark(rendered, text) if continue_final_message else rendered
@@ -138,9 +138,11 @@ def _now(form: str) -> str:
     return datetime.now().strftime(form)
 
 
-@lru_cache(maxsize=32)
 def _compiled(text: str) -> Template:
     env = sandbox()
     env.filters["tojson"] = _to_json
     env.globals |= {"raise_exception": _raise, "strftime_now": _now, "dict": _Dict(), "namespace": _Namespace}
     return env.from_string(text)
+
+
+TEMPLATES = TemplateCache(_compiled)      # of all tokenizers of the process

@@ -133,7 +133,10 @@ class EngineStats(msgspec.Struct, kw_only=True):
 
     num_running: int = 0
     num_waiting: int = 0
+    num_deferred: int = 0                # of these: waiting for a grammar, or for blocks that another one computes
     kv_cache_usage: float = 0.0          # blocks in use / blocks, 0 to 1, of the fullest cache group
+    prefix_cache_bytes: int = 0          # blocks that a later sequence may find
+    grammar_cache_bytes: int = 0
     num_steps: int = 0
     prompt_tokens: int = 0               # prompt tokens computed or found cached
     generation_tokens: int = 0
@@ -190,6 +193,7 @@ class EngineInfo(msgspec.Struct, kw_only=True):
     load_seconds: float
     kernels: dict[str, str]
     tasks: list[str]
+    grammar_cache_limit_bytes: int = 0
     prompt_embeds_size: int | None = None
     extra_outputs: list[str] = []
     encoder_vocab_size: int | None = None

@@ -33,7 +33,7 @@ _ENDED = ("completed", "incomplete")
 def responses_router(context: ServerContext) -> APIRouter:
     """The routes, for the app of `context`, with a store of their own."""
     router, store = APIRouter(), ResponseStore(context.options.responses_store_bytes)
-    context.metrics.watch_bytes("responses_store_bytes", "Bytes of stored responses.", lambda: store.num_bytes)
+    context.metrics.watch_cache("responses_store", "stored responses", lambda: store.num_bytes, store.max_bytes)
 
     @router.post("/v1/responses")
     async def create(request: Request) -> Response:
