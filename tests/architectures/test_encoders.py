@@ -199,8 +199,7 @@ def test_max_seq_length_of_sentence_transformers_is_taken_unasked(tmp_path):
 
 
 @pytest.mark.parametrize(("files", "reason"), [
-    ({"mode": "max_tokens"}, "pooling_mode_max_tokens"), ({"modules": ("Dense",)}, "Dense"),
-    ({"mode": None}, "pooling_mode"),
+    ({"modules": ("BoW",)}, "BoW"), ({"mode": None}, "pooling_mode"),
 ])
 def test_poolings_without_code_are_refused_when_the_engine_starts(tmp_path, files, reason):
     write_encoder(tmp_path)

@@ -10,16 +10,18 @@ from typing import Literal
 
 from weft.architectures.part import Part, part
 
-SeqPooling = Literal["cls", "last", "mean"]
+SeqPooling = Literal["cls", "last", "mean", "max", "mean_sqrt_len", "weighted_mean"]
+TokenPooling = Literal["all", "step"]
 
 
 @part
 class DenseSpec(Part):
     """One layer of a head: act(x @ weight.T + bias), in float32.
 
-    names: stems of its tensors in a checkpoint; the first is the one that today's files have. out_features: rows of the
-    matrix; None: one for each label. bias: None: if the checkpoint has one. act: a name of `ops/activation`, or of a
-    class in torch.nn.modules ("torch.nn.modules.activation.Tanh").
+    names: stems of its tensors in a checkpoint; the first is the one that today's files have. A stem with a slash is in
+    the files of that folder ("2_Dense/linear"). out_features: rows of the matrix; None: one for each label. bias: None:
+    if the checkpoint has one. act: a name of `ops/activation`, or of a class in torch.nn.modules
+    ("torch.nn.modules.activation.Tanh").
     """
 
     names: tuple[str, ...]
@@ -40,7 +42,14 @@ class DenseNormSpec(Part):
     bias: bool | None = True
 
 
-HeadLayerSpec = DenseSpec | DenseNormSpec
+@part
+class UnitSpec(Part):
+    """Scales a vector to length 1 between two layers of a head."""
+
+    names: tuple[str, ...] = ()
+
+
+HeadLayerSpec = DenseSpec | DenseNormSpec | UnitSpec
 
 
 @part
@@ -62,21 +71,43 @@ class ClassifierSpec(Part):
 class PoolerSpec(Part):
     """How a built model turns a prompt's states [T, E] into what a pooling request asks for.
 
-    pooling: of the prompt's states into one vector. normalize: a vector is scaled to length 1 unless a request says
-    otherwise. classifier: the model gives logits of labels instead of vectors; None: it gives vectors.
-    num_labels: of the classifier. act: the function of its logits: "softmax", "sigmoid", "identity" or a class in
-    torch.nn.modules. uses_act: whether it is applied unless a request says otherwise.
+    pooling: of the prompt's states into one vector; the results of several are put one behind the other.
+    projections: layers behind that vector (of sentence-transformers). normalize: a vector is scaled to length 1 unless
+    a request says otherwise. late_interaction: texts are compared token by token; the projections are of tokens.
+    is_matryoshka: a vector may be cut to its first numbers; dimensions: to these sizes only; (): to any.
+    default_dimensions: the size that requests get unless they say otherwise; None: the whole.
+    token_pooling: whose states a task of tokens gives: "all", or those of the token step_tag_id ("step").
+    returned_labels: the columns of a token's row that are given; (): all.
+
+    classifier: the model gives logits of labels instead of vectors; None: it gives vectors. num_labels: of the
+    classifier. act: the function of its logits: "softmax", "sigmoid", "identity" or a class in torch.nn.modules.
+    logit_mean, logit_sigma: (logit - mean) / sigma comes before that.
+    uses_act: whether normalising or the function is applied unless a request says otherwise; None: as the model has it.
+    task: the only task that requests may have; None: all that the model is for.
     """
 
-    pooling: SeqPooling
+    pooling: tuple[SeqPooling, ...]
+    projections: tuple[HeadLayerSpec, ...] = ()
     normalize: bool = True
+    late_interaction: bool = False
+    is_matryoshka: bool = False
+    dimensions: tuple[int, ...] = ()
+    default_dimensions: int | None = None
+    token_pooling: TokenPooling = "all"
+    step_tag_id: int | None = None
+    returned_labels: tuple[int, ...] = ()
     classifier: ClassifierSpec | None = None
     num_labels: int = 0
     act: str = "softmax"
-    uses_act: bool = True
+    logit_mean: float | None = None
+    logit_sigma: float | None = None
+    uses_act: bool | None = None
+    task: str | None = None
 
     def describe(self, *, sizes: bool = True) -> str:
         """`mean of its states, then scaled to length 1`."""
         if self.classifier is not None:
             return f"{len(self.classifier.layers)} layers to {self.num_labels} labels, then {self.act}"
-        return f"{self.pooling} of its states{', then scaled to length 1' if self.normalize else ''}"
+        then = [f"{len(self.projections)} layers"] * bool(self.projections)
+        then += ["scaled to length 1"] * self.normalize
+        return f"{' and '.join(self.pooling)} of its states{''.join(f', then {word}' for word in then)}"

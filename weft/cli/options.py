@@ -28,6 +28,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "model_class": "class or @architecture function that runs the model: module:Name or file.py:Name",
         "model_impl": "auto (native where weft has the architecture), native or transformers",
         "runner": "auto (what the model is for), generate or pooling: an error where the model is for the other",
+        "pooler_config": "how a pooling model pools, where its files should not decide: a JSON object with fields of "
+                         "PoolerConfig",
         "convert": "what pooling makes of a model's states: auto (as its name says), none, embed or classify",
         "dtype": "auto, float32, float16 or bfloat16",
         "quantization": "int8, int4, w8a8 or w4a8: how weights are quantized as they are loaded; a method: that of the "

@@ -17,6 +17,7 @@ from weft.compat.vllm.options.engine import ENGINE
 from weft.config.engine_flags import add_engine_flags, engine_options
 from weft.config.flags import default_of
 from weft.config.isa import CPU_ISAS
+from weft.config.pooler_config import PoolerConfig, read_pooler_config
 from weft.config.quantization_methods import method_named
 from weft.config.speculative import read_speculative_config
 from weft.errors import ConfigError
@@ -67,6 +68,8 @@ class EngineArgs:
     model_impl: str = "auto"                      # auto (native if weft has the architecture), native, transformers
     runner: str = "auto"                          # auto (the model's own task), generate, pooling
     convert: str = "auto"                         # what pooling makes of states: auto, none, embed, classify
+    # How a pooling model pools, where its files should not decide: a PoolerConfig, or its fields.
+    pooler_config: dict[str, Any] | PoolerConfig | None = None
     dtype: str = "auto"
     quantization: str | None = None               # None: as the checkpoint says; int8, int4, w8a8, w4a8: at load
     activation_dtype: str | None = None           # int8: quantized weights are multiplied by activations of 8 bits
@@ -140,6 +143,7 @@ class EngineArgs:
         _one_of("model_impl", self.model_impl, ("auto", "native", "transformers"))
         _one_of("runner", self.runner, ("auto", "generate", "pooling"))
         _one_of("convert", self.convert, ("auto", "none", "embed", "classify"))
+        object.__setattr__(self, "pooler_config", read_pooler_config(self.pooler_config))
         _one_of("load_format", self.load_format, ("auto", "safetensors", "pt", "mistral", "gguf", "dummy"))
         _one_of("tokenizer_mode", self.tokenizer_mode, ("auto", "hf", "mistral"))
         _one_of("vllm_modules", self.vllm_modules, VLLM_MODULES)
@@ -170,7 +174,7 @@ def _takes_none(f: Field[Any]) -> bool:
 
 _TYPES: dict[str, tuple[Any, ...]] = {     # annotation -> what isinstance takes (Callable is no class, but works there)
     "str": (str,), "bool": (bool,), "int": (int,), "float": (float, int), "dict[str, Any]": (dict,),
-    "tuple[str, ...]": (tuple,), "Callable[[Any], Any]": (Callable,), "type": (type,),
+    "tuple[str, ...]": (tuple,), "PoolerConfig": (PoolerConfig,), "Callable[[Any], Any]": (Callable,), "type": (type,),
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from weft.config.engine_args import VLLM_VERSION
 from weft.config.frozen import freeze
+from weft.config.pooler_config import PoolerConfig
 from weft.config.speculative import SpeculativeConfig
 from weft.errors import ConfigError
 
@@ -45,6 +46,7 @@ class ModelConfig:
     model_file: a Python file that describes or programs the model. model_class: what runs the model:
     "module:Name", "path/file.py:Name", or a class or description that only this process can reach.
     enable_in_reasoning, runner, convert: as in EngineArgs; `models/purpose.py` says what "auto" means for a model.
+    pooler_config: how the model pools, where the user has said so.
     model_impl: auto, native or transformers. trust_remote_code: code that comes with the checkpoint may run;
     code_revision: of the repository that holds it.
     """
@@ -77,6 +79,7 @@ class ModelConfig:
     enable_in_reasoning: bool = False
     runner: str = "auto"
     convert: str = "auto"
+    pooler_config: PoolerConfig | None = None
 
     def __post_init__(self) -> None:
         for name in ("hf_config", "origins", "generation_defaults"):

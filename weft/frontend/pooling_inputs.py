@@ -50,11 +50,36 @@ def check_types(types: Sequence[int], num_token_types: int) -> None:
         raise RequestError("token_type_ids", max(types), expected=expected)
 
 
+def _check_dimensions(params: PoolingParams, info: PoolingInfo) -> None:
+    size = params.dimensions
+    if size is None:
+        return
+    if not info.embedding_size or params.task not in ("embed", "token_embed"):
+        raise RequestError("dimensions", size, expected="None for a task without vectors")
+    if not info.is_matryoshka:
+        raise RequestError("dimensions", size, expected="None for a model that is not trained for shorter vectors",
+                           hint="Its config has neither is_matryoshka nor matryoshka_dimensions; hf_overrides="
+                           "{\"is_matryoshka\": true} says that it is.")
+    if size > info.embedding_size:
+        raise RequestError("dimensions", size, expected=f"1 to {info.embedding_size}, the size of the vectors")
+    if info.dimensions and size not in info.dimensions:
+        raise RequestError("dimensions", size, expected=f"one of {', '.join(map(str, info.dimensions))}, the sizes "
+                           "that the model is trained for")
+
+
 def complete_pooling(params: PoolingParams, info: PoolingInfo) -> None:
     """Check what depends on the model, and set what the user left to it. RequestError names the field."""
-    for name in ("dimensions", "step_tag_id", "returned_token_ids", "extra_kwargs"):
-        if getattr(params, name) is not None:
-            raise NotBuiltError(name, getattr(params, name), expected="None", hint="weft has no code for it yet.")
+    _check_dimensions(params, info)
+    if params.step_tag_id is not None and not info.pools_steps:
+        raise RequestError("step_tag_id", params.step_tag_id, expected="None for a model that does not pool steps",
+                           hint="Start the engine with pooler_config={\"pooling_type\": \"STEP\", …}.")
+    columns = params.returned_token_ids
+    if columns is not None and (params.task not in TOKEN_TASKS or max(columns) >= info.num_columns):
+        raise RequestError("returned_token_ids", columns, expected=f"columns from 0 to {info.num_columns - 1}, for a "
+                           f"task of tokens ({' or '.join(TOKEN_TASKS)})")
+    if params.extra_kwargs:
+        raise NotBuiltError("extra_kwargs", params.extra_kwargs, expected="None",
+                            hint="This model's pooler takes no arguments.")
     reads = info.reads_prefix_cache and params.task not in TOKEN_TASKS
     if params.skip_reading_prefix_cache is False and info.reads_prefix_cache and not reads:
         raise RequestError("skip_reading_prefix_cache", False, expected="True or None",

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weft.architectures.pooling_spec import DenseNormSpec, DenseSpec, HeadLayerSpec
+from weft.architectures.pooling_spec import DenseNormSpec, DenseSpec, HeadLayerSpec, UnitSpec
 from weft.errors import ConfigError
 from weft.layers.layer import Layer
 from weft.ops.activation import ACTIVATIONS
@@ -44,6 +44,14 @@ class NormHead(Layer):
         return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
 
 
+class UnitHead(Layer):
+    """A UnitSpec: it has no weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, E] float32 -> rows of length 1."""
+        return F.normalize(x, dim=-1)
+
+
 class HeadLayers(Layer):
     """Layers one after another, which are called "0", "1" and so on.
 
@@ -55,13 +63,17 @@ class HeadLayers(Layer):
                  biases: Callable[[HeadLayerSpec], bool]) -> None:
         super().__init__()
         for number, spec in enumerate(specs):
-            has_bias = biases(spec) if spec.bias is None else spec.bias
-            if isinstance(spec, DenseSpec):
-                width = num_labels if spec.out_features is None else spec.out_features
-                layer = DenseHead(spec, in_features, width, has_bias=has_bias)
-                in_features = width
-            else:
-                layer = NormHead(spec, in_features, has_bias=has_bias)
+            bias = getattr(spec, "bias", False)
+            has_bias = biases(spec) if bias is None else bias
+            match spec:
+                case DenseSpec():
+                    width = num_labels if spec.out_features is None else spec.out_features
+                    layer = DenseHead(spec, in_features, width, has_bias=has_bias)
+                    in_features = width
+                case DenseNormSpec():
+                    layer = NormHead(spec, in_features, has_bias=has_bias)
+                case UnitSpec():
+                    layer = UnitHead()
             self.add_module(str(number), layer)
         self.out_features = in_features
 

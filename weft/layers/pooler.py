@@ -26,9 +26,11 @@ class Pooler(Layer):
                  has_bias: Callable[[HeadLayerSpec], bool] = lambda spec: False) -> None:
         super().__init__()
         self.spec = spec
-        self._pool = {"cls": _first, "last": _last, "mean": _mean}[spec.pooling]
         self.tasks = tasks_of(spec)
-        self.embedding_size = hidden_size if spec.classifier is None else 0
+        width = hidden_size * (1 if spec.classifier is not None or spec.late_interaction else len(spec.pooling))
+        self.projections = HeadLayers(spec.projections, width, 0, has_bias)
+        self._projects_tokens = bool(spec.projections) and width == hidden_size
+        self.embedding_size = self.projections.out_features if spec.classifier is None else 0
         self.classifier, self._act = None, head_function(spec.act)
         self._pools_logits = spec.classifier is not None and spec.classifier.pools_logits
         if spec.classifier is not None:
@@ -36,14 +38,15 @@ class Pooler(Layer):
 
     @property
     def needs_whole_prompt(self) -> bool:
-        """Whether a prompt's vector needs states of several places, so that one step must compute the whole prompt."""
-        return self.spec.pooling != "last"
+        """Whether a result needs states of several places, so that one step must compute the whole prompt."""
+        of_prompt = self.spec.pooling != ("last",) and not self.tasks <= {*TOKEN_TASKS}
+        return of_prompt or self.spec.token_pooling == "step"
 
     @property
     def score_type(self) -> str:
         """How two texts are compared: by their vectors, or read together by a classifier of one label."""
         if self.classifier is None:
-            return "bi-encoder"
+            return "late-interaction" if self.spec.late_interaction else "bi-encoder"
         return "cross-encoder" if "classify" in self.tasks and self.num_labels == 1 else ""
 
     @property
@@ -56,50 +59,84 @@ class Pooler(Layer):
         """What the states [T, E] of a prompt's part give: of a whole prompt, unless the prompt is computed in chunks.
 
         token_ids: the prompt's. is_last: the part ends the prompt. Tasks of one result give None before that; tasks of
-        tokens give a row for each token of the part.
+        tokens give a row for each token of the part that is asked for.
         Float32 [E] for "embed", [T, E] for "token_embed", [num_labels] for "classify", [T, num_labels] for
         "token_classify".
         """
         of_tokens = params.task in TOKEN_TASKS
         if not of_tokens and not is_last:
             return None
-        if self.classifier is not None and self._pools_logits and not of_tokens:
-            return self._activated(self._pool(self.classifier(states.float())), params.use_activation)
-        x = states.float() if of_tokens else self._pool(states)
-        if self.classifier is not None:
-            return self._classify(x, params.use_activation)
-        normalize = params.use_activation
+        if self.classifier is None:
+            rows = self._tokens(states, params, token_ids) if of_tokens else self._prompt(states)
+            rows = self._embed(rows, params, of_tokens=of_tokens)
+        elif of_tokens:
+            rows = self._labels(self.classifier(self._tokens(states, params, token_ids)), params)
+        elif self._pools_logits:
+            rows = self._labels(self._prompt(self.classifier(states.float())), params)
+        else:
+            rows = self._labels(self.classifier(self._prompt(states)), params)
+        return rows if of_tokens else rows[0]
+
+    def _prompt(self, states: Tensor) -> Tensor:
+        """[T, E] -> [1, the poolings' results one behind the other] float32."""
+        return torch.cat([_POOLINGS[kind](states) for kind in self.spec.pooling]).unsqueeze(0)
+
+    def _tokens(self, states: Tensor, params: PoolingParams, token_ids: Sequence[int]) -> Tensor:
+        """The rows of the tokens that are asked for, float32."""
+        rows, tag = states.float(), params.step_tag_id
+        tag = self.spec.step_tag_id if tag is None else tag
+        if self.spec.token_pooling == "all" or tag is None:
+            return rows
+        return rows[torch.tensor(token_ids[: len(rows)]) == tag]
+
+    def _embed(self, rows: Tensor, params: PoolingParams, *, of_tokens: bool) -> Tensor:
+        if self._projects_tokens or not of_tokens:
+            rows = self.projections(rows)
+        rows = self._columns(rows, params, of_tokens=of_tokens)
+        size = self.spec.default_dimensions if params.dimensions is None else params.dimensions
+        rows = rows if size is None else rows[:, :size]
+        normalize = self.spec.uses_act if params.use_activation is None else params.use_activation
         if normalize is None:
-            normalize = self.spec.normalize and not of_tokens
-        return F.normalize(x, dim=-1) if normalize else x
+            normalize = self.spec.normalize and (not of_tokens or self.spec.late_interaction)
+        return F.normalize(rows, dim=-1) if normalize else rows
 
-    def _classify(self, x: Tensor, use_activation: bool | None) -> Tensor:
-        assert self.classifier is not None
-        logits = self.classifier(x.unsqueeze(0) if x.dim() == 1 else x)
-        return self._activated(logits[0] if x.dim() == 1 else logits, use_activation)
+    def _labels(self, logits: Tensor, params: PoolingParams) -> Tensor:
+        logits = self._columns(logits, params, of_tokens=params.task in TOKEN_TASKS)
+        if self.spec.logit_mean is not None:
+            logits = logits - self.spec.logit_mean
+        if self.spec.logit_sigma is not None:
+            logits = logits / self.spec.logit_sigma
+        applies = self.spec.uses_act if params.use_activation is None else params.use_activation
+        return logits if applies is False else self._act(logits)
 
-    def _activated(self, logits: Tensor, use_activation: bool | None) -> Tensor:
-        applies = self.spec.uses_act if use_activation is None else use_activation
-        return self._act(logits) if applies else logits
+    def _columns(self, rows: Tensor, params: PoolingParams, *, of_tokens: bool) -> Tensor:
+        """The columns that are asked for of a token's row."""
+        columns = self.spec.returned_labels if params.returned_token_ids is None else params.returned_token_ids
+        return rows[:, list(columns)] if columns and of_tokens else rows
 
 
 def tasks_of(spec: PoolerSpec) -> frozenset[str]:
     """The tasks that a pooler serves."""
     head = spec.classifier
     if head is None:
-        return frozenset({"embed", "token_embed"})
-    if head.pooling is None:
-        return frozenset({"token_classify"})
-    return frozenset({"classify", "token_classify"} if head.of_tokens else {"classify"})
+        tasks = {"token_embed"} if spec.late_interaction else {"embed", "token_embed"}
+    elif head.pooling is None:
+        tasks = {"token_classify"}
+    else:
+        tasks = {"classify", "token_classify"} if head.of_tokens else {"classify"}
+    return frozenset(tasks if spec.task is None else tasks & {spec.task})
 
 
-def _first(states: Tensor) -> Tensor:
-    return states[0].float()
+def _weighted_mean(states: Tensor) -> Tensor:
+    weights = torch.arange(1, len(states) + 1, dtype=torch.float32)
+    return weights @ states.float() / weights.sum()
 
 
-def _last(states: Tensor) -> Tensor:
-    return states[-1].float()
-
-
-def _mean(states: Tensor) -> Tensor:
-    return states.mean(dim=0, dtype=torch.float32)
+_POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {      # [T, E] -> [E] float32
+    "cls": lambda states: states[0].float(),
+    "last": lambda states: states[-1].float(),
+    "mean": lambda states: states.mean(dim=0, dtype=torch.float32),
+    "max": lambda states: states.amax(dim=0).float(),
+    "mean_sqrt_len": lambda states: states.sum(dim=0, dtype=torch.float32) / len(states) ** 0.5,
+    "weighted_mean": _weighted_mean,
+}

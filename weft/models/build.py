@@ -7,8 +7,11 @@ import logging
 import torch
 from torch import nn
 
+from weft.architectures.bidirectional import bidirectional
+from weft.architectures.classifiers import classifier_of
+from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import Architecture
-from weft.architectures.spec import DecoderSpec
+from weft.architectures.spec import DecoderSpec, EncoderSpec, ModelSpec
 from weft.cache.need import TokensNeed
 from weft.checkpoint.reader import Checkpoint
 from weft.config.engine_config import EngineConfig, ModelConfig
@@ -21,9 +24,9 @@ from weft.models.described import Described
 from weft.models.described_pooling import DescribedPooling
 from weft.models.engine_model import EngineModel
 from weft.models.interfaces_base import is_text_generation_model
-from weft.models.pooling import pooler_spec
+from weft.models.pooling import pooler_spec, read_pooling_keys
 from weft.models.programmed.programmed import Programmed
-from weft.models.purpose import read_purpose
+from weft.models.purpose import Purpose, read_purpose
 from weft.models.registry import ModelRegistry
 from weft.models.transformers.build import transformers_model
 from weft.models.transformers.find_class import is_known
@@ -54,12 +57,24 @@ def _built(config: EngineConfig, context: LayerContext, checkpoint: Checkpoint |
     spec, reader = describe(config.model, chosen)
     purpose = read_purpose(config.model, chosen.name, generates=isinstance(spec, DecoderSpec))
     if purpose.pools:
-        pooler = pooler_spec(spec, reader, config.model, purpose, chosen.name)
-        return DescribedPooling(spec, pooler, reader, checkpoint, context)
+        return _pooling(spec, reader, purpose, chosen.name, config, checkpoint, context)
     assert isinstance(spec, DecoderSpec), "read_purpose refuses an encoder that should generate"
     model = Described(spec, reader, checkpoint, config.model.hf_config, context)
     _check_cache_dtype(model, config)
     return model
+
+
+def _pooling(spec: ModelSpec, reader: ConfigReader, purpose: Purpose, architecture: str, config: EngineConfig,
+             checkpoint: Checkpoint | None, context: LayerContext) -> DescribedPooling:
+    classifies = purpose.convert == "classify"
+    keys = read_pooling_keys(reader, classifies=classifies)
+    head = None if not classifies else classifier_of(
+        spec, of_tokens=purpose.of_tokens, architecture=architecture, source=config.model.config_source)
+    default = spec.default_pooling if isinstance(spec, EncoderSpec) else "last"
+    pooler = pooler_spec(keys, config.model, default=default, classifier=head)
+    if not keys.is_causal and isinstance(spec, DecoderSpec):
+        spec = bidirectional(spec)
+    return DescribedPooling(spec, pooler, reader, checkpoint, context)
 
 
 def _transformers_reason(model: ModelConfig) -> str | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from inspect import unwrap
 
-from weft.architectures.classifiers import read_labels
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import Architecture
 from weft.architectures.spec import DecoderSpec, EncoderSpec, ModelSpec
 from weft.config.engine_config import ModelConfig
 from weft.errors import DescriptionError, WeftError
 from weft.extend.user_frame import line_in, with_line
+from weft.models.pooling import read_pooling_keys
 from weft.models.purpose import read_purpose
 from weft.resolve.options.override_check import check_overrides
 
@@ -27,8 +27,8 @@ def describe(model: ModelConfig, architecture: Architecture) -> tuple[ModelSpec,
     reader = ConfigReader(model.hf_config, source=source, origins=model.origins)
     spec = _described(architecture, reader)
     purpose = read_purpose(model, architecture.name, generates=isinstance(spec, DecoderSpec))
-    if purpose.convert == "classify":
-        read_labels(reader)                      # so that the keys count as read; the pooler is made of them later
+    if purpose.pools:                            # so that the keys count as read; the pooler is made of them later
+        read_pooling_keys(reader, classifies=purpose.convert == "classify")
     check_overrides(reader, model.origins)
     unread = reader.unread()
     if unread:

@@ -19,7 +19,7 @@ from weft.checkpoint.stored_codes import stored_codes
 from weft.errors import NotBuiltError
 from weft.layers.context import LayerContext
 from weft.layers.finishing import LayerFinisher
-from weft.layers.layer import StepLimits, allocate
+from weft.layers.layer import Home, StepLimits, allocate
 from weft.models.decoder import Decoder, Stack
 from weft.models.engine_model import ModelPooler
 from weft.models.sizes import cache_bytes_per_token, held_bytes, num_parameters, state_bytes, step_bytes
@@ -83,18 +83,22 @@ class DescribedStack:
         """As EngineModel."""
         return max((layer.bytes_per_cached_token() for layer in self.caches), default=0)
 
+    def homes(self) -> dict[str, Home]:
+        """What the checkpoint's tensors fill."""
+        return self.module.homes()
+
     def check_weights(self) -> str:
         """As EngineModel: names, shapes and dtypes of all tensors."""
         if self._checkpoint is not None:
-            check_weights(self.module.homes(), self._checkpoint, self.names())
+            check_weights(self.homes(), self._checkpoint, self.names())
         return ""
 
     def load(self, *, max_model_len: int, use_tqdm: bool) -> LoadReport:
         """As EngineModel."""
         assert self._checkpoint is not None, "a model that is only looked at has no weights"
         allocate(self.module, self._context.device)
-        finisher = LayerFinisher(self.module, self.module.homes())
-        report = load_weights(self.module.homes(), self._checkpoint, self.names(), use_tqdm=use_tqdm,
+        finisher = LayerFinisher(self.module, self.homes())
+        report = load_weights(self.homes(), self._checkpoint, self.names(), use_tqdm=use_tqdm,
                               sink=finisher)
         finisher.finish()
         self.module.prepare(max_model_len=max_model_len)

@@ -9,10 +9,13 @@ from weft.architectures.pooling_spec import HeadLayerSpec
 from weft.architectures.reader import ConfigReader
 from weft.architectures.spec import ModelSpec, PoolerSpec
 from weft.checkpoint.reader import Checkpoint
+from weft.checkpoint.report import LoadReport
 from weft.layers.context import LayerContext
+from weft.layers.layer import Home
 from weft.layers.pooler import Pooler
 from weft.models.described import DescribedStack, names_in
 from weft.models.pooled_stack import PooledStack
+from weft.models.pooling import load_modules
 
 
 class DescribedPooling(DescribedStack):
@@ -34,6 +37,17 @@ class DescribedPooling(DescribedStack):
         """The family's names and those of the heads' tensors."""
         assert self._names is not None, "a model that is only looked at reads no tensors"
         return self._names
+
+    def homes(self) -> dict[str, Home]:
+        """Without the layers that lie in folders of their own."""
+        return {name: home for name, home in super().homes().items() if not name.startswith("pooler.projections.")}
+
+    def load(self, *, max_model_len: int, use_tqdm: bool) -> LoadReport:
+        """As EngineModel, and the layers in folders of their own."""
+        report = super().load(max_model_len=max_model_len, use_tqdm=use_tqdm)
+        assert self._checkpoint is not None
+        load_modules(self.pooler, self._checkpoint.path, is_dummy=self._checkpoint.is_dummy)
+        return report
 
     def compute_logits(self, hidden_states: Tensor) -> Tensor:
         """Never called: the task "generate", which needs logits, is none of a pooling model's."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from weft.architectures.model_words import ModelWords
+from weft.architectures.pooling_spec import PoolerSpec
 from weft.architectures.reader import ConfigReader
 from weft.cache.need import CacheNeed
 from weft.checkpoint.report import LoadReport
@@ -55,10 +56,13 @@ class EncoderInput:
 class ModelPooler(Protocol):
     """What makes of a model's states what pooling requests ask for: `layers/pooler.py`, or a model's own.
 
-    tasks: those of PoolingParams that it serves. embedding_size: numbers of a vector; 0: it gives none. num_labels: of
-    a classifier; 0: it is none. score_type: as `PoolingInfo.score_type`. needs_whole_prompt: one step
-    must compute the whole prompt.
+    spec: what it does, as far as data say it. tasks: those of PoolingParams that it serves.
+    embedding_size: numbers of a vector; 0: it gives none. num_labels: of a classifier; 0: it is none.
+    score_type: as `PoolingInfo.score_type`. needs_whole_prompt: one step must compute the whole prompt.
     """
+
+    @property
+    def spec(self) -> PoolerSpec: ...
 
     @property
     def tasks(self) -> frozenset[str]: ...

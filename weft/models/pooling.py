@@ -1,27 +1,128 @@
-"""`pooler_spec`: how a built model pools, of what its description, its config, its files and the user say."""
+"""`pooler_spec`: how a built model pools: what its description, its config, its files and the user say, the last first.
+
+`load_modules` fills the layers that come in folders of their own (sentence-transformers' Dense).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from weft.architectures.classifiers import classifier_of, read_labels
-from weft.architectures.pooling_spec import PoolerSpec
+from weft.architectures.classifiers import Labels, read_labels
+from weft.architectures.pooling_spec import ClassifierSpec, PoolerSpec, SeqPooling, TokenPooling
 from weft.architectures.reader import ConfigReader
-from weft.architectures.spec import EncoderSpec, ModelSpec
+from weft.checkpoint.dummy import fill_dummy
+from weft.checkpoint.reader import open_checkpoint
+from weft.checkpoint.routing import split_suffix
 from weft.config.engine_config import ModelConfig
-from weft.models.purpose import Purpose
+from weft.config.pooler_config import PoolerConfig, read_pooler_config
+from weft.errors import CheckpointError, ConfigError
+from weft.layers.layer import Home
+from weft.layers.pooler import Pooler, tasks_of
 from weft.resolve.hf.pooling import read_pooling
 
+_SEQ: dict[str, SeqPooling] = {"CLS": "cls", "LAST": "last", "MEAN": "mean"}
+_TOK: dict[str, TokenPooling] = {"ALL": "all", "STEP": "step"}
 
-def pooler_spec(spec: ModelSpec, reader: ConfigReader, model: ModelConfig, purpose: Purpose,
-                architecture: str) -> PoolerSpec:
-    """The pooling of a described model.
 
-    ConfigError for a family without such a classifier, and for a function of its logits that is none of torch.nn.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolingKeys:
+    """What a config says about pooling. labels: of a classifier, else None. settings: fields of a PoolerConfig."""
+
+    is_matryoshka: bool
+    dimensions: tuple[int, ...]
+    is_causal: bool
+    settings: Mapping[str, Any]
+    labels: Labels | None
+
+
+def read_pooling_keys(c: ConfigReader, *, classifies: bool) -> PoolingKeys:
+    """The keys of a config. ConfigError names one that cannot be."""
+    sizes = c.list("matryoshka_dimensions", default=None)
+    if sizes is not None and not all(type(size) is int and size > 0 for size in sizes):
+        raise c.error("matryoshka_dimensions", sizes, "a list of sizes (integers of at least 1)")
+    return PoolingKeys(
+        is_matryoshka=c.bool("is_matryoshka", default=False) or bool(sizes), dimensions=tuple(sizes or ()),
+        is_causal=c.bool("is_causal", default=True), settings=c.dict("pooler_config", default=None) or {},
+        labels=read_labels(c) if classifies else None)
+
+
+def pooler_spec(keys: PoolingKeys, model: ModelConfig, *, default: SeqPooling | None,
+                classifier: ClassifierSpec | None = None) -> PoolerSpec:
+    """The pooling of a model. default: of a prompt's states, where nothing else says it; None: then `pooling` is ().
+
+    classifier: the model's.
+
+    ConfigError for settings that do not fit the model or each other.
     """
-    if purpose.convert != "classify":
-        default = spec.default_pooling if isinstance(spec, EncoderSpec) else "last"
-        return read_pooling(Path(model.path)) or PoolerSpec(pooling=default)
-    head = classifier_of(spec, of_tokens=purpose.of_tokens, architecture=architecture, source=model.config_source)
-    labels = read_labels(reader)
-    return PoolerSpec(pooling=head.pooling or "last", classifier=head, num_labels=labels.num_labels, act=labels.act)
+    given = (model.pooler_config or PoolerConfig()).over(_plain(keys.settings, model))
+    spec = _vectors(keys, model, default) if classifier is None else _labels(keys, classifier)
+    pooling = spec.pooling if given.seq_pooling is None else (_SEQ[given.seq_pooling],)
+    if spec.late_interaction and given.seq_pooling is not None:
+        raise ConfigError("pooler_config.seq_pooling_type", given.seq_pooling, expected="None for late interaction")
+    spec = replace(
+        spec, pooling=pooling, uses_act=given.use_activation, default_dimensions=given.dimensions,
+        token_pooling=_TOK[given.tok_pooling or "ALL"], step_tag_id=given.step_tag_id,
+        returned_labels=given.returned_token_ids or (), logit_mean=given.logit_mean, logit_sigma=given.logit_sigma)
+    if spec.token_pooling == "step" and spec.step_tag_id is None:
+        raise ConfigError("pooler_config.step_tag_id", None, expected="the token that ends a step, for STEP")
+    if given.task is not None and given.task not in tasks_of(spec):
+        raise ConfigError("pooler_config.task", given.task, expected=f"one of {', '.join(sorted(tasks_of(spec)))}, "
+                          "the model's tasks")
+    return replace(spec, task=given.task)
+
+
+def _plain(settings: Mapping[str, Any], model: ModelConfig) -> dict[str, Any]:
+    """{field: value} of the settings in a config, checked as PoolerConfig does."""
+    read = read_pooler_config(settings, f"pooler_config of {model.config_source}")
+    assert read is not None
+    return {name: value for name in read.__struct_fields__
+            if (value := getattr(read, name)) != getattr(PoolerConfig(), name)}
+
+
+def _vectors(keys: PoolingKeys, model: ModelConfig, default: SeqPooling | None) -> PoolerSpec:
+    files = read_pooling(Path(model.path))
+    shared = {"is_matryoshka": keys.is_matryoshka, "dimensions": keys.dimensions}
+    if files is None:
+        return PoolerSpec(pooling=(default,) if default else (), **shared)
+    late = not files.pooling
+    return PoolerSpec(pooling=files.pooling or ("last",), projections=files.projections, late_interaction=late,
+                      normalize=files.normalize or late, **shared)
+
+
+def _labels(keys: PoolingKeys, classifier: ClassifierSpec) -> PoolerSpec:
+    assert keys.labels is not None, "a classifier's config has been read with its labels"
+    return PoolerSpec(pooling=(classifier.pooling or "last",), classifier=classifier,
+                      num_labels=keys.labels.num_labels, act=keys.labels.act)
+
+
+def module_homes(pooler: Pooler) -> dict[str, Home]:
+    """{"folder/stem.weight": home} of the layers that lie in folders of their own."""
+    homes = pooler.projections.homes()
+    found = {}
+    for number, layer in enumerate(pooler.spec.projections):
+        for suffix in (".weight", ".bias"):
+            if layer.names and f"{number}{suffix}" in homes:
+                found[f"{layer.names[0]}{suffix}"] = homes[f"{number}{suffix}"]
+    return found
+
+
+def load_modules(pooler: Pooler, directory: Path, *, is_dummy: bool = False) -> None:
+    """Fill these layers from the folders of a checkpoint. CheckpointError names a tensor that is missing or unlike."""
+    homes = module_homes(pooler)
+    if is_dummy:
+        fill_dummy({name: home.view for name, home in homes.items()})
+        return
+    for folder in dict.fromkeys(name.rpartition("/")[0] for name in homes):
+        stored = open_checkpoint(directory / folder)
+        inside = {name.rpartition("/")[2]: home for name, home in homes.items() if name.startswith(f"{folder}/")}
+        missing = [name for name in inside if name not in stored.tensors]
+        more = [name for name in stored.tensors if name not in inside and split_suffix(name)[1]]
+        if missing or more:
+            raise CheckpointError(f"{directory / folder}: the weights do not fit its config.json: "
+                                  f"{'no ' + ', '.join(missing) if missing else 'there is ' + ', '.join(more)}.")
+        for name, tensor in stored.read():
+            if name in inside:
+                inside[name].fill(tensor)

@@ -99,7 +99,7 @@ def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
         code_revision=args.code_revision,
         seed=args.seed, max_logprobs=args.max_logprobs, logprobs_mode=args.logprobs_mode,
         enable_prompt_embeds=args.enable_prompt_embeds, enable_in_reasoning=args.enable_in_reasoning,
-        runner=args.runner, convert=args.convert,
+        runner=args.runner, convert=args.convert, pooler_config=args.pooler_config,
     )
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
+from weft.architectures.reader import ConfigReader
 from weft.checkpoint.reader import Checkpoint
 from weft.config.engine_config import EngineConfig, ModelConfig
 from weft.config.frozen import thaw
 from weft.errors import NotBuiltError
 from weft.layers.context import LayerContext
+from weft.models.pooling import pooler_spec, read_pooling_keys
 from weft.models.transformers.attention import register
 from weft.models.transformers.find_class import find_class
 from weft.models.transformers.model import TransformersModel
 from weft.resolve.hf.classes import build_config, class_of
-from weft.resolve.hf.pooling import read_pooling
 
 
 def transformers_model(config: EngineConfig, context: LayerContext, checkpoint: Checkpoint | None) -> TransformersModel:
@@ -30,7 +30,8 @@ def transformers_model(config: EngineConfig, context: LayerContext, checkpoint: 
     cls, hf_config = find_class(model), _config_object(model)
     _check_encoder(cls, model)
     register()
-    return TransformersModel(cls, hf_config, config, checkpoint, context, read_pooling(Path(model.path)))
+    keys = read_pooling_keys(ConfigReader(model.hf_config, source=model.config_source), classifies=False)
+    return TransformersModel(cls, hf_config, config, checkpoint, context, pooler_spec(keys, model, default=None))
 
 
 def _check_encoder(cls: Any, model: ModelConfig) -> None:

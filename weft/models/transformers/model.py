@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weft.architectures.model_words import LayerWords, ModelWords
-from weft.architectures.spec import PoolerSpec
+from weft.architectures.pooling_spec import PoolerSpec, SeqPooling
 from weft.architectures.words import layer_words
 from weft.cache.masks import CAUSAL, Bidirectional
 from weft.checkpoint.reader import Checkpoint
@@ -25,12 +25,13 @@ from weft.checkpoint.report import LoadReport
 from weft.config.engine_config import EngineConfig
 from weft.errors import ConfigError, NotBuiltError, WeftError
 from weft.layers.context import LayerContext
-from weft.layers.layer import StepLimits
+from weft.layers.layer import StepLimits, allocate
 from weft.layers.paged_attention import PagedAttention
 from weft.layers.pooler import Pooler
 from weft.layers.public.layer import StepRef
 from weft.models.encoder_len import max_encoder_len
 from weft.models.engine_model import EncoderInput
+from weft.models.pooling import load_modules
 from weft.models.sizes import layers_of, num_parameters, step_bytes
 from weft.models.transformers.attention import PAGED, Wire
 from weft.models.transformers.cache_own import OwnCaches, own_cache_layers, text_config, without_cache
@@ -50,8 +51,8 @@ _BUFFERS = 8        # rows of the widest product that a block of foreign code is
 
 
 class TransformersModel:
-    """As EngineModel. cls: the class of Transformers. pooler_spec: of models that do not generate; None: their last
-    token, or the first if its state depends on later ones.
+    """As EngineModel. cls: the class of Transformers. pooler_spec: of models that do not generate; without a pooling:
+    their last token, or the first if its state depends on later ones.
 
     ConfigError when the class cannot be made from the config.
     """
@@ -62,7 +63,7 @@ class TransformersModel:
     num_token_types = 0
 
     def __init__(self, cls: Any, hf_config: Any, config: EngineConfig, checkpoint: Checkpoint | None,
-                 context: LayerContext, pooler_spec: PoolerSpec | None) -> None:
+                 context: LayerContext, pooler_spec: PoolerSpec) -> None:
         self._cls, self._hf_config, self._config = cls, hf_config, config
         self._checkpoint, self._context, self._step = checkpoint, context, StepRef()
         self.name, self._outline = cls.__name__, None
@@ -71,7 +72,7 @@ class TransformersModel:
         generates = model.get_output_embeddings() is not None
         self._pooler_spec = pooler_spec
         self._width = getattr(text_config(hf_config), "hidden_size", 0)
-        self.pooler = None if generates else Pooler(pooler_spec or PoolerSpec(pooling="cls"), self._width)
+        self.pooler = None if generates else self._pooler("cls")
         self.tasks = frozenset({"generate"}) if self.pooler is None else self.pooler.tasks
         self.module = module_class("generate" if generates else "embed", config.model.hf_config)(model)
         self.own_caches: OwnCaches | None = None
@@ -92,6 +93,10 @@ class TransformersModel:
             self.caches = self.fusion.caches
         except (NotWiredError, WeftError) as reason:
             self._stay_unfused(str(reason))
+
+    def _pooler(self, default: SeqPooling) -> Pooler:
+        spec = self._pooler_spec
+        return Pooler(spec if spec.pooling else replace(spec, pooling=(default,)), self._width)
 
     def _without_memory(self) -> Any:
         try:
@@ -179,6 +184,9 @@ class TransformersModel:
         self.module.model = model = self._read()
         with torch.inference_mode():
             self._choose(model)
+        if self.pooler is not None:
+            allocate(self.pooler, self._context.device)
+            load_modules(self.pooler, checkpoint.path, is_dummy=checkpoint.is_dummy)
         tensors = checkpoint.tensors
         return LoadReport(num_tensors=len(tensors), num_bytes=sum(info.num_bytes for info in tensors.values()),
                           seconds=perf_counter() - start, files=checkpoint.files, is_head_tied=False)
@@ -195,8 +203,8 @@ class TransformersModel:
         """Wire the model if that gives its own numbers on a few tokens; else keep its own caches."""
         tokens = trial_ids(self._vocab_size)
         wanted = self._outlined(model, tokens) if self.encoder is None else [self._beside_encoder(model, tokens[0])]
-        if self.pooler is not None and self._pooler_spec is None and not sees_later(model, tokens[0], wanted[0]):
-            self.pooler = Pooler(PoolerSpec(pooling="last"), self._width)
+        if self.pooler is not None and not self._pooler_spec.pooling and not sees_later(model, tokens[0], wanted[0]):
+            self.pooler = self._pooler("last")
         if self.fusion is not None:
             problem = self._fused_problem(model, tokens, wanted)
             if problem is not None:

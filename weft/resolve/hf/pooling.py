@@ -1,61 +1,101 @@
-"""Reads how a sentence-transformers checkpoint pools a prompt into one vector: modules.json and its pooling's config.
+"""Reads how a sentence-transformers checkpoint pools a prompt: modules.json, and the folders of the modules in it.
 
 Knows no architecture; a model without these files gets its family's pooling.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weft.architectures.spec import PoolerSpec, SeqPooling
+from weft.architectures.pooling_spec import DenseNormSpec, DenseSpec, HeadLayerSpec, SeqPooling, UnitSpec
 from weft.errors import ConfigError, NotBuiltError
 from weft.resolve.json_file import read_json, read_json_list
 
 MODULES = "modules.json"
+_NORM_EPS = 1e-5                  # torch.nn.LayerNorm's, which the files do not state
+# The flags of a pooling's config, in the order in which sentence-transformers joins the results.
 _KINDS: dict[str, SeqPooling] = {
-    "pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_lasttoken": "last"}
+    "pooling_mode_cls_token": "cls", "pooling_mode_max_tokens": "max", "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len", "pooling_mode_weightedmean_tokens": "weighted_mean",
+    "pooling_mode_lasttoken": "last"}
 _PREFIX = "pooling_mode_"
 
 
-def read_pooling(directory: Path) -> PoolerSpec | None:
-    """The pooling that the files name; None without such files. NotBuiltError for modules or modes without code."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentencePooling:
+    """What the modules do to a prompt's states. pooling: (): the tokens' states stay (late interaction)."""
+
+    pooling: tuple[SeqPooling, ...]
+    projections: tuple[HeadLayerSpec, ...] = ()
+    normalize: bool = False
+
+
+def read_pooling(directory: Path) -> SentencePooling | None:
+    """What the files say; None without such files, or if they name a Transformer only.
+
+    NotBuiltError for modules or modes without code, ConfigError for a module whose files are missing.
+    """
     path = directory / MODULES
     if not path.is_file():
         return None
-    modules = read_json_list(path)
-    pooling, normalize = None, False
-    for i, module in enumerate(modules):
-        name = str(module.get("type", "") if isinstance(module, dict) else module).rpartition(".")[2]
-        match name:
+    pooling: tuple[SeqPooling, ...] = ()
+    layers: list[HeadLayerSpec] = []
+    for i, module in enumerate(read_json_list(path)):
+        kind = str(module.get("type", "") if isinstance(module, dict) else module).rpartition(".")[2]
+        folder = str(module.get("path", "")) if isinstance(module, dict) else ""
+        match kind:
             case "Transformer":
                 pass
             case "Pooling":
-                pooling = directory / str(module.get("path", "")) / "config.json"
+                pooling = _pooling(read_json(directory / folder / "config.json"), directory / folder / "config.json")
             case "Normalize":
-                normalize = True
+                layers.append(UnitSpec())
+            case "Dense":
+                layers.append(_dense(directory, folder))
+            case "LayerNorm":
+                layers.append(DenseNormSpec(names=(f"{folder}/norm",), eps=_NORM_EPS))
             case _:
-                raise NotBuiltError(f"[{i}].type", name, expected="Transformer, Pooling or Normalize",
-                                    hint="weft has no code for it yet.", source=str(path))
-    if pooling is None:
+                raise NotBuiltError(f"[{i}].type", kind, source=str(path), hint="weft has no code for it yet.",
+                                    expected="Transformer, Pooling, Dense, LayerNorm or Normalize")
+    if not pooling and not layers:
         return None
-    return PoolerSpec(pooling=_kind(read_json(pooling), pooling), normalize=normalize)
+    ends = bool(layers) and isinstance(layers[-1], UnitSpec)
+    return SentencePooling(pooling=pooling, projections=tuple(layers[:-1] if ends else layers), normalize=ends)
 
 
-def _kind(config: dict[str, Any], path: Path) -> SeqPooling:
-    """The pooling mode. Newer files name it; older ones have a flag for each mode, one of which must be true."""
+def _dense(directory: Path, folder: str) -> DenseSpec:
+    path = directory / folder / "config.json"
+    config = read_json(path)
+    width, act = config.get("out_features"), config.get("activation_function", "torch.nn.modules.activation.Tanh")
+    if type(width) is not int or width < 1:
+        raise ConfigError("out_features", width, expected="an integer of at least 1", source=str(path))
+    if act is not None and (not isinstance(act, str) or not act.startswith("torch.nn.modules.")):
+        raise ConfigError("activation_function", act, source=str(path),
+                          expected="a class in torch.nn.modules: weft runs no other code that a config names")
+    return DenseSpec(names=(f"{folder}/linear",), out_features=width, bias=bool(config.get("bias", True)), act=act)
+
+
+def _pooling(config: dict[str, Any], path: Path) -> tuple[SeqPooling, ...]:
+    """The pooling modes. Newer files name them; older ones have a flag for each mode, of which some are true."""
     named = config.get("pooling_mode")
     if named is not None:
-        on = [f"{_PREFIX}{named}", f"{_PREFIX}{named}_token", f"{_PREFIX}{named}_tokens"]
-        kind: SeqPooling | None = next((_KINDS[name] for name in on if name in _KINDS), None)
-        if kind is None:
-            raise NotBuiltError("pooling_mode", named, expected="cls, mean or lasttoken", source=str(path),
-                                hint="weft has no code for it yet.")
-        return kind
+        return tuple(_kind_named(name, path) for name in (named if isinstance(named, list) else [named]))
     on = [name for name, value in config.items() if name.startswith(_PREFIX) and value is True]
-    if len(on) != 1:
-        raise ConfigError(_PREFIX + "*", on, expected="one mode that is true", source=str(path))
-    if on[0] not in _KINDS:
-        raise NotBuiltError(on[0], True, expected="false", hint="weft has no code for this pooling yet.",
-                            source=str(path))
-    return _KINDS[on[0]]
+    for name in on:
+        if name not in _KINDS:
+            raise NotBuiltError(name, True, expected="false", hint="weft has no code for this pooling yet.",
+                                source=str(path))
+    if not on:
+        raise ConfigError(_PREFIX + "*", on, expected="a mode that is true", source=str(path))
+    return tuple(kind for name, kind in _KINDS.items() if name in on)
+
+
+def _kind_named(named: Any, path: Path) -> SeqPooling:
+    spellings = [f"{_PREFIX}{named}", f"{_PREFIX}{named}_token", f"{_PREFIX}{named}_tokens"]
+    kind: SeqPooling | None = next((_KINDS[name] for name in spellings if name in _KINDS), None)
+    if kind is None:
+        raise NotBuiltError("pooling_mode", named, source=str(path), hint="weft has no code for it yet.",
+                            expected=", ".join(name.removeprefix(_PREFIX) for name in _KINDS))
+    return kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weft.compat.vllm.options.readers import (
+    becomes,
     read_convert,
     read_dtype,
     read_generation_config,
@@ -47,6 +48,7 @@ ROWS = (
     Option("override_generation_config", "0.7+", SAME),
     Option("runner", "0.10+", SAME),
     Option("convert", "0.10+", SAME, read=read_convert, say="`reward` means `embed`"),
+    Option("pooler_config", "0.11+", SAME),
     Option("kv_cache_dtype", "0.6+", SAME),
     Option("dtype", "0.6+", SAME, read=read_dtype, say="a torch dtype is read by its name"),
     Option("tokenizer_mode", "0.6+", SAME, read=read_tokenizer_mode, say="`slow` means `hf`"),
@@ -61,13 +63,10 @@ ROWS = (
     Option("task", "0.6-0.11", TRANSLATED, read=read_task, say="`runner` (and `convert`)"),
     Option("rope_scaling", "0.6-0.10", TRANSLATED, read=read_rope, say="an entry of `hf_overrides`"),
     Option("rope_theta", "0.6-0.10", TRANSLATED, read=read_rope, say="an entry of `hf_overrides`"),
+    Option("override_pooler_config", "0.6-0.11", TRANSLATED, read=becomes("pooler_config"), say="`pooler_config`"),
     Option("device_memory_utilization", "0.32+", TRANSLATED, read=read_memory_share, say="`gpu_memory_utilization`"),
     Option("model_class_overrides", "0.26+", REFUSED, off=({},), say="Give `model_class` or `model_file` instead."),
     Option("model_weights", "0.14+", REFUSED, off=("",), say="weft reads weights from `model`; give that directory."),
-    Option("pooler_config", "0.11+", REFUSED,
-           say="weft reads a pooler's settings from the model's files; leave the option out."),
-    Option("override_pooler_config", "0.6-0.11", REFUSED,
-           say="weft reads a pooler's settings from the model's files; leave the option out."),
     Option("quantization_config", "0.22+", REFUSED,
            say="Give `quantization=\"int8\"`, `\"int4\"` or `\"w8a8\"` to quantize at load."),
     Option("logits_processors", "0.10+", SAME),
