@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fuzz
 import hang_up
 import kill_engine
 import overload
@@ -36,3 +37,9 @@ def test_more_requests_than_a_server_has_places_for_are_refused_and_the_others_a
     assert (load.failed, load.answered + load.refused) == (0, 2 * places)
     assert load.refused and load.answered >= overload.QUEUE      # before a step none has a place but in the queue
     assert server.is_empty()
+
+
+def test_hostile_requests_get_errors_that_tell_nothing_and_change_no_other_answer(server):
+    report = fuzz.run(server, seconds=8)
+
+    assert report.is_good, report.faults
