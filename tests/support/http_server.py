@@ -13,16 +13,17 @@ import uvicorn
 
 from weft.server.app import build_app
 from weft.server.options import ServerOptions
+from weft.server.traces import Tracing
 
 # Of clients that wait between requests: a kept connection may be closed by the server just then.
 ONE_BY_ONE = httpx.Limits(max_keepalive_connections=0)
 
 
 @contextlib.contextmanager
-def running_server(engine, options: ServerOptions) -> Iterator[str]:
+def running_server(engine, options: ServerOptions, tracing: Tracing | None = None) -> Iterator[str]:
     """The URL of a server of `engine` that runs inside the block."""
-    config = uvicorn.Config(build_app(engine, options), lifespan="off", log_level="error", access_log=False, ws="none",
-                            timeout_graceful_shutdown=1)
+    config = uvicorn.Config(build_app(engine, options, tracing=tracing), lifespan="off", log_level="error",
+                            access_log=False, ws="none", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     # With the protocol named, as `weft serve` does: asyncio then sends at once (TCP_NODELAY).
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as sock:

@@ -50,6 +50,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "enable_log_requests": "a log line for each request that has ended; its prompt with WEFT_LOGGING_LEVEL=DEBUG",
         "enable_log_outputs": "these lines have the texts of the answers",
         "max_log_len": "characters of a text in such a line; none: all",
+        "otlp_traces_endpoint": "collector that gets a span of each request (OTLP over HTTP); needs weft[otel]",
         "disable_uvicorn_access_log": "no log line for each request",
         "disable_access_log_for_endpoints": "no such line for these paths, with commas between them",
     },

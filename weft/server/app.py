@@ -42,15 +42,17 @@ from weft.server.served import ServedModel
 from weft.server.server_metrics import ServerMetrics
 from weft.server.status import status_router
 from weft.server.tokenizer_info import tokenizer_info_router
+from weft.server.traces import RequestSpans, Tracing
 from weft.text.parsing.parsers import choose_parsers
 from weft.text.render import TEMPLATES
 from weft.version import __version__
 
 
-def build_app(engine: AsyncLLM, options: ServerOptions, keys: Sequence[ApiKey] | None = None) -> FastAPI:
+def build_app(engine: AsyncLLM, options: ServerOptions, keys: Sequence[ApiKey] | None = None,
+              tracing: Tracing | None = None) -> FastAPI:
     """The app that serves `engine`. The caller shuts the engine down, not the app.
 
-    keys: those of the options, if they have been read already.
+    keys: those of the options, if they have been read already. tracing: where spans go; None: none is made.
     ConfigError if the model's generation config has values out of range, or a parser's name is unknown.
     """
     keys = read_keys(options) if keys is None else keys
@@ -59,7 +61,7 @@ def build_app(engine: AsyncLLM, options: ServerOptions, keys: Sequence[ApiKey] |
     metrics.watch_cache("chat_template_cache", "compiled chat templates, estimated", lambda: TEMPLATES.num_bytes,
                         TEMPLATES.max_bytes)
     audit = Audit(metrics.registry)
-    served = _served(engine, options, audit)
+    served = _served(engine, options, audit, tracing)
     metrics.add_model(served.metrics.registry)
     context = ServerContext(options, metrics, served, int(time.time()))
     app = FastAPI(title="weft", version=__version__, openapi_url=None, docs_url=None, redoc_url=None,
@@ -82,7 +84,7 @@ def build_app(engine: AsyncLLM, options: ServerOptions, keys: Sequence[ApiKey] |
     return app
 
 
-def _served(engine: AsyncLLM, options: ServerOptions, audit: Audit) -> ServedModel:
+def _served(engine: AsyncLLM, options: ServerOptions, audit: Audit, tracing: Tracing | None) -> ServedModel:
     parsers = choose_parsers(engine.tokenizer, tools=options.tool_call_parser, reasoning=options.reasoning_parser)
     metrics = EngineMetrics(engine.config, engine.info, lambda: engine.stats, lambda: engine.sleeps)
     served = ServedModel(engine, options, metrics, audit, parsers)
@@ -91,6 +93,8 @@ def _served(engine: AsyncLLM, options: ServerOptions, audit: Audit) -> ServedMod
     if options.enable_log_requests:
         engine.add_observer(RequestLog(served.open, engine.tokenizer, shows_outputs=options.enable_log_outputs,
                                        max_chars=options.max_log_len))
+    if tracing is not None:
+        engine.add_observer(RequestSpans(served.open, tracing, served.names[0]))
     return served
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from weft.errors import ConfigError
 
@@ -33,6 +34,7 @@ class ServerOptions:
     enable_log_outputs: these lines have the texts of the answers.
     max_log_len: characters of a text in such a line; None: all.
     disable_access_log_for_endpoints: paths whose requests have no line in the access log, with commas between them.
+    otlp_traces_endpoint: URL of a collector that gets a span of each request, by OTLP over HTTP; None: none is made.
     shutdown_timeout: seconds that running requests have to finish after SIGINT or SIGTERM.
     stall_timeout: seconds without a token, while requests run, after which /health answers 503.
     spare_engine: keep a process that has imported everything, so that an engine that dies is back sooner.
@@ -75,6 +77,7 @@ class ServerOptions:
     max_log_len: int | None = None
     disable_uvicorn_access_log: bool = False
     disable_access_log_for_endpoints: str = ""
+    otlp_traces_endpoint: str | None = None
     shutdown_timeout: float = 10.0
     stall_timeout: float = 120.0
     spare_engine: bool = True
@@ -96,6 +99,8 @@ class ServerOptions:
                               hint="The answers are part of the requests' log lines.")
         if self.max_log_len is not None and self.max_log_len < 0:
             raise ConfigError("max_log_len", self.max_log_len, expected="at least 0")
+        if self.otlp_traces_endpoint is not None:
+            _check_url("otlp_traces_endpoint", self.otlp_traces_endpoint)
         if self.max_body_bytes < 1024:
             raise ConfigError("max_body_bytes", self.max_body_bytes, expected="at least 1024")
         if self.responses_store_bytes < 0:
@@ -117,3 +122,14 @@ class ServerOptions:
     def silent_paths(self) -> tuple[str, ...]:
         """The paths in `disable_access_log_for_endpoints`."""
         return tuple(path.strip() for path in self.disable_access_log_for_endpoints.split(",") if path.strip())
+
+
+def _check_url(field: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise ConfigError(field, url, expected="a URL like http://localhost:4318/v1/traces",
+                          hint="weft sends OTLP over HTTP, not gRPC.")

@@ -36,6 +36,7 @@ from weft.server.app import build_app
 from weft.server.auth import ApiKey, read_keys
 from weft.server.options import ServerOptions
 from weft.server.parser_plugins import load_parser_plugins
+from weft.server.traces import Tracing, tracing_of
 
 logger = logging.getLogger("weft")
 
@@ -51,11 +52,11 @@ def serve(args: EngineArgs, options: ServerOptions, spare: Spare | None = None) 
     """
     keys = read_keys(options)
     load_parser_plugins(options)
-    with listening_socket(options) as sock, _interruptible():
+    with tracing_of(options) as tracing, listening_socket(options) as sock, _interruptible():
         args = with_queue_limits(args, Machine.detect())
         engine = AsyncLLM.from_engine_args(args, spare=spare, keeps_spare=options.spare_engine)
         try:
-            server = _Server(uvicorn_config(engine, options, keys), engine, options.shutdown_timeout)
+            server = _Server(uvicorn_config(engine, options, keys, tracing), engine, options.shutdown_timeout)
             _warn_if_open(options, sock)
             sock.listen(_BACKLOG)
             print(banner(engine, options, sock), flush=True)
@@ -77,10 +78,11 @@ def _spare_collector() -> None:
     gc.freeze()
 
 
-def uvicorn_config(engine: AsyncLLM, options: ServerOptions, keys: Sequence[ApiKey]) -> uvicorn.Config:
+def uvicorn_config(engine: AsyncLLM, options: ServerOptions, keys: Sequence[ApiKey],
+                   tracing: Tracing | None) -> uvicorn.Config:
     """The uvicorn configuration, with the app."""
     return uvicorn.Config(
-        build_app(engine, options, keys), log_config=log_config(options), log_level=options.uvicorn_log_level,
+        build_app(engine, options, keys, tracing), log_config=log_config(options), log_level=options.uvicorn_log_level,
         lifespan="off", server_header=False, ws="none", access_log=not options.disable_uvicorn_access_log,
         ssl_keyfile=options.ssl_keyfile, ssl_certfile=options.ssl_certfile,
         timeout_graceful_shutdown=math.ceil(options.shutdown_timeout + _GOODBYE_SECONDS))

@@ -11,7 +11,7 @@ _MEDIA = "weft takes text only; a prompt with media is refused"
 _SPECULATION = "an entry of `speculative_config`"
 _EXACT = "drafts are verified exactly, and log-probabilities are always those without drafts"
 _METRICS = "`LLM.get_metrics()` and `/metrics` have the numbers; none are logged"
-_TRACES = "weft writes no traces"
+_TRACES = "weft has no profiler of its own: `py-spy` and `perf` work"
 _LOGGING = "set WEFT_LOGGING_LEVEL"
 
 ROWS = (
@@ -97,8 +97,10 @@ ROWS = (
            say="requests are logged with `weft serve --enable-log-requests`"),
     Option("enable_log_requests", "0.10+", NO_EFFECT, off=(False,),
            say="it is the server's: `weft serve --enable-log-requests`"),
-    Option("otlp_traces_endpoint", "0.6+", NO_EFFECT, say=_TRACES),
-    Option("collect_detailed_traces", "0.6+", NO_EFFECT, off=([],), say=_TRACES),
+    Option("otlp_traces_endpoint", "0.6+", NO_EFFECT,
+           say="it is the server's: `weft serve --otlp-traces-endpoint`"),
+    Option("collect_detailed_traces", "0.6+", NO_EFFECT, off=([],),
+           say="a span has a request's times in queue, prefill and decode, not those of parts of the model"),
     Option("enable_layerwise_nvtx_tracing", "0.13+", NO_EFFECT, off=(False,), say=_TRACES),
     Option("profiler_config", "0.13+", NO_EFFECT, off=({},), say=_TRACES),
     Option("log_level", "0.32+", NO_EFFECT, say=_LOGGING),

@@ -65,6 +65,7 @@ SERVE = table((
     Option("enable_log_requests", "0.10+", SAME, say="a line when a request has ended, without its parameters"),
     Option("enable_log_outputs", "0.10+", SAME, say="in the line of the request, whole"),
     Option("max_log_len", "0.6+", SAME),
+    Option("otlp_traces_endpoint", "0.6+", SAME, say="OTLP over HTTP, not gRPC; needs `weft[otel]`"),
     Option("enable_log_deltas", "0.14+", NO_EFFECT, off=(False,), say="outputs are logged whole, when they have ended"),
     Option("log_error_stack", "0.10+", NO_EFFECT, off=(False,), say="errors of the server are logged with their stack"),
     Option("disable_access_log_for_endpoints", "0.18+", SAME),
