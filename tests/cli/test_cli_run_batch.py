@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from tiny_encoders import write_encoder
+from toy_engine import save_tokenizer
 
 from weft.cli.batch_file import read_lines
 
@@ -51,10 +53,11 @@ def test_each_line_is_answered_or_refused_on_its_own_and_in_order(weft, tmp_path
     ("[1]", "expected an object, got list"),
     ('{"method": "POST", "url": "/v1/completions", "body": {}}', "custom_id = None"),
     ('{"custom_id": "a", "method": "GET", "url": "/v1/completions", "body": {}}', "method = 'GET': expected POST"),
-    ('{"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": {}}', "url = '/v1/embeddings'"),
+    ('{"custom_id": "a", "method": "POST", "url": "/v1/files", "body": {}}', "url = '/v1/files'"),
     ('{"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": 5}', "body: expected an object, got int"),
     ('{"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": {"stream": true}}', "not streamed"),
     ('{"custom_id": "a", "method": "POST", "url": "/v1/responses", "body": {"background": true}}', "waits"),
+    ('{"custom_id": "a", "method": "POST", "url": "/pooling", "body": {"encoding_format": "bytes"}}', "or base64"),
 ])
 def test_what_is_wrong_with_a_line_is_told_with_its_number(tmp_path, line, message):
     path = tmp_path / "in.jsonl"
@@ -90,3 +93,25 @@ def test_only_a_newline_ends_a_line(tmp_path, separator):
     (read,) = read_lines(path)
 
     assert (read.error, read.body) == (None, {"prompt": f"x{separator}y"})
+
+
+def test_texts_become_vectors_and_are_ranked(weft, tmp_path):
+    write_encoder(tmp_path / "model")
+    save_tokenizer(tmp_path / "model")
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("\n".join([
+        request("vectors", "/v1/embeddings", input=["ab", "c"]), request("cohere", "/v2/embed", texts=["ab"]),
+        request("ranked", "/v1/rerank", query="ab", documents=["c", "ab"]),
+        request("scored", "/score", data_1="ab", data_2=["ab"]), request("chat", "/v1/completions", prompt="a")]))
+
+    ran = weft("run-batch", "-i", source, "-o", output, "--model", tmp_path / "model", "--dtype", "float32",
+               "--num-threads", "1", "--no-use-tqdm-on-load")
+
+    entries = map(json.loads, output.read_text().splitlines())
+    bodies = {entry["custom_id"]: entry["response"]["body"] for entry in entries}
+    vector = bodies["vectors"]["data"][0]["embedding"]
+    assert ran.status == 1 and ran.out.startswith("5 requests, 1 failed")
+    assert bodies["cohere"]["embeddings"]["float"] == [pytest.approx(vector, abs=1e-5)]
+    assert [entry["index"] for entry in bodies["ranked"]["results"]] == [1, 0]
+    assert bodies["scored"]["data"][0]["score"] == pytest.approx(1)
+    assert "send /v1/embeddings" in bodies["chat"]["error"]["message"]

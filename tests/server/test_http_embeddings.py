@@ -20,6 +20,7 @@ from tiny_encoders import MAX_LEN, VOCAB_SIZE, token_states, write_encoder
 from toy_engine import save_tokenizer
 
 from weft.async_llm import AsyncLLM
+from weft.cli.main import main
 from weft.config.engine_args import EngineArgs
 from weft.server.options import ServerOptions
 from weft.server.pooling import job
@@ -289,3 +290,19 @@ def test_texts_and_their_tokens_are_in_the_metrics(client):
     post(client, input=["abc", "de"])
 
     assert [figure(name) - start for name, start in zip(names, before, strict=True)] == [2, 5, 2, 2, 0]
+
+
+def test_a_benchmark_measures_the_route(url, capsys, tmp_path, kept_logging):
+    command = ["bench", "serve", "--base-url", url, "--num-prompts", "6", "--num-warmups", "1", "--input-len", "8"]
+
+    by_backend = main([*command, "--backend", "openai-embeddings", "--batch-size", "3", "--output-json",
+                       str(tmp_path / "out.json")])
+    by_route = main([*command, "--endpoint", "/v1/embeddings"])
+    wrong = main([*command, "--endpoint", "/v1/embeddings", "--backend", "openai"])
+
+    measured = json.loads((tmp_path / "out.json").read_text())
+    assert (by_backend, by_route, wrong) == (0, 0, 1)
+    assert {name: measured["totals"][name] for name in ("requests answered", "texts", "prompt tokens")} == {
+        "requests answered": 6, "texts": 18, "prompt tokens": 18 * 8}
+    assert len(measured["samples"]["E2EL (ms)"]) == 6 and not measured["samples"]["TTFT (ms)"]
+    assert "expected a route of completions" in capsys.readouterr().err

@@ -11,7 +11,10 @@ from typing import Any
 
 from weft.cli.files import read_text
 
-URLS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/chat/completions/batch")
+URLS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/chat/completions/batch",
+        "/v1/embeddings", "/v2/embed", "/v1/embed", "/pooling", "/classify", "/score", "/v1/score", "/rerank",
+        "/v1/rerank", "/v2/rerank")
+_PLAIN = ("bytes", "bytes_only")      # values of encoding_format
 _NOT_IN_BATCHES = {"stream": "a batch is not streamed", "background": "a batch waits for its answers"}
 
 
@@ -76,4 +79,7 @@ def _line(text: str, number: int) -> Line:
     for name, reason in _NOT_IN_BATCHES.items():
         if body.get(name):
             return Line(custom_id, error=f"line {number}: body.{name} = true: {reason}")
+    if body.get("encoding_format") in _PLAIN:
+        return Line(custom_id, error=f"line {number}: body.encoding_format = {body['encoding_format']!r}: expected "
+                    "float or base64, as the answers are written as JSON")
     return Line(custom_id, url, body)

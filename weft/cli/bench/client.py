@@ -1,10 +1,11 @@
-"""A measuring client: streams completions from an OpenAI-compatible server and records the time of each piece."""
+"""A measuring client of an OpenAI-compatible server: streams completions with each piece's time, or embeds texts."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -25,11 +26,13 @@ class Result:
     """The measurements of one request, in seconds.
 
     ttft: time to the first token. latency: time to the last token. gaps: times between successive pieces of text.
+    num_texts: embeddings that the answer has.
     error: why the request failed. is_refused: the server had no place for the request (status 429).
     """
 
     prompt_tokens: int = 0
     output_tokens: int = 0
+    num_texts: int = 0
     ttft: float = 0.0
     latency: float = 0.0
     gaps: list[float] = field(default_factory=list)
@@ -43,13 +46,14 @@ class Result:
 
 
 class Client:
-    """Connections to one server."""
+    """Connections to one server. endpoint: the route that is measured."""
 
-    def __init__(self, base_url: str, *, api_key: str | None, model_name: str | None, limits: httpx.Limits) -> None:
+    def __init__(self, base_url: str, *, api_key: str | None, model_name: str | None, limits: httpx.Limits,
+                 endpoint: str = "/v1/completions") -> None:
         self._url = base_url.rstrip("/").removesuffix("/v1")
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = httpx.AsyncClient(base_url=self._url, headers=headers, timeout=TIMEOUT, limits=limits)
-        self.model = model_name or ""
+        self.model, self.endpoint = model_name or "", endpoint
 
     async def __aenter__(self) -> Self:
         try:
@@ -95,9 +99,28 @@ class Client:
             result.error = f"{type(error).__name__}: {error}"
         return result
 
+    async def embed(self, jobs: Sequence[Job]) -> Result:
+        """Make the embeddings of several prompts in one request. A failure is in the result, not raised."""
+        ids = [job.prompt_token_ids for job in jobs]
+        texts = [" ".join(map(str, words)) for words in ids] if isinstance(ids[0][0], str) else ids
+        result, start = Result(), time.perf_counter()
+        try:
+            answer = await self._http.post(self.endpoint, json={"model": self.model, "input": texts,
+                                                                "encoding_format": "base64"})
+            result.latency = time.perf_counter() - start
+            if answer.is_error:
+                result.error = error_text(answer.status_code, answer.content)
+                result.is_refused = answer.status_code == 429
+            else:
+                body = answer.json()
+                result.prompt_tokens, result.num_texts = body["usage"]["prompt_tokens"], len(body["data"])
+        except (httpx.HTTPError, ValueError, LookupError) as error:
+            result.error = f"{type(error).__name__}: {error}"
+        return result
+
     async def _stream(self, body: dict[str, Any], result: Result) -> None:
         start = last = time.perf_counter()
-        async with self._http.stream("POST", "/v1/completions", json=body) as answer:
+        async with self._http.stream("POST", self.endpoint, json=body) as answer:
             if answer.is_error:
                 result.error = error_text(answer.status_code, await answer.aread())
                 result.is_refused = answer.status_code == 429
