@@ -115,6 +115,48 @@ OLD_REASONING = '''
                 return DeltaMessage(reasoning_content=delta_text)
             return DeltaMessage(reasoning_content=before, content=after)
 '''
+OLDER_THINKING = '''
+    from vllm.reasoning import ReasoningParserManager
+    from vllm.reasoning.deepseek_r1_reasoning_parser import DeepSeekR1ReasoningParser
+
+    @ReasoningParserManager.register_module("older")
+    class OlderThinkingParser(DeepSeekR1ReasoningParser):
+        def extract_reasoning_content(self, model_output, request):
+            reasoning, content = super().extract_reasoning_content(model_output, request)
+            return reasoning.upper(), content
+
+        def extract_reasoning_content_streaming(self, *seen):
+            delta = super().extract_reasoning_content_streaming(*seen)
+            if delta is not None and delta.reasoning:
+                delta.reasoning = delta.reasoning.upper()
+            return delta
+'''
+FAILING = '''
+    from vllm.entrypoints.openai.protocol import DeltaMessage
+    from vllm.reasoning import ReasoningParser, ReasoningParserManager
+    from vllm.tool_parsers import ToolParser, ToolParserManager
+
+    @ToolParserManager.register_module("failing")
+    class FailingTools(ToolParser):
+        def extract_tool_calls_streaming(self, previous_text, current_text, delta_text, *rest):
+            if "!" in delta_text:
+                raise RuntimeError("no marks")
+            return DeltaMessage(content=delta_text)
+
+    @ToolParserManager.register_module("failing_end")
+    class FailingEnd(FailingTools):
+        prev_tool_call_arr = property(lambda self: 1 / 0, lambda self, value: None)
+
+    @ReasoningParserManager.register_module("failing")
+    class FailingReasoning(ReasoningParser):
+        def extract_reasoning(self, model_output, request):
+            raise RuntimeError("no reasoning")
+
+        def extract_reasoning_streaming(self, previous_text, current_text, delta_text, *rest):
+            if "!" in delta_text:
+                raise RuntimeError("no reasoning")
+            return DeltaMessage(reasoning=delta_text)
+'''
 TOOLS = [{"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}},
          {"type": "function", "function": {"name": "sub"}}]
 
@@ -133,7 +175,7 @@ class Tokenizer:
 @pytest.fixture(autouse=True)
 def registered(tmp_path):
     for name, source in (("old_tools", OLD_TOOLS), ("new_tools", NEW_TOOLS), ("reasoning", REASONING),
-                         ("old_reasoning", OLD_REASONING)):
+                         ("old_reasoning", OLD_REASONING), ("older_thinking", OLDER_THINKING), ("failing", FAILING)):
         file = tmp_path / f"{name}.py"
         file.write_text(textwrap.dedent(source))
         load_python_file(file, field="tool_parser_plugin")
@@ -201,6 +243,33 @@ def test_the_older_names_of_a_reasoning_parsers_methods_work():
 
     assert (whole.reasoning, whole.content) == ("Hm.", "Four.")
     assert (stream.reasoning, stream.content) == ("Hm.", "Four.|")
+
+
+def test_the_older_names_are_called_under_the_class_of_marks_too():
+    whole = parse_whole(make(REASONING_PARSERS, "older", is_streamed=False), "<think>Hm.</think>Four.")
+    stream = streamed(make(REASONING_PARSERS, "older"), "Hm", ".</think>Fo", "ur.")
+
+    assert (whole.reasoning, whole.content) == (stream.reasoning, stream.content) == ("HM.", "Four.")
+
+
+@pytest.mark.parametrize(("registry", "name"), [(TOOL_PARSERS, "failing"), (REASONING_PARSERS, "failing")])
+def test_where_a_parser_fails_the_rest_of_a_stream_is_content(registry, name, caplog):
+    found = streamed(make(registry, name), "One ", "two! ", "three! ", "four")
+
+    assert (found.reasoning or "") + found.content == "One two! three! four"
+    assert found.content.endswith("two! three! four")
+    assert sum("failed at an answer" in line for line in caplog.messages) == 1
+
+
+def test_where_a_parser_fails_a_whole_answer_is_content(caplog):
+    assert parse_whole(make(REASONING_PARSERS, "failing", is_streamed=False), "One").content == "One"
+    assert parse_whole(make(TOOL_PARSERS, "failing", is_streamed=False), "One").content == "One"
+    assert "FailingReasoning failed at an answer" in caplog.text and "NotImplementedError" in caplog.text
+
+
+def test_a_parser_that_fails_at_the_end_takes_nothing_back(caplog):
+    assert streamed(make(TOOL_PARSERS, "failing_end"), "One ", "two").content == "One two"
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_managers_know_what_was_registered_and_refuse_what_is_no_parser(tmp_path):

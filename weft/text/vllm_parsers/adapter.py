@@ -1,6 +1,7 @@
 """Runs parsers that are written for vLLM: a `ParserKind` of each of their classes.
 
-A whole answer goes to the method for whole answers, because many such parsers stream worse than they parse.
+A whole answer goes to the method for whole answers, because many such parsers stream worse than they parse. Where
+such a parser fails, the answer is still an answer: the text that it failed at, and what follows, is content.
 """
 
 from __future__ import annotations
@@ -60,29 +61,36 @@ class VllmToolCalls:
         tools = self._request.tools
         self._parser = cls(_tokenizer(request), tools) if _takes(cls, 2) else cls(_tokenizer(request))
         self._request = self._parser.adjust_request(self._request)
-        self._seen = _Text()
+        self._seen, self._has_failed = _Text(), False
         self._numbers: dict[int, int] = {}           # the parser's index of a call -> its number here
 
     def feed(self, text: str, token_ids: Sequence[int] = ()) -> list[Event]:
         """See `AnswerParser`."""
         seen = self._seen.add(text, token_ids)
-        if not self._is_streamed:
-            return []
-        delta = self._parser.extract_tool_calls_streaming(*seen, self._request)
-        return [] if delta is None else self._events(delta)
+        if self._has_failed:
+            return [Content(text)] if text else []
+        return self._guarded(lambda: self._piece(*seen), text) if self._is_streamed else []
 
     def finish(self) -> list[Event]:
         """See `AnswerParser`."""
-        return self._rest() if self._is_streamed else self._whole()
+        if self._has_failed:
+            return []
+        return self._guarded(*((self._rest, "") if self._is_streamed else (self._whole, self._seen.text)))
+
+    def _guarded(self, parse: Callable[[], list[Event]], text: str) -> list[Event]:
+        try:
+            return parse()
+        except Exception as error:                   # of the user's code
+            self._has_failed = True
+            return _failed(self._parser, error, text)
+
+    def _piece(self, *seen: Any) -> list[Event]:
+        delta = self._parser.extract_tool_calls_streaming(*seen, self._request)
+        return [] if delta is None else self._events(delta)
 
     def _whole(self) -> list[Event]:
         text = self._seen.text
-        try:
-            found = self._parser.extract_tool_calls(text, self._request)
-        except Exception as error:                   # the user's code: the answer is still an answer
-            logger.error("%s failed at an answer, which is content then: %s: %s", type(self._parser).__name__,
-                         type(error).__name__, error)
-            return [Content(text)]
+        found = self._parser.extract_tool_calls(text, self._request)
         if not found.tools_called:
             return [Content(found.content if found.content is not None else text)]
         events: list[Event] = [Content(found.content)] if found.content else []
@@ -130,16 +138,37 @@ class VllmReasoning:
         seen = self._seen.add(text, token_ids)
         if not self._is_streamed:
             return []
-        delta = self._parser.extract_reasoning_streaming(*seen)
-        self._is_over = self._parser.is_reasoning_end_streaming(self._seen.token_ids, list(token_ids))
-        return [] if delta is None else message_events(delta)
+        try:
+            delta = _newest(self._parser, "extract_reasoning_streaming", "extract_reasoning_content_streaming")(*seen)
+            self._is_over = self._parser.is_reasoning_end_streaming(self._seen.token_ids, list(token_ids))
+            return [] if delta is None else message_events(delta)
+        except Exception as error:                   # of the user's code
+            self._is_over = True
+            return _failed(self._parser, error, text)
 
     def finish(self) -> list[Event]:
         """See `AnswerParser`."""
         if self._is_streamed or self._is_over:
             return []
-        reasoning, content = self._parser.extract_reasoning(self._seen.text, self._request)
-        return [*([Reasoning(reasoning)] if reasoning else []), *([Content(content)] if content else [])]
+        try:
+            reasoning, content = _newest(self._parser, "extract_reasoning", "extract_reasoning_content")(
+                self._seen.text, self._request)
+            return [*([Reasoning(reasoning)] if reasoning else []), *([Content(content)] if content else [])]
+        except Exception as error:                   # of the user's code
+            return _failed(self._parser, error, self._seen.text)
+
+
+def _newest(parser: ReasoningParser, *names: str) -> Callable[..., Any]:
+    """The method of the most derived class that has one of these names. Versions before 0.12 have the last name."""
+    found = next(name for cls in type(parser).__mro__ for name in names if name in vars(cls))
+    return getattr(parser, found)
+
+
+def _failed(parser: object, error: Exception, text: str) -> list[Event]:
+    """What an answer's text becomes where a parser failed at it."""
+    logger.error("%s failed at an answer, whose text is content from there on: %s: %s", type(parser).__name__,
+                 type(error).__name__, error)
+    return [Content(text)] if text else []
 
 
 def message_events(delta: DeltaMessage) -> list[Event]:
