@@ -45,10 +45,11 @@ FORMATS: tuple[ReasoningFormat, ...] = (
     ReasoningFormat(
         names=("ernie45",), models="ERNIE 4.5 Thinking", dropped=("<response>", "</response>"),
         signs=("<think>", "<response>")),
-    ReasoningFormat(names=("deepseek_v3", "deepseek_v31"), models="DeepSeek-V3.1, V3.2",
+    ReasoningFormat(names=("deepseek_v3", "deepseek_v31", "deepseek_v4"), models="DeepSeek-V3.1, V3.2, V4",
                     signs=(_ASSISTANT, "</think>", "thinking")),
     ReasoningFormat(
-        names=("deepseek_r1", "step3", "holo2", "nemotron_v3"), models="DeepSeek-R1, Step3, Holo2, Nemotron",
+        names=("deepseek_r1", "step3", "step3p5", "holo2", "nemotron_v3"),
+        models="DeepSeek-R1, Step3, Step-3.5, Holo2, Nemotron",
         is_implied=True, signs=(_ASSISTANT, "</think>")),
     ReasoningFormat(
         names=("olmo3",), models="OLMo 3 Think", is_implied=True,

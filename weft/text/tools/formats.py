@@ -23,6 +23,9 @@ _DEEPSEEK = {"opens": ("<｜tool▁call▁begin｜>",), "dropped": ("<｜tool▁
              "closes": ("<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>")}
 _QWEN_XML = XmlBody(call=("<function=", ">"), call_end="</function>", parameter=("<parameter=", ">"),
                     value_end="</parameter>", wraps=True)
+_DSML_BODY = XmlBody(call=(f'<{_DSML}invoke name="', '">'), call_end=f"</{_DSML}invoke>",
+                     parameter=(f'<{_DSML}parameter name="', '">'), value_end=f"</{_DSML}parameter>",
+                     key=r'(?P<name>[^"]+)(?:" string="(?P<string>true|false))?')
 
 FORMATS: tuple[ToolFormat, ...] = (
     ToolFormat(
@@ -30,7 +33,7 @@ FORMATS: tuple[ToolFormat, ...] = (
         machine=HarmonyMachine,
         example='<|channel|>commentary to=functions.add <|constrain|>json<|message|>{"a": 1, "b": "x"}<|call|>'),
     ToolFormat(
-        names=("qwen3_coder", "qwen3_xml", "mimo"), models="Qwen3-Coder, Qwen3.5, MiMo",
+        names=("qwen3_coder", "qwen3_xml", "mimo", "step3p5"), models="Qwen3-Coder, Qwen3.5, MiMo, Step-3.5",
         signs=("<tool_call>", "<function="),
         form=MarkedFormat(body=_QWEN_XML, opens=("<tool_call>", "<function="), closes=("</tool_call>",)),
         example="<tool_call>\n<function=add>\n<parameter=a>\n1\n</parameter>\n<parameter=b>\nx\n</parameter>\n"
@@ -51,14 +54,18 @@ FORMATS: tuple[ToolFormat, ...] = (
     ToolFormat(
         names=("deepseek_v32",), models="DeepSeek-V3.2", signs=(_DSML,),
         form=MarkedFormat(
-            body=XmlBody(call=(f'<{_DSML}invoke name="', '">'), call_end=f"</{_DSML}invoke>",
-                         parameter=(f'<{_DSML}parameter name="', '">'), value_end=f"</{_DSML}parameter>",
-                         key=r'(?P<name>[^"]+)(?:" string="(?P<string>true|false))?'),
-            opens=(f"<{_DSML}function_calls>",), closes=(f"</{_DSML}function_calls>",)),
+            body=_DSML_BODY, opens=(f"<{_DSML}function_calls>",), closes=(f"</{_DSML}function_calls>",)),
         example=f'<{_DSML}function_calls>\n<{_DSML}invoke name="add">\n'
                 f'<{_DSML}parameter name="a" string="false">1</{_DSML}parameter>\n'
                 f'<{_DSML}parameter name="b" string="true">x</{_DSML}parameter>\n'
                 f"</{_DSML}invoke>\n</{_DSML}function_calls>"),
+    ToolFormat(
+        names=("deepseek_v4",), models="DeepSeek-V4", signs=(f"<{_DSML}tool_calls>",),
+        form=MarkedFormat(body=_DSML_BODY, opens=(f"<{_DSML}tool_calls>",), closes=(f"</{_DSML}tool_calls>",)),
+        example=f'<{_DSML}tool_calls>\n<{_DSML}invoke name="add">\n'
+                f'<{_DSML}parameter name="a" string="false">1</{_DSML}parameter>\n'
+                f'<{_DSML}parameter name="b" string="true">x</{_DSML}parameter>\n'
+                f"</{_DSML}invoke>\n</{_DSML}tool_calls>"),
     ToolFormat(
         names=("step3",), models="Step3", signs=("steptml",), marks=("<｜tool_sep｜>", "<｜tool_call_begin｜>"),
         form=MarkedFormat(
@@ -143,6 +150,11 @@ FORMATS: tuple[ToolFormat, ...] = (
         names=("hyperclovax_seed_think_14b",), models="HyperCLOVA X SEED Think 14B", signs=("-> tool/function_call",),
         form=MarkedFormat(body=_LIST, opens=("-> tool/function_call",), bare=True),
         example=' -> tool/function_call\n[{"name": "add", "arguments": {"a": 1, "b": "x"}}]'),
+    ToolFormat(
+        names=("gigachat3",), models="GigaChat 3", signs=("<|role_sep|>", "function call"),
+        form=MarkedFormat(body=_OBJECTS, opens=("function call<|role_sep|>", "<|function_call|>"),
+                          dropped=("<|message_sep|>",)),
+        example='<|message_sep|>\n\nfunction call<|role_sep|>\n{"name": "add", "arguments": {"a": 1, "b": "x"}}'),
     ToolFormat(
         names=("longcat",), models="LongCat-Flash", signs=("<longcat_tool_call>",),
         form=MarkedFormat(body=_OBJECTS, opens=("<longcat_tool_call>",), closes=("</longcat_tool_call>",)),
