@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -330,3 +331,12 @@ def test_files_that_a_page_names_exist(page):
     missing = [name for name in named if not (ROOT / name).exists() and not (ROOT / "weft" / name).exists()]
 
     assert missing == []
+
+
+def test_a_page_without_the_place_of_a_table_is_an_error():
+    with_tables = runpy.run_path(str(ROOT / "tools" / "doc_page.py"))["with_tables"]
+
+    assert with_tables("a\n<!-- x -->\nold\n<!-- end of x -->\nb", {"x": "new\n"}, "page") == (
+        "a\n<!-- x -->\n\nnew\n\n<!-- end of x -->\nb")
+    with pytest.raises(ValueError, match="page has no place for the table y"):
+        with_tables("<!-- x -->\n<!-- end of x -->\n", {"y": ""}, "page")

@@ -10,25 +10,14 @@ from __future__ import annotations
 
 import re
 import sys
-from pathlib import Path
 from typing import Any
+
+from doc_page import main
 
 from weft.server.body_fields import FieldDoc, fields_of
 from weft.server.elsewhere import ELSEWHERE
 from weft.server.openai.schemas import Body
 from weft.server.routes import ROUTES, RouteDoc
-
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "http-api.md"
-
-
-def page(text: str) -> str:
-    """The page's text with current tables. ValueError if a table's place is missing."""
-    for name, table in {"routes": _routes(), "fields": _all_fields(), "elsewhere": _elsewhere()}.items():
-        place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-        if not place.search(text):
-            raise ValueError(f"{PAGE} has no place for the table {name}")
-        text = place.sub(lambda match, table=table: f"{match[1]}\n{table}\n{match[2]}", text)
-    return text
 
 
 def _routes() -> str:
@@ -112,17 +101,5 @@ def _elsewhere() -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> int:
-    """Write or check."""
-    before = PAGE.read_text(encoding="utf-8")
-    now = page(before)
-    if "--check" in sys.argv[1:]:
-        print(f"{PAGE} is {'current' if now == before else 'not what the code says: run tools/make_http_docs.py'}")
-        return int(now != before)
-    PAGE.write_text(now, encoding="utf-8")
-    print(PAGE)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("docs/http-api.md", {"routes": _routes(), "fields": _all_fields(), "elsewhere": _elsewhere()}))

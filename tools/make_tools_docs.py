@@ -8,35 +8,25 @@ A test runs the check. A table stands between the lines `<!-- NAME -->` and `<!-
 
 from __future__ import annotations
 
-import re
 import sys
-from pathlib import Path
+
+from doc_page import main
 
 from weft.text.reasoning.formats import FORMATS as REASONING_FORMATS
 from weft.text.tools.formats import FORMATS as TOOL_FORMATS
-
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "tools.md"
 
 
 def tools_table() -> str:
     """A row for each format of tool calls."""
     rows = [f"| {_names(form.names)} | {form.models} | {_code(form.example)} |" for form in TOOL_FORMATS]
-    return "\n".join(["| name | models | a call |", "|---|---|---|", *rows])
+    return "\n".join(["| name | models | a call |", "|---|---|---|", *rows, ""])
 
 
 def reasoning_table() -> str:
     """A row for each format of reasoning."""
     rows = [f"| {_names(form.names)} | {form.models} | {' '.join(map(_code, form.starts))} | "
             f"{' '.join(map(_code, form.ends))} | {'yes' if form.is_implied else ''} |" for form in REASONING_FORMATS]
-    return "\n".join(["| name | models | begins with | ends with | implied |", "|---|---|---|---|---|", *rows])
-
-
-def page(text: str) -> str:
-    """The page's text with current tables."""
-    for name, table in (("tools", tools_table()), ("reasoning", reasoning_table())):
-        place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-        text = place.sub(lambda match, table=table: f"{match[1]}\n{table}\n\n{match[2]}", text)
-    return text
+    return "\n".join(["| name | models | begins with | ends with | implied |", "|---|---|---|---|---|", *rows, ""])
 
 
 def _names(names: tuple[str, ...]) -> str:
@@ -49,9 +39,4 @@ def _code(text: str) -> str:
 
 
 if __name__ == "__main__":
-    text = PAGE.read_text(encoding="utf-8")
-    if "--check" in sys.argv[1:]:
-        is_current = text == page(text)
-        print(f"{PAGE} is {'current' if is_current else 'not what the formats say: run tools/make_tools_docs.py'}")
-        sys.exit(not is_current)
-    PAGE.write_text(page(text), encoding="utf-8")
+    sys.exit(main("docs/tools.md", {"tools": tools_table(), "reasoning": reasoning_table()}))

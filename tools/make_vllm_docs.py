@@ -8,10 +8,10 @@ A test runs the check. A table stands between the lines `<!-- NAME -->` and `<!-
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping
-from pathlib import Path
+
+from doc_page import main
 
 from weft.compat.vllm.options.engine import ENGINE
 from weft.compat.vllm.options.pooling import POOLING
@@ -22,20 +22,8 @@ from weft.compat.vllm.options.sampling import BEAM, SAMPLING
 from weft.compat.vllm.options.serve import SERVE
 from weft.compat.vllm.options.structures import STRUCTURES
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "coming-from-vllm.md"
 TABLES = {"engine": ENGINE, "serve": SERVE, "sampling": SAMPLING, "structures": STRUCTURES, "beam": BEAM,
           "pooling": POOLING, "generating": GENERATING, "embedding": EMBEDDING}
-
-
-def page(text: str) -> str:
-    """The page's text with current tables. ValueError if a table's place is missing."""
-    for name, rows in TABLES.items():
-        place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-        if not place.search(text):
-            raise ValueError(f"{PAGE} has no place for the table {name}")
-        table = section(rows)
-        text = place.sub(lambda match, table=table: f"{match[1]}\n{table}\n{match[2]}", text)
-    return text
 
 
 def section(rows: Mapping[str, Option]) -> str:
@@ -88,17 +76,5 @@ def _versions(option: Option) -> str:
     return option.versions.replace("-", "–").replace("+", " and up") or "OpenAI's"
 
 
-def main() -> int:
-    """Write or check."""
-    before = PAGE.read_text(encoding="utf-8")
-    now = page(before)
-    if "--check" in sys.argv[1:]:
-        print(f"{PAGE} is {'current' if now == before else 'not what the table says: run tools/make_vllm_docs.py'}")
-        return int(now != before)
-    PAGE.write_text(now, encoding="utf-8")
-    print(PAGE)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("docs/coming-from-vllm.md", {name: section(rows) for name, rows in TABLES.items()}))
