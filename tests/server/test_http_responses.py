@@ -267,6 +267,22 @@ def test_log_probabilities_come_with_the_text(client):
         entry.logprob for entry in found]
 
 
+def test_given_tokens_have_their_log_probabilities_beside_the_sampled_one(url):
+    body = {"input": "Hi", "max_output_tokens": 1, "include": ["message.output_text.logprobs"],
+            "logprob_token_ids": [97, 98, 122]}
+
+    item = httpx.post(url + "/v1/responses", json=body).raise_for_status().json()["output"][0]
+
+    [found] = item["content"][0]["logprobs"]
+    assert {entry["token"] for entry in found["top_logprobs"]} == {"H", "a", "z"}      # the engine has no b
+
+
+def test_a_wrong_field_of_an_input_that_is_counted_has_its_own_name(url):
+    error = httpx.post(url + "/v1/responses/input_tokens", json={"input": [{"role": "nobody", "content": "Hi"}]})
+
+    assert error.status_code == 400 and error.json()["error"]["param"].startswith("input")
+
+
 def test_tokens_of_an_input_are_counted(client, engine):
     count = client.responses.input_tokens.count(model="toy", input="Hi", instructions="Be kind.")
 

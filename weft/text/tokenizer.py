@@ -63,6 +63,12 @@ class Tokenizer:
         is_mistral = isinstance(self.source, MistralTokenizer)
         return self.source.pieces() if is_mistral else pieces_of(self.source, self.special_ids)
 
+    @cached_property
+    def special_texts(self) -> dict[str, int]:
+        """{text without white space around it: id} of the special tokens that have a text."""
+        texts = ((self.token_text(token_id).strip(), token_id) for token_id in sorted(self.special_ids))
+        return {text: token_id for text, token_id in texts if text}
+
     @property
     def vocab_size(self) -> int:
         """The largest id plus one, added tokens included. The model's vocab_size may be larger (padding)."""

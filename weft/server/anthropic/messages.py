@@ -58,8 +58,9 @@ def messages_router(context: ServerContext) -> APIRouter:
     async def count_tokens(request: Request) -> Response:
         parsed = await context.read(request, CountTokensBody)
         served = await context.model(request, parsed.body)
-        chat = await asyncio.to_thread(_chat, served, parsed)
-        prompt = await render(served, chat.body)
+        with renamed_fields(_NAMES):
+            chat = await asyncio.to_thread(_chat, served, parsed)
+            prompt = await render(served, chat.body)
         token_ids = await served.encode(prompt, "messages", add_special_tokens=False)
         return Response(msgspec.json.encode({"input_tokens": len(token_ids)}), media_type="application/json",
                         headers=ignored_header(parsed.ignored))

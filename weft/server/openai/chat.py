@@ -54,9 +54,7 @@ def _logprobs(turn: Turn, answer: CompletionOutput) -> dict[str, Any] | None:
     """`logprobs` of an answer, or of a part of it; None unless requested."""
     if turn.params.logprobs is None or not answer.token_ids:
         return None
-    given = turn.params.logprob_token_ids
-    num_top = (turn.body.top_logprobs or 0) if given is None else len(given) + 1      # and the sampled one
-    return chat_logprobs(turn.names, answer.token_ids, answer.logprobs or [], num_top)
+    return chat_logprobs(turn.names, answer.token_ids, answer.logprobs or [], turn.num_top_logprobs)
 
 
 def choices_of(turn: Turn, output: RequestOutput) -> tuple[list[dict[str, Any]], int | None]:

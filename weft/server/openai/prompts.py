@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from weft.errors import QueueFullError, RequestError
+from weft.errors import QueueFullError
 from weft.frontend.lanes import num_chars
-from weft.server.errors import ApiError, bad_field, dotted
+from weft.server.errors import bad_field
 from weft.server.openai.schemas import ChatBody, TokenizeBody
 from weft.server.served import ServedModel
 
@@ -18,7 +18,7 @@ _SWITCHES = ("enable_thinking", "thinking")      # variables of chat templates
 
 async def render(served: ServedModel, body: ChatBody | TokenizeBody, *,
                  shows_tools: bool = True) -> str | list[int]:
-    """The prompt of `body.messages`, as text or token ids. ApiError 400 names the wrong message or field.
+    """The prompt of `body.messages`, as text or token ids. RequestError names the wrong message or field.
 
     shows_tools: False: the template does not get the tools.
     """
@@ -39,8 +39,6 @@ async def render(served: ServedModel, body: ChatBody | TokenizeBody, *,
 
     try:
         return await served.engine.lanes.run(work, num_chars(messages))
-    except RequestError as error:
-        raise ApiError(400, str(error), dotted(error.field)) from error
     except QueueFullError as error:
         raise served.too_many(error) from error
 

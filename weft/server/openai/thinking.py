@@ -38,5 +38,5 @@ def reasoning_budget(max_tokens: int | None, kind: ParserKind | None, params: Sa
 
 def _ids(mark: str, tokenizer: Tokenizer) -> list[int]:
     """The tokens of a mark: the one that it is, or those of its text."""
-    single = [token_id for token_id in tokenizer.special_ids if tokenizer.token_text(token_id) == mark]
-    return single or tokenizer.encode(mark, add_special_tokens=False)
+    single = tokenizer.special_texts.get(mark)
+    return tokenizer.encode(mark, add_special_tokens=False) if single is None else [single]

@@ -79,6 +79,12 @@ class Turn:
             for part in parts)
 
     @property
+    def num_top_logprobs(self) -> int:
+        """Alternatives that are reported with each token; of given ids all, and the sampled one."""
+        given = self.params.logprob_token_ids
+        return (self.body.top_logprobs or 0) if given is None else len(given) + 1
+
+    @property
     def model(self) -> str:
         """The model's name in responses."""
         return self.body.model or self.served.names[0]
@@ -144,4 +150,5 @@ def _parse_request(served: ServedModel, body: ChatBody, prompt: str | list[int],
     if not isinstance(prompt, str):
         prompt = tokenizer.decode(token_ids[-_TAIL_TOKENS:], skip_special_tokens=False)
     return ParseRequest(tools=body.tools, prompt=prompt[-_TAIL_CHARS:], continued=continued, prompt_token_ids=token_ids,
-                        is_streamed=body.stream, body=body.model_dump(exclude_unset=True), tokenizer=tokenizer)
+                        is_streamed=body.stream, tokenizer=tokenizer,
+                        body=body.model_dump(exclude_unset=True) if served.parsers.read_bodies else {})

@@ -18,7 +18,7 @@ class ParseRequest:
     continued: the text of the message that the answer goes on with; None: the answer is a new message.
     prompt_token_ids: the prompt.
     is_streamed: whether the answer comes in pieces, rather than as a whole.
-    body: the request as its client sent it, for parsers of others.
+    body: the request as its client sent it, for parsers of others; may be {} where there are none.
     tokenizer: the model's `Tokenizer`, for parsers of others.
     """
 

@@ -13,6 +13,7 @@ from weft.text.parsing.kind import ParseRequest, ParserKind
 from weft.text.parsing.registry import REASONING_PARSERS, TOOL_PARSERS, ParserRegistry
 from weft.text.reasoning.reasoning_format import ReasoningFormat
 from weft.text.tokenizer import Tokenizer
+from weft.text.tools.tool_format import ToolFormat
 from weft.text.vllm_parsers.adapter import VllmKind
 
 logger = logging.getLogger("weft")
@@ -44,6 +45,12 @@ class Parsers:
         """The reasoning that stands before a form of the answer; None: none, or nobody knows how it looks."""
         return self.reasoning.before_form(request) if isinstance(self.reasoning, ReasoningFormat) else None
 
+    @property
+    def read_bodies(self) -> bool:
+        """True if a parser of others may look at `ParseRequest.body`."""
+        return any(kind is not None and not isinstance(kind, ToolFormat | ReasoningFormat)
+                   for kind in (self.tools, self.reasoning))
+
     def need_special_tokens(self, tokenizer: Tokenizer, *, with_tools: bool) -> bool:
         """True if the answer's text must keep its special tokens, because marks of these parsers are among them."""
         kinds = [kind for kind in (self.tools if with_tools else None, self.reasoning) if kind is not None]
@@ -54,8 +61,7 @@ def has_special_marks(kind: ParserKind, tokenizer: Tokenizer) -> bool:
     """True if one of the kind's marks has a special token; of a kind that does not tell its marks, too."""
     if kind.all_marks is None:
         return True
-    special = {tokenizer.token_text(token_id).strip() for token_id in tokenizer.special_ids} - {""}
-    return any(text in mark for mark in kind.all_marks for text in special)
+    return any(text in mark for mark in kind.all_marks for text in tokenizer.special_texts)
 
 
 def choose_parsers(tokenizer: Tokenizer | None, *, tools: str | None, reasoning: str | None) -> Parsers:

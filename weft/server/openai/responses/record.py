@@ -80,7 +80,7 @@ class Record:
         if self.turn.params.logprobs is None or not answer.token_ids:
             return []
         return chat_logprobs(self.turn.names, answer.token_ids, answer.logprobs or [],
-                             self.turn.body.top_logprobs or 0)["content"]
+                             self.turn.num_top_logprobs)["content"]
 
 
 def _usage(output: RequestOutput, parts: AnswerParts, num_reasoning_tokens: int | None) -> dict[str, Any]:

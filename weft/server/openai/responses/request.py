@@ -53,7 +53,7 @@ def logprob_fields(body: ResponsesBody) -> dict[str, Any]:
             raise bad_field(f"include.{i}", name, expected=f"one of {', '.join(INCLUDABLE)}")
     if LOGPROBS not in body.include and body.top_logprobs is None:
         return {}
-    return {"logprobs": True, "top_logprobs": body.top_logprobs or 0}
+    return {"logprobs": True, "top_logprobs": body.top_logprobs}
 
 
 def input_messages(given: str | list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -59,8 +59,9 @@ def responses_router(context: ServerContext) -> APIRouter:
     async def input_tokens(request: Request) -> Response:
         parsed = await context.read(request, InputBody)
         served = await context.model(request, parsed.body)
-        _, chat = await asyncio.to_thread(_chat, served, store, parsed)
-        prompt = await render(served, chat.body)
+        with renamed_fields(_NAMES):
+            _, chat = await asyncio.to_thread(_chat, served, store, parsed)
+            prompt = await render(served, chat.body)
         token_ids = await served.encode(prompt, "input", add_special_tokens=False)
         return _json({"object": "response.input_tokens", "input_tokens": len(token_ids)},
                      ignored_header(parsed.ignored))
