@@ -17,8 +17,8 @@ LAYERS = (
     "errors",
     "version",
     "compat.vllm.options",      # a floor of its own: the lowest modules ask its table; the rest of compat is higher
-    "structured_outputs",
     "field_checks",
+    "structured_outputs",
     "reasoning_budget",
     "sampling_extras",
     "sampling_params",

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from weft.errors import RequestError
+from weft.reasoning_budget import ReasoningBudget
 from weft.sampling_params import BeamSearchParams, RequestOutputKind, SamplingParams
 
 NAN, INF, HUGE = math.nan, math.inf, 10**400
@@ -158,3 +159,14 @@ def test_beam_search_parameters_are_checked_too(field, value):
         BeamSearchParams(**({"beam_width": 2, "max_tokens": 5} | {field: value}))
 
     assert error.value.field == field
+
+
+def test_a_clone_shares_neither_the_form_nor_the_budget_of_reasoning():
+    schema, marks = {"type": "object", "properties": {"x": {}}}, [1, 2]
+    form = SamplingParams(structured_outputs={"json": schema})
+    budget = SamplingParams(reasoning_budget=ReasoningBudget(max_tokens=1, end_token_ids=marks, is_open=True))
+
+    form.clone().structured_outputs.json["properties"]["y"] = {}
+    budget.clone().reasoning_budget.end_token_ids.append(3)
+
+    assert form.structured_outputs.json == schema and budget.reasoning_budget.end_token_ids == [1, 2]

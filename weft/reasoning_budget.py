@@ -41,6 +41,10 @@ class ReasoningBudget(msgspec.Struct, kw_only=True, frozen=True):
             raise RequestError(f"{_FIELD}.start_token_ids", self.start_token_ids,
                                expected="at least one token id, unless is_open is True")
 
+    def clone(self) -> ReasoningBudget:
+        """A copy that shares no lists with this object."""
+        return msgspec.structs.replace(self, **{name: getattr(self, name).copy() for name in _MARKS})
+
     def check_vocabulary(self, vocab_size: int) -> None:
         """RequestError unless every token id is in [0, vocab_size)."""
         for name in _MARKS:

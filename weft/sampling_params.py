@@ -166,7 +166,10 @@ class SamplingParams(SamplingExtras, metaclass=VllmParams, kw_only=True, omit_de
 
     def clone(self) -> SamplingParams:
         """A copy that shares no lists with this object; checked again, because fields may have been assigned since."""
-        return msgspec.structs.replace(self, **{
+        form, budget = self.structured_outputs, self.reasoning_budget
+        own = {"structured_outputs": form and msgspec.structs.replace(form),      # which copies the form itself
+               "reasoning_budget": budget and budget.clone()}
+        return msgspec.structs.replace(self, **own, **{
             name: value.copy() for name in ("stop", "stop_token_ids", "logit_bias", "allowed_token_ids", "bad_words",
                                             "logprob_token_ids", "extra_outputs", "logits_processors", "extra_args",
                                                   "dry_sequence_breakers")

@@ -14,6 +14,7 @@ import msgspec
 from weft.compat.vllm.options.params import Accept, VllmParams
 from weft.compat.vllm.options.structures import accept_structures
 from weft.errors import RequestError
+from weft.field_checks import check_flag, check_strings, check_text
 
 FIELD = "structured_outputs"
 _INNER = ("source", "reasoning")      # fields that no request gives
@@ -76,8 +77,7 @@ class StructuredOutputsParams(msgspec.Struct, metaclass=VllmParams, kw_only=True
             if getattr(self, name) is not None:
                 _check_text(self.field(name), getattr(self, name))
         for name in ("disable_any_whitespace", "disable_additional_properties"):
-            if not isinstance(getattr(self, name), bool):
-                raise RequestError(self.field(name), getattr(self, name), expected="True or False")
+            check_flag(self.field(name), getattr(self, name))
         if self.json_object is not None and self.json_object is not True:
             raise RequestError(self.field("json_object"), self.json_object, expected="True, or leave it out")
         if self.choice is not None:
@@ -114,29 +114,17 @@ def read_structures(value: Any, source: str = "") -> StructuredOutputsParams:
 
 
 def _check_text(field: str, value: Any) -> None:
-    if not isinstance(value, str) or not value:
+    if not check_text(field, value):
         raise RequestError(field, value, expected="a text that is not empty")
     if "\0" in value:
         raise RequestError(field, value, expected="a text without the character NUL")
-    _check_unicode(field, value)
-
-
-def _check_unicode(field: str, value: str) -> None:
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise RequestError(field, value, expected="text that UTF-8 can hold",
-                           hint=f"There is a lone surrogate at character {error.start}.") from None
 
 
 def _choices(field: str, value: Any) -> list[str]:
-    if not isinstance(value, list | tuple) or not value:
+    choices = check_strings(field, value)
+    if not choices:
         raise RequestError(field, value, expected="a list of texts that is not empty")
-    for i, choice in enumerate(value):
-        if not isinstance(choice, str) or not choice:
-            raise RequestError(f"{field}[{i}]", choice, expected="a text that is not empty")
-        _check_unicode(f"{field}[{i}]", choice)
-    return list(value)
+    return choices
 
 
 def _json_value(field: str, value: Any, max_depth: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from weft.errors import RequestError, did_you_mean
-from weft.grammar.schema_parts import escape, subschemas
+from weft.grammar.schema_parts import at_pointer, escape, subschemas
 
 ENFORCED = frozenset((
     "type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref", "properties", "required", "additionalProperties",
@@ -93,14 +93,8 @@ def _target(root: Any, ref: str, pointer: str, field: str) -> tuple[str, Any]:
     if not place.startswith("#/"):
         raise RequestError(field, pointer, expected="a $ref to a place in the schema, such as #/$defs/name",
                            hint=f"It is {ref[:100]!r}.")
-    found: Any = root
-    for part in place[2:].split("/"):
-        key = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(found, list) and key.isdecimal() and int(key) < len(found):
-            found = found[int(key)]
-        elif isinstance(found, dict) and key in found:
-            found = found[key]
-        else:
-            raise RequestError(field, pointer, expected="a $ref to a place that the schema has",
-                               hint=f"There is nothing at {ref[:100]!r}.")
-    return place, found
+    try:
+        return place, at_pointer(root, inside)
+    except LookupError:
+        raise RequestError(field, pointer, expected="a $ref to a place that the schema has",
+                           hint=f"There is nothing at {ref[:100]!r}.") from None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 _ONE = ("items", "additionalItems", "additionalProperties")
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
@@ -40,6 +41,20 @@ def rewritten(schema: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -
         elif name in _ONE:
             new[name] = rewritten(value, change)
     return change(new)
+
+
+def at_pointer(root: Any, place: str) -> Any:
+    """What lies in a JSON value at a place such as "#/$defs/name/items/0". LookupError if there is nothing."""
+    found = root
+    for part in unquote(place).removeprefix("#").removeprefix("/").split("/") if place not in ("#", "#/", "") else ():
+        key = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(found, list) and key.isdecimal() and int(key) < len(found):
+            found = found[int(key)]
+        elif isinstance(found, Mapping) and key in found:
+            found = found[key]
+        else:
+            raise LookupError(place)
+    return found
 
 
 def escape(name: str) -> str:

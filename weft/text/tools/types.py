@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from weft.grammar.schema_parts import at_pointer
+
 _OTHERS = frozenset({"integer", "number", "boolean", "null", "object", "array"})
 _NESTED = ("anyOf", "oneOf", "allOf")
 _MAX_REFERENCES = 20
@@ -64,7 +66,10 @@ def _types_of(schema: Any, root: Any, depth: int) -> set[str]:
     if not isinstance(schema, Mapping) or not depth:
         return set()
     if isinstance(schema.get("$ref"), str):
-        return _types_of(_referred(root, schema["$ref"]), root, depth - 1)
+        try:
+            return _types_of(at_pointer(root, schema["$ref"]), root, depth - 1)
+        except LookupError:
+            return set()
     given = schema.get("type")
     types = {given} if isinstance(given, str) else {name for name in given if isinstance(name, str)} if isinstance(
         given, list | tuple) else set()
@@ -75,14 +80,6 @@ def _types_of(schema: Any, root: Any, depth: int) -> set[str]:
         values = schema.get("enum") or ([schema["const"]] if "const" in schema else [])
         types = set().union(*(_type_of(value) for value in values)) if isinstance(values, list) else set()
     return types
-
-
-def _referred(root: Any, reference: str) -> Any:
-    """The schema at a JSON pointer such as #/$defs/Unit; None if there is none."""
-    found = root
-    for key in reference.removeprefix("#").strip("/").split("/"):
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found
 
 
 def _value(text: str) -> Any:
