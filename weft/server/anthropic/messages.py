@@ -95,7 +95,7 @@ def _message(turn: Turn, output: RequestOutput) -> dict[str, Any]:
     answer, parts = output.outputs[0], turn.parts()
     parts.push(answer)
     return {**_head(turn), "content": whole_blocks(parts.answer),
-            **_stop(turn, answer, len(answer.token_ids), has_calls=bool(parts.answer.tool_calls)),
+            **_stop(turn, answer, len(answer.token_ids), has_calls=parts.answer.has_calls),
             "usage": _usage(output, len(answer.token_ids))}
 
 
@@ -128,7 +128,7 @@ async def _stream(turn: Turn) -> AsyncGenerator[bytes, None]:
 
 def _last(turn: Turn, output: RequestOutput, answer: CompletionOutput, parts: AnswerParts) -> list[dict[str, Any]]:
     num_tokens = len(parts.token_ids)
-    stop = _stop(turn, answer, num_tokens, has_calls=bool(parts.answer.tool_calls))
+    stop = _stop(turn, answer, num_tokens, has_calls=parts.answer.has_calls)
     return [{"type": "message_delta", "delta": stop, "usage": _usage(output, num_tokens)}, {"type": "message_stop"}]
 
 

@@ -48,19 +48,19 @@ class AnswerParts:
 
     def finish_reason(self, output: CompletionOutput) -> str | None:
         """`tool_calls` for an answer that ended by itself and calls tools; else the engine's reason."""
-        is_call = self._names_calls and output.finish_reason == "stop" and bool(self.answer.tool_calls)
+        is_call = self._names_calls and output.finish_reason == "stop" and self.answer.has_calls
         return "tool_calls" if is_call else output.finish_reason
 
     def message(self, role: str, echo: str) -> dict[str, Any]:
         """The `message` of a whole answer. echo: text before its content."""
         answer = self.answer
-        is_else = bool(answer.tool_calls) or answer.reasoning is not None
+        is_else = answer.has_calls or answer.reasoning is not None
         content = echo + (answer.content or "")
         message: dict[str, Any] = {"role": role, "content": None if is_else and not content else content,
                                    "refusal": None}
         if answer.reasoning is not None:
             message |= {"reasoning": answer.reasoning, "reasoning_content": answer.reasoning}
-        if answer.tool_calls:
+        if answer.has_calls:
             message["tool_calls"] = [{"id": call.id, "type": "function",
                                       "function": {"name": call.name, "arguments": call.arguments}}
                                      for call in answer.tool_calls]

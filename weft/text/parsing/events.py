@@ -70,9 +70,10 @@ class ToolCall:
 class ParsedAnswer:
     """A whole answer, of the events so far."""
 
-    tool_calls: list[ToolCall] = field(default_factory=list)
-    _content: list[str] = field(default_factory=list)          # pieces: joining them at each event would be quadratic
+    # Pieces of texts: joining them at each event would be quadratic.
+    _content: list[str] = field(default_factory=list)
     _reasoning: list[str] = field(default_factory=list)
+    _calls: list[tuple[CallStart, list[str]]] = field(default_factory=list)
 
     @property
     def content(self) -> str | None:
@@ -83,6 +84,16 @@ class ParsedAnswer:
     def reasoning(self) -> str | None:
         """Text of the reasoning; None where the answer has none."""
         return "".join(self._reasoning) if self._reasoning else None
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        """The calls, in order."""
+        return [ToolCall(start.id, start.name, "".join(pieces)) for start, pieces in self._calls]
+
+    @property
+    def has_calls(self) -> bool:
+        """True if the answer calls a tool."""
+        return bool(self._calls)
 
     def __eq__(self, other: object) -> bool:
         """Equal parts, however they were divided."""
@@ -97,10 +108,10 @@ class ParsedAnswer:
                     self._content.append(text)
                 case Reasoning(text):
                     self._reasoning.append(text)
-                case CallStart(_, call_id, name):
-                    self.tool_calls.append(ToolCall(call_id, name))
+                case CallStart():
+                    self._calls.append((event, []))
                 case CallArguments(index, text):
-                    self.tool_calls[index].arguments += text
+                    self._calls[index][1].append(text)
 
 
 def collect(events: Iterable[Event]) -> ParsedAnswer:

@@ -71,7 +71,7 @@ class Record:
         message: dict[str, Any] = {"role": "assistant", "content": answer.content}
         if answer.reasoning is not None:
             message["reasoning"] = answer.reasoning
-        if answer.tool_calls:
+        if answer.has_calls:
             message["tool_calls"] = [{"id": call.id, "type": "function", "function": {
                 "name": call.name, "arguments": call.arguments}} for call in answer.tool_calls]
         return message
