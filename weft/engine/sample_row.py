@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 from weft.engine.sequence import Sequence
 from weft.sampling_params import SamplingParams
 
 
-class SampleRow(NamedTuple):
-    """One row of logits: the distribution of the token after a sequence's tokens and after `drafts`."""
+@dataclass(slots=True, eq=False)
+class SampleRow:
+    """One row of logits: the distribution of the token after a sequence's tokens and after `drafts`.
+
+    forced_id: the token, if the request says it whatever the logits are.
+    """
 
     seq: Sequence
     drafts: tuple[int, ...] = ()
+    forced_id: int | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.forced_id = self._find_forced()
 
     @property
     def params(self) -> SamplingParams:
@@ -33,9 +41,7 @@ class SampleRow(NamedTuple):
         """The number of output tokens before the token to sample."""
         return self.num_tokens - self.seq.num_prompt_tokens
 
-    @property
-    def forced_id(self) -> int | None:
-        """The token, if the request says it whatever the logits are."""
+    def _find_forced(self) -> int | None:
         request, place = self.seq.request, self.num_output_tokens
         if place < len(request.forced_token_ids):
             return request.forced_token_ids[place]
