@@ -75,7 +75,6 @@ class AsyncLLM:
         self._outputs = OutputProcessor(self.tokenizer)
         self._middle = self.tokenizer and FillInMiddle(self.tokenizer)
         self._gate = Gate()
-        self._has_sent_vocabulary = False
 
     @classmethod
     def from_engine_args(cls, engine_args: EngineArgs, start_engine_loop: bool = True, usage_context: Any = None,
@@ -299,9 +298,8 @@ class AsyncLLM:
 
     def _submit(self, prepared: Prepared) -> None:
         self._outputs.add(prepared)
-        if self._inputs.vocabulary is not None and not self._has_sent_vocabulary:
-            self._client.set_vocabulary(self._inputs.vocabulary)
-            self._has_sent_vocabulary = True
+        if (vocabulary := self._inputs.vocabulary.take()) is not None:
+            self._client.set_vocabulary(vocabulary)
         if not self._gate.passes(prepared.request_id, prepared.children):
             return
         try:

@@ -24,14 +24,13 @@ from weft.frontend.pooling_inputs import check_types, complete_pooling, pair_ids
 from weft.frontend.prompt_ids import PromptIds, named
 from weft.frontend.prompts import Prompt, parse_prompt
 from weft.frontend.tokenization import Tokenization
+from weft.frontend.vocabulary import EngineVocabulary
 from weft.grammar.form import ConstraintSpec
 from weft.grammar.read import read_constraint
-from weft.grammar.vocabulary import Vocabulary
 from weft.pooling_params import PoolingParams
 from weft.sampling_params import BeamSearchParams, SamplingParams
 from weft.structured_outputs import FIELD
 from weft.text.tokenizer import Tokenizer
-from weft.text.vocabulary import vocabulary_of
 
 MAX_BAD_WORD_TOKENS = 1024
 _SEED_MASK = 2**63 - 1
@@ -81,12 +80,11 @@ class InputProcessor:
     """Makes the requests for one engine. info: the started engine's properties.
 
     max_model_len: the most tokens of prompt and output together, from the engine's memory plan.
-    vocabulary: the tokens' bytes, for the engine's grammars; None until a request has one.
+    vocabulary: the tokens' bytes, for the engine's grammars.
     """
 
     def __init__(self, config: EngineConfig, tokenizer: Tokenizer | None, info: EngineInfo) -> None:
         self.tokenizer = tokenizer
-        self.vocabulary: Vocabulary | None = None
         self.max_model_len = info.max_model_len
         self._info, self._model = info, config.model
         self.vocab_size = config.model.vocab_size
@@ -97,6 +95,7 @@ class InputProcessor:
         self._has_priorities = config.scheduler.policy == "priority"
         eos = {*config.model.eos_token_ids, *(() if tokenizer is None else (tokenizer.eos_token_id,))}
         self.eos_token_ids = sorted(i for i in eos if i is not None and 0 <= i < self.vocab_size)
+        self.vocabulary = EngineVocabulary(vocab_size=self.vocab_size, eos_token_ids=self.eos_token_ids)
 
     def prepare(self, request_id: str, prompt: Any, params: SamplingParams | PoolingParams, *, priority: int = 0,
                 arrival_time: float | None = None, add_special_tokens: bool = True,
@@ -352,9 +351,7 @@ class InputProcessor:
         """The grammar of the answer, if the request wants one. Makes the vocabulary, which the engine needs for it."""
         if params.structured_outputs is None:
             return None
-        if self.vocabulary is None:
-            self.vocabulary = vocabulary_of(self._require_tokenizer(FIELD), vocab_size=self.vocab_size,
-                                            eos_token_ids=self.eos_token_ids)
+        self.vocabulary.read(self._require_tokenizer(FIELD))
         return read_constraint(params.structured_outputs)
 
     def _count(self, value: int | None) -> int | None:

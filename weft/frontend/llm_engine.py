@@ -37,7 +37,6 @@ class LLMEngine:
         self.config = with_max_model_len(config, self.client.info.max_model_len)
         self.inputs = InputProcessor(config, self.tokenizer, self.client.info)
         self._outputs = OutputProcessor(self.tokenizer)
-        self._has_sent_vocabulary = False
 
     @classmethod
     def from_engine_args(cls, engine_args: EngineArgs, usage_context: Any = None,
@@ -56,9 +55,8 @@ class LLMEngine:
         """Queue a request that `inputs` has prepared: all of its sequences or, after an error, none."""
         self._outputs.add(prepared)
         try:
-            if self.inputs.vocabulary is not None and not self._has_sent_vocabulary:
-                self.client.set_vocabulary(self.inputs.vocabulary)
-                self._has_sent_vocabulary = True
+            if (vocabulary := self.inputs.vocabulary.take()) is not None:
+                self.client.set_vocabulary(vocabulary)
             for child in prepared.children:
                 self.client.add(child)
         except BaseException:
