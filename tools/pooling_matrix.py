@@ -73,7 +73,7 @@ def found(path: Path, name: str, given: list[list[int]]) -> tuple[str, list[Any]
         task = "classify" if name.endswith(CLASSIFIERS[0]) else "token_classify"
     params = PoolingParams(task=task, use_activation=False)
     asked = [{"prompt_token_ids": ids} for ids in given]
-    with LLM(model=str(path), max_model_len=max(map(len, given)), **OPTIONS) as llm:
+    with LLM(model=str(path), runner="pooling", max_model_len=max(map(len, given)), **OPTIONS) as llm:
         (how,) = llm.apply_model(lambda module: getattr(module, "level", "native"))
         outputs = llm.encode(asked, params, use_tqdm=False)
         for prompt in asked:

@@ -88,13 +88,12 @@ def _transformers_reason(model: ModelConfig) -> str | None:
             raise ConfigError("model_impl", "transformers", expected="auto or native beside model_file or model_class")
         return "option model_impl"
     names = model.hf_config["architectures"]
-    if model.model_impl == "native" or code is not None or any(map(_is_known, names)):
+    is_plain = "text_config" not in model.hf_config       # a body with parts for media is another than the text model's
+    if model.model_impl == "native" or code is not None or any(map(ModelRegistry.entry_of, names)):
+        return None
+    if is_plain and any(map(ModelRegistry.body_of, names)):
         return None
     return "weft has no description of its own" if is_known(model) else None
-
-
-def _is_known(name: str) -> bool:
-    return ModelRegistry.entry_of(name) is not None or ModelRegistry.body_of(name) is not None
 
 
 def _check_runner(runner: str, model: EngineModel) -> None:

@@ -27,13 +27,15 @@ class Purpose:
         return self.runner == "pooling"
 
 
-def read_purpose(model: ModelConfig, architecture: str, *, generates: bool) -> Purpose:
+def read_purpose(model: ModelConfig, architecture: str, *, generates: bool, has_head: bool = False) -> Purpose:
     """What the options `runner` and `convert` ask for; where they are "auto", what the files say.
 
     architecture: the name that was chosen of the config's. generates: whether the code behind that name can generate.
+    has_head: that code has a head for tokens, whatever the name's end says (MarianMTModel).
     ConfigError for a runner that the model is not for.
     """
-    named = runner_and_convert(architecture) or (("generate", "none") if generates else ("pooling", "embed"))
+    default = ("generate", "none") if generates else ("pooling", "embed")
+    named = default if has_head else runner_and_convert(architecture) or default
     if not generates:
         named = ("pooling", named[1] if named[1] != "none" else "embed")
     runner = model.runner if model.runner != "auto" else _runner(model, named[0])

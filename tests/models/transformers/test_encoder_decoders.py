@@ -7,7 +7,7 @@ from tiny_encoder_decoders import ARCHITECTURE_OF, generated, write_pair
 from tiny_transformers import write_kind
 
 from weft import LLM, SamplingParams
-from weft.errors import NotBuiltError, RequestError
+from weft.errors import ConfigError, NotBuiltError, RequestError
 from weft.sampling_params import BeamSearchParams
 from weft.testing import verify_model
 
@@ -178,10 +178,10 @@ def test_a_comparison_part_by_part_is_refused(t5):
         verify_model(t5[0])
 
 
-def test_an_encoder_decoder_without_a_head_is_refused(tmp_path):
+def test_an_encoder_decoder_that_cannot_be_called_with_a_prompt_alone_is_refused(tmp_path):
     write_pair(tmp_path, "t5")
     file = tmp_path / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"architectures": ["T5Model"]}))
 
-    with pytest.raises(NotBuiltError, match="T5Model"):
+    with pytest.raises(ConfigError, match=r"T5Model.*In Transformers it raises ValueError"):
         engine(tmp_path)

@@ -9,7 +9,6 @@ from tiny_encoders import token_states, write_sentence_files
 from tiny_transformers import ARCHITECTURE_OF, write_kind
 
 from weft import LLM
-from weft.errors import NotBuiltError
 
 LEVELS = {"bert": "wired", "roberta": "wired", "distilbert": "wired", "albert": "own cache", "esm": "wired"}
 PROMPTS = [[5 + i, 77, 19 + 2 * i, 105] * (1 + 3 * i) for i in range(4)]
@@ -49,12 +48,3 @@ def test_without_sentence_files_a_decoder_is_pooled_at_its_last_token(tmp_path):
 
     wanted = F.normalize(token_states(model, PROMPTS[1])[-1], dim=-1)
     assert torch.allclose(torch.tensor(output.outputs.embedding), wanted, atol=1e-4)
-
-
-def test_a_classifier_is_refused(tmp_path):
-    write_kind(tmp_path, "bert")
-    file = tmp_path / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"architectures": ["BertForSequenceClassification"]}))
-
-    with pytest.raises(NotBuiltError, match="classify"):
-        LLM(model=str(tmp_path), model_impl="transformers", skip_tokenizer_init=True)

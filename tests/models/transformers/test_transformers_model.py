@@ -221,8 +221,8 @@ def test_what_the_engine_cannot_express_is_said(tmp_path):
     file = tmp_path / "config.json"
     values = json.loads(file.read_text())
 
-    file.write_text(json.dumps(values | {"architectures": ["LlamaForSequenceClassification"]}))
-    with pytest.raises(NotBuiltError, match="classify"):
+    file.write_text(json.dumps(values | {"architectures": ["LlamaForQuestionAnswering"]}))
+    with pytest.raises(NotBuiltError, match="generates, classifies"):
         engine(tmp_path)
 
 

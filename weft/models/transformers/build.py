@@ -5,13 +5,11 @@ from __future__ import annotations
 from inspect import signature
 from typing import Any
 
-from weft.architectures.reader import ConfigReader
 from weft.checkpoint.reader import Checkpoint
 from weft.config.engine_config import EngineConfig, ModelConfig
 from weft.config.frozen import thaw
 from weft.errors import NotBuiltError
 from weft.layers.context import LayerContext
-from weft.models.pooling import pooler_spec, read_pooling_keys
 from weft.models.transformers.attention import register
 from weft.models.transformers.find_class import find_class
 from weft.models.transformers.model import TransformersModel
@@ -30,21 +28,16 @@ def transformers_model(config: EngineConfig, context: LayerContext, checkpoint: 
     cls, hf_config = find_class(model), _config_object(model)
     _check_encoder(cls, model)
     register()
-    keys = read_pooling_keys(ConfigReader(model.hf_config, source=model.config_source), classifies=False)
-    return TransformersModel(cls, hf_config, config, checkpoint, context, pooler_spec(keys, model, default=None))
+    return TransformersModel(cls, hf_config, config, checkpoint, context)
 
 
 def _check_encoder(cls: Any, model: ModelConfig) -> None:
-    """NotBuiltError for a model with an encoder beside a decoder that does not take tokens or does not give them."""
+    """NotBuiltError for a model with an encoder beside a decoder that does not take tokens."""
     if "decoder_input_ids" not in signature(cls.forward).parameters:
         return
     if cls.main_input_name != "input_ids":
         raise NotBuiltError("architectures", [cls.__name__], expected="an encoder of token ids",
                             source=model.config_source, hint=f"This one takes {cls.main_input_name}.")
-    if not cls.can_generate():
-        raise NotBuiltError("architectures", [cls.__name__], expected="a model with a head, which generates",
-                            source=model.config_source,
-                            hint="weft does not pool the states of an encoder-decoder model yet.")
 
 
 def _config_object(model: ModelConfig) -> Any:

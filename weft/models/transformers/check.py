@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from weft.cache.groups import CacheGroup, FullGroup
 from weft.cache.masks import Bidirectional, Chunked
 from weft.cache.need import TokensNeed, cache_groups
 from weft.layers.paged_attention import PagedAttention
 from weft.models.transformers.cache_own import OwnCaches
-from weft.models.transformers.outline import call_model, first_states
 from weft.ops.attention import AttentionPlan, attention_plan
 from weft.ops.attention.ranges import KeyRanges, bidirectional, chunked
 from weft.ops.step import Step
@@ -120,12 +119,6 @@ def _plan(group: Any, query_lens: tuple[int, ...], seq_lens: tuple[int, ...], nu
         ranges = chunked(query_lens, seq_lens, group.mask.size)
     return attention_plan(query_lens=query_lens, seq_lens=seq_lens, num_decodes=num_decodes, slots=slots, table=table,
                           window=group.window, block_size=block_size, ranges=ranges)
-
-
-def sees_later(model: nn.Module, token_ids: list[int], states: Tensor) -> bool:
-    """Whether the first token's state depends on later tokens. states: [T, E] of all tokens together."""
-    alone = first_states(call_model(model, torch.tensor([token_ids[: len(token_ids) // 2]])))[0, :1]
-    return difference(alone, states[:1]) is not None
 
 
 def fit_own(own: OwnCaches, sequences: list[list[int]], wanted: Tensor, encoder_ids: Tensor | None = None) -> None:

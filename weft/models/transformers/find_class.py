@@ -41,9 +41,9 @@ def find_class(model: ModelConfig) -> Any:
     found = _own_class(names)
     if found is None:
         found = _remote(model, names)
-    if "Classification" in found.__name__ or "QuestionAnswering" in found.__name__:
-        raise NotBuiltError("architectures", names, expected="a model that generates, or whose states are pooled",
-                            source=model.config_source, hint="The tasks classify and score are not built yet.")
+    if "QuestionAnswering" in found.__name__ or "MultipleChoice" in found.__name__:
+        raise NotBuiltError("architectures", names, expected="a model that generates, classifies, or whose states are "
+                            "pooled", source=model.config_source)
     return found
 
 

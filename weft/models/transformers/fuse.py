@@ -53,9 +53,13 @@ class Fusion:
         fuse_head(model, self._context, self._step)
 
 
-def held_bytes(model: nn.Module) -> int:
-    """Bytes of the weights of weft's layers as their kernels hold them."""
-    return sum(layer.held_bytes({}) for layer in layers_of(model))
+def weight_bytes(model: nn.Module, fusion: Fusion | None) -> int:
+    """Bytes of a model's parameters and buffers, those that modules share once; of weft's layers as kernels hold them.
+    """
+    replaced = set() if fusion is None else fusion.replaced
+    tensors = {id(x): x for x in (*model.parameters(), *model.buffers()) if id(x) not in replaced}
+    held = 0 if fusion is None else sum(layer.held_bytes({}) for layer in layers_of(fusion.stack))
+    return held + sum(x.numel() * x.element_size() for x in tensors.values())
 
 
 class FusedHead(nn.Module):

@@ -7,7 +7,7 @@ the model stays as it is, with a cache of its own for each sequence.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -16,30 +16,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weft.architectures.model_words import LayerWords, ModelWords
-from weft.architectures.pooling_spec import PoolerSpec, SeqPooling
-from weft.architectures.words import layer_words
+from weft.architectures.model_words import ModelWords
 from weft.cache.masks import CAUSAL, Bidirectional
 from weft.checkpoint.reader import Checkpoint
 from weft.checkpoint.report import LoadReport
 from weft.config.engine_config import EngineConfig
 from weft.errors import ConfigError, NotBuiltError, WeftError
 from weft.layers.context import LayerContext
-from weft.layers.layer import StepLimits, allocate
+from weft.layers.layer import StepLimits
 from weft.layers.paged_attention import PagedAttention
 from weft.layers.pooler import Pooler
 from weft.layers.public.layer import StepRef
-from weft.models.encoder_len import max_encoder_len
-from weft.models.engine_model import EncoderInput
-from weft.models.pooling import load_modules
-from weft.models.sizes import layers_of, num_parameters, step_bytes
+from weft.models.purpose import read_purpose
+from weft.models.sizes import layers_of, step_bytes
 from weft.models.transformers.attention import PAGED, Wire
 from weft.models.transformers.cache_own import OwnCaches, own_cache_layers, text_config, without_cache
-from weft.models.transformers.check import check_wired, difference, fit_own, sees_later, trial_ids
-from weft.models.transformers.fuse import Fusion, held_bytes
+from weft.models.transformers.check import check_wired, difference, fit_own, trial_ids
+from weft.models.transformers.facts import can_generate, encoder_input, end_token, model_words, num_layers
+from weft.models.transformers.fuse import Fusion, weight_bytes
 from weft.models.transformers.kinds import module_class
 from weft.models.transformers.load import load_model
-from weft.models.transformers.outline import call_model, first_states, outline, takes_argument
+from weft.models.transformers.outline import call_model, first_states, outline
+from weft.models.transformers.pooling import HeadPooler, WholePrompts, fill_pooler, make_pooler, pooled_outline
 from weft.models.transformers.wiring import NotWiredError, Site, find_sites, meta_model
 from weft.ops.attention import AttentionParams
 from weft.ops.kernel import Choice
@@ -51,8 +49,8 @@ _BUFFERS = 8        # rows of the widest product that a block of foreign code is
 
 
 class TransformersModel:
-    """As EngineModel. cls: the class of Transformers. pooler_spec: of models that do not generate; without a pooling:
-    their last token, or the first if its state depends on later ones.
+    """As EngineModel. cls: the class of Transformers. A model whose states are pooled is pooled as its files say, else
+    at its last token, or at the first if its state depends on later ones.
 
     ConfigError when the class cannot be made from the config.
     """
@@ -63,26 +61,29 @@ class TransformersModel:
     num_token_types = 0
 
     def __init__(self, cls: Any, hf_config: Any, config: EngineConfig, checkpoint: Checkpoint | None,
-                 context: LayerContext, pooler_spec: PoolerSpec) -> None:
+                 context: LayerContext) -> None:
         self._cls, self._hf_config, self._config = cls, hf_config, config
         self._checkpoint, self._context, self._step = checkpoint, context, StepRef()
         self.name, self._outline = cls.__name__, None
         model = self._without_memory()
-        self.encoder = encoder_input(model, hf_config)
-        generates = model.get_output_embeddings() is not None
-        self._pooler_spec = pooler_spec
+        generates = can_generate(model)
+        purpose = read_purpose(config.model, self.name, generates=generates, has_head=generates)
+        self.encoder = None if purpose.pools else encoder_input(model, hf_config)
         self._width = getattr(text_config(hf_config), "hidden_size", 0)
-        self.pooler = None if generates else self._pooler("cls")
+        self._says_pooling, self.pooler = make_pooler(purpose, self.name, self._width, config.model)
         self.tasks = frozenset({"generate"}) if self.pooler is None else self.pooler.tasks
-        self.module = module_class("generate" if generates else "embed", config.model.hf_config)(model)
-        self.own_caches: OwnCaches | None = None
+        kind = "generate" if self.pooler is None else "classify" if purpose.convert == "classify" else "embed"
+        self.module = module_class(kind, config.model.hf_config)(model)
+        self.own_caches: OwnCaches | WholePrompts | None = None
         self._first_position = 0                              # the position of a sequence's first token
         self.fusion: Fusion | None = None
-        if self.encoder is not None:
+        has_encoder = encoder_input(model, hf_config) is not None
+        self._end = end_token(hf_config) if has_encoder else None            # token that ends all prompts
+        if has_encoder:
             self._keep_own("it has an encoder")
             return
         try:
-            self._outline, self._sites = find_sites(model, _num_layers(hf_config))
+            self._outline, self._sites = find_sites(model, num_layers(hf_config))
             self.caches: tuple[Any, ...] = tuple(self._paged(site) for site in self._sites)
             self.shares_prefixes = True
         except (NotWiredError, WeftError) as reason:
@@ -93,10 +94,6 @@ class TransformersModel:
             self.caches = self.fusion.caches
         except (NotWiredError, WeftError) as reason:
             self._stay_unfused(str(reason))
-
-    def _pooler(self, default: SeqPooling) -> Pooler:
-        spec = self._pooler_spec
-        return Pooler(spec if spec.pooling else replace(spec, pooling=(default,)), self._width)
 
     def _without_memory(self) -> Any:
         try:
@@ -133,26 +130,11 @@ class TransformersModel:
 
     def words(self) -> ModelWords:
         """As EngineModel."""
-        model = self.module.model
-        kinds: dict[tuple[Any, ...], list[int]] = {}
-        for number, site in enumerate(self._sites):
-            kinds.setdefault((site.num_heads, site.num_kv_heads, site.head_dim, site.window), []).append(number)
-        each = num_parameters(model) // max(1, len(self._sites))
-        rows = tuple(LayerWords(
-            layers=layer_words(numbers), numbers=tuple(numbers),
-            positions="Transformers", ffn="Transformers", norms="Transformers",
-            attention=f"{heads} heads, {kv_heads} kv heads of {size}" + (f", window {window}" if window else ""),
-            parameters=each, cache_bytes_per_token=self.caches[numbers[0]].need.bytes_per_token, state_bytes=0)
-            for (heads, kv_heads, size, window), numbers in kinds.items())
-        how = "wired to weft's cache" if self._sites else "unmodified, with its own cache"
-        return ModelWords(f"{self.name} of Transformers, {how}", "as its code says", rows)
+        return model_words(self.name, self.module.model, self._sites, self.caches)
 
     def weight_bytes(self) -> int:
         """As EngineModel: parameters and buffers, those that modules share once."""
-        replaced = set() if self.fusion is None else self.fusion.replaced
-        tensors = {id(x): x for x in (*self.module.parameters(), *self.module.buffers()) if id(x) not in replaced}
-        held = 0 if self.fusion is None else held_bytes(self.fusion.stack)
-        return held + sum(x.numel() * x.element_size() for x in tensors.values())
+        return weight_bytes(self.module, self.fusion)
 
     def step_bytes(self, limits: StepLimits) -> int:
         """As EngineModel; what lies between foreign operators is an estimate by the widest matrix."""
@@ -184,9 +166,8 @@ class TransformersModel:
         self.module.model = model = self._read()
         with torch.inference_mode():
             self._choose(model)
-        if self.pooler is not None:
-            allocate(self.pooler, self._context.device)
-            load_modules(self.pooler, checkpoint.path, is_dummy=checkpoint.is_dummy)
+        if isinstance(self.pooler, Pooler):
+            fill_pooler(self.pooler, checkpoint, self._context.device)
         tensors = checkpoint.tensors
         return LoadReport(num_tensors=len(tensors), num_bytes=sum(info.num_bytes for info in tensors.values()),
                           seconds=perf_counter() - start, files=checkpoint.files, is_head_tied=False)
@@ -202,9 +183,12 @@ class TransformersModel:
     def _choose(self, model: Any) -> None:
         """Wire the model if that gives its own numbers on a few tokens; else keep its own caches."""
         tokens = trial_ids(self._vocab_size)
-        wanted = self._outlined(model, tokens) if self.encoder is None else [self._beside_encoder(model, tokens[0])]
-        if self.pooler is not None and not self._pooler_spec.pooling and not sees_later(model, tokens[0], wanted[0]):
-            self.pooler = self._pooler("last")
+        if self.pooler is not None:
+            if self._end is not None:
+                tokens = [[*ids, self._end] for ids in tokens]
+            wanted = self._pooled(model, tokens)
+        else:
+            wanted = self._outlined(model, tokens) if self.encoder is None else [self._beside_encoder(model, tokens[0])]
         if self.fusion is not None:
             problem = self._fused_problem(model, tokens, wanted)
             if problem is not None:
@@ -222,9 +206,14 @@ class TransformersModel:
                 model.set_attn_implementation("eager")
                 self._keep_own(f"wired to weft's cache, {problem}")
         if self._sites:
+            if isinstance(self.pooler, HeadPooler):
+                self.pooler.head = self._classified
             why = f"; not fused, because {self.module.reason}" if self.module.reason else ""
             logger.info("%s of Transformers is %s: %d attention modules, checked on %d tokens%s", self.name,
                         self.module.level, len(self._sites), sum(map(len, tokens)), why)
+            return
+        if self.pooler is not None:
+            self.own_caches = self._whole_prompts(model)
             return
         backbone = None if self._outline is None else model.get_submodule(self._outline.backbone)
         self.own_caches = OwnCaches(model, backbone, has_encoder=self.encoder is not None)
@@ -241,6 +230,37 @@ class TransformersModel:
             logger.debug("fusing failed", exc_info=True)
             return f"{type(error).__name__}: {str(error)[:200]}"
         return self._problem(tokens, wanted)
+
+    def _pooled(self, model: Any, tokens: list[list[int]]) -> list[Tensor]:
+        """The states [T, E] of each sequence as the unmodified model has them. Settles what is behind them."""
+        try:
+            if not self._sites:
+                raise NotWiredError(self.module.reason)
+            self._outline, wanted = pooled_outline(model, tokens, self.pooler)
+        except Exception as error:
+            if self._sites:
+                self._keep_own(str(error))
+            self._outline, wanted = None, [self._rows(model, ids) for ids in tokens]
+        self._check_numbers(torch.cat(wanted))
+        if isinstance(self.pooler, Pooler) and not self._says_pooling:
+            alone = self._rows(model, tokens[0][: len(tokens[0]) // 2])
+            if difference(alone[:1], wanted[0][:1]) is None:              # no token sees later ones
+                self.pooler = Pooler(replace(self.pooler.spec, pooling=("last",)), self._width)
+        return wanted
+
+    def _rows(self, model: Any, token_ids: list[int]) -> Tensor:
+        """What the unmodified model gives for a prompt. ConfigError when the class does not compute."""
+        try:
+            return self._whole_prompts(model).states("", 0, token_ids)
+        except Exception as error:
+            raise self._not_computing(error) from error
+
+    def _whole_prompts(self, model: Any) -> WholePrompts:
+        return WholePrompts(model, gives_logits=isinstance(self.pooler, HeadPooler))
+
+    def _classified(self, states: Tensor, token_ids: Sequence[int]) -> Tensor:
+        assert self._outline is not None, "a wired model has an outline"
+        return self._outline.classified(self.module.model, states, token_ids)
 
     def _outlined(self, model: Any, tokens: list[list[int]]) -> list[Tensor]:
         """The states [T, E] of each sequence as the unmodified model has them; its logits if it has no separate head.
@@ -269,9 +289,12 @@ class TransformersModel:
         try:
             return call_model(model, batch).logits[0]
         except Exception as error:
-            raise ConfigError("architectures", self.name, expected="a class that computes this model's token ids",
-                              source=self._config.model.config_source,
-                              hint=f"In Transformers it raises {type(error).__name__}: {error}") from error
+            raise self._not_computing(error) from error
+
+    def _not_computing(self, error: Exception) -> ConfigError:
+        return ConfigError("architectures", self.name, expected="a class that computes this model's token ids",
+                           source=self._config.model.config_source,
+                           hint=f"In Transformers it raises {type(error).__name__}: {error}")
 
     def _trial_input(self) -> Tensor:
         """Token ids [n] for the encoder."""
@@ -300,11 +323,15 @@ class TransformersModel:
             return f"it raises {type(error).__name__}: {str(error)[:200]}"
 
     def try_step(self, step: Step) -> None:
-        """As EngineModel: a first forward pass. ConfigError for NaN or infinity."""
+        """As EngineModel: a first forward pass, unless whole prompts were tried. ConfigError for NaN or infinity."""
+        if isinstance(self.own_caches, WholePrompts):
+            return
         given = {} if self.encoder is None else {0: self._trial_input()}
         hidden = self.forward(replace(step, request_ids=("trial",), encoder_ids=given))
         self.end_sequences(["trial"])
-        values = hidden if self.pooler is not None else self.compute_logits(hidden)
+        self._check_numbers(hidden if self.pooler is not None else self.compute_logits(hidden))
+
+    def _check_numbers(self, values: Tensor) -> None:
         if values.isnan().any() or not values.isfinite().any(dim=-1).all():
             raise ConfigError("dtype", self._config.model.dtype, expected=f"one in which {self.name} gives numbers",
                               hint="A first step gave NaN or infinity. Are the weights whole? Try dtype=\"float32\".")
@@ -326,7 +353,7 @@ class TransformersModel:
         finally:
             self._step.begin(None)
 
-    def _each_alone(self, own: OwnCaches, step: Step) -> Tensor:
+    def _each_alone(self, own: OwnCaches | WholePrompts, step: Step) -> Tensor:
         rows, out = 0, []
         for place, encoder_ids in step.encoder_ids.items():
             own.encode(step.request_ids[place], encoder_ids)
@@ -369,16 +396,3 @@ class TransformersModel:
         if self.fusion is not None:
             self.fusion.stack.steps.refuse(reason)
 
-
-def encoder_input(model: Any, hf_config: Any) -> EncoderInput | None:
-    """What the encoder of a model without memory takes; None: it has none beside a decoder."""
-    if not takes_argument(model, "decoder_input_ids"):
-        return None
-    size = getattr(hf_config, "src_vocab_size", None)                        # FSMT has one for each language
-    return EncoderInput(vocab_size=size or model.get_encoder().get_input_embeddings().num_embeddings,
-                        max_len=max_encoder_len(hf_config))
-
-
-def _num_layers(hf_config: Any) -> int | None:
-    found = getattr(text_config(hf_config), "num_hidden_layers", None)
-    return found if isinstance(found, int) else None

@@ -7,9 +7,9 @@ with them afterwards is the head. weft calls backbone and head apart, because on
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -48,6 +48,16 @@ class Outline:
         with _replaced(model.get_submodule(self.backbone), result):
             out = model(**{_IDS: torch.zeros(1, len(hidden_states), dtype=torch.int64), "use_cache": False})
         return out.logits[0]
+
+    def classified(self, model: nn.Module, hidden_states: Tensor, token_ids: Sequence[int]) -> Tensor:
+        """The logits, [L] or [T, L], that a classifier makes of all states [T, E] of a prompt."""
+        body = model.get_submodule(self.backbone)
+        states, pooler = hidden_states.unsqueeze(0), getattr(body, "pooler", None)
+        pooled = {}
+        if isinstance(pooler, nn.Module) and "pooler_output" in {field.name for field in fields(self.output)}:
+            pooled["pooler_output"] = pooler(states)                    # the body's own, which its head may read
+        with _replaced(body, self.output(last_hidden_state=states, **pooled)):
+            return model(**{_IDS: torch.tensor([list(token_ids)])} | _flags(model)).logits[0]
 
 
 class Answering(TorchDispatchMode):
