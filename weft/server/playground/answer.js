@@ -3,14 +3,16 @@
 //   message.content, .reasoning: texts
 //   message.calls: [{id, name, arguments}], the tools that the model calls; arguments: a text, JSON as a rule
 //   message.finish: stop, length, … as the server says; "stopped" by the user; "failed", then .error says why
-//   message.figures: {speed, ttft, promptTokens, cachedTokens, answerTokens}; null: not known
+//   message.figures: as in clock.js. message.tokens: as in tokens.js, where the request wants them
 
 import { streamed } from "./api.js";
+import { figuresOf, newClock, tick } from "./clock.js";
+import { tokensOf } from "./tokens.js";
 
 /** Ask for an answer to `body` and write it into `message`. Calls `changed()` after each event; never rejects.
  *  Returns the error; null: there was none, or the user stopped the answer. */
 export async function answerInto(message, body, { signal, changed }) {
-  const clock = { start: performance.now(), first: null, last: null };
+  const clock = newClock();
   let usage = null;
   message.finish = "stopped";
   try {
@@ -31,11 +33,10 @@ export async function answerInto(message, body, { signal, changed }) {
   return null;
 }
 
-function take(message, { delta, finish_reason: finish }, clock) {
-  if (delta.content || delta.reasoning || delta.tool_calls) {
-    clock.last = performance.now();
-    clock.first ??= clock.last;
-  }
+function take(message, choice, clock) {
+  const { delta, finish_reason: finish } = choice;
+  if (delta.content || delta.reasoning || delta.tool_calls) tick(clock);
+  if (choice.logprobs) message.tokens = [...(message.tokens ?? []), ...tokensOf(choice)];
   message.content += delta.content ?? "";
   if (delta.reasoning) message.reasoning = (message.reasoning ?? "") + delta.reasoning;
   for (const part of delta.tool_calls ?? []) takeCall(message, part);
@@ -49,14 +50,4 @@ function takeCall(message, { index, id, function: part }) {
   call.id = id ?? call.id;
   call.name += part?.name ?? "";
   call.arguments += part?.arguments ?? "";
-}
-
-function figuresOf({ start, first, last }, usage) {
-  return {
-    speed: usage && last > first ? (1000 * (usage.completion_tokens - 1)) / (last - first) : null,
-    ttft: first && first - start,
-    promptTokens: usage?.prompt_tokens ?? null,
-    cachedTokens: usage ? usage.prompt_tokens_details?.cached_tokens ?? 0 : null,
-    answerTokens: usage?.completion_tokens ?? null,
-  };
 }

@@ -10,17 +10,19 @@ import { showFigures } from "./figures.js";
 import { formFields } from "./form.js";
 import { offerUndo, tell } from "./notice.js";
 import { requestFields, systemMessages } from "./settings.js";
+import { tokenFields } from "./tokens.js";
 import { toolFields } from "./tools.js";
 import { add, choose, path, remove } from "./tree.js";
 import { copyText, drawTurns, scrollToEnd, updateTurn } from "./turns.js";
 
+const PATH = "v1/chat/completions";
 const KEEP_MS = 1000; // a running answer is kept this often, so that a reload loses little of it
 const [input, send, stop] = ["input", "send", "stop"].map(byId);
 const runs = new Map(); // {id of a conversation: {message, controller}}
 
 /** Listen to the composer, and draw what is open. refused(): called when the server wants an API key. */
-export function setUpChat({ model, refused }) {
-  const context = { model, refused };
+export function setUpChat({ card, refused }) {
+  const context = { card, refused };
   onChange(() => draw(context));
   byId("composer").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -100,8 +102,9 @@ function bodyFor(context, conversation, last) {
   const shown = path(conversation);
   const history = shown.slice(0, shown.findIndex(({ id }) => id === last) + 1)
     .filter(({ role, content, calls }) => role !== "assistant" || content || calls).map(asSent);
-  return { model: context.model(), messages: [...systemMessages(), ...history], ...requestFields(), ...formFields(),
-    ...toolFields() };
+  const card = context.card();
+  return { model: card?.id, messages: [...systemMessages(), ...history], ...requestFields(), ...formFields(),
+    ...toolFields(), ...tokenFields(PATH, card?.meta.max_logprobs ?? 0) };
 }
 
 function asSent({ role, content, calls, callId }) {
@@ -125,7 +128,7 @@ function curlBody(context) {
 function copyCurl(context, button) {
   clearFieldErrors();
   try {
-    copyText(asCurl("v1/chat/completions", curlBody(context)), button);
+    copyText(asCurl(PATH, curlBody(context)), button);
   } catch (error) {
     say(error, context);
   }

@@ -1,18 +1,21 @@
 // The page: wires the parts together, and looks after the drawers, the keys and the server's health.
 
 import { setUpChat, stopAnswer } from "./chat.js";
+import { fitPrompt, setUpCompletion, stopCompletion } from "./complete.js";
 import { load } from "./conversations.js";
 import { byId, makeButton } from "./dom.js";
 import { openDrawer, setUpDrawers } from "./drawers.js";
+import { setUpEngine, showMetrics, showModel } from "./engine.js";
 import { setUpForm } from "./form.js";
 import { hasKey, setKey } from "./key.js";
 import { setUpList } from "./list.js";
-import { watchMetrics } from "./metrics.js";
 import { tell } from "./notice.js";
-import { loadModels, modelName, onModel } from "./served.js";
+import { loadModels, modelCard, onModel } from "./served.js";
 import { setUpSettings, showDefaults } from "./settings.js";
 import { setUpTheme } from "./theme.js";
 import { setUpTools } from "./tools.js";
+import { currentView, goTo, setUpViews } from "./views.js";
+import { watchMetrics } from "./watch.js";
 
 const EXAMPLES = ["Tell me a story about a small fox.", "What is 27 + 38?", "Tell me a story about a rainy day.",
   "What is 64 + 19?"];
@@ -26,12 +29,13 @@ function askForKey() {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !stopAnswer()) openDrawer(null);
+  const stopped = event.key === "Escape" && (currentView() === "complete" ? stopCompletion() : stopAnswer());
+  if (event.key === "Escape" && !stopped) openDrawer(null);
   const isTyping = event.target.matches("input, textarea, select");
   if (event.key === "/" && !isTyping && !event.ctrlKey && !event.metaKey) {
     event.preventDefault();
     openDrawer(null);
-    byId("input").focus();
+    byId(currentView() === "complete" ? "prompt" : "input").focus();
   }
 });
 byId("key-card").addEventListener("submit", (event) => {
@@ -48,10 +52,12 @@ setUpDrawers();
 setUpSettings();
 setUpForm();
 setUpTools();
-const chat = setUpChat({ model: modelName, refused: askForKey });
+const chat = setUpChat({ card: modelCard, refused: askForKey });
+setUpCompletion({ card: modelCard, refused: askForKey });
 setUpList({
   stop: stopAnswer,
   opened() {
+    goTo("chat");
     openDrawer(null);
     tell("");
     if (HAS_KEYBOARD) byId("input").focus();
@@ -59,10 +65,20 @@ setUpList({
 });
 byId("curl").addEventListener("click", () => chat.copyCurl(byId("curl")));
 byId("examples").append(...EXAMPLES.map((text) => makeButton(text, () => chat.say(text))));
-watchMetrics((isUp) => {
-  byId("health").className = `dot ${isUp ? "up" : "down"}`;
-  byId("health").setAttribute("aria-label", isUp ? "server: up" : "server: cannot be reached");
+setUpEngine();
+setUpViews((name) => {
+  openDrawer(null);
+  tell("");
+  if (name === "complete") fitPrompt();
 });
-onModel(({ meta }) => showDefaults(meta.sampling_defaults));
+watchMetrics((samples, time) => {
+  byId("health").className = `dot ${samples ? "up" : "down"}`;
+  byId("health").setAttribute("aria-label", samples ? "server: up" : "server: cannot be reached");
+  showMetrics(samples, time);
+});
+onModel((card) => {
+  showDefaults(card.meta.sampling_defaults);
+  showModel(card);
+});
 loadModels(askForKey);
 load().then(() => HAS_KEYBOARD && byId("input").focus());

@@ -5,12 +5,13 @@ import { byId } from "./dom.js";
 import { tell } from "./notice.js";
 
 const listeners = [];
+let card;
 
 /** Call `listener(card)` when the model is known, and when the user chooses another. card: an entry of /v1/models. */
 export const onModel = (listener) => listeners.push(listener);
 
-/** The name of the chosen model; undefined while none is known. */
-export const modelName = () => byId("model").value || undefined;
+/** The card of the chosen model; undefined while none is known. */
+export const modelCard = () => card;
 
 /** Ask the server what it serves. refused(): called when it wants an API key. */
 export async function loadModels(refused) {
@@ -20,7 +21,7 @@ export async function loadModels(refused) {
     select.replaceChildren(...cards.map(({ id }) => new Option(id, id)));
     select.classList.toggle("single", cards.length === 1);
     const show = () => {
-      const card = cards.find(({ id }) => id === select.value);
+      card = cards.find(({ id }) => id === select.value);
       byId("context").textContent = `${card.max_model_len.toLocaleString("en")} tokens of context`;
       listeners.forEach((listener) => listener(card));
     };

@@ -4,11 +4,13 @@ import { callsOf } from "./calls.js";
 import { byId, make, makeButton } from "./dom.js";
 import { editorOf } from "./editor.js";
 import { renderMarkdown } from "./markdown.js";
+import { drawTokens } from "./tokens.js";
 import { path, siblings } from "./tree.js";
 
 const list = byId("turns");
 const scroller = byId("messages");
 const NAMES = { user: "You", assistant: "Model" };
+const asTokens = new Set(); // ids of the messages that are shown as tokens
 let shownId = null; // of the conversation that is drawn
 
 /** Draw `conversation`. actions: {choose, edit, regenerate, remove, answerCalls}, functions of a message. running: its
@@ -82,10 +84,11 @@ function showParts(item, message) {
   const text = item.querySelector(".text");
   item.classList.toggle("failed", message.finish === "failed");
   if (message.reasoning) showReasoning(text, message.reasoning);
-  if (message.role === "assistant") renderMarkdown(text, message.content);
+  if (message.tokens && asTokens.has(message.id)) text.replaceChildren(drawTokens(message.tokens));
+  else if (message.role === "assistant") renderMarkdown(text, message.content);
   else text.textContent = message.content;
-  text.hidden = Boolean(message.calls && !message.content);
-  if (!message.content && !item.classList.contains("streaming")) text.append(nothingIn(message));
+  text.hidden = Boolean(message.calls && !message.content && !asTokens.has(message.id));
+  if (!message.content && !message.calls && !item.classList.contains("streaming")) text.append(nothingIn(message));
 }
 
 function showReasoning(text, reasoning) {
@@ -112,9 +115,21 @@ function toolsOf(conversation, message, actions) {
   return make("div", { className: "tools" }, branchesOf(conversation, message, actions),
     note ? make("span", { className: "note" }, note) : null,
     copy,
+    message.tokens ? switchOf(message, actions) : null,
     isAnswer ? tool("Regenerate", () => actions.regenerate(message)) : null,
     message.role === "tool" ? null : tool("Edit", () => startEditing(message, actions)),
     tool("Delete", () => actions.remove(message)));
+}
+
+function switchOf(message, actions) {
+  const isOn = asTokens.has(message.id);
+  const button = makeButton("Tokens", () => {
+    if (isOn) asTokens.delete(message.id);
+    else asTokens.add(message.id);
+    actions.redraw();
+  }, { "aria-pressed": String(isOn) });
+  button.dataset.do = "Tokens";
+  return button;
 }
 
 function branchesOf(conversation, message, actions) {
