@@ -6,7 +6,6 @@ This module knows no HTTP.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -18,6 +17,7 @@ from weft.engine.process.messages import EngineInfo, EngineStats
 from weft.frontend.pooling import PoolingRecord
 from weft.outputs import RequestMetrics, RequestOutput
 from weft.sampling_params import SamplingParams
+from weft.server.token_times import TokenTimes
 
 LATENCY = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
 FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160,
@@ -38,7 +38,8 @@ def token_buckets(max_model_len: int) -> tuple[int, ...]:
 class EngineMetrics:
     """An observer of `AsyncLLM` with its metrics registry.
 
-    stats: returns the engine's latest statistics. sleeps: returns whether the engine sleeps.
+    token_times: the times between tokens of streamed answers. stats: returns the engine's latest statistics. sleeps:
+    returns whether the engine sleeps.
     """
 
     def __init__(self, config: EngineConfig, info: EngineInfo, stats: Callable[[], EngineStats],
@@ -47,10 +48,13 @@ class EngineMetrics:
         self._values = (config.served_model_names[0], _ENGINE)
         self.registry.register(_StatsCollector(self._values, config, info, stats, sleeps))
         self._seconds = {name: self._histogram(name, buckets) for name, buckets in (
-            ("time_to_first_token_seconds", FIRST_TOKEN), ("inter_token_latency_seconds", BETWEEN_TOKENS),
+            ("time_to_first_token_seconds", FIRST_TOKEN),
             ("request_time_per_output_token_seconds", BETWEEN_TOKENS), ("e2e_request_latency_seconds", LATENCY),
             ("request_queue_time_seconds", LATENCY), ("request_inference_time_seconds", LATENCY),
             ("request_prefill_time_seconds", LATENCY), ("request_decode_time_seconds", LATENCY))}
+        self.token_times = TokenTimes("weft:inter_token_latency_seconds", "Seconds between tokens of streamed answers.",
+                                      dict(zip(_LABELS, self._values, strict=True)), BETWEEN_TOKENS)
+        self.registry.register(self.token_times)
         tokens = token_buckets(info.max_model_len)
         self._counts = {name: self._histogram(name, buckets) for name, buckets in (
             ("request_prompt_tokens", tokens), ("request_generation_tokens", tokens),
@@ -95,10 +99,6 @@ class EngineMetrics:
             self._counts[name].observe(count)
         for name, seconds in _durations(record.metrics, 0):
             self._seconds[name].observe(max(seconds, 0.0))
-
-    def between_tokens(self, seconds: float) -> None:
-        """Records the time between two tokens of a streamed answer."""
-        self._seconds["inter_token_latency_seconds"].observe(seconds)
 
     def rejected(self, reason: str) -> None:
         """Counts a request that was refused before it started."""
@@ -218,24 +218,3 @@ class _StatsCollector(Collector):
                  "kv_cache_bytes": self._info.kv_cache_bytes}
         family = GaugeMetricFamily("weft:cache_config_info", "Sizes of the KV cache.", labels=(*_LABELS, *facts))
         return self._add(family, 1, *map(str, facts.values()))
-
-
-class TokenClock:
-    """Measures the times between the tokens of one streamed request and records them in `metrics`."""
-
-    def __init__(self, metrics: EngineMetrics) -> None:
-        self._metrics = metrics
-        self._last: dict[tuple[int, int], float] = {}      # {stream: seconds at its last token}
-
-    def tick(self, stream: tuple[int, int], num_tokens: int) -> None:
-        """Records `num_tokens` new tokens of `stream`. Tokens that come together share the time since the last one.
-
-        stream: (prompt index, answer index).
-        """
-        now = time.monotonic()
-        last = self._last.get(stream)
-        self._last[stream] = now
-        if last is None:
-            return
-        for _ in range(num_tokens):
-            self._metrics.between_tokens((now - last) / num_tokens)

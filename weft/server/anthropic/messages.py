@@ -20,7 +20,6 @@ from weft.server.anthropic.schemas import CountTokensBody, MessagesBody
 from weft.server.context import ServerContext
 from weft.server.disconnect import started_stream, until_disconnect
 from weft.server.errors import anthropic_body, renamed_fields
-from weft.server.metrics import TokenClock
 from weft.server.openai.answer_parts import AnswerParts
 from weft.server.openai.prompts import render
 from weft.server.openai.schemas import ChatBody, Parsed, parse
@@ -28,6 +27,7 @@ from weft.server.openai.streaming import closed_stream
 from weft.server.openai.turn import Turn, prepare_turn
 from weft.server.request_fields import ignored_header
 from weft.server.served import ServedModel
+from weft.server.token_times import TokenClock
 from weft.text.reasoning.reasoning_format import ReasoningFormat
 
 # Field of a chat body -> the field of this route that it comes from.
@@ -110,7 +110,7 @@ def _stop(turn: Turn, answer: CompletionOutput, num_tokens: int, *, has_calls: b
 
 
 async def _stream(turn: Turn) -> AsyncGenerator[bytes, None]:
-    clock, blocks, parts, has_begun = TokenClock(turn.served.metrics), BlockStream(), turn.parts(), False
+    clock, blocks, parts, has_begun = TokenClock(turn.served.metrics.token_times), BlockStream(), turn.parts(), False
     async with aclosing(turn.generation.outputs()) as outputs:
         async for _, output in outputs:
             if not has_begun:

@@ -16,7 +16,6 @@ from fastapi import APIRouter, Request, Response
 from weft.outputs import CompletionOutput, RequestOutput
 from weft.server.context import ServerContext
 from weft.server.disconnect import started_stream, until_disconnect
-from weft.server.metrics import TokenClock
 from weft.server.openai.answer_parts import AnswerParts, delta_of
 from weft.server.openai.generation import prompt_fields, token_fields, usage_of
 from weft.server.openai.logprobs import chat_logprobs, prompt_logprobs
@@ -24,6 +23,7 @@ from weft.server.openai.schemas import ChatBody
 from weft.server.openai.streaming import StreamUsage, closed_with_done, event
 from weft.server.openai.turn import Turn, prepare_turn
 from weft.server.request_fields import ignored_header
+from weft.server.token_times import TokenClock
 
 
 def chat_router(context: ServerContext) -> APIRouter:
@@ -80,7 +80,7 @@ def _response(turn: Turn, output: RequestOutput) -> bytes:
 async def _stream(turn: Turn) -> AsyncGenerator[bytes, None]:
     head = head_of(turn, "chat.completion.chunk")
     counts = StreamUsage(turn.body.stream_options, always=turn.served.options.enable_force_include_usage)
-    clock, begun = TokenClock(turn.served.metrics), False
+    clock, begun = TokenClock(turn.served.metrics.token_times), False
     parts = [turn.parts() for _ in range(turn.params.n)]
     async with aclosing(turn.generation.outputs()) as outputs:
         async for _, output in outputs:

@@ -21,7 +21,6 @@ from weft.sampling_params import SamplingParams
 from weft.server.context import ServerContext
 from weft.server.disconnect import started_stream, until_disconnect
 from weft.server.errors import ApiError, bad_field, dotted
-from weft.server.metrics import TokenClock
 from weft.server.openai.generation import Generation, prompt_fields, sampling_params, token_fields, usage_of
 from weft.server.openai.logprobs import CompletionLogprobs, TokenNames, prompt_logprobs
 from weft.server.openai.schemas import MAX_PROMPTS, CompletionBody, Parsed
@@ -29,6 +28,7 @@ from weft.server.openai.streaming import StreamUsage, check_stream_options, clos
 from weft.server.origin import origin_of
 from weft.server.request_fields import ignored_header, priority_of, request_id_of, timeout_of
 from weft.server.served import ServedModel
+from weft.server.token_times import TokenClock
 
 Prompt = str | list[int]
 
@@ -203,7 +203,7 @@ def _choice(job: _Job, prompt: int, output: RequestOutput, answer: CompletionOut
 
 async def _stream(job: _Job) -> AsyncGenerator[bytes, None]:
     counts = StreamUsage(job.body.stream_options, always=job.served.options.enable_force_include_usage)
-    clock, echoes, logprobs = TokenClock(job.served.metrics), {}, {}
+    clock, echoes, logprobs = TokenClock(job.served.metrics.token_times), {}, {}
     async with aclosing(job.generation.outputs()) as outputs:
         async for prompt, output in outputs:
             counts.count(prompt, output)

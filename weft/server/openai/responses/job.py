@@ -11,12 +11,12 @@ import msgspec
 
 from weft.outputs import CompletionOutput, RequestOutput
 from weft.server.errors import as_api_error
-from weft.server.metrics import TokenClock
 from weft.server.openai.responses.event_log import EventLog
 from weft.server.openai.responses.record import Record
 from weft.server.openai.responses.schemas import ResponsesBody
 from weft.server.openai.responses.store import ResponseStore, Stored
 from weft.server.openai.turn import Turn
+from weft.server.token_times import TokenClock
 
 
 class Job:
@@ -80,7 +80,7 @@ class Job:
                 yield self._event({"type": "response.failed", "response": self.record.response})
 
     async def _events(self) -> AsyncGenerator[bytes, None]:
-        clock = TokenClock(self._turn.served.metrics)
+        clock = TokenClock(self._turn.served.metrics.token_times)
         async with aclosing(self._turn.generation.outputs()) as outputs:
             async for _, output in outputs:
                 if not self._number:
