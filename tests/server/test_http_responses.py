@@ -11,6 +11,8 @@ from fake_engine import FakeEngine
 from http_server import running_server
 
 from weft.errors import EngineDeadError
+from weft.server.openai.responses.event_log import EventLog
+from weft.server.openai.responses.store import ResponseStore, Stored
 from weft.server.options import ServerOptions
 
 
@@ -203,6 +205,24 @@ def test_the_events_of_a_response_that_failed_in_the_background_end_with_that(st
 
     [event] = answer.text.strip().split("\n\n")
     assert json.loads(event.split("\ndata: ")[1])["response"]["error"]["message"] == "It ended."
+
+
+def test_the_events_of_running_responses_count_for_the_stores_bytes():
+    def running(name: str) -> Stored:
+        return Stored({"id": name}, [], [], log=EventLog())
+
+    store, old, new = ResponseStore(100), running("old"), running("new")
+    store.put(old)
+    store.put(new)
+    new.log.add(b"x" * 30)
+    assert store.num_bytes == old.size() + new.size() <= 100
+
+    new.log.add(b"x" * 40)      # there is no room for both
+    assert store.num_bytes == new.size()
+    old.log.add(b"x" * 1000)    # a forgotten one counts no more
+    assert store.num_bytes == new.size()
+    new.log.add(b"x" * 100)     # larger than the store
+    assert store.num_bytes == 0
 
 
 def test_only_a_response_that_was_streamed_in_the_background_has_events(client, url):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 
 class EventLog:
-    """Events in their order; the number of an event is its place. Used by one event loop."""
+    """Events in their order; the number of an event is its place. Used by one event loop.
+
+    on_growth: called with the bytes of each further event.
+    """
 
     def __init__(self) -> None:
         self.num_bytes = 0
+        self.on_growth: Callable[[int], None] = lambda num_bytes: None
         self._events: list[bytes] = []
         self._is_closed = False
         self._news = asyncio.Event()
@@ -20,6 +24,7 @@ class EventLog:
         self._events.append(event)
         self.num_bytes += len(event)
         self._wake()
+        self.on_growth(len(event))
 
     def close(self) -> None:
         """There are no further events."""

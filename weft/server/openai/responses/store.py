@@ -36,7 +36,10 @@ class Stored:
 
 
 class ResponseStore:
-    """Holds responses by their ids. max_bytes: of all of them as JSON; 0: none is kept."""
+    """Holds responses by their ids. max_bytes: of all of them as JSON, with their events; 0: none is kept.
+
+    A response that runs in the background counts as it grows, and may be forgotten too; its work goes on.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -56,8 +59,9 @@ class ResponseStore:
             return
         self._stored[response_id] = (stored, size)
         self.num_bytes += size
-        while self.num_bytes > self.max_bytes:
-            self._drop(next(iter(self._stored)))
+        if stored.log is not None:
+            stored.log.on_growth = lambda num_bytes: self._grow(response_id, num_bytes)
+        self._make_room()
 
     def get(self, response_id: str, field: str = "response_id") -> Stored:
         """The response. ApiError 404 if it is not here (any more)."""
@@ -74,6 +78,20 @@ class ResponseStore:
             stored.task.cancel()
         self._drop(response_id)
 
+    def _grow(self, response_id: str, num_bytes: int) -> None:
+        stored, size = self._stored[response_id]
+        self._stored[response_id] = (stored, size + num_bytes)
+        self.num_bytes += num_bytes
+        self._make_room()
+
+    def _make_room(self) -> None:
+        while self.num_bytes > self.max_bytes:
+            self._drop(next(iter(self._stored)))
+
     def _drop(self, response_id: str) -> None:
-        _, size = self._stored.pop(response_id, (None, 0))
+        if response_id not in self._stored:
+            return
+        stored, size = self._stored.pop(response_id)
         self.num_bytes -= size
+        if stored.log is not None:
+            stored.log.on_growth = lambda num_bytes: None
