@@ -71,13 +71,21 @@ def test_without_a_key_every_route_is_closed_but_the_public_ones(client):
     assert opened == PUBLIC_PATHS
 
 
+@pytest.mark.parametrize("path", ["/nowhere", "/v1", "//health", "/health/", "/playgrounds/x"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_path_that_is_no_route_is_closed_too(client, method, path):
+    assert client.request(method, str(client.base_url).rstrip("/") + path).status_code == 401
+
+
 @pytest.mark.parametrize("headers", [{"Authorization": "Bearer wrong"}, {"Authorization": "secret"},
-                                     {"Authorization": "Basic secret"}, {"X-API-Key": ""}, {"Cookie": "secret"}])
+                                     {"Authorization": "Basic secret"}, {"X-API-Key": ""}, {"Cookie": "secret"},
+                                     {"X-API-Key": "wrong"}])
 def test_a_wrong_key_is_no_key(client, headers):
     assert client.get("/v1/models", headers=headers).status_code == 401
 
 
-@pytest.mark.parametrize("headers", [KEY, {"Authorization": "bearer other"}, {"X-API-Key": "secret"}])
+@pytest.mark.parametrize("headers", [KEY, {"Authorization": "bearer other"}, {"X-API-Key": "secret"},
+                                     {"Authorization": "Basic eA==", "X-API-Key": "secret"}])
 def test_each_key_opens_in_both_headers(client, headers):
     assert client.get("/v1/models", headers=headers).status_code == 200
 

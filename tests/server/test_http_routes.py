@@ -6,13 +6,10 @@ import httpx
 import openai
 import pytest
 from fake_engine import FakeEngine
-from http_server import ONE_BY_ONE
 from toy_engine import EOS
 
 from weft.architectures.model_words import LayerWords, ModelWords
 from weft.errors import ConfigError, EngineDeadError
-from weft.server.development import ROUTES
-from weft.server.elsewhere import ELSEWHERE
 from weft.server.options import ServerOptions
 from weft.version import __version__
 
@@ -127,47 +124,12 @@ def test_a_dead_engine_makes_health_and_requests_503(start_server):
     assert answer.json()["error"]["type"] == "ServiceUnavailableError"
 
 
-@pytest.mark.parametrize("key, status", [(None, 401), ("wrong", 401), ("one", 200), ("two", 200)])
-def test_keys_open_v1(start_server, key, status):
-    url = start_server(FakeEngine(), api_key=("one", "two"))
-    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-
-    assert httpx.get(f"{url}/v1/models", headers=headers).status_code == status
-    assert httpx.post(f"{url}/v1/completions", json={"prompt": "a"}, headers=headers).status_code == status
-
-
 @pytest.mark.parametrize("path", ["/v1/models", "/proxy/v1/models", "/%76%31/models"])
 def test_keys_are_asked_for_behind_a_proxys_prefix_too(start_server, path):
     url = start_server(FakeEngine(), api_key=("one",), root_path="/proxy/")
 
     assert httpx.get(url + path).status_code == 401
     assert httpx.get(url + path, headers={"Authorization": "Bearer one"}).status_code == 200
-
-
-def test_what_watches_a_server_needs_no_key(start_server):
-    url = start_server(FakeEngine(), api_key=("one",))
-
-    assert {path: httpx.get(url + path).status_code for path in ("/health", "/metrics", "/version", "/")} == {
-        "/health": 200, "/metrics": 200, "/version": 200, "/": 200}
-    assert httpx.post(f"{url}/tokenize", json={"prompt": "a"}).status_code == 401
-
-
-def test_every_route_that_is_not_public_asks_for_a_key(start_server):
-    url = start_server(FakeEngine(), api_key=("one",), dev_mode=True, enable_tokenizer_info_endpoint=True)
-
-    with httpx.Client(limits=ONE_BY_ONE) as client:
-        for path in [*ROUTES, *(path for paths in ELSEWHERE.values() for path in paths), "/v1/completions",
-                     "/detokenize", "/tokenizer_info", "/nowhere", "/v1", "//health", "/health/", "/playgrounds/x"]:
-            assert client.get(url + path).status_code == 401, path
-            assert client.post(url + path, json={}).status_code == 401, path
-
-
-def test_a_key_may_come_in_the_header_of_anthropics_clients(start_server):
-    url = start_server(FakeEngine(), api_key=("one",))
-
-    assert httpx.get(f"{url}/v1/models", headers={"X-API-Key": "one"}).status_code == 200
-    assert httpx.get(f"{url}/v1/models", headers={"X-API-Key": "two"}).status_code == 401
-    assert httpx.get(f"{url}/v1/models", headers={"Authorization": "Basic eA==", "X-API-Key": "one"}).status_code == 200
 
 
 def test_answers_are_counted_by_route_method_and_status(url):

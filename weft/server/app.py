@@ -21,6 +21,7 @@ from weft.server.errors import install_error_handlers
 from weft.server.http_metrics import HttpMetrics
 from weft.server.invocations import invocations_router
 from weft.server.metrics import EngineMetrics
+from weft.server.off_routes import off_router
 from weft.server.openai.chat import chat_router
 from weft.server.openai.chat_batch import chat_batch_router
 from weft.server.openai.completions import completions_router
@@ -77,7 +78,7 @@ def build_app(engine: AsyncLLM, options: ServerOptions, keys: Sequence[ApiKey] |
         routers.append(docs_router(options))
     if options.enable_playground:
         routers.append(page_router())
-    for router in (*routers, elsewhere_router()):
+    for router in (*routers, off_router(options), elsewhere_router()):
         app.include_router(router)
     install_error_handlers(app, audit.note)
     _add_layers(app, context, keys, audit)

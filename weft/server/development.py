@@ -1,7 +1,7 @@
 """The routes of development mode: reset the cache, pause, sleep, abort requests, look inside, call the worker.
 
-A client that may call them can stop everybody's work, so they are there only with `--dev-mode`; without it they answer
-404 and say so. Queries are read as vLLM's routes read them.
+A client that may call them can stop everybody's work, so they are there only with `--dev-mode`. Queries are read as
+vLLM's routes read them.
 """
 
 from __future__ import annotations
@@ -16,13 +16,9 @@ from pydantic import Field
 
 from weft.config.machine import Machine
 from weft.server.context import ServerContext
-from weft.server.errors import ApiError, bad_field, error_response
+from weft.server.errors import ApiError, bad_field
 from weft.server.openai.schemas import Body, Int
 from weft.version import __version__
-
-ROUTES = {"/reset_prefix_cache": "POST", "/pause": "POST", "/resume": "POST", "/is_paused": "GET", "/sleep": "POST",
-          "/wake_up": "POST", "/is_sleeping": "GET", "/abort_requests": "POST", "/server_info": "GET",
-          "/collective_rpc": "POST"}
 
 
 class AbortBody(Body):
@@ -41,22 +37,13 @@ class RpcBody(Body):
 
 
 def development_router(context: ServerContext) -> APIRouter:
-    """The routes, for the app of `context`; without development mode, routes that name it."""
+    """The routes, for the app of `context`; without development mode, none."""
     router = APIRouter()
-    if not context.options.dev_mode:
-        for path, method in ROUTES.items():
-            router.add_api_route(path, _off, methods=[method], include_in_schema=False)
-        return router
-    _add_pauses(router, context)
-    _add_sleep(router, context)
-    _add_insides(router, context)
+    if context.options.dev_mode:
+        _add_pauses(router, context)
+        _add_sleep(router, context)
+        _add_insides(router, context)
     return router
-
-
-async def _off(request: Request) -> Response:
-    path = request.url.path
-    return error_response(ApiError(404, f"{path} is a route of development mode: start the server with --dev-mode."),
-                          path)
 
 
 def _add_pauses(router: APIRouter, context: ServerContext) -> None:

@@ -45,7 +45,7 @@ def openapi_document(options: ServerOptions) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     schemas: dict[str, Any] = {"Error": _error_schema()}
     for route in ROUTES:
-        if _is_served(route, options):
+        if route.is_served(options):
             paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
             if route.body is not None:
                 schemas |= _schemas(route.body, is_strict=options.strict_fields)
@@ -57,10 +57,6 @@ def openapi_document(options: ServerOptions) -> dict[str, Any]:
         document["components"]["securitySchemes"] = keys
         document["security"] = [{name: []} for name in keys]
     return document
-
-
-def _is_served(route: RouteDoc, options: ServerOptions) -> bool:
-    return route.option is None or bool(getattr(options, route.option.removeprefix("--").replace("-", "_")))
 
 
 def _operation(route: RouteDoc) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from weft.server.anthropic.schemas import CountTokensBody, MessagesBody
 from weft.server.development import AbortBody, RpcBody
 from weft.server.openai.responses.schemas import InputBody, ResponsesBody
 from weft.server.openai.schemas import BatchChatBody, Body, ChatBody, CompletionBody, DetokenizeBody, TokenizeBody
+from weft.server.options import ServerOptions
 from weft.server.pooling.schemas import ClassifyBody, CohereBody, EmbeddingBody, PoolingBody, RerankBody, ScoreBody
 
 
@@ -26,6 +27,10 @@ class RouteDoc:
     streams: bool = False
     query: tuple[tuple[str, tuple[str, ...]], ...] = ()
     option: str | None = None
+
+    def is_served(self, options: ServerOptions) -> bool:
+        """True if the route is there under these options."""
+        return self.option is None or bool(getattr(options, self.option.removeprefix("--").replace("-", "_")))
 
 
 _DEV = "--dev-mode"

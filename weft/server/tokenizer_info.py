@@ -10,7 +10,6 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from weft.server.context import ServerContext
-from weft.server.errors import ApiError
 from weft.server.served import ServedModel
 from weft.text.mistral_tokenizer import MistralTokenizer
 
@@ -19,13 +18,13 @@ _PLACES = ("name_or_path", "auto_map", "_file")      # ends of keys that name fi
 
 
 def tokenizer_info_router(context: ServerContext) -> APIRouter:
-    """The route, for the app of `context`. Without the option it answers 404 and names it."""
+    """The route, for the app of `context`; without the option, none."""
     router = APIRouter()
+    if not context.options.enable_tokenizer_info_endpoint:
+        return router
 
     @router.get("/tokenizer_info")
     async def tokenizer_info(request: Request) -> dict[str, Any]:
-        if not context.options.enable_tokenizer_info_endpoint:
-            raise ApiError(404, "/tokenizer_info is served only with --enable-tokenizer-info-endpoint.")
         return await asyncio.to_thread(_settings, context.of_query(request))
 
     return router
