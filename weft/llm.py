@@ -243,6 +243,13 @@ class LLM:
         outputs = self._pool(split_prompts(prompts), pooling_params, "classify", use_tqdm, tokenization_kwargs)
         return [as_classification(output) for output in outputs]
 
+    def reward(self, prompts: Any, /, *, use_tqdm: bool | Callable[..., Any] = True,
+               pooling_params: PoolingParams | Sequence[PoolingParams] | None = None, lora_request: None = None,
+               tokenization_kwargs: Mapping[str, Any] | None = None) -> list[PoolingRequestOutput[PoolingOutput]]:
+        """The rewards of each prompt's tokens, or of its steps: `encode` with the task token_classify."""
+        return self.encode(prompts, pooling_params, use_tqdm=use_tqdm, lora_request=lora_request,
+                           pooling_task="token_classify", tokenization_kwargs=tokenization_kwargs)
+
     def score(self, data_1: str | Sequence[str], data_2: str | Sequence[str], /, *,
               use_tqdm: bool | Callable[..., Any] = True,
               pooling_params: PoolingParams | None = None, lora_request: None = None,

@@ -27,6 +27,8 @@ SEQUENCE = {
     "GemmaForSequenceClassification": GROUPED | {"head_dim": 16},
     "GPT2ForSequenceClassification": GPT2,
 }
+END = {"BertForSequenceClassification": "Model", "RobertaForSequenceClassification": "Model",
+       "GPT2ForSequenceClassification": "LMHeadModel"}
 TOKENS = {
     "BertForTokenClassification": POSITIONS,
     "RobertaForTokenClassification": {"max_position_embeddings": MAX_LEN + 2},
@@ -52,6 +54,8 @@ def edit(path: Path, **values: object) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | values))
 
 
+@pytest.mark.proves("pooling", "name", {name: name.replace("ForSequenceClassification", END.get(name, "ForCausalLM"))
+                                        for name in SEQUENCE})
 @pytest.mark.parametrize("name", SEQUENCE)
 def test_a_prompts_logits_are_those_of_transformers_alone_in_company_and_in_chunks(tmp_path, name):
     model = write_model(tmp_path, name, num_labels=3, **SEQUENCE[name])

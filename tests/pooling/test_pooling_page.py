@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 from tiny_encoders import MAX_LEN, write_encoder
-from tiny_poolers import write_model
+from tiny_poolers import GROUPED, write_model
 from toy_engine import save_tokenizer
+from word_tokenizer import save_word_tokenizer
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pooling.md").read_text()
 
@@ -34,7 +35,7 @@ def test_texts_are_found_by_their_vectors(tmp_path, capsys):
     write_encoder(tmp_path)
     save_tokenizer(tmp_path)
 
-    run_example("path/to/embedder", embedder=tmp_path)
+    run_example("for text, output in zip(texts", embedder=tmp_path)
 
     assert [line.split(maxsplit=1)[1] for line in capsys.readouterr().out.splitlines()] == [
         "Bread is baked from flour.", "Iron is smelted from ore."]
@@ -47,3 +48,12 @@ def test_found_texts_are_ranked(tmp_path, capsys):
     run_example("path/to/reranker", reranker=tmp_path)
 
     assert capsys.readouterr().out.strip() in ("Bread is baked from flour.", "Iron is smelted from ore.")
+
+
+def test_a_model_that_generates_ranks(tmp_path, capsys):
+    write_model(tmp_path, "Qwen3ForCausalLM", **GROUPED)
+    save_word_tokenizer(tmp_path, "no", "yes")
+
+    run_example("classifier_from_token", **{"qwen3-reranker": tmp_path})
+
+    assert 0 < float(capsys.readouterr().out) < 1

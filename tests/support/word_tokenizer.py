@@ -14,9 +14,9 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [f"w{i}" for i in range(100)]
 
 
-def save_word_tokenizer(directory: Path) -> BertTokenizerFast:
-    """Write its files into a directory; the tokenizer of Transformers that reads them."""
-    vocab = {token: i for i, token in enumerate([*SPECIAL, *WORDS])}
+def save_word_tokenizer(directory: Path, *more: str) -> BertTokenizerFast:
+    """Write its files into a directory; the tokenizer of Transformers that reads them. more: words besides WORDS."""
+    vocab = {token: i for i, token in enumerate([*SPECIAL, *WORDS, *more])}
     backend = Tokenizer(WordLevel(vocab, unk_token="[UNK]"))
     backend.pre_tokenizer = Whitespace()
     backend.post_processor = TemplateProcessing(

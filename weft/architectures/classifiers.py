@@ -9,6 +9,7 @@ from weft.architectures.reader import ConfigReader
 from weft.architectures.spec import EncoderSpec, ModelSpec
 from weft.errors import ConfigError
 
+_DIFFERENCE = "from_2_way_softmax"
 _DEFAULT_LABELS = 2      # Transformers' number of labels where a config names none
 _PROBLEMS = {"regression": "identity", "single_label_classification": "softmax",
              "multi_label_classification": "sigmoid"}
@@ -16,10 +17,16 @@ _PROBLEMS = {"regression": "identity", "single_label_classification": "softmax",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """What a config says about its labels. act: the function of the logits, as `PoolerSpec.act`."""
+    """What a config says about its labels. act: the function of the logits, as `PoolerSpec.act`.
+
+    tokens: of a generating model that is read as a classifier, the tokens (texts or ids) whose likelihood the labels
+    are; (): it has a classifier of its own. reads_difference: the one label is the second token against the first.
+    """
 
     num_labels: int
     act: str
+    tokens: tuple[str | int, ...] = ()
+    reads_difference: bool = False
 
 
 def read_labels(c: ConfigReader) -> Labels:
@@ -28,13 +35,36 @@ def read_labels(c: ConfigReader) -> Labels:
     The function of the logits is that of `problem_type`; without one it is the function that sentence-transformers has
     written for a cross-encoder; else softmax, or sigmoid for a single label.
     """
+    tokens, reads_difference = _label_tokens(c)
     names = c.dict("id2label", default=None)
     count = c.positive("num_labels", default=None) or (len(names) if names else _DEFAULT_LABELS)
+    if tokens:
+        count = 1 if reads_difference else len(tokens)
     problem = c.choice("problem_type", allowed=_PROBLEMS, default=None)
     named = _cross_encoder_function(c)
     act = "softmax" if problem is None and named is None else named if problem is None else _PROBLEMS[problem]
     assert act is not None
-    return Labels(num_labels=count, act="sigmoid" if act == "softmax" and count < 2 else act)
+    return Labels(num_labels=count, act="sigmoid" if act == "softmax" and count < 2 else act, tokens=tokens,
+                  reads_difference=reads_difference)
+
+
+def _label_tokens(c: ConfigReader) -> tuple[tuple[str | int, ...], bool]:
+    """(`classifier_from_token`, whether its two tokens make one label). () where the config has no such key."""
+    tokens = tuple(c.list("classifier_from_token", default=None) or ())
+    method = c.choice("method", allowed=(_DIFFERENCE, "no_post_processing"), default=None) if tokens else None
+    if c.bool("is_original_qwen3_reranker", default=False):
+        method = _DIFFERENCE
+        if not tokens:
+            raise c.error("classifier_from_token", None, "two tokens, such as no and yes, for a Qwen3 reranker")
+    if not tokens:
+        return (), False
+    if not all(isinstance(token, str) or type(token) is int for token in tokens):
+        raise c.error("classifier_from_token", list(tokens), "a list of tokens, texts or ids")
+    if method is None:
+        raise c.error("method", None, f"{_DIFFERENCE} or no_post_processing beside classifier_from_token")
+    if method == _DIFFERENCE and len(tokens) != 2:
+        raise c.error("classifier_from_token", list(tokens), f"two tokens for the method {_DIFFERENCE}")
+    return tokens, method == _DIFFERENCE
 
 
 def _cross_encoder_function(c: ConfigReader) -> str | None:

@@ -57,13 +57,14 @@ class ClassifierSpec(Part):
     """The layers from a state to the logits of labels.
 
     layers: in order. pooling: which state of a prompt they are applied to; None: to each token's (token
-    classification). of_tokens: the layers also mean something for each token. pools_logits: the layers come first and
-    the logits of the tokens are pooled (EuroBERT).
+    classification). of_tokens: the layers also mean something for each token. token_pooling: as of PoolerSpec, unless
+    the user says otherwise. pools_logits: the layers come first and the logits of the tokens are pooled (EuroBERT).
     """
 
     layers: tuple[HeadLayerSpec, ...]
     pooling: SeqPooling | None
     of_tokens: bool = False
+    token_pooling: TokenPooling = "all"
     pools_logits: bool = False
 
 
@@ -77,6 +78,8 @@ class PoolerSpec(Part):
     is_matryoshka: a vector may be cut to its first numbers; dimensions: to these sizes only; (): to any.
     default_dimensions: the size that requests get unless they say otherwise; None: the whole.
     token_pooling: whose states a task of tokens gives: "all", or those of the token step_tag_id ("step").
+    label_tokens: the classifier's rows are those of the head for these token ids; reads_difference: its one row is the
+    second's minus the first's, and two texts are joined as they are.
     returned_labels: the columns of a token's row that are given; (): all.
 
     classifier: the model gives logits of labels instead of vectors; None: it gives vectors. num_labels: of the
@@ -97,6 +100,8 @@ class PoolerSpec(Part):
     step_tag_id: int | None = None
     returned_labels: tuple[int, ...] = ()
     classifier: ClassifierSpec | None = None
+    label_tokens: tuple[int, ...] = ()
+    reads_difference: bool = False
     num_labels: int = 0
     act: str = "softmax"
     logit_mean: float | None = None

@@ -8,6 +8,7 @@ part; `models/decoder.py` and `models/encoder.py` run whole models. Letters of s
 from __future__ import annotations
 
 from dataclasses import field
+from typing import Literal
 
 from weft.architectures.attention_spec import AttentionSpec, MLASpec, QKNorm
 from weft.architectures.ffn_spec import Activation, MLPSpec, MoESpec
@@ -177,6 +178,7 @@ class StackSpec(Part):
     files, and for files of Mistral's own format; None: the family cannot be loaded from such files.
     sequence_classifier, token_classifier: what `…ForSequenceClassification` and `…ForTokenClassification` have behind
     the states; None: a decoder's `score` (or `classifier`) layer, an encoder's `classifier` for tokens.
+    pools_as: which of them the model itself is ("sequence" or "token"), whatever its name's end says (reward models).
     """
 
     hidden_size: int
@@ -190,6 +192,7 @@ class StackSpec(Part):
     mistral_names: NameMap | None = field(default=None, repr=False)
     sequence_classifier: ClassifierSpec | None = field(default=None, repr=False)
     token_classifier: ClassifierSpec | None = field(default=None, repr=False)
+    pools_as: Literal["sequence", "token"] | None = field(default=None, repr=False)
 
 
 @part

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -187,6 +187,8 @@ class InputProcessor:
 
     def _ids_to_pool(self, parsed: Prompt, how: Tokenization) -> tuple[list[int], list[int]]:
         """(token ids, token types) of a prompt, cut as asked. No types: all are 0."""
+        if parsed.second_text is not None and self._info.pooling.joins_pairs:
+            parsed = replace(parsed, text=f"{parsed.text}{parsed.second_text}", second_text=None)
         if parsed.second_text is not None:
             token_ids, types = pair_ids(self._require_tokenizer("prompt"), parsed, how, self.max_model_len)
             self.check_ids(token_ids, hint="The tokenizer has more tokens than the model.")

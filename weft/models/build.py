@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -24,6 +25,7 @@ from weft.models.described import Described
 from weft.models.described_pooling import DescribedPooling
 from weft.models.engine_model import EngineModel
 from weft.models.interfaces_base import is_text_generation_model
+from weft.models.label_tokens import label_token_ids
 from weft.models.pooling import pooler_spec, read_pooling_keys
 from weft.models.programmed.programmed import Programmed
 from weft.models.purpose import Purpose, read_purpose
@@ -55,7 +57,7 @@ def _built(config: EngineConfig, context: LayerContext, checkpoint: Checkpoint |
     if not isinstance(chosen, Architecture):
         return _programmed(chosen, config, context, checkpoint)
     spec, reader = describe(config.model, chosen)
-    purpose = read_purpose(config.model, chosen.name, generates=isinstance(spec, DecoderSpec))
+    purpose = read_purpose(config.model, chosen.name, generates=isinstance(spec, DecoderSpec), own=spec.pools_as)
     if purpose.pools:
         return _pooling(spec, reader, purpose, chosen.name, config, checkpoint, context)
     assert isinstance(spec, DecoderSpec), "read_purpose refuses an encoder that should generate"
@@ -72,6 +74,9 @@ def _pooling(spec: ModelSpec, reader: ConfigReader, purpose: Purpose, architectu
         spec, of_tokens=purpose.of_tokens, architecture=architecture, source=config.model.config_source)
     default = spec.default_pooling if isinstance(spec, EncoderSpec) else "last"
     pooler = pooler_spec(keys, config.model, default=default, classifier=head)
+    if keys.labels is not None and keys.labels.tokens:
+        ids = label_token_ids(keys.labels.tokens, config.tokenizer.path or config.model.path, config.model.vocab_size)
+        pooler = replace(pooler, label_tokens=ids, reads_difference=keys.labels.reads_difference)
     if not keys.is_causal and isinstance(spec, DecoderSpec):
         spec = bidirectional(spec)
     return DescribedPooling(spec, pooler, reader, checkpoint, context)

@@ -26,7 +26,7 @@ def describe(model: ModelConfig, architecture: Architecture) -> tuple[ModelSpec,
     source = model.config_source
     reader = ConfigReader(model.hf_config, source=source, origins=model.origins)
     spec = _described(architecture, reader)
-    purpose = read_purpose(model, architecture.name, generates=isinstance(spec, DecoderSpec))
+    purpose = read_purpose(model, architecture.name, generates=isinstance(spec, DecoderSpec), own=spec.pools_as)
     if purpose.pools:                            # so that the keys count as read; the pooler is made of them later
         read_pooling_keys(reader, classifies=purpose.convert == "classify")
     check_overrides(reader, model.origins)

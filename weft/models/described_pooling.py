@@ -14,6 +14,7 @@ from weft.layers.context import LayerContext
 from weft.layers.layer import Home
 from weft.layers.pooler import Pooler
 from weft.models.described import DescribedStack, names_in
+from weft.models.label_tokens import fill_from_head
 from weft.models.pooled_stack import PooledStack
 from weft.models.pooling import load_modules
 
@@ -39,14 +40,17 @@ class DescribedPooling(DescribedStack):
         return self._names
 
     def homes(self) -> dict[str, Home]:
-        """Without the layers that lie in folders of their own."""
-        return {name: home for name, home in super().homes().items() if not name.startswith("pooler.projections.")}
+        """Without the layers that lie in folders of their own, or are made of rows of the head for tokens."""
+        others = ("pooler.projections.", *(("pooler.classifier.",) if self.pooler.spec.label_tokens else ()))
+        return {name: home for name, home in super().homes().items() if not name.startswith(others)}
 
     def load(self, *, max_model_len: int, use_tqdm: bool) -> LoadReport:
         """As EngineModel, and the layers in folders of their own."""
         report = super().load(max_model_len=max_model_len, use_tqdm=use_tqdm)
         assert self._checkpoint is not None
         load_modules(self.pooler, self._checkpoint.path, is_dummy=self._checkpoint.is_dummy)
+        if self.pooler.spec.label_tokens and not self._checkpoint.is_dummy:
+            fill_from_head(self.pooler, self._checkpoint, names_in(self._checkpoint, self.spec))
         return report
 
     def compute_logits(self, hidden_states: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from weft.architectures.classifiers import Labels, read_labels
-from weft.architectures.pooling_spec import ClassifierSpec, PoolerSpec, SeqPooling, TokenPooling
+from weft.architectures.pooling_spec import ClassifierSpec, DenseSpec, PoolerSpec, SeqPooling, TokenPooling
 from weft.architectures.reader import ConfigReader
 from weft.checkpoint.dummy import fill_dummy
 from weft.checkpoint.reader import open_checkpoint
@@ -64,7 +64,8 @@ def pooler_spec(keys: PoolingKeys, model: ModelConfig, *, default: SeqPooling | 
         raise ConfigError("pooler_config.seq_pooling_type", given.seq_pooling, expected="None for late interaction")
     spec = replace(
         spec, pooling=pooling, uses_act=given.use_activation, default_dimensions=given.dimensions,
-        token_pooling=_TOK[given.tok_pooling or "ALL"], step_tag_id=given.step_tag_id,
+        token_pooling=spec.token_pooling if given.tok_pooling is None else _TOK[given.tok_pooling],
+        step_tag_id=given.step_tag_id,
         returned_labels=given.returned_token_ids or (), logit_mean=given.logit_mean, logit_sigma=given.logit_sigma)
     if spec.token_pooling == "step" and spec.step_tag_id is None:
         raise ConfigError("pooler_config.step_tag_id", None, expected="the token that ends a step, for STEP")
@@ -94,8 +95,11 @@ def _vectors(keys: PoolingKeys, model: ModelConfig, default: SeqPooling | None) 
 
 def _labels(keys: PoolingKeys, classifier: ClassifierSpec) -> PoolerSpec:
     assert keys.labels is not None, "a classifier's config has been read with its labels"
-    return PoolerSpec(pooling=(classifier.pooling or "last",), classifier=classifier,
-                      num_labels=keys.labels.num_labels, act=keys.labels.act)
+    width = next((layer.out_features for layer in reversed(classifier.layers) if isinstance(layer, DenseSpec)), None)
+    count = width or keys.labels.num_labels                      # a head may have a size of its own (reward models)
+    act = "sigmoid" if keys.labels.act == "softmax" and count < 2 else keys.labels.act
+    return PoolerSpec(pooling=(classifier.pooling or "last",), classifier=classifier, num_labels=count, act=act,
+                      token_pooling=classifier.token_pooling)
 
 
 def module_homes(pooler: Pooler) -> dict[str, Home]:

@@ -27,17 +27,21 @@ class Purpose:
         return self.runner == "pooling"
 
 
-def read_purpose(model: ModelConfig, architecture: str, *, generates: bool, has_head: bool = False) -> Purpose:
+def read_purpose(model: ModelConfig, architecture: str, *, generates: bool, has_head: bool = False,
+                 own: str | None = None) -> Purpose:
     """What the options `runner` and `convert` ask for; where they are "auto", what the files say.
 
     architecture: the name that was chosen of the config's. generates: whether the code behind that name can generate.
-    has_head: that code has a head for tokens, whatever the name's end says (MarianMTModel).
+    has_head: that code has a head for tokens, whatever the name's end says (MarianMTModel). own: `StackSpec.pools_as`
+    of a description.
     ConfigError for a runner that the model is not for.
     """
     default = ("generate", "none") if generates else ("pooling", "embed")
     named = default if has_head else runner_and_convert(architecture) or default
     if not generates:
         named = ("pooling", named[1] if named[1] != "none" else "embed")
+    if own is not None:
+        named = ("pooling", "classify")
     runner = model.runner if model.runner != "auto" else _runner(model, named[0])
     if runner == "generate":
         return _generating(model, architecture, named)
@@ -49,7 +53,7 @@ def read_purpose(model: ModelConfig, architecture: str, *, generates: bool, has_
                           hint=f"{architecture} has no pooler of its own.")
     if convert == "none":
         convert = named[1]
-    of_tokens = convert == "classify" and architecture.endswith(_TOKENS)
+    of_tokens = convert == "classify" and (own == "token" or architecture.endswith(_TOKENS))
     return Purpose(runner="pooling", convert=convert, of_tokens=of_tokens)
 
 

@@ -162,6 +162,7 @@ class PoolingInfo(msgspec.Struct, kw_only=True):
     embedding_size: numbers of an embedding. num_labels: of a classifier; 0: it is none. num_token_types: rows of the
     table of token types (BERT's segments); 0: there is none.
     score_type: how the model compares two texts: "bi-encoder", "cross-encoder" or "late-interaction"; "": it does not.
+    joins_pairs: a pair of texts is one text, without tokens between them.
     is_matryoshka: an embedding may be cut; dimensions: to these sizes only; []: to any.
     num_columns: numbers in the row of one token. pools_steps: rows of tokens are those that end a step.
     reads_prefix_cache: tasks with one result need only a prompt's last state, so the beginning may come from the cache.
@@ -171,6 +172,7 @@ class PoolingInfo(msgspec.Struct, kw_only=True):
     num_labels: int = 0
     num_token_types: int = 0
     score_type: str = ""
+    joins_pairs: bool = False
     is_matryoshka: bool = False
     dimensions: list[int] = []
     num_columns: int = 0

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import Architecture, families, names_of
 from weft.architectures.sample import SAMPLE
-from weft.architectures.spec import EncoderSpec, ModelSpec
+from weft.architectures.spec import ModelSpec
 from weft.config.engine_args import EngineArgs
 from weft.errors import ConfigError
 from weft.models.registry.entries import Entry
@@ -69,7 +69,7 @@ def _family(entry: Architecture) -> Support:
         "tensor": (YES if _has_option("tensor_parallel_size") else PARTLY) if "tensor" in proven else NO,
         "quantization": YES if "quantization" in proven else PARTLY,
         "GGUF": (YES if "gguf" in proven else PARTLY) if has_gguf else NO,
-        "pooling": (YES if "pooling" in proven else PARTLY) if isinstance(spec, EncoderSpec) else NO,
+        "pooling": YES if "pooling" in proven else PARTLY,
         "tested": YES if "tested" in proven else PARTLY,
     }
     return Support(entry.name, entry.summary.rstrip("."), _columns(cells))
