@@ -16,7 +16,7 @@ from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
 from weft.engine.process.messages import EngineInfo, EngineRequest, EngineStats, StepResult, WireTensor
 from weft.engine.process.process_client import Event, ProcessClient
-from weft.engine.process.spare import Spare
+from weft.engine.process.spare import Spare, Spares
 from weft.engine.process.wire import Rejected, from_wire
 from weft.errors import EngineDeadError, NotBuiltError, RequestError, WeftError
 from weft.extend.named_object import name_of_function
@@ -53,18 +53,18 @@ class AsyncLLM:
         lanes: the threads for work on prompts.
     """
 
-    def __init__(self, config: EngineConfig, spare: Spare | None = None, *, keeps_spare: bool = False) -> None:
+    def __init__(self, config: EngineConfig, spare: Spare | None = None, *, spares: Spares | None = None) -> None:
         """Starts the child process and blocks until it is ready. Async code should call this in a thread.
 
         spare: a process that imports already and becomes the child.
-        keeps_spare: another one waits while the engine runs, so that an engine that dies is back sooner.
+        spares: where a process comes from when the engine has died; the caller closes them.
         """
         self._streams: dict[str, OutputStream] = {}      # one for each request with an open iterator
         self._observers = Observers()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.lanes = Lanes()
         loading = self.lanes.submit(lambda: load_text(config.tokenizer))      # while the child loads the weights
-        self._client = ProcessClient(config, self._deliver, spare, keeps_spare=keeps_spare)
+        self._client = ProcessClient(config, self._deliver, spare, spares=spares)
         try:
             self.tokenizer, self.renderer = loading.result()
         except BaseException:
@@ -78,16 +78,14 @@ class AsyncLLM:
 
     @classmethod
     def from_engine_args(cls, engine_args: EngineArgs, start_engine_loop: bool = True, usage_context: Any = None,
-                         stat_loggers: None = None, spare: Spare | None = None,
-                         keeps_spare: bool = False) -> AsyncLLM:
+                         stat_loggers: None = None) -> AsyncLLM:
         """An engine from the user's options; blocks until it is ready.
 
         start_engine_loop, usage_context: accepted for vLLM's sake; the engine always runs, and reports to nobody.
-        spare, keeps_spare: as in the constructor.
         Raises ConfigError, CheckpointError or MemoryPlanError if the engine cannot start.
         """
         refuse_unbuilt(stat_loggers=stat_loggers)
-        return cls(resolve_engine_config(engine_args, Machine.detect()), spare, keeps_spare=keeps_spare)
+        return cls(resolve_engine_config(engine_args, Machine.detect()))
 
     @property
     def info(self) -> EngineInfo:
@@ -259,6 +257,11 @@ class AsyncLLM:
     async def is_sleeping(self) -> bool:
         """True between `sleep` and `wake_up`."""
         return self.sleeps
+
+    @property
+    def is_held(self) -> bool:
+        """True while a pause or a sleep holds requests."""
+        return bool(self._gate.closed_by)
 
     async def apply_model(self, func: Callable[[Any], Any]) -> list[Any]:
         """Call `func(model)` in the engine's process. Returns a list with one result, plain data, for each worker.

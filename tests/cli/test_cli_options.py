@@ -10,11 +10,12 @@ import pytest
 from weft.cli import serve
 from weft.cli.config_file import with_config_file
 from weft.cli.main import build_parser
-from weft.cli.options import GROUPS, SERVING_SEQS, SERVING_TOKENS, engine_args, serving_args
+from weft.cli.options import GROUPS, engine_args
 from weft.cli.parser import spelled
 from weft.compat.vllm.options.engine import ENGINE
 from weft.compat.vllm.options.row import REFUSED
 from weft.config.engine_args import EngineArgs
+from weft.config.step_limits import SERVING_SEQS, SERVING_TOKENS, with_step_limits
 from weft.errors import ConfigError, NotBuiltError
 from weft.server.options import ServerOptions
 
@@ -120,7 +121,7 @@ def test_the_default_of_an_option_without_code_is_accepted(given):
 
 
 def test_a_server_has_smaller_steps_than_offline_use():
-    args = serving_args(parsed(), environ={})
+    args = with_step_limits(engine_args(parsed(), environ={}))
 
     assert (args.max_num_batched_tokens, args.max_num_seqs) == (SERVING_TOKENS, SERVING_SEQS)
 
@@ -131,7 +132,7 @@ def test_a_server_has_smaller_steps_than_offline_use():
     (("--no-enable-chunked-prefill",), None, SERVING_SEQS),     # whole prompts: the context decides
 ])
 def test_what_the_user_sets_bends_the_servers_defaults(given, tokens, seqs):
-    args = serving_args(parsed(*given), environ={})
+    args = with_step_limits(engine_args(parsed(*given), environ={}))
 
     assert (args.max_num_batched_tokens, args.max_num_seqs) == (tokens, seqs)
 

@@ -55,6 +55,7 @@ class FakeEngine:
                                activation_bytes=1, kv_cache_bytes=1, load_seconds=0.5, kernels={},
                                tasks=["generate"], prompt_embeds_size=None)
         self.stats = EngineStats()
+        self.errored = self.is_held = False
         self.tokenizer = byte_tokenizer(chat_template) if tokenizer is True else tokenizer or None
         self.renderer = ChatRenderer(self.tokenizer) if self.tokenizer else None
         self.lanes = Lanes()

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from weft.server.app import build_app
 from weft.server.body_fields import fields_of
 from weft.server.elsewhere import ELSEWHERE
+from weft.server.model_pool.pool import ModelPool
 from weft.server.openai.schemas import SAMPLING, ChatBody
 from weft.server.options import ServerOptions
 from weft.server.routes import ROUTES
@@ -37,7 +38,8 @@ def url():
 
 def test_the_table_has_the_routes_that_the_app_has():
     others = {path for paths in ELSEWHERE.values() for path in paths}
-    own = {(method, path.replace(":path", "")) for method, path in routes_of(build_app(FakeEngine(), ALL))
+    app = build_app(ModelPool.of(FakeEngine(), ALL), ALL)
+    own = {(method, path.replace(":path", "")) for method, path in routes_of(app)
            if path not in others and not path.startswith(("/playground/", "/docs/")) and path != "/"}
     spare = {("HEAD", path) for _, path in own} | {("POST", "/ping")}
 

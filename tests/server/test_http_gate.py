@@ -18,6 +18,7 @@ from weft.errors import ConfigError
 from weft.server.app import build_app
 from weft.server.auth import read_keys
 from weft.server.elsewhere import ELSEWHERE
+from weft.server.model_pool.pool import ModelPool
 from weft.server.options import ServerOptions
 from weft.server.run import _warn_if_open, listening_socket
 
@@ -42,7 +43,7 @@ def routes_of(routes: Iterable[BaseRoute]) -> Iterator[Route]:
 
 def all_routes() -> list[tuple[str, str]]:
     """(method, path) of every route; a parameter of a path is `x`."""
-    app = build_app(FakeEngine(), OPTIONS)
+    app = build_app(ModelPool.of(FakeEngine(), OPTIONS), OPTIONS)
     return sorted({(method, re.sub(r"{[^}]*}", "x", route.path)) for route in routes_of(app.routes)
                    for method in route.methods or () if route.path not in ELSEWHERE_PATHS or method == "POST"})
 
@@ -136,7 +137,7 @@ def test_a_file_without_a_usable_key_never_leaves_the_server_open(tmp_path, text
         file.write_bytes(text)
 
     with pytest.raises(ConfigError, match="api_key_file"):
-        build_app(FakeEngine(), ServerOptions(api_key_file=str(file)))
+        read_keys(ServerOptions(api_key_file=str(file)))
 
 
 @pytest.mark.parametrize("host, keys, warns", [

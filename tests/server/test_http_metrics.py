@@ -27,8 +27,8 @@ DASHBOARD = ROOT / "examples" / "monitoring" / "dashboard.json"
 GAUGES = {"num_requests_running", "num_requests_waiting", "num_requests_waiting_by_reason", "kv_cache_usage_perc",
           "cache_config_info", "engine_sleep_state", "prefix_cache_bytes", "prefix_cache_limit_bytes",
           "grammar_cache_bytes", "grammar_cache_limit_bytes", "responses_store_bytes", "responses_store_limit_bytes",
-          "chat_template_cache_bytes", "chat_template_cache_limit_bytes"}
-COUNTERS = {"prompt_tokens", "generation_tokens", "prompt_tokens_cached", "prompt_tokens_by_source",
+          "chat_template_cache_bytes", "chat_template_cache_limit_bytes", "model_loaded", "model_memory_bytes"}
+COUNTERS = {"model_loads", "prompt_tokens", "generation_tokens", "prompt_tokens_cached", "prompt_tokens_by_source",
             "prefix_cache_queries", "prefix_cache_hits", "num_preemptions", "request_success", "admission_rejections",
             "spec_decode_num_drafts", "spec_decode_num_draft_tokens", "spec_decode_num_accepted_tokens",
             "spec_decode_num_accepted_tokens_per_pos"}

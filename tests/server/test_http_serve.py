@@ -29,7 +29,7 @@ import sys
 from weft.config.engine_args import EngineArgs
 from weft.server.options import ServerOptions
 from weft.server.run import serve
-serve(EngineArgs(model=sys.argv[1], kv_cache_memory_bytes=2**22, num_threads=1),
+serve(EngineArgs(model=sys.argv[1] or None, kv_cache_memory_bytes=2**22, num_threads=1),
       ServerOptions(**eval(sys.argv[2])))
 """
 
@@ -136,6 +136,31 @@ def test_a_second_signal_ends_everything_at_once(model):
         assert json.loads(error.removeprefix("data: "))["error"]["code"] == 503
         assert process.wait(timeout=30) == 0
         assert not engine.is_running()
+
+
+def test_of_several_models_one_may_lose_its_engine_and_all_end_with_the_server(model, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).symlink_to(model)
+    with serving("", port=0, model_dir=str(tmp_path)) as (process, printed):
+        url = re.search(r"API +(\S+)", printed)[1]
+        assert "a\nmodel       b\n" in printed
+        body = {"prompt": "a", "max_tokens": 200, "temperature": 0, "ignore_eos": True}
+        first = httpx.post(f"{url}/completions", json=body | {"model": "a"}, timeout=60).json()
+        engine = psutil.Process(process.pid).children()[0]      # the oldest: of the model that was loaded first
+        with httpx.stream("POST", f"{url}/completions", json=body | {"model": "b", "stream": True},
+                          timeout=60) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            engine.kill()
+            assert [line for line in lines if line][-1] == "data: [DONE]"
+        again = httpx.post(f"{url}/completions", json=body | {"model": "a"}, timeout=60).json()
+        assert again["choices"] == first["choices"]
+        children = psutil.Process(process.pid).children()
+
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(timeout=30) == 0
+        assert not any(child.is_running() for child in children)
 
 
 def test_an_engine_that_stays_down_ends_the_server_with_an_error(model):

@@ -12,6 +12,7 @@ import httpx
 import uvicorn
 
 from weft.server.app import build_app
+from weft.server.model_pool.pool import ModelPool
 from weft.server.options import ServerOptions
 from weft.server.traces import Tracing
 
@@ -22,8 +23,15 @@ ONE_BY_ONE = httpx.Limits(max_keepalive_connections=0)
 @contextlib.contextmanager
 def running_server(engine, options: ServerOptions, tracing: Tracing | None = None) -> Iterator[str]:
     """The URL of a server of `engine` that runs inside the block."""
-    config = uvicorn.Config(build_app(engine, options, tracing=tracing), lifespan="off", log_level="error",
-                            access_log=False, ws="none", timeout_graceful_shutdown=1)
+    with running_pool(ModelPool.of(engine, options, tracing), options) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def running_pool(models: ModelPool, options: ServerOptions) -> Iterator[str]:
+    """The URL of a server of `models` that runs inside the block."""
+    config = uvicorn.Config(build_app(models, options), lifespan="off", log_level="error", access_log=False, ws="none",
+                            timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     # With the protocol named, as `weft serve` does: asyncio then sends at once (TCP_NODELAY).
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as sock:

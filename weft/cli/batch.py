@@ -12,6 +12,7 @@ from weft.async_llm import AsyncLLM
 from weft.cli.batch_file import Line, entry
 from weft.config.engine_args import EngineArgs
 from weft.server.app import build_app
+from weft.server.model_pool.pool import ModelPool
 from weft.server.options import ServerOptions
 
 
@@ -25,7 +26,8 @@ def answer_all(args: EngineArgs, lines: Sequence[Line], *, max_concurrency: int)
 
 
 async def _answer_all(engine: AsyncLLM, lines: Sequence[Line], max_concurrency: int) -> list[dict[str, Any]]:
-    transport = httpx.ASGITransport(build_app(engine, ServerOptions()), raise_app_exceptions=False)
+    options = ServerOptions()
+    transport = httpx.ASGITransport(build_app(ModelPool.of(engine, options), options), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://weft", timeout=None) as client:
         free = asyncio.Semaphore(max_concurrency)
 

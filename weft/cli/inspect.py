@@ -11,10 +11,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from weft.cache.groups import StateGroup
-from weft.cli.options import add_engine_options, serving_args
+from weft.cli.options import add_engine_options, engine_args
 from weft.cli.parser import Parser
 from weft.cli.tables import human_count, print_table
 from weft.config.human_bytes import human_bytes
+from weft.config.step_limits import with_step_limits
 
 if TYPE_CHECKING:
     from weft.architectures.differences import Difference
@@ -45,10 +46,10 @@ def run(options: argparse.Namespace) -> int:
     from weft.config.machine import Machine
 
     if options.print_config:
-        return _print_config(serving_args(options), Machine.detect(), as_json=options.json)
+        return _print_config(with_step_limits(engine_args(options)), Machine.detect(), as_json=options.json)
     from weft.cli import inspection
 
-    found = inspection.inspect_model(serving_args(options), Machine.detect())
+    found = inspection.inspect_model(with_step_limits(engine_args(options)), Machine.detect())
     if options.json:
         print(json.dumps(inspection.as_json(found), indent=2, default=str))
     else:
@@ -138,6 +139,7 @@ def _print_plan(found: Inspection) -> None:
     plan = found.plan
     rows = [("weights", human_bytes(plan.weight_bytes)), ("activations", human_bytes(plan.activation_bytes)),
             ("cache", f"{human_bytes(plan.kv_cache_bytes)} in {_blocks(plan)}"),
+            *([("working memory", human_bytes(plan.scratch_bytes))] if plan.scratch_bytes else []),
             ("total", human_bytes(plan.total_bytes)),
             ("limit", f"{human_bytes(plan.limit_bytes)}: {plan.limit_source}"),
             ("longest sequence", f"{plan.max_model_len} tokens")]

@@ -10,7 +10,6 @@ import argparse
 import os
 import sys
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Any
 
 from weft.cli.environment import cpu_isa, kv_cache_memory_bytes, plugins, vllm_version
@@ -93,7 +92,6 @@ GROUPS: dict[str, dict[str, str]] = {
                    "avx512, avx512_bf16, amx; on ARM neon, neon_i8mm",
     },
 }
-SERVING_TOKENS, SERVING_SEQS = 2048, 128     # default limits of a server's step, on CPU
 _PREFIX = "vllm_"      # of attributes for options of vLLM, which must not be taken for the command's own
 # Options of vLLM that are shown, although they are no fields of EngineArgs: {name: help}.
 SHOWN = {"spec_method": "the same as --speculative-config.method",
@@ -151,13 +149,3 @@ def engine_args(options: argparse.Namespace, *, environ: Mapping[str, str] | Non
         chosen["model"] = options.positional_model
     chosen.setdefault("use_tqdm_on_load", sys.stderr.isatty())
     return EngineArgs(**chosen)
-
-
-def serving_args(options: argparse.Namespace, *, environ: Mapping[str, str] | None = None) -> EngineArgs:
-    """As `engine_args`, with a server's defaults: smaller steps, for a shorter time between tokens."""
-    args = engine_args(options, environ=environ)
-    tokens = args.max_num_batched_tokens
-    if tokens is None and args.enable_chunked_prefill:
-        tokens = max(SERVING_TOKENS, args.max_num_seqs or 0)
-    seqs = args.max_num_seqs or min(SERVING_SEQS, tokens or SERVING_SEQS)
-    return replace(args, max_num_batched_tokens=tokens, max_num_seqs=seqs)

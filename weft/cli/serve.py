@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 
 from weft.cli.environment import api_key, server_dev_mode
-from weft.cli.options import add_engine_options, add_hidden, given_of, serving_args
+from weft.cli.options import add_engine_options, add_hidden, engine_args, given_of
 from weft.cli.parser import Parser
 from weft.compat.vllm.options.accept import accept
 from weft.compat.vllm.options.engine import ENGINE
@@ -54,6 +54,15 @@ GROUPS: dict[str, dict[str, str]] = {
         "disable_uvicorn_access_log": "no log line for each request",
         "disable_access_log_for_endpoints": "no such line for these paths, with commas between them",
     },
+    "several models": {
+        "model_dir": "folder: each checkpoint and GGUF file in it is a model, loaded when a request names it",
+        "models": "TOML, JSON or YAML file that lists models, likewise; see docs/serving.md",
+        "keep_alive": "how long a model stays loaded without requests: seconds, 5m, 0 or -1 (forever); not given: one "
+                      "model stays, models of several 5m",
+        "load_timeout": "seconds that a request waits for its model to be loaded",
+        "models_memory_bytes": "memory for all models together; none: --gpu-memory-utilization of what is free at "
+                               "start",
+    },
     "chat": {
         "response_role": "role of the answers",
         "chat_template_content_format": "what the template takes as content: auto, string or openai",
@@ -84,7 +93,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until interrupted."""
-    args, server = serving_args(options), server_options(options, os.environ)
+    args, server = engine_args(options), server_options(options, os.environ)
     with Spare(CORE) as spare:      # imports torch while this process imports the server
         from weft.server.run import serve
 

@@ -101,7 +101,8 @@ class CacheConfig:
     """The paged KV cache.
 
     dtype: one of KV_CACHE_DTYPES. block_size: tokens in a block. kv_cache_memory_bytes None: the memory plan decides.
-    memory_utilization: fraction of the machine's memory the engine may use.
+    memory_utilization: fraction of the machine's memory the engine may use. memory_bytes: most bytes that it may use,
+    where other engines need the rest; None: there are no others.
     """
 
     dtype: str
@@ -109,6 +110,7 @@ class CacheConfig:
     enable_prefix_caching: bool = True
     kv_cache_memory_bytes: int | None = None
     memory_utilization: float = 0.92
+    memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.block_size < 1 or self.block_size & (self.block_size - 1):

@@ -16,6 +16,7 @@ from weft.cache.manager import CacheManager
 from weft.config.allocator import give_back_freed_pages
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
+from weft.engine.memory.need import memory_need
 from weft.engine.memory.plan import scheduler_config
 from weft.engine.memory.start_report import start_report
 from weft.engine.pooling import pooling_info
@@ -49,6 +50,8 @@ class EngineCore:
         meanwhile, and `take_rejected` has those whose grammars are wrong.
     """
 
+    memory_need = staticmethod(memory_need)
+
     def __init__(self, config: EngineConfig) -> None:
         start = time.monotonic()
         machine = Machine.detect()
@@ -73,7 +76,7 @@ class EngineCore:
         self.info = EngineInfo(
             max_model_len=plan.max_model_len, num_blocks=list(plan.num_blocks), block_size=plan.block_size,
             weight_bytes=plan.weight_bytes, activation_bytes=plan.activation_bytes, kv_cache_bytes=plan.kv_cache_bytes,
-            load_seconds=time.monotonic() - start, kernels=self.runner.list_kernels(),
+            memory_bytes=plan.total_bytes, load_seconds=time.monotonic() - start, kernels=self.runner.list_kernels(),
             grammar_cache_limit_bytes=KEPT_BYTES, tasks=sorted(self.runner.model.tasks),
             prompt_embeds_size=self.runner.model.prompt_embeds_size,
             extra_outputs=list(extra_output_names(self.runner.model)),

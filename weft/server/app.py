@@ -9,10 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
-from weft.async_llm import AsyncLLM
-from weft.frontend.defaults import default_sampling_params
 from weft.server.anthropic.messages import messages_router
-from weft.server.audit import Audit
 from weft.server.auth import ApiKey, ApiKeys, read_keys
 from weft.server.context import ServerContext
 from weft.server.development import development_router
@@ -20,7 +17,9 @@ from weft.server.elsewhere import elsewhere_router
 from weft.server.errors import install_error_handlers
 from weft.server.http_metrics import HttpMetrics
 from weft.server.invocations import invocations_router
-from weft.server.metrics import EngineMetrics
+from weft.server.model_pool.held import HeldModels
+from weft.server.model_pool.pool import ModelPool
+from weft.server.model_pool.routes import pool_router
 from weft.server.off_routes import off_router
 from weft.server.openai.chat import chat_router
 from weft.server.openai.chat_batch import chat_batch_router
@@ -37,40 +36,28 @@ from weft.server.pooling.cohere import cohere_router
 from weft.server.pooling.embeddings import embeddings_router
 from weft.server.pooling.rerank import rerank_router
 from weft.server.pooling.score import score_router
-from weft.server.request_log import RequestLog
 from weft.server.root_path import RootPath
-from weft.server.served import ServedModel
-from weft.server.server_metrics import ServerMetrics
 from weft.server.status import status_router
 from weft.server.tokenizer_info import tokenizer_info_router
-from weft.server.traces import RequestSpans, Tracing
-from weft.text.parsing.parsers import choose_parsers
 from weft.text.render import TEMPLATES
 from weft.version import __version__
 
 
-def build_app(engine: AsyncLLM, options: ServerOptions, keys: Sequence[ApiKey] | None = None,
-              tracing: Tracing | None = None) -> FastAPI:
-    """The app that serves `engine`. The caller shuts the engine down, not the app.
+def build_app(models: ModelPool, options: ServerOptions, keys: Sequence[ApiKey] | None = None) -> FastAPI:
+    """The app that serves `models`. The caller closes them, not the app.
 
-    keys: those of the options, if they have been read already. tracing: where spans go; None: none is made.
-    ConfigError if the model's generation config has values out of range, or a parser's name is unknown.
+    keys: those of the options, if they have been read already.
     """
     keys = read_keys(options) if keys is None else keys
-    default_sampling_params(engine.config)
-    metrics = ServerMetrics()
-    metrics.watch_cache("chat_template_cache", "compiled chat templates, estimated", lambda: TEMPLATES.num_bytes,
-                        TEMPLATES.max_bytes)
-    audit = Audit(metrics.registry)
-    served = _served(engine, options, audit, tracing)
-    metrics.add_model(served.metrics.registry)
-    context = ServerContext(options, metrics, served, int(time.time()))
+    context = ServerContext(options, models, int(time.time()))
+    context.metrics.watch_cache("chat_template_cache", "compiled chat templates, estimated",
+                                lambda: TEMPLATES.num_bytes, TEMPLATES.max_bytes)
     app = FastAPI(title="weft", version=__version__, openapi_url=None, docs_url=None, redoc_url=None,
                   redirect_slashes=False)
     routers = [completions_router(context), chat_router(context), chat_batch_router(context), responses_router(context),
                messages_router(context), embeddings_router(context), classify_router(context), score_router(context),
                rerank_router(context), cohere_router(context),
-               models_router(context), tokenize_router(context),
+               models_router(context), pool_router(context), tokenize_router(context),
                tokenizer_info_router(context), status_router(context), development_router(context)]
     served = [route for router in routers for route in router.routes if isinstance(route, Route)]
     routers.append(invocations_router(context, {route.path: route.endpoint for route in served}))
@@ -80,30 +67,17 @@ def build_app(engine: AsyncLLM, options: ServerOptions, keys: Sequence[ApiKey] |
         routers.append(page_router())
     for router in (*routers, off_router(options), elsewhere_router()):
         app.include_router(router)
-    install_error_handlers(app, audit.note)
-    _add_layers(app, context, keys, audit)
+    install_error_handlers(app, models.audit.note)
+    _add_layers(app, context, keys)
     return app
 
 
-def _served(engine: AsyncLLM, options: ServerOptions, audit: Audit, tracing: Tracing | None) -> ServedModel:
-    parsers = choose_parsers(engine.tokenizer, tools=options.tool_call_parser, reasoning=options.reasoning_parser)
-    metrics = EngineMetrics(engine.config, engine.info, lambda: engine.stats, lambda: engine.sleeps)
-    served = ServedModel(engine, options, metrics, audit, parsers)
-    engine.add_observer(served.metrics)
-    engine.add_observer(served.pace)
-    if options.enable_log_requests:
-        engine.add_observer(RequestLog(served.open, engine.tokenizer, shows_outputs=options.enable_log_outputs,
-                                       max_chars=options.max_log_len))
-    if tracing is not None:
-        engine.add_observer(RequestSpans(served.open, tracing, served.names[0]))
-    return served
-
-
-def _add_layers(app: FastAPI, context: ServerContext, keys: Sequence[ApiKey], audit: Audit) -> None:
+def _add_layers(app: FastAPI, context: ServerContext, keys: Sequence[ApiKey]) -> None:
     """Adds the layers, the outermost last: all layers see the root path, and metrics also count refused requests."""
     options = context.options
+    app.add_middleware(HeldModels, models=context.models)
     if keys:
-        app.add_middleware(ApiKeys, keys=keys, audit=audit)
+        app.add_middleware(ApiKeys, keys=keys, audit=context.models.audit)
     if options.allowed_origins:
         app.add_middleware(CORSMiddleware, allow_origins=options.allowed_origins,
                            allow_methods=options.allowed_methods, allow_headers=options.allowed_headers,

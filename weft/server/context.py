@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
-from typing import TypeVar
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 
+from weft.errors import ConfigError
 from weft.server.body import read_object
-from weft.server.errors import ApiError
+from weft.server.disconnect import until_disconnect
+from weft.server.errors import ApiError, bad_field
+from weft.server.model_pool.entry import ModelEntry
+from weft.server.model_pool.held import held_for, hold_for
+from weft.server.model_pool.keep_alive import read_keep_alive
+from weft.server.model_pool.pool import ModelPool
 from weft.server.openai.schemas import Body, Parsed, known_fields, parse
 from weft.server.options import ServerOptions
+from weft.server.request_fields import note_wait, timeout_of
 from weft.server.served import ServedModel
 from weft.server.server_metrics import ServerMetrics
 from weft.server.tasks import require_task
@@ -27,8 +35,7 @@ class ServerContext:
     """The parts that routes use. created: seconds since 1970 when the app was built."""
 
     options: ServerOptions
-    metrics: ServerMetrics
-    served: ServedModel
+    models: ModelPool
     created: int
     unknown: UnknownFields = field(init=False)
 
@@ -36,34 +43,81 @@ class ServerContext:
         self.unknown = UnknownFields(strict=self.options.strict_fields)
 
     @property
+    def metrics(self) -> ServerMetrics:
+        """All that GET /metrics shows."""
+        return self.models.metrics
+
+    @property
     def load(self) -> int:
         """The number of requests that are being served."""
-        return self.served.load
+        return sum(served.load for served in self.models.loaded)
 
     async def read(self, request: Request, schema: type[B]) -> Parsed[B]:
-        """`request`'s body, parsed by `schema`."""
+        """`request`'s body, parsed by `schema`. ApiError 404 if its `model` is not served here."""
         data = await read_object(request, self.options.max_body_bytes)
         is_small = sum(len(value) for value in data.values() if isinstance(value, list)) < _THREAD_ITEMS
         parsed = parse(schema, data) if is_small else await asyncio.to_thread(parse, schema, data)
         if parsed.ignored:
             self.unknown.treat(request.url.path, parsed.ignored, known_fields(schema))
+        if "model" in schema.model_fields:
+            entry, keep_alive = self._entry(parsed.body), _keep_alive(parsed.body)
+            if keep_alive is not None and entry.spec.is_resident:      # its operator has said how long it stays
+                return replace(parsed, ignored=(*parsed.ignored, "keep_alive"))
         return parsed
 
     async def model(self, request: Request, body: Body) -> ServedModel:
-        """The model that `body` names. ApiError 404 if it is not served here, 400 if it is not of the kind that `body`
-        needs."""
-        served = self.named(getattr(body, "model", None))
+        """The model that `body` names, which stays loaded until the request is over; waits while it is loaded.
+
+        Errors as of `ModelPool.ready`; ApiError 404 if the model is not served here, 400 if it is not of the kind that
+        `body` needs.
+        """
+        entry, keep_alive = self._entry(body), _keep_alive(body)
+        if keep_alive is not None and not entry.spec.is_resident:
+            entry.keep_alive = keep_alive
+        served = await self._ready(request, entry, getattr(body, "timeout", None))
         if body.needs is not None:
             require_task(request.url.path, body.needs, served.engine.info.tasks)
         return served
 
-    def of_query(self, request: Request) -> ServedModel:
-        """The model that the query's `model` names. ApiError 404 if it is not served here."""
-        return self.named(request.query_params.get("model"))
+    async def model_named(self, request: Request, name: str | None) -> ServedModel:
+        """As `model`, for the model of this name; None: the only one."""
+        return await self._ready(request, self.models.find(name), None)
 
-    def named(self, name: str | None) -> ServedModel:
-        """The model of this name; None: the one there is. ApiError 404 if it is not served here."""
-        if name is not None and name not in self.served.names:
-            raise ApiError(404, f"The model {name!r} does not exist here; there is {', '.join(self.served.names)}.",
-                           "model")
-        return self.served
+    def loaded_of_query(self, request: Request) -> ServedModel:
+        """The model that the query's `model` names. ApiError 409 if it is not loaded."""
+        entry = self.models.find(request.query_params.get("model"))
+        hold_for(request.scope, self.models, entry)
+        if not entry.is_ready or entry.served is None:
+            raise ApiError(409, f"The model {entry.name!r} is not loaded: a request to it, or POST /models/load, "
+                           "loads it.", "model")
+        return entry.served
+
+    def hold_until_done(self, request: Request, task: asyncio.Task[Any]) -> None:
+        """The models that the request uses stay loaded until `task` has ended, too."""
+        for entry in held_for(request.scope):
+            self.models.hold(entry)
+            task.add_done_callback(lambda _, entry=entry: self.models.release(entry))
+
+    def _entry(self, body: Body) -> ModelEntry:
+        return self.models.find(getattr(body, "model", None))
+
+    async def _ready(self, request: Request, entry: ModelEntry, timeout: float | None) -> ServedModel:
+        hold_for(request.scope, self.models, entry)
+        if entry.is_ready and entry.served is not None:
+            return entry.served
+        began = time.monotonic()
+        served = await until_disconnect(
+            request, self.models.ready(entry, timeout=timeout_of(request, timeout)))
+        note_wait(request, time.monotonic() - began)
+        return served
+
+
+def _keep_alive(body: Body) -> float | None:
+    """Seconds of the body's `keep_alive`. ApiError 400 for a wrong one."""
+    value = getattr(body, "keep_alive", None)
+    if value is None:
+        return None
+    try:
+        return read_keep_alive(value)
+    except ConfigError as error:
+        raise bad_field("keep_alive", value, expected=error.expected) from error

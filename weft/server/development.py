@@ -1,7 +1,7 @@
 """The routes of development mode: reset the cache, pause, sleep, abort requests, look inside, call the worker.
 
 A client that may call them can stop everybody's work, so they are there only with `--dev-mode`. Queries are read as
-vLLM's routes read them.
+vLLM's routes read them; where a server has several models, `model` names one.
 """
 
 from __future__ import annotations
@@ -49,52 +49,53 @@ def development_router(context: ServerContext) -> APIRouter:
 def _add_pauses(router: APIRouter, context: ServerContext) -> None:
     @router.post("/reset_prefix_cache")
     async def reset_prefix_cache(request: Request) -> dict[str, Any]:
-        return {"success": await context.of_query(request).engine.reset_prefix_cache()}
+        return {"success": await context.loaded_of_query(request).engine.reset_prefix_cache()}
 
     @router.post("/pause")
     async def pause(request: Request) -> dict[str, Any]:
         clear_cache = _flag(request, "clear_cache", True)
-        await context.of_query(request).engine.pause_generation(mode=_pause_mode(request), clear_cache=clear_cache)
+        engine = context.loaded_of_query(request).engine
+        await engine.pause_generation(mode=_pause_mode(request), clear_cache=clear_cache)
         return {"status": "paused"}
 
     @router.post("/resume")
     async def resume(request: Request) -> dict[str, Any]:
-        await context.of_query(request).engine.resume_generation()
+        await context.loaded_of_query(request).engine.resume_generation()
         return {"status": "resumed"}
 
     @router.get("/is_paused")
     async def is_paused(request: Request) -> dict[str, Any]:
-        return {"is_paused": await context.of_query(request).engine.is_paused()}
+        return {"is_paused": await context.loaded_of_query(request).engine.is_paused()}
 
     @router.post("/abort_requests")
     async def abort_requests(request: Request) -> dict[str, Any]:
         parsed = await context.read(request, AbortBody)
-        return {"aborted": await context.served.abort(parsed.body.request_ids)}
+        return {"aborted": sum([await served.abort(parsed.body.request_ids) for served in context.models.loaded])}
 
 
 def _add_sleep(router: APIRouter, context: ServerContext) -> None:
     @router.post("/sleep")
     async def sleep(request: Request) -> dict[str, Any]:
         level = _choice(request, "level", "1", ("0", "1", "2"))
-        await context.of_query(request).engine.sleep(level=int(level), mode=_pause_mode(request))
+        await context.loaded_of_query(request).engine.sleep(level=int(level), mode=_pause_mode(request))
         return {"status": "sleeping"}
 
     @router.post("/wake_up")
     async def wake_up(request: Request) -> dict[str, Any]:
-        engine = context.of_query(request).engine
+        engine = context.loaded_of_query(request).engine
         await engine.wake_up(request.query_params.getlist("tags") or None)
         return {"status": "sleeping" if await engine.is_sleeping() else "awake"}
 
     @router.get("/is_sleeping")
     async def is_sleeping(request: Request) -> dict[str, Any]:
-        return {"is_sleeping": await context.of_query(request).engine.is_sleeping()}
+        return {"is_sleeping": await context.loaded_of_query(request).engine.is_sleeping()}
 
 
 def _add_insides(router: APIRouter, context: ServerContext) -> None:
     @router.get("/server_info")
     async def server_info(request: Request) -> Response:
         as_text = _choice(request, "config_format", "text", ("text", "json")) == "text"
-        engine = context.of_query(request).engine
+        engine = context.loaded_of_query(request).engine
         config = dataclasses.asdict(engine.config)
         answer = {"weft_config": repr(engine.config) if as_text else config, "version": __version__,
                   "engine": msgspec.to_builtins(engine.info), "machine": dataclasses.asdict(Machine.detect())}
@@ -106,7 +107,7 @@ def _add_insides(router: APIRouter, context: ServerContext) -> None:
         if not body.method.isidentifier():      # no functions of modules: a client names methods of the worker only
             raise bad_field("method", body.method, expected="the name of a method of the worker")
         try:
-            results = await context.of_query(request).engine.collective_rpc(
+            results = await context.loaded_of_query(request).engine.collective_rpc(
                 body.method, body.timeout, body.args, body.kwargs)
         except TimeoutError as error:
             raise ApiError(408, f"{body.method} did not end within {body.timeout} s.", "timeout") from error

@@ -24,7 +24,7 @@ _MEDIA_CACHES = "weft takes text only and has no cache of images or encoders."
 _DISAGGREGATED = "weft does not split a request over several servers."
 _OTHER_API = "weft does not speak this API: send /v1/completions or /v1/chat/completions."
 _SLOTS = "weft has no slots: prefixes are cached by themselves, and `cache_salt` keeps them apart."
-_ONE_MODEL = "One weft server serves one model: start another server for another model."
+_MODELS = "The models of a weft server are chosen at its start: `weft pull` downloads one, --models lists several."
 
 # Sentence -> the paths that it is the answer of.
 ELSEWHERE = {
@@ -55,7 +55,7 @@ ELSEWHERE = {
                  "/open_session", "/close_session", "/api/generate", "/api/chat", "/api/tags", "/api/show", "/api/ps",
                  "/api/version"),
     _SLOTS: ("/slots", "/slots/{rest:path}"),
-    _ONE_MODEL: ("/models/load", "/models/unload", "/api/pull", "/api/delete", "/api/create", "/api/copy"),
+    _MODELS: ("/api/pull", "/api/delete", "/api/create", "/api/copy"),
 }
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 

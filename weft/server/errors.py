@@ -24,7 +24,7 @@ from weft.server.log_line import log_line
 logger = logging.getLogger(__name__)
 
 TYPES = {400: "BadRequestError", 401: "AuthenticationError", 404: "NotFoundError", 405: "MethodNotAllowedError",
-         408: "RequestTimeoutError", 413: "RequestEntityTooLargeError", 429: "RateLimitError",
+         408: "RequestTimeoutError", 409: "ConflictError", 413: "RequestEntityTooLargeError", 429: "RateLimitError",
          500: "InternalServerError", 501: "NotImplementedError", 503: "ServiceUnavailableError"}
 _ANTHROPIC_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 408: "timeout_error",
                     413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error"}

@@ -36,7 +36,7 @@ def invocations_router(context: ServerContext, endpoints: Mapping[str, Endpoint]
     async def invocations(request: Request) -> Response:
         data = await read_object(request, context.options.max_body_bytes)
         name = data.get("model")
-        tasks = context.named(name if isinstance(name, str) else None).engine.info.tasks
+        tasks = (await context.model_named(request, name if isinstance(name, str) else None)).engine.info.tasks
         shapes = next((shapes for task, shapes in POOLING_SHAPES.items() if task in tasks), SHAPES)
         path = next((path for field, path in shapes.items() if data.get(field) is not None), None)
         if path is None:

@@ -25,8 +25,8 @@ FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75,
 BETWEEN_TOKENS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
 ITERATION = (1, *(2**power for power in range(3, 15)))
 CHOICES = (1, 2, 5, 10, 20)
-_LABELS = ("model_name", "engine")
-_ENGINE = "0"          # the value of the label `engine`: a model has one engine
+LABELS = ("model_name", "engine")
+ENGINE = "0"          # the value of the label `engine`: a model has one engine
 
 
 def token_buckets(max_model_len: int) -> tuple[int, ...]:
@@ -36,26 +36,27 @@ def token_buckets(max_model_len: int) -> tuple[int, ...]:
 
 
 class EngineMetrics:
-    """An observer of `AsyncLLM` with its metrics registry.
+    """An observer of `AsyncLLM` with its metrics registry, for one engine of the model after the other.
 
-    token_times: the times between tokens of streamed answers. stats: returns the engine's latest statistics. sleeps:
-    returns whether the engine sleeps.
+    token_times: the times between tokens of streamed answers. stats: returns the latest statistics. sleeps: returns
+    whether the engine sleeps. max_model_len: of the first engine, which sets the buckets of token counts.
     """
 
-    def __init__(self, config: EngineConfig, info: EngineInfo, stats: Callable[[], EngineStats],
+    def __init__(self, model_name: str, max_model_len: int, stats: Callable[[], EngineStats],
                  sleeps: Callable[[], bool]) -> None:
         self.registry = CollectorRegistry()
-        self._values = (config.served_model_names[0], _ENGINE)
-        self.registry.register(_StatsCollector(self._values, config, info, stats, sleeps))
+        self._values = (model_name, ENGINE)
+        self._collector = _StatsCollector(self._values, stats, sleeps)
+        self.registry.register(self._collector)
         self._seconds = {name: self._histogram(name, buckets) for name, buckets in (
             ("time_to_first_token_seconds", FIRST_TOKEN),
             ("request_time_per_output_token_seconds", BETWEEN_TOKENS), ("e2e_request_latency_seconds", LATENCY),
             ("request_queue_time_seconds", LATENCY), ("request_inference_time_seconds", LATENCY),
             ("request_prefill_time_seconds", LATENCY), ("request_decode_time_seconds", LATENCY))}
         self.token_times = TokenTimes("weft:inter_token_latency_seconds", "Seconds between tokens of streamed answers.",
-                                      dict(zip(_LABELS, self._values, strict=True)), BETWEEN_TOKENS)
+                                      dict(zip(LABELS, self._values, strict=True)), BETWEEN_TOKENS)
         self.registry.register(self.token_times)
-        tokens = token_buckets(info.max_model_len)
+        tokens = token_buckets(max_model_len)
         self._counts = {name: self._histogram(name, buckets) for name, buckets in (
             ("request_prompt_tokens", tokens), ("request_generation_tokens", tokens),
             ("request_max_num_generation_tokens", tokens), ("request_params_max_tokens", tokens),
@@ -67,6 +68,10 @@ class EngineMetrics:
             self._success.labels(*self._values, reason)
         for reason in ("max_num_queued_reqs", "max_num_queued_tokens", "max_queued_chars"):
             self._rejections.labels(*self._values, reason)
+
+    def engine_started(self, config: EngineConfig, info: EngineInfo) -> None:
+        """The engine whose sizes the metrics show from now on."""
+        self._collector.engine = config, info
 
     def on_step(self, stats: EngineStats) -> None:
         """Called after each engine step."""
@@ -106,11 +111,11 @@ class EngineMetrics:
 
     def _histogram(self, name: str, buckets: Iterable[float]) -> Histogram:
         text = name.replace("_", " ").capitalize() + "."
-        return Histogram(f"weft:{name}", text, _LABELS, registry=self.registry, buckets=tuple(buckets)).labels(
+        return Histogram(f"weft:{name}", text, LABELS, registry=self.registry, buckets=tuple(buckets)).labels(
             *self._values)
 
     def _counter(self, name: str, text: str, label: str) -> Counter:
-        return Counter(f"weft:{name}", text, (*_LABELS, label), registry=self.registry)
+        return Counter(f"weft:{name}", text, (*LABELS, label), registry=self.registry)
 
 
 def _durations(times: RequestMetrics | None, num_tokens: int) -> Iterator[tuple[str, float]]:
@@ -132,11 +137,11 @@ def _durations(times: RequestMetrics | None, num_tokens: int) -> Iterator[tuple[
 
 
 class _StatsCollector(Collector):
-    """Gauges and counters, computed from `EngineStats` at each scrape."""
+    """Gauges and counters, computed from `EngineStats` at each scrape. engine: the config and info of the last one."""
 
-    def __init__(self, values: tuple[str, str], config: EngineConfig, info: EngineInfo,
-                 stats: Callable[[], EngineStats], sleeps: Callable[[], bool]) -> None:
-        self._values, self._config, self._info, self._stats, self._sleeps = values, config, info, stats, sleeps
+    def __init__(self, values: tuple[str, str], stats: Callable[[], EngineStats], sleeps: Callable[[], bool]) -> None:
+        self._values, self._stats, self._sleeps = values, stats, sleeps
+        self.engine: tuple[EngineConfig, EngineInfo] | None = None
 
     def describe(self) -> Iterable[Metric]:
         """Returns no metrics, so that registering does not call `collect`."""
@@ -149,8 +154,7 @@ class _StatsCollector(Collector):
                   ("num_requests_waiting", "Sequences that wait for their first step.", stats.num_waiting),
                   ("kv_cache_usage_perc", "KV blocks in use, 0 to 1.", stats.kv_cache_usage))
         for name, text, value in gauges:
-            yield self._add(GaugeMetricFamily(f"weft:{name}", text, labels=_LABELS), value)
-        yield from self._caches(stats)
+            yield self._add(GaugeMetricFamily(f"weft:{name}", text, labels=LABELS), value)
         yield self._waiting(stats)
         yield self._sleep_state()
         counters = (("prompt_tokens", "Prompt tokens computed or found cached.", stats.prompt_tokens),
@@ -160,39 +164,40 @@ class _StatsCollector(Collector):
                     ("prefix_cache_hits", "Tokens found in the prefix cache.", stats.prefix_cache_hits),
                     ("num_preemptions", "Sequences put back to waiting for lack of blocks.", stats.num_preemptions))
         for name, text, value in counters:
-            yield self._add(CounterMetricFamily(f"weft:{name}", text, labels=_LABELS), value)
-        if self._config.speculative is not None:
-            yield from self._speculation(self._config.speculative.num_speculative_tokens, stats)
+            yield self._add(CounterMetricFamily(f"weft:{name}", text, labels=LABELS), value)
+        if self.engine is not None and (speculative := self.engine[0].speculative) is not None:
+            yield from self._speculation(speculative.num_speculative_tokens, stats)
         by_source = CounterMetricFamily("weft:prompt_tokens_by_source", "Prompt tokens, by where they came from.",
-                                        labels=(*_LABELS, "source"))
+                                        labels=(*LABELS, "source"))
         self._add(by_source, max(stats.prompt_tokens - stats.prefix_cache_hits, 0), "local_compute")
         yield self._add(by_source, stats.prefix_cache_hits, "local_cache_hit")
-        yield self._cache_config()
+        if self.engine is not None:
+            yield from self._caches(self.engine[1], stats)
+            yield self._cache_config(*self.engine)
 
     def _waiting(self, stats: EngineStats) -> Metric:
         family = GaugeMetricFamily(
             "weft:num_requests_waiting_by_reason", "Waiting sequences: for a place (capacity), or for their grammar or "
-            "for a prefix that another one computes (deferred).", labels=(*_LABELS, "reason"))
+            "for a prefix that another one computes (deferred).", labels=(*LABELS, "reason"))
         self._add(family, stats.num_waiting - stats.num_deferred, "capacity")
         return self._add(family, stats.num_deferred, "deferred")
 
     def _sleep_state(self) -> Metric:
         family = GaugeMetricFamily(
             "weft:engine_sleep_state", "1 for the state that the engine is in; 0 for all while it sleeps, as its "
-            "weights stay.", labels=(*_LABELS, "sleep_state"))
+            "weights stay.", labels=(*LABELS, "sleep_state"))
         for state, value in (("awake", not self._sleeps()), ("weights_offloaded", False), ("discard_all", False)):
             self._add(family, value, state)
         return family
 
-    def _caches(self, stats: EngineStats) -> Iterator[Metric]:
-        info = self._info
+    def _caches(self, info: EngineInfo, stats: EngineStats) -> Iterator[Metric]:
         for name, text, num_bytes, limit in (
                 ("prefix_cache", "cached prefixes, which lie in the KV cache", stats.prefix_cache_bytes,
                  info.kv_cache_bytes),
                 ("grammar_cache", "compiled grammars, estimated", stats.grammar_cache_bytes,
                  info.grammar_cache_limit_bytes)):
             for suffix, what, value in (("bytes", "Bytes", num_bytes), ("limit_bytes", "Most bytes", limit)):
-                yield self._add(GaugeMetricFamily(f"weft:{name}_{suffix}", f"{what} of {text}.", labels=_LABELS), value)
+                yield self._add(GaugeMetricFamily(f"weft:{name}_{suffix}", f"{what} of {text}.", labels=LABELS), value)
 
     def _speculation(self, num_drafts: int, stats: EngineStats) -> Iterator[Metric]:
         per_pos = stats.num_accepted_tokens_per_pos
@@ -200,9 +205,9 @@ class _StatsCollector(Collector):
                     ("num_draft_tokens", "Tokens drafted.", stats.num_draft_tokens),
                     ("num_accepted_tokens", "Drafted tokens that became part of an answer.", sum(per_pos)))
         for name, text, value in counters:
-            yield self._add(CounterMetricFamily(f"weft:spec_decode_{name}", text, labels=_LABELS), value)
+            yield self._add(CounterMetricFamily(f"weft:spec_decode_{name}", text, labels=LABELS), value)
         family = CounterMetricFamily("weft:spec_decode_num_accepted_tokens_per_pos",
-                                     "Accepted tokens by their place among the drafts.", labels=(*_LABELS, "position"))
+                                     "Accepted tokens by their place among the drafts.", labels=(*LABELS, "position"))
         for pos in range(num_drafts):
             self._add(family, per_pos[pos] if pos < len(per_pos) else 0, str(pos))
         yield family
@@ -211,10 +216,9 @@ class _StatsCollector(Collector):
         family.add_metric((*self._values, *labels), value)
         return family
 
-    def _cache_config(self) -> Metric:
-        cache = self._config.cache
-        facts = {"block_size": self._info.block_size, "num_gpu_blocks": sum(self._info.num_blocks),
-                 "enable_prefix_caching": cache.enable_prefix_caching, "cache_dtype": cache.dtype,
-                 "kv_cache_bytes": self._info.kv_cache_bytes}
-        family = GaugeMetricFamily("weft:cache_config_info", "Sizes of the KV cache.", labels=(*_LABELS, *facts))
+    def _cache_config(self, config: EngineConfig, info: EngineInfo) -> Metric:
+        facts = {"block_size": info.block_size, "num_gpu_blocks": sum(info.num_blocks),
+                 "enable_prefix_caching": config.cache.enable_prefix_caching, "cache_dtype": config.cache.dtype,
+                 "kv_cache_bytes": info.kv_cache_bytes}
+        family = GaugeMetricFamily("weft:cache_config_info", "Sizes of the KV cache.", labels=(*LABELS, *facts))
         return self._add(family, 1, *map(str, facts.values()))

@@ -35,6 +35,10 @@ class ServerOptions:
     max_log_len: characters of a text in such a line; None: all.
     disable_access_log_for_endpoints: paths whose requests have no line in the access log, with commas between them.
     otlp_traces_endpoint: URL of a collector that gets a span of each request, by OTLP over HTTP; None: none is made.
+    model_dir, models: several models, which are loaded when requests name them; see docs/serving.md.
+    keep_alive: how long a model stays loaded without requests: seconds, or a duration such as "5m"; -1: forever.
+    load_timeout: seconds that a request waits for its model to be loaded.
+    models_memory_bytes: memory for all models together; None: `gpu_memory_utilization` of what is free at start.
     shutdown_timeout: seconds that running requests have to finish after SIGINT or SIGTERM.
     stall_timeout: seconds without a token, while requests run, after which /health answers 503.
     spare_engine: keep a process that has imported everything, so that an engine that dies is back sooner.
@@ -70,6 +74,11 @@ class ServerOptions:
     disable_fastapi_docs: bool = False
     responses_store_bytes: int = 64 * 2**20
     dev_mode: bool = False
+    model_dir: str | None = None                       # a folder: each checkpoint and GGUF file in it is a model
+    models: str | None = None                          # a TOML, JSON or YAML file that lists models
+    keep_alive: str | None = None                      # None: one model stays, models of several 5 minutes
+    load_timeout: float = 300.0
+    models_memory_bytes: int | None = None
     max_body_bytes: int = 32 * 2**20
     uvicorn_log_level: str = "info"
     enable_log_requests: bool = False
@@ -110,6 +119,10 @@ class ServerOptions:
                               expected="both --ssl-keyfile and --ssl-certfile, or none")
         if not 0 <= self.shutdown_timeout < float("inf"):
             raise ConfigError("shutdown_timeout", self.shutdown_timeout, expected="seconds, at least 0")
+        if not 0 < self.load_timeout < float("inf"):
+            raise ConfigError("load_timeout", self.load_timeout, expected="seconds above 0")
+        if self.models_memory_bytes is not None and self.models_memory_bytes < 1:
+            raise ConfigError("models_memory_bytes", self.models_memory_bytes, expected="at least 1")
         if not 2 <= self.stall_timeout < float("inf"):      # an idle engine gives a sign of life each second
             raise ConfigError("stall_timeout", self.stall_timeout, expected="seconds, at least 2")
 

@@ -12,6 +12,7 @@ from weft.server.errors import ApiError
 from weft.server.headers import header_value
 from weft.server.origin import origin_of
 
+_WAITED = "weft.waited"                   # key of a scope: seconds that the request waited for its model
 _MAX_NAMES, _MAX_NAME_CHARS = 20, 64      # limits of the response header that names unknown fields
 
 
@@ -30,8 +31,15 @@ def priority_of(request: Request, given: int | None) -> int:
     return int(header)
 
 
+def note_wait(request: Request, seconds: float) -> None:
+    """The request has waited for its model: `timeout_of` counts these seconds."""
+    request.scope[_WAITED] = seconds
+
+
 def timeout_of(request: Request, given: float | None) -> float | None:
-    """Seconds that the request may take: `given` (from the body), else the header X-Weft-Timeout, else no limit."""
+    """Seconds that the request may still take: of `given` (from the body), else of the header X-Weft-Timeout; None: no
+    limit.
+    """
     text = request.headers.get("x-weft-timeout")
     field = "timeout" if given is not None else "X-Weft-Timeout"
     try:
@@ -41,7 +49,7 @@ def timeout_of(request: Request, given: float | None) -> float | None:
     if seconds is not None and not 0 < seconds < math.inf:
         raise ApiError(400, f"{field} = {(text or '')[:40] if given is None else given}: expected seconds above 0.",
                        field)
-    return seconds
+    return seconds if seconds is None else max(seconds - request.scope.get(_WAITED, 0.0), 0.001)
 
 
 def ignored_header(ignored: tuple[str, ...]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from weft.server.anthropic.schemas import CountTokensBody, MessagesBody
 from weft.server.development import AbortBody, RpcBody
+from weft.server.model_pool.routes import LoadBody, UnloadBody
 from weft.server.openai.responses.schemas import InputBody, ResponsesBody
 from weft.server.openai.schemas import BatchChatBody, Body, ChatBody, CompletionBody, DetokenizeBody, TokenizeBody
 from weft.server.options import ServerOptions
@@ -69,9 +70,11 @@ ROUTES = (
     RouteDoc(method="POST", path="/v2/rerank", summary="As /rerank.", body=RerankBody),
     RouteDoc(method="POST", path="/invocations", streams=True,
              summary="Answer a body of another route, which its fields and the model tell."),
-    RouteDoc(method="GET", path="/v1/models", summary="List the served model under each of its names."),
+    RouteDoc(method="GET", path="/v1/models", summary="List the models under each of their names, loaded or not."),
     RouteDoc(method="GET", path="/v1/models/{name}",
-             summary="Describe the served model: in `meta` its sampling defaults, limits and layers."),
+             summary="Describe a model; once it is loaded, in `meta` its sampling defaults, limits and layers."),
+    RouteDoc(method="POST", path="/models/load", summary="Load a model, and wait until it is loaded.", body=LoadBody),
+    RouteDoc(method="POST", path="/models/unload", summary="Unload a model that is not in use.", body=UnloadBody),
     RouteDoc(method="POST", path="/tokenize", summary="Turn a prompt or a conversation into token ids.",
              body=TokenizeBody),
     RouteDoc(method="POST", path="/detokenize", summary="Turn token ids into text.", body=DetokenizeBody),

@@ -1,4 +1,4 @@
-"""`serve`: binds the address, starts the engine, serves until a signal, lets running requests finish, stops.
+"""`serve`: binds the address, loads the model, serves until a signal, lets running requests finish, stops.
 
 The address is bound before the model loads, so that a busy port is reported at once. This module knows sockets and
 signals, no routes.
@@ -24,19 +24,21 @@ from typing import NoReturn
 
 import uvicorn
 
-from weft.async_llm import AsyncLLM
 from weft.config.engine_args import EngineArgs
 from weft.config.human_bytes import human_bytes
 from weft.config.machine import Machine
-from weft.engine.process.spare import Spare
+from weft.engine.process.spare import CORE, Spare, Spares
 from weft.errors import ConfigError
 from weft.server.access_log import log_config
-from weft.server.admission import with_queue_limits
 from weft.server.app import build_app
 from weft.server.auth import ApiKey, read_keys
+from weft.server.model_pool.loader import EngineLoader
+from weft.server.model_pool.pool import ModelPool
+from weft.server.model_pool.spec import model_specs
 from weft.server.options import ServerOptions
 from weft.server.parser_plugins import load_parser_plugins
-from weft.server.traces import Tracing, tracing_of
+from weft.server.served import ServedModel
+from weft.server.traces import tracing_of
 
 logger = logging.getLogger("weft")
 
@@ -45,27 +47,30 @@ _GOODBYE_SECONDS = 5      # time for the last error responses after the engine h
 
 
 def serve(args: EngineArgs, options: ServerOptions, spare: Spare | None = None) -> None:
-    """Serve until SIGINT or SIGTERM. ConfigError for an unusable address; the engine's errors if it cannot start;
-    EngineDeadError if it died and stays down.
+    """Serve until SIGINT or SIGTERM. ConfigError for an unusable address or list of models; the engine's errors if a
+    model that is loaded at start cannot be; EngineDeadError if the only engine died and stays down.
 
-    spare: a process that imports already and becomes the engine.
+    spare: a process that imports already and becomes the first engine.
     """
     keys = read_keys(options)
     load_parser_plugins(options)
+    machine = Machine.detect()
+    specs = model_specs(args, options, machine)
     with tracing_of(options) as tracing, listening_socket(options) as sock, _interruptible():
-        args = with_queue_limits(args, Machine.detect())
-        engine = AsyncLLM.from_engine_args(args, spare=spare, keeps_spare=options.spare_engine)
+        models = ModelPool(specs, _loader(args, options, machine, spare), load_timeout=options.load_timeout,
+                           tracing=tracing)
         try:
-            server = _Server(uvicorn_config(engine, options, keys, tracing), engine, options.shutdown_timeout)
+            models.start_residents()
+            server = _Server(uvicorn_config(models, options, keys), models, options.shutdown_timeout)
             _warn_if_open(options, sock)
             sock.listen(_BACKLOG)
-            print(banner(engine, options, sock), flush=True)
+            print(banner(models, options, sock), flush=True)
             _spare_collector()
             server.run(sockets=[sock])
-            if engine.errored:      # without a signal the server ends for no other reason
-                raise engine.dead_error
+            if models.dead_error is not None:      # without a signal the server ends for no other reason
+                raise models.dead_error
         finally:
-            engine.shutdown()
+            models.close()
 
 
 def _spare_collector() -> None:
@@ -78,11 +83,17 @@ def _spare_collector() -> None:
     gc.freeze()
 
 
-def uvicorn_config(engine: AsyncLLM, options: ServerOptions, keys: Sequence[ApiKey],
-                   tracing: Tracing | None) -> uvicorn.Config:
+def _loader(args: EngineArgs, options: ServerOptions, machine: Machine, spare: Spare | None) -> EngineLoader:
+    factory = CORE if spare is None else spare.core_factory
+    budget = options.models_memory_bytes or int(machine.available_bytes.value * args.gpu_memory_utilization)
+    return EngineLoader(Spares(factory, keeps=options.spare_engine, first=spare), budget_bytes=budget,
+                        is_given=options.models_memory_bytes is not None)
+
+
+def uvicorn_config(models: ModelPool, options: ServerOptions, keys: Sequence[ApiKey]) -> uvicorn.Config:
     """The uvicorn configuration, with the app."""
     return uvicorn.Config(
-        build_app(engine, options, keys, tracing), log_config=log_config(options), log_level=options.uvicorn_log_level,
+        build_app(models, options, keys), log_config=log_config(options), log_level=options.uvicorn_log_level,
         lifespan="off", server_header=False, ws="none", access_log=not options.disable_uvicorn_access_log,
         ssl_keyfile=options.ssl_keyfile, ssl_certfile=options.ssl_certfile,
         timeout_graceful_shutdown=math.ceil(options.shutdown_timeout + _GOODBYE_SECONDS))
@@ -91,12 +102,12 @@ def uvicorn_config(engine: AsyncLLM, options: ServerOptions, keys: Sequence[ApiK
 class _Server(uvicorn.Server):
     """A uvicorn server that ends requests still running `shutdown_timeout` s after the signal with a readable error.
 
-    A second signal ends them at once. The server also ends when its engine stays down.
+    A second signal ends them at once. The server also ends when its only engine stays down.
     """
 
-    def __init__(self, config: uvicorn.Config, engine: AsyncLLM, shutdown_timeout: float) -> None:
+    def __init__(self, config: uvicorn.Config, models: ModelPool, shutdown_timeout: float) -> None:
         super().__init__(config)
-        self._engine, self._seconds = engine, shutdown_timeout
+        self._models, self._seconds = models, shutdown_timeout
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Remembers the event loop for `handle_exit`."""
@@ -104,20 +115,21 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
 
     async def on_tick(self, counter: int) -> bool:
-        """True when the server should end: after a signal, or without an engine."""
-        return await super().on_tick(counter) or self._engine.errored
+        """True when the server should end: after a signal, or when no model can answer any more."""
+        self._models.drop_dead()
+        return await super().on_tick(counter) or self._models.dead_error is not None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The signal handler. At a second signal nothing more is waited for."""
         if self.should_exit:
             self.force_exit = True
-            self._loop.call_soon_threadsafe(self._engine.kill)
+            self._loop.call_soon_threadsafe(self._models.kill)
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Wait for open requests; end the engine, and so the requests, after `shutdown_timeout` seconds."""
+        """Wait for open requests; end the engines, and so the requests, after `shutdown_timeout` seconds."""
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(self._seconds, lambda: loop.run_in_executor(None, self._engine.shutdown))
+        timer = loop.call_later(self._seconds, lambda: loop.run_in_executor(None, self._models.close))
         try:
             await super().shutdown(sockets)
         finally:
@@ -194,19 +206,26 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def banner(engine: AsyncLLM, options: ServerOptions, sock: socket.socket) -> str:
-    """The text printed at start: model, sizes, addresses."""
-    config, info = engine.config, engine.info
-    lines = [f"model       {', '.join(config.served_model_names)}  ({config.model.architecture}, {config.model.dtype}, "
-             f"loaded in {info.load_seconds:.1f} s)",
-             f"memory      {human_bytes(info.weight_bytes)} of weights, {human_bytes(info.kv_cache_bytes)} of KV cache",
-             f"context     {info.max_model_len} tokens, {config.scheduler.max_num_seqs} sequences at once, "
-             f"{config.num_threads} threads"]
+def banner(models: ModelPool, options: ServerOptions, sock: socket.socket) -> str:
+    """The text printed at start: models, sizes, addresses."""
+    lines = [line for served in models.loaded for line in _about(served)]
+    if not lines:
+        lines = [*(f"model       {', '.join(entry.spec.names)}" for entry in models.entries),
+                 "            each is loaded when a request names it"]
     if options.uds is not None:
         return "\n".join([*lines, f"API         unix:{options.uds}"])
     url = _url(options, sock)
     lines.append(f"API         {url}/v1" + ("  (with a key)" if options.asks_for_key else ""))
     return "\n".join([*lines, *([f"playground  {url}/"] if options.enable_playground else [])])
+
+
+def _about(served: ServedModel) -> list[str]:
+    config, info = served.engine.config, served.engine.info
+    return [f"model       {', '.join(served.names)}  ({config.model.architecture}, {config.model.dtype}, "
+            f"loaded in {info.load_seconds:.1f} s)",
+            f"memory      {human_bytes(info.weight_bytes)} of weights, {human_bytes(info.kv_cache_bytes)} of KV cache",
+            f"context     {info.max_model_len} tokens, {config.scheduler.max_num_seqs} sequences at once, "
+            f"{config.num_threads} threads"]
 
 
 def _warn_if_open(options: ServerOptions, sock: socket.socket) -> None:

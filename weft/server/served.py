@@ -25,23 +25,20 @@ from weft.text.tokenizer import Tokenizer
 class ServedModel:
     """The parts that routes use. load: requests being served.
 
+    names: clients' names of the model. Responses have the first one unless the request gives another.
     open: the running requests, by the engine's ids.
     """
 
     engine: AsyncLLM
     options: ServerOptions
     metrics: EngineMetrics
+    names: tuple[str, ...]
     audit: Audit
     parsers: Parsers = field(default_factory=Parsers)
     pace: Pace = field(default_factory=Pace)
     load: int = 0
     open: dict[str, OpenRequest] = field(default_factory=dict)
     _special: dict[bool, bool] = field(default_factory=dict)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The model's served names. Responses use the first name unless the request gives another."""
-        return self.engine.config.served_model_names
 
     def need_special_tokens(self, *, with_tools: bool) -> bool:
         """`Parsers.need_special_tokens`, which looks at every special token, once for each kind of request."""

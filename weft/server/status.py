@@ -15,10 +15,12 @@ def status_router(context: ServerContext) -> APIRouter:
     router = APIRouter()
 
     async def health() -> Response:
-        await context.served.engine.check_health()
-        reason = context.served.engine.stalled(context.options.stall_timeout)
-        if reason is not None:
-            raise ApiError(503, reason)
+        context.models.drop_dead()
+        for served in context.models.loaded:
+            await served.engine.check_health()
+            reason = served.engine.stalled(context.options.stall_timeout)
+            if reason is not None:
+                raise ApiError(503, reason if len(context.models.entries) == 1 else f"{served.names[0]}: {reason}")
         return Response(status_code=200)
 
     router.add_api_route("/health", health, methods=["GET", "HEAD"])

@@ -25,7 +25,7 @@ def tokenizer_info_router(context: ServerContext) -> APIRouter:
 
     @router.get("/tokenizer_info")
     async def tokenizer_info(request: Request) -> dict[str, Any]:
-        return await asyncio.to_thread(_settings, context.of_query(request))
+        return await asyncio.to_thread(_settings, await context.model_named(request, request.query_params.get("model")))
 
     return router
 

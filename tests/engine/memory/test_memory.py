@@ -118,7 +118,9 @@ def test_utilization_is_the_share_of_the_available_memory():
 def test_the_parts_add_up():
     plan = plan_of(spec(None), config(), machine())
 
-    assert plan.total_bytes == plan.weight_bytes + plan.activation_bytes + plan.kv_cache_bytes
+    assert plan.total_bytes == (
+        plan.weight_bytes + plan.activation_bytes + plan.kv_cache_bytes + plan.scratch_bytes
+    )
     assert dataclasses.asdict(plan)["weight_bytes"] > 0
 
 

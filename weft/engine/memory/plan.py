@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from weft.cache.groups import CacheGroup, FullGroup, WindowGroup
 from weft.cache.masks import Bidirectional
 from weft.cache.need import cache_groups
-from weft.config.engine_config import EngineConfig, SchedulerConfig
+from weft.config.engine_config import CacheConfig, EngineConfig, SchedulerConfig
 from weft.config.human_bytes import human_bytes
 from weft.config.machine import Machine
 from weft.engine.memory.cache_fit import CacheFit
@@ -31,7 +31,8 @@ STATE_INTERVAL_BLOCKS = 16           # blocks of tokens from one snapshot of a s
 class MemoryPlan:
     """Bytes by purpose, and the resulting sizes.
 
-    num_blocks: blocks of each cache group. max_model_len: tokens, perhaps fewer than the model supports.
+    scratch_bytes: what a step needs for cached tokens beside the cache. num_blocks: blocks of each cache group.
+    max_model_len: tokens, perhaps fewer than the model supports.
     limit_bytes: bytes that the engine may use. limit_source: where `limit_bytes` comes from, as words.
     is_whole: each prompt is computed in one step.
     """
@@ -39,6 +40,7 @@ class MemoryPlan:
     weight_bytes: int
     activation_bytes: int
     kv_cache_bytes: int
+    scratch_bytes: int
     groups: tuple[CacheGroup, ...]
     num_blocks: tuple[int, ...]
     block_size: int
@@ -49,7 +51,7 @@ class MemoryPlan:
 
     @property
     def total_bytes(self) -> int:
-        return self.weight_bytes + self.activation_bytes + self.kv_cache_bytes
+        return self.weight_bytes + self.activation_bytes + self.kv_cache_bytes + self.scratch_bytes
 
     @property
     def num_cache_tokens(self) -> int:
@@ -80,21 +82,25 @@ def planned_groups(built: EngineModel, config: EngineConfig) -> tuple[CacheGroup
 
 def plan_memory(built: EngineModel, config: EngineConfig, machine: Machine) -> MemoryPlan:
     """Fit weights, activations and cache into the available memory. MemoryPlanError if they do not fit."""
+    return plan_within(built, config, *_limit(config.cache, machine))
+
+
+def plan_within(built: EngineModel, config: EngineConfig, limit: int, source: str) -> MemoryPlan:
+    """Fit weights, activations and cache into `limit` bytes. MemoryPlanError if they do not fit.
+
+    source: where the limit comes from, as words.
+    """
     model, cache = config.model, config.cache
     weights, activations = built.weight_bytes(), built.step_bytes(step_limits(config))
     groups = planned_groups(built, config)
     per_token = sum(group.bytes_per_token for group in groups if isinstance(group, FullGroup | WindowGroup))
     overhead = built.bytes_per_cached_token() / per_token if per_token else 0
-    limit = int(machine.available_bytes.value * cache.memory_utilization)
-    available = machine.available_bytes
-    source = f"{cache.memory_utilization:g} of {human_bytes(available.value)}, {available.source}"
     room = int((limit - weights - activations) / (1 + overhead))
     if room <= 0:
         raise MemoryPlanError(f"The model needs {human_bytes(weights)} for weights and {human_bytes(activations)} for "
                               f"activations; there are {human_bytes(limit)} ({source}). Use a smaller dtype or model, "
                               "or lower max_num_batched_tokens.")
-    encoder_len = 0 if built.encoder is None else built.encoder.max_len or model.max_model_len
-    fit = CacheFit(groups, config, max_encoder_len=encoder_len)
+    fit = _cache_fit(built, groups, config)
     budget = cache.kv_cache_memory_bytes
     if budget is None:
         budget = min(room, max(DEFAULT_CACHE_BYTES, fit.least_bytes(model.max_model_len)))
@@ -105,9 +111,31 @@ def plan_memory(built: EngineModel, config: EngineConfig, machine: Machine) -> M
     counts, fitting = fit.fit(budget)
     length = _context(_wanted_len(built, groups, config), fitting, config, budget, fit)
     used = sum(num * group.block_bytes for num, group in zip(counts, groups, strict=True))
-    return MemoryPlan(weight_bytes=weights, activation_bytes=activations, kv_cache_bytes=used, groups=groups,
-                      num_blocks=counts, block_size=cache.block_size, max_model_len=length, limit_bytes=limit,
-                      limit_source=source, is_whole=computes_whole_prompts(built, groups))
+    return MemoryPlan(weight_bytes=weights, activation_bytes=activations, kv_cache_bytes=used,
+                      scratch_bytes=int(used * overhead), groups=groups, num_blocks=counts, block_size=cache.block_size,
+                      max_model_len=length, limit_bytes=limit, limit_source=source,
+                      is_whole=computes_whole_prompts(built, groups))
+
+
+def _limit(cache: CacheConfig, machine: Machine) -> tuple[int, str]:
+    """The bytes that the engine may use, and where this number comes from."""
+    available = machine.available_bytes
+    limit = int(available.value * cache.memory_utilization)
+    if cache.memory_bytes is not None and cache.memory_bytes < limit:
+        return cache.memory_bytes, "what there is for this model among others"
+    return limit, f"{cache.memory_utilization:g} of {human_bytes(available.value)}, {available.source}"
+
+
+def least_bytes(built: EngineModel, config: EngineConfig, plan: MemoryPlan) -> int:
+    """The bytes of `plan` with a smaller cache: one that holds one sequence of the plan's length."""
+    cache = min(_cache_fit(built, plan.groups, config).least_bytes(plan.max_model_len), plan.kv_cache_bytes)
+    scratch = plan.scratch_bytes * cache // plan.kv_cache_bytes if plan.kv_cache_bytes else 0
+    return plan.weight_bytes + plan.activation_bytes + cache + scratch
+
+
+def _cache_fit(built: EngineModel, groups: Sequence[CacheGroup], config: EngineConfig) -> CacheFit:
+    encoder_len = 0 if built.encoder is None else built.encoder.max_len or config.model.max_model_len
+    return CacheFit(groups, config, max_encoder_len=encoder_len)
 
 
 def computes_whole_prompts(built: EngineModel, groups: Sequence[CacheGroup]) -> bool:

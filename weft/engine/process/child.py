@@ -36,9 +36,7 @@ class Child:
         self._writer.start()
         self._close_lock = threading.Lock()
         try:
-            _refuse_local_class(config)
-            self.send(Start(config=config, log_level=logging.getLogger("weft").getEffectiveLevel(),
-                            models=names_to_send(config.model.hf_config.get("architectures", ()))))
+            self.send(start_message(config))
             self.info = self._await_ready()
         except BaseException:      # KeyboardInterrupt too: no process stays behind
             self.close()
@@ -92,6 +90,13 @@ class Child:
                 self._channel.send(message)
             except OSError:      # the child died: the reading thread notices and acts
                 return
+
+
+def start_message(config: EngineConfig, *, only_measures: bool = False) -> Start:
+    """The message by which a process becomes the engine of `config`. ConfigError for a class that cannot be sent."""
+    _refuse_local_class(config)
+    return Start(config=config, log_level=logging.getLogger("weft").getEffectiveLevel(), only_measures=only_measures,
+                 models=names_to_send(config.model.hf_config.get("architectures", ())))
 
 
 def _refuse_local_class(config: EngineConfig) -> None:

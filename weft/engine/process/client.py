@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from weft.config.affinity import kept_to
 from weft.config.engine_config import EngineConfig
-from weft.engine.process.messages import EngineInfo, EngineRequest, EngineStats, StepResult
+from weft.engine.process.messages import EngineInfo, EngineRequest, EngineStats, MemoryNeed, StepResult
 from weft.engine.process.spare import CORE
 from weft.errors import EngineDeadError
 from weft.grammar.vocabulary import Vocabulary
@@ -52,7 +52,15 @@ class Core(Protocol):
     def close(self) -> None: ...
 
 
-def core_maker(factory: str) -> Callable[[EngineConfig], Core]:
+class CoreMaker(Protocol):
+    """What makes a core. memory_need: the memory that a model needs, told before there is a core."""
+
+    memory_need: Callable[[EngineConfig], MemoryNeed]
+
+    def __call__(self, config: EngineConfig) -> Core: ...
+
+
+def core_maker(factory: str) -> CoreMaker:
     """The function that makes a core. factory: `module:function`, a string so that it can travel to a child process."""
     module, _, name = factory.partition(":")
     return getattr(importlib.import_module(module), name)

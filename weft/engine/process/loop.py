@@ -11,17 +11,16 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from weft.compat.vllm.version import ANSWER
 from weft.config.affinity import keep_process_to
-from weft.config.engine_config import EngineConfig
 from weft.config.log_format import LOG_FORMAT, LOG_TIME
-from weft.engine.process.client import Core, core_maker
-from weft.engine.process.messages import StepResult
+from weft.engine.process.client import Core, CoreMaker, core_maker
+from weft.engine.process.messages import MemoryNeed, StepResult
 from weft.engine.process.wire import (
     Abort,
     Add,
@@ -29,6 +28,7 @@ from weft.engine.process.wire import (
     Call,
     Channel,
     Failed,
+    Measured,
     Ready,
     Rejected,
     Reply,
@@ -127,6 +127,10 @@ def serve(channel: Channel, parent_pid: int, core_factory: str) -> None:
         with _reported(channel):
             make_core = core_maker(core_factory)      # imports torch, while the parent reads its options and files
         start = _await_start(channel, parent_pid)
+        while start.only_measures:
+            with _reported(channel):
+                channel.send(Measured(_measured(start, make_core)))
+            start = _await_start(channel, parent_pid)
         with _reported(channel):
             core = _start(start, make_core)
         core.waits_for_grammars = False
@@ -158,7 +162,7 @@ def _reported(channel: Channel) -> Iterator[None]:
 
 
 def _await_start(channel: Channel, parent_pid: int) -> Start:
-    """The first message, which a spare process waits for. EOFError when the parent has gone."""
+    """The next message, which a spare process waits for. EOFError when the parent has gone."""
     frames: list[bytes] = []
     while not frames:
         frames = channel.receive(timeout_ms=_IDLE_POLL_MS)
@@ -167,13 +171,23 @@ def _await_start(channel: Channel, parent_pid: int) -> Start:
     return msgspec.msgpack.decode(frames[0], type=Start)
 
 
-def _start(start: Start, make_core: Callable[[EngineConfig], Core]) -> Core:
+def _measured(start: Start, make_core: CoreMaker) -> MemoryNeed:
+    _set_up(start)
+    return make_core.memory_need(start.config)
+
+
+def _start(start: Start, make_core: CoreMaker) -> Core:
+    _set_up(start)
+    return make_core(start.config)
+
+
+def _set_up(start: Start) -> None:
+    """Makes the process what the config expects: its logging, CPUs, plugins and registered models."""
     logging.getLogger("weft").setLevel(start.log_level)
     keep_process_to(start.config.cpus)      # before torch starts its threads, which inherit this thread's affinity
     ANSWER.choose(start.config.vllm_version, start.config.vllm_modules)
     load_plugins(start.config.plugins)
     register_sent(start.models)
-    return make_core(start.config)
 
 
 def main(fd: int, parent_pid: int, core_factory: str) -> None:

@@ -184,6 +184,7 @@ class EngineInfo(msgspec.Struct, kw_only=True):
     """Properties of a started engine: sizes in tokens, blocks and bytes, and the kernel of each operator.
 
     num_blocks: blocks of each cache group. block_size: tokens in a block.
+    memory_bytes: all that the engine may use, by its memory plan.
     tasks: the model's tasks: "generate", or tasks of PoolingParams.
     prompt_embeds_size: E, the length of a `prompt_embeds` row; None if the model takes token ids only.
     extra_outputs: names that `SamplingParams.extra_outputs` may hold.
@@ -202,9 +203,17 @@ class EngineInfo(msgspec.Struct, kw_only=True):
     kernels: dict[str, str]
     tasks: list[str]
     grammar_cache_limit_bytes: int = 0
+    memory_bytes: int = 0
     prompt_embeds_size: int | None = None
     extra_outputs: list[str] = []
     encoder_vocab_size: int | None = None
     max_encoder_len: int | None = None
     words: ModelWords | None = None
     pooling: PoolingInfo = msgspec.field(default_factory=PoolingInfo)
+
+
+class MemoryNeed(msgspec.Struct):
+    """The bytes that a model needs: as it is planned, and with the smallest cache that holds one whole sequence."""
+
+    wanted_bytes: int
+    least_bytes: int

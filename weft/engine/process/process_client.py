@@ -50,7 +50,7 @@ class ProcessClient:
     """Starts the child, blocks until the child is ready, and drives it. Any thread may call any method.
 
     spare: becomes the first child; None: one is started. Its `core_factory` is that of all later children.
-    keeps_spare: a spare process waits while the engine runs, so that a dead engine is back sooner.
+    spares: where the processes of restarts come from; they are the caller's, who closes them. None: restarts start one.
     deliver: called from the reading thread with each StepResult and each Rejected; once, as the last call, with the
         EngineDeadError if the engine has ended for good.
     Raises the engine's own error if it could not start (ConfigError, CheckpointError, MemoryPlanError), or
@@ -58,10 +58,10 @@ class ProcessClient:
     """
 
     def __init__(self, config: EngineConfig, deliver: Callable[[Event], None], spare: Spare | None = None, *,
-                 keeps_spare: bool = False, attempts: Attempts | None = None) -> None:
+                 spares: Spares | None = None, attempts: Attempts | None = None) -> None:
         spare = spare or Spare(CORE)
         self._config, self._deliver = config, deliver
-        self._spares = Spares(spare.core_factory, keeps=keeps_spare)
+        self._spares = spares or Spares(spare.core_factory, keeps=False)
         self._lock = threading.Lock()      # guards the fields below
         self._sequences: dict[str, OpenSequence] = {}
         self._calls: dict[int, Future[Any]] = {}
@@ -166,7 +166,6 @@ class ProcessClient:
             if self._starting is not None:
                 self._starting.kill()
             child = self._child
-        self._spares.close()
         if child is not None:
             child.close()
         if threading.current_thread() is not self._thread:
@@ -285,7 +284,6 @@ class ProcessClient:
             self._sequences.clear()
         logger.error("%s", self._dead)
         self._fail_calls(self._dead)
-        self._spares.close()
         self._deliver(self._dead)
 
     def _start(self) -> Child:

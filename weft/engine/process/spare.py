@@ -25,12 +25,13 @@ class Spare:
     """Starts the process, and returns while the process still imports.
 
     core_factory: `module:function` that makes the engine core; the process imports the module.
+    sock: this end of its socket.
     A spare ends with its `with` block, unless `adopt` was called.
     """
 
     def __init__(self, core_factory: str) -> None:
         self.core_factory = core_factory
-        self._sock, theirs = map(_above_streams, socket.socketpair())
+        self.sock, theirs = map(_above_streams, socket.socketpair())
         with theirs:
             # In its own process group the process gets no Ctrl-C of the terminal: the parent decides.
             self._process = subprocess.Popen(
@@ -52,7 +53,7 @@ class Spare:
         """The process and this end of its socket, which are the caller's from now on."""
         assert not self._is_adopted, "a spare becomes one engine"
         self._is_adopted = True
-        return self._process, self._sock
+        return self._process, self.sock
 
     def kill(self) -> None:
         """End the process at once, also one that was adopted."""
@@ -64,7 +65,7 @@ class Spare:
             self._is_adopted = True
             self._process.kill()
             self._process.wait()
-            self._sock.close()
+            self.sock.close()
 
     def __enter__(self) -> Spare:
         return self
@@ -75,16 +76,17 @@ class Spare:
 
 
 class Spares:
-    """The spare process that waits while an engine runs. Any thread may call any method.
+    """The spare process that waits while engines run: for the next model, or for an engine that dies. Any thread may
+    call any method.
 
     keeps: False: no process waits, and `take` starts one. delay_s: seconds between `refill` and the start of the next
-    spare, whose imports would take a core from the engine's first requests.
+    spare, whose imports would take a core from the engine's first requests. first: the one that waits now.
     """
 
-    def __init__(self, core_factory: str, *, keeps: bool, delay_s: float = 2.0) -> None:
+    def __init__(self, core_factory: str, *, keeps: bool, delay_s: float = 2.0, first: Spare | None = None) -> None:
         self._core_factory, self._keeps, self._delay_s = core_factory, keeps, delay_s
         self._lock = threading.Lock()
-        self._waiting: Spare | None = None
+        self._waiting = first
         self._timer: threading.Timer | None = None
 
     def take(self) -> Spare:

@@ -17,7 +17,7 @@ import msgspec
 
 from weft import errors
 from weft.config.engine_config import EngineConfig
-from weft.engine.process.messages import EngineInfo, EngineRequest, StepResult
+from weft.engine.process.messages import EngineInfo, EngineRequest, MemoryNeed, StepResult
 from weft.grammar.vocabulary import Vocabulary
 
 _LENGTH = struct.Struct(">I")
@@ -37,11 +37,13 @@ class WireError(msgspec.Struct, kw_only=True):
 class Start(msgspec.Struct, tag=True, kw_only=True):
     """The first message: what to build. log_level: the level of weft's loggers.
 
+    only_measures: answer with `Measured`, and wait for the next Start.
     models: what the parent registered in its ModelRegistry for the config's architectures (`registry/crossing.py`).
     """
 
     config: EngineConfig
     log_level: int
+    only_measures: bool = False
     models: dict[str, tuple[str, bool]] = {}
 
 
@@ -76,6 +78,12 @@ class Ready(msgspec.Struct, tag=True):
     """The engine has started."""
 
     info: EngineInfo
+
+
+class Measured(msgspec.Struct, tag=True):
+    """The memory that the model of a Start needs."""
+
+    need: MemoryNeed
 
 
 class Failed(msgspec.Struct, tag=True):
@@ -116,7 +124,7 @@ class Reply(msgspec.Struct, tag=True, kw_only=True):
 
 
 ToEngine = Start | Add | Abort | Call | SetVocabulary
-FromEngine = Ready | Failed | Alive | Started | Stepped | Rejected | Reply
+FromEngine = Ready | Measured | Failed | Alive | Started | Stepped | Rejected | Reply
 
 
 def to_wire(error: BaseException) -> WireError:

@@ -104,6 +104,15 @@ def choose_gguf_file(names: Iterable[str], wanted: str | None, *, source: str) -
     return next(iter(models.values()))
 
 
+def gguf_models(names: Iterable[str]) -> dict[str, str]:
+    """{name of a model: its file} of the GGUF files among `names`; the first part of a split model."""
+    files = sorted(name for name in names if name.lower().endswith(SUFFIX) and not _is_projector(name))
+    found: dict[str, str] = {}
+    for name in files:
+        found.setdefault(_without_part(name)[:-len(SUFFIX)], name)
+    return found
+
+
 def find_gguf(folder: Path, quant: str | None) -> Path:
     """The GGUF file in a folder or one level below it. ConfigError when none or several fit."""
     inside = [path.relative_to(folder).as_posix() for pattern in ("*", "*/*") for path in folder.glob(pattern)

@@ -79,6 +79,7 @@ class GenerationBody(Body):
     echo: bool = False
     priority: Int | None = None
     timeout: float | None = None
+    keep_alive: float | Int | str | None = None
     request_id: Identifier | None = None
     return_tokens_as_token_ids: bool | None = None
     return_token_ids: bool = False

@@ -104,7 +104,7 @@ function bodyFor(context, conversation, last) {
     .filter(({ role, content, calls }) => role !== "assistant" || content || calls).map(asSent);
   const card = context.card();
   return { model: card?.id, messages: [...systemMessages(), ...history], ...requestFields(), ...formFields(),
-    ...toolFields(), ...tokenFields(PATH, card?.meta.max_logprobs ?? 0) };
+    ...toolFields(), ...tokenFields(PATH, card?.meta?.max_logprobs ?? 0) };
 }
 
 function asSent({ role, content, calls, callId }) {

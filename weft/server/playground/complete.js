@@ -79,7 +79,7 @@ async function complete({ card, refused }) {
 }
 
 function bodyFor(card) {
-  const fields = { ...tokenFields(PATH, card?.meta.max_logprobs ?? 0), ...requestFields(), ...formFields() };
+  const fields = { ...tokenFields(PATH, card?.meta?.max_logprobs ?? 0), ...requestFields(), ...formFields() };
   const echo = "logprobs" in fields && byId("echo").checked;
   return { model: card?.id, prompt: byId("prompt").value, max_tokens: MAX_TOKENS, ...fields, ...(echo && { echo }) };
 }

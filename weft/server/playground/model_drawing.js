@@ -7,6 +7,8 @@ const [WIDTH, BOX, CENTRE] = [240, 34, 120];
 
 /** The drawing and the facts of a card of /v1/models. */
 export function drawModel({ id, max_model_len: length, meta }) {
+  if (!meta) return make("section", { className: "card model-card", "aria-label": "Model" }, make("h2", {}, id),
+    make("p", { className: "quiet-text" }, "A request that names this model loads it."));
   const { words } = meta;
   const facts = [
     ["Architecture", meta.architecture], ["Weights", `${bytes(meta.weight_bytes)}, ${meta.quantization ?? meta.dtype}`],

@@ -77,7 +77,7 @@ watchMetrics((samples, time) => {
   showMetrics(samples, time);
 });
 onModel((card) => {
-  showDefaults(card.meta.sampling_defaults);
+  showDefaults(card.meta?.sampling_defaults ?? {});
   showModel(card);
 });
 loadModels(askForKey);

@@ -22,7 +22,8 @@ export async function loadModels(refused) {
     select.classList.toggle("single", cards.length === 1);
     const show = () => {
       card = cards.find(({ id }) => id === select.value);
-      byId("context").textContent = `${card.max_model_len.toLocaleString("en")} tokens of context`;
+      const size = card.max_model_len;      // null before the model was loaded, as is `meta`
+      byId("context").textContent = size ? `${size.toLocaleString("en")} tokens of context` : "not loaded yet";
       listeners.forEach((listener) => listener(card));
     };
     select.onchange = show;

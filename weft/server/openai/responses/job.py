@@ -36,13 +36,14 @@ class Job:
         self.record.add(output.outputs[0])
         await self._end(output, output.outputs[0])
 
-    def start(self) -> None:
+    def start(self) -> asyncio.Task[None]:
         """Make the answer in the background. Until it has ended the store holds its state, and its events if it is
         streamed."""
         self.record.response["status"] = "queued"
         self._stored.log = EventLog() if self._body.stream else None
         self._stored.task = asyncio.create_task(self._in_background())
         self._store.put(self._stored)
+        return self._stored.task
 
     async def _in_background(self) -> None:
         log = self._stored.log

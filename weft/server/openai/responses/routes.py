@@ -47,7 +47,7 @@ def responses_router(context: ServerContext) -> APIRouter:
                 request, prepare_turn(served, request, chat, prefix="resp_", has_own_id=True))
         job, headers = Job(turn, body, conversation, store), ignored_header(parsed.ignored)
         if body.background:
-            job.start()
+            context.hold_until_done(request, job.start())
         if body.stream:
             events = job.stream() if job.log is None else job.log.read(0)
             return await started_stream(request, events, headers)
