@@ -158,8 +158,8 @@ def test_two_clients_may_send_the_same_id_at_once(server):
     assert [(answer.status_code, answer.json()["id"]) for answer in answers] == [(200, "cmpl-same")] * 4
 
 
-def origin(client: str) -> Origin:
-    return Origin({"type": "http", "method": "POST", "path": "/v1/models"}, "id", client)
+def origin(client: str, key_name: str | None = None) -> Origin:
+    return Origin({"type": "http", "method": "POST", "path": "/v1/models"}, "id", client, key_name=key_name)
 
 
 async def test_one_client_cannot_fill_the_log_and_hides_no_other(caplog):
@@ -178,6 +178,15 @@ async def test_one_client_cannot_fill_the_log_and_hides_no_other(caplog):
     audit.refused(origin("10.0.0.1"), ApiError(401, "no API key"))
     audit.refused(origin("10.0.0.1"), ApiError(401, "no API key"))
     assert len(caplog.records) == 13
+
+
+async def test_who_has_no_key_hides_no_client_with_a_key_at_the_same_address(caplog):
+    audit = Audit(CollectorRegistry(), clock=lambda: 0.0)
+    for _ in range(50):
+        audit.refused(origin("10.0.0.1"), ApiError(401, "no API key"))
+    audit.refused(origin("10.0.0.1", "team a"), ApiError(404, "The model is not here.", "model"))
+
+    assert parsed(caplog.records[-1].getMessage())["key"] == "team a"
 
 
 async def test_many_clients_together_cannot_fill_the_log(caplog):

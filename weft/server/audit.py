@@ -57,7 +57,8 @@ class Audit:
                  summary_seconds: float = 60.0) -> None:
         self._clock, self._summary_seconds = clock, summary_seconds
         self._all = Allowance(_ALL_LINES, _ALL_SECONDS, clock())
-        self._clients: OrderedDict[str, Allowance] = OrderedDict()      # the one that was refused last is last
+        # By address, or by key where there is one: clients may share an address. The one refused last is last.
+        self._clients: OrderedDict[tuple[str, str | None], Allowance] = OrderedDict()
         self._untold: Counter[int] = Counter()                          # refusals without a line, by status
         self._count = prometheus_client.Counter(
             "http_requests_refused", "Requests refused, by status; each has a line of weft.audit, up to a limit.",
@@ -71,7 +72,7 @@ class Audit:
             return
         origin.is_refused = True
         self._count.labels(error.status).inc()
-        if not self._may_tell(origin.client):
+        if not self._may_tell(origin):
             if not self._untold:
                 asyncio.get_running_loop().call_later(self._summary_seconds, self._tell_untold)
             self._untold[error.status] += 1
@@ -85,8 +86,8 @@ class Audit:
         """Notes that `request` ends with `error`, if that is a refusal."""
         self.refused(origin_of(request.scope), as_api_error(error))
 
-    def _may_tell(self, client: str) -> bool:
-        now = self._clock()
+    def _may_tell(self, origin: Origin) -> bool:
+        now, client = self._clock(), ("" if origin.key_name else origin.client, origin.key_name)
         allowance = self._clients.get(client)
         if allowance is None:
             if len(self._clients) >= _MAX_CLIENTS:

@@ -162,7 +162,8 @@ class _StatsCollector(Collector):
                     ("prompt_tokens_cached", "Prompt tokens found in the prefix cache.", stats.prefix_cache_hits),
                     ("prefix_cache_queries", "Tokens looked up in the prefix cache.", stats.prefix_cache_queries),
                     ("prefix_cache_hits", "Tokens found in the prefix cache.", stats.prefix_cache_hits),
-                    ("num_preemptions", "Sequences put back to waiting for lack of blocks.", stats.num_preemptions))
+                    ("num_preemptions", "Sequences put back to waiting for lack of blocks.", stats.num_preemptions),
+                    ("engine_restarts", "Times that the engine's process ended and was replaced.", stats.num_restarts))
         for name, text, value in counters:
             yield self._add(CounterMetricFamily(f"weft:{name}", text, labels=LABELS), value)
         if self.engine is not None and (speculative := self.engine[0].speculative) is not None:

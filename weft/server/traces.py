@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -41,6 +42,7 @@ class Tracing:
             raise ConfigError("otlp_traces_endpoint", endpoint, expected="none without OpenTelemetry's packages",
                               hint=f'Install them: pip install "weft[otel]" ({error}).') from error
         self._close_seconds = close_seconds
+        logging.getLogger("opentelemetry.exporter").setLevel(logging.ERROR)      # not each of its attempts
         found = Resource.create()      # the SDK reads OTEL_SERVICE_NAME and its like
         is_named = not str(found.attributes.get(SERVICE_NAME, "")).startswith("unknown_service")
         self._provider = TracerProvider(resource=found if is_named else found.merge(Resource({SERVICE_NAME: "weft"})),

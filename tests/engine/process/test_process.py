@@ -175,6 +175,7 @@ def test_counters_go_on_over_a_restart(start):
 
     assert engine.text("r") == "abcde"
     assert engine.client.stats.generation_tokens == 5
+    assert engine.client.stats.num_restarts == 1
 
 
 def test_prompt_logprobs_are_delivered_once_over_a_restart(start):

@@ -71,12 +71,14 @@ class StatsTotal:
     def add(self, stats: EngineStats) -> EngineStats:
         """`stats` of a step, with counters from the first process's start."""
         self.latest = msgspec.structs.replace(
-            stats, **{name: _sum(self._before[name], value) for name, value in _counters(stats).items()})
+            stats, num_restarts=self.latest.num_restarts,
+            **{name: _sum(self._before[name], value) for name, value in _counters(stats).items()})
         return self.latest
 
     def restart(self) -> None:
         """Notes a new process, whose counters start from zero."""
         self._before = _counters(self.latest)
+        self.latest = msgspec.structs.replace(self.latest, num_restarts=self.latest.num_restarts + 1)
 
 
 def _counters(stats: EngineStats) -> dict[str, Any]:
