@@ -28,6 +28,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "api_key": "a key that opens /v1, repeatable; none: no key is asked for",
         "api_key_file": "file with more keys, lines KEY or KEY NAME (for logs); keys of a command line are seen by who "
                         "lists processes",
+        "cache_per_key": "each key shares cached prefixes with itself only, so that times tell nothing of others",
         "root_path": "path under which a proxy shows the server",
         "ssl_keyfile": "private key for HTTPS",
         "ssl_certfile": "certificate for HTTPS",

@@ -22,6 +22,7 @@ class ServerOptions:
     api_key: the valid keys for the guarded routes (`auth.py`); empty: no key is needed.
     api_key_file: a file with more keys, a line `KEY` or `KEY NAME` for each, the name for logs; lines that begin with #
         are no keys.
+    cache_per_key: a request shares cached prefixes only with requests of the same key (`cache_domain.py`).
     allowed_origins: origins whose web pages may read responses (CORS); empty: only the server's own page.
     trust_request_chat_template: allow a chat template in a request (a template is a program that the server runs).
     max_body_bytes: larger request bodies are refused with status 413.
@@ -52,6 +53,7 @@ class ServerOptions:
     ssl_certfile: str | None = None
     api_key: tuple[str, ...] = ()
     api_key_file: str | None = None
+    cache_per_key: bool = False
     allowed_origins: tuple[str, ...] = ()
     allowed_methods: tuple[str, ...] = ("*",)
     allowed_headers: tuple[str, ...] = ("*",)
@@ -98,6 +100,8 @@ class ServerOptions:
             raise ConfigError("api_key", "(not shown)", expected="keys of ASCII characters, none empty")
         if self.api_key_file == "":
             raise ConfigError("api_key_file", "", expected="a path")
+        if self.cache_per_key and not self.api_key and self.api_key_file is None:
+            raise ConfigError("cache_per_key", True, expected="API keys", hint="Give --api-key or --api-key-file.")
         if self.chat_template_content_format not in CONTENT_FORMATS:
             raise ConfigError("chat_template_content_format", self.chat_template_content_format,
                               expected=f"one of {', '.join(CONTENT_FORMATS)}")

@@ -16,6 +16,7 @@ from weft.errors import QueueFullError, RequestError
 from weft.frontend.defaults import default_fields
 from weft.outputs import CompletionOutput, RequestOutput
 from weft.sampling_params import RequestOutputKind, SamplingParams
+from weft.server.cache_domain import cache_domain
 from weft.server.deadline import Deadline
 from weft.server.errors import ApiError, bad_field, dotted
 from weft.server.openai.schemas import GenerationBody
@@ -70,8 +71,8 @@ class Generation:
         self._request = OpenRequest(response_id, origin)
         self._served, self._params, self._priority, self._fields = served, params, priority, fields
         self._places = places
-        salt = {"cache_salt": cache_salt} if cache_salt is not None else {}
-        self._prompts = [prompt | salt for prompt in prompts]
+        domain = cache_domain(served.options, origin, cache_salt)
+        self._prompts = [prompt | domain for prompt in prompts]
         self._ids = [f"{response_id}-{i}-{secrets.token_hex(4)}" for i in range(len(prompts))]
         self._deadline = Deadline(served.engine, self._ids, timeout)
         self._check_lengths()

@@ -21,6 +21,7 @@ from weft.errors import QueueFullError
 from weft.frontend.pooling import WiredOutput
 from weft.outputs import PoolingOutput, PoolingRequestOutput
 from weft.pooling_params import PoolingParams
+from weft.server.cache_domain import cache_domain
 from weft.server.errors import ApiError, renamed_fields
 from weft.server.origin import OpenRequest, origin_of
 from weft.server.pooling.inputs import Inputs, inputs_of
@@ -104,7 +105,7 @@ class PoolingJob:
         try:
             with renamed_fields({"prompt": place, "prompt_token_ids": place}):
                 async with aclosing(self._served.engine.encode(
-                        self._inputs.prompts[index], self._params, engine_id, priority=self._priority,
+                        self._prompt(index), self._params, engine_id, priority=self._priority,
                         tokenization_kwargs=self._tokenization)) as outputs:
                     output = await anext(outputs)
         finally:
@@ -114,6 +115,12 @@ class PoolingJob:
         self._num_bytes += array_of(output).nbytes
         self._check_size()
         return output
+
+    def _prompt(self, index: int) -> dict[str, Any]:
+        prompt = self._inputs.prompts[index]
+        if not isinstance(prompt, dict):
+            prompt = {"prompt" if isinstance(prompt, str) else "prompt_token_ids": prompt}
+        return prompt | cache_domain(self._served.options, self._request.origin, None)
 
     def _check_size(self) -> None:
         if self._num_bytes > MAX_ANSWER_BYTES:
