@@ -60,6 +60,7 @@ def test_a_request_has_a_line_with_its_client_tokens_times_and_end(server, lines
     [line, prompt] = lines("weft.requests")
     assert answer.json()["id"] == "cmpl-mine"
     assert line["id"].startswith("cmpl-mine-0-") and prompt["id"] == line["id"]
+    assert (line["request_id"], line["model"]) == ("mine", "toy")
     assert {name: line[name] for name in ("route", "client", "key", "prompt_tokens", "cached_tokens", "output_tokens",
                                           "finish_reason")} == {
         "route": "POST /v1/completions", "client": "127.0.0.1", "key": "team a", "prompt_tokens": "3",

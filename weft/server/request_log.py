@@ -22,13 +22,13 @@ logger = logging.getLogger("weft.requests")
 class RequestLog:
     """An observer of the engine.
 
-    open: the running requests, by the engine's ids. shows_outputs: lines have the texts of the answers.
-    max_chars: of a text in a line; None: no limit.
+    model: its name. open: the running requests, by the engine's ids. shows_outputs: lines have the texts of the
+    answers. max_chars: of a text in a line; None: no limit.
     """
 
-    def __init__(self, open: Mapping[str, OpenRequest], tokenizer: Tokenizer | None, *, shows_outputs: bool,
-                 max_chars: int | None) -> None:
-        self._open, self._tokenizer = open, tokenizer
+    def __init__(self, model: str, open: Mapping[str, OpenRequest], tokenizer: Tokenizer | None, *,
+                 shows_outputs: bool, max_chars: int | None) -> None:
+        self._model, self._open, self._tokenizer = model, open, tokenizer
         self._shows_outputs, self._max_chars = shows_outputs, max_chars
 
     def on_step(self, stats: object) -> None:
@@ -56,7 +56,8 @@ class RequestLog:
             return
         origin = found.origin
         logger.info("%s", log_line(
-            id=request_id, route=origin.route, client=origin.client, key=origin.key_name,
+            id=request_id, request_id=origin.request_id, model=self._model, route=origin.route, client=origin.client,
+            key=origin.key_name,
             prompt_tokens=num_prompt_tokens, cached_tokens=num_cached_tokens, output_tokens=num_output_tokens,
             first_token_s=None if first_token_time is None else first_token_time - origin.arrived,
             total_s=time.monotonic() - origin.arrived, finish_reason=finish_reason, **texts))

@@ -30,8 +30,8 @@ def served_model(entry: ModelEntry, engine: AsyncLLM, audit: Audit,
     engine.add_observer(served.metrics)
     engine.add_observer(served.pace)
     if options.enable_log_requests:
-        engine.add_observer(RequestLog(served.open, engine.tokenizer, shows_outputs=options.enable_log_outputs,
-                                       max_chars=options.max_log_len))
+        engine.add_observer(RequestLog(served.names[0], served.open, engine.tokenizer, max_chars=options.max_log_len,
+                                       shows_outputs=options.enable_log_outputs))
     if tracing is not None:
         engine.add_observer(RequestSpans(served.open, tracing, served.names[0]))
     return served
