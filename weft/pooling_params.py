@@ -15,10 +15,10 @@ from weft.errors import NotBuiltError, RequestError
 from weft.field_checks import check_flag
 from weft.sampling_params import RequestOutputKind
 
-TASKS = ("embed", "classify", "token_embed", "token_classify")
+TASKS = ("embed", "classify", "token_embed", "token_classify", "plugin")
 TOKEN_TASKS = ("token_embed", "token_classify")
 # vLLM's other tasks, which weft has no code for yet.
-_UNBUILT_TASKS = ("plugin", "embed&token_classify")
+_UNBUILT_TASKS = ("embed&token_classify",)
 # Tasks that vLLM had once, and what to ask for instead.
 _REMOVED_TASKS = {
     "score": "A score is the task classify of a model with one label, or LLM.score.",
@@ -34,8 +34,8 @@ class PoolingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_def
 
     Attributes:
         task: "embed", one vector [E] for the prompt; "token_embed", the final hidden state of each token [T, E];
-            "classify", a number for each label; "token_classify", such numbers for each token. None: the task of the
-            called method (`LLM.embed`, `LLM.encode`, …).
+            "classify", a number for each label; "token_classify", such numbers for each token; "plugin", what a
+            programmed model's pooler gives. None: the task of the called method (`LLM.embed`, `LLM.encode`, …).
         use_activation: apply what the model has last: an embedding is scaled to length 1, logits become probabilities.
             None: for "embed" the setting in the model's files, or True if they have none; for "token_embed" False
             (vLLM's default there is True); for labels True.

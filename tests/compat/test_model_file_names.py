@@ -16,7 +16,7 @@ from weft.errors import NotBuiltError
 LINES = [line.split() for line in (Path(__file__).parent / "model_file_names.txt").read_text().splitlines()[1:]]
 NAMES = [(int(share), module, name) for share, module, *names in LINES for name in names]
 # Of the names for 80%: what is no class that files subclass, and has no object.
-REFUSED_OF_80 = {"pooler_for_token_embed", "MambaAttentionBackendEnum"}
+REFUSED_OF_80 = {"MambaAttentionBackendEnum"}
 
 
 def kind(module, name):
@@ -33,8 +33,8 @@ def counts(shares):
 
 
 def test_the_counts_of_names_by_what_they_are():
-    assert counts([50, 80]) == {"real": 65, "subclassable": 16, "refused": 2}
-    assert counts([50, 80, 95]) == {"real": 89, "subclassable": 29, "refused": 10}
+    assert counts([50, 80]) == {"real": 68, "subclassable": 14, "refused": 1}
+    assert counts([50, 80, 95]) == {"real": 92, "subclassable": 27, "refused": 9}
 
 
 def test_of_the_names_for_80_percent_the_refused_are_these():

@@ -13,7 +13,7 @@ from weft.text.pairs import encode_pair
 from weft.text.tokenizer import Tokenizer
 
 # The task of `LLM.encode` where nothing names one: the first that the model has.
-_DEFAULT_TASKS = ("token_embed", "token_classify", "embed", "classify")
+_DEFAULT_TASKS = ("token_embed", "token_classify", "embed", "classify", "plugin")
 
 
 def default_task(tasks: Collection[str]) -> str:

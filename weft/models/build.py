@@ -24,9 +24,10 @@ from weft.models.describe import describe
 from weft.models.described import Described
 from weft.models.described_pooling import DescribedPooling
 from weft.models.engine_model import EngineModel
-from weft.models.interfaces_base import is_text_generation_model
+from weft.models.interfaces_base import is_pooling_model
 from weft.models.label_tokens import label_token_ids
 from weft.models.pooling import pooler_spec, read_pooling_keys
+from weft.models.programmed.pooling import ProgrammedPooling
 from weft.models.programmed.programmed import Programmed
 from weft.models.purpose import Purpose, read_purpose
 from weft.models.registry import ModelRegistry
@@ -131,10 +132,13 @@ def _check_cache_dtype(model: EngineModel, config: EngineConfig) -> None:
 
 def _programmed(cls: type[nn.Module], config: EngineConfig, context: LayerContext,
                 checkpoint: Checkpoint | None) -> Programmed:
-    if not is_text_generation_model(cls):
-        raise NotBuiltError("model_class", cls.__qualname__, expected="a model with compute_logits",
-                            hint="weft runs programmed models that generate; those that only pool have no code yet.")
-    return Programmed(cls, config, checkpoint, context)
+    name, generates = config.model.hf_config["architectures"][0], not is_pooling_model(cls)
+    purpose = read_purpose(config.model, name, generates=generates, has_head=generates)
+    if not purpose.pools:
+        return Programmed(cls, config, checkpoint, context)
+    reader = ConfigReader(config.model.hf_config, source=config.model.config_source, origins=config.model.origins)
+    keys = read_pooling_keys(reader, classifies=purpose.convert == "classify")
+    return ProgrammedPooling(cls, config, checkpoint, context, keys, purpose)
 
 
 def layer_context(config: EngineConfig, nodes: MemoryNodes | None = None) -> LayerContext:

@@ -12,7 +12,7 @@ from weft import ModelRegistry, SamplingParams
 from weft.architectures.llama import llama
 from weft.architectures.registry import architecture
 from weft.cli.main import main
-from weft.errors import ConfigError, NotBuiltError
+from weft.errors import ConfigError
 
 PROMPT = {"prompt_token_ids": [5, 9, 17, 3, 40]}
 OPTIONS = {"dtype": "float32", "max_model_len": 64, "use_tqdm_on_load": False, "num_threads": 1}
@@ -98,11 +98,11 @@ def test_a_registered_class_wins_over_the_family(tmp_path, wanted):
     assert answer(make_checkpoint(tmp_path / "m")) == wanted and seen
 
 
-def test_a_model_that_only_pools_is_refused_by_name(directory):
+def test_a_model_that_only_pools_does_not_generate(directory):
     pools = type("Pools", (MyLlama,), {"is_pooling_model": True, "pooler": None, "compute_logits": None})
     ModelRegistry.register_model("LazyForCausalLM", pools)
 
-    with pytest.raises(NotBuiltError, match=r"Pools.*those that only pool have no code yet"):
+    with pytest.raises(ConfigError, match=r"model_class.pooler"):
         answer(directory)
 
 

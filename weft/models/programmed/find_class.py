@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from weft.errors import ConfigError
 from weft.extend.named_object import load_named
 from weft.models.interface_check import check_class, is_torch_module
+from weft.models.interfaces_base import is_pooling_model
 from weft.models.registry.entries import Target, checked
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def find_class(model_class: Any) -> Target:
 def class_in(module: ModuleType) -> type[nn.Module] | None:
     """The one programmed model that a model file defines; None: it defines none. ConfigError when it has several."""
     found = [value for value in vars(module).values() if is_torch_module(value)
-             and value.__module__ == module.__name__ and hasattr(value, "compute_logits")]
+             and value.__module__ == module.__name__ and (hasattr(value, "compute_logits") or is_pooling_model(value))]
     if len(found) > 1:
         names = ", ".join(cls.__name__ for cls in found)
         raise ConfigError("model_file", module.__file__, expected="a file with one model, or FILE.py:Class",

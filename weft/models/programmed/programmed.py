@@ -41,7 +41,7 @@ from weft.models.programmed.recorded import record_marked
 from weft.models.sizes import cache_bytes_per_token, layers_of, num_parameters, step_bytes
 from weft.models.vllm.forward_context import running_step
 from weft.models.vllm.helpers import set_default_torch_dtype
-from weft.models.vllm.vllm_config import set_current_vllm_config, vllm_config
+from weft.models.vllm.vllm_config import VllmConfig, set_current_vllm_config, vllm_config
 from weft.ops.kernel import Choice
 from weft.ops.step import Step
 from weft.parallel import current_ranks, running_on
@@ -77,7 +77,7 @@ class Programmed:
         self._context, self._vocab_size = context, config.model.vocab_size
         self._hf_config, self._ranks = config.model.hf_config, current_ranks()
         self.name, self._step = cls.__qualname__, StepRef()
-        self._vllm_config = vllm_config(config, self._ranks)
+        self._vllm_config = self._view(config)
         self.module = self._made(cls, config)
         self.encoder = self._encoder_input()
         self._step.has_encoder = self.encoder is not None
@@ -95,6 +95,10 @@ class Programmed:
                               hint="It has none, so it would see the tokens of one step only; a cache of its own "
                               "cannot follow the engine's batches, chunks and preemptions.")
         self.recorded = record_marked(self.module, self._step, context, self._vllm_config)
+
+    def _view(self, config: EngineConfig) -> VllmConfig:
+        """The configuration as the class sees it."""
+        return vllm_config(config, self._ranks)
 
     def _made(self, cls: type[nn.Module], config: EngineConfig) -> nn.Module:
         seen = self._vllm_config

@@ -13,6 +13,43 @@ from weft.errors import ConfigError
 
 
 @dataclass(kw_only=True)
+class PoolerView:
+    """The settings of a pooler, complete: what the class, the files and the user say."""
+
+    seq_pooling_type: str
+    tok_pooling_type: str
+    task: str | None = None
+    use_activation: bool | None = None
+    dimensions: int | None = None
+    enable_chunked_processing: bool = False
+    max_embed_len: int | None = None
+    logit_mean: float | None = None
+    logit_sigma: float | None = None
+    step_tag_id: int | None = None
+    returned_token_ids: list[int] | None = None
+
+    @property
+    def pooling_type(self) -> str:
+        """`seq_pooling_type`: the name before there were two."""
+        return self.seq_pooling_type
+
+    @property
+    def normalize(self) -> bool | None:
+        """`use_activation`: an older name."""
+        return self.use_activation
+
+    softmax = activation = normalize
+
+    def get_seq_pooling_type(self) -> str:
+        """`seq_pooling_type`."""
+        return self.seq_pooling_type
+
+    def get_tok_pooling_type(self) -> str:
+        """`tok_pooling_type`."""
+        return self.tok_pooling_type
+
+
+@dataclass(kw_only=True)
 class ModelConfig:
     """hf_config: the checkpoint's config object; hf_text_config: its part about text, or the same object."""
 
@@ -29,7 +66,7 @@ class ModelConfig:
     runner_type: str = "generate"
     convert_type: str = "none"
     multimodal_config: None = None
-    pooler_config: None = None
+    pooler_config: PoolerView | None = None
     revision: str | None = None
     is_multimodal_model: bool = False
     is_encoder_decoder: bool = False

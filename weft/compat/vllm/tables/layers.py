@@ -39,6 +39,14 @@ LAYERS = (
     Row(_PUBLIC, "GemmaRMSNorm", f"{_LAYERS}.layernorm"),
     Row(_PUBLIC, "FastGELU FatreluAndMul GeluAndMul MulAndSilu NewGELU QuickGELU ReLUSquaredActivation SiluAndMul "
         "SiluAndMulWithClamp SwigluOAIAndMul XIELU get_act_and_mul_fn get_act_fn", f"{_LAYERS}.activation"),
+    Row("weft.models.vllm.poolers", "*", f"{_LAYERS}.pooler", f"{_LAYERS}.pooler.abstract", f"{_LAYERS}.pooler.common",
+        f"{_LAYERS}.pooler.special", f"{_LAYERS}.pooler.activations", f"{_LAYERS}.pooler.seqwise",
+        f"{_LAYERS}.pooler.tokwise", f"{_LAYERS}.pooler.seqwise.poolers", f"{_LAYERS}.pooler.tokwise.poolers",
+        f"{_LAYERS}.pooler.seqwise.methods", f"{_LAYERS}.pooler.tokwise.methods"),
+    Row("weft.models.vllm.pooling_metadata", "PoolingMetadata PoolingCursor", "vllm.v1.pool.metadata",
+        "vllm.model_executor.pooling_metadata"),
+    Row("weft.models.vllm.pooling_metadata", "get_prompt_lens", f"{_LAYERS}.pooler"),
+    Row("weft.config", "PoolerConfig", "vllm.config", "vllm.config.pooler"),
     Row(_PUBLIC, "default_weight_loader maybe_remap_kv_scale_name", *_LOADING),
     Row(_PUBLIC, "AutoWeightsLoader PPMissingLayer WeightsMapper extract_layer_index is_pp_missing_parameter "
         "make_empty_intermediate_tensors_factory make_layers maybe_prefix", _UTILS),
