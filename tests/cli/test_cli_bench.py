@@ -24,7 +24,12 @@ def test_a_summary_of_one_value_is_that_value():
     summary = summarize([7.0])
 
     assert (summary.count, summary.mean, summary.median, summary.std) == (1, 7.0, 7.0, 0.0)
-    assert summary.percentiles == {90: 7.0, 99: 7.0}
+    assert summary.percentiles == {}
+
+
+@pytest.mark.parametrize(("count", "has"), [(9, []), (10, [90]), (99, [90]), (100, [90, 99])])
+def test_a_percentile_needs_so_many_values_that_one_lies_above_it(count, has):
+    assert [*summarize(range(count)).percentiles] == has
 
 
 def test_the_same_seed_gives_the_same_requests():

@@ -68,13 +68,20 @@ def test_features_are_those_of_the_family(name, column, expected):
     assert features(families()[name])[column] == expected
 
 
-def test_models_shows_what_weft_can_do_with_each(weft):
+def test_models_has_two_columns_that_fit_into_80(weft):
     lines = weft("models").out.splitlines()
 
-    assert lines[1].split("  ")[0] == "architecture" and "runs as" in lines[1] and "tested" in lines[1]
-    [llama] = [line for line in lines if line.startswith("LlamaForCausalLM")]
-    [bert] = [line for line in lines if line.startswith("BertModel")]
-    assert _place(llama, "tested", lines[1]) and _place(bert, "tested", lines[1])
+    assert lines[1].split() == ["architecture", "models"]
+    assert "LlamaForCausalLM                 Llama 1 to 3.x" in lines
+    assert max(map(_width, lines)) <= 80
+
+
+def test_models_with_a_name_shows_what_weft_can_do_with_it(weft):
+    lines = {line.partition("  ")[0]: line for line in weft("models", "llamaforcausallm").out.splitlines()}
+
+    assert lines["runs as"].endswith("weft's own code, or Transformers'") and lines["GGUF"].endswith(" yes")
+    assert lines["pooling"].endswith(" no") and lines["attention"].endswith("grouped-query")
+    assert weft("models", "LlamaForCausalLM").out.startswith("LlamaForCausalLM")
 
 
 def test_what_a_cell_says_is_what_code_and_tests_have(weft):
@@ -92,11 +99,6 @@ def test_models_lists_what_only_transformers_code_runs(weft):
     assert support["GptOssForCausalLM"] == dict.fromkeys(support["GptOssForCausalLM"], "no") | {
         "runs as": "transformers", "tested": "yes"}
     assert support["LlamaForCausalLM"]["runs as"] == "native or transformers"
-
-
-def _place(line, column, head):
-    """Whether a row's sign stands below the head of its column, counted in columns of a terminal."""
-    return _width(line[:line.rindex("✅")]) == head.index(column)
 
 
 def test_a_word_finds_names_without_code_too(weft):

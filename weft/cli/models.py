@@ -1,4 +1,4 @@
-"""`weft models`: the architectures that run, and what weft can do with each; `--parts`: what weft's own are made of.
+"""`weft models`: the architectures that run; with a name, what weft can do with it; `--parts`: what they are made of.
 
 The parts are each family's defaults, because SAMPLE gives sizes only. `weft inspect` shows the features of one
 checkpoint, whose config.json may differ from the defaults.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import textwrap
 from dataclasses import asdict
 from typing import Any
 
@@ -22,7 +23,7 @@ from weft.cli.tables import print_table
 from weft.compat.vllm.check import check_plugin
 from weft.errors import ConfigError
 from weft.extend.plugins import load_plugins
-from weft.models.registry.support import COLUMNS, Support, mark, support_rows
+from weft.models.registry.support import COLUMNS, NO, PARTLY, YES, Support, support_rows
 from weft.models.registry.table import TABLE
 
 # Features of every generating architecture, because the engine or shared parts provide them.
@@ -30,10 +31,19 @@ EVERYWHERE = ("chunked prefill", "prefix cache", "preemption", "window-aware cac
               "float32, bfloat16, float16")
 
 
+_HOW = {"native": "weft's own code", "transformers": "Transformers' code",
+        "native or transformers": "weft's own code, or Transformers'"}
+_STATES = {YES: "yes", PARTLY: "code that other architectures' tests cover, or that the engine does not use yet",
+           NO: "no"}
+_SUMMARY_CHARS = 45      # beside the longest name, in a terminal of 80 columns
+_PARTS = {"ffn": "feed-forward"}
+
+
 def add_arguments(parser: Parser) -> None:
-    """The word filter, --parts and --json."""
-    parser.usage = "weft models [WORD] [options]"
-    parser.add_argument("word", metavar="WORD", nargs="?", help="only architectures with this in their name or summary")
+    """The name or word, --parts and --json."""
+    parser.usage = "weft models [NAME|WORD] [options]"
+    parser.add_argument("word", metavar="NAME|WORD", nargs="?", help="an architecture: what weft can do with it; or a "
+                        "word: only architectures with this in their name or summary")
     parser.add_argument("--parts", action="store_true", help="show what the families of weft's own are made of")
     parser.add_argument("--json", action="store_true", help="print JSON, with both")
     parser.add_argument("--check-plugin", metavar="PATH|PACKAGE", help="list what a plugin or model file imports from "
@@ -47,21 +57,46 @@ def run(options: argparse.Namespace) -> int:
     load_plugins(plugins(os.environ))
     word = (options.word or "").lower()
     rows = [row for row in support_rows() if word in f"{row.name} {row.summary}".lower()]
+    named = sorted((row for row in rows if row.name.lower() == word), key=lambda row: row.name != options.word)
     if options.json:
         entries = [_entry(row) for row in rows]
         print(json.dumps({"features_of_all": EVERYWHERE, "architectures": entries}, indent=2, ensure_ascii=False))
+    elif named and not options.parts:
+        _print_one(named[0])
     elif options.parts:
         _print_parts([features(families()[row.name]) for row in rows if row.columns["runs as"].startswith("native")])
     else:
-        print_table(("architecture", *COLUMNS),
-                    [[row.name, *(mark(row.columns[column]) for column in COLUMNS)] for row in rows],
+        print_table(("architecture", "models"), [[row.name, _models(row)] for row in rows],
                     title=f"{len(rows)} architectures")
-        print("\n✅ code and a test of this architecture; ⚠️ code that others' tests cover, or that the engine does\n"
-              "not use yet. `weft models --parts` shows what they are made of, docs/models.md explains the columns.")
+        print("\n`weft models NAME` shows what weft can do with one, `weft models --parts` what\nthey are made of; "
+              "docs/models.md has one table of all.")
         others = sorted({row.name for row in TABLE if word and word in row.name.lower()} - {row.name for row in rows})
         if others:
             print(f"\nKnown to vLLM, without code here: {', '.join(others)}.")
     return 0
+
+
+def _models(row: Support) -> str:
+    """Which models an architecture runs, in a few words."""
+    summary = textwrap.shorten(row.summary.partition(":")[0], _SUMMARY_CHARS, placeholder=" …")
+    return summary or f"by {_how(row)}"
+
+
+def _how(row: Support) -> str:
+    return _HOW.get(row.columns["runs as"], row.columns["runs as"])
+
+
+def _print_one(row: Support) -> None:
+    """What weft can do with one architecture, and what it is made of."""
+    cells = {"models": row.summary, "runs as": _how(row)}
+    cells |= {column: _STATES[row.columns[column]] for column in COLUMNS[1:]}
+    if row.columns["runs as"].startswith("native"):
+        parts = features(families()[row.name])
+        cells |= {_PARTS.get(name, name): parts[name] for name in ("positions", "attention", "norms", "ffn", "other",
+                                                                   "source") if parts[name] not in (None, "", "-")}
+    print_table((row.name, ""), [item for item in cells.items() if item[1]])
+    if row.columns["runs as"].startswith("native"):
+        print("\nParts are the family's defaults; `weft inspect MODEL` shows those of a checkpoint.")
 
 
 def _check_plugin(place: str, *, as_json: bool) -> int:
@@ -86,8 +121,9 @@ def _print_parts(entries: list[dict[str, Any]]) -> None:
     columns = ("architecture", "models", "positions", "attention", "norms", "feed-forward", "other")
     keys = ("name", "summary", "positions", "attention", "norms", "ffn", "other")
     print_table(columns, [[entry[key] for key in keys] for entry in entries], title=f"{len(entries)} architectures")
-    print(f"\nAll that generate: {', '.join(EVERYWHERE)}.\nFamily defaults are shown; `weft inspect MODEL` shows a "
-          "checkpoint's own, `weft models --json` the sources.")
+    print("\n" + textwrap.fill(f"All that generate: {', '.join(EVERYWHERE)}.", 80))
+    print("Family defaults are shown; `weft inspect MODEL` shows a checkpoint's own,\n"
+          "`weft models --json` the sources.")
 
 
 def features(entry: Architecture) -> dict[str, Any]:

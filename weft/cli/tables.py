@@ -1,4 +1,7 @@
-"""Prints tables: coloured boxes on a terminal, aligned plain text elsewhere. Also formats counts for people."""
+"""Prints tables: coloured boxes on a terminal, aligned plain text elsewhere. Also formats counts for people.
+
+Words and numbers are never broken: a table whose words do not fit into the terminal's width becomes a list of its rows.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 
 Row = Sequence[object]
+_LONGEST_WORD = 40      # columns; longer ones are paths and keys, which may be broken
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Row], *, title: str = "", right: Sequence[str] = ()) -> None:
@@ -28,6 +32,23 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
                   for cell, width, column in zip(cells, widths, columns, strict=True))
         lines.append("  ".join(padded).rstrip())
     return "\n".join(lines)
+
+
+def row_list(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Each row as a block: its first cell, then a line for each other cell that is not empty, after the column's name.
+    """
+    width = max((_width(column) for column in columns[1:]), default=0)
+    return "\n\n".join("\n".join([cells[0], *(f"  {_pad(column, width, is_right=False)}  {cell}"
+                                               for column, cell in zip(columns[1:], cells[1:], strict=True) if cell)])
+                       for cells in rows)
+
+
+def least_widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """The columns of a terminal that each column needs so that none of its words is broken; the first one, no cell."""
+    lines = [list(columns), *rows]
+    first = max(_width(line[0]) for line in lines)
+    return [first, *(max(_width(word) for line in lines for word in line[i].split() or [""])
+                     for i in range(1, len(columns)))]
 
 
 def _width(text: str) -> int:
@@ -53,10 +74,15 @@ def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     from rich.markup import escape
     from rich.table import Table
 
+    console = Console()
+    least = [min(width, _LONGEST_WORD) for width in least_widths(columns, rows)]
+    if sum(least) + 3 * len(columns) + 1 > console.width:      # a border and two spaces for each column
+        console.print(escape("\n\n".join([*([title] if title else []), row_list(columns, rows)])), highlight=False)
+        return
     table = Table(title=escape(title) or None, title_justify="left", header_style="bold")
-    for i, column in enumerate(columns):
-        table.add_column(escape(column), justify="right" if column in right else "left", no_wrap=i == 0,
+    for column, width in zip(columns, least, strict=True):
+        table.add_column(escape(column), justify="right" if column in right else "left", min_width=width,
                          overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row))
-    Console().print(table)
+    console.print(table)

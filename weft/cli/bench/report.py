@@ -6,7 +6,7 @@ import argparse
 import importlib.util
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from weft.cli.tables import print_table
 from weft.errors import ConfigError
 from weft.version import __version__
 
-PERCENTILES = (90, 99)
+PERCENTILES = (90, 99)      # of so many values at least that one lies above: p90 of 10, p99 of 100
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Statistics of one measured quantity."""
+    """Statistics of one measured quantity. percentiles: those that there are values enough for."""
 
     count: int
     mean: float
@@ -61,8 +61,14 @@ def percentile(values: Sequence[float], q: float) -> float:
 
 def summarize(values: Sequence[float]) -> Summary:
     """Statistics of `values`, which must not be empty."""
+    percentiles = {q: percentile(values, q) for q in PERCENTILES if has_enough(len(values), q)}
     return Summary(len(values), statistics.fmean(values), statistics.median(values), statistics.pstdev(values),
-                   min(values), max(values), {q: percentile(values, q) for q in PERCENTILES})
+                   min(values), max(values), percentiles)
+
+
+def has_enough(count: int, q: float) -> bool:
+    """Whether so many values have a q-th percentile of their own, one that is not just their largest."""
+    return count * (100 - q) >= 100
 
 
 def report(options: argparse.Namespace, *, title: str, totals: Mapping[str, float],
@@ -75,19 +81,28 @@ def report(options: argparse.Namespace, *, title: str, totals: Mapping[str, floa
                                     for name, value in totals.items()], title=title,
                 right=("value",))
     summaries = {name: summarize(values) for name, values in samples.items() if values}
-    heads = ("mean", "median", "std", *(f"p{q}" for q in PERCENTILES), "min", "max")
-    rows = [(name, *(f"{value:,.2f}" for value in (s.mean, s.median, s.std, *s.percentiles.values(), s.minimum,
-                                                   s.maximum))) for name, s in summaries.items()]
     print()
-    print_table(("measured", *heads), rows, right=heads)
+    print_table(("measured", *summaries), _rows(summaries.values()), right=tuple(summaries))
     if options.output_json:
         _write_json(options, title, totals, summaries, samples)
     if options.plot:
         plot(options.plot, title, samples)
 
 
+def _rows(summaries: Iterable[Summary]) -> list[list[str]]:
+    """A row for each statistic, with a cell for each quantity: "-" for a percentile of too few values."""
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:,.2f}"
+
+    found = list(summaries)
+    return [["values", *(f"{s.count:,}" for s in found)], ["mean", *(number(s.mean) for s in found)],
+            ["median", *(number(s.median) for s in found)], ["std", *(number(s.std) for s in found)],
+            *([f"p{q}", *(number(s.percentiles.get(q)) for s in found)] for q in PERCENTILES),
+            ["min", *(number(s.minimum) for s in found)], ["max", *(number(s.maximum) for s in found)]]
+
+
 def plot(path: str, title: str, samples: Mapping[str, Sequence[float]]) -> None:
-    """A histogram for each sample, with median and p99."""
+    """A histogram for each sample, with the median, and p99 where there are values enough for it."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -98,7 +113,9 @@ def plot(path: str, title: str, samples: Mapping[str, Sequence[float]]) -> None:
     for axis, (name, values) in zip(axes[0], kept.items(), strict=True):
         axis.hist(values, bins=min(50, max(5, len(values) // 4)), color="#4c72b0")
         for q, colour in ((50, "#222222"), (99, "#c44e52")):
-            axis.axvline(percentile(values, q), color=colour, linewidth=1, label=f"p{q} {percentile(values, q):,.2f}")
+            if has_enough(len(values), q):
+                value = percentile(values, q)
+                axis.axvline(value, color=colour, linewidth=1, label=f"p{q} {value:,.2f}")
         axis.set_xlabel(name)
         axis.set_ylabel("count")
         axis.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
