@@ -20,8 +20,11 @@ from weft.version import __version__
 
 _IGNORED = "ignored"
 _ERRORS = {"400": "A field is wrong; the message names it.", "401": "No key, or a wrong one.",
-           "404": "There is no such model, response or route.", "413": "The body is too large.",
-           "501": "A field or a value that weft has no code for.", "503": "The engine takes no requests now."}
+           "404": "There is no such model, response or route.", "408": "The request's timeout is over.",
+           "409": "The model is not in the state that the route needs.", "413": "The body is too large.",
+           "429": "Too many requests wait; Retry-After says in how many seconds to come back.",
+           "500": "The request failed in the server, whose log says why.",
+           "501": "A field or a value that weft has no code for.", "503": "The model cannot answer now."}
 
 
 def docs_router(options: ServerOptions) -> APIRouter:
