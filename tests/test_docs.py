@@ -31,7 +31,8 @@ from weft.server.options import ServerOptions
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-TOOLS = ("pip", "python", "ruff", "basedpyright", "clang-format", "cmake", "docker")   # besides weft, this folder
+TOOLS = ("pip", "python", "ruff", "basedpyright", "clang-format", "cmake", "docker", "sudo",
+         "journalctl")      # besides weft and this folder
 GREEDY = SamplingParams(temperature=0, max_tokens=5)
 
 

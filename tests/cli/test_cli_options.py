@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,8 @@ from weft.config.engine_args import EngineArgs
 from weft.config.step_limits import SERVING_SEQS, SERVING_TOKENS, with_step_limits
 from weft.errors import ConfigError, NotBuiltError
 from weft.server.options import ServerOptions
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 def parsed(*argv: str, command: str = "serve"):
@@ -208,3 +211,15 @@ def test_the_environment_sets_the_api_key_unless_an_option_does():
 
     assert serve.server_options(parsed(), environ).api_key == ("secret",)
     assert serve.server_options(parsed("--api-key", "other"), environ).api_key == ("other",)
+
+
+def test_the_unit_for_systemd_starts_a_server_with_options_that_there_are():
+    folder = ROOT / "examples" / "systemd"
+    [command] = [line.removeprefix("ExecStart=") for line in (folder / "weft.service").read_text().splitlines()
+                 if line.startswith("ExecStart=")]
+    assert command.split() == ["/opt/weft/bin/weft", "serve", "--config", "/etc/weft/serve.yaml"]
+
+    options = parsed("--config", str(folder / "serve.yaml"))
+
+    assert engine_args(options, environ={}).model == "Qwen/Qwen3-0.6B"
+    assert serve.server_options(options, {}).shutdown_timeout == 20

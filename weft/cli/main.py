@@ -22,7 +22,7 @@ from weft.version import __version__
 
 # Command -> (module, summary). The module has add_arguments(parser) and run(options) -> exit status.
 COMMANDS = {
-    "serve": ("weft.cli.serve", "answer OpenAI-compatible requests over HTTP, with a playground page"),
+    "serve": ("weft.cli.serve", "answer clients of OpenAI's and Anthropic's APIs, with a playground page"),
     "run": ("weft.cli.run", "download a model if need be, load it and talk to it"),
     "chat": ("weft.cli.chat", "talk to a model in the terminal"),
     "complete": ("weft.cli.complete", "let a model continue a text"),
