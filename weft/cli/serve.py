@@ -39,6 +39,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "enable_request_id_headers": "answer with an X-Request-Id header",
         "enable_playground": "serve the playground page at /",
         "disable_fastapi_docs": "leave out /docs and /openapi.json",
+        "fingerprint_mode": "system_fingerprint of answers: full (weft-VERSION-HASH), hash, custom or none",
+        "fingerprint_value": "the text of --fingerprint-mode custom",
         "strict_fields": "refuse requests with unknown fields",
         "enable_tokenizer_info_endpoint": "serve /tokenizer_info",
         "dev_mode": "serve the development routes, which can stop the server's work",

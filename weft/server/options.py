@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from weft.errors import ConfigError
 
 CONTENT_FORMATS = ("auto", "string", "openai")
+FINGERPRINT_MODES = ("full", "hash", "custom", "none")
 LOG_LEVELS = ("critical", "error", "warning", "info", "debug", "trace")
 
 
@@ -27,6 +28,8 @@ class ServerOptions:
     trust_request_chat_template: allow a chat template in a request (a template is a program that the server runs).
     max_body_bytes: larger request bodies are refused with status 413.
     strict_fields: refuse unknown fields of request bodies, instead of ignoring them with a notice.
+    fingerprint_mode: the `system_fingerprint` of answers: full (weft-VERSION-HASH), hash, custom (`fingerprint_value`)
+    or none. The hash is of the weights, of the version, and of options that answers depend on.
     enable_tokenizer_info_endpoint: adds GET /tokenizer_info, which shows the tokenizer's settings and chat template.
     disable_fastapi_docs: leave out /docs and /openapi.json.
     responses_store_bytes: memory for responses of /v1/responses that clients may read again; 0: none is stored.
@@ -70,6 +73,8 @@ class ServerOptions:
     exclude_tools_when_tool_choice_none: bool = False
     return_tokens_as_token_ids: bool = False
     enable_force_include_usage: bool = False
+    fingerprint_mode: str = "full"
+    fingerprint_value: str | None = None
     strict_fields: bool = False
     enable_tokenizer_info_endpoint: bool = False
     enable_playground: bool = True
@@ -114,6 +119,12 @@ class ServerOptions:
             raise ConfigError("max_log_len", self.max_log_len, expected="at least 0")
         if self.otlp_traces_endpoint is not None:
             _check_url("otlp_traces_endpoint", self.otlp_traces_endpoint)
+        if self.fingerprint_mode not in FINGERPRINT_MODES:
+            raise ConfigError("fingerprint_mode", self.fingerprint_mode,
+                              expected=f"one of {', '.join(FINGERPRINT_MODES)}")
+        if (self.fingerprint_mode == "custom") != bool(self.fingerprint_value):
+            raise ConfigError("fingerprint_value", self.fingerprint_value,
+                              expected="a text with --fingerprint-mode custom, and none without it")
         if self.max_body_bytes < 1024:
             raise ConfigError("max_body_bytes", self.max_body_bytes, expected="at least 1024")
         if self.responses_store_bytes < 0:

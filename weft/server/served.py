@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from weft.async_llm import AsyncLLM
 from weft.errors import QueueFullError, RequestError
@@ -26,7 +27,7 @@ class ServedModel:
     """The parts that routes use. load: requests being served.
 
     names: clients' names of the model. Responses have the first one unless the request gives another.
-    open: the running requests, by the engine's ids.
+    open: the running requests, by the engine's ids. fingerprint: `system_fingerprint` of answers; None: they have none.
     """
 
     engine: AsyncLLM
@@ -35,6 +36,7 @@ class ServedModel:
     names: tuple[str, ...]
     audit: Audit
     parsers: Parsers = field(default_factory=Parsers)
+    fingerprint: str | None = None
     pace: Pace = field(default_factory=Pace)
     load: int = 0
     open: dict[str, OpenRequest] = field(default_factory=dict)
@@ -58,6 +60,10 @@ class ServedModel:
         if self.engine.renderer is None:
             raise ApiError(400, "This server runs without a tokenizer: it has no chat.", "messages")
         return self.engine.renderer
+
+    def head(self) -> dict[str, Any]:
+        """The fields of OpenAI's answers that say what made them, besides `model`."""
+        return {} if self.fingerprint is None else {"system_fingerprint": self.fingerprint}
 
     async def encode(self, prompt: str | list[int], place: str, *, add_special_tokens: bool) -> list[int]:
         """The token ids of `prompt`, tokenized in a thread and checked against the vocabulary.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from weft.async_llm import AsyncLLM
 from weft.frontend.defaults import default_sampling_params
 from weft.server.audit import Audit
+from weft.server.fingerprint import fingerprint_of
 from weft.server.metrics import EngineMetrics
 from weft.server.model_pool.entry import ModelEntry
 from weft.server.request_log import RequestLog
@@ -26,7 +27,8 @@ def served_model(entry: ModelEntry, engine: AsyncLLM, audit: Audit,
         entry.metrics = EngineMetrics(entry.name, engine.info.max_model_len, lambda: entry.stats,
                                       lambda: entry.sleeps)
     entry.metrics.engine_started(engine.config, engine.info)
-    served = ServedModel(engine, options, entry.metrics, entry.spec.names, audit, parsers)
+    served = ServedModel(engine, options, entry.metrics, entry.spec.names, audit, parsers,
+                         fingerprint_of(engine.config, options))
     engine.add_observer(served.metrics)
     engine.add_observer(served.pace)
     if options.enable_log_requests:

@@ -47,7 +47,8 @@ def chat_router(context: ServerContext) -> APIRouter:
 
 def head_of(turn: Turn, kind: str) -> dict[str, Any]:
     """The first fields of the response and of each chunk."""
-    return {"id": turn.response_id, "object": kind, "created": turn.created, "model": turn.model}
+    return {"id": turn.response_id, "object": kind, "created": turn.created, "model": turn.model,
+            **turn.served.head()}
 
 
 def _logprobs(turn: Turn, answer: CompletionOutput) -> dict[str, Any] | None:

@@ -174,7 +174,7 @@ async def _prepare(served: ServedModel, request: Request, parsed: Parsed[Complet
     names = TokenNames(served.engine.tokenizer,
                        as_ids=served.options.return_tokens_as_token_ids if as_ids is None else as_ids)
     head = {"id": response_id, "object": "text_completion", "created": int(time.time()),
-            "model": body.model or served.names[0]}
+            "model": body.model or served.names[0], **served.head()}
     return _Job(served, body, params, texts, generation, names, head)
 
 
