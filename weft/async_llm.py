@@ -18,7 +18,7 @@ from weft.engine.process.messages import EngineInfo, EngineRequest, EngineStats,
 from weft.engine.process.process_client import Event, ProcessClient
 from weft.engine.process.spare import Spare, Spares
 from weft.engine.process.wire import Rejected, from_wire
-from weft.errors import EngineDeadError, NotBuiltError, RequestError, WeftError
+from weft.errors import EngineDeadError, RequestError, WeftError
 from weft.extend.named_object import name_of_function
 from weft.field_checks import check_text
 from weft.frontend.defaults import default_sampling_params
@@ -232,31 +232,35 @@ class AsyncLLM:
         return _PAUSED in self._gate.closed_by
 
     async def sleep(self, level: int = 1, mode: str = "abort") -> None:
-        """Forget all cached prefixes and hold requests, until `wake_up`. The weights stay: the engine uses no other
-        memory that could hold them.
+        """Forget all cached prefixes and hold requests, until `wake_up`.
 
-        level: 1, or 0 to keep the prefixes; 2 (drop the weights) is not built. mode: as of `pause_generation`.
+        level: 1, the weights stay; 0, the prefixes too; 2, the engine's process ends, which gives all its memory back,
+            and `wake_up` loads the weights again. mode: as of `pause_generation`.
         """
-        if level not in (0, 1):
-            raise NotBuiltError("level", level, expected="0 or 1",
-                                hint="weft keeps the weights in memory: end the server to give that back.")
+        if level not in (0, 1, 2):
+            raise RequestError("level", level, expected="0, 1 or 2")
         await self._close_gate(_ASLEEP, mode, clear_cache=level == 1)
+        if level == 2 and not self._client.is_resting:
+            await asyncio.to_thread(self._client.rest)
 
     async def wake_up(self, tags: Sequence[str] | None = None) -> None:
         """Undo `sleep`. tags: "weights", "kv_cache"; requests run when both were named; None names both."""
         for tag in tags or ():
             if tag not in _ASLEEP:
                 raise RequestError("tags", tag, expected=" or ".join(_ASLEEP))
+        if "weights" in (tags or _ASLEEP):
+            await asyncio.to_thread(self._client.wake)
         self._open_gate(*(tags or _ASLEEP))
 
     @property
-    def sleeps(self) -> bool:
-        """`is_sleeping`, for code that is not asynchronous."""
-        return not self._gate.closed_by.isdisjoint(_ASLEEP)
+    def sleep_state(self) -> str:
+        """awake, asleep, or discard_all: asleep without the weights."""
+        return "discard_all" if self._client.is_resting else "awake" if self._gate.closed_by.isdisjoint(_ASLEEP) \
+            else "asleep"
 
     async def is_sleeping(self) -> bool:
         """True between `sleep` and `wake_up`."""
-        return self.sleeps
+        return self.sleep_state != "awake"
 
     @property
     def is_held(self) -> bool:

@@ -59,7 +59,7 @@ class FakeEngine:
         self.tokenizer = byte_tokenizer(chat_template) if tokenizer is True else tokenizer or None
         self.renderer = ChatRenderer(self.tokenizer) if self.tokenizer else None
         self.lanes = Lanes()
-        self.sleeps = False
+        self.sleep_state = "awake"
         self.started: list[str] = []
         self.aborted: list[str] = []
         self.cut: set[str] = set()      # requests that the server asked to end

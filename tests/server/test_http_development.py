@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import httpx
+import psutil
 import pytest
 from http_server import ONE_BY_ONE, running_server
 from toy_engine import SLOW_CORE, make_config, save_tokenizer
@@ -88,9 +89,27 @@ def test_a_sleeping_server_holds_requests_until_it_wakes_up(client):
     assert client.get("/is_sleeping").json() == {"is_sleeping": False}
 
 
+def test_an_engine_that_sleeps_without_weights_has_no_process_until_it_wakes_up(client, engine):
+    before = psutil.Process(engine._client.pid)
+    assert client.post("/sleep?level=2").json() == {"status": "sleeping"}
+    assert not before.is_running() and engine._client.pid is None
+    assert engine.sleep_state == "discard_all" and engine.stalled(0.0) is None
+    assert client.get("/health").status_code == 200
+    assert client.post("/collective_rpc", json={"method": "x"}).status_code == 503
+    held = Asked(client)
+    until_load(client, 1)
+    assert client.post("/sleep?level=2").json() == {"status": "sleeping"}      # a second time
+
+    assert client.post("/wake_up?tags=kv_cache").json() == {"status": "sleeping"}
+    assert engine._client.pid is None
+    assert client.post("/wake_up").json() == {"status": "awake"}
+
+    assert held.choice()["text"] == "def"
+
+
 @pytest.mark.parametrize("path, status, field", [
     ("/pause?mode=soon", 400, "mode"), ("/pause?mode=keep", 501, "mode"), ("/pause?clear_cache=x", 400, "clear_cache"),
-    ("/sleep?level=2", 501, "level"), ("/sleep?level=x", 400, "level"), ("/wake_up?tags=brain", 400, "tags"),
+    ("/sleep?level=3", 400, "level"), ("/sleep?level=x", 400, "level"), ("/wake_up?tags=brain", 400, "tags"),
     ("/sleep?mode=keep", 501, "mode")])
 def test_a_wrong_query_is_named_and_changes_nothing(client, path, status, field):
     answer = client.post(path)

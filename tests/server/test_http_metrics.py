@@ -121,13 +121,13 @@ def test_gauges_are_those_of_the_engines_last_step(engine, url):
     assert found["weft:grammar_cache_bytes"].samples[0].value == 2**10
 
 
-@pytest.mark.parametrize("sleeps, awake", [(False, 1), (True, 0)])
-def test_an_engine_that_sleeps_is_not_awake_and_has_given_up_no_weights(engine, url, sleeps, awake):
-    engine.sleeps = sleeps
+@pytest.mark.parametrize("state, awake, discarded", [("awake", 1, 0), ("asleep", 0, 0), ("discard_all", 0, 1)])
+def test_an_engine_that_sleeps_is_not_awake_and_may_have_given_up_its_weights(engine, url, state, awake, discarded):
+    engine.sleep_state = state
     found = {family.name: family for family in text_string_to_metric_families(httpx.get(f"{url}/metrics").text)}
 
     assert values(found["weft:engine_sleep_state"], "sleep_state") == {
-        "awake": awake, "weights_offloaded": 0, "discard_all": 0}
+        "awake": awake, "weights_offloaded": 0, "discard_all": discarded}
 
 
 def test_every_metric_is_in_the_documentation(families):

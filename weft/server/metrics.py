@@ -38,15 +38,15 @@ def token_buckets(max_model_len: int) -> tuple[int, ...]:
 class EngineMetrics:
     """An observer of `AsyncLLM` with its metrics registry, for one engine of the model after the other.
 
-    token_times: the times between tokens of streamed answers. stats: returns the latest statistics. sleeps: returns
-    whether the engine sleeps. max_model_len: of the first engine, which sets the buckets of token counts.
+    token_times: the times between tokens of streamed answers. stats: returns the latest statistics. sleep_state:
+    returns `AsyncLLM.sleep_state`. max_model_len: of the first engine, which sets the buckets of token counts.
     """
 
     def __init__(self, model_name: str, max_model_len: int, stats: Callable[[], EngineStats],
-                 sleeps: Callable[[], bool]) -> None:
+                 sleep_state: Callable[[], str]) -> None:
         self.registry = CollectorRegistry()
         self._values = (model_name, ENGINE)
-        self._collector = _StatsCollector(self._values, stats, sleeps)
+        self._collector = _StatsCollector(self._values, stats, sleep_state)
         self.registry.register(self._collector)
         self._seconds = {name: self._histogram(name, buckets) for name, buckets in (
             ("time_to_first_token_seconds", FIRST_TOKEN),
@@ -139,8 +139,9 @@ def _durations(times: RequestMetrics | None, num_tokens: int) -> Iterator[tuple[
 class _StatsCollector(Collector):
     """Gauges and counters, computed from `EngineStats` at each scrape. engine: the config and info of the last one."""
 
-    def __init__(self, values: tuple[str, str], stats: Callable[[], EngineStats], sleeps: Callable[[], bool]) -> None:
-        self._values, self._stats, self._sleeps = values, stats, sleeps
+    def __init__(self, values: tuple[str, str], stats: Callable[[], EngineStats],
+                 sleep_state: Callable[[], str]) -> None:
+        self._values, self._stats, self._state = values, stats, sleep_state
         self.engine: tuple[EngineConfig, EngineInfo] | None = None
 
     def describe(self) -> Iterable[Metric]:
@@ -185,10 +186,10 @@ class _StatsCollector(Collector):
 
     def _sleep_state(self) -> Metric:
         family = GaugeMetricFamily(
-            "weft:engine_sleep_state", "1 for the state that the engine is in; 0 for all while it sleeps, as its "
-            "weights stay.", labels=(*LABELS, "sleep_state"))
-        for state, value in (("awake", not self._sleeps()), ("weights_offloaded", False), ("discard_all", False)):
-            self._add(family, value, state)
+            "weft:engine_sleep_state", "1 for the state that the engine is in; 0 for all while it sleeps with its "
+            "weights in memory.", labels=(*LABELS, "sleep_state"))
+        for state in ("awake", "weights_offloaded", "discard_all"):
+            self._add(family, state == self._state(), state)
         return family
 
     def _caches(self, info: EngineInfo, stats: EngineStats) -> Iterator[Metric]:

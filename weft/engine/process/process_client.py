@@ -22,6 +22,7 @@ from weft.engine.process.attempts import STEADY_S, Attempts
 from weft.engine.process.child import Child
 from weft.engine.process.messages import EngineOutput, EngineRequest, EngineStats, StepResult
 from weft.engine.process.progress import Progress
+from weft.engine.process.rest import Rest
 from weft.engine.process.resume import OpenSequence, StatsTotal
 from weft.engine.process.spare import CORE, Spare, Spares
 from weft.engine.process.suspects import Suspects
@@ -42,6 +43,7 @@ from weft.grammar.vocabulary import Vocabulary
 from weft.sampling_params import SamplingParams
 
 logger = logging.getLogger(__name__)
+_NO_CHILD = ("The engine process is being started again; try later.", "The engine sleeps: wake it up first.")
 
 Event = StepResult | Rejected | EngineDeadError
 
@@ -73,6 +75,7 @@ class ProcessClient:
         self._dead: EngineDeadError | None = None
         self._closing = threading.Event()
         self._starting: Spare | None = None      # the process of a restart, until it is ready
+        self._rest: Rest | None = None           # while the child is ended on purpose
         self._child: Child | None = Child(config, spare)
         self._ready_time = time.monotonic()
         self._progress = Progress(self._ready_time)
@@ -142,11 +145,35 @@ class ProcessClient:
         with self._lock:
             self.check_health()
             if self._child is None:
-                raise EngineDeadError("The engine process is being started again; try later.")
+                raise EngineDeadError(_NO_CHILD[self._rest is not None])
             call_id = next(self._call_ids)
             self._calls[call_id] = future
             self._child.send(Call(call_id=call_id, method=method, args=list(args), kwargs=kwargs))
         return future
+
+    @property
+    def is_resting(self) -> bool:
+        """True from `rest` until `wake` returns."""
+        return self._rest is not None
+
+    def rest(self) -> None:
+        """End the child, which gives all its memory back, until `wake`. Sequences that come wait in this client.
+
+        EngineDeadError if there is no child.
+        """
+        with self._lock:
+            self.check_health()
+            child = self._child
+            if child is None:
+                raise EngineDeadError(_NO_CHILD[self._rest is not None])
+            self._rest, self._child = Rest(), None
+            self._progress.rests()
+        child.close()
+
+    def wake(self) -> None:
+        """Start a child after `rest`, and wait until it is ready. EngineDeadError if none can be started."""
+        if (rest := self._rest) is not None:
+            rest.wake()
 
     def kill(self) -> None:
         """End the child at once, in the middle of a step. `close` must follow."""
@@ -165,7 +192,9 @@ class ProcessClient:
             self._dead = self._dead or EngineDeadError("The engine is closed.")
             if self._starting is not None:
                 self._starting.kill()
-            child = self._child
+            child, rest = self._child, self._rest
+        if rest is not None:
+            rest.end(EngineDeadError("The engine is closed."))
         if child is not None:
             child.close()
         if threading.current_thread() is not self._thread:
@@ -236,9 +265,16 @@ class ProcessClient:
         return sequence.record(output)
 
     def _replace(self, child: Child) -> Child | None:
-        """After a child's death: the next child with the open sequences, or None if closed or given up."""
+        """After a child's end: the next child with the open sequences, or None if closed or given up."""
+        if (rest := self._rest) is not None:
+            rest.wait()
+            with self._lock:
+                self._progress.died(time.monotonic())
+            return self._start_again("The engine rested.", is_vain=False)
         reason = f"The engine process ended unexpectedly (exit code {child.close()})."
-        is_vain = self._blame(reason)
+        return self._start_again(reason, is_vain=self._blame(reason))
+
+    def _start_again(self, reason: str, *, is_vain: bool) -> Child | None:
         while not self._closing.is_set():
             self._fail_calls(EngineDeadError(reason))
             pause = self._attempts.failed() if is_vain else 0.0
@@ -282,6 +318,9 @@ class ProcessClient:
             self._dead = EngineDeadError(f"{reason} It stays down after {self._attempts.max_vain} starts in a row "
                                          "that brought no output.")
             self._sequences.clear()
+            rest, self._rest = self._rest, None
+        if rest is not None:
+            rest.end(self._dead)
         logger.error("%s", self._dead)
         self._fail_calls(self._dead)
         self._deliver(self._dead)
@@ -309,6 +348,9 @@ class ProcessClient:
                 for sequence in self._sequences.values():
                     sequence.is_sent = sequence.is_running = False
                 self._send_waiting(self._sequences)
+                rest, self._rest = self._rest, None
+                if rest is not None:
+                    rest.end()
                 return child
         child.close()
         return None

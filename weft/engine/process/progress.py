@@ -14,16 +14,21 @@ class Progress:
 
     def __init__(self, now: float) -> None:
         self._died: float | None = None      # since when there is no engine
+        self._rests = False                  # there is none, and there should be none
         self._heard = self._moved = now
 
     def ready(self, now: float) -> None:
         """Notes a new engine."""
-        self._died = None
+        self._died, self._rests = None, False
         self._heard = self._moved = now
 
     def died(self, now: float) -> None:
-        """Notes that the engine ended."""
-        self._died = now
+        """Notes that the engine ended, or that a rest did."""
+        self._died, self._rests = now, False
+
+    def rests(self) -> None:
+        """Notes that the engine was ended on purpose. Nothing is wrong with that until `died` or `ready`."""
+        self._rests = True
 
     def heard(self, now: float, *, has_moved: bool) -> None:
         """Notes a message of the engine. has_moved: it tells of computed tokens, or the engine has nothing to do."""
@@ -37,6 +42,8 @@ class Progress:
 
     def complaint(self, now: float, limit_s: float, *, num_open: int) -> str | None:
         """What has lasted longer than `limit_s` seconds: a restart, silence, or no token for the open sequences."""
+        if self._rests:
+            return None
         if self._died is not None:
             lasted = now - self._died
             return f"The engine ended and is not back after {lasted:.0f} s." if lasted > limit_s else None

@@ -85,9 +85,9 @@ class ModelEntry:
         return self.served is not None and self.work is None and self.num_users == 0 and not self.served.engine.is_held
 
     @property
-    def sleeps(self) -> bool:
-        """Whether the loaded model's engine sleeps."""
-        return self.served is not None and self.served.engine.sleeps
+    def sleep_state(self) -> str:
+        """That of the loaded model's engine."""
+        return "awake" if self.served is None else self.served.engine.sleep_state
 
     @property
     def stats(self) -> EngineStats:

@@ -25,7 +25,7 @@ def served_model(entry: ModelEntry, engine: AsyncLLM, audit: Audit,
     parsers = choose_parsers(engine.tokenizer, tools=options.tool_call_parser, reasoning=options.reasoning_parser)
     if entry.metrics is None:
         entry.metrics = EngineMetrics(entry.name, engine.info.max_model_len, lambda: entry.stats,
-                                      lambda: entry.sleeps)
+                                      lambda: entry.sleep_state)
     entry.metrics.engine_started(engine.config, engine.info)
     served = ServedModel(engine, options, entry.metrics, entry.spec.names, audit, parsers,
                          fingerprint_of(engine.config, options))
