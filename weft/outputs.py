@@ -43,7 +43,7 @@ class CompletionOutput:
     """One of a request's `n` answers (completions).
 
     logprobs: {token_id: Logprob} for each generated token, the sampled token first; None unless requested.
-    finish_reason: None while running, else "stop", "length", "abort" or "error".
+    finish_reason: None while running, else "stop", "length", "repetition", "abort" or "error".
     stop_reason: the stop string or stop token id that ended the answer; None for the end-of-text token; a sentence ("no
         token is allowed: …") if the request's parameters forbid every token.
     extra_outputs: {name: rows} for SamplingParams.extra_outputs: row i belongs to token i of the answer. The last token

@@ -25,6 +25,7 @@ from weft.field_checks import (
     check_whole,
 )
 from weft.reasoning_budget import ReasoningBudget
+from weft.repetition_detection import RepetitionDetectionParams, read_repetition_detection
 from weft.sampling_extras import SamplingExtras
 from weft.structured_outputs import StructuredOutputsParams, read_structures
 
@@ -45,7 +46,7 @@ _OFF_FOR_BEAMS = {
     "min_p": 0.0, "stop": [], "stop_token_ids": [], "min_tokens": 0, "logprobs": None, "prompt_logprobs": None,
     "logprob_token_ids": None, "logit_bias": None, "allowed_token_ids": None, "bad_words": None, "extra_outputs": None,
     "logits_processors": None, "extra_args": None, "structured_outputs": None,
-    "reasoning_budget": None,
+    "reasoning_budget": None, "repetition_detection": None,
     "dry_multiplier": 0.0, "top_n_sigma": 0.0, "typical_p": 1.0, "xtc_probability": 0.0, "dynatemp_range": 0.0,
     "mirostat": 0}
 
@@ -97,6 +98,7 @@ class SamplingParams(SamplingExtras, metaclass=VllmParams, kw_only=True, omit_de
         extra_args: plain data that the engine's logits processors read.
         structured_outputs: the form of the answer (a JSON schema, a regular expression …); also as a dictionary.
         reasoning_budget: a `ReasoningBudget`, which ends the reasoning after so many tokens.
+        repetition_detection: `RepetitionDetectionParams`, which end an answer that repeats itself; or a dictionary.
     """
 
     n: int = 1
@@ -137,6 +139,7 @@ class SamplingParams(SamplingExtras, metaclass=VllmParams, kw_only=True, omit_de
     early_stopping: bool | str = False
     structured_outputs: StructuredOutputsParams | None = None
     reasoning_budget: ReasoningBudget | None = None
+    repetition_detection: RepetitionDetectionParams | None = None
 
     accept: ClassVar[Accept] = accept_sampling
 
@@ -198,6 +201,8 @@ class SamplingParams(SamplingExtras, metaclass=VllmParams, kw_only=True, omit_de
         if self.reasoning_budget is not None and self.structured_outputs is not None:
             raise RequestError("reasoning_budget", self.reasoning_budget, expected="None beside structured_outputs",
                                hint="weft has no code for both yet.")
+        if self.repetition_detection is not None:
+            self.repetition_detection = read_repetition_detection(self.repetition_detection)
         if self.skip_reading_prefix_cache is not None:
             check_flag("skip_reading_prefix_cache", self.skip_reading_prefix_cache)
 

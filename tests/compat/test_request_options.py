@@ -73,7 +73,8 @@ def test_the_same_fields_are_those_of_the_struct(params, rows):
 def test_the_same_fields_of_bodies_are_those_that_the_server_reads():
     read = SAMPLING_FIELDS | ChatBody.model_fields.keys() | CompletionBody.model_fields.keys()
 
-    own = ({"timeout"} | set(SamplingExtras.__struct_fields__)) - GENERATING.keys()      # which vLLM does not have
+    # Fields that vLLM does not have.
+    own = ({"timeout", "keep_alive"} | set(SamplingExtras.__struct_fields__)) - GENERATING.keys()
 
     assert {name for name, option in GENERATING.items() if option.state == SAME} == read - {"prompt_embeds"} - own
 

@@ -53,7 +53,7 @@ class Sequence:
         num_prompt_logprobs: prompt positions whose log-probabilities have left the engine. A preempted sequence skips
             these positions when it runs again.
         mirostat_mu: the bound of surprise, in bits, that mirostat has learned.
-        finish_reason: None while alive, else "stop", "length", "abort" or "error".
+        finish_reason: None while alive, else "stop", "length", "repetition", "abort" or "error".
         stop_reason: the stop token id that ended the sequence; None for the end-of-text token; a sentence if the
             request's parameters forbid every token.
     """
@@ -167,6 +167,11 @@ class Sequence:
             return True
         if len(token_ids) >= self.max_len:
             self.finish_reason = "length"
+            return True
+        repetition = self.request.sampling.repetition_detection
+        if repetition is not None and len(token_ids) >= self.min_len and repetition.found_in(
+                token_ids, self.num_prompt_tokens):
+            self.finish_reason, self.stop_reason = "repetition", "repetition_detected"
             return True
         return False
 

@@ -50,7 +50,17 @@ def body_schema(body: type[Body]) -> dict[str, Any]:
 @cache
 def _sampling_schemas() -> dict[str, dict[str, Any]]:
     definitions = msgspec.json.schema(SamplingParams)["$defs"]
-    return definitions["SamplingParams"]["properties"]
+    properties = definitions["SamplingParams"]["properties"]
+    return {name: _inlined(schema, definitions) for name, schema in properties.items()}
+
+
+def _inlined(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """`schema` with what its references mean."""
+    if "$ref" in schema:
+        return {key: value for key, value in definitions[schema["$ref"].rpartition("/")[2]].items() if key != "title"}
+    if "anyOf" in schema:
+        return schema | {"anyOf": [_inlined(each, definitions) for each in schema["anyOf"]]}
+    return schema
 
 
 def _state(body: type[Body], name: str) -> tuple[str, str]:

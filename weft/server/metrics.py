@@ -64,7 +64,7 @@ class EngineMetrics:
             ("request_num_preemptions", CHOICES), ("iteration_tokens_total", ITERATION))}
         self._success = self._counter("request_success", "Requests that ended, by reason.", "finished_reason")
         self._rejections = self._counter("admission_rejections", "Requests refused before they started.", "reason")
-        for reason in ("stop", "length", "abort", "error"):      # all are there from the start, at 0
+        for reason in ("stop", "length", "repetition", "abort", "error"):      # all are there from the start, at 0
             self._success.labels(*self._values, reason)
         for reason in ("max_num_queued_reqs", "max_num_queued_tokens", "max_queued_chars"):
             self._rejections.labels(*self._values, reason)

@@ -106,7 +106,7 @@ class EngineOutput(msgspec.Struct, kw_only=True, omit_defaults=True):
     prompt_logprobs: entries for the next prompt positions (from position 1 on), as the prompt's chunks are computed;
         None unless requested.
     extra_outputs: {name: rows of the next positions} as they are computed, from the prompt's first token on.
-    finish_reason: None while running, else "stop", "length", "abort" or "error" (then `error` says why).
+    finish_reason: None while running, else "stop", "length", "repetition", "abort" or "error" (then `error` says why).
     stop_reason: the stop token id; None for an end-of-text token; a sentence if the request forbids every token.
     num_cached_tokens: prompt tokens found in the prefix cache; sent with each output.
     first_scheduled_time: seconds of the engine's `time.monotonic` (one clock for all processes of a machine).

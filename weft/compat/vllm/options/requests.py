@@ -94,7 +94,7 @@ GENERATING = table((
     Option("ec_transfer_params", "0.26+", REFUSED, say=NOT_YET),
     Option("vllm_xargs", "0.9+", SAME, say="`extra_args` of the parameters"),
     Option("weft_xargs", "", SAME, say="as `vllm_xargs`"),
-    Option("repetition_detection", "0.18+", REFUSED, say=NOT_YET),
+    Option("repetition_detection", "0.18+", SAME, say="patterns of up to 1024 tokens"),
     Option("thinking_token_budget", "0.22+", SAME, say="in chats; -1: no limit"),
     Option("routed_experts_prompt_start", "0.30+", REFUSED, off=(0,), say=NOT_YET),
     Option("media_io_kwargs", "0.18+", REFUSED, off=({},), say=_TEXT),

@@ -55,7 +55,7 @@ SAMPLING = table((
     Option("prompt_logprob_start", "0.32+", REFUSED, say=NOT_YET),
     Option("thinking_token_budget", "0.22+", REFUSED, off=(-1,),
            say="Give `reasoning_budget`, which names the tokens, or send the field to the server's chats."),
-    Option("repetition_detection", "0.18+", REFUSED, say=NOT_YET),
+    Option("repetition_detection", "0.18+", SAME, say="patterns of up to 1024 tokens"),
     Option("trace_decode_token_ids", "0.30+", REFUSED, off=([],), say=NOT_YET),
     Option("routed_experts_prompt_start", "0.22+", REFUSED, off=(0,), say=NOT_YET),
     Option("watermarking", "0.30+", NO_EFFECT, off=(True, False), say="weft marks no text"),

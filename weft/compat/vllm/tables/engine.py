@@ -14,6 +14,7 @@ ENGINE = (
     Row("weft", "AsyncLLM", "vllm.v1.engine.async_llm"),
     Row("weft", "EngineArgs AsyncEngineArgs", "vllm.engine.arg_utils"),
     Row("weft", "SamplingParams BeamSearchParams RequestOutputKind", "vllm.sampling_params"),
+    Row("weft.repetition_detection", "RepetitionDetectionParams", "vllm.sampling_params"),
     Row("weft", "PoolingParams", "vllm.pooling_params"),
     Row("weft", "PromptType TextPrompt TokensPrompt", "vllm.inputs", "vllm.inputs.data", "vllm.inputs.llm"),
     Row("weft", "RequestOutput CompletionOutput PoolingOutput PoolingRequestOutput EmbeddingOutput "
