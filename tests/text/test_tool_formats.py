@@ -35,6 +35,16 @@ def test_the_example_of_each_format_is_one_call(form):
     assert answer.content is None
 
 
+@pytest.mark.parametrize("form", [form for form in FORMATS if form.tag], ids=lambda form: form.names[0])
+def test_a_call_that_strict_forces_is_one_of_the_format(form):
+    trigger, begin, end = form.tag
+
+    answer = parse_whole(form.parser(ToolTypes([ADD])), "Hm. " + begin.replace("NAME", "add") + '{"a": 1}' + end)
+
+    assert begin.startswith(trigger) and (answer.content or "").strip() == "Hm."
+    assert [(call.name, json.loads(call.arguments)) for call in answer.tool_calls] == [("add", {"a": 1})]
+
+
 @pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.names[0])
 def test_text_without_marks_is_content_to_the_last_character(form):
     text = "  It costs 3 < 4 euros, \"so\" {they} [say].\n\nYes?  \n"

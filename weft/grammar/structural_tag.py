@@ -1,12 +1,14 @@
 """Structural tags: text in which parts between a begin and an end follow a schema (tool calls, for example).
 
-Reads both of vLLM's notations, `structures` with `triggers` and the newer `format`, into one Lark grammar.
+Reads both of vLLM's notations, `structures` with `triggers` and the newer `format`, into one Lark grammar. Beyond
+them, a begin, an end and a trigger may be a list of texts and token ids, where these are special tokens; and
+`text_tokens` are ids that the text around triggered tags may have.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llguidance import LLMatcher, regex_to_lark
@@ -14,6 +16,7 @@ from llguidance.gbnf_to_lark import any_to_lark
 
 from weft.errors import NotBuiltError, RequestError
 from weft.grammar.json_schema import JsonStyle, styled_schema
+from weft.grammar.marks import expression_of
 
 _TEXT = r"/(.|\n)*/"
 
@@ -105,7 +108,7 @@ class _Lark:
         for i, element in enumerate(elements):
             after = _first_text(elements[i + 1]) if i + 1 < len(elements) else ""
             if _is_any_text(element) and after:      # ends where the next element's first text begins
-                parts.append(self._until(after))
+                parts.append(self._until([after]))
             elif i and _is_any_text(elements[i - 1]) and (begun := _first_text(element)):
                 parts.append(self._read_rest(element, begun, f"{field}.elements[{i}]"))
             else:
@@ -117,53 +120,62 @@ class _Lark:
         return self._rule(" | ".join(self.read(item, f"{field}.elements[{i}]") for i, item in enumerate(elements)))
 
     def _tag(self, form: dict[str, Any], field: str) -> str:
-        return f"{_literal(form.get('begin'), f'{field}.begin')} {self._tag_rest(form, field)}"
+        begin = _pieces(form.get("begin"), f"{field}.begin", may_be_empty=True)
+        return f"{expression_of(begin)} {self._tag_rest(form, field)}"
 
     def _tag_rest(self, form: dict[str, Any], field: str) -> str:
         """What follows the begin of a tag."""
-        end = _text(form.get("end"), f"{field}.end", may_be_empty=True)
+        end = _pieces(form.get("end"), f"{field}.end", may_be_empty=True)
         if _is_any_text(form.get("content")) and end:
             return self._until(end)
-        return f"{self.read(form.get('content'), f'{field}.content')} {json.dumps(end)}"
+        return f"{self.read(form.get('content'), f'{field}.content')} {expression_of(end)}"
 
     def _triggered(self, form: dict[str, Any], field: str) -> str:
-        triggers = [_text(text, f"{field}.triggers[{i}]")
+        triggers = [_pieces(text, f"{field}.triggers[{i}]")
                     for i, text in enumerate(_list(form.get("triggers"), f"{field}.triggers"))]
         tags = self._tags(form, field)
-        rests: dict[str, list[str]] = {}
+        marked = ""
+        if (also := form.get("text_tokens")) is not None:
+            choice = " | ".join(expression_of([piece]) for piece in _pieces(also, f"{field}.text_tokens"))
+            marked = f"({self._rule(_TEXT)} ({choice}))* "
+        rests: dict[tuple[str | int, ...], list[str]] = {}
         for i, (begin, rest) in enumerate(tags):
-            trigger = next((text for text in triggers if begin.startswith(text)), None)
+            trigger = next((pieces for pieces in triggers if _behind(begin, pieces) is not None), None)
             if trigger is None:
-                raise RequestError(f"{field}.tags[{i}].begin", begin, expected=f"a text that begins with a trigger: "
-                                   f"{', '.join(triggers)}")
-            rests.setdefault(trigger, []).append(f"{_literal(begin[len(trigger):], field)} {rest}")
-        called = [self._rule(f"{self._until(trigger)} ({' | '.join(parts)})") for trigger, parts in rests.items()]
+                raise RequestError(f"{field}.tags[{i}].begin", _shown(begin), expected="a text that begins with a "
+                                   f"trigger: {', '.join(map(_shown, triggers))}")
+            rests.setdefault(tuple(trigger), []).append(f"{expression_of(_behind(begin, trigger) or [])} {rest}")
+        called = [self._rule(f"{marked}{self._until(trigger)} ({' | '.join(parts)})")
+                  for trigger, parts in rests.items()]
         call = self._rule(" | ".join(called))
-        first = self._rule(" | ".join(f"{_literal(begin, field)} {rest}" for begin, rest in tags))
-        free = self._rule(_TEXT)
+        first = self._rule(" | ".join(f"{expression_of(begin)} {rest}" for begin, rest in tags))
+        free = self._rule(f"{marked}{self._rule(_TEXT)}")
         if form.get("stop_after_first"):
             return first if form.get("at_least_one") else self._rule(f"{call} | {free}")
         return f"{first} {call}* {free}" if form.get("at_least_one") else f"{call}* {free}"
 
     def _separated(self, form: dict[str, Any], field: str) -> str:
-        tag = self._rule(" | ".join(f"{_literal(begin, field)} {rest}" for begin, rest in self._tags(form, field)))
+        tag = self._rule(" | ".join(f"{expression_of(begin)} {rest}" for begin, rest in self._tags(form, field)))
         separator = _literal(form.get("separator"), f"{field}.separator")
         several = tag if form.get("stop_after_first") else f"{tag} ({separator} {tag})*"
         return f"({several})" if form.get("at_least_one") else f"({several})?"
 
-    def _tags(self, form: dict[str, Any], field: str) -> list[tuple[str, str]]:
+    def _tags(self, form: dict[str, Any], field: str) -> list[tuple[list[str | int], str]]:
         """(begin, the expression of what follows it) of each tag."""
         found = []
         for i, tag in enumerate(_list(form.get("tags"), f"{field}.tags")):
             place = f"{field}.tags[{i}]"
             if not isinstance(tag, dict):
                 raise RequestError(place, tag, expected="{begin, content, end}")
-            found.append((_text(tag.get("begin"), f"{place}.begin"), self._tag_rest(tag, place)))
+            found.append((_pieces(tag.get("begin"), f"{place}.begin"), self._tag_rest(tag, place)))
         return found
 
-    def _until(self, end: str) -> str:
+    def _until(self, end: Sequence[str | int]) -> str:
         """Any text up to and including the first `end`."""
-        return self._rule(f"{_TEXT} {json.dumps(end)}", "[lazy]")
+        if isinstance(end[0], int):
+            return f"{self._rule(_TEXT)} {expression_of(end)}"
+        lazy = self._rule(f"{_TEXT} {json.dumps(end[0])}", "[lazy]")
+        return lazy if len(end) == 1 else f"{lazy} {expression_of(end[1:])}"
 
     def _read_rest(self, form: dict[str, Any], begun: str, field: str) -> str:
         """A format after its first text `begun`, which has been read."""
@@ -191,6 +203,27 @@ def _text(value: Any, field: str, *, may_be_empty: bool = False) -> str:
     if not isinstance(value, str) or not (value or may_be_empty):
         raise RequestError(field, value, expected="a text" if may_be_empty else "a text that is not empty")
     return value
+
+
+def _pieces(value: Any, field: str, *, may_be_empty: bool = False) -> list[str | int]:
+    """A text as one piece; or a list of texts and token ids, as it is."""
+    if isinstance(value, list) and value and all(type(piece) in (str, int) for piece in value):
+        return value
+    text = _text(value, field, may_be_empty=may_be_empty)
+    return [text] if text else []
+
+
+def _behind(begin: Sequence[str | int], trigger: Sequence[str | int]) -> list[str | int] | None:
+    """What follows a trigger with which a begin begins; None if it does not."""
+    first, last = begin[0], trigger[-1]
+    if len(trigger) == 1 and isinstance(first, str) and isinstance(last, str) and first.startswith(last):
+        rest = first.removeprefix(last)
+        return [*([rest] if rest else []), *begin[1:]]
+    return list(begin[len(trigger):]) if list(begin[: len(trigger)]) == list(trigger) else None
+
+
+def _shown(pieces: Sequence[str | int]) -> str:
+    return "".join(map(str, pieces))
 
 
 def _literal(value: Any, field: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from weft.grammar.marks import pieces_of
 from weft.grammar.schema_parts import rewritten
 from weft.structured_outputs import StructuredOutputsParams
 
@@ -32,16 +33,27 @@ def calls_form(tools: Sequence[ToolSchema], *, parallel: bool = True) -> Structu
 
 
 def tagged_form(tools: Sequence[ToolSchema], begin: Callable[[str], str], end: str, *, trigger: str = "",
-                separator: str = "\n", parallel: bool = True) -> StructuredOutputsParams:
+                separator: str = "\n", parallel: bool = True, special: Mapping[str, int] | None = None,
+                text_marks: Iterable[str] = ()) -> StructuredOutputsParams:
     """An answer with calls in a model's own notation: begin(name), the arguments as JSON, end.
 
     trigger: the text with which every begin(name) begins: the answer is free text in which this text starts a call.
         "": the answer is calls only, with `separator` between them. parallel False: the answer ends after one call.
+    special: {text: id} of special tokens: within the marks they must come as such. text_marks: those that the free text
+        may have.
     """
-    tags = [{"type": "tag", "begin": begin(tool.name), "end": end,
+    special = special or {}
+
+    def mark(text: str) -> str | list[str | int]:
+        pieces = pieces_of(text, special)
+        return pieces if any(isinstance(piece, int) for piece in pieces) else text
+
+    tags = [{"type": "tag", "begin": mark(begin(tool.name)), "end": mark(end),
              "content": {"type": "json_schema", "json_schema": _arguments(tool)}} for tool in tools]
-    kind = ({"type": "triggered_tags", "triggers": [trigger]} if trigger else
+    kind = ({"type": "triggered_tags", "triggers": [mark(trigger)]} if trigger else
             {"type": "tags_with_separator", "separator": separator, "at_least_one": True})
+    if also := [special[text] for text in text_marks if text in special]:
+        kind["text_tokens"] = also
     return StructuredOutputsParams(structural_tag={"format": kind | {"tags": tags, "stop_after_first": not parallel}})
 
 

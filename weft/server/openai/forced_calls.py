@@ -18,7 +18,7 @@ from weft.server.openai.tool_choice import Choice, ToolUse
 from weft.structured_outputs import FIELD, StructuredOutputsParams
 from weft.text.parsing.events import AnswerParser
 from weft.text.parsing.json_text import quoted
-from weft.text.parsing.parsers import Parsers, has_special_marks
+from weft.text.parsing.parsers import Parsers
 from weft.text.tokenizer import Tokenizer
 from weft.text.tools.forced import LIST_OF_CALLS, ArgumentsOf
 from weft.text.tools.tool_format import ToolFormat
@@ -64,14 +64,16 @@ def _form(use: ToolUse, parsers: Parsers, tokenizer: Tokenizer) -> StructuredOut
 
 def _strict_form(use: ToolUse, parsers: Parsers, tokenizer: Tokenizer) -> StructuredOutputsParams | None:
     kind = parsers.tools
-    if not isinstance(kind, ToolFormat) or kind.tag is None or has_special_marks(kind, tokenizer):
+    if not isinstance(kind, ToolFormat) or kind.tag is None:
         tell("strict", "calls in this model's format are not forced into their tools' schemas; tool_choice "
              "required does")
         return None
     trigger, begin, end = kind.tag
     schemas = [_schema(tool) if _is_strict(tool) else ToolSchema(tool["function"]["name"], {}) for tool in use.tools]
-    return tagged_form(schemas, lambda name: begin.replace("NAME", quoted(name)), end, trigger=trigger,
-                       parallel=use.may_repeat)
+    is_json = '"NAME"' in begin
+    return tagged_form(schemas, lambda name: begin.replace("NAME", quoted(name) if is_json else name), end,
+                       trigger=trigger, parallel=use.may_repeat, special=tokenizer.special_texts,
+                       text_marks=() if kind.form is None else (*kind.form.dropped, *kind.form.closes))
 
 
 def _schema(tool: Mapping[str, Any]) -> ToolSchema:

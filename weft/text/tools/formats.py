@@ -97,11 +97,14 @@ FORMATS: tuple[ToolFormat, ...] = (
     ToolFormat(
         names=("deepseek_v3",), models="DeepSeek-V3, R1", signs=("<｜tool▁calls▁begin｜>", "```json"), marks=(_SEP,),
         form=MarkedFormat(body=HeaderBody(rf"(?:function{_SEP})?(?P<name>\S+)", ("```json", "{")), **_DEEPSEEK),
+        tag=("<｜tool▁call▁begin｜>", f"<｜tool▁call▁begin｜>function{_SEP}NAME\n```json\n",
+             "\n```<｜tool▁call▁end｜>"),
         example=f'<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function{_SEP}add\n```json\n{{"a": 1, "b": "x"}}\n```'
                 "<｜tool▁call▁end｜><｜tool▁calls▁end｜>"),
     ToolFormat(
         names=("deepseek_v31",), models="DeepSeek-V3.1", signs=("<｜tool▁calls▁begin｜>",),
         form=MarkedFormat(body=HeaderBody(r"(?P<name>\S+)", (_SEP,)), **_DEEPSEEK),
+        tag=("<｜tool▁call▁begin｜>", f"<｜tool▁call▁begin｜>NAME{_SEP}", "<｜tool▁call▁end｜>"),
         example=f'<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>add{_SEP}{{"a": 1, "b": "x"}}<｜tool▁call▁end｜>'
                 "<｜tool▁calls▁end｜>"),
     ToolFormat(
@@ -116,6 +119,7 @@ FORMATS: tuple[ToolFormat, ...] = (
     ToolFormat(
         names=("mistral",), models="Mistral, Ministral, Magistral, Devstral", signs=("[TOOL_CALLS]",),
         form=MarkedFormat(body=MistralBody(), opens=("[TOOL_CALLS]",), new_id=mistral_id),
+        tag=("[TOOL_CALLS]", "[TOOL_CALLS]NAME[ARGS]", ""),
         example='[TOOL_CALLS]add[ARGS]{"a": 1, "b": "x"}'),
     ToolFormat(
         names=("granite",), models="Granite 3", signs=("<|tool_call|>",),
@@ -124,11 +128,13 @@ FORMATS: tuple[ToolFormat, ...] = (
     ToolFormat(
         names=("granite-20b-fc",), models="Granite 20B function calling", signs=("<function_call>",),
         form=MarkedFormat(body=_OBJECTS, opens=("<function_call>",)),
+        tag=("<function_call>", '<function_call> {"name": "NAME", "arguments": ', "}"),
         example='<function_call> {"name": "add", "arguments": {"a": 1, "b": "x"}}'),
     ToolFormat(
         names=("internlm",), models="InternLM 2.5", signs=("<|action_start|>",),
         form=MarkedFormat(body=_OBJECTS, opens=("<|action_start|><|plugin|>", "<|action_start|> <|plugin|>"),
                           closes=("<|action_end|>",)),
+        tag=("<|action_start|>", '<|action_start|><|plugin|>{"name": "NAME", "parameters": ', "}<|action_end|>"),
         example='<|action_start|><|plugin|>{"name": "add", "parameters": {"a": 1, "b": "x"}}<|action_end|>'),
     ToolFormat(
         names=("jamba", "hunyuan_a13b", "minimax"), models="Jamba, Hunyuan A13B, MiniMax-M1", signs=("<tool_calls>",),
