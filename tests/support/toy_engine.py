@@ -19,8 +19,6 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 from weft.config.engine_config import (
     CacheConfig,
@@ -194,6 +192,10 @@ def logprobs(token_id: int, count: int) -> TokenLogprobs:
 
 def save_tokenizer(directory: Path) -> Path:
     """Token i is byte i; 256 ends a text, 257 and 258 are the marks of ChatML."""
+    # Transformers takes half a second to import, and each engine process imports this module.
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
     letters = _bytes_to_letters()
     backend = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

@@ -61,6 +61,13 @@ class Engine:
     def text(self, request_id: str) -> str:
         return bytes(self.tokens[request_id]).decode()
 
+    def forget(self) -> None:
+        """Forget what was delivered."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.events.get_nowait()
+        self.tokens, self.ends, self.errors = {}, {}, {}
+
     def kill(self) -> None:
         os.kill(self.client.pid, signal.SIGKILL)
 
@@ -79,8 +86,22 @@ def start():
         engine.client.close()
 
 
-def test_sequences_run_to_their_end_side_by_side(start):
-    engine = start()
+@pytest.fixture(scope="module")
+def shared():
+    made = Engine()
+    yield made
+    made.client.close()
+
+
+@pytest.fixture
+def engine(shared):
+    """A running engine, for tests that leave it as it was: each start takes a second."""
+    yield shared
+    shared.client.check_health()
+    shared.forget()
+
+
+def test_sequences_run_to_their_end_side_by_side(engine):
     for request_id, prompt in (("r", "a"), ("s", "w")):
         engine.add(request_id, prompt)
 
@@ -101,8 +122,7 @@ def test_an_engine_that_ends_while_it_starts_is_reported_with_its_exit_code():
 
 
 @pytest.mark.parametrize(("prompt", "kind"), [("%", RequestError), ("^", QueueFullError)])
-def test_a_sequence_that_is_refused_comes_back_alone(start, prompt, kind):
-    engine = start()
+def test_a_sequence_that_is_refused_comes_back_alone(engine, prompt, kind):
     engine.add("bad", prompt)
 
     event = engine.next()
@@ -114,8 +134,7 @@ def test_a_sequence_that_is_refused_comes_back_alone(start, prompt, kind):
     engine.run("good")
 
 
-def test_a_sequence_that_fails_ends_alone(start):
-    engine = start()
+def test_a_sequence_that_fails_ends_alone(engine):
     engine.add("bad", "a!")
     engine.add("good")
 
@@ -125,8 +144,7 @@ def test_a_sequence_that_fails_ends_alone(start):
     assert engine.text("good") == "bcdef"
 
 
-def test_a_message_that_cannot_be_read_does_not_end_the_engine(start):
-    engine = start()
+def test_a_message_that_cannot_be_read_does_not_end_the_engine(engine):
     engine.client._child.send({"type": "Add", "request": {"request_id": "bad", "params": {"temperature": "hot"}}})
     engine.client._child.send(["nonsense"])
 
@@ -270,8 +288,8 @@ def test_an_abort_during_a_restart_reaches_nobody(start):
     assert engine.client.stats.num_running == 0
 
 
-def test_methods_are_called_in_the_child(start):
-    client = start().client
+def test_methods_are_called_in_the_child(engine):
+    client = engine.client
 
     assert client.call("reset_prefix_cache").result(WAIT_S) is True
     assert client.call("collective_rpc", "ping", args=[1, "x"], kwargs={"k": 2}).result(WAIT_S) == [
@@ -294,8 +312,7 @@ def test_closing_ends_the_child(start):
         engine.add("late")
 
 
-def test_the_child_does_not_end_on_an_interrupt_from_the_terminal(start):
-    engine = start()
+def test_the_child_does_not_end_on_an_interrupt_from_the_terminal(engine):
     child = psutil.Process(engine.client.pid)
     assert os.getpgid(child.pid) != os.getpgid(0)
 
