@@ -39,6 +39,20 @@ def byte_tokenizer(chat_template: str = CHATML) -> Tokenizer:
         return load_tokenizer(TokenizerConfig(path=str(save_tokenizer(Path(directory))), chat_template=chat_template))
 
 
+# A call as hermes' format has it.
+CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}\n</tool_call>'
+
+
+def text_of(engine: FakeEngine) -> str:
+    """The prompt that the engine got last."""
+    return engine.tokenizer.decode(engine.prompts[-1], skip_special_tokens=False)
+
+
+def chatml(*messages: tuple[str, str], end: str = "<|im_start|>assistant\n") -> str:
+    """A chat of (role, text) as CHATML renders it."""
+    return "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in messages) + end
+
+
 class FakeEngine:
     """Answers every prompt with `reply`, a token each `step_seconds`, then ends.
 

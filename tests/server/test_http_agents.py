@@ -5,7 +5,7 @@ from __future__ import annotations
 import anthropic
 import openai
 import pytest
-from fake_engine import FakeEngine
+from fake_engine import CALL, FakeEngine, text_of
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}}
 TOOL = {"name": "add", "description": "Adds.", "input_schema": SCHEMA}
@@ -14,7 +14,6 @@ TEMPLATE = ("{% if tools %}Write <tool_call>…</tool_call>.\n{% endif %}{% for 
             "{% if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>{% endif %}{{ m.content }}"
             "{% for call in m.tool_calls or [] %}[{{ call.function.name }} {{ call.function.arguments.a }}]{% endfor %}"
             "{% endfor %}assistant: {% if enable_thinking is false %}<think></think>{% endif %}")
-CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}\n</tool_call>'
 THINKS_AND_CALLS = f"<think>Add.</think>\n\nI add.\n{CALL}"
 HI = [{"role": "user", "content": "1 + 2?"}]
 
@@ -35,10 +34,6 @@ def claude(url: str) -> anthropic.Anthropic:
 
 def responses(url: str):
     return openai.OpenAI(base_url=url + "/v1", api_key="unused", max_retries=0).responses
-
-
-def text_of(engine) -> str:
-    return engine.tokenizer.decode(engine.prompts[-1], skip_special_tokens=False)
 
 
 def test_a_message_has_blocks_of_thinking_text_and_calls_streamed_as_whole(serve):

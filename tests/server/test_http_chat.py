@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import openai
 import pytest
-from fake_engine import FakeEngine
+from fake_engine import FakeEngine, text_of
 
 HI = [{"role": "user", "content": "Hi"}]
 
@@ -18,11 +18,6 @@ def engine():
 @pytest.fixture
 def client(engine, start_server):
     return openai.OpenAI(base_url=start_server(engine) + "/v1", api_key="unused", max_retries=0)
-
-
-def text_of(engine) -> str:
-    """The prompt the engine got last."""
-    return engine.tokenizer.decode(engine.prompts[-1], skip_special_tokens=False)
 
 
 def test_messages_go_through_the_chat_template(client, engine):

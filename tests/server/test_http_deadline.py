@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 
 import httpx
 import pytest
 from http_server import running_server
 from tiny_llama import make_checkpoint
+from waiting import until
 
 from weft.async_llm import AsyncLLM
 from weft.config.engine_args import EngineArgs
@@ -36,12 +36,7 @@ def client(engine):
 
 def is_empty(engine) -> bool:
     """True as soon as no sequence runs or waits and no block is held."""
-    end = time.monotonic() + 20
-    while engine.stats.num_running or engine.stats.num_waiting or engine.stats.kv_cache_usage:
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
+    return until(lambda: not (engine.stats.num_running or engine.stats.num_waiting or engine.stats.kv_cache_usage))
 
 
 @pytest.mark.parametrize("path", ROUTES)

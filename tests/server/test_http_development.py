@@ -9,6 +9,7 @@ import psutil
 import pytest
 from http_server import ONE_BY_ONE, running_server
 from toy_engine import SLOW_CORE, make_config, save_tokenizer
+from waiting import until
 
 from weft.async_llm import AsyncLLM
 from weft.engine.process.spare import Spare
@@ -49,8 +50,7 @@ class Asked:
 
 
 def until_load(client: httpx.Client, load: int) -> None:
-    while client.get("/load").json() != {"server_load": load}:
-        pass
+    until(lambda: client.get("/load").json() == {"server_load": load})
 
 
 def test_without_development_mode_its_routes_are_a_404_that_says_so(engine):
@@ -123,11 +123,8 @@ def test_a_wrong_query_is_named_and_changes_nothing(client, path, status, field)
 def test_requests_are_aborted_by_the_clients_or_the_responses_id(client, name):
     running = Asked(client, request_id="mine", max_tokens=None, ignore_eos=True)
     other = Asked(client, request_id="other", max_tokens=2)
-    aborted = 0
-    while not aborted:
-        aborted = client.post("/abort_requests", json={"request_ids": [name, "unknown"]}).json()["aborted"]
 
-    assert aborted == 1
+    assert until(lambda: client.post("/abort_requests", json={"request_ids": [name, "unknown"]}).json()["aborted"]) == 1
     assert running.choice()["finish_reason"] == "abort"
     assert other.choice()["finish_reason"] == "length"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import time
 from pathlib import Path
 
 import httpx
@@ -18,6 +17,7 @@ from fake_engine import FakeEngine
 from http_server import running_server
 from tiny_encoders import MAX_LEN, VOCAB_SIZE, token_states, write_encoder
 from toy_engine import save_tokenizer
+from waiting import until
 
 from weft.async_llm import AsyncLLM
 from weft.cli.main import main
@@ -224,12 +224,7 @@ async def test_thousands_of_texts_come_back_in_order_while_others_are_answered(u
 
 def is_empty(engine) -> bool:
     """True as soon as nothing runs or waits in the engine."""
-    end = time.monotonic() + 20
-    while engine.stats.num_running or engine.stats.num_waiting:
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
+    return until(lambda: not (engine.stats.num_running or engine.stats.num_waiting))
 
 
 LARGE = {"input": ["x" * 100] * 8_000}

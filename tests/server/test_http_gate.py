@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from fake_engine import FakeEngine
-from http_server import running_server
-from starlette.routing import BaseRoute, Route
+from http_server import routes_of, running_server
 
 import weft.server.playground as playground
 from weft.errors import ConfigError
@@ -30,15 +28,6 @@ INSIDE = re.compile(r"Traceback|File \"|/site-packages|weft/|\.py\b|0x[0-9a-f]{6
 
 
 ELSEWHERE_PATHS = {path for paths in ELSEWHERE.values() for path in paths}      # routes that weft has not: 501
-
-
-def routes_of(routes: Iterable[BaseRoute]) -> Iterator[Route]:
-    """All routes, those of included routers among them."""
-    for route in routes:
-        if isinstance(route, Route):
-            yield route
-        else:
-            yield from routes_of(route.original_router.routes)
 
 
 def all_routes() -> list[tuple[str, str]]:

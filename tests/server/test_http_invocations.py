@@ -6,6 +6,7 @@ import httpx
 import pytest
 from fake_engine import FakeEngine
 from http_server import running_server
+from waiting import until
 
 from weft.server.options import ServerOptions
 
@@ -33,8 +34,7 @@ def test_a_client_that_leaves_has_its_request_ended(start_server):
             "prompt": "a", "stream": True, "max_tokens": 400}) as answer:
         next(answer.iter_bytes())
 
-    while not engine.aborted:
-        pass
+    until(lambda: engine.aborted)
     assert engine.aborted == engine.started
 
 

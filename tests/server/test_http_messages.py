@@ -7,44 +7,16 @@ import json
 import anthropic
 import httpx
 import pytest
-from fake_engine import FakeEngine
-from http_server import running_server
+from fake_engine import FakeEngine, chatml, text_of
 
 from weft.errors import EngineDeadError
-from weft.server.options import ServerOptions
 
 HI = [{"role": "user", "content": "Hi"}]
 
 
 @pytest.fixture
-def engine():
-    return FakeEngine("Hé you")
-
-
-@pytest.fixture
-def url(engine, start_server):
-    return start_server(engine)
-
-
-@pytest.fixture
 def client(url):
     return anthropic.Anthropic(base_url=url, api_key="unused", max_retries=0)
-
-
-@pytest.fixture(scope="module")
-def shared_url():
-    """A server for requests that leave nothing behind."""
-    with running_server(FakeEngine("Hé you"), ServerOptions()) as url:
-        yield url
-
-
-def text_of(engine) -> str:
-    """The prompt the engine got last."""
-    return engine.tokenizer.decode(engine.prompts[-1], skip_special_tokens=False)
-
-
-def chatml(*messages: tuple[str, str], end: str = "<|im_start|>assistant\n") -> str:
-    return "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in messages) + end
 
 
 def test_a_message_is_answered_with_blocks(client, engine):

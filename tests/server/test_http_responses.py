@@ -7,23 +7,12 @@ import json
 import httpx
 import openai
 import pytest
-from fake_engine import FakeEngine
-from http_server import running_server
+from fake_engine import FakeEngine, chatml, text_of
+from waiting import until
 
 from weft.errors import EngineDeadError
 from weft.server.openai.responses.event_log import EventLog
 from weft.server.openai.responses.store import ResponseStore, Stored
-from weft.server.options import ServerOptions
-
-
-@pytest.fixture
-def engine():
-    return FakeEngine("Hé you")
-
-
-@pytest.fixture
-def url(engine, start_server):
-    return start_server(engine)
 
 
 @pytest.fixture
@@ -31,26 +20,12 @@ def client(url):
     return openai.OpenAI(base_url=url + "/v1", api_key="unused", max_retries=0)
 
 
-@pytest.fixture(scope="module")
-def shared_url():
-    """A server for requests that leave nothing behind."""
-    with running_server(FakeEngine("Hé you"), ServerOptions()) as url:
-        yield url
-
-
-def text_of(engine) -> str:
-    """The prompt the engine got last."""
-    return engine.tokenizer.decode(engine.prompts[-1], skip_special_tokens=False)
-
-
-def chatml(*messages: tuple[str, str]) -> str:
-    return "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in messages) + "<|im_start|>assistant\n"
-
-
 def until_ended(client, response):
-    while response.status in ("queued", "in_progress"):
-        response = client.responses.retrieve(response.id)
-    return response
+    def ended():
+        found = client.responses.retrieve(response.id)
+        return None if found.status in ("queued", "in_progress") else found
+
+    return until(ended)
 
 
 def test_text_is_answered(client, engine):
@@ -170,8 +145,7 @@ def test_a_response_in_the_background_can_be_cancelled(start_server):
     engine = FakeEngine("x" * 500, step_seconds=0.01)
     client = openai.OpenAI(base_url=start_server(engine) + "/v1", api_key="x", max_retries=0)
     running = client.responses.create(model="toy", input="Hi", background=True)
-    while not engine.started:
-        pass
+    until(lambda: engine.started)
 
     cancelled = client.responses.cancel(running.id)
 

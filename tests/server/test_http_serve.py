@@ -18,6 +18,7 @@ import httpx
 import psutil
 import pytest
 from tiny_llama import make_checkpoint
+from waiting import until
 
 from weft.errors import ConfigError
 from weft.server.access_log import AccessFilter
@@ -166,10 +167,12 @@ def test_of_several_models_one_may_lose_its_engine_and_all_end_with_the_server(m
 def test_an_engine_that_stays_down_ends_the_server_with_an_error(model):
     with serving(model, port=0, spare_engine=False) as (process, _):
         server = psutil.Process(process.pid)
-        while process.poll() is None:      # an engine never lives long enough to be of use
-            for child in children_of(server):
+        def has_ended() -> bool:
+            for child in children_of(server):      # an engine never lives long enough to be of use
                 child.kill()
+            return process.poll() is not None
 
+        until(has_ended, 120)
         assert process.returncode == 1
         assert b"starts in a row that brought no output" in process.stderr.read()
 

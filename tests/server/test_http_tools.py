@@ -7,7 +7,7 @@ import json
 import httpx
 import openai
 import pytest
-from fake_engine import FakeEngine
+from fake_engine import CALL, FakeEngine
 
 HI = [{"role": "user", "content": "1 + 2?"}]
 ADD = {"type": "function", "function": {"name": "add", "description": "Adds.", "parameters": {
@@ -17,7 +17,6 @@ TEMPLATE = ("{% if tools %}{% for tool in tools %}{{ tool | tojson }}\n{% endfor
             "{{ m.reasoning_content }}</think>{% endif %}{{ m.content }}{% for call in m.tool_calls or [] %}"
             "[{{ call.function.name }} {{ call.function.arguments.a }}]{% endfor %}\n{% endfor %}assistant: "
             "{% if enable_thinking is false %}<think></think>{% endif %}")
-CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}\n</tool_call>'
 TWO = f"<think>Add twice.</think>\n\nI add.\n{CALL}\n{CALL}"
 
 

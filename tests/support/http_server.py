@@ -6,10 +6,11 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import httpx
 import uvicorn
+from starlette.routing import BaseRoute, Route
 
 from weft.server.app import build_app
 from weft.server.model_pool.pool import ModelPool
@@ -18,6 +19,15 @@ from weft.server.traces import Tracing
 
 # Of clients that wait between requests: a kept connection may be closed by the server just then.
 ONE_BY_ONE = httpx.Limits(max_keepalive_connections=0)
+
+
+def routes_of(routes: Iterable[BaseRoute]) -> Iterator[Route]:
+    """All routes, those of included routers among them."""
+    for route in routes:
+        if isinstance(route, Route):
+            yield route
+        else:
+            yield from routes_of(route.original_router.routes)
 
 
 @contextlib.contextmanager

@@ -6,11 +6,11 @@ import os
 import queue
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
 from toy_engine import CORE, make_config
+from waiting import until
 
 from weft.engine.process.process_client import ProcessClient
 from weft.engine.process.spare import Spare, Spares
@@ -58,9 +58,7 @@ def spares():
 
 def only_child() -> psutil.Process:
     """This process's child, when there is one."""
-    while not (children := psutil.Process().children()):
-        time.sleep(0.01)
-    return children[0]
+    return until(psutil.Process().children)[0]
 
 
 def test_the_process_that_waits_is_the_next_one(spares):

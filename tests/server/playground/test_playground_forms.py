@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from fake_engine import CALL
 from playground_page import ask, send, texts
 from playwright.sync_api import expect
-
-CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}\n</tool_call>'
 
 
 def add_tool(page, name: str, parameters: str = '{"type": "object"}') -> None:
