@@ -103,12 +103,18 @@ def test_equal_grammars_are_compiled_once_and_bad_ones_are_remembered(pool):
     assert pool.start(good).result().new() is not pool.start(good).result()
 
 
-def test_the_memory_of_kept_grammars_is_bounded(pool):
-    for i in range(6):
+def test_the_memory_of_kept_grammars_is_bounded_and_the_oldest_is_forgotten(pool):
+    specs = [ConstraintSpec(grammar="{" + str(i) * 2**18, field="x") for i in range(6)]
+    futures = []
+    for spec in specs:
+        futures.append(pool.start(spec))
         with pytest.raises(RequestError):
-            pool.start(ConstraintSpec(grammar="{" + str(i) * 2**18, field="x")).result(timeout=60)
+            futures[-1].result(timeout=60)
 
-    assert 0 < pool.num_bytes <= 256 << 20
+    each = (256 << 18) + 256 + (64 << 10)      # 256 bytes a character, and 64 KiB
+    assert pool.num_bytes == 3 * each <= 256 << 20 < 4 * each
+    assert [pool.start(spec) is future for spec, future in zip(specs[3:], futures[3:], strict=True)] == [True] * 3
+    assert pool.start(specs[0]) is not futures[0]
 
 
 def test_a_process_that_dies_is_started_again():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -18,7 +19,7 @@ from weft.errors import ConfigError
 from weft.server.options import ServerOptions
 
 WAIT_S = 30
-LONG = {"prompt": "a", "max_tokens": 300, "ignore_eos": True}
+LONG = {"prompt": "a", "max_tokens": 300, "ignore_eos": True, "seed": 1}
 
 
 @pytest.fixture(scope="module")
@@ -50,26 +51,30 @@ def test_an_engine_that_stands_still_is_not_healthy_until_it_moves_again(engine,
     os.kill(engine._client.pid, signal.SIGSTOP)
 
     idle = health_once(client, 503)
-    request = threading.Thread(target=lambda: client.post("/v1/completions", json=LONG))
-    request.start()
-    os.kill(engine._client.pid, signal.SIGCONT)
+    with ThreadPoolExecutor(1) as thread:
+        request = thread.submit(client.post, "/v1/completions", json=LONG)
+        os.kill(engine._client.pid, signal.SIGCONT)
 
-    assert "no sign of life" in idle
-    health_once(client, 200)
-    request.join()
+        assert "no sign of life" in idle
+        health_once(client, 200)
+        assert request.result(WAIT_S).json()["usage"]["completion_tokens"] == LONG["max_tokens"]
 
 
 def test_a_request_without_a_token_makes_the_server_unhealthy(engine, client):
     with client.stream("POST", "/v1/completions", json=LONG | {"stream": True, "max_tokens": 600}) as answer:
         lines = answer.iter_lines()
-        next(lines)
+        first = next(lines)
         os.kill(engine._client.pid, signal.SIGSTOP)
 
         said = health_once(client, 503)
 
         os.kill(engine._client.pid, signal.SIGCONT)
         health_once(client, 200)
-        assert [line for line in lines if line][-1] == "data: [DONE]"      # nothing was lost
+        *chunks, last = [line.removeprefix("data: ") for line in (first, *lines) if line]
+        whole = client.post("/v1/completions", json=LONG | {"max_tokens": 600}).json()["choices"][0]["text"]
+
+        assert last == "[DONE]"
+        assert "".join(json.loads(chunk)["choices"][0]["text"] for chunk in chunks) == whole      # nothing was lost
 
     assert "1 sequences are open, and none got a token" in said
 
