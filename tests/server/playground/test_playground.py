@@ -151,6 +151,34 @@ def test_after_an_error_the_servers_words_are_told_and_the_text_is_in_the_box_ag
     expect(page.get_by_role("button", name="Send")).to_be_enabled()
 
 
+def test_a_browser_that_keeps_nothing_still_chats(browser, url, engine):
+    engine.says("Hello, world")
+    context = browser.new_context()
+    page = context.new_page()
+    page.add_init_script("""
+        Object.defineProperty(window, "indexedDB", { get() { throw new Error("It is switched off."); } });
+        localStorage.setItem("weft-settings", "{broken");
+        localStorage.setItem = () => { throw new Error("no room"); };""")
+    page.goto(url)
+    expect(page.get_by_role("alert")).to_contain_text("does not keep conversations: It is switched off.")
+    page.get_by_label("Seed").fill("7")
+
+    ask(page, "Hi")
+
+    expect(texts(page)).to_have_text(["Hi", "Hello, world"])
+    expect(page.locator("#conversations li")).to_have_count(1)
+    assert engine.params.seed == 7
+    context.close()
+
+
+def test_a_model_without_a_chat_says_so(open_page, start_server):
+    page = open_page(start_server(FakeEngine(tokenizer=False)))
+
+    page.get_by_role("link", name="continue a text").click()
+
+    expect(page.get_by_label("A text to continue")).to_be_visible()
+
+
 def test_an_error_in_the_middle_of_an_answer_leaves_what_had_come(open_page, start_server):
     engine = FakeEngine("Half an answer", fail_at=6, error=RuntimeError("a fault"))
     page = open_page(start_server(engine))

@@ -23,6 +23,12 @@ def turn(page, text: str):
     return page.locator(".turn").filter(has_text=text)
 
 
+def act(page, name: str) -> None:
+    """Press a button of the list, which shows it where the pointer is."""
+    page.locator("#conversations li").first.hover()
+    page.get_by_role("button", name=name).click()
+
+
 def edit(page, text: str, changed: str) -> None:
     turn(page, text).hover()
     turn(page, text).get_by_role("button", name="Edit").click()
@@ -126,18 +132,18 @@ def test_a_deleted_message_takes_the_later_ones_along_and_can_come_back(page):
 
 def test_a_conversation_is_renamed_and_deleted_and_comes_back(page):
     ask(page, "First")
-    page.get_by_role("button", name="Rename: First").click()
+    act(page, "Rename: First")
     page.get_by_label("Name of the conversation").fill("Fine <b>name</b>")
     page.keyboard.press("Enter")
     expect(page.locator("#conversations .title")).to_have_text(["Fine <b>name</b>"])
 
-    page.get_by_role("button", name="Delete: Fine <b>name</b>").click()
+    act(page, "Delete: Fine <b>name</b>")
     expect(page.locator("#conversations li")).to_have_count(0)
     expect(page.locator(".turn")).to_have_count(0)
     reload(page)
     expect(page.locator("#conversations li")).to_have_count(0)
     ask(page, "Second")
-    page.get_by_role("button", name="Delete: Second").click()
+    act(page, "Delete: Second")
     page.get_by_role("button", name="Undo").click()
 
     expect(texts(page)).to_have_text(["Second", "Hello, world"])
@@ -149,7 +155,7 @@ def test_a_deleted_conversation_ends_its_answer_and_stays_deleted(page, engine):
     send(page, "Go on")
     expect(page.locator(".turn.assistant .text")).to_contain_text("word")
 
-    page.get_by_role("button", name="Delete: Go on").click()
+    act(page, "Delete: Go on")
 
     expect(page.get_by_role("button", name="Send")).to_be_visible()
     page.wait_for_timeout(100)

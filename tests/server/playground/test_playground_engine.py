@@ -32,6 +32,17 @@ def test_percentiles_are_read_from_buckets(page):
         ["null"] * 5]
 
 
+def test_metrics_are_those_of_the_chosen_model(page):
+    found = page.evaluate("""async () => {
+      const { ofModel, parse, sum } = await import("/playground/prometheus.js");
+      const samples = parse('n{model_name="a"} 1\\nn{model_name="b"} 2\\nother 5');
+      const sums = (name) => ["n", "other"].map((one) => sum(ofModel(samples, name), one));
+      return ["a", "b", "alias"].map(sums);
+    }""")
+
+    assert found == [[1, 5], [2, 5], [3, 5]]
+
+
 def test_the_page_shows_what_the_engine_does(page, engine, screenshots):
     engine.stats.num_running, engine.stats.num_waiting, engine.stats.kv_cache_usage = 3, 4, 0.25
     engine.stats.prefix_cache_queries, engine.stats.prefix_cache_hits = 200, 50

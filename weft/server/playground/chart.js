@@ -15,8 +15,8 @@ export function makeChart(title, series, { num, top = null }) {
   const svg = makeSvg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": title },
     makeSvg("path", { class: "rule", d: `M0,1 H${WIDTH} M0,${HEIGHT / 2} H${WIDTH} M0,${HEIGHT - 1} H${WIDTH}` }), area, ...lines);
   const legend = series.map(({ name }, i) => make("span", { className: `key key-${i}` }, `${name} `, told[i]));
-  const node = make("figure", { className: "chart card" }, make("figcaption", {}, title),
-    make("div", { className: "plot" }, svg, scale), make("div", { className: "legend" }, ...legend));
+  const node = make("figure", { className: "chart card" }, make("figcaption", {}, title, scale),
+    svg, make("div", { className: "legend" }, ...legend));
 
   function push(next) {
     for (const [i, value] of next.entries()) {

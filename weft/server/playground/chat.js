@@ -3,6 +3,7 @@
 import { ApiError, asCurl } from "./api.js";
 import { answerInto } from "./answer.js";
 import { current, forget, isListed, keep, keepQuietly, onChange, openOne, putBack, refresh } from "./conversations.js";
+import { copyText } from "./copy.js";
 import { byId } from "./dom.js";
 import { fit } from "./editor.js";
 import { clearFieldErrors, showFieldError } from "./field_errors.js";
@@ -13,16 +14,17 @@ import { requestFields, systemMessages } from "./settings.js";
 import { tokenFields } from "./tokens.js";
 import { toolFields } from "./tools.js";
 import { add, choose, path, remove } from "./tree.js";
-import { copyText, drawTurns, scrollToEnd, updateTurn } from "./turns.js";
+import { drawTurns, scrollToEnd, updateTurn } from "./turns.js";
 
 const PATH = "v1/chat/completions";
 const KEEP_MS = 1000; // a running answer is kept this often, so that a reload loses little of it
 const [input, send, stop] = ["input", "send", "stop"].map(byId);
 const runs = new Map(); // {id of a conversation: {message, controller}}
 
-/** Listen to the composer, and draw what is open. refused(): called when the server wants an API key. */
-export function setUpChat({ card, refused }) {
-  const context = { card, refused };
+/** Listen to the composer, and draw what is open. refused(): called when the server wants an API key.
+ *  answered(): called after each answer. card(): the chosen model's card. */
+export function setUpChat({ card, refused, answered }) {
+  const context = { card, refused, answered };
   onChange(() => draw(context));
   byId("composer").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -177,6 +179,7 @@ async function answer(context, conversation, parent) {
   clearInterval(keeping);
   runs.delete(conversation.id);
   if (isListed(conversation)) await keep(conversation);
+  context.answered();
   if (conversation === current()) {
     byId("status").textContent = `Answer: ${message.content}`;
     if (error) say(error, context);

@@ -3,7 +3,7 @@
 import { makeChart } from "./chart.js";
 import { byId, make } from "./dom.js";
 import { drawModel } from "./model_drawing.js";
-import { buckets, countOf, percentile, since, sum } from "./prometheus.js";
+import { buckets, countOf, ofModel, percentile, since, sum } from "./prometheus.js";
 import { seconds, share, short } from "./units.js";
 
 const NUM_SAMPLES = 80; // two minutes
@@ -13,6 +13,7 @@ const LATENCIES = [
   ["In the queue", "weft:request_queue_time_seconds"], ["Whole request", "weft:e2e_request_latency_seconds"],
 ];
 const SHARES = [0.5, 0.9, 0.99];
+let model = null; // the chosen model's name
 const readings = []; // {time, samples}, the last minute and the one before it
 
 const rate = (value) => short(value);
@@ -29,15 +30,18 @@ export function setUpEngine() {
   byId("latency-since").addEventListener("change", showLatencies);
 }
 
-/** Show the model of a card of /v1/models. */
+/** Show the model of a card of /v1/models, and from now on its metrics. */
 export function showModel(card) {
+  if (model !== card.id) readings.length = 0;
+  model = card.id;
   byId("model-place").replaceChildren(drawModel(card));
 }
 
 /** Show a reading of /metrics; as `watchMetrics` calls it. */
-export function showMetrics(samples, time) {
-  byId("engine-down").hidden = samples !== null;
-  if (!samples) return;
+export function showMetrics(all, time) {
+  byId("engine-down").hidden = all !== null;
+  if (!all) return;
+  const samples = ofModel(all, model);
   const last = readings.at(-1);
   readings.push({ samples, time });
   while (readings.length > 2 && readings[1].time < time - WINDOW_S) readings.shift();
@@ -63,11 +67,13 @@ function showLatencies() {
   byId("latencies").replaceChildren(...LATENCIES.map(([title, name]) => {
     const found = isWhole ? buckets(readings.at(-1).samples, name) : inWindow(name);
     const cells = SHARES.map((part) => textOf(percentile(found, part), found));
-    return make("tr", {}, make("th", { scope: "row" }, title), ...[...cells, short(countOf(found))].map((text) => make("td", {}, text)));
+    return make("tr", {}, make("th", { scope: "row" }, title), ...[...cells, countOf(found).toLocaleString("en")].map((text) => make("td", {}, text)));
   }));
 }
 
+/** A percentile as text. In the first and the last bucket only its bound is known. */
 function textOf(value, found) {
   if (value === null) return "–";
+  if (value < found[0].le) return `< ${seconds(found[0].le)}`;
   return value === Infinity ? `> ${seconds(found.at(-2).le)}` : seconds(value);
 }

@@ -1,6 +1,7 @@
 // The figures of the last answer that is shown.
 
 import { byId } from "./dom.js";
+import { short } from "./units.js";
 
 const WORDS = { stop: "complete", length: "at the limit", tool_calls: "calls tools" };
 
@@ -8,7 +9,7 @@ const WORDS = { stop: "complete", length: "at the limit", tool_calls: "calls too
 export function showFigures(message) {
   const { speed, ttft, promptTokens, cachedTokens, answerTokens } = message?.figures ?? {};
   byId("ttft").textContent = ttft ? Math.round(ttft) : "–";
-  byId("speed").textContent = speed ? speed.toFixed(1) : "–";
+  byId("speed").textContent = speed ? short(speed) : "–";
   byId("prompt-tokens").textContent = promptTokens ?? "–";
   byId("cached-tokens").textContent = cachedTokens ? `${cachedTokens} cached` : "";
   byId("answer-tokens").textContent = answerTokens ?? "–";

@@ -2,8 +2,9 @@
 
 import { ApiError } from "./api.js";
 import { byId } from "./dom.js";
+import { keep, readKept } from "./kept.js";
 
-const STORE = "weft-form";
+const STORE = "form";
 const TEXTS = { // kind: [label, example]
   json_schema: ["JSON schema", '{\n  "type": "object",\n  "properties": {"name": {"type": "string"}},\n  "required": ["name"]\n}'],
   regex: ["Regular expression", "(yes|no)( \\d+)?"],
@@ -14,7 +15,7 @@ let kept = {}; // {kind: text, "": the chosen kind}
 
 /** Show the stored form, and store every change. */
 export function setUpForm() {
-  kept = JSON.parse(localStorage.getItem(STORE) ?? "{}");
+  kept = readKept(STORE, {});
   const [kind, text] = [byId("form-kind"), byId("form-text")];
   kind.value = kept[""] ?? "";
   byId("form-card").open = kind.value !== "";
@@ -23,15 +24,14 @@ export function setUpForm() {
     [byId("form-label").textContent, text.placeholder] = TEXTS[kind.value] ?? ["", ""];
     text.value = kept[kind.value] ?? "";
   };
-  const keep = () => localStorage.setItem(STORE, JSON.stringify(kept));
   kind.addEventListener("change", () => {
     kept[""] = kind.value;
     show();
-    keep();
+    keep(STORE, kept);
   });
   text.addEventListener("input", () => {
     kept[kind.value] = text.value;
-    keep();
+    keep(STORE, kept);
   });
   show();
 }

@@ -10,10 +10,10 @@ import { setUpForm } from "./form.js";
 import { hasKey, setKey } from "./key.js";
 import { setUpList } from "./list.js";
 import { tell } from "./notice.js";
-import { loadModels, modelCard, onModel } from "./served.js";
+import { loadModels, loadModelsAgain, modelCard, onModel } from "./served.js";
 import { setUpSettings, showDefaults } from "./settings.js";
 import { setUpTheme } from "./theme.js";
-import { setUpTools } from "./tools.js";
+import { setUpTools, tellOfTools } from "./tools.js";
 import { currentView, goTo, setUpViews } from "./views.js";
 import { watchMetrics } from "./watch.js";
 
@@ -52,7 +52,7 @@ setUpDrawers();
 setUpSettings();
 setUpForm();
 setUpTools();
-const chat = setUpChat({ card: modelCard, refused: askForKey });
+const chat = setUpChat({ card: modelCard, refused: askForKey, answered: () => loadModelsAgain(askForKey) });
 setUpCompletion({ card: modelCard, refused: askForKey });
 setUpList({
   stop: stopAnswer,
@@ -77,8 +77,11 @@ watchMetrics((samples, time) => {
   showMetrics(samples, time);
 });
 onModel((card) => {
-  showDefaults(card.meta?.sampling_defaults ?? {});
   showModel(card);
+  showDefaults(card.meta?.sampling_defaults ?? {}); // a model that was not loaded yet tells none
+  tellOfTools(card.meta?.tool_calls ?? true);
+  byId("no-chat").hidden = card.meta?.has_chat ?? true;
+  byId("can-chat").hidden = !byId("no-chat").hidden;
 });
 loadModels(askForKey);
 load().then(() => HAS_KEYBOARD && byId("input").focus());

@@ -12,6 +12,14 @@ export function parse(text) {
   return samples;
 }
 
+/** The samples of one model, where a server has several: those whose `model_name` is another's are left out. */
+export function ofModel(samples, model) {
+  const names = new Set(Object.values(samples).flat().map(({ labels }) => labels.model_name));
+  if (!names.has(model)) return samples; // an alias, or a model that was not loaded yet
+  const isOurs = ({ labels }) => (labels.model_name ?? model) === model;
+  return Object.fromEntries(Object.entries(samples).map(([name, found]) => [name, found.filter(isOurs)]));
+}
+
 /** The sum of all samples of a name; 0: there are none. */
 export const sum = (samples, name) => (samples[name] ?? []).reduce((total, { value }) => total + value, 0);
 

@@ -13,12 +13,18 @@ export const onModel = (listener) => listeners.push(listener);
 /** The card of the chosen model; undefined while none is known. */
 export const modelCard = () => card;
 
+/** Ask again where the chosen model was not loaded yet: an answer has come from it. */
+export async function loadModelsAgain(refused) {
+  if (card && !card.meta) await loadModels(refused);
+}
+
 /** Ask the server what it serves. refused(): called when it wants an API key. */
 export async function loadModels(refused) {
   const select = byId("model");
   try {
     const cards = await models();
-    select.replaceChildren(...cards.map(({ id }) => new Option(id, id)));
+    const chosen = select.value;
+    select.replaceChildren(...cards.map(({ id }) => new Option(id, id, false, id === chosen)));
     select.classList.toggle("single", cards.length === 1);
     const show = () => {
       card = cards.find(({ id }) => id === select.value);

@@ -2,16 +2,17 @@
 // its placeholder and its slider show.
 
 import { byId } from "./dom.js";
+import { keep, readKept } from "./kept.js";
 
-const STORE = "weft-settings";
+const STORE = "settings";
 const fields = () => [...document.querySelectorAll("[data-param], #system, #stop-strings, #show-tokens")];
 
 /** Load the stored settings, couple sliders and numbers, and store every change. */
 export function setUpSettings() {
-  const kept = JSON.parse(localStorage.getItem(STORE) ?? "{}");
+  const kept = readKept(STORE, {});
   for (const field of fields()) setValue(field, kept[field.id] ?? "");
   for (const slider of document.querySelectorAll("[data-for]")) couple(slider, byId(slider.dataset.for));
-  byId("panel").addEventListener("input", keep);
+  byId("panel").addEventListener("input", keepAll);
   byId("reset").addEventListener("click", () => {
     for (const field of fields()) {
       setValue(field, "");
@@ -20,11 +21,12 @@ export function setUpSettings() {
   });
 }
 
-/** Show what the model does where a field is empty. defaults: {field: value}; null: none. */
+/** Show what the model does where a field is empty. defaults: {field: value}; fields that it lacks are not known. */
 export function showDefaults(defaults) {
   for (const field of document.querySelectorAll("[data-param]")) {
+    field.dataset.unknown ??= field.placeholder; // what the page says before it knows better
     const value = defaults[field.id];
-    if (typeof value === "number") field.placeholder = Number(value.toFixed(4));
+    field.placeholder = typeof value === "number" ? Number(value.toFixed(4)) : field.dataset.unknown;
     field.dispatchEvent(new Event("default"));
   }
 }
@@ -52,8 +54,8 @@ function couple(slider, number) {
   follow();
 }
 
-function keep() {
-  localStorage.setItem(STORE, JSON.stringify(Object.fromEntries(fields().map((field) => [field.id, valueOf(field)]))));
+function keepAll() {
+  keep(STORE, Object.fromEntries(fields().map((field) => [field.id, valueOf(field)])));
 }
 
 /** The request fields that are set. */

@@ -4,6 +4,8 @@
 
 import { byId, make } from "./dom.js";
 
+let made = 0; // tokens that have an id
+
 /** The fields of a request by which the server sends probabilities; none unless the user wants them. path: the route. */
 export function tokenFields(path, maxLogprobs) {
   if (!byId("show-tokens").checked) return {};
@@ -27,6 +29,7 @@ export function tokensOf({ logprobs }) {
 /** `tokens` in a box, in which arrows or clicks choose one, and what there is to know of that one. */
 export function drawTokens(tokens) {
   const parts = tokens.map(partOf);
+  parts.forEach((part) => (part.id = `token-${++made}`));
   const detail = make("section", { className: "card token-detail", "aria-label": "Token", "aria-live": "polite", hidden: true });
   const box = make("div", { className: "tokens", role: "listbox", tabIndex: 0, "aria-label": "Tokens" }, ...parts);
   let at = -1;
@@ -35,6 +38,7 @@ export function drawTokens(tokens) {
     parts[at]?.removeAttribute("aria-selected");
     at = next;
     parts[at].setAttribute("aria-selected", "true");
+    box.setAttribute("aria-activedescendant", parts[at].id);
     parts[at].scrollIntoView({ block: "nearest" });
     detail.hidden = false;
     detail.replaceChildren(...detailOf(tokens[at], `Token ${at + 1} of ${tokens.length}`));

@@ -2,19 +2,20 @@
 
 import { byId, make, makeButton } from "./dom.js";
 import { parsed } from "./form.js";
+import { keep, readKept } from "./kept.js";
 
-const STORE = "weft-tools";
+const STORE = "tools";
 const PARAMETERS = '{\n  "type": "object",\n  "properties": {\n    "city": {"type": "string"}\n  },\n  "required": ["city"]\n}';
 const CHOICES = [["auto", "as the model decides"], ["required", "at least one"], ["none", "none"], ["off", "tools are not sent"]];
 let kept = { choice: "auto", functions: [] }; // functions: [{name, description, parameters: a text}]
 
 /** Show the stored functions, and store every change. */
 export function setUpTools() {
-  kept = JSON.parse(localStorage.getItem(STORE) ?? "null") ?? kept;
+  kept = readKept(STORE, kept);
   byId("tools-card").open = kept.functions.length > 0;
   byId("tool-choice").addEventListener("change", ({ target }) => {
     kept.choice = target.value;
-    keep();
+    keep(STORE, kept);
   });
   byId("add-tool").addEventListener("click", () => {
     kept.functions.push({ name: "", description: "", parameters: PARAMETERS });
@@ -27,7 +28,7 @@ export function setUpTools() {
 function draw() {
   byId("tools").replaceChildren(...kept.functions.map(toolOf));
   drawChoices();
-  keep();
+  keep(STORE, kept);
 }
 
 function drawChoices() {
@@ -38,15 +39,13 @@ function drawChoices() {
   byId("tool-choice").closest(".field").hidden = kept.functions.length === 0;
 }
 
-const keep = () => localStorage.setItem(STORE, JSON.stringify(kept));
-
 function toolOf(tool, i) {
   const field = (name, label, tag, props) => {
     const control = make(tag, { id: `tool-${i}-${name}`, value: tool[name], ...props });
     control.addEventListener("input", () => {
       tool[name] = control.value;
       if (name === "name") drawChoices();
-      keep();
+      keep(STORE, kept);
     });
     return make("div", { className: "field" }, make("label", { htmlFor: control.id }, label), control);
   };
@@ -59,6 +58,11 @@ function toolOf(tool, i) {
       }, { className: "link" })),
     field("description", "What it does", "input", { type: "text", placeholder: "The weather in a city" }),
     field("parameters", "Parameters, a JSON schema", "textarea", { className: "code", rows: 7, spellcheck: false }));
+}
+
+/** Say what the served model makes of tools. finds: whether the server finds calls that the model makes of itself. */
+export function tellOfTools(finds) {
+  byId("tools-hint").hidden = finds;
 }
 
 /** The request's fields for the tools. ApiError where parameters are no JSON. */

@@ -1,11 +1,13 @@
 // Draws a conversation: its messages, and below each the buttons for what can be done with it.
 
 import { callsOf } from "./calls.js";
+import { copyText } from "./copy.js";
 import { byId, make, makeButton } from "./dom.js";
 import { editorOf } from "./editor.js";
 import { renderMarkdown } from "./markdown.js";
 import { drawTokens } from "./tokens.js";
 import { path, siblings } from "./tree.js";
+import { short } from "./units.js";
 
 const list = byId("turns");
 const scroller = byId("messages");
@@ -149,18 +151,6 @@ function branchesOf(conversation, message, actions) {
 
 function noteOf({ finish, figures, isEdited }) {
   const words = { length: "cut at the limit", stopped: "stopped", failed: "failed" }[finish];
-  const speed = figures?.speed ? `${figures.speed.toFixed(1)} tokens/s` : null;
+  const speed = figures?.speed ? `${short(figures.speed)} tokens/s` : null;
   return [isEdited ? "edited" : words, isEdited ? null : speed].filter(Boolean).join(" · ");
-}
-
-/** Copy `text`, and say on `button` that it was copied. */
-export async function copyText(text, button) {
-  const before = button.textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-  } catch {
-    button.textContent = "Cannot copy here";
-  }
-  setTimeout(() => (button.textContent = before), 1500);
 }
