@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
@@ -11,10 +12,14 @@ import pytest
 from fake_engine import FakeEngine
 from http_server import running_server
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from weft.errors import ConfigError
+from weft.frontend.pooling import PoolingRecord
+from weft.outputs import RequestMetrics
 from weft.server.options import ServerOptions
-from weft.server.traces import Tracing, tracing_of
+from weft.server.origin import OpenRequest, Origin
+from weft.server.traces import RequestSpans, Tracing, tracing_of
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -121,6 +126,27 @@ def test_a_stream_has_one_span_for_each_prompt(server):
     tracing.flush()
 
     assert [span.name for _, _, span in collector.received] == ["llm_request"] * 2
+
+
+def test_a_request_that_failed_has_a_span_with_an_error_and_the_times_that_there_were(server):
+    _, collector, tracing = server
+    collector.received.clear()
+    now = time.monotonic()
+    origin = Origin({"type": "http", "headers": []}, "mine", "127.0.0.1", arrived=now - 5)
+    spans = RequestSpans({"embd-mine-0": OpenRequest("embd-mine", origin)}, tracing, "toy")
+    for request_id in ("embd-mine-0", "of nobody"):
+        spans.on_pooled(PoolingRecord(request_id, 7, 0, "error", RequestMetrics(
+            arrival_time=now - 4, first_scheduled_time=now - 3, finished_time=now - 1)))
+    tracing.flush()
+
+    [(_, _, span)] = collector.received
+    attributes = plain(span.attributes)
+    assert span.status.code == Status.STATUS_CODE_ERROR
+    assert (attributes["gen_ai.usage.prompt_tokens"], attributes["gen_ai.response.finish_reasons"]) == (7, ["error"])
+    assert attributes["gen_ai.latency.time_in_queue"] == pytest.approx(1)
+    assert attributes["gen_ai.latency.time_in_model_inference"] == pytest.approx(2)
+    assert attributes["gen_ai.latency.e2e"] >= 5
+    assert "gen_ai.latency.time_to_first_token" not in attributes
 
 
 def test_a_collector_that_is_not_there_changes_no_answer_and_holds_up_no_end():

@@ -137,7 +137,7 @@ def _latencies(times: RequestMetrics | None, arrived: float, now: float) -> dict
     started, first = times.first_scheduled_time, times.first_token_time
     if started is not None:
         found["time_in_queue"] = max(started - times.arrival_time, 0.0)
-        found["time_in_model_inference"] = max((times.last_token_time or now) - started, 0.0)
+        found["time_in_model_inference"] = max((times.finished_time or now) - started, 0.0)
     if first is not None:
         found["time_to_first_token"] = first - arrived
         found["time_in_model_decode"] = (times.last_token_time or first) - first
