@@ -6,7 +6,7 @@ This module knows no HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -17,7 +17,7 @@ from weft.engine.process.messages import EngineInfo, EngineStats
 from weft.frontend.pooling import PoolingRecord
 from weft.outputs import RequestMetrics, RequestOutput
 from weft.sampling_params import SamplingParams
-from weft.server.token_times import TokenTimes
+from weft.server.light_histogram import LightHistogram
 
 LATENCY = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
 FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160,
@@ -53,15 +53,14 @@ class EngineMetrics:
             ("request_time_per_output_token_seconds", BETWEEN_TOKENS), ("e2e_request_latency_seconds", LATENCY),
             ("request_queue_time_seconds", LATENCY), ("request_inference_time_seconds", LATENCY),
             ("request_prefill_time_seconds", LATENCY), ("request_decode_time_seconds", LATENCY))}
-        self.token_times = TokenTimes("weft:inter_token_latency_seconds", "Seconds between tokens of streamed answers.",
-                                      dict(zip(LABELS, self._values, strict=True)), BETWEEN_TOKENS)
-        self.registry.register(self.token_times)
+        self.token_times = self._light("inter_token_latency_seconds", BETWEEN_TOKENS)
+        self._step_tokens = self._light("iteration_tokens_total", ITERATION)
         tokens = token_buckets(max_model_len)
         self._counts = {name: self._histogram(name, buckets) for name, buckets in (
             ("request_prompt_tokens", tokens), ("request_generation_tokens", tokens),
             ("request_max_num_generation_tokens", tokens), ("request_params_max_tokens", tokens),
             ("request_params_n", CHOICES), ("request_prefill_kv_computed_tokens", tokens),
-            ("request_num_preemptions", CHOICES), ("iteration_tokens_total", ITERATION))}
+            ("request_num_preemptions", CHOICES))}
         self._success = self._counter("request_success", "Requests that ended, by reason.", "finished_reason")
         self._rejections = self._counter("admission_rejections", "Requests refused before they started.", "reason")
         for reason in ("stop", "length", "repetition", "abort", "error"):      # all are there from the start, at 0
@@ -76,7 +75,7 @@ class EngineMetrics:
     def on_step(self, stats: EngineStats) -> None:
         """Called after each engine step."""
         if stats.step_tokens:
-            self._counts["iteration_tokens_total"].observe(stats.step_tokens)
+            self._step_tokens.add(stats.step_tokens)
 
     def on_finished(self, output: RequestOutput, params: SamplingParams) -> None:
         """Called when a request has ended, with all its answers."""
@@ -110,12 +109,21 @@ class EngineMetrics:
         self._rejections.labels(*self._values, reason).inc()
 
     def _histogram(self, name: str, buckets: Iterable[float]) -> Histogram:
-        text = name.replace("_", " ").capitalize() + "."
-        return Histogram(f"weft:{name}", text, LABELS, registry=self.registry, buckets=tuple(buckets)).labels(
+        return Histogram(f"weft:{name}", _spelled(name), LABELS, registry=self.registry, buckets=tuple(buckets)).labels(
             *self._values)
+
+    def _light(self, name: str, buckets: Sequence[float]) -> LightHistogram:
+        labels: dict[str, str] = dict(zip(LABELS, self._values, strict=True))
+        histogram = LightHistogram(f"weft:{name}", _spelled(name), labels, buckets)
+        self.registry.register(histogram)
+        return histogram
 
     def _counter(self, name: str, text: str, label: str) -> Counter:
         return Counter(f"weft:{name}", text, (*LABELS, label), registry=self.registry)
+
+
+def _spelled(name: str) -> str:
+    return name.replace("_", " ").capitalize() + "."
 
 
 def _durations(times: RequestMetrics | None, num_tokens: int) -> Iterator[tuple[str, float]]:
