@@ -98,18 +98,21 @@ def test_the_task_plugin_gives_a_models_output_as_it_is(llama):
 def test_an_encoder_sees_later_tokens_and_prompts_do_not_see_each_other(tmp_path):
     random = torch.Generator().manual_seed(4)
     shapes = {"embed.weight": (50, 32), "qkv.weight": (96, 32), "out.weight": (32, 32), "classifier.weight": (3, 32),
-              "classifier.bias": (3,)}
+              "classifier.bias": (3,), "types.weight": (2, 32)}
     weights = {name: torch.randn(shape, generator=random) / 4 for name, shape in shapes.items()}
     save_file(weights, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({
-        "architectures": ["TinyEncoder"], "model_type": "bert", "vocab_size": 50, "hidden_size": 32, "num_labels": 3,
+        "architectures": ["TinyEncoder"], "model_type": "bert", "vocab_size": 50, "hidden_size": 32,
+        "num_labels": 3, "type_vocab_size": 2,
         "num_attention_heads": 2, "num_hidden_layers": 1, "max_position_embeddings": MAX_LEN}))
     wanted = [[token % 50 for token in ids] for ids in PROMPTS]
     with engine(tmp_path, model_file=str(FILES / "pooling_bert.py"), max_num_batched_tokens=64, max_num_seqs=4) as llm:
-        found = [output.outputs.probs for output in llm.classify(wanted, use_tqdm=False)]
+        found = llm.classify(wanted, use_tqdm=False)
+        found += llm.classify([{"prompt_token_ids": ids, "token_type_ids": [1] * len(ids)} for ids in wanted],
+                              use_tqdm=False)
 
-    for ids, probs in zip(wanted, found, strict=True):
-        x = weights["embed.weight"][ids]
+    for number, (ids, output) in enumerate(zip(wanted * 2, found, strict=True)):
+        x, probs = weights["embed.weight"][ids] + weights["types.weight"][number // 5], output.outputs.probs
         q, k, v = ((x @ part.T).view(len(ids), 2, 16).transpose(0, 1) for part in weights["qkv.weight"].chunk(3))
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(0, 1).reshape(len(ids), 32)
         first = (x + mixed @ weights["out.weight"].T)[0]

@@ -53,6 +53,33 @@ def test_a_cross_encoder_scores_pairs_with_their_token_types_as_transformers_doe
                                            abs=TOLERANCE)
 
 
+def test_token_types_reach_a_model_of_transformers_that_is_wired(cross):
+    with engine(cross[0], model_impl="transformers") as llm:
+        level = llm.apply_model(lambda model: model.level)
+        found = llm.score(QUERY, TEXTS, use_tqdm=False)
+
+    assert level[0].startswith("wired")
+    assert scores(found) == pytest.approx([wanted(cross, QUERY, text) for text in TEXTS], abs=TOLERANCE)
+
+
+def test_token_types_reach_a_model_of_transformers_that_runs_unmodified(tmp_path):
+    model = write_model(tmp_path, "FNetForSequenceClassification", num_labels=1, max_position_embeddings=MAX_LEN,
+                        type_vocab_size=2, use_tpu_fourier_optimizations=False)
+    tokenizer = save_word_tokenizer(tmp_path)
+    with engine(tmp_path) as llm:
+        level = llm.apply_model(lambda model: model.level)
+        found = llm.score(QUERY, TEXTS, use_tqdm=False)
+
+    assert level == ["own cache"]
+    expected = []
+    for text in TEXTS:
+        pair = tokenizer(QUERY, text, return_tensors="pt")
+        with torch.inference_mode():
+            logits = model(input_ids=pair["input_ids"], token_type_ids=pair["token_type_ids"]).logits
+        expected.append(float(logits.sigmoid()))
+    assert scores(found) == pytest.approx(expected, abs=TOLERANCE)
+
+
 def test_token_types_change_a_score_and_may_be_given_with_ids(cross):
     path, model, tokenizer = cross
     pair = tokenizer(QUERY, TEXTS[1])

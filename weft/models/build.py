@@ -17,7 +17,7 @@ from weft.cache.need import TokensNeed
 from weft.checkpoint.reader import Checkpoint
 from weft.config.engine_config import EngineConfig, ModelConfig
 from weft.config.quantization_methods import at_load
-from weft.errors import ConfigError, NotBuiltError
+from weft.errors import ConfigError
 from weft.layers.context import CacheFormat, LayerContext
 from weft.models.choose import choose_model
 from weft.models.describe import describe
@@ -44,7 +44,6 @@ def build_model(config: EngineConfig, context: LayerContext, checkpoint: Checkpo
     ConfigError for an architecture or a key that weft cannot run, CheckpointError for files that do not fit.
     """
     model = _built(config, context, checkpoint)
-    _check_runner(config.model.runner, model)
     _check_speculation(config, model)
     return model
 
@@ -100,18 +99,6 @@ def _transformers_reason(model: ModelConfig) -> str | None:
     if is_plain and any(map(ModelRegistry.body_of, names)):
         return None
     return "weft has no description of its own" if is_known(model) else None
-
-
-def _check_runner(runner: str, model: EngineModel) -> None:
-    """ConfigError where the option asks for another kind of model than this one."""
-    fitting = "generate" if "generate" in model.tasks else "pooling"
-    if runner in ("auto", fitting):
-        return
-    tasks = f"The model's tasks are {', '.join(sorted(model.tasks))}."
-    if runner == "pooling":
-        raise NotBuiltError("runner", runner, expected=f"auto or {fitting}",
-                            hint=f"{tasks} weft does not make a pooling model of one that generates (convert) yet.")
-    raise ConfigError("runner", runner, expected=f"auto or {fitting}", hint=tasks)
 
 
 def _check_speculation(config: EngineConfig, model: EngineModel) -> None:

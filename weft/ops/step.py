@@ -77,6 +77,10 @@ class Step:
             return None
         return (lens, tuple(self.taps)) if self.taps else lens
 
+    def types_of(self, first: int, count: int) -> Tensor | None:
+        """The token types of `count` rows from `first` on; None if all of the step are of type 0."""
+        return None if self.token_types is None else self.token_types[first : first + count]
+
     def assign(self, other: Step) -> None:
         """Make the recorded calls of this step read the cache plans of `other`, a step with the same `shape_key`."""
         for mine, plan in zip(self.caches, other.caches, strict=True):

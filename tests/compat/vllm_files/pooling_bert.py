@@ -1,5 +1,6 @@
 """An encoder of one layer as files of vLLM write it: attention of an encoder only, pooled at the first token."""
 
+import torch
 from torch import nn
 from vllm.config import VllmConfig
 from vllm.model_executor.layers.attention.encoder_only_attention import EncoderOnlyAttention
@@ -19,6 +20,7 @@ class TinyEncoder(nn.Module):
         super().__init__()
         config = vllm_config.model_config.hf_config
         self.embed = VocabParallelEmbedding(config.vocab_size, config.hidden_size)
+        self.types = nn.Embedding(config.type_vocab_size, config.hidden_size)
         size = config.hidden_size // config.num_attention_heads
         self.qkv = QKVParallelLinear(config.hidden_size, size, config.num_attention_heads, bias=False, prefix="qkv")
         self.attn = EncoderOnlyAttention(config.num_attention_heads, size, size**-0.5, prefix="attn")
@@ -30,8 +32,9 @@ class TinyEncoder(nn.Module):
     def embed_input_ids(self, input_ids):
         return self.embed(input_ids)
 
-    def forward(self, input_ids, positions, intermediate_tensors=None, inputs_embeds=None):
+    def forward(self, input_ids, positions, intermediate_tensors=None, inputs_embeds=None, token_type_ids=None):
         x = self.embed(input_ids) if inputs_embeds is None else inputs_embeds
+        x = x + self.types(torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids)
         q, k, v = self.qkv(x)[0].chunk(3, dim=-1)
         return x + self.out(self.attn(q, k, v))[0]
 

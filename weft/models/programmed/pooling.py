@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ from weft.models.vllm.vllm_config import VllmConfig
 from weft.ops.step import Step
 from weft.pooling_params import TASKS, TOKEN_TASKS, PoolingParams
 
+_TYPES = "token_type_ids"      # an argument of `forward`
 _SEQ: dict[str, SeqPooling] = {"CLS": "cls", "LAST": "last", "MEAN": "mean"}
 
 
@@ -98,6 +100,8 @@ class ProgrammedPooling(Programmed):
         super().__init__(cls, config, checkpoint, context)
         width = self._vllm_config.model_config.get_hidden_size()
         labels = getattr(self._vllm_config.model_config.hf_config, "num_labels", 0)
+        takes_types = _TYPES in inspect.signature(cls.forward).parameters
+        self.num_token_types = _type_rows(self._vllm_config.model_config.hf_config) if takes_types else 0
         default_tasks = frozenset({"classify"} if purpose.convert == "classify" else {"embed", "token_embed"})
         self.pooler = Pooler(self._spec, width) if not self._has_own else OwnPooler(
             self.module, self._spec, width=width, num_labels=labels, default_tasks=default_tasks)
@@ -110,6 +114,11 @@ class ProgrammedPooling(Programmed):
         view = super()._view(config)
         view.model_config.pooler_config, view.model_config.runner_type = self._seen, "pooling"
         return view
+
+    def _of_step(self, step: Step) -> dict[str, Tensor]:
+        """As Programmed; with token types, if the class takes them."""
+        types = {} if step.token_types is None else {_TYPES: step.token_types}
+        return super()._of_step(step) | types
 
     def load(self, *, max_model_len: int, use_tqdm: bool) -> LoadReport:
         """As EngineModel, and the layers in folders of their own."""
@@ -139,6 +148,11 @@ class ProgrammedPooling(Programmed):
     def compute_logits(self, hidden_states: Tensor) -> Tensor:
         """Never called: the task "generate", which needs logits, is none of a pooling model's."""
         raise AssertionError("a pooling model has no head for tokens")
+
+
+def _type_rows(hf_config: Any) -> int:
+    """Rows of the table of token types, as a config says."""
+    return getattr(hf_config, "type_vocab_size", 0) or 0
 
 
 def _pooler_view(config: EngineConfig, spec: PoolerSpec, tok_pooling: str) -> PoolerView:

@@ -271,13 +271,13 @@ class Programmed:
                 embeds = looked_up.index_copy(0, step.embeds.rows, step.embeds.values.to(looked_up.dtype))
             with running_step(step, self._vllm_config), running_on(self._ranks):
                 hidden = self.module(step.input_ids, step.positions, intermediate_tensors=None, inputs_embeds=embeds,
-                                     **self._of_encoder(step))
+                                     **self._of_step(step))
             return self._checked("forward", hidden, len(step.input_ids), None)
         finally:
             self._step.begin(None)
 
-    def _of_encoder(self, step: Step) -> dict[str, Tensor]:
-        """Arguments of `forward` about the encoder's tokens, packed in the order of their sequences."""
+    def _of_step(self, step: Step) -> dict[str, Tensor]:
+        """Further arguments of `forward`: the encoder's tokens, packed in the order of their sequences."""
         if self.encoder is None:
             return {}
         given = list(step.encoder_ids.values())

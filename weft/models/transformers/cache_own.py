@@ -59,11 +59,15 @@ class OwnCaches:
         batch = input_ids.unsqueeze(0)
         self._sequences[request_id] = _Own(encoder_ids=batch, encoded=_encoded(self._model, batch))
 
-    def states(self, request_id: str, start: int, token_ids: list[int]) -> Tensor:
+    def states(self, request_id: str, start: int, token_ids: list[int],
+               token_types: Tensor | None = None) -> Tensor:
         """[n, E] of n new tokens at positions start, start + 1, ... (or [n, V] without a backbone).
+
+        token_types: None: only requests to pool have them, and a model that keeps caches generates.
 
         ValueError when the tokens before `start` are not known here.
         """
+        assert token_types is None, "a model that generates is given no token types"
         own = self._sequences.setdefault(request_id, _Own())
         if len(own.token_ids) < start:
             raise ValueError(f"{request_id}: {len(own.token_ids)} of the {start} tokens before this step are known")

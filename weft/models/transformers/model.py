@@ -36,7 +36,7 @@ from weft.models.transformers.facts import can_generate, encoder_input, end_toke
 from weft.models.transformers.fuse import Fusion, weight_bytes
 from weft.models.transformers.kinds import module_class
 from weft.models.transformers.load import load_model
-from weft.models.transformers.outline import call_model, first_states, outline
+from weft.models.transformers.outline import call_model, first_states, num_token_types, outline
 from weft.models.transformers.pooling import HeadPooler, WholePrompts, fill_pooler, make_pooler, pooled_outline
 from weft.models.transformers.wiring import NotWiredError, Site, find_sites, meta_model
 from weft.ops.attention import AttentionParams
@@ -58,7 +58,6 @@ class TransformersModel:
     reader = None
     prompt_embeds_size: int | None = None
     num_positions: int | None = None
-    num_token_types = 0
 
     def __init__(self, cls: Any, hf_config: Any, config: EngineConfig, checkpoint: Checkpoint | None,
                  context: LayerContext) -> None:
@@ -69,6 +68,7 @@ class TransformersModel:
         generates = can_generate(model)
         purpose = read_purpose(config.model, self.name, generates=generates, has_head=generates)
         self.encoder = None if purpose.pools else encoder_input(model, hf_config)
+        self.num_token_types = num_token_types(model, hf_config) if purpose.pools else 0
         self._width = getattr(text_config(hf_config), "hidden_size", 0)
         self._says_pooling, self.pooler = make_pooler(purpose, self.name, self._width, config.model)
         self.tasks = frozenset({"generate"}) if self.pooler is None else self.pooler.tasks
@@ -349,7 +349,7 @@ class TransformersModel:
         self._step.begin(step)
         try:
             positions = step.positions.unsqueeze(0) + self._first_position
-            return self._outline.states(self.module.model, step.input_ids.unsqueeze(0), positions)[0]
+            return self._outline.states(self.module.model, step.input_ids.unsqueeze(0), positions, step.token_types)[0]
         finally:
             self._step.begin(None)
 
@@ -359,7 +359,7 @@ class TransformersModel:
             own.encode(step.request_ids[place], encoder_ids)
         for request_id, count in zip(step.request_ids, step.query_lens, strict=True):
             ids = step.input_ids[rows : rows + count].tolist()
-            out.append(own.states(request_id, int(step.positions[rows]), ids))
+            out.append(own.states(request_id, int(step.positions[rows]), ids, step.types_of(rows, count)))
             rows += count
         return torch.cat(out)
 

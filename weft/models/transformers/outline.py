@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 # Arguments of the top and of backbones under which token ids and positions go in.
 _IDS, _POSITIONS = "input_ids", "position_ids"
+TYPES = "token_type_ids"
 _NUM_LOGITS = "logits_to_keep"          # argument of the top: how many of the last tokens get logits, 0 for all
 
 
@@ -31,10 +32,16 @@ class Outline:
     takes_positions: bool
     output: type
 
-    def states(self, model: nn.Module, input_ids: Tensor, positions: Tensor | None) -> Tensor:
-        """Hidden states [1, T, E] of input_ids [1, T]. positions: [1, T]; None: the model counts them itself."""
+    def states(self, model: nn.Module, input_ids: Tensor, positions: Tensor | None,
+               token_types: Tensor | None = None) -> Tensor:
+        """Hidden states [1, T, E] of input_ids [1, T]. positions: [1, T]; None: the model counts them itself.
+
+        token_types: [T]; None: the model's default, type 0.
+        """
         given = {_IDS: input_ids} if positions is None else {_IDS: input_ids, _POSITIONS: positions}
-        return first_states(model.get_submodule(self.backbone)(**self.keywords, **given))
+        if token_types is not None:
+            given[TYPES] = token_types.unsqueeze(0)
+        return first_states(model.get_submodule(self.backbone)(**(self.keywords | given)))
 
     def look(self, model: nn.Module) -> None:
         """Call a model without memory once more."""
@@ -90,6 +97,11 @@ def _replaced(module: nn.Module, result: Any) -> Iterator[None]:
         yield
     finally:
         del vars(module)["forward"]
+
+
+def num_token_types(model: nn.Module, hf_config: Any) -> int:
+    """Rows of the table of token types (BERT's segments); 0: the model takes none."""
+    return getattr(hf_config, "type_vocab_size", 0) or 0 if takes_argument(model, TYPES) else 0
 
 
 def first_states(output: Any) -> Tensor:

@@ -20,7 +20,7 @@ from weft.models.pooling import load_modules, pooler_spec, read_pooling_keys
 from weft.models.purpose import Purpose
 from weft.models.transformers.cache_own import without_cache
 from weft.models.transformers.check import difference
-from weft.models.transformers.outline import Outline, first_states, outline, takes_argument
+from weft.models.transformers.outline import TYPES, Outline, first_states, outline, takes_argument
 from weft.pooling_params import PoolingParams
 
 
@@ -92,31 +92,32 @@ class WholePrompts:
         """Never called: such a model is given one input."""
         raise AssertionError("a pooling model takes no input beside the prompt")
 
-    def states(self, request_id: str, start: int, token_ids: list[int]) -> Tensor:
-        """[T, E], or [T, L], of a whole prompt."""
+    def states(self, request_id: str, start: int, token_ids: list[int], token_types: Tensor | None = None) -> Tensor:
+        """[T, E], or [T, L], of a whole prompt. token_types: [T]; None: all are of type 0."""
         if not self._gives_logits:
-            return body_states(self._model, token_ids)
-        logits = _called(self._model, token_ids).logits[0]
+            return body_states(self._model, token_ids, token_types)
+        logits = _called(self._model, token_ids, token_types).logits[0]
         return logits if logits.dim() == 2 else logits.expand(len(token_ids), -1)
 
 
-def body_states(model: Any, token_ids: Sequence[int]) -> Tensor:
+def body_states(model: Any, token_ids: Sequence[int], token_types: Tensor | None = None) -> Tensor:
     """[T, E], the final states of the body of a model, before its head."""
     seen: list[Any] = []
     body: nn.Module = model.base_model
     handle = body.register_forward_hook(lambda module, args, output: seen.append(output))
     try:
-        _called(model, token_ids)
+        _called(model, token_ids, token_types)
     finally:
         handle.remove()
     return first_states(seen[-1])[0]
 
 
-def _called(model: Any, token_ids: Sequence[int]) -> Any:
+def _called(model: Any, token_ids: Sequence[int], token_types: Tensor | None = None) -> Any:
     """What a model returns for a prompt. It is told that no token is padding, whatever its id."""
     ids = torch.tensor([list(token_ids)])
     mask = {"attention_mask": torch.ones_like(ids)} if takes_argument(model, "attention_mask") else {}
-    return model(input_ids=ids, **mask, **without_cache(model))
+    types = {} if token_types is None else {TYPES: token_types.unsqueeze(0)}
+    return model(input_ids=ids, **mask, **types, **without_cache(model))
 
 
 def pooled_outline(model: Any, sequences: Sequence[list[int]], pooler: Any) -> tuple[Outline, list[Tensor]]:
