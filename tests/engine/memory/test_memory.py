@@ -134,7 +134,7 @@ class Built:
     """As much of a built model as the plan asks for, with layers of these needs."""
 
     caches: list[CacheLayer]
-    encoder = num_positions = None
+    encoder = num_positions = pooler = None
 
     def weight_bytes(self):
         return 1000

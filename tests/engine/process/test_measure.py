@@ -40,6 +40,16 @@ def test_the_process_that_measured_loads_what_it_told(config):
             client.close()
 
 
+def test_a_cache_whose_size_was_set_is_needed_whole(config):
+    fixed = replace(config, cache=replace(config.cache, kv_cache_memory_bytes=2**22))
+    with Spare(CORE) as spare:
+        need = measure(within(fixed, 2**30), spare)
+        client = ProcessClient(within(fixed, need.least_bytes), lambda event: None, spare)
+        client.close()
+
+    assert need.least_bytes > 2**22
+
+
 def test_a_need_above_the_limit_and_a_dead_process_are_errors(config):
     with Spare(CORE) as spare:
         with pytest.raises(MemoryPlanError, match="what there is for all models together"):

@@ -7,6 +7,7 @@ cache size) are fitted. A set option that does not fit is a `MemoryPlanError` wi
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -127,10 +128,14 @@ def _limit(cache: CacheConfig, machine: Machine) -> tuple[int, str]:
 
 
 def least_bytes(built: EngineModel, config: EngineConfig, plan: MemoryPlan) -> int:
-    """The bytes of `plan` with a smaller cache: one that holds one sequence of the plan's length."""
-    cache = min(_cache_fit(built, plan.groups, config).least_bytes(plan.max_model_len), plan.kv_cache_bytes)
-    scratch = plan.scratch_bytes * cache // plan.kv_cache_bytes if plan.kv_cache_bytes else 0
-    return plan.weight_bytes + plan.activation_bytes + cache + scratch
+    """The bytes of `plan` with the smallest cache that will do: one for one sequence of the plan's length, or the size
+    that the user has set.
+    """
+    cache = config.cache.kv_cache_memory_bytes
+    if cache is None:
+        cache = min(_cache_fit(built, plan.groups, config).least_bytes(plan.max_model_len), plan.kv_cache_bytes)
+    scratch = math.ceil(cache * plan.scratch_bytes / plan.kv_cache_bytes) if plan.kv_cache_bytes else 0
+    return plan.weight_bytes + plan.activation_bytes + cache + scratch + 1      # the plan rounds down
 
 
 def _cache_fit(built: EngineModel, groups: Sequence[CacheGroup], config: EngineConfig) -> CacheFit:
