@@ -84,8 +84,8 @@ ROWS: dict[str, list[Panel]] = {
         Panel("KV blocks in use", {"share": f"max(weft:kv_cache_usage_perc{{{_MODEL}}})"}, "percentunit"),
         Panel("Prompt tokens found cached", {"share": f"{_rate('weft:prefix_cache_hits_total')} / "
                                                       f"{_rate('weft:prefix_cache_queries_total')}"}, "percentunit"),
-        Panel("Preemptions and restarts", {"sequences put back": _rate("weft:num_preemptions_total"),
-                                           "engine processes replaced": _rate("weft:engine_restarts_total")}, "ops"),
+        Panel("Preemptions and deaths", {"sequences put back": _rate("weft:num_preemptions_total"),
+                                         "engine processes that died": _rate("weft:engine_deaths_total")}, "ops"),
         Panel("Caches, share of their limits", {
             "prefixes": f"{_gauge('weft:prefix_cache_bytes')} / {_gauge('weft:prefix_cache_limit_bytes')}",
             "grammars": f"{_gauge('weft:grammar_cache_bytes')} / {_gauge('weft:grammar_cache_limit_bytes')}",

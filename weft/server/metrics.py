@@ -172,7 +172,7 @@ class _StatsCollector(Collector):
                     ("prefix_cache_queries", "Tokens looked up in the prefix cache.", stats.prefix_cache_queries),
                     ("prefix_cache_hits", "Tokens found in the prefix cache.", stats.prefix_cache_hits),
                     ("num_preemptions", "Sequences put back to waiting for lack of blocks.", stats.num_preemptions),
-                    ("engine_restarts", "Times that the engine's process ended and was replaced.", stats.num_restarts))
+                    ("engine_deaths", "Times that the engine's process ended unexpectedly.", stats.num_deaths))
         for name, text, value in counters:
             yield self._add(CounterMetricFamily(f"weft:{name}", text, labels=LABELS), value)
         if self.engine is not None and (speculative := self.engine[0].speculative) is not None:

@@ -15,8 +15,9 @@ import pytest
 from toy_engine import BROKEN_CORE, CORE, DYING_CORE, EOS, SLOW_CORE, make_config
 
 from weft.engine.process.attempts import Attempts
-from weft.engine.process.messages import EngineRequest, StepResult
+from weft.engine.process.messages import EngineRequest, EngineStats, StepResult
 from weft.engine.process.process_client import ProcessClient
+from weft.engine.process.resume import StatsTotal
 from weft.engine.process.spare import Spare
 from weft.engine.process.wire import Rejected, from_wire
 from weft.errors import ConfigError, EngineDeadError, QueueFullError, RequestError, WeftError
@@ -193,7 +194,22 @@ def test_counters_go_on_over_a_restart(start):
 
     assert engine.text("r") == "abcde"
     assert engine.client.stats.generation_tokens == 5
-    assert engine.client.stats.num_restarts == 1
+    assert engine.client.stats.num_deaths == 1
+
+
+def test_deaths_are_counted_over_the_engines_of_a_model():
+    """A server's model may leave and come back, with an engine that counts its own deaths."""
+    model, engine = StatsTotal(), StatsTotal()
+    for _ in range(2):
+        engine.died()
+        engine.restart()
+    assert model.add(engine.add(EngineStats())).num_deaths == 2
+
+    model.restart()
+    engine = StatsTotal()
+    assert model.add(engine.latest).num_deaths == 2
+    engine.died()
+    assert model.add(engine.latest).num_deaths == 3
 
 
 def test_prompt_logprobs_are_delivered_once_over_a_restart(start):
@@ -328,6 +344,7 @@ import sys, time
 sys.path[:] = {path!r}
 from toy_engine import SLOW_CORE, make_config
 from weft.engine.process.process_client import ProcessClient
+from weft.engine.process.resume import StatsTotal
 from weft.engine.process.spare import Spare
 client = ProcessClient(make_config(None), print, Spare(SLOW_CORE))
 print(client.pid, flush=True)

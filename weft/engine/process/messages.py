@@ -147,7 +147,7 @@ class EngineStats(msgspec.Struct, kw_only=True):
     num_draft_tokens: int = 0
     num_accepted_tokens_per_pos: list[int] = []      # accepted drafts, by index among a sequence's drafts
     step_tokens: int = 0                 # tokens of this step
-    num_restarts: int = 0                # of the engine's process; only its client knows
+    num_deaths: int = 0                  # times that the engine's process ended unexpectedly; its client counts them
 
 
 class StepResult(msgspec.Struct, kw_only=True):

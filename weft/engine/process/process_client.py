@@ -297,6 +297,7 @@ class ProcessClient:
         """
         with self._lock:
             self._child = None
+            self._stats.died()
             self._progress.died(time.monotonic())
             if time.monotonic() - self._ready_time >= STEADY_S:
                 self._attempts.progressed()

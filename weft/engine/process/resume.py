@@ -11,7 +11,8 @@ from weft.engine.process.messages import EngineOutput, EngineRequest, EngineStat
 from weft.sampling_params import SamplingParams
 
 _COUNTERS = ("num_steps", "prompt_tokens", "generation_tokens", "prefix_cache_queries", "prefix_cache_hits",
-             "num_preemptions", "num_drafts", "num_draft_tokens", "num_accepted_tokens_per_pos")
+             "num_preemptions", "num_drafts", "num_draft_tokens", "num_accepted_tokens_per_pos",
+             "num_deaths")
 
 
 class OpenSequence:
@@ -71,14 +72,16 @@ class StatsTotal:
     def add(self, stats: EngineStats) -> EngineStats:
         """`stats` of a step, with counters from the first process's start."""
         self.latest = msgspec.structs.replace(
-            stats, num_restarts=self.latest.num_restarts,
-            **{name: _sum(self._before[name], value) for name, value in _counters(stats).items()})
+            stats, **{name: _sum(self._before[name], value) for name, value in _counters(stats).items()})
         return self.latest
 
     def restart(self) -> None:
         """Notes a new process, whose counters start from zero."""
         self._before = _counters(self.latest)
-        self.latest = msgspec.structs.replace(self.latest, num_restarts=self.latest.num_restarts + 1)
+
+    def died(self) -> None:
+        """Notes that the process ended unexpectedly. `restart` follows, if another one starts."""
+        self.latest = msgspec.structs.replace(self.latest, num_deaths=self.latest.num_deaths + 1)
 
 
 def _counters(stats: EngineStats) -> dict[str, Any]:
