@@ -4,6 +4,27 @@ from __future__ import annotations
 
 from playwright.sync_api import Locator, Page, expect
 
+# The visible texts whose colour is too near to what lies behind it: a ratio below 4.5, as WCAG 2.1 (AA) reckons it.
+LOW_CONTRAST = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const paint = (css, below) => {
+    for (const fill of [below, css]) { canvas.fillStyle = fill; canvas.fillRect(0, 0, 1, 1); }
+    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const linear = (value) => value <= 10 ? value / 3294 : ((value / 255 + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b) + 0.05;
+  const behind = (node) => node ? paint(getComputedStyle(node).backgroundColor, css(behind(node.parentElement)))
+    : [255, 255, 255];
+  const css = (rgb) => `rgb(${rgb})`;
+  const isText = (node) => [...node.childNodes].some((one) => one.nodeType === 3 && one.textContent.trim())
+    && node.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+  return [...document.querySelectorAll("body *")].filter(isText).map((node) => {
+    const back = behind(node);
+    const [low, high] = [light(back), light(paint(getComputedStyle(node).color, css(back)))].sort((a, b) => a - b);
+    return [high / low, node.outerHTML.slice(0, 80)];
+  }).filter(([ratio]) => ratio < 4.5);
+}"""
+
 
 def send(page: Page, text: str) -> None:
     """Write a message and send it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from fake_engine import FakeEngine
-from playground_page import ask, send, texts
+from playground_page import LOW_CONTRAST, ask, send, texts
 from playwright.sync_api import expect
 
 
@@ -229,6 +229,23 @@ def test_a_conversation_can_be_taken_to_the_command_line(open_page, engine):
     command = page.evaluate("navigator.clipboard.readText()")
     assert command.startswith(f"curl {page.base}/v1/chat/completions")
     assert "It'\\''s me" in command and "Hello" not in command
+
+
+def test_all_texts_stand_out_from_what_lies_behind_them(page):
+    page.get_by_label("Probabilities of tokens").check()
+    ask(page, "Hi")
+    page.get_by_role("button", name="Tokens").click()
+    page.locator(".token").first.click()
+    page.get_by_label("Top p", exact=True).fill("9")
+    send(page, "Hi")
+    expect(page.get_by_role("alert")).to_be_visible()
+
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for view in ("Complete", "Engine", "Chat"):
+            page.get_by_role("link", name=view).click()
+            expect(page.locator("html")).to_have_attribute("data-theme", scheme)
+            assert page.evaluate(LOW_CONTRAST) == []
 
 
 def test_the_page_fits_a_phone_and_a_desk_in_light_and_dark(page, engine, screenshots):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from fake_engine import CALL
 from playground_page import ask, send, texts
 from playwright.sync_api import expect
@@ -81,20 +80,20 @@ def test_a_wrong_function_is_told_at_its_field(page):
     expect(page.locator(".field-error")).to_contain_text("tools.0.function.name = ''")
 
 
-@pytest.mark.parametrize(("kind", "text", "wanted"), [
-    ("json_object", None, ("json_object", True)), ("regex", "a|b", ("regex", "a|b")),
-    ("json_schema", '{"type": "object"}', ("json", {"type": "object"})),
-    ("choice", "yes\n\nno", ("choice", ["yes", "no"])), ("grammar", 'start: "a"', ("grammar", 'start: "a"'))])
-def test_a_form_is_asked_for(page, engine, kind, text, wanted):
+def test_a_form_is_asked_for(page, engine):
     page.get_by_text("Form of the answer").click()
-    page.get_by_label("The answer is").select_option(kind)
-    if text is not None:
-        page.locator("#form-text").fill(text)
+    for kind, text, field, wanted in (
+            ("json_object", None, "json_object", True), ("regex", "a|b", "regex", "a|b"),
+            ("json_schema", '{"type": "object"}', "json", {"type": "object"}),
+            ("choice", "yes\n\nno", "choice", ["yes", "no"]), ("grammar", 'start: "a"', "grammar", 'start: "a"')):
+        page.get_by_label("The answer is").select_option(kind)
+        if text is not None:
+            page.locator("#form-text").fill(text)
+        page.get_by_role("button", name="New chat").click()
 
-    ask(page, "Hi")
+        ask(page, "Hi")
 
-    name, value = wanted
-    assert getattr(engine.params.structured_outputs, name) == value
+        assert getattr(engine.params.structured_outputs, field) == wanted
 
 
 def test_the_servers_error_about_a_form_is_at_its_field(page, screenshots):

@@ -58,6 +58,7 @@ async function complete({ card, refused }) {
   let usage = null;
   try {
     const body = bodyFor(card());
+    showResult(result);
     setRunning(new AbortController());
     for await (const event of streamed(PATH, body, controller.signal)) {
       usage = event.usage ?? usage;
