@@ -20,6 +20,7 @@ from weft.field_checks import MAX_COUNT, check_text
 from weft.frontend.allowed_tokens import check_some_token_is_allowed
 from weft.frontend.beam_search import BeamSearch, step_params
 from weft.frontend.dry import breaker_ids
+from weft.frontend.long_inputs import check_pooled_len, in_parts
 from weft.frontend.pooling_inputs import check_types, complete_pooling, pair_ids, refuse_task
 from weft.frontend.prompt_ids import PromptIds, named
 from weft.frontend.prompts import Prompt, parse_prompt
@@ -57,13 +58,15 @@ class PreparedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedPooling:
-    """One checked pooling request. children: the engine's one request."""
+    """One checked pooling request. children: the engine's requests, several for the parts of a text that is too long;
+    normalizes: their average is scaled to length 1."""
 
     request_id: str
     prompt_token_ids: list[int]
     params: PoolingParams
     arrival_time: float
     children: list[EngineRequest]
+    normalizes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,13 +180,12 @@ class InputProcessor:
         complete_pooling(params, self._info.pooling)
         token_ids, types = self._ids_to_pool(parsed, tokenization)
         check_types(types, self._info.pooling.num_token_types)
-        if len(token_ids) > self.max_model_len:
-            raise RequestError("prompt", len(token_ids), hint="Shorten it, or set truncate_prompt_tokens.",
-                               expected=f"up to max_model_len = {self.max_model_len} tokens")
-        child = EngineRequest(request_id=request_id, prompt_token_ids=token_ids, params=params, eos_token_ids=[],
+        check_pooled_len(len(token_ids), params.task, self.max_model_len, self._model.pooler_config)
+        whole = EngineRequest(request_id=request_id, prompt_token_ids=token_ids, params=params, eos_token_ids=[],
                               token_type_ids=types if any(types) else [], **shared)
-        return PreparedPooling(request_id=request_id, prompt_token_ids=token_ids, params=params, children=[child],
-                               arrival_time=shared["arrival_time"])
+        normalizes = self._info.pooling.normalizes if params.use_activation is None else params.use_activation
+        return PreparedPooling(request_id=request_id, prompt_token_ids=token_ids, params=params, normalizes=normalizes,
+                               children=in_parts(whole, self.max_model_len), arrival_time=shared["arrival_time"])
 
     def _ids_to_pool(self, parsed: Prompt, how: Tokenization) -> tuple[list[int], list[int]]:
         """(token ids, token types) of a prompt, cut as asked. No types: all are 0."""

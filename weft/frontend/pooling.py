@@ -14,6 +14,7 @@ import numpy as np
 from weft.engine.process.messages import EngineOutput, WireTensor
 from weft.errors import RequestError
 from weft.frontend.inputs import PreparedPooling
+from weft.frontend.long_inputs import joined
 from weft.frontend.pooling_inputs import default_task
 from weft.outputs import (
     ClassificationOutput,
@@ -104,13 +105,17 @@ class PoolingRecord:
 
 
 class PoolingState:
-    """One open pooling request: unfinished, or finished in the current step. Its one sequence has the request's id.
+    """One open pooling request: unfinished, or finished in the current step.
+
+    It has one sequence with the request's id, or one for each part of a long text.
 
     is_finished: True once the engine has finished the request or the user has ended it.
     """
 
     def __init__(self, prepared: PreparedPooling) -> None:
-        self.request_id = self.child_id = prepared.request_id
+        self.request_id, self._normalizes = prepared.request_id, prepared.normalizes
+        self._lens = {child.request_id: len(child.prompt_token_ids) for child in prepared.children}
+        self._parts: dict[str, WireTensor] = {}              # of the sequences that have finished
         self.params = prepared.params
         self.is_finished = False
         self._finish_reason = "abort"
@@ -122,18 +127,31 @@ class PoolingState:
 
     @property
     def unfinished_ids(self) -> list[str]:
-        """[the engine's request id] while unfinished, else []."""
-        return [] if self.is_finished else [self.child_id]
+        """The engine's request ids that are unfinished."""
+        return [] if self.is_finished else [child for child in self._lens if child not in self._parts]
 
     def push(self, output: EngineOutput, now: float) -> list[str]:
-        """Add a step's output. Returns the ids of sequences that the engine must abort: none."""
-        self._pooled, self._error = output.pooled, output.error
-        self._num_cached_tokens = output.num_cached_tokens
-        self._metrics.first_scheduled_time = output.first_scheduled_time
-        self._metrics.num_preemptions = output.num_preemptions
-        if output.finish_reason is not None:
+        """Add a step's output. Returns the ids of sequences that the engine must abort: the other parts of a text of
+        which one has failed."""
+        self._num_cached_tokens += output.num_cached_tokens if output.finish_reason is not None else 0
+        self._metrics.first_scheduled_time = self._metrics.first_scheduled_time or output.first_scheduled_time
+        self._metrics.num_preemptions = max(self._metrics.num_preemptions, output.num_preemptions)
+        if output.finish_reason is None:
+            return []
+        if output.pooled is None:
+            others = [child for child in self.unfinished_ids if child != output.request_id]
+            self._error = output.error
+            self._end(output.finish_reason, now)
+            return others
+        self._parts[output.request_id] = output.pooled
+        if len(self._parts) == len(self._lens):
+            self._pooled = self._join()
             self._end(output.finish_reason, now)
         return []
+
+    def _join(self) -> WireTensor:
+        parts = [self._parts[child] for child in self._lens]
+        return parts[0] if len(parts) == 1 else joined(parts, list(self._lens.values()), normalizes=self._normalizes)
 
     def finish(self, reason: str, now: float, error: str | None = None) -> None:
         """End the request without a result."""

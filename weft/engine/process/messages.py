@@ -166,6 +166,7 @@ class PoolingInfo(msgspec.Struct, kw_only=True):
     joins_pairs: a pair of texts is one text, without tokens between them.
     is_matryoshka: an embedding may be cut; dimensions: to these sizes only; []: to any.
     num_columns: numbers in the row of one token. pools_steps: rows of tokens are those that end a step.
+    normalizes: an embedding has length 1 unless a request says otherwise.
     reads_prefix_cache: tasks with one result need only a prompt's last state, so the beginning may come from the cache.
     """
 
@@ -178,6 +179,7 @@ class PoolingInfo(msgspec.Struct, kw_only=True):
     dimensions: list[int] = []
     num_columns: int = 0
     pools_steps: bool = False
+    normalizes: bool = True
     reads_prefix_cache: bool = False
 
 
