@@ -83,6 +83,7 @@ def test_a_sleeping_server_holds_requests_until_it_wakes_up(client):
     assert client.get("/is_sleeping").json() == {"is_sleeping": True}
 
     assert client.post("/wake_up?tags=weights").json() == {"status": "sleeping"}
+    assert held.answer is None
     assert client.post("/wake_up?tags=kv_cache").json() == {"status": "awake"}
 
     assert held.choice()["text"] == "def"
@@ -101,7 +102,7 @@ def test_an_engine_that_sleeps_without_weights_has_no_process_until_it_wakes_up(
     assert client.post("/sleep?level=2").json() == {"status": "sleeping"}      # a second time
 
     assert client.post("/wake_up?tags=kv_cache").json() == {"status": "sleeping"}
-    assert engine._client.pid is None
+    assert engine._client.pid is None and held.answer is None
     assert client.post("/wake_up").json() == {"status": "awake"}
 
     assert held.choice()["text"] == "def"
