@@ -40,13 +40,16 @@ class VllmKind:
         return self._make_parser(self.load(), request)
 
 
+_Seen = tuple[str, str, str, list[int], list[int], list[int]]
+
+
 class _Text:
     """An answer's text and tokens up to now, in the arguments that methods of vLLM's parsers take."""
 
     def __init__(self) -> None:
         self.text, self.token_ids = "", []
 
-    def add(self, text: str, token_ids: Sequence[int]) -> tuple[str, str, str, list[int], list[int], list[int]]:
+    def add(self, text: str, token_ids: Sequence[int]) -> _Seen:
         """(text before, text now, new text, tokens before, tokens now, new tokens)."""
         before, ids_before = self.text, self.token_ids
         self.text, self.token_ids = before + text, [*ids_before, *token_ids]
@@ -69,7 +72,7 @@ class VllmToolCalls:
         seen = self._seen.add(text, token_ids)
         if self._has_failed:
             return [Content(text)] if text else []
-        return self._guarded(lambda: self._piece(*seen), text) if self._is_streamed else []
+        return self._guarded(lambda: self._piece(seen), text) if self._is_streamed else []
 
     def finish(self) -> list[Event]:
         """See `AnswerParser`."""
@@ -84,7 +87,7 @@ class VllmToolCalls:
             self._has_failed = True
             return _failed(self._parser, error, text)
 
-    def _piece(self, *seen: Any) -> list[Event]:
+    def _piece(self, seen: _Seen) -> list[Event]:
         delta = self._parser.extract_tool_calls_streaming(*seen, self._request)
         return [] if delta is None else self._events(delta)
 
