@@ -133,8 +133,11 @@ def test_logprobs_give_value_rank_and_the_best():
 @pytest.mark.parametrize("share", [0.0, 0.003, 0.5, 0.999, 1.0])
 def test_a_grammars_bits_leave_the_logits_of_allowed_tokens_and_mask_all_others(size, share):
     allowed = np.random.default_rng(3).random(1024) < share      # more bits than there are tokens
-    row = torch.arange(size, dtype=torch.float32)
+    logits = torch.arange(3 * size, dtype=torch.float32).view(3, size)
+    before, bits = logits.tolist(), np.packbits(allowed, bitorder="little").view(np.uint32)
 
-    TorchSampling().allow_bits(row, np.packbits(allowed, bitorder="little").view(np.uint32))
+    TorchSampling().allow_bits(logits[:2], {0: bits, 1: bits})
+    TorchSampling().allow_bits(logits[1:], {1: bits})
 
-    assert row.tolist() == [float(i) if allowed[i] else -np.inf for i in range(size)]
+    masked = [[value if allowed[i] else -np.inf for i, value in enumerate(row)] for row in before]
+    assert logits.tolist() == masked

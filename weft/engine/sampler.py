@@ -152,8 +152,10 @@ class Sampler:
 
         Returns {row: why its request ends} where a processor failed, and what the filters found.
         """
+        if masks := {i: mask for i, mask in bits.items() if rows[i].forced_id is None}:
+            self._sampling.allow_bits(logits, masks)
         for i in edited:
-            self._mask(logits[i], rows[i], bits.get(i))
+            self._mask(logits[i], rows[i])
         failed = _run_functions(logits, rows, edited)
         seqs = [row.seq for row in rows]
         if self._processors is not None:
@@ -166,14 +168,12 @@ class Sampler:
             failed = self._processors.apply(logits, seqs, temperatures) | failed
         return failed, shape(logits, rows, edited)
 
-    def _mask(self, logits: Tensor, row: SampleRow, bits: np.ndarray | None) -> None:
-        """Applies masks and bias to one row of logits [V], in place. bits: the grammar's, as in RowMasks."""
+    def _mask(self, logits: Tensor, row: SampleRow) -> None:
+        """Applies masks and bias to one row of logits [V], in place, after its grammar's mask."""
         params, request, sampling = row.params, row.seq.request, self._sampling
         if row.forced_id is not None:
             sampling.allow_only(logits, [row.forced_id])
             return
-        if bits is not None:
-            sampling.allow_bits(logits, bits)
         if params.allowed_token_ids is not None:
             sampling.allow_only(logits, params.allowed_token_ids)
         token_ids = row.token_ids

@@ -7,6 +7,7 @@ order of their ids. Ranks compare logits, not rounded log-probabilities.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -37,9 +38,9 @@ class NativeSampling:
         """As TorchSampling."""
         self._lib.allow_only(row.data_ptr(), row.shape[0], ids)
 
-    def allow_bits(self, row: Tensor, bits: np.ndarray) -> None:
+    def allow_bits(self, logits: Tensor, bits: Mapping[int, np.ndarray]) -> None:
         """As TorchSampling."""
-        self._torch.allow_bits(row, bits)
+        self._torch.allow_bits(logits, bits)
 
     def forbid(self, row: Tensor, ids: list[int]) -> None:
         """As TorchSampling."""

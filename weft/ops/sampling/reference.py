@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ _RARE = 8      # of a grammar's words of 32 tokens: if fewer than 1 / _RARE have
 
 
 class TorchSampling:
-    """Sampling from logits [N, V] float32. `row` is one of their rows, [V], and is changed in place."""
+    """Sampling from logits [N, V] float32. `row` is one of their rows, [V]. They are changed in place."""
 
     def allow_only(self, row: Tensor, ids: list[int]) -> None:
         """Mask every other token."""
@@ -24,21 +25,25 @@ class TorchSampling:
         kept = row[allowed]
         row.fill_(-torch.inf)[allowed] = kept
 
-    def allow_bits(self, row: Tensor, bits: np.ndarray) -> None:
-        """Mask the tokens whose bits are not set. bits: at least V bits, uint32; token t is bit t % 32 of word t // 32.
+    def allow_bits(self, logits: Tensor, bits: Mapping[int, np.ndarray]) -> None:
+        """Mask the tokens whose bits are not set, in rows of logits [N, V].
+
+        bits: {row: at least V bits, uint32}; token t is bit t % 32 of word t // 32.
         """
-        # By numpy, in this thread: waking torch's threads for so little work takes longer.
-        values, forbidden = row.numpy(), ~bits
-        if np.count_nonzero(bits) * _RARE < len(bits):
-            allowed = _set_ids(bits, len(values))
-            kept = values[allowed]
-            values.fill(-np.inf)
-            values[allowed] = kept
-        elif np.count_nonzero(forbidden) * _RARE < len(bits):
-            values[_set_ids(forbidden, len(values))] = -np.inf
-        else:
-            where = np.unpackbits(forbidden.view(np.uint8), count=len(values), bitorder="little").view(np.bool_)
-            np.copyto(values, np.float32(-np.inf), where=where)
+        # By numpy, in this thread: waking torch's threads for the work of a row takes longer.
+        values = logits.numpy()
+        few = {i: _set_ids(mask, values.shape[1]) for i, mask in bits.items()
+               if np.count_nonzero(mask) * _RARE < len(mask)}
+        kept = {i: values[i, ids] for i, ids in few.items()}
+        if len(few) == len(logits):
+            logits.fill_(-torch.inf)
+        for i, ids in few.items():
+            if len(few) < len(logits):
+                values[i].fill(-np.inf)
+            values[i, ids] = kept[i]
+        for i, mask in bits.items():
+            if i not in few:
+                _forbid(values[i], ~mask)
 
     def forbid(self, row: Tensor, ids: list[int]) -> None:
         """Mask these tokens."""
@@ -97,6 +102,15 @@ class TorchSampling:
         if not as_logits:
             values = torch.log_softmax(values, dim=-1)
         return top_logprobs(values, chosen_ids, num_best)
+
+
+def _forbid(row: np.ndarray, bits: np.ndarray) -> None:
+    """Mask the tokens of a row whose bits are set."""
+    if np.count_nonzero(bits) * _RARE < len(bits):
+        row[_set_ids(bits, len(row))] = -np.inf
+    else:
+        where = np.unpackbits(bits.view(np.uint8), count=len(row), bitorder="little").view(np.bool_)
+        np.copyto(row, np.float32(-np.inf), where=where)
 
 
 def _set_ids(bits: np.ndarray, num_tokens: int) -> np.ndarray:
