@@ -1,6 +1,6 @@
-"""`weft embed`: prints one JSON line with an embedding for each text, with an engine in this process.
+"""`weft embed`: a vector for each line of a file, with an engine in this process, as JSON lines or as a numpy array.
 
-Texts are arguments, or the lines of a file or of standard input. A wrong text gets a line with an error.
+A wrong line gets an error in place of its vector. Lines are read, and results written, a window at a time.
 """
 
 from __future__ import annotations
@@ -8,84 +8,94 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
-from weft.cli.files import check_output, read_text
+from weft.cli.files import check_output
 from weft.cli.options import add_engine_options, engine_args
 from weft.cli.parser import Parser
+from weft.cli.texts import STDIN, Text, TextFile, add_input_options, model_and, output_to
+from weft.config.flags import human_int
 from weft.errors import ConfigError, RequestError
 
 if TYPE_CHECKING:
     from weft.llm import LLM
 
-_TEXTS_AT_ONCE = 1024      # texts of one batch: all their vectors are in memory together
+_TEXTS_AT_ONCE = 1024      # texts of one window: all their vectors are in memory together
 
 
 def add_arguments(parser: Parser) -> None:
-    """The texts, the output file, and engine options."""
-    parser.usage = "weft embed [TEXT ...] [options]"
-    parser.add_argument("texts", metavar="TEXT", nargs="*", help="a text; none: the lines of --input-file, or of "
-                        "standard input")
-    parser.add_argument("-i", "--input-file", metavar="FILE", help="a text on each line; blank lines are left out")
-    parser.add_argument("-o", "--output-file", metavar="FILE", help="where the JSON lines go; none: standard output")
+    """The model, the texts, the output, and engine options."""
+    parser.usage = "weft embed MODEL [FILE] [options]"
+    parser.add_argument("arguments", metavar="MODEL [FILE]", nargs="*",
+                        help="the model, and a file with a text on each line (default: -, standard input)")
+    parser.add_argument("-o", "--output-file", metavar="FILE",
+                        help="where the vectors go: a numpy array if it ends in .npy, else JSON lines (default: JSON "
+                             "lines on standard output)")
+    add_input_options(parser)
     parser.add_argument("--normalize", action=argparse.BooleanOptionalAction, default=None,
                         help="scale vectors to length 1; none: as the model's files say, else yes")
+    parser.add_argument("--dimensions", type=human_int, metavar="N", help="the first N numbers of each vector, for "
+                        "models that were trained for that")
+    parser.add_argument("--truncate-prompt-tokens", type=int, metavar="N",
+                        help="cut longer texts to N tokens; -1: to what the model takes; none: they are errors")
     parser.add_argument("--token-states", action="store_true",
                         help="the final state of each token instead of one vector")
     add_engine_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write a line for each text. Exit status 1 if one of them is an error."""
-    texts = _texts(options)
+    """Write a vector for each text. Exit status 1 if one of them is an error."""
+    if len(options.arguments) == (0 if hasattr(options, "model") else 1):
+        options.arguments.append(STDIN)
+    [path] = model_and(("FILE",), options)
+    is_array = options.output_file is not None and options.output_file.endswith(".npy")
+    if is_array and options.token_states:
+        raise ConfigError("--output-file", options.output_file, expected="JSON lines with --token-states",
+                          hint="Texts have different numbers of tokens.")
     if options.output_file is not None:
         check_output("--output-file", options.output_file)
-    from weft.llm import LLM
-
     num_texts = num_failed = 0
-    with LLM.from_engine_args(engine_args(options)) as llm, _output(options.output_file) as output:
-        for entry in _entries(llm, texts, options):
-            print(json.dumps(entry, ensure_ascii=False), file=output)
-            num_texts, num_failed = num_texts + 1, num_failed + ("error" in entry)
+    with ExitStack() as stack:
+        texts = stack.enter_context(TextFile(path, options))
+        from weft.llm import LLM
+
+        llm = stack.enter_context(LLM.from_engine_args(engine_args(options)))
+        write = _writer(options.output_file, stack, is_array=is_array)
+        for window in texts.windows(_TEXTS_AT_ONCE):
+            for entry in _entries(llm, window, options):
+                write(entry)
+                num_texts, num_failed = num_texts + 1, num_failed + ("error" in entry)
+                if is_array and "error" in entry:
+                    print(f"weft: text {entry['index']}: {entry['error']}", file=sys.stderr)
     if options.output_file is not None:
         print(f"{num_texts} texts, {num_failed} failed: {options.output_file}")
     return 1 if num_failed else 0
 
 
-def _texts(options: argparse.Namespace) -> Iterable[str]:
-    if options.texts:
-        if options.input_file is not None:
-            raise ConfigError("--input-file", options.input_file, expected="no file beside texts on the command line")
-        return options.texts
-    if options.input_file is None:
-        return _lines(sys.stdin)
-    return _lines(read_text("--input-file", options.input_file, expected="a text file").split("\n"))
+def _writer(path: str | None, stack: ExitStack, *, is_array: bool) -> Callable[[dict[str, Any]], None]:
+    if is_array and path is not None:
+        from weft.cli.npy_file import NpyFile  # needs numpy, which is slow to import
+
+        array = stack.enter_context(NpyFile(path))
+        return lambda entry: array.add(entry.get("embedding"))
+    output = stack.enter_context(output_to(path))
+    return lambda entry: print(json.dumps(entry, ensure_ascii=False), file=output)
 
 
-def _lines(lines: Iterable[str]) -> Iterator[str]:
-    return (line.rstrip("\r\n") for line in lines if line.strip())
-
-
-def _output(path: str | None) -> AbstractContextManager[TextIO]:
-    return nullcontext(sys.stdout) if path is None else Path(path).open("w", encoding="utf-8")
-
-
-def _entries(llm: LLM, texts: Iterable[str], options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    remaining, index = iter(texts), 0
-    while batch := list(islice(remaining, _TEXTS_AT_ONCE)):
-        try:
-            found = _embed(llm, batch, options)
-        except RequestError as error:
-            if error.field == "task":
-                raise
-            found = [_alone(llm, text, options) for text in batch]
-        for entry in found:
-            yield {"index": index} | entry
-            index += 1
+def _entries(llm: LLM, window: Sequence[Text], options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The entry of each text. A text that the model refuses is found by asking one at a time."""
+    good = [text for text in window if text.error is None]
+    try:
+        found = iter(_embed(llm, [text.text for text in good], options) if good else [])
+    except RequestError as error:
+        if not error.field.startswith("prompt"):      # it is of all texts
+            raise
+        found = (_alone(llm, text.text, options) for text in good)
+    for text in window:
+        result = {"error": text.error} if text.error is not None else next(found)
+        yield {"index": text.index, **(text.fields or {}), **result}
 
 
 def _alone(llm: LLM, text: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -95,11 +105,12 @@ def _alone(llm: LLM, text: str, options: argparse.Namespace) -> dict[str, Any]:
         return {"error": str(error)}
 
 
-def _embed(llm: LLM, texts: Sequence[str], options: argparse.Namespace) -> list[dict[str, Any]]:
+def _embed(llm: LLM, texts: list[str], options: argparse.Namespace) -> list[dict[str, Any]]:
     from weft.pooling_params import PoolingParams
 
-    params = PoolingParams(task="token_embed" if options.token_states else "embed", use_activation=options.normalize)
-    key = "token_states" if options.token_states else "embedding"
+    key, task = ("token_states", "token_embed") if options.token_states else ("embedding", "embed")
+    params = PoolingParams(task=task, use_activation=options.normalize, dimensions=options.dimensions)
+    cut = {"truncate_prompt_tokens": options.truncate_prompt_tokens}
     return [{"error": output.error} if output.outputs is None else
             {key: output.outputs.data.tolist(), "num_tokens": len(output.prompt_token_ids)}
-            for output in llm.encode(list(texts), params, use_tqdm=False)]
+            for output in llm.encode(texts, params, use_tqdm=False, tokenization_kwargs=cut)]

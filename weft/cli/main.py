@@ -26,7 +26,8 @@ COMMANDS = {
     "run": ("weft.cli.run", "download a model if need be, load it and talk to it"),
     "chat": ("weft.cli.chat", "talk to a model in the terminal"),
     "complete": ("weft.cli.complete", "let a model continue a text"),
-    "embed": ("weft.cli.embed", "turn texts into vectors with an encoder"),
+    "embed": ("weft.cli.embed", "turn texts into vectors"),
+    "rerank": ("weft.cli.rerank", "rank texts by how well they fit a query"),
     "bench latency": ("weft.cli.bench.latency", "measure the time of one batch"),
     "bench throughput": ("weft.cli.bench.throughput", "measure the tokens per second of many requests"),
     "bench backends": ("weft.cli.bench.backends", "compare a model by weft's description and through Transformers"),
@@ -106,7 +107,7 @@ def _run(argv: list[str]) -> int:
         return 0
     command, rest = _split(argv)
     parser = build_parser(command)
-    options, extras = parser.parse_known_args(with_config_file(spelled(rest), parser))
+    options, extras = parser.parse_known_intermixed_args(with_config_file(spelled(rest), parser))
     parser.refuse_unknown(extras)
     configure_logging(os.environ, default="WARNING" if command in TALKS else "INFO")
     return importlib.import_module(COMMANDS[command][0]).run(options)

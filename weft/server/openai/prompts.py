@@ -5,18 +5,39 @@ Rendering runs in the lanes for prompts: a template is a program, and a long con
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from weft.errors import QueueFullError
 from weft.frontend.lanes import num_chars
 from weft.server.errors import bad_field
-from weft.server.openai.schemas import ChatBody, TokenizeBody
 from weft.server.served import ServedModel
 
 _SWITCHES = ("enable_thinking", "thinking")      # variables of chat templates
 
 
-async def render(served: ServedModel, body: ChatBody | TokenizeBody, *,
+class Conversation(Protocol):
+    """What a body needs for its messages to be rendered."""
+
+    @property
+    def messages(self) -> list[dict[str, Any]] | None: ...
+
+    @property
+    def tools(self) -> list[dict[str, Any]] | None: ...
+
+    @property
+    def chat_template(self) -> str | None: ...
+
+    @property
+    def chat_template_kwargs(self) -> dict[str, Any]: ...
+
+    @property
+    def add_generation_prompt(self) -> bool: ...
+
+    @property
+    def continue_final_message(self) -> bool: ...
+
+
+async def render(served: ServedModel, body: Conversation, *,
                  shows_tools: bool = True) -> str | list[int]:
     """The prompt of `body.messages`, as text or token ids. RequestError names the wrong message or field.
 
@@ -51,7 +72,7 @@ def _shown(tool: dict[str, Any]) -> dict[str, Any]:
     return {**tool, "function": {key: value for key, value in function.items() if key != "strict"}}
 
 
-def _effort(served: ServedModel, body: ChatBody | TokenizeBody) -> dict[str, Any]:
+def _effort(served: ServedModel, body: Conversation) -> dict[str, Any]:
     """`reasoning_effort` as the chat template reads it; {} if it does not, because clients send it to every model.
 
     "none" also switches the reasoning off in templates that have a switch.

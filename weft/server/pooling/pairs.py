@@ -77,10 +77,9 @@ async def run_pairs(served: ServedModel, request: Request, body: PairsBody, firs
     if len(first.texts) not in (1, len(second.texts)):
         raise bad_field(first.field, f"{len(first.texts)} texts", hint=f"{second.field} has {len(second.texts)}.",
                         expected=f"one text, or as many as {second.field} has")
-    sides = [await _shortened(served, side, limit) for side, limit in (
-        (first, ("max_tokens_per_query", body.max_tokens_per_query)),
-        (second, ("max_tokens_per_doc", body.max_tokens_per_doc)))]
-    plan = plan_scores(*sides, info)
+    queries = await _shortened(served, first, "max_tokens_per_query", body.max_tokens_per_query)
+    documents = await _shortened(served, second, "max_tokens_per_doc", body.max_tokens_per_doc)
+    plan = plan_scores(queries, documents, info)
     places = second.places if len(plan.prompts) == len(second.texts) else first.places + second.places
     params = score_params(PoolingParams(task=plan.task, use_activation=activation_of(body)), plan)
     with renamed_fields({"data_1": first.field, "data_2": second.field}):
@@ -95,9 +94,8 @@ def _number(output: ScoringRequestOutput) -> float:
     return output.outputs.score
 
 
-async def _shortened(served: ServedModel, side: Texts, limit: tuple[str, int]) -> list[str]:
-    """The texts with at most so many tokens each; 0: as they are. ApiError 400 for a limit that is none."""
-    field, count = limit
+async def _shortened(served: ServedModel, side: Texts, field: str, count: int) -> list[str]:
+    """The texts with at most `count` tokens each; 0: as they are. ApiError 400 for a limit that is none, in `field`."""
     if count < 0:
         raise bad_field(field, count, expected="an integer of at least 0")
     if count == 0:

@@ -31,8 +31,6 @@ class PoolingFields(Body):
 class TextsBody(PoolingFields):
     """Texts as `input`, or one conversation as `messages`, which the chat template makes a text of."""
 
-    tools: ClassVar[None] = None      # chat templates get none
-
     input: Annotated[Any, BeforeValidator(whole_numbers)] = None
     messages: Messages | None = None
     add_special_tokens: bool | None = None      # None: true for `input`; the template writes those of `messages`
@@ -40,6 +38,11 @@ class TextsBody(PoolingFields):
     continue_final_message: bool = False
     chat_template: str | None = None
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def tools(self) -> None:
+        """Chat templates get none."""
+        return
 
 
 class VectorsBody(TextsBody):
