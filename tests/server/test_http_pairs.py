@@ -112,6 +112,14 @@ def test_lists_are_scored_pair_by_pair_and_two_texts_as_one_pair(cross, cross_mo
     assert raw == pytest.approx([logit(cross_model, QUERY, TEXTS[0])], abs=1e-4)
 
 
+def test_a_salt_changes_no_score(cross):
+    plain, salted = (scores(cross.post("/score", json={"data_1": QUERY, "data_2": TEXTS} | salt))
+                     for salt in ({}, {"cache_salt": "mine"}))
+
+    assert salted == pytest.approx(plain, abs=1e-6)
+    assert error_of(cross.post("/score", json={"data_1": "a", "data_2": "b", "cache_salt": ""})) == (400, "cache_salt")
+
+
 def test_texts_and_pairs_are_cut_as_asked(cross, cross_model):
     long = " ".join(f"w{i}" for i in range(40))
     cut = scores(cross.post("/score", json={"data_1": QUERY, "data_2": long, "max_tokens_per_doc": 5,

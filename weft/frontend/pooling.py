@@ -89,7 +89,9 @@ class WiredOutput(PoolingOutput):
 
     @property
     def array(self) -> NDArray[Any]:
-        """The numbers without torch: read-only, in the engine's message."""
+        """The numbers without torch: read-only, in the engine's message. Types that numpy has not become float32."""
+        if self._wire.dtype == "bfloat16":
+            return self.data.float().numpy()
         return np.frombuffer(self._wire.data, dtype=self._wire.dtype).reshape(self._wire.shape)
 
 

@@ -66,6 +66,7 @@ class PairPrompt(NamedTuple):
 
     first: str
     second: str
+    cache_salt: str | None = None
 
 
 PromptType = str | list[int] | TextPrompt | TokensPrompt | EmbedsPrompt | ExplicitEncoderDecoderPrompt
@@ -114,7 +115,9 @@ def parse_prompt(prompt: Any) -> Prompt:
     if isinstance(prompt, str):
         return Prompt(text=_text(prompt), token_ids=None)
     if isinstance(prompt, PairPrompt):
-        return Prompt(text=_text(prompt.first), token_ids=None, second_text=_text(prompt.second))
+        _check_salt(prompt.cache_salt)
+        return Prompt(text=_text(prompt.first), token_ids=None, second_text=_text(prompt.second),
+                      cache_salt=prompt.cache_salt)
     if isinstance(prompt, dict):
         return _parse_dict(prompt)
     if isinstance(prompt, Sequence) and not isinstance(prompt, bytes | bytearray):

@@ -19,6 +19,7 @@ from starlette.requests import Request
 
 from weft.errors import QueueFullError
 from weft.frontend.pooling import WiredOutput
+from weft.frontend.prompts import PairPrompt
 from weft.outputs import PoolingOutput, PoolingRequestOutput
 from weft.pooling_params import PoolingParams
 from weft.server.cache_domain import cache_domain
@@ -44,14 +45,16 @@ class PoolingJob:
     """The engine's work for one HTTP request: one engine request for each prompt.
 
     request: names the request in the log and for /abort_requests. tokenization: `tokenization_kwargs` of `encode`.
-    timeout: seconds until the work ends with ApiError 408, counted from the call of `results`.
+    timeout: seconds until the work ends with ApiError 408, counted from the call of `results`. cache_salt: the body's.
     """
 
     def __init__(self, served: ServedModel, inputs: Inputs, params: PoolingParams, *, request: OpenRequest,
-                 priority: int = 0, tokenization: dict[str, Any] | None = None, timeout: float | None = None) -> None:
+                 priority: int = 0, tokenization: dict[str, Any] | None = None, timeout: float | None = None,
+                 cache_salt: str | None = None) -> None:
         self._served, self._inputs, self._params = served, inputs, params
         self._request, self._priority, self._timeout = request, priority, timeout
         self._tokenization = {"add_special_tokens": inputs.add_special_tokens, **(tokenization or {})}
+        self._domain = cache_domain(served.options, request.origin, cache_salt)
         self._engine_id = f"{request.response_id}-{secrets.token_hex(8)}"      # clients may repeat their ids
         self._todo = deque(range(len(inputs.prompts)))
         self._found: dict[int, Output] = {}
@@ -116,11 +119,11 @@ class PoolingJob:
         self._check_size()
         return output
 
-    def _prompt(self, index: int) -> dict[str, Any]:
+    def _prompt(self, index: int) -> Any:
         prompt = self._inputs.prompts[index]
-        if not isinstance(prompt, dict):
-            prompt = {"prompt" if isinstance(prompt, str) else "prompt_token_ids": prompt}
-        return prompt | cache_domain(self._served.options, self._request.origin, None)
+        if isinstance(prompt, PairPrompt):
+            return prompt._replace(**self._domain)
+        return {"prompt" if isinstance(prompt, str) else "prompt_token_ids": prompt, **self._domain}
 
     def _check_size(self) -> None:
         if self._num_bytes > MAX_ANSWER_BYTES:
@@ -165,5 +168,5 @@ async def run_inputs(served: ServedModel, request: Request, body: PoolingFields 
     cut = {"truncate_prompt_tokens": body.truncate_prompt_tokens, "truncation_side": body.truncation_side}
     job = PoolingJob(served, inputs, params, request=OpenRequest(response_id, origin_of(request.scope)),
                      tokenization=cut, priority=priority_of(request, body.priority),
-                     timeout=timeout_of(request, body.timeout))
+                     timeout=timeout_of(request, body.timeout), cache_salt=body.cache_salt)
     return response_id, await job.results()

@@ -56,7 +56,8 @@ class NumberFormat:
 
 
 def as_type(array: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """float32 numbers in another type; types that numpy does not have as unsigned integers of their bits."""
+    """Numbers in another type; types that numpy does not have as unsigned integers of their bits."""
+    array = np.asarray(array, np.float32)
     if dtype == "float32":
         return array
     if dtype == "float16":

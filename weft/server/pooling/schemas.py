@@ -9,8 +9,9 @@ from pydantic import BeforeValidator, Field
 from weft.compat.vllm.options.pooling_requests import CLASSIFY, COHERE, EMBEDDING, POOLING_BODY, RERANK, SCORE
 from weft.config.whole_numbers import whole_numbers
 from weft.server.errors import bad_field
-from weft.server.openai.schemas import Body, Identifier, Int, Messages
+from weft.server.openai.schemas import MAX_ID_CHARS, Body, Identifier, Int, Messages
 
+Salt = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS)]
 Encoding = Literal["float", "base64", "bytes", "bytes_only"]
 Number = Literal["float32", "float16", "bfloat16", "fp8_e4m3", "fp8_e5m2"]
 Endianness = Literal["native", "big", "little"]
@@ -25,7 +26,9 @@ class PoolingFields(Body):
     use_activation: bool | None = None
     priority: Int | None = None
     timeout: float | None = None
+    keep_alive: float | Int | str | None = None
     request_id: Identifier | None = None
+    cache_salt: Salt | None = None
 
 
 class TextsBody(PoolingFields):
@@ -135,7 +138,9 @@ class CohereBody(Body):
     max_tokens: Int | None = None
     priority: Int | None = None
     timeout: float | None = None
+    keep_alive: float | Int | str | None = None
     request_id: Identifier | None = None
+    cache_salt: Salt | None = None
 
     @property
     def truncate_prompt_tokens(self) -> int | None:

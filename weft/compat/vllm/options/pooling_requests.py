@@ -10,7 +10,6 @@ from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, Opti
 
 _TEXT = "weft takes and gives text only."
 _RECORDS = "weft keeps no records of requests"
-_SEPARATE = "pooling never reads the prefix cache"
 
 _COMMON = (
     Option("model", "0.6+", SAME),
@@ -20,7 +19,7 @@ _COMMON = (
     Option("priority", "0.6+", SAME),
     Option("request_id", "0.10+", SAME),
     Option("use_activation", "0.18+", SAME),
-    Option("cache_salt", "0.18+", NO_EFFECT, say=_SEPARATE),
+    Option("cache_salt", "0.18+", SAME),
     Option("mm_processor_kwargs", "0.8+", REFUSED, off=({},), say=_TEXT),
     Option("media_io_kwargs", "0.18+", REFUSED, off=({},), say=_TEXT),
     Option("padding", "0.30+", NO_EFFECT, say="weft computes no padding"),
@@ -94,5 +93,6 @@ COHERE = table((
     Option("max_tokens", "", SAME, say="of each text; the others are cut off"),
     Option("priority", "", SAME),
     Option("request_id", "", SAME),
+    Option("cache_salt", "", SAME),
     Option("images", "", REFUSED, off=([],), say=_TEXT),
 ))
