@@ -186,7 +186,8 @@ def test_an_error_in_the_middle_of_an_answer_leaves_what_had_come(open_page, sta
     ask(page, "Hi")
 
     expect(page.get_by_role("alert")).to_contain_text("the server's log says why")
-    expect(page.locator(".turn.assistant .text")).to_have_text("Half a")
+    expect(page.locator(".turn.assistant .text p").first).to_have_text("Half a")
+    expect(page.locator(".turn.assistant .nothing")).to_contain_text("the server's log says why")
     expect(page.locator(".turn.assistant .tools > .note")).to_have_text("failed")
 
 

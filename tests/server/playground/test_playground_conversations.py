@@ -163,6 +163,26 @@ def test_a_deleted_conversation_ends_its_answer_and_stays_deleted(page, engine):
     expect(page.locator("#no-conversations")).to_be_visible()
 
 
+def test_a_tab_that_is_looked_at_again_shows_what_another_one_changed(page):
+    ask(page, "First")
+    other = page.context.new_page()
+    other.goto(page.base)
+    ask(other, "Second")
+
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+    expect(page.locator("#conversations .title")).to_have_text(["Second", "First"])
+    expect(texts(page)).to_have_text(["First", "Hello, world"])
+    act(other, "Delete: Second")
+    expect(other.locator("#conversations .title")).to_have_text(["First"])
+    other.locator("#conversations .title").click()
+    act(other, "Delete: First")
+    reload(other)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("#no-conversations")).to_be_visible()
+    expect(page.locator(".turn")).to_have_count(0)
+
+
 def test_two_conversations_are_answered_at_a_time(page, engine):
     engine.says("slow " * 60, "Quick", step_seconds=0.02)
     send(page, "First")

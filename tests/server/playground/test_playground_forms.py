@@ -80,6 +80,23 @@ def test_a_wrong_function_is_told_at_its_field(page):
     expect(page.locator(".field-error")).to_contain_text("tools.0.function.name = ''")
 
 
+def test_an_edited_question_that_could_not_be_asked_leaves_no_branch(page):
+    ask(page, "First")
+    add_tool(page, "add", "{oops")
+    turn = page.locator(".turn.user")
+    turn.hover()
+    turn.get_by_role("button", name="Edit").click()
+    page.get_by_label("Change the message").fill("Other")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".tool .field-error")).to_be_visible()
+    page.get_by_label("Parameters").fill("{}")
+
+    page.get_by_label("Change the message").press("Control+Enter")
+
+    expect(texts(page)).to_have_text(["Other", "Hello, world"])
+    expect(page.locator(".branches .note")).to_have_text("2 / 2")
+
+
 def test_a_form_is_asked_for(page, engine):
     page.get_by_text("Form of the answer").click()
     for kind, text, field, wanted in (

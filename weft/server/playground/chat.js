@@ -38,7 +38,7 @@ export function setUpChat({ card, refused, answered }) {
   });
   stop.addEventListener("click", () => stopAnswer());
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden) refresh(() => runs.size > 0 || document.querySelector(".editor, #conversations input"));
+    if (!document.hidden) refresh(() => runs.size > 0 || document.querySelector(".editor, .results, #conversations input"));
   });
   return { say: (text) => submit(context, text), copyCurl: (button) => copyCurl(context, button) };
 }
@@ -62,7 +62,11 @@ function draw(context) {
 }
 
 function actionsIn(conversation, context) {
-  const ask = (question) => answer(context, conversation, question.id);
+  /** Ask for an answer below `last`. Where the panel is wrong nothing was asked: then `first` and what is below it go. */
+  const ask = async (first, last) => {
+    await answer(context, conversation, last.id);
+    if (!conversation.messages.some(({ parent }) => parent === last.id)) remove(conversation, first);
+  };
   return {
     redraw: () => draw(context),
     choose(message) {
@@ -74,15 +78,16 @@ function actionsIn(conversation, context) {
       const { finish, calls } = message;
       const fields = message.role === "user" ? {} : { finish, ...(calls && { calls }), isEdited: true };
       const changed = add(conversation, message.parent, { role: message.role, content, ...fields });
-      return message.role === "user" ? ask(changed) : keep(conversation);
+      return message.role === "user" ? ask(changed, changed) : keep(conversation);
     },
     regenerate: (message) => answer(context, conversation, message.parent),
     answerCalls(message, results) {
-      let last = message.id;
+      const added = [];
       for (const [i, { id, name }] of message.calls.entries()) {
-        last = add(conversation, last, { role: "tool", content: results[i], callId: id, name }).id;
+        const fields = { role: "tool", content: results[i], callId: id, name };
+        added.push(add(conversation, (added.at(-1) ?? message).id, fields));
       }
-      return answer(context, conversation, last);
+      return ask(added[0], added.at(-1));
     },
     remove(message) {
       const before = structuredClone(conversation);

@@ -41,7 +41,8 @@ export async function load() {
 export async function refresh(isBusy) {
   if (!isKept) return;
   const found = await store.all();
-  if (isBusy()) return;
+  const isSame = found.length === conversations.size && found.every(({ id, saved }) => conversations.get(id)?.saved === saved);
+  if (isSame || isBusy()) return;
   conversations = new Map(found.map((one) => [one.id, one]));
   open = conversations.get(open.id) ?? (open.messages.length ? newConversation() : open);
   changed();
@@ -62,6 +63,7 @@ export async function keep(conversation) {
 
 /** Keep `conversation` without making it the last changed one. */
 export async function putBack(conversation) {
+  conversation.saved = Date.now(); // by which other tabs see that it changed
   conversations.set(conversation.id, conversation);
   if (conversation.id === open.id) {
     open = conversation;

@@ -90,7 +90,8 @@ function showParts(item, message) {
   else if (message.role === "assistant") renderMarkdown(text, message.content);
   else text.textContent = message.content;
   text.hidden = Boolean(message.calls && !message.content && !asTokens.has(message.id));
-  if (!message.content && !message.calls && !item.classList.contains("streaming")) text.append(nothingIn(message));
+  const isEmpty = !message.content && !message.calls;
+  if ((isEmpty || message.finish === "failed") && !item.classList.contains("streaming")) text.append(endOf(message));
 }
 
 function showReasoning(text, reasoning) {
@@ -100,7 +101,7 @@ function showReasoning(text, reasoning) {
   text.previousElementSibling.lastElementChild.textContent = reasoning;
 }
 
-function nothingIn(message) {
+function endOf(message) {
   const words = { stopped: "(stopped)", failed: message.error }[message.finish] ?? "(an empty answer)";
   return make("p", { className: "nothing" }, words);
 }
