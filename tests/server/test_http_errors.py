@@ -118,7 +118,7 @@ def test_a_wrong_field_of_a_chat_is_a_400_that_names_it(url, fields, param):
 
 
 @pytest.mark.parametrize("field, value", [
-    ("repetition_detection", {})])
+    ("kv_transfer_params", {"a": 1})])
 def test_a_known_field_without_code_is_a_501_that_names_it(url, field, value):
     check_error(httpx.post(url + COMPLETIONS, json={"prompt": "a", field: value}), 501, "NotImplementedError", field)
 
