@@ -80,7 +80,7 @@ def test_models_with_a_name_shows_what_weft_can_do_with_it(weft):
     lines = {line.partition("  ")[0]: line for line in weft("models", "llamaforcausallm").out.splitlines()}
 
     assert lines["runs as"].endswith("weft's own code, or Transformers'") and lines["GGUF"].endswith(" yes")
-    assert lines["pooling"].endswith(" no") and lines["attention"].endswith("grouped-query")
+    assert lines["media"].endswith(" no") and lines["attention"].endswith("grouped-query")
     assert weft("models", "LlamaForCausalLM").out.startswith("LlamaForCausalLM")
 
 
