@@ -81,6 +81,24 @@ def test_an_idle_model_is_unloaded_after_its_time_and_a_request_loads_it_again()
     asyncio.run(main())
 
 
+def test_models_that_are_loaded_at_start_share_the_budget_and_are_unloaded_when_idle():
+    loader = FakeLoader({"a": 40, "b": 40})
+    specs = [ModelSpec(names=(name,), args=EngineArgs(name), options=OPTIONS, keep_alive=0.01,
+                       loads_at_start=name != "c") for name in "abc"]
+    pool = ModelPool(specs, loader)
+
+    pool.load_first()
+
+    assert loader.started == [("a", None), ("b", 60)]
+    assert states(pool) == {"a": "loaded", "b": "loaded", "c": "unloaded"}
+
+    async def main() -> None:
+        pool.begin()
+        await until(lambda: states(pool) == dict.fromkeys("abc", "unloaded"))
+
+    asyncio.run(main())
+
+
 def test_the_model_that_was_idle_longest_makes_room():
     async def main() -> None:
         pool = make_pool(loader := FakeLoader(dict(a=40, b=40, c=30), budget_bytes=100), "a", "b", "c")

@@ -47,6 +47,7 @@ def test_one_model_stays_unless_its_operator_says_how_long():
 
     [spec] = specs(EngineArgs("there/model"), keep_alive="10m")
     assert (spec.names, spec.is_resident, spec.keep_alive) == (("there/model",), False, 600)
+    assert spec.loads_at_start
 
 
 def test_each_checkpoint_and_gguf_file_of_a_folder_is_a_model(tmp_path):
@@ -68,12 +69,14 @@ def test_models_of_a_list_have_options_of_their_own_over_those_of_the_server(tmp
 
     small, big = listed(
         tmp_path, {"name": "small", "model": "here", "aliases": ["s"], "max-model-len": 64, "keep_alive": "1m"},
-        {"name": "big", "model": "org/big", "reasoning_parser": "none", "keep_alive": -1}, keep_alive="2h")
+        {"name": "big", "model": "org/big", "reasoning_parser": "none", "keep_alive": -1, "preload": True},
+        keep_alive="2h")
 
     assert (small.names, small.args.model, small.args.max_model_len, small.keep_alive) == (
         ("small", "s"), str(tmp_path / "here"), 64, 60)
     assert (big.args.model, big.options.reasoning_parser, big.keep_alive, big.is_resident) == (
         "org/big", "none", math.inf, False)
+    assert (small.loads_at_start, big.loads_at_start) == (False, True)
     assert small.args.served_model_name == ("small", "s") and small.args.max_num_batched_tokens == 2048
     assert listed(tmp_path, {"name": "x"})[0].keep_alive == 300
 
@@ -94,6 +97,7 @@ def test_a_list_is_toml_yaml_or_json(tmp_path, name, text):
     ({"name": "a", "max_model_len": "x"}, r"models\[0\] \(a\).max_model_len = 'x'"),
     ({"name": "a", "keep_alive": "soon"}, r"models\[0\] \(a\).keep_alive = 'soon'"),
     ({"name": "a", "aliases": "b"}, r"models\[0\] \(a\).aliases = 'b'.*a list of names"),
+    ({"name": "a", "preload": "yes"}, r"models\[0\] \(a\).preload = 'yes'"),
     ({"name": "a", "plugins": ["x"]}, r"models\[0\] \(a\).plugins .*for all models"),
     ({"name": "a", "served_model_name": "b"}, r"models\[0\] \(a\).served_model_name .*aliases"),
     ({"name": "a", "aliases": ["a"]}, "models = 'a': .*a name that one model has"),

@@ -60,7 +60,7 @@ def serve(args: EngineArgs, options: ServerOptions, spare: Spare | None = None) 
         models = ModelPool(specs, _loader(args, options, machine, spare), load_timeout=options.load_timeout,
                            tracing=tracing)
         try:
-            models.start_residents()
+            models.load_first()
             server = _Server(uvicorn_config(models, options, keys), models, options.shutdown_timeout)
             _warn_if_open(options, sock)
             sock.listen(_BACKLOG)
@@ -112,6 +112,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Remembers the event loop for `handle_exit`."""
         self._loop = asyncio.get_running_loop()
+        self._models.begin()
         await super().startup(sockets)
 
     async def on_tick(self, counter: int) -> bool:

@@ -152,16 +152,24 @@ class ModelPool:
         """The entry's model runs in `engine`. Also called before there is an event loop."""
         entry.loaded(served_model(entry, engine, self.audit, self._tracing))
 
-    def start_residents(self) -> None:
-        """Loads the models that stay, in the calling thread. Raises the engine's own error."""
+    def load_first(self) -> None:
+        """Loads the models that are loaded at start, in the calling thread. Raises the engine's own error."""
         for entry in self.entries:
-            if entry.spec.is_resident and self._loader is not None:
-                engine = self._loader.start(self._loader.resolve(entry.spec.args), None)
+            if entry.spec.loads_at_start and self._loader is not None:
+                used = sum(other.memory_bytes for other in self.entries)
+                limit = max(self._loader.budget_bytes - used, 0) if used else None
+                engine = self._loader.start(self._loader.resolve(entry.spec.args), limit)
                 try:
                     self.adopt(entry, engine)
                 except BaseException:
                     engine.shutdown()
                     raise
+
+    def begin(self) -> None:
+        """The server listens: from now on models are idle that nobody uses."""
+        for entry in self.entries:
+            if entry.num_users == 0:
+                self._set_timer(entry)
 
     def drop_dead(self) -> None:
         """Forgets engines that have ended for good, so that the next request starts their models anew; not the last

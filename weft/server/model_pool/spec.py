@@ -33,13 +33,14 @@ class ModelSpec:
 
     names: clients' names of the model, the first is its own. options: the server's, with this model's own.
     keep_alive: seconds without requests until the model is unloaded.
-    is_resident: the model is loaded at start, and requests do not change how long it stays.
+    loads_at_start: the model is loaded before the server listens. is_resident: it stays, whatever requests ask for.
     """
 
     names: tuple[str, ...]
     args: EngineArgs
     options: ServerOptions
     keep_alive: float = FOREVER
+    loads_at_start: bool = False
     is_resident: bool = False
 
     @property
@@ -67,17 +68,20 @@ def model_specs(args: EngineArgs, options: ServerOptions, machine: Machine) -> l
 def _only(args: EngineArgs, options: ServerOptions, machine: Machine) -> ModelSpec:
     keep_alive = FOREVER if options.keep_alive is None else read_keep_alive(options.keep_alive)
     return ModelSpec(names=args.served_model_name or (args.model or EMBEDDED_NAME,), options=options,
-                     args=_limited(args, machine), keep_alive=keep_alive, is_resident=keep_alive == FOREVER)
+                     args=_limited(args, machine), keep_alive=keep_alive, loads_at_start=True,
+                     is_resident=keep_alive == FOREVER)
 
 
 def _spec(entry: Mapping[str, Any], place: str, args: EngineArgs, options: ServerOptions,
           machine: Machine) -> ModelSpec:
     given = {str(name).replace("-", "_"): value for name, value in entry.items()}
     name, aliases = given.pop("name"), given.pop("aliases", [])
-    keep_alive = given.pop("keep_alive", options.keep_alive)
+    keep_alive, preload = given.pop("keep_alive", options.keep_alive), given.pop("preload", False)
     try:
         if not isinstance(aliases, list) or not all(isinstance(alias, str) and alias for alias in aliases):
             raise ConfigError("aliases", aliases, expected="a list of names")
+        if not isinstance(preload, bool):
+            raise ConfigError("preload", preload, expected="true or false")
         seconds = _DEFAULT_KEEP_ALIVE if keep_alive is None else read_keep_alive(keep_alive)
         for common in _COMMON:
             if common in given:
@@ -87,7 +91,7 @@ def _spec(entry: Mapping[str, Any], place: str, args: EngineArgs, options: Serve
         own = {field: given.pop(field) for field in _OWN if field in given}
         names = (name, *aliases)
         return ModelSpec(names=names, options=replace(options, **own), keep_alive=seconds,
-                         args=_limited(_args(args, given, names), machine))
+                         loads_at_start=preload, args=_limited(_args(args, given, names), machine))
     except ConfigError as error:
         raise type(error)(f"{place} ({name}).{error.field}", error.value, expected=error.expected,
                           hint=error.hint, source=error.source) from error
@@ -97,7 +101,7 @@ def _args(args: EngineArgs, given: dict[str, Any], names: tuple[str, ...]) -> En
     try:
         return replace(args, **given, served_model_name=names)
     except TypeError as error:      # of a name that is no option
-        known = {f.name for f in fields(EngineArgs)} | {*_OWN, "keep_alive", "aliases"}
+        known = {f.name for f in fields(EngineArgs)} | {*_OWN, "keep_alive", "aliases", "preload"}
         wrong = next((option for option in given if option not in known | ENGINE.keys()), "?")
         raise ConfigError(wrong, given.get(wrong), expected="an option of a model",
                           hint=did_you_mean(wrong, known)) from error
