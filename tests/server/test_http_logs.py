@@ -7,6 +7,8 @@ import concurrent.futures
 import logging
 import re
 import socket
+import subprocess
+import sys
 import time
 
 import httpx
@@ -17,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from test_log_line import parsed
 
 from weft.errors import ConfigError
-from weft.server.access_log import AccessFilter
+from weft.server.access_log import AccessFilter, LimitedWarnings
 from weft.server.audit import Audit
 from weft.server.errors import ApiError
 from weft.server.options import ServerOptions
@@ -215,6 +217,34 @@ def test_the_access_log_leaves_out_refusals_and_silent_paths(path, status, is_ke
                                ("127.0.0.1:5", "GET", path, "1.1", status), None)
 
     assert AccessFilter(paths).filter(record) is is_kept
+
+
+def test_what_is_no_http_cannot_fill_the_log():
+    now = [0.0]
+    limited = LimitedWarnings(lambda: now[0])
+
+    def warned() -> str | None:
+        record = logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, "Invalid HTTP request received.", (), None)
+        return record.getMessage() if limited.filter(record) else None
+
+    assert len([line for line in (warned() for _ in range(50)) if line]) == 20
+    now[0] = 10.0
+    assert warned() == "Invalid HTTP request received. (30 warnings before it were not logged)"
+    now[0] = 20.0
+    assert warned() == "Invalid HTTP request received."
+    assert limited.filter(logging.LogRecord("uvicorn.error", logging.ERROR, "", 0, "An error", (), None))
+
+
+def test_uvicorn_takes_the_log_configuration_and_its_warnings_are_limited():
+    """In a process of its own, as the configuration changes the process's loggers."""
+    program = ("import logging, uvicorn; from weft.server.access_log import log_config; "
+               "from weft.server.options import ServerOptions; "
+               "uvicorn.Config(None, log_config=log_config(ServerOptions())); "
+               "[logging.getLogger('uvicorn.error').warning('Invalid HTTP request received.') for _ in range(50)]")
+
+    lines = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stderr
+
+    assert lines.count("Invalid HTTP request received.") == 20
 
 
 def test_outputs_are_part_of_the_lines_of_requests():
