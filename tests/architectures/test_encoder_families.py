@@ -96,6 +96,35 @@ def test_classifiers_of_encoders_give_transformers_logits(name, values, end, tmp
             assert torch.allclose(output.outputs.data, expected, atol=1e-4 * float(expected.abs().max()))
 
 
+def test_embedding_gemma_sees_half_a_window_on_each_side(tmp_path):
+    values = BERT | {"num_key_value_heads": 2, "head_dim": 16, "sliding_window": 12, "pad_token_id": 0,
+                     "use_bidirectional_attention": True, "query_pre_attn_scalar": 16, "sliding_window_pattern": 2}
+    model = write_model(tmp_path, "Gemma3TextModel", values)
+
+    compare(states(tmp_path), [token_states(model, ids) for ids in PROMPTS])
+
+    config = json.loads((tmp_path / "config.json").read_text()) | {"architectures": ["Gemma3ForCausalLM"]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match="use_bidirectional_attention"):
+        LLM(model=str(tmp_path), skip_tokenizer_init=True)
+
+
+def test_llama_as_an_encoder_sees_all_tokens_and_pools_as_its_config_says(tmp_path):
+    model = write_model(tmp_path, "LlamaModel", BERT | {"num_key_value_heads": 2, "pad_token_id": 0})
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(
+        config | {"architectures": ["LlamaBidirectionalModel"], "model_type": "llama_bidirec", "pooling": "avg"}))
+    with torch.inference_mode():
+        wanted = [model(torch.tensor([ids]), attention_mask=torch.zeros(1, 1, len(ids), len(ids))).last_hidden_state[0]
+                  for ids in PROMPTS]
+
+    compare(states(tmp_path), wanted)
+    with LLM(model=str(tmp_path), dtype="float32", skip_tokenizer_init=True, num_threads=1,
+             use_tqdm_on_load=False) as llm:
+        (output,) = llm.embed(PROMPTS[1:2], use_tqdm=False)
+    assert torch.allclose(torch.tensor(output.outputs.embedding), F.normalize(wanted[1].mean(0), dim=0), atol=1e-4)
+
+
 def test_the_new_architecture_of_gte_is_read_as_its_authors_publish_it(tmp_path):
     model = write_model(tmp_path, "GteModel", BERT | {"pad_token_id": 0})
     frequencies = (20000.0 * 8) ** (-torch.arange(0, 16, 2) / 16) / 8 ** (2 / 16)        # what their code calls "ntk"

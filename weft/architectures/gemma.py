@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from weft.architectures import keys
 from weft.architectures.gguf_names import gguf_names, shifted_norms
 from weft.architectures.parts import (
@@ -21,6 +23,7 @@ from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.rope import has_layer_ropes
 from weft.architectures.spec import AttentionSpec, BlockSpec, DecoderSpec, EmbeddingSpec, MLPSpec, QKNorm, RMSNorm, Rope
+from weft.cache.masks import Bidirectional
 
 _GGUF_NAMES = gguf_names(shifted_norms(1.0))
 
@@ -57,20 +60,23 @@ def gemma2(c: ConfigReader) -> DecoderSpec:
     return _sandwich(c, mixers, logit_softcap=_nullable(c, "final_logit_softcapping", 30.0))
 
 
-@architecture("Gemma3ForCausalLM")
+@architecture("Gemma3ForCausalLM", "Gemma3TextModel")
 def gemma3(c: ConfigReader) -> DecoderSpec:
-    """Gemma 3, text only. Source: arXiv:2503.19786; config.json of google/gemma-3-1b-it."""
+    """Gemma 3, text only, and EmbeddingGemma. Source: arXiv:2503.19786; config.json of google/gemma-3-1b-it."""
     every = c.positive("sliding_window_pattern", "_sliding_window_pattern", default=6)
     windows = layer_windows(c, sliding_window(c, default=4096),
                             [(i + 1) % every != 0 for i in range(keys.num_layers(c))])
     c.expect("attn_logit_softcapping", None)
-    bias = _common(c)
+    sees_both, bias = c.bool("use_bidirectional_attention", default=False), _common(c, is_causal=False)
     norm = QKNorm(norm=_norm(c))
     mixers = [
         attention(c, positions=_gemma3_rope(c, window), scale=_scale(c), qkv_bias=bias, out_bias=bias, qk_norm=norm,
                   window=window)
         for window in windows
     ]
+    if sees_both:           # half of the window is on each side
+        mixers = [replace(mixer, mask=Bidirectional(radius=None if window is None else window // 2))
+                  for mixer, window in zip(mixers, windows, strict=True)]
     return _sandwich(c, mixers, logit_softcap=c.positive_float("final_logit_softcapping", default=None))
 
 
@@ -96,10 +102,11 @@ def _sandwich(c: ConfigReader, mixers: list[AttentionSpec], *, logit_softcap: fl
                    tied=True, logit_softcap=logit_softcap, gguf=_GGUF_NAMES)
 
 
-def _common(c: ConfigReader) -> bool:
+def _common(c: ConfigReader, *, is_causal: bool = True) -> bool:
     """Check the keys that all three versions share. Returns whether attention has biases."""
     c.positive("head_dim")   # required: not hidden_size / num_attention_heads in this family
-    c.expect("use_bidirectional_attention", None, False)
+    if is_causal:
+        c.expect("use_bidirectional_attention", None, False)
     return c.bool("attention_bias", default=False)
 
 

@@ -10,10 +10,12 @@ from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec, MLPSpec
 
 
-@architecture("LlamaForCausalLM", "LLaMAForCausalLM")
+@architecture("LlamaForCausalLM", "LLaMAForCausalLM", "LlamaBidirectionalModel",
+              "LlamaBidirectionalForSequenceClassification")
 def llama(c: ConfigReader) -> DecoderSpec:
     """Llama 1 to 3.x. Source: arXiv:2302.13971, arXiv:2407.21783; config.json of meta-llama/Llama-3.1-8B."""
     norm = rms_norm(c)
+    c.harmless("pooling")         # of LlamaBidirectionalModel, which resolve/fixups.py reads
     bias = c.bool("attention_bias", default=False)
     block = BlockSpec(
         mixer=attention(c, positions=rope(c), qkv_bias=bias, out_bias=bias),

@@ -13,6 +13,7 @@ from weft.architectures.classifiers import classifier_of
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import Architecture
 from weft.architectures.spec import DecoderSpec, EncoderSpec, ModelSpec
+from weft.cache.masks import Bidirectional
 from weft.cache.need import TokensNeed
 from weft.checkpoint.reader import Checkpoint
 from weft.config.engine_config import EngineConfig, ModelConfig
@@ -61,6 +62,7 @@ def _built(config: EngineConfig, context: LayerContext, checkpoint: Checkpoint |
     if purpose.pools:
         return _pooling(spec, reader, purpose, chosen.name, config, checkpoint, context)
     assert isinstance(spec, DecoderSpec), "read_purpose refuses an encoder that should generate"
+    _check_causal(spec, config.model)
     model = Described(spec, reader, checkpoint, config.model.hf_config, context)
     _check_cache_dtype(model, config)
     return model
@@ -80,6 +82,13 @@ def _pooling(spec: ModelSpec, reader: ConfigReader, purpose: Purpose, architectu
     if not keys.is_causal and isinstance(spec, DecoderSpec):
         spec = bidirectional(spec)
     return DescribedPooling(spec, pooler, reader, checkpoint, context)
+
+
+def _check_causal(spec: DecoderSpec, model: ModelConfig) -> None:
+    """ConfigError for a model that should generate although its tokens see later ones."""
+    if any(isinstance(getattr(block.mixer, "mask", None), Bidirectional) for block in spec.blocks):
+        raise ConfigError("use_bidirectional_attention", True, expected="false for a model that generates",
+                          source=model.config_source, hint='runner="pooling" makes an embedder of it.')
 
 
 def _transformers_reason(model: ModelConfig) -> str | None:
