@@ -28,8 +28,8 @@ PAGE = ROOT / "docs" / "models.md"
 # The files with tests that prove something.
 FILES = ("tests/architectures/test_against_transformers.py", "tests/architectures/test_state_models.py",
          "tests/architectures/test_encoders.py", "tests/architectures/test_encoder_families.py",
-         "tests/architectures/test_quantized_families.py",
-         "tests/architectures/test_gguf.py", "tests/test_quantize_at_load.py",
+         "tests/architectures/test_quantized_families.py", "tests/test_quantize_at_load.py",
+         "tests/architectures/test_gguf.py", "tests/architectures/test_gguf_encoders.py",
          "tests/pooling/test_classifiers.py", "tests/pooling/test_rewards.py",
          "tests/models/test_sharded_models.py", "tests/models/transformers/test_transformers_model.py",
          "tests/models/transformers/test_transformers_encoders.py",

@@ -17,6 +17,7 @@ from weft.architectures.encoders import (
     encoder_names,
     learned_positions,
 )
+from weft.architectures.gguf_names import GGUF_ENCODER, gguf_names
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import EncoderSpec
@@ -44,4 +45,5 @@ def _bert(c: ConfigReader, prefix: str) -> EncoderSpec:
     c.expect("position_embedding_type", None, "absolute")
     norm = bert_norm(c)
     return encoder(c, embedding=embedding(c, norm=norm, positions=learned_positions(c)), names=_NAMES[prefix],
-                   blocks=[encoder_block(c, norm=norm)] * keys.num_layers(c), classifier=pooled_classifier(c, prefix))
+                   blocks=[encoder_block(c, norm=norm)] * keys.num_layers(c), classifier=pooled_classifier(c, prefix),
+                   gguf=gguf_names(GGUF_ENCODER))

@@ -36,6 +36,13 @@ GGUF_POST_NORMS = {
     "blk.{i}.post_attention_norm": "blocks.{i}.mixer_post_norm",
     "blk.{i}.post_ffw_norm": "blocks.{i}.ffn_post_norm",
 }
+GGUF_ENCODER = {
+    "token_types": "embedding.token_types",
+    "position_embd": "embedding.positions",
+    "token_embd_norm": "embedding.norm",
+    "blk.{i}.attn_output_norm": "blocks.{i}.mixer_norm",
+    "blk.{i}.layer_output_norm": "blocks.{i}.ffn_norm",
+}
 # Tensors that need no loading. `resolve/gguf/config.py` reads the rotary factors into the config.
 _IGNORED = ("rope_freqs", "rope_factors_long", "rope_factors_short", "blk.{i}.attn_rot_embd")
 

@@ -13,6 +13,7 @@ from weft.architectures.encoders import (
     encoder_block,
     encoder_names,
 )
+from weft.architectures.gguf_names import GGUF_ENCODER, gguf_names
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import Activation, Alibi, EncoderSpec, MLPSpec
@@ -37,4 +38,4 @@ def jina_bert(c: ConfigReader) -> EncoderSpec:
     norm = bert_norm(c)
     return encoder(c, embedding=embedding(c, norm=norm), names=_NAMES, pooling="mean",
                    blocks=[encoder_block(c, norm=norm, ffn=ffn, positions=Alibi())] * keys.num_layers(c),
-                   classifier=pooled_classifier(c, "bert."))
+                   classifier=pooled_classifier(c, "bert."), gguf=gguf_names(GGUF_ENCODER))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from weft.architectures import keys
 from weft.architectures.encoders import embedding, encoder, encoder_block, encoder_names
+from weft.architectures.gguf_names import GGUF_ENCODER, GGUF_FUSED_QKV, gguf_names
 from weft.architectures.parts import gated_mlp, layer_norm
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
@@ -32,7 +33,7 @@ def modernbert(c: ConfigReader) -> EncoderSpec:
     """ModernBERT. Source: arXiv:2412.13663; config.json of answerdotai/ModernBERT-base."""
     c.harmless("tie_word_embeddings", "embedding_dropout", "mlp_dropout", "initializer_cutoff_factor", "decoder_bias",
                "classifier_bias", "deterministic_flash_attn", "sparse_prediction", "sparse_pred_ignore_index",
-               "layer_norm_eps", "position_embedding_type", "reference_compile", "repad_logits_with_grad")
+               "position_embedding_type", "reference_compile", "repad_logits_with_grad")
     norm = layer_norm(c, has_bias=c.bool("norm_bias", default=False))
     blocks = [_block(c, is_local) for is_local in _local_layers(c)]
     blocks[0] = replace(blocks[0], mixer_norm=None)                            # the embedding's norm is its norm
@@ -43,7 +44,9 @@ def modernbert(c: ConfigReader) -> EncoderSpec:
     pooling = c.choice("classifier_pooling", allowed=("cls", "mean"), default="cls")
     return encoder(c, embedding=embedding(c, norm=norm, token_types=None), blocks=blocks, final_norm=norm, names=_NAMES,
                    classifier=ClassifierSpec(layers=head, pooling=pooling),
-                   token_classifier=ClassifierSpec(layers=head, pooling=None))
+                   token_classifier=ClassifierSpec(layers=head, pooling=None),
+                   gguf=gguf_names(GGUF_ENCODER, GGUF_FUSED_QKV, {"blk.{i}.ffn_up": (
+                       "blocks.{i}.ffn.gate", "blocks.{i}.ffn.up")}))
 
 
 def _local_layers(c: ConfigReader) -> list[bool]:

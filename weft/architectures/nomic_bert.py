@@ -12,6 +12,7 @@ from weft.architectures.encoders import (
     encoder_block,
     encoder_names,
 )
+from weft.architectures.gguf_names import GGUF_ENCODER, GGUF_FUSED_QKV, gguf_names
 from weft.architectures.parts import layer_norm, rope
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
@@ -43,7 +44,7 @@ def nomic_bert(c: ConfigReader) -> EncoderSpec:
     block = encoder_block(c, norm=norm, ffn=ffn, has_bias=False, positions=rope(c, theta=1000.0))
     return encoder(c, embedding=embedding(c, norm=norm), blocks=[block] * keys.num_layers(c), pooling="mean",
                    names=encoder_names("nomic_bert.", BERT_EMBEDDING, _BOTH, _NOMIC),
-                   classifier=pooled_classifier(c, "nomic_bert."))
+                   classifier=pooled_classifier(c, "nomic_bert."), gguf=gguf_names(GGUF_ENCODER, GGUF_FUSED_QKV))
 
 
 @architecture("JinaEmbeddingsV3Model", "JinaEmbeddingsV3ForMaskedLM")

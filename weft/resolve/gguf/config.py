@@ -35,6 +35,7 @@ KEYS: Mapping[str, str] = {
 _NEEDED = ("block_count", "embedding_length", "attention.head_count")
 # Keys that do not change the output, unless code below reads them.
 _HARMLESS = ("vocab_size", "tensor_data_layout", "rope.scaling.finetuned", "rope.scaling.original_context_length")
+_POOLINGS = {None: None, 0: None, 1: "MEAN", 2: "CLS", 3: "LAST"}            # llama.cpp's numbers; 4 are classifiers
 _MAX_FACTORS = 4096         # most values in a tensor of rotary factors, which has one for each pair of a head's values
 
 
@@ -92,6 +93,8 @@ class _Metadata:
         self._copy_keys()
         self._sizes()
         self._layers()
+        if self.family.is_encoder:
+            self._encoder()
         if self.family.has_rope:
             self._rope()
         self._tokens()
@@ -217,7 +220,7 @@ class _Metadata:
     def _layers(self) -> None:
         """Set which layers have a sliding window, and which layers of a mixture of experts have none."""
         name, layers = "attention.sliding_window_pattern", self.number("block_count")
-        pattern = self.get(name)
+        pattern = None if name in self.family.keys else self.get(name)
         if isinstance(layers, int) and 1 <= layers <= len(self.tensors):
             if isinstance(pattern, int) and pattern > 1:
                 pattern = [(layer + 1) % pattern != 0 for layer in range(layers)]
@@ -229,6 +232,18 @@ class _Metadata:
             self._set("layer_types", types, f"{self.name}.{name}")
         elif pattern is not None and not isinstance(pattern, int):
             raise self.error(name, pattern, "a number or a list of booleans")
+
+    def _encoder(self) -> None:
+        """Set the number of token types, and how states become a vector."""
+        types, name = self.tensors.get("token_types.weight"), "pooling_type"
+        count = 0 if types is None else types.shape[0] if len(types.shape) == 2 else 1
+        self._set("type_vocab_size", count, "tensor token_types.weight")
+        kind = self.get(name)
+        if kind not in _POOLINGS:
+            raise NotBuiltError(f"{self.name}.{name}", kind, expected=f"one of {', '.join(map(str, _POOLINGS))}",
+                                source=str(self.gguf.path), hint="weft reads no classifiers out of GGUF files yet.")
+        if _POOLINGS[kind] is not None:
+            self._set("pooler_config", {"seq_pooling_type": _POOLINGS[kind]}, f"{self.name}.{name}")
 
     def _rope(self) -> None:
         rope: dict[str, Any] = {"rope_type": "default", "rope_theta": self.number("rope.freq_base", 10000.0)}

@@ -25,7 +25,8 @@ class GGUFFamily:
     local_rope_base: the rotary base of layers with a window, unless the file says another; None: all layers have one.
     is_latent: the family has latent attention (MLA), whose head sizes have separate keys.
     wide_scale_layers: for families with `query_pre_attn_scalar`, which files do not state: the number of layers of the
-        largest model, where it is hidden_size / heads. In the other models it is head_dim.
+        largest model, where it is hidden_size / heads. In the other models it is head_dim. 0: in all.
+    is_encoder: files may have a table of token types, and say how states are pooled.
     """
 
     architecture: str
@@ -41,6 +42,7 @@ class GGUFFamily:
     if_above: Mapping[str, tuple[int, GGUFFamily]] = field(default_factory=dict)
     if_true: Mapping[str, GGUFFamily] = field(default_factory=dict)
     wide_scale_layers: int | None = None
+    is_encoder: bool = False
 
 
 _BIASES = {"attention_bias": "attn_q.bias", "mlp_bias": "ffn_up.bias"}
@@ -80,7 +82,23 @@ _MAMBA = GGUFFamily(
         "ssm.conv_kernel": "conv_kernel", "ssm.state_size": "state_size", "ssm.time_step_rank": "time_step_rank"})
 _MAMBA2_KEYS = {"ssm.time_step_rank": "num_heads", "ssm.group_count": "n_groups"}
 
+_BERT = GGUFFamily(architecture="BertModel", model_type="bert", has_rope=False, head_dim=None, is_encoder=True,
+                   keys=_NO_KV | {"attention.causal": None})
+
 GGUF_FAMILIES: Mapping[str, GGUFFamily] = {
+    # RoBERTa and XLM-RoBERTa are written as BERT: the rows before the first position are left out.
+    "bert": _BERT,
+    "nomic-bert": replace(_BERT, architecture="NomicBertModel", model_type="nomic_bert", has_rope=True),
+    "jina-bert-v2": replace(_BERT, architecture="JinaBertModel", constants={
+        "position_embedding_type": "alibi", "feed_forward_type": "geglu"}),
+    "modern-bert": replace(_BERT, architecture="ModernBertModel", model_type="modernbert", has_rope=True,
+                           local_rope_base=10000.0, keys=dict(_BERT.keys) | {
+                               "attention.sliding_window": "local_attention", "rope.freq_base_swa": None,
+                               "attention.sliding_window_pattern": "global_attn_every_n_layers"}),
+    "gemma-embedding": GGUFFamily(
+        architecture="Gemma3TextModel", model_type="gemma3_text", flags=_QKV_BIAS, is_encoder=True, keys={
+            "rope.freq_base_swa": None, "attention.causal": None}, local_rope_base=10000.0, wide_scale_layers=0,
+        constants={"use_bidirectional_attention": True}),
     "llama": GGUFFamily(architecture="LlamaForCausalLM", model_type="llama", flags=_BIASES,
                         if_above={"expert_count": (0, _MIXTRAL), "attention.sliding_window": (0, _MISTRAL)}),
     "qwen": GGUFFamily(architecture="QWenLMHeadModel", model_type="qwen", head_dim="kv_channels", keys=_NO_KV | {
