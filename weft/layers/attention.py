@@ -165,8 +165,10 @@ def _alibi(spec: AttentionSpec, heads: Span) -> AlibiBias | None:
 
 def _own_table(spec: AttentionSpec, heads: Span, context: LayerContext) -> BiasTable | None:
     """The table of a relative bias that no other block shares."""
-    is_own = isinstance(spec.positions, RelativeBias) and not spec.positions.is_shared
-    return BiasTable(spec.positions, heads, context=context) if is_own else None
+    positions = spec.positions
+    if not isinstance(positions, RelativeBias) or positions.is_shared:
+        return None
+    return BiasTable(positions, heads, context=context)
 
 
 def _distance_projections(spec: AttentionSpec, hidden_size: int, queries: Extent,

@@ -138,7 +138,7 @@ class Stack(Layer):
         shared = [x for x in found if isinstance(x, Disentangled) or (isinstance(x, RelativeBias) and x.is_shared)]
         if not shared:
             return None
-        heads = {getattr(block.mixer, "num_heads", None) for block in spec.blocks}
+        heads = {getattr(block.mixer, "num_heads", 0) for block in spec.blocks}
         if len(shared) > 1 or len(heads) > 1:
             raise DescriptionError("blocks", ", ".join(each.describe() for each in shared),
                                    expected="one table of distances for all blocks, of as many heads each")
