@@ -44,7 +44,7 @@ def test_every_key_of_a_published_config_is_read_or_known_to_be_harmless(name):
 def test_every_family_has_a_tiny_model_and_a_source():
     covered = {tiny.cls for tiny in (VARIANTS | STATE_VARIANTS).values()} | {"QWenLMHeadModel"}
     covered |= tiny_encoders.ARCHITECTURES | encoder_kinds.ARCHITECTURES | {
-        "JinaBertModel", "NewModel", "InternLM2ForCausalLM"}          # in files of their own, as Transformers lacks them
+        "JinaBertModel", "NewModel", "InternLM2ForCausalLM"}       # in files of their own: Transformers lacks them
     for name, entry in families().items():
         assert covered & set(entry.describe.__weft_architectures__), f"{name} has no tiny model"
         assert "Source:" in entry.describe.__doc__, f"{name} does not say where it is described"

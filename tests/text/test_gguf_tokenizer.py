@@ -215,7 +215,7 @@ def test_a_token_that_ends_turns_is_a_control_token_whatever_the_file_says(tmp_p
 @pytest.mark.parametrize("change, error, said", [
     ({"ggml__tokens": None}, ConfigError, "tokenizer.ggml.tokens = None"),
     ({"ggml__model": None}, ConfigError, "tokenizer.ggml.model = None"),
-    ({"ggml__model": "rwkv"}, NotBuiltError, "tokenizer.ggml.model = 'rwkv'.*expected gpt2 or llama"),
+    ({"ggml__model": "rwkv"}, NotBuiltError, "tokenizer.ggml.model = 'rwkv'.*expected gpt2, llama, bert or t5"),
     ({"ggml__pre": "foo"}, NotBuiltError, "tokenizer.ggml.pre = 'foo'.*expected one of default, gpt-2"),
     ({"ggml__merges": None}, ConfigError, "tokenizer.ggml.merges = None"),
     ({"ggml__merges": ["ab"]}, ConfigError, r"tokenizer.ggml.merges\[0\] = 'ab'"),

@@ -17,11 +17,12 @@ from weft.resolve.gguf.files import parts_of
 from weft.resolve.gguf.header import read_gguf
 from weft.resolve.gguf.tokens import CONTROL, END_TOKENS, NORMAL, PREFIX, UNKNOWN, UNUSED, USER_DEFINED
 from weft.text.backend_tokenizer import BackendTokenizer
+from weft.text.gguf_encoder_words import around, unigrams, word_pieces
 from weft.text.gguf_words import WORD_RULES, WordRule
 
 logger = logging.getLogger("weft")
 
-_SPECIAL = ("bos", "eos", "unknown", "padding", "seperator", "mask")           # spelled as in the metadata keys
+_SPECIAL = ("bos", "eos", "unknown", "padding", "seperator", "mask", "cls")    # spelled as in the metadata keys
 _DEFAULT_IDS = {"llama": {"bos": 1, "eos": 2, "unknown": 0}, "gpt2": {}}     # for files without the keys
 _HINT = "Pass --tokenizer DIR, or skip_tokenizer_init=True to work with token ids only."
 
@@ -32,7 +33,8 @@ def gguf_tokenizer(path: Path) -> BackendTokenizer:
     text = source.get("tokenizer.huggingface.json", str, None)
     backend = source.backend() if text is None else Tokenizer.from_str(text)
     tokens = {f"{kind}_token": token for kind, name in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"),
-                                                        ("pad", "padding"), ("sep", "seperator"), ("mask", "mask"))
+                                                        ("pad", "padding"), ("sep", "seperator"), ("mask", "mask"),
+                                                        ("cls", "cls"))
               if (token := source.special(name)) is not None}
     templates = source.chat_templates()
     return BackendTokenizer(backend, named=tokens, chat_template=templates,
@@ -109,16 +111,51 @@ class TokenizerKeys:
 
     def backend(self) -> Tokenizer:
         """The tokenizer itself, with its added tokens."""
+        if self.kind in ("bert", "t5"):
+            return self._encoders()
         if self.kind == "gpt2":
             tokenizer, adds_bos = self._byte_level()
         elif self.kind == "llama":
             tokenizer, adds_bos = self._sentencepiece(), True
         else:
-            raise NotBuiltError(f"{PREFIX}model", self.kind, expected="gpt2 or llama", source=str(self.path),
+            raise NotBuiltError(f"{PREFIX}model", self.kind, expected="gpt2, llama, bert or t5", source=str(self.path),
                                 hint=f"weft does not read other tokenizers out of GGUF files yet. {_HINT}")
         self._add_tokens(tokenizer)
         self._add_ends(tokenizer, adds_bos)
         return tokenizer
+
+    def _encoders(self) -> Tokenizer:
+        """WordPiece (bert) or unigrams (t5), with the ends that an encoder's texts have."""
+        first, last = self.special("bos") or self.special("cls"), self.special("seperator") or self.special("eos")
+        if self.kind == "bert":
+            first, last = first or "[CLS]", last or "[SEP]"
+            tokenizer = word_pieces(self.tokens, self.types == NORMAL, self.special("unknown") or "[UNK]")
+        else:
+            first = first if self.get(f"{PREFIX}add_bos_token", bool, False) else None
+            tokenizer = self._unigrams()
+        self._add_tokens(tokenizer)
+        ends = [token for token in (first, last) if token is not None]
+        ids = {token: number for token in ends if (number := tokenizer.token_to_id(token)) is not None}
+        if len(ids) < len({*ends}):
+            raise self.error(f"{PREFIX}tokens", self.tokens, f"the tokens {' and '.join(ends)}")
+        tokenizer.post_processor = around(first, last, ids, has_types=self.kind == "bert")
+        return tokenizer
+
+    def _unigrams(self) -> Tokenizer:
+        scores, characters = self._scores(), self.get(f"{PREFIX}precompiled_charsmap", np.ndarray, None)
+        unknown = self._special_ids["unknown"]
+        if unknown is None:
+            raise self.error(f"{PREFIX}unknown_token_id", None, "the id of a token")
+        return unigrams(self.tokens, scores, unknown,
+                        characters=None if characters is None else characters.astype(np.uint8).tobytes(),
+                        adds_space=self.get(f"{PREFIX}add_space_prefix", bool, True),
+                        merges_spaces=self.get(f"{PREFIX}remove_extra_whitespaces", bool, True))
+
+    def _scores(self) -> np.ndarray:
+        scores = self.get(f"{PREFIX}scores", np.ndarray)
+        if len(scores) != len(self.tokens):
+            raise self.error(f"{PREFIX}scores", scores, f"{len(self.tokens)} numbers, one for each token")
+        return scores
 
     def _vocabulary(self) -> dict[str, int]:
         """{token: id}, without padding ids. Of equal tokens the first one counts."""
@@ -168,9 +205,7 @@ class TokenizerKeys:
     def _merges(self, vocabulary: dict[str, int]) -> list[tuple[str, str]]:
         """SentencePiece's rule (merge the neighbours whose union has the highest score) as a list of merges, in order.
         """
-        scores = self.get(f"{PREFIX}scores", np.ndarray)
-        if len(scores) != len(self.tokens):
-            raise self.error(f"{PREFIX}scores", scores, f"{len(self.tokens)} numbers, one for each token")
+        scores = self._scores()
         order = np.argsort(-scores.astype(np.float64), kind="stable")
         pieces = (self.tokens[i] for i in order.tolist() if self.types[i] == NORMAL)
         return [(piece[:cut], piece[cut:]) for piece in pieces for cut in range(1, len(piece))
