@@ -125,6 +125,7 @@ def test_llama_as_an_encoder_sees_all_tokens_and_pools_as_its_config_says(tmp_pa
     assert torch.allclose(torch.tensor(output.outputs.embedding), F.normalize(wanted[1].mean(0), dim=0), atol=1e-4)
 
 
+@pytest.mark.proves("tested", None, "NewModel")
 def test_the_new_architecture_of_gte_is_read_as_its_authors_publish_it(tmp_path):
     model = write_model(tmp_path, "GteModel", BERT | {"pad_token_id": 0})
     frequencies = (20000.0 * 8) ** (-torch.arange(0, 16, 2) / 16) / 8 ** (2 / 16)        # what their code calls "ntk"
@@ -140,6 +141,7 @@ def test_the_new_architecture_of_gte_is_read_as_its_authors_publish_it(tmp_path)
     compare(states(tmp_path), [token_states(model, ids) for ids in PROMPTS])
 
 
+@pytest.mark.proves("tested", None, "JinaBertModel")
 @pytest.mark.parametrize("isa", ["auto", "reference"])
 def test_jina_bert_counts_distances_on_both_sides(isa, tmp_path):
     model = JinaBert()
