@@ -7,7 +7,8 @@ import math
 import encoder_kinds
 import pytest
 import tiny_encoders
-from published_configs import PUBLISHED
+from published_configs import PUBLISHED as DECODERS
+from published_encoders import PUBLISHED_ENCODERS
 from tiny_variants import STATE_VARIANTS, VARIANTS
 
 from weft.architectures.keys import ACTIVATIONS
@@ -16,9 +17,11 @@ from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import families
 from weft.architectures.spec import Alibi, DecoderSpec, LinearScaling, MoESpec
 from weft.errors import ConfigError
-from weft.models.registry.support import tested
+from weft.models.registry import support
 from weft.models.sizes import model_of, num_parameters
 from weft.ops import activation
+
+PUBLISHED = DECODERS | PUBLISHED_ENCODERS
 
 
 def describe(config: dict) -> tuple[DecoderSpec, ConfigReader]:
@@ -45,7 +48,7 @@ def test_every_key_of_a_published_config_is_read_or_known_to_be_harmless(name):
 def test_every_family_has_a_tiny_model_and_a_source():
     covered = {tiny.cls for tiny in (VARIANTS | STATE_VARIANTS).values()} | {"QWenLMHeadModel"}
     covered |= tiny_encoders.ARCHITECTURES | encoder_kinds.ARCHITECTURES
-    covered |= {name for name, columns in tested().items() if "tested" in columns}      # by files of their own
+    covered |= {name for name, columns in support.tested().items() if "tested" in columns}      # by files of their own
     for name, entry in families().items():
         assert covered & set(entry.describe.__weft_architectures__), f"{name} has no tiny model"
         assert "Source:" in entry.describe.__doc__, f"{name} does not say where it is described"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from weft.architectures import keys
 from weft.architectures.pooling_spec import ClassifierSpec, DenseSpec
 from weft.architectures.reader import ConfigReader
 from weft.architectures.spec import EncoderSpec, ModelSpec
@@ -104,7 +105,7 @@ def pooled_classifier(c: ConfigReader, prefix: str, *, act: str = "tanh") -> Cla
     prefix: of the body's names ("bert.").
     """
     return ClassifierSpec(pooling="cls", layers=(
-        DenseSpec(names=(f"{prefix}pooler.dense",), out_features=c.positive("hidden_size"), act=act),
+        DenseSpec(names=(f"{prefix}pooler.dense",), out_features=keys.hidden_size(c), act=act),
         DenseSpec(names=("classifier",), out_features=None)))
 
 
@@ -114,5 +115,5 @@ def dense_classifier(c: ConfigReader, dense: str, out: str, *, act: str) -> Clas
     dense, out: stems of their names in a checkpoint. act: of the first.
     """
     return ClassifierSpec(pooling="cls", layers=(
-        DenseSpec(names=(dense,), out_features=c.positive("hidden_size", "dim"), act=act),
+        DenseSpec(names=(dense,), out_features=keys.hidden_size(c), act=act),
         DenseSpec(names=(out,), out_features=None)))

@@ -31,12 +31,13 @@ _JINA = {_LAYER + "mixer.Wqkv": _QKV, _LAYER + "mixer.out_proj": "blocks.{i}.mix
 def nomic_bert(c: ConfigReader) -> EncoderSpec:
     """Nomic BERT. Source: arXiv:2402.01613; config.json of nomic-ai/nomic-embed-text-v1.5."""
     for key in ("prenorm", "parallel_block", "use_rms_norm", "qkv_proj_bias", "mlp_fc1_bias", "mlp_fc2_bias", "causal",
+                "scale_attn_by_inverse_layer_idx",
                 "rotary_emb_interleaved"):
         c.expect(key, False)
     c.expect("moe_every_n_layers", None, 0)
     c.harmless("num_experts", "moe_top_k", "rotary_kwargs", "max_trained_positions", "rotary_scaling_factor",
                "rotary_emb_scale_base", "pad_vocab_size_multiple", "use_flash_attn", "fused_bias_fc",
-               "fused_dropout_add_ln", "use_xentropy", "tie_word_embeddings")
+               "fused_dropout_add_ln", "use_xentropy", "tie_word_embeddings", "dense_seq_output", "scale_attn_weights")
     act = c.choice("hidden_act", "activation_function", allowed=("silu", "swiglu"), default="silu")
     ffn = MLPSpec(intermediate_size=c.positive("intermediate_size", "n_inner"), gated=True,
                   act="silu" if act == "swiglu" else act)

@@ -49,7 +49,8 @@ def umt5_encoder(c: ConfigReader) -> EncoderSpec:
 
 
 def _encoder(c: ConfigReader, names: NameMap, *, is_shared: bool) -> EncoderSpec:
-    c.harmless("num_decoder_layers", "dropout_rate", "dense_act_fn", "is_gated_act", "scale_decoder_outputs")
+    c.harmless("num_decoder_layers", "dropout_rate", "dense_act_fn", "is_gated_act", "scale_decoder_outputs",
+               "output_past")
     act, is_gated = _ACTS[c.choice("feed_forward_proj", allowed=tuple(_ACTS), default="relu")]
     norm = RMSNorm(eps=c.positive_float("layer_norm_epsilon", default=1e-6))
     bias = RelativeBias(num_buckets=c.positive("relative_attention_num_buckets", default=32), is_shared=is_shared,
