@@ -86,19 +86,6 @@ _BERT = GGUFFamily(architecture="BertModel", model_type="bert", has_rope=False, 
                    keys=_NO_KV | {"attention.causal": None})
 
 GGUF_FAMILIES: Mapping[str, GGUFFamily] = {
-    # RoBERTa and XLM-RoBERTa are written as BERT: the rows before the first position are left out.
-    "bert": _BERT,
-    "nomic-bert": replace(_BERT, architecture="NomicBertModel", model_type="nomic_bert", has_rope=True),
-    "jina-bert-v2": replace(_BERT, architecture="JinaBertModel", constants={
-        "position_embedding_type": "alibi", "feed_forward_type": "geglu"}),
-    "modern-bert": replace(_BERT, architecture="ModernBertModel", model_type="modernbert", has_rope=True,
-                           local_rope_base=10000.0, keys=dict(_BERT.keys) | {
-                               "attention.sliding_window": "local_attention", "rope.freq_base_swa": None,
-                               "attention.sliding_window_pattern": "global_attn_every_n_layers"}),
-    "gemma-embedding": GGUFFamily(
-        architecture="Gemma3TextModel", model_type="gemma3_text", flags=_QKV_BIAS, is_encoder=True, keys={
-            "rope.freq_base_swa": None, "attention.causal": None}, local_rope_base=10000.0, wide_scale_layers=0,
-        constants={"use_bidirectional_attention": True}),
     "llama": GGUFFamily(architecture="LlamaForCausalLM", model_type="llama", flags=_BIASES,
                         if_above={"expert_count": (0, _MIXTRAL), "attention.sliding_window": (0, _MISTRAL)}),
     "qwen": GGUFFamily(architecture="QWenLMHeadModel", model_type="qwen", head_dim="kv_channels", keys=_NO_KV | {
@@ -150,4 +137,17 @@ GGUF_FAMILIES: Mapping[str, GGUFFamily] = {
     "arcee": GGUFFamily(architecture="ArceeForCausalLM", model_type="arcee", flags=_BIASES),
     "seed_oss": GGUFFamily(architecture="SeedOssForCausalLM", model_type="seed_oss", flags=_BIASES | {
         "attention_out_bias": "attn_output.bias"}),
+    # RoBERTa and XLM-RoBERTa are written as BERT: the rows before the first position are left out.
+    "bert": _BERT,
+    "nomic-bert": replace(_BERT, architecture="NomicBertModel", model_type="nomic_bert", has_rope=True),
+    "jina-bert-v2": replace(_BERT, architecture="JinaBertModel", constants={
+        "position_embedding_type": "alibi", "feed_forward_type": "geglu"}),
+    "modern-bert": replace(_BERT, architecture="ModernBertModel", model_type="modernbert", has_rope=True,
+                           local_rope_base=10000.0, keys=dict(_BERT.keys) | {
+                               "attention.sliding_window": "local_attention", "rope.freq_base_swa": None,
+                               "attention.sliding_window_pattern": "global_attn_every_n_layers"}),
+    "gemma-embedding": GGUFFamily(
+        architecture="Gemma3TextModel", model_type="gemma3_text", flags=_QKV_BIAS, is_encoder=True, keys={
+            "rope.freq_base_swa": None, "attention.causal": None}, local_rope_base=10000.0, wide_scale_layers=0,
+        constants={"use_bidirectional_attention": True}),
 }
