@@ -16,7 +16,7 @@ from weft.ops.attention import (
 )
 from weft.ops.attention.by_piece import by_piece
 
-HEADS, SIZE, LENGTHS = 3, 8, (1, 40, 17)
+HEADS, SIZE, LENGTHS, BLOCKS = 3, 8, (1, 200, 17), 13           # the second has several tiles and blocks of keys
 RANDOM = torch.Generator().manual_seed(4)
 
 
@@ -29,12 +29,12 @@ def terms(*, keys: bool = True, queries: bool = True, farthest: int = 9) -> Rela
 def run(kernel, relative: RelativeTerms | None, radius: int | None = None) -> torch.Tensor:
     random = torch.Generator().manual_seed(7)
     q, k, v = (torch.randn(sum(LENGTHS), HEADS, SIZE, generator=random) for _ in range(3))
-    table = np.arange(9, dtype=np.int32).reshape(3, 3)
+    table = np.arange(3 * BLOCKS, dtype=np.int32).reshape(3, BLOCKS)
     at = np.concatenate([np.arange(n) for n in LENGTHS])
     slots = table[np.repeat(np.arange(3), LENGTHS), at // 16] * 16 + at % 16
     plan = attention_plan(query_lens=LENGTHS, seq_lens=LENGTHS, num_decodes=1, slots=slots, table=table, window=None,
                           block_size=16, ranges=ranges.bidirectional(LENGTHS, LENGTHS, radius))
-    caches = [torch.zeros(9, HEADS, 16, SIZE) for _ in range(2)]
+    caches = [torch.zeros(3 * BLOCKS, HEADS, 16, SIZE) for _ in range(2)]
     return kernel(q, k, v, *caches, plan, AttentionParams(scale=0.3, relative=relative))
 
 

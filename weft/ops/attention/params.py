@@ -29,6 +29,9 @@ class AlibiBias:
         return slopes * (key_positions - last_position) * self.scale
 
 
+_KEYS = 128           # fewest keys of a block of RelativeTerms, which makes products for n + keys - 1 distances
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class RelativeTerms:
     """Products of queries and keys with vectors for their distance, which a layer adds to q·k before the scale.
@@ -45,18 +48,32 @@ class RelativeTerms:
 
     def products(self, q: Tensor, k: Tensor, distances: Tensor) -> Tensor:
         """[s, H, n, L] float32, unscaled: what is added to q·k. q: [s, H, n, D]; k: [s, H, L, D]; distances: [s, n, L]
-        int64, key position - query position.
+        int64, key position - query position; queries are neighbours, and so are keys.
         """
-        most = self.rows.shape[0] // 2
-        rows = self.rows[distances.clamp(-most, most) + most].unsqueeze(1)                     # [s, 1, n, L]
+        return torch.cat([self._of_sequence(*each) for each in zip(q, k, distances[:, 0, 0].tolist(), strict=True)])
+
+    def _of_sequence(self, q: Tensor, k: Tensor, first: int) -> Tensor:
+        """[1, H, n, L]. first: distance of the first key from the first query."""
+        length, block = k.shape[1], max(_KEYS, q.shape[1])
+        blocks = [self._of_block(q, k[:, start : start + block], first + start) for start in range(0, length, block)]
+        return torch.cat(blocks, dim=2).unsqueeze(0)
+
+    def _of_block(self, q: Tensor, k: Tensor, first: int) -> Tensor:
+        """[H, n, L] of some keys. Products are made for each distance there is, R = n + L - 1.
+
+        The product of query i and key j is that of distance first + j - i. So each query's row begins one further left,
+        and each key's one further right: both are views of the products, and nothing is gathered.
+        """
+        (heads, n, _), length, most = q.shape, k.shape[1], self.rows.shape[0] // 2
+        count = n + length - 1
+        rows = self.rows[(torch.arange(count) + first - (n - 1)).clamp(-most, most) + most]
         total = q.new_zeros((), dtype=torch.float32)
         if self.keys is not None:
-            by_row = torch.matmul(q, self.keys.transpose(-1, -2))                              # [s, H, n, N]
-            total = total + by_row.gather(-1, rows.expand(-1, q.shape[1], -1, -1))
+            each = torch.matmul(q, self.keys[:, rows].transpose(1, 2)).float()                   # [H, n, R]
+            total = total + each.as_strided((heads, n, length), (n * count, count - 1, 1), n - 1)
         if self.queries is not None:
-            by_row = torch.matmul(k, self.queries.transpose(-1, -2))                           # [s, H, L, N]
-            index = rows.transpose(-1, -2).expand(-1, q.shape[1], -1, -1)
-            total = total + by_row.gather(-1, index).transpose(-1, -2)
+            each = torch.matmul(k, self.queries[:, rows.flip(0)].transpose(1, 2)).float()        # [H, L, R]
+            total = total + each.as_strided((heads, n, length), (length * count, 1, count - 1), length - 1)
         return total
 
 

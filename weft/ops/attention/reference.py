@@ -60,8 +60,9 @@ def run(q: Tensor, k: Tensor | None, v: Tensor | None, k_cache: Tensor, v_cache:
 def _relative(terms: RelativeTerms, q: Tensor, k: Tensor, distances: Tensor) -> Tensor:
     """[H, q, L] of q [q, H, D] and k [L, H, D], one distance after another."""
     most, out = terms.rows.shape[0] // 2, torch.zeros(q.shape[1], *distances.shape)
+    distances = distances.clamp(-most, most)
     for distance in distances.unique().tolist():
-        row, pairs = terms.rows[max(-most, min(most, distance)) + most], distances == distance
+        row, pairs = terms.rows[distance + most], distances == distance
         if terms.keys is not None:
             out += pairs * torch.einsum("qhd,hd->hq", q, terms.keys[:, row].float()).unsqueeze(2)
         if terms.queries is not None:
