@@ -67,6 +67,29 @@ def test_sliders_and_empty_fields_show_the_models_defaults_and_leave_them_to_the
     assert (engine.params.temperature, engine.params.seed, engine.params.stop) == (0.35, None, [])
 
 
+def test_a_model_that_is_not_loaded_yet_tells_its_defaults_after_its_first_answer(page):
+    seen = []
+
+    def answer(route):
+        cards = route.fetch().json()
+        if not seen:
+            cards["data"] = [card | {"meta": None, "max_model_len": None} for card in cards["data"]]
+        seen.append(cards)
+        route.fulfill(json=cards)
+
+    page.route("**/v1/models", answer)
+    page.reload()
+    expect(page.locator("#context")).to_have_text("not loaded yet")
+    page.get_by_role("combobox", name="Model").select_option("toy-alias")
+    expect(page.get_by_label("Temperature", exact=True)).to_have_attribute("placeholder", "1")
+
+    ask(page, "Hi")
+
+    expect(page.locator("#context")).to_have_text("512 tokens of context")
+    expect(page.get_by_label("Temperature", exact=True)).to_have_attribute("placeholder", "0.35")
+    expect(page.get_by_role("combobox", name="Model")).to_have_value("toy-alias")
+
+
 def test_the_page_is_used_by_keys_alone(page, engine):
     engine.says("word " * 90, step_seconds=0.02)
     page.locator("#messages").focus()
@@ -127,7 +150,9 @@ def test_the_page_asks_for_a_key_where_one_is_needed_and_keeps_it_in_the_tab_unl
     page = open_page(start_server(FakeEngine("Welcome"), api_key=("secret",)))
     expect(page.get_by_role("alert")).to_have_text("This server asks for an API key.")
 
-    page.get_by_label("This server asks for a key").fill("secret")
+    page.get_by_label("This server asks for a key").fill("wrong")
+    page.get_by_role("button", name="Use").click()
+    page.get_by_label("The server does not know this key").fill("secret")
     page.get_by_role("button", name="Use").click()
     expect(page.get_by_role("combobox", name="Model")).to_have_value("toy")
     ask(page, "Hi")
@@ -135,7 +160,7 @@ def test_the_page_asks_for_a_key_where_one_is_needed_and_keeps_it_in_the_tab_unl
     expect(page.locator(".turn.assistant .text")).to_have_text("Welcome")
     assert page.evaluate("[sessionStorage['weft-key'], localStorage['weft-key']]") == ["secret", None]
     page.evaluate("document.getElementById('key-card').hidden = false")
-    page.get_by_label("This server asks for a key").fill("secret")
+    page.locator("#key").fill("secret")
     page.get_by_label("Remember it in this browser").check()
     page.get_by_role("button", name="Use").click()
     assert page.evaluate("localStorage['weft-key']") == "secret"
@@ -264,6 +289,8 @@ def test_the_page_fits_a_phone_and_a_desk_in_light_and_dark(page, engine, screen
         expect(page.get_by_label("System prompt")).to_be_hidden()
         page.get_by_role("button", name="Settings and figures").click()
         expect(page.get_by_label("System prompt")).to_be_visible()
+        expect(page.locator("main")).to_have_js_property("inert", True)
+        expect(page.locator("summary", has_text="Settings")).to_be_focused()
         page.screenshot(path=screenshots / f"panel-phone-{scheme}.png")
         page.get_by_role("button", name="Conversations").click()
         expect(page.get_by_label("System prompt")).to_be_hidden()

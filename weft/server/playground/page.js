@@ -23,6 +23,7 @@ const HAS_KEYBOARD = matchMedia("(hover: hover)").matches; // elsewhere the focu
 
 function askForKey() {
   byId("key-card").hidden = false;
+  byId("key-label").textContent = hasKey() ? "The server does not know this key" : "This server asks for a key";
   openDrawer("panel");
   tell(hasKey() ? "The server does not know this API key." : "This server asks for an API key.");
   byId("key").focus();
