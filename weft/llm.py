@@ -25,7 +25,7 @@ from weft.frontend.pooling import as_classification, as_embedding, pooling_param
 from weft.frontend.progress import Progress
 from weft.frontend.prompts import split_prompts
 from weft.frontend.reasoning import behind_reasoning
-from weft.frontend.scores import plan_scores, score_params
+from weft.frontend.scores import pair_prompt, plan_scores, score_params
 from weft.frontend.tokenization import Tokenization
 from weft.outputs import (
     BeamSearchOutput,
@@ -257,11 +257,17 @@ class LLM:
               chat_template: str | None = None) -> list[ScoringRequestOutput]:
         """How well two texts fit, `outputs.score`: of one pair, one text with each of several, or two lists' pairs.
 
+        chat_template: the form of a pair, of messages with the roles query and document; None: the tokenizer's.
         A model that embeds gives the cosine of two vectors, a classifier with one label reads both texts as one prompt.
         RequestError for lists of other lengths; other errors as in `encode`.
         """
-        refuse_unbuilt(lora_request=lora_request, chat_template=chat_template)
-        plan = plan_scores(data_1, data_2, self._engine.client.info)
+        refuse_unbuilt(lora_request=lora_request)
+        renderer = self._renderer
+        if chat_template is not None and renderer is None:
+            raise RequestError("chat_template", chat_template, expected="None without a tokenizer")
+        template = None if chat_template is None or renderer is None else (
+            lambda first, second: pair_prompt(renderer, chat_template, first, second))
+        plan = plan_scores(data_1, data_2, self._engine.client.info, template)
         params = score_params(pooling_params, plan)
         return plan.scores(self._pool(plan.prompts, params, plan.task, use_tqdm, tokenization_kwargs))
 
@@ -273,7 +279,8 @@ class LLM:
         """Check and tokenize all prompts, so that a wrong prompt raises before anything runs."""
         params = self._params_for(sampling_params, len(prompts))
         priorities = _one_for_each("priority", 0 if priority is None else priority, len(prompts))
-        options = {"add_special_tokens": add_special_tokens} | _tokenization_options(tokenization_kwargs)
+        options: dict[str, Any] = {"add_special_tokens": add_special_tokens}
+        options |= _tokenization_options(tokenization_kwargs)
         truncate = options.pop("truncate_prompt_tokens", None)
         prepared = []
         for prompt, own, urgency in zip(prompts, params, priorities, strict=True):

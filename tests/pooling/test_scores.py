@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from tiny_encoders import MAX_LEN, write_encoder, write_sentence_files
 from tiny_poolers import GROUPED, logits_of, write_model
 from word_tokenizer import save_word_tokenizer
@@ -130,6 +132,29 @@ def test_a_bi_encoder_scores_by_the_cosine_of_the_vectors(tmp_path):
     assert found[1].prompt_token_ids == tokenizer(QUERY)["input_ids"] + tokenizer(TEXTS[1])["input_ids"]
 
 
+def test_late_interaction_sums_the_best_match_of_each_token_of_the_first_text(tmp_path):
+    model, tokenizer = write_encoder(tmp_path), save_word_tokenizer(tmp_path)
+    weight = torch.randn(16, 64, generator=torch.Generator().manual_seed(3))
+    (tmp_path / "1_Dense").mkdir()
+    (tmp_path / "1_Dense" / "config.json").write_text(json.dumps({
+        "in_features": 64, "out_features": 16, "bias": False,
+        "activation_function": "torch.nn.modules.linear.Identity"}))
+    save_file({"linear.weight": weight}, tmp_path / "1_Dense" / "model.safetensors")
+    (tmp_path / "modules.json").write_text(json.dumps([
+        {"path": "", "type": "sentence_transformers.models.Transformer"},
+        {"path": "1_Dense", "type": "pylate.models.Dense.Dense"}]))
+
+    def rows(text: str) -> torch.Tensor:
+        with torch.inference_mode():
+            return F.normalize(model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0] @ weight.T, dim=-1)
+
+    with engine(tmp_path) as llm:
+        found = llm.score(QUERY, TEXTS, use_tqdm=False)
+
+    assert scores(found) == pytest.approx([float((rows(QUERY) @ rows(text).T).amax(1).sum()) for text in TEXTS],
+                                          abs=1e-4)
+
+
 @pytest.mark.parametrize(("first", "second", "said"), [
     (TEXTS, TEXTS[:2], r"data_1 = '3 texts': expected one text, or as many as data_2 has. data_2 has 2"),
     ([], TEXTS, "data_1 = "), ("", TEXTS, "data_1 = "), (QUERY, [3], "data_2 = ")])
@@ -143,6 +168,27 @@ def test_models_that_compare_no_texts_say_why(tmp_path):
     save_word_tokenizer(tmp_path)
     with engine(tmp_path) as llm, pytest.raises(RequestError, match=r"tasks: classify, token_classify, with 3 labels"):
         llm.score(QUERY, TEXTS, use_tqdm=False)
+
+
+TEMPLATE = "w7 {% for m in messages if m.role == 'query' %}{{ m.content }}{% endfor %} w8 {{ messages[1].content }}"
+
+
+def test_a_template_says_how_a_pair_is_written(cross):
+    path, model, tokenizer = cross
+    with engine(path) as llm:
+        found = llm.score(QUERY, TEXTS, chat_template=TEMPLATE, use_tqdm=False)
+
+    for output, text in zip(found, TEXTS, strict=True):
+        ids = tokenizer(f"w7 {QUERY} w8 {text}")["input_ids"]
+        assert output.prompt_token_ids == ids
+        assert output.outputs.score == pytest.approx(logits_of(model, ids).sigmoid().item(), abs=TOLERANCE)
+
+
+def test_a_template_for_a_model_that_reads_no_pairs_is_refused(tmp_path):
+    write_encoder(tmp_path)
+    save_word_tokenizer(tmp_path)
+    with engine(tmp_path) as llm, pytest.raises(RequestError, match=r"chat_template = .*bi-encoder"):
+        llm.score(QUERY, TEXTS, chat_template=TEMPLATE, use_tqdm=False)
 
 
 def test_logits_of_a_pair_are_given_where_that_is_asked_for(cross):

@@ -51,7 +51,8 @@ def read_labels(c: ConfigReader) -> Labels:
 
 def _label_tokens(c: ConfigReader) -> tuple[tuple[str | int, ...], bool]:
     """(`classifier_from_token`, whether its two tokens make one label). () where the config has no such key."""
-    tokens = tuple(c.list("classifier_from_token", default=None) or ())
+    listed: list[str | int] | None = c.list("classifier_from_token", default=None)
+    tokens = tuple(listed or ())
     method = c.choice("method", allowed=(_DIFFERENCE, "no_post_processing"), default=None) if tokens else None
     if c.bool("is_original_qwen3_reranker", default=False):
         method = _DIFFERENCE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from weft.architectures import keys
 from weft.architectures.internlm2 import internlm2
@@ -10,21 +11,21 @@ from weft.architectures.pooling_spec import ClassifierSpec, DenseSpec, HeadLayer
 from weft.architectures.qwen2 import qwen2
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
-from weft.architectures.spec import DecoderSpec
+from weft.architectures.spec import DecoderSpec, ModelSpec
 
 
 @architecture("Qwen2ForRewardModel")
 def qwen2_reward(c: ConfigReader) -> DecoderSpec:
     """Qwen 2.5, a reward for a text. Source: arXiv:2409.12122; config.json of Qwen/Qwen2.5-Math-RM-72B."""
     head = ClassifierSpec(layers=_two_layers(c, 1), pooling="last", of_tokens=True)
-    return replace(qwen2(c), sequence_classifier=head, pools_as="sequence")
+    return _with(qwen2(c), sequence_classifier=head, pools_as="sequence")
 
 
 @architecture("Qwen2ForProcessRewardModel")
 def qwen2_process_reward(c: ConfigReader) -> DecoderSpec:
     """Qwen 2.5, a reward for each step. Source: arXiv:2501.07301; config.json of Qwen/Qwen2.5-Math-PRM-7B."""
     head = ClassifierSpec(layers=_two_layers(c, 2), pooling=None, token_pooling="step")
-    return replace(qwen2(c), token_classifier=head, pools_as="token")
+    return _with(qwen2(c), token_classifier=head, pools_as="token")
 
 
 @architecture("InternLM2ForRewardModel")
@@ -33,7 +34,13 @@ def internlm2_reward(c: ConfigReader) -> DecoderSpec:
     c.harmless("reward_token_id")                            # the token that a prompt ends with: it is pooled anyway
     head = ClassifierSpec(layers=(DenseSpec(names=("v_head",), out_features=1, bias=False),), pooling="last",
                           of_tokens=True)
-    return replace(internlm2(c), sequence_classifier=head, pools_as="sequence")
+    return _with(internlm2(c), sequence_classifier=head, pools_as="sequence")
+
+
+def _with(spec: ModelSpec, **changes: Any) -> DecoderSpec:
+    """A decoder's description with other heads."""
+    assert isinstance(spec, DecoderSpec), "reward models are decoders"
+    return replace(spec, **changes)
 
 
 def _two_layers(c: ConfigReader, num_labels: int) -> tuple[HeadLayerSpec, ...]:

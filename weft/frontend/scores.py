@@ -7,7 +7,7 @@ and the server's routes share `plan_scores`. Knows no engine.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from weft.frontend.pooling import as_score
 from weft.frontend.prompts import PairPrompt
 from weft.outputs import PoolingOutput, PoolingRequestOutput, ScoringOutput, ScoringRequestOutput
 from weft.pooling_params import PoolingParams
+from weft.text.chat import Renderer
 
 Pooled = PoolingRequestOutput[PoolingOutput]
 
@@ -82,19 +83,26 @@ class _LateInteraction(_Apart):
         return float((first.data.double() @ second.data.double().T).amax(dim=1).sum())
 
 
-def plan_scores(data_1: Any, data_2: Any, info: EngineInfo) -> ScorePlan:
+def plan_scores(data_1: Any, data_2: Any, info: EngineInfo,
+                template: Callable[[str, str], Any] | None = None) -> ScorePlan:
     """The plan for the pairs of two texts, of one text with each of several, or of two lists of equal length.
 
+    template: makes the prompt of a pair; None: as the tokenizer writes pairs. RequestError for one where no model reads
+    both texts together.
     RequestError for other lengths or forms, and for a model that compares no texts.
     """
     first, second = _texts("data_1", data_1), _texts("data_2", data_2)
     if len(first) not in (1, len(second)):
         raise RequestError("data_1", f"{len(first)} texts", hint=f"data_2 has {len(second)}.",
                            expected="one text, or as many as data_2 has")
+    if template is not None and info.pooling.score_type != "cross-encoder":
+        raise RequestError("chat_template", "a template", expected="None for a model that does not read both texts",
+                           hint=f"Its scores are those of a {info.pooling.score_type or 'model without pairs'}.")
     of_first = [0] * len(second) if len(first) == 1 else range(len(first))
     match info.pooling.score_type:
         case "cross-encoder":
-            pairs = [PairPrompt(first[a], text) for a, text in zip(of_first, second, strict=True)]
+            make = PairPrompt if template is None else template
+            pairs = [make(first[a], text) for a, text in zip(of_first, second, strict=True)]
             return _CrossEncoder(pairs, "classify")
         case "bi-encoder":
             places = tuple((a, len(first) + b) for b, a in enumerate(of_first))
@@ -106,6 +114,12 @@ def plan_scores(data_1: Any, data_2: Any, info: EngineInfo) -> ScorePlan:
             raise RequestError("task", "score", expected="a model that embeds, or a classifier with one label",
                                hint=f"This model's tasks: {', '.join(info.tasks)}"
                                f"{f', with {info.pooling.num_labels} labels' if info.pooling.num_labels else ''}.")
+
+
+def pair_prompt(renderer: Renderer, chat_template: str, first: str, second: str) -> str | list[int]:
+    """The prompt of two texts by a template, which sees them as messages with the roles query and document."""
+    messages = [{"role": "query", "content": first}, {"role": "document", "content": second}]
+    return renderer.render(messages, chat_template=chat_template, add_generation_prompt=False)
 
 
 def score_params(given: Any, plan: ScorePlan) -> PoolingParams:

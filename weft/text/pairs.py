@@ -44,8 +44,9 @@ def _joined_by_source(source: Any, first: list[int], second: list[int], *, add_s
     if build is None or not add_special_tokens:
         return first + second, []
     types = getattr(source, "create_token_type_ids_from_sequences", None)
-    makes_types = types is not None and "token_type_ids" in source.model_input_names
-    return list(build(first, second)), list(types(first, second)) if makes_types else []
+    if types is None or "token_type_ids" not in source.model_input_names:
+        return list(build(first, second)), []
+    return list(build(first, second)), list(types(first, second))
 
 
 def _kept(first: int, second: int, limit: int) -> tuple[int, int]:

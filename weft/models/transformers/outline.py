@@ -41,7 +41,7 @@ class Outline:
         given = {_IDS: input_ids} if positions is None else {_IDS: input_ids, _POSITIONS: positions}
         if token_types is not None:
             given[TYPES] = token_types.unsqueeze(0)
-        return first_states(model.get_submodule(self.backbone)(**(self.keywords | given)))
+        return first_states(model.get_submodule(self.backbone)(**{**self.keywords, **given}))
 
     def look(self, model: nn.Module) -> None:
         """Call a model without memory once more."""
