@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from pathlib import Path
 
 import httpx
@@ -244,6 +245,30 @@ def test_a_client_that_leaves_ends_its_texts(client, engine):
     assert is_empty(engine)
     assert engine.stats.prompt_tokens - before < 400_000      # of 800,000
     assert post(client, input="a").status_code == 200
+
+
+async def test_a_short_queue_slows_a_request_and_refuses_only_what_it_takes_nothing_of(tiny):
+    engine = AsyncLLM.from_engine_args(EngineArgs(
+        model=str(tiny[0]), num_threads=1, dtype="float32", use_tqdm_on_load=False, max_num_seqs=2,
+        max_num_queued_reqs=3, scheduling_policy="priority"))
+    try:
+        with running_server(engine, ServerOptions()) as url:
+            async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+                alone = await client.post("/v1/embeddings", json={"input": [f"text {i}" for i in range(200)]})
+                together = await asyncio.gather(*(
+                    client.post("/v1/embeddings", json={"input": ["x" * 100] * 20}) for _ in range(30)))
+                metrics = (await client.get("/metrics")).text
+    finally:
+        engine.shutdown()
+
+    assert alone.status_code == 200 and len(alone.json()["data"]) == 200
+    statuses = [answer.status_code for answer in together]
+    assert set(statuses) == {200, 429}
+    refused = [answer for answer in together if answer.status_code == 429]
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
+    assert all(len(answer.json()["data"]) == 20 for answer in together if answer.status_code == 200)
+    counted = re.findall(r"^weft:admission_rejections_total{.*} ([0-9.]+)$", metrics, re.MULTILINE)
+    assert sum(map(float, counted)) == len(refused)
 
 
 def test_an_answer_of_too_many_numbers_is_refused(client, monkeypatch):
