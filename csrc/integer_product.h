@@ -198,7 +198,7 @@ static void multiply_integers(const Weight& w, int64_t pa, int64_t pb, const Cod
     }
 }
 
-// A row's sums of codes as floats, times the scale of the row of x. finish_row multiplies by the scales of the outputs.
+// A row's sums of codes as floats, times the scale of the row of x. finish multiplies by the scales of the outputs.
 static void scaled_sums(const Weight& w, int64_t pa, int64_t pb, const int32_t* sums, float scale, float* out) {
     for (int c = 0; c < GROUP; c += W) {
         VU sum;
@@ -222,7 +222,7 @@ static void linear_in_integers(const LinearArgs& a) {
         multiply_integers(*a.w, pa, pb, x.codes + r0 * x.stride, x.stride, rows, sums);
         for (int64_t r = 0; r < rows; r++) {
             scaled_sums(*a.w, pa, pb, sums + r * GROUP, x.scales[r0 + r], floats);
-            WEFT_BY_DTYPE(a.out_dtype, finish_row<D>(a, pa, pb, r0 + r, floats, nullptr))
+            finish(a, pa, pb, r0 + r, 1, floats, [](int64_t) -> const float* { return nullptr; });
         }
     });
 }

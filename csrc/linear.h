@@ -177,36 +177,58 @@ WEFT_INLINE VF scaled_by_row(const Weight& w, VF v, int64_t p, int c, const floa
     return w.offsets ? fma(splat(*x_sum), row_values(w, w.offsets, w.super_offsets, p, c), v) : v;
 }
 
-// The epilogue of one row of x and one column group: scales, bias, activation, gate, alpha and residual, into out.
-// sums: [64]. x_sum: the sum of the row of x, read only for a weight with offsets and one scale for each row.
-template <int D>
-static void finish_row(const LinearArgs& a, int64_t pa, int64_t pb, int64_t row, const float* sums,
-                       const float* x_sum) {
+// The epilogue of rows of x and one column group: scales, bias, activation, gate, alpha and residual, into out. sums:
+// [rows][64]. x_sum(r): the sum of row r of x, read only for a weight with offsets and one scale for each row. ACT: the
+// activation, or -1 for the one that `a` names.
+template <int D, int ACT, class XSum>
+static void finish_rows(const LinearArgs& a, int64_t pa, int64_t pb, int64_t row, int64_t rows, const float* sums,
+                        const XSum& x_sum) {
     const Weight& w = *a.w;
     typedef typename Float<D>::T T;
-    bool by_row = w.group > 0 && w.group == w.k;  // one scale for each row of w
-    int64_t half = w.n / 2, column = pa * PANEL, width = a.gated ? half : w.n;
-    int count = a.gated ? PANEL : GROUP;
+    const bool by_row = w.group > 0 && w.group == w.k;  // one scale for each row of w
+    const bool gated = a.gated, scaled = a.alpha != 1.0f;
+    const int act = ACT >= 0 ? ACT : a.act;
+    const int64_t half = w.n / 2, column = pa * PANEL, width = gated ? half : w.n;
+    int count = gated ? PANEL : GROUP;
     if (width - column < count) count = (int)(width - column);
-    T* out = (T*)a.out + row * a.out_stride + column;
-    const T* residual = a.residual ? (const T*)a.residual + row * a.residual_stride + column : nullptr;
-    for (int c = 0; c < count; c += W) {
-        int n = count - c < W ? count - c : W;
-        VF v = load(sums + c);
-        if (by_row) v = scaled_by_row(w, v, c < PANEL ? pa : pb, c % PANEL, x_sum);
-        if (a.bias) v = v + (n == W ? load(a.bias + column + c) : load_part<F32>(a.bias + column + c, n));
-        v = activate(v, a.act);
-        if (a.gated) {
-            VF up = load(sums + PANEL + c);
-            if (by_row) up = scaled_by_row(w, up, pb, c, x_sum);
-            if (a.bias) up = up + load(a.bias + half + column + c);
-            v = v * up;
+    const float *bias = a.bias ? a.bias + column : nullptr, *up_bias = a.bias ? a.bias + half + column : nullptr;
+    for (int64_t r = 0; r < rows; r++, sums += GROUP) {
+        T* out = (T*)a.out + (row + r) * a.out_stride + column;
+        const T* residual = a.residual ? (const T*)a.residual + (row + r) * a.residual_stride + column : nullptr;
+        for (int c = 0; c < count; c += W) {
+            const int n = count - c < W ? count - c : W;
+            VF v = load(sums + c);
+            if (by_row) v = scaled_by_row(w, v, c < PANEL ? pa : pb, c % PANEL, x_sum(r));
+            if (bias) v = v + (n == W ? load(bias + c) : load_part<F32>(bias + c, n));
+            v = activate(v, act);
+            if (gated) {
+                VF up = load(sums + PANEL + c);
+                if (by_row) up = scaled_by_row(w, up, pb, c, x_sum(r));
+                if (bias) up = up + load(up_bias + c);
+                v = v * up;
+            }
+            if (scaled) v = v * splat(a.alpha);
+            if (residual) v = v + (n == W ? Float<D>::load(residual + c) : load_part<D>(residual + c, n));
+            if (n == W) Float<D>::store(out + c, v);
+            else store_part<D>(out + c, v, n);
         }
-        if (a.alpha != 1.0f) v = v * splat(a.alpha);
-        if (residual) v = v + (n == W ? Float<D>::load(residual + c) : load_part<D>(residual + c, n));
-        if (n == W) Float<D>::store(out + c, v);
-        else store_part<D>(out + c, v, n);
     }
+}
+
+// The same, with the activations of large models compiled apart.
+template <int D, class XSum>
+static void finish_as(const LinearArgs& a, int64_t pa, int64_t pb, int64_t row, int64_t rows, const float* sums,
+                      const XSum& x_sum) {
+    if (a.act == ACT_NONE) finish_rows<D, ACT_NONE>(a, pa, pb, row, rows, sums, x_sum);
+    else if (a.act == ACT_SILU) finish_rows<D, ACT_SILU>(a, pa, pb, row, rows, sums, x_sum);
+    else if (a.act == ACT_GELU) finish_rows<D, ACT_GELU>(a, pa, pb, row, rows, sums, x_sum);
+    else finish_rows<D, -1>(a, pa, pb, row, rows, sums, x_sum);
+}
+template <class XSum>
+static void finish(const LinearArgs& a, int64_t pa, int64_t pb, int64_t row, int64_t rows, const float* sums,
+                   const XSum& x_sum) {
+    const int dtype = a.out_dtype;
+    WEFT_BY_DTYPE(dtype, finish_as<D>(a, pa, pb, row, rows, sums, x_sum))
 }
 
 // ---- the whole product ----------------------------------------------------------------------------------------------
@@ -221,28 +243,61 @@ WEFT_INLINE int64_t second_panel(const LinearArgs& a, int64_t j) {
     return a.gated ? j + a.w->n / 2 / PANEL : 2 * j + 1;
 }
 
+#if defined(WEFT_AMX)
+// Computes rows [r0, r0 + rows) of column group j of a dense bfloat16 weight by AMX tiles. 32 rows are finished at a time,
+// so their sums stay in the first-level cache, and the vector units finish rows while the tiles multiply the next ones.
+static void tiles_task(const LinearArgs& a, const uint16_t* const* x, int64_t j, int64_t r0, int64_t rows) {
+    const Weight& w = *a.w;
+    const int64_t pa = first_panel(a, j), pb = second_panel(a, j), size = panel_bytes(w);
+    const uint8_t *panel_a = (const uint8_t*)w.data + pa * size, *panel_b = (const uint8_t*)w.data + pb * size;
+    alignas(64) float sums[32 * GROUP];
+    for (int64_t r = r0; r < r0 + rows; r += 32) {
+        const int64_t count = r0 + rows - r < 32 ? r0 + rows - r : 32;
+        for (int64_t k0 = 0; k0 < w.k; k0 += DENSE_CHUNK) {
+            const int64_t k1 = k0 + DENSE_CHUNK < w.k ? k0 + DENSE_CHUNK : w.k, skip = k0 * PANEL * 2;
+            tiles_rows(x + r, count, panel_a + skip, panel_b + skip, k0, k1, sums, k0 == 0);
+        }
+        finish(a, pa, pb, r, count, sums, [](int64_t) -> const float* { return nullptr; });
+    }
+}
+#endif
+
 // Computes rows [r0, r0 + rows) of column group j; at most ROW_BLOCK rows.
 template <class T>
 static void linear_task(const LinearArgs& a, const T* const* x, const float* const* x_sums, int64_t j, int64_t r0,
                         int64_t rows) {
     const Weight& w = *a.w;
+#if defined(WEFT_AMX)
+    if constexpr (sizeof(T) == 2)
+        if (w.kind == W_BF16 && w.k % 32 == 0) return tiles_task(a, x, j, r0, rows);
+#endif
     int64_t pa = first_panel(a, j), pb = second_panel(a, j);
     alignas(64) float sums[ROW_BLOCK * GROUP];
     multiply(w, pa, pb, x + r0, x_sums ? x_sums + r0 : nullptr, rows, sums);
-    for (int64_t r = 0; r < rows; r++) {
-        const float* x_sum;
-        if constexpr (sizeof(T) == 1) x_sum = ByteRow(x[r0 + r], w).total;
-        else x_sum = x_sums ? x_sums[r0 + r] + sum_blocks(w) : nullptr;
-        WEFT_BY_DTYPE(a.out_dtype, finish_row<D>(a, pa, pb, r0 + r, sums + r * GROUP, x_sum))
-    }
+    finish(a, pa, pb, r0, rows, sums, [&](int64_t r) -> const float* {
+        if constexpr (sizeof(T) == 1) return ByteRow(x[r0 + r], w).total;
+        else return x_sums ? x_sums[r0 + r] + sum_blocks(w) : nullptr;
+    });
+}
+
+// Rows of x that all column groups are multiplied by before the next ones, so that the second-level cache keeps them:
+// tiles are faster than the cache behind that. Slower products have time to read all rows again for each column group.
+WEFT_INLINE int64_t rows_kept(const LinearArgs& a) {
+#if defined(WEFT_AMX)
+    constexpr int64_t KEPT_BYTES = 800 * 1024, MOST_BYTES = 1280 * 1024;  // of a second-level cache of 2 MiB
+    const int64_t bytes = 2 * a.w->k;                                     // of a row
+    if (a.m * bytes > MOST_BYTES)
+        return KEPT_BYTES / bytes < ROW_BLOCK ? ROW_BLOCK : KEPT_BYTES / bytes / ROW_BLOCK * ROW_BLOCK;
+#endif
+    return a.m < ROW_BLOCK ? ROW_BLOCK : (a.m + ROW_BLOCK - 1) / ROW_BLOCK * ROW_BLOCK;
 }
 
 // Calls task(j, r0, rows) for all column groups and blocks of rows.
 template <class Task> static void for_tasks(const LinearArgs& a, const Task& task) {
-    int64_t groups = column_groups(a), blocks = (a.m + ROW_BLOCK - 1) / ROW_BLOCK;
-    parallel_groups(a.w->nodes, {1, groups, blocks}, [&](int64_t, int64_t group, int64_t block) {
-        int64_t r0 = block * ROW_BLOCK;
-        task(group, r0, a.m - r0 < ROW_BLOCK ? a.m - r0 : ROW_BLOCK);
+    const int64_t groups = column_groups(a), kept = rows_kept(a), parts = (a.m + kept - 1) / kept;
+    parallel_groups(a.w->nodes, {parts, groups, kept / ROW_BLOCK}, [&](int64_t part, int64_t group, int64_t block) {
+        const int64_t r0 = part * kept + block * ROW_BLOCK;
+        if (r0 < a.m) task(group, r0, a.m - r0 < ROW_BLOCK ? a.m - r0 : ROW_BLOCK);
     });
 }
 

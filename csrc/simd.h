@@ -289,9 +289,13 @@ template <int D> WEFT_INLINE void store_part(typename Float<D>::T* p, VF v, int 
 // e^x, relative error about 1e-7. 0 below -87.3 (and for -inf), NaN for NaN, inf above 88.7.
 // x = n ln 2 + r, |r| <= ln 2 / 2; e^r by Taylor terms up to r^7.
 WEFT_INLINE VF vexp(VF x) {
+#if defined(__AVX512F__)
+    VF lo = splat(-87.33654f), y = vmin(vmax(x, lo), splat(90.0f));
+#else
     VF lo = splat(-87.33654f), hi = splat(88.72283f);
     VI under = x<lo, over = x> hi;
     VF y = vmin(vmax(x, lo), hi);
+#endif
     VF n = fma(y, splat(1.44269504f), splat(12582912.0f)) - splat(12582912.0f);  // rounded to an integer
     VF r = fma(n, splat(-0.693145752f), y);
     r = fma(n, splat(-1.42860677e-6f), r);
@@ -303,11 +307,16 @@ WEFT_INLINE VF vexp(VF x) {
     p = fma(p, r, splat(0.5f));
     p = fma(p, r, splat(1.0f));
     p = fma(p, r, splat(1.0f));
+#if defined(__AVX512F__)
+    __mmask16 is_in = _mm512_cmp_ps_mask((__m512)x, (__m512)lo, _CMP_GE_OQ);
+    VF e = (VF)_mm512_maskz_scalef_ps(is_in, (__m512)p, (__m512)n);  // p * 2^n
+#else
     VI k = __builtin_convertvector(n, VI);
     VI half = k >> 1;  // two factors: 2^128 is no float
     VF e = p * (VF)((half + 127) << 23) * (VF)((k - half + 127) << 23);
     e = under ? zero() : e;
     e = over ? splat(__builtin_inff()) : e;
+#endif
     return x != x ? x : e;
 }
 WEFT_INLINE VF vsigmoid(VF x) { return splat(1.0f) / (splat(1.0f) + vexp(-x)); }
@@ -319,16 +328,18 @@ WEFT_INLINE VF vtanh(VF x) {
     VF large = splat(1.0f) - splat(2.0f) / (e + splat(1.0f));
     return ax < splat(0.15f) ? series : large;
 }
-// erf, error 2.4e-7: Numerical Recipes' Chebyshev fit of erfc (W. H. Press et al., 2nd ed., section 6.2), and a series
-// near 0, where 1 - erfc cancels.
-WEFT_INLINE VF verf(VF x) {
-    VF z = x < zero() ? -x : x;
+// erfc of z >= 0, relative error 2.4e-7: Numerical Recipes' Chebyshev fit (W. H. Press et al., 2nd ed., section 6.2).
+WEFT_INLINE VF verfc(VF z) {
     VF t = splat(1.0f) / fma(splat(0.5f), z, splat(1.0f));
     const float c[] = {-1.26551223f, 1.00002368f,  0.37409196f, 0.09678418f,  -0.18628806f,
                        0.27886807f,  -1.13520398f, 1.48851587f, -0.82215223f, 0.17087277f};
     VF p = splat(c[9]);
     for (int i = 8; i >= 0; i--) p = fma(p, t, splat(c[i]));
-    VF r = splat(1.0f) - t * vexp(p - z * z);
+    return t * vexp(p - z * z);
+}
+// erf, error 2.4e-7: by erfc, and by a series near 0, where 1 - erfc cancels.
+WEFT_INLINE VF verf(VF x) {
+    VF z = x < zero() ? -x : x, r = splat(1.0f) - verfc(z);
     const float s[] = {1.12837917f,    -0.376126389f,    0.112837917f,   -0.0268661706f,
                        0.00522397762f, -0.000854832701f, 0.000120553329f};
     VF z2 = z * z, series = splat(s[6]);
@@ -337,14 +348,19 @@ WEFT_INLINE VF verf(VF x) {
     return x < zero() ? -r : r;
 }
 
+// The normal distribution function erfc(-x / sqrt 2) / 2, as GELU multiplies by it: the fit of erfc above, without the
+// series, whose digits near 0 the product does not show.
+WEFT_INLINE VF vnormal(VF x) {
+    VF z = (x < zero() ? -x : x) * splat(0.70710678f), half = splat(0.5f) * verfc(z);
+    return x < zero() ? half : splat(1.0f) - half;
+}
+
 WEFT_INLINE VF activate(VF x, int act) {
     switch (act) {
         case ACT_SILU: return x * vsigmoid(x);
-        case ACT_GELU: return splat(0.5f) * x * (splat(1.0f) + verf(x * splat(0.70710678f)));
-        case ACT_GELU_TANH: {
-            VF inner = splat(0.79788456f) * fma(splat(0.044715f) * x * x, x, x);
-            return splat(0.5f) * x * (splat(1.0f) + vtanh(inner));
-        }
+        case ACT_GELU: return x * vnormal(x);
+        case ACT_GELU_TANH:  // (1 + tanh(y)) / 2 is sigmoid(2 y)
+            return x * vsigmoid(splat(2 * 0.79788456f) * fma(splat(0.044715f) * x * x, x, x));
         case ACT_QUICK_GELU: return x * vsigmoid(splat(1.702f) * x);
         case ACT_RELU: return vmax(x, zero());
         case ACT_RELU2: {
