@@ -35,7 +35,7 @@ _HOW = {"native": "weft's own code", "transformers": "Transformers' code",
         "native or transformers": "weft's own code, or Transformers'"}
 _STATES = {YES: "yes", PARTLY: "code that other architectures' tests cover, or that the engine does not use yet",
            NO: "no"}
-_SUMMARY_CHARS = 45      # beside the longest name, in a terminal of 80 columns
+_TABLE_CHARS = 80        # of the table's lines
 _PARTS = {"ffn": "feed-forward"}
 
 
@@ -66,7 +66,8 @@ def run(options: argparse.Namespace) -> int:
     elif options.parts:
         _print_parts([features(families()[row.name]) for row in rows if row.columns["runs as"].startswith("native")])
     else:
-        print_table(("architecture", "models"), [[row.name, _models(row)] for row in rows],
+        room = _TABLE_CHARS - 2 - max((len(row.name) for row in rows), default=0)
+        print_table(("architecture", "models"), [[row.name, _models(row, room)] for row in rows],
                     title=f"{len(rows)} architectures")
         print("\n`weft models NAME` shows what weft can do with one, `weft models --parts` what\nthey are made of; "
               "docs/models.md has one table of all.")
@@ -76,9 +77,9 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _models(row: Support) -> str:
-    """Which models an architecture runs, in a few words."""
-    summary = textwrap.shorten(row.summary.partition(":")[0], _SUMMARY_CHARS, placeholder=" …")
+def _models(row: Support, most: int) -> str:
+    """Which models an architecture runs, in at most `most` characters."""
+    summary = textwrap.shorten(row.summary.partition(":")[0], most, placeholder=" …")
     return summary or f"by {_how(row)}"
 
 

@@ -19,6 +19,7 @@ from weft.config.engine_config import (
 )
 from weft.config.isa import resolve_isa
 from weft.config.machine import Machine
+from weft.config.pooler_config import read_pooler_config
 from weft.config.speculative import read_speculative_config
 from weft.config.threads import resolve_threads
 from weft.errors import ConfigError, NotBuiltError
@@ -99,7 +100,7 @@ def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
         code_revision=args.code_revision,
         seed=args.seed, max_logprobs=args.max_logprobs, logprobs_mode=args.logprobs_mode,
         enable_prompt_embeds=args.enable_prompt_embeds, enable_in_reasoning=args.enable_in_reasoning,
-        runner=args.runner, convert=args.convert, pooler_config=args.pooler_config,
+        runner=args.runner, convert=args.convert, pooler_config=read_pooler_config(args.pooler_config),
     )
 
 
