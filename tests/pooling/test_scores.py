@@ -114,6 +114,11 @@ def test_a_pair_that_is_too_long_is_cut_at_the_longer_text_first(cross, limit):
     assert scores(found) == pytest.approx([expected], abs=TOLERANCE)
 
 
+def test_a_pair_without_tokens_is_refused(cross):
+    with engine(cross[0]) as llm, pytest.raises(RequestError, match=r"prompt = .*two texts with at least one token"):
+        llm.score(" ", " ", tokenization_kwargs={"add_special_tokens": False}, use_tqdm=False)
+
+
 def test_a_bi_encoder_scores_by_the_cosine_of_the_vectors(tmp_path):
     model, _ = write_encoder(tmp_path), write_sentence_files(tmp_path, mode="mean_tokens", normalize=False)
     tokenizer = save_word_tokenizer(tmp_path)

@@ -37,10 +37,13 @@ def refuse_task(task: str | None, tasks: Collection[str]) -> None:
 
 
 def pair_ids(tokenizer: Tokenizer, pair: Prompt, how: Tokenization, max_len: int) -> tuple[list[int], list[int]]:
-    """(token ids, token types) of a PairPrompt, cut as asked."""
+    """(token ids, token types) of a PairPrompt, cut as asked. RequestError for a pair without tokens."""
     assert pair.text is not None and pair.second_text is not None, "a pair has two texts"
-    return encode_pair(tokenizer, pair.text, pair.second_text, add_special_tokens=how.add_special_tokens,
-                       max_len=how.limit(max_len), from_left=how.truncation_side == "left")
+    ids, types = encode_pair(tokenizer, pair.text, pair.second_text, add_special_tokens=how.add_special_tokens,
+                             max_len=how.limit(max_len), from_left=how.truncation_side == "left")
+    if not ids:
+        raise RequestError("prompt", [pair.text, pair.second_text], expected="two texts with at least one token")
+    return ids, types
 
 
 def check_types(types: Sequence[int], num_token_types: int) -> None:

@@ -16,31 +16,49 @@ def encode_pair(tokenizer: Tokenizer, first: str, second: str, *, add_special_to
     max_len: the most tokens that are kept: the longer text is cut first, and then both, at their ends, or their
     beginnings (from_left). RequestError for text that is no valid Unicode.
     """
-    parts = tokenizer.encode(first, add_special_tokens=False), tokenizer.encode(second, add_special_tokens=False)
+    texts = [tokenizer.encode(text, add_special_tokens=False) for text in (first, second)]
     source, backend = tokenizer.source, getattr(tokenizer.source, "backend_tokenizer", None)
-    if backend is None or isinstance(source, MistralTokenizer):
-        return _joined_by_source(source, *parts, add_special_tokens=add_special_tokens, max_len=max_len,
-                                 from_left=from_left)
-    encodings = [backend.encode(text, add_special_tokens=False) for text in (first, second)]
-    if max_len is not None:
-        around = backend.num_special_tokens_to_add(True) if add_special_tokens else 0
-        kept = _kept(len(encodings[0]), len(encodings[1]), max(max_len - around, 0))
-        for encoding, count in zip(encodings, kept, strict=True):
-            encoding.truncate(count, direction="left" if from_left else "right")
-    pair = backend.post_process(*encodings, add_special_tokens=add_special_tokens)
-    makes_types = "token_type_ids" in getattr(source, "model_input_names", ("token_type_ids",))
-    return list(pair.ids), list(pair.type_ids) if makes_types else []
-
-
-def _joined_by_source(source: Any, first: list[int], second: list[int], *, add_special_tokens: bool,
-                      max_len: int | None, from_left: bool) -> tuple[list[int], list[int]]:
-    """As `encode_pair`, of a tokenizer that is no pipeline of the `tokenizers` package."""
     build = getattr(source, "build_inputs_with_special_tokens", None)
-    around = len(build([], [])) if build is not None and add_special_tokens else 0
+    is_pipeline = backend is not None and not isinstance(source, MistralTokenizer)
     if max_len is not None:
-        kept = _kept(len(first), len(second), max(max_len - around, 0))
-        first, second = (ids[len(ids) - count:] if from_left else ids[:count]
-                         for ids, count in zip((first, second), kept, strict=True))
+        around = 0
+        if add_special_tokens:
+            around = backend.num_special_tokens_to_add(True) if is_pipeline else len(build([], [])) if build else 0
+        kept = _kept(*map(len, texts), max(max_len - around, 0))
+        texts = [ids[len(ids) - count:] if from_left else ids[:count] for ids, count in zip(texts, kept, strict=True)]
+    join = _joined_by_pipeline if is_pipeline else _joined_by_source
+    ids, types = join(source, texts, (first, second), add_special_tokens=add_special_tokens)
+    return ids[:max_len], types[:max_len]
+
+
+def _joined_by_pipeline(source: Any, texts: list[list[int]], words: tuple[str, str], *,
+                        add_special_tokens: bool) -> tuple[list[int], list[int]]:
+    """The ids of two texts in the form of the `tokenizers` package, which is seen from a pair of short texts.
+
+    Encodings that were cut are not joined themselves: each keeps what was cut off, and their join combines every piece
+    of one text with every piece of the other. words: what to look at where short texts have no tokens.
+    """
+    backend = source.backend_tokenizer
+    samples = [next((found for text in ("a", own) if (found := backend.encode(text, add_special_tokens=False)).ids),
+                    backend.encode("", add_special_tokens=False)) for own in words]
+    sample = backend.post_process(*samples, add_special_tokens=add_special_tokens)
+    ids, types, seen = list[int](), list[int](), set[int]()
+    marks = zip(sample.ids, sample.type_ids, sample.special_tokens_mask, sample.sequence_ids, strict=True)
+    for token_id, kind, is_special, number in marks:
+        text = number or 0              # where nothing stands around texts, the first one has no number
+        if is_special or text not in seen:
+            new = [token_id] if is_special else texts[text]
+            ids, types = ids + new, types + [kind] * len(new)
+            seen |= set() if is_special else {text}
+    makes_types = "token_type_ids" in getattr(source, "model_input_names", ("token_type_ids",))
+    return ids, types if makes_types else []
+
+
+def _joined_by_source(source: Any, texts: list[list[int]], words: tuple[str, str], *,
+                      add_special_tokens: bool) -> tuple[list[int], list[int]]:
+    """As `_joined_by_pipeline`, of a tokenizer that is no pipeline."""
+    first, second = texts
+    build = getattr(source, "build_inputs_with_special_tokens", None)
     if build is None or not add_special_tokens:
         return first + second, []
     types = getattr(source, "create_token_type_ids_from_sequences", None)
