@@ -407,8 +407,8 @@ async def test_what_a_pause_cannot_do_is_refused_and_changes_nothing(shared):
         await shared.pause_generation(mode="keep")
     with pytest.raises(RequestError, match="mode = 'soon'"):
         await shared.pause_generation(mode="soon")
-    with pytest.raises(NotBuiltError, match="level = 2"):
-        await shared.sleep(level=2)
+    with pytest.raises(RequestError, match="level = 3"):
+        await shared.sleep(level=3)
     with pytest.raises(RequestError, match="tags = 'brain'"):
         await shared.wake_up(["brain"])
 

@@ -228,16 +228,11 @@ def test_the_engine_is_within_reach(llm):
     assert llm.reset_prefix_cache() is True
 
 
-@pytest.mark.parametrize("method", ["classify", "score"])
-def test_pooling_tasks_without_code_are_refused(llm, method):
-    with pytest.raises(NotBuiltError, match=f"LLM.{method}"):
-        getattr(llm, method)("text")
-
-
-@pytest.mark.parametrize("method", ["encode", "embed"])
-def test_a_model_that_generates_does_not_pool_and_says_what_it_is_for(llm, method):
-    with pytest.raises(RequestError, match=rf"model's tasks: generate\. {method} needs a pooling model .*runner"):
-        getattr(llm, method)("text", use_tqdm=False)
+@pytest.mark.parametrize("method, texts", [
+    ("encode", ["text"]), ("embed", ["text"]), ("classify", ["text"]), ("score", ["text", "other"])])
+def test_a_model_that_generates_does_not_pool_and_says_what_it_is_for(llm, method, texts):
+    with pytest.raises(RequestError, match=r"model's tasks: generate\."):
+        getattr(llm, method)(*texts, use_tqdm=False)
 
 
 @pytest.fixture

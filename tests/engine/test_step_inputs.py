@@ -12,7 +12,7 @@ from weft.ops.scan_plan import ScanPlan
 
 def memory(*kinds: Kind) -> MemoryPlan:
     return MemoryPlan(
-        weight_bytes=0, activation_bytes=0, kv_cache_bytes=0, groups=tuple(make_groups(kinds)),
+        weight_bytes=0, activation_bytes=0, kv_cache_bytes=0, scratch_bytes=0, groups=tuple(make_groups(kinds)),
         num_blocks=(100,) * len(kinds), block_size=BLOCK_SIZE, max_model_len=64, limit_bytes=0, limit_source="")
 
 

@@ -7,6 +7,7 @@ import torch
 from public_layers import TOLERANCE, contexts, loaded, made, memory, numbers, prompt_step
 from torch import nn
 
+from weft.cache.masks import Bidirectional
 from weft.errors import ConfigError, FieldError, NotBuiltError
 from weft.layers.context import LayerContext
 from weft.layers.public import (
@@ -245,7 +246,7 @@ def test_an_encoders_tokens_see_all_of_their_sequence(context, make, kind):
     wanted = torch.cat([masked(*one, torch.ones(len(one[0]), len(one[0]), dtype=torch.bool))
                         for one in zip(*(x.split(LENS) for x in parts), strict=True)])
     close(layer(*parts), wanted, context)
-    assert (layer.attn_type, str(layer.paged.need.mask)) == (kind, "Bidirectional()")
+    assert (layer.attn_type, layer.paged.need.mask) == (kind, Bidirectional())
 
 
 def test_the_cache_group_of_chunked_attention_has_its_chunks():

@@ -19,7 +19,7 @@ class Source:
 
     def __init__(self, template: str, special: dict[int, str] | None = None) -> None:
         self.source, self.chat_templates = None, {"default": template}
-        self.special_ids, self.token_text = frozenset(special or {}), (special or {}).get
+        self.special_texts = {text: token_id for token_id, text in (special or {}).items()}
 
 
 def names(parsers: Parsers) -> tuple[str | None, str | None]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from weft.architectures.bidirectional import bidirectional
 from weft.architectures.classifiers import classifier_of
+from weft.architectures.pooling_keys import read_pooling_keys
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import Architecture
 from weft.architectures.spec import DecoderSpec, EncoderSpec, ModelSpec
@@ -27,7 +28,7 @@ from weft.models.described_pooling import DescribedPooling
 from weft.models.engine_model import EngineModel
 from weft.models.interfaces_base import is_pooling_model
 from weft.models.label_tokens import label_token_ids
-from weft.models.pooling import pooler_spec, read_pooling_keys
+from weft.models.pooling import pooler_spec
 from weft.models.programmed.pooling import ProgrammedPooling
 from weft.models.programmed.programmed import Programmed
 from weft.models.purpose import Purpose, read_purpose

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from inspect import unwrap
 
+from weft.architectures.pooling_keys import read_pooling_keys
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import Architecture
 from weft.architectures.spec import DecoderSpec, EncoderSpec, ModelSpec
 from weft.config.engine_config import ModelConfig
 from weft.errors import DescriptionError, WeftError
 from weft.extend.user_frame import line_in, with_line
-from weft.models.pooling import read_pooling_keys
 from weft.models.purpose import read_purpose
 from weft.resolve.options.override_check import check_overrides
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from weft.architectures.pooling_keys import PoolingKeys
 from weft.architectures.pooling_spec import PoolerSpec, SeqPooling
 from weft.checkpoint.reader import Checkpoint
 from weft.checkpoint.report import LoadReport
@@ -24,7 +25,7 @@ from weft.models.interfaces_base import (
     get_score_type,
     is_pooling_model,
 )
-from weft.models.pooling import PoolingKeys, load_modules, pooler_spec
+from weft.models.pooling import load_modules, pooler_spec
 from weft.models.programmed.programmed import Programmed
 from weft.models.purpose import Purpose
 from weft.models.vllm.config_views import PoolerView

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from weft.architectures.pooling_keys import read_pooling_keys
 from weft.architectures.pooling_spec import ClassifierSpec, PoolerSpec
 from weft.architectures.reader import ConfigReader
 from weft.checkpoint.reader import Checkpoint
@@ -16,7 +17,7 @@ from weft.config.engine_config import ModelConfig
 from weft.errors import NotBuiltError
 from weft.layers.layer import allocate
 from weft.layers.pooler import Pooler
-from weft.models.pooling import load_modules, pooler_spec, read_pooling_keys
+from weft.models.pooling import load_modules, pooler_spec
 from weft.models.purpose import Purpose
 from weft.models.transformers.cache_own import without_cache
 from weft.models.transformers.check import difference
