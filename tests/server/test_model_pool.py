@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import signal
 
 import httpx
 import pytest
@@ -64,6 +65,30 @@ def test_requests_that_come_while_a_model_is_loaded_share_one_load():
         assert states(pool) == {"a": "loaded", "b": "unloaded"}
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("end", ["a load", "an unload"])
+def test_a_request_that_comes_while_the_last_step_of_a_load_or_an_unload_runs_is_answered(end, monkeypatch):
+    async def main() -> None:
+        pool = make_pool(FakeLoader(), "a")
+        entry = pool.find("a")
+        if end == "an unload":
+            await pool.ready(entry)
+        came = []
+        last = "loaded" if end == "a load" else "has_left"
+        monkeypatch.setattr(entry, last, lambda *args, do=getattr(entry, last): (
+            do(*args), came.append(asyncio.get_running_loop().create_task(pool.ready(entry)))))
+        await (pool.ready(entry) if end == "a load" else pool.unload(entry))
+        assert (await came[0]) is entry.served is not None
+
+    # An event loop that is never given back ends by no timeout of its own.
+    before = signal.signal(signal.SIGALRM, lambda *_: pytest.fail("the event loop was not given back"))
+    signal.alarm(20)
+    try:
+        asyncio.run(main())
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_an_idle_model_is_unloaded_after_its_time_and_a_request_loads_it_again():

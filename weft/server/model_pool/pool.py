@@ -224,18 +224,21 @@ class ModelPool:
 
     def _start(self, entry: ModelEntry, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Runs a load or an unload as a task of its own: it goes on if the request that began it ends."""
-        task = entry.work = asyncio.get_running_loop().create_task(work)
+        task = entry.work = asyncio.get_running_loop().create_task(self._at_work(entry, work))
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())      # was logged, and told to who waited
+        return task
 
-        def ended(task: asyncio.Task[None]) -> None:
+    async def _at_work(self, entry: ModelEntry, work: Coroutine[Any, Any, None]) -> None:
+        """`work`. The task itself says that it has ended: a request that came before a callback did would wait for a
+        task that is done, without ever giving the event loop back.
+        """
+        try:
+            await work
+        finally:
             entry.work, entry.is_loading = None, False
-            if not task.cancelled():
-                task.exception()      # was logged, and told to who waited
             if entry.num_users == 0:
                 self._set_timer(entry)
             self._tell_change()
-
-        task.add_done_callback(ended)
-        return task
 
     async def _load(self, entry: ModelEntry) -> None:
         started = time.monotonic()
