@@ -106,6 +106,20 @@ def test_an_idle_model_is_unloaded_after_its_time_and_a_request_loads_it_again()
     asyncio.run(main())
 
 
+def test_a_paused_model_stays_and_its_time_begins_with_the_request_that_resumes_it():
+    async def main() -> None:
+        pool = make_pool(FakeLoader(), "a", keep_alive=0)
+        async with used(pool, "a") as served:
+            served.engine.is_held = True
+        await asyncio.sleep(0.01)
+        assert pool.find("a").timer is None and states(pool) == {"a": "loaded"}       # nobody looks again and again
+        async with used(pool, "a"):
+            served.engine.is_held = False
+        await until(lambda: states(pool) == {"a": "unloaded"})
+
+    asyncio.run(main())
+
+
 def test_models_that_are_loaded_at_start_share_the_budget_and_are_unloaded_when_idle():
     loader = FakeLoader({"a": 40, "b": 40})
     specs = [ModelSpec(names=(name,), args=EngineArgs(name), options=OPTIONS, keep_alive=0.01,

@@ -318,8 +318,7 @@ class ModelPool:
         entry.timer = None
         if entry.is_idle:
             self._start(entry, self._unload(entry))
-        elif entry.num_users == 0:      # held by a pause
-            self._set_timer(entry)
+        # A paused model stays: the end of the request that resumes it sets the timer anew.
 
     def _check_open(self) -> None:
         if self._is_closed:
