@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -356,6 +357,24 @@ def test_models_are_loaded_and_unloaded_by_name(client, loader):
     assert client.post("/models/unload", json={"model": "a"}).json() == {"success": True}
 
 
+def test_a_model_that_cannot_be_unloaded_now_is_refused_with_the_reason(client, loader):
+    def refusal() -> str:
+        answer = client.post("/models/unload", json={"model": "a"})
+        assert answer.status_code == 409
+        return answer.json()["error"]["message"]
+
+    loader.gate.clear()
+    with ThreadPoolExecutor(1) as thread:
+        loading = thread.submit(client.post, "/models/load", json={"model": "a"})
+        while status_of(client, "a") != "loading":
+            pass
+        assert refusal() == "The model 'a' is being loaded: unload it when it is."
+        loader.gate.set()
+        assert loading.result().json() == {"success": True}
+    loader.engines["a"].is_held = True
+    assert refusal() == "The model 'a' is paused, or asleep: resume it first."
+
+
 def test_the_development_routes_act_on_the_named_model(client):
     assert client.post("/reset_prefix_cache?model=a").status_code == 409
     complete(client, model="a")
@@ -390,3 +409,12 @@ def test_health_names_the_model_that_stands_still(client, loader):
     answer = client.get("/health")
 
     assert (answer.status_code, answer.json()["error"]["message"]) == (503, "b: Nothing moves.")
+
+
+def test_health_is_good_as_soon_as_the_engine_of_one_of_several_models_has_ended(client, loader):
+    for name in ("a", "b"):
+        complete(client, model=name)
+    loader.engines["a"].die("It stays down.")
+
+    assert client.get("/health").status_code == 200
+    assert status_of(client, "a") == "unloaded" and status_of(client, "b") == "loaded"

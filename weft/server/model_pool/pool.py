@@ -142,10 +142,12 @@ class ModelPool:
             entry.num_waiting -= 1
 
     async def unload(self, entry: ModelEntry) -> bool:
-        """Takes the model out of memory now. False if it is in use, or not loaded."""
-        if not entry.is_idle:
-            return False
-        await asyncio.shield(self._start(entry, self._unload(entry)))
+        """Takes the model out of memory now. False if it is in use, paused, or being loaded."""
+        if entry.is_idle:
+            self._unload(entry)
+        if entry.work is None or entry.is_loading:
+            return entry.state == "unloaded"
+        await asyncio.shield(entry.work)
         return True
 
     def adopt(self, entry: ModelEntry, engine: AsyncLLM) -> None:
@@ -181,7 +183,7 @@ class ModelPool:
             if entry.served is not None and entry.work is None and entry.served.engine.errored:
                 error = entry.served.engine.dead_error
                 logger.error("model %s: %s", entry.name, error)
-                self._start(entry, self._unload(entry))
+                self._unload(entry)
                 entry.failed(error)
 
     def kill(self) -> None:
@@ -225,7 +227,7 @@ class ModelPool:
     def _start(self, entry: ModelEntry, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Runs a load or an unload as a task of its own: it goes on if the request that began it ends."""
         task = entry.work = asyncio.get_running_loop().create_task(self._at_work(entry, work))
-        task.add_done_callback(lambda task: task.cancelled() or task.exception())      # was logged, and told to who waited
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())      # was told to who waited
         return task
 
     async def _at_work(self, entry: ModelEntry, work: Coroutine[Any, Any, None]) -> None:
@@ -277,11 +279,15 @@ class ModelPool:
             await asyncio.to_thread(engine.shutdown)
             raise
 
-    async def _unload(self, entry: ModelEntry) -> None:
+    def _unload(self, entry: ModelEntry) -> asyncio.Task[None]:
+        """Begins to unload the model: from now on no request gets it."""
         served = entry.served
         assert served is not None, "only a loaded model is unloaded"
         entry.leaves()
-        await asyncio.to_thread(served.engine.shutdown)
+        return self._start(entry, self._shut_down(entry, served.engine))
+
+    async def _shut_down(self, entry: ModelEntry, engine: AsyncLLM) -> None:
+        await asyncio.to_thread(engine.shutdown)
         entry.has_left()
         logger.info("model %s is unloaded", entry.name)
 
@@ -298,7 +304,7 @@ class ModelPool:
                 return room.free_bytes
             if room.to_unload is not None:
                 logger.info("model %s makes room for %s", room.to_unload.name, entry.name)
-                await self._start(room.to_unload, self._unload(room.to_unload))
+                await self._unload(room.to_unload)
                 continue
             try:
                 async with asyncio.timeout(end - time.monotonic()):
@@ -317,7 +323,7 @@ class ModelPool:
     def _time_is_over(self, entry: ModelEntry) -> None:
         entry.timer = None
         if entry.is_idle:
-            self._start(entry, self._unload(entry))
+            self._unload(entry)
         # A paused model stays: the end of the request that resumes it sets the timer anew.
 
     def _check_open(self) -> None:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 
 from weft.server.context import ServerContext
 from weft.server.errors import ApiError
+from weft.server.model_pool.entry import ModelEntry
 from weft.server.openai.schemas import Body, Int
 
 
@@ -38,8 +39,14 @@ def pool_router(context: ServerContext) -> APIRouter:
         entry = context.models.find((await context.read(request, UnloadBody)).body.model)
         if entry.spec.is_resident:
             raise ApiError(409, f"The model {entry.name!r} stays loaded: the server was started with it.", "model")
-        if entry.served is not None and not await context.models.unload(entry):
-            raise ApiError(409, f"The model {entry.name!r} is in use by {entry.num_users} requests.", "model")
+        if not await context.models.unload(entry):
+            raise ApiError(409, f"The model {entry.name!r} {_why_it_stays(entry)}.", "model")
         return {"success": True}
 
     return router
+
+
+def _why_it_stays(entry: ModelEntry) -> str:
+    if entry.is_loading:
+        return "is being loaded: unload it when it is"
+    return f"is in use by {entry.num_users} requests" if entry.num_users else "is paused, or asleep: resume it first"
