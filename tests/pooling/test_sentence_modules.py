@@ -115,8 +115,10 @@ def test_layers_without_a_pooling_are_late_interaction(tmp_path):
         assert torch.allclose(rows, expected, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", ["os.system", "torch.nn.modules.linear.Linear", "builtins.eval"])
-def test_a_function_that_is_none_of_torchs_is_refused(tmp_path, name):
+@pytest.mark.parametrize("name", [
+    "os.system", "torch.nn.modules.linear.Linear", "builtins.eval", "torch.nn.modules.activation.GLU",
+    "torch.nn.modules.loss.MSELoss", "torch.nn.modules.module.Module"])
+def test_what_is_no_function_of_torch_that_keeps_a_shape_is_refused(tmp_path, name):
     write_encoder(tmp_path)
     layer = dense(64, 16)
     layer[1]["activation_function"] = name
@@ -153,4 +155,26 @@ def test_weights_that_do_not_fit_their_config_are_named(tmp_path, weights, said)
     write_modules(tmp_path, pooling("cls_token"), (kind, config, weights))
 
     with pytest.raises(CheckpointError, match=said):
+        embed(tmp_path)
+
+
+@pytest.mark.parametrize(("path", "said"), [
+    ("../2_Dense", r"\[2\].path = '../2_Dense' .*expected a folder in the checkpoint"),
+    ("/etc", r"\[2\].path = '/etc'"), (5, r"\[2\].path = 5"), ("1_Dense", "a folder for each module with weights")])
+def test_folders_are_in_the_checkpoint_and_not_shared(tmp_path, path, said):
+    write_encoder(tmp_path)
+    write_modules(tmp_path, dense(64, 64), dense(64, 64))
+    listed = json.loads((tmp_path / "modules.json").read_text())
+    listed[2]["path"] = path
+    (tmp_path / "modules.json").write_text(json.dumps(listed))
+
+    with pytest.raises(ConfigError, match=said):
+        embed(tmp_path)
+
+
+def test_a_pooling_behind_layers_is_refused(tmp_path):
+    write_encoder(tmp_path)
+    write_modules(tmp_path, dense(64, 64), pooling("mean_tokens"))
+
+    with pytest.raises(NotBuiltError, match=r"\[2\].type = 'Pooling' .*expected one Pooling, before other modules"):
         embed(tmp_path)

@@ -111,7 +111,14 @@ def _torch_function(name: str) -> Callable[[Tensor], Tensor]:
         raise ConfigError("activation", name, expected="a function without weights")
     if isinstance(function, nn.Softmax):
         return lambda x: x.softmax(-1)
-    return function.eval()
+    function.eval()
+    try:
+        keeps_shape = function(torch.zeros(2, 4)).shape == (2, 4)
+    except Exception as error:      # a class that is no function of one tensor: a loss, an empty module
+        raise ConfigError("activation", name, expected="a function of a tensor", hint=str(error)) from error
+    if not keeps_shape:
+        raise ConfigError("activation", name, expected="a function that gives a number for each number")
+    return function
 
 
 def _parameter(*shape: int) -> nn.Parameter:

@@ -35,7 +35,8 @@ class SentencePooling:
 def read_pooling(directory: Path) -> SentencePooling | None:
     """What the files say; None without such files, or if they name a Transformer only.
 
-    NotBuiltError for modules or modes without code, ConfigError for a module whose files are missing.
+    NotBuiltError for modules or modes without code, and for a pooling behind another module. ConfigError for a module
+    whose files are missing, or outside the checkpoint.
     """
     path = directory / MODULES
     if not path.is_file():
@@ -44,10 +45,13 @@ def read_pooling(directory: Path) -> SentencePooling | None:
     layers: list[HeadLayerSpec] = []
     for i, module in enumerate(read_json_list(path)):
         kind = str(module.get("type", "") if isinstance(module, dict) else module).rpartition(".")[2]
-        folder = str(module.get("path", "")) if isinstance(module, dict) else ""
+        folder = _folder(module, f"[{i}].path", path)
         match kind:
             case "Transformer":
                 pass
+            case "Pooling" if pooling or layers:
+                raise NotBuiltError(f"[{i}].type", kind, source=str(path), expected="one Pooling, before other modules",
+                                    hint="weft pools states, not what layers make of them.")
             case "Pooling":
                 pooling = _pooling(read_json(directory / folder / "config.json"), directory / folder / "config.json")
             case "Normalize":
@@ -61,8 +65,19 @@ def read_pooling(directory: Path) -> SentencePooling | None:
                                     expected="Transformer, Pooling, Dense, LayerNorm or Normalize")
     if not pooling and not layers:
         return None
+    names = [name for layer in layers for name in layer.names]
+    if len({*names}) < len(names):
+        raise ConfigError("path", names, expected="a folder for each module with weights", source=str(path))
     ends = bool(layers) and isinstance(layers[-1], UnitSpec)
     return SentencePooling(pooling=pooling, projections=tuple(layers[:-1] if ends else layers), normalize=ends)
+
+
+def _folder(module: Any, place: str, path: Path) -> str:
+    """A module's folder within the checkpoint, "" for the checkpoint's own."""
+    named = module.get("path", "") if isinstance(module, dict) else ""
+    if not isinstance(named, str) or Path(named).is_absolute() or ".." in Path(named).parts:
+        raise ConfigError(place, named, expected="a folder in the checkpoint", source=str(path))
+    return named.rstrip("/")
 
 
 def _dense(directory: Path, folder: str) -> DenseSpec:
