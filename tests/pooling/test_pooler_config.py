@@ -140,6 +140,14 @@ def test_sizes_that_a_model_is_not_trained_for_are_refused(bert, overrides, size
         vectors(llm, dimensions=size)
 
 
+@pytest.mark.parametrize(("config", "said"), [
+    ({"dimensions": 65}, r"pooler_config.dimensions = 65: expected 1 to 64"),
+    ({"returned_token_ids": [3, 64]}, r"returned_token_ids = \[3, 64\]: expected columns from 0 to 63")])
+def test_settings_for_more_numbers_than_there_are_are_refused(bert, config, said):
+    with pytest.raises(ConfigError, match=said):
+        engine(bert[0], pooler_config=config)
+
+
 @pytest.mark.parametrize("overrides", [{"is_matryoshka": True}, {"matryoshka_dimensions": [16, 32]}])
 def test_a_vector_is_cut_first_and_scaled_then(bert, overrides):
     path, model = bert

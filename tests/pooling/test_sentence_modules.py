@@ -13,6 +13,7 @@ from tiny_encoders import prompts, token_states, write_encoder
 from tiny_poolers import engine
 from torch import Tensor, nn
 
+from weft import PoolingParams
 from weft.errors import CheckpointError, ConfigError, NotBuiltError, RequestError
 
 TOLERANCE = 2e-5
@@ -178,3 +179,13 @@ def test_a_pooling_behind_layers_is_refused(tmp_path):
 
     with pytest.raises(NotBuiltError, match=r"\[2\].type = 'Pooling' .*expected one Pooling, before other modules"):
         embed(tmp_path)
+
+
+@pytest.mark.parametrize(("params", "said"), [
+    ({"returned_token_ids": [64]}, "columns from 0 to 63"), ({"dimensions": 65}, "1 to 64")])
+def test_a_tokens_row_has_no_more_numbers_than_its_state_where_poolings_are_joined(tmp_path, params, said):
+    write_encoder(tmp_path)
+    write_modules(tmp_path, pooling("cls_token", "mean_tokens"))
+
+    with engine(tmp_path, hf_overrides={"is_matryoshka": True}) as llm, pytest.raises(RequestError, match=said):
+        llm.encode([PROMPTS[2]], PoolingParams(**params), pooling_task="token_embed", use_tqdm=False)

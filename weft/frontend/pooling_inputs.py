@@ -63,8 +63,9 @@ def _check_dimensions(params: PoolingParams, info: PoolingInfo) -> None:
         raise RequestError("dimensions", size, expected="None for a model that is not trained for shorter vectors",
                            hint="Its config has neither is_matryoshka nor matryoshka_dimensions; hf_overrides="
                            "{\"is_matryoshka\": true} says that it is.")
-    if size > info.embedding_size:
-        raise RequestError("dimensions", size, expected=f"1 to {info.embedding_size}, the size of the vectors")
+    most = info.embedding_size if params.task == "embed" else info.num_columns
+    if size > most:
+        raise RequestError("dimensions", size, expected=f"1 to {most}, the size of the vectors")
     if info.dimensions and size not in info.dimensions:
         raise RequestError("dimensions", size, expected=f"one of {', '.join(map(str, info.dimensions))}, the sizes "
                            "that the model is trained for")

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from weft.architectures.pooling_spec import HeadLayerSpec, PoolerSpec
+from weft.errors import ConfigError
 from weft.layers.head_layers import HeadLayers, head_function
 from weft.layers.layer import Layer
 from weft.pooling_params import TOKEN_TASKS, PoolingParams
@@ -19,7 +20,8 @@ class Pooler(Layer):
 
     hidden_size: E, width of the states. has_bias: whether the checkpoint has a bias for a layer whose spec leaves that
     open.
-    tasks: those of PoolingParams that it serves. embedding_size: numbers of a vector; 0: it gives none.
+    tasks: those of PoolingParams that it serves. embedding_size: numbers of a vector; 0: it gives none. num_columns:
+    numbers in the row of one token. ConfigError for settings that ask for more numbers than these.
     """
 
     def __init__(self, spec: PoolerSpec, hidden_size: int,
@@ -35,6 +37,9 @@ class Pooler(Layer):
         self._pools_logits = spec.classifier is not None and spec.classifier.pools_logits
         if spec.classifier is not None:
             self.classifier = HeadLayers(spec.classifier.layers, hidden_size, spec.num_labels, has_bias)
+        of_tokens = self.projections.out_features if self._projects_tokens else hidden_size
+        self.num_columns = of_tokens if spec.classifier is None else spec.num_labels
+        _check_sizes(spec, self.embedding_size, self.num_columns)
 
     @property
     def needs_whole_prompt(self) -> bool:
@@ -113,6 +118,15 @@ class Pooler(Layer):
         """The columns that are asked for of a token's row."""
         columns = self.spec.returned_labels if params.returned_token_ids is None else params.returned_token_ids
         return rows[:, list(columns)] if columns and of_tokens else rows
+
+
+def _check_sizes(spec: PoolerSpec, embedding_size: int, num_columns: int) -> None:
+    size, columns = spec.default_dimensions, list(spec.returned_labels)
+    if size is not None and size > embedding_size:
+        raise ConfigError("pooler_config.dimensions", size, expected=f"1 to {embedding_size}, the size of the vectors"
+                          if embedding_size else "None for a model without vectors")
+    if columns and max(columns) >= num_columns:
+        raise ConfigError("pooler_config.returned_token_ids", columns, expected=f"columns from 0 to {num_columns - 1}")
 
 
 def tasks_of(spec: PoolerSpec) -> frozenset[str]:

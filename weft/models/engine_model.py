@@ -57,7 +57,8 @@ class ModelPooler(Protocol):
     """What makes of a model's states what pooling requests ask for: `layers/pooler.py`, or a model's own.
 
     spec: what it does, as far as data say it. tasks: those of PoolingParams that it serves.
-    embedding_size: numbers of a vector; 0: it gives none. num_labels: of a classifier; 0: it is none.
+    embedding_size: numbers of a vector; 0: it gives none. num_labels: of a classifier; 0: it is none. num_columns:
+    numbers in the row of one token.
     score_type: as `PoolingInfo.score_type`. needs_whole_prompt: one step must compute the whole prompt.
     """
 
@@ -72,6 +73,9 @@ class ModelPooler(Protocol):
 
     @property
     def num_labels(self) -> int: ...
+
+    @property
+    def num_columns(self) -> int: ...
 
     @property
     def score_type(self) -> str: ...

@@ -55,6 +55,7 @@ class OwnPooler:
             self.tasks &= {spec.task}
         labels = self.tasks & {"classify", "token_classify"}
         self.num_labels, self.embedding_size = (num_labels if labels else 0), (0 if labels else width)
+        self.num_columns = self.num_labels or self.embedding_size
         self.score_type = self._score_type()
 
     @property

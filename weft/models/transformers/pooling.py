@@ -37,7 +37,7 @@ class HeadPooler:
     def __init__(self, spec: PoolerSpec) -> None:
         self.spec, self._behind = spec, Pooler(spec, spec.num_labels)
         self.tasks, self.embedding_size, self.num_labels = self._behind.tasks, 0, spec.num_labels
-        self.score_type = self._behind.score_type
+        self.num_columns, self.score_type = spec.num_labels, self._behind.score_type
         self.head: Callable[[Tensor, Sequence[int]], Tensor] | None = None
 
     @torch.inference_mode()
