@@ -284,6 +284,7 @@ def test_the_older_route_gives_a_list_of_vectors_unless_types_are_named(bi):
     ({"texts": ["a"], "embedding_types": ["float", "f4"]}, "embedding_types.1"),
     ({"texts": ["a"], "input_type": "image"}, "input_type"), ({"texts": ["a"], "truncate": "MIDDLE"}, "truncate"),
     ({"texts": ["a"], "max_tokens": MAX_LEN + 1}, "max_tokens"), ({"texts": ["a"], "max_tokens": -2}, "max_tokens"),
+    ({"texts": ["a"], "max_tokens": 0}, "max_tokens"),
     ({"texts": ["a"], "max_tokens": 3, "truncate": "NONE"}, "max_tokens")])
 def test_what_is_wrong_with_a_body_of_coheres_is_named(bi, body, param):
     assert error_of(bi.post("/v2/embed", json=body)) == (400, param)

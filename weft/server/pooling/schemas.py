@@ -145,7 +145,9 @@ class CohereBody(Body):
     @property
     def truncate_prompt_tokens(self) -> int | None:
         """The most tokens of a text; None: a longer text is an error."""
-        return None if self.truncate == "NONE" else self.max_tokens or -1
+        if self.truncate == "NONE":
+            return None
+        return -1 if self.max_tokens is None else self.max_tokens
 
     @property
     def truncation_side(self) -> str:
