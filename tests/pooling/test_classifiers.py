@@ -196,3 +196,8 @@ def test_a_body_without_a_head_is_an_embedder_by_its_name(tmp_path):
     for ids, output in zip(PROMPTS, outputs, strict=True):
         expected = model(torch.tensor([ids])).last_hidden_state[0]
         assert torch.allclose(output.outputs.data, expected, atol=1e-4)
+
+
+def test_labels_without_numbers_are_refused_at_start(bert):
+    with pytest.raises(ConfigError, match="id2label"):
+        engine(bert[0], hf_overrides={"id2label": {"calm": 0, "glad": 1, "sad": 2}})

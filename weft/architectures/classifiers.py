@@ -38,6 +38,8 @@ def read_labels(c: ConfigReader) -> Labels:
     """
     tokens, reads_difference = _label_tokens(c)
     names = c.dict("id2label", default=None)
+    if names and not all(str(key).isdecimal() for key in names):
+        raise c.error("id2label", names, "an object whose keys are the labels' numbers")
     count = c.positive("num_labels", default=None) or (len(names) if names else _DEFAULT_LABELS)
     if tokens:
         count = 1 if reads_difference else len(tokens)
@@ -45,8 +47,7 @@ def read_labels(c: ConfigReader) -> Labels:
     named = _cross_encoder_function(c)
     act = "softmax" if problem is None and named is None else named if problem is None else _PROBLEMS[problem]
     assert act is not None
-    return Labels(num_labels=count, act="sigmoid" if act == "softmax" and count < 2 else act, tokens=tokens,
-                  reads_difference=reads_difference)
+    return Labels(num_labels=count, act=act, tokens=tokens, reads_difference=reads_difference)
 
 
 def _label_tokens(c: ConfigReader) -> tuple[tuple[str | int, ...], bool]:
