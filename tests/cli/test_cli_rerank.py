@@ -49,6 +49,16 @@ def test_the_best_of_standard_input_as_json(weft, cross, monkeypatch):
     assert [entry["score"] for entry in found] == pytest.approx([score for _, score in wanted[:2]], abs=1e-5)
 
 
+def test_the_best_of_several_windows(weft, cross, tmp_path, monkeypatch):
+    path, wanted = cross
+    monkeypatch.setattr("weft.cli.rerank._TEXTS_AT_ONCE", 1)
+    (tmp_path / "in.txt").write_text("\n".join(TEXTS))
+
+    ran = weft("rerank", path, QUERY, tmp_path / "in.txt", "--top-n", 2, *ENGINE)
+
+    assert ran.out.splitlines() == [f"{score:8.4f}  {text}" for text, score in wanted[:2]]
+
+
 def test_a_line_that_is_wrong_is_told_and_the_others_are_ranked(weft, cross, tmp_path):
     (tmp_path / "in.jsonl").write_text('"w4 w5"\n5\n"' + "w1 " * 200 + '"\n"w3"')
 

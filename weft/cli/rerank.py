@@ -64,7 +64,8 @@ def run(options: argparse.Namespace) -> int:
                         continue
                     num_failed += 1
                     print(f"weft: text {result.index}: {result.error}", file=sys.stderr)
-    for ranked in sorted(found, key=lambda ranked: -ranked.score)[: options.top_n]:
+                found = sorted(found, key=lambda ranked: -ranked.score)[: options.top_n]      # no others are kept
+    for ranked in found:
         print(json.dumps(_entry(ranked), ensure_ascii=False) if options.json else
               f"{ranked.score:8.4f}  {ranked.text.text}")
     return 1 if num_failed else 0
