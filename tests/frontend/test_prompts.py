@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from weft.errors import NotBuiltError, RequestError
-from weft.frontend.prompts import Prompt, parse_prompt, split_prompts
+from weft.frontend.prompts import PairPrompt, Prompt, parse_prompt, split_prompts
 
 
 @pytest.mark.parametrize(("prompt", "parsed"), [
@@ -70,7 +70,7 @@ def test_forms_without_code_say_so(key):
 
 @pytest.mark.parametrize(("prompts", "count"), [
     ("one", 1), ({"prompt": "one"}, 1), ([1, 2, 3], 1), (["one", [1, 2], {"prompt": "x"}], 3), ([[1, 2]], 1), ([], 0),
-    ((1, 2), 1), (("a", "b"), 2),
+    ((1, 2), 1), (("a", "b"), 2), (PairPrompt("a", "b"), 1), ([PairPrompt("a", "b")], 1),
 ])
 def test_one_prompt_and_a_list_of_prompts_are_told_apart(prompts, count):
     assert len(split_prompts(prompts)) == count

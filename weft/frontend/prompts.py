@@ -100,9 +100,9 @@ class Prompt:
 
 
 def split_prompts(prompts: Any) -> list[Any]:
-    """The prompts given to `LLM.generate`, as a list. A single prompt (text, dictionary or list of ids) becomes a list
-    of one."""
-    if isinstance(prompts, str | dict):
+    """The prompts given to `LLM.generate`, as a list. A single prompt (text, dictionary, PairPrompt or list of ids)
+    becomes a list of one."""
+    if isinstance(prompts, str | dict | PairPrompt):
         return [prompts]
     if not isinstance(prompts, Sequence) or isinstance(prompts, bytes | bytearray):
         raise RequestError("prompts", prompts, expected="a prompt (text, token ids or a dictionary) or a list of them")
