@@ -27,6 +27,7 @@ class EngineLoader:
     def __init__(self, spares: Spares, *, budget_bytes: int, is_given: bool = False) -> None:
         self.budget_bytes, self._is_given, self._spares = budget_bytes, is_given, spares
         self._spare: Spare | None = None      # the process that measures, and loads afterwards
+        self._is_killed = False
 
     def resolve(self, args: EngineArgs) -> EngineConfig:
         """The engine's config. ConfigError or CheckpointError if the model's files or options are wrong."""
@@ -34,9 +35,9 @@ class EngineLoader:
 
     def measure(self, config: EngineConfig) -> MemoryNeed:
         """The memory that the model needs. MemoryPlanError if it is more than there is for all models."""
-        self._spare = self._spare or self._spares.take()
+        spare = self._take()
         try:
-            return measure(_within(config, self.budget_bytes), self._spare)
+            return measure(_within(config, self.budget_bytes), spare)
         except BaseException:
             self.drop()
             raise
@@ -46,11 +47,11 @@ class EngineLoader:
 
         Raises the engine's own error if it cannot start.
         """
-        self._spare = self._spare or self._spares.take()
+        spare = self._take()
         if limit_bytes is None and self._is_given:
             limit_bytes = self.budget_bytes
         try:
-            return AsyncLLM(_within(config, limit_bytes), self._spare, spares=self._spares)
+            return AsyncLLM(_within(config, limit_bytes), spare, spares=self._spares)
         finally:
             self.drop()
 
@@ -61,14 +62,24 @@ class EngineLoader:
             spare.close()
 
     def kill(self) -> None:
-        """Ends the process that starts, so that a blocked call of another thread returns with an error."""
-        if self._spare is not None:
-            self._spare.kill()
+        """Ends the process that starts, so that a blocked call of another thread returns with an error. `close` must
+        follow.
+        """
+        self._is_killed = True
+        spare = self._spare      # the other thread may drop it meanwhile
+        if spare is not None:
+            spare.kill()
 
     def close(self) -> None:
         """`kill`, and end the spare process."""
         self.kill()
         self._spares.close()
+
+    def _take(self) -> Spare:
+        spare = self._spare = self._spare or self._spares.take()
+        if self._is_killed:      # before there was this process
+            spare.kill()
+        return spare
 
 
 def _within(config: EngineConfig, limit_bytes: int | None) -> EngineConfig:
