@@ -6,19 +6,23 @@ import asyncio
 import contextlib
 import math
 import signal
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+import uvicorn
 from fake_loader import FakeLoader
 from http_server import running_pool
 
 from weft.config.engine_args import EngineArgs
-from weft.errors import ConfigError, MemoryPlanError, QueueFullError
+from weft.errors import ConfigError, EngineDeadError, MemoryPlanError, QueueFullError
+from weft.server.app import build_app
 from weft.server.errors import ApiError
 from weft.server.model_pool.pool import ModelPool
 from weft.server.model_pool.spec import ModelSpec
 from weft.server.options import ServerOptions
+from weft.server.run import Server
 
 OPTIONS = ServerOptions(dev_mode=True, enable_tokenizer_info_endpoint=True)
 
@@ -273,6 +277,32 @@ def test_a_closed_pool_loads_nothing_and_a_load_that_ran_is_ended():
         assert loader.engines["a"].is_down
 
     asyncio.run(main())
+
+
+def test_a_server_that_stops_ends_a_load_that_nobody_waits_for():
+    class Loader(FakeLoader):
+        is_closed = False
+
+        def close(self) -> None:
+            self.is_closed, self.failures["a"] = True, EngineDeadError("The engine process ended.")
+            self.gate.set()
+
+    async def main(sock: socket.socket) -> None:
+        loader = Loader()
+        loader.gate.clear()
+        pool = make_pool(loader, "a")
+        config = uvicorn.Config(build_app(pool, OPTIONS), lifespan="off", log_level="error", ws="none")
+        server = Server(config, pool, 5.0)
+        serving = asyncio.create_task(server.serve(sockets=[sock]))
+        with pytest.raises(ApiError, match="not loaded within the request's timeout"):
+            await pool.ready(pool.find("a"), timeout=0.01)
+        server.should_exit = True
+        await serving
+        assert loader.is_closed
+
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        asyncio.run(main(sock))
 
 
 @pytest.fixture

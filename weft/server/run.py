@@ -61,7 +61,7 @@ def serve(args: EngineArgs, options: ServerOptions, spare: Spare | None = None) 
                            tracing=tracing)
         try:
             models.load_first()
-            server = _Server(uvicorn_config(models, options, keys), models, options.shutdown_timeout)
+            server = Server(uvicorn_config(models, options, keys), models, options.shutdown_timeout)
             _warn_if_open(options, sock)
             sock.listen(_BACKLOG)
             print(banner(models, options, sock), flush=True)
@@ -99,7 +99,7 @@ def uvicorn_config(models: ModelPool, options: ServerOptions, keys: Sequence[Api
         timeout_graceful_shutdown=math.ceil(options.shutdown_timeout + _GOODBYE_SECONDS))
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """A uvicorn server that ends requests still running `shutdown_timeout` s after the signal with a readable error.
 
     A second signal ends them at once. The server also ends when its only engine stays down.
@@ -128,13 +128,17 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Wait for open requests; end the engines, and so the requests, after `shutdown_timeout` seconds."""
+        """Wait for open requests; end the engines, and so the requests, after `shutdown_timeout` seconds.
+
+        The engines have ended when it returns. A load that nobody waits for has, too: the event loop would wait for it.
+        """
         loop = asyncio.get_running_loop()
         timer = loop.call_later(self._seconds, lambda: loop.run_in_executor(None, self._models.close))
         try:
             await super().shutdown(sockets)
         finally:
             timer.cancel()
+            await loop.run_in_executor(None, self._models.close)
 
 
 def listening_socket(options: ServerOptions) -> socket.socket:
