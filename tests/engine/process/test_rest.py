@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import signal
 import threading
 
 import psutil
@@ -77,3 +79,14 @@ def test_nothing_is_wrong_with_a_rest_and_its_end_has_a_limit():
     progress.died(100.0)
     assert progress.complaint(104.0, 5.0, num_open=0) is None
     assert "not back after 6 s" in progress.complaint(106.0, 5.0, num_open=0)
+
+
+def test_a_call_that_the_rest_cuts_fails_at_once(client, monkeypatch):
+    monkeypatch.setattr("weft.engine.process.child._CLOSE_S", 0.1)
+    os.kill(client.pid, signal.SIGSTOP)                      # so that it does not answer before it ends
+    call = client.call("reset_prefix_cache")
+
+    client.rest()
+
+    with pytest.raises(EngineDeadError, match="sleeps: wake it up"):
+        call.result(20)

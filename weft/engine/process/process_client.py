@@ -267,6 +267,7 @@ class ProcessClient:
     def _replace(self, child: Child) -> Child | None:
         """After a child's end: the next child with the open sequences, or None if closed or given up."""
         if (rest := self._rest) is not None:
+            self._fail_calls(EngineDeadError(_NO_CHILD[True]))
             rest.wait()
             with self._lock:
                 self._progress.died(time.monotonic())
