@@ -64,6 +64,14 @@ def test_each_checkpoint_and_gguf_file_of_a_folder_is_a_model(tmp_path):
         "two/a": "two/a.gguf", "two/b": "two/b.gguf"}.items()}
 
 
+def test_two_models_of_a_folder_that_have_one_name_are_refused(tmp_path):
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "config.json").touch()
+    (tmp_path / "tiny.gguf").touch()
+    with pytest.raises(ConfigError, match=r"named 'tiny'\. There are .*tiny\.gguf and .*tiny: rename"):
+        specs(model_dir=str(tmp_path))
+
+
 def test_models_of_a_list_have_options_of_their_own_over_those_of_the_server(tmp_path):
     (tmp_path / "here").mkdir()
 

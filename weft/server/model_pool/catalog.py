@@ -15,7 +15,7 @@ _CONFIGS = ("config.json", "params.json")      # a folder with one of these is a
 
 def models_in_folder(folder: str) -> dict[str, str]:
     """{name: path} of the checkpoints and GGUF files in `folder`; those of a folder without files of its own are named
-    `folder/name`. ConfigError if there are none.
+    `folder/name`. ConfigError if there are none, or two of one name.
     """
     root = Path(folder).expanduser()
     if not root.is_dir():
@@ -57,6 +57,9 @@ def _models_of(folder: Path, *, depth: int) -> dict[str, str]:
     found = {name: str(folder / file) for name, file in _ggufs(folder).items()}
     for path in (path for path in inside if path.is_dir()):
         if _is_checkpoint(path) or len(_ggufs(path)) == 1:
+            if path.name in found:
+                raise ConfigError("model_dir", str(folder), expected=f"one model named {path.name!r}",
+                                  hint=f"There are {found[path.name]} and {path}: rename one.")
             found[path.name] = str(path)
         elif depth > 1:
             found |= {f"{path.name}/{name}": place for name, place in _models_of(path, depth=depth - 1).items()}
