@@ -32,8 +32,11 @@ def _short(value: object) -> str:
 
 
 def nearest(name: object, known: Iterable[str], *, count: int = 1, cutoff: float = 0.6) -> list[str]:
-    """Up to `count` known names that look like `name`, the most similar first. cutoff: least similarity, 0 to 1."""
-    return difflib.get_close_matches(str(name), sorted(known), n=count, cutoff=cutoff)
+    """Up to `count` known names that look like `name`, the most similar first. cutoff: least similarity, 0 to 1.
+
+    A name of many characters may be a client's: comparing all of them would take seconds.
+    """
+    return difflib.get_close_matches(str(name)[:_MAX_VALUE_CHARS], sorted(known), n=count, cutoff=cutoff)
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
