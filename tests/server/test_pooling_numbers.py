@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from weft.server.errors import ApiError
+from weft.server.pooling.answer import json_pieces
 from weft.server.pooling.numbers import NumberFormat, as_type
 
 TYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "fp8_e4m3": torch.float8_e4m3fn,
@@ -45,3 +48,13 @@ def test_json_has_one_type_of_numbers():
         NumberFormat("float", "bfloat16")
     with pytest.raises(ApiError, match="endianness"):
         NumberFormat("float", endianness="big")
+
+
+def test_rows_are_written_one_by_one_and_read_as_one_object():
+    rows = [[1.0, 2.5], [3.0, -4.0]]
+    items = [{"index": 0}, json_pieces({"index": 1}, "data", iter(rows), {}), json_pieces({"n": 2}, "data", (), {})]
+
+    written = b"".join(json_pieces({"id": "a"}, "data", items, {"usage": 3}))
+
+    assert json.loads(written) == {"id": "a", "usage": 3, "data": [
+        {"index": 0}, {"index": 1, "data": rows}, {"n": 2, "data": []}]}

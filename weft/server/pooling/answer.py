@@ -19,11 +19,15 @@ JSON = "application/json"
 
 
 def json_pieces(head: Mapping[str, Any], name: str, items: Iterable[Any], tail: Mapping[str, Any]) -> Iterator[bytes]:
-    """A JSON object: the fields of `head`, then `name` with the list of `items`, then those of `tail` (not empty)."""
+    """A JSON object: the fields of `head`, then `name` with the list of `items`, then those of `tail`.
+
+    An item that is an iterator has the pieces of its JSON.
+    """
     yield msgspec.json.encode({**head, name: []})[:-2]
     for i, item in enumerate(items):
-        yield b"," * (i > 0) + msgspec.json.encode(item)
-    yield b"]," + msgspec.json.encode(tail)[1:]
+        yield b"," * (i > 0)
+        yield from item if isinstance(item, Iterator) else (msgspec.json.encode(item),)
+    yield b"]" + b"," * bool(tail) + msgspec.json.encode(tail)[1:]
 
 
 async def answer_of(pieces: Iterator[bytes], headers: Mapping[str, str], media_type: str = JSON) -> Response:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
+from numpy.typing import NDArray
 
 from weft.frontend.pooling_inputs import default_task
 from weft.pooling_params import PoolingParams
@@ -59,9 +60,16 @@ async def _vectors(served: ServedModel, request: Request, parsed: Parsed[Any], t
     if form.is_plain:
         return await _plain(head, results, form, ignored_header(parsed.ignored))
     kind, name = ("embedding", "embedding") if prefix == "embd-" else ("pooling", "data")
-    items = ({"index": i, "object": kind, name: form.value(array_of(result))} for i, result in enumerate(results))
+    items = (_item({"index": i, "object": kind}, name, form, array_of(result)) for i, result in enumerate(results))
     pieces = json_pieces(head, "data", items, {"usage": usage_of(results)})
     return await answer_of(pieces, ignored_header(parsed.ignored), JSON)
+
+
+def _item(head: dict[str, Any], name: str, form: NumberFormat, array: NDArray[Any]) -> Any:
+    """One result, for `json_pieces`. Rows of tokens come one by one: as Python's objects they take much memory."""
+    if array.ndim == 1 or form.encoding != "float":
+        return {**head, name: form.value(array)}
+    return json_pieces(head, name, (row.tolist() for row in array), {})
 
 
 async def _plain(head: dict[str, Any], results: list[Output], form: NumberFormat, headers: dict[str, str]) -> Response:
