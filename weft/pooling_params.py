@@ -44,7 +44,7 @@ class PoolingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_def
             the labels to return. None: those of the model.
         skip_reading_prefix_cache: compute the whole prompt even if the beginning is cached. None: True where every
             token's state is needed.
-        extra_kwargs: more arguments for the pooler of a programmed model.
+        extra_kwargs: None or {}: no pooler takes more arguments.
         output_kind: FINAL_ONLY, as a request has one output.
     """
 

@@ -34,7 +34,7 @@ def read_labels(c: ConfigReader) -> Labels:
     """The labels of a config: `num_labels`, else as many as `id2label` has, else 2.
 
     The function of the logits is that of `problem_type`; without one it is the function that sentence-transformers has
-    written for a cross-encoder; else softmax, or sigmoid for a single label.
+    written for a cross-encoder; else softmax. (`models/pooling.py` makes that sigmoid for a single label.)
     """
     tokens, reads_difference = _label_tokens(c)
     names = c.dict("id2label", default=None)

@@ -83,7 +83,7 @@ def complete_pooling(params: PoolingParams, info: PoolingInfo) -> None:
                            f"task of tokens ({' or '.join(TOKEN_TASKS)})")
     if params.extra_kwargs:
         raise NotBuiltError("extra_kwargs", params.extra_kwargs, expected="None",
-                            hint="This model's pooler takes no arguments.")
+                            hint="No pooler takes more arguments yet.")
     reads = info.reads_prefix_cache and params.task not in TOKEN_TASKS
     if params.skip_reading_prefix_cache is False and info.reads_prefix_cache and not reads:
         raise RequestError("skip_reading_prefix_cache", False, expected="True or None",

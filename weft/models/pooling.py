@@ -22,7 +22,7 @@ from weft.layers.layer import Home
 from weft.layers.pooler import Pooler, tasks_of
 from weft.resolve.hf.pooling import read_pooling
 
-_SEQ: dict[str, SeqPooling] = {"CLS": "cls", "LAST": "last", "MEAN": "mean"}
+SEQ_POOLINGS: dict[str, SeqPooling] = {"CLS": "cls", "LAST": "last", "MEAN": "mean"}
 _TOK: dict[str, TokenPooling] = {"ALL": "all", "STEP": "step"}
 
 
@@ -36,7 +36,7 @@ def pooler_spec(keys: PoolingKeys, model: ModelConfig, *, default: SeqPooling | 
     """
     given = (model.pooler_config or PoolerConfig()).over(_plain(keys.settings, model))
     spec = _vectors(keys, model, default) if classifier is None else _labels(keys, classifier)
-    pooling = spec.pooling if given.seq_pooling is None else (_SEQ[given.seq_pooling],)
+    pooling = spec.pooling if given.seq_pooling is None else (SEQ_POOLINGS[given.seq_pooling],)
     if spec.late_interaction and given.seq_pooling is not None:
         raise ConfigError("pooler_config.seq_pooling_type", given.seq_pooling, expected="None for late interaction")
     spec = replace(

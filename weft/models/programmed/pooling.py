@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from weft.architectures.pooling_keys import PoolingKeys
-from weft.architectures.pooling_spec import PoolerSpec, SeqPooling
+from weft.architectures.pooling_spec import PoolerSpec
 from weft.checkpoint.reader import Checkpoint
 from weft.checkpoint.report import LoadReport
 from weft.config.engine_config import EngineConfig
@@ -25,7 +25,7 @@ from weft.models.interfaces_base import (
     get_score_type,
     is_pooling_model,
 )
-from weft.models.pooling import load_modules, pooler_spec
+from weft.models.pooling import SEQ_POOLINGS, load_modules, pooler_spec
 from weft.models.programmed.programmed import Programmed
 from weft.models.purpose import Purpose
 from weft.models.vllm.config_views import PoolerView
@@ -35,7 +35,6 @@ from weft.ops.step import Step
 from weft.pooling_params import TASKS, TOKEN_TASKS, PoolingParams
 
 _TYPES = "token_type_ids"      # an argument of `forward`
-_SEQ: dict[str, SeqPooling] = {"CLS": "cls", "LAST": "last", "MEAN": "mean"}
 
 
 class OwnPooler:
@@ -95,9 +94,9 @@ class ProgrammedPooling(Programmed):
             raise NotBuiltError("convert", "classify", expected="embed for a programmed model that generates",
                                 hint="Give the class a pooler of its own (is_pooling_model, pooler).")
         default = get_default_seq_pooling_type(cls)
-        if default not in _SEQ:
-            raise ConfigError("model_class.default_seq_pooling_type", default, expected=", ".join(_SEQ))
-        self._spec = pooler_spec(keys, config.model, default=_SEQ[default])
+        if default not in SEQ_POOLINGS:
+            raise ConfigError("model_class.default_seq_pooling_type", default, expected=", ".join(SEQ_POOLINGS))
+        self._spec = pooler_spec(keys, config.model, default=SEQ_POOLINGS[default])
         self._seen = _pooler_view(config, self._spec, get_default_tok_pooling_type(cls))
         super().__init__(cls, config, checkpoint, context)
         width = self._vllm_config.model_config.get_hidden_size()
