@@ -17,16 +17,18 @@ def encode_pair(tokenizer: Tokenizer, first: str, second: str, *, add_special_to
     beginnings (from_left). RequestError for text that is no valid Unicode.
     """
     texts = [tokenizer.encode(text, add_special_tokens=False) for text in (first, second)]
-    source, backend = tokenizer.source, getattr(tokenizer.source, "backend_tokenizer", None)
+    source = tokenizer.source
+    backend = None if isinstance(source, MistralTokenizer) else getattr(source, "backend_tokenizer", None)
     build = getattr(source, "build_inputs_with_special_tokens", None)
-    is_pipeline = backend is not None and not isinstance(source, MistralTokenizer)
     if max_len is not None:
         around = 0
-        if add_special_tokens:
-            around = backend.num_special_tokens_to_add(True) if is_pipeline else len(build([], [])) if build else 0
-        kept = _kept(*map(len, texts), max(max_len - around, 0))
+        if add_special_tokens and backend is not None:
+            around = backend.num_special_tokens_to_add(True)
+        elif add_special_tokens and build is not None:
+            around = len(build([], []))
+        kept = _kept(len(texts[0]), len(texts[1]), max(max_len - around, 0))
         texts = [ids[len(ids) - count:] if from_left else ids[:count] for ids, count in zip(texts, kept, strict=True)]
-    join = _joined_by_pipeline if is_pipeline else _joined_by_source
+    join = _joined_by_source if backend is None else _joined_by_pipeline
     ids, types = join(source, texts, (first, second), add_special_tokens=add_special_tokens)
     return ids[:max_len], types[:max_len]
 
