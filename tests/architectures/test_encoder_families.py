@@ -184,3 +184,11 @@ def test_nomic_bert_is_read_as_its_authors_publish_it(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(published))
 
     compare(states(tmp_path), [token_states(model, ids) for ids in PROMPTS])
+
+
+@pytest.mark.parametrize("buckets", [2, 512])
+def test_buckets_that_leave_no_ranges_of_distances_are_refused(tmp_path, buckets):
+    write_kind(tmp_path, "mpnet")
+
+    with pytest.raises(ConfigError, match=rf"relative_attention_num_buckets = {buckets}.*4 to 511 buckets"):
+        LLM(str(tmp_path), skip_tokenizer_init=True, hf_overrides={"relative_attention_num_buckets": buckets})

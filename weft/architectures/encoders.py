@@ -72,6 +72,14 @@ def learned_positions(c: ConfigReader, first: int = 0) -> LearnedPositions:
     return LearnedPositions(num_positions=rows - first, offset=first)
 
 
+def relative_bias(c: ConfigReader, *, max_distance: int = 128, is_shared: bool = True) -> RelativeBias:
+    """T5's buckets of distances. A quarter of them are single distances, so that many must be below max_distance."""
+    buckets = c.positive("relative_attention_num_buckets", default=32)
+    if not 0 < buckets // 4 < max_distance:
+        raise c.error("relative_attention_num_buckets", buckets, f"4 to {4 * max_distance - 1} buckets")
+    return RelativeBias(num_buckets=buckets, max_distance=max_distance, is_shared=is_shared)
+
+
 def padded_first(c: ConfigReader, default: int = 1) -> int:
     """The first token's row where positions are counted from the padding token's id (RoBERTa)."""
     padding = c.int("pad_token_id", default=default)

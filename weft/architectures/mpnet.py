@@ -13,10 +13,11 @@ from weft.architectures.encoders import (
     encoder_block,
     encoder_names,
     learned_positions,
+    relative_bias,
 )
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
-from weft.architectures.spec import EncoderSpec, RelativeBias
+from weft.architectures.spec import EncoderSpec
 
 _LAYER = "encoder.layer.{i}.attention."
 _NAMES = encoder_names("mpnet.", BERT_EMBEDDING, {
@@ -33,7 +34,7 @@ _NAMES = encoder_names("mpnet.", BERT_EMBEDDING, {
 @architecture("MPNetModel", "MPNetForMaskedLM")
 def mpnet(c: ConfigReader) -> EncoderSpec:
     """MPNet. Source: arXiv:2004.09297; config.json of sentence-transformers/all-mpnet-base-v2."""
-    norm, bias = bert_norm(c), RelativeBias(num_buckets=c.positive("relative_attention_num_buckets", default=32))
+    norm, bias = bert_norm(c), relative_bias(c)
     return encoder(c, embedding=embedding(c, norm=norm, positions=learned_positions(c, 2), token_types=None),
                    blocks=[encoder_block(c, norm=norm, positions=bias)] * keys.num_layers(c), names=_NAMES,
                    classifier=dense_classifier(c, "classifier.dense", "classifier.out_proj", act="tanh"))

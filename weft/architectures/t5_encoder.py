@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from weft.architectures import keys
-from weft.architectures.encoders import embedding, encoder, encoder_block, encoder_names
+from weft.architectures.encoders import embedding, encoder, encoder_block, encoder_names, relative_bias
 from weft.architectures.names import NameMap
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
-from weft.architectures.spec import Activation, EncoderSpec, MLPSpec, RelativeBias, RMSNorm
+from weft.architectures.spec import Activation, EncoderSpec, MLPSpec, RMSNorm
 
 _SELF, _FFN = "encoder.block.{i}.layer.0.SelfAttention.", "encoder.block.{i}.layer.1."
 _ACTS: dict[str, tuple[Activation, bool]] = {"relu": ("relu", False), "gated-gelu": ("gelu_new", True),
@@ -53,8 +53,8 @@ def _encoder(c: ConfigReader, names: NameMap, *, is_shared: bool) -> EncoderSpec
                "output_past")
     act, is_gated = _ACTS[c.choice("feed_forward_proj", allowed=tuple(_ACTS), default="relu")]
     norm = RMSNorm(eps=c.positive_float("layer_norm_epsilon", default=1e-6))
-    bias = RelativeBias(num_buckets=c.positive("relative_attention_num_buckets", default=32), is_shared=is_shared,
-                        max_distance=c.positive("relative_attention_max_distance", default=128))
+    bias = relative_bias(c, max_distance=c.positive("relative_attention_max_distance", default=128),
+                         is_shared=is_shared)
     block = encoder_block(c, norm=norm, is_pre_norm=True, positions=bias, has_bias=False, scale=1.0, ffn=MLPSpec(
         intermediate_size=c.positive("d_ff", "intermediate_size"), act=act, gated=is_gated))
     return encoder(c, embedding=embedding(c, norm=None, token_types=None), blocks=[block] * keys.num_layers(c),
