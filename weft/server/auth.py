@@ -74,7 +74,7 @@ class ApiKeys:
             await self._app(scope, receive, send)
             return
         key, origin = _key_of(Headers(scope=scope)), origin_of(scope)
-        origin.key_name = self._name(key)
+        origin.key_name, origin.key_digest = self._name(key), _digest(key)
         if origin.key_name is not None or scope["method"] == "OPTIONS" or _is_public(scope):
             await self._app(scope, receive, send)
             return

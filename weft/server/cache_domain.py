@@ -10,7 +10,7 @@ from weft.server.origin import Origin
 
 
 def cache_domain(options: ServerOptions, origin: Origin, cache_salt: str | None) -> dict[str, str]:
-    """The prompt's fields that keep its prefixes apart: the client's salt, or that and the name of its key."""
+    """The prompt's fields that keep its prefixes apart: the client's salt, or that and the digest of its key."""
     if not options.cache_per_key:
         return {} if cache_salt is None else {"cache_salt": cache_salt}
-    return {"cache_salt": f"{origin.key_name or ''}\n{cache_salt or ''}"}      # no name has a line break
+    return {"cache_salt": f"{origin.key_digest.hex()} {cache_salt or ''}"}

@@ -24,7 +24,8 @@ class Origin:
 
     request_id: the client's X-Request-Id, or a new id if it sent none that a header may hold.
     client: the client's address; "unix" behind a Unix socket. key_name: the name of its API key; None: it gave no valid
-    one. arrived: seconds of time.monotonic. is_refused: a refusal of the request has been noted (`audit.py`).
+    one. key_digest: a hash of the key that it gave. arrived: seconds of time.monotonic. is_refused: a refusal of the
+    request has been noted (`audit.py`).
     response_headers: for every response to the request.
     """
 
@@ -34,6 +35,7 @@ class Origin:
     response_headers: dict[str, str] = field(default_factory=dict)
     arrived: float = field(default_factory=time.monotonic)
     key_name: str | None = None
+    key_digest: bytes = b""
     is_refused: bool = False
 
     @property
