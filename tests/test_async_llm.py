@@ -402,6 +402,19 @@ async def test_an_engine_sleeps_until_each_of_its_parts_is_woken(shared):
     assert not await shared.is_sleeping()
 
 
+@pytest.mark.parametrize("stop", [lambda llm: llm.sleep(), lambda llm: llm.pause_generation()], ids=["sleep", "pause"])
+async def test_a_pause_that_fails_leaves_the_engine_as_it_was(shared, stop, monkeypatch):
+    async def fail():
+        raise EngineDeadError("It is being started again.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shared, "reset_prefix_cache", fail)
+        with pytest.raises(EngineDeadError):
+            await stop(shared)
+
+    assert not shared.is_held and not await shared.is_sleeping()
+
+
 async def test_what_a_pause_cannot_do_is_refused_and_changes_nothing(shared):
     with pytest.raises(NotBuiltError, match="mode = 'keep'"):
         await shared.pause_generation(mode="keep")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -79,10 +79,8 @@ class AsyncLLM:
     @classmethod
     def from_engine_args(cls, engine_args: EngineArgs, start_engine_loop: bool = True, usage_context: Any = None,
                          stat_loggers: None = None) -> AsyncLLM:
-        """An engine from the user's options; blocks until it is ready.
-
-        start_engine_loop, usage_context: accepted for vLLM's sake; the engine always runs, and reports to nobody.
-        Raises ConfigError, CheckpointError or MemoryPlanError if the engine cannot start.
+        """An engine from the user's options. Blocks until it is ready, or raises ConfigError, CheckpointError or
+        MemoryPlanError. start_engine_loop, usage_context: accepted for vLLM's sake, without effect.
         """
         refuse_unbuilt(stat_loggers=stat_loggers)
         return cls(resolve_engine_config(engine_args, Machine.detect()))
@@ -221,7 +219,7 @@ class AsyncLLM:
         mode: what happens to requests that run: "abort" ends them, "wait" returns when they have ended.
         clear_cache: forget all cached prefixes. RequestError for another mode; "keep" (freeze them) is not built.
         """
-        await self._close_gate((_PAUSED,), mode, clear_cache=clear_cache)
+        await self._close_gate((_PAUSED,), mode, self.reset_prefix_cache if clear_cache else None)
 
     async def resume_generation(self) -> None:
         """Let requests run again, those that were held first."""
@@ -239,9 +237,8 @@ class AsyncLLM:
         """
         if level not in (0, 1, 2):
             raise RequestError("level", level, expected="0, 1 or 2")
-        await self._close_gate(_ASLEEP, mode, clear_cache=level == 1)
-        if level == 2 and not self._client.is_resting:
-            await asyncio.to_thread(self._client.rest)
+        rest = None if self._client.is_resting else lambda: asyncio.to_thread(self._client.rest)
+        await self._close_gate(_ASLEEP, mode, (None, self.reset_prefix_cache, rest)[level])
 
     async def wake_up(self, tags: Sequence[str] | None = None) -> None:
         """Undo `sleep`. tags: "weights", "kv_cache"; requests run when both were named; None names both."""
@@ -255,8 +252,7 @@ class AsyncLLM:
     @property
     def sleep_state(self) -> str:
         """awake, asleep, or discard_all: asleep without the weights."""
-        return "discard_all" if self._client.is_resting else "awake" if self._gate.closed_by.isdisjoint(_ASLEEP) \
-            else "asleep"
+        return "discard_all" if self._client.is_resting else "asleep" if self._gate.closed_by & {*_ASLEEP} else "awake"
 
     async def is_sleeping(self) -> bool:
         """True between `sleep` and `wake_up`."""
@@ -316,16 +312,22 @@ class AsyncLLM:
             self._end([prepared.request_id])
             raise
 
-    async def _close_gate(self, reasons: tuple[str, ...], mode: str, *, clear_cache: bool) -> None:
+    async def _close_gate(self, reasons: tuple[str, ...], mode: str, then: Callable[[], Awaitable[Any]] | None) -> None:
+        """Closes the gate, and awaits `then` when no request runs. If that fails the gate is as before."""
         check_mode(mode)
         self._client.check_health()
         self._bind_loop()
-        self._gate.closed_by |= {*reasons}
-        if mode == "abort":
-            self._end(self._gate.inside)
-        await self._gate.until_empty()
-        if clear_cache:
-            await self.reset_prefix_cache()
+        added = {*reasons} - self._gate.closed_by
+        self._gate.closed_by |= added
+        try:
+            if mode == "abort":
+                self._end(self._gate.inside)
+            await self._gate.until_empty()
+            if then is not None:
+                await then()
+        except BaseException:
+            self._open_gate(*added)
+            raise
 
     def _open_gate(self, *reasons: str) -> None:
         for request_id, children in self._gate.open(*reasons):
