@@ -51,7 +51,7 @@ def test_the_best_of_standard_input_as_json(weft, cross, monkeypatch):
 
 def test_the_best_of_several_windows(weft, cross, tmp_path, monkeypatch):
     path, wanted = cross
-    monkeypatch.setattr("weft.cli.rerank._TEXTS_AT_ONCE", 1)
+    monkeypatch.setattr("weft.cli.rerank.TEXTS_AT_ONCE", 1)
     (tmp_path / "in.txt").write_text("\n".join(TEXTS))
 
     ran = weft("rerank", path, QUERY, tmp_path / "in.txt", "--top-n", 2, *ENGINE)

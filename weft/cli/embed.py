@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING, Any
 from weft.cli.files import check_output
 from weft.cli.options import add_engine_options, engine_args
 from weft.cli.parser import Parser
-from weft.cli.texts import STDIN, Text, TextFile, add_input_options, model_and, output_to
+from weft.cli.texts import STDIN, TEXTS_AT_ONCE, Text, TextFile, add_input_options, each_result, model_and, output_to
 from weft.config.flags import human_int
-from weft.errors import ConfigError, RequestError
+from weft.errors import ConfigError
 
 if TYPE_CHECKING:
     from weft.llm import LLM
-
-_TEXTS_AT_ONCE = 1024      # texts of one window: all their vectors are in memory together
 
 
 def add_arguments(parser: Parser) -> None:
@@ -63,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
         llm = stack.enter_context(LLM.from_engine_args(engine_args(options)))
         write = _writer(options.output_file, stack, is_array=is_array)
-        for window in texts.windows(_TEXTS_AT_ONCE):
+        for window in texts.windows(TEXTS_AT_ONCE):
             for entry in _entries(llm, window, options):
                 write(entry)
                 num_texts, num_failed = num_texts + 1, num_failed + ("error" in entry)
@@ -85,24 +83,11 @@ def _writer(path: str | None, stack: ExitStack, *, is_array: bool) -> Callable[[
 
 
 def _entries(llm: LLM, window: Sequence[Text], options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """The entry of each text. A text that the model refuses is found by asking one at a time."""
-    good = [text for text in window if text.error is None]
-    try:
-        found = iter(_embed(llm, [text.text for text in good], options) if good else [])
-    except RequestError as error:
-        if not error.field.startswith("prompt"):      # it is of all texts
-            raise
-        found = (_alone(llm, text.text, options) for text in good)
-    for text in window:
-        result = {"error": text.error} if text.error is not None else next(found)
+    """The entry of each text."""
+    results = each_result(window, lambda texts: _embed(llm, [text.text for text in texts], options),
+                          lambda error: {"error": error})
+    for text, result in zip(window, results, strict=True):
         yield {"index": text.index, **(text.fields or {}), **result}
-
-
-def _alone(llm: LLM, text: str, options: argparse.Namespace) -> dict[str, Any]:
-    try:
-        return _embed(llm, [text], options)[0]
-    except RequestError as error:
-        return {"error": str(error)}
 
 
 def _embed(llm: LLM, texts: list[str], options: argparse.Namespace) -> list[dict[str, Any]]:

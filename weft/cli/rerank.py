@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from weft.cli.options import add_engine_options, engine_args
 from weft.cli.parser import Parser
-from weft.cli.texts import STDIN, Text, TextFile, add_input_options, model_and
+from weft.cli.texts import STDIN, TEXTS_AT_ONCE, Text, TextFile, add_input_options, each_result, model_and
 from weft.config.flags import human_int
-from weft.errors import ConfigError, RequestError
+from weft.errors import ConfigError
 
 if TYPE_CHECKING:
     from weft.llm import LLM
-
-_TEXTS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +55,13 @@ def run(options: argparse.Namespace) -> int:
         from weft.llm import LLM
 
         with LLM.from_engine_args(engine_args(options)) as llm:
-            for window in texts.windows(_TEXTS_AT_ONCE):
-                for result in _scored(llm, query, window, options):
-                    if isinstance(result, Ranked):
-                        found.append(result)
+            for window in texts.windows(TEXTS_AT_ONCE):
+                for text, result in zip(window, _scores(llm, query, window, options), strict=True):
+                    if isinstance(result, float):
+                        found.append(Ranked(text, result))
                         continue
                     num_failed += 1
-                    print(f"weft: text {result.index}: {result.error}", file=sys.stderr)
+                    print(f"weft: text {text.index}: {result}", file=sys.stderr)
                 found = sorted(found, key=lambda ranked: -ranked.score)[: options.top_n]      # no others are kept
     for ranked in found:
         print(json.dumps(_entry(ranked), ensure_ascii=False) if options.json else
@@ -76,30 +74,12 @@ def _entry(ranked: Ranked) -> dict[str, Any]:
     return {"index": text.index, **(text.fields or {}), "score": ranked.score, "text": text.text}
 
 
-def _scored(llm: LLM, query: str, window: Sequence[Text], options: argparse.Namespace) -> Iterator[Ranked | Text]:
-    """Each text with its score, or with its error. A text that the model refuses is found by asking one at a time."""
-    good = [text for text in window if text.error is None]
-    yield from (text for text in window if text.error is not None)
-    if not good:
-        return
-    try:
-        yield from _scores(llm, query, good, options)
-    except RequestError as error:
-        if not error.field.startswith("prompt"):      # it is of all texts
-            raise
-        for text in good:
-            yield from _alone(llm, query, text, options)
-
-
-def _alone(llm: LLM, query: str, text: Text, options: argparse.Namespace) -> list[Ranked | Text]:
-    try:
-        return _scores(llm, query, [text], options)
-    except RequestError as error:
-        return [Text(text.index, error=str(error))]
-
-
-def _scores(llm: LLM, query: str, texts: Sequence[Text], options: argparse.Namespace) -> list[Ranked | Text]:
+def _scores(llm: LLM, query: str, window: Sequence[Text], options: argparse.Namespace) -> Iterator[float | str]:
+    """The score of each text, or its error."""
     cut = {"truncate_prompt_tokens": options.truncate_prompt_tokens}
-    outputs = llm.score(query, [text.text for text in texts], use_tqdm=False, tokenization_kwargs=cut)
-    return [Text(text.index, error=output.error) if output.outputs is None else Ranked(text, output.outputs.score)
-            for text, output in zip(texts, outputs, strict=True)]
+
+    def ask(texts: Sequence[Text]) -> list[float | str]:
+        outputs = llm.score(query, [text.text for text in texts], use_tqdm=False, tokenization_kwargs=cut)
+        return [str(output.error) if output.outputs is None else float(output.outputs.score) for output in outputs]
+
+    return each_result(window, ask, str)

@@ -9,19 +9,21 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, Self, TextIO, TypeVar
 
 from tqdm import tqdm
 
 from weft.cli.parser import Parser
-from weft.errors import ConfigError
+from weft.errors import ConfigError, RequestError
 
+T = TypeVar("T")
 STDIN = "-"
+TEXTS_AT_ONCE = 1024      # texts of one window: all their results are in memory together
 _JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
 
 
@@ -135,3 +137,27 @@ def model_and(names: tuple[str, ...], options: argparse.Namespace) -> list[str]:
 def output_to(path: str | None) -> AbstractContextManager[TextIO]:
     """The file for the lines of the output; None: standard output, which stays open."""
     return nullcontext(sys.stdout) if path is None else Path(path).open("w", encoding="utf-8")
+
+
+def each_result(window: Sequence[Text], ask: Callable[[Sequence[Text]], Sequence[T]], failed: Callable[[str], T]
+                ) -> Iterator[T]:
+    """The result of each text: that of `ask`, called with all texts that could be read, or `failed(error)`.
+
+    A text that the model refuses is found by asking one at a time.
+    """
+    good = [text for text in window if text.error is None]
+    try:
+        found = iter(ask(good) if good else ())
+    except RequestError as error:
+        if not error.field.startswith("prompt"):      # it is of all texts
+            raise
+        found = (_alone(text, ask, failed) for text in good)
+    for text in window:
+        yield next(found) if text.error is None else failed(text.error)
+
+
+def _alone(text: Text, ask: Callable[[Sequence[Text]], Sequence[T]], failed: Callable[[str], T]) -> T:
+    try:
+        return ask([text])[0]
+    except RequestError as error:
+        return failed(str(error))
