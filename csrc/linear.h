@@ -281,7 +281,7 @@ static void linear_task(const LinearArgs& a, const T* const* x, const float* con
 }
 
 // Rows of x that all column groups are multiplied by before the next ones, so that the second-level cache keeps them:
-// tiles are faster than the cache behind that. Slower products have time to read all rows again for each column group.
+// tiles are faster than the cache behind that. Without tiles there is time to read all rows again for each column group.
 WEFT_INLINE int64_t rows_kept(const LinearArgs& a) {
 #if defined(WEFT_AMX)
     constexpr int64_t KEPT_BYTES = 800 * 1024, MOST_BYTES = 1280 * 1024;  // of a second-level cache of 2 MiB

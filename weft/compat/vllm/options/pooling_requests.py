@@ -9,6 +9,7 @@ from __future__ import annotations
 from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, Option, table
 
 _TEXT = "weft takes and gives text only."
+_TEMPLATES = "the routes take no templates of pairs; `LLM.score` does."
 _RECORDS = "weft keeps no records of requests"
 
 _COMMON = (
@@ -55,9 +56,9 @@ CLASSIFY = table(_COMMON, _TEXTS, (
     Option("activation", "", SAME, say="an older name of `use_activation`"),
 ))
 _PAIRS = (
-    Option("instruction", "", REFUSED, say="weft has no templates of pairs: put it into the query."),
-    Option("chat_template", "", REFUSED, say="weft has no templates of pairs."),
-    Option("chat_template_kwargs", "", REFUSED, off=({},), say="weft has no templates of pairs."),
+    Option("instruction", "", REFUSED, say="the routes take no templates of pairs: put it into the query."),
+    Option("chat_template", "", REFUSED, say=_TEMPLATES),
+    Option("chat_template_kwargs", "", REFUSED, off=({},), say=_TEMPLATES),
     Option("max_tokens_per_query", "", SAME, say="tokens of a first text that are kept; 0: all"),
     Option("max_tokens_per_doc", "", SAME, say="tokens of a second text that are kept; 0: all"),
     Option("add_special_tokens", "", SAME),
