@@ -17,7 +17,8 @@ def model_facts(served: ServedModel) -> dict[str, Any]:
     """The facts, as JSON's types.
 
     sampling_defaults: what a request gets that leaves these fields out; max_tokens: null: what fits.
-    has_chat: whether conversations can be answered. tool_calls: whether free calls of tools are found in answers.
+    can_score: whether it compares texts. has_chat: whether conversations can be answered. tool_calls: whether free
+    calls of tools are found in answers.
     """
     engine, info = served.engine, served.engine.info
     model, params = engine.config.model, default_sampling_params(engine.config)
@@ -25,7 +26,8 @@ def model_facts(served: ServedModel) -> dict[str, Any]:
     return {
         "architecture": model.architecture, "dtype": model.dtype,
         "quantization": None if model.quantization is None else model.quantization.method,
-        "tasks": info.tasks, "vocab_size": model.vocab_size, "max_logprobs": model.max_logprobs,
+        "tasks": info.tasks, "can_score": bool(info.pooling.score_type),
+        "vocab_size": model.vocab_size, "max_logprobs": model.max_logprobs,
         "sampling_defaults": {name: getattr(params, name) for name in _DEFAULTS} | {"max_tokens": cap},
         "has_chat": engine.renderer is not None and engine.renderer.has_template,
         "tool_calls": served.parsers.tools is not None, "reasoning": served.parsers.reasoning is not None,

@@ -37,12 +37,19 @@ export async function metricsText() {
   return await (await call("metrics")).text();
 }
 
+const post = (path, body, signal) => call(path, {
+  method: "POST", signal, body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
+});
+
+/** The answer to `body`, as an object. */
+export async function posted(path, body, signal) {
+  return await (await post(path, body, signal)).json();
+}
+
 /** The events of an answer to `body` as they come. path: "v1/chat/completions" or "v1/completions". */
 export async function* streamed(path, body, signal) {
   const asked = { ...body, stream: true, stream_options: { include_usage: true } };
-  const response = await call(path, {
-    method: "POST", signal, body: JSON.stringify(asked), headers: { "Content-Type": "application/json" },
-  });
+  const response = await post(path, asked, signal);
   for await (const data of events(response.body)) {
     if (data === "[DONE]") return;
     const event = JSON.parse(data);

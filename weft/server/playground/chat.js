@@ -1,12 +1,13 @@
 // The chat: sends messages, runs answers, edits and branches. One answer at a time in each conversation.
 
-import { ApiError, asCurl } from "./api.js";
+import { asCurl } from "./api.js";
 import { answerInto } from "./answer.js";
 import { current, forget, isListed, keep, keepQuietly, onChange, openOne, putBack, refresh } from "./conversations.js";
 import { copyText } from "./copy.js";
 import { byId } from "./dom.js";
 import { fit } from "./editor.js";
-import { clearFieldErrors, showFieldError } from "./field_errors.js";
+import { showFailure } from "./failure.js";
+import { clearFieldErrors } from "./field_errors.js";
 import { showFigures } from "./figures.js";
 import { formFields } from "./form.js";
 import { offerUndo, tell } from "./notice.js";
@@ -137,7 +138,7 @@ function copyCurl(context, button) {
   try {
     copyText(asCurl(PATH, curlBody(context)), button);
   } catch (error) {
-    say(error, context);
+    showFailure(error, context.refused);
   }
 }
 
@@ -169,7 +170,7 @@ async function answer(context, conversation, parent) {
   try {
     body = bodyFor(context, conversation, parent);
   } catch (error) {
-    say(error, context);
+    showFailure(error, context.refused);
     return true;
   }
   const message = add(conversation, parent, { role: "assistant", content: "" });
@@ -187,15 +188,9 @@ async function answer(context, conversation, parent) {
   context.answered();
   if (conversation === current()) {
     byId("status").textContent = `Answer: ${message.content}`;
-    if (error) say(error, context);
+    if (error) showFailure(error, context.refused);
   }
   return error !== null && !message.content && !message.reasoning && !message.calls;
-}
-
-function say(error, context) {
-  if (error instanceof ApiError && error.status === 401) context.refused();
-  else if (!(error instanceof ApiError)) tell("The server cannot be reached.");
-  else tell(error.message, showFieldError(error.param, error.message));
 }
 
 /** A function that calls `action` once before the next frame, however often it is called until then. */

@@ -1,10 +1,11 @@
 // The plain completion: a text, which the model continues.
 
-import { ApiError, streamed } from "./api.js";
+import { streamed } from "./api.js";
 import { figuresOf, newClock, tick } from "./clock.js";
 import { byId } from "./dom.js";
 import { fit } from "./editor.js";
-import { clearFieldErrors, showFieldError } from "./field_errors.js";
+import { showFailure } from "./failure.js";
+import { clearFieldErrors } from "./field_errors.js";
 import { showFigures } from "./figures.js";
 import { formFields } from "./form.js";
 import { tell } from "./notice.js";
@@ -71,7 +72,7 @@ async function complete({ card, refused }) {
       showResult(result);
     }
   } catch (error) {
-    if (error.name !== "AbortError") say(error, refused);
+    if (error.name !== "AbortError") showFailure(error, refused);
   }
   setRunning(null);
   result.figures = figuresOf(clock, usage);
@@ -83,12 +84,6 @@ function bodyFor(card) {
   const fields = { ...tokenFields(PATH, card?.meta?.max_logprobs ?? 0), ...requestFields(), ...formFields() };
   const echo = "logprobs" in fields && byId("echo").checked;
   return { model: card?.id, prompt: byId("prompt").value, max_tokens: MAX_TOKENS, ...fields, ...(echo && { echo }) };
-}
-
-function say(error, refused) {
-  if (error.status === 401) refused();
-  else if (!(error instanceof ApiError)) tell("The server cannot be reached.");
-  else tell(error.message, showFieldError(error.param, error.message));
 }
 
 function showResult({ content, tokens = [] }) {

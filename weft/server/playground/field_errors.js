@@ -6,6 +6,7 @@ import { byId, make } from "./dom.js";
 const HOMES = {
   stop: "stop-strings", max_completion_tokens: "max_tokens", top_logprobs: "show-tokens", logprobs: "show-tokens",
   response_format: "form-text", structured_outputs: "form-text", tool_choice: "tool-choice", tools: "tool-choice",
+  input: "texts", documents: "texts",
 };
 
 function controlOf(param) {
@@ -13,6 +14,7 @@ function controlOf(param) {
   if (tool) return byId(`tool-${tool[1]}-${tool[2]}`);
   const head = param.split(".")[0];
   if (head in HOMES) return byId(HOMES[head]);
+  if (head === "query") return byId(head);
   return [...document.querySelectorAll("[data-param]")].find(({ id }) => id === head) ?? null;
 }
 

@@ -1,6 +1,7 @@
 // The page: wires the parts together, and looks after the drawers, the keys and the server's health.
 
 import { setUpChat, stopAnswer } from "./chat.js";
+import { fitTexts, setUpComparison, showAbilities, stopComparison } from "./compare.js";
 import { fitPrompt, setUpCompletion, stopCompletion } from "./complete.js";
 import { load } from "./conversations.js";
 import { byId, makeButton } from "./dom.js";
@@ -14,11 +15,12 @@ import { loadModels, loadModelsAgain, modelCard, onModel } from "./served.js";
 import { setUpSettings, showDefaults } from "./settings.js";
 import { setUpTheme } from "./theme.js";
 import { setUpTools, tellOfTools } from "./tools.js";
-import { currentView, goTo, setUpViews } from "./views.js";
+import { currentView, goTo, offerViews, setUpViews } from "./views.js";
 import { watchMetrics } from "./watch.js";
 
 const EXAMPLES = ["Tell me a story about a small fox.", "What is 27 + 38?", "Tell me a story about a rainy day.",
   "What is 64 + 19?"];
+const FIRST_FIELDS = { complete: "prompt", compare: "texts" }; // of a view; elsewhere it is the message
 const HAS_KEYBOARD = matchMedia("(hover: hover)").matches; // elsewhere the focus would open the one on the screen
 
 function askForKey() {
@@ -29,14 +31,21 @@ function askForKey() {
   byId("key").focus();
 }
 
+/** The views for what a model can do; all for one that was not loaded yet. */
+function viewsOf({ meta }) {
+  const generates = meta?.tasks.includes("generate") ?? true;
+  return [...(generates ? ["chat", "complete"] : []), ...(meta?.can_score ?? true ? ["compare"] : []), "engine"];
+}
+
 document.addEventListener("keydown", (event) => {
-  const stopped = event.key === "Escape" && (currentView() === "complete" ? stopCompletion() : stopAnswer());
+  const stop = { complete: stopCompletion, compare: stopComparison }[currentView()] ?? stopAnswer;
+  const stopped = event.key === "Escape" && stop();
   if (event.key === "Escape" && !stopped) openDrawer(null);
   const isTyping = event.target.matches("input, textarea, select");
   if (event.key === "/" && !isTyping && !event.ctrlKey && !event.metaKey) {
     event.preventDefault();
     openDrawer(null);
-    byId(currentView() === "complete" ? "prompt" : "input").focus();
+    byId(FIRST_FIELDS[currentView()] ?? "input").focus();
   }
 });
 byId("key-card").addEventListener("submit", (event) => {
@@ -55,6 +64,7 @@ setUpForm();
 setUpTools();
 const chat = setUpChat({ card: modelCard, refused: askForKey, answered: () => loadModelsAgain(askForKey) });
 setUpCompletion({ card: modelCard, refused: askForKey });
+setUpComparison({ card: modelCard, refused: askForKey, answered: () => loadModelsAgain(askForKey) });
 setUpList({
   stop: stopAnswer,
   opened() {
@@ -71,6 +81,7 @@ setUpViews((name) => {
   openDrawer(null);
   tell("");
   if (name === "complete") fitPrompt();
+  if (name === "compare") fitTexts();
 });
 watchMetrics((samples, time) => {
   byId("health").className = `dot ${samples ? "up" : "down"}`;
@@ -78,6 +89,8 @@ watchMetrics((samples, time) => {
   showMetrics(samples, time);
 });
 onModel((card) => {
+  offerViews(viewsOf(card));
+  showAbilities(card);
   showModel(card);
   showDefaults(card.meta?.sampling_defaults ?? {}); // a model that was not loaded yet tells none
   tellOfTools(card.meta?.tool_calls ?? true);
