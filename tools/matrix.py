@@ -1,12 +1,16 @@
-"""Runs every checkpoint of a catalogue with model_impl="transformers" and compares the tokens with an oracle's.
+"""Compares weft with Transformers over all text architectures: tiny random checkpoints, the same greedy tokens.
 
-    python tools/matrix.py CATALOGUE [--kind causal|seq2seq] [--oracle SCRIPT] [--work DIR] [--only ARCH,ARCH]
-        [--json FILE] [--markdown FILE]
+    python tools/matrix.py [--kind causal|seq2seq] [--variants plain,grouped,windowed | --switches] [--only NAME,NAME]
+        [--part I/N] [--model-impl auto|transformers] [--workers N] [--json FILE] [--markdown FILE] [--write]
+    python tools/matrix.py FOLDER        the checkpoints of a folder
 
-CATALOGUE: a directory of checkpoints, or a script for which `SCRIPT list --kind KIND` prints "kind name model_type"
-lines and `SCRIPT NAME DIR` writes a checkpoint. The oracle: a file oracle.json in the checkpoint ({"prompts":
-[{"prompt": ids, "generated": ids}]}), which `--oracle SCRIPT` is asked to write where there is none; without both,
-Transformers' own greedy generation. Each prompt is computed in company of all others, and again in small chunks.
+The checkpoints are those of tools/tiny_models.py. Every prompt is computed in company of all others, alone with a
+prefix cache that knows it, and in chunks of at most 7 tokens with so few blocks that sequences are preempted. Judged
+are the tokens and their log-probabilities against Transformers' greedy generation, or against a file oracle.json in the
+checkpoint ({"prompts": [{"prompt": ids, "generated": ids}]}). A variant that Transformers cannot run is not judged.
+--write notes in weft/models/registry/matrix.json, which `weft models` reads, each judged architecture that gave equal
+tokens in all its variants, and removes the others.
+Ends with 1 if a judged checkpoint fails.
 """
 
 from __future__ import annotations
@@ -14,176 +18,264 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import subprocess
+import multiprocessing
+import shutil
 import sys
+import tempfile
 import time
+import warnings
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-WAYS: dict[str, dict[str, Any]] = {"in company": {}, "chunked": {"max_num_batched_tokens": 13, "max_num_seqs": 4}}
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import tiny_models
+
 LENGTHS, NEW_TOKENS = (5, 17, 40, 70), 24
 NEAR_TIE = 1e-3             # two likeliest tokens whose log-probabilities are closer may come in either order
+TOLERANCE = 2e-3            # of a log-probability, float32 on both sides
+ENGINES: dict[str, dict[str, Any]] = {
+    "whole": {"enable_prefix_caching": True},
+    "chunked": {"max_num_batched_tokens": 7, "max_num_seqs": 4, "enable_prefix_caching": False,
+                "num_gpu_blocks_override": 14},
+}
+NO_VARIANT = "has no variant"         # said by tiny_models of a variant that would be the plain one
+WAYS = ("in company", "alone, cached", "chunked, preempted")
 OPTIONS = {"dtype": "float32", "use_tqdm_on_load": False, "skip_tokenizer_init": True, "num_threads": 1,
-           "model_impl": "transformers", "kv_cache_memory_bytes": 1 << 26}
+           "kv_cache_memory_bytes": 1 << 26}
 
 
-def checkpoints(catalogue: Path, kind: str, work: Path, only: list[str], python: str) -> Iterator[tuple[str, Path]]:
-    """(name, directory) of each checkpoint, written first where the catalogue is a script."""
-    if catalogue.is_dir():
-        for path in sorted(catalogue.iterdir()):
+class Job(NamedTuple):
+    """A checkpoint to judge. path: of a folder's checkpoint; None: tiny_models writes it."""
+
+    name: str
+    variant: str
+    kind: str
+    impl: str
+    path: Path | None = None
+
+
+def jobs(args: argparse.Namespace) -> Iterator[Job]:
+    """What the command line asks for."""
+    only = set(filter(None, args.only.split(",")))
+    if args.folder:
+        for path in sorted(args.folder.iterdir()):
             if (path / "config.json").is_file() and (not only or path.name in only):
-                yield path.name, path
+                yield Job(path.name, "", args.kind, args.model_impl, path)
         return
-    listed = subprocess.run([python, str(catalogue), "list", "--kind", kind], check=True, capture_output=True,
-                            text=True).stdout
-    for line in listed.splitlines():
-        name = line.split()[1]
-        if only and name not in only:
+    part, _, parts = args.part.partition("/")
+    for at, (name, found) in enumerate(tiny_models.catalogue(args.kind).items()):
+        if (only and name not in only) or at % int(parts) != int(part):
             continue
-        path = work / name
-        if not (path / "config.json").is_file():
-            subprocess.run([python, str(catalogue), name, str(path)], check=False, capture_output=True)
-        yield name, path
+        for variant in tiny_models.switches(*found) if args.switches else args.variants.split(","):
+            yield Job(name, variant, args.kind, args.model_impl)
 
 
-def wanted(path: Path, oracle: Path | None, python: str) -> list[dict[str, Any]]:
-    """The oracle's prompts with generated ids. ValueError when there is no oracle for the checkpoint."""
-    file = path / "oracle.json"
-    if not file.is_file() and oracle is not None:
-        subprocess.run([python, str(oracle), str(path)], check=False, capture_output=True)
-    if file.is_file():
-        return json.loads(file.read_text())["prompts"]
-    if oracle is not None:
-        raise ValueError("the oracle has no result")
-    return generated(path)
-
-
-def generated(path: Path) -> list[dict[str, Any]]:
-    """What Transformers generates, for prompts of pseudo-random ids."""
+def reference(path: Path, kind: str) -> list[dict[str, Any]]:
+    """[{prompt, generated, logprobs, near_ties}] of the oracle's file, or of Transformers' own generation."""
     import torch
     import transformers
 
-    config = json.loads((path / "config.json").read_text())
-    model = getattr(transformers, config["architectures"][0]).from_pretrained(
-        path, dtype=torch.float32, attn_implementation="eager").eval()
+    if (path / "oracle.json").is_file():
+        return json.loads((path / "oracle.json").read_text(encoding="utf-8"))["prompts"]
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    cls = getattr(transformers, config["architectures"][0])
+    how = {"attn_implementation": "eager"} if cls._can_set_attn_implementation() else {}
+    model = cls.from_pretrained(path, dtype=torch.float32, **how).eval()
     size, state, out = min(model.config.get_text_config().vocab_size, 500), 12345, []
     for length in LENGTHS:
         ids = []
         for _ in range(length):
             state = (1103515245 * state + 12345) % 2**31
             ids.append(16 + (state >> 8) % (size - 16))
-        found = model.generate(torch.tensor([ids]), max_new_tokens=NEW_TOKENS, min_new_tokens=NEW_TOKENS,
-                               do_sample=False)
-        out.append({"prompt": ids, "generated": found[0, -NEW_TOKENS:].tolist()})
+        if kind == "seq2seq":
+            ids.append(model.config.eos_token_id or 1)
+        with torch.inference_mode():
+            found = model.generate(torch.tensor([ids]), max_new_tokens=NEW_TOKENS, min_new_tokens=NEW_TOKENS,
+                                   do_sample=False, num_beams=1, output_logits=True, return_dict_in_generate=True)
+        logprobs = torch.stack(found.logits)[:, 0].float().log_softmax(-1)
+        best = logprobs.topk(2).values
+        generated = found.sequences[0, -NEW_TOKENS:]
+        out.append({"prompt": ids, "generated": generated.tolist(),
+                    "logprobs": logprobs.gather(1, generated[:, None])[:, 0].tolist(),
+                    "near_ties": [{"step": step} for step, (first, second) in enumerate(best.tolist())
+                                  if first - second < NEAR_TIE]})
     return out
 
 
-def compare(found: list[int], case: dict[str, Any]) -> str:
-    """"" for equal tokens; else where they part."""
-    right = [case["generated"], *([case["cached"]["generated"]] if "cached" in case else [])]
+def fault(output: Any, case: dict[str, Any]) -> str:
+    """"" for equal tokens with equal log-probabilities, up to a near tie; else where they part."""
+    found, right = list(output.token_ids), case["generated"]
     ties = {tie["step"] for tie in case.get("near_ties", ())}
-    for ids in right:
-        at = next((i for i, (a, b) in enumerate(zip(found, ids, strict=False)) if a != b), None)
-        if at is None or at in ties:
-            return ""
-    at = next(i for i, (a, b) in enumerate(zip(found, right[0], strict=False)) if a != b)
-    return f"prompt of {len(case['prompt'])}: token {at} is {found[at]}, not {right[0][at]}"
+    for i, token in enumerate(right):
+        if i >= len(found) or found[i] != token:
+            return "" if i in ties else f"prompt of {len(case['prompt'])}: token {i} is {found[i: i + 1]}, not {token}"
+        apart = abs(output.logprobs[i][token].logprob - case["logprobs"][i]) if "logprobs" in case else 0.0
+        if not apart < TOLERANCE:
+            return f"prompt of {len(case['prompt'])}: log-probability of token {i} is {apart:.2g} away"
+    return ""
 
 
-def doubt(cases: list[dict[str, Any]]) -> str:
-    """"" for an oracle that agrees with itself, else how far it does not."""
-    apart = max((case.get("self_check", {}).get("max_logprob_difference_all", 0.0) for case in cases), default=0.0)
-    return "" if apart <= NEAR_TIE else (
-        f"with its cache Transformers' log-probabilities are up to {apart:.1f} from those of a plain pass")
-
-
-def run(path: Path, cases: list[dict[str, Any]]) -> dict[str, Any]:
-    """{level, reason, and for each way "equal" or what is not}."""
+def run(path: Path, cases: list[dict[str, Any]], impl: str) -> dict[str, Any]:
+    """{"runs as", "reason", and for each way "equal" or what is not}."""
     from weft import LLM, SamplingParams
 
-    result: dict[str, Any] = {}
     longest = max(len(case["prompt"]) + len(case["generated"]) for case in cases)
-    params = [SamplingParams(temperature=0, max_tokens=len(case["generated"]), ignore_eos=True) for case in cases]
-    for way, options in WAYS.items():
-        with LLM(model=str(path), max_model_len=longest, **OPTIONS, **options) as llm:
-            outputs = llm.generate([{"prompt_token_ids": case["prompt"]} for case in cases], params, use_tqdm=False)
-            (result["class"], result["level"], result["reason"]), = llm.apply_model(
-                lambda module: (type(module).__name__, module.level, module.reason))
-        faults = [fault for output, case in zip(outputs, cases, strict=True)
-                  if (fault := compare(list(output.outputs[0].token_ids), case))]
-        result[way] = "; ".join(faults) or "equal"
-    if any(result[way] != "equal" for way in WAYS) and doubt(cases):
-        result["doubt"] = doubt(cases)
-    return result
+    params = [SamplingParams(temperature=0, max_tokens=len(case["generated"]), min_tokens=len(case["generated"]),
+                             ignore_eos=True, logprobs=1) for case in cases]
+    prompts = [{"prompt_token_ids": case["prompt"]} for case in cases]
+    results, row = {}, {}
+    for engine, options in ENGINES.items():
+        with LLM(model=str(path), max_model_len=longest, model_impl=impl, **OPTIONS, **options) as llm:
+            row["runs as"], row["reason"] = llm.apply_model(_outline)[0]
+            if engine == "whole":
+                results["in company"] = llm.generate(prompts, params, use_tqdm=False)
+                results["alone, cached"] = [llm.generate(prompt, one, use_tqdm=False)[0]
+                                            for prompt, one in zip(prompts, params, strict=True)]
+            else:
+                results["chunked, preempted"] = llm.generate(prompts, params, use_tqdm=False)
+    for way, outputs in results.items():
+        faults = [said for output, case in zip(outputs, cases, strict=True) if (said := fault(output.outputs[0], case))]
+        row[way] = "; ".join(faults) or "equal"
+    return row
 
 
-def measured(name: str, path: Path, oracle: Path | None, python: str) -> dict[str, Any]:
+def _outline(module: Any) -> tuple[str, str]:
+    return getattr(module, "level", "native"), getattr(module, "reason", "")
+
+
+def judge(job: Job) -> dict[str, Any]:
     """The row of one checkpoint. An error is part of the row."""
-    row: dict[str, Any] = {"name": name, "architecture": name.partition("@")[0]}
+    import torch
+    import transformers
+
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    start, row = time.monotonic(), {"name": job.name, "variant": job.variant}
+    folder = Path(tempfile.mkdtemp(prefix="weft-matrix-"))
     try:
-        cases = wanted(path, oracle, python)
-    except Exception as error:
-        return row | {"oracle": f"none: {type(error).__name__}: {str(error)[:160]}"}
-    try:
-        return row | {"oracle": "yes"} | run(path, cases)
-    except Exception as error:
-        return row | {"oracle": "yes", "error": f"{type(error).__name__}: {str(error)[:300]}"}
+        try:
+            if job.path is None:
+                tiny_models.make(job.name, folder, job.variant, job.kind)
+            cases = reference(job.path or folder, job.kind)
+        except Exception as error:
+            return row | {"not judged": f"{type(error).__name__}: {str(error)[:160]}"}
+        try:
+            row |= run(job.path or folder, cases, job.impl)
+        except Exception as error:
+            row |= {"error": f"{type(error).__name__}: {str(error)[:300]}"}
+        return row | {"seconds": round(time.monotonic() - start, 1)}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def is_equal(row: dict[str, Any]) -> bool:
-    """Whether all ways gave the oracle's tokens."""
+    """Whether all ways gave Transformers' tokens."""
     return all(row.get(way) == "equal" for way in WAYS)
 
 
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """The table, and the sums above it."""
-    judged = [row for row in rows if row["oracle"] == "yes"]
-    right = [row for row in judged if is_equal(row)]
-    levels = {level: sum(row.get("level") == level for row in right)
-              for level in ("wired and fused", "wired", "own cache")}
-    lines = [f"{len(right)} of the {len(judged)} architectures that the oracle can run give its tokens "
-             f"({len(right) / max(1, len(judged)):.1%}): "
-             + ", ".join(f"{count} {level}" for level, count in levels.items()) + ".", "",
-             "| architecture | level | in company | chunked | why not more |", "|---|---|---|---|---|"]
+def right(rows: list[dict[str, Any]]) -> dict[str, str | None]:
+    """{judged architecture: how it ran, None where a variant is not equal}."""
+    found: dict[str, str | None] = {}
     for row in rows:
-        why = row.get("error") or "; ".join(filter(None, (row.get("reason"), row.get("doubt")))) or (
-            "" if row["oracle"] == "yes" else row["oracle"])
-        cells = [row["name"], row.get("level", "-"), *(row.get(way, "-") for way in WAYS), why]
-        lines.append("| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
+        if "not judged" not in row and found.get(row["name"], "") is not None:
+            found[row["name"]] = row["runs as"] if is_equal(row) else None
+    return found
+
+
+def totals(rows: list[dict[str, Any]]) -> str:
+    """How many architectures are right in all their judged variants, and how they run."""
+    found, judged = right(rows), sum("not judged" not in row for row in rows)
+    equal = Counter(level for level in found.values() if level)
+    how = ", ".join(f"{count} {level}" for level, count in equal.most_common())
+    return (f"{equal.total()} of {len(found)} architectures give Transformers' tokens in all their variants "
+            f"({equal.total() / max(1, len(found)):.1%}): {how}. "
+            f"Checkpoints: {sum(map(is_equal, rows))} of {judged}.")
+
+
+def write(rows: list[dict[str, Any]]) -> None:
+    """Brings weft/models/registry/matrix.json up to date with these rows."""
+    from weft.models.registry.support import MATRIX_FILE, compared
+
+    noted = compared() | right(rows)
+    kept = {name: level for name, level in sorted(noted.items()) if level}
+    MATRIX_FILE.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """A line for each architecture and a cell for each variant, and the sums above."""
+    variants = list(dict.fromkeys(row["variant"] for row in rows))
+    by_name: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    for row in rows:
+        by_name[row["name"]][row["variant"]] = row
+    lines = [totals(rows), "", f"| architecture | runs as | {' | '.join(variants)} | why not more |",
+             f"|---|---|{'---|' * len(variants)}---|"]
+    for name, found in by_name.items():
+        judged = [row for row in found.values() if "not judged" not in row]
+        level = next((row["runs as"] for row in judged if "runs as" in row), "")
+        cells = [_cell(found.get(variant, {"not judged": ""})) for variant in variants]
+        why = list(dict.fromkeys(filter(None, map(_why, judged)))) or [row.get("reason", "") for row in judged[:1]]
+        line = " | ".join((name, level, *cells, "; ".join(why).replace("|", "\\|").replace("\n", " ")))
+        lines.append(f"| {line} |")
     return "\n".join(lines) + "\n"
 
 
+def _cell(row: dict[str, Any]) -> str:
+    return "" if "not judged" in row else "equal" if is_equal(row) else "other"
+
+
+def _why(row: dict[str, Any]) -> str:
+    return row.get("error") or next((row[way] for way in WAYS if row.get(way, "equal") != "equal"), "")
+
+
+def words(row: dict[str, Any]) -> str:
+    """A line of the log."""
+    said = {key: value for key, value in row.items() if value and key not in ("name", "variant")}
+    word = "-" if "not judged" in row else "equal" if is_equal(row) else "OTHER"
+    return f"{word:6}{row['name']:36}{row['variant']:10}{said}"
+
+
 def main() -> int:
-    """Ends with 1 if a judged checkpoint gives other tokens."""
+    """Judges all jobs in parallel processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("catalogue", type=Path)
-    parser.add_argument("--kind", default="causal", choices=("causal", "seq2seq"))
-    parser.add_argument("--oracle", type=Path)
-    parser.add_argument("--work", type=Path, default=Path("matrix-checkpoints"))
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--kind", default="causal", choices=tuple(tiny_models.KINDS))
+    parser.add_argument("--variants", default=",".join(tiny_models.VARIANTS))
+    parser.add_argument("--switches", action="store_true", help="a variant for each switch of a config instead")
     parser.add_argument("--only", default="")
+    parser.add_argument("--part", default="0/1", help="I/N: each N-th architecture, from the I-th on")
+    parser.add_argument("--model-impl", default="auto")
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
-    logging.getLogger("weft").setLevel(logging.CRITICAL)
-    rows, only = [], [name for name in args.only.split(",") if name]
-    for name, path in checkpoints(args.catalogue, args.kind, args.work, only, sys.executable):
-        start = time.monotonic()
-        rows.append(measured(name, path, args.oracle, sys.executable))
-        said = {key: value for key, value in rows[-1].items() if value and key not in ("name", "architecture")}
-        print(f"{'equal' if is_equal(rows[-1]) else 'OTHER':6}{name:36}{time.monotonic() - start:5.1f} s  {said}",
-              flush=True)
-        if args.json:
-            import torch
-            import transformers
+    rows, todo = [], list(jobs(args))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(args.workers, mp_context=context, max_tasks_per_child=20) as pool:
+        for future in as_completed([pool.submit(judge, job) for job in todo]):
+            if NO_VARIANT not in (row := future.result()).get("not judged", ""):
+                rows.append(row)
+                print(words(row), flush=True)
+    order = {job[:2]: at for at, job in enumerate(todo)}
+    rows.sort(key=lambda row: order[row["name"], row["variant"]])
+    print(totals(rows))
+    if args.json:
+        import torch
+        import transformers
 
-            versions = {"transformers": transformers.__version__, "torch": torch.__version__}
-            args.json.write_text(json.dumps({"versions": versions, "results": rows}, indent=1) + "\n")
-    table = markdown(rows)
-    print(table.splitlines()[0])
+        versions = {"transformers": transformers.__version__, "torch": torch.__version__}
+        args.json.write_text(json.dumps({"versions": versions, "results": rows}, indent=1) + "\n", encoding="utf-8")
     if args.markdown:
-        args.markdown.write_text(table)
-    return 0 if all(is_equal(row) for row in rows if row["oracle"] == "yes") else 1
+        args.markdown.write_text(markdown(rows), encoding="utf-8")
+    if args.write:
+        write(rows)
+    return 0 if all(is_equal(row) for row in rows if "not judged" not in row) else 1
 
 
 if __name__ == "__main__":
