@@ -38,6 +38,7 @@ LAYERS = (
     "models",
     "grammar",
     "text",
+    "media",
     "engine",
     "frontend",
     "llm",
@@ -48,7 +49,8 @@ LAYERS = (
 )
 # Floors that must not know others, though the order would allow it.
 STRANGERS = {
-    "engine": {"text"},
+    "engine": {"text", "media"},
+    "media": {"models", "checkpoint", "layers", "ops", "cache", "text"},
     "text": {"models", "checkpoint", "layers"},
     "grammar": {"models", "checkpoint", "layers", "ops"},
     "server": {"models", "checkpoint", "layers", "ops"},

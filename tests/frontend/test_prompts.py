@@ -62,10 +62,28 @@ def test_a_wrong_prompt_is_refused_by_name(prompt, field):
     assert error.value.field == field
 
 
-@pytest.mark.parametrize("key", ["multi_modal_data", "mm_processor_kwargs"])
-def test_forms_without_code_say_so(key):
+@pytest.mark.parametrize(("key", "value"), [("multi_modal_data", {"audio": 1}), ("multi_modal_data", {"video": 1}),
+                                            ("multi_modal_data", {"image": {"image_embeds": 1}}),
+                                            ("media_io_kwargs", {"image": 1})])
+def test_forms_without_code_say_so(key, value):
     with pytest.raises(NotBuiltError, match=key):
-        parse_prompt({"prompt": "hi", key: {"image": 1}})
+        parse_prompt({"prompt": "hi", key: value})
+
+
+@pytest.mark.parametrize(("given", "field"), [
+    ({"multi_modal_data": {"picture": 1}}, "multi_modal_data"), ({"multi_modal_data": [1]}, "multi_modal_data"),
+    ({"multi_modal_data": {"image": [None]}}, "multi_modal_data.image[0]"),
+    ({"multi_modal_data": {"image": 1}, "multi_modal_uuids": {"image": ["a", "b"]}}, "multi_modal_uuids.image"),
+    ({"multi_modal_data": {"image": 1}, "multi_modal_uuids": {"image": [""]}}, "multi_modal_uuids.image[0]"),
+    ({"multi_modal_data": {"image": 1}, "mm_processor_kwargs": [1]}, "mm_processor_kwargs"),
+    ({"mm_processor_kwargs": {"size": 1}}, "mm_processor_kwargs"),
+    ({"prompt_embeds": 1, "multi_modal_data": {"image": 1}}, "multi_modal_data"),
+])
+def test_media_of_a_wrong_form_are_refused(given, field):
+    with pytest.raises(RequestError) as error:
+        parse_prompt(({} if "prompt_embeds" in given else {"prompt": "hi"}) | given)
+
+    assert error.value.field == field
 
 
 @pytest.mark.parametrize(("prompts", "count"), [

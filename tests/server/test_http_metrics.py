@@ -29,7 +29,8 @@ GAUGES = {"num_requests_running", "num_requests_waiting", "num_requests_waiting_
           "grammar_cache_bytes", "grammar_cache_limit_bytes", "responses_store_bytes", "responses_store_limit_bytes",
           "chat_template_cache_bytes", "chat_template_cache_limit_bytes", "model_loaded", "model_memory_bytes"}
 COUNTERS = {"model_loads", "prompt_tokens", "generation_tokens", "prompt_tokens_cached", "prompt_tokens_by_source",
-            "prefix_cache_queries", "prefix_cache_hits", "num_preemptions", "request_success", "admission_rejections",
+            "prefix_cache_queries", "prefix_cache_hits", "mm_cache_queries", "mm_cache_hits",
+            "num_preemptions", "request_success", "admission_rejections",
             "engine_deaths",
             "spec_decode_num_drafts", "spec_decode_num_draft_tokens", "spec_decode_num_accepted_tokens",
             "spec_decode_num_accepted_tokens_per_pos"}

@@ -17,6 +17,7 @@ from weft.compat.vllm.options.engine import ENGINE
 from weft.config.engine_flags import add_engine_flags, engine_options
 from weft.config.flags import default_of
 from weft.config.isa import CPU_ISAS
+from weft.config.media import read_limits
 from weft.config.pooler_config import PoolerConfig, read_pooler_config
 from weft.config.quantization_methods import method_named
 from weft.config.speculative import read_speculative_config
@@ -81,6 +82,8 @@ class EngineArgs:
     override_generation_config: dict[str, Any] = field(default_factory=dict)
     chat_template: str | None = None              # a template or the path of one; None: the tokenizer's
     disable_sliding_window: bool = False
+    limit_mm_per_prompt: dict[str, Any] = field(default_factory=dict)     # {"image": most images of a prompt}
+    mm_processor_kwargs: dict[str, Any] = field(default_factory=dict)     # arguments of the model's image processor
     enable_prompt_embeds: bool = False            # True: prompts may be given as embeddings [tokens, hidden size]
     enable_in_reasoning: bool = False             # True: an answer's form holds from its first token, reasoning or not
     enforce_eager: bool = False                   # True: decode steps are not recorded and replayed (graph capture)
@@ -153,6 +156,7 @@ class EngineArgs:
                 ("raw_logprobs", "raw_logits", "processed_logprobs", "processed_logits"))
         _check_ranges(self)
         read_speculative_config(self.speculative_config)
+        read_limits(self.limit_mm_per_prompt)
 
 
 def _plain(given: dict[str, Any]) -> dict[str, Any]:

@@ -146,6 +146,21 @@ class LoadConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MediaConfig:
+    """Media of prompts. limits: {kind: most items of a prompt}; a kind that is not there has no limit.
+
+    processor_kwargs: arguments of the model's processor, for all prompts.
+    """
+
+    limits: dict[str, int] = field(default_factory=dict)
+    processor_kwargs: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("limits", "processor_kwargs"):
+            object.__setattr__(self, name, freeze(getattr(self, name)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
     """All settings of one engine.
 
@@ -167,6 +182,7 @@ class EngineConfig:
     load: LoadConfig
     num_threads: int
     served_model_names: tuple[str, ...]
+    media: MediaConfig = field(default_factory=MediaConfig)
     cpus: tuple[int, ...] = ()
     cpu_isa: str = "reference"
     enforce_eager: bool = False

@@ -61,14 +61,14 @@ class EngineCore:
             logger.warning("weft was installed without its native kernels: it runs on torch's operators, slower, and "
                            "rounding depends on the batch. Install a C++ compiler (g++), then weft again.")
         self.runner = Runner(config, machine)
-        plan = self.runner.memory
+        plan, encoder, media = self.runner.memory, self.runner.model.encoder, self.runner.model.media
         shares = config.cache.enable_prefix_caching and self.runner.model.shares_prefixes
         cache = CacheManager(plan.groups, plan.num_blocks, shares)
         self._scheduler = Scheduler(scheduler_config(config, plan), cache, max_model_len=plan.max_model_len,
-                                    has_drafts=config.speculative is not None)
+                                    has_drafts=config.speculative is not None,
+                                    media_unit="rows" if media is None else media.unit)
         self._proposer = make_proposer(config.speculative)
         self.stats = EngineStats()
-        encoder = self.runner.model.encoder
         self.faults: tuple[type[BaseException], ...] = (Exception,)
         self.on_start: Callable[[list[str]], None] = lambda request_ids: None
         self.waits_for_grammars = True
@@ -80,6 +80,8 @@ class EngineCore:
             grammar_cache_limit_bytes=KEPT_BYTES, tasks=sorted(self.runner.model.tasks),
             prompt_embeds_size=self.runner.model.prompt_embeds_size,
             extra_outputs=list(extra_output_names(self.runner.model)),
+            media_kinds=[] if media is None else sorted(media.token_ids),
+            media_token_ids={} if media is None else dict(media.token_ids),
             encoder_vocab_size=encoder and encoder.vocab_size, max_encoder_len=encoder and encoder.max_len,
             pooling=pooling_info(self.runner.model), words=self.runner.model.words())
 
@@ -235,6 +237,8 @@ class EngineCore:
         stats.prefix_cache_queries = scheduler.prefix_cache_queries
         stats.prefix_cache_hits = scheduler.prefix_cache_hits
         stats.num_preemptions = scheduler.num_preemptions
+        cache = scheduler.media.cache
+        stats.media_queries, stats.media_hits, stats.media_rows = cache.queries, cache.hits, cache.num_rows
         stats.num_steps += step_tokens > 0
         stats.step_tokens = step_tokens
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from weft.cache.manager import CacheManager
 from weft.config.engine_config import SchedulerConfig
+from weft.engine.media_chunks import MediaChunks
 from weft.engine.sequence import Sequence
 from weft.errors import RequestError
 
@@ -11,8 +12,9 @@ from weft.errors import RequestError
 class Door:
     """max_chunk: most tokens of one sequence in a step."""
 
-    def __init__(self, config: SchedulerConfig, cache: CacheManager, *, max_model_len: int, max_chunk: int) -> None:
-        self._config, self._cache = config, cache
+    def __init__(self, config: SchedulerConfig, cache: CacheManager, media: MediaChunks, *, max_model_len: int,
+                 max_chunk: int) -> None:
+        self._config, self._cache, self._media = config, cache, media
         self._max_model_len, self._max_chunk = max_model_len, max_chunk
 
     def check(self, seq: Sequence) -> None:
@@ -29,6 +31,11 @@ class Door:
         if seq.num_tokens >= seq.max_len and not seq.is_pooling:
             raise RequestError("output_token_ids", f"{seq.num_output_tokens} tokens",
                                expected=f"fewer than max_tokens = {seq.max_len - seq.num_prompt_tokens}")
+        for first, end in self._media.whole_spans(seq):
+            if end - first > self._max_chunk:
+                raise RequestError("multi_modal_data", f"{end - first} tokens", hint="Start the engine with a larger "
+                                   "max_num_batched_tokens.", expected=f"media of up to {self._max_chunk} tokens, as "
+                                   "this model computes them in one step")
         self._refuse_what_outgrows_the_cache(seq)
 
     def _refuse_what_outgrows_the_cache(self, seq: Sequence) -> None:

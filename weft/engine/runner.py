@@ -21,6 +21,7 @@ from weft.config.machine import Machine
 from weft.config.threads import nodes_of_threads
 from weft.engine.constraints import Constraints, RowMasks
 from weft.engine.logits_processors.make import batch_processors
+from weft.engine.media_rows import MediaRows
 from weft.engine.memory.cache_tensors import bind_caches
 from weft.engine.memory.plan import MemoryPlan, plan_memory, planned_groups
 from weft.engine.pooling import Pooling
@@ -62,17 +63,19 @@ class Runner:
         with torch.inference_mode():
             self.model.try_step(trial_step(self.memory))
         self._pooling = None if self.model.pooler is None else Pooling(self.model.pooler)
+        self.media = MediaRows(self.model.media)
         self.constraints = Constraints()
         self.sampler = Sampler(config.model.logprobs_mode, config.cpu_isa, processors)
 
     def execute(self, step_plan: StepPlan) -> list[SequenceResult]:
         """One forward pass and sampling. Returns one result for each scheduled sequence, in the plan's order."""
         self.model.end_sequences([seq.request_id for seq in step_plan.preempted])
+        self.media.drop(step_plan.dropped_media)
         if not step_plan.scheduled:
             return []
         masks = self.constraints.start_masks(step_plan)
-        step = step_inputs(step_plan, self.memory)
         with torch.inference_mode():
+            step = step_inputs(step_plan, self.memory, self.media.step_media(step_plan))
             names = extra_names(step_plan)
             hidden, extra = forward_with(self.model, step, names) if names else (self.model.forward(step), {})
             results = [SequenceResult() for _ in step_plan.scheduled]
@@ -87,6 +90,7 @@ class Runner:
         """These sequences will not be scheduled again."""
         ended = tuple(request_ids)
         self.model.end_sequences(ended)
+        self.media.end(ended)
         self.constraints.drop(ended)
         if self._pooling is not None:
             self._pooling.drop(ended)

@@ -15,6 +15,7 @@ from weft.cache.manager import CacheHit, CacheManager
 from weft.config.engine_config import SchedulerConfig
 from weft.engine.door import Door
 from weft.engine.in_flight import BlocksInFlight
+from weft.engine.media_chunks import MediaChunks
 from weft.engine.queue_limits import QueueLimits
 from weft.engine.sequence import Sequence, State
 from weft.engine.step_plan import OpenPlan, Scheduled, StepPlan
@@ -25,7 +26,7 @@ from weft.errors import RequestError
 class Scheduler:
     """Takes sequences, plans steps within the limits of `config`, and ends sequences.
 
-    has_drafts: sequences may have `draft_token_ids` (speculative decoding).
+    has_drafts: sequences may have `draft_token_ids` (speculative decoding). media_unit: as MediaChunks.unit.
 
     Attributes:
         num_queued_tokens: known tokens of the sequences that wait.
@@ -34,7 +35,7 @@ class Scheduler:
     """
 
     def __init__(self, config: SchedulerConfig, cache: CacheManager, *, max_model_len: int,
-                 has_drafts: bool = False) -> None:
+                 has_drafts: bool = False, media_unit: str = "rows") -> None:
         self._config = config
         self._cache = cache
         self._max_model_len = max_model_len
@@ -47,7 +48,8 @@ class Scheduler:
         self._waiting = WaitingQueue()
         self._in_flight = BlocksInFlight()
         self._num_added = self._num_compiling = 0
-        self._door = Door(config, cache, max_model_len=max_model_len, max_chunk=self._max_chunk)
+        self.media = MediaChunks(config.max_num_batched_tokens, media_unit)
+        self._door = Door(config, cache, self.media, max_model_len=max_model_len, max_chunk=self._max_chunk)
         self._queue_limits = QueueLimits(config.max_num_queued_reqs, config.max_num_queued_tokens)
         self.num_queued_tokens = self.num_preemptions = 0
         self.prefix_cache_queries = self.prefix_cache_hits = 0
@@ -183,6 +185,7 @@ class Scheduler:
                         continue     # the state before the step is still there; the next step recomputes kept tokens
                 num_new_tokens = num_kept
             seq.num_computed_tokens = end = start + num_new_tokens
+            self.media.computed(seq)
             if end // key_size != start // key_size:
                 self._wait(self._in_flight.published(self._cache.publish(seq, start)))
             if is_shifting:
@@ -216,6 +219,7 @@ class Scheduler:
         """AssertionError unless blocks, lists and states agree. For tests: it is slow."""
         self._cache.check(self._running)
         self._waiting.check()
+        self.media.cache.check(self._sequences)
         self._in_flight.check(self._running)
         assert self._running == sorted(self._running, key=attrgetter("order")), "the running list is out of order"
         assert all(seq.state is State.RUNNING for seq in self._running), "a running sequence has another state"
@@ -243,17 +247,22 @@ class Scheduler:
         return prefills
 
     def _schedule_chunk(self, seq: Sequence, step: OpenPlan) -> None:
-        num_tokens = self._chunk_len(seq.num_computed_tokens, seq.num_uncomputed_tokens, step.budget)
+        num_tokens = self._chunk_len(seq, seq.num_computed_tokens, step)
         if num_tokens and seq.state is State.RUNNING and self._make_room(
                 seq, seq.num_computed_tokens + num_tokens, step):
-            step.give(seq, num_tokens)
+            self._give(seq, num_tokens, step)
 
-    def _chunk_len(self, start: int, num_uncomputed: int, budget: int) -> int:
+    def _give(self, seq: Sequence, num_tokens: int, step: OpenPlan) -> None:
+        self.media.take(seq, seq.num_computed_tokens, num_tokens, step)
+        step.give(seq, num_tokens)
+
+    def _chunk_len(self, seq: Sequence, start: int, step: OpenPlan) -> int:
         """Tokens of a prefill, from `start` on, that this step computes; 0 if the prefill waits for another step."""
+        num, fit = seq.num_tokens - start, self.media.fit
         if not self._config.enable_chunked_prefill:
-            return num_uncomputed if num_uncomputed <= budget else 0
-        to_border = num_uncomputed if self._cache.border is None else self._cache.border - start % self._cache.border
-        return min(num_uncomputed, budget, self._max_chunk, to_border)
+            return num if num <= step.budget and fit(seq, start, num, step) == num else 0
+        to_border = num if self._cache.border is None else self._cache.border - start % self._cache.border
+        return fit(seq, start, min(num, step.budget, self._max_chunk, to_border), step)
 
     def _make_room(self, seq: Sequence, num_tokens: int, step: OpenPlan) -> bool:
         """Gives a running sequence blocks for its first `num_tokens` tokens, preempting from the end of the running
@@ -280,6 +289,7 @@ class Scheduler:
     def _preempt(self, seq: Sequence) -> None:
         freed = self._in_flight.stopped(seq)
         self._cache.release(seq)
+        self.media.ended(seq)
         seq.num_computed_tokens = 0
         seq.num_preemptions += 1
         self.num_preemptions += 1
@@ -304,14 +314,14 @@ class Scheduler:
                 continue
             if reserved is None:
                 reserved = self._num_reserved()
-            num_tokens = self._chunk_len(hit.num_tokens, seq.num_tokens - hit.num_tokens, step.budget)
+            num_tokens = self._chunk_len(seq, hit.num_tokens, step)
             if not num_tokens or not self._cache.can_hold(
                     hit, _next_len(seq), self._max_chunk, seq.num_encoder_tokens, reserved):
                 return
             if not step.starts(seq.num_encoder_tokens):
                 return
             self._start(self._waiting.pop(), hit, num_tokens)
-            step.give(seq, num_tokens)
+            self._give(seq, num_tokens, step)
             step.started.append(seq)
             missing = self._cache.num_missing(seq, _next_len(seq), self._max_chunk)
             reserved = [a + b for a, b in zip(reserved, missing, strict=True)]
@@ -380,6 +390,7 @@ class Scheduler:
 
     def _finish(self, seq: Sequence) -> None:
         self._cache.release(seq)
+        self.media.ended(seq)
         seq.state = State.FINISHED
         del self._sequences[seq.request_id]
 

@@ -143,6 +143,7 @@ class Sequence:
     def key_extras(self, start: int, end: int) -> bytes:
         """Bytes that stand for all inputs of tokens `start` to `end` - 1 other than token ids, for the content keys.
 
+        An item of media is in the key of each block that it reaches into: digest and first token.
         The cache salt and the encoder's input go into the first block. A digest (of the encoder's input or of the
         prompt_embeds rows) comes last and has a fixed length, so that no salt can be mistaken for one.
         """
@@ -153,6 +154,9 @@ class Sequence:
             extras += b"encoder:" + sha256(array("q", request.encoder_token_ids).tobytes()).digest()
         if any(request.token_type_ids[start:end]):
             extras += b"types:" + sha256(array("q", request.token_type_ids[start:end]).tobytes()).digest()
+        for item in request.media:
+            if item.first < end and start < item.end:
+                extras += b"media:" + item.digest + item.first.to_bytes(8, "little")
         if request.prompt_embeds is not None and start < self.num_prompt_tokens:
             extras += b"embeds:" + sha256(request.prompt_embeds.row_bytes(start, end)).digest()
         return extras

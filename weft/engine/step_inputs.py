@@ -10,17 +10,20 @@ import torch
 
 from weft.cache.groups import FREED, CacheGroup, EncoderGroup, FullGroup, StateGroup, WindowGroup
 from weft.cache.masks import Bidirectional, Chunked
+from weft.engine.media_rows import NO_MEDIA, StepMedia
 from weft.engine.memory.plan import MemoryPlan
 from weft.engine.process.wire_tensor import rows_from_wire
 from weft.engine.step_plan import Scheduled, StepPlan
 from weft.ops.attention import AttentionPlan, attention_plan
-from weft.ops.attention.ranges import KeyRanges, bidirectional, chunked, cross
+from weft.ops.attention.ranges import KeyRanges, bidirectional, chunked, cross, spans
 from weft.ops.scan_plan import ScanPlan
 from weft.ops.step import CachePlan, RowEmbeds, Step
 
 
-def step_inputs(step_plan: StepPlan, memory: MemoryPlan) -> Step:
+def step_inputs(step_plan: StepPlan, memory: MemoryPlan, media: StepMedia = NO_MEDIA) -> Step:
     """The model's input for `step_plan`, T tokens in the order of the scheduled sequences.
+
+    media: what the step has besides because of media.
 
     `wanted_rows` are the rows to sample, in the same order.
     """
@@ -42,13 +45,14 @@ def step_inputs(step_plan: StepPlan, memory: MemoryPlan) -> Step:
             case EncoderGroup():
                 return _cross(number, items, query_lens, num_decodes, memory.block_size)
             case _:
-                return _attention(number, items, query_lens, seq_lens, num_decodes, places, memory)
+                return _attention(number, items, query_lens, seq_lens, num_decodes, places, memory, media.spans)
 
     input_ids = torch.tensor(token_ids)
     if embeds is not None:
         input_ids[embeds.rows] = 0      # a valid id for the lookup; the prompt's own embeddings replace the result
     return Step(
-        input_ids=input_ids, embeds=embeds, token_types=_token_types(items),
+        input_ids=input_ids, embeds=media.embeds or embeds, token_types=_token_types(items),
+        rope_positions=media.rope_positions, media=media.tensors,
         request_ids=tuple(item.seq.request_id for item in items),
         encoder_ids=encoder_ids, is_eager=bool(encoder_ids),
         positions=torch.from_numpy(places), query_lens=query_lens,
@@ -128,8 +132,9 @@ def _states(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...]) -> S
 
 
 def _attention(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...], seq_lens: tuple[int, ...],
-               num_decodes: int, places: np.ndarray, memory: MemoryPlan) -> AttentionPlan:
-    """The attention plan of one cache group.
+               num_decodes: int, places: np.ndarray, memory: MemoryPlan,
+               seq_spans: list[list[tuple[int, int]]] | None) -> AttentionPlan:
+    """The attention plan of one cache group. seq_spans: of each sequence, tokens that see each other.
 
     query_lens, seq_lens: for each sequence, its tokens in this step and its tokens up to the step's end.
     places: [T] positions in the sequences.
@@ -138,7 +143,7 @@ def _attention(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...], s
     table = _table(group, items, seq_lens, size)
     rows = np.repeat(np.arange(len(items)), query_lens)
     slots = table[rows, places // size] * size + places % size
-    ranges = _ranges(memory.groups[group], query_lens, seq_lens)
+    ranges = _ranges(memory.groups[group], query_lens, seq_lens, seq_spans)
     return attention_plan(query_lens=query_lens, seq_lens=seq_lens, num_decodes=num_decodes, slots=slots, table=table,
                           window=_window(memory.groups[group]), block_size=size, ranges=ranges)
 
@@ -169,7 +174,8 @@ def _table(group: int, items: Seq[Scheduled], lens: Seq[int], block_size: int) -
     return table
 
 
-def _ranges(group: CacheGroup, query_lens: tuple[int, ...], seq_lens: tuple[int, ...]) -> KeyRanges | None:
+def _ranges(group: CacheGroup, query_lens: tuple[int, ...], seq_lens: tuple[int, ...],
+            seq_spans: list[list[tuple[int, int]]] | None) -> KeyRanges | None:
     """The keys that each query sees; None for causal masks, where the plan's `window` says enough."""
     match group:
         case FullGroup(mask=Bidirectional(radius=radius)):
@@ -177,7 +183,7 @@ def _ranges(group: CacheGroup, query_lens: tuple[int, ...], seq_lens: tuple[int,
         case FullGroup(mask=Chunked(size=size)):
             return chunked(query_lens, seq_lens, size)
         case _:
-            return None
+            return None if seq_spans is None else spans(query_lens, seq_lens, seq_spans, _window(group))
 
 
 def _window(group: CacheGroup) -> int | None:

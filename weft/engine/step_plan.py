@@ -35,18 +35,20 @@ class Scheduled(NamedTuple):
 class StepPlan(NamedTuple):
     """One step. Sequences with one new token and one sampled row (decodes) come first, then sequences with drafts, then
     prefill chunks. num_tokens: new tokens of all sequences together. started: the sequences that begin with this step,
-    or again after a preemption."""
+    or again after a preemption. dropped_media: digests of the items whose rows are no longer kept."""
 
     scheduled: tuple[Scheduled, ...]
     preempted: tuple[Sequence, ...]
     num_tokens: int
     started: tuple[Sequence, ...] = ()
+    dropped_media: tuple[bytes, ...] = ()
 
 
 class OpenPlan:
     """A plan under construction.
 
     budget: tokens that the step can still take. encoder_budget: tokens of encoders' inputs that it can still take.
+    media_rows: rows of media items that the step's encoder makes. dropped_media: as StepPlan.
     """
 
     def __init__(self, budget: int) -> None:
@@ -56,6 +58,8 @@ class OpenPlan:
         self.chunks: list[Scheduled] = []
         self.preempted: list[Sequence] = []
         self.started: list[Sequence] = []
+        self.media_rows = 0
+        self.dropped_media: list[bytes] = []
 
     def give(self, seq: Sequence, num_tokens: int) -> None:
         start = seq.num_computed_tokens
@@ -86,4 +90,5 @@ class OpenPlan:
 
     def close(self) -> StepPlan:
         scheduled = (*self.decodes, *self.drafted, *self.chunks)
-        return StepPlan(scheduled, tuple(self.preempted), self._max_tokens - self.budget, tuple(self.started))
+        return StepPlan(scheduled, tuple(self.preempted), self._max_tokens - self.budget, tuple(self.started),
+                        tuple(self.dropped_media))

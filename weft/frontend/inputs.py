@@ -18,9 +18,11 @@ from weft.engine.process.messages import NO_TOKEN, EngineInfo, EngineRequest, Wi
 from weft.errors import RequestError
 from weft.field_checks import MAX_COUNT, check_text
 from weft.frontend.allowed_tokens import check_some_token_is_allowed
+from weft.frontend.bad_words import bad_word_ids
 from weft.frontend.beam_search import BeamSearch, step_params
 from weft.frontend.dry import breaker_ids
 from weft.frontend.long_inputs import check_pooled_len, in_parts
+from weft.frontend.media_inputs import MediaInputs
 from weft.frontend.pooling_inputs import check_types, complete_pooling, pair_ids, refuse_task
 from weft.frontend.prompt_ids import PromptIds, named
 from weft.frontend.prompts import Prompt, parse_prompt
@@ -33,7 +35,6 @@ from weft.sampling_params import BeamSearchParams, SamplingParams
 from weft.structured_outputs import FIELD
 from weft.text.tokenizer import Tokenizer
 
-MAX_BAD_WORD_TOKENS = 1024
 _SEED_MASK = 2**63 - 1
 
 
@@ -89,6 +90,7 @@ class InputProcessor:
     def __init__(self, config: EngineConfig, tokenizer: Tokenizer | None, info: EngineInfo) -> None:
         self.tokenizer = tokenizer
         self.max_model_len = info.max_model_len
+        self._media = MediaInputs(config.model, config.media, info)
         self._info, self._model = info, config.model
         self.vocab_size = config.model.vocab_size
         self._seed = config.model.seed
@@ -131,7 +133,8 @@ class InputProcessor:
         if params.use_beam_search:
             return self._beams(request_id, parsed, params, shared, add_special_tokens=add_special_tokens)
         self._check_params(params)
-        bad_words = self._bad_words(params.bad_words or [])
+        bad_words = [] if not params.bad_words else bad_word_ids(
+            params.bad_words, self._require_tokenizer("bad_words"), self.vocab_size)
         check_some_token_is_allowed(params, self.eos_token_ids, bad_words, self.vocab_size)
         shared |= {"eos_token_ids": self.eos_token_ids, "bad_words_token_ids": bad_words,
                    "constraint": self._constraint(params), "dry_breaker_ids": breaker_ids(params, self.tokenizer)}
@@ -153,8 +156,8 @@ class InputProcessor:
 
     def _beams(self, request_id: str, parsed: Prompt, params: SamplingParams, shared: dict[str, Any], *,
                add_special_tokens: bool) -> PreparedBeams:
-        if parsed.embeds is not None:
-            raise RequestError("prompt_embeds", "rows", expected="text or token ids here")
+        if parsed.embeds is not None or parsed.media is not None:
+            raise RequestError("prompt", "rows or media", expected="text or token ids to search")
         found = self._prompt_ids(parsed, params, add_special_tokens=add_special_tokens)
         token_ids = found.ids + found.forced                # where a token is forced, there is nothing to search
         self.check_length(len(token_ids))
@@ -223,6 +226,10 @@ class InputProcessor:
 
         RequestError for an encoder's prompt that the model has no encoder for, or that is too long for its encoder.
         """
+        if parsed.media is not None:
+            token_ids, media = self._media.read(parsed, params, add_special_tokens=add_special_tokens)
+            self.check_ids(token_ids)
+            return PromptIds(parsed.text, token_ids, media=media)
         if self._info.encoder_vocab_size is not None:
             return self._pair_ids(parsed, params, add_special_tokens=add_special_tokens)
         if parsed.encoder is not None:
@@ -261,8 +268,9 @@ class InputProcessor:
         vocab_size: None: the vocabulary of prompts, which is the encoder's in a model that has one.
         """
         vocab_size = vocab_size or self._info.encoder_vocab_size or self.vocab_size
-        if prompt.embeds is not None:
-            raise RequestError("prompt_embeds", "rows", expected="text or token ids here")
+        if prompt.embeds is not None or prompt.media is not None:
+            raise RequestError("prompt_embeds" if prompt.media is None else "multi_modal_data", "rows or media",
+                               expected="text or token ids here")
         if prompt.token_ids is not None:
             token_ids, hint = prompt.token_ids, ""
         else:
@@ -337,19 +345,6 @@ class InputProcessor:
         if priority and not self._has_priorities:
             raise RequestError("priority", priority, expected="0 under the scheduling policy fcfs",
                                hint="Start the engine with scheduling_policy='priority'.")
-
-    def _bad_words(self, words: list[str]) -> list[list[int]]:
-        """Token ids of each word, without and with a leading space: many tokenizers give the two different ids."""
-        found: list[list[int]] = []
-        for word in words:
-            for text in (word.lstrip(), " " + word.lstrip()):
-                token_ids = self._require_tokenizer("bad_words").encode(text, add_special_tokens=False)
-                if token_ids and token_ids not in found and max(token_ids) < self.vocab_size:
-                    found.append(token_ids)
-        num_tokens = sum(map(len, found))
-        if num_tokens > MAX_BAD_WORD_TOKENS:
-            raise RequestError("bad_words", num_tokens, expected=f"at most {MAX_BAD_WORD_TOKENS} tokens in all words")
-        return found
 
     def _constraint(self, params: SamplingParams) -> ConstraintSpec | None:
         """The grammar of the answer, if the request wants one. Makes the vocabulary, which the engine needs for it."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from weft.engine.process.messages import MediaInput
 from weft.errors import RequestError
 
 
@@ -18,7 +19,7 @@ class PromptIds:
     """A prompt as text, as far as the user gave it, and as token ids.
 
     encoder, encoder_text: of a model with an encoder; then `ids` and `text` are the decoder's, and `forced` are its
-        first generated tokens, `last` the one at the end of max_tokens.
+        first generated tokens, `last` the one at the end of max_tokens. media: `ids` have places for their rows.
     """
 
     text: str | None
@@ -27,13 +28,14 @@ class PromptIds:
     encoder: list[int] | None = None
     forced: list[int] = field(default_factory=list)
     last: int | None = None
+    media: list[MediaInput] = field(default_factory=list)
 
     @property
     def for_engine(self) -> dict[str, Any]:
         """Fields of an EngineRequest."""
         pair = {} if self.encoder is None else {
             "encoder_token_ids": self.encoder, "forced_token_ids": self.forced, "last_token_id": self.last}
-        return {"prompt_token_ids": self.ids} | pair
+        return {"prompt_token_ids": self.ids, "media": self.media} | pair
 
     @property
     def for_output(self) -> dict[str, Any]:

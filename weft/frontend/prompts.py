@@ -11,20 +11,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, TypedDict
 
 from weft.errors import NotBuiltError, RequestError
 from weft.field_checks import check_text
+from weft.frontend.prompt_media import PromptMedia, parse_media
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class TextPrompt(TypedDict):
-    """A prompt as text."""
+    """A prompt as text. multi_modal_data, multi_modal_uuids, mm_processor_kwargs: as `PromptMedia`."""
 
     prompt: str
+    multi_modal_data: NotRequired[dict[str, Any]]
+    multi_modal_uuids: NotRequired[dict[str, Any]]
+    mm_processor_kwargs: NotRequired[dict[str, Any]]
     cache_salt: NotRequired[str]
 
 
 class TokensPrompt(TypedDict):
-    """A prompt as token ids. prompt: optional text of the prompt, repeated in the output.
+    """A prompt as token ids. prompt: optional text of the prompt, repeated in the output. Media as in TextPrompt.
 
     token_type_ids: for a pooling model with such types (BERT's segments), the type of each token; without them all are
     of type 0.
@@ -33,6 +37,9 @@ class TokensPrompt(TypedDict):
     prompt_token_ids: list[int]
     token_type_ids: NotRequired[list[int]]
     prompt: NotRequired[str]
+    multi_modal_data: NotRequired[dict[str, Any]]
+    multi_modal_uuids: NotRequired[dict[str, Any]]
+    mm_processor_kwargs: NotRequired[dict[str, Any]]
     cache_salt: NotRequired[str]
 
 
@@ -74,10 +81,8 @@ PromptType = str | list[int] | TextPrompt | TokensPrompt | EmbedsPrompt | Explic
 _KEYS = frozenset({"prompt", "prompt_token_ids", "prompt_embeds", "cache_salt", "token_type_ids"})
 _PAIR_KEYS = frozenset({"encoder_prompt", "decoder_prompt"})
 # vLLM's other keys. None or an empty dictionary means: not used.
-_UNBUILT_KEYS = frozenset({
-    "data", "data_format", "multi_modal_data",
-    "mm_processor_kwargs", "multi_modal_uuids", "media_io_kwargs",
-})
+_UNBUILT_KEYS = frozenset({"data", "data_format", "media_io_kwargs"})
+_MEDIA_KEYS = frozenset({"multi_modal_data", "mm_processor_kwargs", "multi_modal_uuids"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +93,7 @@ class Prompt:
     second_text: of a PairPrompt.
     encoder: the encoder's prompt, if the user gave it apart; then this prompt is the decoder's, which may have neither
         text nor ids (the decoder's start token alone).
+    media: of a prompt with text or token ids; None: it has none.
     """
 
     text: str | None
@@ -97,6 +103,7 @@ class Prompt:
     token_type_ids: list[int] | None = None
     second_text: str | None = None
     encoder: Prompt | None = None
+    media: PromptMedia | None = None
 
 
 def split_prompts(prompts: Any) -> list[Any]:
@@ -129,13 +136,14 @@ def parse_prompt(prompt: Any) -> Prompt:
 def _parse_dict(prompt: dict[Any, Any]) -> Prompt:
     if any(prompt.get(key) is not None for key in _PAIR_KEYS):
         return _parse_pair(prompt)
-    prompt = {key: value for key, value in prompt.items() if key not in _PAIR_KEYS}
+    media = parse_media({key: prompt[key] for key in _MEDIA_KEYS if key in prompt})
+    prompt = {key: value for key, value in prompt.items() if key not in _PAIR_KEYS | _MEDIA_KEYS}
     for key, value in prompt.items():
         if key in _UNBUILT_KEYS:
             if value is not None and not (isinstance(value, dict) and not value):
                 raise NotBuiltError(f"prompt.{key}", value, expected="None", hint="weft has no code for it yet.")
         elif key not in _KEYS:
-            raise RequestError("prompt", key, expected=f"only the keys {', '.join(sorted(_KEYS))}")
+            raise RequestError("prompt", key, expected=f"only the keys {', '.join(sorted(_KEYS | _MEDIA_KEYS))}")
     text, token_ids, salt = prompt.get("prompt"), prompt.get("prompt_token_ids"), prompt.get("cache_salt")
     embeds = prompt.get("prompt_embeds")
     if text is None and token_ids is None and embeds is None:
@@ -145,16 +153,19 @@ def _parse_dict(prompt: dict[Any, Any]) -> Prompt:
     if types is not None and token_ids is None:
         raise RequestError("token_type_ids", types, expected="None without prompt_token_ids")
     if token_ids is None and embeds is None:
-        return Prompt(text=_text(text), token_ids=None, cache_salt=salt)
+        return Prompt(text=_text(text), token_ids=None, cache_salt=salt, media=media)
     if text is not None:
         check_text("prompt", text)
     if embeds is not None:
         if token_ids is not None:
             raise RequestError("prompt_token_ids", token_ids, expected="None beside prompt_embeds",
                                hint="Each row stands for a token: give one or the other.")
+        if media is not None:
+            raise RequestError("multi_modal_data", "media", expected="None beside prompt_embeds")
         return Prompt(text=text, token_ids=None, cache_salt=salt, embeds=embeds)
     ids = _token_ids(token_ids)
-    return Prompt(text=text, token_ids=ids, cache_salt=salt, token_type_ids=_types(types, len(ids)))
+    return Prompt(text=text, token_ids=ids, cache_salt=salt, token_type_ids=_types(types, len(ids)),
+                  media=media)
 
 
 def _parse_pair(prompt: dict[Any, Any]) -> Prompt:
@@ -180,7 +191,7 @@ def _part(name: str, value: Any) -> Prompt | None:
         parsed = parse_prompt(value)
     except RequestError as error:
         raise RequestError(name, error.value, expected=error.expected, hint=error.hint) from error
-    if parsed.embeds is not None or parsed.encoder is not None or parsed.cache_salt is not None:
+    if parsed.embeds is not None or parsed.encoder is not None or parsed.cache_salt is not None or parsed.media:
         raise RequestError(name, value, expected="text or token ids")
     return parsed
 

@@ -21,7 +21,7 @@ from weft.layers.context import LayerContext
 from weft.layers.finishing import LayerFinisher
 from weft.layers.layer import Home, StepLimits, allocate
 from weft.models.decoder import Decoder, Stack
-from weft.models.engine_model import ModelPooler
+from weft.models.engine_model import MediaEncoder, ModelPooler
 from weft.models.sizes import cache_bytes_per_token, held_bytes, num_parameters, state_bytes, step_bytes
 from weft.ops.kernel import Choice
 from weft.ops.step import Step
@@ -35,6 +35,7 @@ class DescribedStack:
     """
 
     shares_prefixes = True
+    media: MediaEncoder | None = None
     encoder = None
 
     def __init__(self, spec: ModelSpec, module: Stack, reader: ConfigReader, checkpoint: Checkpoint | None,

@@ -5,7 +5,7 @@ The engine knows numbers, homes and forward passes; what a model is made of stay
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -89,6 +89,34 @@ class ModelPooler(Protocol):
         ...
 
 
+class MediaEncoder(Protocol):
+    """What makes of a media item the rows that take the places of its tokens.
+
+    token_ids: {kind: the token that stands for a row}. unit: as `MediaChunks.unit` (engine/media_chunks.py).
+    makes_rows: False: the model runs unmodified and is given the items' tensors with a sequence's first tokens
+    (`Step.media`).
+    """
+
+    @property
+    def token_ids(self) -> Mapping[str, int]: ...
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def makes_rows(self) -> bool: ...
+
+    def encode(self, kind: str, tensors: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """([n, E], then as `RowEmbeds.deeper`) of an item."""
+        ...
+
+    def positions(self, token_ids: Sequence[int], tensors: Mapping[str, Tensor]) -> Tensor | None:
+        """[C, n], what C channels of rotary positions turn by at the n tokens of a prompt with these items; None: by
+        the tokens' places.
+        """
+        ...
+
+
 class EngineModel(Protocol):
     """A model as the runner drives it: first without memory, to be asked for sizes; then loaded; then run.
 
@@ -96,6 +124,7 @@ class EngineModel(Protocol):
     tasks: what it is for: "generate", "embed" and so on.
     prompt_embeds_size: numbers in a row of embeddings that a prompt may bring instead of a token id; None: it may not.
     encoder: what its encoder takes (`Step.encoder_ids`); None: it has none beside a decoder.
+    media: its encoder of images and other media; None: it takes text alone.
     num_token_types: rows of the table of token types (`Step.token_types`); 0: it has none.
     num_positions: tokens of the longest sequence that the model can compute; None: it has no such limit.
     shares_prefixes: whether the engine may keep blocks of the cache for other sequences that begin alike.
@@ -118,6 +147,9 @@ class EngineModel(Protocol):
 
     @property
     def encoder(self) -> EncoderInput | None: ...
+
+    @property
+    def media(self) -> MediaEncoder | None: ...
 
     @property
     def num_token_types(self) -> int: ...

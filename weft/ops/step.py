@@ -27,10 +27,12 @@ class RowEmbeds:
     rows: [n] int64, rows of the step that are replaced.
     values: [n, E], in place of the result of the model's `embed_input_ids` (in Transformers of `get_input_embeddings`).
         What the model does after the lookup, such as adding positions, is still applied to them.
+    deeper: [n, E] each, what the first layers add to these rows after their own work (DeepStack, arXiv:2406.04334).
     """
 
     rows: Tensor
     values: Tensor
+    deeper: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -42,6 +44,10 @@ class Step:
     query_lens: S, tokens of each sequence in this step.
     wanted_rows: the rows whose hidden states go to the head.
     caches: the plan that the layers of each cache group read, by the group's number.
+    rope_positions: [C, T] int64, what C channels of rotary positions turn by (M-RoPE, arXiv:2409.12191); None: all turn
+        by `positions`.
+    media: {place of a sequence in this step: the encoder's arguments by name}, for each sequence whose first tokens are
+        in this step, if the model runs unmodified and merges media itself.
     embeds: hidden states that replace looked-up ones; None when every row is looked up.
     token_types: [T] int64, for models with a table of token types (BERT's segments); None: all are of type 0.
     request_ids: S, the request of each sequence, for models that keep caches of their own; () where there is none.
@@ -60,6 +66,8 @@ class Step:
     wanted_rows: tuple[int, ...] = ()
     caches: tuple[CachePlan, ...] = ()
     embeds: RowEmbeds | None = None
+    rope_positions: Tensor | None = None
+    media: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
     token_types: Tensor | None = None
     request_ids: tuple[str, ...] = ()
     encoder_ids: Mapping[int, Tensor] = field(default_factory=dict)

@@ -171,6 +171,8 @@ class _StatsCollector(Collector):
                     ("prompt_tokens_cached", "Prompt tokens found in the prefix cache.", stats.prefix_cache_hits),
                     ("prefix_cache_queries", "Tokens looked up in the prefix cache.", stats.prefix_cache_queries),
                     ("prefix_cache_hits", "Tokens found in the prefix cache.", stats.prefix_cache_hits),
+                    ("mm_cache_queries", "Media items that sequences came to.", stats.media_queries),
+                    ("mm_cache_hits", "Media items whose rows the encoder had made before.", stats.media_hits),
                     ("num_preemptions", "Sequences put back to waiting for lack of blocks.", stats.num_preemptions),
                     ("engine_deaths", "Times that the engine's process ended unexpectedly.", stats.num_deaths))
         for name, text, value in counters:

@@ -34,6 +34,34 @@ class WireTensor(msgspec.Struct, array_like=True):
         return WireTensor(self.dtype, [left, *self.shape[1:]], self.row_bytes(num_rows, self.shape[0]))
 
 
+class MediaInput(msgspec.Struct, kw_only=True):
+    """A media item of a prompt, or several that only together can be encoded: what the model's encoder takes.
+
+    kind: "image". digest: of the content (32 bytes): equal digests mean equal rows.
+    spans: [first, end) of prompt tokens, in order and apart, in whose places the encoder's rows go.
+    tensors: the encoder's arguments by name.
+    """
+
+    kind: str
+    digest: bytes
+    spans: list[tuple[int, int]]
+    tensors: dict[str, WireTensor]
+
+    @property
+    def first(self) -> int:
+        """The first prompt token that a row replaces."""
+        return self.spans[0][0]
+
+    @property
+    def end(self) -> int:
+        """The token after the last one that a row replaces."""
+        return self.spans[-1][1]
+
+    @property
+    def num_rows(self) -> int:
+        return sum(end - first for first, end in self.spans)
+
+
 class EngineRequest(msgspec.Struct, kw_only=True):
     """One sequence to compute: SamplingParams ask for a completion, PoolingParams for an embedding.
 
@@ -50,6 +78,7 @@ class EngineRequest(msgspec.Struct, kw_only=True):
         place that `max_tokens` and the context leave; None: the model chooses it, too.
     dry_breaker_ids: tokens at which DRY's passages end. mirostat_mu: of a resumed request, what mirostat has learned.
     token_type_ids: for pooling, the type of each prompt token; []: all are of type 0.
+    media: of a prompt with media, in the order of their places.
     cache_salt: part of the first block's content key in the prefix cache.
     constraint: the grammar that the answer follows, from the first token after `forced_token_ids` on. The engine must
         have been given a Vocabulary.
@@ -71,6 +100,7 @@ class EngineRequest(msgspec.Struct, kw_only=True):
     token_type_ids: list[int] = []
     cache_salt: str | None = None
     prompt_embeds: WireTensor | None = None
+    media: list[MediaInput] = []
     constraint: ConstraintSpec | None = None
 
     @property
@@ -143,6 +173,9 @@ class EngineStats(msgspec.Struct, kw_only=True):
     prefix_cache_queries: int = 0        # tokens looked up
     prefix_cache_hits: int = 0           # tokens found
     num_preemptions: int = 0
+    media_queries: int = 0               # media items that sequences came to
+    media_hits: int = 0                  # items whose rows the encoder had made before
+    media_rows: int = 0                  # rows of items that are kept
     num_drafts: int = 0                  # times that a sequence's drafts were verified
     num_draft_tokens: int = 0
     num_accepted_tokens_per_pos: list[int] = []      # accepted drafts, by index among a sequence's drafts
@@ -191,6 +224,8 @@ class EngineInfo(msgspec.Struct, kw_only=True):
     tasks: the model's tasks: "generate", or tasks of PoolingParams.
     prompt_embeds_size: E, the length of a `prompt_embeds` row; None if the model takes token ids only.
     extra_outputs: names that `SamplingParams.extra_outputs` may hold.
+    media_kinds: media that a prompt may have: "image". [] where the model takes text alone.
+    media_token_ids: {kind: the token that stands for a row of an item}.
     encoder_vocab_size: ids that a model's encoder takes; None if the model has no encoder beside a decoder.
     max_encoder_len: most tokens of an encoder's input, as the model's config says; None: it says nothing.
     pooling: of a pooling model; its default for one that generates.
@@ -209,6 +244,8 @@ class EngineInfo(msgspec.Struct, kw_only=True):
     memory_bytes: int = 0
     prompt_embeds_size: int | None = None
     extra_outputs: list[str] = []
+    media_kinds: list[str] = []
+    media_token_ids: dict[str, int] = {}
     encoder_vocab_size: int | None = None
     max_encoder_len: int | None = None
     words: ModelWords | None = None

@@ -30,7 +30,7 @@ from weft.layers.public.layer import PublicLayer, StepRef
 from weft.layers.public.linear import PublicLinear
 from weft.layers.public.rope import RotaryEmbedding
 from weft.models.encoder_len import max_encoder_len
-from weft.models.engine_model import EncoderInput, ModelPooler
+from weft.models.engine_model import EncoderInput, MediaEncoder, ModelPooler
 from weft.models.interfaces_base import has_encoder
 from weft.models.programmed.code_bytes import bytes_saved_by_codes, coded_names
 from weft.models.programmed.filled import check_filled, check_used
@@ -66,6 +66,7 @@ class Programmed:
 
     tasks = frozenset({"generate"})
     reader = None
+    media: MediaEncoder | None = None
     prompt_embeds_size: int | None = None                     # known after the first step
     num_positions: int | None = None
     num_token_types = 0

@@ -8,7 +8,7 @@ a sequence; its states are kept with the cache.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,24 +25,28 @@ class _Own:
     """One sequence. token_ids: all that are computed. kept: arguments of the next call, the cache among them.
 
     encoder_ids: [1, n], the encoder's input; None: the model has no encoder. encoded: arguments of each call about it.
+    media: arguments about media; {}: the prompt has none.
     """
 
     token_ids: list[int] = field(default_factory=list)
     kept: dict[str, Any] | None = None
     encoder_ids: Tensor | None = None
     encoded: dict[str, Any] = field(default_factory=dict)
+    media: dict[str, Any] = field(default_factory=dict)
 
 
 class OwnCaches:
     """The sequences that a model is in, by request id.
 
     backbone: the module whose hidden states are the result; None: the model's logits are. has_encoder: the sequences'
-    tokens are the decoder's.
+    tokens are the decoder's. marks: makes the arguments that mark
+    tokens of media among token ids [1, n].
     continues_by: the most tokens that the model computes rightly from its cache in one call: 0, 1 or None for any.
     """
 
-    def __init__(self, model: Any, backbone: nn.Module | None, *, has_encoder: bool = False) -> None:
-        self._model, self._backbone, self._has_encoder = model, backbone, has_encoder
+    def __init__(self, model: Any, backbone: nn.Module | None, *, has_encoder: bool = False,
+                 marks: Callable[[Tensor], dict[str, Tensor]] | None = None) -> None:
+        self._model, self._backbone, self._has_encoder, self._marks = model, backbone, has_encoder, marks
         self.continues_by: int | None = 1 if hasattr(model, "prepare_inputs_for_generation") else 0
         self._sequences: dict[str, _Own] = {}
 
@@ -58,6 +62,13 @@ class OwnCaches:
         """A sequence begins, or begins again: run the encoder over its input [n]."""
         batch = input_ids.unsqueeze(0)
         self._sequences[request_id] = _Own(encoder_ids=batch, encoded=_encoded(self._model, batch))
+
+    def show(self, request_id: str, tensors: Mapping[str, Tensor]) -> None:
+        """A sequence begins, or begins again, with media: keep its arguments for the call that computes the prompt."""
+        dtype = next(self._model.parameters()).dtype
+        self._sequences[request_id] = _Own(media={
+            name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
+            if takes_argument(self._model, name)})
 
     def states(self, request_id: str, start: int, token_ids: list[int],
                token_types: Tensor | None = None) -> Tensor:
@@ -86,8 +97,9 @@ class OwnCaches:
         if self.continues_by == 0:
             given = {"input_ids": ids} if own.encoder_ids is None else {
                 "input_ids": own.encoder_ids, "decoder_input_ids": ids, **own.encoded}
+            given |= own.media | self._types(own, ids)
             return self._call(given | without_cache(self._model))[1]
-        kept = own.kept if own.kept is not None else self._first() | own.encoded
+        kept = own.kept if own.kept is not None else self._first() | own.encoded | own.media | self._types(own, ids)
         if takes_argument(self._model, "position_ids") and not self._has_encoder:
             kept["position_ids"] = torch.arange(ids.shape[1]).unsqueeze(0)
         is_first = own.kept is None
@@ -98,6 +110,12 @@ class OwnCaches:
         out, states = self._call(inputs)
         own.kept = self._model._update_model_kwargs_for_generation(out, kept, is_encoder_decoder=self._has_encoder)
         return states
+
+    def _types(self, own: _Own, input_ids: Tensor) -> dict[str, Tensor]:
+        """Arguments that mark the tokens of media, where the model takes them."""
+        if self._marks is None or not own.media:
+            return {}
+        return {name: x for name, x in self._marks(input_ids).items() if takes_argument(self._model, name)}
 
     def _first(self) -> dict[str, Any]:
         """The arguments of a sequence's first call, with an empty cache where the model does not make its own."""

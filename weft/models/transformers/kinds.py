@@ -37,7 +37,7 @@ class TransformersMoEForCausalLM(TransformersForCausalLM):
 
 
 class TransformersMultiModalForCausalLM(TransformersForCausalLM):
-    """A model that generates tokens and has parts for media, which weft does not run."""
+    """A model that generates tokens, from text and images."""
 
 
 class TransformersMultiModalMoEForCausalLM(TransformersMultiModalForCausalLM, TransformersMoEForCausalLM):
@@ -53,7 +53,7 @@ class TransformersMoEEmbeddingModel(TransformersEmbeddingModel):
 
 
 class TransformersMultiModalEmbeddingModel(TransformersEmbeddingModel):
-    """A model whose hidden states are pooled, with parts for media, which weft does not run."""
+    """A model whose hidden states are pooled, with parts for media."""
 
 
 class TransformersForSequenceClassification(TransformersModule):
@@ -65,7 +65,7 @@ class TransformersMoEForSequenceClassification(TransformersForSequenceClassifica
 
 
 class TransformersMultiModalForSequenceClassification(TransformersForSequenceClassification):
-    """A model that classifies a prompt, with parts for media, which weft does not run."""
+    """A model that classifies a prompt, with parts for media."""
 
 
 _CLASSES: dict[tuple[str, bool, bool], type[TransformersModule]] = {         # (purpose, has media, has experts)

@@ -29,6 +29,7 @@ from weft.layers.pooler import Pooler
 from weft.layers.public.layer import StepRef
 from weft.models.purpose import read_purpose
 from weft.models.sizes import layers_of, step_bytes
+from weft.models.transformers.alone import each_alone
 from weft.models.transformers.attention import PAGED, Wire
 from weft.models.transformers.cache_own import OwnCaches, own_cache_layers, text_config, without_cache
 from weft.models.transformers.check import check_wired, difference, fit_own, trial_ids
@@ -36,6 +37,7 @@ from weft.models.transformers.facts import can_generate, encoder_input, end_toke
 from weft.models.transformers.fuse import Fusion, weight_bytes
 from weft.models.transformers.kinds import module_class
 from weft.models.transformers.load import load_model
+from weft.models.transformers.media import TransformersMedia, media_of, unwire_towers
 from weft.models.transformers.outline import call_model, first_states, num_token_types, outline
 from weft.models.transformers.pooling import HeadPooler, WholePrompts, fill_pooler, make_pooler, pooled_outline
 from weft.models.transformers.wiring import NotWiredError, Site, find_sites, meta_model
@@ -75,6 +77,7 @@ class TransformersModel:
         kind = "generate" if self.pooler is None else "classify" if purpose.convert == "classify" else "embed"
         self.module = module_class(kind, config.model.hf_config)(model)
         self.own_caches: OwnCaches | WholePrompts | None = None
+        self.media: TransformersMedia | None = None
         self._first_position = 0                              # the position of a sequence's first token
         self.fusion: Fusion | None = None
         has_encoder = encoder_input(model, hf_config) is not None
@@ -84,6 +87,7 @@ class TransformersModel:
             return
         try:
             self._outline, self._sites = find_sites(model, num_layers(hf_config))
+            self.media = media_of(model, hf_config, self._outline) if self.pooler is None else None
             self.caches: tuple[Any, ...] = tuple(self._paged(site) for site in self._sites)
             self.shares_prefixes = True
         except (NotWiredError, WeftError) as reason:
@@ -114,6 +118,8 @@ class TransformersModel:
         logger.warning("%s runs unmodified with its own cache, one sequence after another, which is slower: %s",
                        self.name, reason)
         self._sites, self.shares_prefixes = (), False
+        if self.pooler is None and self.encoder is None:
+            self.media = media_of(self.module.model, self._hf_config, None)
         self.module.level, self.module.reason = "own cache", reason
         mask = CAUSAL if self.pooler is None else Bidirectional()
         self.caches = own_cache_layers(self._hf_config, self._context.dtype, mask,
@@ -189,6 +195,8 @@ class TransformersModel:
             wanted = self._pooled(model, tokens)
         else:
             wanted = self._outlined(model, tokens) if self.encoder is None else [self._beside_encoder(model, tokens[0])]
+        if self.media is not None and self._outline is not None:
+            self.media.look(model, self._outline, tokens[0])
         if self.fusion is not None:
             problem = self._fused_problem(model, tokens, wanted)
             if problem is not None:
@@ -216,7 +224,8 @@ class TransformersModel:
             self.own_caches = self._whole_prompts(model)
             return
         backbone = None if self._outline is None else model.get_submodule(self._outline.backbone)
-        self.own_caches = OwnCaches(model, backbone, has_encoder=self.encoder is not None)
+        self.own_caches = OwnCaches(model, backbone, has_encoder=self.encoder is not None,
+                                    marks=None if self.media is None else self.media.types)
         fit_own(self.own_caches, tokens, wanted[0], None if self.encoder is None else self._trial_input())
         by = {0: "computes every step from the first token", 1: "continues by one token", None: "continues by chunks"}
         logger.info("%s of Transformers %s", self.name, by[self.own_caches.continues_by])
@@ -313,6 +322,7 @@ class TransformersModel:
                 paged.params = replace(paged.params, sinks=getattr(module, site.sinks).detach().float().clone())
             vars(module)["weft"] = Wire(paged, self._step, site.value_dim)
         model.set_attn_implementation(PAGED)
+        unwire_towers(model, [model.get_submodule(site.name) for site in self._sites])
 
     def _problem(self, tokens: list[list[int]], wanted: list[Tensor]) -> str | None:
         try:
@@ -344,24 +354,16 @@ class TransformersModel:
         if step.taps:
             raise NotBuiltError("step.taps", sorted(step.taps), expected="none for a model of Transformers")
         if self.own_caches is not None:
-            return self._each_alone(self.own_caches, step)
+            return each_alone(self.own_caches, step)
         assert self._outline is not None, "a wired model has an outline"
         self._step.begin(step)
         try:
-            positions = step.positions.unsqueeze(0) + self._first_position
-            return self._outline.states(self.module.model, step.input_ids.unsqueeze(0), positions, step.token_types)[0]
+            turns = step.positions.unsqueeze(0) if step.rope_positions is None else step.rope_positions.unsqueeze(1)
+            encoded = {} if self.media is None else self.media.encoded(step)
+            return self._outline.states(self.module.model, step.input_ids.unsqueeze(0), turns + self._first_position,
+                                        step.token_types, encoded)[0]
         finally:
             self._step.begin(None)
-
-    def _each_alone(self, own: OwnCaches | WholePrompts, step: Step) -> Tensor:
-        rows, out = 0, []
-        for place, encoder_ids in step.encoder_ids.items():
-            own.encode(step.request_ids[place], encoder_ids)
-        for request_id, count in zip(step.request_ids, step.query_lens, strict=True):
-            ids = step.input_ids[rows : rows + count].tolist()
-            out.append(own.states(request_id, int(step.positions[rows]), ids, step.types_of(rows, count)))
-            rows += count
-        return torch.cat(out)
 
     def end_sequences(self, request_ids: Iterable[str]) -> None:
         """As EngineModel."""

@@ -33,15 +33,15 @@ class Outline:
     output: type
 
     def states(self, model: nn.Module, input_ids: Tensor, positions: Tensor | None,
-               token_types: Tensor | None = None) -> Tensor:
+               token_types: Tensor | None = None, more: Mapping[str, Any] | None = None) -> Tensor:
         """Hidden states [1, T, E] of input_ids [1, T]. positions: [1, T]; None: the model counts them itself.
 
-        token_types: [T]; None: the model's default, type 0.
+        token_types: [T]; None: the model's default, type 0. more: other arguments of the backbone.
         """
         given = {_IDS: input_ids} if positions is None else {_IDS: input_ids, _POSITIONS: positions}
         if token_types is not None:
             given[TYPES] = token_types.unsqueeze(0)
-        return first_states(model.get_submodule(self.backbone)(**{**self.keywords, **given}))
+        return first_states(model.get_submodule(self.backbone)(**{**self.keywords, **given, **(more or {})}))
 
     def look(self, model: nn.Module) -> None:
         """Call a model without memory once more."""

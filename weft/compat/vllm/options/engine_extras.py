@@ -7,7 +7,7 @@ from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, TRAN
 
 _MERGE = "weft runs no adapters yet: merge the adapter into the checkpoint (peft's `merge_and_unload`)."
 _ADAPTERS = "weft runs no adapters yet"
-_MEDIA = "weft takes text only; a prompt with media is refused"
+_MEDIA = "of media weft takes images, from Python alone"
 _SPECULATION = "an entry of `speculative_config`"
 _EXACT = "drafts are verified exactly, and log-probabilities are always those without drafts"
 _METRICS = "`LLM.get_metrics()` and `/metrics` have the numbers; none are logged"
@@ -35,8 +35,8 @@ ROWS = (
     Option("enable_mixed_moe_lora_format", "0.22+", NO_EFFECT, off=(False,), say=_ADAPTERS),
     Option("enable_moe_shared_loras", "0.26+", NO_EFFECT, off=(False,), say=_ADAPTERS),
     Option("max_lora_cls_labels", "0.32+", NO_EFFECT, say=_ADAPTERS),
-    Option("limit_mm_per_prompt", "0.6+", NO_EFFECT, off=({}, []), say=_MEDIA),
-    Option("mm_processor_kwargs", "0.6+", NO_EFFECT, off=({},), say=_MEDIA),
+    Option("limit_mm_per_prompt", "0.6+", SAME),
+    Option("mm_processor_kwargs", "0.6+", SAME),
     Option("disable_mm_preprocessor_cache", "0.6-0.11", NO_EFFECT, off=(False,), say=_MEDIA),
     Option("allowed_local_media_path", "0.6+", NO_EFFECT, off=("",), say=_MEDIA),
     Option("allowed_media_domains", "0.11+", NO_EFFECT, off=([],), say=_MEDIA),

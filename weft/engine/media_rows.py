@@ -1,0 +1,133 @@
+"""`MediaRows`: the encoder's rows of media items, kept by digest, and what a step needs of them.
+
+The runner asks it before each forward pass. Which items are kept is decided by the scheduler (`media_chunks.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from weft.engine.process.messages import MediaInput
+from weft.engine.process.wire_tensor import from_wire
+from weft.engine.step_plan import Scheduled, StepPlan
+from weft.models.engine_model import MediaEncoder
+from weft.ops.step import RowEmbeds
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class StepMedia:
+    """What a step has besides because of media; its fields are those of Step.
+
+    spans: for each sequence, the [first, end) of tokens that see each other; None: there are none.
+    """
+
+    embeds: RowEmbeds | None = None
+    rope_positions: Tensor | None = None
+    tensors: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
+    spans: list[list[tuple[int, int]]] | None = None
+
+
+NO_MEDIA = StepMedia()
+
+
+class MediaRows:
+    """encoder: the model's; None: it takes text alone."""
+
+    def __init__(self, encoder: MediaEncoder | None) -> None:
+        self._encoder = encoder
+        self._rows: dict[bytes, tuple[Tensor, ...]] = {}
+        self._positions: dict[str, Tensor | None] = {}        # of the prompt's tokens, by request id
+
+    def drop(self, digests: Iterable[bytes]) -> None:
+        """Forget the rows of these items."""
+        for digest in digests:
+            self._rows.pop(digest, None)
+
+    def end(self, request_ids: Iterable[str]) -> None:
+        """These sequences will not be scheduled again, or begin anew."""
+        for request_id in request_ids:
+            self._positions.pop(request_id, None)
+
+    def step_media(self, plan: StepPlan) -> StepMedia:
+        """Of a plan's step; encodes the items whose rows are needed and not kept."""
+        encoder, items = self._encoder, plan.scheduled
+        if encoder is None or not any(item.seq.request.media for item in items):
+            return NO_MEDIA
+        if not encoder.makes_rows:
+            return StepMedia(tensors={place: _joined(item.seq.request.media) for place, item in enumerate(items)
+                                      if item.start == 0 and item.seq.request.media})
+        spans = None
+        if encoder.unit == "items":
+            spans = [[(each.first, each.end) for each in item.seq.request.media] for item in items]
+        return StepMedia(embeds=self._embeds(encoder, items), rope_positions=self._rope_positions(encoder, items),
+                         spans=spans)
+
+    def _embeds(self, encoder: MediaEncoder, items: Iterable[Scheduled]) -> RowEmbeds | None:
+        rows: list[Tensor] = []
+        values: list[tuple[Tensor, ...]] = []
+        row = 0
+        for item in items:
+            end = item.start + item.num_new_tokens
+            for each in item.seq.request.media:
+                if each.first < end and item.start < each.end:
+                    places, own = _within(each, item.start, end)
+                    rows.append(places + (row - item.start))
+                    values.append(tuple(x[own] for x in self._of(encoder, each)))
+            row += item.num_new_tokens
+        if not rows:
+            return None
+        first, *deeper = (torch.cat(parts) for parts in zip(*values, strict=True))
+        return RowEmbeds(rows=torch.cat(rows), values=first, deeper=tuple(deeper))
+
+    def _of(self, encoder: MediaEncoder, item: MediaInput) -> tuple[Tensor, ...]:
+        found = self._rows.get(item.digest)
+        if found is None:
+            found = encoder.encode(item.kind, {name: from_wire(x) for name, x in item.tensors.items()})
+            if len(found[0]) != item.num_rows:
+                raise ValueError(f"the encoder made {len(found[0])} rows of an {item.kind} that has {item.num_rows} "
+                                 "places in the prompt")
+            self._rows[item.digest] = found
+        return found
+
+    def _rope_positions(self, encoder: MediaEncoder, items: Iterable[Scheduled]) -> Tensor | None:
+        """[C, T], where the model turns by several positions; None: by a token's place in its sequence."""
+        parts, width = [], 0
+        for item in items:
+            places = torch.arange(item.start, item.start + item.num_new_tokens)
+            own = self._positions_of(encoder, item)
+            if own is None:
+                parts.append(places.unsqueeze(0))
+                continue
+            later = int(own.max()) + 1 - own.shape[1]
+            inside = own[:, places[places < own.shape[1]]]
+            parts.append(torch.cat([inside, (places[places >= own.shape[1]] + later).expand(len(own), -1)], dim=1))
+            width = len(own)
+        return torch.cat([part.expand(width, -1) for part in parts], dim=1) if width else None
+
+    def _positions_of(self, encoder: MediaEncoder, item: Scheduled) -> Tensor | None:
+        request = item.seq.request
+        if not request.media:
+            return None
+        if request.request_id not in self._positions:
+            self._positions[request.request_id] = encoder.positions(request.prompt_token_ids, _joined(request.media))
+        return self._positions[request.request_id]
+
+
+def _within(item: MediaInput, start: int, end: int) -> tuple[Tensor, slice]:
+    """The prompt's places in [start, end) that an item's rows take, and which of its rows these are."""
+    places = torch.cat([torch.arange(*span) for span in item.spans])
+    before, inside = int((places < start).sum()), int(((places >= start) & (places < end)).sum())
+    return places[before : before + inside], slice(before, before + inside)
+
+
+def _joined(media: Iterable[MediaInput]) -> dict[str, Tensor]:
+    """The encoder's arguments for all items of a prompt at once: their tensors one after another."""
+    parts: dict[str, list[Tensor]] = {}
+    for item in media:
+        for name, tensor in item.tensors.items():
+            parts.setdefault(name, []).append(from_wire(tensor))
+    return {name: found[0] if len(found) == 1 else torch.cat(found) for name, found in parts.items()}

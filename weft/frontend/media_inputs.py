@@ -1,0 +1,73 @@
+"""`MediaInputs`: media of prompts into what the engine takes: limits, decoding, the model's processor, the wire.
+
+Its only tensors are those that the processor makes; torch and Transformers are imported with the first image.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from weft.config.engine_config import MediaConfig, ModelConfig
+from weft.config.frozen import thaw
+from weft.engine.process.messages import EngineInfo, MediaInput
+from weft.errors import RequestError
+from weft.frontend.prompt_media import DATA, PromptMedia
+from weft.frontend.prompts import Prompt
+from weft.sampling_params import SamplingParams
+
+if TYPE_CHECKING:
+    from weft.media.processor import MediaProcessor
+
+_KIND = "image"
+
+
+class MediaInputs:
+    """For one engine. trust_remote_code: the checkpoint's own processor may run."""
+
+    def __init__(self, model: ModelConfig, media: MediaConfig, info: EngineInfo) -> None:
+        self._model, self._media, self._info = model, media, info
+        self._processor: MediaProcessor | None = None
+
+    def read(self, prompt: Prompt, params: SamplingParams, *, add_special_tokens: bool) -> tuple[
+            list[int], list[MediaInput]]:
+        """(token ids with the places of rows, the items) of a prompt with media.
+
+        RequestError, which names the item or the placeholder that is wrong, or the limit that is met.
+        """
+        media = prompt.media
+        assert media is not None, "only prompts with media are read here"
+        self._check(media)
+        if params.truncate_prompt_tokens is not None:
+            raise RequestError("truncate_prompt_tokens", params.truncate_prompt_tokens, expected="None beside media")
+        from weft.media.images import read_image  # needs numpy and Pillow
+
+        images = [read_image(image, field=field) for image, field in zip(media.images, media.fields, strict=True)]
+        given = {"kwargs": media.kwargs, "uuids": media.uuids}
+        if prompt.token_ids is not None:
+            found = self._loaded().of_ids(prompt.token_ids, images, **given)
+        else:
+            assert prompt.text is not None, "a prompt has text or ids"
+            found = self._loaded().of_text(prompt.text, images, add_special_tokens=add_special_tokens, **given)
+        from weft.engine.process.wire_tensor import to_wire  # needs torch
+
+        return found.token_ids, [MediaInput(
+            kind=item.kind, digest=item.digest, spans=list(item.spans),
+            tensors={name: to_wire(tensor) for name, tensor in item.tensors.items()}) for item in found.items]
+
+    def _check(self, media: PromptMedia) -> None:
+        if _KIND not in self._info.media_kinds:
+            raise RequestError(DATA, f"{len(media.images)} images", expected="text alone",
+                               hint=f"{self._model.architecture} takes no images.")
+        limit = self._media.limits.get(_KIND)
+        if limit is not None and len(media.images) > limit:
+            raise RequestError(f"{DATA}.{_KIND}", f"{len(media.images)} images",
+                               expected=f"at most {limit}, as limit_mm_per_prompt says")
+
+    def _loaded(self) -> MediaProcessor:
+        if self._processor is None:
+            from weft.media.processor import MediaProcessor  # needs torch
+
+            self._processor = MediaProcessor(
+                self._model.path, self._info.media_token_ids[_KIND], thaw(self._model.hf_config),
+                trust_remote_code=self._model.trust_remote_code, kwargs=thaw(self._media.processor_kwargs))
+        return self._processor

@@ -1,0 +1,130 @@
+"""`TransformersMedia`: the encoder of images of a model of Transformers, and how its rows get into the model.
+
+The model's own `get_image_features` makes the rows, and its own forward puts them in the places of the image token,
+with whatever it does besides (DeepStack). Knows no cache.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from weft.models.transformers.check import difference
+from weft.models.transformers.outline import Outline, takes_argument
+from weft.ops.step import Step
+
+_FEATURES, _ENCODED = "get_image_features", "mm_encoder_outputs"
+_TYPES = ("mm_token_type_ids", "token_type_ids")     # arguments that mark the tokens of images
+_CHOICES = ("vision_feature_layer", "vision_feature_select_strategy")     # of the features, from the config
+_TRIAL = (4, 6, 3)                                   # tokens before, of and after an image that is only looked at
+
+
+class TransformersMedia:
+    """As MediaEncoder. hf_config: names the image token. makes_rows False: the model is given whole prompts with their
+    tensors.
+    """
+
+    def __init__(self, hf_config: Any, token_id: int, *, makes_rows: bool) -> None:
+        self._config, self._token_id, self.makes_rows = hf_config, token_id, makes_rows
+        self.token_ids: Mapping[str, int] = {"image": token_id}
+        self.unit = "rows" if makes_rows else "prompt"
+        self._body: Any = None
+        self._is_list = True
+
+    def look(self, model: nn.Module, outline: Outline, token_ids: list[int]) -> None:
+        """Find out whether the tokens of an image see each other. model: loaded and not yet wired."""
+        self._body = body = model.get_submodule(outline.backbone)
+        before, inside, after = _TRIAL
+        ids = [*token_ids[:before], *[self._token_id] * inside, *token_ids[before : before + after]]
+        types = [0] * before + [1] * inside + [0] * after
+        names = [name for name in _TYPES if takes_argument(body, name)]
+        if not names or self._token_id >= self._config.get_text_config().vocab_size:
+            return
+        plain, marked = (body(**{**outline.keywords, "input_ids": torch.tensor([ids])}, **given).last_hidden_state[0]
+                         for given in ({}, dict.fromkeys(names, torch.tensor([types]))))
+        if difference(marked, plain) is not None:
+            self.unit = "items"
+
+    def encode(self, kind: str, tensors: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """As MediaEncoder."""
+        getter = getattr(self._body, _FEATURES)
+        names = inspect.signature(getter).parameters
+        dtype = next(self._body.parameters()).dtype
+        given: dict[str, Any] = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+                                 for name, tensor in tensors.items() if name in names}
+        given |= {name: value for name in _CHOICES
+                  if name in names and (value := getattr(self._config, name, None)) is not None}
+        found = getter(**given, return_dict=True)
+        self._is_list = not isinstance(found.pooler_output, Tensor)
+        deeper = getattr(found, "deepstack_features", None) or ()
+        return tuple(map(_rows, (found.pooler_output, *deeper)))
+
+    def positions(self, token_ids: Sequence[int], tensors: Mapping[str, Tensor]) -> Tensor | None:
+        """As MediaEncoder, by the model's `get_rope_index`, if it has one."""
+        counter = getattr(self._body, "get_rope_index", None)
+        if counter is None:
+            return None
+        ids = torch.tensor([list(token_ids)])
+        given = {"input_ids": ids} | self.types(ids) | dict(tensors)
+        names = inspect.signature(counter).parameters
+        return counter(**{name: value for name, value in given.items() if name in names})[0][:, 0]
+
+    def types(self, input_ids: Tensor) -> dict[str, Tensor]:
+        """Arguments of a model that mark the tokens of images in input_ids [1, n], by all names that models have."""
+        return dict.fromkeys(_TYPES, (input_ids == self._token_id).long())
+
+    def encoded(self, step: Step) -> dict[str, Any]:
+        """Arguments of the model's forward about the rows of a step."""
+        embeds = step.embeds
+        if embeds is None:
+            return {}
+        places = (step.input_ids == self._token_id).nonzero().flatten()
+        parts = [embeds.values, *embeds.deeper]
+        if len(places) > len(embeds.rows):      # the model generated the token itself, which is looked up
+            at = torch.searchsorted(places, embeds.rows)
+            looked_up = self._body.get_input_embeddings()(step.input_ids[places]).to(embeds.values.dtype)
+            parts = [base.index_copy(0, at, part) for part, base in zip(
+                parts, [looked_up, *(torch.zeros_like(looked_up) for _ in embeds.deeper)], strict=True)]
+        first, *deeper = ((part,) for part in parts)
+        features = SimpleNamespace(pooler_output=first if self._is_list else first[0].unsqueeze(0),
+                                   deepstack_features=list(deeper))
+        return {_ENCODED: {"image": features}}
+
+
+def media_of(model: nn.Module, hf_config: Any, outline: Outline | None) -> TransformersMedia | None:
+    """The encoder of a model's images; None: it takes none, or not as weft gives them.
+
+    outline: of a model whose backbone is called apart; None: of one that is called as a whole.
+    """
+    token_id = next((found for name in ("image_token_id", "image_token_index")
+                     if isinstance(found := getattr(hf_config, name, None), int)), None)
+    if token_id is None:
+        return None
+    body = model if outline is None else model.get_submodule(outline.backbone)
+    if outline is not None and hasattr(body, _FEATURES) and takes_argument(body, _ENCODED):
+        return TransformersMedia(hf_config, token_id, makes_rows=True)
+    if outline is None and takes_argument(model, "pixel_values"):
+        return TransformersMedia(hf_config, token_id, makes_rows=False)
+    return None
+
+
+def unwire_towers(model: nn.Module, wired: Sequence[nn.Module]) -> None:
+    """Parts without an attention module of the text model (vision towers) attend as Transformers does."""
+    from transformers import PreTrainedModel
+
+    configs = {id(module.config) for module in model.modules()
+               if isinstance(module, PreTrainedModel) and any(each in wired for each in module.modules())}
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel) and id(module.config) not in configs:
+            module.set_attn_implementation("sdpa" if module._supports_sdpa else "eager")
+
+
+def _rows(features: Any) -> Tensor:
+    """[n, E]: the rows of features, which are a tensor or a list of some."""
+    parts = [features] if isinstance(features, Tensor) else features
+    return torch.cat([part.flatten(0, -2) for part in parts])
