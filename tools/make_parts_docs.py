@@ -25,7 +25,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "parts.md"
 SECTIONS: dict[str, tuple[type, ...]] = {
     "The whole model": (spec.DecoderSpec, spec.EncoderSpec, spec.EmbeddingSpec, spec.LearnedPositions, spec.HeadSpec),
     "A block": (spec.BlockSpec,),
-    "Mixers": (spec.AttentionSpec, spec.QKNorm, spec.MLASpec, spec.MambaSpec, spec.Mamba2Spec),
+    "Mixers": (spec.AttentionSpec, spec.QKNorm, spec.CrossAttentionSpec, spec.MLASpec, spec.MambaSpec, spec.Mamba2Spec),
     "Masks": (spec.Causal, spec.SlidingWindow, masks.Bidirectional),
     "Positions": (spec.Rope, *get_args(position_spec.RopeScaling), spec.Alibi),
     "Feed-forward parts": (spec.MLPSpec, spec.MoESpec),

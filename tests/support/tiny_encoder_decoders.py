@@ -15,13 +15,17 @@ _IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_
 _BART = _IDS | {
     "vocab_size": VOCAB_SIZE, "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
     "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": MAX_LEN}
+_T5 = _IDS | {"vocab_size": VOCAB_SIZE, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
 _GEMMA = {"vocab_size": VOCAB_SIZE, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "head_dim": 8,
           "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": MAX_LEN, "sliding_window": 6}
 
 # name -> (class, values of its config)
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "t5": ("T5ForConditionalGeneration", _IDS | {
-        "vocab_size": VOCAB_SIZE, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}),
+    "t5": ("T5ForConditionalGeneration", _T5),
+    "t5-gated": ("T5ForConditionalGeneration", _T5 | {"feed_forward_proj": "gated-gelu", "num_decoder_layers": 1,
+                                                      "tie_word_embeddings": False}),
+    "mt5": ("MT5ForConditionalGeneration", _T5 | {"feed_forward_proj": "gated-gelu"}),
+    "umt5": ("UMT5ForConditionalGeneration", _T5 | {"feed_forward_proj": "gated-gelu"}),
     "bart": ("BartForConditionalGeneration", _BART),
     "marian": ("MarianMTModel", _BART),
     "m2m100": ("M2M100ForConditionalGeneration", _BART),
@@ -30,7 +34,8 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "fsmt": ("FSMTForConditionalGeneration", {key: value for key, value in _BART.items() if key != "vocab_size"} | {
         "langs": ["en", "de"], "src_vocab_size": VOCAB_SIZE + 8, "tgt_vocab_size": VOCAB_SIZE}),
 }
-ARCHITECTURE_OF = {kind: name for kind, (name, _) in KINDS.items()}
+DESCRIBED = {kind: KINDS[kind][0] for kind in ("t5", "t5-gated", "mt5", "umt5")}      # run by weft's own layers
+ARCHITECTURE_OF = {kind: name for kind, (name, _) in KINDS.items() if kind not in ("t5-gated", "mt5", "umt5")}
 
 
 def write_pair(directory: Path, kind: str, **generation: Any) -> nn.Module:

@@ -82,6 +82,29 @@ class AttentionSpec(MixerSpec):
 
 
 @part
+class CrossAttentionSpec(Part):
+    """Attention of a decoder's tokens over all states of an encoder. Source: arXiv:1706.03762 section 3.2.3.
+
+    num_heads: H. num_kv_heads: Hkv, a divisor of H. head_dim: D. encoder_size: width of the encoder's states, of which
+    keys and values are made. scale, softcap, qkv_bias, out_bias: as in AttentionSpec.
+    """
+
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    encoder_size: int
+    scale: float
+    qkv_bias: bool = False
+    out_bias: bool = False
+    softcap: float | None = None
+
+    def describe(self, *, sizes: bool = True) -> str:
+        """`8 heads of 64 over the encoder`; without sizes: `cross`."""
+        kv_heads = "" if self.num_kv_heads == self.num_heads else f", {self.num_kv_heads} kv heads"
+        return f"{self.num_heads} heads{kv_heads} of {self.head_dim} over the encoder" if sizes else "cross"
+
+
+@part
 class MLASpec(MixerSpec):
     """Multi-head latent attention: q, k and v are expanded from short normed vectors. Source: arXiv:2405.04434.
 

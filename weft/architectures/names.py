@@ -7,6 +7,7 @@ Part names are called "homes": the places in the model that checkpoint tensors g
     relative  relative.norm                                                       (one table for all blocks)
     blocks.{i}.mixer_norm  .mixer_post_norm  .ffn_norm  .ffn_post_norm
     blocks.{i}.mixer.q  .k  .v  .o  .q_norm  .k_norm
+    blocks.{i}.cross_norm  .cross.q  .cross.k  .cross.v  .cross.o                 (over an encoder)
     blocks.{i}.mixer.relative  .distance_k  .distance_q                           (positions by distance)
     blocks.{i}.mixer.q  .q_a  .q_a_norm  .q_b  .kv_a  .kv_a_norm  .k_b  .v_b  .o  (MLA)
     blocks.{i}.mixer.in  .conv  .dt_b_c  .dt  .a_log  .d  .o                      (Mamba; a_log and d end so)
@@ -14,6 +15,8 @@ Part names are called "homes": the places in the model that checkpoint tensors g
     blocks.{i}.ffn.gate  .up  .down                                               (MLP)
     blocks.{i}.ffn.router  .choice  .experts.{e}.gate  .up  .down                 (MoE)
     blocks.{i}.ffn.shared.gate  .shared.up  .shared.down  .shared_gate            (MoE)
+
+The encoder beside a decoder has the same homes behind `encoder.`.
 
 A rule's source and targets are stems, without the suffix (.weight, .bias), which is carried over. {i} is a layer, {e}
 an expert, {row} a row of a home that is stored row by row.

@@ -184,12 +184,13 @@ class RelativeBias(Part):
     Keys after the query have the second half of the buckets. Of each half, the first buckets are single distances, the
     others wider and wider ranges up to `max_distance`, beyond which all distances share the last one.
     num_buckets: of both halves together. max_distance: tokens. is_shared: one table for all blocks (T5, MPNet); else
-    each block has its own (UMT5).
+    each block has its own (UMT5). is_causal: all buckets are for keys before the query (a decoder).
     """
 
     num_buckets: int
     max_distance: int = 128
     is_shared: bool = True
+    is_causal: bool = False
 
     def describe(self, *, sizes: bool = True) -> str:
         """`relative bias, 32 buckets`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Literal
 
-from weft.architectures.attention_spec import AttentionSpec, MLASpec, QKNorm
+from weft.architectures.attention_spec import AttentionSpec, CrossAttentionSpec, MLASpec, QKNorm
 from weft.architectures.ffn_spec import Activation, MLPSpec, MoESpec
 from weft.architectures.names import NameMap
 from weft.architectures.norm_spec import LayerNorm, RMSNorm
@@ -41,6 +41,7 @@ from weft.architectures.position_spec import (
     YarnScaling,
 )
 from weft.architectures.state_spec import Mamba2Spec, MambaSpec
+from weft.errors import DescriptionError
 
 __all__ = [
     "Activation",
@@ -49,6 +50,7 @@ __all__ = [
     "BlockSpec",
     "Causal",
     "ClassifierSpec",
+    "CrossAttentionSpec",
     "DecoderSpec",
     "DenseNormSpec",
     "DenseSpec",
@@ -97,6 +99,8 @@ class BlockSpec(Part):
 
     mixer: where tokens meet. mixer_norm, ffn_norm: before the parts. mixer_post_norm, ffn_post_norm: after them, before
     the sum (Gemma 2, OLMo 2). residual_scale: a factor on what is added (Granite).
+    cross, cross_norm: attention over an encoder's states, between mixer and ffn, and its norm; None: a block of a model
+    without an encoder. Never beside `parallel`, `mixer_post_norm` or a `residual_scale`.
     parallel: mixer and ffn both read the block's input, h += mixer(mixer_norm(h)) + ffn(ffn_norm(h)); with
     `ffn_norm` None they share mixer_norm's output.
     post_residual: the norms are applied after the residual sum, h = mixer_norm(h + mixer(h)) (OPT 350m).
@@ -112,6 +116,8 @@ class BlockSpec(Part):
     parallel: bool = False
     post_residual: bool = False
     residual_scale: float = 1.0
+    cross: CrossAttentionSpec | None = None
+    cross_norm: NormSpec | None = None
 
     is_open = True
 
@@ -196,16 +202,6 @@ class StackSpec(Part):
 
 
 @part
-class DecoderSpec(StackSpec):
-    """A decoder-only language model.
-
-    head: the last end.
-    """
-
-    head: HeadSpec
-
-
-@part
 class EncoderSpec(StackSpec):
     """An encoder: its output is the tokens' final hidden states.
 
@@ -216,6 +212,25 @@ class EncoderSpec(StackSpec):
 
     default_pooling: SeqPooling
     order: tuple[int, ...] | None = None
+
+
+@part
+class DecoderSpec(StackSpec):
+    """A language model: a decoder alone, or a decoder whose blocks attend to an encoder.
+
+    head: the last end. encoder: its homes in `names` have the prefix `encoder.`; None: there is none.
+    shares_embedding: the encoder looks its tokens up in the decoder's table (and scales them alike).
+    """
+
+    head: HeadSpec
+    encoder: EncoderSpec | None = None
+    shares_embedding: bool = False
+
+    def __post_init__(self) -> None:
+        """DescriptionError unless all blocks attend to an encoder that is there, or none does."""
+        if any((block.cross is None) != (self.encoder is None) for block in self.blocks):
+            raise DescriptionError("blocks", "an encoder" if self.encoder else "blocks with cross attention",
+                                   expected="cross attention in every block beside an encoder, and else in none")
 
 
 ModelSpec = DecoderSpec | EncoderSpec

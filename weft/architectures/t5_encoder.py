@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 from weft.architectures import keys
-from weft.architectures.encoders import embedding, encoder, encoder_block, encoder_names, relative_bias
+from weft.architectures.encoders import Rules, embedding, encoder, encoder_block, encoder_names, relative_bias
 from weft.architectures.names import NameMap
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import Activation, EncoderSpec, MLPSpec, RMSNorm
 
-_SELF, _FFN = "encoder.block.{i}.layer.0.SelfAttention.", "encoder.block.{i}.layer.1."
 _ACTS: dict[str, tuple[Activation, bool]] = {"relu": ("relu", False), "gated-gelu": ("gelu_new", True),
                                              "gated-silu": ("silu", True)}
 
 
-def _names(bias: str, home: str) -> NameMap:
-    return encoder_names("", {
-        "shared": "embedding.tokens",
-        _SELF + "q": "blocks.{i}.mixer.q",
-        _SELF + "k": "blocks.{i}.mixer.k",
-        _SELF + "v": "blocks.{i}.mixer.v",
-        _SELF + "o": "blocks.{i}.mixer.o",
-        bias: home,
-        "encoder.block.{i}.layer.0.layer_norm": "blocks.{i}.mixer_norm",
-        _FFN + "DenseReluDense.wi": "blocks.{i}.ffn.up",
-        _FFN + "DenseReluDense.wi_0": "blocks.{i}.ffn.gate",
-        _FFN + "DenseReluDense.wi_1": "blocks.{i}.ffn.up",
-        _FFN + "DenseReluDense.wo": "blocks.{i}.ffn.down",
-        _FFN + "layer_norm": "blocks.{i}.ffn_norm",
-        "encoder.final_layer_norm": "final_norm",
-    }, heads=("decoder.",), ignored=("encoder.embed_tokens",))
+def side_names(side: str, ffn: int, *, is_shared: bool) -> Rules:
+    """Rules of the encoder's or the decoder's blocks. side: "encoder" or "decoder". ffn: number of the feed-forward
+    part in a block. is_shared: the first block has the bias of all.
+    """
+    block = side + ".block.{i}.layer."
+    bias = {f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias": "relative"} if is_shared else {
+        f"{block}0.SelfAttention.relative_attention_bias": "blocks.{i}.mixer.relative"}
+    parts = {f"{block}0.SelfAttention.{name}": f"blocks.{{i}}.mixer.{name}" for name in ("q", "k", "v", "o")}
+    return parts | bias | {
+        f"{block}0.layer_norm": "blocks.{i}.mixer_norm",
+        f"{block}{ffn}.DenseReluDense.wi": "blocks.{i}.ffn.up",
+        f"{block}{ffn}.DenseReluDense.wi_0": "blocks.{i}.ffn.gate",
+        f"{block}{ffn}.DenseReluDense.wi_1": "blocks.{i}.ffn.up",
+        f"{block}{ffn}.DenseReluDense.wo": "blocks.{i}.ffn.down",
+        f"{block}{ffn}.layer_norm": "blocks.{i}.ffn_norm",
+        f"{side}.final_layer_norm": "final_norm",
+    }
 
 
-_T5 = _names(_SELF.replace("{i}", "0", 1) + "relative_attention_bias", "relative")
-_UMT5 = _names(_SELF + "relative_attention_bias", "blocks.{i}.mixer.relative")
+def _names(*, is_shared: bool) -> NameMap:
+    return encoder_names("", {"shared": "embedding.tokens"}, side_names("encoder", 1, is_shared=is_shared),
+                         heads=("decoder.",), ignored=("encoder.embed_tokens",))
+
+
+_T5, _UMT5 = _names(is_shared=True), _names(is_shared=False)
 
 
 @architecture("T5EncoderModel", "MT5EncoderModel")
@@ -48,14 +52,22 @@ def umt5_encoder(c: ConfigReader) -> EncoderSpec:
     return _encoder(c, _UMT5, is_shared=False)
 
 
-def _encoder(c: ConfigReader, names: NameMap, *, is_shared: bool) -> EncoderSpec:
-    c.harmless("num_decoder_layers", "dropout_rate", "dense_act_fn", "is_gated_act", "scale_decoder_outputs",
-               "output_past")
+def mlp(c: ConfigReader) -> MLPSpec:
+    """The feed-forward part, gated since T5 1.1."""
+    c.harmless("dense_act_fn", "is_gated_act")
     act, is_gated = _ACTS[c.choice("feed_forward_proj", allowed=tuple(_ACTS), default="relu")]
-    norm = RMSNorm(eps=c.positive_float("layer_norm_epsilon", default=1e-6))
+    return MLPSpec(intermediate_size=c.positive("d_ff", "intermediate_size"), act=act, gated=is_gated)
+
+
+def norm(c: ConfigReader) -> RMSNorm:
+    """The norm before each part and at the end."""
+    return RMSNorm(eps=c.positive_float("layer_norm_epsilon", default=1e-6))
+
+
+def _encoder(c: ConfigReader, names: NameMap, *, is_shared: bool) -> EncoderSpec:
+    c.harmless("num_decoder_layers", "dropout_rate", "scale_decoder_outputs", "output_past")
     bias = relative_bias(c, max_distance=c.positive("relative_attention_max_distance", default=128),
                          is_shared=is_shared)
-    block = encoder_block(c, norm=norm, is_pre_norm=True, positions=bias, has_bias=False, scale=1.0, ffn=MLPSpec(
-        intermediate_size=c.positive("d_ff", "intermediate_size"), act=act, gated=is_gated))
+    block = encoder_block(c, norm=norm(c), is_pre_norm=True, positions=bias, has_bias=False, scale=1.0, ffn=mlp(c))
     return encoder(c, embedding=embedding(c, norm=None, token_types=None), blocks=[block] * keys.num_layers(c),
-                   final_norm=norm, names=names, pooling="mean")
+                   final_norm=norm(c), names=names, pooling="mean")

@@ -69,7 +69,8 @@ def norm_places(block: BlockSpec) -> str:
 
 def block_norms(block: BlockSpec) -> str:
     """The norms of one block with their settings and places."""
-    places = (("mixer", block.mixer_norm), ("after it", block.mixer_post_norm), ("ffn", block.ffn_norm),
+    places = (("mixer", block.mixer_norm), ("after it", block.mixer_post_norm), ("cross attention", block.cross_norm),
+              ("ffn", block.ffn_norm),
               ("after it", block.ffn_post_norm))
     kinds = _distinct(part.describe() for _, part in places if part is not None)
     if len(kinds) == 1:
@@ -95,6 +96,8 @@ def extras(spec: ModelSpec) -> list[str]:
         words.append("token types")
     if isinstance(spec, EncoderSpec):
         return [*words, "encoder"]
+    if spec.encoder is not None:
+        words.append("cross attention over an encoder")
     if spec.head.scale != 1.0:
         words.append("scaled logits")
     if spec.head.softcap is not None:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weft.architectures.spec import EmbeddingSpec, HeadSpec
+from weft.errors import DescriptionError
 from weft.layers.context import LayerContext
 from weft.layers.layer import NOT_FINISHED, Home, Layer
 from weft.layers.linear import Linear, linear_case, shape_only
@@ -104,7 +105,11 @@ class Embedding(Layer):
         self.tokens = nn.Parameter(empty_weight(self.case), requires_grad=False)
 
     def homes(self) -> dict[str, Home]:
-        homes = {"tokens.weight": Home(self.tokens.data, self, "tokens.weight", self.vocabulary)}
+        return {"tokens.weight": Home(self.tokens.data, self, "tokens.weight", self.vocabulary)} | self.added_homes()
+
+    def added_homes(self) -> dict[str, Home]:
+        """Homes of all but the table of tokens."""
+        homes = {}
         if self.positions is not None:
             homes["positions.weight"] = Home(self.positions.data, self, "positions.weight")
         if self.token_types is not None:
@@ -119,6 +124,34 @@ class Embedding(Layer):
         """As Layer; a tied table is the head's."""
         added = sum(self.plain_bytes(table) for table in (self.positions, self.token_types) if table is not None)
         return added + (0 if self.is_tied else table_bytes(self.case, codes.get("tokens.weight")))
+
+
+class SharedEmbedding(Embedding):
+    """An embedding without a table of tokens: it looks them up in the table of `owner`, scaled as there."""
+
+    def __init__(self, spec: EmbeddingSpec, hidden_size: int, *, owner: Embedding, context: LayerContext) -> None:
+        super().__init__(spec, hidden_size, is_tied=True, context=context)
+        if (spec.vocab_size, spec.scale, spec.embedding_dim) != (
+                owner.spec.vocab_size, owner.spec.scale, owner.spec.embedding_dim):
+            raise DescriptionError("shares_embedding", True, expected="False for embeddings whose vocab_size, scale or "
+                                   "embedding_dim differ")
+        del self.tokens
+        self._owner = (owner,)                                # in a tuple: it is not this module's child
+
+    def forward(self, input_ids: Tensor, positions: Tensor, given: RowEmbeds | None = None,
+                token_types: Tensor | None = None) -> Tensor:
+        """As Embedding."""
+        (owner,) = self._owner
+        self.rows = owner.rows
+        return super().forward(input_ids, positions, given, token_types)
+
+    def allocate(self, device: str) -> None:
+        """As Layer: of what is added to the rows."""
+        Layer.allocate(self, device)
+
+    def homes(self) -> dict[str, Home]:
+        """As Layer."""
+        return self.added_homes()
 
 
 class Head(Layer):

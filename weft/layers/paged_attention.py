@@ -6,7 +6,6 @@ build it without checks.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import prod
 
 import torch
@@ -77,12 +76,12 @@ class PagedAttention(Layer):
         self.k_cache, self.v_cache = tensors
         self.group = group
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, step: Step, out: Tensor | None = None) -> Tensor:
+    def forward(self, q: Tensor, k: Tensor | None, v: Tensor | None, step: Step, out: Tensor | None = None) -> Tensor:
         """Write k and v to the cache, then attend: [T, H, D] in the dtype of q.
 
-        q: [T, H, D]; k, v: [T, Hkv, D], with `is_cross` [N, Hkv, D] of the encoder's new tokens; a token's heads lie
-        together. out: contiguous [T, H, D], where the result may
-        be written. With `is_checked`, FieldError for what the kernel would misread (ops/attention/check.py).
+        q: [T, H, D]; k, v: [T, Hkv, D], with `is_cross` [N, Hkv, D] of the encoder's new tokens, or None where the
+        plan has no slots; a token's heads lie together. out: contiguous [T, H, D], where the result may be written.
+        With `is_checked`, FieldError for what the kernel would misread (ops/attention/check.py).
         """
         plan = step.caches[self.group]
         if self.is_checked:
@@ -90,11 +89,18 @@ class PagedAttention(Layer):
             check_attention(q, k, v, self.k_cache, self.v_cache, plan, self.params, out)
         return self.choice.run(q, k, v, self.k_cache, self.v_cache, plan, self.params, out)
 
+    def write(self, k: Tensor, v: Tensor, step: Step) -> None:
+        """Write k and v [N, Hkv, D] to the plan's slots and attend to nothing."""
+        plan = step.caches[self.group]
+        assert isinstance(plan, AttentionPlan), "the group of a layer with keys and values has their plan"
+        none = k.new_empty(0, self.num_heads, self.head_dim)
+        self.choice.run(none, k, v, self.k_cache, self.v_cache, plan.without_queries(), self.params)
+
     def read(self, q: Tensor, step: Step, out: Tensor | None = None) -> Tensor:
         """As `forward`, over keys and values that the layer whose cache this is has written in this step."""
         plan = step.caches[self.group]
         assert isinstance(plan, AttentionPlan), "the group of a layer with keys and values has their plan"
-        plan = replace(plan, slots=plan.slots[:0])
+        plan = plan.without_slots()
         none = q.new_empty(0, self.num_kv_heads, self.head_dim)
         check_attention(q, none, none, self.k_cache, self.v_cache, plan, self.params, out)
         return self.choice.run(q, none, none, self.k_cache, self.v_cache, plan, self.params, out)

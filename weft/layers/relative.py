@@ -77,11 +77,11 @@ def vector_rows(spec: Disentangled) -> Tensor:
 
 def _bias_buckets(spec: RelativeBias, distances: Tensor) -> Tensor:
     """The bucket of each distance, key - query, int64."""
-    half = spec.num_buckets // 2
-    exact, far = half // 2, distances.abs()
-    widths = torch.log(far.float() / exact) / math.log(spec.max_distance / exact) * (half - exact)
-    bucket = torch.where(far < exact, far, (exact + widths.clamp_min(0).long()).clamp(max=half - 1))
-    return bucket + half * (distances > 0)
+    count = spec.num_buckets if spec.is_causal else spec.num_buckets // 2               # of the keys before the query
+    exact, far = count // 2, (-distances).clamp_min(0) if spec.is_causal else distances.abs()
+    widths = torch.log(far.float() / exact) / math.log(spec.max_distance / exact) * (count - exact)
+    bucket = torch.where(far < exact, far, (exact + widths.clamp_min(0).long()).clamp(max=count - 1))
+    return bucket if spec.is_causal else bucket + count * (distances > 0)
 
 
 def _widening(distances: Tensor, exact: int, farthest: int) -> Tensor:

@@ -22,7 +22,7 @@ from weft.config.quantization_methods import at_load
 from weft.errors import ConfigError
 from weft.layers.context import CacheFormat, LayerContext
 from weft.models.choose import choose_model
-from weft.models.describe import describe
+from weft.models.describe import describe, purpose_of
 from weft.models.described import Described
 from weft.models.described_pooling import DescribedPooling
 from weft.models.engine_model import EngineModel
@@ -59,7 +59,10 @@ def _built(config: EngineConfig, context: LayerContext, checkpoint: Checkpoint |
     if not isinstance(chosen, Architecture):
         return _programmed(chosen, config, context, checkpoint)
     spec, reader = describe(config.model, chosen)
-    purpose = read_purpose(config.model, chosen.name, generates=isinstance(spec, DecoderSpec), own=spec.pools_as)
+    purpose = purpose_of(spec, config.model, chosen)
+    if purpose.pools and isinstance(spec, DecoderSpec) and spec.encoder is not None:
+        logger.info("%s runs through Transformers: weft pools no states of two stacks", config.model.architecture)
+        return transformers_model(config, context, checkpoint)
     if purpose.pools:
         return _pooling(spec, reader, purpose, chosen.name, config, checkpoint, context)
     assert isinstance(spec, DecoderSpec), "read_purpose refuses an encoder that should generate"

@@ -1,10 +1,11 @@
 """`Stack`, a model from token ids to final states, and `Decoder`, the one module that runs any DecoderSpec.
 
     forward(step)
+      encoder, if the step brings input    -> keys and values of cross attention, in their cache
       embedding(ids)                       -> hidden [T, E]
       rotary angles of the step's positions
       replay: a recording of this shape?   -> one native call that repeats what follows
-        each Block: hidden += mixer(norm(hidden)); hidden += ffn(norm(hidden))
+        each Block: hidden += mixer(norm(hidden)); hidden += cross(norm(hidden)); hidden += ffn(norm(hidden))
           Linear.forward -> self.product(x), which `ops/linear` made of the loaded weight
       final norm                           -> hidden [T, E]; `compute_logits` for the rows that are wanted
 """
@@ -12,17 +13,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from weft.architectures.spec import BlockSpec, DecoderSpec, Disentangled, ModelSpec, RelativeBias, Rope
+from weft.architectures.spec import (
+    BlockSpec,
+    DecoderSpec,
+    Disentangled,
+    EncoderSpec,
+    ModelSpec,
+    RelativeBias,
+    Rope,
+)
 from weft.errors import DescriptionError
 from weft.layers.attention import SelfAttention
 from weft.layers.calls import Watch
 from weft.layers.context import LayerContext
-from weft.layers.embedding import Embedding, Head
+from weft.layers.cross_attention import CrossAttention
+from weft.layers.embedding import Embedding, Head, SharedEmbedding
 from weft.layers.layer import Home, Layer
 from weft.layers.linear import Linear
 from weft.layers.norm import optional_norm
@@ -33,6 +44,7 @@ from weft.layers.relative import BiasTable, VectorTable, shared_table
 from weft.layers.rope import RotaryPositions
 from weft.layers.shard import needs_sums
 from weft.layers.state import StateLayer
+from weft.models.encode import encode
 from weft.models.replay import Inputs, StepReplay
 from weft.ops.copy_rows import CopyCase, choose_copy
 from weft.ops.linear import BFLOAT16_PRODUCTS
@@ -51,10 +63,12 @@ class Block(Layer):
         self.ffn_norm = optional_norm(spec.ffn_norm, hidden_size, context=context, role="ffn_norm")
         self.mixer_post_norm = optional_norm(spec.mixer_post_norm, hidden_size, context=context)
         self.ffn_post_norm = optional_norm(spec.ffn_post_norm, hidden_size, context=context)
+        self.cross = None if spec.cross is None else CrossAttention(spec.cross, hidden_size, context=context)
+        self.cross_norm = optional_norm(spec.cross_norm, hidden_size, context=context, role="cross_norm")
 
     def token_bytes(self, native: bool) -> int:
         """As Layer: the residual stream and norms' results, and the buffers of both parts."""
-        parts = [part.token_bytes(native) for part in (self.mixer, self.ffn) if part is not None]
+        parts = [part.token_bytes(native) for part in (self.mixer, self.cross, self.ffn) if part is not None]
         inside = sum(parts) if native else max(parts)
         return 4 * self.hidden_size * self.dtype.itemsize + inside + (self._widened_bytes() if native else 0)
 
@@ -70,11 +84,15 @@ class Block(Layer):
             return self._parallel(hidden, step, angles)
         if self.spec.post_residual:
             hidden = _norm(self.mixer_norm, self.mixer(hidden, step, angles, hidden))
+            if self.cross is not None:
+                hidden = _norm(self.cross_norm, self.cross(hidden, step, hidden))
             assert self.ffn is not None, "only blocks that add to the stream in turn may lack the second part"
             return _norm(self.ffn_norm, self.ffn(hidden, hidden))
         alpha = self.spec.residual_scale
         if self.mixer_post_norm is None:
             hidden = self.mixer(_norm(self.mixer_norm, hidden), step, angles, hidden, alpha)
+            if self.cross is not None:
+                hidden = self.cross(_norm(self.cross_norm, hidden), step, hidden)
         else:
             mixed = self.mixer(_norm(self.mixer_norm, hidden), step, angles)
             hidden = self.mixer_post_norm(mixed, hidden, alpha)
@@ -100,17 +118,16 @@ def _norm(norm: nn.Module | None, x: Tensor) -> Tensor:
 
 
 class Stack(Layer):
-    """A model's embedding, blocks and final norm. is_tied: a head shares the embedding's table.
+    """A model's embedding, blocks and final norm.
 
     It can be asked for its sizes as soon as it is built; `prepare` comes before its first forward.
     """
 
     __call__ = nn.Module.__call__              # once a step: hooks on the whole model are called
 
-    def __init__(self, spec: ModelSpec, *, is_tied: bool, context: LayerContext) -> None:
+    def __init__(self, spec: ModelSpec, embedding: Embedding, *, context: LayerContext) -> None:
         super().__init__()
-        self.spec, self.dtype, self.shard = spec, context.dtype, context.shard
-        self.embedding = Embedding(spec.embedding, spec.hidden_size, is_tied=is_tied, context=context)
+        self.spec, self.dtype, self.shard, self.embedding = spec, context.dtype, context.shard, embedding
         self.blocks = nn.ModuleList(layer_of(block)(block, spec.hidden_size, context=context)
                                     for block in spec.blocks)
         self.order = getattr(spec, "order", None) or range(len(spec.blocks))
@@ -192,7 +209,8 @@ class Stack(Layer):
 
     def caches(self) -> tuple[PagedAttention | StateLayer, ...]:
         """The layers that store something from step to step, in their order."""
-        return tuple(module for module in self.modules() if isinstance(module, PagedAttention | StateLayer))
+        return tuple(module for block in self.blocks for module in block.modules()
+                     if isinstance(module, PagedAttention | StateLayer))
 
     def homes(self) -> dict[str, Home]:
         homes = _prefixed("embedding", self.embedding)
@@ -202,11 +220,39 @@ class Stack(Layer):
 
 
 class Decoder(Stack):
-    """Any decoder-only language model. tied: the head shares the embedding's table."""
+    """Any language model: a decoder, and its encoder if it has one. tied: the head shares the embedding's table."""
+
+    spec: DecoderSpec
 
     def __init__(self, spec: DecoderSpec, *, tied: bool, context: LayerContext) -> None:
-        super().__init__(spec, is_tied=tied, context=context)
-        self.head = Head(spec.head, self.embedding, spec.hidden_size, context=context)
+        embedding = Embedding(spec.embedding, spec.hidden_size, is_tied=tied, context=context)
+        super().__init__(spec, embedding, context=context)
+        self.head = Head(spec.head, embedding, spec.hidden_size, context=context)
+        self.encoder = None
+        if spec.encoder is not None:
+            self.encoder = _encoder(spec.encoder, embedding if spec.shares_embedding else None, context=context)
+
+    def prepare(self, *, max_model_len: int) -> None:
+        """As Stack, also of the encoder, whose input may be longer."""
+        super().prepare(max_model_len=max_model_len)
+        if self.encoder is not None:
+            self.encoder.prepare(max_model_len=max(max_model_len, self.encoder.spec.max_position or 0))
+
+    @torch.inference_mode()
+    def forward(self, step: Step) -> Tensor:
+        """As Stack; inputs of the encoder that the step brings are computed first."""
+        return super().forward(self._with_encoded(step) if step.encoder_ids else step)
+
+    def _with_encoded(self, step: Step) -> Step:
+        """Run the encoder and write keys and values of cross attention; the step in which they are written already."""
+        assert self.encoder is not None, "a model without an encoder is given no input for one"
+        states, groups = encode(self.encoder, step.encoder_ids.values()), set()
+        for block in self.each_block():
+            assert block.cross is not None, "every block of the spec attends to the encoder"
+            block.cross.store(states, step)
+            groups.add(block.cross.paged.group)
+        return replace(step, caches=tuple(plan.without_slots() if group in groups else plan
+                                          for group, plan in enumerate(step.caches)))
 
     @torch.inference_mode()
     def compute_logits(self, hidden_states: Tensor) -> Tensor:
@@ -214,10 +260,20 @@ class Decoder(Stack):
         return self.head(hidden_states)
 
     def homes(self) -> dict[str, Home]:
-        homes = super().homes() | _prefixed("head", self.head)
+        homes = super().homes() | _prefixed("head", self.head) | _prefixed("encoder", self.encoder)
         if self.head.is_tied:                                 # one home under two names: the head finishes the table
             homes["embedding.tokens.weight"] = homes["head.weight"]
         return homes
+
+
+def _encoder(spec: EncoderSpec, owner: Embedding | None, *, context: LayerContext) -> Stack:
+    """The encoder beside a decoder, whose own cache is of the model's dtype. owner: of the table of tokens."""
+    context = replace(context, cache=None)
+    if owner is None:
+        embedding = Embedding(spec.embedding, spec.hidden_size, is_tied=False, context=context)
+    else:
+        embedding = SharedEmbedding(spec.embedding, spec.hidden_size, owner=owner, context=context)
+    return Stack(spec, embedding, context=context)
 
 
 def _prefixed(prefix: str, layer: Layer | None) -> dict[str, Home]:

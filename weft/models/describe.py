@@ -7,12 +7,12 @@ from inspect import unwrap
 
 from weft.architectures.pooling_keys import read_pooling_keys
 from weft.architectures.reader import ConfigReader
-from weft.architectures.registry import Architecture
+from weft.architectures.registry import Architecture, names_of
 from weft.architectures.spec import DecoderSpec, EncoderSpec, ModelSpec
 from weft.config.engine_config import ModelConfig
 from weft.errors import DescriptionError, WeftError
 from weft.extend.user_frame import line_in, with_line
-from weft.models.purpose import read_purpose
+from weft.models.purpose import Purpose, read_purpose
 from weft.resolve.options.override_check import check_overrides
 
 logger = logging.getLogger("weft")
@@ -26,7 +26,7 @@ def describe(model: ModelConfig, architecture: Architecture) -> tuple[ModelSpec,
     source = model.config_source
     reader = ConfigReader(model.hf_config, source=source, origins=model.origins)
     spec = _described(architecture, reader)
-    purpose = read_purpose(model, architecture.name, generates=isinstance(spec, DecoderSpec), own=spec.pools_as)
+    purpose = purpose_of(spec, model, architecture)
     if purpose.pools:                            # so that the keys count as read; the pooler is made of them later
         read_pooling_keys(reader, classifies=purpose.convert == "classify")
     check_overrides(reader, model.origins)
@@ -35,6 +35,16 @@ def describe(model: ModelConfig, architecture: Architecture) -> tuple[ModelSpec,
         logger.warning("%s: keys that weft does not know and does not use: %s", source,
                        ", ".join(f"{key} = {value!r}" for key, value in sorted(unread.items())))
     return spec, reader
+
+
+def purpose_of(spec: ModelSpec, model: ModelConfig, architecture: Architecture) -> Purpose:
+    """What a described model is run for. architecture: the name that was chosen of the config's.
+
+    A model with an encoder has its head under each name of its description (MarianMTModel).
+    """
+    has_encoder = isinstance(spec, DecoderSpec) and spec.encoder is not None
+    return read_purpose(model, architecture.name, generates=isinstance(spec, DecoderSpec), own=spec.pools_as,
+                        has_head=has_encoder and architecture.name in names_of(architecture))
 
 
 def _described(entry: Architecture, reader: ConfigReader) -> ModelSpec:

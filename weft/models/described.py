@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -20,8 +21,9 @@ from weft.errors import NotBuiltError
 from weft.layers.context import LayerContext
 from weft.layers.finishing import LayerFinisher
 from weft.layers.layer import Home, StepLimits, allocate
+from weft.layers.paged_attention import PagedAttention
 from weft.models.decoder import Decoder, Stack
-from weft.models.engine_model import MediaEncoder, ModelPooler
+from weft.models.engine_model import EncoderInput, MediaEncoder, ModelPooler
 from weft.models.sizes import cache_bytes_per_token, held_bytes, num_parameters, state_bytes, step_bytes
 from weft.ops.kernel import Choice
 from weft.ops.step import Step
@@ -36,7 +38,7 @@ class DescribedStack:
 
     shares_prefixes = True
     media: MediaEncoder | None = None
-    encoder = None
+    encoder: EncoderInput | None = None
 
     def __init__(self, spec: ModelSpec, module: Stack, reader: ConfigReader, checkpoint: Checkpoint | None,
                  context: LayerContext, *, num_outputs: int, head: str) -> None:
@@ -59,13 +61,16 @@ class DescribedStack:
         rows = []
         for layers, block in words.patterns(spec.blocks):
             built = self.module.blocks[spec.blocks.index(block)]
+            attention = [part.describe() for part in (block.mixer, block.cross) if part is not None]
             rows.append(LayerWords(
                 layers=layers, numbers=tuple(i for i, other in enumerate(spec.blocks) if other == block),
-                attention=block.mixer.describe(), ffn=words.describe(block.ffn),
+                attention="; ".join(attention), ffn=words.describe(block.ffn),
                 positions=words.mixer_positions(block.mixer), norms=words.block_norms(block),
                 parameters=num_parameters(built), cache_bytes_per_token=cache_bytes_per_token(built),
                 state_bytes=state_bytes(built)))
         title = f"{len(spec.blocks)} layers of {spec.hidden_size}, vocabulary {spec.vocab_size}"
+        beside = getattr(spec, "encoder", None)
+        title += "" if beside is None else f", over an encoder of {len(beside.blocks)} layers of {beside.hidden_size}"
         return ModelWords(title, self._head, tuple(rows))
 
     def weight_bytes(self) -> int:
@@ -142,6 +147,23 @@ class Described(DescribedStack):
                          num_outputs=spec.vocab_size,
                          head="has a table of its own" if has_own else "shares the embedding's table")
         self.prompt_embeds_size = spec.embedding.embedding_dim or spec.hidden_size
+        if spec.encoder is not None:
+            positions = spec.encoder.embedding.positions
+            self.encoder = EncoderInput(vocab_size=spec.encoder.vocab_size,
+                                        max_len=None if positions is None else positions.num_positions)
+            self.prompt_embeds_size = None
+
+    def step_bytes(self, limits: StepLimits) -> int:
+        """As EngineModel, with a run of the encoder over as many tokens as a step has, or over one longer input."""
+        own, encoder = super().step_bytes(limits), self.module.encoder
+        if encoder is None or self.encoder is None:
+            return own
+        rows = max(limits.num_tokens, self.encoder.max_len or limits.max_model_len)
+        native, width = self._context.is_native, 2 * encoder.spec.hidden_size * encoder.dtype.itemsize
+        cached = max(layer.need.bytes_per_token for layer in encoder.caches() if isinstance(layer, PagedAttention))
+        token_bytes = max(block.token_bytes(native) for block in encoder.each_block()) + width + cached
+        alone = replace(limits, num_tokens=rows, num_wanted_rows=0, max_model_len=rows)
+        return own + step_bytes(encoder, token_bytes, 0, alone, native=native)
 
     def compute_logits(self, hidden_states: Tensor) -> Tensor:
         """As EngineModel."""

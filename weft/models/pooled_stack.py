@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from weft.architectures.spec import ModelSpec
 from weft.layers.context import LayerContext
+from weft.layers.embedding import Embedding
 from weft.layers.layer import Home
 from weft.layers.pooler import Pooler
 from weft.models.decoder import Stack
@@ -16,7 +17,8 @@ class PooledStack(Stack):
     """Any body with a pooler. pooler None: of a spec that is only looked at."""
 
     def __init__(self, spec: ModelSpec, *, context: LayerContext, pooler: Pooler | None = None) -> None:
-        super().__init__(spec, is_tied=False, context=context)
+        embedding = Embedding(spec.embedding, spec.hidden_size, is_tied=False, context=context)
+        super().__init__(spec, embedding, context=context)
         self.pooler = pooler
 
     def homes(self) -> dict[str, Home]:

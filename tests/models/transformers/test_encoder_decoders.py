@@ -30,7 +30,7 @@ def t5(tmp_path_factory):
 
 def engine(directory, **options):
     options = {"dtype": "float32", "max_model_len": 96, "use_tqdm_on_load": False, "num_threads": 1,
-               "skip_tokenizer_init": True} | options
+               "skip_tokenizer_init": True, "model_impl": "transformers"} | options
     return LLM(model=str(directory), **options)
 
 

@@ -70,6 +70,7 @@ class Programmed:
     prompt_embeds_size: int | None = None                     # known after the first step
     num_positions: int | None = None
     num_token_types = 0
+    shares_prefixes = True
     pooler: ModelPooler | None = None
 
     def __init__(self, cls: type[nn.Module], config: EngineConfig, checkpoint: Checkpoint | None,
@@ -82,7 +83,6 @@ class Programmed:
         self.module = self._made(cls, config)
         self.encoder = self._encoder_input()
         self._step.has_encoder = self.encoder is not None
-        self.shares_prefixes = self.encoder is None      # a sequence brings its encoder's tokens with its first token
         self._methods = cast("ModelMethods", self.module)      # `find_class` has seen that it has them
         tie_shared_tables(self.module)
         for module in self.module.modules():

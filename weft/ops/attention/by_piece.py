@@ -22,6 +22,8 @@ def by_piece(attend: Attend) -> Callable[..., Tensor]:
             params: AttentionParams, out: Tensor | None = None) -> Tensor:
         if k is not None and v is not None:
             write_cache(k, v, k_cache, v_cache, plan)
+        if not plan.query_lens:
+            return q
         q = q.contiguous()
 
         def results(piece: Piece) -> Tensor:

@@ -53,6 +53,8 @@ def make_run(isa: str) -> Callable[..., Tensor]:
                          k_cache.shape[1], q.shape[2])
         if k is not None and v is not None:
             table.write_cache(cache, step, k.data_ptr(), v.data_ptr(), dtype, k.stride(0), v.stride(0))
+        if not plan.query_lens:
+            return q
         if out is None:
             out = torch.empty(q.shape, dtype=q.dtype)
         alibi, by_distance, sinks = params.alibi, params.bias_by_distance, params.sinks

@@ -6,7 +6,7 @@ Parts that only some kernels read are made lazily.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -53,6 +53,15 @@ class AttentionPlan:
     def num_queries(self) -> int:
         """T, queries of the step."""
         return sum(self.query_lens)
+
+    def without_slots(self) -> AttentionPlan:
+        """The same step for a call that writes no keys and values, because they are cached already."""
+        return replace(self, slots=self.slots[:0])
+
+    def without_queries(self) -> AttentionPlan:
+        """For a call that writes keys and values to the slots, and attends to nothing."""
+        return AttentionPlan(query_lens=(), seq_lens=(), num_decodes=0, slots=self.slots, table=self.table[:0],
+                             window=None, block_size=self.block_size)
 
     # For kernels that are made of torch's operators.
 

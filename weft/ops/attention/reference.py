@@ -20,11 +20,13 @@ def run(q: Tensor, k: Tensor | None, v: Tensor | None, k_cache: Tensor, v_cache:
         k_cache, v_cache: [B, Hkv, P, R], modified (kv_format.py).
         out: [T, H, D], contiguous, in the dtype of q: memory that a kernel may use for the result.
     Returns:
-        [T, H, D] in the dtype of q; zeros for a query that sees no key.
+        [T, H, D] in the dtype of q; zeros for a query that sees no key. Of a plan without sequences: q, [0, H, D].
     Source: PagedAttention, arXiv:2309.06180 section 4; grouped queries, arXiv:2305.13245.
     """
     if k is not None and v is not None:
         write_cache(k, v, k_cache, v_cache, plan)
+    if not plan.query_lens:
+        return q
     group, results = q.shape[1] // k_cache.shape[1], []
     firsts, ends = (torch.from_numpy(bound).long().split(list(plan.query_lens)) for bound in plan.key_ranges)
     for q_seq, length, blocks, first, end in zip(
