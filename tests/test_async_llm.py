@@ -12,6 +12,7 @@ import pytest
 import torch
 from toy_engine import CORE, POOLING_CORE, SLOW_CORE, make_config
 
+from weft import async_llm
 from weft.async_llm import AsyncLLM
 from weft.engine.process.attempts import Attempts
 from weft.engine.process.spare import Spare
@@ -69,7 +70,7 @@ def recorder(shared):
     recorder = Recorder()
     shared.add_observer(recorder)
     yield recorder
-    shared._observers.remove(recorder)
+    shared._requests.observers.remove(recorder)
 
 
 async def collect(llm, prompt, params=GREEDY, request_id="r", **options):
@@ -282,6 +283,20 @@ async def test_an_engine_that_stays_down_fails_all_that_is_open(own):
         await collect(own, "a")
 
 
+@pytest.mark.parametrize("late", ["InputProcessor", "FillInMiddle", "with_max_model_len"])
+def test_an_engine_that_cannot_be_completed_leaves_no_process_and_no_thread(toy_tokenizer, monkeypatch, late):
+    monkeypatch.setattr(async_llm, late, lambda *_: 1 / 0)
+    spare, threads = Spare(SLOW_CORE), set(threading.enumerate())
+
+    with pytest.raises(ZeroDivisionError):
+        AsyncLLM(make_config(toy_tokenizer), spare)
+
+    assert not psutil.pid_exists(spare.pid)
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
 async def test_shutting_down_ends_open_requests(own):
     stream = own.generate("a", LONG, "r")
     await anext(stream)
@@ -352,13 +367,13 @@ def test_embeddings_cross_to_the_engine_and_again_after_its_end(toy_tokenizer):
 
 async def test_a_pause_ends_what_runs_and_holds_what_comes(shared):
     running = asyncio.create_task(collect(shared, "a", LONG, "running"))
-    await until(lambda: shared._gate.inside)
+    await until(lambda: shared._requests.gate.inside)
 
     await shared.pause_generation()
     ended = await running
     held = asyncio.create_task(collect(shared, "abc", GREEDY, "held"))
     steps = shared.stats.num_steps
-    await until(lambda: "held" in shared._gate._held)
+    await until(lambda: "held" in shared._requests.gate._held)
 
     assert ended[-1].outputs[0].finish_reason == "abort"
     assert await shared.is_paused() and not held.done() and shared.stats.num_steps == steps
@@ -369,11 +384,11 @@ async def test_a_pause_ends_what_runs_and_holds_what_comes(shared):
 
 async def test_a_pause_can_wait_for_what_runs(shared):
     running = asyncio.create_task(collect(shared, "a", SamplingParams(max_tokens=30, ignore_eos=True), "running"))
-    await until(lambda: shared._gate.inside)
+    await until(lambda: shared._requests.gate.inside)
 
     await shared.pause_generation(mode="wait")
 
-    assert running.done() or shared._gate.inside == []
+    assert running.done() or shared._requests.gate.inside == []
     assert (await running)[-1].outputs[0].finish_reason == "length"
     await shared.resume_generation()
 
@@ -381,7 +396,7 @@ async def test_a_pause_can_wait_for_what_runs(shared):
 async def test_a_held_request_can_be_aborted(shared):
     await shared.pause_generation()
     held = asyncio.create_task(collect(shared, "abc", GREEDY, "held"))
-    await until(lambda: "held" in shared._gate._held)
+    await until(lambda: "held" in shared._requests.gate._held)
 
     await shared.abort("held")
 

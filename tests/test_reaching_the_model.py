@@ -5,7 +5,7 @@ from pathlib import Path
 
 import model_functions
 import pytest
-from model_functions import name_of_type, num_blocks
+from model_functions import name_of_type, num_blocks, num_frozen_objects
 from tiny_llama import make_checkpoint
 
 from weft import LLM, AsyncLLM, EngineArgs
@@ -39,6 +39,8 @@ def test_in_the_engines_process_functions_go_by_name(directory, monkeypatch):
             blocks = (await llm.collective_rpc("memory_plan"))[0]["num_blocks"][0]
             assert await llm.collective_rpc(num_blocks, args=(0,), kwargs={"times": 2}) == [2 * blocks]
             assert await llm.apply_model(name_of_type) == ["Decoder"]
+            [num_frozen] = await llm.apply_model(num_frozen_objects)
+            assert num_frozen > 10_000      # torch's and the model's: no garbage collection looks at them
             with pytest.raises(ConfigError, match="the engine runs in another process"):
                 await llm.apply_model(lambda model: None)
             with pytest.raises(ConfigError, match="the engine runs in another process"):

@@ -6,31 +6,27 @@ It serves any number of requests at once, each as an async iterator, for one eve
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import ExitStack, aclosing
 from typing import Any, TypeVar
 
 from weft.config.engine_args import EngineArgs
 from weft.config.engine_config import EngineConfig
 from weft.config.machine import Machine
-from weft.engine.process.messages import EngineInfo, EngineRequest, EngineStats, StepResult, WireTensor
-from weft.engine.process.process_client import Event, ProcessClient
+from weft.engine.process.messages import EngineInfo, EngineStats, WireTensor
+from weft.engine.process.process_client import ProcessClient
 from weft.engine.process.spare import Spare, Spares
-from weft.engine.process.wire import Rejected, from_wire
-from weft.errors import EngineDeadError, RequestError, WeftError
+from weft.errors import EngineDeadError, RequestError
 from weft.extend.named_object import name_of_function
-from weft.field_checks import check_text
 from weft.frontend.defaults import default_sampling_params
-from weft.frontend.gate import Gate, check_mode
-from weft.frontend.inputs import InputProcessor, Prepared
+from weft.frontend.inputs import InputProcessor
 from weft.frontend.lanes import LONG_CHARS, Lanes, num_chars
 from weft.frontend.llm_engine import refuse_unbuilt, with_max_model_len
-from weft.frontend.observers import Observer, Observers
-from weft.frontend.outputs import OutputProcessor, Update, Updates
+from weft.frontend.observers import Observer
+from weft.frontend.open_requests import OpenRequests
+from weft.frontend.own_thread import in_own_thread
 from weft.frontend.pooling import pooling_params as params_for
 from weft.frontend.prompts import parse_prompt
-from weft.frontend.streams import OutputStream
 from weft.frontend.tokenization import Tokenization
 from weft.outputs import PoolingRequestOutput, RequestOutput
 from weft.pooling_params import PoolingParams
@@ -39,7 +35,6 @@ from weft.sampling_params import SamplingParams
 from weft.text.chat import load_text
 from weft.text.fill_in_middle import FillInMiddle, MiddlePrompt
 
-logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _PAUSED, _ASLEEP = "pause", ("weights", "kv_cache")      # reasons for which the gate is closed (vLLM's tags of sleep)
 
@@ -59,22 +54,18 @@ class AsyncLLM:
         spare: a process that imports already and becomes the child.
         spares: where a process comes from when the engine has died; the caller closes them.
         """
-        self._streams: dict[str, OutputStream] = {}      # one for each request with an open iterator
-        self._observers = Observers()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self.lanes = Lanes()
-        loading = self.lanes.submit(lambda: load_text(config.tokenizer))      # while the child loads the weights
-        self._client = ProcessClient(config, self._deliver, spare, spares=spares)
-        try:
+        self.lanes, self._requests = Lanes(), OpenRequests()
+        with ExitStack() as undo:      # of an engine that does not come to be
+            undo.callback(self.lanes.close)
+            loading = self.lanes.submit(lambda: load_text(config.tokenizer))      # while the child loads the weights
+            self._client = ProcessClient(config, self._requests.deliver, spare, spares=spares)
+            undo.callback(self._client.close)
             self.tokenizer, self.renderer = loading.result()
-        except BaseException:
-            self._client.close()
-            raise
-        self.config = with_max_model_len(config, self.info.max_model_len)
-        self._inputs = InputProcessor(config, self.tokenizer, self.info)
-        self._outputs = OutputProcessor(self.tokenizer)
-        self._middle = self.tokenizer and FillInMiddle(self.tokenizer)
-        self._gate = Gate()
+            self.config = with_max_model_len(config, self.info.max_model_len)
+            self._inputs = InputProcessor(config, self.tokenizer, self.info)
+            self._middle = self.tokenizer and FillInMiddle(self.tokenizer)
+            self._requests.connect(self._client, self.tokenizer, self._inputs.vocabulary)
+            undo.pop_all()
 
     @classmethod
     def from_engine_args(cls, engine_args: EngineArgs, start_engine_loop: bool = True, usage_context: Any = None,
@@ -107,7 +98,7 @@ class AsyncLLM:
 
     def add_observer(self, observer: Observer) -> None:
         """Call `observer` after steps and for finished requests."""
-        self._observers.add(observer)
+        self._requests.observers.add(observer)
 
     async def generate(self, prompt: Any, sampling_params: SamplingParams, request_id: str, *, priority: int = 0,
                        lora_request: None = None) -> AsyncGenerator[RequestOutput, None]:
@@ -139,32 +130,24 @@ class AsyncLLM:
     async def _outputs_of(self, prompt: Any, params: SamplingParams | PoolingParams, request_id: str, priority: int,
                           tokenization: Tokenization | None = None) -> AsyncGenerator[Any, None]:
         self._client.check_health()
-        self._bind_loop()
-        if check_text("request_id", request_id) in self._streams:
-            raise RequestError("request_id", request_id, expected="an id that no open request has")
-        stream = self._streams[request_id] = OutputStream(
-            params.output_kind if isinstance(params, SamplingParams) else None)
+        self._requests.bind_loop()
+        stream = self._requests.open(request_id, params.output_kind if isinstance(params, SamplingParams) else None)
         try:
             prepared = await self.lanes.run(
                 lambda: self._inputs.prepare(request_id, prompt, params, priority=priority,
                                              tokenization=tokenization), num_chars(prompt))
-            self._submit(prepared)
-            if stream.is_aborted:      # aborted while the prompt was tokenized
-                self._end([request_id])
+            self._requests.submit(prepared)
             is_finished = False
             while not is_finished:
                 output = await stream.get()
                 is_finished = output.finished
                 yield output
         finally:
-            self._end([request_id])      # no effect on a finished request
-            del self._streams[request_id]
+            self._requests.close(request_id)
 
     async def abort(self, request_id: str) -> None:
         """End a request: its iterator gives a last output with finish_reason "abort". An unknown id is ignored."""
-        if request_id in self._streams:
-            self._streams[request_id].is_aborted = True
-        self._end([request_id])
+        self._requests.abort(request_id)
 
     async def check_health(self) -> None:
         """EngineDeadError if the engine has ended for good."""
@@ -219,15 +202,15 @@ class AsyncLLM:
         mode: what happens to requests that run: "abort" ends them, "wait" returns when they have ended.
         clear_cache: forget all cached prefixes. RequestError for another mode; "keep" (freeze them) is not built.
         """
-        await self._close_gate((_PAUSED,), mode, self.reset_prefix_cache if clear_cache else None)
+        await self._requests.close_gate((_PAUSED,), mode, self.reset_prefix_cache if clear_cache else None)
 
     async def resume_generation(self) -> None:
         """Let requests run again, those that were held first."""
-        self._open_gate(_PAUSED)
+        self._requests.open_gate(_PAUSED)
 
     async def is_paused(self) -> bool:
         """True between `pause_generation` and `resume_generation`."""
-        return _PAUSED in self._gate.closed_by
+        return _PAUSED in self._requests.gate.closed_by
 
     async def sleep(self, level: int = 1, mode: str = "abort") -> None:
         """Forget all cached prefixes and hold requests, until `wake_up`.
@@ -237,8 +220,8 @@ class AsyncLLM:
         """
         if level not in (0, 1, 2):
             raise RequestError("level", level, expected="0, 1 or 2")
-        rest = None if self._client.is_resting else lambda: asyncio.to_thread(self._client.rest)
-        await self._close_gate(_ASLEEP, mode, (None, self.reset_prefix_cache, rest)[level])
+        rest = None if self._client.is_resting else lambda: in_own_thread(self._client.rest)
+        await self._requests.close_gate(_ASLEEP, mode, (None, self.reset_prefix_cache, rest)[level])
 
     async def wake_up(self, tags: Sequence[str] | None = None) -> None:
         """Undo `sleep`. tags: "weights", "kv_cache"; requests run when both were named; None names both."""
@@ -246,13 +229,15 @@ class AsyncLLM:
             if tag not in _ASLEEP:
                 raise RequestError("tags", tag, expected=" or ".join(_ASLEEP))
         if "weights" in (tags or _ASLEEP):
-            await asyncio.to_thread(self._client.wake)
-        self._open_gate(*(tags or _ASLEEP))
+            await in_own_thread(self._client.wake)
+        self._requests.open_gate(*(tags or _ASLEEP))
 
     @property
     def sleep_state(self) -> str:
         """awake, asleep, or discard_all: asleep without the weights."""
-        return "discard_all" if self._client.is_resting else "asleep" if self._gate.closed_by & {*_ASLEEP} else "awake"
+        if self._client.is_resting:
+            return "discard_all"
+        return "asleep" if self._requests.gate.closed_by & {*_ASLEEP} else "awake"
 
     async def is_sleeping(self) -> bool:
         """True between `sleep` and `wake_up`."""
@@ -261,7 +246,7 @@ class AsyncLLM:
     @property
     def is_held(self) -> bool:
         """True while a pause or a sleep holds requests."""
-        return bool(self._gate.closed_by)
+        return bool(self._requests.gate.closed_by)
 
     async def apply_model(self, func: Callable[[Any], Any]) -> list[Any]:
         """Call `func(model)` in the engine's process. Returns a list with one result, plain data, for each worker.
@@ -285,116 +270,12 @@ class AsyncLLM:
         """End the engine. Open requests raise EngineDeadError. Callable from any thread, also a second time."""
         self._client.close()
         self.lanes.close()
-        self._deliver(EngineDeadError("The engine is closed."))
+        self._requests.deliver(EngineDeadError("The engine is closed."))
 
     def kill(self) -> None:
         """End the engine in the middle of its step: open requests raise EngineDeadError. `shutdown` must follow."""
         self._client.kill()
-        self._deliver(self.dead_error)
-
-    def _bind_loop(self) -> None:
-        """Sends engine events to the running event loop. Another loop may take over only while no request is open."""
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop and self._loop is not None and self._streams:
-            raise RuntimeError("AsyncLLM has open requests in another event loop; use one loop for all.")
-        self._loop = loop
-
-    def _submit(self, prepared: Prepared) -> None:
-        self._outputs.add(prepared)
-        if (vocabulary := self._inputs.vocabulary.take()) is not None:
-            self._client.set_vocabulary(vocabulary)
-        if not self._gate.passes(prepared.request_id, prepared.children):
-            return
-        try:
-            for child in prepared.children:
-                self._client.add(child)
-        except BaseException:
-            self._end([prepared.request_id])
-            raise
-
-    async def _close_gate(self, reasons: tuple[str, ...], mode: str, then: Callable[[], Awaitable[Any]] | None) -> None:
-        """Closes the gate, and awaits `then` when no request runs. If that fails the gate is as before."""
-        check_mode(mode)
-        self._client.check_health()
-        self._bind_loop()
-        added = {*reasons} - self._gate.closed_by
-        self._gate.closed_by |= added
-        try:
-            if mode == "abort":
-                self._end(self._gate.inside)
-            await self._gate.until_empty()
-            if then is not None:
-                await then()
-        except BaseException:
-            self._open_gate(*added)
-            raise
-
-    def _open_gate(self, *reasons: str) -> None:
-        for request_id, children in self._gate.open(*reasons):
-            try:
-                for child in children:
-                    self._client.add(child)
-            except WeftError as error:
-                self._fail(request_id, error)
-
-    def _deliver(self, event: Event) -> None:
-        """Passes an event from the client's thread to the event loop."""
-        loop = self._loop
-        if loop is None:
-            return
-        try:
-            loop.call_soon_threadsafe(self._handle, event)
-        except RuntimeError:      # the loop is closed, so no iterator waits any more
-            logger.debug("an engine event came after the event loop was closed")
-
-    def _handle(self, event: Event) -> None:
-        if isinstance(event, StepResult):
-            self._apply(self._outputs.process(event.outputs))
-            self._observers.tell(lambda observer: observer.on_step(event.stats))
-        elif isinstance(event, Rejected):
-            state = self._outputs.state_of(event.request_id)
-            if state is not None:
-                self._fail(state.request_id, from_wire(event.error))
-        else:
-            for request_id in list(self._streams):
-                self._fail(request_id, event)
-
-    def _fail(self, request_id: str, error: Exception) -> None:
-        """Raises `error` in the request's iterator and ends the request."""
-        stream = self._streams.get(request_id)
-        if stream is not None:
-            stream.fail(error)
-        self._end([request_id], reason="error", error=str(error))
-
-    def _end(self, request_ids: list[str], reason: str = "abort", error: str | None = None) -> None:
-        self._apply(self._outputs.end(request_ids, reason, error))
-
-    def _apply(self, updates: Updates) -> None:
-        if updates.abort_ids:
-            self._client.abort(updates.abort_ids)
-        for update in updates.updates:
-            self._pass_on(update)
-        for request in updates.requests:
-            self._go_on(request)
-
-    def _go_on(self, request: EngineRequest) -> None:
-        """Queues a next sequence of an open request. An error is raised in the request's iterator."""
-        state = self._outputs.state_of(request.request_id)
-        if state is None:      # it has ended since
-            return
-        try:
-            self._client.add(request)
-        except WeftError as error:
-            self._fail(state.request_id, error)
-
-    def _pass_on(self, update: Update) -> None:
-        state, stream = update.state, self._streams.get(update.state.request_id)
-        if state.is_finished:
-            self._gate.ended(state.request_id)
-        if update.output is not None and stream is not None:
-            stream.put(update.output)
-        if state.is_finished and self._observers:
-            self._observers.tell_end(state)
+        self._requests.deliver(self.dead_error)
 
 
 AsyncLLMEngine = AsyncLLM

@@ -103,7 +103,7 @@ def nested(depth: int) -> dict:
 
 
 @pytest.mark.parametrize(("form", "message"), [
-    (Form(regex="("), "structured_outputs.regex = 'a grammar'"),
+    (Form(regex="("), "structured_outputs.regex = 'a regular expression'"),
     (Form(regex="(?=a)b"), "structured_outputs.regex"),
     (Form(grammar="root ::= missing"), "structured_outputs.grammar"),
     (Form(grammar="no grammar"), "structured_outputs.grammar = 'no grammar': expected a grammar in GBNF or Lark's"),

@@ -7,6 +7,7 @@ import contextlib
 import math
 import signal
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -16,9 +17,11 @@ from fake_loader import FakeLoader
 from http_server import running_pool
 
 from weft.config.engine_args import EngineArgs
+from weft.engine.process.messages import EngineStats
 from weft.errors import ConfigError, EngineDeadError, MemoryPlanError, QueueFullError
 from weft.server.app import build_app
 from weft.server.errors import ApiError
+from weft.server.model_pool import serving
 from weft.server.model_pool.pool import ModelPool
 from weft.server.model_pool.spec import ModelSpec
 from weft.server.options import ServerOptions
@@ -165,6 +168,55 @@ def test_a_model_in_use_is_waited_for_and_then_makes_room():
             assert states(pool) == {"a": "loaded", "b": "loading"}
         await waiting
         assert states(pool) == {"a": "unloaded", "b": "loaded"}
+
+    asyncio.run(main())
+
+
+def test_while_a_load_waits_for_room_other_models_are_loaded():
+    async def main() -> None:
+        pool = make_pool(FakeLoader(dict(a=50, b=80, c=30)), "a", "b", "c")
+        async with used(pool, "a"):
+            big = asyncio.create_task(pool.ready(pool.find("b")))
+            await asyncio.sleep(0.02)
+            async with used(pool, "c"):
+                assert states(pool) == {"a": "loaded", "b": "loading", "c": "loaded"}
+        await big
+        assert states(pool) == {"a": "unloaded", "b": "loaded", "c": "unloaded"}
+
+    asyncio.run(main())
+
+
+def test_the_files_of_weights_are_not_read_in_the_event_loop(monkeypatch):
+    readers = []
+    monkeypatch.setattr(serving, "fingerprint_of", lambda *_: readers.append(threading.current_thread()))
+
+    async def main() -> None:
+        pool = make_pool(FakeLoader(), "a")
+        await pool.ready(pool.find("a"))
+
+    asyncio.run(main())
+
+    assert readers and readers[0] is not threading.main_thread()
+
+
+def test_a_scrape_during_an_unload_counts_the_engines_tokens_once(monkeypatch):
+    async def main() -> None:
+        pool = make_pool(FakeLoader(), "a")
+        entry = pool.find("a")
+        served = await pool.ready(entry)
+        served.engine.stats = EngineStats(generation_tokens=7)
+        seen, scrape = [], threading.Thread(target=lambda: seen.append(entry.stats.generation_tokens))
+        restart = entry._total.restart
+
+        def restart_while_scraped() -> None:
+            restart()
+            scrape.start()
+            scrape.join(0.1)
+
+        monkeypatch.setattr(entry._total, "restart", restart_while_scraped)
+        await pool.unload(entry)
+        scrape.join()
+        assert seen == [7]
 
     asyncio.run(main())
 
@@ -356,6 +408,13 @@ def test_keep_alive_of_a_request_holds_until_the_next_one_says_otherwise(client)
     assert status_of(client, "a") == "loaded"
     error = complete(client, model="a", keep_alive="soon").json()["error"]
     assert (error["code"], error["param"]) == (400, "keep_alive")
+
+
+def test_a_timeout_in_the_body_of_an_invocation_holds_while_the_model_is_loaded(client, loader):
+    loader.gate.clear()
+    answer = client.post("/invocations", json={"model": "a", "prompt": "Who?", "timeout": 0.05})
+    loader.gate.set()
+    assert answer.status_code == 408 and "0.05 s" in answer.json()["error"]["message"]
 
 
 def test_a_stream_keeps_its_model_loaded_to_its_end(client, loader):

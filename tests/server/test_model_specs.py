@@ -72,6 +72,21 @@ def test_two_models_of_a_folder_that_have_one_name_are_refused(tmp_path):
         specs(model_dir=str(tmp_path))
 
 
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "locked").mkdir()
+    read = type(tmp_path).iterdir
+
+    def iterdir(folder):      # rights do not hold for the administrator, whom tests may run as
+        if folder.name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return read(folder)
+
+    monkeypatch.setattr(type(tmp_path), "iterdir", iterdir)
+    with pytest.raises(ConfigError, match=r"locked': expected folders that can be read\. Permission denied"):
+        specs(model_dir=str(tmp_path))
+
+
 def test_models_of_a_list_have_options_of_their_own_over_those_of_the_server(tmp_path):
     (tmp_path / "here").mkdir()
 
@@ -86,18 +101,18 @@ def test_models_of_a_list_have_options_of_their_own_over_those_of_the_server(tmp
         "org/big", "none", math.inf, False)
     assert (small.loads_at_start, big.loads_at_start) == (False, True)
     assert small.args.served_model_name == ("small", "s") and small.args.max_num_batched_tokens == 2048
-    assert listed(tmp_path, {"name": "x"})[0].keep_alive == 300
+    assert listed(tmp_path, {"name": "x", "model": "x"})[0].keep_alive == 300
 
 
 @pytest.mark.parametrize(("name", "text"), [
-    ("m.toml", '[[models]]\nname = "a"\nmodel = "org/a"\n\n[[models]]\nname = "b"\n'),
-    ("m.yaml", "models:\n- {name: a, model: org/a}\n- name: b\n"),
-    ("m.json", '{"models": [{"name": "a", "model": "org/a"}, {"name": "b"}]}')])
+    ("m.toml", '[[models]]\nname = "a"\nmodel = "org/a"\n\n[[models]]\nname = "b"\nmodel = "b"\n'),
+    ("m.yaml", "models:\n- {name: a, model: org/a}\n- {name: b, model: b}\n"),
+    ("m.json", '{"models": [{"name": "a", "model": "org/a"}, {"name": "b", "model": "b"}]}')])
 def test_a_list_is_toml_yaml_or_json(tmp_path, name, text):
     (tmp_path / name).write_text(text)
 
     assert [(spec.name, spec.args.model) for spec in specs(models=str(tmp_path / name))] == [
-        ("a", "org/a"), ("b", None)]
+        ("a", "org/a"), ("b", "b")]
 
 
 @pytest.mark.parametrize(("entry", "says"), [
@@ -109,15 +124,18 @@ def test_a_list_is_toml_yaml_or_json(tmp_path, name, text):
     ({"name": "a", "plugins": ["x"]}, r"models\[0\] \(a\).plugins .*for all models"),
     ({"name": "a", "served_model_name": "b"}, r"models\[0\] \(a\).served_model_name .*aliases"),
     ({"name": "a", "aliases": ["a"]}, "models = 'a': .*a name that one model has"),
-    ({"model": "a"}, r"models\[0\] = .*an object with a name")])
+    ({"model": "a"}, r"models\[0\] = .*an object with a name"),
+    ({"name": "a", "model": ...}, r"models\[0\] \(a\).model = None .*name or path"),
+    ({"name": "a", "model": 7}, r"models\[0\] \(a\).model = 7")])
 def test_a_wrong_entry_is_named(tmp_path, entry, says):
+    entry = {"model": "org/a"} | entry
     with pytest.raises(ConfigError, match=says):
-        listed(tmp_path, entry)
+        listed(tmp_path, {field: value for field, value in entry.items() if value is not ...})
 
 
 def test_an_option_without_code_is_refused_in_an_entry_too(tmp_path):
     with pytest.raises(NotBuiltError, match=r"models\[0\] \(a\).enable_lora"):
-        listed(tmp_path, {"name": "a", "enable_lora": True})
+        listed(tmp_path, {"name": "a", "model": "a", "enable_lora": True})
 
 
 @pytest.mark.parametrize("options", [{"model_dir": "/nowhere"}, {"models": "/nowhere.json"}, {"models": "list.txt"},

@@ -88,5 +88,5 @@ def _size(spec: ConstraintSpec) -> int:
 def refusal(spec: ConstraintSpec, verdict: Verdict) -> RequestError:
     """The error for a grammar that a trial found to be wrong."""
     return RequestError(
-        spec.field, verdict.pointer or "a grammar", hint=f"{verdict.error.rstrip('.')}.",
+        spec.field, verdict.pointer or spec.noun, hint=f"{verdict.error.rstrip('.')}.",
         expected="a schema that a grammar can enforce" if verdict.pointer else "one that can be compiled")

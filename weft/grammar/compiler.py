@@ -36,13 +36,13 @@ class Compiler:
             spec.grammar, spec.reasoning, self._special)
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=self._limits)
         if matcher.is_error():
-            raise RequestError(spec.field, "a grammar", expected="one that can be compiled",
+            raise RequestError(spec.field, spec.noun, expected="one that can be compiled",
                                hint=f"{first_line(matcher.get_error()).rstrip('.')}.")
         constraint = Constraint(matcher, self._num_words)
         try:
             constraint.fill(np.zeros(self._num_words, np.uint32))
         except ConstraintError as error:
-            raise RequestError(spec.field, "a grammar", expected="one whose next tokens can be found in time",
+            raise RequestError(spec.field, spec.noun, expected="one whose next tokens can be found in time",
                                hint=f"{error}.") from error
         return constraint
 

@@ -17,3 +17,8 @@ class ConstraintSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     grammar: str
     field: str
     reasoning: ReasoningPart | None = None
+
+    @property
+    def noun(self) -> str:
+        """The grammar in errors, by the field that the user gave."""
+        return "a regular expression" if self.field.endswith("regex") else "a grammar"

@@ -54,9 +54,9 @@ class ServerContext:
 
     async def read(self, request: Request, schema: type[B]) -> Parsed[B]:
         """`request`'s body, parsed by `schema`. ApiError 404 if its `model` is not served here."""
-        data = await read_object(request, self.options.max_body_bytes)
+        data = await self.read_any(request)
         is_small = sum(len(value) for value in data.values() if isinstance(value, list)) < _THREAD_ITEMS
-        parsed = parse(schema, data) if is_small else await asyncio.to_thread(parse, schema, data)
+        parsed = parse(schema, data) if is_small else await self.models.work.bodies.run(parse, schema, data)
         if parsed.ignored:
             self.unknown.treat(request.url.path, parsed.ignored, known_fields(schema))
         if "model" in schema.model_fields:
@@ -64,6 +64,10 @@ class ServerContext:
             if keep_alive is not None and entry.spec.is_resident:      # its operator has said how long it stays
                 return replace(parsed, ignored=(*parsed.ignored, "keep_alive"))
         return parsed
+
+    async def read_any(self, request: Request) -> dict[str, Any]:
+        """`request`'s body, whose fields nobody has looked at."""
+        return await read_object(request, self.options.max_body_bytes, self.models.work.bodies)
 
     async def model(self, request: Request, body: Body) -> ServedModel:
         """The model that `body` names, which stays loaded until the request is over; waits while it is loaded.
@@ -79,9 +83,9 @@ class ServerContext:
             require_task(request.url.path, body.needs, served.engine.info.tasks)
         return served
 
-    async def model_named(self, request: Request, name: str | None) -> ServedModel:
-        """As `model`, for the model of this name; None: the only one."""
-        return await self._ready(request, self.models.find(name), None)
+    async def model_named(self, request: Request, name: str | None, timeout: float | None = None) -> ServedModel:
+        """As `model`, for the model of this name; None: the only one. timeout: seconds, of the request's body."""
+        return await self._ready(request, self.models.find(name), timeout)
 
     def loaded_of_query(self, request: Request) -> ServedModel:
         """The model that the query's `model` names. ApiError 409 if it is not loaded."""

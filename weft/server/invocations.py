@@ -9,7 +9,6 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from starlette.types import Message
 
-from weft.server.body import read_object
 from weft.server.context import ServerContext
 from weft.server.errors import ApiError
 
@@ -34,9 +33,11 @@ def invocations_router(context: ServerContext, endpoints: Mapping[str, Endpoint]
 
     @router.post("/invocations")
     async def invocations(request: Request) -> Response:
-        data = await read_object(request, context.options.max_body_bytes)
-        name = data.get("model")
-        tasks = (await context.model_named(request, name if isinstance(name, str) else None)).engine.info.tasks
+        data = await context.read_any(request)
+        name, timeout = data.get("model"), data.get("timeout")
+        served = await context.model_named(request, name if isinstance(name, str) else None,
+                                           timeout if isinstance(timeout, int | float) else None)
+        tasks = served.engine.info.tasks
         shapes = next((shapes for task, shapes in POOLING_SHAPES.items() if task in tasks), SHAPES)
         path = next((path for field, path in shapes.items() if data.get(field) is not None), None)
         if path is None:

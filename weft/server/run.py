@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import gc
 import ipaddress
 import logging
 import math
@@ -24,11 +23,13 @@ from typing import NoReturn
 
 import uvicorn
 
+from weft.config.collector import spare_collector
 from weft.config.engine_args import EngineArgs
 from weft.config.human_bytes import human_bytes
 from weft.config.machine import Machine
 from weft.engine.process.spare import CORE, Spare, Spares
 from weft.errors import ConfigError
+from weft.frontend.own_thread import in_own_thread
 from weft.server.access_log import log_config
 from weft.server.app import build_app
 from weft.server.auth import ApiKey, read_keys
@@ -65,22 +66,12 @@ def serve(args: EngineArgs, options: ServerOptions, spare: Spare | None = None) 
             _warn_if_open(options, sock)
             sock.listen(_BACKLOG)
             print(banner(models, options, sock), flush=True)
-            _spare_collector()
+            spare_collector()
             server.run(sockets=[sock])
             if models.dead_error is not None:      # without a signal the server ends for no other reason
                 raise models.dead_error
         finally:
             models.close()
-
-
-def _spare_collector() -> None:
-    """Takes all objects of the started server out of the garbage collector's view.
-
-    They live as long as the process. A full collection, which holds up all requests, would look at each of them: 0.2 s
-    with transformers imported.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def _loader(args: EngineArgs, options: ServerOptions, machine: Machine, spare: Spare | None) -> EngineLoader:
@@ -132,13 +123,16 @@ class Server(uvicorn.Server):
 
         The engines have ended when it returns. A load that nobody waits for has, too: the event loop would wait for it.
         """
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(self._seconds, lambda: loop.run_in_executor(None, self._models.close))
+        late = asyncio.create_task(self._close_late())
         try:
             await super().shutdown(sockets)
         finally:
-            timer.cancel()
-            await loop.run_in_executor(None, self._models.close)
+            late.cancel()
+            await in_own_thread(self._models.close)
+
+    async def _close_late(self) -> None:
+        await asyncio.sleep(self._seconds)
+        await in_own_thread(self._models.close)
 
 
 def listening_socket(options: ServerOptions) -> socket.socket:

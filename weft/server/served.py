@@ -17,6 +17,7 @@ from weft.server.errors import ApiError, dotted
 from weft.server.metrics import EngineMetrics
 from weft.server.options import ServerOptions
 from weft.server.origin import OpenRequest
+from weft.server.work import Work
 from weft.text.chat import Renderer
 from weft.text.parsing.parsers import Parsers
 from weft.text.tokenizer import Tokenizer
@@ -35,6 +36,7 @@ class ServedModel:
     metrics: EngineMetrics
     names: tuple[str, ...]
     audit: Audit
+    work: Work
     parsers: Parsers = field(default_factory=Parsers)
     fingerprint: str | None = None
     pace: Pace = field(default_factory=Pace)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ def tokenizer_info_router(context: ServerContext) -> APIRouter:
 
     @router.get("/tokenizer_info")
     async def tokenizer_info(request: Request) -> dict[str, Any]:
-        return await asyncio.to_thread(_settings, await context.model_named(request, request.query_params.get("model")))
+        served = await context.model_named(request, request.query_params.get("model"))
+        return await served.work.prompts.run(_settings, served)
 
     return router
 

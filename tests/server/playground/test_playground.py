@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 
+import pytest
 from fake_engine import FakeEngine
 from playground_page import LOW_CONTRAST, ask, send, texts
 from playwright.sync_api import expect
@@ -20,6 +22,26 @@ def test_an_answer_is_streamed_and_its_figures_are_shown(page, engine):
     expect(page.locator("#finish")).to_have_text("complete")
     assert float(page.locator("#speed").inner_text()) > 0
     assert int(page.locator("#ttft").inner_text()) > 0
+
+
+@pytest.mark.parametrize("view", ["chat", "complete"])
+def test_a_stream_that_ends_before_its_end_is_an_error(page, view):
+    choice = {"index": 0, "delta": {"content": "Half"}, "text": "Half", "finish_reason": None}
+    page.route("**/v1/completions", lambda route: route.fulfill(
+        content_type="text/event-stream", body=f"data: {json.dumps({'choices': [choice]})}\n\n"))
+    page.route("**/v1/chat/completions", lambda route: route.fulfill(
+        content_type="text/event-stream", body=f"data: {json.dumps({'choices': [choice]})}\n\n"))
+    if view == "chat":
+        send(page, "Hi")
+        expect(page.locator(".turn.assistant .text")).to_contain_text("Half")
+    else:
+        page.get_by_role("link", name="Complete").click()
+        page.get_by_label("A text to continue").fill("Hi")
+        page.get_by_role("button", name="Continue the text").click()
+        expect(page.locator("#continued")).to_have_text("Half")
+
+    expect(page.get_by_text("The connection to the server broke before the end of the answer.").first).to_be_visible()
+    expect(page.locator("#finish")).to_have_text("failed")
 
 
 def test_reasoning_is_folded_away_above_the_answer(page, engine):

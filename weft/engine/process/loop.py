@@ -18,6 +18,7 @@ import msgspec
 
 from weft.compat.vllm.version import ANSWER
 from weft.config.affinity import keep_process_to
+from weft.config.collector import spare_collector
 from weft.config.log_format import LOG_FORMAT, LOG_TIME
 from weft.engine.process.client import Core, CoreMaker, core_maker
 from weft.engine.process.messages import MemoryNeed, StepResult
@@ -137,6 +138,7 @@ def serve(channel: Channel, parent_pid: int, core_factory: str) -> None:
         core.faults = (BaseException,)      # nobody but the model's code raises SystemExit or KeyboardInterrupt here
         core.on_start = lambda request_ids: channel.send(Started(request_ids))
         try:
+            spare_collector()
             channel.send(Ready(core.info))
             EngineLoop(core, channel, parent_pid).run()
         finally:

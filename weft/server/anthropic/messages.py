@@ -5,7 +5,6 @@ A body becomes a chat body (`request.py`), so that a message is a turn like a ch
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -44,14 +43,14 @@ def messages_router(context: ServerContext) -> APIRouter:
         parsed = await context.read(request, MessagesBody)
         served = await context.model(request, parsed.body)
         with renamed_fields(_NAMES):
-            chat = await asyncio.to_thread(_chat, served, parsed)
+            chat = await served.work.prompts.run(_chat, served, parsed)
             turn = await until_disconnect(request, prepare_turn(served, request, chat, prefix="msg_"))
         headers = {"request-id": turn.response_id, **ignored_header(parsed.ignored)}
         if parsed.body.stream:
             events = closed_stream(_stream(turn), lambda error: _event(anthropic_body(error)))
             return await started_stream(request, events, headers)
         outputs = await until_disconnect(request, turn.generation.final())
-        answer = await asyncio.to_thread(_message, turn, outputs[0])
+        answer = await served.work.answers.run(_message, turn, outputs[0])
         return Response(msgspec.json.encode(answer), headers=headers, media_type="application/json")
 
     @router.post("/v1/messages/count_tokens")
@@ -59,7 +58,7 @@ def messages_router(context: ServerContext) -> APIRouter:
         parsed = await context.read(request, CountTokensBody)
         served = await context.model(request, parsed.body)
         with renamed_fields(_NAMES):
-            chat = await asyncio.to_thread(_chat, served, parsed)
+            chat = await served.work.prompts.run(_chat, served, parsed)
             prompt = await render(served, chat.body)
         token_ids = await served.encode(prompt, "messages", add_special_tokens=False)
         return Response(msgspec.json.encode({"input_tokens": len(token_ids)}), media_type="application/json",

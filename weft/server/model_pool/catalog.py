@@ -31,7 +31,7 @@ def models_in_folder(folder: str) -> dict[str, str]:
 
 
 def models_in_file(path: str) -> list[dict[str, Any]]:
-    """The entries of a TOML, JSON or YAML file with a list `models`: each an object with `name`, perhaps `model`, and
+    """The entries of a TOML, JSON or YAML file with a list `models`: each an object with `name`, `model`, perhaps
     options. A relative path in `model` that exists is taken from the file's folder. ConfigError for another content.
     """
     file = Path(path).expanduser()
@@ -43,7 +43,10 @@ def models_in_file(path: str) -> list[dict[str, Any]]:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"]:
             raise ConfigError(f"models[{i}]", entry, expected="an object with a name", source=path)
         model = entry.get("model")
-        if isinstance(model, str) and (file.parent / model).exists():
+        if not isinstance(model, str) or not model:
+            raise ConfigError(f"models[{i}] ({entry['name']}).model", model, source=path,
+                              expected="the model's name or path", hint="Only weft serve without models has a default.")
+        if (file.parent / model).exists():
             entry["model"] = str(file.parent / model)
     return entries
 
@@ -53,9 +56,8 @@ def _is_checkpoint(folder: Path) -> bool:
 
 
 def _models_of(folder: Path, *, depth: int) -> dict[str, str]:
-    inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     found = {name: str(folder / file) for name, file in _ggufs(folder).items()}
-    for path in (path for path in inside if path.is_dir()):
+    for path in (path for path in _inside(folder) if path.is_dir() and not path.name.startswith(".")):
         if _is_checkpoint(path) or len(_ggufs(path)) == 1:
             if path.name in found:
                 raise ConfigError("model_dir", str(folder), expected=f"one model named {path.name!r}",
@@ -67,7 +69,15 @@ def _models_of(folder: Path, *, depth: int) -> dict[str, str]:
 
 
 def _ggufs(folder: Path) -> dict[str, str]:
-    return gguf_models(path.name for path in folder.iterdir() if path.is_file())
+    return gguf_models(path.name for path in _inside(folder) if path.is_file())
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise ConfigError("model_dir", str(folder), expected="folders that can be read",
+                          hint=f"{error.strerror}.") from error
 
 
 def _parsed(file: Path, path: str) -> Any:

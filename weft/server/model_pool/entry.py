@@ -1,11 +1,12 @@
 """`ModelEntry`: what the pool knows of one model, loaded or not: its state, its users, its statistics.
 
-All methods are called in the event loop.
+All methods are called in the event loop; the properties are also read by a thread that answers GET /metrics.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from dataclasses import dataclass
 
@@ -55,6 +56,7 @@ class ModelEntry:
         self.num_loads = {"ok": 0, "failed": 0}
         self.timer: asyncio.TimerHandle | None = None
         self._total = StatsTotal()
+        self._lock = threading.Lock()      # of the model's end in the counters: a scrape sees it done, or not begun
         self._leaving_bytes = 0
 
     @property
@@ -72,7 +74,8 @@ class ModelEntry:
     @property
     def memory_bytes(self) -> int:
         """What the model may use while it is in memory, until it has left; 0 for another."""
-        return self._leaving_bytes if self.served is None else self.served.engine.info.memory_bytes
+        served = self.served
+        return self._leaving_bytes if served is None else served.engine.info.memory_bytes
 
     @property
     def is_ready(self) -> bool:
@@ -87,12 +90,14 @@ class ModelEntry:
     @property
     def sleep_state(self) -> str:
         """That of the loaded model's engine."""
-        return "awake" if self.served is None else self.served.engine.sleep_state
+        served = self.served
+        return "awake" if served is None else served.engine.sleep_state
 
     @property
     def stats(self) -> EngineStats:
         """The engine's statistics. Counters count from the first load; the others are 0 while it is not loaded."""
-        return self._total.add(EngineStats() if self.served is None else self.served.engine.stats)
+        with self._lock:
+            return self._total.add(EngineStats() if self.served is None else self.served.engine.stats)
 
     def loaded(self, served: ServedModel) -> None:
         """The model is loaded."""
@@ -101,10 +106,13 @@ class ModelEntry:
 
     def leaves(self) -> None:
         """The model is no longer used, and still in memory."""
+        served = self.served
+        assert served is not None, "only a loaded model leaves"
         self._leaving_bytes = self.memory_bytes
-        _ = self.stats      # the last ones
-        self._total.restart()
-        self.served = None
+        with self._lock:
+            self._total.add(served.engine.stats)      # the last ones
+            self._total.restart()
+            self.served = None
 
     def has_left(self) -> None:
         """The model is no longer in memory."""

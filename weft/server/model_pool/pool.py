@@ -16,20 +16,23 @@ from typing import Any
 
 from weft.async_llm import AsyncLLM
 from weft.config.engine_args import EngineArgs
+from weft.config.engine_config import EngineConfig
 from weft.config.human_bytes import human_bytes
 from weft.errors import EngineDeadError, MemoryPlanError, QueueFullError, WeftError, did_you_mean
+from weft.frontend.own_thread import in_own_thread
 from weft.server.audit import Audit
 from weft.server.errors import ApiError
 from weft.server.model_pool.entry import ModelEntry
 from weft.server.model_pool.keep_alive import FOREVER
 from weft.server.model_pool.loader import EngineLoader
-from weft.server.model_pool.room import room_for
+from weft.server.model_pool.room import Room, room_for
 from weft.server.model_pool.serving import served_model
 from weft.server.model_pool.spec import ModelSpec
 from weft.server.options import ServerOptions
 from weft.server.served import ServedModel
 from weft.server.server_metrics import ServerMetrics
 from weft.server.traces import Tracing
+from weft.server.work import Work
 
 logger = logging.getLogger("weft")
 _SHOWN = 20      # names in a message
@@ -42,16 +45,17 @@ class ModelPool:
 
     Attributes:
         entries: the models. metrics: those of the server, with those of all models. audit: notes refused requests.
+        work: the threads of all models' requests.
     """
 
     def __init__(self, specs: Sequence[ModelSpec], loader: EngineLoader | None, *, load_timeout: float = 300.0,
                  tracing: Tracing | None = None) -> None:
         self.entries = [ModelEntry(spec) for spec in specs]
         self.metrics = ServerMetrics(self.entries)
-        self.audit = Audit(self.metrics.registry)
+        self.audit, self.work = Audit(self.metrics.registry), Work()
         self._by_name = {name: entry for entry in self.entries for name in entry.spec.names}
         self._loader, self._load_timeout, self._tracing = loader, load_timeout, tracing
-        self._turn = asyncio.Lock()          # of the one load that runs
+        self._turn = asyncio.Lock()          # of the one load that runs; one that waits for room does not
         self._changed = asyncio.Event()      # set, and replaced, when a model becomes idle or leaves memory
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_closed = False
@@ -152,7 +156,7 @@ class ModelPool:
 
     def adopt(self, entry: ModelEntry, engine: AsyncLLM) -> None:
         """The entry's model runs in `engine`. Also called before there is an event loop."""
-        entry.loaded(served_model(entry, engine, self.audit, self._tracing))
+        entry.loaded(self._served(entry, engine))
 
     def load_first(self) -> None:
         """Loads the models that are loaded at start, in the calling thread. Raises the engine's own error."""
@@ -206,6 +210,9 @@ class ModelPool:
             with ThreadPoolExecutor(len(engines)) as threads:
                 list(threads.map(lambda engine: engine.shutdown(), engines))
 
+    def _served(self, entry: ModelEntry, engine: AsyncLLM) -> ServedModel:
+        return served_model(entry, engine, self.audit, self.work, self._tracing)
+
     async def _until_ready(self, entry: ModelEntry) -> ServedModel:
         while entry.served is None or entry.work is not None:
             if entry.work is None:
@@ -244,40 +251,63 @@ class ModelPool:
 
     async def _load(self, entry: ModelEntry) -> None:
         started = time.monotonic()
-        async with self._turn:
-            try:
-                await self._start_engine(entry)
-            except Exception as error:
-                if not isinstance(error, ApiError):      # which says what there is now, and may be over at once
-                    entry.failed(error)
-                logger.error("model %s could not be loaded: %s", entry.name, error,
-                             exc_info=None if isinstance(error, WeftError | ApiError | OSError) else error)
-                raise _as_unavailable(entry, error, retry_after=1) from error
+        try:
+            await self._start_engine(entry, started + self._load_timeout)
+        except Exception as error:
+            if not isinstance(error, ApiError):      # which says what there is now, and may be over at once
+                entry.failed(error)
+            logger.error("model %s could not be loaded: %s", entry.name, error,
+                         exc_info=None if isinstance(error, WeftError | ApiError | OSError) else error)
+            raise _as_unavailable(entry, error, retry_after=1) from error
         logger.info("model %s is loaded: %s, after %.1f s", entry.name, human_bytes(entry.memory_bytes),
                     time.monotonic() - started)
 
-    async def _start_engine(self, entry: ModelEntry) -> None:
-        """Starts the model's engine, for which others have made room."""
+    async def _start_engine(self, entry: ModelEntry, end: float) -> None:
+        """Starts the model's engine. While it waits for room that models in use hold, others may be loaded.
+
+        end: seconds of `time.monotonic`. ApiError 503 with the numbers when the time is over.
+        """
         loader = self._loader
         assert loader is not None, "a model without a loader is never unloaded"
+        config = await in_own_thread(loader.resolve, entry.spec.args)
+        while True:
+            async with self._turn:
+                changed = self._changed      # of now: what changes from here on is noticed
+                refusal = await self._try_to_start(entry, config, loader)
+            if refusal is None:
+                return
+            try:
+                async with asyncio.timeout(end - time.monotonic()):
+                    await changed.wait()
+            except TimeoutError:
+                raise refusal from None
+
+    async def _try_to_start(self, entry: ModelEntry, config: EngineConfig, loader: EngineLoader) -> ApiError | None:
+        """Starts the engine, for which idle models make room. Returns why there is no room yet, or None."""
         self._check_open()
-        config, limit = await asyncio.to_thread(loader.resolve, entry.spec.args), None
+        limit = None
         try:
             if any(other.memory_bytes for other in self.entries):
                 if entry.need is None:
-                    entry.need = await asyncio.to_thread(loader.measure, config)
-                limit = await self._make_room(entry, entry.need.least_bytes, loader.budget_bytes)
+                    entry.need = await in_own_thread(loader.measure, config)
+                room = await self._room_beside_users(entry, entry.need.least_bytes, loader.budget_bytes)
+                limit = room.free_bytes
+                if limit < entry.need.least_bytes:
+                    loader.drop()
+                    return room.refusal(entry.name, entry.need.least_bytes, loader.budget_bytes)
+            self._check_open()
         except BaseException:
             loader.drop()
             raise
-        self._check_open()
-        engine = await asyncio.to_thread(loader.start, config, limit)
+        engine = await in_own_thread(loader.start, config, limit)
         try:
+            served = await in_own_thread(self._served, entry, engine)      # reads from the files of weights
             self._check_open()
-            self.adopt(entry, engine)
+            entry.loaded(served)
         except BaseException:
-            await asyncio.to_thread(engine.shutdown)
+            await in_own_thread(engine.shutdown)
             raise
+        return None
 
     def _unload(self, entry: ModelEntry) -> asyncio.Task[None]:
         """Begins to unload the model: from now on no request gets it."""
@@ -287,30 +317,19 @@ class ModelPool:
         return self._start(entry, self._shut_down(entry, served.engine))
 
     async def _shut_down(self, entry: ModelEntry, engine: AsyncLLM) -> None:
-        await asyncio.to_thread(engine.shutdown)
+        await in_own_thread(engine.shutdown)
         entry.has_left()
         logger.info("model %s is unloaded", entry.name)
 
-    async def _make_room(self, entry: ModelEntry, least_bytes: int, budget_bytes: int) -> int:
-        """Unloads idle models, the least recently used first, until `least_bytes` are free. Returns the free bytes.
-
-        Waits for models in use. ApiError 503 with the numbers when the time is over.
-        """
-        end = time.monotonic() + self._load_timeout
+    async def _room_beside_users(self, entry: ModelEntry, least_bytes: int, budget_bytes: int) -> Room:
+        """Unloads idle models, the least recently used first, until `least_bytes` are free or none is idle."""
         while True:
             self._check_open()
             room = room_for(budget_bytes, self.entries)
-            if room.free_bytes >= least_bytes:
-                return room.free_bytes
-            if room.to_unload is not None:
-                logger.info("model %s makes room for %s", room.to_unload.name, entry.name)
-                await self._unload(room.to_unload)
-                continue
-            try:
-                async with asyncio.timeout(end - time.monotonic()):
-                    await self._changed.wait()
-            except TimeoutError:
-                raise room.refusal(entry.name, least_bytes, budget_bytes) from None
+            if room.free_bytes >= least_bytes or room.to_unload is None:
+                return room
+            logger.info("model %s makes room for %s", room.to_unload.name, entry.name)
+            await self._unload(room.to_unload)
 
     def _set_timer(self, entry: ModelEntry) -> None:
         """Unloads the model when it has been idle for so long."""

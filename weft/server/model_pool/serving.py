@@ -11,10 +11,11 @@ from weft.server.model_pool.entry import ModelEntry
 from weft.server.request_log import RequestLog
 from weft.server.served import ServedModel
 from weft.server.traces import RequestSpans, Tracing
+from weft.server.work import Work
 from weft.text.parsing.parsers import choose_parsers
 
 
-def served_model(entry: ModelEntry, engine: AsyncLLM, audit: Audit,
+def served_model(entry: ModelEntry, engine: AsyncLLM, audit: Audit, work: Work,
                  tracing: Tracing | None = None) -> ServedModel:
     """The model of `entry`, which runs in `engine`.
 
@@ -27,7 +28,7 @@ def served_model(entry: ModelEntry, engine: AsyncLLM, audit: Audit,
         entry.metrics = EngineMetrics(entry.name, engine.info.max_model_len, lambda: entry.stats,
                                       lambda: entry.sleep_state)
     entry.metrics.engine_started(engine.config, engine.info)
-    served = ServedModel(engine, options, entry.metrics, entry.spec.names, audit, parsers,
+    served = ServedModel(engine, options, entry.metrics, entry.spec.names, audit, work, parsers,
                          fingerprint_of(engine.config, options))
     engine.add_observer(served.metrics)
     engine.add_observer(served.pace)

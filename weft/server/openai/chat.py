@@ -5,7 +5,6 @@ A stream sends the role, then pieces of content, the finish reason, and usage if
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -39,7 +38,7 @@ def chat_router(context: ServerContext) -> APIRouter:
         if parsed.body.stream:
             return await started_stream(request, closed_with_done(_stream(turn)), headers)
         outputs = await until_disconnect(request, turn.generation.final())
-        answer = await asyncio.to_thread(_response, turn, outputs[0])
+        answer = await served.work.answers.run(_response, turn, outputs[0])
         return Response(answer, headers=headers, media_type="application/json")
 
     return router
@@ -96,7 +95,7 @@ async def _stream(turn: Turn) -> AsyncGenerator[bytes, None]:
                 for choice in _deltas(turn, answer, parts[answer.index]):
                     yield event({**head, "choices": [choice], **counts.in_chunk(0, answer.index)})
     if counts.at_end:
-        num_reasoning_tokens = await asyncio.to_thread(turn.num_reasoning_tokens, parts)
+        num_reasoning_tokens = await turn.served.work.answers.run(turn.num_reasoning_tokens, parts)
         yield event({**head, "choices": [], "usage": counts.total(num_reasoning_tokens)})
 
 

@@ -35,7 +35,7 @@ def chat_batch_router(context: ServerContext) -> APIRouter:
         served = await context.model(request, parsed.body)
         turns = await until_disconnect(request, _prepare(served, request, parsed))
         outputs = await until_disconnect(request, _run(turns))
-        answer = await asyncio.to_thread(_response, turns, outputs)
+        answer = await served.work.answers.run(_response, turns, outputs)
         return Response(answer, headers=ignored_header(parsed.ignored), media_type="application/json")
 
     return router

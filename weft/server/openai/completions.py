@@ -5,7 +5,6 @@ Choice index = prompt index * n + answer index. Prompts given as embeddings come
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -46,7 +45,7 @@ def completions_router(context: ServerContext) -> APIRouter:
         if parsed.body.stream:
             return await started_stream(request, closed_with_done(_stream(job)), headers)
         outputs = await until_disconnect(request, job.generation.final())
-        answer = await asyncio.to_thread(_response, job, outputs)
+        answer = await served.work.answers.run(_response, job, outputs)
         return Response(answer, headers=headers, media_type="application/json")
 
     return router
@@ -208,7 +207,7 @@ async def _stream(job: _Job) -> AsyncGenerator[bytes, None]:
         async for prompt, output in outputs:
             counts.count(prompt, output)
             if job.body.echo and prompt not in echoes:
-                echoes[prompt] = await asyncio.to_thread(job.echo, prompt, output)
+                echoes[prompt] = await job.served.work.answers.run(job.echo, prompt, output)
             for answer in output.outputs:
                 index = prompt * job.params.n + answer.index
                 counts.count_answer(index, answer.token_ids)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -54,7 +53,7 @@ async def _detokenize(served: ServedModel, token_ids: list[int]) -> str:
     for i, token_id in enumerate(token_ids):
         if not 0 <= token_id < vocab_size:
             raise bad_field(f"tokens.{i}", token_id, expected=f"token ids from 0 to {vocab_size - 1} (the vocabulary)")
-    return await asyncio.to_thread(tokenizer.decode, token_ids, skip_special_tokens=False)
+    return await served.work.answers.run(tokenizer.decode, token_ids, skip_special_tokens=False)
 
 
 def _json(value: dict[str, Any], ignored: tuple[str, ...]) -> Response:

@@ -46,7 +46,8 @@ export async function posted(path, body, signal) {
   return await (await post(path, body, signal)).json();
 }
 
-/** The events of an answer to `body` as they come. path: "v1/chat/completions" or "v1/completions". */
+/** The events of an answer to `body` as they come. path: "v1/chat/completions" or "v1/completions".
+ *  ApiError without a status: the connection broke, as the server says when an answer has ended. */
 export async function* streamed(path, body, signal) {
   const asked = { ...body, stream: true, stream_options: { include_usage: true } };
   const response = await post(path, asked, signal);
@@ -56,13 +57,18 @@ export async function* streamed(path, body, signal) {
     if (event.error) throw new ApiError(event.error.code, event.error.message, event.error.param);
     yield event;
   }
+  throw broken();
 }
+
+const broken = () => new ApiError(null, "The connection to the server broke before the end of the answer.");
 
 async function* events(stream) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
   let held = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch((error) => {
+      throw error.name === "AbortError" ? error : broken();
+    });
     if (done) return;
     const parts = (held + value).split("\n\n");
     held = parts.pop();

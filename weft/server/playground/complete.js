@@ -72,7 +72,10 @@ async function complete({ card, refused }) {
       showResult(result);
     }
   } catch (error) {
-    if (error.name !== "AbortError") showFailure(error, refused);
+    if (error.name !== "AbortError") {
+      result.finish = "failed";
+      showFailure(error, refused);
+    }
   }
   setRunning(null);
   result.figures = figuresOf(clock, usage);

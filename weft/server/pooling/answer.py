@@ -5,7 +5,6 @@ Neither the event loop nor the memory ever has a whole answer of megabytes as te
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ import msgspec
 from fastapi import Response
 
 from weft.server.disconnect import PieceStream
+from weft.server.work import Threads
 
 PIECE_BYTES = 2**18
 JSON = "application/json"
@@ -30,16 +30,17 @@ def json_pieces(head: Mapping[str, Any], name: str, items: Iterable[Any], tail: 
     yield b"]" + b"," * bool(tail) + msgspec.json.encode(tail)[1:]
 
 
-async def answer_of(pieces: Iterator[bytes], headers: Mapping[str, str], media_type: str = JSON) -> Response:
-    """The response. It is sent whole if it is one piece of `PIECE_BYTES`."""
-    first = await asyncio.to_thread(_piece, pieces)
+async def answer_of(threads: Threads, pieces: Iterator[bytes], headers: Mapping[str, str],
+                    media_type: str = JSON) -> Response:
+    """The response, written in `threads`. It is sent whole if it is one piece of `PIECE_BYTES`."""
+    first = await threads.run(_piece, pieces)
     if len(first) < PIECE_BYTES:
         return Response(first, headers=dict(headers), media_type=media_type)
-    return PieceStream(first, _rest(pieces), headers, media_type)
+    return PieceStream(first, _rest(threads, pieces), headers, media_type)
 
 
-async def _rest(pieces: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
-    while piece := await asyncio.to_thread(_piece, pieces):
+async def _rest(threads: Threads, pieces: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
+    while piece := await threads.run(_piece, pieces):
         yield piece
 
 

@@ -31,7 +31,7 @@ def classify_router(context: ServerContext) -> APIRouter:
         head = {"id": response_id, "object": "list", "created": int(time.time()),
                 "model": parsed.body.model or served.names[0]}
         pieces = json_pieces(head, "data", _items(results, _labels(served)), {"usage": usage_of(results)})
-        return await answer_of(pieces, ignored_header(parsed.ignored))
+        return await answer_of(served.work.numbers, pieces, ignored_header(parsed.ignored))
 
     return router
 

@@ -80,7 +80,8 @@ def cohere_router(context: ServerContext) -> APIRouter:
         with renamed_fields({"dimensions": "output_dimension", "truncate_prompt_tokens": "max_tokens"}):
             response_id, results = await until_disconnect(
                 request, run_inputs(served, request, parsed.body, asked.inputs, params, prefix="embd-"))
-        return await answer_of(_pieces(response_id, asked, results), ignored_header(parsed.ignored))
+        pieces = _pieces(response_id, asked, results)
+        return await answer_of(served.work.numbers, pieces, ignored_header(parsed.ignored))
 
     for path in ("/v2/embed", "/v1/embed"):
         router.add_api_route(path, embed, methods=["POST"])

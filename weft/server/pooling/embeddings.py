@@ -58,11 +58,11 @@ async def _vectors(served: ServedModel, request: Request, parsed: Parsed[Any], t
     head = {"id": response_id, "object": "list", "created": int(time.time()),
             "model": body.model or served.names[0]}
     if form.is_plain:
-        return await _plain(head, results, form, ignored_header(parsed.ignored))
+        return await _plain(served, head, results, form, ignored_header(parsed.ignored))
     kind, name = ("embedding", "embedding") if prefix == "embd-" else ("pooling", "data")
     items = (_item({"index": i, "object": kind}, name, form, array_of(result)) for i, result in enumerate(results))
     pieces = json_pieces(head, "data", items, {"usage": usage_of(results)})
-    return await answer_of(pieces, ignored_header(parsed.ignored), JSON)
+    return await answer_of(served.work.numbers, pieces, ignored_header(parsed.ignored), JSON)
 
 
 def _item(head: dict[str, Any], name: str, form: NumberFormat, array: NDArray[Any]) -> Any:
@@ -72,7 +72,8 @@ def _item(head: dict[str, Any], name: str, form: NumberFormat, array: NDArray[An
     return json_pieces(head, name, (row.tolist() for row in array), {})
 
 
-async def _plain(head: dict[str, Any], results: list[Output], form: NumberFormat, headers: dict[str, str]) -> Response:
+async def _plain(served: ServedModel, head: dict[str, Any], results: list[Output], form: NumberFormat,
+                 headers: dict[str, str]) -> Response:
     if form.encoding == "bytes":
         metadata = msgspec.json.encode({**head, "data": list(_places(results, form)), "usage": usage_of(results)})
         if len(metadata) > _MAX_HEADER_BYTES:
@@ -80,7 +81,7 @@ async def _plain(head: dict[str, Any], results: list[Output], form: NumberFormat
                             f"up to {_MAX_HEADER_BYTES} bytes (here {len(metadata)})",
                             hint="Send fewer texts in a request, or ask for bytes_only.")
         headers = headers | {"metadata": metadata.decode("ascii")}
-    return await answer_of((form.bytes(array_of(result)) for result in results), headers, _BYTES)
+    return await answer_of(served.work.numbers, (form.bytes(array_of(result)) for result in results), headers, _BYTES)
 
 
 def _places(results: list[Output], form: NumberFormat) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +84,7 @@ async def run_pairs(served: ServedModel, request: Request, body: PairsBody, firs
     with renamed_fields({"data_1": first.field, "data_2": second.field}):
         response_id, outputs = await run_inputs(
             served, request, body, Inputs(plan.prompts, places, body.add_special_tokens), params, prefix=prefix)
-    scored = await asyncio.to_thread(plan.scores, outputs)      # may import torch, and compares many vectors
+    scored = await served.work.numbers.run(plan.scores, outputs)      # may import torch, and compares many vectors
     return Scored(response_id, list(map(_number, scored)), outputs)
 
 

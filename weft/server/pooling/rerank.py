@@ -38,7 +38,8 @@ def rerank_router(context: ServerContext) -> APIRouter:
         ranked = best_first(found.scores)[: body.top_n or None]
         items = _items(ranked, found.scores, documents.texts if body.return_documents else None)
         tail = {"usage": usage_of(found.outputs), "meta": {"billed_units": {"search_units": 1}}}
-        return await answer_of(json_pieces(head, "results", items, tail), ignored_header(parsed.ignored))
+        pieces = json_pieces(head, "results", items, tail)
+        return await answer_of(served.work.numbers, pieces, ignored_header(parsed.ignored))
 
     for path in ("/rerank", "/v1/rerank", "/v2/rerank"):
         router.add_api_route(path, rerank, methods=["POST"])

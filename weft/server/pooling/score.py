@@ -32,7 +32,7 @@ def score_router(context: ServerContext) -> APIRouter:
                 "model": parsed.body.model or served.names[0]}
         items = ({"index": i, "object": "score", "score": value} for i, value in enumerate(found.scores))
         pieces = json_pieces(head, "data", items, {"usage": usage_of(found.outputs)})
-        return await answer_of(pieces, ignored_header(parsed.ignored))
+        return await answer_of(served.work.numbers, pieces, ignored_header(parsed.ignored))
 
     for path in ("/score", "/v1/score"):
         router.add_api_route(path, score, methods=["POST"])

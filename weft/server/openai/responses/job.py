@@ -95,7 +95,7 @@ class Job:
                         yield b"".join(map(self._event, await self._end(output, answer)))
 
     async def _end(self, output: RequestOutput, answer: CompletionOutput) -> list[dict[str, Any]]:
-        count = await asyncio.to_thread(self._turn.num_reasoning_tokens, [self.record.parts])
+        count = await self._turn.served.work.answers.run(self._turn.num_reasoning_tokens, [self.record.parts])
         events = self.record.end(output, answer, count)
         if self._body.store:
             self._stored.messages = [*self._conversation, self.record.message()]

@@ -42,7 +42,7 @@ def responses_router(context: ServerContext) -> APIRouter:
         served = await context.model(request, body)
         _check_background(body, store)
         with renamed_fields(_NAMES):
-            conversation, chat = await asyncio.to_thread(_chat, served, store, parsed)
+            conversation, chat = await served.work.prompts.run(_chat, served, store, parsed)
             turn = await until_disconnect(
                 request, prepare_turn(served, request, chat, prefix="resp_", has_own_id=True))
         job, headers = Job(turn, body, conversation, store), ignored_header(parsed.ignored)
@@ -60,7 +60,7 @@ def responses_router(context: ServerContext) -> APIRouter:
         parsed = await context.read(request, InputBody)
         served = await context.model(request, parsed.body)
         with renamed_fields(_NAMES):
-            _, chat = await asyncio.to_thread(_chat, served, store, parsed)
+            _, chat = await served.work.prompts.run(_chat, served, store, parsed)
             prompt = await render(served, chat.body)
         token_ids = await served.encode(prompt, "input", add_special_tokens=False)
         return _json({"object": "response.input_tokens", "input_tokens": len(token_ids)},
