@@ -25,7 +25,8 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "parts.md"
 SECTIONS: dict[str, tuple[type, ...]] = {
     "The whole model": (spec.DecoderSpec, spec.EncoderSpec, spec.EmbeddingSpec, spec.LearnedPositions, spec.HeadSpec),
     "A block": (spec.BlockSpec,),
-    "Mixers": (spec.AttentionSpec, spec.QKNorm, spec.CrossAttentionSpec, spec.MLASpec, spec.MambaSpec, spec.Mamba2Spec),
+    "Mixers": (spec.AttentionSpec, spec.QKNorm, spec.CrossAttentionSpec, spec.MLASpec, spec.MambaSpec, spec.Mamba2Spec,
+               spec.ShortConvSpec, spec.PairSpec),
     "Masks": (spec.Causal, spec.SlidingWindow, masks.Bidirectional),
     "Positions": (spec.Rope, *get_args(position_spec.RopeScaling), spec.Alibi),
     "Feed-forward parts": (spec.MLPSpec, spec.MoESpec),
@@ -33,7 +34,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
     "Classifiers": (spec.ClassifierSpec, spec.DenseSpec, spec.DenseNormSpec),
     "How tensors are stored (`names`)": (
         names.Plain, names.GroupedQKV, names.HeadRows, names.HeadMatrices, names.PairedRows, names.Stacked,
-        names.Shifted, names.SingleRow, names.ChannelKernels, names.NegatedExp, names.Flattened),
+        names.Shifted, names.Scaled, names.SingleRow, names.ChannelKernels, names.NegatedExp, names.Flattened),
 }
 HEAD = """# Parts and helpers of a model description
 

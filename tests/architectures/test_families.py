@@ -9,6 +9,7 @@ import pytest
 import tiny_encoders
 from published_configs import PUBLISHED as DECODERS
 from published_encoders import PUBLISHED_ENCODERS
+from tiny_hybrids import HYBRID_VARIANTS
 from tiny_variants import STATE_VARIANTS, VARIANTS
 
 from weft.architectures.keys import ACTIVATIONS
@@ -46,7 +47,7 @@ def test_every_key_of_a_published_config_is_read_or_known_to_be_harmless(name):
 
 
 def test_every_family_has_a_tiny_model_and_a_source():
-    covered = {tiny.cls for tiny in (VARIANTS | STATE_VARIANTS).values()} | {"QWenLMHeadModel"}
+    covered = {tiny.cls for tiny in (VARIANTS | STATE_VARIANTS | HYBRID_VARIANTS).values()} | {"QWenLMHeadModel"}
     covered |= tiny_encoders.ARCHITECTURES | encoder_kinds.ARCHITECTURES
     covered |= {name for name, columns in support.tested().items() if "tested" in columns}      # by files of their own
     for name, entry in families().items():

@@ -8,6 +8,7 @@ import pytest
 import tiny_encoders
 import torch
 from qwen_v1 import QwenV1
+from tiny_hybrids import HYBRID_VARIANTS
 from tiny_models import write_checkpoint
 from tiny_variants import STATE_VARIANTS, VARIANTS
 from torch import Tensor
@@ -22,7 +23,7 @@ PROMPT = {"prompt_token_ids": [3, 70, 141, 9, 200, 33, 18, 5, 77, 121, 260, 44]}
 
 def _first_of_each() -> dict[str, str]:
     """{variant: architecture}, one variant for each architecture."""
-    firsts = {tiny.cls: name for name, tiny in reversed((VARIANTS | STATE_VARIANTS).items())}
+    firsts = {tiny.cls: name for name, tiny in reversed((VARIANTS | STATE_VARIANTS | HYBRID_VARIANTS).items())}
     return {name: architecture for architecture, name in firsts.items()}
 
 
@@ -35,7 +36,7 @@ def write(name: str, directory: Path) -> Path:
     if name == "qwen-v1":
         QwenV1().save_pretrained(directory)
     else:
-        write_checkpoint((VARIANTS | STATE_VARIANTS)[name], directory)
+        write_checkpoint((VARIANTS | STATE_VARIANTS | HYBRID_VARIANTS)[name], directory)
     return directory
 
 

@@ -1,4 +1,4 @@
-"""Models with states (Mamba 1 and 2, Falcon Mamba) give Transformers' tokens, whatever happens to a request on its way.
+"""Models with states (Mamba, hybrids) give Transformers' tokens, whatever happens to a request on its way.
 
 The comparison is that of test_against_transformers.py. Blocks are of one token here, so that states are kept every 16.
 """
@@ -11,10 +11,11 @@ from collections.abc import Iterator
 import pytest
 from held_weights import planned_and_held
 from test_against_transformers import PROMPT_LENGTHS, TinyModel, check, generate
+from tiny_hybrids import HYBRID_VARIANTS
 from tiny_models import write_checkpoint
 from tiny_variants import STATE_VARIANTS
 
-from weft import LLM
+from weft import LLM, SamplingParams
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import families
 from weft.cache.manager import CacheManager
@@ -22,12 +23,13 @@ from weft.engine.runner import Runner
 from weft.errors import ConfigError
 
 INTERVAL = 16
+MODELS = STATE_VARIANTS | HYBRID_VARIANTS
 
 
-@pytest.fixture(scope="module", params=STATE_VARIANTS)
+@pytest.fixture(scope="module", params=MODELS)
 def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyModel]:
     path = tmp_path_factory.mktemp(request.param)
-    model = write_checkpoint(STATE_VARIANTS[request.param], path)
+    model = write_checkpoint(MODELS[request.param], path)
     yield TinyModel(path, lambda ids: model(ids, use_cache=False).logits)
 
 
@@ -45,7 +47,7 @@ def test_every_key_that_transformers_writes_is_read_or_known_to_be_harmless(tiny
     assert reader.unread() == {}
 
 
-@pytest.mark.proves("tested", "tiny", STATE_VARIANTS)
+@pytest.mark.proves("tested", "tiny", MODELS)
 @pytest.mark.parametrize("isa", ["reference", "auto"])
 def test_prompt_and_greedy_tokens_have_the_expected_logprobs(tiny: TinyModel, isa: str):
     with engine(tiny, enable_prefix_caching=False, cpu_isa=isa) as llm:
@@ -123,6 +125,19 @@ def test_drafts_that_are_rejected_leave_no_trace_in_a_state(tiny: TinyModel, mon
     check(tiny, outputs)
 
 
+def test_two_answers_of_one_prompt_go_on_from_one_state(tiny: TinyModel):
+    params = SamplingParams(temperature=1.0, max_tokens=12, n=2, seed=5, ignore_eos=True)
+    alone = SamplingParams(temperature=0.0, max_tokens=12, ignore_eos=True)
+    prompt = {"prompt_token_ids": [3 + 7 * i % 300 for i in range(37)]}
+    with engine(tiny) as llm:
+        [greedy] = llm.generate(prompt, alone, use_tqdm=False)
+        [sampled] = llm.generate(prompt, params, use_tqdm=False)
+        [again] = llm.generate(prompt, alone, use_tqdm=False)
+
+    assert len({tuple(answer.token_ids) for answer in sampled.outputs}) == 2
+    assert greedy.outputs[0].token_ids == again.outputs[0].token_ids
+
+
 @pytest.mark.parametrize("isa", ["reference", "auto"])
 def test_the_memory_plan_counts_what_is_held(tiny: TinyModel, isa: str):
     planned, held = planned_and_held(tiny.path, cpu_isa=isa)
@@ -131,12 +146,14 @@ def test_the_memory_plan_counts_what_is_held(tiny: TinyModel, isa: str):
 
 
 @pytest.mark.parametrize(("name", "words"), [
+    ("lfm2", "gated convolution of 64 channels over 3 tokens"),
+    ("falcon-h1", "4 heads, 2 kv heads of 16 beside state space of 8 heads of 16 x 12 in 2 groups, convolution of 4"),
     ("mamba", "state space of 128 channels x 12, convolution of 4"),
     ("falcon-mamba", "state space of 128 channels x 12, convolution of 4, norms of steps"),
     ("mamba2-groups", "state space of 4 heads of 32 x 12 in 2 groups, convolution of 4, bias"),
 ])
 def test_a_part_says_its_own_words(name: str, words: str):
-    spec = families()[STATE_VARIANTS[name].cls].describe(ConfigReader(STATE_VARIANTS[name].values))
+    spec = families()[MODELS[name].cls].describe(ConfigReader(MODELS[name].values))
 
     assert spec.blocks[0].mixer.describe() == words
 
@@ -157,6 +174,25 @@ def test_a_config_that_does_not_fit_is_an_error_that_names_the_key(change: dict,
         families()["Mamba2ForCausalLM"].describe(ConfigReader(values))
 
 
+@pytest.mark.parametrize(("name", "change", "message"), [
+    ("lfm2", {"layer_types": ["conv"]}, "layer_types = '1 entries'.*3 entries, as num_hidden_layers says"),
+    ("lfm2", {"layer_types": ["conv", "attend", "conv"]}, r"layer_types\[1\] = 'attend'.*one of full_attention, conv"),
+    ("lfm2", {"layer_types": None, "full_attn_idxs": [0, 3]}, "full_attn_idxs = 3.*0 to 2, as num_hidden_layers says"),
+    ("bamba", {"attn_layer_indices": [-1]}, "attn_layer_indices = -1.*0 to 2"),
+    ("bamba", {"mamba_n_heads": 7}, "mamba_n_heads = 7.*128 channels / mamba_d_head = 16"),
+    ("bamba", {"mamba_n_groups": 3}, "mamba_n_groups = 3.*a divisor of 8 heads"),
+    ("jamba", {"attn_layer_offset": 3}, "attn_layer_offset = 3.*0 to 2, below attn_layer_period"),
+    ("falcon-h1", {"mlp_multipliers": [1.0]}, "mlp_multipliers = .*2 numbers"),
+    ("nemotron-h", {"layers_block_type": ["moe"]}, r"layers_block_type\[0\] = 'moe'.*attention .*mamba .*mlp"),
+    ("nemotron-h", {"layers_block_type": None, "hybrid_override_pattern": "M*X"},
+     r"hybrid_override_pattern\[2\] = 'X'.*attention .*mamba .*mlp"),
+])
+def test_a_hybrid_config_that_does_not_fit_is_an_error_that_names_the_key(name: str, change: dict, message: str):
+    with pytest.raises(ConfigError, match=message):
+        families()[MODELS[name].cls].describe(ConfigReader(MODELS[name].values | change))
+
+
+@pytest.mark.parametrize("tiny", ["mamba", "mamba2", "falcon-mamba"], indirect=True)
 @pytest.mark.parametrize("dtype", ["int8", "fp8", "float16"])
 def test_a_cache_dtype_that_states_cannot_have_is_an_error(tiny: TinyModel, dtype: str):
     with pytest.raises(ConfigError, match="kv_cache_dtype"):

@@ -16,7 +16,7 @@ from tiny_variants import Tiny
 from torch import Tensor, nn
 
 _LAST_NORMS = ("model.norm.weight", "ln_f.weight", "decoder.final_layer_norm.weight",
-               "gpt_neox.final_layer_norm.weight")
+               "gpt_neox.final_layer_norm.weight", "embedding_norm.weight")
 
 
 def transformers_model(tiny: Tiny) -> nn.Module:
@@ -80,5 +80,5 @@ def _fill(model: nn.Module) -> None:
             inputs = parameter.shape[0 if id(parameter) in stored_in_out else -1]
             parameter.copy_(1.5 * random / inputs ** 0.5)
     for name, buffer in model.named_buffers():
-        if name.endswith("e_score_correction_bias"):
+        if name.endswith(("e_score_correction_bias", "expert_bias")):
             buffer.copy_(0.2 * noise(name, buffer.shape))

@@ -20,6 +20,8 @@ def bidirectional(spec: DecoderSpec) -> DecoderSpec:
 
 def _block(block: BlockSpec) -> BlockSpec:
     mixer = block.mixer
+    if mixer is None:
+        return block
     if isinstance(mixer, AttentionSpec) and isinstance(mixer.mask, Bidirectional):
         return block
     if not isinstance(mixer, AttentionSpec) or not isinstance(mixer.mask, Causal):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from weft.architectures import keys
 from weft.architectures.gguf_names import GGUF_NAMES
+from weft.architectures.mamba_parts import step_limits
 from weft.architectures.names import ChannelKernels, Flattened, NameMap, NegatedExp, Rule, names
 from weft.architectures.parts import decoder
 from weft.architectures.reader import ConfigReader
@@ -78,7 +77,7 @@ def mamba2(c: ConfigReader) -> DecoderSpec:
     c.harmless("time_step_rank", "chunk_size", "norm_before_gate")      # the gate always comes before the norm
     mixer = Mamba2Spec(
         num_heads=heads, head_dim=size, num_groups=groups, state_size=c.positive("state_size", default=128),
-        norm_eps=c.positive_float("layer_norm_epsilon", default=1e-5), dt_limits=_step_limits(c), **_common(c))
+        norm_eps=c.positive_float("layer_norm_epsilon", default=1e-5), dt_limits=step_limits(c), **_common(c))
     return _decoder(c, mixer, _MAMBA2_NAMES, _MAMBA2_GGUF, tied=False)
 
 
@@ -102,16 +101,6 @@ def _common(c: ConfigReader) -> dict:
     """The fields that MambaSpec and Mamba2Spec share."""
     return {"conv_size": c.positive("conv_kernel", default=4), "act": keys.activation(c),
             "bias": c.bool("use_bias", default=False), "conv_bias": c.bool("use_conv_bias", default=True)}
-
-
-def _step_limits(c: ConfigReader) -> tuple[float, float]:
-    """`time_step_limit`, two numbers. The second may be infinite, which Transformers writes as a JSON object."""
-    limits = [math.inf if x == {"__float__": "Infinity"} else x
-              for x in c.list("time_step_limit", default=(0.0, math.inf))]
-    is_numbers = len(limits) == 2 and all(isinstance(x, int | float) and not isinstance(x, bool) for x in limits)
-    if not is_numbers or not 0 <= limits[0] <= limits[1]:
-        raise c.error("time_step_limit", limits, "two numbers, the first at least 0 and at most the second")
-    return float(limits[0]), float(limits[1])
 
 
 def _decoder(c: ConfigReader, mixer: StateSpec, names: NameMap, gguf: NameMap, *, tied: bool) -> DecoderSpec:

@@ -12,6 +12,9 @@ Part names are called "homes": the places in the model that checkpoint tensors g
     blocks.{i}.mixer.q  .q_a  .q_a_norm  .q_b  .kv_a  .kv_a_norm  .k_b  .v_b  .o  (MLA)
     blocks.{i}.mixer.in  .conv  .dt_b_c  .dt  .a_log  .d  .o                      (Mamba; a_log and d end so)
     blocks.{i}.mixer.in  .conv  .dt  .a_log  .d  .norm  .o                        (Mamba 2)
+    blocks.{i}.mixer.dt_norm  .b_norm  .c_norm                                    (Mamba, norms of steps)
+    blocks.{i}.mixer.b  .x  .c  .conv  .o                                         (short convolution)
+    blocks.{i}.mixer.attention.q …  blocks.{i}.mixer.state.in …                   (two mixers side by side)
     blocks.{i}.ffn.gate  .up  .down                                               (MLP)
     blocks.{i}.ffn.router  .choice  .experts.{e}.gate  .up  .down                 (MoE)
     blocks.{i}.ffn.shared.gate  .shared.up  .shared.down  .shared_gate            (MoE)
@@ -101,6 +104,19 @@ class Shifted(Part):
 
 
 @part
+class Scaled(Part):
+    """Rows that the model multiplies by fixed factors, which loading does once (Falcon-H1).
+
+    factors: of each run of rows. sizes: rows of each run; () for one run of all rows. bias_factors: of the rows of a
+    bias; (): the same.
+    """
+
+    factors: tuple[float, ...]
+    sizes: tuple[int, ...] = ()
+    bias_factors: tuple[float, ...] = ()
+
+
+@part
 class SingleRow(Part):
     """A matrix of one row, stored as a vector (GGUF drops dimensions of 1)."""
 
@@ -127,8 +143,8 @@ class Flattened(Part):
 
 _AS_IT_IS = Plain()
 
-Layout = (Plain | GroupedQKV | HeadRows | HeadMatrices | PairedRows | Stacked | Shifted | SingleRow | ChannelKernels
-          | NegatedExp | Flattened)
+Layout = (Plain | GroupedQKV | HeadRows | HeadMatrices | PairedRows | Stacked | Shifted | Scaled | SingleRow
+          | ChannelKernels | NegatedExp | Flattened)
 
 
 @dataclass(frozen=True, slots=True)

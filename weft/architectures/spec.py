@@ -14,6 +14,7 @@ from weft.architectures.attention_spec import AttentionSpec, CrossAttentionSpec,
 from weft.architectures.ffn_spec import Activation, MLPSpec, MoESpec
 from weft.architectures.names import NameMap
 from weft.architectures.norm_spec import LayerNorm, RMSNorm
+from weft.architectures.pair_spec import PairSpec
 from weft.architectures.part import Part, part
 from weft.architectures.part_kinds import FfnSpec, MixerSpec, NormSpec
 from weft.architectures.pooling_spec import (
@@ -40,7 +41,7 @@ from weft.architectures.position_spec import (
     SlidingWindow,
     YarnScaling,
 )
-from weft.architectures.state_spec import Mamba2Spec, MambaSpec
+from weft.architectures.state_spec import Mamba2Spec, MambaSpec, ShortConvSpec, StateSpec
 from weft.errors import DescriptionError
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "NTKAlphaScaling",
     "NTKScaling",
     "NormSpec",
+    "PairSpec",
     "Part",
     "PoolerSpec",
     "ProportionalScaling",
@@ -84,14 +86,12 @@ __all__ = [
     "Rope",
     "RopeScaling",
     "SeqPooling",
+    "ShortConvSpec",
     "SlidingWindow",
     "StateSpec",
     "YarnScaling",
     "part",
 ]
-
-StateSpec = MambaSpec | Mamba2Spec
-
 
 @part
 class BlockSpec(Part):
@@ -104,10 +104,10 @@ class BlockSpec(Part):
     parallel: mixer and ffn both read the block's input, h += mixer(mixer_norm(h)) + ffn(ffn_norm(h)); with
     `ffn_norm` None they share mixer_norm's output.
     post_residual: the norms are applied after the residual sum, h = mixer_norm(h + mixer(h)) (OPT 350m).
-    ffn None: the block has only a mixer (Mamba).
+    ffn None: the block has only a mixer (Mamba). mixer None: the block has only a feed-forward part (Nemotron-H).
     """
 
-    mixer: MixerSpec
+    mixer: MixerSpec | None
     ffn: FfnSpec | None
     mixer_norm: NormSpec | None
     ffn_norm: NormSpec | None

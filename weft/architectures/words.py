@@ -44,14 +44,14 @@ def describe(part: Describes | None, absent: str = "-", *, sizes: bool = True) -
     return absent if part is None else part.describe(sizes=sizes)
 
 
-def mixer_positions(mixer: MixerSpec, *, sizes: bool = True) -> str:
+def mixer_positions(mixer: MixerSpec | None, *, sizes: bool = True) -> str:
     """The positions of one mixer, e.g. `rope, base 10000, 64 dims` or `none`."""
     return describe(getattr(mixer, "positions", None), "none", sizes=sizes)
 
 
 def positions(spec: ModelSpec) -> str:
     """The kinds of positions in the model, e.g. `learned` or `rope, none`."""
-    kinds = _distinct(mixer_positions(block.mixer, sizes=False) for block in spec.blocks)
+    kinds = _distinct(mixer_positions(block.mixer, sizes=False) for block in spec.blocks if block.mixer is not None)
     if spec.embedding.positions is not None:
         kinds = ["learned", *(kind for kind in kinds if kind != "none")]
     return ", ".join(kinds)

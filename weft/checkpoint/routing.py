@@ -24,6 +24,7 @@ from weft.architectures.names import (
     PairedRows,
     Plain,
     Rule,
+    Scaled,
     Shifted,
     SingleRow,
     Stacked,
@@ -127,6 +128,8 @@ def take_apart(layout: Layout, tensor: Tensor, num_rows: Sequence[int]) -> list[
             return _entries(tensor, len(num_rows))
         case Shifted(by=by):
             return [tensor - by]
+        case Scaled():
+            return [_scaled(layout, tensor)]
         case SingleRow():
             return [tensor.unsqueeze(0)] if tensor.dim() == 1 else [tensor]
         case ChannelKernels():
@@ -153,7 +156,7 @@ def put_together(layout: Layout, parts: Sequence[Tensor]) -> Tensor:
 
 def has_rows(layout: Layout) -> bool:
     """Whether a layout only divides and reorders rows, so that it also works for rows of integer codes."""
-    changes_more = isinstance(layout, Shifted | SingleRow | ChannelKernels | NegatedExp | Flattened)
+    changes_more = isinstance(layout, Shifted | Scaled | SingleRow | ChannelKernels | NegatedExp | Flattened)
     return not changes_more and not getattr(layout, "transposed", False)
 
 
@@ -207,6 +210,18 @@ def _halves(tensor: Tensor, num_heads: int) -> Tensor:
     if tensor.dim() == 0 or tensor.shape[0] % (2 * num_heads):
         raise ValueError(f"rows must be pairs for each of {num_heads} heads")
     return tensor.unflatten(0, (num_heads, -1, 2)).transpose(1, 2).flatten(0, 2)
+
+
+def _scaled(layout: Scaled, tensor: Tensor) -> Tensor:
+    factors, rows = layout.factors, tensor.shape[0] if tensor.dim() else 0
+    if tensor.dim() == 1 and layout.bias_factors:
+        factors = layout.bias_factors
+    sizes = layout.sizes or (rows,)
+    if sum(sizes) != rows:
+        raise ValueError(f"rows must be {' + '.join(map(str, sizes))}")
+    if set(factors) == {1.0}:
+        return tensor
+    return torch.cat([part * factor for part, factor in zip(tensor.split(sizes), factors, strict=True)])
 
 
 def _entries(tensor: Tensor, count: int) -> list[Tensor]:

@@ -137,10 +137,11 @@ def features(entry: Architecture) -> dict[str, Any]:
     except ConfigError:
         return row | dict.fromkeys(("positions", "attention", "norms", "ffn", "other"))
     kinds = [block for _, block in words.patterns(spec.blocks)]
-    attention = dict.fromkeys(feature for block in kinds for feature in block.mixer.features())
+    mixers = [block.mixer for block in kinds if block.mixer is not None]
+    attention = dict.fromkeys(feature for mixer in mixers for feature in mixer.features())
     return row | {
         "positions": words.positions(spec),
-        "attention": ", ".join([kinds[0].mixer.describe(sizes=False), *attention]),
+        "attention": ", ".join([*dict.fromkeys(mixer.describe(sizes=False) for mixer in mixers), *attention]),
         "norms": words.norm_places(kinds[0]),
         "ffn": ", ".join(dict.fromkeys(words.describe(block.ffn, sizes=False) for block in kinds)),
         "other": ", ".join(words.extras(spec)) or "-",

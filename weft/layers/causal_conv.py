@@ -17,9 +17,12 @@ from weft.ops.scan_plan import ScanPlan
 
 
 class CausalConv(Layer):
-    """act(bias + the last `size` rows, weighted), each channel by itself. channels: those that are built."""
+    """act(bias + the last `size` rows, weighted), each channel by itself. channels: those that are built. act None: the
+    weighted sum alone.
+    """
 
-    def __init__(self, channels: int | Extent, size: int, *, act: str, bias: bool, context: LayerContext) -> None:
+    def __init__(self, channels: int | Extent, size: int, *, act: str | None, bias: bool,
+                 context: LayerContext) -> None:
         super().__init__()
         self.channels = extent(channels)
         self.weight = self.parameter(len(self.channels), size, context=context)         # [C, K]
@@ -29,9 +32,11 @@ class CausalConv(Layer):
         self.scratch = context.scratch
         self.convolve: Callable[..., Tensor] = NOT_FINISHED     # what the kernel makes of weight and bias
 
-    def forward(self, x: Tensor, states: Tensor, plan: ScanPlan) -> Tensor:
-        """[T, C] -> [T, C], in scratch memory; states [B, K - 1, C]."""
-        return self.convolve(x, states, plan, self.scratch.take("conv", x.shape[0], x.shape[1], x.dtype))
+    def forward(self, x: Tensor, states: Tensor, plan: ScanPlan, out: Tensor | None = None) -> Tensor:
+        """[T, C] -> [T, C], in `out` or in scratch memory; states [B, K - 1, C]."""
+        if out is None:
+            out = self.scratch.take("conv", x.shape[0], x.shape[1], x.dtype)
+        return self.convolve(x, states, plan, out)
 
     def own_homes(self) -> dict[str, Home]:
         """As Layer."""

@@ -20,6 +20,9 @@ from weft.layers.layer import NOT_FINISHED, Home
 from weft.layers.linear import Linear, shape_only
 from weft.layers.shard import Extent, Span, Spans, needs_sums
 from weft.layers.state import StateLayer
+from weft.ops.activation import ActivationCase, choose_activation
+from weft.ops.copy_rows import CopyCase, choose_copy
+from weft.ops.kernel import Choice
 from weft.ops.mamba import MambaCase, MambaOptions, choose_mamba
 from weft.ops.norm import NormCase, NormOptions, choose_norm
 from weft.ops.quantized import QuantizedWeight
@@ -95,12 +98,11 @@ class Mamba(_Selective[MambaSpec]):
         exact = context.exact()             # small, and they decide
         self.dt_b_c = Linear(size, {"dt_b_c": spec.dt_rank + 2 * states}, bias=False, context=exact)
         self.dt = Linear(spec.dt_rank, {"dt": size}, bias=False, context=exact)
-        self.norm_choice = self.norm = None
-        if spec.norm_eps is not None:
-            options = NormOptions(centred=False, eps=spec.norm_eps, cast_before_weight=True)
-            self.norm_choice = choose_norm(NormCase(device=context.device, dtype=context.dtype, options=options,
-                                                    isa=context.isa))
-            self.norm = self.norm_choice.prepare(None, None, options)
+        sizes = (spec.dt_rank, states, states)
+        self.dt_norm, self.b_norm, self.c_norm = (
+            self.parameter(size, context=context) if spec.norm_weights else None for size in sizes)
+        self.norm_choice, self.norm_options = _norm_choice(spec, context)
+        self.norms: tuple[Callable[..., Tensor], ...] = ()       # of dt, b and c
 
     def forward(self, x: Tensor, step: Step, angles: None = None, residual: Tensor | None = None,
                 alpha: float = 1.0) -> Tensor:
@@ -111,13 +113,31 @@ class Mamba(_Selective[MambaSpec]):
         x, z = self.enter(x).split(spec.inner_size, dim=1)                              # [T, I] each
         x = self.conv(x, self.conv_states, plan)
         dt, b, c = self.dt_b_c(x).split_with_sizes((spec.dt_rank, spec.state_size, spec.state_size), dim=1)
-        if self.norm is not None:
-            dt, b, c = (self.norm(part, part) for part in (dt, b, c))
+        if self.norms:
+            dt, b, c = (norm(part, part) for norm, part in zip(self.norms, (dt, b, c), strict=True))
         y = self.scan(x, self.dt(dt), b, c, self.scan_states, plan, z, self._scanned(x.shape[0]))
         return self.out(y, residual, alpha)
 
+    def finish_loading(self) -> None:
+        """Give the scan's parameters and the norms' weights to their kernels."""
+        super().finish_loading()
+        if self.norm_choice is not None:
+            weights = (None if norm is None else norm.data for norm in (self.dt_norm, self.b_norm, self.c_norm))
+            self.norms = tuple(self.norm_choice.prepare(weight, None, self.norm_options) for weight in weights)
+
+    def own_homes(self) -> dict[str, Home]:
+        """As Layer."""
+        norms = {"dt_norm": self.dt_norm, "b_norm": self.b_norm, "c_norm": self.c_norm}
+        return super().own_homes() | {f"{name}.weight": Home(norm.data, self, f"{name}.weight")
+                                      for name, norm in norms.items() if norm is not None}
+
     def homes(self) -> dict[str, Home]:
         return super().homes() | self.dt_b_c.homes() | self.dt.homes()
+
+    def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
+        """As Layer."""
+        norms = (norm for norm in (self.dt_norm, self.b_norm, self.c_norm) if norm is not None)
+        return super().held_bytes(codes) + sum(map(self.plain_bytes, norms))
 
     def token_bytes(self, native: bool) -> int:
         """As Layer: dt, b and c besides, and dt expanded."""
@@ -137,11 +157,15 @@ class Mamba2(_Selective[Mamba2Spec]):
             MambaOptions(by_head=True, dt_limits=spec.dt_limits), inner=inner, scanned=heads, context=context,
             enter=Spans((inner, inner, states, states, heads)), convolved=Spans((inner, states, states)))
         self.has_whole_groups = len(heads) * groups.size == heads.size * len(groups)
-        self.inner, self.norm_weight = inner, self.parameter(len(inner), context=context)
-        self.norm_options = NormOptions(centred=False, eps=spec.norm_eps, cast_before_weight=True)
-        self.norm_choice = choose_norm(NormCase(device=context.device, dtype=context.dtype, options=self.norm_options,
-                                                isa=context.isa))
+        self.inner = inner
+        self.norm_choice, self.norm_options = _norm_choice(spec, context)
+        self.norm_weight = None if spec.norm_eps is None else self.parameter(len(inner), context=context)
         self.norms: tuple[Callable[..., Tensor], ...] = ()       # of each group's channels
+        self.gate_choice = self.copy_choice = None
+        if spec.norm_first:
+            self.gate_choice = choose_activation(ActivationCase(device=context.device, dtype=context.dtype, act="silu",
+                                                                gated=True, isa=context.isa))
+            self.copy_choice = choose_copy(CopyCase(device=context.device, dtype=context.dtype, isa=context.isa))
 
     def forward(self, x: Tensor, step: Step, angles: None = None, residual: Tensor | None = None,
                 alpha: float = 1.0) -> Tensor:
@@ -151,27 +175,49 @@ class Mamba2(_Selective[Mamba2Spec]):
         spec, plan = self.spec, step.caches[self.group]
         states = spec.num_groups * spec.state_size
         heads, groups = (spec.num_heads, spec.head_dim), (spec.num_groups, spec.state_size)
-        z, x, dt = self.enter(x).split_with_sizes((spec.inner_size, spec.conv_channels, spec.num_heads), dim=1)
+        zxbcdt = self.enter(x)
+        z, x, dt = zxbcdt.split_with_sizes((spec.inner_size, spec.conv_channels, spec.num_heads), dim=1)
         x, b, c = self.conv(x, self.conv_states, plan).split_with_sizes((spec.inner_size, states, states), dim=1)
         y = self._scanned(x.shape[0])
         y = self.scan(x.unflatten(1, heads), dt, b.unflatten(1, groups), c.unflatten(1, groups), self.scan_states, plan,
-                      z.unflatten(1, heads), y.unflatten(1, heads)).flatten(1)
-        for norm, part in zip(self.norms, y.chunk(spec.num_groups, dim=1), strict=True):
+                      None if spec.norm_first else z.unflatten(1, heads), y.unflatten(1, heads)).flatten(1)
+        if self.norms:
+            self._normed(y)
+        if self.gate_choice is not None and self.copy_choice is not None:
+            self.copy_choice.run(y, zxbcdt[:, spec.inner_size : 2 * spec.inner_size])   # in x's place, beside z
+            y = self.gate_choice.run(zxbcdt[:, : 2 * spec.inner_size], y)
+        return self.out(y, residual, alpha)
+
+    def _normed(self, y: Tensor) -> None:
+        """Normalise each group's channels of y [T, I], in place."""
+        for norm, part in zip(self.norms, y.chunk(self.spec.num_groups, dim=1), strict=True):
             normed = norm(part, part)
             if normed is not part:                              # torch's norms make their results anew
                 part.copy_(normed)
-        return self.out(y, residual, alpha)
 
     def finish_loading(self) -> None:
         """Give the scan's parameters and the norms' weights to their kernels."""
         super().finish_loading()
-        self.norms = tuple(self.norm_choice.prepare(weight, None, self.norm_options)
-                           for weight in self.norm_weight.data.chunk(self.spec.num_groups))
+        if self.norm_choice is not None and self.norm_weight is not None:
+            self.norms = tuple(self.norm_choice.prepare(weight, None, self.norm_options)
+                               for weight in self.norm_weight.data.chunk(self.spec.num_groups))
 
     def own_homes(self) -> dict[str, Home]:
         """As Layer."""
+        if self.norm_weight is None:
+            return super().own_homes()
         return super().own_homes() | {"norm.weight": Home(self.norm_weight.data, self, "norm.weight", self.inner)}
 
     def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
         """As Layer."""
-        return super().held_bytes(codes) + self.plain_bytes(self.norm_weight)
+        norm = 0 if self.norm_weight is None else self.plain_bytes(self.norm_weight)
+        return super().held_bytes(codes) + norm
+
+
+def _norm_choice(spec: MambaSpec | Mamba2Spec, context: LayerContext) -> tuple[Choice | None, NormOptions | None]:
+    """The kernel of a mixer's own RMS norms and their kind; Nones for a mixer without norms."""
+    if spec.norm_eps is None:
+        return None, None
+    options = NormOptions(centred=False, eps=spec.norm_eps, cast_before_weight=True)
+    case = NormCase(device=context.device, dtype=context.dtype, options=options, isa=context.isa)
+    return choose_norm(case), options

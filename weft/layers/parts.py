@@ -13,29 +13,36 @@ from weft.architectures.spec import (
     MLASpec,
     MLPSpec,
     MoESpec,
+    PairSpec,
     Rope,
+    ShortConvSpec,
 )
 from weft.layers.attention import SelfAttention
 from weft.layers.context import LayerContext
 from weft.layers.mamba import Mamba, Mamba2
 from weft.layers.mla import MLA
 from weft.layers.mlp import MLP, MoE
+from weft.layers.pair import Pair
 from weft.layers.registry import layer_of, register_part
+from weft.layers.short_conv import ShortConv
+from weft.layers.state import StateLayer
 
-Mixer = SelfAttention | MLA | Mamba | Mamba2                   # and layers of other files, which are called alike
+Mixer = SelfAttention | MLA | StateLayer | Pair                # and layers of other files, which are called alike
 Ffn = MLP | MoE
 
 register_part(AttentionSpec, SelfAttention)
 register_part(MLASpec, MLA)
 register_part(MambaSpec, Mamba)
 register_part(Mamba2Spec, Mamba2)
+register_part(ShortConvSpec, ShortConv)
+register_part(PairSpec, Pair)
 register_part(MLPSpec, MLP)
 register_part(MoESpec, MoE)
 
 
-def make_mixer(spec: MixerSpec, hidden_size: int, *, context: LayerContext) -> Mixer:
-    """The layer of a mixer."""
-    return cast("Mixer", layer_of(spec)(spec, hidden_size, context=context))
+def make_mixer(spec: MixerSpec | None, hidden_size: int, *, context: LayerContext) -> Mixer | None:
+    """The layer of a mixer; None where the block has none."""
+    return None if spec is None else cast("Mixer", layer_of(spec)(spec, hidden_size, context=context))
 
 
 def make_ffn(spec: FfnSpec | None, hidden_size: int, *, context: LayerContext) -> Ffn | None:
@@ -43,6 +50,6 @@ def make_ffn(spec: FfnSpec | None, hidden_size: int, *, context: LayerContext) -
     return None if spec is None else cast("Ffn", layer_of(spec)(spec, hidden_size, context=context))
 
 
-def rope_of(mixer: Mixer) -> Rope | None:
+def rope_of(mixer: Mixer | None) -> Rope | None:
     """The rotary positions whose angles a mixer wants."""
     return getattr(mixer, "rope", None)

@@ -14,9 +14,9 @@ from weft.layers.layer import Layer
 
 
 class StateLayer(Layer):
-    """What the layers of Mamba store: the last rows before the convolution, and the state of the scan.
+    """What these layers store: the last rows before the convolution, and the state of the scan.
 
-    conv_shape: [K - 1, C] of the first, in the model's dtype. state_shape: of the second, float32.
+    conv_shape: [K - 1, C] of the first, in the model's dtype. state_shape: of the second, float32; (0,): there is none.
     need: the bytes of both together. group: number of its cache group, given when caches are bound.
     """
 

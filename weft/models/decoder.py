@@ -38,7 +38,7 @@ from weft.layers.layer import Home, Layer
 from weft.layers.linear import Linear
 from weft.layers.norm import optional_norm
 from weft.layers.paged_attention import PagedAttention
-from weft.layers.parts import make_ffn, make_mixer, rope_of
+from weft.layers.parts import Ffn, Mixer, make_ffn, make_mixer, rope_of
 from weft.layers.registry import layer_of, register_part
 from weft.layers.relative import BiasTable, VectorTable, shared_table
 from weft.layers.rope import RotaryPositions
@@ -52,7 +52,7 @@ from weft.ops.step import Step
 
 
 class Block(Layer):
-    """A BlockSpec with its weights: mixer and feed-forward part, if it has one, around the residual stream."""
+    """A BlockSpec with its weights: mixer and feed-forward part, where it has both, around the residual stream."""
 
     def __init__(self, spec: BlockSpec, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
@@ -83,27 +83,29 @@ class Block(Layer):
         if self.spec.parallel:
             return self._parallel(hidden, step, angles)
         if self.spec.post_residual:
+            assert self.mixer is not None and self.ffn is not None, "only blocks that add to the stream lack a part"
             hidden = _norm(self.mixer_norm, self.mixer(hidden, step, angles, hidden))
             if self.cross is not None:
                 hidden = _norm(self.cross_norm, self.cross(hidden, step, hidden))
-            assert self.ffn is not None, "only blocks that add to the stream in turn may lack the second part"
             return _norm(self.ffn_norm, self.ffn(hidden, hidden))
+        hidden = hidden if self.mixer is None else self._mixed(self.mixer, hidden, step, angles)
+        return hidden if self.ffn is None else self._fed(self.ffn, hidden)
+
+    def _mixed(self, mixer: Mixer, hidden: Tensor, step: Step, angles: tuple[Tensor, Tensor] | None) -> Tensor:
         alpha = self.spec.residual_scale
         if self.mixer_post_norm is None:
-            hidden = self.mixer(_norm(self.mixer_norm, hidden), step, angles, hidden, alpha)
-            if self.cross is not None:
-                hidden = self.cross(_norm(self.cross_norm, hidden), step, hidden)
-        else:
-            mixed = self.mixer(_norm(self.mixer_norm, hidden), step, angles)
-            hidden = self.mixer_post_norm(mixed, hidden, alpha)
-        if self.ffn is None:
-            return hidden
+            hidden = mixer(_norm(self.mixer_norm, hidden), step, angles, hidden, alpha)
+            return hidden if self.cross is None else self.cross(_norm(self.cross_norm, hidden), step, hidden)
+        return self.mixer_post_norm(mixer(_norm(self.mixer_norm, hidden), step, angles), hidden, alpha)
+
+    def _fed(self, ffn: Ffn, hidden: Tensor) -> Tensor:
+        alpha = self.spec.residual_scale
         if self.ffn_post_norm is None:
-            return self.ffn(_norm(self.ffn_norm, hidden), hidden, alpha)
-        return self.ffn_post_norm(self.ffn(_norm(self.ffn_norm, hidden)), hidden, alpha)
+            return ffn(_norm(self.ffn_norm, hidden), hidden, alpha)
+        return self.ffn_post_norm(ffn(_norm(self.ffn_norm, hidden)), hidden, alpha)
 
     def _parallel(self, hidden: Tensor, step: Step, angles: tuple[Tensor, Tensor] | None) -> Tensor:
-        assert self.ffn is not None, "two parts are in parallel"
+        assert self.mixer is not None and self.ffn is not None, "two parts are in parallel"
         mixed = _norm(self.mixer_norm, hidden)
         fed = mixed if self.ffn_norm is None else self.ffn_norm(hidden)          # both norms before hidden changes
         hidden = self.mixer(mixed, step, angles, hidden, self.spec.residual_scale)
@@ -142,9 +144,9 @@ class Stack(Layer):
         """Make what depends on the longest sequence, in tokens, and on loaded tables: frequencies of rotary positions,
         biases by distance.
         """
-        for block in self.each_block():
-            if isinstance(block.mixer, SelfAttention):
-                block.mixer.prepare(self.relative, max_model_len)
+        for module in self.modules():
+            if isinstance(module, SelfAttention):
+                module.prepare(self.relative, max_model_len)
         ropes = dict.fromkeys(rope for block in self.each_block() if (rope := rope_of(block.mixer)) is not None)
         self.ropes = {rope: layer_of(rope)(rope, max_model_len=max_model_len) for rope in ropes}
 

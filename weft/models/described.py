@@ -64,7 +64,7 @@ class DescribedStack:
             attention = [part.describe() for part in (block.mixer, block.cross) if part is not None]
             rows.append(LayerWords(
                 layers=layers, numbers=tuple(i for i, other in enumerate(spec.blocks) if other == block),
-                attention="; ".join(attention), ffn=words.describe(block.ffn),
+                attention="; ".join(attention) or "-", ffn=words.describe(block.ffn),
                 positions=words.mixer_positions(block.mixer), norms=words.block_norms(block),
                 parameters=num_parameters(built), cache_bytes_per_token=cache_bytes_per_token(built),
                 state_bytes=state_bytes(built)))

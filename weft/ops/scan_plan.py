@@ -95,10 +95,13 @@ def state_before(states: Tensor, read_id: int | None) -> Tensor:
     return torch.zeros_like(states[0]) if read_id is None else states[read_id].clone()
 
 
-def result_memory(x: Tensor, out: Tensor | None) -> Tensor:
-    """`out`, or new memory of x's shape and dtype. ValueError unless `out` is contiguous and like x."""
+def result_memory(x: Tensor, out: Tensor | None, *, by_row: bool = False) -> Tensor:
+    """`out`, or new memory of x's shape and dtype. ValueError unless `out` is contiguous (by_row: each row of it is)
+    and like x.
+    """
     if out is None:
         return torch.empty(x.shape, dtype=x.dtype)
-    if out.shape != x.shape or out.dtype != x.dtype or not out.is_contiguous():
+    fits = out.stride(-1) == 1 if by_row else out.is_contiguous()
+    if out.shape != x.shape or out.dtype != x.dtype or not fits:
         raise ValueError(f"out: {out.dtype} {list(out.shape)}, expected contiguous {x.dtype} {list(x.shape)}")
     return out

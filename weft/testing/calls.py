@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from weft.layers.layer import Layer
+from weft.layers.parts import rope_of
 from weft.models.decoder import Stack
 from weft.ops.step import Step
 
@@ -32,7 +33,7 @@ def call_block(stack: Stack, number: int, hidden: Tensor, step: Step) -> tuple[T
     """([T, E] that comes out of a block, its parts' calls in the order in which they end). hidden: [T, E]."""
     block = list(stack.each_block())[number]
     calls: list[Call] = []
-    rope = block.mixer.rope
+    rope = rope_of(block.mixer)
     angles = None if rope is None else stack.ropes[rope].angles(step.positions, stack.dtype)
     with _kept(block, calls):
         out = block(hidden.to(stack.dtype).clone(), step, angles)

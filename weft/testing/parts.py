@@ -109,8 +109,8 @@ class PartSearch:
         """The fault of one part of a block; None when it is equal, or has no counterpart."""
         part = call.part
         if isinstance(part, PagedAttention):
-            block = self._blocks[number]
-            return attention_fault(number, layer, block.mixer.spec, call, self._sources, self._trace, self._tolerance,
+            mixer = next(module for module in self._blocks[number].modules() if getattr(module, "paged", None) is part)
+            return attention_fault(number, layer, mixer.spec, call, self._sources, self._trace, self._tolerance,
                                    getattr(self._reference, "config", None))
         if isinstance(part, MoE):
             return self._experts(number, call, part)

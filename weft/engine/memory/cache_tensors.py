@@ -35,4 +35,6 @@ def _tensors(layer: CacheLayer, num_blocks: int) -> tuple[Tensor, ...]:
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Zeros whose pages take no memory until they are written, so an empty cache costs nothing."""
     count = math.prod(shape)
+    if not count:                                              # torch makes no tensor of an empty buffer
+        return torch.empty(shape, dtype=dtype)
     return torch.frombuffer(lazy_zeros(count * dtype.itemsize), dtype=dtype, count=count).view(shape)

@@ -9,7 +9,7 @@ from typing import Any
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import Architecture
 from weft.architectures.sample import SAMPLE
-from weft.architectures.spec import EncoderSpec, ModelSpec, StateSpec
+from weft.architectures.spec import EncoderSpec, ModelSpec, PairSpec, StateSpec
 from weft.errors import ConfigError
 from weft.models import interfaces, interfaces_base
 
@@ -81,9 +81,11 @@ class ModelInfo:
 
 
 def _abilities(spec: ModelSpec) -> dict[str, Any]:
-    is_state = [isinstance(block.mixer, StateSpec) for block in spec.blocks]
-    abilities = {"has_inner_state": any(is_state), "is_attention_free": all(is_state),
-                 "is_hybrid": any(is_state) and not all(is_state)}
+    mixers = [block.mixer for block in spec.blocks if block.mixer is not None]
+    has_state = any(isinstance(mixer, StateSpec | PairSpec) for mixer in mixers)
+    is_attention_free = all(isinstance(mixer, StateSpec) for mixer in mixers)
+    abilities = {"has_inner_state": has_state, "is_attention_free": is_attention_free,
+                 "is_hybrid": has_state and not is_attention_free}
     if isinstance(spec, EncoderSpec):
         return abilities | {"is_pooling_model": True, "attn_type": "encoder_only",
                             "default_seq_pooling_type": spec.default_pooling.upper()}

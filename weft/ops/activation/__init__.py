@@ -63,11 +63,14 @@ def gate(name: str) -> Callable[[Tensor], Tensor]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivationCase:
-    """Decides which kernel computes an activation. gated: act(first half of the columns) * second half."""
+    """Decides which kernel computes an activation. gated: act(first half of the columns) * second half.
+
+    act None: the number itself, so that a gated one is the product of the halves.
+    """
 
     device: str
     dtype: torch.dtype
-    act: str
+    act: str | None
     gated: bool = False
     isa: str = "reference"
 
@@ -83,12 +86,16 @@ def choose_activation(case: ActivationCase) -> Choice:
     native = None if _native_refuses(case) else NativeActivation(case.act, case.gated, case.isa)
     return choose("activation", (
         Kernel("native", native, _native_refuses),
-        Kernel("torch", partial(_torch, activation(case.act), case.gated), never),
+        Kernel("torch", partial(_torch, _itself if case.act is None else activation(case.act), case.gated), never),
     ), case)
+
+
+def _itself(x: Tensor) -> Tensor:
+    return x
 
 
 def _torch(act, gated: bool, x: Tensor, out: Tensor | None = None) -> Tensor:
     if not gated:
         return act(x)
     gate, up = x.chunk(2, dim=-1)
-    return act(gate).mul_(up)
+    return act(gate) * up

@@ -15,7 +15,7 @@ ACTS = {None: 0, "silu": 1, "swish": 1, "gelu": 2, "gelu_new": 3, "gelu_fast": 3
 class NativeActivation:
     """act(x), or act(gate) * up; computed in float32 and rounded once."""
 
-    def __init__(self, act: str, gated: bool, isa: str) -> None:
+    def __init__(self, act: str | None, gated: bool, isa: str) -> None:
         self._run, self._act, self._gated = kernels(isa).activation, ACTS[act], gated
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:

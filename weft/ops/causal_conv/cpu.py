@@ -32,7 +32,7 @@ class NativeCausalConv:
             raise ValueError(f"states: {list(states.shape)}, expected contiguous [B, {shape[0]}, {shape[1]}]")
         if x.stride(1) != 1:
             x = x.contiguous()
-        out = result_memory(x, out)
+        out = result_memory(x, out, by_row=True)
         self._conv(plan.native, x.data_ptr(), DTYPES[x.dtype], x.stride(0), self._channels, self._weight.data_ptr(),
                    self._size, 0 if self._bias is None else self._bias.data_ptr(), self._act, states.data_ptr(),
                    out.data_ptr(), out.stride(0))

@@ -22,10 +22,10 @@ class ReferenceCausalConv:
     def __call__(self, x: Tensor, states: Tensor, plan: ScanPlan, out: Tensor | None = None) -> Tensor:
         """x [T, C] -> [T, C]. states: [B, K - 1, C], read at the plan's read_ids and written at its write_ids.
 
-        out: memory for the result, which must not be that of x.
+        out: memory for the result, which must not be that of x; its rows may lie apart.
         """
         plan.check(len(x), states)
-        out, weight = result_memory(x, out), self.weight.float()
+        out, weight = result_memory(x, out, by_row=True), self.weight.float()
         for rows, read, write in plan.sequences():
             known = torch.cat([state_before(states, read), x[rows]]).float()                       # [K - 1 + n, C]
             y = torch.zeros_like(x[rows], dtype=torch.float32)
