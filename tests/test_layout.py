@@ -44,6 +44,7 @@ LAYERS = (
     "llm",
     "async_llm",
     "testing",
+    "discover",
     "server",
     "cli",
 )

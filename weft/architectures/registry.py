@@ -23,10 +23,15 @@ Describe = Callable[[ConfigReader], ModelSpec]
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """An architecture name of a config.json, and the function that describes it."""
+    """An architecture name of a config.json, and the function that describes it.
+
+    reads_defaults: the function reads keys that a config.json may lack, as the config class of Transformers fills them
+    in.
+    """
 
     name: str
     describe: Describe
+    reads_defaults: bool = False
 
     @property
     def summary(self) -> str:

@@ -25,6 +25,7 @@ from weft.engine.memory.start_report import machine_facts
 from weft.errors import CheckpointError, MemoryPlanError, NotBuiltError, NoWeightsError
 from weft.models.build import build_model, layer_context
 from weft.models.engine_model import EngineModel
+from weft.models.found import found_file
 from weft.models.registry import ModelRegistry
 from weft.models.sizes import (
     cache_bytes_per_token,
@@ -100,6 +101,9 @@ def _origin(found: Inspection) -> str:
     place = model.model_file or model.model_class or (None if registered is None else registered.words())
     if description(found) is None:
         return "by Transformers' code" if place is None else f"programmed in {place}"
+    if place is None and model.architecture not in families():
+        kept = found_file(model)
+        return "described by weft" if kept is None else f"described by what `weft describe` found and proved ({kept})"
     return "described by weft" if place is None else f"described in {place}"
 
 

@@ -35,6 +35,7 @@ COMMANDS = {
     "models": ("weft.cli.models", "list the architectures that weft runs"),
     "inspect": ("weft.cli.inspect", "explain a checkpoint without reading its weights"),
     "verify": ("weft.cli.verify", "compare a model with Transformers, and name the part that differs"),
+    "describe": ("weft.cli.describe", "find the description of an architecture by its numbers"),
     "pull": ("weft.cli.pull", "download a model"),
     "cache list": ("weft.cli.cache.listing", "show the models that are downloaded"),
     "cache remove": ("weft.cli.cache.remove", "delete downloaded models"),

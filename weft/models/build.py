@@ -26,6 +26,7 @@ from weft.models.describe import describe, purpose_of
 from weft.models.described import Described
 from weft.models.described_pooling import DescribedPooling
 from weft.models.engine_model import EngineModel
+from weft.models.found import found_file
 from weft.models.interfaces_base import is_pooling_model
 from weft.models.label_tokens import label_token_ids
 from weft.models.pooling import pooler_spec
@@ -111,7 +112,8 @@ def _transformers_reason(model: ModelConfig) -> str | None:
         return None
     if is_plain and any(map(ModelRegistry.body_of, names)):
         return None
-    return "weft has no description of its own" if is_known(model) else None
+    has_none = is_known(model) and found_file(model) is None
+    return "weft has no description of its own (`weft describe` may find one)" if has_none else None
 
 
 def _check_speculation(config: EngineConfig, model: EngineModel) -> None:

@@ -10,6 +10,7 @@ from weft.architectures.registry import Architecture, architectures_of
 from weft.config.engine_config import ModelConfig
 from weft.errors import ConfigError
 from weft.extend.python_file import load_python_file
+from weft.models.found import found_architecture
 from weft.models.programmed.find_class import class_in, find_class
 from weft.models.registry import ModelRegistry
 from weft.models.registry.entries import Target
@@ -22,7 +23,8 @@ def choose_model(model: ModelConfig) -> type[nn.Module] | Architecture:
     """The class of a programmed model, or a description. Runs the model file, if there is one.
 
     What the option `model_class` names and a class in the model file serve any architecture. Else the first name of the
-    config's `architectures` counts that the model file describes, or that the registry knows.
+    config's `architectures` counts that the model file describes, or that the registry knows; else a description that
+    `weft describe` found for the model's class.
     ConfigError for names that nobody knows, and for a model file that does not run or has nothing to offer.
     """
     names = model.hf_config["architectures"]
@@ -39,6 +41,9 @@ def choose_model(model: ModelConfig) -> type[nn.Module] | Architecture:
         entry = ModelRegistry.entry_of(name) or ModelRegistry.body_of(name)
         if entry is not None:
             return _as_chosen(name, entry.target())
+    found = found_architecture(model)
+    if found is not None:
+        return found
     raise ModelRegistry.refusal(names, source=model.config_source)
 
 

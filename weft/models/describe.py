@@ -12,6 +12,7 @@ from weft.architectures.spec import DecoderSpec, EncoderSpec, ModelSpec
 from weft.config.engine_config import ModelConfig
 from weft.errors import DescriptionError, WeftError
 from weft.extend.user_frame import line_in, with_line
+from weft.models.found import with_defaults
 from weft.models.purpose import Purpose, read_purpose
 from weft.resolve.options.override_check import check_overrides
 
@@ -24,7 +25,8 @@ def describe(model: ModelConfig, architecture: Architecture) -> tuple[ModelSpec,
     ConfigError for a value that the description cannot use, and for an override that nothing read.
     """
     source = model.config_source
-    reader = ConfigReader(model.hf_config, source=source, origins=model.origins)
+    values, origins = with_defaults(model) if architecture.reads_defaults else (model.hf_config, model.origins)
+    reader = ConfigReader(values, source=source, origins=origins)
     spec = _described(architecture, reader)
     purpose = purpose_of(spec, model, architecture)
     if purpose.pools:                            # so that the keys count as read; the pooler is made of them later
