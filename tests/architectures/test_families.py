@@ -9,6 +9,7 @@ import pytest
 import tiny_encoders
 from published_configs import PUBLISHED as DECODERS
 from published_encoders import PUBLISHED_ENCODERS
+from tiny_decoders import DECODERS as TINY_DECODERS
 from tiny_hybrids import HYBRID_VARIANTS
 from tiny_variants import STATE_VARIANTS, VARIANTS
 
@@ -47,7 +48,8 @@ def test_every_key_of_a_published_config_is_read_or_known_to_be_harmless(name):
 
 
 def test_every_family_has_a_tiny_model_and_a_source():
-    covered = {tiny.cls for tiny in (VARIANTS | STATE_VARIANTS | HYBRID_VARIANTS).values()} | {"QWenLMHeadModel"}
+    tinies = (VARIANTS | STATE_VARIANTS | HYBRID_VARIANTS | TINY_DECODERS).values()
+    covered = {tiny.cls for tiny in tinies} | {"QWenLMHeadModel"}
     covered |= tiny_encoders.ARCHITECTURES | encoder_kinds.ARCHITECTURES
     covered |= {name for name, columns in support.tested().items() if "tested" in columns}      # by files of their own
     for name, entry in families().items():
@@ -241,13 +243,10 @@ def test_qwen_v1_has_half_the_rows_in_each_mlp_matrix_and_stays_within_its_train
     ("Qwen/Qwen2.5-0.5B", {"layer_types": ["sliding_attention"] * 24}, "sliding_window"),
     ("Qwen/Qwen3-0.6B", {"head_dim": None}, "head_dim"),
     ("google/gemma-2b", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
-    ("google/gemma-3-1b-it", {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping"),
     ("gpt2", {"add_cross_attention": True}, "add_cross_attention"),
     ("tiiuae/falcon-40b", {"parallel_attn": False}, "parallel_attn"),
     ("tiiuae/falcon-40b", {"num_kv_heads": 7}, "num_kv_heads"),
     ("tiiuae/falcon-7b", {"num_ln_in_parallel_attn": 2}, "num_ln_in_parallel_attn"),
-    ("bigscience/bloom-560m", {"apply_residual_connection_post_layernorm": True},
-     "apply_residual_connection_post_layernorm"),
     ("ibm-granite/granite-3.0-8b-base", {"logits_scaling": 0}, "logits_scaling"),
     ("Qwen/Qwen-7B", {"scale_attn_weights": False}, "scale_attn_weights"),
     ("deepseek-ai/DeepSeek-V2", {"topk_method": "noaux_tc"}, "topk_method"),

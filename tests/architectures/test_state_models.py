@@ -1,6 +1,6 @@
 """Models with states (Mamba, hybrids) give Transformers' tokens, whatever happens to a request on its way.
 
-The comparison is that of test_against_transformers.py. Blocks are of one token here, so that states are kept every 16.
+The comparison is that of against_transformers.py. Blocks are of one token here, so that states are kept every 16.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from against_transformers import PROMPT_LENGTHS, TinyModel, check, generate
 from held_weights import planned_and_held
-from test_against_transformers import PROMPT_LENGTHS, TinyModel, check, generate
 from tiny_hybrids import HYBRID_VARIANTS
 from tiny_models import write_checkpoint
 from tiny_variants import STATE_VARIANTS

@@ -11,20 +11,47 @@ from weft.architectures.norm_spec import LayerNorm, RMSNorm
 from weft.architectures.part import Part, part
 from weft.architectures.part_kinds import MixerSpec
 from weft.architectures.position_spec import Alibi, Causal, Disentangled, RelativeBias, Rope, SlidingWindow
-from weft.cache.masks import Bidirectional
+from weft.cache.masks import Bidirectional, Chunked
 
 
 @part
 class QKNorm(Part):
-    """A norm on q and k before the rotation.
+    """A norm on q and k.
 
-    norm: its kind.
+    norm: its kind. after_rotation: it comes after the rotation (HunYuan), else before.
     scope: "head": normalised over D, one weight [D] shared by the heads (Qwen3, Gemma 3); "each_head": normalised over
     D, a weight [H, D] (Cohere, StableLM); "all": normalised over all heads together, a weight [H * D] (OLMo 2).
     """
 
     norm: RMSNorm | LayerNorm
     scope: Literal["head", "each_head", "all"] = "head"
+    after_rotation: bool = False
+
+
+@part
+class OutputGate(Part):
+    """The heads' results are multiplied by a function of gate(x) before the product out. Source: arXiv:2505.06708.
+
+    per: "value": the gate has a row for each value of each head (AFMoE); "head": a row for each head. act: the
+    function. scale: a factor on it. bias: whether the product gate(x) has one.
+    """
+
+    per: Literal["value", "head"] = "value"
+    act: Literal["sigmoid", "softplus"] = "sigmoid"
+    scale: float = 1.0
+    bias: bool = False
+
+
+@part
+class QueryScaling(Part):
+    """Queries are multiplied by 1 + beta * log(1 + floor((position + shift) / length)), after the rotation.
+
+    beta, shift: as said. length: in tokens. Source: arXiv:2501.19399; Llama 4's `attn_temperature_tuning`.
+    """
+
+    beta: float
+    length: int
+    shift: int = 0
 
 
 @part
@@ -34,7 +61,10 @@ class AttentionSpec(MixerSpec):
     num_heads: H. num_kv_heads: Hkv, a divisor of H. head_dim: D. positions: how positions enter; None: not here. mask:
     what a token sees. qkv_bias, out_bias: the products have biases. qk_norm: norms of q and k.
     scale: factor on the scores; softcap: scores become softcap * tanh(scores / softcap); clip: q, k and v are clamped
-    to [-clip, clip] (OLMo 1).
+    to [-clip, clip] after the norms and before the rotation (OLMo 1, OLMoE).
+    sinks: each head has a trained logit that joins its softmax without a value (gpt-oss). gate: multiplies the heads'
+    results. out_norm: a norm over all heads' results (BitNet). v_norm: a norm of each head of v (Gemma 4).
+    query_scaling: a factor on q by position.
     """
 
     num_heads: int
@@ -42,12 +72,17 @@ class AttentionSpec(MixerSpec):
     head_dim: int
     scale: float
     positions: Rope | Alibi | RelativeBias | Disentangled | None
-    mask: Causal | SlidingWindow | Bidirectional
+    mask: Causal | SlidingWindow | Bidirectional | Chunked
     qkv_bias: bool = False
     out_bias: bool = False
     qk_norm: QKNorm | None = None
     softcap: float | None = None
     clip: float | None = None
+    sinks: bool = False
+    gate: OutputGate | None = None
+    out_norm: RMSNorm | LayerNorm | None = None
+    v_norm: RMSNorm | None = None
+    query_scaling: QueryScaling | None = None
 
     @property
     def window(self) -> int | None:
@@ -71,6 +106,7 @@ class AttentionSpec(MixerSpec):
         radius = getattr(self.mask, "radius", None)
         words += [f"{radius} tokens to each side"] if radius is not None else []
         words += [f"window {self.window}"] if self.window is not None else []
+        words += [f"chunks of {self.mask.size}"] if isinstance(self.mask, Chunked) else []
         if self.qk_norm is not None:
             words.append("q/k norm" if self.qk_norm.scope == "head" else
                          f"q/k norm ({self.qk_norm.scope.replace('_', ' ')})")
@@ -78,6 +114,9 @@ class AttentionSpec(MixerSpec):
                   if value is not None]
         if self.qkv_bias or self.out_bias:
             words.append("bias" if self.out_bias and self.qkv_bias else "qkv bias" if self.qkv_bias else "out bias")
+        words += [name for name, part in (
+            ("sinks", self.sinks), ("gate", self.gate), ("norm of results", self.out_norm), ("v norm", self.v_norm),
+            ("scaled queries", self.query_scaling)) if part]
         return words
 
 

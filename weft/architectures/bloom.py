@@ -15,7 +15,6 @@ from weft.architectures.spec import Alibi, BlockSpec, DecoderSpec, EmbeddingSpec
 def bloom(c: ConfigReader) -> DecoderSpec:
     """Bloom. Source: arXiv:2211.05100; config.json of bigscience/bloom-560m."""
     norm, hidden, heads = layer_norm(c), keys.hidden_size(c), keys.num_heads(c)
-    c.expect("apply_residual_connection_post_layernorm", False)
     c.harmless("slow_but_exact", "attention_softmax_in_fp32", "bias_dropout_fusion", "masked_softmax_fusion",
                "skip_bias_add", "skip_bias_add_qkv", "offset_alibi", "n_inner")
     block = BlockSpec(
@@ -23,6 +22,7 @@ def bloom(c: ConfigReader) -> DecoderSpec:
         ffn=MLPSpec(intermediate_size=4 * hidden, act="gelu_pytorch_tanh", gated=False, bias=True),
         mixer_norm=norm,
         ffn_norm=norm,
+        adds_to_normed=c.bool("apply_residual_connection_post_layernorm", default=False),
     )
     embedding = EmbeddingSpec(vocab_size=c.positive("vocab_size"), norm=norm)
     return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=_names(c), embedding=embedding,

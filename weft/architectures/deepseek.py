@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from weft.architectures import keys
+from weft.architectures.fine_experts import FINE_EXPERTS, fine_experts, mtp_layers, sigmoid_experts
 from weft.architectures.gguf_names import gguf_names, shared_expert, stacked_experts
 from weft.architectures.names import HeadMatrices, HeadRows, NameMap, Rule, names
 from weft.architectures.parts import (
     LLAMA_BLOCK,
     LLAMA_ENDS,
     LLAMA_NAMES,
-    QWEN_EXPERTS,
     decoder,
-    experts,
     gated_mlp,
     rms_norm,
     rope,
@@ -31,10 +29,6 @@ _ATTENTION = {
     "model.layers.{i}.self_attn.kv_a_proj_with_mqa": "blocks.{i}.mixer.kv_a",
     "model.layers.{i}.self_attn.kv_a_layernorm": "blocks.{i}.mixer.kv_a_norm",
 }
-_EXPERTS = QWEN_EXPERTS | {
-    f"model.layers.{{i}}.mlp.shared_experts.{name}_proj": f"blocks.{{i}}.ffn.shared.{name}"
-    for name in ("gate", "up", "down")
-} | {"model.layers.{i}.mlp.gate.e_score_correction_bias": "blocks.{i}.ffn.choice.bias"}
 _GGUF = {
     "blk.{i}.attn_q_a": "blocks.{i}.mixer.q_a",
     "blk.{i}.attn_q_a_norm": "blocks.{i}.mixer.q_a_norm",
@@ -52,7 +46,7 @@ def deepseek_v2(c: ConfigReader) -> DecoderSpec:
     method = c.choice("topk_method", allowed=("greedy", "group_limited_greedy"), default="greedy")
     moe = None
     if c.has("n_routed_experts"):
-        moe = _experts(c, renormalize=False, scale=1.0, group_best=None if method == "greedy" else 1)
+        moe = fine_experts(c, renormalize=False, scale=1.0, group_best=None if method == "greedy" else 1)
     c.harmless("n_group", "topk_group")
     return _decoder(c, rope(c, rotary_dim=_rotary_dim(c), interleaved=True), moe=moe)
 
@@ -60,10 +54,8 @@ def deepseek_v2(c: ConfigReader) -> DecoderSpec:
 @architecture("DeepseekV3ForCausalLM")
 def deepseek_v3(c: ConfigReader) -> DecoderSpec:
     """DeepSeek-V3, V3.1 and R1. Source: arXiv:2412.19437; config.json of deepseek-ai/DeepSeek-V3."""
-    c.expect("scoring_func", "sigmoid")
-    c.expect("topk_method", "noaux_tc")
     positions = rope(c, rotary_dim=_rotary_dim(c), interleaved=c.bool("rope_interleave", default=True))
-    moe = replace(_experts(c, renormalize=True, scale=2.5, group_best=2), scores="sigmoid", choice_bias=True)
+    moe = sigmoid_experts(c, scale=2.5, groups=8, used=4)
     return _decoder(c, positions, moe=moe, first_sparse=3)
 
 
@@ -116,38 +108,12 @@ def _stretch(c: ConfigReader, positions: Rope) -> float:
     return 0.1 * s.mscale_all_dim * math.log(s.factor) + 1.0
 
 
-def _experts(c: ConfigReader, *, renormalize: bool, scale: float, group_best: int | None) -> MoESpec:
-    """The experts. renormalize, scale: the family's defaults. group_best: as in MoESpec; None: no groups."""
-    expert = gated_mlp(c, size="moe_intermediate_size")
-    count = c.int("n_shared_experts", default=None) or 0
-    shared = replace(expert, intermediate_size=count * expert.intermediate_size,
-                     bias=c.bool("mlp_bias", default=False)) if count > 0 else None
-    moe = replace(
-        experts(c, expert=expert, renormalize=c.bool("norm_topk_prob", default=renormalize), per_token=8,
-                shared=shared),
-        scale=c.positive_float("routed_scaling_factor", default=scale))
-    return moe if group_best is None else _grouped(c, moe, group_best)
-
-
-def _grouped(c: ConfigReader, moe: MoESpec, group_best: int) -> MoESpec:
-    groups, used = c.positive("n_group", default=8), c.positive("topk_group", default=4)
-    size, rest = divmod(moe.num_experts, groups)
-    if rest or size < group_best:
-        raise c.error("n_group", groups, f"a divisor of n_routed_experts = {moe.num_experts} that leaves at least "
-                                         f"{group_best} in a group")
-    if used > groups or used * size < moe.num_experts_per_token:
-        raise c.error("topk_group", used, f"at most n_group = {groups}, and enough groups of {size} for "
-                                          f"num_experts_per_tok = {moe.num_experts_per_token}")
-    return replace(moe, num_groups=groups, groups_per_token=used, group_best=group_best)
-
-
 def _names(c: ConfigReader, mixer: MLASpec) -> NameMap:
     """The Hugging Face names. Layers after the last one (multi-token prediction, for drafts) are not loaded."""
-    layers, more = keys.num_layers(c), c.int("num_nextn_predict_layers", "num_mtp_layers", default=0)
     kv_b = _kv_b("model.layers.{i}.self_attn.kv_b_proj", mixer)
-    return names(LLAMA_BLOCK | LLAMA_ENDS | _ATTENTION | _EXPERTS | kv_b, optional_prefix="model.",
+    return names(LLAMA_BLOCK | LLAMA_ENDS | _ATTENTION | FINE_EXPERTS | kv_b, optional_prefix="model.",
                  ignored=LLAMA_NAMES.ignored,
-                 ignored_prefixes=tuple(f"model.layers.{layer}." for layer in range(layers, layers + more)))
+                 ignored_prefixes=mtp_layers(c))
 
 
 def _gguf_names(mixer: MLASpec, moe: MoESpec | None) -> NameMap:

@@ -1,4 +1,5 @@
-"""Gemma 1, 2 and 3 (text): scaled embeddings, norms that store weight - 1; from Gemma 2 on also norms after each part.
+"""Gemma 1, 2, 3 (text) and VaultGemma: scaled embeddings, norms that store weight - 1; from Gemma 2 on also norms
+after each part.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from weft.architectures.parts import (
     gated_mlp,
     layer_windows,
     llama_names,
+    pre_norm,
     rms_norm,
     rope,
     sliding_window,
@@ -66,7 +68,7 @@ def gemma3(c: ConfigReader) -> DecoderSpec:
     every = c.positive("sliding_window_pattern", "_sliding_window_pattern", default=6)
     windows = layer_windows(c, sliding_window(c, default=4096),
                             [(i + 1) % every != 0 for i in range(keys.num_layers(c))])
-    c.expect("attn_logit_softcapping", None)
+    c.harmless("attn_logit_softcapping")      # a key of Gemma 2, which no code of Gemma 3 applies
     sees_both, bias = c.bool("use_bidirectional_attention", default=False), _common(c, is_causal=False)
     norm = QKNorm(norm=_norm(c))
     mixers = [
@@ -78,6 +80,20 @@ def gemma3(c: ConfigReader) -> DecoderSpec:
         mixers = [replace(mixer, mask=Bidirectional(radius=None if window is None else window // 2))
                   for mixer, window in zip(mixers, windows, strict=True)]
     return _sandwich(c, mixers, logit_softcap=c.positive_float("final_logit_softcapping", default=None))
+
+
+@architecture("VaultGemmaForCausalLM")
+def vaultgemma(c: ConfigReader) -> DecoderSpec:
+    """VaultGemma: Gemma 2 without the norms after each part. Source: config.json of google/vaultgemma-1b."""
+    windows = layer_windows(c, sliding_window(c, default=4096), [i % 2 == 0 for i in range(keys.num_layers(c))])
+    softcap, bias = _nullable(c, "attn_logit_softcapping", 50.0), c.bool("attention_bias", default=False)
+    norm, ffn = _norm(c), gated_mlp(c, act="hidden_activation", default_act="gelu_pytorch_tanh")
+    c.harmless("hidden_act")
+    blocks = [pre_norm(attention(c, positions=rope(c), scale=_scale(c), qkv_bias=bias, out_bias=bias, softcap=softcap,
+                                 window=window), ffn, norm) for window in windows]
+    names = llama_names({"model.layers.{i}.pre_feedforward_layernorm": "blocks.{i}.ffn_norm"})
+    return decoder(c, blocks=blocks, final_norm=norm, names=names, embedding=_embedding(c), tied=True,
+                   logit_softcap=_nullable(c, "final_logit_softcapping", 30.0))
 
 
 def _gemma3_rope(c: ConfigReader, window: int | None) -> Rope:

@@ -1,13 +1,14 @@
-"""GLM-4: rope on neighbouring pairs of half of each head; the 0414 models also have norms after each part."""
+"""GLM-4 and 4.5: rope on neighbouring pairs of half of each head; the 0414 models also have norms after each part."""
 
 from __future__ import annotations
 
 from weft.architectures import keys
-from weft.architectures.gguf_names import GGUF_FUSED_QKV, GGUF_POST_NORMS, gguf_names
-from weft.architectures.parts import attention, decoder, gated_mlp, llama_names, rms_norm, rope
+from weft.architectures.fine_experts import FINE_EXPERTS, dense_first, mtp_layers, sigmoid_experts
+from weft.architectures.gguf_names import GGUF_FUSED_QKV, GGUF_POST_NORMS, gguf_names, shared_expert, stacked_experts
+from weft.architectures.parts import attention, decoder, gated_mlp, llama_names, pre_norm, rms_norm, rope
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
-from weft.architectures.spec import AttentionSpec, BlockSpec, DecoderSpec
+from weft.architectures.spec import AttentionSpec, BlockSpec, DecoderSpec, QKNorm
 
 _FUSED = {"model.layers.{i}.mlp.gate_up_proj": ("blocks.{i}.ffn.gate", "blocks.{i}.ffn.up")}
 _POST_NORMS = {
@@ -34,6 +35,21 @@ def glm4(c: ConfigReader) -> DecoderSpec:
                       ffn_post_norm=norm)
     return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=llama_names(_FUSED | _POST_NORMS),
                    gguf=gguf_names(GGUF_POST_NORMS, _GGUF_FUSED))
+
+
+@architecture("Glm4MoeForCausalLM")
+def glm4_moe(c: ConfigReader) -> DecoderSpec:
+    """GLM-4.5 and 4.6, mixture of experts: rope on half of each head, in halves. Source: arXiv:2508.06471."""
+    norm = rms_norm(c, eps=1e-5)
+    qk_norm = QKNorm(norm=norm) if c.bool("use_qk_norm", default=False) else None
+    mixer = attention(c, positions=rope(c, partial=0.5), qkv_bias=c.bool("attention_bias", default=False),
+                      qk_norm=qk_norm)
+    sparse = sigmoid_experts(c)
+    blocks = [pre_norm(mixer, ffn, norm) for ffn in dense_first(c, gated_mlp(c), sparse, first=1)]
+    return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(FINE_EXPERTS, ignored_prefixes=mtp_layers(c)),
+                   gguf=gguf_names({"blk.{i}.post_attention_norm": "blocks.{i}.ffn_norm",
+                                    "blk.{i}.exp_probs_b": "blocks.{i}.ffn.choice"},
+                                   stacked_experts(sparse.num_experts), shared_expert()))
 
 
 def _attention(c: ConfigReader) -> AttentionSpec:

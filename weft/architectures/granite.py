@@ -1,29 +1,74 @@
-"""Granite 3: Llama with multipliers on embeddings, attention scores, residuals and logits."""
+"""Granite 3 and its relatives: Llama with multipliers on embeddings, attention scores, residuals and logits."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from weft.architectures import keys
-from weft.architectures.gguf_names import gguf_names, paired_qk
-from weft.architectures.parts import LLAMA_NAMES, attention, decoder, gated_mlp, rms_norm, rope
+from weft.architectures.gguf_names import Rules, gguf_names, paired_qk
+from weft.architectures.names import NameMap
+from weft.architectures.parts import (
+    LLAMA_NAMES,
+    attention,
+    decoder,
+    gated_mlp,
+    layer_windows,
+    llama_names,
+    pre_norm,
+    rms_norm,
+    rope,
+    sliding_window,
+)
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
-from weft.architectures.spec import BlockSpec, DecoderSpec, EmbeddingSpec
+from weft.architectures.spec import AttentionSpec, DecoderSpec, EmbeddingSpec, MLPSpec, MoESpec
+
+SINKS = {"model.layers.{i}.self_attn.sinks": "blocks.{i}.mixer.sinks"}
 
 
 @architecture("GraniteForCausalLM")
 def granite(c: ConfigReader) -> DecoderSpec:
     """Granite 3. Source: arXiv:2408.13359 (maximal update parametrisation); ibm-granite/granite-3.0-8b-base."""
-    norm = rms_norm(c)
+    ffn = gated_mlp(c, bias=c.bool("mlp_bias", default=False))
+    return granite_decoder(c, granite_mixers(c), ffn, LLAMA_NAMES, gguf=paired_qk(c))
+
+
+@architecture("GraniteSWAForCausalLM")
+def granite_swa(c: ConfigReader) -> DecoderSpec:
+    """Granite with windows and sinks. Source: `granite_swa` of Transformers."""
+    ffn = gated_mlp(c, bias=c.bool("mlp_bias", default=False))
+    return granite_decoder(c, windowed_mixers(c), ffn, llama_names(SINKS), tied=True)
+
+
+def granite_mixers(c: ConfigReader) -> list[AttentionSpec]:
+    """The attention of each layer."""
     bias = c.bool("attention_bias", default=False)
     scale = c.positive_float("attention_multiplier", default=1.0)
-    block = BlockSpec(
-        mixer=attention(c, positions=rope(c), scale=scale, qkv_bias=bias, out_bias=bias),
-        ffn=gated_mlp(c, bias=c.bool("mlp_bias", default=False)),
-        mixer_norm=norm,
-        ffn_norm=norm,
-        residual_scale=c.positive_float("residual_multiplier", default=1.0),
-    )
+    return [attention(c, positions=rope(c), scale=scale, qkv_bias=bias, out_bias=bias)] * keys.num_layers(c)
+
+
+def windowed_mixers(c: ConfigReader) -> list[AttentionSpec]:
+    """The same with sinks, a window in three of four layers, and a base of rope for each layer; 0: no rope."""
+    layers, plain = keys.num_layers(c), granite_mixers(c)
+    windows = layer_windows(c, sliding_window(c, default=128), [layer % 4 != 0 for layer in range(layers)])
+    positions = rope(c)
+    thetas = c.list("layer_rope_theta", default=[positions.theta] * layers)
+    if len(thetas) != layers or not all(theta is None or (isinstance(theta, int | float) and theta >= 0)
+                                        for theta in thetas):
+        raise c.error("layer_rope_theta", thetas, f"a base of at least 0, or null, for each of {layers} layers")
+    return [replace(mixer, sinks=True, positions=replace(positions, theta=float(theta)) if theta else None,
+                    mask=attention(c, positions=None, window=window).mask)
+            for mixer, window, theta in zip(plain, windows, thetas, strict=True)]
+
+
+def granite_decoder(c: ConfigReader, mixers: Sequence[AttentionSpec], ffn: MLPSpec | MoESpec, names: NameMap, *,
+                    tied: bool = False, gguf: Rules | None = None) -> DecoderSpec:
+    """The whole model with its multipliers. tied: the family's default. gguf: its changes; None: no such files."""
+    norm, residual_scale = rms_norm(c), c.positive_float("residual_multiplier", default=1.0)
     embedding = EmbeddingSpec(vocab_size=c.positive("vocab_size"),
                               scale=c.positive_float("embedding_multiplier", default=1.0), scales_given_rows=True)
-    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=LLAMA_NAMES, embedding=embedding,
-                   logit_scale=1.0 / c.positive_float("logits_scaling", default=1.0), gguf=gguf_names(paired_qk(c)))
+    return decoder(c, blocks=[pre_norm(mixer, ffn, norm, residual_scale=residual_scale) for mixer in mixers],
+                   final_norm=norm, names=names, embedding=embedding, tied=tied,
+                   logit_scale=1.0 / c.positive_float("logits_scaling", default=1.0),
+                   gguf=None if gguf is None else gguf_names(gguf))

@@ -25,7 +25,7 @@ def num_layers(c: ConfigReader) -> int:
 
 def num_heads(c: ConfigReader) -> int:
     """H, the number of query heads."""
-    return c.positive("num_attention_heads", "n_head", "n_heads", "num_heads")
+    return c.positive("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads")
 
 
 def num_kv_heads(c: ConfigReader) -> int:

@@ -1,10 +1,20 @@
-"""Llama 1 to 3.x and the many checkpoints that use its class; and two close relatives, Seed-OSS and Arcee."""
+"""Llama 1 to 3.x and the many checkpoints that use its class; and close relatives: Seed-OSS, Arcee and CWM."""
 
 from __future__ import annotations
 
 from weft.architectures import keys
 from weft.architectures.gguf_names import gguf_names, paired_qk
-from weft.architectures.parts import LLAMA_NAMES, attention, decoder, gated_mlp, rms_norm, rope
+from weft.architectures.parts import (
+    LLAMA_NAMES,
+    attention,
+    decoder,
+    gated_mlp,
+    layer_windows,
+    pre_norm,
+    rms_norm,
+    rope,
+    sliding_window,
+)
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec, MLPSpec
@@ -57,3 +67,13 @@ def arcee(c: ConfigReader) -> DecoderSpec:
     )
     return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=LLAMA_NAMES,
                    gguf=gguf_names(paired_qk(c)))
+
+
+@architecture("CwmForCausalLM")
+def cwm(c: ConfigReader) -> DecoderSpec:
+    """Code World Model: Llama with a window in three of four layers. Source: config.json of facebook/cwm."""
+    norm, ffn = rms_norm(c, eps=1e-5), gated_mlp(c, bias=c.bool("mlp_bias", default=False))
+    windows = layer_windows(c, sliding_window(c, default=8192), [i % 4 != 0 for i in range(keys.num_layers(c))])
+    positions = rope(c, theta=1e6)
+    blocks = [pre_norm(attention(c, positions=positions, window=window), ffn, norm) for window in windows]
+    return decoder(c, blocks=blocks, final_norm=norm, names=LLAMA_NAMES)

@@ -19,7 +19,7 @@ from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec
 
-_EXPERTS = {
+MIXTRAL_EXPERTS = {
     "model.layers.{i}.block_sparse_moe.gate": "blocks.{i}.ffn.router",
     "model.layers.{i}.block_sparse_moe.experts.{e}.w1": "blocks.{i}.ffn.experts.{e}.gate",
     "model.layers.{i}.block_sparse_moe.experts.{e}.w3": "blocks.{i}.ffn.experts.{e}.up",
@@ -37,6 +37,6 @@ def mixtral(c: ConfigReader) -> DecoderSpec:
         BlockSpec(mixer=attention(c, positions=positions, window=window), ffn=ffn, mixer_norm=norm, ffn_norm=norm)
         for window in layer_windows(c, sliding_window(c))
     ]
-    return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(_EXPERTS),
+    return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(MIXTRAL_EXPERTS),
                    gguf=gguf_names(paired_qk(c), stacked_experts(ffn.num_experts)),
                    mistral=mistral_names(c, MISTRAL_EXPERTS))

@@ -6,7 +6,7 @@ Part names are called "homes": the places in the model that checkpoint tensors g
     final_norm  head  head.project
     relative  relative.norm                                                       (one table for all blocks)
     blocks.{i}.mixer_norm  .mixer_post_norm  .ffn_norm  .ffn_post_norm
-    blocks.{i}.mixer.q  .k  .v  .o  .q_norm  .k_norm
+    blocks.{i}.mixer.q  .k  .v  .o  .q_norm  .k_norm  .v_norm  .out_norm  .gate  .sinks
     blocks.{i}.cross_norm  .cross.q  .cross.k  .cross.v  .cross.o                 (over an encoder)
     blocks.{i}.mixer.relative  .distance_k  .distance_q                           (positions by distance)
     blocks.{i}.mixer.q  .q_a  .q_a_norm  .q_b  .kv_a  .kv_a_norm  .k_b  .v_b  .o  (MLA)
@@ -15,7 +15,8 @@ Part names are called "homes": the places in the model that checkpoint tensors g
     blocks.{i}.mixer.dt_norm  .b_norm  .c_norm                                    (Mamba, norms of steps)
     blocks.{i}.mixer.b  .x  .c  .conv  .o                                         (short convolution)
     blocks.{i}.mixer.attention.q …  blocks.{i}.mixer.state.in …                   (two mixers side by side)
-    blocks.{i}.ffn.gate  .up  .down                                               (MLP)
+    blocks.{i}.ffn.gate  .up  .down  .inner_norm                                  (MLP)
+    blocks.{i}.ffn.act.alpha_p  .alpha_n  .beta  .eps                             (MLP with xIELU; they end so)
     blocks.{i}.ffn.router  .choice  .experts.{e}.gate  .up  .down                 (MoE)
     blocks.{i}.ffn.shared.gate  .shared.up  .shared.down  .shared_gate            (MoE)
 
@@ -90,7 +91,15 @@ class PairedRows(Part):
 
 @part
 class Stacked(Part):
-    """One target for each entry of the first dimension (GGUF's experts)."""
+    """One target for each entry of the first dimension (experts).
+
+    halves: an entry has the rows of two targets, one after another (an expert's gate and up). interleaved: their rows
+    take turns instead. transposed: the matrices are stored [in, out] (gpt-oss, Llama 4).
+    """
+
+    halves: bool = False
+    interleaved: bool = False
+    transposed: bool = False
 
 
 @part
@@ -114,6 +123,11 @@ class Scaled(Part):
     factors: tuple[float, ...]
     sizes: tuple[int, ...] = ()
     bias_factors: tuple[float, ...] = ()
+
+
+@part
+class VectorAsRow(Part):
+    """A vector stored as a matrix of one row (ERNIE 4.5)."""
 
 
 @part
@@ -144,7 +158,7 @@ class Flattened(Part):
 _AS_IT_IS = Plain()
 
 Layout = (Plain | GroupedQKV | HeadRows | HeadMatrices | PairedRows | Stacked | Shifted | Scaled | SingleRow
-          | ChannelKernels | NegatedExp | Flattened)
+          | VectorAsRow | ChannelKernels | NegatedExp | Flattened)
 
 
 @dataclass(frozen=True, slots=True)

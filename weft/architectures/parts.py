@@ -70,10 +70,11 @@ QWEN_EXPERTS = {
 }
 
 
-def llama_names(changes: Mapping[str, str | tuple[str, ...] | Rule], *, by_row: tuple[str, ...] = ()) -> NameMap:
+def llama_names(changes: Mapping[str, str | tuple[str, ...] | Rule], *, by_row: tuple[str, ...] = (),
+                ignored_prefixes: tuple[str, ...] = ()) -> NameMap:
     """LLAMA_NAMES with some rules added or replaced, which come first."""
     return names(dict(changes) | LLAMA_BLOCK | LLAMA_ENDS | dict(changes), optional_prefix="model.",
-                 ignored=LLAMA_NAMES.ignored, by_row=by_row)
+                 ignored=LLAMA_NAMES.ignored, by_row=by_row, ignored_prefixes=ignored_prefixes)
 
 
 def rms_norm(c: ConfigReader, *, eps: float = 1e-6, offset: float = 0.0, cast_before_weight: bool = True) -> RMSNorm:
@@ -116,18 +117,31 @@ def gated_mlp(c: ConfigReader, *, bias: bool = False, act: str = "hidden_act", d
 def experts(c: ConfigReader, *, expert: MLPSpec, renormalize: bool, per_token: int, shared: MLPSpec | None = None,
             shared_gate: bool = False) -> MoESpec:
     """Routed experts. per_token: the family's default for the number of experts per token."""
-    count = c.positive("num_experts", "num_local_experts", "n_routed_experts")
-    picked = c.positive("num_experts_per_tok", default=per_token)
+    count = c.positive("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+    picked = c.positive("num_experts_per_tok", "moe_k", "moe_topk", default=per_token)
     if picked > count:
         raise c.error("num_experts_per_tok", picked, f"at most num_experts = {count}")
     return MoESpec(num_experts=count, num_experts_per_token=picked, expert=expert, renormalize=renormalize,
                    shared=shared, shared_gate=shared_gate)
 
 
+def pre_norm(mixer: AttentionSpec, ffn: MLPSpec | MoESpec, norm: NormSpec, *, residual_scale: float = 1.0) -> BlockSpec:
+    """The most common block: h += mixer(norm(h)); h += ffn(norm(h))."""
+    return BlockSpec(mixer=mixer, ffn=ffn, mixer_norm=norm, ffn_norm=norm, residual_scale=residual_scale)
+
+
 def is_sparse_layer(c: ConfigReader, layer: int) -> bool:
     """Whether a layer of a Qwen mixture of experts has experts, from `mlp_only_layers` and `decoder_sparse_step`."""
     dense = c.list("mlp_only_layers", default=None) or ()
     return layer not in dense and (layer + 1) % c.positive("decoder_sparse_step", default=1) == 0
+
+
+def full_every(c: ConfigReader, every: int) -> list[bool]:
+    """Whether a layer has a window, [L], in families whose every n-th layer has none. every: the default of n, which
+    `sliding_window_pattern` or `global_attn_every_n_layers` says.
+    """
+    step = c.positive("sliding_window_pattern", "_sliding_window_pattern", "global_attn_every_n_layers", default=every)
+    return [(layer + 1) % step != 0 for layer in range(keys.num_layers(c))]
 
 
 def sliding_window(c: ConfigReader, *, default: int | None = None) -> int | None:
@@ -191,6 +205,6 @@ def decoder(c: ConfigReader, *, blocks: Sequence[BlockSpec], final_norm: NormSpe
 
 __all__ = [
     "LLAMA_BLOCK", "LLAMA_ENDS", "LLAMA_NAMES", "QWEN_EXPERTS", "SANDWICH_NORMS", "attention", "decoder", "experts",
-    "gated_mlp", "is_sparse_layer", "layer_norm", "layer_windows", "llama_names", "qwen_windows", "rms_norm", "rope",
-    "sliding_window",
+    "full_every", "gated_mlp", "is_sparse_layer", "layer_norm", "layer_windows", "llama_names", "pre_norm",
+    "qwen_windows", "rms_norm", "rope", "sliding_window",
 ]

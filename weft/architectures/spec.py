@@ -10,8 +10,15 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Literal
 
-from weft.architectures.attention_spec import AttentionSpec, CrossAttentionSpec, MLASpec, QKNorm
-from weft.architectures.ffn_spec import Activation, MLPSpec, MoESpec
+from weft.architectures.attention_spec import (
+    AttentionSpec,
+    CrossAttentionSpec,
+    MLASpec,
+    OutputGate,
+    QKNorm,
+    QueryScaling,
+)
+from weft.architectures.ffn_spec import XIELU, Activation, ClampedGLU, MLPSpec, MoESpec
 from weft.architectures.names import NameMap
 from weft.architectures.norm_spec import LayerNorm, RMSNorm
 from weft.architectures.pair_spec import PairSpec
@@ -45,11 +52,13 @@ from weft.architectures.state_spec import Mamba2Spec, MambaSpec, ShortConvSpec, 
 from weft.errors import DescriptionError
 
 __all__ = [
+    "XIELU",
     "Activation",
     "Alibi",
     "AttentionSpec",
     "BlockSpec",
     "Causal",
+    "ClampedGLU",
     "ClassifierSpec",
     "CrossAttentionSpec",
     "DecoderSpec",
@@ -76,17 +85,20 @@ __all__ = [
     "NTKAlphaScaling",
     "NTKScaling",
     "NormSpec",
+    "OutputGate",
     "PairSpec",
     "Part",
     "PoolerSpec",
     "ProportionalScaling",
     "QKNorm",
+    "QueryScaling",
     "RMSNorm",
     "RelativeBias",
     "Rope",
     "RopeScaling",
     "SeqPooling",
     "ShortConvSpec",
+    "Sinusoids",
     "SlidingWindow",
     "StateSpec",
     "YarnScaling",
@@ -104,6 +116,7 @@ class BlockSpec(Part):
     parallel: mixer and ffn both read the block's input, h += mixer(mixer_norm(h)) + ffn(ffn_norm(h)); with
     `ffn_norm` None they share mixer_norm's output.
     post_residual: the norms are applied after the residual sum, h = mixer_norm(h + mixer(h)) (OPT 350m).
+    adds_to_normed: the parts' results are added to the norms' results, h = norm(h) + mixer(norm(h)) (some of Bloom).
     ffn None: the block has only a mixer (Mamba). mixer None: the block has only a feed-forward part (Nemotron-H).
     """
 
@@ -118,6 +131,7 @@ class BlockSpec(Part):
     residual_scale: float = 1.0
     cross: CrossAttentionSpec | None = None
     cross_norm: NormSpec | None = None
+    adds_to_normed: bool = False
 
     is_open = True
 
@@ -134,11 +148,22 @@ class LearnedPositions(Part):
 
 
 @part
+class Sinusoids(Part):
+    """A fixed vector for each position p: sin(w * (p + offset)) of E / 2 frequencies w, then their cosines. Frequencies
+    fall from 1 to 1 / 10000.
+
+    offset: as said. Source: arXiv:1706.03762, in Fairseq's order (XGLM).
+    """
+
+    offset: int = 0
+
+
+@part
 class EmbeddingSpec(Part):
     """Token ids to hidden states: tokens[id] * scale, projected to hidden_size, + positions[pos], then norm.
 
-    vocab_size: rows of the table. scale: a factor, rounded to the model's dtype first. positions: trained positions
-    that are added. norm: the last step. embedding_dim: width of the table if it differs from hidden_size (OPT
+    vocab_size: rows of the table. scale: a factor, rounded to the model's dtype first. positions: vectors of
+    positions that are added. norm: the last step. embedding_dim: width of the table if it differs from hidden_size (OPT
     350m); then there is a projection.
     scales_given_rows: prompt embeddings (rows given instead of ids) are scaled too (Granite). False: given rows replace
     tokens[id] * scale (Gemma, whose embedding scales in Transformers). Projection, positions and norm apply to both.
@@ -150,7 +175,7 @@ class EmbeddingSpec(Part):
 
     vocab_size: int
     scale: float = 1.0
-    positions: LearnedPositions | None = None
+    positions: LearnedPositions | Sinusoids | None = None
     norm: NormSpec | None = None
     embedding_dim: int | None = None
     scales_given_rows: bool = False

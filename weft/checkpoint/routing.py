@@ -28,6 +28,7 @@ from weft.architectures.names import (
     Shifted,
     SingleRow,
     Stacked,
+    VectorAsRow,
 )
 from weft.ops.quantized import QuantizedWeight
 
@@ -65,11 +66,11 @@ class Router:
         if name.startswith(self._ignored_prefixes):
             return None
         for full in self._spellings(name):
-            stem, suffix = split_suffix(full)
-            for rule in self._rules.get(_mark(stem), ()):
-                numbers = _match(rule.source, stem)
-                if numbers is not None:
-                    return Route(tuple(_fill(target, numbers) + suffix for target in rule.targets), rule.layout)
+            for stem, suffix in ((full, ""), split_suffix(full)):      # a source may include the suffix
+                for rule in self._rules.get(_mark(stem), ()):
+                    numbers = _match(rule.source, stem)
+                    if numbers is not None:
+                        return Route(tuple(_fill(target, numbers) + suffix for target in rule.targets), rule.layout)
         return None
 
     def is_ignored(self, name: str) -> bool:
@@ -125,13 +126,15 @@ def take_apart(layout: Layout, tensor: Tensor, num_rows: Sequence[int]) -> list[
         case PairedRows(num_heads=num_heads):
             return [_halves(tensor, num_heads)]
         case Stacked():
-            return _entries(tensor, len(num_rows))
+            return _entries(layout, tensor, len(num_rows))
         case Shifted(by=by):
             return [tensor - by]
         case Scaled():
             return [_scaled(layout, tensor)]
         case SingleRow():
             return [tensor.unsqueeze(0)] if tensor.dim() == 1 else [tensor]
+        case VectorAsRow():
+            return [tensor.squeeze(0)] if tensor.dim() == 2 else [tensor]
         case ChannelKernels():
             return [tensor.squeeze(1)] if tensor.dim() == 3 else [tensor]
         case NegatedExp(is_vector=is_vector):
@@ -150,13 +153,18 @@ def put_together(layout: Layout, parts: Sequence[Tensor]) -> Tensor:
             return torch.cat([part.unflatten(0, (count, -1)) for part in parts], dim=1).flatten(0, 1)
         case ChannelKernels():
             return parts[0].unsqueeze(1) if parts[0].dim() == 2 else parts[0]
+        case VectorAsRow():
+            return parts[0].unsqueeze(0)
+        case Stacked():
+            return _stack(layout, parts)
         case _:
             raise ValueError(f"{type(layout).__name__} is a layout of other files than Hugging Face's")
 
 
 def has_rows(layout: Layout) -> bool:
     """Whether a layout only divides and reorders rows, so that it also works for rows of integer codes."""
-    changes_more = isinstance(layout, Shifted | Scaled | SingleRow | ChannelKernels | NegatedExp | Flattened)
+    changes_more = isinstance(layout, Shifted | Scaled | SingleRow | VectorAsRow | ChannelKernels | NegatedExp
+                              | Flattened)
     return not changes_more and not getattr(layout, "transposed", False)
 
 
@@ -224,10 +232,28 @@ def _scaled(layout: Scaled, tensor: Tensor) -> Tensor:
     return torch.cat([part * factor for part, factor in zip(tensor.split(sizes), factors, strict=True)])
 
 
-def _entries(tensor: Tensor, count: int) -> list[Tensor]:
-    if tensor.dim() == 0 or tensor.shape[0] != count:
-        raise ValueError(f"{'scalar' if tensor.dim() == 0 else tensor.shape[0]} entries, the model has {count}")
-    return list(tensor.unbind(0))
+def _entries(layout: Stacked, tensor: Tensor, count: int) -> list[Tensor]:
+    """The matrices (or vectors) of all experts; with halves gate and up of the first, then of the second …"""
+    entries = count // 2 if layout.halves else count
+    if tensor.dim() == 0 or tensor.shape[0] != entries:
+        raise ValueError(f"{'scalar' if tensor.dim() == 0 else tensor.shape[0]} entries, the model has {entries}")
+    if layout.transposed and tensor.dim() == 3:
+        tensor = tensor.transpose(1, 2)
+    if not layout.halves:
+        return list(tensor.unbind(0))
+    if tensor.dim() < 2 or tensor.shape[1] % 2:
+        raise ValueError("each entry must have the rows of two matrices")
+    rows = tensor.unflatten(1, (-1, 2)).transpose(1, 2) if layout.interleaved else tensor.unflatten(1, (2, -1))
+    return list(rows.flatten(0, 1).unbind(0))
+
+
+def _stack(layout: Stacked, parts: Sequence[Tensor]) -> Tensor:
+    """The tensor that `_entries` takes apart."""
+    whole = torch.stack(list(parts))
+    if layout.halves:
+        rows = whole.unflatten(0, (-1, 2))                                                        # [X, 2, F, ...]
+        whole = (rows.transpose(1, 2) if layout.interleaved else rows).flatten(1, 2)
+    return whole.transpose(1, 2).contiguous() if layout.transposed and whole.dim() == 3 else whole
 
 
 def _mark(name: str) -> str:

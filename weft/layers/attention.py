@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from weft.architectures.spec import Alibi, AttentionSpec, Disentangled, MLASpec, QKNorm, RelativeBias, Rope
-from weft.cache.masks import CAUSAL, Bidirectional
+from weft.cache.masks import CAUSAL, Bidirectional, Chunked
 from weft.layers.context import LayerContext
+from weft.layers.head_steps import HeadSteps, has_head_steps
 from weft.layers.layer import NOT_FINISHED, Home, Layer
 from weft.layers.linear import Linear
 from weft.layers.norm import Norm, norm_options
@@ -33,16 +34,20 @@ class SelfAttention(Layer):
         self.heads, queries, keys = heads, heads.times(spec.head_dim), kv_heads.times(spec.head_dim)
         self.qkv = Linear(hidden_size, {"q": queries, "k": keys, "v": keys}, bias=spec.qkv_bias, context=context)
         self.out = Linear(queries, {"o": hidden_size}, bias=spec.out_bias, context=context)
-        self.q_norm = _qk_norm(spec.qk_norm, heads, spec.head_dim, context)
-        self.k_norm = _qk_norm(spec.qk_norm, kv_heads, spec.head_dim, context)
+        early = None if spec.qk_norm is None or spec.qk_norm.after_rotation else spec.qk_norm
+        self.q_norm = _qk_norm(early, heads, spec.head_dim, context)
+        self.k_norm = _qk_norm(early, kv_heads, spec.head_dim, context)
+        self.steps = HeadSteps(spec, hidden_size, heads, kv_heads, context=context) if has_head_steps(spec) else None
+        self.sinks = self.parameter(len(heads), context=exact_sums(context)) if spec.sinks else None
         self.relative = _own_table(spec, heads, context)
         self.distance_k, self.distance_q = _distance_projections(spec, hidden_size, queries, context)
         self.qk_choice = choose_qk(_qk_case(spec, context))
         self.transform_qk: Callable[..., None] = NOT_FINISHED   # its pass over q and k, with the norms' weights
         self.paged = PagedAttention(
             num_heads=spec.num_heads, num_kv_heads=spec.num_kv_heads, head_dim=spec.head_dim, window=spec.window,
-            mask=spec.mask if isinstance(spec.mask, Bidirectional) else CAUSAL,
+            mask=spec.mask if isinstance(spec.mask, Bidirectional | Chunked) else CAUSAL,
             params=AttentionParams(scale=spec.scale, softcap=spec.softcap, alibi=_alibi(spec, heads),
+                                   sinks=None if self.sinks is None else self.sinks.data,
                                    relative=_terms_to_come(spec)), context=context, is_checked=False)
         self.scratch = context.scratch
 
@@ -60,18 +65,20 @@ class SelfAttention(Layer):
         heads, kv_heads = spec.num_heads, spec.num_kv_heads
         qkv = self.qkv(x).view(-1, heads + 2 * kv_heads, spec.head_dim)                # [T, H + 2 Hkv, D]
         self.transform_qk(qkv, angles)
+        if self.steps is not None:
+            self.steps.before(qkv, step)
         q, k, v = qkv.split_with_sizes((heads, kv_heads, kv_heads), dim=1)
         out = self.scratch.take("attended", q.shape[0], heads * spec.head_dim, q.dtype)
-        out = self.paged(q, k, v, step, out.view(q.shape))
-        return out.reshape(-1, heads * spec.head_dim)
+        out = self.paged(q, k, v, step, out.view(q.shape)).reshape(-1, heads * spec.head_dim)
+        return out if self.steps is None else self.steps.after(out, x)
 
     def finish_loading(self) -> None:
         """Give the weights of q's and k's norms to their kernel."""
-        if self.spec.qk_norm is not None and self.spec.qk_norm.scope == "all" and not self.heads.is_whole:
+        if self.q_norm is not None and self.spec.qk_norm.scope == "all" and not self.heads.is_whole:
             self.transform_qk = self._refuse
             return
         q, k = self.q_norm, self.k_norm
-        norms = () if q is None or k is None else (q.weight, k.weight, q.bias, k.bias)
+        norms = () if q is None or k is None else (_weight(q), _weight(k), q.bias, k.bias)
         self.transform_qk = self.qk_choice.prepare(*(None if p is None else p.data for p in norms))
 
     def prepare(self, shared: BiasTable | VectorTable | None, max_model_len: int) -> None:
@@ -90,7 +97,7 @@ class SelfAttention(Layer):
         elif isinstance(positions, Alibi) and isinstance(self.spec.mask, Bidirectional):
             slopes = alibi_slopes(self.heads.size, positions.max_bias)[self.heads.entries]
             params = replace(params, bias_by_distance=alibi_by_distance(slopes, positions.scale, max_model_len))
-        self.paged.params = params
+        self.paged.params = params if self.sinks is None else replace(params, sinks=self.sinks.data)
 
     def _terms(self, positions: Disentangled, vectors: Tensor) -> RelativeTerms:
         """The table's vectors [N, E] as keys and queries of this block's heads."""
@@ -127,7 +134,11 @@ class SelfAttention(Layer):
             norm = getattr(self, name)
             if norm is not None:
                 homes |= {f"{name}.{home}": view for home, view in norm.homes().items()}
-        return homes
+        return homes if self.steps is None else homes | self.steps.homes()
+
+    def own_homes(self) -> dict[str, Home]:
+        """As Layer: the sinks."""
+        return {} if self.sinks is None else {"sinks": Home(self.sinks.data, self, "sinks", self.heads)}
 
 
 def heads_bytes(spec: AttentionSpec | MLASpec, dtype: torch.dtype, native: bool) -> int:
@@ -135,6 +146,16 @@ def heads_bytes(spec: AttentionSpec | MLASpec, dtype: torch.dtype, native: bool)
     heads = spec.num_heads * spec.head_dim
     qkv = heads + 2 * spec.num_kv_heads * spec.head_dim
     return (2 * qkv + heads if native else 3 * qkv) * dtype.itemsize
+
+
+def exact_sums(context: LayerContext) -> LayerContext:
+    """The context of vectors that are float32 whatever the model's dtype: attention's logits are."""
+    return replace(context, dtype=torch.float32)
+
+
+def _weight(norm: Norm) -> Tensor:
+    """A norm's weight; ones where it has none, as the kernel takes no weight for no norm."""
+    return norm.weight.data if norm.weight is not None else torch.ones(norm.sizes)
 
 
 def _qk_norm(spec: QKNorm | None, heads: Span, head_dim: int, context: LayerContext) -> Norm | None:
@@ -148,11 +169,11 @@ def _qk_norm(spec: QKNorm | None, heads: Span, head_dim: int, context: LayerCont
 
 def _qk_case(spec: AttentionSpec, context: LayerContext) -> QKCase:
     rope = spec.positions if isinstance(spec.positions, Rope) else None
+    early = None if spec.qk_norm is None or spec.qk_norm.after_rotation else spec.qk_norm
     return QKCase(
         device=context.device, dtype=context.dtype, num_heads=spec.num_heads, num_kv_heads=spec.num_kv_heads,
         head_dim=spec.head_dim, clip=spec.clip, isa=context.isa,
-        norm=norm_options(spec.qk_norm.norm) if spec.qk_norm else None,
-        scope=spec.qk_norm.scope if spec.qk_norm else "head",
+        norm=norm_options(early.norm) if early else None, scope=early.scope if early else "head",
         half=rope.rotary_dim // 2 if rope else 0, interleaved=rope.interleaved if rope else False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weft.architectures.spec import EmbeddingSpec, HeadSpec
+from weft.architectures.spec import EmbeddingSpec, HeadSpec, LearnedPositions, Sinusoids
 from weft.errors import DescriptionError
 from weft.layers.context import LayerContext
 from weft.layers.layer import NOT_FINISHED, Home, Layer
@@ -42,7 +43,8 @@ class Embedding(Layer):
         self.codes: QuantizedWeight | None = None
         self.project = _projection(width, hidden_size, context, spec.projects_last)
         added = width if spec.projects_last else hidden_size
-        rows = spec.positions.num_positions + spec.positions.offset if spec.positions else 0
+        learned = spec.positions if isinstance(spec.positions, LearnedPositions) else None
+        rows = learned.num_positions + learned.offset if learned else 0
         self.positions = self.parameter(rows, added, context=context) if rows else None
         self.token_types = self.parameter(spec.token_types, added, context=context) if spec.token_types else None
         self.norm = optional_norm(spec.norm, added, context=context)
@@ -65,6 +67,8 @@ class Embedding(Layer):
             hidden = hidden + rows
         if self.positions is not None and self.spec.positions is not None and self.vocabulary.is_first:
             hidden = hidden + F.embedding(positions + self.spec.positions.offset, self.positions)
+        if isinstance(self.spec.positions, Sinusoids) and self.vocabulary.is_first:
+            hidden = hidden + sinusoids(positions + self.spec.positions.offset, hidden.shape[1]).to(hidden.dtype)
         hidden = hidden if self.norm is None else self.norm(hidden)
         return self.project(hidden).clone() if self.project is not None and self.spec.projects_last else hidden
 
@@ -224,6 +228,14 @@ class Head(Layer):
 def table_bytes(case: LinearCase, row: QuantizedWeight | None) -> int:
     """Bytes of the matrix of an embedding or a head. row: one row of its codes; None where the matrix is floats."""
     return product_bytes(case, None if row is None else row.weight_only())
+
+
+def sinusoids(positions: Tensor, width: int) -> Tensor:
+    """[T, width] float32 of positions [T], as Sinusoids says; an odd width ends with a zero."""
+    half = width // 2
+    frequencies = torch.exp(torch.arange(half, dtype=torch.float32) * -(math.log(10000.0) / (half - 1)))
+    angles = torch.outer(positions.float(), frequencies)
+    return F.pad(torch.cat((angles.sin(), angles.cos()), dim=1), (0, width % 2))
 
 
 def _projection(from_width: int, to_width: int, context: LayerContext, is_last: bool = False) -> Linear | None:

@@ -6,14 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from weft.architectures.spec import MLPSpec, MoESpec
+from weft.architectures.spec import XIELU, ClampedGLU, MLPSpec, MoESpec
 from weft.layers.context import LayerContext
-from weft.layers.layer import NOT_FINISHED, Home, Layer
+from weft.layers.layer import NOT_FINISHED, Home, Layer, add_to, filter_none
 from weft.layers.linear import Linear, linear_case, shape_only
+from weft.layers.norm import optional_norm
+from weft.layers.shard import needs_sums
+from weft.ops import activation
 from weft.ops.linear import product_bytes
-from weft.ops.moe import MoECase, Routing, choose_moe
+from weft.ops.moe import Biases, MoECase, Routed, Routing, choose_moe
 from weft.ops.quantized import QuantizedWeight, stacked
 
 
@@ -28,12 +32,20 @@ class MLP(Layer):
         size = context.divided("intermediate_size", spec.intermediate_size)
         self.spec = replace(spec, intermediate_size=len(size))
         parts = {"gate": size, "up": size} if spec.gated else {"up": size}
-        self.up = Linear(hidden_size, parts, bias=spec.bias, context=context, act=spec.act, gated=spec.gated)
+        act = spec.act if isinstance(spec.act, str) else None              # in the product's epilogue, else in torch
+        gated = spec.gated and act is not None
+        self.up = Linear(hidden_size, parts, bias=spec.bias, context=context, act=act, gated=gated)
+        self.act = None if act else _own_act(spec, context)
+        self.inner_norm = optional_norm(spec.inner_norm, len(size), context=context)
+        if self.inner_norm is not None and not size.is_whole:
+            raise needs_sums("inner_norm", size)
         self.down = Linear(size, {"down": hidden_size}, bias=spec.bias or spec.down_bias, context=context)
 
     def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
         """[T, E] -> [T, E]; with a residual, which may be x, residual += alpha * that, and it is returned."""
-        return self.down(self.up(x), residual, alpha)
+        inner = self.up(x)
+        inner = inner if self.act is None else self.act(inner)
+        return self.down(inner if self.inner_norm is None else self.inner_norm(inner), residual, alpha)
 
     def token_bytes(self, native: bool) -> int:
         """As Layer."""
@@ -41,7 +53,36 @@ class MLP(Layer):
         return columns * self.spec.intermediate_size * self.down.epilogue.out_dtype.itemsize
 
     def homes(self) -> dict[str, Home]:
-        return self.own_homes() | self.up.homes() | self.down.homes()
+        homes = self.own_homes() | self.up.homes() | self.down.homes()
+        for name, part in (("act", self.act), ("inner_norm", self.inner_norm)):
+            homes |= {f"{name}.{home}": view for home, view in part.homes().items()} if isinstance(part, Layer) else {}
+        return homes
+
+
+class TrainedXIELU(Layer):
+    """XIELU with its four numbers."""
+
+    def __init__(self, *, context: LayerContext) -> None:
+        super().__init__()
+        self.alpha_p, self.alpha_n = (self.parameter(1, context=context) for _ in range(2))
+        self.beta, self.eps = (self.parameter(context=context) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, F] -> [T, F]."""
+        above = F.softplus(self.alpha_p) * x * x
+        below = (torch.expm1(torch.minimum(x, self.eps)) - x) * (self.beta + F.softplus(self.alpha_n))
+        return torch.where(x > 0, above, below) + self.beta * x
+
+
+def _own_act(spec: MLPSpec, context: LayerContext) -> Callable[[Tensor], Tensor]:
+    """An activation, or gate, that is no name."""
+    if isinstance(spec.act, ClampedGLU):
+        return _gate_of(spec.act)
+    return TrainedXIELU(context=context)
+
+
+def _gate_of(act: ClampedGLU) -> activation.ClampedGLU:
+    return activation.ClampedGLU(limit=act.limit, alpha=act.alpha, up_offset=act.up_offset)
 
 
 class MoE(Layer):
@@ -56,21 +97,28 @@ class MoE(Layer):
         self.columns = context.divided("intermediate_size of an expert", spec.expert.intermediate_size)
         size = len(self.columns)
         exact = context.exact()        # a router is small, and its choice must be exact
-        self.router = Linear(hidden_size, {"router": spec.num_experts}, bias=False, context=exact)
+        choices = spec.num_experts + spec.zero_experts
+        self.router = Linear(hidden_size, {"router": choices}, bias=spec.router_bias, context=exact)
         self.gate_up = self.parameter(spec.num_experts, 2 * size, hidden_size, context=context)
         self.down = self.parameter(spec.num_experts, hidden_size, size, context=context)
+        has_bias, self.gate_up_bias, self.down_bias = spec.expert.bias, None, None
+        if has_bias:
+            self.gate_up_bias = self.parameter(spec.num_experts, 2 * size, context=context)
+            self.down_bias = self.parameter(spec.num_experts, hidden_size, context=context)
         self.shared = MLP(spec.shared, hidden_size, context=context) if spec.shared else None
         self.spec = spec = replace(spec, expert=replace(spec.expert, intermediate_size=size),
                                    shared=None if self.shared is None else self.shared.spec)
         self.choice_bias = None
         if spec.choice_bias:                                   # float32: bfloat16 would round experts alike
-            self.choice_bias = self.parameter(spec.num_experts, context=replace(context, dtype=torch.float32))
+            self.choice_bias = self.parameter(choices, context=replace(context, dtype=torch.float32))
         gate = {"shared_gate": 1}
         self.shared_gate = Linear(hidden_size, gate, bias=False, context=exact) if spec.shared_gate else None
-        exact_input = context.weight_only()
+        exact_input, act = context.weight_only(), spec.expert.act
+        assert not isinstance(act, XIELU), "an expert has a gate"
+        self.act = act if isinstance(act, str) else _gate_of(act)
         self.choice = choose_moe(MoECase(
             device=context.device, dtype=context.dtype, hidden_size=hidden_size, intermediate_size=size,
-            act=spec.expert.act, isa=context.isa, quantization=exact_input.quantization,
+            act=self.act, has_bias=has_bias, isa=context.isa, quantization=exact_input.quantization,
             activation_dtype=context.activation_dtype, nodes=context.nodes))
         self.gate_up_case = linear_case(exact_input, hidden_size, 2 * size)               # of one expert's products
         self.down_case = linear_case(exact_input, size, hidden_size)
@@ -83,28 +131,60 @@ class MoE(Layer):
         """[T, E] -> [T, E]; with a residual, which may be x, residual += alpha * that, and it is returned."""
         if residual is x:
             x = x.clone()                                     # the shared expert adds to x before the experts read it
-        logits, scale = self.router(x), self.spec.scale
+        logits, scale, experts = self.router(x), self.spec.scale, self.experts
+        if self.spec.zero_experts:
+            experts = self._with_zero_experts
+        elif self.spec.scales_input:
+            experts = self._of_weighted_inputs
         if self.shared_gate is not None and self.shared is not None:
-            out = self.experts(x, logits, self.shared(x) * torch.sigmoid(self.shared_gate(x)), scale)
+            out = experts(x, logits, self.shared(x) * torch.sigmoid(self.shared_gate(x)), scale)
             return out if residual is None else residual.add_(out, alpha=alpha)
         if self.shared is not None:
             residual = self.shared(x, residual, alpha)
         if residual is not None:
-            return self.experts(x, logits, residual, alpha * scale)
-        out = self.experts(x, logits)
+            return experts(x, logits, residual, alpha * scale)
+        out = experts(x, logits)
         return out if scale == 1 else out.mul_(scale)
+
+    def _with_zero_experts(self, x: Tensor, logits: Tensor, residual: Tensor | None = None,
+                           alpha: float = 1.0) -> Tensor:
+        """As the kernel's mixture. Those that return their input are no matrices: their weights multiply x."""
+        weights, chosen = self.routing.route(logits)
+        is_zero = chosen >= self.spec.num_experts
+        copied = x * (weights * is_zero).sum(dim=-1, keepdim=True).to(x.dtype)
+        out = self.experts(x, Routed(weights.masked_fill(is_zero, 0), chosen.masked_fill(is_zero, 0)), copied)
+        return add_to(residual, out, alpha)
+
+    def _of_weighted_inputs(self, x: Tensor, logits: Tensor, residual: Tensor | None = None,
+                            alpha: float = 1.0) -> Tensor:
+        """As the kernel's mixture, of a row for each token and expert, whose weight is in it already."""
+        weights, chosen = self.routing.route(logits)
+        top = chosen.shape[1]
+        rows = x.repeat_interleave(top, dim=0) * weights.reshape(-1, 1).to(x.dtype)
+        ones = torch.ones(len(rows), 1)
+        out = self.experts(rows, Routed(ones, chosen.reshape(-1, 1))).view(-1, top, x.shape[1]).sum(dim=1)
+        return add_to(residual, out, alpha)
 
     def finish_loading(self) -> None:
         """Give the experts' matrices to the kernel: the homes are no longer valid."""
         spec = self.spec
         self.routing = Routing(
-            top_k=spec.num_experts_per_token, renormalize=spec.renormalize, act=spec.expert.act, scores=spec.scores,
+            top_k=spec.num_experts_per_token, renormalize=spec.renormalize, act=self.act, scores=spec.scores,
+            jitter=spec.jitter,
             num_groups=spec.num_groups, groups_per_token=spec.groups_per_token, group_best=spec.group_best,
             choice_bias=None if self.choice_bias is None else self.choice_bias.data)
         gate_up, down = (experts_with_codes(weight.data, self._codes_of(names, self.codes))
                          for weight, names in ((self.gate_up, ("gate", "up")), (self.down, ("down",))))
-        self.experts = self.choice.prepare(gate_up, down, self.routing)
+        routing = replace(self.routing, top_k=1) if spec.scales_input else self.routing
+        self.experts = self.choice.prepare(gate_up, down, routing, self._biases())
         self.gate_up, self.down, self.codes = shape_only(self.gate_up), shape_only(self.down), {}
+
+    def _biases(self) -> Biases | None:
+        """Of all experts. What sums over shards has once, the first adds."""
+        if self.gate_up_bias is None or self.down_bias is None:
+            return None
+        down = self.down_bias.data if self.columns.is_first else torch.zeros_like(self.down_bias)
+        return Biases(self.gate_up_bias.data, down)
 
     def take(self, part: str, weight: QuantizedWeight) -> None:
         """As Layer."""
@@ -125,13 +205,17 @@ class MoE(Layer):
                                       ("down", down, {"columns": span})):
                 part = f"experts.{expert}.{name}.weight"
                 homes[part] = Home(view, self, part, **spans)
+        if self.gate_up_bias is not None and self.down_bias is not None:
+            for expert, (both, down) in enumerate(zip(self.gate_up_bias.data, self.down_bias.data, strict=True)):
+                for name, view, rows in (("gate", both[:size], span), ("up", both[size:], span), ("down", down, None)):
+                    homes[f"experts.{expert}.{name}.bias"] = Home(view, self, f"experts.{expert}.{name}.bias", rows)
         if self.choice_bias is not None:
             homes["choice.bias"] = Home(self.choice_bias.data, self, "choice.bias")
         return homes
 
     def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
         """As Layer. All experts of a layer are codes of one format, or all become floats."""
-        total = 0 if self.choice_bias is None else self.plain_bytes(self.choice_bias)
+        total = sum(map(self.plain_bytes, filter_none((self.choice_bias, self.gate_up_bias, self.down_bias))))
         for case, parameter, names in ((self.gate_up_case, self.gate_up, ("gate", "up")),
                                        (self.down_case, self.down, ("down",))):
             if not self.is_native:

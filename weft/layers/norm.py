@@ -29,11 +29,10 @@ class Norm(Layer):
                  role: str | None = None) -> None:
         super().__init__()
         spans = [Span.of(size) for size in shape]
-        self.rows, sizes = spans[0], [len(span) for span in spans]
-        has_weight = isinstance(spec, RMSNorm) or spec.has_weight
+        self.rows, self.sizes = spans[0], [len(span) for span in spans]
         has_bias = isinstance(spec, LayerNorm) and spec.has_bias
-        self.weight = self.parameter(*sizes, context=context) if has_weight else None
-        self.bias = self.parameter(*sizes, context=context) if has_bias else None
+        self.weight = self.parameter(*self.sizes, context=context) if spec.has_weight else None
+        self.bias = self.parameter(*self.sizes, context=context) if has_bias else None
         self.options, self.scratch, self.role, self.dtype = norm_options(spec), context.scratch, role, context.dtype
         self.choice = choose_norm(NormCase(device=context.device, dtype=context.dtype, options=self.options,
                                            isa=context.isa))
@@ -60,7 +59,7 @@ class Norm(Layer):
 def norm_options(spec: RMSNorm | LayerNorm) -> NormOptions:
     """A spec's norm as operators know it."""
     if isinstance(spec, LayerNorm):
-        return NormOptions(centred=True, eps=spec.eps)
+        return NormOptions(centred=True, eps=spec.eps, offset=spec.offset)
     return NormOptions(centred=False, eps=spec.eps, offset=spec.offset, cast_before_weight=spec.cast_before_weight)
 
 

@@ -93,16 +93,24 @@ class Block(Layer):
 
     def _mixed(self, mixer: Mixer, hidden: Tensor, step: Step, angles: tuple[Tensor, Tensor] | None) -> Tensor:
         alpha = self.spec.residual_scale
+        x = self._before(self.mixer_norm, hidden)
         if self.mixer_post_norm is None:
-            hidden = mixer(_norm(self.mixer_norm, hidden), step, angles, hidden, alpha)
+            hidden = mixer(x, step, angles, hidden, alpha)
             return hidden if self.cross is None else self.cross(_norm(self.cross_norm, hidden), step, hidden)
-        return self.mixer_post_norm(mixer(_norm(self.mixer_norm, hidden), step, angles), hidden, alpha)
+        return self.mixer_post_norm(mixer(x, step, angles), hidden, alpha)
 
     def _fed(self, ffn: Ffn, hidden: Tensor) -> Tensor:
-        alpha = self.spec.residual_scale
+        alpha, x = self.spec.residual_scale, self._before(self.ffn_norm, hidden)
         if self.ffn_post_norm is None:
-            return ffn(_norm(self.ffn_norm, hidden), hidden, alpha)
-        return self.ffn_post_norm(ffn(_norm(self.ffn_norm, hidden)), hidden, alpha)
+            return ffn(x, hidden, alpha)
+        return self.ffn_post_norm(ffn(x), hidden, alpha)
+
+    def _before(self, norm: nn.Module | None, hidden: Tensor) -> Tensor:
+        """What a part reads. With `adds_to_normed`, `hidden` itself becomes the norm's result."""
+        x = _norm(norm, hidden)
+        if self.spec.adds_to_normed:
+            hidden.copy_(x)
+        return x
 
     def _parallel(self, hidden: Tensor, step: Step, angles: tuple[Tensor, Tensor] | None) -> Tensor:
         assert self.mixer is not None and self.ffn is not None, "two parts are in parallel"

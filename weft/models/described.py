@@ -48,7 +48,7 @@ class DescribedStack:
         module.refuse_homeless()
         self.caches = module.caches()
         self.num_token_types = spec.embedding.token_types
-        self.num_positions = None if spec.embedding.positions is None else spec.embedding.positions.num_positions
+        self.num_positions = getattr(spec.embedding.positions, "num_positions", None)
 
     def names(self) -> NameMap:
         """From the checkpoint's names to homes."""

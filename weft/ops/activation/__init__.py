@@ -52,12 +52,31 @@ def activation(name: str):
     return ACTIVATIONS[name]
 
 
+@dataclass(frozen=True, slots=True)
+class ClampedGLU:
+    """[..., 2F] -> [..., F]: gate * sigmoid(alpha * gate) * (up + up_offset) of the two halves, gate first; gate is at
+    most `limit`, up is from -limit to limit (gpt-oss, arXiv:2508.10925).
+    """
+
+    limit: float
+    alpha: float = 1.0
+    up_offset: float = 0.0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """As said."""
+        gate, up = x.chunk(2, dim=-1)
+        gate, up = gate.clamp(max=self.limit), up.clamp(-self.limit, self.limit)
+        return (up + self.up_offset) * (gate * torch.sigmoid(gate * self.alpha))
+
+
 # Gates that are no activation of one half times the other half.
 GATES: dict[str, Callable[[Tensor], Tensor]] = {"swigluoai": swigluoai}
 
 
-def gate(name: str) -> Callable[[Tensor], Tensor]:
+def gate(name: str | ClampedGLU) -> Callable[[Tensor], Tensor]:
     """The function [..., 2F] -> [..., F] of a gated activation. ConfigError for an unknown name."""
+    if isinstance(name, ClampedGLU):
+        return name
     return GATES[name] if name in GATES else partial(_torch, activation(name), True)
 
 

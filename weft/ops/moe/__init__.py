@@ -11,6 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from weft.ops.activation import ClampedGLU
 from weft.ops.activation.cpu import ACTS
 from weft.ops.kernel import Choice, Kernel, choose, never
 from weft.ops.linear.cpu import refuses_quantized
@@ -29,14 +30,14 @@ __all__ = ["Biases", "MoECase", "Routed", "Routing", "choose_moe"]
 class MoECase:
     """The properties that decide which kernel a mixture-of-experts layer can run. Fields as in LinearCase.
 
-    has_bias: the experts' products have biases.
+    act: a name of ops/activation, or a gate with numbers of its own. has_bias: the experts' products have biases.
     """
 
     device: str
     dtype: torch.dtype
     hidden_size: int
     intermediate_size: int
-    act: str
+    act: str | ClampedGLU
     has_bias: bool = False
     isa: str = "reference"
     quantization: str | None = None

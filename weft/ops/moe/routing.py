@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from weft.ops.activation import ClampedGLU
+
 _LEAST = 1e-20      # added to a sum of weights, because a sum of sigmoids may be 0
 
 
@@ -41,7 +43,7 @@ class Routing:
     """A token takes the `top_k` experts with the largest scores; `renormalize` rescales their weights to the sum 1.
 
     act: the experts' activation, a name of ops/activation.
-    scores: "softmax" over all experts, or "sigmoid" of each.
+    scores: "softmax" over all experts, "sigmoid" of each, or "sparsemixer" (see `sparsemixer`). jitter: of the last.
     num_groups: experts form equal groups, and a token takes experts of its `groups_per_token` best groups only. A group
         is ranked by the sum of its `group_best` largest scores.
     choice_bias: [X] float32, added to the scores for the choice only, not for the weights.
@@ -50,8 +52,9 @@ class Routing:
 
     top_k: int
     renormalize: bool
-    act: str
+    act: str | ClampedGLU
     scores: str = "softmax"
+    jitter: float = 0.0
     num_groups: int = 1
     groups_per_token: int = 1
     group_best: int = 1
@@ -66,6 +69,8 @@ class Routing:
         """router_logits [T, X] -> each token's experts. What is routed already stays as it is."""
         if isinstance(router_logits, Routed):
             return router_logits
+        if self.scores == "sparsemixer":
+            return sparsemixer(router_logits.float(), self.jitter)
         scores = SCORES[self.scores](router_logits.float())
         choice = scores if self.choice_bias is None else scores + self.choice_bias
         experts = self._best_groups(choice).topk(self.top_k, dim=-1).indices
@@ -81,3 +86,19 @@ class Routing:
         best = quality.topk(self.groups_per_token, dim=-1).indices
         is_best = torch.zeros_like(quality, dtype=torch.bool).scatter_(-1, best, True)
         return grouped.masked_fill(~is_best.unsqueeze(-1), -torch.inf).flatten(-2)
+
+
+def sparsemixer(logits: Tensor, jitter: float) -> Routed:
+    """Two experts for each row of logits [T, X]: the best, then the best of the others.
+
+    An expert's weight is its softmax over the logits that lie at most 2 * jitter below it, relative to the larger
+    magnitude; the first is not among the second's. Source: arXiv:2409.12136, Phi-3.5 MoE.
+    """
+    picked, weights, left = [], [], logits
+    for _ in range(2):
+        best, expert = left.max(dim=-1, keepdim=True)
+        far = (best - logits) / logits.abs().clamp(min=best) > 2 * jitter
+        weights.append(left.masked_fill(far, -torch.inf).softmax(dim=-1).gather(-1, expert))
+        picked.append(expert)
+        left = left.scatter(-1, expert, -torch.inf)
+    return Routed(torch.cat(weights, dim=-1), torch.cat(picked, dim=-1))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class NormOptions:
     """RMSNorm, or LayerNorm when `centred`.
 
-    eps: added to the variance. offset: added to the stored weight (Gemma stores its weights minus one).
+    eps: added to the variance. offset: added to the stored weight (Gemma and Nemotron store their weights minus one).
     cast_before_weight: the normalised x is rounded to x's dtype before the weight multiplies it (Llama), else after it
         (Gemma).
     """

@@ -32,7 +32,7 @@ class ReferenceNorm:
         """[..., N] -> [..., N]."""
         o = self.options
         if o.centred:
-            return layer_norm(x, self.weight, self.bias, o.eps)
+            return layer_norm(x, self.weight, self.bias, o.eps, o.offset)
         return rms_norm(x, self.weight, o.eps, o.offset, o.cast_before_weight)
 
 
@@ -53,13 +53,13 @@ def rms_norm(x: Tensor, weight: Tensor | None, eps: float, offset: float, cast_b
     return (wide * (offset + weight.float())).to(x.dtype)
 
 
-def layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    """(x - mean) / sqrt(var + eps) * weight + bias over the last dimension. Source: arXiv:1607.06450."""
+def layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, offset: float = 0.0) -> Tensor:
+    """(x - mean) / sqrt(var + eps) * (offset + weight) + bias over the last dimension. Source: arXiv:1607.06450."""
     wide = x.float()
     wide = wide - wide.mean(-1, keepdim=True)
     wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
     if weight is not None:
-        wide = wide * weight.float()
+        wide = wide * (offset + weight.float())
     if bias is not None:
         wide = wide + bias.float()
     return wide.to(x.dtype)

@@ -1,4 +1,4 @@
-"""The steps between the projection to q, k and v and attention: clip, norms of q and k, rotation by position (RoPE).
+"""The steps between the projection to q, k and v and attention: norms of q and k, clip, rotation by position (RoPE).
 
 A kernel's `prepare(q_weight, k_weight, q_bias, k_bias)` (no arguments: no norms) returns a function of the fused
 qkv and the step's angles, which changes qkv in place. `reference.py` is the definition.
@@ -17,6 +17,8 @@ __all__ = ["QKCase", "choose_qk"]
 
 
 def _native_refuses(case: QKCase) -> str | None:
+    if case.clip is not None and case.norm is not None:
+        return "a clip after norms"
     return unavailable(case.device, case.isa) or (None if case.dtype in DTYPES else f"{case.dtype}")
 
 

@@ -1,4 +1,4 @@
-"""`QKCase`: the clip, norms and rotation that an attention layer applies to q, k and v."""
+"""`QKCase`: the norms, clip and rotation that an attention layer applies to q, k and v."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from weft.ops.norm.options import NormOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QKCase:
-    """Clip, norm and rotation, in this order.
+    """Norm, clip and rotation, in this order.
 
     clip: q, k and v are clamped to [-clip, clip]; None for no clip.
     norm: norm of q and k, None for none. scope: "head" (one weight [D] for all heads), "each_head" (weights [H, D]) or

@@ -1,4 +1,4 @@
-"""The definition of clip, norms and rotation of q, k and v, in torch."""
+"""The definition of norms, clip and rotation of q, k and v, in torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from weft.ops.rope.reference import apply_rope
 
 
 class ReferenceQK:
-    """Clip, norms and rotation of fused q, k and v. norms: q's weight, k's weight, q's bias, k's bias (see QKCase)."""
+    """Norms, clip and rotation of fused q, k and v. norms: q's weight, k's weight, q's bias, k's bias (see QKCase)."""
 
     def __init__(self, case: QKCase, *norms: Tensor | None) -> None:
         self.case, self.norms = case, None
@@ -22,11 +22,11 @@ class ReferenceQK:
     def __call__(self, qkv: Tensor, angles: tuple[Tensor, Tensor] | None) -> None:
         """Change qkv [T, H + 2 Hkv, D] in place. angles: cos and sin, [T, half] float32 each."""
         case, heads = self.case, self.case.num_heads
-        if case.clip is not None:
-            qkv.clamp_(-case.clip, case.clip)
         if self.norms is not None:
             for norm, x in zip(self.norms, (qkv[:, :heads], qkv[:, heads : heads + case.num_kv_heads]), strict=True):
                 x.copy_(norm(x.flatten(1)).view(x.shape) if case.scope == "all" else norm(x))
+        if case.clip is not None:
+            qkv.clamp_(-case.clip, case.clip)
         if case.half:
             assert angles is not None, "a layer that rotates is given angles"
             cos, sin = (a.to(qkv.dtype).unsqueeze(1) for a in angles)

@@ -1,0 +1,76 @@
+"""Tiny models of more decoder families, as data like `tiny_variants.py`: each has the switches that are its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tiny_variants import ALTERNATING, GPT2_SIZES, Tiny, rope
+
+MOE = {"num_experts": 6, "num_local_experts": 6, "num_experts_per_tok": 2}
+# Eight experts in four groups, after a dense layer.
+FINE = {"num_hidden_layers": 3, "n_routed_experts": 8, "num_experts": 8, "num_experts_per_tok": 3,
+        "moe_intermediate_size": 40, "n_shared_experts": 2, "num_shared_experts": 2, "first_k_dense_replace": 1,
+        "n_group": 4, "topk_group": 2, "routed_scaling_factor": 1.5}
+WINDOWS = {"num_hidden_layers": 3, "sliding_window": 12, "layer_types": ALTERNATING}
+GRANITE = {"embedding_multiplier": 6.0, "logits_scaling": 0.5, "residual_multiplier": 0.7, "attention_multiplier": 0.2}
+
+
+def tiny(cls: str, *parts: dict[str, Any], **config: Any) -> Tiny:
+    """A tiny model of a class whose name ends with ForCausalLM."""
+    merged: dict[str, Any] = {}
+    for part in (*parts, config):
+        merged |= part
+    return Tiny(f"{cls}ForCausalLM", merged)
+
+
+DECODERS: dict[str, Tiny] = {
+    "bloom-adds-to-normed": tiny("Bloom", n_layer=2, n_head=4, apply_residual_connection_post_layernorm=True),
+    "gemma3-with-the-soft-cap-that-it-ignores": tiny("Gemma3", WINDOWS, head_dim=16, attn_logit_softcapping=4.0),
+    "exaone4": tiny("Exaone4", WINDOWS),
+    "exaone4-no-window": tiny("Exaone4", sliding_window=None, sliding_window_pattern=None,
+                              layer_types=["full_attention"] * 2),
+    "exaone-moe": tiny("ExaoneMoe", WINDOWS, FINE, mlp_layer_types=["dense", "sparse", "sparse"]),
+    "helium": tiny("Helium", head_dim=16),
+    "nemotron": tiny("Nemotron", head_dim=16),
+    "nemotron-biases": tiny("Nemotron", attention_bias=True, mlp_bias=True, hidden_act="gelu", norm_eps=0.01),
+    "persimmon": tiny("Persimmon"),
+    "persimmon-bare": tiny("Persimmon", qk_layernorm=False, hidden_act="gelu"),
+    "codegen": Tiny("CodeGenForCausalLM", {"rotary_dim": 8}, sizes=GPT2_SIZES),
+    "gpt-neo": tiny("GPTNeo", num_hidden_layers=3, num_layers=3, num_heads=4, window_size=12,
+                    attention_types=[[["global", "local"], 1], [["local"], 1]]),
+    "gpt-bigcode": Tiny("GPTBigCodeForCausalLM", {"n_inner": 80}, sizes=GPT2_SIZES),
+    "gpt-bigcode-multi-head": Tiny("GPTBigCodeForCausalLM", {"multi_query": False, "scale_attn_weights": False},
+                                   sizes=GPT2_SIZES),
+    "xglm": tiny("XGLM", num_layers=2, d_model=64, attention_heads=4, ffn_dim=96),
+    "xglm-unscaled": tiny("XGLM", num_layers=2, d_model=64, attention_heads=4, ffn_dim=96, scale_embedding=False,
+                          activation_function="relu"),
+    "biogpt": tiny("BioGpt"),
+    "olmoe": tiny("Olmoe", MOE, clip_qkv=1.0),
+    "olmoe-renormalized": tiny("Olmoe", MOE, norm_topk_prob=True, attention_bias=True),
+    "flex-olmo": tiny("FlexOlmo", MOE),
+    "cwm": tiny("Cwm", WINDOWS, head_dim=24),
+    "ministral": tiny("Ministral", WINDOWS, head_dim=24),
+    "ministral3": tiny("Ministral3", rope("yarn", factor=4.0, original_max_position_embeddings=24, mscale=1.0,
+                                          mscale_all_dim=1.0, llama_4_scaling_beta=0.3), head_dim=24),
+    "ernie4-5": tiny("Ernie4_5", head_dim=24, use_bias=True),
+    "ernie4-5-moe": tiny("Ernie4_5_Moe", num_hidden_layers=3, moe_num_experts=6, moe_k=2, moe_intermediate_size=40,
+                         moe_num_shared_experts=1, moe_layer_start_index=1, moe_layer_end_index=1),
+    "hunyuan-dense": tiny("HunYuanDenseV1", rope("dynamic", alpha=50.0, factor=1.0), head_dim=16),
+    "hunyuan-moe": tiny("HunYuanMoEV1", num_experts=6, moe_topk=2, head_dim=16, attention_bias=True),
+    "dots1": tiny("Dots1", WINDOWS, FINE),
+    "glm4-moe": tiny("Glm4Moe", FINE, use_qk_norm=True, attention_bias=True, num_mtp_layers=0),
+    "bitnet": tiny("BitNet"),
+    "vaultgemma": tiny("VaultGemma", WINDOWS, head_dim=24, query_pre_attn_scalar=20, attn_logit_softcapping=4.0,
+                       final_logit_softcapping=8.0),
+    "gpt-oss": tiny("GptOss", WINDOWS, MOE, head_dim=16, swiglu_limit=1.0),
+    "phimoe": tiny("Phimoe", MOE, attention_bias=True, lm_head_bias=True, sliding_window=12, router_jitter_noise=0.2),
+    "apertus": tiny("Apertus"),
+    "apertus-gelu": tiny("Apertus", hidden_act="gelu", attention_bias=True),
+    "afmoe": tiny("Afmoe", WINDOWS, MOE, head_dim=24, num_dense_layers=1, moe_intermediate_size=40,
+                  num_shared_experts=2, route_scale=1.7, mup_enabled=True),
+    "minimax-m2": tiny("MiniMaxM2", MOE, head_dim=16, rotary_dim=8),
+    "granite-swa": tiny("GraniteSWA", WINDOWS, GRANITE, layer_rope_theta=[500.0, 0, 5000.0]),
+    "granite-moe": tiny("GraniteMoe", MOE, GRANITE),
+    "granite-moe-shared": tiny("GraniteMoeShared", MOE, GRANITE, shared_intermediate_size=48),
+    "granite-moe-swa": tiny("GraniteMoeSWA", WINDOWS, MOE, GRANITE, shared_intermediate_size=0),
+}

@@ -1,0 +1,80 @@
+"""HunYuan V1, dense and mixture of experts: Llama with norms of q and k after the rotation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weft.architectures import keys
+from weft.architectures.gguf_names import gguf_names, shared_expert, stacked_experts
+from weft.architectures.parts import (
+    QWEN_EXPERTS,
+    attention,
+    decoder,
+    experts,
+    gated_mlp,
+    llama_names,
+    pre_norm,
+    rms_norm,
+    rope,
+)
+from weft.architectures.reader import ConfigReader
+from weft.architectures.registry import architecture
+from weft.architectures.spec import AttentionSpec, DecoderSpec, QKNorm
+
+_NORMS = {"model.layers.{i}.self_attn.query_layernorm": "blocks.{i}.mixer.q_norm",
+          "model.layers.{i}.self_attn.key_layernorm": "blocks.{i}.mixer.k_norm"}
+_EXPERTS = QWEN_EXPERTS | {"model.layers.{i}.mlp.gate.wg": "blocks.{i}.ffn.router"} | {
+    f"model.layers.{{i}}.mlp.shared_mlp.{name}_proj": f"blocks.{{i}}.ffn.shared.{name}"
+    for name in ("gate", "up", "down")}
+
+
+@architecture("HunYuanDenseV1ForCausalLM")
+def hunyuan_dense(c: ConfigReader) -> DecoderSpec:
+    """HunYuan V1, dense. Source: config.json of tencent/Hunyuan-7B-Instruct."""
+    norm = rms_norm(c, eps=1e-5)
+    block = pre_norm(_attention(c), gated_mlp(c), norm)
+    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=llama_names(_NORMS),
+                   gguf=gguf_names())
+
+
+@architecture("HunYuanMoEV1ForCausalLM")
+def hunyuan_moe(c: ConfigReader) -> DecoderSpec:
+    """HunYuan V1, mixture of experts with a shared one. Source: config.json of tencent/Hunyuan-A13B-Instruct."""
+    norm, mlp = rms_norm(c, eps=1e-5), gated_mlp(c)
+    _same_for_all(c, "num_experts", "moe_topk")
+    for key, value in (("moe_intermediate_size", mlp.intermediate_size), ("num_shared_expert", 1)):
+        _expect_in_all(c, key, value)
+    c.expect("moe_layer_num_skipped", 0, default=0)
+    c.expect("norm_topk_prob", True, default=True)
+    c.expect("moe_drop_tokens", False, default=False)
+    ffn = experts(c, expert=mlp, renormalize=True, per_token=1, shared=mlp)
+    return decoder(c, blocks=[pre_norm(_attention(c), ffn, norm)] * keys.num_layers(c), final_norm=norm,
+                   names=llama_names(_NORMS | _EXPERTS),
+                   gguf=gguf_names(stacked_experts(ffn.num_experts), shared_expert()))
+
+
+def _attention(c: ConfigReader) -> AttentionSpec:
+    c.expect("use_cla", False, default=False)
+    c.expect("use_qk_norm", True, default=True)
+    c.harmless("eod_token_id", "cla_share_factor", "sep_token_id", "attention_head_dim", "im_end_id", "im_start_id")
+    bias = c.bool("attention_bias", default=False)
+    qk_norm = QKNorm(norm=rms_norm(c, eps=1e-5), after_rotation=True)
+    return attention(c, positions=rope(c), qkv_bias=bias, out_bias=bias, qk_norm=qk_norm)
+
+
+def _same_for_all(c: ConfigReader, *names: str) -> None:
+    """ConfigError for a list of values, one for each layer, that differ."""
+    for name in names:
+        value = c.value(name)
+        if isinstance(value, list):
+            raise c.error(name, value, "one number for all layers")
+
+
+def _expect_in_all(c: ConfigReader, name: str, wanted: Any) -> None:
+    """ConfigError unless a key that may be given for each layer has one value in all of them."""
+    value = c.value(name)
+    if value is None:
+        return
+    c.harmless(name)
+    if any(each != wanted for each in (value if isinstance(value, list) else [value])):
+        raise c.error(name, value, f"{wanted} in all layers")
