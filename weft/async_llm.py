@@ -25,7 +25,7 @@ from weft.frontend.llm_engine import refuse_unbuilt, with_max_model_len
 from weft.frontend.observers import Observer
 from weft.frontend.open_requests import OpenRequests
 from weft.frontend.own_thread import in_own_thread
-from weft.frontend.pooling import pooling_params as params_for
+from weft.frontend.pooling_inputs import pooling_params as params_for
 from weft.frontend.prompts import parse_prompt
 from weft.frontend.tokenization import Tokenization
 from weft.outputs import PoolingRequestOutput, RequestOutput

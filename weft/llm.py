@@ -21,7 +21,8 @@ from weft.frontend.beams import as_beams, beam_request
 from weft.frontend.defaults import default_sampling_params
 from weft.frontend.inputs import Prepared, PreparedRequest
 from weft.frontend.llm_engine import LLMEngine, refuse_unbuilt
-from weft.frontend.pooling import as_classification, as_embedding, pooling_params
+from weft.frontend.pooled import as_classification, as_embedding
+from weft.frontend.pooling_inputs import pooling_params
 from weft.frontend.progress import Progress
 from weft.frontend.prompts import split_prompts
 from weft.frontend.reasoning import behind_reasoning

@@ -1,98 +1,14 @@
-"""Pooling requests: their parameters, and `PoolingState`, the state of one request until its one output.
-
-`PoolingState` is the counterpart of `RequestState` in `outputs.py`.
-"""
+"""`PoolingState`: the state of one pooling request until its one output; the counterpart of `RequestState`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import numpy as np
 
 from weft.engine.process.messages import EngineOutput, WireTensor
-from weft.errors import RequestError
 from weft.frontend.inputs import PreparedPooling
 from weft.frontend.long_inputs import joined
-from weft.frontend.pooling_inputs import default_task
-from weft.outputs import (
-    ClassificationOutput,
-    ClassificationRequestOutput,
-    EmbeddingOutput,
-    EmbeddingRequestOutput,
-    PoolingOutput,
-    PoolingRequestOutput,
-    RequestMetrics,
-    ScoringOutput,
-    ScoringRequestOutput,
-)
-from weft.pooling_params import PoolingParams
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-R = TypeVar("R", bound=PoolingRequestOutput)
-
-
-def pooling_params(given: Any, task: str | None, tasks: Collection[str]) -> PoolingParams:
-    """A copy of the user's parameters (None: the defaults) with their task set.
-
-    The task is the parameters' own, else `task`, else the model's default among its `tasks`. RequestError if the
-    parameters have another task than `task`.
-    """
-    if given is None:
-        given = PoolingParams()
-    if not isinstance(given, PoolingParams):
-        raise RequestError("pooling_params", given, expected="a PoolingParams, or None")
-    params = given.clone()
-    if task is not None and params.task not in (None, task):
-        raise RequestError("task", params.task, expected=f"{task}, or None")
-    params.task = params.task or task or default_task(tasks)
-    return params.clone()
-
-
-def as_embedding(output: PoolingRequestOutput[PoolingOutput]) -> EmbeddingRequestOutput:
-    """The output of the task "embed", with the vector as a list of numbers."""
-    return _as(output, EmbeddingRequestOutput, EmbeddingOutput.from_base)
-
-
-def as_classification(output: PoolingRequestOutput[PoolingOutput]) -> ClassificationRequestOutput:
-    """The output of the task "classify", with the labels' numbers as a list."""
-    return _as(output, ClassificationRequestOutput, ClassificationOutput.from_base)
-
-
-def as_score(output: PoolingRequestOutput[PoolingOutput]) -> ScoringRequestOutput:
-    """The output of a pair, with its one number."""
-    return _as(output, ScoringRequestOutput, ScoringOutput.from_base)
-
-
-def _as(output: PoolingRequestOutput[PoolingOutput], cls: Callable[..., R], read: Callable[[PoolingOutput], Any]) -> R:
-    return cls(request_id=output.request_id, outputs=None if output.outputs is None else read(output.outputs),
-               prompt_token_ids=output.prompt_token_ids, num_cached_tokens=output.num_cached_tokens,
-               finished=output.finished, error=output.error)
-
-
-class WiredOutput(PoolingOutput):
-    """A PoolingOutput as it came from the engine. `data` makes the tensor at its first use."""
-
-    def __init__(self, wire: WireTensor) -> None:
-        self._wire, self._tensor = wire, None
-
-    @property
-    def data(self) -> Tensor:      # pyright: ignore[reportIncompatibleVariableOverride]
-        """The tensor, in memory of its own."""
-        if self._tensor is None:
-            self._tensor = _tensor(self._wire)
-        return self._tensor
-
-    @property
-    def array(self) -> NDArray[Any]:
-        """The numbers without torch: read-only, in the engine's message. Types that numpy has not become float32."""
-        if self._wire.dtype == "bfloat16":
-            return self.data.float().numpy()
-        return np.frombuffer(self._wire.data, dtype=self._wire.dtype).reshape(self._wire.shape)
+from weft.frontend.pooled import WiredOutput
+from weft.outputs import PoolingOutput, PoolingRequestOutput, RequestMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +95,3 @@ class PoolingState:
 
     def _end(self, reason: str, now: float) -> None:
         self.is_finished, self._finish_reason, self._metrics.finished_time = True, reason, now
-
-
-def _tensor(wire: WireTensor) -> Tensor:
-    from weft.engine.process.wire_tensor import from_wire  # needs torch, which is slow to import
-
-    return from_wire(wire)

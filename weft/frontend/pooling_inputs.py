@@ -1,8 +1,9 @@
-"""Checks a pooling request against the model: its task, and the parameters that depend on what the model can do."""
+"""Checks a pooling request: `pooling_params` makes its parameters, the rest compares them with what the model can do."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from weft.engine.process.messages import PoolingInfo
 from weft.errors import NotBuiltError, RequestError
@@ -19,6 +20,23 @@ _DEFAULT_TASKS = ("token_embed", "token_classify", "embed", "classify", "plugin"
 def default_task(tasks: Collection[str]) -> str:
     """The task of a request that names none, on a model with these tasks."""
     return next((task for task in _DEFAULT_TASKS if task in tasks), "token_embed")
+
+
+def pooling_params(given: Any, task: str | None, tasks: Collection[str]) -> PoolingParams:
+    """A copy of the user's parameters (None: the defaults) with their task set.
+
+    The task is the parameters' own, else `task`, else the model's default among its `tasks`. RequestError if the
+    parameters have another task than `task`.
+    """
+    if given is None:
+        given = PoolingParams()
+    if not isinstance(given, PoolingParams):
+        raise RequestError("pooling_params", given, expected="a PoolingParams, or None")
+    params = given.clone()
+    if task is not None and params.task not in (None, task):
+        raise RequestError("task", params.task, expected=f"{task}, or None")
+    params.task = params.task or task or default_task(tasks)
+    return params.clone()
 
 
 def refuse_task(task: str | None, tasks: Collection[str]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from weft.engine.process.messages import EngineInfo
 from weft.errors import RequestError
-from weft.frontend.pooling import as_score
+from weft.frontend.pooled import as_score
 from weft.frontend.prompts import PairPrompt
 from weft.outputs import PoolingOutput, PoolingRequestOutput, ScoringOutput, ScoringRequestOutput
 from weft.pooling_params import PoolingParams

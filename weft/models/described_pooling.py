@@ -16,7 +16,7 @@ from weft.layers.pooler import Pooler
 from weft.models.described import DescribedStack, names_in
 from weft.models.label_tokens import fill_from_head
 from weft.models.pooled_stack import PooledStack
-from weft.models.pooling import load_modules
+from weft.models.pooler_weights import load_modules
 
 
 class DescribedPooling(DescribedStack):

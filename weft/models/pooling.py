@@ -1,7 +1,4 @@
-"""`pooler_spec`: how a built model pools: what its description, its config, its files and the user say, the last first.
-
-`load_modules` fills the layers that come in folders of their own (sentence-transformers' Dense).
-"""
+"""`pooler_spec`: how a built model pools: what its description, its config, its files and the user say, the last first."""
 
 from __future__ import annotations
 
@@ -12,14 +9,10 @@ from typing import Any
 
 from weft.architectures.pooling_keys import PoolingKeys
 from weft.architectures.pooling_spec import ClassifierSpec, DenseSpec, PoolerSpec, SeqPooling, TokenPooling
-from weft.checkpoint.dummy import fill_dummy
-from weft.checkpoint.reader import open_checkpoint
-from weft.checkpoint.routing import split_suffix
 from weft.config.engine_config import ModelConfig
 from weft.config.pooler_config import PoolerConfig, read_pooler_config
-from weft.errors import CheckpointError, ConfigError
-from weft.layers.layer import Home
-from weft.layers.pooler import Pooler, tasks_of
+from weft.errors import ConfigError
+from weft.layers.pooler import tasks_of
 from weft.resolve.hf.pooling import read_pooling
 
 SEQ_POOLINGS: dict[str, SeqPooling] = {"CLS": "cls", "LAST": "last", "MEAN": "mean"}
@@ -77,33 +70,3 @@ def _labels(keys: PoolingKeys, classifier: ClassifierSpec) -> PoolerSpec:
     act = "sigmoid" if keys.labels.act == "softmax" and count < 2 else keys.labels.act
     return PoolerSpec(pooling=(classifier.pooling or "last",), classifier=classifier, num_labels=count, act=act,
                       token_pooling=classifier.token_pooling)
-
-
-def module_homes(pooler: Pooler) -> dict[str, Home]:
-    """{"folder/stem.weight": home} of the layers that lie in folders of their own."""
-    homes = pooler.projections.homes()
-    found = {}
-    for number, layer in enumerate(pooler.spec.projections):
-        for suffix in (".weight", ".bias"):
-            if layer.names and f"{number}{suffix}" in homes:
-                found[f"{layer.names[0]}{suffix}"] = homes[f"{number}{suffix}"]
-    return found
-
-
-def load_modules(pooler: Pooler, directory: Path, *, is_dummy: bool = False) -> None:
-    """Fill these layers from the folders of a checkpoint. CheckpointError names a tensor that is missing or unlike."""
-    homes = module_homes(pooler)
-    if is_dummy:
-        fill_dummy({name: home.view for name, home in homes.items()})
-        return
-    for folder in dict.fromkeys(name.rpartition("/")[0] for name in homes):
-        stored = open_checkpoint(directory / folder)
-        inside = {name.rpartition("/")[2]: home for name, home in homes.items() if name.startswith(f"{folder}/")}
-        missing = [name for name in inside if name not in stored.tensors]
-        more = [name for name in stored.tensors if name not in inside and split_suffix(name)[1]]
-        if missing or more:
-            raise CheckpointError(f"{directory / folder}: the weights do not fit its config.json: "
-                                  f"{'no ' + ', '.join(missing) if missing else 'there is ' + ', '.join(more)}.")
-        for name, tensor in stored.read():
-            if name in inside:
-                inside[name].fill(tensor)

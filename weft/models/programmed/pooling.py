@@ -25,7 +25,8 @@ from weft.models.interfaces_base import (
     get_score_type,
     is_pooling_model,
 )
-from weft.models.pooling import SEQ_POOLINGS, load_modules, pooler_spec
+from weft.models.pooler_weights import load_modules
+from weft.models.pooling import SEQ_POOLINGS, pooler_spec
 from weft.models.programmed.programmed import Programmed
 from weft.models.purpose import Purpose
 from weft.models.vllm.config_views import PoolerView

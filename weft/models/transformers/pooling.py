@@ -17,7 +17,8 @@ from weft.config.engine_config import ModelConfig
 from weft.errors import NotBuiltError
 from weft.layers.layer import allocate
 from weft.layers.pooler import Pooler
-from weft.models.pooling import load_modules, pooler_spec
+from weft.models.pooler_weights import load_modules
+from weft.models.pooling import pooler_spec
 from weft.models.purpose import Purpose
 from weft.models.transformers.cache_own import without_cache
 from weft.models.transformers.check import difference

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 
 from weft.errors import QueueFullError
-from weft.frontend.pooling import WiredOutput
+from weft.frontend.pooled import WiredOutput
 from weft.frontend.prompts import PairPrompt
 from weft.outputs import PoolingOutput, PoolingRequestOutput
 from weft.pooling_params import PoolingParams
