@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from sparse_models import write_m3, write_splade
 from tiny_encoders import MAX_LEN, write_encoder
 from tiny_poolers import GROUPED, write_model
 from toy_engine import save_tokenizer
@@ -57,3 +58,22 @@ def test_a_model_that_generates_ranks(tmp_path, capsys):
     run_example("classifier_from_token", **{"qwen3-reranker": tmp_path})
 
     assert 0 < float(capsys.readouterr().out) < 1
+
+
+def test_a_text_has_the_weights_of_tokens(tmp_path, capsys):
+    write_splade(tmp_path)
+    save_tokenizer(tmp_path)
+
+    run_example("BertSpladeSparseEmbeddingModel", splade=tmp_path)
+
+    assert len(eval(capsys.readouterr().out)) == 5
+
+
+def test_bge_m3_gives_three_things(tmp_path, capsys):
+    write_m3(tmp_path)
+    save_tokenizer(tmp_path)
+
+    run_example("BgeM3EmbeddingModel", **{"bge-m3": tmp_path})
+
+    length = len("How is bread made?")      # tokens are bytes; no token begins or ends the prompt
+    assert capsys.readouterr().out.strip() == f"64 torch.Size([{length}, 64]) torch.Size([{length}, 1])"

@@ -132,7 +132,7 @@ def test_what_is_no_function_of_torch_that_keeps_a_shape_is_refused(tmp_path, na
 def test_modules_without_code_or_files_are_one_error(tmp_path):
     write_encoder(tmp_path)
     write_modules(tmp_path, pooling("cls_token"), ("LSTM", {}, {}))
-    with pytest.raises(NotBuiltError, match=r"\[2\].type = 'LSTM' .*expected Transformer, Pooling, Dense"):
+    with pytest.raises(NotBuiltError, match=r"\[2\].type = 'LSTM' .*expected Transformer, Pooling, SpladePooling"):
         embed(tmp_path)
 
     write_modules(tmp_path, pooling("cls_token"), dense(64, 16))

@@ -12,6 +12,7 @@ from weft.architectures.encoders import (
     encoder_names,
     learned_positions,
 )
+from weft.architectures.lm_heads import lm_head
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import EncoderSpec, LayerNorm, MLPSpec
@@ -38,4 +39,6 @@ def distilbert(c: ConfigReader) -> EncoderSpec:
                   act=keys.activation(c, "activation", default="gelu"))
     return encoder(c, embedding=embedding(c, norm=norm, positions=learned_positions(c), token_types=None),
                    blocks=[encoder_block(c, norm=norm, ffn=ffn)] * keys.num_layers(c), names=_NAMES,
-                   classifier=dense_classifier(c, "pre_classifier", "classifier", act="relu"))
+                   classifier=dense_classifier(c, "pre_classifier", "classifier", act="relu"),
+                   lm_head=lm_head(c, "vocab_transform", "vocab_layer_norm", ("vocab_projector",), eps=norm.eps,
+                                   act=keys.activation(c, "activation", default="gelu")))

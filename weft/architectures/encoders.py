@@ -17,6 +17,7 @@ from weft.architectures.spec import (
     EmbeddingSpec,
     EncoderSpec,
     FfnSpec,
+    HeadLayerSpec,
     LearnedPositions,
     MLPSpec,
     NormSpec,
@@ -120,17 +121,18 @@ def encoder_block(c: ConfigReader, *, norm: NormSpec, ffn: FfnSpec | None = None
 def encoder(c: ConfigReader, *, embedding: EmbeddingSpec, blocks: Sequence[BlockSpec], names: NameMap,
             final_norm: NormSpec | None = None, pooling: SeqPooling = "cls", order: tuple[int, ...] | None = None,
             classifier: ClassifierSpec | None = None, token_classifier: ClassifierSpec | None = None,
-            gguf: NameMap | None = None) -> EncoderSpec:
+            gguf: NameMap | None = None, lm_head: tuple[HeadLayerSpec, ...] = ()) -> EncoderSpec:
     """The whole encoder. pooling: of checkpoints that name none. gguf: the tensors' names in GGUF files.
 
-    classifier, token_classifier: of `...ForSequenceClassification` and `...ForTokenClassification`.
+    classifier, token_classifier: of `...ForSequenceClassification` and `...ForTokenClassification`. lm_head: of
+    `...ForMaskedLM`.
     """
     positions = embedding.positions
     return EncoderSpec(
         hidden_size=keys.hidden_size(c), vocab_size=embedding.vocab_size, embedding=embedding, blocks=tuple(blocks),
         max_position=keys.max_position(c) if positions is None else positions.num_positions, final_norm=final_norm,
         default_pooling=pooling, order=order, names=names, gguf_names=gguf, sequence_classifier=classifier,
-        token_classifier=token_classifier)
+        token_classifier=token_classifier, lm_head=lm_head)
 
 
 def bert_norm(c: ConfigReader) -> NormSpec:

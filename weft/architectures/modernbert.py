@@ -44,6 +44,7 @@ def modernbert(c: ConfigReader) -> EncoderSpec:
     pooling = c.choice("classifier_pooling", allowed=("cls", "mean"), default="cls")
     return encoder(c, embedding=embedding(c, norm=norm, token_types=None), blocks=blocks, final_norm=norm, names=_NAMES,
                    classifier=ClassifierSpec(layers=head, pooling=pooling),
+                   lm_head=(*head[:2], DenseSpec(names=("decoder",), out_features=c.positive("vocab_size"), bias=None)),
                    token_classifier=ClassifierSpec(layers=head, pooling=None),
                    gguf=gguf_names(GGUF_ENCODER, GGUF_FUSED_QKV, {"blk.{i}.ffn_up": (
                        "blocks.{i}.ffn.gate", "blocks.{i}.ffn.up")}))

@@ -15,6 +15,7 @@ from weft.architectures.encoders import (
     learned_positions,
     relative_bias,
 )
+from weft.architectures.lm_heads import roberta_lm_head
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import EncoderSpec
@@ -37,4 +38,5 @@ def mpnet(c: ConfigReader) -> EncoderSpec:
     norm, bias = bert_norm(c), relative_bias(c)
     return encoder(c, embedding=embedding(c, norm=norm, positions=learned_positions(c, 2), token_types=None),
                    blocks=[encoder_block(c, norm=norm, positions=bias)] * keys.num_layers(c), names=_NAMES,
-                   classifier=dense_classifier(c, "classifier.dense", "classifier.out_proj", act="tanh"))
+                   classifier=dense_classifier(c, "classifier.dense", "classifier.out_proj", act="tanh"),
+                   lm_head=roberta_lm_head(c, eps=norm.eps))

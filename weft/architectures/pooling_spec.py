@@ -10,7 +10,7 @@ from typing import Literal
 
 from weft.architectures.part import Part, part
 
-SeqPooling = Literal["cls", "last", "mean", "max", "mean_sqrt_len", "weighted_mean"]
+SeqPooling = Literal["cls", "last", "mean", "max", "sum", "mean_sqrt_len", "weighted_mean"]
 TokenPooling = Literal["all", "step"]
 
 
@@ -19,8 +19,9 @@ class DenseSpec(Part):
     """One layer of a head: act(x @ weight.T + bias), in float32.
 
     names: stems of its tensors in a checkpoint; the first is the one that today's files have. A stem with a slash is in
-    the files of that folder ("2_Dense/linear"). out_features: rows of the matrix; None: one for each label. bias: None:
-    if the checkpoint has one. act: a name of `ops/activation`, or of a class in torch.nn.modules
+    the files of that folder ("2_Dense/linear"), or is that file of torch ("sparse_linear.pt/"). out_features: rows of
+    the matrix; None: one for each label. bias: None: if the checkpoint has one. act: a function's name, as
+    `layers/head_layers.py` knows it: softmax, log1p_relu, a name of `ops/activation`, or of a class in torch.nn.modules
     ("torch.nn.modules.activation.Tanh").
     """
 
@@ -73,6 +74,9 @@ class PoolerSpec(Part):
     """How a built model turns a prompt's states [T, E] into what a pooling request asks for.
 
     pooling: of the prompt's states into one vector; the results of several are put one behind the other.
+    token_layers: between each token's state and that pooling, which is "max" or "sum" then. (SPLADE: the head of a
+    masked language model, so a vector has a weight for each token of the vocabulary.) Tasks of tokens do without them.
+    skips: ids of a first and of a last token whose states are left out; None: not left out.
     projections: layers behind that vector (of sentence-transformers). normalize: a vector is scaled to length 1 unless
     a request says otherwise. late_interaction: texts are compared token by token; the projections are of tokens.
     is_matryoshka: a vector may be cut to its first numbers; dimensions: to these sizes only; (): to any.
@@ -90,6 +94,8 @@ class PoolerSpec(Part):
     """
 
     pooling: tuple[SeqPooling, ...]
+    token_layers: tuple[HeadLayerSpec, ...] = ()
+    skips: tuple[int | None, int | None] = (None, None)
     projections: tuple[HeadLayerSpec, ...] = ()
     normalize: bool = True
     late_interaction: bool = False
@@ -109,10 +115,17 @@ class PoolerSpec(Part):
     uses_act: bool | None = None
     task: str | None = None
 
+    @property
+    def heads(self) -> dict[str, tuple[HeadLayerSpec, ...]]:
+        """{name of a pooler's part: its layers}."""
+        classifier = () if self.classifier is None else self.classifier.layers
+        return {"token_layers": self.token_layers, "projections": self.projections, "classifier": classifier}
+
     def describe(self, *, sizes: bool = True) -> str:
         """`mean of its states, then scaled to length 1`."""
         if self.classifier is not None:
             return f"{len(self.classifier.layers)} layers to {self.num_labels} labels, then {self.act}"
+        of = f"{len(self.token_layers)} layers of its tokens" if self.token_layers else "its states"
         then = [f"{len(self.projections)} layers"] * bool(self.projections)
         then += ["scaled to length 1"] * self.normalize
-        return f"{' and '.join(self.pooling)} of its states{''.join(f', then {word}' for word in then)}"
+        return f"{' and '.join(self.pooling)} of {of}{''.join(f', then {word}' for word in then)}"

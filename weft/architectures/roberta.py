@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from weft.architectures import keys
 from weft.architectures.classifiers import dense_classifier
 from weft.architectures.encoders import (
@@ -15,10 +17,11 @@ from weft.architectures.encoders import (
     learned_positions,
     padded_first,
 )
+from weft.architectures.lm_heads import roberta_lm_head
 from weft.architectures.names import NameMap
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
-from weft.architectures.spec import EncoderSpec
+from weft.architectures.spec import ClassifierSpec, DenseSpec, EncoderSpec, PoolerSpec
 
 _NAMES = encoder_names("roberta.", BERT_EMBEDDING, BERT_BLOCK)
 _DATA2VEC_NAMES = encoder_names("data2vec_text.", BERT_EMBEDDING, BERT_BLOCK)
@@ -32,6 +35,23 @@ def roberta(c: ConfigReader) -> EncoderSpec:
     return _roberta(c, _NAMES)
 
 
+@architecture("BgeM3EmbeddingModel")
+def bge_m3(c: ConfigReader) -> EncoderSpec:
+    """BGE-M3: XLM-RoBERTa with a vector of a prompt, and a vector and a weight of each token. Source: arXiv:2402.03216.
+
+    The first token has no vector, the first and the last have no weight.
+    """
+    spec, first, last = roberta(c), c.int("bos_token_id", default=0), c.int("eos_token_id", default=2)
+    vector = DenseSpec(names=("colbert_linear.pt/",), out_features=spec.hidden_size)
+    weight = ClassifierSpec(pooling=None, layers=(DenseSpec(names=("sparse_linear.pt/",), out_features=1),))
+    return replace(spec, poolers=(
+        PoolerSpec(task="embed", pooling=("cls",)),
+        PoolerSpec(task="token_embed", pooling=("last",), projections=(vector,), late_interaction=True,
+                   skips=(first, None)),
+        PoolerSpec(task="token_classify", pooling=("last",), classifier=weight, num_labels=1, act="relu",
+                   skips=(first, last))))
+
+
 @architecture("Data2VecTextModel", "Data2VecTextForMaskedLM")
 def data2vec_text(c: ConfigReader) -> EncoderSpec:
     """data2vec for text. Source: arXiv:2202.03555; config.json of facebook/data2vec-text-base."""
@@ -43,4 +63,5 @@ def _roberta(c: ConfigReader, names: NameMap) -> EncoderSpec:
     norm, positions = bert_norm(c), learned_positions(c, padded_first(c))
     return encoder(c, embedding=embedding(c, norm=norm, positions=positions), names=names,
                    blocks=[encoder_block(c, norm=norm)] * keys.num_layers(c),
-                   classifier=dense_classifier(c, "classifier.dense", "classifier.out_proj", act="tanh"))
+                   classifier=dense_classifier(c, "classifier.dense", "classifier.out_proj", act="tanh"),
+                   lm_head=roberta_lm_head(c, eps=norm.eps))

@@ -28,6 +28,7 @@ from weft.architectures.pooling_spec import (
     ClassifierSpec,
     DenseNormSpec,
     DenseSpec,
+    HeadLayerSpec,
     PoolerSpec,
     SeqPooling,
 )
@@ -233,10 +234,15 @@ class EncoderSpec(StackSpec):
     default_pooling: of a prompt's states into one vector, if the checkpoint's files name none.
     order: numbers of the blocks in the order in which they run, where some run more than once (ALBERT); None: each runs
     once. Only blocks whose tokens see their whole prompt may run twice, as all runs of a block share its cache.
+    lm_head: the layers from a token's state to a logit for each token of the vocabulary, as checkpoints of masked
+    language models have them; a last matrix that a checkpoint does not have is the embedding's. (): not known.
+    poolers: one for each task that an embedder has, that of "embed" first, whatever the files say; (): as these say.
     """
 
     default_pooling: SeqPooling
     order: tuple[int, ...] | None = None
+    lm_head: tuple[HeadLayerSpec, ...] = field(default=(), repr=False)
+    poolers: tuple[PoolerSpec, ...] = field(default=(), repr=False)
 
 
 @part

@@ -155,13 +155,13 @@ def has_own_head(checkpoint: Checkpoint, names: NameMap, *, says_untied: bool = 
     that `load_weights` reports it as missing.
     """
     router = Router(names)
-    head, embedding = _filling(checkpoint, router, HEAD), _filling(checkpoint, router, EMBEDDING)
+    head, embedding = filling(checkpoint, router, HEAD), filling(checkpoint, router, EMBEDDING)
     if head is None or embedding is None:
         return says_untied
     return not same_content(checkpoint, head, embedding)
 
 
-def _filling(checkpoint: Checkpoint, router: Router, home: str) -> str | None:
+def filling(checkpoint: Checkpoint, router: Router, home: str) -> str | None:
     for name in checkpoint.tensors:
         route = router.route(name)
         if route is not None and home in route.homes:

@@ -1,4 +1,4 @@
-"""Checks a pooling request: `pooling_params` makes its parameters, the rest compares them with what the model can do."""
+"""Checks a pooling request: `pooling_params` makes its parameters, the rest compares them with what the model does."""
 
 from __future__ import annotations
 
@@ -96,8 +96,9 @@ def complete_pooling(params: PoolingParams, info: PoolingInfo) -> None:
         raise RequestError("step_tag_id", params.step_tag_id, expected="None for a model that does not pool steps",
                            hint="Start the engine with pooler_config={\"pooling_type\": \"STEP\", …}.")
     columns = params.returned_token_ids
-    if columns is not None and (params.task not in TOKEN_TASKS or max(columns) >= info.num_columns):
-        raise RequestError("returned_token_ids", columns, expected=f"columns from 0 to {info.num_columns - 1}, for a "
+    most = info.num_labels if params.task == "token_classify" else info.num_columns
+    if columns is not None and (params.task not in TOKEN_TASKS or max(columns) >= most):
+        raise RequestError("returned_token_ids", columns, expected=f"columns from 0 to {most - 1}, for a "
                            f"task of tokens ({' or '.join(TOKEN_TASKS)})")
     if params.extra_kwargs:
         raise NotBuiltError("extra_kwargs", params.extra_kwargs, expected="None",

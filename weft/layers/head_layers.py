@@ -14,6 +14,13 @@ from weft.layers.layer import Layer
 from weft.ops.activation import ACTIVATIONS
 
 _TORCH = "torch.nn.modules."
+# Functions that only heads have. log1p(relu(x)) makes weights of a vocabulary's logits (SPLADE, arXiv:2107.05720).
+_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda x: x.softmax(-1),
+    "identity": lambda x: x,
+    "log1p_relu": lambda x: x.relu().log1p(),
+    "log1p_log1p_relu": lambda x: x.relu().log1p().log1p(),
+}
 
 
 class DenseHead(Layer):
@@ -85,15 +92,9 @@ class HeadLayers(Layer):
 
 
 def head_function(name: str) -> Callable[[Tensor], Tensor]:
-    """The function of a name: "softmax" (over the last dimension), "identity", one of `ops/activation`, or a class in
-    torch.nn.modules that needs no arguments. ConfigError for any other name."""
-    if name == "softmax":
-        return lambda x: x.softmax(-1)
-    if name == "identity":
-        return lambda x: x
-    if name in ACTIVATIONS:
-        return ACTIVATIONS[name]
-    return _torch_function(name)
+    """The function of a name: "softmax" (over the last dimension), "identity", "log1p_relu", "log1p_log1p_relu", one of
+    `ops/activation`, or a class in torch.nn.modules that needs no arguments. ConfigError for any other name."""
+    return _FUNCTIONS.get(name) or ACTIVATIONS.get(name) or _torch_function(name)
 
 
 def _torch_function(name: str) -> Callable[[Tensor], Tensor]:

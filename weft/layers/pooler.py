@@ -14,6 +14,8 @@ from weft.layers.head_layers import HeadLayers, head_function
 from weft.layers.layer import Layer
 from weft.pooling_params import TOKEN_TASKS, PoolingParams
 
+_WIDE_ROWS = 128      # tokens whose rows of a vocabulary are held at once
+
 
 class Pooler(Layer):
     """The pooling of one model.
@@ -29,7 +31,9 @@ class Pooler(Layer):
         super().__init__()
         self.spec = spec
         self.tasks = tasks_of(spec)
-        width = hidden_size * (1 if spec.classifier is not None or spec.late_interaction else len(spec.pooling))
+        self.token_layers = HeadLayers(spec.token_layers, hidden_size, 0, has_bias)
+        width = self.token_layers.out_features
+        width *= 1 if spec.classifier is not None or spec.late_interaction else len(spec.pooling)
         self.projections = HeadLayers(spec.projections, width, 0, has_bias)
         self._projects_tokens = bool(spec.projections) and width == hidden_size
         self.embedding_size = self.projections.out_features if spec.classifier is None else 0
@@ -72,7 +76,7 @@ class Pooler(Layer):
         if not of_tokens and not is_last:
             return None
         if self.classifier is None:
-            rows = self._tokens(states, params, token_ids) if of_tokens else self._prompt(states)
+            rows = self._tokens(states, params, token_ids) if of_tokens else self._prompt(self._kept(states, token_ids))
             rows = self._embed(rows, params, of_tokens=of_tokens)
         elif of_tokens:
             rows = self._labels(self.classifier(self._tokens(states, params, token_ids)), params)
@@ -84,14 +88,31 @@ class Pooler(Layer):
 
     def _prompt(self, states: Tensor) -> Tensor:
         """[T, E] -> [1, the poolings' results one behind the other] float32."""
+        if self.spec.token_layers:
+            return self._token_weights(states)
         return torch.cat([_POOLINGS[kind](states) for kind in self.spec.pooling]).unsqueeze(0)
+
+    def _token_weights(self, states: Tensor) -> Tensor:
+        """[T, E] -> [1, out_features] of the layers of each token, a few tokens at a time: their rows are wide."""
+        if not len(states):
+            return torch.zeros(1, self.token_layers.out_features)
+        pool = _POOLINGS[self.spec.pooling[0]]
+        parts = [pool(self.token_layers(part.float())) for part in states.split(_WIDE_ROWS)]
+        return pool(torch.stack(parts)).unsqueeze(0)
+
+    def _kept(self, states: Tensor, token_ids: Sequence[int]) -> Tensor:
+        """A prompt's states [T, E] without those of the first and the last token that the spec leaves out."""
+        first, last = self.spec.skips
+        start = int(first is not None and token_ids[0] == first)
+        end = len(states) - int(last is not None and token_ids[len(states) - 1] == last)
+        return states[start : max(start, end)]
 
     def _tokens(self, states: Tensor, params: PoolingParams, token_ids: Sequence[int]) -> Tensor:
         """The rows of the tokens that are asked for, float32."""
         rows, tag = states.float(), params.step_tag_id
         tag = self.spec.step_tag_id if tag is None else tag
         if self.spec.token_pooling == "all" or tag is None:
-            return rows
+            return self._kept(rows, token_ids)
         return rows[torch.tensor(token_ids[: len(rows)]) == tag]
 
     def _embed(self, rows: Tensor, params: PoolingParams, *, of_tokens: bool) -> Tensor:
@@ -151,6 +172,7 @@ _POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {      # [T, E] -> [E] float3
     "last": lambda states: states[-1].float(),
     "mean": lambda states: states.mean(dim=0, dtype=torch.float32),
     "max": lambda states: states.amax(dim=0).float(),
+    "sum": lambda states: states.sum(dim=0, dtype=torch.float32),
     "mean_sqrt_len": lambda states: states.sum(dim=0, dtype=torch.float32) / len(states) ** 0.5,
     "weighted_mean": _weighted_mean,
 }

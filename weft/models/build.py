@@ -29,7 +29,7 @@ from weft.models.engine_model import EngineModel
 from weft.models.found import found_file
 from weft.models.interfaces_base import is_pooling_model
 from weft.models.label_tokens import label_token_ids
-from weft.models.pooling import pooler_spec
+from weft.models.pooling import pooler_spec, task_poolers
 from weft.models.programmed.pooling import ProgrammedPooling
 from weft.models.programmed.programmed import Programmed
 from weft.models.purpose import Purpose, read_purpose
@@ -80,13 +80,17 @@ def _pooling(spec: ModelSpec, reader: ConfigReader, purpose: Purpose, architectu
     head = None if not classifies else classifier_of(
         spec, of_tokens=purpose.of_tokens, architecture=architecture, source=config.model.config_source)
     default = spec.default_pooling if isinstance(spec, EncoderSpec) else "last"
-    pooler = pooler_spec(keys, config.model, default=default, classifier=head)
+    own = spec.poolers if isinstance(spec, EncoderSpec) and not classifies else ()
+    if own:
+        return DescribedPooling(spec, task_poolers(own, keys, config.model), reader, checkpoint, context)
+    lm_head = spec.lm_head if isinstance(spec, EncoderSpec) else ()
+    pooler = pooler_spec(keys, config.model, default=default, classifier=head, lm_head=lm_head)
     if keys.labels is not None and keys.labels.tokens:
         ids = label_token_ids(keys.labels.tokens, config.tokenizer.path or config.model.path, config.model.vocab_size)
         pooler = replace(pooler, label_tokens=ids, reads_difference=keys.labels.reads_difference)
     if not keys.is_causal and isinstance(spec, DecoderSpec):
         spec = bidirectional(spec)
-    return DescribedPooling(spec, pooler, reader, checkpoint, context)
+    return DescribedPooling(spec, (pooler,), reader, checkpoint, context)
 
 
 def _check_causal(spec: DecoderSpec, model: ModelConfig) -> None:

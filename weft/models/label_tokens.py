@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer
 
 from weft.architectures.names import NameMap
-from weft.checkpoint.loader import EMBEDDING, HEAD
+from weft.checkpoint.loader import EMBEDDING, HEAD, filling
 from weft.checkpoint.reader import Checkpoint
 from weft.checkpoint.routing import Router
 from weft.errors import CheckpointError, ConfigError
@@ -42,10 +42,9 @@ def label_token_ids(tokens: Sequence[str | int], path: str, vocab_size: int) -> 
 def fill_from_head(pooler: Pooler, checkpoint: Checkpoint, names: NameMap) -> None:
     """Fill the classifier's one layer with rows of the head for tokens, or of the table that it shares."""
     assert pooler.classifier is not None, "only a classifier has labels"
-    router, rows = Router(names), list(pooler.spec.label_tokens)
-    routes = ((name, router.route(name)) for name in checkpoint.tensors)
-    stored = {home: name for name, route in routes if route is not None for home in route.homes}
-    name = stored.get(HEAD) or stored.get(EMBEDDING)
+    rows = list(pooler.spec.label_tokens)
+    router = Router(names)
+    name = filling(checkpoint, router, HEAD) or filling(checkpoint, router, EMBEDDING)
     if name is None:
         raise CheckpointError(f"{checkpoint.path}: no tensor for the head, of which {_KEY} reads rows.")
     head = next(tensor for _, tensor in checkpoint.read([name]))[rows].float()

@@ -10,13 +10,14 @@ from weft.layers.context import LayerContext
 from weft.layers.embedding import Embedding
 from weft.layers.layer import Home
 from weft.layers.pooler import Pooler
+from weft.layers.task_poolers import TaskPoolers
 from weft.models.decoder import Stack
 
 
 class PooledStack(Stack):
     """Any body with a pooler. pooler None: of a spec that is only looked at."""
 
-    def __init__(self, spec: ModelSpec, *, context: LayerContext, pooler: Pooler | None = None) -> None:
+    def __init__(self, spec: ModelSpec, *, context: LayerContext, pooler: Pooler | TaskPoolers | None = None) -> None:
         embedding = Embedding(spec.embedding, spec.hidden_size, is_tied=False, context=context)
         super().__init__(spec, embedding, context=context)
         self.pooler = pooler

@@ -21,13 +21,18 @@ _KINDS: dict[str, SeqPooling] = {
     "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len", "pooling_mode_weightedmean_tokens": "weighted_mean",
     "pooling_mode_lasttoken": "last"}
 _PREFIX = "pooling_mode_"
+_SPLADE_FUNCTIONS = {"relu": "log1p_relu", "log1p_relu": "log1p_log1p_relu"}      # log1p always comes last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentencePooling:
-    """What the modules do to a prompt's states. pooling: (): the tokens' states stay (late interaction)."""
+    """What the modules do to a prompt's states. pooling: (): the tokens' states stay (late interaction).
+
+    token_act: of the head of a masked language model, which comes between states and pooling (SPLADE); None: no head.
+    """
 
     pooling: tuple[SeqPooling, ...]
+    token_act: str | None = None
     projections: tuple[HeadLayerSpec, ...] = ()
     normalize: bool = False
 
@@ -42,18 +47,21 @@ def read_pooling(directory: Path) -> SentencePooling | None:
     if not path.is_file():
         return None
     pooling: tuple[SeqPooling, ...] = ()
+    token_act: str | None = None
     layers: list[HeadLayerSpec] = []
     for i, module in enumerate(read_json_list(path)):
         kind = str(module.get("type", "") if isinstance(module, dict) else module).rpartition(".")[2]
         folder = _folder(module, f"[{i}].path", path)
         match kind:
-            case "Transformer":
+            case "Transformer" | "MLMTransformer":
                 pass
-            case "Pooling" if pooling or layers:
+            case "Pooling" | "SpladePooling" if pooling or layers:
                 raise NotBuiltError(f"[{i}].type", kind, source=str(path), expected="one Pooling, before other modules",
                                     hint="weft pools states, not what layers make of them.")
             case "Pooling":
                 pooling = _pooling(read_json(directory / folder / "config.json"), directory / folder / "config.json")
+            case "SpladePooling":
+                pooling, token_act = _splade(directory / folder / "config.json")
             case "Normalize":
                 layers.append(UnitSpec())
             case "Dense":
@@ -62,14 +70,15 @@ def read_pooling(directory: Path) -> SentencePooling | None:
                 layers.append(DenseNormSpec(names=(f"{folder}/norm",), eps=_NORM_EPS))
             case _:
                 raise NotBuiltError(f"[{i}].type", kind, source=str(path), hint="weft has no code for it yet.",
-                                    expected="Transformer, Pooling, Dense, LayerNorm or Normalize")
+                                    expected="Transformer, Pooling, SpladePooling, Dense, LayerNorm or Normalize")
     if not pooling and not layers:
         return None
     names = [name for layer in layers for name in layer.names]
     if len({*names}) < len(names):
         raise ConfigError("path", names, expected="a folder for each module with weights", source=str(path))
     ends = bool(layers) and isinstance(layers[-1], UnitSpec)
-    return SentencePooling(pooling=pooling, projections=tuple(layers[:-1] if ends else layers), normalize=ends)
+    return SentencePooling(pooling=pooling, token_act=token_act, normalize=ends,
+                           projections=tuple(layers[:-1] if ends else layers))
 
 
 def _folder(module: Any, place: str, path: Path) -> str:
@@ -105,6 +114,17 @@ def _pooling(config: dict[str, Any], path: Path) -> tuple[SeqPooling, ...]:
     if not on:
         raise ConfigError(_PREFIX + "*", on, expected="a mode that is true", source=str(path))
     return tuple(kind for name, kind in _KINDS.items() if name in on)
+
+
+def _splade(path: Path) -> tuple[tuple[SeqPooling, ...], str]:
+    """(the pooling, the function of a masked language model's logits) of a SpladePooling."""
+    config = read_json(path)
+    strategy, function = config.get("pooling_strategy", "max"), config.get("activation_function", "relu")
+    if strategy not in ("max", "sum"):
+        raise ConfigError("pooling_strategy", strategy, expected="max or sum", source=str(path))
+    if function not in _SPLADE_FUNCTIONS:
+        raise ConfigError("activation_function", function, expected=" or ".join(_SPLADE_FUNCTIONS), source=str(path))
+    return (strategy,), _SPLADE_FUNCTIONS[function]
 
 
 def _kind_named(named: Any, path: Path) -> SeqPooling:
