@@ -23,7 +23,8 @@ from weft.cache import masks
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "parts.md"
 SECTIONS: dict[str, tuple[type, ...]] = {
-    "The whole model": (spec.DecoderSpec, spec.EncoderSpec, spec.EmbeddingSpec, spec.LearnedPositions, spec.HeadSpec),
+    "The whole model": (spec.DecoderSpec, spec.EncoderSpec, spec.EmbeddingSpec, spec.LearnedPositions,
+                        spec.Sinusoids, spec.HeadSpec),
     "A block": (spec.BlockSpec,),
     "Mixers": (spec.AttentionSpec, spec.QKNorm, spec.CrossAttentionSpec, spec.MLASpec, spec.MambaSpec, spec.Mamba2Spec,
                spec.ShortConvSpec, spec.PairSpec),

@@ -4,6 +4,7 @@ import pytest
 from tiny_encoder_decoders import DESCRIBED, generated, write_pair
 
 from weft import LLM, SamplingParams
+from weft.errors import NotBuiltError
 from weft.sampling_params import BeamSearchParams
 
 PROMPTS = [[5 + i, 77, 19 + 2 * i, 105, 130 + i] * (1 + 2 * i) for i in range(4)]
@@ -121,3 +122,12 @@ def test_drafts_change_no_token(t5):
     with engine(directory, speculative_config={"method": "ngram", "num_speculative_tokens": 3,
                                                "prompt_lookup_max": 2, "prompt_lookup_min": 1}) as llm:
         assert tokens(run(llm, count=40)) == wanted
+
+
+def test_what_a_description_leaves_out_runs_through_transformers(tmp_path):
+    model = write_pair(tmp_path, "mvp-prompts")
+
+    with engine(tmp_path, model_impl="auto") as llm:
+        assert tokens(run(llm, PROMPTS[:1], 4)) == [generated(model, PROMPTS[0], 4, eos_token_id=None)]
+    with pytest.raises(NotBuiltError, match="use_prompt = True"):
+        engine(tmp_path)

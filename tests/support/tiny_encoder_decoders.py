@@ -27,6 +27,19 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "mt5": ("MT5ForConditionalGeneration", _T5 | {"feed_forward_proj": "gated-gelu"}),
     "umt5": ("UMT5ForConditionalGeneration", _T5 | {"feed_forward_proj": "gated-gelu"}),
     "bart": ("BartForConditionalGeneration", _BART),
+    "mbart": ("MBartForConditionalGeneration", _BART | {"encoder_layers": 1, "scale_embedding": True}),
+    "plbart": ("PLBartForConditionalGeneration", _BART | {"decoder_attention_heads": 2}),
+    "mvp-prompts": ("MvpForConditionalGeneration", _BART | {"use_prompt": True, "prompt_length": 4,
+                                                            "prompt_mid_dim": 8}),
+    "mvp": ("MvpForConditionalGeneration", _BART),
+    "blenderbot": ("BlenderbotForConditionalGeneration", _BART),
+    "blenderbot-small": ("BlenderbotSmallForConditionalGeneration", _BART),
+    "pegasus": ("PegasusForConditionalGeneration", _BART),
+    "led": ("LEDForConditionalGeneration", _BART | {
+        "max_encoder_position_embeddings": MAX_LEN, "max_decoder_position_embeddings": MAX_LEN,
+        "attention_window": [4, 8]}),
+    "marian-apart": ("MarianMTModel", _BART | {"share_encoder_decoder_embeddings": False,
+                                               "decoder_vocab_size": VOCAB_SIZE, "tie_word_embeddings": False}),
     "marian": ("MarianMTModel", _BART),
     "m2m100": ("M2M100ForConditionalGeneration", _BART),
     "t5gemma": ("T5GemmaForConditionalGeneration", _IDS | {"encoder": _GEMMA, "decoder": _GEMMA,
@@ -34,8 +47,9 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "fsmt": ("FSMTForConditionalGeneration", {key: value for key, value in _BART.items() if key != "vocab_size"} | {
         "langs": ["en", "de"], "src_vocab_size": VOCAB_SIZE + 8, "tgt_vocab_size": VOCAB_SIZE}),
 }
-DESCRIBED = {kind: KINDS[kind][0] for kind in ("t5", "t5-gated", "mt5", "umt5")}      # run by weft's own layers
-ARCHITECTURE_OF = {kind: name for kind, (name, _) in KINDS.items() if kind not in ("t5-gated", "mt5", "umt5")}
+ARCHITECTURE_OF = {kind: KINDS[kind][0] for kind in ("t5", "bart", "marian", "m2m100", "t5gemma", "fsmt")}
+_NOT_DESCRIBED = ("t5gemma", "mvp-prompts")
+DESCRIBED = {kind: name for kind, (name, _) in KINDS.items() if kind not in _NOT_DESCRIBED}      # by weft's own layers
 
 
 def write_pair(directory: Path, kind: str, **generation: Any) -> nn.Module:

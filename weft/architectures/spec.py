@@ -150,28 +150,34 @@ class LearnedPositions(Part):
 
 @part
 class Sinusoids(Part):
-    """A fixed vector for each position p: sin(w * (p + offset)) of E / 2 frequencies w, then their cosines. Frequencies
-    fall from 1 to 1 / 10000.
+    """A vector of sines and, in its second half, cosines of each position. Source: arXiv:1706.03762 section 3.5.
 
-    offset: as said. Source: arXiv:1706.03762, in Fairseq's order (XGLM).
+    A checkpoint's own table counts, if there is one; row p + offset is the vector of position p.
+    num_positions: of the longest sequence. offset: the position p counts as p + offset. frequency j of n is
+    10000 ** (-j / n), or with `reaches_last` 10000 ** (-j / (n - 1)) (Fairseq; M2M100, FSMT, XGLM).
+    padding_id: a token that gets zeros instead (M2M100); None: there is none.
     """
 
+    num_positions: int
     offset: int = 0
+    reaches_last: bool = False
+    padding_id: int | None = None
 
 
 @part
 class EmbeddingSpec(Part):
     """Token ids to hidden states: tokens[id] * scale, projected to hidden_size, + positions[pos], then norm.
 
-    vocab_size: rows of the table. scale: a factor, rounded to the model's dtype first. positions: vectors of
-    positions that are added. norm: the last step. embedding_dim: width of the table if it differs from hidden_size (OPT
-    350m); then there is a projection.
+    vocab_size: rows of the table. scale: a factor, rounded to the model's dtype first. positions: trained positions, or
+    computed ones, that are added. norm: the last step. embedding_dim: width of the table if it differs from hidden_size
+    (OPT 350m); then there is a projection.
     scales_given_rows: prompt embeddings (rows given instead of ids) are scaled too (Granite). False: given rows replace
     tokens[id] * scale (Gemma, whose embedding scales in Transformers). Projection, positions and norm apply to both.
     token_types: number of rows in a second table, BERT's segments; 0: no such table. The row of each token's type is
     added before the positions.
     projects_last: the projection is the last step, has a bias, and all tables and the norm are embedding_dim wide
     (Electra); with an embedding_dim equal to hidden_size, too (ALBERT).
+    norm_before_positions: the positions are added after the norm (Blenderbot small).
     """
 
     vocab_size: int
@@ -182,6 +188,7 @@ class EmbeddingSpec(Part):
     scales_given_rows: bool = False
     token_types: int = 0
     projects_last: bool = False
+    norm_before_positions: bool = False
 
 
 @part

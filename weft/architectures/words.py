@@ -53,7 +53,8 @@ def positions(spec: ModelSpec) -> str:
     """The kinds of positions in the model, e.g. `learned` or `rope, none`."""
     kinds = _distinct(mixer_positions(block.mixer, sizes=False) for block in spec.blocks if block.mixer is not None)
     if spec.embedding.positions is not None:
-        kinds = ["learned", *(kind for kind in kinds if kind != "none")]
+        own = type(spec.embedding.positions).__name__.removesuffix("Positions").lower()
+        kinds = [own, *(kind for kind in kinds if kind != "none")]
     return ", ".join(kinds)
 
 

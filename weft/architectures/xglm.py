@@ -15,8 +15,9 @@ def xglm(c: ConfigReader) -> DecoderSpec:
     """XGLM. Source: arXiv:2112.10668; config.json of facebook/xglm-564M."""
     c.expect("add_cross_attention", False)
     c.harmless("init_std")
-    c.positive("max_position_embeddings", default=2048)
-    return _fairseq(c, Sinusoids(offset=2), LayerNorm(eps=1e-5), "ffn_dim", "activation_function", _names("model."))
+    count = c.positive("max_position_embeddings", default=2048)
+    positions = Sinusoids(num_positions=count, offset=2, reaches_last=True)
+    return _fairseq(c, positions, LayerNorm(eps=1e-5), "ffn_dim", "activation_function", _names("model."))
 
 
 @architecture("BioGptForCausalLM")

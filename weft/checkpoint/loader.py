@@ -196,7 +196,8 @@ def _plan(homes: dict[str, Home], own_names: Mapping[str, str], checkpoint: Chec
             if home in filled:
                 faults.filled_twice.append((filled[home], info, home))
             filled[home] = info
-    faults.without_tensor.extend((name, home.whole_shape) for name, home in homes.items() if name not in filled)
+    faults.without_tensor.extend((name, home.whole_shape) for name, home in homes.items()
+                                if name not in filled and not home.is_optional)
     if faults:
         raise CheckpointError(faults.text())
     return _Plan(routes, tuple(ignored))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -10,13 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weft.architectures.spec import EmbeddingSpec, HeadSpec, LearnedPositions, Sinusoids
+from weft.architectures.spec import EmbeddingSpec, HeadSpec, Sinusoids
 from weft.errors import DescriptionError
 from weft.layers.context import LayerContext
 from weft.layers.layer import NOT_FINISHED, Home, Layer
 from weft.layers.linear import Linear, linear_case, shape_only
 from weft.layers.norm import optional_norm
 from weft.layers.shard import needs_sums
+from weft.layers.sinusoids import sinusoids
 from weft.ops.embedding import EmbeddingCase, choose_embedding
 from weft.ops.linear import Epilogue, LinearCase, Product, choose_linear, empty_weight, product_bytes
 from weft.ops.quantized import QuantizedWeight
@@ -43,8 +43,7 @@ class Embedding(Layer):
         self.codes: QuantizedWeight | None = None
         self.project = _projection(width, hidden_size, context, spec.projects_last)
         added = width if spec.projects_last else hidden_size
-        learned = spec.positions if isinstance(spec.positions, LearnedPositions) else None
-        rows = learned.num_positions + learned.offset if learned else 0
+        rows = spec.positions.num_positions + spec.positions.offset if spec.positions else 0
         self.positions = self.parameter(rows, added, context=context) if rows else None
         self.token_types = self.parameter(spec.token_types, added, context=context) if spec.token_types else None
         self.norm = optional_norm(spec.norm, added, context=context)
@@ -65,12 +64,21 @@ class Embedding(Layer):
         if self.token_types is not None and self.vocabulary.is_first:
             rows = self.token_types[0] if token_types is None else F.embedding(token_types, self.token_types)
             hidden = hidden + rows
+        if self.norm is not None and self.spec.norm_before_positions:
+            hidden = self.norm(hidden)
         if self.positions is not None and self.spec.positions is not None and self.vocabulary.is_first:
-            hidden = hidden + F.embedding(positions + self.spec.positions.offset, self.positions)
-        if isinstance(self.spec.positions, Sinusoids) and self.vocabulary.is_first:
-            hidden = hidden + sinusoids(positions + self.spec.positions.offset, hidden.shape[1]).to(hidden.dtype)
-        hidden = hidden if self.norm is None else self.norm(hidden)
+            hidden = hidden + self._position_rows(self.positions, input_ids, positions)
+        hidden = hidden if self.norm is None or self.spec.norm_before_positions else self.norm(hidden)
         return self.project(hidden).clone() if self.project is not None and self.spec.projects_last else hidden
+
+    def _position_rows(self, table: Tensor, input_ids: Tensor, positions: Tensor) -> Tensor:
+        """[T, E], newly allocated."""
+        spec = self.spec.positions
+        assert spec is not None, "a spec with a table of positions says which"
+        rows = F.embedding(positions + spec.offset, table)
+        if isinstance(spec, Sinusoids) and spec.padding_id is not None:
+            rows.masked_fill_((input_ids == spec.padding_id).unsqueeze(1), 0)
+        return rows
 
     def _own_rows(self, input_ids: Tensor) -> Tensor:
         """Rows of this shard's token ids, zeros for others."""
@@ -104,9 +112,15 @@ class Embedding(Layer):
             self.homes()[part].view.copy_(weight.dequantize())
 
     def allocate(self, device: str) -> None:
-        """As Layer; the table has room for a kernel to pack it in place."""
-        super().allocate(device)
+        """As Layer; the table has room for a kernel to pack it in place, and sinusoidal positions are computed."""
+        self._allocate_own(device)
         self.tokens = nn.Parameter(empty_weight(self.case), requires_grad=False)
+
+    def _allocate_own(self, device: str) -> None:
+        """As Layer.allocate, and compute the numbers of sinusoidal positions."""
+        super().allocate(device)
+        if self.positions is not None and isinstance(self.spec.positions, Sinusoids):
+            self.positions.data.copy_(sinusoids(self.spec.positions, self.positions.shape[1]))
 
     def homes(self) -> dict[str, Home]:
         return {"tokens.weight": Home(self.tokens.data, self, "tokens.weight", self.vocabulary)} | self.added_homes()
@@ -115,7 +129,8 @@ class Embedding(Layer):
         """Homes of all but the table of tokens."""
         homes = {}
         if self.positions is not None:
-            homes["positions.weight"] = Home(self.positions.data, self, "positions.weight")
+            is_computed = isinstance(self.spec.positions, Sinusoids)
+            homes["positions.weight"] = Home(self.positions.data, self, "positions.weight", is_optional=is_computed)
         if self.token_types is not None:
             homes["token_types.weight"] = Home(self.token_types.data, self, "token_types.weight")
         if self.project is not None:
@@ -151,7 +166,7 @@ class SharedEmbedding(Embedding):
 
     def allocate(self, device: str) -> None:
         """As Layer: of what is added to the rows."""
-        Layer.allocate(self, device)
+        self._allocate_own(device)
 
     def homes(self) -> dict[str, Home]:
         """As Layer."""
@@ -228,14 +243,6 @@ class Head(Layer):
 def table_bytes(case: LinearCase, row: QuantizedWeight | None) -> int:
     """Bytes of the matrix of an embedding or a head. row: one row of its codes; None where the matrix is floats."""
     return product_bytes(case, None if row is None else row.weight_only())
-
-
-def sinusoids(positions: Tensor, width: int) -> Tensor:
-    """[T, width] float32 of positions [T], as Sinusoids says; an odd width ends with a zero."""
-    half = width // 2
-    frequencies = torch.exp(torch.arange(half, dtype=torch.float32) * -(math.log(10000.0) / (half - 1)))
-    angles = torch.outer(positions.float(), frequencies)
-    return F.pad(torch.cat((angles.sin(), angles.cos()), dim=1), (0, width % 2))
 
 
 def _projection(from_width: int, to_width: int, context: LayerContext, is_last: bool = False) -> Linear | None:

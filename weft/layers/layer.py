@@ -30,6 +30,7 @@ class Home:
     """Where a checkpoint's tensor goes.
 
     view: of the parameter's memory. layer: whose parameter it is. part: its name among that layer's homes.
+    is_optional: the view has numbers already, which stay where the checkpoint has no tensor for it.
     rows, columns: what of the tensor's first and of its last dimension the view has; None, or a whole span: all.
     A model may name one home twice: what two names lead to is one home when layer and part are the same.
     """
@@ -39,6 +40,7 @@ class Home:
     part: str
     rows: Extent | None = None
     columns: Span | None = None
+    is_optional: bool = False
 
     @property
     def place(self) -> tuple[Layer, str]:

@@ -19,7 +19,7 @@ from weft.cache.need import TokensNeed
 from weft.checkpoint.reader import Checkpoint
 from weft.config.engine_config import EngineConfig, ModelConfig
 from weft.config.quantization_methods import at_load
-from weft.errors import ConfigError
+from weft.errors import ConfigError, NotBuiltError
 from weft.layers.context import CacheFormat, LayerContext
 from weft.models.choose import choose_model
 from weft.models.describe import describe, purpose_of
@@ -59,7 +59,13 @@ def _built(config: EngineConfig, context: LayerContext, checkpoint: Checkpoint |
     chosen = choose_model(config.model)
     if not isinstance(chosen, Architecture):
         return _programmed(chosen, config, context, checkpoint)
-    spec, reader = describe(config.model, chosen)
+    try:
+        spec, reader = describe(config.model, chosen)
+    except NotBuiltError as error:
+        if config.model.model_impl != "auto" or not is_known(config.model):
+            raise
+        logger.info("%s runs through Transformers: %s", config.model.architecture, error)
+        return transformers_model(config, context, checkpoint)
     purpose = purpose_of(spec, config.model, chosen)
     if purpose.pools and isinstance(spec, DecoderSpec) and spec.encoder is not None:
         logger.info("%s runs through Transformers: weft pools no states of two stacks", config.model.architecture)
