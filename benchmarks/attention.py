@@ -1,6 +1,7 @@
 """Compares the native attention kernel with the machine's bounds: memory bandwidth and matrix-product speed (roofline).
 
     python benchmarks/attention.py
+    python benchmarks/attention.py --kv-heads 1 --head-dim 576 --value-dim 512      # latents of DeepSeek-V2-Lite
 
 Both bounds are measured in the same run, in turns with the kernel: the speed at which all threads read a large buffer
 (a product of one row, which only reads its matrix), and the fastest large matrix product of a library (machine.py). A
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--heads", type=int, default=16)
     parser.add_argument("--kv-heads", type=int, default=8)
     parser.add_argument("--head-dim", type=int, default=128)
+    parser.add_argument("--value-dim", type=int, help="only keys are cached, and their last numbers are the values")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="bfloat16")
     parser.add_argument("--kv-cache-dtype", choices=tuple(KV_DTYPES), help="default: --dtype")
     parser.add_argument("--context", type=int, default=16384, help="tokens of a long sequence")
@@ -62,6 +64,7 @@ class Bench:
         self.options, self.isa, self.dtype = options, isa, getattr(torch, options.dtype)
         self.cache_dtype = KV_DTYPES[options.kv_cache_dtype or options.dtype]
         self.kernel = cpu.make_run(isa)
+        self.num_caches = 2 if options.value_dim is None else 1
         reading = self._product(16384, 8192, 1)
         self.read = (reading, 16384 * 8192 * self.dtype.itemsize)
         operations, multiplying = fastest_product(self.dtype)
@@ -89,19 +92,20 @@ class Bench:
         options = self.options
         plan, num_blocks = _plan(query_lens, seq_lens, shared)
         shape = cache_shape(num_blocks, options.kv_heads, BLOCK, options.head_dim, self.cache_dtype)
-        caches = [_written(shape, self.cache_dtype) for _ in range(2)]
+        caches = [_written(shape, self.cache_dtype) for _ in range(self.num_caches)]
+        k_cache, v_cache = caches if self.num_caches == 2 else (caches[0], None)
         heads = options.heads + 2 * options.kv_heads
         qkv = torch.randn(sum(query_lens), heads, options.head_dim).to(self.dtype)
         q, k, v = qkv.split((options.heads, options.kv_heads, options.kv_heads), dim=1)
-        params = AttentionParams(scale=options.head_dim**-0.5)
-        return lambda: self.kernel(q, k, v, *caches, plan, params)
+        params = AttentionParams(scale=options.head_dim**-0.5, value_dim=options.value_dim)
+        return lambda: self.kernel(q, k, None if v_cache is None else v, k_cache, v_cache, plan, params)
 
     def _row(self, name: str, step: Callable[[], Tensor], cached: int, seen: int) -> tuple[str, ...]:
         """The best of several rounds, in turns with the bounds. cached: tokens to read; seen: keys of all rows."""
         options = self.options
         shape = cache_shape(1, options.kv_heads, BLOCK, options.head_dim, self.cache_dtype)
-        num_bytes = 2 * torch.Size(shape).numel() * self.cache_dtype.itemsize * cached // BLOCK
-        operations = 4 * options.heads * options.head_dim * seen
+        num_bytes = self.num_caches * torch.Size(shape).numel() * self.cache_dtype.itemsize * cached // BLOCK
+        operations = 2 * options.heads * (options.head_dim + (options.value_dim or options.head_dim)) * seen
         functions = (step, self.read[0], self.multiply[0])
         times: tuple[list[float], ...] = ([], [], [])
         for _ in range(options.rounds + 1):

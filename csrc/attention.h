@@ -133,16 +133,17 @@ template <class T> static void run_attention(const AttentionArgs& a) {
     int64_t heads = a.cache.kv_heads, d = a.cache.head_dim;
     Call<T> c = {a,
                  d,
-                 (d + 15) / 16 * 16,
+                 round_up(d),
+                 round_up(a.cache.value_dim),
                  a.heads / heads,
                  a.cache.kind == KV_INT8,
                  false,
                  a.dtype == F32 ? 4 : 2,
                  false,
-                 is_own_type<T>(a.cache) && d % 16 == 0,
+                 is_own_type<T>(a.cache) && d % 16 == 0 && a.cache.v,
                  is_read_in_registers<T>(a.cache)};
 #if defined(WEFT_AMX)
-    c.tiles = sizeof(T) == 2 && d % 32 == 0;
+    c.tiles = sizeof(T) == 2 && d % 32 == 0 && a.cache.value_dim % 32 == 0;
     if (c.tiles) c.direct = c.in_registers = false;
 #endif
     c.plain = !c.scaled && a.softcap == 0 && !a.slopes && !a.bias_by_distance;

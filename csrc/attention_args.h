@@ -11,12 +11,14 @@
 //   16 and 8 bit  [8][head_dim][2]           pairs of tokens
 // With this layout a vector holds the scores of 16 keys, or 16 dimensions of an output. A KV_INT8 number is an 8-bit
 // code (quantized value, sign and magnitude) times the scale of its token; [16] float32 scales follow a block's codes.
+// Where v is null, keys are latents: the value of a token is the last value_dim numbers of its key.
 enum KvKind : int { KV_F32 = 0, KV_BF16 = 1, KV_F16 = 2, KV_E4M3 = 3, KV_E5M2 = 4, KV_INT8 = 5 };
 
 struct KvCache {
     void *k, *v;
     int kind;
     int64_t num_blocks, kv_heads, head_dim;
+    int64_t value_dim;  // head_dim, unless keys are latents
 };
 
 // The part of a step that all layers of a cache group share. The tokens of the sequences are packed one after another.
@@ -45,7 +47,8 @@ struct CacheWriteArgs {
     KvCache cache;
     const int64_t* slots;  // [num_tokens]
     int64_t num_tokens;
-    const void *k, *v;  // [num_tokens][kv_heads][head_dim] of dtype, tokens a stride (in elements) apart
+    const void *k,
+        *v;  // [num_tokens][kv_heads][head_dim] of dtype, tokens a stride (in elements) apart; v null: latents
     int dtype;
     int64_t k_stride, v_stride;
 };
@@ -64,5 +67,5 @@ struct AttentionArgs {
     const float* bias_by_distance;  // [heads][2 * farthest + 1], added to a score by key - query position, or null
     int64_t farthest;               // distances are clamped to -farthest .. farthest
     const float* sinks;             // [heads], logits that join each row's softmax without a value, or null
-    void* out;                      // [num_tokens][heads][head_dim] of dtype
+    void* out;                      // [num_tokens][heads][value_dim] of dtype
 };

@@ -8,9 +8,10 @@
 namespace WEFT_NS {
 namespace paged {
 
-// True if few rows read the cache where it lies: 8-bit codes for bfloat16 rows and products, pairs of any kind for rows
+// True if few rows read the cache where it lies, not latents: 8-bit codes for bfloat16 rows and products, pairs of any kind for rows
 // of floats (attention_pairs.h), and a head_dim that fills whole vectors.
 template <class T> WEFT_INLINE bool is_read_in_registers(const KvCache& c) {
+    if (!c.v) return false;
     if (sizeof(T) == 4) return c.kind != KV_F32 && c.head_dim % 16 == 0;
     return BF16_PRODUCTS && kv_bytes(c.kind) == 1 && c.head_dim % 64 == 0;
 }

@@ -47,8 +47,8 @@ template <class T> struct Rows {
 // What all items of a call share.
 template <class T> struct Call {
     const AttentionArgs& a;
-    int64_t d, width, group;  // head_dim; head_dim rounded up to 16; query heads of a KV head
-    bool scaled, plain;       // the cache has scales (int8); scores are multiplied by a factor only
+    int64_t d, key_width, width, group;  // head_dim; head_dim and value_dim rounded up to 16; query heads of a KV head
+    bool scaled, plain;                  // the cache has scales (int8); scores are multiplied by a factor only
     int dtype_bytes;
     // AMX tiles; blocks are read where they lie; converted ones too, for few rows
     bool tiles, direct, in_registers;
@@ -73,9 +73,9 @@ template <class T> struct Scratch {
     T* spans;
     float *wide, *segment, *total;
 };
-template <class T> static Scratch<T> scratch(int64_t width) {
-    size_t spans = sizeof(T) * 2 * SPAN * width, wide = sizeof(float) * ITEM_ROWS * width;
-    size_t states = sizeof(float) * ITEM_ROWS * state_size(width);
+template <class T> static Scratch<T> scratch(const Call<T>& c) {
+    size_t spans = sizeof(T) * SPAN * (c.key_width + c.width), wide = sizeof(float) * ITEM_ROWS * c.key_width;
+    size_t states = sizeof(float) * ITEM_ROWS * state_size(c.width);
     char* p = reserve(item_buffer, spans + wide + 2 * states);
     return {(T*)p, (float*)(p + spans), (float*)(p + spans + wide), (float*)(p + spans + wide + states)};
 }
@@ -99,7 +99,7 @@ static void add_row(const Call<T>& c, Rows<T>& rows, int64_t seq, int64_t token,
     }
     if constexpr (sizeof(T) == 4) {
         if (c.a.dtype == F32) return;
-        float* out = wide + i * c.width;
+        float* out = wide + i * c.key_width;
         if (c.a.dtype == BF16)
             for (int64_t k = 0; k < c.d; k++) out[k] = bf16_to_float(((const uint16_t*)q)[k]);
         else
@@ -237,8 +237,8 @@ WEFT_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 template <class T> static void finish(const Call<T>& c, const float* state, int64_t token, int64_t head) {
     const float* sink = c.a.sinks ? c.a.sinks + head : nullptr;
-    int64_t at = (token * c.a.heads + head) * c.d;
-    WEFT_BY_DTYPE(c.a.dtype, finish_attention<D>(state, sink, c.d, (typename Float<D>::T*)c.a.out + at))
+    const int64_t size = c.a.cache.value_dim, at = (token * c.a.heads + head) * size;
+    WEFT_BY_DTYPE(c.a.dtype, finish_attention<D>(state, sink, size, (typename Float<D>::T*)c.a.out + at))
 }
 
 // What to prefetch behind an item's segment that ends before span `to`: the item's next segment, or `following` behind
@@ -257,7 +257,7 @@ template <class T>
 static void whole_item(const Call<T>& c, const Item& item, int64_t token, int64_t kv_head, const ScoreRule* rules,
                        const Following& following) {
     const AttentionStep& s = *c.a.step;
-    Scratch<T> w = scratch<T>(c.width);
+    Scratch<T> w = scratch<T>(c);
     Rows<T> rows;
     rows.count = 0;
     for (int64_t r = item.row0; r < item.row1; r++) add_row(c, rows, item.seq, token, r, kv_head, w.wide);
@@ -292,7 +292,7 @@ static void split_item(const Call<T>& c, const Item& item, const int32_t* tokens
                        const ScoreRule* rules, const Following& following) {
     bool is_group = item.kind == Item::GROUP_PART;
     const AttentionStep& s = *c.a.step;
-    Scratch<T> w = scratch<T>(c.width);
+    Scratch<T> w = scratch<T>(c);
     Rows<T> rows;
     const States* of[ITEM_ROWS];
     int64_t state_row[ITEM_ROWS], size = state_size(c.width);

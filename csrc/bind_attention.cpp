@@ -66,8 +66,9 @@ AttentionStep step(int64_t num_tokens, int64_t num_seqs, int64_t num_slots, uint
             at<int32_t>(shared_spans)};
 }
 
-KvCache cache(uintptr_t k, uintptr_t v, int kind, int64_t num_blocks, int64_t kv_heads, int64_t head_dim) {
-    return {at<void>(k), at<void>(v), kind, num_blocks, kv_heads, head_dim};
+KvCache cache(uintptr_t k, uintptr_t v, int kind, int64_t num_blocks, int64_t kv_heads, int64_t head_dim,
+              int64_t value_dim) {
+    return {at<void>(k), at<void>(v), kind, num_blocks, kv_heads, head_dim, value_dim ? value_dim : head_dim};
 }
 
 }  // namespace
@@ -87,7 +88,7 @@ void bind_attention(nb::module_& m, nb::class_<Kernels>& kernels) {
           nb::arg("first_keys"), nb::arg("end_keys"), nb::arg("num_groups") = 0, nb::arg("group_starts") = 0,
           nb::arg("group_members") = 0, nb::arg("group_spans") = 0, nb::arg("shared_spans") = 0);
     m.def("kv_cache", &cache, nb::arg("k"), nb::arg("v"), nb::arg("kind"), nb::arg("num_blocks"), nb::arg("kv_heads"),
-          nb::arg("head_dim"));
+          nb::arg("head_dim"), nb::arg("value_dim") = 0);
     kernels
         .def("write_cache",
              [](const Kernels& kernels, const KvCache& cache, const AttentionStep& s, uintptr_t k, uintptr_t v,

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "byte_numbers.h"
-#include "cache_write.h"
+#include "latents.h"
 
 namespace WEFT_NS {
 namespace paged {
@@ -11,14 +11,14 @@ namespace paged {
 constexpr int SPAN = SPAN_BLOCKS * KV_BLOCK;
 
 // T = uint16_t: pairs of bfloat16; keys [head_dim / 2][16][2], values [8][width][2], for each of the four blocks.
-// T = float: keys [head_dim][16], values [16][width]. width: head_dim rounded up to 16, the rest 0.
+// T = float: keys [head_dim][16], values [16][width]. width: value_dim rounded up to 16, the rest 0.
 template <class T> struct Span {
     const T *keys[SPAN_BLOCKS], *values[SPAN_BLOCKS];
     const float *key_scales[SPAN_BLOCKS], *value_scales[SPAN_BLOCKS];  // [16] each, for KV_INT8 only
 };
 
 // Stands in for a block that no row sees: its bytes are zeros in every number format.
-alignas(64) static const uint8_t NO_BLOCK[KV_BLOCK * LARGEST_HEAD * 4 + 64] = {};
+alignas(64) static const uint8_t NO_BLOCK[KV_BLOCK * LARGEST_LATENT * 4 + 64] = {};
 
 // Cached numbers are read in units of this: 2^8 for e4m3, read as float16, whose exponent counts from 8 more. The units
 // of bfloat16 pairs, which a table makes, are 1.
@@ -191,17 +191,19 @@ template <class T> WEFT_INLINE bool is_own_type(const KvCache& c) {
     return c.kind == (sizeof(T) == 2 ? KV_BF16 : KV_F32);
 }
 
+WEFT_INLINE int64_t round_up(int64_t d) { return (d + 15) / 16 * 16; }
+
 // Opens span number `span` of one KV head. direct: blocks are used where they lie. table: ids of the sequence's blocks.
-// Blocks without a key in [begin, end) are not read, because no row sees them. scratch: [2 * SPAN * width] of T, for
-// converted blocks.
+// Blocks without a key in [begin, end) are not read, because no row sees them. scratch: [SPAN * (head_dim rounded up to
+// 16 + width)] of T, for converted blocks.
 template <class T>
 static void open_span(const KvCache& c, bool direct, int64_t head, const int32_t* table, int64_t span, int64_t begin,
                       int64_t end, T* scratch, Span<T>& out) {
-    int64_t bytes = block_bytes(c), d = c.head_dim, width = (d + 15) / 16 * 16;
+    int64_t bytes = block_bytes(c), d = c.head_dim, key_width = round_up(d), width = round_up(c.value_dim);
     for (int b = 0; b < SPAN_BLOCKS; b++) {
         int64_t first = (span * SPAN_BLOCKS + b) * KV_BLOCK;
         bool seen = first < end && first + KV_BLOCK > begin;
-        T *keys = scratch + b * KV_BLOCK * width, *values = keys + SPAN * width;
+        T *keys = scratch + b * KV_BLOCK * key_width, *values = scratch + SPAN * key_width + b * KV_BLOCK * width;
         if (!seen) {
             out.keys[b] = out.values[b] = (const T*)NO_BLOCK;
             if (!direct) {
@@ -212,7 +214,7 @@ static void open_span(const KvCache& c, bool direct, int64_t head, const int32_t
             continue;
         }
         int64_t at = (table[span * SPAN_BLOCKS + b] * c.kv_heads + head) * bytes;
-        uint8_t *k = (uint8_t*)c.k + at, *v = (uint8_t*)c.v + at;
+        uint8_t *k = (uint8_t*)c.k + at, *v = c.v ? (uint8_t*)c.v + at : k;
         if (c.kind == KV_INT8) {
             out.key_scales[b] = block_scales(c, k);
             out.value_scales[b] = block_scales(c, v);
@@ -227,8 +229,12 @@ static void open_span(const KvCache& c, bool direct, int64_t head, const int32_t
             WEFT_BY_KIND(c.kind, (convert_keys<T, KIND>(k, d, keys, (const uint8_t*)c.k + after)))
             out.keys[b] = keys;
         }
-        WEFT_BY_KIND(c.kind, (convert_values<T, KIND>(v, d, width, values, (const uint8_t*)c.v + after)))
         out.values[b] = values;
+        if (!c.v) {
+            latent_values(out.keys[b], d - c.value_dim, c.value_dim, width, values, (const uint8_t*)c.k + after);
+            continue;
+        }
+        WEFT_BY_KIND(c.kind, (convert_values<T, KIND>(v, d, width, values, (const uint8_t*)c.v + after)))
     }
 }
 

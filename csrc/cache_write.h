@@ -71,7 +71,7 @@ WEFT_INLINE float encode_row(int kind, const float* x, int64_t n, uint8_t* out) 
 // ---- a token --------------------------------------------------------------------------------------------------------
 
 // Stores one token's k [d] and v [d] at `slot` of a block of keys and one of values, by pairs (16 and 8 bit) or as
-// floats. zero_rest: zeroes the slots behind it.
+// floats. zero_rest: zeroes the slots behind it. vb null: latents, without a block of values.
 template <class U>
 WEFT_INLINE void put_pairs(const U* k, const U* v, int64_t d, int slot, bool zero_rest, U* kb, U* vb) {
     for (int64_t i = 0; i < d; i += 2, kb += 2 * KV_BLOCK) {
@@ -80,6 +80,7 @@ WEFT_INLINE void put_pairs(const U* k, const U* v, int64_t d, int slot, bool zer
         if (zero_rest)
             for (int s = 2 * slot + 2; s < 2 * KV_BLOCK; s++) kb[s] = 0;
     }
+    if (!vb) return;
     U* row = vb + slot / 2 * 2 * d + slot % 2;
     for (int64_t i = 0; i < d; i++) row[2 * i] = v[i];
     if (!zero_rest) return;
@@ -93,6 +94,7 @@ WEFT_INLINE void put_floats(const float* k, const float* v, int64_t d, int slot,
         if (zero_rest)
             for (int s = slot + 1; s < KV_BLOCK; s++) kb[i * KV_BLOCK + s] = 0;
     }
+    if (!vb) return;
     memcpy(vb + slot * d, v, sizeof(float) * d);
     if (zero_rest) memset(vb + (slot + 1) * d, 0, sizeof(float) * d * (KV_BLOCK - 1 - slot));
 }
@@ -111,25 +113,24 @@ static void write_token(const KvCache& c, const int64_t* slots, int64_t num_toke
     int64_t block = slots[t] / KV_BLOCK, d = c.head_dim, at = (block * c.kv_heads + head) * block_bytes(c);
     int slot = (int)(slots[t] % KV_BLOCK);
     bool zero_rest = leaves_rest(slots, num_tokens, t);
-    uint8_t *kb = (uint8_t*)c.k + at, *vb = (uint8_t*)c.v + at;
+    uint8_t *kb = (uint8_t*)c.k + at, *vb = c.v ? (uint8_t*)c.v + at : nullptr;
     if constexpr (D == F32) {
         if (c.kind == KV_F32) return put_floats(k, v, d, slot, zero_rest, (float*)kb, (float*)vb);
     } else {
         if (c.kind == KV_BF16 || c.kind == KV_F16)
             return put_pairs(k, v, d, slot, zero_rest, (uint16_t*)kb, (uint16_t*)vb);
     }
-    float wide[2][LARGEST_HEAD + W] = {};
-    uint8_t codes[2][LARGEST_HEAD + W];
-    for (int64_t i = 0; i < d; i++) {
-        wide[0][i] = Float<D>::get(k[i]);
-        wide[1][i] = Float<D>::get(v[i]);
+    float wide[LARGEST_LATENT + W] = {}, scales[2];
+    uint8_t codes[2][LARGEST_LATENT + W];
+    for (int part = 0; part < (vb ? 2 : 1); part++) {
+        for (int64_t i = 0; i < d; i++) wide[i] = Float<D>::get((part ? v : k)[i]);
+        scales[part] = encode_row(c.kind, wide, d, codes[part]);
     }
-    float k_scale = encode_row(c.kind, wide[0], d, codes[0]), v_scale = encode_row(c.kind, wide[1], d, codes[1]);
     put_pairs(codes[0], codes[1], d, slot, zero_rest, kb, vb);
     if (c.kind != KV_INT8) return;
     for (int s = slot; s < (zero_rest ? KV_BLOCK : slot + 1); s++) {
-        block_scales(c, kb)[s] = s == slot ? k_scale : 0;
-        block_scales(c, vb)[s] = s == slot ? v_scale : 0;
+        block_scales(c, kb)[s] = s == slot ? scales[0] : 0;
+        if (vb) block_scales(c, vb)[s] = s == slot ? scales[1] : 0;
     }
 }
 
@@ -139,9 +140,10 @@ static void write_cache(const CacheWriteArgs& a) {
     int64_t heads = a.cache.kv_heads, d = a.cache.head_dim;
     parallel_for(a.num_tokens * heads, 64, [&](int64_t i) {
         int64_t t = i / heads, head = i % heads;
-        WEFT_BY_DTYPE(a.dtype, write_token<D>(a.cache, a.slots, a.num_tokens, t, head,
-                                              (const typename Float<D>::T*)a.k + t * a.k_stride + head * d,
-                                              (const typename Float<D>::T*)a.v + t * a.v_stride + head * d))
+        WEFT_BY_DTYPE(a.dtype,
+                      write_token<D>(a.cache, a.slots, a.num_tokens, t, head,
+                                     (const typename Float<D>::T*)a.k + t * a.k_stride + head * d,
+                                     a.v ? (const typename Float<D>::T*)a.v + t * a.v_stride + head * d : nullptr))
     });
 }
 

@@ -28,12 +28,13 @@ static inline int64_t integer_columns(int64_t k) {
 }
 
 // Attention.
-constexpr int KV_BLOCK = 16;       // tokens of a block
-constexpr int SPAN_BLOCKS = 4;     // blocks of a span, which the kernel reads at once
-constexpr int SEGMENT_SPANS = 8;   // spans of a segment, which leaves one state (a split-KV partial)
-constexpr int SPLIT_QUERIES = 16;  // sequences with at most this many queries are split into segments
-constexpr int STATE_VALUES = 32;   // floats of a state before its weighted values
-constexpr int LARGEST_HEAD = 256;  // most dimensions of a head
+constexpr int KV_BLOCK = 16;         // tokens of a block
+constexpr int SPAN_BLOCKS = 4;       // blocks of a span, which the kernel reads at once
+constexpr int SEGMENT_SPANS = 8;     // spans of a segment, which leaves one state (a split-KV partial)
+constexpr int SPLIT_QUERIES = 16;    // sequences with at most this many queries are split into segments
+constexpr int STATE_VALUES = 32;     // floats of a state before its weighted values
+constexpr int LARGEST_HEAD = 256;    // most dimensions of a head
+constexpr int LARGEST_LATENT = 576;  // the same, of keys whose last dimensions are their values
 
 // Operators with a state for each sequence.
 constexpr int64_t CONV_LONGEST = 16;    // largest kernel size of a causal convolution

@@ -83,10 +83,10 @@ def test_the_cache_of_qwen2_5_takes_12_kib_a_token_in_bfloat16():
     assert groups == (FullGroup(tuple(range(24)), bytes_per_token=12 * 1024, block_size=16),)
 
 
-def test_latent_attention_caches_its_expanded_heads_values_as_wide_as_keys():
+def test_latent_attention_caches_a_latent_and_a_rotated_key_for_all_heads_together():
     groups = groups_of(describe_published("deepseek-ai/DeepSeek-V2-Lite"), torch.bfloat16)
 
-    assert groups == (FullGroup(tuple(range(27)), bytes_per_token=27 * 2 * 16 * (128 + 64) * 2, block_size=16),)
+    assert groups == (FullGroup(tuple(range(27)), bytes_per_token=27 * (512 + 64) * 2, block_size=16),)
 
 
 def test_layers_with_different_windows_are_different_cache_groups():

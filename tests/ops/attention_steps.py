@@ -17,13 +17,15 @@ class Sequences:
     """Tokens of some sequences, in blocks of the cache that lie at random.
 
     shared: so many tokens of each are the same, in the same blocks (a multiple of the block size).
+    latents: only keys are cached, and run with params that say how much of a key is its value.
     """
 
     def __init__(self, lengths, *, heads, kv_heads, head_dim, dtype=torch.float32, kv_dtype=None, shared=0,
-                 block_size=16):
+                 block_size=16, latents=False):
         generator = torch.Generator().manual_seed(0)
         free = torch.randperm(NUM_BLOCKS, generator=generator).tolist()
         prefix = [free.pop() for _ in range(shared // block_size)]
+        self.latents = latents
         self.block_size, self.dtype, self.heads, self.head_dim = block_size, dtype, heads, head_dim
         self.tables = [prefix + [free.pop() for _ in range(-(-length // block_size) - len(prefix))]
                        for length in lengths]
@@ -35,10 +37,11 @@ class Sequences:
         self.kv_dtype, self.cache_shape = kv_dtype or dtype, shape
 
     def empty_caches(self):
-        """Two caches of NaN."""
+        """A cache of keys and one of values, of NaN; of latents, one and None."""
         size = torch.Size(self.cache_shape).numel() * self.kv_dtype.itemsize
-        return [torch.full((size,), 255, dtype=torch.uint8).view(self.kv_dtype).view(self.cache_shape)
-                for _ in range(2)]
+        caches = [torch.full((size,), 255, dtype=torch.uint8).view(self.kv_dtype).view(self.cache_shape)
+                  for _ in range(2)]
+        return [caches[0], None] if self.latents else caches
 
     def plan(self, step, *, window=None, mask=None):
         """The plan of a step: [(sequence, first token, end)], those of one token first.
@@ -63,7 +66,7 @@ class Sequences:
         caches, out = self.empty_caches(), {}
         for step in steps:
             q, k, v = (torch.cat([self.tokens[seq][part][start:end] for seq, start, end in step]) for part in range(3))
-            rows = kernel(q, k, v, *caches, self.plan(step, window=window, mask=mask), params)
+            rows = kernel(q, k, None if self.latents else v, *caches, self.plan(step, window=window, mask=mask), params)
             places = [(seq, p) for seq, start, end in step for p in range(start, end)]
             out |= dict(zip(places, rows, strict=True))
         return out

@@ -26,6 +26,7 @@ def test_sizes_of_attention_are_those_of_the_kernels():
     assert limits["SEGMENT_SPANS"] * limits["SPAN_BLOCKS"] * limits["KV_BLOCK"] == attention.SEGMENT
     assert limits["STATE_VALUES"] == attention.STATE_VALUES
     assert limits["LARGEST_HEAD"] == attention.MAX_HEAD_DIM
+    assert limits["LARGEST_LATENT"] == attention.MAX_LATENT_DIM
 
 
 def test_largest_sizes_of_scans_are_those_of_the_kernels():

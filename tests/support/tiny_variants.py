@@ -167,7 +167,8 @@ VARIANTS: dict[str, Tiny] = {
         "use_qk_norm": True, "attention_bias": True, "tie_word_embeddings": False, "logit_scale": 2.0}),
     "cohere2": Tiny("Cohere2ForCausalLM", {
         "num_hidden_layers": 3, "sliding_window": 12, "layer_types": ALTERNATING, "logit_scale": 0.25}),
-    "deepseek-v2-lite": deepseek("DeepseekV2ForCausalLM", q_lora_rank=None, topk_method="greedy", **DEEPSEEK_YARN),
+    "deepseek-v2-lite": deepseek("DeepseekV2ForCausalLM", q_lora_rank=None, kv_lora_rank=28, topk_method="greedy",
+                                 **DEEPSEEK_YARN),
     "deepseek-v2": deepseek("DeepseekV2ForCausalLM", q_lora_rank=28, topk_method="group_limited_greedy",
                             routed_scaling_factor=3.0, **DEEPSEEK_YARN),
     "deepseek-v2-wide-values-biases": deepseek("DeepseekV2ForCausalLM", q_lora_rank=28, v_head_dim=36,

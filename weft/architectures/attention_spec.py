@@ -174,12 +174,12 @@ class MLASpec(MixerSpec):
 
     @property
     def head_dim(self) -> int:
-        """Size of a cached head. Keys and values are cached expanded; the shorter of the two is padded with zeros."""
-        return max(self.key_dim, self.value_dim)
+        """Size of a cached row: the rotated key and the latent, which all heads share."""
+        return self.positions.rotary_dim + self.kv_rank
 
     @property
     def num_kv_heads(self) -> int:
-        return self.num_heads
+        return 1
 
     @property
     def window(self) -> None:

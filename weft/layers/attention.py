@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from weft.architectures.spec import Alibi, AttentionSpec, Disentangled, MLASpec, QKNorm, RelativeBias, Rope
+from weft.architectures.spec import Alibi, AttentionSpec, Disentangled, QKNorm, RelativeBias, Rope
 from weft.cache.masks import CAUSAL, Bidirectional, Chunked
 from weft.layers.context import LayerContext
 from weft.layers.head_steps import HeadSteps, has_head_steps
@@ -141,7 +141,7 @@ class SelfAttention(Layer):
         return {} if self.sinks is None else {"sinks": Home(self.sinks.data, self, "sinks", self.heads)}
 
 
-def heads_bytes(spec: AttentionSpec | MLASpec, dtype: torch.dtype, native: bool) -> int:
+def heads_bytes(spec: AttentionSpec, dtype: torch.dtype, native: bool) -> int:
     """Bytes of a token's q, k and v. Native kernels hold two copies and attention's result."""
     heads = spec.num_heads * spec.head_dim
     qkv = heads + 2 * spec.num_kv_heads * spec.head_dim

@@ -1,7 +1,10 @@
-"""Multi-head latent attention as a module: keys and values expanded from a short vector, then paged attention.
+"""Multi-head latent attention as a module: a token's latent vector and rotated key are all that is cached.
 
-The cache holds the expanded heads, so that the attention kernels run as they are. Where a head of v is shorter than one
-of q and k, it is filled up with zeros.
+A head's scores are q·(k_b @ latent) = (q @ k_b)·latent, and its result is v_b @ (the weighted sum of latents). So the
+queries are multiplied by k_b and the results by v_b, and attention runs over the latents, as if all heads had one key
+in common whose last numbers are its value (the absorbed form, arXiv:2405.04434 section 2.1.2). Prompts and decodes take
+the same way: a token has the same bits whether its neighbours were computed with it, before it or, after preemption,
+again. Expanded heads would save up to two thirds of attention's products in long prompts and cost those bits.
 """
 
 from __future__ import annotations
@@ -12,25 +15,28 @@ from dataclasses import replace
 from torch import Tensor
 
 from weft.architectures.spec import MLASpec, Rope
-from weft.layers.attention import heads_bytes
 from weft.layers.context import LayerContext
 from weft.layers.layer import NOT_FINISHED, Home, Layer
 from weft.layers.linear import Linear
 from weft.layers.norm import Norm
 from weft.layers.paged_attention import PagedAttention
+from weft.layers.per_head import PerHead
 from weft.ops.attention import AttentionParams
+from weft.ops.copy_rows import CopyCase, choose_copy
 from weft.ops.qk import QKCase, choose_qk
 from weft.ops.step import Step
 
 
 class MLA(Layer):
-    """An MLASpec with its weights. spec: of the heads that are built, all or a shard's."""
+    """An MLASpec with its weights. spec: of the heads that are built, all or a shard's.
+
+    A row of the cache is [rotated key, latent], with the rotated part first, where kernels expect it.
+    """
 
     def __init__(self, spec: MLASpec, hidden_size: int, *, context: LayerContext) -> None:
         super().__init__()
         own, bias = context.divided("num_attention_heads", spec.num_heads), spec.bias
         self.spec = spec = replace(spec, num_heads=len(own))
-        heads = spec.num_heads
         self.q_a = self.q_a_norm = None
         queries = own.times(spec.key_dim)
         if spec.q_rank is None:
@@ -39,18 +45,22 @@ class MLA(Layer):
             self.q_a = Linear(hidden_size, {"q_a": spec.q_rank}, bias=bias, context=context)
             self.q_a_norm = Norm(spec.norm, spec.q_rank, context=context, role="q_a_norm")
             self.q = Linear(spec.q_rank, {"q_b": queries}, bias=False, context=context)
-        self.kv_a = Linear(hidden_size, {"kv_a": spec.kv_rank + spec.positions.rotary_dim}, bias=bias, context=context)
+        self.kv_a = Linear(hidden_size, {"kv_a": spec.head_dim}, bias=bias, context=context)
         self.kv_a_norm = Norm(spec.norm, spec.kv_rank, context=context, role="kv_a_norm")
-        self.kv_b = Linear(spec.kv_rank, {"k_b": own.times(spec.nope_dim), "v_b": own.times(spec.value_dim)},
-                           bias=False, context=context)
+        self.keys = PerHead("k_b", own, spec.nope_dim, spec.kv_rank, transposed=True, context=context)
+        self.values = PerHead("v_b", own, spec.value_dim, spec.kv_rank, transposed=False, context=context)
         self.out = Linear(own.times(spec.value_dim), {"o": hidden_size}, bias=bias, context=context)
         self.scratch, self.dtype = context.scratch, context.dtype
-        self.qk_choice = choose_qk(QKCase(
-            device=context.device, dtype=context.dtype, num_heads=heads, num_kv_heads=heads, head_dim=spec.head_dim,
+        self.copy = choose_copy(CopyCase(device=context.device, dtype=context.dtype, isa=context.isa))
+        self.q_choice, self.k_choice = (choose_qk(QKCase(
+            device=context.device, dtype=context.dtype, num_heads=heads, num_kv_heads=0, head_dim=spec.head_dim,
             half=spec.positions.rotary_dim // 2, interleaved=spec.positions.interleaved, isa=context.isa))
-        self.rotate: Callable[..., None] = NOT_FINISHED       # what that kernel makes of no norms
-        self.paged = PagedAttention(num_heads=heads, num_kv_heads=heads, head_dim=spec.head_dim,
-                                    params=AttentionParams(scale=spec.scale), context=context, is_checked=False)
+            for heads in (spec.num_heads, 1))
+        self.rotate_q: Callable[..., None] = NOT_FINISHED       # what those kernels make of no norms
+        self.rotate_k: Callable[..., None] = NOT_FINISHED
+        self.paged = PagedAttention(
+            num_heads=spec.num_heads, num_kv_heads=1, head_dim=spec.head_dim, context=context, is_checked=False,
+            params=AttentionParams(scale=spec.scale, value_dim=spec.kv_rank))
 
     def forward(self, x: Tensor, step: Step, angles: tuple[Tensor, Tensor], residual: Tensor | None = None,
                 alpha: float = 1.0) -> Tensor:
@@ -58,37 +68,39 @@ class MLA(Layer):
 
         angles: cos and sin of the tokens' positions, [T, R / 2] float32.
         """
-        heads = self.spec.num_heads
-        qkv = self._heads(x)
-        self.rotate(qkv, angles)
-        q, k, v = qkv.split_with_sizes((heads, heads, heads), dim=1)
-        out = self.scratch.take("attended", q.shape[0], heads * self.spec.head_dim, self.dtype)
-        out = self.paged(q, k, v, step, out.view(q.shape))
-        return self.out(out[..., : self.spec.value_dim].flatten(1), residual, alpha)
+        tokens, heads = x.shape[0], self.spec.num_heads
+        q, k = self._queries(x, angles), self._keys(x, angles)
+        out = self.scratch.take("attended", tokens, heads * self.spec.kv_rank, self.dtype)
+        attended = self.paged(q, k, None, step, out.view(tokens, heads, -1))                     # [T, H, kv_rank]
+        values = self.scratch.take("mla_values", tokens, heads * self.spec.value_dim, self.dtype)
+        self.values(attended, values.view(tokens, heads, -1))
+        return self.out(values, residual, alpha)
 
-    def _heads(self, x: Tensor) -> Tensor:
-        """q, k and v of all heads, [T, 3H, D]. The rotated part of q and k comes first, where kernels expect it."""
-        spec, heads = self.spec, self.spec.num_heads
-        tokens, rotary, keys = x.shape[0], spec.positions.rotary_dim, spec.key_dim
-        qkv = self.scratch.take("mla_qkv", tokens, 3 * heads * spec.head_dim, self.dtype)
-        qkv = qkv.view(tokens, 3 * heads, spec.head_dim)
-        q, k, v = qkv.split_with_sizes((heads, heads, heads), dim=1)
+    def _queries(self, x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
+        """[T, H, D] in the form of cached rows."""
+        spec, tokens, heads, rotary = self.spec, x.shape[0], self.spec.num_heads, self.spec.positions.rotary_dim
         narrow = x if self.q_a is None or self.q_a_norm is None else self.q_a_norm(self.q_a(x))
-        query = self.q(narrow).view(tokens, heads, keys)
-        q[..., rotary:keys], q[..., :rotary] = query.split_with_sizes((spec.nope_dim, rotary), dim=2)
+        query = self.q(narrow).view(tokens, heads, spec.key_dim)
+        q = self.scratch.take("mla_q", tokens, heads * spec.head_dim, self.dtype).view(tokens, heads, -1)
+        self.copy.run(query.view(-1, spec.key_dim)[:, spec.nope_dim :], q.view(-1, spec.head_dim)[:, :rotary])
+        self.keys(query[..., : spec.nope_dim], q[..., rotary:])
+        self.rotate_q(q, angles)
+        return q
+
+    def _keys(self, x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
+        """[T, 1, D]: the rows to cache."""
+        spec, tokens, rotary = self.spec, x.shape[0], self.spec.positions.rotary_dim
         latent, key = self.kv_a(x).split_with_sizes((spec.kv_rank, rotary), dim=1)
-        k[..., :rotary] = key.unsqueeze(1)
-        expanded = self.kv_b(self.kv_a_norm(latent))
-        nope = heads * spec.nope_dim
-        k[..., rotary:keys] = expanded[:, :nope].view(tokens, heads, -1)
-        v[..., : spec.value_dim] = expanded[:, nope:].view(tokens, heads, -1)
-        qkv[:, : 2 * heads, keys:] = 0
-        v[..., spec.value_dim :] = 0
-        return qkv
+        k = self.scratch.take("mla_k", tokens, spec.head_dim, self.dtype)
+        self.copy.run(key, k[:, :rotary])
+        self.copy.run(self.kv_a_norm(latent), k[:, rotary:])
+        k = k.view(tokens, 1, -1)
+        self.rotate_k(k, angles)
+        return k
 
     def finish_loading(self) -> None:
-        """Make the rotation."""
-        self.rotate = self.qk_choice.prepare()
+        """Make the rotations."""
+        self.rotate_q, self.rotate_k = self.q_choice.prepare(), self.k_choice.prepare()
 
     @property
     def rope(self) -> Rope:
@@ -97,12 +109,15 @@ class MLA(Layer):
 
     def token_bytes(self, native: bool) -> int:
         """As Layer."""
-        return heads_bytes(self.spec, self.dtype, native)
+        spec = self.spec
+        by_head = spec.key_dim + spec.head_dim + spec.kv_rank + spec.value_dim
+        rows = spec.num_heads * by_head + 2 * spec.head_dim + spec.kv_rank + 2 * (spec.q_rank or 0)
+        return rows * self.dtype.itemsize
 
     def homes(self) -> dict[str, Home]:
         homes = self.own_homes()
-        for linear in (self.q_a, self.q, self.kv_a, self.kv_b, self.out):
-            homes |= {} if linear is None else linear.homes()
+        for layer in (self.q_a, self.q, self.kv_a, self.keys, self.values, self.out):
+            homes |= {} if layer is None else layer.homes()
         for name, norm in (("q_a_norm", self.q_a_norm), ("kv_a_norm", self.kv_a_norm)):
             homes |= {} if norm is None else {f"{name}.{home}": view for home, view in norm.homes().items()}
         return homes

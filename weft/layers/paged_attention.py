@@ -35,6 +35,7 @@ class PagedAttention(Layer):
     is_cross: keys and values are of an encoder's tokens, which come in the step in which their sequence starts.
     window: tokens a query sees, itself included; None: all that the mask allows.
     is_checked: what `forward` is given may be of any shape and layout, as tensors of others are.
+    With params.value_dim keys are latents: one tensor is cached, and values are part of it.
     need: what the layer stores, for the memory plan. group: number of its cache group, given when caches are bound.
     """
 
@@ -44,17 +45,18 @@ class PagedAttention(Layer):
         super().__init__()
         self.is_checked = is_checked
         self.num_heads, self.num_kv_heads, self.head_dim, self.params = num_heads, num_kv_heads, head_dim, params
-        self.dtype = context.dtype
+        self.dtype, self.value_dim = context.dtype, params.value_dim or head_dim
         self.cache_dtype = context.dtype if context.cache is None else KV_DTYPES[context.cache.dtype]
         self.block_size = 16 if context.cache is None else context.cache.block_size
         self.choice = choose_attention(AttentionCase(
             device=context.device, dtype=context.dtype, head_dim=head_dim, softcap=params.softcap is not None,
             alibi=params.alibi is not None, sinks=params.sinks is not None, relative=params.relative is not None,
-            isa=context.isa, cache_dtype=self.cache_dtype, block_size=self.block_size))
+            isa=context.isa, cache_dtype=self.cache_dtype, block_size=self.block_size, value_dim=params.value_dim))
         per_token = sum(prod(shape) for shape in self.cache_shapes(1)) * self.cache_dtype.itemsize // self.block_size
         self.need = EncoderNeed(per_token) if is_cross else TokensNeed(per_token, window, mask)
         self.group = 0
-        self.k_cache = self.v_cache = torch.empty(0)
+        self.k_cache = torch.empty(0)
+        self.v_cache: Tensor | None = self.k_cache
 
     @property
     def window(self) -> int | None:
@@ -62,22 +64,22 @@ class PagedAttention(Layer):
         return self.need.window if isinstance(self.need, TokensNeed) else None
 
     def cache_shapes(self, num_blocks: int) -> tuple[tuple[int, ...], ...]:
-        """Of the layer's tensors in the cache: keys, values."""
+        """Of the layer's tensors in the cache: keys and values, or latents."""
         shape = cache_shape(num_blocks, self.num_kv_heads, self.block_size, self.head_dim, self.cache_dtype)
-        return shape, shape
+        return (shape,) if self.params.value_dim is not None else (shape, shape)
 
     @property
     def cache_dtypes(self) -> tuple[torch.dtype, ...]:
         """Of the tensors of `cache_shapes`."""
-        return self.cache_dtype, self.cache_dtype
+        return (self.cache_dtype,) * (1 if self.params.value_dim is not None else 2)
 
     def bind_cache(self, tensors: tuple[Tensor, ...], group: int) -> None:
         """Take the layer's tensors, of `cache_shapes`, and the number of its cache group."""
-        self.k_cache, self.v_cache = tensors
+        self.k_cache, self.v_cache = tensors if len(tensors) == 2 else (*tensors, None)
         self.group = group
 
     def forward(self, q: Tensor, k: Tensor | None, v: Tensor | None, step: Step, out: Tensor | None = None) -> Tensor:
-        """Write k and v to the cache, then attend: [T, H, D] in the dtype of q.
+        """Write k and v (None: latents) to the cache, then attend: [T, H, D] in q's dtype; latents: [T, H, value_dim].
 
         q: [T, H, D]; k, v: [T, Hkv, D], with `is_cross` [N, Hkv, D] of the encoder's new tokens, or None where the
         plan has no slots; a token's heads lie together. out: contiguous [T, H, D], where the result may be written.
@@ -85,6 +87,7 @@ class PagedAttention(Layer):
         """
         plan = step.caches[self.group]
         if self.is_checked:
+            assert self.v_cache is not None, "latents come from weft's own layer"
             assert isinstance(plan, AttentionPlan), "the group of a layer with keys and values has their plan"
             check_attention(q, k, v, self.k_cache, self.v_cache, plan, self.params, out)
         return self.choice.run(q, k, v, self.k_cache, self.v_cache, plan, self.params, out)
@@ -101,6 +104,7 @@ class PagedAttention(Layer):
         plan = step.caches[self.group]
         assert isinstance(plan, AttentionPlan), "the group of a layer with keys and values has their plan"
         plan = plan.without_slots()
+        assert self.v_cache is not None, "no other layer reads latents"
         none = q.new_empty(0, self.num_kv_heads, self.head_dim)
         check_attention(q, none, none, self.k_cache, self.v_cache, plan, self.params, out)
         return self.choice.run(q, none, none, self.k_cache, self.v_cache, plan, self.params, out)
@@ -109,7 +113,7 @@ class PagedAttention(Layer):
         """As Layer. Native: states of a chunk's last rows beside a whole context, and threads' buffers; else scores."""
         if self.is_native:
             rows = min(SPLIT_QUERIES, limits.num_tokens)
-            states = int(rows * state_bytes(self.num_heads, self.head_dim, limits.max_model_len))
+            states = int(rows * state_bytes(self.num_heads, self.value_dim, limits.max_model_len))
             return states + limits.num_threads * THREAD_BYTES
         tile = max(TILE_SCORES, MIN_TILE * limits.max_model_len)                       # queries * keys of one call
         scores = min(tile, limits.num_tokens * limits.max_model_len)
@@ -122,8 +126,8 @@ class PagedAttention(Layer):
     def bytes_per_cached_token(self) -> float:
         """Bytes that a step needs for each cached token that it reads: split-KV partials, or the gathered k and v."""
         if self.is_native:
-            return state_bytes(self.num_heads, self.head_dim, 1)
+            return state_bytes(self.num_heads, self.value_dim, 1)
         return 2 * self.need.bytes_per_token
 
     def flops_per_token(self, context_len: int) -> int:
-        return 4 * self.num_heads * self.head_dim * min(context_len, self.window or context_len)
+        return 2 * self.num_heads * (self.head_dim + self.value_dim) * min(context_len, self.window or context_len)

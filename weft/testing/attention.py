@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from weft.architectures import words
-from weft.architectures.spec import AttentionSpec, MLASpec
+from weft.architectures.spec import AttentionSpec
 from weft.testing.calls import Call
 from weft.testing.diagnosis import difference, first_position, norm_kind, worst
 from weft.testing.reference import SeenAttention, Trace
@@ -27,8 +27,7 @@ def attention_fault(number: int, layer: str, spec: Any, call: Call, sources: Sou
     theirs = None if source is None else trace.input(source.module, len(call.result))
     if source is None or theirs is None:
         return None
-    ours = call.result[..., : spec.value_dim] if isinstance(spec, MLASpec) else call.result
-    ours = ours.flatten(1)
+    ours = call.result.flatten(1)
     if ours.shape != theirs.shape or difference(ours, theirs) <= tolerance:
         return None
     seen = next((found for name, found in trace.attention.items() if name.startswith(f"{layer}.")), None)

@@ -14,6 +14,7 @@ from weft.layers.linear import Linear
 from weft.layers.mlp import MoE
 from weft.layers.norm import Norm
 from weft.layers.paged_attention import PagedAttention
+from weft.layers.per_head import PerHead
 from weft.models.decoder import Decoder, Stack
 from weft.ops.activation import activation
 from weft.ops.step import Step
@@ -108,8 +109,9 @@ class PartSearch:
     def _part(self, number: int, layer: str, call: Call, given: Tensor) -> Fault | None:
         """The fault of one part of a block; None when it is equal, or has no counterpart."""
         part = call.part
-        if isinstance(part, PagedAttention):
-            mixer = next(module for module in self._blocks[number].modules() if getattr(module, "paged", None) is part)
+        is_heads = isinstance(part, PagedAttention) and part.params.value_dim is None
+        if is_heads or (isinstance(part, PerHead) and part.part == "v_b"):
+            mixer = next(module for module in self._blocks[number].modules() if part in module.children())
             return attention_fault(number, layer, mixer.spec, call, self._sources, self._trace, self._tolerance,
                                    getattr(self._reference, "config", None))
         if isinstance(part, MoE):

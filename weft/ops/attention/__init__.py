@@ -35,6 +35,7 @@ class AttentionCase:
     """The properties that decide which kernel an attention layer can run.
 
     isa: ISA level of the native kernels, or "reference". cache_dtype: None for the model's dtype. block_size: tokens.
+    value_dim: as in AttentionParams.
     """
 
     device: str
@@ -47,13 +48,14 @@ class AttentionCase:
     isa: str = "reference"
     cache_dtype: torch.dtype | None = None
     block_size: int = 16
+    value_dim: int | None = None
 
 
 def _native_refuses(case: AttentionCase) -> str | None:
     if case.relative:
         return "no products with vectors for distances"
     return unavailable(case.device, case.isa) or cpu.refuses(
-        case.dtype, case.cache_dtype or case.dtype, case.head_dim, case.block_size)
+        case.dtype, case.cache_dtype or case.dtype, case.head_dim, case.block_size, case.value_dim)
 
 
 def _matmul_refuses(case: AttentionCase) -> str | None:

@@ -10,14 +10,17 @@ import torch
 from torch import Tensor
 
 from weft.ops.attention.kv_format import decode, encode
+from weft.ops.attention.params import AttentionParams
 from weft.ops.attention.pieces import Piece
 from weft.ops.attention.plan import AttentionPlan
 
 
-def write_cache(k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, plan: AttentionPlan) -> None:
-    """Put the step's new k and v ([N, Hkv, D]) into their slots of the caches ([B, Hkv, P, R])."""
+def write_cache(k: Tensor, v: Tensor | None, k_cache: Tensor, v_cache: Tensor | None, plan: AttentionPlan) -> None:
+    """Put the step's new k and v ([N, Hkv, D]) into their slots of the caches ([B, Hkv, P, R]). Latents have no v."""
     rows = plan.slot_rows(k.shape[1])
     for new, cache in ((k, k_cache), (v, v_cache)):
+        if new is None or cache is None:
+            continue
         stored = _movable(cache)
         if len(plan.fresh_blocks):
             stored.index_fill_(0, plan.fresh_blocks, 0)
@@ -36,6 +39,14 @@ def piece_keys(piece: Piece, new: Tensor | None, cache: Tensor, dtype: torch.dty
     rows = _movable(cache).view(-1, block_size * size).index_select(0, piece.block_rows(kv_heads))
     rows = rows.view(cache.dtype).view(piece.num_seqs, kv_heads, piece.num_keys, size)
     return rows if cache.dtype == dtype else decode(rows, dtype)
+
+
+def values_of(keys: Tensor, values: Tensor | None, params: AttentionParams) -> Tensor:
+    """The values: those given, or the last numbers of latents ([..., D] -> [..., value_dim])."""
+    if values is not None:
+        return values
+    assert params.value_dim is not None, "keys without values are latents"
+    return keys[..., keys.shape[-1] - params.value_dim :]
 
 
 def _movable(x: Tensor) -> Tensor:

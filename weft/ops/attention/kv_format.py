@@ -43,6 +43,6 @@ def encode(x: Tensor, dtype: torch.dtype) -> Tensor:
 def decode(rows: Tensor, dtype: torch.dtype) -> Tensor:
     """[..., R] rows of a cache as [..., D] of a float type."""
     if rows.dtype == torch.int8:
-        scale = rows[..., -_SCALE_BYTES:].contiguous().view(torch.float32)
+        scale = rows[..., -_SCALE_BYTES:].clone(memory_format=torch.contiguous_format).view(torch.float32)
         return (rows[..., :-_SCALE_BYTES].float() * scale).to(dtype)
     return rows.to(dtype)

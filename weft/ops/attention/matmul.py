@@ -15,7 +15,7 @@ from weft.ops.attention.pieces import Piece
 
 
 def attend(q: Tensor, keys: Tensor, values: Tensor, piece: Piece, params: AttentionParams) -> Tensor:
-    """One piece: q [s * n, H, D]; keys, values [s, Hkv, L, D]; returns [s * n, H, D]."""
+    """One piece: q [s * n, H, D]; keys [s, Hkv, L, D]; values [s, Hkv, L, Dv]; returns [s * n, H, Dv]."""
     s, n, (heads, size), kv_heads = piece.num_seqs, piece.num_queries, q.shape[1:], keys.shape[1]
     group = heads // kv_heads
     queries = q.view(s, n, kv_heads, group, size).permute(0, 2, 3, 1, 4).reshape(s, kv_heads, group * n, size)
@@ -33,8 +33,8 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, piece: Piece, params: Attent
         # Rows without a key are NaN. oneDNN's bfloat16 products with AMX carry a row's NaN into its neighbours.
         blind = piece.blind.view(s, 1, 1, n).expand(s, 1, group, n).reshape(s, 1, group * n, 1)
         weights = weights.masked_fill(blind, 0)
-    out = torch.matmul(weights, values)                                               # [s, Hkv, G * n, D]
-    return out.view(s, kv_heads, group, n, size).permute(0, 3, 1, 2, 4).reshape(s * n, heads, size)
+    out = torch.matmul(weights, values)                                               # [s, Hkv, G * n, Dv]
+    return out.view(s, kv_heads, group, n, -1).permute(0, 3, 1, 2, 4).reshape(s * n, heads, -1)
 
 
 def _weights(scores: Tensor, piece: Piece, params: AttentionParams) -> Tensor:

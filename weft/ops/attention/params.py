@@ -88,6 +88,9 @@ class AttentionParams:
         position seq_len - query_len + i; T5's cross attention has no bias.
     sinks: [H] float32, logits that join each row's softmax without a value.
     relative: products with vectors for each distance.
+    value_dim: keys are latents: the last value_dim numbers of a key are its value, and only keys are cached (multi-head
+        latent attention, arXiv:2405.04434 section 2.1, with the products that expand keys and values moved to the
+        queries and the results). None: keys and values are cached side by side.
     """
 
     scale: float
@@ -96,6 +99,7 @@ class AttentionParams:
     bias_by_distance: Tensor | None = None
     sinks: Tensor | None = None
     relative: RelativeTerms | None = None
+    value_dim: int | None = None
 
     @property
     def adds_nothing(self) -> bool:

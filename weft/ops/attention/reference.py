@@ -5,25 +5,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from weft.ops.attention.gather import write_cache
+from weft.ops.attention.gather import values_of, write_cache
 from weft.ops.attention.kv_format import decode
 from weft.ops.attention.params import AttentionParams, RelativeTerms, distance_bias
 from weft.ops.attention.plan import AttentionPlan
 
 
-def run(q: Tensor, k: Tensor | None, v: Tensor | None, k_cache: Tensor, v_cache: Tensor, plan: AttentionPlan,
+def run(q: Tensor, k: Tensor | None, v: Tensor | None, k_cache: Tensor, v_cache: Tensor | None, plan: AttentionPlan,
         params: AttentionParams, out: Tensor | None = None) -> Tensor:
     """Write this step's keys and values to the cache, then attend.
 
     Args:
         q: [T, H, D], any float dtype. k, v: [N, Hkv, D], or None where the plan has no slots (all keys are cached).
-        k_cache, v_cache: [B, Hkv, P, R], modified (kv_format.py).
+        k_cache, v_cache: [B, Hkv, P, R], modified (kv_format.py). Latents (params.value_dim) have no v and no v_cache.
         out: [T, H, D], contiguous, in the dtype of q: memory that a kernel may use for the result.
     Returns:
-        [T, H, D] in the dtype of q; zeros for a query that sees no key. Of a plan without sequences: q, [0, H, D].
+        [T, H, D] in the dtype of q ([T, H, value_dim] for latents); zeros for a query that sees no key. Of a plan
+        without sequences: q, [0, H, D].
     Source: PagedAttention, arXiv:2309.06180 section 4; grouped queries, arXiv:2305.13245.
     """
-    if k is not None and v is not None:
+    if k is not None:
         write_cache(k, v, k_cache, v_cache, plan)
     if not plan.query_lens:
         return q
@@ -35,10 +36,13 @@ def run(q: Tensor, k: Tensor | None, v: Tensor | None, k_cache: Tensor, v_cache:
         position = torch.arange(length)
         hidden = (position < first[:, None]) | (position >= end[:, None])                              # [q, L]
         keys, values = (
+            None if cache is None else
             decode(cache[used].transpose(1, 2).flatten(0, 1)[:length], torch.float32)
             .masked_fill(hidden.all(0)[:, None, None], 0)                # keys that no query sees may have no block
             .repeat_interleave(group, dim=1)                                                           # [L, H, D]
             for cache in (k_cache, v_cache))
+        assert keys is not None, "keys are always cached"
+        values = values_of(keys, values, params)
         query = torch.arange(length - len(q_seq), length)[:, None]
         scores = torch.einsum("qhd,khd->hqk", q_seq, keys)
         if params.relative is not None:

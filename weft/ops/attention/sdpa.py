@@ -10,7 +10,7 @@ from weft.ops.attention.pieces import Piece
 
 
 def attend(q: Tensor, keys: Tensor, values: Tensor, piece: Piece, params: AttentionParams) -> Tensor:
-    """One piece: q [s * n, H, D]; keys, values [s, Hkv, L, D]; returns [s * n, H, D]."""
+    """One piece: q [s * n, H, D]; keys [s, Hkv, L, D]; values [s, Hkv, L, Dv]; returns [s * n, H, Dv]."""
     s, n, (heads, size), kv_heads = piece.num_seqs, piece.num_queries, q.shape[1:], keys.shape[1]
     mask = _bias(piece, params)
     if n == 1:
@@ -20,11 +20,11 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, piece: Piece, params: Attent
             by_head = mask.shape[1] > 1
             mask = mask.view(s, kv_heads, -1, piece.num_keys) if by_head else mask.expand(-1, -1, grouped.shape[2], -1)
         out = scaled_dot_product_attention(grouped, keys, values, attn_mask=mask, scale=params.scale)
-        return out.reshape(s, heads, size)
+        return out.reshape(s, heads, -1)
     queries = q.view(s, n, heads, size).transpose(1, 2)
     out = scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=params.scale,
                                        enable_gqa=kv_heads != heads)
-    return out.transpose(1, 2).reshape(s * n, heads, size)
+    return out.transpose(1, 2).reshape(s * n, heads, -1)
 
 
 def _bias(piece: Piece, params: AttentionParams) -> Tensor | None:
