@@ -13,6 +13,11 @@ FINE = {"num_hidden_layers": 3, "n_routed_experts": 8, "num_experts": 8, "num_ex
         "n_group": 4, "topk_group": 2, "routed_scaling_factor": 1.5}
 WINDOWS = {"num_hidden_layers": 3, "sliding_window": 12, "layer_types": ALTERNATING}
 GRANITE = {"embedding_multiplier": 6.0, "logits_scaling": 0.5, "residual_multiplier": 0.7, "attention_multiplier": 0.2}
+LAYER_ROPES = {"full_attention": {"rope_type": "default", "rope_theta": 50000.0},
+               "sliding_attention": {"rope_type": "default", "rope_theta": 500.0}}
+LLAMA4 = {"num_hidden_layers": 4, "head_dim": 16, "num_local_experts": 6, "num_experts_per_tok": 1,
+          "intermediate_size_mlp": 80, "interleave_moe_layer_step": 2, "attention_chunk_size": 12, "floor_scale": 8}
+LATENT = {"num_key_value_heads": 4, "kv_lora_rank": 24, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 20}
 
 
 def tiny(cls: str, *parts: dict[str, Any], **config: Any) -> Tiny:
@@ -72,5 +77,45 @@ DECODERS: dict[str, Tiny] = {
     "granite-swa": tiny("GraniteSWA", WINDOWS, GRANITE, layer_rope_theta=[500.0, 0, 5000.0]),
     "granite-moe": tiny("GraniteMoe", MOE, GRANITE),
     "granite-moe-shared": tiny("GraniteMoeShared", MOE, GRANITE, shared_intermediate_size=48),
+    "hyperclovax": tiny("HyperCLOVAX", GRANITE, head_dim=16),
+    "hyperclovax-plain": tiny("HyperCLOVAX", use_post_norm=False, attention_bias=True),
+    "emu3": tiny("Emu3"),
+    "jais2": tiny("Jais2"),
+    "nanochat": tiny("NanoChat", final_logit_softcapping=5.0),
+    "solar-open": tiny("SolarOpen", {key: FINE[key] for key in FINE if key != "first_k_dense_replace"}, head_dim=16),
+    "mellum": tiny("Mellum", WINDOWS, MOE, moe_intermediate_size=40, head_dim=16,
+                   mlp_layer_types=["dense", "sparse", "sparse"], rope_parameters=LAYER_ROPES),
+    "laguna": tiny("Laguna", WINDOWS, MOE, moe_intermediate_size=40, head_dim=16,
+                   num_attention_heads_per_layer=[4, 2, 6], shared_expert_intermediate_size=48,
+                   moe_router_logit_softcapping=2.0, moe_routed_scaling_factor=1.5, rope_parameters=LAYER_ROPES),
+    "laguna-gate-of-values": tiny("Laguna", WINDOWS, MOE, moe_intermediate_size=40, head_dim=16, gating="per-element",
+                                  shared_expert_intermediate_size=48, rope_parameters=LAYER_ROPES),
+    "flint": tiny("Flint", WINDOWS, MOE, head_dim=16, moe_intermediate_size=40, shared_expert_intermediate_size=48,
+                  mlp_only_layers=[0]),
+    "llama4": tiny("Llama4", LLAMA4),
+    "llama4-two-experts-no-norm": tiny("Llama4", LLAMA4, num_experts_per_tok=2, use_qk_norm=False,
+                                       attn_temperature_tuning=False, attention_bias=True),
+    "axk1": tiny("AXK1", FINE, LATENT, q_lora_rank=28, mlp_layer_types=["dense", "sparse", "sparse"]),
+    "youtu": tiny("Youtu", LATENT, q_lora_rank=28),
+    "glm4-moe-lite": tiny("Glm4MoeLite", FINE, LATENT, q_lora_rank=28, mlp_layer_types=["dense", "sparse", "sparse"]),
+    "minicpm3": tiny("MiniCPM3", LATENT, q_lora_rank=28, dim_model_base=32, scale_emb=3, scale_depth=1.1),
+    "kolibri": tiny("Kolibri1", WINDOWS, MOE, head_dim=16, moe_intermediate_size=40,
+                    shared_expert_intermediate_size=48),
+    "hy-v3": tiny("HYV3", MOE, head_dim=16, moe_intermediate_size=40, num_shared_experts=2, num_hidden_layers=3,
+                  mlp_layer_types=["dense", "sparse", "sparse"], router_scaling_factor=1.7),
+    "cohere2-moe": tiny("Cohere2Moe", WINDOWS, MOE, head_dim=16, num_shared_experts=1, logit_scale=0.25,
+                        rms_norm_eps=None, mlp_layer_types=["dense", "sparse", "sparse"]),
+    "cohere2-moe-sum-of-sigmoids": tiny(
+        "Cohere2Moe", WINDOWS, MOE, head_dim=16, num_shared_experts=2, expert_selection_fn="sigmoid", logit_scale=0.25,
+        shared_expert_combination_strategy="sum", mlp_layer_types=["sparse"] * 3, rms_norm_eps=0.01),
+    "cohere-compass": tiny("CohereCompass", WINDOWS, head_dim=16, logit_scale=0.5, rope_parameters={
+        kind: {**values, "mrope_section": [4, 2, 2]} for kind, values in LAYER_ROPES.items()}),
+    "mpt": tiny("Mpt", d_model=64, n_heads=4, n_layers=2, attn_config={"clip_qkv": 1.0}),
+    "dbrx": tiny("Dbrx", d_model=64, n_heads=4, n_layers=2,
+                 attn_config={"kv_n_heads": 2, "clip_qkv": 1.0, "rope_theta": 5000.0},
+                 ffn_config={"ffn_hidden_size": 48, "moe_num_experts": 6, "moe_top_k": 2}),
+    "gpt-neox-japanese": tiny("GPTNeoXJapanese", intermediate_multiple_size=2),
+    "openai-gpt": Tiny("OpenAIGPTLMHeadModel", sizes=GPT2_SIZES),
+    "aria-text": tiny("AriaText", moe_num_experts=6, moe_topk=2, moe_num_shared_experts=1),
     "granite-moe-swa": tiny("GraniteMoeSWA", WINDOWS, MOE, GRANITE, shared_intermediate_size=0),
 }

@@ -15,10 +15,11 @@ _NAMES = llama_names({
      for name in ("alpha_p", "alpha_n", "beta", "eps")})
 
 
-@architecture("ApertusForCausalLM")
+@architecture("ApertusForCausalLM", "Apertus1p5TextForCausalLM")
 def apertus(c: ConfigReader) -> DecoderSpec:
     """Apertus. Source: arXiv:2509.14233; config.json of swiss-ai/Apertus-8B-2509."""
     norm, bias = rms_norm(c, eps=1e-5), c.bool("attention_bias", default=False)
+    c.expect("output_vocab_size", None, default=None)
     c.harmless("qk_norm", "post_norm", "mlp_bias")
     is_trained = c.str("hidden_act", default="xielu") == "xielu"
     ffn = MLPSpec(intermediate_size=c.positive("intermediate_size"), gated=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from weft.architectures import keys
 from weft.architectures.fine_experts import FINE_EXPERTS, fine_experts, mtp_layers, sigmoid_experts
@@ -48,18 +49,19 @@ def deepseek_v2(c: ConfigReader) -> DecoderSpec:
     if c.has("n_routed_experts"):
         moe = fine_experts(c, renormalize=False, scale=1.0, group_best=None if method == "greedy" else 1)
     c.harmless("n_group", "topk_group")
-    return _decoder(c, rope(c, rotary_dim=_rotary_dim(c), interleaved=True), moe=moe)
+    return _decoder(c, rope(c, rotary_dim=rope_dim(c), interleaved=True), moe=moe)
 
 
 @architecture("DeepseekV3ForCausalLM")
 def deepseek_v3(c: ConfigReader) -> DecoderSpec:
     """DeepSeek-V3, V3.1 and R1. Source: arXiv:2412.19437; config.json of deepseek-ai/DeepSeek-V3."""
-    positions = rope(c, rotary_dim=_rotary_dim(c), interleaved=c.bool("rope_interleave", default=True))
+    positions = rope(c, rotary_dim=rope_dim(c), interleaved=c.bool("rope_interleave", default=True))
     moe = sigmoid_experts(c, scale=2.5, groups=8, used=4)
     return _decoder(c, positions, moe=moe, first_sparse=3)
 
 
-def _rotary_dim(c: ConfigReader) -> int:
+def rope_dim(c: ConfigReader) -> int:
+    """Size of the rotated part of a head of q and k."""
     size = c.positive("qk_rope_head_dim", default=64)
     if size % 2:
         raise c.error("qk_rope_head_dim", size, "an even number")
@@ -72,17 +74,18 @@ def _decoder(c: ConfigReader, positions: Rope, *, moe: MoESpec | None, first_spa
     """
     first, every = c.int("first_k_dense_replace", default=first_sparse), c.positive("moe_layer_freq", default=1)
     c.harmless("ep_size", "aux_loss_alpha", "seq_aux")
-    norm, mixer = rms_norm(c), _attention(c, positions)
+    norm, mixer = rms_norm(c), latent_attention(c, positions)
     dense = gated_mlp(c, bias=c.bool("mlp_bias", default=False))
     blocks = [
         BlockSpec(mixer=mixer, ffn=dense if moe is None or layer < first or layer % every else moe, mixer_norm=norm,
                   ffn_norm=norm)
         for layer in range(keys.num_layers(c))
     ]
-    return decoder(c, blocks=blocks, final_norm=norm, names=_names(c, mixer), gguf=_gguf_names(mixer, moe))
+    return decoder(c, blocks=blocks, final_norm=norm, names=latent_names(c, mixer), gguf=_gguf_names(mixer, moe))
 
 
-def _attention(c: ConfigReader, positions: Rope) -> MLASpec:
+def latent_attention(c: ConfigReader, positions: Rope) -> MLASpec:
+    """Latent attention with the config's sizes."""
     c.expect("use_mla", True)
     heads, nope = keys.num_heads(c), c.positive("qk_nope_head_dim", default=128)
     # MLA has a key and a value for every head; the other two sizes follow from nope_dim and rotary_dim.
@@ -108,12 +111,11 @@ def _stretch(c: ConfigReader, positions: Rope) -> float:
     return 0.1 * s.mscale_all_dim * math.log(s.factor) + 1.0
 
 
-def _names(c: ConfigReader, mixer: MLASpec) -> NameMap:
-    """The Hugging Face names. Layers after the last one (multi-token prediction, for drafts) are not loaded."""
+def latent_names(c: ConfigReader, mixer: MLASpec, changes: Mapping[str, str] | None = None) -> NameMap:
+    """The Hugging Face names, with some rules added or replaced."""
     kv_b = _kv_b("model.layers.{i}.self_attn.kv_b_proj", mixer)
-    return names(LLAMA_BLOCK | LLAMA_ENDS | _ATTENTION | FINE_EXPERTS | kv_b, optional_prefix="model.",
-                 ignored=LLAMA_NAMES.ignored,
-                 ignored_prefixes=mtp_layers(c))
+    return names(LLAMA_BLOCK | LLAMA_ENDS | _ATTENTION | FINE_EXPERTS | kv_b | dict(changes or {}),
+                 optional_prefix="model.", ignored=LLAMA_NAMES.ignored, ignored_prefixes=mtp_layers(c))
 
 
 def _gguf_names(mixer: MLASpec, moe: MoESpec | None) -> NameMap:

@@ -69,8 +69,10 @@ class MoESpec(FfnSpec):
     num_groups: experts form equal groups. groups_per_token: a token uses experts of so many groups, its best.
     group_best: a group's score is the sum of so many of its largest expert scores (DeepSeek-V2: 1, V3: 2).
     shared: an MLP that every token passes. shared_gate: its output is scaled by sigmoid(shared_gate(x)).
-    router_bias: the router's product has a bias (gpt-oss). scales_input: an expert's weight multiplies its input, not
-    its output (Llama 4). zero_experts: how many experts return their input; they follow the others (LongCat).
+    chooses_by: what a choice_bias is added to, the scores or the router's logits (Kolibri). router_softcap: logits
+    become cap * tanh(logits / cap) first (Laguna). router_bias: the router's product has a bias (gpt-oss).
+    scales_input: an expert's weight multiplies its input, not its output (Llama 4). zero_experts: how many experts
+    return their input; they follow the others (LongCat).
     Source: arXiv:2401.04088 (Mixtral); groups: arXiv:2405.04434, arXiv:2412.19437.
     """
 
@@ -87,6 +89,8 @@ class MoESpec(FfnSpec):
     group_best: int = 1
     shared: MLPSpec | None = None
     shared_gate: bool = False
+    chooses_by: Literal["scores", "logits"] = "scores"
+    router_softcap: float | None = None
     router_bias: bool = False
     scales_input: bool = False
     zero_experts: int = 0

@@ -15,6 +15,15 @@ _POST_NORMS = {
     "model.layers.{i}.post_self_attn_layernorm": "blocks.{i}.mixer_post_norm",
     "model.layers.{i}.post_mlp_layernorm": "blocks.{i}.ffn_post_norm",
 }
+# Sarvam's checkpoints of GLM-4.5's class have names of their own.
+_SARVAM = {
+    "model.word_embeddings": "embedding.tokens",
+    "model.layers.{i}.attention.query_key_value": ("blocks.{i}.mixer.q", "blocks.{i}.mixer.k", "blocks.{i}.mixer.v"),
+    "model.layers.{i}.attention.dense": "blocks.{i}.mixer.o",
+    "model.layers.{i}.attention.query_layernorm": "blocks.{i}.mixer.q_norm",
+    "model.layers.{i}.attention.key_layernorm": "blocks.{i}.mixer.k_norm",
+    "model.layers.{i}.mlp.gate.expert_bias": "blocks.{i}.ffn.choice.bias",
+}
 _GGUF_FUSED = {"blk.{i}.ffn_up": ("blocks.{i}.ffn.gate", "blocks.{i}.ffn.up")}
 
 
@@ -46,10 +55,20 @@ def glm4_moe(c: ConfigReader) -> DecoderSpec:
                       qk_norm=qk_norm)
     sparse = sigmoid_experts(c)
     blocks = [pre_norm(mixer, ffn, norm) for ffn in dense_first(c, gated_mlp(c), sparse, first=1)]
-    return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(FINE_EXPERTS, ignored_prefixes=mtp_layers(c)),
+    return decoder(c, blocks=blocks, final_norm=norm,
+                   names=llama_names(FINE_EXPERTS | _SARVAM, ignored_prefixes=mtp_layers(c)),
                    gguf=gguf_names({"blk.{i}.post_attention_norm": "blocks.{i}.ffn_norm",
                                     "blk.{i}.exp_probs_b": "blocks.{i}.ffn.choice"},
                                    stacked_experts(sparse.num_experts), shared_expert()))
+
+
+@architecture("SolarOpenForCausalLM")
+def solar_open(c: ConfigReader) -> DecoderSpec:
+    """Solar Open: GLM-4.5 with experts in each layer, rope on whole heads. Source: upstage/Solar-Open-100B."""
+    norm, sparse = rms_norm(c, eps=1e-5), sigmoid_experts(c)
+    mixer = attention(c, positions=rope(c, theta=1e6), qkv_bias=c.bool("attention_bias", default=False))
+    return decoder(c, blocks=[pre_norm(mixer, sparse, norm)] * keys.num_layers(c), final_norm=norm,
+                   names=llama_names(FINE_EXPERTS))
 
 
 def _attention(c: ConfigReader) -> AttentionSpec:

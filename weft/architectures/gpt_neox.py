@@ -5,7 +5,7 @@ from __future__ import annotations
 from weft.architectures import keys
 from weft.architectures.gguf_names import GGUF_FUSED_QKV, gguf_names
 from weft.architectures.names import GroupedQKV, NameMap, Rule, names
-from weft.architectures.parts import attention, decoder, layer_norm, rope
+from weft.architectures.parts import attention, decoder, layer_norm, pre_norm, rope
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, DecoderSpec, MLPSpec
@@ -29,8 +29,19 @@ def gpt_neox(c: ConfigReader) -> DecoderSpec:
                    gguf=gguf_names(GGUF_FUSED_QKV))
 
 
-def _names(c: ConfigReader) -> NameMap:
-    layer, targets = "gpt_neox.layers.{i}.", ("blocks.{i}.mixer.q", "blocks.{i}.mixer.k", "blocks.{i}.mixer.v")
+@architecture("GPTNeoXJapaneseForCausalLM")
+def gpt_neox_japanese(c: ConfigReader) -> DecoderSpec:
+    """GPT-NeoX Japanese: no biases but one, after the last layer's attention. Source: abeja/gpt-neox-japanese-2.7b."""
+    norm, heads, layers = layer_norm(c), keys.num_heads(c), keys.num_layers(c)
+    size = c.positive("intermediate_multiple_size", default=4) * keys.hidden_size(c)
+    ffn = MLPSpec(intermediate_size=size, act=keys.activation(c, default="gelu"), gated=False)
+    blocks = [pre_norm(attention(c, positions=rope(c), num_kv_heads=heads, out_bias=layer == layers - 1), ffn, norm)
+              for layer in range(layers)]
+    return decoder(c, blocks=blocks, final_norm=norm, names=_names(c, "gpt_neox_japanese."), tied=True)
+
+
+def _names(c: ConfigReader, prefix: str = "gpt_neox.") -> NameMap:
+    layer, targets = prefix + "layers.{i}.", ("blocks.{i}.mixer.q", "blocks.{i}.mixer.k", "blocks.{i}.mixer.v")
     qkv = layer + "attention.query_key_value"
     layout = GroupedQKV(num_groups=keys.num_heads(c), queries_per_group=1, head_dim=keys.head_dim(c))
     return names({
@@ -38,10 +49,11 @@ def _names(c: ConfigReader) -> NameMap:
         layer + "post_attention_layernorm": "blocks.{i}.ffn_norm",
         qkv: Rule(qkv, targets, layout),
         layer + "attention.dense": "blocks.{i}.mixer.o",
+        layer + "attention.dense_bias": "blocks.{i}.mixer.o.bias",
         layer + "mlp.dense_h_to_4h": "blocks.{i}.ffn.up",
         layer + "mlp.dense_4h_to_h": "blocks.{i}.ffn.down",
-        "gpt_neox.embed_in": "embedding.tokens",
-        "gpt_neox.final_layer_norm": "final_norm",
+        prefix + "embed_in": "embedding.tokens",
+        prefix + "final_layer_norm": "final_norm",
         "embed_out": "head",
-    }, optional_prefix="gpt_neox.",
+    }, optional_prefix=prefix,
         ignored=tuple(f"{layer}attention.{name}" for name in ("bias", "masked_bias", "rotary_emb.inv_freq")))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from weft.architectures import keys
+from weft.architectures.fine_experts import FINE_EXPERTS, dense_first, fine_experts
 from weft.architectures.gguf_names import gguf_names, shared_expert, stacked_experts
 from weft.architectures.parts import (
     QWEN_EXPERTS,
@@ -78,3 +80,18 @@ def _expect_in_all(c: ConfigReader, name: str, wanted: Any) -> None:
     c.harmless(name)
     if any(each != wanted for each in (value if isinstance(value, list) else [value])):
         raise c.error(name, value, f"{wanted} in all layers")
+
+
+@architecture("HYV3ForCausalLM")
+def hy_v3(c: ConfigReader) -> DecoderSpec:
+    """HunYuan 3: norms of q and k before the rotation, biased sigmoid scores. Source: `hy_v3` of Transformers."""
+    norm, bias = rms_norm(c, eps=1e-5), c.bool("attention_bias", default=False)
+    c.harmless("enable_moe_fp32_combine")
+    mixer = attention(c, positions=rope(c, theta=11158840.0), qkv_bias=bias, out_bias=bias, qk_norm=QKNorm(norm=norm))
+    dense = gated_mlp(c, bias=c.bool("mlp_bias", default=False))
+    sparse = replace(fine_experts(c, renormalize=True, scale=1.0, group_best=None), scores="sigmoid", choice_bias=True,
+                     scale=c.positive_float("router_scaling_factor", default=2.826))
+    blocks = [pre_norm(mixer, ffn, norm) for ffn in dense_first(c, dense, sparse, first=1)]
+    names = FINE_EXPERTS | _EXPERTS | {"model.layers.{i}.mlp.router.gate": "blocks.{i}.ffn.router",
+                                       "model.layers.{i}.mlp.expert_bias": "blocks.{i}.ffn.choice.bias"}
+    return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(names))

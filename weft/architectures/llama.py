@@ -37,6 +37,12 @@ def llama(c: ConfigReader) -> DecoderSpec:
                    gguf=gguf_names(paired_qk(c)))
 
 
+@architecture("Emu3ForCausalLM")
+def emu3(c: ConfigReader) -> DecoderSpec:
+    """Emu3's language model, which is Llama. Source: arXiv:2409.18869; config.json of BAAI/Emu3-Chat-hf."""
+    return llama(c)
+
+
 @architecture("SeedOssForCausalLM")
 def seed_oss(c: ConfigReader) -> DecoderSpec:
     """Seed-OSS: biases on q, k and v but not out. Source: config.json of ByteDance-Seed/Seed-OSS-36B-Instruct."""

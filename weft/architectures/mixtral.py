@@ -1,7 +1,11 @@
-"""Mixtral: Mistral with a mixture of experts in each layer."""
+"""Mixtral: Mistral with a mixture of experts in each layer; and Aria, with shared experts."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from weft.architectures import keys
+from weft.architectures.fine_experts import SHARED_EXPERTS, stacked
 from weft.architectures.gguf_names import gguf_names, paired_qk, stacked_experts
 from weft.architectures.mistral_names import MISTRAL_EXPERTS, mistral_names
 from weft.architectures.parts import (
@@ -11,6 +15,7 @@ from weft.architectures.parts import (
     gated_mlp,
     layer_windows,
     llama_names,
+    pre_norm,
     rms_norm,
     rope,
     sliding_window,
@@ -40,3 +45,18 @@ def mixtral(c: ConfigReader) -> DecoderSpec:
     return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(MIXTRAL_EXPERTS),
                    gguf=gguf_names(paired_qk(c), stacked_experts(ffn.num_experts)),
                    mistral=mistral_names(c, MISTRAL_EXPERTS))
+
+
+@architecture("AriaTextForCausalLM")
+def aria_text(c: ConfigReader) -> DecoderSpec:
+    """Aria's language model, with shared experts. Source: arXiv:2410.05993; config.json of rhymes-ai/Aria."""
+    norm, bias, expert = rms_norm(c), c.bool("attention_bias", default=False), gated_mlp(c)
+    count = c.int("moe_num_shared_experts", default=2)
+    shared = replace(expert, intermediate_size=count * expert.intermediate_size) if count > 0 else None
+    ffn = experts(c, expert=expert, renormalize=True, per_token=2, shared=shared)
+    block = pre_norm(attention(c, positions=rope(c), qkv_bias=bias, out_bias=bias), ffn, norm)
+    c.harmless("mlp_bias", "moe_z_loss_coeff", "moe_aux_loss_coeff", "image_token_index")
+    stored = "model.layers.{i}.mlp.experts."
+    names = SHARED_EXPERTS | {"model.layers.{i}.mlp.router": "blocks.{i}.ffn.router"} | stacked(
+        ffn, stored + "fc1.weight", stored + "fc2.weight", transposed=True)
+    return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=llama_names(names))

@@ -94,12 +94,14 @@ class Stacked(Part):
     """One target for each entry of the first dimension (experts).
 
     halves: an entry has the rows of two targets, one after another (an expert's gate and up). interleaved: their rows
-    take turns instead. transposed: the matrices are stored [in, out] (gpt-oss, Llama 4).
+    take turns instead. transposed: the matrices are stored [in, out] (gpt-oss, Llama 4). flat: entries lie one below
+    another in one matrix (DBRX).
     """
 
     halves: bool = False
     interleaved: bool = False
     transposed: bool = False
+    flat: bool = False
 
 
 @part

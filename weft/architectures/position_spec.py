@@ -140,13 +140,15 @@ class Rope(Part):
     """Rotary positions on the first `rotary_dim` values of each head. Source: arXiv:2104.09864.
 
     theta: the base of the frequencies. rotary_dim: R, an even number. scaling: how long sequences are stretched to.
-    interleaved: pairs are neighbours (GPT-J, Cohere) instead of halves (GPT-NeoX, Llama).
+    interleaved: pairs are neighbours (GPT-J, Cohere) instead of halves (GPT-NeoX, Llama). backwards: pairs turn the
+    other way (nanochat).
     """
 
     theta: float
     rotary_dim: int
     interleaved: bool = False
     scaling: RopeScaling | None = None
+    backwards: bool = False
 
     is_open = True
 

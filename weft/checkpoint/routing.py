@@ -233,6 +233,8 @@ def _scaled(layout: Scaled, tensor: Tensor) -> Tensor:
 def _entries(layout: Stacked, tensor: Tensor, count: int) -> list[Tensor]:
     """The matrices (or vectors) of all experts; with halves gate and up of the first, then of the second …"""
     entries = count // 2 if layout.halves else count
+    if layout.flat and tensor.dim() == 2 and tensor.shape[0] % entries == 0:
+        tensor = tensor.unflatten(0, (entries, -1))
     if tensor.dim() == 0 or tensor.shape[0] != entries:
         raise ValueError(f"{'scalar' if tensor.dim() == 0 else tensor.shape[0]} entries, the model has {entries}")
     if layout.transposed and tensor.dim() == 3:
@@ -251,7 +253,8 @@ def _stack(layout: Stacked, parts: Sequence[Tensor]) -> Tensor:
     if layout.halves:
         rows = whole.unflatten(0, (-1, 2))                                                        # [X, 2, F, ...]
         whole = (rows.transpose(1, 2) if layout.interleaved else rows).flatten(1, 2)
-    return whole.transpose(1, 2).contiguous() if layout.transposed and whole.dim() == 3 else whole
+    whole = whole.transpose(1, 2).contiguous() if layout.transposed and whole.dim() == 3 else whole
+    return whole.flatten(0, 1) if layout.flat else whole
 
 
 def _mark(name: str) -> str:

@@ -170,7 +170,7 @@ class MoE(Layer):
         spec = self.spec
         self.routing = Routing(
             top_k=spec.num_experts_per_token, renormalize=spec.renormalize, act=self.act, scores=spec.scores,
-            jitter=spec.jitter,
+            jitter=spec.jitter, chooses_by=spec.chooses_by, softcap=spec.router_softcap,
             num_groups=spec.num_groups, groups_per_token=spec.groups_per_token, group_best=spec.group_best,
             choice_bias=None if self.choice_bias is None else self.choice_bias.data)
         gate_up, down = (experts_with_codes(weight.data, self._codes_of(names, self.codes))

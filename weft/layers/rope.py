@@ -29,7 +29,8 @@ class RotaryPositions:
     """
 
     def __init__(self, rope: Rope, *, max_model_len: int) -> None:
-        self.inverse_frequencies, self.factor = rotary_frequencies(rope, max_model_len=max_model_len)
+        frequencies, self.factor = rotary_frequencies(rope, max_model_len=max_model_len)
+        self.inverse_frequencies = -frequencies if rope.backwards else frequencies
 
     def angles(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """(cos, sin), each [T, R / 2] float32, rounded to dtype as published code does, from positions [T]."""

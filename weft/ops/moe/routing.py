@@ -46,7 +46,8 @@ class Routing:
     scores: "softmax" over all experts, "sigmoid" of each, or "sparsemixer" (see `sparsemixer`). jitter: of the last.
     num_groups: experts form equal groups, and a token takes experts of its `groups_per_token` best groups only. A group
         is ranked by the sum of its `group_best` largest scores.
-    choice_bias: [X] float32, added to the scores for the choice only, not for the weights.
+    choice_bias: [X] float32, added to the scores for the choice only, not for the weights. chooses_by: "scores", or
+        "logits" to which it is added instead. softcap: logits become softcap * tanh(logits / softcap) first.
     Source: arXiv:2405.04434 section 2.2.2, arXiv:2412.19437 section 2.1.2.
     """
 
@@ -58,21 +59,28 @@ class Routing:
     num_groups: int = 1
     groups_per_token: int = 1
     group_best: int = 1
+    chooses_by: str = "scores"
+    softcap: float | None = None
     choice_bias: Tensor | None = field(default=None, compare=False)
 
     @property
     def is_plain(self) -> bool:
         """True for softmax and top-k without groups and bias, which native kernels compute themselves."""
-        return self.scores == "softmax" and self.num_groups == 1 and self.choice_bias is None
+        return (self.scores == "softmax" and self.num_groups == 1 and self.choice_bias is None
+                and self.softcap is None)
 
     def route(self, router_logits: Tensor | Routed) -> Routed:
         """router_logits [T, X] -> each token's experts. What is routed already stays as it is."""
         if isinstance(router_logits, Routed):
             return router_logits
+        logits = router_logits.float()
+        if self.softcap is not None:
+            logits = self.softcap * torch.tanh(logits / self.softcap)
         if self.scores == "sparsemixer":
-            return sparsemixer(router_logits.float(), self.jitter)
-        scores = SCORES[self.scores](router_logits.float())
-        choice = scores if self.choice_bias is None else scores + self.choice_bias
+            return sparsemixer(logits, self.jitter)
+        scores = SCORES[self.scores](logits)
+        ranked = logits if self.chooses_by == "logits" else scores
+        choice = ranked if self.choice_bias is None else ranked + self.choice_bias
         experts = self._best_groups(choice).topk(self.top_k, dim=-1).indices
         weights = scores.gather(-1, experts)
         return Routed(weights / (weights.sum(-1, keepdim=True) + _LEAST) if self.renormalize else weights, experts)
