@@ -118,13 +118,21 @@ def test_the_memory_of_kept_grammars_is_bounded_and_the_oldest_is_forgotten(pool
 
 
 def test_a_process_that_dies_is_started_again():
-    trial = Trial()
+    trial = Trial(VOCABULARY)
     assert trial.judge(read_constraint(Form(regex="a"))).error == ""
     assert trial.pid is not None
     os.kill(trial.pid, signal.SIGKILL)
 
     assert "exit code -9" in trial.judge(read_constraint(Form(regex="b"))).error
     assert trial.judge(read_constraint(Form(regex="b"))).error == ""
+    trial.close()
+
+
+def test_a_trial_does_all_of_the_engines_work_with_the_vocabulary():
+    trial = Trial(VOCABULARY)
+
+    assert trial.judge(read_constraint(Form(grammar="start: <[256]>"))).error == ""
+    assert "too large" in trial.judge(read_constraint(Form(grammar="start: <[257]>"))).error      # ids go up to 256
     trial.close()
 
 

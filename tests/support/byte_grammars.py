@@ -20,7 +20,7 @@ COMPILER = Compiler(VOCABULARY)
 def constraint_of(params: StructuredOutputsParams) -> Constraint:
     spec = read_constraint(params)
     verdict = judge(spec.grammar)      # in this process: tests have no hostile grammars
-    if verdict.error:
+    if verdict is not None:
         raise refusal(spec, verdict)
     return COMPILER.compile(spec)
 

@@ -10,6 +10,7 @@ import contextlib
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from typing import NamedTuple
 
@@ -17,14 +18,16 @@ import msgspec
 
 from weft.errors import WeftError
 from weft.grammar.form import ConstraintSpec
+from weft.grammar.vocabulary import Vocabulary
 
 SECONDS = 5.0              # for one grammar
 START_SECONDS = 30.0       # for the process's start, on a busy machine
-_BOOT = "import sys; sys.path[:] = sys.argv[1:]; from weft.grammar.trial_process import main; main()"
+_BOOT = ("import sys; fd = int(sys.argv[1]); sys.path[:] = sys.argv[2:]; "
+         "from weft.grammar.trial_process import main; main(fd)")
 
 
 class Verdict(msgspec.Struct, array_like=True):
-    """What is wrong with a grammar; "" if nothing. pointer: the place in a JSON schema; "" for other grammars."""
+    """What is wrong with a spec; "" if nothing. pointer: the place in a JSON schema; "" for other grammars."""
 
     error: str = ""
     pointer: str = ""
@@ -38,8 +41,8 @@ class _Worker(NamedTuple):
 class Trial:
     """One process for one thread at a time, started when first needed and again after it was killed."""
 
-    def __init__(self, seconds: float = SECONDS) -> None:
-        self._seconds = seconds
+    def __init__(self, vocabulary: Vocabulary, seconds: float = SECONDS) -> None:
+        self._vocabulary, self._seconds = vocabulary, seconds
         self._worker: _Worker | None = None
 
     @property
@@ -48,12 +51,12 @@ class Trial:
         return self._worker and self._worker.process.pid
 
     def judge(self, spec: ConstraintSpec) -> Verdict:
-        """Compiles a grammar there. Blocks until it is done or its time is over. WeftError if the process does not
+        """Compiles a spec there. Blocks until it is done or its time is over. WeftError if the process does not
         start.
         """
         worker = self._worker = self._worker or self._start()
         assert worker.process.stdin is not None and worker.process.stdout is not None, "both are pipes"
-        body = spec.grammar.encode()
+        body = msgspec.msgpack.encode(spec)
         try:
             worker.process.stdin.write(len(body).to_bytes(4, "big") + body)
             worker.process.stdin.flush()
@@ -79,8 +82,11 @@ class Trial:
                     pipe.close()
 
     def _start(self) -> _Worker:
-        process = subprocess.Popen([sys.executable, "-c", _BOOT, *sys.path], stdin=subprocess.PIPE,
-                                   stdout=subprocess.PIPE, process_group=0)
+        with tempfile.TemporaryFile() as file:      # a pipe would block until the process reads
+            file.write(msgspec.msgpack.encode(self._vocabulary))
+            file.seek(0)
+            process = subprocess.Popen([sys.executable, "-c", _BOOT, str(file.fileno()), *sys.path], process_group=0,
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[file.fileno()])
         poll = select.poll()
         assert process.stdout is not None, "it is a pipe"
         poll.register(process.stdout, select.POLLIN)
