@@ -10,7 +10,7 @@ from isa_levels import native_levels
 from tiny_llama import make_checkpoint
 
 from weft import LLM, SamplingParams
-from weft.errors import NotBuiltError, RequestError
+from weft.errors import ConfigError, NotBuiltError, RequestError
 from weft.sampling_params import StructuredOutputsParams
 
 PERSON = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 8},
@@ -200,6 +200,26 @@ def test_in_a_chat_a_form_waits_for_the_end_of_reasoning_that_the_prompt_began(d
 
     assert (output.outputs[0].text == "yes") is is_first
     assert len(output.outputs[0].token_ids) == (4 if is_first else 20)
+
+
+@pytest.mark.parametrize(("prompt", "options", "is_first"), [
+    ("Once <think>", {}, True), ("Once <think>", {"reasoning_parser": "qwen3"}, False),
+    ("Once <think></think>\n\n", {"reasoning_parser": "qwen3"}, True),
+    ("Once <think>", {"reasoning_parser": "none"}, True),
+    ("Once <think>", {"reasoning_parser": "qwen3", "enable_in_reasoning": True}, True)])
+def test_behind_a_prompt_of_a_named_format_a_form_waits_for_the_end_of_reasoning(directory, prompt, options, is_first):
+    with engine(directory, **options) as llm:
+        given = [prompt, {"prompt_token_ids": llm.get_tokenizer().encode(prompt)}]
+        outputs = llm.generate(given, sampled({"choice": ["yes"]}, max_tokens=20), use_tqdm=False)
+
+    for output in outputs:
+        assert (output.outputs[0].text == "yes") is is_first
+        assert len(output.outputs[0].token_ids) == (4 if is_first else 20)
+
+
+def test_the_name_of_a_format_that_nobody_knows_is_refused(directory):
+    with pytest.raises(ConfigError, match=r"reasoning_parser = 'qwen33'.*Did you mean qwen3"):
+        engine(directory, reasoning_parser="qwen33")
 
 
 def test_beam_search_takes_no_form():

@@ -313,6 +313,7 @@ class LLM:
         params, tokenizer = self._params_for(sampling_params, len(prompts)), self._engine.tokenizer
         if tokenizer is not None and not self.config.model.enable_in_reasoning:
             params = [behind_reasoning(own, prompt, conversation[-1], tokenizer,
+                                       name=self.config.model.reasoning_parser,
                                        continues=bool(chat_options.get("continue_final_message")))
                       for own, prompt, conversation in zip(params, prompts, conversations, strict=True)]
         return self._prepare(prompts, params, priority, tokenization_kwargs, add_special_tokens=False)

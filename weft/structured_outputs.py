@@ -64,7 +64,7 @@ class StructuredOutputsParams(msgspec.Struct, metaclass=VllmParams, kw_only=True
     disable_additional_properties: bool = False
     whitespace_pattern: str | None = None
     source: str = ""
-    reasoning: ReasoningPart | None = None
+    reasoning: ReasoningPart | msgspec.UnsetType | None = msgspec.UNSET
 
     accept: ClassVar[Accept] = accept_structures
 

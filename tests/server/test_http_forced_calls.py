@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import httpx
 import openai
@@ -51,7 +52,9 @@ def url_with_reasoning(engine, monkeypatch):
     """Of a server whose answers are reasoning up to the first ">"."""
     kind = ReasoningFormat(names=("angle",), models="this test", starts=("<",), ends=(">",), is_implied=True)
     monkeypatch.setitem(REASONING_PARSERS._kinds, "angle", kind)
-    with running_server(engine, ServerOptions(reasoning_parser="angle")) as url:
+    monkeypatch.setattr(engine, "config", replace(
+        engine.config, model=replace(engine.config.model, reasoning_parser="angle")))
+    with running_server(engine, ServerOptions()) as url:
         yield url
 
 

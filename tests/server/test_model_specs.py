@@ -97,7 +97,7 @@ def test_models_of_a_list_have_options_of_their_own_over_those_of_the_server(tmp
 
     assert (small.names, small.args.model, small.args.max_model_len, small.keep_alive) == (
         ("small", "s"), str(tmp_path / "here"), 64, 60)
-    assert (big.args.model, big.options.reasoning_parser, big.keep_alive, big.is_resident) == (
+    assert (big.args.model, big.args.reasoning_parser, big.keep_alive, big.is_resident) == (
         "org/big", "none", math.inf, False)
     assert (small.loads_at_start, big.loads_at_start) == (False, True)
     assert small.args.served_model_name == ("small", "s") and small.args.max_num_batched_tokens == 2048

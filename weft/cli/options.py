@@ -49,6 +49,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "config_parser_file": "Python file that registers a config parser",
         "hf_config_path": "directory or hub name of the config, where it is not the model's",
         "hf_overrides": "JSON object put over config.json; --hf-overrides.key=value sets one key",
+        "reasoning_parser": "format of the model's reasoning; not given: what the chat template tells; none: off",
         "enable_in_reasoning": "a form of the answer holds from its first token, in its reasoning too",
         "enable_prompt_embeds": "take prompts as rows of the model's embedding too (prompt_embeds of a completion)",
         "disable_sliding_window": "attend without windows, and limit sequences to the window's length",

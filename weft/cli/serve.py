@@ -72,7 +72,6 @@ GROUPS: dict[str, dict[str, str]] = {
         "trust_request_chat_template": "let a request bring its own chat template",
         "default_chat_template_kwargs": "JSON object of arguments for the chat template",
         "tool_call_parser": "format of the model's tool calls; not given: what the chat template tells; none: off",
-        "reasoning_parser": "format of the model's reasoning, likewise",
         "tool_parser_plugin": "Python file that registers parsers of tool calls",
         "reasoning_parser_plugin": "Python file that registers parsers of reasoning",
         "exclude_tools_when_tool_choice_none": "with tool_choice none the chat template gets no tools",

@@ -85,6 +85,9 @@ class EngineArgs:
     limit_mm_per_prompt: dict[str, Any] = field(default_factory=dict)     # {"image": most images of a prompt}
     mm_processor_kwargs: dict[str, Any] = field(default_factory=dict)     # arguments of the model's image processor
     enable_prompt_embeds: bool = False            # True: prompts may be given as embeddings [tokens, hidden size]
+    # The format of the model's reasoning, behind which an answer's form begins; None: what the chat template tells, in
+    # chats; "none": off.
+    reasoning_parser: str | None = None
     enable_in_reasoning: bool = False             # True: an answer's form holds from its first token, reasoning or not
     enforce_eager: bool = False                   # True: decode steps are not recorded and replayed (graph capture)
     load_format: str = "auto"                     # auto, safetensors, pt, mistral, gguf, dummy

@@ -45,7 +45,8 @@ class ModelConfig:
     quantization: how the checkpoint's weights are quantized; None: they are floats.
     model_file: a Python file that describes or programs the model. model_class: what runs the model:
     "module:Name", "path/file.py:Name", or a class or description that only this process can reach.
-    enable_in_reasoning, runner, convert: as in EngineArgs; `models/purpose.py` says what "auto" means for a model.
+    reasoning_parser, enable_in_reasoning, runner, convert: as in EngineArgs; `models/purpose.py` says what "auto"
+    means for a model.
     pooler_config: how the model pools, where the user has said so.
     model_impl: auto, native or transformers. trust_remote_code: code that comes with the checkpoint may run;
     code_revision: of the repository that holds it.
@@ -76,6 +77,7 @@ class ModelConfig:
     max_logprobs: int = 20
     logprobs_mode: str = "raw_logprobs"
     enable_prompt_embeds: bool = False
+    reasoning_parser: str | None = None
     enable_in_reasoning: bool = False
     runner: str = "auto"
     convert: str = "auto"

@@ -26,6 +26,7 @@ from weft.frontend.media_inputs import MediaInputs
 from weft.frontend.pooling_inputs import check_types, complete_pooling, pair_ids, refuse_task
 from weft.frontend.prompt_ids import PromptIds, named
 from weft.frontend.prompts import Prompt, parse_prompt
+from weft.frontend.reasoning import FormStart
 from weft.frontend.tokenization import Tokenization
 from weft.frontend.vocabulary import EngineVocabulary
 from weft.grammar.form import ConstraintSpec
@@ -100,6 +101,8 @@ class InputProcessor:
         self._has_priorities = config.scheduler.policy == "priority"
         eos = {*config.model.eos_token_ids, *(() if tokenizer is None else (tokenizer.eos_token_id,))}
         self.eos_token_ids = sorted(i for i in eos if i is not None and 0 <= i < self.vocab_size)
+        self._form_start = FormStart(config.model.reasoning_parser, tokenizer,
+                                     enable_in_reasoning=config.model.enable_in_reasoning)
         self.vocabulary = EngineVocabulary(vocab_size=self.vocab_size, eos_token_ids=self.eos_token_ids)
 
     def prepare(self, request_id: str, prompt: Any, params: SamplingParams | PoolingParams, *, priority: int = 0,
@@ -137,7 +140,7 @@ class InputProcessor:
             params.bad_words, self._require_tokenizer("bad_words"), self.vocab_size)
         check_some_token_is_allowed(params, self.eos_token_ids, bad_words, self.vocab_size)
         shared |= {"eos_token_ids": self.eos_token_ids, "bad_words_token_ids": bad_words,
-                   "constraint": self._constraint(params), "dry_breaker_ids": breaker_ids(params, self.tokenizer)}
+                   "dry_breaker_ids": breaker_ids(params, self.tokenizer)}
         found = PromptIds(parsed.text, [])
         if parsed.embeds is None:
             found = self._prompt_ids(parsed, params, add_special_tokens=add_special_tokens)
@@ -146,6 +149,7 @@ class InputProcessor:
             _check_embeds_params(params)
             embeds = self.read_prompt_embeds(parsed.embeds)
             shared |= {"prompt_embeds": embeds, "prompt_token_ids": [NO_TOKEN] * embeds.shape[0]}
+        shared["constraint"] = self._constraint(params, found.ids)
         num_tokens = len(shared["prompt_token_ids"])
         self.check_length(num_tokens)
         children = [EngineRequest(request_id=child_id(request_id, i, params.num_candidates), params=child, **shared)
@@ -346,12 +350,12 @@ class InputProcessor:
             raise RequestError("priority", priority, expected="0 under the scheduling policy fcfs",
                                hint="Start the engine with scheduling_policy='priority'.")
 
-    def _constraint(self, params: SamplingParams) -> ConstraintSpec | None:
+    def _constraint(self, params: SamplingParams, prompt_token_ids: list[int]) -> ConstraintSpec | None:
         """The grammar of the answer, if the request wants one. Makes the vocabulary, which the engine needs for it."""
         if params.structured_outputs is None:
             return None
         self.vocabulary.read(self._require_tokenizer(FIELD))
-        return read_constraint(params.structured_outputs)
+        return read_constraint(self._form_start.of(params.structured_outputs, prompt_token_ids))
 
     def _count(self, value: int | None) -> int | None:
         return value if value is None else self.vocab_size if value == -1 else min(value, self.vocab_size)

@@ -32,7 +32,7 @@ def read_constraint(params: StructuredOutputsParams) -> ConstraintSpec:
         "structural_tag": partial(tag_grammar, params.structural_tag, style, name),
     }
     _check_size(name, getattr(params, params.kind))
-    return ConstraintSpec(grammar=makers[params.kind](), field=name, reasoning=params.reasoning)
+    return ConstraintSpec(grammar=makers[params.kind](), field=name, reasoning=params.reasoning or None)
 
 
 def _choice_grammar(choices: list[str]) -> str:

@@ -102,7 +102,8 @@ def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
         **model_code(args), model_impl=args.model_impl, trust_remote_code=args.trust_remote_code,
         code_revision=args.code_revision,
         seed=args.seed, max_logprobs=args.max_logprobs, logprobs_mode=args.logprobs_mode,
-        enable_prompt_embeds=args.enable_prompt_embeds, enable_in_reasoning=args.enable_in_reasoning,
+        enable_prompt_embeds=args.enable_prompt_embeds,
+        reasoning_parser=args.reasoning_parser, enable_in_reasoning=args.enable_in_reasoning,
         runner=args.runner, convert=args.convert, pooler_config=read_pooler_config(args.pooler_config),
     )
 

@@ -67,7 +67,6 @@ class ServerOptions:
     trust_request_chat_template: bool = False
     default_chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
     tool_call_parser: str | None = None                # None: the format that the chat template tells
-    reasoning_parser: str | None = None
     tool_parser_plugin: str | None = None              # a Python file that registers parsers
     reasoning_parser_plugin: str | None = None
     exclude_tools_when_tool_choice_none: bool = False

@@ -10,8 +10,10 @@ from weft.server.options import ServerOptions
 from weft.text.parsing.registry import REASONING_PARSERS, TOOL_PARSERS
 
 
-def load_parser_plugins(options: ServerOptions) -> None:
+def load_parser_plugins(options: ServerOptions, reasoning_parser: str | None) -> None:
     """Run the files of `options`. ConfigError for a file that fails, and for the name of a parser that nobody has.
+
+    reasoning_parser: the engine's option.
 
     Where plugins are installed, which may register parsers, too, names are checked after these have run (`app.py`).
     """
@@ -20,6 +22,6 @@ def load_parser_plugins(options: ServerOptions) -> None:
             load_python_file(Path(path), field=field)
     if installed(*GROUPS):
         return
-    for registry, name in ((TOOL_PARSERS, options.tool_call_parser), (REASONING_PARSERS, options.reasoning_parser)):
+    for registry, name in ((TOOL_PARSERS, options.tool_call_parser), (REASONING_PARSERS, reasoning_parser)):
         if name:
             registry.find(name)

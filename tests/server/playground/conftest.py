@@ -33,13 +33,13 @@ def browser():
 def engine() -> FakeEngine:
     """The engine of the file's server; `engine.says(…)` sets its answers."""
     return FakeEngine(chat_template="{{ tools | tojson if tools else '' }}" + CHATML, max_logprobs=5,
-                      generation_defaults={"temperature": 0.35, "max_new_tokens": 300})
+                      reasoning_parser="qwen3", generation_defaults={"temperature": 0.35, "max_new_tokens": 300})
 
 
 @pytest.fixture(scope="module")
 def url(engine, browser):
     """The file's server."""
-    with running_server(engine, ServerOptions(tool_call_parser="hermes", reasoning_parser="qwen3")) as url:
+    with running_server(engine, ServerOptions(tool_call_parser="hermes")) as url:
         yield url
 
 

@@ -23,7 +23,8 @@ def served_model(entry: ModelEntry, engine: AsyncLLM, audit: Audit, work: Work,
     """
     default_sampling_params(engine.config)
     options = entry.spec.options
-    parsers = choose_parsers(engine.tokenizer, tools=options.tool_call_parser, reasoning=options.reasoning_parser)
+    parsers = choose_parsers(engine.tokenizer, tools=options.tool_call_parser,
+                             reasoning=engine.config.model.reasoning_parser)
     if entry.metrics is None:
         entry.metrics = EngineMetrics(entry.name, engine.info.max_model_len, lambda: entry.stats,
                                       lambda: entry.sleep_state)

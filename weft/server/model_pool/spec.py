@@ -22,7 +22,7 @@ from weft.server.options import ServerOptions
 
 # Options of the server that each model may have for itself, and options of the engine that hold for all models.
 _OWN = ("response_role", "chat_template_content_format", "default_chat_template_kwargs", "tool_call_parser",
-        "reasoning_parser", "exclude_tools_when_tool_choice_none")
+        "exclude_tools_when_tool_choice_none")
 _COMMON = ("plugins", "vllm_version", "vllm_modules", "served_model_name")
 _DEFAULT_KEEP_ALIVE = 300.0      # seconds; Ollama's
 

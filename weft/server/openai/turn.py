@@ -120,9 +120,10 @@ async def prepare_turn(served: ServedModel, request: Request, parsed: Parsed[Cha
     is_shown = (body.echo or body.continue_final_message) and body.messages[-1].get("role") == role
     last = text_of(body.messages[-1]) if is_shown else ""
     parse_request = _parse_request(served, body, prompt, token_ids, last if body.continue_final_message else None)
-    if params.structured_outputs is not None and not served.engine.config.model.enable_in_reasoning:
-        params.structured_outputs = replace(params.structured_outputs,
-                                            reasoning=served.parsers.before_form(parse_request))
+    if params.structured_outputs is not None:
+        is_first = served.engine.config.model.enable_in_reasoning
+        params.structured_outputs = replace(
+            params.structured_outputs, reasoning=None if is_first else served.parsers.before_form(parse_request))
     if (not use.is_forced or _has_reasoning(params)) and served.need_special_tokens(with_tools=use.is_free):
         params.skip_special_tokens = False
     params.reasoning_budget = reasoning_budget(body.thinking_token_budget, served.parsers.reasoning, params,

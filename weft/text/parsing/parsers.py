@@ -76,9 +76,11 @@ def choose_parsers(tokenizer: Tokenizer | None, *, tools: str | None, reasoning:
     return chosen
 
 
-def reasoning_of(tokenizer: Tokenizer) -> Parsers:
-    """The parser of reasoning that the tokenizer tells, alone."""
-    return Parsers(reasoning=_told(REASONING_PARSERS, tokenizer))
+def reasoning_of(tokenizer: Tokenizer, name: str | None) -> Parsers:
+    """The parser of reasoning of this name, alone; None: the one that the tokenizer tells. ConfigError for an unknown
+    name.
+    """
+    return Parsers(reasoning=REASONING_PARSERS.find(name) if name else _told(REASONING_PARSERS, tokenizer))
 
 
 def _chosen(registry: ParserRegistry, name: str | None, tokenizer: Tokenizer | None) -> ParserKind | None:

@@ -18,7 +18,6 @@ from weft.compat.vllm.options.readers import (
 )
 from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, TRANSLATED, Option
 
-_REASONING = "`LLM` gives an answer's whole text; the chat template tells where reasoning ends and a form begins"
 _STRUCTURES = "weft has one backend for grammars (llguidance); a request says how its JSON is written"
 _READER = "weft reads safetensors in place, with its own threads"
 _TOKENIZING = "tokenizing has one thread of its own"
@@ -80,8 +79,9 @@ ROWS = (
     Option("return_sampling_mask", "0.30+", REFUSED, off=(False,), say=NOT_YET),
     Option("aux_output_config", "0.32+", REFUSED, off=({},), say=NOT_YET),
     Option("watermark_config", "0.30+", REFUSED, say=NOT_YET),
-    Option("reasoning_parser", "0.8+", NO_EFFECT, off=("",), say=_REASONING),
-    Option("reasoning_parser_plugin", "0.11+", NO_EFFECT, off=("",), say=_REASONING),
+    Option("reasoning_parser", "0.8+", SAME, say="a form of an answer begins behind the reasoning; `LLM` gives the "
+           "whole text; none: what the chat template tells, in chats; the text `none`: off"),
+    Option("reasoning_parser_plugin", "0.11+", NO_EFFECT, off=("",), say="a program registers its parsers itself"),
     Option("enable_reasoning", "0.8-0.9", NO_EFFECT, off=(False, True),
            say="a server parses reasoning wherever its format is known"),
     Option("reasoning_config", "0.22+", REFUSED, say=NOT_YET),

@@ -49,7 +49,6 @@ SERVE = table((
     Option("exclude_tools_when_tool_choice_none", "0.10+", SAME),
     Option("expand_tools_even_if_tool_choice_none", "0.9", NO_EFFECT, off=(True, False),
            say="the template gets the tools unless `exclude_tools_when_tool_choice_none` is set"),
-    Option("reasoning_parser", "0.8+", SAME, say="none: what the chat template tells; the text `none`: off"),
     Option("reasoning_parser_plugin", "0.11+", SAME),
     Option("tokens_only", "0.11+", REFUSED, off=(False,), say="Give `skip_tokenizer_init=True`."),
     Option("headless", "0.9+", REFUSED, off=(False,), say="weft has no nodes without a server."),
