@@ -113,3 +113,78 @@ def test_a_limit_on_chunks_leaves_room_for_other_prompts():
     add(scheduler, "long", tokens(399)), add(scheduler, "short", tokens(5, 10_000))
 
     assert parts(step(scheduler)) == {"long": 8, "short": 5}
+
+
+# Seconds of a step on a machine, which the tests make up: so much for the weights, so much for each token.
+WEIGHTS_S, TOKEN_S = 0.020, 0.0005
+
+
+def paced(num_decodes: int, **config):
+    """A scheduler whose steps keep pace, and sequences that decode."""
+    scheduler = make_scheduler(num_blocks=3000, max_model_len=4000, max_num_batched_tokens=2048, prefill_slowdown=2.0,
+                               **config)
+    decodes = [add(scheduler, f"{i}", tokens(3, 10_000 * (i + 1)), max_tokens=900) for i in range(num_decodes)]
+    return scheduler, decodes
+
+
+def timed_step(scheduler) -> float:
+    """One step, and the seconds that it takes."""
+    plan = scheduler.schedule()
+    seconds = WEIGHTS_S + TOKEN_S * plan.num_tokens
+    scheduler.pace.note(plan, seconds)
+    scheduler.apply(plan, [[7] if item.num_rows else [] for item in plan.scheduled])
+    scheduler.check()
+    return seconds
+
+
+def test_while_a_prompt_as_long_as_the_context_is_read_steps_take_at_most_twice_their_time():
+    scheduler, decodes = paced(4)
+    alone = [timed_step(scheduler) for _ in range(5)][-1]
+    long = add(scheduler, "long", tokens(3999, 200_000), max_tokens=1)
+
+    seconds = []
+    while not long.is_finished:
+        seconds.append(timed_step(scheduler))
+
+    assert max(seconds[1:]) <= 2 * alone + TOKEN_S < seconds[0]      # nothing was measured before the first one
+    assert len(seconds) == 1 + -(-(3999 - 64) // 44)                 # 44 tokens: the time of a step of four decodes
+    assert [len(seq.output_token_ids) for seq in decodes] == [5 + len(seconds)] * 4
+
+
+def test_several_long_prompts_share_what_a_step_has_for_them_and_none_stands_still():
+    scheduler, _ = paced(1)
+    for _ in range(3):
+        timed_step(scheduler)
+    for i in range(3):
+        add(scheduler, f"long{i}", tokens(3000, 200_000 + 10_000 * i), max_tokens=1)
+
+    assert parts(step(scheduler)) == {"0": 1, "long0": 64, "long1": 16, "long2": 16}
+
+
+def test_a_short_prompt_is_read_at_once_beside_a_long_one():
+    scheduler, _ = paced(1)
+    timed_step(scheduler)
+    add(scheduler, "long", tokens(3000, 200_000)), add(scheduler, "short", tokens(512, 300_000))
+
+    assert parts(step(scheduler)) == {"0": 1, "long": 64, "short": 512}
+
+
+def test_a_long_prompt_alone_takes_whole_steps():
+    scheduler, _ = paced(0)
+    add(scheduler, "long", tokens(3000, 200_000))
+
+    assert parts(step(scheduler)) == {"long": 2048}
+    assert parts(step(scheduler)) == {"long": 952}
+
+
+def test_a_step_that_was_late_for_other_reasons_changes_no_share():
+    scheduler, _ = paced(1)
+    for _ in range(9):
+        timed_step(scheduler)
+    add(scheduler, "long", tokens(3000, 200_000))
+    timed_step(scheduler), timed_step(scheduler), timed_step(scheduler)
+    before = scheduler.pace.limit
+
+    scheduler.pace.note(scheduler.schedule(), 5.0)
+
+    assert scheduler.pace.limit == before

@@ -104,6 +104,18 @@ def test_models_of_a_list_have_options_of_their_own_over_those_of_the_server(tmp
     assert listed(tmp_path, {"name": "x", "model": "x"})[0].keep_alive == 300
 
 
+@pytest.mark.parametrize(("options", "slowdown"), [
+    ({}, 2.0), ({"prefill_slowdown": 1.5}, 1.5), ({"long_prefill_token_threshold": 100}, None),
+    ({"enable_chunked_prefill": False}, None)])
+def test_a_server_lets_long_prompts_double_the_time_of_a_step_unless_told_otherwise(options, slowdown):
+    assert specs(EngineArgs("there/model", **options))[0].args.prefill_slowdown == slowdown
+
+
+def test_a_slowdown_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match=r"prefill_slowdown = 1.0: expected a number above 1"):
+        EngineArgs(prefill_slowdown=1.0)
+
+
 @pytest.mark.parametrize(("name", "text"), [
     ("m.toml", '[[models]]\nname = "a"\nmodel = "org/a"\n\n[[models]]\nname = "b"\nmodel = "b"\n'),
     ("m.yaml", "models:\n- {name: a, model: org/a}\n- {name: b, model: b}\n"),

@@ -82,6 +82,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "max_num_batched_tokens": "most tokens in a step",
         "enable_chunked_prefill": "compute long prompts over several steps",
         "long_prefill_token_threshold": "longest piece of one prompt in a step; 0: no limit",
+        "prefill_slowdown": "how many times as long as a step without prompts a step with parts of long prompts (above "
+                            "512 tokens) may take; none: no limit, or 2 in weft serve",
         "scheduling_policy": "fcfs or priority",
         "max_num_queued_reqs": "most waiting requests; more are refused; none: no limit, or weft serve's",
         "max_num_queued_tokens": "most tokens of waiting requests; more are refused; none: no limit, or weft serve's",

@@ -101,6 +101,8 @@ class EngineArgs:
     max_num_batched_tokens: int | None = None     # tokens in one step
     enable_chunked_prefill: bool = True
     long_prefill_token_threshold: int = 0         # most tokens of one prompt in a step; 0: no limit
+    # How many times as long as a step without prompts a step with parts of long prompts may take; None: no limit.
+    prefill_slowdown: float | None = None
     scheduling_policy: str = "fcfs"               # fcfs, priority
     max_num_queued_reqs: int | None = None        # most requests that may wait; one more is a QueueFullError
     max_num_queued_tokens: int | None = None      # most tokens of requests that wait; more are a QueueFullError
@@ -208,6 +210,8 @@ def _check_ranges(args: EngineArgs) -> None:
         value = getattr(args, name)
         if value is not None and value < low and not (name == "max_model_len" and value == -1):
             raise ConfigError(name, value, expected=f"at least {low}")
+    if args.prefill_slowdown is not None and not 1 < args.prefill_slowdown < math.inf:
+        raise ConfigError("prefill_slowdown", args.prefill_slowdown, expected="a number above 1", hint="Use 2.")
     if args.block_size < 1 or args.block_size & (args.block_size - 1):
         raise ConfigError("block_size", args.block_size, expected="a power of two", hint="Use 16.")
     if not (math.isfinite(args.gpu_memory_utilization) and 0 < args.gpu_memory_utilization <= 1):

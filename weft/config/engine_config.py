@@ -128,6 +128,7 @@ class SchedulerConfig:
     policy: str = "fcfs"
     enable_chunked_prefill: bool = True
     long_prefill_token_threshold: int = 0
+    prefill_slowdown: float | None = None
     max_num_queued_reqs: int | None = None
     max_num_queued_tokens: int | None = None
 

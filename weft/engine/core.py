@@ -144,7 +144,9 @@ class EngineCore:
         plan = self._scheduler.schedule()
         if plan.started:
             self.on_start([seq.request_id for seq in plan.started])
+        began = time.monotonic()
         results = self._execute(plan)
+        self._scheduler.pace.note(plan, time.monotonic() - began)
         outputs = self._apply(plan, results)
         self._propose(plan)
         self._count(step_tokens=plan.num_tokens)

@@ -16,6 +16,7 @@ from weft.config.engine_config import SchedulerConfig
 from weft.engine.door import Door
 from weft.engine.in_flight import BlocksInFlight
 from weft.engine.media_chunks import MediaChunks
+from weft.engine.prefill_pace import PrefillPace
 from weft.engine.queue_limits import QueueLimits
 from weft.engine.sequence import Sequence, State
 from weft.engine.step_plan import OpenPlan, Scheduled, StepPlan
@@ -29,6 +30,7 @@ class Scheduler:
     has_drafts: sequences may have `draft_token_ids` (speculative decoding). media_unit: as MediaChunks.unit.
 
     Attributes:
+        pace: learns how long steps took.
         num_queued_tokens: known tokens of the sequences that wait.
         num_preemptions: since the start. prefix_cache_queries, prefix_cache_hits: tokens looked up and found, counted
             when a sequence first starts.
@@ -48,6 +50,7 @@ class Scheduler:
         self._waiting = WaitingQueue()
         self._in_flight = BlocksInFlight()
         self._num_added = self._num_compiling = 0
+        self.pace = PrefillPace(config.prefill_slowdown)
         self.media = MediaChunks(config.max_num_batched_tokens, media_unit)
         self._door = Door(config, cache, self.media, max_model_len=max_model_len, max_chunk=self._max_chunk)
         self._queue_limits = QueueLimits(config.max_num_queued_reqs, config.max_num_queued_tokens)
@@ -142,15 +145,15 @@ class Scheduler:
         return seq
 
     def schedule(self) -> StepPlan:
-        """Plans a step: decodes, chunks of running prefills, waiting sequences, then drafts, within the limits.
-
-        Apply the plan, or drop it, before the next call.
-        """
+        """Plans a step: decodes, chunks of running prefills, waiting sequences, then drafts. Apply the plan or drop it
+        before the next call."""
         step = OpenPlan(self._config.max_num_batched_tokens)
         if self._config.policy == "priority":
             self._make_way(step)
         num_made_way = len(step.preempted)
-        for seq in self._schedule_decodes(step):
+        prefills = self._schedule_decodes(step)
+        self.pace.begin(len(step.decodes))
+        for seq in prefills:
             self._schedule_chunk(seq, step)
         if len(step.preempted) == num_made_way:      # otherwise blocks are short
             self._admit(step)
@@ -254,6 +257,7 @@ class Scheduler:
 
     def _give(self, seq: Sequence, num_tokens: int, step: OpenPlan) -> None:
         self.media.take(seq, seq.num_computed_tokens, num_tokens, step)
+        self.pace.took(num_tokens, seq.num_tokens)
         step.give(seq, num_tokens)
 
     def _chunk_len(self, seq: Sequence, start: int, step: OpenPlan) -> int:
@@ -262,7 +266,8 @@ class Scheduler:
         if not self._config.enable_chunked_prefill:
             return num if num <= step.budget and fit(seq, start, num, step) == num else 0
         to_border = num if self._cache.border is None else self._cache.border - start % self._cache.border
-        return fit(seq, start, min(num, step.budget, self._max_chunk, to_border), step)
+        num = self.pace.cut(min(num, step.budget, self._max_chunk, to_border), seq.num_tokens)
+        return fit(seq, start, num, step)
 
     def _make_room(self, seq: Sequence, num_tokens: int, step: OpenPlan) -> bool:
         """Gives a running sequence blocks for its first `num_tokens` tokens, preempting from the end of the running
@@ -280,7 +285,7 @@ class Scheduler:
         seq = self._waiting.first()
         while seq is not None and self._running and seq.order[0] < self._running[-1].order[0]:
             if len(self._running) < self._config.max_num_seqs and self._cache.can_hold(self._cache.find(
-                    seq), _next_len(seq), self._max_chunk, seq.num_encoder_tokens, self._num_reserved()):
+                    seq), seq.next_len, self._max_chunk, seq.num_encoder_tokens, self._num_reserved()):
                 return
             victim = self._running.pop()
             step.preempted.append(victim)
@@ -316,14 +321,14 @@ class Scheduler:
                 reserved = self._num_reserved()
             num_tokens = self._chunk_len(seq, hit.num_tokens, step)
             if not num_tokens or not self._cache.can_hold(
-                    hit, _next_len(seq), self._max_chunk, seq.num_encoder_tokens, reserved):
+                    hit, seq.next_len, self._max_chunk, seq.num_encoder_tokens, reserved):
                 return
             if not step.starts(seq.num_encoder_tokens):
                 return
             self._start(self._waiting.pop(), hit, num_tokens)
             self._give(seq, num_tokens, step)
             step.started.append(seq)
-            missing = self._cache.num_missing(seq, _next_len(seq), self._max_chunk)
+            missing = self._cache.num_missing(seq, seq.next_len, self._max_chunk)
             reserved = [a + b for a, b in zip(reserved, missing, strict=True)]
 
     def _add_drafts(self, step: OpenPlan) -> None:
@@ -377,7 +382,7 @@ class Scheduler:
         """For each group, the blocks that the running sequences need for their known tokens and one more each."""
         reserved = [0] * len(self._cache.groups)
         for seq in self._running:
-            num_tokens = _next_len(seq)
+            num_tokens = seq.next_len
             if seq.room < num_tokens:
                 for group, num in enumerate(self._cache.num_missing(seq, num_tokens, self._max_chunk)):
                     reserved[group] += num
@@ -393,8 +398,3 @@ class Scheduler:
         self.media.ended(seq)
         seq.state = State.FINISHED
         del self._sequences[seq.request_id]
-
-
-def _next_len(seq: Sequence) -> int:
-    """Tokens that the cache must hold for the known tokens and one more; at most `max_stored_len`."""
-    return min(seq.num_tokens + 1, seq.max_stored_len)

@@ -136,6 +136,11 @@ class Sequence:
         return params.prompt_logprobs is None and not params.skip_reading_prefix_cache
 
     @property
+    def next_len(self) -> int:
+        """Tokens that the cache must hold for the known tokens and one more; at most `max_stored_len`."""
+        return min(self.num_tokens + 1, self.max_stored_len)
+
+    @property
     def max_stored_len(self) -> int:
         """The most tokens whose keys and values the cache ever holds: the last sampled token is never computed."""
         return self.max_len if self.is_pooling else self.max_len - 1

@@ -171,6 +171,6 @@ def _scheduler(args: EngineArgs, model: ModelConfig) -> SchedulerConfig:
     return SchedulerConfig(
         max_num_seqs=max_num_seqs, max_num_batched_tokens=max_num_tokens, policy=args.scheduling_policy,
         enable_chunked_prefill=args.enable_chunked_prefill,
-        long_prefill_token_threshold=args.long_prefill_token_threshold, max_num_queued_reqs=args.max_num_queued_reqs,
-        max_num_queued_tokens=args.max_num_queued_tokens,
+        long_prefill_token_threshold=args.long_prefill_token_threshold, prefill_slowdown=args.prefill_slowdown,
+        max_num_queued_reqs=args.max_num_queued_reqs, max_num_queued_tokens=args.max_num_queued_tokens,
     )
