@@ -227,3 +227,40 @@ def test_harmony_has_reasoning_content_and_calls():
 
 def test_harmony_without_its_special_tokens_is_content():
     assert parsed("openai", "Just text.").content == "Just text."
+
+
+def test_marks_within_a_quoted_value_of_minicpm_are_text():
+    text = ('<function name="write"><param name="text"><![CDATA[a</param> <b>\n]]></param>'
+            '<param name="any">[1]</param></function>')
+
+    assert calls("minicpm5", text) == [("write", {"text": "a</param> <b>\n", "any": [1]})]
+
+
+@pytest.mark.parametrize(("body", "arguments"), [
+    ('<|open|>argument key="text" type="string"<|sep|>3<|close|>argument<|sep|>', {"text": "3"}),
+    ('<|open|>argument key="say &quot;&amp;&quot;" type="array"<|sep|>[1]<|close|>argument<|sep|>', {'say "&"': [1]}),
+    ('<|open|>json type="object"<|sep|>{"text": "x", "any": {"y": 1}}<|close|>json<|sep|>',
+     {"text": "x", "any": {"y": 1}}),
+    ("", {})])
+def test_arguments_of_kimi_k3_stand_one_by_one_or_as_an_object(body, arguments):
+    text = ('<|open|>response<|sep|>So:<|close|>response<|sep|><|open|>tools<|sep|><|open|>call tool="write" index="1"'
+            f"<|sep|>{body}<|close|>call<|sep|><|close|>tools<|sep|><|close|>message<|sep|>")
+
+    assert parsed("kimi_k3", text).content == "So:"
+    assert calls("kimi_k3", text) == [("write", arguments)]
+
+
+def test_calls_of_hunyuan_3_and_solar_open_2_follow_each_other():
+    call = "<tool_call>add<tool_sep>\n<arg_key>a</arg_key>\n<arg_value>1</arg_value>\n</tool_call>\n"
+    hunyuan = "<tool_calls>\n" + call * 2
+    solar = "<|tool_call:start|>add\n<|tool_arg:start|>a<|tool_arg:value|>1<|tool_arg:end|>\n<|tool_call:end|>\n" * 2
+
+    assert calls("hy_v3", hunyuan + "</tool_calls>") == calls("solar_open2", solar) == [("add", {"a": 1})] * 2
+
+
+@pytest.mark.parametrize(("template", "name"), [
+    ("<tool_calls><tool_call>{{ x }}<tool_sep><arg_key>", "hy_v3"), ("<tool_call>{{ x }}<arg_key>", "glm45"),
+    ("<|open|>tools<|sep|><|open|>call tool=", "kimi_k3"), ("<|tool_call:start|><|tool_arg:start|>", "solar_open2"),
+    ('<function name="x"><param name="y">', "minicpm5")])
+def test_a_template_tells_the_newer_formats(template, name):
+    assert next(form.name for form in FORMATS if form.is_of(template)) == name

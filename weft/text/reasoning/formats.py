@@ -25,8 +25,15 @@ FORMATS: tuple[ReasoningFormat, ...] = (
         names=("seed_oss",), models="Seed-OSS", starts=("<seed:think>",), ends=("</seed:think>",),
         signs=("<seed:think>",)),
     ReasoningFormat(
+        names=("cohere_command4",), models="Command A+", starts=("<|START_THINKING|>",), ends=("<|END_THINKING|>",),
+        dropped=("<|START_TEXT|>", "<|END_TEXT|>"), signs=("<|START_THINKING|>", "<|START_TEXT|>")),
+    ReasoningFormat(
         names=("cohere_command3",), models="Command A Reasoning", starts=("<|START_THINKING|>",),
         ends=("<|END_THINKING|>",), dropped=("<|START_RESPONSE|>", "<|END_RESPONSE|>"), signs=("<|START_THINKING|>",)),
+    ReasoningFormat(
+        names=("kimi_k3",), models="Kimi K3", starts=("<|open|>think<|sep|>",), ends=("<|close|>think<|sep|>",),
+        dropped=("<|open|>response<|sep|>", "<|close|>response<|sep|>", "<|close|>message<|sep|>"),
+        signs=("<|open|>think",)),
     ReasoningFormat(
         names=("minimax_m2",), models="MiniMax-M2", is_implied=True, signs=("<think>", "<minimax:tool_call>")),
     ReasoningFormat(names=("glm45", "glm47"), models="GLM-4.5 to 4.7", signs=("</think>", "[gMASK]")),

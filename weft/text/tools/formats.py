@@ -78,7 +78,16 @@ FORMATS: tuple[ToolFormat, ...] = (
                 '<steptml:parameter name="a">1</steptml:parameter><steptml:parameter name="b">x</steptml:parameter>'
                 "</steptml:invoke><｜tool_call_end｜><｜tool_calls_end｜>"),
     ToolFormat(
-        names=("glm45", "glm47", "hyperclovax_seed_think"), models="GLM-4.5 to 4.7, HyperCLOVA X SEED Think",
+        names=("hy_v3",), models="Hunyuan 3", signs=("<tool_sep>", "<arg_key>"),
+        form=MarkedFormat(
+            body=XmlBody(call=("<tool_call>", "<tool_sep>"), call_end="</tool_call>",
+                         parameter=("<arg_key>", "</arg_key>"), value="<arg_value>", value_end="</arg_value>"),
+            opens=("<tool_call>",), dropped=("<tool_calls>",), closes=("</tool_calls>",)),
+        example="<tool_calls><tool_call>add<tool_sep><arg_key>a</arg_key><arg_value>1</arg_value>"
+                "<arg_key>b</arg_key><arg_value>x</arg_value></tool_call></tool_calls>"),
+    ToolFormat(
+        names=("glm45", "glm47", "hyperclovax_seed_think", "poolside_v1"),
+        models="GLM-4.5 to 4.7, HyperCLOVA X SEED Think, Laguna",
         signs=("<tool_call>", "<arg_key>"),
         form=MarkedFormat(
             body=XmlBody(call=None, call_end="</tool_call>", parameter=("<arg_key>", "</arg_key>"),
@@ -86,6 +95,37 @@ FORMATS: tuple[ToolFormat, ...] = (
             opens=("<tool_call>",)),
         example="<tool_call>add\n<arg_key>a</arg_key>\n<arg_value>1</arg_value>\n<arg_key>b</arg_key>\n"
                 "<arg_value>x</arg_value>\n</tool_call>"),
+    ToolFormat(
+        names=("solar_open2",), models="Solar Open 2", signs=("<|tool_arg:start|>",),
+        form=MarkedFormat(
+            body=XmlBody(call=("<|tool_call:start|>", "\n"), call_end="<|tool_call:end|>",
+                         parameter=("<|tool_arg:start|>", "<|tool_arg:value|>"), value_end="<|tool_arg:end|>"),
+            opens=("<|tool_call:start|>",)),
+        example="<|tool_call:start|>add\n<|tool_arg:start|>a<|tool_arg:value|>1<|tool_arg:end|>\n"
+                "<|tool_arg:start|>b<|tool_arg:value|>x<|tool_arg:end|>\n<|tool_call:end|>"),
+    ToolFormat(
+        names=("minicpm5",), models="MiniCPM 5", signs=("<param name=",),
+        form=MarkedFormat(
+            body=XmlBody(call=('<function name="', '">'), call_end="</function>", parameter=('<param name="', '">'),
+                         value_end="</param>", cdata=("<![CDATA[", "]]>")),
+            opens=('<function name="',)),
+        example='<function name="add"><param name="a">1</param><param name="b"><![CDATA[x]]></param></function>'),
+    ToolFormat(
+        names=("kimi_k3",), models="Kimi K3", signs=("<|open|>tools",),
+        form=MarkedFormat(
+            body=XmlBody(
+                call=("<|open|>call ", "<|sep|>"), call_end="<|close|>call<|sep|>",
+                parameter=("<|open|>argument ", "<|sep|>"), value_end="<|close|>argument<|sep|>",
+                name=r'tool="(?P<name>[^"]+)".*', key=r'key="(?P<name>[^"]*)"(?: type="(?P<string>[^"]*)")?.*',
+                whole=('<|open|>json type="object"<|sep|>', "<|close|>json<|sep|>"), is_escaped=True),
+            opens=("<|open|>call ",),
+            dropped=("<|open|>tools<|sep|>", "<|open|>response<|sep|>", "<|close|>response<|sep|>",
+                     "<|close|>message<|sep|>"),
+            closes=("<|close|>tools<|sep|>",)),
+        example='<|open|>tools<|sep|><|open|>call tool="add" index="1"<|sep|>'
+                '<|open|>argument key="a" type="number"<|sep|>1<|close|>argument<|sep|>'
+                '<|open|>argument key="b" type="string"<|sep|>x<|close|>argument<|sep|>'
+                "<|close|>call<|sep|><|close|>tools<|sep|><|close|>message<|sep|>"),
     ToolFormat(
         names=("kimi_k2",), models="Kimi K2", signs=("<|tool_call_argument_begin|>",),
         form=MarkedFormat(
@@ -171,7 +211,7 @@ FORMATS: tuple[ToolFormat, ...] = (
         form=MarkedFormat(body=JsonBody(name_is_key=True), opens=("<|tools_prefix|>",), closes=("<|tools_suffix|>",)),
         example='<|tools_prefix|>[{"add": {"a": 1, "b": "x"}}]<|tools_suffix|>'),
     ToolFormat(
-        names=("cohere_command3",), models="Command A and R7B", signs=("<|START_ACTION|>",),
+        names=("cohere_command3", "cohere_command4"), models="Command A, A+ and R7B", signs=("<|START_ACTION|>",),
         form=MarkedFormat(body=_EITHER, opens=("<|START_ACTION|>",), closes=("<|END_ACTION|>",)),
         example='<|START_ACTION|>[{"tool_call_id": "0", "tool_name": "add", "parameters": {"a": 1, "b": "x"}}]'
                 "<|END_ACTION|>"),

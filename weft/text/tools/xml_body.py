@@ -19,8 +19,12 @@ class XmlBody:
     call_end: what ends a call.
     parameter: what stands before and behind a parameter's name. value: what stands before its value, if anything.
     value_end: what ends a value.
-    key: the pattern of a parameter's name, with a group `name` and perhaps a group `string` ("true" or "false").
+    name, key: the patterns of a call's and of a parameter's name, with a group `name`; that of a parameter perhaps also
+        with a group `string`, whose text says whether the value is one ("true" or "string").
     wraps: values stand between newlines, which are not part of them.
+    is_escaped: names are XML's attributes, in which `&quot;` and `&amp;` are characters.
+    cdata: what may stand around a value, within which marks are text. whole: what stands around all arguments together,
+        as a JSON object.
     """
 
     call: tuple[str, str] | None
@@ -28,14 +32,18 @@ class XmlBody:
     parameter: tuple[str, str]
     value_end: str
     value: str = ""
+    name: str = r"(?P<name>.+)"
     key: str = r"(?P<name>.+)"
     wraps: bool = False
+    is_escaped: bool = False
+    cdata: tuple[str, str] | None = None
+    whole: tuple[str, str] | None = None
     firsts: str = ""
 
     @property
     def marks(self) -> tuple[str, ...]:
         """See `Body`."""
-        return (*(self.call or ()), self.call_end, *self.parameter, self.value, self.value_end)
+        return (*(self.call or ()), self.call_end, *self.parameter, self.value, self.value_end, *(self.whole or ()))
 
     def read(self, machine: MarkedCalls) -> Steps[None]:
         """See `Body`. Where the mark was the beginning of a call itself, the call's name follows at once."""
@@ -49,11 +57,12 @@ class XmlBody:
             return
         before, named = machine.num_calls, machine.mark == self.call[0]
         while named or (yield from self._begins(machine, self.call[0])):
-            name, _ = yield from read_header(machine, (self.call[1],))
-            if name is None or not machine.start(name.strip()):
+            header, _ = yield from read_header(machine, (self.call[1],))
+            found = re.fullmatch(self.name, (header or "").strip(), re.DOTALL)
+            if found is None or not machine.start(self._plain(found["name"].strip())):
                 machine.give_back()
                 return
-            yield from self._arguments(machine, name.strip())
+            yield from self._arguments(machine, self._plain(found["name"].strip()))
             named = False
             machine.hold("")
         if machine.num_calls > before:
@@ -69,9 +78,13 @@ class XmlBody:
     def _arguments(self, machine: MarkedCalls, name: str) -> Steps[None]:
         """Reads the parameters, and the call's end."""
         closes = tuple(close for close in machine.form.closes if close != self.call_end)
-        ends, begun = marks(self.parameter[0], self.call_end, *closes), "{"
+        ends, begun = marks(self.parameter[0], self.call_end, *(self.whole or ())[:1], *closes), "{"
         while True:
             mark = yield from machine.text_until(ends, lambda text: None)
+            if self.whole is not None and mark == self.whole[0]:
+                yield from machine.text_until(marks(self.whole[1], self.call_end, *closes), machine.argue)
+                yield from machine.expect(self.call_end)
+                return
             if mark in closes:
                 machine.unread(mark)
             if mark != self.parameter[0]:
@@ -80,19 +93,30 @@ class XmlBody:
             found = re.fullmatch(self.key, (header or "").strip(), re.DOTALL)
             if found is None or (self.value and not (yield from self._begins(machine, self.value))):
                 continue
-            machine.argue(f'{begun}"{quoted(found["name"])}": ')
+            key = self._plain(found["name"])
+            machine.argue(f'{begun}"{quoted(key)}": ')
             begun = ", "
             said = found.groupdict().get("string")
-            is_string = machine.tools.is_string(name, found["name"]) if said is None else said == "true"
+            is_string = machine.tools.is_string(name, key) if said is None else said in ("true", "string")
+            ends_value = yield from self._value_ends(machine, closes)
             if is_string:
-                is_whole = yield from self._string(machine, closes)
+                is_whole = yield from self._string(machine, ends_value)
             else:
-                is_whole = yield from self._other(machine, name, found["name"], closes)
+                is_whole = yield from self._other(machine, name, key, ends_value)
             if not is_whole:
                 return
         machine.argue("{}" if begun == "{" else "}")
 
-    def _string(self, machine: MarkedCalls, closes: tuple[str, ...]) -> Steps[bool]:
+    def _plain(self, name: str) -> str:
+        return name.replace("&quot;", '"').replace("&amp;", "&") if self.is_escaped else name
+
+    def _value_ends(self, machine: MarkedCalls, closes: tuple[str, ...]) -> Steps[tuple[str, ...]]:
+        """What ends the value that begins now, its own end first."""
+        if self.cdata is not None and (yield from self._begins(machine, self.cdata[0])):
+            return (self.cdata[1],)
+        return (self.value_end, *{self.parameter[0], self.call_end, *closes} - {self.value_end})
+
+    def _string(self, machine: MarkedCalls, ends: tuple[str, ...]) -> Steps[bool]:
         """Passes a string on while it is written. False if the text ended in it."""
         is_first, held = self.wraps, ""
 
@@ -107,25 +131,24 @@ class XmlBody:
             machine.argue(quoted(piece.removesuffix("\n") if held else piece))
 
         machine.argue('"')
-        is_whole = yield from self._value(machine, closes, say)
+        is_whole = yield from self._value(machine, ends, say)
         if is_whole:
             machine.argue('"')
         return is_whole
 
-    def _other(self, machine: MarkedCalls, name: str, parameter: str, closes: tuple[str, ...]) -> Steps[bool]:
+    def _other(self, machine: MarkedCalls, name: str, parameter: str, ends: tuple[str, ...]) -> Steps[bool]:
         """Passes a value on when it is whole. False if the text ended in it."""
         pieces: list[str] = []
-        is_whole = yield from self._value(machine, closes, pieces.append)
+        is_whole = yield from self._value(machine, ends, pieces.append)
         text = "".join(pieces)
         if self.wraps:
             text = text.removeprefix("\n").removesuffix("\n")
         machine.argue(machine.tools.json_of(name, parameter, text) if is_whole else text)
         return is_whole
 
-    def _value(self, machine: MarkedCalls, closes: tuple[str, ...], say: Say) -> Steps[bool]:
+    def _value(self, machine: MarkedCalls, ends: tuple[str, ...], say: Say) -> Steps[bool]:
         """Passes a value's text to `say`. A value whose end is missing ends where the next thing begins."""
-        mark = yield from machine.text_until(
-            marks(*{self.value_end, self.parameter[0], self.call_end, *closes}), say)
-        if mark != self.value_end:
+        mark = yield from machine.text_until(marks(*ends), say)
+        if mark != ends[0]:
             machine.unread(mark)
         return bool(mark)
