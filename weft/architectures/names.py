@@ -3,7 +3,7 @@
 Part names are called "homes": the places in the model that checkpoint tensors go to. Each ends in .weight or .bias:
 
     embedding.tokens  embedding.positions  embedding.token_types  embedding.norm  embedding.project
-    final_norm  head  head.project
+    final_norm  head  head.project  head.transform  head.transform_norm
     relative  relative.norm                                                       (one table for all blocks)
     blocks.{i}.mixer_norm  .mixer_post_norm  .ffn_norm  .ffn_post_norm
     blocks.{i}.mixer.q  .k  .v  .o  .q_norm  .k_norm  .v_norm  .out_norm  .gate  .sinks

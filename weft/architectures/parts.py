@@ -21,6 +21,7 @@ from weft.architectures.spec import (
     Disentangled,
     EmbeddingSpec,
     HeadSpec,
+    HeadTransform,
     LayerNorm,
     MLPSpec,
     MoESpec,
@@ -182,7 +183,7 @@ def qwen_windows(c: ConfigReader) -> list[int | None]:
 
 def decoder(c: ConfigReader, *, blocks: Sequence[BlockSpec], final_norm: NormSpec | None, names: NameMap,
             embedding: EmbeddingSpec | None = None, tied: bool = False, head_bias: bool = False,
-            logit_scale: float = 1.0, logit_softcap: float | None = None,
+            logit_scale: float = 1.0, logit_softcap: float | None = None, head_transform: HeadTransform | None = None,
             max_position: int | None = None, gguf: NameMap | None = None,
             mistral: NameMap | None = None) -> DecoderSpec:
     """The whole model.
@@ -198,7 +199,7 @@ def decoder(c: ConfigReader, *, blocks: Sequence[BlockSpec], final_norm: NormSpe
         hidden_size=keys.hidden_size(c), vocab_size=vocab, max_position=max_position or keys.max_position(c),
         embedding=embedding or EmbeddingSpec(vocab_size=vocab), blocks=tuple(blocks), final_norm=final_norm,
         head=HeadSpec(tied=c.bool("tie_word_embeddings", default=tied), bias=head_bias, scale=logit_scale,
-                      softcap=logit_softcap),
+                      softcap=logit_softcap, transform=head_transform),
         names=names, gguf_names=gguf, mistral_names=mistral,
     )
 

@@ -71,6 +71,7 @@ __all__ = [
     "EncoderSpec",
     "FfnSpec",
     "HeadSpec",
+    "HeadTransform",
     "LayerNorm",
     "LearnedPositions",
     "LinearScaling",
@@ -192,18 +193,32 @@ class EmbeddingSpec(Part):
 
 
 @part
+class HeadTransform(Part):
+    """norm(act(dense(x))), before a head's product (BERT's language models). Source: arXiv:1810.04805.
+
+    act, norm: as said. bias: whether the dense layer has one.
+    """
+
+    act: Activation
+    norm: NormSpec
+    bias: bool = True
+
+
+@part
 class HeadSpec(Part):
     """Hidden states to logits: linear, times `scale`, then softcap * tanh(logits / softcap).
 
     bias: one for each token. scale: a factor on the logits. softcap: None: no such cap.
     tied: whether the config says that the head shares the embedding's table; a checkpoint with a separate head wins.
-    If the embedding's width is not hidden_size, a projection to that width comes first (OPT 350m).
+    transform: comes first, and leads to the embedding's width. Without one, a projection to that width comes first
+    where it is not hidden_size (OPT 350m).
     """
 
     bias: bool = False
     tied: bool = False
     scale: float = 1.0
     softcap: float | None = None
+    transform: HeadTransform | None = None
 
 
 @part

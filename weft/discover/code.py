@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_WIDTH = 120
+WIDTH = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def statement(before: str, node: Node, indent: int = 4, after: str = "") -> str:
 
 def _lines(before: str, node: Node, indent: int, after: str) -> list[str]:
     whole = f"{before}{node}{after}"
-    if len(whole) <= _WIDTH or isinstance(node, str):
+    if len(whole) <= WIDTH or isinstance(node, str):
         return [whole]
     pad = " " * (indent + 4)
     if isinstance(node, Choice):
@@ -102,7 +102,7 @@ def _lines(before: str, node: Node, indent: int, after: str) -> list[str]:
     for number, (_, value) in enumerate(node.arguments):
         label, comma = node.label(number), "," if number + 1 < len(node.arguments) else ""
         piece = f"{label}{value}{comma}"
-        if len(line) + len(piece) + 1 <= _WIDTH:
+        if len(line) + len(piece) + 1 <= WIDTH:
             line += piece if line == pad else f" {piece}"
             continue
         if line != pad:

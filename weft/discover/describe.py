@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weft.discover.no_part import NoPartError
-from weft.discover.proof import Trial, prove
+from weft.discover.proof import Trial, failing_switches, prove
 from weft.discover.search import Search
 from weft.discover.source import Description
 from weft.discover.tiny import class_defaults, class_named
@@ -48,7 +48,14 @@ def find_description(cls: Any, values: Mapping[str, Any]) -> Finding:
     search = Search(cls, values)
     search.run()
     text = Description(search).text()
-    return Finding(cls.__name__, text, tuple(prove(search, text)), search.refused, frozenset(search.harmless))
+    trials = prove(search, text)
+    failing = failing_switches(search, text, trials)
+    if failing:                                  # the description refuses what it cannot do, and is proven again
+        for key in failing:
+            search.refused[key] = (search.tiny[key], NoPartError(key, f"its value {search.accepted[key]!r}"))
+        text = Description(search).text()
+        trials = prove(search, text)
+    return Finding(cls.__name__, text, tuple(trials), search.refused, frozenset(search.harmless))
 
 
 def class_and_defaults(architecture: str) -> tuple[Any, dict[str, Any]]:

@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weft.architectures.spec import EmbeddingSpec, HeadSpec, LearnedPositions, NormSpec
+from weft.architectures.spec import EmbeddingSpec, HeadSpec, HeadTransform, LearnedPositions, NormSpec
+from weft.discover.ffn import ACTS
 from weft.discover.found import Taken
 from weft.discover.no_part import NoPartError
 from weft.discover.norms import find_norm, is_norm
-from weft.discover.traced import CLOSE, NUM_TOKENS, Leaf, Traced, same
+from weft.discover.traced import CLOSE, NUM_TOKENS, Leaf, Product, Traced, same
+from weft.ops.activation import activation
 from weft.testing.diagnosis import difference, head_kind, ratio
 
 
@@ -114,19 +116,40 @@ def _final_norm(t: Traced, norms: list[Leaf]) -> tuple[NormSpec | None, Tensor, 
     return find_norm(leaf, t.reader), leaf.result, (Taken(leaf.name, ("final_norm",)),) if has else ()
 
 
+def _transform(t: Traced, states: Tensor, given: Tensor) -> tuple[HeadTransform | None, Tensor, tuple[Taken, ...]]:
+    """(what is between the final states and the head's product, its result, its weights)."""
+    if same(given, states):
+        return None, given, ()
+    inside = tuple(f"{name}." for name in t.layers)
+    leaves = [x for x in t.leaves("") if not x.name.startswith(inside)]
+    norm = next((x for x in leaves if is_norm(x) and same(x.result, given)), None)
+    dense = next((x for x in leaves if isinstance(x, Product) and same(x.given, states)), None)
+    if norm is None or dense is None or dense.transposed:
+        raise NoPartError(next(iter(x.name for x in leaves[::-1] if same(x.result, given)), type(t.model).__name__),
+                          "a head after something else than final states, or a product, an activation and a norm")
+    errors = [(difference(activation(act)(dense.result.clone()), norm.given), act) for act in ACTS]
+    error, act = min(errors)
+    if error > CLOSE:
+        raise NoPartError(dense.name, "an activation before the head", nearest=act, difference=error)
+    part = HeadTransform(act=act, norm=find_norm(norm, t.reader), bias=dense.bias is not None)
+    return part, given, (Taken(dense.name, ("head.transform",)), Taken(norm.name, ("head.transform_norm",)))
+
+
 def _head(t: Traced, states: Tensor) -> tuple[HeadSpec, tuple[Taken, ...]]:
     """The head: a product, a factor, a cap."""
     module = t.model.get_output_embeddings()
     name = next((name for name, found in t.model.named_modules() if found is module), None)
     if module is None or name is None:
         raise NoPartError(type(t.model).__name__, "a head that is a product")
-    given = t.trace.input(name, NUM_TOKENS)
+    transform, states, taken = _transform(t, states, t.given(name))
     bias = module.bias if isinstance(getattr(module, "bias", None), Tensor) else None
     plain, wanted = F.linear(states, module.weight.detach(), bias), t.trace.logits
+    if len(module.weight) != len(t.model.get_input_embeddings().weight):
+        raise NoPartError(name, "a head of as many rows as the table of tokens has")
     tied = module.weight is t.model.get_input_embeddings().weight
-    taken = (Taken(name, ("head",)),)
+    taken += (Taken(name, ("head",)),)
     if difference(plain, wanted) <= CLOSE:
-        return HeadSpec(bias=bias is not None, tied=tied), taken
+        return HeadSpec(bias=bias is not None, tied=tied, transform=transform), taken
     if bias is None:
         factor = ratio(wanted, plain)
         if factor is not None and difference(factor * plain, wanted) <= CLOSE:
@@ -135,6 +158,4 @@ def _head(t: Traced, states: Tensor) -> tuple[HeadSpec, tuple[Taken, ...]]:
             capped = cap * torch.tanh(plain / cap)
             if difference(capped, wanted) <= CLOSE:
                 return HeadSpec(tied=tied, softcap=float(cap)), taken
-    if given is not None and not same(given, states):
-        raise NoPartError(name, "a head after something else than the final norm")
     raise NoPartError(name, head_kind(plain, wanted), nearest="a product", difference=difference(plain, wanted))

@@ -53,7 +53,7 @@ class Expressions:
     defaults: dict[str, Any]
     aliases: dict[str, str]
     _codes: dict[str, CodeType] = field(default_factory=dict)
-    _values: dict[tuple[int, str], Any] = field(default_factory=dict)
+    _values: dict[tuple[int, int, str], Any] = field(default_factory=dict)
     _lists: dict[str, list[str]] = field(default_factory=dict)
 
     def matching(self, samples: list[Sample], values: list[Any]) -> str | None:
@@ -64,6 +64,11 @@ class Expressions:
                 return text
         return None
 
+    def by_size(self, samples: list[Sample], value: float) -> str | None:
+        """The root of a size that is a number; it may have been seen for one size only, and is no accident."""
+        return next((text for text in ("keys.head_dim(c) ** -0.5", "keys.hidden_size(c) ** 0.5")
+                     if value != 1.0 and all(equal(value, self.value(sample, text)) for sample in samples)), None)
+
     def conditions(self, samples: list[Sample]) -> Iterator[tuple[str, list[bool]]]:
         """(condition, its value for each sample) of all conditions that tell samples apart, the plainest first."""
         for text in self._of_kind(True):
@@ -73,7 +78,7 @@ class Expressions:
 
     def value(self, sample: Sample, text: str) -> Any:
         """The value of an expression; an object that equals nothing where it has none."""
-        place = (id(sample), text)
+        place = (id(sample.c), sample.layer, text)
         if place not in self._values:
             code = self._codes.setdefault(text, compile(text, "<description>", "eval"))
             try:
@@ -122,16 +127,20 @@ class Expressions:
     def _ints(self) -> Iterator[str]:
         plain = [f'c.positive({self._spelled(key)}{self._default(key, (int,))})' for key in self._keys(int)]
         yield from (*SIZE_CALLS[:4], *plain)
-        yield from ("4 * keys.hidden_size(c)", "keys.hidden_size(c) // keys.num_heads(c)")
+        yield "4 * keys.hidden_size(c)"
+        yield from (f"keys.hidden_size(c) // {x}" for x in ("keys.num_heads(c)", *plain) if "head" in x)
         yield from (f'c.list("{key}")[layer]' for key in self._keys(list, tuple))
+        yield from (f"{x} {sign} {n}" for x in plain for sign in "+-" for n in (1, 2, 4))
         yield from (f"{x} * {y}" for x, y in combinations(plain, 2))
         yield from (f"{x} - {y}" for x, y in permutations(plain, 2))
-        yield from (f"{x} + {n}" for x in plain for n in (1, 2, 4))
 
     def _floats(self) -> Iterator[str]:
         numbers = [self._number(key) for key in self._keys(float, int)]
         wide = [*numbers, "keys.head_dim(c)", "keys.hidden_size(c)"]
         yield "keys.head_dim(c) ** -0.5"
+        heads = [f'c.positive("{key}")' for key in self._keys(int) if key.startswith("qk_")]
+        yield from (f"({x} + {y}) ** -0.5" for x, y in combinations(heads, 2))
+        yield from (f"(keys.hidden_size(c) // {self._number(key)}) ** -0.5" for key in self._keys(int) if "head" in key)
         yield from numbers
         yield from (f"{x} ** {power}" for x in wide for power in ("0.5", "-0.5", "-1"))
         yield "keys.head_dim(c) ** -0.5 / (layer + 1)"

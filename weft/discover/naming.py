@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,13 +58,15 @@ class CheckpointNames:
             stem, targets = found, each.targets
         self._set(_with_index(stem, layer), targets, each.layout, layer)
 
-    def _find(self, name: str, x: Tensor) -> str:
-        """The stored name of a tensor: its own, or that of equal numbers."""
+    def _find(self, name: str, x: Tensor, *, must: bool = True) -> Any:
+        """The stored name of a tensor: its own, or that of equal numbers. must: an error, else None, without one."""
         if name in self._stored and torch.equal(self._stored[name], x):
             self._used.add(name)
             return name
         found = next((other for other in self._by_shape.get(tuple(x.shape), ())
                       if torch.equal(self._stored[other], x)), None)
+        if found is None and not must:
+            return None
         if found is None:
             raise NoPartError(name, "a layout of the form in which the checkpoint stores this tensor")
         if found in self._used:
@@ -72,9 +75,17 @@ class CheckpointNames:
         return found
 
     def _add_experts(self, each: Taken, layer: int | None) -> None:
-        """Rules for an expert's matrices, which the checkpoint has one by one."""
+        """Rules for experts' matrices, which the checkpoint has together as the model has them, or one by one."""
         whole = self._own[each.source]
-        for expert, matrix in enumerate(whole):
+        found = self._find(each.source, whole, must=False)
+        if found is not None:
+            stem, suffix = split_suffix(found)
+            more = "" if suffix else ".bias" if whole.dim() == 2 else ".weight"
+            self._set(_with_index(stem, layer), tuple(target + more for target in each.targets), each.layout, layer)
+            return
+        assert isinstance(each.layout, Stacked)
+        turned = each.layout.transposed and whole.dim() == 3
+        for expert, matrix in enumerate(whole.transpose(1, 2) if turned else whole):
             for target, rows in zip(each.targets, matrix.chunk(len(each.targets)), strict=True):
                 found = next((name for name in self._by_shape.get(tuple(rows.shape), ())
                               if torch.equal(self._stored[name], rows)), None)

@@ -54,10 +54,13 @@ def _candidates(module: nn.Module, has_weight: bool, has_bias: bool, reader: Con
     own = [value for value in vars(module).values() if isinstance(value, float) and 0 < value < 0.1]
     config = [value for value in reader.all_values().values() if isinstance(value, float) and 0 < value < 0.1]
     for eps in dict.fromkeys((*own, *config, *_EPSILONS)):
+        if not has_bias:
+            yield RMSNorm(eps=eps, has_weight=has_weight)
         if has_weight and not has_bias:
-            yield RMSNorm(eps=eps)
             yield RMSNorm(eps=eps, offset=1.0)
         yield LayerNorm(eps=eps, has_weight=has_weight, has_bias=has_bias)
+        if has_weight:
+            yield LayerNorm(eps=eps, has_bias=has_bias, offset=1.0)
 
 
 def _rounded_as(part: NormPart, module: nn.Module, weight: Tensor | None, shape: tuple[int, ...]) -> NormPart:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import Counter
 from typing import Any
 
 from weft.architectures import parts as helpers
 from weft.architectures import spec as part_classes
-from weft.architectures.names import Plain
+from weft.architectures.names import Plain, Stacked
 from weft.architectures.parts import LLAMA_NAMES
 from weft.architectures.reader import HARMLESS
-from weft.architectures.spec import AttentionSpec
-from weft.discover.code import Call, Choice, Node, pieces_in, replaced, statement, uses
+from weft.architectures.spec import AttentionSpec, MoESpec
+from weft.discover.code import WIDTH, Call, Choice, Node, pieces_in, replaced, statement, uses
 from weft.discover.expressions import Expressions, Sample
 from weft.discover.no_part import NoPartError
 from weft.discover.search import Observation, Search
 from weft.discover.synthesis import expression
-from weft.discover.tiny import class_defaults
+from weft.discover.tiny import LAYERS, SIZES, class_defaults
+
+_SIZES = SIZES.keys() | LAYERS
 
 
 class Description:
@@ -38,6 +41,9 @@ class Description:
         return "\n".join([title, "", "from __future__ import annotations", "", *_imports(body), "", "", body, ""])
 
     def _function(self) -> str:
+        for key, (_, error) in self._search.refused.items():
+            if key in _SIZES:                    # a description of one size only describes nothing
+                raise error
         name = self._search.cls.__name__
         plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", re.sub("(ForCausalLM|LMHeadModel)$", "", name)).lower()
         block = self._blocks()
@@ -78,7 +84,10 @@ class Description:
         given = dict(arguments)
         usual = {"num_heads": "keys.num_heads(c)", "num_kv_heads": "keys.num_kv_heads(c)",
                  "head_dim": "keys.head_dim(c)"}
-        if node.function != AttentionSpec.__name__ or any(given[key] != text for key, text in usual.items()):
+        known = inspect.signature(helpers.attention).parameters
+        is_usual = given.keys() - {"mask", "head_dim", "num_heads"} <= known.keys()
+        if node.function != AttentionSpec.__name__ or not is_usual or any(
+                given[key] != text for key, text in usual.items()):
             return Call(node.function, arguments)
         mask, rest = given.pop("mask"), {key: value for key, value in given.items() if key not in usual}
         if rest["scale"] == "keys.head_dim(c) ** -0.5":
@@ -110,12 +119,14 @@ class Description:
         heads = [each.ends.head for each in self._seen]
         default = class_defaults(self._search.cls).get("tie_word_embeddings", True)
         tied = f'c.bool("tie_word_embeddings", default={default})'
-        if any(self._pool.value(s, tied) != head.tied for s, head in zip(self._whole, heads, strict=True)):
+        is_separate = not any(head.tied for head in heads)     # what such a checkpoint says of ties does not count
+        if not is_separate and any(self._pool.value(s, tied) != head.tied
+                                   for s, head in zip(self._whole, heads, strict=True)):
             raise NoPartError("head", "tie_word_embeddings, which says whether the head is the embedding's table")
-        if default:
+        if default and not is_separate:
             found.append(("tied", "True"))
         for argument, name, plain in (("head_bias", "bias", False), ("logit_scale", "scale", 1.0),
-                                      ("logit_softcap", "softcap", None)):
+                                      ("logit_softcap", "softcap", None), ("head_transform", "transform", None)):
             values = [getattr(head, name) for head in heads]
             if any(x != plain for x in values):
                 found.append((argument, self._part(argument, values)))
@@ -138,6 +149,9 @@ class Description:
             if is_plain and homes == getattr(known.get(stem), "targets", None):
                 continue
             is_usual = False
+            if isinstance(layouts[0], Stacked):
+                entries.append((stem, self._stacked_rule(stem, homes, layout)))
+                continue
             home: Node = f'"{homes[0]}"' if len(homes) == 1 else "(" + ", ".join(f'"{x}"' for x in homes) + ")"
             if not is_plain:
                 many = "(" + "".join(f'"{x}", ' for x in homes).removesuffix(" " if len(homes) == 1 else ", ") + ")"
@@ -161,10 +175,27 @@ class Description:
             arguments.append(("ignored", "(" + ", ".join(f'"{stem}"' for stem in unused) + ",)"))
         return Call("names", tuple(arguments))
 
+    def _stacked_rule(self, stem: str, homes: tuple[str, ...], layout: Node) -> Node:
+        """The rule of a tensor with all experts' matrices: a home for each expert, in order."""
+        samples = [(Sample(each.c), block.spec.ffn) for each in self._seen for block in each.blocks
+                   if isinstance(block.spec.ffn, MoESpec)]
+        count = expression("num_experts", [s for s, _ in samples], [x.num_experts for _, x in samples], self._pool)
+        texts = [home.replace("{i}", "{{i}}") for home in homes]
+        if len(texts) == 1:
+            targets = f'tuple(f"{texts[0]}" for e in range({count}))'
+        else:
+            names = [text.split(".{e}.")[1].partition(".") for text in texts]
+            parts = ", ".join(f'"{name}"' for name, _, _ in names)
+            more = f".{names[0][2]}" if names[0][2] else ""
+            targets = (f'tuple(f"{texts[0].split(".{e}.")[0]}.{{e}}.{{part}}{more}" for e in range({count})'
+                       f' for part in ({parts}))')
+        return Call("Rule", (("", f'"{stem}"'), ("", targets), ("", layout)))
+
     def _checks(self) -> list[str]:
         """Statements about keys whose other values are refused, and about keys that change nothing."""
         lines = [statement("", f'c.expect("{key}", {json_like(value)})') for key, (value, _) in
-                 self._search.refused.items() if isinstance(value, bool | str | int | float | type(None))]
+                 self._search.refused.items() if key not in _SIZES
+                 and isinstance(value, bool | str | int | float | type(None))]
         harmless = sorted(self._search.harmless - HARMLESS - self._search.refused.keys())
         if harmless:
             lines.append(statement("", Call("c.harmless", tuple(("", f'"{key}"') for key in harmless))))
@@ -216,7 +247,7 @@ def _may_be_variable(node: Node) -> bool:
 
 def _imports(body: str) -> list[str]:
     words = set(re.findall(r"[A-Za-z_]\w*", body))
-    places = [("weft.architectures.names", {"GroupedQKV", "HeadRows", "Plain", "Rule", "names"}),
+    places = [("weft.architectures.names", {"GroupedQKV", "HeadRows", "Plain", "Rule", "Stacked", "names"}),
               ("weft.architectures.parts", set(helpers.__all__)),
               ("weft.architectures.reader", {"ConfigReader"}),
               ("weft.architectures.registry", {"architecture"}),
@@ -226,5 +257,7 @@ def _imports(body: str) -> list[str]:
         found = sorted(words & known, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
         found = [name for name in found if name != "names" or "names(" in body.replace("llama_names(", "")]
         if found:
-            lines.append(f"from {module} import {', '.join(found)}")
+            names = Call(f"from {module} import ", tuple(("", name) for name in found))
+            plain = f"from {module} import {', '.join(found)}"
+            lines.append(plain if len(plain) <= WIDTH else statement("", names, 0))
     return lines

@@ -83,6 +83,10 @@ def _plain(samples: list[Sample], values: list[Any], pool: Expressions) -> str |
     first = values[0]
     is_constant = all(equal(first, x) for x in values)
     is_named = isinstance(first, str) or (isinstance(first, float) and 0 < first < 0.1)
+    if is_constant and type(first) is float:
+        by_size = pool.by_size(samples, first)
+        if by_size is not None:
+            return by_size
     if is_constant and type(first) in (bool, float, type(None)) and not is_named:
         return _literal(first)
     found = pool.matching(samples, values)
@@ -103,7 +107,9 @@ def _part(place: str, samples: list[Sample], values: list[Any], pool: Expression
         if each.default is not MISSING and all(equal(each.default, x) for x in found):
             continue
         if isinstance(found[0], tuple):
-            arguments.append((each.name, repr(found[0])))
+            entries = [str(expression(f"{place}.{each.name}", samples, list(column), pool))
+                       for column in zip(*found, strict=True)]
+            arguments.append((each.name, f"({', '.join(entries)})"))
             continue
         arguments.append((each.name, expression(f"{place}.{each.name}", samples, found, pool)))
     return Call(type(values[0]).__name__, tuple(arguments))

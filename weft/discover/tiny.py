@@ -79,6 +79,11 @@ def _keep_relations(values: dict[str, Any], before: Mapping[str, Any]) -> None:
     for key in ("head_dim", "kv_channels", "d_kv", "attention_head_size"):
         if width and type(before.get(key)) is int and before[key] * before[heads] == before[width]:
             values[key] = values[width] // values[heads]
+    rotated, plain = "qk_rope_head_dim", "qk_nope_head_dim"
+    if type(before.get(rotated)) is int and before.get("head_dim") == before[rotated]:
+        values["head_dim"] = values[rotated]
+    if type(before.get(plain)) is int and before.get("qk_head_dim") == before[plain] + before.get(rotated, 0):
+        values["qk_head_dim"] = values[plain] + values[rotated]
     if width and before.get("word_embed_proj_dim") == before[width]:
         values["word_embed_proj_dim"] = values[width]
 

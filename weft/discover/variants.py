@@ -91,7 +91,7 @@ def _others(key: str, value: Any, values: Mapping[str, Any]) -> Iterator[Any]:
         if key in SIZES and "rank" not in key:
             yield SIZES[key][0]
         elif "cap" in key:
-            yield 8.0
+            yield 7.0
     elif isinstance(value, list) and len(set(map(str, value))) > 1 and type(value[0]) in (str, int, bool):
         yield value[::-1]
     elif key == "rope_parameters" and isinstance(value, dict) and "rope_theta" in value:

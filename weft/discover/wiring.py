@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from weft.architectures.spec import BlockSpec
-from weft.discover.attention import attention_pieces, find_attention
+from weft.discover.attention import find_attention
+from weft.discover.attention_pieces import attention_pieces
 from weft.discover.ffn import find_mlp
 from weft.discover.found import Found, Taken, Winners
 from weft.discover.mixture import find_mixture, mixture_name, with_shared
@@ -34,12 +35,14 @@ def find_block(t: Traced, layer: int, winners: Winners) -> FoundBlock:
     rest = [x for x in t.leaves(f"{prefix}.") if x.name not in mixer.modules]
     mixture = mixture_name(t, prefix, pieces.name)
     if mixture is None:
-        ffn = find_mlp(prefix, [x for x in rest if isinstance(x, Product)])
+        ffn = find_mlp(t.reader, prefix, [x for x in rest if isinstance(x, Product)],
+                       [x for x in rest if not isinstance(x, Product)])
     else:
         ffn = find_mixture(t, mixture, winners)
         beside = [x for x in rest if isinstance(x, Product) and not x.name.startswith(f"{mixture}.")]
-        ffn = with_shared(ffn, find_mlp(prefix, beside)) if beside else ffn
-    norms = [x for x in rest if is_norm(x) and not (mixture and x.name.startswith(f"{mixture}."))]
+        ffn = with_shared(ffn, find_mlp(t.reader, prefix, beside)) if beside else ffn
+    norms = [x for x in rest if is_norm(x) and x.name not in ffn.modules
+             and not (mixture and x.name.startswith(f"{mixture}."))]
     wired = _Wiring(t, prefix, mixer, ffn, norms)
     spec, taken = wired.block()
     taken += tuple(replace(x, targets=tuple(f"mixer.{name}" for name in x.targets)) for x in mixer.taken)

@@ -181,7 +181,11 @@ class Head(Layer):
         vocab_size, width = embedding.tokens.shape
         self.spec, self.is_tied = spec, embedding.is_tied
         self._embedding = (embedding,)                        # in a tuple: it is not this module's child
-        self.project = _projection(hidden_size, width, context)
+        dense = spec.transform
+        self.project = None if dense is not None else _projection(hidden_size, width, context)
+        self.transform = None if dense is None else Linear(hidden_size, {"transform": width}, bias=dense.bias,
+                                                           context=context, act=dense.act)
+        self.transform_norm = None if dense is None else optional_norm(dense.norm, width, context=context)
         self.case = linear_case(context.weight_only(), width, vocab_size, is_table=self.is_tied)
         self.choice = choose_linear(self.case)
         self.weight = None if self.is_tied else self.parameter(vocab_size, width, context=context)
@@ -194,6 +198,8 @@ class Head(Layer):
         """[N, E] -> newly allocated logits [N, V] float32; a shard gives the logits of its rows."""
         if self.project is not None:
             hidden_states = self.project(hidden_states)
+        if self.transform is not None and self.transform_norm is not None:
+            hidden_states = self.transform_norm(self.transform(hidden_states))
         logits = self.product(hidden_states)
         if self.spec.scale != 1:
             logits = logits.mul_(self.spec.scale)
@@ -229,7 +235,11 @@ class Head(Layer):
         rows = embedding.vocabulary
         table = {"weight": Home(embedding.tokens.data, self, "tokens.weight", rows)} if self.is_tied else {}
         own = {name: replace(home, rows=rows) for name, home in self.own_homes().items()}
-        return table | own | (self.project.homes() if self.project is not None else {})
+        before = {} if self.project is None else self.project.homes()
+        if self.transform is not None and self.transform_norm is not None:
+            before |= self.transform.homes()
+            before |= {f"transform_norm.{name}": home for name, home in self.transform_norm.homes().items()}
+        return table | own | before
 
     def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
         """As Layer, with the table of a tied embedding."""

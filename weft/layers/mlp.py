@@ -77,11 +77,12 @@ class TrainedXIELU(Layer):
 def _own_act(spec: MLPSpec, context: LayerContext) -> Callable[[Tensor], Tensor]:
     """An activation, or gate, that is no name."""
     if isinstance(spec.act, ClampedGLU):
-        return _gate_of(spec.act)
+        return gate_of(spec.act)
     return TrainedXIELU(context=context)
 
 
-def _gate_of(act: ClampedGLU) -> activation.ClampedGLU:
+def gate_of(act: ClampedGLU) -> activation.ClampedGLU:
+    """The function of a clamped gate."""
     return activation.ClampedGLU(limit=act.limit, alpha=act.alpha, up_offset=act.up_offset)
 
 
@@ -115,7 +116,7 @@ class MoE(Layer):
         self.shared_gate = Linear(hidden_size, gate, bias=False, context=exact) if spec.shared_gate else None
         exact_input, act = context.weight_only(), spec.expert.act
         assert not isinstance(act, XIELU), "an expert has a gate"
-        self.act = act if isinstance(act, str) else _gate_of(act)
+        self.act = act if isinstance(act, str) else gate_of(act)
         self.choice = choose_moe(MoECase(
             device=context.device, dtype=context.dtype, hidden_size=hidden_size, intermediate_size=size,
             act=self.act, has_bias=has_bias, isa=context.isa, quantization=exact_input.quantization,

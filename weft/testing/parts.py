@@ -75,8 +75,9 @@ class PartSearch:
         find = getattr(self._reference, "get_output_embeddings", None)
         module = None if find is None else find()
         name = next((name for name, found in self._reference.named_modules() if found is module), None)
-        first = self._sources.by_home.get("head.project")
-        name = name if first is None else first.module        # a projection to the table's width comes first
+        before = [self._sources.by_home.get(f"head.{part}") for part in ("project", "transform")]
+        first = next((source for source in before if source is not None), None)
+        name = name if first is None else first.module        # what leads to the table's width comes first
         given = None if name is None or module is None else self._trace.input(name, self._num_tokens)
         if given is None or name is None or not isinstance(stack, Decoder):
             return None
