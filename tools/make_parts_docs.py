@@ -27,7 +27,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
                         spec.Sinusoids, spec.HeadSpec),
     "A block": (spec.BlockSpec,),
     "Mixers": (spec.AttentionSpec, spec.QKNorm, spec.CrossAttentionSpec, spec.MLASpec, spec.MambaSpec, spec.Mamba2Spec,
-               spec.ShortConvSpec, spec.PairSpec),
+               spec.ShortConvSpec, spec.GatedDeltaSpec, spec.PairSpec),
     "Masks": (spec.Causal, spec.SlidingWindow, masks.Bidirectional),
     "Positions": (spec.Rope, *get_args(position_spec.RopeScaling), spec.Alibi),
     "Feed-forward parts": (spec.MLPSpec, spec.MoESpec),

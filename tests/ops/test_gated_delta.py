@@ -1,5 +1,7 @@
 """The gated delta rule: Transformers' recurrent and chunked forms, and the same however sequences are cut."""
 
+from functools import partial
+
 import pytest
 import torch
 from scans import TOLERANCE, floats, in_chunks, in_place, kernels, levels, random
@@ -9,13 +11,15 @@ from transformers.models.qwen3_next.modeling_qwen3_next import (
 )
 
 from weft.ops.gated_delta import GatedDeltaCase, choose_gated_delta
+from weft.ops.gated_delta.chunked import gated_delta_chunked
+from weft.ops.gated_delta.reference import gated_delta
 
 
 def rule(isa, dtype, *, key_dim=36, normalises=True):
     choice = choose_gated_delta(GatedDeltaCase(device="cpu", dtype=dtype, key_dim=key_dim, scale=key_dim**-0.5,
                                                normalises=normalises, isa=isa))
-    assert choice.name == ("reference" if isa == "reference" else "native"), str(choice)
-    return choice.run
+    assert choice.name == ("chunked" if isa == "reference" else "native"), str(choice)
+    return partial(gated_delta, scale=key_dim**-0.5, normalises=normalises) if isa == "reference" else choice.run
 
 
 def inputs(tokens, dtype=torch.float32, *, key_heads=2, heads=6, key_dim=36, value_dim=45):
@@ -101,7 +105,31 @@ def test_states_that_do_not_fit_are_refused(isa):
         rule(isa, torch.float32)(*inputs(2), states_of(1, value_dim=44), in_place([2], [0]))
 
 
-def test_large_keys_are_left_to_the_reference():
+def test_large_keys_are_left_to_torch():
     case = GatedDeltaCase(device="cpu", dtype=torch.float32, key_dim=257, scale=1.0, normalises=True, isa="portable")
 
-    assert "reference" in str(choose_gated_delta(case))
+    assert choose_gated_delta(case).name == "chunked"
+
+
+@floats
+@pytest.mark.parametrize("by_dimension", [False, True], ids=["decay of a head", "decay of each dimension"])
+@pytest.mark.parametrize("lengths", [[1, 33, 0, 70, 5], [64], [1, 1]], ids=str)
+def test_chunks_of_products_are_the_definition(dtype, by_dimension, lengths):
+    plan = in_place(lengths, list(range(len(lengths))))
+    q, k, v, decays, betas = inputs(sum(lengths), dtype, key_heads=6)
+    if by_dimension:
+        decays = -3 * random(sum(lengths), 6, 36, seed=3).abs()
+    states, expected_states = states_of(len(lengths)), states_of(len(lengths))
+
+    out = gated_delta_chunked(q, k, v, decays, betas, states, plan, scale=1 / 6, normalises=True)
+    expected = gated_delta(q, k, v, decays, betas, expected_states, plan, scale=1 / 6, normalises=True)
+
+    torch.testing.assert_close(out, expected, atol=TOLERANCE[dtype], rtol=TOLERANCE[dtype])
+    torch.testing.assert_close(states, expected_states, atol=2e-5, rtol=2e-5)
+
+
+def test_the_native_kernel_refuses_decays_of_each_dimension():
+    case = GatedDeltaCase(device="cpu", dtype=torch.float32, key_dim=16, scale=1.0, normalises=True, by_dimension=True,
+                          isa="avx2")
+
+    assert choose_gated_delta(case).name == "chunked"

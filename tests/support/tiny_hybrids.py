@@ -20,6 +20,23 @@ NEMOTRON_H = {"layers_block_type": ["linear_attention", "mlp", "full_attention",
 NEMOTRON_SIZES = {name: size for name, size in SIZES.items() if name != "num_hidden_layers"}
 LFM2 = {"layer_types": ["conv", "full_attention", "conv"], "num_hidden_layers": 3, "norm_eps": 0.01,
         "rope_parameters": {"rope_type": "default", "rope_theta": 5000.0}}
+# Four heads of values for two of keys: 12 x 20 numbers of state each.
+DELTA = {"layer_types": ["linear_attention", "full_attention", "linear_attention"], "num_hidden_layers": 3,
+         "linear_conv_kernel_dim": 4, "linear_key_head_dim": 12, "linear_value_head_dim": 20, "linear_num_key_heads": 2,
+         "linear_num_value_heads": 4, "tie_word_embeddings": False}
+QWEN_DELTA = DELTA | {"head_dim": 24, "rope_parameters": {"rope_type": "default", "rope_theta": 5000.0,
+                                                          "partial_rotary_factor": 0.5}}
+QWEN_MOE = QWEN_DELTA | {"num_experts": 4, "num_experts_per_tok": 4, "moe_intermediate_size": 32,
+                         "shared_expert_intermediate_size": 48}
+KIMI = {"layer_types": ["linear_attention", "full_attention", "linear_attention"], "num_hidden_layers": 3,
+        "mlp_layer_types": ["dense", "dense", "dense"], "linear_head_dim": 12, "linear_num_heads": 4,
+        "linear_conv_kernel_dim": 4, "kv_lora_rank": 24, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8,
+        "v_head_dim": 20, "num_key_value_heads": 4,
+        "moe_intermediate_size": 32, "num_experts": 8, "num_expert_group": 2, "topk_group": 1,
+        "num_experts_per_token": 2, "tie_word_embeddings": False}
+GRANITE = MAMBA2 | {"layer_types": ["linear_attention", "full_attention", "linear_attention"], "num_local_experts": 0,
+                    "shared_intermediate_size": 48, "attention_multiplier": 0.2, "embedding_multiplier": 3.0,
+                    "logits_scaling": 4.0, "residual_multiplier": 0.7, "position_embedding_type": "rope"}
 
 HYBRID_VARIANTS: dict[str, Tiny] = {
     "bamba": Tiny("BambaForCausalLM", BAMBA),
@@ -47,4 +64,20 @@ HYBRID_VARIANTS: dict[str, Tiny] = {
     "lfm2-moe": Tiny("Lfm2MoeForCausalLM", LFM2 | {
         "num_dense_layers": 1, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
         "routed_scaling_factor": 1.5}),
+    "qwen3-next-dense": Tiny("Qwen3NextForCausalLM", QWEN_MOE | {"mlp_only_layers": [0, 1, 2]}),
+    "qwen3-next": Tiny("Qwen3NextForCausalLM", QWEN_MOE | {
+        "attention_bias": True, "norm_topk_prob": False, "mlp_only_layers": [1]}),
+    "qwen3.5": Tiny("Qwen3_5ForCausalLM", QWEN_DELTA),
+    "qwen3.5-moe": Tiny("Qwen3_5MoeForCausalLM", QWEN_MOE),
+    "olmo-hybrid": Tiny("OlmoHybridForCausalLM", DELTA | {"linear_value_head_dim": 12, "linear_num_key_heads": 4}),
+    "olmo-hybrid-no-rope": Tiny("OlmoHybridForCausalLM", DELTA | {
+        "linear_value_head_dim": 12, "linear_num_key_heads": 4, "linear_allow_neg_eigval": False,
+        "attention_bias": True, "rope_parameters": None}),
+    "kimi-linear": Tiny("KimiLinearForCausalLM", KIMI),
+    "kimi-linear-moe": Tiny("KimiLinearForCausalLM", KIMI | {
+        "mlp_layer_types": ["dense", "sparse", "sparse"], "attention_bias": True, "q_lora_rank": 20,
+        "moe_renormalize": False}),
+    "granite-hybrid": Tiny("GraniteMoeHybridForCausalLM", GRANITE),
+    "granite-hybrid-moe": Tiny("GraniteMoeHybridForCausalLM", GRANITE | {
+        "num_local_experts": 4, "num_experts_per_tok": 2, "position_embedding_type": None}),
 }

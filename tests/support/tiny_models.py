@@ -24,6 +24,7 @@ def transformers_model(tiny: Tiny) -> nn.Module:
     cls = getattr(transformers, tiny.cls)
     config = cls.config_class(**tiny.values)
     config._attn_implementation = tiny.attention
+    torch.manual_seed(0)                     # decays of states begin at random
     model = cls(config).float().eval()
     _fill(model)
     return model

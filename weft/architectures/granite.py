@@ -22,7 +22,7 @@ from weft.architectures.parts import (
 )
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
-from weft.architectures.spec import AttentionSpec, DecoderSpec, EmbeddingSpec, MLPSpec, MoESpec
+from weft.architectures.spec import AttentionSpec, DecoderSpec, EmbeddingSpec, MixerSpec, MLPSpec, MoESpec
 
 SINKS = {"model.layers.{i}.self_attn.sinks": "blocks.{i}.mixer.sinks"}
 
@@ -62,7 +62,7 @@ def windowed_mixers(c: ConfigReader) -> list[AttentionSpec]:
             for mixer, window, theta in zip(plain, windows, thetas, strict=True)]
 
 
-def granite_decoder(c: ConfigReader, mixers: Sequence[AttentionSpec], ffn: MLPSpec | MoESpec, names: NameMap, *,
+def granite_decoder(c: ConfigReader, mixers: Sequence[MixerSpec], ffn: MLPSpec | MoESpec, names: NameMap, *,
                     tied: bool = False, gguf: Rules | None = None) -> DecoderSpec:
     """The whole model with its multipliers. tied: the family's default. gguf: its changes; None: no such files."""
     norm, residual_scale = rms_norm(c), c.positive_float("residual_multiplier", default=1.0)

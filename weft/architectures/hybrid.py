@@ -12,14 +12,15 @@ ATTENTION, STATE = "full_attention", "linear_attention"
 KINDS = {ATTENTION: ATTENTION, "attention": ATTENTION, STATE: STATE, "mamba": STATE}
 
 
-def layer_kinds(c: ConfigReader, *, default: Sequence[str], known: Mapping[str, str] = KINDS) -> list[str]:
-    """The kind of each layer, [L]: from `layer_types` or `layers_block_type`, else the family's default.
+def layer_kinds(c: ConfigReader, *, default: Sequence[str], known: Mapping[str, str] = KINDS,
+                names: tuple[str, ...] = ("layer_types", "layers_block_type")) -> list[str]:
+    """The kind of each layer, [L]: from the list under one of `names`, else the family's default.
 
     known: {name in configs: kind}. ConfigError for a list of another length than num_hidden_layers says, if that is
     given, and for an unknown name.
     """
-    name = "layer_types" if c.has("layer_types") else "layers_block_type"
-    entries = c.list("layer_types", "layers_block_type", default=None)
+    name = next((name for name in names if c.has(name)), names[0])
+    entries = c.list(*names, default=None)
     if entries is None:
         return list(default)
     layers = keys.num_layers(c) if c.has("num_hidden_layers") else len(entries)

@@ -14,6 +14,8 @@ Part names are called "homes": the places in the model that checkpoint tensors g
     blocks.{i}.mixer.in  .conv  .dt  .a_log  .d  .norm  .o                        (Mamba 2)
     blocks.{i}.mixer.dt_norm  .b_norm  .c_norm                                    (Mamba, norms of steps)
     blocks.{i}.mixer.b  .x  .c  .conv  .o                                         (short convolution)
+    blocks.{i}.mixer.q  .k  .v  .conv.q  .conv.k  .conv.v  .a_a  .a  .b  .dt      (gated delta rule)
+    blocks.{i}.mixer.z_a  .z  .a_log  .norm  .o                                   (gated delta rule)
     blocks.{i}.mixer.attention.q …  blocks.{i}.mixer.state.in …                   (two mixers side by side)
     blocks.{i}.ffn.gate  .up  .down  .inner_norm                                  (MLP)
     blocks.{i}.ffn.act.alpha_p  .alpha_n  .beta  .eps                             (MLP with xIELU; they end so)
@@ -139,7 +141,9 @@ class SingleRow(Part):
 
 @part
 class ChannelKernels(Part):
-    """Kernels of a depthwise convolution, stored [C, 1, K]; the model has [C, K]."""
+    """Kernels of a depthwise convolution, stored [C, 1, K]; the model has [C, K]. Several targets share the channels,
+    one after another.
+    """
 
 
 @part

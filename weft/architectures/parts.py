@@ -20,9 +20,11 @@ from weft.architectures.spec import (
     DecoderSpec,
     Disentangled,
     EmbeddingSpec,
+    FfnSpec,
     HeadSpec,
     HeadTransform,
     LayerNorm,
+    MixerSpec,
     MLPSpec,
     MoESpec,
     NormSpec,
@@ -126,7 +128,7 @@ def experts(c: ConfigReader, *, expert: MLPSpec, renormalize: bool, per_token: i
                    shared=shared, shared_gate=shared_gate)
 
 
-def pre_norm(mixer: AttentionSpec, ffn: MLPSpec | MoESpec, norm: NormSpec, *, residual_scale: float = 1.0) -> BlockSpec:
+def pre_norm(mixer: MixerSpec, ffn: FfnSpec, norm: NormSpec, *, residual_scale: float = 1.0) -> BlockSpec:
     """The most common block: h += mixer(norm(h)); h += ffn(norm(h))."""
     return BlockSpec(mixer=mixer, ffn=ffn, mixer_norm=norm, ffn_norm=norm, residual_scale=residual_scale)
 

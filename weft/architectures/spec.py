@@ -18,6 +18,7 @@ from weft.architectures.attention_spec import (
     QKNorm,
     QueryScaling,
 )
+from weft.architectures.delta_spec import GatedDeltaSpec
 from weft.architectures.ffn_spec import XIELU, Activation, ClampedGLU, MLPSpec, MoESpec
 from weft.architectures.names import NameMap
 from weft.architectures.norm_spec import LayerNorm, RMSNorm
@@ -70,6 +71,7 @@ __all__ = [
     "EmbeddingSpec",
     "EncoderSpec",
     "FfnSpec",
+    "GatedDeltaSpec",
     "HeadSpec",
     "HeadTransform",
     "LayerNorm",

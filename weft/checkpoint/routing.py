@@ -134,7 +134,7 @@ def take_apart(layout: Layout, tensor: Tensor, num_rows: Sequence[int]) -> list[
         case VectorAsRow():
             return [tensor.squeeze(0)] if tensor.dim() == 2 else [tensor]
         case ChannelKernels():
-            return [tensor.squeeze(1)] if tensor.dim() == 3 else [tensor]
+            return _rows(tensor.squeeze(1) if tensor.dim() == 3 else tensor, num_rows)
         case NegatedExp(is_vector=is_vector):
             return [(-tensor.flatten() if is_vector else -tensor).log()]
         case Flattened():
@@ -150,7 +150,8 @@ def put_together(layout: Layout, parts: Sequence[Tensor]) -> Tensor:
         case GroupedQKV(num_groups=count) | HeadRows(num_heads=count):
             return torch.cat([part.unflatten(0, (count, -1)) for part in parts], dim=1).flatten(0, 1)
         case ChannelKernels():
-            return parts[0].unsqueeze(1) if parts[0].dim() == 2 else parts[0]
+            whole = parts[0] if len(parts) == 1 else torch.cat(list(parts))
+            return whole.unsqueeze(1) if whole.dim() == 2 else whole
         case VectorAsRow():
             return parts[0].unsqueeze(0)
         case Stacked():

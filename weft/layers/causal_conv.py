@@ -18,12 +18,13 @@ from weft.ops.scan_plan import ScanPlan
 
 class CausalConv(Layer):
     """act(bias + the last `size` rows, weighted), each channel by itself. channels: those that are built. act None: the
-    weighted sum alone.
+    weighted sum alone. parts: {part name: channels} where the checkpoint has a tensor for each part.
     """
 
     def __init__(self, channels: int | Extent, size: int, *, act: str | None, bias: bool,
-                 context: LayerContext) -> None:
+                 parts: Mapping[str, Extent] | None = None, context: LayerContext) -> None:
         super().__init__()
+        self.parts = parts
         self.channels = extent(channels)
         self.weight = self.parameter(len(self.channels), size, context=context)         # [C, K]
         self.bias = self.parameter(len(self.channels), context=context) if bias else None
@@ -40,7 +41,11 @@ class CausalConv(Layer):
 
     def own_homes(self) -> dict[str, Home]:
         """As Layer."""
-        return {name: replace(home, rows=self.channels) for name, home in super().own_homes().items()}
+        if self.parts is None:
+            return {name: replace(home, rows=self.channels) for name, home in super().own_homes().items()}
+        views = self.weight.data.split([len(rows) for rows in self.parts.values()])
+        return {f"{part}.weight": Home(view, self, f"{part}.weight", rows)
+                for (part, rows), view in zip(self.parts.items(), views, strict=True)}
 
     def finish_loading(self) -> None:
         """Give weight and bias to the kernel."""

@@ -43,13 +43,18 @@ class Linear(Layer):
         self.takes_codes = self.choice.name == "native"
         self.codes: dict[str, QuantizedWeight] = {}           # by home: matrices loaded as codes (quantized values)
 
-    def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
+    def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0,
+                out: Tensor | None = None) -> Tensor:
         """[T, in] -> [T, width]; with a residual, residual += alpha * that, and it is returned.
 
-        Without one, the result is a buffer that the next layer of the same role will use again.
+        out: memory for the result, whose rows may lie apart. Without it and without a residual, the result is a buffer
+        that the next layer of the same role will use again.
         """
         if residual is not None:
             return self.product(x, residual, alpha)
+        if out is not None:
+            result = self.product(x, None, alpha, out)
+            return out if result is out else out.copy_(result)     # torch's products make their results anew
         out = self.scratch.take(self.role, x.shape[0], self.width, self.epilogue.out_dtype)
         return self.product(x, None, alpha, out)
 
