@@ -99,6 +99,8 @@ class SamplingParams(SamplingExtras, metaclass=VllmParams, kw_only=True, omit_de
         structured_outputs: the form of the answer (a JSON schema, a regular expression …); also as a dictionary.
         reasoning_budget: a `ReasoningBudget`, which ends the reasoning after so many tokens.
         repetition_detection: `RepetitionDetectionParams`, which end an answer that repeats itself; or a dictionary.
+        forced_bos_token: the first token of the answer, as text or id, of a model with an encoder: the language to
+            translate to ("deu_Latn" of NLLB). None: the token that the model's files name, if they name one.
     """
 
     n: int = 1
@@ -140,6 +142,7 @@ class SamplingParams(SamplingExtras, metaclass=VllmParams, kw_only=True, omit_de
     structured_outputs: StructuredOutputsParams | None = None
     reasoning_budget: ReasoningBudget | None = None
     repetition_detection: RepetitionDetectionParams | None = None
+    forced_bos_token: str | int | None = None
 
     accept: ClassVar[Accept] = accept_sampling
 
@@ -235,6 +238,8 @@ class SamplingParams(SamplingExtras, metaclass=VllmParams, kw_only=True, omit_de
             self.temperature = max(self.temperature, MIN_TEMPERATURE)
         if self.mirostat:
             self.top_p, self.top_k, self.min_p = 1.0, 0, 0.0
+        if self.forced_bos_token is not None and not isinstance(self.forced_bos_token, str):
+            check_whole("forced_bos_token", self.forced_bos_token, 0, MAX_COUNT)
 
     def _check_lengths(self) -> None:
         check_whole("min_tokens", self.min_tokens, 0, MAX_COUNT)

@@ -2,9 +2,10 @@
 
 import pytest
 from tiny_encoder_decoders import DESCRIBED, generated, write_pair
+from tiny_transformers import write_kind
 
 from weft import LLM, SamplingParams
-from weft.errors import NotBuiltError
+from weft.errors import NotBuiltError, RequestError
 from weft.sampling_params import BeamSearchParams
 
 PROMPTS = [[5 + i, 77, 19 + 2 * i, 105, 130 + i] * (1 + 2 * i) for i in range(4)]
@@ -131,3 +132,14 @@ def test_what_a_description_leaves_out_runs_through_transformers(tmp_path):
         assert tokens(run(llm, PROMPTS[:1], 4)) == [generated(model, PROMPTS[0], 4, eos_token_id=None)]
     with pytest.raises(NotBuiltError, match="use_prompt = True"):
         engine(tmp_path)
+
+
+def test_a_forced_token_needs_an_encoder_and_the_start_token_alone(t5, tmp_path):
+    write_kind(tmp_path, "llama")
+    with engine(t5[0]) as llm:
+        with pytest.raises(RequestError, match="forced_bos_token = 9: expected None beside a decoder_prompt"):
+            run(llm, [{"encoder_prompt": PROMPTS[0], "decoder_prompt": [40]}], forced_bos_token=9)
+        with pytest.raises(RequestError, match="forced_bos_token = 'a': expected a token id"):
+            run(llm, PROMPTS[:1], forced_bos_token="a")
+    with engine(tmp_path) as llm, pytest.raises(RequestError, match=r"forced_bos_token.*has no encoder"):
+        run(llm, [[7]], forced_bos_token=9)

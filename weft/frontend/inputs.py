@@ -24,7 +24,7 @@ from weft.frontend.dry import breaker_ids
 from weft.frontend.long_inputs import check_pooled_len, in_parts
 from weft.frontend.media_inputs import MediaInputs
 from weft.frontend.pooling_inputs import check_types, complete_pooling, pair_ids, refuse_task
-from weft.frontend.prompt_ids import PromptIds, named
+from weft.frontend.prompt_ids import PromptIds, forced_bos, named, refuse_forced_bos
 from weft.frontend.prompts import Prompt, parse_prompt
 from weft.frontend.reasoning import FormStart
 from weft.frontend.tokenization import Tokenization
@@ -236,6 +236,7 @@ class InputProcessor:
             return PromptIds(parsed.text, token_ids, media=media)
         if self._info.encoder_vocab_size is not None:
             return self._pair_ids(parsed, params, add_special_tokens=add_special_tokens)
+        refuse_forced_bos(params, self._model.architecture)
         if parsed.encoder is not None:
             raise RequestError("encoder_prompt", parsed.encoder.text or parsed.encoder.token_ids, expected="None",
                                hint=f"{self._model.architecture} has no encoder: give the whole input as the prompt.")
@@ -261,7 +262,8 @@ class InputProcessor:
                                hint="The model's files name no decoder_start_token_id.")
         if start is not None and ids[:1] != [start]:
             ids = [start, *ids]
-        forced = self._model.forced_bos_token_id if len(ids) == 1 else None
+        forced = forced_bos(params, self._model.forced_bos_token_id, self.tokenizer, self.vocab_size,
+                            is_first=len(ids) == 1)
         text, encoder_text = (None, parsed.text) if parsed.encoder is None else (parsed.text, parsed.encoder.text)
         last = self._model.forced_eos_token_id if params.structured_outputs is None else None
         return PromptIds(text, ids, encoder_text, encoder, [] if forced is None else [forced], last)

@@ -1,6 +1,6 @@
 """`PromptIds`: a prompt's token ids, the encoder's and the decoder's apart, and where they go.
 
-`inputs.py` makes them of a `Prompt`. The module knows no tokenizer and no limit.
+`inputs.py` makes them of a `Prompt`. The module knows no limit.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any
 
 from weft.engine.process.messages import MediaInput
 from weft.errors import RequestError
+from weft.sampling_params import SamplingParams
+from weft.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +56,41 @@ def named(name: str) -> Iterator[None]:
             raise
         raise RequestError(name + error.field.removeprefix("prompt").removeprefix("_token_ids"), error.value,
                            expected=error.expected, hint=error.hint) from error
+
+
+def forced_bos(params: SamplingParams, default: int | None, tokenizer: Tokenizer | None, vocab_size: int, *,
+               is_first: bool) -> int | None:
+    """The token that an answer has to begin with: `forced_bos_token`, else the model's default; None: none.
+
+    vocab_size: of the decoder. is_first: the decoder's prompt is its start token alone; else no token is forced.
+    RequestError for a text that is no token, and for a forced token after a longer prompt.
+    """
+    wanted = params.forced_bos_token
+    if wanted is None:
+        return default if is_first else None
+    if not is_first:
+        raise RequestError("forced_bos_token", wanted, expected="None beside a decoder_prompt",
+                           hint="Put the token at the beginning of decoder_prompt.")
+    found = wanted if isinstance(wanted, int) else _token_id(wanted, tokenizer)
+    if not 0 <= found < vocab_size:
+        raise RequestError("forced_bos_token", wanted, expected=f"a token id from 0 to {vocab_size - 1}")
+    return found
+
+
+def _token_id(text: str, tokenizer: Tokenizer | None) -> int:
+    if tokenizer is None:
+        raise RequestError("forced_bos_token", text, expected="a token id, because the engine has no tokenizer")
+    if text in tokenizer.special_texts:
+        return tokenizer.special_texts[text]
+    found = tokenizer.encode(text, add_special_tokens=False)
+    if len(found) != 1:
+        raise RequestError("forced_bos_token", text, expected="the text of one token",
+                           hint=f"The tokenizer makes {len(found)} tokens of it.")
+    return found[0]
+
+
+def refuse_forced_bos(params: SamplingParams, architecture: str) -> None:
+    """RequestError for `forced_bos_token` of a model without an encoder."""
+    if params.forced_bos_token is not None:
+        raise RequestError("forced_bos_token", params.forced_bos_token, expected="None",
+                           hint=f"{architecture} has no encoder: its answer goes on from the prompt.")

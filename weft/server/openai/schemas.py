@@ -40,7 +40,8 @@ SAMPLING = frozenset({
     "seed", "stop", "stop_token_ids", "include_stop_str_in_output", "ignore_eos", "min_tokens", "prompt_logprobs",
     "logit_bias", "allowed_token_ids", "bad_words", "skip_special_tokens", "spaces_between_special_tokens",
     "truncate_prompt_tokens", "truncation_side", "logprob_token_ids", "stream_interval", "best_of", "use_beam_search",
-    "length_penalty", "early_stopping", "repetition_detection", *SamplingExtras.__struct_fields__})
+    "length_penalty", "early_stopping", "repetition_detection", "forced_bos_token",
+    *SamplingExtras.__struct_fields__})
 
 # Fields of SamplingParams that bodies do not have, because JSON answers hold no tensors.
 _PYTHON_ONLY = ("extra_outputs",)
