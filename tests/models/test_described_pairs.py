@@ -125,12 +125,13 @@ def test_drafts_change_no_token(t5):
         assert tokens(run(llm, count=40)) == wanted
 
 
-def test_what_a_description_leaves_out_runs_through_transformers(tmp_path):
-    model = write_pair(tmp_path, "mvp-prompts")
+@pytest.mark.parametrize(("kind", "key"), [("mvp-prompts", "use_prompt"), ("longt5-global", "encoder_attention_type")])
+def test_what_a_description_leaves_out_runs_through_transformers(tmp_path, kind, key):
+    model = write_pair(tmp_path, kind)
 
     with engine(tmp_path, model_impl="auto") as llm:
         assert tokens(run(llm, PROMPTS[:1], 4)) == [generated(model, PROMPTS[0], 4, eos_token_id=None)]
-    with pytest.raises(NotBuiltError, match="use_prompt = True"):
+    with pytest.raises(NotBuiltError, match=f"{key} = "):
         engine(tmp_path)
 
 

@@ -31,6 +31,9 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "plbart": ("PLBartForConditionalGeneration", _BART | {"decoder_attention_heads": 2}),
     "mvp-prompts": ("MvpForConditionalGeneration", _BART | {"use_prompt": True, "prompt_length": 4,
                                                             "prompt_mid_dim": 8}),
+    "longt5": ("LongT5ForConditionalGeneration", _T5 | {"local_radius": 3}),
+    "longt5-global": ("LongT5ForConditionalGeneration", _T5 | {
+        "encoder_attention_type": "transient-global", "local_radius": 3, "global_block_size": 4}),
     "mvp": ("MvpForConditionalGeneration", _BART),
     "blenderbot": ("BlenderbotForConditionalGeneration", _BART),
     "blenderbot-small": ("BlenderbotSmallForConditionalGeneration", _BART),
@@ -48,7 +51,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
         "langs": ["en", "de"], "src_vocab_size": VOCAB_SIZE + 8, "tgt_vocab_size": VOCAB_SIZE}),
 }
 ARCHITECTURE_OF = {kind: KINDS[kind][0] for kind in ("t5", "bart", "marian", "m2m100", "t5gemma", "fsmt")}
-_NOT_DESCRIBED = ("t5gemma", "mvp-prompts")
+_NOT_DESCRIBED = ("longt5-global", "mvp-prompts")
 DESCRIBED = {kind: name for kind, (name, _) in KINDS.items() if kind not in _NOT_DESCRIBED}      # by weft's own layers
 
 

@@ -115,8 +115,8 @@ class BlockSpec(Part):
 
     mixer: where tokens meet. mixer_norm, ffn_norm: before the parts. mixer_post_norm, ffn_post_norm: after them, before
     the sum (Gemma 2, OLMo 2). residual_scale: a factor on what is added (Granite).
-    cross, cross_norm: attention over an encoder's states, between mixer and ffn, and its norm; None: a block of a model
-    without an encoder. Never beside `parallel`, `mixer_post_norm` or a `residual_scale`.
+    cross: attention over an encoder's states, between mixer and ffn; None: a block of a model without an encoder. Never
+    beside `parallel` or a `residual_scale`. cross_norm, cross_post_norm: before and after it.
     parallel: mixer and ffn both read the block's input, h += mixer(mixer_norm(h)) + ffn(ffn_norm(h)); with
     `ffn_norm` None they share mixer_norm's output.
     post_residual: the norms are applied after the residual sum, h = mixer_norm(h + mixer(h)) (OPT 350m).
@@ -135,6 +135,7 @@ class BlockSpec(Part):
     residual_scale: float = 1.0
     cross: CrossAttentionSpec | None = None
     cross_norm: NormSpec | None = None
+    cross_post_norm: NormSpec | None = None
     adds_to_normed: bool = False
 
     is_open = True

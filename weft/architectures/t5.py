@@ -11,21 +11,23 @@ from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import BlockSpec, Causal, DecoderSpec, EncoderSpec, HeadSpec
 from weft.architectures.t5_encoder import side_names, t5_encoder, umt5_encoder
+from weft.cache.masks import Bidirectional
+from weft.errors import NotBuiltError
 
 _CROSS = {f"decoder.block.{{i}}.layer.1.EncDecAttention.{name}": f"blocks.{{i}}.cross.{name}" for name in "qkvo"}
 
 
-def _names(*, is_shared: bool) -> NameMap:
+def _names(*, is_shared: bool = True, attention: str = "SelfAttention") -> NameMap:
     return pair_names(
         {"shared": "embedding.tokens", "lm_head": "head",
          "decoder.block.{i}.layer.1.layer_norm": "blocks.{i}.cross_norm"},
-        of_encoder(side_names("encoder", 1, is_shared=is_shared)), _CROSS,
+        of_encoder(side_names("encoder", 1, is_shared=is_shared, attention=attention)), _CROSS,
         side_names("decoder", 2, is_shared=is_shared),
         ignored=("encoder.embed_tokens", "decoder.embed_tokens",
                  "decoder.block.{i}.layer.1.EncDecAttention.relative_attention_bias"))
 
 
-_T5, _UMT5 = _names(is_shared=True), _names(is_shared=False)
+_T5, _UMT5, _LONG = _names(), _names(is_shared=False), _names(attention="LocalSelfAttention")
 
 
 @architecture("T5ForConditionalGeneration")
@@ -44,6 +46,19 @@ def mt5(c: ConfigReader) -> DecoderSpec:
 def umt5(c: ConfigReader) -> DecoderSpec:
     """UMT5, with a bias in each layer. Source: arXiv:2304.09151; config.json of google/umt5-base."""
     return _decoder(c, umt5_encoder(c), _UMT5, scale=_scale(c))
+
+
+@architecture("LongT5ForConditionalGeneration")
+def longt5(c: ConfigReader) -> DecoderSpec:
+    """LongT5 with local attention. Source: arXiv:2112.07916; config.json of google/long-t5-local-base."""
+    kind = c.choice("encoder_attention_type", allowed=("local", "transient-global"), default="local")
+    if kind != "local":
+        raise NotBuiltError("encoder_attention_type", kind, expected="local: sums of blocks as keys are not described",
+                            source=c.source)
+    c.harmless("global_block_size")
+    encoder, mask = t5_encoder(c), Bidirectional(radius=c.positive("local_radius", default=127))
+    blocks = tuple(replace(block, mixer=replace(block.mixer, mask=mask)) for block in encoder.blocks)
+    return _decoder(c, replace(encoder, blocks=blocks), _LONG, scale=_scale(c))
 
 
 def _scale(c: ConfigReader) -> float:

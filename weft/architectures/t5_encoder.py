@@ -13,14 +13,14 @@ _ACTS: dict[str, tuple[Activation, bool]] = {"relu": ("relu", False), "gated-gel
                                              "gated-silu": ("silu", True)}
 
 
-def side_names(side: str, ffn: int, *, is_shared: bool) -> Rules:
+def side_names(side: str, ffn: int, *, is_shared: bool, attention: str = "SelfAttention") -> Rules:
     """Rules of the encoder's or the decoder's blocks. side: "encoder" or "decoder". ffn: number of the feed-forward
-    part in a block. is_shared: the first block has the bias of all.
+    part in a block. is_shared: the first block has the bias of all. attention: its name.
     """
     block = side + ".block.{i}.layer."
-    bias = {f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias": "relative"} if is_shared else {
-        f"{block}0.SelfAttention.relative_attention_bias": "blocks.{i}.mixer.relative"}
-    parts = {f"{block}0.SelfAttention.{name}": f"blocks.{{i}}.mixer.{name}" for name in ("q", "k", "v", "o")}
+    bias = {f"{side}.block.0.layer.0.{attention}.relative_attention_bias": "relative"} if is_shared else {
+        f"{block}0.{attention}.relative_attention_bias": "blocks.{i}.mixer.relative"}
+    parts = {f"{block}0.{attention}.{name}": f"blocks.{{i}}.mixer.{name}" for name in ("q", "k", "v", "o")}
     return parts | bias | {
         f"{block}0.layer_norm": "blocks.{i}.mixer_norm",
         f"{block}{ffn}.DenseReluDense.wi": "blocks.{i}.ffn.up",

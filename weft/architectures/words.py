@@ -71,6 +71,7 @@ def norm_places(block: BlockSpec) -> str:
 def block_norms(block: BlockSpec) -> str:
     """The norms of one block with their settings and places."""
     places = (("mixer", block.mixer_norm), ("after it", block.mixer_post_norm), ("cross attention", block.cross_norm),
+              ("after it", block.cross_post_norm),
               ("ffn", block.ffn_norm),
               ("after it", block.ffn_post_norm))
     kinds = _distinct(part.describe() for _, part in places if part is not None)

@@ -65,6 +65,7 @@ class Block(Layer):
         self.ffn_post_norm = optional_norm(spec.ffn_post_norm, hidden_size, context=context)
         self.cross = None if spec.cross is None else CrossAttention(spec.cross, hidden_size, context=context)
         self.cross_norm = optional_norm(spec.cross_norm, hidden_size, context=context, role="cross_norm")
+        self.cross_post_norm = optional_norm(spec.cross_post_norm, hidden_size, context=context)
 
     def token_bytes(self, native: bool) -> int:
         """As Layer: the residual stream and norms' results, and the buffers of both parts."""
@@ -89,15 +90,19 @@ class Block(Layer):
                 hidden = _norm(self.cross_norm, self.cross(hidden, step, hidden))
             return _norm(self.ffn_norm, self.ffn(hidden, hidden))
         hidden = hidden if self.mixer is None else self._mixed(self.mixer, hidden, step, angles)
+        hidden = hidden if self.cross is None else self._crossed(self.cross, hidden, step)
         return hidden if self.ffn is None else self._fed(self.ffn, hidden)
 
     def _mixed(self, mixer: Mixer, hidden: Tensor, step: Step, angles: tuple[Tensor, Tensor] | None) -> Tensor:
         alpha = self.spec.residual_scale
         x = self._before(self.mixer_norm, hidden)
         if self.mixer_post_norm is None:
-            hidden = mixer(x, step, angles, hidden, alpha)
-            return hidden if self.cross is None else self.cross(_norm(self.cross_norm, hidden), step, hidden)
+            return mixer(x, step, angles, hidden, alpha)
         return self.mixer_post_norm(mixer(x, step, angles), hidden, alpha)
+
+    def _crossed(self, cross: CrossAttention, hidden: Tensor, step: Step) -> Tensor:
+        x = _norm(self.cross_norm, hidden)
+        return cross(x, step, hidden) if self.cross_post_norm is None else self.cross_post_norm(cross(x, step), hidden)
 
     def _fed(self, ffn: Ffn, hidden: Tensor) -> Tensor:
         alpha, x = self.spec.residual_scale, self._before(self.ffn_norm, hidden)
