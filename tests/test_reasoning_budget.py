@@ -34,6 +34,13 @@ def test_an_answer_without_the_start_mark_has_no_reasoning():
     assert [forced(budget, *[1, 2, 3][:n]) for n in range(4)] == [None] * 4
 
 
+def test_a_mark_that_a_grammar_put_off_is_forced_later():
+    budget = ReasoningBudget(max_tokens=1, end_token_ids=[END_1, END_2], is_open=True)
+
+    assert [forced(budget, *[1, 2, 3, END_1, END_2, 4][:n]) for n in range(7)] == [
+        None, END_1, END_1, END_1, END_2, None, None]
+
+
 def test_a_budget_of_nothing_ends_the_reasoning_at_once():
     budget = ReasoningBudget(max_tokens=0, end_token_ids=[END_1], is_open=True)
 
@@ -74,12 +81,6 @@ def test_the_engine_forces_the_end_mark_and_goes_on(llm):
 def test_token_ids_are_checked_against_the_vocabulary(llm):
     with pytest.raises(RequestError, match="vocabulary"):
         answer(llm, reasoning_budget=ReasoningBudget(max_tokens=4, end_token_ids=[10**6], is_open=True))
-
-
-def test_a_form_of_the_answer_leaves_no_room_for_reasoning():
-    with pytest.raises(RequestError, match="reasoning_budget"):
-        SamplingParams(structured_outputs={"choice": ["a"]},
-                       reasoning_budget=ReasoningBudget(max_tokens=4, end_token_ids=[1], is_open=True))
 
 
 @pytest.mark.parametrize(("fields", "field"), [

@@ -11,6 +11,7 @@ from tiny_llama import make_checkpoint
 
 from weft import LLM, SamplingParams
 from weft.errors import ConfigError, NotBuiltError, RequestError
+from weft.reasoning_budget import ReasoningBudget
 from weft.sampling_params import StructuredOutputsParams
 
 PERSON = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 8},
@@ -215,6 +216,27 @@ def test_behind_a_prompt_of_a_named_format_a_form_waits_for_the_end_of_reasoning
     for output in outputs:
         assert (output.outputs[0].text == "yes") is is_first
         assert len(output.outputs[0].token_ids) == (4 if is_first else 20)
+
+
+def test_a_budget_of_reasoning_ends_it_between_two_characters_and_the_form_follows(directory):
+    with engine(directory, reasoning_parser="qwen3") as llm:
+        end = llm.get_tokenizer().encode("</think>", add_special_tokens=False)
+        params = [sampled({"choice": ["yes"]}, seed=seed, max_tokens=60, reasoning_budget=ReasoningBudget(
+            max_tokens=5, end_token_ids=end, is_open=True)) for seed in range(20)]
+        outputs = llm.generate(["Once <think>"] * 20, params, use_tqdm=False)
+
+    places = []
+    for output in outputs:
+        reasoning, _, answer = output.outputs[0].text.partition("</think>")
+        places.append(len(reasoning.encode()))      # of a tokenizer of bytes
+        assert answer.strip() == "yes" and output.outputs[0].finish_reason == "stop"
+    assert set(places) > {5} and max(places) <= 8      # tokens of a character that was begun come first
+
+
+def test_a_budget_of_reasoning_beside_a_form_that_begins_with_the_answer_is_refused(llm):
+    budget = ReasoningBudget(max_tokens=5, end_token_ids=[1], is_open=True)
+    with pytest.raises(RequestError, match=r"reasoning_budget = .*None beside a form that begins with the answer"):
+        llm.generate("Once", sampled({"choice": ["yes"]}, reasoning_budget=budget), use_tqdm=False)
 
 
 def test_the_name_of_a_format_that_nobody_knows_is_refused(directory):

@@ -10,6 +10,7 @@ from weft.errors import RequestError
 from weft.field_checks import MAX_COUNT, check_flag, check_token_ids, check_whole
 
 _FIELD = "reasoning_budget"
+_MOST_LATE = 3      # tokens that may complete a character (of four bytes at most) before the end mark
 _MARKS = ("start_token_ids", "end_token_ids")
 
 
@@ -55,17 +56,21 @@ class ReasoningBudget(msgspec.Struct, kw_only=True, frozen=True):
 
     def may_force(self, num_tokens: int) -> bool:
         """True if the token after an answer's first `num_tokens` may be one that is forced."""
-        return 0 <= num_tokens - self._begin - self.max_tokens < len(self.end_token_ids)
+        return 0 <= num_tokens - self._begin - self.max_tokens < len(self.end_token_ids) + _MOST_LATE
 
     def forced_id(self, token_ids: Sequence[int]) -> int | None:
-        """The token that is forced after an answer's tokens; None: any may follow. `may_force` is true of them."""
+        """The token that is forced after an answer's tokens; None: any may follow. `may_force` is true of them.
+
+        Where a grammar forbade the mark's first token, because a character was not complete, the mark comes later.
+        """
         begin, end = self._begin, self.end_token_ids
         if not self.is_open and list(token_ids[:begin]) != self.start_token_ids:
             return None
-        reasoning = list(token_ids[begin : begin + self.max_tokens])
+        reasoning, num_over = list(token_ids[begin:]), len(token_ids) - begin - self.max_tokens
         if any(reasoning[i : i + len(end)] == end for i in range(len(reasoning) - len(end) + 1)):
             return None
-        return end[len(token_ids) - begin - self.max_tokens]
+        return end[next(num for num in range(min(num_over, len(end) - 1), -1, -1)
+                        if reasoning[len(reasoning) - num :] == end[:num])]
 
     @property
     def _begin(self) -> int:

@@ -201,9 +201,6 @@ class SamplingParams(SamplingExtras, metaclass=VllmParams, kw_only=True, omit_de
             self.structured_outputs = read_structures(self.structured_outputs)
         if self.reasoning_budget is not None and not isinstance(self.reasoning_budget, ReasoningBudget):
             raise RequestError("reasoning_budget", self.reasoning_budget, expected="a ReasoningBudget")
-        if self.reasoning_budget is not None and self.structured_outputs is not None:
-            raise RequestError("reasoning_budget", self.reasoning_budget, expected="None beside structured_outputs",
-                               hint="weft has no code for both yet.")
         if self.repetition_detection is not None:
             self.repetition_detection = read_repetition_detection(self.repetition_detection)
         if self.skip_reading_prefix_cache is not None:

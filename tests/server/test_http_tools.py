@@ -236,9 +236,18 @@ def test_a_thinking_budget_becomes_the_tokens_of_the_marks(start_server, templat
         assert (budget.max_tokens, budget.end_token_ids, budget.is_open) == (5, list(b"</think>"), is_open)
 
 
+def test_a_thinking_budget_goes_with_a_form_behind_the_reasoning(start_server):
+    engine = engine_saying("<think>Hm.</think>3", template="{{ messages[0].content }}</think><think>\n")
+
+    httpx.post(start_server(engine) + "/v1/chat/completions", json={
+        "messages": HI, "thinking_token_budget": 5, "response_format": {"type": "json_object"}}).raise_for_status()
+
+    assert engine.params.reasoning_budget.max_tokens == 5
+    assert engine.params.structured_outputs.reasoning.is_open
+
+
 @pytest.mark.parametrize(("fields", "template"), [
-    ({"thinking_token_budget": 5}, "{{ messages[0].content }}"), ({"thinking_token_budget": -2}, TEMPLATE),
-    ({"thinking_token_budget": 5, "response_format": {"type": "json_object"}}, TEMPLATE)])
+    ({"thinking_token_budget": 5}, "{{ messages[0].content }}"), ({"thinking_token_budget": -2}, TEMPLATE)])
 def test_a_thinking_budget_that_cannot_be_kept_is_refused(start_server, fields, template):
     answer = httpx.post(start_server(engine_saying("x", template=template)) + "/v1/chat/completions", json={
         "messages": HI} | fields)

@@ -194,7 +194,7 @@ def _fill_rows(item: Scheduled, followed: _Followed, first: int, masks: RowMasks
                     masks.failed[first + i] = _NO_TOKEN
                 break
             masks.bits[first + i] = bits
-            if i == len(item.drafts) or not _has(bits, item.drafts[i]) or item.drafts[i] in item.seq.end_token_ids:
+            if i == len(item.drafts) or not has_id(bits, item.drafts[i]) or item.drafts[i] in item.seq.end_token_ids:
                 break
             constraint.accept(item.drafts[i])
             num_accepted += 1
@@ -231,7 +231,8 @@ def _catch_up(seq: Sequence, followed: _Followed) -> None:
         followed.accept(token_id)
 
 
-def _has(bits: np.ndarray, token_id: int) -> bool:
+def has_id(bits: np.ndarray, token_id: int) -> bool:
+    """True if the mask allows the token."""
     return bool(bits[token_id >> 5] >> np.uint32(token_id & 31) & np.uint32(1))
 
 

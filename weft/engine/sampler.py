@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weft.engine.constraints import RowMasks
+from weft.engine.constraints import RowMasks, has_id
 from weft.engine.logits_processors.batch import BatchProcessors
 from weft.engine.logits_processors.interface import bound, put_row
 from weft.engine.process.messages import TokenLogprobs
@@ -152,6 +152,9 @@ class Sampler:
 
         Returns {row: why its request ends} where a processor failed, and what the filters found.
         """
+        for i, mask in bits.items():
+            if (forced := rows[i].forced_id) is not None and not has_id(mask, forced):
+                rows[i].forced_id = None      # the end of reasoning, within a character: a later token is forced
         if masks := {i: mask for i, mask in bits.items() if rows[i].forced_id is None}:
             self._sampling.allow_bits(logits, masks)
         for i in edited:

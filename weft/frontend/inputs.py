@@ -357,7 +357,7 @@ class InputProcessor:
         if params.structured_outputs is None:
             return None
         self.vocabulary.read(self._require_tokenizer(FIELD))
-        return read_constraint(self._form_start.of(params.structured_outputs, prompt_token_ids))
+        return read_constraint(self._form_start.of(params, params.structured_outputs, prompt_token_ids))
 
     def _count(self, value: int | None) -> int | None:
         return value if value is None else self.vocab_size if value == -1 else min(value, self.vocab_size)

@@ -11,8 +11,9 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from weft.errors import RequestError
 from weft.sampling_params import SamplingParams
-from weft.structured_outputs import StructuredOutputsParams
+from weft.structured_outputs import ReasoningPart, StructuredOutputsParams
 from weft.text.messages import text_of
 from weft.text.parsing.kind import ParseRequest
 from weft.text.parsing.parsers import reasoning_of
@@ -48,11 +49,22 @@ class FormStart:
         found = None if not name or tokenizer is None else reasoning_of(tokenizer, name)
         self._parsers, self._tokenizer = (None if enable_in_reasoning else found), tokenizer
 
-    def of(self, form: StructuredOutputsParams, prompt_token_ids: Sequence[int]) -> StructuredOutputsParams:
-        """`form` with its `reasoning`, by the end of the prompt."""
-        if form.reasoning is not UNSET:
-            return form
+    def of(self, params: SamplingParams, form: StructuredOutputsParams, prompt_token_ids: Sequence[int]
+           ) -> StructuredOutputsParams:
+        """`form`, which `params` have, with its `reasoning` by the end of the prompt.
+
+        RequestError for a budget of reasoning where the form begins at once.
+        """
+        if form.reasoning is UNSET:
+            form = replace(form, reasoning=self._before(prompt_token_ids))
+        if params.reasoning_budget is not None and form.reasoning is None:
+            raise RequestError("reasoning_budget", params.reasoning_budget,
+                               expected="None beside a form that begins with the answer",
+                               hint="With reasoning_parser forms begin behind the reasoning.")
+        return form
+
+    def _before(self, prompt_token_ids: Sequence[int]) -> ReasoningPart | None:
         if self._parsers is None or self._tokenizer is None:
-            return replace(form, reasoning=None)
+            return None
         end = self._tokenizer.decode(list(prompt_token_ids[-_TAIL_TOKENS:]), skip_special_tokens=False)
-        return replace(form, reasoning=self._parsers.before_form(ParseRequest(prompt=end)))
+        return self._parsers.before_form(ParseRequest(prompt=end))

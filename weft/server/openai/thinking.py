@@ -16,7 +16,8 @@ def reasoning_budget(max_tokens: int | None, kind: ParserKind | None, params: Sa
                      request: ParseRequest) -> ReasoningBudget | None:
     """The budget of `max_tokens`; None if there is none, or no reasoning, because the prompt has ended it.
 
-    ApiError 400 for a wrong number, beside a form of the answer, and where the marks of the reasoning are unknown.
+    ApiError 400 for a wrong number, beside a form that holds within the reasoning, and where the marks of the reasoning
+    are unknown.
     """
     if max_tokens is None or max_tokens == -1:
         return None
@@ -25,12 +26,12 @@ def reasoning_budget(max_tokens: int | None, kind: ParserKind | None, params: Sa
     if not isinstance(kind, ReasoningFormat):
         raise bad_field(_FIELD, max_tokens, expected="null or -1: the marks of this model's reasoning are unknown",
                         hint="Start the server with --reasoning-parser NAME, one of weft's own formats.")
-    if params.structured_outputs is not None:
-        raise bad_field(_FIELD, max_tokens, expected="null or -1 beside a form of the answer or forced tools",
-                        hint="weft has no code for both yet.")
     opening = kind.opening(request.prompt, request.continued)
     if opening is Opening.CLOSED:
         return None
+    if params.structured_outputs is not None and not params.structured_outputs.reasoning:
+        raise bad_field(_FIELD, max_tokens, expected="null or -1 beside a form that holds from the first token",
+                        hint="Start the server without --enable-in-reasoning.")
     return ReasoningBudget(
         max_tokens=max_tokens, start_token_ids=_ids(kind.starts[0], request.tokenizer),
         end_token_ids=_ids(kind.ends[0], request.tokenizer), is_open=opening is Opening.OPEN or kind.is_implied)
