@@ -210,7 +210,7 @@ def test_poolings_without_code_are_refused_when_the_engine_starts(tmp_path, file
 
 
 @pytest.mark.parametrize(("key", "value"), [
-    ("position_embedding_type", "relative_key"), ("is_decoder", True), ("add_cross_attention", True)])
+    ("position_embedding_type", "relative_key"), ("add_cross_attention", True)])
 def test_what_would_change_the_numbers_is_refused(tmp_path, key, value):
     write_encoder(tmp_path)
     file = tmp_path / "config.json"

@@ -17,6 +17,8 @@ LAYER_ROPES = {"full_attention": {"rope_type": "default", "rope_theta": 50000.0}
                "sliding_attention": {"rope_type": "default", "rope_theta": 500.0}}
 LLAMA4 = {"num_hidden_layers": 4, "head_dim": 16, "num_local_experts": 6, "num_experts_per_tok": 1,
           "intermediate_size_mlp": 80, "interleave_moe_layer_step": 2, "attention_chunk_size": 12, "floor_scale": 8}
+BART = {"d_model": 64, "decoder_layers": 2, "decoder_attention_heads": 4, "decoder_ffn_dim": 96, "is_decoder": True,
+        "is_encoder_decoder": False, "encoder_layers": 1}
 LATENT = {"num_key_value_heads": 4, "kv_lora_rank": 24, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 20}
 
 
@@ -117,5 +119,23 @@ DECODERS: dict[str, Tiny] = {
     "gpt-neox-japanese": tiny("GPTNeoXJapanese", intermediate_multiple_size=2),
     "openai-gpt": Tiny("OpenAIGPTLMHeadModel", sizes=GPT2_SIZES),
     "aria-text": tiny("AriaText", moe_num_experts=6, moe_topk=2, moe_num_shared_experts=1),
+    "bert-decoder": Tiny("BertLMHeadModel", {"is_decoder": True}),
+    "bert-generation": Tiny("BertGenerationDecoder", {"is_decoder": True}),
+    "ernie-decoder": tiny("Ernie", is_decoder=True, hidden_act="relu"),
+    "roberta-decoder": tiny("Roberta", is_decoder=True, max_position_embeddings=260),
+    "roberta-pre-norm-decoder": tiny("RobertaPreLayerNorm", is_decoder=True, max_position_embeddings=260),
+    "xlm-roberta-xl-decoder": tiny("XLMRobertaXL", is_decoder=True, max_position_embeddings=260, intermediate_size=80),
+    "data2vec-text-decoder": tiny("Data2VecText", is_decoder=True, max_position_embeddings=260),
+    "megatron-bert-decoder": tiny("MegatronBert", is_decoder=True),
+    "electra-decoder": tiny("Electra", is_decoder=True, embedding_size=40),
+    "roformer-decoder": tiny("RoFormer", is_decoder=True),
+    "bart-decoder": tiny("Bart", BART),
+    "mbart-decoder": tiny("MBart", BART, scale_embedding=True),
+    "plbart-decoder": tiny("PLBart", BART),
+    "mvp-decoder": tiny("Mvp", BART),
+    "pegasus-decoder": tiny("Pegasus", BART),
+    "marian-decoder": tiny("Marian", BART),
+    "blenderbot-decoder": tiny("Blenderbot", BART),
+    "blenderbot-small-decoder": tiny("BlenderbotSmall", BART),
     "granite-moe-swa": tiny("GraniteMoeSWA", WINDOWS, MOE, GRANITE, shared_intermediate_size=0),
 }

@@ -71,6 +71,8 @@ def _fill(model: nn.Module) -> None:
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     for name, parameter in model.named_parameters():
         random = noise(name, parameter.shape)
+        if name.endswith("encoder.embed_positions.weight") and not parameter.requires_grad:
+            continue                         # RoFormer's fixed table
         if tied and name.endswith(_LAST_NORMS):
             parameter.copy_(1.5 * random)    # of both signs, or the last token would be the likeliest next one
         elif parameter.dim() == 1 or "norm" in name:

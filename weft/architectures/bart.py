@@ -11,25 +11,25 @@ from weft.errors import NotBuiltError
 _NAMES = bart_names()
 
 
-@architecture("BartForConditionalGeneration")
+@architecture("BartForConditionalGeneration", "BartForCausalLM")
 def bart(c: ConfigReader) -> DecoderSpec:
     """BART, norms after the parts. Source: arXiv:1910.13461; config.json of facebook/bart-large-cnn."""
     return bart_model(c, _NAMES, learned(c, offset=2))
 
 
-@architecture("MBartForConditionalGeneration")
+@architecture("MBartForConditionalGeneration", "MBartForCausalLM")
 def mbart(c: ConfigReader) -> DecoderSpec:
     """mBART, norms before the parts. Source: arXiv:2001.08210; config.json of facebook/mbart-large-cc25."""
     return bart_model(c, _NAMES, learned(c, offset=2), is_pre_norm=True, has_final_norm=True)
 
 
-@architecture("PLBartForConditionalGeneration")
+@architecture("PLBartForConditionalGeneration", "PLBartForCausalLM")
 def plbart(c: ConfigReader) -> DecoderSpec:
     """PLBart. Source: arXiv:2103.06333; config.json of uclanlp/plbart-base."""
     return bart_model(c, _NAMES, learned(c, offset=2), scales=True)
 
 
-@architecture("MvpForConditionalGeneration")
+@architecture("MvpForConditionalGeneration", "MvpForCausalLM")
 def mvp(c: ConfigReader) -> DecoderSpec:
     """MVP without task prompts. Source: arXiv:2206.12131; config.json of RUCAIBox/mvp."""
     if c.bool("use_prompt", default=False):

@@ -99,19 +99,45 @@ def bart_model(c: ConfigReader, names: NameMap, positions: Callable[[str], Posit
     hidden = keys.hidden_size(c)
     scale = hidden ** 0.5 if c.bool("scale_embedding", default=scales) else 1.0
     sizes = vocab_sizes or (c.positive("vocab_size"),) * 2
-    blocks = encoder_blocks or [bart_block(c, "encoder", is_pre_norm=is_pre_norm)] * c.positive("encoder_layers")
     norm, final_norm = NORM if has_embedding_norm else None, NORM if has_final_norm else None
     source, target = (EmbeddingSpec(vocab_size=size, scale=scale, norm=norm, positions=positions(side))
                       for side, size in zip(("encoder", "decoder"), sizes, strict=True))
+    target = replace(target, norm_before_positions=norm_before_positions)
+    head = HeadSpec(tied=c.bool("tie_word_embeddings", default=tied), bias=has_head_bias)
+    block = bart_block(c, "decoder", is_pre_norm=is_pre_norm)
+    if not c.bool("is_encoder_decoder", default=True):
+        return _decoder_alone(c, target, block, final_norm, replace(head, bias=False))
+    blocks = encoder_blocks or [bart_block(c, "encoder", is_pre_norm=is_pre_norm)] * c.positive("encoder_layers")
     encoder = EncoderSpec(
         hidden_size=hidden, vocab_size=sizes[0], max_position=positions("encoder").num_positions, embedding=source,
         blocks=tuple(blocks), final_norm=final_norm, names=names, default_pooling="mean")
     return encoder_decoder(
-        c, encoder=encoder, embedding=replace(target, norm_before_positions=norm_before_positions),
-        blocks=[bart_block(c, "decoder", is_pre_norm=is_pre_norm)] * c.positive("decoder_layers"),
-        final_norm=final_norm, names=names, shares_embedding=shares_table,
-        head=HeadSpec(tied=c.bool("tie_word_embeddings", default=tied), bias=has_head_bias),
-        max_position=positions("decoder").num_positions)
+        c, encoder=encoder, embedding=target, blocks=[block] * c.positive("decoder_layers"), final_norm=final_norm,
+        names=names, shares_embedding=shares_table, head=head, max_position=positions("decoder").num_positions)
+
+
+def _decoder_alone(c: ConfigReader, embedding: EmbeddingSpec, block: BlockSpec, final_norm: LayerNorm | None,
+                   head: HeadSpec) -> DecoderSpec:
+    """The decoder without an encoder, as `…ForCausalLM` has it."""
+    c.harmless("encoder_layers", "encoder_attention_heads", "encoder_ffn_dim", "share_encoder_decoder_embeddings",
+               "forced_eos_token_id", "decoder_vocab_size")
+    alone, positions = replace(block, cross=None, cross_norm=None), embedding.positions
+    return DecoderSpec(
+        hidden_size=keys.hidden_size(c), vocab_size=embedding.vocab_size, embedding=embedding, final_norm=final_norm,
+        max_position=None if positions is None else positions.num_positions, head=head,
+        blocks=(alone,) * c.positive("decoder_layers"), names=_ALONE)
+
+
+def _names_alone() -> NameMap:
+    """Names of the decoder's tensors. Those of its cross attention, which never runs, are not loaded."""
+    whole, cross = bart_names(shares_table=False), "model.decoder.layers.{i}.encoder_attn"
+    rules = tuple(rule for rule in whole.rules
+                  if not any(".cross" in target or target.startswith("encoder.") for target in rule.targets))
+    unused = (f"{cross}_layer_norm", *(f"{cross}.{name}_proj" for name in ("q", "k", "v", "out")))
+    return replace(whole, rules=rules, ignored=(*whole.ignored, *unused))
+
+
+_ALONE = _names_alone()
 
 
 def learned(c: ConfigReader, *, offset: int = 0, default: int = 1024) -> Callable[[str], LearnedPositions]:

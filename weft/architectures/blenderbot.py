@@ -10,7 +10,7 @@ from weft.architectures.spec import DecoderSpec
 _NAMES = bart_names()
 
 
-@architecture("BlenderbotForConditionalGeneration")
+@architecture("BlenderbotForConditionalGeneration", "BlenderbotForCausalLM")
 def blenderbot(c: ConfigReader) -> DecoderSpec:
     """Blenderbot. Source: arXiv:2004.13637; config.json of facebook/blenderbot-400M-distill."""
     c.harmless("layernorm_variant")
@@ -18,7 +18,7 @@ def blenderbot(c: ConfigReader) -> DecoderSpec:
                       has_final_norm=True)
 
 
-@architecture("BlenderbotSmallForConditionalGeneration")
+@architecture("BlenderbotSmallForConditionalGeneration", "BlenderbotSmallForCausalLM")
 def blenderbot_small(c: ConfigReader) -> DecoderSpec:
     """Blenderbot small. Source: arXiv:2004.13637; config.json of facebook/blenderbot_small-90M."""
     c.harmless("layernorm_variant")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from weft.architectures import keys
 from weft.architectures.names import NameMap, Rule, names
@@ -10,6 +11,7 @@ from weft.architectures.parts import attention, layer_norm
 from weft.architectures.reader import ConfigReader
 from weft.architectures.spec import (
     Alibi,
+    AttentionSpec,
     BlockSpec,
     Causal,
     ClassifierSpec,
@@ -107,7 +109,6 @@ def encoder_block(c: ConfigReader, *, norm: NormSpec, ffn: FfnSpec | None = None
 
     ffn None: two matrices with biases. has_bias: attention's matrices have biases. num_kv_heads None: all heads.
     """
-    c.expect("is_decoder", False)
     c.expect("add_cross_attention", False)
     c.harmless("attention_probs_dropout_prob", "tie_word_embeddings", "classifier_dropout", "pooler_hidden_size")
     mixer = attention(c, positions=positions, num_kv_heads=num_kv_heads or keys.num_heads(c), qkv_bias=has_bias,
@@ -128,11 +129,19 @@ def encoder(c: ConfigReader, *, embedding: EmbeddingSpec, blocks: Sequence[Block
     `...ForMaskedLM`.
     """
     positions = embedding.positions
+    if c.bool("is_decoder", default=False):
+        blocks = [causal(block) for block in blocks]
     return EncoderSpec(
         hidden_size=keys.hidden_size(c), vocab_size=embedding.vocab_size, embedding=embedding, blocks=tuple(blocks),
         max_position=keys.max_position(c) if positions is None else positions.num_positions, final_norm=final_norm,
         default_pooling=pooling, order=order, names=names, gguf_names=gguf, sequence_classifier=classifier,
         token_classifier=token_classifier, lm_head=lm_head)
+
+
+def causal(block: BlockSpec) -> BlockSpec:
+    """The block with attention to earlier tokens only."""
+    assert isinstance(block.mixer, AttentionSpec), "encoders have attention in each block"
+    return replace(block, mixer=replace(block.mixer, mask=Causal()))
 
 
 def bert_norm(c: ConfigReader) -> NormSpec:

@@ -10,7 +10,7 @@ from weft.architectures.spec import DecoderSpec, Sinusoids
 _SHARED, _APART = bart_names(), bart_names(shares_table=False)
 
 
-@architecture("MarianMTModel")
+@architecture("MarianMTModel", "MarianForCausalLM")
 def marian(c: ConfigReader) -> DecoderSpec:
     """Marian, as Opus-MT trains it. Source: arXiv:1804.00344; config.json of Helsinki-NLP/opus-mt-en-de."""
     shares = c.bool("share_encoder_decoder_embeddings", default=True)
@@ -20,7 +20,7 @@ def marian(c: ConfigReader) -> DecoderSpec:
                       shares_table=shares, vocab_sizes=(size, size if shares else other))
 
 
-@architecture("PegasusForConditionalGeneration")
+@architecture("PegasusForConditionalGeneration", "PegasusForCausalLM")
 def pegasus(c: ConfigReader) -> DecoderSpec:
     """Pegasus, norms before the parts. Source: arXiv:1912.08777; config.json of google/pegasus-xsum."""
     return bart_model(c, _SHARED, lambda side: _positions(c), is_pre_norm=True, has_embedding_norm=False,

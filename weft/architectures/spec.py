@@ -217,11 +217,11 @@ class HeadSpec(Part):
     where it is not hidden_size (OPT 350m).
     """
 
+    transform: HeadTransform | None = None
     bias: bool = False
     tied: bool = False
     scale: float = 1.0
     softcap: float | None = None
-    transform: HeadTransform | None = None
 
 
 @part
