@@ -170,6 +170,14 @@ def test_each_expression_of_the_dashboard_names_metrics_and_labels_that_there_ar
 def test_what_starts_prometheus_and_grafana_reads_metrics_and_the_dashboard():
     compose = yaml.safe_load((DASHBOARD.parent / "compose.yaml").read_text())
 
+    assert compose.keys() == {"services", "configs"}
+    for service in compose["services"].values():      # fields of Compose's specification, and images that stay the same
+        assert service.keys() <= {"image", "network_mode", "command", "configs", "environment", "volumes"}
+        assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+", service["image"])
+    mounted = [config for service in compose["services"].values() for config in service["configs"]]
+    assert all(config.keys() == {"source", "target"} and config["target"].startswith("/") for config in mounted)
+    assert sorted(config["source"] for config in mounted) == sorted(compose["configs"])      # each is there, and used
+
     configs = {name: yaml.safe_load(config["content"]) for name, config in compose["configs"].items()}
     assert configs["prometheus"]["scrape_configs"][0]["static_configs"] == [{"targets": ["127.0.0.1:8000"]}]
     assert compose["services"]["grafana"]["volumes"] == [f"./{DASHBOARD.name}:/dashboards/weft.json:ro"]
