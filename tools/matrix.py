@@ -3,11 +3,15 @@
     python tools/matrix.py [--kind causal|seq2seq] [--variants plain,grouped,windowed | --switches] [--only NAME,NAME]
         [--part I/N] [--model-impl auto|transformers] [--workers N] [--json FILE] [--markdown FILE] [--write]
     python tools/matrix.py FOLDER        the checkpoints of a folder
+    python tools/matrix.py FOLDER --kind vlm        the same, with images
 
 The checkpoints are those of tools/tiny_models.py. Every prompt is computed in company of all others, alone with a
 prefix cache that knows it, and in chunks of at most 7 tokens with so few blocks that sequences are preempted. Judged
 are the tokens and their log-probabilities against Transformers' greedy generation, or against a file oracle.json in the
-checkpoint ({"prompts": [{"prompt": ids, "generated": ids}]}). A variant that Transformers cannot run is not judged.
+checkpoint ({"prompts": [{"prompt": ids, "generated": ids}]}). With --kind vlm its "images" are prompts, too ({"image":
+name, "prompt": ids with a token for each row, "generated": ids}); oracle_inputs.safetensors has the encoder's arguments
+as "name.argument". Where Transformers contradicts itself with its cache, the tokens with it ("cached") are right, too.
+A variant that Transformers cannot run is not judged.
 --write notes in weft/models/registry/matrix.json, which `weft models` reads, each judged architecture that gave equal
 tokens in all its variants, and removes the others.
 Ends with 1 if a judged checkpoint fails.
@@ -79,7 +83,11 @@ def reference(path: Path, kind: str) -> list[dict[str, Any]]:
     import transformers
 
     if (path / "oracle.json").is_file():
-        return json.loads((path / "oracle.json").read_text(encoding="utf-8"))["prompts"]
+        found = json.loads((path / "oracle.json").read_text(encoding="utf-8"))
+        images = with_tensors(found.get("images") or [], path / "oracle_inputs.safetensors") if kind == "vlm" else []
+        if kind == "vlm" and not images:
+            raise ValueError(f"the oracle has no images: {found.get('image_error', 'the model takes none')}")
+        return found["prompts"] + images
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     cls = getattr(transformers, config["architectures"][0])
     how = {"attn_implementation": "eager"} if cls._can_set_attn_implementation() else {}
@@ -105,16 +113,48 @@ def reference(path: Path, kind: str) -> list[dict[str, Any]]:
     return out
 
 
+def with_tensors(cases: list[dict[str, Any]], file: Path) -> list[dict[str, Any]]:
+    """Cases of prompts with an image, each with what the encoder takes as "tensors"."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(file) if cases else {}
+    return [case | {"tensors": {name.removeprefix(f"{case['image']}."): tensor for name, tensor in tensors.items()
+                                if name.startswith(f"{case['image']}.")}} for case in cases]
+
+
+def with_images(llm: Any, cases: list[dict[str, Any]], params: list[Any]) -> list[Any]:
+    """The outputs of cases that run together, their images given as the encoder takes them."""
+    from weft.engine.process.messages import MediaInput
+    from weft.engine.process.wire_tensor import to_wire
+    from weft.media.item import content_digest, spans_of
+
+    engine, found = llm._engine, {}
+    image_token = engine.client.info.media_token_ids.get("image")
+    for number, (case, one) in enumerate(zip(cases, params, strict=True)):
+        prepared = engine.inputs.prepare(str(number), {"prompt_token_ids": case["prompt"]}, one)
+        if "tensors" in case:
+            places = [i for i, token in enumerate(case["prompt"]) if token == image_token]
+            if not places:
+                raise ValueError(f"weft takes no images of this model (image token {image_token})")
+            prepared.children[0].media = [MediaInput(
+                kind="image", digest=content_digest("image", case["tensors"]), spans=list(spans_of(places)),
+                tensors={name: to_wire(tensor) for name, tensor in case["tensors"].items()})]
+        engine.submit(prepared)
+    while engine.has_unfinished_requests():
+        found |= {output.request_id: output for output in engine.step()}
+    return [found[str(number)] for number in range(len(cases))]
+
+
 def fault(output: Any, case: dict[str, Any]) -> str:
     """"" for equal tokens with equal log-probabilities, up to a near tie; else where they part."""
-    found, right = list(output.token_ids), case["generated"]
+    found, right, where = list(output.token_ids), case["generated"], f"{case.get('image', 'prompt')} of"
     ties = {tie["step"] for tie in case.get("near_ties", ())}
     for i, token in enumerate(right):
         if i >= len(found) or found[i] != token:
-            return "" if i in ties else f"prompt of {len(case['prompt'])}: token {i} is {found[i: i + 1]}, not {token}"
+            return "" if i in ties else f"{where} {len(case['prompt'])}: token {i} is {found[i: i + 1]}, not {token}"
         apart = abs(output.logprobs[i][token].logprob - case["logprobs"][i]) if "logprobs" in case else 0.0
         if not apart < TOLERANCE:
-            return f"prompt of {len(case['prompt'])}: log-probability of token {i} is {apart:.2g} away"
+            return f"{where} {len(case['prompt'])}: log-probability of token {i} is {apart:.2g} away"
     return ""
 
 
@@ -123,23 +163,34 @@ def run(path: Path, cases: list[dict[str, Any]], impl: str) -> dict[str, Any]:
     from weft import LLM, SamplingParams
 
     longest = max(len(case["prompt"]) + len(case["generated"]) for case in cases)
-    params = [SamplingParams(temperature=0, max_tokens=len(case["generated"]), min_tokens=len(case["generated"]),
-                             ignore_eos=True, logprobs=1) for case in cases]
-    prompts = [{"prompt_token_ids": case["prompt"]} for case in cases]
-    results, row = {}, {}
+    is_free = (path / "oracle.json").is_file()            # such an answer may have the end-of-text token within it
+    params = [SamplingParams(temperature=0, max_tokens=len(case["generated"]), ignore_eos=True, logprobs=1,
+                             min_tokens=0 if is_free else len(case["generated"])) for case in cases]
+    results, row, chunk = {}, {}, 0
     for engine, options in ENGINES.items():
+        if chunk and "max_num_batched_tokens" in options:
+            options = options | {"max_num_batched_tokens": chunk}
         with LLM(model=str(path), max_model_len=longest, model_impl=impl, **OPTIONS, **options) as llm:
             row["runs as"], row["reason"] = llm.apply_model(_outline)[0]
             if engine == "whole":
-                results["in company"] = llm.generate(prompts, params, use_tqdm=False)
-                results["alone, cached"] = [llm.generate(prompt, one, use_tqdm=False)[0]
-                                            for prompt, one in zip(prompts, params, strict=True)]
+                results["in company"] = with_images(llm, cases, params)
+                results["alone, cached"] = [with_images(llm, [case], [one])[0]
+                                            for case, one in zip(cases, params, strict=True)]
+                if llm.collective_rpc(_computes_spans)[0]:
+                    chunk = max((len(case["prompt"]) for case in cases if "tensors" in case), default=0)
             else:
-                results["chunked, preempted"] = llm.generate(prompts, params, use_tqdm=False)
+                results["chunked, preempted"] = with_images(llm, cases, params)
     for way, outputs in results.items():
-        faults = [said for output, case in zip(outputs, cases, strict=True) if (said := fault(output.outputs[0], case))]
+        faults = [said for output, case in zip(outputs, cases, strict=True)
+                  if (said := fault(output.outputs[0], case)) and not ("cached" in case and not fault(
+                      output.outputs[0], case | case["cached"]))]
         row[way] = "; ".join(faults) or "equal"
     return row
+
+
+def _computes_spans(worker: Any) -> bool:
+    """Whether an image, or a prompt with some, has to be computed in one step."""
+    return worker.model.media is not None and worker.model.media.unit != "rows"
 
 
 def _outline(module: Any) -> tuple[str, str]:
@@ -244,7 +295,7 @@ def main() -> int:
     """Judges all jobs in parallel processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?")
-    parser.add_argument("--kind", default="causal", choices=tuple(tiny_models.KINDS))
+    parser.add_argument("--kind", default="causal", choices=(*tiny_models.KINDS, "vlm"))
     parser.add_argument("--variants", default=",".join(tiny_models.VARIANTS))
     parser.add_argument("--switches", action="store_true", help="a variant for each switch of a config instead")
     parser.add_argument("--only", default="")
@@ -255,6 +306,8 @@ def main() -> int:
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
+    if args.kind == "vlm" and not args.folder:
+        parser.error("--kind vlm judges the checkpoints of a FOLDER, which have the oracle's images")
     rows, todo = [], list(jobs(args))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(args.workers, mp_context=context, max_tasks_per_child=20) as pool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from PIL import Image
 from tiny_transformers import scatter
 from tokenizers import Tokenizer, pre_tokenizers
@@ -70,3 +72,65 @@ def generated(model: Any, processor: Any, text: str, images: Sequence[Any], coun
     given = processor(text=[text], images=list(images) or None, return_tensors="pt")
     ids = model.generate(**given, max_new_tokens=count, min_new_tokens=count, do_sample=False)
     return ids[0, given["input_ids"].shape[1]:].tolist()
+
+
+_QWEN_TEXT = TEXT | {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}}
+_QWEN_TOWER = {"depth": 2, "num_heads": 2, "in_channels": 3, "patch_size": PATCH, "spatial_merge_size": 2,
+               "temporal_patch_size": 2}
+_QWEN_IDS = {"image_token_id": IMAGE_ID, "video_token_id": 4, "vision_start_token_id": 6, "vision_end_token_id": 7}
+# name -> (class without its ending, values of its config, image processor, its values). Each has one thing that must
+# be right: positions in three channels, rows for several layers (DeepStack), images whose tokens see each other.
+KINDS: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
+    "qwen2-vl": ("Qwen2VL", _QWEN_IDS | {
+        "text_config": _QWEN_TEXT, "vision_config": _QWEN_TOWER | {"embed_dim": 32, "hidden_size": 64}},
+        "Qwen2VLImageProcessorPil", {"patch_size": PATCH, "size": {"shortest_edge": 14 * 28, "longest_edge": 42 * 28}}),
+    "qwen3-vl": ("Qwen3VL", _QWEN_IDS | {
+        "text_config": _QWEN_TEXT, "vision_config": _QWEN_TOWER | {
+            "hidden_size": 32, "intermediate_size": 48, "out_hidden_size": 64, "num_position_embeddings": 64,
+            "deepstack_visual_indexes": [0, 1]}},
+        "Qwen2VLImageProcessorPil", {"patch_size": PATCH, "size": {"shortest_edge": 14 * 28, "longest_edge": 42 * 28}}),
+    "gemma3": ("Gemma3", {
+        "image_token_index": IMAGE_ID, "boi_token_index": 6, "eoi_token_index": 7, "mm_tokens_per_image": 4,
+        "text_config": TEXT | {"num_hidden_layers": 4, "sliding_window": 9, "query_pre_attn_scalar": 16,
+                               "layer_types": ["sliding_attention", "full_attention"] * 2},
+        "vision_config": _TOWER | {"model_type": "siglip_vision_model"}},
+        "Gemma3ImageProcessorPil", {"size": {"height": SIDE, "width": SIDE}}),
+    "paligemma": ("PaliGemma", {
+        "image_token_index": IMAGE_ID, "text_config": TEXT | {"model_type": "gemma"}, "projection_dim": 64,
+        "vision_config": _TOWER | {"model_type": "siglip_vision_model", "projection_dim": 64}},
+        "SiglipImageProcessorPil", {"size": {"height": SIDE, "width": SIDE}}),
+}
+
+
+def write_kind_with_images(directory: Path, kind: str) -> tuple[Any, Any]:
+    """A checkpoint without a processor, only with an image processor: (its model of Transformers, that)."""
+    stem, values, processor_name, processor_values = KINDS[kind]
+    cls = getattr(transformers, f"{stem}ForConditionalGeneration")
+    model = cls._from_config(cls.config_class(**values), attn_implementation="eager").eval()
+    scatter(model)
+    model.save_pretrained(directory)
+    processor = getattr(transformers, processor_name)(**processor_values)
+    processor.save_pretrained(directory)
+    return model, processor
+
+
+@torch.inference_mode()
+def prompt_and_answer(model: Any, processor: Any, parts: Sequence[int | Image.Image], count: int) -> tuple[
+        list[int], list[int]]:
+    """(token ids with one image token for each row, Transformers' greedy tokens). parts: token ids and images."""
+    images = [part for part in parts if not isinstance(part, int)]
+    given = dict(processor(images=images, return_tensors="pt")) if images else {}
+    taken = {name: x for name, x in given.items() if name in inspect.signature(model.forward).parameters}
+    rows = iter(_num_rows(model, taken, len(images)))
+    ids = [token for part in parts for token in ([part] if isinstance(part, int) else [6, *[IMAGE_ID] * next(rows), 7])]
+    types = {name: (torch.tensor([ids]) == IMAGE_ID).long() for name in ("mm_token_type_ids", "token_type_ids")
+             if name in inspect.signature(model.forward).parameters}
+    found = model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.int64),
+                           max_new_tokens=count, min_new_tokens=count, do_sample=False, **taken, **types)
+    return ids, found[0, len(ids):].tolist()
+
+
+def _num_rows(model: Any, given: dict[str, Any], num: int) -> list[int]:
+    if "image_grid_thw" in given:
+        return (given["image_grid_thw"].prod(-1) // 4).tolist()
+    return [getattr(model.config, "mm_tokens_per_image", NUM_ROWS)] * num

@@ -143,7 +143,8 @@ def _attention(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...], s
     slots = table[rows, places // size] * size + places % size
     ranges = _ranges(memory.groups[group], query_lens, seq_lens, seq_spans)
     return attention_plan(query_lens=query_lens, seq_lens=seq_lens, num_decodes=num_decodes, slots=slots, table=table,
-                          window=_window(memory.groups[group]), block_size=size, ranges=ranges)
+                          window=_window(memory.groups[group]) if ranges is None else None, block_size=size,
+                          ranges=ranges)
 
 
 def _cross(group: int, plan: StepPlan, query_lens: tuple[int, ...], num_decodes: int,

@@ -7,6 +7,7 @@ elsewhere than in attention, or counts positions itself, is found out, whatever 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -20,8 +21,8 @@ from weft.cache.need import TokensNeed, cache_groups
 from weft.layers.paged_attention import PagedAttention
 from weft.models.transformers.cache_own import OwnCaches
 from weft.ops.attention import AttentionPlan, attention_plan
-from weft.ops.attention.ranges import KeyRanges, bidirectional, chunked
-from weft.ops.step import Step
+from weft.ops.attention.ranges import KeyRanges, bidirectional, chunked, spans
+from weft.ops.step import RowEmbeds, Step
 
 LENGTHS = (21, 9)               # tokens of the two sequences
 _FIRST_CHUNKS = (12, 8)         # of which the first step computes these
@@ -33,6 +34,19 @@ _FLOAT32, _SHORT = 2e-3, 0.15
 # Of most rows where weights were quantized: codes of 4 bits move states by a tenth or two, a wrong part by all of them.
 # Also of so few rows in shorter floats that one token with another expert decides.
 _QUANTIZED, _FEW_ROWS = 0.3, 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """A trial sequence with an image. embeds: the rows of the image. wanted: [length, E], its states.
+
+    span: the [first, end) of tokens that see each other; None: there are none.
+    """
+
+    token_ids: list[int]
+    embeds: RowEmbeds
+    span: tuple[int, int] | None
+    wanted: Tensor
 
 
 def trial_ids(vocab_size: int) -> list[list[int]]:
@@ -69,11 +83,11 @@ def _is_float32(*tensors: Tensor) -> bool:
 
 
 def check_wired(forward: Callable[[Step], Tensor], caches: Sequence[PagedAttention], token_ids: list[list[int]],
-                wanted: list[Tensor], *, is_quantized: bool = False) -> str | None:
+                wanted: list[Tensor], *, is_quantized: bool = False, shown: Shown | None = None) -> str | None:
     """Why a wired model is wrong; None: it is right.
 
     forward: the model. wanted: [length, E] states of each sequence. is_quantized: as `difference`.
-    Binds the caches, which the engine does again.
+    shown: a sequence with an image, which runs alone after these. Binds the caches, which the engine does again.
     """
     groups = cache_groups([layer.need for layer in caches], block_size=caches[0].block_size,
                           state_interval=caches[0].block_size)
@@ -92,11 +106,17 @@ def check_wired(forward: Callable[[Step], Tensor], caches: Sequence[PagedAttenti
         for i, found in zip(order, rows, strict=True):
             if problem := difference(found, wanted[i][before[i] : after[i]], is_quantized=is_quantized):
                 return f"{problem} at tokens {before[i]} to {after[i] - 1} of {len(token_ids[i])}"
-    return None
+    if shown is None:
+        return None
+    step = _step([(shown.token_ids, 0, len(shown.token_ids), 0)], groups, caches[0].block_size, shown)
+    problem = difference(forward(step), shown.wanted, is_quantized=is_quantized)
+    return None if problem is None else f"with an image, {problem}"
 
 
-def _step(parts: list[tuple[list[int], int, int, int]], groups: Sequence[CacheGroup], block_size: int) -> Step:
+def _step(parts: list[tuple[list[int], int, int, int]], groups: Sequence[CacheGroup], block_size: int,
+          shown: Shown | None = None) -> Step:
     """One step. parts: (token ids of the sequence, first, end of the new ones, number of the sequence)."""
+    seq_spans = None if shown is None or shown.span is None else [[shown.span]]
     query_lens, seq_lens = (tuple(end - first for _, first, end, _ in parts), tuple(end for _, _, end, _ in parts))
     places = np.concatenate([np.arange(first, end) for _, first, end, _ in parts])
     width = -(-max(LENGTHS) // block_size)
@@ -106,19 +126,22 @@ def _step(parts: list[tuple[list[int], int, int, int]], groups: Sequence[CacheGr
     num_decodes = next((i for i, count in enumerate(query_lens) if count > 1), len(parts))
     return Step(
         input_ids=torch.tensor([token for ids, first, end, _ in parts for token in ids[first:end]]),
-        positions=torch.from_numpy(places), query_lens=query_lens,
-        caches=tuple(_plan(group, query_lens, seq_lens, num_decodes, slots, table, block_size) for group in groups))
+        positions=torch.from_numpy(places), query_lens=query_lens, embeds=None if shown is None else shown.embeds,
+        caches=tuple(_plan(group, query_lens, seq_lens, num_decodes, slots, table, block_size, seq_spans)
+                     for group in groups))
 
 
 def _plan(group: Any, query_lens: tuple[int, ...], seq_lens: tuple[int, ...], num_decodes: int, slots: np.ndarray,
-          table: np.ndarray, block_size: int) -> AttentionPlan:
+          table: np.ndarray, block_size: int, seq_spans: list[list[tuple[int, int]]] | None) -> AttentionPlan:
     ranges: KeyRanges | None = None
     if isinstance(group, FullGroup) and isinstance(group.mask, Bidirectional):
         ranges = bidirectional(query_lens, seq_lens, group.mask.radius)
     elif isinstance(group, FullGroup) and isinstance(group.mask, Chunked):
         ranges = chunked(query_lens, seq_lens, group.mask.size)
+    elif seq_spans is not None:
+        ranges = spans(query_lens, seq_lens, seq_spans, group.window)
     return attention_plan(query_lens=query_lens, seq_lens=seq_lens, num_decodes=num_decodes, slots=slots, table=table,
-                          window=group.window, block_size=block_size, ranges=ranges)
+                          window=group.window if ranges is None else None, block_size=block_size, ranges=ranges)
 
 
 def fit_own(own: OwnCaches, sequences: list[list[int]], wanted: Tensor, encoder_ids: Tensor | None = None) -> None:

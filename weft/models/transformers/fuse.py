@@ -14,6 +14,7 @@ from weft.layers.public.embedding import ParallelLMHead, VocabParallelEmbedding
 from weft.layers.public.layer import StepRef
 from weft.models.sizes import layers_of
 from weft.models.transformers.blocks import fill_block, layers_path, make_blocks
+from weft.models.transformers.cache_own import text_config
 from weft.models.transformers.outline import Outline
 from weft.models.transformers.stack import FusedStack
 from weft.models.transformers.wiring import NotWiredError, Site, watch_layer
@@ -36,7 +37,7 @@ class Fusion:
         outline.look(model)
         if seen.rotary_dim is None:
             raise NotWiredError("its layers are given no position_embeddings (cos and sin)")
-        config = model.get_submodule(outline.backbone).config
+        config = text_config(model.get_submodule(outline.backbone).config)
         blocks = make_blocks(model, sites, config, seen.rotary_dim, context.dtype, context)
         self.stack = FusedStack(blocks, step, context, returns_tuple=seen.returns_tuple)
         self.caches = tuple(module for module in self.stack.modules() if isinstance(module, PagedAttention))

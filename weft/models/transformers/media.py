@@ -14,41 +14,64 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weft.models.transformers.check import difference
-from weft.models.transformers.outline import Outline, takes_argument
-from weft.ops.step import Step
+from weft.models.transformers.check import Shown, difference
+from weft.models.transformers.kinds import TransformersModule
+from weft.models.transformers.outline import Outline, first_states, takes_argument
+from weft.ops.step import RowEmbeds, Step
 
 _FEATURES, _ENCODED = "get_image_features", "mm_encoder_outputs"
 _TYPES = ("mm_token_type_ids", "token_type_ids")     # arguments that mark the tokens of images
 _CHOICES = ("vision_feature_layer", "vision_feature_select_strategy")     # of the features, from the config
-_TRIAL = (4, 6, 3)                                   # tokens before, of and after an image that is only looked at
+_TRIAL = (4, 6, 3)                                   # tokens before, of and after the image of a trial
+_DEEPER = 1                                          # layers that get rows of their own in a trial (DeepStack)
 
 
 class TransformersMedia:
-    """As MediaEncoder. hf_config: names the image token. makes_rows False: the model is given whole prompts with their
-    tensors.
+    """As MediaEncoder. holder: its `model` is the one that runs, which loading may replace. backbone: as Outline.
+
+    hf_config: names the image token. makes_rows False: the model is given whole prompts with their tensors.
     """
 
-    def __init__(self, hf_config: Any, token_id: int, *, makes_rows: bool) -> None:
+    def __init__(self, holder: TransformersModule, backbone: str, hf_config: Any, token_id: int, *,
+                 makes_rows: bool) -> None:
+        self._holder, self._backbone = holder, backbone
         self._config, self._token_id, self.makes_rows = hf_config, token_id, makes_rows
         self.token_ids: Mapping[str, int] = {"image": token_id}
         self.unit = "rows" if makes_rows else "prompt"
-        self._body: Any = None
         self._is_list = True
 
-    def look(self, model: nn.Module, outline: Outline, token_ids: list[int]) -> None:
-        """Find out whether the tokens of an image see each other. model: loaded and not yet wired."""
-        self._body = body = model.get_submodule(outline.backbone)
+    @property
+    def _body(self) -> Any:
+        return self._holder.model.get_submodule(self._backbone)
+
+    def look(self, outline: Outline, token_ids: list[int]) -> Shown:
+        """What the model, loaded and not yet wired, does with an image of random rows; settles `unit`. Errors are those
+        of its class.
+        """
+        body = self._body
         before, inside, after = _TRIAL
-        ids = [*token_ids[:before], *[self._token_id] * inside, *token_ids[before : before + after]]
-        types = [0] * before + [1] * inside + [0] * after
-        names = [name for name in _TYPES if takes_argument(body, name)]
-        if not names or self._token_id >= self._config.get_text_config().vocab_size:
-            return
-        plain, marked = (body(**{**outline.keywords, "input_ids": torch.tensor([ids])}, **given).last_hidden_state[0]
-                         for given in ({}, dict.fromkeys(names, torch.tensor([types]))))
-        if difference(marked, plain) is not None:
+        ids = torch.tensor([*token_ids[:before], *[self._token_id] * inside, *token_ids[before : before + after]])
+        width, generator = self._config.get_text_config().hidden_size, torch.Generator().manual_seed(5)
+        like = next(body.parameters())
+        values, *deeper = (torch.randn(inside, width, generator=generator).to(like.dtype) for _ in range(1 + _DEEPER))
+        embeds = RowEmbeds(rows=torch.arange(before, before + inside), values=values, deeper=tuple(deeper))
+        given = {**outline.keywords, "input_ids": ids[None]}
+        if outline.takes_positions:
+            given["position_ids"] = torch.arange(len(ids))[None]
+        marks = {name: x for name, x in self.types(ids[None]).items() if takes_argument(body, name)}
+        try:
+            plain = self._states(given, embeds)
+        except (AttributeError, TypeError):                    # the other form of features
+            self._is_list = False
+            plain = self._states(given, embeds)
+        wanted = self._states(given | marks, embeds) if marks else plain
+        if difference(wanted, plain) is not None:
             self.unit = "items"
+        return Shown(ids.tolist(), embeds, (before, before + inside) if self.unit == "items" else None, wanted)
+
+    def _states(self, given: dict[str, Any], embeds: RowEmbeds) -> Tensor:
+        """[T, E] of a sequence with an image."""
+        return first_states(self._body(**(given | self._merging(embeds.values, embeds.deeper))))[0]
 
     def encode(self, kind: str, tensors: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """As MediaEncoder."""
@@ -60,7 +83,6 @@ class TransformersMedia:
         given |= {name: value for name in _CHOICES
                   if name in names and (value := getattr(self._config, name, None)) is not None}
         found = getter(**given, return_dict=True)
-        self._is_list = not isinstance(found.pooler_output, Tensor)
         deeper = getattr(found, "deepstack_features", None) or ()
         return tuple(map(_rows, (found.pooler_output, *deeper)))
 
@@ -90,14 +112,17 @@ class TransformersMedia:
             looked_up = self._body.get_input_embeddings()(step.input_ids[places]).to(embeds.values.dtype)
             parts = [base.index_copy(0, at, part) for part, base in zip(
                 parts, [looked_up, *(torch.zeros_like(looked_up) for _ in embeds.deeper)], strict=True)]
-        first, *deeper = ((part,) for part in parts)
-        features = SimpleNamespace(pooler_output=first if self._is_list else first[0].unsqueeze(0),
-                                   deepstack_features=list(deeper))
+        return self._merging(parts[0], parts[1:])
+
+    def _merging(self, values: Tensor, deeper: Sequence[Tensor]) -> dict[str, Any]:
+        """The argument that gives the backbone its rows, in the form that its `get_image_features` gives."""
+        features = SimpleNamespace(pooler_output=(values,) if self._is_list else values.unsqueeze(0),
+                                   deepstack_features=[(rows,) for rows in deeper])
         return {_ENCODED: {"image": features}}
 
 
-def media_of(model: nn.Module, hf_config: Any, outline: Outline | None) -> TransformersMedia | None:
-    """The encoder of a model's images; None: it takes none, or not as weft gives them.
+def media_of(holder: TransformersModule, hf_config: Any, outline: Outline | None) -> TransformersMedia | None:
+    """The encoder of a held model's images; None: it takes none, or not as weft gives them.
 
     outline: of a model whose backbone is called apart; None: of one that is called as a whole.
     """
@@ -105,12 +130,13 @@ def media_of(model: nn.Module, hf_config: Any, outline: Outline | None) -> Trans
                      if isinstance(found := getattr(hf_config, name, None), int)), None)
     if token_id is None:
         return None
-    body = model if outline is None else model.get_submodule(outline.backbone)
-    if outline is not None and hasattr(body, _FEATURES) and takes_argument(body, _ENCODED):
-        return TransformersMedia(hf_config, token_id, makes_rows=True)
-    if outline is None and takes_argument(model, "pixel_values"):
-        return TransformersMedia(hf_config, token_id, makes_rows=False)
-    return None
+    if outline is None:
+        found = TransformersMedia(holder, "", hf_config, token_id, makes_rows=False)
+        return found if takes_argument(holder.model, "pixel_values") else None
+    body = holder.model.get_submodule(outline.backbone)
+    if not hasattr(body, _FEATURES) or not takes_argument(body, _ENCODED):
+        return None
+    return TransformersMedia(holder, outline.backbone, hf_config, token_id, makes_rows=True)
 
 
 def unwire_towers(model: nn.Module, wired: Sequence[nn.Module]) -> None:

@@ -32,7 +32,7 @@ from weft.models.sizes import layers_of, step_bytes
 from weft.models.transformers.alone import each_alone
 from weft.models.transformers.attention import PAGED, Wire
 from weft.models.transformers.cache_own import OwnCaches, own_cache_layers, text_config, without_cache
-from weft.models.transformers.check import check_wired, difference, fit_own, trial_ids
+from weft.models.transformers.check import Shown, check_wired, difference, fit_own, trial_ids
 from weft.models.transformers.facts import can_generate, encoder_input, end_token, model_words, num_layers
 from weft.models.transformers.fuse import Fusion, weight_bytes
 from weft.models.transformers.kinds import module_class
@@ -76,6 +76,7 @@ class TransformersModel:
         self.tasks = frozenset({"generate"}) if self.pooler is None else self.pooler.tasks
         kind = "generate" if self.pooler is None else "classify" if purpose.convert == "classify" else "embed"
         self.module = module_class(kind, config.model.hf_config)(model)
+        self._shown: Shown | None = None                      # an image, for the check
         self.own_caches: OwnCaches | WholePrompts | None = None
         self.media: TransformersMedia | None = None
         self._first_position = 0                              # the position of a sequence's first token
@@ -87,7 +88,7 @@ class TransformersModel:
             return
         try:
             self._outline, self._sites = find_sites(model, num_layers(hf_config))
-            self.media = media_of(model, hf_config, self._outline) if self.pooler is None else None
+            self.media = media_of(self.module, hf_config, self._outline) if self.pooler is None else None
             self.caches: tuple[Any, ...] = tuple(self._paged(site) for site in self._sites)
             self.shares_prefixes = True
         except (NotWiredError, WeftError) as reason:
@@ -117,9 +118,9 @@ class TransformersModel:
         """From now on the model keeps its own attention and caches."""
         logger.warning("%s runs unmodified with its own cache, one sequence after another, which is slower: %s",
                        self.name, reason)
-        self._sites, self.shares_prefixes = (), False
+        self._sites, self.shares_prefixes, self.fusion, self._shown = (), False, None, None
         if self.pooler is None and self.encoder is None:
-            self.media = media_of(self.module.model, self._hf_config, None)
+            self.media = media_of(self.module, self._hf_config, None)
         self.module.level, self.module.reason = "own cache", reason
         mask = CAUSAL if self.pooler is None else Bidirectional()
         self.caches = own_cache_layers(self._hf_config, self._context.dtype, mask,
@@ -195,8 +196,6 @@ class TransformersModel:
             wanted = self._pooled(model, tokens)
         else:
             wanted = self._outlined(model, tokens) if self.encoder is None else [self._beside_encoder(model, tokens[0])]
-        if self.media is not None and self._outline is not None:
-            self.media.look(model, self._outline, tokens[0])
         if self.fusion is not None:
             problem = self._fused_problem(model, tokens, wanted)
             if problem is not None:
@@ -284,6 +283,8 @@ class TransformersModel:
                     problem = difference(found.logits(model, states[-logits.shape[1] :]), logits[0])
                     if problem is not None:
                         raise NotWiredError(f"its logits are not made of its hidden states alone ({problem})")
+                if self.media is not None and self._sites and self._shown is None:
+                    self._shown = self.media.look(found, ids)
                 self._outline = found
                 wanted.append(states)
             except Exception as error:
@@ -326,7 +327,7 @@ class TransformersModel:
 
     def _problem(self, tokens: list[list[int]], wanted: list[Tensor]) -> str | None:
         try:
-            return check_wired(self.forward, self.caches, tokens, wanted,
+            return check_wired(self.forward, self.caches, tokens, wanted, shown=self._shown,
                                is_quantized=self._context.quantization is not None)
         except Exception as error:
             logger.debug("the wired model failed", exc_info=True)
@@ -359,9 +360,8 @@ class TransformersModel:
         self._step.begin(step)
         try:
             turns = step.positions.unsqueeze(0) if step.rope_positions is None else step.rope_positions.unsqueeze(1)
-            encoded = {} if self.media is None else self.media.encoded(step)
             return self._outline.states(self.module.model, step.input_ids.unsqueeze(0), turns + self._first_position,
-                                        step.token_types, encoded)[0]
+                                        step.token_types, self.media and self.media.encoded(step))[0]
         finally:
             self._step.begin(None)
 
