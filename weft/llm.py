@@ -18,6 +18,7 @@ from weft.engine.process.messages import EngineStats
 from weft.engine.process.spare import CORE
 from weft.errors import NotBuiltError, QueueFullError, RequestError
 from weft.frontend.beams import as_beams, beam_request
+from weft.frontend.chat_media import take_images
 from weft.frontend.defaults import default_sampling_params
 from weft.frontend.inputs import Prepared, PreparedRequest
 from weft.frontend.llm_engine import LLMEngine, refuse_unbuilt
@@ -308,7 +309,8 @@ class LLM:
             raise RequestError("messages", messages, expected="an engine without skip_tokenizer_init")
         if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
             raise RequestError("messages", messages, expected="a list of messages, or a list of such lists")
-        conversations = [messages] if isinstance(messages[0], Mapping) else messages
+        conversations, images = zip(*map(take_images, [messages] if isinstance(messages[0], Mapping) else messages),
+                                    strict=True)
         prompts = [self._renderer.render(conversation, **chat_options) for conversation in conversations]
         params, tokenizer = self._params_for(sampling_params, len(prompts)), self._engine.tokenizer
         if tokenizer is not None and not self.config.model.enable_in_reasoning:
@@ -316,7 +318,9 @@ class LLM:
                                        name=self.config.model.reasoning_parser,
                                        continues=bool(chat_options.get("continue_final_message")))
                       for own, prompt, conversation in zip(params, prompts, conversations, strict=True)]
-        return self._prepare(prompts, params, priority, tokenization_kwargs, add_special_tokens=False)
+        given = [{"prompt": prompt, "multi_modal_data": {"image": own}} if own else prompt
+                 for prompt, own in zip(prompts, images, strict=True)]
+        return self._prepare(given, params, priority, tokenization_kwargs, add_special_tokens=False)
 
     def _params_for(self, params: Any, num_prompts: int) -> Sequence[Any]:
         params = self.get_default_sampling_params() if params is None else params

@@ -8,11 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from types import MappingProxyType
 from typing import Any
 
 from weft.errors import RequestError
 
 _TEXT_KEYS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}   # type -> text's key
+
+
+# Stands in a message's content for an image, which goes another way (`frontend/chat_media.py`). This object alone does:
+# a part of a client that looks like it is none.
+IMAGE_PART: Mapping[str, str] = MappingProxyType({"type": "image"})
 
 
 class ContentForm(Enum):
@@ -96,12 +102,23 @@ def _content(content: Any, role: str, form: ContentForm, field: str) -> str | li
         return [{"type": "text", "text": content}] if form in _LISTS else content
     if isinstance(content, Mapping) or not isinstance(content, Sequence):
         raise RequestError(field, content, expected="a string or a list of parts")
+    if any(part is IMAGE_PART for part in content):
+        return _with_images(content, form, field)
     texts = [_part_text(part, f"{field}[{j}]") for j, part in enumerate(content)]
     if form is ContentForm.STRING:
         return "\n".join(texts)
     if form is ContentForm.ONE_PART:
         texts = ["\n".join(texts)]
     return [{"type": "text", "text": text} for text in texts]
+
+
+def _with_images(content: Sequence[Any], form: ContentForm, field: str) -> list[dict[str, str]]:
+    """Content of texts and images as parts. RequestError for a template that takes strings."""
+    if form is ContentForm.STRING:
+        raise RequestError(field, "an image", expected="text", hint="The chat template takes no parts, so it has no "
+                           "place for images: use generate, with the model's placeholders in the prompt.")
+    return [dict(part) if part is IMAGE_PART else {"type": "text", "text": _part_text(part, f"{field}[{j}]")}
+            for j, part in enumerate(content)]
 
 
 def _part_text(part: Any, field: str) -> str:
