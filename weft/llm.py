@@ -259,7 +259,8 @@ class LLM:
               chat_template: str | None = None) -> list[ScoringRequestOutput]:
         """How well two texts fit, `outputs.score`: of one pair, one text with each of several, or two lists' pairs.
 
-        chat_template: the form of a pair, of messages with the roles query and document; None: the tokenizer's.
+        chat_template: the form of a pair, of messages with the roles query and document; None: that of the option
+        `chat_template`, else the tokenizer's.
         A model that embeds gives the cosine of two vectors, a classifier with one label reads both texts as one prompt.
         RequestError for lists of other lengths; other errors as in `encode`.
         """
@@ -267,9 +268,11 @@ class LLM:
         renderer = self._renderer
         if chat_template is not None and renderer is None:
             raise RequestError("chat_template", chat_template, expected="None without a tokenizer")
-        template = None if chat_template is None or renderer is None else (
+        info, of_engine = self._engine.client.info, self.config.tokenizer.chat_template
+        has_own = of_engine is not None and info.pooling.score_type == "cross-encoder"
+        template = None if renderer is None or (chat_template is None and not has_own) else (
             lambda first, second: pair_prompt(renderer, chat_template, first, second))
-        plan = plan_scores(data_1, data_2, self._engine.client.info, template)
+        plan = plan_scores(data_1, data_2, info, template)
         params = score_params(pooling_params, plan)
         return plan.scores(self._pool(plan.prompts, params, plan.task, use_tqdm, tokenization_kwargs))
 

@@ -120,10 +120,11 @@ def test_each_family_of_encoders_that_is_read_is_tested():
     assert {name for name, family in GGUF_FAMILIES.items() if family.is_encoder} == {*KINDS, "jina-bert-v2"}
 
 
-def test_a_classifier_is_refused(tmp_path):
+@pytest.mark.parametrize(("kind", "said"), [(4, "4"), ([1, 2], r"\[1, 2\]")])
+def test_a_classifier_and_what_is_no_pooling_are_refused(tmp_path, kind, said):
     write_model(tmp_path / "hf", "BertModel", BERT)
     path = write_gguf(tmp_path / "model.gguf", "bert", load_file(tmp_path / "hf" / "model.safetensors"),
-                      SIZES | {"pooling_type": 4})
+                      SIZES | {"pooling_type": kind})
 
-    with pytest.raises(NotBuiltError, match=r"bert\.pooling_type = 4"):
+    with pytest.raises(NotBuiltError, match=rf"bert\.pooling_type = {said}"):
         LLM(model=str(path), skip_tokenizer_init=True)

@@ -142,8 +142,11 @@ def test_sizes_that_a_model_is_not_trained_for_are_refused(bert, overrides, size
 
 @pytest.mark.parametrize(("config", "said"), [
     ({"dimensions": 65}, r"pooler_config.dimensions = 65: expected 1 to 64"),
-    ({"returned_token_ids": [3, 64]}, r"returned_token_ids = \[3, 64\]: expected columns from 0 to 63")])
-def test_settings_for_more_numbers_than_there_are_are_refused(bert, config, said):
+    ({"returned_token_ids": [3, 64]}, r"returned_token_ids = \[3, 64\]: expected columns from 0 to 63"),
+    ({"logit_mean": 0.5}, r"logit_mean = 0.5: expected None for a model without logits"),
+    ({"logit_sigma": 2.0}, r"logit_sigma = 2.0: expected None for a model without logits"),
+    ({"step_tag_id": 9}, r"step_tag_id = 9: expected None without the pooling STEP")])
+def test_settings_that_the_model_has_no_use_for_are_refused(bert, config, said):
     with pytest.raises(ConfigError, match=said):
         engine(bert[0], pooler_config=config)
 

@@ -168,6 +168,20 @@ def test_labels_may_be_the_likelihoods_of_several_tokens(generator):
     assert raw.outputs.probs == pytest.approx(wanted.tolist(), abs=2e-4)
 
 
+@pytest.mark.parametrize(("name", "more"), [
+    ("PhiForCausalLM", {"pad_token_id": 0, "max_position_embeddings": 128}),
+    ("Gemma2ForCausalLM", {**GROUPED, "head_dim": 16, "final_logit_softcapping": 2.0})])
+def test_a_labels_logit_is_that_of_the_whole_head_for_tokens(tmp_path, name, more):
+    model = write_model(tmp_path, name, **more)
+    name = name.replace("CausalLM", "SequenceClassification")
+    overrides = {"architectures": [name], "classifier_from_token": [8, 13]}
+    wanted = logits(model, PROMPTS[2])[[8, 13]]
+    for method, found in (("no_post_processing", wanted.softmax(-1)), ("from_2_way_softmax", wanted.softmax(-1)[1:])):
+        with engine(tmp_path, hf_overrides={**overrides, "method": method}) as llm:
+            [output] = llm.classify([PROMPTS[2]], use_tqdm=False)
+        assert output.outputs.probs == pytest.approx(found.tolist(), abs=TOLERANCE)
+
+
 @pytest.mark.parametrize(("keys", "said"), [
     ({}, "method = None"), ({"method": "mean"}, "method = 'mean'"),
     ({"classifier_from_token": ["w3"], "method": "from_2_way_softmax"}, "two tokens"),

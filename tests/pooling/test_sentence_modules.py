@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from tiny_encoders import prompts, token_states, write_encoder
 from tiny_poolers import engine
 from torch import Tensor, nn
+from toy_engine import save_tokenizer
 
 from weft import PoolingParams
 from weft.errors import CheckpointError, ConfigError, NotBuiltError, RequestError
@@ -189,3 +190,34 @@ def test_a_tokens_row_has_no_more_numbers_than_its_state_where_poolings_are_join
 
     with engine(tmp_path, hf_overrides={"is_matryoshka": True}) as llm, pytest.raises(RequestError, match=said):
         llm.encode([PROMPTS[2]], PoolingParams(**params), pooling_task="token_embed", use_tqdm=False)
+
+
+def test_texts_become_lower_case_where_the_files_say_so(tmp_path):
+    write_encoder(tmp_path)
+    save_tokenizer(tmp_path)
+    (tmp_path / "sentence_bert_config.json").write_text('{"do_lower_case": true}')
+    with engine(tmp_path, skip_tokenizer_init=False) as llm:
+        outputs = llm.embed(["A Fox", "a fox"], use_tqdm=False)
+
+    assert [output.prompt_token_ids for output in outputs] == [list(b"a fox")] * 2
+
+
+def test_a_lower_case_that_is_no_boolean_is_refused(tmp_path):
+    write_encoder(tmp_path)
+    (tmp_path / "sentence_bert_config.json").write_text('{"do_lower_case": "yes"}')
+
+    with pytest.raises(ConfigError, match="do_lower_case = 'yes'"):
+        engine(tmp_path)
+
+
+def test_a_prompt_before_all_texts_is_told_and_one_without_a_text_refused(tmp_path, caplog):
+    write_encoder(tmp_path)
+    write_modules(tmp_path, pooling("mean_tokens"))
+    file = tmp_path / "config_sentence_transformers.json"
+    file.write_text('{"prompts": {"query": "find: "}, "default_prompt_name": "query"}')
+    engine(tmp_path)
+    assert "puts 'find: ' before each text" in caplog.text
+
+    file.write_text('{"prompts": {}, "default_prompt_name": "query"}')
+    with pytest.raises(ConfigError, match="default_prompt_name = 'query'"):
+        engine(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -23,11 +24,12 @@ from weft.server.pooling.inputs import MAX_INPUTS
 QUERY, TEXTS = "w1 w2 w3", ["w4 w5", "w1 w2 w6 w7 w8 w9", "w3", "w5 w5 w5"]
 
 
-def serve(path: Path):
-    engine = AsyncLLM.from_engine_args(EngineArgs(model=str(path), num_threads=1, dtype="float32",
-                                                  served_model_name=("tiny",), use_tqdm_on_load=False))
+def serve(path: Path, chat_template: str | None = None, **options):
+    engine = AsyncLLM.from_engine_args(EngineArgs(
+        model=str(path), num_threads=1, dtype="float32", served_model_name=("tiny",), use_tqdm_on_load=False,
+        chat_template=chat_template))
     try:
-        with running_server(engine, ServerOptions()) as url, httpx.Client(base_url=url, timeout=60) as client:
+        with running_server(engine, ServerOptions(**options)) as url, httpx.Client(base_url=url, timeout=60) as client:
             yield client
     finally:
         engine.shutdown()
@@ -184,8 +186,62 @@ def test_what_weft_has_no_code_for_is_a_501(cross):
     pictures = [{"content": [{"type": "image_url", "image_url": {"url": "x"}}]}]
 
     assert error_of(cross.post("/rerank", json={"query": "a", "documents": pictures})) == (501, "documents.0")
-    assert error_of(cross.post("/score", json={"data_1": "a", "data_2": "b", "instruction": "c"})) == (
-        501, "instruction")
+
+
+TEMPLATE = ("{{ messages | selectattr('role', 'eq', 'system') | map(attribute='content') | join }} "
+            "{{ first }} {% for m in messages %}{% if m.role != 'system' %}{{ m.content }} {% endif %}{% endfor %}")
+
+
+def test_a_template_writes_the_pair_and_reads_the_instruction(cross_model):
+    body = {"data_1": "w1", "data_2": "w2", "chat_template": TEMPLATE, "chat_template_kwargs": {"first": "w3"},
+            "instruction": "w4"}
+    ranked = {"query": "w1", "documents": ["w2"], **{name: body[name] for name in list(body)[2:]}}
+    text = "w4 w3 w1 w2"
+    _, model, tokenizer = cross_model
+    with torch.inference_mode():
+        expected = model(**tokenizer(text, return_tensors="pt")).logits.sigmoid().item()
+    for client in serve(cross_model[0], trust_request_chat_template=True):
+        assert scores(client.post("/score", json=body)) == pytest.approx([expected], abs=1e-5)
+        answer = client.post("/rerank", json=ranked).json()
+        assert answer["results"][0]["relevance_score"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_servers_own_template_writes_all_pairs(cross_model):
+    for client in serve(cross_model[0], chat_template="{{ messages[1].content }} {{ messages[0].content }}"):
+        found = scores(client.post("/score", json={"data_1": "w1", "data_2": "w2"}))
+    with torch.inference_mode():
+        expected = cross_model[1](**cross_model[2]("w2 w1", return_tensors="pt")).logits.sigmoid().item()
+
+    assert found == pytest.approx([expected], abs=1e-5)
+
+
+def test_templates_that_cannot_be_used_are_refused(cross, bi, embedder):
+    for body, param in (({"chat_template": TEMPLATE}, "chat_template"), ({"instruction": "c"}, "instruction"),
+                        ({"chat_template_kwargs": {"a": 1}}, "chat_template_kwargs")):
+        assert error_of(cross.post("/score", json={"data_1": "a", "data_2": "b", **body})) == (400, param)
+    for client in serve(embedder[0], trust_request_chat_template=True):
+        body = {"data_1": "a", "data_2": "b", "chat_template": TEMPLATE}
+        assert error_of(client.post("/score", json=body)) == (400, "chat_template")
+
+
+def test_a_limit_that_leaves_nothing_of_a_text_is_an_error(cross):
+    marks = "[SEP] w1"      # the first token is a special one, whose text is left out
+    body = {"data_1": marks, "data_2": "w2", "max_tokens_per_query": 1}
+
+    assert error_of(cross.post("/score", json=body)) == (400, "max_tokens_per_query")
+
+
+def test_a_prompt_that_is_not_to_be_pooled_is_not_put_before_texts(tmp_path):
+    write_encoder(tmp_path)
+    write_sentence_files(tmp_path)
+    save_word_tokenizer(tmp_path)
+    (tmp_path / "config_sentence_transformers.json").write_text('{"prompts": {"query": "w9 "}}')
+    file = tmp_path / "1_Pooling" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"include_prompt": False}))
+    for client in serve(tmp_path):
+        assert client.post("/v2/embed", json={"texts": ["w1"]}).status_code == 200
+        answer = client.post("/v2/embed", json={"texts": ["w1"], "input_type": "query"})
+        assert error_of(answer) == (501, "input_type")
 
 
 def test_models_of_other_kinds_are_told_with_what_to_do(cross, start_server, bi):

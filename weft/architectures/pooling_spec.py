@@ -70,6 +70,20 @@ class ClassifierSpec(Part):
 
 
 @part
+class LabelTokensSpec(Part):
+    """A generating model read as a classifier: a label is the logit of a token, as the head for tokens has it.
+
+    ids: the tokens. reads_difference: the one label is the second's logit minus the first's, and two texts are joined
+    as they are. scale, softcap: of that head.
+    """
+
+    ids: tuple[int, ...]
+    reads_difference: bool = False
+    scale: float = 1.0
+    softcap: float | None = None
+
+
+@part
 class PoolerSpec(Part):
     """How a built model turns a prompt's states [T, E] into what a pooling request asks for.
 
@@ -82,8 +96,7 @@ class PoolerSpec(Part):
     is_matryoshka: a vector may be cut to its first numbers; dimensions: to these sizes only; (): to any.
     default_dimensions: the size that requests get unless they say otherwise; None: the whole.
     token_pooling: whose states a task of tokens gives: "all", or those of the token step_tag_id ("step").
-    label_tokens: the classifier's rows are those of the head for these token ids; reads_difference: its one row is the
-    second's minus the first's, and two texts are joined as they are.
+    label_tokens: the classifier's rows are those of the head for these tokens; None: it has rows of its own.
     returned_labels: the columns of a token's row that are given; (): all.
 
     classifier: the model gives logits of labels instead of vectors; None: it gives vectors. num_labels: of the
@@ -106,8 +119,7 @@ class PoolerSpec(Part):
     step_tag_id: int | None = None
     returned_labels: tuple[int, ...] = ()
     classifier: ClassifierSpec | None = None
-    label_tokens: tuple[int, ...] = ()
-    reads_difference: bool = False
+    label_tokens: LabelTokensSpec | None = None
     num_labels: int = 0
     act: str = "softmax"
     logit_mean: float | None = None

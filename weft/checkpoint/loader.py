@@ -34,7 +34,7 @@ from weft.ops.quantized import QuantizedWeight
 
 logger = logging.getLogger("weft")
 
-EMBEDDING, HEAD = "embedding.tokens.weight", "head.weight"
+EMBEDDING, HEAD, HEAD_BIAS = "embedding.tokens.weight", "head.weight", "head.bias"
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,10 +90,14 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerConfig:
-    """Where the tokenizer is. path None: no tokenizer, token ids in and out. mode: auto, hf or mistral."""
+    """Where the tokenizer is. path None: no tokenizer, token ids in and out. mode: auto, hf or mistral.
+
+    lowers_case: texts become lower case first.
+    """
 
     path: str | None
     mode: str = "auto"
+    lowers_case: bool = False
     trust_remote_code: bool = False
     chat_template: str | None = None
 

@@ -25,7 +25,7 @@ def pooling_info(model: EngineModel) -> PoolingInfo:
     return PoolingInfo(
         embedding_size=pooler.embedding_size, num_labels=pooler.num_labels, num_token_types=model.num_token_types,
         score_type=pooler.score_type, is_matryoshka=pooler.spec.is_matryoshka, dimensions=list(pooler.spec.dimensions),
-        joins_pairs=bool(pooler.spec.label_tokens),
+        joins_pairs=pooler.spec.label_tokens is not None,
         num_columns=pooler.num_columns, pools_steps=pooler.spec.token_pooling == "step",
         normalizes=pooler.spec.normalize if pooler.spec.uses_act is None else pooler.spec.uses_act,
         reads_prefix_cache=model.shares_prefixes and not pooler.needs_whole_prompt)

@@ -7,7 +7,7 @@ and the server's routes share `plan_scores`. Knows no engine.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,10 +116,18 @@ def plan_scores(data_1: Any, data_2: Any, info: EngineInfo,
                                f"{f', with {info.pooling.num_labels} labels' if info.pooling.num_labels else ''}.")
 
 
-def pair_prompt(renderer: Renderer, chat_template: str, first: str, second: str) -> str | list[int]:
-    """The prompt of two texts by a template, which sees them as messages with the roles query and document."""
+def pair_prompt(renderer: Renderer, chat_template: str | None, first: str, second: str, *,
+                instruction: str | None = None, variables: Mapping[str, Any] | None = None) -> str | list[int]:
+    """The prompt of two texts by a template, which sees them as messages with the roles query and document.
+
+    chat_template: None: the renderer's. instruction: what the pair is read for, a message with the role system before
+    the others. variables: of the template.
+    """
     messages = [{"role": "query", "content": first}, {"role": "document", "content": second}]
-    return renderer.render(messages, chat_template=chat_template, add_generation_prompt=False)
+    if instruction is not None:
+        messages.insert(0, {"role": "system", "content": instruction})
+    return renderer.render(messages, chat_template=chat_template, add_generation_prompt=False,
+                           chat_template_kwargs=variables)
 
 
 def score_params(given: Any, plan: ScorePlan) -> PoolingParams:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from weft.architectures.pooling_spec import HeadLayerSpec, PoolerSpec
+from weft.architectures.pooling_spec import HeadLayerSpec, LabelTokensSpec, PoolerSpec
 from weft.errors import ConfigError
 from weft.layers.head_layers import HeadLayers, head_function
 from weft.layers.layer import Layer
@@ -127,6 +127,8 @@ class Pooler(Layer):
         return F.normalize(rows, dim=-1) if normalize else rows
 
     def _labels(self, logits: Tensor, params: PoolingParams) -> Tensor:
+        if self.spec.label_tokens is not None:
+            logits = _of_tokens(logits, self.spec.label_tokens)
         logits = self._columns(logits, params, of_tokens=params.task in TOKEN_TASKS)
         if self.spec.logit_mean is not None:
             logits = logits - self.spec.logit_mean
@@ -160,6 +162,14 @@ def tasks_of(spec: PoolerSpec) -> frozenset[str]:
     else:
         tasks = {"classify", "token_classify"} if head.of_tokens else {"classify"}
     return frozenset(tasks if spec.task is None else tasks & {spec.task})
+
+
+def _of_tokens(logits: Tensor, labels: LabelTokensSpec) -> Tensor:
+    """[N, tokens] -> [N, labels]: what the head for tokens does behind its matrix, and what the labels are of that."""
+    logits = logits * labels.scale
+    if labels.softcap is not None:
+        logits = labels.softcap * (logits / labels.softcap).tanh()
+    return logits[:, 1:] - logits[:, :1] if labels.reads_difference else logits
 
 
 def _weighted_mean(states: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 import torch
 from torch import nn
@@ -28,7 +27,7 @@ from weft.models.described_pooling import DescribedPooling
 from weft.models.engine_model import EngineModel
 from weft.models.found import found_file
 from weft.models.interfaces_base import is_pooling_model
-from weft.models.label_tokens import label_token_ids
+from weft.models.label_tokens import label_token_ids, of_label_tokens
 from weft.models.pooling import pooler_spec, task_poolers
 from weft.models.programmed.pooling import ProgrammedPooling
 from weft.models.programmed.programmed import Programmed
@@ -93,7 +92,8 @@ def _pooling(spec: ModelSpec, reader: ConfigReader, purpose: Purpose, architectu
     pooler = pooler_spec(keys, config.model, default=default, classifier=head, lm_head=lm_head)
     if keys.labels is not None and keys.labels.tokens:
         ids = label_token_ids(keys.labels.tokens, config.tokenizer.path or config.model.path, config.model.vocab_size)
-        pooler = replace(pooler, label_tokens=ids, reads_difference=keys.labels.reads_difference)
+        assert isinstance(spec, DecoderSpec), "only a decoder has a head for tokens"
+        pooler = of_label_tokens(pooler, ids, spec.head, reads_difference=keys.labels.reads_difference)
     if not keys.is_causal and isinstance(spec, DecoderSpec):
         spec = bidirectional(spec)
     return DescribedPooling(spec, (pooler,), reader, checkpoint, context)

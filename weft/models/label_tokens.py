@@ -6,13 +6,16 @@ So rerankers answer that were trained to say yes or no (config key `classifier_f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
 
 from weft.architectures.names import NameMap
-from weft.checkpoint.loader import EMBEDDING, HEAD, filling
+from weft.architectures.pooling_spec import DenseSpec, LabelTokensSpec, PoolerSpec
+from weft.architectures.spec import HeadSpec
+from weft.checkpoint.loader import EMBEDDING, HEAD, HEAD_BIAS, filling
 from weft.checkpoint.reader import Checkpoint
 from weft.checkpoint.routing import Router
 from weft.errors import CheckpointError, ConfigError
@@ -38,16 +41,29 @@ def label_token_ids(tokens: Sequence[str | int], path: str, vocab_size: int) -> 
     return tuple(ids)
 
 
+def of_label_tokens(pooler: PoolerSpec, ids: Sequence[int], head: HeadSpec, *, reads_difference: bool) -> PoolerSpec:
+    """The pooler with a classifier of the head's rows for these tokens, and what the head does to logits."""
+    rows = DenseSpec(names=(), out_features=len(ids), bias=head.bias)
+    assert pooler.classifier is not None, "only a classifier has labels"
+    return replace(pooler, classifier=replace(pooler.classifier, layers=(rows,)), label_tokens=LabelTokensSpec(
+        ids=tuple(ids), reads_difference=reads_difference, scale=head.scale, softcap=head.softcap))
+
+
 @torch.no_grad()
 def fill_from_head(pooler: Pooler, checkpoint: Checkpoint, names: NameMap) -> None:
     """Fill the classifier's one layer with rows of the head for tokens, or of the table that it shares."""
     assert pooler.classifier is not None, "only a classifier has labels"
-    rows = list(pooler.spec.label_tokens)
+    assert pooler.spec.label_tokens is not None, "its labels are tokens"
+    rows, homes = list(pooler.spec.label_tokens.ids), pooler.classifier.homes()
     router = Router(names)
     name = filling(checkpoint, router, HEAD) or filling(checkpoint, router, EMBEDDING)
     if name is None:
         raise CheckpointError(f"{checkpoint.path}: no tensor for the head, of which {_KEY} reads rows.")
-    head = next(tensor for _, tensor in checkpoint.read([name]))[rows].float()
-    if pooler.spec.reads_difference:
-        head = head[1:] - head[:1]
-    pooler.classifier.homes()["0.weight"].fill(head.clone())
+    stored = {"0.weight": name}
+    if "0.bias" in homes:
+        bias = filling(checkpoint, router, HEAD_BIAS)
+        if bias is None:
+            raise CheckpointError(f"{checkpoint.path}: no bias of the head, of which {_KEY} reads rows.")
+        stored["0.bias"] = bias
+    for home, name in stored.items():
+        homes[home].fill(next(tensor for _, tensor in checkpoint.read([name]))[rows].float())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,9 @@ from weft.config.pooler_config import PoolerConfig, read_pooler_config
 from weft.errors import ConfigError, NotBuiltError
 from weft.layers.pooler import tasks_of
 from weft.resolve.hf.pooling import read_pooling
+from weft.resolve.hf.prompts import default_prompt
+
+logger = logging.getLogger("weft")
 
 SEQ_POOLINGS: dict[str, SeqPooling] = {"CLS": "cls", "LAST": "last", "MEAN": "mean"}
 _TOK: dict[str, TokenPooling] = {"ALL": "all", "STEP": "step"}
@@ -74,6 +78,12 @@ def _with_settings(spec: PoolerSpec, given: PoolerConfig) -> PoolerSpec:
         token_pooling=spec.token_pooling if given.tok_pooling is None else _TOK[given.tok_pooling],
         step_tag_id=given.step_tag_id,
         returned_labels=given.returned_token_ids or (), logit_mean=given.logit_mean, logit_sigma=given.logit_sigma)
+    for name in ("logit_mean", "logit_sigma") if spec.classifier is None else ():
+        if getattr(given, name) is not None:
+            raise ConfigError(f"pooler_config.{name}", getattr(given, name), expected="None for a model without logits")
+    if spec.token_pooling != "step" and spec.step_tag_id is not None:
+        raise ConfigError("pooler_config.step_tag_id", spec.step_tag_id, expected="None without the pooling STEP",
+                          hint='Add "tok_pooling_type": "STEP".')
     if spec.token_pooling == "step" and spec.step_tag_id is None:
         raise ConfigError("pooler_config.step_tag_id", None, expected="the token that ends a step, for STEP")
     return spec
@@ -90,6 +100,9 @@ def _plain(settings: Mapping[str, Any], model: ModelConfig) -> dict[str, Any]:
 def _vectors(keys: PoolingKeys, model: ModelConfig, default: SeqPooling | None,
              lm_head: tuple[HeadLayerSpec, ...]) -> PoolerSpec:
     files = read_pooling(Path(model.path))
+    if prompt := default_prompt(Path(model.path)):
+        logger.warning("default_prompt_name: sentence-transformers puts %r before each text; weft embeds texts as they "
+                       "are, so write it into them.", prompt)
     shared: dict[str, Any] = {"is_matryoshka": keys.is_matryoshka, "dimensions": keys.dimensions}
     if files is None:
         return PoolerSpec(pooling=(default,) if default else (), **shared)

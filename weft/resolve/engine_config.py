@@ -31,6 +31,7 @@ from weft.resolve.config_file import HFConfig
 from weft.resolve.files import ModelFiles, find_model, find_tokenizer
 from weft.resolve.fixups import fix_engine_config
 from weft.resolve.formats import MISTRAL_CONFIG_NAME, MISTRAL_WEIGHTS
+from weft.resolve.hf.prompts import lowers_case
 from weft.resolve.model_config import read_model_config
 from weft.resolve.options.dtype import resolve_dtype
 from weft.resolve.options.generation import (
@@ -134,7 +135,7 @@ def _vocab_size(config: HFConfig) -> int:
 def _tokenizer(args: EngineArgs, files: ModelFiles) -> TokenizerConfig:
     path = None if args.skip_tokenizer_init else str(find_tokenizer(args, files))
     return TokenizerConfig(path=path, mode=args.tokenizer_mode, trust_remote_code=args.trust_remote_code,
-                           chat_template=_template(args.chat_template))
+                           lowers_case=lowers_case(files.directory), chat_template=_template(args.chat_template))
 
 
 def _load_format(args: EngineArgs, files: ModelFiles, model: ModelConfig) -> str:

@@ -44,10 +44,11 @@ class Tokenizer:
         chat_templates: {name: text} of the chat templates to use.
     """
 
-    def __init__(self, source: Any, *, chat_template: str | None = None) -> None:
-        """chat_template: a text, a path or a name, in place of the tokenizer's own. ConfigError if it is none of these.
+    def __init__(self, source: Any, *, chat_template: str | None = None, lowers_case: bool = False) -> None:
+        """lowers_case: texts become lower case before `source` reads them. chat_template: a text, a path or a name, in
+        place of the tokenizer's own. ConfigError if it is none of these.
         """
-        self.source = source
+        self.source, self._lowers_case = source, lowers_case
         marked = {token_id for token_id, token in source.added_tokens_decoder.items() if token.special}
         self.special_ids: frozenset[int] = frozenset(marked | set(source.all_special_ids))
         self.chat_templates = named_templates(source.chat_template, chat_template)
@@ -96,6 +97,8 @@ class Tokenizer:
         except UnicodeEncodeError as error:
             raise RequestError("prompt", text, expected="valid Unicode",
                                hint=f"Character {error.start} is half of a surrogate pair.") from error
+        if self._lowers_case:
+            text = text.lower()
         return list(self.source.encode(text, add_special_tokens=add_special_tokens, verbose=False))
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True,
@@ -140,9 +143,10 @@ class Tokenizer:
 def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
     """The tokenizer in `config.path`, a folder or a GGUF file. ConfigError names the missing or broken file."""
     if config.path is not None and check_gguf_file(config.path):
-        return Tokenizer(_of_gguf(Path(config.path)), chat_template=config.chat_template)
+        return Tokenizer(_of_gguf(Path(config.path)), chat_template=config.chat_template,
+                         lowers_case=config.lowers_case)
     if config.mode == "mistral" or (config.mode == "auto" and is_mistral_only(Path(config.path or ""))):
-        return Tokenizer(_of_mistral(config))
+        return Tokenizer(_of_mistral(config), lowers_case=config.lowers_case)
     directory = _directory(config)
     try:
         found = read_plain(directory, lambda: _in_transformers(directory, config))
@@ -151,7 +155,7 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
             found = _in_transformers(directory, config)
     except Exception as error:   # tokenizers, transformers and remote code raise many types; a file here is the cause
         raise _unusable(directory, f"It could not be loaded: {type(error).__name__}: {error}") from error
-    return Tokenizer(found, chat_template=config.chat_template)
+    return Tokenizer(found, chat_template=config.chat_template, lowers_case=config.lowers_case)
 
 
 def _in_transformers(directory: Path, config: TokenizerConfig) -> Any:

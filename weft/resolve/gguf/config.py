@@ -239,7 +239,7 @@ class _Metadata:
         count = 0 if types is None else types.shape[0] if len(types.shape) == 2 else 1
         self._set("type_vocab_size", count, "tensor token_types.weight")
         kind = self.get(name)
-        if kind not in _POOLINGS:
+        if not isinstance(kind, int | None) or kind not in _POOLINGS:
             raise NotBuiltError(f"{self.name}.{name}", kind, expected=f"one of {', '.join(map(str, _POOLINGS))}",
                                 source=str(self.gguf.path), hint="weft reads no classifiers out of GGUF files yet.")
         if _POOLINGS[kind] is not None:

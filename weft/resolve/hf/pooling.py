@@ -28,6 +28,7 @@ _SPLADE_FUNCTIONS = {"relu": "log1p_relu", "log1p_relu": "log1p_log1p_relu"}    
 class SentencePooling:
     """What the modules do to a prompt's states. pooling: (): the tokens' states stay (late interaction).
 
+    includes_prompt: states of a prompt before the text are pooled, too.
     token_act: of the head of a masked language model, which comes between states and pooling (SPLADE); None: no head.
     """
 
@@ -35,6 +36,7 @@ class SentencePooling:
     token_act: str | None = None
     projections: tuple[HeadLayerSpec, ...] = ()
     normalize: bool = False
+    includes_prompt: bool = True
 
 
 def read_pooling(directory: Path) -> SentencePooling | None:
@@ -48,6 +50,7 @@ def read_pooling(directory: Path) -> SentencePooling | None:
         return None
     pooling: tuple[SeqPooling, ...] = ()
     token_act: str | None = None
+    includes_prompt = True
     layers: list[HeadLayerSpec] = []
     for i, module in enumerate(read_json_list(path)):
         kind = str(module.get("type", "") if isinstance(module, dict) else module).rpartition(".")[2]
@@ -59,7 +62,9 @@ def read_pooling(directory: Path) -> SentencePooling | None:
                 raise NotBuiltError(f"[{i}].type", kind, source=str(path), expected="one Pooling, before other modules",
                                     hint="weft pools states, not what layers make of them.")
             case "Pooling":
-                pooling = _pooling(read_json(directory / folder / "config.json"), directory / folder / "config.json")
+                config = read_json(directory / folder / "config.json")
+                pooling = _pooling(config, directory / folder / "config.json")
+                includes_prompt = config.get("include_prompt", True) is not False
             case "SpladePooling":
                 pooling, token_act = _splade(directory / folder / "config.json")
             case "Normalize":
@@ -77,7 +82,7 @@ def read_pooling(directory: Path) -> SentencePooling | None:
     if len({*names}) < len(names):
         raise ConfigError("path", names, expected="a folder for each module with weights", source=str(path))
     ends = bool(layers) and isinstance(layers[-1], UnitSpec)
-    return SentencePooling(pooling=pooling, token_act=token_act, normalize=ends,
+    return SentencePooling(pooling=pooling, token_act=token_act, normalize=ends, includes_prompt=includes_prompt,
                            projections=tuple(layers[:-1] if ends else layers))
 
 

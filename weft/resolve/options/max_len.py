@@ -10,12 +10,12 @@ from pathlib import Path
 from weft.architectures.rope_parameters import RopeParameters, layer_types, read_rope
 from weft.errors import ConfigError
 from weft.resolve.config_file import HFConfig
+from weft.resolve.hf.prompts import SENTENCE_CONFIG
 from weft.resolve.json_file import read_json_if_there
 
 KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length",
         "max_target_positions", "max_sequence_length", "max_seq_length", "seq_len")
 DEFAULT = 2048
-SENTENCE_CONFIG = "sentence_bert_config.json"      # of sentence-transformers
 
 # rope types whose config already states the extended length.
 _NOT_MULTIPLIED = frozenset({"longrope", "llama3", "yarn", "deepseek_yarn", "default"})

@@ -37,6 +37,13 @@ class Conversation(Protocol):
     def continue_final_message(self) -> bool: ...
 
 
+def check_trusted(served: ServedModel, chat_template: str | None) -> None:
+    """ApiError 400 for a template in a request, unless the server trusts its clients with that."""
+    if chat_template is not None and not served.options.trust_request_chat_template:
+        raise bad_field("chat_template", chat_template, expected="no template in a request",
+                        hint="It is a program: a server takes it only with --trust-request-chat-template.")
+
+
 async def render(served: ServedModel, body: Conversation, *,
                  shows_tools: bool = True) -> str | list[int]:
     """The prompt of `body.messages`, as text or token ids. RequestError names the wrong message or field.
@@ -44,9 +51,7 @@ async def render(served: ServedModel, body: Conversation, *,
     shows_tools: False: the template does not get the tools.
     """
     renderer, messages = served.require_renderer(), body.messages or ()
-    if body.chat_template is not None and not served.options.trust_request_chat_template:
-        raise bad_field("chat_template", body.chat_template, expected="no template in a request",
-                        hint="It is a program: a server takes it only with --trust-request-chat-template.")
+    check_trusted(served, body.chat_template)
     variables = {**served.options.default_chat_template_kwargs, **_effort(served, body), **body.chat_template_kwargs}
     tools = [_shown(tool) for tool in body.tools or ()] if shows_tools else None
 

@@ -14,6 +14,7 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 
+from weft.resolve.hf.pooling import read_pooling
 from weft.resolve.hf.prompts import read_prompts
 from weft.server.context import ServerContext
 from weft.server.disconnect import until_disconnect
@@ -101,7 +102,11 @@ def _asked(served: ServedModel, parsed: Parsed[CohereBody], *, is_old: bool) -> 
         raise bad_field("max_tokens", body.max_tokens, expected="none with truncate NONE")
     if not types:
         types = None if is_old else ["float"]
-    prompt = _prompt(_prompts(served.engine.config.model.path), body.input_type)
+    path = served.engine.config.model.path
+    prompt = _prompt(_prompts(path), body.input_type)
+    if prompt and not _includes_prompt(path):
+        raise ApiError(501, f"input_type: the model's files (include_prompt) leave the prompt {prompt!r} out of the "
+                       "pooling, which weft has no code for. Send no input_type.", "input_type")
     inputs = Inputs([prompt + text for text in found.texts], found.places)
     return _Asked(found.texts, inputs, types and list(dict.fromkeys(types)), body)
 
@@ -109,6 +114,12 @@ def _asked(served: ServedModel, parsed: Parsed[CohereBody], *, is_old: bool) -> 
 @cache
 def _prompts(path: str) -> dict[str, str]:
     return read_prompts(Path(path))
+
+
+@cache
+def _includes_prompt(path: str) -> bool:
+    found = read_pooling(Path(path))
+    return found is None or found.includes_prompt
 
 
 def _prompt(prompts: Mapping[str, str], input_type: str | None) -> str:

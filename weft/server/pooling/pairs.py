@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,11 @@ from starlette.requests import Request
 
 from weft.frontend.lanes import num_chars
 from weft.frontend.pooling_inputs import default_task
-from weft.frontend.scores import plan_scores, score_params
+from weft.frontend.scores import pair_prompt, plan_scores, score_params
 from weft.outputs import ScoringRequestOutput
 from weft.pooling_params import PoolingParams
 from weft.server.errors import ApiError, bad_field, renamed_fields
+from weft.server.openai.prompts import check_trusted
 from weft.server.pooling.inputs import Inputs, check_count
 from weft.server.pooling.job import Output, run_inputs
 from weft.server.pooling.schemas import PairsBody, activation_of
@@ -78,7 +80,10 @@ async def run_pairs(served: ServedModel, request: Request, body: PairsBody, firs
                         expected=f"one text, or as many as {second.field} has")
     queries = await _shortened(served, first, "max_tokens_per_query", body.max_tokens_per_query)
     documents = await _shortened(served, second, "max_tokens_per_doc", body.max_tokens_per_doc)
-    plan = plan_scores(queries, documents, info)
+    template = _template(served, body)
+    lanes = served.engine.lanes
+    plan = plan_scores(queries, documents, info) if template is None else await lanes.run(
+        lambda: plan_scores(queries, documents, info, template), num_chars([*queries, *documents]))
     places = second.places if len(plan.prompts) == len(second.texts) else first.places + second.places
     params = score_params(PoolingParams(task=plan.task, use_activation=activation_of(body)), plan)
     with renamed_fields({"data_1": first.field, "data_2": second.field}):
@@ -86,6 +91,25 @@ async def run_pairs(served: ServedModel, request: Request, body: PairsBody, firs
             served, request, body, Inputs(plan.prompts, places, body.add_special_tokens), params, prefix=prefix)
     scored = await served.work.numbers.run(plan.scores, outputs)      # may import torch, and compares many vectors
     return Scored(response_id, list(map(_number, scored)), outputs)
+
+
+def _template(served: ServedModel, body: PairsBody) -> Callable[[str, str], Any] | None:
+    """What makes the prompt of a pair: the body's template, or the server's option; None: the tokenizer does.
+
+    ApiError 400 for a template that the server does not trust, and for what only a template reads.
+    """
+    check_trusted(served, body.chat_template)
+    reads_pairs = served.engine.info.pooling.score_type == "cross-encoder"
+    has_own = reads_pairs and served.engine.config.tokenizer.chat_template is not None
+    renderer = served.engine.renderer
+    if renderer is None or (body.chat_template is None and not has_own):
+        for name in ("instruction", "chat_template_kwargs", "chat_template"):
+            if getattr(body, name):
+                raise bad_field(name, getattr(body, name), expected="none without a template of pairs",
+                                hint="Start the server with --chat-template FILE, a template that reads it.")
+        return None
+    return lambda first, second: pair_prompt(renderer, body.chat_template, first, second, instruction=body.instruction,
+                                             variables=body.chat_template_kwargs)
 
 
 def _number(output: ScoringRequestOutput) -> float:
@@ -103,9 +127,12 @@ async def _shortened(served: ServedModel, side: Texts, field: str, count: int) -
 
     def shorten() -> list[str]:
         found = []
-        for text in side.texts:
+        for place, text in zip(side.places, side.texts, strict=True):
             ids = tokenizer.encode(text, add_special_tokens=False)
-            found.append(text if len(ids) <= count else tokenizer.decode(ids[:count]) or text)
+            kept = text if len(ids) <= count else tokenizer.decode(ids[:count])
+            if not kept:
+                raise bad_field(field, count, expected="more", hint=f"The first {count} of {place} have no text.")
+            found.append(kept)
         return found
 
     return await served.engine.lanes.run(shorten, num_chars(side.texts))

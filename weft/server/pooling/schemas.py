@@ -90,6 +90,9 @@ class PairsBody(PoolingFields):
     """How pairs of texts are read."""
 
     add_special_tokens: bool = True
+    instruction: str | None = None
+    chat_template: str | None = None
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
     max_tokens_per_query: Int = 0
     max_tokens_per_doc: Int = 0
     softmax: bool | None = None

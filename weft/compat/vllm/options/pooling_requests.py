@@ -9,7 +9,6 @@ from __future__ import annotations
 from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, Option, table
 
 _TEXT = "weft takes and gives text only."
-_TEMPLATES = "the routes take no templates of pairs; `LLM.score` does."
 _RECORDS = "weft keeps no records of requests"
 
 _COMMON = (
@@ -56,9 +55,10 @@ CLASSIFY = table(_COMMON, _TEXTS, (
     Option("activation", "", SAME, say="an older name of `use_activation`"),
 ))
 _PAIRS = (
-    Option("instruction", "", REFUSED, say="the routes take no templates of pairs: put it into the query."),
-    Option("chat_template", "", REFUSED, say=_TEMPLATES),
-    Option("chat_template_kwargs", "", REFUSED, off=({},), say=_TEMPLATES),
+    Option("instruction", "", SAME, say="the first message (role system) of what a template of pairs reads"),
+    Option("chat_template", "", SAME, say="how a pair is written for a classifier, of messages with the roles query and"
+           " document (with `--trust-request-chat-template`); null: as `--chat-template` says, or the tokenizer"),
+    Option("chat_template_kwargs", "", SAME, say="more variables of the template"),
     Option("max_tokens_per_query", "", SAME, say="tokens of a first text that are kept; 0: all"),
     Option("max_tokens_per_doc", "", SAME, say="tokens of a second text that are kept; 0: all"),
     Option("add_special_tokens", "", SAME),
