@@ -17,6 +17,7 @@ from tiny_poolers import write_model
 from word_tokenizer import save_word_tokenizer
 
 from weft.async_llm import AsyncLLM
+from weft.cli.main import main
 from weft.config.engine_args import EngineArgs
 from weft.server.options import ServerOptions
 from weft.server.pooling.inputs import MAX_INPUTS
@@ -344,3 +345,13 @@ def test_the_older_route_gives_a_list_of_vectors_unless_types_are_named(bi):
     ({"texts": ["a"], "max_tokens": 3, "truncate": "NONE"}, "max_tokens")])
 def test_what_is_wrong_with_a_body_of_coheres_is_named(bi, body, param):
     assert error_of(bi.post("/v2/embed", json=body)) == (400, param)
+
+
+def test_a_benchmark_measures_a_ranking(cross, tmp_path, kept_logging):
+    file = tmp_path / "out.json"
+    command = ["bench", "serve", "--base-url", str(cross.base_url), "--num-prompts", "4", "--num-warmups", "1",
+               "--input-len", "12", "--batch-size", "3", "--output-json", str(file)]
+    for choice in (["--backend", "vllm-rerank"], ["--endpoint", "/rerank"]):
+        assert main([*command, *choice]) == 0
+        totals = json.loads(file.read_text())["totals"]
+        assert (totals["requests answered"], totals["texts"]) == (4, 12)

@@ -1,4 +1,4 @@
-"""A measuring client of an OpenAI-compatible server: streams completions with each piece's time, or embeds texts."""
+"""A measuring client of an OpenAI-compatible server: streams completions with each piece's time, embeds or ranks."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ SAMPLE_TEXT = (
     "def area(width, height): return width * height  # a small function, with 123 and 4.56 in a comment. "
     "Every morning the baker opens her door, sells warm bread, writes 20 letters and closes again before noon."
 )
+QUERY_WORDS = 8      # of a request for a ranking
 
 
 @dataclass(slots=True)
@@ -26,7 +27,7 @@ class Result:
     """The measurements of one request, in seconds.
 
     ttft: time to the first token. latency: time to the last token. gaps: times between successive pieces of text.
-    num_texts: embeddings that the answer has.
+    num_texts: embeddings, or ranked documents, that the answer has.
     error: why the request failed. is_refused: the server had no place for the request (status 429).
     """
 
@@ -102,18 +103,28 @@ class Client:
     async def embed(self, jobs: Sequence[Job]) -> Result:
         """Make the embeddings of several prompts in one request. A failure is in the result, not raised."""
         ids = [job.prompt_token_ids for job in jobs]
-        texts = [" ".join(map(str, words)) for words in ids] if isinstance(ids[0][0], str) else ids
+        texts = [_text(job) for job in jobs] if isinstance(ids[0][0], str) else ids
+        return await self._pooled({"model": self.model, "input": texts, "encoding_format": "base64"}, "data")
+
+    async def rank(self, jobs: Sequence[Job]) -> Result:
+        """Rank several prompts of words by the first words of the first one. A failure is in the result, not raised."""
+        documents = [_text(job) for job in jobs]
+        query = " ".join(documents[0].split()[:QUERY_WORDS])
+        body = {"model": self.model, "query": query, "documents": documents, "return_documents": False}
+        return await self._pooled(body, "results")
+
+    async def _pooled(self, body: dict[str, Any], key: str) -> Result:
+        """The result of a request that is answered at once. key: of the list in the answer."""
         result, start = Result(), time.perf_counter()
         try:
-            answer = await self._http.post(self.endpoint, json={"model": self.model, "input": texts,
-                                                                "encoding_format": "base64"})
+            answer = await self._http.post(self.endpoint, json=body)
             result.latency = time.perf_counter() - start
             if answer.is_error:
                 result.error = error_text(answer.status_code, answer.content)
                 result.is_refused = answer.status_code == 429
             else:
-                body = answer.json()
-                result.prompt_tokens, result.num_texts = body["usage"]["prompt_tokens"], len(body["data"])
+                found = answer.json()
+                result.prompt_tokens, result.num_texts = found["usage"]["prompt_tokens"], len(found[key])
         except (httpx.HTTPError, ValueError, LookupError) as error:
             result.error = f"{type(error).__name__}: {error}"
         return result
@@ -143,3 +154,8 @@ class Client:
                     last, result.latency = now, now - start
         if not result.ttft:
             result.error = "the stream ended without a token"
+
+
+def _text(job: Job) -> str:
+    """A prompt of words as a text."""
+    return " ".join(map(str, job.prompt_token_ids))

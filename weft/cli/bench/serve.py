@@ -4,7 +4,8 @@ A request that the server refuses for want of a place (status 429) counts as ref
 the processor time of the HTTP process, the report says how much of that time an output token cost.
 
 Prompts are random tokens, drawn from those that the server's /tokenize returns for a sample text, so all are valid
-there. For a server without that route prompts are random words. Completions are measured, or embeddings.
+there. For a server without that route, and for a ranking, prompts are random words. Completions are measured,
+embeddings, or rankings of documents.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 
-from weft.cli.bench.client import Client, Result
+from weft.cli.bench.client import SAMPLE_TEXT, Client, Result
 from weft.cli.bench.report import add_report_options, check_report_options, report
 from weft.cli.bench.workload import Job, add_lengths, add_spread, pauses, random_jobs
 from weft.cli.environment import api_key
@@ -27,7 +28,8 @@ from weft.errors import ConfigError
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 # Backend, by vLLM's name -> the route that it measures.
-ENDPOINTS = {"openai": "/v1/completions", "openai-embeddings": "/v1/embeddings"}
+ENDPOINTS = {"openai": "/v1/completions", "openai-embeddings": "/v1/embeddings", "vllm-rerank": "/v1/rerank"}
+KINDS = {backend: path.rpartition("/")[2] for backend, path in ENDPOINTS.items()}      # the last part of its routes
 
 
 def add_arguments(parser: Parser) -> None:
@@ -35,11 +37,11 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--base-url", default=DEFAULT_URL, metavar="URL", help=f"the server (default: {DEFAULT_URL})")
     parser.add_argument("--model-name", metavar="NAME", help="which of its models (default: its first)")
     parser.add_argument("--api-key", metavar="KEY", help="the server's key (default: WEFT_API_KEY)")
-    parser.add_argument("--backend", choices=ENDPOINTS, default=None, help="openai: completions; openai-embeddings "
-                        "(default: as --endpoint says, else openai)")
+    parser.add_argument("--backend", choices=ENDPOINTS, default=None, help="openai: completions; openai-embeddings; "
+                        "vllm-rerank (default: as --endpoint says, else openai)")
     parser.add_argument("--endpoint", metavar="PATH", help="the route to measure (default: the backend's)")
     parser.add_argument("--batch-size", type=human_int, default=1, metavar="N",
-                        help="texts of a request for embeddings (default: 1)")
+                        help="texts of a request for embeddings, documents of one for a ranking (default: 1)")
     parser.add_argument("--num-prompts", type=human_int, default=100, metavar="N", help="requests (default: 100)")
     parser.add_argument("--num-warmups", type=human_int, default=4, metavar="N",
                         help="requests before them that do not count (default: 4)")
@@ -65,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     rate = "at once" if options.request_rate == float("inf") else f"at {options.request_rate:g}/s"
     totals = {"requests answered": len(good), "requests refused": len(results) - len(good) - len(failed),
               "requests failed": len(failed), "duration (s)": elapsed, "requests/s": len(good) / elapsed}
-    more = _of_vectors(good, elapsed) if backend == "openai-embeddings" else _of_answers(good, elapsed, http_cpu)
+    more = _of_answers(good, elapsed, http_cpu) if backend == "openai" else _of_texts(good, elapsed)
     report(options, title=f"{len(results)} requests {rate}, {model} at {options.base_url}", totals=totals | more,
            samples={"TTFT (ms)": [1000 * r.ttft for r in good if r.output_tokens],
                     "TPOT (ms)": [1000 * r.tpot for r in good if r.output_tokens > 1],
@@ -82,9 +84,9 @@ def target(options: argparse.Namespace) -> tuple[str, str]:
     path = options.endpoint
     if path is not None and not path.startswith("/"):
         raise ConfigError("--endpoint", path, expected="a path, as /v1/embeddings")
-    backend = options.backend or ("openai-embeddings" if path and path.endswith("/embeddings") else "openai")
-    path = path or ENDPOINTS[backend]
-    kind = ENDPOINTS[backend].rpartition("/")[2]
+    named = (backend for backend, kind in KINDS.items() if path and path.endswith(f"/{kind}"))
+    backend = options.backend or next(named, "openai")
+    path, kind = path or ENDPOINTS[backend], KINDS[backend]
     if not path.endswith(f"/{kind}") or path.endswith("/chat/completions"):
         raise ConfigError("--endpoint", path, expected=f"a route of {kind} with the backend {backend}")
     if options.batch_size < 1 or (options.batch_size > 1 and backend == "openai"):
@@ -100,8 +102,8 @@ def _of_answers(good: list[Result], elapsed: float, http_cpu: float | None) -> d
             "total tokens/s": (prompt_tokens + output_tokens) / elapsed, **http}
 
 
-def _of_vectors(good: list[Result], elapsed: float) -> dict[str, float]:
-    """The totals of embeddings."""
+def _of_texts(good: list[Result], elapsed: float) -> dict[str, float]:
+    """The totals of embeddings, or of ranked documents."""
     texts, tokens = sum(r.num_texts for r in good), sum(r.prompt_tokens for r in good)
     return {"texts": texts, "prompt tokens": tokens, "texts/s": texts / elapsed, "prompt tokens/s": tokens / elapsed}
 
@@ -115,9 +117,12 @@ async def _measure(options: argparse.Namespace) -> tuple[list[Result], float, st
         async def ask(jobs: list[Job]) -> Result:
             if backend == "openai-embeddings":
                 return await client.embed(jobs)
+            if backend == "vllm-rerank":
+                return await client.rank(jobs)
             return await client.answer(jobs[0], ignore_eos=options.ignore_eos)
 
-        vocabulary, size = await client.vocabulary(), options.batch_size
+        vocabulary = SAMPLE_TEXT.split() if backend == "vllm-rerank" else await client.vocabulary()
+        size = options.batch_size
         jobs = random_jobs(vocabulary, (options.num_warmups + options.num_prompts) * size, input_len=options.input_len,
                            output_len=options.output_len, range_ratio=options.range_ratio, seed=options.workload_seed)
         requests = [jobs[first: first + size] for first in range(0, len(jobs), size)]
