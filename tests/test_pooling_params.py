@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from weft import PoolingParams, RequestOutputKind, SamplingParams
-from weft.errors import ConfigError, NotBuiltError, RequestError
+from weft.errors import ConfigError, RequestError
 
 
 def test_without_arguments_all_is_left_to_the_method_and_the_model():
@@ -15,15 +15,10 @@ def test_without_arguments_all_is_left_to_the_method_and_the_model():
     assert (params.task, params.use_activation, params.skip_reading_prefix_cache) == (None, None, None)
 
 
-@pytest.mark.parametrize("task", ["embed", "token_embed", "classify", "token_classify", "plugin"])
+@pytest.mark.parametrize("task", ["embed", "token_embed", "classify", "token_classify", "plugin",
+                                  "embed&token_classify"])
 def test_tasks_are_taken(task):
     assert PoolingParams(task=task).task == task
-
-
-@pytest.mark.parametrize("task", ["embed&token_classify"])
-def test_tasks_of_vllm_without_code_are_refused_as_such(task):
-    with pytest.raises(NotBuiltError, match=rf"task = '{task}': expected embed or classify"):
-        PoolingParams(task=task)
 
 
 @pytest.mark.parametrize("task", ["embedd", "", 3])

@@ -11,14 +11,13 @@ import msgspec
 
 from weft.compat.vllm.options.params import Accept, VllmParams
 from weft.compat.vllm.options.pooling import accept_pooling
-from weft.errors import NotBuiltError, RequestError
+from weft.errors import RequestError
 from weft.field_checks import check_flag
 from weft.sampling_params import RequestOutputKind
 
-TASKS = ("embed", "classify", "token_embed", "token_classify", "plugin")
+EMBED_AND_TOKEN_CLASSIFY = "embed&token_classify"
+TASKS = ("embed", "classify", "token_embed", "token_classify", "plugin", EMBED_AND_TOKEN_CLASSIFY)
 TOKEN_TASKS = ("token_embed", "token_classify")
-# vLLM's other tasks, which weft has no code for yet.
-_UNBUILT_TASKS = ("embed&token_classify",)
 # Tasks that vLLM had once, and what to ask for instead.
 _REMOVED_TASKS = {
     "score": "A score is the task classify of a model with one label, or LLM.score.",
@@ -35,7 +34,9 @@ class PoolingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_def
     Attributes:
         task: "embed", one vector [E] for the prompt; "token_embed", the final hidden state of each token [T, E];
             "classify", a number for each label; "token_classify", such numbers for each token; "plugin", what a
-            programmed model's pooler gives. None: the task of the called method (`LLM.embed`, `LLM.encode`, …).
+            programmed model's pooler gives; "embed&token_classify", the vector and behind it the numbers of the tokens,
+            [E + T * num_labels], of a model that has both (BGE-M3).
+            None: the task of the called method (`LLM.embed`, `LLM.encode`, …).
         use_activation: apply what the model has last: an embedding is scaled to length 1, logits become probabilities.
             None: for "embed" the setting in the model's files, or True if they have none; for "token_embed" False
             (vLLM's default there is True); for labels True.
@@ -69,8 +70,6 @@ class PoolingParams(msgspec.Struct, metaclass=VllmParams, kw_only=True, omit_def
         if self.output_kind != RequestOutputKind.FINAL_ONLY:
             raise RequestError("output_kind", self.output_kind, expected="FINAL_ONLY",
                                hint="A pooling request has one output.")
-        if self.task in _UNBUILT_TASKS:
-            raise NotBuiltError("task", self.task, expected=" or ".join(TASKS), hint="weft has no code for it yet.")
         if self.task is not None and self.task not in TASKS:
             hint = _REMOVED_TASKS.get(self.task, "") if isinstance(self.task, str) else ""
             raise RequestError("task", self.task, expected=f"{', '.join(TASKS)}, or None", hint=hint)

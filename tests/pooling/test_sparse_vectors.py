@@ -121,6 +121,15 @@ def test_bge_m3_gives_vectors_and_weights_of_the_tokens(m3):
     torch.testing.assert_close(rows["token_classify"], weights, rtol=1e-4, atol=1e-5)
 
 
+def test_bge_m3_gives_vector_and_weights_in_one(m3):
+    llm = m3[0]
+    tasks = ("embed", "token_classify", "embed&token_classify")
+    vector, weights, both = (llm.encode([{"prompt_token_ids": M3_PROMPT}], pooling_task=task, use_tqdm=False)[0]
+                             .outputs.data for task in tasks)
+
+    torch.testing.assert_close(both, torch.cat([vector, weights.flatten()]))
+
+
 def test_bge_m3_without_a_layers_file_is_refused(tmp_path):
     write_model(tmp_path, "XLMRobertaModel", max_position_embeddings=MAX_LEN + 2, pad_token_id=1)
 

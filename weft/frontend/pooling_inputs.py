@@ -9,7 +9,7 @@ from weft.engine.process.messages import PoolingInfo
 from weft.errors import NotBuiltError, RequestError
 from weft.frontend.prompts import Prompt
 from weft.frontend.tokenization import Tokenization
-from weft.pooling_params import TOKEN_TASKS, PoolingParams
+from weft.pooling_params import EMBED_AND_TOKEN_CLASSIFY, TOKEN_TASKS, PoolingParams
 from weft.text.pairs import encode_pair
 from weft.text.tokenizer import Tokenizer
 
@@ -75,13 +75,13 @@ def _check_dimensions(params: PoolingParams, info: PoolingInfo) -> None:
     size = params.dimensions
     if size is None:
         return
-    if not info.embedding_size or params.task not in ("embed", "token_embed"):
+    if not info.embedding_size or params.task not in ("embed", "token_embed", EMBED_AND_TOKEN_CLASSIFY):
         raise RequestError("dimensions", size, expected="None for a task without vectors")
     if not info.is_matryoshka:
         raise RequestError("dimensions", size, expected="None for a model that is not trained for shorter vectors",
                            hint="Its config has neither is_matryoshka nor matryoshka_dimensions; hf_overrides="
                            "{\"is_matryoshka\": true} says that it is.")
-    most = info.embedding_size if params.task == "embed" else info.num_columns
+    most = info.num_columns if params.task == "token_embed" else info.embedding_size
     if size > most:
         raise RequestError("dimensions", size, expected=f"1 to {most}, the size of the vectors")
     if info.dimensions and size not in info.dimensions:

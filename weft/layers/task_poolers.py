@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from weft.architectures.pooling_spec import HeadLayerSpec, PoolerSpec
 from weft.layers.layer import Layer
 from weft.layers.pooler import Pooler
-from weft.pooling_params import PoolingParams
+from weft.pooling_params import EMBED_AND_TOKEN_CLASSIFY, PoolingParams
 
 
 class TaskPoolers(Layer):
@@ -27,6 +29,8 @@ class TaskPoolers(Layer):
         first, *_ = poolers = list(self.by_task.values())
         self.spec, self.score_type = first.spec, first.score_type
         self.tasks = frozenset().union(*(pooler.tasks for pooler in poolers))
+        if {"embed", "token_classify"} <= self.tasks:
+            self.tasks |= {EMBED_AND_TOKEN_CLASSIFY}
         self.embedding_size = first.embedding_size
         self.num_labels = max(pooler.num_labels for pooler in poolers)
         self.num_columns = max((pooler.num_columns for pooler in poolers if not pooler.num_labels), default=0)
@@ -34,7 +38,11 @@ class TaskPoolers(Layer):
 
     def forward(self, states: Tensor, params: PoolingParams, *, token_ids: Sequence[int],
                 is_last: bool) -> Tensor | None:
-        """As Pooler, of the task's own."""
+        """As Pooler, of the task's own. Float32 [E + T * num_labels] for both tasks in one."""
+        if params.task == EMBED_AND_TOKEN_CLASSIFY:
+            parts = [self.by_task[task](states, replace(params, task=task), token_ids=token_ids, is_last=is_last)
+                     for task in ("embed", "token_classify")]
+            return torch.cat([part.flatten() for part in parts if part is not None]) if is_last else None
         return self.by_task[params.task](states, params, token_ids=token_ids, is_last=is_last)
 
 

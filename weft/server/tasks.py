@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from weft.pooling_params import EMBED_AND_TOKEN_CLASSIFY
 from weft.server.errors import ApiError
 
 # Task of an engine -> (what the route does, the routes).
@@ -13,6 +14,7 @@ ROUTES_OF = {
     "token_embed": ("gives the states of tokens", ("/pooling",)),
     "classify": ("classifies texts", ("/classify",)),
     "token_classify": ("classifies tokens", ("/pooling",)),
+    EMBED_AND_TOKEN_CLASSIFY: ("makes embeddings and classifies tokens", ("/pooling",)),
 }
 
 
