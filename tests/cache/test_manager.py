@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from weft.cache.groups import FREED, CacheGroup, FullGroup, StateGroup, WindowGroup
+from weft.cache.groups import FREED, CacheGroup, EncoderGroup, FullGroup, StateGroup, WindowGroup
 from weft.cache.manager import CacheManager
 from weft.cache.masks import Bidirectional
 from weft.errors import ConfigError
@@ -23,12 +23,16 @@ class Holder:
     block_ids: list[list[int]] = field(default_factory=list)
     room: int = 0
     num_encoder_tokens: int = 0
+    is_encoded: bool = False
     block_keys: list[bytes] = field(default_factory=list)
     salt: bytes = b""
     reads_prefix_cache: bool = True
 
     def key_extras(self, start: int, end: int) -> bytes:
         return self.salt
+
+    def encoder_keys(self, block_size: int) -> list[bytes]:
+        return [b"encoder %d" % number for number in range(-(-self.num_encoder_tokens // block_size))]
 
 
 def make_cache(*windows: int | None, num_blocks: int = 20, prefix_caching: bool = True) -> CacheManager:
@@ -288,3 +292,23 @@ def test_where_a_prefix_depends_on_what_follows_it_nothing_is_found():
 
     assert not cache.enable_prefix_caching
     assert hit_len(cache, list(range(13))) == 0
+
+
+def test_an_encoders_blocks_are_found_all_together_or_not_at_all():
+    cache = CacheManager([token_group(None), EncoderGroup((1,), 8, BLOCK_SIZE)], [8, 3], True)
+    first = start(cache, [1, 2], num_encoder_tokens=9)
+    other = cache.find(Holder([3], num_encoder_tokens=9))
+    cache.publish(first, 0)
+    second = start(cache, [5], num_encoder_tokens=9)
+
+    assert (other.is_encoded, first.is_encoded, second.is_encoded) == (False, True, True)
+    assert second.block_ids[1] == first.block_ids[1]
+    cache.check([first, second])
+
+    cache.release(first)
+    cache.release(second)
+    third = start(cache, [6], num_encoder_tokens=1)              # has the first block's key
+    fourth = Holder([7], num_encoder_tokens=9)
+    assert third.is_encoded and cache.find(fourth).is_encoded
+    cache.release(third)
+    assert cache.reset() and not cache.find(fourth).is_encoded

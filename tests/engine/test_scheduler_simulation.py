@@ -29,7 +29,6 @@ class PagedModel:
     def __init__(self, kinds: tuple[Kind, ...]) -> None:
         self.kinds = kinds
         self.slots: dict[tuple[int, int, int], str] = {}       # (group, block, offset) -> what was computed there
-        self.encoded: set[tuple[Sequence, int]] = set()        # whose encoder ran, after how many preemptions
 
     def run(self, item: Scheduled) -> list[int]:
         """The tokens that the item's rows give, up to the first that is not the draft after it."""
@@ -37,7 +36,6 @@ class PagedModel:
         assumed = [*seq.token_ids, *item.drafts]
         for group, kind in enumerate(self.kinds):
             self.store(item, assumed, group, kind)
-        self.encoded.add((seq, seq.num_preemptions))
         token_ids: list[int] = []
         for row in range(end - item.num_rows, end):
             if token_ids and token_ids[-1] != assumed[row]:
@@ -52,7 +50,7 @@ class PagedModel:
         if kind == "state":
             self.store_state(item, assumed, group)
         elif kind == "encoder":
-            if (seq, seq.num_preemptions) not in self.encoded:
+            if not seq.is_encoded:
                 for position in range(seq.num_encoder_tokens):
                     self.slots[self.slot(seq, group, position)] = encoded(seq, position)
         else:
@@ -84,7 +82,7 @@ def visible(window: int | None, position: int) -> range:
 
 
 def encoded(seq: Sequence, position: int) -> str:
-    return f"{seq.request_id}: {position} of {seq.num_encoder_tokens}"
+    return f"{seq.request.cache_salt} {seq.request.encoder_token_ids}: {position}"
 
 
 def state(seq: Sequence, token_ids: list[int], position: int) -> str:

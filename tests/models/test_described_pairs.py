@@ -80,7 +80,8 @@ def test_after_a_preemption_the_encoder_runs_again_and_else_once(t5):
     with engine(directory) as llm:
         (plan,) = llm.collective_rpc("memory_plan")
 
-    with engine(directory, kv_cache_memory_bytes=14 * plan["kv_cache_bytes"] // sum(plan["num_blocks"])) as llm:
+    few = 14 * plan["kv_cache_bytes"] // sum(plan["num_blocks"])
+    with engine(directory, kv_cache_memory_bytes=few, enable_prefix_caching=False) as llm:
         calls = []
         llm.apply_model(lambda module: module.encoder.register_forward_hook(
             lambda _, args, __: calls.append(len(args[0].query_lens))))
@@ -106,7 +107,9 @@ def test_a_cached_prefix_of_the_decoder_is_that_of_the_same_encoder_input(t5):
 
 def test_several_answers_and_beams_share_one_input(t5):
     directory, model = t5
-    with engine(directory) as llm:
+    with engine(directory, max_num_seqs=1) as llm:
+        calls = []
+        llm.apply_model(lambda module: module.encoder.register_forward_hook(lambda *_: calls.append(1)))
         (output,) = run(llm, PROMPTS[1:2], n=3, temperature=1.0, top_k=1)
         (found,) = llm.beam_search([{"prompt_token_ids": PROMPTS[1]}], BeamSearchParams(
             beam_width=1, max_tokens=6, ignore_eos=True))
@@ -114,6 +117,7 @@ def test_several_answers_and_beams_share_one_input(t5):
     assert [list(each.token_ids) for each in output.outputs] == 3 * [
         generated(model, PROMPTS[1], COUNT, eos_token_id=None)]
     assert found.sequences[0].tokens == [3, *generated(model, PROMPTS[1], 6, eos_token_id=None)]
+    assert calls == [1]
 
 
 def test_drafts_change_no_token(t5):

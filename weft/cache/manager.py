@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 from weft.cache.block_pool import BlockPool
-from weft.cache.groups import FREED, UNLIMITED, CacheGroup
+from weft.cache.groups import FREED, UNLIMITED, CacheGroup, EncoderGroup
 from weft.cache.prefix import extend_block_keys
 from weft.errors import ConfigError
 
@@ -20,7 +20,8 @@ class CachedSequence(Protocol):
     """The fields of a sequence that the manager reads.
 
     block_ids: one block table for each group. room: the first `room` tokens have blocks in all tables.
-    num_encoder_tokens: tokens of the encoder's input; 0 if the model has no encoder.
+    num_encoder_tokens: tokens of the encoder's input; 0 if the model has no encoder. is_encoded: nothing of that input
+    is missing in the encoder group. encoder_keys: content keys of its blocks.
     """
 
     token_ids: list[int]
@@ -29,6 +30,9 @@ class CachedSequence(Protocol):
     room: int
     block_keys: list[bytes]
     num_encoder_tokens: int
+    is_encoded: bool
+
+    def encoder_keys(self, block_size: int) -> list[bytes]: ...
 
     @property
     def reads_prefix_cache(self) -> bool: ...
@@ -40,10 +44,12 @@ class CacheHit(NamedTuple):
     """A cached prefix: `num_tokens` tokens, whole blocks in every group. Valid until the next `allocate`.
 
     tables: one for each group: the table of a sequence that starts with these `num_tokens` tokens computed.
+    is_encoded: keys and values of the encoder's input are cached, too.
     """
 
     num_tokens: int
     tables: tuple[list[int], ...]
+    is_encoded: bool = False
 
 
 class CacheManager:
@@ -97,20 +103,25 @@ class CacheManager:
 
         The hit never includes the last known token: the model has to compute that token for its logits.
         """
-        num_tokens = 0
-        if self.enable_prefix_caching and seq.reads_prefix_cache:
+        num_tokens, reads = 0, self.enable_prefix_caching and seq.reads_prefix_cache
+        if reads:
             num_keys = (len(seq.token_ids) - 1) // self.key_size
             extend_block_keys(seq.block_keys, seq.token_ids, self.key_size, num_keys, seq.key_extras)
             num_tokens = self._longest_hit(seq.block_keys, num_keys * self.key_size)
-        return CacheHit(num_tokens, tuple(
-            group.found(pool, self._keys_of(group, seq.block_keys), num_tokens // group.block_size)
-            for group, pool in zip(self.groups, self.pools, strict=True)))
+        tables, is_encoded = [], False
+        for group, pool in zip(self.groups, self.pools, strict=True):
+            is_encoders = isinstance(group, EncoderGroup)
+            keys = self._keys_of(group, seq.block_keys) if not is_encoders else (
+                seq.encoder_keys(group.block_size) if reads else [])
+            tables.append(group.found(pool, keys, num_tokens // group.block_size))
+            is_encoded = is_encoded or (is_encoders and bool(tables[-1]))
+        return CacheHit(num_tokens, tuple(tables), is_encoded)
 
     def adopt(self, seq: CachedSequence, hit: CacheHit) -> None:
         """Starts a sequence's tables with the blocks of `hit`, which `find` has just returned."""
         for pool, table in zip(self.pools, hit.tables, strict=True):
             pool.acquire(block_id for block_id in table if block_id != FREED)
-        seq.block_ids = list(hit.tables)
+        seq.block_ids, seq.is_encoded = list(hit.tables), hit.is_encoded or not seq.num_encoder_tokens
 
     def allocate(self, seq: CachedSequence, num_tokens: int) -> bool:
         """Gives every table the blocks that the first `num_tokens` tokens need, and sets `room`.
@@ -132,15 +143,29 @@ class CacheManager:
         return True
 
     def publish(self, seq: CachedSequence, start: int) -> list[bytes]:
-        """Publishes the blocks that became full since `start` tokens were computed; returns their content keys."""
+        """Publishes the blocks that became full since `start` tokens were computed; returns their content keys.
+
+        After a sequence's first step also those of the encoder's input: `is_encoded` is True from then on.
+        """
+        if not seq.is_encoded:
+            self._publish_encoded(seq)
         first, end = start // self.key_size, seq.num_computed_tokens // self.key_size
         if not self.enable_prefix_caching or first == end:
             return []
         extend_block_keys(seq.block_keys, seq.token_ids, self.key_size, end, seq.key_extras)
         for (_, (group, pool)), table in zip(self._parts, seq.block_ids, strict=True):
+            if isinstance(group, EncoderGroup):
+                continue
             keys = self._keys_of(group, seq.block_keys)
             group.publish(pool, table, keys, start // group.block_size, seq.num_computed_tokens)
         return seq.block_keys[first:end]
+
+    def _publish_encoded(self, seq: CachedSequence) -> None:
+        """Publishes the blocks of the encoder's input, which the sequence's first step has filled."""
+        seq.is_encoded = True
+        for group, pool, table in zip(self.groups, self.pools, seq.block_ids, strict=True):
+            if self.enable_prefix_caching and isinstance(group, EncoderGroup):
+                group.publish(pool, table, seq.encoder_keys(group.block_size), 0, 0)
 
     def advance(self, seq: CachedSequence) -> None:
         """Releases the blocks that no later token reads. Called after `publish`, with `num_computed_tokens` updated."""

@@ -189,7 +189,7 @@ class Scheduler:
                 num_new_tokens = num_kept
             seq.num_computed_tokens = end = start + num_new_tokens
             self.media.computed(seq)
-            if end // key_size != start // key_size:
+            if end // key_size != start // key_size or not seq.is_encoded:
                 self._wait(self._in_flight.published(self._cache.publish(seq, start)))
             if is_shifting:
                 self._cache.advance(seq)
@@ -323,7 +323,7 @@ class Scheduler:
             if not num_tokens or not self._cache.can_hold(
                     hit, seq.next_len, self._max_chunk, seq.num_encoder_tokens, reserved):
                 return
-            if not step.starts(seq.num_encoder_tokens):
+            if not step.starts(0 if hit.is_encoded else seq.num_encoder_tokens):
                 return
             self._start(self._waiting.pop(), hit, num_tokens)
             self._give(seq, num_tokens, step)

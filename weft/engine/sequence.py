@@ -42,6 +42,7 @@ class Sequence:
         block_ids: one block table for each cache group (`cache/groups`); entry -1: no block.
         room: the first `room` tokens have blocks in all tables.
         num_encoder_tokens: tokens of the encoder's input; 0 if the model has no encoder.
+        is_encoded: what is made of the encoder's input is in the cache, or there is no such input.
         block_keys: content keys of the first full blocks, as many as were needed so far (`cache/prefix.py`).
         is_pooling: the sequence ends when its prompt is computed; no token is sampled.
         draft_token_ids: speculated tokens after `token_ids`, for the next step to verify.
@@ -67,6 +68,7 @@ class Sequence:
     room: int = field(default=0, init=False)
     block_keys: list[bytes] = field(default_factory=list, init=False)
     num_encoder_tokens: int = field(default=0, init=False)
+    is_encoded: bool = field(init=False)
     is_pooling: bool = field(init=False)
     draft_token_ids: list[int] = field(default_factory=list, init=False)
     max_len: int = field(init=False)
@@ -87,6 +89,7 @@ class Sequence:
         self.token_ids = [*request.prompt_token_ids, *request.output_token_ids]
         self.num_prompt_tokens = len(request.prompt_token_ids)
         self.num_encoder_tokens = len(request.encoder_token_ids)
+        self.is_encoded = not request.encoder_token_ids
         self.is_pooling = isinstance(request.params, PoolingParams)
         if self.is_pooling:
             self.max_len = self.min_len = self.num_prompt_tokens
@@ -145,6 +148,16 @@ class Sequence:
         """The most tokens whose keys and values the cache ever holds: the last sampled token is never computed."""
         return self.max_len if self.is_pooling else self.max_len - 1
 
+    def encoder_keys(self, block_size: int) -> list[bytes]:
+        """Content keys of the blocks with keys and values of the encoder's tokens. Each token sees the whole input."""
+        whole = sha256(array("q", self.request.encoder_token_ids).tobytes() + self._salt).digest()
+        return [whole + number.to_bytes(4, "big") for number in range(-(-self.num_encoder_tokens // block_size))]
+
+    @property
+    def _salt(self) -> bytes:
+        salt = self.request.cache_salt
+        return b"" if salt is None else b"salt:" + salt.encode("utf-8", "surrogatepass")
+
     def key_extras(self, start: int, end: int) -> bytes:
         """Bytes that stand for all inputs of tokens `start` to `end` - 1 other than token ids, for the content keys.
 
@@ -153,8 +166,8 @@ class Sequence:
         prompt_embeds rows) comes last and has a fixed length, so that no salt can be mistaken for one.
         """
         request, extras = self.request, b""
-        if start == 0 and request.cache_salt is not None:
-            extras = b"salt:" + request.cache_salt.encode("utf-8", "surrogatepass")
+        if start == 0:
+            extras = self._salt
         if start == 0 and request.encoder_token_ids:
             extras += b"encoder:" + sha256(array("q", request.encoder_token_ids).tobytes()).digest()
         if any(request.token_type_ids[start:end]):

@@ -36,14 +36,14 @@ def step_inputs(step_plan: StepPlan, memory: MemoryPlan, media: StepMedia = NO_M
     for item in items[num_decodes:]:
         token_ids += item.seq.token_ids[item.start : item.start + item.num_new_tokens]
         token_ids += item.drafts
-    ends, embeds, encoder_ids = accumulate(query_lens), _embeds(items), _encoder_ids(step_plan)
+    ends, embeds, encoder_ids = accumulate(query_lens), _embeds(items), _encoder_ids(items)
 
     def plan(number: int, group: CacheGroup) -> CachePlan:
         match group:
             case StateGroup():
                 return _states(number, items, query_lens)
             case EncoderGroup():
-                return _cross(number, step_plan, query_lens, num_decodes, memory.block_size)
+                return _cross(number, items, query_lens, num_decodes, memory.block_size)
             case _:
                 return _attention(number, items, query_lens, seq_lens, num_decodes, places, memory, media.spans)
 
@@ -87,10 +87,10 @@ def _token_types(items: Seq[Scheduled]) -> torch.Tensor | None:
     return torch.tensor(types)
 
 
-def _encoder_ids(plan: StepPlan) -> dict[int, torch.Tensor]:
-    """The encoder's tokens of the sequences that start in this step, by their place in it."""
-    return {place: torch.tensor(item.seq.request.encoder_token_ids) for place, item in enumerate(plan.scheduled)
-            if item.seq.num_encoder_tokens and item.seq in plan.started}
+def _encoder_ids(items: Seq[Scheduled]) -> dict[int, torch.Tensor]:
+    """The encoder's tokens of the sequences whose input this step has to encode, by their place in it."""
+    return {place: torch.tensor(item.seq.request.encoder_token_ids) for place, item in enumerate(items)
+            if not item.seq.is_encoded}
 
 
 def trial_step(memory: MemoryPlan) -> Step:
@@ -147,18 +147,17 @@ def _attention(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...], s
                           ranges=ranges)
 
 
-def _cross(group: int, plan: StepPlan, query_lens: tuple[int, ...], num_decodes: int,
+def _cross(group: int, items: Seq[Scheduled], query_lens: tuple[int, ...], num_decodes: int,
            block_size: int) -> AttentionPlan:
     """The attention plan of an encoder group: a query sees all of its sequence's encoder tokens.
 
-    The keys and values of sequences that start in this step are written, in their order.
+    The keys and values of inputs that are encoded in this step are written, in their order.
     """
-    items = plan.scheduled
     lens = tuple(item.seq.num_encoder_tokens for item in items)
     table = _table(group, items, lens, block_size)
     slots = [np.empty(0, dtype=np.int64)]
     for row, item, length in zip(table, items, lens, strict=True):
-        if item.seq in plan.started:
+        if not item.seq.is_encoded:
             places = np.arange(length)
             slots.append(row[places // block_size].astype(np.int64) * block_size + places % block_size)
     return attention_plan(query_lens=query_lens, seq_lens=lens, num_decodes=num_decodes, slots=np.concatenate(slots),

@@ -52,9 +52,9 @@ class Step:
     token_types: [T] int64, for models with a table of token types (BERT's segments); None: all are of type 0.
     request_ids: S, the request of each sequence, for models that keep caches of their own; () where there is none.
     encoder_ids: {place of a sequence in this step: [n] int64, the tokens of its encoder's input}, for each sequence
-        that starts (or starts again) in this step, if the model has an encoder. Later steps of the sequence bring no
-        encoder tokens: the model, or the cache of its cross attention, keeps what was made of them until the sequence
-        ends or is preempted (`EngineModel.end_sequences`).
+        that starts (or starts again) in this step and whose input is not in the cache. Later steps of the sequence
+        bring no encoder tokens: the model, or the cache of its cross attention, keeps what was made of them until the
+        sequence ends or is preempted (`EngineModel.end_sequences`).
     taps: {block number: [T, E] in the model's dtype}, filled with the hidden states that enter that block. The key
         num_blocks stands for the output of the last block, before the final norm. Described models fill the taps,
         whether a step is recorded or not.

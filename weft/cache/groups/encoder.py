@@ -13,8 +13,9 @@ from weft.cache.groups.group import FREED, UNLIMITED
 class EncoderGroup:
     """Layers that attend to an encoder's output. A table has a block for each `block_size` tokens of the encoder.
 
-    A sequence gets all these blocks when it starts. After a preemption it gets them again and the encoder runs again.
-    A prefix hit of the decoder does not depend on these blocks, so this group shortens no hit.
+    A sequence gets all these blocks when it starts. Their content keys are the encoder's: sequences with the same input
+    share them, and an input of which a block is missing is encoded again. A prefix hit of the decoder does not depend
+    on these blocks, so this group shortens no hit.
     bytes_per_token: bytes of keys and values of all these layers together.
     """
 
@@ -49,10 +50,13 @@ class EncoderGroup:
         return num
 
     def found(self, pool: BlockPool, keys: Sequence[bytes], num: int) -> list[int]:
-        return []
+        """All blocks of the encoder's input, whose keys are given; none where one is missing."""
+        return pool.find_all(keys) if all(key in pool for key in keys) else []
 
     def publish(self, pool: BlockPool, table: list[int], keys: Sequence[bytes], first: int, num_computed: int) -> None:
-        """Does nothing: encoder blocks are never shared."""
+        """Publishes all blocks: one step fills them."""
+        for block_id, key in zip(table, keys, strict=True):
+            pool.publish(block_id, key)
 
     def advance(self, pool: BlockPool, table: list[int], num_computed: int) -> bool:
         """Does nothing: every step reads all encoder blocks."""
