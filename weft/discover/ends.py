@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,14 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weft.architectures.spec import EmbeddingSpec, HeadSpec, HeadTransform, LearnedPositions, NormSpec
+from weft.architectures.reader import ConfigReader
+from weft.architectures.spec import EmbeddingSpec, HeadSpec, HeadTransform, LearnedPositions, NormSpec, Sinusoids
 from weft.discover.ffn import ACTS
 from weft.discover.found import Taken
 from weft.discover.no_part import NoPartError
 from weft.discover.norms import find_norm, is_norm
 from weft.discover.traced import CLOSE, NUM_TOKENS, Leaf, Product, Traced, same
+from weft.layers.sinusoids import sinusoids
 from weft.ops.activation import activation
 from weft.testing.diagnosis import difference, head_kind, ratio
+
+_OFFSETS = (0, 1, 2, 3)          # rows of a table before position 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +56,8 @@ def _tables(t: Traced) -> list[tuple[str, nn.Embedding]]:
 def _embedding(t: Traced, norms: list[Leaf]) -> tuple[EmbeddingSpec, tuple[Taken, ...]]:
     """The embedding: tokens * scale + positions + token types, then a norm."""
     wanted, ids = t.given(t.layers[0]), torch.tensor(t.ids)
+    last = _projection(t, wanted)
+    wanted = wanted if last is None else last.given
     norm = next((x for x in norms if same(x.result, wanted) and not same(x.given, wanted)), None)
     total = wanted if norm is None else norm.given
     tokens_name = next((name for name, module in _tables(t) if module is t.model.get_input_embeddings()), None)
@@ -64,7 +71,7 @@ def _embedding(t: Traced, norms: list[Leaf]) -> tuple[EmbeddingSpec, tuple[Taken
         raise NoPartError(tokens_name, "an embedding of another width than the layers")
     others = [(name, module) for name, module in _tables(t) if name != tokens_name and name in t.trace.outputs
               and module.embedding_dim == tokens.shape[1]]
-    explained = _explained(total, tokens, others)
+    explained = _explained(total, tokens, others, t.reader)
     if explained is None:
         raise NoPartError(tokens_name, "the layers' input", nearest="tokens with positions",
                           difference=difference(tokens, total))
@@ -72,9 +79,11 @@ def _embedding(t: Traced, norms: list[Leaf]) -> tuple[EmbeddingSpec, tuple[Taken
     if scale != 1.0:
         values["scale"] = scale
     if positions is not None:
-        name, module, offset = positions
-        values["positions"] = LearnedPositions(num_positions=module.num_embeddings - offset, offset=offset)
-        taken.append(Taken(name, ("embedding.positions",)))
+        values["positions"] = positions.part
+        taken += [Taken(positions.name, ("embedding.positions",))] if positions.name else []
+    if last is not None:
+        values |= {"embedding_dim": table.shape[1], "projects_last": True}
+        taken.append(Taken(last.name, ("embedding.project",)))
     if types is not None:
         values["token_types"] = types[1].num_embeddings
         taken.append(Taken(types[0], ("embedding.token_types",)))
@@ -85,22 +94,47 @@ def _embedding(t: Traced, norms: list[Leaf]) -> tuple[EmbeddingSpec, tuple[Taken
     return EmbeddingSpec(**values), tuple(taken)
 
 
-def _explained(total: Tensor, tokens: Tensor, others: list[tuple[str, nn.Embedding]]) -> Any:
-    """(scale, (table, module, offset) of positions, (table, module) of token types); None: no sum fits."""
-    offsets = (0, 1, 2, 3)
+def _projection(t: Traced, wanted: Tensor) -> Product | None:
+    """The product that comes last, with a bias, and leads to another width (Electra)."""
+    inside = tuple(f"{name}." for name in t.layers)
+    return next((x for x in t.leaves("") if isinstance(x, Product) and not x.name.startswith(inside)
+                 and x.bias is not None and not x.transposed and same(x.result, wanted)), None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Positions:
+    """Vectors that may be added to tokens. name: of the table; "": they are computed. rows: [T, E]."""
+
+    part: LearnedPositions | Sinusoids
+    name: str
+    rows: Tensor
+
+
+def _positions(others: list[tuple[str, nn.Embedding]], width: int, c: ConfigReader) -> Iterator[_Positions]:
+    """Trained positions first, then computed ones."""
+    for name, module in others:
+        for offset in _OFFSETS if module.num_embeddings > NUM_TOKENS + _OFFSETS[-1] else ():
+            part = LearnedPositions(num_positions=module.num_embeddings - offset, offset=offset)
+            yield _Positions(part, name, module.weight.detach()[offset:offset + NUM_TOKENS])
+    longest = c.value("max_position_embeddings")
+    for reaches_last in (True, False) if isinstance(longest, int) else ():
+        for offset in _OFFSETS:
+            part = Sinusoids(num_positions=longest, offset=offset, reaches_last=reaches_last)
+            yield _Positions(part, "", sinusoids(part, width)[offset:offset + NUM_TOKENS])
+
+
+def _explained(total: Tensor, tokens: Tensor, others: list[tuple[str, nn.Embedding]], c: ConfigReader) -> Any:
+    """(scale, positions, (table, module) of token types); None: no sum fits."""
     for types in (None, *[x for x in others if x[1].num_embeddings <= 16]):
         added = tokens.new_zeros(1) if types is None else types[1].weight.detach()[0]
-        for table in (None, *[x for x in others if x[1].num_embeddings > NUM_TOKENS]):
-            for offset in (0,) if table is None else offsets:
-                rest = total - added
-                if table is not None:
-                    rest = rest - table[1].weight.detach()[offset:offset + NUM_TOKENS]
-                factor = 1.0 if difference(tokens, rest) <= CLOSE else ratio(tokens, rest)
-                if factor is None:
-                    continue
-                scale = 1.0 if factor == 1.0 else 1.0 / factor
-                if difference(tokens * scale, rest) <= CLOSE:
-                    return (float(f"{scale:.6g}"), None if table is None else (*table, offset), types)
+        for positions in (None, *_positions(others, tokens.shape[1], c)):
+            rest = total - added if positions is None else total - added - positions.rows
+            factor = 1.0 if difference(tokens, rest) <= CLOSE else ratio(tokens, rest)
+            if not factor:
+                continue
+            scale = 1.0 if factor == 1.0 else 1.0 / factor
+            if difference(tokens * scale, rest) <= CLOSE:
+                return float(f"{scale:.6g}"), positions, types
     return None
 
 
@@ -118,8 +152,9 @@ def _final_norm(t: Traced, norms: list[Leaf]) -> tuple[NormSpec | None, Tensor, 
 
 def _transform(t: Traced, states: Tensor, given: Tensor) -> tuple[HeadTransform | None, Tensor, tuple[Taken, ...]]:
     """(what is between the final states and the head's product, its result, its weights)."""
-    if same(given, states):
-        return None, given, ()
+    is_scaled = given.shape == states.shape and ratio(given, states) is not None
+    if same(given, states) or is_scaled:                      # a factor before the product is one after it
+        return None, states, ()
     inside = tuple(f"{name}." for name in t.layers)
     leaves = [x for x in t.leaves("") if not x.name.startswith(inside)]
     norm = next((x for x in leaves if is_norm(x) and same(x.result, given)), None)

@@ -169,7 +169,7 @@ class Expressions:
         ints = [self._number(key) for key in self._keys(int) if key not in SIZES]
         yield from (f"{x} > {n}" for x in ints for n in (0, 1))
         counts = [self._number(key) for key in self._keys(int)]
-        yield from (f"{x} != {y}" for x, y in combinations((*counts, *SIZE_CALLS[:3]), 2))
+        yield from (f"{x} != {y}" for x, y in combinations((*counts, *SIZE_CALLS[:4]), 2))
         yield from (f"{x} {word} {y}" for word in ("and", "or", "and not", "or not") for x, y in permutations(plain, 2))
 
     def _layer_conditions(self) -> Iterator[str]:

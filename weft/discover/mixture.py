@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weft.architectures.names import Stacked
+from weft.architectures.names import Plain, Stacked, VectorAsRow
 from weft.architectures.reader import ConfigReader
 from weft.architectures.spec import ClampedGLU, MLPSpec, MoESpec
 from weft.discover.ffn import ACTS, find_mlp
@@ -112,7 +112,7 @@ def _tensors(name: str, module: nn.Module, width: int) -> Tensors:
         if [each[1].shape[1] for each in flat] != [up[1].shape[1], width]:
             raise NoPartError(flat[0][0], "biases of experts of another form")
         biases = (flat[0], flat[1])
-    choices = [each for each in known if each[1].shape == (count,) and each[1].is_floating_point()
+    choices = [each for each in known if each[1].shape in ((count,), (1, count)) and each[1].is_floating_point()
                and each[0] != bias_name]
     if len(choices) > 1:
         raise NoPartError(choices[1][0], "a router with more than one number for each expert")
@@ -141,14 +141,17 @@ def _shared(reader: ConfigReader, name: str, leaves: list[Product]) -> tuple[Fou
 
 def _ways(t: Traced, module: nn.Module, tensors: Tensors) -> Iterator[tuple[Any, tuple[Routing, Any, str]]]:
     """(label, (routing, activation, order of gate's and up's rows)) of all rules."""
-    count = len(tensors.router[1])
+    count, jitter = len(tensors.router[1]), t.reader.value("router_jitter_noise")
     for act, first, scores, renormalize, k, groups, choice in product(
             [*ACTS, *_clamped(t)], _ORDERS, ("softmax", "sigmoid"), (True, False), _top_ks(t, module, count),
             _groups(t, count),
             (True, False) if tensors.choice else (False,)):
+        if k == 2 and isinstance(jitter, float) and act in ACTS and not choice and groups[0] == 1:
+            yield (act, first, "sparsemixer"), (Routing(top_k=2, renormalize=False, act=act, scores="sparsemixer",
+                                                        jitter=jitter), act, first)
         best = (1, 2)[: count // groups[0]] if groups[0] > 1 else (1,)
         for group_best in best:
-            bias = tensors.choice[1].float() if tensors.choice and choice else None
+            bias = tensors.choice[1].flatten().float() if tensors.choice and choice else None
             yield (act, first, scores, renormalize, groups[0] > 1, choice, group_best), (Routing(
                 top_k=k, renormalize=renormalize, act=act, scores=scores, num_groups=groups[0],
                 groups_per_token=groups[1], group_best=group_best, choice_bias=bias), act, first)
@@ -201,7 +204,8 @@ def _found(t: Traced, name: str, tensors: Tensors, routing: Routing, act: Any, o
         raise NoPartError(tensors.choice[0], "numbers for each expert that change nothing")
     spec = MoESpec(
         num_experts=len(tensors.router[1]), num_experts_per_token=routing.top_k, expert=expert,
-        renormalize=routing.renormalize, scores=routing.scores, scale=scale, choice_bias=has_choice,
+        renormalize=routing.renormalize, scores=routing.scores, jitter=routing.jitter,
+        scale=scale, choice_bias=has_choice,
         num_groups=routing.num_groups, groups_per_token=routing.groups_per_token, group_best=routing.group_best,
         shared=None if shared is None else shared.part, shared_gate=gate is not None,
         router_bias=tensors.router_bias is not None)
@@ -213,7 +217,8 @@ def _found(t: Traced, name: str, tensors: Tensors, routing: Routing, act: Any, o
         taken += [Taken(tensors.biases[0][0], both, layout), Taken(tensors.biases[1][0], ("experts.{e}.down",), Stacked(
             transposed=tensors.transposed))]
     if tensors.choice is not None:
-        taken.append(Taken(tensors.choice[0], ("choice.bias",)))
+        is_row = tensors.choice[1].dim() == 2
+        taken.append(Taken(tensors.choice[0], ("choice.bias",), VectorAsRow() if is_row else Plain()))
     if shared is not None:
         taken += [Taken(x.source, tuple(f"shared.{target}" for target in x.targets), x.layout) for x in shared.taken]
     if gate is not None:

@@ -15,7 +15,7 @@ import torch
 
 from weft.config.engine_args import EngineArgs
 from weft.discover.search import Search, save
-from weft.discover.tiny import config_of, make_model, resized
+from weft.discover.tiny import SIZES, config_of, make_model, resized
 from weft.testing.check import Settings, compare
 from weft.testing.report import DIFFERS, Report
 
@@ -83,7 +83,8 @@ def try_config(search: Search, text: str, changed: str, values: dict[str, Any],
 def _configs(search: Search) -> list[tuple[str, dict[str, Any]]]:
     """(words, values) of configs: the first one; other sizes; some of the switches at once, twice."""
     draw = random.Random(0)
-    flips = {key: value for key, value in search.accepted.items() if key not in search.refused}
+    flips = {key: value for key, value in search.accepted.items()
+             if key not in search.refused and key not in SIZES}
     half = {key: value for key, value in flips.items() if draw.random() < 0.5}
     rest = {key: value for key, value in flips.items() if key not in half}
     out = [("first config", dict(search.tiny)), ("other sizes", resized(search.tiny, 2))]
@@ -101,7 +102,7 @@ def _trial(changed: str, model: Any, text: str, length: int) -> Trial:
             with _silent():
                 report = compare(args, Settings(num_tokens=length, num_new=8), model)
                 if not report.is_equal:      # padding that was generated counts for no position in some classes
-                    report = compare(args, Settings(num_tokens=length, num_new=0), model)
+                    report = compare(args, Settings(num_tokens=length, num_new=1), model)
             return Trial(changed, report)
         except Exception as error:               # a description that is wrong may fail anywhere
             return Trial(changed, error=f"{type(error).__name__}: {str(error).splitlines()[0]}")
