@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations, permutations
 from types import CodeType
 from typing import Any
@@ -18,7 +18,7 @@ from weft.discover.ropes import rope_calls
 from weft.discover.tiny import LAYERS, SIZES
 from weft.errors import WeftError
 
-_NAMES = {"keys": keys, "rope": rope, "is_sparse_layer": is_sparse_layer, "bool": bool}
+_NAMES = {"keys": keys, "rope": rope, "replace": replace, "is_sparse_layer": is_sparse_layer, "bool": bool}
 _NONE: Any = object()           # the value of an expression that cannot be evaluated
 _RELATIVE = 2e-4                # difference of factors that were measured
 SIZE_CALLS = ("keys.num_heads(c)", "keys.num_kv_heads(c)", "keys.head_dim(c)", "keys.hidden_size(c)",
@@ -187,7 +187,20 @@ class Expressions:
             x = self._number(key)
             yield from (f"layer < {x}", f"(layer + 1) % {x} == 0", f"layer % {x} == 0")
         yield from ("layer % 2 == 0", "layer == 0")
+        yield from self._spans()
+
+    def _spans(self) -> Iterator[str]:
+        """Every so many layers, from one on and up to one."""
+        firsts, lasts, steps = ([self._number(key) for key in self._keys(int) if re.search(words, key)]
+                                for words in ("start|first|begin", "end_|last", "interval|freq|every|step"))
+        for x in firsts:
+            for y in steps:
+                yield from (f"layer >= {x} and {each} % {y} == 0" for each in ("layer", "(layer + 1)"))
+                yield from (f"{x} <= layer <= {z} and {each} % {y} == 0" for z in lasts
+                            for each in ("layer", "(layer + 1)"))
 
     def _ropes(self) -> Iterator[str]:
         for sample in self.samples:
             yield from rope_calls(sample.c)
+        for key in self._keys(list, tuple):
+            yield f'replace(rope(c), theta=c.list("{key}")[layer])'

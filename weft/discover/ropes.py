@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from weft.architectures.reader import ConfigReader
 from weft.architectures.rope import rope
@@ -41,11 +42,13 @@ def _call(values: dict) -> Callable[[ConfigReader], Rope]:
 def ropes(c: ConfigReader, head_dim: int) -> list[Rope]:
     """The rotary positions that fit a head, each once."""
     found = {}
+    thetas = {x for value in c.all_values().values() if isinstance(value, list | tuple) for x in value
+              if isinstance(x, float) and x > 1}
     for call in rope_calls(c).values():
         try:
             part = call(c)
         except WeftError:
             continue
         if part.rotary_dim <= head_dim:
-            found[part] = None
+            found |= dict.fromkeys((part, *(replace(part, theta=theta) for theta in thetas)))
     return list(found)

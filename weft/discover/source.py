@@ -21,6 +21,7 @@ from weft.discover.synthesis import expression
 from weft.discover.tiny import LAYERS, SIZES, class_defaults
 
 _SIZES = SIZES.keys() | LAYERS
+_NAMES = {"GroupedQKV", "HeadRows", "Plain", "Rule", "Stacked", "VectorAsRow", "names"}
 
 
 class Description:
@@ -247,12 +248,13 @@ def _may_be_variable(node: Node) -> bool:
 
 def _imports(body: str) -> list[str]:
     words = set(re.findall(r"[A-Za-z_]\w*", body))
-    places = [("weft.architectures.names", {"GroupedQKV", "HeadRows", "Plain", "Rule", "Stacked", "names"}),
+    places = [("weft.architectures.names", _NAMES),
               ("weft.architectures.parts", set(helpers.__all__)),
               ("weft.architectures.reader", {"ConfigReader"}),
               ("weft.architectures.registry", {"architecture"}),
               ("weft.architectures.spec", set(part_classes.__all__))]
-    lines = ["from weft.architectures import keys"] if "keys" in words else []
+    lines = ["from dataclasses import replace", ""] if "replace(" in body else []
+    lines += ["from weft.architectures import keys"] if "keys" in words else []
     for module, known in places:
         found = sorted(words & known, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
         found = [name for name in found if name != "names" or "names(" in body.replace("llama_names(", "")]

@@ -29,7 +29,7 @@ SIZES: dict[str, tuple[int, int, int]] = {
                      "moe_shared_expert_intermediate_size"), (80, 72, 104)),
     **dict.fromkeys(("sliding_window", "window_size", "attention_window_size", "sliding_window_size"), (12, 9, 16)),
     "kv_lora_rank": (32, 40, 28), "q_lora_rank": (24, 28, 20), "qk_rope_head_dim": (16, 8, 12),
-    "qk_nope_head_dim": (16, 24, 20), "v_head_dim": (24, 20, 16), "rotary_dim": (8, 12, 16),
+    "qk_nope_head_dim": (16, 28, 36), "v_head_dim": (24, 20, 16), "rotary_dim": (8, 12, 16),
 }
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers", "encoder_layers")
 _NUM_LAYERS, _MOST_LAYERS = 3, 6

@@ -92,6 +92,8 @@ def _others(key: str, value: Any, values: Mapping[str, Any]) -> Iterator[Any]:
             yield SIZES[key][0]
         elif "cap" in key:
             yield 7.0
+    elif isinstance(value, list) and value and all(type(each) is float for each in value):
+        yield [each * (2 + number % 2) for number, each in enumerate(value)]
     elif isinstance(value, list) and len(set(map(str, value))) > 1 and type(value[0]) in (str, int, bool):
         yield value[::-1]
     elif key == "rope_parameters" and isinstance(value, dict) and "rope_theta" in value:
