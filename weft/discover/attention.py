@@ -172,7 +172,7 @@ def _fused(ins: list[Product], count: int, kv_count: int, size: int) -> Iterator
     layouts: list[tuple[Layout, tuple[str, ...]]] = [(Plain(), ("q", "k", "v")), (Plain(), ("k", "v", "q"))]
     layouts.append((GroupedQKV(num_groups=kv_count, queries_per_group=count // kv_count, head_dim=size),
                     ("q", "k", "v")))
-    for layout, targets in layouts:
+    for layout, targets in layouts if kv_count > 1 else layouts[::-1]:        # one group: as plain as the plain one
         sizes = [rows["qkv".index(target)] for target in targets]
         parts = dict(zip(targets, take_apart(layout, qkv.result.T, sizes), strict=True))
         stored = Plain(transposed=True) if qkv.transposed and isinstance(layout, Plain) else layout

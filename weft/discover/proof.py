@@ -63,8 +63,9 @@ def failing_switches(search: Search, text: str, trials: list[Trial]) -> list[str
     words = [trial.changed for trial in trials if not trial.holds]
     keys = [key for key in search.accepted if key not in search.refused
             and any(key in changed.removesuffix(" changed").split(", ") for changed in words)]
-    return [key for key in keys if not all(trial.holds for trial in try_config(
-        search, text, key, {**search.tiny, key: search.accepted[key]}, LENGTHS[:1]))]
+    bases = (search.tiny, resized(search.tiny, 2))
+    return [key for key in keys if not all(trial.holds for base in bases for trial in try_config(
+        search, text, key, {**base, key: search.accepted[key]}, LENGTHS[:1]))]
 
 
 def try_config(search: Search, text: str, changed: str, values: dict[str, Any],

@@ -11,7 +11,8 @@ from weft.architectures.reader import HARMLESS
 from weft.discover.tiny import KV_HEADS, LAYERS, SIZES, resized
 
 _OTHER_ACT = {"silu": "gelu", "swish": "gelu"}
-_NEVER = HARMLESS | {"vocab_size", "model_type", "architectures", "torch_dtype", "is_encoder_decoder"} - {"is_decoder"}
+_NEVER = HARMLESS | {"vocab_size", "qk_head_dim", "model_type", "architectures", "torch_dtype",
+                     "is_encoder_decoder"} - {"is_decoder"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
