@@ -149,6 +149,7 @@ def test_the_memory_plan_counts_what_is_held(tiny: TinyModel, isa: str):
     ("lfm2", "gated convolution of 64 channels over 3 tokens"),
     ("qwen3.5", "gated delta rule of 4 heads of 12 x 20, 2 key heads, convolution of 4"),
     ("kimi-linear", "gated delta rule with decays of each dimension of 4 heads of 12 x 12, convolution of 4"),
+    ("minimax", "lightning attention of 4 heads of 24"),
     ("falcon-h1", "4 heads, 2 kv heads of 16 beside state space of 8 heads of 16 x 12 in 2 groups, convolution of 4"),
     ("mamba", "state space of 128 channels x 12, convolution of 4"),
     ("falcon-mamba", "state space of 128 channels x 12, convolution of 4, norms of steps"),

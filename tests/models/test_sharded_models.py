@@ -11,7 +11,7 @@ from isa_levels import native_levels
 from safetensors.torch import save_file
 from torch import Tensor
 
-from weft.architectures.names import ChannelKernels, NameMap
+from weft.architectures.names import ChannelKernels, NameMap, Stacked
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import families, names_of
 from weft.architectures.sample import SAMPLE
@@ -19,6 +19,7 @@ from weft.architectures.spec import ModelSpec
 from weft.checkpoint.loader import load_weights
 from weft.checkpoint.reader import open_checkpoint
 from weft.checkpoint.routing import Router, take_apart
+from weft.checkpoint.routing import put_together as join
 from weft.errors import NotBuiltError
 from weft.layers.context import LayerContext
 from weft.layers.finishing import LayerFinisher
@@ -30,7 +31,7 @@ from weft.ops.step import Step
 
 TINY = SAMPLE | {"num_hidden_layers": 2, "n_layer": 2, "vocab_size": 75, "max_position_embeddings": 64,
                  "n_positions": 64, "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4, "n_group": 2,
-                 "topk_group": 1}
+                 "topk_group": 1, "mamba_n_heads": 8, "mamba_n_groups": 4, "hybrid_override_pattern": "M-"}
 DESCRIPTIONS = [name for name, entry in families().items() if name == names_of(entry)[0]]
 
 
@@ -62,6 +63,9 @@ def stored(weights: dict[str, Tensor], names: NameMap) -> dict[str, Tensor]:
         source, route = next((source, router.route(source)) for source in router.sources_of(name)
                              if left.keys() >= set(router.route(source).homes))
         parts = [left.pop(home) for home in route.homes]
+        if isinstance(route.layout, Stacked):
+            state[source] = join(route.layout, parts).contiguous()
+            continue
         fused = torch.cat(parts)
         is_turned = getattr(route.layout, "transposed", False) and fused.dim() == 2
         shape = fused.shape[::-1] if is_turned else fused.shape
@@ -130,7 +134,7 @@ def test_matrices_are_divided_and_only_small_things_are_held_by_every_shard(arch
 
     one_kv_head = getattr(spec.blocks[0].mixer, "num_kv_heads", 0) == 1
     assert twice <= {"router", "shared_gate", "positions", "token_types", "project", "q_a", "kv_a", "relative",
-                     *("kv" if one_kv_head else "")}
+                     "a_a", "z_a", *("kv" if one_kv_head else "")}
 
 
 @pytest.mark.parametrize("cpu_isa", ["reference", *native_levels()[:1]])

@@ -37,6 +37,8 @@ KIMI = {"layer_types": ["linear_attention", "full_attention", "linear_attention"
 GRANITE = MAMBA2 | {"layer_types": ["linear_attention", "full_attention", "linear_attention"], "num_local_experts": 0,
                     "shared_intermediate_size": 48, "attention_multiplier": 0.2, "embedding_multiplier": 3.0,
                     "logits_scaling": 4.0, "residual_multiplier": 0.7, "position_embedding_type": "rope"}
+MINIMAX = {"layer_types": ["linear_attention", "full_attention", "linear_attention"], "num_hidden_layers": 3,
+           "head_dim": 24, "block_size": 16, "num_local_experts": 4, "num_experts_per_tok": 4}
 
 HYBRID_VARIANTS: dict[str, Tiny] = {
     "bamba": Tiny("BambaForCausalLM", BAMBA),
@@ -64,7 +66,8 @@ HYBRID_VARIANTS: dict[str, Tiny] = {
     "lfm2-moe": Tiny("Lfm2MoeForCausalLM", LFM2 | {
         "num_dense_layers": 1, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
         "routed_scaling_factor": 1.5}),
-    "qwen3-next-dense": Tiny("Qwen3NextForCausalLM", QWEN_MOE | {"mlp_only_layers": [0, 1, 2]}),
+    "qwen3-next-dense": Tiny("Qwen3NextForCausalLM", QWEN_MOE | {
+        "num_hidden_layers": 2, "layer_types": ["linear_attention", "full_attention"], "mlp_only_layers": [0, 1]}),
     "qwen3-next": Tiny("Qwen3NextForCausalLM", QWEN_MOE | {
         "attention_bias": True, "norm_topk_prob": False, "mlp_only_layers": [1]}),
     "qwen3.5": Tiny("Qwen3_5ForCausalLM", QWEN_DELTA),
@@ -80,4 +83,9 @@ HYBRID_VARIANTS: dict[str, Tiny] = {
     "granite-hybrid": Tiny("GraniteMoeHybridForCausalLM", GRANITE),
     "granite-hybrid-moe": Tiny("GraniteMoeHybridForCausalLM", GRANITE | {
         "num_local_experts": 4, "num_experts_per_tok": 2, "position_embedding_type": None}),
+    "minimax": Tiny("MiniMaxForCausalLM", MINIMAX | {
+        "num_hidden_layers": 2, "layer_types": ["linear_attention", "full_attention"]}),
+    "minimax-factors": Tiny("MiniMaxForCausalLM", MINIMAX | {
+        "num_experts_per_tok": 2, "linear_attn_alpha_factor": 1.5, "linear_attn_beta_factor": 0.8,
+        "full_attn_alpha_factor": 0.9, "full_attn_beta_factor": 1.2, "mlp_alpha_factor": 1.3, "mlp_beta_factor": 0.7}),
 }

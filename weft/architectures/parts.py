@@ -74,10 +74,10 @@ QWEN_EXPERTS = {
 
 
 def llama_names(changes: Mapping[str, str | tuple[str, ...] | Rule], *, by_row: tuple[str, ...] = (),
-                ignored_prefixes: tuple[str, ...] = ()) -> NameMap:
+                ignored: tuple[str, ...] = (), ignored_prefixes: tuple[str, ...] = ()) -> NameMap:
     """LLAMA_NAMES with some rules added or replaced, which come first."""
     return names(dict(changes) | LLAMA_BLOCK | LLAMA_ENDS | dict(changes), optional_prefix="model.",
-                 ignored=LLAMA_NAMES.ignored, by_row=by_row, ignored_prefixes=ignored_prefixes)
+                 ignored=(*LLAMA_NAMES.ignored, *ignored), by_row=by_row, ignored_prefixes=ignored_prefixes)
 
 
 def rms_norm(c: ConfigReader, *, eps: float = 1e-6, offset: float = 0.0, cast_before_weight: bool = True) -> RMSNorm:

@@ -50,7 +50,7 @@ from weft.architectures.position_spec import (
     SlidingWindow,
     YarnScaling,
 )
-from weft.architectures.state_spec import Mamba2Spec, MambaSpec, ShortConvSpec, StateSpec
+from weft.architectures.state_spec import LightningSpec, Mamba2Spec, MambaSpec, ShortConvSpec, StateSpec
 from weft.errors import DescriptionError
 
 __all__ = [
@@ -76,6 +76,7 @@ __all__ = [
     "HeadTransform",
     "LayerNorm",
     "LearnedPositions",
+    "LightningSpec",
     "LinearScaling",
     "Llama3Scaling",
     "LongRopeScaling",

@@ -1,6 +1,7 @@
 """The mixers that keep a state of fixed size for each sequence instead of keys and values of every token.
 
-`layers/mamba.py` runs state spaces (SSM), `layers/short_conv.py` the short convolution.
+`layers/mamba.py` runs state spaces (SSM), `layers/short_conv.py` the short convolution, `layers/lightning.py` lightning
+attention.
 """
 
 from __future__ import annotations
@@ -156,3 +157,35 @@ class ShortConvSpec(StateSpec):
     def state_shape(self) -> tuple[int]:
         """As StateSpec."""
         return (0,)
+
+
+@part
+class LightningSpec(StateSpec):
+    """Linear attention with a fixed decay for each head: q, k, v = act(q(h), k(h), v(h)); S = exp(-slope) S + k v;
+    o(norm(q S) * sigmoid(z(h))) (MiniMax). Source: arXiv:2501.08313.
+
+    num_heads, head_dim: heads of q, k and v, and the size of one. slopes: of each head. norm_eps: epsilon of the RMS
+    norm of all heads' results together. act: of q, k and v.
+    """
+
+    num_heads: int
+    head_dim: int
+    slopes: tuple[float, ...]
+    norm_eps: float
+    act: Activation = "silu"
+
+    conv_size = 1                                 # there is no convolution
+
+    def describe(self, *, sizes: bool = True) -> str:
+        """`lightning attention of 64 heads of 96`."""
+        return "lightning attention" + (f" of {self.num_heads} heads of {self.head_dim}" if sizes else "")
+
+    @property
+    def conv_channels(self) -> int:
+        """As StateSpec."""
+        return 0
+
+    @property
+    def state_shape(self) -> tuple[int, int, int]:
+        """As StateSpec: (H, D, D)."""
+        return self.num_heads, self.head_dim, self.head_dim

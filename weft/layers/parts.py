@@ -8,6 +8,7 @@ from weft.architectures.spec import (
     AttentionSpec,
     FfnSpec,
     GatedDeltaSpec,
+    LightningSpec,
     Mamba2Spec,
     MambaSpec,
     MixerSpec,
@@ -21,6 +22,7 @@ from weft.architectures.spec import (
 from weft.layers.attention import SelfAttention
 from weft.layers.context import LayerContext
 from weft.layers.gated_delta import GatedDelta
+from weft.layers.lightning import Lightning
 from weft.layers.mamba import Mamba, Mamba2
 from weft.layers.mla import MLA
 from weft.layers.mlp import MLP, MoE
@@ -38,6 +40,7 @@ register_part(MambaSpec, Mamba)
 register_part(Mamba2Spec, Mamba2)
 register_part(ShortConvSpec, ShortConv)
 register_part(GatedDeltaSpec, GatedDelta)
+register_part(LightningSpec, Lightning)
 register_part(PairSpec, Pair)
 register_part(MLPSpec, MLP)
 register_part(MoESpec, MoE)
