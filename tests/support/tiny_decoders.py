@@ -137,5 +137,12 @@ DECODERS: dict[str, Tiny] = {
     "marian-decoder": tiny("Marian", BART),
     "blenderbot-decoder": tiny("Blenderbot", BART),
     "blenderbot-small-decoder": tiny("BlenderbotSmall", BART),
+    "modernbert-decoder": tiny("ModernBertDecoder", local_attention=16, norm_bias=True, attention_bias=True,
+                               classifier_bias=True, num_hidden_layers=3, norm_eps=0.01, layer_types=ALTERNATING),
+    "mimo-v2-flash": tiny("MiMoV2Flash", WINDOWS, FINE, head_dim=16, v_head_dim=12, attention_bias=True,
+                          n_shared_experts=None, num_shared_experts=None, attention_value_scale=0.7,
+                          mlp_layer_types=["dense", "sparse", "sparse"],
+                          rope_parameters={kind: {**values, "partial_rotary_factor": 0.5}
+                                           for kind, values in LAYER_ROPES.items()}),
     "granite-moe-swa": tiny("GraniteMoeSWA", WINDOWS, MOE, GRANITE, shared_intermediate_size=0),
 }

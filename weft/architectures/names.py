@@ -107,6 +107,21 @@ class Stacked(Part):
 
 
 @part
+class PaddedHeads(Part):
+    """Heads that the model has with more values, the last ones zero (MiMo V2, whose heads of v are shorter).
+
+    num_heads: as said. size, padded: values of a head in the checkpoint and in the model. factor: on all values.
+    columns: heads are a matrix's columns (the product out), else its rows.
+    """
+
+    num_heads: int
+    size: int
+    padded: int
+    factor: float = 1.0
+    columns: bool = False
+
+
+@part
 class Shifted(Part):
     """The tensor is stored with `by` added (GGUF's Gemma norms).
 
@@ -163,8 +178,8 @@ class Flattened(Part):
 
 _AS_IT_IS = Plain()
 
-Layout = (Plain | GroupedQKV | HeadRows | HeadMatrices | PairedRows | Stacked | Shifted | Scaled | SingleRow
-          | VectorAsRow | ChannelKernels | NegatedExp | Flattened)
+Layout = (Plain | GroupedQKV | HeadRows | HeadMatrices | PairedRows | PaddedHeads | Stacked | Shifted | Scaled
+          | SingleRow | VectorAsRow | ChannelKernels | NegatedExp | Flattened)
 
 
 @dataclass(frozen=True, slots=True)

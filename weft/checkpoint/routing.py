@@ -21,6 +21,7 @@ from weft.architectures.names import (
     Layout,
     NameMap,
     NegatedExp,
+    PaddedHeads,
     PairedRows,
     Plain,
     Rule,
@@ -125,6 +126,8 @@ def take_apart(layout: Layout, tensor: Tensor, num_rows: Sequence[int]) -> list[
             return [_halves(tensor, num_heads)]
         case Stacked():
             return _entries(layout, tensor, len(num_rows))
+        case PaddedHeads():
+            return [_padded_heads(layout, tensor)]
         case Shifted(by=by):
             return [tensor - by]
         case Scaled():
@@ -162,8 +165,8 @@ def put_together(layout: Layout, parts: Sequence[Tensor]) -> Tensor:
 
 def has_rows(layout: Layout) -> bool:
     """Whether a layout only divides and reorders rows, so that it also works for rows of integer codes."""
-    changes_more = isinstance(layout, Shifted | Scaled | SingleRow | VectorAsRow | ChannelKernels | NegatedExp
-                              | Flattened)
+    changes_more = isinstance(layout, PaddedHeads | Shifted | Scaled | SingleRow | VectorAsRow | ChannelKernels
+                              | NegatedExp | Flattened)
     return not changes_more and not getattr(layout, "transposed", False)
 
 
@@ -246,6 +249,16 @@ def _entries(layout: Stacked, tensor: Tensor, count: int) -> list[Tensor]:
         raise ValueError("each entry must have the rows of two matrices")
     rows = tensor.unflatten(1, (-1, 2)).transpose(1, 2) if layout.interleaved else tensor.unflatten(1, (2, -1))
     return list(rows.flatten(0, 1).unbind(0))
+
+
+def _padded_heads(layout: PaddedHeads, tensor: Tensor) -> Tensor:
+    """The tensor with zeros after each head's values."""
+    dim = tensor.dim() - 1 if layout.columns else 0
+    if tensor.dim() == 0 or tensor.shape[dim] != layout.num_heads * layout.size:
+        raise ValueError(f"it must have {layout.num_heads} heads of {layout.size}")
+    heads = tensor.unflatten(dim, (layout.num_heads, layout.size)).movedim(dim + 1, -1) * layout.factor
+    heads = torch.nn.functional.pad(heads, (0, layout.padded - layout.size))
+    return heads.movedim(-1, dim + 1).flatten(dim, dim + 1).contiguous()
 
 
 def _stack(layout: Stacked, parts: Sequence[Tensor]) -> Tensor:
