@@ -59,6 +59,9 @@ def tag(form: dict) -> Form:
      ["", "a", "<call at>{}</call>"]),
     (tagged_form([ToolSchema("at", POINT)], lambda name: f"<call {name}>", "</call>", trigger="<call"),
      ["", "a", 'a <call at>{"x": 1}</call>'], ["<call to>", "<call at>{}</call>"]),
+    (tagged_form([ToolSchema("at", POINT)], lambda name: f"<call {name}:{{INDEX}}>", "</call>", trigger="<call"),
+     ["a", '<call at:0>{"x": 1}</call> and <call at:12>{"x": 2}</call>'],
+     ['<call at>{"x": 1}</call>', '<call at:a>{"x": 1}</call>', "<call at:0>{}</call>", '<call at:0>{"x": 1}']),
 ], ids=lambda value: value.kind if isinstance(value, Form) else "")
 def test_a_form_takes_the_answers_that_follow_it(form, good, bad):
     assert [text for text in good if not takes(form, text)] == []

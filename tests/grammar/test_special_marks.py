@@ -42,6 +42,16 @@ def test_a_special_token_begins_a_call_whose_arguments_follow_the_schema():
         assert not is_whole(calls(), *wrong)
 
 
+def test_a_call_may_have_a_number_between_its_name_and_a_special_token():
+    form = tagged_form(TOOLS, lambda name: f"[CALL]functions.{name}:{{INDEX}}[ARGS]", "[END]", trigger="[CALL]",
+                       special=SPECIAL)
+
+    first = ("Hm", CALL, "functions.at:0", ARGS, '{"x": 1}', END)
+    assert is_whole(form, *first, CALL, "functions.stop:1", ARGS, "{}", END)
+    for wrong in ([CALL, "functions.at", ARGS], [CALL, "functions.at:0[ARGS]"], [CALL, "functions.at:0", ARGS, "{}"]):
+        assert not is_whole(form, *wrong)
+
+
 def test_marks_around_calls_may_stand_in_the_text():
     form = calls(text_marks=("[END]", "not a token"))
 

@@ -39,7 +39,8 @@ def test_the_example_of_each_format_is_one_call(form):
 def test_a_call_that_strict_forces_is_one_of_the_format(form):
     trigger, begin, end = form.tag
 
-    answer = parse_whole(form.parser(ToolTypes([ADD])), "Hm. " + begin.replace("NAME", "add") + '{"a": 1}' + end)
+    begin = begin.replace("NAME", "add").replace("{INDEX}", "0")
+    answer = parse_whole(form.parser(ToolTypes([ADD])), "Hm. " + begin + '{"a": 1}' + end)
 
     assert begin.startswith(trigger) and (answer.content or "").strip() == "Hm."
     assert [(call.name, json.loads(call.arguments)) for call in answer.tool_calls] == [("add", {"a": 1})]

@@ -35,7 +35,8 @@ def calls_form(tools: Sequence[ToolSchema], *, parallel: bool = True) -> Structu
 def tagged_form(tools: Sequence[ToolSchema], begin: Callable[[str], str], end: str, *, trigger: str = "",
                 separator: str = "\n", parallel: bool = True, special: Mapping[str, int] | None = None,
                 text_marks: Iterable[str] = ()) -> StructuredOutputsParams:
-    """An answer with calls in a model's own notation: begin(name), the arguments as JSON, end.
+    """An answer with calls in a model's own notation: begin(name), the arguments as JSON, end. {INDEX} in
+    begin(name) is any number.
 
     trigger: the text with which every begin(name) begins: the answer is free text in which this text starts a call.
         "": the answer is calls only, with `separator` between them. parallel False: the answer ends after one call.
@@ -48,8 +49,16 @@ def tagged_form(tools: Sequence[ToolSchema], begin: Callable[[str], str], end: s
         pieces = pieces_of(text, special)
         return pieces if any(isinstance(piece, int) for piece in pieces) else text
 
-    tags = [{"type": "tag", "begin": mark(begin(tool.name)), "end": mark(end),
-             "content": {"type": "json_schema", "json_schema": _arguments(tool)}} for tool in tools]
+    def tag(tool: ToolSchema) -> dict[str, Any]:
+        before, index, after = begin(tool.name).rpartition("{INDEX}")
+        content = {"type": "json_schema", "json_schema": _arguments(tool)}
+        inner = {"type": "tag", "begin": mark(after), "content": content, "end": mark(end)}
+        if not index:
+            return inner
+        numbered = {"type": "sequence", "elements": [{"type": "regex", "pattern": "[0-9]+"}, inner]}
+        return {"type": "tag", "begin": mark(before), "content": numbered, "end": ""}
+
+    tags = [tag(tool) for tool in tools]
     kind = ({"type": "triggered_tags", "triggers": [mark(trigger)]} if trigger else
             {"type": "tags_with_separator", "separator": separator, "at_least_one": True})
     if also := [special[text] for text in text_marks if text in special]:

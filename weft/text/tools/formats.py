@@ -132,6 +132,8 @@ FORMATS: tuple[ToolFormat, ...] = (
             body=HeaderBody(r"(?P<id>(?:functions\.)?(?P<name>[^\s:]+)(?::\d+)?)", ("<|tool_call_argument_begin|>",)),
             opens=("<|tool_call_begin|>",), dropped=("<|tool_calls_section_begin|>",),
             closes=("<|tool_call_end|>", "<|tool_calls_section_end|>"), new_id=kimi_id),
+        tag=("<|tool_call_begin|>", "<|tool_call_begin|>functions.NAME:{INDEX}<|tool_call_argument_begin|>",
+             "<|tool_call_end|>"),
         example='<|tool_calls_section_begin|><|tool_call_begin|>functions.add:0<|tool_call_argument_begin|>'
                 '{"a": 1, "b": "x"}<|tool_call_end|><|tool_calls_section_end|>'),
     ToolFormat(

@@ -23,7 +23,8 @@ class ToolFormat:
     form, machine: the marked format, or what makes the parser of another one.
     marks: what the answer has besides the marks of `form`.
     tag: of formats whose calls can be forced into a schema: what begins each call, what stands before a call's
-        arguments (with NAME for the tool's name, in quotes as in JSON), and what stands behind them.
+        arguments (with NAME for the tool's name, in quotes as in JSON, and {INDEX} for a number behind it), and what
+        stands behind them.
     """
 
     names: tuple[str, ...]
