@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -60,6 +61,18 @@ def test_shards_fill_the_same_homes(tmp_path, suffix):
 
     assert_loaded(targets, tensors())
     assert len(report.files) == 3
+
+
+def test_layers_that_predict_further_tokens_are_left_out_with_a_notice(tmp_path, caplog):
+    further = {f"model.layers.{LAYERS}.{name}.weight": torch.ones(2, 2) for name in ("eh_proj", "mlp.w1")}
+    targets = homes()
+
+    with caplog.at_level("INFO", logger="weft"):
+        load(save(tmp_path, tensors() | further), targets,
+             name_map=replace(NAMES, ignored_prefixes=(f"model.layers.{LAYERS}.",)))
+
+    assert_loaded(targets, tensors())
+    assert f"2 tensors under model.layers.{LAYERS}. are not loaded" in caplog.text
 
 
 def test_a_base_models_names_lack_the_prefix(tmp_path):

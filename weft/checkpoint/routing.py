@@ -63,7 +63,12 @@ class Router:
             self._ignored.setdefault(_mark(pattern), []).append(pattern)
 
     def route(self, name: str) -> Route | None:
-        """The route of a tensor to its homes, or None when no rule fits. A rule wins over a name that is ignored."""
+        """The route of a tensor to its homes, or None when no rule fits.
+
+        A rule wins over a name that is ignored, but not over an ignored prefix.
+        """
+        if name.startswith(self._ignored_prefixes):
+            return None
         for full in self._spellings(name):
             for stem, suffix in ((full, ""), split_suffix(full)):      # a source may include the suffix
                 for rule in self._rules.get(_mark(stem), ()):
