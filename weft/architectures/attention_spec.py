@@ -63,8 +63,8 @@ class AttentionSpec(MixerSpec):
     scale: factor on the scores; softcap: scores become softcap * tanh(scores / softcap); clip: q, k and v are clamped
     to [-clip, clip] after the norms and before the rotation (OLMo 1, OLMoE).
     sinks: each head has a trained logit that joins its softmax without a value (gpt-oss). gate: multiplies the heads'
-    results. out_norm: a norm over all heads' results (BitNet). v_norm: a norm of each head of v (Gemma 4).
-    query_scaling: a factor on q by position.
+    results. out_norm: a norm over all heads' results (BitNet). query_scaling: a factor on q by
+    position.
     """
 
     num_heads: int
@@ -81,7 +81,6 @@ class AttentionSpec(MixerSpec):
     sinks: bool = False
     gate: OutputGate | None = None
     out_norm: RMSNorm | LayerNorm | None = None
-    v_norm: RMSNorm | None = None
     query_scaling: QueryScaling | None = None
 
     @property
@@ -115,7 +114,7 @@ class AttentionSpec(MixerSpec):
         if self.qkv_bias or self.out_bias:
             words.append("bias" if self.out_bias and self.qkv_bias else "qkv bias" if self.qkv_bias else "out bias")
         words += [name for name, part in (
-            ("sinks", self.sinks), ("gate", self.gate), ("norm of results", self.out_norm), ("v norm", self.v_norm),
+            ("sinks", self.sinks), ("gate", self.gate), ("norm of results", self.out_norm),
             ("scaled queries", self.query_scaling)) if part]
         return words
 

@@ -6,7 +6,7 @@ Part names are called "homes": the places in the model that checkpoint tensors g
     final_norm  head  head.project  head.transform  head.transform_norm
     relative  relative.norm                                                       (one table for all blocks)
     blocks.{i}.mixer_norm  .mixer_post_norm  .ffn_norm  .ffn_post_norm
-    blocks.{i}.mixer.q  .k  .v  .o  .q_norm  .k_norm  .v_norm  .out_norm  .gate  .sinks
+    blocks.{i}.mixer.q  .k  .v  .o  .q_norm  .k_norm  .out_norm  .gate  .sinks
     blocks.{i}.cross_norm  .cross_post_norm  .cross.q  .cross.k  .cross.v  .cross.o                 (over an encoder)
     blocks.{i}.mixer.relative  .distance_k  .distance_q                           (positions by distance)
     blocks.{i}.mixer.q  .q_a  .q_a_norm  .q_b  .kv_a  .kv_a_norm  .k_b  .v_b  .o  (MLA)

@@ -1,6 +1,6 @@
 """`HeadSteps`: what some families do to the heads besides norms, rotation and attention. In torch, step by step.
 
-After the rotation: norms of q, k and v, and a factor on q by position. After attention: a norm over all heads' results,
+After the rotation: norms of q and k, and a factor on q by position. After attention: a norm over all heads' results,
 or a gate that multiplies them.
 """
 
@@ -31,7 +31,6 @@ class HeadSteps(Layer):
         late = spec.qk_norm is not None and spec.qk_norm.after_rotation
         self.q_norm = late_norm(spec, heads, context) if late else None
         self.k_norm = late_norm(spec, kv_heads, context) if late else None
-        self.v_norm = None if spec.v_norm is None else Norm(spec.v_norm, spec.head_dim, context=context)
         self.out_norm = None
         if spec.out_norm is not None:
             if not heads.is_whole:
@@ -43,9 +42,9 @@ class HeadSteps(Layer):
             self.gate = Linear(hidden_size, {"gate": rows}, bias=spec.gate.bias, context=context)
 
     def before(self, qkv: Tensor, step: Step) -> None:
-        """Change q, k and v, [T, H + 2 Hkv, D], in place."""
-        q, k, v = qkv.split_with_sizes((self.heads, self.kv_heads, self.kv_heads), dim=1)
-        for norm, x in ((self.q_norm, q), (self.k_norm, k), (self.v_norm, v)):
+        """Change q and k of q, k and v, [T, H + 2 Hkv, D], in place."""
+        q, k, _ = qkv.split_with_sizes((self.heads, self.kv_heads, self.kv_heads), dim=1)
+        for norm, x in ((self.q_norm, q), (self.k_norm, k)):
             if norm is not None:
                 rows = x.flatten(1) if norm.weight is not None and norm.weight.numel() > x.shape[2] else x.flatten(0, 1)
                 x.copy_(norm(rows).view(x.shape))
@@ -63,7 +62,7 @@ class HeadSteps(Layer):
 
     def homes(self) -> dict[str, Home]:
         homes = self.own_homes() | ({} if self.gate is None else self.gate.homes())
-        for name in ("q_norm", "k_norm", "v_norm", "out_norm"):
+        for name in ("q_norm", "k_norm", "out_norm"):
             norm = getattr(self, name)
             homes |= {} if norm is None else {f"{name}.{part}": home for part, home in norm.homes().items()}
         return homes
@@ -81,7 +80,7 @@ def late_norm(spec: AttentionSpec, heads: Span, context: LayerContext) -> Norm:
 def has_head_steps(spec: AttentionSpec) -> bool:
     """Whether a spec asks for any of the steps."""
     late = spec.qk_norm is not None and spec.qk_norm.after_rotation
-    return late or any(part is not None for part in (spec.gate, spec.out_norm, spec.v_norm, spec.query_scaling))
+    return late or any(part is not None for part in (spec.gate, spec.out_norm, spec.query_scaling))
 
 
 def query_factors(scaling: QueryScaling, positions: Tensor) -> Tensor:

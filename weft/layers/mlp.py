@@ -16,6 +16,7 @@ from weft.layers.linear import Linear, linear_case, shape_only
 from weft.layers.norm import optional_norm
 from weft.layers.shard import needs_sums
 from weft.ops import activation
+from weft.ops.copy_rows import CopyCase, choose_copy
 from weft.ops.linear import product_bytes
 from weft.ops.moe import Biases, MoECase, Routed, Routing, choose_moe
 from weft.ops.quantized import QuantizedWeight, stacked
@@ -98,8 +99,7 @@ class MoE(Layer):
         self.columns = context.divided("intermediate_size of an expert", spec.expert.intermediate_size)
         size = len(self.columns)
         exact = context.exact()        # a router is small, and its choice must be exact
-        choices = spec.num_experts + spec.zero_experts
-        self.router = Linear(hidden_size, {"router": choices}, bias=spec.router_bias, context=exact)
+        self.router = Linear(hidden_size, {"router": spec.num_experts}, bias=spec.router_bias, context=exact)
         self.gate_up = self.parameter(spec.num_experts, 2 * size, hidden_size, context=context)
         self.down = self.parameter(spec.num_experts, hidden_size, size, context=context)
         has_bias, self.gate_up_bias, self.down_bias = spec.expert.bias, None, None
@@ -111,7 +111,7 @@ class MoE(Layer):
                                    shared=None if self.shared is None else self.shared.spec)
         self.choice_bias = None
         if spec.choice_bias:                                   # float32: bfloat16 would round experts alike
-            self.choice_bias = self.parameter(choices, context=replace(context, dtype=torch.float32))
+            self.choice_bias = self.parameter(spec.num_experts, context=replace(context, dtype=torch.float32))
         gate = {"shared_gate": 1}
         self.shared_gate = Linear(hidden_size, gate, bias=False, context=exact) if spec.shared_gate else None
         exact_input, act = context.weight_only(), spec.expert.act
@@ -121,6 +121,8 @@ class MoE(Layer):
             device=context.device, dtype=context.dtype, hidden_size=hidden_size, intermediate_size=size,
             act=self.act, has_bias=has_bias, isa=context.isa, quantization=exact_input.quantization,
             activation_dtype=context.activation_dtype, nodes=context.nodes))
+        self.copy_choice = choose_copy(CopyCase(device=context.device, dtype=context.dtype, isa=context.isa))
+        self.scratch = context.scratch
         self.gate_up_case = linear_case(exact_input, hidden_size, 2 * size)               # of one expert's products
         self.down_case = linear_case(exact_input, size, hidden_size)
         self.routing: Routing
@@ -131,12 +133,9 @@ class MoE(Layer):
     def forward(self, x: Tensor, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
         """[T, E] -> [T, E]; with a residual, which may be x, residual += alpha * that, and it is returned."""
         if residual is x:
-            x = x.clone()                                     # the shared expert adds to x before the experts read it
-        logits, scale, experts = self.router(x), self.spec.scale, self.experts
-        if self.spec.zero_experts:
-            experts = self._with_zero_experts
-        elif self.spec.scales_input:
-            experts = self._of_weighted_inputs
+            x = self._copied(x)                               # the shared expert adds to x before the experts read it
+        logits, scale = self.router(x), self.spec.scale
+        experts = self._of_weighted_inputs if self.spec.scales_input else self.experts
         if self.shared_gate is not None and self.shared is not None:
             out = experts(x, logits, self.shared(x) * torch.sigmoid(self.shared_gate(x)), scale)
             return out if residual is None else residual.add_(out, alpha=alpha)
@@ -147,14 +146,10 @@ class MoE(Layer):
         out = experts(x, logits)
         return out if scale == 1 else out.mul_(scale)
 
-    def _with_zero_experts(self, x: Tensor, logits: Tensor, residual: Tensor | None = None,
-                           alpha: float = 1.0) -> Tensor:
-        """As the kernel's mixture. Those that return their input are no matrices: their weights multiply x."""
-        weights, chosen = self.routing.route(logits)
-        is_zero = chosen >= self.spec.num_experts
-        copied = x * (weights * is_zero).sum(dim=-1, keepdim=True).to(x.dtype)
-        out = self.experts(x, Routed(weights.masked_fill(is_zero, 0), chosen.masked_fill(is_zero, 0)), copied)
-        return add_to(residual, out, alpha)
+    def _copied(self, x: Tensor) -> Tensor:
+        copy = self.scratch.take("mixture_input", x.shape[0], x.shape[1], x.dtype)
+        self.copy_choice.run(x, copy)
+        return copy
 
     def _of_weighted_inputs(self, x: Tensor, logits: Tensor, residual: Tensor | None = None,
                             alpha: float = 1.0) -> Tensor:
