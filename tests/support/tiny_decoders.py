@@ -64,6 +64,8 @@ DECODERS: dict[str, Tiny] = {
                          moe_num_shared_experts=1, moe_layer_start_index=1, moe_layer_end_index=1),
     "hunyuan-dense": tiny("HunYuanDenseV1", rope("dynamic", alpha=50.0, factor=1.0), head_dim=16),
     "hunyuan-moe": tiny("HunYuanMoEV1", num_experts=6, moe_topk=2, head_dim=16, attention_bias=True),
+    "hunyuan-moe-counts-by-layer": tiny("HunYuanMoEV1", num_experts=6, moe_topk=[2, 3], head_dim=16,
+                                        num_shared_expert=[1, 1], use_mixed_mlp_moe=True),
     "dots1": tiny("Dots1", WINDOWS, FINE),
     "glm4-moe": tiny("Glm4Moe", FINE, use_qk_norm=True, attention_bias=True, num_mtp_layers=0),
     "bitnet": tiny("BitNet"),

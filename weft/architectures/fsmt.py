@@ -19,7 +19,7 @@ def fsmt(c: ConfigReader) -> DecoderSpec:
     """FSMT. Source: arXiv:1907.06616; config.json of facebook/wmt19-en-de."""
     c.harmless("langs", "max_length", "tie_encoder_decoder")
     positions = Sinusoids(num_positions=c.positive("max_position_embeddings", default=1024),
-                                    offset=padded_first(c), reaches_last=True)
+                          offset=padded_first(c), reaches_last=True)
     return bart_model(c, _NAMES, lambda side: positions, has_embedding_norm=False, scales=True, has_head_bias=False,
                       shares_table=False, tied=False,
                       vocab_sizes=(c.positive("src_vocab_size"), c.positive("tgt_vocab_size")))

@@ -41,6 +41,18 @@ def granite_swa(c: ConfigReader) -> DecoderSpec:
     return granite_decoder(c, windowed_mixers(c), ffn, llama_names(SINKS), tied=True)
 
 
+@architecture("HyperCLOVAXForCausalLM")
+def hyperclovax(c: ConfigReader) -> DecoderSpec:
+    """HyperCLOVA X: Granite with norms after each part; logits are multiplied. Source: HyperCLOVAX-SEED-Think-14B."""
+    ffn = gated_mlp(c, bias=c.bool("mlp_bias", default=False))
+    names = llama_names({"model.layers.{i}.post_norm1": "blocks.{i}.mixer_post_norm",
+                         "model.layers.{i}.post_norm2": "blocks.{i}.ffn_post_norm"})
+    spec = granite_decoder(c, granite_mixers(c, is_scaled=False), ffn, names)
+    norm = rms_norm(c) if c.bool("use_post_norm", default=True) else None
+    blocks = tuple(replace(block, mixer_post_norm=norm, ffn_post_norm=norm) for block in spec.blocks)
+    return replace(spec, blocks=blocks, head=replace(spec.head, scale=c.positive_float("logits_scaling", default=1.0)))
+
+
 def granite_mixers(c: ConfigReader, *, is_scaled: bool = True) -> list[AttentionSpec]:
     """The attention of each layer. is_scaled False: without attention_multiplier, scores have the usual scale."""
     bias = c.bool("attention_bias", default=False)
@@ -72,15 +84,3 @@ def granite_decoder(c: ConfigReader, mixers: Sequence[MixerSpec], ffn: MLPSpec |
                    final_norm=norm, names=names, embedding=embedding, tied=tied,
                    logit_scale=1.0 / c.positive_float("logits_scaling", default=1.0),
                    gguf=None if gguf is None else gguf_names(gguf))
-
-
-@architecture("HyperCLOVAXForCausalLM")
-def hyperclovax(c: ConfigReader) -> DecoderSpec:
-    """HyperCLOVA X: Granite with norms after each part; logits are multiplied. Source: HyperCLOVAX-SEED-Think-14B."""
-    ffn = gated_mlp(c, bias=c.bool("mlp_bias", default=False))
-    names = llama_names({"model.layers.{i}.post_norm1": "blocks.{i}.mixer_post_norm",
-                         "model.layers.{i}.post_norm2": "blocks.{i}.ffn_post_norm"})
-    spec = granite_decoder(c, granite_mixers(c, is_scaled=False), ffn, names)
-    norm = rms_norm(c) if c.bool("use_post_norm", default=True) else None
-    blocks = tuple(replace(block, mixer_post_norm=norm, ffn_post_norm=norm) for block in spec.blocks)
-    return replace(spec, blocks=blocks, head=replace(spec.head, scale=c.positive_float("logits_scaling", default=1.0)))

@@ -38,7 +38,7 @@ _DELTA, _MIXER = "model.layers.{i}.linear_attn.", "blocks.{i}.mixer."
 @architecture("Qwen3NextForCausalLM")
 def qwen3_next(c: ConfigReader) -> DecoderSpec:
     """Qwen3-Next. Source: config.json of Qwen/Qwen3-Next-80B-A3B-Instruct."""
-    moe, dense = _experts(c, renormalize=c.bool("norm_topk_prob", default=True)), gated_mlp(c)
+    moe, dense = _experts(c, renormalize=c.bool("norm_topk_prob", default=True), per_token=10), gated_mlp(c)
     ffns = [moe if is_sparse_layer(c, i) else dense for i in range(keys.num_layers(c))]
     c.harmless("decoder_sparse_step")                                    # where mlp_only_layers has all layers
     return _decoder(c, ffns, by_key_head=True)
@@ -53,13 +53,13 @@ def qwen3_5(c: ConfigReader) -> DecoderSpec:
 @architecture("Qwen3_5MoeForCausalLM")
 def qwen3_5_moe(c: ConfigReader) -> DecoderSpec:
     """Qwen3.5, mixture of experts. Source: config.json of Qwen/Qwen3.5-35B-A3B."""
-    return _decoder(c, [_experts(c, renormalize=True)] * keys.num_layers(c))
+    return _decoder(c, [_experts(c, renormalize=True, per_token=8)] * keys.num_layers(c))
 
 
-def _experts(c: ConfigReader, *, renormalize: bool) -> MoESpec:
+def _experts(c: ConfigReader, *, renormalize: bool, per_token: int) -> MoESpec:
     expert = gated_mlp(c, size="moe_intermediate_size")
     size = c.positive("shared_expert_intermediate_size", default=512)
-    return experts(c, expert=expert, renormalize=renormalize, per_token=10 if c.has("norm_topk_prob") else 8,
+    return experts(c, expert=expert, renormalize=renormalize, per_token=per_token,
                    shared=replace(expert, intermediate_size=size), shared_gate=True)
 
 

@@ -213,7 +213,7 @@ class Head(Layer):
         weight = embedding.tokens if self.weight is None else self.weight
         bias = None if self.bias is None else self.bias.data
         self.product = self.choice.prepare(weight.data if self.codes is None else self.codes, bias,
-                                                  Epilogue(out_dtype=torch.float32))
+                                           Epilogue(out_dtype=torch.float32))
         self.codes = None
         if self.is_tied:
             embedding.read_rows_of(self.product)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from weft.architectures.spec import AttentionSpec, QueryScaling
+from weft.errors import DescriptionError
 from weft.layers.context import LayerContext
 from weft.layers.layer import Home, Layer
 from weft.layers.linear import Linear
@@ -29,6 +30,7 @@ class HeadSteps(Layer):
         super().__init__()
         self.spec, self.heads, self.kv_heads = spec, len(heads), len(kv_heads)
         late = spec.qk_norm is not None and spec.qk_norm.after_rotation
+        self.spans_heads = spec.qk_norm is not None and spec.qk_norm.scope == "all"
         self.q_norm = late_norm(spec, heads, context) if late else None
         self.k_norm = late_norm(spec, kv_heads, context) if late else None
         self.out_norm = None
@@ -46,7 +48,7 @@ class HeadSteps(Layer):
         q, k, _ = qkv.split_with_sizes((self.heads, self.kv_heads, self.kv_heads), dim=1)
         for norm, x in ((self.q_norm, q), (self.k_norm, k)):
             if norm is not None:
-                rows = x.flatten(1) if norm.weight is not None and norm.weight.numel() > x.shape[2] else x.flatten(0, 1)
+                rows = x.flatten(1) if self.spans_heads else x.flatten(0, 1)
                 x.copy_(norm(rows).view(x.shape))
         if self.spec.query_scaling is not None:
             q.mul_(query_factors(self.spec.query_scaling, step.positions).to(q.dtype).view(-1, 1, 1))
@@ -69,8 +71,13 @@ class HeadSteps(Layer):
 
 
 def late_norm(spec: AttentionSpec, heads: Span, context: LayerContext) -> Norm:
-    """The norm of q or k after the rotation, over a head or over all heads together."""
+    """The norm of q or k after the rotation, over a head or over all heads together.
+
+    DescriptionError for the scope "each_head".
+    """
     assert spec.qk_norm is not None, "only called for a spec with such a norm"
+    if spec.qk_norm.scope == "each_head":
+        raise DescriptionError("QKNorm.scope", "each_head", expected="'head' or 'all' where after_rotation is True")
     if spec.qk_norm.scope == "all" and not heads.is_whole:
         raise needs_sums("qk_norm.scope=all", heads)
     size = len(heads) * spec.head_dim if spec.qk_norm.scope == "all" else spec.head_dim

@@ -1,7 +1,7 @@
 """Descriptions that `weft describe` found and proved, kept on disk by the hash of what they describe.
 
 A description is kept for one version of one class: its name has the hash of the source of the class's file, of its
-config's file and of weft's version. Who finds descriptions is not known here (`weft/discover/`).
+config's file and of weft's version. `weft/discover/` finds and proves descriptions; this module only keeps them.
 """
 
 from __future__ import annotations
