@@ -27,4 +27,3 @@ def nanochat(c: ConfigReader) -> DecoderSpec:
     softcap = c.positive_float(key, default=None if c.is_given(key) else 15.0)
     return decoder(c, blocks=[pre_norm(mixer, ffn, norm)] * keys.num_layers(c), final_norm=norm, names=_NAMES,
                    embedding=EmbeddingSpec(vocab_size=c.positive("vocab_size"), norm=norm), logit_softcap=softcap)
-

@@ -110,6 +110,7 @@ __all__ = [
     "part",
 ]
 
+
 @part
 class BlockSpec(Part):
     """One layer: h += scale * post(mixer(norm(h))); h += scale * post(ffn(norm(h))), with scale = residual_scale.

@@ -1,7 +1,7 @@
 """`EncoderCache`: which media items' rows are kept, and for which sequences. Accounting only: it holds no tensor.
 
 An item is known by its digest, so requests share the rows of equal items. A sequence holds an item from the step that
-needs its first row until its last row is computed; rows that nobody holds stay until room is needed, oldest first.
+needs its first row until its last row is computed; rows that no sequence holds stay until room is needed, oldest first.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class EncoderCache:
             self._held.pop(request_id, None)
 
     def clear(self) -> list[bytes]:
-        """Forget the items that nobody holds. Returns them."""
+        """Forget the items that no sequence holds. Returns them."""
         gone = [digest for digest in self._rows if digest not in self._holders]
         for digest in gone:
             self.num_rows -= self._rows.pop(digest)

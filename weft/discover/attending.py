@@ -54,7 +54,7 @@ def angles_of(positions: Any) -> tuple[Tensor, Tensor] | None:
 
 
 def attended(spec: AttentionSpec, q: Tensor, k: Tensor, v: Tensor, angles: tuple[Tensor, Tensor] | None,
-              norms: list[Leaf], sinks: Tensor | None) -> Tensor:
+             norms: list[Leaf], sinks: Tensor | None) -> Tensor:
     """[T, H * D]: dense causal attention of one sequence, as the spec says. Source: arXiv:1706.03762.
 
     norms: of q and k after the rotation. sinks: [H], a logit of each head that has no value.

@@ -223,5 +223,3 @@ def _ways(t: Traced, pieces: Pieces, heads: Heads) -> Iterator[tuple[Any, tuple[
             num_heads=count, num_kv_heads=kv_count, head_dim=size, scale=scale[1], positions=positions,
             mask=Causal() if window[1] is None else SlidingWindow(window=window[1]), softcap=softcap[1],
             clip=clip[1]), angles_of(positions))
-
-

@@ -73,7 +73,6 @@ def _ways(before: list[Product], down: Product,
             plain = MLPSpec(intermediate_size=size, act=act, gated=False)
             yield run(before[0].result.clone()), plain, (_taken(before[0], "up"),)
 
-
     for leaf in others if len(before) == 1 and before[0].result.shape[1] == size else ():
         if all(isinstance(getattr(leaf.module, name, None), Tensor) for name in _XIELU):
             taken = tuple(Taken(f"{leaf.name}.{name}", (f"act.{name}",)) for name in _XIELU)

@@ -111,7 +111,7 @@ def _trial(changed: str, model: Any, text: str, length: int) -> Trial:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """weft logs nothing about the config of a checkpoint that nobody has."""
+    """weft logs nothing about the config of a trial's temporary checkpoint."""
     logger = logging.getLogger("weft")
     before, logger.disabled = logger.disabled, True
     try:

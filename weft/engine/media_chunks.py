@@ -1,6 +1,7 @@
 """`MediaChunks`: cuts chunks of prompts with media so that a step has the rows of each item that it computes.
 
-The scheduler asks it for each chunk. It knows which items are encoded (`cache/encoder_cache.py`) and no tensor.
+The scheduler asks `MediaChunks` for each chunk. This module knows which items are encoded (`cache/encoder_cache.py`),
+and no tensor.
 """
 
 from __future__ import annotations

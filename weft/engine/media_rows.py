@@ -1,6 +1,6 @@
 """`MediaRows`: the encoder's rows of media items, kept by digest, and what a step needs of them.
 
-The runner asks it before each forward pass. Which items are kept is decided by the scheduler (`media_chunks.py`).
+The runner asks `MediaRows` before each forward pass. The scheduler (`media_chunks.py`) decides which items are kept.
 """
 
 from __future__ import annotations

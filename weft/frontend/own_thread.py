@@ -1,6 +1,6 @@
 """`in_own_thread`: blocking work that takes seconds, such as loading a model, in a thread made for this one call.
 
-Such work waits for nobody, and nobody waits behind it: no pool of threads is shared.
+Such work waits for no other work, and no other work waits for such work: no pool of threads is shared.
 """
 
 from __future__ import annotations

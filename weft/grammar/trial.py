@@ -51,8 +51,8 @@ class Trial:
         return self._worker and self._worker.process.pid
 
     def judge(self, spec: ConstraintSpec) -> Verdict:
-        """Compiles a spec there. Blocks until it is done or its time is over. WeftError if the process does not
-        start.
+        """Compiles a spec in the process. Blocks until the spec is compiled or the time is over. WeftError if the
+        process does not start.
         """
         worker = self._worker = self._worker or self._start()
         assert worker.process.stdin is not None and worker.process.stdout is not None, "both are pipes"

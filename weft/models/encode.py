@@ -1,7 +1,7 @@
 """`encode`: runs the encoder beside a decoder over the inputs of a step, all packed.
 
-An encoder's own keys and values are read by the layer that has made them, and by nobody later. So all its layers
-write them to the same tensors, which live for one call.
+An encoder's own keys and values are read by the layer that has made them, and never later. So all the encoder's
+layers write keys and values to the same tensors, which live for one call.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class ServerContext:
         return parsed
 
     async def read_any(self, request: Request) -> dict[str, Any]:
-        """`request`'s body, whose fields nobody has looked at."""
+        """`request`'s body, with unchecked fields."""
         return await read_object(request, self.options.max_body_bytes, self.models.work.bodies)
 
     async def model(self, request: Request, body: Body) -> ServedModel:

@@ -59,7 +59,7 @@ def _value(text: bytes | bytearray, start: int, end: int, levels: int) -> Any:
             found.append(_value(text, first, last, levels - 1))
         else:
             key = _KEY.match(text, first, last)
-            assert key is not None, "it was found before"
+            assert key is not None, "_is_one_container has found the key"
             found[_decoded(key[1], key.start(1))] = _value(text, key.end(), last, levels - 1)
     return found
 

@@ -397,4 +397,3 @@ class TransformersModel:
         """As EngineModel."""
         if self.fusion is not None:
             self.fusion.stack.steps.refuse(reason)
-

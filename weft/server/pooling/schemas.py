@@ -85,7 +85,6 @@ class ClassifyBody(TextsBody):
     activation: bool | None = None
 
 
-
 class PairsBody(PoolingFields):
     """How pairs of texts are read."""
 
@@ -122,7 +121,6 @@ class RerankBody(PairsBody):
     documents: Any
     top_n: Int = 0
     return_documents: bool = True
-
 
 
 class CohereBody(Body):
