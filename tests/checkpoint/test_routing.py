@@ -152,3 +152,16 @@ def test_rows_that_do_not_divide_are_an_error_with_the_numbers():
         take_apart(HeadRows(num_heads=2, sizes=(2, 1)), torch.zeros(7, 3), [4, 2])
     with pytest.raises(ValueError, match="a matrix for each head"):
         take_apart(HeadMatrices(), torch.zeros(7), [7])
+
+
+def test_a_rule_below_an_ignored_prefix_wins_and_one_that_only_its_number_puts_there_does_not():
+    router = Router(names({"cls.decoder": "pooler.decoder", "lm_head": "head",
+                           "model.layers.{i}.q": "blocks.{i}.mixer.q"},
+                          ignored_prefixes=("cls.", "lm_head.", "model.layers.61.")))
+
+    assert router.route("cls.decoder.weight").homes == ("pooler.decoder.weight",)
+    assert router.route("lm_head.bias").homes == ("head.bias",)
+    assert router.route("cls.dense.weight") is None
+    assert router.is_ignored("cls.dense.weight")
+    assert router.route("model.layers.60.q.weight").homes == ("blocks.60.mixer.q.weight",)
+    assert router.route("model.layers.61.q.weight") is None

@@ -34,11 +34,15 @@ def runner_and_convert(architecture: str) -> tuple[str, str] | None:
 
 
 def base_architecture(architecture: str, known: Container[str]) -> str:
-    """The name itself if known, else the known name of the same body, else the name."""
+    """The name itself if known, else the known name of the same body, else the name.
+
+    A name that pools has the body `...Model` where there is one: `BertModel`, not the decoder `BertLMHeadModel`.
+    """
     if architecture in known:
         return architecture
     suffix = next((suffix for suffix in SUFFIXES if architecture.endswith(suffix)), None)
     if suffix is None:
         return architecture
     stem = architecture.removesuffix(suffix)
-    return next((stem + other for other in SUFFIXES if stem and stem + other in known), architecture)
+    others = ("Model", *SUFFIXES) if SUFFIXES[suffix][0] == "pooling" else tuple(SUFFIXES)
+    return next((stem + other for other in others if stem and stem + other in known), architecture)

@@ -93,7 +93,7 @@ def load_weights(homes: dict[str, Home], checkpoint: Checkpoint, names: NameMap,
     plan = _plan(homes, own_names, checkpoint, Router(names))
     num_bytes = sum(checkpoint.tensors[name].num_bytes for name in plan.routes)
     as_codes = {} if sink is None else dict.fromkeys(_as_codes(plan.routes, checkpoint, sink))
-    _tell_of_skipped_layers(plan.ignored, names.ignored_prefixes)
+    _tell_of_skipped(plan.ignored, names.ignored_prefixes)
     if cost := checkpoint.cost(as_codes):
         logger.warning("%s", cost)
     with tqdm(total=num_bytes, unit="B", unit_scale=True, desc="Loading weights", disable=not use_tqdm) as bar:
@@ -108,12 +108,13 @@ def load_weights(homes: dict[str, Home], checkpoint: Checkpoint, names: NameMap,
                       files=checkpoint.files, is_head_tied=tied, ignored=plan.ignored)
 
 
-def _tell_of_skipped_layers(ignored: tuple[str, ...], prefixes: tuple[str, ...]) -> None:
-    """Log which whole layers of a checkpoint are not loaded. prefixes: `NameMap.ignored_prefixes`."""
+def _tell_of_skipped(ignored: tuple[str, ...], prefixes: tuple[str, ...]) -> None:
+    """Log which parts of a checkpoint are not loaded. prefixes: `NameMap.ignored_prefixes`."""
     skipped = [name for name in ignored if name.startswith(prefixes)]
     if skipped:
-        logger.info("%d tensors under %s are not loaded: layers that predict further tokens (MTP), which weft does not "
-                    "run.", len(skipped), ", ".join(prefixes))
+        found = [prefix for prefix in prefixes if any(name.startswith(prefix) for name in skipped)]
+        logger.info("%d tensors under %s are not loaded: parts that weft does not run for this model, such as layers "
+                    "for multi-token prediction (MTP) or the heads of an encoder.", len(skipped), ", ".join(found))
 
 
 def check_weights(homes: dict[str, Home], checkpoint: Checkpoint, names: NameMap) -> None:

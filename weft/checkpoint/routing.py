@@ -65,13 +65,15 @@ class Router:
     def route(self, name: str) -> Route | None:
         """The route of a tensor to its homes, or None when no rule fits.
 
-        A rule wins over a name that is ignored, but not over an ignored prefix.
+        A rule wins over a name that is ignored, but over an ignored prefix only if its source has that prefix itself:
+        `cls.predictions.decoder` below `cls.`, not `model.layers.{i}.mlp` below `model.layers.61.`.
         """
-        if name.startswith(self._ignored_prefixes):
-            return None
+        is_below = name.startswith(self._ignored_prefixes)
         for full in self._spellings(name):
             for stem, suffix in ((full, ""), split_suffix(full)):      # a source may include the suffix
                 for rule in self._rules.get(_mark(stem), ()):
+                    if is_below and not f"{rule.source}.".startswith(self._ignored_prefixes):
+                        continue
                     numbers = _match(rule.source, stem)
                     if numbers is not None:
                         return Route(tuple(_fill(target, numbers) + suffix for target in rule.targets), rule.layout)

@@ -8,6 +8,7 @@ from programmed_llama import MyLlama
 import weft
 from weft.architectures.llama import llama
 from weft.architectures.registry import architecture, families
+from weft.architectures.suffixes import base_architecture
 from weft.errors import ConfigError, NotBuiltError
 from weft.models.described import Described
 from weft.models.described_pooling import DescribedPooling
@@ -128,6 +129,18 @@ def test_a_description_for_another_version_of_the_interface_is_refused(monkeypat
 
     with pytest.raises(ConfigError, match="requires_model_api = 2"):
         ModelRegistry.register_model("MineForCausalLM", mine)
+
+
+# Bodies
+
+
+@pytest.mark.parametrize(("name", "body"), [
+    ("BertForSequenceClassification", "BertModel"), ("XLMRobertaForTokenClassification", "XLMRobertaModel"),
+    ("LlamaForSequenceClassification", "LlamaForCausalLM"), ("Qwen2ForSequenceClassification", "Qwen2ForCausalLM"),
+    ("InternLM2ForSequenceClassification", "InternLM2ForCausalLM"), ("BertForCausalLM", "BertLMHeadModel"),
+])
+def test_a_name_that_pools_has_the_bare_body_where_there_is_one_else_the_decoders(name, body):
+    assert base_architecture(name, ModelRegistry.get_supported_archs()) == body
 
 
 # Predicates
