@@ -175,6 +175,16 @@ class AsyncLLM:
         self._client.check_health()
         return await self.lanes.run(lambda: self._inputs.read_prompt_embeds(embeds), LONG_CHARS + 1)
 
+    async def read_media_prompt(self, prompt: Any, *, add_special_tokens: bool = True, num_chars: int = 0
+                                ) -> dict[str, Any]:
+        """Decodes and processes the media of a prompt in a thread. `generate` takes the result.
+
+        prompt: with `multi_modal_data`. num_chars: of the media as base64, for the limit of what may wait.
+        """
+        self._client.check_health()
+        return await self.lanes.run_media(
+            lambda: self._inputs.media.read_prompt(prompt, add_special_tokens=add_special_tokens), num_chars)
+
     async def fill_in_middle(self, before: str, after: str, *, add_special_tokens: bool = True) -> MiddlePrompt:
         """The prompt whose answer is the text between two others. RequestError if the tokenizer has no tokens for it.
         """

@@ -18,7 +18,7 @@ from weft.engine.process.messages import EngineStats
 from weft.engine.process.spare import CORE
 from weft.errors import NotBuiltError, QueueFullError, RequestError
 from weft.frontend.beams import as_beams, beam_request
-from weft.frontend.chat_media import take_images
+from weft.frontend.chat_media import IN_PYTHON, take_images
 from weft.frontend.defaults import default_sampling_params
 from weft.frontend.inputs import Prepared, PreparedRequest
 from weft.frontend.llm_engine import LLMEngine, refuse_unbuilt
@@ -312,8 +312,8 @@ class LLM:
             raise RequestError("messages", messages, expected="an engine without skip_tokenizer_init")
         if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
             raise RequestError("messages", messages, expected="a list of messages, or a list of such lists")
-        conversations, images = zip(*map(take_images, [messages] if isinstance(messages[0], Mapping) else messages),
-                                    strict=True)
+        each = [messages] if isinstance(messages[0], Mapping) else messages
+        conversations, images = zip(*(take_images(one, IN_PYTHON) for one in each), strict=True)
         prompts = [self._renderer.render(conversation, **chat_options) for conversation in conversations]
         params, tokenizer = self._params_for(sampling_params, len(prompts)), self._engine.tokenizer
         if tokenizer is not None and not self.config.model.enable_in_reasoning:

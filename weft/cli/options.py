@@ -52,6 +52,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "reasoning_parser": "format of the model's reasoning; not given: what the chat template tells; none: off",
         "enable_in_reasoning": "a form of the answer holds from its first token, in its reasoning too",
         "enable_prompt_embeds": "take prompts as rows of the model's embedding too (prompt_embeds of a completion)",
+        "limit_mm_per_prompt": 'JSON object: most images of a prompt, e.g. {"image": 2}',
+        "mm_processor_kwargs": "JSON object of arguments for the model's processor of images",
         "disable_sliding_window": "attend without windows, and limit sequences to the window's length",
         "enforce_eager": "run every step from Python: record none for replay by one native call",
         "revision": "branch, tag or commit on the hub",

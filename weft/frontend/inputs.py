@@ -91,7 +91,7 @@ class InputProcessor:
     def __init__(self, config: EngineConfig, tokenizer: Tokenizer | None, info: EngineInfo) -> None:
         self.tokenizer = tokenizer
         self.max_model_len = info.max_model_len
-        self._media = MediaInputs(config.model, config.media, info)
+        self.media = MediaInputs(config.model, config.media, info)
         self._info, self._model = info, config.model
         self.vocab_size = config.model.vocab_size
         self._seed = config.model.seed
@@ -231,7 +231,7 @@ class InputProcessor:
         RequestError for an encoder's prompt that the model has no encoder for, or that is too long for its encoder.
         """
         if parsed.media is not None:
-            token_ids, media = self._media.read(parsed, params, add_special_tokens=add_special_tokens)
+            token_ids, media = self.media.read(parsed, params, add_special_tokens=add_special_tokens)
             self.check_ids(token_ids)
             return PromptIds(parsed.text, token_ids, media=media)
         if self._info.encoder_vocab_size is not None:

@@ -1,7 +1,8 @@
 """`Lanes`: the threads that turn prompts into token ids, so that a long text does not hold up the short ones.
 
-There is a lane for short texts and one for long texts, each a thread and a queue. Encoding with a loaded tokenizer
-changes nothing in it, and most of it runs without the interpreter's lock, so two threads may use one tokenizer.
+There is a lane for short texts, one for long texts and one for media, each a thread and a queue. Encoding with a
+loaded tokenizer changes nothing in it, and most of it runs without the interpreter's lock, so two threads may use one
+tokenizer.
 This module knows no tokenizer and no engine.
 """
 
@@ -38,11 +39,17 @@ class Lanes:
 
     def __init__(self) -> None:
         self._short, self._long = _Lane("weft-short-texts"), _Lane("weft-long-texts")
+        self._media = _Lane("weft-media")
 
     async def run(self, func: Callable[[], T], num_chars: int) -> T:
         """The result of `func`, run in the lane for a text of `num_chars` characters. QueueFullError if too much waits.
         """
         return await self._lane(num_chars).run(func, num_chars)
+
+    async def run_media(self, func: Callable[[], T], num_chars: int) -> T:
+        """The result of `func`, which decodes media that came as `num_chars` characters of base64. QueueFullError as of
+        `run`. One prompt's media are decoded at a time, which bounds the memory for pixels."""
+        return await self._media.run(func, num_chars)
 
     def submit(self, func: Callable[[], T]) -> Future[T]:
         """Runs `func` in the lane for long texts, without a limit; for use outside an event loop."""
@@ -50,7 +57,7 @@ class Lanes:
 
     def complaint(self, limit_s: float) -> str | None:
         """What has lasted longer than `limit_s` seconds; None if nothing has."""
-        for kind, lane in (("short", self._short), ("long", self._long)):
+        for kind, lane in (("short", self._short), ("long", self._long), ("media", self._media)):
             waited = time.monotonic() - lane.moved
             if lane.num_open and waited > limit_s:
                 return f"{lane.num_open} {kind} prompts are to be read, and none was for {waited:.0f} s."
@@ -58,7 +65,7 @@ class Lanes:
 
     def close(self) -> None:
         """Drop what waits. Work that runs goes on to its end, unobserved."""
-        for lane in (self._short, self._long):
+        for lane in (self._short, self._long, self._media):
             lane.pool.shutdown(wait=False, cancel_futures=True)
 
     def _lane(self, num_chars: int) -> _Lane:

@@ -5,14 +5,17 @@ Its only tensors are those that the processor makes; torch and Transformers are 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from weft.config.engine_config import MediaConfig, ModelConfig
 from weft.config.frozen import thaw
 from weft.engine.process.messages import EngineInfo, MediaInput
 from weft.errors import RequestError
-from weft.frontend.prompt_media import DATA, PromptMedia
-from weft.frontend.prompts import Prompt
+from weft.frontend.prompt_media import DATA, PromptMedia, ReadMedia
+from weft.frontend.prompts import Prompt, parse_prompt
 from weft.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
@@ -34,14 +37,29 @@ class MediaInputs:
 
         RequestError, which names the item or the placeholder that is wrong, or the limit that is met.
         """
-        media = prompt.media
-        assert media is not None, "only prompts with media are read here"
-        self._check(media)
         if params.truncate_prompt_tokens is not None:
             raise RequestError("truncate_prompt_tokens", params.truncate_prompt_tokens, expected="None beside media")
-        from weft.media.images import read_image  # needs numpy and Pillow
+        if isinstance(prompt.media, ReadMedia):
+            assert prompt.token_ids is not None, "read_prompt gives ids"
+            token_ids, items = prompt.token_ids, prompt.media.items
+        else:
+            token_ids, items = self._read(prompt, add_special_tokens=add_special_tokens)
+        return token_ids, items if prompt.cache_salt is None else [_salted(item, prompt.cache_salt) for item in items]
 
-        images = [read_image(image, field=field) for image, field in zip(media.images, media.fields, strict=True)]
+    def read_prompt(self, prompt: Any, *, add_special_tokens: bool) -> dict[str, Any]:
+        """A prompt with media, read: `generate` takes the result. Errors as of `read`. Slow: for a thread."""
+        token_ids, items = self._read(parse_prompt(prompt), add_special_tokens=add_special_tokens)
+        return {"prompt_token_ids": token_ids, DATA: ReadMedia(items)}
+
+    def _read(self, prompt: Prompt, *, add_special_tokens: bool) -> tuple[list[int], list[MediaInput]]:
+        media = prompt.media
+        assert isinstance(media, PromptMedia), "only prompts with media are read here"
+        self._check(media)
+        from weft.media.decode import decoded  # needs numpy and Pillow
+        from weft.media.images import read_image
+
+        images = [read_image(image, field=field)
+                  for image, field in zip(decoded(media.images), media.fields, strict=True)]
         given = {"kwargs": media.kwargs, "uuids": media.uuids}
         if prompt.token_ids is not None:
             found = self._loaded().of_ids(prompt.token_ids, images, **given)
@@ -71,3 +89,9 @@ class MediaInputs:
                 self._model.path, self._info.media_token_ids[_KIND], thaw(self._model.hf_config),
                 trust_remote_code=self._model.trust_remote_code, kwargs=thaw(self._media.processor_kwargs))
         return self._processor
+
+
+def _salted(item: MediaInput, salt: str) -> MediaInput:
+    """The item under a digest that only requests with this `cache_salt` share: times tell others nothing of it."""
+    digest = sha256(b"salt|" + item.digest + salt.encode("utf-8", "surrogatepass")).digest()
+    return msgspec.structs.replace(item, digest=digest)

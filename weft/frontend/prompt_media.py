@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from weft.engine.process.messages import MediaInput
 from weft.errors import NotBuiltError, RequestError
 from weft.field_checks import check_text
+from weft.media.encoded import EncodedImage
 
 DATA, UUIDS, KWARGS = "multi_modal_data", "multi_modal_uuids", "mm_processor_kwargs"
 _KINDS = ("image", "video", "audio", "vision_chunk")
@@ -31,9 +33,23 @@ class PromptMedia:
     fields: list[str]
 
 
-def parse_media(given: Mapping[str, Any]) -> PromptMedia | None:
+@dataclass(frozen=True, slots=True)
+class ReadMedia:
+    """Media of a prompt that `MediaInputs.read_prompt` has read. The prompt's ids have places for all rows."""
+
+    items: list[MediaInput]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(len(tensor.data) for item in self.items for tensor in item.tensors.values())
+
+
+def parse_media(given: Mapping[str, Any]) -> PromptMedia | ReadMedia | None:
     """The media keys of a prompt; None: it has no media. RequestError and NotBuiltError name the key."""
     data, kwargs = given.get(DATA), given.get(KWARGS)
+    if isinstance(data, ReadMedia):
+        return data
     images = _images(data)
     if kwargs is not None and not (isinstance(kwargs, Mapping) and all(isinstance(key, str) for key in kwargs)):
         raise RequestError(KWARGS, kwargs, expected="a dictionary of the processor's arguments")
@@ -44,6 +60,8 @@ def parse_media(given: Mapping[str, Any]) -> PromptMedia | None:
         return None
     fields = [f"{DATA}.{_BUILT}[{i}]" if isinstance(data[_BUILT], list | tuple) else f"{DATA}.{_BUILT}"
               for i in range(len(images))]
+    fields = [image.field if isinstance(image, EncodedImage) else field
+              for image, field in zip(images, fields, strict=True)]
     return PromptMedia(images=images, uuids=uuids, kwargs=dict(kwargs or {}), fields=fields)
 
 

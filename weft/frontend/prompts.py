@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, TypedDict
 
 from weft.errors import NotBuiltError, RequestError
 from weft.field_checks import check_text
-from weft.frontend.prompt_media import PromptMedia, parse_media
+from weft.frontend.prompt_media import PromptMedia, ReadMedia, parse_media
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,7 +93,7 @@ class Prompt:
     second_text: of a PairPrompt.
     encoder: the encoder's prompt, if the user gave it apart; then this prompt is the decoder's, which may have neither
         text nor ids (the decoder's start token alone).
-    media: of a prompt with text or token ids; None: it has none.
+    media: of a prompt with text or token ids (read ones: with token ids); None: it has none.
     """
 
     text: str | None
@@ -103,7 +103,7 @@ class Prompt:
     token_type_ids: list[int] | None = None
     second_text: str | None = None
     encoder: Prompt | None = None
-    media: PromptMedia | None = None
+    media: PromptMedia | ReadMedia | None = None
 
 
 def split_prompts(prompts: Any) -> list[Any]:

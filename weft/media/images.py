@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from weft.errors import ConfigError, RequestError
+from weft.errors import NotBuiltError, RequestError
 
 MAX_PIXELS = 64 << 20          # of one image: the side of a square is 8192
 _WANTED = "a PIL image, an array [height, width, 3], or one [3, height, width]"
 
 
 def pillow(field: str) -> Any:
-    """The module PIL.Image. ConfigError that names the extra when it is not installed."""
+    """The module PIL.Image. NotBuiltError that names the extra when it is not installed."""
     try:
         from PIL import Image
     except ImportError as error:
-        raise ConfigError(field, "an image", expected="a text prompt without Pillow",
-                          hint='Install the extra: pip install "weft[vision]".') from error
+        raise NotBuiltError(field, "an image", expected="a text prompt without Pillow",
+                            hint='Install the extra: pip install "weft[vision]".') from error
     return Image
 
 
@@ -39,8 +39,7 @@ def read_image(value: Any, *, field: str, max_pixels: int = MAX_PIXELS) -> Any:
         return _on_white(image, image_module) if image.mode in ("RGBA", "LA", "PA") or (
             image.mode == "P" and "transparency" in image.info) else image.convert("RGB")
     except Exception as error:      # Pillow decodes when it is asked for pixels, and raises many kinds of errors
-        raise RequestError(field, "an image", expected="one that Pillow can decode",
-                           hint=f"{type(error).__name__}: {str(error)[:200]}") from error
+        raise RequestError(field, "an image", expected="one that Pillow can decode") from error
 
 
 def _on_white(image: Any, image_module: Any) -> Any:

@@ -129,7 +129,8 @@ def _part_text(part: Any, field: str) -> str:
     kind = part.get("type", "text")
     if not isinstance(kind, str) or kind not in _TEXT_KEYS:
         raise RequestError(f"{field}.type", kind, expected=f"one of {', '.join(_TEXT_KEYS)}",
-                           hint="weft reads text only; images, audio, video and files are not built.")
+                           hint="Images go into chats with a model that takes them; audio, video and files are not "
+                           "built.")
     text = part.get(_TEXT_KEYS[kind])
     if not isinstance(text, str):
         raise RequestError(f"{field}.{_TEXT_KEYS[kind]}", text, expected="a string")

@@ -78,6 +78,21 @@ def test_a_question_about_the_same_image_skips_encoder_and_prefix_and_another_im
     assert (stats.media_queries, stats.media_hits, stats.media_rows) == (4, 2, 2 * NUM_ROWS)
 
 
+def test_rows_of_an_image_are_shared_within_a_cache_salt_alone(llava):
+    directory, wanted = llava
+    prompt = {"prompt": PROMPTS[0][0], "multi_modal_data": {"image": picture(0)}}
+    params = SamplingParams(temperature=0, max_tokens=COUNT, ignore_eos=True)
+
+    with engine(directory) as llm:
+        hits = []
+        for salt in ("a", "a", "b", None):
+            (output,) = llm.generate([prompt | {"cache_salt": salt}], params, use_tqdm=False)
+            hits.append(llm.get_metrics().media_hits)
+            assert list(output.outputs[0].token_ids) == wanted[0]
+
+    assert hits == [0, 1, 1, 1]
+
+
 def test_prompt_token_ids_have_one_image_token_for_an_image_or_for_each_row(llava):
     directory, wanted = llava
     image = {"multi_modal_data": {"image": picture(0)}}

@@ -20,7 +20,7 @@ from weft.server.context import ServerContext
 from weft.server.disconnect import started_stream, until_disconnect
 from weft.server.errors import anthropic_body, renamed_fields
 from weft.server.openai.answer_parts import AnswerParts
-from weft.server.openai.prompts import render
+from weft.server.openai.prompts import read_chat
 from weft.server.openai.schemas import ChatBody, Parsed, parse
 from weft.server.openai.streaming import closed_stream
 from weft.server.openai.turn import Turn, prepare_turn
@@ -59,9 +59,8 @@ def messages_router(context: ServerContext) -> APIRouter:
         served = await context.model(request, parsed.body)
         with renamed_fields(_NAMES):
             chat = await served.work.prompts.run(_chat, served, parsed)
-            prompt = await render(served, chat.body)
-        token_ids = await served.encode(prompt, "messages", add_special_tokens=False)
-        return Response(msgspec.json.encode({"input_tokens": len(token_ids)}), media_type="application/json",
+            prompt = await read_chat(served, chat.body, "messages", add_special_tokens=False)
+        return Response(msgspec.json.encode({"input_tokens": len(prompt.token_ids)}), media_type="application/json",
                         headers=ignored_header(parsed.ignored))
 
     return router

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from weft.errors import NotBuiltError
+from weft.media.encoded import EncodedImage, encoded_image
 from weft.server.anthropic.schemas import CountTokensBody
 from weft.server.errors import ApiError, bad_field
 
@@ -72,8 +73,8 @@ def _messages(body: CountTokensBody) -> Iterator[dict[str, Any]]:
 
 def _joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     joined = {**first, **second}
-    texts = [message["content"] for message in (first, second) if message.get("content")]
-    joined["content"] = "\n".join(texts) if texts else None
+    parts = [part for message in (first, second) for part in _parts(message.get("content"))]
+    joined["content"] = _content(parts) if parts else None
     if calls := [*first.get("tool_calls", ()), *second.get("tool_calls", ())]:
         joined["tool_calls"] = calls
     if thoughts := [message["reasoning"] for message in (first, second) if "reasoning" in message]:
@@ -100,20 +101,44 @@ def _separate(body: CountTokensBody) -> Iterator[dict[str, Any]]:
 
 def _user(place: str, blocks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """A user's message: results of tools are messages of their own."""
-    texts: list[str] = []
+    parts: list[str | EncodedImage] = []
     for i, block in enumerate(blocks):
         where = f"{place}.content.{i}"
         if block["type"] != "tool_result":
-            texts.append(_block_text(where, block))
+            parts.append(_image(where, block) if block["type"] == "image" else _block_text(where, block))
             continue
-        if texts:
-            yield {"role": "user", "content": "\n".join(texts)}
-            texts = []
+        if parts:
+            yield {"role": "user", "content": _content(parts)}
+            parts = []
         result = block.get("content") or ""
         yield {"role": "tool", "tool_call_id": _string(f"{where}.tool_use_id", block.get("tool_use_id")),
                "content": _text(f"{where}.content", result)}
-    if texts or not blocks:
-        yield {"role": "user", "content": "\n".join(texts)}
+    if parts or not blocks:
+        yield {"role": "user", "content": _content(parts)}
+
+
+def _content(parts: list[str | EncodedImage]) -> str | list[Any]:
+    """A chat message's content: with images a list of parts, else one text."""
+    if any(isinstance(part, EncodedImage) for part in parts):
+        return [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts]
+    return "\n".join(parts)
+
+
+def _parts(content: str | list[Any] | None) -> list[str | EncodedImage]:
+    """The parts of which `_content` made a message's content."""
+    if isinstance(content, list):
+        return [part if isinstance(part, EncodedImage) else part["text"] for part in content]
+    return [content] if content else []
+
+
+def _image(place: str, block: dict[str, Any]) -> EncodedImage:
+    source = block.get("source")
+    if not isinstance(source, dict):
+        raise bad_field(f"{place}.source", source, expected="an object with type, media_type and data")
+    if (kind := source.get("type")) != "base64":
+        raise NotBuiltError(f"{place}.source.type", kind, expected="base64",
+                            hint="weft fetches no images: send the file itself.")
+    return encoded_image(f"{place}.source", source.get("media_type"), source.get("data"))
 
 
 def _assistant(place: str, blocks: list[dict[str, Any]]) -> dict[str, Any]:
@@ -162,7 +187,7 @@ def _block_text(place: str, block: dict[str, Any]) -> str:
         return "\n".join(filter(None, (block.get("title"), block.get("source"), parts)))
     if kind == "document" and (source := block.get("source") or {}).get("type") == "text":
         return "\n".join(filter(None, (block.get("title"), _string(f"{place}.source.data", source.get("data")))))
-    raise NotBuiltError(place, kind, expected="a text block here", hint="weft takes text only.")
+    raise NotBuiltError(place, kind, expected="a text block here", hint="weft takes texts and, of users, images.")
 
 
 def _blocks(place: str, content: Any) -> list[dict[str, Any]]:

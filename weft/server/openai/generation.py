@@ -54,7 +54,8 @@ def sampling_params(served: ServedModel, given: dict[str, Any], *, max_tokens: i
 class Generation:
     """The engine's work for one HTTP request: one engine request for each prompt.
 
-    prompts: {"prompt_token_ids": ids} or {"prompt_embeds": rows that the engine has read}.
+    prompts: {"prompt_token_ids": ids}, beside "multi_modal_data" that the engine has read, or {"prompt_embeds": rows
+        that it has read}.
     places: each prompt's path in the request's body, for errors: "prompt", "prompt.3", "messages".
     timeout: seconds until the work is ended with ApiError 408, counted from the first call of `outputs`.
     fields: {engine's field name: the client's}, for errors, if they differ: {"logprobs": "top_logprobs"}.
@@ -96,10 +97,13 @@ class Generation:
         params, limit = self._params, self._served.engine.info.max_model_len
         listed = sum(len(ids or ()) for ids in (params.stop_token_ids, params.allowed_token_ids, params.logit_bias))
         num_ids = sum(_num_copied(prompt, limit) + listed for prompt in self._prompts)
+        media = [prompt["multi_modal_data"].num_bytes // 8 for prompt in self._prompts if "multi_modal_data" in prompt]
+        num_ids += sum(media) * (params.num_candidates > 1)      # one copy of media is bounded where they are read
         if num_ids * params.num_candidates > MAX_COPIED_IDS:
             raise bad_field(self._count_field, params.num_candidates,
                             expected=f"answers with up to {MAX_COPIED_IDS} token ids between them",
-                            hint=f"Prompts, stop_token_ids, allowed_token_ids and logit_bias have {num_ids} for each.")
+                            hint=f"Prompts, stop_token_ids, allowed_token_ids and logit_bias have {num_ids} for each "
+                                 "(8 bytes of a prompt's media count as one).")
 
     async def outputs(self) -> AsyncGenerator[tuple[int, RequestOutput], None]:
         """Iterates over (prompt index, output) as outputs come. ApiError if the engine refuses or fails at a prompt."""

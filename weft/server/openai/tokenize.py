@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from weft.server.context import ServerContext
 from weft.server.errors import ApiError, bad_field
-from weft.server.openai.prompts import render
+from weft.server.openai.prompts import read_chat
 from weft.server.openai.schemas import DetokenizeBody, TokenizeBody
 from weft.server.request_fields import ignored_header
 from weft.server.served import ServedModel
@@ -38,9 +38,11 @@ async def _tokenize(served: ServedModel, body: TokenizeBody) -> dict[str, Any]:
     if (body.prompt is None) == (body.messages is None):
         raise ApiError(400, "Give either prompt or messages.", "prompt")
     tokenizer = served.require_tokenizer()
-    prompt = body.prompt if body.messages is None else await render(served, body)
     special = body.add_special_tokens if body.add_special_tokens is not None else body.messages is None
-    token_ids = await served.encode(prompt, "prompt", add_special_tokens=special) if prompt else []
+    if body.messages is not None:
+        token_ids = (await read_chat(served, body, "messages", add_special_tokens=special)).token_ids
+    else:
+        token_ids = await served.encode(body.prompt, "prompt", add_special_tokens=special) if body.prompt else []
     strings = [tokenizer.token_text(token_id) for token_id in token_ids] if body.return_token_strs else None
     return {"count": len(token_ids), "max_model_len": served.engine.info.max_model_len, "tokens": token_ids,
             "token_strs": strings}

@@ -21,7 +21,7 @@ from weft.server.openai.answer_parts import AnswerParts
 from weft.server.openai.forced_calls import forced_form, forced_parser
 from weft.server.openai.generation import Generation, sampling_params
 from weft.server.openai.logprobs import TokenNames
-from weft.server.openai.prompts import render
+from weft.server.openai.prompts import ChatPrompt, read_chat
 from weft.server.openai.schemas import ChatBody, Parsed
 from weft.server.openai.streaming import check_stream_options
 from weft.server.openai.thinking import reasoning_budget
@@ -114,12 +114,12 @@ async def prepare_turn(served: ServedModel, request: Request, parsed: Parsed[Cha
     params = sampling_params(served, given, max_tokens=max_tokens, prompt_logprobs=None, stream=body.stream,
                              logprobs=num_top if body.logprobs else None)
     shows_tools = not (use.choice is Choice.NONE and served.options.exclude_tools_when_tool_choice_none)
-    prompt = await render(served, body, shows_tools=shows_tools)
-    token_ids = await served.encode(prompt, "messages", add_special_tokens=body.add_special_tokens)
+    prompt = await read_chat(served, body, "messages", add_special_tokens=body.add_special_tokens,
+                             shows_tools=shows_tools)
     role = served.options.response_role if body.add_generation_prompt else body.messages[-1].get("role", "assistant")
     is_shown = (body.echo or body.continue_final_message) and body.messages[-1].get("role") == role
-    last = text_of(body.messages[-1]) if is_shown else ""
-    parse_request = _parse_request(served, body, prompt, token_ids, last if body.continue_final_message else None)
+    last = text_of(prompt.messages[-1]) if is_shown else ""
+    parse_request = _parse_request(served, body, prompt, last if body.continue_final_message else None)
     if params.structured_outputs is not None:
         is_first = served.engine.config.model.enable_in_reasoning
         params.structured_outputs = replace(
@@ -130,7 +130,7 @@ async def prepare_turn(served: ServedModel, request: Request, parsed: Parsed[Cha
                                                parse_request)
     response_id = prefix + (secrets.token_hex(24) if has_own_id else request_id_of(request, body.request_id))
     generation = Generation(
-        served, [{"prompt_token_ids": token_ids}], params, response_id=response_id, origin=origin_of(request.scope),
+        served, [prompt.for_engine], params, response_id=response_id, origin=origin_of(request.scope),
         cache_salt=body.cache_salt, priority=priority_of(request, body.priority), places=["messages"],
         timeout=timeout_of(request, body.timeout), fields={"logprobs": "top_logprobs", "max_tokens": limit})
     as_ids = body.return_tokens_as_token_ids
@@ -145,11 +145,10 @@ def _has_reasoning(params: SamplingParams) -> bool:
     return params.structured_outputs is not None and params.structured_outputs.reasoning is not None
 
 
-def _parse_request(served: ServedModel, body: ChatBody, prompt: str | list[int], token_ids: list[int],
-                   continued: str | None) -> ParseRequest:
-    tokenizer = served.require_tokenizer()
-    if not isinstance(prompt, str):
-        prompt = tokenizer.decode(token_ids[-_TAIL_TOKENS:], skip_special_tokens=False)
-    return ParseRequest(tools=body.tools, prompt=prompt[-_TAIL_CHARS:], continued=continued, prompt_token_ids=token_ids,
+def _parse_request(served: ServedModel, body: ChatBody, prompt: ChatPrompt, continued: str | None) -> ParseRequest:
+    tokenizer, text, token_ids = served.require_tokenizer(), prompt.rendered, prompt.token_ids
+    if not isinstance(text, str):
+        text = tokenizer.decode(token_ids[-_TAIL_TOKENS:], skip_special_tokens=False)
+    return ParseRequest(tools=body.tools, prompt=text[-_TAIL_CHARS:], continued=continued, prompt_token_ids=token_ids,
                         is_streamed=body.stream, tokenizer=tokenizer,
                         body=body.model_dump(exclude_unset=True) if served.parsers.read_bodies else {})

@@ -14,7 +14,8 @@ _NO_TOOLS = "weft runs no tools itself: give tools with an input_schema, and run
 
 MESSAGES = table((
     Option("model", "", SAME),
-    Option("messages", "", SAME, say="text, tool calls and their results, thinking; no images and documents"),
+    Option("messages", "", SAME, say="text, tool calls and their results, thinking, a user's images in base64; of "
+                                     "documents those of text"),
     Option("max_tokens", "", SAME),
     Option("system", "", SAME),
     Option("stop_sequences", "", SAME),

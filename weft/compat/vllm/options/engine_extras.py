@@ -7,7 +7,7 @@ from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, TRAN
 
 _MERGE = "weft runs no adapters yet: merge the adapter into the checkpoint (peft's `merge_and_unload`)."
 _ADAPTERS = "weft runs no adapters yet"
-_MEDIA = "of media weft takes images, from Python alone"
+_MEDIA = "of media weft takes images, without this option"
 _SPECULATION = "an entry of `speculative_config`"
 _EXACT = "drafts are verified exactly, and log-probabilities are always those without drafts"
 _METRICS = "`LLM.get_metrics()` and `/metrics` have the numbers; none are logged"

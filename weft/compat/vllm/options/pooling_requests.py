@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, Option, table
 
-_TEXT = "weft takes and gives text only."
+_TEXT = "weft pools text only."
 _RECORDS = "weft keeps no records of requests"
 
 _COMMON = (

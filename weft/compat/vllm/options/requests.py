@@ -13,14 +13,15 @@ from weft.compat.vllm.options.readers import read_guided_field
 from weft.compat.vllm.options.row import NO_EFFECT, NOT_YET, REFUSED, SAME, TRANSLATED, Option, table
 from weft.compat.vllm.options.sampling import BEAMS, BEST, OF_BEAMS
 
-_TEXT = "weft takes and gives text only."
+_TEXT = "weft gives text only."
+_IMAGES = "weft takes images in `messages`, without further options."
 _RECORDS = "weft keeps no records of requests"
 _GUIDED = "a field of `structured_outputs`"
 
 GENERATING = table((
     Option("model", "0.6+", SAME),
     Option("prompt", "0.6+", SAME),
-    Option("messages", "0.6+", SAME),
+    Option("messages", "0.6+", SAME, say="text and, for models that take them, images as `data:` URLs"),
     Option("stream", "0.6+", SAME),
     Option("stream_options", "0.6+", SAME),
     Option("echo", "0.6+", SAME),
@@ -88,7 +89,7 @@ GENERATING = table((
     Option("return_token_offsets", "0.26+", REFUSED, off=(False,), say=NOT_YET),
     Option("return_prompt_text", "0.22+", SAME),
     Option("return_assistant_tokens_mask", "0.26-0.30", REFUSED, off=(False,), say=NOT_YET),
-    Option("return_mm_kwargs", "0.32+", REFUSED, off=(False,), say=_TEXT),
+    Option("return_mm_kwargs", "0.32+", REFUSED, off=(False,), say=_IMAGES),
     Option("return_weight_versions", "0.33+", REFUSED, off=(False,), say=NOT_YET),
     Option("kv_transfer_params", "0.9+", REFUSED, say=NOT_YET),
     Option("ec_transfer_params", "0.26+", REFUSED, say=NOT_YET),
@@ -97,9 +98,9 @@ GENERATING = table((
     Option("repetition_detection", "0.18+", SAME, say="patterns of up to 1024 tokens"),
     Option("thinking_token_budget", "0.22+", SAME, say="in chats; -1: no limit"),
     Option("routed_experts_prompt_start", "0.30+", REFUSED, off=(0,), say=NOT_YET),
-    Option("media_io_kwargs", "0.18+", REFUSED, off=({},), say=_TEXT),
-    Option("mm_processor_kwargs", "0.7+", REFUSED, off=({},), say=_TEXT),
-    Option("mm_payload", "0.32+", NO_EFFECT, say="weft takes text only"),
+    Option("media_io_kwargs", "0.18+", REFUSED, off=({},), say=_IMAGES),
+    Option("mm_processor_kwargs", "0.7+", REFUSED, off=({},), say=_IMAGES),
+    Option("mm_payload", "0.32+", NO_EFFECT, say="weft takes images in `messages`"),
     Option("watermarking", "0.30+", NO_EFFECT, say="weft marks no text"),
     Option("user", "0.6+", NO_EFFECT, say=_RECORDS),
     Option("session_id", "0.30+", NO_EFFECT, say="prefixes are cached across sessions"),

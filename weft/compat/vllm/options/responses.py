@@ -11,7 +11,8 @@ _RECORDS = "weft keeps no records of requests"
 
 RESPONSES = table((
     Option("model", "", SAME),
-    Option("input", "", SAME, say="text, messages, function calls and their outputs, reasoning; no images and files"),
+    Option("input", "", SAME, say="text, messages, function calls and their outputs, reasoning, a user's images as "
+                                  "`data:` URLs; no files"),
     Option("instructions", "", SAME),
     Option("previous_response_id", "", SAME, say="of a response that is still stored"),
     Option("stream", "", SAME),
@@ -44,7 +45,7 @@ RESPONSES = table((
     Option("prompt", "", REFUSED, say="weft stores no prompts: send `instructions` and `input`."),
     Option("context_management", "", REFUSED, off=([],), say="weft changes no conversation."),
     Option("moderation", "", REFUSED, say="weft serves no moderation model."),
-    Option("image", "", REFUSED, say="weft takes and gives text only."),
+    Option("image", "", REFUSED, say="weft gives text only."),
     Option("background_options", "", REFUSED, say=NOT_YET),
     Option("access_programs", "", NO_EFFECT, say="weft has no such programs"),
 ))

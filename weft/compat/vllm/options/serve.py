@@ -86,5 +86,5 @@ SERVE = table((
     Option("cohere_format", "0.30+", NO_EFFECT, off=("cmd4",), say="weft has no such endpoint"),
     Option("anthropic_disabled_thinking_effort", "0.32+", NO_EFFECT, off=("auto",), say="weft has no such endpoint"),
     Option("reasoning_effort_map", "0.33+", REFUSED, say="Send `chat_template_kwargs` with what the template reads."),
-    Option("trust_request_mm_kwargs", "0.32+", NO_EFFECT, off=(False,), say="weft takes text only"),
+    Option("trust_request_mm_kwargs", "0.32+", NO_EFFECT, off=(False,), say="requests have no `mm_processor_kwargs`"),
 ))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from weft.errors import NotBuiltError
+from weft.media.encoded import EncodedImage, read_data_url
 from weft.server.errors import ApiError, bad_field
 from weft.server.openai.responses.schemas import InputBody, ResponsesBody
 
@@ -101,7 +102,8 @@ def _each(items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
                 role = item.get("role")
                 if role not in _ROLES:
                     raise bad_field(f"{place}.role", role, expected=f"one of {', '.join(_ROLES)}")
-                yield {"role": role, "content": _text(f"{place}.content", item.get("content"))}
+                read = _content if role == "user" else _text
+                yield {"role": role, "content": read(f"{place}.content", item.get("content"))}
             case "reasoning":
                 parts = item.get("content") or item.get("summary") or []
                 yield {"role": "assistant", "reasoning": _text(f"{place}.content", parts)}
@@ -121,17 +123,38 @@ def _text(place: str, content: Any) -> str:
     """The text of a string or of a list of parts."""
     if isinstance(content, str):
         return content
+    return "\n".join(_part_text(f"{place}.{i}", part) for i, part in enumerate(_parts(place, content)))
+
+
+def _content(place: str, content: Any) -> str | list[Any]:
+    """A user's content: with images a list of a chat message's parts, else one text."""
+    if isinstance(content, str) or all(part["type"] != "input_image" for part in _parts(place, content)):
+        return _text(place, content)
+    return [_image(f"{place}.{i}", part) if part["type"] == "input_image" else
+            {"type": "text", "text": _part_text(f"{place}.{i}", part)} for i, part in enumerate(content)]
+
+
+def _parts(place: str, content: Any) -> list[dict[str, Any]]:
     if not isinstance(content, list):
         raise bad_field(place, content, expected="a string or a list of parts")
-    texts = []
     for i, part in enumerate(content):
-        kind = part.get("type") if isinstance(part, dict) else None
-        if not isinstance(part, dict) or not isinstance(kind, str):
+        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
             raise bad_field(f"{place}.{i}", part, expected='a part such as {"type": "input_text", "text": "Hello"}')
-        if kind not in _TEXTS:
-            raise NotBuiltError(f"{place}.{i}.type", kind, expected="a text", hint="weft takes text only.")
-        texts.append(_string(f"{place}.{i}.{_TEXTS[kind]}", part.get(_TEXTS[kind])))
-    return "\n".join(texts)
+    return content
+
+
+def _part_text(place: str, part: dict[str, Any]) -> str:
+    kind = part["type"]
+    if kind not in _TEXTS:
+        raise NotBuiltError(f"{place}.type", kind, expected="a text", hint="weft takes texts and, of users, images.")
+    return _string(f"{place}.{_TEXTS[kind]}", part.get(_TEXTS[kind]))
+
+
+def _image(place: str, part: dict[str, Any]) -> EncodedImage:
+    if part.get("file_id") is not None:
+        raise NotBuiltError(f"{place}.file_id", part["file_id"], expected="null",
+                            hint="weft keeps no files: send the file itself as image_url.")
+    return read_data_url(f"{place}.image_url", part.get("image_url"))
 
 
 def _string(place: str, value: Any) -> str:

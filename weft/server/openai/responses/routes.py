@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from weft.server.context import ServerContext
 from weft.server.disconnect import started_stream, until_disconnect
 from weft.server.errors import ApiError, bad_field, renamed_fields
-from weft.server.openai.prompts import render
+from weft.server.openai.prompts import read_chat
 from weft.server.openai.responses.job import Job
 from weft.server.openai.responses.request import chat_fields, input_messages, logprob_fields
 from weft.server.openai.responses.schemas import InputBody, ResponsesBody
@@ -61,9 +61,8 @@ def responses_router(context: ServerContext) -> APIRouter:
         served = await context.model(request, parsed.body)
         with renamed_fields(_NAMES):
             _, chat = await served.work.prompts.run(_chat, served, store, parsed)
-            prompt = await render(served, chat.body)
-        token_ids = await served.encode(prompt, "input", add_special_tokens=False)
-        return _json({"object": "response.input_tokens", "input_tokens": len(token_ids)},
+            prompt = await read_chat(served, chat.body, "messages", add_special_tokens=False)
+        return _json({"object": "response.input_tokens", "input_tokens": len(prompt.token_ids)},
                      ignored_header(parsed.ignored))
 
     _add_stored(router, store)

@@ -1,0 +1,55 @@
+"""`EncodedImage`: an image file as clients send it, in base64, checked for its type and size.
+
+The module fetches nothing and decodes nothing: `decode.py` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from weft.errors import NotBuiltError, RequestError
+
+MAX_FILE_BYTES = 20 << 20            # of one image's file
+# Media type -> Pillow's name of the format.
+FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/jpg": "JPEG", "image/webp": "WEBP", "image/gif": "GIF"}
+_TYPES = "image/png, image/jpeg, image/webp or image/gif"
+_WANTED = "a URL with the file itself, such as data:image/png;base64,iVBORw0…"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedImage:
+    """An image file. field: its place in the request, for errors. media_type: a key of FORMATS. data: base64."""
+
+    field: str
+    media_type: str
+    data: str
+
+    def describe(self) -> str:
+        """The file in an error's text."""
+        return f"{self.media_type}, {len(self.data) * 3 // 4} bytes"
+
+
+def encoded_image(field: str, media_type: Any, data: Any) -> EncodedImage:
+    """An image file as base64 text. RequestError, which names `field`, for other types and files that are too large."""
+    kind = media_type.lower() if isinstance(media_type, str) else media_type
+    if not isinstance(kind, str) or kind not in FORMATS:
+        raise RequestError(field, media_type, expected=_TYPES)
+    if not isinstance(data, str):
+        raise RequestError(field, data, expected="base64 text")
+    if len(data) * 3 // 4 > MAX_FILE_BYTES:
+        raise RequestError(field, f"{len(data) * 3 // 4} bytes", expected=f"a file of at most {MAX_FILE_BYTES} bytes")
+    return EncodedImage(field=field, media_type=kind, data=data)
+
+
+def read_data_url(field: str, url: Any) -> EncodedImage:
+    """The image of a `data:` URL (RFC 2397) with base64. NotBuiltError for http, https and file."""
+    if not isinstance(url, str):
+        raise RequestError(field, url, expected=_WANTED)
+    if url[:16].partition(":")[0].lower() in ("http", "https", "file"):
+        raise NotBuiltError(field, url, expected=_WANTED, hint="weft fetches no images: send the file itself.")
+    head, comma, data = url.partition(",")
+    kind, *parameters = head[5:].split(";")
+    if head[:5].lower() != "data:" or not comma or not parameters or parameters[-1].lower() != "base64":
+        raise RequestError(field, url, expected=_WANTED)
+    return encoded_image(field, kind, data)
