@@ -48,6 +48,7 @@ def write_llava(directory: Path) -> Any:
     config = LlavaConfig(
         vision_config=_TOWER | {"model_type": "clip_vision_model", "projection_dim": 32},
         text_config=TEXT | {"model_type": "llama"}, image_token_index=IMAGE_ID, vision_feature_layer=-2)
+    torch.manual_seed(0)                                   # scatter keeps a part of what vectors begin with
     model = LlavaForConditionalGeneration._from_config(config, attn_implementation="eager").eval()
     scatter(model)
     model.save_pretrained(directory)
@@ -106,6 +107,7 @@ def write_kind_with_images(directory: Path, kind: str) -> tuple[Any, Any]:
     """A checkpoint without a processor, only with an image processor: (its model of Transformers, that)."""
     stem, values, processor_name, processor_values = KINDS[kind]
     cls = getattr(transformers, f"{stem}ForConditionalGeneration")
+    torch.manual_seed(0)
     model = cls._from_config(cls.config_class(**values), attn_implementation="eager").eval()
     scatter(model)
     model.save_pretrained(directory)
