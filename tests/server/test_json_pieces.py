@@ -74,3 +74,8 @@ def test_no_call_decodes_more_than_a_piece_of_many_items(monkeypatch):
 def test_large_lists_far_within_each_other_are_refused():
     with pytest.raises(TooManyLevelsError):
         decode_in_pieces(b"[" * 9 + b"1," * 30 + b"1" + b"]" * 9)
+
+
+@pytest.mark.parametrize("text", [b"[" + b" " * 40 + b"]", b'{"a": {' + b"\n" * 40 + b"}, " + b'"b": 1}'])
+def test_a_large_list_or_object_of_spaces_alone_is_empty(text):
+    assert decode_in_pieces(text) == json.loads(text)

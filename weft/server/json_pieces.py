@@ -52,7 +52,8 @@ def _value(text: bytes | bytearray, start: int, end: int, levels: int) -> Any:
         if last - first <= PIECE_BYTES or not _is_one_container(text, first, last, is_list=is_list):
             run = text[first:last]
             values = _decoded(b"[" + run + b"]" if is_list else b"{" + run + b"}", first - 1)
-            if not values:      # nothing between two commas
+            is_whole = (first, last) == (start + 1, end - 1)      # of spaces alone: an empty list or object
+            if not values and not is_whole:      # nothing between two commas
                 raise msgspec.DecodeError(f"JSON is malformed: expected a value (byte {first})")
             found.extend(values) if is_list else found.update(values)
         elif is_list:
