@@ -11,7 +11,7 @@ from weft.errors import ConfigError
 @pytest.mark.parametrize("command", [
     ("run-batch", "-i", "{in}", "--model", "m", "--output-file"), ("embed", "text", "--model", "m", "--output-file"),
     ("bench", "latency", "--model", "m", "--output-json"), ("bench", "throughput", "--model", "m", "--output-json"),
-    ("bench", "serve", "--output-json"),
+    ("bench", "serve", "--output-json"), ("describe", "LlamaForCausalLM", "--output"),
 ], ids=lambda command: " ".join(command[:2]))
 @pytest.mark.parametrize(("place", "fault"), [
     ("", "It is a directory."), ("missing/out", "missing is no directory that exists."),

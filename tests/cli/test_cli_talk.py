@@ -177,3 +177,9 @@ def test_events_end_at_done():
     lines = iter([": comment", 'data: {"a": 1}', "", "data: [DONE]", 'data: {"a": 2}'])
 
     assert list(events(lines)) == [{"a": 1}]
+
+
+@pytest.mark.parametrize("command", ["chat", "complete"])
+def test_a_text_and_the_same_option_are_refused_together(capsys, command):
+    assert main([command, "path/to/model", "-q", "hello"]) == 1
+    assert "--quick = 'hello': expected one of" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import sys
 
 from weft.cli.conversation import Conversation
 from weft.cli.parser import Parser
-from weft.cli.talk import add_talk_options, open_endpoint, sampling_given
+from weft.cli.talk import add_talk_options, one_text, open_endpoint, sampling_given
 
 
 def add_arguments(parser: Parser) -> None:
@@ -24,11 +24,12 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Talk until the input ends."""
+    message = one_text("MESSAGE", options.message, options.quick)
     endpoint = open_endpoint(options)
     try:
         conversation = Conversation(endpoint, sampling_given(options), system=options.system_prompt,
                                     stats=options.stats)
-        talk(conversation, options.message if options.quick is None else options.quick)
+        talk(conversation, message)
     finally:
         endpoint.close()
     return 0

@@ -9,7 +9,7 @@ from typing import Any
 
 from weft.cli.endpoint import Endpoint
 from weft.cli.parser import Parser
-from weft.cli.talk import add_talk_options, complete, open_endpoint, sampling_given
+from weft.cli.talk import add_talk_options, complete, one_text, open_endpoint, sampling_given
 from weft.cli.typed import edit_lines, read_message
 
 MAX_TOKENS = 128      # a text that a model continues may have no end
@@ -25,10 +25,10 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Continue texts until the input ends."""
+    text = one_text("TEXT", options.text, options.quick)
     endpoint = open_endpoint(options)
     try:
-        continue_texts(endpoint, options.text if options.quick is None else options.quick,
-                       sampling_given(options, max_tokens=MAX_TOKENS), stats=options.stats)
+        continue_texts(endpoint, text, sampling_given(options, max_tokens=MAX_TOKENS), stats=options.stats)
     finally:
         endpoint.close()
     return 0

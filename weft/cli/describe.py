@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weft.cli.files import check_output
 from weft.cli.parser import Parser
 from weft.config.engine_args import EngineArgs
 
@@ -36,6 +37,8 @@ def run(options: argparse.Namespace) -> int:
     from weft.discover.describe import find_description
     from weft.models.found import keep
 
+    if options.output is not None:
+        check_output("--output", options.output)
     cls, values = _class(options)
     found = find_description(cls, values)
     kept = keep(cls, found.text) if found.is_proven and not options.no_cache else None

@@ -54,6 +54,14 @@ def add_answer_options(parser: Parser) -> None:
     add_engine_options(parser, without=("seed",))
 
 
+def one_text(name: str, text: str | None, quick: str | None) -> str | None:
+    """The text to answer, from the argument `name` or from `--quick`. ConfigError for both."""
+    if text is not None and quick is not None:
+        raise ConfigError("--quick", quick, expected=f"one of {name} and --quick", hint=f"{name} is {text!r}; a "
+                          "model is named by --model.")
+    return text if quick is None else quick
+
+
 def sampling_given(options: argparse.Namespace, **defaults: Any) -> dict[str, Any]:
     """{field: value} of the sampling options on the command line, over `defaults`."""
     return defaults | {name: getattr(options, name) for name in SAMPLING if hasattr(options, name)}
