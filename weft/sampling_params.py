@@ -235,8 +235,11 @@ class SamplingParams(SamplingExtras, metaclass=VllmParams, kw_only=True, omit_de
             self.temperature = max(self.temperature, MIN_TEMPERATURE)
         if self.mirostat:
             self.top_p, self.top_k, self.min_p = 1.0, 0, 0.0
-        if self.forced_bos_token is not None and not isinstance(self.forced_bos_token, str):
-            check_whole("forced_bos_token", self.forced_bos_token, 0, MAX_COUNT)
+        first = self.forced_bos_token
+        is_id = isinstance(first, int) and not isinstance(first, bool) and 0 <= first <= MAX_COUNT
+        if first is not None and not isinstance(first, str) and not is_id:
+            raise RequestError("forced_bos_token", first, expected="the text of a token, or an id from 0 "
+                               f"to {MAX_COUNT}")
 
     def _check_lengths(self) -> None:
         check_whole("min_tokens", self.min_tokens, 0, MAX_COUNT)

@@ -77,6 +77,9 @@ def test_forms_without_code_say_so(key, value):
     ({"multi_modal_data": {"image": 1}, "multi_modal_uuids": {"image": [""]}}, "multi_modal_uuids.image[0]"),
     ({"multi_modal_data": {"image": 1}, "mm_processor_kwargs": [1]}, "mm_processor_kwargs"),
     ({"mm_processor_kwargs": {"size": 1}}, "mm_processor_kwargs"),
+    ({"multi_modal_data": {"image": 1}, "mm_processor_kwargs": {"return_tensors": "np"}},
+     "mm_processor_kwargs.return_tensors"),
+    ({"multi_modal_data": {"image": 1}, "mm_processor_kwargs": {"images": []}}, "mm_processor_kwargs.images"),
     ({"prompt_embeds": 1, "multi_modal_data": {"image": 1}}, "multi_modal_data"),
 ])
 def test_media_of_a_wrong_form_are_refused(given, field):

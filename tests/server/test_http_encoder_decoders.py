@@ -58,7 +58,8 @@ def test_beams_begin_with_the_forced_token(client):
 
 
 @pytest.mark.parametrize(("token", "words"), [
-    ("abc", "the text of one token"), (300, "a token id from 0 to 259"), (1.5, "an integer"), (-1, "an integer")])
+    ("abc", "the text of one token"), (300, "a token id from 0 to 259"), (1.5, "an id from 0"), (-1, "an id from 0"),
+    ([7], "the text of a token"), (True, "the text of a token")])
 def test_what_is_no_token_is_refused(client, token, words):
     response = client.post("/v1/completions", json=BODY | {"forced_bos_token": token})
 

@@ -279,3 +279,9 @@ def test_the_last_message_can_be_continued(renderer, template):
 def test_continuing_and_asking_for_an_answer_exclude_each_other(renderer):
     with pytest.raises(RequestError, match=r"continue_final_message = True.*add_generation_prompt"):
         renderer(PLAIN).render(USER, continue_final_message=True)
+
+
+@pytest.mark.parametrize("template", [3, b"{{ messages }}", ["{{ messages }}"], {"a": 1}])
+def test_a_template_that_is_no_text_is_refused(renderer, template):
+    with pytest.raises(RequestError, match=r"chat_template = .*expected the text of a Jinja template"):
+        renderer(PLAIN).render(USER, chat_template=template)

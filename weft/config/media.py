@@ -1,4 +1,6 @@
-"""Options about media of prompts: `read_limits` reads vLLM's `limit_mm_per_prompt`."""
+"""Options about media of prompts: `read_limits` reads vLLM's `limit_mm_per_prompt`, `read_processor_kwargs` its
+`mm_processor_kwargs`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,18 @@ KINDS = ("image", "video", "audio")
 _FIELD = "limit_mm_per_prompt"
 # What vLLM's long form says besides the count, to plan memory for items of that size. weft plans none for them.
 _SIZES = frozenset({"width", "height", "num_frames", "length"})
+# Arguments of Transformers' processors that are a prompt's data, or that weft reads the result by.
+DATA_ARGUMENTS = frozenset({"text", "images", "videos", "audio", "return_tensors", "return_text_replacement_offsets"})
+
+
+def read_processor_kwargs(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the model's processor for all prompts. ConfigError for what is no setting."""
+    for name, value in given.items():
+        if not isinstance(name, str) or name in DATA_ARGUMENTS:
+            raise ConfigError("mm_processor_kwargs", {name: value},
+                              expected="settings of the model's processor by name",
+                              hint=f"{', '.join(sorted(DATA_ARGUMENTS))} are weft's to give.")
+    return dict(given)
 
 
 def read_limits(given: Mapping[str, Any] | None) -> dict[str, int]:

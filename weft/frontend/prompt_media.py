@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from weft.config.media import DATA_ARGUMENTS
 from weft.engine.process.messages import MediaInput
 from weft.errors import NotBuiltError, RequestError
 from weft.field_checks import check_text
@@ -53,6 +54,9 @@ def parse_media(given: Mapping[str, Any]) -> PromptMedia | ReadMedia | None:
     images = _images(data)
     if kwargs is not None and not (isinstance(kwargs, Mapping) and all(isinstance(key, str) for key in kwargs)):
         raise RequestError(KWARGS, kwargs, expected="a dictionary of the processor's arguments")
+    for name in sorted(DATA_ARGUMENTS.intersection(kwargs or ())):
+        raise RequestError(f"{KWARGS}.{name}", kwargs[name], expected="settings of the model's processor alone",
+                           hint="Images are given by multi_modal_data, the text by prompt.")
     uuids = _uuids(given.get(UUIDS), len(images))
     if not images and kwargs:
         raise RequestError(KWARGS, kwargs, expected="None without multi_modal_data")

@@ -124,9 +124,10 @@ class ChatRenderer:
     def _choose(self, chat_template: str | None, *, has_tools: bool) -> ChatTemplate:
         if chat_template is None:
             return self._named("tool_use" if has_tools and "tool_use" in self._texts else "default")
-        if chat_template in self._texts:
+        is_text = isinstance(chat_template, str)
+        if is_text and chat_template in self._texts:
             return self._named(chat_template)
-        if not is_template_text(chat_template):
+        if not is_text or not is_template_text(chat_template):
             raise RequestError("chat_template", chat_template, expected="the text of a Jinja template" + "".join(
                 f" or {name!r}" for name in sorted(self._texts)), hint="A file is named when weft starts.")
         return self._parse(chat_template)
