@@ -48,13 +48,3 @@ def test_one_item_alone_may_be_larger_than_the_cache():
     assert not cache.has_room(1)
     cache.let_go("one")
     assert cache.hold("two", B, 3) == [A]
-
-
-def test_clearing_forgets_only_what_nobody_holds():
-    cache = EncoderCache(10)
-    cache.hold("one", A, 4)
-    cache.hold("two", B, 4)
-    cache.let_go("two")
-
-    assert cache.clear() == [B]
-    assert (A in cache, B in cache, cache.num_rows) == (True, False, 4)

@@ -63,14 +63,8 @@ class EncoderCache:
         if not held:
             self._held.pop(request_id, None)
 
-    def clear(self) -> list[bytes]:
-        """Forget the items that no sequence holds. Returns them."""
-        gone = [digest for digest in self._rows if digest not in self._holders]
-        for digest in gone:
-            self.num_rows -= self._rows.pop(digest)
-        return gone
-
     def _evict(self) -> list[bytes]:
+        """Forget items that no sequence holds, oldest first, until the rows fit. Returns them."""
         gone: list[bytes] = []
         for digest in list(self._rows):
             if self.num_rows <= self.capacity:
