@@ -62,7 +62,7 @@ def bart_names(*, prefix: str = "model.", shares_table: bool = True, encoder: Ru
     cross = {f"decoder.layers.{{i}}.encoder_attn.{name}_proj": f"blocks.{{i}}.cross.{name}" for name in "qkv"} | {
         "decoder.layers.{i}.encoder_attn.out_proj": "blocks.{i}.cross.o",
         "decoder.layers.{i}.encoder_attn_layer_norm": "blocks.{i}.cross_norm"}
-    sides = of_encoder(dict(_side("encoder")) | dict(encoder or {})) | dict(_side("decoder")) | cross
+    sides = {**of_encoder({**_side("encoder"), **(encoder or {})}), **_side("decoder"), **cross}
     head = {"lm_head": "head", "final_logits_bias": Rule("final_logits_bias", ("head.bias",), Flattened())}
     left = (*(both if shares_table else ()), "encoder.version", "decoder.version", "encoder.embed_positions.weights",
             "decoder.embed_positions.weights", *ignored)

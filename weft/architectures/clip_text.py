@@ -13,7 +13,7 @@ from weft.architectures.encoders import embedding, encoder, encoder_block, encod
 from weft.architectures.parts import layer_norm
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
-from weft.architectures.spec import Causal, DenseSpec, EncoderSpec, MLPSpec, PoolerSpec
+from weft.architectures.spec import Activation, Causal, DenseSpec, EncoderSpec, MLPSpec, PoolerSpec
 from weft.cache.masks import Bidirectional
 
 _LAYER = "encoder.layers.{i}."
@@ -66,7 +66,7 @@ def siglip(c: ConfigReader) -> EncoderSpec:
     return _projected(spec, "text_model.head", width, bias=True)
 
 
-def _tower(c: ConfigReader, mask: Causal | Bidirectional, *, act: str, eps: float) -> EncoderSpec:
+def _tower(c: ConfigReader, mask: Causal | Bidirectional, *, act: Activation, eps: float) -> EncoderSpec:
     norm = layer_norm(c, eps=eps)
     ffn = MLPSpec(intermediate_size=c.positive("intermediate_size"), gated=False, bias=True,
                   act=keys.activation(c, default=act))

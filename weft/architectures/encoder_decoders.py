@@ -26,6 +26,12 @@ def cross_attention(like: AttentionSpec, encoder_size: int) -> CrossAttentionSpe
         scale=like.scale, qkv_bias=like.qkv_bias, out_bias=like.out_bias, softcap=like.softcap)
 
 
+def self_attention(block: BlockSpec) -> AttentionSpec:
+    """The self-attention of a block that has one."""
+    assert isinstance(block.mixer, AttentionSpec), "the block's mixer is attention"
+    return block.mixer
+
+
 def of_encoder(rules: Rules) -> Rules:
     """The rules of an encoder alone, for the same encoder beside a decoder."""
     return {source: _prefixed(target) for source, target in rules.items()}

@@ -20,6 +20,7 @@ from weft.architectures.spec import (
     EncoderSpec,
     FfnSpec,
     HeadLayerSpec,
+    LayerNorm,
     LearnedPositions,
     MLPSpec,
     NormSpec,
@@ -144,6 +145,6 @@ def causal(block: BlockSpec) -> BlockSpec:
     return replace(block, mixer=replace(block.mixer, mask=Causal()))
 
 
-def bert_norm(c: ConfigReader) -> NormSpec:
+def bert_norm(c: ConfigReader) -> LayerNorm:
     """LayerNorm with BERT's epsilon."""
     return layer_norm(c, eps=1e-12)

@@ -100,7 +100,7 @@ def _experts(c: ConfigReader) -> MoESpec:
 
 
 def _names(mixer: MLASpec) -> NameMap:
-    rules = {_ATTENTION + name: _MIXER + home for name, home in _NAMES.items()}
+    rules: dict[str, str | Rule] = {_ATTENTION + name: _MIXER + home for name, home in _NAMES.items()}
     rules[_ATTENTION + "A_log"] = Rule(_ATTENTION + "A_log", (_MIXER + "a_log",), Flattened())
     for part in ("q", "k", "v"):
         source = f"{_ATTENTION}{part}_conv1d"

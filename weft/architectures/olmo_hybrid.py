@@ -53,7 +53,7 @@ def _names(kinds: list[str]) -> NameMap:
     norm of attention's layers as feedforward_layer_norm, too.
     """
     source = "model.layers.{i}.linear_attn."
-    rules = {source + name: _MIXER + home for name, home in _DELTA.items()}
+    rules: dict[str, str | Rule] = {source + name: _MIXER + home for name, home in _DELTA.items()}
     for part in ("q", "k", "v"):
         rules[f"{source}{part}_conv1d"] = Rule(f"{source}{part}_conv1d", (f"{_MIXER}conv.{part}",), ChannelKernels())
     for i, kind in enumerate(kinds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from weft.architectures import keys
@@ -63,7 +64,7 @@ def _experts(c: ConfigReader, *, renormalize: bool, per_token: int) -> MoESpec:
                    shared=replace(expert, intermediate_size=size), shared_gate=True)
 
 
-def _decoder(c: ConfigReader, ffns: list[FfnSpec], *, by_key_head: bool = False) -> DecoderSpec:
+def _decoder(c: ConfigReader, ffns: Sequence[FfnSpec], *, by_key_head: bool = False) -> DecoderSpec:
     """by_key_head: rows of the delta rule's products are stored key head by key head."""
     norm = rms_norm(c, offset=1.0, cast_before_weight=False)
     every, layers = c.positive("full_attention_interval", default=4), keys.num_layers(c)

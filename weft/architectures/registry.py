@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from weft.architectures.reader import ConfigReader
 from weft.architectures.spec import ModelSpec
 
 _MARK = "__weft_architectures__"      # function attribute that holds the architecture names
 Describe = Callable[[ConfigReader], ModelSpec]
+S = TypeVar("S", bound=ModelSpec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,10 @@ class Architecture:
         return (self.describe.__doc__ or "").strip().split("\n")[0].split(" Source:")[0]
 
 
-def architecture(*names: str) -> Callable[[Describe], Describe]:
+def architecture(*names: str) -> Callable[[Callable[[ConfigReader], S]], Callable[[ConfigReader], S]]:
     """Decorator: marks a function as the description of these architecture names."""
 
-    def mark(describe: Describe) -> Describe:
+    def mark(describe: Callable[[ConfigReader], S]) -> Callable[[ConfigReader], S]:
         describe.__dict__[_MARK] = names
         return describe
 

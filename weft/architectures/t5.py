@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from weft.architectures import keys
-from weft.architectures.encoder_decoders import cross_attention, encoder_decoder, of_encoder, pair_names
+from weft.architectures.encoder_decoders import cross_attention, encoder_decoder, of_encoder, pair_names, self_attention
 from weft.architectures.names import NameMap
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
-from weft.architectures.spec import BlockSpec, Causal, DecoderSpec, EncoderSpec, HeadSpec
+from weft.architectures.spec import BlockSpec, Causal, DecoderSpec, EncoderSpec, HeadSpec, RelativeBias
 from weft.architectures.t5_encoder import side_names, t5_encoder, umt5_encoder
 from weft.cache.masks import Bidirectional
 from weft.errors import NotBuiltError
@@ -57,7 +57,7 @@ def longt5(c: ConfigReader) -> DecoderSpec:
                             source=c.source)
     c.harmless("global_block_size")
     encoder, mask = t5_encoder(c), Bidirectional(radius=c.positive("local_radius", default=127))
-    blocks = tuple(replace(block, mixer=replace(block.mixer, mask=mask)) for block in encoder.blocks)
+    blocks = tuple(replace(block, mixer=replace(self_attention(block), mask=mask)) for block in encoder.blocks)
     return _decoder(c, replace(encoder, blocks=blocks), _LONG, scale=_scale(c))
 
 
@@ -69,7 +69,8 @@ def _scale(c: ConfigReader) -> float:
 
 def _decoder(c: ConfigReader, encoder: EncoderSpec, names: NameMap, scale: float = 1.0) -> DecoderSpec:
     own = encoder.blocks[0]
-    mixer = own.mixer
+    mixer = self_attention(own)
+    assert isinstance(mixer.positions, RelativeBias), "T5's encoder has a relative bias"
     positions = replace(mixer.positions, is_causal=True)
     block = BlockSpec(mixer=replace(mixer, mask=Causal(), positions=positions), ffn=own.ffn, mixer_norm=own.mixer_norm,
                       ffn_norm=own.ffn_norm, cross_norm=own.mixer_norm,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from weft.architectures.encoder_decoders import cross_attention, of_encoder, pair_names
+from weft.architectures.encoder_decoders import cross_attention, of_encoder, pair_names, self_attention
 from weft.architectures.encoders import Rules
 from weft.architectures.gemma import gemma2
 from weft.architectures.reader import ConfigReader
@@ -45,11 +45,12 @@ def t5gemma(c: ConfigReader) -> DecoderSpec:
         embedding=source.embedding, blocks=tuple(map(_both_sides, source.blocks)), final_norm=source.final_norm,
         names=_NAMES, default_pooling="mean")
     blocks = tuple(replace(
-        block, cross=cross_attention(block.mixer, encoder.hidden_size), cross_norm=block.mixer_norm,
+        block, cross=cross_attention(self_attention(block), encoder.hidden_size), cross_norm=block.mixer_norm,
         cross_post_norm=block.mixer_post_norm) for block in target.blocks)
     return replace(target, blocks=blocks, encoder=encoder, names=_NAMES, gguf_names=None,
                    head=replace(target.head, tied=c.bool("tie_word_embeddings", default=True)))
 
 
 def _both_sides(block: BlockSpec) -> BlockSpec:
-    return replace(block, mixer=replace(block.mixer, mask=Bidirectional(radius=block.mixer.window)))
+    mixer = self_attention(block)
+    return replace(block, mixer=replace(mixer, mask=Bidirectional(radius=mixer.window)))

@@ -27,8 +27,8 @@ def scales(t: Traced, size: int, options: dict[str, Any]) -> list[tuple[str, flo
 def windows(t: Traced) -> list[tuple[str, int | None]]:
     """(label, tokens) of all windows that the config may mean."""
     values = t.reader.all_values().items()
-    return [("none", None)] + [(key, x) for key, x in values
-                               if "window" in key and isinstance(x, int) and not isinstance(x, bool) and x > 1]
+    return [("none", None), *((key, x) for key, x in values
+                              if "window" in key and isinstance(x, int) and not isinstance(x, bool) and x > 1)]
 
 
 def softcaps(t: Traced, options: dict[str, Any]) -> list[tuple[str, float | None]]:
@@ -36,13 +36,13 @@ def softcaps(t: Traced, options: dict[str, Any]) -> list[tuple[str, float | None
     if options.get("softcap") is not None:
         return [("as seen", float(options["softcap"]))]
     values = t.reader.all_values().items()
-    return [("none", None)] + [(key, float(x)) for key, x in values if "cap" in key and isinstance(x, float) and x > 1]
+    return [("none", None), *((key, float(x)) for key, x in values if "cap" in key and isinstance(x, float) and x > 1)]
 
 
 def clips(t: Traced) -> list[tuple[str, float | None]]:
     """(label, the largest number of q, k and v)."""
-    return [("none", None)] + [(key, float(x)) for key, x in t.reader.all_values().items()
-                               if "clip" in key and isinstance(x, int | float) and x > 0]
+    return [("none", None), *((key, float(x)) for key, x in t.reader.all_values().items()
+                              if "clip" in key and isinstance(x, int | float) and x > 0)]
 
 
 def angles_of(positions: Any) -> tuple[Tensor, Tensor] | None:
