@@ -36,7 +36,7 @@ def ernie4_5(c: ConfigReader) -> DecoderSpec:
                    gguf=gguf_names())
 
 
-@architecture("Ernie4_5_MoeForCausalLM", "Ernie4_5_MoEForCausalLM")
+@architecture("Ernie4_5_MoeForCausalLM")
 def ernie4_5_moe(c: ConfigReader) -> DecoderSpec:
     """ERNIE 4.5, mixture of experts. Source: config.json of baidu/ERNIE-4.5-21B-A3B-PT."""
     norm, dense, sparse = rms_norm(c, eps=1e-5), gated_mlp(c, bias=c.bool("use_bias", default=False)), _experts(c)

@@ -109,7 +109,7 @@ def test_a_model_that_only_pools_does_not_generate(directory):
 @pytest.mark.parametrize(("name", "words"), [
     ("LamaForCausalLM", "Neither weft nor vLLM knows it. Nearest: LlamaForCausalLM"),
     ("XverseForCausalLM", "vLLM had XverseForCausalLM until 0.23.0 and dropped it; weft has no code for it"),
-    ("BartModel", "only a plugin serves it: https://github.com/vllm-project/bart-plugin"),
+    ("Nemotron3_5AsrForRNNT", "only a plugin serves it: https://github.com/Sohaib-Ahmed21/vllm-nemotron-asr-plugin"),
     ("LlamaForConditionalGeneration", "LlamaForConditionalGeneration is LlamaForCausalLM with another end"),
 ])
 def test_a_checkpoint_that_weft_has_no_code_for_says_why(tmp_path, name, words):

@@ -202,7 +202,7 @@ def test_a_name_that_nobody_ever_knew_has_its_nearest():
 
 @pytest.mark.parametrize(("name", "words"), [
     ("BaichuanForCausalLM", r"vLLM had BaichuanForCausalLM until 0.23.0 and dropped it; weft has no code"),
-    ("DbrxForCausalLM", r"vLLM runs DbrxForCausalLM; weft has no code"),
+    ("OrionForCausalLM", r"vLLM runs OrionForCausalLM; weft has no code"),
     ("VoxtralStreamingGeneration", r"vLLM had VoxtralStreamingGeneration once"),
 ])
 def test_a_name_that_vllm_knows_or_knew_says_so(name, words):
@@ -211,8 +211,8 @@ def test_a_name_that_vllm_knows_or_knew_says_so(name, words):
 
 
 def test_a_name_that_only_a_plugin_serves_names_the_plugin():
-    with pytest.raises(NotBuiltError, match=r"only a plugin serves it: https://.*/bart-plugin"):
-        ModelRegistry.inspect_model_cls(["BartForConditionalGeneration"])
+    with pytest.raises(NotBuiltError, match=r"only a plugin serves it: https://.*/vllm-nemotron-asr-plugin"):
+        ModelRegistry.inspect_model_cls(["Nemotron3_5AsrForRNNT"])
 
 
 def test_a_model_that_breaks_on_import_says_where(package):
