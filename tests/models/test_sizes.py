@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from family_sizes import sizes_of
 from published_configs import PUBLISHED
 
 from weft.architectures.reader import ConfigReader
@@ -123,7 +124,7 @@ def test_experts_that_are_not_picked_cost_nothing():
 
 @pytest.mark.parametrize("architecture", DESCRIPTIONS)
 def test_the_parameters_of_all_blocks_are_the_blocks_own(architecture):
-    model = model_of(spec_of(architecture, **SAMPLE))
+    model = model_of(spec_of(architecture, **sizes_of(architecture)))
 
     of_blocks = sum(prod(shape) for name, shape in parameter_shapes(model).items() if name.startswith("blocks."))
     assert of_blocks == sum(num_parameters(block) for block in model.blocks)
@@ -131,7 +132,7 @@ def test_the_parameters_of_all_blocks_are_the_blocks_own(architecture):
 
 @pytest.mark.parametrize("architecture", DESCRIPTIONS)
 def test_every_home_is_a_view_of_a_parameter_and_every_parameter_has_homes(architecture):
-    model = model_of(spec_of(architecture, **SAMPLE))
+    model = model_of(spec_of(architecture, **sizes_of(architecture)))
     allocate(model, "cpu")
 
     homes = {home.place: home for home in model.homes().values()}        # a tied head's table has two names
