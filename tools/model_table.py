@@ -32,7 +32,9 @@ FILES = ("tests/architectures/test_against_transformers.py", "tests/architecture
          "tests/architectures/test_quantized_families.py", "tests/test_quantize_at_load.py",
          "tests/architectures/test_gguf.py", "tests/architectures/test_gguf_encoders.py",
          "tests/pooling/test_classifiers.py", "tests/pooling/test_rewards.py",
-         "tests/models/test_sharded_models.py", "tests/models/transformers/test_transformers_model.py",
+         "tests/pooling/test_sparse_vectors.py", "tests/pooling/test_two_towers.py",
+         "tests/models/test_described_pairs.py", "tests/models/test_sharded_models.py",
+         "tests/models/transformers/test_transformers_model.py",
          "tests/models/transformers/test_transformers_encoders.py",
          "tests/models/transformers/test_encoder_decoders.py")
 INTRODUCTION = """\

@@ -72,6 +72,8 @@ def test_a_family_without_a_known_head_is_refused(tmp_path):
         engine(tmp_path)
 
 
+@pytest.mark.proves("tested", None, "BertSpladeSparseEmbeddingModel")
+@pytest.mark.proves("pooling", None, "BertSpladeSparseEmbeddingModel")
 def test_splade_by_its_name_leaves_out_the_marks_that_the_config_names(tmp_path):
     model = write_splade(tmp_path)
     (tmp_path / "modules.json").unlink()
@@ -98,6 +100,8 @@ def m3(tmp_path_factory):
 M3_PROMPT = [0, 20, 30, 40, 2]
 
 
+@pytest.mark.proves("tested", None, "BgeM3EmbeddingModel")
+@pytest.mark.proves("pooling", None, "BgeM3EmbeddingModel")
 def test_bge_m3_gives_a_vector_of_the_prompt(m3):
     llm, model, *_ = m3
 

@@ -33,6 +33,8 @@ def embeddings(path, given) -> torch.Tensor:
     return torch.tensor([output.outputs.embedding for output in outputs])
 
 
+@pytest.mark.proves("tested", "name")
+@pytest.mark.proves("pooling", "name")
 @pytest.mark.parametrize("name", ["CLIPModel", "CLIPTextModelWithProjection"])
 def test_clips_texts_are_projected(tmp_path, name):
     whole = transformers.CLIPConfig(text_config=CLIP_TEXT, vision_config=VISION, projection_dim=24)
@@ -47,6 +49,8 @@ def test_clips_texts_are_projected(tmp_path, name):
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.proves("tested", "name")
+@pytest.mark.proves("pooling", "name")
 @pytest.mark.parametrize("name", ["SiglipModel", "SiglipTextModel"])
 def test_siglips_texts_are_projected(tmp_path, name):
     text = TEXT | {"projection_size": 24}
