@@ -51,8 +51,6 @@ GROUPS: dict[str, dict[str, str]] = {
         "hf_overrides": "JSON object put over config.json; --hf-overrides.key=value sets one key",
         "reasoning_parser": "format of the model's reasoning; not given: what the chat template tells; none: off",
         "enable_in_reasoning": "a form of the answer holds from its first token, in its reasoning too",
-        "limit_mm_per_prompt": 'JSON object: most images of a prompt, e.g. {"image": 4}; none given: no limit',
-        "mm_processor_kwargs": "JSON object: arguments of the model's image processor, for all prompts",
         "enable_prompt_embeds": "take prompts as rows of the model's embedding too (prompt_embeds of a completion)",
         "limit_mm_per_prompt": 'JSON object: most images of a prompt, e.g. {"image": 2}',
         "mm_processor_kwargs": "JSON object of arguments for the model's processor of images",
