@@ -156,7 +156,8 @@ def _separate(ins: list[Product], counts: tuple[int, int, int], size: int) -> It
         if all(x.result.shape[1] == count * size for x, count in zip(parts, counts, strict=True)):
             taken = tuple(Taken(x.name, (target,), Plain(transposed=x.transposed))
                           for x, target in zip(parts, "qkv", strict=True))
-            yield Heads(*(x.result.unflatten(1, (-1, size)) for x in parts), taken, order)
+            q, k, v = (x.result.unflatten(1, (-1, size)) for x in parts)
+            yield Heads(q, k, v, taken, order)
 
 
 def _fused(ins: list[Product], count: int, kv_count: int, size: int) -> Iterator[Heads]:
@@ -166,7 +167,8 @@ def _fused(ins: list[Product], count: int, kv_count: int, size: int) -> Iterator
         k, v = kv.result.split(rows[1:], dim=1)
         taken = (Taken(q.name, ("q",), Plain(transposed=q.transposed)),
                  Taken(kv.name, ("k", "v"), Plain(transposed=kv.transposed)))
-        yield Heads(*(x.unflatten(1, (-1, size)) for x in (q.result, k, v)), taken, "q and kv")
+        queries, keys, values = (x.unflatten(1, (-1, size)) for x in (q.result, k, v))
+        yield Heads(queries, keys, values, taken, "q and kv")
         return
     (qkv,) = ins
     layouts: list[tuple[Layout, tuple[str, ...]]] = [(Plain(), ("q", "k", "v")), (Plain(), ("k", "v", "q"))]
@@ -176,8 +178,8 @@ def _fused(ins: list[Product], count: int, kv_count: int, size: int) -> Iterator
         sizes = [rows["qkv".index(target)] for target in targets]
         parts = dict(zip(targets, take_apart(layout, qkv.result.T, sizes), strict=True))
         stored = Plain(transposed=True) if qkv.transposed and isinstance(layout, Plain) else layout
-        yield Heads(*(parts[target].T.unflatten(1, (-1, size)) for target in "qkv"),
-                    (Taken(qkv.name, targets, stored),), (type(layout).__name__, targets))
+        q, k, v = (parts[target].T.unflatten(1, (-1, size)) for target in "qkv")
+        yield Heads(q, k, v, (Taken(qkv.name, targets, stored),), (type(layout).__name__, targets))
 
 
 # Norms of q and k

@@ -162,8 +162,9 @@ def _transform(t: Traced, states: Tensor, given: Tensor) -> tuple[HeadTransform 
     if norm is None or dense is None or dense.transposed:
         raise NoPartError(next(iter(x.name for x in leaves[::-1] if same(x.result, given)), type(t.model).__name__),
                           "a head after something else than final states, or a product, an activation and a norm")
-    errors = [(difference(activation(act)(dense.result.clone()), norm.given), act) for act in ACTS]
-    error, act = min(errors)
+    errors = {act: difference(activation(act)(dense.result.clone()), norm.given) for act in ACTS}
+    act = min(ACTS, key=errors.__getitem__)
+    error = errors[act]
     if error > CLOSE:
         raise NoPartError(dense.name, "an activation before the head", nearest=act, difference=error)
     part = HeadTransform(act=act, norm=find_norm(norm, t.reader), bias=dense.bias is not None)

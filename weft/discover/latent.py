@@ -8,7 +8,7 @@ from torch import Tensor, cat
 
 from weft.architectures import keys
 from weft.architectures.names import HeadRows
-from weft.architectures.spec import AttentionSpec, Causal, MLASpec
+from weft.architectures.spec import AttentionSpec, Causal, MLASpec, RMSNorm
 from weft.discover.attending import angles_of, attended, scales
 from weft.discover.attention_pieces import Pieces
 from weft.discover.found import Found, Taken, Winners
@@ -40,6 +40,8 @@ def find_latent(t: Traced, pieces: Pieces, winners: Winners) -> Found:
     if nope < 1 or chain.q.result.shape[1] != count * (nope + rotary):
         raise NoPartError(pieces.name, "latent attention of heads of other sizes")
     norm = find_norm(chain.kv_norm, t.reader)
+    if not isinstance(norm, RMSNorm):
+        raise NoPartError(chain.kv_norm.name, f"a norm of latents that is RMSNorm, not {norm.describe()}")
     if chain.q_norm is not None and find_norm(chain.q_norm, t.reader) != norm:
         raise NoPartError(chain.q_norm.name, f"another norm of q than of keys and values, {norm.describe()}")
     q, k, v = _heads(chain, count, rotary, value_dim)

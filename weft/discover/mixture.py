@@ -142,8 +142,9 @@ def _shared(reader: ConfigReader, name: str, leaves: list[Product]) -> tuple[Fou
 def _ways(t: Traced, module: nn.Module, tensors: Tensors) -> Iterator[tuple[Any, tuple[Routing, Any, str]]]:
     """(label, (routing, activation, order of gate's and up's rows)) of all rules."""
     count, jitter = len(tensors.router[1]), t.reader.value("router_jitter_noise")
+    acts: list[Any] = [*ACTS, *_clamped(t)]
     for act, first, scores, renormalize, k, groups, choice in product(
-            [*ACTS, *_clamped(t)], _ORDERS, ("softmax", "sigmoid"), (True, False), _top_ks(t, module, count),
+            acts, _ORDERS, ("softmax", "sigmoid"), (True, False), _top_ks(t, module, count),
             _groups(t, count),
             (True, False) if tensors.choice else (False,)):
         if k == 2 and isinstance(jitter, float) and act in ACTS and not choice and groups[0] == 1:
@@ -188,8 +189,10 @@ def _all_experts(x: Tensor, tensors: Tensors, act: Any, order: str) -> Tensor:
     gate, up = (inner[..., ::2], inner[..., 1::2]) if order == "turns" else inner.chunk(2, dim=-1)
     if order == "up first":
         gate, up = up, gate
-    run = activation(act) if isinstance(act, str) else None
-    made = run(gate.contiguous().clone()) * up if run is not None else gate_of(act)(torch.cat((gate, up), dim=-1))
+    if isinstance(act, str):
+        made = activation(act)(gate.contiguous().clone()) * up
+    else:
+        made = gate_of(act)(torch.cat((gate, up), dim=-1))
     out = torch.einsum("xtf,xef->xte", made, tensors.down[1])
     return out if tensors.biases is None else out + tensors.biases[1][1].unsqueeze(1)
 

@@ -114,7 +114,7 @@ def config_of(cls: Any, values: Mapping[str, Any]) -> Any:
     """The config object of a model class: of its model_type's class, if the values state one."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    model_type = values.get("model_type")
+    model_type = str(values.get("model_type"))
     maker = CONFIG_MAPPING[model_type] if model_type in CONFIG_MAPPING else cls.config_class      # noqa: SIM401
     config = maker.from_dict(dict(values))
     wanted = cls.config_class

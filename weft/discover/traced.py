@@ -91,8 +91,8 @@ class Traced:
                 continue
             names = [f"{name}.{number}" for number in range(len(module))]
             found = [(self.trace.input(each, NUM_TOKENS), self.trace.output(each, NUM_TOKENS)) for each in names]
-            if all(x is not None and y is not None and x.shape == y.shape for x, y in found) and all(
-                    same(after[0], before[1]) for before, after in pairwise(found)):
+            known = [(x, y) for x, y in found if x is not None and y is not None and x.shape == y.shape]
+            if len(known) == len(found) and all(same(after[0], before[1]) for before, after in pairwise(known)):
                 best = names
         if not best:
             raise NoPartError(type(self.model).__name__, "a list of layers that run one after another")

@@ -55,12 +55,12 @@ def parse_media(given: Mapping[str, Any]) -> PromptMedia | ReadMedia | None:
     if kwargs is not None and not (isinstance(kwargs, Mapping) and all(isinstance(key, str) for key in kwargs)):
         raise RequestError(KWARGS, kwargs, expected="a dictionary of the processor's arguments")
     for name in sorted(DATA_ARGUMENTS.intersection(kwargs or ())):
-        raise RequestError(f"{KWARGS}.{name}", kwargs[name], expected="settings of the model's processor alone",
+        raise RequestError(f"{KWARGS}.{name}", (kwargs or {})[name], expected="settings of the model's processor alone",
                            hint="Images are given by multi_modal_data, the text by prompt.")
     uuids = _uuids(given.get(UUIDS), len(images))
     if not images and kwargs:
         raise RequestError(KWARGS, kwargs, expected="None without multi_modal_data")
-    if not images:
+    if not images or data is None:
         return None
     fields = [f"{DATA}.{_BUILT}[{i}]" if isinstance(data[_BUILT], list | tuple) else f"{DATA}.{_BUILT}"
               for i in range(len(images))]

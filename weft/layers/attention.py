@@ -74,7 +74,8 @@ class SelfAttention(Layer):
 
     def finish_loading(self) -> None:
         """Give the weights of q's and k's norms to their kernel."""
-        if self.q_norm is not None and self.spec.qk_norm.scope == "all" and not self.heads.is_whole:
+        norm = self.spec.qk_norm
+        if self.q_norm is not None and norm is not None and norm.scope == "all" and not self.heads.is_whole:
             self.transform_qk = self._refuse
             return
         q, k = self.q_norm, self.k_norm

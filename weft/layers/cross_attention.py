@@ -32,8 +32,8 @@ class CrossAttention(Layer):
 
     def store(self, states: Tensor, step: Step) -> None:
         """Write keys and values of the states [N, Ex] of all encoder inputs that the step brings, in their order."""
-        both = self.keys_values(states).view(-1, 2 * self.spec.num_kv_heads, self.spec.head_dim)
-        self.paged.write(*both.chunk(2, dim=1), step)
+        k, v = self.keys_values(states).view(-1, 2 * self.spec.num_kv_heads, self.spec.head_dim).chunk(2, dim=1)
+        self.paged.write(k, v, step)
 
     def forward(self, x: Tensor, step: Step, residual: Tensor | None = None, alpha: float = 1.0) -> Tensor:
         """[T, E] -> [T, E]; with a residual, residual += alpha * that, and it is returned.

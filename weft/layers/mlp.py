@@ -197,10 +197,10 @@ class MoE(Layer):
         homes, size, span = {}, self.spec.expert.intermediate_size, self.columns
         for expert, (gate_up, down) in enumerate(zip(self.gate_up.data, self.down.data, strict=True)):
             gate, up = gate_up.split(size)
-            for name, view, spans in (("gate", gate, {"rows": span}), ("up", up, {"rows": span}),
-                                      ("down", down, {"columns": span})):
+            for name, view, rows, columns in (("gate", gate, span, None), ("up", up, span, None),
+                                              ("down", down, None, span)):
                 part = f"experts.{expert}.{name}.weight"
-                homes[part] = Home(view, self, part, **spans)
+                homes[part] = Home(view, self, part, rows=rows, columns=columns)
         if self.gate_up_bias is not None and self.down_bias is not None:
             for expert, (both, down) in enumerate(zip(self.gate_up_bias.data, self.down_bias.data, strict=True)):
                 for name, view, rows in (("gate", both[:size], span), ("up", both[size:], span), ("down", down, None)):

@@ -40,7 +40,7 @@ def content_digest(kind: str, tensors: Mapping[str, Tensor]) -> bytes:
         tensor = tensors[name].contiguous()
         found.update(f"|{name}:{tensor.dtype}:{list(tensor.shape)}|".encode())
         if tensor.numel():
-            found.update(memoryview(tensor.flatten().view(torch.uint8).numpy()))
+            found.update(tensor.flatten().view(torch.uint8).numpy().data)
     return found.digest()
 
 

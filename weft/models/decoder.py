@@ -46,6 +46,7 @@ from weft.layers.shard import needs_sums
 from weft.layers.state import StateLayer
 from weft.models.encode import encode
 from weft.models.replay import Inputs, StepReplay
+from weft.ops.attention import AttentionPlan
 from weft.ops.copy_rows import CopyCase, choose_copy
 from weft.ops.linear import BFLOAT16_PRODUCTS
 from weft.ops.step import Step
@@ -266,7 +267,8 @@ class Decoder(Stack):
             assert block.cross is not None, "every block of the spec attends to the encoder"
             block.cross.store(states, step)
             groups.add(block.cross.paged.group)
-        return replace(step, caches=tuple(plan.without_slots() if group in groups else plan
+        return replace(step, caches=tuple(plan.without_slots() if isinstance(plan, AttentionPlan) and group in groups
+                                          else plan
                                           for group, plan in enumerate(step.caches)))
 
     @torch.inference_mode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from weft.cli.parser import Parser
 from weft.config.flags import human_int
@@ -35,9 +36,12 @@ def add_spread(parser: Parser) -> None:
                         help="lengths vary by this share to both sides, 0 to below 1 (default: 0)")
 
 
-def random_jobs(vocabulary: Sequence[int], count: int, *, input_len: int, output_len: int, range_ratio: float = 0.0,
+def random_jobs(vocabulary: Sequence[Any], count: int, *, input_len: int, output_len: int, range_ratio: float = 0.0,
                 seed: int = 0) -> list[Job]:
-    """`count` requests of tokens drawn from `vocabulary`. Lengths are uniform in length * (1 ± range_ratio)."""
+    """`count` requests of tokens (ids, or words) drawn from `vocabulary`.
+
+    Lengths are uniform in length * (1 ± range_ratio).
+    """
     for name, value in (("--input-len", input_len), ("--output-len", output_len), ("--num-prompts", count)):
         if value < 1:
             raise ConfigError(name, value, expected="at least 1")

@@ -171,7 +171,8 @@ class FusedMoE(PublicLayer):
         """As Layer: the kernel packs or quantizes the experts."""
         (correction,) = self._correction
         self.routing = Routing(
-            top_k=self.top_k, renormalize=self.renormalize, act=self.activation, scores=self.scoring_func,
+            top_k=self.top_k, renormalize=self.renormalize, act=self.activation,
+            scores="sigmoid" if self.scoring_func == "sigmoid" else "softmax",
             num_groups=self.num_groups, groups_per_token=self.topk_group, group_best=1 if correction is None else 2,
             choice_bias=None if correction is None else correction.detach())
         w13, w2 = (experts_with_codes(weight.data, [[self.codes.get(f"experts.{expert}.{part}.weight")

@@ -28,7 +28,7 @@ def gated_delta_chunked(q: Tensor, k: Tensor, v: Tensor, log_decays: Tensor, bet
         state = state_before(states, read)
         for start in range(rows.start, rows.stop, _CHUNK):
             part = slice(start, min(start + _CHUNK, rows.stop))
-            result, state = _chunk(*(x[:, part] for x in (q, k, values, decays, betas)), state)
+            result, state = _chunk(q[:, part], k[:, part], values[:, part], decays[:, part], betas[:, part], state)
             out[part] = result.transpose(0, 1).to(v.dtype)
         states[write] = state
     return out

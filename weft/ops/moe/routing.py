@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,7 +54,7 @@ class Routing:
     top_k: int
     renormalize: bool
     act: str | ClampedGLU
-    scores: str = "softmax"
+    scores: Literal["softmax", "sigmoid", "sparsemixer"] = "softmax"
     jitter: float = 0.0
     num_groups: int = 1
     groups_per_token: int = 1

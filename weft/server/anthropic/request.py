@@ -119,9 +119,10 @@ def _user(place: str, blocks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _content(parts: list[str | EncodedImage]) -> str | list[Any]:
     """A chat message's content: with images a list of parts, else one text."""
-    if any(isinstance(part, EncodedImage) for part in parts):
-        return [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts]
-    return "\n".join(parts)
+    texts = [part for part in parts if isinstance(part, str)]
+    if len(texts) == len(parts):
+        return "\n".join(texts)
+    return [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts]
 
 
 def _parts(content: str | list[Any] | None) -> list[str | EncodedImage]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from weft.errors import QueueFullError, RequestError
 from weft.frontend.defaults import default_fields
+from weft.frontend.prompt_media import ReadMedia
 from weft.outputs import CompletionOutput, RequestOutput
 from weft.sampling_params import RequestOutputKind, SamplingParams
 from weft.server.cache_domain import cache_domain
@@ -97,7 +98,8 @@ class Generation:
         params, limit = self._params, self._served.engine.info.max_model_len
         listed = sum(len(ids or ()) for ids in (params.stop_token_ids, params.allowed_token_ids, params.logit_bias))
         num_ids = sum(_num_copied(prompt, limit) + listed for prompt in self._prompts)
-        media = [prompt["multi_modal_data"].num_bytes // 8 for prompt in self._prompts if "multi_modal_data" in prompt]
+        media = [data.num_bytes // 8 for prompt in self._prompts
+                 if isinstance(data := prompt.get("multi_modal_data"), ReadMedia)]
         num_ids += sum(media) * (params.num_candidates > 1)      # one copy of media is bounded where they are read
         if num_ids * params.num_candidates > MAX_COPIED_IDS:
             raise bad_field(self._count_field, params.num_candidates,
