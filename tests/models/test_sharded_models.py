@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from family_sizes import sizes_of
 from held_weights import held_bytes as really_held
 from isa_levels import native_levels
 from safetensors.torch import save_file
@@ -20,7 +21,7 @@ from weft.checkpoint.loader import load_weights
 from weft.checkpoint.reader import open_checkpoint
 from weft.checkpoint.routing import Router, take_apart
 from weft.checkpoint.routing import put_together as join
-from weft.errors import NotBuiltError
+from weft.errors import ConfigError, NotBuiltError
 from weft.layers.context import LayerContext
 from weft.layers.finishing import LayerFinisher
 from weft.layers.layer import Home, allocate
@@ -66,6 +67,7 @@ def stored(weights: dict[str, Tensor], names: NameMap) -> dict[str, Tensor]:
         if isinstance(route.layout, Stacked):
             state[source] = join(route.layout, parts).contiguous()
             continue
+        parts = [part if part.dim() else part.unsqueeze(0) for part in parts]
         fused = torch.cat(parts)
         is_turned = getattr(route.layout, "transposed", False) and fused.dim() == 2
         shape = fused.shape[::-1] if is_turned else fused.shape
@@ -74,6 +76,8 @@ def stored(weights: dict[str, Tensor], names: NameMap) -> dict[str, Tensor]:
         places = take_apart(route.layout, torch.arange(fused.numel()).view(shape), [len(part) for part in parts])
         state[source] = torch.empty(fused.numel()).view(shape)
         state[source].view(-1)[torch.cat(places).flatten()] = fused.flatten()
+        if not weights.get(name, fused).dim():
+            state[source] = state[source].view(())
     return state
 
 
@@ -97,6 +101,8 @@ def load(model: Stack, path, names: NameMap) -> dict[str, Home]:
 def put_together(name: str, shards: list[dict[str, Home]]) -> Tensor:
     """A whole tensor of its parts; NaN where no shard had any."""
     whole = torch.full(shards[0][name].whole_shape, torch.nan)
+    if not whole.dim():
+        return shards[0][name].view
     for homes in shards:
         spans = homes[name].rows, homes[name].columns
         rows, columns = (slice(None) if span is None else span.entries for span in spans)
@@ -104,15 +110,24 @@ def put_together(name: str, shards: list[dict[str, Home]]) -> Tensor:
     return whole
 
 
+# Their q, k and v are stored in pieces or with value heads of another size, which `stored` cannot write.
+NOT_WRITTEN = {"CodeGenForCausalLM", "MiMoV2FlashForCausalLM"}
+
+
 def described(architecture: str) -> ModelSpec:
-    return families()[architecture].describe(ConfigReader(TINY))
+    return families()[architecture].describe(ConfigReader(sizes_of(architecture, TINY)))
 
 
 @pytest.mark.proves("tensor", "architecture")
 @pytest.mark.parametrize("count", [1, 2, 4])
-@pytest.mark.parametrize("architecture", DESCRIPTIONS)
+@pytest.mark.parametrize("architecture", [name for name in DESCRIPTIONS if name not in NOT_WRITTEN])
 def test_shards_put_together_are_the_whole(architecture, count, tmp_path):
     spec = described(architecture)
+    try:
+        model_of(spec, 0, count)
+    except (ConfigError, NotBuiltError) as error:      # too few heads for so many shards, or a norm over all of them
+        assert "shard" in str(error)
+        pytest.skip(str(error))
     weights = random_weights(spec)
     save_file(stored(weights, spec.names), tmp_path / "model.safetensors")
 
@@ -127,14 +142,19 @@ def test_shards_put_together_are_the_whole(architecture, count, tmp_path):
 @pytest.mark.parametrize("architecture", DESCRIPTIONS)
 def test_matrices_are_divided_and_only_small_things_are_held_by_every_shard(architecture):
     spec = described(architecture)
-    whole, shards = model_of(spec).homes(), [model_of(spec, index).homes() for index in range(2)]
+    if getattr(spec, "encoder", None) is not None:
+        pytest.skip("cross attention is held whole by every shard")
+    try:
+        whole, shards = model_of(spec).homes(), [model_of(spec, index).homes() for index in range(2)]
+    except NotBuiltError as error:
+        pytest.skip(str(error))
 
     twice = {name.rpartition(".")[0].rpartition(".")[2] for name, home in whole.items() if home.view.dim() == 2
              and sum(shard[name].view.numel() for shard in shards) > home.view.numel()}
 
     one_kv_head = getattr(spec.blocks[0].mixer, "num_kv_heads", 0) == 1
     assert twice <= {"router", "shared_gate", "positions", "token_types", "project", "q_a", "kv_a", "relative",
-                     "a_a", "z_a", *("kv" if one_kv_head else "")}
+                     "a_a", "z_a", "transform", *("kv" if one_kv_head else "")}
 
 
 @pytest.mark.parametrize("cpu_isa", ["reference", *native_levels()[:1]])

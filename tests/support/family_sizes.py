@@ -19,10 +19,10 @@ _TINIES = {tiny.cls: tiny.values for tiny in (VARIANTS | STATE_VARIANTS | HYBRID
 _TINIES |= dict(KINDS.values())
 
 
-def sizes_of(architecture: str) -> dict[str, Any]:
+def sizes_of(architecture: str, sample: dict[str, Any] = SAMPLE) -> dict[str, Any]:
     """The sample's sizes; where these do not suit the family, those of its tiny model, or the sample as its text's."""
     entry = families()[architecture]
-    for config in (SAMPLE, {"text_config": SAMPLE}):
+    for config in (sample, {"text_config": sample}):
         try:
             entry.describe(ConfigReader(config))
         except ConfigError:

@@ -161,7 +161,8 @@ class InputProcessor:
     def _beams(self, request_id: str, parsed: Prompt, params: SamplingParams, shared: dict[str, Any], *,
                add_special_tokens: bool) -> PreparedBeams:
         if parsed.embeds is not None or parsed.media is not None:
-            raise RequestError("prompt", "rows or media", expected="text or token ids to search")
+            raise RequestError("prompt_embeds" if parsed.media is None else "multi_modal_data", "rows or media",
+                               expected="text or token ids to search")
         found = self._prompt_ids(parsed, params, add_special_tokens=add_special_tokens)
         token_ids = found.ids + found.forced                # where a token is forced, there is nothing to search
         self.check_length(len(token_ids))

@@ -174,9 +174,9 @@ def test_auto_takes_transformers_where_weft_has_no_description(tmp_path, caplog)
     write_kind(tmp_path, "deepseek-v3")
     file = tmp_path / "config.json"
     config = json.loads(file.read_text())
-    file.write_text(json.dumps(config | {"architectures": ["HeliumForCausalLM"], "model_type": "helium"}))
+    file.write_text(json.dumps(config | {"architectures": ["JetMoeForCausalLM"], "model_type": "jetmoe"}))
 
-    with caplog.at_level(logging.INFO, "weft"), pytest.raises(CheckpointError, match="HeliumForCausalLM"):
+    with caplog.at_level(logging.INFO, "weft"), pytest.raises(CheckpointError, match="JetMoeForCausalLM"):
         engine(tmp_path, model_impl="auto")
 
     assert "runs through Transformers: weft has no description of its own" in caplog.text
@@ -185,9 +185,9 @@ def test_auto_takes_transformers_where_weft_has_no_description(tmp_path, caplog)
 def test_native_never_takes_transformers(tmp_path):
     write_kind(tmp_path, "lfm2")
     file = tmp_path / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"architectures": ["HeliumForCausalLM"]}))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"architectures": ["JetMoeForCausalLM"]}))
 
-    with pytest.raises(ConfigError, match="HeliumForCausalLM"):
+    with pytest.raises(ConfigError, match="JetMoeForCausalLM"):
         engine(tmp_path, model_impl="native")
 
 

@@ -28,7 +28,7 @@ COLUMNS = ("runs as", "LoRA", "pipeline", "tensor", "quantization", "GGUF", "poo
 YES, PARTLY, NO = "yes", "partly", "no"
 _MARKS = {YES: "✅", PARTLY: "⚠️", NO: ""}
 # Abilities that the engine has as soon as it takes the option, and then for all models alike.
-_BY_OPTION = {"LoRA": "enable_lora", "pipeline": "pipeline_parallel_size", "media": "limit_mm_per_prompt"}
+_BY_OPTION = {"LoRA": "enable_lora", "pipeline": "pipeline_parallel_size"}
 
 
 @dataclass(frozen=True, slots=True)
