@@ -1,14 +1,15 @@
 """Described encoder-decoders give the tokens of Transformers' `generate`, however their steps are made up."""
 
+from functools import partial
+
 import pytest
-from tiny_encoder_decoders import DESCRIBED, generated, write_pair
+import tiny_encoder_decoders
+from tiny_encoder_decoders import DESCRIBED, PROMPTS, answers, generated, tokens, write_pair
 from tiny_transformers import write_kind
 
-from weft import LLM, SamplingParams
 from weft.errors import NotBuiltError, RequestError
 from weft.sampling_params import BeamSearchParams
 
-PROMPTS = [[5 + i, 77, 19 + 2 * i, 105, 130 + i] * (1 + 2 * i) for i in range(4)]
 DECODER = [40 + i for i in range(37)]
 COUNT = 12
 
@@ -26,20 +27,11 @@ def t5(tmp_path_factory):
     return directory, write_pair(directory, "t5")
 
 
-def engine(directory, **options):
-    options = {"dtype": "float32", "max_model_len": 96, "use_tqdm_on_load": False, "num_threads": 1,
-               "skip_tokenizer_init": True, "model_impl": "native"} | options
-    return LLM(model=str(directory), **options)
+engine = partial(tiny_encoder_decoders.engine, model_impl="native")
 
 
 def run(llm, prompts=PROMPTS, count=COUNT, **params):
-    params = SamplingParams(**{"temperature": 0, "max_tokens": count, "ignore_eos": True, "min_tokens": count} | params)
-    return llm.generate([prompt if isinstance(prompt, dict) else {"prompt_token_ids": prompt} for prompt in prompts],
-                        params, use_tqdm=False)
-
-
-def tokens(outputs):
-    return [list(output.outputs[0].token_ids) for output in outputs]
+    return answers(llm, prompts, count, **params)
 
 
 @pytest.mark.proves("tested", "made", DESCRIBED)

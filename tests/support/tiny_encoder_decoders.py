@@ -10,6 +10,8 @@ import transformers
 from tiny_transformers import VOCAB_SIZE, scatter
 from torch import nn
 
+from weft import LLM, RequestOutput, SamplingParams
+
 MAX_LEN = 128
 _IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 3}
 _BART = _IDS | {
@@ -74,3 +76,25 @@ def generated(model: Any, prompt: list[int], count: int, decoder: list[int] | No
                          do_sample=False, num_beams=1, max_new_tokens=count, min_new_tokens=count,
                          **given, **options)
     return ids[0, -count:].tolist()
+
+
+# Prompts of the encoder.
+PROMPTS = [[5 + i, 77, 19 + 2 * i, 105, 130 + i] * (1 + 2 * i) for i in range(4)]
+
+
+def engine(directory: Path, **options: Any) -> LLM:
+    """An engine for a pair's checkpoint. options: over those that tests share."""
+    return LLM(model=str(directory), **{"dtype": "float32", "max_model_len": 96, "use_tqdm_on_load": False,
+                                        "num_threads": 1, "skip_tokenizer_init": True} | options)
+
+
+def answers(llm: LLM, prompts: list[Any], count: int, **params: Any) -> list[RequestOutput]:
+    """Greedy answers of `count` tokens. prompts: token ids, or prompts as `generate` takes them."""
+    chosen = SamplingParams(**{"temperature": 0, "max_tokens": count, "ignore_eos": True, "min_tokens": count} | params)
+    return llm.generate([prompt if isinstance(prompt, dict) else {"prompt_token_ids": prompt} for prompt in prompts],
+                        chosen, use_tqdm=False)
+
+
+def tokens(outputs: list[RequestOutput]) -> list[list[int]]:
+    """Token ids of each output's first answer."""
+    return [list(output.outputs[0].token_ids) for output in outputs]

@@ -1,17 +1,18 @@
 """Encoder-decoder models of Transformers give the tokens of `generate`: alone, in company and after preemption."""
 
 import json
+from functools import partial
 
 import pytest
-from tiny_encoder_decoders import ARCHITECTURE_OF, generated, write_pair
+import tiny_encoder_decoders
+from tiny_encoder_decoders import ARCHITECTURE_OF, PROMPTS, answers, generated, tokens, write_pair
 from tiny_transformers import write_kind
 
-from weft import LLM, SamplingParams
+from weft import SamplingParams
 from weft.errors import ConfigError, NotBuiltError, RequestError
 from weft.sampling_params import BeamSearchParams
 from weft.testing import verify_model
 
-PROMPTS = [[5 + i, 77, 19 + 2 * i, 105, 130 + i] * (1 + 2 * i) for i in range(4)]
 COUNT = 10
 
 
@@ -28,20 +29,11 @@ def t5(tmp_path_factory):
     return directory, write_pair(directory, "t5")
 
 
-def engine(directory, **options):
-    options = {"dtype": "float32", "max_model_len": 96, "use_tqdm_on_load": False, "num_threads": 1,
-               "skip_tokenizer_init": True, "model_impl": "transformers"} | options
-    return LLM(model=str(directory), **options)
+engine = partial(tiny_encoder_decoders.engine, model_impl="transformers")
 
 
 def run(llm, prompts=PROMPTS, count=COUNT, **params):
-    params = SamplingParams(temperature=0, max_tokens=count, ignore_eos=True, min_tokens=count, **params)
-    return llm.generate([prompt if isinstance(prompt, dict) else {"prompt_token_ids": prompt} for prompt in prompts],
-                        params, use_tqdm=False)
-
-
-def tokens(outputs):
-    return [list(output.outputs[0].token_ids) for output in outputs]
+    return answers(llm, prompts, count, **params)
 
 
 @pytest.mark.proves("transformers", "made", ARCHITECTURE_OF)
