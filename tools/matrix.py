@@ -7,7 +7,8 @@
 
 The checkpoints are those of tools/tiny_models.py. Every prompt is computed in company of all others, alone with a
 prefix cache that knows it, and in chunks of at most 7 tokens with so few blocks that sequences are preempted. Judged
-are the tokens and their log-probabilities against Transformers' greedy generation, or against a file oracle.json in the
+are the tokens and their log-probabilities against Transformers' (decoders: the plain forward pass, without a cache;
+encoder-decoders: `generate`), or against a file oracle.json in the
 checkpoint ({"prompts": [{"prompt": ids, "generated": ids}]}). With --kind vlm its "images" are prompts, too ({"image":
 name, "prompt": ids with a token for each row, "generated": ids}); oracle_inputs.safetensors has the encoder's arguments
 as "name.argument". Where Transformers contradicts itself with its cache, the tokens with it ("cached") are right, too.
@@ -101,15 +102,11 @@ def reference(path: Path, kind: str) -> list[dict[str, Any]]:
         if kind == "seq2seq":
             ids.append(model.config.eos_token_id or 1)
         with torch.inference_mode():
-            found = model.generate(torch.tensor([ids]), max_new_tokens=NEW_TOKENS, min_new_tokens=NEW_TOKENS,
-                                   do_sample=False, num_beams=1, output_logits=True, return_dict_in_generate=True)
-        logprobs = torch.stack(found.logits)[:, 0].float().log_softmax(-1)
-        best = logprobs.topk(2).values
-        generated = found.sequences[0, -NEW_TOKENS:]
+            logprobs, generated = (_generated if kind == "seq2seq" else _greedy)(model, torch.tensor([ids]))
+        best = logprobs.topk(2).values.tolist()
         out.append({"prompt": ids, "generated": generated.tolist(),
                     "logprobs": logprobs.gather(1, generated[:, None])[:, 0].tolist(),
-                    "near_ties": [{"step": step} for step, (first, second) in enumerate(best.tolist())
-                                  if first - second < NEAR_TIE]})
+                    "near_ties": [{"step": i} for i, (first, second) in enumerate(best) if first - second < NEAR_TIE]})
     return out
 
 
@@ -143,6 +140,29 @@ def with_images(llm: Any, cases: list[dict[str, Any]], params: list[Any]) -> lis
     while engine.has_unfinished_requests():
         found |= {output.request_id: output for output in engine.step()}
     return [found[str(number)] for number in range(len(cases))]
+
+
+def _greedy(model: Any, ids: Any) -> tuple[Any, Any]:
+    """([N, V], [N]): log-probabilities and tokens of plain forward passes over the whole sequence, without a cache.
+
+    `generate` gives RoBERTa and its kin other positions than their forward pass does.
+    """
+    import torch
+
+    steps = []
+    for _ in range(NEW_TOKENS):
+        steps.append(model(input_ids=ids, use_cache=False).logits[0, -1].float().log_softmax(-1))
+        ids = torch.cat([ids, steps[-1].argmax()[None, None]], dim=1)
+    return torch.stack(steps), ids[0, -NEW_TOKENS:]
+
+
+def _generated(model: Any, ids: Any) -> tuple[Any, Any]:
+    """The same by `generate`, which knows start tokens and forced tokens."""
+    import torch
+
+    found = model.generate(ids, max_new_tokens=NEW_TOKENS, min_new_tokens=NEW_TOKENS, do_sample=False, num_beams=1,
+                           output_logits=True, return_dict_in_generate=True)
+    return torch.stack(found.logits)[:, 0].float().log_softmax(-1), found.sequences[0, -NEW_TOKENS:]
 
 
 def fault(output: Any, case: dict[str, Any]) -> str:

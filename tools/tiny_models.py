@@ -59,6 +59,8 @@ def make(name: str, directory: Path, variant: str = "plain", kind: str = "causal
     model = cls(config(architecture, model_type, variant)).float().eval()
     fill(model, seed)
     model.generation_config = transformers.GenerationConfig.from_model_config(model.config)
+    if kind == "causal":        # a forced token is not the model's choice
+        model.generation_config.forced_eos_token_id = model.generation_config.forced_bos_token_id = None
     model.save_pretrained(directory)
 
 
