@@ -1,7 +1,8 @@
 """`support_rows`: what weft can do with each architecture, from its code and from the results of its tests.
 
 `tested.json` has what tests proved for an architecture; `tools/model_table.py` writes it. A description that serves
-several names has what any of them proved.
+several names has what any of them proved. `matrix.json` has the architectures whose tiny checkpoints gave Transformers'
+tokens in `tools/matrix.py`, which writes it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from weft.models.registry.entries import Entry
 from weft.models.registry.registry import ModelRegistry
 
 TESTED_FILE = Path(__file__).with_name("tested.json")
+MATRIX_FILE = Path(__file__).with_name("matrix.json")
 COLUMNS = ("runs as", "LoRA", "pipeline", "tensor", "quantization", "GGUF", "pooling", "media", "tested")
 # How sure a cell is: code and a test of this architecture; code alone; nothing.
 YES, PARTLY, NO = "yes", "partly", "no"
@@ -46,6 +48,12 @@ def tested() -> Mapping[str, list[str]]:
     return MappingProxyType(json.loads(TESTED_FILE.read_text(encoding="utf-8")) if TESTED_FILE.is_file() else {})
 
 
+@cache
+def compared() -> Mapping[str, str]:
+    """{architecture: "native", or how Transformers' code ran} of all that gave the tokens of Transformers."""
+    return MappingProxyType(json.loads(MATRIX_FILE.read_text(encoding="utf-8")) if MATRIX_FILE.is_file() else {})
+
+
 def mark(cell: str) -> str:
     """✅, ⚠️ or nothing for a cell; other text as it is."""
     return _MARKS.get(cell, cell)
@@ -54,8 +62,9 @@ def mark(cell: str) -> str:
 def support_rows() -> list[Support]:
     """A row for each architecture: weft's families, what this process registered, what Transformers' code ran."""
     rows = {name: _family(entry) for name, entry in families().items()}
+    run = {name for name, proven in tested().items() if "transformers" in proven} | compared().keys()
     rows |= {name: Support(name, "", _columns({"runs as": "transformers", "tested": YES}))
-             for name, proven in tested().items() if name not in rows and "transformers" in proven}
+             for name in sorted(run) if name.isidentifier() and name not in rows}
     rows |= {name: _registered(name, entry) for name, entry in ModelRegistry.models.items()}
     return [rows[name] for name in sorted(rows)]
 
@@ -70,7 +79,7 @@ def _family(entry: Architecture) -> Support:
         "quantization": YES if "quantization" in proven else PARTLY,
         "GGUF": (YES if "gguf" in proven else PARTLY) if has_gguf else NO,
         "pooling": YES if "pooling" in proven else PARTLY,
-        "tested": YES if "tested" in proven else PARTLY,
+        "tested": YES if "tested" in proven or not compared().keys().isdisjoint(names_of(entry)) else PARTLY,
     }
     return Support(entry.name, entry.summary.rstrip("."), _columns(cells))
 
