@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from weft.layers.context import LayerContext
@@ -43,12 +44,11 @@ class PerHead(Layer):
         return out
 
     def finish_loading(self) -> None:
-        """Give each head's matrix to the kernel, which may pack it in place."""
-        weight = self.weight.data.view(self.shape)
-        if self.transposed:
-            weight = weight.transpose(1, 2).contiguous()
+        """Give each head's matrix to the kernel, in memory of its own: a kernel may pad and pack a matrix in place."""
+        matrices = (matrix.t() if self.transposed else matrix for matrix in self.weight.data.view(self.shape))
         epilogue = Epilogue(out_dtype=self.case.dtype)
-        self.products = [self.choice.prepare(matrix, None, epilogue) for matrix in weight]
+        self.products = [self.choice.prepare(matrix.clone(memory_format=torch.contiguous_format), None, epilogue)
+                         for matrix in matrices]
         self.weight = shape_only(self.weight)
 
     def own_homes(self) -> dict[str, Home]:
