@@ -22,6 +22,7 @@ from weft.config.engine_args import EngineArgs
 from weft.errors import ConfigError
 from weft.models.registry.entries import Entry
 from weft.models.registry.registry import ModelRegistry
+from weft.resolve.gguf.families import file_architectures
 
 TESTED_FILE = Path(__file__).with_name("tested.json")
 MATRIX_FILE = Path(__file__).with_name("matrix.json")
@@ -72,7 +73,7 @@ def support_rows() -> list[Support]:
 def _family(entry: Architecture) -> Support:
     spec = _sample_spec(entry)
     proven = {column for name in names_of(entry) for column in tested().get(name, ())}
-    has_gguf = spec is not None and spec.gguf_names is not None
+    has_gguf = spec is not None and spec.gguf_names is not None and not file_architectures().isdisjoint(names_of(entry))
     cells = {
         "runs as": "native or transformers" if "transformers" in proven else "native",
         "tensor": (YES if _has_option("tensor_parallel_size") else PARTLY) if "tensor" in proven else NO,

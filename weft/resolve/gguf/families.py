@@ -151,3 +151,13 @@ GGUF_FAMILIES: Mapping[str, GGUFFamily] = {
             "rope.freq_base_swa": None, "attention.causal": None}, local_rope_base=10000.0, wide_scale_layers=0,
         constants={"use_bidirectional_attention": True}),
 }
+
+
+def file_architectures() -> frozenset[str]:
+    """The model classes that GGUF files are led to."""
+    found, left = set(), list(GGUF_FAMILIES.values())
+    while left:
+        family = left.pop()
+        found.add(family.architecture)
+        left += [other for _, other in family.if_above.values()] + list(family.if_true.values())
+    return frozenset(found)
