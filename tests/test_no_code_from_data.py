@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import weft
+import weft.errors
 
-PACKAGE = Path(weft.__path__[0])
+PACKAGE = Path(weft.errors.__file__).parent      # an editable install has a second folder, of the native module
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FORMATS_WITH_CODE = {"pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
 # The module that names pickle's error, which torch raises; and those that run code of the user's, or of weft's own.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 
 import pytest
 from byte_grammars import VOCABULARY, constraint_of, takes
+from waiting import until
 
 from weft.errors import RequestError, WeftError
 from weft.grammar import compile_pool
@@ -126,6 +128,26 @@ def test_a_process_that_dies_is_started_again():
     assert "exit code -9" in trial.judge(read_constraint(Form(regex="b"))).error
     assert trial.judge(read_constraint(Form(regex="b"))).error == ""
     trial.close()
+
+
+def test_a_process_that_is_closed_while_it_starts_is_not_left_behind(monkeypatch):
+    started, may_go_on, start = [], threading.Event(), subprocess.Popen
+
+    def popen(*arguments, **named):
+        started.append(start(*arguments, **named))
+        assert may_go_on.wait(60)
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    pool = CompilePool(VOCABULARY)
+    future = pool.start(read_constraint(Form(regex="a")))
+    until(lambda: started)
+    pool.close()
+    may_go_on.set()
+
+    with pytest.raises(WeftError, match="closed"):
+        future.result(60)
+    assert started[0].returncode is not None
 
 
 def test_a_trial_does_all_of_the_engines_work_with_the_vocabulary():

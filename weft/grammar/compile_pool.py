@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from weft.errors import RequestError
+from weft.errors import RequestError, WeftError
 from weft.grammar.compiler import Compiler
 from weft.grammar.constraint import Constraint
 from weft.grammar.form import ConstraintSpec
@@ -31,7 +31,8 @@ class CompilePool:
         self._compiler = self._threads.submit(Compiler, vocabulary)
         self._vocabulary, self._trial_seconds = vocabulary, trial_seconds
         self._local, self._trials = threading.local(), list[Trial]()
-        self._lock = threading.Lock()      # guards the fields below
+        self._lock = threading.Lock()      # guards the fields below, and the list of trials
+        self._is_closed = False
         self._kept: OrderedDict[ConstraintSpec, Future[Constraint]] = OrderedDict()
         self.num_bytes = 0
 
@@ -51,6 +52,8 @@ class CompilePool:
     def close(self) -> None:
         """Ends the threads and their processes."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            self._is_closed = True
         for trial in self._trials:
             trial.close()
 
@@ -74,11 +77,14 @@ class CompilePool:
                 self.num_bytes -= _size(spec)
 
     def _trial(self) -> Trial:
-        """This thread's trial process."""
+        """This thread's trial process. WeftError after `close`."""
         trial = getattr(self._local, "trial", None)
         if trial is None:
-            trial = self._local.trial = Trial(self._vocabulary, self._trial_seconds)
-            self._trials.append(trial)
+            with self._lock:
+                if self._is_closed:
+                    raise WeftError("The pool that compiles grammars is closed.")
+                trial = self._local.trial = Trial(self._vocabulary, self._trial_seconds)
+                self._trials.append(trial)
         return trial
 
 

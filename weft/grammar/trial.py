@@ -11,6 +11,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from typing import NamedTuple
 
@@ -44,6 +45,7 @@ class Trial:
     def __init__(self, vocabulary: Vocabulary, seconds: float = SECONDS) -> None:
         self._vocabulary, self._seconds = vocabulary, seconds
         self._worker: _Worker | None = None
+        self._is_closed, self._lock = False, threading.Lock()      # the lock guards both fields
 
     @property
     def pid(self) -> int | None:
@@ -52,9 +54,9 @@ class Trial:
 
     def judge(self, spec: ConstraintSpec) -> Verdict:
         """Compiles a spec in the process. Blocks until the spec is compiled or the time is over. WeftError if the
-        process does not start.
+        process does not start, or after `close`.
         """
-        worker = self._worker = self._worker or self._start()
+        worker = self._worker or self._started()
         assert worker.process.stdin is not None and worker.process.stdout is not None, "both are pipes"
         body = msgspec.msgpack.encode(spec)
         try:
@@ -66,13 +68,19 @@ class Trial:
         if line:
             return msgspec.json.decode(line, type=Verdict)
         code = _exit_code(worker.process)
-        self.close()
+        self._end()
         return Verdict(f"It is too complex: compiling it took more than {self._seconds:g} s" if code is None else
                        f"It is too complex: compiling it took too much memory, or ended the process (exit code {code})")
 
     def close(self) -> None:
-        """Ends the process."""
-        worker, self._worker = self._worker, None
+        """Ends the process for good, also one that another thread is starting."""
+        with self._lock:
+            self._is_closed = True
+        self._end()
+
+    def _end(self) -> None:
+        with self._lock:
+            worker, self._worker = self._worker, None
         if worker is not None:
             worker.process.kill()
             worker.process.wait()
@@ -80,6 +88,15 @@ class Trial:
                 assert pipe is not None, "both are pipes"
                 with contextlib.suppress(BrokenPipeError):      # what was not written goes nowhere
                     pipe.close()
+
+    def _started(self) -> _Worker:
+        worker = self._start()
+        with self._lock:
+            self._worker = worker
+            if not self._is_closed:
+                return worker
+        self._end()
+        raise WeftError("The process that tries grammars is closed.")
 
     def _start(self) -> _Worker:
         with tempfile.TemporaryFile() as file:      # a pipe would block until the process reads

@@ -56,22 +56,24 @@ def spares():
     found.close()
 
 
-def only_child() -> psutil.Process:
-    """This process's child, when there is one."""
-    return until(psutil.Process().children)[0]
+@pytest.fixture
+def new_children():
+    """The children of this process that the test has started; other tests' may still be ending."""
+    old = set(psutil.Process().children())
+    return lambda: [child for child in psutil.Process().children() if child not in old]
 
 
-def test_the_process_that_waits_is_the_next_one(spares):
+def test_the_process_that_waits_is_the_next_one(new_children, spares):
     spares.refill()
-    waiting = only_child()
+    waiting, = until(new_children)
 
     with spares.take() as spare:
         assert spare.pid == waiting.pid
 
 
-def test_a_waiting_process_that_was_killed_is_not_the_next_one(spares):
+def test_a_waiting_process_that_was_killed_is_not_the_next_one(new_children, spares):
     spares.refill()
-    waiting = only_child()
+    waiting, = until(new_children)
     waiting.kill()
     os.waitid(os.P_PID, waiting.pid, os.WEXITED | os.WNOWAIT)      # leaves it to its owner
 
@@ -80,12 +82,12 @@ def test_a_waiting_process_that_was_killed_is_not_the_next_one(spares):
         assert spare.is_alive
 
 
-def test_no_process_waits_where_none_is_to_be_kept():
+def test_no_process_waits_where_none_is_to_be_kept(new_children):
     spares = Spares(CORE, keeps=False, delay_s=0)
     spares.refill()
 
     with spares.take() as spare:
-        assert [child.pid for child in psutil.Process().children()] == [spare.pid]
+        assert [child.pid for child in new_children()] == [spare.pid]
 
 
 PARENT = """
