@@ -4,7 +4,8 @@
     python tools/tiny_models.py NAME DIRECTORY [--variant VARIANT] [--kind KIND]
 
 A name is an architecture, or ARCHITECTURE@MODEL_TYPE where a class has several model types. tiny_models.json has the
-sizes: "fields" for each config class that has such a field, "models" what a model type needs besides. The weights
+sizes: "fields" for each config class that has such a field, "models" what a model type needs besides. Transformers
+clears the padding token's row of an embedding when it loads the model types of "no_padding_row". The weights
 follow from the name: equal versions of torch and Transformers write equal files.
 """
 
@@ -185,6 +186,8 @@ def fill(model: Any, seed: int) -> None:
             else:
                 inputs = tensor.shape[0 if id(tensor) in stored_in_out else -1]
                 tensor.copy_(noise * min(0.3, max(0.1, inputs ** -0.5)) * GAIN)
+        if model.config.model_type in DATA["no_padding_row"]:
+            model.get_input_embeddings().weight[model.config.pad_token_id] = 0.0
         model.tie_weights()
 
 

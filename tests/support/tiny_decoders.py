@@ -123,6 +123,7 @@ DECODERS: dict[str, Tiny] = {
     "aria-text": tiny("AriaText", moe_num_experts=6, moe_topk=2, moe_num_shared_experts=1),
     "bert-decoder": Tiny("BertLMHeadModel", {"is_decoder": True}),
     "bert-generation": Tiny("BertGenerationDecoder", {"is_decoder": True}),
+    "bert-decoder-untied": Tiny("BertLMHeadModel", {"is_decoder": True, "tie_word_embeddings": False}),
     "ernie-decoder": tiny("Ernie", is_decoder=True, hidden_act="relu"),
     "roberta-decoder": tiny("Roberta", is_decoder=True, max_position_embeddings=260),
     "roberta-pre-norm-decoder": tiny("RobertaPreLayerNorm", is_decoder=True, max_position_embeddings=260),

@@ -28,13 +28,13 @@ from weft.architectures.spec import Activation, DecoderSpec, EncoderSpec, HeadSp
 
 _BERT_HEAD = {"cls.predictions.transform.dense": "head.transform",
               "cls.predictions.transform.LayerNorm": "head.transform_norm",
-              "cls.predictions.bias": "head.bias", "cls.predictions.decoder.weight": "head.weight"}
+              "cls.predictions.bias": "head.bias", "cls.predictions.decoder": "head"}
 _ROBERTA_HEAD = {"lm_head.dense": "head.transform", "lm_head.layer_norm": "head.transform_norm",
-                 "lm_head.bias": "head.bias", "lm_head.decoder.weight": "head.weight"}
+                 "lm_head.bias": "head.bias", "lm_head.decoder": "head"}
 _ELECTRA_HEAD = {"generator_predictions.dense": "head.transform",
                  "generator_predictions.LayerNorm": "head.transform_norm",
-                 "generator_lm_head.bias": "head.bias", "generator_lm_head.weight": "head.weight"}
-_GENERATION_HEAD = {"lm_head.bias": "head.bias", "lm_head.decoder.weight": "head.weight"}
+                 "generator_lm_head": "head"}
+_GENERATION_HEAD = {"lm_head.bias": "head.bias", "lm_head.decoder": "head"}
 _GENERATION_NAMES = encoder_names("bert.", BERT_EMBEDDING, BERT_BLOCK)
 
 
@@ -105,13 +105,24 @@ def _decoder(c: ConfigReader, spec: EncoderSpec, head: Mapping[str, str], act: A
     """The encoder with a head. act: of the head's own layer; None: the head has no such layer."""
     c.expect("is_decoder", True)
     transform = None if act is None else HeadTransform(act=act, norm=bert_norm(c))
+    tied = c.bool("tie_word_embeddings", default=True)
     return DecoderSpec(
         hidden_size=spec.hidden_size, vocab_size=spec.vocab_size, max_position=spec.max_position,
-        embedding=spec.embedding, blocks=spec.blocks, final_norm=spec.final_norm, names=_names(spec.names, head),
-        head=HeadSpec(bias=True, tied=c.bool("tie_word_embeddings", default=True), transform=transform))
+        embedding=spec.embedding, blocks=spec.blocks, final_norm=spec.final_norm,
+        names=_names(spec.names, head, tied), head=HeadSpec(bias=True, tied=tied, transform=transform))
 
 
-def _names(encoder: NameMap, head: Mapping[str, str]) -> NameMap:
-    """The encoder's names and the head's, whose tensors it would leave out."""
-    return replace(encoder, rules=(*encoder.rules, *names(head).rules), ignored_prefixes=("qa_outputs.",),
-                   ignored=(*encoder.ignored, "cls.predictions.decoder.bias", "lm_head.decoder.bias"))
+def _names(encoder: NameMap, head: Mapping[str, str], tied: bool) -> NameMap:
+    """The encoder's names and the head's, whose tensors it would leave out.
+
+    Transformers keeps a bias beside the head's last layer and ties the layer's own to it. Where they are not tied, the
+    layer's own bias counts.
+    """
+    last = next(name for name, home in head.items() if home == "head")
+    beside = tuple(name for name, home in head.items() if home == "head.bias")
+    rules, unused = {name: home for name, home in head.items() if name not in beside}, beside
+    if beside and tied:
+        rules = {name: home for name, home in head.items() if name != last} | {f"{last}.weight": "head.weight"}
+        unused = (f"{last}.bias",)
+    return replace(encoder, rules=(*encoder.rules, *names(rules).rules), ignored_prefixes=("qa_outputs.",),
+                   ignored=(*encoder.ignored, *unused))
