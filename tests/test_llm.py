@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
-from toy_engine import CORE, EMBEDS_SIZE, EOS, POOLING_CORE, make_config
+from toy_engine import BROKEN_CORE, CORE, EMBEDS_SIZE, EOS, POOLING_CORE, make_config
 
-from weft.errors import EngineDeadError, NotBuiltError, QueueFullError, RequestError
+from weft.async_llm import AsyncLLM
+from weft.errors import ConfigError, EngineDeadError, NotBuiltError, QueueFullError, RequestError
 from weft.llm import LLM
 from weft.outputs import RequestOutput
 from weft.pooling_params import PoolingParams
@@ -97,6 +100,18 @@ def test_options_that_do_not_fit_the_prompts_are_refused(llm, options, field):
         generate(llm, ["a", "b"], **options)
 
     assert error.value.field == field
+
+
+@pytest.mark.parametrize(("name", "value", "message"), [
+    ("reasoning_parser", "qwen33", "Did you mean qwen3"), ("chat_template", "{% for x in %}", "Line 1: Expected")])
+def test_a_name_and_a_template_are_refused_before_the_model_is_loaded(toy_tokenizer, name, value, message):
+    config = make_config(toy_tokenizer)
+    part = "tokenizer" if name == "chat_template" else "model"
+    config = replace(config, **{part: replace(getattr(config, part), **{name: value})})
+
+    for start in (lambda: LLM.from_config(config, BROKEN_CORE), lambda: AsyncLLM(config)):
+        with pytest.raises(ConfigError, match=f"{name} = .*{message}"):
+            start()
 
 
 def test_one_wrong_prompt_refuses_the_call_and_leaves_the_engine_free(llm):

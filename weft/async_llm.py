@@ -19,6 +19,7 @@ from weft.engine.process.spare import Spare, Spares
 from weft.errors import EngineDeadError, RequestError
 from weft.extend.named_object import name_of_function
 from weft.frontend.defaults import default_sampling_params
+from weft.frontend.early_checks import check_before_load
 from weft.frontend.inputs import InputProcessor
 from weft.frontend.lanes import LONG_CHARS, Lanes, num_chars
 from weft.frontend.llm_engine import refuse_unbuilt, with_max_model_len
@@ -54,6 +55,7 @@ class AsyncLLM:
         spare: a process that imports already and becomes the child.
         spares: where a process comes from when the engine has died; the caller closes them.
         """
+        check_before_load(config)
         self.lanes, self._requests = Lanes(), OpenRequests()
         with ExitStack() as undo:      # of an engine that does not come to be
             undo.callback(self.lanes.close)

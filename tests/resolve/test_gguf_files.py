@@ -136,6 +136,11 @@ def test_a_load_format_that_is_not_the_models_is_an_error(tmp_path, load_format,
         find_model(EngineArgs(model=str(tmp_path / name), load_format=load_format))
 
 
+def test_the_model_inside_the_package_is_no_gguf_file():
+    with pytest.raises(ConfigError, match=r"load_format = 'gguf' \(in weft-embedded\): expected another format"):
+        find_model(EngineArgs(load_format="gguf"))
+
+
 def part(path, number, count, *names, total=None):
     entries = [entry("split.no", U32, number), entry("split.count", U32, count)]
     entries += [entry("split.tensors.count", U32, total)] if total is not None else []

@@ -263,6 +263,17 @@ def test_a_failed_load_is_told_remembered_for_a_while_and_no_matter_of_other_mod
     asyncio.run(main())
 
 
+def test_the_names_of_parsers_are_checked_after_plugins_and_before_the_model_is_loaded():
+    async def main() -> None:
+        loader = FakeLoader()
+        pool = make_pool(loader, "a", reasoning_parser="from-a-plugin")
+        with pytest.raises(ApiError):
+            await pool.ready(pool.find("a"))
+        assert loader.started == [] and "reasoning_parser" in str(pool.find("a").failure.error)
+
+    asyncio.run(main())
+
+
 def test_so_many_requests_may_wait_and_so_long():
     async def main() -> None:
         loader = FakeLoader()

@@ -104,6 +104,11 @@ def test_models_of_a_list_have_options_of_their_own_over_those_of_the_server(tmp
     assert listed(tmp_path, {"name": "x", "model": "x"})[0].keep_alive == 300
 
 
+def test_the_name_of_a_parser_that_nobody_has_is_refused_with_its_entry(tmp_path):
+    with pytest.raises(ConfigError, match=r"^models\[1\] \(b\)\.tool_call_parser = 'herms': .*Did you mean hermes"):
+        listed(tmp_path, {"name": "a", "model": "a"}, {"name": "b", "model": "b", "tool_call_parser": "herms"})
+
+
 @pytest.mark.parametrize(("options", "slowdown"), [
     ({}, 2.0), ({"prefill_slowdown": 1.5}, 1.5), ({"long_prefill_token_threshold": 100}, None),
     ({"enable_chunked_prefill": False}, None)])

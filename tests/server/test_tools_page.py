@@ -49,7 +49,7 @@ def test_the_parser_of_the_page_finds_a_call(start_server, tmp_path):
     file = tmp_path / "shouted.py"
     file.write_text(block_with("class Shouted"))
     options = {"tool_parser_plugin": str(file), "tool_call_parser": "shouted"}
-    load_parser_plugins(ServerOptions(**options), None)
+    load_parser_plugins(ServerOptions(**options))
     engine = FakeEngine('So: ADD! {"a": 1}', chat_template=TEMPLATE)
 
     choice = httpx.post(start_server(engine, **options) + "/v1/chat/completions", json={
@@ -78,7 +78,7 @@ class ArrowToolParser(ToolParser):
         return DeltaMessage(tool_calls=[DeltaToolCall(index=0, id="call_7", type="function", function=function)])
 """)
     options = {"tool_parser_plugin": str(file), "tool_call_parser": "arrow"}
-    load_parser_plugins(ServerOptions(**options), None)
+    load_parser_plugins(ServerOptions(**options))
     tokenizer = load_tokenizer(TokenizerConfig(path=str(save_tokenizer(tmp_path)), chat_template=TEMPLATE))
     url = start_server(FakeEngine('=> add {"a": 1}', tokenizer=tokenizer), **options)
     client = openai.OpenAI(base_url=url + "/v1", api_key="unused", max_retries=0)

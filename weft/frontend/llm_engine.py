@@ -16,6 +16,7 @@ from weft.engine.process.client import InProcessClient
 from weft.engine.process.messages import EngineRequest
 from weft.engine.process.spare import CORE
 from weft.errors import EngineDeadError, NotBuiltError, WeftError
+from weft.frontend.early_checks import check_before_load
 from weft.frontend.inputs import InputProcessor, Prepared
 from weft.frontend.outputs import OutputProcessor, Updates
 from weft.outputs import PoolingRequestOutput, RequestOutput
@@ -32,6 +33,7 @@ class LLMEngine:
     """
 
     def __init__(self, config: EngineConfig, core_factory: str = CORE) -> None:
+        check_before_load(config)
         self.tokenizer: Tokenizer | None = None if config.tokenizer.path is None else load_tokenizer(config.tokenizer)
         self.client = InProcessClient(config, core_factory)
         self.config = with_max_model_len(config, self.client.info.max_model_len)

@@ -35,6 +35,7 @@ class ModelFiles:
 def find_model(args: EngineArgs) -> ModelFiles:
     """The files of `args.model`, downloaded where needed. ConfigError says where the model was looked for."""
     if args.model in (None, EMBEDDED_NAME):
+        _check_format(args, is_gguf=False)
         return ModelFiles(EMBEDDED_NAME, weft.embedded.path(), "embedded")
     if is_remote_gguf(args.model):
         _check_format(args, is_gguf=True)
@@ -85,7 +86,7 @@ def _check_format(args: EngineArgs, *, is_gguf: bool) -> None:
         raise ConfigError("load_format", args.load_format, expected="auto or gguf, because the model is a GGUF file",
                           source=args.model or "")
     if not is_gguf and args.load_format == "gguf":
-        raise ConfigError("load_format", args.load_format, source=args.model or "",
+        raise ConfigError("load_format", args.load_format, source=args.model or EMBEDDED_NAME,
                           expected="another format, because the model is no GGUF file")
 
 

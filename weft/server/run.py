@@ -54,7 +54,7 @@ def serve(args: EngineArgs, options: ServerOptions, spare: Spare | None = None) 
     spare: a process that imports already and becomes the first engine.
     """
     keys = read_keys(options)
-    load_parser_plugins(options, args.reasoning_parser)
+    load_parser_plugins(options)      # before names of parsers are checked
     machine = Machine.detect()
     specs = model_specs(args, options, machine)
     with tracing_of(options) as tracing, listening_socket(options) as sock, _interruptible():

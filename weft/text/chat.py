@@ -18,7 +18,7 @@ from weft.text.content import fitting_forms
 from weft.text.messages import ContentForm, objects, prepare_messages, with_text_arguments
 from weft.text.mistral_chat import MistralChatRenderer
 from weft.text.mistral_tokenizer import MistralTokenizer
-from weft.text.template import ChatTemplate, is_template_text, named_templates
+from weft.text.template import ChatTemplate, is_template_text, named_templates, read_template
 from weft.text.tokenizer import Tokenizer, load_tokenizer
 
 # Arguments of transformers' apply_chat_template that chat_template_kwargs may not set.
@@ -63,10 +63,7 @@ class ChatRenderer:
         self._parsed: dict[str, ChatTemplate] = {}
         if chat_template is not None:
             self._texts = named_templates(self._source.chat_template, chat_template)
-            try:
-                self._named("default")
-            except RequestError as error:
-                raise ConfigError("chat_template", chat_template, expected=error.expected, hint=error.hint) from error
+            _check_parsed(chat_template, self._texts["default"])
 
     @property
     def has_template(self) -> bool:
@@ -143,11 +140,27 @@ class ChatRenderer:
         return self._parsed[name]
 
     def _parse(self, text: str) -> ChatTemplate:
-        try:
-            return ChatTemplate(text, special_token_names=self._special_token_names)
-        except TemplateSyntaxError as error:
-            raise RequestError("chat_template", text, expected="a Jinja template",
-                               hint=f"Line {error.lineno}: {error.message}") from error
+        return _parsed(text, self._special_token_names)
+
+
+def check_chat_template(text_or_path: str) -> None:
+    """ConfigError for the engine's option `chat_template` if the template cannot be read or parsed."""
+    _check_parsed(text_or_path, read_template(text_or_path))
+
+
+def _check_parsed(chat_template: str, text: str) -> None:
+    try:
+        _parsed(text)
+    except RequestError as error:
+        raise ConfigError("chat_template", chat_template, expected=error.expected, hint=error.hint) from error
+
+
+def _parsed(text: str, special_token_names: frozenset[str] = frozenset()) -> ChatTemplate:
+    try:
+        return ChatTemplate(text, special_token_names=special_token_names)
+    except TemplateSyntaxError as error:
+        raise RequestError("chat_template", text, expected="a Jinja template",
+                           hint=f"Line {error.lineno}: {error.message}") from error
 
 
 def make_renderer(tokenizer: Tokenizer, chat_template: str | None = None) -> Renderer:

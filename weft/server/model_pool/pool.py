@@ -164,7 +164,7 @@ class ModelPool:
             if entry.spec.loads_at_start and self._loader is not None:
                 used = sum(other.memory_bytes for other in self.entries)
                 limit = max(self._loader.budget_bytes - used, 0) if used else None
-                engine = self._loader.start(self._loader.resolve(entry.spec.args), limit)
+                engine = self._loader.start(_config_of(entry, self._loader), limit)
                 try:
                     self.adopt(entry, engine)
                 except BaseException:
@@ -269,7 +269,7 @@ class ModelPool:
         """
         loader = self._loader
         assert loader is not None, "a model without a loader is never unloaded"
-        config = await in_own_thread(loader.resolve, entry.spec.args)
+        config = await in_own_thread(_config_of, entry, loader)
         while True:
             async with self._turn:
                 changed = self._changed      # of now: what changes from here on is noticed
@@ -358,6 +358,13 @@ class ModelPool:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):      # the loop has ended, and with it who waits
                 self._loop.call_soon_threadsafe(self._tell_change)
+
+
+def _config_of(entry: ModelEntry, loader: EngineLoader) -> EngineConfig:
+    """The engine's config. Plugins run meanwhile, which may register parsers: their names are checked afterwards."""
+    config = loader.resolve(entry.spec.args)
+    entry.spec.check_parsers()
+    return config
 
 
 def _as_unavailable(entry: ModelEntry, error: Exception, *, retry_after: int) -> ApiError:

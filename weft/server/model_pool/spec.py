@@ -14,11 +14,13 @@ from weft.config.engine_args import EngineArgs
 from weft.config.machine import Machine
 from weft.config.step_limits import with_step_limits
 from weft.errors import ConfigError, did_you_mean
+from weft.extend.plugins import GROUPS, installed
 from weft.resolve.files import EMBEDDED_NAME
 from weft.server.admission import with_queue_limits
 from weft.server.model_pool.catalog import models_in_file, models_in_folder
 from weft.server.model_pool.keep_alive import FOREVER, read_keep_alive
 from weft.server.options import ServerOptions
+from weft.text.parsing.parsers import check_parser_names
 
 # Options of the server that each model may have for itself, and options of the engine that hold for all models.
 _OWN = ("response_role", "chat_template_content_format", "default_chat_template_kwargs", "tool_call_parser",
@@ -48,9 +50,17 @@ class ModelSpec:
         """The model's own name."""
         return self.names[0]
 
+    def check_parsers(self) -> None:
+        """ConfigError if nobody has registered a parser that the options name."""
+        check_parser_names(tools=self.options.tool_call_parser, reasoning=self.args.reasoning_parser)
+
 
 def model_specs(args: EngineArgs, options: ServerOptions, machine: Machine) -> list[ModelSpec]:
-    """The models of a server. args: the engine's options for all of them. ConfigError names a wrong entry."""
+    """The models of a server. args: the engine's options for all of them. ConfigError names a wrong entry.
+
+    Where plugins are installed, which may register parsers, names of parsers are checked after these have run
+    (`ModelPool`).
+    """
     if options.model_dir is None and options.models is None:
         return [_only(args, options, machine)]
     for name, value in (("model", args.model), ("served_model_name", args.served_model_name)):
@@ -67,9 +77,9 @@ def model_specs(args: EngineArgs, options: ServerOptions, machine: Machine) -> l
 
 def _only(args: EngineArgs, options: ServerOptions, machine: Machine) -> ModelSpec:
     keep_alive = FOREVER if options.keep_alive is None else read_keep_alive(options.keep_alive)
-    return ModelSpec(names=args.served_model_name or (args.model or EMBEDDED_NAME,), options=options,
-                     args=_limited(args, machine), keep_alive=keep_alive, loads_at_start=True,
-                     is_resident=keep_alive == FOREVER)
+    return _checked(ModelSpec(names=args.served_model_name or (args.model or EMBEDDED_NAME,), options=options,
+                              args=_limited(args, machine), keep_alive=keep_alive, loads_at_start=True,
+                              is_resident=keep_alive == FOREVER))
 
 
 def _spec(entry: Mapping[str, Any], place: str, args: EngineArgs, options: ServerOptions,
@@ -90,11 +100,17 @@ def _spec(entry: Mapping[str, Any], place: str, args: EngineArgs, options: Serve
                                   "Give it to weft serve, for all models.")
         own = {field: given.pop(field) for field in _OWN if field in given}
         names = (name, *aliases)
-        return ModelSpec(names=names, options=replace(options, **own), keep_alive=seconds,
-                         loads_at_start=preload, args=_limited(_args(args, given, names), machine))
+        return _checked(ModelSpec(names=names, options=replace(options, **own), keep_alive=seconds,
+                                  loads_at_start=preload, args=_limited(_args(args, given, names), machine)))
     except ConfigError as error:
         raise type(error)(f"{place} ({name}).{error.field}", error.value, expected=error.expected,
                           hint=error.hint, source=error.source) from error
+
+
+def _checked(spec: ModelSpec) -> ModelSpec:
+    if not installed(*GROUPS):
+        spec.check_parsers()
+    return spec
 
 
 def _args(args: EngineArgs, given: dict[str, Any], names: tuple[str, ...]) -> EngineArgs:

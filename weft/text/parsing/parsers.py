@@ -64,6 +64,13 @@ def has_special_marks(kind: ParserKind, tokenizer: Tokenizer) -> bool:
     return any(text in mark for mark in kind.all_marks for text in tokenizer.special_texts)
 
 
+def check_parser_names(*, tools: str | None = None, reasoning: str | None = None) -> None:
+    """ConfigError for the name of a parser that is not registered. Cheap: for before a model is loaded."""
+    for registry, name in ((TOOL_PARSERS, tools), (REASONING_PARSERS, reasoning)):
+        if name:
+            registry.find(name)
+
+
 def choose_parsers(tokenizer: Tokenizer | None, *, tools: str | None, reasoning: str | None) -> Parsers:
     """The parsers of these names; where a name is None, what the chat template tells, with a notice in the log.
 
