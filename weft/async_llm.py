@@ -29,6 +29,7 @@ from weft.frontend.own_thread import in_own_thread
 from weft.frontend.pooling_inputs import pooling_params as params_for
 from weft.frontend.prompts import parse_prompt
 from weft.frontend.tokenization import Tokenization
+from weft.media.encoded import EncodedImage, ImageFile, LinkedImage
 from weft.outputs import PoolingRequestOutput, RequestOutput
 from weft.pooling_params import PoolingParams
 from weft.resolve.engine_config import resolve_engine_config
@@ -177,6 +178,18 @@ class AsyncLLM:
         self._client.check_health()
         return await self.lanes.run(lambda: self._inputs.read_prompt_embeds(embeds), LONG_CHARS + 1)
 
+    async def fetch_media(self, images: Sequence[ImageFile]) -> list[EncodedImage]:
+        """The image files of a prompt, those with a URL fetched in threads. RequestError names the one that cannot be
+        had, or says that the model takes no such images; QueueFullError if too many wait."""
+        links = [image for image in images if isinstance(image, LinkedImage)]
+        futures = self._inputs.media.start_fetching(links, len(images)) if links else []
+        try:
+            files = iter(await asyncio.gather(*map(asyncio.wrap_future, futures)))
+        finally:
+            for future in futures:      # beside one that failed
+                future.cancel()
+        return [next(files) if isinstance(image, LinkedImage) else image for image in images]
+
     async def read_media_prompt(self, prompt: Any, *, add_special_tokens: bool = True, num_chars: int = 0
                                 ) -> dict[str, Any]:
         """Decodes and processes the media of a prompt in a thread. `generate` takes the result.
@@ -282,6 +295,7 @@ class AsyncLLM:
         """End the engine. Open requests raise EngineDeadError. Callable from any thread, also a second time."""
         self._client.close()
         self.lanes.close()
+        self._inputs.media.close()
         self._requests.deliver(EngineDeadError("The engine is closed."))
 
     def kill(self) -> None:

@@ -92,6 +92,7 @@ class LLM:
     def close(self) -> None:
         """Free the model and its cache. A second call has no effect; other methods then raise EngineDeadError."""
         self._engine.client.close()
+        self._engine.inputs.media.close()
 
     # Generating
 
@@ -321,7 +322,8 @@ class LLM:
                                        name=self.config.model.reasoning_parser,
                                        continues=bool(chat_options.get("continue_final_message")))
                       for own, prompt, conversation in zip(params, prompts, conversations, strict=True)]
-        given = [{"prompt": prompt, "multi_modal_data": {"image": own}} if own else prompt
+        fetch = self._engine.inputs.media.fetch
+        given = [{"prompt": prompt, "multi_modal_data": {"image": fetch(own)}} if own else prompt
                  for prompt, own in zip(prompts, images, strict=True)]
         return self._prepare(given, params, priority, tokenization_kwargs, add_special_tokens=False)
 

@@ -53,7 +53,7 @@ def test_a_chat_is_the_prompt_that_its_template_makes(llm):
 @pytest.mark.parametrize(("part", "error", "field"), [
     ({"type": "image_pil"}, RequestError, r"messages\[0\].content\[0\].image_pil"),
     ({"type": "image_pil", "image_pil": "no"}, RequestError, "multi_modal_data.image"),
-    ({"type": "image_url", "image_url": {"url": "http://127.0.0.1/x.png"}}, NotBuiltError,
+    ({"type": "image_url", "image_url": {"url": "http://127.0.0.1/x.png"}}, RequestError,
      r"messages\[0\].content\[0\].image_url"),
     ({"type": "image_url", "image_url": "data:image/png;base64,AAAA"}, RequestError,
      r"messages\[0\].content\[0\].image_url"),

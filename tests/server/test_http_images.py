@@ -10,6 +10,7 @@ import zlib
 
 import httpx
 import pytest
+from file_server import file_server, redirect
 from http_server import running_server
 from tiny_vision import picture, write_llava
 
@@ -67,23 +68,39 @@ def llava(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def wanted(llava):
+def wanted(llava, links):
     """{name: (token ids of the prompt, of the answer, its text)} as `LLM.chat` gives them."""
     chats = {"one": user(text("w1 w2"), {"type": "image_pil", "image_pil": picture(0)}),
              "two": user({"type": "image_pil", "image_pil": picture(1)}, text("w3"),
                          {"type": "image_pil", "image_pil": picture(0)}),
-             "url": user(text("w1 w2"), image(file_of(0)))}
-    with LLM(model=str(llava), dtype="float32", max_model_len=96, num_threads=1, use_tqdm_on_load=False) as llm:
+             "url": user(text("w1 w2"), image(file_of(0))),
+            "link": user(text("w1 w2"), {"type": "image_url", "image_url": {"url": links["a.png"]}})}
+    with LLM(model=str(llava), dtype="float32", max_model_len=96, num_threads=1, use_tqdm_on_load=False,
+             allowed_media_networks=["127.0.0.1"]) as llm:
         outputs = llm.chat(list(chats.values()), SamplingParams(**GREEDY), use_tqdm=False)
     return {name: (output.prompt_token_ids, list(output.outputs[0].token_ids), output.outputs[0].text)
             for name, output in zip(chats, outputs, strict=True)}
 
 
 @pytest.fixture(scope="module")
-def client(llava):
+def links(tmp_path_factory):
+    """{name: URL of the image 0, or of what is none}."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "a.png").write_bytes(file_of(0))
+    answers = {"/a.png": file_of(0), "/there": redirect("/a.png"), "/text": b"hello", "/cut": file_of(0)[:-600],
+               "/private": redirect("http://10.0.0.1/"), "/bomb": png_header(60000, 60000)}
+    with file_server(answers) as (url, _):
+        yield {"folder": str(folder), "file": f"file://{folder}/a.png", "outside": f"file://{folder}/../x",
+               "private host": "http://127.0.0.2/a.png", "none": url + "/none",
+               "user": url.replace("://", "://a@") + "/a.png"} | {path[1:]: url + path for path in answers}
+
+
+@pytest.fixture(scope="module")
+def client(llava, links):
     engine = AsyncLLM.from_engine_args(EngineArgs(
         model=str(llava), dtype="float32", max_model_len=96, num_threads=1, kv_cache_memory_bytes=2**20,
-        served_model_name=("eyes",), limit_mm_per_prompt={"image": 2}))
+        served_model_name=("eyes",), limit_mm_per_prompt={"image": 2}, allowed_media_networks=("127.0.0.1",),
+        allowed_local_media_path=links["folder"]))
     try:
         with running_server(engine, ServerOptions()) as url, httpx.Client(base_url=url, timeout=60) as client:
             yield client
@@ -103,7 +120,7 @@ def events(response):
 
 
 def test_a_file_in_a_chat_of_python_is_the_image_itself(wanted):
-    assert wanted["url"] == wanted["one"]
+    assert wanted["url"] == wanted["link"] == wanted["one"]
     assert wanted["two"][1] != wanted["one"][1]
 
 
@@ -191,14 +208,46 @@ def test_a_bad_image_is_one_error_that_names_its_part_and_the_next_request_runs(
     assert chat(client, user(text("w1 w2"), image(file_of(0)))).json()["choices"][0]["token_ids"] == wanted["one"][1]
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1/x.png", "HTTPS://example.org/x.png", "file:///etc/passwd"])
-def test_a_url_is_refused_with_one_sentence_and_nothing_is_fetched(client, url):
-    part = {"type": "image_url", "image_url": {"url": url}}
+@pytest.mark.parametrize("name", ["a.png", "there", "file"])
+def test_an_image_by_url_is_the_image_itself(client, links, wanted, name):
+    part = {"type": "image_url", "image_url": {"url": links[name]}}
 
-    error = client.post(CHAT, json={"messages": user(text("w1"), part)}).json()["error"]
+    assert chat(client, user(text("w1 w2"), part)).json()["choices"][0]["token_ids"] == wanted["one"][1]
 
-    assert (error["code"], error["param"]) == (501, "messages.0.content.1.image_url")
-    assert error["message"].endswith("weft fetches no images: send the file itself.")
+
+def test_the_other_routes_take_urls_too(client, links, wanted):
+    source = {"type": "url", "url": links["a.png"]}
+    message = client.post("/v1/messages", json={"messages": user(text("w1 w2"), {"type": "image", "source": source}),
+                                                "model": "eyes"} | GREEDY).json()
+    parts = [{"type": "input_text", "text": "w1 w2"}, {"type": "input_image", "image_url": links["a.png"]}]
+    response = client.post("/v1/responses", json={"input": user(*parts), "max_output_tokens": COUNT, "temperature": 0,
+                                                  "ignore_eos": True}).json()
+
+    assert [message["content"][0]["text"], response["output"][0]["content"][0]["text"]] == [wanted["one"][2]] * 2
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("name", ["text", "cut", "bomb", "private", "outside", "private host", "none", "user"])
+def test_a_url_without_an_image_is_one_error_that_names_its_part(client, links, wanted, name):
+    parts = [text("w1"), {"type": "image_url", "image_url": {"url": links[name]}},
+             {"type": "image_url", "image_url": {"url": links["a.png"]}}]
+
+    response = client.post(CHAT, json={"messages": user(*parts)} | GREEDY)
+
+    error = response.json()["error"]
+    assert (response.status_code, error["param"]) == (400, "messages.0.content.1.image_url"), error
+    assert error["message"].startswith(WHERE)
+    assert not any(word in error["message"] for word in ("0x", "PIL", "Error", "10.0.0.1"))
+    assert chat(client, user(text("w1 w2"), image(file_of(0)))).json()["choices"][0]["token_ids"] == wanted["one"][1]
+
+
+def test_no_more_is_fetched_than_a_prompt_may_have(client):
+    part = {"type": "image_url", "image_url": {"url": "http://127.0.0.1/"}}
+
+    response = client.post(CHAT, json={"messages": user(*[part] * 3)} | GREEDY)
+
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "messages")
+    assert "at most 2, as limit_mm_per_prompt says" in response.text
 
 
 def test_the_limit_of_images_holds(client):

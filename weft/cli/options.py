@@ -54,6 +54,11 @@ GROUPS: dict[str, dict[str, str]] = {
         "enable_prompt_embeds": "take prompts as rows of the model's embedding too (prompt_embeds of a completion)",
         "limit_mm_per_prompt": 'JSON object: most images of a prompt, e.g. {"image": 2}',
         "mm_processor_kwargs": "JSON object of arguments for the model's processor of images",
+        "allowed_local_media_path": "folder whose files clients may name by file: URLs; none: no files",
+        "allowed_media_domains": "hosts that media of clients may come from; none: all with public addresses",
+        "allowed_media_networks": "networks besides public addresses that clients may reach through weft for media, "
+                                  "such as 10.1.0.0/16",
+        "media_fetch_timeout": "seconds to fetch one file that a client names by URL",
         "disable_sliding_window": "attend without windows, and limit sequences to the window's length",
         "enforce_eager": "run every step from Python: record none for replay by one native call",
         "revision": "branch, tag or commit on the hub",

@@ -17,7 +17,7 @@ from weft.compat.vllm.options.engine import ENGINE
 from weft.config.engine_flags import add_engine_flags, engine_options
 from weft.config.flags import default_of
 from weft.config.isa import CPU_ISAS
-from weft.config.media import read_limits
+from weft.config.media import check_sources, read_limits
 from weft.config.pooler_config import PoolerConfig, read_pooler_config
 from weft.config.quantization_methods import method_named
 from weft.config.speculative import read_speculative_config
@@ -84,6 +84,11 @@ class EngineArgs:
     disable_sliding_window: bool = False
     limit_mm_per_prompt: dict[str, Any] = field(default_factory=dict)     # {"image": most images of a prompt}
     mm_processor_kwargs: dict[str, Any] = field(default_factory=dict)     # arguments of the model's image processor
+    allowed_local_media_path: str = ""            # a folder whose files clients may name by file: URLs; "": none
+    allowed_media_domains: tuple[str, ...] = ()   # hosts that media of clients may come from; none: all
+    # Networks besides public addresses that clients may reach through weft, to name media there: "10.1.0.0/16".
+    allowed_media_networks: tuple[str, ...] = ()
+    media_fetch_timeout: float = 5.0              # seconds to fetch one file that a client names
     enable_prompt_embeds: bool = False            # True: prompts may be given as embeddings [tokens, hidden size]
     # The format of the model's reasoning, behind which an answer's form begins; None: what the chat template tells, in
     # chats; "none": off.
@@ -162,6 +167,7 @@ class EngineArgs:
         _check_ranges(self)
         read_speculative_config(self.speculative_config)
         read_limits(self.limit_mm_per_prompt)
+        check_sources(self.allowed_media_domains, self.allowed_media_networks, self.media_fetch_timeout)
 
 
 def _plain(given: dict[str, Any]) -> dict[str, Any]:
@@ -171,7 +177,8 @@ def _plain(given: dict[str, Any]) -> dict[str, Any]:
         plain["max_model_len"] = -1
     if isinstance(plain.get("served_model_name"), str):
         plain["served_model_name"] = (plain["served_model_name"],)
-    for name in ("served_model_name", "plugins", "logits_processors"):
+    for name in ("served_model_name", "plugins", "logits_processors", "allowed_media_domains",
+                 "allowed_media_networks"):
         if isinstance(plain.get(name), list):
             plain[name] = tuple(plain[name])
     return plain

@@ -157,10 +157,16 @@ class MediaConfig:
     """Media of prompts. limits: {kind: most items of a prompt}; a kind that is not there has no limit.
 
     processor_kwargs: arguments of the model's processor, for all prompts.
+    allowed_local_path: the folder of files that clients may name; "": none. allowed_domains: hosts of URLs; none: all.
+    allowed_networks: networks of hosts besides the public ones. fetch_timeout: seconds for one file.
     """
 
     limits: dict[str, int] = field(default_factory=dict)
     processor_kwargs: dict[str, Any] = field(default_factory=dict)
+    allowed_local_path: str = ""
+    allowed_domains: tuple[str, ...] = ()
+    allowed_networks: tuple[str, ...] = ()
+    fetch_timeout: float = 5.0
 
     def __post_init__(self) -> None:
         for name in ("limits", "processor_kwargs"):

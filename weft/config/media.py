@@ -1,10 +1,13 @@
 """Options about media of prompts: `read_limits` reads vLLM's `limit_mm_per_prompt`, `read_processor_kwargs` its
-`mm_processor_kwargs`.
+`mm_processor_kwargs`, `check_sources` checks where files may come from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ipaddress
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from weft.errors import ConfigError
@@ -25,6 +28,30 @@ def read_processor_kwargs(given: Mapping[str, Any]) -> dict[str, Any]:
                               expected="settings of the model's processor by name",
                               hint=f"{', '.join(sorted(DATA_ARGUMENTS))} are weft's to give.")
     return dict(given)
+
+
+def check_sources(domains: Sequence[str], networks: Sequence[str], fetch_timeout: float) -> None:
+    """ConfigError for what is no host, no network or no time in `allowed_media_domains`, `allowed_media_networks` and
+    `media_fetch_timeout`."""
+    for domain in domains:
+        if not isinstance(domain, str) or not domain or any(mark in domain for mark in "/:@* "):
+            raise ConfigError("allowed_media_domains", domain, expected="names of hosts, such as images.example.com",
+                              hint="Name each host in full, without scheme, port and pattern.")
+    for network in networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            raise ConfigError("allowed_media_networks", network, expected="networks, such as 10.1.0.0/16",
+                              hint=f"{error}.") from error
+    if not 0 < fetch_timeout < math.inf:
+        raise ConfigError("media_fetch_timeout", fetch_timeout, expected="seconds above 0")
+
+
+def read_local_path(given: str) -> str:
+    """`allowed_local_media_path` as an absolute path; "": no files. ConfigError unless it is a folder."""
+    if given and not Path(given).is_dir():
+        raise ConfigError("allowed_local_media_path", given, expected="a folder that exists")
+    return given and str(Path(given).resolve())
 
 
 def read_limits(given: Mapping[str, Any] | None) -> dict[str, int]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from weft.errors import NotBuiltError, RequestError
-from weft.media.encoded import EncodedImage, read_data_url
+from weft.media.encoded import ImageFile, read_image_url
 from weft.text.messages import IMAGE_PART
 
 # (the part's place, the part) -> its image, for `multi_modal_data`.
@@ -20,7 +20,7 @@ _DETAILS = (None, "auto", "low", "high")
 def take_images(messages: Any, readers: Mapping[str, Reader]) -> tuple[Any, list[Any]]:
     """(the messages with IMAGE_PART in the place of each image, the images in order).
 
-    readers: of each type of parts that has an image. An EncodedImage may stand in the place of a part.
+    readers: of each type of parts that has an image. An ImageFile may stand in the place of a part.
     RequestError for a part without its image, NotBuiltError for other media. What is no conversation is returned as it
     is, for the renderer to refuse.
     """
@@ -30,14 +30,14 @@ def take_images(messages: Any, readers: Mapping[str, Reader]) -> tuple[Any, list
     return [_taken(message, f"messages[{i}]", images, readers) for i, message in enumerate(messages)], images
 
 
-def image_url(field: str, part: Mapping[str, Any]) -> EncodedImage:
-    """The image of {"type": "image_url", "image_url": {"url": "data:…"}}. `detail` is checked and has no effect."""
+def image_url(field: str, part: Mapping[str, Any]) -> ImageFile:
+    """The image of {"type": "image_url", "image_url": {"url": "https:…"}}. `detail` is checked and has no effect."""
     field, given = f"{field}.image_url", part.get("image_url")
     if isinstance(given, Mapping):
         if given.get("detail") not in _DETAILS:
             raise RequestError(f"{field}.detail", given["detail"], expected="auto, low or high")
         given = given.get("url")
-    return read_data_url(field, given)
+    return read_image_url(field, given)
 
 
 def _own(key: str) -> Reader:
@@ -62,7 +62,7 @@ def _taken(message: Any, field: str, images: list[Any], readers: Mapping[str, Re
 
 
 def _part(part: Any, field: str, images: list[Any], readers: Mapping[str, Reader]) -> Any:
-    if isinstance(part, EncodedImage):
+    if isinstance(part, ImageFile):
         images.append(part)
         return IMAGE_PART
     kind = part.get("type") if isinstance(part, Mapping) else None

@@ -5,6 +5,8 @@ Its only tensors are those that the processor makes; torch and Transformers are 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import Future
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +18,11 @@ from weft.engine.process.messages import EngineInfo, MediaInput
 from weft.errors import RequestError
 from weft.frontend.prompt_media import DATA, PromptMedia, ReadMedia
 from weft.frontend.prompts import Prompt, parse_prompt
+from weft.media.encoded import EncodedImage, LinkedImage
 from weft.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
+    from weft.media.fetcher import MediaFetcher
     from weft.media.processor import MediaProcessor
 
 _KIND = "image"
@@ -30,6 +34,34 @@ class MediaInputs:
     def __init__(self, model: ModelConfig, media: MediaConfig, info: EngineInfo) -> None:
         self._model, self._media, self._info = model, media, info
         self._processor: MediaProcessor | None = None
+        self._fetcher: MediaFetcher | None = None
+
+    def start_fetching(self, links: Sequence[LinkedImage], num_items: int) -> list[Future[EncodedImage]]:
+        """Starts to fetch files of a prompt with `num_items` images. RequestError and QueueFullError as of
+        `MediaFetcher.start`, or if the model does not take so many."""
+        self._check(num_items)
+        if self._fetcher is None:
+            from weft.media.fetcher import MediaFetcher  # imports an HTTP client
+
+            self._fetcher = MediaFetcher(self._media)
+        return self._fetcher.start(links)
+
+    def fetch(self, images: Sequence[Any]) -> list[Any]:
+        """The images of a prompt, with files in the place of links. Waits for the slowest; errors as of
+        `start_fetching` and of the fetches."""
+        links = [image for image in images if isinstance(image, LinkedImage)]
+        futures = self.start_fetching(links, len(images)) if links else []
+        try:
+            files = iter([future.result() for future in futures])
+        finally:
+            for future in futures:      # beside one that failed
+                future.cancel()
+        return [next(files) if isinstance(image, LinkedImage) else image for image in images]
+
+    def close(self) -> None:
+        """Ends the threads that fetch."""
+        if self._fetcher is not None:
+            self._fetcher.close()
 
     def read(self, prompt: Prompt, params: SamplingParams, *, add_special_tokens: bool) -> tuple[
             list[int], list[MediaInput]]:
@@ -54,7 +86,7 @@ class MediaInputs:
     def _read(self, prompt: Prompt, *, add_special_tokens: bool) -> tuple[list[int], list[MediaInput]]:
         media = prompt.media
         assert isinstance(media, PromptMedia), "only prompts with media are read here"
-        self._check(media)
+        self._check(len(media.images))
         from weft.media.decode import decoded  # needs numpy and Pillow
         from weft.media.images import read_image
 
@@ -72,13 +104,13 @@ class MediaInputs:
             kind=item.kind, digest=item.digest, spans=list(item.spans),
             tensors={name: to_wire(tensor) for name, tensor in item.tensors.items()}) for item in found.items]
 
-    def _check(self, media: PromptMedia) -> None:
+    def _check(self, num_images: int) -> None:
         if _KIND not in self._info.media_kinds:
-            raise RequestError(DATA, f"{len(media.images)} images", expected="text alone",
+            raise RequestError(DATA, f"{num_images} images", expected="text alone",
                                hint=f"{self._model.architecture} takes no images.")
         limit = self._media.limits.get(_KIND)
-        if limit is not None and len(media.images) > limit:
-            raise RequestError(f"{DATA}.{_KIND}", f"{len(media.images)} images",
+        if limit is not None and num_images > limit:
+            raise RequestError(f"{DATA}.{_KIND}", f"{num_images} images",
                                expected=f"at most {limit}, as limit_mm_per_prompt says")
 
     def _loaded(self) -> MediaProcessor:

@@ -49,9 +49,9 @@ def _loaded(values: Sequence[Any], opened: list[Any]) -> Iterator[Any]:
 
 def _opened(image: EncodedImage) -> Any:
     """The PIL image, of which only the header is read."""
-    image_module, wanted = pillow(image.field), FORMATS[image.media_type]
+    image_module, wanted = pillow(image.field), FORMATS.get(image.media_type or "")
     try:
-        data = b64decode(image.data, validate=True)
+        data = b64decode(image.data, validate=True) if isinstance(image.data, str) else image.data
     except ValueError as error:
         raise RequestError(image.field, image.describe(), expected="base64 text, with padding and no spaces") from error
     try:
@@ -61,7 +61,7 @@ def _opened(image: EncodedImage) -> Any:
     except Exception as error:
         raise _broken(image) from error
     kind = "JPEG" if found.format == "MPO" else found.format      # MPO: a JPEG file with further pictures behind it
-    if kind != wanted:
+    if wanted is not None and kind != wanted:
         raise RequestError(image.field, image.describe(), expected=f"a {wanted} file, as its media type says",
                            hint=f"The file is {kind}.")
     if found.width < 1 or found.height < 1:
@@ -70,7 +70,8 @@ def _opened(image: EncodedImage) -> Any:
 
 
 def _broken(image: EncodedImage) -> RequestError:
-    return RequestError(image.field, image.describe(), expected=f"a whole {FORMATS[image.media_type]} file")
+    wanted = " or ".join(sorted(set(FORMATS.values()))) if image.media_type is None else FORMATS[image.media_type]
+    return RequestError(image.field, image.describe(), expected=f"a whole {wanted} file")
 
 
 def _too_large(image: EncodedImage, size: str) -> RequestError:

@@ -20,7 +20,7 @@ from weft.config.engine_config import (
 )
 from weft.config.isa import resolve_isa
 from weft.config.machine import Machine
-from weft.config.media import read_limits, read_processor_kwargs
+from weft.config.media import read_limits, read_local_path, read_processor_kwargs
 from weft.config.pooler_config import read_pooler_config
 from weft.config.speculative import read_speculative_config
 from weft.config.threads import resolve_threads
@@ -74,7 +74,10 @@ def resolve_engine_config(args: EngineArgs, machine: Machine) -> EngineConfig:
         speculative=read_speculative_config(args.speculative_config),
         origins={"num_threads": threads.source, "cpus": cpus.source, "cpu_isa": isa.source},
         media=MediaConfig(limits=read_limits(args.limit_mm_per_prompt),
-                          processor_kwargs=read_processor_kwargs(args.mm_processor_kwargs)),
+                          processor_kwargs=read_processor_kwargs(args.mm_processor_kwargs),
+                          allowed_local_path=read_local_path(args.allowed_local_media_path),
+                          allowed_domains=args.allowed_media_domains, allowed_networks=args.allowed_media_networks,
+                          fetch_timeout=args.media_fetch_timeout),
         served_model_names=args.served_model_name or (model.name,), plugins=args.plugins,
         logits_processors=tuple(portable(value) for value in args.logits_processors),
         vllm_version=args.vllm_version, vllm_modules=args.vllm_modules,

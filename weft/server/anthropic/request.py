@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from weft.errors import NotBuiltError
-from weft.media.encoded import EncodedImage, encoded_image
+from weft.media.encoded import ImageFile, encoded_image, read_image_url
 from weft.server.anthropic.schemas import CountTokensBody
 from weft.server.errors import ApiError, bad_field
 
@@ -101,7 +101,7 @@ def _separate(body: CountTokensBody) -> Iterator[dict[str, Any]]:
 
 def _user(place: str, blocks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """A user's message: results of tools are messages of their own."""
-    parts: list[str | EncodedImage] = []
+    parts: list[str | ImageFile] = []
     for i, block in enumerate(blocks):
         where = f"{place}.content.{i}"
         if block["type"] != "tool_result":
@@ -117,7 +117,7 @@ def _user(place: str, blocks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield {"role": "user", "content": _content(parts)}
 
 
-def _content(parts: list[str | EncodedImage]) -> str | list[Any]:
+def _content(parts: list[str | ImageFile]) -> str | list[Any]:
     """A chat message's content: with images a list of parts, else one text."""
     texts = [part for part in parts if isinstance(part, str)]
     if len(texts) == len(parts):
@@ -125,20 +125,22 @@ def _content(parts: list[str | EncodedImage]) -> str | list[Any]:
     return [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts]
 
 
-def _parts(content: str | list[Any] | None) -> list[str | EncodedImage]:
+def _parts(content: str | list[Any] | None) -> list[str | ImageFile]:
     """The parts of which `_content` made a message's content."""
     if isinstance(content, list):
-        return [part if isinstance(part, EncodedImage) else part["text"] for part in content]
+        return [part if isinstance(part, ImageFile) else part["text"] for part in content]
     return [content] if content else []
 
 
-def _image(place: str, block: dict[str, Any]) -> EncodedImage:
+def _image(place: str, block: dict[str, Any]) -> ImageFile:
     source = block.get("source")
     if not isinstance(source, dict):
-        raise bad_field(f"{place}.source", source, expected="an object with type, media_type and data")
-    if (kind := source.get("type")) != "base64":
-        raise NotBuiltError(f"{place}.source.type", kind, expected="base64",
-                            hint="weft fetches no images: send the file itself.")
+        raise bad_field(f"{place}.source", source, expected="an object with type, and with media_type and data, or url")
+    if (kind := source.get("type")) == "url":
+        return read_image_url(f"{place}.source", source.get("url"))
+    if kind != "base64":
+        raise NotBuiltError(f"{place}.source.type", kind, expected="base64 or url",
+                            hint="weft keeps no files: send the file itself.")
     return encoded_image(f"{place}.source", source.get("media_type"), source.get("data"))
 
 

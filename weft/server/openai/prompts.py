@@ -1,7 +1,7 @@
 """Turns messages into a prompt: checks the server's rules about templates, then calls `text/chat.py`.
 
-Rendering runs in the lanes for prompts: a template is a program, and a long conversation takes time. Images are decoded
-in a lane of their own.
+Rendering runs in the lanes for prompts: a template is a program, and a long conversation takes time. Images are fetched
+in threads, and decoded in a lane of their own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from weft.errors import QueueFullError, RequestError
 from weft.frontend.chat_media import Reader, image_url, take_images
 from weft.frontend.lanes import num_chars
-from weft.media.encoded import EncodedImage
+from weft.media.encoded import ImageFile
 from weft.server.errors import bad_field
 from weft.server.served import ServedModel
 
@@ -87,7 +87,7 @@ async def read_chat(served: ServedModel, body: Conversation, place: str, *, add_
 
 def _readers(served: ServedModel) -> Mapping[str, Reader]:
     """What is read of a client's parts: image files, of a model that takes images."""
-    def read(field: str, part: Mapping[str, Any]) -> EncodedImage:
+    def read(field: str, part: Mapping[str, Any]) -> ImageFile:
         _check_takes_images(served, f"{field}.image_url")
         return image_url(field, part)
 
@@ -100,13 +100,14 @@ def _check_takes_images(served: ServedModel, field: str) -> None:
                            hint=f"{served.engine.config.model.architecture} takes no images.")
 
 
-async def _read_images(served: ServedModel, rendered: str | list[int], images: Sequence[EncodedImage], place: str, *,
+async def _read_images(served: ServedModel, rendered: str | list[int], images: Sequence[ImageFile], place: str, *,
                        add_special_tokens: bool) -> dict[str, Any]:
     key = "prompt" if isinstance(rendered, str) else "prompt_token_ids"
     try:
+        files = await served.engine.fetch_media(images)
         return await served.engine.read_media_prompt(
-            {key: rendered, "multi_modal_data": {"image": images}}, add_special_tokens=add_special_tokens,
-            num_chars=sum(len(image.data) for image in images))
+            {key: rendered, "multi_modal_data": {"image": files}}, add_special_tokens=add_special_tokens,
+            num_chars=sum(len(file.data) for file in files))
     except RequestError as error:
         if error.field in {image.field for image in images}:
             raise

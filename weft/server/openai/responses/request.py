@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from weft.errors import NotBuiltError
-from weft.media.encoded import EncodedImage, read_data_url
+from weft.media.encoded import ImageFile, read_image_url
 from weft.server.errors import ApiError, bad_field
 from weft.server.openai.responses.schemas import InputBody, ResponsesBody
 
@@ -150,11 +150,11 @@ def _part_text(place: str, part: dict[str, Any]) -> str:
     return _string(f"{place}.{_TEXTS[kind]}", part.get(_TEXTS[kind]))
 
 
-def _image(place: str, part: dict[str, Any]) -> EncodedImage:
+def _image(place: str, part: dict[str, Any]) -> ImageFile:
     if part.get("file_id") is not None:
         raise NotBuiltError(f"{place}.file_id", part["file_id"], expected="null",
                             hint="weft keeps no files: send the file itself as image_url.")
-    return read_data_url(f"{place}.image_url", part.get("image_url"))
+    return read_image_url(f"{place}.image_url", part.get("image_url"))
 
 
 def _string(place: str, value: Any) -> str:
