@@ -161,14 +161,17 @@ class AsyncLLM:
         return self._client.complaint(limit_s) or self.lanes.complaint(limit_s)
 
     async def encode_prompt(self, prompt: Any, *, add_special_tokens: bool = True,
-                            truncate_prompt_tokens: int | None = None) -> list[int]:
+                            truncate_prompt_tokens: int | None = None, must_fit: bool = False) -> list[int]:
         """A prompt's token ids, tokenized in a thread. Checked against the vocabulary, not against the context length.
+
+        must_fit: a text that is far longer than the context is refused by its beginning (RequestError).
         """
         self._client.check_health()
         params = SamplingParams(truncate_prompt_tokens=truncate_prompt_tokens, max_tokens=None)
 
         def encode() -> list[int]:
-            token_ids = self._inputs.encode(parse_prompt(prompt), add_special_tokens=add_special_tokens)
+            token_ids = self._inputs.encode(parse_prompt(prompt), add_special_tokens=add_special_tokens,
+                                            limit=self._inputs.limit if must_fit else None)
             return self._inputs.truncate(token_ids, params)
 
         return await self.lanes.run(encode, num_chars(prompt))

@@ -8,6 +8,7 @@ from toy_engine import EOS, VOCAB_SIZE, ToyCore, make_config
 from weft.errors import ConfigError, RequestError
 from weft.frontend.defaults import default_sampling_params
 from weft.frontend.inputs import InputProcessor
+from weft.frontend.prompt_limit import PromptLimit
 from weft.sampling_params import SamplingParams
 from weft.text.tokenizer import load_tokenizer
 
@@ -70,6 +71,26 @@ def test_a_prompt_as_long_as_the_context_is_refused_with_both_numbers(inputs):
 
     with pytest.raises(RequestError, match=r"prompt = 64: expected fewer tokens than max_model_len = 64"):
         prepare(inputs, [97] * 64)
+
+
+def test_a_text_that_is_far_too_long_is_refused_by_its_beginning(inputs, monkeypatch):
+    tokenizer, lengths = inputs.tokenizer, []
+    encode = tokenizer.encode
+    monkeypatch.setattr(tokenizer, "encode", lambda text, **how: lengths.append(len(text)) or encode(text, **how))
+
+    with pytest.raises(RequestError, match=r"prompt = 'more than 2296 tokens': expected fewer tokens than max_model_l"):
+        prepare(inputs, "a" * 2**20)
+
+    assert lengths == [8 * (63 + 256)]
+    assert len(prepare(inputs, "a" * 2**20, truncate_prompt_tokens=-1, max_tokens=1).prompt_token_ids) == 63
+
+
+def test_a_text_of_few_tokens_is_not_refused_for_its_characters():
+    limit = PromptLimit(10, "up to 10 tokens")
+
+    limit.check_beginning("a b" + " " * 10**6, str.split)      # a tokenizer for which spaces cost nothing
+    with pytest.raises(RequestError, match=r"prompt = 'more than \d+ tokens': expected up to 10 tokens\. Shorten it"):
+        limit.check_beginning("a b" + " " * 8000 + "a " * 10**6, str.split)
 
 
 def test_truncation_keeps_the_last_tokens(inputs):

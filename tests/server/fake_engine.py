@@ -104,8 +104,9 @@ class FakeEngine:
     def stalled(self, limit_s: float) -> None:
         return None
 
-    async def encode_prompt(self, prompt, *, add_special_tokens: bool = True, truncate_prompt_tokens=None) -> list[int]:
-        return self._inputs.encode(parse_prompt(prompt), add_special_tokens=add_special_tokens)
+    async def encode_prompt(self, prompt, *, add_special_tokens: bool = True, must_fit: bool = False) -> list[int]:
+        return self._inputs.encode(parse_prompt(prompt), add_special_tokens=add_special_tokens,
+                                   limit=self._inputs.limit if must_fit else None)
 
     async def fill_in_middle(self, before: str, after: str, *, add_special_tokens: bool = True):
         return FillInMiddle(self.tokenizer).prompt(before, after, add_special_tokens=add_special_tokens)

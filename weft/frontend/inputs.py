@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -21,10 +22,11 @@ from weft.frontend.allowed_tokens import check_some_token_is_allowed
 from weft.frontend.bad_words import bad_word_ids
 from weft.frontend.beam_search import BeamSearch, step_params
 from weft.frontend.dry import breaker_ids
-from weft.frontend.long_inputs import check_pooled_len, in_parts
+from weft.frontend.long_inputs import in_parts, pooled_limit
 from weft.frontend.media_inputs import MediaInputs
 from weft.frontend.pooling_inputs import check_types, complete_pooling, pair_ids, refuse_task
-from weft.frontend.prompt_ids import PromptIds, forced_bos, named, refuse_forced_bos
+from weft.frontend.prompt_ids import PromptIds, cut, forced_bos, named, refuse_forced_bos
+from weft.frontend.prompt_limit import PromptLimit, context_limit, prompt_limit
 from weft.frontend.prompts import Prompt, parse_prompt
 from weft.frontend.reasoning import FormStart
 from weft.frontend.tokenization import Tokenization
@@ -85,12 +87,14 @@ class InputProcessor:
     """Makes the requests for one engine. info: the started engine's properties.
 
     max_model_len: the most tokens of prompt and output together, from the engine's memory plan.
+    limit: of prompts to generate from.
     vocabulary: the tokens' bytes, for the engine's grammars.
     """
 
     def __init__(self, config: EngineConfig, tokenizer: Tokenizer | None, info: EngineInfo) -> None:
         self.tokenizer = tokenizer
         self.max_model_len = info.max_model_len
+        self.limit, self._context = prompt_limit(info), context_limit(info.max_model_len)
         self.media = MediaInputs(config.model, config.media, info)
         self._info, self._model = info, config.model
         self.vocab_size = config.model.vocab_size
@@ -151,7 +155,7 @@ class InputProcessor:
             shared |= {"prompt_embeds": embeds, "prompt_token_ids": [NO_TOKEN] * embeds.shape[0]}
         shared["constraint"] = self._constraint(params, found.ids)
         num_tokens = len(shared["prompt_token_ids"])
-        self.check_length(num_tokens)
+        self._context.check(num_tokens)
         children = [EngineRequest(request_id=child_id(request_id, i, params.num_candidates), params=child, **shared)
                     for i, child in enumerate(self._child_params(params, num_tokens))]
         return PreparedRequest(
@@ -165,7 +169,7 @@ class InputProcessor:
                                expected="text or token ids to search")
         found = self._prompt_ids(parsed, params, add_special_tokens=add_special_tokens)
         token_ids = found.ids + found.forced                # where a token is forced, there is nothing to search
-        self.check_length(len(token_ids))
+        self._context.check(len(token_ids))
         max_tokens = max(self._max_tokens(params, len(found.ids)) - len(found.forced), 1)
         beams = BeamSearchParams(
             beam_width=params.num_candidates, max_tokens=max_tokens,
@@ -186,16 +190,17 @@ class InputProcessor:
         if parsed.encoder is not None:
             raise RequestError("encoder_prompt", parsed.encoder.text, expected="one prompt, text or token ids, to pool")
         complete_pooling(params, self._info.pooling)
-        token_ids, types = self._ids_to_pool(parsed, tokenization)
+        limit = pooled_limit(params.task, self.max_model_len, self._model.pooler_config)
+        token_ids, types = self._ids_to_pool(parsed, tokenization, limit)
         check_types(types, self._info.pooling.num_token_types)
-        check_pooled_len(len(token_ids), params.task, self.max_model_len, self._model.pooler_config)
+        limit.check(len(token_ids))
         whole = EngineRequest(request_id=request_id, prompt_token_ids=token_ids, params=params, eos_token_ids=[],
                               token_type_ids=types if any(types) else [], **shared)
         normalizes = self._info.pooling.normalizes if params.use_activation is None else params.use_activation
         return PreparedPooling(request_id=request_id, prompt_token_ids=token_ids, params=params, normalizes=normalizes,
                                children=in_parts(whole, self.max_model_len), arrival_time=shared["arrival_time"])
 
-    def _ids_to_pool(self, parsed: Prompt, how: Tokenization) -> tuple[list[int], list[int]]:
+    def _ids_to_pool(self, parsed: Prompt, how: Tokenization, limit: PromptLimit) -> tuple[list[int], list[int]]:
         """(token ids, token types) of a prompt, cut as asked. No types: all are 0."""
         if parsed.second_text is not None and self._info.pooling.joins_pairs:
             parsed = replace(parsed, text=f"{parsed.text}{parsed.second_text}", second_text=None)
@@ -203,7 +208,8 @@ class InputProcessor:
             token_ids, types = pair_ids(self._require_tokenizer("prompt"), parsed, how, self.max_model_len)
             self.check_ids(token_ids, hint="The tokenizer has more tokens than the model.")
             return token_ids, types if self._info.pooling.num_token_types > 1 else []
-        token_ids = self.encode(parsed, add_special_tokens=how.add_special_tokens)
+        token_ids = self.encode(parsed, add_special_tokens=how.add_special_tokens,
+                                limit=limit if how.truncate_prompt_tokens is None else None)
         kept = how.cut(token_ids, parsed.text, self.tokenizer, self.max_model_len)
         return kept, how.cut(parsed.token_type_ids or [], None, None, self.max_model_len)
 
@@ -241,19 +247,19 @@ class InputProcessor:
         if parsed.encoder is not None:
             raise RequestError("encoder_prompt", parsed.encoder.text or parsed.encoder.token_ids, expected="None",
                                hint=f"{self._model.architecture} has no encoder: give the whole input as the prompt.")
-        token_ids = self.truncate(self.encode(parsed, add_special_tokens=add_special_tokens), params)
+        limit = self.limit if params.truncate_prompt_tokens is None else None
+        token_ids = self.truncate(self.encode(parsed, add_special_tokens=add_special_tokens, limit=limit), params)
         return PromptIds(parsed.text, token_ids)
 
     def _pair_ids(self, parsed: Prompt, params: SamplingParams, *, add_special_tokens: bool) -> PromptIds:
         """The ids of both prompts of a model with an encoder. A single prompt is the encoder's."""
         name, limit = "prompt" if parsed.encoder is None else "encoder_prompt", params.truncate_prompt_tokens
-        longest = self._info.max_encoder_len or self.max_model_len
+        longest = self.limit.longest
         with named(name):
-            encoder = self.encode(parsed.encoder or parsed, add_special_tokens=add_special_tokens)
+            encoder = self.encode(parsed.encoder or parsed, add_special_tokens=add_special_tokens,
+                                  limit=self.limit if limit is None else None)
         encoder = encoder if limit is None else cut(encoder, longest if limit == -1 else limit, params.truncation_side)
-        if len(encoder) > longest:
-            raise RequestError(name, f"{len(encoder)} tokens", hint="Shorten it, or set truncate_prompt_tokens.",
-                               expected=f"up to {longest} tokens, the most that the encoder takes")
+        self.limit.check(len(encoder), name)
         start, ids = self._model.decoder_start_token_id, []
         if parsed.encoder is not None and (parsed.text is not None or parsed.token_ids is not None):
             with named("decoder_prompt"):
@@ -269,10 +275,12 @@ class InputProcessor:
         last = self._model.forced_eos_token_id if params.structured_outputs is None else None
         return PromptIds(text, ids, encoder_text, encoder, [] if forced is None else [forced], last)
 
-    def encode(self, prompt: Prompt, *, add_special_tokens: bool = True, vocab_size: int | None = None) -> list[int]:
+    def encode(self, prompt: Prompt, *, add_special_tokens: bool = True, vocab_size: int | None = None,
+               limit: PromptLimit | None = None) -> list[int]:
         """The prompt's token ids, checked against the vocabulary. A prompt given as token ids is not tokenized.
 
         vocab_size: None: the vocabulary of prompts, which is the encoder's in a model that has one.
+        limit: a text that its beginning shows to be longer is refused; the caller checks the ids.
         """
         vocab_size = vocab_size or self._info.encoder_vocab_size or self.vocab_size
         if prompt.embeds is not None or prompt.media is not None:
@@ -282,7 +290,10 @@ class InputProcessor:
             token_ids, hint = prompt.token_ids, ""
         else:
             assert prompt.text is not None, "a prompt has text, ids or rows"
-            token_ids = self._require_tokenizer("prompt").encode(prompt.text, add_special_tokens=add_special_tokens)
+            tokenizer = self._require_tokenizer("prompt")
+            if limit is not None:
+                limit.check_beginning(prompt.text, partial(tokenizer.encode, add_special_tokens=False))
+            token_ids = tokenizer.encode(prompt.text, add_special_tokens=add_special_tokens)
             hint = "The tokenizer has more tokens than the model."
         if not token_ids:
             raise RequestError("prompt", prompt.text, expected="text with at least one token")
@@ -303,12 +314,6 @@ class InputProcessor:
         if limit == -1:
             limit = self.max_model_len - min(params.max_tokens or 1, self._max_new_tokens, self.max_model_len - 1)
         return token_ids if limit is None else cut(token_ids, limit, params.truncation_side)
-
-    def check_length(self, num_tokens: int) -> None:
-        """RequestError unless the context has room for a prompt of `num_tokens` tokens and one more."""
-        if num_tokens >= self.max_model_len:
-            raise RequestError("prompt", num_tokens, hint="Shorten it, or set truncate_prompt_tokens.",
-                               expected=f"fewer tokens than max_model_len = {self.max_model_len}")
 
     def _child_params(self, params: SamplingParams, num_prompt_tokens: int) -> list[SamplingParams]:
         """The engine's parameters for each answer: with its own seed, with limits as numbers, without stop strings.
@@ -376,11 +381,6 @@ def _check_embeds_params(params: SamplingParams) -> None:
         if getattr(params, name) != off:
             raise RequestError(name, getattr(params, name), expected=f"{off} with prompt_embeds",
                                hint="It needs the prompt's token ids.")
-
-
-def cut(token_ids: list[int], limit: int, side: str) -> list[int]:
-    """At most `limit` ids. side: where the others are cut off, "left" or "right"."""
-    return token_ids[:limit] if side == "right" else token_ids[-limit:]
 
 
 def _distinct(token_ids: list[int] | None) -> list[int] | None:

@@ -13,23 +13,18 @@ import numpy as np
 
 from weft.config.pooler_config import PoolerConfig
 from weft.engine.process.messages import EngineRequest, WireTensor
-from weft.errors import RequestError
+from weft.frontend.prompt_limit import PromptLimit
 from weft.pooling_params import PoolingParams
 
 _MAX_PARTS = 32      # of a text, where no max_embed_len says more
 
 
-def check_pooled_len(num_tokens: int, task: str | None, max_len: int, config: PoolerConfig | None) -> None:
-    """RequestError for a prompt that is too long for the context, or for the parts that the user allows."""
-    if num_tokens <= max_len:
-        return
+def pooled_limit(task: str | None, max_len: int, config: PoolerConfig | None) -> PromptLimit:
+    """The limit of a prompt to pool: the context, or the parts that the user allows. max_len: tokens of the context."""
     if config is None or not config.enable_chunked_processing or task != "embed":
-        raise RequestError("prompt", num_tokens, hint="Shorten it, or set truncate_prompt_tokens.",
-                           expected=f"up to max_model_len = {max_len} tokens")
-    longest = config.max_embed_len or _MAX_PARTS * max_len
-    if num_tokens > longest:
-        raise RequestError("prompt", num_tokens, expected=f"up to max_embed_len = {longest} tokens",
-                           hint="Shorten it, or set truncate_prompt_tokens.")
+        return PromptLimit(max_len, f"up to max_model_len = {max_len} tokens")
+    longest = max(config.max_embed_len or _MAX_PARTS * max_len, max_len)
+    return PromptLimit(longest, f"up to max_embed_len = {longest} tokens")
 
 
 def in_parts(request: EngineRequest, max_len: int) -> list[EngineRequest]:

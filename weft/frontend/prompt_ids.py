@@ -46,6 +46,11 @@ class PromptIds:
                 "encoder_prompt_token_ids": self.encoder}
 
 
+def cut(token_ids: list[int], limit: int, side: str) -> list[int]:
+    """At most `limit` ids. side: where the others are cut off, "left" or "right"."""
+    return token_ids[:limit] if side == "right" else token_ids[-limit:]
+
+
 @contextmanager
 def named(name: str) -> Iterator[None]:
     """Errors about one prompt of a pair name it."""

@@ -67,15 +67,16 @@ class ServedModel:
         """The fields of OpenAI's answers that say what made them, besides `model`."""
         return {} if self.fingerprint is None else {"system_fingerprint": self.fingerprint}
 
-    async def encode(self, prompt: str | list[int], place: str, *, add_special_tokens: bool) -> list[int]:
+    async def encode(self, prompt: str | list[int], place: str, *, add_special_tokens: bool,
+                     must_fit: bool = False) -> list[int]:
         """The token ids of `prompt`, tokenized in a thread and checked against the vocabulary.
 
-        place: the prompt's path in the request's body, for the ApiError 400.
+        place: the prompt's path in the request's body, for the ApiError 400. must_fit: as of `AsyncLLM.encode_prompt`.
         """
         if isinstance(prompt, str):
             self.require_tokenizer()
         try:
-            return await self.engine.encode_prompt(prompt, add_special_tokens=add_special_tokens)
+            return await self.engine.encode_prompt(prompt, add_special_tokens=add_special_tokens, must_fit=must_fit)
         except RequestError as error:
             _, dot, rest = dotted(error.field).partition(".")
             raise ApiError(400, str(error), place + dot + rest) from error

@@ -159,7 +159,9 @@ async def _prepare(served: ServedModel, request: Request, parsed: Parsed[Complet
     if body.suffix:
         inputs += [await _middle(served, body, prompt, params) for prompt in prompts]
     else:
-        inputs += [{"prompt_token_ids": await served.encode(prompt, place, add_special_tokens=body.add_special_tokens)}
+        must_fit = params.truncate_prompt_tokens is None
+        inputs += [{"prompt_token_ids": await served.encode(prompt, place, add_special_tokens=body.add_special_tokens,
+                                                            must_fit=must_fit)}
                    for prompt, place in zip(prompts, places, strict=True)]
     if body.echo:
         served.require_tokenizer()

@@ -14,6 +14,7 @@ from typing import Any
 
 from weft.errors import QueueFullError, RequestError
 from weft.frontend.defaults import default_fields
+from weft.frontend.prompt_limit import HINT, prompt_limit
 from weft.frontend.prompt_media import ReadMedia
 from weft.outputs import CompletionOutput, RequestOutput
 from weft.sampling_params import RequestOutputKind, SamplingParams
@@ -82,16 +83,11 @@ class Generation:
 
     def _check_lengths(self) -> None:
         """Checks all prompts before the first runs: a started stream can no longer return an error status."""
-        info, cut = self._served.engine.info, self._params.truncate_prompt_tokens
-        longest, expected = info.max_model_len - 1, f"fewer tokens than max_model_len = {info.max_model_len}"
-        if info.encoder_vocab_size is not None:            # the prompt is the encoder's
-            longest = info.max_encoder_len or info.max_model_len
-            expected = f"up to {longest} tokens, the most that the encoder takes"
+        limit, cut = prompt_limit(self._served.engine.info), self._params.truncate_prompt_tokens
         for place, prompt in zip(self._places, self._prompts, strict=True):
             num_tokens = _num_tokens(prompt)
-            if cut != -1 and min(num_tokens, cut or num_tokens) > longest:
-                raise bad_field(place, num_tokens, hint="Shorten it, or set truncate_prompt_tokens.",
-                                expected=expected)
+            if cut != -1 and min(num_tokens, cut or num_tokens) > limit.longest:
+                raise bad_field(place, num_tokens, hint=HINT, expected=limit.expected)
 
     def _check_copies(self) -> None:
         """Limits the memory that a small body can take in the engine: n multiplies the body's token ids."""

@@ -68,11 +68,11 @@ class ChatPrompt:
 
 
 async def read_chat(served: ServedModel, body: Conversation, place: str, *, add_special_tokens: bool,
-                    shows_tools: bool = True) -> ChatPrompt:
+                    shows_tools: bool = True, must_fit: bool = False) -> ChatPrompt:
     """The prompt of `body.messages`, rendered, with its images read, as token ids.
 
-    place: of the messages in the client's body. Errors, which name the wrong message, image or field, as of `render`
-    and of reading images (`AsyncLLM.read_media_prompt`).
+    place: of the messages in the client's body. must_fit: as of `AsyncLLM.encode_prompt`. Errors, which name the wrong
+    message, image or field, as of `render` and of reading images (`AsyncLLM.read_media_prompt`).
     """
     messages, images = take_images(body.messages or (), _readers(served))
     for image in images:
@@ -81,7 +81,8 @@ async def read_chat(served: ServedModel, body: Conversation, place: str, *, add_
     if images:
         prompt = await _read_images(served, rendered, images, place, add_special_tokens=add_special_tokens)
     else:
-        prompt = {"prompt_token_ids": await served.encode(rendered, place, add_special_tokens=add_special_tokens)}
+        prompt = {"prompt_token_ids": await served.encode(rendered, place, add_special_tokens=add_special_tokens,
+                                                          must_fit=must_fit)}
     return ChatPrompt(rendered, prompt, messages)
 
 

@@ -115,7 +115,7 @@ async def prepare_turn(served: ServedModel, request: Request, parsed: Parsed[Cha
                              logprobs=num_top if body.logprobs else None)
     shows_tools = not (use.choice is Choice.NONE and served.options.exclude_tools_when_tool_choice_none)
     prompt = await read_chat(served, body, "messages", add_special_tokens=body.add_special_tokens,
-                             shows_tools=shows_tools)
+                             shows_tools=shows_tools, must_fit=params.truncate_prompt_tokens is None)
     role = served.options.response_role if body.add_generation_prompt else body.messages[-1].get("role", "assistant")
     is_shown = (body.echo or body.continue_final_message) and body.messages[-1].get("role") == role
     last = text_of(prompt.messages[-1]) if is_shown else ""
