@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from encoder_kinds import ARCHITECTURE_OF, BERT, KINDS, write_kind, write_model
 from jina_bert import JinaBert
+from nomic_moe import NomicMoe
 from safetensors.torch import load_file, save_file
 from tiny_encoders import prompts, token_states
 from tiny_poolers import logits_of
@@ -83,6 +84,7 @@ def test_a_masked_language_models_states_are_its_bodys(name, tmp_path):
     ("Ernie", {}), ("XLMRoberta", PADDED), ("RobertaPreLayerNorm", PADDED), ("XLMRobertaXL", PADDED),
     ("MegatronBert", {}), ("Electra", {"embedding_size": 64}), ("RemBert", {"input_embedding_size": 32}),
     ("Albert", {}), ("DistilBert", {}), ("MPNet", PADDED), ("RoFormer", {}), ("DebertaV2", {}), ("NomicBert", {}),
+    ("Deberta", {}),
     ("Gte", {}), ("JinaEmbeddingsV3", PADDED), ("ModernBert", {"classifier_pooling": "mean", "classifier_bias": True}),
     ("Ultrabert", {}), ("EuroBert", {"classifier_pooling": "late"}), ("EuroBert", {"classifier_pooling": "bos"}),
 ], ids=lambda x: x if isinstance(x, str) else next(iter(map(str, x.values())), ""))
@@ -142,9 +144,9 @@ def test_the_new_architecture_of_gte_is_read_as_its_authors_publish_it(tmp_path)
 
 
 @pytest.mark.proves("tested", None, "JinaBertModel")
-@pytest.mark.parametrize("isa", ["auto", "reference"])
-def test_jina_bert_counts_distances_on_both_sides(isa, tmp_path):
-    model = JinaBert()
+@pytest.mark.parametrize(("isa", "is_code"), [("auto", False), ("reference", False), ("auto", True)])
+def test_jina_bert_counts_distances_on_both_sides(isa, is_code, tmp_path):
+    model = JinaBert(is_code=is_code)
     save_file(model.weights, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps(model.config()))
 
@@ -182,6 +184,40 @@ def test_nomic_bert_is_read_as_its_authors_publish_it(tmp_path):
         "mlp_fc2_bias": False, "type_vocab_size": 2, "causal": False, "use_flash_attn": True, "fused_bias_fc": True,
         "max_trained_positions": 2048, "pad_vocab_size_multiple": 64, "parallel_block": False, "use_rms_norm": False}
     (tmp_path / "config.json").write_text(json.dumps(published))
+
+    compare(states(tmp_path), [token_states(model, ids) for ids in PROMPTS])
+
+
+def test_nomic_bert_with_experts_is_read_as_its_authors_publish_it(tmp_path):
+    model = NomicMoe()
+    save_file(model.weights, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(model.config()))
+
+    compare(states(tmp_path), [model.states(ids) for ids in PROMPTS])
+    (tmp_path / "config.json").write_text(json.dumps(model.config() | {"moe_normalize_expert_weights": True}))
+    with pytest.raises(ConfigError, match="moe_normalize_expert_weights"):
+        states(tmp_path)
+
+
+def test_jina_v3_is_read_as_its_authors_publish_it_without_its_adapters(tmp_path):
+    model = write_model(tmp_path, "JinaEmbeddingsV3Model", BERT | PADDED)
+    file, weights = tmp_path / "config.json", tmp_path / "model.safetensors"
+    config = json.loads(file.read_text()) | {
+        "architectures": ["XLMRobertaModel"], "model_type": "xlm-roberta", "position_embedding_type": "rotary",
+        "rotary_emb_base": 20000.0, "lora_adaptations": ["separation"], "lora_alpha": 1, "lora_rank": 4,
+        "lora_dropout_p": 0.0, "lora_main_params_trainable": False, "use_flash_attn": True, "use_reg_tokens": False,
+        "task_instructions": {"separation": ""}, "truncate_dim": None, "emb_pooler": "mean"}
+    del config["rope_parameters"]
+    file.write_text(json.dumps(config))
+    published = {}
+    for name, tensor in load_file(weights).items():
+        if tensor.dim() == 2:
+            stem = f"roberta.{name.removesuffix('weight')}parametrizations.weight."
+            published[stem + "original"] = tensor
+            published |= {stem + f"0.lora_{side}": torch.randn(1, 4, 4) for side in "AB"}
+        else:
+            published[f"roberta.{name}"] = tensor
+    save_file(published, weights)
 
     compare(states(tmp_path), [token_states(model, ids) for ids in PROMPTS])
 

@@ -55,6 +55,9 @@ KINDS: dict[str, Kind] = {
     "deberta-v2": Kind("DebertaV2Model", DEBERTA | {"max_relative_positions": 24, "type_vocab_size": 2}),
     "deberta-c2p": Kind("DebertaV2Model", DEBERTA | {"pos_att_type": ["c2p"], "position_biased_input": True}),
     "deberta-plain": Kind("DebertaV2Model", BERT),
+    "deberta-v1": Kind("DebertaModel", DEBERTA | {"type_vocab_size": 2}),
+    "deberta-v1-c2p": Kind("DebertaModel", DEBERTA | {
+        "pos_att_type": ["c2p"], "max_relative_positions": 24, "position_biased_input": True}),
     "modernbert": Kind("ModernBertModel", BERT | LOCAL | {"local_attention": 16, "pad_token_id": 0}),
     "modernbert-biases": Kind("ModernBertModel", BERT | {
         "pad_token_id": 0, "norm_bias": True, "mlp_bias": True, "attention_bias": True, "local_attention": 6}),

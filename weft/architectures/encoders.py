@@ -61,7 +61,8 @@ def encoder_names(prefix: str, *rules: Rules, heads: tuple[str, ...] = (), ignor
     """
     merged: dict[str, str | tuple[str, ...] | Rule] = {}
     for each in rules:
-        merged |= {prefix + source: target for source, target in each.items()}
+        merged |= {prefix + source: replace(target, source=prefix + source) if isinstance(target, Rule) else target
+                   for source, target in each.items()}
     # BERT's pooler, a layer on the first token's state, does not change the hidden states.
     stems = ("embeddings.position_ids", "pooler.dense", *ignored)
     return names(merged, optional_prefix=prefix, ignored=tuple(prefix + stem for stem in stems),

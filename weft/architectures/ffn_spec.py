@@ -71,7 +71,8 @@ class MoESpec(FfnSpec):
     shared: an MLP that every token passes. shared_gate: its output is scaled by sigmoid(shared_gate(x)).
     chooses_by: what a choice_bias is added to, the scores or the router's logits (Kolibri). router_softcap: logits
     become cap * tanh(logits / cap) first (Laguna). router_bias: the router's product has a bias (gpt-oss).
-    scales_input: an expert's weight multiplies its input, not its output (Llama 4).
+    scales_input: an expert's weight multiplies its input, not its output (Llama 4). bias: a trained vector is added to
+    the sum of a token's experts (Nomic).
     Source: arXiv:2401.04088 (Mixtral); groups: arXiv:2405.04434, arXiv:2412.19437.
     """
 
@@ -92,6 +93,7 @@ class MoESpec(FfnSpec):
     router_softcap: float | None = None
     router_bias: bool = False
     scales_input: bool = False
+    bias: bool = False
 
     def describe(self, *, sizes: bool = True) -> str:
         """`8 of 128 experts, gated silu 768`."""
@@ -99,7 +101,8 @@ class MoESpec(FfnSpec):
         if self.num_groups > 1:
             words[0] += f" in {self.groups_per_token} of {self.num_groups} groups" if sizes else " in groups"
         words += [*[f"{self.scores} scores"] * (self.scores != "softmax"), *["a bias for choosing"] * self.choice_bias,
-                  *["weighted inputs"] * self.scales_input, self.expert.describe(sizes=sizes)]
+                  *["weighted inputs"] * self.scales_input, self.expert.describe(sizes=sizes),
+                  *["bias after"] * self.bias]
         if self.shared is not None:
             words.append(f"shared {self.shared.describe(sizes=sizes)}{' (gated)' if self.shared_gate else ''}")
         return ", ".join(words)

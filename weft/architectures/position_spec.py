@@ -206,8 +206,8 @@ class Disentangled(Part):
     All blocks share the table of vectors. Distances are query - key, in buckets of growing width if num_buckets is set.
     max_distance: tokens; farther ones share the last vector. num_buckets: on each side; None: each distance has its
     own vector. queries_to_distances, keys_to_distances: which of the two products there are ("c2p" and "p2c").
-    shares_projections: vectors are projected by the block's own q and k; else by two matrices of their own. norm: of
-    the vectors; None: none.
+    shares_projections: vectors are projected by the block's own q and k; else by two matrices of their own.
+    key_bias: the one of these that makes keys has a bias (not in DeBERTa v1). norm: of the vectors; None: none.
     """
 
     max_distance: int
@@ -215,6 +215,7 @@ class Disentangled(Part):
     queries_to_distances: bool = True
     keys_to_distances: bool = True
     shares_projections: bool = True
+    key_bias: bool = True
     norm: LayerNorm | None = None
 
     @property

@@ -19,11 +19,12 @@ from weft.architectures.encoders import (
 )
 from weft.architectures.lm_heads import roberta_lm_head
 from weft.architectures.names import NameMap
+from weft.architectures.nomic_bert import FLASH_BLOCK, jina_flash
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import ClassifierSpec, DenseSpec, EncoderSpec, PoolerSpec
 
-_NAMES = encoder_names("roberta.", BERT_EMBEDDING, BERT_BLOCK)
+_NAMES = encoder_names("roberta.", BERT_EMBEDDING, BERT_BLOCK, FLASH_BLOCK)
 _DATA2VEC_NAMES = encoder_names("data2vec_text.", BERT_EMBEDDING, BERT_BLOCK)
 
 
@@ -31,7 +32,9 @@ _DATA2VEC_NAMES = encoder_names("data2vec_text.", BERT_EMBEDDING, BERT_BLOCK)
               "CamembertForMaskedLM")
 def roberta(c: ConfigReader) -> EncoderSpec:
     """RoBERTa, XLM-RoBERTa, CamemBERT. Source: arXiv:1907.11692; config.json of FacebookAI/roberta-base."""
-    c.harmless("output_past")
+    if c.str("position_embedding_type", default="absolute") == "rotary":
+        return jina_flash(c)
+    c.harmless("output_past", "use_flash_attn", "emb_pooler")
     return _roberta(c, _NAMES)
 
 

@@ -121,7 +121,8 @@ class BlockSpec(Part):
     beside `parallel` or a `residual_scale`. cross_norm, cross_post_norm: before and after it.
     parallel: mixer and ffn both read the block's input, h += mixer(mixer_norm(h)) + ffn(ffn_norm(h)); with
     `ffn_norm` None they share mixer_norm's output.
-    post_residual: the norms are applied after the residual sum, h = mixer_norm(h + mixer(h)) (OPT 350m).
+    post_residual: the norms are applied after the residual sum, h = mixer_norm(h + mixer(h)) (OPT 350m). A post norm of
+    the mixer then has a sum of its own: h = mixer_norm(h + mixer_post_norm(h + mixer(h))) (Jina's code embedder).
     adds_to_normed: the parts' results are added to the norms' results, h = norm(h) + mixer(norm(h)) (some of Bloom).
     ffn None: the block has only a mixer (Mamba). mixer None: the block has only a feed-forward part (Nemotron-H).
     """

@@ -200,7 +200,8 @@ def _distance_projections(spec: AttentionSpec, hidden_size: int, queries: Extent
     if not isinstance(positions, Disentangled) or positions.shares_projections:
         return None, None
     wanted = (("distance_k", positions.queries_to_distances), ("distance_q", positions.keys_to_distances))
-    keys, queries_ = (Linear(hidden_size, {part: queries}, bias=True, context=context) if there else None
+    keys, queries_ = (Linear(hidden_size, {part: queries}, bias=part == "distance_q" or positions.key_bias,
+                             context=context) if there else None
                       for part, there in wanted)
     return keys, queries_
 

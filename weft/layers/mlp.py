@@ -100,12 +100,15 @@ class MoE(Layer):
         size = len(self.columns)
         exact = context.exact()        # a router is small, and its choice must be exact
         self.router = Linear(hidden_size, {"router": spec.num_experts}, bias=spec.router_bias, context=exact)
-        self.gate_up = self.parameter(spec.num_experts, 2 * size, hidden_size, context=context)
+        self.inner = ("gate", "up") if spec.expert.gated else ("up",)           # parts of an expert's first product
+        width = len(self.inner) * size
+        self.gate_up = self.parameter(spec.num_experts, width, hidden_size, context=context)
         self.down = self.parameter(spec.num_experts, hidden_size, size, context=context)
         has_bias, self.gate_up_bias, self.down_bias = spec.expert.bias, None, None
         if has_bias:
-            self.gate_up_bias = self.parameter(spec.num_experts, 2 * size, context=context)
+            self.gate_up_bias = self.parameter(spec.num_experts, width, context=context)
             self.down_bias = self.parameter(spec.num_experts, hidden_size, context=context)
+        self.bias = self.parameter(hidden_size, context=context) if spec.bias else None
         self.shared = MLP(spec.shared, hidden_size, context=context) if spec.shared else None
         self.spec = spec = replace(spec, expert=replace(spec.expert, intermediate_size=size),
                                    shared=None if self.shared is None else self.shared.spec)
@@ -115,15 +118,15 @@ class MoE(Layer):
         gate = {"shared_gate": 1}
         self.shared_gate = Linear(hidden_size, gate, bias=False, context=exact) if spec.shared_gate else None
         exact_input, act = context.weight_only(), spec.expert.act
-        assert not isinstance(act, XIELU), "an expert has a gate"
+        assert not isinstance(act, XIELU), "an expert has no numbers of its own"
         self.act = act if isinstance(act, str) else gate_of(act)
         self.choice = choose_moe(MoECase(
             device=context.device, dtype=context.dtype, hidden_size=hidden_size, intermediate_size=size,
-            act=self.act, has_bias=has_bias, isa=context.isa, quantization=exact_input.quantization,
-            activation_dtype=context.activation_dtype, nodes=context.nodes))
+            act=self.act, has_bias=has_bias, gated=spec.expert.gated, isa=context.isa,
+            quantization=exact_input.quantization, activation_dtype=context.activation_dtype, nodes=context.nodes))
         self.copy_choice = choose_copy(CopyCase(device=context.device, dtype=context.dtype, isa=context.isa))
         self.scratch = context.scratch
-        self.gate_up_case = linear_case(exact_input, hidden_size, 2 * size)               # of one expert's products
+        self.gate_up_case = linear_case(exact_input, hidden_size, width)                  # of one expert's products
         self.down_case = linear_case(exact_input, size, hidden_size)
         self.routing: Routing
         self.experts: Callable[..., Tensor] = NOT_FINISHED    # the kernel's mixture, made of the loaded matrices
@@ -134,6 +137,11 @@ class MoE(Layer):
         """[T, E] -> [T, E]; with a residual, which may be x, residual += alpha * that, and it is returned."""
         if residual is x:
             x = self._copied(x)                               # the shared expert adds to x before the experts read it
+        out = self._mixed(x, residual, alpha)
+        return out if self.bias is None or not self.columns.is_first else out.add_(self.bias, alpha=alpha)
+
+    def _mixed(self, x: Tensor, residual: Tensor | None, alpha: float) -> Tensor:
+        """As forward, without the bias of the sum."""
         logits, scale = self.router(x), self.spec.scale
         experts = self._of_weighted_inputs if self.spec.scales_input else self.experts
         if self.shared_gate is not None and self.shared is not None:
@@ -168,9 +176,9 @@ class MoE(Layer):
             top_k=spec.num_experts_per_token, renormalize=spec.renormalize, act=self.act, scores=spec.scores,
             jitter=spec.jitter, chooses_by=spec.chooses_by, softcap=spec.router_softcap,
             num_groups=spec.num_groups, groups_per_token=spec.groups_per_token, group_best=spec.group_best,
-            choice_bias=None if self.choice_bias is None else self.choice_bias.data)
+            choice_bias=None if self.choice_bias is None else self.choice_bias.data, gated=spec.expert.gated)
         gate_up, down = (experts_with_codes(weight.data, self._codes_of(names, self.codes))
-                         for weight, names in ((self.gate_up, ("gate", "up")), (self.down, ("down",))))
+                         for weight, names in ((self.gate_up, self.inner), (self.down, ("down",))))
         routing = replace(self.routing, top_k=1) if spec.scales_input else self.routing
         self.experts = self.choice.prepare(gate_up, down, routing, self._biases())
         self.gate_up, self.down, self.codes = shape_only(self.gate_up), shape_only(self.down), {}
@@ -196,23 +204,27 @@ class MoE(Layer):
         """As Layer: each expert's matrices."""
         homes, size, span = {}, self.spec.expert.intermediate_size, self.columns
         for expert, (gate_up, down) in enumerate(zip(self.gate_up.data, self.down.data, strict=True)):
-            gate, up = gate_up.split(size)
-            for name, view, rows, columns in (("gate", gate, span, None), ("up", up, span, None),
+            for name, view, rows, columns in (*((name, part, span, None) for name, part
+                                                in zip(self.inner, gate_up.split(size), strict=True)),
                                               ("down", down, None, span)):
                 part = f"experts.{expert}.{name}.weight"
                 homes[part] = Home(view, self, part, rows=rows, columns=columns)
         if self.gate_up_bias is not None and self.down_bias is not None:
             for expert, (both, down) in enumerate(zip(self.gate_up_bias.data, self.down_bias.data, strict=True)):
-                for name, view, rows in (("gate", both[:size], span), ("up", both[size:], span), ("down", down, None)):
+                for name, view, rows in (*((name, part, span) for name, part
+                                           in zip(self.inner, both.split(size), strict=True)), ("down", down, None)):
                     homes[f"experts.{expert}.{name}.bias"] = Home(view, self, f"experts.{expert}.{name}.bias", rows)
+        if self.bias is not None:
+            homes["bias"] = Home(self.bias.data, self, "bias")
         if self.choice_bias is not None:
             homes["choice.bias"] = Home(self.choice_bias.data, self, "choice.bias")
         return homes
 
     def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
         """As Layer. All experts of a layer are codes of one format, or all become floats."""
-        total = sum(map(self.plain_bytes, filter_none((self.choice_bias, self.gate_up_bias, self.down_bias))))
-        for case, parameter, names in ((self.gate_up_case, self.gate_up, ("gate", "up")),
+        vectors = self.bias, self.choice_bias, self.gate_up_bias, self.down_bias
+        total = sum(map(self.plain_bytes, filter_none(vectors)))
+        for case, parameter, names in ((self.gate_up_case, self.gate_up, self.inner),
                                        (self.down_case, self.down, ("down",))):
             if not self.is_native:
                 total += parameter.numel() * parameter.element_size()

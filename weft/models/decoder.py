@@ -86,13 +86,19 @@ class Block(Layer):
             return self._parallel(hidden, step, angles)
         if self.spec.post_residual:
             assert self.mixer is not None and self.ffn is not None, "only blocks that add to the stream lack a part"
-            hidden = _norm(self.mixer_norm, self.mixer(hidden, step, angles, hidden))
+            hidden = _norm(self.mixer_norm, self._summed(self.mixer, hidden, step, angles))
             if self.cross is not None:
                 hidden = _norm(self.cross_norm, self.cross(hidden, step, hidden))
             return _norm(self.ffn_norm, self.ffn(hidden, hidden))
         hidden = hidden if self.mixer is None else self._mixed(self.mixer, hidden, step, angles)
         hidden = hidden if self.cross is None else self._crossed(self.cross, hidden, step)
         return hidden if self.ffn is None else self._fed(self.ffn, hidden)
+
+    def _summed(self, mixer: Mixer, hidden: Tensor, step: Step, angles: tuple[Tensor, Tensor] | None) -> Tensor:
+        """What mixer_norm reads with `post_residual`."""
+        if self.mixer_post_norm is None:
+            return mixer(hidden, step, angles, hidden)
+        return self.mixer_post_norm(mixer(hidden, step, angles) + hidden, hidden)
 
     def _mixed(self, mixer: Mixer, hidden: Tensor, step: Step, angles: tuple[Tensor, Tensor] | None) -> Tensor:
         alpha = self.spec.residual_scale

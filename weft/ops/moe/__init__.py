@@ -1,6 +1,7 @@
 """Mixture of experts (MoE): routing and the experts' products. `reference.py` is the definition.
 
 A kernel's `prepare(gate_up [X, 2F, E], down [X, E, F], routing)` returns a function of x and the router's logits.
+Experts without a gate have [X, F, E] instead of gate_up.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class MoECase:
     """The properties that decide which kernel a mixture-of-experts layer can run. Fields as in LinearCase.
 
     act: a name of ops/activation, or a gate with numbers of its own. has_bias: the experts' products have biases.
+    gated: an expert has a gate.
     """
 
     device: str
@@ -39,6 +41,7 @@ class MoECase:
     intermediate_size: int
     act: str | ClampedGLU
     has_bias: bool = False
+    gated: bool = True
     isa: str = "reference"
     quantization: str | None = None
     activation_dtype: str | None = None
@@ -53,6 +56,8 @@ def _native_refuses(case: MoECase) -> str | None:
         return f"activation {case.act}"
     if case.has_bias:
         return "biases of experts"
+    if not case.gated:
+        return "experts without a gate"
     if case.hidden_size % 2 or case.intermediate_size % 32:
         return f"experts of {case.hidden_size} x {case.intermediate_size}: not multiples of 2 and 32"
     if case.quantization is not None:

@@ -27,7 +27,7 @@ class GroupedExperts(ReferenceExperts):
                 continue
             rows = slice(start, start + count)
             up_bias, down_bias = (None, None) if self.biases is None else (bias[expert] for bias in self.biases)
-            inner = self.gated(linear(x[tokens[rows]], self.gate_up[expert], up_bias))
+            inner = self.act(linear(x[tokens[rows]], self.gate_up[expert], up_bias))
             result = linear(inner, self.down[expert], down_bias)
             out.index_add_(0, tokens[rows], result * scale[rows])
             start += count

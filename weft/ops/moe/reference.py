@@ -1,4 +1,4 @@
-"""The definition of a mixture of gated experts: one token at a time."""
+"""The definition of a mixture of experts: one token at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from weft.ops.activation import gate
+from weft.ops.activation import activation, gate
 from weft.ops.moe.routing import Routed, Routing
 
 
@@ -19,15 +19,15 @@ class Biases(NamedTuple):
 
 
 class ReferenceExperts:
-    """The sum over a token's experts of weight * down(gated(gate_up(x))), in float32.
+    """The sum over a token's experts of weight * down(act(gate_up(x))), in float32.
 
-    gate_up: [X, 2F, E], gate rows first; down: [X, E, F]; biases: of both. gated: act(gate) * up, or another gate of
-    ops/activation. Source: arXiv:2401.04088.
+    gate_up: [X, 2F, E], gate rows first, or [X, F, E] without a gate; down: [X, E, F]; biases: of both. act: of the
+    routing, act(gate) * up, or another gate of ops/activation, or act(up). Source: arXiv:2401.04088.
     """
 
     def __init__(self, gate_up: Tensor, down: Tensor, routing: Routing, biases: Biases | None = None) -> None:
-        self.gate_up, self.down, self.biases, self.routing, self.gated = (
-            gate_up, down, biases, routing, gate(routing.act))
+        self.gate_up, self.down, self.biases, self.routing = gate_up, down, biases, routing
+        self.act = activation(str(routing.act)) if not routing.gated else gate(routing.act)
 
     def __call__(self, x: Tensor, router_logits: Tensor | Routed, residual: Tensor | None = None,
                  alpha: float = 1.0) -> Tensor:
@@ -49,7 +49,7 @@ class ReferenceExperts:
         for token in range(x.shape[0]):
             for weight, expert in zip(weights[token], experts[token].tolist(), strict=True):
                 inner = self.gate_up[expert].float() @ x[token].float()
-                inner = self.gated(inner if self.biases is None else inner + self.biases.gate_up[expert].float())
+                inner = self.act(inner if self.biases is None else inner + self.biases.gate_up[expert].float())
                 result = self.down[expert].float() @ inner
                 out[token] += weight * (result if self.biases is None else result + self.biases.down[expert].float())
         return out.to(x.dtype)

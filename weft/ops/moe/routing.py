@@ -42,7 +42,7 @@ SCORES: dict[str, Callable[[Tensor], Tensor]] = {"softmax": _softmax, "sigmoid":
 class Routing:
     """A token takes the `top_k` experts with the largest scores; `renormalize` rescales their weights to the sum 1.
 
-    act: the experts' activation, a name of ops/activation.
+    act: the experts' activation, a name of ops/activation. gated: act(gate) * up, else act(up) alone.
     scores: "softmax" over all experts, "sigmoid" of each, or "sparsemixer" (see `sparsemixer`). jitter: of the last.
     num_groups: experts form equal groups, and a token takes experts of its `groups_per_token` best groups only. A group
         is ranked by the sum of its `group_best` largest scores.
@@ -62,6 +62,7 @@ class Routing:
     chooses_by: str = "scores"
     softcap: float | None = None
     choice_bias: Tensor | None = field(default=None, compare=False)
+    gated: bool = True
 
     @property
     def is_plain(self) -> bool:
