@@ -46,6 +46,7 @@ ENGINES: dict[str, dict[str, Any]] = {
     "chunked": {"max_num_batched_tokens": 7, "max_num_seqs": 4, "enable_prefix_caching": False,
                 "num_gpu_blocks_override": 14},
 }
+TASKS = 20                  # checkpoints that one process judges
 NO_VARIANT = "has no variant"         # said by tiny_models of a variant that would be the plain one
 WAYS = ("in company", "alone, cached", "chunked, preempted")
 OPTIONS = {"dtype": "float32", "use_tqdm_on_load": False, "skip_tokenizer_init": True, "num_threads": 1,
@@ -244,6 +245,16 @@ def judge(job: Job) -> dict[str, Any]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def judged(todo: list[Job], workers: int) -> Iterator[dict[str, Any]]:
+    """The rows, as they come. Each process judges about TASKS checkpoints, as what libraries keep adds up."""
+    # Not by max_tasks_per_child, with which Python 3.11's executor waits for ever (python/cpython#115634).
+    context, step = multiprocessing.get_context("spawn"), TASKS * workers
+    for start in range(0, len(todo), step):
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            for future in as_completed([pool.submit(judge, job) for job in todo[start: start + step]]):
+                yield future.result()
+
+
 def is_equal(row: dict[str, Any]) -> bool:
     """Whether all ways gave Transformers' tokens."""
     return all(row.get(way) == "equal" for way in WAYS)
@@ -328,12 +339,10 @@ def main() -> int:
     if args.kind == "vlm" and not args.folder:
         parser.error("--kind vlm judges the checkpoints of a FOLDER, which have the oracle's images")
     rows, todo = [], list(jobs(args))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(args.workers, mp_context=context, max_tasks_per_child=20) as pool:
-        for future in as_completed([pool.submit(judge, job) for job in todo]):
-            if NO_VARIANT not in (row := future.result()).get("not judged", ""):
-                rows.append(row)
-                print(words(row), flush=True)
+    for row in judged(todo, args.workers):
+        if NO_VARIANT not in row.get("not judged", ""):
+            rows.append(row)
+            print(words(row), flush=True)
     order = {job[:2]: at for at, job in enumerate(todo)}
     rows.sort(key=lambda row: order[row["name"], row["variant"]])
     print(totals(rows))

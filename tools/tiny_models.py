@@ -175,7 +175,8 @@ def fill(model: Any, seed: int) -> None:
     tensors = [*model.named_parameters(), *((n, b) for n, b in model.named_buffers() if n in saved)]
     with torch.no_grad():
         for name, tensor in tensors:
-            if not tensor.is_floating_point() or re.search(DATA["kept"], name):
+            is_table = isinstance(tensor, nn.Parameter) and not tensor.requires_grad        # of sines and cosines
+            if is_table or not tensor.is_floating_point() or re.search(DATA["kept"], name):
                 continue
             own = int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:7], "big")
             noise = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(own))

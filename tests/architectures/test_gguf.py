@@ -15,6 +15,8 @@ from gguf_models import ARCHITECTURES, add, write_gguf
 from isa_levels import native_levels
 from qwen_v1 import QwenV1
 from safetensors.torch import load_file
+from tiny_decoders import DECODERS
+from tiny_hybrids import HYBRID_VARIANTS
 from tiny_models import transformers_model, write_checkpoint
 from tiny_variants import STATE_VARIANTS, VARIANTS, Tiny
 
@@ -35,8 +37,12 @@ NAMES = (
     "starcoder2-bare", "stablelm", "stablelm-12b", "cohere", "cohere-norms", "cohere2-four-layers",
     "deepseek-v2-lite", "deepseek-v2", "deepseek-v3", "glm", "glm4", "glm4-no-bias", "granite", "granite-biases",
     "olmo", "olmo2", "smollm3-five-layers", "arcee", "seed-oss", *STATE_VARIANTS,
+    "dots1-no-window", "glm4-moe", "ernie4-5", "ernie4-5-moe-to-the-last", "exaone4", "exaone4-no-window",
+    "hunyuan-dense", "hunyuan-moe", "olmoe", "phimoe-usual-jitter", "granite-moe", "granite-moe-shared", "minimax-m2",
+    "mpt", "nemotron", "nemotron-biases-relu2", "gpt-bigcode", "lfm2", "lfm2-biases",
+    "lfm2-moe-unscaled", "jamba", "jamba-dense-biases",
 )
-MODELS = VARIANTS | STATE_VARIANTS | {
+MODELS = VARIANTS | STATE_VARIANTS | DECODERS | HYBRID_VARIANTS | {
     "qwen2-moe-all-layers": replace(VARIANTS["qwen2-moe"],
                                     config=VARIANTS["qwen2-moe"].config | {"mlp_only_layers": []}),
     "cohere-norms": Tiny("CohereForCausalLM", {"use_qk_norm": True, "attention_bias": True}),
@@ -44,6 +50,16 @@ MODELS = VARIANTS | STATE_VARIANTS | {
                                                        "logit_scale": 0.25}),
     "smollm3-five-layers": Tiny("SmolLM3ForCausalLM", {"num_hidden_layers": 5, "attention_bias": True,
                                                        "mlp_bias": True}),
+    "dots1-no-window": replace(DECODERS["dots1"], config=DECODERS["dots1"].config | {
+        "sliding_window": None, "layer_types": ["full_attention"] * 3}),
+    "ernie4-5-moe-to-the-last": replace(DECODERS["ernie4-5-moe"],
+                                        config=DECODERS["ernie4-5-moe"].config | {"moe_layer_end_index": -1}),
+    "phimoe-usual-jitter": replace(DECODERS["phimoe"], config=DECODERS["phimoe"].config | {
+        "router_jitter_noise": 0.01}),
+    "lfm2-moe-unscaled": replace(HYBRID_VARIANTS["lfm2-moe"], config=HYBRID_VARIANTS["lfm2-moe"].config | {
+        "routed_scaling_factor": 1.0}),
+    "nemotron-biases-relu2": replace(DECODERS["nemotron-biases"], config=DECODERS["nemotron-biases"].config | {
+        "hidden_act": "relu2"}),
 }
 MAX_MODEL_LEN = 160
 PARAMS = SamplingParams(temperature=0.0, max_tokens=16, ignore_eos=True, detokenize=False, prompt_logprobs=0)
@@ -212,6 +228,21 @@ def test_the_first_glm_files_have_q_k_and_v_in_one_tensor(tmp_path):
     path = write_gguf(model, tmp_path / "model.gguf", rename=fused)
 
     assert "blk.0.attn_qkv.bias" in read_gguf(path).tensors
+    check_same(answers(path), answers(tmp_path / "hf"))
+
+
+def test_layers_for_drafts_are_counted_in_a_file_and_not_loaded(tmp_path):
+    model = write_checkpoint(MODELS["glm4-moe"], tmp_path / "hf")
+
+    def with_drafts(tensors):
+        found = dict(tensors)
+        yield from found.items()
+        yield from ((f"blk.3.{name[6:]}", value) for name, value in found.items() if name.startswith("blk.2."))
+        yield "blk.3.nextn.eh_proj.weight", torch.ones(64, 128)
+
+    path = write_gguf(model, tmp_path / "model.gguf", rename=with_drafts, metadata={
+        "glm4moe.block_count": 4, "glm4moe.nextn_predict_layers": 1})
+
     check_same(answers(path), answers(tmp_path / "hf"))
 
 

@@ -288,3 +288,12 @@ def test_metadata_of_any_type_and_size_become_a_spec_or_an_error_with_the_file(t
         assert spec.vocab_size == 300
     except (ConfigError, CheckpointError) as error:
         assert str(tmp_path / "m.gguf") in str(error)
+
+
+@pytest.mark.parametrize("counts, said", [([2, 4, 0, 2], "zeros, and one other number"), ([2, 0, 4, 0], "zeros, and"),
+                                          ([2, 0, 2, 2], "layers at equal distances")])
+def test_layers_of_a_hybrid_that_its_config_cannot_say_are_refused(counts, said, tmp_path):
+    path = make(tmp_path / "m.gguf", "jamba", block_count=4, attention__head_count_kv=counts, ssm__inner_size=128)
+
+    with pytest.raises(ConfigError, match=said):
+        read_gguf_config(path, {})

@@ -15,6 +15,7 @@ from typing import Any
 import gguf
 import numpy as np
 import torch
+from gguf_more import MORE_ARCHITECTURES, more_metadata, renamed
 from torch import Tensor, nn
 
 # Transformers' model_type -> general.architecture
@@ -26,9 +27,9 @@ ARCHITECTURES = {
     "deepseek_v2": "deepseek2", "deepseek_v3": "deepseek2", "glm": "chatglm", "glm4": "glm4", "granite": "granite",
     "olmo": "olmo", "olmo2": "olmo2", "olmo3": "olmo2", "smollm3": "smollm3", "arcee": "arcee", "seed_oss": "seed_oss",
     "mamba": "mamba", "falcon_mamba": "mamba", "mamba2": "mamba2",
-}
+} | MORE_ARCHITECTURES
 # Rows of q and k are written in neighbouring pairs.
-PAIRED = frozenset({"llama", "granite", "olmo", "smollm3", "arcee"})
+PAIRED = frozenset({"llama", "granite", "olmo", "smollm3", "arcee", "granitemoe"})
 
 Write = Callable[[str, Tensor], tuple[np.ndarray, gguf.GGMLQuantizationType | None]]
 
@@ -118,14 +119,16 @@ def metadata_of(name: str, config: Any) -> dict[str, Any]:
     }
     if get("query_pre_attn_scalar", default=size) != size:
         found["attention.scale"] = config.query_pre_attn_scalar ** -0.5
-    if name in ("phi3", "gemma2", "gemma3", "cohere2", "olmo2") or config.model_type == "mistral":
-        found["attention.sliding_window"] = get("sliding_window")
-    if "attention.sliding_window" in found and name in ("gemma3", "olmo2") and found["attention.sliding_window"]:
+    window = get("sliding_window")
+    if name in ("phi3", "gemma2", "gemma3", "cohere2", "olmo2", "exaone4") or config.model_type == "mistral":
+        found["attention.sliding_window"] = window
+    if window and name in ("gemma3", "olmo2", "exaone4"):
         found["attention.sliding_window_pattern"] = [kind == "sliding_attention" for kind in config.layer_types]
-    if name not in ("bloom", "gpt2"):
+    if name not in ("bloom", "gpt2", "mpt", "starcoder", "jamba"):
         found |= rope_metadata(config, size or hidden // heads)
     if name == "deepseek2":
         found |= latent_metadata(config)
+    found |= more_metadata(name, config)
     return {key: value for key, value in found.items() if value is not None}
 
 
@@ -234,7 +237,7 @@ def rearranged(name: str, config: Any, full: str, tensor: Tensor) -> Iterator[tu
     if name.startswith("mamba"):
         yield state_tensor(name, config, full, tensor)
         return
-    heads = config.num_attention_heads
+    heads, (full, tensor) = config.num_attention_heads, renamed(name, full, tensor)
     if name in PAIRED and re.search(r"\.[qk]_proj\.", full):
         count = heads if ".q_proj." in full else config.num_key_value_heads
         tensor = tensor.unflatten(0, (count, 2, -1)).transpose(1, 2).flatten(0, 2)
@@ -253,10 +256,12 @@ def rearranged(name: str, config: Any, full: str, tensor: Tensor) -> Iterator[tu
         return
     if "query_key_value" in full:
         tensor = regrouped(name, config, tensor)
+    full = full.replace("shared_mlp.output_linear.weight", "mlp.shared_experts.down_proj")
+    full = full.replace("shared_mlp.input_linear.weight", "mlp.shared_experts.gate_up_proj")
     if full.endswith(("experts.gate_up_proj", "experts.down_proj")):
         stem = full.rpartition(".")[0]
         kinds = ("gate_proj", "up_proj") if full.endswith("gate_up_proj") else ("down_proj",)
-        for part, matrices in zip(kinds, tensor.chunk(len(kinds), dim=1), strict=True):
+        for part, matrices in zip(kinds, tensor.chunk(len(kinds), dim=-2), strict=True):
             yield f"{stem}.{part}.weight", matrices
         return
     yield full, tensor

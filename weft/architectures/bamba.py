@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from weft.architectures import keys
-from weft.architectures.gguf_names import gguf_names
 from weft.architectures.hybrid import ATTENTION, STATE, layers_in
 from weft.architectures.mamba_parts import bamba_mixer, mamba2_rules
 from weft.architectures.names import names
@@ -33,4 +32,4 @@ def bamba(c: ConfigReader) -> DecoderSpec:
     ffn = gated_mlp(c, bias=c.bool("mlp_bias", default=False))
     kinds = [ATTENTION if layer in attending else STATE for layer in range(keys.num_layers(c))]
     blocks = [BlockSpec(mixer=mixers[kind], ffn=ffn, mixer_norm=norm, ffn_norm=norm) for kind in kinds]
-    return decoder(c, blocks=blocks, final_norm=norm, names=_NAMES, gguf=gguf_names())
+    return decoder(c, blocks=blocks, final_norm=norm, names=_NAMES)

@@ -47,12 +47,12 @@ GGUF_ENCODER = {
 _IGNORED = ("rope_freqs", "rope_factors_long", "rope_factors_short", "blk.{i}.attn_rot_embd")
 
 
-def gguf_names(*changes: Rules) -> NameMap:
-    """GGUF_NAMES with some rules added or replaced, as a NameMap."""
+def gguf_names(*changes: Rules, ignored_prefixes: tuple[str, ...] = ()) -> NameMap:
+    """GGUF_NAMES with some rules added or replaced, as a NameMap. ignored_prefixes: as in NameMap."""
     merged: dict[str, str | tuple[str, ...] | Rule] = dict(GGUF_NAMES)
     for change in changes:
         merged |= change
-    return names(merged, ignored=_IGNORED)
+    return names(merged, ignored=_IGNORED, ignored_prefixes=ignored_prefixes)
 
 
 def paired_qk(c: ConfigReader) -> Rules:

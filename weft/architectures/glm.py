@@ -55,11 +55,13 @@ def glm4_moe(c: ConfigReader) -> DecoderSpec:
                       qk_norm=qk_norm)
     sparse = sigmoid_experts(c)
     blocks = [pre_norm(mixer, ffn, norm) for ffn in dense_first(c, gated_mlp(c), sparse, first=1)]
+    drafts = mtp_layers(c)
     return decoder(c, blocks=blocks, final_norm=norm,
-                   names=llama_names(FINE_EXPERTS | _SARVAM, ignored_prefixes=mtp_layers(c)),
+                   names=llama_names(FINE_EXPERTS | _SARVAM, ignored_prefixes=drafts),
                    gguf=gguf_names({"blk.{i}.post_attention_norm": "blocks.{i}.ffn_norm",
                                     "blk.{i}.exp_probs_b": "blocks.{i}.ffn.choice"},
-                                   stacked_experts(sparse.num_experts), shared_expert()))
+                                   stacked_experts(sparse.num_experts), shared_expert(),
+                                   ignored_prefixes=tuple(name.replace("model.layers.", "blk.") for name in drafts)))
 
 
 @architecture("SolarOpenForCausalLM")

@@ -36,7 +36,7 @@ def mpt(c: ConfigReader) -> DecoderSpec:
     c.harmless("emb_pdrop", "resid_pdrop", "learned_pos_emb", "norm_type", "embedding_fraction", "init_device",
                "verbose", "init_config", "tokenizer_name", "max_seq_len")
     norm = LayerNorm(eps=c.positive_float("layer_norm_epsilon", default=1e-5), has_bias=False)
-    mixer = attention(c, positions=Alibi(max_bias=given.float("alibi_bias_max", default=8.0)),
+    mixer = attention(c, positions=Alibi(max_bias=given.positive_float("alibi_bias_max", default=8.0)),
                       num_kv_heads=keys.num_heads(c), scale=given.positive_float("softmax_scale", default=None),
                       clip=given.positive_float("clip_qkv", default=None))
     c.expect("expansion_ratio", 4, default=4)

@@ -36,6 +36,7 @@ _NEEDED = ("block_count", "embedding_length", "attention.head_count")
 # Keys that do not change the output, unless code below reads them.
 _HARMLESS = ("vocab_size", "tensor_data_layout", "rope.scaling.finetuned", "rope.scaling.original_context_length")
 _POOLINGS = {None: None, 0: None, 1: "MEAN", 2: "CLS", 3: "LAST"}            # llama.cpp's numbers; 4 are classifiers
+_SCORES = {1: "softmax", 2: "sigmoid"}          # llama.cpp's numbers for what becomes of a router's logits
 _MAX_FACTORS = 4096         # most values in a tensor of rotary factors, which has one for each pair of a head's values
 
 
@@ -99,8 +100,9 @@ class _Metadata:
             self._rope()
         self._tokens()
         for key, names in self.family.flags.items():
-            names = [f"blk.0.{name}" for name in ((names,) if isinstance(names, str) else names)]
-            self._set(key, any(name in self.tensors for name in names), f"tensor {' or '.join(names)}")
+            names = (names,) if isinstance(names, str) else names
+            is_there = any(f"{where}{name}" in self.tensors for name in names for where in ("blk.0.", ""))
+            self._set(key, is_there, f"tensor {' or '.join(names)}")
         for key, (tensor, if_there, if_not) in self.family.choices.items():
             self._set(key, if_there if f"blk.0.{tensor}" in self.tensors else if_not, f"tensor blk.0.{tensor}")
         self._report_unknown()
@@ -153,7 +155,16 @@ class _Metadata:
         for name, key in (dict(KEYS) | dict(self.family.keys)).items():
             value = self.get(name)
             is_dense = name.startswith("expert_") and value == 0        # files of models without experts may have zeros
-            if value is not None and key is not None and not is_dense:
+            if key == "scoring_func":
+                value = _SCORES.get(value, value)
+            if key == "mamba_expand":
+                value = self.number(name, 0) / self.number("embedding_length")
+            if value is None or key is None or is_dense:
+                continue
+            above, _, last = key.rpartition(".")
+            if above:
+                self.values.setdefault(above, {})[last] = value
+            else:
                 self._set(key, value, f"{self.name}.{name}")
 
     def _report_unknown(self) -> None:
@@ -225,13 +236,42 @@ class _Metadata:
             if isinstance(pattern, int) and pattern > 1:
                 pattern = [(layer + 1) % pattern != 0 for layer in range(layers)]
             dense = [i for i in range(layers) if f"blk.{i}.ffn_gate_inp.weight" not in self.tensors]
-            if dense and "num_experts" in self.values:
+            says_otherwise = "leading_dense_block_count" in self.family.keys or self.family.has_periods
+            if dense and "num_experts" in self.values and not says_otherwise:
                 self._set("mlp_only_layers", dense, "tensors blk.*.ffn_gate_inp")
         if isinstance(pattern, list):
             types = ["sliding_attention" if slides else "full_attention" for slides in pattern]
             self._set("layer_types", types, f"{self.name}.{name}")
         elif pattern is not None and not isinstance(pattern, int):
             raise self.error(name, pattern, "a number or a list of booleans")
+        if self.values.get("num_nextn_predict_layers"):         # files count the layers for drafts, too
+            self._set("num_hidden_layers", layers - self.values["num_nextn_predict_layers"], f"{self.name}.block_count")
+        self._hybrid_layers()
+
+    def _hybrid_layers(self) -> None:
+        """Set which layers of a hybrid model have attention, from the number of KV heads of each."""
+        name, kinds = "attention.head_count_kv", self.family.layer_kinds
+        counts = self.get(name)
+        if kinds is None or not isinstance(counts, list):
+            return
+        heads = {count for count in counts if count}
+        if len(heads) != 1:
+            raise self.error(name, counts, "zeros, and one other number")
+        self._set("num_key_value_heads", heads.pop(), f"{self.name}.{name}")
+        if self.family.has_periods:
+            self._period("attn_layer", [i for i, count in enumerate(counts) if count], f"{self.name}.{name}")
+            sparse = [i for i in range(len(counts)) if f"blk.{i}.ffn_gate_inp.weight" in self.tensors]
+            return self._period("expert_layer", sparse or [0], "tensors blk.*.ffn_gate_inp")
+        self._set("layer_types", [kinds[0] if count else kinds[1] for count in counts], f"{self.name}.{name}")
+
+    def _period(self, key: str, layers: list[int], origin: str) -> None:
+        """Set the period and the offset of layers. ConfigError unless they have some."""
+        count, first = self.number("block_count"), layers[0]
+        period = layers[1] - first if len(layers) > 1 else count
+        if layers != list(range(first, count, period)) or first >= period:
+            raise ConfigError(origin, layers, expected="layers at equal distances", source=str(self.gguf.path))
+        self._set(f"{key}_period", period, origin)
+        self._set(f"{key}_offset", first, origin)
 
     def _encoder(self) -> None:
         """Set the number of token types, and how states become a vector."""
@@ -271,6 +311,8 @@ class _Metadata:
                 "attention_factor": "rope.scaling.yarn_attn_factor", "beta_fast": "rope.scaling.yarn_beta_fast",
                 "beta_slow": "rope.scaling.yarn_beta_slow"}) | self._yarn_scales()
         if kind in ("none", "longrope"):
+            if self.gguf.metadata.get(f"{self.name}.rope.scaling.factor") == 1.0:         # as HunYuan's files say
+                self._asked.add("rope.scaling.factor")
             return {}
         if kind not in (None, "linear"):
             raise self.error("rope.scaling.type", kind, "none, linear, yarn or longrope")

@@ -15,7 +15,12 @@ class GGUFFamily:
     """How one family's metadata become config keys.
 
     keys: {metadata key without the architecture: config key}, besides the shared KEYS; None: the key is not needed.
-    flags: {config key: name of a tensor of layer 0, or several names}; the flag is true if any of the tensors exists.
+        A dot in a config key leads into a nested config.
+    flags: {config key: name of a tensor, in layer 0 or in none, or several names}; the flag is true if any of the
+        tensors exists.
+    layer_kinds: the kinds of layers with KV heads and of layers without, for hybrid models, whose files state the
+        number of KV heads for each layer; None: all layers have attention.
+    has_periods: such a model's config says which layers have attention, and which experts, by period and offset.
     choices: {config key: (tensor of layer 0, the value if the tensor exists, the value if not)}.
     constants: config values that hold for all files of the family and that no file states.
     has_rope: the family has rotary positions, with base 10000 unless the file says otherwise.
@@ -42,12 +47,15 @@ class GGUFFamily:
     if_above: Mapping[str, tuple[int, GGUFFamily]] = field(default_factory=dict)
     if_true: Mapping[str, GGUFFamily] = field(default_factory=dict)
     wide_scale_layers: int | None = None
+    layer_kinds: tuple[str, str] | None = None
+    has_periods: bool = False
     is_encoder: bool = False
 
 
 _BIASES = {"attention_bias": "attn_q.bias", "mlp_bias": "ffn_up.bias"}
 _QKV_BIAS = {"attention_bias": "attn_q.bias"}
 _EXPERTS = {"expert_feed_forward_length": "moe_intermediate_size", "expert_weights_norm": "norm_topk_prob"}
+_LOCAL_EXPERTS = {"expert_count": "num_local_experts"}
 _NO_KV = {"attention.head_count_kv": None}
 _EPSILON = {"attention.layer_norm_epsilon": "layer_norm_epsilon"}
 
@@ -59,15 +67,17 @@ _FALCON = GGUFFamily(
 _FALCON_GROUPED = replace(_FALCON, constants={"new_decoder_architecture": True},
                           choices={"num_ln_in_parallel_attn": ("attn_norm_2.weight", 2, 1)})
 _OLMO3 = GGUFFamily(architecture="Olmo3ForCausalLM", model_type="olmo3", flags=_QKV_BIAS)
+_FINE_EXPERTS = _EXPERTS | {
+    "expert_count": "n_routed_experts", "expert_shared_count": "n_shared_experts",
+    "expert_weights_scale": "routed_scaling_factor", "expert_group_count": "n_group",
+    "expert_group_used_count": "topk_group", "leading_dense_block_count": "first_k_dense_replace"}
+_SIGMOID_EXPERTS = _FINE_EXPERTS | {"expert_gating_func": "scoring_func", "expert_shared_feed_forward_length": None}
 # No metadata key says how expert groups are scored; DeepSeek V2 scores a group by its best expert.
 _DEEPSEEK2 = GGUFFamily(
     architecture="DeepseekV2ForCausalLM", model_type="deepseek_v2", is_latent=True, flags={
         "attention_bias": "attn_kv_a_mqa.bias"},
-    keys=_NO_KV | _EXPERTS | {
+    keys=_NO_KV | _FINE_EXPERTS | {
         "attention.key_length": None, "attention.value_length": None, "expert_gating_func": None,
-        "expert_count": "n_routed_experts", "expert_shared_count": "n_shared_experts",
-        "expert_weights_scale": "routed_scaling_factor", "expert_group_count": "n_group",
-        "expert_group_used_count": "topk_group", "leading_dense_block_count": "first_k_dense_replace",
         "attention.q_lora_rank": "q_lora_rank", "attention.kv_lora_rank": "kv_lora_rank",
         "rope.dimension_count": "qk_rope_head_dim"})
 _DEEPSEEK2_GROUPS = replace(_DEEPSEEK2, constants={"topk_method": "group_limited_greedy"})
@@ -81,6 +91,19 @@ _MAMBA = GGUFFamily(
         "attention.layer_norm_rms_epsilon": "layer_norm_epsilon", "ssm.inner_size": "intermediate_size",
         "ssm.conv_kernel": "conv_kernel", "ssm.state_size": "state_size", "ssm.time_step_rank": "time_step_rank"})
 _MAMBA2_KEYS = {"ssm.time_step_rank": "num_heads", "ssm.group_count": "n_groups"}
+
+_GRANITE = GGUFFamily(architecture="GraniteForCausalLM", model_type="granite", flags=_BIASES, keys={
+    "attention.scale": "attention_multiplier", "embedding_scale": "embedding_multiplier",
+    "residual_scale": "residual_multiplier", "logit_scale": "logits_scaling"})
+_GRANITE_MOE = replace(_GRANITE, architecture="GraniteMoeForCausalLM", model_type="granitemoe", flags=_QKV_BIAS,
+                       keys=dict(_GRANITE.keys) | _LOCAL_EXPERTS)
+_GRANITE_MOE_SHARED = replace(
+    _GRANITE_MOE, architecture="GraniteMoeSharedForCausalLM", model_type="granitemoeshared",
+    keys=dict(_GRANITE_MOE.keys) | {"expert_shared_feed_forward_length": "shared_intermediate_size"})
+_LFM2 = GGUFFamily(
+    architecture="Lfm2ForCausalLM", model_type="lfm2", flags={"conv_bias": "shortconv.in_proj.bias"},
+    constants={"block_auto_adjust_ff_dim": False}, layer_kinds=("full_attention", "conv"),
+    keys={"shortconv.l_cache": "conv_L_cache", "attention.layer_norm_rms_epsilon": "norm_eps"})
 
 _BERT = GGUFFamily(architecture="BertModel", model_type="bert", has_rope=False, head_dim=None, is_encoder=True,
                    keys=_NO_KV | {"attention.causal": None})
@@ -119,12 +142,57 @@ GGUF_FAMILIES: Mapping[str, GGUFFamily] = {
     "cohere2": GGUFFamily(architecture="Cohere2ForCausalLM", model_type="cohere2", flags=_QKV_BIAS),
     "deepseek2": replace(_DEEPSEEK2, if_above={"expert_gating_func": (1, _DEEPSEEK3),
                                                "expert_group_count": (1, _DEEPSEEK2_GROUPS)}),
-    "granite": GGUFFamily(architecture="GraniteForCausalLM", model_type="granite", flags=_BIASES, keys={
-        "attention.scale": "attention_multiplier", "embedding_scale": "embedding_multiplier",
-        "residual_scale": "residual_multiplier", "logit_scale": "logits_scaling"}),
+    "granite": _GRANITE,
+    "granitemoe": replace(_GRANITE_MOE, if_above={"expert_shared_feed_forward_length": (0, _GRANITE_MOE_SHARED)}),
     "chatglm": GGUFFamily(architecture="GlmForCausalLM", model_type="glm", flags={
         "attention_bias": ("attn_qkv.bias", "attn_q.bias")}),
     "glm4": GGUFFamily(architecture="Glm4ForCausalLM", model_type="glm4", flags=_QKV_BIAS),
+    "glm4moe": GGUFFamily(
+        architecture="Glm4MoeForCausalLM", model_type="glm4_moe", flags=_QKV_BIAS | {
+            "use_qk_norm": "attn_q_norm.weight"},
+        keys=_SIGMOID_EXPERTS | {"nextn_predict_layers": "num_nextn_predict_layers"}),
+    "dots1": GGUFFamily(architecture="Dots1ForCausalLM", model_type="dots1", flags=_QKV_BIAS, keys=_SIGMOID_EXPERTS,
+                        constants={"sliding_window": None}),
+    "ernie4_5": GGUFFamily(architecture="Ernie4_5ForCausalLM", model_type="ernie4_5", flags={
+        "use_bias": "attn_q.bias"}),
+    "ernie4_5-moe": GGUFFamily(
+        architecture="Ernie4_5_MoeForCausalLM", model_type="ernie4_5_moe", flags={"use_bias": "attn_q.bias"}, keys={
+            "expert_count": "moe_num_experts", "expert_used_count": "moe_k",
+            "interleave_moe_layer_step": "moe_layer_interval", "leading_dense_block_count": "moe_layer_start_index",
+            "expert_feed_forward_length": "moe_intermediate_size", "expert_shared_count": "moe_num_shared_experts",
+            "expert_shared_feed_forward_length": None}),
+    "exaone4": GGUFFamily(architecture="Exaone4ForCausalLM", model_type="exaone4", constants={"sliding_window": None}),
+    "hunyuan-dense": GGUFFamily(architecture="HunYuanDenseV1ForCausalLM", model_type="hunyuan_v1_dense",
+                                flags=_QKV_BIAS),
+    "hunyuan-moe": GGUFFamily(
+        architecture="HunYuanMoEV1ForCausalLM", model_type="hunyuan_v1_moe", flags=_QKV_BIAS, keys={
+            "expert_used_count": "moe_topk", "expert_feed_forward_length": "moe_intermediate_size",
+            "expert_shared_count": "num_shared_expert", "expert_shared_feed_forward_length": None}),
+    "minimax-m2": GGUFFamily(architecture="MiniMaxM2ForCausalLM", model_type="minimax_m2", keys=_LOCAL_EXPERTS | {
+        "expert_gating_func": "scoring_func", "expert_feed_forward_length": None}),
+    "phimoe": GGUFFamily(architecture="PhimoeForCausalLM", model_type="phimoe", keys=_LOCAL_EXPERTS, flags=_QKV_BIAS | {
+        "lm_head_bias": "output.bias"}),
+    "mpt": GGUFFamily(architecture="MptForCausalLM", model_type="mpt", has_rope=False, head_dim=None,
+                      keys=_NO_KV | _EPSILON | {
+                          "feed_forward_length": None, "attention.clamp_kqv": "attn_config.clip_qkv",
+                          "attention.max_alibi_bias": "attn_config.alibi_bias_max"}),
+    "nemotron": GGUFFamily(architecture="NemotronForCausalLM", model_type="nemotron", flags=_BIASES,
+                           keys={"attention.layer_norm_epsilon": "norm_eps"}),
+    "starcoder": GGUFFamily(architecture="GPTBigCodeForCausalLM", model_type="gpt_bigcode", has_rope=False,
+                            keys=_EPSILON | {"feed_forward_length": "n_inner"}),
+    "lfm2": _LFM2,
+    "lfm2moe": replace(
+        _LFM2, architecture="Lfm2MoeForCausalLM", model_type="lfm2_moe", constants={},
+        flags=dict(_LFM2.flags), keys=dict(_LFM2.keys) | {
+            "expert_feed_forward_length": "moe_intermediate_size", "leading_dense_block_count": "num_dense_layers",
+            "expert_gating_func": None}),
+    "jamba": GGUFFamily(
+        architecture="JambaForCausalLM", model_type="jamba", has_rope=False, has_periods=True, flags={
+            "mamba_proj_bias": "ssm_in.bias", "mamba_conv_bias": "ssm_conv1d.bias"},
+        constants={"num_experts": 1}, layer_kinds=("attention", "mamba"), keys={
+            "ssm.conv_kernel": "mamba_d_conv", "ssm.inner_size": "mamba_expand", "ssm.state_size": "mamba_d_state",
+            "ssm.time_step_rank": "mamba_dt_rank"}),
+    "olmoe": GGUFFamily(architecture="OlmoeForCausalLM", model_type="olmoe", flags=_QKV_BIAS),
     "olmo": GGUFFamily(architecture="OlmoForCausalLM", model_type="olmo", flags=_QKV_BIAS, keys={
         "attention.layer_norm_epsilon": None}),
     "olmo2": GGUFFamily(architecture="Olmo2ForCausalLM", model_type="olmo2", flags=_QKV_BIAS, if_above={
