@@ -79,11 +79,11 @@ def measure(title: str, tokens: list[int], temperature: float, engines: tuple[LL
     answers = [generate(llm, tokens, params)[0] for llm in engines]          # fills the prefix cache
     assert answers[0] == answers[1], f"{title}: speculation changes the answer"
     seconds: tuple[list[float], list[float]] = ([], [])
-    before = [llm.get_metrics().num_steps for llm in engines]
+    before = [llm.stats.num_steps for llm in engines]
     for _ in range(options.rounds):
         for llm, times in zip(engines, seconds, strict=True):
             times.append(generate(llm, tokens, params)[1])
-    steps = [llm.get_metrics().num_steps - count for llm, count in zip(engines, before, strict=True)]
+    steps = [llm.stats.num_steps - count for llm, count in zip(engines, before, strict=True)]
     without, drafted = (statistics.median(times) for times in seconds)
     num_decoded, num_steps = options.output_len - 1, steps[1] / options.rounds - 1       # the first is the prompt's
     ratio = without / drafted

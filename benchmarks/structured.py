@@ -58,11 +58,11 @@ def measure(llm: LLM, name: str, batch: int, options: argparse.Namespace) -> tup
     steps = [0, 0]
     for number in range(options.rounds + 1):                         # the first round compiles, and fills caches
         for which, form in enumerate((None, FORMS[name])):
-            before = llm.get_metrics().num_steps
+            before = llm.stats.num_steps
             elapsed = generate(llm, form, batch, options.output_len)
             if number:
                 seconds[which].append(elapsed)
-                steps[which] += llm.get_metrics().num_steps - before
+                steps[which] += llm.stats.num_steps - before
     without, constrained = (statistics.median(times) for times in seconds)
     num_tokens = batch * (options.output_len - 1)
     return (name, f"{batch}", f"{num_tokens / without:.2f}", f"{num_tokens / constrained:.2f}",

@@ -57,7 +57,7 @@ def check(output, answer, reference):
 def test_rows_are_those_of_transformers(directory, reference, options):
     with LLM(directory, **OPTIONS | options) as llm:
         outputs = llm.generate(PROMPTS, params(), use_tqdm=False)
-        assert ("kv_cache_memory_bytes" in options) == (llm.get_metrics().num_preemptions > 0)
+        assert ("kv_cache_memory_bytes" in options) == (llm.stats.num_preemptions > 0)
 
     for output in outputs:
         check(output, output.outputs[0], reference)

@@ -348,7 +348,7 @@ def test_wrong_embeddings_are_named_before_anything_runs(toy_tokenizer, wrong):
     with LLM.from_config(make_config(toy_tokenizer, enable_prompt_embeds=True), CORE) as llm:
         with pytest.raises(RequestError, match="prompt_embeds"):
             generate(llm, ["abc", {"prompt_embeds": wrong}])
-        assert llm.get_metrics().num_steps == 0
+        assert llm.stats.num_steps == 0
         with pytest.raises(RequestError, match="prompt_embeds"):
             llm.beam_search({"prompt_embeds": rows("abc")}, BeamSearchParams(beam_width=2, max_tokens=2))
 

@@ -121,13 +121,13 @@ def test_with_ignore_eos_an_answer_ends_where_its_form_leaves_nothing_to_say(llm
 
 @pytest.mark.parametrize("form", [TIGHT, FORMS["structural_tag"], {"regex": "abc[0-9]defghi(x|y)jklm"}])
 def test_tokens_that_a_form_leaves_no_choice_about_take_no_step_and_change_no_answer(llm, form):
-    before = llm.get_metrics().num_steps
+    before = llm.stats.num_steps
     fast = answer(llm, form)
-    between = llm.get_metrics().num_steps
+    between = llm.stats.num_steps
     slow = answer(llm, form, logprobs=0)      # each token's log-probability needs a step
 
     assert (fast.token_ids, fast.text, fast.finish_reason) == (slow.token_ids, slow.text, slow.finish_reason)
-    assert between - before < llm.get_metrics().num_steps - between == len(slow.token_ids)
+    assert between - before < llm.stats.num_steps - between == len(slow.token_ids)
 
 
 def test_forced_tokens_end_where_max_tokens_or_a_stop_string_end_the_answer(llm):
@@ -267,7 +267,7 @@ def test_the_same_request_gets_the_same_answer_preempted_in_chunks_and_with_draf
     wanted = llm.generate(prompts, params, use_tqdm=False)
     with engine(directory, **options) as other:
         found = other.generate(prompts, params, use_tqdm=False)
-        stats = other.get_metrics()
+        stats = other.stats
 
     assert [o.outputs[0].token_ids for o in found] == [o.outputs[0].token_ids for o in wanted]
     assert [o.outputs[0].logprobs for o in found] == [o.outputs[0].logprobs for o in wanted]

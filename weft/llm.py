@@ -22,6 +22,7 @@ from weft.frontend.chat_media import IN_PYTHON, take_images
 from weft.frontend.defaults import default_sampling_params
 from weft.frontend.inputs import Prepared, PreparedRequest
 from weft.frontend.llm_engine import LLMEngine, refuse_unbuilt
+from weft.frontend.metrics_list import Metric, metrics_list
 from weft.frontend.pooled import as_classification, as_embedding
 from weft.frontend.pooling_inputs import pooling_params
 from weft.frontend.progress import Progress
@@ -192,8 +193,13 @@ class LLM:
         """The parameters that `generate` uses by default: the model's generation config. A new object each time."""
         return default_sampling_params(self.config)
 
-    def get_metrics(self) -> EngineStats:
-        """The engine's statistics after its last step."""
+    def get_metrics(self) -> list[Metric]:
+        """The engine's metrics: those of a server's `/metrics`, under vLLM's names."""
+        return metrics_list(self._engine.metrics.registry)
+
+    @property
+    def stats(self) -> EngineStats:
+        """The engine's statistics after its last step, in weft's own form."""
         return self._engine.client.stats
 
     def apply_model(self, func: Callable[[Any], Any]) -> list[Any]:

@@ -26,6 +26,10 @@ class Logprob:
     decoded_token: str | None = None
 
 
+SampleLogprobs = list[dict[int, Logprob]]                # one dictionary for each generated token
+PromptLogprobs = list[dict[int, Logprob] | None]         # for each prompt token; None for the first
+
+
 @dataclass(slots=True, kw_only=True)
 class RequestMetrics:
     """Times of a request's events, in seconds of `time.monotonic`; None before the event."""
@@ -54,7 +58,7 @@ class CompletionOutput:
     text: str = ""
     token_ids: list[int] = field(default_factory=list)
     cumulative_logprob: float | None = None
-    logprobs: list[dict[int, Logprob]] | None = None
+    logprobs: SampleLogprobs | None = None
     finish_reason: str | None = None
     stop_reason: int | str | None = None
     lora_request: None = None
@@ -83,7 +87,7 @@ class RequestOutput:
     prompt_token_ids: list[int]
     outputs: list[CompletionOutput]
     finished: bool
-    prompt_logprobs: list[dict[int, Logprob] | None] | None = None
+    prompt_logprobs: PromptLogprobs | None = None
     metrics: RequestMetrics | None = None
     lora_request: None = None
     encoder_prompt: str | None = None

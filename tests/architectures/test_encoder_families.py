@@ -32,7 +32,7 @@ def states(path: Path, **options) -> list[Tensor]:
     with LLM(model=str(path), dtype="float32", skip_tokenizer_init=True, num_threads=1, use_tqdm_on_load=False,
              max_model_len=100, kv_cache_memory_bytes=1 << 24, model_impl="native", **options) as llm:
         outputs = llm.encode(asked, use_tqdm=False)
-        assert llm.get_metrics().num_steps == 1
+        assert llm.stats.num_steps == 1
         for prompt in asked:
             outputs += llm.encode([prompt], use_tqdm=False)
     return [output.outputs.data for output in outputs]

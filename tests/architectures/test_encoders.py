@@ -149,7 +149,7 @@ def test_a_missing_tensor_is_named(tmp_path):
 def test_no_blocks_are_held_after_a_step_and_nothing_is_cached(bert):
     with engine(bert[0]) as llm:
         first, again = (llm.encode([PROMPTS[5]], use_tqdm=False)[0] for _ in range(2))
-        stats = llm.get_metrics()
+        stats = llm.stats
 
     assert (first.num_cached_tokens, again.num_cached_tokens) == (0, 0)
     assert (stats.kv_cache_usage, stats.prefix_cache_queries, stats.num_steps) == (0, 0, 2)
@@ -160,7 +160,7 @@ def test_prompts_that_do_not_fit_one_step_together_wait_for_the_next(bert):
     with engine(path, max_num_batched_tokens=MAX_LEN, max_num_seqs=4) as llm:
         for ids, states in zip(PROMPTS * 2, encode(llm, PROMPTS * 2), strict=True):
             assert torch.allclose(states, token_states(model, ids), atol=TOLERANCE)
-        assert llm.get_metrics().num_steps >= 4
+        assert llm.stats.num_steps >= 4
 
 
 def test_a_prompt_longer_than_a_step_is_refused_with_the_number(bert):
@@ -168,7 +168,7 @@ def test_a_prompt_longer_than_a_step_is_refused_with_the_number(bert):
         assert llm.config.model.max_model_len == 32
         with pytest.raises(RequestError, match="prompt = 33: expected up to max_model_len = 32 tokens"):
             llm.encode(prompts(5, 33), use_tqdm=False)
-        assert llm.get_metrics().num_steps == 0
+        assert llm.stats.num_steps == 0
     with pytest.raises(ConfigError, match=r"max_model_len = 64: expected at most 32, max_num_batched_tokens\..*step"):
         engine(bert[0], max_num_batched_tokens=32, max_num_seqs=4, max_model_len=64)
 

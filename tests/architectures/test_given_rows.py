@@ -106,7 +106,7 @@ def test_preempted_prompts_of_rows_are_computed_again_from_their_rows(llama):
         expected = answers(llm, rows, params)
     with engine(llama, kv_cache_memory_bytes=16 * plan["kv_cache_bytes"] // plan["num_blocks"][0]) as llm:
         assert answers(llm, rows, params) == expected
-        assert llm.get_metrics().num_preemptions > 0
+        assert llm.stats.num_preemptions > 0
 
 
 @pytest.mark.parametrize("wrong", [torch.zeros(3, 5), torch.full((2, 64), float("inf"))], ids=["width", "inf"])
@@ -114,7 +114,7 @@ def test_wrong_rows_leave_the_engine_as_it_was(llama, wrong):
     with engine(llama) as llm:
         with pytest.raises(RequestError, match="prompt_embeds"):
             llm.generate([list(PROMPTS[0]), {"prompt_embeds": wrong}], GREEDY, use_tqdm=False)
-        assert llm.get_metrics().num_steps == 0
+        assert llm.stats.num_steps == 0
         assert answers(llm, [list(PROMPTS[0])])
 
 

@@ -68,7 +68,7 @@ def generate(directory, params, **options):
     """(what the requests got, the engine's statistics)."""
     with engine(directory, **options) as llm:
         outputs = llm.generate(prompts(len(params)), params, use_tqdm=False)
-        return all_of(outputs), msgspec.structs.replace(llm.get_metrics()), outputs
+        return all_of(outputs), msgspec.structs.replace(llm.stats), outputs
 
 
 def params_of_each_kind():

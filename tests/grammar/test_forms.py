@@ -31,6 +31,7 @@ def tag(form: dict) -> Form:
     (Form(json_object=True), ["{}", '{"a": [1, null, "x"]}'], ["[]", "1", ""]),
     (Form(grammar='root ::= "a" b*\nb ::= [0-9] "."'), ["a", "a1.2."], ["", "a1", "b"]),
     (Form(grammar='start: "a" NUMBER*\nNUMBER: /[0-9]/ "."'), ["a", "a1.2."], ["", "a1", "b"]),
+    (Form(grammar='\n  ?start: "a" more*\n\n  ?more: /[0-9]/ "."\n'), ["a", "a1.2."], ["", "a1", "b"]),
     (Form(structural_tag=CALLS), ["", "text", 'so <f=at>{"x":1}</f> and <f=at>{"x":2}</f>.'],
      ["<f=", "<f=to>", "<f=at>{}</f>", 'a <f=at>{"x":1}</f> b <f=']),
     (tag(TAGGED), ["", "b<a>cc</a>d", "<a></a><a></a>"], ["<a", "<a>b", "<ab>"]),

@@ -72,7 +72,7 @@ def test_prompts_wait_for_blocks_and_are_computed_as_any(llama):
     with engine(path, max_num_batched_tokens=16, max_num_seqs=4, max_model_len=112,
                 kv_cache_memory_bytes=9 * 16 * 3 * 2 * 2 * 16 * 4) as llm:
         outputs = llm.encode(wanted, use_tqdm=False)
-        assert llm.get_metrics().num_steps > 24                  # one after another, seven steps each
+        assert llm.stats.num_steps > 24                  # one after another, seven steps each
 
     for ids, output in zip(wanted, outputs, strict=True):
         assert torch.allclose(output.outputs.data, token_states(model, ids), atol=TOLERANCE)

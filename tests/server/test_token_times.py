@@ -5,7 +5,7 @@ import random
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 import weft.server.token_times as token_times
-from weft.server.light_histogram import LightHistogram
+from weft.frontend.light_histogram import LightHistogram
 from weft.server.token_times import TokenClock
 
 BOUNDS = (0.01, 0.5, 1, 2.5)

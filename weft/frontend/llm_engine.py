@@ -18,6 +18,8 @@ from weft.engine.process.spare import CORE
 from weft.errors import EngineDeadError, NotBuiltError, WeftError
 from weft.frontend.early_checks import check_before_load
 from weft.frontend.inputs import InputProcessor, Prepared
+from weft.frontend.metrics import EngineMetrics
+from weft.frontend.observers import Observers
 from weft.frontend.outputs import OutputProcessor, Updates
 from weft.outputs import PoolingRequestOutput, RequestOutput
 from weft.pooling_params import PoolingParams
@@ -30,6 +32,7 @@ class LLMEngine:
     """Takes requests and returns outputs, one engine step at a time. Only one thread may use it.
 
     config: the resolved config, with `max_model_len` from the memory plan. tokenizer: None with skip_tokenizer_init.
+    metrics: its numbers, for Prometheus.
     """
 
     def __init__(self, config: EngineConfig, core_factory: str = CORE) -> None:
@@ -38,7 +41,11 @@ class LLMEngine:
         self.client = InProcessClient(config, core_factory)
         self.config = with_max_model_len(config, self.client.info.max_model_len)
         self.inputs = InputProcessor(config, self.tokenizer, self.client.info)
-        self._outputs = OutputProcessor(self.tokenizer)
+        self._outputs, self._observers = OutputProcessor(self.tokenizer), Observers()
+        self.metrics = EngineMetrics(config.served_model_names[0], self.config.model.max_model_len,
+                                     lambda: self.client.stats, lambda: "awake")
+        self.metrics.engine_started(self.config, self.client.info)
+        self._observers.add(self.metrics)
 
     @classmethod
     def from_engine_args(cls, engine_args: EngineArgs, usage_context: Any = None,
@@ -69,7 +76,10 @@ class LLMEngine:
         """Run one engine step. Returns the new output of each request, in the request's output kind."""
         if self._outputs.request_ids:
             self._require_work()
-        return self._deliver(self._outputs.process(self.client.step().outputs))
+        result = self.client.step()
+        outputs = self._deliver(self._outputs.process(result.outputs))
+        self._observers.tell(lambda observer: observer.on_step(result.stats))
+        return outputs
 
     def abort_request(self, request_ids: str | Iterable[str]) -> list[RequestOutput | PoolingRequestOutput]:
         """End open requests and return their last outputs, with finish_reason "abort". Unknown ids are ignored."""
@@ -84,6 +94,9 @@ class LLMEngine:
         if updates.abort_ids:
             self.client.abort(updates.abort_ids)
         outputs = [update.output for update in updates.updates if update.output is not None]
+        for update in updates.updates:
+            if update.state.is_finished:
+                self._observers.tell_end(update.state)
         for request in updates.requests:
             outputs += self._go_on(request)
         return outputs

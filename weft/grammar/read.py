@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,8 @@ from weft.grammar.structural_tag import tag_grammar
 from weft.structured_outputs import StructuredOutputsParams
 
 MAX_BYTES = 1 << 20      # of a grammar's text
+# The first rule of a Lark grammar with a mark, by which llguidance's converter does not know it.
+_MARKED_START = re.compile(r"(?m)^\s*[?!]+start\s*:")
 
 
 def read_constraint(params: StructuredOutputsParams) -> ConstraintSpec:
@@ -43,7 +46,7 @@ def _choice_grammar(choices: list[str]) -> str:
 def _read_grammar(text: str, field: str) -> str:
     """A GBNF or Lark grammar in Lark's form."""
     try:
-        return LLMatcher.grammar_from_lark(any_to_lark(text))
+        return LLMatcher.grammar_from_lark(text if _MARKED_START.search(text) else any_to_lark(text))
     except Exception as error:      # the converter raises several types; the cause is the text
         raise RequestError(field, text, expected="a grammar in GBNF or Lark's form", hint=f"{error}") from error
 

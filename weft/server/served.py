@@ -11,10 +11,10 @@ from typing import Any
 
 from weft.async_llm import AsyncLLM
 from weft.errors import QueueFullError, RequestError
+from weft.frontend.metrics import EngineMetrics
 from weft.server.admission import Pace
 from weft.server.audit import Audit
 from weft.server.errors import ApiError, dotted
-from weft.server.metrics import EngineMetrics
 from weft.server.options import ServerOptions
 from weft.server.origin import OpenRequest
 from weft.server.work import Work

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from weft.server.metrics import ENGINE, LABELS
+from weft.frontend.metrics import ENGINE, LABELS
 from weft.server.model_pool.entry import ModelEntry
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from weft.server.light_histogram import LightHistogram
+from weft.frontend.light_histogram import LightHistogram
 
 
 class TokenClock:

@@ -11,7 +11,13 @@ from tiny_llama import make_checkpoint
 
 from weft import LLM, AsyncLLM, EngineArgs, SamplingParams
 from weft.engine.logits_processors.find import find_processors
-from weft.engine.logits_processors.interface import AdapterLogitsProcessor, LogitsProcessor, MoveDirectionality
+from weft.engine.logits_processors.interface import (
+    AdapterLogitsProcessor,
+    BatchUpdate,
+    LogitsProcessor,
+    MoveDirectionality,
+    process_dict_updates,
+)
 from weft.errors import ConfigError, NotBuiltError, RequestError
 
 PROMPTS = [{"prompt_token_ids": [1 + i, 7, 9 + 2 * i, 5, 30 + i] * (1 + i)} for i in range(5)]
@@ -282,3 +288,23 @@ def test_a_class_that_cannot_say_whether_it_is_invariant_is_told_at_start(direct
 def test_parameters_of_a_wrong_kind_are_refused(wrong):
     with pytest.raises((RequestError, NotBuiltError), match=next(iter(wrong))):
         SamplingParams(**wrong)
+
+
+def test_a_dict_of_states_follows_the_batch():
+    states, swap, move = {}, MoveDirectionality.SWAP, MoveDirectionality.UNIDIRECTIONAL
+
+    def follow(removed=(), added=(), moved=()):
+        added = [(index, SamplingParams(extra_args={"state": state}), [1], []) for index, state in added]
+        return process_dict_updates(states, BatchUpdate(4, removed, added, moved), lambda params, prompt, output: (
+            params.extra_args["state"]))
+
+    assert not process_dict_updates(states, None, lambda *_: "never")
+    assert follow(added=[(0, "a"), (1, None), (2, "c")])
+    assert states == {0: "a", 2: "c"}
+    assert not follow(removed=[1], added=[(3, None)])
+    assert follow(removed=[0], moved=[(2, 0, move)])
+    assert states == {0: "c"}
+    assert follow(added=[(1, "b")], moved=[(0, 1, swap)])
+    assert states == {0: "b", 1: "c"}
+    assert follow(added=[(0, None)])                # another request at the place of one that had a state
+    assert states == {1: "c"}

@@ -71,7 +71,7 @@ def test_a_question_about_the_same_image_skips_encoder_and_prefix_and_another_im
         _, (same,) = ask(llm, [(text, (0,))])
         _, (other,) = ask(llm, [(text, (3,))])
         _, (moved,) = ask(llm, [("w4 w5 <image>", (0,))])
-        stats = llm.get_metrics()
+        stats = llm.stats
 
     assert [first.num_cached_tokens, same.num_cached_tokens, other.num_cached_tokens] == [0, 16, 0]
     assert moved.num_cached_tokens == 0
@@ -87,7 +87,7 @@ def test_rows_of_an_image_are_shared_within_a_cache_salt_alone(llava):
         hits = []
         for salt in ("a", "a", "b", None):
             (output,) = llm.generate([prompt | {"cache_salt": salt}], params, use_tqdm=False)
-            hits.append(llm.get_metrics().media_hits)
+            hits.append(llm.stats.media_hits)
             assert list(output.outputs[0].token_ids) == wanted[0]
 
     assert hits == [0, 1, 1, 1]

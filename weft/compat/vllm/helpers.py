@@ -6,6 +6,7 @@ import enum
 import gc
 import itertools
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,28 @@ def token_inputs(prompt_token_ids: list[int], token_type_ids: list[int] | None =
         raise NotBuiltError("token_inputs.token_type_ids", "set", expected="None")
     given = {"prompt": prompt, "cache_salt": cache_salt}
     return {"type": "token", "prompt_token_ids": prompt_token_ids} | {k: v for k, v in given.items() if v is not None}
+
+
+def zip_enc_dec_prompts(enc_prompts: Iterable[Any], dec_prompts: Iterable[Any],
+                        mm_processor_kwargs: None = None) -> list[dict[str, Any]]:
+    """Pairs of an encoder's and a decoder's prompt. NotBuiltError for mm_processor_kwargs."""
+    if mm_processor_kwargs is not None:
+        raise NotBuiltError("zip_enc_dec_prompts.mm_processor_kwargs", mm_processor_kwargs, expected="None",
+                            hint="Give them in each encoder prompt.")
+    return [{"encoder_prompt": first, "decoder_prompt": second} for first, second in zip(enc_prompts, dec_prompts)]  # noqa: B905
+
+
+def get_tokenizer(tokenizer_name: str | Path, *args: Any, tokenizer_mode: str = "auto", trust_remote_code: bool = False,
+                  revision: str | None = None, download_dir: str | None = None, **kwargs: Any) -> Any:
+    """The tokenizer of Transformers for a directory or a name of the hub."""
+    if tokenizer_mode not in ("auto", "hf", "slow"):
+        raise NotBuiltError("get_tokenizer.tokenizer_mode", tokenizer_mode, expected="auto, hf or slow")
+    from transformers import AutoTokenizer
+
+    if tokenizer_mode == "slow":
+        kwargs["use_fast"] = False
+    return AutoTokenizer.from_pretrained(str(tokenizer_name), *args, trust_remote_code=trust_remote_code,
+                                         revision=revision, cache_dir=download_dir, **kwargs)
 
 
 class Counter:

@@ -138,6 +138,26 @@ class AdapterLogitsProcessor(LogitsProcessor):
         self._errors.pop(index, None)
 
 
+def process_dict_updates(by_index: dict[int, Any], batch_update: BatchUpdate | None,
+                         new_state: Callable[[SamplingParams, list[int] | None, list[int]], Any]) -> bool:
+    """Follow the batch in a processor's own dict of states by index. Returns whether the dict has changed.
+
+    new_state(parameters, prompt token ids, output token ids): the state of a request that came; None: it has none.
+    """
+    if batch_update is None:
+        return False
+    before = dict(by_index)
+    for index in batch_update.removed:
+        by_index.pop(index, None)
+    for index, params, prompt, output in batch_update.added:
+        by_index.pop(index, None)
+        if (state := new_state(params, prompt, output)) is not None:
+            by_index[index] = state
+    for first, second, direction in batch_update.moved:
+        _move(by_index, first, second, direction)
+    return by_index.keys() != before.keys() or any(by_index[index] is not before[index] for index in before)
+
+
 def bound(function: RequestLogitsProcessor, prompt: list[int] | None,
           output: list[int]) -> Callable[[Tensor], Tensor]:
     """A request's function as one of a row of logits: with the output's token ids, or the prompt's before them."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from weft.engine.process.messages import EngineStats, MemoryNeed
 from weft.engine.process.resume import StatsTotal
-from weft.server.metrics import EngineMetrics
+from weft.frontend.metrics import EngineMetrics
 from weft.server.model_pool.spec import ModelSpec
 from weft.server.served import ServedModel
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from weft.async_llm import AsyncLLM
 from weft.frontend.defaults import default_sampling_params
+from weft.frontend.metrics import EngineMetrics
 from weft.server.audit import Audit
 from weft.server.fingerprint import fingerprint_of
-from weft.server.metrics import EngineMetrics
 from weft.server.model_pool.entry import ModelEntry
 from weft.server.request_log import RequestLog
 from weft.server.served import ServedModel

@@ -10,6 +10,8 @@ SCRIPTS = (
     Row("weft.compat.vllm.helpers", "random_uuid", "vllm.utils.uuid_utils"),
     Row("weft.compat.vllm.helpers", "token_inputs", "vllm.inputs", "vllm.inputs.data", "vllm.inputs.llm"),
     Row("weft.compat.vllm.helpers", "Counter", "vllm.utils.counter"),
+    Row("weft.compat.vllm.helpers", "zip_enc_dec_prompts", "vllm.inputs", "vllm.inputs.data", "vllm.utils"),
+    Row("weft.compat.vllm.helpers", "get_tokenizer", "vllm.transformers_utils.tokenizer", "vllm.tokenizers"),
     Row("weft.compat.vllm.helpers", "cleanup_dist_env_and_memory", "vllm.distributed",
         "vllm.distributed.parallel_state"),
     Row("weft.compat.vllm.helpers", "destroy_model_parallel destroy_distributed_environment",

@@ -14,10 +14,10 @@ from prometheus_client.registry import Collector
 
 from weft.config.engine_config import EngineConfig
 from weft.engine.process.messages import EngineInfo, EngineStats
+from weft.frontend.light_histogram import LightHistogram
 from weft.frontend.pooling import PoolingRecord
 from weft.outputs import RequestMetrics, RequestOutput
 from weft.sampling_params import SamplingParams
-from weft.server.light_histogram import LightHistogram
 
 LATENCY = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
 FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160,
