@@ -23,23 +23,13 @@ from weft.frontend.defaults import default_sampling_params
 from weft.frontend.inputs import Prepared, PreparedRequest
 from weft.frontend.llm_engine import LLMEngine, refuse_unbuilt
 from weft.frontend.metrics_list import Metric, metrics_list
-from weft.frontend.pooled import as_classification, as_embedding
+from weft.frontend.pooling_calls import PoolingCalls
 from weft.frontend.pooling_inputs import pooling_params
 from weft.frontend.progress import Progress
 from weft.frontend.prompts import split_prompts
 from weft.frontend.reasoning import behind_reasoning
-from weft.frontend.scores import pair_prompt, plan_scores, score_params
 from weft.frontend.tokenization import Tokenization
-from weft.outputs import (
-    BeamSearchOutput,
-    ClassificationRequestOutput,
-    EmbeddingRequestOutput,
-    PoolingOutput,
-    PoolingRequestOutput,
-    RequestOutput,
-    ScoringRequestOutput,
-)
-from weft.pooling_params import PoolingParams
+from weft.outputs import BeamSearchOutput, PoolingOutput, PoolingRequestOutput, RequestOutput
 from weft.resolve.engine_config import resolve_engine_config
 from weft.sampling_params import BeamSearchParams, RequestOutputKind, SamplingParams
 from weft.text.chat import make_renderer
@@ -47,7 +37,7 @@ from weft.text.chat import make_renderer
 _TOKENIZATION_OPTIONS = ("add_special_tokens", "truncate_prompt_tokens")
 
 
-class LLM:
+class LLM(PoolingCalls):
     """A language model.
 
     Attributes:
@@ -220,68 +210,6 @@ class LLM:
             raise NotBuiltError("reset_running_requests" if reset_running_requests else "reset_connector", True,
                                 expected="False", hint="weft has no code for it yet.")
         return self._engine.client.reset_prefix_cache()
-
-    # Pooling
-
-    def encode(self, prompts: Any, pooling_params: PoolingParams | Sequence[PoolingParams] | None = None, *,
-               use_tqdm: bool | Callable[..., Any] = True, lora_request: None = None, pooling_task: str | None = None,
-               tokenization_kwargs: Mapping[str, Any] | None = None) -> list[PoolingRequestOutput[PoolingOutput]]:
-        """The output of a pooling model for each prompt, in order: `outputs.data`, a float32 tensor.
-
-        pooling_task: one of the model's tasks, as `PoolingParams.task`; None: the first of token_embed, token_classify,
-            embed and classify that it has.
-        A wrong prompt, or a task that the model does not support, raises RequestError before anything runs. A prompt
-        that fails in the engine has outputs None and an `error`; the others go on.
-        """
-        refuse_unbuilt(lora_request=lora_request)
-        return self._pool(split_prompts(prompts), pooling_params, pooling_task, use_tqdm, tokenization_kwargs)
-
-    def embed(self, prompts: Any, *, use_tqdm: bool | Callable[..., Any] = True,
-              pooling_params: PoolingParams | Sequence[PoolingParams] | None = None, lora_request: None = None,
-              tokenization_kwargs: Mapping[str, Any] | None = None) -> list[EmbeddingRequestOutput]:
-        """One vector for each prompt, in order: `outputs.embedding`, a list of E numbers. Errors as in `encode`."""
-        refuse_unbuilt(lora_request=lora_request)
-        outputs = self._pool(split_prompts(prompts), pooling_params, "embed", use_tqdm, tokenization_kwargs)
-        return [as_embedding(output) for output in outputs]
-
-    def classify(self, prompts: Any, *, use_tqdm: bool | Callable[..., Any] = True,
-                 pooling_params: PoolingParams | Sequence[PoolingParams] | None = None, lora_request: None = None,
-                 tokenization_kwargs: Mapping[str, Any] | None = None) -> list[ClassificationRequestOutput]:
-        """A number for each label, for each prompt, in order: `outputs.probs`. Errors as in `encode`."""
-        refuse_unbuilt(lora_request=lora_request)
-        outputs = self._pool(split_prompts(prompts), pooling_params, "classify", use_tqdm, tokenization_kwargs)
-        return [as_classification(output) for output in outputs]
-
-    def reward(self, prompts: Any, /, *, use_tqdm: bool | Callable[..., Any] = True,
-               pooling_params: PoolingParams | Sequence[PoolingParams] | None = None, lora_request: None = None,
-               tokenization_kwargs: Mapping[str, Any] | None = None) -> list[PoolingRequestOutput[PoolingOutput]]:
-        """The rewards of each prompt's tokens, or of its steps: `encode` with the task token_classify."""
-        return self.encode(prompts, pooling_params, use_tqdm=use_tqdm, lora_request=lora_request,
-                           pooling_task="token_classify", tokenization_kwargs=tokenization_kwargs)
-
-    def score(self, data_1: str | Sequence[str], data_2: str | Sequence[str], /, *,
-              use_tqdm: bool | Callable[..., Any] = True,
-              pooling_params: PoolingParams | None = None, lora_request: None = None,
-              tokenization_kwargs: Mapping[str, Any] | None = None,
-              chat_template: str | None = None) -> list[ScoringRequestOutput]:
-        """How well two texts fit, `outputs.score`: of one pair, one text with each of several, or two lists' pairs.
-
-        chat_template: the form of a pair, of messages with the roles query and document; None: that of the option
-        `chat_template`, else the tokenizer's.
-        A model that embeds gives the cosine of two vectors, a classifier with one label reads both texts as one prompt.
-        RequestError for lists of other lengths; other errors as in `encode`.
-        """
-        refuse_unbuilt(lora_request=lora_request)
-        renderer = self._renderer
-        if chat_template is not None and renderer is None:
-            raise RequestError("chat_template", chat_template, expected="None without a tokenizer")
-        info, of_engine = self._engine.client.info, self.config.tokenizer.chat_template
-        has_own = of_engine is not None and info.pooling.score_type == "cross-encoder"
-        template = None if renderer is None or (chat_template is None and not has_own) else (
-            lambda first, second: pair_prompt(renderer, chat_template, first, second))
-        plan = plan_scores(data_1, data_2, info, template)
-        params = score_params(pooling_params, plan)
-        return plan.scores(self._pool(plan.prompts, params, plan.task, use_tqdm, tokenization_kwargs))
 
     # Inside
 
