@@ -62,7 +62,7 @@ def test_a_wrong_prompt_is_refused_by_name(prompt, field):
     assert error.value.field == field
 
 
-@pytest.mark.parametrize(("key", "value"), [("multi_modal_data", {"audio": 1}), ("multi_modal_data", {"video": 1}),
+@pytest.mark.parametrize(("key", "value"), [("multi_modal_data", {"video": 1}),
                                             ("multi_modal_data", {"image": {"image_embeds": 1}}),
                                             ("media_io_kwargs", {"image": 1})])
 def test_forms_without_code_say_so(key, value):

@@ -1,9 +1,10 @@
-"""The example of docs/media.md runs, and chats take images where the template has a place for them."""
+"""The examples of docs/media.md run, and chats take images where the template has a place for them."""
 
 import re
 from pathlib import Path
 
 import pytest
+from tiny_audio import write_audio_model
 from tiny_vision import picture, write_llava
 
 from weft import LLM, SamplingParams
@@ -26,11 +27,24 @@ def llm(llava):
         yield llm
 
 
-def test_the_example_runs(llava, tmp_path, monkeypatch, capsys):
+def examples():
+    return re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_example_of_audio_runs(tmp_path, capsys):
+    write_audio_model(tmp_path, "qwen2-audio")
+    source = examples()[1].replace("<|AUDIO|>", " <audio> ").replace("Qwen/Qwen2-Audio-7B", str(tmp_path))
+
+    exec(compile(source, "example", "exec"), {"__name__": "example"})
+
+    assert capsys.readouterr().out
+
+
+def test_the_example_of_images_runs(llava, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     picture(0).save("photo.png")
     picture(1).save("chart.png")
-    (source,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    source = examples()[0]
 
     exec(compile(source.replace("llava-hf/llava-1.5-7b-hf", str(llava)), "example", "exec"), {"__name__": "example"})
 

@@ -25,7 +25,7 @@ from transformers import (
 IMAGE_ID, SIDE, PATCH = 5, 28, 7
 NUM_ROWS = (SIDE // PATCH) ** 2                # of an image of LLaVA
 WORDS = [f"w{i}" for i in range(200)]
-_SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "<extra>", "<image>", "<boi>", "<eoi>"]
+_SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "<audio>", "<image>", "<boi>", "<eoi>"]
 VOCAB_SIZE = len(_SPECIAL) + len(WORDS)
 TEXT = {"vocab_size": VOCAB_SIZE, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3,
         "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 256,
@@ -40,7 +40,7 @@ def word_tokenizer(**more: str) -> PreTrainedTokenizerFast:
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>",
-        additional_special_tokens=["<image>", "<boi>", "<eoi>"], **more)
+        additional_special_tokens=["<audio>", "<image>", "<boi>", "<eoi>"], **more)
 
 
 def write_llava(directory: Path) -> Any:

@@ -17,7 +17,8 @@ _FIELD = "limit_mm_per_prompt"
 # What vLLM's long form says besides the count, to plan memory for items of that size. weft plans none for them.
 _SIZES = frozenset({"width", "height", "num_frames", "length"})
 # Arguments of Transformers' processors that are a prompt's data, or that weft reads the result by.
-DATA_ARGUMENTS = frozenset({"text", "images", "videos", "audio", "return_tensors", "return_text_replacement_offsets"})
+DATA_ARGUMENTS = frozenset({"text", "images", "videos", "audio", "return_tensors", "return_text_replacement_offsets",
+                            "sampling_rate"})
 
 
 def read_processor_kwargs(given: Mapping[str, Any]) -> dict[str, Any]:

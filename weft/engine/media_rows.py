@@ -86,7 +86,7 @@ class MediaRows:
     def _of(self, encoder: MediaEncoder, item: MediaInput) -> tuple[Tensor, ...]:
         found = self._rows.get(item.digest)
         if found is None:
-            found = encoder.encode(item.kind, {name: from_wire(x) for name, x in item.tensors.items()})
+            found = encoder.encode(item.kind, {name: from_wire(x) for name, x in item.tensors.items()}, item.num_rows)
             if len(found[0]) != item.num_rows:
                 raise ValueError(f"the encoder made {len(found[0])} rows of an {item.kind} that has {item.num_rows} "
                                  "places in the prompt")

@@ -16,16 +16,15 @@ from weft.config.engine_config import MediaConfig, ModelConfig
 from weft.config.frozen import thaw
 from weft.engine.process.messages import EngineInfo, MediaInput
 from weft.errors import RequestError
-from weft.frontend.prompt_media import DATA, PromptMedia, ReadMedia
+from weft.frontend.prompt_media import DATA, GivenItem, PromptMedia, ReadMedia
 from weft.frontend.prompts import Prompt, parse_prompt
 from weft.media.encoded import EncodedImage, LinkedImage
+from weft.media.kinds import PLURALS, count_of
 from weft.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
     from weft.media.fetcher import MediaFetcher
     from weft.media.processor import MediaProcessor
-
-_KIND = "image"
 
 
 class MediaInputs:
@@ -39,7 +38,7 @@ class MediaInputs:
     def start_fetching(self, links: Sequence[LinkedImage], num_items: int) -> list[Future[EncodedImage]]:
         """Starts to fetch files of a prompt with `num_items` images. RequestError and QueueFullError as of
         `MediaFetcher.start`, or if the model does not take so many."""
-        self._check(num_items)
+        self._check("image", num_items)
         if self._fetcher is None:
             from weft.media.fetcher import MediaFetcher  # imports an HTTP client
 
@@ -86,39 +85,51 @@ class MediaInputs:
     def _read(self, prompt: Prompt, *, add_special_tokens: bool) -> tuple[list[int], list[MediaInput]]:
         media = prompt.media
         assert isinstance(media, PromptMedia), "only prompts with media are read here"
-        self._check(len(media.images))
-        from weft.media.decode import decoded  # needs numpy and Pillow
-        from weft.media.images import read_image
-
-        images = [read_image(image, field=field)
-                  for image, field in zip(decoded(media.images), media.fields, strict=True)]
-        given = {"kwargs": media.kwargs, "uuids": media.uuids}
+        for kind, items in media.items.items():
+            self._check(kind, len(items))
+        values = {kind: self._values(kind, items) for kind, items in media.items.items()}
+        uuids = {kind: [item.uuid for item in items] for kind, items in media.items.items()}
         if prompt.token_ids is not None:
-            found = self._loaded().of_ids(prompt.token_ids, images, **given)
+            found = self._loaded().of_ids(prompt.token_ids, values, uuids=uuids, kwargs=media.kwargs)
         else:
             assert prompt.text is not None, "a prompt has text or ids"
-            found = self._loaded().of_text(prompt.text, images, add_special_tokens=add_special_tokens, **given)
+            found = self._loaded().of_text(prompt.text, values, uuids=uuids, kwargs=media.kwargs,
+                                           add_special_tokens=add_special_tokens)
         from weft.engine.process.wire_tensor import to_wire  # needs torch
 
         return found.token_ids, [MediaInput(
             kind=item.kind, digest=item.digest, spans=list(item.spans),
             tensors={name: to_wire(tensor) for name, tensor in item.tensors.items()}) for item in found.items]
 
-    def _check(self, num_images: int) -> None:
-        if _KIND not in self._info.media_kinds:
-            raise RequestError(DATA, f"{num_images} images", expected="text alone",
-                               hint=f"{self._model.architecture} takes no images.")
-        limit = self._media.limits.get(_KIND)
-        if limit is not None and num_images > limit:
-            raise RequestError(f"{DATA}.{_KIND}", f"{num_images} images",
-                               expected=f"at most {limit}, as limit_mm_per_prompt says")
+    def _values(self, kind: str, items: list[GivenItem]) -> list[Any]:
+        """The items as the processor takes them: PIL images, samples at the model's rate."""
+        if kind == "audio":
+            from weft.media.audio import read_audio  # needs numpy
+
+            rate = self._loaded().sampling_rate
+            return [read_audio(item.value, rate, field=item.field) for item in items]
+        from weft.media.decode import decoded  # needs numpy and Pillow
+        from weft.media.images import read_image
+
+        return [read_image(image, field=item.field)
+                for image, item in zip(decoded([item.value for item in items]), items, strict=True)]
+
+    def _check(self, kind: str, num: int) -> None:
+        name = count_of(kind, num)
+        if kind not in self._info.media_kinds:
+            raise RequestError(DATA, name, expected="text alone" if not self._info.media_kinds else
+                               f"text and {' and '.join(self._info.media_kinds)}",
+                               hint=f"{self._model.architecture} takes no {PLURALS[kind]}.")
+        limit = self._media.limits.get(kind)
+        if limit is not None and num > limit:
+            raise RequestError(f"{DATA}.{kind}", name, expected=f"at most {limit}, as limit_mm_per_prompt says")
 
     def _loaded(self) -> MediaProcessor:
         if self._processor is None:
             from weft.media.processor import MediaProcessor  # needs torch
 
             self._processor = MediaProcessor(
-                self._model.path, self._info.media_token_ids[_KIND], thaw(self._model.hf_config),
+                self._model.path, self._info.media_token_ids, thaw(self._model.hf_config),
                 trust_remote_code=self._model.trust_remote_code, kwargs=thaw(self._media.processor_kwargs))
         return self._processor
 

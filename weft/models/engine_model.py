@@ -106,8 +106,8 @@ class MediaEncoder(Protocol):
     @property
     def makes_rows(self) -> bool: ...
 
-    def encode(self, kind: str, tensors: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        """([n, E], then as `RowEmbeds.deeper`) of an item."""
+    def encode(self, kind: str, tensors: Mapping[str, Tensor], num_rows: int) -> tuple[Tensor, ...]:
+        """([num_rows, E], then as `RowEmbeds.deeper`) of an item."""
         ...
 
     def positions(self, token_ids: Sequence[int], tensors: Mapping[str, Tensor]) -> Tensor | None:

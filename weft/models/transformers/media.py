@@ -73,7 +73,7 @@ class TransformersMedia:
         """[T, E] of a sequence with an image."""
         return first_states(self._body(**(given | self._merging(embeds.values, embeds.deeper))))[0]
 
-    def encode(self, kind: str, tensors: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    def encode(self, kind: str, tensors: Mapping[str, Tensor], num_rows: int) -> tuple[Tensor, ...]:
         """As MediaEncoder."""
         getter = getattr(self._body, _FEATURES)
         names = inspect.signature(getter).parameters

@@ -31,13 +31,14 @@ from weft.models.purpose import read_purpose
 from weft.models.sizes import layers_of, step_bytes
 from weft.models.transformers.alone import each_alone
 from weft.models.transformers.attention import PAGED, Wire
+from weft.models.transformers.audio import MediaOfTransformers, encoder_of
 from weft.models.transformers.cache_own import OwnCaches, own_cache_layers, text_config, without_cache
 from weft.models.transformers.check import Shown, check_wired, difference, fit_own, trial_ids
 from weft.models.transformers.facts import can_generate, encoder_input, end_token, model_words, num_layers
 from weft.models.transformers.fuse import Fusion, weight_bytes
 from weft.models.transformers.kinds import module_class
 from weft.models.transformers.load import load_model
-from weft.models.transformers.media import TransformersMedia, media_of, unwire_towers
+from weft.models.transformers.media import unwire_towers
 from weft.models.transformers.outline import call_model, first_states, num_token_types, outline
 from weft.models.transformers.pooling import HeadPooler, WholePrompts, fill_pooler, make_pooler, pooled_outline
 from weft.models.transformers.wiring import NotWiredError, Site, find_sites, meta_model
@@ -78,7 +79,7 @@ class TransformersModel:
         self.module = module_class(kind, config.model.hf_config)(model)
         self._shown: Shown | None = None                      # an image, for the check
         self.own_caches: OwnCaches | WholePrompts | None = None
-        self.media: TransformersMedia | None = None
+        self.media: MediaOfTransformers | None = None
         self._first_position = 0                              # the position of a sequence's first token
         self.fusion: Fusion | None = None
         has_encoder = encoder_input(model, hf_config) is not None
@@ -88,7 +89,7 @@ class TransformersModel:
             return
         try:
             self._outline, self._sites = find_sites(model, num_layers(hf_config))
-            self.media = media_of(self.module, hf_config, self._outline) if self.pooler is None else None
+            self.media = encoder_of(self.module, hf_config, self._outline) if self.pooler is None else None
             self.caches: tuple[Any, ...] = tuple(self._paged(site) for site in self._sites)
             self.shares_prefixes = True
         except (NotWiredError, WeftError) as reason:
@@ -120,7 +121,7 @@ class TransformersModel:
                        self.name, reason)
         self._sites, self.shares_prefixes, self.fusion, self._shown = (), False, None, None
         if self.pooler is None and self.encoder is None:
-            self.media = media_of(self.module, self._hf_config, None)
+            self.media = encoder_of(self.module, self._hf_config, None)
         self.module.level, self.module.reason = "own cache", reason
         mask = CAUSAL if self.pooler is None else Bidirectional()
         self.caches = own_cache_layers(self._hf_config, self._context.dtype, mask,
