@@ -18,17 +18,46 @@ is nearly a known one. This module imports nothing of weft.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 
 _MAX_VALUE_CHARS = 200
 
 
 def _short(value: object) -> str:
-    try:
-        text = repr(value)
-    except ValueError:      # an integer with more digits than Python converts
-        text = f"<{type(value).__name__} too long to print>"
-    return text if len(text) <= _MAX_VALUE_CHARS else text[: _MAX_VALUE_CHARS - 1] + "…"
+    text = ""
+    for piece in _written(value):
+        text += piece
+        if len(text) > _MAX_VALUE_CHARS:
+            return text[: _MAX_VALUE_CHARS - 1] + "…"
+    return text
+
+
+def _written(value: object) -> Iterator[str]:
+    """`repr` of a value, in pieces: only the beginning of a client's list of millions is ever written."""
+    if type(value) is str:
+        yield repr(value[: _MAX_VALUE_CHARS + 1])
+    elif type(value) is list:
+        yield "["
+        for i, entry in enumerate(value):
+            yield from _after_comma(i, _written(entry))
+        yield "]"
+    elif type(value) is dict:
+        yield "{"
+        for i, (key, entry) in enumerate(value.items()):
+            yield from _after_comma(i, itertools.chain(_written(key), (": ",), _written(entry)))
+        yield "}"
+    else:
+        try:
+            yield repr(value)
+        except ValueError:      # an integer with more digits than Python converts
+            yield f"<{type(value).__name__} too long to print>"
+
+
+def _after_comma(index: int, pieces: Iterable[str]) -> Iterator[str]:
+    if index:
+        yield ", "
+    yield from pieces
 
 
 def nearest(name: object, known: Iterable[str], *, count: int = 1, cutoff: float = 0.6) -> list[str]:

@@ -197,6 +197,18 @@ def test_a_body_that_is_no_json_object_is_a_400_that_says_why(url, path, body, r
     assert reason in check_error(answer, 400, "BadRequestError", None)
 
 
+@pytest.mark.parametrize(("path", "fields", "reason"), [
+    ("/v1/chat/completions", {"tools": [{}] * 10_001}, "tools = [{}, {}, "),
+    ("/v1/chat/completions", {"chat_template_kwargs": dict.fromkeys(map(str, range(1001)))}, "at most 1000 entries"),
+    ("/v1/chat/completions/batch", {"messages": [[{}] * 5001] * 2}, "at most 10000 entries"),
+    ("/v1/completions", dict.fromkeys(map(str, range(1001))), "fields: expected at most 1000."),
+    ("/detokenize", {"tokens": ["a"] * 9}, "tokens.0 = 'a': expected an integer")])
+def test_what_is_checked_in_one_piece_is_bounded(url, path, fields, reason):
+    response = httpx.post(url + path, json={"messages": [{"role": "user", "content": "Hi"}], **fields})
+
+    assert response.status_code == 400 and reason in response.json()["error"]["message"]
+
+
 def test_a_byte_order_mark_before_a_body_is_passed_over(url):
     answer = httpx.post(url + "/tokenize", content=b'\xef\xbb\xbf{"prompt": "a"}',
                         headers={"Content-Type": "application/json"})

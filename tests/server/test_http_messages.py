@@ -155,7 +155,6 @@ def test_a_wrong_field_is_named_in_anthropics_shape(shared_url, fields, said):
 
 
 @pytest.mark.parametrize("fields", [
-    {"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "http://x"}}]}]},
     {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, {"mcp_servers": [{"url": "x"}]},
     {"container": "c"}])
 def test_what_weft_has_no_code_for_is_a_501(shared_url, fields):

@@ -17,7 +17,7 @@ from pydantic import Field
 from weft.config.machine import Machine
 from weft.server.context import ServerContext
 from weft.server.errors import ApiError, bad_field
-from weft.server.openai.schemas import Body, Int
+from weft.server.openai.schemas import Body, Int, Object
 from weft.version import __version__
 
 
@@ -32,7 +32,7 @@ class RpcBody(Body):
 
     method: str
     args: list[Any] = Field(default_factory=list)
-    kwargs: dict[str, Any] = Field(default_factory=dict)
+    kwargs: Object = Field(default_factory=dict)
     timeout: float | Int | None = None
 
 

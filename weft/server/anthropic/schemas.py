@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from weft.compat.vllm.options.anthropic import MESSAGES
-from weft.server.openai.schemas import MAX_MESSAGES, MAX_STOP_STRINGS, SAMPLING, Body, Int
+from weft.server.openai.schemas import MAX_STOP_STRINGS, SAMPLING, Body, Int, Messages, Object, Objects
 
 # Sampling fields that OpenAI's clients send under other names, or that make several answers.
 _NOT_HERE = frozenset({"n", "stop", "best_of", "use_beam_search", "length_penalty", "early_stopping", "prompt_logprobs",
@@ -20,12 +20,12 @@ class CountTokensBody(Body):
     options: ClassVar = MESSAGES
 
     model: str | None = None
-    messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_MESSAGES)]
-    system: str | list[dict[str, Any]] | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: dict[str, Any] | None = None
-    thinking: dict[str, Any] | None = None
-    output_config: dict[str, Any] | None = None
+    messages: Messages
+    system: str | Objects | None = None
+    tools: Objects | None = None
+    tool_choice: Object | None = None
+    thinking: Object | None = None
+    output_config: Object | None = None
 
 
 class MessagesBody(CountTokensBody):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from weft.compat.vllm.options.requests import GENERATING, accept_field
 from weft.compat.vllm.options.row import SAME, Option
@@ -24,8 +24,10 @@ from weft.server.openai.structures import form_of
 
 MAX_PROMPTS = 1024
 MAX_STOP_STRINGS = 4
-MAX_MESSAGES = 10_000
 MAX_ID_CHARS = 256
+# Of what pydantic checks in one call that holds the interpreter's lock: 3 µs an object, 1 µs a key.
+MAX_OBJECTS = 10_000      # in a list: messages, tools, documents
+MAX_KEYS = 1_000          # of an object
 
 # 4.0 is accepted as 4, because JSON has one number type.
 Int = Annotated[int, BeforeValidator(whole_numbers), Field(ge=-(2**63), lt=2**63)]
@@ -33,6 +35,9 @@ Int = Annotated[int, BeforeValidator(whole_numbers), Field(ge=-(2**63), lt=2**63
 Count = Annotated[Int | None, BeforeValidator(lambda value: {True: 1, False: None}[value] if isinstance(value, bool)
                                               else value)]
 Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS, pattern=r"^[\x21-\x7e]+$")]
+
+Object = Annotated[dict[str, Any], Field(max_length=MAX_KEYS)]
+Objects = Annotated[list[Object], Field(max_length=MAX_OBJECTS)]
 
 # Fields that SamplingParams checks, under the same names.
 SAMPLING = frozenset({
@@ -85,8 +90,8 @@ class GenerationBody(Body):
     return_tokens_as_token_ids: bool | None = None
     return_token_ids: bool = False
     return_prompt_text: bool = False
-    vllm_xargs: dict[str, Any] = Field(default_factory=dict)
-    weft_xargs: dict[str, Any] = Field(default_factory=dict)
+    vllm_xargs: Object = Field(default_factory=dict)
+    weft_xargs: Object = Field(default_factory=dict)
     cache_salt: Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS)] | None = None
     structured_outputs: Any = None      # these two are checked by `structures.py`
     response_format: Any = None
@@ -103,7 +108,7 @@ class CompletionBody(GenerationBody):
     add_special_tokens: bool = True
 
 
-Messages = Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_MESSAGES)]
+Messages = Annotated[Objects, Field(min_length=1)]
 
 
 class ConversationBody(GenerationBody):
@@ -113,15 +118,15 @@ class ConversationBody(GenerationBody):
     max_completion_tokens: Int | None = None
     logprobs: bool = False
     top_logprobs: Int | None = None
-    tools: Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None
+    tools: Annotated[Objects, Field(min_length=1)] | None = None
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
     include_reasoning: bool = True
     thinking_token_budget: Int | None = None
     reasoning_effort: str | None = None
-    documents: list[dict[str, Any]] | None = None
+    documents: Objects | None = None
     chat_template: str | None = None
-    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    chat_template_kwargs: Object = Field(default_factory=dict)
     add_generation_prompt: bool = True
     continue_final_message: bool = False
     add_special_tokens: bool = False
@@ -133,10 +138,18 @@ class ChatBody(ConversationBody):
     messages: Messages
 
 
+def _few_in_all(conversations: Any) -> Any:
+    if isinstance(conversations, list):
+        count = sum(len(messages) for messages in conversations if isinstance(messages, list))
+        if count > MAX_OBJECTS:
+            raise PydanticCustomError("too_long", "", {"max_length": MAX_OBJECTS})
+    return conversations
+
+
 class BatchChatBody(ConversationBody):
     """POST /v1/chat/completions/batch: several conversations, which have all other fields in common."""
 
-    messages: Annotated[list[Messages], Field(min_length=1, max_length=MAX_PROMPTS)]
+    messages: Annotated[list[Messages], BeforeValidator(_few_in_all), Field(min_length=1, max_length=MAX_PROMPTS)]
 
 
 class TokenizeBody(Body):
@@ -147,9 +160,9 @@ class TokenizeBody(Body):
     messages: Messages | None = None
     add_special_tokens: bool | None = None
     return_token_strs: bool = False
-    tools: list[dict[str, Any]] | None = None
+    tools: Objects | None = None
     chat_template: str | None = None
-    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    chat_template_kwargs: Object = Field(default_factory=dict)
     add_generation_prompt: bool = True
     continue_final_message: bool = False
 
@@ -158,7 +171,7 @@ class DetokenizeBody(Body):
     """POST /detokenize."""
 
     model: str | None = None
-    tokens: list[Int]
+    tokens: Annotated[list[Int], FailFast()]
 
 
 B = TypeVar("B", bound=Body)
@@ -169,12 +182,14 @@ class Parsed(Generic[B]):
     """A parsed body. sampling: the given sampling fields. ignored: the names of unknown fields."""
 
     body: B
-    sampling: dict[str, Any]
+    sampling: Object
     ignored: tuple[str, ...]
 
 
 def parse(schema: type[B], data: dict[str, Any]) -> Parsed[B]:
     """Parses `data` by `schema`. ApiError 400 names the first wrong field; NotBuiltError for a field without code."""
+    if len(data) > MAX_KEYS:
+        raise ApiError(400, f"The request's body has {len(data)} fields: expected at most {MAX_KEYS}.")
     given = {name: value for name, value in data.items() if value is not None}
     if schema.sampling_fields:
         _refuse_python_only(given)

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 from weft.compat.vllm.options.pooling_requests import CLASSIFY, COHERE, EMBEDDING, POOLING_BODY, RERANK, SCORE
 from weft.config.whole_numbers import whole_numbers
 from weft.server.errors import bad_field
-from weft.server.openai.schemas import MAX_ID_CHARS, Body, Identifier, Int, Messages
+from weft.server.openai.schemas import MAX_ID_CHARS, MAX_KEYS, Body, Identifier, Int, Messages, Object
 
 Salt = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS)]
 Encoding = Literal["float", "base64", "bytes", "bytes_only"]
@@ -40,7 +40,7 @@ class TextsBody(PoolingFields):
     add_generation_prompt: bool = False
     continue_final_message: bool = False
     chat_template: str | None = None
-    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    chat_template_kwargs: Object = Field(default_factory=dict)
 
     @property
     def tools(self) -> None:
@@ -91,7 +91,7 @@ class PairsBody(PoolingFields):
     add_special_tokens: bool = True
     instruction: str | None = None
     chat_template: str | None = None
-    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    chat_template_kwargs: Object = Field(default_factory=dict)
     max_tokens_per_query: Int = 0
     max_tokens_per_doc: Int = 0
     softmax: bool | None = None
@@ -133,7 +133,7 @@ class CohereBody(Body):
     texts: list[Any] | None = None
     inputs: list[Any] | None = None
     input_type: str | None = None
-    embedding_types: list[str] | None = None
+    embedding_types: Annotated[list[str], Field(max_length=MAX_KEYS)] | None = None
     output_dimension: Int | None = None
     truncate: Literal["NONE", "START", "END"] = "END"
     max_tokens: Int | None = None

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from weft.compat.vllm.options.responses import RESPONSES
-from weft.server.openai.schemas import MAX_ID_CHARS, MAX_MESSAGES, SAMPLING, Body, Int
+from weft.server.openai.schemas import MAX_ID_CHARS, MAX_KEYS, SAMPLING, Body, Int, Messages, Object, Objects
 
 # Sampling fields that make several answers, or that other routes give.
 _NOT_HERE = frozenset({"n", "best_of", "use_beam_search", "length_penalty", "early_stopping", "prompt_logprobs"})
@@ -20,14 +20,14 @@ class InputBody(Body):
     options: ClassVar = RESPONSES
 
     model: str | None = None
-    input: str | Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_MESSAGES)]
+    input: str | Messages
     instructions: str | None = None
     previous_response_id: Annotated[str, Field(max_length=MAX_ID_CHARS)] | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: Objects | None = None
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
-    reasoning: dict[str, Any] | None = None
-    text: dict[str, Any] | None = None
+    reasoning: Object | None = None
+    text: Object | None = None
 
 
 class ResponsesBody(InputBody):
@@ -41,9 +41,9 @@ class ResponsesBody(InputBody):
     background: bool = False
     max_output_tokens: Int | None = None
     top_logprobs: Int | None = None
-    include: list[str] = Field(default_factory=list)
+    include: Annotated[list[str], Field(max_length=MAX_KEYS)] = Field(default_factory=list)
     metadata: Annotated[dict[str, str], Field(max_length=MAX_METADATA)] = Field(default_factory=dict)
     user: str | None = None
     priority: Int | None = None
     cache_salt: Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS)] | None = None
-    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    chat_template_kwargs: Object = Field(default_factory=dict)
