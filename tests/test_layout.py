@@ -16,6 +16,7 @@ PACKAGE = ROOT / "weft"
 LAYERS = (
     "errors",
     "version",
+    "isolated",
     "compat.vllm.options",      # a floor of its own: the lowest modules ask its table; the rest of compat is higher
     "field_checks",
     "structured_outputs",

@@ -1,39 +1,93 @@
-"""Image files of a prompt are checked by their headers, together, before a pixel is decoded."""
+"""Image files are decoded in a process of their own, under limits, and a hostile file can end that process only."""
 
 import base64
 import io
+import os
+import signal
+import struct
 import sys
+import zlib
 
+import psutil
 import pytest
 from PIL import Image
+from waiting import until
 
-from weft.errors import NotBuiltError, RequestError
-from weft.media import decode
+from weft.errors import NotBuiltError, RequestError, WeftError
+from weft.media import decode, decoder
+from weft.media.decode import FileToDecode, decode_file
+from weft.media.decoder import Decoder
 from weft.media.encoded import MAX_FILE_BYTES, EncodedImage, encoded_image
 
 
-def png(field, width, height):
+def file_of(image, kind="PNG", **options):
     file = io.BytesIO()
-    Image.new("L", (width, height)).save(file, "PNG")
-    return encoded_image(field, "image/png", base64.b64encode(file.getvalue()).decode())
+    image.save(file, kind, **options)
+    return file.getvalue()
 
 
-def test_all_images_of_a_prompt_share_a_limit_of_pixels_and_the_first_beyond_it_is_named(monkeypatch):
-    monkeypatch.setattr(decode, "MAX_ALL_PIXELS", 250)
-    images = [png("a", 10, 10), Image.new("L", (90, 90)), png("b", 10, 10), png("c", 10, 10)]
-    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("a pixel was decoded"))
-
-    with pytest.raises(RequestError, match=r"^c = '10 x 10 pixels': expected at most"):
-        decode.decoded(images)
+def png(field, width, height):
+    return encoded_image(field, "image/png", base64.b64encode(file_of(Image.new("L", (width, height)))).decode())
 
 
-def test_values_that_are_no_files_stay_as_they_are():
+def zeros_png(width, height, channels=4):
+    """A whole PNG file of zeros in 8 bits, small whatever its size."""
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    packer, row = zlib.compressobj(1), bytes(1 + width * channels)
+    rows = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    kind = {1: 0, 3: 2, 4: 6}[channels]
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0))
+            + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+
+
+@pytest.fixture
+def files():
+    made = Decoder()
+    yield made
+    made.close()
+
+
+def test_pixels_are_those_of_the_file_upright_and_on_white(files):
+    turned = Image.linear_gradient("L").resize((6, 4)).convert("RGB")
+    exif = turned.getexif()
+    exif[0x0112] = 6                                       # orientation: turn by 90 degrees clockwise
+    data = [file_of(turned, exif=exif), file_of(Image.new("RGBA", (2, 3), (10, 20, 30, 0)))]
+
+    first, second = files.decoded([EncodedImage(field="a", media_type=None, data=one) for one in data])
+
+    assert first.tobytes() == turned.rotate(-90, expand=True).tobytes()
+    assert (second.size, set(second.get_flattened_data())) == ((2, 3), {(255, 255, 255)})
+
+
+def test_values_that_are_no_files_stay_as_they_are_and_need_no_process(files):
     mine = Image.new("L", (3, 4))
 
-    first, second = decode.decoded([mine, png("a", 5, 6)])
+    assert next(files.decoded([mine])) is mine
+    assert files.pid is None
 
-    assert first is mine
-    assert second.size == (5, 6)
+
+def test_all_files_of_a_prompt_share_a_limit_of_pixels_and_no_pixel_beyond_it_is_decoded(monkeypatch):
+    data = file_of(Image.new("L", (10, 10)))
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("a pixel was decoded"))
+
+    refused = decode_file(FileToDecode("image/png", data, decode.MAX_PIXELS_TOGETHER - 99))
+
+    assert (refused.value, refused.expected[:7]) == ("10 x 10 pixels", "at most")
+
+
+def test_the_pixels_of_earlier_files_count(files, monkeypatch):
+    asked = []
+
+    def noted(**given):
+        asked.append(given["num_pixels"])
+        return FileToDecode(**given)
+
+    monkeypatch.setattr(decoder, "FileToDecode", noted)
+
+    assert len(list(files.decoded([png("a", 10, 10), Image.new("L", (9, 9)), png("b", 5, 5), png("c", 1, 1)]))) == 4
+    assert asked == [0, 100, 125]
 
 
 def test_a_file_is_bounded_before_its_text_is_read():
@@ -41,8 +95,69 @@ def test_a_file_is_bounded_before_its_text_is_read():
         encoded_image("a", "image/png", "A" * (MAX_FILE_BYTES * 4 // 3 + 8))
 
 
-def test_without_pillow_the_error_names_the_extra(monkeypatch):
+def test_without_pillow_the_error_names_the_extra(files, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
 
     with pytest.raises(NotBuiltError, match=r'^a = .*pip install "weft\[vision\]"'):
-        decode.decoded([EncodedImage(field="a", media_type="image/png", data="AAAA")])
+        list(files.decoded([EncodedImage(field="a", media_type="image/png", data="AAAA")]))
+
+
+def test_a_file_that_takes_too_much_memory_is_refused_and_the_next_one_is_read():
+    files = Decoder(max_bytes=64 << 20)
+
+    with pytest.raises(RequestError, match=r"^a = .*too much memory"):
+        list(files.decoded([EncodedImage(field="a", media_type=None, data=zeros_png(8000, 8000))]))
+    assert next(files.decoded([png("b", 5, 6)])).size == (5, 6)
+    files.close()
+
+
+def test_a_file_that_takes_too_long_is_refused_and_the_next_one_is_read():
+    files = Decoder(seconds=0.5)
+    assert next(files.decoded([png("b", 5, 6)])).size == (5, 6)
+    pid = files.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+
+    with pytest.raises(RequestError, match=r"^a = .*more than 0.5 s"):
+        next(files.decoded([png("a", 5, 6)]))
+
+    assert not psutil.pid_exists(pid)
+    assert next(files.decoded([png("b", 5, 6)])).size == (5, 6)
+    files.close()
+
+
+def test_a_process_that_ended_by_itself_costs_the_next_file_nothing(files):
+    next(files.decoded([png("b", 5, 6)]))
+    pid = files.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSEGV)
+    until(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+    assert next(files.decoded([png("b", 5, 6)])).size == (5, 6)
+    assert not psutil.pid_exists(pid)
+
+
+def test_no_process_is_left_behind():
+    files = Decoder()
+    next(files.decoded([png("b", 5, 6)]))
+    pid = files.pid
+    assert pid is not None and psutil.pid_exists(pid)
+
+    files.close()
+
+    until(lambda: not psutil.pid_exists(pid))
+    with pytest.raises(WeftError, match="closed"):
+        next(files.decoded([png("b", 5, 6)]))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_files_with_wrong_bytes_are_images_or_one_error(files, kind):
+    whole = file_of(Image.linear_gradient("L").convert("RGB").resize((40, 30)), kind)
+    for i in range(0, len(whole), max(1, len(whole) // 40)):
+        data = whole[:i] + bytes([whole[i] ^ 0x55]) + whole[i + 1:]
+        try:
+            found = next(files.decoded([EncodedImage(field="a", media_type=None, data=data)]))
+        except RequestError as error:
+            assert error.field == "a"
+        else:
+            assert found.mode == "RGB"

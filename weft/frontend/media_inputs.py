@@ -18,6 +18,7 @@ from weft.engine.process.messages import EngineInfo, MediaInput
 from weft.errors import RequestError
 from weft.frontend.prompt_media import DATA, GivenItem, PromptMedia, ReadMedia
 from weft.frontend.prompts import Prompt, parse_prompt
+from weft.media.decoder import Decoder
 from weft.media.encoded import EncodedImage, LinkedImage
 from weft.media.kinds import PLURALS, count_of
 from weft.sampling_params import SamplingParams
@@ -32,6 +33,7 @@ class MediaInputs:
 
     def __init__(self, model: ModelConfig, media: MediaConfig, info: EngineInfo) -> None:
         self._model, self._media, self._info = model, media, info
+        self._decoder = Decoder()
         self._processor: MediaProcessor | None = None
         self._fetcher: MediaFetcher | None = None
 
@@ -58,9 +60,10 @@ class MediaInputs:
         return [next(files) if isinstance(image, LinkedImage) else image for image in images]
 
     def close(self) -> None:
-        """Ends the threads that fetch."""
+        """Ends the threads that fetch, and the process that decodes."""
         if self._fetcher is not None:
             self._fetcher.close()
+        self._decoder.close()
 
     def read(self, prompt: Prompt, params: SamplingParams, *, add_special_tokens: bool) -> tuple[
             list[int], list[MediaInput]]:
@@ -108,11 +111,10 @@ class MediaInputs:
 
             rate = self._loaded().sampling_rate
             return [read_audio(item.value, rate, field=item.field) for item in items]
-        from weft.media.decode import decoded  # needs numpy and Pillow
-        from weft.media.images import read_image
+        from weft.media.images import read_image  # needs numpy
 
         return [read_image(image, field=item.field)
-                for image, item in zip(decoded([item.value for item in items]), items, strict=True)]
+                for image, item in zip(self._decoder.decoded([item.value for item in items]), items, strict=True)]
 
     def _check(self, kind: str, num: int) -> None:
         name = count_of(kind, num)

@@ -1,14 +1,11 @@
-"""The process of a `Trial`: reads specs from its standard input, compiles each, and answers with a Verdict a line.
+"""`judging`: the work of a `Trial`'s process, which compiles each spec and answers with a Verdict.
 
-It does all that the engine does before an answer's first token, with the same vocabulary, which it reads from a file.
-It ends with its input, and is killed when it is late. Its memory is limited.
+It does all that the engine does before an answer's first token, with the same vocabulary.
 """
 
 from __future__ import annotations
 
-import os
-import resource
-import sys
+from collections.abc import Callable
 
 import msgspec
 from llguidance import LLMatcher
@@ -21,20 +18,16 @@ from weft.grammar.schema_fault import fault_of_schema, first_line, schema_of
 from weft.grammar.trial import Verdict
 from weft.grammar.vocabulary import Vocabulary
 
-_MAX_BYTES = 2 << 30      # of address space
-_MAX_SECONDS = 30         # of processor time for a grammar; `Trial` gives it less
 
+def judging(vocabulary: bytes) -> Callable[[bytes], bytes]:
+    """From a ConstraintSpec to its Verdict, all in msgpack."""
+    compiler = Compiler(msgspec.msgpack.decode(vocabulary, type=Vocabulary))
 
-def main(fd: int) -> None:
-    """Judges specs until the input ends. fd: a file with the vocabulary."""
-    with os.fdopen(fd, "rb") as file:
-        compiler = Compiler(msgspec.msgpack.decode(file.read(), type=Vocabulary))
-    resource.setrlimit(resource.RLIMIT_AS, (_MAX_BYTES, _MAX_BYTES))
-    _answer(Verdict())
-    while size := sys.stdin.buffer.read(4):
-        spec = msgspec.msgpack.decode(sys.stdin.buffer.read(int.from_bytes(size, "big")), type=ConstraintSpec)
-        _limit_time()
-        _answer(judge(spec.grammar) or _compiled(spec, compiler))
+    def verdict(body: bytes) -> bytes:
+        spec = msgspec.msgpack.decode(body, type=ConstraintSpec)
+        return msgspec.msgpack.encode(judge(spec.grammar) or _compiled(spec, compiler))
+
+    return verdict
 
 
 def judge(grammar: str) -> Verdict | None:
@@ -54,14 +47,3 @@ def _compiled(spec: ConstraintSpec, compiler: Compiler) -> Verdict:
     except RequestError as error:
         return Verdict(error.hint)
     return Verdict()
-
-
-def _limit_time() -> None:
-    """Ends this process if the next grammar takes far too long, should its parent no longer be there to do so."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + _MAX_SECONDS, resource.RLIM_INFINITY))
-
-
-def _answer(verdict: Verdict) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(verdict) + b"\n")
-    sys.stdout.buffer.flush()
