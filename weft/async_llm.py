@@ -104,40 +104,41 @@ class AsyncLLM:
         self._requests.observers.add(observer)
 
     async def generate(self, prompt: Any, sampling_params: SamplingParams, request_id: str, *, priority: int = 0,
-                       lora_request: None = None) -> AsyncGenerator[RequestOutput, None]:
+                       lora_request: None = None, client: str | None = None) -> AsyncGenerator[RequestOutput, None]:
         """Iterates over the request's outputs, in its output kind, until it has finished.
 
+        client: who asks: requests of different clients start in turn, however many each has. None: in order of arrival.
         Closing the iterator aborts the request. Raises RequestError if the request is wrong, QueueFullError if too many
         requests wait, EngineDeadError if the engine has ended for good. A request that fails in the engine ends with
         finish_reason "error".
         """
         refuse_unbuilt(lora_request=lora_request)
-        async with aclosing(self._outputs_of(prompt, sampling_params, request_id, priority)) as outputs:
+        async with aclosing(self._outputs_of(prompt, sampling_params, request_id, priority, client)) as outputs:
             async for output in outputs:
                 yield output
 
     async def encode(self, prompt: Any, pooling_params: PoolingParams | None, request_id: str, *, priority: int = 0,
-                     lora_request: None = None, tokenization_kwargs: Mapping[str, Any] | None = None
-                     ) -> AsyncGenerator[PoolingRequestOutput, None]:
+                     lora_request: None = None, tokenization_kwargs: Mapping[str, Any] | None = None,
+                     client: str | None = None) -> AsyncGenerator[PoolingRequestOutput, None]:
         """Iterates over the one output of a pooling model; `outputs.data` as in `LLM.encode`.
 
-        The default task is that of `LLM.encode`. tokenization_kwargs: fields of `Tokenization`. Errors and closing as
-        in `generate`; a request that fails in the engine has outputs None and an `error`.
+        The default task is that of `LLM.encode`. tokenization_kwargs: fields of `Tokenization`. client, errors and
+        closing as in `generate`; a request that fails in the engine has outputs None and an `error`.
         """
         refuse_unbuilt(lora_request=lora_request)
         params, how = params_for(pooling_params, None, self.info.tasks), Tokenization.read(tokenization_kwargs)
-        async with aclosing(self._outputs_of(prompt, params, request_id, priority, how)) as outputs:
+        async with aclosing(self._outputs_of(prompt, params, request_id, priority, client, how)) as outputs:
             async for output in outputs:
                 yield output
 
     async def _outputs_of(self, prompt: Any, params: SamplingParams | PoolingParams, request_id: str, priority: int,
-                          tokenization: Tokenization | None = None) -> AsyncGenerator[Any, None]:
+                          client: str | None, tokenization: Tokenization | None = None) -> AsyncGenerator[Any, None]:
         self._client.check_health()
         self._requests.bind_loop()
         stream = self._requests.open(request_id, params.output_kind if isinstance(params, SamplingParams) else None)
         try:
             prepared = await self.lanes.run(
-                lambda: self._inputs.prepare(request_id, prompt, params, priority=priority,
+                lambda: self._inputs.prepare(request_id, prompt, params, priority=priority, client=client,
                                              tokenization=tokenization), num_chars(prompt))
             self._requests.submit(prepared)
             is_finished = False

@@ -58,12 +58,13 @@ def tokens(num: int, first: int = 100) -> list[int]:
 def make_seq(
     request_id: str, prompt: list[int], *, max_tokens: int = 16, priority: int = 0, arrival_time: float = 0.0,
     output: list[int] | None = None, cache_salt: str | None = None, num_encoder_tokens: int = 0,
+    client: str | None = None,
     **params,
 ) -> Sequence:
     return Sequence(EngineRequest(
         request_id=request_id, prompt_token_ids=prompt, params=SamplingParams(max_tokens=max_tokens, **params),
         eos_token_ids=[EOS], arrival_time=arrival_time, priority=priority, output_token_ids=output or [],
-        cache_salt=cache_salt, encoder_token_ids=list(range(num_encoder_tokens))))
+        cache_salt=cache_salt, client=client, encoder_token_ids=list(range(num_encoder_tokens))))
 
 
 def pool(scheduler: Scheduler, request_id: str, prompt: list[int]) -> Sequence:

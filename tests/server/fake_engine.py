@@ -78,6 +78,7 @@ class FakeEngine:
         self.aborted: list[str] = []
         self.cut: set[str] = set()      # requests that the server asked to end
         self.prompts: list[list[int]] = []
+        self.clients: list[str | None] = []
         self.params = None
         self._replies, self._step_seconds = [reply] if isinstance(reply, str) else list(reply), step_seconds
         self._reply: list[int] = []
@@ -120,7 +121,8 @@ class FakeEngine:
     async def abort(self, request_id: str) -> None:
         self.cut.add(request_id)
 
-    async def generate(self, prompt, params, request_id: str, *, priority: int = 0) -> AsyncIterator[RequestOutput]:
+    async def generate(self, prompt, params, request_id: str, *, priority: int = 0,
+                       client: str | None = None) -> AsyncIterator[RequestOutput]:
         if self._refuse is not None:
             raise self._refuse
         prepared = self._inputs.prepare(request_id, prompt, params, priority=priority)
@@ -130,6 +132,7 @@ class FakeEngine:
         self._reply = [*reply.encode(), EOS]
         self.started.append(request_id)
         self.prompts.append(prepared.prompt_token_ids)
+        self.clients.append(client)
         try:
             async for output in self._steps(state, prepared.children[0].params.max_tokens):
                 yield output

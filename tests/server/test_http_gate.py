@@ -119,6 +119,20 @@ def test_keys_come_from_a_file_too(start_server, tmp_path):
     assert statuses == [200, 200, 200, 401, 401, 401, 401]
 
 
+def test_requests_with_one_valid_key_take_turns_together_and_else_those_of_one_address(start_server):
+    def clients(*keys: str, **options) -> list[str | None]:
+        engine = FakeEngine()
+        url = start_server(engine, **options)
+        for key in keys:
+            httpx.post(url + "/v1/completions", json={"prompt": "a"}, headers={"X-API-Key": key})
+        return engine.clients
+
+    first, second, again = clients("one", "two", "one", api_key=("one", "two"))
+
+    assert first == again != second and "one" not in str(first)
+    assert clients("made", "up") == ["127.0.0.1", "127.0.0.1"]      # a server without keys trusts no key
+
+
 @pytest.mark.parametrize("text", [None, b"", b"# no key\n", b"schl\xc3\xbcssel"])
 def test_a_file_without_a_usable_key_never_leaves_the_server_open(tmp_path, text):
     file = tmp_path / "keys"

@@ -2,7 +2,7 @@
 
 `schedule` plans a step, the runner executes it, `apply` records its result. The scheduler owns the running list, the
 waiting queue and preemption; the cache manager owns the blocks. The running list is sorted by `Sequence.order`
-(arrival, or priority and arrival); its last sequence is preempted first.
+(`turns.py`); its last sequence is preempted first.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from weft.engine.prefill_pace import PrefillPace
 from weft.engine.queue_limits import QueueLimits
 from weft.engine.sequence import Sequence, State
 from weft.engine.step_plan import OpenPlan, Scheduled, StepPlan
+from weft.engine.turns import Turns
 from weft.engine.waiting import WaitingQueue
 from weft.errors import RequestError
 
@@ -38,9 +39,7 @@ class Scheduler:
 
     def __init__(self, config: SchedulerConfig, cache: CacheManager, *, max_model_len: int,
                  has_drafts: bool = False, media_unit: str = "rows") -> None:
-        self._config = config
-        self._cache = cache
-        self._max_model_len = max_model_len
+        self._config, self._cache, self._max_model_len = config, cache, max_model_len
         self._has_drafts = has_drafts
         # Without chunked prefill a prompt is one chunk, however long.
         limit = config.long_prefill_token_threshold if config.enable_chunked_prefill else 0
@@ -49,7 +48,8 @@ class Scheduler:
         self._running: list[Sequence] = []
         self._waiting = WaitingQueue()
         self._in_flight = BlocksInFlight()
-        self._num_added = self._num_compiling = 0
+        self._num_compiling = 0
+        self._turns = Turns(by_priority=config.policy == "priority")
         self.pace = PrefillPace(config.prefill_slowdown)
         self.media = MediaChunks(config.max_num_batched_tokens, media_unit)
         self._door = Door(config, cache, self.media, max_model_len=max_model_len, max_chunk=self._max_chunk)
@@ -103,11 +103,9 @@ class Scheduler:
             raise RequestError("request_id", seq.request_id, expected="an id that no unfinished request has")
         self._door.check(seq)
         self._queue_limits.check(self.num_waiting, self.num_queued_tokens, seq.num_tokens)
-        rank = (seq.request.priority, seq.request.arrival_time) if self._config.policy == "priority" else ()
-        seq.order = (*rank, self._num_added)
+        seq.order = self._turns.order(seq.request)
         seq.max_len = min(seq.max_len, self._max_model_len)
         seq.block_ids = [[] for _ in self._cache.groups]
-        self._num_added += 1
         self._sequences[seq.request_id] = seq
         self.num_queued_tokens += seq.num_tokens
         if is_compiling:
@@ -368,6 +366,7 @@ class Scheduler:
         seq.num_computed_tokens = hit.num_tokens
         if not self._cache.allocate(seq, hit.num_tokens + num_tokens):
             raise AssertionError(f"can_hold promised blocks for {seq.request_id} that are not there")
+        self._turns.started(seq)
         self._in_flight.start(seq, seq.block_keys[hit.num_tokens // self._cache.key_size :])
         seq.state = State.RUNNING
         insort(self._running, seq, key=attrgetter("order"))
@@ -396,5 +395,6 @@ class Scheduler:
     def _finish(self, seq: Sequence) -> None:
         self._cache.release(seq)
         self.media.ended(seq)
+        self._turns.ended(seq)
         seq.state = State.FINISHED
         del self._sequences[seq.request_id]

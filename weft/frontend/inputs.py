@@ -110,7 +110,7 @@ class InputProcessor:
         self.vocabulary = EngineVocabulary(vocab_size=self.vocab_size, eos_token_ids=self.eos_token_ids)
 
     def prepare(self, request_id: str, prompt: Any, params: SamplingParams | PoolingParams, *, priority: int = 0,
-                arrival_time: float | None = None, add_special_tokens: bool = True,
+                client: str | None = None, arrival_time: float | None = None, add_special_tokens: bool = True,
                 tokenization: Tokenization | None = None) -> Prepared:
         """Check and tokenize a request. RequestError names the wrong field. Slow for long prompts (tokenizing).
 
@@ -126,7 +126,7 @@ class InputProcessor:
         self._check_priority(priority)
         parsed = parse_prompt(prompt)
         arrival_time = time.monotonic() if arrival_time is None else arrival_time
-        shared = {"arrival_time": arrival_time, "priority": priority, "cache_salt": parsed.cache_salt}
+        shared = {"arrival_time": arrival_time, "priority": priority, "cache_salt": parsed.cache_salt, "client": client}
         if isinstance(params, PoolingParams):
             tokenization = tokenization or Tokenization(add_special_tokens=add_special_tokens)
             return self._pooling(request_id, parsed, params, shared, tokenization)

@@ -46,6 +46,11 @@ class Origin:
         return f"{self.scope['method']} {path}"
 
     @property
+    def share_key(self) -> str:
+        """Whose requests share a place in the engine's queue: those of one valid API key, else of one address."""
+        return self.client if self.key_name is None else f"key {self.key_digest.hex()}"
+
+    @property
     def headers(self) -> Headers:
         """The request's headers."""
         return Headers(scope=self.scope)

@@ -79,6 +79,7 @@ class EngineRequest(msgspec.Struct, kw_only=True):
     dry_breaker_ids: tokens at which DRY's passages end. mirostat_mu: of a resumed request, what mirostat has learned.
     token_type_ids: for pooling, the type of each prompt token; []: all are of type 0.
     media: of a prompt with media, in the order of their places.
+    client: who asks, for fairness among clients; None: nobody in particular.
     cache_salt: part of the first block's content key in the prefix cache.
     constraint: the grammar that the answer follows, from the first token after `forced_token_ids` on. The engine must
         have been given a Vocabulary.
@@ -90,6 +91,7 @@ class EngineRequest(msgspec.Struct, kw_only=True):
     eos_token_ids: list[int]
     arrival_time: float
     priority: int = 0
+    client: str | None = None
     bad_words_token_ids: list[list[int]] = []
     output_token_ids: list[int] = []
     encoder_token_ids: list[int] = []

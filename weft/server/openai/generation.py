@@ -130,7 +130,8 @@ class Generation:
     async def _one(self, index: int) -> AsyncGenerator[RequestOutput, None]:
         try:
             async with aclosing(self._served.engine.generate(
-                    self._prompts[index], self._params, self._ids[index], priority=self._priority)) as outputs:
+                    self._prompts[index], self._params, self._ids[index], priority=self._priority,
+                    client=self._request.origin.share_key)) as outputs:
                 async for output in outputs:
                     self._deadline.check()
                     _raise_failure(output)

@@ -109,7 +109,7 @@ class PoolingJob:
             with renamed_fields({"prompt": place, "prompt_token_ids": place}):
                 async with aclosing(self._served.engine.encode(
                         self._prompt(index), self._params, engine_id, priority=self._priority,
-                        tokenization_kwargs=self._tokenization)) as outputs:
+                        client=self._request.origin.share_key, tokenization_kwargs=self._tokenization)) as outputs:
                     output = await anext(outputs)
         finally:
             del self._served.open[engine_id]
