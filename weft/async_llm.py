@@ -30,6 +30,7 @@ from weft.frontend.pooling_inputs import pooling_params as params_for
 from weft.frontend.prompts import parse_prompt
 from weft.frontend.tokenization import Tokenization
 from weft.media.encoded import EncodedImage, ImageFile, LinkedImage
+from weft.media.encoded_audio import EncodedAudio
 from weft.outputs import PoolingRequestOutput, RequestOutput
 from weft.pooling_params import PoolingParams
 from weft.resolve.engine_config import resolve_engine_config
@@ -182,8 +183,8 @@ class AsyncLLM:
         self._client.check_health()
         return await self.lanes.run(lambda: self._inputs.read_prompt_embeds(embeds), LONG_CHARS + 1)
 
-    async def fetch_media(self, images: Sequence[ImageFile]) -> list[EncodedImage]:
-        """The image files of a prompt, those with a URL fetched in threads. RequestError names the one that cannot be
+    async def fetch_media(self, images: Sequence[ImageFile | EncodedAudio]) -> list[EncodedImage | EncodedAudio]:
+        """The files of a prompt, those with a URL fetched in threads. RequestError names the one that cannot be
         had, or says that the model takes no such images; QueueFullError if too many wait."""
         links = [image for image in images if isinstance(image, LinkedImage)]
         futures = self._inputs.media.start_fetching(links, len(images)) if links else []

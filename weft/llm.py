@@ -18,7 +18,7 @@ from weft.engine.process.messages import EngineStats
 from weft.engine.process.spare import CORE
 from weft.errors import NotBuiltError, QueueFullError, RequestError
 from weft.frontend.beams import as_beams, beam_request
-from weft.frontend.chat_media import IN_PYTHON, take_images
+from weft.frontend.chat_media import IN_PYTHON, take_media
 from weft.frontend.defaults import default_sampling_params
 from weft.frontend.inputs import Prepared, PreparedRequest
 from weft.frontend.llm_engine import LLMEngine, refuse_unbuilt
@@ -248,7 +248,7 @@ class LLM(PoolingCalls):
         if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
             raise RequestError("messages", messages, expected="a list of messages, or a list of such lists")
         each = [messages] if isinstance(messages[0], Mapping) else messages
-        conversations, images = zip(*(take_images(one, IN_PYTHON) for one in each), strict=True)
+        conversations, media = zip(*(take_media(one, IN_PYTHON) for one in each), strict=True)
         prompts = [self._renderer.render(conversation, **chat_options) for conversation in conversations]
         params, tokenizer = self._params_for(sampling_params, len(prompts)), self._engine.tokenizer
         if tokenizer is not None and not self.config.model.enable_in_reasoning:
@@ -257,8 +257,8 @@ class LLM(PoolingCalls):
                                        continues=bool(chat_options.get("continue_final_message")))
                       for own, prompt, conversation in zip(params, prompts, conversations, strict=True)]
         fetch = self._engine.inputs.media.fetch
-        given = [{"prompt": prompt, "multi_modal_data": {"image": fetch(own)}} if own else prompt
-                 for prompt, own in zip(prompts, images, strict=True)]
+        given = [{"prompt": prompt, "multi_modal_data": {kind: fetch(items) for kind, items in own.items()}} if own
+                 else prompt for prompt, own in zip(prompts, media, strict=True)]
         return self._prepare(given, params, priority, tokenization_kwargs, add_special_tokens=False)
 
     def _params_for(self, params: Any, num_prompts: int) -> Sequence[Any]:

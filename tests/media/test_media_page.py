@@ -71,7 +71,8 @@ def test_a_chat_is_the_prompt_that_its_template_makes(llm):
      r"messages\[0\].content\[0\].image_url"),
     ({"type": "image_url", "image_url": "data:image/png;base64,AAAA"}, RequestError,
      r"messages\[0\].content\[0\].image_url"),
-    ({"type": "input_audio", "input_audio": {}}, NotBuiltError, r"content\[0\].type"),
+    ({"type": "video_url", "video_url": {}}, NotBuiltError, r"content\[0\].type"),
+    ({"type": "audio", "audio": [0.5, 0.5]}, RequestError, "takes no clips of audio"),
 ])
 def test_a_wrong_part_is_named(llm, part, error, field):
     with pytest.raises(error, match=field):

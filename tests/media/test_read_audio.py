@@ -8,7 +8,8 @@ import pytest
 
 import weft.media.audio
 from weft.errors import NotBuiltError, RequestError
-from weft.media.audio import EncodedAudio, read_audio
+from weft.media.audio import read_audio
+from weft.media.encoded_audio import EncodedAudio
 
 RATE = 16_000
 

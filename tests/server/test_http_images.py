@@ -286,7 +286,7 @@ def test_a_text_model_takes_no_images(shared_url, path, body, place):
     assert response.json()["error"]["message"].startswith(f"{place} = 'an image': expected text alone")
 
 
-@pytest.mark.parametrize("part", [{"type": "input_audio", "input_audio": {}}, {"type": "image_pil", "image_pil": "x"}])
+@pytest.mark.parametrize("part", [{"type": "video_url", "video_url": {}}, {"type": "image_pil", "image_pil": "x"}])
 def test_other_media_are_not_built(client, part):
     error = client.post(CHAT, json={"messages": user(part)}).json()["error"]
 

@@ -20,7 +20,7 @@ from weft.frontend.prompt_media import DATA, GivenItem, PromptMedia, ReadMedia
 from weft.frontend.prompts import Prompt, parse_prompt
 from weft.media.decoder import Decoder
 from weft.media.encoded import EncodedImage, LinkedImage
-from weft.media.kinds import PLURALS, count_of
+from weft.media.kinds import PLURALS, count_of, taken
 from weft.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
@@ -119,8 +119,7 @@ class MediaInputs:
     def _check(self, kind: str, num: int) -> None:
         name = count_of(kind, num)
         if kind not in self._info.media_kinds:
-            raise RequestError(DATA, name, expected="text alone" if not self._info.media_kinds else
-                               f"text and {' and '.join(self._info.media_kinds)}",
+            raise RequestError(DATA, name, expected=taken(self._info.media_kinds),
                                hint=f"{self._model.architecture} takes no {PLURALS[kind]}.")
         limit = self._media.limits.get(kind)
         if limit is not None and num > limit:

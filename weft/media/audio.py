@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from base64 import b64decode
-from dataclasses import dataclass
 from importlib import import_module
 from io import BytesIO
 from typing import Any
@@ -15,23 +14,11 @@ from typing import Any
 import numpy as np
 
 from weft.errors import NotBuiltError, RequestError
+from weft.media.encoded_audio import MAX_FILE_BYTES, EncodedAudio
 
-MAX_FILE_BYTES = 25 << 20            # of one clip's file
 MAX_SECONDS = 2 * 3600               # of one clip
 _RATES = (1000, 768_000)             # Hz
 _WANTED = "samples as an array of floats, or (samples, rate)"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncodedAudio:
-    """A file of audio, of any format that soundfile reads. field: its place in the request. data: base64, or bytes."""
-
-    field: str
-    data: str | bytes
-
-    def describe(self) -> str:
-        """The file in an error's text."""
-        return f"{len(self.data) * 3 // 4 if isinstance(self.data, str) else len(self.data)} bytes"
 
 
 def read_audio(value: Any, rate: int, *, field: str) -> np.ndarray:

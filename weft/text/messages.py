@@ -18,7 +18,8 @@ _TEXT_KEYS = {"text": "text", "input_text": "text", "output_text": "text", "refu
 
 # Stands in a message's content for an image, which goes another way (`frontend/chat_media.py`). This object alone does:
 # a part of a client that looks like it is none.
-IMAGE_PART: Mapping[str, str] = MappingProxyType({"type": "image"})
+MEDIA_PARTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {kind: MappingProxyType({"type": kind}) for kind in ("image", "audio")})
 
 
 class ContentForm(Enum):
@@ -102,8 +103,8 @@ def _content(content: Any, role: str, form: ContentForm, field: str) -> str | li
         return [{"type": "text", "text": content}] if form in _LISTS else content
     if isinstance(content, Mapping) or not isinstance(content, Sequence):
         raise RequestError(field, content, expected="a string or a list of parts")
-    if any(part is IMAGE_PART for part in content):
-        return _with_images(content, form, field)
+    if any(map(_is_media, content)):
+        return _with_media(content, form, field)
     texts = [_part_text(part, f"{field}[{j}]") for j, part in enumerate(content)]
     if form is ContentForm.STRING:
         return "\n".join(texts)
@@ -112,12 +113,16 @@ def _content(content: Any, role: str, form: ContentForm, field: str) -> str | li
     return [{"type": "text", "text": text} for text in texts]
 
 
-def _with_images(content: Sequence[Any], form: ContentForm, field: str) -> list[dict[str, str]]:
-    """Content of texts and images as parts. RequestError for a template that takes strings."""
+def _is_media(part: Any) -> bool:
+    return any(part is each for each in MEDIA_PARTS.values())
+
+
+def _with_media(content: Sequence[Any], form: ContentForm, field: str) -> list[dict[str, str]]:
+    """Content of texts and media as parts. RequestError for a template that takes strings."""
     if form is ContentForm.STRING:
-        raise RequestError(field, "an image", expected="text", hint="The chat template takes no parts, so it has no "
-                           "place for images: use generate, with the model's placeholders in the prompt.")
-    return [dict(part) if part is IMAGE_PART else {"type": "text", "text": _part_text(part, f"{field}[{j}]")}
+        raise RequestError(field, "media", expected="text", hint="The chat template takes no parts, so it has no "
+                           "place for media: use generate, with the model's placeholders in the prompt.")
+    return [dict(part) if _is_media(part) else {"type": "text", "text": _part_text(part, f"{field}[{j}]")}
             for j, part in enumerate(content)]
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from weft.errors import QueueFullError, RequestError
-from weft.frontend.chat_media import Reader, image_url, take_images
+from weft.frontend.chat_media import IN_FILES, Items, Reader, take_media
 from weft.frontend.lanes import num_chars
-from weft.media.encoded import ImageFile
+from weft.media.kinds import PLURALS, SINGULARS, taken
 from weft.server.errors import bad_field
 from weft.server.served import ServedModel
 
@@ -69,48 +69,53 @@ class ChatPrompt:
 
 async def read_chat(served: ServedModel, body: Conversation, place: str, *, add_special_tokens: bool,
                     shows_tools: bool = True, must_fit: bool = False) -> ChatPrompt:
-    """The prompt of `body.messages`, rendered, with its images read, as token ids.
+    """The prompt of `body.messages`, rendered, with its media read, as token ids.
 
     place: of the messages in the client's body. must_fit: as of `AsyncLLM.encode_prompt`. Errors, which name the wrong
-    message, image or field, as of `render` and of reading images (`AsyncLLM.read_media_prompt`).
+    message, item or field, as of `render` and of reading media (`AsyncLLM.read_media_prompt`).
     """
-    messages, images = take_images(body.messages or (), _readers(served))
-    for image in images:
-        _check_takes_images(served, image.field)
+    messages, media = take_media(body.messages or (), _readers(served))
+    for kind, items in media.items():
+        for item in items:
+            _check_takes(served, kind, item.field)
     rendered = await render(served, body, messages=messages, shows_tools=shows_tools)
-    if images:
-        prompt = await _read_images(served, rendered, images, place, add_special_tokens=add_special_tokens)
+    if media:
+        prompt = await _read_media(served, rendered, media, place, add_special_tokens=add_special_tokens)
     else:
         prompt = {"prompt_token_ids": await served.encode(rendered, place, add_special_tokens=add_special_tokens,
                                                           must_fit=must_fit)}
     return ChatPrompt(rendered, prompt, messages)
 
 
-def _readers(served: ServedModel) -> Mapping[str, Reader]:
-    """What is read of a client's parts: image files, of a model that takes images."""
-    def read(field: str, part: Mapping[str, Any]) -> ImageFile:
-        _check_takes_images(served, f"{field}.image_url")
-        return image_url(field, part)
+def _readers(served: ServedModel) -> Mapping[str, tuple[str, Reader]]:
+    """What is read of a client's parts: files, of a model that takes their kind."""
+    def checked(part_type: str, kind: str, read: Reader) -> Reader:
+        def reader(field: str, part: Mapping[str, Any]) -> Any:
+            _check_takes(served, kind, f"{field}.{part_type}")
+            return read(field, part)
 
-    return {"image_url": read}
+        return reader
 
-
-def _check_takes_images(served: ServedModel, field: str) -> None:
-    if "image" not in served.engine.info.media_kinds:
-        raise RequestError(field, "an image", expected="text alone",
-                           hint=f"{served.engine.config.model.architecture} takes no images.")
+    return {part_type: (kind, checked(part_type, kind, read)) for part_type, (kind, read) in IN_FILES.items()}
 
 
-async def _read_images(served: ServedModel, rendered: str | list[int], images: Sequence[ImageFile], place: str, *,
-                       add_special_tokens: bool) -> dict[str, Any]:
+def _check_takes(served: ServedModel, kind: str, field: str) -> None:
+    kinds = served.engine.info.media_kinds
+    if kind not in kinds:
+        raise RequestError(field, SINGULARS[kind], expected=taken(kinds),
+                           hint=f"{served.engine.config.model.architecture} takes no {PLURALS[kind]}.")
+
+
+async def _read_media(served: ServedModel, rendered: str | list[int], media: Items, place: str, *,
+                      add_special_tokens: bool) -> dict[str, Any]:
     key = "prompt" if isinstance(rendered, str) else "prompt_token_ids"
     try:
-        files = await served.engine.fetch_media(images)
+        files = {kind: await served.engine.fetch_media(items) for kind, items in media.items()}
         return await served.engine.read_media_prompt(
-            {key: rendered, "multi_modal_data": {"image": files}}, add_special_tokens=add_special_tokens,
-            num_chars=sum(len(file.data) for file in files))
+            {key: rendered, "multi_modal_data": files}, add_special_tokens=add_special_tokens,
+            num_chars=sum(len(file.data) for items in files.values() for file in items))
     except RequestError as error:
-        if error.field in {image.field for image in images}:
+        if error.field in {item.field for items in media.values() for item in items}:
             raise
         # Where another library refused, its words are in the hint; they are not for clients.
         hint = "" if error.__cause__ is not None else error.hint
