@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "models.md"
 # The files with tests that prove something.
 FILES = ("tests/architectures/test_against_transformers.py", "tests/architectures/test_decoder_families.py",
-         "tests/architectures/test_state_models.py",
+         "tests/architectures/test_state_models.py", "tests/architectures/test_exaone.py",
          "tests/architectures/test_encoders.py", "tests/architectures/test_encoder_families.py",
          "tests/architectures/test_quantized_families.py", "tests/test_quantize_at_load.py",
          "tests/architectures/test_gguf.py", "tests/architectures/test_gguf_encoders.py",

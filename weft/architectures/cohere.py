@@ -115,7 +115,7 @@ def _experts(c: ConfigReader, is_mean: bool) -> MoESpec:
     """is_mean: the result is half the sum of the routed and the shared experts; loading halves the shared ones."""
     kind, expert = c.choice("expert_selection_fn", allowed=("softmax", "sigmoid"), default="softmax"), gated_mlp(c)
     is_normed = c.bool("norm_topk_prob", default=True) or kind == "softmax"
-    count = c.int("num_shared_experts", default=0)
+    count = c.count("num_shared_experts", default=0)
     shared = replace(expert, intermediate_size=count * expert.intermediate_size) if count > 0 else None
     return replace(experts(c, expert=expert, renormalize=is_normed, per_token=8, shared=shared), scores=kind,
                    scale=0.5 if is_mean and count > 0 else 1.0)

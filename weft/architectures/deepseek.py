@@ -72,7 +72,7 @@ def _decoder(c: ConfigReader, positions: Rope, *, moe: MoESpec | None, first_spa
     """The whole model. moe None: no layer has experts. first_sparse: the family's default for the first layer with
     experts.
     """
-    first, every = c.int("first_k_dense_replace", default=first_sparse), c.positive("moe_layer_freq", default=1)
+    first, every = c.count("first_k_dense_replace", default=first_sparse), c.positive("moe_layer_freq", default=1)
     c.harmless("ep_size", "aux_loss_alpha", "seq_aux")
     norm, mixer = rms_norm(c), latent_attention(c, positions)
     dense = gated_mlp(c, bias=c.bool("mlp_bias", default=False))

@@ -25,7 +25,7 @@ from weft.architectures.spec import DecoderSpec, QKNorm
 def dots1(c: ConfigReader) -> DecoderSpec:
     """dots.llm1. Source: arXiv:2506.05767; config.json of rednote-hilab/dots.llm1.inst."""
     norm, bias = rms_norm(c), c.bool("attention_bias", default=False)
-    first = c.int("max_window_layers", default=62)
+    first = c.count("max_window_layers", default=62)
     windows = layer_windows(c, sliding_window(c, default=4096), [i >= first for i in range(keys.num_layers(c))])
     sparse, positions, qk_norm = sigmoid_experts(c, renormalize=False), rope(c), QKNorm(norm=norm)
     ffns = dense_first(c, gated_mlp(c), sparse, first=0)

@@ -87,16 +87,13 @@ def relative_bias(c: ConfigReader, *, max_distance: int = 128, is_shared: bool =
 
 def padded_first(c: ConfigReader, default: int = 1) -> int:
     """The first token's row where positions are counted from the padding token's id (RoBERTa)."""
-    padding = c.int("pad_token_id", default=default)
-    if padding < 0:
-        raise c.error("pad_token_id", padding, "a token id, as positions are counted from it")
-    return padding + 1
+    return c.count("pad_token_id", default=default) + 1
 
 
 def embedding(c: ConfigReader, *, norm: NormSpec | None, positions: LearnedPositions | None = None,
               token_types: int | None = 2, width: int | None = None, projects_last: bool = False) -> EmbeddingSpec:
     """Tokens, token types and positions. token_types: the family's default for their number; None: it has none."""
-    types = 0 if token_types is None else c.int("type_vocab_size", default=token_types)
+    types = 0 if token_types is None else c.count("type_vocab_size", default=token_types)
     if types < 0:
         raise c.error("type_vocab_size", types, "0 or more")
     return EmbeddingSpec(vocab_size=c.positive("vocab_size"), norm=norm, positions=positions, token_types=types,

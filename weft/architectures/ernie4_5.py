@@ -41,7 +41,7 @@ def ernie4_5_moe(c: ConfigReader) -> DecoderSpec:
     """ERNIE 4.5, mixture of experts. Source: config.json of baidu/ERNIE-4.5-21B-A3B-PT."""
     norm, dense, sparse = rms_norm(c, eps=1e-5), gated_mlp(c, bias=c.bool("use_bias", default=False)), _experts(c)
     layers, every = keys.num_layers(c), c.positive("moe_layer_interval", default=1)
-    first, last = c.int("moe_layer_start_index", default=1), c.int("moe_layer_end_index", default=-1)
+    first, last = c.count("moe_layer_start_index", default=1), c.int("moe_layer_end_index", default=-1)
     last = layers - 1 if last == -1 else last
     blocks = [pre_norm(_attention(c), sparse if (i + 1) % every == 0 and first <= i <= last else dense, norm)
               for i in range(layers)]
@@ -61,7 +61,7 @@ def _experts(c: ConfigReader) -> MoESpec:
     least = c.float("moe_norm_min", default=1e-12)
     if least > 1e-6:                # a sum of the largest scores of a softmax is never as small
         raise c.error("moe_norm_min", least, "at most 1e-06")
-    count = c.int("moe_num_shared_experts", default=2)
+    count = c.count("moe_num_shared_experts", default=2)
     shared = replace(expert, intermediate_size=count * expert.intermediate_size) if count > 0 else None
     moe = experts(c, expert=replace(expert, bias=False), renormalize=True, per_token=6, shared=shared)
     return replace(moe, choice_bias=True)

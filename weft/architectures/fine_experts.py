@@ -19,7 +19,7 @@ FINE_EXPERTS = QWEN_EXPERTS | SHARED_EXPERTS | {
 def fine_experts(c: ConfigReader, *, renormalize: bool, scale: float, group_best: int | None) -> MoESpec:
     """The experts. renormalize, scale: the family's defaults. group_best: as in MoESpec; None: no groups."""
     expert = gated_mlp(c, size="moe_intermediate_size")
-    count = c.int("n_shared_experts", "num_shared_experts", default=None) or 0
+    count = c.count("n_shared_experts", "num_shared_experts", default=None) or 0
     shared = replace(expert, intermediate_size=count * expert.intermediate_size,
                      bias=c.bool("mlp_bias", default=False)) if count > 0 else None
     moe = replace(
@@ -61,7 +61,7 @@ def dense_first(c: ConfigReader, dense: MLPSpec, sparse: MoESpec, *, first: int,
     `mlp_layer_types`, a list of dense and sparse, decides where it is given.
     """
     layers, types = keys.num_layers(c), c.list("mlp_layer_types", default=None)
-    start = c.int(key, default=first)
+    start = c.count(key, default=first)
     if types is None:
         return [dense if layer < start else sparse for layer in range(layers)]
     if len(types) != layers:
@@ -86,5 +86,5 @@ def stacked(moe: MoESpec, gate_up: str, down: str, *, suffix: str = ".weight", i
 
 def mtp_layers(c: ConfigReader) -> tuple[str, ...]:
     """Prefixes of the layers after the last one (multi-token prediction, for drafts), which are not loaded."""
-    layers, more = keys.num_layers(c), c.int("num_nextn_predict_layers", "num_mtp_layers", default=0)
+    layers, more = keys.num_layers(c), c.count("num_nextn_predict_layers", "num_mtp_layers", default=0)
     return tuple(f"model.layers.{layer}." for layer in range(layers, layers + more))

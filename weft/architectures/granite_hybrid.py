@@ -30,7 +30,7 @@ def granite_hybrid(c: ConfigReader) -> DecoderSpec:
     attending = attending if turns == "rope" else replace(attending, positions=None)
     mamba = bamba_mixer(c, eps=rms_norm(c).eps)
     mixers = [mamba if kind == STATE else attending for kind in kinds]
-    if c.int("num_local_experts", default=8) > 0:
+    if c.count("num_local_experts", default=8) > 0:
         moe = with_shared(c, granite_experts(c))
         return granite_decoder(c, mixers, moe, granite_moe_names(moe, _MAMBA))
     c.harmless("num_experts_per_tok", "intermediate_size")

@@ -46,7 +46,7 @@ def granite_experts(c: ConfigReader) -> MoESpec:
 
 def with_shared(c: ConfigReader, moe: MoESpec) -> MoESpec:
     """The same experts beside the shared one, if there is one."""
-    size = c.int("shared_intermediate_size", default=1024)
+    size = c.count("shared_intermediate_size", default=1024)
     return replace(moe, shared=replace(moe.expert, intermediate_size=size)) if size > 0 else moe
 
 

@@ -53,6 +53,15 @@ def max_position(c: ConfigReader) -> int | None:
     return c.positive("max_position_embeddings", "n_positions", default=None)
 
 
+def check_token_ids(c: ConfigReader) -> None:
+    """ConfigError for a special token that no vocabulary can have. Some configs say -1 for none."""
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"):
+        value = c.value(name)
+        for token in value if isinstance(value, list | tuple) else [value]:
+            if token is not None and (not isinstance(token, int) or isinstance(token, bool) or token < -1):
+                raise c.error(name, value, "a token id of at least 0; null or -1 for none")
+
+
 def activation(c: ConfigReader, name: str = "hidden_act", *, default: Activation = "silu") -> Activation:
     """The activation function, a name in `ops/activation`. name: the config's key."""
     return c.choice(name, allowed=ACTIVATIONS, default=default)

@@ -34,7 +34,7 @@ def kimi_linear(c: ConfigReader) -> DecoderSpec:
     norm = rms_norm(c, eps=1e-5)
     mixers = {ATTENTION: _attention(c), STATE: _delta(c, norm)}
     dense, moe = gated_mlp(c), _experts(c)
-    layers, first = keys.num_layers(c), c.int("first_k_dense_replace", default=1)
+    layers, first = keys.num_layers(c), c.count("first_k_dense_replace", default=1)
     ffns = layer_kinds(c, default=["dense" if layer < first else "sparse" for layer in range(layers)],
                        known={"dense": "dense", "sparse": "sparse"}, names=("mlp_layer_types",))
     c.harmless("pretraining_tp", "moe_layer_freq", "n_routed_experts", "head_dim", "qk_head_dim", "num_key_value_heads")
@@ -83,7 +83,7 @@ def _attention(c: ConfigReader) -> MLASpec:
 
 def _experts(c: ConfigReader) -> MoESpec:
     expert = gated_mlp(c, size="moe_intermediate_size")
-    count = c.int("num_shared_experts", "n_shared_experts", default=1)
+    count = c.count("num_shared_experts", "n_shared_experts", default=1)
     total, groups = c.positive("num_experts", default=256), c.positive("num_expert_group", "n_group", default=1)
     used = c.positive("topk_group", default=1)
     if total % groups or used > groups or total // groups < 2:

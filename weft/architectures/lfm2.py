@@ -65,7 +65,7 @@ def lfm2_moe(c: ConfigReader) -> DecoderSpec:
         experts(c, expert=expert, renormalize=c.bool("norm_topk_prob", default=True), per_token=4), scores="sigmoid",
         scale=c.positive_float("routed_scaling_factor", default=1.0),
         choice_bias=c.bool("use_expert_bias", default=True))
-    layers, first = keys.num_layers(c), c.int("num_dense_layers", default=2)
+    layers, first = keys.num_layers(c), c.count("num_dense_layers", default=2)
     return _decoder(c, [dense if layer < first else moe for layer in range(layers)], [ATTENTION] * layers)
 
 

@@ -51,7 +51,7 @@ def mixtral(c: ConfigReader) -> DecoderSpec:
 def aria_text(c: ConfigReader) -> DecoderSpec:
     """Aria's language model, with shared experts. Source: arXiv:2410.05993; config.json of rhymes-ai/Aria."""
     norm, bias, expert = rms_norm(c), c.bool("attention_bias", default=False), gated_mlp(c)
-    count = c.int("moe_num_shared_experts", default=2)
+    count = c.count("moe_num_shared_experts", default=2)
     shared = replace(expert, intermediate_size=count * expert.intermediate_size) if count > 0 else None
     ffn = experts(c, expert=expert, renormalize=True, per_token=2, shared=shared)
     block = pre_norm(attention(c, positions=rope(c), qkv_bias=bias, out_bias=bias), ffn, norm)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from weft.architectures import keys
+from weft.architectures.hybrid import layers_in
 from weft.architectures.names import NameMap, Rule, names
 from weft.architectures.reader import ConfigReader
 from weft.architectures.rope import rope
@@ -102,6 +103,8 @@ def attention(c: ConfigReader, *, positions: Rope | Alibi | RelativeBias | Disen
     scale None: head_dim ** -0.5. window: tokens of a sliding window, or None. mask None: causal.
     """
     size = keys.head_dim(c)
+    if isinstance(positions, Rope) and positions.rotary_dim > size:
+        raise c.error("rotary_dim", positions.rotary_dim, f"at most the size of a head, {size}")
     return AttentionSpec(
         num_heads=keys.num_heads(c), num_kv_heads=num_kv_heads or keys.num_kv_heads(c), head_dim=size,
         scale=size ** -0.5 if scale is None else scale, positions=positions,
@@ -135,7 +138,7 @@ def pre_norm(mixer: MixerSpec, ffn: FfnSpec, norm: NormSpec, *, residual_scale: 
 
 def is_sparse_layer(c: ConfigReader, layer: int) -> bool:
     """Whether a layer of a Qwen mixture of experts has experts, from `mlp_only_layers` and `decoder_sparse_step`."""
-    dense = c.list("mlp_only_layers", default=None) or ()
+    dense = layers_in(c, "mlp_only_layers")
     return layer not in dense and (layer + 1) % c.positive("decoder_sparse_step", default=1) == 0
 
 
@@ -176,7 +179,7 @@ def qwen_windows(c: ConfigReader) -> list[int | None]:
 
     With `use_sliding_window`, layers from `max_window_layers` on have the window; otherwise none has.
     """
-    first, layers = c.int("max_window_layers", default=28), keys.num_layers(c)
+    first, layers = c.count("max_window_layers", default=28), keys.num_layers(c)
     if not c.bool("use_sliding_window", default=False):
         c.harmless("sliding_window")
         return layer_windows(c, None)

@@ -30,9 +30,16 @@ def phimoe(c: ConfigReader) -> DecoderSpec:
     c.expect("num_experts_per_tok", 2)
     c.harmless("input_jitter_noise")
     ffn = replace(experts(c, expert=gated_mlp(c), renormalize=False, per_token=2), scores="sparsemixer",
-                  jitter=c.float("router_jitter_noise", default=0.01))
+                  jitter=_jitter(c))
     blocks = [pre_norm(attention(c, positions=positions, qkv_bias=bias, out_bias=bias, window=window), ffn, norm)
               for window in layer_windows(c, sliding_window(c))]
     return decoder(c, blocks=blocks, final_norm=norm, names=llama_names(MIXTRAL_EXPERTS),
                    head_bias=c.bool("lm_head_bias", default=False),
                    gguf=gguf_names(stacked_experts(ffn.num_experts)))
+
+
+def _jitter(c: ConfigReader) -> float:
+    found = c.float("router_jitter_noise", default=0.01)
+    if found < 0:
+        raise c.error("router_jitter_noise", found, "a number of at least 0")
+    return found

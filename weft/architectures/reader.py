@@ -71,6 +71,11 @@ class ConfigReader:
         return self._whole(names, default, "an integer of at least 1 and at most 64 bits",
                            lambda v: isinstance(v, int) and not isinstance(v, bool) and 1 <= v < _TOO_LARGE)
 
+    def count(self, *names: str, default: Any = _REQUIRED) -> Any:
+        """A whole number of at least 0, for what may be missing; 4.0 counts as one."""
+        return self._whole(names, default, "an integer of at least 0 and at most 64 bits",
+                           lambda v: isinstance(v, int) and not isinstance(v, bool) and 0 <= v < _TOO_LARGE)
+
     def float(self, *names: str, default: Any = _REQUIRED) -> Any:
         """A finite number, as a float."""
         value = self._typed(names, default, "a finite number", lambda v: isinstance(v, int | float)

@@ -43,6 +43,8 @@ def rope(c: ConfigReader, *, rotary_dim: int | None = None, head_dim: int | None
         base = c.float("rope_theta", default=theta)
     if part is None:
         part = c.float("partial_rotary_factor", default=partial)
+    if not 0 < part <= 1 + 1e-6:
+        raise c.error("partial_rotary_factor", part, "a number above 0 and at most 1")
     is_proportional = p is not None and p.rope_type == "proportional"
     if is_proportional:      # part of a head turns, in the pairs of the whole head
         rotary_dim = head_dim or keys.head_dim(c)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from inspect import unwrap
 
+from weft.architectures.keys import check_token_ids
 from weft.architectures.pooling_keys import read_pooling_keys
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import Architecture, names_of
@@ -27,6 +28,7 @@ def describe(model: ModelConfig, architecture: Architecture) -> tuple[ModelSpec,
     source = model.config_source
     values, origins = with_defaults(model) if architecture.reads_defaults else (model.hf_config, model.origins)
     reader = ConfigReader(values, source=source, origins=origins)
+    check_token_ids(reader)
     spec = _described(architecture, reader)
     purpose = purpose_of(spec, model, architecture)
     if purpose.pools:                            # so that the keys count as read; the pooler is made of them later

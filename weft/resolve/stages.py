@@ -24,6 +24,8 @@ from weft.resolve.options.overrides import merge
 TEXT_CONFIG_KEYS = ("text_config", "language_config")
 _TEXT_RENAMES = {"llm_config": "text_config"}
 
+# (class of Transformers, model_type) -> the family whose tensor names such a checkpoint has.
+BORROWED_CLASSES = {("LlamaForCausalLM", "exaone"): "ExaoneForCausalLM"}
 # model_type -> the architecture to assume when config.json lists none.
 ARCHITECTURE_OF_TYPE = {
     "RefinedWeb": "RWForCausalLM", "RefinedWebModel": "RWForCausalLM", "arcee": "ArceeForCausalLM",
@@ -156,7 +158,7 @@ def dtype_name(name: str) -> str:
 
 
 def name_architectures(given: Values, source: str) -> Values:
-    """Set `architectures` from model_type if the config lists none.
+    """Set `architectures` from model_type if the config lists none, or Transformers' class of another family.
 
     ConfigError if model_type is unknown then, or if `architectures` is no list of strings.
     """
@@ -164,7 +166,9 @@ def name_architectures(given: Values, source: str) -> Values:
     if names:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ConfigError("architectures", names, expected="a list of strings", source=source)
-        return given
+        own = BORROWED_CLASSES.get((names[0], str(given.values.get("model_type"))))
+        return given if own is None else Values(
+            given.values | {"architectures": [own]}, given.origins | {"architectures": "model_type"})
     model_type = given.values.get("model_type")
     name = ARCHITECTURE_OF_TYPE.get(model_type) if isinstance(model_type, str) else None
     if name is None:

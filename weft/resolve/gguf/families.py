@@ -161,6 +161,8 @@ GGUF_FAMILIES: Mapping[str, GGUFFamily] = {
             "interleave_moe_layer_step": "moe_layer_interval", "leading_dense_block_count": "moe_layer_start_index",
             "expert_feed_forward_length": "moe_intermediate_size", "expert_shared_count": "moe_num_shared_experts",
             "expert_shared_feed_forward_length": None}),
+    "exaone": GGUFFamily(architecture="ExaoneForCausalLM", model_type="exaone", keys={
+        "attention.layer_norm_epsilon": "layer_norm_epsilon"}),
     "exaone4": GGUFFamily(architecture="Exaone4ForCausalLM", model_type="exaone4", constants={"sliding_window": None}),
     "hunyuan-dense": GGUFFamily(architecture="HunYuanDenseV1ForCausalLM", model_type="hunyuan_v1_dense",
                                 flags=_QKV_BIAS),
