@@ -20,9 +20,9 @@ class DenseSpec(Part):
 
     names: stems of its tensors in a checkpoint; the first is the one that today's files have. A stem with a slash is in
     the files of that folder ("2_Dense/linear"), or is that file of torch ("sparse_linear.pt/"). out_features: rows of
-    the matrix; None: one for each label. bias: None: if the checkpoint has one. act: a function's name, as
-    `layers/head_layers.py` knows it: softmax, log1p_relu, a name of `ops/activation`, or of a class in torch.nn.modules
-    ("torch.nn.modules.activation.Tanh").
+    the matrix; None: one for each label, or of a projection as many as the checkpoint has. bias: None: if the
+    checkpoint has one. act: a function's name, as `layers/head_layers.py` knows it: softmax, log1p_relu, a name of
+    `ops/activation`, or of a class in torch.nn.modules ("torch.nn.modules.activation.Tanh").
     """
 
     names: tuple[str, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -11,6 +11,7 @@ from weft.architectures.reader import ConfigReader
 from weft.architectures.spec import ModelSpec, PoolerSpec
 from weft.checkpoint.reader import Checkpoint
 from weft.checkpoint.report import LoadReport
+from weft.checkpoint.tensor_info import TensorInfo
 from weft.layers.context import LayerContext
 from weft.layers.layer import Home
 from weft.layers.pooler import Pooler
@@ -20,6 +21,7 @@ from weft.models.label_tokens import fill_from_head
 from weft.models.pooled_stack import PooledStack
 from weft.models.pooler_weights import fill_from_embedding, load_modules, module_homes
 from weft.models.pooling_names import has_bias, pooling_names, tied_homes
+from weft.models.stored_heads import gguf_pooler, with_sizes
 
 
 class DescribedPooling(DescribedStack):
@@ -31,9 +33,12 @@ class DescribedPooling(DescribedStack):
 
     def __init__(self, spec: ModelSpec, poolers: Sequence[PoolerSpec], reader: ConfigReader,
                  checkpoint: Checkpoint | None, context: LayerContext) -> None:
-        stored, self._names, self._tied = {}, None, []
+        stored: Mapping[str, TensorInfo] = {} if checkpoint is None else checkpoint.tensors
+        self._names, self._tied = None, []
+        if checkpoint is not None and checkpoint.is_gguf:
+            poolers = [gguf_pooler(one, stored) for one in poolers]
+        poolers = [with_sizes(one, stored, spec.hidden_size) for one in poolers]
         if checkpoint is not None:
-            stored = checkpoint.tensors
             self._names = pooling_names(names_in(checkpoint, spec), spec, poolers, stored)
             self._tied = tied_homes(checkpoint, self._names, poolers)
         self.pooler = make_pooler(poolers, spec.hidden_size, lambda layer: has_bias(layer, stored))

@@ -18,8 +18,9 @@ import numpy as np
 from weft.errors import CheckpointError, ConfigError, NotBuiltError
 from weft.resolve.config_file import HFConfig, normalise
 from weft.resolve.gguf.families import GGUF_FAMILIES, GGUFFamily
+from weft.resolve.gguf.labels import LAYERS, POOLINGS, RANK, labels_in
 from weft.resolve.gguf.model import GGUFModel, read_gguf_model
-from weft.resolve.gguf.tokens import END_TOKENS, PREFIX
+from weft.resolve.gguf.tokens import special_ids
 
 # Metadata key, without the architecture in front -> config key, for all families.
 KEYS: Mapping[str, str] = {
@@ -35,7 +36,6 @@ KEYS: Mapping[str, str] = {
 _NEEDED = ("block_count", "embedding_length", "attention.head_count")
 # Keys that do not change the output, unless code below reads them.
 _HARMLESS = ("vocab_size", "tensor_data_layout", "rope.scaling.finetuned", "rope.scaling.original_context_length")
-_POOLINGS = {None: None, 0: None, 1: "MEAN", 2: "CLS", 3: "LAST"}            # llama.cpp's numbers; 4 are classifiers
 _SCORES = {1: "softmax", 2: "sigmoid"}          # llama.cpp's numbers for what becomes of a router's logits
 _MAX_FACTORS = 4096         # most values in a tensor of rotary factors, which has one for each pair of a head's values
 
@@ -96,6 +96,7 @@ class _Metadata:
         self._layers()
         if self.family.is_encoder:
             self._encoder()
+        self._classifier()
         if self.family.has_rope:
             self._rope()
         self._tokens()
@@ -279,11 +280,22 @@ class _Metadata:
         count = 0 if types is None else types.shape[0] if len(types.shape) == 2 else 1
         self._set("type_vocab_size", count, "tensor token_types.weight")
         kind = self.get(name)
-        if not isinstance(kind, int | None) or kind not in _POOLINGS:
-            raise NotBuiltError(f"{self.name}.{name}", kind, expected=f"one of {', '.join(map(str, _POOLINGS))}",
-                                source=str(self.gguf.path), hint="weft reads no classifiers out of GGUF files yet.")
-        if _POOLINGS[kind] is not None:
-            self._set("pooler_config", {"seq_pooling_type": _POOLINGS[kind]}, f"{self.name}.{name}")
+        if not isinstance(kind, int | None) or kind not in POOLINGS:
+            raise NotBuiltError(f"{self.name}.{name}", kind, expected=f"one of {', '.join(map(str, POOLINGS))}",
+                                source=str(self.gguf.path), hint="weft has no code for this pooling.")
+        if POOLINGS[kind] is not None:
+            self._set("pooler_config", {"seq_pooling_type": POOLINGS[kind]}, f"{self.name}.{name}")
+
+    def _classifier(self) -> None:
+        """Set the class and the labels of a classifier or reranker: a file with a layer to labels."""
+        labels = labels_in(self.tensors, self.get("classifier.output_labels"))
+        is_rank = self.get("pooling_type") == RANK
+        if self.family.is_encoder and is_rank and not labels:
+            raise self.error("pooling_type", RANK, f"a tensor {' or '.join(LAYERS)}", "There is none.")
+        if labels and (is_rank or not self.family.is_encoder):
+            body = self.family.architecture.removesuffix("ForCausalLM").removesuffix("Model")
+            self._set("architectures", [f"{body}ForSequenceClassification"], "tensors cls.*")
+            self._set("id2label", labels, "tensors cls.*")
 
     def _rope(self) -> None:
         rope: dict[str, Any] = {"rope_type": "default", "rope_theta": self.number("rope.freq_base", 10000.0)}
@@ -359,21 +371,9 @@ class _Metadata:
         raise CheckpointError(f"{self.gguf.path}: tensor {name!r} is missing.")
 
     def _tokens(self) -> None:
-        """Set special token ids. Every id that ends a text or a turn counts as eos; other ids outside the vocabulary
-        are left out.
-        """
-        metadata, prefix = self.gguf.metadata, PREFIX
-        ends = [metadata.get(f"{prefix}{name}_token_id") for name in ("eos", "eot", "eom")]
-        texts = metadata.get(f"{prefix}tokens")
-        if isinstance(texts, list):
-            ends += [i for i, text in enumerate(texts) if text in END_TOKENS]
-        ids = list(dict.fromkeys(i for i in ends if isinstance(i, int)))
-        if ids:
-            self._set("eos_token_id", ids, f"{prefix}eos_token_id and the like")
-        for name, key in (("bos", "bos_token_id"), ("padding", "pad_token_id")):
-            value = metadata.get(f"{prefix}{name}_token_id")
-            if isinstance(value, int) and (not isinstance(texts, list) or 0 <= value < len(texts)):
-                self._set(key, value, f"{prefix}{name}_token_id")
+        """Set special token ids."""
+        for key, (value, origin) in special_ids(self.gguf.metadata).items():
+            self._set(key, value, origin)
 
 
 def _fraction(part: int, whole: int) -> float:

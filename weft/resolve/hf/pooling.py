@@ -100,6 +100,9 @@ def _dense(directory: Path, folder: str) -> DenseSpec:
     width, act = config.get("out_features"), config.get("activation_function", "torch.nn.modules.activation.Tanh")
     if type(width) is not int or width < 1:
         raise ConfigError("out_features", width, expected="an integer of at least 1", source=str(path))
+    if config.get("use_residual"):
+        raise NotBuiltError("use_residual", True, expected="false", source=str(path),
+                            hint="weft has no code for a Dense that adds its input.")
     if act is not None and (not isinstance(act, str) or not act.startswith("torch.nn.modules.")):
         raise ConfigError("activation_function", act, source=str(path),
                           expected="a class in torch.nn.modules: weft runs no other code that a config names")
