@@ -80,7 +80,7 @@ class EngineCore:
             grammar_cache_limit_bytes=KEPT_BYTES, tasks=sorted(self.runner.model.tasks),
             prompt_embeds_size=self.runner.model.prompt_embeds_size,
             extra_outputs=list(extra_output_names(self.runner.model)),
-            media_kinds=[] if media is None else sorted(media.token_ids),
+            media_kinds=[] if media is None else sorted(media.kinds),
             media_token_ids={} if media is None else dict(media.token_ids),
             encoder_vocab_size=encoder and encoder.vocab_size, max_encoder_len=encoder and encoder.max_len,
             pooling=pooling_info(self.runner.model), words=self.runner.model.words())

@@ -15,6 +15,7 @@ from weft.engine.process.messages import MediaInput
 from weft.engine.process.wire_tensor import from_wire
 from weft.engine.step_plan import Scheduled, StepPlan
 from weft.models.engine_model import MediaEncoder
+from weft.models.prompt_item import PromptItem, joined
 from weft.ops.step import RowEmbeds
 
 
@@ -58,7 +59,7 @@ class MediaRows:
         if encoder is None or not any(item.seq.request.media for item in items):
             return NO_MEDIA
         if not encoder.makes_rows:
-            return StepMedia(tensors={place: _joined(item.seq.request.media) for place, item in enumerate(items)
+            return StepMedia(tensors={place: joined(_items(item.seq.request.media)) for place, item in enumerate(items)
                                       if item.start == 0 and item.seq.request.media})
         spans = None
         if encoder.unit == "items":
@@ -113,7 +114,7 @@ class MediaRows:
         if not request.media:
             return None
         if request.request_id not in self._positions:
-            self._positions[request.request_id] = encoder.positions(request.prompt_token_ids, _joined(request.media))
+            self._positions[request.request_id] = encoder.positions(request.prompt_token_ids, _items(request.media))
         return self._positions[request.request_id]
 
 
@@ -124,10 +125,6 @@ def _within(item: MediaInput, start: int, end: int) -> tuple[Tensor, slice]:
     return places[before : before + inside], slice(before, before + inside)
 
 
-def _joined(media: Iterable[MediaInput]) -> dict[str, Tensor]:
-    """The encoder's arguments for all items of a prompt at once: their tensors one after another."""
-    parts: dict[str, list[Tensor]] = {}
-    for item in media:
-        for name, tensor in item.tensors.items():
-            parts.setdefault(name, []).append(from_wire(tensor))
-    return {name: found[0] if len(found) == 1 else torch.cat(found) for name, found in parts.items()}
+def _items(media: Iterable[MediaInput]) -> list[PromptItem]:
+    return [PromptItem(kind=item.kind, spans=tuple(item.spans),
+                       tensors={name: from_wire(x) for name, x in item.tensors.items()}) for item in media]

@@ -95,7 +95,7 @@ class InputProcessor:
         self.tokenizer = tokenizer
         self.max_model_len = info.max_model_len
         self.limit, self._context = prompt_limit(info), context_limit(info.max_model_len)
-        self.media = MediaInputs(config.model, config.media, info)
+        self.media = MediaInputs(config, info)
         self._info, self._model = info, config.model
         self.vocab_size = config.model.vocab_size
         self._seed = config.model.seed

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from weft.config.engine_config import MediaConfig, ModelConfig
+from weft.config.engine_config import EngineConfig
 from weft.config.frozen import thaw
 from weft.engine.process.messages import EngineInfo, MediaInput
 from weft.errors import RequestError
@@ -24,6 +24,7 @@ from weft.media.kinds import PLURALS, count_of, taken
 from weft.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
+    from weft.frontend.own_processor import OwnProcessor
     from weft.media.fetcher import MediaFetcher
     from weft.media.processor import MediaProcessor
 
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
 class MediaInputs:
     """For one engine. trust_remote_code: the checkpoint's own processor may run."""
 
-    def __init__(self, model: ModelConfig, media: MediaConfig, info: EngineInfo) -> None:
-        self._model, self._media, self._info = model, media, info
+    def __init__(self, config: EngineConfig, info: EngineInfo) -> None:
+        self._config, self._model, self._media, self._info = config, config.model, config.media, info
         self._decoder = Decoder()
-        self._processor: MediaProcessor | None = None
+        self._processor: MediaProcessor | OwnProcessor | None = None
         self._fetcher: MediaFetcher | None = None
 
     def start_fetching(self, links: Sequence[LinkedImage], num_items: int) -> list[Future[EncodedImage]]:
@@ -125,8 +126,12 @@ class MediaInputs:
         if limit is not None and num > limit:
             raise RequestError(f"{DATA}.{kind}", name, expected=f"at most {limit}, as limit_mm_per_prompt says")
 
-    def _loaded(self) -> MediaProcessor:
-        if self._processor is None:
+    def _loaded(self) -> MediaProcessor | OwnProcessor:
+        if self._processor is None and not self._info.media_token_ids:
+            from weft.frontend.own_processor import OwnProcessor  # needs torch
+
+            self._processor = OwnProcessor(self._config)
+        elif self._processor is None:
             from weft.media.processor import MediaProcessor  # needs torch
 
             self._processor = MediaProcessor(

@@ -18,6 +18,7 @@ from weft.architectures.reader import ConfigReader
 from weft.cache.need import CacheNeed
 from weft.checkpoint.report import LoadReport
 from weft.layers.layer import StepLimits
+from weft.models.prompt_item import PromptItem
 from weft.ops.kernel import Choice
 from weft.ops.step import Step
 from weft.pooling_params import PoolingParams
@@ -92,10 +93,14 @@ class ModelPooler(Protocol):
 class MediaEncoder(Protocol):
     """What makes of a media item the rows that take the places of its tokens.
 
-    token_ids: {kind: the token that stands for a row}. unit: as `MediaChunks.unit` (engine/media_chunks.py).
+    kinds: of items. token_ids: {kind: the token that stands for a row}, where Transformers' processor reads prompts; a
+    kind that is not there is read by the model's own processor. unit: as `MediaChunks.unit` (engine/media_chunks.py).
     makes_rows: False: the model runs unmodified and is given the items' tensors with a sequence's first tokens
     (`Step.media`).
     """
+
+    @property
+    def kinds(self) -> Sequence[str]: ...
 
     @property
     def token_ids(self) -> Mapping[str, int]: ...
@@ -110,7 +115,7 @@ class MediaEncoder(Protocol):
         """([num_rows, E], then as `RowEmbeds.deeper`) of an item."""
         ...
 
-    def positions(self, token_ids: Sequence[int], tensors: Mapping[str, Tensor]) -> Tensor | None:
+    def positions(self, token_ids: Sequence[int], items: Sequence[PromptItem]) -> Tensor | None:
         """[C, n], what C channels of rotary positions turn by at the n tokens of a prompt with these items; None: by
         the tokens' places.
         """

@@ -42,7 +42,7 @@ ABILITIES = (
     Ability(PoolingModel, "is_pooling_model", ("pooler",)),
     Ability(interfaces.SupportsPP, "supports_pp", ("make_empty_intermediate_tensors",)),
     Ability(interfaces.SupportsMultiModal, "supports_multimodal",
-            ("get_placeholder_str", "embed_multimodal", "get_language_model", "embed_input_ids")),
+            ("get_placeholder_str", "embed_multimodal")),
     Ability(interfaces.IsHybrid, "is_hybrid", ("get_mamba_state_shape_from_config",)),
     Ability(interfaces.SupportsTranscription, "supports_transcription",
             ("supported_languages", "get_generation_prompt", "get_speech_to_text_config")),

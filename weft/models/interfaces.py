@@ -6,7 +6,8 @@ inherit from the protocol. The engine uses few of these abilities yet; `interfac
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableSequence, Sequence
+from collections.abc import Iterator, Mapping, MutableSequence, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from weft.models.interfaces_base import get_score_type, has_member, is_pooling_model
@@ -64,13 +65,37 @@ class SupportsMultiModal(Protocol):
         ...
 
     def get_language_model(self) -> Any:
-        """The part that generates text."""
-        ...
+        """The part that generates text: what `_mark_language_model` marked, else `language_model`."""
+        return getattr(self, (*vars(self).get("_language_model_names", ()), "language_model")[0])
 
     def embed_input_ids(self, input_ids: Tensor, multimodal_embeddings: Any = None, *,
                         is_multimodal: Tensor | None = None) -> Tensor:
         """As `Model`, with the items' rows where `is_multimodal`."""
-        ...
+        from weft.models.vllm.multimodal.merging import merged_embeddings  # here, because it imports torch
+
+        inner = self.get_language_model()
+        look_up = getattr(inner, "embed_input_ids", None) or inner.get_input_embeddings
+        return merged_embeddings(look_up, input_ids, multimodal_embeddings, is_multimodal)
+
+    @contextmanager
+    def _mark_language_model(self, vllm_config: Any, *, targets: Any = None) -> Iterator[None]:
+        """The modules that are assigned meanwhile (of the classes `targets`) generate text."""
+        before = set(vars(self)["_modules"])
+        yield
+        made = {name: module for name, module in vars(self)["_modules"].items() if name not in before}
+        vars(self)["_language_model_names"] = [name for name, module in made.items()
+                                               if targets is None or isinstance(module, targets)]
+
+    @contextmanager
+    def _mark_tower_model(self, vllm_config: Any, modalities: Any, *, targets: Any = None) -> Iterator[None]:
+        """The modules that are assigned meanwhile encode media."""
+        yield
+
+    @contextmanager
+    def _mark_composite_model(self, vllm_config: Any, *, language_targets: Any, tower_targets: Any) -> Iterator[None]:
+        """The modules that are assigned meanwhile do either."""
+        with self._mark_language_model(vllm_config, targets=language_targets):
+            yield
 
 
 @runtime_checkable

@@ -8,13 +8,14 @@ from types import MappingProxyType
 from weft.compat.vllm.tables.engine import ENGINE
 from weft.compat.vllm.tables.later import LATER
 from weft.compat.vllm.tables.layers import LAYERS
+from weft.compat.vllm.tables.media import MEDIA
 from weft.compat.vllm.tables.models import MODELS
 from weft.compat.vllm.tables.parsers import PARSERS
 from weft.compat.vllm.tables.row import Row
 from weft.compat.vllm.tables.runtime import RUNTIME
 from weft.compat.vllm.tables.scripts import SCRIPTS
 
-ROWS: tuple[Row, ...] = (*LAYERS, *MODELS, *RUNTIME, *ENGINE, *SCRIPTS, *PARSERS)
+ROWS: tuple[Row, ...] = (*LAYERS, *MODELS, *RUNTIME, *MEDIA, *ENGINE, *SCRIPTS, *PARSERS)
 
 
 @cache

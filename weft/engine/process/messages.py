@@ -227,7 +227,8 @@ class EngineInfo(msgspec.Struct, kw_only=True):
     prompt_embeds_size: E, the length of a `prompt_embeds` row; None if the model takes token ids only.
     extra_outputs: names that `SamplingParams.extra_outputs` may hold.
     media_kinds: media that a prompt may have: "image". [] where the model takes text alone.
-    media_token_ids: {kind: the token that stands for a row of an item}.
+    media_token_ids: {kind: the token that stands for a row of an item}; a kind without one is read by the model's own
+        processor.
     encoder_vocab_size: ids that a model's encoder takes; None if the model has no encoder beside a decoder.
     max_encoder_len: most tokens of an encoder's input, as the model's config says; None: it says nothing.
     pooling: of a pooling model; its default for one that generates.

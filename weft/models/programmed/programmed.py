@@ -30,11 +30,12 @@ from weft.layers.public.layer import PublicLayer, StepRef
 from weft.layers.public.linear import PublicLinear
 from weft.layers.public.rope import RotaryEmbedding
 from weft.models.encoder_len import max_encoder_len
-from weft.models.engine_model import EncoderInput, MediaEncoder, ModelPooler
+from weft.models.engine_model import EncoderInput, ModelPooler
 from weft.models.interfaces_base import has_encoder
 from weft.models.programmed.code_bytes import bytes_saved_by_codes, coded_names
 from weft.models.programmed.filled import check_filled, check_used
 from weft.models.programmed.hf_names import under_hf_names
+from weft.models.programmed.media import ProgrammedMedia, media_of
 from weft.models.programmed.quantized import check_quantized
 from weft.models.programmed.reading import Headers, Reading, drop_memory, needs_numbers
 from weft.models.programmed.recorded import record_marked
@@ -66,7 +67,7 @@ class Programmed:
 
     tasks = frozenset({"generate"})
     reader = None
-    media: MediaEncoder | None = None
+    media: ProgrammedMedia | None = None
     prompt_embeds_size: int | None = None                     # known after the first step
     num_positions: int | None = None
     num_token_types = 0
@@ -84,6 +85,7 @@ class Programmed:
         self.encoder = self._encoder_input()
         self._step.has_encoder = self.encoder is not None
         self._methods = cast("ModelMethods", self.module)      # `find_class` has seen that it has them
+        self.media = media_of(self.module, self._vllm_config, self._ranks)
         tie_shared_tables(self.module)
         for module in self.module.modules():
             if isinstance(module, PublicLayer):
@@ -266,16 +268,23 @@ class Programmed:
             raise NotBuiltError("step.taps", sorted(step.taps), expected="none for a programmed model")
         self._step.begin(step)
         try:
-            embeds = None
-            if step.embeds is not None:
-                looked_up = self._embeds(step.input_ids)
-                embeds = looked_up.index_copy(0, step.embeds.rows, step.embeds.values.to(looked_up.dtype))
             with running_step(step, self._vllm_config), running_on(self._ranks):
-                hidden = self.module(step.input_ids, step.positions, intermediate_tensors=None, inputs_embeds=embeds,
+                input_ids, embeds = self._inputs(step)
+                positions = step.positions if self.media is None else self.media.step_positions(step)
+                hidden = self.module(input_ids, positions, intermediate_tensors=None, inputs_embeds=embeds,
                                      **self._of_step(step))
             return self._checked("forward", hidden, len(step.input_ids), None)
         finally:
             self._step.begin(None)
+
+    def _inputs(self, step: Step) -> tuple[Tensor | None, Tensor | None]:
+        """(input_ids, inputs_embeds) of `forward`."""
+        if self.media is not None:
+            return self.media.inputs(step)
+        if step.embeds is None:
+            return step.input_ids, None
+        looked_up = self._embeds(step.input_ids)
+        return step.input_ids, looked_up.index_copy(0, step.embeds.rows, step.embeds.values.to(looked_up.dtype))
 
     def _of_step(self, step: Step) -> dict[str, Tensor]:
         """Further arguments of `forward`: the encoder's tokens, packed in the order of their sequences."""

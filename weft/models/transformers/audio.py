@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from weft.models.prompt_item import PromptItem
 from weft.models.transformers.check import Shown
 from weft.models.transformers.kinds import TransformersModule
 from weft.models.transformers.media import TransformersMedia, media_of
@@ -41,6 +42,7 @@ class TransformersAudio:
     def __init__(self, holder: TransformersModule, backbone: str, token_id: int, *, makes_rows: bool) -> None:
         self._holder, self._backbone, self._token_id, self.makes_rows = holder, backbone, token_id, makes_rows
         self.token_ids: Mapping[str, int] = {"audio": token_id}
+        self.kinds = tuple(self.token_ids)
         self.unit = "rows" if makes_rows else "prompt"
 
     @property
@@ -79,7 +81,7 @@ class TransformersAudio:
             handle.remove()
         raise ValueError(f"{type(body).__name__} does not call its text model with embeddings")
 
-    def positions(self, token_ids: Sequence[int], tensors: Mapping[str, Tensor]) -> Tensor | None:
+    def positions(self, token_ids: Sequence[int], items: Sequence[PromptItem]) -> Tensor | None:
         """As MediaEncoder: audio turns by the tokens' places."""
         return None
 

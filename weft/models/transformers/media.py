@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from weft.models.prompt_item import PromptItem, joined
 from weft.models.transformers.check import Shown, difference
 from weft.models.transformers.kinds import TransformersModule
 from weft.models.transformers.outline import Outline, first_states, takes_argument
@@ -37,6 +38,7 @@ class TransformersMedia:
         self._holder, self._backbone = holder, backbone
         self._config, self._token_id, self.makes_rows = hf_config, token_id, makes_rows
         self.token_ids: Mapping[str, int] = {"image": token_id}
+        self.kinds = tuple(self.token_ids)
         self.unit = "rows" if makes_rows else "prompt"
         self._is_list = True
 
@@ -86,13 +88,13 @@ class TransformersMedia:
         deeper = getattr(found, "deepstack_features", None) or ()
         return tuple(map(_rows, (found.pooler_output, *deeper)))
 
-    def positions(self, token_ids: Sequence[int], tensors: Mapping[str, Tensor]) -> Tensor | None:
+    def positions(self, token_ids: Sequence[int], items: Sequence[PromptItem]) -> Tensor | None:
         """As MediaEncoder, by the model's `get_rope_index`, if it has one."""
         counter = getattr(self._body, "get_rope_index", None)
         if counter is None:
             return None
         ids = torch.tensor([list(token_ids)])
-        given = {"input_ids": ids} | self.types(ids) | dict(tensors)
+        given = {"input_ids": ids} | self.types(ids) | joined(items)
         names = inspect.signature(counter).parameters
         return counter(**{name: value for name, value in given.items() if name in names})[0][:, 0]
 

@@ -50,6 +50,35 @@ class PoolerView:
 
 
 @dataclass(kw_only=True)
+class MultiModalConfig:
+    """limits: {modality: most items of a prompt}; others have no limit. mm_processor_kwargs: of all prompts."""
+
+    limits: dict[str, int] = field(default_factory=dict)
+    mm_processor_kwargs: dict[str, Any] = field(default_factory=dict)
+    mm_encoder_tp_mode: str = "weights"
+    mm_encoder_attn_backend: None = None
+    mm_encoder_only: bool = False
+    language_model_only: bool = False
+    enable_mm_embeds: bool = False
+    interleave_mm_strings: bool = False
+    is_multimodal_pruning_enabled: bool = False
+    video_pruning_rate: float | None = None
+
+    @property
+    def limit_per_prompt(self) -> dict[str, int]:
+        """`limits`."""
+        return self.limits
+
+    def get_limit_per_prompt(self, modality: str) -> int:
+        """Most items of a prompt; 999: there is no limit."""
+        return self.limits.get(modality, 999)
+
+    def merge_mm_processor_kwargs(self, inference_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The settings of all prompts with those of one."""
+        return {**self.mm_processor_kwargs, **inference_kwargs}
+
+
+@dataclass(kw_only=True)
 class ModelConfig:
     """hf_config: the checkpoint's config object; hf_text_config: its part about text, or the same object."""
 
@@ -65,7 +94,7 @@ class ModelConfig:
     enforce_eager: bool = False
     runner_type: str = "generate"
     convert_type: str = "none"
-    multimodal_config: None = None
+    multimodal_config: MultiModalConfig = field(default_factory=MultiModalConfig)
     pooler_config: PoolerView | None = None
     revision: str | None = None
     is_multimodal_model: bool = False
@@ -87,6 +116,10 @@ class ModelConfig:
     def architecture(self) -> str:
         """The first of them."""
         return self.architectures[0]
+
+    def get_multimodal_config(self) -> MultiModalConfig:
+        """`multimodal_config`."""
+        return self.multimodal_config
 
     def get_vocab_size(self) -> int:
         """Entries of the vocabulary."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,8 +19,10 @@ from torch import Tensor, nn
 from weft.errors import ConfigError, NotBuiltError
 from weft.layers.public import AutoWeightsLoader, VocabParallelEmbedding
 from weft.layers.public.embedding import ParallelLMHead
+from weft.models.interfaces import supports_multimodal
 from weft.models.interfaces_base import has_member
 from weft.models.vllm.forward_context import NoCache, get_forward_context
+from weft.models.vllm.multimodal.merging import merged_embeddings
 from weft.models.vllm.vllm_config import VllmConfig
 
 logger = logging.getLogger("weft")
@@ -114,10 +116,13 @@ def _embed(cls: type[nn.Module]) -> Callable[..., Tensor] | None:
     """embed_input_ids by `get_input_embeddings`, of the class or of its `model`, else by its token table."""
     if has_member(cls, "embed_input_ids"):
         return None
+    has_media = supports_multimodal(cls)
 
-    def embed_input_ids(self: nn.Module, input_ids: Tensor) -> Tensor:
+    def look_up(self: nn.Module, input_ids: Tensor) -> Tensor:
         """[T] -> [T, E]."""
         inner: list[Any] = [getattr(self, name, None) for name in ("model", "transformer", "language_model")]
+        if has_media and hasattr(cls, "get_language_model"):
+            inner.insert(0, self.get_language_model())      # pyright: ignore[reportCallIssue]
         owners: list[Any] = [self, *(owner for owner in inner if owner is not None)]
         for owner in owners:
             if owner is not self and has_member(owner, "embed_input_ids"):
@@ -125,6 +130,18 @@ def _embed(cls: type[nn.Module]) -> Callable[..., Tensor] | None:
             if has_member(owner, "get_input_embeddings"):
                 return _by_older_name(owner, input_ids)
         return _table(self)(input_ids)
+
+    if not has_media:
+        return look_up
+    merges = len(_parameters(cls, "get_input_embeddings")) > 1 and has_member(cls, "get_input_embeddings")
+
+    def embed_input_ids(self: Any, input_ids: Tensor, multimodal_embeddings: Any = None, *,
+                        is_multimodal: Tensor | None = None) -> Tensor:
+        """[T] -> [T, E], with the items' rows where is_multimodal [T]."""
+        if not merges or multimodal_embeddings is None:
+            return merged_embeddings(partial(look_up, self), input_ids, multimodal_embeddings, is_multimodal)
+        more = {"is_multimodal": is_multimodal} if _takes(cls, "get_input_embeddings", "is_multimodal") else {}
+        return self.get_input_embeddings(input_ids, multimodal_embeddings, **more)
 
     return embed_input_ids
 
@@ -213,7 +230,16 @@ def _load(cls: type[nn.Module]) -> Callable[..., set[str]] | None:
 
 
 def _embed_multimodal(cls: type[nn.Module]) -> Callable[..., Any] | None:
-    """embed_multimodal by its older name."""
+    """embed_multimodal by its older name, whose tensors had one dimension more, of requests, unless the class says no.
+    """
     if has_member(cls, "embed_multimodal") or not has_member(cls, "get_multimodal_embeddings"):
         return None
-    return vars(cls).get("get_multimodal_embeddings", getattr(cls, "get_multimodal_embeddings"))      # noqa: B009
+    is_flat = has_member(cls, "merge_by_field_config") and cls.merge_by_field_config      # pyright: ignore
+
+    def embed_multimodal(self: Any, **kwargs: Any) -> Any:
+        """The rows of each item."""
+        given = kwargs if is_flat else {name: value.unsqueeze(0) if isinstance(value, Tensor) else [value]
+                                        for name, value in kwargs.items()}
+        return self.get_multimodal_embeddings(**given)
+
+    return embed_multimodal

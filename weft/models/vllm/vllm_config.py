@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from weft.config.engine_config import EngineConfig
+from weft.config.frozen import thaw
 from weft.config.quantization_methods import at_load
 from weft.layers.public.quant_config import QuantizationConfig
 from weft.models.vllm.config_views import (
@@ -21,6 +22,7 @@ from weft.models.vllm.config_views import (
     CompilationConfig,
     DeviceConfig,
     ModelConfig,
+    MultiModalConfig,
     ParallelConfig,
     SchedulerConfig,
 )
@@ -102,7 +104,9 @@ def vllm_config(config: EngineConfig, ranks: Ranks) -> VllmConfig:
             model=model.path, hf_config=hf_config, hf_text_config=hf_config if text is None else text,
             dtype=getattr(torch, model.dtype), max_model_len=model.max_model_len, seed=model.seed,
             tokenizer=config.tokenizer.path, quantization=method, enforce_eager=config.enforce_eager,
-            trust_remote_code=config.tokenizer.trust_remote_code),
+            trust_remote_code=config.tokenizer.trust_remote_code,
+            multimodal_config=MultiModalConfig(limits=thaw(config.media.limits),
+                                               mm_processor_kwargs=thaw(config.media.processor_kwargs))),
         cache_config=CacheConfig(
             block_size=config.cache.block_size, cache_dtype=config.cache.dtype,
             enable_prefix_caching=config.cache.enable_prefix_caching,

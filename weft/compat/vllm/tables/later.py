@@ -6,7 +6,7 @@ taken for a class if it begins with a capital and has a small letter.
 
 from __future__ import annotations
 
-_MEDIA = "models with images, audio or video are not built yet"
+_MEDIA = "weft has no object for this part of the processing of media"
 _POOLING = "weft has no pooler of this name; weft.models.vllm.poolers has those that there are"
 _STATES = "states (Mamba, linear attention, short convolutions) of programmed models are not built yet"
 _PARSERS = "weft's own parsers are chosen by name (docs/tools.md), and have no classes that others may borrow"

@@ -46,12 +46,6 @@ RUNTIME = (
     Row(f"{_OWN}.sampling", "SamplerOutput", "vllm.sequence", "vllm.model_executor.layers.sampler", "vllm.v1.outputs"),
     Row(f"{_OWN}.sampling", "Sampler get_sampler", "vllm.model_executor.layers.sampler"),
     Row(f"{_OWN}.sampling", "Sampler", "vllm.v1.sample.sampler"),
-    Row(f"{_OWN}.media", "MULTIMODAL_REGISTRY MultiModalRegistry", "vllm.multimodal", "vllm.multimodal.registry"),
-    Row(f"{_OWN}.media", "INPUT_REGISTRY InputRegistry", "vllm.inputs", "vllm.inputs.registry"),
-    Row(f"{_OWN}.media", "ImageSize", "vllm.multimodal.parse"),
-    Row(f"{_OWN}.media", "flatten_bn merge_multimodal_embeddings "
-        "_merge_multimodal_embeddings=merge_multimodal_embeddings_where _flatten_embeddings=flat_embeddings",
-        "vllm.model_executor.models.utils"),
     Row("weft.layers.public", "set_weight_attrs", "vllm.model_executor.utils"),
     Row("weft.layers.public", "IntermediateTensors", "vllm.sequence"),
     Row("weft.parallel", "divide split_tensor_along_last_dim", "vllm.distributed", "vllm.distributed.utils"),

@@ -1,64 +1,14 @@
-"""What models with images, audio or video call while they are imported or run: the registry of processors, and merging.
-
-Requests with media are not built yet, so processors are kept and never made.
-"""
+"""How the rows of media items come into the embeddings of a step's tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-T = TypeVar("T", bound=type)
 Nested = Tensor | Sequence["Nested"]
-
-
-class ImageSize(NamedTuple):
-    """In pixels."""
-
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class ProcessorFactories:
-    """The classes with which a model's media would be processed."""
-
-    processor: Any
-    info: Any
-    dummy_inputs: Any
-
-
-class MultiModalRegistry:
-    """Keeps a model's processor classes at the model."""
-
-    def register_processor(self, processor: Any, *, info: Any = None, dummy_inputs: Any = None) -> Callable[[T], T]:
-        """Class decorator: the model's media would be processed by these classes."""
-        def mark(cls: T) -> T:
-            cls._processor_factory = ProcessorFactories(processor, info, dummy_inputs)      # pyright: ignore
-            return cls
-
-        return mark
-
-    def _older(self, *args: Any, **kwargs: Any) -> Callable[[T], T]:
-        """Class decorator of generation g0: nothing calls what it is given, because media are not built."""
-        return lambda cls: cls
-
-    register_image_input_mapper = register_input_mapper = register_max_image_tokens = _older
-    register_max_multimodal_tokens = _older
-
-
-class InputRegistry(MultiModalRegistry):
-    """The registry of generation g0, for dummy data and input processors."""
-
-    register_dummy_data = register_input_processor = register_dummy_encoder_data = MultiModalRegistry._older
-
-
-MULTIMODAL_REGISTRY = MultiModalRegistry()
-INPUT_REGISTRY = InputRegistry()
 
 
 def flatten_bn(x: Any, *, concat: bool = False) -> Any:
@@ -94,3 +44,15 @@ def merge_multimodal_embeddings_where(inputs_embeds: Tensor, multimodal_embeddin
         raise ValueError(f"{rows.shape[0]} rows of embeddings were given for {wanted} placeholder tokens")
     inputs_embeds[is_multimodal] = rows.to(inputs_embeds.dtype)
     return inputs_embeds
+
+
+def merged_embeddings(look_up: Any, input_ids: Tensor, multimodal_embeddings: Any, is_multimodal: Tensor | None
+                      ) -> Tensor:
+    """[T, E]: rows by `look_up(input_ids)`, those of media items where is_multimodal [T].
+
+    The ids there need not be in the vocabulary.
+    """
+    if multimodal_embeddings is None or is_multimodal is None or len(multimodal_embeddings) == 0:
+        return look_up(input_ids)
+    rows = look_up(input_ids.masked_fill(is_multimodal, 0)).clone()
+    return merge_multimodal_embeddings_where(rows, multimodal_embeddings, is_multimodal)
