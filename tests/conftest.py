@@ -13,6 +13,8 @@ import pytest
 def pytest_addoption(parser):
     parser.addoption("--cpu-isa", default="auto", help="level that engines use unless a test says one; none: as if "
                                                        "weft had been installed without its native kernels")
+    parser.addoption("--matrix-part", default=None, help="I/N: the part of all architectures that test_matrix.py "
+                                                         "compares; that of the date unless given")
     parser.addoption("--all-schemas", action="store_true", help="all 1,000 of tests/test_structured_schemas.py")
 
 

@@ -1,7 +1,7 @@
 """Compares weft with Transformers over all text architectures: tiny random checkpoints, the same greedy tokens.
 
     python tools/matrix.py [--kind causal|seq2seq] [--variants plain,grouped,windowed | --switches] [--only NAME,NAME]
-        [--part I/N] [--model-impl auto|transformers] [--workers N] [--json FILE] [--markdown FILE] [--write]
+        [--part I/N] [--draw N] [--model-impl auto|transformers] [--workers N] [--json FILE] [--markdown FILE] [--write]
     python tools/matrix.py FOLDER        the checkpoints of a folder
     python tools/matrix.py FOLDER --kind vlm        the same, with images
 
@@ -54,13 +54,14 @@ OPTIONS = {"dtype": "float32", "use_tqdm_on_load": False, "skip_tokenizer_init":
 
 
 class Job(NamedTuple):
-    """A checkpoint to judge. path: of a folder's checkpoint; None: tiny_models writes it."""
+    """A checkpoint to judge. path: of a folder's checkpoint; None: tiny_models writes it. draw: as there."""
 
     name: str
     variant: str
     kind: str
     impl: str
     path: Path | None = None
+    draw: int = 0
 
 
 def jobs(args: argparse.Namespace) -> Iterator[Job]:
@@ -76,7 +77,7 @@ def jobs(args: argparse.Namespace) -> Iterator[Job]:
         if (only and name not in only) or at % int(parts) != int(part):
             continue
         for variant in tiny_models.switches(*found) if args.switches else args.variants.split(","):
-            yield Job(name, variant, args.kind, args.model_impl)
+            yield Job(name, variant, args.kind, args.model_impl, draw=args.draw)
 
 
 def reference(path: Path, kind: str) -> list[dict[str, Any]]:
@@ -232,7 +233,7 @@ def judge(job: Job) -> dict[str, Any]:
     try:
         try:
             if job.path is None:
-                tiny_models.make(job.name, folder, job.variant, job.kind)
+                tiny_models.make(job.name, folder, job.variant, job.kind, job.draw)
             cases = reference(job.path or folder, job.kind)
         except Exception as error:
             return row | {"not judged": f"{type(error).__name__}: {str(error)[:160]}"}
@@ -330,6 +331,7 @@ def main() -> int:
     parser.add_argument("--switches", action="store_true", help="a variant for each switch of a config instead")
     parser.add_argument("--only", default="")
     parser.add_argument("--part", default="0/1", help="I/N: each N-th architecture, from the I-th on")
+    parser.add_argument("--draw", type=int, default=0, help="a number; other weights for each")
     parser.add_argument("--model-impl", default="auto")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", type=Path)

@@ -48,14 +48,18 @@ def catalogue(kind: str) -> dict[str, tuple[str, str]]:
     return found
 
 
-def make(name: str, directory: Path, variant: str = "plain", kind: str = "causal") -> None:
-    """Writes config.json and model.safetensors. ValueError for a variant that does not differ from "plain"."""
+def make(name: str, directory: Path, variant: str = "plain", kind: str = "causal", draw: int = 0) -> None:
+    """Writes config.json and model.safetensors. ValueError for a variant that does not differ from "plain".
+
+    draw: a number; other weights for each.
+    """
     import torch
     import transformers
 
     architecture, model_type = catalogue(kind)[name]
     cls = getattr(transformers, architecture)
-    seed = int.from_bytes(hashlib.sha256(f"{name}/{variant}".encode()).digest()[:6], "big")
+    source = f"{name}/{variant}/{draw}" if draw else f"{name}/{variant}"
+    seed = int.from_bytes(hashlib.sha256(source.encode()).digest()[:6], "big")
     torch.manual_seed(seed)
     model = cls(config(architecture, model_type, variant)).float().eval()
     fill(model, seed)

@@ -13,6 +13,7 @@ from weft.architectures.parts import attention, decoder
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
 from weft.architectures.spec import AttentionSpec, BlockSpec, DecoderSpec, Mamba2Spec, MLPSpec, RMSNorm
+from weft.errors import NotBuiltError
 
 _LAYER, _BLOCK = "backbone.layers.{i}.", "blocks.{i}."
 _PATTERN = {"M": STATE, "*": ATTENTION, "-": "mlp", "E": "moe"}
@@ -45,8 +46,11 @@ def _kinds(c: ConfigReader) -> list[str]:
     for index, kind in enumerate(kinds):
         if kind not in (ATTENTION, STATE, "mlp"):
             name = "layers_block_type" if pattern is None else "hybrid_override_pattern"
-            raise c.error(f"{name}[{index}]", kind, "attention (*), mamba (M) or mlp (-)",
-                          "Experts without gates (moe, E) run by model_impl='transformers'.")
+            what = "attention (*), mamba (M) or mlp (-)"
+            if kind == "moe":
+                raise NotBuiltError(f"{name}[{index}]", kind, expected=what, source=c.source,
+                                    hint="Experts without gates (moe, E) run through Transformers' code.")
+            raise c.error(f"{name}[{index}]", kind, what)
     return kinds
 
 
