@@ -1,6 +1,8 @@
 """Kills the engine at random moments under load, also while it loads: every answer has its undisturbed run's tokens.
 
     python tests/soak/kill_engine.py --seconds 300 --every 10
+
+At the end it prints how long streams stood still after kills of the engine alone, beside the time that loading took.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ from dataclasses import dataclass, field
 
 import psutil
 from serving import Server, body, open_client, serving, stream
+
+RECOVERIES = 5
+SPARE_S = 10      # a new spare process has imported everything by then
 
 
 @dataclass(slots=True)
@@ -77,6 +82,25 @@ async def kill_until(server: Server, end: float, every: float, draw: random.Rand
             report.kills += 1
 
 
+async def recovery(server: Server, number: int) -> tuple[float, float]:
+    """Kills the engine, not the spare process that waits, under one stream.
+
+    Returns (seconds without a token, seconds that the new engine took to load).
+    """
+    await asyncio.sleep(SPARE_S)
+    longest, last = 0.0, None
+    async with open_client(server) as client:
+        async for _ in stream(client, body(number, 1000)):
+            now = time.monotonic()
+            if last is None:
+                max(server.children(), key=lambda child: child.cpu_times().user).kill()
+            else:
+                longest = max(longest, now - last)
+            last = now
+        meta = (await client.get("/v1/models")).json()["data"][0]["meta"]
+    return longest, meta["load_seconds"]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=300)
@@ -86,7 +110,10 @@ def main() -> int:
     with serving() as server:
         report = asyncio.run(run(server, num_clients=options.clients, num_requests=24, max_tokens=200,
                                  seconds=options.seconds, every=options.every))
+        recoveries = [asyncio.run(recovery(server, number)) for number in range(RECOVERIES)]
     print(report)
+    for longest, load in recoveries:
+        print(f"killed: {longest:.2f} s without a token, {load:.2f} s of them loading")
     return 0 if report.is_good else 1
 
 
