@@ -75,12 +75,14 @@ def generated(model: Any, processor: Any, text: str, images: Sequence[Any], coun
     return ids[0, given["input_ids"].shape[1]:].tolist()
 
 
-_QWEN_TEXT = TEXT | {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}}
+_MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
+_QWEN_TEXT = TEXT | {"rope_parameters": _MROPE}
 _QWEN_TOWER = {"depth": 2, "num_heads": 2, "in_channels": 3, "patch_size": PATCH, "spatial_merge_size": 2,
                "temporal_patch_size": 2}
 _QWEN_IDS = {"image_token_id": IMAGE_ID, "video_token_id": 4, "vision_start_token_id": 6, "vision_end_token_id": 7}
 # name -> (class without its ending, values of its config, image processor, its values). Each has one thing that must
-# be right: positions in three channels, rows for several layers (DeepStack), images whose tokens see each other.
+# be right: positions in three channels, rows for several layers (DeepStack), a state and such positions, images whose
+# tokens see each other.
 KINDS: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
     "qwen2-vl": ("Qwen2VL", _QWEN_IDS | {
         "text_config": _QWEN_TEXT, "vision_config": _QWEN_TOWER | {"embed_dim": 32, "hidden_size": 64}},
@@ -89,6 +91,14 @@ KINDS: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
         "text_config": _QWEN_TEXT, "vision_config": _QWEN_TOWER | {
             "hidden_size": 32, "intermediate_size": 48, "out_hidden_size": 64, "num_position_embeddings": 64,
             "deepstack_visual_indexes": [0, 1]}},
+        "Qwen2VLImageProcessorPil", {"patch_size": PATCH, "size": {"shortest_edge": 14 * 28, "longest_edge": 42 * 28}}),
+    "qwen3.5": ("Qwen3_5", _QWEN_IDS | {
+        "text_config": _QWEN_TEXT | {
+            "rope_parameters": _MROPE | {"partial_rotary_factor": 1.0}, "linear_key_head_dim": 8,
+            "linear_value_head_dim": 8, "linear_num_key_heads": 2, "linear_num_value_heads": 4,
+            "layer_types": ["linear_attention", "full_attention", "linear_attention"]},
+        "vision_config": _QWEN_TOWER | {
+            "hidden_size": 32, "intermediate_size": 48, "out_hidden_size": 64, "num_position_embeddings": 64}},
         "Qwen2VLImageProcessorPil", {"patch_size": PATCH, "size": {"shortest_edge": 14 * 28, "longest_edge": 42 * 28}}),
     "gemma3": ("Gemma3", {
         "image_token_index": IMAGE_ID, "boi_token_index": 6, "eoi_token_index": 7, "mm_tokens_per_image": 4,

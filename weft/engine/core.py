@@ -28,6 +28,7 @@ from weft.engine.sequence import Sequence, uses_mirostat
 from weft.engine.speculation import make_proposer
 from weft.engine.step_plan import Scheduled, StepPlan
 from weft.engine.step_results import SequenceResult
+from weft.errors import RequestError
 from weft.extend.named_object import load_named
 from weft.grammar.compile_pool import KEPT_BYTES
 from weft.grammar.vocabulary import Vocabulary
@@ -156,10 +157,11 @@ class EngineCore:
         try:
             return self.runner.execute(plan)
         except self.faults as error:
+            shows = not isinstance(error, RequestError)      # a fault of the request's needs no traceback of weft's
             if len(plan.scheduled) == 1:
-                logger.exception("request %s failed", plan.scheduled[0].seq.request_id)
+                logger.error("request %s failed: %s", plan.scheduled[0].seq.request_id, error, exc_info=shows)
                 return [SequenceResult(error=f"{type(error).__name__}: {error}")]
-            logger.exception("a step of %d sequences failed; each is run alone", len(plan.scheduled))
+            logger.error("a step of %d sequences failed; each is run alone", len(plan.scheduled), exc_info=shows)
         # A sequence can run again: a step never changes the cache entries that it reads, and its draws are the same.
         return [result for item in plan.scheduled
                 for result in self._execute(plan._replace(scheduled=(item,), num_tokens=item.num_new_tokens))]

@@ -16,7 +16,7 @@ from weft.engine.step_plan import OpenPlan
 
 class MediaChunks:
     """budget: rows that a step's encoder makes; one item alone may have more. unit: what one step must compute whole:
-    "rows" nothing; "items" each item, whose tokens see each other; "prompt" all up to the last item's end.
+    "rows" nothing; "items" each item, whose tokens see each other; "prompt" all of a prompt with items.
     """
 
     def __init__(self, budget: int, unit: str = "rows") -> None:
@@ -25,7 +25,7 @@ class MediaChunks:
     def fit(self, seq: Sequence, start: int, num_tokens: int, step: OpenPlan) -> int:
         """As many of the `num_tokens` tokens from `start` on as the step can compute; 0: none."""
         media = seq.request.media
-        if not media or start >= media[-1].end:
+        if not media:
             return num_tokens
         for first, end in self.whole_spans(seq):
             if start < end and first < start + num_tokens < end:
@@ -63,7 +63,7 @@ class MediaChunks:
         media = seq.request.media
         if self._unit == "rows" or not media:
             return []
-        return [(0, media[-1].end)] if self._unit == "prompt" else [(item.first, item.end) for item in media]
+        return [(0, seq.num_prompt_tokens)] if self._unit == "prompt" else [(item.first, item.end) for item in media]
 
     def _whole_first(self, seq: Sequence, item: MediaInput) -> int:
         """Where a chunk has to end so that it does not touch an item."""

@@ -14,9 +14,10 @@ from torch import Tensor
 from weft.engine.process.messages import MediaInput
 from weft.engine.process.wire_tensor import from_wire
 from weft.engine.step_plan import Scheduled, StepPlan
+from weft.errors import RequestError
 from weft.models.engine_model import MediaEncoder
 from weft.models.prompt_item import PromptItem, joined
-from weft.ops.step import RowEmbeds
+from weft.ops.step import PromptTensors, RowEmbeds
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -28,7 +29,7 @@ class StepMedia:
 
     embeds: RowEmbeds | None = None
     rope_positions: Tensor | None = None
-    tensors: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
+    tensors: Mapping[int, PromptTensors] = field(default_factory=dict)
     spans: list[list[tuple[int, int]]] | None = None
 
 
@@ -59,8 +60,9 @@ class MediaRows:
         if encoder is None or not any(item.seq.request.media for item in items):
             return NO_MEDIA
         if not encoder.makes_rows:
-            return StepMedia(tensors={place: joined(_items(item.seq.request.media)) for place, item in enumerate(items)
-                                      if item.start == 0 and item.seq.request.media})
+            return StepMedia(tensors={
+                place: PromptTensors(joined(_items(item.seq.request.media)), item.seq.num_prompt_tokens)
+                for place, item in enumerate(items) if item.start == 0 and item.seq.request.media})
         spans = None
         if encoder.unit == "items":
             spans = [[(each.first, each.end) for each in item.seq.request.media] for item in items]
@@ -89,8 +91,8 @@ class MediaRows:
         if found is None:
             found = encoder.encode(item.kind, {name: from_wire(x) for name, x in item.tensors.items()}, item.num_rows)
             if len(found[0]) != item.num_rows:
-                raise ValueError(f"the encoder made {len(found[0])} rows of an {item.kind} that has {item.num_rows} "
-                                 "places in the prompt")
+                raise RequestError(f"multi_modal_data.{item.kind}", f"{item.num_rows} places in the prompt",
+                                   expected=f"{len(found[0])}, the rows that the encoder made of the {item.kind}")
             self._rows[item.digest] = found
         return found
 
@@ -114,7 +116,14 @@ class MediaRows:
         if not request.media:
             return None
         if request.request_id not in self._positions:
-            self._positions[request.request_id] = encoder.positions(request.prompt_token_ids, _items(request.media))
+            try:
+                found = encoder.positions(request.prompt_token_ids, _items(request.media))
+            except Exception as error:      # the model's own code, which takes the right number of places for granted
+                raise RequestError("multi_modal_data", f"{len(request.media)} items with "
+                                   f"{sum(item.num_rows for item in request.media)} places in the prompt",
+                                   expected="a place for each row of the model's encoder",
+                                   hint=f"{type(error).__name__}: {str(error)[:200]}") from error
+            self._positions[request.request_id] = found
         return self._positions[request.request_id]
 
 

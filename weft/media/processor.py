@@ -69,7 +69,8 @@ class MediaProcessor:
         for kind, values in media.items():
             processor, part = self._load(kind)
             if processor is None:
-                made[kind] = None, self._called(part, {kind: values}, self._of_part(kind, part, values, kwargs))
+                found = self._called(part, {kind: values}, self._of_part(kind, part, values, kwargs))
+                made[kind] = self._counts_of_grids(kind, part, found, token_ids), found
                 continue
             parts = [self._of_placeholders(processor, kind, [value], kwargs) for value in values]
             counts, ids = self._expanded(kind, ids, [_ids(part) for part in parts])
@@ -112,6 +113,19 @@ class MediaProcessor:
         texts = [each["replacement"] for each in offsets[0] if each["type"] == kind]
         ids = processor.tokenizer(texts, add_special_tokens=False)["input_ids"]
         return [each.count(self._token_ids[kind]) for each in ids]
+
+    def _counts_of_grids(self, kind: str, part: Any, found: Mapping[str, Any], token_ids: list[int]) -> list[int] | None:
+        """Rows of each item, where grids of patches tell (Qwen-VL), of which some become one row. RequestError for a
+        prompt with another number of tokens of the kind.
+        """
+        grids, side = found.get(f"{kind}_grid_thw"), getattr(part, "merge_size", None)
+        if not isinstance(grids, Tensor) or not isinstance(side, int):
+            return None
+        counts = (grids.prod(-1) // side**2).tolist()
+        if (num := token_ids.count(self._token_ids[kind])) != sum(counts):
+            raise RequestError("prompt_token_ids", f"{num} {kind} tokens", expected=f"{sum(counts)} {kind} tokens "
+                               f"(id {self._token_ids[kind]}), one for each row of {count_of(kind, len(counts))}")
+        return counts
 
     def _of_placeholders(self, processor: Any, kind: str, values: Sequence[Any], kwargs: Mapping[str, Any]
                          ) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,6 +36,13 @@ class RowEmbeds:
     deeper: tuple[Tensor, ...] = ()
 
 
+class PromptTensors(NamedTuple):
+    """Media of a prompt for a model that merges them itself. tensors: the encoder's arguments by name, of all items."""
+
+    tensors: Mapping[str, Tensor]
+    num_prompt_tokens: int
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Step:
     """One step. Sequences are packed one after another; those with one new token (decode) come first.
@@ -46,8 +54,8 @@ class Step:
     caches: the plan that the layers of each cache group read, by the group's number.
     rope_positions: [C, T] int64, what C channels of rotary positions turn by (M-RoPE, arXiv:2409.12191); None: all turn
         by `positions`.
-    media: {place of a sequence in this step: the encoder's arguments by name}, for each sequence whose first tokens are
-        in this step, if the model runs unmodified and merges media itself.
+    media: {place of a sequence in this step: its media}, for each sequence whose first tokens are in this step, if the
+        model runs unmodified and merges media itself.
     embeds: hidden states that replace looked-up ones; None when every row is looked up.
     token_types: [T] int64, for models with a table of token types (BERT's segments); None: all are of type 0.
     request_ids: S, the request of each sequence, for models that keep caches of their own; () where there is none.
@@ -68,7 +76,7 @@ class Step:
     caches: tuple[CachePlan, ...] = ()
     embeds: RowEmbeds | None = None
     rope_positions: Tensor | None = None
-    media: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
+    media: Mapping[int, PromptTensors] = field(default_factory=dict)
     token_types: Tensor | None = None
     request_ids: tuple[str, ...] = ()
     encoder_ids: Mapping[int, Tensor] = field(default_factory=dict)

@@ -15,9 +15,9 @@ def each_alone(own: OwnCaches | WholePrompts, step: Step) -> Tensor:
     rows, out = 0, []
     for place, encoder_ids in step.encoder_ids.items():
         own.encode(step.request_ids[place], encoder_ids)
-    for place, tensors in step.media.items():
+    for place, media in step.media.items():
         assert isinstance(own, OwnCaches), "a pooling model is given no media"
-        own.show(step.request_ids[place], tensors)
+        own.show(step.request_ids[place], media)
     for request_id, count in zip(step.request_ids, step.query_lens, strict=True):
         ids = step.input_ids[rows : rows + count].tolist()
         out.append(own.states(request_id, int(step.positions[rows]), ids, step.types_of(rows, count)))

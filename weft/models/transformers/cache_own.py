@@ -8,16 +8,19 @@ a sequence; its states are kept with the cache.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weft.cache.masks import Mask
 from weft.cache.need import EncoderNeed, TokensNeed
 from weft.models.transformers.outline import first_states, takes_argument
+from weft.ops.step import PromptTensors
 
 
 @dataclass(slots=True)
@@ -25,7 +28,7 @@ class _Own:
     """One sequence. token_ids: all that are computed. kept: arguments of the next call, the cache among them.
 
     encoder_ids: [1, n], the encoder's input; None: the model has no encoder. encoded: arguments of each call about it.
-    media: arguments about media; {}: the prompt has none.
+    media: arguments about media; {}: the prompt, of num_prompt_tokens, has none.
     """
 
     token_ids: list[int] = field(default_factory=list)
@@ -33,6 +36,7 @@ class _Own:
     encoder_ids: Tensor | None = None
     encoded: dict[str, Any] = field(default_factory=dict)
     media: dict[str, Any] = field(default_factory=dict)
+    num_prompt_tokens: int = 0
 
 
 class OwnCaches:
@@ -63,11 +67,11 @@ class OwnCaches:
         batch = input_ids.unsqueeze(0)
         self._sequences[request_id] = _Own(encoder_ids=batch, encoded=_encoded(self._model, batch))
 
-    def show(self, request_id: str, tensors: Mapping[str, Tensor]) -> None:
+    def show(self, request_id: str, media: PromptTensors) -> None:
         """A sequence begins, or begins again, with media: keep its arguments for the call that computes the prompt."""
         dtype = next(self._model.parameters()).dtype
-        self._sequences[request_id] = _Own(media={
-            name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
+        self._sequences[request_id] = _Own(num_prompt_tokens=media.num_prompt_tokens, media={
+            name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in media.tensors.items()
             if takes_argument(self._model, name)})
 
     def states(self, request_id: str, start: int, token_ids: list[int],
@@ -88,23 +92,34 @@ class OwnCaches:
         can_continue = self.continues_by is None or len(token_ids) <= self.continues_by
         if own.kept is None or not can_continue:
             own.kept = None
-            return self._run(own, len(known) + len(token_ids))[-len(token_ids):]
-        return self._run(own, len(token_ids))
+            return self._all(own)[-len(token_ids):]
+        return self._run(own, len(known), len(own.token_ids))
 
-    def _run(self, own: _Own, count: int) -> Tensor:
-        """[count, E] of the last `count` tokens; those before them are in the cache."""
-        ids = torch.tensor([own.token_ids])
+    def _all(self, own: _Own) -> Tensor:
+        """[T, E] of all tokens. A prompt with media is a call of its own, as in `generate`: a model that lets tokens of
+        the prompt see each other does not let those after it.
+        """
+        first, end = own.num_prompt_tokens, len(own.token_ids)
+        ends = [end]
+        if own.media and first < end and self.continues_by != 0:
+            ends = [first, end] if self.continues_by is None else [*range(first, end + 1)]
+        return torch.cat([self._run(own, start, end) for start, end in pairwise([0, *ends])])
+
+    def _run(self, own: _Own, start: int, end: int) -> Tensor:
+        """[end - start, E] of these tokens; those before them are in the cache."""
+        ids = torch.tensor([own.token_ids[:end]])
+        types = self._types(own, ids)
         if self.continues_by == 0:
             given = {"input_ids": ids} if own.encoder_ids is None else {
                 "input_ids": own.encoder_ids, "decoder_input_ids": ids, **own.encoded}
-            given |= own.media | self._types(own, ids)
+            given |= own.media | types
             return self._call(given | without_cache(self._model))[1]
-        kept = own.kept if own.kept is not None else self._first() | own.encoded | own.media | self._types(own, ids)
+        kept = (own.kept if own.kept is not None else self._first() | own.encoded | own.media) | types
         if takes_argument(self._model, "position_ids") and not self._has_encoder:
-            kept["position_ids"] = torch.arange(ids.shape[1]).unsqueeze(0)
+            kept["position_ids"] = self._positions(own, ids, types)
         is_first = own.kept is None
         inputs = self._model.prepare_inputs_for_generation(
-            ids, next_sequence_length=None if is_first else count, is_first_iteration=is_first, **kept)
+            ids, next_sequence_length=None if is_first else end - start, is_first_iteration=is_first, **kept)
         if takes_argument(self._model, "logits_to_keep") and self._backbone is not None:
             inputs["logits_to_keep"] = 1
         out, states = self._call(inputs)
@@ -112,10 +127,20 @@ class OwnCaches:
         return states
 
     def _types(self, own: _Own, input_ids: Tensor) -> dict[str, Tensor]:
-        """Arguments that mark the tokens of media, where the model takes them."""
+        """Arguments that mark the prompt's tokens of media, where the model takes them."""
         if self._marks is None or not own.media:
             return {}
-        return {name: x for name, x in self._marks(input_ids).items() if takes_argument(self._model, name)}
+        after = input_ids.shape[1] - own.num_prompt_tokens
+        return {name: F.pad(x, (0, max(0, after)))
+                for name, x in self._marks(input_ids[:, : own.num_prompt_tokens]).items()
+                if takes_argument(self._model, name)}
+
+    def _positions(self, own: _Own, input_ids: Tensor, types: dict[str, Tensor]) -> Tensor:
+        """`position_ids` of input_ids [1, n]: in several channels if the model has them for media."""
+        count = getattr(self._model, "_prepare_position_ids_for_generation", None)
+        if count is None or not own.media:
+            return torch.arange(input_ids.shape[1]).unsqueeze(0)
+        return count(input_ids, own.media | types)
 
     def _first(self) -> dict[str, Any]:
         """The arguments of a sequence's first call, with an empty cache where the model does not make its own."""
