@@ -12,9 +12,11 @@ from typing import Any
 
 from torch import Tensor
 
+from weft.config.media import DATA_ARGUMENTS
 from weft.errors import ConfigError, RequestError
 from weft.media.item import MediaItem, ProcessedPrompt
 from weft.media.kinds import ARGUMENTS, PARTS, PLURALS, count_of
+from weft.media.processor_sizes import check_sizes
 from weft.media.split import split_items
 
 # {kind: items as processors take them, in the order of their placeholders}, and {kind: the client's name of each}.
@@ -114,7 +116,8 @@ class MediaProcessor:
         ids = processor.tokenizer(texts, add_special_tokens=False)["input_ids"]
         return [each.count(self._token_ids[kind]) for each in ids]
 
-    def _counts_of_grids(self, kind: str, part: Any, found: Mapping[str, Any], token_ids: list[int]) -> list[int] | None:
+    def _counts_of_grids(self, kind: str, part: Any, found: Mapping[str, Any], token_ids: list[int]
+                         ) -> list[int] | None:
         """Rows of each item, where grids of patches tell (Qwen-VL), of which some become one row. RequestError for a
         prompt with another number of tokens of the kind.
         """
@@ -149,6 +152,9 @@ class MediaProcessor:
         return self._called(processor, media, given | self._merged(kwargs))
 
     def _called(self, processor: Any, media: Values, given: dict[str, Any]) -> Mapping[str, Any]:
+        settings = {name: value for name, value in given.items() if name not in DATA_ARGUMENTS}
+        if "image" in media:
+            check_sizes(settings, getattr(processor, PARTS["image"], processor))
         try:
             with self._lock:      # tokenizers of Transformers must not be called by two threads at once
                 return processor(**given)

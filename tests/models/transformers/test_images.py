@@ -130,6 +130,8 @@ def test_an_image_may_be_an_array_or_a_tensor(llava, shape):
     ({"prompt": "<image>", "multi_modal_data": {"image": picture(0)}}, {"truncate_prompt_tokens": 3}, "truncate"),
     ({"prompt": "<image>", "multi_modal_data": {"image": picture(0)}, "mm_processor_kwargs": {"size": "large"}}, {},
      "multi_modal_data"),
+    ({"prompt": "<image>", "multi_modal_data": {"image": picture(0)},
+      "mm_processor_kwargs": {"size": {"height": 100_000, "width": 100_000}}}, {}, "mm_processor_kwargs.size.height"),
 ])
 def test_a_wrong_prompt_is_refused_and_the_next_one_runs(llava, prompt, options, names):
     directory, wanted = llava
