@@ -164,6 +164,20 @@ def test_of_several_models_one_may_lose_its_engine_and_all_end_with_the_server(m
         assert not any(child.is_running() for child in children)
 
 
+def test_one_checkpoint_generates_and_embeds_as_two_entries(model, tmp_path):
+    listed = [{"name": "chat", "model": str(model)}, {"name": "vectors", "model": str(model), "runner": "pooling"}]
+    (tmp_path / "models.json").write_text(json.dumps({"models": listed}))
+    with serving("", port=0, models=str(tmp_path / "models.json")) as (_, printed):
+        url = re.search(r"API +(\S+)", printed)[1]
+        text = httpx.post(f"{url}/completions", json={"model": "chat", "prompt": "a", "max_tokens": 3}, timeout=60)
+        vector = httpx.post(f"{url}/embeddings", json={"model": "vectors", "input": "a"}, timeout=60)
+        wrong = httpx.post(f"{url}/embeddings", json={"model": "chat", "input": "a"}, timeout=60)
+
+    assert text.json()["usage"]["completion_tokens"] == 3
+    assert len(vector.json()["data"][0]["embedding"]) == json.loads((model / "config.json").read_text())["hidden_size"]
+    assert wrong.status_code == 400
+
+
 def test_an_engine_that_stays_down_ends_the_server_with_an_error(model):
     with serving(model, port=0, spare_engine=False) as (process, _):
         server = psutil.Process(process.pid)

@@ -48,7 +48,8 @@ def refuse_task(task: str | None, tasks: Collection[str]) -> None:
         hint = "Generating (generate, chat, completions) needs a model with a head for tokens, or runner=\"generate\"."
     elif task is not None and "generate" in tasks:
         convert = "classify" if "classify" in task else "embed"
-        hint = f"The model generates: start it with runner=\"pooling\" and convert=\"{convert}\" (--runner, --convert)."
+        hint = (f"The model generates: start it with runner=\"pooling\" and convert=\"{convert}\" (--runner, "
+                "--convert). `weft serve --models FILE` serves both, as two entries.")
     elif task in ("classify", "token_classify"):
         hint = "A classifier's checkpoint says so by its architecture, or give convert=\"classify\"."
     raise RequestError("task", task, expected=f"one of the model's tasks: {names}", hint=hint)
