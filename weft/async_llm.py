@@ -226,6 +226,10 @@ class AsyncLLM:
         """Forget all cached prefixes. Returns False, with nothing changed, while requests run."""
         return await asyncio.wrap_future(self._client.call("reset_prefix_cache"))
 
+    async def reset_mm_cache(self) -> None:
+        """Forget the encoder's rows of all media that no running request needs."""
+        await asyncio.wrap_future(self._client.call("reset_mm_cache"))
+
     async def pause_generation(self, *, mode: str = "abort", clear_cache: bool = True) -> None:
         """Hold all requests that come, until `resume_generation`; they are accepted and checked.
 

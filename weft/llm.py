@@ -211,6 +211,10 @@ class LLM(PoolingCalls):
                                 expected="False", hint="weft has no code for it yet.")
         return self._engine.client.reset_prefix_cache()
 
+    def reset_mm_cache(self) -> None:
+        """Forget the encoder's rows of all media that no running request needs."""
+        self._engine.client.reset_mm_cache()
+
     # Inside
 
     def _prepare(self, prompts: Sequence[Any], sampling_params: Any, priority: Any,
@@ -257,8 +261,9 @@ class LLM(PoolingCalls):
                                        continues=bool(chat_options.get("continue_final_message")))
                       for own, prompt, conversation in zip(params, prompts, conversations, strict=True)]
         fetch = self._engine.inputs.media.fetch
-        given = [{"prompt": prompt, "multi_modal_data": {kind: fetch(items) for kind, items in own.items()}} if own
-                 else prompt for prompt, own in zip(prompts, media, strict=True)]
+        given = [{"prompt": prompt, "multi_modal_data": {kind: fetch(items) for kind, items in own.items.items()},
+                  "multi_modal_uuids": own.uuids} if own.items else prompt
+                 for prompt, own in zip(prompts, media, strict=True)]
         return self._prepare(given, params, priority, tokenization_kwargs, add_special_tokens=False)
 
     def _params_for(self, params: Any, num_prompts: int) -> Sequence[Any]:

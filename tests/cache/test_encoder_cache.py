@@ -48,3 +48,14 @@ def test_one_item_alone_may_be_larger_than_the_cache():
     assert not cache.has_room(1)
     cache.let_go("one")
     assert cache.hold("two", B, 3) == [A]
+
+
+def test_all_that_nobody_holds_can_be_forgotten_at_once():
+    cache = EncoderCache(20)
+    for digest in (A, B, C):
+        cache.hold("one", digest, 4)
+    cache.let_go("one", [A, C])
+
+    assert cache.clear() == [A, C]
+    assert (B in cache, cache.num_rows) == (True, 4)
+    cache.check(["one"])

@@ -56,7 +56,7 @@ def until_load(client: httpx.Client, load: int) -> None:
 def test_without_development_mode_its_routes_are_a_404_that_says_so(engine):
     with running_server(engine, ServerOptions()) as url:
         off = [route for route in ROUTES if route.option == "--dev-mode"]
-        assert len(off) == 10
+        assert len(off) == 12
         for route in off:
             answer = httpx.request(route.method, url + route.path)
             assert answer.status_code == 404 and "--dev-mode" in answer.json()["error"]["message"], route.path

@@ -73,7 +73,10 @@ def wanted(llava, links):
     chats = {"one": user(text("w1 w2"), {"type": "image_pil", "image_pil": picture(0)}),
              "two": user({"type": "image_pil", "image_pil": picture(1)}, text("w3"),
                          {"type": "image_pil", "image_pil": picture(0)}),
-             "url": user(text("w1 w2"), image(file_of(0))),
+             "other": user(text("w1 w2"), {"type": "image_pil", "image_pil": picture(1)}),
+            "named": user(text("w1 w2"), {"type": "image_pil", "image_pil": picture(0), "uuid": "mine"}),
+            "same name": user(text("w1 w2"), {"type": "image_pil", "image_pil": picture(1), "uuid": "mine"}),
+            "url": user(text("w1 w2"), image(file_of(0))),
             "link": user(text("w1 w2"), {"type": "image_url", "image_url": {"url": links["a.png"]}})}
     with LLM(model=str(llava), dtype="float32", max_model_len=96, num_threads=1, use_tqdm_on_load=False,
              allowed_media_networks=["127.0.0.1"]) as llm:
@@ -102,7 +105,8 @@ def client(llava, links):
         served_model_name=("eyes",), limit_mm_per_prompt={"image": 2}, allowed_media_networks=("127.0.0.1",),
         allowed_local_media_path=links["folder"]))
     try:
-        with running_server(engine, ServerOptions()) as url, httpx.Client(base_url=url, timeout=60) as client:
+        options = ServerOptions(dev_mode=True)
+        with running_server(engine, options) as url, httpx.Client(base_url=url, timeout=60) as client:
             yield client
     finally:
         engine.shutdown()
@@ -120,7 +124,7 @@ def events(response):
 
 
 def test_a_file_in_a_chat_of_python_is_the_image_itself(wanted):
-    assert wanted["url"] == wanted["link"] == wanted["one"]
+    assert wanted["url"] == wanted["link"] == wanted["one"] == wanted["named"] == wanted["same name"]
     assert wanted["two"][1] != wanted["one"][1]
 
 
@@ -133,6 +137,26 @@ def test_an_answer_is_that_of_a_chat_in_python(client, wanted, name, parts):
 
     assert (found["prompt_token_ids"], found["choices"][0]["token_ids"]) == wanted[name][:2]
     assert found["usage"]["prompt_tokens"] == len(wanted[name][0])
+
+
+def test_a_uuid_names_an_image_until_the_caches_are_emptied(client, wanted):
+    def ids(number, **name):
+        found = chat(client, user(text("w1 w2"), image(file_of(number)) | name)).json()
+        return found["choices"][0]["token_ids"]
+
+    assert ids(0, uuid="mine") == ids(1, uuid="mine") == wanted["one"][1]
+    assert ids(1) == ids(1, uuid=None) == wanted["other"][1] != wanted["one"][1]
+    for path in ("/reset_encoder_cache", "/reset_mm_cache", "/reset_prefix_cache"):
+        assert client.post(path).json() == {"success": True}
+
+    assert ids(1, uuid="mine") == wanted["other"][1]
+
+
+@pytest.mark.parametrize("uuid", ["", 5, ["a"]])
+def test_a_uuid_that_is_no_name_is_refused(client, uuid):
+    error = client.post(CHAT, json={"messages": user(image(file_of(0)) | {"uuid": uuid})}).json()["error"]
+
+    assert (error["code"], error["param"]) == (400, "messages.0.content.0.uuid")
 
 
 def test_a_stream_has_the_same_tokens(client, wanted):

@@ -46,7 +46,11 @@ class EncoderCache:
             return []
         self._rows[digest] = num_rows
         self.num_rows += num_rows
-        return self._evict()
+        return self._evict(self.capacity)
+
+    def clear(self) -> list[bytes]:
+        """Forget all items that no sequence holds. Returns them."""
+        return self._evict(0)
 
     def let_go(self, request_id: str, digests: Iterable[bytes] | None = None) -> None:
         """A sequence needs these items no longer; None: none of them."""
@@ -63,11 +67,11 @@ class EncoderCache:
         if not held:
             self._held.pop(request_id, None)
 
-    def _evict(self) -> list[bytes]:
-        """Forget items that no sequence holds, oldest first, until the rows fit. Returns them."""
+    def _evict(self, num_rows: int) -> list[bytes]:
+        """Forget items that no sequence holds, oldest first, until at most `num_rows` are kept. Returns them."""
         gone: list[bytes] = []
         for digest in list(self._rows):
-            if self.num_rows <= self.capacity:
+            if self.num_rows <= num_rows:
                 break
             if digest not in self._holders:
                 self.num_rows -= self._rows.pop(digest)

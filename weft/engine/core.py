@@ -250,6 +250,10 @@ class EngineCore:
         """Forget all cached prefixes. Returns False, with nothing changed, while sequences hold blocks."""
         return self._scheduler.reset_prefix_cache()
 
+    def reset_mm_cache(self) -> None:
+        """Forget the encoder's rows of all media that no sequence holds."""
+        self.runner.media.drop(self._scheduler.media.cache.clear())
+
     def collective_rpc(self, method: str | Callable[..., Any], args: Iterable[Any] = (),
                        kwargs: Mapping[str, Any] | None = None) -> list[Any]:
         """Call a public method of the worker (the runner) by name, or function(worker, ...).

@@ -51,6 +51,12 @@ def _add_pauses(router: APIRouter, context: ServerContext) -> None:
     async def reset_prefix_cache(request: Request) -> dict[str, Any]:
         return {"success": await context.loaded_of_query(request).engine.reset_prefix_cache()}
 
+    @router.post("/reset_mm_cache")
+    @router.post("/reset_encoder_cache")
+    async def reset_mm_cache(request: Request) -> dict[str, Any]:
+        await context.loaded_of_query(request).engine.reset_mm_cache()
+        return {"success": True}
+
     @router.post("/pause")
     async def pause(request: Request) -> dict[str, Any]:
         clear_cache = _flag(request, "clear_cache", True)

@@ -20,7 +20,6 @@ _TRAINING = "weft does not train models."
 _JUDGES = "weft serves no moderation model."
 _WEIGHTS = "weft does not change the weights of a running server: start it again with the new checkpoint."
 _PROFILE = "weft has no profiler that a client can start; `weft bench` measures."
-_MEDIA_CACHES = "weft has no route that empties its cache of images; the longest unused go first."
 _DISAGGREGATED = "weft does not split a request over several servers."
 _OTHER_API = "weft does not speak this API: send /v1/completions or /v1/chat/completions."
 _SLOTS = "weft has no slots: prefixes are cached by themselves, and `cache_salt` keeps them apart."
@@ -47,7 +46,6 @@ ELSEWHERE = {
                "/get_world_size", "/release_kv_cache_memory", "/release_memory_occupation",
                "/resume_memory_occupation"),
     _PROFILE: ("/start_profile", "/stop_profile"),
-    _MEDIA_CACHES: ("/reset_mm_cache", "/reset_encoder_cache"),
     _DISAGGREGATED: ("/inference/v1/generate", "/v1/completions/render", "/v1/chat/completions/render",
                      "/v1/systemone", "/scale_elastic_ep", "/is_scaling_elastic_ep"),
     _OTHER_API: ("/cohere/v2/chat", "/generate", "/generate_stream", "/completion", "/completions", "/infill",

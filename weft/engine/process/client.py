@@ -46,6 +46,7 @@ class Core(Protocol):
     @property
     def has_unfinished(self) -> bool: ...
     def reset_prefix_cache(self) -> bool: ...
+    def reset_mm_cache(self) -> None: ...
     def collective_rpc(self, method: str | Callable[..., Any], args: Sequence[Any],
                        kwargs: Mapping[str, Any] | None) -> list[Any]: ...
     def apply_model(self, func: Callable[[Any], Any]) -> list[Any]: ...
@@ -108,6 +109,10 @@ class InProcessClient:
     def reset_prefix_cache(self) -> bool:
         """Forget all cached prefixes. Returns False, with nothing changed, while sequences run."""
         return self._open().reset_prefix_cache()
+
+    def reset_mm_cache(self) -> None:
+        """Forget the encoder's rows of all media that no sequence holds."""
+        self._open().reset_mm_cache()
 
     def collective_rpc(self, method: str | Callable[..., Any], args: Sequence[Any] = (),
                        kwargs: Mapping[str, Any] | None = None) -> list:

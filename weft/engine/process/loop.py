@@ -106,11 +106,12 @@ class EngineLoop:
 
     def _call(self, call: Call) -> Reply:
         try:
-            if call.method == "reset_prefix_cache":
-                return Reply(call_id=call.call_id, value=self._core.reset_prefix_cache())
+            if call.method in ("reset_prefix_cache", "reset_mm_cache"):
+                return Reply(call_id=call.call_id, value=getattr(self._core, call.method)())
             if call.method == "collective_rpc":
                 return Reply(call_id=call.call_id, value=_plain(self._core.collective_rpc(*call.args, **call.kwargs)))
-            raise NotBuiltError("method", call.method, expected="reset_prefix_cache or collective_rpc")
+            raise NotBuiltError("method", call.method, expected="reset_prefix_cache, reset_mm_cache or "
+                                "collective_rpc")
         except BaseException as error:      # goes to the caller
             return Reply(call_id=call.call_id, error=to_wire(error))
 

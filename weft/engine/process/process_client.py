@@ -140,7 +140,8 @@ class ProcessClient:
             self._let_go(sequence.request.request_id for sequence in known)
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Call `reset_prefix_cache` or `collective_rpc` in the child. The future holds the result or a WeftError."""
+        """Call `reset_prefix_cache`, `reset_mm_cache` or `collective_rpc` in the child. The future holds the result, or
+        a WeftError."""
         future: Future[Any] = Future()
         with self._lock:
             self.check_health()

@@ -66,7 +66,7 @@ class Abort(msgspec.Struct, tag=True):
 
 
 class Call(msgspec.Struct, tag=True, kw_only=True):
-    """A method to call: reset_prefix_cache or collective_rpc. Arguments are plain data."""
+    """A method to call: reset_prefix_cache, reset_mm_cache or collective_rpc. Arguments are plain data."""
 
     call_id: int
     method: str

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from weft.errors import QueueFullError, RequestError
-from weft.frontend.chat_media import IN_FILES, Items, Reader, take_media
+from weft.frontend.chat_media import IN_FILES, Reader, TakenMedia, take_media
 from weft.frontend.lanes import num_chars
 from weft.media.kinds import PLURALS, SINGULARS, taken
 from weft.server.errors import bad_field
@@ -75,11 +75,11 @@ async def read_chat(served: ServedModel, body: Conversation, place: str, *, add_
     message, item or field, as of `render` and of reading media (`AsyncLLM.read_media_prompt`).
     """
     messages, media = take_media(body.messages or (), _readers(served))
-    for kind, items in media.items():
+    for kind, items in media.items.items():
         for item in items:
             _check_takes(served, kind, item.field)
     rendered = await render(served, body, messages=messages, shows_tools=shows_tools)
-    if media:
+    if media.items:
         prompt = await _read_media(served, rendered, media, place, add_special_tokens=add_special_tokens)
     else:
         prompt = {"prompt_token_ids": await served.encode(rendered, place, add_special_tokens=add_special_tokens,
@@ -106,16 +106,17 @@ def _check_takes(served: ServedModel, kind: str, field: str) -> None:
                            hint=f"{served.engine.config.model.architecture} takes no {PLURALS[kind]}.")
 
 
-async def _read_media(served: ServedModel, rendered: str | list[int], media: Items, place: str, *,
+async def _read_media(served: ServedModel, rendered: str | list[int], media: TakenMedia, place: str, *,
                       add_special_tokens: bool) -> dict[str, Any]:
     key = "prompt" if isinstance(rendered, str) else "prompt_token_ids"
     try:
-        files = {kind: await served.engine.fetch_media(items) for kind, items in media.items()}
+        files = {kind: await served.engine.fetch_media(items) for kind, items in media.items.items()}
         return await served.engine.read_media_prompt(
-            {key: rendered, "multi_modal_data": files}, add_special_tokens=add_special_tokens,
+            {key: rendered, "multi_modal_data": files, "multi_modal_uuids": media.uuids},
+            add_special_tokens=add_special_tokens,
             num_chars=sum(len(file.data) for items in files.values() for file in items))
     except RequestError as error:
-        if error.field in {item.field for items in media.values() for item in items}:
+        if error.field in {item.field for items in media.items.values() for item in items}:
             raise
         # Where another library refused, its words are in the hint; they are not for clients.
         hint = "" if error.__cause__ is not None else error.hint
