@@ -14,10 +14,10 @@ from PIL import Image
 from waiting import until
 
 from weft.errors import NotBuiltError, RequestError, WeftError
-from weft.media import decode, decoder
+from weft.media import decoder
 from weft.media.decode import FileToDecode, decode_file
 from weft.media.decoder import Decoder
-from weft.media.encoded import MAX_FILE_BYTES, EncodedImage, encoded_image
+from weft.media.encoded import EncodedImage, encoded_image
 
 
 def file_of(image, kind="PNG", **options):
@@ -42,9 +42,13 @@ def zeros_png(width, height, channels=4):
             + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
 
 
+def decoder_of(**limits):
+    return Decoder(**{"max_file_bytes": 1 << 20, "max_pixels": 64 << 20} | limits)
+
+
 @pytest.fixture
 def files():
-    made = Decoder()
+    made = decoder_of()
     yield made
     made.close()
 
@@ -72,9 +76,9 @@ def test_all_files_of_a_prompt_share_a_limit_of_pixels_and_no_pixel_beyond_it_is
     data = file_of(Image.new("L", (10, 10)))
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("a pixel was decoded"))
 
-    refused = decode_file(FileToDecode("image/png", data, decode.MAX_PIXELS_TOGETHER - 99))
+    refused = decode_file(FileToDecode("image/png", data, max_pixels=100, num_pixels=101))
 
-    assert (refused.value, refused.expected[:7]) == ("10 x 10 pixels", "at most")
+    assert (refused.value, refused.expected[:18]) == ("10 x 10 pixels", "at most 100 pixels")
 
 
 def test_the_pixels_of_earlier_files_count(files, monkeypatch):
@@ -90,9 +94,21 @@ def test_the_pixels_of_earlier_files_count(files, monkeypatch):
     assert asked == [0, 100, 125]
 
 
-def test_a_file_is_bounded_before_its_text_is_read():
-    with pytest.raises(RequestError, match=f"^a = '[0-9]+ bytes': expected a file of at most {MAX_FILE_BYTES} bytes"):
-        encoded_image("a", "image/png", "A" * (MAX_FILE_BYTES * 4 // 3 + 8))
+def test_a_file_is_bounded_before_its_text_is_read(files):
+    with pytest.raises(RequestError, match=r"^a = '1048578 bytes': expected a file of at most 1048576 bytes"):
+        next(files.decoded([encoded_image("a", "image/png", "A" * ((1 << 20) * 4 // 3 + 4))]))
+    assert files.pid is None
+
+
+def test_the_limit_of_pixels_is_the_operators():
+    files = decoder_of(max_pixels=100)
+
+    assert next(files.decoded([png("a", 10, 10)])).size == (10, 10)
+    for images in ([png("a", 10, 11)], [png("b", 10, 10)] * 2 + [png("a", 1, 1)], [EncodedImage(
+            field="a", media_type=None, data=zeros_png(20_000, 10_000, 1))]):
+        with pytest.raises(RequestError, match=r"^a = '[0-9]+ x [0-9]+ pixels': expected at most 100 pixels, and 200"):
+            list(files.decoded(images))
+    files.close()
 
 
 def test_without_pillow_the_error_names_the_extra(files, monkeypatch):
@@ -103,16 +119,16 @@ def test_without_pillow_the_error_names_the_extra(files, monkeypatch):
 
 
 def test_a_file_that_takes_too_much_memory_is_refused_and_the_next_one_is_read():
-    files = Decoder(max_bytes=64 << 20)
+    files = decoder_of(max_bytes=64 << 20)
 
     with pytest.raises(RequestError, match=r"^a = .*too much memory"):
-        list(files.decoded([EncodedImage(field="a", media_type=None, data=zeros_png(8000, 8000))]))
+        list(files.decoded([EncodedImage(field="a", media_type=None, data=zeros_png(7000, 7000))]))
     assert next(files.decoded([png("b", 5, 6)])).size == (5, 6)
     files.close()
 
 
 def test_a_file_that_takes_too_long_is_refused_and_the_next_one_is_read():
-    files = Decoder(seconds=0.5)
+    files = decoder_of(seconds=0.5)
     assert next(files.decoded([png("b", 5, 6)])).size == (5, 6)
     pid = files.pid
     assert pid is not None
@@ -138,7 +154,7 @@ def test_a_process_that_ended_by_itself_costs_the_next_file_nothing(files):
 
 
 def test_no_process_is_left_behind():
-    files = Decoder()
+    files = decoder_of()
     next(files.decoded([png("b", 5, 6)]))
     pid = files.pid
     assert pid is not None and psutil.pid_exists(pid)

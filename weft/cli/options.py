@@ -59,6 +59,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "allowed_media_networks": "networks besides public addresses that clients may reach through weft for media, "
                                   "such as 10.1.0.0/16",
         "media_fetch_timeout": "seconds to fetch one file that a client names by URL",
+        "max_image_bytes": "bytes of an image's file",
+        "max_image_pixels": "pixels of an image; the files of a prompt together have twice as many at most",
         "disable_sliding_window": "attend without windows, and limit sequences to the window's length",
         "enforce_eager": "run every step from Python: record none for replay by one native call",
         "revision": "branch, tag or commit on the hub",

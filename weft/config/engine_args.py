@@ -89,6 +89,8 @@ class EngineArgs:
     # Networks besides public addresses that clients may reach through weft, to name media there: "10.1.0.0/16".
     allowed_media_networks: tuple[str, ...] = ()
     media_fetch_timeout: float = 5.0              # seconds to fetch one file that a client names
+    max_image_bytes: int = 20 << 20               # bytes of an image's file
+    max_image_pixels: int = 64 << 20              # pixels of an image; all files of a prompt have twice as many at most
     enable_prompt_embeds: bool = False            # True: prompts may be given as embeddings [tokens, hidden size]
     # The format of the model's reasoning, behind which an answer's form begins; None: what the chat template tells, in
     # chats; "none": off.
@@ -213,7 +215,8 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 def _check_ranges(args: EngineArgs) -> None:
     for name, low in (("max_model_len", 1), ("max_num_seqs", 1), ("max_num_batched_tokens", 1), ("num_threads", 1),
                       ("kv_cache_memory_bytes", 1), ("long_prefill_token_threshold", 0), ("max_logprobs", -1),
-                      ("max_num_queued_reqs", 1), ("max_num_queued_tokens", 1)):
+                      ("max_num_queued_reqs", 1), ("max_num_queued_tokens", 1), ("max_image_bytes", 1),
+                      ("max_image_pixels", 1)):
         value = getattr(args, name)
         if value is not None and value < low and not (name == "max_model_len" and value == -1):
             raise ConfigError(name, value, expected=f"at least {low}")

@@ -159,6 +159,7 @@ class MediaConfig:
     processor_kwargs: arguments of the model's processor, for all prompts.
     allowed_local_path: the folder of files that clients may name; "": none. allowed_domains: hosts of URLs; none: all.
     allowed_networks: networks of hosts besides the public ones. fetch_timeout: seconds for one file.
+    max_image_bytes: of an image's file. max_image_pixels: of an image; a prompt's files have at most twice as many.
     """
 
     limits: dict[str, int] = field(default_factory=dict)
@@ -167,6 +168,8 @@ class MediaConfig:
     allowed_domains: tuple[str, ...] = ()
     allowed_networks: tuple[str, ...] = ()
     fetch_timeout: float = 5.0
+    max_image_bytes: int = 20 << 20
+    max_image_pixels: int = 64 << 20
 
     def __post_init__(self) -> None:
         for name in ("limits", "processor_kwargs"):

@@ -34,7 +34,8 @@ class MediaInputs:
 
     def __init__(self, config: EngineConfig, info: EngineInfo) -> None:
         self._config, self._model, self._media, self._info = config, config.model, config.media, info
-        self._decoder = Decoder()
+        self._decoder = Decoder(max_file_bytes=config.media.max_image_bytes,
+                                max_pixels=config.media.max_image_pixels)
         self._processor: MediaProcessor | OwnProcessor | None = None
         self._fetcher: MediaFetcher | None = None
 
@@ -114,7 +115,7 @@ class MediaInputs:
             return [read_audio(item.value, rate, field=item.field) for item in items]
         from weft.media.images import read_image  # needs numpy
 
-        return [read_image(image, field=item.field)
+        return [read_image(image, field=item.field, max_pixels=self._media.max_image_pixels)
                 for image, item in zip(self._decoder.decoded([item.value for item in items]), items, strict=True)]
 
     def _check(self, kind: str, num: int) -> None:

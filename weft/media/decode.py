@@ -11,14 +11,17 @@ from typing import Any
 import msgspec
 
 from weft.media.encoded import FORMATS
-from weft.media.images import MAX_PIXELS, MAX_PIXELS_TOGETHER, read_image
+from weft.media.images import read_image
 
 
 class FileToDecode(msgspec.Struct):
-    """media_type: a key of FORMATS; None: any. num_pixels: of the prompt's files before this one."""
+    """media_type: a key of FORMATS; None: any. max_pixels: of an image; the files of a prompt have at most twice as
+    many. num_pixels: of the prompt's files before this one.
+    """
 
     media_type: str | None
     data: bytes
+    max_pixels: int
     num_pixels: int
 
 
@@ -39,7 +42,8 @@ def decoding(_: bytes) -> Callable[[bytes], bytes]:
     """From a FileToDecode to its DecodedFile, both in msgpack."""
     from PIL import Image
 
-    Image.init()                     # all of Pillow's modules, before files are beyond reach
+    Image.init()                     # all of Pillow's modules, before memory is limited
+    Image.MAX_IMAGE_PIXELS = None    # decode_file has its own limit
     return lambda body: msgspec.msgpack.encode(decode_file(msgspec.msgpack.decode(body, type=FileToDecode)))
 
 
@@ -49,8 +53,6 @@ def decode_file(file: FileToDecode) -> DecodedFile:
 
     try:
         image: Any = Image.open(BytesIO(file.data), formats=sorted(set(FORMATS.values())))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return _too_large("too many pixels")
     except Exception:      # Pillow raises many kinds of errors
         return _broken(file)
     wanted = FORMATS.get(file.media_type or "")
@@ -58,13 +60,13 @@ def decode_file(file: FileToDecode) -> DecodedFile:
     if wanted is not None and kind != wanted:
         return DecodedFile(expected=f"a {wanted} file, as its media type says", hint=f"The file is {kind}.")
     num_pixels = image.width * image.height
-    if num_pixels > MAX_PIXELS or file.num_pixels + num_pixels > MAX_PIXELS_TOGETHER:
-        return _too_large(f"{image.width} x {image.height} pixels")
+    if num_pixels > file.max_pixels or file.num_pixels + num_pixels > 2 * file.max_pixels:
+        return _too_large(f"{image.width} x {image.height} pixels", file.max_pixels)
     try:
         image.load()
         upright = ImageOps.exif_transpose(image)
         del image                    # its pixels, where `upright` has others
-        pixels = read_image(upright, field="image")
+        pixels = read_image(upright, field="image", max_pixels=file.max_pixels)
     except MemoryError:
         raise                        # ends the process, which says so
     except Exception:
@@ -77,6 +79,6 @@ def _broken(file: FileToDecode) -> DecodedFile:
     return DecodedFile(expected=f"a whole {wanted} file")
 
 
-def _too_large(size: str) -> DecodedFile:
-    return DecodedFile(expected=f"at most {MAX_PIXELS} pixels, and {MAX_PIXELS_TOGETHER} of all images of a prompt",
-                       value=size)
+def _too_large(size: str, max_pixels: int) -> DecodedFile:
+    return DecodedFile(value=size,
+                       expected=f"at most {max_pixels} pixels, and {2 * max_pixels} of all images of a prompt")

@@ -12,19 +12,24 @@ from weft.errors import RequestError
 from weft.isolated.process import IsolatedProcess, ProcessEndedError
 from weft.media.decode import DecodedFile, FileToDecode
 from weft.media.encoded import EncodedImage
-from weft.media.images import MAX_PIXELS, pillow
+from weft.media.images import pillow
 
 SECONDS = 20.0               # for one file
-MAX_BYTES = 2 << 30          # of memory for one file: an image of the most pixels in 4 channels, four times
-_MAX_ANSWER_BYTES = 3 * MAX_PIXELS + 4096
+_LEAST_BYTES = 256 << 20     # of memory for one file
+_BYTES_PER_PIXEL = 32        # of the largest image: four channels, eight times
 
 
 class Decoder:
-    """Any thread may call any method; one file is decoded at a time."""
+    """Any thread may call any method; one file is decoded at a time.
 
-    def __init__(self, seconds: float = SECONDS, max_bytes: int = MAX_BYTES) -> None:
-        self._seconds = seconds
-        self._process = IsolatedProcess("weft.media.decode:decoding", "decodes images", max_bytes=max_bytes)
+    max_file_bytes: of a file. max_pixels: of an image. max_bytes: of the process's memory; None: by the pixels.
+    """
+
+    def __init__(self, *, max_file_bytes: int, max_pixels: int, seconds: float = SECONDS,
+                 max_bytes: int | None = None) -> None:
+        self._max_file_bytes, self._max_pixels, self._seconds = max_file_bytes, max_pixels, seconds
+        self._process = IsolatedProcess("weft.media.decode:decoding", "decodes images", max_bytes=max_bytes or max(
+            _LEAST_BYTES, max_pixels * _BYTES_PER_PIXEL))
 
     @property
     def pid(self) -> int | None:
@@ -52,14 +57,18 @@ class Decoder:
 
     def _decoded(self, image: EncodedImage, num_pixels: int) -> Any:
         image_module = pillow(image.field)
+        if image.num_bytes > self._max_file_bytes:
+            raise RequestError(image.field, f"{image.num_bytes} bytes",
+                               expected=f"a file of at most {self._max_file_bytes} bytes")
         try:
             data = b64decode(image.data, validate=True) if isinstance(image.data, str) else image.data
         except ValueError as error:
             raise RequestError(image.field, image.describe(), expected="base64 text, with padding and no spaces"
                                ) from error
-        file = FileToDecode(media_type=image.media_type, data=data, num_pixels=num_pixels)
+        file = FileToDecode(media_type=image.media_type, data=data, max_pixels=self._max_pixels, num_pixels=num_pixels)
         try:
-            answer = self._process.ask(msgspec.msgpack.encode(file), self._seconds, _MAX_ANSWER_BYTES)
+            answer = self._process.ask(msgspec.msgpack.encode(file), self._seconds,
+                                       3 * self._max_pixels + 4096)
         except ProcessEndedError as ended:
             raise RequestError(image.field, image.describe(), expected="a file that can be decoded",
                                hint=f"It took more than {self._seconds:g} s." if ended.exit_code is None else

@@ -1,4 +1,4 @@
-"""`EncodedImage`: an image file as clients send it, checked for its type and size; `LinkedImage`: one they name by URL.
+"""`EncodedImage`: an image file as clients send it, checked for its type; `LinkedImage`: one they name by URL.
 
 The module fetches nothing and decodes nothing: `fetcher.py` and `decode.py` do.
 """
@@ -10,7 +10,6 @@ from typing import Any
 
 from weft.errors import RequestError
 
-MAX_FILE_BYTES = 20 << 20            # of one image's file
 # Media type -> Pillow's name of the format.
 FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/jpg": "JPEG", "image/webp": "WEBP", "image/gif": "GIF"}
 _TYPES = "image/png, image/jpeg, image/webp or image/gif"
@@ -29,10 +28,14 @@ class EncodedImage:
     media_type: str | None
     data: str | bytes
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the file."""
+        return len(self.data) * 3 // 4 if isinstance(self.data, str) else len(self.data)
+
     def describe(self) -> str:
         """The file in an error's text."""
-        size = len(self.data) * 3 // 4 if isinstance(self.data, str) else len(self.data)
-        return f"{self.media_type or 'a file'}, {size} bytes"
+        return f"{self.media_type or 'a file'}, {self.num_bytes} bytes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +55,12 @@ ImageFile = EncodedImage | LinkedImage
 
 
 def encoded_image(field: str, media_type: Any, data: Any) -> EncodedImage:
-    """An image file as base64 text. RequestError, which names `field`, for other types and files that are too large."""
+    """An image file as base64 text. RequestError, which names `field`, for other types."""
     kind = media_type.lower() if isinstance(media_type, str) else media_type
     if not isinstance(kind, str) or kind not in FORMATS:
         raise RequestError(field, media_type, expected=_TYPES)
     if not isinstance(data, str):
         raise RequestError(field, data, expected="base64 text")
-    if len(data) * 3 // 4 > MAX_FILE_BYTES:
-        raise RequestError(field, f"{len(data) * 3 // 4} bytes", expected=f"a file of at most {MAX_FILE_BYTES} bytes")
     return EncodedImage(field=field, media_type=kind, data=data)
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from weft.config.engine_config import MediaConfig
 from weft.errors import QueueFullError, RequestError
 from weft.media.addresses import AddressRule
-from weft.media.encoded import MAX_FILE_BYTES, EncodedImage, LinkedImage
+from weft.media.encoded import EncodedImage, LinkedImage
 from weft.media.http_get import HttpGet
 from weft.media.local_file import read_local_file
 
@@ -21,9 +21,9 @@ class MediaFetcher:
     """Any thread may call any method."""
 
     def __init__(self, config: MediaConfig) -> None:
-        self._folder = config.allowed_local_path
+        self._folder, self._max_bytes = config.allowed_local_path, config.max_image_bytes
         self._http = HttpGet(AddressRule(config.allowed_networks), domains=config.allowed_domains,
-                             seconds=config.fetch_timeout, max_bytes=MAX_FILE_BYTES)
+                             seconds=config.fetch_timeout, max_bytes=config.max_image_bytes)
         self._pool = ThreadPoolExecutor(MAX_PARALLEL, thread_name_prefix="weft-fetch")
         self._num_open, self._lock = 0, threading.Lock()
 
@@ -52,7 +52,7 @@ class MediaFetcher:
     def _fetched(self, link: LinkedImage) -> EncodedImage:
         try:
             if link.is_local:
-                content = read_local_file(link.url, self._folder, MAX_FILE_BYTES)
+                content = read_local_file(link.url, self._folder, self._max_bytes)
             else:
                 content = self._http.get(link.url)
         except ValueError as error:

@@ -12,7 +12,6 @@ import numpy as np
 from weft.errors import NotBuiltError, RequestError
 
 MAX_PIXELS = 64 << 20          # of one image: the side of a square is 8192
-MAX_PIXELS_TOGETHER = 128 << 20          # of all images of a prompt that come as files
 _WANTED = "a PIL image, an array [height, width, 3], or one [3, height, width]"
 
 
