@@ -26,8 +26,9 @@ def llava(tmp_path_factory):
 
 
 def engine(directory, name, **options):
-    return LLM(model=str(directory), model_file=str(FILES / f"{name}_llava.py"), **{
-        "dtype": "float32", "max_model_len": 96, "use_tqdm_on_load": False, "num_threads": 1} | options)
+    return LLM(model=str(directory), **{
+        "model_file": str(FILES / f"{name}_llava.py"), "dtype": "float32", "max_model_len": 96,
+        "use_tqdm_on_load": False, "num_threads": 1} | options)
 
 
 def ask(llm, prompts=PROMPTS, of=lambda text: {"prompt": text}):
@@ -59,6 +60,24 @@ def test_token_ids_with_one_placeholder_are_as_good_as_text(llava, name):
         found, _ = ask(llm, of=lambda text: {"prompt_token_ids": tokenizer.encode(text)})
 
     assert found == wanted[name]
+
+
+def test_a_tower_without_its_last_layers_is_warned_of(llava, tmp_path, caplog):
+    directory, wanted = llava
+    code = (FILES / "g1_llava.py").read_text().replace(
+        "CLIPVisionModel(config.vision_config)", "CLIPVisionModel(cut(config.vision_config))").replace(
+        "states[self.config.vision_feature_layer]", "states[-1]").replace(
+        "AutoWeightsLoader(self).load_weights(weights)",
+        "AutoWeightsLoader(self).load_weights((n, x) for n, x in weights if 'tower.encoder.layers.2.' not in n)")
+    file = tmp_path / "cut_llava.py"
+    file.write_text(f"import copy\n{code}\n\ndef cut(config):\n    config = copy.copy(config)\n"
+                    "    config.num_hidden_layers = 2\n    return config\n")
+
+    with engine(directory, "g1", model_file=str(file)) as llm:
+        found, _ = ask(llm)
+
+    assert found == wanted["g1"]
+    assert "takes nothing of these parts of the checkpoint: vision_tower.encoder.layers.2." in caplog.text
 
 
 def test_an_image_without_a_place_and_too_many_images_are_refused(llava):

@@ -6,8 +6,9 @@ inherit from the protocol. The engine uses few of these abilities yet; `interfac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from weft.models.interfaces_base import get_score_type, has_member, is_pooling_model
@@ -50,6 +51,7 @@ class SupportsMultiModal(Protocol):
 
     supports_multimodal: ClassVar[Literal[True]] = True
     supports_multimodal_raw_input_only: ClassVar[bool] = False
+    requires_raw_input_tokens: ClassVar[bool] = False                # `forward` is given ids and rows
     supports_encoder_tp_data: ClassVar[bool] = False
     merge_by_field_config: ClassVar[bool] = True                     # read by files for older versions of vLLM
     multimodal_cpu_fields: ClassVar[frozenset[str]] = frozenset()    # the same
@@ -65,26 +67,40 @@ class SupportsMultiModal(Protocol):
         ...
 
     def get_language_model(self) -> Any:
-        """The part that generates text: what `_mark_language_model` marked, else `language_model`."""
-        return getattr(self, (*vars(self).get("_language_model_names", ()), "language_model")[0])
+        """The part that generates text: what `_mark_language_model` marked, else the first that embeds token ids."""
+        names = vars(self).get("_language_model_names", [])
+        if names:
+            paths = [name.split(".") for name in names]
+            shared = [parts[0] for parts in zip(*paths, strict=False) if len(set(parts)) == 1]
+            return reduce(getattr, shared, self)
+        return next(child for child in vars(self)["_modules"].values() if hasattr(child, "embed_input_ids"))
+
+    def configure_mm_token_handling(self, vocab_size: int, mm_token_ids: Sequence[int]) -> None:
+        """Nothing: the ids in the places of rows are never looked up."""
 
     def embed_input_ids(self, input_ids: Tensor, multimodal_embeddings: Any = None, *,
                         is_multimodal: Tensor | None = None) -> Tensor:
         """As `Model`, with the items' rows where `is_multimodal`."""
         from weft.models.vllm.multimodal.merging import merged_embeddings  # here, because it imports torch
 
-        inner = self.get_language_model()
-        look_up = getattr(inner, "embed_input_ids", None) or inner.get_input_embeddings
+        look_up = self.get_language_model().embed_input_ids
         return merged_embeddings(look_up, input_ids, multimodal_embeddings, is_multimodal)
+
+    def _embed_text_input_ids(self, input_ids: Tensor, embed_input_ids: Callable[[Tensor], Tensor], *,
+                              is_multimodal: Tensor | None, handle_oov_mm_token: bool = False) -> Tensor:
+        """The rows of the text; those where `is_multimodal` will be replaced."""
+        return embed_input_ids(input_ids if is_multimodal is None else input_ids.masked_fill(is_multimodal, 0))
 
     @contextmanager
     def _mark_language_model(self, vllm_config: Any, *, targets: Any = None) -> Iterator[None]:
-        """The modules that are assigned meanwhile (of the classes `targets`) generate text."""
-        before = set(vars(self)["_modules"])
+        """The modules that are assigned meanwhile (within them those of the classes `targets`) generate text."""
+        model: Any = self
+        before = {name for name, _ in model.named_children()}
         yield
-        made = {name: module for name, module in vars(self)["_modules"].items() if name not in before}
-        vars(self)["_language_model_names"] = [name for name, module in made.items()
-                                               if targets is None or isinstance(module, targets)]
+        found = model.named_children() if targets is None else model.named_modules()
+        vars(self)["_language_model_names"] = [
+            name for name, module in found
+            if name.split(".")[0] not in before and (targets is None or isinstance(module, targets))]
 
     @contextmanager
     def _mark_tower_model(self, vllm_config: Any, modalities: Any, *, targets: Any = None) -> Iterator[None]:

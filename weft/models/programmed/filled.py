@@ -45,14 +45,15 @@ def check_used(model_name: str, reading: Reading, hf_config: Mapping[str, Any]) 
 
     Left out without an error are computed tables, equal copies of a tensor that was taken (a tied head), layers for
     multi-token prediction, and, with a warning, a whole part of the checkpoint: several tensors under a name that has
-    no layer's number and of which nothing was taken (a vision tower).
+    no layer's number and of which nothing was taken (a vision tower), or the last layers of a tower.
     """
     roots: dict[str, list[str]] = {}
     taken = {prefix for name in reading.used for prefix in _prefixes(name)}
     for name in reading.checkpoint.tensors.keys() - reading.used:
         if not _may_be_left_out(name, reading, hf_config):
             roots.setdefault(next(prefix for prefix in _prefixes(name) if prefix not in taken), []).append(name)
-    parts = {root: names for root, names in roots.items() if len(names) > 1 and not re.search(r"\d", root)}
+    parts = {root for root, names in roots.items() if len(names) > 1 and not re.search(r"\d", root)}
+    parts |= {root for root in roots if _is_end_of_tower(root, reading.used, hf_config)}
     if parts:
         logger.warning("%s takes nothing of these parts of the checkpoint: %s.", model_name, ", ".join(sorted(parts)))
     lost = sorted(name for root, names in roots.items() if root not in parts for name in names)
@@ -61,6 +62,21 @@ def check_used(model_name: str, reading: Reading, hf_config: Mapping[str, Any]) 
                               "parameter for them, or load_weights passes over them. What a model computes without is "
                               "left out by skip_prefixes of AutoWeightsLoader, or by a WeightsMapper's rule that "
                               "leads to None.")
+
+
+def _is_end_of_tower(root: str, used: set[str], hf_config: Mapping[str, Any]) -> bool:
+    """Whether `root` is a layer behind all that were taken of its stack, and the text model has all its layers."""
+    text = hf_config.get("text_config")
+    own, _, number = root.rpartition(".")
+    if not isinstance(text, Mapping) or not number.isdigit():
+        return False
+    stacks: dict[str, set[int]] = {}
+    for name in used:
+        for layer in _LAYER.finditer(name):
+            stacks.setdefault(name[: layer.start(1) - 1], set()).add(int(layer.group(1)))
+    wanted = set(range(text.get("num_hidden_layers", 0)))
+    return int(number) > max(stacks.get(own, {-1})) and any(
+        layers == wanted for stack, layers in stacks.items() if stack != own)
 
 
 def _may_be_left_out(name: str, reading: Reading, hf_config: Mapping[str, Any]) -> bool:

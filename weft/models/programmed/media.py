@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from weft.errors import ConfigError
-from weft.models.interfaces import supports_mrope, supports_multimodal, supports_multimodal_raw_input_only
+from weft.models.interfaces import supports_mrope, supports_multimodal
 from weft.models.prompt_item import PromptItem
 from weft.models.vllm.multimodal.fields import MultiModalFeatureSpec, MultiModalKwargsItems, PlaceholderRange, item_of
 from weft.models.vllm.multimodal.info import InputProcessingContext
@@ -33,7 +33,7 @@ class ProgrammedMedia:
         self._model, self.kinds, self._hf_config, self._ranks = model, tuple(kinds), hf_config, ranks
         self._has_channels = supports_mrope(model)
         self._takes_mask = "is_multimodal" in inspect.signature(model.embed_input_ids).parameters
-        self._takes_ids = supports_multimodal_raw_input_only(model)
+        self._takes_ids = bool(getattr(model, "requires_raw_input_tokens", False))
 
     def encode(self, kind: str, tensors: Mapping[str, Tensor], num_rows: int) -> tuple[Tensor, ...]:
         """As MediaEncoder."""

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from weft.errors import ConfigError
 
@@ -109,8 +110,10 @@ class ModelConfig:
 
     @property
     def architectures(self) -> list[str]:
-        """Names of the checkpoint's architectures."""
-        return list(getattr(self.hf_config, "architectures", None) or [])
+        """Names of the checkpoint's architectures; of a part of a config, which names none, by its model type."""
+        named = getattr(self.hf_config, "architectures", None)
+        found = None if named else MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(getattr(self.hf_config, "model_type", ""))
+        return list(named or ([found] if isinstance(found, str) else found or []))
 
     @property
     def architecture(self) -> str:

@@ -118,3 +118,8 @@ def direct_register_custom_op(op_name: str, op_func: Callable[..., Any], mutates
     library.impl(op_name, op_func, dispatch_key="CPU")
     if fake_impl is not None:
         library._register_fake(op_name, fake_impl)
+
+
+def get_layer_index(feature_layer_index: int, num_hidden_layers: int) -> int:
+    """How many layers a tower needs for the states of a layer, which is counted from the end if it is negative."""
+    return feature_layer_index + 1 + num_hidden_layers if feature_layer_index < 0 else feature_layer_index

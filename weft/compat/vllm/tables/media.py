@@ -8,7 +8,7 @@ _OWN = "weft.models.vllm.multimodal"
 _MM = "vllm.multimodal"
 _UTILS = "vllm.model_executor.models.utils"
 _PROCESSING = (f"{_MM}.processing", f"{_MM}.processing.processor")
-_INFO = (f"{_MM}.processing", f"{_MM}.processing.context", f"{_MM}.processing.info")
+_INFO = (*_PROCESSING, f"{_MM}.processing.context", f"{_MM}.processing.info")
 _DUMMY = (f"{_MM}.processing", f"{_MM}.processing.dummy_inputs", f"{_MM}.profiling")
 _PARSE = (f"{_MM}.parse", f"{_MM}.processing")
 _INPUTS = (_MM, f"{_MM}.inputs", f"{_MM}.processing", "vllm.inputs", "vllm.inputs.data")
@@ -41,6 +41,9 @@ MEDIA = (
     Row(f"{_OWN}.info", "cached_tokenizer_from_config", "vllm.transformers_utils.tokenizer", "vllm.tokenizers",
         "vllm.tokenizers.registry"),
     Row(f"{_OWN}.info", "cached_processor_from_config", "vllm.transformers_utils.processor"),
+    Row(f"{_OWN}.info", "TokenizeParams", "vllm.renderers"),
+    Row("weft.models.vllm.conv", "Conv2dLayer Conv3dLayer", "vllm.model_executor.layers.conv"),
+    Row("weft.models.vllm.helpers", "get_layer_index", _UTILS),
     Row(f"{_OWN}.schema", "TensorSchema TensorShape", "vllm.utils.tensor_schema"),
     Row(f"{_OWN}.merging", "flatten_bn merge_multimodal_embeddings "
         "_merge_multimodal_embeddings=merge_multimodal_embeddings_where _flatten_embeddings=flat_embeddings", _UTILS),
