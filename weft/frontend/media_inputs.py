@@ -18,8 +18,9 @@ from weft.engine.process.messages import EngineInfo, MediaInput
 from weft.errors import RequestError
 from weft.frontend.prompt_media import DATA, GivenItem, PromptMedia, ReadMedia
 from weft.frontend.prompts import Prompt, parse_prompt
-from weft.media.decoder import Decoder
+from weft.media.decoder import AudioDecoder, Decoder
 from weft.media.encoded import EncodedImage, LinkedImage
+from weft.media.encoded_audio import EncodedAudio
 from weft.media.kinds import PLURALS, count_of, taken
 from weft.sampling_params import SamplingParams
 
@@ -36,6 +37,7 @@ class MediaInputs:
         self._config, self._model, self._media, self._info = config, config.model, config.media, info
         self._decoder = Decoder(max_file_bytes=config.media.max_image_bytes,
                                 max_pixels=config.media.max_image_pixels)
+        self._audio_decoder = AudioDecoder()
         self._processor: MediaProcessor | OwnProcessor | None = None
         self._fetcher: MediaFetcher | None = None
 
@@ -66,6 +68,7 @@ class MediaInputs:
         if self._fetcher is not None:
             self._fetcher.close()
         self._decoder.close()
+        self._audio_decoder.close()
 
     def read(self, prompt: Prompt, params: SamplingParams, *, add_special_tokens: bool) -> tuple[
             list[int], list[MediaInput]]:
@@ -112,7 +115,8 @@ class MediaInputs:
             from weft.media.audio import read_audio  # needs numpy
 
             rate = self._loaded().sampling_rate
-            return [read_audio(item.value, rate, field=item.field) for item in items]
+            return [self._audio_decoder.decoded(item.value, rate) if isinstance(item.value, EncodedAudio) else
+                    read_audio(item.value, rate, field=item.field) for item in items]
         from weft.media.images import read_image  # needs numpy
 
         return [read_image(image, field=item.field, max_pixels=self._media.max_image_pixels)
