@@ -22,11 +22,11 @@ _SOME_LAYERS = ("encoder_layers", "decoder_layers", "num_encoder_layers", "num_d
                 "num_nextn_predict_layers", "first_k_dense_replace")
 _HEADS = ("num_attention_heads", "num_heads", "n_head", "n_heads", "num_key_value_heads", "num_kv_heads", "n_head_kv",
           "n_kv_heads", "kv_n_heads", "multi_query_group_num", "encoder_attention_heads", "decoder_attention_heads")
-_WIDTHS = ("hidden_size", "n_embd", "n_embed", "d_model", "dim", "emb_dim", "head_dim", "kv_channels")
-_SOME_WIDTHS = ("intermediate_size", "ffn_dim", "n_inner", "inner_dim", "ffn_hidden_size", "hidden_dim", "d_ff", "d_kv",
-                "encoder_ffn_dim", "decoder_ffn_dim", "moe_intermediate_size", "shared_expert_intermediate_size",
-                "word_embed_proj_dim", "v_head_dim", "qk_nope_head_dim", "qk_rope_head_dim", "rotary_dim",
-                "q_lora_rank", "kv_lora_rank", "state_size", "conv_kernel", "time_step_rank", "expand",
+_WIDTHS = ("hidden_size", "n_embd", "n_embed", "d_model", "dim", "emb_dim", "kv_channels")
+_SOME_WIDTHS = ("head_dim", "intermediate_size", "ffn_dim", "n_inner", "inner_dim", "ffn_hidden_size", "hidden_dim",
+                "d_ff", "d_kv", "encoder_ffn_dim", "decoder_ffn_dim", "moe_intermediate_size", "v_head_dim",
+                "shared_expert_intermediate_size", "word_embed_proj_dim", "qk_nope_head_dim", "qk_rope_head_dim",
+                "rotary_dim", "q_lora_rank", "kv_lora_rank", "state_size", "conv_kernel", "time_step_rank", "expand",
                 "n_groups", "chunk_size")
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "n_shared_experts", "num_experts_per_tok",
             "n_group", "topk_group")
