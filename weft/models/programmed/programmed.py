@@ -32,6 +32,7 @@ from weft.layers.public.rope import RotaryEmbedding
 from weft.models.encoder_len import max_encoder_len
 from weft.models.engine_model import EncoderInput, ModelPooler
 from weft.models.interfaces_base import has_encoder
+from weft.models.media_bytes import with_media
 from weft.models.programmed.code_bytes import bytes_saved_by_codes, coded_names
 from weft.models.programmed.filled import check_filled, check_used
 from weft.models.programmed.hf_names import under_hf_names
@@ -153,7 +154,10 @@ class Programmed:
         linears = [module for module in self.module.modules() if isinstance(module, PublicLinear)]
         widest = max((max(layer.input_size, layer.output_size) for layer in linears), default=0)
         token_bytes = _BUFFERS * widest * max(self._context.dtype.itemsize, 4)
-        return step_bytes(self.module, token_bytes, self._vocab_size, limits, native=self._context.is_native)
+        text = step_bytes(self.module, token_bytes, self._vocab_size, limits, native=self._context.is_native)
+        config = self._vllm_config.model_config
+        return with_media(text, self.media, config.hf_config, num_rows=limits.num_tokens,
+                          row_bytes=config.get_hidden_size() * self._context.dtype.itemsize)
 
     def bytes_per_cached_token(self) -> float:
         """As EngineModel."""

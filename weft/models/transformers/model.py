@@ -27,6 +27,7 @@ from weft.layers.layer import StepLimits
 from weft.layers.paged_attention import PagedAttention
 from weft.layers.pooler import Pooler
 from weft.layers.public.layer import StepRef
+from weft.models.media_bytes import with_media
 from weft.models.purpose import read_purpose
 from weft.models.sizes import layers_of, step_bytes
 from weft.models.transformers.alone import each_alone
@@ -66,7 +67,7 @@ class TransformersModel:
                  context: LayerContext) -> None:
         self._cls, self._hf_config, self._config = cls, hf_config, config
         self._checkpoint, self._context, self._step = checkpoint, context, StepRef()
-        self.name, self._outline = cls.__name__, None
+        self.name, self._outline, self._vocab_size = cls.__name__, None, config.model.vocab_size
         model = self._without_memory()
         generates = can_generate(model)
         purpose = read_purpose(config.model, self.name, generates=generates, has_head=generates)
@@ -149,13 +150,10 @@ class TransformersModel:
         matrices = [p for p in self.module.parameters() if p.dim() >= 2 and p.shape[0] != self._vocab_size]
         widest = max((max(p.shape) for p in matrices), default=0)
         token_bytes = _BUFFERS * widest * max(self._context.dtype.itemsize, 4)
-        native = self._context.is_native
         fixed = max((layer.step_bytes(limits) for layer in self.caches if isinstance(layer, PagedAttention)), default=0)
-        return fixed + step_bytes(self.module, token_bytes, self._vocab_size, limits, native=native)
-
-    @property
-    def _vocab_size(self) -> int:
-        return self._config.model.vocab_size
+        text = step_bytes(self.module, token_bytes, self._vocab_size, limits, native=self._context.is_native)
+        return with_media(fixed + text, self.media, self._hf_config, num_rows=limits.num_tokens,
+                          row_bytes=self._width * self._context.dtype.itemsize)
 
     def bytes_per_cached_token(self) -> float:
         """As EngineModel."""
