@@ -34,7 +34,8 @@ FILES = ("tests/architectures/test_against_transformers.py", "tests/architecture
          "tests/pooling/test_classifiers.py", "tests/pooling/test_rewards.py",
          "tests/pooling/test_sparse_vectors.py", "tests/pooling/test_colbert.py",
          "tests/pooling/test_two_towers.py",
-         "tests/models/test_described_pairs.py", "tests/models/test_sharded_models.py",
+         "tests/models/test_described_pairs.py", "tests/models/test_whisper.py",
+         "tests/models/test_sharded_models.py",
          "tests/models/transformers/test_transformers_model.py",
          "tests/models/transformers/test_transformers_encoders.py",
          "tests/models/transformers/test_encoder_decoders.py")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tiny_audio import write_audio_model
 from tiny_vision import picture, write_llava
+from tiny_whisper import write_whisper
 
 from weft import LLM, SamplingParams
 from weft.errors import NotBuiltError, RequestError
@@ -38,6 +39,16 @@ def test_the_example_of_audio_runs(tmp_path, capsys):
     exec(compile(source, "example", "exec"), {"__name__": "example"})
 
     assert capsys.readouterr().out
+
+
+def test_the_example_of_speech_runs(tmp_path, capsys):
+    write_whisper(tmp_path)
+    source = examples()[2].replace("openai/whisper-small", str(tmp_path))
+
+    exec(compile(source, "example", "exec"), {"__name__": "example"})
+
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
 
 
 def test_the_example_of_images_runs(llava, tmp_path, monkeypatch, capsys):

@@ -7,7 +7,7 @@ from model_dir import write_model
 
 from weft.errors import ConfigError
 from weft.resolve.config_file import read_config
-from weft.resolve.options.generation import decoder_start_token_ids, eos_token_ids, sampling_defaults, sampling_origins
+from weft.resolve.options.generation import decoder_token_ids, eos_token_ids, sampling_defaults, sampling_origins
 
 
 def generation(**values):
@@ -136,7 +136,7 @@ def test_without_defaults_nothing_is_logged(tmp_path, caplog):
 
 
 def start(directory, **config):
-    found = decoder_start_token_ids("auto", read_config(directory, config), directory, 100)
+    found = decoder_token_ids("auto", read_config(directory, config), directory, 100)
     return found["decoder_start_token_id"], found["forced_bos_token_id"]
 
 

@@ -9,6 +9,7 @@ from tiny_decoders import DECODERS
 from tiny_encoder_decoders import KINDS
 from tiny_hybrids import HYBRID_VARIANTS
 from tiny_variants import STATE_VARIANTS, VARIANTS
+from tiny_whisper import CONFIG as WHISPER
 
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import families, names_of
@@ -16,7 +17,7 @@ from weft.architectures.sample import SAMPLE
 from weft.errors import ConfigError
 
 _TINIES = {tiny.cls: tiny.values for tiny in (VARIANTS | STATE_VARIANTS | HYBRID_VARIANTS | DECODERS).values()}
-_TINIES |= dict(KINDS.values())
+_TINIES |= dict(KINDS.values()) | {"WhisperForConditionalGeneration": WHISPER}
 
 
 def sizes_of(architecture: str, sample: dict[str, Any] = SAMPLE) -> dict[str, Any]:

@@ -59,7 +59,8 @@ class AttentionSpec(MixerSpec):
     """Softmax attention with grouped queries. Source: arXiv:1706.03762, arXiv:2305.13245.
 
     num_heads: H. num_kv_heads: Hkv, a divisor of H. head_dim: D. positions: how positions enter; None: not here. mask:
-    what a token sees. qkv_bias, out_bias: the products have biases. qk_norm: norms of q and k.
+    what a token sees. qkv_bias, out_bias: the products have biases. k_bias: with qkv_bias, whether k has one too (not
+    in Whisper). qk_norm: norms of q and k.
     scale: factor on the scores; softcap: scores become softcap * tanh(scores / softcap); clip: q, k and v are clamped
     to [-clip, clip] after the norms and before the rotation (OLMo 1, OLMoE).
     sinks: each head has a trained logit that joins its softmax without a value (gpt-oss). gate: multiplies the heads'
@@ -74,6 +75,7 @@ class AttentionSpec(MixerSpec):
     positions: Rope | Alibi | RelativeBias | Disentangled | None
     mask: Causal | SlidingWindow | Bidirectional | Chunked
     qkv_bias: bool = False
+    k_bias: bool = True
     out_bias: bool = False
     qk_norm: QKNorm | None = None
     softcap: float | None = None
@@ -124,7 +126,7 @@ class CrossAttentionSpec(Part):
     """Attention of a decoder's tokens over all states of an encoder. Source: arXiv:1706.03762 section 3.2.3.
 
     num_heads: H. num_kv_heads: Hkv, a divisor of H. head_dim: D. encoder_size: width of the encoder's states, of which
-    keys and values are made. scale, softcap, qkv_bias, out_bias: as in AttentionSpec.
+    keys and values are made. scale, softcap, qkv_bias, k_bias, out_bias: as in AttentionSpec.
     """
 
     num_heads: int
@@ -133,6 +135,7 @@ class CrossAttentionSpec(Part):
     encoder_size: int
     scale: float
     qkv_bias: bool = False
+    k_bias: bool = True
     out_bias: bool = False
     softcap: float | None = None
 

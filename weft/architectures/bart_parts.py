@@ -54,8 +54,8 @@ def _side(side: str) -> Rules:
 
 
 def bart_names(*, prefix: str = "model.", shares_table: bool = True, encoder: Rules | None = None,
-               ignored: tuple[str, ...] = ()) -> NameMap:
-    """Names of the tensors. prefix: of all but the head. encoder: more rules of the encoder."""
+               ignored: tuple[str, ...] = (), head: str = "lm_head") -> NameMap:
+    """Names of the tensors. prefix: of all but the head. encoder: more rules of the encoder. head: the head's name."""
     both = ("encoder.embed_tokens", "decoder.embed_tokens")
     tables = {f"{prefix}shared": "embedding.tokens"} if shares_table else {
         f"{prefix}{both[0]}": "encoder.embedding.tokens", f"{prefix}{both[1]}": "embedding.tokens"}
@@ -63,20 +63,21 @@ def bart_names(*, prefix: str = "model.", shares_table: bool = True, encoder: Ru
         "decoder.layers.{i}.encoder_attn.out_proj": "blocks.{i}.cross.o",
         "decoder.layers.{i}.encoder_attn_layer_norm": "blocks.{i}.cross_norm"}
     sides = {**of_encoder({**_side("encoder"), **(encoder or {})}), **_side("decoder"), **cross}
-    head = {"lm_head": "head", "final_logits_bias": Rule("final_logits_bias", ("head.bias",), Flattened())}
+    ends = {head: "head", "final_logits_bias": Rule("final_logits_bias", ("head.bias",), Flattened())}
     left = (*(both if shares_table else ()), "encoder.version", "decoder.version", "encoder.embed_positions.weights",
             "decoder.embed_positions.weights", *ignored)
-    return pair_names(tables, {prefix + source: target for source, target in sides.items()}, head,
+    return pair_names(tables, {prefix + source: target for source, target in sides.items()}, ends,
                       optional_prefix=prefix, ignored=tuple(prefix + stem for stem in left))
 
 
-def bart_block(c: ConfigReader, side: str, *, is_pre_norm: bool, mask: Bidirectional = Bidirectional()) -> BlockSpec:
+def bart_block(c: ConfigReader, side: str, *, is_pre_norm: bool, mask: Bidirectional = Bidirectional(),
+               k_bias: bool = True) -> BlockSpec:
     """A block of the encoder or the decoder. side: "encoder" or "decoder". mask: of an encoder's block."""
     heads, hidden = c.positive(f"{side}_attention_heads"), keys.hidden_size(c)
     if hidden % heads:
         raise c.error(f"{side}_attention_heads", heads, f"a divisor of d_model = {hidden}")
     mixer = AttentionSpec(num_heads=heads, num_kv_heads=heads, head_dim=hidden // heads, positions=None,
-                          scale=(hidden // heads) ** -0.5, qkv_bias=True, out_bias=True,
+                          scale=(hidden // heads) ** -0.5, qkv_bias=True, k_bias=k_bias, out_bias=True,
                           mask=mask if side == "encoder" else Causal())
     ffn = MLPSpec(intermediate_size=c.positive(f"{side}_ffn_dim"), gated=False, bias=True,
                   act=keys.activation(c, "activation_function", default="gelu"))
@@ -88,29 +89,32 @@ def bart_model(c: ConfigReader, names: NameMap, positions: Callable[[str], Posit
                has_embedding_norm: bool = True, has_final_norm: bool = False, scales: bool = False,
                has_head_bias: bool = True, shares_table: bool = True, encoder_blocks: Sequence[BlockSpec] | None = None,
                vocab_sizes: tuple[int, int] | None = None, norm_before_positions: bool = False,
-               tied: bool = True) -> DecoderSpec:
+               tied: bool = True, k_bias: bool = True, source: EmbeddingSpec | None = None) -> DecoderSpec:
     """The whole model.
 
     positions: of each side, "encoder" or "decoder". scales, tied: the family's defaults for scale_embedding and
     tie_word_embeddings. encoder_blocks: where they are not all alike. vocab_sizes: of encoder and decoder; None: the
-    config's vocab_size. norm_before_positions: in the decoder, as in EmbeddingSpec.
+    config's vocab_size. norm_before_positions: in the decoder, as in EmbeddingSpec. k_bias: as in AttentionSpec.
+    source: the encoder's embedding; None: like the decoder's.
     """
     c.harmless(*_OLD)
     hidden = keys.hidden_size(c)
     scale = hidden ** 0.5 if c.bool("scale_embedding", default=scales) else 1.0
     sizes = vocab_sizes or (c.positive("vocab_size"),) * 2
     norm, final_norm = NORM if has_embedding_norm else None, NORM if has_final_norm else None
-    source, target = (EmbeddingSpec(vocab_size=size, scale=scale, norm=norm, positions=positions(side))
+    like_target, target = (EmbeddingSpec(vocab_size=size, scale=scale, norm=norm, positions=positions(side))
                       for side, size in zip(("encoder", "decoder"), sizes, strict=True))
     target = replace(target, norm_before_positions=norm_before_positions)
     head = HeadSpec(tied=c.bool("tie_word_embeddings", default=tied), bias=has_head_bias)
-    block = bart_block(c, "decoder", is_pre_norm=is_pre_norm)
+    block = bart_block(c, "decoder", is_pre_norm=is_pre_norm, k_bias=k_bias)
+    source = source or like_target
     if not c.bool("is_encoder_decoder", default=True):
         return _decoder_alone(c, target, block, final_norm, replace(head, bias=False))
-    blocks = encoder_blocks or [bart_block(c, "encoder", is_pre_norm=is_pre_norm)] * c.positive("encoder_layers")
+    blocks = encoder_blocks or [
+        bart_block(c, "encoder", is_pre_norm=is_pre_norm, k_bias=k_bias)] * c.positive("encoder_layers")
     encoder = EncoderSpec(
-        hidden_size=hidden, vocab_size=sizes[0], max_position=positions("encoder").num_positions, embedding=source,
-        blocks=tuple(blocks), final_norm=final_norm, names=names, default_pooling="mean")
+        hidden_size=hidden, vocab_size=source.vocab_size, max_position=positions("encoder").num_positions,
+        embedding=source, blocks=tuple(blocks), final_norm=final_norm, names=names, default_pooling="mean")
     return encoder_decoder(
         c, encoder=encoder, embedding=target, blocks=[block] * c.positive("decoder_layers"), final_norm=final_norm,
         names=names, shares_embedding=shares_table, head=head, max_position=positions("decoder").num_positions)

@@ -23,7 +23,7 @@ def cross_attention(like: AttentionSpec, encoder_size: int) -> CrossAttentionSpe
     """Cross attention with the heads, the scale and the biases of a block's self-attention."""
     return CrossAttentionSpec(
         num_heads=like.num_heads, num_kv_heads=like.num_kv_heads, head_dim=like.head_dim, encoder_size=encoder_size,
-        scale=like.scale, qkv_bias=like.qkv_bias, out_bias=like.out_bias, softcap=like.softcap)
+        scale=like.scale, qkv_bias=like.qkv_bias, k_bias=like.k_bias, out_bias=like.out_bias, softcap=like.softcap)
 
 
 def self_attention(block: BlockSpec) -> AttentionSpec:

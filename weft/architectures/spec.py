@@ -185,6 +185,8 @@ class EmbeddingSpec(Part):
     projects_last: the projection is the last step, has a bias, and all tables and the norm are embedding_dim wide
     (Electra); with an embedding_dim equal to hidden_size, too (ALBERT).
     norm_before_positions: the positions are added after the norm (Blenderbot small).
+    num_mel_bins: there is no table (vocab_size is 0): a row is given as two frames of a log-mel spectrogram with as
+    many bins, of which two convolutions make hidden states (Whisper, arXiv:2212.04356 section 2.2); 0: token ids.
     """
 
     vocab_size: int
@@ -196,6 +198,7 @@ class EmbeddingSpec(Part):
     token_types: int = 0
     projects_last: bool = False
     norm_before_positions: bool = False
+    num_mel_bins: int = 0
 
 
 @part

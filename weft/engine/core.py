@@ -84,6 +84,7 @@ class EngineCore:
             media_kinds=[] if media is None else sorted(media.kinds),
             media_token_ids={} if media is None else dict(media.token_ids),
             encoder_vocab_size=encoder and encoder.vocab_size, max_encoder_len=encoder and encoder.max_len,
+            encoder_row_size=encoder and encoder.row_size,
             pooling=pooling_info(self.runner.model), words=self.runner.model.words())
 
     @property

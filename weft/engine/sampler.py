@@ -184,6 +184,8 @@ class Sampler:
                if len(word) <= row.num_output_tokens + 1 and token_ids[len(token_ids) - len(word) + 1 :] == word[:-1]]
         if params.min_tokens > row.num_output_tokens:
             bad += [*request.eos_token_ids, *(params.stop_token_ids or ())]
+        if row.num_output_tokens == 0:
+            bad += request.not_first_token_ids
         if bad:
             sampling.forbid(logits, bad)
         if params.logit_bias:
@@ -212,6 +214,7 @@ _WHY_NOT = {
 def _has_edits(row: SampleRow) -> bool:
     params, request = row.params, row.seq.request
     return bool(params.allowed_token_ids is not None or request.bad_words_token_ids or params.logit_bias
+                or (request.not_first_token_ids and row.num_output_tokens == 0)
                 or params.min_tokens > row.num_output_tokens or params.logits_processors or _has_penalties(params)
                 or row.forced_id is not None or params.has_filters or params.dry_multiplier)
 

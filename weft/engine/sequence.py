@@ -68,6 +68,7 @@ class Sequence:
     room: int = field(default=0, init=False)
     block_keys: list[bytes] = field(default_factory=list, init=False)
     num_encoder_tokens: int = field(default=0, init=False)
+    encoder_digest: bytes = field(default=b"", init=False)
     is_encoded: bool = field(init=False)
     is_pooling: bool = field(init=False)
     draft_token_ids: list[int] = field(default_factory=list, init=False)
@@ -90,6 +91,9 @@ class Sequence:
         self.num_prompt_tokens = len(request.prompt_token_ids)
         self.num_encoder_tokens = len(request.encoder_token_ids)
         self.is_encoded = not request.encoder_token_ids
+        if request.encoder_token_ids:
+            rows = b"" if request.encoder_rows is None else request.encoder_rows.data
+            self.encoder_digest = sha256(array("q", request.encoder_token_ids).tobytes() + rows).digest()
         self.is_pooling = isinstance(request.params, PoolingParams)
         if self.is_pooling:
             self.max_len = self.min_len = self.num_prompt_tokens
@@ -150,7 +154,7 @@ class Sequence:
 
     def encoder_keys(self, block_size: int) -> list[bytes]:
         """Content keys of the blocks with keys and values of the encoder's tokens. Each token sees the whole input."""
-        whole = sha256(array("q", self.request.encoder_token_ids).tobytes() + self._salt).digest()
+        whole = sha256(self.encoder_digest + self._salt).digest()
         return [whole + number.to_bytes(4, "big") for number in range(-(-self.num_encoder_tokens // block_size))]
 
     @property
@@ -169,7 +173,7 @@ class Sequence:
         if start == 0:
             extras = self._salt
         if start == 0 and request.encoder_token_ids:
-            extras += b"encoder:" + sha256(array("q", request.encoder_token_ids).tobytes()).digest()
+            extras += b"encoder:" + self.encoder_digest
         if any(request.token_type_ids[start:end]):
             extras += b"types:" + sha256(array("q", request.token_type_ids[start:end]).tobytes()).digest()
         for item in request.media:

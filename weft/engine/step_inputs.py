@@ -12,7 +12,7 @@ from weft.cache.groups import FREED, CacheGroup, EncoderGroup, FullGroup, StateG
 from weft.cache.masks import Bidirectional, Chunked
 from weft.engine.media_rows import NO_MEDIA, StepMedia
 from weft.engine.memory.plan import MemoryPlan
-from weft.engine.process.wire_tensor import rows_from_wire
+from weft.engine.process.wire_tensor import from_wire, rows_from_wire
 from weft.engine.step_plan import Scheduled, StepPlan
 from weft.ops.attention import AttentionPlan, attention_plan
 from weft.ops.attention.ranges import KeyRanges, bidirectional, chunked, cross, spans
@@ -88,9 +88,10 @@ def _token_types(items: Seq[Scheduled]) -> torch.Tensor | None:
 
 
 def _encoder_ids(items: Seq[Scheduled]) -> dict[int, torch.Tensor]:
-    """The encoder's tokens of the sequences whose input this step has to encode, by their place in it."""
-    return {place: torch.tensor(item.seq.request.encoder_token_ids) for place, item in enumerate(items)
-            if not item.seq.is_encoded}
+    """The encoder's tokens, or rows, of the sequences whose input this step has to encode, by their place in it."""
+    requests = {place: item.seq.request for place, item in enumerate(items) if not item.seq.is_encoded}
+    return {place: torch.tensor(request.encoder_token_ids) if request.encoder_rows is None
+            else from_wire(request.encoder_rows) for place, request in requests.items()}
 
 
 def trial_step(memory: MemoryPlan) -> Step:

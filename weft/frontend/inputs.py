@@ -25,10 +25,11 @@ from weft.frontend.dry import breaker_ids
 from weft.frontend.long_inputs import in_parts, pooled_limit
 from weft.frontend.media_inputs import MediaInputs
 from weft.frontend.pooling_inputs import check_types, complete_pooling, pair_ids, refuse_task
-from weft.frontend.prompt_ids import PromptIds, cut, forced_bos, named, refuse_forced_bos
+from weft.frontend.prompt_ids import PromptIds, cut, forced_bos, named, refuse_forced_bos, refuse_ids_params
 from weft.frontend.prompt_limit import PromptLimit, context_limit, prompt_limit
 from weft.frontend.prompts import Prompt, parse_prompt
 from weft.frontend.reasoning import FormStart
+from weft.frontend.speech_inputs import SpeechInputs
 from weft.frontend.tokenization import Tokenization
 from weft.frontend.vocabulary import EngineVocabulary
 from weft.grammar.form import ConstraintSpec
@@ -95,7 +96,7 @@ class InputProcessor:
         self.tokenizer = tokenizer
         self.max_model_len = info.max_model_len
         self.limit, self._context = prompt_limit(info), context_limit(info.max_model_len)
-        self.media = MediaInputs(config, info)
+        self.media, self._speech = MediaInputs(config, info), SpeechInputs(config, info)
         self._info, self._model = info, config.model
         self.vocab_size = config.model.vocab_size
         self._seed = config.model.seed
@@ -142,15 +143,17 @@ class InputProcessor:
         self._check_params(params)
         bad_words = [] if not params.bad_words else bad_word_ids(
             params.bad_words, self._require_tokenizer("bad_words"), self.vocab_size)
+        bad_words += [[token_id] for token_id in self._model.suppress_token_ids]
         check_some_token_is_allowed(params, self.eos_token_ids, bad_words, self.vocab_size)
         shared |= {"eos_token_ids": self.eos_token_ids, "bad_words_token_ids": bad_words,
+                   "not_first_token_ids": list(self._model.begin_suppress_token_ids),
                    "dry_breaker_ids": breaker_ids(params, self.tokenizer)}
         found = PromptIds(parsed.text, [])
         if parsed.embeds is None:
             found = self._prompt_ids(parsed, params, add_special_tokens=add_special_tokens)
             shared |= found.for_engine
         else:
-            _check_embeds_params(params)
+            refuse_ids_params(params)
             embeds = self.read_prompt_embeds(parsed.embeds)
             shared |= {"prompt_embeds": embeds, "prompt_token_ids": [NO_TOKEN] * embeds.shape[0]}
         shared["constraint"] = self._constraint(params, found.ids)
@@ -164,8 +167,8 @@ class InputProcessor:
 
     def _beams(self, request_id: str, parsed: Prompt, params: SamplingParams, shared: dict[str, Any], *,
                add_special_tokens: bool) -> PreparedBeams:
-        if parsed.embeds is not None or parsed.media is not None:
-            raise RequestError("prompt_embeds" if parsed.media is None else "multi_modal_data", "rows or media",
+        if parsed.embeds is not None or parsed.has_media:
+            raise RequestError("prompt_embeds" if parsed.embeds is not None else "multi_modal_data", "rows or media",
                                expected="text or token ids to search")
         found = self._prompt_ids(parsed, params, add_special_tokens=add_special_tokens)
         token_ids = found.ids + found.forced                # where a token is forced, there is nothing to search
@@ -237,6 +240,8 @@ class InputProcessor:
 
         RequestError for an encoder's prompt that the model has no encoder for, or that is too long for its encoder.
         """
+        if self._info.encoder_row_size is not None:
+            return self._speech.read(parsed, params, self.encode)
         if parsed.media is not None:
             token_ids, media = self.media.read(parsed, params, add_special_tokens=add_special_tokens)
             self.check_ids(token_ids)
@@ -373,14 +378,6 @@ class InputProcessor:
             raise RequestError(field, "text", expected="token ids only, as the engine has no tokenizer",
                                hint="Start it without skip_tokenizer_init.")
         return self.tokenizer
-
-
-def _check_embeds_params(params: SamplingParams) -> None:
-    """RequestError for parameters that need the prompt's token ids, which are unknown with prompt_embeds."""
-    for name, off in (("prompt_logprobs", None), ("repetition_penalty", 1.0), ("truncate_prompt_tokens", None)):
-        if getattr(params, name) != off:
-            raise RequestError(name, getattr(params, name), expected=f"{off} with prompt_embeds",
-                               hint="It needs the prompt's token ids.")
 
 
 def _distinct(token_ids: list[int] | None) -> list[int] | None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from weft.engine.process.messages import MediaInput
+from weft.engine.process.messages import NO_TOKEN, MediaInput, WireTensor
 from weft.errors import RequestError
 from weft.sampling_params import SamplingParams
 from weft.text.tokenizer import Tokenizer
@@ -22,6 +22,7 @@ class PromptIds:
 
     encoder, encoder_text: of a model with an encoder; then `ids` and `text` are the decoder's, and `forced` are its
         first generated tokens, `last` the one at the end of max_tokens. media: `ids` have places for their rows.
+    rows: of a model that hears, what its encoder is given in the place of ids.
     """
 
     text: str | None
@@ -31,12 +32,15 @@ class PromptIds:
     forced: list[int] = field(default_factory=list)
     last: int | None = None
     media: list[MediaInput] = field(default_factory=list)
+    rows: WireTensor | None = None
 
     @property
     def for_engine(self) -> dict[str, Any]:
         """Fields of an EngineRequest."""
         pair = {} if self.encoder is None else {
             "encoder_token_ids": self.encoder, "forced_token_ids": self.forced, "last_token_id": self.last}
+        if self.rows is not None:
+            pair = {"encoder_token_ids": [NO_TOKEN] * self.rows.shape[0], "encoder_rows": self.rows}
         return {"prompt_token_ids": self.ids, "media": self.media} | pair
 
     @property
@@ -99,3 +103,11 @@ def refuse_forced_bos(params: SamplingParams, architecture: str) -> None:
     if params.forced_bos_token is not None:
         raise RequestError("forced_bos_token", params.forced_bos_token, expected="None",
                            hint=f"{architecture} has no encoder: its answer goes on from the prompt.")
+
+
+def refuse_ids_params(params: SamplingParams) -> None:
+    """RequestError for parameters that need the prompt's token ids, which are unknown with prompt_embeds."""
+    for name, off in (("prompt_logprobs", None), ("repetition_penalty", 1.0), ("truncate_prompt_tokens", None)):
+        if getattr(params, name) != off:
+            raise RequestError(name, getattr(params, name), expected=f"{off} with prompt_embeds",
+                               hint="It needs the prompt's token ids.")

@@ -59,8 +59,8 @@ class EmbedsPrompt(TypedDict):
 class ExplicitEncoderDecoderPrompt(TypedDict):
     """The two prompts of a model with an encoder, each in a form of its own.
 
-    encoder_prompt: the input. decoder_prompt: the beginning of the answer, after the decoder's start token; None: the
-    start token alone.
+    encoder_prompt: the input; of a model that hears, a dictionary with `multi_modal_data` and an empty prompt.
+    decoder_prompt: the beginning of the answer, after the decoder's start token; None: the start token alone.
     """
 
     encoder_prompt: str | list[int] | TextPrompt | TokensPrompt
@@ -104,6 +104,11 @@ class Prompt:
     second_text: str | None = None
     encoder: Prompt | None = None
     media: PromptMedia | ReadMedia | None = None
+
+    @property
+    def has_media(self) -> bool:
+        """Whether this prompt, or the encoder's, has media."""
+        return self.media is not None or (self.encoder is not None and self.encoder.media is not None)
 
 
 def split_prompts(prompts: Any) -> list[Any]:
@@ -174,13 +179,23 @@ def _parse_pair(prompt: dict[Any, Any]) -> Prompt:
     if others:
         raise RequestError(f"prompt.{others[0]}", prompt[others[0]],
                            expected="only encoder_prompt, decoder_prompt and cache_salt together")
-    encoder, decoder = (_part(key, prompt.get(key)) for key in ("encoder_prompt", "decoder_prompt"))
+    clip = _clip(prompt.get("encoder_prompt"))
+    encoder = _part("encoder_prompt", prompt.get("encoder_prompt")) if clip is None else clip
+    decoder = _part("decoder_prompt", prompt.get("decoder_prompt"))
     if encoder is None:
         raise RequestError("encoder_prompt", None, expected="a prompt for the encoder beside decoder_prompt")
     salt = prompt.get("cache_salt")
     _check_salt(salt)
     decoder = Prompt(text=None, token_ids=None) if decoder is None else decoder
     return replace(decoder, cache_salt=salt, encoder=encoder)
+
+
+def _clip(value: Any) -> Prompt | None:
+    """The prompt of an encoder that hears, whose text is empty; None: it is not one."""
+    if not isinstance(value, dict) or value.get("prompt") or set(value) - _MEDIA_KEYS - {"prompt"}:
+        return None
+    media = parse_media({key: value[key] for key in _MEDIA_KEYS if key in value})
+    return None if media is None else Prompt(text=None, token_ids=None, media=media)
 
 
 def _part(name: str, value: Any) -> Prompt | None:

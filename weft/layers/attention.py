@@ -32,7 +32,8 @@ class SelfAttention(Layer):
         kv_heads = context.shared("num_key_value_heads", spec.num_kv_heads)
         self.spec = spec = replace(spec, num_heads=len(heads), num_kv_heads=len(kv_heads))
         self.heads, queries, keys = heads, heads.times(spec.head_dim), kv_heads.times(spec.head_dim)
-        self.qkv = Linear(hidden_size, {"q": queries, "k": keys, "v": keys}, bias=spec.qkv_bias, context=context)
+        self.qkv = Linear(hidden_size, {"q": queries, "k": keys, "v": keys}, bias=spec.qkv_bias, context=context,
+                          without_bias=() if spec.k_bias else ("k",))
         self.out = Linear(queries, {"o": hidden_size}, bias=spec.out_bias, context=context)
         early = None if spec.qk_norm is None or spec.qk_norm.after_rotation else spec.qk_norm
         self.q_norm = _qk_norm(early, heads, spec.head_dim, context)

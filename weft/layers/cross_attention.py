@@ -24,7 +24,8 @@ class CrossAttention(Layer):
         self.spec, self.dtype, self.scratch = spec, context.dtype, context.scratch
         queries, keys = spec.num_heads * spec.head_dim, spec.num_kv_heads * spec.head_dim
         self.query = Linear(hidden_size, {"q": queries}, bias=spec.qkv_bias, context=context)
-        self.keys_values = Linear(spec.encoder_size, {"k": keys, "v": keys}, bias=spec.qkv_bias, context=context)
+        self.keys_values = Linear(spec.encoder_size, {"k": keys, "v": keys}, bias=spec.qkv_bias, context=context,
+                                  without_bias=() if spec.k_bias else ("k",))
         self.out = Linear(queries, {"o": hidden_size}, bias=spec.out_bias, context=context)
         self.paged = PagedAttention(
             num_heads=spec.num_heads, num_kv_heads=spec.num_kv_heads, head_dim=spec.head_dim, is_checked=False,

@@ -139,6 +139,10 @@ class Embedding(Layer):
             homes |= {f"norm.{name}": home for name, home in self.norm.homes().items()}
         return homes
 
+    def token_bytes(self, native: bool) -> int:
+        """As Layer: the result is the blocks' stream, which they count."""
+        return 0
+
     def held_bytes(self, codes: Mapping[str, QuantizedWeight]) -> int:
         """As Layer; a tied table is the head's."""
         added = sum(self.plain_bytes(table) for table in (self.positions, self.token_types) if table is not None)

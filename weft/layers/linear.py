@@ -22,12 +22,13 @@ class Linear(Layer):
     act: a name of ops/activation; gated: act(first half) * second half.
     Rows as a Span or Spans: those are the rows that are built. in_features as a Span: the columns that are built; then
     x has these columns, the result is a partial sum, and only the first shard adds the bias.
+    without_bias: parts whose bias is 0 where the checkpoint has none.
     """
 
     takes_integers = True
 
     def __init__(self, in_features: int | Span, parts: Mapping[str, int | Extent], *, bias: bool, context: LayerContext,
-                 act: str | None = None, gated: bool = False) -> None:
+                 act: str | None = None, gated: bool = False, without_bias: Sequence[str] = ()) -> None:
         super().__init__()
         self.columns, self.rows = Span.of(in_features), {part: extent(rows) for part, rows in parts.items()}
         self.parts = {part: len(rows) for part, rows in self.rows.items()}
@@ -36,6 +37,7 @@ class Linear(Layer):
         self.choice = choose_linear(self.case)
         self.weight = self.parameter(out_features, len(self.columns), context=context)
         self.bias = self.parameter(out_features, context=context) if bias else None
+        self.without_bias = without_bias
         self.epilogue = Epilogue(act=act, gated=gated, out_dtype=context.dtype)
         self.width = out_features // 2 if gated else out_features
         self.scratch, self.role = context.scratch, next(iter(self.parts))
@@ -76,6 +78,8 @@ class Linear(Layer):
         """As Layer; the weight has room for the kernel to pack it in place."""
         super().allocate(device)
         self.weight = nn.Parameter(empty_weight(self.case), requires_grad=False)
+        if self.bias is not None and self.without_bias:
+            self.bias.data.zero_()
 
     def own_homes(self) -> dict[str, Home]:
         """As Layer: the rows of each part."""
@@ -84,7 +88,8 @@ class Linear(Layer):
             end = start + len(rows)
             homes[f"{name}.weight"] = Home(self.weight.data[start:end], self, f"{name}.weight", rows, self.columns)
             if self.bias is not None:
-                homes[f"{name}.bias"] = Home(self.bias.data[start:end], self, f"{name}.bias", rows)
+                homes[f"{name}.bias"] = Home(self.bias.data[start:end], self, f"{name}.bias", rows,
+                                             is_optional=name in self.without_bias)
             start = end
         return homes
 

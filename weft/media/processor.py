@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from weft.config.media import DATA_ARGUMENTS
@@ -47,6 +48,18 @@ class MediaProcessor:
     def sampling_rate(self) -> int:
         """Samples a second of audio."""
         return self._load("audio")[1].sampling_rate
+
+    def features(self, samples: np.ndarray, *, field: str, kwargs: Mapping[str, Any]) -> Tensor:
+        """[bins, frames], the spectrogram of a clip at `sampling_rate`, by the feature extractor alone. RequestError,
+        which names `field`, for a clip that is longer than what the extractor looks at.
+        """
+        part = self._load("audio")[1]
+        if len(samples) > part.n_samples:
+            raise RequestError(field, f"{len(samples) / part.sampling_rate:.1f} s",
+                               expected=f"at most {part.n_samples / part.sampling_rate:g} s, which the model hears",
+                               hint="Cut longer audio into several prompts.")
+        values = {"audio": [samples]}
+        return self._called(part, values, self._of_part("audio", part, [samples], kwargs))["input_features"][0]
 
     def of_text(self, text: str, media: Values, *, uuids: Uuids, kwargs: Mapping[str, Any], add_special_tokens: bool
                 ) -> ProcessedPrompt:

@@ -36,6 +36,7 @@ from weft.layers.cross_attention import CrossAttention
 from weft.layers.embedding import Embedding, Head, SharedEmbedding
 from weft.layers.layer import Home, Layer
 from weft.layers.linear import Linear
+from weft.layers.mel_embedding import MelEmbedding
 from weft.layers.norm import optional_norm
 from weft.layers.paged_attention import PagedAttention
 from weft.layers.parts import Ffn, Mixer, make_ffn, make_mixer, rope_of
@@ -147,7 +148,7 @@ class Stack(Layer):
 
     __call__ = nn.Module.__call__              # once a step: hooks on the whole model are called
 
-    def __init__(self, spec: ModelSpec, embedding: Embedding, *, context: LayerContext) -> None:
+    def __init__(self, spec: ModelSpec, embedding: Embedding | MelEmbedding, *, context: LayerContext) -> None:
         super().__init__()
         self.spec, self.dtype, self.shard, self.embedding = spec, context.dtype, context.shard, embedding
         self.blocks = nn.ModuleList(layer_of(block)(block, spec.hidden_size, context=context)
@@ -292,7 +293,9 @@ class Decoder(Stack):
 def _encoder(spec: EncoderSpec, owner: Embedding | None, *, context: LayerContext) -> Stack:
     """The encoder beside a decoder, whose own cache is of the model's dtype. owner: of the table of tokens."""
     context = replace(context, cache=None)
-    if owner is None:
+    if spec.embedding.num_mel_bins:
+        embedding = MelEmbedding(spec.embedding, spec.hidden_size, context=context)
+    elif owner is None:
         embedding = Embedding(spec.embedding, spec.hidden_size, is_tied=False, context=context)
     else:
         embedding = SharedEmbedding(spec.embedding, spec.hidden_size, owner=owner, context=context)

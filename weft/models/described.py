@@ -150,7 +150,8 @@ class Described(DescribedStack):
         if spec.encoder is not None:
             positions = spec.encoder.embedding.positions
             self.encoder = EncoderInput(vocab_size=spec.encoder.vocab_size,
-                                        max_len=None if positions is None else positions.num_positions)
+                                        max_len=None if positions is None else positions.num_positions,
+                                        row_size=2 * spec.encoder.embedding.num_mel_bins or None)
             self.prompt_embeds_size = None
 
     def step_bytes(self, limits: StepLimits) -> int:
@@ -161,7 +162,8 @@ class Described(DescribedStack):
         rows = max(limits.num_tokens, self.encoder.max_len or limits.max_model_len)
         native, width = self._context.is_native, 2 * encoder.spec.hidden_size * encoder.dtype.itemsize
         cached = max(layer.need.bytes_per_token for layer in encoder.caches() if isinstance(layer, PagedAttention))
-        token_bytes = max(block.token_bytes(native) for block in encoder.each_block()) + width + cached
+        parts = (encoder.embedding, *encoder.each_block())
+        token_bytes = max(part.token_bytes(native) for part in parts) + width + cached
         alone = replace(limits, num_tokens=rows, num_wanted_rows=0, max_model_len=rows)
         return own + step_bytes(encoder, token_bytes, 0, alone, native=native)
 

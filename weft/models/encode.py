@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from weft.layers.paged_attention import PagedAttention
 from weft.layers.state import StateLayer
 from weft.ops.attention import AttentionPlan, attention_plan
 from weft.ops.attention.ranges import bidirectional
-from weft.ops.step import Step
+from weft.ops.step import RowEmbeds, Step
 
 
 class Encodes(Protocol):
@@ -32,19 +32,31 @@ class Encodes(Protocol):
 
 @torch.inference_mode()
 def encode(encoder: Encodes, inputs: Iterable[Tensor]) -> Tensor:
-    """[N, E] states of encoder inputs, [n] int64 each, one after another. Each token sees all of its own input."""
-    ids = list(inputs)
-    lens = tuple(map(len, ids))
+    """[N, E] states of encoder inputs, one after another. Each token sees all of its own input.
+
+    inputs: [n] int64 each; or [n, W] each, rows that are given in the place of ids.
+    """
+    given = list(inputs)
+    lens = tuple(map(len, given))
     layers = [layer for layer in encoder.caches() if isinstance(layer, PagedAttention)]
     masks = list(dict.fromkeys(map(_mask, layers)))
     plans, num_blocks = _plans(lens, masks, layers[0].block_size)
     _bind(layers, masks, num_blocks)
     try:
-        return encoder(Step(input_ids=torch.cat(ids), positions=torch.cat([torch.arange(n) for n in lens]),
+        return encoder(Step(**_first(given), positions=torch.cat([torch.arange(n) for n in lens]),
                             query_lens=lens, caches=plans, is_eager=True)).clone()
     finally:
         for layer in layers:
             layer.bind_cache((torch.empty(0), torch.empty(0)), 0)
+
+
+def _first(given: Sequence[Tensor]) -> dict[str, Any]:
+    """The fields of a Step that the embedding reads."""
+    packed = torch.cat(list(given))
+    if packed.dim() == 1:
+        return {"input_ids": packed}
+    rows = torch.arange(len(packed))
+    return {"input_ids": torch.zeros_like(rows), "embeds": RowEmbeds(rows=rows, values=packed)}
 
 
 def _plans(lens: tuple[int, ...], masks: Sequence[Bidirectional],

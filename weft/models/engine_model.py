@@ -48,10 +48,14 @@ class CacheLayer(Protocol):
 @dataclass(frozen=True, slots=True)
 class EncoderInput:
     """What the encoder of an encoder-decoder model takes. vocab_size: token ids below it; max_len: most tokens of an
-    input, None: the model's config says nothing."""
+    input, None: the model's config says nothing.
+
+    row_size: numbers of a row, if the encoder hears: then an input is max_len rows of audio in the place of token ids.
+    """
 
     vocab_size: int
     max_len: int | None
+    row_size: int | None = None
 
 
 class ModelPooler(Protocol):

@@ -59,10 +59,10 @@ class Step:
     embeds: hidden states that replace looked-up ones; None when every row is looked up.
     token_types: [T] int64, for models with a table of token types (BERT's segments); None: all are of type 0.
     request_ids: S, the request of each sequence, for models that keep caches of their own; () where there is none.
-    encoder_ids: {place of a sequence in this step: [n] int64, the tokens of its encoder's input}, for each sequence
-        that starts (or starts again) in this step and whose input is not in the cache. Later steps of the sequence
-        bring no encoder tokens: the model, or the cache of its cross attention, keeps what was made of them until the
-        sequence ends or is preempted (`EngineModel.end_sequences`).
+    encoder_ids: {place of a sequence in this step: [n] int64, the tokens of its encoder's input; or [n, W], rows of
+        audio in their place}, for each sequence that starts (or starts again) in this step and whose input is not in
+        the cache. Later steps of the sequence bring no encoder tokens: the model, or the cache of its cross attention,
+        keeps what was made of them until the sequence ends or is preempted (`EngineModel.end_sequences`).
     taps: {block number: [T, E] in the model's dtype}, filled with the hidden states that enter that block. The key
         num_blocks stands for the output of the last block, before the final norm. Described models fill the taps,
         whether a step is recorded or not.

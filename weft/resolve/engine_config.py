@@ -6,6 +6,7 @@ The one place where "automatic" gets its value. Reads a model's config files; kn
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from weft.compat.vllm.version import ANSWER
 from weft.config.engine_args import DTYPES, EngineArgs
@@ -35,7 +36,7 @@ from weft.resolve.hf.prompts import lowers_case
 from weft.resolve.model_config import read_model_config
 from weft.resolve.options.dtype import resolve_dtype
 from weft.resolve.options.generation import (
-    decoder_start_token_ids,
+    decoder_token_ids,
     eos_token_ids,
     sampling_defaults,
     sampling_origins,
@@ -114,11 +115,11 @@ def resolve_model(args: EngineArgs, files: ModelFiles) -> ModelConfig:
     )
 
 
-def _decoder_start(args: EngineArgs, config: HFConfig, files: ModelFiles, vocab_size: int) -> dict[str, int | None]:
+def _decoder_start(args: EngineArgs, config: HFConfig, files: ModelFiles, vocab_size: int) -> dict[str, Any]:
     """Fields of a ModelConfig about a decoder beside an encoder; {} for other models."""
     if not config.values.get("is_encoder_decoder"):
         return {}
-    return decoder_start_token_ids(args.generation_config, config, files.directory, vocab_size)
+    return decoder_token_ids(args.generation_config, config, files.directory, vocab_size)
 
 
 def _cache_dtype(wanted: str, model_dtype: str) -> str:

@@ -74,8 +74,11 @@ class EngineRequest(msgspec.Struct, kw_only=True):
     output_token_ids: tokens generated earlier, for a resumed request; they count as output.
     encoder_token_ids: the encoder's input, for a model with encoder and decoder; then `prompt_token_ids` are the
         decoder's. Empty for other models.
+    encoder_rows: [number of encoder tokens, W] of a model that hears, rows of audio in the place of the encoder's ids;
+        then each entry of `encoder_token_ids` is NO_TOKEN.
     forced_token_ids: the first generated tokens, whatever the model's logits are. last_token_id: the one at the last
         place that `max_tokens` and the context leave; None: the model chooses it, too.
+    not_first_token_ids: ids that must not be the first generated token.
     dry_breaker_ids: tokens at which DRY's passages end. mirostat_mu: of a resumed request, what mirostat has learned.
     token_type_ids: for pooling, the type of each prompt token; []: all are of type 0.
     media: of a prompt with media, in the order of their places.
@@ -95,8 +98,10 @@ class EngineRequest(msgspec.Struct, kw_only=True):
     bad_words_token_ids: list[list[int]] = []
     output_token_ids: list[int] = []
     encoder_token_ids: list[int] = []
+    encoder_rows: WireTensor | None = None
     forced_token_ids: list[int] = []
     last_token_id: int | None = None
+    not_first_token_ids: list[int] = []
     dry_breaker_ids: list[int] = []
     mirostat_mu: float | None = None
     token_type_ids: list[int] = []
@@ -231,6 +236,7 @@ class EngineInfo(msgspec.Struct, kw_only=True):
         processor.
     encoder_vocab_size: ids that a model's encoder takes; None if the model has no encoder beside a decoder.
     max_encoder_len: most tokens of an encoder's input, as the model's config says; None: it says nothing.
+    encoder_row_size: W, numbers of a row of audio, if the encoder hears: its input is max_encoder_len rows, not ids.
     pooling: of a pooling model; its default for one that generates.
     """
 
@@ -251,6 +257,7 @@ class EngineInfo(msgspec.Struct, kw_only=True):
     media_token_ids: dict[str, int] = {}
     encoder_vocab_size: int | None = None
     max_encoder_len: int | None = None
+    encoder_row_size: int | None = None
     words: ModelWords | None = None
     pooling: PoolingInfo = msgspec.field(default_factory=PoolingInfo)
 

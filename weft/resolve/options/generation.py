@@ -77,11 +77,12 @@ def eos_token_ids(option: str, config: HFConfig, directory: Path, vocab_size: in
     return tuple(dict.fromkeys(i for i in ids if 0 <= i < vocab_size))
 
 
-def decoder_start_token_ids(option: str, config: HFConfig, directory: Path, vocab_size: int) -> dict[str, int | None]:
-    """The fields decoder_start_token_id, forced_bos_token_id and forced_eos_token_id of a ModelConfig.
+def decoder_token_ids(option: str, config: HFConfig, directory: Path, vocab_size: int) -> dict[str, Any]:
+    """The fields of a ModelConfig about the tokens of a decoder beside an encoder: start, forced and suppressed ones.
 
     A decoder without a start token starts from bos_token_id, as in Transformers' `generate`. generation_config.json
-    is asked before config.json, and alone about the forced tokens. ConfigError for an id outside the vocabulary.
+    is asked before config.json, and alone about forced and suppressed tokens. ConfigError for a start or forced token
+    outside the vocabulary.
     """
     path = generation_folder(option, directory) / GENERATION_NAME
     own, in_config = (read_json_if_there(path), str(path)), (config.values, config.source)
@@ -95,9 +96,15 @@ def decoder_start_token_ids(option: str, config: HFConfig, directory: Path, voca
                 return ids[0]
         return None
 
+    def suppressed(key: str) -> tuple[int, ...]:
+        values, source = own if own[0] else in_config
+        return tuple(i for i in _ids(key, values.get(key), source) if 0 <= i < vocab_size)
+
     start = first("decoder_start_token_id", own, in_config)
     return {"decoder_start_token_id": first("bos_token_id", own, in_config) if start is None else start,
-            **{key: first(key, own if own[0] else in_config) for key in ("forced_bos_token_id", "forced_eos_token_id")}}
+            **{key: first(key, own if own[0] else in_config) for key in ("forced_bos_token_id", "forced_eos_token_id")},
+            "suppress_token_ids": suppressed("suppress_tokens"),
+            "begin_suppress_token_ids": suppressed("begin_suppress_tokens")}
 
 
 def _checked(key: str, value: Any, source: str) -> Any:
