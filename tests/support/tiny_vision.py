@@ -135,8 +135,9 @@ def prompt_and_answer(model: Any, processor: Any, parts: Sequence[int | Image.Im
     taken = {name: x for name, x in given.items() if name in inspect.signature(model.forward).parameters}
     rows = iter(_num_rows(model, taken, len(images)))
     ids = [token for part in parts for token in ([part] if isinstance(part, int) else [6, *[IMAGE_ID] * next(rows), 7])]
-    types = {name: (torch.tensor([ids]) == IMAGE_ID).long() for name in ("mm_token_type_ids", "token_type_ids")
-             if name in inspect.signature(model.forward).parameters}
+    marks = torch.zeros(1, len(ids)) if model.config.model_type == "paligemma" else torch.tensor([ids]) == IMAGE_ID
+    types = {name: marks.long() for name in ("mm_token_type_ids", "token_type_ids")
+             if name in inspect.signature(model.forward).parameters and (images or name != "token_type_ids")}
     found = model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.int64),
                            max_new_tokens=count, min_new_tokens=count, do_sample=False, **taken, **types)
     return ids, found[0, len(ids):].tolist()

@@ -24,7 +24,7 @@ from weft.media.split import split_items
 Values = Mapping[str, Sequence[Any]]
 Uuids = Mapping[str, Sequence[str | None]]
 
-_TEXT_KEYS = frozenset({"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"})
+_TEXT_KEYS = frozenset({"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "labels"})
 _ALONE = {"image": "images", "audio": "raw_speech"}        # arguments of the parts alone
 _OFFSETS = "text_replacement_offsets"
 # What processors of older checkpoints do not say and the model's config does: the processor's name, the config's keys.
@@ -88,7 +88,8 @@ class MediaProcessor:
                 made[kind] = self._counts_of_grids(kind, part, found, token_ids), found
                 continue
             parts = [self._of_placeholders(processor, kind, [value], kwargs) for value in values]
-            counts, ids = self._expanded(kind, ids, [_ids(part) for part in parts])
+            expansions = [(self._replacements(kind, processor, part) or [_ids(part)])[0] for part in parts]
+            counts, ids = self._expanded(kind, ids, expansions)
             made[kind] = counts, parts[0] if len(parts) == 1 else self._of_placeholders(processor, kind, values, kwargs)
         return self._prompt(ids, made, media, uuids, kwargs)
 
@@ -122,12 +123,16 @@ class MediaProcessor:
 
     def _counts(self, kind: str, processor: Any, found: Mapping[str, Any]) -> list[int] | None:
         """Rows of each item of a kind, where the processor says what it put in the place of each placeholder."""
+        ids = self._replacements(kind, processor, found)
+        return None if ids is None else [each.count(self._token_ids[kind]) for each in ids]
+
+    def _replacements(self, kind: str, processor: Any, found: Mapping[str, Any]) -> list[list[int]] | None:
+        """The token ids that a processor put in the place of each placeholder of a kind; None: it does not say."""
         offsets = found.get(_OFFSETS)
         if not offsets or not isinstance(offsets, list) or not offsets[0]:
             return None
         texts = [each["replacement"] for each in offsets[0] if each["type"] == kind]
-        ids = processor.tokenizer(texts, add_special_tokens=False)["input_ids"]
-        return [each.count(self._token_ids[kind]) for each in ids]
+        return processor.tokenizer(texts, add_special_tokens=False)["input_ids"]
 
     def _counts_of_grids(self, kind: str, part: Any, found: Mapping[str, Any], token_ids: list[int]
                          ) -> list[int] | None:

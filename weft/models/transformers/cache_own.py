@@ -22,6 +22,8 @@ from weft.cache.need import EncoderNeed, TokensNeed
 from weft.models.transformers.outline import first_states, takes_argument
 from weft.ops.step import PromptTensors
 
+_ANSWERS = "token_type_ids"      # the argument by which a model may mark the tokens of the answer
+
 
 @dataclass(slots=True)
 class _Own:
@@ -52,6 +54,7 @@ class OwnCaches:
                  marks: Callable[[Tensor], dict[str, Tensor]] | None = None) -> None:
         self._model, self._backbone, self._has_encoder, self._marks = model, backbone, has_encoder, marks
         self.continues_by: int | None = 1 if hasattr(model, "prepare_inputs_for_generation") else 0
+        self._marks_answers = marks is not None and _marks_answers(model)
         self._sequences: dict[str, _Own] = {}
 
     def __len__(self) -> int:
@@ -127,12 +130,13 @@ class OwnCaches:
         return states
 
     def _types(self, own: _Own, input_ids: Tensor) -> dict[str, Tensor]:
-        """Arguments that mark the prompt's tokens of media, where the model takes them."""
+        """Arguments that mark the prompt's tokens of media, where the model takes them; or those of the answer."""
         if self._marks is None or not own.media:
             return {}
-        after = input_ids.shape[1] - own.num_prompt_tokens
-        return {name: F.pad(x, (0, max(0, after)))
-                for name, x in self._marks(input_ids[:, : own.num_prompt_tokens]).items()
+        after = max(0, input_ids.shape[1] - own.num_prompt_tokens)
+        if self._marks_answers:
+            return {_ANSWERS: F.pad(torch.zeros_like(input_ids[:, : own.num_prompt_tokens]), (0, after), value=1)}
+        return {name: F.pad(x, (0, after)) for name, x in self._marks(input_ids[:, : own.num_prompt_tokens]).items()
                 if takes_argument(self._model, name)}
 
     def _positions(self, own: _Own, input_ids: Tensor, types: dict[str, Tensor]) -> Tensor:
@@ -167,6 +171,18 @@ class OwnCaches:
         finally:
             handle.remove()
         return out, first_states(seen[-1])[0]
+
+
+def _marks_answers(model: Any) -> bool:
+    """Whether a model marks the tokens that it generates by 1, and the whole prompt by 0 (PaliGemma): shown by what its
+    class appends to the marks of a prompt.
+    """
+    from transformers.utils.generic import ModelOutput
+
+    update = getattr(model, "_update_model_kwargs_for_generation", None)
+    if update is None or not takes_argument(model, _ANSWERS):
+        return False
+    return update(ModelOutput(), {_ANSWERS: torch.zeros(1, 1, dtype=torch.int64)})[_ANSWERS][0, -1].item() == 1
 
 
 def without_cache(model: nn.Module) -> dict[str, Any]:
