@@ -28,6 +28,7 @@ from weft.frontend.open_requests import OpenRequests
 from weft.frontend.own_thread import in_own_thread
 from weft.frontend.pooling_inputs import pooling_params as params_for
 from weft.frontend.prompts import parse_prompt
+from weft.frontend.speech_inputs import SpeechPiece
 from weft.frontend.tokenization import Tokenization
 from weft.media.encoded import EncodedImage, ImageFile, LinkedImage
 from weft.media.encoded_audio import EncodedAudio
@@ -204,6 +205,11 @@ class AsyncLLM:
         self._client.check_health()
         return await self.lanes.run_media(
             lambda: self._inputs.media.read_prompt(prompt, add_special_tokens=add_special_tokens), num_chars)
+
+    async def read_speech(self, file: EncodedAudio) -> list[SpeechPiece]:
+        """A file of audio, decoded in a thread, in pieces that a model that hears takes as clips of prompts."""
+        self._client.check_health()
+        return await self.lanes.run_media(lambda: self._inputs.speech.pieces(file), len(file.data))
 
     async def fill_in_middle(self, before: str, after: str, *, add_special_tokens: bool = True) -> MiddlePrompt:
         """The prompt whose answer is the text between two others. RequestError if the tokenizer has no tokens for it.

@@ -43,6 +43,7 @@ class ModelConfig:
     decoder starts from, and the first generated token and the last one that max_tokens allows, whatever the model says;
     None: the files name none.
     suppress_token_ids, begin_suppress_token_ids: of such a model: ids that it never generates, or never first.
+    is_multilingual: False of a model that hears English alone, whose prompts name no language and no task.
     quantization: how the checkpoint's weights are quantized; None: they are floats.
     model_file: a Python file that describes or programs the model. model_class: what runs the model:
     "module:Name", "path/file.py:Name", or a class or description that only this process can reach.
@@ -69,6 +70,7 @@ class ModelConfig:
     forced_eos_token_id: int | None = None
     suppress_token_ids: tuple[int, ...] = ()
     begin_suppress_token_ids: tuple[int, ...] = ()
+    is_multilingual: bool = True
     quantization: QuantizationSettings | None = None
     config_source: str = "config.json"
     model_file: str | None = None

@@ -96,7 +96,8 @@ class InputProcessor:
         self.tokenizer = tokenizer
         self.max_model_len = info.max_model_len
         self.limit, self._context = prompt_limit(info), context_limit(info.max_model_len)
-        self.media, self._speech = MediaInputs(config, info), SpeechInputs(config, info)
+        self.media = MediaInputs(config, info)
+        self.speech = SpeechInputs(config, info, self.media)
         self._info, self._model = info, config.model
         self.vocab_size = config.model.vocab_size
         self._seed = config.model.seed
@@ -241,7 +242,7 @@ class InputProcessor:
         RequestError for an encoder's prompt that the model has no encoder for, or that is too long for its encoder.
         """
         if self._info.encoder_row_size is not None:
-            return self._speech.read(parsed, params, self.encode)
+            return self.speech.read(parsed, params, self.encode)
         if parsed.media is not None:
             token_ids, media = self.media.read(parsed, params, add_special_tokens=add_special_tokens)
             self.check_ids(token_ids)

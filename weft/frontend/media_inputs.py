@@ -25,6 +25,8 @@ from weft.media.kinds import PLURALS, count_of, taken
 from weft.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from weft.frontend.own_processor import OwnProcessor
     from weft.media.fetcher import MediaFetcher
     from weft.media.processor import MediaProcessor
@@ -112,15 +114,20 @@ class MediaInputs:
     def _values(self, kind: str, items: list[GivenItem]) -> list[Any]:
         """The items as the processor takes them: PIL images, samples at the model's rate."""
         if kind == "audio":
-            from weft.media.audio import read_audio  # needs numpy
-
             rate = self._loaded().sampling_rate
-            return [self._audio_decoder.decoded(item.value, rate) if isinstance(item.value, EncodedAudio) else
-                    read_audio(item.value, rate, field=item.field) for item in items]
+            return [self.samples(item.value, rate, field=item.field) for item in items]
         from weft.media.images import read_image  # needs numpy
 
         return [read_image(image, field=item.field, max_pixels=self._media.max_image_pixels)
                 for image, item in zip(self._decoder.decoded([item.value for item in items]), items, strict=True)]
+
+    def samples(self, value: Any, rate: int, *, field: str) -> np.ndarray:
+        """[n] float32 at `rate` Hz, of a file of audio or of a clip as Python has it; errors as of both readers."""
+        if isinstance(value, EncodedAudio):
+            return self._audio_decoder.decoded(value, rate)
+        from weft.media.audio import read_audio  # needs numpy
+
+        return read_audio(value, rate, field=field)
 
     def _check(self, kind: str, num: int) -> None:
         name = count_of(kind, num)

@@ -6,29 +6,43 @@ torch and Transformers are imported with the first clip.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from weft.config.engine_config import EngineConfig
 from weft.config.frozen import thaw
 from weft.engine.process.messages import EngineInfo, WireTensor
 from weft.errors import RequestError
+from weft.frontend.media_inputs import MediaInputs
 from weft.frontend.prompt_ids import PromptIds, forced_bos, named
 from weft.frontend.prompt_media import DATA, PromptMedia
 from weft.frontend.prompts import Prompt
+from weft.media.encoded_audio import EncodedAudio
 from weft.media.kinds import count_of
 from weft.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from weft.media.processor import MediaProcessor
 
 _WANTED = "one clip of audio"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SpeechPiece:
+    """A piece of an audio file. samples: [n] float32 at the model's rate. first, end: seconds in the file."""
+
+    samples: np.ndarray
+    first: float
+    end: float
+
+
 class SpeechInputs:
     """For one engine; asked only if its model hears (`EngineInfo.encoder_row_size`)."""
 
-    def __init__(self, config: EngineConfig, info: EngineInfo) -> None:
+    def __init__(self, config: EngineConfig, info: EngineInfo, media: MediaInputs) -> None:
+        self._media = media
         self._model, self._kwargs, self._info = config.model, config.media.processor_kwargs, info
         self._processor: MediaProcessor | None = None
 
@@ -53,6 +67,18 @@ class SpeechInputs:
                             is_first=len(ids) == 1)
         return PromptIds(prompt.text, ids, forced=[] if forced is None else [forced], rows=rows)
 
+    def pieces(self, file: EncodedAudio) -> list[SpeechPiece]:
+        """A file of any length as pieces that the model hears at once, cut at quiet places. RequestError and
+        NotBuiltError as of `AudioDecoder`.
+        """
+        from weft.media.quiet_cuts import cut_at_quiet  # needs numpy
+
+        processor = self._loaded()
+        rate = processor.sampling_rate
+        samples = self._media.samples(file, rate, field=file.field)
+        return [SpeechPiece(samples[first:end], first / rate, end / rate)
+                for first, end in cut_at_quiet(samples, rate, processor.longest_clip)]
+
     def _rows(self, media: PromptMedia | None) -> WireTensor:
         """[max_encoder_len, encoder_row_size]: the frames of the clip's spectrogram, some to a row."""
         items = {} if media is None else media.items
@@ -63,9 +89,8 @@ class SpeechInputs:
         (item,) = items["audio"]
         processor = self._loaded()
         from weft.engine.process.wire_tensor import to_wire  # needs torch
-        from weft.media.audio import read_audio  # needs numpy
 
-        samples = read_audio(item.value, processor.sampling_rate, field=item.field)
+        samples = self._media.samples(item.value, processor.sampling_rate, field=item.field)
         features = processor.features(samples, field=item.field, kwargs=media.kwargs)
         length, size = self._info.max_encoder_len or 0, self._info.encoder_row_size or 0
         if features.numel() != length * size:

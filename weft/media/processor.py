@@ -49,6 +49,11 @@ class MediaProcessor:
         """Samples a second of audio."""
         return self._load("audio")[1].sampling_rate
 
+    @property
+    def longest_clip(self) -> int:
+        """Samples of the longest clip of which a feature extractor makes one spectrogram (Whisper's)."""
+        return self._load("audio")[1].n_samples
+
     def features(self, samples: np.ndarray, *, field: str, kwargs: Mapping[str, Any]) -> Tensor:
         """[bins, frames], the spectrogram of a clip at `sampling_rate`, by the feature extractor alone. RequestError,
         which names `field`, for a clip that is longer than what the extractor looks at.

@@ -37,6 +37,7 @@ from weft.server.pooling.embeddings import embeddings_router
 from weft.server.pooling.rerank import rerank_router
 from weft.server.pooling.score import score_router
 from weft.server.root_path import RootPath
+from weft.server.speech.routes import speech_router
 from weft.server.status import status_router
 from weft.server.tokenizer_info import tokenizer_info_router
 from weft.text.render import TEMPLATES
@@ -57,7 +58,7 @@ def build_app(models: ModelPool, options: ServerOptions, keys: Sequence[ApiKey] 
     routers = [completions_router(context), chat_router(context), chat_batch_router(context), responses_router(context),
                messages_router(context), embeddings_router(context), classify_router(context), score_router(context),
                rerank_router(context), cohere_router(context),
-               models_router(context), pool_router(context), tokenize_router(context),
+               speech_router(context), models_router(context), pool_router(context), tokenize_router(context),
                tokenizer_info_router(context), status_router(context), development_router(context)]
     served = [route for router in routers for route in router.routes if isinstance(route, Route)]
     routers.append(invocations_router(context, {route.path: route.endpoint for route in served}))

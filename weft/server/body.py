@@ -28,13 +28,14 @@ async def read_object(request: Request, max_bytes: int, threads: Threads) -> dic
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json" and not content_type.endswith("+json"):
         raise ApiError(400, f"Content-Type = {content_type!r}: expected application/json.", "Content-Type")
-    body = await _read(request, max_bytes)
+    body = await read_body(request, max_bytes)
     if len(body) <= _THREAD_BYTES:
         return decode_object(body)
     return await threads.run(decode_object, body)
 
 
-async def _read(request: Request, max_bytes: int) -> bytearray:
+async def read_body(request: Request, max_bytes: int) -> bytearray:
+    """The bytes of `request`'s body. ApiError 413 if they are too many; ClientGone if the client has left."""
     too_large = ApiError(413, f"The request's body is larger than {max_bytes} bytes, which is this server's limit.")
     length = request.headers.get("content-length", "0")
     if not length.isdecimal() or len(length) > 18 or int(length) > max_bytes:

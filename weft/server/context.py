@@ -13,6 +13,7 @@ from weft.errors import ConfigError
 from weft.server.body import read_object
 from weft.server.disconnect import until_disconnect
 from weft.server.errors import ApiError, bad_field
+from weft.server.form import read_form
 from weft.server.model_pool.entry import ModelEntry
 from weft.server.model_pool.held import held_for, hold_for
 from weft.server.model_pool.keep_alive import read_keep_alive
@@ -22,6 +23,7 @@ from weft.server.options import ServerOptions
 from weft.server.request_fields import note_wait, timeout_of
 from weft.server.served import ServedModel
 from weft.server.server_metrics import ServerMetrics
+from weft.server.speech.schemas import typed
 from weft.server.tasks import require_task
 from weft.server.unknown_fields import UnknownFields
 
@@ -54,7 +56,14 @@ class ServerContext:
 
     async def read(self, request: Request, schema: type[B]) -> Parsed[B]:
         """`request`'s body, parsed by `schema`. ApiError 404 if its `model` is not served here."""
-        data = await self.read_any(request)
+        return await self._parsed(request, schema, await self.read_any(request))
+
+    async def read_form(self, request: Request, schema: type[B]) -> Parsed[B]:
+        """As `read`, of a body that is a form: texts of its fields become the numbers and truths of the schema."""
+        data = await read_form(request, self.options.max_body_bytes)
+        return await self._parsed(request, schema, typed(schema, data))
+
+    async def _parsed(self, request: Request, schema: type[B], data: dict[str, Any]) -> Parsed[B]:
         is_small = sum(len(value) for value in data.values() if isinstance(value, list)) < _THREAD_ITEMS
         parsed = parse(schema, data) if is_small else await self.models.work.bodies.run(parse, schema, data)
         if parsed.ignored:

@@ -11,7 +11,7 @@ from weft.server.errors import ApiError, error_response
 
 _VECTORS = "weft serves vectors at /v1/embeddings (OpenAI's shape), /v2/embed (Cohere's) and /pooling."
 _PAIRS = "weft scores pairs of texts at /v1/score, and ranks texts at /v1/rerank."
-_AUDIO = "weft takes and gives no audio."
+_AUDIO = "weft gives no audio, and takes whole files of it: /v1/audio/transcriptions writes down what they say."
 _IMAGES = "weft gives text only: it makes no images or videos."
 _ADAPTERS = "weft runs no adapters yet: merge the adapter into the checkpoint (peft's merge_and_unload)."
 _FILES = "weft keeps no files and jobs of clients; `weft run-batch` answers a file of requests."
@@ -29,7 +29,7 @@ _MODELS = "The models of a weft server are chosen at its start: `weft pull` down
 ELSEWHERE = {
     _VECTORS: ("/embed", "/embeddings", "/embedding", "/encode", "/api/embed", "/api/embeddings"),
     _PAIRS: ("/reranking", "/generative_scoring"),
-    _AUDIO: ("/v1/audio/speech", "/v1/audio/transcriptions", "/v1/audio/translations", "/v1/realtime",
+    _AUDIO: ("/v1/audio/speech", "/v1/realtime",
              "/v1/realtime/sessions", "/v1/realtime/client_secrets"),
     _IMAGES: ("/v1/images/generations", "/v1/images/edits", "/v1/images/variations", "/v1/videos"),
     _ADAPTERS: ("/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/lora-adapters", "/load_lora_adapter",

@@ -69,7 +69,8 @@ def _operation(route: RouteDoc) -> dict[str, Any]:
     if parameters := [*_path_parameters(route), *_query_parameters(route)]:
         found["parameters"] = parameters
     if route.body is not None:
-        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(route.body)}}}
+        kind = "multipart/form-data" if route.has_file else "application/json"
+        found["requestBody"] = {"required": True, "content": {kind: {"schema": _ref(route.body)}}}
         error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
         answers |= {status: {"description": text, "content": error} for status, text in _ERRORS.items()}
     return found

@@ -14,18 +14,21 @@ from weft.server.openai.responses.schemas import InputBody, ResponsesBody
 from weft.server.openai.schemas import BatchChatBody, Body, ChatBody, CompletionBody, DetokenizeBody, TokenizeBody
 from weft.server.options import ServerOptions
 from weft.server.pooling.schemas import ClassifyBody, CohereBody, EmbeddingBody, PoolingBody, RerankBody, ScoreBody
+from weft.server.speech.schemas import TranscriptionBody, TranslationBody
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteDoc:
-    """One route. streams: it can answer with server-sent events. query: names of the query's parameters, each with its
-    values. option: the server's option without which the route is not there."""
+    """One route. streams: it can answer with server-sent events. has_file: its body is a form with a file. query: names
+    of the query's parameters, each with its values. option: the server's option without which the route is not there.
+    """
 
     method: str
     path: str
     summary: str
     body: type[Body] | None = None
     streams: bool = False
+    has_file: bool = False
     query: tuple[tuple[str, tuple[str, ...]], ...] = ()
     option: str | None = None
 
@@ -56,6 +59,10 @@ ROUTES = (
              body=MessagesBody, streams=True),
     RouteDoc(method="POST", path="/v1/messages/count_tokens", summary="Count the tokens of a conversation.",
              body=CountTokensBody),
+    RouteDoc(method="POST", path="/v1/audio/transcriptions", summary="Write down what a file of audio says.",
+             body=TranscriptionBody, streams=True, has_file=True),
+    RouteDoc(method="POST", path="/v1/audio/translations", summary="Write down in English what a file of audio says.",
+             body=TranslationBody, streams=True, has_file=True),
     RouteDoc(method="POST", path="/v1/embeddings", summary="Turn texts into vectors.", body=EmbeddingBody),
     RouteDoc(method="POST", path="/v2/embed", summary="Turn texts into vectors, in Cohere's shape.", body=CohereBody),
     RouteDoc(method="POST", path="/v1/embed", summary="As /v2/embed; without embedding_types a list of vectors.",

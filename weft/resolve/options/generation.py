@@ -103,6 +103,7 @@ def decoder_token_ids(option: str, config: HFConfig, directory: Path, vocab_size
     start = first("decoder_start_token_id", own, in_config)
     return {"decoder_start_token_id": first("bos_token_id", own, in_config) if start is None else start,
             **{key: first(key, own if own[0] else in_config) for key in ("forced_bos_token_id", "forced_eos_token_id")},
+            "is_multilingual": own[0].get("is_multilingual") is not False,
             "suppress_token_ids": suppressed("suppress_tokens"),
             "begin_suppress_token_ids": suppressed("begin_suppress_tokens")}
 
