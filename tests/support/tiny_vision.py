@@ -82,7 +82,7 @@ _QWEN_TOWER = {"depth": 2, "num_heads": 2, "in_channels": 3, "patch_size": PATCH
 _QWEN_IDS = {"image_token_id": IMAGE_ID, "video_token_id": 4, "vision_start_token_id": 6, "vision_end_token_id": 7}
 # name -> (class without its ending, values of its config, image processor, its values). Each has one thing that must
 # be right: positions in three channels, rows for several layers (DeepStack), a state and such positions, images whose
-# tokens see each other.
+# tokens see each other, a prompt whose tokens do, a second tower with attention of its own (SAM).
 KINDS: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
     "qwen2-vl": ("Qwen2VL", _QWEN_IDS | {
         "text_config": _QWEN_TEXT, "vision_config": _QWEN_TOWER | {"embed_dim": 32, "hidden_size": 64}},
@@ -110,6 +110,13 @@ KINDS: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
         "image_token_index": IMAGE_ID, "text_config": TEXT | {"model_type": "gemma"}, "projection_dim": 64,
         "vision_config": _TOWER | {"model_type": "siglip_vision_model", "projection_dim": 64}},
         "SiglipImageProcessorPil", {"size": {"height": SIDE, "width": SIDE}}),
+    "deepseek-vl-hybrid": ("DeepseekVLHybrid", {
+        "image_token_id": IMAGE_ID, "text_config": TEXT | {"model_type": "llama"},
+        "vision_config": _TOWER | {"model_type": "siglip_vision_model"},
+        "high_res_vision_config": _TOWER | {"model_type": "sam_vision_model", "image_size": 2 * SIDE, "mlp_dim": 48,
+                                            "output_channels": 8, "num_pos_feats": 16, "global_attn_indexes": [2]}},
+        "DeepseekVLHybridImageProcessorPil", {
+            "size": {"height": SIDE, "width": SIDE}, "high_res_size": {"height": 2 * SIDE, "width": 2 * SIDE}}),
 }
 
 

@@ -11,7 +11,7 @@ COUNT = 8
 PARTS = [(9, 10, picture(0), 11, 12), (13, picture(1, 60, 30), 14, 15, picture(2), 16), (9, 10, 11, 12, 20, 21),
          (9, 10, picture(0), 11, 12, 17)]
 LEVELS = {"qwen2-vl": "wired and fused", "qwen3-vl": "wired", "gemma3": "wired", "paligemma": "own cache",
-          "qwen3.5": "own cache"}
+          "qwen3.5": "own cache", "deepseek-vl-hybrid": "wired and fused"}
 
 
 @pytest.fixture(scope="module", params=list(KINDS))

@@ -186,8 +186,10 @@ def _chunk(sees: Callable[[int, int], bool], first: int) -> int:
 def meta_model(cls: Any, config: Any, dtype: torch.dtype) -> Any:
     """The model without numbers, whose attention notes its calls. Errors are those of its class."""
     with torch.device("meta"):
-        keywords = {"attn_implementation": LOOKING} if cls._can_set_attn_implementation() else {}
+        keywords = {"attn_implementation": "eager"} if cls._can_set_attn_implementation() else {}
         model = cls._from_config(config, dtype=dtype, **keywords).eval()
+    if keywords:      # now: some towers choose a class of attention by its name when they are made (SAM)
+        model.set_attn_implementation(LOOKING)
     if model._can_set_experts_implementation():
         model.set_experts_implementation(LOOKING)
     return model
