@@ -292,7 +292,7 @@ def test_every_python_block_is_run_by_a_test_above():
 
     assert {page: count for page, count in counts.items() if count} == {
         "README.md": 2, "docs/adding-a-model.md": 6, "docs/configuration.md": 2, "docs/guide.md": 8,
-        "docs/media.md": 2,      # by tests/media/test_media_page.py
+        "docs/media.md": 3,      # by tests/media/test_media_page.py
         "docs/plugins.md": 2, "docs/pooling.md": 8,       # by tests/pooling/test_pooling_page.py, test_http_pairs.py
         "docs/tools.md": 2}      # by tests/server/test_tools_page.py
 

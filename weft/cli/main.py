@@ -28,6 +28,7 @@ COMMANDS = {
     "complete": ("weft.cli.complete", "let a model continue a text"),
     "embed": ("weft.cli.embed", "turn texts into vectors"),
     "rerank": ("weft.cli.rerank", "rank texts by how well they fit a query"),
+    "transcribe": ("weft.cli.transcribe", "write down what a file of audio says"),
     "bench latency": ("weft.cli.bench.latency", "measure the time of one batch"),
     "bench throughput": ("weft.cli.bench.throughput", "measure the tokens per second of many requests"),
     "bench backends": ("weft.cli.bench.backends", "compare a model by weft's description and through Transformers"),
@@ -41,7 +42,7 @@ COMMANDS = {
     "cache remove": ("weft.cli.cache.remove", "delete downloaded models"),
     "run-batch": ("weft.cli.run_batch", "answer a file of OpenAI batch requests"),
 }
-TALKS = ("run", "chat", "complete")      # their output is a conversation: only warnings are logged beside it
+TALKS = ("run", "chat", "complete", "transcribe")      # their output is to be read: only warnings are logged beside it
 EXIT_STATUS = "Exit status: 0 done, 1 an error, 2 a wrong command line, 130 interrupted, 141 stdout was closed."
 
 

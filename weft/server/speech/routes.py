@@ -15,7 +15,6 @@ from fastapi import APIRouter, Request, Response
 
 from weft.errors import QueueFullError
 from weft.frontend.speech_inputs import SpeechPiece
-from weft.frontend.speech_tokens import SpeechTokens
 from weft.media.encoded_audio import MAX_FILE_BYTES, EncodedAudio
 from weft.outputs import RequestOutput
 from weft.sampling_params import SamplingParams
@@ -28,11 +27,9 @@ from weft.server.openai.streaming import closed_with_done, event
 from weft.server.origin import origin_of
 from weft.server.request_fields import ignored_header, priority_of, request_id_of, timeout_of
 from weft.server.served import ServedModel
-from weft.server.speech.answers import Speech, SpokenSegment, usage_of, written
+from weft.server.speech.answers import Speech, usage_of, written
+from weft.server.speech.recognised import PIECES_AT_ONCE, TIMED, Recognition
 from weft.server.speech.schemas import SpeechBody, TranscriptionBody, TranslationBody
-
-_PIECES_AT_ONCE = 8      # of one file: bounds the memory for spectrograms, 1 MB each
-_TIMED = ("srt", "vtt", "verbose_json")
 
 
 def speech_router(context: ServerContext) -> APIRouter:
@@ -66,7 +63,7 @@ async def _answered(context: ServerContext, request: Request, schema: type[Speec
 def _check(body: SpeechBody) -> None:
     if len(body.file) > MAX_FILE_BYTES:
         raise bad_field("file", f"{len(body.file)} bytes", expected=f"a file of at most {MAX_FILE_BYTES} bytes")
-    if body.stream and body.response_format in _TIMED:
+    if body.stream and body.response_format in TIMED:
         raise bad_field("stream", True, expected=f"false with response_format {body.response_format}")
     granularities = getattr(body, "timestamp_granularities", None) or ()
     if "word" in granularities:
@@ -82,14 +79,8 @@ async def _prepare(served: ServedModel, request: Request, parsed: Parsed[Any], t
         raise ApiError(400, f"{model.architecture} does not turn speech into text: ask a model such as Whisper.",
                        "model")
     body, given = parsed.body, {"temperature": 0.0, **parsed.sampling}
-    tokens = SpeechTokens(served.require_tokenizer(), is_multilingual=model.is_multilingual,
-                          max_len=served.engine.info.max_model_len)
-    language = body.language.lower() if body.language else None
-    if language is not None and tokens.languages and language not in tokens.languages:
-        raise bad_field("language", body.language, expected="a code of a language that the model knows, such as "
-                        + ", ".join(sorted(tokens.languages)[:5]))
-    if task == "translate" and not tokens.languages:
-        raise ApiError(400, f"{served.names[0]} hears English alone: it translates nothing.", "model")
+    recognition = Recognition.read(model, served.require_tokenizer(), served.engine.info.max_model_len, task=task,
+                                   language=body.language, form=body.response_format, earlier=body.prompt)
     params = sampling_params(served, given, max_tokens=body.max_completion_tokens, logprobs=0 if
                              body.response_format == "verbose_json" else None, prompt_logprobs=None,
                              stream=body.stream)
@@ -98,10 +89,11 @@ async def _prepare(served: ServedModel, request: Request, parsed: Parsed[Any], t
     except QueueFullError as error:
         raise served.too_many(error) from error
     timeout = timeout_of(request, body.timeout)
-    job = _Job(served, request, body, task, tokens, params, pieces, language if tokens.languages else None,
+    job = _Job(served, request, body, recognition, params, pieces,
                None if timeout is None else time.monotonic() + timeout)
-    if tokens.languages and language is None:
-        job.language = await job.heard_language()
+    if recognition.needs_language:
+        prompt, question = recognition.language_question(pieces[0])
+        job.recognition = recognition.with_heard(*await job.generation([prompt], question).final())
     return job
 
 
@@ -112,64 +104,34 @@ class _Job:
     served: ServedModel
     request: Request
     body: SpeechBody
-    task: str
-    tokens: SpeechTokens
+    recognition: Recognition
     params: SamplingParams
     pieces: list[SpeechPiece]
-    language: str | None
     deadline: float | None
 
-    @property
-    def has_times(self) -> bool:
-        """Whether the answer needs to know when a thing was said."""
-        return self.body.response_format in _TIMED
-
-    def generation(self, pieces: Sequence[SpeechPiece], token_ids: list[int], params: SamplingParams) -> Generation:
+    def generation(self, prompts: Sequence[dict[str, Any]], params: SamplingParams) -> Generation:
         """The engine's work for some pieces."""
         left = None if self.deadline is None else max(self.deadline - time.monotonic(), 0.001)
         return Generation(
-            self.served, [{"prompt_token_ids": token_ids, "multi_modal_data": {"audio": piece.samples}}
-                          for piece in pieces], params, origin=origin_of(self.request.scope), timeout=left,
-            places=["prompt"] * len(pieces), response_id="trsc-" + request_id_of(self.request, self.body.request_id),
+            self.served, prompts, params, origin=origin_of(self.request.scope), timeout=left,
+            places=["prompt"] * len(prompts), response_id="trsc-" + request_id_of(self.request, self.body.request_id),
             priority=priority_of(self.request, self.body.priority), cache_salt=None,
             fields={"max_tokens": "max_completion_tokens"})
-
-    async def heard_language(self) -> str:
-        """The language of the first piece, as the model hears it."""
-        params = SamplingParams(temperature=0, max_tokens=1, allowed_token_ids=sorted(self.tokens.languages.values()),
-                                detokenize=False)
-        (output,) = await self.generation(self.pieces[:1], self.tokens.start(), params).final()
-        (token_id,) = output.outputs[0].token_ids
-        return next(language for language, own in self.tokens.languages.items() if own == token_id)
-
-    def prompt(self) -> list[int]:
-        """The decoder's prompt of each piece."""
-        return self.tokens.prompt(language=self.language, task=self.task, has_times=self.has_times,
-                                  earlier=self.body.prompt)
 
     async def speech(self) -> Speech:
         """All that was said."""
         outputs: list[RequestOutput] = []
-        for first in range(0, len(self.pieces), _PIECES_AT_ONCE):
-            some = self.pieces[first : first + _PIECES_AT_ONCE]
-            outputs += await self.generation(some, self.prompt(), self.params).final()
-        segments = [segment for piece, output in zip(self.pieces, outputs, strict=True)
-                    for segment in self._segments(piece, output)] if self.has_times else []
-        text = "".join(self.tokens.text(output.outputs[0].token_ids) for output in outputs).strip()
-        return Speech(text, self.pieces[-1].end, self.task, self.language, self.params.temperature, segments)
-
-    def _segments(self, piece: SpeechPiece, output: RequestOutput) -> list[SpokenSegment]:
-        answer = output.outputs[0]
-        mean = (answer.cumulative_logprob or 0.0) / max(len(answer.token_ids), 1)
-        return [SpokenSegment(piece.first + each.first, piece.first + each.end,
-                              self.tokens.text(each.token_ids).strip(), each.token_ids, mean)
-                for each in self.tokens.segments(answer.token_ids, piece.end - piece.first)]
+        for first in range(0, len(self.pieces), PIECES_AT_ONCE):
+            prompts = self.recognition.prompts(self.pieces[first : first + PIECES_AT_ONCE])
+            outputs += await self.generation(prompts, self.params).final()
+        return self.recognition.speech(self.pieces, outputs, self.params.temperature)
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """OpenAI's events: the text as it comes, piece after piece, then all of it."""
         text = ""
         for piece in self.pieces:
-            async with aclosing(self.generation([piece], self.prompt(), self.params).outputs()) as outputs:
+            prompts = self.recognition.prompts([piece])
+            async with aclosing(self.generation(prompts, self.params).outputs()) as outputs:
                 async for _, output in outputs:
                     delta = output.outputs[0].text if text else output.outputs[0].text.lstrip()
                     if delta:
