@@ -35,6 +35,7 @@ def prompt(number, decoder=_START):
 def test_tokens_are_those_of_transformers_alone_and_in_company(made, isa):
     directory, model = made
     wanted = [transcribed(model, clip(i), _START, COUNT) for i in range(3)]
+    assert len({ids[0] for ids in wanted}) == 3
 
     with engine(directory, cpu_isa=isa) as llm:
         assert tokens(answers(llm, [prompt(i) for i in range(3)], COUNT)) == wanted

@@ -39,6 +39,9 @@ def write_whisper(directory: Path) -> Any:
         positions = model.model.encoder.embed_positions.weight.clone()
         scatter(model)
         model.model.encoder.embed_positions.weight.copy_(positions)
+        for layer in model.model.decoder.layers:        # so that each token depends on what is heard
+            layer.encoder_attn.out_proj.weight.mul_(4)
+            layer.encoder_attn.q_proj.weight.mul_(3)
     model.generation_config = transformers.GenerationConfig(
         suppress_tokens=SUPPRESSED, begin_suppress_tokens=NOT_FIRST, no_timestamps_token_id=IDS["<|notimestamps|>"],
         lang_to_id={"<|en|>": IDS["<|en|>"], "<|de|>": IDS["<|de|>"]}, is_multilingual=True,
