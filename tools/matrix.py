@@ -24,6 +24,7 @@ import argparse
 import json
 import logging
 import multiprocessing
+import re
 import shutil
 import sys
 import tempfile
@@ -43,14 +44,14 @@ NEAR_TIE = 1e-3             # two likeliest tokens whose log-probabilities are c
 TOLERANCE = 2e-3            # of a log-probability, float32 on both sides
 ENGINES: dict[str, dict[str, Any]] = {
     "whole": {"enable_prefix_caching": True},
-    "chunked": {"max_num_batched_tokens": 7, "max_num_seqs": 4, "enable_prefix_caching": False,
-                "num_gpu_blocks_override": 14},
+    "chunked": {"max_num_batched_tokens": 7, "max_num_seqs": 4, "enable_prefix_caching": False},
 }
 TASKS = 20                  # checkpoints that one process judges
 NO_VARIANT = "has no variant"         # said by tiny_models of a variant that would be the plain one
 WAYS = ("in company", "alone, cached", "chunked, preempted")
 OPTIONS = {"dtype": "float32", "use_tqdm_on_load": False, "skip_tokenizer_init": True, "num_threads": 1,
            "kv_cache_memory_bytes": 1 << 26}
+NEEDED = re.compile(r"(?:needs|at least) (\d+) bytes")      # in the errors for a cache that holds no whole sequence
 
 
 class Job(NamedTuple):
@@ -189,9 +190,10 @@ def run(path: Path, cases: list[dict[str, Any]], impl: str) -> dict[str, Any]:
                              min_tokens=case.get("min_tokens", 0)) for case in cases]
     results, row, chunk = {}, {}, 0
     for engine, options in ENGINES.items():
-        if chunk and "max_num_batched_tokens" in options:
-            options = options | {"max_num_batched_tokens": chunk}
-        with LLM(model=str(path), max_model_len=longest, model_impl=impl, **OPTIONS, **options) as llm:
+        if engine == "chunked":
+            options = options | {"max_num_batched_tokens": chunk} if chunk else options
+            options = options | least_cache(path, OPTIONS | options | {"max_model_len": longest, "model_impl": impl})
+        with LLM(model=str(path), **OPTIONS | {"max_model_len": longest, "model_impl": impl} | options) as llm:
             row["runs as"], row["reason"] = llm.apply_model(_outline)[0]
             if engine == "whole":
                 results["in company"] = with_images(llm, cases, params)
@@ -201,12 +203,31 @@ def run(path: Path, cases: list[dict[str, Any]], impl: str) -> dict[str, Any]:
                     chunk = max((len(case["prompt"]) for case in cases if "tensors" in case), default=0)
             else:
                 results["chunked, preempted"] = with_images(llm, cases, params)
+                row["preemptions"] = llm.stats.num_preemptions
     for way, outputs in results.items():
         faults = [said for output, case in zip(outputs, cases, strict=True)
                   if (said := fault(output.outputs[0], case)) and not ("cached" in case and not fault(
                       output.outputs[0], case | case["cached"]))]
         row[way] = "; ".join(faults) or "equal"
     return row
+
+
+def least_cache(path: Path, options: dict[str, Any]) -> dict[str, int]:
+    """The size of a cache that holds one sequence of the longest length, so that several do not fit; {} for a model
+    that keeps none in blocks.
+    """
+    from weft import LLM, MemoryPlanError
+
+    size = 1
+    while True:
+        try:
+            LLM(model=str(path), **options | {"kv_cache_memory_bytes": size}).close()
+        except MemoryPlanError as error:
+            if (found := NEEDED.search(str(error))) is None:
+                raise
+            size = int(found[1])
+        else:
+            return {"kv_cache_memory_bytes": size} if size > 1 else {}
 
 
 def _computes_spans(worker: Any) -> bool:
