@@ -118,6 +118,9 @@ class FakeEngine:
     async def reset_prefix_cache(self) -> bool:
         return True
 
+    async def reset_mm_cache(self) -> None:
+        """It keeps no rows of media."""
+
     async def abort(self, request_id: str) -> None:
         self.cut.add(request_id)
 

@@ -80,7 +80,8 @@ def test_each_key_opens_in_both_headers(client, headers):
     assert client.get("/v1/models", headers=headers).status_code == 200
 
 
-WITHOUT_BODY = {"/pause", "/resume", "/sleep", "/wake_up", "/reset_prefix_cache", "/v1/responses/x/cancel"}
+WITHOUT_BODY = {"/pause", "/resume", "/sleep", "/wake_up", "/reset_prefix_cache", "/reset_mm_cache",
+                "/reset_encoder_cache", "/v1/responses/x/cancel"}
 POSTS = [path for method, path in ROUTES
          if method == "POST" and "/x" not in path and path not in PUBLIC_PATHS | WITHOUT_BODY | ELSEWHERE_PATHS]
 

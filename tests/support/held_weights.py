@@ -16,12 +16,13 @@ _CACHES = ("k_cache", "v_cache", "conv_states", "scan_states")
 
 def held_bytes(model: Any) -> int:
     """Bytes of all memory that tensors reached from a model have, without its caches and buffers."""
-    storages, seen, left = {}, set(), [model]
+    storages, left = {}, [model]
+    seen: dict[int, Any] = {}                                  # keeps what it has seen: an id is free with its object
     while left:
         value = left.pop()
         if id(value) in seen or isinstance(value, str | int | float | type | Scratch):
             continue
-        seen.add(id(value))
+        seen[id(value)] = value
         if isinstance(value, LoadedWeight):
             left.append(vars(value)["_read"])                  # it has no memory of its own
         elif isinstance(value, Tensor):

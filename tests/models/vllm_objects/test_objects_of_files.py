@@ -149,6 +149,12 @@ def test_embeddings_of_media_by_their_older_name_have_todays():
         def embed_multimodal(self, **kwargs):
             return "today's"
 
+    class Flat(Older):
+        merge_by_field_config = True
+
     assert not hasattr(Older, "embed_multimodal")
-    assert adapted(Older)(vllm_config=None).embed_multimodal(pixel_values=4) == [5]
+    [older], [flat] = (adapted(cls)(vllm_config=None).embed_multimodal(pixel_values=torch.zeros(2, 3))
+                       for cls in (Older, Flat))
+    assert torch.equal(older, torch.ones(1, 2, 3))      # a dimension of requests before the items'
+    assert torch.equal(flat, torch.ones(2, 3))
     assert adapted(Both)(vllm_config=None).embed_multimodal() == "today's"
