@@ -63,3 +63,29 @@ def test_aborted_sequences_cost_a_client_no_turn():
     add(scheduler, "again", tokens(3, 700), max_tokens=1, client="a")
 
     assert started(scheduler, 2) == ["b0", "again"]
+
+
+def test_clients_that_send_one_request_after_the_other_do_not_hold_up_a_batch():
+    scheduler = make_scheduler(max_num_seqs=1)
+    for client in ("x", "y"):
+        add(scheduler, f"{client}0", tokens(3, ord(client)), max_tokens=1, client=client)
+    fill(scheduler, "batch", 2)
+    order = []
+    for i in range(1, 8):                       # each is back as soon as it was answered
+        order += started(scheduler, 1)
+        if (client := order[-1][0]) in "xy":
+            add(scheduler, f"{client}{i}", tokens(3, 50 * i), max_tokens=1, client=client)
+
+    assert {"batch0", "batch1"} <= set(order)
+    scheduler.check()
+
+
+def test_clients_without_sequences_are_forgotten_once_their_turns_are_over():
+    scheduler = make_scheduler(max_num_seqs=1)
+    for i in range(50):
+        add(scheduler, f"{i}", tokens(3, 10 * i), max_tokens=1, client=f"client {i}")
+        started(scheduler, 1)
+    fill(scheduler, "a", 3)
+    started(scheduler, 3)
+
+    assert len(scheduler._turns._clients) <= 1

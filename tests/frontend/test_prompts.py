@@ -74,6 +74,7 @@ def test_forms_without_code_say_so(key, value):
     ({"multi_modal_data": {"picture": 1}}, "multi_modal_data"), ({"multi_modal_data": [1]}, "multi_modal_data"),
     ({"multi_modal_data": {"image": [None]}}, "multi_modal_data.image[0]"),
     ({"multi_modal_data": {"image": 1}, "multi_modal_uuids": {"image": ["a", "b"]}}, "multi_modal_uuids.image"),
+    ({"multi_modal_uuids": {"image": ["a"]}}, "multi_modal_uuids.image"),
     ({"multi_modal_data": {"image": 1}, "multi_modal_uuids": {"image": [""]}}, "multi_modal_uuids.image[0]"),
     ({"multi_modal_data": {"image": 1}, "mm_processor_kwargs": [1]}, "mm_processor_kwargs"),
     ({"mm_processor_kwargs": {"size": 1}}, "mm_processor_kwargs"),

@@ -2,6 +2,7 @@
 
 import io
 import json
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -14,12 +15,16 @@ from tiny_whisper import IDS, START, transcribed, write_whisper
 
 from weft.async_llm import AsyncLLM
 from weft.config.engine_args import EngineArgs
+from weft.errors import QueueFullError, RequestError
 from weft.media.quiet_cuts import cut_at_quiet
 from weft.server.options import ServerOptions
+from weft.server.speech.open_audio import OpenAudio
+from weft.server.speech.recognised import Recognition
 
 soundfile = pytest.importorskip("soundfile")
 LONG = np.concatenate([clip(i, seconds=0.6) for i in range(4)])      # 2.4 s, and the model hears 1 s
 COUNT = 10
+hold = OpenAudio.hold
 _TIME = IDS["<|notimestamps|>"] + 1
 
 
@@ -179,3 +184,50 @@ def test_a_model_that_hears_nothing_says_so():
 
     assert answer.status_code == 400
     assert json.loads(answer.content)["error"]["param"] == "model"
+
+
+@pytest.mark.parametrize(("headers", "content", "said"), [
+    ("multipart/form-data; boundary=b; charset=punycode", b"", "UTF-8"),
+    ("multipart/form-data; boundary=b", b"", "model more than once"),
+    ("multipart/form-data; boundary=b", b"[]", "model more than once"),
+])
+def test_a_form_that_cannot_be_read_in_one_way_is_refused(made, headers, content, said):
+    body = b"".join(b'--b\r\nContent-Disposition: form-data; name="model' + end + b'"\r\n\r\nears\r\n'
+                    for end in (b"", content)) + b"--b--\r\n"
+
+    refused = httpx.post(f"{made[0]}/v1/audio/transcriptions", content=body, headers={"Content-Type": headers})
+
+    assert refused.status_code == 400
+    assert said in refused.json()["error"]["message"]
+
+
+def test_open_audio_is_bounded_and_given_back_with_its_owner():
+    class Owner:
+        pass
+
+    audio, owner = OpenAudio(), Owner()
+    for _ in range(4):
+        audio.reserve()
+    with pytest.raises(QueueFullError, match="28800 s may be held"):
+        audio.reserve()
+
+    audio.hold(owner, 10.0)
+    assert audio.seconds == 3 * 7200 + 10
+    del owner
+    assert audio.seconds == 3 * 7200
+
+
+def test_the_audio_of_an_answered_request_is_given_back(made, monkeypatch):
+    seen = []
+    monkeypatch.setattr(OpenAudio, "hold", lambda self, owner, seconds: seen.append(self) or hold(self, owner, seconds))
+
+    ask(made, LONG, language="de")
+
+    assert [audio.seconds for audio in seen] == [pytest.approx(0, abs=1e-6)]
+
+
+def test_a_model_of_english_alone_refuses_another_language(made):
+    model = SimpleNamespace(is_multilingual=False, name="ears.en")
+
+    with pytest.raises(RequestError, match="language = 'de': expected en"):
+        Recognition.read(model, made[2], 448, task="transcribe", language="DE", form="json", earlier="")

@@ -18,7 +18,7 @@ _FIELD = "limit_mm_per_prompt"
 _SIZES = frozenset({"width", "height", "num_frames", "length"})
 # Arguments of Transformers' processors that are a prompt's data, or that weft reads the result by.
 DATA_ARGUMENTS = frozenset({"text", "images", "videos", "audio", "return_tensors", "return_text_replacement_offsets",
-                            "sampling_rate"})
+                            "raw_speech", "sampling_rate"})
 
 
 def read_processor_kwargs(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,18 +15,18 @@ from weft.engine.sequence import Sequence
 
 @dataclass(slots=True)
 class _Client:
-    """last: the turn of the client's last sequence. num_open: its unfinished sequences."""
+    """last: the turn of the client's last sequence that may start. num_open: its unfinished sequences."""
 
     last: int
     num_open: int = 0
 
 
 class Turns:
-    """by_priority: `EngineRequest.priority` comes first, and each priority has turns of its own."""
+    """by_priority: `EngineRequest.priority` comes first, and a client has turns of its own in each priority."""
 
     def __init__(self, *, by_priority: bool) -> None:
         self._by_priority = by_priority
-        self._clients: dict[tuple[int, str], _Client] = {}      # of unfinished sequences only
+        self._clients: dict[tuple[int, str], _Client] = {}      # with unfinished sequences, or a turn to come
         self._now = self._num_added = 0
 
     def order(self, request: EngineRequest) -> tuple[float, ...]:
@@ -42,14 +42,21 @@ class Turns:
 
     def started(self, seq: Sequence) -> None:
         """The sequence begins to run: new clients begin at its turn."""
-        self._now = max(self._now, int(seq.order[1 if self._by_priority else 0]))
+        turn = int(seq.order[1 if self._by_priority else 0])
+        if turn > self._now:
+            self._now = turn
+            self._clients = {key: each for key, each in self._clients.items() if each.num_open or each.last >= turn}
 
     def ended(self, seq: Sequence) -> None:
-        """The sequence has ended, in any way. A client without another one is forgotten."""
+        """The sequence has ended, in any way. A client without another one is forgotten once its last turn is over, so
+        that one who sends a request after the other has no turn before those who wait.
+        """
         if seq.request.client is not None:
             key = self._key(seq.request)
-            self._clients[key].num_open -= 1
-            if not self._clients[key].num_open:
+            client = self._clients[key]
+            client.num_open -= 1
+            client.last -= seq.first_scheduled_time is None      # one that never started costs no turn
+            if not client.num_open and client.last < self._now:
                 del self._clients[key]
 
     def _key(self, request: EngineRequest) -> tuple[int, str]:

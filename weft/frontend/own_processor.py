@@ -12,6 +12,7 @@ from weft.config.engine_config import EngineConfig
 from weft.errors import RequestError, WeftError
 from weft.media.item import MediaItem, ProcessedPrompt, content_digest, named_digest, spans_of
 from weft.media.kinds import count_of
+from weft.media.processor_sizes import check_sizes
 from weft.models.choose import choose_model
 from weft.models.vllm.multimodal.fields import tensors_of
 from weft.models.vllm.multimodal.info import InputProcessingContext
@@ -52,6 +53,8 @@ class OwnProcessor:
 
     def _prompt(self, prompt: str | list[int], values: Mapping[str, Sequence[Any]], kwargs: Mapping[str, Any],
                 settings: Mapping[str, Any], uuids: Mapping[str, Sequence[str | None]]) -> ProcessedPrompt:
+        if values.get("image"):
+            check_sizes(kwargs, None)
         try:
             with self._lock, set_current_vllm_config(self._seen):
                 given = {kind: list(items) for kind, items in values.items() if items}
@@ -75,6 +78,6 @@ class OwnProcessor:
                 if not places:
                     raise ValueError(f"{kind} {i} has no token that stands for a row")
                 digest = content_digest(kind, tensors) if uuid is None else named_digest(
-                    kind, uuid, repr(sorted(kwargs.items())))
+                    kind, uuid, f"{sorted(kwargs.items())}|{len(places)}")
                 items.append(MediaItem(kind=kind, digest=digest, tensors=tensors, spans=spans_of(places)))
         return sorted(items, key=lambda item: item.spans[0])

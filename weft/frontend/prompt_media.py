@@ -61,6 +61,10 @@ def parse_media(given: Mapping[str, Any]) -> PromptMedia | ReadMedia | None:
         raise RequestError(f"{KWARGS}.{name}", (kwargs or {})[name], expected="settings of the model's processor alone",
                            hint="Media are given by multi_modal_data, the text by prompt.")
     uuids = _uuids(given.get(UUIDS), values)
+    for kind, names in (given.get(UUIDS) or {}).items():
+        if names and kind not in values:
+            raise RequestError(f"{UUIDS}.{kind}", names, expected=f"none without {DATA}.{kind}",
+                               hint="weft keeps no items by their names: give them each time.")
     if not values and kwargs:
         raise RequestError(KWARGS, kwargs, expected="None without multi_modal_data")
     if not values:

@@ -15,6 +15,7 @@ from weft.text.tokenizer import Tokenizer
 _START, _PREVIOUS, _NO_TIMES = "<|startoftranscript|>", "<|startofprev|>", "<|notimestamps|>"
 _LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
 _SECONDS = 0.02                      # between one token of time and the next
+_CHARS_PER_TOKEN = 16                # of the earlier text that is read, for each token of prompt and answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +45,16 @@ class SpeechTokens:
         return [self._id(_START)]
 
     def prompt(self, *, language: str | None, task: str, has_times: bool, earlier: str) -> list[int]:
-        """The decoder's prompt. language: a key of `languages`; None: of a model that knows one. task: transcribe or
-        translate. earlier: text that came before, or words to look out for; its end counts.
+        """The decoder's prompt. language: a key of `languages`; None: the model knows one language only. task:
+        transcribe or translate. earlier: text that came before, or words to look out for; its end counts.
         """
         ids = self.start()
         if language is not None:
             ids += [self.languages[language], self._id(f"<|{task}|>")]
         ids.append(self._first_time if has_times else self._id(_NO_TIMES))
-        if earlier.strip():
-            words = self._tokenizer.encode(" " + earlier.strip(), add_special_tokens=False)
-            ids = [self._id(_PREVIOUS), *words[-(self._max_len // 2 - 1) :], *ids]
+        if end := earlier.strip()[-_CHARS_PER_TOKEN * self._max_len :]:
+            words = self._tokenizer.encode(" " + end, add_special_tokens=False)
+            ids = [self._id(_PREVIOUS), *words[-max(self._max_len // 2 - 1, 1) :], *ids]
         return ids
 
     def text(self, token_ids: Sequence[int]) -> str:

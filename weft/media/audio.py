@@ -73,5 +73,6 @@ def require_extra(name: str, field: str) -> None:
 
 def wrong_length(field: str, seconds: float) -> RequestError:
     """The error about a clip that is empty or longer than MAX_SECONDS."""
-    return RequestError(field, f"{seconds:.1f} s", expected=f"at most {MAX_SECONDS} s of audio, and not none")
+    return RequestError(field, f"{seconds:.1f} s",
+                        expected=f"audio of at most {MAX_SECONDS} s, with at least one sample")
 

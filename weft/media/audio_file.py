@@ -54,21 +54,30 @@ def decode_audio(file: AudioToDecode) -> DecodedAudio:
             rate = read_rate(opened.samplerate, "file")
             if opened.frames > MAX_SECONDS * rate:
                 raise wrong_length("file", opened.frames / rate)
-            samples = _mono(opened, int(MAX_SECONDS * rate) + 1)
-        found = read_audio((samples, rate), file.rate, field="file")
+            samples = _mono(opened, rate, file.rate)
     except soundfile.SoundFileError:
         return DecodedAudio(expected="a whole file of WAV, FLAC, MP3 or Ogg")
     except RequestError as error:
         return DecodedAudio(expected=error.expected, value=str(error.value), hint=error.hint)
-    return DecodedAudio(samples=memoryview(found.astype(np.float32).tobytes()))
+    return DecodedAudio(samples=memoryview(samples))
 
 
-def _mono(opened: Any, limit: int) -> np.ndarray:
-    """At most `limit` samples, the mean of the channels."""
-    blocks, left = [], limit
+def _mono(opened: Any, rate: float, wanted: int) -> bytearray:
+    """The mean of the channels at the rate `wanted`, float32, block by block: a long file is never in memory twice."""
+    import soxr
+
+    resampler = None if rate == wanted else soxr.ResampleStream(rate, wanted, 1, dtype="float32")
+    samples, num_read = bytearray(), 0
     for block in opened.blocks(blocksize=max(1, _BLOCK // opened.channels), dtype="float32", always_2d=True):
-        blocks.append(block[:left].mean(axis=1))
-        left -= len(block)
-        if left <= 0:
-            break
-    return np.concatenate(blocks) if blocks else np.empty(0, np.float32)
+        num_read += len(block)
+        if num_read > MAX_SECONDS * rate:
+            raise wrong_length("file", num_read / rate)
+        mono = block.mean(axis=1)
+        if not np.isfinite(mono).all():
+            raise RequestError("file", "numbers that are not finite", expected="samples that are all finite")
+        samples += mono.tobytes() if resampler is None else resampler.resample_chunk(mono).tobytes()
+    if num_read == 0:
+        raise wrong_length("file", 0)
+    if resampler is not None:
+        samples += resampler.resample_chunk(np.empty(0, np.float32), last=True).tobytes()
+    return samples

@@ -20,7 +20,8 @@ from weft.media.encoded import EncodedImage
 from weft.media.encoded_audio import EncodedAudio
 from weft.media.images import pillow
 
-SECONDS = 20.0               # for one file
+SECONDS = 20.0               # for one image
+AUDIO_SECONDS = 60.0         # for one file of audio
 MAX_AUDIO_BYTES = 2 << 30    # of memory for one file of audio
 _LEAST_BYTES = 256 << 20     # of memory for one image
 _BYTES_PER_PIXEL = 32        # of the largest image: four channels, eight times
@@ -78,7 +79,7 @@ class Decoder:
 class AudioDecoder:
     """Any thread may call any method; one file is decoded at a time."""
 
-    def __init__(self, seconds: float = SECONDS, max_bytes: int = MAX_AUDIO_BYTES) -> None:
+    def __init__(self, seconds: float = AUDIO_SECONDS, max_bytes: int = MAX_AUDIO_BYTES) -> None:
         self._seconds = seconds
         self._process = IsolatedProcess("weft.media.audio_file:decoding", "decodes audio", max_bytes=max_bytes)
 

@@ -32,7 +32,7 @@ def split_items(kind: str, places: Sequence[int], counts: Sequence[int] | None, 
         counts, parts, uuids = [len(places)], [dict(tensors)], [name]
     items, first = [], 0
     for count, part, uuid in zip(counts, parts, uuids, strict=True):
-        digest = content_digest(kind, part) if uuid is None else named_digest(kind, uuid, content)
+        digest = content_digest(kind, part) if uuid is None else named_digest(kind, uuid, f"{content}|{count}")
         items.append(MediaItem(kind=kind, digest=digest, tensors=part,
                                spans=spans_of(list(places[first : first + count]))))
         first += count

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from python_multipart.multipart import parse_options_header
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -23,9 +24,11 @@ async def read_form(request: Request, max_bytes: int) -> dict[str, Any]:
     ApiError 400 or 413 for a bad body; ClientGone if the client has left. max_bytes: the largest allowed body.
     """
     body = await read_body(request, max_bytes)
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != _KIND:
-        raise ApiError(400, f"Content-Type = {content_type!r}: expected {_KIND}.", "Content-Type")
+    content_type, options = parse_options_header(request.headers.get("content-type", ""))
+    if content_type.decode("latin-1").lower() != _KIND:
+        raise ApiError(400, f"Content-Type = {content_type.decode('latin-1')!r}: expected {_KIND}.", "Content-Type")
+    if options.get(b"charset", b"utf-8").lower() not in (b"utf-8", b"utf8"):      # others may take minutes to decode
+        raise ApiError(400, "Content-Type: expected a form in UTF-8.", "Content-Type")
     parser = MultiPartParser(request.headers, _chunks(body), max_files=1, max_fields=_MAX_FIELDS)
     parser.spool_max_size = len(body) + 1      # no file is written: the body is in memory anyway
     try:
@@ -36,10 +39,13 @@ async def read_form(request: Request, max_bytes: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in form.multi_items():
         item = value if isinstance(value, str) else await value.read()
-        if name.endswith("[]"):
-            found.setdefault(name.removesuffix("[]"), []).append(item)
+        key, is_list = name.removesuffix("[]"), name.endswith("[]")
+        if key in found and not (is_list and isinstance(found[key], list)):
+            raise ApiError(400, f"The form has {key} more than once.", key)
+        if is_list:
+            found.setdefault(key, []).append(item)
         else:
-            found[name] = item
+            found[key] = item
     return found
 
 

@@ -24,7 +24,9 @@ class SpokenSegment:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """A recognised file. language: None where nobody knows. segments: of formats with times. seconds: of the file."""
+    """A recognised file. language: None: the model names none. segments: of formats with times. seconds: of the
+    file.
+    """
 
     text: str
     seconds: float

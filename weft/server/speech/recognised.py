@@ -24,7 +24,7 @@ PIECES_AT_ONCE = 8                          # of one file: bounds the memory for
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """task: transcribe or translate. language: None of a model that knows one, and until one was heard. form: a
+    """task: transcribe or translate. language: None until one was heard, and if the model knows one only. form: a
     `response_format`. earlier: text that came before.
     """
 
@@ -45,6 +45,8 @@ class Recognition:
         if language is not None and tokens.languages and language not in tokens.languages:
             raise RequestError("language", language, expected="a code of a language that the model knows, such as "
                                + ", ".join(sorted(tokens.languages)[:5]))
+        if language not in (None, "en") and not tokens.languages:
+            raise RequestError("language", language, expected="en: the model knows English alone")
         return cls(tokens, task, language if tokens.languages else None, form, earlier)
 
     @property

@@ -28,31 +28,33 @@ from weft.server.origin import origin_of
 from weft.server.request_fields import ignored_header, priority_of, request_id_of, timeout_of
 from weft.server.served import ServedModel
 from weft.server.speech.answers import Speech, usage_of, written
+from weft.server.speech.open_audio import OpenAudio
 from weft.server.speech.recognised import PIECES_AT_ONCE, TIMED, Recognition
 from weft.server.speech.schemas import SpeechBody, TranscriptionBody, TranslationBody
 
 
 def speech_router(context: ServerContext) -> APIRouter:
     """The routes, for the app of `context`."""
-    router = APIRouter()
+    router, open_audio = APIRouter(), OpenAudio()
 
     @router.post("/v1/audio/transcriptions")
     async def transcriptions(request: Request) -> Response:
-        return await _answered(context, request, TranscriptionBody, "transcribe")
+        return await _answered(context, open_audio, request, TranscriptionBody, "transcribe")
 
     @router.post("/v1/audio/translations")
     async def translations(request: Request) -> Response:
-        return await _answered(context, request, TranslationBody, "translate")
+        return await _answered(context, open_audio, request, TranslationBody, "translate")
 
     return router
 
 
-async def _answered(context: ServerContext, request: Request, schema: type[SpeechBody], task: str) -> Response:
+async def _answered(context: ServerContext, open_audio: OpenAudio, request: Request, schema: type[SpeechBody],
+                    task: str) -> Response:
     parsed = await context.read_form(request, schema)
     _check(parsed.body)
     served = await context.model(request, parsed.body)
     headers = ignored_header(parsed.ignored)
-    job = await until_disconnect(request, _prepare(served, request, parsed, task))
+    job = await until_disconnect(request, _prepare(served, open_audio, request, parsed, task))
     if parsed.body.stream:
         return await started_stream(request, closed_with_done(job.stream()), headers)
     speech = await until_disconnect(request, job.speech())
@@ -73,7 +75,8 @@ def _check(body: SpeechBody) -> None:
         raise bad_field("timestamp_granularities", list(granularities), expected="none without verbose_json")
 
 
-async def _prepare(served: ServedModel, request: Request, parsed: Parsed[Any], task: str) -> _Job:
+async def _prepare(served: ServedModel, open_audio: OpenAudio, request: Request, parsed: Parsed[Any],
+                   task: str) -> _Job:
     model = served.engine.config.model
     if served.engine.info.encoder_row_size is None:
         raise ApiError(400, f"{model.architecture} does not turn speech into text: ask a model such as Whisper.",
@@ -84,20 +87,37 @@ async def _prepare(served: ServedModel, request: Request, parsed: Parsed[Any], t
     params = sampling_params(served, given, max_tokens=body.max_completion_tokens, logprobs=0 if
                              body.response_format == "verbose_json" else None, prompt_logprobs=None,
                              stream=body.stream)
-    try:
-        pieces = await served.engine.read_speech(EncodedAudio(field="file", data=body.file))
-    except QueueFullError as error:
-        raise served.too_many(error) from error
     timeout = timeout_of(request, body.timeout)
-    job = _Job(served, request, body, recognition, params, pieces,
-               None if timeout is None else time.monotonic() + timeout)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    job = _Job(served, request, body, recognition, params, await _pieces(served, open_audio, body.file), deadline)
+    open_audio.hold(job, job.pieces[-1].end)
     if recognition.needs_language:
-        prompt, question = recognition.language_question(pieces[0])
-        job.recognition = recognition.with_heard(*await job.generation([prompt], question).final())
+        prompt, question = recognition.language_question(job.pieces[0])
+        (heard,) = await job.generation([prompt], question).final()
+        job.recognition = recognition.with_heard(_whole(heard))
     return job
 
 
-@dataclass(slots=True)
+async def _pieces(served: ServedModel, open_audio: OpenAudio, file: bytes) -> list[SpeechPiece]:
+    try:
+        open_audio.reserve()
+        try:
+            return await served.engine.read_speech(EncodedAudio(field="file", data=file))
+        except BaseException:
+            open_audio.release()
+            raise
+    except QueueFullError as error:
+        raise served.too_many(error) from error
+
+
+def _whole(output: RequestOutput) -> RequestOutput:
+    """ApiError for an output that was aborted: a part of a file would be missing from the answer."""
+    if output.outputs[0].finish_reason == "abort":
+        raise ApiError(409, "The request was aborted.")
+    return output
+
+
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class _Job:
     """One file, ready to be recognised. deadline: of time.monotonic; None: none."""
 
@@ -116,25 +136,29 @@ class _Job:
             self.served, prompts, params, origin=origin_of(self.request.scope), timeout=left,
             places=["prompt"] * len(prompts), response_id="trsc-" + request_id_of(self.request, self.body.request_id),
             priority=priority_of(self.request, self.body.priority), cache_salt=None,
-            fields={"max_tokens": "max_completion_tokens"})
+            fields={"max_tokens": "max_completion_tokens", "multi_modal_data": "file"})
 
     async def speech(self) -> Speech:
         """All that was said."""
         outputs: list[RequestOutput] = []
         for first in range(0, len(self.pieces), PIECES_AT_ONCE):
             prompts = self.recognition.prompts(self.pieces[first : first + PIECES_AT_ONCE])
-            outputs += await self.generation(prompts, self.params).final()
+            outputs += map(_whole, await self.generation(prompts, self.params).final())
         return self.recognition.speech(self.pieces, outputs, self.params.temperature)
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """OpenAI's events: the text as it comes, piece after piece, then all of it."""
         text = ""
         for piece in self.pieces:
-            prompts = self.recognition.prompts([piece])
+            prompts, ids, told = self.recognition.prompts([piece]), [], 0
             async with aclosing(self.generation(prompts, self.params).outputs()) as outputs:
                 async for _, output in outputs:
-                    delta = output.outputs[0].text if text else output.outputs[0].text.lstrip()
+                    ids += _whole(output).outputs[0].token_ids
+                    said = self.recognition.tokens.text(ids)
+                    if said.endswith("\ufffd") and not output.finished:      # a letter whose bytes are still to come
+                        continue
+                    delta, told = said[told:] if text else said[told:].lstrip(), len(said)
                     if delta:
                         text += delta
                         yield event({"type": "transcript.text.delta", "delta": delta})
-        yield event({"type": "transcript.text.done", "text": text, "usage": usage_of(self.pieces[-1].end)})
+        yield event({"type": "transcript.text.done", "text": text.strip(), "usage": usage_of(self.pieces[-1].end)})
