@@ -90,6 +90,8 @@ def _kind(schema: dict[str, Any]) -> str:
         return " or ".join(dict.fromkeys(kinds)) or "any"
     if schema.get("type") == "array":
         return f"list of {_kind(schema.get('items', {}))}"
+    if schema.get("format") == "binary":
+        return "file"
     return {"string": "text", "object": "object", None: "any"}.get(schema.get("type"), str(schema.get("type")))
 
 

@@ -30,7 +30,7 @@ from weft.frontend.pooling_inputs import pooling_params as params_for
 from weft.frontend.prompts import parse_prompt
 from weft.frontend.speech_inputs import SpeechPiece
 from weft.frontend.tokenization import Tokenization
-from weft.media.encoded import EncodedImage, ImageFile, LinkedImage
+from weft.media.encoded import EncodedImage, ImageFile
 from weft.media.encoded_audio import EncodedAudio
 from weft.outputs import PoolingRequestOutput, RequestOutput
 from weft.pooling_params import PoolingParams
@@ -184,17 +184,16 @@ class AsyncLLM:
         self._client.check_health()
         return await self.lanes.run(lambda: self._inputs.read_prompt_embeds(embeds), LONG_CHARS + 1)
 
-    async def fetch_media(self, images: Sequence[ImageFile | EncodedAudio]) -> list[EncodedImage | EncodedAudio]:
-        """The files of a prompt, those with a URL fetched in threads. RequestError names the one that cannot be
-        had, or says that the model takes no such images; QueueFullError if too many wait."""
-        links = [image for image in images if isinstance(image, LinkedImage)]
-        futures = self._inputs.media.start_fetching(links, len(images)) if links else []
+    async def fetch_media(self, items: Sequence[ImageFile | EncodedAudio]) -> list[EncodedImage | EncodedAudio]:
+        """A prompt's files of one kind, those with a URL fetched in threads. RequestError names the one that cannot be
+        had, or says that the model takes no such images; QueueFullError if too many wait.
+        """
+        futures = self._inputs.media.start_fetching(items)
         try:
-            files = iter(await asyncio.gather(*map(asyncio.wrap_future, futures)))
+            return await asyncio.gather(*map(asyncio.wrap_future, futures))
         finally:
             for future in futures:      # beside one that failed
                 future.cancel()
-        return [next(files) if isinstance(image, LinkedImage) else image for image in images]
 
     async def read_media_prompt(self, prompt: Any, *, add_special_tokens: bool = True, num_chars: int = 0
                                 ) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from tiny_audio import RATE, clip
 from tiny_encoder_decoders import answers, tokens
 from tiny_whisper import IDS, START, transcribed, write_whisper
 
+from weft import SamplingParams
 from weft.errors import RequestError
 
 COUNT = 12
@@ -82,3 +83,19 @@ def test_prompts_without_one_clip_that_the_model_hears_whole_are_refused(made, g
         answers(llm, [given], COUNT)
 
     assert refused.value.field == field
+
+
+def test_a_forced_first_token_begins_the_answer(made):
+    directory, _ = made
+    forced = SamplingParams(temperature=0, max_tokens=4, forced_bos_token=_START[1])
+
+    with engine(directory) as llm:
+        plain, output = (llm.generate([prompt(0, _START[:1])], params, use_tqdm=False)[0].outputs[0].token_ids
+                         for params in (SamplingParams(temperature=0, max_tokens=4), forced))
+
+    assert plain[0] != output[0] == _START[1]
+
+
+def test_a_limit_of_clips_holds(made):
+    with engine(made[0], limit_mm_per_prompt={"audio": 0}) as llm, pytest.raises(RequestError, match="at most 0"):
+        llm.generate([prompt(0)], use_tqdm=False)

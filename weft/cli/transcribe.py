@@ -77,10 +77,10 @@ async def _recognised(engine: AsyncLLM, data: bytes, options: argparse.Namespace
         recognition = recognition.with_heard(await _answer(engine, *recognition.language_question(pieces[0]), "heard"))
     params = SamplingParams(temperature=0, max_tokens=None, logprobs=0 if options.format in TIMED else None)
     outputs: list[RequestOutput] = []
-    for first in range(0, len(pieces), PIECES_AT_ONCE):
-        outputs += await asyncio.gather(*(
-            _answer(engine, prompt, params, f"piece-{first + i}")
-            for i, prompt in enumerate(recognition.prompts(pieces[first : first + PIECES_AT_ONCE]))))
+    prompts = list(enumerate(recognition.prompts(pieces)))
+    for first in range(0, len(prompts), PIECES_AT_ONCE):
+        outputs += await asyncio.gather(*(_answer(engine, prompt, params, f"piece-{i}")
+                                          for i, prompt in prompts[first : first + PIECES_AT_ONCE]))
     return recognition.speech(pieces, outputs, params.temperature)
 
 

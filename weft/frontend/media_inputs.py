@@ -5,7 +5,7 @@ Its only tensors are those that the processor makes; torch and Transformers are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from weft.errors import RequestError
 from weft.frontend.prompt_media import DATA, GivenItem, PromptMedia, ReadMedia
 from weft.frontend.prompts import Prompt, parse_prompt
 from weft.media.decoder import AudioDecoder, Decoder
-from weft.media.encoded import EncodedImage, LinkedImage
+from weft.media.encoded import LinkedImage
 from weft.media.encoded_audio import EncodedAudio
 from weft.media.kinds import PLURALS, count_of, taken
 from weft.sampling_params import SamplingParams
@@ -43,27 +43,29 @@ class MediaInputs:
         self._processor: MediaProcessor | OwnProcessor | None = None
         self._fetcher: MediaFetcher | None = None
 
-    def start_fetching(self, links: Sequence[LinkedImage], num_items: int) -> list[Future[EncodedImage]]:
-        """Starts to fetch files of a prompt with `num_items` images. RequestError and QueueFullError as of
-        `MediaFetcher.start`, or if the model does not take so many."""
-        self._check("image", num_items)
-        if self._fetcher is None:
-            from weft.media.fetcher import MediaFetcher  # imports an HTTP client
+    def start_fetching(self, items: Sequence[Any]) -> list[Future[Any]]:
+        """A prompt's items of one kind, with files in the place of links, which are being fetched. RequestError and
+        QueueFullError as of `MediaFetcher.start`, or if the model does not take so many images.
+        """
+        links = [item for item in items if isinstance(item, LinkedImage)]
+        fetched: Iterator[Future[Any]] = iter(())
+        if links:
+            self._check("image", len(items))
+            if self._fetcher is None:
+                from weft.media.fetcher import MediaFetcher  # imports an HTTP client
 
-            self._fetcher = MediaFetcher(self._media)
-        return self._fetcher.start(links)
+                self._fetcher = MediaFetcher(self._media)
+            fetched = iter(self._fetcher.start(links))
+        return [next(fetched) if isinstance(item, LinkedImage) else _done(item) for item in items]
 
-    def fetch(self, images: Sequence[Any]) -> list[Any]:
-        """The images of a prompt, with files in the place of links. Waits for the slowest; errors as of
-        `start_fetching` and of the fetches."""
-        links = [image for image in images if isinstance(image, LinkedImage)]
-        futures = self.start_fetching(links, len(images)) if links else []
+    def fetch(self, items: Sequence[Any]) -> list[Any]:
+        """The items of `start_fetching`. Waits for the slowest; errors as there and of the fetches."""
+        futures = self.start_fetching(items)
         try:
-            files = iter([future.result() for future in futures])
+            return [future.result() for future in futures]
         finally:
             for future in futures:      # beside one that failed
                 future.cancel()
-        return [next(files) if isinstance(image, LinkedImage) else image for image in images]
 
     def close(self) -> None:
         """Ends the threads that fetch, and the process that decodes."""
@@ -134,9 +136,14 @@ class MediaInputs:
         if kind not in self._info.media_kinds:
             raise RequestError(DATA, name, expected=taken(self._info.media_kinds),
                                hint=f"{self._model.architecture} takes no {PLURALS[kind]}.")
+        self.check_limit(kind, num)
+
+    def check_limit(self, kind: str, num: int) -> None:
+        """RequestError for more items of a kind than `limit_mm_per_prompt` allows."""
         limit = self._media.limits.get(kind)
         if limit is not None and num > limit:
-            raise RequestError(f"{DATA}.{kind}", name, expected=f"at most {limit}, as limit_mm_per_prompt says")
+            raise RequestError(f"{DATA}.{kind}", count_of(kind, num),
+                               expected=f"at most {limit}, as limit_mm_per_prompt says")
 
     def _loaded(self) -> MediaProcessor | OwnProcessor:
         if self._processor is None and not self._info.media_token_ids:
@@ -156,3 +163,9 @@ def _salted(item: MediaInput, salt: str) -> MediaInput:
     """The item under a digest that only requests with this `cache_salt` share: times tell others nothing of it."""
     digest = sha256(b"salt|" + item.digest + salt.encode("utf-8", "surrogatepass")).digest()
     return msgspec.structs.replace(item, digest=digest)
+
+
+def _done(item: Any) -> Future[Any]:
+    future = Future[Any]()
+    future.set_result(item)
+    return future

@@ -37,10 +37,9 @@ class PromptIds:
     @property
     def for_engine(self) -> dict[str, Any]:
         """Fields of an EngineRequest."""
-        pair = {} if self.encoder is None else {
-            "encoder_token_ids": self.encoder, "forced_token_ids": self.forced, "last_token_id": self.last}
-        if self.rows is not None:
-            pair = {"encoder_token_ids": [NO_TOKEN] * self.rows.shape[0], "encoder_rows": self.rows}
+        encoder = self.encoder if self.rows is None else [NO_TOKEN] * self.rows.shape[0]
+        pair = {} if encoder is None else {"encoder_token_ids": encoder, "encoder_rows": self.rows,
+                                           "forced_token_ids": self.forced, "last_token_id": self.last}
         return {"prompt_token_ids": self.ids, "media": self.media} | pair
 
     @property

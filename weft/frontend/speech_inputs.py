@@ -86,6 +86,7 @@ class SpeechInputs:
             given = " and ".join(count_of(kind, len(each)) for kind, each in items.items()) or "no audio"
             raise RequestError(DATA, given, expected=_WANTED, hint=f"{self._model.architecture} hears: give "
                                '{"prompt": text, "multi_modal_data": {"audio": (samples, rate)}}.')
+        self._media.check_limit("audio", 1)
         (item,) = items["audio"]
         processor = self._loaded()
         from weft.engine.process.wire_tensor import to_wire  # needs torch

@@ -35,7 +35,8 @@ def fields_of(body: type[Body]) -> list[FieldDoc]:
     """The fields of a schema, those that are read first."""
     own = body_schema(body)
     known: dict[str, dict[str, Any]] = {**own.get("properties", {}), **{
-        name: schema for name, schema in _sampling_schemas().items() if name in body.sampling_fields}}
+        name: schema | {"default": body.sampling_defaults[name]} if name in body.sampling_defaults else schema
+        for name, schema in _sampling_schemas().items() if name in body.sampling_fields}}
     required = own.get("required", [])
     found = [FieldDoc(name, schema, *_state(body, name), name in required) for name, schema in known.items()]
     return found + [FieldDoc(name, {}, *_state(body, name), False) for name, option in body.options.items()

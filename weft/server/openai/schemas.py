@@ -55,12 +55,14 @@ _PYTHON_ONLY = ("extra_outputs",)
 class Body(BaseModel):
     """A request's body. Types are strict: "1" is not a number, but 4.0 is the integer 4. null means absent.
 
-    sampling_fields: fields that SamplingParams checks. options: the states of all fields that the route knows.
+    sampling_fields: fields that SamplingParams checks. sampling_defaults: of them, what the route takes where
+    SamplingParams has another default. options: the states of all fields that the route knows.
     needs: the task that the model must have; None: the route looks itself, or any model will do.
     """
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True, protected_namespaces=())
     sampling_fields: ClassVar[frozenset[str]] = frozenset()
+    sampling_defaults: ClassVar[Mapping[str, Any]] = {}
     options: ClassVar[Mapping[str, Option]] = {}
     needs: ClassVar[str | None] = None
 

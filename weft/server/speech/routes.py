@@ -81,7 +81,7 @@ async def _prepare(served: ServedModel, open_audio: OpenAudio, request: Request,
     if served.engine.info.encoder_row_size is None:
         raise ApiError(400, f"{model.architecture} does not turn speech into text: ask a model such as Whisper.",
                        "model")
-    body, given = parsed.body, {"temperature": 0.0, **parsed.sampling}
+    body, given = parsed.body, {**parsed.body.sampling_defaults, **parsed.sampling}
     recognition = Recognition.read(model, served.require_tokenizer(), served.engine.info.max_model_len, task=task,
                                    language=body.language, form=body.response_format, earlier=body.prompt)
     params = sampling_params(served, given, max_tokens=body.max_completion_tokens, logprobs=0 if
@@ -141,17 +141,18 @@ class _Job:
     async def speech(self) -> Speech:
         """All that was said."""
         outputs: list[RequestOutput] = []
-        for first in range(0, len(self.pieces), PIECES_AT_ONCE):
-            prompts = self.recognition.prompts(self.pieces[first : first + PIECES_AT_ONCE])
-            outputs += map(_whole, await self.generation(prompts, self.params).final())
+        prompts = self.recognition.prompts(self.pieces)
+        for first in range(0, len(prompts), PIECES_AT_ONCE):
+            generation = self.generation(prompts[first : first + PIECES_AT_ONCE], self.params)
+            outputs += map(_whole, await generation.final())
         return self.recognition.speech(self.pieces, outputs, self.params.temperature)
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """OpenAI's events: the text as it comes, piece after piece, then all of it."""
         text = ""
-        for piece in self.pieces:
-            prompts, ids, told = self.recognition.prompts([piece]), [], 0
-            async with aclosing(self.generation(prompts, self.params).outputs()) as outputs:
+        for prompt in self.recognition.prompts(self.pieces):
+            ids, told = [], 0
+            async with aclosing(self.generation([prompt], self.params).outputs()) as outputs:
                 async for _, output in outputs:
                     ids += _whole(output).outputs[0].token_ids
                     said = self.recognition.tokens.text(ids)

@@ -20,6 +20,7 @@ class SpeechBody(Body):
     """Fields that transcriptions and translations have in common."""
 
     sampling_fields: ClassVar = _NUMBERS
+    sampling_defaults: ClassVar = MappingProxyType({"temperature": 0.0})
     needs: ClassVar = "generate"
 
     file: bytes
