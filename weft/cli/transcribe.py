@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
 async def _recognised(engine: AsyncLLM, data: bytes, options: argparse.Namespace) -> Speech:
     from weft.media.encoded_audio import EncodedAudio
     from weft.sampling_params import SamplingParams
-    from weft.server.speech.recognised import PIECES_AT_ONCE, TIMED, Recognition
+    from weft.server.speech.recognised import PIECES_AT_ONCE, Recognition
 
     model = engine.config.model
     if engine.info.encoder_row_size is None or engine.tokenizer is None:
@@ -75,7 +75,8 @@ async def _recognised(engine: AsyncLLM, data: bytes, options: argparse.Namespace
     pieces = await engine.read_speech(EncodedAudio(field="FILE", data=data))
     if recognition.needs_language:
         recognition = recognition.with_heard(await _answer(engine, *recognition.language_question(pieces[0]), "heard"))
-    params = SamplingParams(temperature=0, max_tokens=None, logprobs=0 if options.format in TIMED else None)
+    params = SamplingParams(temperature=0, max_tokens=None, detokenize=False,
+                            logprobs=0 if options.format == "verbose_json" else None)
     outputs: list[RequestOutput] = []
     prompts = list(enumerate(recognition.prompts(pieces)))
     for first in range(0, len(prompts), PIECES_AT_ONCE):

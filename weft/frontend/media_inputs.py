@@ -155,7 +155,8 @@ class MediaInputs:
 
             self._processor = MediaProcessor(
                 self._model.path, self._info.media_token_ids, thaw(self._model.hf_config),
-                trust_remote_code=self._model.trust_remote_code, kwargs=thaw(self._media.processor_kwargs))
+                max_pixels=self._media.max_image_pixels, trust_remote_code=self._model.trust_remote_code,
+                kwargs=thaw(self._media.processor_kwargs))
         return self._processor
 
 

@@ -29,6 +29,7 @@ class OwnProcessor:
         factories = processor_factories(choose_model(config.model))      # pyright: ignore[reportArgumentType]
         assert factories is not None, "only a class with a processor says that it takes media"
         self._seen, self._lock = vllm_config(config, current_ranks()), threading.Lock()
+        self._max_pixels = config.media.max_image_pixels
         self._processor: BaseMultiModalProcessor[Any] = factories.build_processor(
             InputProcessingContext(self._seen.model_config))
 
@@ -54,7 +55,7 @@ class OwnProcessor:
     def _prompt(self, prompt: str | list[int], values: Mapping[str, Sequence[Any]], kwargs: Mapping[str, Any],
                 settings: Mapping[str, Any], uuids: Mapping[str, Sequence[str | None]]) -> ProcessedPrompt:
         if values.get("image"):
-            check_sizes(kwargs, None)
+            check_sizes(kwargs, None, self._max_pixels)
         try:
             with self._lock, set_current_vllm_config(self._seen):
                 given = {kind: list(items) for kind, items in values.items() if items}

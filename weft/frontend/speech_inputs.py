@@ -43,7 +43,7 @@ class SpeechInputs:
 
     def __init__(self, config: EngineConfig, info: EngineInfo, media: MediaInputs) -> None:
         self._media = media
-        self._model, self._kwargs, self._info = config.model, config.media.processor_kwargs, info
+        self._model, self._settings, self._info = config.model, config.media, info
         self._processor: MediaProcessor | None = None
 
     def read(self, prompt: Prompt, params: SamplingParams, encode: Callable[..., list[int]]) -> PromptIds:
@@ -106,5 +106,6 @@ class SpeechInputs:
 
             self._processor = MediaProcessor(
                 self._model.path, {}, thaw(self._model.hf_config),
-                trust_remote_code=self._model.trust_remote_code, kwargs=thaw(self._kwargs))
+                max_pixels=self._settings.max_image_pixels, trust_remote_code=self._model.trust_remote_code,
+                kwargs=thaw(self._settings.processor_kwargs))
         return self._processor

@@ -34,7 +34,7 @@ class SpeechTokens:
     """
 
     def __init__(self, tokenizer: Tokenizer, *, is_multilingual: bool, max_len: int) -> None:
-        self._tokenizer, self._is_multilingual, self._max_len = tokenizer, is_multilingual, max_len
+        self._tokenizer, self._max_len = tokenizer, max_len
         self._ids = tokenizer.special_texts
         self._first_time = self._id(_NO_TIMES) + 1          # <|0.00|>
         self.languages = {match[1]: token_id for text, token_id in self._ids.items()
@@ -59,7 +59,11 @@ class SpeechTokens:
 
     def text(self, token_ids: Sequence[int]) -> str:
         """The words of an answer, without times."""
-        return self._tokenizer.decode([token_id for token_id in token_ids if token_id < self._first_time])
+        return self._tokenizer.decode(self.words(token_ids))
+
+    def words(self, token_ids: Sequence[int]) -> list[int]:
+        """The tokens of an answer that are no times."""
+        return [token_id for token_id in token_ids if token_id < self._first_time]
 
     def segments(self, token_ids: Sequence[int], seconds: float) -> list[Segment]:
         """An answer whose prompt ended with the time 0, cut at its times. seconds: length of the piece."""

@@ -71,7 +71,7 @@ class IsolatedProcess:
             except (OSError, ValueError):      # it ended while it read, or another thread closed it
                 answer = None
             if answer is None:
-                code = None if late else _exit_code(running.process)
+                code = None if late else _ended(running.process)
                 self._end()
                 raise ProcessEndedError(code)
             return answer
@@ -134,3 +134,12 @@ def _exit_code(process: subprocess.Popen[bytes]) -> int | None:
         return process.wait(0.5)
     except subprocess.TimeoutExpired:
         return None
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    """Kills a process that has not ended by itself, such as one whose answer is too long. Returns the exit code."""
+    code = _exit_code(process)
+    if code is None:
+        process.kill()
+        code = process.wait()
+    return code

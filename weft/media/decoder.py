@@ -22,6 +22,7 @@ from weft.media.images import pillow
 
 SECONDS = 20.0               # for one image
 AUDIO_SECONDS = 60.0         # for one file of audio
+MAX_AUDIO_FILE_BYTES = 25 << 20
 MAX_AUDIO_BYTES = 2 << 30    # of memory for one file of audio
 _LEAST_BYTES = 256 << 20     # of memory for one image
 _BYTES_PER_PIXEL = 32        # of the largest image: four channels, eight times
@@ -87,6 +88,9 @@ class AudioDecoder:
         """[n] float32, mono, at `rate` Hz. RequestError names the field of a file that is broken, too long, or takes
         too much time or memory; NotBuiltError the extra that is not installed.
         """
+        if file.num_bytes > MAX_AUDIO_FILE_BYTES:
+            raise RequestError(file.field, file.describe(),
+                               expected=f"a file of at most {MAX_AUDIO_FILE_BYTES} bytes")
         for name in ("soundfile", "soxr"):
             require_extra(name, file.field)
         given = AudioToDecode(data=_bytes_of(file), rate=rate)

@@ -1,4 +1,4 @@
-"""`EncodedAudio`: a file of audio as clients send it, checked for its size. `audio.py` decodes the file."""
+"""`EncodedAudio`: a file of audio as clients send it. `decoder.py` checks its size and decodes it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from weft.errors import NotBuiltError, RequestError
 
-MAX_FILE_BYTES = 25 << 20            # of one clip's file
 _WANTED = "a URL with the file itself, such as data:audio/wav;base64,UklGR…"
 
 
@@ -19,17 +18,20 @@ class EncodedAudio:
     field: str
     data: str | bytes
 
+    @property
+    def num_bytes(self) -> int:
+        """The file's size, to within two bytes where it is base64."""
+        return len(self.data) * 3 // 4 if isinstance(self.data, str) else len(self.data)
+
     def describe(self) -> str:
         """The file in an error's text."""
-        return f"{len(self.data) * 3 // 4 if isinstance(self.data, str) else len(self.data)} bytes"
+        return f"{self.num_bytes} bytes"
 
 
 def encoded_audio(field: str, data: Any) -> EncodedAudio:
-    """A file as base64 text. RequestError, which names `field`, for anything else and a file that is too large."""
+    """A file as base64 text. RequestError, which names `field`, for anything else."""
     if not isinstance(data, str) or not data:
         raise RequestError(field, data, expected="base64 text")
-    if len(data) * 3 // 4 > MAX_FILE_BYTES:
-        raise RequestError(field, f"{len(data) * 3 // 4} bytes", expected=f"a file of at most {MAX_FILE_BYTES} bytes")
     return EncodedAudio(field=field, data=data)
 
 

@@ -26,7 +26,8 @@ _HEADERS = [("User-Agent", "weft"), ("Accept", "*/*"), ("Accept-Encoding", "iden
 class HttpGet:
     """Any thread may call `get`.
 
-    domains: hosts that may be asked; none: all. seconds: for one file, with its redirects. max_bytes: of a file.
+    domains: hosts that may be asked; none: all. seconds: for one file, with its redirects; the resolver's own time
+    for names comes on top. max_bytes: of a file.
     """
 
     def __init__(self, rule: AddressRule, *, domains: Sequence[str] = (), seconds: float, max_bytes: int) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 
 from weft.errors import NotBuiltError, RequestError
 
-MAX_PIXELS = 64 << 20          # of one image: the side of a square is 8192
 _WANTED = "a PIL image, an array [height, width, 3], or one [3, height, width]"
 
 
@@ -25,7 +24,7 @@ def pillow(field: str) -> Any:
     return Image
 
 
-def read_image(value: Any, *, field: str, max_pixels: int = MAX_PIXELS) -> Any:
+def read_image(value: Any, *, field: str, max_pixels: int) -> Any:
     """`value` as an image in RGB. RequestError, which names `field`, for anything else or too many pixels.
 
     value: a PIL image; or a numpy array or tensor of uint8 (0 to 255) or floats (0 to 1), gray or with channels.

@@ -39,10 +39,12 @@ class MediaProcessor:
     """
 
     def __init__(self, path: str, token_ids: Mapping[str, int], hf_config: Mapping[str, Any], *,
-                 trust_remote_code: bool = False, kwargs: Mapping[str, Any] | None = None) -> None:
+                 max_pixels: int, trust_remote_code: bool = False, kwargs: Mapping[str, Any] | None = None) -> None:
         self._path, self._token_ids, self._hf_config = path, token_ids, hf_config
         self._trust, self._kwargs, self._lock = trust_remote_code, dict(kwargs or {}), threading.Lock()
+        self._max_pixels = max_pixels
         self._loaded: dict[str, tuple[Any, Any]] = {}
+        self._whole: tuple[Any, str] | None = None      # the processor, or why there is none
 
     @property
     def sampling_rate(self) -> int:
@@ -177,7 +179,7 @@ class MediaProcessor:
     def _called(self, processor: Any, media: Values, given: dict[str, Any]) -> Mapping[str, Any]:
         settings = {name: value for name, value in given.items() if name not in DATA_ARGUMENTS}
         if "image" in media:
-            check_sizes(settings, getattr(processor, PARTS["image"], processor))
+            check_sizes(settings, getattr(processor, PARTS["image"], processor), self._max_pixels)
         try:
             with self._lock:      # tokenizers of Transformers must not be called by two threads at once
                 return processor(**given)
@@ -201,15 +203,17 @@ class MediaProcessor:
         import transformers
 
         given: dict[str, Any] = {"trust_remote_code": self._trust, "local_files_only": True}
-        try:
-            processor = transformers.AutoProcessor.from_pretrained(self._path, **given)
+        if self._whole is None:
+            try:
+                self._whole = transformers.AutoProcessor.from_pretrained(self._path, **given), ""
+                _complete(self._whole[0], self._hf_config)
+            except Exception as error:
+                self._whole = None, f"{type(error).__name__}: {str(error)[:300]}"
+        processor, reason = self._whole
+        if processor is not None:
             part = getattr(processor, PARTS[kind], None)
             if part is not None and _expands(processor, kind):
-                _complete(processor, self._hf_config)
                 return processor, part
-        except Exception as error:
-            reason = f"{type(error).__name__}: {str(error)[:300]}"
-        else:
             reason = f"{type(processor).__name__} processes no {PLURALS[kind]}"
         alone = transformers.AutoFeatureExtractor if kind == "audio" else transformers.AutoImageProcessor
         try:
@@ -223,7 +227,8 @@ def _expands(processor: Any, kind: str) -> bool:
     """Whether a processor puts the places of rows into a text. Voxtral's only renders chats of its own form."""
     from transformers import ProcessorMixin
 
-    return kind != "audio" or type(processor).replace_audio_token is not ProcessorMixin.replace_audio_token
+    own = getattr(type(processor), "replace_audio_token", ProcessorMixin.replace_audio_token)
+    return kind != "audio" or own is not ProcessorMixin.replace_audio_token
 
 
 def _complete(processor: Any, hf_config: Mapping[str, Any]) -> None:

@@ -108,7 +108,7 @@ def _spec(entry: Mapping[str, Any], place: str, args: EngineArgs, options: Serve
 
 
 def _checked(spec: ModelSpec) -> ModelSpec:
-    if not installed(*GROUPS):
+    if (spec.options.tool_call_parser or spec.args.reasoning_parser) and not installed(*GROUPS):
         spec.check_parsers()
     return spec
 

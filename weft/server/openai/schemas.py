@@ -184,7 +184,7 @@ class Parsed(Generic[B]):
     """A parsed body. sampling: the given sampling fields. ignored: the names of unknown fields."""
 
     body: B
-    sampling: Object
+    sampling: dict[str, Any]
     ignored: tuple[str, ...]
 
 

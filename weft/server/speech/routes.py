@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request, Response
 
 from weft.errors import QueueFullError
 from weft.frontend.speech_inputs import SpeechPiece
-from weft.media.encoded_audio import MAX_FILE_BYTES, EncodedAudio
+from weft.media.encoded_audio import EncodedAudio
 from weft.outputs import RequestOutput
 from weft.sampling_params import SamplingParams
 from weft.server.context import ServerContext
@@ -31,6 +31,7 @@ from weft.server.speech.answers import Speech, usage_of, written
 from weft.server.speech.open_audio import OpenAudio
 from weft.server.speech.recognised import PIECES_AT_ONCE, TIMED, Recognition
 from weft.server.speech.schemas import SpeechBody, TranscriptionBody, TranslationBody
+from weft.text.detokenizer import IncrementalDetokenizer
 
 
 def speech_router(context: ServerContext) -> APIRouter:
@@ -63,8 +64,6 @@ async def _answered(context: ServerContext, open_audio: OpenAudio, request: Requ
 
 
 def _check(body: SpeechBody) -> None:
-    if len(body.file) > MAX_FILE_BYTES:
-        raise bad_field("file", f"{len(body.file)} bytes", expected=f"a file of at most {MAX_FILE_BYTES} bytes")
     if body.stream and body.response_format in TIMED:
         raise bad_field("stream", True, expected=f"false with response_format {body.response_format}")
     granularities = getattr(body, "timestamp_granularities", None) or ()
@@ -87,6 +86,7 @@ async def _prepare(served: ServedModel, open_audio: OpenAudio, request: Request,
     params = sampling_params(served, given, max_tokens=body.max_completion_tokens, logprobs=0 if
                              body.response_format == "verbose_json" else None, prompt_logprobs=None,
                              stream=body.stream)
+    params.detokenize = False      # the words of an answer are those of its tokens that are no times
     timeout = timeout_of(request, body.timeout)
     deadline = None if timeout is None else time.monotonic() + timeout
     job = _Job(served, request, body, recognition, params, await _pieces(served, open_audio, body.file), deadline)
@@ -151,15 +151,12 @@ class _Job:
         """OpenAI's events: the text as it comes, piece after piece, then all of it."""
         text = ""
         for prompt in self.recognition.prompts(self.pieces):
-            ids, told = [], 0
+            words = IncrementalDetokenizer(self.served.require_tokenizer(), ())
             async with aclosing(self.generation([prompt], self.params).outputs()) as outputs:
                 async for _, output in outputs:
-                    ids += _whole(output).outputs[0].token_ids
-                    said = self.recognition.tokens.text(ids)
-                    if said.endswith("\ufffd") and not output.finished:      # a letter whose bytes are still to come
-                        continue
-                    delta, told = said[told:] if text else said[told:].lstrip(), len(said)
-                    if delta:
+                    ids = self.recognition.tokens.words(_whole(output).outputs[0].token_ids)
+                    delta = words.push(ids) + (words.finish() if output.finished else "")
+                    if delta := delta if text else delta.lstrip():
                         text += delta
                         yield event({"type": "transcript.text.delta", "delta": delta})
         yield event({"type": "transcript.text.done", "text": text.strip(), "usage": usage_of(self.pieces[-1].end)})
