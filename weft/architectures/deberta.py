@@ -13,7 +13,7 @@ from weft.architectures.encoders import (
     encoder_names,
     learned_positions,
 )
-from weft.architectures.names import AfterZeros, GroupedQKV, NameMap, Rule
+from weft.architectures.names import GroupedQKV, NameMap, Rule
 from weft.architectures.parts import layer_norm
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
@@ -53,7 +53,7 @@ def deberta(c: ConfigReader) -> EncoderSpec:
         "in_proj": Rule(_SELF + "in_proj", targets, GroupedQKV(
             num_groups=heads, queries_per_group=1, head_dim=keys.head_dim(c))),
         "q_bias": _MIXER + "q.bias",
-        "v_bias": Rule(_SELF + "v_bias", (_MIXER + "k.bias", _MIXER + "v.bias"), AfterZeros()),
+        "v_bias": _MIXER + "v.bias",
         "pos_proj": _MIXER + "distance_k", "pos_q_proj": _MIXER + "distance_q"}
     names = encoder_names("deberta.", BERT_EMBEDDING, BERT_BLOCK, {
         _SELF + source: target for source, target in stored.items()}, {"encoder.rel_embeddings": "relative"},
@@ -61,14 +61,15 @@ def deberta(c: ConfigReader) -> EncoderSpec:
     positions = None if not is_relative else Disentangled(
         max_distance=_farthest(c), queries_to_distances="c2p" in _kinds(c), keys_to_distances="p2c" in _kinds(c),
         shares_projections=False, key_bias=False)
-    return _deberta(c, positions, layer_norm(c, eps=1e-7), names)
+    return _deberta(c, positions, layer_norm(c, eps=1e-7), names, k_bias=False)
 
 
-def _deberta(c: ConfigReader, positions: Disentangled | None, norm: LayerNorm, names: NameMap) -> EncoderSpec:
+def _deberta(c: ConfigReader, positions: Disentangled | None, norm: LayerNorm, names: NameMap, *,
+             k_bias: bool = True) -> EncoderSpec:
     c.expect("embedding_size", None, keys.hidden_size(c))
     c.harmless("legacy", "pooler_dropout")
     terms = 1 + (positions.queries_to_distances + positions.keys_to_distances if positions else len(_kinds(c)))
-    block = encoder_block(c, norm=norm, positions=positions, scale=(keys.head_dim(c) * terms) ** -0.5)
+    block = encoder_block(c, norm=norm, positions=positions, scale=(keys.head_dim(c) * terms) ** -0.5, k_bias=k_bias)
     learned = learned_positions(c) if c.bool("position_biased_input", default=True) else None
     return encoder(c, embedding=embedding(c, norm=norm, positions=learned, token_types=0), names=names,
                    blocks=[block] * keys.num_layers(c), classifier=dense_classifier(

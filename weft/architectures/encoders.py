@@ -94,8 +94,6 @@ def embedding(c: ConfigReader, *, norm: NormSpec | None, positions: LearnedPosit
               token_types: int | None = 2, width: int | None = None, projects_last: bool = False) -> EmbeddingSpec:
     """Tokens, token types and positions. token_types: the family's default for their number; None: it has none."""
     types = 0 if token_types is None else c.count("type_vocab_size", default=token_types)
-    if types < 0:
-        raise c.error("type_vocab_size", types, "0 or more")
     return EmbeddingSpec(vocab_size=c.positive("vocab_size"), norm=norm, positions=positions, token_types=types,
                          embedding_dim=width if projects_last else None, projects_last=projects_last)
 
@@ -103,16 +101,17 @@ def embedding(c: ConfigReader, *, norm: NormSpec | None, positions: LearnedPosit
 def encoder_block(c: ConfigReader, *, norm: NormSpec, ffn: FfnSpec | None = None, is_pre_norm: bool = False,
                   positions: Rope | Alibi | RelativeBias | Disentangled | None = None, has_bias: bool = True,
                   scale: float | None = None, qk_norm: QKNorm | None = None, num_kv_heads: int | None = None,
-                  mask: Bidirectional | Causal = Bidirectional()) -> BlockSpec:
+                  mask: Bidirectional | Causal = Bidirectional(), k_bias: bool = True) -> BlockSpec:
     """Attention and a feed-forward part; norms come after the sums (BERT) unless is_pre_norm.
 
-    ffn None: two matrices with biases. has_bias: attention's matrices have biases. num_kv_heads None: all heads.
+    ffn None: two matrices with biases. has_bias: attention's matrices have biases; k_bias: k's, too. num_kv_heads None:
+    all heads.
     """
     c.expect("add_cross_attention", False)
     c.harmless("attention_probs_dropout_prob", "tie_word_embeddings", "classifier_dropout", "pooler_hidden_size")
     mixer = attention(c, positions=positions, num_kv_heads=num_kv_heads or keys.num_heads(c), qkv_bias=has_bias,
                       out_bias=has_bias, scale=scale, qk_norm=qk_norm,
-                      mask=mask if isinstance(mask, Bidirectional) else None)
+                      k_bias=k_bias, mask=mask if isinstance(mask, Bidirectional) else None)
     plain = ffn or MLPSpec(intermediate_size=c.positive("intermediate_size"), gated=False, bias=True,
                            act=keys.activation(c, default="gelu"))
     return BlockSpec(mixer=mixer, ffn=plain, mixer_norm=norm, ffn_norm=norm, post_residual=not is_pre_norm)

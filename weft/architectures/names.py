@@ -172,11 +172,6 @@ class NegatedExp(Part):
 
 
 @part
-class AfterZeros(Part):
-    """A vector for the last target; the others get zeros (DeBERTa v1, whose keys have no bias)."""
-
-
-@part
 class Flattened(Part):
     """A vector stored with more dimensions (GGUF's norms over groups of channels)."""
 
@@ -184,7 +179,7 @@ class Flattened(Part):
 _AS_IT_IS = Plain()
 
 Layout = (Plain | GroupedQKV | HeadRows | HeadMatrices | PairedRows | PaddedHeads | Stacked | Shifted | Scaled
-          | SingleRow | VectorAsRow | ChannelKernels | NegatedExp | Flattened | AfterZeros)
+          | SingleRow | VectorAsRow | ChannelKernels | NegatedExp | Flattened)
 
 
 @dataclass(frozen=True, slots=True)

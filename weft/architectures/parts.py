@@ -97,7 +97,7 @@ def attention(c: ConfigReader, *, positions: Rope | Alibi | RelativeBias | Disen
               num_kv_heads: int | None = None, scale: float | None = None, qkv_bias: bool = False,
               out_bias: bool = False, qk_norm: QKNorm | None = None, softcap: float | None = None,
               clip: float | None = None, window: int | None = None,
-              mask: Bidirectional | None = None) -> AttentionSpec:
+              mask: Bidirectional | None = None, k_bias: bool = True) -> AttentionSpec:
     """Grouped-query attention with the config's sizes.
 
     scale None: head_dim ** -0.5. window: tokens of a sliding window, or None. mask None: causal.
@@ -108,7 +108,7 @@ def attention(c: ConfigReader, *, positions: Rope | Alibi | RelativeBias | Disen
     return AttentionSpec(
         num_heads=keys.num_heads(c), num_kv_heads=num_kv_heads or keys.num_kv_heads(c), head_dim=size,
         scale=size ** -0.5 if scale is None else scale, positions=positions,
-        mask=mask or (Causal() if window is None else SlidingWindow(window=window)), qkv_bias=qkv_bias,
+        mask=mask or (Causal() if window is None else SlidingWindow(window=window)), qkv_bias=qkv_bias, k_bias=k_bias,
         out_bias=out_bias, qk_norm=qk_norm, softcap=softcap, clip=clip,
     )
 

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from weft.architectures.names import (
-    AfterZeros,
     ChannelKernels,
     Flattened,
     GroupedQKV,
@@ -150,8 +149,6 @@ def take_apart(layout: Layout, tensor: Tensor, num_rows: Sequence[int]) -> list[
             return [(-tensor.flatten() if is_vector else -tensor).log()]
         case Flattened():
             return [tensor.flatten()]
-        case AfterZeros():
-            return [*(tensor.new_zeros(count) for count in num_rows[:-1]), tensor]
 
 
 def put_together(layout: Layout, parts: Sequence[Tensor]) -> Tensor:
@@ -167,8 +164,6 @@ def put_together(layout: Layout, parts: Sequence[Tensor]) -> Tensor:
             return whole.unsqueeze(1) if whole.dim() == 2 else whole
         case VectorAsRow():
             return parts[0].unsqueeze(0)
-        case AfterZeros():
-            return parts[-1]
         case Stacked():
             return _stack(layout, parts)
         case _:
@@ -178,7 +173,7 @@ def put_together(layout: Layout, parts: Sequence[Tensor]) -> Tensor:
 def has_rows(layout: Layout) -> bool:
     """Whether a layout only divides and reorders rows, so that it also works for rows of integer codes."""
     changes_more = isinstance(layout, PaddedHeads | Shifted | Scaled | SingleRow | VectorAsRow | ChannelKernels
-                              | NegatedExp | Flattened | AfterZeros)
+                              | NegatedExp | Flattened)
     return not changes_more and not getattr(layout, "transposed", False)
 
 
