@@ -181,9 +181,12 @@ def test_the_environment_is_read_in_the_commands_only(path):
         assert not reads, f"line {node.lineno} reads the environment"
 
 
-@pytest.mark.parametrize("statement", ["import weft", "import weft.cli.main", "from weft import SamplingParams"])
-def test_imports_stay_light(statement):
-    code = f"{statement}; import sys; print(*[m for m in ('torch', 'transformers', 'fastapi') if m in sys.modules])"
+@pytest.mark.parametrize(("statement", "without"), [
+    *((statement, ("torch", "transformers", "fastapi")) for statement in (
+        "import weft", "import weft.cli.main", "from weft import SamplingParams")),
+    ("import weft.llm, weft.engine.core", ("transformers", "fastapi", "PIL"))])
+def test_imports_stay_light(statement, without):
+    code = f"{statement}; import sys; print(*[m for m in {without!r} if m in sys.modules])"
 
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

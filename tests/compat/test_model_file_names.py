@@ -33,8 +33,8 @@ def counts(shares):
 
 
 def test_the_counts_of_names_by_what_they_are():
-    assert counts([50, 80]) == {"real": 81, "subclassable": 1, "refused": 1}
-    assert counts([50, 80, 95]) == {"real": 118, "subclassable": 3, "refused": 7}
+    assert counts([50, 80]) == {"real": 80, "subclassable": 2, "refused": 1}
+    assert counts([50, 80, 95]) == {"real": 117, "subclassable": 4, "refused": 7}
 
 
 def test_of_the_names_for_80_percent_the_refused_are_these():

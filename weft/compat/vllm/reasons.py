@@ -47,7 +47,7 @@ REASONS = {
     "vllm.config.SpeechToTextConfig": "models that turn speech to text are not built yet",
     "vllm.v1.attention.backends.registry.MambaAttentionBackendEnum": "states of programmed models are not built yet",
     "vllm.sequence": "weft's engine has no such object for a sequence; SequenceData was vLLM 0.6's",
-    "vllm.transformers_utils.processor": "models with images, audio or video are not built yet",
+    "vllm.transformers_utils.processor": "weft has no object for this part of the processing of media",
     "vllm.transformers_utils.tokenizer": "weft makes its tokenizer itself (llm.get_tokenizer())",
     "vllm.tokenizers": "weft makes its tokenizer itself (llm.get_tokenizer())",
 }

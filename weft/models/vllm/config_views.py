@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from weft.errors import ConfigError
 
@@ -52,27 +51,21 @@ class PoolerView:
 
 @dataclass(kw_only=True)
 class MultiModalConfig:
-    """limits: {modality: most items of a prompt}; others have no limit. mm_processor_kwargs: of all prompts."""
+    """limit_per_prompt: {modality: most items of a prompt}; others have no limit. mm_processor_kwargs: of all prompts.
+    """
 
-    limits: dict[str, int] = field(default_factory=dict)
+    limit_per_prompt: dict[str, int] = field(default_factory=dict)
     mm_processor_kwargs: dict[str, Any] = field(default_factory=dict)
     mm_encoder_tp_mode: str = "weights"
     mm_encoder_attn_backend: None = None
     mm_encoder_only: bool = False
     language_model_only: bool = False
-    enable_mm_embeds: bool = False
-    interleave_mm_strings: bool = False
     is_multimodal_pruning_enabled: bool = False
     video_pruning_rate: float | None = None
 
-    @property
-    def limit_per_prompt(self) -> dict[str, int]:
-        """`limits`."""
-        return self.limits
-
     def get_limit_per_prompt(self, modality: str) -> int:
         """Most items of a prompt; 999: there is no limit."""
-        return self.limits.get(modality, 999)
+        return self.limit_per_prompt.get(modality, 999)
 
     def merge_mm_processor_kwargs(self, inference_kwargs: dict[str, Any]) -> dict[str, Any]:
         """The settings of all prompts with those of one."""
@@ -111,9 +104,12 @@ class ModelConfig:
     @property
     def architectures(self) -> list[str]:
         """Names of the checkpoint's architectures; of a part of a config, which names none, by its model type."""
-        named = getattr(self.hf_config, "architectures", None)
-        found = None if named else MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(getattr(self.hf_config, "model_type", ""))
-        return list(named or ([found] if isinstance(found, str) else found or []))
+        if named := getattr(self.hf_config, "architectures", None):
+            return list(named)
+        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES  # takes a second to load
+
+        found = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(getattr(self.hf_config, "model_type", ""), ())
+        return [found] if isinstance(found, str) else list(found)
 
     @property
     def architecture(self) -> str:

@@ -105,7 +105,7 @@ def vllm_config(config: EngineConfig, ranks: Ranks) -> VllmConfig:
             dtype=getattr(torch, model.dtype), max_model_len=model.max_model_len, seed=model.seed,
             tokenizer=config.tokenizer.path, quantization=method, enforce_eager=config.enforce_eager,
             trust_remote_code=config.tokenizer.trust_remote_code,
-            multimodal_config=MultiModalConfig(limits=thaw(config.media.limits),
+            multimodal_config=MultiModalConfig(limit_per_prompt=thaw(config.media.limits),
                                                mm_processor_kwargs=thaw(config.media.processor_kwargs))),
         cache_config=CacheConfig(
             block_size=config.cache.block_size, cache_dtype=config.cache.dtype,

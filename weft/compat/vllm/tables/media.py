@@ -29,7 +29,7 @@ MEDIA = (
     Row(f"{_OWN}.updates", "PromptUpdate PromptReplacement PromptInsertion PromptUpdateDetails PromptIndexTargets "
         "PromptIndex PlaceholderFeaturesInfo PromptSeq PromptTarget PromptUpdateContent PromptUpdateInfo "
         "PromptUpdateTarget ResolvedPromptUpdate=ResolvedUpdate", *_PROCESSING),
-    Row(f"{_OWN}.processing", "BaseMultiModalProcessor EncDecMultiModalProcessor", *_PROCESSING),
+    Row(f"{_OWN}.processing", "BaseMultiModalProcessor", *_PROCESSING),
     Row(f"{_OWN}.processing", "MultiModalInputs", *_INPUTS),
     Row(f"{_OWN}.info", "BaseProcessingInfo InputProcessingContext", *_INFO),
     Row(f"{_OWN}.info", "InputProcessingContext InputContext=InputProcessingContext", "vllm.inputs",

@@ -207,12 +207,14 @@ class MultiModalDataItems(UserDict[str, ModalityDataItems[Any, Any]]):
 
 
 class MultiModalDataParser:
-    """target_sr: samples a second of audio; None: as given. video_needs_metadata: videos come as (frames, metadata)."""
+    """target_sr: samples a second of audio; None: as given. video_needs_metadata: videos come as (frames, metadata).
+    target_channels, audio_resample_method: taken and not read: waves become one channel.
+    """
 
     def __init__(self, *, target_sr: float | None = None, target_channels: int | None = None,
                  audio_resample_method: str = "librosa", video_needs_metadata: bool = False,
                  expected_hidden_size: int | None = None) -> None:
-        self.target_sr, self.target_channels = target_sr, target_channels
+        self.target_sr = target_sr
         self.video_needs_metadata, self.expected_hidden_size = video_needs_metadata, expected_hidden_size
 
     def parse_mm_data(self, mm_data: Mapping[str, Any]) -> MultiModalDataItems:

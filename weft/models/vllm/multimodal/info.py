@@ -48,7 +48,7 @@ class InputProcessingContext:
 
     def get_merged_mm_kwargs(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The settings of all prompts with those of one."""
-        return {**(self.get_mm_config().mm_processor_kwargs or {}), **kwargs}
+        return self.get_mm_config().merge_mm_processor_kwargs(dict(kwargs))
 
     def get_hf_processor(self, typ: Any = None, /, **kwargs: Any) -> Any:
         """Transformers' processor of the checkpoint, or one of the class `typ`. kwargs: its settings."""

@@ -165,18 +165,3 @@ class BaseMultiModalProcessor(Generic[I]):
                 raise ValueError(f"{len(placed.get(modality, ()))} places for {count} {modality} items in the prompt")
         return {"type": "multimodal", "prompt_token_ids": ids, "mm_kwargs": kwargs, "mm_placeholders": {
             modality: [each.to_range() for each in found] for modality, found in placed.items()}}
-
-
-class EncDecMultiModalProcessor(BaseMultiModalProcessor[I]):
-    """Of a model whose encoder takes the media, and whose decoder takes the prompt."""
-
-    pad_dummy_encoder_prompt = False
-
-    def create_encoder_prompt(self, prompt: str | list[int], mm_items: Any) -> str | list[int]:
-        """What stands for the media, one token for each state of the encoder when the updates are applied."""
-        raise NotImplementedError(f"{type(self).__qualname__}.create_encoder_prompt")
-
-    def create_decoder_prompt(self, prompt: str | list[int], mm_items: Any) -> str | list[int]:
-        """What the decoder begins with."""
-        return prompt
-
