@@ -5,10 +5,10 @@ from __future__ import annotations
 from weft.architectures import keys
 from weft.architectures.gguf_names import gguf_names
 from weft.architectures.names import names
-from weft.architectures.parts import attention, decoder, pre_norm, rope
+from weft.architectures.parts import attention, decoder, gated_mlp, pre_norm, rope
 from weft.architectures.reader import ConfigReader
 from weft.architectures.registry import architecture
-from weft.architectures.spec import DecoderSpec, MLPSpec, RMSNorm
+from weft.architectures.spec import DecoderSpec, RMSNorm
 
 _LAYER = "transformer.h.{i}."
 _NAMES = names({
@@ -29,10 +29,9 @@ _NAMES = names({
 def exaone(c: ConfigReader) -> DecoderSpec:
     """EXAONE 3 and 3.5. Source: arXiv:2408.03541; config.json of LGAI-EXAONE/EXAONE-3.5-7.8B-Instruct."""
     norm = RMSNorm(eps=c.positive_float("rms_norm_eps", "layer_norm_epsilon", default=1e-5))
-    act = keys.activation(c, "activation_function" if c.has("activation_function") else "hidden_act")
+    act = "activation_function" if c.has("activation_function") else "hidden_act"
     bias = c.bool("attention_bias", default=False)
-    mlp = MLPSpec(intermediate_size=c.positive("intermediate_size"), act=act, gated=True,
-                  bias=c.bool("mlp_bias", default=False))
+    mlp = gated_mlp(c, act=act, bias=c.bool("mlp_bias", default=False))
     c.harmless("embed_dropout")
     block = pre_norm(attention(c, positions=rope(c, theta=5e5), qkv_bias=bias, out_bias=bias), mlp, norm)
     return decoder(c, blocks=[block] * keys.num_layers(c), final_norm=norm, names=_NAMES, gguf=gguf_names())

@@ -158,7 +158,8 @@ class EngineCore:
         try:
             return self.runner.execute(plan)
         except self.faults as error:
-            shows = not isinstance(error, RequestError)      # a fault of the request's needs no traceback of weft's
+            # A fault of the request's needs no traceback of weft's, unless another error stands behind it.
+            shows = not isinstance(error, RequestError) or error.__cause__ is not None
             if len(plan.scheduled) == 1:
                 logger.error("request %s failed: %s", plan.scheduled[0].seq.request_id, error, exc_info=shows)
                 return [SequenceResult(error=f"{type(error).__name__}: {error}")]

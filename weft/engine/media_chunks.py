@@ -25,7 +25,7 @@ class MediaChunks:
     def fit(self, seq: Sequence, start: int, num_tokens: int, step: OpenPlan) -> int:
         """As many of the `num_tokens` tokens from `start` on as the step can compute; 0: none."""
         media = seq.request.media
-        if not media:
+        if not media or start >= seq.num_prompt_tokens:
             return num_tokens
         for first, end in self.whole_spans(seq):
             if start < end and first < start + num_tokens < end:

@@ -88,8 +88,8 @@ class AdapterLogitsProcessor(LogitsProcessor):
     """
 
     def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
-        self._rows: dict[int, Callable[[Tensor], Tensor]] = {}      # by the request's index
-        self._errors: dict[int, BaseException] = {}                     # of new_req_logits_processor
+        # By the request's index: its function, or the error of new_req_logits_processor.
+        self._rows: dict[int, Callable[[Tensor], Tensor] | BaseException] = {}
 
     @abstractmethod
     def new_req_logits_processor(self, params: SamplingParams) -> RequestLogitsProcessor | None:
@@ -101,21 +101,7 @@ class AdapterLogitsProcessor(LogitsProcessor):
 
     def update_state(self, batch_update: BatchUpdate | None) -> None:
         """Follow the batch."""
-        if batch_update is None:
-            return
-        for index in batch_update.removed:
-            self._forget(index)
-        for index, params, prompt, output in batch_update.added:
-            self._forget(index)
-            try:
-                function = self.new_req_logits_processor(params)
-                if function is not None:
-                    self._rows[index] = bound(function, prompt, output)
-            except (Exception, SystemExit) as error:      # of a user's code: it ends this request
-                self._errors[index] = error
-        for first, second, direction in batch_update.moved:
-            for by_index in (self._rows, self._errors):
-                _move(by_index, first, second, direction)
+        process_dict_updates(self._rows, batch_update, self._made)
 
     def apply(self, logits: Tensor) -> Tensor:
         """As LogitsProcessor. The first exception of a function is raised."""
@@ -125,17 +111,24 @@ class AdapterLogitsProcessor(LogitsProcessor):
 
     def apply_rows(self, logits: Tensor) -> dict[int, BaseException]:
         """Change the rows in place; {index: exception} of the requests whose functions failed."""
-        errors = dict(self._errors)
+        errors: dict[int, BaseException] = {}
         for index, function in self._rows.items():
+            if isinstance(function, BaseException):
+                errors[index] = function
+                continue
             try:
                 put_row(logits, index, function(logits[index]))
             except (Exception, SystemExit) as error:      # of a user's code: it ends this request
                 errors[index] = error
         return errors
 
-    def _forget(self, index: int) -> None:
-        self._rows.pop(index, None)
-        self._errors.pop(index, None)
+    def _made(self, params: SamplingParams, prompt: list[int] | None,
+              output: list[int]) -> Callable[[Tensor], Tensor] | BaseException | None:
+        try:
+            function = self.new_req_logits_processor(params)
+            return None if function is None else bound(function, prompt, output)
+        except (Exception, SystemExit) as error:      # of a user's code: it ends this request
+            return error
 
 
 def process_dict_updates(by_index: dict[int, Any], batch_update: BatchUpdate | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -53,7 +53,7 @@ def check_used(model_name: str, reading: Reading, hf_config: Mapping[str, Any]) 
         if not _may_be_left_out(name, reading, hf_config):
             roots.setdefault(next(prefix for prefix in _prefixes(name) if prefix not in taken), []).append(name)
     parts = {root for root, names in roots.items() if len(names) > 1 and not re.search(r"\d", root)}
-    parts |= {root for root in roots if _is_end_of_tower(root, reading.used, hf_config)}
+    parts |= set(_ends_of_towers(roots, reading.used, hf_config))
     if parts:
         logger.warning("%s takes nothing of these parts of the checkpoint: %s.", model_name, ", ".join(sorted(parts)))
     lost = sorted(name for root, names in roots.items() if root not in parts for name in names)
@@ -64,19 +64,21 @@ def check_used(model_name: str, reading: Reading, hf_config: Mapping[str, Any]) 
                               "leads to None.")
 
 
-def _is_end_of_tower(root: str, used: set[str], hf_config: Mapping[str, Any]) -> bool:
-    """Whether `root` is a layer behind all that were taken of its stack, and the text model has all its layers."""
+def _ends_of_towers(roots: Iterable[str], used: set[str], hf_config: Mapping[str, Any]) -> Iterator[str]:
+    """The roots that are layers behind all that were taken of their stack, where the text model has all its layers."""
     text = hf_config.get("text_config")
-    own, _, number = root.rpartition(".")
-    if not isinstance(text, Mapping) or not number.isdigit():
-        return False
+    if not isinstance(text, Mapping):
+        return
     stacks: dict[str, set[int]] = {}
     for name in used:
         for layer in _LAYER.finditer(name):
             stacks.setdefault(name[: layer.start(1) - 1], set()).add(int(layer.group(1)))
     wanted = set(range(text.get("num_hidden_layers", 0)))
-    return int(number) > max(stacks.get(own, {-1})) and any(
-        layers == wanted for stack, layers in stacks.items() if stack != own)
+    for root in roots:
+        own, _, number = root.rpartition(".")
+        if number.isdigit() and int(number) > max(stacks.get(own, {-1})) and any(
+                layers == wanted for stack, layers in stacks.items() if stack != own):
+            yield root
 
 
 def _may_be_left_out(name: str, reading: Reading, hf_config: Mapping[str, Any]) -> bool:

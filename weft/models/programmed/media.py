@@ -79,8 +79,7 @@ class ProgrammedMedia:
             mask[step.embeds.rows] = True
             rows = (step.embeds.values[order],)
         more = {"is_multimodal": mask if rows is not None else None} if self._takes_mask else {}
-        with running_on(self._ranks):
-            embeds = self._model.embed_input_ids(step.input_ids, rows, **more)
+        embeds = self._model.embed_input_ids(step.input_ids, rows, **more)
         return (step.input_ids if self._takes_ids else None), embeds
 
 

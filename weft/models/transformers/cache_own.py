@@ -119,7 +119,9 @@ class OwnCaches:
             return self._call(given | without_cache(self._model))[1]
         kept = (own.kept if own.kept is not None else self._first() | own.encoded | own.media) | types
         if takes_argument(self._model, "position_ids") and not self._has_encoder:
-            kept["position_ids"] = self._positions(own, ids, types)
+            had = kept.get("position_ids")      # Transformers goes on from those of the tokens before by itself
+            if had is None or had.shape[-1] != end:
+                kept["position_ids"] = self._positions(own, ids, types)
         is_first = own.kept is None
         inputs = self._model.prepare_inputs_for_generation(
             ids, next_sequence_length=None if is_first else end - start, is_first_iteration=is_first, **kept)

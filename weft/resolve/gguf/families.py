@@ -185,7 +185,7 @@ GGUF_FAMILIES: Mapping[str, GGUFFamily] = {
     "lfm2": _LFM2,
     "lfm2moe": replace(
         _LFM2, architecture="Lfm2MoeForCausalLM", model_type="lfm2_moe", constants={},
-        flags=dict(_LFM2.flags), keys=dict(_LFM2.keys) | {
+        keys=dict(_LFM2.keys) | {
             "expert_feed_forward_length": "moe_intermediate_size", "leading_dense_block_count": "num_dense_layers",
             "expert_gating_func": None}),
     "jamba": GGUFFamily(
